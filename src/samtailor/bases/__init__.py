@@ -1,0 +1,1 @@
+"""Frozen promptable models, one file per decoder family."""

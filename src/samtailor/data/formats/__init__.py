@@ -1,0 +1,1 @@
+"""Layouts of data on disk, one file each: build(path, *, classes=None, **options) -> Iterable[Sample]."""

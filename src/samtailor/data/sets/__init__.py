@@ -1,0 +1,1 @@
+"""The papers' data sets as named readers over the formats."""

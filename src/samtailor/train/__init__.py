@@ -1,0 +1,1 @@
+"""How one step is taken, and the loop around it."""
