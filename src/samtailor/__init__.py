@@ -1,9 +1,9 @@
 """samtailor: fit a frozen Segment Anything model to your own objects from a few masks.
 
-    from samtailor import Predictor
-    predictor = Predictor.from_pretrained("nano", adapters={"banner": "adapters/banner"})
-    predictor.set_image(image)
-    masks, scores, logits = predictor.predict(point_coords=[[320, 240]], point_labels=[1], adapter="banner")
+from samtailor import Predictor
+predictor = Predictor.from_pretrained("nano", adapters={"banner": "adapters/banner"})
+predictor.set_image(image)
+masks, scores, logits = predictor.predict(point_coords=[[320, 240]], point_labels=[1], adapter="banner")
 """
 
 from __future__ import annotations

@@ -304,11 +304,7 @@ def _expect(name: str, tensor: torch.Tensor | np.ndarray, shape: tuple[int | Non
 
 
 def _move(value: Any, *args: Any) -> Any:
-    moved = {
-        f.name: getattr(value, f.name).to(*args)
-        for f in fields(value)
-        if hasattr(getattr(value, f.name), "to")
-    }
+    moved = {f.name: getattr(value, f.name).to(*args) for f in fields(value) if hasattr(getattr(value, f.name), "to")}
     return replace(value, **moved)
 
 

@@ -1,1 +1,72 @@
-"""Frozen promptable models, one file per decoder family."""
+"""Frozen promptable models, one file per decoder family.
+
+`load_base("nano")`, `load_base("facebook/sam-vit-base")`, `load_base("models/my-sam")`,
+`load_base("sam_vit_b_01ec64.pth")`: each file here says by `matches` whether it is the one.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from samtailor.bases._protocol import Base
+from samtailor.errors import BaseUnavailableError, InputError
+from samtailor.registry import find, names
+
+__all__ = ["Base", "load_base"]
+
+
+def load_base(source: str | Path = "nano") -> Base:
+    """Load a base model by name, hub id, folder or checkpoint file, frozen.
+
+    Raises:
+        BaseUnavailableError: nothing of that name here, and the hub cannot be reached or does not have it.
+        InputError: it is there, but no file of `samtailor.bases` can load it.
+    """
+    source = str(source)
+    if source in names("bases"):
+        if source != "nano":
+            raise InputError(f"{source!r} is a model family, not a model; give a hub id or folder, or 'nano'.")
+        return find("bases", source).build(source)
+    model_type = _model_type(source)
+    for name in names("bases"):
+        module = find("bases", name)
+        if module.matches(source, model_type):
+            return module.build(source)
+    raise InputError(
+        f"The model {source!r} is of type {model_type!r}, which no base of samtailor loads. "
+        "Expected a SAM ('sam') or SAM 2 ('sam2') in transformers' layout, or Meta's sam_vit_*.pth."
+    )
+
+
+def _model_type(source: str) -> str | None:
+    """config.json's model_type; None for a checkpoint file."""
+    path = Path(source)
+    if path.suffix == ".pth":
+        return None
+    if path.is_dir():
+        return _read_model_type(path / "config.json", source)
+    if path.exists() or source.startswith((".", "/")) or source.count("/") != 1:
+        raise BaseUnavailableError(
+            f"No base model at {source!r}. Expected 'nano', a hub id such as facebook/sam-vit-base, a folder made "
+            "with save_pretrained, or Meta's sam_vit_*.pth."
+        )
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return _read_model_type(Path(hf_hub_download(source, "config.json")), source)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise BaseUnavailableError(
+            f"The base model {source!r} is not in this machine's cache and the hub cannot be reached or does not "
+            "have it. Check the name and the network, or use the bundled base 'nano', which needs none."
+        ) from error
+
+
+def _read_model_type(path: Path, source: str) -> str:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["model_type"]
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        raise BaseUnavailableError(
+            f"{source!r} has no readable config.json with a model_type; expected a folder made with save_pretrained."
+        ) from error

@@ -1,0 +1,126 @@
+"""What the bases over transformers share: loading, freezing, fingerprints, and one look inside the mask decoder."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from samtailor.errors import BaseUnavailableError, InputError
+from samtailor.types import Output, Prompts
+
+
+class DecoderTap:
+    """Reads the mask decoder's inner tensors while the vendor's own forward runs.
+
+    transformers returns either token 0 or tokens 1 to 3, and neither the image keys nor the upscaled embedding.
+    Forward hooks see all of them, so the decoder is wrapped, not copied. Captures are per thread: a service may
+    decode from several threads at once.
+    """
+
+    def __init__(self, decoder: nn.Module) -> None:
+        self._local = threading.local()
+        decoder.transformer.register_forward_hook(self._on("transformer"))
+        decoder.activation.register_forward_hook(self._on("upscaled"))
+        decoder.iou_prediction_head.register_forward_hook(self._on("iou"))
+        self._mlps = len(decoder.output_hypernetworks_mlps)
+        for index, mlp in enumerate(decoder.output_hypernetworks_mlps):
+            mlp.register_forward_hook(self._on(f"hyper{index}"))
+
+    def _on(self, key: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            seen = getattr(self._local, "seen", None)
+            if seen is not None:
+                seen[key] = output  # the activation runs twice; the second call is the finished upscaling
+
+        return hook
+
+    @contextmanager
+    def listen(self) -> Iterator[dict[str, Any]]:
+        """Collect what the hooks see in this thread."""
+        self._local.seen = {}
+        try:
+            yield self._local.seen
+        finally:
+            self._local.seen = None
+
+    def output(self, seen: dict[str, Any], batch: int, prompts: int, grid: int) -> Output:
+        """Put the captured tensors together (shapes: see `Output`)."""
+        keys = seen["transformer"][1]  # (B, P, H*W, D), or (B*P, 1, H*W, D): the same memory order
+        keys = keys.reshape(batch, prompts, grid * grid, -1).transpose(2, 3)
+        keys = keys.reshape(batch, prompts, -1, grid, grid)
+        upscaled = seen["upscaled"]
+        upscaled = upscaled.reshape(batch, prompts, *upscaled.shape[-3:])
+        hyper = torch.stack([seen[f"hyper{i}"] for i in range(self._mlps)], dim=2)
+        logits = (hyper @ upscaled.flatten(3)).reshape(batch, prompts, self._mlps, *upscaled.shape[-2:])
+        return Output(logits=logits, iou=seen["iou"], keys=keys, upscaled=upscaled, hyper=hyper)
+
+
+def freeze(model: nn.Module) -> nn.Module:
+    """Evaluation mode and no parameter learns; includes transformers' Fourier matrix, which is a Parameter there."""
+    return model.eval().requires_grad_(False)
+
+
+def fingerprint(model: nn.Module, **preprocessing: Any) -> str:
+    """16 hex digits over all tensors (names, dtypes, shapes, values) and the preprocessing."""
+    digest = hashlib.sha256(repr(sorted(preprocessing.items())).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}:{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def load_pretrained(model_class: Any, source: str, **options: Any) -> nn.Module:
+    """transformers' `from_pretrained` with our words when neither hub nor folder has the model, and strict keys.
+
+    Raises:
+        BaseUnavailableError: the hub cannot be reached or does not have it, or the folder holds no such model.
+        InputError: tensors are missing from the file or have other shapes than the configuration says.
+    """
+    try:
+        model, info = model_class.from_pretrained(
+            source, output_loading_info=True, dtype=torch.float32, use_safetensors=True, **options
+        )
+    except (OSError, ValueError) as error:
+        where = "folder" if Path(source).exists() else "hub id"
+        raise BaseUnavailableError(
+            f"The base model {source!r} ({where}) could not be loaded: {_first_line(error)} Expected a folder made "
+            "with save_pretrained (config.json and model.safetensors), a hub id that this machine can reach or has "
+            "in its cache, or the bundled base 'nano', which needs no network."
+        ) from error
+    wrong = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    if wrong:
+        raise InputError(
+            f"The weights of {source!r} do not fit its configuration: {len(wrong)} tensors are missing or have "
+            f"another shape, e.g. {wrong[0]}. Download the model again or correct config.json."
+        )
+    return model
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return (text[0] if text else type(error).__name__).rstrip(".") + "."
+
+
+def check_square(images: Tensor, size: int) -> None:
+    """Raise InputError unless images are (B, 3, size, size)."""
+    if images.ndim != 4 or tuple(images.shape[1:]) != (3, size, size):
+        raise InputError(
+            f"encode_image expects normalised pictures of shape (B, 3, {size}, {size}), got {tuple(images.shape)}; "
+            "use samtailor.data.transform.Frame to make them."
+        )
+
+
+def check_frame(prompts: Prompts, size: int) -> None:
+    """Raise InputError unless the prompts are in the model frame."""
+    if prompts.frame != (size, size):
+        raise InputError(
+            f"Prompts must be in the model frame ({size}, {size}), got frame {prompts.frame}; "
+            "convert them with samtailor.data.transform.Frame.prompts."
+        )

@@ -1,0 +1,96 @@
+"""SAM 1 (Kirillov et al., arXiv 2304.02643) over transformers' SamModel: any hub id, SlimSAM, a local folder, or
+Meta's original `sam_vit_{b,l,h}_*.pth`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from samtailor.bases import _meta, _vendor
+from samtailor.types import Features, Output, Prompts, Tokens
+
+MEAN = (123.675, 116.28, 103.53)
+STD = (58.395, 57.12, 57.375)
+SITES = {
+    "decoder.qv": r"mask_decoder\.transformer\..*\.(q_proj|v_proj)",
+    "decoder": r"mask_decoder\..*",
+    "encoder.qkv": r"vision_encoder\.layers\.\d+\.attn\.qkv",
+    "encoder.attention": r"vision_encoder\.layers\.\d+\.attn",
+    "encoder.mlp": r"vision_encoder\.layers\.\d+\.mlp",
+}
+
+
+def matches(source: str, model_type: str | None) -> bool:
+    """Whether this file loads what `source` names (`model_type` is config.json's, where there is one)."""
+    return model_type == "sam" or (model_type is None and source.endswith(".pth"))
+
+
+def build(source: str) -> Sam:
+    """Load a SAM 1.
+
+    Args:
+        source: hub id, folder made with `save_pretrained`, or path of Meta's `.pth`.
+    """
+    from transformers import SamModel
+
+    if source.endswith(".pth"):
+        return Sam(_meta.load(Path(source)), Path(source).stem)
+    return Sam(_vendor.load_pretrained(SamModel, source), source)
+
+
+class Sam(nn.Module):
+    """A frozen SAM 1; see `bases._protocol.Base` for the attributes."""
+
+    mean, std, squash, sites = MEAN, STD, False, SITES
+
+    def __init__(self, model: nn.Module, name: str) -> None:
+        super().__init__()
+        self.model = _vendor.freeze(model)
+        self.name = name
+        config = model.config
+        self.size = config.vision_config.image_size
+        self.dim = config.mask_decoder_config.hidden_size
+        self.grid = self.size // config.vision_config.patch_size
+        self.low_res = 4 * self.grid
+        self.fingerprint = _vendor.fingerprint(model, mean=MEAN, std=STD, size=self.size, squash=False)
+        self._tap = _vendor.DecoderTap(model.mask_decoder)
+
+    def encode_image(self, images: Tensor) -> Features:
+        """Normalised pictures (B, 3, size, size) to the image embedding (B, D, H, W)."""
+        _vendor.check_square(images, self.size)
+        return Features(self.model.vision_encoder(images)[0])
+
+    def encode_prompts(self, prompts: Prompts) -> Tokens:
+        """Prompts of the model frame to tokens; a click gets SAM's padding token, a box does not."""
+        _vendor.check_frame(prompts, self.size)
+        sparse, dense = self.model.prompt_encoder(
+            input_points=prompts.points,
+            input_labels=prompts.labels,
+            input_boxes=prompts.boxes,
+            input_masks=prompts.masks,
+        )
+        if sparse is None:
+            sparse = dense.new_zeros(*prompts.shape, 0, self.dim)
+        return Tokens(sparse, dense)
+
+    def positions(self) -> Tensor:
+        """(1, D, H, W) Fourier encoding of the grid."""
+        return self.model.get_image_wide_positional_embeddings()
+
+    def decode(self, features: Features, tokens: Tokens) -> Output:
+        """Masks and predicted IoU of all mask tokens."""
+        batch, prompts = tokens.sparse.shape[:2]
+        with self._tap.listen() as seen:
+            self.model.mask_decoder(
+                image_embeddings=features.main,
+                image_positional_embeddings=self.positions().expand(batch, -1, -1, -1),
+                sparse_prompt_embeddings=tokens.sparse,
+                dense_prompt_embeddings=tokens.dense,
+                multimask_output=True,
+            )
+            return self._tap.output(seen, batch, prompts, self.grid)
+
+    def train(self, mode: bool = True) -> Sam:
+        """The base stays in evaluation mode whatever the segmenter around it does."""
+        return super().train(False)
