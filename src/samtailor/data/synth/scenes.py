@@ -1,0 +1,145 @@
+"""Procedural scenes: pictures of things with parts, and the mask of every one, from a seed.
+
+Nothing is downloaded and nothing is random but the seed: ``scene(7)`` is the same picture today
+and tomorrow on one machine (another build of OpenCV may differ in single pixels).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from samtailor.data.synth import damage as camera
+from samtailor.data.synth import textures, things
+from samtailor.data.synth.backgrounds import background, tissue
+from samtailor.data.synth.canvas import Canvas
+from samtailor.data.synth.textures import apart
+
+SMALLEST = 100 / 256**2  # share of the picture below which a visible mask is dropped
+_WHOLE = 0.9  # a part that covers more of its object than this says nothing new
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture and what is in it.
+
+    image: ``(S, S, 3)`` uint8 RGB. masks: ``(S, S)`` bool each, the **visible** pixels of one object
+    (its parts included) or of one part. labels: what each mask shows. parents: index of the object
+    that a part belongs to, -1 for an object.
+    """
+
+    image: np.ndarray
+    masks: list[np.ndarray]
+    labels: list[str]
+    parents: list[int]
+
+
+def scene(seed: int, size: int = 256) -> Scene:
+    """The scene of this seed, ``size`` px a side."""
+    canvas = paint(np.random.default_rng(seed), size)
+    return _collect(canvas)
+
+
+def paint(rng: np.random.Generator, size: int) -> Canvas:
+    """Paint a random scene and keep its id maps, without cutting it into masks."""
+    kind = rng.choice(["mixed", "cells", "lesion", "portrait", "row"], p=[0.76, 0.06, 0.05, 0.07, 0.06])
+    canvas = {"mixed": _mixed, "cells": _cells, "lesion": _lesion, "portrait": _portrait, "row": _row}[kind](rng, size)
+    canvas.image = camera.damage(rng, canvas.image)
+    return canvas
+
+
+def _mixed(rng: np.random.Generator, size: int) -> Canvas:
+    """One to seven different things, later ones in front."""
+    picture, colours = background(rng, size)
+    canvas = Canvas.on(picture)
+    count = int(rng.choice([1, 2, 3, 4, 5, 7], p=[0.16, 0.22, 0.22, 0.18, 0.14, 0.08]))
+    for _ in range(count):
+        reach = size * rng.uniform(0.1, 0.5) / (1 + 0.12 * count)
+        _stand(rng, canvas, _pick(rng), colours, tuple(rng.uniform(0.12, 0.88, 2) * size), reach)
+    return canvas
+
+
+def _portrait(rng: np.random.Generator, size: int) -> Canvas:
+    """One thing with parts that fills most of the picture."""
+    picture, colours = background(rng, size)
+    canvas = Canvas.on(picture)
+    name = str(rng.choice(["face", "person", "car", "house", "front", "bottle", "animal", "banner"], p=[0.3, 0.2, 0.12, 0.08, 0.08, 0.07, 0.08, 0.07]))
+    _stand(rng, canvas, name, colours, tuple(rng.uniform(0.4, 0.6, 2) * size), size * rng.uniform(0.36, 0.52))
+    return canvas
+
+
+def _row(rng: np.random.Generator, size: int) -> Canvas:
+    """Several of one kind side by side: shelves, crowds, traffic."""
+    picture, colours = background(rng, size)
+    canvas, name = Canvas.on(picture), _pick(rng)
+    columns, rows = int(rng.integers(2, 6)), int(rng.integers(1, 4))
+    for row in range(rows):
+        for column in range(columns):
+            where = ((column + 0.5 + rng.uniform(-0.1, 0.1)) * size / columns, (row + 0.5 + rng.uniform(-0.1, 0.1)) * size / rows)
+            _stand(rng, canvas, name, colours, where, 0.45 * size / max(rows, columns) * rng.uniform(0.8, 1.2))
+    return canvas
+
+
+def _cells(rng: np.random.Generator, size: int) -> Canvas:
+    """A slide with many similar cells or nuclei."""
+    ground = (rng.uniform(0, 40),) * 3 if rng.uniform() < 0.4 else textures.colour(rng)
+    canvas, base = Canvas.on(tissue(rng, size, ground)), apart(rng, [ground], 80)
+    reach = size * rng.uniform(0.03, 0.1)
+    for _ in range(int(rng.integers(6, 45))):
+        layers = things.cell(rng, textures.near(rng, base, 15))
+        stretch = rng.uniform(0.6, 1.3, 2) * reach
+        canvas.add(rng, "cell", layers, centre=tuple(rng.uniform(0, size, 2)), scale=tuple(stretch), angle=rng.uniform(0, 3.1))
+    return canvas
+
+
+def _lesion(rng: np.random.Generator, size: int) -> Canvas:
+    """One lesion, seldom two, on skin."""
+    ground = textures.skin(rng)
+    canvas = Canvas.on(tissue(rng, size, ground))
+    for _ in range(int(rng.choice([1, 1, 1, 2]))):
+        dark = tuple(float(c * rng.uniform(0.3, 0.8)) for c in ground)
+        scale = tuple(size * rng.uniform(0.08, 0.4) * rng.uniform(0.7, 1.2, 2))
+        canvas.add(rng, "lesion", things.lesion(rng, dark), centre=tuple(rng.uniform(0.3, 0.7, 2) * size), scale=scale)
+    return canvas
+
+
+def _pick(rng: np.random.Generator) -> str:
+    names, odds = zip(*((name, odds) for name, (odds, _) in things.catalogue().items()), strict=True)
+    return str(rng.choice(names, p=np.array(odds) / sum(odds)))
+
+
+def _stand(rng: np.random.Generator, canvas: Canvas, name: str, colours: list, centre: tuple, reach: float) -> None:
+    """Put a thing of about ``reach`` px radius at ``centre`` (px), at times with a shadow."""
+    if canvas.full:
+        return
+    _, draw = things.catalogue()[name]
+    layers = draw(rng, apart(rng, colours))
+    narrow = 0.6 if name in ("person", "bottle") else 1.0
+    stretch = np.exp(rng.normal(0, 0.22))
+    scale = (reach * narrow * stretch, reach / stretch)
+    angle = rng.normal(0, 0.18) if rng.uniform() < 0.75 else rng.uniform(-np.pi, np.pi)
+    if rng.uniform() < 0.3:
+        camera.shadow(rng, canvas.image, (centre[0] + 0.15 * reach, centre[1] + 0.8 * scale[1]), (scale[0] * 1.1, 0.35 * reach))
+    canvas.add(rng, name, layers, centre=centre, scale=(scale[0] * rng.choice([-1, 1]), scale[1]), angle=angle)
+
+
+def _collect(canvas: Canvas) -> Scene:
+    """Cut the id maps into masks; what is hidden or tiny is left out."""
+    least = SMALLEST * canvas.size**2
+    object_area = np.bincount(canvas.objects.ravel(), minlength=256)
+    part_area = np.bincount(canvas.parts.ravel(), minlength=256)
+    masks, labels, parents = [], [], []
+    for owner, name in enumerate(canvas.object_names, 1):
+        if object_area[owner] < least:
+            continue
+        parent = len(masks)
+        masks.append(canvas.objects == owner)
+        labels.append(name)
+        parents.append(-1)
+        for part, label in enumerate(canvas.part_names, 1):
+            if canvas.part_owner[part - 1] == owner and least <= part_area[part] < _WHOLE * object_area[owner]:
+                masks.append(canvas.parts == part)
+                labels.append(label)
+                parents.append(parent)
+    return Scene(canvas.image, masks, labels, parents)
