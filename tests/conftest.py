@@ -1,0 +1,123 @@
+"""Small random base models and pictures that every test may use."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from samtailor.types import Annotation, Sample
+
+SAM = {
+    "vision_config": {
+        "hidden_size": 32,
+        "output_channels": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 64,
+        "patch_size": 8,
+        "window_size": 4,
+        "global_attn_indexes": [1],
+        "num_pos_feats": 16,
+        "mlp_dim": 64,
+    },
+    "prompt_encoder_config": {"hidden_size": 32, "image_size": 64, "patch_size": 8},
+    "mask_decoder_config": {"hidden_size": 32, "mlp_dim": 64, "num_attention_heads": 4, "iou_head_hidden_dim": 32},
+}
+SAM2 = {
+    "vision_config": {
+        "backbone_config": {
+            "model_type": "sam2_hiera_det_model",
+            "hidden_size": 16,
+            "image_size": [64, 64],
+            "embed_dim_per_stage": [16, 32, 64, 128],
+            "num_attention_heads_per_stage": [1, 1, 2, 2],
+            "blocks_per_stage": [1, 1, 2, 1],
+            "window_size_per_stage": [8, 4, 2, 2],
+            "global_attention_blocks": [3],
+            "window_positional_embedding_background_size": [2, 2],
+        },
+        "backbone_channel_list": [128, 64, 32, 16],
+        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+        "fpn_hidden_size": 32,
+    },
+    "prompt_encoder_config": {"hidden_size": 32, "image_size": 64, "patch_size": 16},
+    "mask_decoder_config": {"hidden_size": 32, "mlp_dim": 64, "num_attention_heads": 4, "iou_head_hidden_dim": 32},
+}
+
+
+def standard_normal_fourier(model: torch.nn.Module) -> None:
+    """As Meta draws it; transformers' scale makes neighbouring positions unrelated."""
+    matrix = torch.randn_like(model.shared_image_embedding.positional_embedding)
+    with torch.no_grad():
+        model.shared_image_embedding.positional_embedding.copy_(matrix)
+        model.prompt_encoder.shared_embedding.positional_embedding.copy_(matrix)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_sam_model() -> torch.nn.Module:
+    """transformers' SamModel, random, 64 px, D = 32."""
+    from transformers import SamConfig, SamModel
+
+    torch.manual_seed(0)
+    model = SamModel(SamConfig(**SAM)).eval()
+    standard_normal_fourier(model)
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny_sam2_model() -> torch.nn.Module:
+    """transformers' Sam2Model, random, 64 px, D = 32."""
+    from transformers import Sam2Config, Sam2Model
+
+    torch.manual_seed(1)
+    model = Sam2Model(Sam2Config(**SAM2)).eval()
+    standard_normal_fourier(model)
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny_sam(tiny_sam_model):
+    """A SAM 1 base."""
+    from samtailor.bases.sam import Sam
+
+    return Sam(tiny_sam_model, "tiny-sam")
+
+
+@pytest.fixture(scope="session")
+def tiny_sam2(tiny_sam2_model):
+    """A SAM 2 base."""
+    from samtailor.bases.sam2 import Sam2
+
+    return Sam2(tiny_sam2_model, "tiny-sam2")
+
+
+@pytest.fixture(scope="session", params=["sam", "sam2"])
+def tiny_base(request):
+    """Every decoder family in turn."""
+    return request.getfixturevalue({"sam": "tiny_sam", "sam2": "tiny_sam2"}[request.param])
+
+
+def disc_sample(index: int, height: int = 48, width: int = 80) -> Sample:
+    """A picture with a bright disc (class disc) and a dark square (class square)."""
+    rng = np.random.default_rng(index)
+    image = rng.integers(90, 140, (height, width, 3), dtype=np.uint8)
+    y, x = np.mgrid[:height, :width]
+    centre = rng.uniform(14, height - 14), rng.uniform(14, width / 2 - 4)
+    disc = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= 10**2
+    left, top = int(rng.integers(width // 2, width - 18)), int(rng.integers(2, height - 18))
+    square = (abs(x - left - 8) <= 7) & (abs(y - top - 8) <= 7)
+    image[disc], image[square] = (230, 200, 60), (20, 30, 40)
+    annotations = (Annotation.from_mask("disc", disc), Annotation.from_mask("square", square))
+    return Sample(f"p{index:03d}", lambda: image, lambda: annotations)
+
+
+@pytest.fixture
+def tiny_samples() -> list[Sample]:
+    """Eight pictures of 48x80 px."""
+    return [disc_sample(i) for i in range(8)]
