@@ -1,0 +1,120 @@
+"""Pictures and binary masks of the same name: images/ + masks/, or one mask folder per class: masks/<class>/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from samtailor.data.listing import chosen, files, has_files, natural_key, paired, single_class, subfolder
+from samtailor.data.notices import notice
+from samtailor.data.picture import SUFFIXES, header, read_mask, read_picture
+from samtailor.data.shapes import encode, fitted
+from samtailor.errors import DataError, InputError
+from samtailor.types import Annotation, Sample
+
+_IMAGES, _MASKS = ("images", "image", "imgs"), ("masks", "mask")
+_ENDINGS = ("_mask", "-mask", "_segmentation")
+
+
+def matches(path: Path) -> bool:
+    """Whether `path` holds images/ and masks/ (upper and lower case, and "image", "imgs", "mask" too)."""
+    return subfolder(path, *_IMAGES) is not None and has_files(subfolder(path, *_MASKS), *SUFFIXES)
+
+
+def build(
+    path: Path,
+    *,
+    classes: Sequence[str] | None = None,
+    images: str | None = None,
+    masks: str | None = None,
+    mask_suffix: str | None = None,
+) -> Iterable[Sample]:
+    """Samples of a folder of pictures and binary masks (object: above 0).
+
+    Args:
+        path: folder of the data set.
+        classes: class folders to read; in a layout without class folders one name for its objects ("object").
+        images: folder of the pictures relative to `path`; found by itself when left out.
+        masks: likewise of the masks.
+        mask_suffix: what a mask's name has behind the picture's ("_mask"); found by itself when left out.
+
+    Raises:
+        DataError: a folder is missing or empty, nothing pairs up, names are ambiguous. Reading a mask whose aspect
+            differs from its picture's raises as well.
+        InputError: an unknown class.
+    """
+    picture_folder = _folder(path, images, _IMAGES, "pictures")
+    mask_folder = _folder(path, masks, _MASKS, "masks")
+    pictures = files(picture_folder)
+    folders = _class_folders(mask_folder, picture_folder, pictures)
+    if folders:
+        wanted = chosen(classes, sorted(folders, key=natural_key))
+        by_class = {label: _masks(folders[label], pictures, mask_suffix) for label in folders}
+    else:
+        wanted = (single_class(classes, "object"),)
+        by_class = {wanted[0]: _masks(mask_folder, pictures, mask_suffix)}
+    stems = paired(pictures, set().union(*by_class.values()), "mask")
+    return [
+        _sample(stem, pictures[stem], {label: by_class[label][stem] for label in wanted if stem in by_class[label]})
+        for stem in stems
+    ]
+
+
+def _sample(stem: str, picture: Path, masks: Mapping[str, Path]) -> Sample:
+    return Sample(stem, partial(read_picture, picture), partial(_annotations, picture, masks), source=picture)
+
+
+def _annotations(picture: Path, masks: Mapping[str, Path]) -> Iterator[Annotation]:
+    frame = header(picture)
+    for label, file in masks.items():
+        mask = fitted(read_mask(file), frame, file)
+        if mask.any():
+            yield Annotation(label, encode(mask))
+        else:
+            notice("empty mask", f"{file}: the mask is empty; nothing of class {label!r} in this picture.")
+
+
+def _folder(root: Path, given: str | None, usual: Sequence[str], what: str) -> Path:
+    if given is not None:
+        if not (root / given).is_dir():
+            raise InputError(f"There is no folder {given!r} in {root} for the {what}.")
+        return root / given
+    found = subfolder(root, *usual)
+    if found is None:
+        raise DataError(f"{root} has no folder {usual[0]!r} for the {what}. Rename it, or give its name as an option.")
+    return found
+
+
+def _class_folders(masks: Path, images: Path, pictures: Mapping[str, Path]) -> dict[str, Path]:
+    """Folders of classes; empty where masks/ mirrors the folders of images/ (or has none)."""
+    inside = {entry.name: entry for entry in sorted(masks.iterdir()) if entry.is_dir() and entry.name[0] != "."}
+    inside = {name: folder for name, folder in inside.items() if has_files(folder, *SUFFIXES)}
+    if not inside or all((images / name).is_dir() for name in inside):
+        return {}
+    if any(entry.suffix.lower() in SUFFIXES and entry.name[0] != "." for entry in masks.iterdir() if entry.is_file()):
+        raise DataError(
+            f"{masks} holds both mask files and folders ({', '.join(list(inside)[:5])}). Put every mask into "
+            "a folder of its class, or all of them directly there."
+        )
+    if all(name in pictures for name in inside):
+        raise DataError(
+            f"{masks} has one folder per picture, which would be read as one class per picture. Join the masks of "
+            "a picture to one instance map (format 'instances'), or sort them into masks/<class>/."
+        )
+    return inside
+
+
+def _masks(folder: Path, pictures: Mapping[str, Path], suffix: str | None) -> dict[str, Path]:
+    """Mask files by the stem of their picture."""
+    found = files(folder)
+    if suffix is not None:
+        return {stem.removesuffix(suffix): file for stem, file in found.items() if stem.endswith(suffix)}
+    if not any(stem in pictures for stem in found):
+        for ending in _ENDINGS:
+            if any(stem.endswith(ending) and stem.removesuffix(ending) in pictures for stem in found):
+                return _masks(folder, pictures, ending)
+    return found
+
+
+__all__ = ["build", "matches"]

@@ -1,0 +1,96 @@
+"""Instance maps: images/ + labels/NAME.png with one number per object (8 or 16 bit), 0 = background, no labels.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from samtailor.data.listing import files, has_files, paired, single_class, subfolder
+from samtailor.data.notices import notice
+from samtailor.data.picture import SUFFIXES, header, read_index, read_picture
+from samtailor.data.shapes import fitted, regions
+from samtailor.errors import DataError
+from samtailor.types import Annotation, Sample
+
+_LOOK_AT = 12  # maps looked into to tell objects from classes
+
+
+def matches(path: Path) -> bool:
+    """Whether `path` holds images/ and labels/ with pictures, and no labels.json."""
+    return (
+        subfolder(path, "images") is not None
+        and has_files(subfolder(path, "labels"), *SUFFIXES)
+        and not (path / "labels.json").exists()
+    )
+
+
+def build(
+    path: Path,
+    *,
+    classes: Sequence[str] | None = None,
+    images: str = "images",
+    labels: str = "labels",
+    sure: bool = False,
+) -> Iterable[Sample]:
+    """Samples of an instance data set: one annotation per number above 0 and picture, by rising number.
+
+    Args:
+        path: folder of the data set.
+        classes: one name for the objects; "object" when left out.
+        images, labels: folders of the pictures and the maps relative to `path`.
+        sure: do not look whether the maps are class maps in truth.
+
+    Raises:
+        DataError: missing folders, nothing pairs up; 8-bit maps whose numbers lie scattered like classes do.
+    """
+    picture_folder, map_folder = subfolder(path, images), subfolder(path, labels)
+    if picture_folder is None or map_folder is None:
+        raise DataError(f"{path} must hold the folders {images}/ and {labels}/ for instance maps.")
+    label = single_class(classes, "object")
+    pictures, maps = files(picture_folder), files(map_folder)
+    stems = paired(pictures, maps, "instance map")
+    if not sure:
+        _refuse_classes([maps[stem] for stem in stems])
+    return [
+        Sample(
+            stem,
+            partial(read_picture, pictures[stem]),
+            partial(_annotations, pictures[stem], maps[stem], label),
+            source=pictures[stem],
+        )
+        for stem in stems
+    ]
+
+
+def _annotations(picture: Path, file: Path, label: str) -> Iterator[Annotation]:
+    index = fitted(read_index(file), header(picture), file)
+    found = [Annotation(label, rle) for _, rle in regions(index)]
+    if not found:
+        notice("empty mask", f"{file}: no object in this picture.")
+    yield from found
+
+
+def _refuse_classes(maps: Sequence[Path]) -> None:
+    """An object is in one piece as a rule, a class is not: the sign that 8-bit maps hold classes without names."""
+    if any(header(file).mode.startswith("I") for file in maps):
+        return
+    several = numbers = 0
+    step = max(1, len(maps) // _LOOK_AT)
+    for file in maps[::step][:_LOOK_AT]:
+        index = read_index(file)
+        for value in np.unique(index[index > 0]):
+            numbers += 1
+            several += cv2.connectedComponents((index == value).astype(np.uint8))[0] > 2
+    if several > numbers * 0.5:
+        raise DataError(
+            f"{maps[0].parent}: {several} of {numbers} numbers looked at lie in several pieces, as classes do and "
+            "objects do not, and no labels.json names the classes. For class maps add labels.json (a list of names "
+            "by index); for instance maps give format 'instances' and the option sure=true."
+        )
+
+
+__all__ = ["build", "matches"]

@@ -1,0 +1,100 @@
+"""Semantic index maps: images/ + labels/NAME.png + labels.json (names by index; "null" or "background" is no class)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from samtailor.data.listing import chosen, files, has_files, json_mentions, paired, read_json, subfolder
+from samtailor.data.picture import SUFFIXES, header, read_index, read_picture
+from samtailor.data.shapes import fitted, regions
+from samtailor.errors import DataError
+from samtailor.types import Annotation, Sample
+
+_NOTHING = frozenset({"null", "background", "ignore", "unlabeled", "unlabelled", "void", ""})
+
+
+def matches(path: Path) -> bool:
+    """Whether `path` holds images/, labels/ with pictures, and labels.json."""
+    names = path / "labels.json"
+    return (
+        names.is_file()
+        and not json_mentions(names, "annotations", "shapes")
+        and subfolder(path, "images") is not None
+        and has_files(subfolder(path, "labels"), *SUFFIXES)
+    )
+
+
+def build(
+    path: Path,
+    *,
+    classes: Sequence[str] | None = None,
+    names: str = "labels.json",
+    ignore: Sequence[int] = (255,),
+) -> Iterable[Sample]:
+    """Samples of a semantic data set: one annotation per class and picture.
+
+    Args:
+        path: folder of the data set.
+        classes: names to read; None for all.
+        names: JSON file relative to `path`: a list of names by index, or an object {"index": "name"} or
+            {"name": index}. The names null, background, ignore, unlabeled and void stand for no class.
+        ignore: indices of no class, unless they are named.
+
+    Raises:
+        DataError: missing folders or names, nothing pairs up; reading a map with an index without a name.
+        InputError: an unknown class.
+    """
+    images, labels = subfolder(path, "images"), subfolder(path, "labels")
+    if images is None or labels is None:
+        raise DataError(f"{path} must hold the folders images/ and labels/ for semantic index maps.")
+    table = read_names(path / names)
+    targets = {index: name for index, name in table.items() if name.lower() not in _NOTHING}
+    wanted = frozenset(chosen(classes, targets.values()))
+    known = frozenset(table) | {0, *ignore}
+    pictures, maps = files(images), files(labels)
+    return [
+        Sample(
+            stem,
+            partial(read_picture, pictures[stem]),
+            partial(_annotations, pictures[stem], maps[stem], targets, known, wanted),
+            source=pictures[stem],
+        )
+        for stem in paired(pictures, maps, "label map")
+    ]
+
+
+def read_names(path: Path) -> dict[int, str]:
+    """Names by index of a labels.json.
+
+    Raises:
+        DataError: neither a list of names, nor {"index": "name"}, nor {"name": index}; two names of one index.
+    """
+    value = read_json(path)
+    pairs: list[tuple[Any, Any]] = list(enumerate(value)) if isinstance(value, list) else []
+    if isinstance(value, dict):
+        pairs = [(i, n) if str(i).isdecimal() else (n, i) for i, n in value.items()]
+    good = all(str(i).isdecimal() and (n is None or isinstance(n, str)) for i, n in pairs)
+    table = {int(i): n or "null" for i, n in pairs} if good else {}
+    if not table or len(table) != len(pairs):
+        raise DataError(
+            f"{path}: expected a list of class names by index, or an object of index and name, each index once. "
+            'Example: ["null", "roof", "window"] or {"1": "roof", "2": "window"}.'
+        )
+    return table
+
+
+def _annotations(
+    picture: Path, file: Path, names: Mapping[int, str], known: frozenset[int], wanted: frozenset[str]
+) -> Iterator[Annotation]:
+    index = fitted(read_index(file), header(picture), file)
+    for value, rle in regions(index):
+        if value not in known:
+            raise DataError(f"{file}: the index {value} has no name; known are 0 to {max(names)}. Add it to labels.json.")
+        if names.get(value) in wanted:
+            yield Annotation(names[value], rle)
+
+
+__all__ = ["build", "matches", "read_names"]

@@ -1,0 +1,151 @@
+"""labelme: a JSON per picture, beside it or in annotations/, with "shapes" (polygon, rectangle, circle, mask)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samtailor.data.listing import chosen, files, json_mentions, natural_key, read_json, subfolder
+from samtailor.data.notices import notice
+from samtailor.data.picture import decode_mask, header, read_picture
+from samtailor.data.shapes import encode, placed, polygon, rectangle
+from samtailor.errors import DataError
+from samtailor.types import Annotation, Sample
+
+_FOLDERS = ("annotations", "labels", "images", "json")
+
+
+def matches(path: Path) -> bool:
+    """Whether a JSON with "shapes" lies on top or in annotations/, labels/, images/ or json/."""
+    return any(json_mentions(file, "shapes") for _, file in zip(range(3), _sheets(path).values(), strict=False))
+
+
+def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sample]:
+    """Samples of a labelme folder. Shapes of one label and `group_id` are one object; points and lines are left out.
+
+    Args:
+        path: folder of the data set.
+        classes: labels to read; None for all.
+
+    Raises:
+        DataError: no JSON file, a broken one, a picture that is missing for all of them, a shape that is not valid.
+        InputError: an unknown class.
+    """
+    sheets = {stem: (file, _content(file)) for stem, file in _sheets(path).items()}
+    if not sheets:
+        raise DataError(f"{path} has no labelme JSON files, neither on top nor in {'/, '.join(_FOLDERS)}/.")
+    known = {shape["label"] for _, content in sheets.values() for shape in content["shapes"]}
+    wanted = frozenset(chosen(classes, sorted(known, key=natural_key)))
+    samples = []
+    for stem, (file, content) in sorted(sheets.items(), key=lambda item: natural_key(item[0])):
+        picture = _picture(path, file, content)
+        if picture is None:
+            notice("annotation without picture", f"{file}: its picture {content['imagePath']!r} is missing; left out.")
+            continue
+        read = partial(_annotations, picture, file, wanted)
+        samples.append(Sample(stem, partial(read_picture, picture), read, source=picture))
+    if not samples:
+        raise DataError(f"None of the pictures of {len(sheets)} labelme files is on disk (first: {file}).")
+    return samples
+
+
+def _sheets(path: Path) -> dict[str, Path]:
+    folders = [folder for folder in (subfolder(path, name) for name in _FOLDERS) if folder]
+    on_top = {f.stem: f for f in sorted(path.glob("*.json")) if f.name[0] != "." and json_mentions(f, "shapes")}
+    return next((found for found in (on_top, *(files(folder, [".json"]) for folder in folders)) if found), {})
+
+
+def _content(file: Path) -> dict[str, Any]:
+    content = read_json(file)
+    shapes = content.get("shapes") if isinstance(content, dict) else None
+    good = isinstance(shapes, list) and all(
+        isinstance(s, dict) and isinstance(s.get("label"), str) and isinstance(s.get("points"), list) for s in shapes
+    )
+    if not good or not isinstance(content.get("imagePath"), str):
+        raise DataError(f'{file}: a labelme file has "imagePath" and "shapes", each with a label and points.')
+    return {"imagePath": content["imagePath"].replace("\\", "/"), **{k: v for k, v in content.items() if k in _KEPT}}
+
+
+_KEPT = ("shapes", "imageHeight", "imageWidth")
+
+
+def _picture(root: Path, file: Path, content: Mapping[str, Any]) -> Path | None:
+    name = Path(content["imagePath"])
+    places = [file.parent / name, file.parent / name.name, root / name.name]
+    images = subfolder(root, "images")
+    if images is not None:
+        places += [images / name.name, images / file.parent.name / name.name]
+    return next((place for place in places if place.is_file()), None)
+
+
+def _annotations(picture: Path, file: Path, wanted: frozenset[str]) -> Iterator[Annotation]:
+    frame, content = header(picture), _content(file)
+    size = (content.get("imageHeight") or frame.size[0], content.get("imageWidth") or frame.size[1])
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for position, shape in enumerate(content["shapes"]):
+        if shape["label"] not in wanted:
+            continue
+        rle = _mask(shape, size, f"{file}, shape {position}")
+        if rle is not None:
+            alone = shape.get("group_id") is None
+            groups.setdefault((shape["label"], position if alone else f"group {shape['group_id']}"), []).append(rle)
+    from pycocotools import mask as coco
+
+    for (label, _), parts in groups.items():
+        yield Annotation(label, placed(coco.merge(parts), frame, file))
+
+
+def _mask(shape: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:
+    kind = shape.get("shape_type") or "polygon"
+    draw = {"polygon": _polygon, "rectangle": _rectangle, "circle": _circle, "mask": _bitmap}.get(kind)
+    if draw is None:
+        notice("shape without area", f"{name}: a {kind} has no area; left out.")
+        return None
+    try:
+        points = np.asarray(shape["points"], float)
+        if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+            raise ValueError(f"points of shape {points.shape}")
+        rle = draw(points, shape, size, name)
+    except (KeyError, TypeError, ValueError, IndexError, binascii.Error) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{name}: not a {kind} as labelme writes it ({error}).") from error
+    if rle is None:
+        notice("empty mask", f"{name}: a {kind} without an area in the picture; left out.")
+    return rle
+
+
+def _polygon(points: np.ndarray, shape: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:
+    return polygon([points.ravel().tolist()], size)
+
+
+def _rectangle(points: np.ndarray, shape: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:
+    return rectangle((*points.min(axis=0), *points.max(axis=0)), size)
+
+
+def _circle(points: np.ndarray, shape: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:
+    (x, y), radius = points[0], math.dist(points[0], points[1])
+    rows, columns = np.arange(size[0])[:, None] + 0.5, np.arange(size[1])[None] + 0.5
+    inside = (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+    return encode(inside) if inside.any() else None
+
+
+def _bitmap(points: np.ndarray, shape: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:
+    """labelme's "mask": a PNG in base64 whose top-left pixel stands at the first point."""
+    part = decode_mask(base64.b64decode(shape["mask"], validate=True), name)
+    left, top = (round(v) for v in points[0])
+    whole = np.zeros(size, bool)
+    y0, x0 = max(top, 0), max(left, 0)
+    cut = part[y0 - top : size[0] - top, x0 - left : size[1] - left]
+    whole[y0 : y0 + cut.shape[0], x0 : x0 + cut.shape[1]] = cut
+    return encode(whole) if whole.any() else None
+
+
+__all__ = ["build", "matches"]

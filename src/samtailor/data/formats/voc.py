@@ -1,0 +1,169 @@
+"""Pascal VOC: images/ or JPEGImages/ with boxes in annotations/NAME.xml, or masks in SegmentationClass/ (and Object/)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from samtailor.data.formats.labelmap import read_names
+from samtailor.data.listing import chosen, files, has_files, natural_key, paired, subfolder
+from samtailor.data.notices import notice
+from samtailor.data.picture import SUFFIXES, header, read_index, read_picture
+from samtailor.data.shapes import fitted, placed, rectangle, regions
+from samtailor.errors import DataError, InputError
+from samtailor.types import Annotation, Sample
+
+_NAMES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
+    *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+_VOID = 255
+
+
+def matches(path: Path) -> bool:
+    """Whether pictures and XML files, or SegmentationClass/, are there."""
+    return _images(path) is not None and (
+        has_files(subfolder(path, "annotations"), ".xml") or has_files(_classes_folder(path), *SUFFIXES)
+    )
+
+
+def build(
+    path: Path, *, classes: Sequence[str] | None = None, masks: str = "auto", one_based: bool = False
+) -> Iterable[Sample]:
+    """Samples of a Pascal VOC data set.
+
+    Args:
+        path: folder of the data set.
+        classes: names to read; None for all.
+        masks: "boxes" fills the boxes of the XML files; "segmentation" takes SegmentationClass/ (cut into objects by
+            SegmentationObject/ where there); "auto" is segmentation where that folder is there, else boxes. The
+            names of the indices are VOC's twenty, or those of a labels.json.
+        one_based: xmin and ymin count from 1 and xmax, ymax are inside (VOC's own devkit); by default the four
+            numbers are taken for the edges of the box.
+
+    Raises:
+        DataError: missing folders, nothing pairs up, broken XML, an object without a name or box.
+        InputError: an unknown class or option.
+    """
+    if masks not in ("auto", "boxes", "segmentation"):
+        raise InputError(f"masks must be 'auto', 'boxes' or 'segmentation', got {masks!r}.")
+    images = _images(path)
+    if images is None:
+        raise DataError(f"{path} has no folder JPEGImages/ or images/ for the pictures.")
+    pictures = files(images)
+    if masks != "boxes" and has_files(_classes_folder(path), *SUFFIXES):
+        return _segmented(path, pictures, classes)
+    if masks == "segmentation":
+        raise DataError(f"{path} has no masks in SegmentationClass/.")
+    return _boxed(path, pictures, classes, one_based)
+
+
+def _images(path: Path) -> Path | None:
+    return subfolder(path, "JPEGImages", "images")
+
+
+def _classes_folder(path: Path) -> Path | None:
+    return subfolder(path, "SegmentationClass")
+
+
+def _boxed(path: Path, pictures: Mapping[str, Path], classes: Sequence[str] | None, one_based: bool) -> list[Sample]:
+    folder = subfolder(path, "annotations")
+    sheets = files(folder, [".xml"]) if folder else {}
+    stems = paired(pictures, sheets, "XML file")
+    known = {name for stem in stems for name, _ in _objects(_parsed(sheets[stem]), sheets[stem])}
+    wanted = frozenset(chosen(classes, sorted(known, key=natural_key)))
+    return [
+        Sample(
+            stem,
+            partial(read_picture, pictures[stem]),
+            partial(_boxes, pictures[stem], sheets[stem], wanted, one_based),
+            source=pictures[stem],
+        )
+        for stem in stems
+    ]
+
+
+def _parsed(file: Path) -> ElementTree.Element:
+    try:
+        return ElementTree.parse(file).getroot()
+    except (ElementTree.ParseError, OSError, ValueError) as error:
+        raise DataError(f"{file}: not valid XML ({error}).") from error
+
+
+def _objects(sheet: ElementTree.Element, file: Path) -> Iterator[tuple[str, tuple[float, ...]]]:
+    for entry in sheet.iter("object"):
+        name = (entry.findtext("name") or "").strip()
+        try:
+            box = tuple(float(entry.findtext(f"bndbox/{key}") or "") for key in ("xmin", "ymin", "xmax", "ymax"))
+        except ValueError as error:
+            raise DataError(f"{file}: {name!r} needs a bndbox with xmin, ymin, xmax, ymax ({error}).") from error
+        if not name:
+            raise DataError(f"{file}: an object has no name.")
+        yield name, box
+
+
+def _boxes(picture: Path, file: Path, wanted: frozenset[str], one_based: bool) -> Iterator[Annotation]:
+    frame, sheet = header(picture), _parsed(file)
+    size = _size(sheet) or frame.size
+    for name, (x0, y0, x1, y1) in _objects(sheet, file):
+        if name not in wanted:
+            continue
+        rle = rectangle((x0 - one_based, y0 - one_based, x1, y1), size)
+        if rle is None:
+            notice("empty mask", f"{file}: the box of an object {name!r} has no area in the picture; left out.")
+        else:
+            yield Annotation(name, placed(rle, frame, file))
+
+
+def _size(sheet: ElementTree.Element) -> tuple[int, int] | None:
+    height, width = ((sheet.findtext(f"size/{key}") or "0").strip() for key in ("height", "width"))
+    numbers = (int(height), int(width)) if height.isdecimal() and width.isdecimal() else (0, 0)
+    return numbers if min(numbers) > 0 else None
+
+
+def _segmented(path: Path, pictures: Mapping[str, Path], classes: Sequence[str] | None) -> list[Sample]:
+    names = read_names(path / "labels.json") if (path / "labels.json").is_file() else dict(enumerate(_NAMES, 1))
+    wanted = frozenset(chosen(classes, (name for index, name in names.items() if index)))
+    folder, object_folder = _classes_folder(path), subfolder(path, "SegmentationObject")
+    maps = files(folder) if folder else {}
+    objects = files(object_folder) if object_folder else {}
+    return [
+        Sample(
+            stem,
+            partial(read_picture, pictures[stem]),
+            partial(_segments, pictures[stem], maps[stem], objects.get(stem), names, wanted),
+            source=pictures[stem],
+        )
+        for stem in paired(pictures, maps, "mask in SegmentationClass")
+    ]
+
+
+def _segments(
+    picture: Path, file: Path, objects: Path | None, names: Mapping[int, str], wanted: frozenset[str]
+) -> Iterator[Annotation]:
+    frame = header(picture)
+    index = _without_void(fitted(read_index(file), frame, file))
+    by_class = dict(regions(index))
+    strange = sorted(set(by_class) - set(names))
+    if strange:
+        raise DataError(f"{file}: the index {strange[0]} has no name. Name all of them in a labels.json.")
+    if objects is None:
+        yield from (Annotation(names[value], rle) for value, rle in by_class.items() if names[value] in wanted)
+        return
+    instance = _without_void(fitted(read_index(objects), frame, objects))
+    for value, rle in regions(instance):
+        under = np.bincount(index[instance == value])
+        under[0] = 0
+        if under.any() and names[int(under.argmax())] in wanted:
+            yield Annotation(names[int(under.argmax())], rle)
+
+
+def _without_void(index: np.ndarray) -> np.ndarray:
+    return np.where(index == _VOID, 0, index)
+
+
+__all__ = ["build", "matches"]

@@ -1,0 +1,163 @@
+"""YOLO: images/ + labels/NAME.txt (boxes or polygons, as shares of the size), names in data.yaml or classes.txt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from samtailor.data.listing import chosen, files, has_files, paired, read_text, subfolder
+from samtailor.data.notices import notice
+from samtailor.data.picture import header, read_picture
+from samtailor.data.shapes import polygon, rectangle
+from samtailor.errors import DataError
+from samtailor.types import Annotation, Sample
+
+_PARTS = ("train", "valid", "val", "test")
+_NOT_LABELS = frozenset({"classes", "labels", "readme", "obj", "train", "val", "test"})
+_SLACK = 0.01  # rounding beyond the picture's edge that is not worth a word
+
+
+def matches(path: Path) -> bool:
+    """Whether images/ and labels/*.txt are there, on top or in train/, valid/, val/, test/."""
+    return bool(_places(path))
+
+
+def build(
+    path: Path, *, classes: Sequence[str] | None = None, names: str | None = None, part: str | None = None
+) -> Iterable[Sample]:
+    """Samples of a YOLO data set. A picture with an empty label file holds nothing; one without a file is left out.
+
+    Args:
+        path: folder of the data set.
+        classes: names to read; None for all.
+        names: YAML (key "names": a list or {index: name}) or text file (a name a line) relative to `path`; found by
+            itself when left out (data.yaml, the only *.yaml with names, classes.txt).
+        part: "train", "val", ... to read one part only; None for all of them, told apart in the id.
+
+    Raises:
+        DataError: nothing found; reading a line that is neither `class x y width height` nor `class x1 y1 x2 y2 x3 y3
+            ...`, a number without a name, or coordinates that are not shares of the size.
+        InputError: an unknown class.
+    """
+    pictures, labels = _listed(path, part)
+    stems = paired(pictures, labels, "label file")
+    table = _names(path, names)
+    if table is None:
+        table = {i: str(i) for i in sorted({int(n) for stem in stems for n, *_ in _lines(labels[stem])})}
+        notice("no class names", f"{path}: no data.yaml or classes.txt names the classes; their numbers are the names.")
+    wanted = frozenset(chosen(classes, table.values()))
+    return [
+        Sample(
+            stem,
+            partial(read_picture, pictures[stem]),
+            partial(_annotations, pictures[stem], labels[stem], table, wanted),
+            source=pictures[stem],
+        )
+        for stem in stems
+    ]
+
+
+def _places(path: Path) -> list[tuple[str, Path, Path]]:
+    """(part, folder of pictures, folder of labels): the usual two arrangements."""
+    found = []
+    for part in ("", *_PARTS):
+        images, labels = (subfolder(path / part, name) for name in ("images", "labels"))
+        if images and has_files(labels, ".txt"):
+            found.append((part, images, labels))
+    return found
+
+
+def _listed(path: Path, part: str | None) -> tuple[dict[str, Path], dict[str, Path]]:
+    pictures: dict[str, Path] = {}
+    labels: dict[str, Path] = {}
+    for prefix, image_folder, label_folder in _places(path):
+        lead = f"{prefix}/" if prefix else ""
+        pictures |= {lead + stem: file for stem, file in files(image_folder).items()}
+        labels |= {lead + stem: file for stem, file in files(label_folder, [".txt"]).items()}
+    labels = {stem: file for stem, file in labels.items() if stem in pictures or file.stem.lower() not in _NOT_LABELS}
+    if part is not None:
+        pictures = {stem: file for stem, file in pictures.items() if stem.startswith(f"{part}/")}
+        labels = {stem: file for stem, file in labels.items() if stem.startswith(f"{part}/")}
+    if not pictures or not labels:
+        which = f" of the part {part!r}" if part else ""
+        raise DataError(f"{path} has no YOLO pictures and labels{which}: expected images/NAME.jpg and labels/NAME.txt.")
+    return pictures, labels
+
+
+def _names(path: Path, given: str | None) -> dict[int, str] | None:
+    texts = [f for f in (path / "classes.txt", path / "labels" / "classes.txt", path / "obj.names") if f.is_file()]
+    sheets = sorted([*path.glob("*.yaml"), *path.glob("*.yml")], key=lambda f: (f.name != "data.yaml", f.name))
+    candidates = [path / given] if given is not None else [*sheets, *texts]
+    for file in candidates:
+        if file.suffix in (".yaml", ".yml"):
+            table = _table(file)
+            if table:
+                return table
+        else:
+            return dict(enumerate(line.strip() for line in read_text(file).splitlines() if line.strip()))
+    if given is not None:
+        raise DataError(f"{candidates[0]}: no class names under the key 'names'.")
+    return None
+
+
+def _table(file: Path) -> dict[int, str] | None:
+    import yaml
+
+    try:
+        content = yaml.safe_load(read_text(file))
+    except yaml.YAMLError as error:
+        raise DataError(f"{file}: not valid YAML ({error}).") from error
+    value: Any = content.get("names") if isinstance(content, dict) else None
+    pairs = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ()
+    try:
+        return {int(index): str(name) for index, name in pairs} or None
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{file}: 'names' must be a list of names or index: name, got {value!r}.") from error
+
+
+def _lines(file: Path) -> Iterator[tuple[float, ...]]:
+    for number, line in enumerate(read_text(file).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            values = tuple(float(word) for word in line.split())
+        except ValueError as error:
+            raise DataError(f"{file}, line {number}: expected numbers, got {line.strip()[:60]!r}.") from error
+        if len(values) != 5 and (len(values) < 7 or len(values) % 2 == 0):
+            raise DataError(
+                f"{file}, line {number}: expected `class x y width height` or `class x1 y1 x2 y2 x3 y3 ...`, "
+                f"got {len(values)} numbers. (Predictions with a confidence are not labels.)"
+            )
+        if values[0] != int(values[0]) or values[0] < 0:
+            raise DataError(f"{file}, line {number}: the class must be a whole number from 0, got {values[0]}.")
+        if not all(-0.5 <= value <= 1.5 for value in values[1:]):
+            raise DataError(
+                f"{file}, line {number}: coordinates must be shares of the picture's size (0 to 1), got pixels?"
+            )
+        if not all(-_SLACK <= value <= 1 + _SLACK for value in values[1:]):
+            notice("shape beyond picture", f"{file}, line {number}: reaches beyond the picture; cut off at its edge.")
+        yield values
+
+
+def _annotations(picture: Path, file: Path, names: Mapping[int, str], wanted: frozenset[str]) -> Iterator[Annotation]:
+    size = header(picture).size
+    height, width = size
+    for number, *shape in _lines(file):
+        if number not in names:
+            raise DataError(f"{file}: the class {int(number)} has no name; named are {sorted(names)}.")
+        if names[int(number)] not in wanted:
+            continue
+        if len(shape) == 4:
+            x, y, w, h = shape[0] * width, shape[1] * height, shape[2] * width, shape[3] * height
+            rle = rectangle((x - w / 2, y - h / 2, x + w / 2, y + h / 2), size)
+        else:
+            rle = polygon([[v * (height if i % 2 else width) for i, v in enumerate(shape)]], size)
+        if rle is None:
+            notice("empty mask", f"{file}: an object without an area; left out.")
+        else:
+            yield Annotation(names[int(number)], rle)
+
+
+__all__ = ["build", "matches"]
