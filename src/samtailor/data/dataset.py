@@ -33,8 +33,8 @@ def open_dataset(
         format: name of a layout (`data.formats`) or of a paper's data set (`data.sets`); None finds the layout out.
         classes: names of the classes to read; None for all. Pictures without them stay in.
         group: what keeps pictures on one side of a split: "prefix:N" (first N characters of the name), "regex:PATTERN"
-            (its first group, or all that it matches, in the id), "folder" (the id's folder), "csv:FILE" (columns id
-            and group, relative to `path`). None takes groups.csv where it is there.
+            (its first group, or all that it matches, in the id; an id that does not match stands alone), "folder" (the
+            id's folder), "csv:FILE" (columns id and group, relative to `path`). None takes groups.csv if there.
         options: those of the layout's `build`.
 
     Raises:
@@ -108,7 +108,10 @@ def _grouped(samples: list[Sample], root: Path, rule: str | None) -> list[Sample
     if find is None:
         raise InputError(f"Unknown group rule {rule!r}. Known: prefix:N, regex:PATTERN, folder, csv:FILE.")
     group_of = find(value, root)
-    return [replace(sample, group=group_of(sample.id)) for sample in samples]
+    grouped = [replace(sample, group=group_of(sample.id)) for sample in samples]
+    if all(sample.group is None for sample in grouped):
+        raise InputError(f"The group rule {rule!r} fits no picture. First id: {samples[0].id!r}.")
+    return grouped
 
 
 def _by_prefix(value: str, root: Path) -> Callable[[str], str]:
@@ -117,17 +120,15 @@ def _by_prefix(value: str, root: Path) -> Callable[[str], str]:
     return lambda id: id.rpartition("/")[2][: int(value)]
 
 
-def _by_pattern(value: str, root: Path) -> Callable[[str], str]:
+def _by_pattern(value: str, root: Path) -> Callable[[str], str | None]:
     try:
         pattern = re.compile(value)
     except re.error as error:
         raise InputError(f"{value!r} is not a regular expression ({error}).") from error
 
-    def group(id: str) -> str:
+    def group(id: str) -> str | None:
         found = pattern.search(id)
-        if found is None:
-            raise InputError(f"The group pattern {value!r} does not match the id {id!r}.")
-        return (found[1] if pattern.groups else found[0]) or ""
+        return None if found is None else found[1] if pattern.groups else found[0]
 
     return group
 

@@ -1,4 +1,4 @@
-"""COCO: a JSON in annotations/ or on top, with images, categories, annotations (polygons, run lengths, boxes, crowd)."""
+"""COCO: a JSON in annotations/ or on top, with images, categories, annotations (polygons, RLE, boxes, crowd)."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def _annotations(
     index = fitted(read_index(file), header(picture), file)
     for value, rle in regions(index):
         if value not in known:
-            raise DataError(f"{file}: the index {value} has no name; known are 0 to {max(names)}. Add it to labels.json.")
+            raise DataError(f"{file}: the index {value} has no name (known: 0 to {max(names)}). Add it to labels.json.")
         if names.get(value) in wanted:
             yield Annotation(names[value], rle)
 

@@ -1,4 +1,4 @@
-"""Pascal VOC: images/ or JPEGImages/ with boxes in annotations/NAME.xml, or masks in SegmentationClass/ (and Object/)."""
+"""Pascal VOC: images/ or JPEGImages/ with boxes in annotations/NAME.xml, or SegmentationClass/ (and Object/)."""
 
 from __future__ import annotations
 

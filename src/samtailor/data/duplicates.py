@@ -1,0 +1,71 @@
+"""Near-duplicate pictures: the same photo saved again, resized, slightly cropped or recoloured.
+
+Fingerprint: a 16 x 16 grey thumbnail's signs of change along x and y (a difference hash, 480 bits). Two pictures are
+near-duplicates when at most 13 % of the bits differ *and* the 32 x 32 thumbnails correlate by 0.9 or more; the second
+condition keeps dark or flat pictures apart, whose signs are mostly noise. Measured on eight sets of real pictures:
+true copies differ in 0 to 11 % of the bits, the closest different pictures in 18 % and more (faces of one person in
+one pose lie between). Crops of one slide and turned or mirrored copies are not found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+
+from samtailor.data.picture import read_thumbnail
+from samtailor.types import Sample
+
+SIDE = 32
+MAX_BITS = 0.13
+MIN_CORRELATION = 0.9
+_ROWS = 512  # rows compared at once: bounds memory, 512 x N floats
+
+
+def near_duplicates(samples: Sequence[Sample]) -> list[tuple[int, int]]:
+    """Pairs of positions (i < j) of near-duplicate pictures. Reads every picture once, JPEG files at low resolution.
+
+    Raises:
+        DataError: a picture cannot be read.
+    """
+    if len(samples) < 2:
+        return []
+    return list(_pairs(np.stack([thumbnail(sample) for sample in samples])))
+
+
+def thumbnail(sample: Sample) -> np.ndarray:
+    """Grey uint8 picture of shape (32, 32), aspect given up."""
+    if sample.source is not None:
+        small = read_thumbnail(sample.source, SIDE)
+    else:
+        small = cv2.resize(cv2.cvtColor(sample.image, cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return np.round(small).astype(np.uint8)
+
+
+def thumbnail_pairs(thumbnails: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of near-duplicates among uint8 thumbnails of shape (pictures, 32, 32)."""
+    return list(_pairs(thumbnails))
+
+
+def _pairs(thumbnails: np.ndarray) -> Iterator[tuple[int, int]]:
+    count = len(thumbnails)
+    half = thumbnails.reshape(count, SIDE // 2, 2, SIDE // 2, 2).mean((2, 4), dtype=np.float32)
+    signs = np.concatenate([(np.diff(half, axis=a) > 0).reshape(count, -1) for a in (1, 2)], axis=1)
+    signs = signs.astype(np.float32) * 2 - 1
+    least = signs.shape[1] * (1 - 2 * MAX_BITS)  # a product of signs is bits - 2 x differing bits
+    for start in range(0, count, _ROWS):
+        alike = signs[start : start + _ROWS] @ signs[start:].T >= least
+        for row, column in zip(*np.nonzero(np.triu(alike, 1)), strict=True):
+            i, j = start + int(row), start + int(column)
+            if _correlation(thumbnails[i], thumbnails[j]) >= MIN_CORRELATION:
+                yield i, j
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    a, b = (t.astype(np.float64) - t.mean() for t in (one, other))
+    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / scale if scale > 0 else float(np.array_equal(one, other))
+
+
+__all__ = ["near_duplicates", "thumbnail", "thumbnail_pairs"]

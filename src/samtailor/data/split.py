@@ -1,0 +1,314 @@
+"""Seeded splits: which pictures train, which choose the best state, which are held out; and shots, K of them.
+
+What belongs together stays on one side: pictures of one explicit group, and near-duplicates. The order in which
+groups are dealt out comes from a hash of the seed and the group's first id, so it depends neither on the order the
+files are listed in nor on a random number generator, and a picture added later moves few others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from samtailor.data.duplicates import near_duplicates as find_near_duplicates
+from samtailor.data.listing import natural_key, read_json
+from samtailor.data.picture import write_json
+from samtailor.errors import DataError, InputError
+from samtailor.types import Sample
+
+Amount = int | float | None
+PARTS = ("train", "val", "test")
+_TRIES = 32  # deals tried until every class is on every side
+
+
+@dataclass(frozen=True)
+class Split:
+    """Ids of the pictures of each part, each in natural order (`train` of a few-shot split: in the order picked).
+
+    Args:
+        train, val, test: ids; a part may be empty.
+        unused: ids of no part (without a target, beyond the counts or the shots asked for).
+        groups: ids that were kept together, groups of two and more only.
+        seed: the seed it was made with.
+        notices: what was not quite as asked for, in words.
+    """
+
+    train: tuple[str, ...]
+    val: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
+    seed: int = 0
+    notices: tuple[str, ...] = ()
+
+    def pick(self, samples: Iterable[Sample], part: str) -> list[Sample]:
+        """The samples of a part ("train", "val", "test" or "unused"), in the part's order.
+
+        Raises:
+            InputError: an unknown part. DataError: an id of the part is not among the samples.
+        """
+        if part not in (*PARTS, "unused"):
+            raise InputError(f"No part is called {part!r}. Parts: {', '.join(PARTS)}, unused.")
+        ids, known = getattr(self, part), {sample.id: sample for sample in samples}
+        missing = [id for id in ids if id not in known]
+        if missing:
+            raise DataError(f"{len(missing)} pictures of {part} are not in the data set, the first is {missing[0]!r}.")
+        return [known[id] for id in ids]
+
+    def write(self, path: str | Path) -> None:
+        """Write as JSON, at once."""
+        write_json(Path(path), asdict(self))
+
+    @classmethod
+    def read(cls, path: str | Path) -> Split:
+        """Read what `write` wrote.
+
+        Raises:
+            DataError: missing, not JSON, not a split, or an id in two parts.
+        """
+        value = read_json(Path(path))
+        try:
+            parts = {part: tuple(str(id) for id in value[part]) for part in (*PARTS, "unused")}
+            groups = tuple(tuple(str(id) for id in group) for group in value["groups"])
+            split = cls(**parts, groups=groups, seed=int(value["seed"]), notices=tuple(value["notices"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: not a split that samtailor wrote ({error!r}).") from error
+        ids = [id for part in parts.values() for id in part]
+        if len(ids) != len(set(ids)):
+            raise DataError(f"{path}: a picture is in two parts.")
+        return split
+
+
+def split(
+    samples: Sequence[Sample],
+    *,
+    train: Amount = None,
+    val: Amount = 0,
+    test: Amount = 0.2,
+    shots: int | None = None,
+    seed: int = 0,
+    classes: Sequence[str] | None = None,
+    near_duplicates: bool = True,
+) -> Split:
+    """Deal pictures out to train, val and test.
+
+    Args:
+        samples: the data set.
+        train, val, test: an int counts pictures, a float is a share of them (0 to 1); at most one None takes the rest.
+        shots: keep only this many training pictures (of each class; see `shots`), the rest of them unused.
+        seed: another seed, another split.
+        classes: split only the pictures that contain one of them, and see to it that each is on every side. Reads
+            all annotations. None takes every picture and looks at no class.
+        near_duplicates: find near-duplicate pictures and keep them together. Reads all pictures, small.
+
+    Raises:
+        InputError: amounts that make no sense, or more pictures asked for than there are.
+        DataError: a class without a picture, or without one to train on; fewer pictures than shots.
+    """
+    ordered = sorted(samples, key=lambda sample: natural_key(sample.id))
+    contents = {sample.id: frozenset(a.label for a in sample.of(classes)) for sample in ordered} if classes else {}
+    usable = [sample for sample in ordered if not classes or contents[sample.id]]
+    _refuse_missing(classes, contents)
+    amounts = {"train": train, "val": val, "test": test}
+    wanted = _counts(amounts, len(usable))
+    rest = next((part for part in PARTS if amounts[part] is None), None)
+    groups = group(usable, near_duplicates=near_duplicates)
+    parts = _covering_deal(groups, wanted, rest, seed, classes or (), contents)
+    notices = [*_off(parts, wanted), *_uncovered(parts, classes or (), contents)]
+    if shots is not None:
+        pool = [sample for sample in usable if sample.id in set(parts["train"])]
+        keys = {id: members[0] for members in groups for id in members}
+        parts["train"] = [s.id for s in pick_shots(pool, shots, seed, classes=classes, groups=keys)]
+    taken = {id for part in PARTS for id in parts[part]}
+    return Split(
+        **{part: tuple(parts[part]) for part in PARTS},
+        unused=tuple(sample.id for sample in ordered if sample.id not in taken),
+        groups=tuple(members for members in groups if len(members) > 1),
+        seed=seed,
+        notices=tuple(notices),
+    )
+
+
+def shots(
+    samples: Sequence[Sample],
+    k: int,
+    seed: int = 0,
+    *,
+    classes: Sequence[str] | None = None,
+    groups: Mapping[str, str] | None = None,
+) -> list[Sample]:
+    """K pictures that contain a target, for each of the classes; the first 4 of 8 shots are the 4 shots.
+
+    Pictures of different groups come first (neighbouring frames of one video are one example, not several). A picture
+    with two of the classes counts for both. Reads annotations only until it has enough.
+
+    Args:
+        samples: pictures to choose from.
+        k: pictures a class, from 1.
+        seed: another seed, other pictures.
+        classes: class names; None: any target counts.
+        groups: group by id; None takes `Sample.group`.
+
+    Raises:
+        InputError: k below 1. DataError: a class has fewer pictures than k.
+    """
+    if k < 1:
+        raise InputError(f"The number of shots must be 1 or more, got {k}.")
+    deal = _shot_order(samples, seed, groups)
+    picked = [_containing(deal, k, label) for label in classes or (None,)]
+    rounds = (sample for turn in zip(*picked, strict=True) for sample in turn)
+    return list({sample.id: sample for sample in rounds}.values())
+
+
+pick_shots = shots  # `split` has an argument of that name
+
+
+def group(samples: Sequence[Sample], *, near_duplicates: bool = True) -> list[tuple[str, ...]]:
+    """Ids that must stay together: explicit groups joined with near-duplicates; every id is in exactly one tuple."""
+    parent = list(range(len(samples)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    by_group: dict[str, list[int]] = {}
+    for i, sample in enumerate(samples):
+        if sample.group is not None:
+            by_group.setdefault(sample.group, []).append(i)
+    pairs = [pair for members in by_group.values() for pair in pairwise(members)]
+    for i, j in [*pairs, *(find_near_duplicates(samples) if near_duplicates else ())]:
+        parent[root(i)] = root(j)
+    joined: dict[int, list[str]] = {}
+    for i, sample in enumerate(samples):
+        joined.setdefault(root(i), []).append(sample.id)
+    return sorted((tuple(sorted(m, key=natural_key)) for m in joined.values()), key=lambda m: natural_key(m[0]))
+
+
+def _dice(seed: int | str, key: str) -> str:
+    return hashlib.sha256(f"{seed}:{key}".encode()).hexdigest()
+
+
+def _counts(amounts: Mapping[str, Amount], total: int) -> dict[str, int]:
+    """Pictures of each part, None resolved."""
+    counts: dict[str, int] = {}
+    for part, amount in amounts.items():
+        if amount is None:
+            continue
+        if isinstance(amount, bool) or amount < 0 or (isinstance(amount, float) and amount > 1):
+            raise InputError(f"{part} must be a count (int from 0) or a share (float, 0.0 to 1.0), got {amount!r}.")
+        counts[part] = amount if isinstance(amount, int) else round(amount * total)
+    open_parts = [part for part in amounts if part not in counts]
+    if len(open_parts) > 1:
+        raise InputError(f"Only one part can take the rest, {' and '.join(open_parts)} have no amount.")
+    left = total - sum(counts.values())
+    if left < 0 or (open_parts and left == 0):
+        asked = ", ".join(f"{part} {count}" for part, count in counts.items())
+        rest = f", and {open_parts[0]} needs at least one" if open_parts else ""
+        raise InputError(f"The data set has {total} pictures to split, asked for: {asked}{rest}.")
+    return counts | {part: left for part in open_parts}
+
+
+def _covering_deal(
+    groups: Sequence[tuple[str, ...]],
+    wanted: Mapping[str, int],
+    rest: str | None,
+    seed: int,
+    classes: Sequence[str],
+    contents: Mapping[str, frozenset[str]],
+) -> dict[str, list[str]]:
+    """The first deal with every class on every side, or the one that misses fewest (in train least of all)."""
+    best, least = {}, None
+    for attempt in range(_TRIES if classes else 1):
+        parts = _deal(groups, wanted, rest, seed if attempt == 0 else f"{seed}/{attempt}")
+        gaps = [part for part in PARTS for _ in _gaps(parts[part], classes, contents)]
+        cost = (gaps.count("train"), len(gaps))
+        if least is None or cost < least:
+            best, least = parts, cost
+        if not gaps:
+            break
+    lacking = _gaps(best["train"], classes, contents)
+    if lacking:
+        raise DataError(f"No split leaves a picture of {', '.join(lacking)} to train on: too few pictures or groups.")
+    return best
+
+
+def _deal(
+    groups: Sequence[tuple[str, ...]], wanted: Mapping[str, int], rest: str | None, seed: int | str
+) -> dict[str, list[str]]:
+    """Fill test, val, train with whole groups as far as they fit; the part `rest` comes last and takes all others."""
+    left = sorted(groups, key=lambda members: _dice(seed, members[0]))
+    parts: dict[str, list[str]] = {}
+    for part in sorted(reversed(PARTS), key=lambda part: part == rest):
+        taken: list[tuple[str, ...]] = []
+        room = len(groups) * max(map(len, groups), default=0) if part == rest else wanted[part]
+        for members in left:
+            if len(members) <= room:
+                taken.append(members)
+                room -= len(members)
+        if wanted[part] and not taken and left:  # every group is too large: better one too many than none
+            taken = [min(left, key=len)]
+        left = [members for members in left if members not in set(taken)]
+        parts[part] = sorted((id for members in taken for id in members), key=natural_key)
+    return parts
+
+
+def _gaps(ids: Sequence[str], classes: Sequence[str], contents: Mapping[str, frozenset[str]]) -> list[str]:
+    """Classes without a picture in a part; an empty part is asked for nothing."""
+    held = frozenset().union(*(contents[id] for id in ids)) if classes and ids else frozenset(classes)
+    return [label for label in classes if label not in held]
+
+
+def _refuse_missing(classes: Sequence[str] | None, contents: Mapping[str, frozenset[str]]) -> None:
+    for label in classes or ():
+        if not any(label in content for content in contents.values()):
+            raise DataError(f"No picture of the data set has an object of the class {label!r}.")
+
+
+def _off(parts: Mapping[str, Sequence[str]], wanted: Mapping[str, int]) -> list[str]:
+    return [
+        f"{part} has {len(parts[part])} pictures instead of {wanted[part]}, because groups stay together."
+        for part in PARTS
+        if len(parts[part]) != wanted[part]
+    ]
+
+
+def _uncovered(
+    parts: Mapping[str, Sequence[str]], classes: Sequence[str], contents: Mapping[str, frozenset[str]]
+) -> list[str]:
+    return [
+        f"{part} has no picture of the class {label!r}: too few pictures or groups have it."
+        for part in PARTS
+        for label in _gaps(parts[part], classes, contents)
+    ]
+
+
+def _shot_order(samples: Sequence[Sample], seed: int, groups: Mapping[str, str] | None) -> list[Sample]:
+    """One picture of every group, then a second one, ...; groups and pictures in the order of their hashes."""
+    by_key: dict[str, list[Sample]] = {}
+    for sample in samples:
+        key = (groups or {}).get(sample.id) or sample.group or sample.id
+        by_key.setdefault(key, []).append(sample)
+    ranked = []
+    for key, members in by_key.items():
+        members.sort(key=lambda sample: _dice(seed, sample.id))
+        ranked += [(rank, _dice(seed, key), sample) for rank, sample in enumerate(members)]
+    return [sample for *_, sample in sorted(ranked, key=lambda entry: entry[:2])]
+
+
+def _containing(deal: Sequence[Sample], k: int, label: str | None) -> list[Sample]:
+    found: list[Sample] = []
+    for sample in deal:
+        if sample.of(None if label is None else [label]):
+            found.append(sample)
+            if len(found) == k:
+                return found
+    what = "a target" if label is None else f"an object of the class {label!r}"
+    raise DataError(f"{k} shots asked for, but only {len(found)} of {len(deal)} pictures have {what}.")
+
+
+__all__ = ["Split", "group", "shots", "split"]
