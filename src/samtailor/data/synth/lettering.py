@@ -1,0 +1,168 @@
+"""Words as coverage masks, set in the typefaces that Pillow and matplotlib bring along; nothing is downloaded."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+Rng = np.random.Generator
+
+_SIZE = 72  # px at which every word is set; `fit` brings it to its place
+_FACES = (
+    "DejaVuSans-Bold",
+    "DejaVuSans",
+    "DejaVuSans-BoldOblique",
+    "DejaVuSerif-Bold",
+    "DejaVuSerif-BoldItalic",
+    "DejaVuSansMono-Bold",
+    "STIXGeneralBol",
+    "STIXGeneralBolIta",
+    "",  # Pillow's own
+)
+_WORDS = [
+    "SALE",
+    "OPEN",
+    "NEW",
+    "FREE",
+    "HELLO",
+    "GRAND",
+    "OPENING",
+    "FESTIVAL",
+    "SUMMER",
+    "WINTER",
+    "SPRING",
+    "AUTUMN",
+    "MUSIC",
+    "COFFEE",
+    "BAKERY",
+    "PIZZA",
+    "MARKET",
+    "WELCOME",
+    "CONCERT",
+    "BOOKS",
+    "BIKES",
+    "FLOWERS",
+    "JAZZ",
+    "ART",
+    "CITY",
+    "RUN",
+    "FILM",
+    "DANCE",
+    "SCHOOL",
+    "FAIR",
+    "GARDEN",
+    "HOTEL",
+    "TOURS",
+    "ROOMS",
+    "VOTE",
+    "JOBS",
+    "Gallery",
+    "Museum",
+    "Tickets",
+    "Saturday",
+    "Sunday",
+    "Friday",
+    "tonight",
+    "today",
+    "only",
+    "best",
+    "fresh",
+    "organic",
+    "local",
+    "since",
+    "from",
+    "per",
+    "week",
+    "Entry",
+    "Stage",
+    "Dinner",
+    "Lunch",
+    "Tea",
+    "Wine",
+    "Sport",
+    "Fitness",
+    "Yoga",
+    "Repair",
+    "Phones",
+    "Optics",
+    "Shoes",
+    "Fashion",
+    "Kids",
+    "Toys",
+    "Theatre",
+    "Opera",
+]
+_ALPHABETS = (
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "abcdefghijklmnopqrstuvwxyz",
+    "0123456789",
+    "АБВГДЕЖЗИКЛМНОПРСТУФХЦЧШЭЮЯ",
+    "ΑΒΓΔΕΖΗΘΚΛΜΝΞΠΡΣΤΦΨΩ",
+)
+
+
+def words(rng: Rng, count: int) -> str:
+    """A line of ``count`` words: real ones, prices, dates, telephone numbers, and letters that mean nothing."""
+    return " ".join(_word(rng) for _ in range(count))
+
+
+def face(rng: Rng) -> str:
+    """Name of a typeface, for `line`."""
+    return str(rng.choice(_FACES))
+
+
+def line(text: str, typeface: str) -> np.ndarray:
+    """Coverage ``(h, w)`` uint8 of one line of text, cut tight; a single pixel where the text is blank."""
+    font = _font(typeface)
+    x0, y0, x1, y1 = font.getbbox(text)
+    page = Image.new("L", (max(int(x1 - x0), 1), max(int(y1 - y0), 1)))
+    ImageDraw.Draw(page).text((-x0, -y0), text, fill=255, font=font)
+    return np.asarray(page)
+
+
+def fit(mask: np.ndarray, width: float, height: float, stretch: float = 1.5) -> np.ndarray:
+    """Resize a line to the largest size within ``width`` x ``height`` px, one side stretched at most by ``stretch``."""
+    rows, columns = mask.shape
+    across, down = width / columns, height / rows
+    across, down = min(across, down * stretch), min(down, across * stretch)
+    size = (max(int(columns * across), 1), max(int(rows * down), 1))
+    return cv2.resize(mask, size, interpolation=cv2.INTER_AREA if across * down < 1 else cv2.INTER_LINEAR)
+
+
+def _word(rng: Rng) -> str:
+    kind = rng.choice(5, p=[0.5, 0.22, 0.12, 0.1, 0.06])
+    if kind == 0:
+        return str(rng.choice(_WORDS))
+    if kind == 1:
+        alphabet = str(rng.choice(_ALPHABETS, p=[0.4, 0.2, 0.1, 0.2, 0.1]))
+        return "".join(rng.choice(list(alphabet), int(rng.integers(2, 9))))
+    if kind == 2:
+        return str(rng.choice(["-{}%", "{} €", "${}.99", "No. {}", "{}+"])).format(rng.integers(1, 99))
+    if kind == 3:
+        return f"{rng.integers(1, 29)}.{rng.integers(1, 13)}." if rng.uniform() < 0.5 else str(rng.integers(1950, 2040))
+    return f"{rng.integers(100, 999)}-{rng.integers(1000, 9999)}"
+
+
+@lru_cache(maxsize=len(_FACES))
+def _font(typeface: str) -> ImageFont.FreeTypeFont:
+    path = _matplotlib_fonts() / f"{typeface}.ttf"
+    if typeface and path.is_file():
+        # the basic layout engine: raqm, where it is installed, would set the same words a little otherwise
+        return ImageFont.truetype(path, _SIZE, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.load_default(_SIZE)
+
+
+@lru_cache(maxsize=1)
+def _matplotlib_fonts() -> Path:
+    """Folder of matplotlib's fonts, found without importing matplotlib, which takes half a second."""
+    found = importlib.util.find_spec("matplotlib")
+    roots = list(found.submodule_search_locations or ()) if found else []
+    return Path(roots[0] if roots else ".") / "mpl-data" / "fonts" / "ttf"
+
+
+__all__ = ["face", "fit", "line", "words"]

@@ -1,0 +1,110 @@
+"""Synthetic data sets in memory: pictures are drawn when asked for, nothing is written to disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from samtailor.data.synth import banners as hung
+from samtailor.data.synth.banners import banner_scene
+from samtailor.data.synth.own_pictures import pictures
+from samtailor.data.synth.scenes import Scene, scene
+from samtailor.errors import InputError
+from samtailor.types import Annotation, Sample
+
+KINDS = ("banners", "scenes")
+"""What can be drawn."""
+
+SIDES = ("train", "test")
+"""The two halves of a data set; no seed of a picture is used on both."""
+
+
+def samples(
+    count: int,
+    seed: int = 0,
+    *,
+    kind: str = "banners",
+    size: tuple[int, int] | None = None,
+    side: str = "train",
+    banners: Path | Sequence[Path] | None = None,
+    backgrounds: Path | Sequence[Path] | None = None,
+) -> list[Sample]:
+    """Samples that draw their picture anew at every access; annotations are kept once drawn.
+
+    Args:
+        count: how many.
+        seed: not negative; the same seed gives the same pictures, and the first ones do not depend on `count`.
+        kind: one of `KINDS`.
+        size: (height, width) in px; None for 480 x 640 (banners) or 256 x 256 (scenes, which are square).
+        side: one of `SIDES`; pictures of the two sides have no seed in common.
+        banners, backgrounds: folder of the user's own pictures, or the files; None for procedural ones. Only banners.
+
+    Raises:
+        InputError: an argument out of range, an unknown kind or side, no picture in a folder.
+    """
+    if count < 1 or seed < 0:
+        raise InputError(f"count is at least 1 and seed at least 0, got {count} and {seed}.")
+    if side not in SIDES:
+        raise InputError(f"side is one of {', '.join(SIDES)}, got {side!r}.")
+    draw = _drawer(kind, size, _files(banners, "banners"), _files(backgrounds, "backgrounds"))
+    seeds = picture_seeds(count, seed, side)
+    return [_sample(f"{side}_{i:05d}", _Drawing(partial(draw, number))) for i, number in enumerate(seeds)]
+
+
+def picture_seeds(count: int, seed: int, side: str) -> list[int]:
+    """The seed of each picture: 63-bit numbers, even for training and odd for test, so that no two sides share one."""
+    parity = SIDES.index(side)
+    roots = (np.random.SeedSequence([seed, parity, index]) for index in range(count))
+    return [int(root.generate_state(1, np.uint64)[0] >> 2) * 2 + parity for root in roots]
+
+
+class _Drawing:
+    """One picture; the annotations are encoded at the first drawing and kept, the picture is not."""
+
+    def __init__(self, draw: partial[Scene]) -> None:
+        self._draw, self._annotations = draw, None
+
+    def image(self) -> np.ndarray:
+        drawn = self._draw()
+        self._remember(drawn)
+        return drawn.image
+
+    def annotations(self) -> Sequence[Annotation]:
+        if self._annotations is None:
+            self._remember(self._draw())
+        return self._annotations
+
+    def _remember(self, drawn: Scene) -> None:
+        if self._annotations is None:
+            pairs = zip(drawn.labels, drawn.masks, strict=True)
+            self._annotations = tuple(Annotation.from_mask(label, mask) for label, mask in pairs)
+
+
+def _sample(name: str, drawing: _Drawing) -> Sample:
+    return Sample(name, drawing.image, drawing.annotations)
+
+
+def _drawer(kind: str, size: tuple[int, int] | None, banners: list[Path], backgrounds: list[Path]) -> partial[Scene]:
+    """A function from a seed to a scene."""
+    if kind == "banners":
+        return partial(banner_scene, size=size or hung.SIZE, banners=banners, backgrounds=backgrounds)
+    if kind != "scenes":
+        raise InputError(f"kind is one of {', '.join(KINDS)}, got {kind!r}.")
+    if banners or backgrounds:
+        raise InputError("Own banners and backgrounds go with kind 'banners', not with 'scenes'.")
+    height, width = size or (256, 256)
+    if height != width or height < 64:
+        raise InputError(f"Scenes are square and at least 64 px a side, got {height} x {width}.")
+    return partial(scene, size=height)
+
+
+def _files(given: Path | Sequence[Path] | None, what: str) -> list[Path]:
+    if given is None:
+        return []
+    return pictures(Path(given), what) if isinstance(given, str | Path) else list(given)
+
+
+__all__ = ["KINDS", "SIDES", "picture_seeds", "samples"]

@@ -1,0 +1,217 @@
+"""Writing a synthetic data set to disk, all of it or nothing, in COCO's layout.
+
+COCO rather than mask files, because a picture may show several banners and the parts of a scene overlap their
+object: one mask file a class would melt them into one target.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import PIL
+from PIL import Image
+
+from samtailor import __version__
+from samtailor.data.picture import write_json
+from samtailor.data.synth.own_pictures import pictures
+from samtailor.data.synth.samples import KINDS, SIDES, samples
+from samtailor.errors import InputError
+from samtailor.types import Sample
+
+Progress = Callable[[int, int], None]
+
+_QUALITY = 95  # JPEG; a PNG with camera noise would be six times the size
+
+
+def build_dataset(
+    out: Path,
+    *,
+    kind: str = "banners",
+    count: int,
+    seed: int = 0,
+    size: tuple[int, int] | None = None,
+    banners: Path | None = None,
+    backgrounds: Path | None = None,
+    test: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Draw a data set and write it to `out`, which `data.dataset.open_dataset` reads without options.
+
+    Without a test part `out` holds `images/` and `annotations/instances.json`; with one, `out/train` and `out/test`
+    do. `out/dataset.json` says how it was made, `out/README.md` says it in words. Everything is written to a hidden
+    folder beside `out` that takes its name at the very end; if anything goes wrong it is removed.
+
+    Args:
+        out: folder that does not exist or is empty; its parents are made.
+        kind: "banners" or "scenes".
+        count: number of training pictures, at least 1.
+        seed: not negative. The same seed, versions and files give the same data set.
+        size: (height, width) in px; None for the kind's own.
+        banners: folder of the user's own banners. With a test part, no banner file is used on both sides.
+        backgrounds: folder of the user's own backgrounds; kept apart likewise where there are at least two.
+        test: number of test pictures.
+        progress: called with (pictures done, pictures in all) after each.
+
+    Returns:
+        what `dataset.json` holds: kind, seed, size, counts of pictures and masks, versions, own files by side.
+
+    Raises:
+        InputError: an argument out of range, a target that is not empty, too few own banners to split.
+        DataError: one of the own pictures cannot be read.
+    """
+    out = Path(out)
+    _check(out, kind, count, test)
+    own = _divided(banners, "banners", seed, count, test), _divided(backgrounds, "backgrounds", seed, count, test)
+    wanted = {"train": count, "test": test}
+    parts = {
+        side: samples(
+            wanted[side], seed, kind=kind, size=size, side=side, banners=own[0][side], backgrounds=own[1][side]
+        )
+        for side in SIDES
+        if wanted[side]
+    }
+    with _whole(out) as folder:
+        written, total, masks = 0, count + test, {}
+        for side, part in parts.items():
+            place = folder / side if test else folder
+            masks[side] = _write(place, part, lambda done, before=written: progress and progress(before + done, total))
+            written += len(part)
+        about = _about(kind, seed, size, parts, masks, own)
+        write_json(folder / "dataset.json", about)
+        (folder / "README.md").write_text(_readme(about), encoding="utf-8")
+    return about
+
+
+def _check(out: Path, kind: str, count: int, test: int) -> None:
+    if kind not in KINDS:
+        raise InputError(f"kind is one of {', '.join(KINDS)}, got {kind!r}.")
+    if count < 1 or test < 0:
+        raise InputError(f"count is at least 1 and test at least 0, got {count} and {test}.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is there already and not empty. Choose another place or remove it first.")
+
+
+def _divided(folder: Path | None, what: str, seed: int, count: int, test: int) -> dict[str, list[Path]]:
+    """The files of a folder for each side, in the proportion of the pictures and by the seed."""
+    if folder is None:
+        return {side: [] for side in SIDES}
+    files = pictures(folder, what)
+    if not test:
+        return {"train": files, "test": []}
+    if len(files) < 2:
+        if what == "banners":
+            raise InputError(f"{folder} has one banner only: training and test would show the same. Give two or more.")
+        return {side: files for side in SIDES}
+    order = np.random.default_rng([seed, len(files)]).permutation(len(files))
+    first = int(np.clip(round(len(files) * test / (count + test)), 1, len(files) - 1))
+    return {"test": [files[i] for i in sorted(order[:first])], "train": [files[i] for i in sorted(order[first:])]}
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """A hidden folder beside `out` that becomes `out` when the block ends well, and vanishes otherwise."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = out.parent / f".{out.name}.{os.getpid()}.{uuid4().hex[:8]}"
+        temporary.mkdir()
+    except OSError as error:
+        raise InputError(f"{out} cannot be made ({error}).") from error
+    try:
+        yield temporary
+        try:
+            if out.exists():
+                out.rmdir()  # only ever an empty folder: anything else is an error, not a loss
+            temporary.rename(out)
+        except OSError as error:
+            raise InputError(f"{out} was filled by someone else in the meantime ({error}). Choose another.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(folder: Path, part: Sequence[Sample], progress: Callable[[int], Any]) -> dict[str, int]:
+    """Pictures and one COCO file; returns the number of masks of each class."""
+    (folder / "images").mkdir(parents=True)
+    pictures_, annotations, numbers = [], [], Counter()
+    classes: dict[str, int] = {}
+    for index, sample in enumerate(part, 1):
+        image = sample.image
+        name = f"{sample.id}.jpg"
+        Image.fromarray(image).save(folder / "images" / name, quality=_QUALITY, subsampling=0)
+        pictures_.append({"id": index, "file_name": name, "height": image.shape[0], "width": image.shape[1]})
+        for annotation in sample.annotations:
+            category = classes.setdefault(annotation.label, len(classes) + 1)
+            annotations.append(_entry(len(annotations) + 1, index, category, annotation))
+            numbers[annotation.label] += 1
+        progress(index)
+    categories = [{"id": number, "name": name} for name, number in classes.items()]
+    content = {"categories": categories, "images": pictures_, "annotations": annotations}
+    write_json(folder / "annotations" / "instances.json", content)
+    return dict(sorted(numbers.items()))
+
+
+def _entry(number: int, picture: int, category: int, annotation: Any) -> dict[str, Any]:
+    x0, y0, x1, y1 = annotation.box
+    return {
+        "id": number,
+        "image_id": picture,
+        "category_id": category,
+        "iscrowd": 0,
+        "area": annotation.area,
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "segmentation": {"size": list(annotation.rle["size"]), "counts": annotation.rle["counts"].decode("ascii")},
+    }
+
+
+def _about(kind: str, seed: int, size: tuple[int, int] | None, parts: dict, masks: dict, own: tuple) -> dict[str, Any]:
+    """How the data set was made. No key is called as one of COCO's, so that no reader takes this file for one."""
+    height, width = size or parts["train"][0].image.shape[:2]
+    about: dict[str, Any] = {
+        "made_by": f"samtailor {__version__}",
+        "kind": kind,
+        "seed": seed,
+        "size": [int(height), int(width)],
+        "pictures": {side: len(part) for side, part in parts.items()},
+        "masks": masks,
+        "versions": _versions(),
+    }
+    for what, by_side in zip(("own_banners", "own_backgrounds"), own, strict=True):
+        if any(by_side.values()):
+            about[what] = {side: [str(file) for file in by_side[side]] for side in parts}
+    return about
+
+
+def _versions() -> dict[str, str]:
+    """What single pixels depend on. OpenCV goes by several package names, so it is asked itself."""
+    import cv2
+
+    try:
+        fonts = version("matplotlib")
+    except PackageNotFoundError:
+        fonts = "none"
+    return {"numpy": np.__version__, "opencv": cv2.__version__, "pillow": PIL.__version__, "matplotlib": fonts}
+
+
+def _readme(about: dict[str, Any]) -> str:
+    places = "\n".join(
+        f"* `{side + '/' if len(about['pictures']) > 1 else ''}images/`: {count} pictures, "
+        f"{sum(about['masks'][side].values())} masks"
+        for side, count in about["pictures"].items()
+    )
+    height, width = about["size"]
+    return (
+        f"# Synthetic {about['kind']}\n\nMade by {about['made_by']} from seed {about['seed']}, {height} x {width} px "
+        f"(height x width). Masks show what is visible of each object and lie in COCO's form in "
+        f"`annotations/instances.json`.\n\n{places}\n\nThe whole recipe is in `dataset.json`.\n"
+    )
+
+
+__all__ = ["build_dataset"]
