@@ -31,21 +31,16 @@ def near_duplicates(samples: Sequence[Sample]) -> list[tuple[int, int]]:
     """
     if len(samples) < 2:
         return []
-    return list(_pairs(np.stack([thumbnail(sample) for sample in samples])))
+    return list(_pairs(np.stack([_thumbnail(sample) for sample in samples])))
 
 
-def thumbnail(sample: Sample) -> np.ndarray:
+def _thumbnail(sample: Sample) -> np.ndarray:
     """Grey uint8 picture of shape (32, 32), aspect given up."""
     if sample.source is not None:
         small = read_thumbnail(sample.source, SIDE)
     else:
         small = cv2.resize(cv2.cvtColor(sample.image, cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return np.round(small).astype(np.uint8)
-
-
-def thumbnail_pairs(thumbnails: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of near-duplicates among uint8 thumbnails of shape (pictures, 32, 32)."""
-    return list(_pairs(thumbnails))
 
 
 def _pairs(thumbnails: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -68,4 +63,4 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float((a * b).sum()) / scale if scale > 0 else float(np.array_equal(one, other))
 
 
-__all__ = ["near_duplicates", "thumbnail", "thumbnail_pairs"]
+__all__ = ["near_duplicates"]

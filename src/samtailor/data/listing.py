@@ -90,6 +90,8 @@ def chosen(classes: Sequence[str] | None, known: Iterable[str]) -> tuple[str, ..
         InputError: an unknown class; the message lists the known ones and the closest.
     """
     names = tuple(dict.fromkeys(known))
+    for name in names:
+        notice("class", name, quiet=True)
     if classes is None:
         return names
     if isinstance(classes, str):

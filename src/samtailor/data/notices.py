@@ -23,9 +23,9 @@ class Notice:
     message: str
 
 
-def notice(kind: str, message: str) -> None:
-    """Tell the user once a kind, and every time whoever collects."""
-    first = kind not in _told
+def notice(kind: str, message: str, *, quiet: bool = False) -> None:
+    """Tell the user once a kind (never when `quiet`), and every time whoever collects."""
+    first = kind not in _told and not quiet
     _told.add(kind)
     more = " (More of this kind are not shown; `samtailor check` lists them.)" if first else ""
     extra = {"notice": Notice(kind, message)}

@@ -21,18 +21,17 @@ ASPECT_TOLERANCE = 0.01
 
 
 def same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether two (height, width) differ by scale alone: within one pixel of the smaller, or 1 %."""
-    (h, w), (H, W) = size, other
-    scale = min(h / H, w / W)  # the smaller side decides, so that one pixel counts where it is coarse
-    off = max(abs(h - H * w / W), abs(w - W * h / H)) if scale < 1 else max(abs(H - h * W / w), abs(W - w * H / h))
+    """Whether two (height, width) differ by scale alone: within one pixel of the smaller one, or 1 %."""
+    (h, w), (H, W) = sorted([size, other], key=lambda s: s[0] * s[1])
+    off = min(abs(h - H * w / W), abs(w - W * h / H))  # pixels of the smaller one, where one pixel is coarse
     return off <= 1.0 or abs((w / h) / (W / H) - 1) <= ASPECT_TOLERANCE
 
 
-def fitted(values: np.ndarray, picture: Header, name: Path | str) -> np.ndarray:
+def fitted(values: np.ndarray, picture: Header, name: Path | str, *, quiet: bool = False) -> np.ndarray:
     """Bring a (height, width) mask or index map to the picture frame.
 
     A map drawn on the picture as stored is turned along with its EXIF rotation; one of another size but the same
-    aspect is resized (nearest). Both with a notice.
+    aspect is resized (nearest). Both with a notice; `quiet` leaves out the second, where a layout is known for it.
 
     Raises:
         DataError: another aspect than the picture's.
@@ -49,8 +48,9 @@ def fitted(values: np.ndarray, picture: Header, name: Path | str) -> np.ndarray:
         notice("mask turned", f"{name}: the mask was drawn before the EXIF rotation of its picture; turned along.")
         values = turn(values, picture.orientation)
     if values.shape != picture.size:
-        old, new = (f"{w}x{h}" for h, w in (values.shape, picture.size))
-        notice("mask resized", f"{name}: the mask is {old} px and its picture {new}; resized (nearest).")
+        if not quiet:
+            old, new = (f"{w}x{h}" for h, w in (values.shape, picture.size))
+            notice("mask resized", f"{name}: the mask is {old} px and its picture {new}; resized (nearest).")
         values = resize_nearest(values, picture.size)
     return values
 

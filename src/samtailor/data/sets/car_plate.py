@@ -1,0 +1,54 @@
+"""Car plates (Kaggle "Car License Plate Detection", 433 pictures): images/ + annotations/*.xml, boxes as rectangles.
+
+Kim et al. split 80:20 (346 / 87) and do not say how. Here: picture ids are ordered by the SHA-256 of "{seed}:{id}"; the
+first round(0.8 n) are `train`, the rest is `test`. The set has many near-copies; `grouped=True` keeps them on
+one side (`data.split`), which is sounder and not what the paper can have done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from samtailor.data.formats import voc
+from samtailor.data.split import split
+from samtailor.errors import InputError
+from samtailor.types import Sample
+
+TRAIN_SHARE = 0.8
+
+
+def build(
+    path: Path,
+    *,
+    classes: Sequence[str] | None = None,
+    part: str | None = None,
+    seed: int = 0,
+    grouped: bool = False,
+) -> Iterable[Sample]:
+    """Samples of the car plate set; the class is called "licence", as in its files.
+
+    Args:
+        path: folder with images/ and annotations/.
+        classes: class names; None for all.
+        part: "train" or "test" of the seeded split; None for all pictures.
+        seed: of the split.
+        grouped: keep near-copies on one side.
+
+    Raises:
+        DataError: not the layout. InputError: an unknown class or part.
+    """
+    samples = list(voc.build(path, classes=classes, masks="boxes"))
+    if part is None:
+        return samples
+    if part not in ("train", "test"):
+        raise InputError(f"No part is called {part!r}. Parts: train, test.")
+    count = round(TRAIN_SHARE * len(samples))
+    if grouped:
+        return split(samples, train=None, test=len(samples) - count, seed=seed).pick(samples, part)
+    dealt = sorted(samples, key=lambda sample: hashlib.sha256(f"{seed}:{sample.id}".encode()).digest())
+    return dealt[:count] if part == "train" else dealt[count:]
+
+
+__all__ = ["TRAIN_SHARE", "build"]

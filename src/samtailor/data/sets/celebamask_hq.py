@@ -1,0 +1,103 @@
+"""CelebAMask-HQ (Lee et al., CVPR 2020): 30,000 faces with up to 18 part masks, in the layout it is published in.
+
+    CelebA-HQ-img/ID.jpg                                     1024 x 1024
+    CelebAMask-HQ-mask-anno/{ID // 2000}/{ID:05d}_{part}.png   512 x 512, there only when the part is visible
+
+The part files overlap (skin lies under nose, mouth, eyes ...). They are kept apart here; a merged map would change
+"skin". Masks are resized to the picture (nearest). Left and right are the person's: mirroring a picture swaps the
+labels in `MIRROR`. The licence is non-commercial; nothing of the data comes with samtailor.
+
+Kim et al. use 21,000 pictures to train and 6,000 to validate and do not say which. Here: picture numbers are ordered
+by the SHA-256 of "{seed}:{number}"; the first 70 % are `train`, the next 20 % are `val`, the rest is `unused`
+(21,000 / 6,000 / 3,000 of the full set).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from samtailor.data.listing import chosen, files, natural_key
+from samtailor.data.notices import notice
+from samtailor.data.picture import header, read_mask, read_picture
+from samtailor.data.shapes import encode, fitted
+from samtailor.errors import DataError, InputError
+from samtailor.types import Annotation, Sample
+
+PARTS = (
+    *("skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear"),
+    *("mouth", "u_lip", "l_lip", "hair", "hat", "ear_r", "neck_l", "neck", "cloth"),
+)
+MIRROR = {f"{a}_{part}": f"{b}_{part}" for part in ("eye", "brow", "ear") for a, b in ("lr", "rl")}
+
+_TRAIN = (
+    *(21000, 20999, 979, 20537, 20531, 20368, 20310, 10897, 9903),
+    *(12487, 20913, 20924, 20551, 880, 5790, 1307, 20406, 12009),
+)
+_VAL = (
+    *(6000, 6000, 380, 5809, 5811, 5784, 5778, 3325, 2998),
+    *(3452, 5978, 5983, 5834, 266, 1497, 319, 5840, 3763),
+)
+TABLE_1 = {"train": dict(zip(PARTS, _TRAIN, strict=True)), "val": dict(zip(PARTS, _VAL, strict=True))}
+"""Masks of each part as Kim et al. count them (Table 1)."""
+
+_IMAGES, _MASKS = "CelebA-HQ-img", "CelebAMask-HQ-mask-anno"
+_SHARES = {"train": (0.0, 0.7), "val": (0.7, 0.9), "unused": (0.9, 1.0)}
+
+
+def build(
+    path: Path, *, classes: Sequence[str] | None = None, part: str | None = None, seed: int = 0
+) -> Iterable[Sample]:
+    """Samples of CelebAMask-HQ.
+
+    Args:
+        path: folder that holds CelebA-HQ-img/ and CelebAMask-HQ-mask-anno/ (the unpacked CelebAMask-HQ/).
+        classes: of the 18 parts; None for all.
+        part: "train", "val" or "unused" of the seeded split above; None for all pictures.
+        seed: of the split.
+
+    Raises:
+        DataError: the two folders are not there, or a picture's name is not a number.
+        InputError: an unknown class or part.
+    """
+    wanted = chosen(classes, PARTS)
+    images, masks = path / _IMAGES, path / _MASKS
+    if not images.is_dir() or not masks.is_dir():
+        raise DataError(f"{path} must hold {_IMAGES}/ and {_MASKS}/ (the unpacked CelebAMask-HQ).")
+    pictures = files(images)
+    strange = [name for name in pictures if not name.isdecimal()]
+    if strange:
+        raise DataError(f"{pictures[strange[0]]}: CelebAMask-HQ names its pictures by number.")
+    return [
+        Sample(id, partial(read_picture, file), partial(_parts, file, masks, wanted), source=file)
+        for id, file in ((id, pictures[id]) for id in _of_part(pictures, part, seed))
+    ]
+
+
+def _of_part(ids: Iterable[str], part: str | None, seed: int) -> list[str]:
+    ordered = sorted(ids, key=natural_key)
+    if part is None:
+        return ordered
+    if part not in _SHARES:
+        raise InputError(f"No part is called {part!r}. Parts: {', '.join(_SHARES)}.")
+    dealt = sorted(ordered, key=lambda id: hashlib.sha256(f"{seed}:{int(id)}".encode()).digest())
+    first, last = (round(share * len(dealt)) for share in _SHARES[part])
+    return sorted(dealt[first:last], key=natural_key)
+
+
+def _parts(picture: Path, masks: Path, wanted: Sequence[str]) -> Iterator[Annotation]:
+    number, frame = int(picture.stem), header(picture)
+    for label in wanted:
+        file = masks / str(number // 2000) / f"{number:05d}_{label}.png"
+        if not file.is_file():
+            continue
+        mask = fitted(read_mask(file), frame, file, quiet=True)  # half the picture's size is how the set is published
+        if mask.any():
+            yield Annotation(label, encode(mask))
+        else:
+            notice("empty mask", f"{file}: the mask is empty.")
+
+
+__all__ = ["MIRROR", "PARTS", "TABLE_1", "build"]
