@@ -1,0 +1,33 @@
+"""`mask-center`: one click at the pixel farthest from the mask's boundary, the single-click protocol of SAM
+(arXiv 2304.02643, 7.1) and of Kim et al. (arXiv 2403.09199, 5.1). Deterministic; at the mask's own resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from samtailor import interior
+from samtailor.options import refuse_unknown
+from samtailor.prompts import Source
+from samtailor.types import Prompts, Sample
+
+center = interior.centre
+
+
+def clicks(points: Sequence[tuple[float, float]], frame: tuple[int, int]) -> Prompts:
+    """One click on the object for each prompt: Prompts with points (1, P, 1, 2)."""
+    tensor = torch.tensor(np.asarray(points, np.float32).reshape(1, -1, 1, 2))
+    return Prompts(frame, points=tensor, labels=torch.ones(tensor.shape[:3], dtype=torch.int64))
+
+
+def build(**unknown: Any) -> Source:
+    """The source; it has no options."""
+    refuse_unknown(build, unknown)
+
+    def source(sample: Sample, masks: Sequence[np.ndarray], rng: np.random.Generator | None = None) -> Prompts:
+        return clicks([center(mask) for mask in masks], masks[0].shape)
+
+    return source
