@@ -1,0 +1,41 @@
+"""`plm`: SAM+PLM (Kim et al., arXiv 2403.09199, section 4.1): a prompt learning module between the two encoders and the
+mask decoder. The paper trains one for each part or object class."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from samtailor.adapters.plm import PLM
+from samtailor.bases import Base
+from samtailor.options import refuse_unknown
+from samtailor.segmenter import Segmenter
+from samtailor.train.joint import Joint
+
+# minutes on cached embeddings; the paper's 20,000 steps at lr 1e-5 with weight decay 0.01 on everything are a recipe
+DEFAULTS: dict[str, Any] = {"steps": 1000, "batch_size": 8, "lr": 5e-4, "weight_decay": 0.01, "warmup": 50}
+
+
+def build(
+    base: Base,
+    *,
+    head: str = "zero_linear",
+    heads: int = 8,
+    mlp_dim: int = 2048,
+    supervise: str = "all",
+    focal_weight: float = 20.0,
+    **unknown: Any,
+) -> tuple[Segmenter, partial[Joint]]:
+    """SAM+PLM.
+
+    Args:
+        base: frozen base.
+        head: "zero_linear" (starts exactly at the base) or "paper_plain" (the paper's count, see `PLM`).
+        heads, mlp_dim: size of the module.
+        supervise: IoU head's slots, "all" or "best" (see `losses.segmentation_loss`).
+        focal_weight: focal : dice, the paper's 20.
+        **unknown: refused with an InputError.
+    """
+    refuse_unknown(build, unknown)
+    segmenter = Segmenter(base, tokens={"plm": PLM(base.dim, heads=heads, mlp_dim=mlp_dim, head=head)})
+    return segmenter, partial(Joint, supervise=supervise, focal_weight=focal_weight)

@@ -1,0 +1,54 @@
+"""`plm-pmm`: SAM+PLM+PMM (Kim et al., arXiv 2403.09199, sections 4.1 to 4.3): the prompt learning module trained with
+the point matching module beside it, L = L_seg + lambda L_pm. At test only the PLM works."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from samtailor.adapters.plm import PLM
+from samtailor.adapters.pmm import PMM
+from samtailor.bases import Base
+from samtailor.losses import MATCHING
+from samtailor.methods.plm import DEFAULTS
+from samtailor.options import choose, refuse_unknown
+from samtailor.segmenter import Segmenter
+from samtailor.train.joint import Joint
+from samtailor.train.matching import matching_loss
+
+__all__ = ["DEFAULTS", "build"]
+
+
+def build(
+    base: Base,
+    *,
+    head: str = "zero_linear",
+    heads: int = 8,
+    mlp_dim: int = 2048,
+    form: str = "sound",
+    shape_code: bool = True,
+    points: int = 64,
+    matching: str = "index",
+    matching_weight: float = 1.0,
+    supervise: str = "all",
+    focal_weight: float = 20.0,
+    **unknown: Any,
+) -> tuple[Segmenter, partial[Joint]]:
+    """SAM+PLM+PMM. The paper's reading: head="paper_plain", form="reference", matching="paper".
+
+    Args:
+        base: frozen base.
+        head, heads, mlp_dim: of the PLM (see `PLM`).
+        form, shape_code, points: of the PMM (see `PMM`); `points` is K, the feed's contours have a multiple of it.
+        matching: "index", "cyclic", "symmetric" or "paper" (Eq. 4), see `losses.contour_matching`.
+        matching_weight: the paper's lambda; L_pm is in cells of the image embedding.
+        supervise, focal_weight: see `losses.segmentation_loss`.
+        **unknown: refused with an InputError.
+    """
+    refuse_unknown(build, unknown)
+    choose("matching", matching, MATCHING)
+    plm = PLM(base.dim, heads=heads, mlp_dim=mlp_dim, head=head)
+    pmm = PMM(base.dim, points=points, form=form, shape_code=shape_code)
+    terms = {"matching": (matching_weight, partial(matching_loss, pmm, kind=matching))}
+    segmenter = Segmenter(base, tokens={"plm": plm}, training_only={"pmm": pmm})
+    return segmenter, partial(Joint, terms=terms, supervise=supervise, focal_weight=focal_weight)

@@ -1,0 +1,93 @@
+"""One step of ordinary training: every group learns from the same batch (Kim et al., arXiv 2403.09199, section 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from samtailor.losses import segmentation_loss
+from samtailor.segmenter import Segmenter
+from samtailor.types import Batch, Output
+
+Term = tuple[float, Callable[[Output, Batch], Tensor]]
+
+
+class Step(Protocol):
+    """How one step is taken. Bound to segmenter, optimisers and accelerator; the loop calls it."""
+
+    needs_held_out: bool
+
+    def __call__(self, train: Batch, held_out: Batch | None) -> dict[str, float]:
+        """Take the step; figures to log, "loss" among them."""
+
+
+class Joint:
+    """A step of joint training: L = L_seg + sum of weighted further terms.
+
+    Args:
+        segmenter: as `accelerator.prepare` returned it, or bare.
+        optimizers: one optimiser for each group of `segmenter.groups`.
+        accelerator: accelerate's Accelerator; precision, accumulation and several processes are its business.
+        terms: further losses by name, each (weight, function of output and batch), e.g. point matching with lambda.
+        loss: keyword arguments of `losses.segmentation_loss`.
+    """
+
+    needs_held_out = False
+
+    def __init__(
+        self,
+        segmenter: nn.Module,
+        optimizers: Mapping[str, Optimizer],
+        accelerator: Any,
+        *,
+        terms: Mapping[str, Term] | None = None,
+        **loss: Any,
+    ) -> None:
+        self.segmenter, self.optimizers, self.accelerator = segmenter, dict(optimizers), accelerator
+        self.terms, self.loss = dict(terms or {}), loss
+
+    @property
+    def bare(self) -> Segmenter:
+        """The segmenter without accelerate's wrapping."""
+        return self.accelerator.unwrap_model(self.segmenter)
+
+    def forward(self, batch: Batch) -> Output:
+        """The output that the loss sees."""
+        return self.segmenter(batch)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """All terms, and their weighted sum as "loss"; nothing is changed."""
+        with self.accelerator.autocast():
+            output = self.forward(batch)
+            figures = segmentation_loss(output, batch, **self.loss)
+            for name, (weight, term) in self.terms.items():
+                value = term(output, batch)
+                figures |= {name: value.detach(), "loss": figures["loss"] + weight * value}
+        return figures
+
+    def __call__(self, train: Batch, held_out: Batch | None = None) -> dict[str, float]:
+        """One step on a batch. With accumulation the optimisers move at every n-th call only."""
+        with self.accelerator.accumulate(self.segmenter):
+            figures = self.losses(train)
+            self.accelerator.backward(figures["loss"])
+            if self.accelerator.sync_gradients:
+                for optimizer in self.optimizers.values():
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
+        return {name: float(value.detach()) for name, value in figures.items()}
+
+
+def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float, *, everything: bool = False) -> list[dict]:
+    """Parameter groups of an AdamW with weight decay on matrices only.
+
+    Norms, biases, prompts and SAM-F's two weights have one dimension and a meaning at their value; pulling them to 0 is
+    nobody's intention. `everything=True` is torch's default and the paper's recipe as written.
+    """
+    parameters = list(parameters)
+    decayed = [p for p in parameters if everything or p.ndim > 1]
+    kept = [p for p in parameters if not (everything or p.ndim > 1)]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
