@@ -23,7 +23,7 @@ class Spot:
 
     corners: ``(4, 2)`` float px of the picture, from the top left of the print clockwise. sag: how far the middle
     hangs below the ends, share of the print's height. waves: number of folds across; depth: their amplitude,
-    share of the print's height. phase: rad.
+    share of the print's shorter side. phase: rad.
     """
 
     corners: np.ndarray
@@ -99,7 +99,7 @@ def flatten(
     across, down = u / columns, np.clip(v / rows, 0, 1)
     turn = np.float32(2 * np.pi * where.waves) * across + np.float32(where.phase) + np.float32(0.6) * down
     v -= np.float32(where.sag * rows * 4) * across * (1 - across)
-    v += np.float32(where.depth * rows) * np.sin(turn) * (0.35 + 0.65 * down)
+    v += np.float32(where.depth * min(rows, columns)) * np.sin(turn) * (0.35 + 0.65 * down)
     colours = cv2.remap(np.ascontiguousarray(print_[..., :3]), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     cover = cv2.remap(np.ascontiguousarray(print_[..., 3]), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     light = 1 + np.float32(min(where.depth * 9, 0.28)) * np.cos(turn)

@@ -165,7 +165,7 @@ def _text(rng: Rng, picture: np.ndarray, box: Box, ink: RGB, lines: int | None =
     for top, bottom in itertools.pairwise(edges):
         tall = (bottom - top) * 0.78
         count = int(np.clip(round((x1 - x0) / max(tall, 1) / rng.uniform(2.2, 5)), 1, 5))
-        cover = lettering.fit(lettering.line(lettering.words(rng, count), typeface), x1 - x0, tall)
+        cover = lettering.fit(lettering.line(lettering.words(rng, count, typeface), typeface), x1 - x0, tall)
         rows, columns = cover.shape
         x = x0 if left else int(x0 + (x1 - x0 - columns) / 2)
         y = int(top + (bottom - top - rows) / 2)

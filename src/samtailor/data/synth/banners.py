@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from samtailor.data.synth import attach, damage
+from samtailor.data.synth import attach, damage, textures
 from samtailor.data.synth.banner_art import art
 from samtailor.data.synth.canvas import Canvas
 from samtailor.data.synth.occluders import occlude
@@ -135,7 +135,7 @@ def _photograph(rng: Rng, image: np.ndarray) -> np.ndarray:
     """Light, blur, grain and compression of a hand-held camera, milder than `damage.damage`."""
     height = image.shape[0]
     if rng.uniform() < 0.6:
-        image = damage.light(rng, image)
+        image = _light(rng, image)
     if rng.uniform() < 0.6:
         image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.2)) * max(height / 480, 0.5))
     if rng.uniform() < 0.5:
@@ -145,10 +145,20 @@ def _photograph(rng: Rng, image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
+def _light(rng: Rng, image: np.ndarray) -> np.ndarray:
+    """Uneven, slightly tinted light: a smooth gain between about 0.65 and 1.25."""
+    height, width = image.shape[:2]
+    gain = textures.clouds(rng, height, width, height / rng.uniform(0.8, 2.5)) * np.float32(rng.uniform(0, 0.35))
+    gain += np.float32(rng.uniform(0.7, 1.0))
+    tint = np.clip(rng.normal(1, 0.04, 3), 0.9, 1.1)
+    return cv2.multiply(image, cv2.merge([gain * np.float32(share) for share in tint]), dtype=cv2.CV_8U)
+
+
 def _grain(rng: Rng, image: np.ndarray, amplitude: float) -> np.ndarray:
     """Noise of standard deviation ``amplitude``; from this generator, so that no global state is touched."""
-    first, second = (rng.integers(0, 256, image.shape, np.uint8).astype(np.int16) for _ in range(2))
-    return cv2.add(image, ((first + second - 255) * (amplitude / 104)).astype(np.int16), dtype=cv2.CV_8U)
+    first, second = (np.frombuffer(rng.bytes(image.size), np.uint8).reshape(image.shape) for _ in range(2))
+    summed = cv2.addWeighted(first, amplitude / 104, second, amplitude / 104, -255 * amplitude / 104, dtype=cv2.CV_16S)
+    return cv2.add(image, summed, dtype=cv2.CV_8U)
 
 
 __all__ = ["SIZE", "banner_scene"]

@@ -24,7 +24,7 @@ def occlude(rng: Rng, canvas: Canvas, size: tuple[int, int], banners: dict[int, 
         keep: share of each banner that stays visible at least.
     """
     names, odds = zip(*_KINDS.items(), strict=True)
-    for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.28, 0.36, 0.24, 0.12]))):
+    for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.34, 0.38, 0.2, 0.08]))):
         draw = names[rng.choice(len(names), p=odds)]
         before = canvas.image.copy(), canvas.objects.copy()
         draw(rng, canvas, size, _target(rng, canvas, list(banners)))

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from samtailor.data.synth import shapes, textures, things
-from samtailor.data.synth.canvas import Canvas, blend
+from samtailor.data.synth.canvas import Canvas, Layer, blend
 from samtailor.data.synth.textures import RGB, Material, near
 
 Rng = np.random.Generator
@@ -100,7 +100,8 @@ def _sky(rng: Rng, image: np.ndarray) -> None:
     height, width = image.shape[:2]
     top = near(rng, ((110, 160, 215), (170, 180, 190), (150, 140, 175))[rng.choice(3, p=[0.6, 0.3, 0.1])], 12)
     pale = near(rng, tuple(0.45 * c + 130 for c in top), 6)
-    image[:] = Material("gradient", top, pale, 1.0, 1.0, np.pi / 2).fill(rng, height, width)
+    ramp = np.linspace(top, pale, height, dtype=np.float32)
+    image[:] = ramp[:, None].astype(np.uint8)
     if rng.uniform() < 0.5:
         cover = 320 * textures.clouds(rng, height, width, height / rng.uniform(2, 6)) - 150
         blend(image, np.full_like(image, 238), np.clip(cover, 0, 220).astype(np.uint8))
@@ -246,12 +247,30 @@ def _stand(rng: Rng, image: np.ndarray, ground: int, reach: float, names: list[s
     canvas = Canvas.on(np.zeros((side, side, 3), np.uint8))
     canvas.image[:height, :width] = image
     for name in (str(n) for n in rng.choice(names, count)):
-        layers = things.catalogue()[name][1](rng, textures.colour(rng))
+        layers = _tree(rng) if name == "plant" else things.catalogue()[name][1](rng, textures.colour(rng))
         tall = reach * {"car": 0.5, "person": 0.8, "plant": 1.2}[name]
         wide = tall * {"car": 1.9, "person": 0.75, "plant": 0.8}[name]
         base = ground + (height - ground) * rng.uniform(0.02, 0.3)
         canvas.add(rng, name, layers, centre=(rng.uniform(0, width), base - tall * 0.75), scale=(wide, tall))
     image[:] = canvas.image[:height, :width]
+
+
+def _tree(rng: Rng) -> list[Layer]:
+    """A trunk and a crown of a few leafy blobs, in the unit frame."""
+    leaf = near(
+        rng, ((80, 110, 55), (105, 125, 60), (60, 90, 60), (165, 120, 60))[rng.choice(4, p=[0.4, 0.3, 0.2, 0.1])], 12
+    )
+    crown = [
+        shapes.place(
+            shapes.blob(rng, 0.25),
+            centre=(rng.normal(0, 0.2), rng.normal(-0.4, 0.15)),
+            scale=tuple(rng.uniform(0.45, 0.75, 2)),
+        )
+        for _ in range(3)
+    ]
+    bark = Material("flat", near(rng, (90, 72, 55), 10), (0, 0, 0), 0.0, 1.0, 0.0)
+    mottled = Material("mottled", leaf, near(rng, leaf, 22), 1.0, rng.uniform(5, 12), 0.0)
+    return [Layer([shapes.rect(-0.07, 0, 0.07, 0.8)], bark), Layer(crown, mottled)]
 
 
 def _aslant(rng: Rng, image: np.ndarray) -> np.ndarray:
