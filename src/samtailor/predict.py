@@ -1,0 +1,328 @@
+"""Predictor: set a picture once, ask many times, with any number of adapters on the one image embedding.
+
+Works as Meta's `SamPredictor`; `adapter=` chooses who answers, None the untouched base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from samtailor.bases import Base, load_base
+from samtailor.data.picture import read_picture
+from samtailor.data.transform import Frame
+from samtailor.errors import InputError
+from samtailor.segmenter import Segmenter
+from samtailor.types import Features, Output, Prompts, Sample
+
+if TYPE_CHECKING:
+    from samtailor.embeddings import EmbeddingStore
+
+
+class Predictor:
+    """Masks from prompts on one picture at a time.
+
+    Args:
+        base: frozen base model.
+        adapters: name to segmenter; each must have been built on the same `base` object.
+        store: embeddings on disk; a picture seen before is not encoded again. Kept in half precision there, so
+            answers differ from those without a store in the fourth digit.
+
+    Not safe for several threads: the picture is state. Make one predictor a thread; they may share the base.
+    """
+
+    def __init__(
+        self, base: Base, adapters: Mapping[str, Segmenter] | None = None, *, store: EmbeddingStore | None = None
+    ) -> None:
+        self.base = base
+        self._store = store
+        self._segmenters: dict[str, Segmenter] = {}
+        self._features: Features | None = None
+        self._frame: Frame | None = None
+        for name, segmenter in (adapters or {}).items():
+            self.add_adapter(name, segmenter)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        base: str | Path = "nano",
+        adapters: Mapping[str, str | Path] | None = None,
+        *,
+        device: str | torch.device | None = None,
+        store: EmbeddingStore | None = None,
+    ) -> Predictor:
+        """Load a base and adapters from disk or hub.
+
+        Args:
+            base: "nano", a hub id, a folder, or Meta's `sam_vit_*.pth`.
+            adapters: name to folder (or hub id) of an adapter that `samtailor fit` wrote.
+            device: where to compute; None takes a GPU where there is one.
+
+        Raises:
+            BaseUnavailableError: the base cannot be had.
+            ArtefactError: an adapter is damaged or belongs to another base.
+        """
+        loaded = load_base(base)
+        loaded.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        predictor = cls(loaded, store=store)
+        for name, folder in (adapters or {}).items():
+            predictor.add_adapter(name, folder)
+        return predictor
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names that `adapter=` takes, in the order they were added."""
+        return tuple(self._segmenters)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the base computes."""
+        return next(self.base.model.parameters()).device
+
+    def add_adapter(self, name: str, adapter: Segmenter | str | Path) -> None:
+        """Plug an adapter in, as a segmenter or from its folder; the picture that is set stays set.
+
+        Raises:
+            InputError: the name is taken, or the segmenter stands on another base object.
+            ArtefactError: the folder holds no sound adapter for this base.
+        """
+        if name in self._segmenters:
+            raise InputError(f"There is an adapter {name!r} already; remove_adapter({name!r}) first.")
+        if not isinstance(adapter, Segmenter):
+            from samtailor import artefact
+
+            adapter = artefact.load(adapter, self.base).segmenter
+        if adapter.base is not self.base:
+            raise InputError(
+                f"The adapter {name!r} was built on another base object. Adapters share one embedding only when they "
+                "share the base: build or load it with this predictor's `base`."
+            )
+        self._segmenters[name] = adapter.to(self.device).eval()
+
+    def remove_adapter(self, name: str) -> None:
+        """Take an adapter out; an unknown name is an InputError."""
+        self.segmenter(name)
+        del self._segmenters[name]
+
+    def segmenter(self, name: str) -> Segmenter:
+        """The segmenter of an adapter's name; an unknown name is an InputError."""
+        if name not in self._segmenters:
+            known = ", ".join(self._segmenters) or "none"
+            raise InputError(f"No adapter is called {name!r}. Loaded: {known}. Add it with add_adapter(name, folder).")
+        return self._segmenters[name]
+
+    @torch.no_grad()
+    def set_image(self, image: np.ndarray | Image.Image | str | Path) -> None:
+        """Encode a picture: the one expensive step, done once whatever is asked after.
+
+        Args:
+            image: uint8 RGB array (height, width, 3), a Pillow picture, or a path. Files and Pillow pictures may be
+                grey, palette or transparent (laid over white) and have their EXIF rotation applied.
+
+        Raises:
+            InputError: an array of another shape or dtype.
+            DataError: a file that is not a picture.
+        """
+        picture = as_picture(image)
+        self.set_features(self._encode(picture), *picture.shape[:2])
+
+    @torch.no_grad()
+    def set_sample(self, sample: Sample) -> None:
+        """Set the picture of a data set's sample; with a store, one seen before is not even read."""
+        height, width = sample.annotations[0].rle["size"] if sample.annotations else sample.image.shape[:2]
+        features = self._encode(sample.image) if self._store is None else self._store.features(self.base, sample)
+        self.set_features(features, height, width)
+
+    def set_features(self, features: Features, height: int, width: int) -> None:
+        """Set a picture by its embedding (one row) and its size in pixels."""
+        if len(features) != 1:
+            raise InputError(f"A predictor holds one picture: expected features of one row, got {len(features)}.")
+        self._frame = Frame.of(self.base, height, width)
+        self._features = features.to(self.device, torch.float32)
+
+    def reset_image(self) -> None:
+        """Forget the picture."""
+        self._features = self._frame = None
+
+    @property
+    def features(self) -> Features:
+        """Image embedding of the picture, one row, float32."""
+        self.frame  # noqa: B018 - raises when there is no picture
+        return self._features
+
+    @property
+    def frame(self) -> Frame:
+        """Geometry of the picture; an InputError when none is set."""
+        if self._frame is None:
+            raise InputError("No picture is set. Call set_image(picture) first.")
+        return self._frame
+
+    @torch.no_grad()
+    def decode(self, prompts: Prompts, adapter: str | None = None) -> Output:
+        """Answer P prompts of the picture frame at once (B = 1), all mask tokens, on the predictor's device."""
+        prompts = self.frame.prompts(prompts).to(self.device)
+        if adapter is None:
+            return self.base.decode(self.features, self.base.encode_prompts(prompts))
+        return self.segmenter(adapter).decode(self.features, prompts)
+
+    @torch.no_grad()
+    def predict(
+        self,
+        point_coords: Any = None,
+        point_labels: Any = None,
+        box: Any = None,
+        mask_input: Any = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+        *,
+        adapter: str | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Masks for one prompt, as Meta's `SamPredictor.predict`.
+
+        Args:
+            point_coords: (K, 2) clicks, x then y, pixels of the picture.
+            point_labels: (K,) 1 object, 0 not the object; None: all 1.
+            box: (4,) x0, y0, x1, y1, pixels of the picture.
+            mask_input: (h, w) or (1, h, w) low-resolution logits of an earlier answer.
+            multimask_output: True gives the three masks of an ambiguous prompt. False gives one: of the base SAM's
+                single-mask token; of an adapter the mask with the highest score, since adapters learn those three.
+            return_logits: give logits instead of boolean masks; an object is where they are above 0.
+            adapter: who answers; None is the base, exactly as without samtailor.
+
+        Returns:
+            masks (M, height, width) bool, or float32 with `return_logits`; scores (M,) predicted IoU; low-resolution
+            logits (M, h, w), to be given back as `mask_input`.
+
+        Raises:
+            InputError: no picture, no prompt, wrong shapes or types, coordinates outside the picture.
+        """
+        prompts = self._prompts(point_coords, point_labels, box, mask_input)
+        output = self.decode(prompts, adapter)
+        low, scores = output.candidate_logits()[0, 0], output.candidate_iou()[0, 0]
+        if not multimask_output and adapter is None:
+            low, scores = output.logits[0, 0, :1], output.iou[0, 0, :1]
+        elif not multimask_output:
+            best = scores.argmax()
+            low, scores = low[best][None], scores[best][None]
+        full = self.frame.logits(low[None])[0].cpu()
+        masks = full.numpy() if return_logits else (full > 0).numpy()
+        return masks, scores.float().cpu().numpy(), low.float().cpu().numpy()
+
+    def _encode(self, picture: np.ndarray) -> Features:
+        if self._store is not None:
+            return self._store.features(self.base, picture)
+        image = Frame.of(self.base, *picture.shape[:2]).image(picture, self.base)
+        return self.base.encode_image(image[None].to(self.device))
+
+    def _prompts(self, points: Any, labels: Any, box: Any, mask: Any) -> Prompts:
+        size = (self.frame.height, self.frame.width)
+        if points is None and labels is not None:
+            raise InputError("point_labels were given without point_coords.")
+        if points is not None:
+            points, labels = click_tensors(points, labels, size)
+        return Prompts(
+            frame=size,
+            points=points,
+            labels=labels,
+            boxes=None if box is None else box_tensor(box, size),
+            masks=None if mask is None else _mask_tensor(mask, self.base.low_res),
+        )
+
+
+def as_picture(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
+    """Whatever stands for a picture to uint8 RGB (height, width, 3); see `Predictor.set_image`."""
+    if isinstance(image, str | Path):
+        return read_picture(Path(image))
+    if isinstance(image, Image.Image):
+        return _from_pillow(image)
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"A picture must be an array, a Pillow picture or a path, got {type(image).__name__}.")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        hint = " Floats in 0..1: multiply by 255 and convert." if image.dtype.kind == "f" else ""
+        hint += " Channels first: transpose(1, 2, 0)." if image.ndim == 3 and image.shape[0] == 3 else ""
+        raise InputError(
+            f"A picture must be uint8 RGB of shape (height, width, 3), got {image.dtype} {image.shape}.{hint} "
+            "Grey or transparent pictures are converted when given as a path or Pillow picture."
+        )
+    return np.ascontiguousarray(image)
+
+
+def _from_pillow(image: Image.Image) -> np.ndarray:
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
+
+
+def click_tensors(points: Any, labels: Any, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Clicks of one prompt, checked: points float32 (1, 1, K, 2), labels int64 (1, 1, K); size is (height, width)."""
+    points = _numbers("point_coords", points)
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
+        raise InputError(f"point_coords must have shape (K, 2), x then y in pixels, got {points.shape}.")
+    height, width = size
+    outside = (points < 0).any(1) | (points[:, 0] >= width) | (points[:, 1] >= height)
+    if outside.any():
+        x, y = points[outside][0]
+        raise InputError(
+            f"The click ({x:g}, {y:g}) lies outside the picture of {width}x{height} px (width x height). "
+            "Clicks are (x, y) in pixels of the picture."
+        )
+    labels = np.ones(len(points)) if labels is None else _numbers("point_labels", labels)
+    if labels.shape != (len(points),) or not np.isin(labels, (0, 1)).all():
+        raise InputError(
+            f"point_labels must be {len(points)} numbers, 1 for the object and 0 for not the object, "
+            f"got {labels.tolist()}."
+        )
+    return torch.from_numpy(points)[None, None], torch.from_numpy(labels.astype(np.int64))[None, None]
+
+
+def box_tensor(box: Any, size: tuple[int, int]) -> Tensor:
+    """One box, checked: float32 (1, 1, 4); size is (height, width)."""
+    box = _numbers("box", box)
+    if box.shape == (1, 4):  # as Meta's predictor takes it too
+        box = box[0]
+    if box.shape != (4,):
+        raise InputError(f"box must be four numbers x0, y0, x1, y1, got shape {box.shape}.")
+    height, width = size
+    x0, y0, x1, y1 = box
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        raise InputError(
+            f"The box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) must be x0 < x1, y0 < y1 inside the picture of "
+            f"{width}x{height} px (width x height)."
+        )
+    return torch.from_numpy(box)[None, None]
+
+
+def _mask_tensor(mask: Any, side: int) -> Tensor:
+    mask = _numbers("mask_input", mask)
+    if mask.shape not in ((side, side), (1, side, side)):
+        raise InputError(
+            f"mask_input must be one low-resolution logit map of shape (1, {side}, {side}) as predict returns, "
+            f"got {mask.shape}."
+        )
+    return torch.from_numpy(mask.reshape(1, 1, side, side))
+
+
+def _numbers(name: str, value: Any) -> np.ndarray:
+    """Finite float32 array from anything array-like."""
+    value = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "iufb":
+            raise TypeError(array.dtype)
+        array = np.ascontiguousarray(array, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be numbers, got {value!r}.") from error
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} must be finite numbers, got {array.tolist()}.")
+    return array
+
+
+__all__ = ["Predictor", "as_picture", "box_tensor", "click_tensors"]
