@@ -21,9 +21,9 @@ _APART = 0.03  # gap kept between two banners, share of the shorter side of the 
 class Spot:
     """Where a banner goes.
 
-    corners: ``(4, 2)`` float px of the picture, from the top left of the print clockwise. sag: how far the middle
-    hangs below the ends, share of the print's height. waves: number of folds across; depth: their amplitude,
-    share of the print's shorter side. phase: rad.
+    corners: ``(4, 2)`` float px of the picture (pixel i reaches from i to i + 1), from the print's top left
+    clockwise. sag: how far the middle hangs below the ends, share of the print's height. waves: number of folds
+    across; depth: their amplitude, share of the print's shorter side. phase: rad.
     """
 
     corners: np.ndarray
@@ -92,7 +92,7 @@ def flatten(
         return None
     flat = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32) - 0.5
     back = cv2.getPerspectiveTransform((where.corners - (x0, y0)).astype(np.float32), flat)
-    y, x = np.mgrid[: y1 - y0, : x1 - x0].astype(np.float32)
+    y, x = np.mgrid[: y1 - y0, : x1 - x0].astype(np.float32) + np.float32(0.5)
     depth = (back[2, 0] * x + back[2, 1] * y + back[2, 2]).astype(np.float32)
     u = ((back[0, 0] * x + back[0, 1] * y + back[0, 2]) / depth).astype(np.float32)
     v = ((back[1, 0] * x + back[1, 1] * y + back[1, 2]) / depth).astype(np.float32)
@@ -137,7 +137,8 @@ def fixings(rng: Rng, canvas: Canvas, where: Spot, place: Backdrop) -> None:
     )
     if kind == "ropes":
         middle, reach = where.corners.mean(0), height * rng.uniform(0.04, 0.2)
-        for corner in where.corners:
+        tall = where.size[0] > 1.5 * where.size[1]  # may end in a point: there is nothing to tie below
+        for corner in where.corners[: 2 if tall else 4]:
             away = (corner - middle) / max(float(np.linalg.norm(corner - middle)), 1e-3)
             end = corner + (away + rng.normal(0, 0.25, 2)) * reach
             _bar(rng, canvas, corner, end, thick, (70, 65, 58))

@@ -103,7 +103,7 @@ def _car(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, floa
     """A parked car before the lower edge."""
     height, _ = size
     reach = height * rng.uniform(0.2, 0.32)
-    y = min(max(box[3] + reach * rng.uniform(-0.1, 0.4), 0.7 * height), height)
+    y = min(max(box[3] + reach * rng.uniform(-0.1, 0.4), 0.86 * height), height)
     layers = things.car_side(rng, textures.colour(rng))
     canvas.add(
         rng,
@@ -115,7 +115,7 @@ def _car(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, floa
 
 
 def _plant(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, float, float, float]) -> None:
-    """A bush or a small tree at the lower edge."""
+    """A small tree that grows up from below the picture."""
     height, _ = size
     reach = height * rng.uniform(0.08, 0.2)
     leaf = Material("mottled", near(rng, (75, 105, 55), 14), near(rng, (50, 75, 40), 10), 1.0, height / 60, 0.0)
@@ -124,7 +124,9 @@ def _plant(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, fl
         for _ in range(3)
     ]
     where = (rng.uniform(box[0], box[2]), box[3] + reach * rng.uniform(-0.2, 0.5))
-    canvas.add(rng, "plant", [Layer(crown, leaf)], centre=where, scale=(reach, reach))
+    stem = shapes.rect(-0.06, 0, 0.06, max((height - where[1]) / reach, 0) + 0.5)
+    bark = Material("flat", near(rng, (90, 72, 55), 10), (0, 0, 0), 0.0, 1.0, 0.0)
+    canvas.add(rng, "plant", [Layer([stem], bark), Layer(crown, leaf)], centre=where, scale=(reach, reach))
 
 
 def _railing(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, float, float, float]) -> None:

@@ -1,0 +1,315 @@
+"""Synthetic banners: the pictures, the masks, the user's own folders, and the data set on disk."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from samtailor.data.dataset import open_dataset
+from samtailor.data.synth import attach, lettering
+from samtailor.data.synth.banner_art import art
+from samtailor.data.synth.banners import banner_scene
+from samtailor.data.synth.canvas import Canvas
+from samtailor.data.synth.occluders import occlude
+from samtailor.data.synth.own_pictures import cutout, pictures
+from samtailor.data.synth.samples import picture_seeds, samples
+from samtailor.data.synth.street import Backdrop, street
+from samtailor.data.synth.write import build_dataset
+from samtailor.errors import DataError, InputError
+
+# pycocotools' decode under NumPy 2; nothing of ours
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+SMALL = (96, 128)
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list:
+    return [banner_scene(seed) for seed in range(40)]
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> tuple[Path, Path]:
+    """Six plain red banners with a transparent left half, four backgrounds without any red."""
+    banners, backgrounds = tmp_path / "b", tmp_path / "g"
+    rng = np.random.default_rng(0)
+    for folder in (banners, backgrounds):
+        folder.mkdir()
+    for i in range(6):
+        banner = np.zeros((40, 120, 4), np.uint8)
+        banner[:, 60:] = (220 + i, 10, 10, 255)
+        Image.fromarray(banner).save(banners / f"{i}.png")
+    for i in range(4):
+        ground = rng.integers(0, 256, (200, 300, 3), np.uint8)
+        ground[..., 0] = 0
+        Image.fromarray(ground).save(backgrounds / f"{i}.png")
+    return banners, backgrounds
+
+
+def test_a_seed_is_a_picture(scenes):
+    again = banner_scene(7)
+    assert np.array_equal(again.image, scenes[7].image)
+    assert all(np.array_equal(a, b) for a, b in zip(again.masks, scenes[7].masks, strict=True))
+    assert not np.array_equal(scenes[7].image, scenes[8].image)
+
+
+def test_global_random_state_neither_matters_nor_changes():
+    np.random.seed(3)
+    random.seed(3)
+    cv2.setRNGSeed(3)
+    before = np.random.get_state()[1].copy(), random.getstate()
+    first = banner_scene(5, SMALL).image
+    assert np.array_equal(before[0], np.random.get_state()[1])
+    assert before[1] == random.getstate()
+    after, fresh = np.empty(8), np.empty(8)
+    cv2.randn(after, 0, 1)
+    cv2.setRNGSeed(3)
+    cv2.randn(fresh, 0, 1)
+    assert np.array_equal(after, fresh)
+    assert np.array_equal(first, banner_scene(5, SMALL).image)
+
+
+def test_pictures_show_one_to_three_separate_visible_banners(scenes):
+    for scene in scenes:
+        assert scene.image.shape == (480, 640, 3)
+        assert scene.image.dtype == np.uint8
+        assert 1 <= len(scene.masks) <= 3
+        assert scene.labels == ["banner"] * len(scene.masks)
+        assert scene.parents == [-1] * len(scene.masks)
+        assert all(mask.shape == (480, 640) and mask.dtype == bool for mask in scene.masks)
+        assert all(0.004 < mask.mean() < 0.5 for mask in scene.masks)
+        assert np.sum(scene.masks, axis=0).max() == 1
+    assert {len(scene.masks) for scene in scenes} == {1, 2, 3}
+
+
+def test_banners_stand_out_and_their_content_varies(scenes):
+    """Across the edge the colour changes; inside there is enough to mistake a letter or a photograph for the object."""
+    steps, spreads = [], []
+    for scene in scenes:
+        for mask in scene.masks:
+            inner, outer = (f(mask.astype(np.uint8), np.ones((9, 9), np.uint8)) for f in (cv2.erode, cv2.dilate))
+            inside, outside = mask & (inner == 0), (outer > 0) & ~mask
+            steps.append(np.linalg.norm(scene.image[inside].mean(0) - scene.image[outside].mean(0)))
+            spreads.append(scene.image[mask].std(0).mean())
+    assert np.median(steps) > 50
+    assert np.mean(np.array(steps) > 20) > 0.85
+    assert np.median(spreads) > 30
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 400), (333, 100)])
+def test_any_size_from_64_px_works(size):
+    for seed in range(6):
+        scene = banner_scene(seed, size)
+        assert scene.image.shape == (*size, 3)
+        assert scene.masks
+        assert all(mask.shape == size and mask.any() for mask in scene.masks)
+
+
+@pytest.mark.parametrize(("seed", "size"), [(-1, SMALL), (0, (63, 200)), (0, (200,))])
+def test_arguments_out_of_range_are_refused(seed, size):
+    with pytest.raises(InputError):
+        banner_scene(seed, size)
+
+
+def test_taut_banner_without_perspective_lands_where_its_corners_say():
+    corners = np.array([[20, 10], [80, 10], [80, 40], [20, 40]], float)
+    where = attach.Spot(corners, sag=0.0, waves=1.0, depth=0.0, phase=0.0)
+    rows, columns = where.size
+    assert (rows, columns) == (30, 60)
+    print_ = np.full((rows, columns, 4), 255, np.uint8)
+    print_[:, : columns // 2, 0] = 0
+    colours, cover, (x0, y0, x1, y1) = attach.flatten(np.random.default_rng(0), where, print_, (60, 100))
+    whole = np.zeros((60, 100), bool)
+    whole[y0:y1, x0:x1] = cover > 127
+    assert whole[10:40, 20:80].all()
+    assert whole.sum() == 30 * 60
+    assert colours[25 - y0, 30 - x0, 0] < 60 < colours[25 - y0, 70 - x0, 0]
+
+
+def test_a_sagging_banner_hangs_lower_in_the_middle():
+    where = attach.Spot(np.array([[10, 20], [90, 20], [90, 50], [10, 50]], float), 0.0, 1.0, 0.0, 0.0)
+    lows = []
+    for spot in (where, replace(where, sag=0.15)):
+        flat = np.full((30, 80, 4), 255, np.uint8)
+        _, cover, (x0, y0, _, _) = attach.flatten(np.random.default_rng(0), spot, flat, (80, 100))
+        lows.append([y0 + np.flatnonzero(cover[:, x - x0] > 127).max() for x in (12, 50)])
+    assert lows[0][0] == lows[0][1]
+    assert lows[1][1] >= lows[1][0] + 3
+
+
+def test_a_print_keeps_away_from_the_colour_behind_it():
+    behind = (200.0, 200.0, 195.0)
+    for seed in range(20):
+        print_ = art(np.random.default_rng(seed), 120, 300, behind)
+        assert print_.shape == (120, 300, 4)
+        rim = print_[:3, 5:-5, :3].reshape(-1, 3).mean(0)
+        assert np.linalg.norm(rim - behind) > 40
+
+
+def test_what_stands_in_front_leaves_most_of_a_banner():
+    for seed in range(30):
+        canvas = Canvas.on(np.zeros((160, 160, 3), np.uint8))
+        canvas.object_names.append("banner")
+        canvas.objects[40:90, 30:130] = 1
+        occlude(np.random.default_rng(seed), canvas, (120, 160), {1: 5000}, keep=0.6)
+        assert (canvas.objects == 1).sum() >= 3000
+
+
+def test_streets_have_a_ground_within_the_picture():
+    for seed in range(20):
+        place = street(np.random.default_rng(seed), SMALL)
+        assert isinstance(place, Backdrop)
+        assert place.image.shape == (*SMALL, 3)
+        assert 0 < place.ground <= SMALL[0]
+
+
+def test_words_fit_their_box_and_leave_ink():
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        typeface = lettering.face(rng)
+        cover = lettering.fit(lettering.line(lettering.words(rng, 2, typeface), typeface), 90, 20)
+        assert cover.shape[0] <= 20
+        assert cover.shape[1] <= 90
+        assert cover.max() > 100
+
+
+def test_own_banners_and_backgrounds_are_what_is_seen(own):
+    banners, backgrounds = own
+    for seed in range(8):
+        scene = banner_scene(seed, (120, 160), banners=pictures(banners, "b"), backgrounds=pictures(backgrounds, "g"))
+        redness = scene.image[..., 0].astype(int) - scene.image[..., 1:].max(2)
+        for mask in scene.masks:
+            core = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+            assert core.any()
+            assert np.median(redness[core]) > 60  # nothing of the transparent half counts as banner
+
+
+def test_own_pictures_are_found_once_and_told_apart(own, tmp_path):
+    banners, _ = own
+    (banners / "copy.png").write_bytes((banners / "0.png").read_bytes())
+    (banners / "notes.txt").write_text("no picture")
+    assert [path.name for path in pictures(banners, "banners")] == [f"{i}.png" for i in range(6)]
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", tmp_path / "nowhere"):
+        with pytest.raises(InputError, match=folder.name):
+            pictures(folder, "banners")
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    Image.fromarray(np.zeros((9, 9, 4), np.uint8)).save(tmp_path / "clear.png")
+    for name in ("broken.png", "clear.png"):
+        with pytest.raises(DataError, match=name):
+            cutout(np.random.default_rng(0), [tmp_path / name])
+
+
+def test_samples_draw_in_memory_and_do_not_depend_on_how_many():
+    few, more = samples(2, 4, size=SMALL), samples(3, 4, size=SMALL)
+    assert [s.id for s in more] == ["train_00000", "train_00001", "train_00002"]
+    assert np.array_equal(few[1].image, more[1].image)
+    drawn = banner_scene(picture_seeds(1, 4, "train")[0], SMALL)
+    assert np.array_equal(few[0].image, drawn.image)
+    assert [a.label for a in few[0].annotations] == drawn.labels
+    assert all(np.array_equal(a.mask, m) for a, m in zip(few[0].annotations, drawn.masks, strict=True))
+
+
+def test_train_and_test_never_share_a_seed():
+    train, test = (set(picture_seeds(500, 0, side)) for side in ("train", "test"))
+    other = set(picture_seeds(500, 1, "train"))
+    assert len(train) == len(test) == 500
+    assert not train & test
+    assert not train & other
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"count": 0},
+        {"seed": -1},
+        {"side": "val"},
+        {"kind": "posters"},
+        {"kind": "scenes", "size": (64, 96)},
+        {"kind": "scenes", "banners": [Path("a.png")]},
+    ],
+)
+def test_samples_refuse_what_they_cannot_do(wrong):
+    with pytest.raises(InputError):
+        samples(**{"count": 1, "seed": 0, **wrong})
+
+
+def test_data_set_on_disk_reads_back_without_options(tmp_path):
+    told = []
+    out = tmp_path / "deep" / "set"
+    about = build_dataset(out, count=3, test=2, seed=9, size=SMALL, progress=lambda *done: told.append(done))
+    assert told == [(i, 5) for i in range(1, 6)]
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "dataset.json", "test", "train"]
+    assert about["pictures"] == {"train": 3, "test": 2}
+    for side, count in about["pictures"].items():
+        read, drawn = open_dataset(out / side), samples(count, 9, size=SMALL, side=side)
+        assert [s.id for s in read] == [s.id for s in drawn]
+        assert sum(len(s.annotations) for s in read) == about["masks"][side]["banner"]
+        for a, b in zip(read, drawn, strict=True):
+            assert np.abs(a.image.astype(int) - b.image).mean() < 4  # JPEG
+            assert [x.label for x in a.annotations] == [x.label for x in b.annotations]
+            pairs = zip(a.annotations, b.annotations, strict=True)
+            assert all(np.array_equal(x.mask, y.mask) for x, y in pairs)
+
+
+def test_without_a_test_part_the_folder_itself_is_the_data_set(tmp_path):
+    about = build_dataset(tmp_path / "scenes", kind="scenes", count=3, seed=1, size=(64, 64))
+    assert len(open_dataset(tmp_path / "scenes")) == 3
+    assert about["size"] == [64, 64]
+
+
+def test_the_same_seed_writes_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        build_dataset(tmp_path / name, count=2, seed=3, size=SMALL)
+    for file in sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_own_banners_are_not_on_both_sides(own, tmp_path):
+    banners, backgrounds = own
+    out = tmp_path / "set"
+    about = build_dataset(out, count=4, test=2, size=SMALL, banners=banners, backgrounds=backgrounds)
+    for what, number in (("own_banners", 6), ("own_backgrounds", 4)):
+        train, test = set(about[what]["train"]), set(about[what]["test"])
+        assert train
+        assert test
+        assert not train & test
+        assert len(train | test) == number
+    single = tmp_path / "single"
+    single.mkdir()
+    (single / "0.png").write_bytes((banners / "0.png").read_bytes())
+    with pytest.raises(InputError, match="one banner only"):
+        build_dataset(tmp_path / "other", count=4, test=2, size=SMALL, banners=single)
+
+
+def test_a_target_that_is_not_empty_is_left_alone(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="not empty"):
+        build_dataset(tmp_path / "set", count=1, size=SMALL)
+    assert [path.name for path in tmp_path.rglob("*")] == ["set", "mine.txt"]
+    (tmp_path / "vacant").mkdir()
+    build_dataset(tmp_path / "vacant", count=1, size=SMALL)
+    assert (tmp_path / "vacant" / "annotations" / "instances.json").is_file()
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path):
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_dataset(tmp_path / "set", count=2, size=SMALL, progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", [{"count": 0}, {"test": -1}, {"kind": "x"}, {"seed": -1}, {"size": (10, 10)}])
+def test_writing_refuses_what_cannot_be_drawn(tmp_path, wrong):
+    with pytest.raises(InputError):
+        build_dataset(tmp_path / "set", **{"count": 1, "size": SMALL, **wrong})
+    assert list(tmp_path.iterdir()) == []
