@@ -106,7 +106,8 @@ def split(
 
     Raises:
         InputError: amounts that make no sense, or more pictures asked for than there are.
-        DataError: a class without a picture, or without one to train on; fewer pictures than shots.
+        DataError: a class without a picture, or without one to train on; fewer pictures than shots; a part that
+            stays empty because groups stay together.
     """
     ordered = sorted(samples, key=lambda sample: natural_key(sample.id))
     contents = {sample.id: frozenset(a.label for a in sample.of(classes)) for sample in ordered} if classes else {}
@@ -117,7 +118,7 @@ def split(
     rest = next((part for part in PARTS if amounts[part] is None), None)
     groups = group(usable, near_duplicates=near_duplicates)
     parts = _covering_deal(groups, wanted, rest, seed, classes or (), contents)
-    notices = [*_off(parts, wanted), *_uncovered(parts, classes or (), contents)]
+    notices = [*_off(parts, wanted, rest), *_uncovered(parts, classes or (), contents)]
     if shots is not None:
         pool = [sample for sample in usable if sample.id in set(parts["train"])]
         keys = {id: members[0] for members in groups for id in members}
@@ -269,11 +270,17 @@ def _refuse_missing(classes: Sequence[str] | None, contents: Mapping[str, frozen
             raise DataError(f"No picture of the data set has an object of the class {label!r}.")
 
 
-def _off(parts: Mapping[str, Sequence[str]], wanted: Mapping[str, int]) -> list[str]:
+def _off(parts: Mapping[str, Sequence[str]], wanted: Mapping[str, int], rest: str | None) -> list[str]:
+    empty = [part for part in PARTS if wanted[part] and not parts[part]]
+    if empty:
+        raise DataError(
+            f"Nothing is left for {' and '.join(empty)}: pictures of one group, and near-duplicates, stay together, "
+            "and there are too few groups. Ask for less, or group otherwise."
+        )
     return [
         f"{part} has {len(parts[part])} pictures instead of {wanted[part]}, because groups stay together."
         for part in PARTS
-        if len(parts[part]) != wanted[part]
+        if len(parts[part]) != wanted[part] and part != rest
     ]
 
 
