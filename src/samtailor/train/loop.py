@@ -1,0 +1,170 @@
+"""The loop: flat, short, owned. What varies (how a step is taken, where batches come from) is passed in.
+
+Everything random is a function of (seed, step), so that a fit that was interrupted and resumed is, bit for bit, the
+fit that was not: batches come from `Feed.batch(step)`, dropout and shaking from a generator seeded with the step's
+number, rates from `rate(config, step)`. (On a GPU, up to operations that are not deterministic there.)
+
+Several processes (accelerate launch): every process takes batches of its own, gradients are averaged just before an
+optimiser moves, and all of them validate alike, so that nothing else has to be sent around.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch.optim import Optimizer
+
+from samtailor.config import FitConfig
+from samtailor.errors import InputError
+from samtailor.segmenter import Segmenter
+from samtailor.train import checkpoint
+from samtailor.train.checkpoint import State
+from samtailor.train.feed import Feed, ahead
+from samtailor.train.interrupt import Interrupted, signals
+from samtailor.train.joint import Step
+from samtailor.train.processes import agreed, averaging
+from samtailor.train.progress import Clock, Progress
+from samtailor.train.validate import validate
+
+_CURVE = 200  # points of the loss curve
+
+
+def run(
+    segmenter: Segmenter,
+    step: Step,
+    optimizers: Mapping[str, Optimizer],
+    feed: Feed,
+    held_out: Feed | None,
+    config: FitConfig,
+    accelerator: Accelerator,
+    *,
+    file: Path,
+    resume: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> State:
+    """Train until `config.steps`, leave the best state in the segmenter, return history and figures.
+
+    Args:
+        segmenter: on the accelerator's device.
+        step: takes one step on a batch.
+        optimizers: the bare optimisers that `step` moves, by group.
+        feed: batches to train on.
+        held_out: masks to validate on; None: the last state counts as the best.
+        config: resolved.
+        accelerator: as `processes.make_accelerator` made it.
+        file: the checkpoint.
+        resume: go on from `file` where it is there.
+        progress: called after every step.
+        stop: polled after every step; True does what Ctrl-C does.
+
+    Raises:
+        Interrupted: stopped; the checkpoint is written.
+        InputError: the loss became infinite or NaN.
+        ArtefactError: the checkpoint cannot be resumed from.
+    """
+    device, scaler, total = accelerator.device, accelerator.scaler, config.steps
+    masks = feed.masks_per_step * config.accumulate
+    state = checkpoint.load(file, segmenter, optimizers, scaler) if resume and file.exists() else State()
+    if state.step and state.masks_per_step != masks:
+        raise InputError(
+            f"This fit took {state.masks_per_step} masks a step, now it would be {masks}: other processes?"
+        )
+    state.masks_per_step = masks
+    sync = [averaging(optimizer, accelerator) for optimizer in optimizers.values()]
+    batches = ahead(feed.batch, range(state.step * config.accumulate, total * config.accumulate))
+    clock = Clock(state.step, total, masks)
+    with _own_generator(device), signals() as signalled:
+        if state.step == 0:
+            _validate(state, segmenter, held_out, config, accelerator)
+        for number in range(state.step, total):
+            for group, optimizer in optimizers.items():
+                for parameters in optimizer.param_groups:
+                    parameters["lr"] = rate(config, number, group)
+            torch.manual_seed(_seed(config.seed, number, accelerator.process_index))
+            segmenter.train()
+            for _ in range(config.accumulate):
+                _record(state, step(next(batches).to(device), None), number)
+            state.step = number + 1
+            if state.step % math.ceil(total / _CURVE) == 0 or state.step == total:
+                _log(state, accelerator)
+            if state.step % config.validate_every == 0 or state.step == total:
+                _validate(state, segmenter, held_out, config, accelerator)
+            stopping = agreed(bool(signalled) or (stop is not None and stop()), accelerator) and state.step < total
+            if stopping or state.step % config.save_every == 0 or state.step == total:
+                if accelerator.is_main_process:
+                    checkpoint.save(file, state, segmenter, optimizers, scaler)
+                accelerator.wait_for_everyone()
+            if progress is not None and accelerator.is_main_process:
+                progress(clock.progress(state))
+            if stopping:
+                raise Interrupted(f"Stopped after step {state.step} of {total}; saved. Go on with --resume.")
+    for handle in sync:
+        handle.remove()
+    if state.best is not None:
+        segmenter.load_learned(state.best)
+    return state
+
+
+def rate(config: FitConfig, step: int, group: str = "lower") -> float:
+    """Learning rate of a step (from 0): linear warm-up, then a step decay, half a cosine, or constant."""
+    peak = config.lr if not isinstance(config.lr, dict) else config.lr[group]
+    if step < config.warmup:
+        return peak * (step + 1) / config.warmup
+    if config.schedule == "cosine":
+        done = (step - config.warmup) / max(1, config.steps - config.warmup)
+        return peak * 0.5 * (1 + math.cos(math.pi * done))
+    if config.schedule == "step":
+        return peak * config.decay ** sum(step >= int(share * config.steps) for share in config.decay_at)
+    return peak
+
+
+def _record(state: State, figures: Mapping[str, float], number: int) -> None:
+    if not math.isfinite(figures["loss"]):
+        raise InputError(f"The loss became {figures['loss']} at step {number + 1}. Lower lr, or use precision: no.")
+    for name, value in figures.items():
+        state.pending[name] = state.pending.get(name, 0.0) + value
+    state.pending["n"] = state.pending.get("n", 0) + 1
+
+
+def _log(state: State, accelerator: Accelerator) -> None:
+    count = state.pending.pop("n")
+    means = {name: value / count for name, value in state.pending.items()}
+    state.pending = {}
+    state.history["train"].append({"step": state.step, **means})
+    accelerator.log({f"train/{name}": value for name, value in means.items()}, step=state.step)
+
+
+def _validate(
+    state: State, segmenter: Segmenter, held_out: Feed | None, config: FitConfig, accelerator: Accelerator
+) -> None:
+    """Validate and keep the state if it is the best so far; of equal ones the earlier stays."""
+    if held_out is None:
+        return
+    figures = validate(segmenter, held_out, config.eval_masks, accelerator.device)
+    state.history["held_out"].append({"step": state.step, **figures})
+    accelerator.log({f"held_out/{name}": value for name, value in figures.items()}, step=state.step)
+    if state.best_miou is None or figures["miou"] > state.best_miou:
+        state.best = {name: tensor.clone() for name, tensor in segmenter.learned().items()}
+        state.best_step, state.best_miou = state.step, figures["miou"]
+
+
+def _seed(seed: int, step: int, process: int) -> int:
+    return int(np.random.SeedSequence([seed, 4, step, process]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+@contextmanager
+def _own_generator(device: torch.device) -> Iterator[None]:
+    """torch's global generators are the caller's again afterwards."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        yield
+
+
+__all__ = ["Interrupted", "Progress", "rate", "run"]

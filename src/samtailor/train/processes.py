@@ -1,0 +1,98 @@
+"""accelerate for a fit: device, precision, trackers, and what several processes have to agree on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch.optim import Optimizer
+
+from samtailor.config import FitConfig
+from samtailor.errors import InputError
+
+
+def make_accelerator(config: FitConfig, folder: Path) -> Accelerator:
+    """accelerate's Accelerator for a config; its process-wide state is renewed, so that fits may differ.
+
+    Raises:
+        InputError: no such device, a tracker that is not installed, or fp16 with several processes.
+    """
+    from accelerate.state import AcceleratorState, GradientState
+
+    if config.device not in ("auto", "cpu"):
+        os.environ["ACCELERATE_TORCH_DEVICE"] = _device(config.device)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+    try:
+        made = Accelerator(
+            mixed_precision=config.precision,
+            gradient_accumulation_steps=config.accumulate,
+            cpu=config.device == "cpu",
+            log_with=list(_trackers(config)) or None,
+            project_dir=str(folder),
+        )
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"accelerate cannot set up this run: {error}") from error
+    finally:
+        os.environ.pop("ACCELERATE_TORCH_DEVICE", None) if config.device not in ("auto", "cpu") else None
+    if made.num_processes > 1 and config.precision == "fp16":
+        raise InputError("fp16 with several processes is not supported (they may skip different steps); take bf16.")
+    return made
+
+
+def start_trackers(accelerator: Accelerator, config: FitConfig) -> None:
+    """Begin logging, below OUT/logs for tensorboard."""
+    if accelerator.log_with:
+        plain = {k: v for k, v in config.to_dict().items() if isinstance(v, int | float | str)}
+        accelerator.init_trackers("logs", config=plain)
+
+
+def _device(name: str) -> str:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"The device {name!r} cannot be used: {reason} Known: auto, cpu, cuda, cuda:N, mps."
+        ) from error
+    return name
+
+
+def _trackers(config: FitConfig) -> tuple[str, ...]:
+    if config.trackers is not None:
+        return config.trackers
+    from accelerate.utils import is_tensorboard_available
+
+    return ("tensorboard",) if is_tensorboard_available() else ()
+
+
+def averaging(optimizer: Optimizer, accelerator: Accelerator) -> Any:
+    """Average gradients over the processes just before the optimiser moves.
+
+    Instead of wrapping the segmenter for distributed training: the modules that only take part in the loss (PMM) are
+    not in `forward`, and what is averaged is a few megabytes.
+    """
+
+    def average(*_: Any) -> None:
+        if accelerator.num_processes > 1:
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                    parameter.grad = accelerator.reduce(gradient, "mean")
+
+    return optimizer.register_step_pre_hook(average)
+
+
+def agreed(stopping: bool, accelerator: Accelerator) -> bool:
+    """Whether any process was told to stop; all must leave at the same step."""
+    if accelerator.num_processes == 1:
+        return stopping
+    told = torch.tensor(float(stopping), device=accelerator.device)
+    return bool(accelerator.reduce(told, "sum") > 0)
+
+
+__all__ = ["agreed", "averaging", "make_accelerator", "start_trackers"]
