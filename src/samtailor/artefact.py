@@ -1,0 +1,343 @@
+"""An adapter on disk: adapter.safetensors + adapter.json + README.md (model card); on the hub the same three files.
+
+adapter.json is written last and holds the digest of the tensors: a folder with it is whole. Loading is strict: another
+base, an extra or missing tensor, a damaged or newer file is an `ArtefactError` that says what to do. Nothing is ever
+unpickled. Reading the metadata needs no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib import metadata as packages
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from samtailor.errors import ArtefactError, InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from samtailor.bases import Base
+    from samtailor.segmenter import Segmenter
+
+SCHEMA = 1
+TENSORS, METADATA, CARD, SPLIT = "adapter.safetensors", "adapter.json", "README.md", "split.json"
+
+
+class BaseReference(BaseModel):
+    """Which base an adapter belongs to: what to load, and the fingerprint that it must have."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    fingerprint: str
+    parameters: int
+
+
+class AdapterMeta(BaseModel):
+    """adapter.json.
+
+    Args:
+        schema_version: of this layout.
+        method, options: what `methods.<method>.build(base, **options)` is called with.
+        base: the base it was fitted on.
+        classes: classes it was fitted to.
+        parameters: learnt numbers by adapter module.
+        figures: what is known about its quality, e.g. held-out mIoU and the step it was reached at.
+        seed, steps: of the fit.
+        split: file beside adapter.json with the ids of the pictures of each part; None without one.
+        versions: of Python and the libraries it was fitted with.
+        created: date and time, ISO 8601, UTC.
+        sha256: digest of adapter.safetensors.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: int = SCHEMA
+    method: str
+    options: dict[str, Any] = {}
+    base: BaseReference
+    classes: tuple[str, ...] = ()
+    parameters: dict[str, int] = {}
+    figures: dict[str, Any] = {}
+    seed: int = 0
+    steps: int = 0
+    split: str | None = None
+    versions: dict[str, str] = {}
+    created: str = Field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A loaded adapter: `segmenter` is ready to use (evaluation mode, on the base's device), `meta` tells about it."""
+
+    segmenter: Segmenter
+    meta: AdapterMeta
+
+
+def describe(segmenter: Segmenter, *, method: str, options: Mapping[str, Any], **fields: Any) -> AdapterMeta:
+    """Metadata of a segmenter; what can be read off it is, `fields` are further ones of `AdapterMeta`."""
+    base = segmenter.base
+    count = sum(parameter.numel() for parameter in base.model.parameters())
+    homes = (segmenter.tokens, segmenter.outputs, segmenter.training_only)
+    learnt = {name: sum(p.numel() for p in m.parameters()) for home in homes for name, m in home.items()}
+    return AdapterMeta(
+        method=method,
+        options=dict(options),
+        base=BaseReference(name=base.name, fingerprint=base.fingerprint, parameters=count),
+        parameters=learnt,
+        versions=_versions(),
+        **fields,
+    )
+
+
+def save(folder: str | Path, segmenter: Segmenter, meta: AdapterMeta) -> AdapterMeta:
+    """Write an adapter into a folder, each file at once, adapter.json last; returns the metadata as written.
+
+    An adapter that was there is replaced. Between its first and last file the folder does not load (the digest
+    differs), it never loads as something else.
+    """
+    from safetensors.torch import save_file
+
+    from samtailor.data.picture import replacing, write_json
+
+    folder = Path(folder)
+    with replacing(folder / TENSORS) as temporary:
+        save_file(segmenter.learned(), temporary, metadata={"format": "pt", "samtailor": str(SCHEMA)})
+        meta = meta.model_copy(update={"sha256": _digest(temporary)})
+    with replacing(folder / CARD) as temporary:
+        temporary.write_text(card(meta), encoding="utf-8")
+    write_json(folder / METADATA, meta.model_dump(mode="json"))
+    return meta
+
+
+def load(source: str | Path, base: Base | None = None, *, revision: str | None = None, token: Any = None) -> Adapter:
+    """Load an adapter and, unless it is given, its base.
+
+    Args:
+        source: folder, or hub id.
+        base: the base to stand on; None loads the one that the adapter names.
+        revision, token: as huggingface_hub has them.
+
+    Raises:
+        ArtefactError: no adapter there, another base, an extra or missing tensor, a damaged or newer file.
+        BaseUnavailableError: the base cannot be had.
+    """
+    folder = _folder(source, revision, token)
+    meta = read_meta(folder)
+    tensors = _read_tensors(folder / TENSORS)
+    if base is None:
+        from samtailor.bases import load_base
+
+        base = load_base(meta.base.name)
+    if base.fingerprint != meta.base.fingerprint:
+        raise ArtefactError(
+            f"The adapter {source} was fitted on the base {meta.base.name!r} (fingerprint {meta.base.fingerprint}), "
+            f"not on {base.name!r} (fingerprint {base.fingerprint}). Load it with its own base, or fit it again."
+        )
+    segmenter = _rebuild(source, meta, base)
+    try:
+        segmenter.load_learned(tensors)
+    except InputError as error:
+        raise ArtefactError(f"{folder / TENSORS} does not fit the method {meta.method!r}. {error}") from error
+    if _digest(folder / TENSORS) != meta.sha256:
+        raise ArtefactError(
+            f"{folder / TENSORS} is not the file that {METADATA} belongs to (its digest differs): it was damaged or "
+            "exchanged. Copy the adapter again, or fit it again."
+        )
+    return Adapter(segmenter.to(next(base.model.parameters()).device).eval(), meta)
+
+
+def from_pretrained(
+    source: str | Path, base: Base | None = None, *, revision: str | None = None, token: Any = None
+) -> Adapter:
+    """`load`, under the name that the hub's users look for."""
+    return load(source, base, revision=revision, token=token)
+
+
+def read_meta(folder: str | Path) -> AdapterMeta:
+    """adapter.json of a folder.
+
+    Raises:
+        ArtefactError: not there, damaged, or of a newer samtailor.
+    """
+    file = Path(folder) / METADATA
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        version = values["schema_version"]
+    except FileNotFoundError as error:
+        raise ArtefactError(
+            f"{folder} holds no adapter: there is no {METADATA}. Give the folder that `samtailor fit` wrote "
+            "(a fit that was interrupted has none yet: go on with --resume)."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtefactError(f"{file} is damaged ({error!r}). Copy the adapter again, or fit it again.") from error
+    if not isinstance(version, int) or version > SCHEMA:
+        raise ArtefactError(f"{file} has schema {version}, this samtailor reads up to {SCHEMA}: upgrade samtailor.")
+    try:
+        return AdapterMeta(**values)
+    except ValidationError as error:
+        wrong = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors()}))
+        raise ArtefactError(f"{file} is damaged: {wrong} cannot be read. Copy or fit the adapter again.") from error
+
+
+def base_of(source: str | Path, *, revision: str | None = None, token: Any = None) -> str:
+    """Name of the base that an adapter was fitted on."""
+    return read_meta(_folder(source, revision, token)).base.name
+
+
+def push_to_hub(
+    folder: str | Path,
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    token: Any = None,
+    message: str = "Upload adapter",
+    with_split: bool = False,
+    api: Any = None,
+) -> str:
+    """Upload an adapter to the hub; returns its address.
+
+    Only the adapter's own three files go up: not the checkpoint, not the logs, and not the list of pictures unless
+    `with_split` (file names may tell more than one wants to).
+
+    Args:
+        folder: what `save` wrote; loaded metadata is checked first.
+        repo_id: "user/name"; made when it does not exist.
+        private: of a new repository.
+        token: of huggingface_hub; None takes the one that is logged in.
+        message: of the commit.
+        with_split: upload split.json too.
+        api: a `huggingface_hub.HfApi` to use.
+    """
+    read_meta(folder)
+    if api is None:
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+    url = api.create_repo(repo_id, private=private, exist_ok=True)
+    files = [TENSORS, METADATA, CARD, *([SPLIT] if with_split else [])]
+    api.upload_folder(repo_id=repo_id, folder_path=str(folder), allow_patterns=files, commit_message=message)
+    return str(url)
+
+
+def card(meta: AdapterMeta) -> str:
+    """README.md with the hub's front matter."""
+    import yaml
+
+    hub = meta.base.name.count("/") == 1 and not meta.base.name.startswith((".", "/", "~"))
+    front: dict[str, Any] = {
+        "library_name": "samtailor",
+        "pipeline_tag": "mask-generation",
+        "tags": ["samtailor", "segment-anything", "adapter", meta.method],
+    }
+    front |= {"base_model": meta.base.name} if hub else {}
+    classes = ", ".join(meta.classes) or "all classes"
+    rows = [
+        ("method", f"`{meta.method}` {json.dumps(meta.options) if meta.options else ''}".strip()),
+        (
+            "base",
+            f"`{meta.base.name}`, fingerprint `{meta.base.fingerprint}`, {meta.base.parameters:,} parameters, frozen",
+        ),
+        ("classes", classes),
+        ("learnt", ", ".join(f"{name} {count:,}" for name, count in meta.parameters.items()) or "nothing"),
+        ("fit", f"{meta.steps:,} steps, seed {meta.seed}"),
+        *((name.replace("_", " "), _figure(value)) for name, value in meta.figures.items()),
+        ("made", f"{meta.created}, samtailor {meta.versions.get('samtailor', '?')}"),
+    ]
+    table = "\n".join(f"| {name} | {str(value).replace('|', chr(92) + '|')} |" for name, value in rows)
+    return (
+        f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n\n# samtailor adapter: {classes}\n\n"
+        "Fits a frozen Segment Anything model to these objects; the base itself is unchanged and not included.\n\n"
+        f"| | |\n|---|---|\n{table}\n\n```python\nfrom samtailor import Predictor\n\n"
+        f'predictor = Predictor.from_pretrained("{meta.base.name}", adapters={{"it": "FOLDER OR HUB ID"}})\n'
+        'predictor.set_image("picture.jpg")\n'
+        'masks, scores, _ = predictor.predict([[320, 240]], [1], adapter="it")\n```\n\n'
+        "Held-out figures are of the single-click protocol on the pictures that chose the best state; measure on "
+        "pictures of your own with `samtailor evaluate`.\n"
+    )
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _rebuild(source: str | Path, meta: AdapterMeta, base: Base) -> Segmenter:
+    from samtailor.registry import find
+
+    try:
+        return find("methods", meta.method).build(base, **meta.options)[0]
+    except (InputError, TypeError) as error:
+        raise ArtefactError(f"The adapter {source} cannot be rebuilt: {error} Is it of another samtailor?") from error
+
+
+def _read_tensors(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except FileNotFoundError as error:
+        raise ArtefactError(f"{file} is missing. Copy the adapter again, or fit it again.") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ArtefactError(
+            f"{file} is cut off or damaged ({error}). Copy the adapter again, or fit it again."
+        ) from error
+
+
+def _folder(source: str | Path, revision: str | None, token: Any) -> Path:
+    """The folder, or where the hub's files were put."""
+    if Path(source).is_dir():
+        return Path(source)
+    name = str(source)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise ArtefactError(f"There is no folder {source}. Give the folder that `samtailor fit` wrote, or a hub id.")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        files = [TENSORS, METADATA, CARD]
+        return Path(snapshot_download(name, revision=revision, token=token, allow_patterns=files))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise ArtefactError(
+            f"{name!r} is neither a folder here nor an adapter that the hub gives to this machine "
+            f"({type(error).__name__}). Check the name, the network and the token."
+        ) from error
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    from samtailor import __version__
+
+    libraries = {name: packages.version(name) for name in ("torch", "transformers", "accelerate", "safetensors")}
+    return {"samtailor": __version__, "python": platform.python_version(), **libraries}
+
+
+__all__ = [
+    "SCHEMA",
+    "Adapter",
+    "AdapterMeta",
+    "BaseReference",
+    "base_of",
+    "describe",
+    "from_pretrained",
+    "load",
+    "push_to_hub",
+    "read_meta",
+    "save",
+]

@@ -1,0 +1,402 @@
+"""Fit an adapter: data, split, embeddings, method, loop, artefact.
+
+OUT/config.yaml and OUT/split.json come first, OUT/checkpoint.safetensors during the fit, the adapter's three files
+last: a folder with adapter.json is finished, one without can be resumed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samtailor import artefact
+from samtailor.config import FitConfig, changed, load, resolve
+from samtailor.errors import DataError, InputError
+from samtailor.registry import find
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from samtailor.bases import Base
+    from samtailor.data.augment import Augment
+    from samtailor.data.split import Split
+    from samtailor.embeddings import EmbeddingStore
+    from samtailor.segmenter import Segmenter
+    from samtailor.train.checkpoint import State
+    from samtailor.train.feed import Feed
+    from samtailor.train.progress import Progress
+    from samtailor.types import Sample
+
+CONFIG, CHECKPOINT, HISTORY = "config.yaml", "checkpoint.safetensors", "history.json"
+_log = logging.getLogger("samtailor.fit")
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit leaves.
+
+    Args:
+        folder: the artefact; with `per_class` the folder of all of them.
+        config: resolved.
+        figures: "held_out_miou", "held_out_oracle_miou" and "best_step" of the exported state, "start_miou" and
+            "start_oracle_miou" of the state before the first step (the base itself, for methods that start at it);
+            empty without held-out pictures.
+        history: "train" and "held_out", lists of dicts with "step".
+        parts: results by class, with `per_class`.
+    """
+
+    folder: Path
+    config: FitConfig
+    figures: dict[str, float] = field(default_factory=dict)
+    history: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    parts: dict[str, FitResult] = field(default_factory=dict)
+
+
+def fit(
+    config: FitConfig,
+    *,
+    samples: Sequence[Sample] | None = None,
+    base: Base | None = None,
+    split: Split | None = None,
+    store: EmbeddingStore | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> FitResult:
+    """Fit one adapter, or one for each class.
+
+    Args:
+        config: `data` and `out` are needed unless `samples` are given (`out` always).
+        samples: pictures instead of `config.data`.
+        base: a loaded base instead of `config.base`.
+        split: instead of one made from the config (`shots` are then picked from its train part).
+        store: embeddings; None opens `config.cache`.
+        resume: go on where a fit into the same folder stopped; a finished one is returned as it is.
+        overwrite: throw away an earlier fit in that folder.
+        progress: called with a `train.progress.Progress`.
+        stop: polled after each step; True saves and raises `train.interrupt.Interrupted`, as Ctrl-C does.
+
+    Raises:
+        InputError: the folder is in use, an unknown setting, class or method, or a resumed fit with other settings.
+        DataError: the data cannot be read, or hold nothing to train on.
+        ArtefactError: a checkpoint cannot be resumed from.
+        Interrupted: stopped on request, after saving.
+    """
+    config = resolve(config)
+    out = _out(config)
+    if config.per_class:
+        _refuse_other_content(out)
+    else:
+        _prepare_folder(config, out, resume, overwrite)
+        if resume and (out / artefact.METADATA).exists():
+            return _finished(config, out)
+    samples = _open(config) if samples is None else samples
+    names = _classes(config, samples)
+    if base is None:
+        from samtailor.bases import load_base
+
+        base = load_base(config.base)
+    if store is None:
+        from samtailor.embeddings import EmbeddingStore
+
+        store = EmbeddingStore(config.cache, max_bytes=int(config.cache_gb * 1e9))
+    if not config.per_class:
+        return _Fit(config, out, samples, names, base, split, store, resume, progress, stop).run()
+    if split is None:  # a common one, so that the held-out pictures of one class are held out for all
+        from samtailor.data.split import split as make_split
+
+        amounts = {"val": config.val, "test": config.test, "near_duplicates": config.near_duplicates}
+        split = make_split(samples, classes=names, seed=config.seed, **amounts)
+    parts: dict[str, FitResult] = {}
+    for name, folder in _class_folders(out, names).items():
+        one = config.model_copy(update={"classes": (name,), "out": folder, "per_class": False})
+        told = None if progress is None else _named(progress, name)
+        options = {"split": split, "store": store, "resume": resume, "overwrite": overwrite}
+        parts[name] = fit(one, samples=samples, base=base, progress=told, stop=stop, **options)
+    return FitResult(out, config, parts=parts)
+
+
+@dataclass
+class _Fit:
+    """One adapter, from pictures to artefact."""
+
+    config: FitConfig
+    out: Path
+    samples: Sequence[Sample]
+    classes: tuple[str, ...]
+    base: Base
+    split: Split | None
+    store: EmbeddingStore
+    resume: bool
+    progress: Callable[[Progress], None] | None
+    stop: Callable[[], bool] | None
+
+    def run(self) -> FitResult:
+        from samtailor.train import loop
+        from samtailor.train.processes import make_accelerator, start_trackers
+
+        accelerator = make_accelerator(self.config, self.out)
+        self.base.model.to(accelerator.device)
+        segmenter, step_class = self._build()
+        segmenter.to(accelerator.device)
+        optimizers = self._optimizers(segmenter)
+        step = step_class(segmenter, {g: accelerator.prepare(o) for g, o in optimizers.items()}, accelerator)
+        split = self._split()
+        feed = self._feed(split, "train", segmenter, accelerator)
+        held_out = self._feed(split, "val", segmenter, accelerator) if self._has_targets(split, "val") else None
+        if accelerator.is_main_process:  # not earlier: a mistake in the settings leaves no folder behind
+            self._begin(split)
+        accelerator.wait_for_everyone()
+        start_trackers(accelerator, self.config)
+        self._encode(feed, held_out, accelerator)
+        state = loop.run(
+            segmenter,
+            step,
+            optimizers,
+            feed,
+            held_out,
+            self.config if optimizers else self.config.model_copy(update={"steps": 0}),
+            accelerator,
+            file=self.out / CHECKPOINT,
+            resume=self.resume,
+            progress=self.progress,
+            stop=self.stop,
+        )
+        for tracker in accelerator.trackers:
+            tracker.finish()
+        figures = _figures(state)
+        if accelerator.is_main_process:
+            self._export(segmenter.eval(), state, figures)
+        accelerator.wait_for_everyone()
+        return FitResult(self.out, self.config, figures, state.history)
+
+    def _split(self) -> Split:
+        """The one of the fit that is resumed, the one given, or a new one; few shots are picked from its train part."""
+        from samtailor.data.split import Split, shots, split
+
+        config, file = self.config, self.out / artefact.SPLIT
+        if self.resume and file.exists():
+            return Split.read(file)
+        made = self.split or split(
+            self.samples,
+            val=config.val,
+            test=config.test,
+            seed=config.seed,
+            classes=self.classes,
+            near_duplicates=config.near_duplicates,
+        )
+        for notice in made.notices:
+            _log.warning("%s", notice)
+        if config.shots is None:
+            return made
+        groups = {id: members[0] for members in made.groups for id in members}
+        pool = made.pick(self.samples, "train")
+        picked = tuple(s.id for s in shots(pool, config.shots, config.seed, classes=self.classes, groups=groups))
+        return replace(made, train=picked, unused=(*made.unused, *(id for id in made.train if id not in set(picked))))
+
+    def _begin(self, split: Split) -> None:
+        """Settings and split, beside the result to come."""
+        from samtailor.data.picture import replacing
+
+        split.write(self.out / artefact.SPLIT)
+        with replacing(self.out / CONFIG) as temporary:
+            temporary.write_text(self.config.to_yaml(), encoding="utf-8")
+
+    def _has_targets(self, split: Split, part: str) -> bool:
+        found = any(sample.of(self.classes) for sample in split.pick(self.samples, part))
+        if not found:
+            _log.warning("No held-out mask of %s: the last state is kept, not the best.", ", ".join(self.classes))
+        return found
+
+    def _build(self) -> tuple[Segmenter, Any]:
+        """The method, started from the fit's seed whatever was drawn before."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            return find("methods", self.config.method).build(self.base, **self.config.options)
+
+    def _optimizers(self, segmenter: Segmenter) -> dict[str, Any]:
+        import torch
+
+        from samtailor.train.joint import decay_groups
+
+        config, groups = self.config, {name: group for name, group in segmenter.groups.items() if group}
+        if isinstance(config.lr, dict) and set(config.lr) != set(groups):
+            raise InputError(f"lr has groups {sorted(config.lr)}, the method {config.method!r} has {sorted(groups)}.")
+        return {
+            name: torch.optim.AdamW(decay_groups(group, config.weight_decay, everything=config.decay_all), lr=1.0)
+            for name, group in groups.items()
+        }
+
+    def _feed(self, split: Split, part: str, segmenter: Segmenter, accelerator: Accelerator) -> Feed:
+        from samtailor.adapters.pmm import PMM
+        from samtailor.train.feed import Feed
+
+        config, training = self.config, part == "train"
+        prompt, options = (config.prompt, config.prompt_options) if training else ("mask-center", {})
+        points = next((m.points for m in segmenter.modules() if isinstance(m, PMM)), None)
+        return Feed(
+            self.base,
+            split.pick(self.samples, part),
+            self.classes,
+            self.store,
+            source=find("prompts", prompt).build(**options),
+            augment=self._augment() if training else None,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            contours=points if training else None,
+            shard=(accelerator.process_index, accelerator.num_processes) if training else (0, 1),
+        )
+
+    def _augment(self) -> Augment:
+        from samtailor.data.augment import Augment, flip_pairs
+        from samtailor.data.dataset import class_names
+
+        config, pairs = self.config, self.config.flip_pairs
+        if pairs is None and config.views > 1 and config.flip:
+            pairs = flip_pairs(class_names(self.samples))
+        return Augment(config.views, config.flip and pairs is not None, pairs or (), config.crop, config.colour)
+
+    def _encode(self, feed: Feed, held_out: Feed | None, accelerator: Accelerator) -> None:
+        """Every picture once and for all; each process its share."""
+        from samtailor.train.progress import Progress
+
+        jobs = [*feed.pictures(), *(held_out.pictures() if held_out else ())]
+        share = jobs[accelerator.process_index :: accelerator.num_processes]
+        start = time.monotonic()
+
+        def told(done: int, total: int) -> None:
+            if self.progress is not None and accelerator.is_main_process:
+                speed = done / max(time.monotonic() - start, 1e-9)
+                self.progress(
+                    Progress("encode", done, total, images_per_second=speed, seconds_left=(total - done) / speed)
+                )
+
+        if share:
+            self.store.prepare(self.base, [s for s, _ in share], [v for _, v in share], progress=told)
+        accelerator.wait_for_everyone()
+
+    def _export(self, segmenter: Segmenter, state: State, figures: dict[str, float]) -> None:
+        from samtailor.data.picture import write_json
+
+        meta = artefact.describe(
+            segmenter,
+            method=self.config.method,
+            options=self.config.options,
+            classes=self.classes,
+            figures=figures,
+            seed=self.config.seed,
+            steps=state.step,
+            split=artefact.SPLIT,
+        )
+        write_json(self.out / HISTORY, state.history)
+        artefact.save(self.out, segmenter, meta)
+        (self.out / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _out(config: FitConfig) -> Path:
+    if config.out is None:
+        raise InputError("A fit needs a folder for its result: out (--out).")
+    return config.out
+
+
+def _open(config: FitConfig) -> list[Sample]:
+    from samtailor.data.dataset import open_dataset
+
+    if config.data is None:
+        raise InputError("A fit needs a data set: the folder `data`.")
+    wanted = None if config.classes is None else list(config.classes)
+    return open_dataset(config.data, format=config.format, classes=wanted, group=config.group, **config.data_options)
+
+
+def _classes(config: FitConfig, samples: Sequence[Sample]) -> tuple[str, ...]:
+    if config.classes is not None:
+        return config.classes
+    from samtailor.data.dataset import class_names
+
+    names = tuple(class_names(samples))
+    if not names:
+        raise DataError(f"None of the {len(samples)} pictures has a mask.")
+    return names
+
+
+def _prepare_folder(config: FitConfig, out: Path, resume: bool, overwrite: bool) -> None:
+    """Make sure that the folder is empty, or of this very fit.
+
+    In a launch of several processes only the first looks: the others would find what it has written.
+    """
+    if int(os.environ.get("RANK", "0")) != 0:
+        return
+    _refuse_other_content(out)
+    if not (out / CONFIG).exists():
+        return
+    if resume:
+        before = load(out / CONFIG)
+        if differing := changed(config, before):
+            raise InputError(
+                f"The fit in {out} was started with other settings, so it cannot be resumed with these: "
+                f"{'; '.join(differing)}. Give the same settings, another folder, or --overwrite."
+            )
+    elif overwrite:
+        for name in (artefact.METADATA, artefact.TENSORS, artefact.CARD, artefact.SPLIT, CHECKPOINT, HISTORY, CONFIG):
+            (out / name).unlink(missing_ok=True)
+        shutil.rmtree(out / "logs", ignore_errors=True)
+    else:
+        what = "finished" if (out / artefact.METADATA).exists() else "unfinished"
+        raise InputError(
+            f"{out} holds a {what} fit. Go on with --resume, replace it with --overwrite, or choose another."
+        )
+
+
+def _refuse_other_content(out: Path) -> None:
+    """A folder with something else in it is not ours to write to."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; a fit writes into a folder.")
+    content = sorted(out.iterdir()) if out.is_dir() else []
+    if content and not any((folder / CONFIG).exists() for folder in (out, *content)):
+        names = ", ".join(f.name for f in content[:3])
+        raise InputError(f"{out} is not empty and holds no fit ({names}{', ...' if content[3:] else ''}).")
+
+
+def _finished(config: FitConfig, out: Path) -> FitResult:
+    import json
+
+    meta = artefact.read_meta(out)
+    return FitResult(out, config, meta.figures, json.loads((out / HISTORY).read_text(encoding="utf-8")))
+
+
+def _figures(state: State) -> dict[str, float]:
+    held_out = state.history["held_out"]
+    if not held_out:
+        return {}
+    first, best = held_out[0], next(entry for entry in held_out if entry["step"] == state.best_step)
+    return {
+        "held_out_miou": best["miou"],
+        "held_out_oracle_miou": best["oracle_miou"],
+        "best_step": best["step"],
+        "start_miou": first["miou"],
+        "start_oracle_miou": first["oracle_miou"],
+    }
+
+
+def _class_folders(out: Path, names: Sequence[str]) -> dict[str, Path]:
+    """OUT/CLASS, with what file systems do not take replaced."""
+    safe = {name: "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(". ") or "_" for name in names}
+    if len({folder.lower() for folder in safe.values()}) != len(safe):
+        raise InputError(f"The classes {', '.join(names)} do not make different folder names; fit them one by one.")
+    return {name: out / folder for name, folder in safe.items()}
+
+
+def _named(progress: Callable[[Progress], None], name: str) -> Callable[[Progress], None]:
+    return lambda update: progress(replace(update, name=name))
+
+
+__all__ = ["FitResult", "fit"]
