@@ -4,6 +4,10 @@ import base64
 import io
 import json
 import pickle
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -355,6 +359,12 @@ def test_no_layout_says_what_was_looked_for(tmp_path):
         open_dataset(tmp_path)
     with pytest.raises(DataError, match="no folder"):
         open_dataset(tmp_path / "nowhere")
+
+
+def test_a_folder_above_the_data_set(tmp_path):
+    write_folder(tmp_path / "train")
+    with pytest.raises(DataError, match=r"train is folder\. Give that folder"):
+        open_dataset(tmp_path)
 
 
 def test_two_layouts_are_ambiguous(tmp_path):
@@ -778,6 +788,18 @@ def test_labelme_missing_picture(tmp_path):
         (tmp_path / f"{i}.jpg").unlink()
     with pytest.raises(DataError, match="None of the pictures of 3"):
         open_dataset(tmp_path)
+
+
+def test_the_format_of_the_documentation_works(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs/adding-a-format.md").read_text("utf-8")
+    module = ModuleType("my_layout")
+    monkeypatch.setitem(sys.modules, "my_layout", module)
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], module.__dict__)
+    for i in (1, 2):
+        photo(tmp_path / f"pictures/{i}.jpg")
+        save(tmp_path / f"truth/{i}.png", blob(i))
+    assert module.matches(tmp_path)
+    same(module.build(tmp_path), {str(i): [("object", blob(i))] for i in (1, 2)})
 
 
 def test_a_notice_is_told_once(tmp_path, caplog, monkeypatch):

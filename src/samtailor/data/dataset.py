@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -62,11 +62,15 @@ def detect(path: Path) -> str:
         DataError: none or several fit; the message says what was looked for.
     """
     modules = {name: registry.find("data.formats", name) for name in registry.names("data.formats")}
-    fitting = [name for name, module in modules.items() if module.matches(path)]
+    fitting = _fits(path, modules)
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise DataError(f"{path} could be {' or '.join(fitting)}. Say which: format={fitting[0]!r}.")
+    inside = {folder.name: name for folder in sorted(path.iterdir()) if folder.is_dir() for name in _fits(folder, modules)}
+    if inside:
+        folder, name = next(iter(inside.items()))
+        raise DataError(f"{path} has none of the known layouts, but {path / folder} is {name}. Give that folder.")
     looked = "\n".join(f"  {name}: {_first_line(module)}" for name, module in modules.items())
     sets = ", ".join(registry.names("data.sets"))
     raise DataError(
@@ -78,6 +82,10 @@ def detect(path: Path) -> str:
 def class_names(samples: Iterable[Sample]) -> list[str]:
     """Names of the classes that have a target in these samples, in natural order. Reads all annotations."""
     return sorted({a.label for sample in samples for a in sample.of(None)}, key=natural_key)
+
+
+def _fits(path: Path, modules: Mapping[str, ModuleType]) -> list[str]:
+    return [name for name, module in modules.items() if module.matches(path)]
 
 
 def _layout(name: str) -> ModuleType:
