@@ -82,7 +82,7 @@ def backdrop(rng: Rng, files: Sequence[Path], size: tuple[int, int]) -> Backdrop
     image = cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA if share > 1 else cv2.INTER_LINEAR)
     if rng.uniform() < 0.5:
         image = np.ascontiguousarray(image[:, ::-1])
-    return Backdrop(image, wall=bool(rng.uniform() < 0.6), ground=height)
+    return Backdrop(image, wall=bool(rng.uniform() < 0.85), ground=height)
 
 
 def _smaller(banner: np.ndarray) -> np.ndarray:
