@@ -42,8 +42,7 @@ def open_dataset(
         InputError: an unknown format, class, option or way to group.
     """
     root = Path(path)
-    if not root.is_dir():
-        raise DataError(f"There is no folder {root}. A data set is a folder of pictures and masks.")
+    _refuse_missing(root)
     name = detect(root) if format is None else format
     build = _layout(name).build
     known = list(inspect.signature(build).parameters)[2:]
@@ -61,16 +60,16 @@ def detect(path: Path) -> str:
     Raises:
         DataError: none or several fit; the message says what was looked for.
     """
+    _refuse_missing(path)
     modules = {name: registry.find("data.formats", name) for name in registry.names("data.formats")}
     fitting = _fits(path, modules)
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise DataError(f"{path} could be {' or '.join(fitting)}. Say which: format={fitting[0]!r}.")
-    inside = {folder.name: name for folder in sorted(path.iterdir()) if folder.is_dir() for name in _fits(folder, modules)}
-    if inside:
-        folder, name = next(iter(inside.items()))
-        raise DataError(f"{path} has none of the known layouts, but {path / folder} is {name}. Give that folder.")
+    for folder in sorted(entry for entry in path.iterdir() if entry.is_dir()):
+        for name in _fits(folder, modules):
+            raise DataError(f"{path} has none of the known layouts, but {folder} is {name}. Give that folder.")
     looked = "\n".join(f"  {name}: {_first_line(module)}" for name, module in modules.items())
     sets = ", ".join(registry.names("data.sets"))
     raise DataError(
@@ -96,6 +95,11 @@ def _layout(name: str) -> ModuleType:
 
 def _first_line(module: ModuleType) -> str:
     return (module.__doc__ or "").strip().split("\n")[0]
+
+
+def _refuse_missing(path: Path) -> None:
+    if not path.is_dir():
+        raise DataError(f"There is no folder {path}. A data set is a folder of pictures and masks.")
 
 
 def _refuse_twins(samples: Sequence[Sample], root: Path) -> None:
