@@ -96,13 +96,13 @@ def run(
                 _log(state, accelerator)
             if state.step % config.validate_every == 0 or state.step == total:
                 _validate(state, segmenter, held_out, config, accelerator)
+            if progress is not None and accelerator.is_main_process:
+                progress(clock.progress(state))
             stopping = agreed(bool(signalled) or (stop is not None and stop()), accelerator) and state.step < total
             if stopping or state.step % config.save_every == 0 or state.step == total:
                 if accelerator.is_main_process:
                     checkpoint.save(file, state, segmenter, optimizers, scaler)
                 accelerator.wait_for_everyone()
-            if progress is not None and accelerator.is_main_process:
-                progress(clock.progress(state))
             if stopping:
                 raise Interrupted(f"Stopped after step {state.step} of {total}; saved. Go on with --resume.")
     for handle in sync:

@@ -1,0 +1,132 @@
+"""Views: deterministic, masks follow the picture exactly, sides swap."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from samtailor.data.augment import UNTOUCHED, Augment, View, flip_pairs, view
+from samtailor.errors import InputError
+from samtailor.types import Annotation, Sample
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+
+def painted(seed: int, labels: tuple[str, ...] = ("left_eye", "right_eye", "nose")) -> Sample:
+    """Each object is painted in a grey of its own, so that a view's mask can be read off its pixels."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros((60, 90, 3), np.uint8)
+    masks = []
+    for i, _ in enumerate(labels):
+        left, top = int(rng.integers(0, 70)), int(rng.integers(20 * i, 20 * i + 8))
+        mask = np.zeros((60, 90), bool)
+        mask[top : top + int(rng.integers(4, 12)), left : left + int(rng.integers(4, 20))] = True
+        image[mask] = 50 * (i + 1)
+        masks.append(Annotation.from_mask(labels[i], mask))
+    return Sample(f"face{seed}", lambda: image, lambda: masks, group="anna")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_masks_follow_the_pixels(seed):
+    sample, family = painted(seed), Augment(views=5, colour=0)
+    for index in range(5):
+        seen = family.draw(sample, index).sample(sample)
+        assert len(seen.annotations) == 3
+        for i, annotation in enumerate(seen.annotations):
+            np.testing.assert_array_equal(annotation.mask, seen.image[..., 0] == 50 * (i + 1))
+
+
+def test_view_0_is_the_picture_itself(tiny_samples):
+    assert view(tiny_samples[0], 0, seed=3) is tiny_samples[0]
+    assert UNTOUCHED.image(tiny_samples[0].image) is tiny_samples[0].image
+
+
+def test_a_view_depends_on_id_index_and_seed_alone():
+    keys = {
+        (id_, index, seed): Augment(views=4, seed=seed).draw(painted(id_), index).key
+        for id_ in (0, 1)
+        for index in (1, 2, 3)
+        for seed in (0, 1)
+    }
+    assert len(set(keys.values())) == len(keys)
+    assert Augment(views=9, seed=1).draw(painted(1), 3).key == keys[1, 3, 1]
+    one, two = view(painted(0), 2, 7), view(painted(0), 2, 7)
+    np.testing.assert_array_equal(one.image, two.image)
+
+
+def test_flips_swap_sides_only_when_told():
+    sample = painted(0)
+    flipped = [
+        v
+        for i in range(1, 12)
+        if (v := Augment(views=12, flip_pairs=(("left_eye", "right_eye"),)).draw(sample, i)).flip
+    ]
+    assert 2 <= len(flipped) <= 10
+    labels = [a.label for a in flipped[0].sample(sample).annotations]
+    assert labels == ["right_eye", "left_eye", "nose"]
+    assert [a.label for a in View(flip=True).sample(sample).annotations] == ["left_eye", "right_eye", "nose"]
+    assert not any(Augment(views=12, flip=False).draw(sample, i).flip for i in range(12))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_crop_keeps_something_of_every_class(seed):
+    sample = painted(seed)
+    for index in range(1, 6):
+        seen = Augment(views=6, crop=0.5).draw(sample, index).sample(sample)
+        for before, after in zip(sample.annotations, seen.annotations, strict=True):
+            assert after.area >= 0.4 * before.area
+
+
+def test_a_crop_may_drop_one_of_many():
+    masks = [Annotation.from_mask("cell", np.eye(40, dtype=bool)[i : i + 1].repeat(40, 0)) for i in range(40)]
+    sample = Sample("cells", lambda: np.zeros((40, 40, 3), np.uint8), lambda: masks)
+    seen = Augment(views=2, crop=0.5).draw(sample, 1).sample(sample)
+    assert 20 <= len(seen.of(None)) < 40
+
+
+def test_only_some_things_change():
+    sample = painted(2)
+    assert Augment(views=3, crop=1, colour=0, flip=False).draw(sample, 2).untouched
+    coloured = Augment(views=2, crop=1, flip=False).draw(sample, 1)
+    assert not coloured.untouched
+    assert coloured.size(60, 90) == (60, 90)
+    assert coloured.image(sample.image).dtype == np.uint8
+    assert (coloured.image(sample.image) != sample.image).any()
+    assert view(sample, 1).id == sample.id
+    assert view(sample, 1).group == "anna"
+
+
+def test_size_says_the_size_of_the_view():
+    v = View(crop=(0.1234, 0.2, 0.8, 0.777))
+    assert (
+        v.image(np.zeros((61, 93, 3), np.uint8)).shape[:2] == v.size(61, 93) == v.mask(np.zeros((61, 93), bool)).shape
+    )
+    tiny = View(crop=(0.5, 0.5, 0.51, 0.51))
+    assert tiny.size(3, 3) == (1, 1) or min(tiny.size(3, 3)) >= 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "pairs"),
+    [
+        (["nose", "hair"], ()),
+        (["l_eye", "r_eye", "nose"], (("l_eye", "r_eye"),)),
+        (["left hand", "right hand", "l_ear", "r_ear"], (("l_ear", "r_ear"), ("left hand", "right hand"))),
+        (["l_eye", "nose"], None),
+        (["plate", "bell"], ()),
+        (["u_lip", "l_lip"], None),
+    ],
+)
+def test_pairs_by_their_names(labels, pairs):
+    """CelebAMask-HQ's l_lip is the lower lip: in doubt no flip, never a wrong name."""
+    assert flip_pairs(labels) == pairs
+
+
+@pytest.mark.parametrize("wrong", [{"views": 0}, {"crop": 0.0}, {"crop": 1.5}, {"colour": 1.0}])
+def test_senseless_families_are_refused(wrong):
+    with pytest.raises(InputError):
+        Augment(**wrong)
+
+
+def test_an_unknown_view_is_refused():
+    with pytest.raises(InputError, match="there are 2"):
+        Augment(views=2).draw(painted(0), 2)

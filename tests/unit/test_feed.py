@@ -1,0 +1,242 @@
+"""Batches: a function of (seed, step), every mask once an epoch, targets and clicks of the same mask."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from samtailor.data.augment import Augment
+from samtailor.data.transform import Frame
+from samtailor.embeddings import EmbeddingStore
+from samtailor.errors import DataError, InputError
+from samtailor.registry import find
+from samtailor.train import feed as feed_module
+from samtailor.train.feed import Feed, ahead, join_prompts
+from samtailor.types import Annotation, Batch, Prompts, Sample
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    return EmbeddingStore(tmp_path_factory.mktemp("cache"))
+
+
+def make(base, samples, store, classes=("disc",), prompt="sampled-click", **options) -> Feed:
+    return Feed(base, samples, classes, store, source=find("prompts", prompt).build(), **options)
+
+
+def equal(one: Batch, other: Batch) -> bool:
+    tensors = [(b.features.main, b.prompts.points, b.targets, b.valid) for b in (one, other)]
+    return one.ids == other.ids and one.labels == other.labels and all(map(torch.equal, *tensors))
+
+
+def test_shapes(tiny_base, tiny_samples, store):
+    batch = make(tiny_base, tiny_samples, store, batch_size=3, contours=16).batch(0)
+    side = tiny_base.low_res
+    assert batch.targets.shape == (3, 1, side, side)
+    assert batch.valid.shape == (3, 1, side, side)
+    assert batch.valid.dtype == torch.bool
+    assert batch.contours.shape == (3, 1, 16, 2)
+    assert batch.radius.shape == (3, 1)
+    assert batch.prompts.shape == (3, 1)
+    assert batch.prompts.frame == (64, 64)
+    assert len(batch.features) == 3
+    assert make(tiny_base, tiny_samples, store).batch(0).contours is None
+
+
+def test_a_batch_is_a_function_of_seed_and_step(tiny_sam, tiny_samples, store):
+    def new(seed: int = 5) -> Feed:
+        return make(tiny_sam, tiny_samples, store, augment=Augment(views=3), batch_size=4, seed=seed)
+
+    straight = new()
+    batches = [straight.batch(step) for step in range(6)]
+    again = new()
+    for step in (4, 1, 5, 0):
+        assert equal(again.batch(step), batches[step])
+    assert not equal(new(6).batch(4), batches[4])
+
+
+def test_every_mask_once_an_epoch_however_many_share_a_picture(tiny_sam, store):
+    image = np.zeros((64, 64, 3), np.uint8)
+
+    def sample(name: str, count: int) -> Sample:
+        masks = [
+            Annotation.from_mask("cell", np.pad(np.ones((2, 2), bool), ((4 * i, 62 - 4 * i), (0, 62))))
+            for i in range(count)
+        ]
+        return Sample(name, lambda: image, lambda: masks)
+
+    feed = make(tiny_sam, [sample("many", 11), sample("one", 1), sample("none", 0)], store, ("cell",), batch_size=5)
+    assert len(feed) == 12
+    batches = [feed.batch(step) for step in range(12)]
+    seen = [
+        (id, tuple(target.nonzero()[0].tolist()))
+        for batch in batches
+        for id, target in zip(batch.ids, batch.targets[:, 0], strict=True)
+    ]
+    for epoch in range(5):
+        items = seen[12 * epoch : 12 * epoch + 12]
+        assert len(set(items)) == 12, "each mask exactly once"
+        assert Counter(id for id, _ in items) == {"many": 11, "one": 1}
+    assert seen[:12] != seen[12:24], "another order in the next epoch"
+    assert feed.epoch(24) == 10
+
+
+def test_processes_share_one_stream(tiny_sam, tiny_samples, store):
+    alone = make(tiny_sam, tiny_samples, store, batch_size=4, seed=1)
+    two = [make(tiny_sam, tiny_samples, store, batch_size=2, seed=1, shard=(rank, 2)) for rank in (0, 1)]
+    for step in (0, 3):
+        whole, parts = alone.batch(step), [feed.batch(step) for feed in two]
+        assert whole.ids == parts[0].ids + parts[1].ids
+        assert torch.equal(whole.prompts.points, torch.cat([part.prompts.points for part in parts]))
+    assert two[0].masks_per_step == alone.masks_per_step == 4
+
+
+@pytest.mark.parametrize("views", [1, 6])
+def test_click_target_and_contour_belong_together(tiny_base, tiny_samples, store, views):
+    feed = make(tiny_base, tiny_samples, store, ("disc", "square"), augment=Augment(views), batch_size=8, contours=32)
+    cell = tiny_base.size // tiny_base.low_res
+    for step in range(4):
+        batch = feed.batch(step)
+        for row in range(8):
+            target = batch.targets[row, 0]
+            x, y = (batch.prompts.points[row, 0, 0] / cell).long().tolist()
+            assert target[y, x] > 0, "the click lies on the target"
+            columns, rows = (batch.contours[row, 0] / cell).long().unbind(-1)
+            near = torch.nn.functional.max_pool2d(target[None], 3, 1, 1)[0]  # diagonals cut the corners of cells
+            assert (near[rows, columns] > 0).all()
+            assert target[~batch.valid[row, 0]].sum() == 0
+            assert 0 < batch.radius[row, 0] < 64
+
+
+def test_targets_are_coverage_in_the_model_frame(tiny_sam, tiny_samples, store):
+    batch = make(tiny_sam, tiny_samples, store, batch_size=8).batch(0)
+    by_id = {sample.id: sample for sample in tiny_samples}
+    for row, id in enumerate(batch.ids):
+        frame = Frame.of(tiny_sam, 48, 80)
+        assert torch.equal(batch.targets[row, 0], frame.target(by_id[id].annotations[0].mask))
+        assert torch.equal(batch.valid[row, 0], frame.valid())
+    assert ((batch.targets > 0) & (batch.targets < 1)).any()
+
+
+def test_embeddings_are_of_the_view_the_target_is_of(tiny_sam, tiny_samples, store):
+    family = Augment(views=4)
+    feed = make(tiny_sam, tiny_samples[:2], store, augment=family, batch_size=8)
+    possible = {}
+    for sample in tiny_samples[:2]:
+        for index in range(4):
+            view = family.draw(sample, index)
+            frame = Frame.of(tiny_sam, *view.size(48, 80))
+            target = frame.target(view.mask(sample.annotations[0].mask))
+            possible[sample.id, index] = store.features(tiny_sam, sample, [view]).main[0], target
+    batch, seen = feed.batch(0), set()
+    for row, id in enumerate(batch.ids):
+        hits = [k for k, (main, _) in possible.items() if k[0] == id and torch.equal(main, batch.features.main[row])]
+        assert any(torch.equal(possible[k][1], batch.targets[row, 0]) for k in hits)
+        seen.update(hits)
+    assert len(seen) > 2
+
+
+def test_what_a_view_loses_comes_from_the_untouched_picture(tiny_sam, store):
+    """Two left eyes, one right: the flipped view's left eye is the right one; ours would get the wrong name."""
+    masks = {"l_eye": np.zeros((40, 60), bool), "r_eye": np.zeros((40, 60), bool)}
+    masks["l_eye"][10:20, 35:50] = masks["r_eye"][10:20, 10:25] = True
+    notes = [Annotation.from_mask(name, mask) for name, mask in masks.items()]
+    sample = Sample("face", lambda: np.zeros((40, 60, 3), np.uint8), lambda: notes)
+    family = Augment(views=6, flip_pairs=(("l_eye", "r_eye"),), crop=1.0, colour=0)
+    assert any(family.draw(sample, index).flip for index in range(6))
+    feed = make(tiny_sam, [sample], store, ("l_eye",), augment=family, batch_size=16)
+    targets = feed.batch(0).targets
+    assert all(torch.equal(target[0], Frame.of(tiny_sam, 40, 60).target(masks["l_eye"])) for target in targets)
+
+
+def test_an_object_smaller_than_a_pixel_of_the_model_is_not_lost(tiny_sam, store):
+    mask = np.zeros((640, 640), bool)
+    mask[633, 451] = True
+    sample = Sample("dot", lambda: np.zeros((640, 640, 3), np.uint8), lambda: [Annotation.from_mask("dot", mask)])
+    batch = make(tiny_sam, [sample], store, None, batch_size=1, contours=4).batch(0)
+    assert batch.prompts.points.flatten().tolist() == [45, 63]
+    assert batch.targets.sum() > 0
+
+
+def test_held_out_masks_are_few_fixed_and_of_every_class(tiny_sam, tiny_samples, store):
+    feed = make(tiny_sam, tiny_samples, store, None, prompt="mask-center", batch_size=3, seed=2)
+    parts = list(feed.held_out(7))
+    assert [len(part.batch) for part in parts] == [3, 3, 1]
+    counts = Counter(label for part in parts for label in part.batch.labels)
+    assert sorted(counts.values()) == [3, 4]
+    assert all(equal(a.batch, b.batch) for a, b in zip(parts, feed.held_out(7), strict=True))
+    assert parts[0].masks[0].shape == (64, 64)
+    assert parts[0].inner[0] == Frame.of(tiny_sam, 48, 80).inner
+    assert sum(len(part.batch) for part in feed.held_out(1000)) == 16
+
+
+def test_memory_is_bounded(tiny_sam, tiny_samples, store, monkeypatch):
+    monkeypatch.setattr(feed_module, "_MASKS", 5)
+    monkeypatch.setattr(feed_module, "_VIEWS", 3)
+    feed = make(tiny_sam, tiny_samples, store, None, augment=Augment(views=4), batch_size=8)
+    before = [feed.batch(step) for step in range(3)]
+    assert len(feed._masks) == 5
+    assert len(feed._views) == 3
+    assert all(equal(feed.batch(step), before[step]) for step in range(3))
+
+
+def test_nothing_to_train_on(tiny_sam, tiny_samples, store):
+    with pytest.raises(DataError, match="none has a mask of wheel"):
+        make(tiny_sam, tiny_samples, store, ("wheel",))
+    crowd = Sample("c", lambda: None, lambda: [Annotation.from_mask("disc", np.ones((4, 4), bool), crowd=True)])
+    with pytest.raises(DataError):
+        make(tiny_sam, [crowd], store)
+
+
+def test_clicks_of_the_picture_are_converted_and_need_one_view(tiny_sam, tiny_samples, store):
+    def source(sample, masks, rng):
+        return Prompts((48, 80), points=torch.full((1, 1, 1, 2), 40.0), labels=torch.ones(1, 1, 1, dtype=torch.int64))
+
+    feed = Feed(tiny_sam, tiny_samples, ["disc"], store, source=source, batch_size=1)
+    assert feed.batch(0).prompts.points.flatten().tolist() == pytest.approx([32.0, 32.0], abs=0.5)
+    many = Feed(tiny_sam, tiny_samples, ["disc"], store, source=source, augment=Augment(views=9), batch_size=8)
+    with pytest.raises(InputError, match="views = 1"):
+        many.batch(0)
+
+
+def test_pictures_are_all_that_batches_ask_for(tiny_sam, tiny_samples, tmp_path):
+    store, calls = EmbeddingStore(tmp_path), []
+    feed = make(tiny_sam, tiny_samples, store, augment=Augment(views=2), batch_size=8)
+    pictures = list(feed.pictures())
+    assert len(pictures) == 16
+    store.prepare(tiny_sam, [sample for sample, _ in pictures], [view for _, view in pictures])
+    store._make = lambda *args: calls.append(args)
+    for step in range(6):
+        feed.batch(step)
+    assert not calls
+
+
+def test_ahead_keeps_order_and_passes_errors_on():
+    assert list(ahead(lambda step: step * 10, range(4))) == [0, 10, 20, 30]
+    assert list(ahead(lambda step: step, range(0))) == []
+
+    def broken(step):
+        if step == 2:
+            raise DataError("gone")
+        return step
+
+    batches = ahead(broken, range(5))
+    assert [next(batches), next(batches)] == [0, 1]
+    with pytest.raises(DataError, match="gone"):
+        next(batches)
+
+
+def test_joined_prompts():
+    def clicks(count: int) -> Prompts:
+        return Prompts((8, 8), points=torch.ones(1, 1, count, 2), labels=torch.ones(1, 1, count, dtype=torch.int64))
+
+    joined = join_prompts([clicks(1), clicks(3)])
+    assert joined.points.shape == (2, 1, 3, 2)
+    assert joined.labels[0, 0].tolist() == [1, -10, -10]
+    with pytest.raises(InputError):
+        join_prompts([clicks(1), Prompts((8, 8), boxes=torch.zeros(1, 1, 4))])
