@@ -54,6 +54,17 @@ def standard_normal_fourier(model: torch.nn.Module) -> None:
         model.prompt_encoder.shared_embedding.positional_embedding.copy_(matrix)
 
 
+def wake(model: torch.nn.Module) -> None:
+    """Weights of the size a trained model has. transformers draws SAM's encoder at 1e-10 and all else at 0.02:
+
+    features would be 1e-22 and logits 1e-5, and whatever a test compares would be equal.
+    """
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1 and "positional_embedding" not in name:
+                parameter.normal_(std=parameter[0].numel() ** -0.5)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
@@ -66,6 +77,7 @@ def tiny_sam_model() -> torch.nn.Module:
 
     torch.manual_seed(0)
     model = SamModel(SamConfig(**SAM)).eval()
+    wake(model)
     standard_normal_fourier(model)
     return model
 
@@ -77,6 +89,7 @@ def tiny_sam2_model() -> torch.nn.Module:
 
     torch.manual_seed(1)
     model = Sam2Model(Sam2Config(**SAM2)).eval()
+    wake(model)
     standard_normal_fourier(model)
     return model
 
