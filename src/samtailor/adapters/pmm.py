@@ -168,7 +168,8 @@ def shake(points: Tensor, radius: Tensor, cell: float) -> Tensor:
     undone. Point k of the result belongs to point k of the input. Draws from torch's global generator.
     """
     reach = (SHAKE * radius).clamp(cell / 16, cell)[:, None, None]
-    return points + reach * (2 * torch.rand_like(points) - 1)
+    noise = torch.rand(points.shape, dtype=points.dtype, device=points.device)  # rand_like would depend on the strides
+    return points + reach * (2 * noise - 1)
 
 
 def thin(points: Tensor, count: int) -> Tensor:

@@ -1,0 +1,43 @@
+"""Training batches from samples in memory, without cache or feed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from samtailor import contours
+from samtailor.bases import Base
+from samtailor.data.transform import Frame
+from samtailor.registry import find
+from samtailor.types import Batch, Features, Prompts, Sample
+
+
+def batch_of(base: Base, samples: Sequence[Sample], *, points: int = 64, prompt: str = "mask-center") -> Batch:
+    """The first annotation of each sample."""
+    source, rows = find("prompts", prompt).build(), []
+    for index, sample in enumerate(samples):
+        image, mask = sample.image, sample.annotations[0].mask
+        frame = Frame.of(base, *mask.shape)
+        inside = frame.mask(mask)
+        with torch.no_grad():
+            features = base.encode_image(frame.image(image, base)[None])
+        prompts = source(sample, [inside], np.random.default_rng(index))
+        rows.append((features, prompts, frame.target(mask), frame.valid(), inside))
+    features, prompts, targets, valid, masks = zip(*rows, strict=True)
+    joined = {
+        name: torch.cat([getattr(p, name) for p in prompts])
+        for name in ("points", "labels", "boxes")
+        if getattr(prompts[0], name) is not None
+    }
+    return Batch(
+        features=Features.cat(features),
+        prompts=Prompts((base.size, base.size), **joined),
+        targets=torch.stack(targets)[:, None],
+        valid=torch.stack(valid)[:, None],
+        contours=torch.from_numpy(np.stack([contours.resample(mask, points) for mask in masks]))[:, None],
+        radius=torch.tensor([[contours.radius(mask)] for mask in masks]),
+        labels=tuple(sample.annotations[0].label for sample in samples),
+        ids=tuple(sample.id for sample in samples),
+    )

@@ -1,0 +1,137 @@
+"""What every method promises on every base (registry x decoder family)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from batches import batch_of
+from samtailor.errors import InputError
+from samtailor.registry import find, names
+from samtailor.segmenter import Segmenter
+from samtailor.types import Batch, Prompts
+
+METHODS = names("methods")
+BEGINS_AS_THE_BASE = {"sam", "plm", "plm-pmm"}
+VARIANTS = [
+    *((name, {}) for name in METHODS),
+    ("plm", {"head": "paper_plain", "supervise": "best"}),
+    ("plm-pmm", {"form": "reference", "matching": "paper", "points": 32}),
+    ("plm-pmm", {"matching": "cyclic", "shape_code": False}),
+]
+
+
+@pytest.fixture(params=VARIANTS, ids=lambda v: "-".join([v[0], *map(str, v[1].values())]))
+def built(request, tiny_base):
+    name, options = request.param
+    torch.manual_seed(0)
+    segmenter, step = find("methods", name).build(tiny_base, **options)
+    return name, options, segmenter, step
+
+
+def steps(segmenter: Segmenter, step, batch: Batch, count: int = 3) -> list[dict[str, float]]:
+    optimizers = {name: torch.optim.AdamW(group, lr=1e-2) for name, group in segmenter.groups.items() if group}
+    taken = step(segmenter.train(), optimizers, Accelerator(cpu=True))
+    figures = [taken(batch, batch if taken.needs_held_out else None) for _ in range(count)] if optimizers else []
+    segmenter.eval()
+    return figures
+
+
+def answer(segmenter: Segmenter, batch: Batch):
+    with torch.no_grad():
+        return segmenter(batch)
+
+
+def test_begins_as_the_base_where_it_says_so(built, tiny_base, tiny_samples):
+    name, options, segmenter, _ = built
+    batch = batch_of(tiny_base, tiny_samples[:2])
+    with torch.no_grad():
+        plain = tiny_base.decode(batch.features, tiny_base.encode_prompts(batch.prompts))
+    got = answer(segmenter, batch)
+    same = got.logits.shape == plain.logits.shape and torch.equal(got.logits, plain.logits)
+    assert same == (name in BEGINS_AS_THE_BASE and options.get("head") != "paper_plain")
+
+
+def test_learns_what_it_declares_and_nothing_else(built, tiny_base, tiny_samples):
+    _, _, segmenter, step = built
+    frozen = {key: value.clone() for key, value in tiny_base.model.state_dict().items()}
+    before = segmenter.learned()
+    before = {key: value.clone() for key, value in before.items()}
+    figures = steps(segmenter, step, batch_of(tiny_base, tiny_samples[:4]))
+    assert all(torch.equal(value, frozen[key]) for key, value in tiny_base.model.state_dict().items())
+    assert not any(p.requires_grad or p.grad is not None for p in tiny_base.model.parameters())
+    declared = [p for group in segmenter.groups.values() for p in group]
+    assert {id(p) for p in declared} == {id(p) for p in segmenter.parameters() if p.requires_grad}
+    assert len({id(p) for p in declared}) == len(declared)
+    moved = {key for key, value in segmenter.learned().items() if not torch.equal(value, before[key])}
+    assert moved == {key for key in before if not key.endswith("bias_k")}  # every declared tensor, none is dead
+    assert all(torch.isfinite(torch.tensor(f["loss"])) for f in figures)
+    assert bool(figures) == bool(declared)
+
+
+def test_learned_tensors_make_the_same_segmenter(built, tiny_base, tiny_samples):
+    name, options, segmenter, step = built
+    batch = batch_of(tiny_base, tiny_samples[:4])
+    steps(segmenter, step, batch)
+    other = find("methods", name).build(tiny_base, **options)[0].eval()
+    other.load_learned({key: value.clone() for key, value in segmenter.learned().items()})
+    mine, theirs = answer(segmenter, batch), answer(other, batch)
+    assert torch.equal(mine.logits, theirs.logits)
+    assert torch.equal(mine.iou, theirs.iou)
+    assert all(value.device.type == "cpu" and not value.requires_grad for value in segmenter.learned().values())
+
+
+def test_foreign_tensors_are_refused(built):
+    _, _, segmenter, _ = built
+    with pytest.raises(InputError, match=r"unknown \['tokens.x"):
+        segmenter.load_learned(segmenter.learned() | {"tokens.x": torch.zeros(1)})
+    if learned := segmenter.learned():
+        with pytest.raises(InputError, match="missing"):
+            segmenter.load_learned(dict(list(learned.items())[1:]))
+
+
+@pytest.mark.parametrize("prompt", ["mask-center", "mask-box"])
+def test_batch_of_pictures_is_one_by_one(built, tiny_base, tiny_samples, prompt):
+    _, _, segmenter, step = built
+    steps(segmenter, step, batch_of(tiny_base, tiny_samples[:4]))
+    together = answer(segmenter, batch_of(tiny_base, tiny_samples[:3], prompt=prompt))
+    for row, sample in enumerate(tiny_samples[:3]):
+        alone = answer(segmenter, batch_of(tiny_base, [sample], prompt=prompt))
+        torch.testing.assert_close(alone.logits[0], together.logits[row], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(alone.iou[0], together.iou[row], atol=1e-5, rtol=1e-4)
+
+
+def test_prompts_of_a_picture_are_one_by_one(built, tiny_base, tiny_samples):
+    _, _, segmenter, step = built
+    batch = batch_of(tiny_base, tiny_samples[:4])
+    steps(segmenter, step, batch)
+    features, points = batch.features[:1], batch.prompts.points.transpose(0, 1)
+    many = Prompts((64, 64), points=points, labels=torch.ones(points.shape[:3]).long())
+    with torch.no_grad():
+        together = segmenter.decode(features, many)
+        for p in range(4):
+            one = Prompts((64, 64), points=points[:, p : p + 1], labels=torch.ones(1, 1, 1).long())
+            alone = segmenter.decode(features, one)
+            torch.testing.assert_close(alone.logits[:, 0], together.logits[:, p], atol=1e-5, rtol=1e-4)
+
+
+def test_candidates_are_masks_of_the_output(built, tiny_base, tiny_samples):
+    name, _, segmenter, _ = built
+    output = answer(segmenter, batch_of(tiny_base, tiny_samples[:2]))
+    assert max(output.candidates) < output.logits.shape[2] == output.iou.shape[2]
+    assert output.candidates == ((0,) if name == "sam-f" else (1, 2, 3))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_unknown_option_is_refused(tiny_base, name):
+    with pytest.raises(InputError, match="has no option 'colour'"):
+        find("methods", name).build(tiny_base, colour="red")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_tells_its_paper(name):
+    module = find("methods", name)
+    assert "arXiv" in module.__doc__
+    assert module.build.__doc__
+    assert isinstance(module.DEFAULTS, dict)

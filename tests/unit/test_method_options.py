@@ -1,0 +1,79 @@
+"""The methods' names, options and defaults."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from batches import batch_of
+from samtailor.errors import InputError
+from samtailor.options import options
+from samtailor.registry import find, names
+
+
+def test_names():
+    assert {"sam", "sam-f", "plm", "plm-pmm"} <= set(names("methods"))
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("sam", []), ("sam-f", ["scale"]), ("plm", ["plm"]), ("plm-pmm", ["plm", "pmm"])],
+)
+def test_what_learns(tiny_sam, name, wanted):
+    segmenter, step = find("methods", name).build(tiny_sam)
+    assert sorted({key.split(".")[1] for key in segmenter.learned()}) == wanted
+    assert not getattr(step, "func", step).needs_held_out
+    assert segmenter.encoder_frozen
+
+
+def test_only_the_plm_works_at_test(tiny_sam, tiny_samples):
+    segmenter, _ = find("methods", "plm-pmm").build(tiny_sam)
+    torch.nn.init.normal_(segmenter.adapter("pmm").decoder[-1].weight)
+    batch = batch_of(tiny_sam, tiny_samples[:2])
+    with torch.no_grad():
+        plain = tiny_sam.decode(batch.features, tiny_sam.encode_prompts(batch.prompts))
+        assert torch.equal(segmenter(batch).logits, plain.logits)
+
+
+def test_sound_readings_are_the_defaults(tiny_sam):
+    given = options(find("methods", "plm-pmm").build)
+    wanted = {"head": "zero_linear", "form": "sound", "points": 64, "matching": "index", "supervise": "all"}
+    assert {name: given[name] for name in wanted} == wanted
+
+
+def test_papers_reading_is_selected_by_name(tiny_sam):
+    segmenter, step = find("methods", "plm-pmm").build(
+        tiny_sam, head="paper_plain", form="reference", matching="paper", supervise="best", points=20
+    )
+    assert isinstance(segmenter.adapter("plm").head, torch.nn.Identity)
+    assert segmenter.adapter("pmm").reference
+    assert segmenter.adapter("pmm").points == 20
+    assert step.keywords["supervise"] == "best"
+    assert step.keywords["terms"]["matching"][1].keywords["kind"] == "paper"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "words"),
+    [
+        ("sam", {"head": "zero_linear"}, "'sam' has no option 'head'. Known: none"),
+        ("plm", {"haed": "paper_plain"}, "Did you mean 'head'"),
+        ("plm-pmm", {"point": 3}, "Did you mean 'points'"),
+        ("plm-pmm", {"matching": "chamfer"}, "index, cyclic, symmetric, paper"),
+        ("sam-f", {"alhpa": 1}, "Did you mean 'alpha'"),
+    ],
+)
+def test_wrong_options_are_refused(tiny_sam, name, given, words):
+    with pytest.raises(InputError, match=words.replace("(", "\\(")):
+        find("methods", name).build(tiny_sam, **given)
+
+
+def test_options_are_the_keyword_only_arguments():
+    assert options(find("methods", "plm").build)["head"] == "zero_linear"
+    assert "base" not in options(find("methods", "plm").build)
+
+
+@pytest.mark.parametrize("name", ["sam", "sam-f", "plm", "plm-pmm"])
+def test_defaults_are_settings_of_a_fit(name):
+    from samtailor.config import FitConfig
+
+    assert set(find("methods", name).DEFAULTS) <= set(FitConfig.model_fields)

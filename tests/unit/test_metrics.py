@@ -1,0 +1,121 @@
+"""Metrics against plain counting; intervals against resampling written out."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from samtailor import metrics
+from samtailor.errors import InputError
+
+EMPTY = np.zeros((8, 8), bool)
+FULL = np.ones((8, 8), bool)
+
+
+def test_iou_and_dice_count_pixels():
+    a, b = EMPTY.copy(), EMPTY.copy()
+    a[:4], b[2:6] = True, True
+    assert metrics.iou(a, b) == pytest.approx(16 / 48)
+    assert metrics.dice(a, b) == pytest.approx(2 * 16 / 64)
+
+
+@pytest.mark.parametrize("metric", [metrics.iou, metrics.dice, metrics.boundary_iou])
+def test_empty_conventions(metric):
+    assert metric(EMPTY, EMPTY) == 1
+    assert metric(FULL, EMPTY) == metric(EMPTY, FULL) == 0
+    assert metric(FULL, FULL) == 1
+
+
+@pytest.mark.parametrize("metric", [metrics.iou, metrics.dice, metrics.boundary_iou])
+def test_other_shapes_are_refused(metric):
+    with pytest.raises(InputError, match="one shape"):
+        metric(EMPTY, np.zeros((8, 9), bool))
+
+
+def band_by_hand(mask: np.ndarray, width: int) -> np.ndarray:
+    """Pixels with a pixel outside the mask, or outside the picture, within `width` rows and columns."""
+    out = np.zeros_like(mask)
+    padded = np.pad(mask, width)
+    for y, x in zip(*np.nonzero(mask), strict=True):
+        out[y, x] = not padded[y : y + 2 * width + 1, x : x + 2 * width + 1].all()
+    return out
+
+
+def test_boundary_iou_is_the_iou_of_the_inner_bands():
+    y, x = np.mgrid[:90, :120]
+    a, b = (y - 40) ** 2 + (x - 50) ** 2 < 900, (y - 44) ** 2 + (x - 58) ** 2 < 1000
+    width = round(0.02 * 150)
+    assert width == 3
+    wanted = metrics.iou(band_by_hand(a, width), band_by_hand(b, width))
+    assert metrics.boundary_iou(a, b) == pytest.approx(wanted)
+    assert wanted < metrics.iou(a, b)
+
+
+def test_bootstrap_resamples_groups():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(12), 5)
+    values = rng.normal(0.5, 0.02, 60) + np.repeat(rng.normal(0, 0.1, 12), 5)
+    mean, low, high = metrics.bootstrap(values, groups, seed=1, n=4000)
+    assert mean == pytest.approx(values.mean())
+    by_hand = [np.concatenate([values[groups == g] for g in rng.integers(0, 12, 12)]).mean() for _ in range(4000)]
+    np.testing.assert_allclose((low, high), np.percentile(by_hand, [2.5, 97.5]), atol=0.006)
+    _, low_alone, high_alone = metrics.bootstrap(values, range(60), seed=1)
+    assert high - low > 1.5 * (high_alone - low_alone)
+
+
+def test_bootstrap_of_groups_of_unlike_size_is_the_mean_of_masks():
+    mean, low, high = metrics.bootstrap([1, 1, 1, 0], ["a", "a", "a", "b"], seed=0)
+    assert mean == pytest.approx(0.75)
+    assert (low, high) == (0, 1)
+
+
+def test_bootstrap_is_seeded():
+    values, groups = np.random.default_rng(0).random(30), np.arange(30) // 2
+    assert metrics.bootstrap(values, groups, seed=3) == metrics.bootstrap(values, groups, seed=3)
+    assert metrics.bootstrap(values, groups, seed=3) != metrics.bootstrap(values, groups, seed=4)
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    rng, hits = np.random.default_rng(1), 0
+    for trial in range(200):
+        values = rng.normal(0, 1, (40, 1)) + rng.normal(0, 0.3, (40, 3))
+        _, low, high = metrics.bootstrap(values.ravel(), np.repeat(np.arange(40), 3), seed=trial, n=300)
+        hits += low <= 0 <= high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_one_group_tells_no_interval():
+    mean, low, high = metrics.bootstrap([0.2, 0.4], ["a", "a"])
+    assert mean == pytest.approx(0.3)
+    assert math.isnan(low)
+    assert math.isnan(high)
+
+
+def test_paired_difference_is_tighter_than_two_intervals():
+    rng = np.random.default_rng(2)
+    hard = rng.random(80)
+    first, second = hard + 0.05 + rng.normal(0, 0.01, 80), hard
+    mean, low, high = metrics.paired_difference(first, second, range(80), seed=0)
+    assert mean == pytest.approx((first - second).mean())
+    assert 0 < low < mean < high
+    _, alone_low, alone_high = metrics.bootstrap(first, range(80), seed=0)
+    assert high - low < 0.2 * (alone_high - alone_low)
+    with pytest.raises(InputError, match="same masks"):
+        metrics.paired_difference([1.0], [1.0, 2.0], [0])
+
+
+def test_macro_average_weighs_classes_alike():
+    values, classes = [1.0, 1.0, 1.0, 0.0], ["nose", "nose", "nose", "hat"]
+    assert metrics.macro(values, classes) == pytest.approx(0.5)
+    assert metrics.by_class(values, classes) == {"hat": 0.0, "nose": 1.0}
+    mean, low, high = metrics.bootstrap(values, range(4), seed=0, classes=classes)
+    assert mean == pytest.approx(0.5)
+    assert 0 <= low <= high <= 1
+
+
+@pytest.mark.parametrize(("values", "groups"), [([], []), ([0.1], []), ([0.1], ["a", "b"])])
+def test_nothing_to_average_is_refused(values, groups):
+    with pytest.raises(InputError, match="Expected one or more values"):
+        metrics.bootstrap(values, groups)
