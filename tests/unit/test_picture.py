@@ -232,6 +232,7 @@ def test_nearest_resize_maps_centres():
     values = np.arange(6).reshape(2, 3)
     np.testing.assert_array_equal(picture.resize_nearest(values, (4, 6)), np.kron(values, np.ones((2, 2))))
     np.testing.assert_array_equal(picture.resize_nearest(picture.resize_nearest(values, (10, 9)), (2, 3)), values)
+    assert picture.resize_nearest(np.arange(5)[None], (1, 2)).tolist() == [[1, 3]]
 
 
 def decoded(rle):
