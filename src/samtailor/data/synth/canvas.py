@@ -74,6 +74,7 @@ class Canvas:
             cover[objects != owner] = 0
         blend(self.image[y0:y1, x0:x1], layer.material.fill(rng, y1 - y0, x1 - x0), cover)
         inside = cover > 127
+        parts[inside & (objects != owner)] = 0  # what lay there was a part of something now hidden
         objects[inside] = owner
         if layer.label is None:
             parts[inside] = 0

@@ -1,0 +1,111 @@
+"""Training pictures as id maps: procedural scenes, and photographs of dressed people where their folder is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from samtailor.data.synth.scenes import paint
+
+SMALLEST = (13 / 256) ** 2  # share of the picture; a little below what is evaluated
+WHOLE = 0.9
+HELD_OUT = 10_000_000  # seeds from here on are never trained on
+
+
+@dataclass
+class Picture:
+    """image ``(H, W, 3)`` uint8 RGB; objects, parts ``(H, W)`` uint8 ids, 0 for none; owner[part] = object."""
+
+    image: np.ndarray
+    objects: np.ndarray
+    parts: np.ndarray
+    owner: np.ndarray
+
+
+def painted(seed: int) -> Picture:
+    """The procedural scene of this seed at 256 px."""
+    canvas = paint(np.random.default_rng(seed), 256)
+    return Picture(canvas.image, canvas.objects, canvas.parts, np.array([0, *canvas.part_owner], np.uint8))
+
+
+class Photographs:
+    """Label maps of dressed people: the person is the object, each connected piece of a class a part."""
+
+    def __init__(self, folder: Path, side: int = 384):
+        self.items = [self._read(path, folder, side) for path in sorted((folder / "images").glob("*.jpg"))]
+
+    @staticmethod
+    def _read(path: Path, folder: Path, side: int) -> Picture:
+        image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        classes = cv2.imread(str(folder / "labels" / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED)
+        zoom = side / max(image.shape[:2])
+        image = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
+        classes = cv2.resize(classes, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        parts, count = np.zeros(classes.shape, np.uint8), 0
+        for name in np.unique(classes[classes > 0]):
+            pieces, labels, stats, _ = cv2.connectedComponentsWithStats((classes == name).astype(np.uint8))
+            for piece in range(1, pieces):
+                if stats[piece, cv2.CC_STAT_AREA] >= 60 and count < 250:
+                    count += 1
+                    parts[labels == piece] = count
+        return Picture(image, (classes > 0).astype(np.uint8), parts, np.array([0] + [1] * count, np.uint8))
+
+    def draw(self, rng: np.random.Generator) -> Picture:
+        """A random photograph; one in three is cut out and set before the background of a scene."""
+        picture = self.items[rng.integers(len(self.items))]
+        return self._cut_out(rng, picture) if rng.uniform() < 0.33 else picture
+
+    def _cut_out(self, rng: np.random.Generator, picture: Picture) -> Picture:
+        scene = painted(int(rng.integers(HELD_OUT)))
+        height, width = picture.image.shape[:2]
+        behind = cv2.resize(scene.image, (width, height), interpolation=cv2.INTER_LINEAR)
+        cover = cv2.GaussianBlur(picture.objects * np.float32(1), (0, 0), 0.8)[..., None]
+        image = (behind + cover * (picture.image.astype(np.float32) - behind)).astype(np.uint8)
+        return Picture(image, picture.objects, picture.parts, picture.owner)
+
+
+def stream(seed: int, photographs: Photographs | None, share: float, reuse: int, pool: int = 600) -> Iterator[tuple[np.random.Generator, Picture]]:
+    """Endless (generator, picture): a fresh scene in every ``reuse`` draws, the others from the last ``pool`` ones."""
+    rng, kept = np.random.default_rng(seed), []
+    while True:
+        if photographs is not None and rng.uniform() < share:
+            yield rng, photographs.draw(rng)
+        elif len(kept) < 50 or rng.uniform() < 1 / reuse:
+            fresh = painted(int(rng.integers(HELD_OUT)))
+            kept = [*kept[-pool + 1:], fresh]
+            yield rng, fresh
+        else:
+            yield rng, kept[rng.integers(len(kept))]
+
+
+def vary(rng: np.random.Generator, picture: Picture, size: int) -> Picture:
+    """A ``size`` x ``size`` view: zoom, stretch, shift, mirror and recolour; what lies outside is the mean colour."""
+    height, width = picture.image.shape[:2]
+    fit = size / max(height, width) if rng.uniform() < 0.6 else size / min(height, width)
+    stretch = np.exp(rng.normal(0, 0.12))
+    zoom = fit * (1.0 if rng.uniform() < 0.4 else np.exp(rng.uniform(-0.15, 0.45)))
+    sx, sy = zoom * stretch * rng.choice([-1, 1]), zoom / stretch
+    free = np.array([size - abs(sx) * width, size - sy * height])
+    corner = free * rng.uniform(0, 1, 2) if rng.uniform() < 0.7 else np.zeros(2)
+    move = np.array([[sx, 0, corner[0] + (abs(sx) * width if sx < 0 else 0)], [0, sy, corner[1]]])
+    nearest = {"flags": cv2.INTER_NEAREST, "borderMode": cv2.BORDER_CONSTANT, "borderValue": 0}
+    image = picture.image if zoom > 0.6 else cv2.blur(picture.image, (2, 2))
+    image = cv2.warpAffine(image, move, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(124, 116, 104))
+    objects, parts = (cv2.warpAffine(m, move, (size, size), **nearest) for m in (picture.objects, picture.parts))
+    return Picture(_recolour(rng, image), objects, parts, picture.owner)
+
+
+def _recolour(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    if rng.uniform() < 0.15:
+        image = image[..., rng.permutation(3)]
+    if rng.uniform() < 0.5:
+        gain = np.exp(rng.normal(0, 0.12) + rng.normal(0, 0.06, 3))
+        table = np.arange(256)[:, None] * gain + rng.normal(0, 8)
+        image = cv2.LUT(np.ascontiguousarray(image), np.clip(table, 0, 255).astype(np.uint8)[None])
+    if rng.uniform() < 0.1:
+        image = 255 - image
+    return image

@@ -1,0 +1,134 @@
+"""Prompts and targets of one training picture."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from nano.pictures import SMALLEST, WHOLE, Picture
+
+Rng = np.random.Generator
+JOBS = ("box", "two points", "three points")
+
+
+class Levels:
+    """The masks of a picture that are large enough, objects and parts, and who holds whom."""
+
+    def __init__(self, picture: Picture):
+        self.picture = picture
+        least = SMALLEST * picture.objects.size
+        objects = np.bincount(picture.objects.ravel(), minlength=256)
+        parts = np.bincount(picture.parts.ravel(), minlength=256)
+        self.ids = [(0, int(i)) for i in np.flatnonzero(objects >= least) if i > 0]
+        self.of_object = {i: k for k, (_, i) in enumerate(self.ids)}
+        self.of_part = {}
+        for part in np.flatnonzero(parts >= least):
+            owner = int(picture.owner[part]) if 0 < part < len(picture.owner) else 0
+            if owner in self.of_object and parts[part] < WHOLE * objects[owner]:
+                self.of_part[int(part)] = len(self.ids)
+                self.ids.append((1, int(part)))
+
+    def mask(self, level: int) -> np.ndarray:
+        """Bool ``(S, S)`` of one level."""
+        kind, i = self.ids[level]
+        return (self.picture.parts if kind else self.picture.objects) == i
+
+    def at(self, x: int, y: int, source: int) -> tuple[int, int]:
+        """Smallest and largest level that hold the pixel."""
+        small = self.of_part.get(int(self.picture.parts[y, x]))
+        large = self.of_object.get(int(self.picture.objects[y, x]))
+        found = [k for k in (small, large) if k is not None] or [source]
+        return found[0], found[-1]
+
+
+def centre(mask: np.ndarray) -> tuple[int, int, np.ndarray]:
+    """(x, y) farthest inside the mask, and the distance map it was found on."""
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+    return int(x), int(y), depth
+
+
+def click(rng: Rng, mask: np.ndarray) -> tuple[int, int]:
+    """A click: the centre (40 %), somewhere well inside (25 %), anywhere (35 %)."""
+    kind = rng.uniform()
+    if kind >= 0.65:
+        return anywhere(rng, mask)
+    x, y, depth = centre(mask)
+    return (x, y) if kind < 0.4 else anywhere(rng, depth > 0.6 * depth[y, x])
+
+
+def anywhere(rng: Rng, mask: np.ndarray) -> tuple[int, int]:
+    """A uniformly random pixel (x, y) of the mask."""
+    hits = np.flatnonzero(mask)
+    y, x = divmod(int(hits[rng.integers(len(hits))]), mask.shape[1])
+    return x, y
+
+
+def box(rng: Rng, mask: np.ndarray) -> list[tuple[float, float]]:
+    """Corners of the mask's box, each side moved by a tenth of it or so."""
+    x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+    loose = rng.normal(0, 0.05, 4) if rng.uniform() < 0.7 else np.zeros(4)
+    corners = np.array([x, y, x + w - 1, y + h - 1]) + np.clip(loose, -0.15, 0.15) * (w, h, w, h)
+    corners = np.clip(corners, 0, mask.shape[0] - 1)
+    return [(corners[0], corners[1]), (corners[2], corners[3])]
+
+
+def several(rng: Rng, levels: Levels, source: int, count: int) -> tuple[list[tuple[float, float]], list[int]]:
+    """``count`` points for one mask: the first inside, the others inside or (half of them) near it but outside."""
+    mask = levels.mask(source)
+    points, labels = [click(rng, mask)], [1]
+    x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+    near = np.zeros_like(mask)
+    near[max(0, y - h // 4):y + h + h // 4, max(0, x - w // 4):x + w + w // 4] = True
+    near &= ~mask
+    for _ in range(count - 1):
+        outside = rng.uniform() < 0.5 and near.any()
+        points.append(anywhere(rng, near if outside else mask))
+        labels.append(0 if outside else 1)
+    return points, labels
+
+
+def prompts(rng: Rng, picture: Picture, clicks: int, others: int, job: str) -> dict[str, np.ndarray] | None:
+    """Everything one picture contributes to a batch; None where nothing in it is large enough.
+
+    ``clicks`` single clicks and ``others`` prompts of kind ``job``. targets index into masks:
+    per prompt (source, smallest, largest).
+    """
+    levels = Levels(picture)
+    if not levels.ids:
+        return None
+    order = _order(rng, len(levels.ids), clicks + others)
+    single, targets, more, labels = [], [], [], []
+    for source in order[:clicks]:
+        x, y = click(rng, levels.mask(source))
+        single.append([(x, y)])
+        targets.append((source, *levels.at(x, y, source)))
+    for source in order[clicks:]:
+        if job == "box":
+            points, marks = box(rng, levels.mask(source)), [2, 3]
+        else:
+            points, marks = several(rng, levels, source, 2 if job == "two points" else 3)
+        more.append(points)
+        labels.append(marks)
+        targets.append((source, source, source))
+    return _arrays(picture, levels, single, more, labels, targets)
+
+
+def _order(rng: Rng, have: int, want: int) -> list[int]:
+    """``want`` indices below ``have``: every one before any twice."""
+    rounds = [rng.permutation(have) for _ in range(-(-want // have))]
+    return [int(i) for i in np.concatenate(rounds)[:want]]
+
+
+def _arrays(picture: Picture, levels: Levels, single: list, more: list, labels: list, targets: list) -> dict[str, np.ndarray]:
+    used = sorted({k for triple in targets for k in triple})
+    slot = {k: i for i, k in enumerate(used)}
+    side = picture.objects.shape[0] // 4
+    masks = np.zeros((3 * len(targets), side, side), np.uint8)
+    for k, i in slot.items():
+        masks[i] = cv2.resize(levels.mask(k).astype(np.uint8) * 255, (side, side), interpolation=cv2.INTER_AREA)
+    return {
+        "image": picture.image.transpose(2, 0, 1), "objects": picture.objects[2::4, 2::4], "parts": picture.parts[2::4, 2::4],
+        "masks": masks, "targets": np.array([[slot[k] for k in triple] for triple in targets]),
+        "clicks": np.array(single, np.float32), "points": np.array(more, np.float32), "labels": np.array(labels),
+    }
