@@ -11,6 +11,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -19,6 +20,8 @@ import torch
 
 from samtailor import metrics
 from samtailor.bases import Base
+from samtailor.config import load
+from samtailor.data.split import Split
 from samtailor.errors import InputError
 from samtailor.options import options
 from samtailor.predict import Predictor
@@ -72,8 +75,8 @@ class Evaluation:
             of the first three, with intervals; counts `masks`, `pictures`, `groups`; and `classes`: the same per
             class. An evaluation without masks has None for figures.
         """
-        classes = {name: self.of(name)._figures(draws) for name in self.labels}
-        return {**self._figures(draws), **self._macro(draws), "classes": classes}
+        classes = {name: self.of(name).figures(draws) for name in self.labels}
+        return {**self.figures(draws), **self._macro(draws), "classes": classes}
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -88,15 +91,16 @@ class Evaluation:
         """The rows as plain dictionaries, for JSON."""
         return [asdict(row) for row in self.rows]
 
-    def _groups(self) -> list[str]:
-        return [row.group or row.id for row in self.rows]
-
-    def _figures(self, draws: int) -> dict[str, Any]:
+    def figures(self, draws: int = 1000) -> dict[str, Any]:
+        """The part of `summary` that is not about classes."""
         out: dict[str, Any] = {}
         for name in _FIGURES:
             out[name], out[f"{name}_interval"] = interval(self.values(name), self._groups(), self.seed, draws)
         pictures = len({row.id for row in self.rows})
         return {**out, "masks": len(self.rows), "pictures": pictures, "groups": len(set(self._groups()))}
+
+    def _groups(self) -> list[str]:
+        return [row.group or row.id for row in self.rows]
 
     def _macro(self, draws: int) -> dict[str, Any]:
         out: dict[str, Any] = {}
@@ -196,6 +200,28 @@ def evaluate_many(
     return {name: Evaluation(tuple(found), label, seed) for name, found in rows.items()}
 
 
+def unseen(samples: Sequence[Sample], folder: Path, data: Path) -> tuple[list[Sample], list[str]]:
+    """Leave out the pictures that an adapter was fitted on, if it was fitted on this data set.
+
+    Args:
+        samples: of the data set.
+        folder: of the adapter; config.yaml tells its data set, split.json its pictures.
+        data: folder of the data set.
+
+    Returns:
+        the samples that it was not trained on (those that chose its best state stay in), and the ids left out.
+    """
+    config, file = folder / "config.yaml", folder / "split.json"
+    if not config.is_file() or not file.is_file():
+        return list(samples), []
+    fitted_on = load(config).data
+    if fitted_on is None or fitted_on.resolve() != Path(data).resolve():
+        return list(samples), []
+    seen = set(Split.read(file).train)
+    left = [sample for sample in samples if sample.id not in seen]
+    return left, [sample.id for sample in samples if sample.id in seen]
+
+
 def interval(
     values: np.ndarray, groups: Sequence[str], seed: int, draws: int = 1000, classes: Sequence[str] | None = None
 ) -> tuple[float | None, list[float] | None]:
@@ -245,12 +271,18 @@ def _chunks(
     pixels = max(predictor.frame.height * predictor.frame.width, predictor.base.size**2)
     step = max(1, min(PROMPTS_AT_ONCE, _LOGITS_AT_ONCE // (3 * pixels)))
     for first in range(0, len(targets), step):
-        asked = [
-            # a generator a mask: the click does not depend on which other masks are evaluated with it
-            source(sample, [target.mask], np.random.default_rng([seed, crc32(sample.id.encode()), first + i]))
-            for i, target in enumerate(targets[first : first + step])
-        ]
-        yield first, _join(asked)
+        last = min(first + step, len(targets))
+        yield first, _join([prompts_for(sample, targets, index, source, seed) for index in range(first, last)])
+
+
+def prompts_for(
+    sample: Sample, targets: Sequence[Annotation], index: int, source: str | Callable[..., Prompts], seed: int
+) -> Prompts:
+    """The prompt that an evaluation asks for mask `index` of a picture's targets, picture frame."""
+    source = _source(source) if isinstance(source, str) else source
+    # a generator a mask: the click does not depend on which other masks are evaluated with it
+    rng = np.random.default_rng([seed, crc32(sample.id.encode()), index])
+    return source(sample, [targets[index].mask], rng)
 
 
 def _join(parts: Sequence[Prompts]) -> Prompts:
@@ -316,4 +348,14 @@ class _Scorer:
         )
 
 
-__all__ = ["PROMPTS_AT_ONCE", "REFINED", "Evaluation", "difference", "evaluate", "evaluate_many", "interval"]
+__all__ = [
+    "PROMPTS_AT_ONCE",
+    "REFINED",
+    "Evaluation",
+    "difference",
+    "evaluate",
+    "evaluate_many",
+    "interval",
+    "prompts_for",
+    "unseen",
+]

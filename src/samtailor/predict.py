@@ -68,9 +68,7 @@ class Predictor:
             BaseUnavailableError: the base cannot be had.
             ArtefactError: an adapter is damaged or belongs to another base.
         """
-        loaded = load_base(base)
-        loaded.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        predictor = cls(loaded, store=store)
+        predictor = cls(load_on(base, device), store=store)
         for name, folder in (adapters or {}).items():
             predictor.add_adapter(name, folder)
         return predictor
@@ -235,6 +233,23 @@ class Predictor:
         )
 
 
+def load_on(base: str | Path, device: str | torch.device | None = None) -> Base:
+    """Load a base onto a device; None takes a GPU where there is one.
+
+    Raises:
+        BaseUnavailableError: the base cannot be had.
+        InputError: there is no such device.
+    """
+    loaded = load_base(base)
+    if device in (None, "auto"):
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        loaded.model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"The device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return loaded
+
+
 def as_picture(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
     """Whatever stands for a picture to uint8 RGB (height, width, 3); see `Predictor.set_image`."""
     if isinstance(image, str | Path):
@@ -325,4 +340,4 @@ def _numbers(name: str, value: Any) -> np.ndarray:
     return array
 
 
-__all__ = ["Predictor", "as_picture", "box_tensor", "click_tensors"]
+__all__ = ["Predictor", "as_picture", "box_tensor", "click_tensors", "load_on"]

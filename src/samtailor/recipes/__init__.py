@@ -1,1 +1,17 @@
-"""One YAML file per table or figure of the papers."""
+"""Recipes: one YAML a table of a paper (data, methods, settings, published figures), or settings of a fit alone."""
+
+from samtailor.recipes._read import NOT_LEGIBLE, Recipe, Run, config_of, fit_settings, read, recipe_names
+from samtailor.recipes._table import beside, head, text
+
+__all__ = [
+    "NOT_LEGIBLE",
+    "Recipe",
+    "Run",
+    "beside",
+    "config_of",
+    "fit_settings",
+    "head",
+    "read",
+    "recipe_names",
+    "text",
+]

@@ -1,0 +1,227 @@
+"""Pictures on disk with prompts to files: COCO JSON with run-length encoded masks, mask PNGs, overlays."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from samtailor import __version__
+from samtailor.data.listing import natural_key
+from samtailor.data.picture import SUFFIXES, header, read_picture, write_json, write_png
+from samtailor.errors import DataError, InputError
+from samtailor.overlay import overlay
+from samtailor.predict import Predictor, box_tensor, click_tensors
+from samtailor.prompts.file import read
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One object that is asked for in one picture.
+
+    Args:
+        clicks: (x, y, label) each, pixels of the picture; label 1 object, 0 not the object.
+        box: (x0, y0, x1, y1), pixels of the picture.
+        label: name of the object in the result; None: the adapter's name.
+    """
+
+    clicks: tuple[tuple[float, float, int], ...] = ()
+    box: tuple[float, float, float, float] | None = None
+    label: str | None = None
+
+    def check(self, size: tuple[int, int]) -> None:
+        """Raise InputError unless there is something, and inside a picture of (height, width)."""
+        if not self.clicks and self.box is None:
+            raise InputError("A prompt needs at least one click or a box.")
+        if self.clicks:
+            click_tensors([c[:2] for c in self.clicks], [c[2] for c in self.clicks], size)
+        if self.box is not None:
+            box_tensor(self.box, size)
+
+
+def find_pictures(paths: Sequence[Path]) -> dict[str, Path]:
+    """Pictures by a name that is unique in the result ("trip/img1"), from files and folders, in natural order.
+
+    Raises:
+        DataError: a path is missing, a folder holds no picture, or two pictures would get the same name.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.is_dir():
+            inside = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+            files = {p.relative_to(path).with_suffix("").as_posix(): p for p in sorted(inside)}
+            if not files:
+                raise DataError(f"The folder {path} holds no picture.")
+        elif path.is_file():
+            files = {path.stem: path}
+        else:
+            raise DataError(f"There is no picture or folder {path}.")
+        for name, file in files.items():
+            if name in found and found[name] != file:
+                raise DataError(f"{found[name]} and {file} would both be called {name!r} in the result. Rename one.")
+            found[name] = file
+    return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
+
+
+def read_asks(path: Path) -> dict[str, list[Ask]]:
+    """Prompts of many pictures, by the names in a file as `prompts/file.py` describes it.
+
+    Raises:
+        InputError: the file is not of that form.
+    """
+    found: dict[str, list[Ask]] = {}
+    for name, entries in read(path).items():
+        for entry in entries:
+            labels = entry.labels or (1,) * len(entry.points)
+            clicks = tuple((x, y, label) for (x, y), label in zip(entry.points, labels, strict=True))
+            found.setdefault(name, []).append(Ask(clicks, entry.box, entry.label or None))
+    return found
+
+
+def answer(
+    predictor: Predictor,
+    pictures: Mapping[str, Path],
+    asks: Mapping[str, Sequence[Ask]],
+    out: Path,
+    *,
+    adapters: Sequence[str | None] = (None,),
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Ask every picture and write the answers to a folder, all or nothing.
+
+    Args:
+        pictures: name to file, see `find_pictures`.
+        asks: name to prompts; a picture without prompts gets none. All are checked before the first is answered.
+        out: new folder: `predictions.json` (COCO), `masks/NAME_OBJECT_ADAPTER.png`, `overlays/NAME.png`.
+        adapters: who answers, in turn, on one embedding; None is the base.
+        overwrite: replace `out` when it is there.
+
+    Returns:
+        what stands in `predictions.json`.
+
+    Raises:
+        InputError: a prompt outside its picture, or `out` is there already.
+    """
+    for name, path in pictures.items():
+        for ask in asks.get(name, ()):
+            try:
+                ask.check(header(path).size)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from error
+    labels = dict.fromkeys(_label(ask, a) for name in pictures for ask in asks.get(name, ()) for a in adapters)
+    coco: dict[str, Any] = {
+        "info": {"description": f"samtailor {__version__}", "base": predictor.base.name},
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": i, "name": label} for i, label in enumerate(labels, 1)],
+    }
+    ids = {label: i for i, label in enumerate(labels, 1)}
+    with new_folder(out, "predictions.json" if overwrite else None) as folder:
+        for number, (name, path) in enumerate(pictures.items(), 1):
+            picture = read_picture(path)
+            height, width = picture.shape[:2]
+            coco["images"].append({"id": number, "file_name": str(path), "height": height, "width": width})
+            if asks.get(name):
+                predictor.set_image(picture)
+                found = _answers(predictor, asks[name], adapters)
+                _write(folder, name, picture, asks[name], found)
+                for adapter, index, mask, score in found:
+                    row = _annotation(mask, score, number, ids[_label(asks[name][index], adapter)])
+                    row |= {"id": len(coco["annotations"]) + 1, "adapter": adapter, "prompt": _plain(asks[name][index])}
+                    coco["annotations"].append(row)
+            if progress:
+                progress(number, len(pictures))
+        write_json(folder / "predictions.json", coco)
+    return coco
+
+
+@contextmanager
+def new_folder(path: Path, replace: str | None = None) -> Iterator[Path]:
+    """A folder to fill that takes its place at once when the block ends well and leaves nothing when it does not.
+
+    Args:
+        path: the folder; may exist if it is empty.
+        replace: a folder that holds a file of this name is an earlier result and is replaced; None never replaces.
+
+    Raises:
+        InputError: something else is there.
+    """
+    path = Path(path)
+    empty = path.is_dir() and not any(path.iterdir())
+    if path.exists() and not empty and (replace is None or not (path / replace).is_file()):
+        why = "" if replace is None else f" It holds no {replace}, so it is not an earlier result to be replaced."
+        raise InputError(f"{path} is there already.{why} Choose another place, or give --overwrite for a result.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+Found = list[tuple[str | None, int, np.ndarray, float]]
+
+
+def _answers(predictor: Predictor, asks: Sequence[Ask], adapters: Sequence[str | None]) -> Found:
+    """(adapter, index of the prompt, mask, score): of each prompt the mask with the highest score."""
+    found: Found = []
+    for adapter in adapters:
+        for index, ask in enumerate(asks):
+            points = [c[:2] for c in ask.clicks] or None
+            labels = [c[2] for c in ask.clicks] or None
+            masks, scores, _ = predictor.predict(points, labels, ask.box, adapter=adapter)
+            best = int(scores.argmax())
+            found.append((adapter, index, masks[best], float(scores[best])))
+    return found
+
+
+def _write(folder: Path, name: str, picture: np.ndarray, asks: Sequence[Ask], found: Found) -> None:
+    several = len({adapter for adapter, *_ in found}) > 1
+    for adapter in dict.fromkeys(a for a, *_ in found):
+        end = f"_{adapter or 'base'}" if several else ""
+        own = [(index, mask) for a, index, mask, _ in found if a == adapter]
+        for index, mask in own:
+            write_png(folder / "masks" / f"{name}_{index:03d}{end}.png", mask)
+        clicks = [click for ask in asks for click in ask.clicks]
+        boxes = [ask.box for ask in asks if ask.box is not None]
+        drawn = overlay(picture, [mask for _, mask in own], points=clicks, boxes=boxes)
+        write_png(folder / "overlays" / f"{name}{end}.png", drawn)
+
+
+def _annotation(mask: np.ndarray, score: float, image: int, category: int) -> dict[str, Any]:
+    from pycocotools import mask as coco
+
+    rle = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {
+        "id": 0,
+        "image_id": image,
+        "category_id": category,
+        "segmentation": {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode("ascii")},
+        "bbox": [float(v) for v in coco.toBbox(rle)],
+        "area": int(coco.area(rle)),
+        "iscrowd": 0,
+        "score": round(score, 6),
+    }
+
+
+def _label(ask: Ask, adapter: str | None) -> str:
+    return ask.label or adapter or "object"
+
+
+def _plain(ask: Ask) -> dict[str, Any]:
+    points, labels = [list(c[:2]) for c in ask.clicks], [c[2] for c in ask.clicks]
+    return {"points": points, "labels": labels, "box": None if ask.box is None else list(ask.box)}
+
+
+__all__ = ["Ask", "answer", "find_pictures", "new_folder", "read_asks"]

@@ -1,0 +1,55 @@
+"""The command line: `samtailor`, one file per command.
+
+Nothing heavy is imported before a command runs, so that `samtailor --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from samtailor import __version__
+from samtailor.cli.group import Group
+
+COMMANDS = ("fit", "evaluate", "predict", "iou-map", "check", "info", "compare", "recipe", "demo")
+
+app = typer.Typer(
+    name="samtailor",
+    cls=Group,
+    help="Fit a frozen Segment Anything model to your own objects from a few masks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"samtailor {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+for _name in COMMANDS:
+    _module = importlib.import_module(f"samtailor.cli.{_name.replace('-', '_')}")
+    _short = (_module.__doc__ or "").partition(": ")[2]
+    app.command(_name, short_help=_short)(getattr(_module, f"{_name.replace('-', '_')}_command"))
+app.add_typer(importlib.import_module("samtailor.cli.synth").app, name="synth")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point. Exit codes: 0 done, 2 wrong input (told in one message), 130 stopped with Ctrl-C."""
+    app(list(arguments) if arguments is not None else None)

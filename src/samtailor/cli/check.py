@@ -1,0 +1,35 @@
+"""`samtailor check`: what is wrong with a data set, before a run pays for it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from samtailor.cli import options
+
+
+def check_command(
+    data: options.Data,
+    format: options.Format = None,
+    classes: options.Classes = None,
+    group: options.GroupRule = None,
+    json: options.Json = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 on warnings too.")] = False,
+) -> None:
+    """Open a data set, read all of it, and say in words what is wrong or noteworthy.
+
+    Exit code 0: no errors; 1: errors were found (with --strict also warnings).
+    """
+    from samtailor.cli.screen import results
+    from samtailor.data.check import check
+    from samtailor.data.picture import write_json
+
+    more = {} if group is None else {"group": group}
+    report = check(data, format, classes=options.names(classes), **more)
+    results().print(report.render(), markup=False, soft_wrap=True)
+    if json is not None:
+        write_json(json, report.to_json())
+    warned = any(finding.severity == "warning" for finding in report.findings)
+    if not report.ok or (strict and warned):
+        raise typer.Exit(1)

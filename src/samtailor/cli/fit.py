@@ -1,0 +1,149 @@
+"""`samtailor fit`: from a folder of masks to an adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from samtailor.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from samtailor.fit import FitResult
+    from samtailor.train.progress import Progress
+
+
+def fit_command(
+    data: Annotated[
+        Path | None, typer.Argument(metavar="DATA", help="Folder of the data set, in any known layout.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the adapter.")] = None,
+    method: Annotated[str | None, typer.Option(metavar="NAME", help="plm-pmm (default), plm, sam-f.")] = None,
+    base: Annotated[str | None, typer.Option(metavar="BASE", help="Base model; default: nano.")] = None,
+    classes: options.Classes = None,
+    per_class: Annotated[bool, typer.Option("--per-class", help="One adapter a class, in OUT/CLASS.")] = False,
+    steps: Annotated[int | None, typer.Option(min=0, metavar="N", help="Updates.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, metavar="N", help="Masks an update.")] = None,
+    lr: Annotated[float | None, typer.Option(metavar="X", help="Learning rate.")] = None,
+    shots: Annotated[int | None, typer.Option(min=1, metavar="K", help="Use K pictures of each class.")] = None,
+    val: Annotated[str | None, typer.Option(metavar="N|SHARE", help="Held-out pictures, count or share.")] = None,
+    test: Annotated[str | None, typer.Option(metavar="N|SHARE", help="Pictures kept for evaluate.")] = None,
+    views: Annotated[int | None, typer.Option(min=1, metavar="N", help="Views a picture; 1: no augmentation.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, metavar="S", help="Seed of everything random.")] = None,
+    format: options.Format = None,
+    group: options.GroupRule = None,
+    precision: Annotated[str | None, typer.Option(metavar="NAME", help="no, fp16 or bf16.")] = None,
+    device: options.Device = None,
+    config: Annotated[
+        str | None, typer.Option(metavar="FILE|NAME", help="Settings from a YAML file, or by name: paper.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Any other setting, e.g. warmup=100 or options.head=paper_plain."
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped fit was.")] = False,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Fit an adapter for a frozen base to the masks of a data set.
+
+    Ctrl-C saves and stops; --resume goes on to the same result. The best state on held-out pictures is kept.
+    """
+    import yaml
+
+    given: dict[str, Any] = {
+        "data": data,
+        "out": out,
+        "method": method,
+        "base": base,
+        "classes": options.names(classes),
+        "per_class": per_class or None,
+        "steps": steps,
+        "batch_size": batch_size,
+        "lr": lr,
+        "shots": shots,
+        "val": None if val is None else yaml.safe_load(val),
+        "test": None if test is None else yaml.safe_load(test),
+        "views": views,
+        "seed": seed,
+        "format": format,
+        "group": group,
+        "precision": precision,
+        "device": device,
+    }
+    settled = settings_of(config, given, setting or [])
+    from samtailor.cli.screen import say
+    from samtailor.fit import fit
+
+    with fit_progress() as progress:
+        result = fit(settled, resume=resume, overwrite=overwrite, progress=progress)
+    for name, one in (result.parts or {"": result}).items():
+        say(f"{name}: {_outcome(one)}" if name else _outcome(one))
+    say(f"The adapter is in {result.folder}.")
+
+
+def settings_of(config: str | None, given: dict[str, Any], pairs: list[str]) -> Any:
+    """A `FitConfig` from a file or recipe, options of the command line on top, and KEY=VALUE pairs above all."""
+    from samtailor.config import load
+    from samtailor.recipes import fit_settings
+
+    fields = fit_settings(config) if config else {}
+    fields |= {key: value for key, value in given.items() if value is not None}
+    for key, value in options.settings(pairs).items():
+        owner, dot, name = key.partition(".")
+        if dot:
+            fields[owner] = {**fields.get(owner, {}), name: value}
+        else:
+            fields[key] = value
+    return load(None, fields)
+
+
+@contextmanager
+def fit_progress(what: str = "") -> Iterator[Callable[[Progress], None]]:
+    """A bar with loss, held-out mIoU, images/s and time left."""
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from samtailor.cli.screen import errors
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[figures]}"))
+    with Progress(*columns, console=errors(), transient=True) as bar:
+        task = bar.add_task(what or "opening", total=None, figures="")
+
+        def show(progress: Progress) -> None:
+            name = " ".join(part for part in (what, progress.name, progress.stage) if part)
+            bar.update(
+                task, description=name, completed=progress.done, total=progress.total, figures=_figures(progress)
+            )
+
+        yield show
+
+
+def _outcome(result: FitResult) -> str:
+    found = result.figures
+    if not found:
+        return "No held-out pictures: the last state was kept."
+    return (
+        f"Held-out mIoU {100 * found['held_out_miou']:.1f} after {found['best_step']} steps, "
+        f"{100 * found['base_miou']:.1f} before the first (oracle {100 * found['held_out_oracle_miou']:.1f}, "
+        f"{100 * found['base_oracle_miou']:.1f})."
+    )
+
+
+def _figures(progress: Progress) -> str:
+    parts = [f"{progress.done}/{progress.total}"]
+    if progress.loss is not None:
+        parts.append(f"loss {progress.loss:.3f}")
+    if progress.miou is not None:
+        parts.append(f"held-out mIoU {100 * progress.miou:.1f} (best {100 * progress.best_miou:.1f})")
+    if progress.images_per_second is not None:
+        parts.append(f"{progress.images_per_second:.1f} images/s")
+    if progress.seconds_left is not None:
+        minutes, seconds = divmod(round(progress.seconds_left), 60)
+        parts.append(f"{minutes}:{seconds:02d} left")
+    return "  ".join(parts)

@@ -1,0 +1,118 @@
+"""`samtailor predict`: pictures and prompts to masks on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from samtailor.cli import options
+from samtailor.errors import InputError
+
+if TYPE_CHECKING:
+    from samtailor.answers import Ask
+    from samtailor.predict import Predictor
+
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter", metavar="[NAME=]DIR", help="Adapter folder; give it again for more. None: the base alone."
+    ),
+]
+
+
+def predict_command(
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="Picture files and folders.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the result.")] = Path("predictions"),
+    adapter: Adapters = None,
+    base: Annotated[
+        str | None, typer.Option(metavar="BASE", help="Base model; default: the adapter's own, else nano.")
+    ] = None,
+    click: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="X,Y[,LABEL]",
+            help="A click in pixels; LABEL 1 object (default), 0 not the object. Give it again for more clicks on "
+            "the same object.",
+        ),
+    ] = None,
+    box: Annotated[str | None, typer.Option(metavar="X0,Y0,X1,Y1", help="A box in pixels.")] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help='JSON: {"street.jpg": [{"points": [[320, 240]], "labels": [1], "box": [300, 200, 400, 300], '
+            '"label": "banner"}]}',
+        ),
+    ] = None,
+    with_base: Annotated[bool, typer.Option("--with-base", help="Also the answer of the base alone.")] = False,
+    device: options.Device = None,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Masks for clicks or boxes: COCO JSON with run-length encoded masks, mask PNGs, overlays.
+
+    One prompt for all pictures with --click or --box, or one file with prompts of each picture.
+    """
+    asked = _asks(click or [], box, prompts)
+    from samtailor.answers import answer, find_pictures
+    from samtailor.cli.screen import counting, say
+
+    found = find_pictures(pictures)
+    per_picture = {name: asked for name in found} if isinstance(asked, list) else _matched(asked, found)
+    predictor, names = load_predictor(adapter or [], base, device)
+    with counting("pictures") as progress:
+        coco = answer(
+            predictor,
+            found,
+            per_picture,
+            out,
+            adapters=[*([None] if with_base or not names else []), *names],
+            overwrite=overwrite,
+            progress=progress,
+        )
+    say(f"{len(coco['annotations'])} masks of {len(coco['images'])} pictures are in {out}.")
+
+
+def load_predictor(adapters: list[str], base: str | None, device: str | None) -> tuple[Predictor, list[str]]:
+    """A predictor with adapters given as DIR or NAME=DIR, and their names."""
+    from samtailor.artefact import base_of
+    from samtailor.predict import Predictor
+
+    named: dict[str, str] = {}
+    for text in adapters:
+        name, equals, folder = text.partition("=")
+        name, folder = (name, folder) if equals else (Path(text).name, text)
+        if name in named:
+            raise InputError(f"Two adapters are called {name!r}; name them: --adapter one=DIR --adapter two=DIR.")
+        named[name] = folder
+    base = base or (base_of(next(iter(named.values()))) if named else "nano")
+    return Predictor.from_pretrained(base, named, device=device), list(named)
+
+
+def _asks(clicks: list[str], box: str | None, prompts: Path | None) -> list[Ask] | dict[str, list[Ask]]:
+    from samtailor.answers import Ask, read_asks
+
+    if prompts is not None:
+        if clicks or box:
+            raise InputError("Give prompts either with --prompts or with --click and --box, not both.")
+        return read_asks(prompts)
+    if not clicks and box is None:
+        raise InputError("Say what to segment: --click X,Y or --box X0,Y0,X1,Y1 or --prompts FILE.")
+    points = []
+    for text in clicks:
+        x, y, *label = options.numbers(text, (2, 3), "a click as X,Y or X,Y,LABEL in pixels")
+        if label and label[0] not in (0, 1):
+            raise InputError(f"The label of a click is 1 (object) or 0 (not the object), got {text!r}.")
+        points.append((x, y, int(label[0]) if label else 1))
+    corners = None if box is None else tuple(options.numbers(box, (4,), "a box as X0,Y0,X1,Y1 in pixels"))
+    return [Ask(tuple(points), corners)]
+
+
+def _matched(asks: dict[str, list[Ask]], pictures: dict[str, Path]) -> dict[str, list[Ask]]:
+    """Prompts by the pictures' names; the file may say "street.jpg", "trip/street" or "street"."""
+    keys = {key: name for name, path in pictures.items() for key in (name, path.name, path.stem, str(path))}
+    unknown = [key for key in asks if key not in keys]
+    if unknown:
+        raise InputError(f"The prompts name {unknown[0]!r}, which is not among the pictures ({', '.join(pictures)}).")
+    return {keys[key]: entries for key, entries in asks.items()}

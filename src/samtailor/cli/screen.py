@@ -1,0 +1,97 @@
+"""Tables and progress on the terminal. Results go to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def errors() -> Console:
+    """Standard error; made anew when the stream was replaced (tests do)."""
+    import sys
+
+    return _console(sys.stderr)
+
+
+def results() -> Console:
+    """Standard output."""
+    import sys
+
+    return _console(sys.stdout)
+
+
+@cache
+def _console(stream: Any) -> Console:
+    from rich.console import Console
+
+    return Console(file=stream, highlight=False)
+
+
+def say(text: str) -> None:
+    """One line for the user on standard error."""
+    errors().print(text, soft_wrap=True, markup=False)
+
+
+def percent(value: float | None, interval: Sequence[float] | None = None, signed: bool = False) -> str:
+    """A figure in 0..1 as "71.2 [69.0, 73.1]" in percent; "-" for None."""
+    if value is None:
+        return "-"
+    form = "{:+.1f}" if signed else "{:.1f}"
+    text = form.format(100 * value)
+    if interval is None:
+        return text
+    low, high = (form.format(100 * bound) for bound in interval)
+    return f"{text} [{low}, {high}]"
+
+
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> None:
+    """Print a table; all columns but the first are figures. Wider than the window rather than with figures cut off."""
+    from rich import box
+    from rich.console import Console
+    from rich.measure import Measurement
+    from rich.table import Table
+
+    grid = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(head):
+        grid.add_column(name, justify="right" if index else "left", no_wrap=True)
+    for row in rows:
+        grid.add_row(*(str(cell) for cell in row))
+    console = results()
+    needed = Measurement.get(console, console.options.update(max_width=4000), grid).maximum
+    Console(file=console.file, highlight=False, width=max(needed, min(console.width, 80))).print(grid)
+    if note:
+        console.print(note, style="dim", soft_wrap=True, markup=False)
+
+
+def summaries(title: str, found: Mapping[str, Mapping[str, Any]], note: str = "") -> None:
+    """Print the figures of several evaluations (see `Evaluation.summary`), in percent; fits into 80 columns."""
+    rows = [
+        [
+            name,
+            percent(s["miou"], s["miou_interval"]),
+            percent(s["oracle_miou"], s["oracle_miou_interval"]),
+            percent(s["dice"]),
+            str(s["masks"]),
+        ]
+        for name, s in found.items()
+    ]
+    table(title, ["", "mIoU [95 %]", "oracle mIoU [95 %]", "Dice", "masks"], rows, note)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for `progress(done, total)` callbacks."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors(), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+__all__ = ["counting", "errors", "percent", "results", "say", "summaries", "table"]

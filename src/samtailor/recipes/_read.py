@@ -1,0 +1,141 @@
+"""Reading and checking of the YAML files beside this one."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from samtailor.config import FitConfig, load
+from samtailor.errors import InputError
+
+NOT_LEGIBLE = "not legible"
+_FOLDER = Path(__file__).parent
+
+Cell = float | Literal["not legible"] | None
+"""A published figure in percent; "not legible" where the source cannot be read, None where the paper has none."""
+
+
+class Run(BaseModel):
+    """One row that is measured.
+
+    Args:
+        method: name of a method.
+        fit: name of a YAML with settings of a fit, or None for the method's own defaults.
+        options: of the method.
+        published: the row of the published table it stands beside; None: there is none.
+        published_oracle: the published row of its oracle.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    method: str
+    fit: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    published: str | None = None
+    published_oracle: str | None = None
+
+
+class Recipe(BaseModel):
+    """A table of a paper.
+
+    Args:
+        kind: "table".
+        title, source: what it is, and where the published figures stand.
+        format: name of the data set's reader; None finds the layout out.
+        train, held_out: options of the reader for the two parts, e.g. `{part: train}`.
+        columns: classes of the table; with `per_class` one adapter is fitted for each.
+        per_class: whether it is.
+        synthetic: how to make the data when the user has none; None: it cannot be made.
+        runs: rows by title.
+        published: published figures in percent by row, one for each column, and with several columns an average last.
+        notes: what is odd about the published figures, or differs here.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["table"]
+    title: str
+    source: str
+    format: str | None = None
+    train: dict[str, Any] = Field(default_factory=dict)
+    held_out: dict[str, Any] = Field(default_factory=dict)
+    columns: tuple[str, ...]
+    per_class: bool = False
+    synthetic: dict[str, Any] | None = None
+    runs: dict[str, Run]
+    published: dict[str, tuple[Cell, ...]]
+    notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Recipe:
+        width = len(self.columns) + (len(self.columns) > 1)
+        for row, cells in self.published.items():
+            if len(cells) != width:
+                raise ValueError(f"the published row {row!r} has {len(cells)} figures instead of {width}")
+        for title, run in self.runs.items():
+            for row in (run.published, run.published_oracle):
+                if row is not None and row not in self.published:
+                    raise ValueError(f"{title!r} names the published row {row!r}, which is not there")
+        return self
+
+
+def recipe_names() -> list[str]:
+    """Names that `read` takes."""
+    return [name for name in _names() if _yaml(name).get("kind") == "table"]
+
+
+def read(name: str) -> Recipe:
+    """A table's recipe by name.
+
+    Raises:
+        InputError: unknown name, or a file that is not a recipe.
+    """
+    values = _yaml(_known(name, recipe_names()))
+    try:
+        return Recipe(**values)
+    except ValidationError as error:
+        raise InputError(f"The recipe {name!r} is not valid: {error}") from error
+
+
+def fit_settings(name: str) -> dict[str, Any]:
+    """Fields of `FitConfig` by the name of a recipe ("paper"), or from a user's YAML file; checked.
+
+    Raises:
+        InputError: unknown name, no such file, an unknown field.
+    """
+    if name.endswith((".yaml", ".yml")) or Path(name).is_file():
+        config = load(name)
+        return {field: getattr(config, field) for field in config.model_fields_set}
+    values = _yaml(_known(name, [n for n in _names() if _yaml(n).get("kind") == "fit"]))
+    fields = {key: value for key, value in values.items() if key not in ("kind", "title", "source")}
+    load(None, fields)
+    return fields
+
+
+def config_of(run: Run, **given: Any) -> FitConfig:
+    """Settings of a recipe's row: its `fit` file, then what is given (None: not given)."""
+    fields = fit_settings(run.fit) if run.fit else {}
+    more = {key: value for key, value in given.items() if value is not None}
+    return load(None, fields | {"method": run.method, "options": run.options} | more)
+
+
+def _names() -> list[str]:
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+def _known(name: str, known: list[str]) -> str:
+    wanted = name.strip().lower().replace("_", "-")
+    if wanted not in known:
+        close = difflib.get_close_matches(wanted, known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"No recipe is called {name!r}. Known: {', '.join(known)}.{hint}")
+    return wanted
+
+
+def _yaml(name: str) -> dict[str, Any]:
+    return yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+__all__ = ["NOT_LEGIBLE", "Cell", "Recipe", "Run", "config_of", "fit_settings", "read", "recipe_names"]
