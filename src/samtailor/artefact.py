@@ -111,7 +111,8 @@ def save(folder: str | Path, segmenter: Segmenter, meta: AdapterMeta) -> Adapter
 
     folder = Path(folder)
     with replacing(folder / TENSORS) as temporary:
-        save_file(segmenter.learned(), temporary, metadata={"format": "pt", "samtailor": str(SCHEMA)})
+        # one key only: safetensors writes several in random order, and equal adapters should be equal files
+        save_file(segmenter.learned(), temporary, metadata={"format": "pt"})
         meta = meta.model_copy(update={"sha256": _digest(temporary)})
     with replacing(folder / CARD) as temporary:
         temporary.write_text(card(meta), encoding="utf-8")

@@ -1,0 +1,243 @@
+"""An adapter on disk: what is saved comes back, and everything else is refused in words."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from samtailor import artefact
+from samtailor.artefact import AdapterMeta
+from samtailor.errors import ArtefactError
+from samtailor.registry import find
+
+OPTIONS = {"heads": 4, "mlp_dim": 64}
+
+
+@pytest.fixture(scope="module")
+def saved(tiny_sam, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("adapter")
+    torch.manual_seed(3)
+    segmenter, _ = find("methods", "plm-pmm").build(tiny_sam, **OPTIONS)
+    with torch.no_grad():
+        for parameter in segmenter.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    meta = artefact.describe(
+        segmenter,
+        method="plm-pmm",
+        options=OPTIONS,
+        classes=("plate",),
+        figures={"held_out_miou": 0.5},
+        seed=3,
+        steps=9,
+    )
+    artefact.save(folder, segmenter, meta)
+    return folder
+
+
+@pytest.fixture
+def folder(saved, tmp_path) -> Path:
+    return Path(shutil.copytree(saved, tmp_path / "copy"))
+
+
+def edit(folder: Path, **changes) -> None:
+    file = folder / artefact.METADATA
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def test_comes_back_as_it_was(saved, tiny_sam):
+    adapter = artefact.load(saved, tiny_sam)
+    tensors = load_file(saved / artefact.TENSORS)
+    assert adapter.segmenter.learned().keys() == tensors.keys()
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in adapter.segmenter.learned().items())
+    assert not adapter.segmenter.training
+    meta = adapter.meta
+    assert (meta.method, meta.options, meta.classes, meta.seed, meta.steps) == ("plm-pmm", OPTIONS, ("plate",), 3, 9)
+    assert meta.base.fingerprint == tiny_sam.fingerprint
+    assert meta.parameters["plm"] == sum(p.numel() for p in adapter.segmenter.adapter("plm").parameters())
+    assert {"samtailor", "python", "torch", "transformers"} <= meta.versions.keys()
+    assert artefact.base_of(saved) == "tiny-sam"
+    assert sorted(path.name for path in saved.iterdir()) == ["README.md", "adapter.json", "adapter.safetensors"]
+
+
+def test_its_own_base_is_loaded_when_none_is_given(folder, tiny_sam, tiny_sam_model, tmp_path, monkeypatch):
+    monkeypatch.setattr("samtailor.bases.load_base", lambda name: {"tiny-sam": tiny_sam}[name])
+    assert artefact.from_pretrained(folder).segmenter.base is tiny_sam
+
+
+def test_another_base(saved, tiny_sam2):
+    with pytest.raises(ArtefactError, match=r"fitted on the base 'tiny-sam'.*not on 'tiny-sam2'"):
+        artefact.load(saved, tiny_sam2)
+
+
+def test_the_same_architecture_with_other_weights(saved, tiny_sam, monkeypatch):
+    monkeypatch.setattr(tiny_sam, "fingerprint", "0" * 16)
+    with pytest.raises(ArtefactError, match="fingerprint"):
+        artefact.load(saved, tiny_sam)
+
+
+@pytest.mark.parametrize("change", ["extra", "missing", "other shape"])
+def test_other_tensors(folder, tiny_sam, change):
+    tensors = load_file(folder / artefact.TENSORS)
+    name = next(iter(tensors))
+    if change == "extra":
+        tensors["tokens.plm.further"] = torch.ones(3)
+    elif change == "missing":
+        del tensors[name]
+    else:
+        tensors[name] = torch.ones(1, 2, 3)
+    save_file(tensors, folder / artefact.TENSORS)
+    word = {"extra": "unknown", "missing": "missing", "other shape": "other shape"}[change]
+    named = "tokens.plm.further" if change == "extra" else name
+    with pytest.raises(ArtefactError, match=rf"{word} \['{named}'\]"):
+        artefact.load(folder, tiny_sam)
+
+
+def test_the_tensors_of_another_adapter(folder, tiny_sam):
+    tensors = {name: torch.zeros_like(tensor) for name, tensor in load_file(folder / artefact.TENSORS).items()}
+    save_file(tensors, folder / artefact.TENSORS)
+    with pytest.raises(ArtefactError, match="digest"):
+        artefact.load(folder, tiny_sam)
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_a_truncated_file(folder, tiny_sam, keep):
+    file = folder / artefact.TENSORS
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(ArtefactError, match="cut off or damaged"):
+        artefact.load(folder, tiny_sam)
+
+
+@pytest.mark.parametrize("name", [artefact.TENSORS, artefact.METADATA])
+def test_a_missing_file(folder, tiny_sam, name):
+    (folder / name).unlink()
+    with pytest.raises(ArtefactError, match=r"missing|holds no adapter"):
+        artefact.load(folder, tiny_sam)
+
+
+def test_a_newer_schema_is_said_even_when_nothing_else_can_be_read(folder, tiny_sam):
+    (folder / artefact.METADATA).write_text(json.dumps({"schema_version": 2, "all": "different"}))
+    with pytest.raises(ArtefactError, match="upgrade samtailor"):
+        artefact.load(folder, tiny_sam)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema_version": "one"}', '{"schema_version": 1}'])
+def test_damaged_metadata(folder, tiny_sam, text):
+    (folder / artefact.METADATA).write_text(text)
+    with pytest.raises(ArtefactError):
+        artefact.load(folder, tiny_sam)
+
+
+@pytest.mark.parametrize("change", [{"method": "os"}, {"options": {"head": "none"}}, {"options": {"gamma": 1}}])
+def test_a_method_that_cannot_be_rebuilt(folder, tiny_sam, change):
+    edit(folder, **change)
+    with pytest.raises(ArtefactError, match="cannot be rebuilt"):
+        artefact.load(folder, tiny_sam)
+
+
+def test_metadata_says_no_code_to_run(folder, tiny_sam):
+    edit(folder, method="../train/loop")
+    with pytest.raises(ArtefactError, match="No method is called"):
+        artefact.load(folder, tiny_sam)
+
+
+def test_neither_folder_nor_hub_id(tiny_sam, tmp_path):
+    with pytest.raises(ArtefactError, match="no folder"):
+        artefact.load(tmp_path / "nothing", tiny_sam)
+
+
+def test_saving_again_replaces_and_a_half_written_one_does_not_load(folder, tiny_sam, monkeypatch):
+    segmenter = artefact.load(folder, tiny_sam).segmenter
+    with torch.no_grad():
+        next(segmenter.parameters()).add_(1)
+    meta = artefact.describe(segmenter, method="plm-pmm", options=OPTIONS)
+    monkeypatch.setattr(artefact, "card", lambda meta: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        artefact.save(folder, segmenter, meta)
+    with pytest.raises(ArtefactError, match="digest"):
+        artefact.load(folder, tiny_sam)
+    monkeypatch.undo()
+    artefact.save(folder, segmenter, meta)
+    assert torch.equal(next(artefact.load(folder, tiny_sam).segmenter.parameters()), next(segmenter.parameters()))
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_a_method_without_anything_learnt(tiny_sam, tmp_path):
+    segmenter, _ = find("methods", "sam").build(tiny_sam)
+    artefact.save(tmp_path, segmenter, artefact.describe(segmenter, method="sam", options={}))
+    assert artefact.load(tmp_path, tiny_sam).segmenter.learned() == {}
+
+
+def test_model_card(saved):
+    text = (saved / artefact.CARD).read_text()
+    _, front, body = text.split("---\n", 2)
+    assert yaml.safe_load(front)["library_name"] == "samtailor"
+    assert "base_model" not in yaml.safe_load(front), "tiny-sam is not on the hub"
+    assert "| held out miou | 0.5000 |" in body
+    meta = artefact.read_meta(saved)
+    odd = meta.model_copy(
+        update={"classes": ("a|b: #",), "base": meta.base.model_copy(update={"name": "facebook/sam-vit-base"})}
+    )
+    front = yaml.safe_load(artefact.card(odd).split("---\n")[1])
+    assert front["base_model"] == "facebook/sam-vit-base"
+    assert "a\\|b" in artefact.card(odd)
+
+
+class FakeApi:
+    """Takes what HfApi takes, keeps what would go up."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create_repo(self, repo_id: str, *, private: bool | None, exist_ok: bool) -> str:
+        assert exist_ok
+        (self.root / repo_id).mkdir(parents=True, exist_ok=True)
+        return f"https://huggingface.co/{repo_id}"
+
+    def upload_folder(self, *, repo_id: str, folder_path: str, allow_patterns: list[str], commit_message: str) -> None:
+        for name in allow_patterns:
+            shutil.copy(Path(folder_path) / name, self.root / repo_id / name)
+
+
+def test_to_the_hub_and_back(folder, tiny_sam, tmp_path, monkeypatch):
+    for secret in ("checkpoint.safetensors", "config.yaml", "split.json"):
+        (folder / secret).write_text("private")
+    url = artefact.push_to_hub(folder, "anna/plates", api=FakeApi(tmp_path))
+    assert url == "https://huggingface.co/anna/plates"
+    up = tmp_path / "anna" / "plates"
+    assert sorted(path.name for path in up.iterdir()) == ["README.md", "adapter.json", "adapter.safetensors"]
+
+    def download(repo_id, *, revision, token, allow_patterns):
+        assert (repo_id, revision) == ("anna/plates", "v1")
+        return str(up)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.chdir(tmp_path / "copy")
+    adapter = artefact.from_pretrained("anna/plates", tiny_sam, revision="v1")
+    assert adapter.meta == artefact.read_meta(folder)
+    artefact.push_to_hub(folder, "anna/plates", api=FakeApi(tmp_path), with_split=True)
+    assert (up / "split.json").exists()
+
+
+def test_what_the_hub_does_not_have(tiny_sam, monkeypatch):
+    def download(*args, **options):
+        raise OSError("offline")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    with pytest.raises(ArtefactError, match="neither a folder here nor"):
+        artefact.load("anna/plates", tiny_sam)
+
+
+def test_only_an_adapter_is_uploaded(tmp_path):
+    with pytest.raises(ArtefactError, match="holds no adapter"):
+        artefact.push_to_hub(tmp_path, "anna/plates", api=FakeApi(tmp_path))
+
+
+def test_metadata_survives_the_file(saved):
+    meta = artefact.read_meta(saved)
+    assert AdapterMeta(**json.loads(meta.model_dump_json())) == meta

@@ -1,0 +1,264 @@
+"""From pictures to an adapter: folders, splits, resuming, one adapter a class, bounded memory."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from samtailor import artefact
+from samtailor.config import load
+from samtailor.data.split import Split
+from samtailor.embeddings import EmbeddingStore
+from samtailor.errors import DataError, InputError
+from samtailor.fit import fit
+from samtailor.train.interrupt import Interrupted
+from samtailor.types import Annotation, Sample
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+SMALL = {
+    "method": "plm",
+    "options": {"heads": 2, "mlp_dim": 32},
+    "steps": 4,
+    "batch_size": 2,
+    "classes": "disc",
+    "trackers": "none",
+    "device": "cpu",
+    "near_duplicates": False,
+    "val": 2,
+}
+
+
+@pytest.fixture
+def store(tmp_path_factory):
+    return EmbeddingStore(tmp_path_factory.getbasetemp() / "fit-cache")
+
+
+@pytest.fixture
+def go(tiny_sam, tiny_samples, store, tmp_path):
+    """Fit with small settings; keyword arguments are settings, or arguments of `fit`."""
+
+    def run(out="out", **given):
+        names = ("samples", "base", "split", "store", "resume", "overwrite", "progress", "stop")
+        arguments = {"samples": tiny_samples, "base": tiny_sam, "store": store}
+        arguments |= {name: given.pop(name) for name in names if name in given}
+        return fit(load(None, SMALL | {"out": str(tmp_path / out)} | given), **arguments)
+
+    return run
+
+
+def write(samples: list[Sample], root: Path) -> Path:
+    for sample in samples:
+        for folder, pixels in (("images", sample.image), ("masks", sample.annotations[0].mask.astype(np.uint8) * 255)):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(root / folder / f"{sample.id}.png")
+    return root
+
+
+@pytest.mark.parametrize("method", ["sam", "sam-f", "plm", "plm-pmm"])
+def test_every_method_fits_saves_and_loads(go, tiny_sam, tiny_samples, method):
+    result = go(method=method, options={}, steps=0 if method == "sam" else 2, trackers=None)
+    adapter = artefact.load(result.folder, tiny_sam)
+    assert adapter.meta.method == method
+    assert adapter.meta.classes == ("disc",)
+    assert adapter.meta.figures == result.figures
+    assert 0 <= result.figures["start_miou"] <= result.figures["start_oracle_miou"] <= 1
+    assert result.figures["held_out_miou"] >= result.figures["start_miou"], "the best state, the start included"
+    found = {path.name for path in result.folder.iterdir()}
+    want = {"README.md", "adapter.json", "adapter.safetensors", "config.yaml", "history.json", "split.json"}
+    assert found - {"logs"} == want
+    split = Split.read(result.folder / "split.json")
+    assert len(split.val) == 2
+    assert set(split.train) | set(split.val) == {sample.id for sample in tiny_samples}
+    assert json.loads((result.folder / "history.json").read_text()) == result.history
+    assert load(result.folder / "config.yaml") == result.config
+
+
+def test_from_files(go, tiny_samples, tmp_path):
+    result = go(data=str(write(tiny_samples, tmp_path / "data")), classes=None, samples=None)
+    assert len(artefact.read_meta(result.folder).classes) == 1
+
+
+def test_the_seed_decides(go, tiny_sam):
+    def learnt(out, **given):
+        torch.rand(3)
+        return artefact.load(go(out, lr=1e-2, val=0, **given).folder, tiny_sam).segmenter.learned()
+
+    one, same, other = learnt("a", seed=1), learnt("b", seed=1), learnt("c", seed=2)
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_stopped_and_resumed(go, tiny_sam, tmp_path):
+    whole = go("whole", lr=1e-2)
+    with pytest.raises(Interrupted):
+        go("parts", lr=1e-2, stop=lambda: True)
+    folder = tmp_path / "parts"
+    assert not (folder / "adapter.json").exists()
+    split = (folder / "split.json").read_bytes()
+    with pytest.raises(InputError, match=r"unfinished fit.*--resume"):
+        go("parts", lr=1e-2)
+    with pytest.raises(InputError, match=r"lr: 0.01 became 0.02"):
+        go("parts", lr=2e-2, resume=True)
+    resumed = go("parts", lr=1e-2, resume=True)
+    assert resumed.history == whole.history
+    assert resumed.figures == whole.figures
+    assert (folder / "adapter.safetensors").read_bytes() == (whole.folder / "adapter.safetensors").read_bytes()
+    assert (folder / "split.json").read_bytes() == split
+    assert not (folder / "checkpoint.safetensors").exists()
+    again = go("parts", lr=1e-2, resume=True, stop=lambda: pytest.fail("nothing is left to do"))
+    assert (again.figures, again.history) == (whole.figures, whole.history)
+
+
+def test_stopped_before_the_first_step_can_be_resumed(go, tmp_path):
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(progress=interrupt, store=EmbeddingStore(tmp_path / "new"))
+    assert go(resume=True).history["train"]
+
+
+def test_folders_in_use(go, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("")
+    for given in ({}, {"overwrite": True}, {"resume": True}, {"per_class": True}):
+        with pytest.raises(InputError, match=r"not empty.*thesis.tex"):
+            go("full", **given)
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["thesis.tex"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file"):
+        go("file")
+    first = go()
+    with pytest.raises(InputError, match="finished fit"):
+        go()
+    second = go(overwrite=True, seed=5)
+    assert artefact.read_meta(first.folder).seed == second.config.seed == 5
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"classes": "wheel"}, "wheel"),
+        ({"method": "plmm"}, "Did you mean"),
+        ({"options": {"haeds": 3}}, "heads"),
+        ({"prompt": "mask-centre"}, "mask-center"),
+        ({"prompt_options": {"gama": 1}}, "gamma"),
+        ({"lr": {"upper": 1e-3}}, "groups"),
+        ({"device": "toaster"}, "toaster"),
+        ({"shots": 50}, "50 shots"),
+        ({"val": 8}, "8 pictures"),
+    ],
+)
+def test_a_mistake_leaves_no_folder_behind(go, tmp_path, given, error):
+    with pytest.raises((InputError, DataError), match=error):
+        go(**given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_needed(tiny_sam):
+    with pytest.raises(InputError, match="--out"):
+        fit(load())
+    with pytest.raises(InputError, match="data set"):
+        fit(load(None, {"out": "nowhere", "trackers": []}), base=tiny_sam)
+
+
+def test_one_adapter_for_each_class(go, tiny_sam):
+    names = []
+    result = go(classes=None, per_class=True, progress=lambda update: names.append(update.name))
+    assert list(result.parts) == ["disc", "square"]
+    assert set(names) == {"disc", "square"}
+    for name, part in result.parts.items():
+        assert part.folder == result.folder / name
+        assert artefact.load(part.folder, tiny_sam).meta.classes == (name,)
+    splits = [Split.read(part.folder / "split.json") for part in result.parts.values()]
+    assert splits[0].val == splits[1].val, "what is held out for one class is held out for all"
+    assert go(classes=None, per_class=True, resume=True).parts["disc"].history == result.parts["disc"].history
+
+
+def test_shots_are_picked_from_the_train_part(go, tiny_samples):
+    given = Split(train=tuple(s.id for s in tiny_samples[:5]), val=("p005",), test=("p006", "p007"))
+    result = go(shots=2, split=given)
+    used = Split.read(result.folder / "split.json")
+    assert len(used.train) == 2
+    assert set(used.train) <= set(given.train)
+    assert (used.val, used.test) == (given.val, given.test)
+    assert set(used.unused) == set(given.train) - set(used.train)
+
+
+def test_without_held_out_pictures_the_last_state_counts(go, caplog):
+    result = go(val=0)
+    assert result.figures == {}
+    assert "last state" in caplog.text
+
+
+def test_the_base_is_encoded_once_for_all_fits(go, tiny_sam, tmp_path, monkeypatch):
+    calls, encode = [], tiny_sam.encode_image
+    monkeypatch.setattr(tiny_sam, "encode_image", lambda images: (calls.append(len(images)), encode(images))[1])
+    store = EmbeddingStore(tmp_path / "new")
+    stages = []
+    go("a", views=2, store=store, progress=lambda update: stages.append(update.stage))
+    assert sum(calls) == 6 * 2 + 2
+    assert stages == ["encode"] * 14 + ["fit"] * 4
+    go("b", views=2, seed=0, steps=3, store=EmbeddingStore(tmp_path / "new"))
+    assert sum(calls) == 14
+
+
+def test_sides_are_found_by_their_names(go, tiny_samples):
+    def named(sample, disc, square):
+        one, two = sample.annotations
+        return replace(sample, read_annotations=lambda: (replace(one, label=disc), replace(two, label=square)))
+
+    pair = [named(sample, "l_eye", "r_eye") for sample in tiny_samples]
+    lone = [named(sample, "l_eye", "nose") for sample in tiny_samples]
+    assert go("pair", samples=pair, classes="l_eye", views=3).history["train"]
+    assert go("lone", samples=lone, classes="l_eye", views=3).history["train"]
+
+
+def made(index: int) -> Sample:
+    """A picture that is made when asked for, as a file is read."""
+
+    def pixels() -> np.ndarray:
+        return np.random.default_rng(index).integers(0, 255, (200, 320, 3), dtype=np.uint8)
+
+    def annotations() -> list[Annotation]:
+        y, x = np.mgrid[:200, :320]
+        return [Annotation.from_mask("disc", (y - 100) ** 2 + (x - 60 - index) ** 2 < 50**2)]
+
+    return Sample(f"c{index:03d}", pixels, annotations)
+
+
+def test_memory_does_not_grow_with_the_number_of_pictures(go):
+    """Peak of what Python and numpy allocate (a picture has 192,000 bytes, a mask 64,000, an embedding 8,192)."""
+
+    def peak(count: int) -> int:
+        gc.collect()
+        tracemalloc.start()
+        go(f"of{count}", samples=[made(i) for i in range(count)], steps=10, batch_size=4, val=0)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    peak(6)  # what is imported and made once
+    few, many = peak(8), peak(40)
+    assert many - few < 32 * 8_000, "less than 8 kB for each further picture"
+
+
+def test_ctrl_c_saves(go, tmp_path):
+    def pressed(progress):
+        if progress.stage == "fit" and progress.done == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match=r"after step 2 of 4.*--resume"):
+        go(progress=pressed)
+    assert (tmp_path / "out" / "checkpoint.safetensors").exists()
+    assert not (tmp_path / "out" / "adapter.json").exists()
