@@ -49,7 +49,7 @@ def dice(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
 
 @torch.no_grad()
 def measured_iou(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """IoU of the binarised mask (logit > 0) with the binarised target, (B, P, M): the IoU head's target, without gradient.
+    """IoU of the binarised mask (logit > 0) with the binarised target, (B, P, M), without gradient.
 
     A cell is of the target when half of it is covered; of an object too small for that, where it is covered most.
     Both empty: 1.

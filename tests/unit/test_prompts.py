@@ -209,6 +209,16 @@ def test_file_serves_an_evaluation_mask_by_mask(tmp_path):
         source(SAMPLE, [~(masks[0] | masks[1])], rng())
 
 
+def test_file_keeps_to_the_picture_frame(tmp_path):
+    """Training asks with masks of the model frame; the clicks are the picture's."""
+    inside = np.ones((64, 64), bool)
+    source = build("file", path=written(tmp_path, {"a.jpg": [{"points": [[25, 25]]}]}))
+    assert source(SAMPLE, [inside], rng()).frame == (40, 60)
+    source = build("file", path=written(tmp_path, {"a.jpg": [{"points": [[25, 25]]}, {"points": [[1, 1]]}]}))
+    with pytest.raises(InputError, match="2 prompts in the file"):
+        source(SAMPLE, [inside], rng())
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -60,7 +60,11 @@ def read(path: Path | str) -> dict[str, tuple[Entry, ...]]:
 
 
 def build(*, path: Path | str, **unknown: Any) -> Source:
-    """The source. Given masks (evaluation), entry i belongs to mask i; without, all entries of the picture are taken.
+    """The source. Without masks, all entries of the picture are taken in order.
+
+    Given as many masks as the picture has entries, entry i belongs to mask i; given fewer (an evaluation mask by mask),
+    each takes the one entry that points at it: every point labelled 1 on the mask, the middle of the box on it. The
+    prompts are always of the picture frame, whatever frame the masks have.
 
     Args:
         path: the JSON file.
@@ -70,12 +74,43 @@ def build(*, path: Path | str, **unknown: Any) -> Source:
     entries = read(path)
 
     def source(sample: Sample, masks: Sequence[np.ndarray], rng: np.random.Generator | None = None) -> Prompts:
-        found = of(sample, entries)
+        found, frame = of(sample, entries), _frame(sample)
         if len(masks) and len(masks) != len(found):
-            raise InputError(f"{sample.id} has {len(masks)} target masks, but {len(found)} prompts in {path}.")
-        return prompts_of(sample.id, found, masks[0].shape if len(masks) else sample.image.shape[:2])
+            if masks[0].shape != frame:
+                raise InputError(
+                    f"{sample.id!r} has {len(found)} prompts in the file; to train on one mask of it at a time, one."
+                )
+            found = tuple(_pointing_at(mask, found, sample.id) for mask in masks)
+        return prompts_of(sample.id, found, frame)
 
     return source
+
+
+def _frame(sample: Sample) -> tuple[int, int]:
+    """(height, width) of the picture, without reading it where a mask tells."""
+    if sample.annotations:
+        height, width = sample.annotations[0].rle["size"]
+        return int(height), int(width)
+    height, width = sample.image.shape[:2]
+    return height, width
+
+
+def _pointing_at(mask: np.ndarray, entries: Sequence[Entry], name: str) -> Entry:
+    fitting = [entry for entry in entries if _points_at(entry, mask)]
+    if len(fitting) != 1:
+        raise InputError(
+            f"One prompt of {name!r} should point at each mask; {len(fitting)} of {len(entries)} do at one."
+        )
+    return fitting[0]
+
+
+def _points_at(entry: Entry, mask: np.ndarray) -> bool:
+    labels = entry.labels or (1,) * len(entry.points)
+    places = [point for point, label in zip(entry.points, labels, strict=True) if label == 1]
+    if entry.box is not None:
+        places.append(((entry.box[0] + entry.box[2]) / 2, (entry.box[1] + entry.box[3]) / 2))
+    height, width = mask.shape
+    return all(0 <= x < width and 0 <= y < height and mask[int(y), int(x)] for x, y in places)
 
 
 def of(sample: Sample, entries: dict[str, tuple[Entry, ...]]) -> tuple[Entry, ...]:
