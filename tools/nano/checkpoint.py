@@ -71,16 +71,22 @@ def export(folder: Path, trainer, held_out: int) -> dict:
 
     Returns the figures with their 95 % intervals.
     """
-    from transformers import Sam2ImageProcessor, Sam2Model
+    from transformers import Sam2Model
 
     model = copy.deepcopy(trainer.model)
     model.load_state_dict(trainer.average)
     network.set_size(model, network.SIZE)
     model.half().save_pretrained(folder)
-    side = {"height": network.SIZE, "width": network.SIZE}
-    Sam2ImageProcessor(size=side, mask_size={"height": network.SIZE, "width": network.SIZE}).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(_preprocessing(), indent=2) + "\n")
     back = Sam2Model.from_pretrained(folder, dtype=torch.float32).eval()
     rows = HeldOut(held_out).measure(network.Features(back), network.Decode(back), half=False)
     groups = rows.pop("picture")
     figures = {name: [round(v, 4) for v in interval(values, groups)] for name, values in rows.items()}
     return {"masks": len(groups), "scenes": held_out, **trainer.progress, "figures": figures}
+
+
+def _preprocessing() -> dict:
+    """What ``Sam2ImageProcessor`` needs to know; written by hand, because making one takes torchvision."""
+    side = {"height": network.SIZE, "width": network.SIZE}
+    return {"image_processor_type": "Sam2ImageProcessor", "do_resize": True, "size": side, "mask_size": side, "resample": 2,
+            "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": network.MEAN, "image_std": network.STD}
