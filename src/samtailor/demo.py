@@ -57,7 +57,7 @@ def demo(
         out: folder; pictures in OUT/data, adapters in OUT/fits.
         base: base model.
         seed: of pictures, split, start, order and clicks.
-        steps: updates of PLM and PLM+PMM.
+        steps: updates of each fit.
         train, test: number of pictures; of the first a share chooses the best state.
         device: None takes a GPU where there is one.
         watch: called with (what is going on, progress).
@@ -69,9 +69,7 @@ def demo(
     _draw(out / "data", seed, train, test, watch)
     samples, held_out = (open_dataset(out / "data" / part) for part in ("train", "test"))
     loaded, store = load_on(base, device), EmbeddingStore(out / "embeddings")
-    # SAM-F has two numbers to learn: its own 1000 cheap steps are left to it
-    runs = variants(load(None, {"base": base, "trackers": ()}), METHODS)
-    runs |= {n: c.model_copy(update={"steps": steps}) for n, c in runs.items() if c.method.startswith("plm")}
+    runs = variants(load(None, {"base": base, "steps": steps, "trackers": ()}), METHODS)
     found = compare(
         runs, out, loaded, samples, held_out, seeds=[seed], classes=[CLASS], refine=True, store=store, watch=watch
     )

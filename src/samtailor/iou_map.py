@@ -16,6 +16,7 @@ import torch
 from samtailor.data.picture import replacing
 from samtailor.errors import InputError
 from samtailor.predict import Predictor
+from samtailor.prompts.mask_center import center
 from samtailor.types import Prompts
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def iou_map(predictor: Predictor, mask: np.ndarray, *, adapter: str | None = Non
         predictor: with the picture set.
         mask: bool (height, width), the true mask.
         adapter: who answers; None is the base.
-        cells: grid positions along the longer side; the grid is refined until some clicks fall inside the mask.
+        cells: grid positions along the longer side; a small mask makes the grid finer.
 
     Raises:
         InputError: an empty mask, or one of another size than the picture.
@@ -94,19 +95,27 @@ def iou_map(predictor: Predictor, mask: np.ndarray, *, adapter: str | None = Non
 
 
 def _grid(mask: np.ndarray, cells: int) -> np.ndarray:
-    """Centres of square cells, (R, C, 2); at least nine of them (or the whole mask) inside the mask."""
+    """Centres of about square cells, (R, C, 2).
+
+    A small mask makes the grid finer, up to three times, until nine of them lie inside; of a mask that is smaller
+    still, the nearest row and column are moved onto its centre.
+    """
     if cells < 1:
         raise InputError(f"An IoU map needs at least one cell, got {cells}.")
     height, width = mask.shape
-    side = max(height, width) / cells
-    while True:
-        rows, columns = max(1, round(height / side)), max(1, round(width / side))
-        y = ((np.arange(rows) + 0.5) * height / rows).astype(np.float32)
-        x = ((np.arange(columns) + 0.5) * width / columns).astype(np.float32)
-        inside = mask[np.ix_(y.astype(int), x.astype(int))].sum()
-        if inside >= min(9, mask.sum()) or side <= 1:
-            return np.stack(np.meshgrid(x, y), axis=-1)
-        side = max(1.0, side / 1.5)
+    for finer in (1, 1.5, 2, 3):
+        side = max(1.0, max(height, width) / (cells * finer))
+        x, y = (
+            ((np.arange(max(1, round(length / side))) + 0.5) * length / max(1, round(length / side))).astype(np.float32)
+            for length in (width, height)
+        )
+        if (inside := mask[np.ix_(y.astype(int), x.astype(int))].sum()) >= 9:
+            break
+    if not inside:
+        middle = center(mask)
+        for line, at in zip((x, y), middle, strict=True):
+            line[np.abs(line - at).argmin()] = at
+    return np.stack(np.meshgrid(x, y), axis=-1)
 
 
 def _ious(

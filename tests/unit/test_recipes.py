@@ -1,0 +1,84 @@
+"""Recipes hold the published figures exactly, and make rows beside them."""
+
+from __future__ import annotations
+
+import pytest
+
+from samtailor.errors import InputError
+from samtailor.recipes import beside, config_of, fit_settings, head, read, recipe_names, text
+
+
+def test_the_tables_that_there_are():
+    assert recipe_names() == ["banner", "car-plate", "celebamask-hq"]
+
+
+def test_published_averages_are_those_of_their_columns():
+    recipe = read("celebamask-hq")
+    assert len(recipe.columns) == 18
+    for title, cells in recipe.published.items():
+        if "not legible" in cells:
+            assert title == "SAM+PLM+PMM (oracle)"
+            assert cells.count("not legible") == 10
+            continue
+        assert sum(cells[:18]) / 18 == pytest.approx(cells[18], abs=0.0101), title
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "column", "figure"),
+    [
+        ("celebamask-hq", "SAM", "nose", 12.62),
+        ("celebamask-hq", "SAM+PLM", "ear_r", 34.77),
+        ("celebamask-hq", "SAM+PLM+PMM", "average", 71.67),
+        ("celebamask-hq", "SAM (oracle)", "neck", 30.87),
+        ("banner", "SAM", "banner", 30.27),
+        ("banner", "SAM+PLM+PMM (oracle)", "banner", 97.44),
+        ("car-plate", "SAM-F", "licence", 53.90),
+        ("car-plate", "SAM+PLM+PMM (oracle)", "licence", 81.80),
+    ],
+)
+def test_published_figures(name, row, column, figure):
+    recipe = read(name)
+    assert recipe.published[row][head(recipe).index(column)] == figure
+
+
+def test_parts_and_their_order_are_the_data_sets():
+    from samtailor.data.sets.celebamask_hq import PARTS
+
+    assert read("celebamask-hq").columns == PARTS
+
+
+def test_ours_stand_beside_the_papers():
+    recipe = read("celebamask-hq")
+    classes = {name: {"miou": 0.5, "oracle_miou": 0.6} for name in recipe.columns if name != "hat"}
+    rows = {row["title"]: row for row in beside(recipe, {title: {"classes": classes} for title in recipe.runs})}
+    sam = rows["SAM"]
+    assert sam["ours"][0] == 50.0
+    assert sam["ours"][recipe.columns.index("hat")] is None
+    assert sam["ours"][-1] == pytest.approx(50.0)
+    assert sam["published"][0] == 71.37
+    assert rows["SAM (oracle)"]["published"][-1] == 43.36
+    assert rows["SAM+PLM (oracle)"]["published"] == [None] * 19  # announced in the paper and not there
+    assert [text(cell) for cell in rows["SAM+PLM+PMM (oracle)"]["published"][8:10]] == ["77.07", "not legible"]
+    assert text(None) == "-"
+
+
+def test_the_papers_fit():
+    settings = fit_settings("paper")
+    assert settings["steps"] == 20000
+    assert settings["lr"] == 1e-5
+    assert (settings["warmup"], settings["weight_decay"], settings["batch_size"]) == (250, 0.01, 10)
+    assert settings["decay_at"] == [0.66667, 0.86666]
+    config = config_of(read("banner").runs["SAM+PLM"], steps=7, base=None)
+    assert (config.method, config.steps, config.lr) == ("plm", 7, 1e-5)
+    assert "steps" not in config_of(read("banner").runs["SAM-F"]).model_fields_set  # its own 1000
+
+
+def test_unknown_names_are_told(tmp_path):
+    with pytest.raises(InputError, match="Did you mean 'banner'"):
+        read("baner")
+    with pytest.raises(InputError, match="Known: paper"):
+        fit_settings("papers of all kinds")
+    (tmp_path / "own.yaml").write_text("steps: 5\nlr: 1.0e-4\n")
+    assert fit_settings(str(tmp_path / "own.yaml")) == {"steps": 5, "lr": 1e-4}
+    with pytest.raises(InputError, match="no configuration file"):
+        fit_settings("missing.yaml")

@@ -1,0 +1,99 @@
+"""Reports: self-contained pages, pictures by rank."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from samtailor import report
+from samtailor.evaluate import evaluate_many
+from samtailor.overlay import around, fit, overlay
+from samtailor.pages import Show, history_of
+from samtailor.registry import find
+
+
+@pytest.fixture
+def shown(tiny_sam, tiny_samples):
+    segmenters = {"SAM": tiny_sam, "SAM+PLM+PMM": find("methods", "plm-pmm").build(tiny_sam)[0]}
+    return Show(tiny_sam, segmenters, tiny_samples[:4], None), evaluate_many(segmenters, tiny_samples[:4])
+
+
+def test_the_page_is_complete_and_self_contained(shown, tmp_path):
+    show, found = shown
+    history = {
+        "train": [{"step": s, "loss": 1 / (s + 1)} for s in range(30)],
+        "held_out": [{"step": 5, "miou": 0.4, "oracle_miou": 0.5}],
+    }
+    sections = [
+        report.headline(found),
+        report.class_table(found),
+        show.overlays(found),
+        show.iou_map(found["SAM+PLM+PMM"], ["SAM", "SAM+PLM+PMM"], cells=6),
+        show.refinement(found["SAM+PLM+PMM"], "SAM+PLM+PMM"),
+        report.curves({"fit": history}),
+        None,
+        report.settings("Settings", {"data": "a <b>", "lr": 1e-4, "none": None}, {"ids": ["p1", "p2"]}),
+    ]
+    report.write_page(tmp_path / "page.html", "A title & more", "lead", sections)
+    html = (tmp_path / "page.html").read_text()
+    assert [f.name for f in tmp_path.iterdir()] == ["page.html"]
+    assert "A title &amp; more" in html
+    assert "a &lt;b&gt;" in html
+    sources = re.findall(r'(?:src|srcset|href)="([^"]{0,20})', html)
+    assert sources
+    assert all(source.startswith("data:image/") for source in sources)
+    assert not re.search(r"https?://|<script|@import|url\(", html)
+    for word in ("Before and after", "Per class", "worst", "median", "best", "Where one may click", "Refinement"):
+        assert word in html
+    assert "prefers-color-scheme: dark" in html
+    assert "@media print" in html
+
+
+def test_pictures_are_chosen_by_rank(shown):
+    _, found = shown
+    ious = found["SAM"].values("miou")
+    ranks = dict((name, ious[row]) for name, row in report.cases(found["SAM"]))
+    assert ranks["worst"] == ious.min()
+    assert ranks["best"] == ious.max()
+    assert ious.min() <= ranks["median"] <= ious.max()
+
+
+def test_figures_hold_paired_differences(shown):
+    _, found = shown
+    figures = report.figures(found)
+    assert figures["differences"]["SAM+PLM+PMM"]["miou"] == 0.0  # a fresh PLM starts at the base
+
+
+def test_nothing_to_show_is_left_out(shown, tmp_path):
+    show, found = shown
+    assert show.refinement(found["SAM"], "SAM") is None
+    assert report.curves({"fit": {}}) is None
+    assert history_of(tmp_path) == {}
+
+
+def test_seed_table_and_matrix():
+    seeds = report.seed_table({"SAM": {"seeds": {"0": 0.5, "1": 0.7}}})
+    assert [cell["text"] for cell in seeds["rows"][0]["cells"]] == ["SAM", "50.0", "70.0", "60.0"]
+    assert seeds["rows"][0]["cells"][-1]["small"] == "± 14.1"
+    cross = report.matrix("PLM", {"rows": ["nose"], "columns": ["nose", "hat"], "miou": [[0.8, None]]})
+    assert [cell["text"] for cell in cross["rows"][0]["cells"]] == ["nose", "80.0", "-"]
+
+
+def test_overlays_leave_the_picture_alone_and_show_the_mask():
+    picture = np.full((60, 80, 3), 100, np.uint8)
+    mask = np.zeros((60, 80), bool)
+    mask[20:40, 30:50] = True
+    drawn = overlay(picture, [mask], outlines=[mask], points=[(5, 5, 1), (70, 50, 0)], boxes=[(1, 1, 79, 59)])
+    assert (picture == 100).all()
+    assert (drawn[30, 40] != 100).any()
+    assert (drawn[10, 60] == 100).all()
+    assert (drawn[5, 5] != 100).any()
+    assert fit(picture, 40).shape == (30, 40, 3)
+    assert fit(picture, 160).shape == (120, 160, 3)
+    rows, columns = around((30, 20, 50, 40), 60, 80)
+    assert rows.start <= 20
+    assert rows.stop >= 40
+    assert columns.start <= 30
+    assert columns.stop >= 50
