@@ -130,8 +130,8 @@ def _outcome(result: FitResult) -> str:
         return "No held-out pictures: the last state was kept."
     return (
         f"Held-out mIoU {100 * found['held_out_miou']:.1f} after {found['best_step']} steps, "
-        f"{100 * found['base_miou']:.1f} before the first (oracle {100 * found['held_out_oracle_miou']:.1f}, "
-        f"{100 * found['base_oracle_miou']:.1f})."
+        f"{100 * found['start_miou']:.1f} before the first (oracle {100 * found['held_out_oracle_miou']:.1f}, "
+        f"{100 * found['start_oracle_miou']:.1f})."
     )
 
 
