@@ -84,9 +84,10 @@ def load_pretrained(model_class: Any, source: str, **options: Any) -> nn.Module:
         InputError: tensors are missing from the file or have other shapes than the configuration says.
     """
     try:
-        model, info = model_class.from_pretrained(
-            source, output_loading_info=True, dtype=torch.float32, use_safetensors=True, **options
-        )
+        with _quiet():
+            model, info = model_class.from_pretrained(
+                source, output_loading_info=True, dtype=torch.float32, use_safetensors=True, **options
+            )
     except (OSError, ValueError) as error:
         where = "folder" if Path(source).exists() else "hub id"
         raise BaseUnavailableError(
@@ -101,6 +102,20 @@ def load_pretrained(model_class: Any, source: str, **options: Any) -> nn.Module:
             f"another shape, e.g. {wrong[0]}. Download the model again or correct config.json."
         )
     return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar of transformers for a load that takes a second; the user's own setting comes back after."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _first_line(error: BaseException) -> str:
