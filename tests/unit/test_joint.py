@@ -26,9 +26,11 @@ def lively(segmenter: Segmenter) -> Segmenter:
     return segmenter
 
 
-def joint(segmenter: Segmenter, accelerator: Accelerator | None = None, **options) -> Joint:
+def joint(segmenter: Segmenter, accelerator: Accelerator | None = None, *, bare: bool = False, **options) -> Joint:
     optimizers = {name: torch.optim.SGD(group, lr=0.1) for name, group in segmenter.groups.items()}
     accelerator = accelerator or Accelerator(cpu=True)
+    if bare:
+        return Joint(segmenter, optimizers, accelerator, **options)
     segmenter, *prepared = accelerator.prepare(segmenter, *optimizers.values())
     return Joint(segmenter, dict(zip(optimizers, prepared, strict=True)), accelerator, **options)
 
@@ -79,11 +81,12 @@ def test_matching_reaches_the_plm_through_the_image_keys(tiny_base, batch):
     assert segmenter.adapter("pmm").enter.weight.grad.abs().sum() > 0
 
 
-def test_accumulated_halves_are_the_whole(tiny_sam, tiny_samples):
+@pytest.mark.parametrize("bare", [False, True])
+def test_accumulated_halves_are_the_whole(tiny_sam, tiny_samples, bare):
     states = []
     for parts, accumulate in (([tiny_samples[:4]], 1), ([tiny_samples[:2], tiny_samples[2:4]], 2)):
         segmenter = lively(Segmenter(tiny_sam, tokens={"plm": seeded_plm(tiny_sam.dim)}))
-        step = joint(segmenter, Accelerator(cpu=True, gradient_accumulation_steps=accumulate))
+        step = joint(segmenter, Accelerator(cpu=True, gradient_accumulation_steps=accumulate), bare=bare)
         start = segmenter.adapter("plm").head.weight.detach().clone()
         for number, part in enumerate(parts):
             step(batch_of(tiny_sam, part))
