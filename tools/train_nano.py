@@ -44,16 +44,22 @@ def options() -> argparse.Namespace:
     parser.add_argument("--clicks", type=int, default=6, help="single clicks a picture")
     parser.add_argument("--others", type=int, default=2, help="boxes or point groups a picture")
     parser.add_argument("--minutes", type=float, default=60.0, help="wall clock of this call")
-    parser.add_argument("--finish", action="store_true", help="let the learning rate fall to nothing over these minutes")
+    parser.add_argument(
+        "--finish", action="store_true", help="let the learning rate fall to nothing over these minutes"
+    )
     parser.add_argument("--optimiser", choices=("muon", "adamw"), default="muon")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--warm-up", type=int, default=200, help="steps")
-    parser.add_argument("--early", type=int, default=2500, help="steps over which balanced cross-entropy gives way to focal loss")
+    parser.add_argument(
+        "--early", type=int, default=2500, help="steps over which balanced cross-entropy gives way to focal loss"
+    )
     parser.add_argument("--dense", type=float, default=1.0, help="weight of the dense training heads")
     parser.add_argument("--average", type=float, default=0.998, help="decay of the averaged weights, per step")
     parser.add_argument("--reuse", type=int, default=3, help="views of each scene")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=1, help="on a shared CPU, 2 of one thread each waste less than 1 of two")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="on a shared CPU, 2 of one thread each waste less than 1 of two"
+    )
     parser.add_argument("--threads", type=int, default=2, help="of each process")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--held-out", type=int, default=150, help="scenes of an evaluation")
@@ -153,9 +159,16 @@ def train(trainer: Trainer) -> None:
     args, first = trainer.args, trainer.rank == 0
     held_out = HeldOut(args.held_out) if first else None
     network.set_size(trainer.model, args.size)
-    data = Batches(size=args.size, batch=args.batch, clicks=args.clicks, others=args.others,
-                   seed=args.seed + 1 + trainer.progress["step"] + 500_000 * trainer.rank,
-                   photographs=args.photographs, share=args.share, reuse=args.reuse)
+    data = Batches(
+        size=args.size,
+        batch=args.batch,
+        clicks=args.clicks,
+        others=args.others,
+        seed=args.seed + 1 + trainer.progress["step"] + 500_000 * trainer.rank,
+        photographs=args.photographs,
+        share=args.share,
+        reuse=args.reuse,
+    )
     clock, share, sums, last = Clock(args), 0.0, {}, time.monotonic()
     for count, batch in enumerate(feed(data, args.workers), 1):
         sums["wait"] = sums.get("wait", 0.0) + time.monotonic() - last  # seconds a step that the network stood idle
@@ -186,8 +199,12 @@ def work(rank: int, args: argparse.Namespace) -> None:
     """One process of the training."""
     torch.set_num_threads(args.threads)
     if args.processes > 1:
-        distributed.init_process_group("gloo" if args.device == "cpu" else "nccl", init_method=f"file://{args.run.resolve()}/meet",
-                                       rank=rank, world_size=args.processes)
+        distributed.init_process_group(
+            "gloo" if args.device == "cpu" else "nccl",
+            init_method=f"file://{args.run.resolve()}/meet",
+            rank=rank,
+            world_size=args.processes,
+        )
     trainer = Trainer(args, rank)
     if rank == 0:
         size = sum(p.numel() for p in trainer.model.parameters())

@@ -17,7 +17,7 @@ def test_a_seed_is_a_scene(scenes):
     for seed, first in zip(SEEDS, scenes, strict=True):
         again = scene(seed)
         assert np.array_equal(first.image, again.image)
-        assert first.labels == again.labels and first.parents == again.parents
+        assert (first.labels, first.parents) == (again.labels, again.parents)
         assert all(np.array_equal(a, b) for a, b in zip(first.masks, again.masks, strict=True))
 
 
@@ -28,7 +28,7 @@ def test_seeds_differ(scenes):
 @pytest.mark.parametrize("size", [64, 200, 256])
 def test_shapes_and_types(size):
     drawn = scene(3, size=size)
-    assert drawn.image.shape == (size, size, 3) and drawn.image.dtype == np.uint8
+    assert (drawn.image.shape, drawn.image.dtype) == ((size, size, 3), np.uint8)
     assert len(drawn.masks) == len(drawn.labels) == len(drawn.parents) > 0
     assert all(m.shape == (size, size) and m.dtype == bool for m in drawn.masks)
 

@@ -20,7 +20,11 @@ def save(run: Path, trainer) -> None:
 
     Weights are written by the first process, its own optimisers' state by each.
     """
-    _put(torch.save, {"optimisers": trainer.optimisers.state(), "progress": trainer.progress, "world": trainer.world}, _optimiser(run, trainer.rank))
+    _put(
+        torch.save,
+        {"optimisers": trainer.optimisers.state(), "progress": trainer.progress, "world": trainer.world},
+        _optimiser(run, trainer.rank),
+    )
     if trainer.rank > 0:
         return
     weights = {f"model.{k}": v for k, v in trainer.model.state_dict().items()}
@@ -44,10 +48,9 @@ def load(run: Path, trainer) -> None:
     if not (run / "weights.safetensors").exists():
         return
     weights = load_file(run / "weights.safetensors", device=str(trainer.device))
-    part = lambda name: {k.removeprefix(name + "."): v for k, v in weights.items() if k.startswith(name + ".")}
-    trainer.model.load_state_dict(part("model"))
-    trainer.dense.load_state_dict(part("dense"))
-    trainer.average = part("average")
+    trainer.model.load_state_dict(_below(weights, "model."))
+    trainer.dense.load_state_dict(_below(weights, "dense."))
+    trainer.average = _below(weights, "average.")
     kept = torch.load(_optimiser(run, 0), map_location=trainer.device, weights_only=True)
     trainer.progress = kept["progress"]
     if kept["world"] != trainer.world:
@@ -57,10 +60,20 @@ def load(run: Path, trainer) -> None:
     trainer.optimisers.load(kept["optimisers"])
 
 
+def _below(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+
+
 def log(run: Path, trainer, entry: dict) -> None:
     """Append a line to ``log.jsonl`` and print it."""
-    line = json.dumps({"time": time.strftime("%H:%M:%S"), "size": trainer.args.size,
-                       **{k: round(v, 1) for k, v in trainer.progress.items()}, **entry})
+    line = json.dumps(
+        {
+            "time": time.strftime("%H:%M:%S"),
+            "size": trainer.args.size,
+            **{k: round(v, 1) for k, v in trainer.progress.items()},
+            **entry,
+        }
+    )
     print(line, flush=True)
     with open(run / "log.jsonl", "a") as file:
         file.write(line + "\n")
@@ -88,5 +101,15 @@ def export(folder: Path, trainer, held_out: int) -> dict:
 def _preprocessing() -> dict:
     """What ``Sam2ImageProcessor`` needs to know; written by hand, because making one takes torchvision."""
     side = {"height": network.SIZE, "width": network.SIZE}
-    return {"image_processor_type": "Sam2ImageProcessor", "do_resize": True, "size": side, "mask_size": side, "resample": 2,
-            "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": network.MEAN, "image_std": network.STD}
+    return {
+        "image_processor_type": "Sam2ImageProcessor",
+        "do_resize": True,
+        "size": side,
+        "mask_size": side,
+        "resample": 2,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": network.MEAN,
+        "image_std": network.STD,
+    }

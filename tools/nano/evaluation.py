@@ -36,21 +36,27 @@ class HeldOut:
         found = [centre(mask)[:2] for mask in masks]
         random = [anywhere(rng, mask) for mask in masks]
         boxes = [(*np.argwhere(m).min(0)[::-1], *np.argwhere(m).max(0)[::-1]) for m in masks]
-        tensor = lambda v: torch.tensor(np.array(v, np.float32)).unsqueeze(0)
+        found, random, boxes = (torch.tensor(np.array(v, np.float32)).unsqueeze(0) for v in (found, random, boxes))
         return {
-            "image": torch.from_numpy(drawn.image.transpose(2, 0, 1).copy())[None], "masks": torch.from_numpy(np.stack(masks)),
-            "centre": tensor(found)[:, :, None], "random": tensor(random)[:, :, None], "box": tensor(boxes).unflatten(2, (2, 2)),
+            "image": torch.from_numpy(drawn.image.transpose(2, 0, 1).copy())[None],
+            "masks": torch.from_numpy(np.stack(masks)),
+            "centre": found[:, :, None],
+            "random": random[:, :, None],
+            "box": boxes.unflatten(2, (2, 2)),
         }
 
     @torch.no_grad()
     def measure(self, features, decode, *, half: bool = True) -> dict[str, np.ndarray]:
-        """IoU of every mask: oracle and default of both clicks, default and single-mask token of boxes; picture = index of its scene."""
+        """IoU of every mask by prompt: ``_oracle``, ``_default``, ``_single`` (token 0); picture = its scene."""
         rows: dict[str, list] = {}
         device = next(decode.parameters()).device
         for number, item in enumerate(self.items):
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 levels = features(normalise(item["image"].to(device)))
-                found = {kind: decode(*levels, item[kind].to(device), _labels(item, kind).to(device)) for kind in ("centre", "random", "box")}
+                found = {
+                    kind: decode(*levels, item[kind].to(device), _labels(item, kind).to(device))
+                    for kind in ("centre", "random", "box")
+                }
             for name, value in _figures(found, item["masks"].to(device)).items():
                 rows.setdefault(name, []).append(value)
             rows.setdefault("picture", []).append(np.full(len(item["masks"]), number))

@@ -15,9 +15,23 @@ from nano.prompting import JOBS, prompts
 
 
 class Batches(IterableDataset):
-    """Endless batches: a dict of tensors with the picture as first axis. One kind of second prompt a batch, so that lengths agree."""
+    """Endless batches: tensors with the picture as first axis.
 
-    def __init__(self, *, size: int, batch: int, clicks: int, others: int, seed: int, photographs: Path | None, share: float, reuse: int):
+    One kind of second prompt a batch, so that all have as many points.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        batch: int,
+        clicks: int,
+        others: int,
+        seed: int,
+        photographs: Path | None,
+        share: float,
+        reuse: int,
+    ):
         self.size, self.batch, self.clicks, self.others = size, batch, clicks, others
         self.seed, self.folder, self.share, self.reuse = seed, photographs, share, reuse
 

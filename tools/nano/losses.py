@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def balanced(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy averaged over the inside and over the outside of the mask, then over the two; ``(..., H, W)`` -> ``(...)``."""
+    """Mean of the cross-entropies inside and outside the mask; ``(..., H, W)`` -> ``(...)``."""
     loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     inside = (loss * target).sum((-2, -1)) / target.sum((-2, -1)).clamp(min=1)
     outside = (loss * (1 - target)).sum((-2, -1)) / (1 - target).sum((-2, -1)).clamp(min=1)
@@ -44,7 +44,10 @@ def iou(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def prompt_losses(logits: Tensor, scores: Tensor, masks: Tensor, targets: Tensor, early: float) -> dict[str, Tensor]:
-    """logits ``(B, P, 4, h, w)``, scores ``(B, P, 4)``, masks ``(B, M, h, w)`` in 0..1, targets ``(B, P, 3)`` = (source, small, large).
+    """Losses of the masks and of the predicted IoUs.
+
+    logits ``(B, P, 4, h, w)``, scores ``(B, P, 4)``, masks ``(B, M, h, w)`` in 0..1,
+    targets ``(B, P, 3)``: which mask is the one asked for, the smallest, the largest.
 
     Mask tokens 1 and 3 learn the smallest and the largest mask that hold the click, token 2 the one
     it is nearer to, token 0 the mask that was asked for. The predicted IoU is that with the mask
@@ -75,7 +78,9 @@ class Dense(nn.Module):
         self.border = nn.Conv2d(width // 8, 1, 1)
         self.offset = nn.Parameter(torch.full((2,), 2.0))
 
-    def forward(self, s4: Tensor, s8: Tensor, s16: Tensor, objects: Tensor, parts: Tensor, anchors: int = 48) -> dict[str, Tensor]:
+    def forward(
+        self, s4: Tensor, s8: Tensor, s16: Tensor, objects: Tensor, parts: Tensor, anchors: int = 48
+    ) -> dict[str, Tensor]:
         """objects, parts ``(B, S/4, S/4)`` ids -> losses of affinity (object and part) and of borders."""
         code = self.fine(s8) + F.interpolate(self.deep(s16), scale_factor=2.0)
         whole = objects.long()
@@ -84,7 +89,10 @@ class Dense(nn.Module):
         whole, piece = whole[:, ::2, ::2].flatten(1), piece[:, ::2, ::2].flatten(1)
         chosen = _anchors(whole, anchors)
         code = code.float().unflatten(1, (2, -1)).flatten(3)
-        return {"affinity": self._affinity(code[:, 0], whole, chosen, 0) + self._affinity(code[:, 1], piece, chosen, 1), "border": border}
+        return {
+            "affinity": self._affinity(code[:, 0], whole, chosen, 0) + self._affinity(code[:, 1], piece, chosen, 1),
+            "border": border,
+        }
 
     def _affinity(self, code: Tensor, ids: Tensor, chosen: Tensor, which: int) -> Tensor:
         anchor = code.gather(2, chosen[:, None].expand(-1, code.shape[1], -1)).transpose(1, 2)
@@ -97,8 +105,8 @@ class Dense(nn.Module):
     @staticmethod
     def _border(logits: Tensor, ids: Tensor) -> Tensor:
         edge = torch.zeros_like(logits)
-        edge[:, :, 1:] += (ids[:, :, 1:] != ids[:, :, :-1])
-        edge[:, 1:] += (ids[:, 1:] != ids[:, :-1])
+        edge[:, :, 1:] += ids[:, :, 1:] != ids[:, :, :-1]
+        edge[:, 1:] += ids[:, 1:] != ids[:, :-1]
         return balanced(logits, edge.clamp(max=1)).mean()
 
 

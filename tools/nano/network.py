@@ -7,7 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AttentionInterface, Sam2Config, Sam2Model
 from transformers.models.sam2.configuration_sam2 import (
-    Sam2HieraDetConfig, Sam2MaskDecoderConfig, Sam2PromptEncoderConfig, Sam2VisionConfig,
+    Sam2HieraDetConfig,
+    Sam2MaskDecoderConfig,
+    Sam2PromptEncoderConfig,
+    Sam2VisionConfig,
 )
 
 SIZE = 256
@@ -17,14 +20,22 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def configuration(size: int = SIZE) -> Sam2Config:
     """Configuration of nano for pictures of ``size`` px; no parameter's shape depends on ``size``."""
     backbone = Sam2HieraDetConfig(
-        hidden_size=32, num_attention_heads=1, image_size=[size, size], blocks_per_stage=[1, 2, 5, 1],
-        embed_dim_per_stage=[32, 64, 160, 256], num_attention_heads_per_stage=[1, 2, 5, 8],
-        window_size_per_stage=[8, 8, 8, 8], window_positional_embedding_background_size=[8, 8],
+        hidden_size=32,
+        num_attention_heads=1,
+        image_size=[size, size],
+        blocks_per_stage=[1, 2, 5, 1],
+        embed_dim_per_stage=[32, 64, 160, 256],
+        num_attention_heads_per_stage=[1, 2, 5, 8],
+        window_size_per_stage=[8, 8, 8, 8],
+        window_positional_embedding_background_size=[8, 8],
         global_attention_blocks=[4, 5, 6, 7],
     )
     vision = Sam2VisionConfig(
-        backbone_config=backbone, backbone_channel_list=[256, 160, 64, 32], fpn_hidden_size=256,
-        backbone_feature_sizes=[[size // 4] * 2, [size // 8] * 2, [size // 16] * 2], fpn_top_down_levels=[0, 1, 2, 3],
+        backbone_config=backbone,
+        backbone_channel_list=[256, 160, 64, 32],
+        fpn_hidden_size=256,
+        backbone_feature_sizes=[[size // 4] * 2, [size // 8] * 2, [size // 16] * 2],
+        fpn_top_down_levels=[0, 1, 2, 3],
     )
     prompt = Sam2PromptEncoderConfig(hidden_size=256, image_size=size, patch_size=16)
     decoder = Sam2MaskDecoderConfig(hidden_size=256, mlp_dim=1024, iou_head_hidden_dim=256)
@@ -71,7 +82,9 @@ def _look_at_the_click(transformer: nn.Module, gain: float = 2.4) -> None:
     picture is the first thing to be learnt, and takes long.
     """
     pairs = [transformer.final_attn_token_to_image]
-    pairs += [a for layer in transformer.layers for a in (layer.cross_attn_token_to_image, layer.cross_attn_image_to_token)]
+    pairs += [
+        a for layer in transformer.layers for a in (layer.cross_attn_token_to_image, layer.cross_attn_image_to_token)
+    ]
     for attention in pairs:
         attention.q_proj.weight.mul_(gain)
         attention.k_proj.weight.copy_(attention.q_proj.weight)
@@ -109,7 +122,7 @@ AttentionInterface.register("nano", _attend_for_transformers)
 
 
 class Features(nn.Module):
-    """Picture -> (stride 4, stride 8, stride 16) decoder inputs; equals ``get_image_features`` in exact arithmetic.
+    """Picture -> decoder inputs at strides 4, 8, 16; the same function as ``get_image_features``.
 
     The neck is linear, so the 1x1 convolutions of the decoder (256 -> 32 and 256 -> 64) can be taken
     through it: nothing 256 wide is ever computed at strides 4 and 8.
@@ -128,7 +141,9 @@ class Features(nn.Module):
         deep = _map(h16, c16) + _twice(_map(h32, c32))
         s8 = _through(h8, c8, decoder.conv_s1) + _twice(_map(deep, decoder.conv_s1, bias=False))
         s4 = _through(h4, c4, decoder.conv_s0)
-        s4 = s4 + _twice(_through(h8, c8, decoder.conv_s0, bias=False) + _twice(_map(deep, decoder.conv_s0, bias=False)))
+        s4 = s4 + _twice(
+            _through(h8, c8, decoder.conv_s0, bias=False) + _twice(_map(deep, decoder.conv_s0, bias=False))
+        )
         embedding = deep + self.model.no_memory_embedding.reshape(1, 1, 1, -1)
         return tuple(x.permute(0, 3, 1, 2) for x in (s4, s8, embedding))
 
@@ -157,29 +172,36 @@ class Decode(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, s4: Tensor, s8: Tensor, embedding: Tensor, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """points ``(B, P, N, 2)`` px, labels ``(B, P, N)`` (2, 3 = box corners) -> ``(B, P, 4, S/4, S/4)``, ``(B, P, 4)``."""
+    def forward(
+        self, s4: Tensor, s8: Tensor, embedding: Tensor, points: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """points ``(B, P, N, 2)`` px, labels ``(B, P, N)`` -> ``(B, P, 4, S/4, S/4)``, ``(B, P, 4)``.
+
+        Labels as in SAM: 1 inside, 0 outside, 2 and 3 the corners of a box.
+        """
         model = self.model
         sparse, dense = model.prompt_encoder(points, labels, None, None)
         positions = model.get_image_wide_positional_embeddings().repeat(embedding.shape[0], 1, 1, 1)
         return _all_tokens(model.mask_decoder, s4, s8, embedding + dense, positions, sparse)
 
 
-def _all_tokens(decoder: nn.Module, s4: Tensor, s8: Tensor, image: Tensor, positions: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor]:
+def _all_tokens(
+    decoder: nn.Module, s4: Tensor, s8: Tensor, image: Tensor, positions: Tensor, sparse: Tensor
+) -> tuple[Tensor, Tensor]:
     """``Sam2MaskDecoder.forward`` for all four tokens at once, without copying a picture's inputs per prompt."""
     b, p = sparse.shape[:2]
     own = torch.cat([decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight])
     tokens = torch.cat([own.expand(b, p, *own.shape), sparse], dim=2)
     tokens, keys = _two_way(decoder.transformer, tokens, image, positions)
-    c, h, w = image.shape[1:]
-    up = _upscale(decoder, keys, s4, s8, (b, p, c, h, w))
+    h, w = image.shape[2:]
+    up = _upscale(decoder, keys, s4, s8, (h, w))
     hyper = torch.stack([mlp(tokens[:, :, 2 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=2)
     masks = (hyper @ up.flatten(3)).unflatten(-1, (4 * h, 4 * w))
     return masks, decoder.iou_prediction_head(tokens[:, :, 1])
 
 
 def _two_way(transformer: nn.Module, tokens: Tensor, image: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """The two-way transformer; what the first layer does to the picture alone is done once a picture, not once a prompt."""
+    """The two-way transformer; what its first layer does to the picture alone is done once for all prompts."""
     keys = image.flatten(2).transpose(1, 2).unsqueeze(1)
     where = positions.flatten(2).transpose(1, 2).unsqueeze(1)
     queries = tokens
@@ -198,17 +220,19 @@ def _two_way(transformer: nn.Module, tokens: Tensor, image: Tensor, positions: T
 def _attend(attention: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """``Sam2Attention`` on ``(B, P or 1, T, C)`` each; a 1 is broadcast after the projection."""
     heads = (attention.num_attention_heads, attention.head_dim)
-    q, k, v = (f(x).unflatten(-1, heads).transpose(2, 3) for f, x in
-               ((attention.q_proj, query), (attention.k_proj, key), (attention.v_proj, value)))
+    q, k, v = (
+        f(x).unflatten(-1, heads).transpose(2, 3)
+        for f, x in ((attention.q_proj, query), (attention.k_proj, key), (attention.v_proj, value))
+    )
     prompts = max(q.shape[1], k.shape[1])
     q, k, v = (x.expand(-1, prompts, -1, -1, -1).flatten(0, 1) for x in (q, k, v))
     out = attend(q, k, v)
     return attention.o_proj(out.transpose(1, 2).flatten(2).unflatten(0, (-1, prompts)))
 
 
-def _upscale(decoder: nn.Module, keys: Tensor, s4: Tensor, s8: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _upscale(decoder: nn.Module, keys: Tensor, s4: Tensor, s8: Tensor, grid: tuple[int, int]) -> Tensor:
     """Keys ``(B, P, HW, C)`` -> ``(B, P, C/8, 4H, 4W)``; a stride-2, 2x2 transposed convolution is a matrix product."""
-    b, p, c, h, w = shape
+    h, w = grid
     x = _unfold(keys, decoder.upscale_conv1, h, w) + s8.permute(0, 2, 3, 1).unsqueeze(1)
     norm = decoder.upscale_layer_norm
     x = decoder.activation(F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps))

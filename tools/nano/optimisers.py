@@ -8,23 +8,30 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 
 class Optimisers:
-    """Matrices of the network learn with Muon (or AdamW); embeddings, convolutions, norms, biases and training heads with AdamW.
+    """Muon for the network's matrices; AdamW for embeddings, convolutions, norms, biases and training heads.
 
     With several processes gradients are averaged over them, and each process takes Muon's costly
     step for its own share of the matrices and sends the result round.
     """
 
-    def __init__(self, modules: list[nn.Module], kind: str = "muon", *, rank: int = 0, world: int = 1, clip: float = 1.0):
+    def __init__(
+        self, modules: list[nn.Module], kind: str = "muon", *, rank: int = 0, world: int = 1, clip: float = 1.0
+    ):
         self.parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
         self.clip, self.world = clip, world
         linear = [m.weight for m in modules[0].modules() if isinstance(m, nn.Linear) and min(m.weight.shape) > 8]
         self.shares = _shares(linear, world) if kind == "muon" else []
         taken = {id(p) for share in self.shares for p in share}
         rest = [p for p in self.parameters if id(p) not in taken]
-        groups = [{"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.02}, {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0}]
+        groups = [
+            {"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.02},
+            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+        ]
         self.all = [torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), fused=True)]
         if self.shares:
-            self.all.append(torch.optim.Muon(self.shares[rank], lr=1e-3, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"))
+            self.all.append(
+                torch.optim.Muon(self.shares[rank], lr=1e-3, weight_decay=0.02, adjust_lr_fn="match_rms_adamw")
+            )
 
     def step(self, lr: float) -> None:
         """Average and clip the gradients, step, and clear them."""

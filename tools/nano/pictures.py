@@ -68,7 +68,9 @@ class Photographs:
         return Picture(image, picture.objects, picture.parts, picture.owner)
 
 
-def stream(seed: int, photographs: Photographs | None, share: float, reuse: int, pool: int = 600) -> Iterator[tuple[np.random.Generator, Picture]]:
+def stream(
+    seed: int, photographs: Photographs | None, share: float, reuse: int, pool: int = 600
+) -> Iterator[tuple[np.random.Generator, Picture]]:
     """Endless (generator, picture): a fresh scene in every ``reuse`` draws, the others from the last ``pool`` ones."""
     rng, kept = np.random.default_rng(seed), []
     while True:
@@ -76,7 +78,7 @@ def stream(seed: int, photographs: Photographs | None, share: float, reuse: int,
             yield rng, photographs.draw(rng)
         elif len(kept) < 50 or rng.uniform() < 1 / reuse:
             fresh = painted(int(rng.integers(HELD_OUT)))
-            kept = [*kept[-pool + 1:], fresh]
+            kept = [*kept[-pool + 1 :], fresh]
             yield rng, fresh
         else:
             yield rng, kept[rng.integers(len(kept))]
@@ -94,7 +96,9 @@ def vary(rng: np.random.Generator, picture: Picture, size: int) -> Picture:
     move = np.array([[sx, 0, corner[0] + (abs(sx) * width if sx < 0 else 0)], [0, sy, corner[1]]])
     nearest = {"flags": cv2.INTER_NEAREST, "borderMode": cv2.BORDER_CONSTANT, "borderValue": 0}
     image = picture.image if zoom > 0.6 else cv2.blur(picture.image, (2, 2))
-    image = cv2.warpAffine(image, move, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(124, 116, 104))
+    image = cv2.warpAffine(
+        image, move, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(124, 116, 104)
+    )
     objects, parts = (cv2.warpAffine(m, move, (size, size), **nearest) for m in (picture.objects, picture.parts))
     return Picture(_recolour(rng, image), objects, parts, picture.owner)
 

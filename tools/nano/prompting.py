@@ -79,7 +79,7 @@ def several(rng: Rng, levels: Levels, source: int, count: int) -> tuple[list[tup
     points, labels = [click(rng, mask)], [1]
     x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
     near = np.zeros_like(mask)
-    near[max(0, y - h // 4):y + h + h // 4, max(0, x - w // 4):x + w + w // 4] = True
+    near[max(0, y - h // 4) : y + h + h // 4, max(0, x - w // 4) : x + w + w // 4] = True
     near &= ~mask
     for _ in range(count - 1):
         outside = rng.uniform() < 0.5 and near.any()
@@ -120,7 +120,9 @@ def _order(rng: Rng, have: int, want: int) -> list[int]:
     return [int(i) for i in np.concatenate(rounds)[:want]]
 
 
-def _arrays(picture: Picture, levels: Levels, single: list, more: list, labels: list, targets: list) -> dict[str, np.ndarray]:
+def _arrays(
+    picture: Picture, levels: Levels, single: list, more: list, labels: list, targets: list
+) -> dict[str, np.ndarray]:
     used = sorted({k for triple in targets for k in triple})
     slot = {k: i for i, k in enumerate(used)}
     side = picture.objects.shape[0] // 4
@@ -128,7 +130,12 @@ def _arrays(picture: Picture, levels: Levels, single: list, more: list, labels: 
     for k, i in slot.items():
         masks[i] = cv2.resize(levels.mask(k).astype(np.uint8) * 255, (side, side), interpolation=cv2.INTER_AREA)
     return {
-        "image": picture.image.transpose(2, 0, 1), "objects": picture.objects[2::4, 2::4], "parts": picture.parts[2::4, 2::4],
-        "masks": masks, "targets": np.array([[slot[k] for k in triple] for triple in targets]),
-        "clicks": np.array(single, np.float32), "points": np.array(more, np.float32), "labels": np.array(labels),
+        "image": picture.image.transpose(2, 0, 1),
+        "objects": picture.objects[2::4, 2::4],
+        "parts": picture.parts[2::4, 2::4],
+        "masks": masks,
+        "targets": np.array([[slot[k] for k in triple] for triple in targets]),
+        "clicks": np.array(single, np.float32),
+        "points": np.array(more, np.float32),
+        "labels": np.array(labels),
     }

@@ -27,7 +27,9 @@ def background(rng: Rng, size: int) -> tuple[np.ndarray, list[RGB]]:
 
 def tissue(rng: Rng, size: int, base: RGB) -> np.ndarray:
     """Skin or a specimen slide ``(size, size, 3)`` uint8: mottled, at times with hairs."""
-    picture = textures.Material("mottled", base, near(rng, base, 18), 1.0, rng.uniform(10, 60), 0.0).fill(rng, size, size)
+    picture = textures.Material("mottled", base, near(rng, base, 18), 1.0, rng.uniform(10, 60), 0.0).fill(
+        rng, size, size
+    )
     for _ in range(int(rng.choice([0, 0, 0, 8, 20]))):
         x, y, turn = rng.uniform(0, size), rng.uniform(0, size), rng.uniform(0, 6.3)
         bend = np.linspace(0, 1, 8)[:, None] * size * rng.uniform(0.1, 0.4)
@@ -69,6 +71,8 @@ def _clutter(rng: Rng, size: int) -> tuple[np.ndarray, list[RGB]]:
     for _ in range(int(rng.integers(8, 30))):
         outline = shapes.polygon(rng, int(rng.integers(3, 8)))
         reach = size * rng.uniform(0.03, 0.2, 2)
-        placed = shapes.place(outline, centre=tuple(rng.uniform(0, size, 2)), scale=tuple(reach), angle=rng.uniform(0, 3.1))
+        placed = shapes.place(
+            outline, centre=tuple(rng.uniform(0, size, 2)), scale=tuple(reach), angle=rng.uniform(0, 3.1)
+        )
         cv2.fillPoly(picture, [placed.astype(np.int32)], near(rng, base, 22), cv2.LINE_AA)
     return cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.8, 3) * size / 256), [base]

@@ -30,7 +30,11 @@ class Layer:
 
 @dataclass
 class Canvas:
-    """image ``(S, S, 3)`` uint8 RGB; objects, parts ``(S, S)`` uint8 ids, 0 for none; id i is named ``names[i - 1]``."""
+    """A picture and its id maps.
+
+    image: ``(S, S, 3)`` uint8 RGB. objects, parts: ``(S, S)`` uint8 ids; 0 is none, and id i is
+    called ``object_names[i - 1]`` or ``part_names[i - 1]``.
+    """
 
     image: np.ndarray
     objects: np.ndarray
@@ -55,8 +59,16 @@ class Canvas:
         """Whether the 8-bit ids are nearly used up."""
         return len(self.object_names) >= 240 or len(self.part_names) >= 230
 
-    def add(self, rng: np.random.Generator, name: str, layers: list[Layer], *, centre: tuple[float, float],
-            scale: tuple[float, float], angle: float = 0.0) -> None:
+    def add(
+        self,
+        rng: np.random.Generator,
+        name: str,
+        layers: list[Layer],
+        *,
+        centre: tuple[float, float],
+        scale: tuple[float, float],
+        angle: float = 0.0,
+    ) -> None:
         """Paint a thing over what is there: ``centre`` and ``scale`` in px, ``angle`` in rad."""
         self.object_names.append(name)
         owner = len(self.object_names)
@@ -85,6 +97,6 @@ class Canvas:
 
 
 def blend(below: np.ndarray, above: np.ndarray, cover: np.ndarray) -> None:
-    """Lay ``above`` over ``below`` (both ``(h, w, 3)`` uint8, ``below`` in place) with opacity ``cover`` ``(h, w)`` uint8."""
+    """Lay ``above`` over ``below``, in place, with opacity ``cover``; ``(h, w, 3)`` twice and ``(h, w)``, uint8."""
     weight = cover.astype(np.float32) / 255
     below[...] = cv2.blendLinear(np.ascontiguousarray(above), np.ascontiguousarray(below), weight, 1 - weight)

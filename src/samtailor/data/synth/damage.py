@@ -28,7 +28,9 @@ def damage(rng: Rng, image: np.ndarray) -> np.ndarray:
 def light(rng: Rng, image: np.ndarray) -> np.ndarray:
     """Uneven, tinted light: a smooth gain between about 0.6 and 1.3."""
     height, width = image.shape[:2]
-    gain = rng.uniform(0.6, 1.05) + rng.uniform(0, 0.35) * textures.clouds(rng, height, width, height / rng.uniform(0.8, 3))
+    gain = rng.uniform(0.6, 1.05) + rng.uniform(0, 0.35) * textures.clouds(
+        rng, height, width, height / rng.uniform(0.8, 3)
+    )
     tint = rng.normal(1, 0.06, 3).astype(np.float32)
     return np.clip(image * gain[..., None] * tint, 0, 255).astype(np.uint8)
 

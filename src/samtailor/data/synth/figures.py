@@ -15,7 +15,9 @@ def face(rng: Rng, base: RGB) -> list[Layer]:
     """A head with skin, hair, eyes, nose and mouth; ``base`` colours the hair."""
     tone = skin(rng)
     plain = material(rng, tone, calm=0.3)
-    layers = _hair_behind(rng, base) + [Layer([shapes.rect(-0.28, 0.5, 0.28, 1)], plain, DECOR)] * int(rng.uniform() < 0.5)
+    layers = _hair_behind(rng, base) + [Layer([shapes.rect(-0.28, 0.5, 0.28, 1)], plain, DECOR)] * int(
+        rng.uniform() < 0.5
+    )
     layers.append(Layer([shapes.ellipse(0, 0.1, 0.68, 0.85)], plain, "skin"))
     if rng.uniform() < 0.85:
         fringe = shapes.place(shapes.crescent(rng.uniform(0.1, 0.6)), centre=(0, -0.05), scale=(0.75, 0.9))
@@ -32,11 +34,17 @@ def _hair_behind(rng: Rng, base: RGB) -> list[Layer]:
 def _eyes(rng: Rng, tone: RGB) -> list[Layer]:
     gap, y = rng.uniform(0.25, 0.36), rng.uniform(-0.1, 0.1)
     width, height = rng.uniform(0.12, 0.2), rng.uniform(0.07, 0.15)
-    white, iris = material(rng, (240, 238, 232), calm=1), material(rng, apart(rng, [(240, 238, 232), tone], 110), calm=1)
+    white, iris = (
+        material(rng, (240, 238, 232), calm=1),
+        material(rng, apart(rng, [(240, 238, 232), tone], 110), calm=1),
+    )
     balls = [shapes.ellipse(side * gap, y, width, height, 16) for side in (-1, 1)]
     pupils = Layer([shapes.ellipse(side * gap, y, height * 0.75, height * 0.75, 12) for side in (-1, 1)], iris, DECOR)
-    brows = Layer([shapes.rect(s * gap - width, y - 0.24, s * gap + width, y - 0.18) for s in (-1, 1)],
-                  material(rng, near(rng, (60, 45, 35), 20), calm=1), DECOR)
+    brows = Layer(
+        [shapes.rect(s * gap - width, y - 0.24, s * gap + width, y - 0.18) for s in (-1, 1)],
+        material(rng, near(rng, (60, 45, 35), 20), calm=1),
+        DECOR,
+    )
     if rng.uniform() < 0.5:
         return [Layer(balls, white, "eyes"), pupils, brows]
     return [*(Layer([ball], white, "eye") for ball in balls), pupils, brows]
@@ -84,8 +92,11 @@ def _head(rng: Rng, tone) -> list[Layer]:
     hair = material(rng, near(rng, tuple(rng.uniform(0.1, 1) * np.array((150, 110, 70))), 20), calm=0.4)
     long = [Layer([shapes.rounded_rect(-0.19, -0.95, 0.19, -0.4, 0.1)], hair, "hair")] if rng.uniform() < 0.4 else []
     cap = shapes.place(shapes.crescent(rng.uniform(0, 0.4)), centre=(0, -0.8), scale=(0.175, 0.19))
-    return [*long, Layer([shapes.ellipse(0, -0.77, 0.155, 0.19), shapes.rect(-0.06, -0.65, 0.06, -0.55)], tone, "head"),
-            Layer([cap], hair, "hair")]
+    return [
+        *long,
+        Layer([shapes.ellipse(0, -0.77, 0.155, 0.19), shapes.rect(-0.06, -0.65, 0.06, -0.55)], tone, "head"),
+        Layer([cap], hair, "hair"),
+    ]
 
 
 def animal(rng: Rng, base: RGB) -> list[Layer]:
@@ -98,7 +109,9 @@ def animal(rng: Rng, base: RGB) -> list[Layer]:
         feet = [shapes.limb(x, 0.15, x + rng.uniform(-0.1, 0.1), 0.9, 0.1, 0.07) for x in (-0.5, -0.3, 0.3, 0.5)]
         lower = Layer(feet, coat, "legs")
     else:
-        lower = Layer([np.array([[-0.2, -0.1], [0.2, -0.1], [rng.uniform(-0.5, 0.2), rng.choice([-0.8, 0.8])]])], other, "wing")
+        lower = Layer(
+            [np.array([[-0.2, -0.1], [0.2, -0.1], [rng.uniform(-0.5, 0.2), rng.choice([-0.8, 0.8])]])], other, "wing"
+        )
         tail = np.array([[-0.55, 0], [-1, -0.4], [-1, 0.4]])
     head = shapes.place(shapes.blob(rng, 0.12), centre=(0.7, -0.35), scale=(0.3, 0.28))
     layers = [Layer([tail], other, "tail"), lower, Layer([body], coat, "body"), Layer([head], other, "head")]

@@ -64,7 +64,12 @@ def _portrait(rng: np.random.Generator, size: int) -> Canvas:
     """One thing with parts that fills most of the picture."""
     picture, colours = background(rng, size)
     canvas = Canvas.on(picture)
-    name = str(rng.choice(["face", "person", "car", "house", "front", "bottle", "animal", "banner"], p=[0.3, 0.2, 0.12, 0.08, 0.08, 0.07, 0.08, 0.07]))
+    name = str(
+        rng.choice(
+            ["face", "person", "car", "house", "front", "bottle", "animal", "banner"],
+            p=[0.3, 0.2, 0.12, 0.08, 0.08, 0.07, 0.08, 0.07],
+        )
+    )
     _stand(rng, canvas, name, colours, tuple(rng.uniform(0.4, 0.6, 2) * size), size * rng.uniform(0.36, 0.52))
     return canvas
 
@@ -76,7 +81,10 @@ def _row(rng: np.random.Generator, size: int) -> Canvas:
     columns, rows = int(rng.integers(2, 6)), int(rng.integers(1, 4))
     for row in range(rows):
         for column in range(columns):
-            where = ((column + 0.5 + rng.uniform(-0.1, 0.1)) * size / columns, (row + 0.5 + rng.uniform(-0.1, 0.1)) * size / rows)
+            where = (
+                (column + 0.5 + rng.uniform(-0.1, 0.1)) * size / columns,
+                (row + 0.5 + rng.uniform(-0.1, 0.1)) * size / rows,
+            )
             _stand(rng, canvas, name, colours, where, 0.45 * size / max(rows, columns) * rng.uniform(0.8, 1.2))
     return canvas
 
@@ -89,7 +97,9 @@ def _cells(rng: np.random.Generator, size: int) -> Canvas:
     for _ in range(int(rng.integers(6, 45))):
         layers = things.cell(rng, textures.near(rng, base, 15))
         stretch = rng.uniform(0.6, 1.3, 2) * reach
-        canvas.add(rng, "cell", layers, centre=tuple(rng.uniform(0, size, 2)), scale=tuple(stretch), angle=rng.uniform(0, 3.1))
+        canvas.add(
+            rng, "cell", layers, centre=tuple(rng.uniform(0, size, 2)), scale=tuple(stretch), angle=rng.uniform(0, 3.1)
+        )
     return canvas
 
 
@@ -120,7 +130,9 @@ def _stand(rng: np.random.Generator, canvas: Canvas, name: str, colours: list, c
     scale = (reach * narrow * stretch, reach / stretch)
     angle = rng.normal(0, 0.18) if rng.uniform() < 0.75 else rng.uniform(-np.pi, np.pi)
     if rng.uniform() < 0.3:
-        camera.shadow(rng, canvas.image, (centre[0] + 0.15 * reach, centre[1] + 0.8 * scale[1]), (scale[0] * 1.1, 0.35 * reach))
+        camera.shadow(
+            rng, canvas.image, (centre[0] + 0.15 * reach, centre[1] + 0.8 * scale[1]), (scale[0] * 1.1, 0.35 * reach)
+        )
     canvas.add(rng, name, layers, centre=centre, scale=(scale[0] * rng.choice([-1, 1]), scale[1]), angle=angle)
 
 

@@ -26,8 +26,12 @@ def rect(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
 def rounded_rect(x0: float, y0: float, x1: float, y1: float, radius: float) -> np.ndarray:
     """Outline ``(24, 2)`` of a rectangle whose corners are quarter circles of ``radius``."""
     radius = min(radius, abs(x1 - x0) / 2, abs(y1 - y0) / 2)
-    corners = ((x1 - radius, y1 - radius, 0), (x0 + radius, y1 - radius, 1),
-               (x0 + radius, y0 + radius, 2), (x1 - radius, y0 + radius, 3))
+    corners = (
+        (x1 - radius, y1 - radius, 0),
+        (x0 + radius, y1 - radius, 1),
+        (x0 + radius, y0 + radius, 2),
+        (x1 - radius, y0 + radius, 3),
+    )
     pieces = []
     for cx, cy, quarter in corners:
         t = np.linspace(0, np.pi / 2, 6) + quarter * np.pi / 2
@@ -81,8 +85,10 @@ def ring(inner: float = 0.6, n: int = 28) -> np.ndarray:
     return np.concatenate([circle, inner * circle[::-1]])
 
 
-def place(outline: np.ndarray, *, centre: tuple[float, float], scale: tuple[float, float], angle: float = 0.0) -> np.ndarray:
-    """Unit-frame outline -> pixel outline: stretch by ``scale`` (px), turn by ``angle`` (rad), move to ``centre`` (px)."""
+def place(
+    outline: np.ndarray, *, centre: tuple[float, float], scale: tuple[float, float], angle: float = 0.0
+) -> np.ndarray:
+    """Unit-frame outline -> px: stretch by ``scale`` (px), turn by ``angle`` (rad), move to ``centre`` (px)."""
     c, s = np.cos(angle), np.sin(angle)
     turned = (outline * np.asarray(scale)) @ np.array([[c, s], [-s, c]])
     return turned + np.asarray(centre)

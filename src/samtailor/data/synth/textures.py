@@ -64,7 +64,7 @@ def near(rng: np.random.Generator, rgb: RGB, spread: float) -> RGB:
 
 
 def apart(rng: np.random.Generator, others: list[RGB], distance: float = 60.0) -> RGB:
-    """A colour at least ``distance`` (Euclidean, RGB) from all ``others``, if a few tries find one; else the farthest tried."""
+    """A colour at least ``distance`` (Euclidean, RGB) from all ``others``; after a few tries the farthest tried."""
     best, gap = colour(rng), -1.0
     for _ in range(6):
         candidate = colour(rng)
@@ -77,11 +77,21 @@ def apart(rng: np.random.Generator, others: list[RGB], distance: float = 60.0) -
 
 
 def material(rng: np.random.Generator, base: RGB, *, calm: float = 0.0, scale: float = 1.0) -> Material:
-    """A random surface about the colour ``base``; ``calm`` (0 to 1) is the chance that it is plain, ``scale`` px per 1/256 of the picture."""
+    """A random surface about the colour ``base``.
+
+    calm: chance that it is plain. scale: px per 1/256 of the picture.
+    """
     kind = "flat" if rng.uniform() < calm else KINDS[rng.choice(len(KINDS), p=_ODDS)]
     strong = kind in ("stripes", "checks", "dots") and rng.uniform() < 0.5
     second = colour(rng) if strong else near(rng, base, 35)
-    return Material(kind, base, second, float(rng.uniform(0.4, 1.0)), float(rng.uniform(4, 24)) * scale, float(rng.uniform(0, np.pi)))
+    return Material(
+        kind,
+        base,
+        second,
+        float(rng.uniform(0.4, 1.0)),
+        float(rng.uniform(4, 24)) * scale,
+        float(rng.uniform(0, np.pi)),
+    )
 
 
 def clouds(rng: np.random.Generator, height: int, width: int, period: float) -> np.ndarray:
@@ -139,6 +149,12 @@ def _waves(surface: Material, rng: np.random.Generator, height: int, width: int)
 
 
 _PATTERNS = {
-    "gradient": _gradient, "mottled": _mottled, "grain": _grain, "stripes": _stripes,
-    "checks": _checks, "dots": _dots, "weave": _weave, "waves": _waves,
+    "gradient": _gradient,
+    "mottled": _mottled,
+    "grain": _grain,
+    "stripes": _stripes,
+    "checks": _checks,
+    "dots": _dots,
+    "weave": _weave,
+    "waves": _waves,
 }

@@ -35,7 +35,9 @@ def shape(rng: Rng, base: RGB) -> list[Layer]:
     for _ in range(int(rng.choice(5, p=[0.4, 0.25, 0.2, 0.1, 0.05]))):
         reach = rng.uniform(0.25, 0.55)
         where = (rng.uniform(-0.5, 0.5), rng.uniform(-0.5, 0.5))
-        patch = shapes.place(silhouette(rng), centre=where, scale=(reach, reach * rng.uniform(0.5, 1.2)), angle=rng.uniform(0, 3))
+        patch = shapes.place(
+            silhouette(rng), centre=where, scale=(reach, reach * rng.uniform(0.5, 1.2)), angle=rng.uniform(0, 3)
+        )
         layers.append(Layer([patch], material(rng, apart(rng, [base])), "patch", clip=True))
     return layers
 
@@ -55,8 +57,11 @@ def house(rng: Rng, base: RGB) -> list[Layer]:
     """Walls, roof, a door and windows; walls count as a part."""
     eaves = rng.uniform(-0.5, -0.1)
     wall = Layer([shapes.rect(-0.8, eaves, 0.8, 1)], material(rng, base), "wall")
-    peak = np.array([[-1, eaves], [1, eaves], [rng.uniform(-0.4, 0.4), -1]]) if rng.uniform() < 0.6 else np.array(
-        [[-1, eaves], [1, eaves], [0.7, -1], [-0.7, -1]])
+    peak = (
+        np.array([[-1, eaves], [1, eaves], [rng.uniform(-0.4, 0.4), -1]])
+        if rng.uniform() < 0.6
+        else np.array([[-1, eaves], [1, eaves], [0.7, -1], [-0.7, -1]])
+    )
     layers = [wall, Layer([peak], material(rng, apart(rng, [base])), "roof")]
     door = rng.uniform(-0.6, 0.3)
     layers.append(Layer([shapes.rect(door, 0.35, door + 0.35, 1)], material(rng, apart(rng, [base]), calm=0.5), "door"))
@@ -121,8 +126,18 @@ def car_rear(rng: Rng, base: RGB) -> list[Layer]:
 def bottle(rng: Rng, base: RGB) -> list[Layer]:
     """A bottle or jar with a cap and a label."""
     neck, shoulder = rng.uniform(0.15, 0.35), rng.uniform(-0.5, -0.2)
-    body = np.array([[-neck, -0.85], [neck, -0.85], [neck, shoulder - 0.15], [0.55, shoulder + 0.1], [0.55, 1], [-0.55, 1],
-                     [-0.55, shoulder + 0.1], [-neck, shoulder - 0.15]])
+    body = np.array(
+        [
+            [-neck, -0.85],
+            [neck, -0.85],
+            [neck, shoulder - 0.15],
+            [0.55, shoulder + 0.1],
+            [0.55, 1],
+            [-0.55, 1],
+            [-0.55, shoulder + 0.1],
+            [-neck, shoulder - 0.15],
+        ]
+    )
     layers = [Layer([body], material(rng, base, calm=0.5))]
     cap = shapes.rect(-neck - 0.03, -1, neck + 0.03, -0.75)
     layers.append(Layer([cap], material(rng, apart(rng, [base]), calm=0.8), "cap"))
@@ -136,7 +151,9 @@ def sign(rng: Rng, base: RGB) -> list[Layer]:
     """A sign on a post, the board a part."""
     layers = [Layer([shapes.rect(-0.08, -0.2, 0.08, 1)], material(rng, near(rng, (110, 105, 100), 40), calm=0.6))]
     outline = silhouette(rng) if rng.uniform() < 0.5 else shapes.rounded_rect(-1, -1, 1, 1, 0.2)
-    layers.append(Layer([shapes.place(outline, centre=(0, -0.4), scale=(0.8, 0.55))], material(rng, base, calm=0.6), "board"))
+    layers.append(
+        Layer([shapes.place(outline, centre=(0, -0.4), scale=(0.8, 0.55))], material(rng, base, calm=0.6), "board")
+    )
     ink = material(rng, apart(rng, [base], 110), calm=1)
     layers.append(Layer(writing(rng, -0.5, -0.6, 0.5, -0.2, int(rng.integers(1, 4))), ink, DECOR, clip=True))
     return layers
@@ -178,15 +195,20 @@ def plant(rng: Rng, base: RGB) -> list[Layer]:
         stem = material(rng, near(rng, (95, 70, 45), 25))
         return [Layer([shapes.rect(-0.12, 0, 0.12, 1)], stem, "trunk"), Layer([crown], material(rng, base), "crown")]
     count = int(rng.integers(5, 9))
-    petals = [shapes.place(shapes.ellipse(), centre=(0.6 * np.cos(t), 0.6 * np.sin(t)), scale=(0.4, 0.24), angle=t)
-              for t in np.arange(count) * 2 * np.pi / count]
+    petals = [
+        shapes.place(shapes.ellipse(), centre=(0.6 * np.cos(t), 0.6 * np.sin(t)), scale=(0.4, 0.24), angle=t)
+        for t in np.arange(count) * 2 * np.pi / count
+    ]
     heart = shapes.ellipse(0, 0, 0.3, 0.3)
     return [Layer(petals, material(rng, base, calm=0.5)), Layer([heart], material(rng, apart(rng, [base])), "heart")]
 
 
 def vessel(rng: Rng, base: RGB) -> list[Layer]:
     """A cup, pot or bag: body and handle, at times a picture on it."""
-    body, handle = material(rng, base, calm=0.4), material(rng, base if rng.uniform() < 0.6 else apart(rng, [base]), calm=0.6)
+    body, handle = (
+        material(rng, base, calm=0.4),
+        material(rng, base if rng.uniform() < 0.6 else apart(rng, [base]), calm=0.6),
+    )
     if rng.uniform() < 0.5:
         loop = shapes.place(shapes.ring(0.65), centre=(0.65, 0.1), scale=(0.35, 0.5))
         hull = np.array([[-0.8, -0.9], [0.65, -0.9], [rng.uniform(0.3, 0.65), 1], [-rng.uniform(0.4, 0.8), 1]])
@@ -205,16 +227,24 @@ def box(rng: Rng, base: RGB) -> list[Layer]:
     """A box in oblique view: three faces of one colour in different light."""
     depth, rise = rng.uniform(0.3, 0.7), rng.uniform(0.25, 0.6)
     x, y = 1 - depth, -1 + rise
-    faces = {"front": [[-1, y], [x, y], [x, 1], [-1, 1]], "top": [[-1, y], [-1 + depth, -1], [1, -1], [x, y]],
-             "side": [[x, y], [1, -1], [1, 1 - rise], [x, 1]]}
+    faces = {
+        "front": [[-1, y], [x, y], [x, 1], [-1, 1]],
+        "top": [[-1, y], [-1 + depth, -1], [1, -1], [x, y]],
+        "side": [[x, y], [1, -1], [1, 1 - rise], [x, 1]],
+    }
     light = rng.permutation([1.0, rng.uniform(1.15, 1.4), rng.uniform(0.5, 0.8)])
     surface = material(rng, base, calm=0.5)
-    return [Layer([np.array(corners)], _lit(surface, gain), name) for (name, corners), gain in zip(faces.items(), light, strict=True)]
+    return [
+        Layer([np.array(corners)], _lit(surface, gain), name)
+        for (name, corners), gain in zip(faces.items(), light, strict=True)
+    ]
 
 
 def _lit(surface: Material, gain: float) -> Material:
     """The same surface under ``gain`` times the light."""
-    base, second = (tuple(float(v) for v in np.clip(np.array(c) * gain, 0, 255)) for c in (surface.base, surface.second))
+    base, second = (
+        tuple(float(v) for v in np.clip(np.array(c) * gain, 0, 255)) for c in (surface.base, surface.second)
+    )
     return Material(surface.kind, base, second, surface.contrast, surface.period, surface.angle)
 
 
@@ -222,14 +252,21 @@ def cell(rng: Rng, base: RGB) -> list[Layer]:
     """A cell, coin or fruit: a roundish outline, at times with a nucleus."""
     layers = [Layer([shapes.blob(rng, 0.12)], material(rng, base, calm=0.5))]
     if rng.uniform() < 0.3:
-        heart = shapes.place(shapes.blob(rng, 0.15), centre=(rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2)), scale=(0.45, 0.45))
+        heart = shapes.place(
+            shapes.blob(rng, 0.15), centre=(rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2)), scale=(0.45, 0.45)
+        )
         layers.append(Layer([heart], material(rng, apart(rng, [base]), calm=0.5), "nucleus", clip=True))
     return layers
 
 
 def lesion(rng: Rng, base: RGB) -> list[Layer]:
     """An uneven blotch with darker patches that are no parts."""
-    layers = [Layer([shapes.blob(rng, 0.35)], textures.Material("mottled", base, near(rng, base, 50), 1.0, rng.uniform(6, 30), 0.0))]
+    layers = [
+        Layer(
+            [shapes.blob(rng, 0.35)],
+            textures.Material("mottled", base, near(rng, base, 50), 1.0, rng.uniform(6, 30), 0.0),
+        )
+    ]
     for _ in range(int(rng.integers(0, 4))):
         spot = shapes.place(shapes.blob(rng, 0.4), centre=tuple(rng.uniform(-0.5, 0.5, 2)), scale=(0.35, 0.3))
         layers.append(Layer([spot], material(rng, near(rng, base, 25)), DECOR, clip=True))
@@ -241,9 +278,20 @@ def catalogue() -> dict[str, tuple[float, Callable[[Rng, RGB], list[Layer]]]]:
     from samtailor.data.synth import figures
 
     return {
-        "shape": (5.0, shape), "banded": (1.5, banded), "house": (1.0, house), "front": (0.8, front), "car": (1.5, car),
-        "bottle": (1.0, bottle), "sign": (1.0, sign), "banner": (1.0, banner), "plant": (1.2, plant), "vessel": (1.2, vessel),
-        "box": (0.8, box), "cell": (1.0, cell), "lesion": (0.4, lesion), "face": (1.6, figures.face),
-        "person": (2.2, figures.person), "animal": (1.2, figures.animal),
+        "shape": (5.0, shape),
+        "banded": (1.5, banded),
+        "house": (1.0, house),
+        "front": (0.8, front),
+        "car": (1.5, car),
+        "bottle": (1.0, bottle),
+        "sign": (1.0, sign),
+        "banner": (1.0, banner),
+        "plant": (1.2, plant),
+        "vessel": (1.2, vessel),
+        "box": (0.8, box),
+        "cell": (1.0, cell),
+        "lesion": (0.4, lesion),
+        "face": (1.6, figures.face),
+        "person": (2.2, figures.person),
+        "animal": (1.2, figures.animal),
     }
-
