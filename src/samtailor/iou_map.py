@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from samtailor.data.picture import replacing
+from samtailor.data.picture import replacing, resize_nearest
+from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.predict import Predictor
 from samtailor.prompts.mask_center import center
-from samtailor.types import Prompts
+from samtailor.types import Output, Prompts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LOGITS_AT_ONCE = 24_000_000
+_SIDE = 320  # px; hundreds of masks of a large photo are compared at this size, the map is not finer
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,14 @@ def iou_map(predictor: Predictor, mask: np.ndarray, *, adapter: str | None = Non
         raise InputError("The mask is empty: there is nothing to click on.")
     points = _grid(mask, cells)
     flat = torch.from_numpy(points.reshape(1, -1, 1, 2))
-    step = max(1, min(64, _LOGITS_AT_ONCE // (3 * max(mask.size, predictor.base.size**2))))
-    truth, found = torch.from_numpy(mask), []
+    shrink = min(1.0, _SIDE / max(size))
+    frame = Frame.of(predictor.base, *(max(1, round(length * shrink)) for length in size))
+    truth, found = torch.from_numpy(resize_nearest(mask, (frame.height, frame.width))), []
+    step = max(1, min(64, _LOGITS_AT_ONCE // (3 * max(truth.numel(), predictor.base.size**2))))
     for first in range(0, flat.shape[1], step):
         part = flat[:, first : first + step]
         prompts = Prompts(frame=size, points=part, labels=torch.ones(part.shape[:3], dtype=torch.int64))
-        found.append(_ious(predictor, prompts, truth, adapter))
+        found.append(_ious(predictor.decode(prompts, adapter), frame, truth))
     chosen, oracle = (np.concatenate(v).reshape(points.shape[:2]) for v in zip(*found, strict=True))
     inside = mask[points[..., 1].astype(int), points[..., 0].astype(int)]
     return IouMap(points, chosen, oracle, inside)
@@ -97,13 +101,13 @@ def iou_map(predictor: Predictor, mask: np.ndarray, *, adapter: str | None = Non
 def _grid(mask: np.ndarray, cells: int) -> np.ndarray:
     """Centres of about square cells, (R, C, 2).
 
-    A small mask makes the grid finer, up to three times, until nine of them lie inside; of a mask that is smaller
+    A small mask makes the grid finer, up to twice, until nine of them lie inside; of a mask that is smaller
     still, the nearest row and column are moved onto its centre.
     """
     if cells < 1:
         raise InputError(f"An IoU map needs at least one cell, got {cells}.")
     height, width = mask.shape
-    for finer in (1, 1.5, 2, 3):
+    for finer in (1, 1.5, 2):
         side = max(1.0, max(height, width) / (cells * finer))
         x, y = (
             ((np.arange(max(1, round(length / side))) + 0.5) * length / max(1, round(length / side))).astype(np.float32)
@@ -118,12 +122,9 @@ def _grid(mask: np.ndarray, cells: int) -> np.ndarray:
     return np.stack(np.meshgrid(x, y), axis=-1)
 
 
-def _ious(
-    predictor: Predictor, prompts: Prompts, truth: torch.Tensor, adapter: str | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """IoU (P,) of the chosen candidate and of the best one."""
-    output = predictor.decode(prompts, adapter)
-    masks = (predictor.frame.logits(output.candidate_logits()[0]) > 0).flatten(2)
+def _ious(output: Output, frame: Frame, truth: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """IoU (P,) of the chosen candidate and of the best one, against bool (height, width) of the frame."""
+    masks = (frame.logits(output.candidate_logits()[0]) > 0).flatten(2)
     truth = truth.to(masks.device).flatten()
     both, either = (masks & truth).sum(-1), (masks | truth).sum(-1)
     iou = both / either.clamp(min=1)

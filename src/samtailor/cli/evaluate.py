@@ -51,9 +51,9 @@ def evaluate_command(
     from samtailor.evaluate import difference, evaluate_many, unseen
     from samtailor.predict import load_on
 
+    samples = open_dataset(data, format=format, group=group)
     loaded = load_on(base or (artefact.base_of(adapter) if adapter else "nano"), device)
     own = artefact.load(adapter, loaded) if adapter else None
-    samples = open_dataset(data, format=format, group=group)
     wanted = _classes(options.names(classes), own.meta.classes if own else None, samples)
     left_out: list[str] = []
     if own and not everything:

@@ -21,12 +21,12 @@ def iou_map_command(
     data: Annotated[Path | None, typer.Option(metavar="DATA", help="Or a data set, with --id.")] = None,
     id: Annotated[str | None, typer.Option(metavar="ID", help="Picture of the data set.")] = None,
     classes: options.Classes = None,
-    index: Annotated[int, typer.Option(min=0, help="Which mask of the picture, counted from 0.")] = 0,
+    index: Annotated[int, typer.Option(min=0, metavar="N", help="Which mask of the picture, counted from 0.")] = 0,
     adapter: Annotated[str | None, typer.Option(metavar="[NAME=]DIR", help="Adapter beside the base.")] = None,
     base: Annotated[
         str | None, typer.Option(metavar="BASE", help="Base model; default: the adapter's own, else nano.")
     ] = None,
-    cells: Annotated[int, typer.Option(min=1, max=256, help="Clicks along the longer side.")] = 32,
+    cells: Annotated[int, typer.Option(min=1, max=256, metavar="N", help="Clicks along the longer side.")] = 32,
     out: Annotated[Path, typer.Option(metavar="FILE", help="PNG to write.")] = Path("iou-map.png"),
     json: options.Json = None,
     format: options.Format = None,

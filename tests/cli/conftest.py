@@ -1,0 +1,66 @@
+"""A base, a data set and an adapter on disk for the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from samtailor.cli import app
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run the command line in an empty folder with a cache of its own; returns the result."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SAMTAILOR_CACHE", str(tmp_path / "cache"))
+
+    def call(*arguments: object, code: int = 0):
+        result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+        assert result.exit_code == code, result.output
+        return result
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def base_folder(tiny_sam_model, tmp_path_factory) -> Path:
+    """A base as `save_pretrained` writes it."""
+    folder = tmp_path_factory.mktemp("base")
+    tiny_sam_model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory) -> Path:
+    """Eight pictures with a folder of masks a class."""
+    root = tmp_path_factory.mktemp("data")
+    for folder in ("images", "masks/disc", "masks/square"):
+        (root / folder).mkdir(parents=True)
+    for index in range(8):
+        rng = np.random.default_rng(index)
+        image = rng.integers(90, 140, (48, 80, 3), dtype=np.uint8)
+        y, x = np.mgrid[:48, :80]
+        disc = (y - rng.uniform(14, 34)) ** 2 + (x - rng.uniform(14, 36)) ** 2 <= 10**2
+        square = (abs(x - rng.uniform(50, 70)) <= 7) & (abs(y - rng.uniform(10, 38)) <= 7)
+        image[disc], image[square] = (230, 200, 60), (20, 30, 40)
+        for folder, picture in (("images", image), ("masks/disc", disc), ("masks/square", square)):
+            values = picture if picture.dtype == np.uint8 else picture.astype(np.uint8) * 255
+            Image.fromarray(values).save(root / folder / f"p{index:03d}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def adapter_folder(base_folder, data_folder, tmp_path_factory) -> Path:
+    """A PLM+PMM of two steps."""
+    from samtailor.config import FitConfig
+    from samtailor.embeddings import EmbeddingStore
+    from samtailor.fit import fit
+
+    root = tmp_path_factory.mktemp("adapter")
+    settings = {"steps": 2, "batch_size": 2, "val": 0.25, "eval_masks": 2, "trackers": (), "near_duplicates": False}
+    config = FitConfig(data=data_folder, out=root / "disc", base=str(base_folder), classes=("disc",), **settings)
+    return fit(config, store=EmbeddingStore(root / "cache")).folder
