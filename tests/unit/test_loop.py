@@ -102,6 +102,7 @@ def test_dropout_is_on_in_training_and_differs_between_steps(tiny_sam, tiny_samp
     seen = []
     run = Run(tiny_sam, tiny_samples, store, tmp_path / "c", steps=3, accumulate=1)
     dropout = next(m for m in run.segmenter.modules() if isinstance(m, torch.nn.Dropout))
+    run.segmenter.eval()  # whatever mode it comes in
     dropout.register_forward_hook(lambda module, inputs, output: seen.append(output.detach() == 0))
     run()
     assert len(seen) == 3

@@ -28,7 +28,7 @@ from samtailor.train.checkpoint import State
 from samtailor.train.feed import Feed, ahead
 from samtailor.train.interrupt import Interrupted, signals
 from samtailor.train.joint import Step
-from samtailor.train.processes import agreed, averaging
+from samtailor.train.processes import agreed, averaging, mean
 from samtailor.train.progress import Clock, Progress
 from samtailor.train.validate import validate
 
@@ -90,7 +90,7 @@ def run(
             torch.manual_seed(_seed(config.seed, number, accelerator.process_index))
             segmenter.train()
             for _ in range(config.accumulate):
-                _record(state, step(next(batches).to(device), None), number)
+                _record(state, mean(step(next(batches).to(device), None), accelerator), number)
             state.step = number + 1
             if state.step % math.ceil(total / _CURVE) == 0 or state.step == total:
                 _log(state, accelerator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,14 @@ def averaging(optimizer: Optimizer, accelerator: Accelerator) -> Any:
     return optimizer.register_step_pre_hook(average)
 
 
+def mean(figures: Mapping[str, float], accelerator: Accelerator) -> Mapping[str, float]:
+    """Figures of a step averaged over the processes, so that all of them log (and judge) the same."""
+    if accelerator.num_processes == 1:
+        return figures
+    values = accelerator.reduce(torch.tensor(list(figures.values()), device=accelerator.device), "mean")
+    return dict(zip(figures, values.tolist(), strict=True))
+
+
 def agreed(stopping: bool, accelerator: Accelerator) -> bool:
     """Whether any process was told to stop; all must leave at the same step."""
     if accelerator.num_processes == 1:
@@ -95,4 +104,4 @@ def agreed(stopping: bool, accelerator: Accelerator) -> bool:
     return bool(accelerator.reduce(told, "sum") > 0)
 
 
-__all__ = ["agreed", "averaging", "make_accelerator", "start_trackers"]
+__all__ = ["agreed", "averaging", "make_accelerator", "mean", "start_trackers"]
