@@ -115,6 +115,7 @@ class Segmenter(nn.Module):
         if missing or extra or shapes:
             raise InputError(
                 "The tensors do not fit this method: "
-                f"missing {missing[:3] or 'none'}, unknown {extra[:3] or 'none'}, other shape {sorted(shapes)[:3] or 'none'}."
+                f"missing {missing[:3] or 'none'}, unknown {extra[:3] or 'none'}, "
+                f"other shape {sorted(shapes)[:3] or 'none'}."
             )
         self.load_state_dict(dict(tensors))

@@ -345,9 +345,7 @@ def test_shapes_for_another_size_are_brought_along(layout, tmp_path):
     expected = WRITERS[layout](tmp_path)
     for sample in open_dataset(tmp_path):
         photo(sample.source, (SIZE[0] * 2, SIZE[1] * 2))
-    same(
-        open_dataset(tmp_path), {k: [(n, np.kron(m, np.ones((2, 2))) > 0) for n, m in v] for k, v in expected.items()}
-    )
+    same(open_dataset(tmp_path), {k: [(n, np.kron(m, np.ones((2, 2))) > 0) for n, m in v] for k, v in expected.items()})
 
 
 # ------------------------------------------------------------------------------------------------ opening

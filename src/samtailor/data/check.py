@@ -207,9 +207,7 @@ def _picture(sample: Sample, found: dict[str, list[str]]) -> Header:
     return frame
 
 
-def _annotations(
-    sample: Sample, frame: Header, annotations: Sequence[Annotation], found: dict[str, list[str]]
-) -> None:
+def _annotations(sample: Sample, frame: Header, annotations: Sequence[Annotation], found: dict[str, list[str]]) -> None:
     pixels = frame.size[0] * frame.size[1]
     for annotation in annotations:
         area = annotation.area

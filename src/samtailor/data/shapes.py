@@ -149,8 +149,6 @@ def placed(rle: dict[str, Any], picture: Header, name: Path | str) -> dict[str, 
     return encode(fitted(coco.decode(rle).astype(bool), picture, name))
 
 
-
-
 def _span(low: float, high: float, limit: int) -> tuple[int, int]:
     start = min(max(round(low), 0), limit - 1)
     return start, max(min(round(high), limit), start + 1)

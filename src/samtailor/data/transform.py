@@ -92,7 +92,10 @@ class Frame:
             InputError: the prompts belong to a picture of another size.
         """
         if prompts.frame != (self.height, self.width):
-            raise InputError(f"Prompts of a {prompts.frame} frame cannot be used on a {self.height}x{self.width} picture.")
+            raise InputError(
+                f"Prompts of a {prompts.frame} frame cannot be used on a {self.height}x{self.width} picture; "
+                "make them for this picture."
+            )
         points = None if prompts.points is None else self.points(prompts.points)
         boxes = None if prompts.boxes is None else self.boxes(prompts.boxes)
         return replace(prompts, points=points, boxes=boxes, frame=(self.size, self.size))
