@@ -133,7 +133,7 @@ class Features(nn.Module):
         self.model = model
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """pixels ``(B, 3, S, S)`` normalised -> ``(B, 32, S/4, S/4)``, ``(B, 64, S/8, S/8)``, ``(B, 256, S/16, S/16)``."""
+        """pixels ``(B, 3, S, S)`` normalised -> ``(B, 32 / 64 / 256, ...)`` at strides 4 / 8 / 16."""
         encoder, decoder = self.model.vision_encoder, self.model.mask_decoder
         levels = encoder.backbone(pixels).intermediate_hidden_states
         h4, h8, h16, h32 = levels
