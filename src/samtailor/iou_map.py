@@ -101,13 +101,13 @@ def iou_map(predictor: Predictor, mask: np.ndarray, *, adapter: str | None = Non
 def _grid(mask: np.ndarray, cells: int) -> np.ndarray:
     """Centres of about square cells, (R, C, 2).
 
-    A small mask makes the grid finer, up to twice, until nine of them lie inside; of a mask that is smaller
-    still, the nearest row and column are moved onto its centre.
+    A small mask makes the grid finer by half; of a mask that is smaller still, the nearest row and column are moved
+    onto its centre.
     """
     if cells < 1:
         raise InputError(f"An IoU map needs at least one cell, got {cells}.")
     height, width = mask.shape
-    for finer in (1, 1.5, 2):
+    for finer in (1, 1.5):
         side = max(1.0, max(height, width) / (cells * finer))
         x, y = (
             ((np.arange(max(1, round(length / side))) + 0.5) * length / max(1, round(length / side))).astype(np.float32)

@@ -70,7 +70,7 @@ class Show:
 
         return report.overlays(shown, self.samples, self.classes, masks_of)
 
-    def iou_map(self, evaluation: Evaluation, names: Sequence[str], cells: int = 28) -> Section:
+    def iou_map(self, evaluation: Evaluation, names: Sequence[str], cells: int = 24) -> Section:
         """IoU maps of several segmenters on the median mask of an evaluation."""
         (_, row), *_ = report.cases(evaluation, (("median", 0.5),))
         score = evaluation.rows[row]
