@@ -44,6 +44,8 @@ def test_matched_pictures_and_seeds_and_no_fit_twice(tiny_sam, tiny_samples, tmp
     splits = [json.loads((f / "split.json").read_text()) for f in found.folders.values() if f is not None]
     assert splits[0] == splits[1]
     assert splits[0]["train"] != splits[2]["train"]
+    metas = [json.loads((f / "adapter.json").read_text()) for f in found.folders.values() if f is not None]
+    assert [meta["seed"] for meta in metas] == [0, 0, 1, 1]
     for made in splits[:2]:
         assert not set(made["train"] + made["val"]) & set(found.held_out[0])
     summary = found.summary()

@@ -89,6 +89,13 @@ def test_a_click_does_not_depend_on_the_other_pictures(tiny_samples):
     assert repr(prompts_for(sample, sample.of(None), 1, "sampled-click", 1).points.tolist()) not in clicks
 
 
+def test_masks_of_one_picture_draw_clicks_of_their_own(tiny_samples):
+    target = tiny_samples[0].annotations[0]
+    targets = (target,) * 6
+    clicks = {repr(prompts_for(tiny_samples[0], targets, i, "sampled-click", 0).points.tolist()) for i in range(6)}
+    assert len(clicks) > 3
+
+
 def test_box_prompts_and_refinement(tiny_sam, tiny_samples):
     found = evaluate_many(
         {"base": tiny_sam, "pmm": segmenter(tiny_sam, "plm-pmm")}, tiny_samples[:2], prompt="mask-box", refine=True
