@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
@@ -169,8 +170,11 @@ def replacing(path: Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.{uuid4().hex[:8]}{path.suffix}")
+    temporary.touch()
+    usual = stat.S_IMODE(temporary.stat().st_mode)  # what the umask allows; safetensors would leave 0600
     try:
         yield temporary
+        temporary.chmod(usual)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
