@@ -24,7 +24,7 @@ from samtailor.types import Sample
 
 METHODS = ("sam", "sam-f", "plm", "plm-pmm")
 TRAIN, TEST, SIZE = 240, 200, (360, 480)
-STEPS = 500
+STEPS = 300
 CLASS = "banner"
 
 Watch = Callable[[str, Progress], None]
