@@ -8,11 +8,11 @@ import pytest
 import torch
 from transformers import SamConfig, SamModel
 
-from conftest import SAM, standard_normal_fourier, wake
 from samtailor.bases import Base, load_base
 from samtailor.bases.sam import Sam
 from samtailor.errors import BaseUnavailableError, InputError
 from samtailor.types import Prompts, Tokens
+from tiny import SAM, standard_normal_fourier, wake
 
 
 def pictures(base, count: int = 2, seed: int = 0) -> torch.Tensor:

@@ -227,6 +227,7 @@ def test_a_loss_that_is_not_finite_stops_the_fit(tiny_sam, tiny_samples, store, 
 
 
 def test_a_second_signal_works_at_once():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell starts with it ignored
     with signals() as seen:
         signal.raise_signal(signal.SIGINT)
         assert seen == [signal.SIGINT]
@@ -287,7 +288,7 @@ PROCESSES = """
 import sys, torch
 sys.path[:0] = [{tests!r}, {unit!r}]
 from pathlib import Path
-from conftest import SAM, disc_sample, standard_normal_fourier
+from tiny import SAM, disc_sample, standard_normal_fourier
 from transformers import SamConfig, SamModel
 from samtailor.bases.sam import Sam
 from samtailor.embeddings import EmbeddingStore

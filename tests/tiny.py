@@ -1,0 +1,78 @@
+"""Configurations of small random base models, and pictures with two objects."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from samtailor.types import Annotation, Sample
+
+SAM = {
+    "vision_config": {
+        "hidden_size": 32,
+        "output_channels": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 64,
+        "patch_size": 8,
+        "window_size": 4,
+        "global_attn_indexes": [1],
+        "num_pos_feats": 16,
+        "mlp_dim": 64,
+    },
+    "prompt_encoder_config": {"hidden_size": 32, "image_size": 64, "patch_size": 8},
+    "mask_decoder_config": {"hidden_size": 32, "mlp_dim": 64, "num_attention_heads": 4, "iou_head_hidden_dim": 32},
+}
+SAM2 = {
+    "vision_config": {
+        "backbone_config": {
+            "model_type": "sam2_hiera_det_model",
+            "hidden_size": 16,
+            "image_size": [64, 64],
+            "embed_dim_per_stage": [16, 32, 64, 128],
+            "num_attention_heads_per_stage": [1, 1, 2, 2],
+            "blocks_per_stage": [1, 1, 2, 1],
+            "window_size_per_stage": [8, 4, 2, 2],
+            "global_attention_blocks": [3],
+            "window_positional_embedding_background_size": [2, 2],
+        },
+        "backbone_channel_list": [128, 64, 32, 16],
+        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+        "fpn_hidden_size": 32,
+    },
+    "prompt_encoder_config": {"hidden_size": 32, "image_size": 64, "patch_size": 16},
+    "mask_decoder_config": {"hidden_size": 32, "mlp_dim": 64, "num_attention_heads": 4, "iou_head_hidden_dim": 32},
+}
+
+
+def standard_normal_fourier(model: torch.nn.Module) -> None:
+    """As Meta draws it; transformers' scale makes neighbouring positions unrelated."""
+    matrix = torch.randn_like(model.shared_image_embedding.positional_embedding)
+    with torch.no_grad():
+        model.shared_image_embedding.positional_embedding.copy_(matrix)
+        model.prompt_encoder.shared_embedding.positional_embedding.copy_(matrix)
+
+
+def wake(model: torch.nn.Module) -> None:
+    """Weights of the size a trained model has. transformers draws SAM's encoder at 1e-10 and all else at 0.02:
+
+    features would be 1e-22 and logits 1e-5, and whatever a test compares would be equal.
+    """
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1 and "positional_embedding" not in name:
+                parameter.normal_(std=parameter[0].numel() ** -0.5)
+
+
+def disc_sample(index: int, height: int = 48, width: int = 80) -> Sample:
+    """A picture with a bright disc (class disc) and a dark square (class square)."""
+    rng = np.random.default_rng(index)
+    image = rng.integers(90, 140, (height, width, 3), dtype=np.uint8)
+    y, x = np.mgrid[:height, :width]
+    centre = rng.uniform(14, height - 14), rng.uniform(14, width / 2 - 4)
+    disc = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= 10**2
+    left, top = int(rng.integers(width // 2, width - 18)), int(rng.integers(2, height - 18))
+    square = (abs(x - left - 8) <= 7) & (abs(y - top - 8) <= 7)
+    image[disc], image[square] = (230, 200, 60), (20, 30, 40)
+    annotations = (Annotation.from_mask("disc", disc), Annotation.from_mask("square", square))
+    return Sample(f"p{index:03d}", lambda: image, lambda: annotations)
