@@ -38,9 +38,11 @@ def main() -> None:
         plain = _median(lambda: base.decode(features, base.encode_prompts(prompts)), options.repeats)
         print(f"encode once            {1000 * encode:7.1f} ms")
         print(f"decode, bare base      {1000 * plain:7.1f} ms")
+        single = 0.0
         for count in (1, 2, 4, 8):
             taken = _median(lambda n=count: [s.decode(features, prompts) for s in segmenters[:n]], options.repeats)
-            again = count * (encode + plain)
+            single = taken if count == 1 else single  # one adapter on a model of its own
+            again = count * (encode + single)
             print(
                 f"{count} adapters             {1000 * taken:7.1f} ms after the encode, "
                 f"{(encode + taken) / again:.2f} of {count} separate models"
