@@ -58,16 +58,20 @@ def _intro(options: argparse.Namespace) -> str:
         "# Real pictures\n\n"
         "Single-click protocol on held-out pictures: a fifth of each set, dealt out anew by each seed, near-copies on "
         f"one side. Base `{options.base}`, {options.steps} steps a fit, everything else default, seeds "
-        f"{options.seeds}, all of them reported. mIoU in percent over the masks of all seeds with its 95 % interval "
-        "(bootstrap over groups of pictures), the seeds one by one with their standard deviation, the oracle (best of "
-        "the same three masks), Dice, and the paired difference to SAM. SAM has one row: only the pictures differ "
-        "between its seeds. The sets carry no licence for their pictures, so none is shown.\n\n"
-        "Made by `python tools/measure_real.py --data DATA --out RUNS`."
+        f"{options.seeds} where a set does not say otherwise, all of them reported. mIoU in percent over the masks of "
+        "all seeds with its 95 % interval (bootstrap over groups of pictures), the seeds one by one with their "
+        "standard deviation, the oracle (best of the same three masks), Dice, and the paired difference to SAM. SAM "
+        "has one row: only the pictures differ between its seeds. A row equal to SAM's says that no state of a fit "
+        "beat its start on the pictures held out of the training part, so that the start was kept. The sets carry no "
+        "licence for their pictures: none is shown.\n\n"
+        f"Made by `python tools/measure_real.py --data DATA --out RUNS --steps {options.steps}`."
     )
 
 
 def _counts(found: dict) -> str:
-    return f"{found['SAM']['masks']} held-out masks over all seeds, in {found['SAM']['groups']} groups of pictures."
+    seeds = ", ".join(found["SAM"]["seeds"])
+    masks, groups = found["SAM"]["masks"], found["SAM"]["groups"]
+    return f"{masks} held-out masks over seeds {seeds}, in {groups} groups of pictures."
 
 
 def _table(found: dict) -> str:
@@ -77,7 +81,7 @@ def _table(found: dict) -> str:
         seeds = list(row["seeds"].values())
         mean = sum(seeds) / len(seeds)
         spread = (sum((s - mean) ** 2 for s in seeds) / max(1, len(seeds) - 1)) ** 0.5
-        each = " ".join(_percent(s) for s in seeds) + f" (sd {_percent(spread)})"
+        each = " ".join(_percent(s) for s in seeds) + (f" (sd {_percent(spread)})" if len(seeds) > 1 else "")
         lines.append(
             f"| {name} | {_with_interval(row, 'miou')} | {each} | {_with_interval(row, 'oracle_miou')} | "
             f"{_with_interval(row, 'dice')} | {_difference(row)} |"
