@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from samtailor.errors import BaseUnavailableError, InputError
-from samtailor.types import Output, Prompts
+from samtailor.types import Features, Output, Prompts, Tokens
 
 
 class DecoderTap:
@@ -26,6 +26,7 @@ class DecoderTap:
 
     def __init__(self, decoder: nn.Module) -> None:
         self._local = threading.local()
+        self._decoder = decoder
         decoder.transformer.register_forward_hook(self._on("transformer"))
         decoder.activation.register_forward_hook(self._on("upscaled"))
         decoder.iou_prediction_head.register_forward_hook(self._on("iou"))
@@ -49,6 +50,20 @@ class DecoderTap:
             yield self._local.seen
         finally:
             self._local.seen = None
+
+    def decode(self, features: Features, tokens: Tokens, positions: Tensor, grid: int, **extra: Any) -> Output:
+        """Run the vendor's decoder and return all its mask tokens; `extra` goes to its forward."""
+        batch, prompts = tokens.sparse.shape[:2]
+        with self.listen() as seen:
+            self._decoder(
+                image_embeddings=features.main,
+                image_positional_embeddings=positions.expand(batch, -1, -1, -1),
+                sparse_prompt_embeddings=tokens.sparse,
+                dense_prompt_embeddings=tokens.dense,
+                multimask_output=True,
+                **extra,
+            )
+            return self.output(seen, batch, prompts, grid)
 
     def output(self, seen: dict[str, Any], batch: int, prompts: int, grid: int) -> Output:
         """Put the captured tensors together (shapes: see `Output`)."""

@@ -82,17 +82,8 @@ class Sam2(nn.Module):
 
     def decode(self, features: Features, tokens: Tokens) -> Output:
         """Masks and predicted IoU of all mask tokens."""
-        batch, prompts = tokens.sparse.shape[:2]
-        with self._tap.listen() as seen:
-            self.model.mask_decoder(
-                image_embeddings=features.main,
-                image_positional_embeddings=self.positions().expand(batch, -1, -1, -1),
-                sparse_prompt_embeddings=tokens.sparse,
-                dense_prompt_embeddings=tokens.dense,
-                multimask_output=True,
-                high_resolution_features=list(features.skips),
-            )
-            return self._tap.output(seen, batch, prompts, self.grid)
+        skips = list(features.skips)
+        return self._tap.decode(features, tokens, self.positions(), self.grid, high_resolution_features=skips)
 
     def train(self, mode: bool = True) -> Sam2:
         """The base stays in evaluation mode whatever the segmenter around it does."""
