@@ -38,6 +38,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--export", type=Path, help="do not train: write the averaged weights there")
     parser.add_argument("--photographs", type=Path, help="street_fashion folder; without it, scenes only")
     parser.add_argument("--share", type=float, default=0.18, help="share of photographs")
+    parser.add_argument("--streets", type=float, default=0.3, help="share of streets with banners in what is painted")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--size", type=int, default=256, help="side of the pictures, px")
     parser.add_argument("--batch", type=int, default=12, help="pictures a step and process")
@@ -102,7 +103,7 @@ class Trainer:
         ones = torch.ones(clicks.shape[:3], dtype=torch.long, device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
             levels = self.features(normalise(batch["image"]))
-            losses = self.dense(*levels, batch["objects"], batch["parts"])
+            losses = self.dense(*levels, batch["objects"], batch["parts"], batch["complete"])
             found = [self.decode(*levels, clicks, ones), self.decode(*levels, batch["points"], batch["labels"])]
         logits, scores = (torch.cat(x, dim=1).float() for x in zip(*found, strict=True))
         return losses | prompt_losses(logits, scores, masks, batch["targets"], early)
@@ -167,6 +168,7 @@ def train(trainer: Trainer) -> None:
         seed=args.seed + 1 + trainer.progress["step"] + 500_000 * trainer.rank,
         photographs=args.photographs,
         share=args.share,
+        streets=args.streets,
         reuse=args.reuse,
     )
     clock, share, sums, last = Clock(args), 0.0, {}, time.monotonic()

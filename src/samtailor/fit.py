@@ -237,12 +237,10 @@ class _Fit:
         }
 
     def _feed(self, split: Split, part: str, segmenter: Segmenter, accelerator: Accelerator) -> Feed:
-        from samtailor.adapters.pmm import PMM
         from samtailor.train.feed import Feed
 
         config, training = self.config, part == "train"
         prompt, options = (config.prompt, config.prompt_options) if training else ("mask-center", {})
-        points = next((m.points for m in segmenter.modules() if isinstance(m, PMM)), None)
         return Feed(
             self.base,
             split.pick(self.samples, part),
@@ -252,7 +250,7 @@ class _Fit:
             augment=self._augment() if training else None,
             batch_size=config.batch_size,
             seed=config.seed,
-            contours=points if training else None,
+            contours=segmenter.contour_points if training else None,
             shard=(accelerator.process_index, accelerator.num_processes) if training else (0, 1),
         )
 

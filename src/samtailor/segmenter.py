@@ -36,6 +36,7 @@ class Segmenter(nn.Module):
         training_only: modules that take part in the loss and are saved, but not in `forward` (PMM).
         groups: names of the parameter groups of a step, each a list of the names of adapters
             (default: one group "lower" with all of them).
+        contour_points: how many points of the true outline a training batch must bring along; None: none.
 
     The names of the three mappings must differ; they prefix the tensors in the artefact.
     """
@@ -50,8 +51,10 @@ class Segmenter(nn.Module):
         outputs: Mapping[str, nn.Module] | None = None,
         training_only: Mapping[str, nn.Module] | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
+        contour_points: int | None = None,
     ) -> None:
         super().__init__()
+        self.contour_points = contour_points
         self._base = (base,)  # a tuple hides it from nn.Module: the base is shared between segmenters
         self.tokens = nn.ModuleDict(tokens or {})
         self.outputs = nn.ModuleDict(outputs or {})

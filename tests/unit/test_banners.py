@@ -13,8 +13,8 @@ from PIL import Image
 
 from samtailor.data.dataset import open_dataset
 from samtailor.data.synth import attach, lettering
-from samtailor.data.synth.banner_art import art
-from samtailor.data.synth.banners import banner_scene
+from samtailor.data.synth.banner_art import Print, art
+from samtailor.data.synth.banners import banner_scene, paint
 from samtailor.data.synth.canvas import Canvas
 from samtailor.data.synth.occluders import occlude
 from samtailor.data.synth.own_pictures import cutout, pictures
@@ -122,23 +122,25 @@ def test_taut_banner_without_perspective_lands_where_its_corners_say():
     where = attach.Spot(corners, sag=0.0, waves=1.0, depth=0.0, phase=0.0)
     rows, columns = where.size
     assert (rows, columns) == (30, 60)
-    print_ = np.full((rows, columns, 4), 255, np.uint8)
-    print_[:, : columns // 2, 0] = 0
-    colours, cover, (x0, y0, x1, y1) = attach.flatten(np.random.default_rng(0), where, print_, (60, 100))
+    print_ = Print.on(np.full((rows, columns, 3), 255, np.uint8))
+    print_.image[:, : columns // 2, 0] = 0
+    print_.mark("left", (0, 0, columns // 2, rows))
+    seen, (x0, y0, x1, y1) = attach.flatten(np.random.default_rng(0), where, print_, (60, 100))
     whole = np.zeros((60, 100), bool)
-    whole[y0:y1, x0:x1] = cover > 127
+    whole[y0:y1, x0:x1] = seen.cover > 127
     assert whole[10:40, 20:80].all()
     assert whole.sum() == 30 * 60
-    assert colours[25 - y0, 30 - x0, 0] < 60 < colours[25 - y0, 70 - x0, 0]
+    assert seen.image[25 - y0, 30 - x0, 0] < 60 < seen.image[25 - y0, 70 - x0, 0]
+    assert seen.parts[25 - y0, 30 - x0] == 1 and seen.parts[25 - y0, 70 - x0] == 0
 
 
 def test_a_sagging_banner_hangs_lower_in_the_middle():
     where = attach.Spot(np.array([[10, 20], [90, 20], [90, 50], [10, 50]], float), 0.0, 1.0, 0.0, 0.0)
     lows = []
     for spot in (where, replace(where, sag=0.15)):
-        flat = np.full((30, 80, 4), 255, np.uint8)
-        _, cover, (x0, y0, _, _) = attach.flatten(np.random.default_rng(0), spot, flat, (80, 100))
-        lows.append([y0 + np.flatnonzero(cover[:, x - x0] > 127).max() for x in (12, 50)])
+        flat = Print.on(np.full((30, 80, 3), 255, np.uint8))
+        seen, (x0, y0, _, _) = attach.flatten(np.random.default_rng(0), spot, flat, (80, 100))
+        lows.append([y0 + np.flatnonzero(seen.cover[:, x - x0] > 127).max() for x in (12, 50)])
     assert lows[0][0] == lows[0][1]
     assert lows[1][1] >= lows[1][0] + 3
 
@@ -147,9 +149,19 @@ def test_a_print_keeps_away_from_the_colour_behind_it():
     behind = (200.0, 200.0, 195.0)
     for seed in range(20):
         print_ = art(np.random.default_rng(seed), 120, 300, behind)
-        assert print_.shape == (120, 300, 4)
-        rim = print_[:3, 5:-5, :3].reshape(-1, 3).mean(0)
+        assert print_.image.shape == (120, 300, 3) and print_.cover.shape == print_.parts.shape == (120, 300)
+        assert print_.parts.max() == len(print_.names) > 0
+        rim = print_.image[:3, 5:-5].reshape(-1, 3).mean(0)
         assert np.linalg.norm(rim - behind) > 40
+
+
+def test_what_is_printed_is_a_part_of_its_own_banner_and_hidden_where_the_banner_is():
+    for seed in range(12):
+        canvas, hung = paint(np.random.default_rng(seed), SMALL)
+        assert set(hung) <= set(np.unique(canvas.objects)) - {0}
+        for part in np.unique(canvas.parts[canvas.parts > 0]):
+            assert set(np.unique(canvas.objects[canvas.parts == part])) == {canvas.part_owner[part - 1]}
+        assert any(canvas.part_owner[part - 1] in hung for part in np.unique(canvas.parts[canvas.parts > 0]))
 
 
 def test_what_stands_in_front_leaves_most_of_a_banner():

@@ -30,10 +30,11 @@ class Batches(IterableDataset):
         seed: int,
         photographs: Path | None,
         share: float,
+        streets: float,
         reuse: int,
     ):
         self.size, self.batch, self.clicks, self.others = size, batch, clicks, others
-        self.seed, self.folder, self.share, self.reuse = seed, photographs, share, reuse
+        self.seed, self.folder, self.share, self.streets, self.reuse = seed, photographs, share, streets, reuse
 
     def __iter__(self):
         """Yield batches for ever; every worker has its own seed."""
@@ -43,7 +44,7 @@ class Batches(IterableDataset):
             os.nice(5)
         seed = self.seed * 1000 + (worker.id if worker else 0)
         photographs = Photographs(self.folder) if self.folder else None
-        pictures = stream(seed, photographs, self.share, self.reuse)
+        pictures = stream(seed, photographs, self.share, self.streets, self.reuse)
         dice = np.random.default_rng(seed + 1)
         while True:
             job, rows = str(dice.choice(JOBS, p=[0.65, 0.2, 0.15])), []

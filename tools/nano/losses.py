@@ -79,20 +79,22 @@ class Dense(nn.Module):
         self.offset = nn.Parameter(torch.full((2,), 2.0))
 
     def forward(
-        self, s4: Tensor, s8: Tensor, s16: Tensor, objects: Tensor, parts: Tensor, anchors: int = 48
+        self, s4: Tensor, s8: Tensor, s16: Tensor, objects: Tensor, parts: Tensor, complete: Tensor, anchors: int = 48
     ) -> dict[str, Tensor]:
-        """objects, parts ``(B, S/4, S/4)`` ids -> losses of affinity (object and part) and of borders."""
+        """objects, parts ``(B, S/4, S/4)`` ids -> losses of affinity (object and part) and of borders.
+
+        complete ``(B,)``: 0 where not every thing has an id; such a picture is left out.
+        """
         code = self.fine(s8) + F.interpolate(self.deep(s16), scale_factor=2.0)
         whole = objects.long()
         piece = whole * 256 + parts.long()
-        border = self._border(self.border(s4).float()[:, 0], piece)
+        complete = complete / complete.sum().clamp(min=1)
+        border = (self._border(self.border(s4).float()[:, 0], piece) * complete).sum()
         whole, piece = whole[:, ::2, ::2].flatten(1), piece[:, ::2, ::2].flatten(1)
         chosen = _anchors(whole, anchors)
         code = code.float().unflatten(1, (2, -1)).flatten(3)
-        return {
-            "affinity": self._affinity(code[:, 0], whole, chosen, 0) + self._affinity(code[:, 1], piece, chosen, 1),
-            "border": border,
-        }
+        affinity = self._affinity(code[:, 0], whole, chosen, 0) + self._affinity(code[:, 1], piece, chosen, 1)
+        return {"affinity": (affinity * complete).sum(), "border": border}
 
     def _affinity(self, code: Tensor, ids: Tensor, chosen: Tensor, which: int) -> Tensor:
         anchor = code.gather(2, chosen[:, None].expand(-1, code.shape[1], -1)).transpose(1, 2)
@@ -100,14 +102,14 @@ class Dense(nn.Module):
         logits = self.offset[which] - apart / code.shape[1] ** 0.5
         same = (ids.gather(1, chosen)[:, :, None] == ids[:, None]).float()
         logits, same = logits[..., None], same[..., None]
-        return (0.5 * balanced(logits, same) + 0.5 * dice(logits, same)).mean()
+        return (0.5 * balanced(logits, same) + 0.5 * dice(logits, same)).mean(1)
 
     @staticmethod
     def _border(logits: Tensor, ids: Tensor) -> Tensor:
         edge = torch.zeros_like(logits)
         edge[:, :, 1:] += ids[:, :, 1:] != ids[:, :, :-1]
         edge[:, 1:] += ids[:, 1:] != ids[:, :-1]
-        return balanced(logits, edge.clamp(max=1)).mean()
+        return balanced(logits, edge.clamp(max=1))
 
 
 def _anchors(ids: Tensor, count: int) -> Tensor:

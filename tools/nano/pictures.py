@@ -1,4 +1,5 @@
-"""Training pictures as id maps: procedural scenes, and photographs of dressed people where their folder is given."""
+"""Training pictures as id maps: procedural scenes and streets with banners, and photographs of dressed people where
+their folder is given."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from samtailor.data.synth.scenes import paint
+from samtailor.data.synth import banners, scenes
 
 SMALLEST = (13 / 256) ** 2  # share of the picture; a little below what is evaluated
 WHOLE = 0.9
@@ -18,18 +19,28 @@ HELD_OUT = 10_000_000  # seeds from here on are never trained on
 
 @dataclass
 class Picture:
-    """image ``(H, W, 3)`` uint8 RGB; objects, parts ``(H, W)`` uint8 ids, 0 for none; owner[part] = object."""
+    """image ``(H, W, 3)`` uint8 RGB; objects, parts ``(H, W)`` uint8 ids, 0 for none; owner[part] = object.
+
+    complete: whether every thing in it has an id, so that what has none is background.
+    """
 
     image: np.ndarray
     objects: np.ndarray
     parts: np.ndarray
     owner: np.ndarray
+    complete: bool = True
 
 
 def painted(seed: int) -> Picture:
     """The procedural scene of this seed at 256 px."""
-    canvas = paint(np.random.default_rng(seed), 256)
+    canvas = scenes.paint(np.random.default_rng(seed), 256)
     return Picture(canvas.image, canvas.objects, canvas.parts, np.array([0, *canvas.part_owner], np.uint8))
+
+
+def hung(seed: int) -> Picture:
+    """A street with banners, 240 x 320 px; never one that `banner_scene` draws, whatever its seed."""
+    canvas, _ = banners.paint(np.random.default_rng([1, seed]), (240, 320))
+    return Picture(canvas.image, canvas.objects, canvas.parts, np.array([0, *canvas.part_owner], np.uint8), False)
 
 
 class Photographs:
@@ -69,15 +80,18 @@ class Photographs:
 
 
 def stream(
-    seed: int, photographs: Photographs | None, share: float, reuse: int, pool: int = 600
+    seed: int, photographs: Photographs | None, share: float, streets: float, reuse: int, pool: int = 600
 ) -> Iterator[tuple[np.random.Generator, Picture]]:
-    """Endless (generator, picture): a fresh scene in every ``reuse`` draws, the others from the last ``pool`` ones."""
+    """Endless (generator, picture): a fresh one in every ``reuse`` draws, the others from the last ``pool`` ones.
+
+    ``share`` of the draws are photographs, ``streets`` of what is painted are streets with banners.
+    """
     rng, kept = np.random.default_rng(seed), []
     while True:
         if photographs is not None and rng.uniform() < share:
             yield rng, photographs.draw(rng)
         elif len(kept) < 50 or rng.uniform() < 1 / reuse:
-            fresh = painted(int(rng.integers(HELD_OUT)))
+            fresh = (hung if rng.uniform() < streets else painted)(int(rng.integers(HELD_OUT)))
             kept = [*kept[-pool + 1 :], fresh]
             yield rng, fresh
         else:
@@ -100,7 +114,7 @@ def vary(rng: np.random.Generator, picture: Picture, size: int) -> Picture:
         image, move, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(124, 116, 104)
     )
     objects, parts = (cv2.warpAffine(m, move, (size, size), **nearest) for m in (picture.objects, picture.parts))
-    return Picture(_recolour(rng, image), objects, parts, picture.owner)
+    return Picture(_recolour(rng, image), objects, parts, picture.owner, picture.complete)
 
 
 def _recolour(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:

@@ -133,6 +133,7 @@ def _arrays(
         "image": picture.image.transpose(2, 0, 1),
         "objects": picture.objects[2::4, 2::4],
         "parts": picture.parts[2::4, 2::4],
+        "complete": np.float32(picture.complete),
         "masks": masks,
         "targets": np.array([[slot[k] for k in triple] for triple in targets]),
         "clicks": np.array(single, np.float32),

@@ -50,5 +50,5 @@ def build(
     plm = PLM(base.dim, heads=heads, mlp_dim=mlp_dim, head=head)
     pmm = PMM(base.dim, points=points, form=form, shape_code=shape_code)
     terms = {"matching": (matching_weight, partial(matching_loss, pmm, kind=matching))}
-    segmenter = Segmenter(base, tokens={"plm": plm}, training_only={"pmm": pmm})
+    segmenter = Segmenter(base, tokens={"plm": plm}, training_only={"pmm": pmm}, contour_points=points)
     return segmenter, partial(Joint, terms=terms, supervise=supervise, focal_weight=focal_weight)

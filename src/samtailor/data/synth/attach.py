@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from samtailor.data.synth import shapes
+from samtailor.data.synth.banner_art import Print
 from samtailor.data.synth.canvas import Canvas, Layer, blend
 from samtailor.data.synth.street import Backdrop
 from samtailor.data.synth.textures import Material, near
@@ -71,20 +72,20 @@ def spot(rng: Rng, place: Backdrop, *, aspect: float, area: float, taken: list[n
 
 
 def flatten(
-    rng: Rng, where: Spot, print_: np.ndarray, size: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray, tuple[int, int, int, int]] | None:
+    rng: Rng, where: Spot, print_: Print, size: tuple[int, int]
+) -> tuple[Print, tuple[int, int, int, int]] | None:
     """Carry a print into the picture.
 
     Args:
         rng: creases and light.
         where: the place.
-        print_: RGBA uint8 ``(h, w, 4)``, flat.
+        print_: flat.
         size: (height, width) of the picture.
 
-    Returns: colours ``(b, a, 3)`` uint8, coverage ``(b, a)`` uint8 and the box x0, y0, x1, y1 they fill; None where
-    nothing of it lies in the picture.
+    Returns: the print as the picture sees it and the box x0, y0, x1, y1 it fills; None where nothing of it lies in the
+    picture.
     """
-    rows, columns = print_.shape[:2]
+    rows, columns = print_.parts.shape
     droop = (where.sag + where.depth) * np.linalg.norm(where.corners[3] - where.corners[0]) + 2
     x0, y0 = np.maximum(np.floor(where.corners.min(0) - droop), 0).astype(int)
     x1, y1 = np.minimum(np.ceil(where.corners.max(0) + droop), size[::-1]).astype(int)
@@ -100,13 +101,15 @@ def flatten(
     turn = np.float32(2 * np.pi * where.waves) * across + np.float32(where.phase) + np.float32(0.6) * down
     v -= np.float32(where.sag * rows * 4) * across * (1 - across)
     v += np.float32(where.depth * min(rows, columns)) * np.sin(turn) * (0.35 + 0.65 * down)
-    colours = cv2.remap(np.ascontiguousarray(print_[..., :3]), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    cover = cv2.remap(np.ascontiguousarray(print_[..., 3]), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    colours = cv2.remap(np.ascontiguousarray(print_.image), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    cover = cv2.remap(np.ascontiguousarray(print_.cover), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    parts = cv2.remap(print_.parts, u, v, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
     light = 1 + np.float32(min(where.depth * 9, 0.28)) * np.cos(turn)
     light *= np.float32(rng.uniform(0.86, 1.06)) - np.float32(rng.uniform(0, 0.14)) * down
     if where.depth > 0.004 and rng.uniform() < 0.4:
         light += _creases(rng, across)
-    return np.clip(colours * light[..., None], 0, 255).astype(np.uint8), cover, (int(x0), int(y0), int(x1), int(y1))
+    colours = np.clip(colours * light[..., None], 0, 255).astype(np.uint8)
+    return Print(colours, parts, cover, print_.names), (int(x0), int(y0), int(x1), int(y1))
 
 
 def shadow(rng: Rng, image: np.ndarray, cover: np.ndarray, box: tuple[int, int, int, int]) -> None:
@@ -153,13 +156,18 @@ def fixings(rng: Rng, canvas: Canvas, where: Spot, place: Backdrop) -> None:
             _bar(rng, canvas, upper - (0, 0.03 * height), base, thick * 3, tone)
 
 
-def hang(canvas: Canvas, colours: np.ndarray, cover: np.ndarray, box: tuple[int, int, int, int]) -> int:
+def hang(canvas: Canvas, seen: Print, box: tuple[int, int, int, int]) -> int:
     """Paint what `flatten` gave; returns the banner's id in ``canvas.objects``."""
     x0, y0, x1, y1 = box
     canvas.object_names.append("banner")
-    blend(canvas.image[y0:y1, x0:x1], colours, cover)
-    canvas.objects[y0:y1, x0:x1][cover > 127] = len(canvas.object_names)
-    return len(canvas.object_names)
+    owner, first = len(canvas.object_names), len(canvas.part_names)
+    blend(canvas.image[y0:y1, x0:x1], seen.image, seen.cover)
+    inside = seen.cover > 127
+    canvas.objects[y0:y1, x0:x1][inside] = owner
+    canvas.parts[y0:y1, x0:x1][inside] = np.where(seen.parts, seen.parts + first, 0)[inside]
+    canvas.part_names += seen.names
+    canvas.part_owner += [owner] * len(seen.names)
+    return owner
 
 
 def _corners(rng: Rng, wide: float, tall: float) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import colorsys
 import itertools
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -24,8 +25,34 @@ _INK = 130.0  # RGB distance at which writing reads well on its ground
 _STANDS_OUT = 95.0  # RGB distance between a banner's rim and what hangs behind it
 
 
-def art(rng: Rng, height: int, width: int, behind: RGB) -> np.ndarray:
-    """A flat banner, RGBA uint8 ``(height, width, 4)``.
+@dataclass
+class Print:
+    """A flat banner.
+
+    image: ``(height, width, 3)`` uint8 RGB. parts: ``(height, width)`` uint8, which line of text, photograph, logo or
+    band a pixel belongs to; 0 is none, and id i is called ``names[i - 1]``. cover: ``(height, width)`` uint8 opacity.
+    """
+
+    image: np.ndarray
+    parts: np.ndarray
+    cover: np.ndarray
+    names: list[str] = field(default_factory=list)
+
+    @classmethod
+    def on(cls, ground: np.ndarray) -> Print:
+        """Nothing but ``ground`` ``(height, width, 3)``."""
+        return cls(ground, np.zeros(ground.shape[:2], np.uint8), np.full(ground.shape[:2], 255, np.uint8))
+
+    def mark(self, name: str, box: Box, inside: np.ndarray | None = None) -> None:
+        """Make a part of the pixels of ``box``, of those where ``inside`` ``(h, w)`` is true if it is given."""
+        x0, y0, x1, y1 = box
+        if len(self.names) < 60:
+            self.names.append(name)
+            self.parts[y0:y1, x0:x1][... if inside is None else inside] = len(self.names)
+
+
+def art(rng: Rng, height: int, width: int, behind: RGB) -> Print:
+    """A flat banner.
 
     Args:
         rng: source of every choice.
@@ -34,13 +61,14 @@ def art(rng: Rng, height: int, width: int, behind: RGB) -> np.ndarray:
         behind: main colour of what the banner will hang in front of; its rim keeps away from it.
     """
     ground = _ground_colour(rng, behind)
-    picture = _ground(rng, ground, height, width)
+    sheet = Print.on(_ground(rng, ground, height, width))
     names, odds = zip(*_LAYOUTS.items(), strict=True)
     layout = names[rng.choice(len(names), p=odds)]
     margin = max(int(min(height, width) * rng.uniform(0.03, 0.1)), 1)
-    layout(rng, picture, (margin, margin, width - margin, height - margin), ground)
-    _border(rng, picture, ground, behind)
-    return np.dstack([picture, _cut(rng, height, width)])
+    layout(rng, sheet, (margin, margin, width - margin, height - margin), ground)
+    _border(rng, sheet.image, ground, behind)
+    sheet.cover = _cut(rng, height, width)
+    return sheet
 
 
 def _ground_colour(rng: Rng, behind: RGB) -> RGB:
@@ -74,40 +102,41 @@ def _ground(rng: Rng, base: RGB, height: int, width: int) -> np.ndarray:
     return surface.fill(rng, height, width)
 
 
-def _headline(rng: Rng, picture: np.ndarray, box: Box, ground: RGB) -> None:
+def _headline(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
     """One to four lines of text, one of them larger."""
-    _text(rng, picture, box, _ink(rng, ground))
+    _text(rng, sheet, box, _ink(rng, ground))
 
 
-def _half(rng: Rng, picture: np.ndarray, box: Box, ground: RGB) -> None:
+def _half(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
     """A photograph on one side, text on the other."""
     first, second = _share(box, rng.uniform(0.3, 0.62))
     if rng.uniform() < 0.5:
         first, second = second, first
-    _photo(rng, picture, first)
-    _text(rng, picture, second, _ink(rng, ground))
+    _photo(rng, sheet, first)
+    _text(rng, sheet, second, _ink(rng, ground))
 
 
-def _poster(rng: Rng, picture: np.ndarray, box: Box, ground: RGB) -> None:
+def _poster(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
     """A photograph over nearly all of it, with a strip of text across."""
-    height, width = picture.shape[:2]
+    height, width = sheet.image.shape[:2]
     full = (0, 0, width, height) if rng.uniform() < 0.5 else box
-    _photo(rng, picture, full)
+    _photo(rng, sheet, full)
     x0, y0, x1, y1 = full
     strip = int((y1 - y0) * rng.uniform(0.2, 0.4))
     top = y0 if rng.uniform() < 0.4 else y1 - strip
     if rng.uniform() < 0.7:
-        picture[top : top + strip, x0:x1] = ground
-        _text(rng, picture, _inner((x0, top, x1, top + strip), 0.1), _ink(rng, ground), lines=int(rng.integers(1, 3)))
+        sheet.image[top : top + strip, x0:x1] = ground
+        sheet.mark("strip", (x0, top, x1, top + strip))
+        _text(rng, sheet, _inner((x0, top, x1, top + strip), 0.1), _ink(rng, ground), lines=int(rng.integers(1, 3)))
     else:
-        _text(rng, picture, _inner((x0, top, x1, top + strip), 0.1), (250, 250, 245), lines=1)
+        _text(rng, sheet, _inner((x0, top, x1, top + strip), 0.1), (250, 250, 245), lines=1)
 
 
-def _tiles(rng: Rng, picture: np.ndarray, box: Box, ground: RGB) -> None:
+def _tiles(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
     """Two to six photographs in rows and columns under a headline."""
     head, body = _cut_off(box, rng.uniform(0.2, 0.4)) if rng.uniform() < 0.75 else (None, box)
     if head is not None:
-        _text(rng, picture, _inner(head, 0.08), _ink(rng, ground), lines=1)
+        _text(rng, sheet, _inner(head, 0.08), _ink(rng, ground), lines=1)
     x0, y0, x1, y1 = body
     wide = (x1 - x0) / max(y1 - y0, 1)
     columns, rows = (int(rng.integers(2, 5)), 1) if wide > 1.5 else (1 + int(wide > 0.6), int(rng.integers(2, 4)))
@@ -119,19 +148,19 @@ def _tiles(rng: Rng, picture: np.ndarray, box: Box, ground: RGB) -> None:
                 x0 + (x1 - x0) * (column + 1) // columns,
                 y0 + (y1 - y0) * (row + 1) // rows,
             )
-            _photo(rng, picture, _inner(tile, 0.06))
+            _photo(rng, sheet, _inner(tile, 0.06))
 
 
-def _emblem(rng: Rng, picture: np.ndarray, box: Box, ground: RGB) -> None:
+def _emblem(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
     """A logo beside or above text."""
     first, second = _share(box, rng.uniform(0.3, 0.5))
-    _logo(rng, picture, first, ground)
-    _text(rng, picture, second, _ink(rng, ground))
+    _logo(rng, sheet, first, ground)
+    _text(rng, sheet, second, _ink(rng, ground))
 
 
-def _bands(rng: Rng, picture: np.ndarray, box: Box, ground: RGB) -> None:
+def _bands(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
     """Two or three bands of colour, each with a line of its own."""
-    height, _width = picture.shape[:2]
+    height, width = sheet.image.shape[:2]
     count = int(rng.integers(2, 4))
     edges = (
         np.linspace(0, height, count + 1).astype(int)
@@ -140,18 +169,19 @@ def _bands(rng: Rng, picture: np.ndarray, box: Box, ground: RGB) -> None:
     for i, (top, bottom) in enumerate(itertools.pairwise(edges)):
         colour = ground if i == 0 else apart(rng, [ground], 80)
         if i:
-            picture[top:bottom] = colour
+            sheet.image[top:bottom] = colour
+            sheet.mark("band", (0, int(top), width, int(bottom)))
         band = _inner((box[0], int(top), box[2], int(bottom)), 0.12)
         if rng.uniform() < 0.75:
-            _text(rng, picture, band, _ink(rng, colour), lines=1 if count > 2 else int(rng.integers(1, 3)))
+            _text(rng, sheet, band, _ink(rng, colour), lines=1 if count > 2 else int(rng.integers(1, 3)))
         else:
-            _photo(rng, picture, band)
+            _photo(rng, sheet, band)
 
 
 _LAYOUTS = {_headline: 0.24, _half: 0.24, _poster: 0.15, _tiles: 0.12, _emblem: 0.15, _bands: 0.10}
 
 
-def _text(rng: Rng, picture: np.ndarray, box: Box, ink: RGB, lines: int | None = None) -> None:
+def _text(rng: Rng, sheet: Print, box: Box, ink: RGB, lines: int | None = None) -> None:
     """Fill the box with centred or left-set lines of text, the first or second one the largest."""
     x0, y0, x1, y1 = box
     if x1 - x0 < 4 or y1 - y0 < 4:
@@ -169,10 +199,11 @@ def _text(rng: Rng, picture: np.ndarray, box: Box, ink: RGB, lines: int | None =
         rows, columns = cover.shape
         x = x0 if left else int(x0 + (x1 - x0 - columns) / 2)
         y = int(top + (bottom - top - rows) / 2)
-        _ink_on(picture[y : y + rows, x : x + columns], ink, cover)
+        _ink_on(sheet.image[y : y + rows, x : x + columns], ink, cover)
+        sheet.mark("text", (x, y, x + columns, y + rows))
 
 
-def _logo(rng: Rng, picture: np.ndarray, box: Box, ground: RGB) -> None:
+def _logo(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
     """A badge: an outline, a smaller one on it, at times with a letter or two."""
     x0, y0, x1, y1 = box
     centre, reach = ((x0 + x1) / 2, (y0 + y1) / 2), 0.48 * min(x1 - x0, y1 - y0)
@@ -181,13 +212,18 @@ def _logo(rng: Rng, picture: np.ndarray, box: Box, ground: RGB) -> None:
     for outline, size, fill in outlines:
         outline = outline / max(float(np.abs(outline).max()), 1e-3)
         points = shapes.place(outline, centre=centre, scale=(reach * size, reach * size), angle=rng.normal(0, 0.3))
-        cv2.fillPoly(picture, [np.round(points * 16).astype(np.int32)], fill, cv2.LINE_AA, 4)
+        corners = [np.round(points * 16).astype(np.int32)]
+        cv2.fillPoly(sheet.image, corners, fill, cv2.LINE_AA, 4)
+        if size == 1.0:
+            whole = np.zeros_like(sheet.parts)
+            cv2.fillPoly(whole, corners, 1, shift=4)
+            sheet.mark("logo", (0, 0, whole.shape[1], whole.shape[0]), whole > 0)
     if rng.uniform() < 0.5:
         inner = (int(centre[0] - reach * 0.35), int(centre[1] - reach * 0.35))
-        _text(rng, picture, (*inner, int(centre[0] + reach * 0.35), int(centre[1] + reach * 0.35)), colour, lines=1)
+        _text(rng, sheet, (*inner, int(centre[0] + reach * 0.35), int(centre[1] + reach * 0.35)), colour, lines=1)
 
 
-def _photo(rng: Rng, picture: np.ndarray, box: Box) -> None:
+def _photo(rng: Rng, sheet: Print, box: Box) -> None:
     """A photograph-like panel: a small scene of its own."""
     x0, y0, x1, y1 = box
     if x1 - x0 < 4 or y1 - y0 < 4:
@@ -205,12 +241,14 @@ def _photo(rng: Rng, picture: np.ndarray, box: Box) -> None:
         canvas.add(rng, "thing", layers, centre=tuple(rng.uniform(0.25, 0.75, 2) * side), scale=scale)
     panel = cv2.resize(canvas.image, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
     if rng.uniform() < 0.75:
-        picture[y0:y1, x0:x1] = panel
+        sheet.image[y0:y1, x0:x1] = panel
+        sheet.mark("photograph", box)
         return
     cover = np.zeros(panel.shape[:2], np.uint8)
     centre, axes = ((x1 - x0) // 2, (y1 - y0) // 2), (max((x1 - x0) // 2 - 1, 1), max((y1 - y0) // 2 - 1, 1))
     cv2.ellipse(cover, centre, axes, 0, 0, 360, 255, -1, cv2.LINE_AA)
-    blend(picture[y0:y1, x0:x1], panel, cover)
+    blend(sheet.image[y0:y1, x0:x1], panel, cover)
+    sheet.mark("photograph", box, cover > 127)
 
 
 def _border(rng: Rng, picture: np.ndarray, ground: RGB, behind: RGB) -> None:

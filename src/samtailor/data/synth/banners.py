@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from samtailor.data.synth import attach, damage, textures
-from samtailor.data.synth.banner_art import art
+from samtailor.data.synth.banner_art import Print, art
 from samtailor.data.synth.canvas import Canvas
 from samtailor.data.synth.occluders import occlude
 from samtailor.data.synth.own_pictures import backdrop, cutout
@@ -54,8 +54,25 @@ def banner_scene(
         InputError: a negative seed or a size that is too small.
         DataError: a picture file that cannot be read.
     """
-    height, width = _checked(seed, size)
-    rng = np.random.default_rng(seed)
+    size = _checked(seed, size)
+    canvas, hung = paint(np.random.default_rng(seed), size, banners=banners, backgrounds=backgrounds)
+    return Scene(canvas.image, [canvas.objects == owner for owner in hung], ["banner"] * len(hung), [-1] * len(hung))
+
+
+def paint(
+    rng: Rng,
+    size: tuple[int, int],
+    *,
+    banners: Sequence[Path] = (),
+    backgrounds: Sequence[Path] = (),
+) -> tuple[Canvas, list[int]]:
+    """Paint a banner picture and keep its id maps ``(height, width)``: what is printed on a banner is a part of it.
+
+    Returns:
+        the canvas, and the ids of the banners. Other objects are what stands before them or holds them; what belongs
+        to the background has no id.
+    """
+    height, width = size
     place = backdrop(rng, backgrounds, size) if backgrounds else street(rng, size)
     side = max(height, width)
     canvas = Canvas.on(np.zeros((side, side, 3), np.uint8))
@@ -63,9 +80,9 @@ def banner_scene(
     whole = _hang_all(rng, canvas, place, banners)
     canvas.objects[height:] = canvas.objects[:, width:] = 0
     occlude(rng, canvas, size, whole, _KEEP)
-    masks = [canvas.objects[:height, :width] == owner for owner in whole]
-    image = _photograph(rng, np.ascontiguousarray(canvas.image[:height, :width]))
-    return Scene(image, masks, ["banner"] * len(masks), [-1] * len(masks))
+    canvas.image = _photograph(rng, np.ascontiguousarray(canvas.image[:height, :width]))
+    canvas.objects, canvas.parts = canvas.objects[:height, :width], canvas.parts[:height, :width]
+    return canvas, list(whole)
 
 
 def _checked(seed: int, size: tuple[int, int]) -> tuple[int, int]:
@@ -103,10 +120,10 @@ def _hang(rng: Rng, canvas: Canvas, place: Backdrop, where: attach.Spot, own: np
     print_ = (
         art(rng, rows, columns, _behind(place.image, where.corners)) if own is None else _scaled(own, rows, columns)
     )
-    colours, cover, box = attach.flatten(rng, where, print_, size)
+    seen, box = attach.flatten(rng, where, print_, size)
     if place.wall or rng.uniform() < 0.3:
-        attach.shadow(rng, canvas.image, cover, box)
-    return attach.hang(canvas, colours, cover, box), int((cover > 127).sum())
+        attach.shadow(rng, canvas.image, seen.cover, box)
+    return attach.hang(canvas, seen, box), int((seen.cover > 127).sum())
 
 
 def _aspect(rng: Rng) -> float:
@@ -126,9 +143,11 @@ def _behind(image: np.ndarray, corners: np.ndarray) -> tuple[float, float, float
     return float(r), float(g), float(b)
 
 
-def _scaled(own: np.ndarray, rows: int, columns: int) -> np.ndarray:
+def _scaled(own: np.ndarray, rows: int, columns: int) -> Print:
+    """A user's own banner, RGBA; nothing is known of its parts."""
     shrink = rows * columns < own.shape[0] * own.shape[1]
-    return cv2.resize(own, (columns, rows), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+    own = cv2.resize(own, (columns, rows), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+    return Print(own[..., :3], np.zeros((rows, columns), np.uint8), own[..., 3])
 
 
 def _photograph(rng: Rng, image: np.ndarray) -> np.ndarray:
@@ -161,4 +180,4 @@ def _grain(rng: Rng, image: np.ndarray, amplitude: float) -> np.ndarray:
     return cv2.add(image, summed, dtype=cv2.CV_8U)
 
 
-__all__ = ["SIZE", "banner_scene"]
+__all__ = ["SIZE", "banner_scene", "paint"]

@@ -26,11 +26,11 @@ def occlude(rng: Rng, canvas: Canvas, size: tuple[int, int], banners: dict[int, 
     names, odds = zip(*_KINDS.items(), strict=True)
     for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.34, 0.38, 0.2, 0.08]))):
         draw = names[rng.choice(len(names), p=odds)]
-        before = canvas.image.copy(), canvas.objects.copy()
+        before = canvas.image.copy(), canvas.objects.copy(), canvas.parts.copy()
         draw(rng, canvas, size, _target(rng, canvas, list(banners)))
         left = np.bincount(canvas.objects.ravel(), minlength=256)
         if any(left[owner] < keep * whole for owner, whole in banners.items()):
-            canvas.image, canvas.objects = before
+            canvas.image, canvas.objects, canvas.parts = before
 
 
 def _target(rng: Rng, canvas: Canvas, banners: list[int]) -> tuple[float, float, float, float]:
