@@ -1,0 +1,34 @@
+"""Objects of a class joined to one region a picture."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from samtailor.data.regions import regions
+from samtailor.types import Annotation, Sample
+
+
+def _sample() -> Sample:
+    masks = np.zeros((4, 6, 8), bool)
+    masks[0, :2, :2] = masks[1, 4:, 6:] = masks[2, 2, 2] = masks[3, 0, 7] = True
+    labels = ["cell", "cell", "dish", "cell"]
+    found = [
+        Annotation.from_mask(name, mask, crowd=i == 3) for i, (name, mask) in enumerate(zip(labels, masks, strict=True))
+    ]
+    found.append(Annotation.from_mask("none", np.zeros((6, 8), bool)))
+    return Sample("a", lambda: np.zeros((6, 8, 3), np.uint8), lambda: found, group="g")
+
+
+def test_one_region_a_class_holds_all_its_objects_and_crowds():
+    (joined,) = regions([_sample()])
+    assert [a.label for a in joined.annotations] == ["cell", "dish"]
+    cell = joined.annotations[0]
+    assert cell.area == 4 + 4 + 1 and not cell.crowd
+    assert (joined.id, joined.group) == ("a", "g")
+
+
+def test_only_the_classes_asked_for():
+    (joined,) = regions([_sample()], ["dish"])
+    assert [a.label for a in joined.annotations] == ["dish"]
+    (none,) = regions([_sample()], ["other"])
+    assert none.annotations == ()
