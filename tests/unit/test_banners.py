@@ -131,7 +131,8 @@ def test_taut_banner_without_perspective_lands_where_its_corners_say():
     assert whole[10:40, 20:80].all()
     assert whole.sum() == 30 * 60
     assert seen.image[25 - y0, 30 - x0, 0] < 60 < seen.image[25 - y0, 70 - x0, 0]
-    assert seen.parts[25 - y0, 30 - x0] == 1 and seen.parts[25 - y0, 70 - x0] == 0
+    assert seen.parts[25 - y0, 30 - x0] == 1
+    assert seen.parts[25 - y0, 70 - x0] == 0
 
 
 def test_a_sagging_banner_hangs_lower_in_the_middle():
@@ -149,7 +150,8 @@ def test_a_print_keeps_away_from_the_colour_behind_it():
     behind = (200.0, 200.0, 195.0)
     for seed in range(20):
         print_ = art(np.random.default_rng(seed), 120, 300, behind)
-        assert print_.image.shape == (120, 300, 3) and print_.cover.shape == print_.parts.shape == (120, 300)
+        assert print_.image.shape == (120, 300, 3)
+        assert print_.cover.shape == print_.parts.shape == (120, 300)
         assert print_.parts.max() == len(print_.names) > 0
         rim = print_.image[:3, 5:-5].reshape(-1, 3).mean(0)
         assert np.linalg.norm(rim - behind) > 40

@@ -23,7 +23,8 @@ def test_one_region_a_class_holds_all_its_objects_and_crowds():
     (joined,) = regions([_sample()])
     assert [a.label for a in joined.annotations] == ["cell", "dish"]
     cell = joined.annotations[0]
-    assert cell.area == 4 + 4 + 1 and not cell.crowd
+    assert cell.area == 4 + 4 + 1
+    assert not cell.crowd
     assert (joined.id, joined.group) == ("a", "g")
 
 
