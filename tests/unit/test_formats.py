@@ -56,13 +56,19 @@ def masks_of(samples):
     return {s.id: [(a.label, a.mask) for a in s.annotations] for s in samples}
 
 
-def same(samples, expected):
+def mismatch(samples, expected):
+    """The first difference in ids, labels or masks (and their order), in words; empty when there is none."""
     got = masks_of(samples)
-    assert list(got) == list(expected)
+    if list(got) != list(expected):
+        return f"ids {list(got)}, not {list(expected)}"
     for id, wanted in expected.items():
-        assert [label for label, _ in got[id]] == [label for label, _ in wanted]
-        for (_, mask), (_, want) in zip(got[id], wanted, strict=True):
-            np.testing.assert_array_equal(mask, want)
+        labels, hoped = [label for label, _ in got[id]], [label for label, _ in wanted]
+        if labels != hoped:
+            return f"{id}: labels {labels}, not {hoped}"
+        for (label, mask), (_, want) in zip(got[id], wanted, strict=True):
+            if not np.array_equal(mask, want):
+                return f"{id}: {label!r} has a mask {mask.shape} of {mask.sum()} px, not {want.shape} of {want.sum()}"
+    return ""
 
 
 # ---------------------------------------------------------------------------------------------------- writers
@@ -267,7 +273,7 @@ def test_read_back_exactly_and_found_by_itself(written):
     name, root, expected = written
     assert detect(root) == FORMATS.get(name, name)
     samples = open_dataset(root)
-    same(samples, expected)
+    assert not mismatch(samples, expected)
     for sample in samples:
         assert sample.image.shape == (*SIZE, 3)
         assert sample.source.is_file()
@@ -277,7 +283,9 @@ def test_read_back_exactly_and_found_by_itself(written):
 def test_only_the_classes_asked_for(written):
     name, root, expected = written
     label = expected["1"][-1][0]
-    same(open_dataset(root, classes=[label]), {k: [m for m in v if m[0] == label] for k, v in expected.items()})
+    assert not mismatch(
+        open_dataset(root, classes=[label]), {k: [m for m in v if m[0] == label] for k, v in expected.items()}
+    )
     if name not in ("folder", "instances"):  # layouts with names of their own
         with pytest.raises(InputError, match=rf"no class '{label}x'.*{label}"):
             open_dataset(root, classes=[label + "x"])
@@ -286,7 +294,7 @@ def test_only_the_classes_asked_for(written):
 def test_nothing_is_read_before_it_is_asked_for_and_workers_can_have_it(written):
     name, root, expected = written
     samples = pickle.loads(pickle.dumps(open_dataset(root)))
-    same(samples, expected)
+    assert not mismatch(samples, expected)
     if name == "instances":
         return
     for sample in samples:
@@ -302,7 +310,7 @@ def test_layouts_survive_junk_that_systems_leave(written):
         (folder / ".DS_Store").write_bytes(b"\0\1")
         (folder / "._1.png").write_bytes(b"\0\1")
         (folder / "Thumbs.db").write_bytes(b"\0\1")
-    same(open_dataset(root), expected)
+    assert not mismatch(open_dataset(root), expected)
 
 
 def test_exif_rotated_pictures_take_their_masks_along(written):
@@ -330,7 +338,7 @@ def test_small_maps_are_resized_with_a_notice_and_another_aspect_is_refused(layo
     for sample in open_dataset(tmp_path):
         photo(sample.source, (SIZE[0] * 3, SIZE[1] * 3))
     with collected() as notices:
-        same(
+        assert not mismatch(
             open_dataset(tmp_path),
             {k: [(n, np.kron(m, np.ones((3, 3))) > 0) for n, m in v] for k, v in expected.items()},
         )
@@ -345,7 +353,9 @@ def test_shapes_for_another_size_are_brought_along(layout, tmp_path):
     expected = WRITERS[layout](tmp_path)
     for sample in open_dataset(tmp_path):
         photo(sample.source, (SIZE[0] * 2, SIZE[1] * 2))
-    same(open_dataset(tmp_path), {k: [(n, np.kron(m, np.ones((2, 2))) > 0) for n, m in v] for k, v in expected.items()})
+    assert not mismatch(
+        open_dataset(tmp_path), {k: [(n, np.kron(m, np.ones((2, 2))) > 0) for n, m in v] for k, v in expected.items()}
+    )
 
 
 # ------------------------------------------------------------------------------------------------ opening
@@ -476,7 +486,7 @@ def test_folder_mask_names_with_an_ending(tmp_path, ending):
     for i in (1, 2):
         photo(tmp_path / f"Images/ISIC_{i}.jpg")
         save(tmp_path / f"Masks/ISIC_{i}{ending}.png", blob(i))
-    same(open_dataset(tmp_path), {f"ISIC_{i}": [("object", blob(i))] for i in (1, 2)})
+    assert not mismatch(open_dataset(tmp_path), {f"ISIC_{i}": [("object", blob(i))] for i in (1, 2)})
 
 
 def test_folder_flat_pair_by_options_and_a_name_for_the_class(tmp_path):
@@ -486,7 +496,7 @@ def test_folder_flat_pair_by_options_and_a_name_for_the_class(tmp_path):
     samples = open_dataset(
         tmp_path, format="folder", images="photos", masks="truth", mask_suffix="_gt", classes=["lesion"]
     )
-    same(samples, {str(i): [("lesion", blob(i))] for i in (1, 2)})
+    assert not mismatch(samples, {str(i): [("lesion", blob(i))] for i in (1, 2)})
     with pytest.raises(InputError, match="no folder 'nope'"):
         open_dataset(tmp_path, format="folder", images="nope")
     with pytest.raises(DataError, match="no folder 'images'"):
@@ -529,7 +539,7 @@ def test_folder_of_masks_per_picture_is_not_read_as_classes(tmp_path):
 def test_labelmap_names(tmp_path, names):
     expected = write_labelmap(tmp_path)
     text(tmp_path / "labels.json", names)
-    same(open_dataset(tmp_path), expected)
+    assert not mismatch(open_dataset(tmp_path), expected)
 
 
 @pytest.mark.parametrize("names", ["[1, 2]", "{}", "[]", '"x"', '{"a": 1, "b": 1}', "{", '[["a"]]', '{"a": "b"}'])
@@ -623,7 +633,7 @@ def test_coco_finds_pictures_where_coco_puts_them(tmp_path, place):
     (tmp_path / place).parent.mkdir(exist_ok=True)
     (tmp_path / "moved").rename(tmp_path / place)
     (tmp_path / "annotations/instances.json").rename(tmp_path / "annotations/instances_train2017.json")
-    same(open_dataset(tmp_path), expected)
+    assert not mismatch(open_dataset(tmp_path), expected)
 
 
 def test_coco_roboflow_and_several_files(tmp_path):
@@ -631,7 +641,7 @@ def test_coco_roboflow_and_several_files(tmp_path):
     (tmp_path / "train/annotations/instances.json").rename(tmp_path / "train/_annotations.coco.json")
     for i in expected:
         (tmp_path / f"train/images/{i}.png").rename(tmp_path / f"train/{i}.png")
-    same(open_dataset(tmp_path), expected)
+    assert not mismatch(open_dataset(tmp_path), expected)
     content = (tmp_path / "train/_annotations.coco.json").read_text()
     for name in ("a.json", "b.json"):
         text(tmp_path / "other/annotations" / name, content)
@@ -678,7 +688,7 @@ def test_yolo_names(tmp_path, file, content):
     expected = write_yolo(tmp_path)
     (tmp_path / "data.yaml").unlink()
     text(tmp_path / file, content)
-    same(open_dataset(tmp_path), expected)
+    assert not mismatch(open_dataset(tmp_path), expected)
 
 
 @pytest.mark.parametrize("content", ["names: [", "names: {a: b}", "\tx"])
@@ -707,7 +717,7 @@ def test_yolo_parts(tmp_path, arrangement):
                 (target / file.name).write_bytes(file.read_bytes())
     text(tmp_path / "data/data.yaml", "names: [door, sign]\n")
     samples = open_dataset(tmp_path / "data")
-    same(samples, {f"{part}/{id}": masks for part in ("train", "val") for id, masks in expected.items()})
+    assert not mismatch(samples, {f"{part}/{id}": masks for part in ("train", "val") for id, masks in expected.items()})
     assert len(open_dataset(tmp_path / "data", part="val")) == 3
     with pytest.raises(DataError, match="part 'test'"):
         open_dataset(tmp_path / "data", part="test")
@@ -736,7 +746,9 @@ def test_voc_refusals_and_options(tmp_path):
 
 def test_voc_boxes_although_there_are_masks(tmp_path):
     write_voc_segmentation(tmp_path)
-    same(open_dataset(tmp_path, masks="boxes"), {i: [("cat", box(0, 0, 5, 5))] for i in ("1", "2", "10")})
+    assert not mismatch(
+        open_dataset(tmp_path, masks="boxes"), {i: [("cat", box(0, 0, 5, 5))] for i in ("1", "2", "10")}
+    )
 
 
 def test_voc_classes_without_objects(tmp_path):
@@ -744,7 +756,7 @@ def test_voc_classes_without_objects(tmp_path):
     for file in (tmp_path / "SegmentationObject").iterdir():
         file.unlink()
     merged = {i: [("cat", m[0][1] | m[1][1]), ("dog", m[2][1])] for i, m in expected.items()}
-    same(open_dataset(tmp_path), merged)
+    assert not mismatch(open_dataset(tmp_path), merged)
 
 
 @pytest.mark.parametrize("folder", ["annotations", "labels", "images"])
@@ -755,7 +767,7 @@ def test_labelme_in_folders(tmp_path, folder):
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / f"{i}.jpg").rename(tmp_path / f"images/{i}.jpg")
         (tmp_path / f"{i}.json").rename(tmp_path / f"{folder}/{i}.json")
-    same(open_dataset(tmp_path), expected)
+    assert not mismatch(open_dataset(tmp_path), expected)
 
 
 @pytest.mark.parametrize(
@@ -797,7 +809,7 @@ def test_the_format_of_the_documentation_works(tmp_path, monkeypatch):
         photo(tmp_path / f"pictures/{i}.jpg")
         save(tmp_path / f"truth/{i}.png", blob(i))
     assert module.matches(tmp_path)
-    same(module.build(tmp_path), {str(i): [("object", blob(i))] for i in (1, 2)})
+    assert not mismatch(module.build(tmp_path), {str(i): [("object", blob(i))] for i in (1, 2)})
 
 
 def test_a_notice_is_told_once(tmp_path, caplog, monkeypatch):
