@@ -23,7 +23,7 @@ def check_command(
     """
     from samtailor.cli.screen import results
     from samtailor.data.check import check
-    from samtailor.data.picture import write_json
+    from samtailor.data.writing import write_json
 
     more = {} if group is None else {"group": group}
     report = check(data, format, classes=options.names(classes), **more)

@@ -46,7 +46,7 @@ def evaluate_command(
     from samtailor import artefact
     from samtailor.cli.screen import counting, percent, say, summaries, table
     from samtailor.data.dataset import open_dataset
-    from samtailor.data.picture import write_json
+    from samtailor.data.writing import write_json
     from samtailor.embeddings import EmbeddingStore
     from samtailor.evaluate import difference, evaluate_many, unseen
     from samtailor.predict import load_on

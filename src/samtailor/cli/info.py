@@ -16,7 +16,7 @@ def info_command(
 ) -> None:
     """What an adapter was fitted on and how good it is, or what a base model weighs (Kim et al., Table 4)."""
     from samtailor.cli.screen import table
-    from samtailor.data.picture import write_json
+    from samtailor.data.writing import write_json
 
     content = _adapter(source) if (Path(source) / "adapter.json").is_file() else _base(source)
     rows = [[name.replace("_", " "), _text(value)] for name, value in content.items() if value not in (None, {}, [])]

@@ -36,7 +36,7 @@ def iou_map_command(
     image, truth = _target(picture, mask, data, id, options.names(classes), index, format)
     from samtailor import iou_map as maps
     from samtailor.cli.screen import percent, results
-    from samtailor.data.picture import write_json
+    from samtailor.data.writing import write_json
 
     predictor, names = load_predictor([adapter] if adapter else [], base, device)
     predictor.set_image(image)

@@ -1,4 +1,4 @@
-"""Pictures and masks, file to array and back. The only place that knows about file formats and colour modes.
+"""Pictures and masks, file to array. The only place that knows about file formats and colour modes.
 
 A picture always comes out as uint8 RGB with its EXIF rotation applied:
 * transparency is laid over white, as a viewer shows it;
@@ -13,23 +13,20 @@ A file that cannot be read is a `DataError` that names it, whatever Pillow raise
 from __future__ import annotations
 
 import io
-import json
-import os
-import stat
 import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
-from uuid import uuid4
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from samtailor.data.notices import notice
-from samtailor.errors import DataError, InputError
+from samtailor.data.writing import replacing, write_json, write_png
+from samtailor.errors import DataError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif", ".ppm", ".pgm"})
 """File name endings taken for pictures (compared in lower case)."""
@@ -162,48 +159,6 @@ def turn(values: np.ndarray, orientation: int) -> np.ndarray:
     if flip == 2:  # transpose and transverse: a rotation, then top to bottom
         return turned[::-1]
     return turned[:, ::-1] if flip else turned
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; on success the file takes its place at once, on failure it is removed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.{uuid4().hex[:8]}{path.suffix}")
-    temporary.touch()
-    usual = stat.S_IMODE(temporary.stat().st_mode)  # what the umask allows; safetensors would leave 0600
-    try:
-        yield temporary
-        temporary.chmod(usual)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_png(path: Path, values: np.ndarray) -> None:
-    """Write a PNG at once (never half a file).
-
-    Args:
-        path: the file; missing folders are made.
-        values: uint8 (height, width) or (height, width, 3 or 4); uint16 (height, width); bool (height, width) as 0/255.
-    """
-    good = values.dtype in (np.uint8, np.uint16, np.bool_) and values.ndim in (2, 3)
-    if not good or (values.ndim == 3 and (values.dtype != np.uint8 or values.shape[2] not in (3, 4))):
-        raise InputError(
-            f"A PNG takes uint8 (height, width[, 3 or 4]), uint16 or bool (height, width); "
-            f"got {values.dtype} of shape {values.shape}."
-        )
-    if values.dtype == bool:
-        values = values.astype(np.uint8) * 255
-    with replacing(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(values)).save(temporary, format="PNG")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file at once (never half a file), UTF-8, two spaces, keys in the order given."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    with replacing(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 @contextmanager

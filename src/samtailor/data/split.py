@@ -1,13 +1,12 @@
-"""Seeded splits: which pictures train, which choose the best state, which are held out; and shots, K of them.
+"""Seeded splits: which pictures train, which choose the best state, which are held out.
 
 What belongs together stays on one side: pictures of one explicit group, and near-duplicates. The order in which
-groups are dealt out comes from a hash of the seed and the group's first id, so it depends neither on the order the
-files are listed in nor on a random number generator, and a picture added later moves few others.
+groups are dealt out comes from a hash of the seed and the group's first id (`shots.dice`): a picture
+added later moves few others.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -15,13 +14,16 @@ from pathlib import Path
 
 from samtailor.data.duplicates import near_duplicates as find_near_duplicates
 from samtailor.data.listing import natural_key, read_json
-from samtailor.data.picture import write_json
+from samtailor.data.shots import dice, shots
+from samtailor.data.writing import write_json
 from samtailor.errors import DataError, InputError
 from samtailor.types import Sample
 
 Amount = int | float | None
 PARTS = ("train", "val", "test")
 _TRIES = 32  # deals tried until every class is on every side
+
+pick_shots = shots  # `split` has an argument of that name
 
 
 @dataclass(frozen=True)
@@ -133,40 +135,6 @@ def split(
     )
 
 
-def shots(
-    samples: Sequence[Sample],
-    k: int,
-    seed: int = 0,
-    *,
-    classes: Sequence[str] | None = None,
-    groups: Mapping[str, str] | None = None,
-) -> list[Sample]:
-    """K pictures that contain a target, for each of the classes; the first 4 of 8 shots are the 4 shots.
-
-    Pictures of different groups come first (neighbouring frames of one video are one example, not several). A picture
-    with two of the classes counts for both. Reads annotations only until it has enough.
-
-    Args:
-        samples: pictures to choose from.
-        k: pictures a class, from 1.
-        seed: another seed, other pictures.
-        classes: class names; None: any target counts.
-        groups: group by id; None takes `Sample.group`.
-
-    Raises:
-        InputError: k below 1. DataError: a class has fewer pictures than k.
-    """
-    if k < 1:
-        raise InputError(f"The number of shots must be 1 or more, got {k}.")
-    deal = _shot_order(samples, seed, groups)
-    picked = [_containing(deal, k, label) for label in classes or (None,)]
-    rounds = (sample for turn in zip(*picked, strict=True) for sample in turn)
-    return list({sample.id: sample for sample in rounds}.values())
-
-
-pick_shots = shots  # `split` has an argument of that name
-
-
 def group(samples: Sequence[Sample], *, near_duplicates: bool = True) -> list[tuple[str, ...]]:
     """Ids that must stay together: explicit groups joined with near-duplicates; every id is in exactly one tuple."""
     parent = list(range(len(samples)))
@@ -188,10 +156,6 @@ def group(samples: Sequence[Sample], *, near_duplicates: bool = True) -> list[tu
     for i, sample in enumerate(samples):
         joined.setdefault(root(i), []).append(sample.id)
     return sorted((tuple(sorted(m, key=natural_key)) for m in joined.values()), key=lambda m: natural_key(m[0]))
-
-
-def _dice(seed: int | str, key: str) -> str:
-    return hashlib.sha256(f"{seed}:{key}".encode()).hexdigest()
 
 
 def _counts(amounts: Mapping[str, Amount], total: int) -> dict[str, int]:
@@ -242,7 +206,7 @@ def _deal(
     groups: Sequence[tuple[str, ...]], wanted: Mapping[str, int], rest: str | None, seed: int | str
 ) -> dict[str, list[str]]:
     """Fill test, val, train with whole groups as far as they fit; the part `rest` comes last and takes all others."""
-    left = sorted(groups, key=lambda members: _dice(seed, members[0]))
+    left = sorted(groups, key=lambda members: dice(seed, members[0]))
     parts: dict[str, list[str]] = {}
     for part in sorted(reversed(PARTS), key=lambda part: part == rest):
         taken: list[tuple[str, ...]] = []
@@ -292,30 +256,6 @@ def _uncovered(
         for part in PARTS
         for label in _gaps(parts[part], classes, contents)
     ]
-
-
-def _shot_order(samples: Sequence[Sample], seed: int, groups: Mapping[str, str] | None) -> list[Sample]:
-    """One picture of every group, then a second one, ...; groups and pictures in the order of their hashes."""
-    by_key: dict[str, list[Sample]] = {}
-    for sample in samples:
-        key = (groups or {}).get(sample.id) or sample.group or sample.id
-        by_key.setdefault(key, []).append(sample)
-    ranked = []
-    for key, members in by_key.items():
-        members.sort(key=lambda sample: _dice(seed, sample.id))
-        ranked += [(rank, _dice(seed, key), sample) for rank, sample in enumerate(members)]
-    return [sample for *_, sample in sorted(ranked, key=lambda entry: entry[:2])]
-
-
-def _containing(deal: Sequence[Sample], k: int, label: str | None) -> list[Sample]:
-    found: list[Sample] = []
-    for sample in deal:
-        if sample.of(None if label is None else [label]):
-            found.append(sample)
-            if len(found) == k:
-                return found
-    what = "a target" if label is None else f"an object of the class {label!r}"
-    raise DataError(f"{k} shots asked for, but only {len(found)} of {len(deal)} pictures have {what}.")
 
 
 __all__ = ["Split", "group", "shots", "split"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from samtailor.data.layout import file_sample, shape_annotation
 from samtailor.data.listing import chosen, json_mentions, read_json, subfolder
 from samtailor.data.notices import notice
-from samtailor.data.picture import SUFFIXES, header, read_picture
-from samtailor.data.shapes import placed, polygon, rectangle, run_lengths
+from samtailor.data.picture import SUFFIXES, header
+from samtailor.data.shapes import polygon, rectangle, run_lengths
 from samtailor.errors import DataError, InputError
 from samtailor.types import Annotation, Sample
 
@@ -125,8 +125,7 @@ def _samples(source: Path, content: Mapping[str, Any], find: _Finder, wanted: fr
             size = (int(image["height"]), int(image["width"])) if image.get("height") else header(file).size
             stem = PurePosixPath(name).with_suffix("").as_posix().lstrip("./")
             entries = tuple(by_picture.get(image["id"], ()))
-            read = partial(_annotations, file, size, entries, source)
-            yield Sample(stem, partial(read_picture, file), read, source=file)
+            yield file_sample(stem, file, _annotations, size, entries, source)
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
@@ -139,11 +138,7 @@ def _annotations(
     frame = header(picture)
     for label, entry in entries:
         name = f"{source}, annotation {entry.get('id')}"
-        rle = _mask(entry, size, name)
-        if rle is None:
-            notice("empty mask", f"{name}: without an area; left out.")
-        else:
-            yield Annotation(label, placed(rle, frame, name), bool(entry.get("iscrowd", 0)))
+        yield from shape_annotation(label, _mask(entry, size, name), frame, name, bool(entry.get("iscrowd", 0)))
 
 
 def _mask(entry: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
+from samtailor.data.layout import file_sample, mask_annotation
 from samtailor.data.listing import chosen, files, has_files, natural_key, paired, single_class, subfolder
-from samtailor.data.notices import notice
-from samtailor.data.picture import SUFFIXES, header, read_mask, read_picture
-from samtailor.data.shapes import encode, fitted
+from samtailor.data.picture import SUFFIXES, header, read_mask
+from samtailor.data.shapes import fitted
 from samtailor.errors import DataError, InputError
 from samtailor.types import Annotation, Sample
 
@@ -56,23 +55,15 @@ def build(
         by_class = {wanted[0]: _masks(mask_folder, pictures, mask_suffix)}
     stems = paired(pictures, set().union(*by_class.values()), "mask")
     return [
-        _sample(stem, pictures[stem], {label: by_class[label][stem] for label in wanted if stem in by_class[label]})
+        file_sample(stem, pictures[stem], _annotations, {n: by_class[n][stem] for n in wanted if stem in by_class[n]})
         for stem in stems
     ]
-
-
-def _sample(stem: str, picture: Path, masks: Mapping[str, Path]) -> Sample:
-    return Sample(stem, partial(read_picture, picture), partial(_annotations, picture, masks), source=picture)
 
 
 def _annotations(picture: Path, masks: Mapping[str, Path]) -> Iterator[Annotation]:
     frame = header(picture)
     for label, file in masks.items():
-        mask = fitted(read_mask(file), frame, file)
-        if mask.any():
-            yield Annotation(label, encode(mask))
-        else:
-            notice("empty mask", f"{file}: the mask is empty; nothing of class {label!r} in this picture.")
+        yield from mask_annotation(label, fitted(read_mask(file), frame, file), file)
 
 
 def _folder(root: Path, given: str | None, usual: Sequence[str], what: str) -> Path:

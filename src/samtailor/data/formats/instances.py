@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from samtailor.data.layout import file_sample
 from samtailor.data.listing import files, has_files, paired, single_class, subfolder
 from samtailor.data.notices import notice
-from samtailor.data.picture import SUFFIXES, header, read_index, read_picture
+from samtailor.data.picture import SUFFIXES, header, read_index
 from samtailor.data.shapes import fitted, regions
 from samtailor.errors import DataError
 from samtailor.types import Annotation, Sample
@@ -55,15 +55,7 @@ def build(
     stems = paired(pictures, maps, "instance map")
     if not sure:
         _refuse_classes([maps[stem] for stem in stems])
-    return [
-        Sample(
-            stem,
-            partial(read_picture, pictures[stem]),
-            partial(_annotations, pictures[stem], maps[stem], label),
-            source=pictures[stem],
-        )
-        for stem in stems
-    ]
+    return [file_sample(stem, pictures[stem], _annotations, maps[stem], label) for stem in stems]
 
 
 def _annotations(picture: Path, file: Path, label: str) -> Iterator[Annotation]:

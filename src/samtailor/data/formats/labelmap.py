@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, has_files, json_mentions, paired, read_json, subfolder
-from samtailor.data.picture import SUFFIXES, header, read_index, read_picture
+from samtailor.data.picture import SUFFIXES, header, read_index
 from samtailor.data.shapes import fitted, regions
 from samtailor.errors import DataError
 from samtailor.types import Annotation, Sample
@@ -56,12 +56,7 @@ def build(
     known = frozenset(table) | {0, *ignore}
     pictures, maps = files(images), files(labels)
     return [
-        Sample(
-            stem,
-            partial(read_picture, pictures[stem]),
-            partial(_annotations, pictures[stem], maps[stem], targets, known, wanted),
-            source=pictures[stem],
-        )
+        file_sample(stem, pictures[stem], _annotations, maps[stem], targets, known, wanted)
         for stem in paired(pictures, maps, "label map")
     ]
 

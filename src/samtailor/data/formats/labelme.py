@@ -6,15 +6,15 @@ import base64
 import binascii
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, json_mentions, natural_key, read_json, subfolder
 from samtailor.data.notices import notice
-from samtailor.data.picture import decode_mask, header, read_picture
+from samtailor.data.picture import decode_mask, header
 from samtailor.data.shapes import encode, placed, polygon, rectangle
 from samtailor.errors import DataError
 from samtailor.types import Annotation, Sample
@@ -49,8 +49,7 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
         if picture is None:
             notice("annotation without picture", f"{file}: its picture {content['imagePath']!r} is missing; left out.")
             continue
-        read = partial(_annotations, picture, file, wanted)
-        samples.append(Sample(stem, partial(read_picture, picture), read, source=picture))
+        samples.append(file_sample(stem, picture, _annotations, file, wanted))
     if not samples:
         raise DataError(f"None of the pictures of {len(sheets)} labelme files is on disk (first: {file}).")
     return samples

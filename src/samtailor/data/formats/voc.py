@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 
 from samtailor.data.formats.labelmap import read_names
+from samtailor.data.layout import file_sample, shape_annotation
 from samtailor.data.listing import chosen, files, has_files, natural_key, paired, subfolder
-from samtailor.data.notices import notice
-from samtailor.data.picture import SUFFIXES, header, read_index, read_picture
-from samtailor.data.shapes import fitted, placed, rectangle, regions
+from samtailor.data.picture import SUFFIXES, header, read_index
+from samtailor.data.shapes import fitted, rectangle, regions
 from samtailor.errors import DataError, InputError
 from samtailor.types import Annotation, Sample
 
@@ -76,15 +75,7 @@ def _boxed(path: Path, pictures: Mapping[str, Path], classes: Sequence[str] | No
     stems = paired(pictures, sheets, "XML file")
     known = {name for stem in stems for name, _ in _objects(_parsed(sheets[stem]), sheets[stem])}
     wanted = frozenset(chosen(classes, sorted(known, key=natural_key)))
-    return [
-        Sample(
-            stem,
-            partial(read_picture, pictures[stem]),
-            partial(_boxes, pictures[stem], sheets[stem], wanted, one_based),
-            source=pictures[stem],
-        )
-        for stem in stems
-    ]
+    return [file_sample(stem, pictures[stem], _boxes, sheets[stem], wanted, one_based) for stem in stems]
 
 
 def _parsed(file: Path) -> ElementTree.Element:
@@ -110,13 +101,9 @@ def _boxes(picture: Path, file: Path, wanted: frozenset[str], one_based: bool) -
     frame, sheet = header(picture), _parsed(file)
     size = _size(sheet) or frame.size
     for name, (x0, y0, x1, y1) in _objects(sheet, file):
-        if name not in wanted:
-            continue
-        rle = rectangle((x0 - one_based, y0 - one_based, x1, y1), size)
-        if rle is None:
-            notice("empty mask", f"{file}: the box of an object {name!r} has no area in the picture; left out.")
-        else:
-            yield Annotation(name, placed(rle, frame, file))
+        if name in wanted:
+            rle = rectangle((x0 - one_based, y0 - one_based, x1, y1), size)
+            yield from shape_annotation(name, rle, frame, file)
 
 
 def _size(sheet: ElementTree.Element) -> tuple[int, int] | None:
@@ -132,12 +119,7 @@ def _segmented(path: Path, pictures: Mapping[str, Path], classes: Sequence[str] 
     maps = files(folder) if folder else {}
     objects = files(object_folder) if object_folder else {}
     return [
-        Sample(
-            stem,
-            partial(read_picture, pictures[stem]),
-            partial(_segments, pictures[stem], maps[stem], objects.get(stem), names, wanted),
-            source=pictures[stem],
-        )
+        file_sample(stem, pictures[stem], _segments, maps[stem], objects.get(stem), names, wanted)
         for stem in paired(pictures, maps, "mask in SegmentationClass")
     ]
 

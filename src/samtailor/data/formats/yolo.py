@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from samtailor.data.layout import file_sample, shape_annotation
 from samtailor.data.listing import chosen, files, has_files, paired, read_text, subfolder
 from samtailor.data.notices import notice
-from samtailor.data.picture import header, read_picture
+from samtailor.data.picture import header
 from samtailor.data.shapes import polygon, rectangle
 from samtailor.errors import DataError
 from samtailor.types import Annotation, Sample
@@ -48,15 +48,7 @@ def build(
         table = {i: str(i) for i in sorted({int(n) for stem in stems for n, *_ in _lines(labels[stem])})}
         notice("no class names", f"{path}: no data.yaml or classes.txt names the classes; their numbers are the names.")
     wanted = frozenset(chosen(classes, table.values()))
-    return [
-        Sample(
-            stem,
-            partial(read_picture, pictures[stem]),
-            partial(_annotations, pictures[stem], labels[stem], table, wanted),
-            source=pictures[stem],
-        )
-        for stem in stems
-    ]
+    return [file_sample(stem, pictures[stem], _annotations, labels[stem], table, wanted) for stem in stems]
 
 
 def _places(path: Path) -> list[tuple[str, Path, Path]]:
@@ -142,22 +134,20 @@ def _lines(file: Path) -> Iterator[tuple[float, ...]]:
 
 
 def _annotations(picture: Path, file: Path, names: Mapping[int, str], wanted: frozenset[str]) -> Iterator[Annotation]:
-    size = header(picture).size
-    height, width = size
+    frame = header(picture)
     for number, *shape in _lines(file):
         if number not in names:
             raise DataError(f"{file}: the class {int(number)} has no name; named are {sorted(names)}.")
-        if names[int(number)] not in wanted:
-            continue
-        if len(shape) == 4:
-            x, y, w, h = shape[0] * width, shape[1] * height, shape[2] * width, shape[3] * height
-            rle = rectangle((x - w / 2, y - h / 2, x + w / 2, y + h / 2), size)
-        else:
-            rle = polygon([[v * (height if i % 2 else width) for i, v in enumerate(shape)]], size)
-        if rle is None:
-            notice("empty mask", f"{file}: an object without an area; left out.")
-        else:
-            yield Annotation(names[int(number)], rle)
+        if names[int(number)] in wanted:
+            yield from shape_annotation(names[int(number)], _mask(shape, frame.size), frame, file)
+
+
+def _mask(shape: Sequence[float], size: tuple[int, int]) -> dict[str, Any] | None:
+    height, width = size
+    if len(shape) == 4:
+        x, y, w, h = shape[0] * width, shape[1] * height, shape[2] * width, shape[3] * height
+        return rectangle((x - w / 2, y - h / 2, x + w / 2, y + h / 2), size)
+    return polygon([[v * (height if i % 2 else width) for i, v in enumerate(shape)]], size)
 
 
 __all__ = ["build", "matches"]

@@ -7,11 +7,11 @@ one side (`data.split`), which is sounder and not what the paper can have done.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from samtailor.data.formats import voc
+from samtailor.data.shots import dice
 from samtailor.data.split import split
 from samtailor.errors import InputError
 from samtailor.types import Sample
@@ -47,7 +47,7 @@ def build(
     count = round(TRAIN_SHARE * len(samples))
     if grouped:
         return split(samples, train=None, test=len(samples) - count, seed=seed).pick(samples, part)
-    dealt = sorted(samples, key=lambda sample: hashlib.sha256(f"{seed}:{sample.id}".encode()).digest())
+    dealt = sorted(samples, key=lambda sample: dice(seed, sample.id))
     return dealt[:count] if part == "train" else dealt[count:]
 
 

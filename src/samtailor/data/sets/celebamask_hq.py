@@ -14,15 +14,14 @@ by the SHA-256 of "{seed}:{number}"; the first 70 % are `train`, the next 20 % a
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
+from samtailor.data.layout import file_sample, mask_annotation
 from samtailor.data.listing import chosen, files, natural_key
-from samtailor.data.notices import notice
-from samtailor.data.picture import header, read_mask, read_picture
-from samtailor.data.shapes import encode, fitted
+from samtailor.data.picture import header, read_mask
+from samtailor.data.shapes import fitted
+from samtailor.data.shots import dice
 from samtailor.errors import DataError, InputError
 from samtailor.types import Annotation, Sample
 
@@ -70,10 +69,7 @@ def build(
     strange = [name for name in pictures if not name.isdecimal()]
     if strange:
         raise DataError(f"{pictures[strange[0]]}: CelebAMask-HQ names its pictures by number.")
-    return [
-        Sample(id, partial(read_picture, file), partial(_parts, file, masks, wanted), source=file)
-        for id, file in ((id, pictures[id]) for id in _of_part(pictures, part, seed))
-    ]
+    return [file_sample(id, pictures[id], _parts, masks, wanted) for id in _of_part(pictures, part, seed)]
 
 
 def _of_part(ids: Iterable[str], part: str | None, seed: int) -> list[str]:
@@ -82,7 +78,7 @@ def _of_part(ids: Iterable[str], part: str | None, seed: int) -> list[str]:
         return ordered
     if part not in _SHARES:
         raise InputError(f"No part is called {part!r}. Parts: {', '.join(_SHARES)}.")
-    dealt = sorted(ordered, key=lambda id: hashlib.sha256(f"{seed}:{int(id)}".encode()).digest())
+    dealt = sorted(ordered, key=lambda id: dice(seed, str(int(id))))
     first, last = (round(share * len(dealt)) for share in _SHARES[part])
     return sorted(dealt[first:last], key=natural_key)
 
@@ -91,13 +87,8 @@ def _parts(picture: Path, masks: Path, wanted: Sequence[str]) -> Iterator[Annota
     number, frame = int(picture.stem), header(picture)
     for label in wanted:
         file = masks / str(number // 2000) / f"{number:05d}_{label}.png"
-        if not file.is_file():
-            continue
-        mask = fitted(read_mask(file), frame, file, quiet=True)  # half the picture's size is how the set is published
-        if mask.any():
-            yield Annotation(label, encode(mask))
-        else:
-            notice("empty mask", f"{file}: the mask is empty.")
+        if file.is_file():  # masks of half the picture's size are how the set is published
+            yield from mask_annotation(label, fitted(read_mask(file), frame, file, quiet=True), file)
 
 
 __all__ = ["MIRROR", "PARTS", "TABLE_1", "build"]

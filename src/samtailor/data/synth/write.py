@@ -21,9 +21,9 @@ import PIL
 from PIL import Image
 
 from samtailor import __version__
-from samtailor.data.picture import write_json
 from samtailor.data.synth.own_pictures import pictures
 from samtailor.data.synth.samples import KINDS, SIDES, samples
+from samtailor.data.writing import write_json
 from samtailor.errors import InputError
 from samtailor.types import Sample
 

@@ -1,0 +1,62 @@
+"""Files that appear whole or not at all: a hidden one beside them takes their name at the very end."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from PIL import Image
+
+from samtailor.errors import InputError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; on success the file takes its place at once, on failure it is removed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.{uuid4().hex[:8]}{path.suffix}")
+    temporary.touch()
+    usual = stat.S_IMODE(temporary.stat().st_mode)  # what the umask allows; safetensors would leave 0600
+    try:
+        yield temporary
+        temporary.chmod(usual)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_png(path: Path, values: np.ndarray) -> None:
+    """Write a PNG at once (never half a file).
+
+    Args:
+        path: the file; missing folders are made.
+        values: uint8 (height, width) or (height, width, 3 or 4); uint16 (height, width); bool (height, width) as 0/255.
+    """
+    good = values.dtype in (np.uint8, np.uint16, np.bool_) and values.ndim in (2, 3)
+    if not good or (values.ndim == 3 and (values.dtype != np.uint8 or values.shape[2] not in (3, 4))):
+        raise InputError(
+            f"A PNG takes uint8 (height, width[, 3 or 4]), uint16 or bool (height, width); "
+            f"got {values.dtype} of shape {values.shape}."
+        )
+    if values.dtype == bool:
+        values = values.astype(np.uint8) * 255
+    with replacing(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(values)).save(temporary, format="PNG")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file at once (never half a file), UTF-8, two spaces, keys in the order given."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+__all__ = ["replacing", "write_json", "write_png"]
