@@ -1,0 +1,50 @@
+"""What all baselines check alike: names of classes, and tensors that must fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from samtailor.errors import InputError
+
+
+def named(classes: Sequence[str], count: int) -> tuple[str, ...]:
+    """The names, checked against the number of classes that a network was built for."""
+    if isinstance(classes, str):
+        raise InputError(f"classes must be a list of names, got the text {classes!r}. Write [{classes!r}].")
+    if len(set(classes)) != count or len(classes) != count:
+        raise InputError(
+            f"The network was built for {count} class{'es' * (count > 1)}, got {len(classes)}: "
+            f"{', '.join(classes) or 'none'}. Build it with classes={len(classes)}, each name once."
+        )
+    return tuple(classes)
+
+
+def check_count(options: Mapping[str, Any]) -> None:
+    """Raise InputError unless `options["classes"]` is a whole number from 1."""
+    count = options["classes"]
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise InputError(f"classes must be the number of classes, from 1, the background not counted; got {count!r}.")
+
+
+def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """`load_state_dict` that says in words what does not fit.
+
+    Raises:
+        InputError: a tensor is missing, left over, or of another shape.
+    """
+    own = module.state_dict()
+    wrong = {
+        "missing": sorted(own.keys() - tensors.keys()),
+        "left over": sorted(tensors.keys() - own.keys()),
+        "of another shape": sorted(n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape),
+    }
+    found = [f"{len(names)} {what}, e.g. {names[0]}" for what, names in wrong.items() if names]
+    if found:
+        raise InputError(f"The tensors are not of this network: {'; '.join(found)}.")
+    module.load_state_dict(dict(tensors))
+
+
+__all__ = ["check_count", "load_strictly", "named"]
