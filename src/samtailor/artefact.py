@@ -49,6 +49,8 @@ class AdapterMeta(BaseModel):
         method, options: what `methods.<method>.build(base, **options)` is called with.
         base: the base it was fitted on.
         classes: classes it was fitted to.
+        prompt, prompt_options: the prompt source it is asked with; None: the usual click ("mask-center").
+        regions: it answers one region a picture and class, not single objects.
         parameters: learnt numbers by adapter module.
         figures: what is known about its quality, e.g. held-out mIoU and the step it was reached at.
         seed, steps: of the fit.
@@ -65,6 +67,9 @@ class AdapterMeta(BaseModel):
     options: dict[str, Any] = {}
     base: BaseReference
     classes: tuple[str, ...] = ()
+    prompt: str | None = None
+    prompt_options: dict[str, Any] = {}
+    regions: bool = False
     parameters: dict[str, int] = {}
     figures: dict[str, Any] = {}
     seed: int = 0
@@ -87,13 +92,15 @@ def describe(segmenter: Segmenter, *, method: str, options: Mapping[str, Any], *
     """Metadata of a segmenter; what can be read off it is, `fields` are further ones of `AdapterMeta`."""
     base = segmenter.base
     count = sum(parameter.numel() for parameter in base.model.parameters())
-    homes = (segmenter.tokens, segmenter.outputs, segmenter.training_only)
-    learnt = {name: sum(p.numel() for p in m.parameters()) for home in homes for name, m in home.items()}
+    counts = {name: sum(p.numel() for p in m.parameters()) for name, m in segmenter.adapters.items()}
     return AdapterMeta(
         method=method,
         options=dict(options),
         base=BaseReference(name=base.name, fingerprint=base.fingerprint, parameters=count),
-        parameters=learnt,
+        parameters={name: count for name, count in counts.items() if count},
+        prompt=segmenter.prompt,
+        prompt_options=segmenter.prompt_options,
+        regions=segmenter.regions,
         versions=_versions(),
         **fields,
     )
@@ -275,9 +282,11 @@ def _rebuild(source: str | Path, meta: AdapterMeta, base: Base) -> Segmenter:
     from samtailor.registry import find
 
     try:
-        return find("methods", meta.method).build(base, **meta.options)[0]
+        segmenter = find("methods", meta.method).build(base, **meta.options)[0]
     except (InputError, TypeError) as error:
         raise ArtefactError(f"The adapter {source} cannot be rebuilt: {error} Is it of another samtailor?") from error
+    segmenter.prompt, segmenter.prompt_options, segmenter.regions = meta.prompt, meta.prompt_options, meta.regions
+    return segmenter
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:

@@ -45,15 +45,24 @@ class FitConfig(BaseModel):
     seed: int = Field(0, ge=0, description="Seed of split, start, order, clicks and dropout.")
 
     steps: int = Field(1000, ge=0, description="Updates of the parameters.")
+    epochs: float | None = Field(None, gt=0, description="Rounds over the training masks; decides the steps.")
     batch_size: int = Field(8, ge=1, description="Masks a batch and process.")
     accumulate: int = Field(1, ge=1, description="Batches an update.")
     lr: float | dict[str, float] = Field(1e-3, description="Learning rate, or one for each group of parameters.")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay.")
     decay_all: bool = Field(False, description="Weight decay also on norms and biases (torch's default; the papers).")
-    schedule: Literal["step", "cosine", "constant"] = Field("step", description="Course of the rate after warm-up.")
+    schedule: Literal["step", "cosine", "constant", "poly"] = Field(
+        "step", description="Course of the rate after warm-up."
+    )
     warmup: int = Field(50, ge=0, description="Steps in which the rate rises from 0.")
     decay_at: tuple[float, ...] = Field((0.66667, 0.86666), description="Shares of the steps at which it falls.")
     decay: float = Field(0.1, gt=0, le=1, description="Factor of each fall.")
+    power: float = Field(0.9, gt=0, description="Of the schedule poly: (1 - share of the steps done) ** power.")
+    selection: Literal["auto", "held-out", "paper", "last"] = Field(
+        "auto",
+        description="Which state is kept: the best on held-out pictures; on D2, which the upper level learns from "
+        "(BLO-SAM's choice); the last. auto: the first of them that there is.",
+    )
 
     prompt: str = Field("sampled-click", description="Where training prompts come from, a file of samtailor.prompts.")
     prompt_options: dict[str, Any] = Field({}, description="Options of the prompt source.")
@@ -157,6 +166,8 @@ def resolve(config: FitConfig) -> FitConfig:
     """
     defaults = getattr(registry.find("methods", config.method), "DEFAULTS", {})
     given = {name: getattr(config, name) for name in config.model_fields_set}
+    if "steps" in given:  # a number of steps that somebody asked for is not to be overruled by a method's epochs
+        given.setdefault("epochs", None)
     filled = {name: getattr(config, name) for name in FitConfig.model_fields}
     return _checked(filled | dict(defaults) | given, f"defaults of {config.method}: ")
 

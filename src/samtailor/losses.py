@@ -104,6 +104,55 @@ def segmentation_loss(
     return {"loss": loss, **{name: value.detach().mean() for name, value in parts.items()}}
 
 
+def region_loss(
+    output: Output,
+    batch: Batch,
+    *,
+    dice_weight: float = 0.8,
+    per_mask: bool = False,
+    iou_weight: float = 1.0,
+) -> dict[str, Tensor]:
+    """(1 - lambda) CE + lambda Dice over background and object (BLO-SAM's and SAMed's loss; AM-SAM: lambda = 0.8).
+
+    The output's one candidate is z = m1 - m0, so that the softmax over the channels is (1 - p, p), p = sigmoid(z), and
+    CE is the binary cross entropy of z, mean over the valid cells of the batch. Dice is the mean over both channels of
+    1 - (2 sum p g + e) / (sum p^2 + sum g^2 + e), e = 1e-5. Targets are the covered share of each cell; the reference
+    code samples them to the nearest.
+
+    Args:
+        output: one candidate a prompt, logits z.
+        batch: targets (B, P, h, w) and valid (B, 1, h, w).
+        dice_weight: lambda.
+        per_mask: sums of each mask alone; False sums over the whole batch, as the reference code (with one mask a batch
+            the same): small objects then hide behind large ones.
+        iou_weight: of the squared error of the predicted IoU; 0 where the IoU head does not learn.
+
+    Returns:
+        "loss" (scalar, with gradient), "ce", "dice" and, with a weight, "iou" (scalars, detached), unweighted.
+    """
+    logits, predicted = output.candidate_logits().float(), output.candidate_iou().float()
+    targets, valid = batch.targets.float().unsqueeze(2), batch.valid.unsqueeze(2)
+    cells = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    ce = _sum(cells, valid).sum() / _sum(torch.ones_like(logits), valid).sum().clamp(min=1)
+    overlap = _channel_dice(logits.sigmoid(), targets, valid, per_mask)
+    loss = (1 - dice_weight) * ce + dice_weight * overlap
+    parts = {"ce": ce.detach(), "dice": overlap.detach()}
+    if iou_weight:
+        iou = (predicted - measured_iou(logits, targets, valid)).square().mean()
+        loss, parts["iou"] = loss + iou_weight * iou, iou.detach()
+    return {"loss": loss, **parts}
+
+
+def _channel_dice(p: Tensor, targets: Tensor, valid: Tensor, per_mask: bool) -> Tensor:
+    losses = []
+    for q, g in ((1 - p, 1 - targets), (p, targets)):
+        both, squares = _sum(q * g, valid), _sum(q.square() + g.square(), valid)
+        if not per_mask:
+            both, squares = both.sum(), squares.sum()
+        losses.append((1 - (2 * both + 1e-5) / (squares + 1e-5)).mean())
+    return torch.stack(losses).mean()
+
+
 def contour_matching(points: Tensor, true: Tensor, *, kind: str = "index", unit: float = 1.0) -> Tensor:
     """Distance between contours of K points each, mean over contours.
 

@@ -5,7 +5,7 @@ Works as Meta's `SamPredictor`; `adapter=` chooses who answers, None the untouch
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,8 @@ class Predictor:
         self._store = store
         self._segmenters: dict[str, Segmenter] = {}
         self._features: Features | None = None
+        self._own: dict[str, Features] = {}
+        self._picture: Callable[[], np.ndarray] | None = None
         self._frame: Frame | None = None
         for name, segmenter in (adapters or {}).items():
             self.add_adapter(name, segmenter)
@@ -107,6 +109,7 @@ class Predictor:
         """Take an adapter out; an unknown name is an InputError."""
         self.segmenter(name)
         del self._segmenters[name]
+        self._own.pop(name, None)
 
     def segmenter(self, name: str) -> Segmenter:
         """The segmenter of an adapter's name; an unknown name is an InputError."""
@@ -129,6 +132,7 @@ class Predictor:
         """
         picture = as_picture(image)
         self.set_features(self._encode(picture), *picture.shape[:2])
+        self._picture = lambda: picture
 
     @torch.no_grad()
     def set_sample(self, sample: Sample) -> None:
@@ -136,17 +140,23 @@ class Predictor:
         height, width = sample.annotations[0].rle["size"] if sample.annotations else sample.image.shape[:2]
         features = self._encode(sample.image) if self._store is None else self._store.features(self.base, sample)
         self.set_features(features, height, width)
+        self._picture = lambda: sample.image
 
     def set_features(self, features: Features, height: int, width: int) -> None:
-        """Set a picture by its embedding (one row) and its size in pixels."""
+        """Set a picture by its embedding (one row) and its size in pixels.
+
+        Adapters inside the image encoder cannot answer then: they need the picture.
+        """
         if len(features) != 1:
             raise InputError(f"A predictor holds one picture: expected features of one row, got {len(features)}.")
         self._frame = Frame.of(self.base, height, width)
         self._features = features.to(self.device, torch.float32)
+        self._own, self._picture = {}, None
 
     def reset_image(self) -> None:
         """Forget the picture."""
-        self._features = self._frame = None
+        self._features = self._frame = self._picture = None
+        self._own = {}
 
     @property
     def features(self) -> Features:
@@ -167,7 +177,27 @@ class Predictor:
         prompts = self.frame.prompts(prompts).to(self.device)
         if adapter is None:
             return self.base.decode(self.features, self.base.encode_prompts(prompts))
-        return self.segmenter(adapter).decode(self.features, prompts)
+        return self.segmenter(adapter).decode(self.features_of(adapter), prompts)
+
+    @torch.no_grad()
+    def features_of(self, adapter: str) -> Features:
+        """The embedding an adapter answers on: the common one, or its own where it adapts the encoder (kept).
+
+        Raises:
+            InputError: it adapts the encoder, and only an embedding is set.
+        """
+        segmenter = self.segmenter(adapter)
+        if segmenter.encoder_frozen:
+            return self.features
+        if adapter not in self._own:
+            self.frame  # noqa: B018 - raises when there is no picture
+            if self._picture is None:
+                raise InputError(
+                    f"The adapter {adapter!r} changes the image encoder: set the picture, not its features."
+                )
+            image = self.frame.image(self._picture(), self.base)
+            self._own[adapter] = segmenter.model.encode_image(image[None].to(self.device))
+        return self._own[adapter]
 
     @torch.no_grad()
     def predict(
@@ -182,6 +212,8 @@ class Predictor:
         adapter: str | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Masks for one prompt, as Meta's `SamPredictor.predict`.
+
+        Nothing may be given where the adapter is asked without prompts (BLO-SAM, SAMed).
 
         Args:
             point_coords: (K, 2) clicks, x then y, pixels of the picture.
@@ -200,6 +232,9 @@ class Predictor:
         Raises:
             InputError: no picture, no prompt, wrong shapes or types, coordinates outside the picture.
         """
+        promptless = adapter is not None and self.segmenter(adapter).prompt == "none"
+        if all(given is None for given in (point_coords, point_labels, box, mask_input)) and not promptless:
+            raise InputError("A prompt needs points, a box or a mask; none was given.")
         prompts = self._prompts(point_coords, point_labels, box, mask_input)
         output = self.decode(prompts, adapter)
         low, scores = output.candidate_logits()[0, 0], output.candidate_iou()[0, 0]

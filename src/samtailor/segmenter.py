@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -26,47 +26,86 @@ class OutputAdapter(Protocol):
         """May change the number of masks, then also `candidates`."""
 
 
+class InsideAdapter(Protocol):
+    """Enters the base model itself (LoRA, a trained copy of the decoder's tail, bottleneck adapters)."""
+
+    def modules_of(self, base: Base) -> Mapping[str, nn.Module]:
+        """What stands in for which module of `base.model`, by name; all of it owned by the adapter."""
+
+
 class Segmenter(nn.Module):
     """Freezes everything, then frees exactly `groups`.
 
+    Adapters inside the base do not touch it: the segmenter asks a twin (`Base.with_modules`) that shares every frozen
+    tensor with the base. With none the twin is the base.
+
     Args:
         base: frozen base model; kept out of this module's parameters, so that `state_dict` is what was learnt.
+        inside: adapters inside the base; no two may exchange the same module.
         tokens: adapters of the encoded prompts, applied in order.
         outputs: adapters of the decoder's answer, applied in order.
         training_only: modules that take part in the loss and are saved, but not in `forward` (PMM).
         groups: names of the parameter groups of a step, each a list of the names of adapters
             (default: one group "lower" with all of them).
         contour_points: how many points of the true outline a training batch must bring along; None: none.
+        encoder_frozen: the image embedding is the base's, cached and shared; False where an adapter is inside the
+            encoder, which then runs in every step and for every question.
+        prompt: name of the prompt source that it is asked with, when not the usual click ("mask-center").
+        regions: answers one region a picture and class instead of single objects.
+        asks: changes the prompts before they are encoded.
+        start: called once before the first step with an iterable of training batches.
+        during: called before each step with the share of the training that is done, in [0, 1).
 
-    The names of the three mappings must differ; they prefix the tensors in the artefact.
+    The names of the four mappings must differ; they prefix the tensors in the artefact.
     """
-
-    encoder_frozen = True
 
     def __init__(
         self,
         base: Base,
         *,
+        inside: Mapping[str, nn.Module] | None = None,
         tokens: Mapping[str, nn.Module] | None = None,
         outputs: Mapping[str, nn.Module] | None = None,
         training_only: Mapping[str, nn.Module] | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
         contour_points: int | None = None,
+        encoder_frozen: bool = True,
+        prompt: str | None = None,
+        regions: bool = False,
+        asks: Callable[[Prompts], Prompts] | None = None,
+        start: Callable[[Iterable[Batch]], None] | None = None,
+        during: Callable[[float], None] | None = None,
     ) -> None:
         super().__init__()
-        self.contour_points = contour_points
+        self.contour_points, self.encoder_frozen, self.regions = contour_points, encoder_frozen, regions
+        self.prompt, self.prompt_options = prompt, {}
+        self.asks, self.start, self.during = asks, start, during
         self._base = (base,)  # a tuple hides it from nn.Module: the base is shared between segmenters
+        self.inside = nn.ModuleDict(inside or {})
         self.tokens = nn.ModuleDict(tokens or {})
         self.outputs = nn.ModuleDict(outputs or {})
         self.training_only = nn.ModuleDict(training_only or {})
-        self._members = groups or {"lower": [*self.tokens, *self.outputs, *self.training_only]}
+        self._members = groups or {"lower": list(self.adapters)}
         for parameter in base.model.parameters():
             parameter.requires_grad_(False)
+        exchanged = _disjoint({name: adapter.modules_of(base) for name, adapter in self.inside.items()})
+        self._twin = (base.with_modules(exchanged) if exchanged else base,)
 
     @property
     def base(self) -> Base:
         """The frozen base model."""
         return self._base[0]
+
+    @property
+    def model(self) -> Base:
+        """The base with the adapters inside it: shares the frozen tensors."""
+        return self._twin[0]
+
+    @property
+    def adapters(self) -> dict[str, nn.Module]:
+        """All adapters by name."""
+        homes = (self.inside, self.tokens, self.outputs, self.training_only)
+        return {name: adapter for home in homes for name, adapter in home.items()}
 
     @property
     def groups(self) -> dict[str, list[nn.Parameter]]:
@@ -82,22 +121,24 @@ class Segmenter(nn.Module):
         Raises:
             InputError: there is none of that name.
         """
-        for home in (self.tokens, self.outputs, self.training_only):
-            if name in home:
-                return home[name]
-        known = [*self.tokens, *self.outputs, *self.training_only]
-        raise InputError(f"This segmenter has no adapter {name!r}; it has {', '.join(known) or 'none'}.")
+        if name in self.adapters:
+            return self.adapters[name]
+        raise InputError(f"This segmenter has no adapter {name!r}; it has {', '.join(self.adapters) or 'none'}.")
 
     def forward(self, batch: Batch) -> Output:
-        """Decode a training batch on cached embeddings, gradients kept."""
-        return self.decode(batch.features, batch.prompts)
+        """Decode a training batch on cached embeddings (or encode its pictures first), gradients kept."""
+        if self.encoder_frozen:
+            return self.decode(batch.features, batch.prompts)
+        if batch.images is None:
+            raise InputError("This method adapts the image encoder: its batches need `images`, not an embedding.")
+        return self.decode(self.model.encode_image(batch.images), batch.prompts)
 
     def decode(self, features: Features, prompts: Prompts) -> Output:
-        """Prompts of the model frame on embeddings to masks, through every adapter."""
-        tokens = self.base.encode_prompts(prompts)
+        """Prompts of the model frame on embeddings (of `model.encode_image`) to masks, through every adapter."""
+        tokens = self.model.encode_prompts(self.asks(prompts) if self.asks else prompts)
         for adapter in self.tokens.values():
-            tokens = adapter(tokens, features, self.base.positions())
-        output = self.base.decode(features, tokens)
+            tokens = adapter(tokens, features, self.model.positions())
+        output = self.model.decode(features, tokens)
         for adapter in self.outputs.values():
             output = adapter(output)
         return output
@@ -122,3 +163,15 @@ class Segmenter(nn.Module):
                 f"other shape {sorted(shapes)[:3] or 'none'}."
             )
         self.load_state_dict(dict(tensors))
+
+
+def _disjoint(parts: Mapping[str, Mapping[str, nn.Module]]) -> dict[str, nn.Module]:
+    """All exchanged modules together; two adapters in one place, or one within the other, would lose one of them."""
+    owners: dict[str, str] = {}
+    for adapter, modules in parts.items():
+        for name in modules:
+            for other, owner in owners.items():
+                if f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}."):
+                    raise InputError(f"The adapters {owner!r} and {adapter!r} both exchange {name!r} of the base.")
+            owners[name] = adapter
+    return {name: module for modules in parts.values() for name, module in modules.items()}

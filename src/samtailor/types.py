@@ -111,12 +111,15 @@ class Sample:
 class Prompts:
     """What is asked of the model, for B pictures with P prompts each.
 
+    Without points, boxes and masks it is the empty prompt (BLO-SAM, SAMed): no sparse token, the default dense prompt.
+
     Args:
         points: float32 (B, P, K, 2), x then y, pixels of `frame`; None without clicks.
         labels: int64 (B, P, K): 1 object, 0 not the object, -1 no point (padding of SAM), -10 ignored.
         boxes: float32 (B, P, 4), x0 y0 x1 y1, pixels of `frame`; None without boxes.
         masks: float32 (B, 1, 4H, 4W), logits of an earlier answer, model frame; None without. Needs P = 1.
         frame: (height, width) of the frame the coordinates live in.
+        count: (B, P) of an empty prompt; what is given tells it otherwise.
     """
 
     frame: tuple[int, int]
@@ -124,10 +127,9 @@ class Prompts:
     labels: Tensor | None = None
     boxes: Tensor | None = None
     masks: Tensor | None = None
+    count: tuple[int, int] = (1, 1)
 
     def __post_init__(self) -> None:
-        if self.points is None and self.boxes is None and self.masks is None:
-            raise InputError("A prompt needs points, boxes or masks; none was given.")
         if self.points is not None:
             _expect("points", self.points, (None, None, None, 2))
             if self.labels is None or self.labels.shape != self.points.shape[:3]:
@@ -146,8 +148,15 @@ class Prompts:
     @property
     def shape(self) -> tuple[int, int]:
         """(B, P)."""
+        if self.empty:
+            return self.count
         given = self.points if self.points is not None else self.boxes
         return (self.masks.shape[0], 1) if given is None else (given.shape[0], given.shape[1])
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is given."""
+        return self.points is None and self.boxes is None and self.masks is None
 
     def to(self, *args: Any) -> Prompts:
         """Move the tensors to a device."""
@@ -236,7 +245,7 @@ class Batch:
     """What a training step takes: B masks, each with the embedding of its picture and one prompt.
 
     Args:
-        features: embedding of each mask's picture (view), B rows.
+        features: embedding of each mask's picture (view), B rows; None where the encoder learns and `images` are given.
         prompts: model frame, (B, P) with P = 1 in training.
         targets: float32 (B, P, h, w) in [0, 1]: share of each low-resolution cell that the mask covers.
         valid: bool (B, 1, h, w): False on the padding, which no loss may see.
@@ -244,9 +253,10 @@ class Batch:
         radius: float32 (B, P) largest interior distance of the mask, model-frame pixels; None without contours.
         labels: class name of each mask, length B.
         ids: sample id of each mask, length B.
+        images: float32 (B, 3, size, size) normalised pictures, for methods that adapt the encoder; else None.
     """
 
-    features: Features
+    features: Features | None
     prompts: Prompts
     targets: Tensor
     valid: Tensor
@@ -254,6 +264,7 @@ class Batch:
     radius: Tensor | None = None
     labels: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
+    images: Tensor | None = None
 
     def __post_init__(self) -> None:
         _expect("targets", self.targets, (*self.prompts.shape, None, None))

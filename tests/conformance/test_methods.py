@@ -14,11 +14,16 @@ from samtailor.types import Batch, Prompts
 
 METHODS = names("methods")
 BEGINS_AS_THE_BASE = {"sam", "plm", "plm-pmm"}
+MULTIMASK = {"sam", "plm", "plm-pmm"}
 VARIANTS = [
     *((name, {}) for name in METHODS),
     ("plm", {"head": "paper_plain", "supervise": "best"}),
     ("plm-pmm", {"form": "reference", "matching": "paper", "points": 32}),
     ("plm-pmm", {"matching": "cyclic", "shape_code": False}),
+    ("blo-sam", {"upper": "both", "iou": "idle", "start": "random"}),
+    ("blo-sam", {"hypergradient": "unrolled"}),
+    *(("am-sam", {"reading": reading}) for reading in ("R2", "R3", "R4", "R5")),
+    *(("am-sam", {"calibration": kind}) for kind in ("channel_weights", "none")),
 ]
 
 
@@ -120,7 +125,7 @@ def test_candidates_are_masks_of_the_output(built, tiny_base, tiny_samples):
     name, _, segmenter, _ = built
     output = answer(segmenter, batch_of(tiny_base, tiny_samples[:2]))
     assert max(output.candidates) < output.logits.shape[2] == output.iou.shape[2]
-    assert output.candidates == ((0,) if name == "sam-f" else (1, 2, 3))
+    assert output.candidates == ((1, 2, 3) if name in MULTIMASK else (0,))
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -55,3 +55,10 @@ class Base(Protocol):
 
     def decode(self, features: Features, tokens: Tokens) -> Output:
         """All mask tokens, gradients kept."""
+
+    def with_modules(self, modules: Mapping[str, nn.Module]) -> Base:
+        """A twin that shares every frozen tensor, with modules of `model` exchanged by name.
+
+        The way an adapter enters the model: the base itself is not touched, so that it and any number of twins
+        answer side by side, from several threads too. The number of mask tokens follows the hyper-network MLPs.
+        """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,18 @@ from torch import Tensor, nn
 
 from samtailor.errors import BaseUnavailableError, InputError
 from samtailor.types import Features, Output, Prompts, Tokens
+
+
+TAIL = {
+    "prompt_encoder": r"prompt_encoder\.(point_embed(\.\d+)?|not_a_point_embed|no_mask_embed|mask_embed)",
+    "decoder.transformer": r"mask_decoder\.transformer",
+    "decoder.iou_token": r"mask_decoder\.iou_token",
+    "decoder.mask_tokens": r"mask_decoder\.mask_tokens",
+    "decoder.upscaling": r"mask_decoder\.upscale_\w+",
+    "decoder.hyper": r"mask_decoder\.output_hypernetworks_mlps",
+    "decoder.iou_head": r"mask_decoder\.iou_prediction_head",
+}
+"""Sites of the prompt encoder and of the mask decoder's ends, named alike in both families."""
 
 
 class DecoderTap:
@@ -74,7 +86,47 @@ class DecoderTap:
         upscaled = upscaled.reshape(batch, prompts, *upscaled.shape[-3:])
         hyper = torch.stack([seen[f"hyper{i}"] for i in range(self._mlps)], dim=2)
         logits = (hyper @ upscaled.flatten(3)).reshape(batch, prompts, self._mlps, *upscaled.shape[-2:])
-        return Output(logits=logits, iou=seen["iou"], keys=keys, upscaled=upscaled, hyper=hyper)
+        candidates = tuple(range(1, self._mlps))
+        return Output(logits, seen["iou"], keys=keys, upscaled=upscaled, hyper=hyper, candidates=candidates)
+
+
+def twin(base: Any, modules: Mapping[str, nn.Module]) -> Any:
+    """A base of the same class with modules of its model exchanged, everything else shared (`Base.with_modules`).
+
+    The tree of modules is copied, the tensors in it are not: about a thousand small Python objects. What moves the
+    base to a device or changes a weight of it in place does so for the twin too.
+
+    Args:
+        base: `Sam` or `Sam2`.
+        modules: by their name within `base.model`.
+
+    Raises:
+        InputError: the model has no module of such a name.
+    """
+    known = {name for name, _ in base.model.named_modules()}
+    if unknown := sorted(modules.keys() - known):
+        raise InputError(f"The model of {base.name!r} has no module {unknown[0]!r}; see the base's `sites`.")
+    new = _same(base)
+    new._modules = {"model": _exchanged(base.model, modules, "")}
+    decoder = new.model.mask_decoder
+    decoder.num_mask_tokens = len(decoder.output_hypernetworks_mlps)
+    new._tap = DecoderTap(decoder)
+    return new
+
+
+def _exchanged(module: nn.Module, modules: Mapping[str, nn.Module], prefix: str) -> nn.Module:
+    new = _same(module)
+    for name, child in module._modules.items():
+        path = prefix + name
+        new._modules[name] = modules[path] if path in modules else child and _exchanged(child, modules, f"{path}.")
+    return new
+
+
+def _same(module: nn.Module) -> nn.Module:
+    """The module once more: own dictionaries (so that hooks and exchanged children stay its own), the same values."""
+    new = module.__new__(type(module))
+    new.__dict__.update({k: v.copy() if isinstance(v, dict) else v for k, v in module.__dict__.items()})
+    return new
 
 
 def freeze(model: nn.Module) -> nn.Module:

@@ -3,6 +3,7 @@ Meta's original `sam_vit_{b,l,h}_*.pth`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ STD = (58.395, 57.12, 57.375)
 SITES = {
     "decoder.qv": r"mask_decoder\.transformer\..*\.(q_proj|v_proj)",
     "decoder": r"mask_decoder\..*",
+    **_vendor.TAIL,
     "encoder.qkv": r"vision_encoder\.layers\.\d+\.attn\.qkv",
     "encoder.attention": r"vision_encoder\.layers\.\d+\.attn",
     "encoder.mlp": r"vision_encoder\.layers\.\d+\.mlp",
@@ -81,6 +83,10 @@ class Sam(nn.Module):
     def decode(self, features: Features, tokens: Tokens) -> Output:
         """Masks and predicted IoU of all mask tokens."""
         return self._tap.decode(features, tokens, self.positions(), self.grid)
+
+    def with_modules(self, modules: Mapping[str, nn.Module]) -> Sam:
+        """A twin that shares every frozen tensor, with modules of `model` exchanged by name."""
+        return _vendor.twin(self, modules)
 
     def train(self, mode: bool = True) -> Sam:
         """The base stays in evaluation mode whatever the segmenter around it does."""

@@ -3,6 +3,7 @@ or a local folder. High-resolution features enter the decoder, and pictures are 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ STD = (58.395, 57.12, 57.375)
 SITES = {
     "decoder.qv": r"mask_decoder\.transformer\..*\.(q_proj|v_proj)",
     "decoder": r"mask_decoder\..*",
+    **_vendor.TAIL,
     "encoder.qkv": r"vision_encoder\.backbone\.blocks\.\d+\.attn\.qkv",
     "encoder.attention": r"vision_encoder\.backbone\.blocks\.\d+\.attn",
     "encoder.mlp": r"vision_encoder\.backbone\.blocks\.\d+\.mlp",
@@ -68,6 +70,9 @@ class Sam2(nn.Module):
         """Prompts of the model frame to tokens; clicks and boxes both get SAM 2's padding token."""
         _vendor.check_frame(prompts, self.size)
         points, labels = prompts.points, prompts.labels
+        if prompts.empty:
+            dense = self.model.prompt_encoder(None, None, None, None)[1]
+            return Tokens(dense.new_zeros(*prompts.shape, 0, self.dim), dense)
         if points is None and prompts.boxes is None:  # SAM 2 answers a mask prompt with one empty point, as upstream
             points = torch.zeros(*prompts.shape, 1, 2, device=prompts.masks.device)
             labels = -torch.ones(*prompts.shape, 1, dtype=torch.int64, device=points.device)
@@ -84,6 +89,10 @@ class Sam2(nn.Module):
         """Masks and predicted IoU of all mask tokens."""
         skips = list(features.skips)
         return self._tap.decode(features, tokens, self.positions(), self.grid, high_resolution_features=skips)
+
+    def with_modules(self, modules: Mapping[str, nn.Module]) -> Sam2:
+        """A twin that shares every frozen tensor, with modules of `model` exchanged by name."""
+        return _vendor.twin(self, modules)
 
     def train(self, mode: bool = True) -> Sam2:
         """The base stays in evaluation mode whatever the segmenter around it does."""

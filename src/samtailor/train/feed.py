@@ -250,6 +250,8 @@ def join_prompts(parts: Sequence[Prompts]) -> Prompts:
     for name in ("boxes", "masks"):
         if getattr(parts[0], name) is not None:
             joined[name] = torch.cat([getattr(p, name) for p in parts])
+    if parts[0].empty:
+        joined["count"] = (sum(p.count[0] for p in parts), parts[0].count[1])
     if parts[0].points is not None:
         most = max(p.points.shape[2] for p in parts)
         pad = torch.nn.functional.pad

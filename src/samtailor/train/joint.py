@@ -31,8 +31,9 @@ class Joint:
         segmenter: as `accelerator.prepare` returned it, or bare.
         optimizers: one optimiser for each group of `segmenter.groups`.
         accelerator: accelerate's Accelerator; precision, accumulation and several processes are its business.
+        objective: L_seg, a function of output, batch and `loss` that returns "loss" and its parts.
         terms: further losses by name, each (weight, function of output and batch), e.g. point matching with lambda.
-        loss: keyword arguments of `losses.segmentation_loss`.
+        loss: keyword arguments of the objective.
     """
 
     needs_held_out = False
@@ -43,11 +44,12 @@ class Joint:
         optimizers: Mapping[str, Optimizer],
         accelerator: Any,
         *,
+        objective: Callable[..., dict[str, Tensor]] = segmentation_loss,
         terms: Mapping[str, Term] | None = None,
         **loss: Any,
     ) -> None:
         self.segmenter, self.optimizers, self.accelerator = segmenter, dict(optimizers), accelerator
-        self.terms, self.loss = dict(terms or {}), loss
+        self.objective, self.terms, self.loss = objective, dict(terms or {}), loss
 
     @property
     def bare(self) -> Segmenter:
@@ -62,7 +64,7 @@ class Joint:
         """All terms, and their weighted sum as "loss"; nothing is changed."""
         with self.accelerator.autocast():
             output = self.forward(batch)
-            figures = segmentation_loss(output, batch, **self.loss)
+            figures = self.objective(output, batch, **self.loss)
             for name, (weight, term) in self.terms.items():
                 value = term(output, batch)
                 figures |= {name: value.detach(), "loss": figures["loss"] + weight * value}

@@ -11,8 +11,9 @@ optimiser moves, and all of them validate alike, so that nothing else has to be 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,7 @@ def run(
     resume: bool = False,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    upper: Feed | None = None,
 ) -> State:
     """Train until `config.steps`, leave the best state in the segmenter, return history and figures.
 
@@ -63,6 +65,7 @@ def run(
         resume: go on from `file` where it is there.
         progress: called after every step.
         stop: polled after every step; True does what Ctrl-C does.
+        upper: batches of the upper level, for a step that needs held-out ones (`Bilevel`); not those to validate on.
 
     Raises:
         Interrupted: stopped; the checkpoint is written.
@@ -78,10 +81,12 @@ def run(
         )
     state.masks_per_step = masks
     sync = [averaging(optimizer, accelerator) for optimizer in optimizers.values()]
-    batches = ahead(feed.batch, range(state.step * config.accumulate, total * config.accumulate))
+    numbers = range(state.step * config.accumulate, total * config.accumulate)
+    batches, others = ahead(feed.batch, numbers), ahead(upper.batch, numbers) if upper is not None else repeat(None)
     clock = Clock(state.step, total, masks)
     with _own_generator(device), signals() as signalled:
         if state.step == 0:
+            _start(segmenter, [part for part in (feed, upper) if part is not None], device)
             _validate(state, segmenter, held_out, config, accelerator)
         for number in range(state.step, total):
             for group, optimizer in optimizers.items():
@@ -89,8 +94,11 @@ def run(
                     parameters["lr"] = rate(config, number, group)
             torch.manual_seed(_seed(config.seed, number, accelerator.process_index))
             segmenter.train()
+            if segmenter.during is not None:
+                segmenter.during(number / total)
             for _ in range(config.accumulate):
-                _record(state, mean(step(next(batches).to(device), None), accelerator), number)
+                lower, held = next(batches).to(device), next(others)
+                _record(state, mean(step(lower, None if held is None else held.to(device)), accelerator), number)
             state.step = number + 1
             if state.step % math.ceil(total / _CURVE) == 0 or state.step == total:
                 _log(state, accelerator)
@@ -113,16 +121,27 @@ def run(
 
 
 def rate(config: FitConfig, step: int, group: str = "lower") -> float:
-    """Learning rate of a step (from 0): linear warm-up, then a step decay, half a cosine, or constant."""
+    """Learning rate of a step (from 0): linear warm-up, then a step decay, half a cosine, poly, or constant."""
     peak = config.lr if not isinstance(config.lr, dict) else config.lr[group]
     if step < config.warmup:
         return peak * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    if config.schedule == "poly":
+        return peak * (1 - done) ** config.power
     if config.schedule == "cosine":
-        done = (step - config.warmup) / max(1, config.steps - config.warmup)
         return peak * 0.5 * (1 + math.cos(math.pi * done))
     if config.schedule == "step":
         return peak * config.decay ** sum(step >= int(share * config.steps) for share in config.decay_at)
     return peak
+
+
+def _start(segmenter: Segmenter, feeds: Sequence[Feed], device: torch.device) -> None:
+    """What begins at the data sees an epoch of every feed."""
+    if segmenter.start is not None:
+        with torch.no_grad():
+            segmenter.start(
+                feed.batch(index).to(device) for feed in feeds for index in range(math.ceil(1 / feed.epoch(1)))
+            )
 
 
 def _record(state: State, figures: Mapping[str, float], number: int) -> None:

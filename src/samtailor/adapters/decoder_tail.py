@@ -1,0 +1,155 @@
+"""The ends of the mask decoder, trained as copies: tokens, upscaling, hyper-network MLPs and IoU head; its transformer
+stays frozen (BLO-SAM, Zhang et al., arXiv 2408.14961, and AM-SAM, Li et al., arXiv 2410.09714: part of the lower
+level W).
+
+A class is two mask tokens, background and object, softmax over both; `Region` makes one mask of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from samtailor.adapters.lora import matching
+from samtailor.bases import Base
+from samtailor.options import choose
+from samtailor.types import Output
+
+START = ("sam", "random")
+IOU = ("trained", "idle")
+MASKS = 2
+SINGLE = 0
+"""SAM's token for an unambiguous question, from which both channels start."""
+
+
+class DecoderTail(nn.Module):
+    """Trained copies of the decoder's ends with two mask tokens, background and object.
+
+    486,434 parameters at width 256 with the IoU head, 354,336 without.
+
+    Args:
+        base: frozen base.
+        start: "sam": the object's channel starts as half SAM's single mask, the background's as minus half, so that
+            their difference is exactly SAM's mask. "random": mask tokens, MLPs and IoU head are drawn anew, as
+            BLO-SAM's code does (its loader drops every tensor once one shape differs).
+        iou: "trained": the IoU head learns along; its input is detached, so that the masks are, bit for bit, those
+            without it. "idle": the head stays out (in the reference code it is counted, but gets no gradient); the
+            predicted IoU then is not the head's (see `Region`).
+    """
+
+    def __init__(self, base: Base, *, start: str = "sam", iou: str = "trained") -> None:
+        super().__init__()
+        choose("start", start, START)
+        choose("iou", iou, IOU)
+        self._names: dict[str, str] = {}
+        for site in ("decoder.iou_token", "decoder.upscaling"):
+            for name in matching(base, site):
+                self._add(name, _free(base.model.get_submodule(name)))
+        for site, made in (("decoder.mask_tokens", _tokens), ("decoder.hyper", _mlps), ("decoder.iou_head", _head)):
+            if site != "decoder.iou_head" or iou == "trained":
+                (name,) = matching(base, site)
+                self._add(name, made(base.model.get_submodule(name), start))
+
+    def modules_of(self, base: Base) -> Mapping[str, nn.Module]:
+        """The copies, by the name of the frozen modules."""
+        return {path: self.get_submodule(name) for path, name in self._names.items()}
+
+    def _add(self, path: str, module: nn.Module) -> None:
+        name = path.rsplit(".", 1)[-1]
+        self._names[path] = name
+        self.add_module(name, module)
+
+
+class Region(nn.Module):
+    """Background and object channels to one mask: its logit is m1 - m0.
+
+    The softmax of two channels is the sigmoid of their difference, so cutting it at 0 is the arg-max. One candidate
+    needs no ranking. The score beside it is the IoU head's where that head was trained along; else the expected IoU
+    of the mask under its own probabilities, never the head of a decoder that has changed.
+
+    Args:
+        iou: "trained" or "idle", as of the `DecoderTail`.
+    """
+
+    def __init__(self, iou: str = "trained") -> None:
+        super().__init__()
+        self._trained = choose("iou", iou, IOU) == "trained"
+
+    def forward(self, output: Output) -> Output:
+        """An output with one mask, `candidates=(0,)`."""
+        logits = (output.logits[:, :, 1] - output.logits[:, :, 0]).unsqueeze(2)
+        hyper = (output.hyper[:, :, 1] - output.hyper[:, :, 0]).unsqueeze(2)
+        iou = output.iou[:, :, 1:2] if self._trained else expected_iou(logits.detach())
+        return replace(output, logits=logits, hyper=hyper, iou=iou, candidates=(0,))
+
+
+def expected_iou(logits: Tensor) -> Tensor:
+    """IoU that a mask cut at 0 has on average if its probabilities are right: (..., h, w) to (...).
+
+    Sum of p inside the mask over the mask's area plus the sum of p outside (ratio of expectations).
+    """
+    p = logits.float().sigmoid()
+    inside = logits > 0
+    union = inside.float().sum((-2, -1)) + p.masked_fill(inside, 0).sum((-2, -1))
+    return p.masked_fill(~inside, 0).sum((-2, -1)) / union.clamp(min=1e-6)
+
+
+class _Detached(nn.Module):
+    """An IoU head that teaches nobody but itself."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x.detach())
+
+
+def _free(module: nn.Module) -> nn.Module:
+    """A copy that learns, without the hooks of the original."""
+    copy = deepcopy(module)
+    for part in copy.modules():
+        part._forward_hooks.clear()
+    return copy.requires_grad_(True)
+
+
+def _drawn(module: nn.Module) -> nn.Module:
+    """Linear and embedding layers as torch draws them."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            part.reset_parameters()
+    return module
+
+
+@torch.no_grad()
+def _tokens(tokens: nn.Embedding, start: str) -> nn.Module:
+    own = nn.Embedding(MASKS, tokens.embedding_dim, device=tokens.weight.device)
+    if start == "sam":
+        own.weight.copy_(tokens.weight[SINGLE].expand_as(own.weight))
+    return own
+
+
+@torch.no_grad()
+def _mlps(mlps: nn.ModuleList, start: str) -> nn.Module:
+    own = nn.ModuleList(_free(mlps[SINGLE]) for _ in range(MASKS))
+    for mlp, sign in zip(own, (-0.5, 0.5), strict=True):
+        for tensor in mlp.proj_out.parameters():
+            tensor.mul_(sign)
+    return own if start == "sam" else _drawn(own)
+
+
+@torch.no_grad()
+def _head(head: nn.Module, start: str) -> nn.Module:
+    own, last = _free(head), head.proj_out
+    own.proj_out = nn.Linear(last.in_features, MASKS, device=last.weight.device)
+    if start == "sam":
+        own.proj_out.weight.copy_(last.weight[SINGLE].expand_as(own.proj_out.weight))
+        own.proj_out.bias.copy_(last.bias[SINGLE].expand_as(own.proj_out.bias))
+    return _Detached(own if start == "sam" else _drawn(own))
+
+
+__all__ = ["DecoderTail", "Region", "expected_iou"]

@@ -1,0 +1,135 @@
+"""Low-rank adaptation (Hu et al., arXiv 2106.09685) of linear layers inside the frozen base: y = W x + b + s B A x.
+
+A starts from kaiming_uniform(sqrt 5), B from zero, s = alpha / rank; no dropout. Tensors are named as in peft, below
+the module's own name (`...q_proj.lora_A.weight`), see `to_peft`. On the decoder's q and v projections at rank 4 it
+has 23,552 parameters (SAM's decoder, width 256), BLO-SAM's and AM-SAM's count.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from samtailor.bases import Base
+from samtailor.errors import InputError
+
+_PEFT = "base_model.model."
+
+
+class LoRALinear(nn.Module):
+    """A frozen linear layer and its low-rank change.
+
+    Args:
+        linear: stays frozen, and is not a parameter of this module.
+        rank: r.
+        scale: s; the reference codes of BLO-SAM and SAMed have alpha = r, hence 1.
+    """
+
+    def __init__(self, linear: nn.Linear, rank: int, scale: float = 1.0) -> None:
+        super().__init__()
+        self._linear, self.scale = (linear,), scale
+        self.lora_A = nn.Linear(linear.in_features, rank, bias=False)
+        self.lora_B = nn.Linear(rank, linear.out_features, bias=False)
+        _start(self.lora_A, self.lora_B)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the linear layer."""
+        return self._linear[0](x) + self.lora_B(self.lora_A(x)) * self.scale
+
+
+class LoRAQueryValue(nn.Module):
+    """The q and v thirds of a frozen fused q-k-v layer, each with A and B of its own (SAMed).
+
+    peft on the fused layer has as many numbers at this rank, but shares A between q and v and changes k too: equal
+    count, different model.
+
+    Args:
+        linear: (dim -> 3 * width), q, k and v one after the other.
+        rank: r.
+        scale: as in `LoRALinear`.
+    """
+
+    def __init__(self, linear: nn.Linear, rank: int, scale: float = 1.0) -> None:
+        super().__init__()
+        self._linear, self.scale = (linear,), scale
+        width = linear.out_features // 3
+        for part in ("q", "v"):
+            down, up = nn.Linear(linear.in_features, rank, bias=False), nn.Linear(rank, width, bias=False)
+            _start(down, up)
+            self.add_module(f"{part}_lora_A", down)
+            self.add_module(f"{part}_lora_B", up)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the linear layer."""
+        q, v = self.q_lora_B(self.q_lora_A(x)), self.v_lora_B(self.v_lora_A(x))
+        return self._linear[0](x) + torch.cat([q, torch.zeros_like(q), v], dim=-1) * self.scale
+
+
+class LoRA(nn.Module):
+    """LoRA on every linear layer of a site of the base.
+
+    Args:
+        base: frozen base.
+        site: name in `base.sites`: "decoder.qv" (separate layers) or "encoder.qkv" (fused ones: q and v are adapted).
+        rank: r, at least 1.
+        alpha: s = alpha / rank; None: alpha = rank.
+        within: only layers whose name begins so.
+
+    Raises:
+        InputError: a rank below 1, or a base without that site.
+    """
+
+    def __init__(self, base: Base, site: str = "decoder.qv", *, rank: int = 4, alpha: float | None = None) -> None:
+        super().__init__()
+        if rank < 1:
+            raise InputError(f"rank must be at least 1, got {rank}.")
+        kind = LoRAQueryValue if site.endswith(".qkv") else LoRALinear
+        scale = 1.0 if alpha is None else alpha / rank
+        self._names = tuple(matching(base, site))
+        for name in self._names:
+            _put(self, name, kind(base.model.get_submodule(name), rank, scale))
+
+    def modules_of(self, base: Base) -> Mapping[str, nn.Module]:
+        """The adapted layers, by the name of the frozen ones."""
+        return {name: self.get_submodule(name) for name in self._names}
+
+    def to_peft(self) -> dict[str, Tensor]:
+        """Tensors under the names of peft's own files (`adapter_model.safetensors`); separate layers only."""
+        return {_PEFT + name: tensor.detach().clone() for name, tensor in self.state_dict().items()}
+
+    def from_peft(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of `to_peft`, strict."""
+        self.load_state_dict({name.removeprefix(_PEFT): tensor for name, tensor in tensors.items()})
+
+
+def matching(base: Base, site: str) -> list[str]:
+    """Names of the modules of a site, in the model's order.
+
+    Raises:
+        InputError: the base has no such site.
+    """
+    if site not in base.sites:
+        raise InputError(f"The base {base.name!r} has no site {site!r}; it has {', '.join(base.sites)}.")
+    return [name for name, _ in base.model.named_modules() if re.fullmatch(base.sites[site], name)]
+
+
+def _put(home: nn.Module, name: str, module: nn.Module) -> None:
+    """Register below nested containers, so that the tensors' names are the model's own."""
+    *path, last = name.split(".")
+    for part in path:
+        if part not in home._modules:
+            home.add_module(part, nn.Module())
+        home = home._modules[part]
+    home.add_module(last, module)
+
+
+def _start(down: nn.Linear, up: nn.Linear) -> None:
+    nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))
+    nn.init.zeros_(up.weight)
+
+
+__all__ = ["LoRA", "LoRALinear", "LoRAQueryValue", "matching"]

@@ -1,0 +1,94 @@
+"""`blo-sam`: BLO-SAM (Zhang et al., arXiv 2408.14961): few-shot segmentation of one region without prompts. The decoder's
+LoRA and ends (W) learn on one half of the shots, the dense default prompt (A) on the other.
+
+Defects of the reference code that are not repeated: the upper level saw the first D2 picture only; no shuffling; the
+upper rate was overwritten; beta_1 was 0.95; file order decided the shots; pictures not normalised; Dice on a grid.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from samtailor.adapters.calibration import Scaled
+from samtailor.adapters.decoder_tail import DecoderTail, Region
+from samtailor.adapters.learnt_prompt import DensePrompt, SparsePrompt
+from samtailor.adapters.lora import LoRA
+from samtailor.bases import Base
+from samtailor.losses import region_loss
+from samtailor.options import choose, refuse_unknown
+from samtailor.segmenter import Segmenter
+from samtailor.train.bilevel import Bilevel
+
+PROMPT = "none"
+"""The prompt source it is fitted and asked with."""
+REGIONS = True
+"""One region a picture and class."""
+DEFAULTS: dict[str, Any] = {
+    "prompt": PROMPT,
+    "epochs": 100,
+    "batch_size": 1,
+    "lr": {"lower": 5e-3, "upper": 5e-3},
+    "weight_decay": 0.1,
+    "schedule": "poly",
+    "warmup": 0,
+}
+UPPER = ("dense", "sparse", "both")
+
+
+def build(
+    base: Base,
+    *,
+    upper: str = "dense",
+    rank: int = 4,
+    start: str = "sam",
+    iou: str = "trained",
+    dice_weight: float = 0.8,
+    per_mask: bool = False,
+    logit_scale: float = 1.0,
+    hypergradient: str = "first-order",
+    **unknown: Any,
+) -> tuple[Segmenter, partial[Bilevel]]:
+    """BLO-SAM. Lower level 509,986 parameters at width 256 (377,888 with iou="idle"), upper level 256.
+
+    Args:
+        base: frozen base.
+        upper: what the upper level learns: the "dense" default prompt (the paper), "sparse" tokens, or "both".
+        rank: of the LoRA on the decoder's q and v.
+        start: of the channels: "sam", or "random" as the reference code (see `DecoderTail`).
+        iou: the IoU head is "trained" along, or "idle" (see `DecoderTail`).
+        dice_weight: lambda of the loss.
+        per_mask: Dice of each mask alone instead of the batch's sums.
+        logit_scale: factor on the logits; 0.709375 is the control of AM-SAM's calibration.
+        hypergradient: "first-order" or "unrolled" (see `Bilevel`).
+        **unknown: refused with an InputError.
+    """
+    refuse_unknown(build, unknown)
+    choose("upper", upper, UPPER)
+    prompts: dict[str, nn.Module] = {"dense": DensePrompt(base)} if upper != "sparse" else {}
+    prompts |= {"sparse": SparsePrompt(base)} if upper != "dense" else {}
+    inside, outputs = lower_level(base, rank=rank, start=start, iou=iou)
+    scaled = {"scale": Scaled(logit_scale)} if logit_scale != 1 else {}
+    segmenter = Segmenter(
+        base,
+        inside=inside,
+        tokens=prompts,
+        outputs=scaled | outputs,
+        groups={"lower": list(inside), "upper": list(prompts)},
+        regions=REGIONS,
+    )
+    return segmenter, bilevel(iou, dice_weight, per_mask, hypergradient)
+
+
+def lower_level(base: Base, *, rank: int, start: str, iou: str) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
+    """Adapters inside the base (LoRA, trained ends of the decoder) and what makes one mask of its two channels."""
+    inside = {"lora": LoRA(base, "decoder.qv", rank=rank), "tail": DecoderTail(base, start=start, iou=iou)}
+    return inside, {"region": Region(iou)}
+
+
+def bilevel(iou: str, dice_weight: float, per_mask: bool, hypergradient: str) -> partial[Bilevel]:
+    """The step with the loss of both papers."""
+    loss = {"dice_weight": dice_weight, "per_mask": per_mask, "iou_weight": float(iou == "trained")}
+    return partial(Bilevel, objective=region_loss, hypergradient=hypergradient, **loss)

@@ -1,0 +1,172 @@
+"""One bi-level step (BLO-SAM, Zhang et al., arXiv 2408.14961; AM-SAM, Li et al., arXiv 2410.09714): the lower level W
+learns on D1, then the upper level A on D2, judged with the W that the step has just made.
+
+    W+ = AdamW(W, g),  g = dL(W, A; D1)/dW          A <- AdamW(A, h)
+    first order  h = dL(W+, A; D2)/dA
+    unrolled     h = dL(W+, A; D2)/dA + (dg/dA)^T P dL(W+, A; D2)/dW+,   P = diag(dW+/dg)
+
+P is the derivative of AdamW's own update, both moments and bias correction included. BLO-SAM's code takes -lr
+instead, as for SGD: on a small problem that points 0.64 (cosine) along the exact gradient, P all along it. At SGD, P is -lr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.optim import Optimizer
+
+from samtailor.errors import InputError
+from samtailor.options import choose
+from samtailor.train.joint import Joint
+from samtailor.types import Batch
+
+HYPERGRADIENT = ("first-order", "unrolled")
+LOWER, UPPER = "lower", "upper"
+
+
+class Bilevel(Joint):
+    """Lower level on the training batch, upper level on the held-out one.
+
+    Args:
+        segmenter, optimizers, accelerator: as in `Joint`; groups "lower" and "upper".
+        hypergradient: "first-order", or "unrolled": one step looked ahead, exactly (a second backward pass through the
+            gradient; about twice the time).
+        limit: the second term of the unrolled gradient is shortened to at most so many lengths of the first; None
+            leaves it. AdamW's first steps go by the sign of g, so that P is huge where g is almost 0.
+        options: `objective`, `terms` and the objective's arguments, as in `Joint`.
+
+    Raises:
+        InputError: other groups, accumulation (the lower level must have moved before the upper one looks), or the
+            unrolled gradient with several processes or fp16.
+    """
+
+    needs_held_out = True
+
+    def __init__(
+        self,
+        segmenter: nn.Module,
+        optimizers: Mapping[str, Optimizer],
+        accelerator: Any,
+        *,
+        hypergradient: str = "first-order",
+        limit: float | None = 1.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(segmenter, optimizers, accelerator, **options)
+        self.unrolled = choose("hypergradient", hypergradient, HYPERGRADIENT) == "unrolled"
+        self.limit = limit
+        if set(self.optimizers) != {LOWER, UPPER}:
+            raise InputError(f"A bi-level step needs the groups lower and upper, got {sorted(self.optimizers)}.")
+        if accelerator.gradient_accumulation_steps != 1:
+            raise InputError("A bi-level step cannot accumulate batches; set accumulate: 1 and a larger batch_size.")
+        if self.unrolled and (accelerator.num_processes > 1 or accelerator.scaler is not None):
+            raise InputError("The unrolled hypergradient works in one process and without fp16; take first-order.")
+
+    def __call__(self, train: Batch, held_out: Batch | None = None) -> dict[str, float]:
+        """One step of both levels; "loss" and its parts are the lower level's, "upper_loss" is D2's.
+
+        Raises:
+            InputError: no held-out batch.
+        """
+        if held_out is None:
+            raise InputError("A bi-level step needs a batch of each half, D1 and D2.")
+        lower, upper = (parameters(self.optimizers[name]) for name in (LOWER, UPPER))
+        before = [p.detach().clone() for p in lower] if self.unrolled else []
+        figures = self.losses(train)
+        self.accelerator.backward(figures["loss"], inputs=lower)
+        self.optimizers[LOWER].step()
+        factors = update_slope(self.optimizers[LOWER]) if self.unrolled else []
+        self.optimizers[LOWER].zero_grad(set_to_none=True)
+        looked = self.losses(held_out)
+        self.accelerator.backward(looked["loss"], inputs=upper + lower if self.unrolled else upper)
+        if self.unrolled:
+            pull = [f * p.grad if p.grad is not None else None for f, p in zip(factors, lower, strict=True)]
+            self._look_ahead(train, before, pull, lower, upper)
+        self.optimizers[UPPER].step()
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+        found = {name: float(value.detach()) for name, value in figures.items()}
+        return found | {"upper_loss": float(looked["loss"].detach())}
+
+    def _look_ahead(
+        self,
+        train: Batch,
+        before: Sequence[Tensor],
+        pull: Sequence[Tensor | None],
+        lower: Sequence[nn.Parameter],
+        upper: Sequence[nn.Parameter],
+    ) -> None:
+        """Add (dg/dA)^T pull, taken at W, to the gradient of the upper level; W+ is in its place again afterwards."""
+        after = [p.detach().clone() for p in lower]
+        _put(lower, before)
+        with sdpa_kernel(SDPBackend.MATH):  # the fast kernels cannot be differentiated twice
+            slopes = torch.autograd.grad(self.losses(train)["loss"], lower, create_graph=True, allow_unused=True)
+        pairs = [(g, v) for g, v in zip(slopes, pull, strict=True) if g is not None and v is not None]
+        second = torch.autograd.grad(
+            [g for g, _ in pairs], upper, grad_outputs=[v for _, v in pairs], allow_unused=True
+        )
+        _put(lower, after)
+        factor = self._factor(upper, second)
+        for p, term in zip(upper, second, strict=True):
+            if term is not None:
+                p.grad = term * factor if p.grad is None else p.grad + term * factor
+
+    def _factor(self, upper: Sequence[nn.Parameter], second: Sequence[Tensor | None]) -> float:
+        """1, or what shortens the second term to the limit."""
+        if self.limit is None:
+            return 1.0
+        direct, further = (
+            sum(float(t.detach().square().sum()) for t in tensors if t is not None) ** 0.5
+            for tensors in ([p.grad for p in upper], second)
+        )
+        return min(1.0, self.limit * direct / further) if further > 0 else 1.0
+
+
+def parameters(optimizer: Optimizer) -> list[nn.Parameter]:
+    """All parameters of an optimiser, in its order."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+@torch.no_grad()
+def update_slope(optimizer: Optimizer) -> list[Tensor]:
+    """P = dW+/dg, elementwise, of the step that an AdamW (or a plain SGD) has just taken; its `grad` are still there.
+
+    AdamW: W+ = ... - lr m^ / (sqrt(v^) + eps), m^ = m / (1 - b1^t), v^ = v / (1 - b2^t), and m and v contain g:
+
+        P = -lr [ (1 - b1) / (1 - b1^t) / d  -  m^ (1 - b2) g / ((1 - b2^t) sqrt(v^) d^2) ],  d = sqrt(v^) + eps.
+
+    Where gradient and moments are all zero (the A of a LoRA at its first step) there is no slope to speak of: 0.
+    """
+    slopes = []
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            state = optimizer.state.get(p, {})
+            if p.grad is None:
+                slopes.append(torch.zeros_like(p))
+            elif "exp_avg_sq" not in state:
+                slopes.append(torch.full_like(p, -group["lr"]))
+            else:
+                slopes.append(_adam_slope(p.grad, group, state))
+    return slopes
+
+
+def _adam_slope(g: Tensor, group: Mapping[str, Any], state: Mapping[str, Any]) -> Tensor:
+    (b1, b2), t = group["betas"], float(state["step"])
+    c1, c2 = 1 - b1**t, 1 - b2**t
+    mean, root = state["exp_avg"] / c1, (state["exp_avg_sq"] / c2).sqrt()
+    d = root + group["eps"]
+    slope = (1 - b1) / c1 / d - mean * (1 - b2) * g / (c2 * root * d.square())
+    return torch.where(root > 0, -group["lr"] * slope, 0.0)
+
+
+@torch.no_grad()
+def _put(parameters: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
+    for p, value in zip(parameters, values, strict=True):
+        p.copy_(value)
+
+
+__all__ = ["HYPERGRADIENT", "Bilevel", "parameters", "update_slope"]
