@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from samtailor import embeddings
+from samtailor import digests, embeddings
 from samtailor.data.augment import View
 from samtailor.data.picture import read_picture
 from samtailor.embeddings import EmbeddingStore, default_root
@@ -105,7 +105,7 @@ def test_the_address_is_the_content(tmp_path):
 def test_a_file_seen_before_is_not_decoded(tmp_path, monkeypatch):
     sample, base = on_disk(tmp_path / "a.png", 0), CountingBase()
     cold = EmbeddingStore(tmp_path / "cache").features(base, sample)
-    monkeypatch.setattr(embeddings, "_of_pixels", lambda pixels: pytest.fail("the picture was decoded"))
+    monkeypatch.setattr(digests, "_of_pixels", lambda pixels: pytest.fail("the picture was decoded"))
     assert same(cold, EmbeddingStore(tmp_path / "cache").features(base, sample))
     assert base.encoded == 1
 
@@ -120,11 +120,11 @@ def test_a_file_that_changes_is_another_picture(tmp_path):
 def test_a_stat_is_believed_only_when_it_has_aged(tmp_path, monkeypatch):
     sample, base, store = on_disk(tmp_path / "a.png", 0), CountingBase(), EmbeddingStore(tmp_path / "cache")
     store.features(base, sample)
-    assert not store._by_stat
+    assert not store._digests._by_stat
     now = time.time()
-    monkeypatch.setattr(embeddings.time, "time", lambda: now + 60)
+    monkeypatch.setattr(digests.time, "time", lambda: now + 60)
     store.features(base, sample)
-    assert len(store._by_stat) == 1
+    assert len(store._digests._by_stat) == 1
 
 
 def test_a_sample_that_is_not_the_plain_file_goes_by_its_pixels(tmp_path):
