@@ -118,3 +118,122 @@ def test_cars_with_copies_on_one_side(cars):
     for part in ("train", "test"):
         ids = {s.id for s in open_dataset(cars, format="car-plate", part=part, grouped=True)}
         assert all((f"Cars{i}" in ids) == (f"Cars{i + 20}" in ids) for i in range(20))
+
+
+def pairs(images, masks, ids, ending=".png", suffix="", size=32):
+    """Pictures of their number's colour, each with a square."""
+    for i, id in enumerate(ids):
+        save(images / f"{id}.jpg", np.full((size, size, 3), i % 255, np.uint8))
+        save(masks / f"{id}{suffix}{ending}", square(2, 3, 8, size))
+
+
+def ids_of(path, **options):
+    return [sample.id for sample in open_dataset(path, **options)]
+
+
+@pytest.fixture
+def humans(tmp_path):
+    """29 pairs with the original's gap before the last number, one mask half the size of its picture."""
+    pairs(tmp_path / "Training_Images", tmp_path / "Ground_Truth", [*range(1, 29), 300])
+    save(tmp_path / "Ground_Truth/7.png", square(1, 1, 4, 16))
+    return tmp_path
+
+
+def test_humans_last_by_number_are_the_test_part(humans):
+    with collected() as notices:
+        test = ids_of(humans, format="human-segmentation", part="test")
+        pool = ids_of(humans, format="human-segmentation", part="pool")
+    assert test == [*map(str, range(20, 29)), "300"]
+    assert pool == [*map(str, range(1, 20))], "by number: 2 to 9 are of the pool"
+    assert "another number of pictures" in {n.kind for n in notices}
+    assert len(ids_of(humans, format="human-segmentation", part="test", test=5)) == 5
+    with pytest.raises(InputError, match="between 1 and 28"):
+        open_dataset(humans, format="human-segmentation", part="test", test=29)
+    with pytest.raises(InputError, match="Parts: pool, test"):
+        open_dataset(humans, format="human-segmentation", part="train")
+
+
+def test_humans_whole_set_needs_no_notice():
+    from samtailor.data.sets import _tail, human_segmentation
+    from samtailor.types import Sample
+
+    made = [Sample(str(i), lambda: None, lambda: ()) for i in [*range(1, 290), 300]]
+    with collected() as notices:
+        test = _tail.part_of(made, "test", None, (human_segmentation.TEST, human_segmentation.PICTURES))
+    assert [s.id for s in test] == [*map(str, range(191, 290)), "300"]
+    assert notices == []
+
+
+def test_humans_smaller_masks_are_resized_with_a_notice(humans):
+    with collected() as notices:
+        masks = {s.id: s.annotations[0].mask for s in open_dataset(humans, format="human-segmentation")}
+    assert [n.message.split(":")[0].endswith("7.png") for n in notices if n.kind == "mask resized"] == [True]
+    np.testing.assert_array_equal(masks["7"], square(2, 2, 8) > 0)
+    assert {a.label for s in open_dataset(humans, format="human-segmentation") for a in s.annotations} == {"person"}
+
+
+def test_humans_other_names_of_the_folders_and_none(humans, tmp_path):
+    (humans / "Training_Images").rename(humans / "images")
+    (humans / "Ground_Truth").rename(humans / "masks")
+    assert len(ids_of(humans, format="human-segmentation")) == 29
+    with pytest.raises(DataError, match="Training_Images"):
+        open_dataset(tmp_path / "images", format="human-segmentation")
+
+
+def test_dancers_are_split_by_number_and_grouped_by_clip(tmp_path):
+    pairs(tmp_path / "Images", tmp_path / "Masks", range(1, 14))
+    faint = np.zeros((32, 32), np.uint8)
+    faint[4:6, 4:6] = 1
+    save(tmp_path / "Masks/3.png", faint)
+    test = open_dataset(tmp_path, format="tiktok-body", part="test")
+    assert [s.id for s in test] == [*map(str, range(4, 14))], "2,000 of 2,615 are 10 of 13"
+    pool = open_dataset(tmp_path, format="tiktok-body", part="pool", clip=2)
+    assert [(s.id, s.group) for s in pool] == [("1", "clip0"), ("2", "clip0"), ("3", "clip1")]
+    assert pool[2].annotations[0].area == 4, "above 0 is object"
+    with pytest.raises(InputError, match="clip"):
+        open_dataset(tmp_path, format="tiktok-body", clip=0)
+
+
+def test_dancers_split_of_the_paper():
+    from samtailor.data.sets import _tail, tiktok_body
+
+    parts = [len(_tail.part_of(range(2615), p, None, (tiktok_body.TEST, tiktok_body.PICTURES))) for p in _tail.PARTS]
+    assert parts == [615, 2000]
+
+
+@pytest.fixture
+def lesions(tmp_path):
+    for name, count, first in (("Training", 5, 0), ("Validation", 2, 100), ("Test", 3, 200)):
+        images = tmp_path / f"ISIC2018_Task1-2_{name}_Input"
+        ids = [f"ISIC_{first + i:07d}" for i in range(count)]
+        pairs(images, tmp_path / f"ISIC2018_Task1_{name}_GroundTruth", ids, suffix="_segmentation")
+        (images / "LICENSE.txt").write_text("CC-BY-NC")
+    return tmp_path
+
+
+def test_lesions_have_their_official_parts(lesions):
+    parts = {part: ids_of(lesions, format="isic2018", part=part) for part in ("train", "val", "test")}
+    assert [len(ids) for ids in parts.values()] == [5, 2, 3]
+    assert parts["val"] == ["ISIC_0000100", "ISIC_0000101"]
+    assert ids_of(lesions, format="isic2018") == [id for ids in parts.values() for id in ids]
+    assert [a.label for a in open_dataset(lesions, format="isic2018", part="test")[0].annotations] == ["lesion"]
+    with pytest.raises(InputError, match="Parts: train, val, test"):
+        open_dataset(lesions, format="isic2018", part="pool")
+
+
+def test_lesions_say_which_folder_is_missing(lesions, tmp_path_factory):
+    (lesions / "ISIC2018_Task1_Test_GroundTruth").rename(lesions / "elsewhere")
+    assert len(ids_of(lesions, format="isic2018")) == 7
+    with pytest.raises(DataError, match="ISIC2018_Task1_Test_GroundTruth"):
+        open_dataset(lesions, format="isic2018", part="test")
+    with pytest.raises(DataError, match="ISIC2018_Task1-2_Training_Input"):
+        open_dataset(tmp_path_factory.mktemp("empty"), format="isic2018")
+
+
+def test_shots_of_a_pool_are_seeded_and_nested(humans):
+    from samtailor.data.split import shots
+
+    pool = open_dataset(humans, format="human-segmentation", part="pool")
+    eight = [[s.id for s in shots(pool, 8, seed)] for seed in (0, 1)]
+    assert eight[0] != eight[1]
+    assert [s.id for s in shots(pool, 4, 0)] == eight[0][:4]

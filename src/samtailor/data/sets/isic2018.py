@@ -1,0 +1,57 @@
+"""ISIC 2018 task 1 (Codella et al., arXiv 1902.03368; AM-SAM Table 3): skin lesions, as the challenge publishes them.
+
+    ISIC2018_Task1-2_Training_Input/ISIC_0000000.jpg      ISIC2018_Task1_Training_GroundTruth/ISIC_0000000_segmentation.png
+    ISIC2018_Task1-2_Validation_Input/                    ISIC2018_Task1_Validation_GroundTruth/
+    ISIC2018_Task1-2_Test_Input/                          ISIC2018_Task1_Test_GroundTruth/
+
+The official parts have 2,594, 100 and 1,000 pictures. Several pictures are of one patient, which the files do not tell.
+"""  # noqa: E501 (a layout in one line)
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+
+from samtailor.data.formats import folder
+from samtailor.errors import DataError, InputError
+from samtailor.types import Sample
+
+PICTURES = {"train": 2594, "val": 100, "test": 1000}
+"""Of the official parts."""
+
+_NAMES = {"train": "Training", "val": "Validation", "test": "Test"}
+
+
+def build(path: Path, *, classes: Sequence[str] | None = None, part: str | None = None) -> Iterable[Sample]:
+    """Samples of ISIC 2018 task 1; the class is called "lesion" unless `classes` names it otherwise.
+
+    Args:
+        path: folder that holds the challenge's folders above.
+        classes: one name for the class.
+        part: "train", "val" or "test", the official parts; None: all that are there.
+
+    Raises:
+        DataError: the folders of the part are not there, or nothing in them pairs up.
+        InputError: an unknown part, several classes.
+    """
+    if part is not None and part not in PICTURES:
+        raise InputError(f"No part is called {part!r}. Parts: {', '.join(PICTURES)}.")
+    there = [name for name in PICTURES if all((path / one).is_dir() for one in _folders(name))]
+    wanted = there if part is None else [part]
+    missing = [one for name in wanted or PICTURES for one in _folders(name) if not (path / one).is_dir()]
+    if missing:
+        raise DataError(f"{path} must hold {missing[0]}/ (unpacked as the challenge gives it).")
+    return list(chain.from_iterable(_part(path, name, classes) for name in wanted))
+
+
+def _folders(part: str) -> tuple[str, str]:
+    return f"ISIC2018_Task1-2_{_NAMES[part]}_Input", f"ISIC2018_Task1_{_NAMES[part]}_GroundTruth"
+
+
+def _part(path: Path, part: str, classes: Sequence[str] | None) -> Iterable[Sample]:
+    images, masks = _folders(part)
+    return folder.build(path, classes=classes or ["lesion"], images=images, masks=masks, mask_suffix="_segmentation")
+
+
+__all__ = ["PICTURES", "build"]
