@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from samtailor.errors import InputError
-from samtailor.recipes import beside, config_of, fit_settings, head, read, recipe_names, text
+from samtailor.recipes import Recipe, beside, config_of, fit_settings, head, read, recipe_names, text
 
 
 def test_the_tables_that_there_are():
-    assert recipe_names() == ["banner", "car-plate", "celebamask-hq"]
+    assert recipe_names() == [*AM_SAM, "banner", "car-plate", "celebamask-hq"]
 
 
 def test_published_averages_are_those_of_their_columns():
@@ -82,3 +82,53 @@ def test_unknown_names_are_told(tmp_path):
     assert fit_settings(str(tmp_path / "own.yaml")) == {"steps": 5, "lr": 1e-4}
     with pytest.raises(InputError, match="no configuration file"):
         fit_settings("missing.yaml")
+
+
+AM_SAM = ["am-sam-table1", "am-sam-table2", "am-sam-table3", "am-sam-table4-isic", "am-sam-table4-tiktok"]
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "shots", "dice"),
+    [
+        ("am-sam-table1", "DeepLab", 4, 31.8),
+        ("am-sam-table1", "HSNet", 8, 55.8),
+        ("am-sam-table1", "SAM", 8, 26.0),
+        ("am-sam-table1", "AM-SAM", 4, 81.3),
+        ("am-sam-table2", "BLO-SAM", 16, 92.4),
+        ("am-sam-table2", "AM-SAM", 8, 92.9),
+        ("am-sam-table3", "BLO-SAM", 8, 62.3),
+        ("am-sam-table3", "AM-SAM", 16, 71.9),
+        ("am-sam-table4-isic", "boxes", 4, 67.7),
+        ("am-sam-table4-isic", "calibration", 8, 68.6),
+        ("am-sam-table4-tiktok", "boxes and calibration", 4, 83.4),
+        ("am-sam-table4-tiktok", "neither", 8, 84.0),
+    ],
+)
+def test_published_figures_over_shots(name, row, shots, dice):
+    recipe = read(name)
+    assert recipe.published[row][head(recipe).index(f"{shots} shots")] == dice
+
+
+@pytest.mark.parametrize("name", AM_SAM)
+def test_tables_over_shots_name_a_reader_and_every_published_row(name):
+    from samtailor.registry import names
+
+    recipe = read(name)
+    assert recipe.format in names("data.sets")
+    assert [run.published for run in recipe.runs.values()] == list(recipe.published)
+    assert recipe.figure == "dice"
+
+
+def test_ours_over_shots_stand_beside_the_papers():
+    recipe = read("am-sam-table2")
+    found = {k: {"classes": {"person": {"dice": k / 100, "miou": 0.0}}} for k in (4, 8, 16)}
+    rows = beside(recipe, dict.fromkeys(recipe.runs, found))
+    assert [row["title"] for row in rows] == ["BLO-SAM", "AM-SAM"]
+    assert rows[1] == {"title": "AM-SAM", "ours": [4.0, 8.0, 16.0], "published": [90.4, 92.9, 93.3]}
+    with pytest.raises(InputError, match="8 has none"):
+        beside(recipe, {title: {4: found[4]} for title in recipe.runs})
+
+
+def test_a_table_over_shots_has_one_column():
+    with pytest.raises(ValueError, match="one column"):
+        Recipe(kind="table", title="", source="", columns=("a", "b"), shots=(4,), runs={}, published={})

@@ -48,9 +48,12 @@ class Recipe(BaseModel):
         train, held_out: options of the reader for the two parts, e.g. `{part: train}`.
         columns: classes of the table; with `per_class` one adapter is fitted for each.
         per_class: whether it is.
+        figure: what the cells are, "miou" or "dice".
+        shots: pictures fitted on, one cell each (then there is one column); empty: all pictures, a cell a column.
         synthetic: how to make the data when the user has none; None: it cannot be made.
         runs: rows by title.
-        published: published figures in percent by row, one for each column, and with several columns an average last.
+        published: published figures in percent by row, one for each column, and with several columns an average last;
+            with `shots` one for each of them.
         notes: what is odd about the published figures, or differs here.
     """
 
@@ -63,6 +66,8 @@ class Recipe(BaseModel):
     held_out: dict[str, Any] = Field(default_factory=dict)
     columns: tuple[str, ...]
     per_class: bool = False
+    figure: Literal["miou", "dice"] = "miou"
+    shots: tuple[int, ...] = ()
     synthetic: dict[str, Any] | None = None
     runs: dict[str, Run]
     published: dict[str, tuple[Cell, ...]]
@@ -70,7 +75,9 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> Recipe:
-        width = len(self.columns) + (len(self.columns) > 1)
+        if self.shots and len(self.columns) > 1:
+            raise ValueError("a table over numbers of shots has one column, not several")
+        width = len(self.shots) or len(self.columns) + (len(self.columns) > 1)
         for row, cells in self.published.items():
             if len(cells) != width:
                 raise ValueError(f"the published row {row!r} has {len(cells)} figures instead of {width}")
