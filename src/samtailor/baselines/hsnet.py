@@ -38,6 +38,7 @@ def build(
     backbone: Backbone = "resnet50",
     weights: str | None = None,
     size: int = 400,
+    widths: Sequence[int] = WIDTHS,
     lr: float = 1e-3,
     batch: int = 20,
     steps: int = 200,
@@ -53,6 +54,7 @@ def build(
         weights: of the backbone: hub id, folder or "scratch"; None: its ImageNet weights on the hub. From scratch its
             features tell little.
         size: side of the square input, pixels. The work grows with its fourth power: on a CPU take 128 or so.
+        widths: channels of the learner's three squeezing convolutions, multiples of 4.
         lr: of Adam, constant.
         batch: episodes an update; the reference's 20 needs a GPU at 400 px.
         steps: updates by default, on episodes made of the shots; 0 leaves the learner random.
@@ -62,9 +64,10 @@ def build(
     """
     refuse_unknown(build, unknown)
     options = {"classes": classes, "backbone": backbone, "size": size, "lr": lr, "batch": batch, "steps": steps}
+    options["widths"] = list(widths)
     model, origin = _resnet.load(backbone, weights, seed)
     with seeded(seed):
-        network = HSNet(ResNet(model))
+        network = HSNet(ResNet(model), widths)
     return FewShot(
         network,
         Entry(size, _resnet.MEAN, _resnet.STD),
@@ -78,10 +81,10 @@ def build(
 class HSNet(nn.Module):
     """See `samtailor.baselines._fewshot.Network`."""
 
-    def __init__(self, backbone: ResNet) -> None:
+    def __init__(self, backbone: ResNet, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
         self.backbone = backbone.requires_grad_(False)
-        self.learner = Learner(backbone.depths[1:])
+        self.learner = Learner(backbone.depths[1:], widths)
 
     def train(self, mode: bool = True) -> HSNet:
         """The backbone keeps its statistics."""
@@ -145,15 +148,16 @@ class Learner(nn.Module):
 
     Args:
         blocks: of the three stages, finest first: channels of the hypercorrelations.
+        widths: channels of the squeezing convolutions.
     """
 
-    def __init__(self, blocks: Sequence[int]) -> None:
+    def __init__(self, blocks: Sequence[int], widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        last = WIDTHS[-1]
-        self.squeeze = nn.ModuleList(_stack((count, *WIDTHS), s) for count, s in zip(blocks, SQUEEZE, strict=True))
+        middle, last = widths[-2:]
+        self.squeeze = nn.ModuleList(_stack((count, *widths), s) for count, s in zip(blocks, SQUEEZE, strict=True))
         self.mix = nn.ModuleList(_stack((last,) * 4, ((3, 1),) * 3) for _ in range(2))
-        self.decode = nn.Sequential(_conv(last, last), nn.ReLU(), _conv(last, WIDTHS[1]), nn.ReLU())
-        self.head = nn.Sequential(_conv(WIDTHS[1], WIDTHS[1]), nn.ReLU(), _conv(WIDTHS[1], 2))
+        self.decode = nn.Sequential(_conv(last, last), nn.ReLU(), _conv(last, middle), nn.ReLU())
+        self.head = nn.Sequential(_conv(middle, middle), nn.ReLU(), _conv(middle, 2))
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
         """Per stage, finest first, (B, blocks, h, w, h', w'), to logits (B, 2, 2h, 2w) of the finest; background first.
