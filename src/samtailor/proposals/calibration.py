@@ -1,0 +1,178 @@
+"""What the scores of proposals mean: Platt scaling, thresholds, and figures on pictures with and without objects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from samtailor.detectors import iou
+from samtailor.proposals import Proposals, Proposed, platt
+from samtailor.types import Annotation
+
+_IOU = 0.5
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture that the head was not trained on.
+
+    Args:
+        id: of the sample.
+        raw: candidates with their heat as score.
+        truths: its objects.
+    """
+
+    id: str
+    raw: Proposed
+    truths: tuple[Annotation, ...]
+
+    def of(self, label: str) -> tuple[Proposed, list[Annotation]]:
+        """Candidates and truths of a class, candidates by falling heat."""
+        rows = [i for i, name in enumerate(self.raw.labels) if name == label]
+        rows.sort(key=lambda i: -self.raw.scores[i])
+        part = Proposed(self.raw.boxes[rows], self.raw.points[rows], self.raw.scores[rows], (label,) * len(rows))
+        return part, [a for a in self.truths if a.label == label]
+
+
+def matched(found: Proposed, truths: Sequence[Annotation], give: str) -> np.ndarray:
+    """Index of the true object that each proposal finds, -1 for none; by falling score, each object once."""
+    taken: set[int] = set()
+    out = np.full(len(found), -1)
+    true = np.array([a.box for a in truths], np.float32).reshape(-1, 4)
+    masks: dict[int, np.ndarray] = {}
+    for row in range(len(found)):
+        for k in _candidates(found, row, true, give):
+            if k in taken:
+                continue
+            if give == "points" and not _on(masks.setdefault(k, truths[k].mask), found.points[row]):
+                continue
+            out[row] = k
+            taken.add(k)
+            break
+    return out
+
+
+def calibrate(
+    scenes: Sequence[Scene], classes: Sequence[str], give: str
+) -> tuple[dict[str, tuple[float, float]], dict[str, float]]:
+    """Slope and offset, and threshold, of each class: the threshold of the best F1 over all pictures."""
+    slopes, thresholds = {}, {}
+    for label in classes:
+        heat, right, total = _pooled(scenes, label, give)
+        slopes[label] = fit_platt(heat, right)
+        scores = np.array([platt(float(h), *slopes[label]) for h in heat])
+        thresholds[label] = _best_threshold(scores, right, total)
+    return slopes, thresholds
+
+
+def measure(scenes: Sequence[Scene], proposals: Proposals) -> dict[str, Any]:
+    """Figures by class at the proposals' own thresholds.
+
+    Returns:
+        for each class `objects`, `pictures`, `negatives` (pictures without it); `recall_boxes` (IoU >= 0.5),
+        `recall_points` and `precision_points` (on an object, each object once), `points_on_object` (share of the
+        proposals on any object of the class), `false_positives_per_picture` (points on no new object), and
+        `false_positive_rate`: the share of negatives in which anything is proposed, None without negatives.
+    """
+    return {label: _figures(scenes, proposals, label) for label in proposals.classes}
+
+
+def fit_platt(heat: np.ndarray, right: np.ndarray) -> tuple[float, float]:
+    """Slope and offset of sigmoid(slope * logit(heat) + offset), by Newton's method, with Platt's smoothed targets.
+
+    Few or one-sided scores leave it near (1, 0): a weak prior holds it there. The slope is never negative: a higher
+    heat must not mean less.
+    """
+    if not len(heat):
+        return 1.0, 0.0
+    clipped = np.clip(heat.astype(np.float64), 1e-6, 1 - 1e-6)
+    x = np.stack([np.log(clipped / (1 - clipped)), np.ones(len(heat))], 1)
+    positives = float(right.sum())
+    y = np.where(right, (positives + 1) / (positives + 2), 1 / (len(right) - positives + 2))
+    start = np.array([1.0, 0.0])
+    weights, prior = start.copy(), 0.1
+    for _ in range(50):
+        chance = 1 / (1 + np.exp(-np.clip(x @ weights, -50, 50)))
+        slope = x.T @ (chance - y) + prior * (weights - start)
+        bend = (x * (chance * (1 - chance))[:, None]).T @ x + prior * np.eye(2)
+        step = np.linalg.solve(bend, slope)
+        weights = weights - step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
+        if np.abs(step).max() < 1e-8:
+            break
+    return max(float(weights[0]), 0.05), float(weights[1])
+
+
+def _pooled(scenes: Sequence[Scene], label: str, give: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """Heat of all candidates, whether each is right, and the number of objects."""
+    heat, right, total = [np.zeros(0)], [np.zeros(0, bool)], 0
+    for scene in scenes:
+        found, truths = scene.of(label)
+        heat.append(found.scores)
+        right.append(matched(found, truths, give) >= 0)
+        total += len(truths)
+    return np.concatenate(heat), np.concatenate(right), total
+
+
+def _best_threshold(scores: np.ndarray, right: np.ndarray, total: int) -> float:
+    """Middle between the lowest score that is kept for the best F1 and the next lower one."""
+    if not right.any():
+        return 0.5
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(right[order])
+    f1 = 2 * hits / (np.arange(1, len(order) + 1) + max(total, 1))
+    best = int(np.argmax(f1))
+    kept = float(scores[order[best]])
+    below = float(scores[order[best + 1]]) if best + 1 < len(order) else 0.0
+    return math.floor((kept + below) / 2 * 1e4) / 1e4 if kept > below else kept
+
+
+def _figures(scenes: Sequence[Scene], proposals: Proposals, label: str) -> dict[str, Any]:
+    objects = boxes = points = on = proposed = negatives = alarms = 0
+    for scene in scenes:
+        found, truths = scene.of(label)
+        slope = proposals.calibration[label]
+        rows = [i for i, h in enumerate(found.scores) if platt(float(h), *slope) >= proposals.thresholds[label]]
+        found = Proposed(found.boxes[rows], found.points[rows], found.scores[rows], (label,) * len(rows))
+        objects, proposed = objects + len(truths), proposed + len(found)
+        boxes += int((matched(found, truths, "boxes") >= 0).sum())
+        points += int((matched(found, truths, "points") >= 0).sum())
+        masks = [a.mask for a in truths] if len(found) else []
+        on += sum(any(_on(mask, point) for mask in masks) for point in found.points)
+        negatives += not truths
+        alarms += not truths and len(found) > 0
+    return {
+        "objects": objects,
+        "pictures": len(scenes),
+        "negatives": negatives,
+        "proposed": proposed,
+        "recall_boxes": boxes / objects if objects else None,
+        "recall_points": points / objects if objects else None,
+        "precision_points": points / proposed if proposed else None,
+        "points_on_object": on / proposed if proposed else None,
+        "false_positives_per_picture": (proposed - points) / len(scenes) if scenes else None,
+        "false_positive_rate": alarms / negatives if negatives else None,
+    }
+
+
+def _candidates(found: Proposed, row: int, true: np.ndarray, give: str) -> list[int]:
+    """True objects that a proposal may find, the best one first."""
+    if not len(true):
+        return []
+    overlap = iou(found.boxes[row], true)
+    if give == "boxes":
+        return [int(k) for k in np.argsort(-overlap, kind="stable") if overlap[k] >= _IOU]
+    x, y = found.points[row]
+    within = (true[:, 0] <= x + 0.5) & (x + 0.5 < true[:, 2]) & (true[:, 1] <= y + 0.5) & (y + 0.5 < true[:, 3])
+    return [int(k) for k in np.argsort(-overlap, kind="stable") if within[k]]
+
+
+def _on(mask: np.ndarray, point: np.ndarray) -> bool:
+    column, row = (int(v + 0.5) for v in point)
+    return 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1] and bool(mask[row, column])
+
+
+__all__ = ["Scene", "calibrate", "fit_platt", "matched", "measure"]

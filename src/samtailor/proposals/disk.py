@@ -1,0 +1,143 @@
+"""Proposals on disk, inside an adapter's folder: proposals.safetensors and proposals.json.
+
+proposals.json is written last and holds the digest of the tensors. Loading is strict, as of the adapter itself: another
+base, a missing or extra tensor, a damaged or newer file is an `ArtefactError`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from samtailor.bases import Base
+from samtailor.data.picture import replacing, write_json
+from samtailor.errors import ArtefactError
+from samtailor.proposals import Proposals
+from samtailor.proposals.head import Head
+
+SCHEMA = 1
+TENSORS, METADATA = "proposals.safetensors", "proposals.json"
+
+
+class ProposalsMeta(BaseModel):
+    """proposals.json: what `Head` and `Proposals` are made with, and the digest of the tensors."""
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: int = SCHEMA
+    classes: tuple[str, ...]
+    base: str
+    base_name: str
+    dim: int
+    skips: tuple[int, ...]
+    width: int
+    give: str
+    calibration: dict[str, tuple[float, float]]
+    thresholds: dict[str, float]
+    figures: dict[str, object] = {}
+    sha256: str = ""
+
+
+def exists(folder: str | Path) -> bool:
+    """Whether there are proposals in a folder."""
+    return (Path(folder) / METADATA).is_file()
+
+
+def save(folder: str | Path, proposals: Proposals) -> None:
+    """Write both files, each at once, the metadata last."""
+    from safetensors.torch import save_file
+
+    folder, head = Path(folder), proposals.head
+    with replacing(folder / TENSORS) as temporary:
+        tensors = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
+        save_file(tensors, temporary, metadata={"format": "pt"})
+        digest = _digest(temporary)
+    meta = ProposalsMeta(
+        classes=proposals.classes,
+        base=proposals.base,
+        base_name=proposals.base_name,
+        dim=head.dim,
+        skips=tuple(head.skips),
+        width=head.width,
+        give=proposals.give,
+        calibration=proposals.calibration,
+        thresholds=proposals.thresholds,
+        figures=proposals.figures,
+        sha256=digest,
+    )
+    write_json(folder / METADATA, meta.model_dump(mode="json"))
+
+
+def load(folder: str | Path, base: Base) -> Proposals:
+    """Read what `save` wrote, onto the base's device.
+
+    Raises:
+        ArtefactError: nothing there, another base, or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    meta = read_meta(folder)
+    file = Path(folder) / TENSORS
+    if meta.base != base.fingerprint:
+        raise ArtefactError(
+            f"The proposals in {folder} were trained on the embeddings of another base (fingerprint {meta.base}) than "
+            f"{base.name!r} ({base.fingerprint}). Train them again: samtailor propose-fit DATA --adapter {folder}."
+        )
+    head = Head(meta.dim, meta.skips, len(meta.classes), meta.width)
+    try:
+        head.load_state_dict(load_file(file))
+    except FileNotFoundError as error:
+        raise ArtefactError(f"{file} is missing. Copy the adapter again, or train the proposals again.") from error
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise ArtefactError(
+            f"{file} is damaged or does not fit {METADATA} ({str(error).splitlines()[0]}). Copy the adapter again, "
+            "or train the proposals again."
+        ) from error
+    if _digest(file) != meta.sha256:
+        raise ArtefactError(f"{file} is not the file that {METADATA} belongs to (its digest differs).")
+    return Proposals(
+        head.to(next(base.model.parameters()).device),
+        meta.classes,
+        meta.base,
+        base_name=meta.base_name,
+        calibration=meta.calibration,
+        thresholds=meta.thresholds,
+        give=meta.give,
+        figures=meta.figures,
+    )
+
+
+def read_meta(folder: str | Path) -> ProposalsMeta:
+    """proposals.json of a folder.
+
+    Raises:
+        ArtefactError: not there, damaged, or of a newer samtailor.
+    """
+    file = Path(folder) / METADATA
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        version = values["schema_version"]
+    except FileNotFoundError as error:
+        raise ArtefactError(
+            f"{folder} holds no proposals. Train them: samtailor propose-fit DATA --adapter {folder}."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtefactError(f"{file} is damaged ({error!r}). Copy the adapter again, or train them again.") from error
+    if not isinstance(version, int) or version > SCHEMA:
+        raise ArtefactError(f"{file} has schema {version}, this samtailor reads up to {SCHEMA}: upgrade samtailor.")
+    try:
+        return ProposalsMeta(**values)
+    except ValidationError as error:
+        wrong = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors()}))
+        raise ArtefactError(f"{file} is damaged: {wrong} cannot be read. Train the proposals again.") from error
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+__all__ = ["METADATA", "TENSORS", "ProposalsMeta", "exists", "load", "read_meta", "save"]

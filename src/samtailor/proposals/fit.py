@@ -1,0 +1,331 @@
+"""Train proposals on cached embeddings: pictures with objects and pictures without.
+
+Loss: CenterNet's penalty-reduced focal loss (arXiv 1904.07850, Eq. 1, alpha 2, beta 4) on the heat map; on the cells
+around each peak generalised IoU (arXiv 1902.09630) and the L1 distance of the logarithms of the four sides.
+Calibration is cross-fitted: the pictures are dealt into folds, whole groups together; each fold is scored by a head
+that was trained on the others, and slope, offset and threshold come from those scores alone. The head that is kept is
+trained on all pictures.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from samtailor import interior
+from samtailor.bases import Base
+from samtailor.data.augment import UNTOUCHED, Augment, View
+from samtailor.data.transform import Frame
+from samtailor.embeddings import EmbeddingStore
+from samtailor.errors import DataError, InputError
+from samtailor.proposals import Proposals
+from samtailor.proposals.calibration import Scene, calibrate, measure
+from samtailor.proposals.head import Head, make_head
+from samtailor.types import Annotation, Features, Sample
+
+_DEEP = 0.7  # share of the largest interior distance that a click's place must have
+_MEMORY = 10**9  # bytes of embeddings kept in memory during training
+_log = logging.getLogger("samtailor.proposals")
+
+
+def fit_proposals(
+    base: Base,
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    store: EmbeddingStore,
+    *,
+    seed: int = 0,
+    steps: int = 300,
+    batch_size: int = 8,
+    lr: float = 2e-3,
+    width: int = 96,
+    folds: int = 3,
+    augment: Augment | None = None,
+    give: str = "points",
+    progress: Callable[[int, int], None] | None = None,
+) -> Proposals:
+    """Train proposals for some classes.
+
+    Args:
+        base: the frozen base.
+        samples: pictures to train on; those without an object of a class are its negatives, so every object of the
+            classes must be marked in every picture.
+        classes: names.
+        store: embeddings.
+        seed: of start, order and folds.
+        steps: updates of each head; there are `folds` + 1 of them.
+        batch_size: pictures a step.
+        lr: largest learning rate, warmed up and lowered on a cosine.
+        width: channels of the head's trunk.
+        folds: parts of the cross-fitted calibration; 0 goes without (scores are then the raw heat).
+        augment: views to draw from; the default is none.
+        give: "points" or "boxes", what the adapter is asked with; calibration counts a proposal as right when its
+            point lies on an object, or its box has an IoU of at least 0.5.
+        progress: called with (steps done, steps in all).
+
+    Raises:
+        DataError: no picture, or none with an object of a class. InputError: a number that makes no sense.
+    """
+    if steps < 1 or batch_size < 1 or folds < 0 or folds == 1:
+        raise InputError(
+            f"steps and batch_size must be 1 or more, folds 0, 2 or more; got {steps}, {batch_size}, {folds}."
+        )
+    for name in classes:
+        if not any(sample.of([name]) for sample in samples):
+            raise DataError(f"None of the {len(samples)} pictures has an object of the class {name!r}.")
+    scenes = _Scenes(base, samples, tuple(classes), store, augment or Augment())
+    dealt = deal(samples, folds, seed)
+    ticks = count(1)
+    total = steps * (len(dealt) + 1)
+
+    def told() -> None:
+        done = next(ticks)
+        if progress is not None:
+            progress(done, total)
+
+    def train(rows: Sequence[int], part: int) -> Head:
+        return _train(scenes, rows, seed + 1000 * part, steps, batch_size, lr, width, told)
+
+    seen: list[Scene] = []
+    for part, held_out in enumerate(dealt, 1):
+        rows = [i for i in range(len(samples)) if i not in set(held_out)]
+        one = Proposals(train(rows, part), classes, base.fingerprint)
+        seen += [scenes.scene(i, one) for i in held_out]
+    head = train(range(len(samples)), 0)
+    if not seen:
+        _log.warning("Scores of the proposals are not calibrated: that needs at least two pictures (of two groups).")
+        return Proposals(head, classes, base.fingerprint, base_name=base.name, give=give)
+    calibration, thresholds = calibrate(seen, classes, give)
+    found = Proposals(
+        head, classes, base.fingerprint, calibration=calibration, thresholds=thresholds, give=give,
+        figures={"pictures": len(samples), "seed": seed, "steps": steps},
+    )  # fmt: skip
+    found.figures["cross_fitted"] = measure(seen, found)
+    return found
+
+
+def evaluate_proposals(
+    proposals: Proposals, base: Base, samples: Sequence[Sample], store: EmbeddingStore
+) -> dict[str, Any]:
+    """Recall, precision and false positives by class on pictures it was not trained on; see `calibration.measure`."""
+    scenes = _Scenes(base, samples, proposals.classes, store, Augment())
+    return measure([scenes.scene(i, proposals) for i in range(len(samples))], proposals)
+
+
+def deal(samples: Sequence[Sample], folds: int, seed: int) -> list[list[int]]:
+    """Indices of the samples in folds of whole groups; no fold when there are fewer than two groups."""
+    groups: dict[str, list[int]] = {}
+    for i, sample in enumerate(samples):
+        groups.setdefault(sample.group or sample.id, []).append(i)
+    count = min(folds, len(groups))
+    if count < 2:
+        return []
+    order = np.random.default_rng([seed, 4]).permutation(len(groups))
+    members = list(groups.values())
+    parts: list[list[int]] = [[] for _ in range(count)]
+    for turn, g in enumerate(order):
+        parts[turn % count] += members[g]
+    return parts
+
+
+def place(mask: np.ndarray) -> tuple[float, float]:
+    """Where a proposal of a mask points, (x, y) pixel indices: deep inside, and of those nearest to the box's middle.
+
+    The deepest point alone is no function of the shape that could be learnt: along a long box many are equally deep.
+    """
+    distances, (x0, y0) = interior.distance(mask)
+    rows, columns = np.nonzero(distances >= _DEEP * distances.max())
+    height, width = distances.shape
+    best = np.argmin(((columns - (width - 1) / 2) / width) ** 2 + ((rows - (height - 1) / 2) / height) ** 2)
+    return float(x0 + columns[best]), float(y0 + rows[best])
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the head should answer for one view of one picture, C classes, s x s cells.
+
+    Args:
+        heat: float32 (C, s, s), 1 at the objects' places, falling off as a Gaussian.
+        sides: float32 (C, 4, s, s), distances to left, top, right, bottom, as shares of the frame.
+        near: bool (C, s, s), where `sides` holds.
+        ignored: bool (C, s, s), regions of many objects ("crowd") that are neither object nor background.
+    """
+
+    heat: Tensor
+    sides: Tensor
+    near: Tensor
+    ignored: Tensor
+
+
+def target(annotations: Sequence[Annotation], classes: Sequence[str], frame: Frame, cells: int) -> Target:
+    """The target of a picture; large objects first, so that a small one in front keeps its cells."""
+    shape = (len(classes), cells, cells)
+    heat, sides = torch.zeros(shape), torch.zeros(len(classes), 4, cells, cells)
+    made = Target(heat, sides, torch.zeros(shape).bool(), torch.zeros(shape).bool())
+    for annotation in sorted(annotations, key=lambda a: -a.area):
+        if annotation.label not in classes or not annotation.area:
+            continue
+        index = classes.index(annotation.label)
+        if annotation.crowd:
+            made.ignored[index] |= _cells(frame.mask(annotation.mask), cells)
+        else:
+            _draw(made, index, annotation, frame, cells)
+    return made
+
+
+def loss(heat: Tensor, sides: Tensor, wanted: Target) -> Tensor:
+    """Sum of the heat map's and the boxes' loss for a batch of targets joined along B."""
+    chance = heat.sigmoid().clamp(1e-6, 1 - 1e-6)
+    peak = wanted.heat == 1
+    right = (1 - chance) ** 2 * chance.log() * peak
+    wrong = (1 - wanted.heat) ** 4 * chance**2 * (1 - chance).log() * ~(peak | wanted.ignored)
+    total = -(right + wrong).sum() / peak.sum().clamp(min=1)
+    if not wanted.near.any():
+        return total
+    mine = sides.movedim(2, -1)[wanted.near]
+    true = wanted.sides.movedim(2, -1)[wanted.near]
+    return total + (1 - _giou(mine, true)).mean() + 0.5 * (mine.log() - true.log()).abs().mean()
+
+
+class _Scenes:
+    """Pictures with their embeddings and targets, made when first asked for."""
+
+    def __init__(
+        self, base: Base, samples: Sequence[Sample], classes: tuple[str, ...], store: EmbeddingStore, augment: Augment
+    ) -> None:
+        self.base, self.samples, self.classes, self.store, self.augment = base, samples, classes, store, augment
+        self._features: dict[tuple[int, int], Features] = {}
+        self._targets: dict[tuple[int, int], Target] = {}
+        self._bytes = 0
+
+    def features(self, i: int, index: int = 0) -> Features:
+        key = (i, index)
+        if key in self._features:
+            return self._features[key]
+        row = self.store.features(self.base, [self.samples[i]], [self._view(i, index)])
+        self._bytes += sum(t.numel() * t.element_size() for t in (row.main, *row.skips))
+        if self._bytes < _MEMORY:
+            self._features[key] = row
+        return row
+
+    def target(self, i: int, index: int, cells: int) -> Target:
+        if (i, index) not in self._targets:
+            view, sample = self._view(i, index), self.samples[i]
+            size = self._size(i) if view.untouched else view.size(*self._size(i))
+            frame = Frame.of(self.base, *size)
+            seen = [view.annotation(a) for a in sample.annotations if a.label in self.classes or view.labels]
+            self._targets[i, index] = target(seen, self.classes, frame, cells)
+        return self._targets[i, index]
+
+    def has_object(self, i: int) -> bool:
+        return bool(self.samples[i].of(self.classes))
+
+    def scene(self, i: int, proposals: Proposals) -> Scene:
+        """Candidates and truths of a picture, for calibration and figures."""
+        sample = self.samples[i]
+        raw = proposals.raw(self.features(i), Frame.of(self.base, *self._size(i)))
+        return Scene(sample.id, raw, sample.of(self.classes))
+
+    def _view(self, i: int, index: int) -> View:
+        return UNTOUCHED if index == 0 else self.augment.draw(self.samples[i], index)
+
+    def _size(self, i: int) -> tuple[int, int]:
+        sample = self.samples[i]
+        if sample.annotations:
+            height, width = sample.annotations[0].rle["size"]
+            return int(height), int(width)
+        return sample.image.shape[:2]
+
+
+def _train(
+    scenes: _Scenes,
+    rows: Sequence[int],
+    seed: int,
+    steps: int,
+    batch_size: int,
+    lr: float,
+    width: int,
+    told: Callable[[], None],
+) -> Head:
+    """One head on some of the pictures; those with objects make up at least half of each batch."""
+    rng = np.random.default_rng([seed, 5])
+    full, empty = ([i for i in rows if scenes.has_object(i) is has] for has in (True, False))
+    share = 0 if not empty else min(batch_size // 2, max(1, round(batch_size * len(empty) / len(rows))))
+    device = next(scenes.base.model.parameters()).device
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = make_head(scenes.base, scenes.features(rows[0]), len(scenes.classes), width=width).to(device).train()
+        optimizer = torch.optim.AdamW(head.parameters(), lr=lr, weight_decay=1e-2)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=max(steps, 2), pct_start=0.1)
+        streams = _stream(full, rng), _stream(empty, rng)
+        for _ in range(steps):
+            picked = [next(streams[k < share]) for k in range(batch_size)]
+            views = [(i, int(rng.integers(scenes.augment.views))) for i in picked]
+            features = Features.cat([scenes.features(*v) for v in views]).to(device)
+            heat, sides = head(features)
+            targets = [scenes.target(*v, heat.shape[-1]) for v in views]
+            value = loss(heat, sides, _joined(targets, device))
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            torch.nn.utils.clip_grad_norm_(head.parameters(), 5.0)
+            optimizer.step()
+            schedule.step()
+            told()
+    return head.eval()
+
+
+def _stream(rows: Sequence[int], rng: np.random.Generator) -> Any:
+    """The rows for ever, each once an epoch, in an order of each epoch's own."""
+    while rows:
+        yield from (rows[i] for i in rng.permutation(len(rows)))
+
+
+def _joined(targets: Sequence[Target], device: torch.device) -> Target:
+    names = ("heat", "sides", "near", "ignored")
+    return Target(*(torch.stack([getattr(t, name) for t in targets]).to(device) for name in names))
+
+
+def _draw(made: Target, index: int, annotation: Annotation, frame: Frame, cells: int) -> None:
+    cell = frame.size / cells
+    x, y = ((v + 0.5) * s for v, s in zip(place(annotation.mask), frame.scale, strict=True))
+    x0, y0, x1, y1 = (v * s for v, s in zip(annotation.box, frame.scale * 2, strict=True))
+    column, row = (min(int(v / cell), cells - 1) for v in (x, y))
+    rows, columns = torch.arange(cells)[:, None], torch.arange(cells)[None]
+    # a tenth of the object, but never so narrow that neighbouring cells say nothing
+    wide, high = (max((b - a) / cell / 8, 0.6) for a, b in ((x0, x1), (y0, y1)))
+    blob = torch.exp(-((columns - column) ** 2) / (2 * wide**2) - (rows - row) ** 2 / (2 * high**2))
+    made.heat[index] = torch.maximum(made.heat[index], blob)
+    u, v = (columns + 0.5) * cell, (rows + 0.5) * cell
+    near = ((columns - column).abs() <= 1) & ((rows - row).abs() <= 1)
+    least = cell / 8  # the middle of the cell may lie outside a small box
+    grid = torch.ones(cells, cells)
+    reach = torch.stack([(v * grid).clamp(min=least) for v in (u - x0, v - y0, x1 - u, y1 - v)]) / frame.size
+    made.sides[index] = torch.where(near, reach, made.sides[index])
+    made.near[index] |= near
+
+
+def _cells(mask: np.ndarray, cells: int) -> Tensor:
+    """Cells that a mask of the model frame touches."""
+    side = -(-mask.shape[0] // cells)
+    return F.max_pool2d(torch.from_numpy(mask)[None].float(), side)[0, :cells, :cells] > 0
+
+
+def _giou(one: Tensor, other: Tensor) -> Tensor:
+    """Generalised IoU of boxes given as distances (N, 4) from a common point."""
+    areas = [(d[:, 0] + d[:, 2]) * (d[:, 1] + d[:, 3]) for d in (one, other)]
+    low, high = torch.minimum(one, other), torch.maximum(one, other)
+    common = (low[:, 0] + low[:, 2]) * (low[:, 1] + low[:, 3])
+    hull = (high[:, 0] + high[:, 2]) * (high[:, 1] + high[:, 3])
+    union = areas[0] + areas[1] - common
+    return common / union - (hull - union) / hull
+
+
+__all__ = ["Target", "deal", "evaluate_proposals", "fit_proposals", "loss", "place", "target"]

@@ -1,0 +1,135 @@
+"""The network of the proposals, and how its answer becomes boxes and points of a picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samtailor.data.transform import Frame
+from samtailor.detectors import suppress
+from samtailor.types import Features
+
+if TYPE_CHECKING:
+    from samtailor.bases import Base
+
+CELLS = 64  # largest side of the heat map
+FLOOR = 0.03  # raw heat below this is no candidate
+MOST = 400  # candidates a class and picture
+OVERLAP = 0.6  # IoU of boxes of one class above which only the better one stays
+_PRIOR = 0.01  # heat at the start: without it the first steps are spent on silencing the background
+
+
+class Head(nn.Module):
+    """Image embedding to heat and box: a trunk at the embedding's grid, then doublings up to the heat map's.
+
+    Args:
+        dim: channels of the embedding.
+        skips: channels of the base's high-resolution features at each doubling; 0 where there are none.
+        classes: number of classes.
+        width: channels of the trunk; each doubling halves them.
+    """
+
+    def __init__(self, dim: int, skips: Sequence[int], classes: int, width: int = 96) -> None:
+        super().__init__()
+        self.dim, self.skips, self.width = dim, tuple(skips), width
+        self.enter = nn.Sequential(nn.Conv2d(dim, width, 1), _norm(width), nn.GELU())
+        self.trunk = nn.Sequential(_block(width, width), nn.Dropout2d(0.1), _block(width, width))
+        self.narrow, self.lateral, self.rise = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for channels in skips:
+            self.narrow.append(nn.Conv2d(width, max(width // 2, 32), 1))
+            width = max(width // 2, 32)
+            self.lateral.append(nn.Conv2d(channels, width, 1) if channels else nn.Identity())
+            # depthwise: at the finest grid a full convolution would cost more than all the rest
+            depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
+            self.rise.append(nn.Sequential(depthwise, _norm(width), nn.GELU(), nn.Conv2d(width, width, 1)))
+        self.heat, self.sides = nn.Conv2d(width, classes, 1), nn.Conv2d(width, 4 * classes, 1)
+        nn.init.constant_(self.heat.bias, -math.log((1 - _PRIOR) / _PRIOR))
+
+    def forward(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Heat logits (B, C, s, s) and distances (B, C, 4, s, s) left, top, right, bottom, as shares of the frame.
+
+        Distances are a class's own: a face and its nose have their middles in one cell.
+        """
+        x = self.enter(features.main)
+        x = x + self.trunk(x)
+        for narrow, lateral, rise in zip(self.narrow, self.lateral, self.rise, strict=True):
+            x = F.interpolate(narrow(x), scale_factor=2, mode="bilinear", align_corners=False)
+            if not isinstance(lateral, nn.Identity):
+                x = x + lateral(skip_of(features, x.shape[-1]))
+            x = x + rise(x)
+        heat, sides = self.heat(x), self.sides(x)
+        return heat, torch.exp((sides - 3.0).clamp(-9, 0.5)).unflatten(1, (-1, 4))
+
+
+def make_head(base: Base, features: Features, classes: int, *, width: int = 96) -> Head:
+    """A fresh head for embeddings like these."""
+    return Head(base.dim, skip_channels(features), classes, width)
+
+
+def skip_channels(features: Features) -> list[int]:
+    """Channels of the high-resolution features at each doubling from the embedding's grid on; 0: none."""
+    side, found = features.main.shape[-1], []
+    while side * 2 <= CELLS and len(found) < 2:
+        side *= 2
+        found.append(next((skip.shape[1] for skip in features.skips if skip.shape[-1] == side), 0))
+    return found
+
+
+def skip_of(features: Features, side: int) -> Tensor:
+    """The high-resolution features of a grid."""
+    return next(skip for skip in features.skips if skip.shape[-1] == side)
+
+
+def decode(heat: Tensor, sides: Tensor, frame: Frame) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
+    """Peaks of the heat map to boxes (N, 4), points (N, 2) of the picture frame, heat (N,) and class indices.
+
+    Args:
+        heat: (C, s, s) logits.
+        sides: (C, 4, s, s) distances as shares of the frame's side.
+        frame: geometry of the picture.
+    """
+    chance = heat.sigmoid()
+    peaks = torch.where(F.max_pool2d(chance[None], 3, 1, 1)[0] == chance, chance, torch.zeros(()))
+    cell = frame.size / heat.shape[-1]
+    parts: list[tuple[np.ndarray, ...]] = []
+    for index, one in enumerate(peaks):
+        score, place = one.flatten().topk(min(MOST, one.numel()))
+        place = place[score >= FLOOR]
+        score = score[score >= FLOOR].numpy()
+        row, column = place // heat.shape[-1], place % heat.shape[-1]
+        reach = sides[index, :, row, column] * frame.size
+        x, y = (column + 0.5) * cell, (row + 0.5) * cell
+        boxes = torch.stack([x - reach[0], y - reach[1], x + reach[2], y + reach[3]], 1)
+        boxes, points = _in_picture(boxes, torch.stack([x, y], 1), frame)
+        inside = (points[:, 0] <= frame.width - 1) & (points[:, 1] <= frame.height - 1)
+        inside &= (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        boxes, points, score = boxes[inside], points[inside], score[inside]
+        kept = suppress(boxes, [""] * len(boxes), OVERLAP)
+        parts.append((boxes[kept], points[kept], score[kept], np.full(len(kept), index)))
+    boxes, points, score, index = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return boxes, points, score, [int(i) for i in index]
+
+
+def _in_picture(boxes: Tensor, points: Tensor, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+    scale = np.array(frame.scale, np.float32)
+    edges = np.array([frame.width, frame.height] * 2, np.float32)
+    boxes = np.clip(boxes.numpy() / np.tile(scale, 2), 0, edges)
+    # points are pixel indices: the middle of pixel 0 lies half a pixel from the edge
+    return boxes, np.maximum(points.numpy() / scale - 0.5, 0)
+
+
+def _norm(channels: int) -> nn.Module:
+    return nn.GroupNorm(math.gcd(channels, 8), channels)
+
+
+def _block(inside: int, outside: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inside, outside, 3, padding=1), _norm(outside), nn.GELU())
+
+
+__all__ = ["CELLS", "Head", "decode", "make_head", "skip_channels"]
