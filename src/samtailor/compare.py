@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from samtailor.evaluate import REFINED, Evaluation, difference, evaluate_many
 from samtailor.fit import fit
 from samtailor.registry import find
 from samtailor.segmenter import Segmenter
+from samtailor.side_by_side import Job, fit_side_by_side
 from samtailor.types import Sample, Score
 
 if TYPE_CHECKING:
@@ -157,6 +159,7 @@ def compare(
     prompt: str = "mask-center",
     refine: bool = False,
     store: EmbeddingStore | None = None,
+    workers: int = 1,
     watch: Watch | None = None,
 ) -> Comparison:
     """Fit every run with every seed and evaluate all of them on the same masks and clicks.
@@ -173,6 +176,8 @@ def compare(
         prompt: prompt source of the evaluation.
         refine: also report PMM's test-time refinement, as a row of its own.
         store: embeddings on disk.
+        workers: fits of one seed and class that run at once, each in a process that loads its base by the settings'
+            name (see `side_by_side`).
         watch: called with (what is going on, progress of it).
 
     Raises:
@@ -192,11 +197,11 @@ def compare(
         held[seed] = tuple(sample.id for sample in pictures.held_out)
         for part in [[name] for name in classes] if per_class else [classes]:
             label = _slug(part[0]) if per_class else "all"
-            dealt, made = few(pictures, first, part), {}
-            for name, config in runs.items():
-                shown = f"{name}, seed {seed}" + (f", {part[0]}" if per_class else "")
-                one = _settled(config, seed, part, Path(out, "fits", str(seed), label, _slug(name)))
-                made[name] = _fitted(one, dealt, base, store, shown, watch)
+            dealt = few(pictures, first, part)
+            places = {name: Path(out, "fits", str(seed), label, _slug(name)) for name in runs}
+            settled = {name: _settled(config, seed, part, places[name]) for name, config in runs.items()}
+            shown = f"seed {seed}" + (f", {part[0]}" if per_class else "")
+            made = _fit_all(settled, dealt, base, store, shown, workers, watch)
             folders |= {f"{name}/{seed}/{label}": folder for name, folder in made.items()}
             file = Path(out, "scores", f"{seed}-{label}.json")
             asked = _Asked(pictures.held_out, part, prompt, refine)
@@ -271,23 +276,34 @@ def _settled(config: FitConfig, seed: int, classes: Sequence[str] | None, out: P
     return FitConfig(**(given | {"seed": seed, "out": out, "classes": tuple(classes) if classes else None}))
 
 
-def _fitted(
-    config: FitConfig, pictures: Deal, base: Base, store: EmbeddingStore | None, what: str, watch: Watch | None
-) -> Path | None:
-    """Folder of the adapter, fitted now or before; None when the method learns nothing."""
-    if not find("methods", config.method).build(base, **config.options)[0].learned():
-        return None
-    tell = None if watch is None else (lambda progress: watch(what, progress))
-    done = fit(
-        resolve(config),
-        samples=pictures.samples,
-        base=base,
-        split=pictures.split,
-        store=store,
-        resume=True,
-        progress=tell,
-    )
-    return done.folder
+def _fit_all(
+    runs: Mapping[str, FitConfig],
+    pictures: Deal,
+    base: Base,
+    store: EmbeddingStore | None,
+    what: str,
+    workers: int,
+    watch: Watch | None,
+) -> dict[str, Path | None]:
+    """Folder of each adapter, fitted now or before; None when the method learns nothing."""
+    learning = {n: c for n, c in runs.items() if find("methods", c.method).build(base, **c.options)[0].learned()}
+    made: dict[str, Path | None] = dict.fromkeys(runs)
+    waiting = [name for name, config in learning.items() if not (config.out / artefact.METADATA).exists()]
+    if workers > 1 and len(waiting) > 1 and store is not None:
+        jobs = {f"{name}, {what}": Job(resolve(learning[name]), pictures.samples, pictures.split) for name in waiting}
+        wanted = _to_encode(pictures, learning[waiting[0]].classes)
+        fit_side_by_side(jobs, store, pictures=wanted, workers=workers, watch=watch)
+    for name, config in learning.items():
+        tell = None if watch is None else partial(watch, f"{name}, {what}")
+        options = {"samples": pictures.samples, "split": pictures.split, "store": store, "progress": tell}
+        made[name] = fit(resolve(config), base=base, resume=True, **options).folder
+    return made
+
+
+def _to_encode(pictures: Deal, classes: Sequence[str] | None) -> list[Sample]:
+    """Pictures that all runs and the evaluation will ask for."""
+    sides = [pictures.split.pick(pictures.samples, side) for side in ("train", "val")]
+    return [sample for side in (*sides, pictures.held_out) for sample in side if sample.of(classes)]
 
 
 @dataclass(frozen=True)

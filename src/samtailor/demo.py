@@ -47,6 +47,7 @@ def demo(
     train: int = TRAIN,
     test: int = TEST,
     device: str | None = None,
+    workers: int = 1,
     watch: Watch | None = None,
 ) -> Demo:
     """Draw banners, fit SAM-F, PLM and PLM+PMM, evaluate them beside SAM, write OUT/report.html and OUT/report.json.
@@ -60,18 +61,29 @@ def demo(
         steps: updates of each fit.
         train, test: number of pictures; of the first a share chooses the best state.
         device: None takes a GPU where there is one.
+        workers: processes that draw, encode and fit.
         watch: called with (what is going on, progress).
 
     Raises:
         InputError: the folder holds a demo with other pictures.
     """
     out = Path(out)
-    _draw(out / "data", seed, train, test, watch)
+    _draw(out / "data", seed, train, test, workers, watch)
     samples, held_out = (open_dataset(out / "data" / part) for part in ("train", "test"))
     loaded, store = load_on(base, device), EmbeddingStore(out / "embeddings")
     runs = variants(load(None, {"base": base, "steps": steps, "trackers": ()}), METHODS)
     found = compare(
-        runs, out, loaded, samples, held_out, seeds=[seed], classes=[CLASS], refine=True, store=store, watch=watch
+        runs,
+        out,
+        loaded,
+        samples,
+        held_out,
+        seeds=[seed],
+        classes=[CLASS],
+        refine=True,
+        store=store,
+        workers=workers,
+        watch=watch,
     )
     figures = {
         "methods": found.summary(),
@@ -87,7 +99,7 @@ def demo(
     return Demo(figures, out / "report.html")
 
 
-def _draw(folder: Path, seed: int, train: int, test: int, watch: Watch | None) -> None:
+def _draw(folder: Path, seed: int, train: int, test: int, workers: int, watch: Watch | None) -> None:
     about = folder / "dataset.json"
     if about.is_file():
         made = read_json(about)
@@ -95,7 +107,8 @@ def _draw(folder: Path, seed: int, train: int, test: int, watch: Watch | None) -
             raise InputError(f"{folder.parent} holds a demo of other pictures. Choose another --out, or remove it.")
         return
     tell = None if watch is None else (lambda done, total: watch("pictures", Progress("draw", done, total)))
-    build_dataset(folder, kind="banners", count=train, test=test, seed=seed, size=SIZE, progress=tell)
+    size = {"count": train, "test": test, "size": SIZE}
+    build_dataset(folder, kind="banners", seed=seed, workers=workers, progress=tell, **size)
 
 
 def _page(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,6 +42,7 @@ def compare_command(
     ] = None,
     format: options.Format = None,
     group: options.GroupRule = None,
+    workers: options.Workers = 1,
     json: options.Json = None,
     html: options.Html = None,
     device: options.Device = None,
@@ -72,6 +74,7 @@ def compare_command(
             prompt=prompt,
             refine=refine,
             store=store,
+            workers=options.workers(workers),
             watch=watch,
         )
     summary = found.summary()
@@ -84,17 +87,11 @@ def compare_command(
 
 @contextmanager
 def watching() -> Iterator[Watch]:
-    """One progress bar after another, each named after what is going on."""
+    """Progress bars named after what is going on; a row each for what goes on at once."""
     from samtailor.cli.fit import fit_progress
 
     with fit_progress() as show:
-
-        def watch(what: str, progress: Any) -> None:
-            from dataclasses import replace
-
-            show(replace(progress, name=what))
-
-        yield watch
+        yield lambda what, progress: show(replace(progress, name=what))
 
 
 def cross_tables(found: Any, runs: Any, base: Any, samples: Any, store: Any) -> dict[str, Any]:

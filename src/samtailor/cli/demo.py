@@ -19,6 +19,7 @@ def demo_command(
     train: Annotated[int | None, typer.Option(min=8, metavar="N", help="Pictures to fit on.")] = None,
     test: Annotated[int | None, typer.Option(min=2, metavar="N", help="Pictures to evaluate on.")] = None,
     device: options.Device = None,
+    workers: options.Workers = None,
 ) -> None:
     """Synthetic banners from a seed, fits on the bundled base, one table before and after, an HTML report.
 
@@ -29,7 +30,7 @@ def demo_command(
 
     given = {key: value for key, value in (("steps", steps), ("train", train), ("test", test)) if value is not None}
     with watching() as watch:
-        made = demo(out, base=base, seed=seed, device=device, watch=watch, **given)
+        made = demo(out, base=base, seed=seed, device=device, workers=options.workers(workers), watch=watch, **given)
     found = made.figures["methods"]
     note = f"Percent, {next(iter(found.values()))['pictures']} test pictures, one click a banner, seed {seed}."
     summaries("Outdoor banners", found, note)

@@ -106,20 +106,26 @@ def settings_of(config: str | None, given: dict[str, Any], pairs: list[str]) -> 
 
 @contextmanager
 def fit_progress(what: str = "") -> Iterator[Callable[[Progress], None]]:
-    """A bar with loss, held-out mIoU, images/s and time left."""
+    """A bar with loss, held-out mIoU, images/s and time left; one for each name that is not finished."""
     from rich.progress import BarColumn, Progress, TextColumn
 
     from samtailor.cli.screen import errors
 
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[figures]}"))
     with Progress(*columns, console=errors(), transient=True) as bar:
-        task = bar.add_task(what or "opening", total=None, figures="")
+        opening = bar.add_task(what or "opening", total=None, figures="")
+        rows: dict[str | None, Any] = {}
 
         def show(progress: Progress) -> None:
+            bar.update(opening, visible=False)
             name = " ".join(part for part in (what, progress.name, progress.stage) if part)
-            bar.update(
-                task, description=name, completed=progress.done, total=progress.total, figures=_figures(progress)
-            )
+            finished = {task.id for task in bar.tasks if task.finished}
+            for other in [key for key, row in rows.items() if key != progress.name and row in finished]:
+                bar.remove_task(rows.pop(other))
+            if progress.name not in rows:
+                rows[progress.name] = bar.add_task(name, total=None, figures="")
+            state = {"description": name, "completed": progress.done, "total": progress.total}
+            bar.update(rows[progress.name], figures=_figures(progress), **state)
 
         yield show
 

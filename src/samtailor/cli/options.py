@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -33,7 +34,18 @@ Prompt = Annotated[
 ]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here.")]
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a self-contained report here.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, metavar="N", help="Fits at once, a process each; default: as many as cores, to 4."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+
+
+def workers(given: int | None) -> int:
+    """The number given, or one for each core, at most four: each process holds a base of its own."""
+    return given or min(os.cpu_count() or 1, 4)
 
 
 def names(text: str | None) -> list[str] | None:

@@ -10,8 +10,11 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,7 +28,7 @@ from samtailor.data.synth.own_pictures import pictures
 from samtailor.data.synth.samples import KINDS, SIDES, samples
 from samtailor.data.writing import write_json
 from samtailor.errors import InputError
-from samtailor.types import Sample
+from samtailor.types import Annotation, Sample
 
 Progress = Callable[[int, int], None]
 
@@ -42,6 +45,7 @@ def build_dataset(
     banners: Path | None = None,
     backgrounds: Path | None = None,
     test: int = 0,
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Draw a data set and write it to `out`, which `data.dataset.open_dataset` reads without options.
@@ -59,6 +63,7 @@ def build_dataset(
         banners: folder of the user's own banners. With a test part, no banner file is used on both sides.
         backgrounds: folder of the user's own backgrounds; kept apart likewise where there are at least two.
         test: number of test pictures.
+        workers: processes that draw; the pictures are the same.
         progress: called with (pictures done, pictures in all) after each.
 
     Returns:
@@ -83,7 +88,8 @@ def build_dataset(
         written, total, masks = 0, count + test, {}
         for side, part in parts.items():
             place = folder / side if test else folder
-            masks[side] = _write(place, part, lambda done, before=written: progress and progress(before + done, total))
+            tell = partial(_after, progress, written, total)
+            masks[side] = _write(place, part, workers, tell)
             written += len(part)
         about = _about(kind, seed, size, parts, masks, own)
         write_json(folder / "dataset.json", about)
@@ -137,17 +143,19 @@ def _whole(out: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(folder: Path, part: Sequence[Sample], progress: Callable[[int], Any]) -> dict[str, int]:
+def _after(progress: Progress | None, before: int, total: int, done: int) -> None:
+    if progress is not None:
+        progress(before + done, total)
+
+
+def _write(folder: Path, part: Sequence[Sample], workers: int, progress: Callable[[int], Any]) -> dict[str, int]:
     """Pictures and one COCO file; returns the number of masks of each class."""
     (folder / "images").mkdir(parents=True)
     pictures_, annotations, numbers = [], [], Counter()
     classes: dict[str, int] = {}
-    for index, sample in enumerate(part, 1):
-        image = sample.image
-        name = f"{sample.id}.jpg"
-        Image.fromarray(image).save(folder / "images" / name, quality=_QUALITY, subsampling=0)
-        pictures_.append({"id": index, "file_name": name, "height": image.shape[0], "width": image.shape[1]})
-        for annotation in sample.annotations:
+    for index, (picture, found) in enumerate(_drawn(folder / "images", part, workers), 1):
+        pictures_.append({"id": index, **picture})
+        for annotation in found:
             category = classes.setdefault(annotation.label, len(classes) + 1)
             annotations.append(_entry(len(annotations) + 1, index, category, annotation))
             numbers[annotation.label] += 1
@@ -156,6 +164,22 @@ def _write(folder: Path, part: Sequence[Sample], progress: Callable[[int], Any])
     content = {"categories": categories, "images": pictures_, "annotations": annotations}
     write_json(folder / "annotations" / "instances.json", content)
     return dict(sorted(numbers.items()))
+
+
+def _drawn(folder: Path, part: Sequence[Sample], workers: int) -> Iterator[tuple[dict[str, Any], list[Annotation]]]:
+    """Draw and save every sample; its entry without the number, and its annotations, in order."""
+    if workers == 1:
+        yield from map(partial(_draw, folder), part)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        yield from pool.map(partial(_draw, folder), part, chunksize=4)
+
+
+def _draw(folder: Path, sample: Sample) -> tuple[dict[str, Any], list[Annotation]]:
+    image = sample.image
+    name = f"{sample.id}.jpg"
+    Image.fromarray(image).save(folder / name, quality=_QUALITY, subsampling=0)
+    return {"file_name": name, "height": image.shape[0], "width": image.shape[1]}, list(sample.annotations)
 
 
 def _entry(number: int, picture: int, category: int, annotation: Any) -> dict[str, Any]:

@@ -1,0 +1,55 @@
+"""Fits in processes of their own give what the same fits give one after another."""
+
+from __future__ import annotations
+
+import pytest
+from safetensors.torch import load_file
+
+from samtailor.artefact import TENSORS
+from samtailor.bases import load_base
+from samtailor.compare import compare, variants
+from samtailor.config import load
+from samtailor.data.synth.samples import samples
+from samtailor.embeddings import EmbeddingStore
+from samtailor.errors import DataError
+from samtailor.side_by_side import Job, fit_side_by_side
+
+SETTINGS = {"base": "nano", "steps": 2, "batch_size": 2, "trackers": ()}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return EmbeddingStore(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return samples(4, 0, size=(96, 128)), samples(2, 0, size=(96, 128), side="test")
+
+
+def test_two_processes_learn_what_one_learns(tmp_path, store, pictures):
+    base, (train, test) = load_base("nano"), pictures
+    runs = variants(load(None, SETTINGS), ["sam", "plm", "sam-f"])
+    made = [
+        compare(runs, tmp_path / str(workers), base, train, test, classes=["banner"], store=store, workers=workers)
+        for workers in (1, 2)
+    ]
+    assert made[0].summary() == made[1].summary()
+    for name in ("SAM+PLM/0/all", "SAM-F/0/all"):
+        alone, beside = (load_file(found.folders[name] / TENSORS) for found in made)
+        assert alone.keys() == beside.keys()
+        assert all((alone[key] == beside[key]).all() for key in alone)
+
+
+def test_progress_of_each_is_told_and_a_failing_fit_is_raised(tmp_path, store, pictures):
+    good = load(None, {**SETTINGS, "method": "plm", "steps": 1, "classes": ("banner",), "out": tmp_path / "good"})
+    bad = good.model_copy(update={"classes": ("no such class",), "out": tmp_path / "bad"})
+    told: list[str] = []
+    with pytest.raises(DataError, match="no such class"):
+        fit_side_by_side(
+            {"good": Job(good, pictures[0]), "bad": Job(bad, pictures[0])},
+            store,
+            watch=lambda name, progress: told.append(name),
+        )
+    assert "good" in told
+    assert not (tmp_path / "bad").exists()
