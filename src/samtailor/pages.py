@@ -17,13 +17,13 @@ from samtailor.evaluate import Evaluation, prompts_for
 from samtailor.fit import HISTORY
 from samtailor.overlay import around, overlay
 from samtailor.predict import Predictor
+from samtailor.report import Section
 from samtailor.segmenter import Segmenter
 from samtailor.types import Prompts, Sample
 
 if TYPE_CHECKING:
     from samtailor.embeddings import EmbeddingStore
 
-Section = dict[str, Any]
 PMM_NOTE = (
     "Test-time refinement is off in every figure of the paper's tables and in ours unless a row says otherwise. The "
     "PMM was trained on shaken true outlines and is used here on predicted ones, whose errors are not shakes."

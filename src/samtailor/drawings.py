@@ -1,0 +1,157 @@
+"""Drawings of a report: sheets of pictures and plots. Pictures are chosen by rank, never by hand."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from samtailor.evaluate import Evaluation
+from samtailor.overlay import around, fit, overlay
+from samtailor.tables import Section
+from samtailor.types import Sample
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SHARES = (("worst", 0.0), ("lower quarter", 0.25), ("median", 0.5), ("upper quarter", 0.75), ("best", 1.0))
+
+
+def cases(evaluation: Evaluation, shares: Sequence[tuple[str, float]] = _SHARES) -> list[tuple[str, int]]:
+    """(name of the rank, index of the row) at given ranks of IoU, each row once."""
+    order = np.argsort(evaluation.values("miou"), kind="stable")
+    found: dict[int, str] = {}
+    for name, share in shares:
+        row = int(order[round(share * (len(order) - 1))])
+        found.setdefault(row, name)
+    return [(name, row) for row, name in found.items()]
+
+
+def overlays(
+    evaluations: Mapping[str, Evaluation],
+    samples: Sequence[Sample],
+    classes: Sequence[str] | None,
+    masks_of: Callable[[str, Sample, int], tuple[np.ndarray, np.ndarray]],
+    shares: Sequence[tuple[str, float]] = _SHARES,
+) -> Section:
+    """Sheet of pictures at fixed ranks of the last evaluation: truth with its click, then what each answered.
+
+    Args:
+        masks_of: (name of the evaluation, sample, index of the mask) to (chosen mask, click points (K, 3)).
+    """
+    last = list(evaluations)[-1]
+    by_id = {sample.id: sample for sample in samples}
+    sheet = []
+    for rank, row in cases(evaluations[last], shares):
+        score = evaluations[last].rows[row]
+        sample = by_id[score.id]
+        target, picture = sample.of(classes)[score.index], sample.image
+        view = around(target.box, *picture.shape[:2])
+        panels = []
+        for name, evaluation in evaluations.items():
+            mask, points = masks_of(name, sample, score.index)
+            if not panels:
+                seen = overlay(picture, [], outlines=[target.mask], points=points)
+                panels.append(_panel(seen[view], "truth and prompt", f"{sample.id}: true outline"))
+            drawn = overlay(picture, [mask], outlines=[target.mask])
+            iou = 100 * evaluation.rows[row].iou
+            panels.append(_panel(drawn[view], f"{name}: IoU {iou:.0f}", f"{sample.id}: mask of {name}"))
+        sheet.append({"rank": rank, "name": f"{sample.id} · {target.label}", "panels": panels})
+    text = (
+        f"Chosen by rank of IoU under {last}, not by hand: the worst, the quartiles and the best of "
+        f"{len(evaluations[last].rows)} held-out masks. Green: true outline. Blue: answer."
+    )
+    return {"kind": "sheet", "title": "Pictures", "text": text, "cases": sheet}
+
+
+def sheet(title: str, text: str, rows: Sequence[tuple[str, str, Sequence[tuple[np.ndarray, str]]]]) -> Section:
+    """Any sheet of pictures: (rank, name, [(uint8 RGB picture, caption), ...]) a row."""
+    listed = [
+        {"rank": rank, "name": name, "panels": [_panel(picture, caption, caption) for picture, caption in panels]}
+        for rank, name, panels in rows
+    ]
+    return {"kind": "sheet", "title": title, "text": text, "cases": listed}
+
+
+def figure(title: str, text: str, draw: Callable[[], Figure], alt: str) -> Section:
+    """A matplotlib figure, drawn once for light and once for dark pages."""
+    import matplotlib as mpl
+
+    images = {}
+    for mode, ink in (("light", "#3a3a40"), ("dark", "#c8c8d0")):
+        style = dict.fromkeys(
+            ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), ink
+        ) | {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
+        with mpl.rc_context(style):
+            images[mode] = _figure_uri(draw())
+    return {"kind": "figure", "title": title, "text": text, "alt": alt, **images}
+
+
+def curves(histories: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> Section | None:
+    """Loss and held-out mIoU over the steps.
+
+    Args:
+        histories: name of a fit to its history: "train" with "step" and "loss", "held_out" with "step" and "miou".
+    """
+    histories = {name: found for name, found in histories.items() if found.get("train")}
+    if not histories:
+        return None
+
+    def draw() -> Figure:
+        from matplotlib.figure import Figure
+
+        made = Figure(figsize=(9.4, 3.0), layout="constrained")
+        loss, miou = made.subplots(1, 2)
+        for name, found in histories.items():
+            _line(loss, _smooth(found["train"]), "loss", name, 1.0)
+            _line(miou, found.get("held_out", ()), "miou", name, 100.0)
+        loss.set(xlabel="step", ylabel="loss, running mean")
+        miou.set(xlabel="step", ylabel="mIoU, %")
+        for axis, title in ((loss, "training loss"), (miou, "mIoU of held-out pictures")):
+            axis.grid(alpha=0.25)
+            axis.set_title(title, fontsize=10)
+        miou.legend(frameon=False)
+        return made
+
+    return figure("Training", "", draw, "curves of training loss and held-out mIoU over the steps")
+
+
+def _line(axis: Any, records: Sequence[Mapping[str, float]], key: str, name: str, scale: float) -> None:
+    points = [(record["step"], scale * record[key]) for record in records if record.get(key) is not None]
+    if points:
+        axis.plot(*zip(*points, strict=True), label=name, linewidth=1.6, marker="o" if len(points) < 30 else "", ms=3)
+
+
+def _smooth(records: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
+    """Running mean of the loss over a tenth of the curve: single batches say little."""
+    width = max(1, len(records) // 10)
+    losses = np.array([record["loss"] for record in records], float)
+    means = np.convolve(losses, np.ones(width) / width, "valid")
+    ends = records[width - 1 :]
+    return [{"step": record["step"], "loss": float(mean)} for record, mean in zip(ends, means, strict=True)]
+
+
+def _figure_uri(made: Figure) -> str:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(made)
+    stream = io.BytesIO()
+    made.savefig(stream, format="png", dpi=130, transparent=True)
+    return _uri(stream.getvalue(), "png")
+
+
+def _panel(picture: np.ndarray, caption: str, alt: str) -> dict[str, str]:
+    stream = io.BytesIO()
+    Image.fromarray(fit(picture, 440)).save(stream, format="JPEG", quality=84)
+    return {"image": _uri(stream.getvalue(), "jpeg"), "caption": caption, "alt": alt}
+
+
+def _uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+__all__ = ["cases", "curves", "figure", "overlays", "sheet"]
