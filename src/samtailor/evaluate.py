@@ -21,6 +21,7 @@ import torch
 from samtailor import metrics
 from samtailor.bases import Base
 from samtailor.config import load
+from samtailor.data.regions import regions as joined
 from samtailor.data.split import Split
 from samtailor.errors import InputError
 from samtailor.options import options
@@ -32,6 +33,7 @@ from samtailor.types import Annotation, Output, Prompts, Sample, Score
 if TYPE_CHECKING:
     from samtailor.embeddings import EmbeddingStore
 
+PROTOCOL = "mask-center"
 PROMPTS_AT_ONCE = 32
 _LOGITS_AT_ONCE = 48_000_000  # float32 logits of candidates at the picture's size, about 200 MB
 REFINED = " + refinement"
@@ -132,21 +134,9 @@ def difference(after: Evaluation, before: Evaluation, draws: int = 1000) -> dict
     return {**out, "better": float(rose.mean()) if len(rose) else None}
 
 
-def evaluate(
-    segmenter: Segmenter | Base,
-    samples: Sequence[Sample],
-    *,
-    classes: Sequence[str] | None = None,
-    prompt: str | Callable[..., Prompts] = "mask-center",
-    store: EmbeddingStore | None = None,
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
-) -> Evaluation:
-    """Evaluate one segmenter, or a base alone; see `evaluate_many`."""
-    found = evaluate_many(
-        {"it": segmenter}, samples, classes=classes, prompt=prompt, store=store, seed=seed, progress=progress
-    )
-    return found["it"]
+def evaluate(segmenter: Segmenter | Base, samples: Sequence[Sample], **asked: Any) -> Evaluation:
+    """Evaluate one segmenter, or a base alone; keyword arguments as in `evaluate_many`."""
+    return evaluate_many({"it": segmenter}, samples, **asked)["it"]
 
 
 def evaluate_many(
@@ -154,10 +144,11 @@ def evaluate_many(
     samples: Sequence[Sample],
     *,
     classes: Sequence[str] | None = None,
-    prompt: str | Callable[..., Prompts] = "mask-center",
+    prompt: str | Callable[..., Prompts] | None = None,
     store: EmbeddingStore | None = None,
     seed: int = 0,
     refine: bool = False,
+    regions: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Evaluation]:
     """Evaluate several segmenters on the same pictures and clicks in one pass, one encoder pass a picture.
@@ -166,9 +157,13 @@ def evaluate_many(
         segmenters: name to segmenter, or to the base itself; all on one base object.
         samples: pictures; only their embeddings and one picture at a time are in memory.
         classes: only masks of these; None takes all.
-        prompt: a prompt source's name ("mask-center" is the protocol, "sampled-click", "mask-box"), or the source.
+        prompt: a prompt source's name ("mask-center" is the protocol, "sampled-click", "mask-box"), or the source;
+            None asks each segmenter with its own (`Segmenter.prompt`: no prompt for BLO-SAM, a box for AM-SAM), and
+            "mask-center" where it has none.
         store: embeddings on disk, shared with `fit`.
         seed: of random clicks (drawn per mask: independent of order and of what else is evaluated) and bootstrap.
+        regions: the truth is one region a picture and class, not single objects; None: where any of the segmenters
+            answers so, for all of them, so that all are judged on the same masks.
         refine: report test-time refined masks of segmenters that have a PMM as well, as NAME + `REFINED`.
         progress: called with (pictures done, pictures in all).
 
@@ -176,17 +171,23 @@ def evaluate_many(
         InputError: segmenters on different bases, an unknown prompt source, or no mask at all to evaluate.
     """
     predictor, names = _predictor(segmenters, store)
-    source = _source(prompt) if isinstance(prompt, str) else prompt
+    sources = {name: _asked_with(segmenter, prompt) for name, segmenter in segmenters.items()}
+    if any(getattr(s, "regions", False) for s in segmenters.values()) if regions is None else regions:
+        samples = joined(samples, classes)
     refiners = {n: s for n, s in segmenters.items() if refine and isinstance(s, Segmenter) and "pmm" in s.training_only}
     rows: dict[str, list[Score]] = {name: [] for name in [*segmenters, *(n + REFINED for n in refiners)]}
     for done, sample in enumerate(samples):
         targets = sample.of(classes)
         if targets:
             predictor.set_sample(sample)
-        for first, prompts in _chunks(predictor, sample, targets, source, seed):
-            truths = [a.mask for a in targets[first : first + prompts.shape[1]]]
+        for first, last in _chunks(predictor, targets):
+            truths = [a.mask for a in targets[first:last]]
+            asked = {
+                label: _join([prompts_for(sample, targets, index, source, seed) for index in range(first, last)])
+                for label, source in dict(sources.values()).items()
+            }
             for name, adapter in names.items():
-                output = predictor.decode(prompts, adapter)
+                output = predictor.decode(asked[sources[name][0]], adapter)
                 score = _Scorer(sample, targets, first, truths, output)
                 rows[name] += score.rows(_masks(predictor, output))
                 if name in refiners:
@@ -196,8 +197,9 @@ def evaluate_many(
     if not any(rows.values()):
         wanted = "any class" if classes is None else ", ".join(classes)
         raise InputError(f"There is no mask to evaluate: {len(samples)} pictures, none has a mask of {wanted}.")
-    label = prompt if isinstance(prompt, str) else type(prompt).__name__
-    return {name: Evaluation(tuple(found), label, seed) for name, found in rows.items()}
+    labels = {name: label.split("\0")[0] for name, (label, _) in sources.items()}
+    labels |= {name + REFINED: label for name, label in labels.items()}
+    return {name: Evaluation(tuple(found), labels[name], seed) for name, found in rows.items()}
 
 
 def unseen(samples: Sequence[Sample], folder: Path, data: Path) -> tuple[list[Sample], list[str]]:
@@ -252,6 +254,19 @@ def _predictor(
     return predictor, names
 
 
+def _asked_with(
+    segmenter: Segmenter | Base, prompt: str | Callable[..., Prompts] | None
+) -> tuple[str, Callable[..., Prompts]]:
+    """(label, source) of the prompts for a segmenter; equal labels are equal sources, asked once."""
+    if prompt is None and isinstance(segmenter, Segmenter) and segmenter.prompt is not None:
+        options = segmenter.prompt_options
+        label = segmenter.prompt + (f"\0{sorted(options.items())!r}" if options else "")
+        return label, find("prompts", segmenter.prompt).build(**options)
+    if prompt is None or isinstance(prompt, str):
+        return prompt or PROTOCOL, _source(prompt or PROTOCOL)
+    return type(prompt).__name__, prompt
+
+
 def _source(name: str) -> Callable[..., Prompts]:
     build = find("prompts", name).build
     needed = [option for option, default in options(build).items() if default is inspect.Parameter.empty]
@@ -262,17 +277,14 @@ def _source(name: str) -> Callable[..., Prompts]:
     return build()
 
 
-def _chunks(
-    predictor: Predictor, sample: Sample, targets: Sequence[Annotation], source: Callable[..., Prompts], seed: int
-) -> Iterator[tuple[int, Prompts]]:
-    """(index of the first mask, its and the next masks' prompts): hundreds of masks must not exhaust memory."""
+def _chunks(predictor: Predictor, targets: Sequence[Annotation]) -> Iterator[tuple[int, int]]:
+    """(first, last) of so many masks as are asked at once: hundreds of them must not exhaust memory."""
     if not targets:
         return
     pixels = max(predictor.frame.height * predictor.frame.width, predictor.base.size**2)
     step = max(1, min(PROMPTS_AT_ONCE, _LOGITS_AT_ONCE // (3 * pixels)))
     for first in range(0, len(targets), step):
-        last = min(first + step, len(targets))
-        yield first, _join([prompts_for(sample, targets, index, source, seed) for index in range(first, last)])
+        yield first, min(first + step, len(targets))
 
 
 def prompts_for(
@@ -287,6 +299,8 @@ def prompts_for(
 
 def _join(parts: Sequence[Prompts]) -> Prompts:
     """Prompts of one picture, joined along P; points are padded with SAM's ignored label to one K."""
+    if parts[0].empty:
+        return Prompts(frame=parts[0].frame, count=(1, sum(p.shape[1] for p in parts)))
     boxes = None if parts[0].boxes is None else torch.cat([p.boxes for p in parts], dim=1)
     if parts[0].points is None:
         return Prompts(frame=parts[0].frame, boxes=boxes)

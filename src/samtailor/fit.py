@@ -46,14 +46,15 @@ class FitResult:
         config: resolved.
         figures: "held_out_miou", "held_out_oracle_miou" and "best_step" of the exported state, "start_miou" and
             "start_oracle_miou" of the state before the first step (the base itself, for methods that start at it);
-            empty without held-out pictures.
+            empty without held-out pictures. With two levels also "selection": on what the state was chosen,
+            "held-out" pictures or D2 ("paper").
         history: "train" and "held_out", lists of dicts with "step".
         parts: results by class, with `per_class`.
     """
 
     folder: Path
     config: FitConfig
-    figures: dict[str, float] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
     history: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     parts: dict[str, FitResult] = field(default_factory=dict)
 
@@ -108,6 +109,7 @@ def fit(
 
         store = EmbeddingStore(config.cache, max_bytes=int(config.cache_gb * 1e9))
     if not config.per_class:
+        samples = _regions(config, samples, names)
         return _Fit(config, out, samples, names, base, split, store, resume, progress, stop).run()
     if split is None:  # a common one, so that the held-out pictures of one class are held out for all
         from samtailor.data.split import split as make_split
@@ -149,29 +151,34 @@ class _Fit:
         optimizers = self._optimizers(segmenter)
         step = step_class(segmenter, {g: accelerator.prepare(o) for g, o in optimizers.items()}, accelerator)
         split = self._split()
-        feed = self._feed(split, "train", segmenter, accelerator)
-        held_out = self._feed(split, "val", segmenter, accelerator) if self._has_targets(split, "val") else None
+        self._ask(segmenter)
+        feed, upper = self._training(split, segmenter, step.needs_held_out, accelerator)
+        held_out, selection = self._judges(split, segmenter, step.needs_held_out, accelerator)
         if accelerator.is_main_process:  # not earlier: a mistake in the settings leaves no folder behind
             self._begin(split)
         accelerator.wait_for_everyone()
         start_trackers(accelerator, self.config)
-        self._encode(feed, held_out, accelerator)
+        if segmenter.encoder_frozen:
+            self._encode([part for part in (feed, upper, held_out) if part is not None], accelerator)
         state = loop.run(
             segmenter,
             step,
             optimizers,
             feed,
             held_out,
-            self.config if optimizers else self.config.model_copy(update={"steps": 0}),
+            self.config.model_copy(update={"steps": self._steps(feed) if optimizers else 0}),
             accelerator,
             file=self.out / CHECKPOINT,
             resume=self.resume,
             progress=self.progress,
             stop=self.stop,
+            upper=upper,
         )
         for tracker in accelerator.trackers:
             tracker.finish()
         figures = _figures(state)
+        if figures and step.needs_held_out:
+            figures["selection"] = selection
         if accelerator.is_main_process:
             self._export(segmenter.eval(), state, figures)
         accelerator.wait_for_everyone()
@@ -211,8 +218,6 @@ class _Fit:
 
     def _has_targets(self, split: Split, part: str) -> bool:
         found = any(sample.of(self.classes) for sample in split.pick(self.samples, part))
-        if not found:
-            _log.warning("No held-out mask of %s: the last state is kept, not the best.", ", ".join(self.classes))
         return found
 
     def _build(self) -> tuple[Segmenter, Any]:
@@ -236,23 +241,81 @@ class _Fit:
             for name, group in groups.items()
         }
 
-    def _feed(self, split: Split, part: str, segmenter: Segmenter, accelerator: Accelerator) -> Feed:
+    def _ask(self, segmenter: Segmenter) -> None:
+        """Let the segmenter know how it will be asked, where the method is fitted with the prompts of its use."""
+        config = self.config
+        if segmenter.prompt is None and getattr(find("methods", config.method), "PROMPT", None) is not None:
+            segmenter.prompt, segmenter.prompt_options = config.prompt, dict(config.prompt_options)
+
+    def _training(
+        self, split: Split, segmenter: Segmenter, bilevel: bool, accelerator: Accelerator
+    ) -> tuple[Feed, Feed | None]:
+        """Batches of the training pictures; for two levels of D1 and of D2."""
+        if not bilevel:
+            return self._feed(split.pick(self.samples, "train"), segmenter, accelerator), None
+        from samtailor.train.halves import halves, second_seed
+
+        lower, upper = (replace(split, train=half) for half in halves(split.train, self.config.seed, split.groups))
+        return (
+            self._feed(lower.pick(self.samples, "train"), segmenter, accelerator),
+            self._feed(upper.pick(self.samples, "train"), segmenter, accelerator, second_seed(self.config.seed)),
+        )
+
+    def _judges(
+        self, split: Split, segmenter: Segmenter, bilevel: bool, accelerator: Accelerator
+    ) -> tuple[Feed | None, str]:
+        """Masks that choose the state to keep, and what that choice is called."""
+        wanted = self.config.selection
+        if wanted in ("auto", "held-out") and self._has_targets(split, "val"):
+            return self._judge(split.pick(self.samples, "val"), segmenter), "held-out"
+        if bilevel and wanted in ("auto", "paper"):
+            from samtailor.train.halves import halves
+
+            second = replace(split, train=halves(split.train, self.config.seed, split.groups)[1])
+            return self._judge(second.pick(self.samples, "train"), segmenter), "paper"
+        if wanted in ("held-out", "paper"):
+            why = "there is no held-out mask" if wanted == "held-out" else "the method has no second level"
+            raise InputError(f"selection: {wanted} is not possible, {why}. Take auto or last.")
+        if wanted == "auto":
+            _log.warning("No held-out mask of %s: the last state is kept, not the best.", ", ".join(self.classes))
+        return None, "last"
+
+    def _feed(
+        self, samples: Sequence[Sample], segmenter: Segmenter, accelerator: Accelerator, seed: int | None = None
+    ) -> Feed:
+        """Batches to train on."""
         from samtailor.train.feed import Feed
 
-        config, training = self.config, part == "train"
-        prompt, options = (config.prompt, config.prompt_options) if training else ("mask-center", {})
+        config = self.config
         return Feed(
             self.base,
-            split.pick(self.samples, part),
+            samples,
             self.classes,
             self.store,
-            source=find("prompts", prompt).build(**options),
-            augment=self._augment() if training else None,
+            source=find("prompts", config.prompt).build(**config.prompt_options),
+            augment=self._augment(),
             batch_size=config.batch_size,
-            seed=config.seed,
-            contours=segmenter.contour_points if training else None,
-            shard=(accelerator.process_index, accelerator.num_processes) if training else (0, 1),
+            seed=config.seed if seed is None else seed,
+            contours=segmenter.contour_points,
+            shard=(accelerator.process_index, accelerator.num_processes),
+            images=not segmenter.encoder_frozen,
         )
+
+    def _judge(self, samples: Sequence[Sample], segmenter: Segmenter) -> Feed:
+        """Masks to validate on: as the segmenter is asked in use, untouched views."""
+        from samtailor.train.feed import Feed
+
+        source = find("prompts", segmenter.prompt or "mask-center").build(**segmenter.prompt_options)
+        sizes = {"batch_size": self.config.batch_size, "seed": self.config.seed}
+        images = not segmenter.encoder_frozen
+        return Feed(self.base, samples, self.classes, self.store, source=source, images=images, **sizes)
+
+    def _steps(self, feed: Feed) -> int:
+        """Updates of the fit: as many as asked for, or what the epochs come to."""
+        config = self.config
+        if config.epochs is None:
+            return config.steps
+        return max(1, round(config.epochs * len(feed) / (feed.masks_per_step * config.accumulate)))
 
     def _augment(self) -> Augment:
         from samtailor.data.augment import Augment, flip_pairs
@@ -263,11 +326,11 @@ class _Fit:
             pairs = flip_pairs(class_names(self.samples))
         return Augment(config.views, config.flip and pairs is not None, pairs or (), config.crop, config.colour)
 
-    def _encode(self, feed: Feed, held_out: Feed | None, accelerator: Accelerator) -> None:
+    def _encode(self, feeds: Sequence[Feed], accelerator: Accelerator) -> None:
         """Every picture once and for all; each process its share."""
         from samtailor.train.progress import Progress
 
-        jobs = [*feed.pictures(), *(held_out.pictures() if held_out else ())]
+        jobs = [picture for feed in feeds for picture in feed.pictures()]
         share = jobs[accelerator.process_index :: accelerator.num_processes]
         start = time.monotonic()
 
@@ -282,7 +345,7 @@ class _Fit:
             self.store.prepare(self.base, [s for s, _ in share], [v for _, v in share], progress=told)
         accelerator.wait_for_everyone()
 
-    def _export(self, segmenter: Segmenter, state: State, figures: dict[str, float]) -> None:
+    def _export(self, segmenter: Segmenter, state: State, figures: dict[str, Any]) -> None:
         from samtailor.data.picture import write_json
 
         meta = artefact.describe(
@@ -298,6 +361,24 @@ class _Fit:
         write_json(self.out / HISTORY, state.history)
         artefact.save(self.out, segmenter, meta)
         (self.out / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _regions(config: FitConfig, samples: Sequence[Sample], names: Sequence[str]) -> Sequence[Sample]:
+    """For methods that answer one region a picture: the objects of a class joined.
+
+    Raises:
+        InputError: several classes, which such a method could not tell apart.
+    """
+    if not getattr(find("methods", config.method), "REGIONS", False):
+        return samples
+    if len(names) > 1:
+        raise InputError(
+            f"{config.method} segments one class, and there are {', '.join(names)}. "
+            "Choose one with classes (--classes), or fit one adapter for each with per_class (--per-class)."
+        )
+    from samtailor.data.regions import regions
+
+    return regions(samples, names)
 
 
 def _out(config: FitConfig) -> Path:
@@ -371,7 +452,7 @@ def _finished(config: FitConfig, out: Path) -> FitResult:
     return FitResult(out, config, meta.figures, json.loads((out / HISTORY).read_text(encoding="utf-8")))
 
 
-def _figures(state: State) -> dict[str, float]:
+def _figures(state: State) -> dict[str, Any]:
     held_out = state.history["held_out"]
     if not held_out:
         return {}

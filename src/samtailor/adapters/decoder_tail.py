@@ -1,5 +1,5 @@
 """The ends of the mask decoder, trained as copies: tokens, upscaling, hyper-network MLPs and IoU head; its transformer
-stays frozen (BLO-SAM, Zhang et al., arXiv 2408.14961, and AM-SAM, Li et al., arXiv 2410.09714: part of the lower
+stays frozen (BLO-SAM, Zhang et al., arXiv 2402.16338, and AM-SAM, Li et al., arXiv 2410.09714: part of the lower
 level W).
 
 A class is two mask tokens, background and object, softmax over both; `Region` makes one mask of them.

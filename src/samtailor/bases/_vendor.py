@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from samtailor.errors import BaseUnavailableError, InputError
 from samtailor.types import Features, Output, Prompts, Tokens
 
-
 TAIL = {
     "prompt_encoder": r"prompt_encoder\.(point_embed(\.\d+)?|not_a_point_embed|no_mask_embed|mask_embed)",
     "decoder.transformer": r"mask_decoder\.transformer",

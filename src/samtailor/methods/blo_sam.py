@@ -1,5 +1,5 @@
-"""`blo-sam`: BLO-SAM (Zhang et al., arXiv 2408.14961): few-shot segmentation of one region without prompts. The decoder's
-LoRA and ends (W) learn on one half of the shots, the dense default prompt (A) on the other.
+"""`blo-sam`: BLO-SAM (Zhang et al., arXiv 2402.16338): few-shot segmentation of one region without prompts. The
+decoder's LoRA and ends (W) learn on one half of the shots, the dense default prompt (A) on the other.
 
 Defects of the reference code that are not repeated: the upper level saw the first D2 picture only; no shuffling; the
 upper rate was overwritten; beta_1 was 0.95; file order decided the shots; pictures not normalised; Dice on a grid.

@@ -1,4 +1,4 @@
-"""One bi-level step (BLO-SAM, Zhang et al., arXiv 2408.14961; AM-SAM, Li et al., arXiv 2410.09714): the lower level W
+"""One bi-level step (BLO-SAM, Zhang et al., arXiv 2402.16338; AM-SAM, Li et al., arXiv 2410.09714): the lower level W
 learns on D1, then the upper level A on D2, judged with the W that the step has just made.
 
     W+ = AdamW(W, g),  g = dL(W, A; D1)/dW          A <- AdamW(A, h)
@@ -6,7 +6,7 @@ learns on D1, then the upper level A on D2, judged with the W that the step has 
     unrolled     h = dL(W+, A; D2)/dA + (dg/dA)^T P dL(W+, A; D2)/dW+,   P = diag(dW+/dg)
 
 P is the derivative of AdamW's own update, both moments and bias correction included. BLO-SAM's code takes -lr
-instead, as for SGD: on a small problem that points 0.64 (cosine) along the exact gradient, P all along it. At SGD, P is -lr.
+instead, as for SGD (where it is P): on a small problem that has a cosine of 0.64 to the exact gradient, P has 1.00.
 """
 
 from __future__ import annotations

@@ -67,6 +67,8 @@ class Feed:
         batch_size: masks a batch (in one process).
         seed: order, views and clicks.
         contours: number Q of outline points, for methods that match points; None leaves them out.
+        images: give the pictures themselves (`Batch.images`) instead of their embeddings, for methods that adapt the
+            image encoder.
         shard: (rank, processes); process r takes every processes-th batch of the common stream.
 
     Raises:
@@ -85,12 +87,14 @@ class Feed:
         batch_size: int = 8,
         seed: int = 0,
         contours: int | None = None,
+        images: bool = False,
         shard: tuple[int, int] = (0, 1),
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size}.")
         self.base, self.store, self.seed, self.batch_size = base, store, seed, batch_size
         self._samples, self._classes, self._source = samples, classes, source
+        self._images = images
         self._augment, self._contours, self._shard = augment or Augment(), contours, shard
         found = [
             (i, k)
@@ -164,8 +168,9 @@ class Feed:
         i, k = (int(v) for v in self._items[row])
         annotation, frame, index = self._target(i, k, index)
         view, mask = self._view(i, index), annotation.mask
-        prompts = self._source(self._samples[i], [mask], rng)
-        if prompts.frame != mask.shape:  # a source that knows the picture, not the mask: clicks from a file
+        asked = self._samples[i].annotations[k].mask if getattr(self._source, "of_picture", False) else mask
+        prompts = self._source(self._samples[i], [asked], rng)
+        if prompts.frame != mask.shape:  # a source that knows the picture, not the mask: a file, a detector
             if not view.untouched:
                 raise InputError("A prompt source with coordinates of the picture needs views = 1 (no augmentation).")
             prompts = frame.prompts(prompts)
@@ -196,7 +201,8 @@ class Feed:
     # -- a batch
 
     def _joined(self, items: Sequence[_Item]) -> Batch:
-        features = self.store.features(self.base, [item.sample for item in items], [item.view for item in items])
+        samples, views = [item.sample for item in items], [item.view for item in items]
+        features = None if self._images else self.store.features(self.base, samples, views)
         targets = torch.stack([coverage(item.mask, self.base.low_res) for item in items])[:, None]
         contours = radii = None
         if self._contours is not None:
@@ -205,6 +211,9 @@ class Feed:
             radii = torch.tensor([[interior.radius(item.mask)] for item in items], dtype=torch.float32)
         return Batch(
             features=features,
+            images=torch.stack([_picture(self.base, *pair) for pair in zip(samples, views, strict=True)])
+            if self._images
+            else None,
             prompts=join_prompts([item.prompts for item in items]),
             targets=targets,
             valid=torch.stack([item.frame.valid() for item in items])[:, None],
@@ -274,6 +283,12 @@ def _in_model(frame: Frame, mask: np.ndarray) -> np.ndarray:
         x, y = (int(v * s) for v, s in zip((xs[middle], ys[middle]), frame.scale, strict=True))
         seen[min(y, frame.inner[0] - 1), min(x, frame.inner[1] - 1)] = True
     return seen
+
+
+def _picture(base: Base, sample: Sample, view: View) -> torch.Tensor:
+    """The view of a picture as the encoder takes it, (3, size, size)."""
+    image = view.image(sample.image)
+    return Frame.of(base, *image.shape[:2]).image(image, base)
 
 
 def _remember(memo: OrderedDict, key: object, value: object, most: int) -> None:
