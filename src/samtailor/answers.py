@@ -16,9 +16,12 @@ from samtailor import __version__
 from samtailor.data.listing import natural_key
 from samtailor.data.picture import SUFFIXES, header, read_picture, write_json, write_png
 from samtailor.errors import DataError, InputError
+from samtailor.metrics import iou
 from samtailor.overlay import overlay
 from samtailor.predict import Predictor, box_tensor, click_tensors
 from samtailor.prompts.file import read
+
+_SAME = 0.8  # IoU above which two automatic answers are one object
 
 
 @dataclass(frozen=True)
@@ -29,15 +32,19 @@ class Ask:
         clicks: (x, y, label) each, pixels of the picture; label 1 object, 0 not the object.
         box: (x0, y0, x1, y1), pixels of the picture.
         label: name of the object in the result; None: the adapter's name.
+        score: of whoever proposed it, in [0, 1]; None for a human.
+        whole: ask without a prompt, as adapters are asked that were fitted so.
     """
 
     clicks: tuple[tuple[float, float, int], ...] = ()
     box: tuple[float, float, float, float] | None = None
     label: str | None = None
+    score: float | None = None
+    whole: bool = False
 
     def check(self, size: tuple[int, int]) -> None:
         """Raise InputError unless there is something, and inside a picture of (height, width)."""
-        if not self.clicks and self.box is None:
+        if not self.clicks and self.box is None and not self.whole:
             raise InputError("A prompt needs at least one click or a box.")
         if self.clicks:
             click_tensors([c[:2] for c in self.clicks], [c[2] for c in self.clicks], size)
@@ -91,6 +98,7 @@ def answer(
     out: Path,
     *,
     adapters: Sequence[str | None] = (None,),
+    automatic: Mapping[str | None, Callable[[Predictor, np.ndarray], Sequence[Ask]]] | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -101,10 +109,13 @@ def answer(
         asks: name to prompts; a picture without prompts gets none. All are checked before the first is answered.
         out: new folder: `predictions.json` (COCO), `masks/NAME_OBJECT_ADAPTER.png`, `overlays/NAME.png`.
         adapters: who answers, in turn, on one embedding; None is the base.
+        automatic: what asks for each of `adapters`, see `automatic.py`; goes with empty `asks`. Of answers that come
+            out empty, and of several that come out as one object, nothing or the best is kept.
         overwrite: replace `out` when it is there.
 
     Returns:
-        what stands in `predictions.json`.
+        what stands in `predictions.json`. `score` is the proposer's where there is one, else the predicted IoU; each
+        picture has the number of its `objects`.
 
     Raises:
         InputError: a prompt outside its picture, or `out` is there already.
@@ -120,7 +131,7 @@ def answer(
         "info": {"description": f"samtailor {__version__}", "base": predictor.base.name},
         "images": [],
         "annotations": [],
-        "categories": [{"id": i, "name": label} for i, label in enumerate(labels, 1)],
+        "categories": [],
     }
     ids = {label: i for i, label in enumerate(labels, 1)}
     with new_folder(out, "predictions.json" if overwrite else None) as folder:
@@ -128,16 +139,23 @@ def answer(
             picture = read_picture(path)
             height, width = picture.shape[:2]
             coco["images"].append({"id": number, "file_name": str(path), "height": height, "width": width})
-            if asks.get(name):
+            found: list[Found] = []
+            if asks.get(name) or automatic is not None:
                 predictor.set_image(picture)
-                found = _answers(predictor, asks[name], adapters)
-                _write(folder, name, picture, asks[name], found)
-                for adapter, index, mask, score in found:
-                    row = _annotation(mask, score, number, ids[_label(asks[name][index], adapter)])
-                    row |= {"id": len(coco["annotations"]) + 1, "adapter": adapter, "prompt": _plain(asks[name][index])}
-                    coco["annotations"].append(row)
+                for adapter in adapters:
+                    asked = asks.get(name, ()) if automatic is None else automatic[adapter](predictor, picture)
+                    own = _answers(predictor, asked, adapter)
+                    found += own if automatic is None else _distinct(own)
+                _write(folder, name, picture, found, len(adapters) > 1)
+            for one in found:
+                row = _annotation(one.mask, number, ids.setdefault(_label(one.ask, one.adapter), len(ids) + 1))
+                row |= {"id": len(coco["annotations"]) + 1, "score": round(one.score, 6)}
+                row |= {"predicted_iou": round(one.iou, 6), "adapter": one.adapter, "prompt": _plain(one.ask)}
+                coco["annotations"].append(row)
+            coco["images"][-1]["objects"] = len(found)
             if progress:
                 progress(number, len(pictures))
+        coco["categories"] += [{"id": i, "name": label} for label, i in ids.items()]
         write_json(folder / "predictions.json", coco)
     return coco
 
@@ -170,36 +188,55 @@ def new_folder(path: Path, replace: str | None = None) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-Found = list[tuple[str | None, int, np.ndarray, float]]
+@dataclass(frozen=True)
+class Found:
+    """One answer: who gave it, to which prompt (`index` among those of the picture), its mask, score, predicted IoU."""
+
+    adapter: str | None
+    index: int
+    ask: Ask
+    mask: np.ndarray
+    score: float
+    iou: float
 
 
-def _answers(predictor: Predictor, asks: Sequence[Ask], adapters: Sequence[str | None]) -> Found:
-    """(adapter, index of the prompt, mask, score): of each prompt the mask with the highest score."""
-    found: Found = []
-    for adapter in adapters:
-        for index, ask in enumerate(asks):
-            points = [c[:2] for c in ask.clicks] or None
-            labels = [c[2] for c in ask.clicks] or None
-            masks, scores, _ = predictor.predict(points, labels, ask.box, adapter=adapter)
-            best = int(scores.argmax())
-            found.append((adapter, index, masks[best], float(scores[best])))
+def _answers(predictor: Predictor, asks: Sequence[Ask], adapter: str | None) -> list[Found]:
+    """Of each prompt the mask with the highest predicted IoU."""
+    found = []
+    for index, ask in enumerate(asks):
+        points = [c[:2] for c in ask.clicks] or None
+        labels = [c[2] for c in ask.clicks] or None
+        masks, scores, _ = predictor.predict(points, labels, ask.box, adapter=adapter)
+        best = int(scores.argmax())
+        iou = float(scores[best])
+        found.append(Found(adapter, index, ask, masks[best], iou if ask.score is None else ask.score, iou))
     return found
 
 
-def _write(folder: Path, name: str, picture: np.ndarray, asks: Sequence[Ask], found: Found) -> None:
-    several = len({adapter for adapter, *_ in found}) > 1
-    for adapter in dict.fromkeys(a for a, *_ in found):
+def _distinct(found: Sequence[Found]) -> list[Found]:
+    """Without empty masks, and each object of a class once: two proposals may lead to one mask."""
+    kept: list[Found] = []
+    for one in sorted(found, key=lambda one: -one.score):
+        same = (other.mask for other in kept if other.ask.label == one.ask.label)
+        if one.mask.any() and not any(iou(one.mask, other) > _SAME for other in same):
+            kept.append(one)
+    return kept
+
+
+def _write(folder: Path, name: str, picture: np.ndarray, found: Sequence[Found], several: bool) -> None:
+    asks = {id(one.ask): one.ask for one in found}.values()
+    for adapter in dict.fromkeys(one.adapter for one in found):
         end = f"_{adapter or 'base'}" if several else ""
-        own = [(index, mask) for a, index, mask, _ in found if a == adapter]
-        for index, mask in own:
-            write_png(folder / "masks" / f"{name}_{index:03d}{end}.png", mask)
+        own = [one for one in found if one.adapter == adapter]
+        for one in own:
+            write_png(folder / "masks" / f"{name}_{one.index:03d}{end}.png", one.mask)
         clicks = [click for ask in asks for click in ask.clicks]
         boxes = [ask.box for ask in asks if ask.box is not None]
-        drawn = overlay(picture, [mask for _, mask in own], points=clicks, boxes=boxes)
+        drawn = overlay(picture, [one.mask for one in own], points=clicks, boxes=boxes)
         write_png(folder / "overlays" / f"{name}{end}.png", drawn)
 
 
-def _annotation(mask: np.ndarray, score: float, image: int, category: int) -> dict[str, Any]:
+def _annotation(mask: np.ndarray, image: int, category: int) -> dict[str, Any]:
     from pycocotools import mask as coco
 
     rle = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
@@ -211,7 +248,6 @@ def _annotation(mask: np.ndarray, score: float, image: int, category: int) -> di
         "bbox": [float(v) for v in coco.toBbox(rle)],
         "area": int(coco.area(rle)),
         "iscrowd": 0,
-        "score": round(score, 6),
     }
 
 
@@ -221,7 +257,8 @@ def _label(ask: Ask, adapter: str | None) -> str:
 
 def _plain(ask: Ask) -> dict[str, Any]:
     points, labels = [list(c[:2]) for c in ask.clicks], [c[2] for c in ask.clicks]
-    return {"points": points, "labels": labels, "box": None if ask.box is None else list(ask.box)}
+    plain = {"points": points, "labels": labels, "box": None if ask.box is None else list(ask.box)}
+    return plain if ask.score is None else plain | {"score": round(ask.score, 6)}
 
 
 __all__ = ["Ask", "answer", "find_pictures", "new_folder", "read_asks"]

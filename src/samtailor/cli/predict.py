@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -46,14 +46,40 @@ def predict_command(
             '"label": "banner"}]}',
         ),
     ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(metavar="auto", help="auto: no human prompt; proposals or a detector say where to look."),
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Detector for auto: an .onnx file, or hub id or folder of transformers."),
+    ] = None,
+    detector_classes: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,...", help="Only these classes of the detector; its text, where it takes one."),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="T", help="Lowest score of a proposal for auto.")
+    ] = None,
+    give: Annotated[
+        str | None,
+        typer.Option(metavar="points|boxes", help="What auto asks with; default: as the adapter was fitted."),
+    ] = None,
     with_base: Annotated[bool, typer.Option("--with-base", help="Also the answer of the base alone.")] = False,
     device: options.Device = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Masks for clicks or boxes: COCO JSON with run-length encoded masks, mask PNGs, overlays.
 
-    One prompt for all pictures with --click or --box, or one file with prompts of each picture.
+    One prompt for all pictures with --click or --box, one file with prompts of each picture, or --prompt auto.
     """
+    if prompt is not None or detector is not None:
+        if prompt not in (None, "auto") or click or box or prompts:
+            raise InputError("--prompt takes auto, and goes without --click, --box and --prompts.")
+        return _automatic(
+            pictures, out, adapter or [], base, with_base, device, overwrite,
+            detector=detector, classes=options.names(detector_classes), threshold=threshold, give=give,
+        )  # fmt: skip
     asked = _asks(click or [], box, prompts)
     from samtailor.answers import answer, find_pictures
     from samtailor.cli.screen import counting, say
@@ -72,6 +98,37 @@ def predict_command(
             progress=progress,
         )
     say(f"{len(coco['annotations'])} masks of {len(coco['images'])} pictures are in {out}.")
+
+
+def _automatic(
+    pictures: list[Path],
+    out: Path,
+    adapters: list[str],
+    base: str | None,
+    with_base: bool,
+    device: str | None,
+    overwrite: bool,
+    **asked: Any,
+) -> None:
+    """Masks of what is proposed; pictures in which nothing is found are named."""
+    from samtailor.answers import answer, find_pictures
+    from samtailor.automatic import proposer
+    from samtailor.cli.screen import counting, say
+
+    found = find_pictures(pictures)
+    predictor, names = load_predictor(adapters, base, device)
+    folders = dict(zip(names, (text.rpartition("=")[2] for text in adapters), strict=True))
+    who: list[str | None] = [*([None] if with_base or not names else []), *names]
+    automatic = {name: proposer(predictor, name, folders.get(name), **asked) for name in who}
+    with counting("pictures") as progress:
+        coco = answer(
+            predictor, found, {}, out, adapters=who, automatic=automatic, overwrite=overwrite, progress=progress
+        )
+    empty = [image["file_name"] for image in coco["images"] if not image["objects"]]
+    say(f"{len(coco['annotations'])} masks of {len(coco['images'])} pictures are in {out}.")
+    if empty:
+        more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
+        say(f"Nothing was found in {len(empty)} of {len(coco['images'])}: {', '.join(empty[:5])}{more}.")
 
 
 def load_predictor(adapters: list[str], base: str | None, device: str | None) -> tuple[Predictor, list[str]]:
@@ -98,7 +155,7 @@ def _asks(clicks: list[str], box: str | None, prompts: Path | None) -> list[Ask]
             raise InputError("Give prompts either with --prompts or with --click and --box, not both.")
         return read_asks(prompts)
     if not clicks and box is None:
-        raise InputError("Say what to segment: --click X,Y or --box X0,Y0,X1,Y1 or --prompts FILE.")
+        raise InputError("Say what to segment: --click X,Y or --box X0,Y0,X1,Y1 or --prompts FILE or --prompt auto.")
     points = []
     for text in clicks:
         x, y, *label = options.numbers(text, (2, 3), "a click as X,Y or X,Y,LABEL in pixels")

@@ -1,13 +1,11 @@
 """Detections on disk: each picture is looked at once, whatever asks how often, with whichever threshold.
 
-An entry is one JSON file named by the SHA-256 of (pixels, the detector's fingerprint). As in `embeddings.py` there are
-no locks: a file takes its place by a rename, equal processes make equal content, and an entry that is gone or damaged
-is made again. A folder that cannot be written to costs time, not correctness.
+An entry is one JSON file of a `CacheFolder`, named by the SHA-256 of (pixels, the detector's fingerprint). One that is
+gone or damaged is made again; a folder that cannot be written to costs time, not correctness.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -15,12 +13,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from samtailor.data.picture import write_json
+from samtailor.cache_folder import CacheFolder
 from samtailor.detectors import Detections, Detector
-from samtailor.errors import InputError
+from samtailor.digests import Picture, PixelDigests
 from samtailor.types import Sample
 
 _SCHEMA = "1"  # part of every key: raise it when the layout of an entry changes
+_MAX_BYTES = 2**29
 _log = logging.getLogger("samtailor.detectors")
 
 
@@ -37,44 +36,27 @@ class DetectionStore:
 
         self.detector = detector
         self.root = default_root().with_name("detections") if root is None else Path(root)
+        self._folder = CacheFolder(self.root, _MAX_BYTES)
+        self._digests = PixelDigests(self._folder)
         self._by_sample: WeakKeyDictionary[Sample, Detections] = WeakKeyDictionary()
-        self._writable = True
 
-    def __call__(self, picture: Sample | np.ndarray) -> Detections:
+    def __call__(self, picture: Picture) -> Detections:
         """Detections of a sample, or of a uint8 RGB picture (height, width, 3); scores from `FLOOR` on."""
         if isinstance(picture, np.ndarray):
             return self._of(picture)
         if picture not in self._by_sample:
-            self._by_sample[picture] = self._of(picture.image)
+            self._by_sample[picture] = self._of(picture)
         return self._by_sample[picture]
 
-    def _of(self, pixels: np.ndarray) -> Detections:
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-            raise InputError(
-                f"A picture must be uint8 RGB of shape (height, width, 3), got {pixels.dtype} {pixels.shape}."
-            )
-        path = self._path(pixels)
+    def _of(self, picture: Picture) -> Detections:
+        key = f"detections-{_SCHEMA}\0{self._digests.of(picture)}\0{self.detector.fingerprint}"
+        path = self._folder.place(key, ".json")
         found = _read(path)
         if found is None:
-            found = self.detector.detect(pixels)
-            self._write(path, found)
+            found = self.detector.detect(picture if isinstance(picture, np.ndarray) else picture.image)
+            entry = {"boxes": found.boxes.tolist(), "scores": found.scores.tolist(), "labels": list(found.labels)}
+            self._folder.write(path, lambda temporary: temporary.write_text(json.dumps(entry), encoding="utf-8"))
         return found
-
-    def _path(self, pixels: np.ndarray) -> Path:
-        digest = hashlib.sha256(f"{_SCHEMA}\0{self.detector.fingerprint}\0{pixels.shape}\0".encode())
-        digest.update(np.ascontiguousarray(pixels))
-        name = digest.hexdigest()[:40]
-        return self.root / name[:2] / f"{name}.json"
-
-    def _write(self, path: Path, found: Detections) -> None:
-        if not self._writable:
-            return
-        entry = {"boxes": found.boxes.tolist(), "scores": found.scores.tolist(), "labels": list(found.labels)}
-        try:
-            write_json(path, entry)
-        except OSError as error:
-            self._writable = False
-            _log.warning("Detections cannot be kept in %s (%s); they are made anew each time.", self.root, error)
 
 
 def _read(path: Path) -> Detections | None:

@@ -97,6 +97,13 @@ class Transformers:
         return {self._tokenizer.convert_tokens_to_ids("."), *self._tokenizer.all_special_ids}
 
 
+def takes_text(source: str | Path) -> bool:
+    """Whether a detector looks for what a text names, and knows no classes of its own."""
+    from transformers import AutoModelForZeroShotObjectDetection
+
+    return type(_config(str(source))) in AutoModelForZeroShotObjectDetection._model_mapping
+
+
 def prepare(picture: np.ndarray, settings: dict[str, Any]) -> Tensor:
     """uint8 RGB (height, width, 3) to float32 (1, 3, h, w), by the names of preprocessor_config.json."""
     import torch
@@ -223,4 +230,4 @@ def _digest(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-__all__ = ["Transformers", "build", "class_scores", "phrase_scores", "prepare"]
+__all__ = ["Transformers", "build", "class_scores", "phrase_scores", "prepare", "takes_text"]

@@ -12,7 +12,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,9 @@ from torch.nn import functional as F
 
 from samtailor import interior
 from samtailor.bases import Base
+from samtailor.config import load
 from samtailor.data.augment import UNTOUCHED, Augment, View
+from samtailor.data.split import Split
 from samtailor.data.transform import Frame
 from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, InputError
@@ -43,7 +47,7 @@ def fit_proposals(
     store: EmbeddingStore,
     *,
     seed: int = 0,
-    steps: int = 300,
+    steps: int = 200,
     batch_size: int = 8,
     lr: float = 2e-3,
     width: int = 96,
@@ -105,7 +109,7 @@ def fit_proposals(
         return Proposals(head, classes, base.fingerprint, base_name=base.name, give=give)
     calibration, thresholds = calibrate(seen, classes, give)
     found = Proposals(
-        head, classes, base.fingerprint, calibration=calibration, thresholds=thresholds, give=give,
+        head, classes, base.fingerprint, base_name=base.name, calibration=calibration, thresholds=thresholds, give=give,
         figures={"pictures": len(samples), "seed": seed, "steps": steps},
     )  # fmt: skip
     found.figures["cross_fitted"] = measure(seen, found)
@@ -118,6 +122,35 @@ def evaluate_proposals(
     """Recall, precision and false positives by class on pictures it was not trained on; see `calibration.measure`."""
     scenes = _Scenes(base, samples, proposals.classes, store, Augment())
     return measure([scenes.scene(i, proposals) for i in range(len(samples))], proposals)
+
+
+def parts(
+    samples: Sequence[Sample], classes: Sequence[str], adapter: Path, data: Path, negatives: int
+) -> tuple[list[Sample], list[Sample]]:
+    """Pictures to train an adapter's proposals on, and pictures to judge them on.
+
+    Where the adapter was fitted on this data set: its own training pictures, judged on its own held-out ones; and of
+    the pictures without an object two thirds, judged on the rest. On other data: all of them, judged on none.
+
+    Args:
+        samples: of the data set.
+        classes: names.
+        adapter: folder; config.yaml tells its data set, split.json its pictures.
+        data: folder of the data set.
+        negatives: at most so many pictures without an object are trained on, and half as many judged on.
+    """
+    config, file = adapter / "config.yaml", adapter / "split.json"
+    known = load(config).data if config.is_file() and file.is_file() else None
+    empty = sorted((s for s in samples if not s.of(classes)), key=lambda s: sha256(s.id.encode()).hexdigest())
+    if known is None or known.resolve() != data.resolve():
+        return [*(s for s in samples if s.of(classes)), *empty[:negatives]], []
+    split = Split.read(file)
+    train, judged = (set(split.train), {*split.val, *split.test})
+    free = [s for s in empty if s.id not in train | judged]
+    return (
+        [*(s for s in samples if s.id in train), *[s for i, s in enumerate(free) if i % 3][:negatives]],
+        [*(s for s in samples if s.id in judged), *free[::3][: negatives // 2]],
+    )
 
 
 def deal(samples: Sequence[Sample], folds: int, seed: int) -> list[list[int]]:
@@ -328,4 +361,4 @@ def _giou(one: Tensor, other: Tensor) -> Tensor:
     return common / union - (hull - union) / hull
 
 
-__all__ = ["Target", "deal", "evaluate_proposals", "fit_proposals", "loss", "place", "target"]
+__all__ = ["Target", "deal", "evaluate_proposals", "fit_proposals", "loss", "parts", "place", "target"]

@@ -1,0 +1,91 @@
+"""`samtailor propose-fit`: teach an adapter where to look, so that it needs no clicks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from samtailor.cli import options
+
+
+def propose_fit_command(
+    data: options.Data,
+    adapter: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the adapter; the proposals are put into it.")],
+    classes: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Classes to propose; default: the adapter's.")
+    ] = None,
+    steps: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Updates of the head; it is trained four times.")
+    ] = 200,
+    negatives: Annotated[
+        int, typer.Option(min=0, metavar="N", help="At most so many pictures without an object are trained on.")
+    ] = 64,
+    give: Annotated[
+        str | None, typer.Option(metavar="points|boxes", help="What is asked with; default: as the adapter was fitted.")
+    ] = None,
+    seed: options.Seed = 0,
+    format: options.Format = None,
+    group: options.GroupRule = None,
+    json: options.Json = None,
+    device: options.Device = None,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Learnt proposals from the same masks, then `samtailor predict PICTURES --adapter DIR --prompt auto`.
+
+    Trains on the pictures that the adapter was fitted on when DATA is the folder it was fitted on, else on all of them.
+    Pictures without an object serve as negatives, so every object of the classes must be marked.
+    """
+    from samtailor import artefact, automatic
+    from samtailor.cli.screen import counting, percent, say, table
+    from samtailor.data.dataset import open_dataset
+    from samtailor.data.picture import write_json
+    from samtailor.data.regions import regions
+    from samtailor.embeddings import EmbeddingStore
+    from samtailor.errors import InputError
+    from samtailor.predict import load_on
+    from samtailor.proposals import disk
+    from samtailor.proposals.fit import evaluate_proposals, fit_proposals, parts
+
+    meta = artefact.read_meta(adapter)
+    if disk.exists(adapter) and not overwrite:
+        raise InputError(f"{adapter} has proposals already. Replace them with --overwrite.")
+    wanted = tuple(options.names(classes) or meta.classes)
+    samples = open_dataset(data, format=format, group=group)
+    samples = regions(samples, wanted) if meta.regions else samples
+    train, held_out = parts(samples, wanted, adapter, data, negatives)
+    base, store = load_on(meta.base.name, device), EmbeddingStore()
+    artefact.load(adapter, base)  # a damaged or foreign adapter is said before anything is trained
+    with counting("encoding") as progress:
+        store.prepare(base, [*train, *held_out], progress=progress)
+    how = give or automatic.gives(meta.prompt)
+    with counting("proposals") as progress:
+        found = fit_proposals(base, train, wanted, store, seed=seed, steps=steps, give=how, progress=progress)
+    if held_out:
+        found.figures["held_out"] = evaluate_proposals(found, base, held_out, store)
+    found.save(adapter)
+    judged = "held_out" if held_out else "cross_fitted"
+    figures: dict[str, Any] = found.figures.get(judged, {})
+    rows = [
+        [
+            label,
+            percent(one["recall_points"]),
+            percent(one["recall_boxes"]),
+            percent(one["precision_points"]),
+            percent(one["false_positive_rate"]),
+            f"{one['objects']} / {one['pictures']} / {one['negatives']}",
+        ]
+        for label, one in figures.items()
+    ]
+    head = ["", "recall (points)", "recall (boxes)", "precision", "false-positive rate", "objects / pictures / empty"]
+    table(f"{len(train)} pictures, judged on {judged.replace('_', ' ')} ones", head, rows, _NOTE)
+    if json is not None:
+        write_json(json, found.figures)
+    say(f"The proposals ({found.parameters:,} parameters, {how}) are in {adapter}.")
+
+
+_NOTE = (
+    "Percent. Points: on an object, each object once; boxes: IoU of at least 0.5. False-positive rate: share of the "
+    "pictures without an object in which anything is proposed."
+)
