@@ -89,11 +89,11 @@ class FewShot(nn.Module):
         progress: Callable[[Progress], None] | None = None,
     ) -> Fitted:
         """See `Baseline.fit`: keeps the support set and trains on episodes made of it."""
-        self.classes = named(classes, self.options["classes"])
-        self.to(device)
-        settings = self.training_settings
+        names, settings = named(classes, self.options["classes"]), self.training_settings
         count = settings.updates(len(samples), steps, epochs)
-        self.support = _support(samples, self.classes, self.entry)
+        self.support = _support(samples, names, self.entry)
+        self.classes = names
+        self.to(device)
         feed = Feed(samples, classes, self.entry, augment=settings.augment, seed=seed)
         where = next(self.parameters()).device
 

@@ -60,17 +60,17 @@ class Supervised(nn.Module):
         progress: Callable[[Progress], None] | None = None,
     ) -> Fitted:
         """See `Baseline.fit`."""
-        self.classes = named(classes, self.options["classes"])
+        names, settings = named(classes, self.options["classes"]), self.training_settings
+        count = settings.updates(len(samples), steps, epochs)
+        feed = Feed(samples, names, self.entry, augment=settings.augment, seed=seed)
+        self.classes = names
         self.to(device)
-        settings = self.training_settings
-        feed = Feed(samples, classes, self.entry, augment=settings.augment, seed=seed)
         where = next(self.parameters()).device
 
         def loss_of(step: int) -> Tensor:
             images, labels = feed.batch(step, settings.batch)
             return self._loss(self.network(images.to(where)), labels.to(where))
 
-        count = settings.updates(len(samples), steps, epochs)
         return run(self, loss_of, settings, held_out, steps=count, seed=seed, progress=progress)
 
     @torch.no_grad()

@@ -97,15 +97,10 @@ class HSNet(nn.Module):
         return [self._masked(i[None], m[None]) for i, m in zip(images, masks, strict=True)]
 
     def answer(self, image: Tensor, memory: Sequence[Any], resize: Callable[[Tensor], Tensor]) -> Tensor:
-        """Every shot votes with its own mask; object where a place has at least half of the most votes any place has.
-
-        The value is (2 votes - most + 1/2) / most, above 0 exactly there.
-        """
+        """Every shot votes with its own mask (section 4.4); see `agreed`."""
         query = self._features(image)
         answers = (resize(self._up(self.learner(hypercorrelation(query, shot)), image))[0] for shot in memory)
-        votes = sum((logits[1] > logits[0]).int() for logits in answers)
-        most = votes.max().clamp(min=1)
-        return (2 * votes - most + 0.5) / most
+        return agreed(sum((logits[1] > logits[0]).int() for logits in answers))
 
     def loss(self, queries: Tensor, targets: Tensor, images: Tensor, masks: Tensor) -> Tensor:
         """Cross entropy of one-shot episodes."""
@@ -128,6 +123,15 @@ class HSNet(nn.Module):
     @staticmethod
     def _up(logits: Tensor, images: Tensor) -> Tensor:
         return F.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=True)
+
+
+def agreed(votes: Tensor) -> Tensor:
+    """Numbers of votes a place (height, width) to values above 0 exactly where half of the most votes any has is met.
+
+    (2 votes - most + 1/2) / most; where nobody votes, nothing is object.
+    """
+    most = votes.max().clamp(min=1)
+    return (2 * votes - most + 0.5) / most
 
 
 def hypercorrelation(query: Sequence[Sequence[Tensor]], support: Sequence[Sequence[Tensor]]) -> list[Tensor]:
