@@ -14,6 +14,7 @@ from samtailor.evaluate import Evaluation
 from samtailor.overlay import around, fit, overlay
 from samtailor.tables import Section
 from samtailor.types import Sample
+from samtailor.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +64,7 @@ def overlays(
         sheet.append({"rank": rank, "name": f"{sample.id} · {target.label}", "panels": panels})
     text = (
         f"Chosen by rank of IoU under {last}, not by hand: the worst, the quartiles and the best of "
-        f"{len(evaluations[last].rows)} held-out masks. Green: true outline. Blue: answer."
+        f"{counted(len(evaluations[last].rows), 'held-out mask')}. Green: true outline. Blue: answer."
     )
     return {"kind": "sheet", "title": "Pictures", "text": text, "cases": sheet}
 

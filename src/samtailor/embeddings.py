@@ -33,6 +33,7 @@ from samtailor.data.transform import Frame
 from samtailor.digests import SCHEMA, Picture, PixelDigests, remember
 from samtailor.errors import InputError
 from samtailor.types import Features, Sample
+from samtailor.wording import counted
 
 _log = logging.getLogger("samtailor.embeddings")
 
@@ -167,9 +168,9 @@ class EmbeddingStore:
         needed = count * sum(t.numel() * t.element_size() for t in (row.main, *row.skips))
         if needed > self.max_bytes:
             _log.warning(
-                "%d embeddings need %.1f GB but the cache is limited to %.1f GB: pictures will be encoded again and "
-                "again. Raise the limit or use fewer views.",
-                count,
+                "Room for %s: %.1f GB, but the cache is limited to %.1f GB: pictures will be encoded again and again. "
+                "Raise the limit or use fewer views.",
+                counted(count, "embedding"),
                 needed / 1e9,
                 self.max_bytes / 1e9,
             )

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from samtailor.errors import InputError
+from samtailor.wording import counted
 
 Interval = tuple[float, float, float]
 
@@ -81,8 +82,9 @@ def bootstrap(
     labels = ["" for _ in values] if classes is None else classes
     if len(values) == 0 or len(groups) != len(values) or len(labels) != len(values):
         raise InputError(
-            f"Expected one or more values, with a group and a class each; got {len(values)} values, {len(groups)} "
-            f"groups, {len(labels)} classes."
+            f"Expected one or more values, with a group and a class each; got "
+            f"{counted(len(values), 'value')}, {counted(len(groups), 'group')} and "
+            f"{counted(len(labels), 'class', 'classes')}."
         )
     group_of, class_of = (_codes(keys) for keys in (groups, labels))
     shape = group_of.max() + 1, class_of.max() + 1

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from samtailor.evaluate import Evaluation, difference
+from samtailor.wording import counted
 
 Section = dict[str, Any]
 """One section of a page, as `templates/report.html` takes it."""
@@ -40,12 +41,12 @@ def headline(evaluations: Mapping[str, Evaluation], note: str = "") -> Section:
     first = next(iter(evaluations))
     count = found[first]
     text = (
-        f"{count['masks']} masks in {count['pictures']} pictures, one prompt each "
+        f"{counted(count['masks'], 'mask')} in {counted(count['pictures'], 'picture')}, one prompt each "
         f"({next(iter(evaluations.values())).prompt}). The mask is the one with the highest predicted IoU; "
         "“oracle” takes the best of the same candidates by the truth."
     )
     end = (
-        f"In percent, means over masks. Brackets: 95 % interval, bootstrap over {count['groups']} groups of pictures. "
+        f"In percent, means over masks. Brackets: 95 % interval, bootstrap over {_groups(count)} of pictures. "
         f"Change: to {first} on the same masks and clicks, paired."
     )
     return {
@@ -123,6 +124,10 @@ def _figure(found: Mapping[str, Any], name: str, signed: bool = False) -> dict[s
     bounds = found[f"{name}_interval"]
     small = "" if bounds is None else "[" + ", ".join(_percent(b, signed) for b in bounds) + "]"
     return {"text": _percent(found[name], signed), "small": small}
+
+
+def _groups(found: Mapping[str, Any]) -> str:
+    return counted(found["groups"], "group")
 
 
 def _macro(found: Mapping[str, Any], name: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ import typer
 
 from samtailor.cli import options
 from samtailor.errors import InputError
+from samtailor.wording import counted
 
 if TYPE_CHECKING:
     from samtailor.evaluate import Evaluation
@@ -59,13 +60,14 @@ def evaluate_command(
     if own and not everything:
         samples, left_out = unseen(samples, Path(adapter), data)
         if left_out:
-            say(f"{len(left_out)} pictures that the adapter was fitted on are left out (--all takes them in).")
+            say(f"Left out: {counted(len(left_out), 'picture')} that the adapter was fitted on (--all takes all in).")
     segmenters = {"base": loaded, **({"adapter": own.segmenter} if own else {})}
     asked = {"classes": wanted, "prompt": prompt, "seed": seed, "store": EmbeddingStore()}
     with counting("pictures") as progress:
         found = evaluate_many(segmenters, samples[:limit], refine=refine, progress=progress, **asked)
     summary = {name: evaluation.summary() for name, evaluation in found.items()}
-    note = f"Percent. {prompt}, one prompt a mask; intervals: bootstrap over {summary['base']['groups']} groups."
+    groups = counted(summary["base"]["groups"], "group")
+    note = f"Percent. {prompt}, one prompt a mask; intervals: bootstrap over {groups}."
     summaries(str(data), summary, note)
     if len(summary["base"]["classes"]) > 1:
         table("mIoU by class", *_class_rows(summary))
@@ -195,6 +197,6 @@ def _page(
 def _lead(content: dict[str, Any]) -> str:
     base, adapter = content["base"], content["adapter"]
     if adapter is None:
-        return f"The base alone: mIoU {100 * base['miou']:.1f} on {base['masks']} masks."
+        return f"The base alone: mIoU {100 * base['miou']:.1f} on {counted(base['masks'], 'mask')}."
     change = adapter["miou"]
     return f"mIoU {100 * base['miou']:.1f} without, {100 * change:.1f} with the adapter."

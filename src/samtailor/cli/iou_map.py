@@ -10,6 +10,7 @@ import typer
 from samtailor.cli import options
 from samtailor.cli.predict import load_predictor
 from samtailor.errors import InputError
+from samtailor.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +46,8 @@ def iou_map_command(
     if json is not None:
         write_json(json, {name: one.to_json() for name, one in found.items()})
     for name, one in found.items():
-        results().print(f"{name}: mean IoU {percent(one.mean)} over {one.inside.sum()} clicks inside the mask")
+        clicks = counted(int(one.inside.sum()), "click")
+        results().print(f"{name}: mean IoU {percent(one.mean)} over {clicks} inside the mask")
     results().print(f"The map is in {out}.", soft_wrap=True)
 
 
@@ -75,5 +77,6 @@ def _target(
         raise InputError(f"{data} has no picture {id!r}. Its pictures are {some}, ... Give one with --id.")
     targets = samples[id].of(classes)
     if index >= len(targets):
-        raise InputError(f"{id} has {len(targets)} masks; --index {index} is beyond them (they count from 0).")
+        has = counted(len(targets), "mask")
+        raise InputError(f"{id} has {has}; --index {index} is beyond them (they count from 0).")
     return samples[id].image, targets[index].mask

@@ -16,6 +16,7 @@ from samtailor.data.picture import Header, header
 from samtailor.data.split import group as together
 from samtailor.errors import DataError
 from samtailor.types import Annotation, Sample
+from samtailor.wording import counted
 
 SEVERITIES = ("error", "warning", "note")
 TINY = 16 * 16
@@ -126,7 +127,7 @@ class Report:
 
     def render(self) -> str:
         """The report as text, for a terminal."""
-        lines = [f"{self.path}: {self.format or 'unknown layout'}, {self.pictures} pictures"]
+        lines = [f"{self.path}: {self.format or 'unknown layout'}, {counted(self.pictures, 'picture')}"]
         if self.sizes:
             (h, w), (H, W) = self.sizes
             lines.append(f"picture sizes from {w}x{h} to {W}x{H} px (width x height)")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from samtailor.errors import DataError, InputError
 from samtailor.types import Sample
+from samtailor.wording import counted
 
 
 def dice(seed: int | str, key: str) -> str:
@@ -70,7 +71,8 @@ def _containing(deal: Sequence[Sample], k: int, label: str | None) -> list[Sampl
             if len(found) == k:
                 return found
     what = "a target" if label is None else f"an object of the class {label!r}"
-    raise DataError(f"{k} shots asked for, but only {len(found)} of {len(deal)} pictures have {what}.")
+    asked, have = counted(k, "shot"), counted(len(deal), "picture")
+    raise DataError(f"{asked} asked for, but only {len(found)} of {have} with {what}.")
 
 
 __all__ = ["dice", "shots"]

@@ -18,6 +18,7 @@ from samtailor.data.shots import dice, shots
 from samtailor.data.writing import write_json
 from samtailor.errors import DataError, InputError
 from samtailor.types import Sample
+from samtailor.wording import counted
 
 Amount = int | float | None
 PARTS = ("train", "val", "test")
@@ -57,7 +58,8 @@ class Split:
         ids, known = getattr(self, part), {sample.id: sample for sample in samples}
         missing = [id for id in ids if id not in known]
         if missing:
-            raise DataError(f"{len(missing)} pictures of {part} are not in the data set, the first is {missing[0]!r}.")
+            which = f"{counted(len(missing), 'picture')} of {part}"
+            raise DataError(f"Not in the data set: {which}, the first is {missing[0]!r}.")
         return [known[id] for id in ids]
 
     def write(self, path: str | Path) -> None:
@@ -174,7 +176,7 @@ def _counts(amounts: Mapping[str, Amount], total: int) -> dict[str, int]:
     if left < 0 or (open_parts and left == 0):
         asked = ", ".join(f"{part} {count}" for part, count in counts.items())
         rest = f", and {open_parts[0]} needs at least one" if open_parts else ""
-        raise InputError(f"The data set has {total} pictures to split, asked for: {asked}{rest}.")
+        raise InputError(f"The data set has {counted(total, 'picture')} to split, asked for: {asked}{rest}.")
     return counts | {part: left for part in open_parts}
 
 
@@ -242,7 +244,7 @@ def _off(parts: Mapping[str, Sequence[str]], wanted: Mapping[str, int], rest: st
             "and there are too few groups. Ask for less, or group otherwise."
         )
     return [
-        f"{part} has {len(parts[part])} pictures instead of {wanted[part]}, because groups stay together."
+        f"{part} has {counted(len(parts[part]), 'picture')} instead of {wanted[part]}, because groups stay together."
         for part in PARTS
         if len(parts[part]) != wanted[part] and part != rest
     ]

@@ -18,6 +18,7 @@ from samtailor.data.picture import decode_mask, header
 from samtailor.data.shapes import encode, placed, polygon, rectangle
 from samtailor.errors import DataError
 from samtailor.types import Annotation, Sample
+from samtailor.wording import counted
 
 _FOLDERS = ("annotations", "labels", "images", "json")
 
@@ -51,7 +52,7 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
             continue
         samples.append(file_sample(stem, picture, _annotations, file, wanted))
     if not samples:
-        raise DataError(f"None of the pictures of {len(sheets)} labelme files is on disk (first: {file}).")
+        raise DataError(f"None of the pictures of {counted(len(sheets), 'labelme file')} is on disk (first: {file}).")
     return samples
 
 

@@ -13,6 +13,7 @@ from samtailor.data.picture import header
 from samtailor.data.shapes import polygon, rectangle
 from samtailor.errors import DataError
 from samtailor.types import Annotation, Sample
+from samtailor.wording import counted
 
 _PARTS = ("train", "valid", "val", "test")
 _NOT_LABELS = frozenset({"classes", "labels", "readme", "obj", "train", "val", "test"})
@@ -120,7 +121,7 @@ def _lines(file: Path) -> Iterator[tuple[float, ...]]:
         if len(values) != 5 and (len(values) < 7 or len(values) % 2 == 0):
             raise DataError(
                 f"{file}, line {number}: expected `class x y width height` or `class x1 y1 x2 y2 x3 y3 ...`, "
-                f"got {len(values)} numbers. (Predictions with a confidence are not labels.)"
+                f"got {counted(len(values), 'number')}. (Predictions with a confidence are not labels.)"
             )
         if values[0] != int(values[0]) or values[0] < 0:
             raise DataError(f"{file}, line {number}: the class must be a whole number from 0, got {values[0]}.")

@@ -29,6 +29,7 @@ from samtailor.data.synth.samples import KINDS, SIDES, samples
 from samtailor.data.writing import write_json
 from samtailor.errors import InputError
 from samtailor.types import Annotation, Sample
+from samtailor.wording import counted
 
 Progress = Callable[[int, int], None]
 
@@ -226,8 +227,8 @@ def _versions() -> dict[str, str]:
 
 def _readme(about: dict[str, Any]) -> str:
     places = "\n".join(
-        f"* `{side + '/' if len(about['pictures']) > 1 else ''}images/`: {count} pictures, "
-        f"{sum(about['masks'][side].values())} masks"
+        f"* `{side + '/' if len(about['pictures']) > 1 else ''}images/`: {counted(count, 'picture')}, "
+        f"{counted(sum(about['masks'][side].values()), 'mask')}"
         for side, count in about["pictures"].items()
     )
     height, width = about["size"]
