@@ -1,0 +1,131 @@
+"""The pieces that are printed on a flat banner, each marked as a part of it: text, logos, photographs."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from samtailor.data.synth import lettering, shapes, things
+from samtailor.data.synth.backgrounds import background
+from samtailor.data.synth.canvas import Canvas, blend
+from samtailor.data.synth.textures import RGB, apart
+
+Rng = np.random.Generator
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in px of the banner
+
+_INK = 130.0  # RGB distance at which writing reads well on its ground
+
+
+@dataclass
+class Print:
+    """A flat banner.
+
+    image: ``(height, width, 3)`` uint8 RGB. parts: ``(height, width)`` uint8, which line of text, photograph, logo or
+    band a pixel belongs to; 0 is none, and id i is called ``names[i - 1]``. cover: ``(height, width)`` uint8 opacity.
+    """
+
+    image: np.ndarray
+    parts: np.ndarray
+    cover: np.ndarray
+    names: list[str] = field(default_factory=list)
+
+    @classmethod
+    def on(cls, ground: np.ndarray) -> Print:
+        """Nothing but ``ground`` ``(height, width, 3)``."""
+        return cls(ground, np.zeros(ground.shape[:2], np.uint8), np.full(ground.shape[:2], 255, np.uint8))
+
+    def mark(self, name: str, box: Box, inside: np.ndarray | None = None) -> None:
+        """Make a part of the pixels of ``box``, of those where ``inside`` ``(h, w)`` is true if it is given."""
+        x0, y0, x1, y1 = box
+        if len(self.names) < 60:
+            self.names.append(name)
+            self.parts[y0:y1, x0:x1][... if inside is None else inside] = len(self.names)
+
+
+def text(rng: Rng, sheet: Print, box: Box, ink: RGB, lines: int | None = None) -> None:
+    """Fill the box with centred or left-set lines of text, the first or second one the largest."""
+    x0, y0, x1, y1 = box
+    if x1 - x0 < 4 or y1 - y0 < 4:
+        return
+    wide = (x1 - x0) / (y1 - y0)
+    lines = lines or int(rng.integers(1, 3 if wide > 4 else 6 if wide < 0.8 else 5))
+    weights = rng.uniform(0.5, 1, lines)
+    weights[int(rng.integers(0, min(lines, 2)))] = rng.uniform(1.3, 2.6)
+    edges = y0 + np.r_[0, np.cumsum(weights / weights.sum())] * (y1 - y0)
+    typeface, left = lettering.face(rng), rng.uniform() < 0.3
+    for top, bottom in itertools.pairwise(edges):
+        tall = (bottom - top) * 0.78
+        count = int(np.clip(round((x1 - x0) / max(tall, 1) / rng.uniform(2.2, 5)), 1, 5))
+        cover = lettering.fit(lettering.line(lettering.words(rng, count, typeface), typeface), x1 - x0, tall)
+        rows, columns = cover.shape
+        x = x0 if left else int(x0 + (x1 - x0 - columns) / 2)
+        y = int(top + (bottom - top - rows) / 2)
+        _ink_on(sheet.image[y : y + rows, x : x + columns], ink, cover)
+        sheet.mark("text", (x, y, x + columns, y + rows))
+
+
+def logo(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
+    """A badge: an outline, a smaller one on it, at times with a letter or two."""
+    x0, y0, x1, y1 = box
+    centre, reach = ((x0 + x1) / 2, (y0 + y1) / 2), 0.48 * min(x1 - x0, y1 - y0)
+    colour = ink(rng, ground)
+    outlines = [(things.silhouette(rng), 1.0, colour), (things.silhouette(rng), 0.62, apart(rng, [colour], _INK))]
+    for outline, size, fill in outlines:
+        outline = outline / max(float(np.abs(outline).max()), 1e-3)
+        points = shapes.place(outline, centre=centre, scale=(reach * size, reach * size), angle=rng.normal(0, 0.3))
+        corners = [np.round(points * 16).astype(np.int32)]
+        cv2.fillPoly(sheet.image, corners, fill, cv2.LINE_AA, 4)
+        if size == 1.0:
+            whole = np.zeros_like(sheet.parts)
+            cv2.fillPoly(whole, corners, 1, shift=4)
+            sheet.mark("logo", (0, 0, whole.shape[1], whole.shape[0]), whole > 0)
+    if rng.uniform() < 0.5:
+        inner = (int(centre[0] - reach * 0.35), int(centre[1] - reach * 0.35))
+        text(rng, sheet, (*inner, int(centre[0] + reach * 0.35), int(centre[1] + reach * 0.35)), colour, lines=1)
+
+
+def photo(rng: Rng, sheet: Print, box: Box) -> None:
+    """A photograph-like panel: a small scene of its own."""
+    x0, y0, x1, y1 = box
+    if x1 - x0 < 4 or y1 - y0 < 4:
+        return
+    side = 112
+    scene, colours = background(rng, side)
+    canvas, catalogue = Canvas.on(scene), things.catalogue()
+    wide = (x1 - x0) / (y1 - y0)
+    names = ["face", "person", "car", "bottle", "animal", "plant", "vessel", "house", "shape", "box"]
+    for _ in range(int(rng.choice([1, 1, 2, 3]))):
+        layers = catalogue[str(rng.choice(names))][1](rng, apart(rng, colours))
+        reach = side * rng.uniform(0.2, 0.42)
+        # the panel squeezes the square scene into its own aspect; the things are drawn so that they come out right
+        scale = (reach / max(wide, 1) ** 0.7, reach * min(wide, 1) ** 0.7)
+        canvas.add(rng, "thing", layers, centre=tuple(rng.uniform(0.25, 0.75, 2) * side), scale=scale)
+    panel = cv2.resize(canvas.image, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
+    if rng.uniform() < 0.75:
+        sheet.image[y0:y1, x0:x1] = panel
+        sheet.mark("photograph", box)
+        return
+    cover = np.zeros(panel.shape[:2], np.uint8)
+    centre, axes = ((x1 - x0) // 2, (y1 - y0) // 2), (max((x1 - x0) // 2 - 1, 1), max((y1 - y0) // 2 - 1, 1))
+    cv2.ellipse(cover, centre, axes, 0, 0, 360, 255, -1, cv2.LINE_AA)
+    blend(sheet.image[y0:y1, x0:x1], panel, cover)
+    sheet.mark("photograph", box, cover > 127)
+
+
+def ink(rng: Rng, ground: RGB) -> RGB:
+    """A colour that reads well on the ground: black or white, or one far from it."""
+    if rng.uniform() < 0.45:
+        return (248.0, 246.0, 240.0) if sum(ground) < 380 else (25.0, 25.0, 30.0)
+    return apart(rng, [ground], _INK)
+
+
+def _ink_on(below: np.ndarray, ink: RGB, cover: np.ndarray) -> None:
+    above = np.empty_like(below)
+    above[:] = ink
+    blend(below, above, cover[: below.shape[0], : below.shape[1]])
+
+
+__all__ = ["Box", "Print", "ink", "logo", "photo", "text"]
