@@ -60,7 +60,7 @@ def evaluate_command(
     if own and not everything:
         samples, left_out = unseen(samples, Path(adapter), data)
         if left_out:
-            say(f"Left out: {counted(len(left_out), 'picture')} that the adapter was fitted on (--all takes all in).")
+            say(f"{counted(len(left_out), 'picture')} left out, used in the fit (--all takes all in).")
     segmenters = {"base": loaded, **({"adapter": own.segmenter} if own else {})}
     asked = {"classes": wanted, "prompt": prompt, "seed": seed, "store": EmbeddingStore()}
     with counting("pictures") as progress:
