@@ -46,17 +46,18 @@ def tell(shape: tuple[int, ...], size: tuple[int, int], classes: int | None) -> 
         return "fastestdet"
     if len(shape) == 3:
         rows, columns = shape[1:]
-        if rows < columns and classes in (None, rows - 4) and rows > 4:
+        if columns == count and rows > 4 and classes in (None, rows - 4):
             return "yolov8"
         if columns == 6 and rows not in (count, 3 * count) and classes != 2:
             return "end2end"
-        if columns > 4 and (columns - 4 == classes or (classes is None and columns == 84)):
+        if rows == count and columns > 4 and (columns - 4 == classes or (classes is None and columns == 84)):
             return "yolov8"
         if columns > 5 and classes in (None, columns - 5) and rows in (count, 3 * count):
             return "yolox" if rows == count else "yolov5"
     raise InputError(
-        f"The output of shape {shape} for an input of {size[0]}x{size[1]} px is of no known head: v8 (1, 4+C, N), "
-        f"v5 (1, {3 * count}, 5+C), YOLOX (1, {count}, 5+C), FastestDet (1, 5+C, h, w), end-to-end (1, N, 6)"
+        f"The output of shape {shape} for an input of {size[0]}x{size[1]} px is of no known head: "
+        f"v8 (1, 4+C, {count}), v5 (1, {3 * count}, 5+C), YOLOX (1, {count}, 5+C), "
+        "FastestDet (1, 5+C, h, w), end-to-end (1, N, 6)"
         + ("" if classes is None else f", with C = {classes}")
         + f". Say which with layout={' or '.join(HEADS)}, and the class names with names=[...]."
     )
