@@ -184,12 +184,13 @@ def test_prototypes_are_the_literal_mean_under_the_mask():
 def test_self_support_against_a_literal_loop():
     torch.manual_seed(0)
     features = torch.randn(1, 6, 5, 5)
-    logits = similarity(features, torch.randn(1, 6), torch.randn(1, 6))
+    logits = 0.1 * similarity(features, torch.randn(1, 6), torch.randn(1, 6))  # probabilities on both sides of both
     front, back, local = self_support(features, logits)
     odds = logits.softmax(1)[0]
     places = [(y, x) for y in range(5) for x in range(5)]
     sure = {0: [p for p in places if odds[0][p] > 0.6], 1: [p for p in places if odds[1][p] > 0.7]}
-    assert min(len(sure[0]), len(sure[1])) > 1, "or the loop below tests nothing"
+    between = [p for p in places if 0.6 < odds[0][p] < 0.7]
+    assert min(len(sure[0]), len(sure[1]), len(between)) > 1, "or the loop below tests nothing"
     at = {p: features[0, :, p[0], p[1]] for p in places}
     torch.testing.assert_close(front[0, :, 0, 0], torch.stack([at[p] for p in sure[1]]).mean(0))
     torch.testing.assert_close(back[0, :, 0, 0], torch.stack([at[p] for p in sure[0]]).mean(0))
