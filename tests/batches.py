@@ -24,8 +24,8 @@ def batch_of(base: Base, samples: Sequence[Sample], *, points: int = 64, prompt:
         with torch.no_grad():
             features = base.encode_image(frame.image(image, base)[None])
         prompts = source(sample, [inside], np.random.default_rng(index))
-        rows.append((features, prompts, frame.target(mask), frame.valid(), inside))
-    features, prompts, targets, valid, masks = zip(*rows, strict=True)
+        rows.append((features, prompts, frame.target(mask), frame.valid(), inside, frame.image(image, base)))
+    features, prompts, targets, valid, masks, images = zip(*rows, strict=True)
     joined = {
         name: torch.cat([getattr(p, name) for p in prompts])
         for name in ("points", "labels", "boxes")
@@ -40,4 +40,5 @@ def batch_of(base: Base, samples: Sequence[Sample], *, points: int = 64, prompt:
         radius=torch.tensor([[contours.radius(mask)] for mask in masks]),
         labels=tuple(sample.annotations[0].label for sample in samples),
         ids=tuple(sample.id for sample in samples),
+        images=torch.stack(images),
     )

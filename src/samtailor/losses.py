@@ -143,6 +143,29 @@ def region_loss(
     return {"loss": loss, **parts}
 
 
+def cross_entropy(
+    output: Output, batch: Batch, *, positive_weight: float = 1.0, iou_weight: float = 1.0
+) -> dict[str, Tensor]:
+    """Binary cross entropy of the one candidate, cells of the object weighted (Med-SA: 2), mean over the valid cells.
+
+    Args:
+        output: one candidate a prompt.
+        batch: targets (B, P, h, w) and valid (B, 1, h, w).
+        positive_weight: of the object's cells.
+        iou_weight: of the squared error of the predicted IoU.
+
+    Returns:
+        "loss" (scalar, with gradient), "ce" and "iou" (scalars, detached).
+    """
+    logits, predicted = output.candidate_logits().float(), output.candidate_iou().float()
+    targets, valid = batch.targets.float().unsqueeze(2), batch.valid.unsqueeze(2)
+    weight = logits.new_tensor(positive_weight)
+    cells = F.binary_cross_entropy_with_logits(logits, targets, reduction="none", pos_weight=weight)
+    ce = (_sum(cells, valid) / _sum(torch.ones_like(logits), valid).clamp(min=1)).mean()
+    iou = (predicted - measured_iou(logits, targets, valid)).square().mean()
+    return {"loss": ce + iou_weight * iou, "ce": ce.detach(), "iou": iou.detach()}
+
+
 def _channel_dice(p: Tensor, targets: Tensor, valid: Tensor, per_mask: bool) -> Tensor:
     losses = []
     for q, g in ((1 - p, 1 - targets), (p, targets)):

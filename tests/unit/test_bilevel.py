@@ -326,3 +326,11 @@ def test_epochs_give_way_to_steps():
     assert resolve(FitConfig(method="blo-sam", steps=5)).steps == 5
     assert resolve(FitConfig(method="blo-sam", steps=5)).epochs is None
     assert resolve(FitConfig(method="plm")).epochs is None
+
+
+def test_encoders_that_learn_are_fitted_on_pictures(go, tiny_sam, tiny_samples):
+    result = go("samed", method="samed", epochs=1)
+    adapter = artefact.load(result.folder, tiny_sam)
+    assert (adapter.meta.prompt, adapter.meta.regions) == ("none", True)
+    assert evaluate(adapter.segmenter, tiny_samples[:2], classes=["disc"]).figures()["masks"] == 2
+    assert go("med-sa", method="med-sa", epochs=1).history["train"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from samtailor.adapters.decoder_tail import DecoderTail, Region, expected_iou
 from samtailor.adapters.lora import LoRA, LoRALinear, LoRAQueryValue
 from samtailor.bases.sam import Sam
 from samtailor.errors import InputError
+from samtailor.predict import Predictor
 from samtailor.registry import find
 from samtailor.segmenter import Segmenter
 from samtailor.types import Output, Prompts
@@ -177,6 +179,53 @@ def test_counts_of_the_papers(meta_sam):
     assert size(lora) + size(DecoderTail(meta_sam)) == 509_986
     assert size(lora) + size(DecoderTail(meta_sam, iou="idle")) == 377_888
     assert size(LoRA(meta_sam, "encoder.qkv")) == 147_456
+
+
+def test_counts_of_the_baselines(meta_sam):
+    idle_prompts = 6_220 - 256  # points, boxes and masks of the prompt encoder
+    assert size(find("methods", "samed").build(meta_sam)[0]) == 3_931_374 - idle_prompts
+    med_sa = find("methods", "med-sa").build(meta_sam)[0]
+    assert size(med_sa.adapter("adapters")) == 7_100_928
+    assert size(med_sa.adapter("decoder")) == 4_058_340 - 3 * 139_808
+    blo_sam = find("methods", "blo-sam").build(meta_sam)[0]
+    assert {name: sum(p.numel() for p in ps) for name, ps in blo_sam.groups.items()} == {"lower": 509_986, "upper": 256}
+
+
+def test_encoders_that_learn_start_as_the_base_and_see_pictures(tiny_base, tiny_samples):
+    batch = batch_of(tiny_base, tiny_samples[:2])
+    for name in ("samed", "med-sa"):
+        torch.manual_seed(0)
+        segmenter = find("methods", name).build(tiny_base)[0].eval()
+        assert not segmenter.encoder_frozen
+        with torch.no_grad():
+            want = tiny_base.encode_image(batch.images).main
+            assert torch.equal(segmenter.model.encode_image(batch.images).main, want)
+            shaken(segmenter)
+            assert not torch.allclose(segmenter.model.encode_image(batch.images).main, want)
+            assert torch.equal(tiny_base.encode_image(batch.images).main, want)
+        with pytest.raises(InputError, match="need `images`"):
+            segmenter(replace(batch, images=None))
+
+
+def test_a_predictor_encodes_for_the_adapter(tiny_base, tiny_samples):
+    segmenter = find("methods", "med-sa").build(tiny_base)[0].eval()
+    shaken(segmenter)
+    predictor = Predictor(tiny_base, {"it": segmenter})
+    sample = tiny_samples[0]
+    prompts = find("prompts", "mask-center").build()(sample, [sample.annotations[0].mask])
+    predictor.set_image(sample.image)
+    got = predictor.decode(prompts, "it")
+    with torch.no_grad():
+        want = segmenter(batch_of(tiny_base, [sample], prompt="mask-center"))
+    # (the click of batch_of is taken in the model frame, so that masks are near, not equal)
+    features = segmenter.model.encode_image(batch_of(tiny_base, [sample]).images)
+    torch.testing.assert_close(predictor.features_of("it").main, features.main)
+    assert got.logits.shape == want.logits.shape
+    predictor.set_sample(tiny_samples[1])
+    assert not torch.allclose(predictor.features_of("it").main, features.main)
+    predictor.set_features(predictor.features, 48, 80)
+    with pytest.raises(InputError, match="set the picture"):
+        predictor.decode(prompts, "it")
 
 
 def test_fused_layers_change_in_q_and_v_only():

@@ -64,6 +64,48 @@ class DecoderTail(nn.Module):
         self.add_module(name, module)
 
 
+class DecoderCopy(nn.Module):
+    """The mask decoder's transformer as a trained copy (SAMed, Med-SA), 3,291,264 parameters at width 256.
+
+    Args:
+        base: frozen base.
+        ends: also the ends, as they are, for the single mask of token 0 (Med-SA): tokens, upscaling, that token's MLP
+            and the IoU head (its input detached, as in `DecoderTail`). The other tokens' MLPs would get no gradient.
+    """
+
+    def __init__(self, base: Base, *, ends: bool = False) -> None:
+        super().__init__()
+        self._names: dict[str, str] = {}
+        for name in matching(base, "decoder.transformer"):
+            self._add(name, _free(base.model.get_submodule(name)))
+        if ends:
+            for site in ("decoder.iou_token", "decoder.mask_tokens", "decoder.upscaling"):
+                for name in matching(base, site):
+                    self._add(name, _free(base.model.get_submodule(name)))
+            (mlps,), (head,) = matching(base, "decoder.hyper"), matching(base, "decoder.iou_head")
+            self._add(f"{mlps}.{SINGLE}", _free(base.model.get_submodule(mlps)[SINGLE]), "hyper")
+            self._add(head, _Detached(_free(base.model.get_submodule(head))))
+
+    def modules_of(self, base: Base) -> Mapping[str, nn.Module]:
+        """The copies, by the name of the frozen modules."""
+        return {path: self.get_submodule(name) for path, name in self._names.items()}
+
+    def _add(self, path: str, module: nn.Module, name: str | None = None) -> None:
+        name = name or path.rsplit(".", 1)[-1]
+        self._names[path] = name
+        self.add_module(name, module)
+
+
+class Single(nn.Module):
+    """Only the mask of token 0, SAM's answer to an unambiguous question, with its predicted IoU."""
+
+    def forward(self, output: Output) -> Output:
+        """An output with one mask, `candidates=(0,)`."""
+        one = slice(SINGLE, SINGLE + 1)
+        parts = {"logits": output.logits[:, :, one], "hyper": output.hyper[:, :, one], "iou": output.iou[:, :, one]}
+        return replace(output, **parts, candidates=(0,))
+
+
 class Region(nn.Module):
     """Background and object channels to one mask: its logit is m1 - m0.
 
@@ -152,4 +194,4 @@ def _head(head: nn.Module, start: str) -> nn.Module:
     return _Detached(own if start == "sam" else _drawn(own))
 
 
-__all__ = ["DecoderTail", "Region", "expected_iou"]
+__all__ = ["DecoderCopy", "DecoderTail", "Region", "Single", "expected_iou"]

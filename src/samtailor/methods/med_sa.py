@@ -1,0 +1,49 @@
+"""`med-sa`: Med-SA, the Medical SAM Adapter (Wu et al., arXiv 2304.12620): bottleneck adapters in every block of the
+image encoder, the mask decoder trained, one click. The encoder changes, so that no embedding can be cached.
+
+7,100,928 parameters in the adapters of SAM ViT-B and 3,638,916 in the decoder (of its 4,058,340 the MLPs of the three
+masks that are not asked for would get no gradient). Its click comes from the true mask at test too: an oracle prompt,
+not to be compared with methods that need none. Random views of the reference and its Dice, averaged over five
+thresholds, are left out.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from samtailor.adapters.bottleneck import Bottlenecks
+from samtailor.adapters.decoder_tail import DecoderCopy, Single
+from samtailor.bases import Base
+from samtailor.losses import cross_entropy
+from samtailor.options import refuse_unknown
+from samtailor.segmenter import Segmenter
+from samtailor.train.joint import Joint
+
+# Adam 1e-4, halved every 10 of 100 epochs
+DEFAULTS: dict[str, Any] = {
+    "epochs": 100,
+    "batch_size": 2,
+    "lr": 1e-4,
+    "weight_decay": 0.0,
+    "warmup": 0,
+    "decay_at": tuple(round(0.1 * tenth, 1) for tenth in range(1, 10)),
+    "decay": 0.5,
+}
+
+
+def build(
+    base: Base, *, ratio: float = 0.25, positive_weight: float = 2.0, **unknown: Any
+) -> tuple[Segmenter, partial[Joint]]:
+    """Med-SA.
+
+    Args:
+        base: frozen base.
+        ratio: hidden width of the adapters as a share of the block's.
+        positive_weight: weight of the object's cells in the cross entropy.
+        **unknown: refused with an InputError.
+    """
+    refuse_unknown(build, unknown)
+    inside = {"adapters": Bottlenecks(base, ratio=ratio), "decoder": DecoderCopy(base, ends=True)}
+    segmenter = Segmenter(base, inside=inside, outputs={"single": Single()}, encoder_frozen=False)
+    return segmenter, partial(Joint, objective=cross_entropy, positive_weight=positive_weight)
