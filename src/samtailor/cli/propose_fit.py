@@ -22,6 +22,9 @@ def propose_fit_command(
     negatives: Annotated[
         int, typer.Option(min=0, metavar="N", help="At most so many pictures without an object are trained on.")
     ] = 64,
+    views: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Views of each picture (flip, crop, colour); 1: no augmentation.")
+    ] = 4,
     give: Annotated[
         str | None, typer.Option(metavar="points|boxes", help="What is asked with; default: as the adapter was fitted.")
     ] = None,
@@ -39,6 +42,7 @@ def propose_fit_command(
     """
     from samtailor import artefact, automatic
     from samtailor.cli.screen import counting, percent, say, table
+    from samtailor.data.augment import UNTOUCHED, Augment, flip_pairs
     from samtailor.data.dataset import open_dataset
     from samtailor.data.picture import write_json
     from samtailor.data.regions import regions
@@ -57,11 +61,16 @@ def propose_fit_command(
     train, held_out = parts(samples, wanted, adapter, data, negatives)
     base, store = load_on(meta.base.name, device), EmbeddingStore()
     artefact.load(adapter, base)  # a damaged or foreign adapter is said before anything is trained
+    pairs = flip_pairs(wanted)
+    augment = Augment(views, pairs is not None, pairs or ())
+    seen = [(sample, augment.draw(sample, index)) for sample in train for index in range(views)]
+    seen += [(sample, UNTOUCHED) for sample in held_out]
     with counting("encoding") as progress:
-        store.prepare(base, [*train, *held_out], progress=progress)
+        store.prepare(base, [s for s, _ in seen], [v for _, v in seen], progress=progress)
     how = give or automatic.gives(meta.prompt)
     with counting("proposals") as progress:
-        found = fit_proposals(base, train, wanted, store, seed=seed, steps=steps, give=how, progress=progress)
+        asked = {"seed": seed, "steps": steps, "augment": augment, "give": how, "progress": progress}
+        found = fit_proposals(base, train, wanted, store, **asked)
     if held_out:
         found.figures["held_out"] = evaluate_proposals(found, base, held_out, store)
     found.save(adapter)

@@ -1,0 +1,123 @@
+"""`propose-fit` and `predict --prompt auto`: no human prompt, from files to files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco
+
+from onnx_networks import constant
+from samtailor.answers import Ask, answer
+from samtailor.automatic import by_detector, by_itself, gives
+from samtailor.detectors import _heads
+from samtailor.detectors.store import DetectionStore
+from samtailor.errors import InputError
+from samtailor.predict import Predictor
+
+
+@pytest.fixture
+def own(adapter_folder, tmp_path):
+    """An adapter that may be written to."""
+    return shutil.copytree(adapter_folder, tmp_path / "own")
+
+
+def detector_file(path, score: float):
+    """A v8 network of one class that sees a box in the middle of a 64 px input, with a score."""
+    rows = np.zeros((_heads.cells((64, 64)), 5), np.float32)
+    rows[:, :4] = 1
+    rows[3] = [32, 32, 20, 20, score]
+    return constant(path, rows.T, (64, 64), names="{0: 'thing'}")
+
+
+def test_propose_fit_then_predict_without_a_prompt(run, own, data_folder, tmp_path):
+    result = run("propose-fit", data_folder, "--adapter", own, "--steps", 3, "--views", 2, "--json", "f.json")
+    assert "false-positive rate" in result.stdout
+    assert "points) are in" in result.stderr  # fitted on clicks
+    figures = json.loads((tmp_path / "f.json").read_text())
+    split = json.loads((own / "split.json").read_text())
+    assert figures["pictures"] == len(split["train"])
+    assert figures["held_out"]["disc"]["pictures"] == len(split["val"])
+    assert "Replace them with --overwrite" in run("propose-fit", data_folder, "--adapter", own, code=2).stderr
+
+    pictures = data_folder / "images"
+    result = run("predict", pictures, "--adapter", own, "--prompt", "auto", "--threshold", 0, "--out", "all")
+    found = json.loads((tmp_path / "all" / "predictions.json").read_text())
+    assert [c["name"] for c in found["categories"]] == ["disc"]
+    assert len(found["annotations"]) == sum(image["objects"] for image in found["images"])
+    assert found["annotations"]
+    for row in found["annotations"]:
+        assert 0 <= row["score"] <= 1
+        assert row["score"] == row["prompt"]["score"]
+        assert row["prompt"]["points"]
+        assert row["prompt"]["box"] is None
+        assert row["area"] == coco.area(row["segmentation"]) > 0
+
+    result = run("predict", pictures, "--adapter", own, "--prompt", "auto", "--threshold", 1, "--out", "none")
+    found = json.loads((tmp_path / "none" / "predictions.json").read_text())
+    assert found["annotations"] == []
+    assert len(found["images"]) == 8
+    assert "Nothing was found in 8 of 8: " in result.stderr
+
+
+@pytest.mark.parametrize(("score", "objects"), [(0.9, 1), (0.1, 0)])
+def test_a_detector_asks_the_base_with_boxes(run, base_folder, tmp_path, score, objects):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    file = detector_file(tmp_path / "d.onnx", score)
+    asked = ["predict", "a.png", "--base", base_folder, "--detector", file, "--out", "o"]
+    result = run(*asked)
+    found = json.loads((tmp_path / "o" / "predictions.json").read_text())
+    assert [image["objects"] for image in found["images"]] == [objects]
+    assert ("Nothing was found in 1 of 1" in result.stderr) is (objects == 0)
+    if objects:
+        (row,) = found["annotations"]
+        assert row["prompt"]["box"] == pytest.approx([22, 22, 42, 42])
+        assert row["score"] == pytest.approx(0.9)
+        assert found["categories"][0]["name"] == "thing"
+        run(*asked, "--overwrite", "--give", "points")
+        again = json.loads((tmp_path / "o" / "predictions.json").read_text())
+        assert again["annotations"][0]["prompt"]["points"] == [[31.5, 31.5]]
+
+
+def test_who_cannot_ask_says_so(run, base_folder, own, data_folder, tmp_path):
+    picture = next((data_folder / "images").iterdir())
+    for asked in (["--base", base_folder], ["--adapter", own]):
+        assert "propose-fit DATA" in run("predict", picture, *asked, "--prompt", "auto", code=2).stderr
+    assert "takes auto" in run("predict", picture, "--prompt", "magic", "--base", base_folder, code=2).stderr
+    assert "takes auto" in run("predict", picture, "--prompt", "auto", "--click", "1,1", code=2).stderr
+    file = detector_file(tmp_path / "d.onnx", 0.9)
+    asked = ["predict", picture, "--base", base_folder, "--detector", file, "--detector-classes", "cat"]
+    assert "no class 'cat'" in run(*asked, code=2).stderr
+
+
+class Two:
+    """Detects the same place twice, under one name."""
+
+    fingerprint, names = "two", ()
+
+    def detect(self, picture):
+        from samtailor.detectors import Detections
+
+        boxes = np.array([[10, 10, 40, 40], [10, 10, 40, 40]], np.float32)
+        return Detections(boxes, np.array([0.9, 0.8], np.float32), ("a", "a"))
+
+
+def test_two_proposals_that_give_one_mask_are_one_object(tiny_sam, tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    proposer = by_detector(DetectionStore(Two(), tmp_path / "cache"))
+    found = answer(
+        Predictor(tiny_sam), {"a": tmp_path / "a.png"}, {}, tmp_path / "o", adapters=[None], automatic={None: proposer}
+    )
+    assert [row["score"] for row in found["annotations"]] == [pytest.approx(0.9)]
+
+
+def test_who_gets_points_and_who_boxes():
+    assert [gives(name) for name in (None, "sampled-click", "mask-box", "detector")] == ["points"] * 2 + ["boxes"] * 2
+    assert gives(None, fitted=False) == "boxes"
+    assert by_itself("a")(None, None) == [Ask(whole=True, label="a")]
+    Ask(whole=True).check((5, 5))
+    with pytest.raises(InputError, match="at least one click"):
+        Ask().check((5, 5))
