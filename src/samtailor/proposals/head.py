@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samtailor.data.transform import Frame
-from samtailor.detectors import suppress
 from samtailor.types import Features
 
 if TYPE_CHECKING:
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
 CELLS = 64  # largest side of the heat map
 FLOOR = 0.03  # raw heat below this is no candidate
 MOST = 400  # candidates a class and picture
-OVERLAP = 0.6  # IoU of boxes of one class above which only the better one stays
+OVERLAP = 0.5  # IoU of boxes of one class above which only the better one stays
+COVERED = 0.7  # likewise the share of the smaller one that the larger one covers: a part is no second object
 _PRIOR = 0.01  # heat at the start: without it the first steps are spent on silencing the background
 
 
@@ -110,10 +110,25 @@ def decode(heat: Tensor, sides: Tensor, frame: Frame) -> tuple[np.ndarray, np.nd
         inside = (points[:, 0] <= frame.width - 1) & (points[:, 1] <= frame.height - 1)
         inside &= (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         boxes, points, score = boxes[inside], points[inside], score[inside]
-        kept = suppress(boxes, [""] * len(boxes), OVERLAP)
+        kept = distinct(boxes)
         parts.append((boxes[kept], points[kept], score[kept], np.full(len(kept), index)))
     boxes, points, score, index = (np.concatenate(column) for column in zip(*parts, strict=True))
     return boxes, points, score, [int(i) for i in index]
+
+
+def distinct(boxes: np.ndarray) -> list[int]:
+    """Rows of boxes, by falling score, that are no second look at a better one."""
+    open_, kept = np.ones(len(boxes), bool), []
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    for i in range(len(boxes)):
+        if not open_[i]:
+            continue
+        kept.append(i)
+        sides = np.minimum(boxes[i, 2:], boxes[i + 1 :, 2:]) - np.maximum(boxes[i, :2], boxes[i + 1 :, :2])
+        common = sides.clip(0).prod(axis=1)
+        least = np.minimum(areas[i], areas[i + 1 :])
+        open_[i + 1 :] &= (common <= OVERLAP * (areas[i] + areas[i + 1 :] - common)) & (common <= COVERED * least)
+    return kept
 
 
 def _in_picture(boxes: Tensor, points: Tensor, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
@@ -132,4 +147,4 @@ def _block(inside: int, outside: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inside, outside, 3, padding=1), _norm(outside), nn.GELU())
 
 
-__all__ = ["CELLS", "Head", "decode", "make_head", "skip_channels"]
+__all__ = ["CELLS", "Head", "decode", "distinct", "make_head", "skip_channels"]

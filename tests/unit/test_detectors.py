@@ -1,0 +1,313 @@
+"""Detectors: output layouts against boxes known before, input conventions, cache, licences said, prompt source."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from onnx_networks import constant, grid_rows
+from samtailor.detectors import Detections, _heads, fingerprint, full_frame, iou, onnx, ordered, suppress, ultralytics
+from samtailor.detectors._names import COCO
+from samtailor.detectors.store import DetectionStore
+from samtailor.errors import InputError, MissingExtraError
+from samtailor.prompts import detector as source_of
+from samtailor.types import Annotation, Sample
+
+SIZE = (64, 64)
+BOX = np.array([16.0, 24.0, 40.0, 56.0])  # in the network's input
+
+
+def picture(height: int = 32, width: int = 64) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+
+
+def centred(box: np.ndarray) -> np.ndarray:
+    return np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2, box[2] - box[0], box[3] - box[1]])
+
+
+def v8(classes: int = 3) -> np.ndarray:
+    rows = np.zeros((_heads.cells(SIZE), 4 + classes), np.float32)
+    rows[:, :4] = 1
+    rows[5, :4], rows[5, 4 + 1] = centred(BOX), 0.9
+    rows[6] = rows[5] * 0.99  # a second look at the same object
+    return rows
+
+
+def v5(classes: int = 3) -> np.ndarray:
+    rows = np.zeros((3 * _heads.cells(SIZE), 5 + classes), np.float32)
+    rows[:, :4] = 1
+    rows[5, :4], rows[5, 4], rows[5, 5 + 1] = centred(BOX), 0.9, 0.5
+    return rows
+
+
+def yolox(classes: int = 3, raw: bool = True) -> np.ndarray:
+    """The same box written as offsets from cell (2, 4) of stride 8."""
+    rows = np.zeros((_heads.cells(SIZE), 5 + classes), np.float32)
+    cell, stride = grid_rows(SIZE)
+    index = int(np.flatnonzero((cell == (2, 4)).all(1) & (stride == 8))[0])
+    x, y, w, h = centred(BOX)
+    rows[index, :4] = [x / 8 - 2, y / 8 - 4, np.log(w / 8), np.log(h / 8)] if raw else [x, y, w, h]
+    rows[index, 4], rows[index, 5 + 1] = 0.9, 0.5
+    return rows
+
+
+def fastestdet(classes: int = 3) -> np.ndarray:
+    """A centre in cell (1, 2) of a 4 x 4 map of 64 px, with tanh offsets and sigmoid sizes."""
+    out = np.zeros((5 + classes, 4, 4), np.float32)
+    x, y, w, h = centred(BOX) / 64
+    out[1:5, 2, 1] = [np.arctanh(x * 4 - 1), np.arctanh(y * 4 - 2), np.log(w / (1 - w)), np.log(h / (1 - h))]
+    out[0, 2, 1], out[5 + 1, 2, 1] = 0.9, 0.5
+    return out
+
+
+OUTPUTS = {
+    "v8": (v8().T, "yolov8", 0.9),
+    "v8-turned": (v8(), "yolov8", 0.9),
+    "v5": (v5(), "yolov5", 0.45),
+    "yolox": (yolox(), "yolox", 0.45),
+    "yolox-decoded": (yolox(raw=False), "yolox", 0.45),
+    "fastestdet": (fastestdet(), "fastestdet", 0.9**0.6 * 0.5**0.4),
+    "end2end": (np.array([[*BOX, 0.9, 1], [0, 0, 5, 5, 0.01, 0]], np.float32), "end2end", 0.9),
+}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_every_layout_gives_the_box_it_was_made_from(name, tmp_path):
+    output, head, score = OUTPUTS[name]
+    file = constant(tmp_path / "d.onnx", output, SIZE)
+    found = onnx.build(weights=file, names=["a", "b", "c"], placing="stretch")
+    assert found.head == head
+    answer = found.detect(picture())
+    assert answer.labels == ("b",)
+    assert answer.scores[0] == pytest.approx(score, abs=1e-5)
+    # 64 x 64 px of input are a picture of 32 x 64: heights halve
+    assert answer.boxes[0] == pytest.approx([16, 12, 40, 28], abs=1e-3)
+
+
+@pytest.mark.parametrize(("placing", "top"), [("top-left", 0.0), ("middle", 16.0)])
+def test_letterbox_is_undone(placing, top, tmp_path):
+    file = constant(tmp_path / "d.onnx", v8(), SIZE)
+    answer = onnx.build(weights=file, names=["a", "b", "c"], placing=placing).detect(picture())
+    expected = BOX - [0, top, 0, top]
+    assert answer.boxes[0] == pytest.approx(np.clip(expected, 0, [64, 32, 64, 32]), abs=1e-3)
+
+
+def test_picture_is_placed_where_the_box_is_looked_for():
+    blob, factors, shift = onnx.place(picture(32, 64), (64, 64), "middle")
+    assert (blob[:16] == 114).all()
+    assert (blob[48:] == 114).all()
+    assert (blob[16:48] == picture(32, 64)).all()
+    assert (factors, shift) == ((1.0, 1.0), (0.0, 16.0))
+
+
+@pytest.mark.parametrize(("colour", "channel"), [("rgb", 0), ("bgr", 2)])
+def test_colours_enter_in_the_order_of_the_network(colour, channel, tmp_path):
+    """The network answers with the mean of its first channel as score."""
+    file = constant(tmp_path / "d.onnx", v8(), SIZE, score_of_first_channel=True)
+    one = np.zeros((64, 64, 3), np.uint8)
+    one[..., channel] = 204
+    answer = onnx.build(weights=file, names=["a", "b", "c"], colour=colour).detect(one)
+    assert answer.scores[0] == pytest.approx(0.9 * 0.8, abs=1e-3)
+
+
+def test_80_classes_are_cocos_and_other_numbers_are_numbers(tmp_path):
+    assert len(COCO) == len(set(COCO)) == 80
+    assert onnx.build(weights=constant(tmp_path / "a.onnx", yolox(80), SIZE)).names == COCO
+    assert onnx.build(weights=constant(tmp_path / "b.onnx", v8(3).T, SIZE)).names == ("0", "1", "2")
+    stored = constant(tmp_path / "c.onnx", v8(3), SIZE, names="{0: 'x', 1: 'y', 2: 'z'}")
+    assert onnx.build(weights=stored).names == ("x", "y", "z")
+
+
+def test_unknown_heads_and_files_are_refused_in_words(tmp_path):
+    with pytest.raises(InputError, match=r"known head.*layout="):
+        onnx.build(weights=constant(tmp_path / "d.onnx", np.zeros((7, 9), np.float32), SIZE))
+    with pytest.raises(InputError, match="tells 3 classes apart; names has 2"):
+        onnx.build(weights=constant(tmp_path / "d.onnx", v8(), SIZE), layout="yolov8", names=["a", "b"])
+    (tmp_path / "e.onnx").write_bytes(b"no network")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        onnx.build(weights=tmp_path / "e.onnx")
+    with pytest.raises(InputError, match="There is no file"):
+        onnx.build(weights=tmp_path / "f.onnx")
+    with pytest.raises(InputError, match="Did you mean 'nms'"):
+        onnx.build(weights=tmp_path / "f.onnx", nmss=1)
+
+
+def test_iou_and_suppression_against_pixels():
+    rng = np.random.default_rng(1)
+    corners = rng.integers(0, 20, (40, 2, 2))
+    boxes = np.concatenate([corners.min(1), corners.max(1) + 1], 1).astype(np.float32)
+    painted = np.zeros((40, 22, 22), bool)
+    for mask, (x0, y0, x1, y1) in zip(painted, boxes.astype(int), strict=True):
+        mask[y0:y1, x0:x1] = True
+    by_pixels = [(painted[0] & m).sum() / (painted[0] | m).sum() for m in painted]
+    assert iou(boxes[0], boxes) == pytest.approx(by_pixels)
+    kept = suppress(boxes, ["a"] * 40, 0.3)
+    assert kept[0] == 0
+    assert all(iou(boxes[i], boxes[[j for j in kept if j != i]]).max() <= 0.3 for i in kept)
+    dropped = sorted(set(range(40)) - set(kept))
+    assert all(any(iou(boxes[i], boxes[[j]])[0] > 0.3 for j in kept if j < i) for i in dropped)
+    assert suppress(boxes[[0, 0]], ["a", "b"], 0.3) == [0, 1]
+
+
+def test_answers_are_clipped_sorted_and_above_the_floor():
+    boxes = np.array([[-5, -5, 10, 10], [2, 2, 2, 8], [0, 0, 300, 300], [1, 1, 3, 3]])
+    found = ordered(boxes, np.array([0.3, 0.9, 0.5, 0.01]), ["a", "b", "c", "d"], (20, 30))
+    assert found.labels == ("c", "a")
+    assert found.boxes.tolist() == [[0, 0, 30, 20], [0, 0, 10, 10]]
+    assert found.kept(0.4).labels == ("c",)
+    assert found.kept(0.0, ["a"]).labels == ("a",)
+    with pytest.raises(InputError, match="boxes"):
+        Detections(np.zeros((1, 4)), np.zeros(2), ("a",))
+
+
+# -- other kinds
+
+
+class FakeYolo:
+    """ultralytics' interface: remembers what it was given."""
+
+    names = {0: "person", 1: "dog"}  # noqa: RUF012
+    seen: list = []  # noqa: RUF012
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def predict(self, image: np.ndarray, **options):
+        FakeYolo.seen.append((image, options))
+        boxes = types.SimpleNamespace(
+            xyxy=torch.tensor([[1.0, 2, 9, 8], [3, 3, 5, 5]]), conf=torch.tensor([0.4, 0.8]), cls=torch.tensor([0.0, 1])
+        )
+        return [types.SimpleNamespace(boxes=boxes)]
+
+
+def test_ultralytics_gets_bgr_and_gives_names(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ultralytics", types.SimpleNamespace(YOLO=FakeYolo))
+    (tmp_path / "yolov8n.pt").write_bytes(b"w")
+    found = ultralytics.build(weights=tmp_path / "yolov8n.pt")
+    answer = found.detect(picture())
+    assert answer.labels == ("dog", "person")
+    assert answer.boxes.tolist() == [[3, 3, 5, 5], [1, 2, 9, 8]]
+    image, _ = FakeYolo.seen[-1]
+    assert (image == picture()[..., ::-1]).all()
+
+
+@pytest.mark.parametrize(
+    ("module", "library", "said"), [(ultralytics, "ultralytics", "AGPL-3.0"), (onnx, "onnxruntime", r"\[onnx\]")]
+)
+def test_missing_extras_are_named(module, library, said, tmp_path, monkeypatch):
+    plain = builtins.__import__
+
+    def without(name, *rest, **more):
+        if name == library:
+            raise ImportError(name)
+        return plain(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    (tmp_path / "w.bin").write_bytes(b"w")
+    with pytest.raises(MissingExtraError, match=said):
+        module.build(weights=tmp_path / "w.bin")
+
+
+# -- cache and prompt source
+
+
+class Counting:
+    """Answers two boxes, the second one likelier where `likely` says so; counts its looks."""
+
+    names = ("person", "dog")
+
+    def __init__(self, mark: str = "1", nothing: bool = False) -> None:
+        self.fingerprint, self.looks, self.nothing = fingerprint("counting", mark), 0, nothing
+
+    def detect(self, pixels: np.ndarray) -> Detections:
+        self.looks += 1
+        boxes = np.array([[2, 2, 12, 12], [20, 4, 40, 30]], np.float32)
+        found = Detections(boxes, np.array([0.8, 0.3], np.float32), ("person", "dog"))
+        return found.pick([]) if self.nothing else found
+
+
+def sample(name: str = "s") -> Sample:
+    left, right = np.zeros((32, 64), bool), np.zeros((32, 64), bool)
+    left[3:11, 3:11], right[6:28, 22:38] = True, True
+    marked = (Annotation.from_mask("a", left), Annotation.from_mask("b", right))
+    return Sample(name, picture, lambda: marked)
+
+
+def test_a_picture_is_looked_at_once_for_each_detector(tmp_path):
+    one, other = Counting("1"), Counting("2")
+    store = DetectionStore(one, tmp_path)
+    first = store(sample())
+    again = DetectionStore(one, tmp_path)(sample("t"))  # the same pixels under another name
+    assert one.looks == 1
+    assert again.boxes.tolist() == first.boxes.tolist()
+    assert again.scores.tolist() == first.scores.tolist()
+    assert again.labels == first.labels
+    DetectionStore(other, tmp_path)(sample())
+    assert other.looks == 1
+    DetectionStore(one, tmp_path)(picture() + 1)
+    assert one.looks == 2
+
+
+def test_a_damaged_entry_is_made_again(tmp_path, caplog):
+    one = Counting()
+    DetectionStore(one, tmp_path)(picture())
+    (entry,) = tmp_path.rglob("*.json")
+    entry.write_text('{"boxes": [[1, 2]]')
+    assert DetectionStore(one, tmp_path)(picture()).labels == ("person", "dog")
+    assert one.looks == 2
+    assert "damaged" in caplog.text
+
+
+def source(tmp_path, detector=None, **options):
+    given = {"classes": None, "threshold": 0.25, "pick": "best"} | options
+    return source_of.DetectorSource(DetectionStore(detector or Counting(), tmp_path), **given)
+
+
+def test_best_box_stands_for_every_mask_and_all_are_matched_by_iou(tmp_path):
+    masks = [a.mask for a in sample().annotations]
+    best = source(tmp_path)(sample(), masks)
+    assert best.frame == (32, 64)
+    assert best.boxes.tolist() == [[[2, 2, 12, 12], [2, 2, 12, 12]]]
+    every = source(tmp_path, pick="all")
+    assert every(sample(), masks[::-1]).boxes.tolist() == [[[20, 4, 40, 30], [2, 2, 12, 12]]]
+    assert every(sample()).boxes.shape == (1, 2, 4)
+    assert source(tmp_path, classes=["dog"])(sample(), masks[:1]).boxes.tolist() == [[[20, 4, 40, 30]]]
+    assert source(tmp_path, threshold=0.5, pick="all")(sample()).boxes.shape == (1, 1, 4)
+
+
+def test_nothing_detected_is_the_full_frame_and_counted(tmp_path, caplog):
+    empty = source(tmp_path, Counting("empty", nothing=True))
+    masks = [sample().annotations[0].mask]
+    for name in ("p", "p", "q"):
+        assert empty(sample(name), masks).boxes.tolist() == [[[0, 0, 64, 32]]]
+    assert empty.fallbacks == 2
+    assert empty.report() == {"pictures": 2, "fallbacks": 2, "fallback_ids": ["p", "q"]}
+    assert "Nothing is detected in p" in caplog.text
+
+
+def test_full_frame_and_unknown_classes(tmp_path):
+    assert full_frame.build().detect(picture()).boxes.tolist() == [[0, 0, 64, 32]]
+    whole = source_of.build(detector="full-frame", cache=tmp_path)
+    assert whole(sample(), [sample().annotations[0].mask]).boxes.tolist() == [[[0, 0, 64, 32]]]
+    assert whole.fallbacks == 0
+    with pytest.raises(InputError, match="knows no class 'dog'"):
+        source_of.build(detector="full-frame", classes=["dog"], cache=tmp_path)
+
+
+def test_training_is_fed_with_boxes_of_the_model_frame(tiny_sam, tmp_path):
+    from samtailor.embeddings import EmbeddingStore
+    from samtailor.train.feed import Feed
+
+    feed = Feed(
+        tiny_sam, [sample()], None, EmbeddingStore(tmp_path / "e"), source=source(tmp_path, pick="all"), batch_size=2
+    )
+    batch = feed.batch(0)
+    by_label = dict(zip(batch.labels, batch.prompts.boxes[:, 0].tolist(), strict=True))
+    assert batch.prompts.frame == (64, 64)
+    # 32 x 64 px in a frame of 64 px: factor 1
+    assert by_label == {"a": [2, 2, 12, 12], "b": [20, 4, 40, 30]}
