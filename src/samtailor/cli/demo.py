@@ -15,7 +15,7 @@ def demo_command(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of pictures, adapters and report.")] = Path("demo"),
     seed: options.Seed = 0,
     base: options.Base = "nano",
-    steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Updates of each fit.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Updates of PLM and of PLM+PMM.")] = None,
     train: Annotated[int | None, typer.Option(min=8, metavar="N", help="Pictures to fit on.")] = None,
     test: Annotated[int | None, typer.Option(min=2, metavar="N", help="Pictures to evaluate on.")] = None,
     device: options.Device = None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samtailor.cli import options
+from samtailor.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,7 +136,7 @@ def _outcome(result: FitResult) -> str:
     if not found:
         return "No held-out pictures: the last state was kept."
     return (
-        f"Held-out mIoU {100 * found['held_out_miou']:.1f} after {found['best_step']} steps, "
+        f"Held-out mIoU {100 * found['held_out_miou']:.1f} after {counted(int(found['best_step']), 'step')}, "
         f"{100 * found['start_miou']:.1f} before the first (oracle {100 * found['held_out_oracle_miou']:.1f}, "
         f"{100 * found['start_oracle_miou']:.1f})."
     )

@@ -10,6 +10,7 @@ import typer
 from samtailor.cli import options
 from samtailor.cli.group import Group
 from samtailor.errors import InputError
+from samtailor.wording import counted
 
 app = typer.Typer(cls=Group, help="Make a synthetic data set from a seed.", no_args_is_help=True)
 
@@ -48,7 +49,8 @@ def _make(out: Path, kind: str, count: int, test: int, seed: int, size: str | No
             out, kind=kind, count=count, test=test, seed=seed, size=_size(size), progress=progress, **own
         )
     masks = sum(sum(side.values()) for side in about["masks"].values())
-    say(f"{sum(about['pictures'].values())} pictures with {masks} masks are in {out}.")
+    pictures = counted(sum(about["pictures"].values()), "picture")
+    say(f"{out}: {pictures} with {counted(masks, 'mask')}.")
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
