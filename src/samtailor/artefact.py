@@ -256,6 +256,8 @@ def card(meta: AdapterMeta) -> str:
             f"`{meta.base.name}`, fingerprint `{meta.base.fingerprint}`, {meta.base.parameters:,} parameters, frozen",
         ),
         ("classes", classes),
+        ("asked with", f"`{meta.prompt}`" if meta.prompt else "a click or a box"),
+        *([("answers", "one region a picture and class")] if meta.regions else []),
         ("learnt", ", ".join(f"{name} {count:,}" for name, count in meta.parameters.items()) or "nothing"),
         ("fit", f"{meta.steps:,} steps, seed {meta.seed}"),
         *((name.replace("_", " "), _figure(value)) for name, value in meta.figures.items()),
@@ -268,10 +270,20 @@ def card(meta: AdapterMeta) -> str:
         f"| | |\n|---|---|\n{table}\n\n```python\nfrom samtailor import Predictor\n\n"
         f'predictor = Predictor.from_pretrained("{meta.base.name}", adapters={{"it": "FOLDER OR HUB ID"}})\n'
         'predictor.set_image("picture.jpg")\n'
-        'masks, scores, _ = predictor.predict([[320, 240]], [1], adapter="it")\n```\n\n'
-        "Held-out figures are of the single-click protocol on the pictures that chose the best state; measure on "
+        f'masks, scores, _ = predictor.predict({_example(meta.prompt)}adapter="it")\n```\n\n'
+        f"Held-out figures are of {_protocol(meta.prompt)} on the pictures that chose the best state; measure on "
         "pictures of your own with `samtailor evaluate`.\n"
     )
+
+
+def _example(prompt: str | None) -> str:
+    if prompt is None:
+        return "[[320, 240]], [1], "
+    return "" if prompt == "none" else "box=[100, 80, 420, 360], "
+
+
+def _protocol(prompt: str | None) -> str:
+    return "the single-click protocol" if prompt is None else f"the prompt source `{prompt}`"
 
 
 def _figure(value: Any) -> str:
