@@ -1,0 +1,130 @@
+"""Embeddings by id: bounded in memory, the least recently used go first, made once however many ask."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+from samtailor.serve.limits import Lane
+from samtailor.types import Features
+
+Key = tuple[str, str]
+"""(id of the picture, encoder): the encoder is "" for the base's, else the digest of the adapter that changes it."""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What is kept of a picture.
+
+    Args:
+        id: see `pictures.identity`.
+        height, width: pixels, after the EXIF rotation.
+        features: one row, on the device that computes.
+        data: the bytes of the file, for adapters inside the encoder, which need the picture.
+    """
+
+    id: str
+    height: int
+    width: int
+    features: Features
+    data: bytes
+
+    @property
+    def bytes(self) -> int:
+        """What it takes."""
+        levels = (self.features.main, *self.features.skips)
+        return len(self.data) + sum(level.numel() * level.element_size() for level in levels)
+
+
+class Watch(Protocol):
+    """Who counts: "made", "hit" or "joined" (another request was already at it)."""
+
+    def embedding(self, what: str) -> None:
+        """One more of it."""
+
+
+class Embeddings:
+    """See the head of the file.
+
+    Args:
+        lane: where embeddings are made.
+        room: bytes; the last one is kept whatever its size.
+        watch: told what happens.
+    """
+
+    def __init__(self, lane: Lane, room: int, watch: Watch) -> None:
+        self._lane, self._room, self._watch = lane, room, watch
+        self._lock = threading.RLock()  # a job may be done before its callback is attached, which then runs at once
+        self._kept: OrderedDict[Key, Embedding] = OrderedDict()
+        self._making: dict[Key, Future[Embedding]] = {}
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: Key) -> Embedding | None:
+        """What is kept under a key."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def of_picture(self, id: str) -> Embedding | None:
+        """What is kept of a picture, under whichever encoder; the base's first."""
+        with self._lock:
+            own = (kept for (picture, _), kept in self._kept.items() if picture == id)
+            return self.get((id, "")) or next(own, None)
+
+    def get_or_make(self, key: Key, make: Callable[[], Embedding]) -> Future[Embedding]:
+        """The embedding of a key. Those who ask while it is being made wait for the same one.
+
+        A failure is everybody's who waited for it, and is not kept: the next one who asks tries again.
+
+        Raises:
+            Busy: it would have to be made, and the queue is full.
+        """
+        with self._lock:
+            if (kept := self.get(key)) is not None:
+                self._watch.embedding("hit")
+                done: Future[Embedding] = Future()
+                done.set_result(kept)
+                return done
+            if key in self._making:
+                self._watch.embedding("joined")
+                return self._making[key]
+            future = self._making[key] = self._lane.submit(make)
+            self._watch.embedding("made")
+            future.add_done_callback(lambda made: self._made(key, made))
+            return future
+
+    def drop(self, id: str) -> bool:
+        """Forget a picture under every encoder; whether it was there."""
+        return self._drop(lambda key: key[0] == id)
+
+    def drop_encoder(self, encoder: str) -> bool:
+        """Forget what an adapter's own encoder made."""
+        return self._drop(lambda key: key[1] == encoder)
+
+    def _drop(self, matches: Callable[[Key], bool]) -> bool:
+        with self._lock:
+            keys = [key for key in self._kept if matches(key)]
+            for key in keys:
+                self.bytes -= self._kept.pop(key).bytes
+            return bool(keys)
+
+    def _made(self, key: Key, future: Future[Embedding]) -> None:
+        with self._lock:
+            del self._making[key]
+            if future.cancelled() or future.exception() is not None:
+                return
+            self._kept[key] = future.result()
+            self.bytes += future.result().bytes
+            while self.bytes > self._room and len(self._kept) > 1:
+                self.bytes -= self._kept.popitem(last=False)[1].bytes
+
+
+__all__ = ["Embedding", "Embeddings", "Key", "Watch"]

@@ -1,0 +1,62 @@
+"""Bytes that a stranger sent, to a picture. Size and kind are checked before a pixel is decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+
+import numpy as np
+from PIL import Image
+
+from samtailor.data.picture import decode_picture
+from samtailor.errors import DataError
+from samtailor.serve.limits import Limits
+from samtailor.serve.refusals import Refused, TooLarge, Unreadable
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+"""Pillow's names of what is accepted: no format that runs other programs or fetches other files."""
+
+_log = logging.getLogger("samtailor.serve")
+
+
+def read(data: bytes, limits: Limits, name: str = "the picture") -> np.ndarray:
+    """uint8 RGB (height, width, 3), EXIF rotation applied.
+
+    Raises:
+        TooLarge: more bytes or pixels than allowed, told by the header: nothing was decoded.
+        Unreadable: not a picture, broken, cut off.
+    """
+    if len(data) > limits.bytes:
+        raise TooLarge(f"{name}: {len(data):,} bytes; at most {limits.bytes:,} are taken.")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+        _check(width, height, limits, name)
+        return decode_picture(data, name)
+    except Refused:
+        raise
+    except DataError as error:
+        raise Unreadable(str(error)) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise TooLarge(f"{name}: far more pixels than the {limits.pixels:,} that are taken.") from error
+    except Exception as error:  # a hostile file may make a decoder raise anything; none of it is our fault
+        _log.info("%s cannot be read: %r", name, error)
+        raise Unreadable(f"{name}: not a picture that can be read. Expected {', '.join(FORMATS)}.") from error
+
+
+def _check(width: int, height: int, limits: Limits, name: str) -> None:
+    if width * height > limits.pixels:
+        raise TooLarge(
+            f"{name}: {width}x{height} px are {width * height:,} pixels; at most {limits.pixels:,} are taken."
+        )
+
+
+def identity(picture: np.ndarray) -> str:
+    """The id of a picture: 40 hexadecimal digits of the SHA-256 of shape and pixels."""
+    digest = hashlib.sha256(repr(picture.shape).encode())
+    digest.update(np.ascontiguousarray(picture))
+    return digest.hexdigest()[:40]
+
+
+__all__ = ["FORMATS", "identity", "read"]

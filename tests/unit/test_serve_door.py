@@ -1,0 +1,297 @@
+"""What the service says no to: strangers, other sites, hostile files, wrong questions."""
+
+from __future__ import annotations
+
+import base64
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from samtailor.errors import InputError
+from samtailor.registry import find
+from samtailor.serve.app import build
+from samtailor.serve.engine import Engine
+from samtailor.serve.limits import Limits
+from samtailor.serve.run import is_local, token_for
+
+HERE = "http://127.0.0.1:8000"
+
+
+def picture_file(kind: str = "PNG", size: tuple[int, int] = (40, 30)) -> bytes:
+    stream = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(stream, kind)
+    return stream.getvalue()
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of a few hundred bytes that claims to be huge."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+
+
+@pytest.fixture
+def engine(tiny_sam2, tmp_path):
+    (tmp_path / "root").mkdir()
+    return Engine(tiny_sam2, limits=Limits(bytes=20_000, json_bytes=3000, pixels=50_000, prompts=3, points=4),
+                  root=tmp_path / "root")  # fmt: skip
+
+
+@pytest.fixture
+def client(engine):
+    with TestClient(build(engine), base_url=HERE) as client:
+        yield client
+
+
+def refused(answer, status, *words):
+    assert answer.status_code == status, answer.text
+    assert list(answer.json()) == ["error"]
+    for word in words:
+        assert word in answer.json()["error"]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM"])
+def test_pictures_of_every_kind_are_taken(client, kind):
+    answer = client.post("/embeddings", content=picture_file(kind))
+    assert (answer.status_code, answer.json()["width"], answer.json()["height"]) == (201, 40, 30)
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "word"),
+    [
+        (b"", 422, "no picture"),
+        (b"hello", 415, "not a picture"),
+        (picture_file()[:500], 415, "cut off"),
+        (picture_file("JPEG")[:300], 415, "picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 415, "Expected JPEG"),
+        (picture_file("ICO"), 415, "Expected JPEG"),
+        (bomb(300, 300), 413, "90,000 pixels"),
+        (bomb(60_000, 60_000), 413, "pixels"),
+        (bomb(2**31 - 1, 2**31 - 1), 413, "pixels"),
+        (bomb(0, 0), 415, "not a picture"),
+        (picture_file() + b"\0" * 20_000, 413, "20,000 bytes"),
+    ],
+)
+def test_broken_hostile_and_oversized_files_are_refused_in_words(client, data, status, word):
+    refused(client.post("/embeddings", content=data), status, word)
+    if data:
+        refused(client.post("/segment", files={"picture": data}, data={"question": '{"auto": true}'}), status)
+    assert client.post("/embeddings", content=picture_file()).status_code == 201
+
+
+def test_a_body_of_unsaid_length_is_bounded_too(client):
+    def pieces():
+        for _ in range(30):
+            yield b"\0" * 1000
+
+    refused(client.post("/embeddings", content=pieces()), 413, "20,000")
+
+
+def test_json_is_bounded_by_itself(client):
+    told = client.post("/segment", content=b" " * 4000, headers={"content-type": "application/json"})
+    refused(told, 413, "3,000")
+
+
+@pytest.mark.parametrize(
+    ("question", "status", "words"),
+    [
+        ({}, 422, ["Which picture"]),
+        ({"embedding": "ID"}, 422, ["1 to 3 prompts"]),
+        ({"embedding": "0" * 40, "prompts": [{"points": [[1, 1]]}]}, 404, ["Send the picture"]),
+        ({"embedding": "../../etc/passwd", "prompts": [{"points": [[1, 1]]}]}, 404, []),
+        ({"embedding": "ID", "prompts": [{"points": [[1, 1]]}], "adapter": "nose"}, 404, ["'nose'", "Loaded: none"]),
+        ({"embedding": "ID", "prompts": [{"points": [[40, 1]]}]}, 422, ["outside the picture of 40x30"]),
+        ({"embedding": "ID", "prompts": [{"points": [[-1, 1]]}]}, 422, ["outside"]),
+        ({"embedding": "ID", "prompts": [{"points": [[1, 1, 1]]}]}, 422, ["prompts.0.points.0"]),
+        ({"embedding": "ID", "prompts": [{"points": [["a", 1]]}]}, 422, ["prompts.0.points.0.0"]),
+        ({"embedding": "ID", "prompts": [{"points": [[1, 1]], "labels": [1, 1]}]}, 422, ["one a point"]),
+        ({"embedding": "ID", "prompts": [{"points": [[1, 1]], "labels": [2]}]}, 422, ["labels"]),
+        ({"embedding": "ID", "prompts": [{"points": [[1, 1]] * 5}]}, 422, ["at most 4 points"]),
+        ({"embedding": "ID", "prompts": [{"box": [1, 2, 3]}]}, 422, ["prompts.0.box"]),
+        ({"embedding": "ID", "prompts": [{"box": [9, 9, 3, 3]}]}, 422, ["x0 < x1"]),
+        ({"embedding": "ID", "prompts": [{"box": [0, 0, 1e30, 3]}]}, 422, ["inside the picture"]),
+        ({"embedding": "ID", "prompts": [{}]}, 422, ["needs points or a box"]),
+        ({"embedding": "ID", "prompts": [{"points": [[1, 1]]}] * 4}, 422, ["1 to 3 prompts"]),
+        ({"embedding": "ID", "prompts": [{"points": [[1, 1]]}], "auto": True}, 422, ["not both"]),
+        ({"embedding": "ID", "prompts": [{"points": [[1, 1]]}], "format": "pickle"}, 422, ["format"]),
+        ({"embedding": "ID", "promts": []}, 422, ["promts"]),
+    ],
+)
+def test_wrong_questions_are_refused_in_words(client, question, status, words):
+    id = client.post("/embeddings", content=picture_file()).json()["id"]
+    asked = {**question, "embedding": id} if question.get("embedding") == "ID" else question
+    refused(client.post("/segment", json=asked), status, *words)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "NaN", '{"embedding": "x", "prompts": [{"points": [[NaN, 1]]}]}'])
+def test_what_is_no_json_is_refused_in_words(client, text):
+    refused(client.post("/segment", content=text, headers={"content-type": "application/json"}), 422)
+
+
+def test_forms_that_miss_something(client):
+    refused(client.post("/segment", files={"other": picture_file()}), 422, "picture")
+    refused(client.post("/embeddings", data={"picture": "text"}, files={"x": b"1"}), 422, "picture")
+    both = {"question": '{"embedding": "x", "auto": true}'}
+    refused(client.post("/segment", files={"picture": picture_file()}, data=both), 422, "not both")
+    refused(client.post("/embeddings", files=[("picture", picture_file()), ("second", picture_file())]), 400)
+    refused(client.put("/segment"), 405)
+    refused(client.get("/embeddings/" + "9" * 40), 404)
+    refused(client.get("/nowhere"), 404)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example"}, 403),
+        ({"host": "evil.example:8000"}, 403),
+        ({"host": "127.0.0.1.evil.example"}, 403),
+        ({"host": ""}, 403),
+        ({"host": "localhost:1"}, 200),
+        ({"host": "LOCALHOST."}, 200),
+        ({"host": "[::1]:8000"}, 200),
+        ({"host": "192.168.1.5:8000"}, 200),
+        ({"host": "named.example"}, 200),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://127.0.0.1:9"}, 403),
+        ({"origin": "http://127.0.0.1:8000.evil.example"}, 403),
+        ({"origin": "file://127.0.0.1:8000"}, 403),
+        ({"origin": HERE}, 200),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"sec-fetch-site": "same-origin"}, 200),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}, 200),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}, 403),
+    ],
+)
+def test_other_names_and_other_sites_are_refused(engine, headers, status):
+    with TestClient(build(engine, hosts=["named.example"]), base_url=HERE) as client:
+        for path in ("/adapters", "/health"):
+            answer = client.get(path, headers=headers)
+            assert answer.status_code == status, answer.text
+        if status == 403 or "sec-fetch-mode" in headers:
+            assert client.post("/embeddings", content=picture_file(), headers=headers).status_code == 403
+    assert "access-control-allow-origin" not in answer.headers
+    assert answer.headers.get("x-content-type-options", "nosniff") == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (None, 401),
+        ("Bearer wrong-wrong", 401),
+        ("Bearer secret-secre", 401),
+        ("Bearer secret-secret", 200),
+        ("bearer secret-secret", 200),
+        ("Basic " + base64.b64encode(b"me:secret-secret").decode(), 200),
+        ("Basic " + base64.b64encode(b"secret-secret").decode(), 401),
+        ("Basic ?", 401),
+        ("Digest secret-secret", 401),
+        ("Bearer s\xe9cret", 401),
+    ],
+)
+def test_a_token_opens_the_door(engine, header, status):
+    with TestClient(build(engine, token="secret-secret"), base_url=HERE) as client:
+        headers = {} if header is None else {"authorization": header.encode("latin-1")}
+        for path in ("/adapters", "/metrics", "/openapi.json"):
+            assert client.get(path, headers=headers).status_code == status
+        assert client.get("/health").status_code == client.get("/ready").status_code == 200
+        if status == 401:
+            refused(client.post("/embeddings", content=picture_file(), headers=headers), 401, "Authorization")
+
+
+def test_who_needs_a_token():
+    assert token_for("127.0.0.1", None) == token_for("localhost", None) == token_for("::1", None) == (None, False)
+    token, made = token_for("0.0.0.0", None)
+    assert made
+    assert len(token) >= 24
+    assert token != token_for("0.0.0.0", None)[0]
+    assert token_for("127.0.0.1", "long-enough") == ("long-enough", False)
+    assert not is_local("example.org")
+    for bad in ("", "short", "with a space", "naïve-token"):
+        with pytest.raises(InputError, match="at least 8"):
+            token_for("0.0.0.0", bad)
+
+
+def test_too_many_requests_at_once_are_refused(tiny_sam2):
+    import asyncio
+
+    engine = Engine(tiny_sam2, limits=Limits(requests=1, seconds=1))
+    app, answers = build(engine), {}
+
+    async def one(name, receive):
+        async def send(message):
+            if message["type"] == "http.response.start":
+                answers[name] = message["status"]
+
+        scope = {"type": "http", "method": "POST", "path": "/embeddings", "raw_path": b"", "query_string": b"",
+                 "headers": [(b"host", b"localhost")], "scheme": "http", "server": ("localhost", 80),
+                 "client": ("1.1.1.1", 1), "root_path": "", "http_version": "1.1"}  # fmt: skip
+        await app(scope, receive, send)
+
+    async def both():
+        stalled = asyncio.ensure_future(one("stalled", asyncio.Event().wait))
+        await asyncio.sleep(0.05)
+        await one("second", asyncio.Event().wait)
+        await stalled
+
+    asyncio.run(both())
+    assert answers == {"second": 503, "stalled": 408}
+
+
+def put(client, name, folder):
+    return client.put(f"/adapters/{name}", json={"folder": folder})
+
+
+def test_adapters_only_from_below_the_root(client, engine, tiny_sam2, tmp_path):
+    from samtailor import artefact
+
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    segmenter = find("methods", "plm").build(tiny_sam2)[0]
+    for folder in (root / "good", outside):
+        artefact.save(folder, segmenter, artefact.describe(segmenter, method="plm", options={}))
+    (root / "link").symlink_to(outside)
+    (root / "files").mkdir()
+    for name in ("adapter.json", "adapter.safetensors"):
+        (root / "files" / name).symlink_to(outside / name)
+    for folder in ("../outside", str(outside), "link", "files", ".", "", "good/../../outside", "a\0b"):
+        refused(put(client, "x", folder), 403)
+    refused(put(client, "x", "nowhere"), 404, "nowhere")
+    for name in ("a b", "é", "x" * 65, "-x", ".."):
+        assert put(client, name, "good").status_code in (404, 422)
+    assert put(client, "x", "good").status_code == 201
+    refused(client.delete("/adapters/y"), 404, "Loaded: x")
+    assert client.delete("/adapters/x").status_code == 204
+    with TestClient(build(Engine(tiny_sam2)), base_url=HERE) as bare:
+        refused(put(bare, "x", "good"), 403, "without a folder")
+
+
+def test_damaged_and_pickled_adapters_are_refused(client, tiny_sam2, tmp_path):
+    from samtailor import artefact
+
+    root = tmp_path / "root"
+    segmenter = find("methods", "plm").build(tiny_sam2)[0]
+    meta = artefact.save(root / "a", segmenter, artefact.describe(segmenter, method="plm", options={}))
+    tensors = root / "a" / "adapter.safetensors"
+    whole = tensors.read_bytes()
+    tensors.write_bytes(whole[:-9])
+    refused(put(client, "a", "a"), 422, "damaged")
+    import pickle
+
+    tensors.write_bytes(pickle.dumps({"a": 1}))
+    refused(put(client, "a", "a"), 422, "damaged")
+    tensors.write_bytes(whole)
+    (root / "a" / "adapter.json").write_text(meta.model_dump_json().replace('"plm"', '"os.system"'))
+    refused(put(client, "a", "a"), 422)
+    (root / "a" / "adapter.json").write_text("{}")
+    refused(put(client, "a", "a"), 422, "damaged")
+    assert client.get("/adapters").json()["adapters"] == []
