@@ -14,7 +14,10 @@ import typer
 from samtailor import __version__
 from samtailor.cli.group import Group
 
-COMMANDS = ("fit", "evaluate", "predict", "propose-fit", "iou-map", "check", "info", "compare", "recipe", "demo")
+COMMANDS = (
+    *("fit", "evaluate", "predict", "propose-fit", "export"),
+    *("iou-map", "check", "info", "compare", "recipe", "demo"),
+)
 
 app = typer.Typer(
     name="samtailor",

@@ -1,0 +1,129 @@
+"""Model configuration files that let X-AnyLabeling, AnyLabeling and CVAT load the two ONNX files.
+
+What each program reads was taken from its public repository: the keys of the YAML, the shapes that the
+program feeds, and which of the masks it draws. Programs that fix SAM 1 at 1024 px are told apart here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+SAM1_SIDE = 1024
+"""X-AnyLabeling and AnyLabeling feed SAM 1 a mask prompt of 256 x 256, that is a frame of 1024 px."""
+
+
+def write(folder: Path, name: str, title: str, *, family: str, size: int, classes: list[str]) -> dict[str, str]:
+    """Write the files beside `encoder.onnx` and `decoder.onnx`.
+
+    Args:
+        folder: of the export.
+        name: short name without spaces.
+        title: what the user sees in the program's list.
+        family: "sam" or "sam2".
+        size: side of the model frame, pixels.
+        classes: what the adapter was fitted to.
+
+    Returns:
+        program to the file it loads; a program that cannot load this base gets the reason instead.
+    """
+    import yaml
+
+    found = {}
+    for program, config in (("X-AnyLabeling", _xanylabeling), ("AnyLabeling", _anylabeling)):
+        if family == "sam" and size != SAM1_SIDE:
+            found[program] = f"not written: it feeds SAM 1 at {SAM1_SIDE} px, this base has {size} px"
+            continue
+        file = f"{program.lower()}.yaml"
+        text = yaml.safe_dump(config(name, title, family, size), sort_keys=False, allow_unicode=True)
+        (folder / file).write_text(text, encoding="utf-8")
+        found[program] = file
+    found["CVAT"] = _cvat(folder, name, title, classes)
+    return found
+
+
+def _xanylabeling(name: str, title: str, family: str, size: int) -> dict[str, Any]:
+    kind = {"sam": "segment_anything", "sam2": "segment_anything_2"}[family]
+    return _paths(kind, name, title) | (_frame(size) if family == "sam" else {})
+
+
+def _anylabeling(name: str, title: str, family: str, size: int) -> dict[str, Any]:
+    # one type for both families there: it tells SAM 2 by the decoder's inputs
+    return _paths("segment_anything", name, title) | _frame(size)
+
+
+def _paths(kind: str, name: str, title: str) -> dict[str, Any]:
+    files = {"encoder_model_path": "encoder.onnx", "decoder_model_path": "decoder.onnx"}
+    return {"type": kind, "name": name, "display_name": title, **files}
+
+
+def _frame(size: int) -> dict[str, Any]:
+    # as wide as high: the longest side becomes `size` for upright pictures too, as SAM does it
+    return {"input_size": size, "max_width": size, "max_height": size}
+
+
+def _cvat(folder: Path, name: str, title: str, classes: list[str]) -> str:
+    """A serverless function (nuclio) of the type interactor; `cvat_handler.py` is copied beside it as main.py."""
+    import yaml
+
+    home = folder / "cvat"
+    home.mkdir()
+    text = yaml.safe_dump(_function(name, title, classes), sort_keys=False, allow_unicode=True)
+    (home / "function.yaml").write_text(text, encoding="utf-8")
+    handler = Path(__file__).with_name("_cvat_handler.py").read_text(encoding="utf-8")
+    (home / "main.py").write_text(handler, encoding="utf-8")
+    return "cvat/function.yaml"
+
+
+def _function(name: str, title: str, classes: list[str]) -> dict[str, Any]:
+    home = "/opt/nuclio"
+    what = ", ".join(classes) or "objects"
+    steps = [
+        ("ENV", "DEBIAN_FRONTEND=noninteractive"),
+        ("WORKDIR", home),
+        ("RUN", "pip install --no-cache-dir numpy pillow onnxruntime"),
+    ]
+    return {
+        "metadata": {
+            "name": f"samtailor-{name}",
+            "namespace": "cvat",
+            "annotations": {
+                "name": title,
+                "version": "2",
+                "type": "interactor",
+                "spec": "",
+                "min_pos_points": "1",
+                "min_neg_points": "0",
+                "startswith_box_optional": "true",
+                "help_message": f"Click on or draw a box around: {what}",
+            },
+        },
+        "spec": {
+            "description": f"Segment Anything, fitted to {what} with samtailor",
+            "runtime": "python:3.10",
+            "handler": "main:handler",
+            "eventTimeout": "30s",
+            "build": {
+                "image": f"cvat.samtailor.{name}",
+                "baseImage": "python:3.10-slim",
+                "directives": {"preCopy": [{"kind": kind, "value": value} for kind, value in steps]},
+            },
+            "triggers": {
+                "myHttpTrigger": {
+                    "numWorkers": 1,
+                    "kind": "http",
+                    "workerAvailabilityTimeoutMilliseconds": 10000,
+                    "attributes": {"maxRequestBodySize": 33554432},
+                }
+            },
+            "platform": {
+                "attributes": {
+                    "restartPolicy": {"name": "always", "maximumRetryCount": 3},
+                    "mountMode": "volume",
+                }
+            },
+        },
+    }
+
+
+__all__ = ["write"]

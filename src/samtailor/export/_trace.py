@@ -1,0 +1,95 @@
+"""A module of tensors to an ONNX file: torch's tracing exporter, with what it needs to follow this code."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from samtailor.errors import MissingExtraError
+
+OPSET = 17
+"""LayerNormalization is one operator from 17 on; onnxruntime reads it since 1.12."""
+_WEIGHT_BYTES = 1024
+_PROTOBUF_LIMIT = 1_900_000_000  # 2 GiB less some room
+
+
+def require_onnx() -> None:
+    """Raise MissingExtraError unless onnx and onnxruntime are installed."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            f"Exporting to ONNX needs {error.name}. Install it with: pip install 'samtailor[onnx]'"
+        ) from error
+
+
+@torch.no_grad()
+def write(graph: nn.Module, file: Path) -> None:
+    """Trace `graph` (with `example`, `inputs`, `outputs`, `dynamic`) into an ONNX file of opset 17, on the CPU."""
+    chosen = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    with _traceable():
+        torch.onnx.export(
+            graph,
+            graph.example(),
+            str(file),
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
+            dynamic_axes=graph.dynamic,
+            opset_version=OPSET,
+            do_constant_folding=True,
+            **chosen,
+        )
+    _tidy(file)
+
+
+def _tidy(file: Path) -> None:
+    """Large constants become weights (what quantisation looks for), and guessed shapes go: the tracer's are not all
+    right, and onnxruntime infers its own. A model of more than 2 GB keeps its weights in a file beside it."""
+    import onnx
+
+    model = onnx.load(str(file))
+    del model.graph.value_info[:]
+    for node in [n for n in model.graph.node if n.op_type == "Constant" and _large(n)]:
+        tensor = node.attribute[0].t
+        tensor.name = node.output[0]
+        model.graph.initializer.append(tensor)
+        model.graph.node.remove(node)
+    if file.stat().st_size < _PROTOBUF_LIMIT and not any(t.external_data for t in model.graph.initializer):
+        onnx.save(model, str(file))
+    else:
+        onnx.save(model, str(file), save_as_external_data=True, location=f"{file.name}.data", size_threshold=1024)
+
+
+def _large(node: Any) -> bool:
+    return node.attribute[0].name == "value" and len(node.attribute[0].t.raw_data) >= _WEIGHT_BYTES
+
+
+@contextmanager
+def _traceable() -> Iterator[None]:
+    """Attention spelled out instead of torch's fused kernel, a rule for `.mT`, no warnings about what is constant."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch.onnx.register_custom_op_symbolic("aten::mT", _swap_last_two, OPSET)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # shapes that never change here (frame, grid) become constants, as wanted
+            yield
+    finally:
+        torch.onnx.unregister_custom_op_symbolic("aten::mT", OPSET)
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
+def _swap_last_two(g: Any, x: Any) -> Any:
+    rank = x.type().dim()
+    return g.op("Transpose", x, perm_i=[*range(rank - 2), rank - 1, rank - 2])
+
+
+__all__ = ["OPSET", "require_onnx", "write"]

@@ -1,0 +1,148 @@
+"""`onnx`: encoder and adapted decoder as two ONNX files in the contract of the base's family, checked beforehand.
+
+The files hold everything that works when the adapter answers: PLM, LoRA, learnt prompts, trained decoder ends, SAM-F's
+weights, calibration. The encoder is the base's own unless the adapter changes it (`encoder_of` in export.json).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from importlib import metadata as packages
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samtailor import __version__
+from samtailor.answers import new_folder
+from samtailor.data.picture import write_json
+from samtailor.errors import InputError
+from samtailor.export import _annotators, _graphs, _parity, _quantise, _trace
+from samtailor.types import Sample
+
+if TYPE_CHECKING:
+    from samtailor.segmenter import Segmenter
+
+REPORT = "export.json"
+
+
+def export(
+    segmenter: Segmenter,
+    out: str | Path,
+    *,
+    name: str = "adapter",
+    classes: Sequence[str] = (),
+    int8: bool = False,
+    all_masks: bool = False,
+    tolerance: float = _parity.TOLERANCE,
+    pictures: Sequence[Sample] | None = None,
+    overwrite: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Write `encoder.onnx`, `decoder.onnx`, annotators' configuration files and export.json into a new folder.
+
+    The folder appears only after onnxruntime has answered as torch does on real prompts (1 to 5 clicks, boxes, both,
+    with and without a mask prompt), from pixels to logits.
+
+    Args:
+        segmenter: in evaluation mode, on the CPU.
+        out: folder.
+        name: of the adapter, for the annotators.
+        classes: what it was fitted to.
+        int8: also `encoder.int8.onnx` and `decoder.int8.onnx`, with their measured loss in export.json.
+        all_masks: SAM 1 only: every candidate mask instead of the one with the highest predicted IoU. Annotators
+            draw the first mask they get.
+        tolerance: largest difference that is let through, see `_parity`.
+        pictures: to check on; None draws three.
+        overwrite: replace an earlier export.
+        progress: told what is being done.
+
+    Returns:
+        what stands in export.json.
+
+    Raises:
+        MissingExtraError: onnx or onnxruntime is not installed.
+        InputError: a base or method without a contract, an adapter elsewhere than on the CPU, `out` exists.
+        ParityError: the files do not answer as the adapter does.
+    """
+    _trace.require_onnx()
+    tell = progress or (lambda text: None)
+    _refuse_accelerator(segmenter)
+    training = segmenter.training
+    encoder, decoder = (graph.eval() for graph in _graphs.graphs(segmenter.eval(), single=not all_masks))
+    checked = list(pictures) if pictures is not None else _parity.synthetic()
+    try:
+        with new_folder(Path(out), REPORT if overwrite else None) as folder:
+            for part, graph in (("encoder", encoder), ("decoder", decoder)):
+                tell(f"writing {part}.onnx")
+                _trace.write(graph, folder / f"{part}.onnx")
+            tell("comparing onnxruntime with torch")
+            full = _parity.Files(folder / "encoder.onnx", folder / "decoder.onnx", segmenter, decoder.pads)
+            report = _report(segmenter, encoder, decoder, name, classes)
+            report["parity"] = _parity.compare(full, segmenter, checked, tolerance)
+            if int8:
+                tell("int8: quantising and measuring the loss")
+                report["int8"] = _small(folder, full, segmenter, decoder.pads, checked)
+            family, size = report["family"], segmenter.base.size
+            title = f"{', '.join(classes) or name} (samtailor, {segmenter.base.name})"
+            report["annotators"] = _annotators.write(
+                folder, _plain(name), title, family=family, size=size, classes=list(classes)
+            )
+            report["files"] = {str(f.relative_to(folder)): f.stat().st_size for f in _files(folder)}
+            write_json(folder / REPORT, report)
+    finally:
+        segmenter.train(training)
+    return report
+
+
+def _small(folder: Path, full: Any, segmenter: Segmenter, pads: bool, pictures: Sequence[Sample]) -> dict[str, Any]:
+    for part in ("encoder", "decoder"):
+        _quantise.quantise(folder / f"{part}.onnx", folder / f"{part}.int8.onnx")
+    names = {
+        "encoder": ("encoder.int8.onnx", "decoder.onnx"),
+        "decoder": ("encoder.onnx", "decoder.int8.onnx"),
+        "both": ("encoder.int8.onnx", "decoder.int8.onnx"),
+    }
+    pairs = {which: _parity.Files(folder / a, folder / b, segmenter, pads) for which, (a, b) in names.items()}
+    return _quantise.loss(full, pairs, segmenter, pictures)
+
+
+def _report(segmenter: Segmenter, encoder: Any, decoder: Any, name: str, classes: Sequence[str]) -> dict[str, Any]:
+    base = segmenter.base
+    libraries = ("torch", "transformers", "onnx", "onnxruntime")
+    return {
+        "adapter": name,
+        "classes": list(classes),
+        "family": "sam2" if decoder.pads else "sam",
+        "base": {"name": base.name, "fingerprint": base.fingerprint},
+        "encoder_of": "base" if segmenter.encoder_frozen else "adapter",
+        "asked_with": "nothing: prompts are taken and ignored" if segmenter.prompt == "none" else "points and boxes",
+        "opset": _trace.OPSET,
+        "geometry": {
+            "size": base.size,
+            "low_res": base.low_res,
+            "squash": base.squash,
+            "mean": list(base.mean),
+            "std": list(base.std),
+        },
+        "encoder": {"inputs": list(encoder.inputs), "outputs": list(encoder.outputs)},
+        "decoder": {"inputs": list(decoder.inputs), "outputs": list(decoder.outputs), "best_mask_only": decoder.single},
+        "versions": {"samtailor": __version__, **{name: packages.version(name) for name in libraries}},
+    }
+
+
+def _refuse_accelerator(segmenter: Segmenter) -> None:
+    device = next(segmenter.base.model.parameters()).device
+    if device.type != "cpu":
+        raise InputError(f"Exporting works on the CPU, the adapter is on {device}. Load it with device='cpu'.")
+
+
+def _plain(name: str) -> str:
+    """A name that file systems and container registries take."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "adapter"
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())
+
+
+__all__ = ["REPORT", "export"]
