@@ -12,6 +12,7 @@ from torch import nn
 from batches import batch_of
 from samtailor import artefact
 from samtailor.config import FitConfig, load, resolve
+from samtailor.data.split import Split
 from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
 from samtailor.evaluate import evaluate, evaluate_many
@@ -276,8 +277,13 @@ def test_epochs_are_of_d1_and_d2_is_seen_whole(go, monkeypatch):
     assert result.figures["selection"] == "held-out"
 
 
-def test_selection_by_name(go):
+def test_selection_by_name(go, monkeypatch):
+    judged, real = set(), loop.validate
+    monkeypatch.setattr(
+        loop, "validate", lambda s, feed, *a: judged.update(p.id for p, _ in feed.pictures()) or real(s, feed, *a)
+    )
     paper = go("paper", val=0)
+    assert judged == set(halves(Split.read(paper.folder / "split.json").train, 0)[1]), "D2 and nothing else"
     assert paper.figures["selection"] == "paper"
     assert go("forced", selection="paper").figures["selection"] == "paper"
     assert go("last", selection="last").figures == {}
