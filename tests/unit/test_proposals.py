@@ -227,6 +227,19 @@ def test_the_threshold_keeps_the_best_f1_and_refuses_pictures_without_the_object
     assert figures["false_positives_per_picture"] == pytest.approx(4 / 3)
 
 
+def test_empty_pictures_are_refused_even_where_f1_would_rather_keep_more():
+    full = [scene(f"p{i}", [0.9, 0.5], [True, True]) for i in range(10)]
+    empty = [scene(f"n{i}", [0.6], [False]) for i in range(5)]
+    _, with_empty = calibrate([*full, *empty], ["a"], "points")
+    slopes, without = calibrate(full, ["a"], "points")
+    assert without["a"] < platt(0.5, *slopes["a"])
+    slopes, _ = calibrate([*full, *empty], ["a"], "points")
+    assert platt(0.6, *slopes["a"]) < with_empty["a"] < platt(0.9, *slopes["a"])
+    one_of_five = [*empty[1:], scene("n", [0.95], [False])]  # a fifth may pass
+    slopes, thresholds = calibrate([*full, *one_of_five], ["a"], "points")
+    assert platt(0.6, *slopes["a"]) < thresholds["a"] < platt(0.9, *slopes["a"])
+
+
 def test_each_object_is_found_once():
     one = scene("p", [0.9], [True])
     twice = Proposed(one.raw.boxes[[0, 0]], one.raw.points[[0, 0]], np.array([0.9, 0.8]), ("a", "a"))

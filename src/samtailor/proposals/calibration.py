@@ -14,6 +14,8 @@ from samtailor.proposals import Proposals, Proposed, platt
 from samtailor.types import Annotation
 
 _IOU = 0.5
+ALARMS = 0.2
+"""Largest share of the pictures without the object in which anything may be proposed."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,20 @@ def matched(found: Proposed, truths: Sequence[Annotation], give: str) -> np.ndar
 def calibrate(
     scenes: Sequence[Scene], classes: Sequence[str], give: str
 ) -> tuple[dict[str, tuple[float, float]], dict[str, float]]:
-    """Slope and offset, and threshold, of each class: the threshold of the best F1 over all pictures."""
+    """Slope and offset, and threshold, of each class.
+
+    The threshold is that of the best F1 over all pictures among those that refuse enough of the pictures without the
+    object (`ALARMS`): where the objects are many, F1 alone would let nearly every empty picture through.
+    """
     slopes, thresholds = {}, {}
     for label in classes:
         heat, right, total = _pooled(scenes, label, give)
         slopes[label] = fit_platt(heat, right)
         scores = np.array([platt(float(h), *slopes[label]) for h in heat])
-        thresholds[label] = _best_threshold(scores, right, total)
+        strongest = [max(found.scores, default=0.0) for found, truths in (s.of(label) for s in scenes) if not truths]
+        refused = sorted((platt(float(h), *slopes[label]) for h in strongest), reverse=True)
+        least = refused[int(ALARMS * len(refused))] if refused else 0.0
+        thresholds[label] = _best_threshold(scores, right, total, least)
     return slopes, thresholds
 
 
@@ -117,17 +126,17 @@ def _pooled(scenes: Sequence[Scene], label: str, give: str) -> tuple[np.ndarray,
     return np.concatenate(heat), np.concatenate(right), total
 
 
-def _best_threshold(scores: np.ndarray, right: np.ndarray, total: int) -> float:
-    """Middle between the lowest score that is kept for the best F1 and the next lower one."""
-    if not right.any():
-        return 0.5
+def _best_threshold(scores: np.ndarray, right: np.ndarray, total: int, least: float) -> float:
+    """Middle between the lowest score that is kept for the best F1 and the next lower one; above `least`."""
     order = np.argsort(-scores, kind="stable")
-    hits = np.cumsum(right[order])
+    hits = np.cumsum(right[order]) * (scores[order] > least)
+    if not hits.any():
+        return min((least + 1) / 2, 1.0) if least else 0.5
     f1 = 2 * hits / (np.arange(1, len(order) + 1) + max(total, 1))
     best = int(np.argmax(f1))
     kept = float(scores[order[best]])
-    below = float(scores[order[best + 1]]) if best + 1 < len(order) else 0.0
-    return math.floor((kept + below) / 2 * 1e4) / 1e4 if kept > below else kept
+    below = max(float(scores[order[best + 1]]) if best + 1 < len(order) else 0.0, least)
+    return math.floor((kept + below) / 2 * 1e4) / 1e4 if kept - below > 1e-4 else kept
 
 
 def _figures(scenes: Sequence[Scene], proposals: Proposals, label: str) -> dict[str, Any]:
