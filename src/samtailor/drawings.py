@@ -93,32 +93,114 @@ def figure(title: str, text: str, draw: Callable[[], Figure], alt: str) -> Secti
 
 
 def curves(histories: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> Section | None:
-    """Loss and held-out mIoU over the steps.
+    """Loss, Dice of the training batches where the loss has it (1 - soft Dice loss) and held-out mIoU over the steps.
 
     Args:
-        histories: name of a fit to its history: "train" with "step" and "loss", "held_out" with "step" and "miou".
+        histories: name of a fit to its history: "train" with "step" and "loss" (and "dice"), "held_out" with "step"
+            and "miou".
     """
     histories = {name: found for name, found in histories.items() if found.get("train")}
     if not histories:
         return None
+    learnt = {name: _training_dice(found["train"]) for name, found in histories.items()}
 
     def draw() -> Figure:
         from matplotlib.figure import Figure
 
         made = Figure(figsize=(9.4, 3.0), layout="constrained")
-        loss, miou = made.subplots(1, 2)
+        several = any(learnt.values())
+        loss, *middle, miou = made.subplots(1, 2 + several)
         for name, found in histories.items():
             _line(loss, _smooth(found["train"]), "loss", name, 1.0)
+            for axis in middle:
+                _line(axis, learnt[name], "dice", name, 100.0)
             _line(miou, found.get("held_out", ()), "miou", name, 100.0)
         loss.set(xlabel="step", ylabel="loss, running mean")
         miou.set(xlabel="step", ylabel="mIoU, %")
-        for axis, title in ((loss, "training loss"), (miou, "mIoU of held-out pictures")):
+        for axis in middle:
+            axis.set(xlabel="step", ylabel="soft Dice, %, running mean")
+        titles = [
+            "training loss",
+            *["Dice of training batches"] * several,
+            "mIoU of the pictures that choose the state",
+        ]
+        for axis, title in zip((loss, *middle, miou), titles, strict=True):
             axis.grid(alpha=0.25)
             axis.set_title(title, fontsize=10)
-        miou.legend(frameon=False)
+        loss.legend(frameon=False)
         return made
 
     return figure("Training", "", draw, "curves of training loss and held-out mIoU over the steps")
+
+
+def learning_curve(rows: Sequence[Mapping[str, Any]], text: str) -> Section | None:
+    """Dice over the number of shots, bars: 95 % over seeds; None with one number of shots.
+
+    Args:
+        rows: of `compare.rows_of`.
+        text: what it says.
+    """
+    titles = list(dict.fromkeys(row["title"] for row in rows))
+    counts = sorted({row["shots"] for row in rows if row["shots"]})
+    if len(counts) < 2:
+        return None
+
+    def draw() -> Figure:
+        from matplotlib.figure import Figure
+
+        made = Figure(figsize=(7.4, 3.6), layout="constrained")
+        axis = made.subplots()
+        for place, title in enumerate(titles):
+            own = [row for row in rows if row["title"] == title]
+            x = [row["shots"] * 1.012 ** (place - len(titles) / 2) for row in own]  # bars beside each other
+            _points(axis, x, own, title)
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(counts, [str(count) for count in counts])
+        axis.set(xlabel="masks to fit on", ylabel="Dice, %")
+        axis.grid(alpha=0.25)
+        axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        return made
+
+    return figure("Learning curve", text, draw, "Dice of each method over the number of masks it was fitted on")
+
+
+def sweep(rows: Sequence[Mapping[str, Any]], values: Mapping[str, float], what: str) -> Section:
+    """Dice over the value of one option, one line a number of shots.
+
+    Args:
+        rows: of `compare.rows_of`.
+        values: title of a row to the option's value.
+        what: name of the option.
+    """
+
+    def draw() -> Figure:
+        from matplotlib.figure import Figure
+
+        made = Figure(figsize=(7.4, 3.4), layout="constrained")
+        axis = made.subplots()
+        for shots in dict.fromkeys(row["shots"] for row in rows):
+            own = sorted((row for row in rows if row["shots"] == shots), key=lambda row: values[row["title"]])
+            _points(axis, [values[row["title"]] for row in own], own, f"{shots} shots" if shots else "all pictures")
+        axis.set(xlabel=what, ylabel="Dice, %")
+        axis.grid(alpha=0.25)
+        axis.legend(frameon=False)
+        return made
+
+    return figure(f"Dice over {what}", "Bars: 95 % over seeds.", draw, f"Dice over {what}")
+
+
+def _points(axis: Any, x: Sequence[float], rows: Sequence[Mapping[str, Any]], label: str) -> None:
+    y = [100 * row["dice"] for row in rows]
+    bars = [[0.0, 0.0] if (i := row["dice_interval"]) is None else [100 * (row["dice"] - i[0])] * 2 for row in rows]
+    axis.errorbar(x, y, yerr=np.array(bars).T, label=label, marker="o", ms=4, linewidth=1.5, capsize=3)
+
+
+def _training_dice(records: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
+    """Running mean of 1 - Dice loss; empty where the loss has no such part."""
+    if not all("dice" in record for record in records):
+        return []
+    smooth = _smooth([{"step": record["step"], "loss": record["dice"]} for record in records])
+    return [{"step": record["step"], "dice": 1 - record["loss"]} for record in smooth]
 
 
 def _line(axis: Any, records: Sequence[Mapping[str, float]], key: str, name: str, scale: float) -> None:
@@ -155,4 +237,4 @@ def _uri(content: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-__all__ = ["cases", "curves", "figure", "overlays", "sheet"]
+__all__ = ["cases", "curves", "figure", "learning_curve", "overlays", "sheet", "sweep"]

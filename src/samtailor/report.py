@@ -14,8 +14,17 @@ from typing import Any
 
 from samtailor import __version__
 from samtailor.data.writing import replacing
-from samtailor.drawings import cases, curves, figure, overlays, sheet
-from samtailor.tables import Section, class_table, figures, headline, matrix, parameter_table, seed_table
+from samtailor.drawings import cases, curves, figure, learning_curve, overlays, sheet, sweep
+from samtailor.tables import (
+    Section,
+    class_table,
+    comparison,
+    figures,
+    headline,
+    matrix,
+    parameter_table,
+    seed_table,
+)
 
 
 def versions() -> dict[str, str]:
@@ -64,16 +73,19 @@ __all__ = [
     "Section",
     "cases",
     "class_table",
+    "comparison",
     "curves",
     "figure",
     "figures",
     "headline",
+    "learning_curve",
     "matrix",
     "overlays",
     "parameter_table",
     "seed_table",
     "settings",
     "sheet",
+    "sweep",
     "versions",
     "write_page",
 ]

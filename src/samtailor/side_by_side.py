@@ -15,13 +15,14 @@ from functools import cache
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
-from samtailor.config import FitConfig
-from samtailor.fit import FitResult, fit
+from samtailor.contenders import Contender, fit_contender
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from samtailor.bases import Base
+    from samtailor.config import FitConfig
     from samtailor.data.split import Split
     from samtailor.embeddings import EmbeddingStore
     from samtailor.train.progress import Progress
@@ -33,11 +34,11 @@ Watch = Callable[[str, "Progress"], None]
 
 @dataclass(frozen=True)
 class Job:
-    """One fit: its settings, and pictures and split instead of those that the settings name."""
+    """One fit: whose it is, its pictures, and which of them it trains on."""
 
-    config: FitConfig
+    row: Contender
     samples: Sequence[Sample]
-    split: Split | None = None
+    split: Split
 
 
 def fit_side_by_side(
@@ -47,7 +48,7 @@ def fit_side_by_side(
     pictures: Sequence[Sample] = (),
     workers: int = 2,
     watch: Watch | None = None,
-) -> dict[str, FitResult]:
+) -> dict[str, Path]:
     """Make every fit, at most `workers` at a time, each with its share of the threads; finished ones are not repeated.
 
     Called from a script, that script needs the usual `if __name__ == "__main__":`, for it is imported by the workers.
@@ -72,7 +73,7 @@ def fit_side_by_side(
     room = {"root": store.root, "max_bytes": store.max_bytes}
     pool = ProcessPoolExecutor(workers, context, _begin, (stop, messages, threads, room))
     try:
-        _encode_all(pool, next(iter(jobs.values())).config, pictures, watch)
+        _encode_all(pool, next(iter(jobs.values())).row.config, pictures, watch)
         pending = {pool.submit(_fit, name, job): name for name, job in jobs.items()}
         return _collected(pending)
     except BaseException:
@@ -94,7 +95,7 @@ def _encode_all(pool: ProcessPoolExecutor, config: FitConfig, pictures: Sequence
             watch("pictures", Progress("encode", min(count * _CHUNK, len(pictures)), len(pictures)))
 
 
-def _collected(pending: Mapping[Future[FitResult], str]) -> dict[str, FitResult]:
+def _collected(pending: Mapping[Future[Path], str]) -> dict[str, Path]:
     found = {pending[done]: done.result() for done in as_completed(pending)}
     return {name: found[name] for name in pending.values()}
 
@@ -139,17 +140,10 @@ def _encode(config: FitConfig, pictures: Sequence[Sample]) -> None:
     _store.prepare(_base(config.base, config.device), pictures)
 
 
-def _fit(name: str, job: Job) -> FitResult:
-    return fit(
-        job.config,
-        samples=job.samples,
-        base=_base(job.config.base, job.config.device),
-        split=job.split,
-        store=_store,
-        resume=True,
-        progress=lambda progress: _messages.put((name, progress)),
-        stop=_stop.is_set,
-    )
+def _fit(name: str, job: Job) -> Path:
+    base = _base(job.row.config.base, job.row.config.device)
+    told = {"progress": lambda progress: _messages.put((name, progress)), "stop": _stop.is_set}
+    return fit_contender(job.row, job.samples, job.split, base, _store, **told)
 
 
 __all__ = ["Job", "fit_side_by_side"]

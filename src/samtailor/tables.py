@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,9 +40,10 @@ def headline(evaluations: Mapping[str, Evaluation], note: str = "") -> Section:
         rows.append({"cells": cells})
     first = next(iter(evaluations))
     count = found[first]
+    prompts = ", ".join(dict.fromkeys(evaluation.prompt for evaluation in evaluations.values()))
     text = (
         f"{counted(count['masks'], 'mask')} in {counted(count['pictures'], 'picture')}, one prompt each "
-        f"({next(iter(evaluations.values())).prompt}). The mask is the one with the highest predicted IoU; "
+        f"({prompts}). The mask is the one with the highest predicted IoU; "
         "“oracle” takes the best of the same candidates by the truth."
     )
     end = (
@@ -120,6 +121,70 @@ def parameter_table(counts: Mapping[str, Any]) -> Section:
     return {"kind": "table", "title": "Parameters", "head": ["part", "numbers"], "rows": rows}
 
 
+def comparison_cells(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Head and cells, as text, of the table of `compare.rows_of`: for terminal, Markdown and page alike."""
+    several, shots = len(rows[0]["seeds"]) > 1, any(row["shots"] for row in rows)
+    bounds = "interval" if several else "masks_interval"
+    head = ["", *(["shots"] if shots else []), "Dice", "IoU", *(["sd"] if several else []), "change of Dice"]
+    head += ["learns", "fit, s", "encode, s", "MiB", "cached", "asked with"]
+    cells = []
+    for row in rows:
+        cost, change = row["cost"], row["difference"]
+        figures = [_with_bounds(row, name, bounds) for name in ("dice", "iou")]
+        spread = [_percent(row["dice_deviation"])] if several else []
+        against = "-" if change is None else _with_bounds(change, "dice", bounds, signed=True)
+        spent = [_number(cost["seconds"], 1), _number(cost["encode_seconds"], 1), _number(cost["peak_memory_mib"])]
+        learns = "-" if cost["parameters"] is None else f"{cost['parameters']:,}"
+        asked = row["prompt"] + (f" ({row['weights']})" if row["weights"] else "")
+        start = [row["title"], *([str(row["shots"] or "all")] if shots else [])]
+        cached = "yes" if cost["encoder_cached"] else "no"
+        cells.append([*start, *figures, *spread, against, learns, *spent, cached, asked])
+    return head, cells
+
+
+def comparison_note(rows: Sequence[Mapping[str, Any]], regions: bool) -> str:
+    """What has to be known to read that table."""
+    seeds, first = list(rows[0]["seeds"]), rows[0]["title"]
+    interval = (
+        "95 % over the seeds (Student's t)"
+        if len(seeds) > 1
+        else "95 %, bootstrap over groups of pictures; of one seed nothing is known about another draw"
+    )
+    judged = (
+        "Everybody is judged on one region a picture and class, the objects of a class joined, because some methods "
+        "answer only so. "
+        if regions
+        else ""
+    )
+    return (
+        f"{judged}Percent; {counted(len(seeds), 'seed')} ({', '.join(seeds)}), mean over them; brackets: {interval}. "
+        f"Change: to {first} on the same pictures, paired. Masks judged in each row: {rows[0]['masks']} in "
+        f"{counted(rows[0]['pictures'], 'picture')}. Asked with: where the prompt comes from at test; mask-center is a "
+        "click inside the true mask, which no method without a prompt is given. Fit, s: wall seconds of one fit with "
+        "its validations, without encoding. Encode, s: what its pictures take to encode, once for all methods that "
+        "share the cached embeddings. MiB: highest resident memory of the whole process during a fit, Python, torch "
+        "and base included (on a GPU: the most that torch had allocated)."
+    )
+
+
+def comparison(rows: Sequence[Mapping[str, Any]], regions: bool) -> Section:
+    """The table of `compare.rows_of` as a section."""
+    head, cells = comparison_cells(rows)
+    listed = [{"cells": [{"text": text} for text in line]} for line in cells]
+    note = comparison_note(rows, regions)
+    return {"kind": "table", "title": "Methods", "head": head, "rows": listed, "note": note}
+
+
+def _with_bounds(found: Mapping[str, Any], name: str, bounds: str, signed: bool = False) -> str:
+    interval = found[f"{name}_{bounds}"]
+    small = "" if interval is None else " [" + ", ".join(_percent(b, signed) for b in interval) + "]"
+    return _percent(found[name], signed) + small
+
+
+def _number(value: float | None, digits: int = 0) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
 def _figure(found: Mapping[str, Any], name: str, signed: bool = False) -> dict[str, str]:
     bounds = found[f"{name}_interval"]
     small = "" if bounds is None else "[" + ", ".join(_percent(b, signed) for b in bounds) + "]"
@@ -148,6 +213,9 @@ def _percent(value: float | None, signed: bool = False) -> str:
 __all__ = [
     "Section",
     "class_table",
+    "comparison",
+    "comparison_cells",
+    "comparison_note",
     "figures",
     "headline",
     "matrix",

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from samtailor import compare as module
 from samtailor.compare import compare, cross_model, deal, few, parameters, variants
 from samtailor.config import load
 from samtailor.embeddings import EmbeddingStore
@@ -36,7 +35,8 @@ def test_matched_pictures_and_seeds_and_no_fit_twice(tiny_sam, tiny_samples, tmp
         store=store,
         watch=lambda w, p: told.append(w),
     )
-    assert set(told) == {"SAM-F, seed 0", "SAM+PLM, seed 0", "SAM-F, seed 1", "SAM+PLM, seed 1"}
+    fits = {f"{name}, seed {seed}" for name in ("SAM-F", "SAM+PLM") for seed in (0, 1)}
+    assert set(told) == fits | {"judging, seed 0", "judging, seed 1"}
     for seed, parts in zip(found.seeds, zip(*found.scores.values(), strict=True), strict=True):
         asked = [[(r.id, r.label, r.index) for r in part.rows] for part in parts]
         assert asked[0] == asked[1] == asked[2]
@@ -54,7 +54,7 @@ def test_matched_pictures_and_seeds_and_no_fit_twice(tiny_sam, tiny_samples, tmp
     assert summary["SAM+PLM"]["difference"]["miou_interval"] is not None
     with pytest.raises(InputError, match="no 'PLM'"):
         found.summary("PLM")
-    monkeypatch.setattr(module, "evaluate_many", None)
+    monkeypatch.setattr("samtailor.compare.scoring.evaluate_many", None)
     again = compare(runs, tmp_path, tiny_sam, tiny_samples, seeds=[0, 1], classes=["disc"], store=store)
     assert again.scores == found.scores
 

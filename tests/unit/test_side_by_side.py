@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from safetensors.torch import load_file
 
@@ -9,6 +11,9 @@ from samtailor.artefact import TENSORS
 from samtailor.bases import load_base
 from samtailor.compare import compare, variants
 from samtailor.config import load
+from samtailor.contenders import contender
+from samtailor.cost import Cost
+from samtailor.data.split import Split
 from samtailor.data.synth.samples import samples
 from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError
@@ -42,14 +47,17 @@ def test_two_processes_learn_what_one_learns(tmp_path, store, pictures):
 
 
 def test_progress_of_each_is_told_and_a_failing_fit_is_raised(tmp_path, store, pictures):
+    base, train = load_base("nano"), pictures[0]
     good = load(None, {**SETTINGS, "method": "plm", "steps": 1, "classes": ("banner",), "out": tmp_path / "good"})
-    bad = good.model_copy(update={"classes": ("no such class",), "out": tmp_path / "bad"})
-    told: list[str] = []
-    with pytest.raises(DataError, match="no such class"):
+    row = contender(good, base, ["banner"])
+    bad = replace(row, config=row.config.model_copy(update={"classes": ("none such",), "out": tmp_path / "bad"}))
+    dealt, told = Split(tuple(sample.id for sample in train)), []
+    with pytest.raises(DataError, match="none such"):
         fit_side_by_side(
-            {"good": Job(good, pictures[0]), "bad": Job(bad, pictures[0])},
+            {"good": Job(row, train, dealt), "bad": Job(bad, train, dealt)},
             store,
             watch=lambda name, progress: told.append(name),
         )
     assert "good" in told
     assert not (tmp_path / "bad").exists()
+    assert Cost.read(tmp_path / "good").peak_memory_mib > 100

@@ -11,20 +11,40 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samtailor.cli import options
+from samtailor.cli.rows import (
+    Detector,
+    DetectorClasses,
+    Seeds,
+    Setting,
+    Shots,
+    detected,
+    merged,
+    seeds_of,
+    settings_by_method,
+    shots_of,
+)
+from samtailor.wording import counted
 
 if TYPE_CHECKING:
     from samtailor.compare import Watch
-
-Seeds = Annotated[str, typer.Option(metavar="S,...", help="Seeds, the same for every method.")]
 
 
 def compare_command(
     data: options.Data,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder; started again it goes on where it was.")],
-    methods: Annotated[str, typer.Option(metavar="NAME,...", help="Methods to compare.")] = "sam,sam-f,plm,plm-pmm",
-    seeds: Seeds = "0",
+    methods: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Methods and baselines; the first is what others are compared to.")
+    ] = "sam,sam-f,plm,plm-pmm",
+    shots: Shots = None,
+    seeds: Seeds = "1",
     held_out: Annotated[
-        Path | None, typer.Option(metavar="DATA", help="Test pictures; default: a fifth of DATA, by each seed.")
+        Path | None,
+        typer.Option(
+            "--test",
+            "--held-out",
+            metavar="DATA",
+            help="A test set of its own; default: a fifth of DATA, by each seed.",
+        ),
     ] = None,
     base: options.Base = "nano",
     classes: options.Classes = None,
@@ -32,57 +52,69 @@ def compare_command(
     cross: Annotated[
         bool, typer.Option("--cross", help="With --per-class: every adapter on every class (Kim et al., Fig. 6).")
     ] = False,
-    prompt: options.Prompt = "mask-center",
+    prompt: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Ask all methods with this prompt source; default: each with its own."),
+    ] = None,
+    detector: Detector = None,
+    detector_classes: DetectorClasses = None,
     refine: Annotated[bool, typer.Option("--refine", help="Also PMM's test-time refinement, as its own row.")] = False,
     config: Annotated[
         str | None, typer.Option(metavar="FILE|NAME", help="Settings of the fits: a YAML file, or paper.")
     ] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the fits, e.g. steps=500.")
-    ] = None,
+    setting: Setting = None,
     format: options.Format = None,
     group: options.GroupRule = None,
     workers: options.Workers = 1,
     json: options.Json = None,
-    html: options.Html = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="The report; default: OUT/report.html.")
+    ] = None,
     device: options.Device = None,
 ) -> None:
-    """Fit several methods with the same seeds on the same pictures and compare them on the same clicks."""
+    """Fit several methods with the same seeds on the same pictures and compare them on the same masks.
+
+    OUT gets compare.json, table.md and report.html. With --shots each number of shots is a row, and without a `val` of
+    your own no picture beyond the shots chooses a state.
+    """
+    from samtailor.cli import results
     from samtailor.cli.fit import settings_of
     from samtailor.cli.screen import say, summaries
-    from samtailor.compare import compare, variants
+    from samtailor.compare import compare, compare_shots, variants
+    from samtailor.contenders import kind_of
     from samtailor.data.dataset import open_dataset
     from samtailor.embeddings import EmbeddingStore
     from samtailor.predict import load_on
 
-    wanted = options.names(classes)
+    wanted, listed, counts = options.names(classes), options.names(methods), shots_of(shots)
+    for name in listed:
+        kind_of(name)
+    general, own = settings_by_method(setting or [], listed)
+    own = merged(detected(detector, detector_classes, listed), own)
     given = {"base": base, "format": format, "group": group, "device": device, "trackers": ()}
-    runs = variants(settings_of(config, given, setting or []), options.names(methods))
+    runs = variants(settings_of(config, given, general), listed, own)
     samples = open_dataset(data, format=format, classes=wanted, group=group)
     held = open_dataset(held_out, format=format, classes=wanted) if held_out else None
     loaded, store = load_on(base, device), EmbeddingStore()
+    asked = {"seeds": seeds_of(seeds), "classes": wanted, "per_class": per_class, "prompt": prompt, "refine": refine}
     with watching() as watch:
-        found = compare(
-            runs,
-            out,
-            loaded,
-            samples,
-            held,
-            seeds=[int(s) for s in options.numbers(seeds, range(1, 100), "seeds as 0,1,2")],
-            classes=wanted,
-            per_class=per_class,
-            prompt=prompt,
-            refine=refine,
-            store=store,
-            workers=options.workers(workers),
-            watch=watch,
-        )
-    summary = found.summary()
-    summaries(str(data), summary, f"Percent, {len(found.seeds)} seeds; intervals: bootstrap over groups of pictures.")
-    matrices = cross_tables(found, runs, loaded, held or samples, store) if cross and per_class else {}
-    content = {"methods": summary, "seeds": list(found.seeds), "cross_model": matrices}
-    write_results(Path(out, "comparison.json") if json is None else json, html, found, runs, content, str(data), loaded)
-    say(f"Fits and scores are in {out}.")
+        asked |= {"store": store, "workers": options.workers(workers), "watch": watch}
+        if counts is None:
+            found = [compare(runs, out, loaded, samples, held, **asked)]
+        else:
+            found = compare_shots(runs, out, loaded, samples, held, shots=counts, **asked)
+    if counts is None:
+        note = f"Percent, {counted(len(found[0].seeds), 'seed')}; intervals: bootstrap over groups of pictures."
+        summaries(str(data), found[0].summary(), note)
+    rows = results.show(str(data), found)
+    matrices = cross_tables(found[-1], runs, loaded, held or samples, store) if cross and per_class else {}
+    content = {**results.content_of(found, rows), "cross_model": matrices}
+    # comparison.json: the name that this file had before there were shots
+    places = [json] if json else [Path(out, "compare.json"), *([Path(out, "comparison.json")] * (counts is None))]
+    results.write_json_and_table(places[0], content, runs, str(data), places[1:])
+    results.write_table(Path(out, "table.md"), rows, found[0].regions)
+    results.write_page(html or Path(out, "report.html"), found, runs, content, str(data), loaded)
+    say(f"Table, report, fits and scores are in {out}.")
 
 
 @contextmanager
@@ -119,33 +151,3 @@ def cross_tables(found: Any, runs: Any, base: Any, samples: Any, store: Any) -> 
             ]
             table(f"{name}: adapter (row) asked for class (column), mIoU", ["", *columns], rows)
     return matrices
-
-
-def write_results(
-    json: Path, html: Path | None, found: Any, runs: Any, content: dict[str, Any], data: str, base: Any
-) -> None:
-    """The JSON, and the page if it is wanted."""
-    from samtailor import report
-    from samtailor.data.picture import write_json
-    from samtailor.pages import history_of
-
-    settings = {name: config.to_dict() for name, config in runs.items()}
-    write_json(json, {**content, "settings": settings, "data": data, "versions": report.versions()})
-    if html is None:
-        return
-    pooled = found.pooled()
-    histories = {
-        key.split("/")[0]: history_of(folder)
-        for key, folder in found.folders.items()
-        if folder is not None and key.split("/")[1] == str(found.seeds[0])
-    }
-    pairs = {"data": data, "base": base.name, "base's fingerprint": base.fingerprint, "seeds": list(found.seeds)}
-    sections = [
-        report.headline(pooled, f"{len(found.seeds)} seeds, pooled."),
-        report.seed_table(content["methods"]) if len(found.seeds) > 1 else None,
-        report.class_table(pooled),
-        *(report.matrix(name, one) for name, one in content.get("cross_model", {}).items()),
-        report.curves(histories),
-        report.settings("Settings", pairs | {"versions": report.versions()}, settings),
-    ]
-    report.write_page(html, f"Comparison on {Path(data).name}", "Same pictures, same seeds, same clicks.", sections)

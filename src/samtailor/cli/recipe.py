@@ -8,17 +8,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samtailor.cli import options
-from samtailor.cli.compare import Seeds, watching, write_results
+from samtailor.cli.compare import watching
+from samtailor.cli.rows import (
+    Detector,
+    DetectorClasses,
+    Seeds,
+    Setting,
+    detected,
+    merged,
+    seeds_of,
+    settings_by_method,
+    shots_of,
+)
 from samtailor.errors import InputError
 
 if TYPE_CHECKING:
+    from samtailor.compare import Comparison
+    from samtailor.config import FitConfig
     from samtailor.recipes import Recipe
     from samtailor.types import Sample
 
 
 def recipe_command(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="celebamask-hq, banner or car-plate; none: list them.")
+        str | None, typer.Argument(metavar="[NAME]", help="celebamask-hq, banner or am-sam-table1; none: list them.")
     ] = None,
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The data set; banner: drawn into OUT/data without it.")
@@ -29,19 +42,23 @@ def recipe_command(
     base: options.Base = "nano",
     classes: Annotated[str | None, typer.Option(metavar="NAME,...", help="Only these columns.")] = None,
     methods: Annotated[str | None, typer.Option(metavar="NAME,...", help="Only these methods.")] = None,
-    seeds: Seeds = "0",
+    shots: Annotated[str | None, typer.Option(metavar="K,...", help="Only these numbers of shots.")] = None,
+    seeds: Seeds = "1",
     steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Updates, instead of the paper's.")] = None,
     config: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Settings of the fits instead of the paper's; defaults: each method's own."),
     ] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the fits, e.g. lr=5e-4.")
-    ] = None,
+    setting: Setting = None,
+    detector: Detector = None,
+    detector_classes: DetectorClasses = None,
     count: Annotated[int | None, typer.Option(min=1, metavar="N", help="Drawn pictures to train on.")] = None,
     test: Annotated[int | None, typer.Option(min=1, metavar="N", help="Drawn test pictures.")] = None,
+    workers: options.Workers = 1,
     json: options.Json = None,
-    html: options.Html = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="The report; default: OUT/report.html.")
+    ] = None,
     device: options.Device = None,
 ) -> None:
     """Make a table of a paper on any base, with the published figures beside ours.
@@ -50,91 +67,130 @@ def recipe_command(
     paper's 20,000 steps at 1e-5.
     """
     from samtailor.cli.screen import say, table
-    from samtailor.recipes import beside, config_of, fit_settings, head, read, recipe_names, text
+    from samtailor.embeddings import EmbeddingStore
+    from samtailor.predict import load_on
+    from samtailor.recipes import head, narrowed, read, recipe_names, text
 
     if name is None:
         table("Recipes", ["", "", "source"], [[n, read(n).title, read(n).source] for n in recipe_names()])
         return
-    recipe = _narrowed(read(name), options.names(classes), options.names(methods))
+    recipe = narrowed(read(name), options.names(classes), options.names(methods), shots_of(shots))
     out = out or Path("recipes", name)
-    given = {"base": base, "steps": steps, "device": device, "trackers": (), **options.settings(setting or [])}
-    runs = {}
-    for title, run in recipe.runs.items():
-        chosen = run.model_copy(update={"fit": None}) if config else run
-        own = fit_settings(config) if config not in (None, "defaults") else {}
-        runs[title] = config_of(chosen, **{**own, **given})
+    given = {"base": base, "steps": steps, "device": device, "trackers": ()}
+    runs = _runs(recipe, config, given, setting or [], detector, detector_classes)
     samples, held_out = _pictures(recipe, data, out, count, test)
-    found, loaded = _run(recipe, runs, out, base, device, samples, held_out, seeds)
-    summary = found.summary()
-    rows = beside(recipe, summary)
+    loaded = load_on(base, device)
+    asked = {"seeds": seeds_of(seeds), "classes": recipe.columns, "per_class": recipe.per_class}
+    with watching() as watch:
+        asked |= {"store": EmbeddingStore(), "workers": options.workers(workers), "watch": watch}
+        found = _compared(recipe, runs, out, loaded, samples, held_out, asked)
+    rows = _beside(recipe, found)
     cells = [
         [f"{row['title']}{end}", *map(text, row[side])]
         for row in rows
         for side, end in (("ours", ""), ("published", ", published"))
         if side == "ours" or any(cell is not None for cell in row["published"])
     ]
-    table(f"{recipe.title} ({recipe.source})", ["mIoU, %", *head(recipe)], cells, "\n".join(recipe.notes))
-    content = {
-        "recipe": name,
-        "source": recipe.source,
-        "columns": head(recipe),
-        "rows": rows,
-        "notes": list(recipe.notes),
-        "methods": summary,
-        "seeds": list(found.seeds),
-    }
-    where = Path(out, f"{name}.json") if json is None else json
-    write_results(where, html, found, runs, content, str(data or out / "data"), loaded)
+    figure = {"miou": "mIoU, %", "dice": "Dice, %"}[recipe.figure]
+    table(f"{recipe.title} ({recipe.source})", [figure, *head(recipe)], cells, "\n".join(recipe.notes))
+    where = json or Path(out, f"{name}.json")
+    heading = [figure, *head(recipe)]
+    _write(recipe, name, found, rows, (heading, cells), runs, out, where, html, str(data or out / "data"), loaded)
     say(f"The table is in {where}.")
 
 
-def _run(
+def _runs(
     recipe: Recipe,
-    runs: dict[str, Any],
+    config: str | None,
+    given: dict[str, Any],
+    setting: list[str],
+    detector: str | None,
+    detector_classes: str | None,
+) -> dict[str, FitConfig]:
+    """Settings of the rows by title: the paper's or others, then the command line's, then those of single methods."""
+    from samtailor.cli.fit import settings_of
+    from samtailor.recipes import config_of, fit_settings
+
+    names = list(dict.fromkeys(run.method for run in recipe.runs.values()))
+    general, own = settings_by_method(setting, names)
+    own = merged(detected(detector, detector_classes, names), own)
+    asked = settings_of(None, given, general)
+    fields = {key: getattr(asked, key) for key in asked.model_fields_set}
+    if config not in (None, "defaults"):
+        fields = fit_settings(config) | fields
+    runs = {}
+    for title, run in recipe.runs.items():
+        chosen = run.model_copy(update={"fit": None}) if config else run
+        runs[title] = config_of(chosen, **merged({"": fields}, {"": own[run.method]})[""])
+    return runs
+
+
+def _compared(
+    recipe: Recipe,
+    runs: dict[str, FitConfig],
     out: Path,
-    base: str,
-    device: str | None,
+    base: Any,
     samples: list[Sample],
     held_out: list[Sample] | None,
-    seeds: str,
-) -> tuple[Any, Any]:
-    from samtailor.compare import compare
-    from samtailor.embeddings import EmbeddingStore
-    from samtailor.predict import load_on
+    asked: dict[str, Any],
+) -> list[Comparison]:
+    from samtailor.compare import compare, compare_shots
 
-    loaded = load_on(base, device)
-    with watching() as watch:
-        found = compare(
-            runs,
-            out,
-            loaded,
-            samples,
-            held_out,
-            seeds=[int(s) for s in options.numbers(seeds, range(1, 100), "seeds as 0,1,2")],
-            classes=recipe.columns,
-            per_class=recipe.per_class,
-            store=EmbeddingStore(),
-            watch=watch,
-        )
-    return found, loaded
+    if recipe.shots:
+        return compare_shots(runs, out, base, samples, held_out, shots=recipe.shots, **asked)
+    return [compare(runs, out, base, samples, held_out, **asked)]
 
 
-def _narrowed(recipe: Recipe, classes: list[str] | None, methods: list[str] | None) -> Recipe:
-    """Only some columns and methods; the published average then no longer belongs to the columns."""
-    unknown = [c for c in classes or () if c not in recipe.columns]
-    known = {run.method for run in recipe.runs.values()}
-    unknown += [m for m in methods or () if m not in known]
-    if unknown:
-        raise InputError(f"The recipe has no {unknown[0]!r}: {', '.join(recipe.columns)}; {', '.join(sorted(known))}.")
-    runs = {title: run for title, run in recipe.runs.items() if methods is None or run.method in methods}
-    if classes is None or len(classes) == len(recipe.columns):
-        return recipe.model_copy(update={"runs": runs})
-    places = [recipe.columns.index(name) for name in classes]
-    rows = {
-        title: (*(row[i] for i in places), *([None] if len(places) > 1 else []))
-        for title, row in recipe.published.items()
+def _beside(recipe: Recipe, found: list[Comparison]) -> list[dict[str, Any]]:
+    from samtailor.recipes import beside
+
+    summaries = [one.summary() for one in found]
+    if not recipe.shots:
+        return beside(recipe, summaries[0])
+    by_shots = zip(recipe.shots, summaries, strict=True)
+    table = {title: {} for title in recipe.runs}
+    for count, summary in by_shots:
+        for title in table:
+            table[title][count] = summary[title]
+    return beside(recipe, table)
+
+
+def _write(
+    recipe: Recipe,
+    name: str,
+    found: list[Comparison],
+    rows: list[dict[str, Any]],
+    shown: tuple[list[str], list[list[str]]],
+    runs: dict[str, FitConfig],
+    out: Path,
+    where: Path,
+    html: Path | None,
+    data: str,
+    base: Any,
+) -> None:
+    from samtailor import report
+    from samtailor.cli import results
+    from samtailor.recipes import head
+
+    measured = results.show("What was measured", found)
+    about = {"recipe": name, "source": recipe.source, "columns": head(recipe), "notes": list(recipe.notes)}
+    content = {**results.content_of(found, measured), **about, "rows": rows, "measured": measured}
+    results.write_json_and_table(where, content, runs, data)
+    results.write_table(Path(out, "table.md"), measured, found[0].regions)
+    heading, cells = shown
+    section = {
+        "kind": "table",
+        "title": recipe.title,
+        "text": recipe.source,
+        "head": heading,
+        "rows": [{"cells": [{"text": cell} for cell in line], "strong": i % 2 == 0} for i, line in enumerate(cells)],
+        "note": " ".join(recipe.notes),
     }
-    return recipe.model_copy(update={"runs": runs, "columns": tuple(classes), "published": rows})
+    sections = [section]
+    if recipe.sweep is not None:
+        values = {title: float(run.options[recipe.sweep]) for title, run in recipe.runs.items()}
+        sections.append(report.sweep(measured, values, recipe.sweep))
+    results.write_page(html or Path(out, "report.html"), found, runs, content, data, base, sections)
 
 
 def _pictures(

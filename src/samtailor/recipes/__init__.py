@@ -1,6 +1,6 @@
 """Recipes: one YAML a table of a paper (data, methods, settings, published figures), or settings of a fit alone."""
 
-from samtailor.recipes._read import NOT_LEGIBLE, Recipe, Run, config_of, fit_settings, read, recipe_names
+from samtailor.recipes._read import NOT_LEGIBLE, Recipe, Run, config_of, fit_settings, narrowed, read, recipe_names
 from samtailor.recipes._table import beside, head, text
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "config_of",
     "fit_settings",
     "head",
+    "narrowed",
     "read",
     "recipe_names",
     "text",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,6 +55,7 @@ class Recipe(BaseModel):
         runs: rows by title.
         published: published figures in percent by row, one for each column, and with several columns an average last;
             with `shots` one for each of them.
+        sweep: option of the runs whose values are drawn as a curve.
         notes: what is odd about the published figures, or differs here.
     """
 
@@ -71,6 +73,7 @@ class Recipe(BaseModel):
     synthetic: dict[str, Any] | None = None
     runs: dict[str, Run]
     published: dict[str, tuple[Cell, ...]]
+    sweep: str | None = None
     notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -82,10 +85,42 @@ class Recipe(BaseModel):
             if len(cells) != width:
                 raise ValueError(f"the published row {row!r} has {len(cells)} figures instead of {width}")
         for title, run in self.runs.items():
+            if self.sweep is not None and not isinstance(run.options.get(self.sweep), int | float):
+                raise ValueError(f"{title!r} has no number as option {self.sweep!r}, over which the table sweeps")
             for row in (run.published, run.published_oracle):
                 if row is not None and row not in self.published:
                     raise ValueError(f"{title!r} names the published row {row!r}, which is not there")
         return self
+
+
+def narrowed(
+    recipe: Recipe,
+    classes: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    shots: Sequence[int] | None = None,
+) -> Recipe:
+    """Only some columns, methods and numbers of shots; a published average of other columns is left out.
+
+    Raises:
+        InputError: one that the recipe does not have.
+    """
+    known = {run.method for run in recipe.runs.values()}
+    asked = ((classes, recipe.columns), (methods, sorted(known)), (shots, recipe.shots))
+    for wanted, there in asked:
+        for one in wanted or ():
+            if one not in there:
+                raise InputError(f"The recipe has no {one!r}: {', '.join(map(str, there)) or 'it has none of these'}.")
+    runs = {title: run for title, run in recipe.runs.items() if methods is None or run.method in methods}
+    kept = tuple(name for name in recipe.columns if classes is None or name in classes)
+    counts = tuple(count for count in recipe.shots if shots is None or count in shots)
+    places = [recipe.shots.index(c) for c in counts] if recipe.shots else [recipe.columns.index(c) for c in kept]
+    average = len(recipe.columns) > 1 and len(kept) > 1
+    end = slice(-1, None) if kept == recipe.columns else slice(0, 0)
+    published = {
+        title: (*(row[i] for i in places), *((row[end] or (None,)) if average else ()))
+        for title, row in recipe.published.items()
+    }
+    return recipe.model_copy(update={"runs": runs, "columns": kept, "shots": counts, "published": published})
 
 
 def recipe_names() -> list[str]:
@@ -122,10 +157,11 @@ def fit_settings(name: str) -> dict[str, Any]:
 
 
 def config_of(run: Run, **given: Any) -> FitConfig:
-    """Settings of a recipe's row: its `fit` file, then what is given (None: not given)."""
+    """Settings of a recipe's row: its `fit` file, then what is given (None: not given; options join its own)."""
     fields = fit_settings(run.fit) if run.fit else {}
     more = {key: value for key, value in given.items() if value is not None}
-    return load(None, fields | {"method": run.method, "options": run.options} | more)
+    options = run.options | dict(more.pop("options", {}))
+    return load(None, fields | {"method": run.method, "options": options} | more)
 
 
 def _names() -> list[str]:
@@ -145,4 +181,4 @@ def _yaml(name: str) -> dict[str, Any]:
     return yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
-__all__ = ["NOT_LEGIBLE", "Cell", "Recipe", "Run", "config_of", "fit_settings", "read", "recipe_names"]
+__all__ = ["NOT_LEGIBLE", "Cell", "Recipe", "Run", "config_of", "fit_settings", "narrowed", "read", "recipe_names"]
