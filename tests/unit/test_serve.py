@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 from pycocotools import mask as coco
@@ -18,14 +17,12 @@ from pycocotools import mask as coco
 from samtailor import artefact
 from samtailor.data.shapes import polygon
 from samtailor.predict import Predictor
-from samtailor.proposals import Proposals
-from samtailor.proposals.head import make_head
-from samtailor.registry import find
 from samtailor.serve.answers import outlines
 from samtailor.serve.app import build
 from samtailor.serve.engine import Engine
 from samtailor.serve.limits import Limits
 from samtailor.serve.metrics import Metrics
+from saved import save
 
 ASKED = {"points": [[30, 20], [3, 4]], "labels": [1, 0]}
 
@@ -38,24 +35,6 @@ def png(index: int = 0, size: tuple[int, int] = (48, 80)) -> bytes:
 
 def picture(index: int = 0, size: tuple[int, int] = (48, 80)) -> np.ndarray:
     return np.random.default_rng(index).integers(0, 255, (*size, 3), dtype=np.uint8)
-
-
-def save(folder, base, method="plm", seed=3, proposals=False, **options):
-    """An adapter on disk that does change the answer."""
-    torch.manual_seed(seed)
-    segmenter = find("methods", method).build(base, **options)[0]
-    with torch.no_grad():
-        for parameter in segmenter.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    artefact.save(folder, segmenter, artefact.describe(segmenter, method=method, options=options, classes=("disc",)))
-    if proposals:
-        features = base.encode_image(torch.zeros(1, 3, base.size, base.size))
-        head = make_head(base, features, 1)
-        with torch.no_grad():
-            for parameter in head.parameters():
-                parameter.add_(0.3 * torch.randn_like(parameter))
-        Proposals(head, ("disc",), base.fingerprint, thresholds={"disc": 0.0}).save(folder)
-    return folder
 
 
 @pytest.fixture

@@ -210,25 +210,16 @@ class _Question:
                 return self._found(predictor)
             for ask in self.asks:
                 _check(ask, self.embedding, self.slot)
-            rows = ((i, ask, mask) for i, ask in enumerate(self.asks) for mask in self._masks(predictor, ask))
+            rows = (
+                (i, ask, mask)
+                for i, ask in enumerate(self.asks)
+                for mask in _masks(self.slot, predictor, ask, self.every)
+            )
             return [self._told(i, ask, mask, score) for i, ask, (mask, score) in rows]
 
     def _found(self, predictor: Predictor) -> list[Answer]:
-        """Automatic answers by falling score, without empty masks, each object of a class once."""
-        kept: list[tuple[Ask, np.ndarray, float]] = []
-        for ask in self.slot.proposer(self.threshold)(predictor, _NO_PICTURE):
-            mask, score = self._masks(predictor, ask)[0]
-            if mask.any() and not any(iou(mask, other) > _SAME for a, other, _ in kept if a.label == ask.label):
-                kept.append((ask, mask, score))
-        return [self._told(i, *row) for i, row in enumerate(kept)]
-
-    def _masks(self, predictor: Predictor, ask: Ask) -> list[tuple[np.ndarray, float]]:
-        """Masks with their predicted IoU, best first; one unless every candidate is wanted."""
-        output = predictor.decode(_prompts(ask, self.embedding), self.slot.name)
-        low, scores = output.candidate_logits()[0, 0], output.candidate_iou()[0, 0]
-        wanted = scores.argsort(descending=True) if self.every and not self.automatic else scores.argmax()[None]
-        frame = predictor.frame
-        return [((frame.logits(low[i][None, None])[0, 0] > 0).cpu().numpy(), float(scores[i])) for i in wanted]
+        rows = found(self.slot, predictor, self.threshold)
+        return [self._told(i, *row) for i, row in enumerate(rows)]
 
     def _told(self, prompt: int, ask: Ask, mask: np.ndarray, score: float) -> Answer:
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -237,14 +228,38 @@ class _Question:
         return Answer(prompt, ask.label, own, score, int(np.count_nonzero(mask)), box, self.form(mask))
 
 
+def found(slot: Slot, predictor: Predictor, threshold: float | None) -> list[tuple[Ask, np.ndarray, float]]:
+    """Automatic answers for the picture that is set, by falling score of the proposals: what was asked, the mask, its
+    predicted IoU. Without empty masks, each object of a class once.
+
+    Raises:
+        Refused: nothing can propose.
+    """
+    kept: list[tuple[Ask, np.ndarray, float]] = []
+    for ask in slot.proposer(threshold)(predictor, _NO_PICTURE):
+        mask, score = _masks(slot, predictor, ask, False)[0]
+        if mask.any() and not any(iou(mask, other) > _SAME for a, other, _ in kept if a.label == ask.label):
+            kept.append((ask, mask, score))
+    return kept
+
+
+@torch.no_grad()
+def _masks(slot: Slot, predictor: Predictor, ask: Ask, every: bool) -> list[tuple[np.ndarray, float]]:
+    """Masks of the picture that is set with their predicted IoU, best first; one unless every candidate is wanted."""
+    frame = predictor.frame
+    output = predictor.decode(_prompts(ask, (frame.height, frame.width)), slot.name)
+    low, scores = output.candidate_logits()[0, 0], output.candidate_iou()[0, 0]
+    wanted = scores.argsort(descending=True) if every else scores.argmax()[None]
+    return [((frame.logits(low[i][None, None])[0, 0] > 0).cpu().numpy(), float(scores[i])) for i in wanted]
+
+
 def _check(ask: Ask, embedding: Embedding, slot: Slot) -> None:
     if ask.whole and not slot.promptless:
         raise Refused("A prompt needs points or a box; only adapters that were fitted without prompts go without.")
     ask.check((embedding.height, embedding.width))
 
 
-def _prompts(ask: Ask, embedding: Embedding) -> Prompts:
-    size = (embedding.height, embedding.width)
+def _prompts(ask: Ask, size: tuple[int, int]) -> Prompts:
     points, labels = None, None
     if ask.clicks:
         points, labels = click_tensors([c[:2] for c in ask.clicks], [c[2] for c in ask.clicks], size)
@@ -256,4 +271,4 @@ async def _result(future: Future) -> Any:
     return await asyncio.shield(asyncio.wrap_future(future))
 
 
-__all__ = ["Answer", "Engine"]
+__all__ = ["Answer", "Engine", "found"]
