@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from samtailor.errors import InputError
-from samtailor.recipes import Recipe, beside, config_of, fit_settings, head, read, recipe_names, text
+from samtailor.recipes import Recipe, Run, beside, config_of, fit_settings, head, narrowed, read, recipe_names, text
 
 
 def test_the_tables_that_there_are():
-    assert recipe_names() == [*AM_SAM, "banner", "car-plate", "celebamask-hq"]
+    assert recipe_names() == ["am-sam-figure6", *AM_SAM, "banner", "car-plate", "celebamask-hq"]
 
 
 def test_published_averages_are_those_of_their_columns():
@@ -127,6 +127,30 @@ def test_ours_over_shots_stand_beside_the_papers():
     assert rows[1] == {"title": "AM-SAM", "ours": [4.0, 8.0, 16.0], "published": [90.4, 92.9, 93.3]}
     with pytest.raises(InputError, match="8 has none"):
         beside(recipe, {title: {4: found[4]} for title in recipe.runs})
+
+
+def test_only_some_of_a_table():
+    recipe = narrowed(read("am-sam-table2"), methods=["am-sam"], shots=[4, 16])
+    assert (list(recipe.runs), recipe.shots) == (["AM-SAM"], (4, 16))
+    assert recipe.published["AM-SAM"] == (90.4, 93.3)
+    faces = narrowed(read("celebamask-hq"), classes=["nose", "hat"])
+    assert [len(cells) for cells in faces.published.values()] == [3] * len(faces.published)
+    assert faces.published["SAM"][-1] is None  # the paper's average is over all columns
+    with pytest.raises(InputError, match="no 5"):
+        narrowed(recipe, shots=[5])
+
+
+def test_a_sweep_has_a_number_in_every_row():
+    recipe = read("am-sam-figure6")
+    assert [run.options["alpha"] for run in recipe.runs.values()] == [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0]
+    run = Run(method="am-sam", options={"alpha": "much"})
+    with pytest.raises(ValueError, match="sweeps"):
+        Recipe(kind="table", title="", source="", columns=("a",), sweep="alpha", runs={"x": run}, published={})
+
+
+def test_options_of_a_row_stay_beside_those_that_are_given():
+    run = Run(method="am-sam", options={"alpha": 0.3})
+    assert config_of(run, options={"rank": 2}).options == {"alpha": 0.3, "rank": 2}
 
 
 def test_a_table_over_shots_has_one_column():

@@ -1,0 +1,174 @@
+"""Methods and baselines over numbers of shots: the same pictures, nested subsets, paired rows, costs, going on."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from samtailor.compare import compare_shots, deal, few, rows_of, variants
+from samtailor.compare.deal import few_shot
+from samtailor.config import load
+from samtailor.contenders import contender, kind_of
+from samtailor.cost import Cost, Meter
+from samtailor.embeddings import EmbeddingStore
+from samtailor.errors import InputError
+from tiny import disc_sample
+
+RESNET = {"embedding_size": 16, "hidden_sizes": [16, 32, 64, 128], "depths": [1, 1, 2, 1]}
+NETWORK = {"backbone": RESNET, "weights": "scratch", "size": 64, "width": 32, "output_stride": 8, "batch": 2}
+FAST = {"steps": 2, "batch_size": 2, "trackers": (), "eval_masks": 2, "near_duplicates": False}
+METHODS = ["sam", "plm", "blo-sam", "deeplabv3"]
+
+
+def runs(**deeplab):
+    return variants(load(None, FAST), METHODS, {"deeplabv3": {"options": NETWORK, **deeplab}})
+
+
+@pytest.fixture(scope="module")
+def asked(tiny_sam, tmp_path_factory):
+    """Arguments of one comparison: fit on seven pictures, a test set of its own of three."""
+    store = EmbeddingStore(tmp_path_factory.mktemp("embeddings"))
+    samples = [disc_sample(i) for i in range(10)]
+    places = (tmp_path_factory.mktemp("out"), tiny_sam, samples[:7], samples[7:])
+    return places, {"shots": [2, 4], "seeds": [0, 1], "classes": ["disc"], "store": store}
+
+
+@pytest.fixture(scope="module")
+def found(asked):
+    places, more = asked
+    return compare_shots(runs(), *places, **more)
+
+
+def split_of(one, name, seed):
+    return json.loads((one.folders[f"{name}/{seed}/all"] / "split.json").read_text())
+
+
+def test_everybody_gets_the_same_pictures_and_the_larger_number_holds_the_smaller(found):
+    for seed in (0, 1):
+        parts = []
+        for one, count in zip(found, (2, 4), strict=True):
+            trained = [split_of(one, name, seed)["train"] for name in ("SAM+PLM", "BLO-SAM", "DeepLabV3")]
+            assert trained[0] == trained[1] == trained[2]
+            assert len(trained[0]) == count
+            parts.append(trained[0])
+        assert parts[1][:2] == parts[0]
+        assert split_of(found[0], "SAM+PLM", seed)["val"] == []  # no mask beyond the shots chooses a state
+        assert set(found[0].held_out[seed]) == {"p007", "p008", "p009"}
+    assert split_of(found[0], "SAM+PLM", 0)["train"] != split_of(found[0], "SAM+PLM", 1)["train"]
+
+
+def test_all_are_judged_on_the_same_regions(found):
+    for one in found:
+        assert one.regions
+        for parts in zip(*one.scores.values(), strict=True):
+            keys = [[(row.id, row.label, row.index, row.area) for row in part.rows] for part in parts]
+            assert all(key == keys[0] for key in keys)
+
+
+def test_rows_are_means_over_seeds_with_paired_differences(found):
+    rows = rows_of(found)
+    assert [(row["method"], row["shots"]) for row in rows] == [(name, k) for k in (2, 4) for name in METHODS]
+    assert [row["prompt"] for row in rows[:4]] == ["mask-center", "mask-center", "none", "none"]
+    assert rows[3]["weights"] == "scratch"
+    sam, blo = rows[0], rows[2]
+    for name, figure in (("dice", "dice"), ("iou", "miou")):
+        own = [float(part.values(figure).mean()) for part in found[0].scores["BLO-SAM"]]
+        assert [blo["seeds"][str(seed)][name] for seed in (0, 1)] == own
+        assert blo[name] == pytest.approx(np.mean(own), abs=1e-12)
+        half = 12.706 * np.std(own, ddof=1) / 2**0.5
+        assert blo[f"{name}_interval"] == pytest.approx([np.mean(own) - half, np.mean(own) + half])
+        assert blo["difference"][name] == pytest.approx(blo[name] - sam[name], abs=1e-12)
+    assert sam["difference"] is None
+    assert blo["difference"]["to"] == "SAM"
+    assert rows[4]["seeds"] == sam["seeds"]  # nothing was fitted, and the test pictures are the same
+    against = rows_of(found, "BLO-SAM")
+    assert against[0]["difference"]["dice"] == pytest.approx(-blo["difference"]["dice"])
+    with pytest.raises(InputError, match="no 'HSNet'"):
+        rows_of(found, "HSNet")
+
+
+def test_what_each_costs(found, tiny_sam):
+    costs = {row["method"]: row["cost"] for row in rows_of(found[:1])}
+    assert costs["sam"] == {
+        "parameters": 0,
+        "seconds": 0.0,
+        "encode_seconds": 0.0,
+        "peak_memory_mib": None,
+        "encoder_cached": True,
+    }
+    row = contender(runs()["BLO-SAM"], tiny_sam, ["disc"])
+    assert costs["blo-sam"]["parameters"] == row.learns > 0
+    assert costs["blo-sam"]["encoder_cached"]
+    assert not costs["deeplabv3"]["encoder_cached"]
+    assert costs["deeplabv3"]["encode_seconds"] == 0.0
+    for name in ("plm", "blo-sam", "deeplabv3"):
+        assert costs[name]["seconds"] > 0
+        assert costs[name]["peak_memory_mib"] > 50
+
+
+def test_started_again_it_goes_on_and_other_settings_are_refused(asked, found, monkeypatch):
+    places, more = asked
+    with monkeypatch.context() as patch:
+        patch.setattr("samtailor.train.loop.run", None)
+        patch.setattr("samtailor.baselines._supervised.run", None)
+        patch.setattr("samtailor.compare.scoring.evaluate_many", None)
+        patch.setattr("samtailor.baselines.evaluate_baseline", None, raising=False)
+        again = compare_shots(runs(), *places, **more)
+    assert [one.scores for one in again] == [one.scores for one in found]
+    assert rows_of(again) == rows_of(found)
+    with pytest.raises(InputError, match="another steps"):
+        compare_shots(runs(steps=3), *places, **more)
+    out, base, samples, held_out = places
+    with pytest.raises(InputError, match="other pictures"):
+        compare_shots(runs(), out, base, samples[:5], held_out, **more)
+
+
+def test_shots_hold_nothing_out_unless_it_is_asked_for():
+    assert few_shot(load(None, {}), 4).val == 0
+    assert few_shot(load(None, {"val": 0.25}), 4).val == 0.25
+    assert few_shot(load(None, {}), None).val == 0.15
+
+
+def test_shots_of_one_group_come_last(tiny_samples):
+    """Near-copies that the split keeps together are one example."""
+    from dataclasses import replace
+
+    config = load(None, FAST | {"shots": 2})
+    pictures = deal(tiny_samples, config, 0, ["disc"])
+    train = pictures.split.train
+    grouped = replace(pictures, split=replace(pictures.split, groups=(train[:-1],)))
+    kept = few(grouped, config, ["disc"]).split.train
+    assert train[-1] in kept
+
+
+def test_names_and_classes_are_looked_at_before_anything_is_fitted(tiny_sam, tiny_samples, tmp_path):
+    assert (kind_of("AM_SAM"), kind_of("swin-unet")) == ("methods", "baselines")
+    with pytest.raises(InputError, match="Did you mean 'am-sam'"):
+        kind_of("am-sm")
+    rows = variants(load(None, FAST), ["plm", "blo-sam"])
+    with pytest.raises(InputError, match="one class"):
+        compare_shots(rows, tmp_path, tiny_sam, tiny_samples, shots=[2])
+    with pytest.raises(InputError, match="rising"):
+        compare_shots(rows, tmp_path, tiny_sam, tiny_samples, shots=[4, 2])
+    with pytest.raises(InputError, match="no option 'nose'"):
+        contender(load(None, FAST | {"method": "plm", "options": {"nose": 1}}), tiny_sam, ["disc"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_and_time_are_measured_and_parts_of_a_fit_add_up(tmp_path):
+    import torch
+
+    with Meter(torch.device("cpu")) as small:
+        sum(range(1000))
+    with Meter(torch.device("cpu")) as large:
+        held = np.ones(40_000_000)  # 305 MiB
+    assert large.mib - small.mib > 250
+    assert held.sum() == 40_000_000
+    first, second = Cost(5, 2.0, 1.0, 300.0, True), Cost(5, 3.0, 1.0, 200.0, True)
+    both = second.after(first)
+    assert (both.seconds, both.peak_memory_mib, both.encode_seconds, both.resumed) == (5.0, 300.0, 1.0, True)
+    both.write(tmp_path)
+    assert Cost.read(tmp_path) == both
+    assert Cost.read(tmp_path / "nowhere") is None
