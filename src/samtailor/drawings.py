@@ -130,7 +130,10 @@ def curves(histories: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]])
         loss.legend(frameon=False)
         return made
 
-    return figure("Training", "", draw, "curves of training loss and held-out mIoU over the steps")
+    text = "mIoU: of the pictures that choose the state, where there are any."
+    if any(learnt.values()):
+        text += " Dice of training batches: 1 - soft Dice loss, before the step."
+    return figure("Training", text, draw, "curves of training loss and held-out mIoU over the steps")
 
 
 def learning_curve(rows: Sequence[Mapping[str, Any]], text: str) -> Section | None:

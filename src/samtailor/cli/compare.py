@@ -23,6 +23,7 @@ from samtailor.cli.rows import (
     settings_by_method,
     shots_of,
 )
+from samtailor.errors import InputError
 from samtailor.wording import counted
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def compare_command(
     wanted, listed, counts = options.names(classes), options.names(methods), shots_of(shots)
     for name in listed:
         kind_of(name)
+    if held_out is not None and held_out.resolve() == data.resolve():
+        raise InputError("--test is DATA itself: the pictures to judge on must not be among those to fit on.")
     general, own = settings_by_method(setting or [], listed)
     own = merged(detected(detector, detector_classes, listed), own)
     given = {"base": base, "format": format, "group": group, "device": device, "trackers": ()}

@@ -1,0 +1,101 @@
+"""`samtailor compare` and `samtailor recipe` over shots, from folders to table, JSON and page."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+from samtailor.cli.rows import detected, seeds_of, settings_by_method, shots_of
+from samtailor.errors import InputError
+
+RESNET = "{embedding_size: 16, hidden_sizes: [16, 32, 64, 128], depths: [1, 1, 2, 1]}"
+NETWORK = {"weights": "scratch", "size": 64, "width": 32, "output_stride": 8, "batch": 2, "backbone": RESNET}
+FAST = ["--set", "steps=1", "--set", "batch_size=2", "--set", "eval_masks=2", "--set", "near_duplicates=false"]
+
+
+def test_seeds_and_shots():
+    assert seeds_of("3") == [0, 1, 2]
+    assert seeds_of("0,1,2") == [0, 1, 2]
+    assert seeds_of("7,") == [7]
+    with pytest.raises(InputError, match="write 0,"):
+        seeds_of("0")
+    with pytest.raises(InputError, match="twice"):
+        seeds_of("1,1")
+    with pytest.raises(InputError, match="whole numbers"):
+        seeds_of("two")
+    assert shots_of("16,4,8") == [4, 8, 16]
+    with pytest.raises(InputError, match="from 1"):
+        shots_of("0,4")
+
+
+def test_settings_of_single_methods_and_detectors():
+    pairs = ["steps=5", "options.x=1", "ssp.steps=2", "baselines.options.weights=scratch", "ssp.options.size=64"]
+    general, own = settings_by_method(pairs, ["plm", "ssp", "deeplabv3"])
+    assert general == ["steps=5", "options.x=1"]
+    assert own == {
+        "plm": {},
+        "ssp": {"options": {"weights": "scratch", "size": 64}, "steps": 2},
+        "deeplabv3": {"options": {"weights": "scratch"}},
+    }
+    given = detected("people.onnx", "person", ["sam", "am-sam", "blo-sam", "ssp"])
+    asked = {"detector": "onnx", "weights": "people.onnx", "classes": ["person"]}
+    assert given == {"am-sam": {"prompt_options": asked}}
+    with pytest.raises(InputError, match="needs a --detector"):
+        detected(None, "person", ["am-sam"])
+
+
+def test_compare_over_shots_with_a_baseline_and_a_test_set(run, base_folder, data_folder, tmp_path):
+    network = [part for key, value in NETWORK.items() for part in ("--set", f"deeplabv3.options.{key}={value}")]
+    methods = "sam,am-sam,deeplabv3"
+    shutil.copytree(data_folder, tmp_path / "other")
+    command = ["compare", data_folder, "--base", base_folder, "--classes", "disc", "--shots", "2,3"]
+    assert "DATA itself" in run(*command, "--test", data_folder, "--out", "d", code=2).stderr
+    command += ["--test", "other"]
+    result = run(
+        *command, "--methods", methods, "--seeds", 2, "--detector", "full-frame", "--out", "c", *FAST, *network
+    )
+    assert "one region" in result.stdout
+    made = json.loads((tmp_path / "c" / "compare.json").read_text())
+    assert [(row["method"], row["shots"]) for row in made["rows"]] == [
+        (name, k) for k in (2, 3) for name in methods.split(",")
+    ]
+    row = made["rows"][1]
+    for key in ("dice", "iou", "dice_interval", "iou_interval", "seeds", "cost", "difference"):
+        assert key in row
+    assert set(row["cost"]) == {"parameters", "seconds", "encode_seconds", "peak_memory_mib", "encoder_cached"}
+    assert row["dice"] == pytest.approx(sum(seed["dice"] for seed in row["seeds"].values()) / 2)
+    assert (row["prompt"], row["undetected"]) == ("detector", 0)
+    assert len(made["judged_on"]["0"]) == 8
+    assert set(made["trained_on"]["2"]["0/all"]) < set(made["trained_on"]["3"]["0/all"])
+    assert set(made["next_masks"]) == {"AM-SAM", "DeepLabV3"}
+    assert (tmp_path / "c" / "table.md").read_text().count("\n| ") == 6
+    page = (tmp_path / "c" / "report.html").read_text()
+    for words in ("Learning curve", "Dice of training batches", "one region"):
+        assert words in page
+    assert "Known" in run(*command, "--methods", "sam,samm", "--out", "d", code=2).stderr
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_recipe_over_shots(run, base_folder, data_folder, tmp_path):
+    """Table 2 and Fig. 6 of AM-SAM on a small copy in the data set's layout."""
+    for folder, source in (("Training_Images", "images"), ("Ground_Truth", "masks/disc")):
+        (tmp_path / "humans" / folder).mkdir(parents=True)
+        for number, path in enumerate(sorted((data_folder / source).iterdir()), 1):
+            end = "jpg" if folder == "Training_Images" else "png"
+            Image.open(path).save(tmp_path / "humans" / folder / f"{number}.{end}")
+    asked = ["--data", "humans", "--base", base_folder, "--shots", 4, "--detector", "full-frame", *FAST]
+    result = run("recipe", "am-sam-table2", *asked, "--out", "r")
+    assert "90.4" in result.stdout
+    table = json.loads((tmp_path / "r" / "am-sam-table2.json").read_text())
+    assert table["columns"] == ["4 shots"]
+    assert [(row["title"], row["published"]) for row in table["rows"]] == [("BLO-SAM", [89.1]), ("AM-SAM", [90.4])]
+    dice = [row["dice"] for row in table["measured"]]
+    assert [row["ours"] for row in table["rows"]] == [[pytest.approx(100 * value)] for value in dice]
+    run("recipe", "am-sam-figure6", *asked, "--out", "f")
+    swept = json.loads((tmp_path / "f" / "am-sam-figure6.json").read_text())
+    assert [row["title"] for row in swept["measured"]][-1] == "alpha 1.0"
+    assert "Dice over alpha" in (tmp_path / "f" / "report.html").read_text()
+    assert "no 5" in run("recipe", "am-sam-table2", "--data", "humans", "--shots", 5, code=2).stderr
