@@ -27,7 +27,7 @@ def require_onnx() -> None:
         import onnxruntime  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
-            f"Exporting to ONNX needs {error.name}. Install it with: pip install 'samtailor[onnx]'"
+            f"Exporting to ONNX needs {error.name}. Install it with: pip install 'samtailor[export]'"
         ) from error
 
 

@@ -1,0 +1,150 @@
+"""What the adapters find in one picture or tile: all proposals of an adapter in one pass of the decoder.
+
+Only the window around each object is brought to the picture's size. Enlarging logits is linear in rows and columns
+apart, so that one window costs two small matrix products and equals `Frame.logits` to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from samtailor.adapters import pmm
+from samtailor.answers import Ask
+from samtailor.data.transform import Frame
+from samtailor.label._tiles import Piece
+from samtailor.types import Output, Prompts
+
+if TYPE_CHECKING:
+    from samtailor.automatic import Proposer
+    from samtailor.predict import Predictor
+
+_TOGETHER = 64  # prompts a pass of the decoder
+
+
+@dataclass(frozen=True)
+class Source:
+    """Who answers, and who says where to look for it.
+
+    Args:
+        adapter: name in the predictor; None is the base.
+        ask: proposes, see `automatic`.
+        label: class of everything it answers; None: the proposal's, else the adapter's name.
+        refine: move the outlines by the adapter's PMM.
+    """
+
+    adapter: str | None
+    ask: Proposer
+    label: str | None = None
+    refine: bool = False
+
+
+@dataclass
+class Windows:
+    """Logits to masks in windows, for pictures of one size at a time; the matrices are kept until the size changes."""
+
+    _frame: Frame | None = None
+    _rows: Tensor = field(default_factory=lambda: torch.empty(0))
+    _columns: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    def mask(self, low: Tensor, frame: Frame) -> tuple[np.ndarray, int, int]:
+        """(h, w) logits to a bool array and the column and row of the picture where it starts; empty where nothing is.
+
+        A pixel above 0 has a cell above 0 among its neighbours, hence nothing is missed beyond two cells.
+        """
+        self._fit(frame)
+        above = (low > 0).numpy()
+        if not above.any():
+            return np.zeros((0, 0), bool), 0, 0
+        (r0, r1), (c0, c1) = (_reach(above.any(axis=axis), len(above)) for axis in (1, 0))
+        y0, y1 = _seen(self._rows[:, r0:r1])
+        x0, x1 = _seen(self._columns[:, c0:c1])
+        # beyond the window's cells the logits count too: matrices over all cells for the window's pixels
+        window = self._rows[y0:y1] @ low @ self._columns[x0:x1].T
+        return (window > 0).numpy(), x0, y0
+
+    def _fit(self, frame: Frame) -> None:
+        if frame != self._frame:
+            height, width = frame.inner
+            self._rows = _enlarging(frame.low_res, frame.size, height, frame.height)
+            self._columns = _enlarging(frame.low_res, frame.size, width, frame.width)
+            self._frame = frame
+
+
+def pieces(predictor: Predictor, picture: np.ndarray, source: Source, windows: Windows) -> list[Piece]:
+    """Answers of one source to the picture that is set; empty ones left out. Places are of that picture."""
+    asks = source.ask(predictor, picture)
+    found: list[Piece] = []
+    groups: dict[tuple[int, bool], list[Ask]] = {}
+    for ask in asks:
+        groups.setdefault((len(ask.clicks), ask.box is not None), []).append(ask)
+    for alike in groups.values():
+        for start in range(0, len(alike), _TOGETHER):
+            part = alike[start : start + _TOGETHER]
+            output = predictor.decode(_prompts(part, predictor.frame), source.adapter)
+            found += _best(predictor, output, part, source, windows)
+    return found
+
+
+def _prompts(asks: Sequence[Ask], frame: Frame) -> Prompts:
+    size = (frame.height, frame.width)
+    points = labels = boxes = None
+    if asks[0].clicks:
+        points = torch.tensor([[click[:2] for click in ask.clicks] for ask in asks], dtype=torch.float32)[None]
+        labels = torch.tensor([[click[2] for click in ask.clicks] for ask in asks], dtype=torch.int64)[None]
+    if asks[0].box is not None:
+        boxes = torch.tensor([ask.box for ask in asks], dtype=torch.float32)[None]
+    return Prompts(size, points, labels, boxes, count=(1, len(asks)))
+
+
+def _best(predictor: Predictor, output: Output, asks: Sequence[Ask], source: Source, windows: Windows) -> list[Piece]:
+    """Of each prompt the mask with the highest predicted IoU."""
+    scores, best = output.candidate_iou()[0].float().cpu().max(dim=1)
+    logits = output.candidate_logits()[0].float().cpu()
+    found = []
+    for index, ask in enumerate(asks):
+        mask, x, y = windows.mask(logits[index, best[index]], predictor.frame)
+        if source.refine and mask.any():
+            mask, x, y = _refined(predictor, mask, x, y, output.keys[0, index], source)
+        if mask.any():
+            score = float(scores[index]) if ask.score is None else ask.score
+            label = source.label or ask.label or source.adapter or "object"
+            found.append(Piece(mask, x, y, label, min(max(score, 0.0), 1.0), source.adapter))
+    return found
+
+
+def _refined(
+    predictor: Predictor, mask: np.ndarray, x: int, y: int, keys: Tensor, source: Source
+) -> tuple[np.ndarray, int, int]:
+    frame = predictor.frame
+    full = np.zeros((frame.height, frame.width), bool)
+    full[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
+    module: Any = predictor.segmenter(source.adapter).adapter("pmm")
+    return pmm.refine(full, keys, frame, module), 0, 0
+
+
+def _enlarging(cells: int, size: int, inner: int, length: int) -> Tensor:
+    """(length, cells): one axis of `Frame.logits` as a matrix: to the frame, cut to the picture, to its own size."""
+    eye = torch.eye(cells)[None, None]
+    frame = F.interpolate(eye, (size, cells), mode="bilinear", align_corners=False)[:, :, :inner]
+    return F.interpolate(frame, (length, cells), mode="bilinear", align_corners=False)[0, 0].contiguous()
+
+
+def _reach(above: np.ndarray, cells: int) -> tuple[int, int]:
+    where = np.flatnonzero(above)
+    return max(int(where[0]) - 1, 0), min(int(where[-1]) + 2, cells)
+
+
+def _seen(matrix: Tensor) -> tuple[int, int]:
+    """First and last pixel (exclusive) that any of the cells has a part in."""
+    where = torch.nonzero(matrix.any(dim=1))[:, 0]
+    return (int(where[0]), int(where[-1]) + 1) if len(where) else (0, 0)
+
+
+__all__ = ["Source", "Windows", "pieces"]

@@ -1,0 +1,258 @@
+"""Labelling: answers as the predictor's, tiles without seams or doubles, resume, unreadable pictures."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools import mask as coco
+
+from samtailor import label as labelling
+from samtailor.answers import Ask, find_pictures
+from samtailor.data.transform import Frame
+from samtailor.errors import InputError
+from samtailor.label import Source, Tiling, _encoded, find_objects, label
+from samtailor.label._answers import Windows, pieces
+from samtailor.label._tiles import Piece, merged, tiles
+from samtailor.metrics import iou
+from samtailor.predict import Predictor
+from samtailor.registry import find
+from tiny import disc_sample
+
+ASKS = [
+    Ask(clicks=((30.0, 20.0, 1),), label="disc", score=0.9),
+    Ask(clicks=((60.0, 30.0, 1),), label="square", score=0.8),
+    Ask(box=(10.0, 5.0, 60.0, 40.0), label="disc"),
+]
+
+
+def moved(base, method="plm", **options):
+    torch.manual_seed(3)
+    return find("methods", method).build(base, **{"head": "paper_plain", **options})[0]
+
+
+def asking(*asks):
+    return lambda predictor, picture: list(asks)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    for index in range(4):
+        Image.fromarray(disc_sample(index).image).save(tmp_path / "in" / f"p{index}.png")
+    return tmp_path / "in"
+
+
+def test_answers_are_the_predictors(tiny_base):
+    predictor = Predictor(tiny_base, {"a": moved(tiny_base)})
+    picture = disc_sample(2, 70, 110).image
+    predictor.set_image(picture)
+    found = pieces(predictor, picture, Source("a", asking(*ASKS)), Windows())
+    expected = []
+    for ask in ASKS:
+        points = [c[:2] for c in ask.clicks] or None
+        masks, scores, _ = predictor.predict(points, None, ask.box, adapter="a")
+        expected.append((masks[int(scores.argmax())], ask.score or float(np.clip(scores.max(), 0, 1)), ask.label))
+    expected = [row for row in expected if row[0].any()]
+    assert len(found) == len(expected) > 0
+    for one, (mask, score, name) in zip(found, expected, strict=True):
+        assert (one.within((0, 0, 110, 70)) != mask).sum() <= 2  # sums in another order
+        assert one.score == pytest.approx(score, abs=1e-5)
+        assert one.label == name
+
+
+@pytest.mark.parametrize(("height", "width", "squash"), [(48, 80, False), (90, 31, False), (20, 200, True)])
+def test_windows_are_cut_out_of_the_whole_answer(height, width, squash):
+    frame = Frame(height, width, 64, squash, 16)
+    low = torch.randn(16, 16, generator=torch.Generator().manual_seed(1)) - 1.5
+    whole = (frame.logits(low[None, None])[0, 0] > 0).numpy()
+    mask, x, y = Windows().mask(low, frame)
+    full = np.zeros_like(whole)
+    full[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
+    assert np.array_equal(full, whole)
+    assert not Windows().mask(low - 99, frame)[0].size
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_run_lengths_of_a_window_are_those_of_the_picture(seed):
+    rng = np.random.default_rng(seed)
+    x, y = (0, 0) if seed == 0 else rng.integers(0, 9, 2)
+    mask = np.ones((7, 5), bool) if seed < 2 else rng.random((7, 5)) > 0.5
+    height, width = (y + 7 + seed % 2, x + 5 + seed % 3)
+    piece = Piece(mask, int(x), int(y), "a", 1.0, None)
+    full = np.zeros((height, width), bool)
+    full[y : y + 7, x : x + 5] = mask
+    rle = _encoded(piece, (int(height), int(width)))
+    assert np.array_equal(coco.decode(rle).astype(bool), full)
+    assert rle["counts"] == coco.encode(np.asfortranarray(full.astype(np.uint8)))["counts"]
+
+
+def shapes(seed, height, width):
+    """Objects of one class that do not touch, some longer than a tile."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    taken, found = np.zeros((height, width), bool), []
+    for _ in range(40):
+        cy, cx = rng.uniform(0, height), rng.uniform(0, width)
+        ry, rx = rng.uniform(5, 40, 2)
+        mask = ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 <= 1
+        if mask.sum() > 60 and not (mask & taken).any():
+            taken |= ((y - cy) / (ry + 3)) ** 2 + ((x - cx) / (rx + 3)) ** 2 <= 1
+            found.append(mask)
+    return found
+
+
+def seen(mask, tile, noise=0):
+    """What a tile shows of a mask."""
+    x0, y0, x1, y1 = tile.box
+    return Piece(mask[y0:y1, x0:x1], x0, y0, "a", 0.5 + noise, "x", tile)
+
+
+@pytest.mark.parametrize(("height", "width", "side"), [(150, 200, 64), (64, 300, 64), (40, 130, 64), (129, 128, 128)])
+def test_tiles_give_every_object_once_and_whole(height, width, side):
+    made = tiles(height, width, side, 0.25)
+    covered = np.zeros((height, width), int)
+    for tile in made:
+        x0, y0, x1, y1 = tile.box
+        covered[y0:y1, x0:x1] += 1
+    assert covered.min() >= 1
+    for seed in range(4):
+        objects = shapes(seed, height, width)
+        parts = [seen(mask, tile, i / 999) for i, tile in enumerate(made) for mask in objects]
+        found = [one.within((0, 0, width, height)) for one in merged(p for p in parts if p.mask.any())]
+        assert len(found) == len(objects)
+        for mask in objects:
+            assert max(iou(mask, other) for other in found) >= 0.9
+        exact = sum(any(np.array_equal(mask, other) for other in found) for mask in objects)
+        assert exact >= 0.9 * len(objects)
+
+
+def test_a_small_object_in_a_large_one_of_its_class_stays_apart():
+    large, small = np.zeros((100, 160), bool), np.zeros((100, 160), bool)
+    large[10:90, 5:155], small[40:55, 70:85] = True, True
+    made = tiles(100, 160, 100, 0.4)
+    found = merged(piece for tile in made for mask in (large, small) if (piece := seen(mask, tile)).mask.any())
+    assert sorted(int(one.mask.sum()) for one in found) == [small.sum(), large.sum()]
+
+
+def test_regions_are_joined_whatever_lies_between():
+    mask = np.zeros((64, 200), bool)
+    mask[20:30, 5:15], mask[20:30, 180:190] = True, True
+    parts = [piece for tile in tiles(64, 200, 64, 0.25) if (piece := seen(mask, tile)).mask.any()]
+    (one,) = merged(parts, regions=True)
+    assert np.array_equal(one.within((0, 0, 200, 64)), mask)
+
+
+def test_tiles_are_full_squares_of_the_pictures_own_pixels(tiny_sam2, folder):
+    sides = []
+    predictor = Predictor(tiny_sam2)
+    original = predictor.set_image
+    predictor.set_image = lambda picture: sides.append(picture.shape) or original(picture)
+    path = folder / "p0.png"
+    find_objects(predictor, [Source(None, asking(ASKS[2]))], "p0", path, tiling=Tiling(64))
+    assert sides == [(64, 64, 3)] * 2
+    sides.clear()
+    find_objects(predictor, [Source(None, asking(ASKS[2]))], "p0", path, tiling=Tiling(80))
+    assert sides == [(48, 80, 3)]  # not larger than a tile: as in training
+    with pytest.raises(InputError, match="at least 32"):
+        tiles(100, 100, 16, 0.2)
+
+
+def test_one_embedding_a_picture_for_three_adapters(tiny_sam, folder, tmp_path, monkeypatch):
+    calls = []
+    encode = tiny_sam.encode_image
+    monkeypatch.setattr(tiny_sam, "encode_image", lambda images: calls.append(1) or encode(images))
+    predictor = Predictor(tiny_sam, {name: moved(tiny_sam) for name in "abc"})
+    sources = [Source(name, asking(*ASKS), label=f"class {name}") for name in "abc"]
+    done = label(predictor, sources, find_pictures([folder]), tmp_path / "out", format="coco")
+    assert len(calls) == 4
+    assert set(done.objects) == {"class a", "class b", "class c"}
+
+
+def test_two_adapters_that_find_the_same_object_of_a_class_give_it_once(tiny_sam, folder):
+    predictor = Predictor(tiny_sam, {name: moved(tiny_sam) for name in "ab"})
+    path = folder / "p0.png"
+    one, both = (
+        find_objects(predictor, [Source(name, asking(*ASKS), label="x") for name in names], "p0", path).objects
+        for names in ("a", "ab")
+    )
+    assert [o.rle for o in one] == [o.rle for o in both]
+    apart = find_objects(predictor, [Source(n, asking(*ASKS), label=n) for n in "ab"], "p0", path).objects
+    assert len(apart) == 2 * len(one)
+
+
+def test_a_stopped_run_goes_on_and_asks_nothing_twice(tiny_sam, folder, tmp_path):
+    asked = []
+
+    def ask(predictor, picture):
+        asked.append(1)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return ASKS
+
+    predictor = Predictor(tiny_sam, {"a": moved(tiny_sam)})
+    run = {"predictor": predictor, "sources": [Source("a", ask)], "pictures": find_pictures([folder])}
+    with pytest.raises(KeyboardInterrupt):
+        label(**run, out=tmp_path / "out")
+    done = label(**run, out=tmp_path / "out")
+    assert len(asked) == 5  # 2, the stopped one, and the other 2
+    assert (done.pictures, done.earlier) == (4, 2)
+    label(**run, out=tmp_path / "whole")
+    one, other = ((tmp_path / name / "annotations" / "instances.json").read_bytes() for name in ("out", "whole"))
+    assert one == other
+    Image.fromarray(disc_sample(9).image).save(folder / "p1.png")  # another picture of that name
+    assert label(**run, out=tmp_path / "out").earlier == 3
+    with pytest.raises(InputError, match="vertices was None, now it is 9"):
+        label(**run, out=tmp_path / "out", vertices=9)
+    assert label(**run, out=tmp_path / "out", vertices=9, overwrite=True).earlier == 0
+
+
+def test_unreadable_pictures_are_listed_and_the_rest_is_done(tiny_sam, folder, tmp_path):
+    (folder / "broken.png").write_bytes((folder / "p0.png").read_bytes()[:100])
+    predictor = Predictor(tiny_sam, {"a": moved(tiny_sam)})
+    run = {"predictor": predictor, "sources": [Source("a", asking(*ASKS))], "pictures": find_pictures([folder])}
+    done = label(**run, out=tmp_path / "out", format="yolo")
+    assert list(done.unreadable) == [str(folder / "broken.png")]
+    assert done.pictures == 4
+    assert json.loads((tmp_path / "out" / "label.json").read_text())["unreadable"] == done.unreadable
+    Image.fromarray(disc_sample(1).image).save(folder / "broken.png")
+    again = label(**run, out=tmp_path / "out", format="yolo")
+    assert (again.pictures, again.earlier, again.unreadable) == (5, 4, {})
+
+
+def test_a_picture_without_finds_is_named_and_kept(tiny_sam, folder, tmp_path):
+    predictor = Predictor(tiny_sam)
+    done = label(predictor, [Source(None, asking())], find_pictures([folder]), tmp_path / "out", classes=["disc"])
+    assert len(done.empty) == 4
+    assert len(json.loads((tmp_path / "out" / "annotations" / "instances.json").read_text())["images"]) == 4
+
+
+def test_refinement_goes_through_the_pmm(tiny_sam, folder, monkeypatch):
+    segmenter = moved(tiny_sam, "plm-pmm")
+    predictor = Predictor(tiny_sam, {"a": segmenter})
+    calls = []
+    monkeypatch.setattr(
+        labelling._answers.pmm, "refine", lambda mask, keys, frame, pmm: calls.append((keys.shape, pmm)) or mask
+    )
+    plain, refined = (
+        find_objects(predictor, [Source("a", asking(*ASKS), refine=on)], "p0", folder / "p0.png").objects
+        for on in (False, True)
+    )
+    assert [o.rle for o in plain] == [o.rle for o in refined]
+    assert calls
+    assert calls[0] == ((tiny_sam.dim, tiny_sam.grid, tiny_sam.grid), segmenter.adapter("pmm"))
+
+
+def test_another_folder_is_never_written_into(tiny_sam, folder, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    run = (Predictor(tiny_sam), [Source(None, asking())], find_pictures([folder]), tmp_path / "mine")
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match="no earlier labelling"):
+            label(*run, overwrite=overwrite)
+    with pytest.raises(InputError, match="Known: coco"):
+        label(*run[:3], tmp_path / "new", format="pascal")
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,75 @@
+"""Polygons of masks: drawn again they are the mask; the budget holds."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+
+from samtailor.data.shapes import polygon as draw
+from samtailor.errors import InputError
+from samtailor.metrics import iou
+from samtailor.outlines import polygon, polygons
+
+
+def drawn(parts, shape):
+    return coco.decode(draw([part.ravel().tolist() for part in parts], shape)).astype(bool)
+
+
+def blobs(seed, holes=True):
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((120, 160), np.uint8)
+    for _ in range(3):
+        centre = int(rng.integers(30, 130)), int(rng.integers(30, 90))
+        axes = int(rng.integers(8, 30)), int(rng.integers(8, 25))
+        cv2.ellipse(mask, centre, axes, float(rng.uniform(0, 180)), 0, 360, 1, -1)
+    for _ in range(2 * holes):
+        cv2.circle(mask, (int(rng.integers(30, 130)), int(rng.integers(30, 90))), int(rng.integers(3, 7)), 0, -1)
+    return mask.astype(bool)
+
+
+def test_a_rectangle_comes_back_to_the_pixel_with_four_corners():
+    mask = np.zeros((20, 30), bool)
+    mask[4:9, 6:17] = True
+    (part,) = polygons(mask)
+    assert sorted(map(tuple, part.tolist())) == [(6, 4), (6, 9), (17, 4), (17, 9)]
+    assert np.array_equal(drawn([part], mask.shape), mask)
+
+
+def test_parts_and_holes_come_back():
+    for seed in range(8):
+        mask = blobs(seed)
+        assert iou(drawn(polygons(mask), mask.shape), mask) > 0.97
+        assert iou(drawn([polygon(mask)], mask.shape), mask) > 0.97  # cuts of no width between parts
+
+
+def test_a_frame_with_a_hole_is_exact():
+    mask = np.ones((12, 14), bool)
+    mask[4:7, 5:9] = False
+    (part,) = polygons(mask)
+    assert len(part) == 10  # two rectangles and the way there and back
+    assert np.array_equal(drawn([part], mask.shape), mask)
+
+
+@pytest.mark.parametrize("budget", [3, 4, 7, 12, 30, 60])
+def test_the_budget_holds_and_more_vertices_are_better(budget):
+    masks = [blobs(seed) for seed in range(5)]
+    for mask in masks:
+        assert 3 <= sum(map(len, polygons(mask, budget))) <= budget
+        assert 3 <= len(polygon(mask, budget)) <= budget
+    own, double = (np.mean([iou(drawn(polygons(m, n), m.shape), m) for m in masks]) for n in (budget, 2 * budget))
+    assert own <= double + 0.01
+    assert own > {3: 0.2, 4: 0.3, 7: 0.4, 12: 0.6, 30: 0.9, 60: 0.95}[budget]
+
+
+def test_single_pixels_nothing_and_a_bad_budget():
+    mask = np.zeros((9, 9), bool)
+    assert polygons(mask) == []
+    assert polygon(mask) is None
+    mask[3, 5] = True
+    assert np.array_equal(drawn(polygons(mask), mask.shape), mask)
+    mask[4, 6] = True  # touches at a corner: still one part
+    assert len(polygons(mask)) == 1
+    with pytest.raises(InputError, match="3 vertices"):
+        polygons(mask, 2)
