@@ -26,7 +26,7 @@ def evaluate_command(
     classes: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="Classes to ask for; default: the adapter's.")
     ] = None,
-    prompt: options.Prompt = "mask-center",
+    prompt: options.Prompt = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Also the pictures that the adapter was fitted on (same DATA).")
     ] = False,
@@ -67,7 +67,7 @@ def evaluate_command(
         found = evaluate_many(segmenters, samples[:limit], refine=refine, progress=progress, **asked)
     summary = {name: evaluation.summary() for name, evaluation in found.items()}
     groups = counted(summary["base"]["groups"], "group")
-    note = f"Percent. {prompt}, one prompt a mask; intervals: bootstrap over {groups}."
+    note = f"Percent. {_asked_with(found)}, one prompt a mask; intervals: bootstrap over {groups}."
     summaries(str(data), summary, note)
     if len(summary["base"]["classes"]) > 1:
         table("mIoU by class", *_class_rows(summary))
@@ -137,7 +137,7 @@ def _content(
         **({} if "adapter" in summary else {"adapter": None}),
         "difference": change,
         "protocol": {
-            "prompt": asked["prompt"],
+            "prompt": _asked_with(found),
             "seed": asked["seed"],
             "classes": classes,
             "mask": "highest predicted IoU of the candidates; oracle: best of the same by the truth",
@@ -154,6 +154,10 @@ def _content(
     }
 
 
+def _asked_with(found: dict[str, Evaluation]) -> str:
+    return ", ".join(dict.fromkeys(evaluation.prompt for evaluation in found.values()))
+
+
 def _page(
     path: Path,
     found: dict[str, Evaluation],
@@ -164,12 +168,14 @@ def _page(
     folder: Path | None,
 ) -> None:
     from samtailor import report
+    from samtailor.data.regions import regions
     from samtailor.pages import Show, history_of
 
     last = list(segmenters)[-1]
-    show = Show(
-        segmenters["base"], segmenters, samples, asked["classes"], asked["prompt"], asked["seed"], asked["store"]
-    )
+    if any(getattr(segmenter, "regions", False) for segmenter in segmenters.values()):
+        samples = regions(samples, asked["classes"])  # what was evaluated
+    prompt = asked["prompt"] or found[last].prompt
+    show = Show(segmenters["base"], segmenters, samples, asked["classes"], prompt, asked["seed"], asked["store"])
     meta = content["adapter_meta"] or {}
     pairs = {
         "data": content["data"],

@@ -30,7 +30,12 @@ Device = Annotated[
     str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, ...; default: a GPU where there is one.")
 ]
 Prompt = Annotated[
-    str, typer.Option(metavar="NAME", help="Where prompts come from: mask-center, sampled-click or mask-box.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Where prompts come from: mask-center, sampled-click, mask-box, ...; default: what the adapter was made "
+        "for, a click at the mask's centre for the base.",
+    ),
 ]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here.")]
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a self-contained report here.")]
