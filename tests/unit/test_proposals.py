@@ -16,8 +16,9 @@ from samtailor.errors import ArtefactError, DataError, InputError
 from samtailor.prompts.proposals import build
 from samtailor.proposals import Proposals, Proposed, disk, platt
 from samtailor.proposals.calibration import Scene, calibrate, fit_platt, matched, measure
-from samtailor.proposals.fit import deal, evaluate_proposals, fit_proposals, loss, place, target
+from samtailor.proposals.fit import deal, evaluate_proposals, fit_proposals
 from samtailor.proposals.head import Head, decode, distinct
+from samtailor.proposals.targets import loss, place, target
 from samtailor.types import Annotation, Features, Sample
 from tiny import disc_sample
 

@@ -1,7 +1,6 @@
 """Train proposals on cached embeddings: pictures with objects and pictures without.
 
-Loss: CenterNet's penalty-reduced focal loss (arXiv 1904.07850, Eq. 1, alpha 2, beta 4) on the heat map; on the cells
-around each peak generalised IoU (arXiv 1902.09630) and the L1 distance of the logarithms of the four sides.
+The targets and the loss are in `targets.py`.
 Calibration is cross-fitted: the pictures are dealt into folds, whole groups together; each fold is scored by a head
 that was trained on the others, and slope, offset and threshold come from those scores alone. The head that is kept is
 trained on all pictures.
@@ -11,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -19,10 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
-from samtailor import interior
 from samtailor.bases import Base
 from samtailor.config import load
 from samtailor.data.augment import UNTOUCHED, Augment, View
@@ -33,9 +28,9 @@ from samtailor.errors import DataError, InputError
 from samtailor.proposals import Proposals
 from samtailor.proposals.calibration import Scene, calibrate, measure
 from samtailor.proposals.head import Head, make_head
-from samtailor.types import Annotation, Features, Sample
+from samtailor.proposals.targets import Target, loss, target
+from samtailor.types import Features, Sample
 
-_DEEP = 0.7  # share of the largest interior distance that a click's place must have
 _MEMORY = 10**9  # bytes of embeddings kept in memory during training
 _log = logging.getLogger("samtailor.proposals")
 
@@ -169,65 +164,6 @@ def deal(samples: Sequence[Sample], folds: int, seed: int) -> list[list[int]]:
     return parts
 
 
-def place(mask: np.ndarray) -> tuple[float, float]:
-    """Where a proposal of a mask points, (x, y) pixel indices: deep inside, and of those nearest to the box's middle.
-
-    The deepest point alone is no function of the shape that could be learnt: along a long box many are equally deep.
-    """
-    distances, (x0, y0) = interior.distance(mask)
-    rows, columns = np.nonzero(distances >= _DEEP * distances.max())
-    height, width = distances.shape
-    best = np.argmin(((columns - (width - 1) / 2) / width) ** 2 + ((rows - (height - 1) / 2) / height) ** 2)
-    return float(x0 + columns[best]), float(y0 + rows[best])
-
-
-@dataclass(frozen=True)
-class Target:
-    """What the head should answer for one view of one picture, C classes, s x s cells.
-
-    Args:
-        heat: float32 (C, s, s), 1 at the objects' places, falling off as a Gaussian.
-        sides: float32 (C, 4, s, s), distances to left, top, right, bottom, as shares of the frame.
-        near: bool (C, s, s), where `sides` holds.
-        ignored: bool (C, s, s), regions of many objects ("crowd") that are neither object nor background.
-    """
-
-    heat: Tensor
-    sides: Tensor
-    near: Tensor
-    ignored: Tensor
-
-
-def target(annotations: Sequence[Annotation], classes: Sequence[str], frame: Frame, cells: int) -> Target:
-    """The target of a picture; large objects first, so that a small one in front keeps its cells."""
-    shape = (len(classes), cells, cells)
-    heat, sides = torch.zeros(shape), torch.zeros(len(classes), 4, cells, cells)
-    made = Target(heat, sides, torch.zeros(shape).bool(), torch.zeros(shape).bool())
-    for annotation in sorted(annotations, key=lambda a: -a.area):
-        if annotation.label not in classes or not annotation.area:
-            continue
-        index = classes.index(annotation.label)
-        if annotation.crowd:
-            made.ignored[index] |= _cells(frame.mask(annotation.mask), cells)
-        else:
-            _draw(made, index, annotation, frame, cells)
-    return made
-
-
-def loss(heat: Tensor, sides: Tensor, wanted: Target) -> Tensor:
-    """Sum of the heat map's and the boxes' loss for a batch of targets joined along B."""
-    chance = heat.sigmoid().clamp(1e-6, 1 - 1e-6)
-    peak = wanted.heat == 1
-    right = (1 - chance) ** 2 * chance.log() * peak
-    wrong = (1 - wanted.heat) ** 4 * chance**2 * (1 - chance).log() * ~(peak | wanted.ignored)
-    total = -(right + wrong).sum() / peak.sum().clamp(min=1)
-    if not wanted.near.any():
-        return total
-    mine = sides.movedim(2, -1)[wanted.near]
-    true = wanted.sides.movedim(2, -1)[wanted.near]
-    return total + (1 - _giou(mine, true)).mean() + 0.5 * (mine.log() - true.log()).abs().mean()
-
-
 class _Scenes:
     """Pictures with their embeddings and targets, made when first asked for."""
 
@@ -326,39 +262,4 @@ def _joined(targets: Sequence[Target], device: torch.device) -> Target:
     return Target(*(torch.stack([getattr(t, name) for t in targets]).to(device) for name in names))
 
 
-def _draw(made: Target, index: int, annotation: Annotation, frame: Frame, cells: int) -> None:
-    cell = frame.size / cells
-    x, y = ((v + 0.5) * s for v, s in zip(place(annotation.mask), frame.scale, strict=True))
-    x0, y0, x1, y1 = (v * s for v, s in zip(annotation.box, frame.scale * 2, strict=True))
-    column, row = (min(int(v / cell), cells - 1) for v in (x, y))
-    rows, columns = torch.arange(cells)[:, None], torch.arange(cells)[None]
-    # a tenth of the object, but never so narrow that neighbouring cells say nothing
-    wide, high = (max((b - a) / cell / 8, 0.6) for a, b in ((x0, x1), (y0, y1)))
-    blob = torch.exp(-((columns - column) ** 2) / (2 * wide**2) - (rows - row) ** 2 / (2 * high**2))
-    made.heat[index] = torch.maximum(made.heat[index], blob)
-    u, v = (columns + 0.5) * cell, (rows + 0.5) * cell
-    near = ((columns - column).abs() <= 1) & ((rows - row).abs() <= 1)
-    least = cell / 8  # the middle of the cell may lie outside a small box
-    grid = torch.ones(cells, cells)
-    reach = torch.stack([(v * grid).clamp(min=least) for v in (u - x0, v - y0, x1 - u, y1 - v)]) / frame.size
-    made.sides[index] = torch.where(near, reach, made.sides[index])
-    made.near[index] |= near
-
-
-def _cells(mask: np.ndarray, cells: int) -> Tensor:
-    """Cells that a mask of the model frame touches."""
-    side = -(-mask.shape[0] // cells)
-    return F.max_pool2d(torch.from_numpy(mask)[None].float(), side)[0, :cells, :cells] > 0
-
-
-def _giou(one: Tensor, other: Tensor) -> Tensor:
-    """Generalised IoU of boxes given as distances (N, 4) from a common point."""
-    areas = [(d[:, 0] + d[:, 2]) * (d[:, 1] + d[:, 3]) for d in (one, other)]
-    low, high = torch.minimum(one, other), torch.maximum(one, other)
-    common = (low[:, 0] + low[:, 2]) * (low[:, 1] + low[:, 3])
-    hull = (high[:, 0] + high[:, 2]) * (high[:, 1] + high[:, 3])
-    union = areas[0] + areas[1] - common
-    return common / union - (hull - union) / hull
-
-
-__all__ = ["Target", "deal", "evaluate_proposals", "fit_proposals", "loss", "parts", "place", "target"]
+__all__ = ["deal", "evaluate_proposals", "fit_proposals", "parts"]
