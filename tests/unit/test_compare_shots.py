@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,11 +27,18 @@ def runs(**deeplab):
     return variants(load(None, FAST), METHODS, {"deeplabv3": {"options": NETWORK, **deeplab}})
 
 
+def two_discs(index):
+    """Both objects of the picture are of one class, so that a region is neither of them."""
+    sample = disc_sample(index)
+    both = tuple(replace(annotation, label="disc") for annotation in sample.annotations)
+    return replace(sample, read_annotations=lambda: both)
+
+
 @pytest.fixture(scope="module")
 def asked(tiny_sam, tmp_path_factory):
     """Arguments of one comparison: fit on seven pictures, a test set of its own of three."""
     store = EmbeddingStore(tmp_path_factory.mktemp("embeddings"))
-    samples = [disc_sample(i) for i in range(10)]
+    samples = [two_discs(i) for i in range(10)]
     places = (tmp_path_factory.mktemp("out"), tiny_sam, samples[:7], samples[7:])
     return places, {"shots": [2, 4], "seeds": [0, 1], "classes": ["disc"], "store": store}
 
@@ -65,6 +73,7 @@ def test_all_are_judged_on_the_same_regions(found):
         for parts in zip(*one.scores.values(), strict=True):
             keys = [[(row.id, row.label, row.index, row.area) for row in part.rows] for part in parts]
             assert all(key == keys[0] for key in keys)
+            assert [key[:3] for key in keys[0]] == [(f"p00{i}", "disc", 0) for i in (7, 8, 9)]
 
 
 def test_rows_are_means_over_seeds_with_paired_differences(found):
@@ -133,8 +142,6 @@ def test_shots_hold_nothing_out_unless_it_is_asked_for():
 
 def test_shots_of_one_group_come_last(tiny_samples):
     """Near-copies that the split keeps together are one example."""
-    from dataclasses import replace
-
     config = load(None, FAST | {"shots": 2})
     pictures = deal(tiny_samples, config, 0, ["disc"])
     train = pictures.split.train

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from samtailor.bases import Base
 from samtailor.compare.comparison import Comparison
 from samtailor.compare.deal import Deal, deal, few, few_shot, settled
 from samtailor.compare.scoring import Questions
-from samtailor.config import FitConfig
+from samtailor.config import FitConfig, resolve
 from samtailor.contenders import Contender, contender, fit_contender
 from samtailor.cost import Cost
 from samtailor.data.dataset import class_names
@@ -78,6 +78,7 @@ def compare(
     store: EmbeddingStore | None = None,
     workers: int = 1,
     watch: Watch | None = None,
+    dealt: Callable[[int], Deal] | None = None,
 ) -> Comparison:
     """Fit every run with every seed and evaluate all of them on the same masks.
 
@@ -101,6 +102,7 @@ def compare(
         workers: fits of one seed and class that run at once, each in a process that loads its base by the settings'
             name (see `side_by_side`).
         watch: called with (what is going on, progress of it).
+        dealt: seed to its pictures, where they are dealt already.
 
     Raises:
         InputError: no run, no seed, an unknown method or option, a fit of other settings in the way.
@@ -115,7 +117,7 @@ def compare(
     first = next(iter(runs.values()))
     found, held = _Found(), {}
     for seed in seeds:
-        pictures = deal(samples, first, seed, classes, held_out)
+        pictures = dealt(seed) if dealt else deal(samples, first, seed, classes, held_out)
         held[seed] = tuple(sample.id for sample in pictures.held_out)
         joined: dict[str, list[Evaluation]] = {}
         for part in parts:
@@ -167,7 +169,14 @@ def compare_shots(
     """
     if not shots or list(shots) != sorted(set(shots)):
         raise InputError(f"Expected rising numbers of shots, got {', '.join(map(str, shots)) or 'none'}.")
-    return [compare(runs, out, base, samples, held_out, shots=count, **asked) for count in shots]
+    asked["classes"] = list(asked.get("classes") or class_names(samples))
+    first = few_shot(next(iter(runs.values()), FitConfig()), shots[0])
+
+    @cache  # looking for near-duplicates reads every picture
+    def dealt(seed: int) -> Deal:
+        return deal(samples, first, seed, asked["classes"], held_out)
+
+    return [compare(runs, out, base, samples, held_out, shots=count, dealt=dealt, **asked) for count in shots]
 
 
 class _Found:
@@ -194,8 +203,6 @@ class _Found:
 
 
 def _placed(row: Contender, config: FitConfig, seed: int, classes: Sequence[str], out: Path) -> Contender:
-    from samtailor.config import resolve
-
     made = settled(config, seed=seed, out=out, classes=tuple(classes))
     return replace(row, config=resolve(made) if row.kind == "methods" else made)
 
