@@ -10,12 +10,12 @@ import socket
 import subprocess
 import threading
 import time
-import urllib.error
 import urllib.request
 
 import numpy as np
 import pytest
 from PIL import Image
+from test_label_studio import BRUSH, keypoint
 
 from samtailor.annotators import brush
 from samtailor.annotators.backend import Backend
@@ -24,7 +24,6 @@ from samtailor.annotators.fetch import Pictures
 from samtailor.annotators.label_studio import build
 from samtailor.annotators.training import Training
 from samtailor.serve.engine import Engine
-from test_label_studio import BRUSH, keypoint
 
 pytestmark = [
     pytest.mark.slow,
