@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from samtailor.errors import InputError
 from samtailor.options import choose
 from samtailor.types import Batch, Output
 
@@ -66,6 +67,7 @@ def segmentation_loss(
     batch: Batch,
     *,
     supervise: str = "all",
+    others: float = 0.0,
     focal_weight: float = 20.0,
     dice_weight: float = 1.0,
     iou_weight: float = 1.0,
@@ -75,13 +77,17 @@ def segmentation_loss(
     """SAM's training loss (arXiv 2304.02643, appendix A; Kim et al., arXiv 2403.09199, 4.3: 20:1 and IoU loss).
 
     L = min over the multimask outputs of (20 focal + dice) + MSE(predicted IoU, measured IoU). Token 0, which one
-    click never shows, takes no part.
+    click never shows, takes no part. With `others` the minimum gives way to the mean over the outputs, in part or
+    wholly.
 
     Args:
         output: (B, P, M, h, w) logits and (B, P, M) predicted IoU; `output.candidates` are supervised.
         batch: targets (B, P, h, w) and valid (B, 1, h, w).
         supervise: the IoU head learns from "all" candidates, or from the "best" only. The paper does not say; a slot
             never supervised keeps the base's confidence and then wins at test by predicted IoU, hence "all".
+        others: 0 to 1, share of the mean over all candidates in the mask loss; 0 is SAM's minimum, made for clicks of
+            which nobody knows what they mean. An adapter's object is known: where every candidate learns it, little
+            hangs on choosing the right one by predicted IoU.
         focal_weight, dice_weight, iou_weight: weights of the terms.
         alpha, gamma: of the focal loss.
 
@@ -89,9 +95,11 @@ def segmentation_loss(
         "loss" (scalar, with gradient) and its parts "focal", "dice", "iou" (scalars, detached), unweighted.
 
     Raises:
-        InputError: unknown `supervise`.
+        InputError: unknown `supervise`, or `others` outside of 0 to 1.
     """
     choose("supervise", supervise, SUPERVISE)
+    if not 0 <= others <= 1:
+        raise InputError(f"others is a share from 0 to 1, got {others}.")
     logits, predicted = output.candidate_logits().float(), output.candidate_iou().float()
     targets, valid = batch.targets.float().unsqueeze(2), batch.valid.unsqueeze(2)
     focals, dices = focal(logits, targets, valid, alpha=alpha, gamma=gamma), dice(logits, targets, valid)
@@ -99,7 +107,8 @@ def segmentation_loss(
     best = masks.argmin(dim=-1, keepdim=True)
     errors = (predicted - measured_iou(logits, targets, valid)).square()
     iou = errors.mean(dim=-1) if supervise == "all" else errors.gather(-1, best).squeeze(-1)
-    loss = (masks.gather(-1, best).squeeze(-1) + iou_weight * iou).mean()
+    asked = (1 - others) * masks.gather(-1, best).squeeze(-1) + others * masks.mean(dim=-1)
+    loss = (asked + iou_weight * iou).mean()
     parts = {"focal": focals.gather(-1, best), "dice": dices.gather(-1, best), "iou": iou}
     return {"loss": loss, **{name: value.detach().mean() for name, value in parts.items()}}
 

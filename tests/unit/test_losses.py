@@ -63,6 +63,23 @@ def test_segmentation_loss_is_the_formula(supervise):
     assert parts.item() == pytest.approx(wanted, rel=1e-5)
 
 
+@pytest.mark.parametrize("others", [0.25, 1.0])
+def test_others_mixes_the_mean_over_the_three_in(others):
+    output, batch = case()
+    rows = [[by_hand(output.logits[b, 0, m], batch.targets[b, 0]) for m in (1, 2, 3)] for b in range(2)]
+    masks = [[20 * f + d for f, d, _ in row] for row in rows]
+    wanted = sum((1 - others) * min(row) + others * sum(row) / 3 for row in masks) / 2
+    plain, mixed = segmentation_loss(output, batch), segmentation_loss(output, batch, others=others)
+    assert (mixed["loss"] - mixed["iou"]).item() == pytest.approx(wanted, rel=1e-5)
+    assert mixed["dice"] == plain["dice"]  # what is told is the best mask's
+
+
+@pytest.mark.parametrize("others", [-0.1, 1.5])
+def test_others_is_a_share(others):
+    with pytest.raises(InputError, match="share from 0 to 1"):
+        segmentation_loss(*case(), others=others)
+
+
 def test_only_the_best_of_the_three_learns_and_never_token_0():
     output, batch = case()
     segmentation_loss(output, batch)["loss"].backward()

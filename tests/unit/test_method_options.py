@@ -37,18 +37,26 @@ def test_only_the_plm_works_at_test(tiny_sam, tiny_samples):
 
 def test_sound_readings_are_the_defaults(tiny_sam):
     given = options(find("methods", "plm-pmm").build)
-    wanted = {"head": "zero_linear", "form": "sound", "points": 64, "matching": "index", "supervise": "all"}
+    wanted = {
+        "head": "zero_linear",
+        "form": "sound",
+        "points": 64,
+        "matching": "index",
+        "supervise": "all",
+        "others": 0.5,
+    }
     assert {name: given[name] for name in wanted} == wanted
 
 
 def test_papers_reading_is_selected_by_name(tiny_sam):
     segmenter, step = find("methods", "plm-pmm").build(
-        tiny_sam, head="paper_plain", form="reference", matching="paper", supervise="best", points=20
+        tiny_sam, head="paper_plain", form="reference", matching="paper", supervise="best", others=0, points=20
     )
     assert isinstance(segmenter.adapter("plm").head, torch.nn.Identity)
     assert segmenter.adapter("pmm").reference
     assert segmenter.adapter("pmm").points == 20
     assert step.keywords["supervise"] == "best"
+    assert step.keywords["others"] == 0
     assert step.keywords["terms"]["matching"][1].keywords["kind"] == "paper"
 
 

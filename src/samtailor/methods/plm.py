@@ -23,6 +23,7 @@ def build(
     heads: int = 8,
     mlp_dim: int = 2048,
     supervise: str = "all",
+    others: float = 0.5,
     focal_weight: float = 20.0,
     **unknown: Any,
 ) -> tuple[Segmenter, partial[Joint]]:
@@ -33,9 +34,10 @@ def build(
         head: "zero_linear" (starts exactly at the base) or "paper_plain" (the paper's count, see `PLM`).
         heads, mlp_dim: size of the module.
         supervise: IoU head's slots, "all" or "best" (see `losses.segmentation_loss`).
+        others: share of all three masks, besides the best, in the mask loss; 0 is SAM's and the paper's minimum.
         focal_weight: focal : dice, the paper's 20.
         **unknown: refused with an InputError.
     """
     refuse_unknown(build, unknown)
     segmenter = Segmenter(base, tokens={"plm": PLM(base.dim, heads=heads, mlp_dim=mlp_dim, head=head)})
-    return segmenter, partial(Joint, supervise=supervise, focal_weight=focal_weight)
+    return segmenter, partial(Joint, supervise=supervise, others=others, focal_weight=focal_weight)

@@ -31,10 +31,11 @@ def build(
     matching: str = "index",
     matching_weight: float = 1.0,
     supervise: str = "all",
+    others: float = 0.5,
     focal_weight: float = 20.0,
     **unknown: Any,
 ) -> tuple[Segmenter, partial[Joint]]:
-    """SAM+PLM+PMM. The paper's reading: head="paper_plain", form="reference", matching="paper".
+    """SAM+PLM+PMM. The paper's reading: head="paper_plain", form="reference", matching="paper", others=0.
 
     Args:
         base: frozen base.
@@ -42,7 +43,7 @@ def build(
         form, shape_code, points: of the PMM (see `PMM`); `points` is K, the feed's contours have a multiple of it.
         matching: "index", "cyclic", "symmetric" or "paper" (Eq. 4), see `losses.contour_matching`.
         matching_weight: the paper's lambda; L_pm is in cells of the image embedding.
-        supervise, focal_weight: see `losses.segmentation_loss`.
+        supervise, others, focal_weight: see `losses.segmentation_loss`.
         **unknown: refused with an InputError.
     """
     refuse_unknown(build, unknown)
@@ -51,4 +52,4 @@ def build(
     pmm = PMM(base.dim, points=points, form=form, shape_code=shape_code)
     terms = {"matching": (matching_weight, partial(matching_loss, pmm, kind=matching))}
     segmenter = Segmenter(base, tokens={"plm": plm}, training_only={"pmm": pmm}, contour_points=points)
-    return segmenter, partial(Joint, terms=terms, supervise=supervise, focal_weight=focal_weight)
+    return segmenter, partial(Joint, terms=terms, supervise=supervise, others=others, focal_weight=focal_weight)
