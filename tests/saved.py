@@ -14,10 +14,19 @@ from samtailor.proposals.head import make_head
 from samtailor.registry import find
 
 
-def save(folder: Path, base: Base, method: str = "plm", seed: int = 3, proposals: bool = False, **options: Any) -> Path:
+def save(
+    folder: Path,
+    base: Base,
+    method: str = "plm",
+    seed: int = 3,
+    proposals: bool = False,
+    prompt: str | None = None,
+    **options: Any,
+) -> Path:
     """An adapter of the class disc with random numbers; returns its folder."""
     torch.manual_seed(seed)
     segmenter = find("methods", method).build(base, **options)[0]
+    segmenter.prompt = prompt or segmenter.prompt
     with torch.no_grad():
         for parameter in segmenter.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

@@ -7,6 +7,7 @@ import io
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -156,6 +157,15 @@ def slow(engine, monkeypatch):
     return go, calls
 
 
+@contextmanager
+def released(go):
+    """Nobody is left waiting when a test fails."""
+    try:
+        yield
+    finally:
+        go.set()
+
+
 def until(truth):
     for _ in range(400):
         if truth():
@@ -167,7 +177,7 @@ def until(truth):
 def test_requests_for_one_picture_share_one_encode(served, monkeypatch):
     client, engine, _ = served
     go, calls = slow(engine, monkeypatch)
-    with ThreadPoolExecutor(6) as pool:
+    with ThreadPoolExecutor(6) as pool, released(go):
         waiting = [pool.submit(client.post, "/embeddings", content=png()) for _ in range(6)]
         until(lambda: count(client, 'samtailor_embeddings_total{how="joined"}') == 5)
         go.set()
@@ -185,7 +195,7 @@ def test_above_the_queue_is_503_and_others_go_on(tiny_sam2, monkeypatch):
     with TestClient(build(engine), base_url="http://localhost") as client:
         known = sent(client, 9)
         go, _ = slow(engine, monkeypatch)
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(2) as pool, released(go):
             taken = [pool.submit(client.post, "/embeddings", content=png(i)) for i in range(2)]
             until(lambda: engine.encoding.waiting == 1)
             refused = client.post("/embeddings", content=png(2))
@@ -275,6 +285,44 @@ def test_many_threads_on_one_base_answer_as_one_thread(served, tiny_sam2, tmp_pa
         together = list(pool.map(lambda row: ask(client, embedding=row[0], adapter=row[1]).json(), asked * 3))
     assert together == alone * 3
     assert len({str(answer["masks"]) for answer in alone}) == 12
+
+
+def test_an_adapter_inside_the_encoder_has_an_embedding_of_its_own(served, tiny_sam2, tmp_path, monkeypatch):
+    client, engine, _ = served
+    folder = save(tmp_path / "samed", tiny_sam2, "samed")
+    engine.adapters.add("samed", folder)
+    segmenter = artefact.load(folder, tiny_sam2).segmenter
+    assert not segmenter.encoder_frozen
+    predictor = Predictor(tiny_sam2, {"samed": segmenter})
+    predictor.set_image(picture())
+    masks, scores, _ = predictor.predict(ASKED["points"], ASKED["labels"], adapter="samed")
+    id = sent(client)
+    asked = {"embedding": id, "adapter": "samed", "prompts": [ASKED]}
+    told = client.post("/segment", json=asked).json()
+    assert np.array_equal(mask_of(told["masks"][0]), masks[scores.argmax()])
+    assert [a["own_encoder"] for a in client.get("/adapters").json()["adapters"]] == [False, True]
+    made = count(client, 'samtailor_embeddings_total{how="made"}')
+    assert made == 2
+    assert client.post("/segment", json=asked).json() == told
+    assert ask(client, embedding=id).status_code == 200
+    assert count(client, 'samtailor_embeddings_total{how="made"}') == made
+    assert len(engine.embeddings) == 2
+    client.delete("/adapters/samed")
+    assert len(engine.embeddings) == 1
+
+
+def test_an_adapter_without_prompts_may_be_asked_without(served, tiny_sam2, tmp_path):
+    client, engine, _ = served
+    folder = save(tmp_path / "blo", tiny_sam2, "blo-sam", prompt="none")
+    engine.adapters.add("blo", folder)
+    predictor = Predictor(tiny_sam2, {"blo": artefact.load(folder, tiny_sam2).segmenter})
+    predictor.set_image(picture())
+    masks, scores, _ = predictor.predict(adapter="blo")
+    asked = {"embedding": sent(client), "adapter": "blo"}
+    (by_prompt,) = client.post("/segment", json={**asked, "prompts": [{}]}).json()["masks"]
+    assert np.array_equal(mask_of(by_prompt), masks[scores.argmax()])
+    found = client.post("/segment", json={**asked, "auto": True}).json()["masks"]
+    assert [row["rle"] for row in found] == [by_prompt["rle"]] * bool(by_prompt["area"])
 
 
 def test_auto_asks_what_the_proposals_find(served, tiny_sam2, tmp_path):
