@@ -148,15 +148,10 @@ def test_regions_are_joined_whatever_lies_between():
 
 def test_tiles_are_full_squares_of_the_pictures_own_pixels(tiny_sam2, folder):
     sides = []
-    predictor = Predictor(tiny_sam2)
-    original = predictor.set_image
-    predictor.set_image = lambda picture: sides.append(picture.shape) or original(picture)
-    path = folder / "p0.png"
-    find_objects(predictor, [Source(None, asking(ASKS[2]))], "p0", path, tiling=Tiling(64))
-    assert sides == [(64, 64, 3)] * 2
-    sides.clear()
-    find_objects(predictor, [Source(None, asking(ASKS[2]))], "p0", path, tiling=Tiling(80))
-    assert sides == [(48, 80, 3)]  # not larger than a tile: as in training
+    source = Source(None, lambda predictor, picture: sides.append(picture.shape) or [ASKS[2]])
+    for side in (64, 80):
+        find_objects(Predictor(tiny_sam2), [source], "p0", folder / "p0.png", tiling=Tiling(side))
+    assert sides == [(64, 64, 3), (64, 64, 3), (48, 80, 3)]  # not larger than a tile: whole, as in training
     with pytest.raises(InputError, match="at least 32"):
         tiles(100, 100, 16, 0.2)
 
@@ -170,6 +165,25 @@ def test_one_embedding_a_picture_for_three_adapters(tiny_sam, folder, tmp_path, 
     done = label(predictor, sources, find_pictures([folder]), tmp_path / "out", format="coco")
     assert len(calls) == 4
     assert set(done.objects) == {"class a", "class b", "class c"}
+
+
+def test_an_adapter_inside_the_encoder_answers_on_its_own_embedding(tiny_sam, folder):
+    segmenter = find("methods", "samed").build(tiny_sam)[0]
+    with torch.no_grad():
+        for parameter in segmenter.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    segmenter.prompt = "none"
+    predictor = Predictor(tiny_sam, {"own": segmenter, "a": moved(tiny_sam)})
+    whole = Ask(whole=True)
+    sources = [Source("own", asking(whole), label="x"), Source("a", asking(*ASKS), label="y")]
+    found = find_objects(predictor, sources, "p0", folder / "p0.png").objects
+    predictor.set_image(folder / "p0.png")
+    masks, scores, _ = predictor.predict(adapter="own")
+    expected = masks[int(scores.argmax())]
+    own = [o.mask for o in found if o.label == "x"]
+    assert len(own) == 1
+    assert (own[0] != expected).sum() <= 2
+    assert any(o.label == "y" for o in found)
 
 
 def test_two_adapters_that_find_the_same_object_of_a_class_give_it_once(tiny_sam, folder):

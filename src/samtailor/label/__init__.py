@@ -6,18 +6,20 @@ Nobody clicks: each adapter's own proposals, or a detector, say where to look (s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samtailor.data.picture import read_picture, write_json
-from samtailor.errors import DataError, InputError
+from samtailor.data.picture import write_json
+from samtailor.errors import InputError
+from samtailor.label._ahead import Unreadable, views
 from samtailor.label._answers import Source, Windows, pieces
 from samtailor.label._journal import Journal
-from samtailor.label._tiles import Piece, merged, tiles
+from samtailor.label._tiles import Piece, Tile, merged, tiles
 from samtailor.registry import find
 from samtailor.writers import Destination, LabelledObject, LabelledPicture
 
@@ -102,18 +104,19 @@ def label(
     everything = {"base": predictor.base.fingerprint, **(settings or {}), "tiling": cut}
     everything |= {"format": format.replace("_", "-"), "vertices": vertices, "pictures": put}
     destination = Destination(Path(out), vertices, put)
-    journal, done, windows = Journal(Path(out), everything, overwrite=overwrite), Labelled(), Windows()
-    for number, (name, path) in enumerate(pictures.items(), 1):
-        try:
-            if journal.done(name, path):
-                done.earlier += 1
+    journal, done = Journal(Path(out), everything, overwrite=overwrite), Labelled()
+    waiting = [(name, path) for name, path in pictures.items() if not journal.done(name, path)]
+    done.earlier = len(pictures) - len(waiting)
+    answered = _answered(predictor, sources, waiting, tiling)
+    with closing(answered):
+        for number, found in enumerate(answered, done.earlier + 1):
+            if isinstance(found, Unreadable):
+                done.unreadable[str(found.path)] = str(found.reason)
+                journal.forget(found.name)
             else:
-                journal.add(find_objects(predictor, sources, name, path, tiling=tiling, windows=windows))
-        except DataError as error:
-            done.unreadable[str(path)] = str(error)
-            journal.forget(name)
-        if progress:
-            progress(number, len(pictures))
+                journal.add(found)
+            if progress:
+                progress(number, len(pictures))
     for picture in journal.pictures(pictures):
         done.pictures += 1
         done.objects.update(one.label for one in picture.objects)
@@ -125,49 +128,59 @@ def label(
 
 
 def find_objects(
-    predictor: Predictor,
-    sources: Sequence[Source],
-    name: str,
-    path: Path,
-    *,
-    tiling: Tiling | None = None,
-    windows: Windows | None = None,
+    predictor: Predictor, sources: Sequence[Source], name: str, path: Path, *, tiling: Tiling | None = None
 ) -> LabelledPicture:
     """All objects of a picture file, each once, by falling score.
 
     Raises:
         DataError: the picture cannot be read.
     """
-    picture = read_picture(path)
-    height, width = picture.shape[:2]
-    windows = windows or Windows()
-    if tiling is None or max(height, width) <= tiling.side:
-        predictor.set_image(picture)
-        found = [piece for source in sources for piece in pieces(predictor, picture, source, windows)]
-    else:
-        found = _in_tiles(predictor, sources, picture, tiling, windows)
+    (found,) = _answered(predictor, sources, [(name, path)], tiling)
+    if isinstance(found, Unreadable):
+        raise found.reason
+    return found
+
+
+def _answered(
+    predictor: Predictor, sources: Sequence[Source], jobs: Sequence[tuple[str, Path]], tiling: Tiling | None
+) -> Iterator[LabelledPicture | Unreadable]:
+    """Pictures in order; one embedding a view for all sources, then the pieces of each source are put together."""
+    adapters = [None if one.adapter is None else predictor.segmenter(one.adapter) for one in sources]
+    common = all(one is None or one.encoder_frozen for one in adapters)  # else the predictor encodes by itself
+    regions = [one is not None and one.regions for one in adapters]
+    windows, by_source = Windows(), [[] for _ in sources]
+    side, overlap = (None, 0.0) if tiling is None else (tiling.side, tiling.overlap)
+    made = views(predictor.base, jobs, side, overlap, encode=common)
+    with closing(made):
+        for view in made:
+            if isinstance(view, Unreadable):
+                yield view
+                continue
+            if common:
+                predictor.set_features(view.features, *view.pixels.shape[:2])
+            else:
+                predictor.set_image(view.pixels)
+            for source, kept in zip(sources, by_source, strict=True):
+                kept += (_placed(piece, view.tile) for piece in pieces(predictor, view.pixels, source, windows))
+            if view.last:
+                if view.tile is not None:
+                    by_source = [
+                        merged((one for one in kept if one.mask.any()), regions=whole)
+                        for kept, whole in zip(by_source, regions, strict=True)
+                    ]
+                found = [one for kept in by_source for one in kept]
+                yield LabelledPicture(view.name, view.path, *view.size, _objects(found, view.size))
+                by_source = [[] for _ in sources]
     predictor.reset_image()
-    return LabelledPicture(name, path, height, width, _objects(found, (height, width)))
 
 
-def _in_tiles(
-    predictor: Predictor, sources: Sequence[Source], picture: np.ndarray, tiling: Tiling, windows: Windows
-) -> list[Piece]:
-    """One embedding a tile for all sources; then the pieces of each source are put together."""
-    by_source: list[list[Piece]] = [[] for _ in sources]
-    for tile in tiles(*picture.shape[:2], tiling.side, tiling.overlap):
-        part = tile.cut(picture, predictor.base.mean)
-        predictor.set_image(part)
-        x0, y0, x1, y1 = tile.box
-        for source, kept in zip(sources, by_source, strict=True):
-            for piece in pieces(predictor, part, source, windows):
-                inside = piece.mask[: max(y1 - y0 - piece.y, 0), : max(x1 - x0 - piece.x, 0)]  # not the filled rest
-                if inside.any():
-                    place = {"x": piece.x + x0, "y": piece.y + y0}
-                    kept.append(Piece(inside, **place, label=piece.label, score=piece.score,
-                                      adapter=piece.adapter, tile=tile))  # fmt: skip
-    regions = [one.adapter is not None and predictor.segmenter(one.adapter).regions for one in sources]
-    return [one for kept, whole in zip(by_source, regions, strict=True) for one in merged(kept, regions=whole)]
+def _placed(piece: Piece, tile: Tile | None) -> Piece:
+    """A piece of a tile at its place in the picture, without what lies beyond the picture."""
+    if tile is None:
+        return piece
+    x0, y0, x1, y1 = tile.box
+    inside = piece.mask[: max(y1 - y0 - piece.y, 0), : max(x1 - x0 - piece.x, 0)]
+    return replace(piece, mask=inside, x=piece.x + x0, y=piece.y + y0, tile=tile)
 
 
 def _objects(found: Sequence[Piece], size: tuple[int, int]) -> tuple[LabelledObject, ...]:
