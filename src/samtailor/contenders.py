@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from samtailor import artefact, baselines
 from samtailor.baselines._artefact import METADATA as BASELINE
+from samtailor.baselines._artefact import read_meta as read_baseline
 from samtailor.config import FitConfig, resolve
 from samtailor.cost import Cost, Meter
 from samtailor.data.listing import read_json
@@ -67,6 +68,13 @@ class Contender:
         """Whether its fit is there."""
         end = artefact.METADATA if self.kind == "methods" else BASELINE
         return self.folder is not None and (self.folder / end).exists()
+
+    @property
+    def kept_step(self) -> int | None:
+        """Step after which the state was reached that the finished fit kept; None where nothing chose among states."""
+        read = artefact.read_meta if self.kind == "methods" else read_baseline
+        figures = read(self.folder).figures
+        return figures["best_step"] if figures.get("held_out_miou") is not None else None
 
 
 def kind_of(name: str) -> str:
@@ -158,6 +166,7 @@ def fit_contender(
             encode_seconds=len(pictures) * per_picture if row.encoder_cached else 0.0,
             peak_memory_mib=meter.mib,
             encoder_cached=row.encoder_cached,
+            cpu_seconds=max(0.0, meter.cpu_seconds - encoding.cpu_seconds),
             threads=torch.get_num_threads(),
         ).after(earlier)
         if (row.folder / CONFIG).exists() or row.finished:  # a fit that never began leaves nothing behind
@@ -169,11 +178,13 @@ class _Encoding:
     """Passes progress on and adds up the seconds that went into encoding pictures."""
 
     def __init__(self, progress: Callable[[Progress], None] | None) -> None:
-        self.seconds, self._progress = 0.0, progress
+        self.seconds, self.cpu_seconds, self._progress = 0.0, 0.0, progress
+        self._cpu = time.process_time()
 
     def __call__(self, update: Progress) -> None:
         if update.stage == "encode" and update.images_per_second:
             self.seconds = update.done / update.images_per_second
+            self.cpu_seconds = time.process_time() - self._cpu  # with the opening of the fit, which is little
         if self._progress is not None:
             self._progress(update)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ class Cost:
     Args:
         parameters: numbers that learn.
         seconds: wall time of the fit with its validations, without encoding pictures; None where it is not known.
+        cpu_seconds: processor time of the same, all threads together: what is left of the seconds when others compute
+            on the same machine.
         encode_seconds: what the pictures of the fit take to encode once, all methods together; 0 where the encoder
             runs inside the fit.
         peak_memory_mib: highest memory, see above; None where it is not known.
@@ -44,6 +46,7 @@ class Cost:
     encode_seconds: float | None
     peak_memory_mib: float | None
     encoder_cached: bool
+    cpu_seconds: float | None = None
     threads: int | None = None
     resumed: bool = False
 
@@ -51,11 +54,9 @@ class Cost:
         """With the part of the same fit before it was stopped."""
         if earlier is None:
             return self
-        both = {name: (getattr(self, name), getattr(earlier, name)) for name in ("seconds", "peak_memory_mib")}
-        seconds, peaks = ([v for v in both[name] if v is not None] for name in both)
-        return Cost(
-            **asdict(self) | {"seconds": sum(seconds), "peak_memory_mib": max(peaks, default=None), "resumed": True}
-        )
+        added = {name: _sum(getattr(self, name), getattr(earlier, name)) for name in ("seconds", "cpu_seconds")}
+        peaks = [one.peak_memory_mib for one in (self, earlier) if one.peak_memory_mib is not None]
+        return replace(self, **added, peak_memory_mib=max(peaks, default=None), resumed=True)
 
     def write(self, folder: Path) -> None:
         """Write FOLDER/cost.json."""
@@ -68,15 +69,19 @@ class Cost:
         return cls(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
 
 
+def _sum(*values: float | None) -> float | None:
+    return None if None in values else sum(values)
+
+
 class Meter:
-    """Measures a block: `with Meter(device) as meter: ...`, then `meter.seconds` and `meter.mib`.
+    """Measures a block: `with Meter(device) as meter: ...`, then `seconds`, `cpu_seconds` and `mib`.
 
     Args:
         device: where the work is done.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.seconds, self.mib = 0.0, 0.0
+        self.seconds, self.cpu_seconds, self.mib = 0.0, 0.0, 0.0
         self._device, self._done = device, threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -87,13 +92,13 @@ class Meter:
             torch.cuda.reset_peak_memory_stats(self._device)
         else:
             self._thread.start()
-        self._start = time.monotonic()
+        self._start, self._cpu = time.monotonic(), time.process_time()
         return self
 
     def __exit__(self, *_: Any) -> None:
         import torch
 
-        self.seconds = time.monotonic() - self._start
+        self.seconds, self.cpu_seconds = time.monotonic() - self._start, time.process_time() - self._cpu
         self._done.set()
         if self._device.type == "cuda":
             self.mib = torch.cuda.max_memory_allocated(self._device) / _MIB

@@ -194,8 +194,9 @@ def sweep(rows: Sequence[Mapping[str, Any]], values: Mapping[str, float], what: 
 
 def _points(axis: Any, x: Sequence[float], rows: Sequence[Mapping[str, Any]], label: str) -> None:
     y = [100 * row["dice"] for row in rows]
-    bars = [[0.0, 0.0] if (i := row["dice_interval"]) is None else [100 * (row["dice"] - i[0])] * 2 for row in rows]
-    axis.errorbar(x, y, yerr=np.array(bars).T, label=label, marker="o", ms=4, linewidth=1.5, capsize=3)
+    ends = [row["dice_interval"] or [row["dice"]] * 2 for row in rows]
+    bars = [(value - 100 * low, 100 * high - value) for value, (low, high) in zip(y, ends, strict=True)]
+    axis.errorbar(x, y, yerr=np.array(bars).clip(0).T, label=label, marker="o", ms=4, linewidth=1.5, capsize=3)
 
 
 def _training_dice(records: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:

@@ -65,7 +65,8 @@ def test_compare_over_shots_with_a_baseline_and_a_test_set(run, base_folder, dat
     row = made["rows"][1]
     for key in ("dice", "iou", "dice_interval", "iou_interval", "seeds", "cost", "difference"):
         assert key in row
-    assert set(row["cost"]) == {"parameters", "seconds", "encode_seconds", "peak_memory_mib", "encoder_cached"}
+    spent = {"parameters", "seconds", "cpu_seconds", "encode_seconds", "peak_memory_mib", "encoder_cached"}
+    assert set(row["cost"]) == spent
     assert row["dice"] == pytest.approx(sum(seed["dice"] for seed in row["seeds"].values()) / 2)
     assert (row["prompt"], row["undetected"]) == ("detector", 0)
     assert len(made["judged_on"]["0"]) == 8

@@ -82,12 +82,16 @@ def test_rows_are_means_over_seeds_with_paired_differences(found):
     assert [row["prompt"] for row in rows[:4]] == ["mask-center", "mask-center", "none", "none"]
     assert rows[3]["weights"] == "scratch"
     sam, blo = rows[0], rows[2]
+    assert sam["kept_step"] == {}
+    assert rows[1]["kept_step"] == {"0/all": None, "1/all": None}  # nothing to choose with
+    assert set(blo["kept_step"].values()) <= {0, 1, 2}
     for name, figure in (("dice", "dice"), ("iou", "miou")):
         own = [float(part.values(figure).mean()) for part in found[0].scores["BLO-SAM"]]
         assert [blo["seeds"][str(seed)][name] for seed in (0, 1)] == own
         assert blo[name] == pytest.approx(np.mean(own), abs=1e-12)
         half = 12.706 * np.std(own, ddof=1) / 2**0.5
-        assert blo[f"{name}_interval"] == pytest.approx([np.mean(own) - half, np.mean(own) + half])
+        bounds = [max(0, np.mean(own) - half), min(1, np.mean(own) + half)]
+        assert blo[f"{name}_interval"] == pytest.approx(bounds)
         assert blo["difference"][name] == pytest.approx(blo[name] - sam[name], abs=1e-12)
     assert sam["difference"] is None
     assert blo["difference"]["to"] == "SAM"
@@ -102,8 +106,9 @@ def test_what_each_costs(found, tiny_sam):
     costs = {row["method"]: row["cost"] for row in rows_of(found[:1])}
     assert costs["sam"] == {
         "parameters": 0,
-        "seconds": 0.0,
-        "encode_seconds": 0.0,
+        "seconds": 0,
+        "cpu_seconds": 0,
+        "encode_seconds": 0,
         "peak_memory_mib": None,
         "encoder_cached": True,
     }
@@ -173,8 +178,10 @@ def test_memory_and_time_are_measured_and_parts_of_a_fit_add_up(tmp_path):
         held = np.ones(40_000_000)  # 305 MiB
     assert large.mib - small.mib > 250
     assert held.sum() == 40_000_000
-    first, second = Cost(5, 2.0, 1.0, 300.0, True), Cost(5, 3.0, 1.0, 200.0, True)
+    assert large.seconds >= large.cpu_seconds * 0.5 > 0
+    first, second = Cost(5, 2.0, 1.0, 300.0, True), Cost(5, 3.0, 1.0, 200.0, True, cpu_seconds=1.0)
     both = second.after(first)
+    assert both.cpu_seconds is None  # not measured in the first part
     assert (both.seconds, both.peak_memory_mib, both.encode_seconds, both.resumed) == (5.0, 300.0, 1.0, True)
     both.write(tmp_path)
     assert Cost.read(tmp_path) == both

@@ -26,6 +26,8 @@ def show(title: str, found: Sequence[Comparison]) -> list[dict[str, Any]]:
     for row in rows:
         if row["undetected"]:
             say(f"{_named(row)}: nothing detected in {row['undetected']} pictures; asked with the full frame there.")
+        if started := list(row["kept_step"].values()).count(0):
+            say(f"{_named(row)}: {started} of {len(row['kept_step'])} fits kept their start: no step was better there.")
     return rows
 
 

@@ -22,12 +22,13 @@ class Comparison:
         folders: adapter folder by "NAME/SEED/CLASS" ("all" without `per_class`); None for a method that learns nothing.
         held_out: ids of the pictures evaluated on, by seed.
         methods: the method's or baseline's name by name of the row.
-        costs: of each fit, by the same keys as `folders`; None where nothing is fitted or nobody has measured.
+        costs: of each fit, by the keys of `folders`; None where nobody has measured.
         regions: everybody was judged on one region a picture and class.
         shots: training pictures a class; None: all.
         weights: where the backbones of baselines started, by name of the row.
         undetected: by name of a row that asks with a detector, in how many of the pictures (of all seeds) it found
             nothing.
+        kept: step of the state that each fit kept, by the keys of `folders`; see `Contender.kept_step`.
     """
 
     scores: Mapping[str, tuple[Evaluation, ...]]
@@ -40,6 +41,7 @@ class Comparison:
     shots: int | None = None
     weights: Mapping[str, str] = field(default_factory=dict)
     undetected: Mapping[str, int] = field(default_factory=dict)
+    kept: Mapping[str, int | None] = field(default_factory=dict)
 
     def pooled(self) -> dict[str, Evaluation]:
         """The rows of all seeds together. A picture that occurs under several seeds is one group of the bootstrap."""

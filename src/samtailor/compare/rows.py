@@ -28,6 +28,8 @@ def rows_of(found: Sequence[Comparison], reference: str | None = None) -> list[d
 
         * `title`, `method`, `shots` (None: all pictures), `prompt` it was asked with, `weights` of a baseline,
           `undetected` pictures of a detector, `masks` and `pictures` judged on (over all seeds).
+        * `kept_step` by "SEED/CLASS": after how many steps the state was reached that the fit kept; 0 is its start,
+          None: nothing chose.
         * `dice` and `iou`: means over seeds of the mean over masks, in 0 to 1; `dice_interval`, `iou_interval`: 95 %
           over seeds (Student's t; None with one seed); `dice_deviation`, `iou_deviation`: standard deviation of the
           seeds; `dice_masks_interval`, `iou_masks_interval`: bootstrap over groups of pictures, the seeds as they are.
@@ -50,14 +52,16 @@ def learning(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def cost_of(costs: Sequence[Cost | None], seeds: int) -> dict[str, Any]:
-    """What the fits of one row cost: `parameters` that learn and `seconds` and `encode_seconds` of one seed (the
-    adapters of its classes together), `peak_memory_mib` of the largest fit, `encoder_cached`; None: not measured.
+    """What the fits of one row cost; None: not measured.
+
+    Returns:
+        `parameters` that learn; `seconds`, `cpu_seconds` and `encode_seconds` of one seed (the adapters of its classes
+        together), `peak_memory_mib` of the largest fit, `encoder_cached`.
     """
     known = [cost for cost in costs if cost is not None]
     if not costs:
-        return {
-            "parameters": 0, "seconds": 0.0, "encode_seconds": 0.0, "peak_memory_mib": None, "encoder_cached": True
-        }  # fmt: skip
+        nothing = dict.fromkeys(("parameters", "seconds", "cpu_seconds", "encode_seconds"), 0)
+        return nothing | {"peak_memory_mib": None, "encoder_cached": True}
     complete = len(known) == len(costs)
 
     def total(name: str) -> float | None:
@@ -68,6 +72,7 @@ def cost_of(costs: Sequence[Cost | None], seeds: int) -> dict[str, Any]:
     return {
         "parameters": None if parameters is None else round(parameters),
         "seconds": total("seconds"),
+        "cpu_seconds": total("cpu_seconds"),
         "encode_seconds": total("encode_seconds"),
         "peak_memory_mib": max((c.peak_memory_mib for c in known if c.peak_memory_mib is not None), default=None),
         "encoder_cached": all(cost.encoder_cached for cost in known),
@@ -96,9 +101,10 @@ def _row(found: Comparison, name: str, parts: Sequence[Evaluation], reference: s
         "prompt": parts[0].prompt,
         "weights": found.weights.get(plain),
         "undetected": found.undetected.get(plain),
+        "kept_step": {key.partition(f"{plain}/")[2]: step for key, step in found.kept.items() if _title(key) == plain},
         "masks": figures["masks"],
         "pictures": figures["pictures"],
-        **_spread([seeds[seed] for seed in seeds], figures),
+        **_spread([seeds[seed] for seed in seeds], figures, lowest=0.0),
         "seeds": seeds,
         "difference": None,
         "cost": cost_of(costs, len(found.seeds)),
@@ -118,11 +124,13 @@ def _title(key: str) -> str:
     return key.rsplit("/", 2)[0]
 
 
-def _spread(values: Sequence[Mapping[str, float]], pooled: Mapping[str, Any]) -> dict[str, Any]:
+def _spread(values: Sequence[Mapping[str, float]], pooled: Mapping[str, Any], lowest: float = -1.0) -> dict[str, Any]:
+    """Intervals are cut where the figure ends: two or three seeds say so little that they would reach beyond."""
     out: dict[str, Any] = {}
     for key, figure in FIGURES.items():
         mean, deviation, interval = over_seeds([value[key] for value in values])
-        out |= {key: mean, f"{key}_interval": interval, f"{key}_deviation": deviation}
+        bounds = None if interval is None else [max(lowest, interval[0]), min(1.0, interval[1])]
+        out |= {key: mean, f"{key}_interval": bounds, f"{key}_deviation": deviation}
         out[f"{key}_masks_interval"] = pooled[f"{figure}_interval"]
     return out
 

@@ -145,6 +145,7 @@ def compare(
         shots=shots if shots is not None else first.shots,
         weights={name: row.weights for name, row in looked.items() if row.weights is not None},
         undetected=found.undetected,
+        kept=found.kept,
     )
 
 
@@ -187,10 +188,12 @@ class _Found:
         self.folders: dict[str, Path | None] = {}
         self.costs: dict[str, Cost | None] = {}
         self.undetected: dict[str, int] = {}
+        self.kept: dict[str, int | None] = {}
 
     def note(self, key: str, row: Contender) -> None:
         self.folders[key] = row.folder
-        self.costs[key] = Cost.read(row.folder) if row.folder else None
+        if row.folder:
+            self.costs[key], self.kept[key] = Cost.read(row.folder), row.kept_step
 
     def miss(self, counts: Mapping[str, int]) -> None:
         for name, count in counts.items():
