@@ -24,7 +24,12 @@ def fit_command(
         Path | None, typer.Argument(metavar="DATA", help="Folder of the data set, in any known layout.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the adapter.")] = None,
-    method: Annotated[str | None, typer.Option(metavar="NAME", help="plm-pmm (default), plm, sam-f.")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="plm-pmm (default), plm, sam-f, blo-sam, am-sam, samed, med-sa (docs/methods.md)."
+        ),
+    ] = None,
     base: Annotated[str | None, typer.Option(metavar="BASE", help="Base model; default: nano.")] = None,
     classes: options.Classes = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="One adapter a class, in OUT/CLASS.")] = False,
