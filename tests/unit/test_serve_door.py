@@ -93,7 +93,7 @@ def test_a_body_of_unsaid_length_is_bounded_too(client):
         for _ in range(30):
             yield b"\0" * 1000
 
-    refused(client.post("/embeddings", content=pieces()), 413, "20,000")
+    refused(client.post("/embeddings", content=pieces()), 413, "At most 20,000 bytes")
 
 
 def test_json_is_bounded_by_itself(client):
