@@ -346,3 +346,9 @@ def test_folder_without_weights_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(InputError, match="of type 'bert'"):
         load_base(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["nowhere/", "/nowhere", "a/b/c", "no where/at all"])
+def test_what_can_be_no_model_is_said_without_asking_the_hub(name):
+    with pytest.raises(BaseUnavailableError, match="No base model at"):
+        load_base(name)

@@ -46,16 +46,19 @@ def _model_type(source: str) -> str | None:
         return None
     if path.is_dir():
         return _read_model_type(path / "config.json", source)
+    nothing = BaseUnavailableError(
+        f"No base model at {source!r}. Expected 'nano', a hub id such as facebook/sam-vit-base, a folder made with "
+        "save_pretrained, or Meta's sam_vit_*.pth."
+    )
     if path.exists() or source.startswith((".", "/")) or source.count("/") != 1:
-        raise BaseUnavailableError(
-            f"No base model at {source!r}. Expected 'nano', a hub id such as facebook/sam-vit-base, a folder made "
-            "with save_pretrained, or Meta's sam_vit_*.pth."
-        )
+        raise nothing
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return _read_model_type(Path(hf_hub_download(source, "config.json")), source)
+    except HFValidationError as error:
+        raise nothing from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise BaseUnavailableError(
             f"The base model {source!r} is not in this machine's cache and the hub cannot be reached or does not "
