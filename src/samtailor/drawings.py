@@ -122,7 +122,7 @@ def curves(histories: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]])
         titles = [
             "training loss",
             *["Dice of training batches"] * several,
-            "mIoU of the pictures that choose the state",
+            "held-out mIoU",
         ]
         for axis, title in zip((loss, *middle, miou), titles, strict=True):
             axis.grid(alpha=0.25)
