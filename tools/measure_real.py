@@ -62,8 +62,8 @@ def _intro(options: argparse.Namespace) -> str:
         "all seeds with its 95 % interval (bootstrap over groups of pictures), the seeds one by one with their "
         "standard deviation, the oracle (best of the same three masks), Dice, and the paired difference to SAM. SAM "
         "has one row: only the pictures differ between its seeds. A row equal to SAM's says that no state of a fit "
-        "beat its start on the pictures held out of the training part, so that the start was kept. The sets carry no "
-        "licence for their pictures: none is shown.\n\n"
+        "beat its start on the pictures held out of the training part, so that the start was kept. Most of the sets "
+        "carry no licence for their pictures: none is shown.\n\n"
         f"Made by `python tools/measure_real.py --data DATA --out RUNS --steps {options.steps}`."
     )
 
