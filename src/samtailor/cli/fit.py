@@ -140,8 +140,11 @@ def _outcome(result: FitResult) -> str:
     found = result.figures
     if not found:
         return "No held-out pictures: the last state was kept."
+    judged = "Held-out mIoU"
+    if found.get("selection") == "paper":
+        judged = "mIoU on the half of the shots that chose the state (no picture was held out)"
     return (
-        f"Held-out mIoU {100 * found['held_out_miou']:.1f} after {counted(int(found['best_step']), 'step')}, "
+        f"{judged} {100 * found['held_out_miou']:.1f} after {counted(int(found['best_step']), 'step')}, "
         f"{100 * found['start_miou']:.1f} before the first (oracle {100 * found['held_out_oracle_miou']:.1f}, "
         f"{100 * found['start_oracle_miou']:.1f})."
     )
