@@ -7,7 +7,6 @@ unpickled. Reading the metadata needs no torch.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -17,18 +16,18 @@ from importlib import metadata as packages
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from samtailor.errors import ArtefactError, InputError
+from samtailor.strict_files import digest, read_metadata, read_tensors
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from samtailor.bases import Base
     from samtailor.segmenter import Segmenter
 
 SCHEMA = 1
 TENSORS, METADATA, CARD, SPLIT = "adapter.safetensors", "adapter.json", "README.md", "split.json"
+_MEND = "Copy the adapter again, or fit it again."
 
 
 class BaseReference(BaseModel):
@@ -120,7 +119,7 @@ def save(folder: str | Path, segmenter: Segmenter, meta: AdapterMeta) -> Adapter
     with replacing(folder / TENSORS) as temporary:
         # one key only: safetensors writes several in random order, and equal adapters should be equal files
         save_file(segmenter.learned(), temporary, metadata={"format": "pt"})
-        meta = meta.model_copy(update={"sha256": _digest(temporary)})
+        meta = meta.model_copy(update={"sha256": digest(temporary)})
     with replacing(folder / CARD) as temporary:
         temporary.write_text(card(meta), encoding="utf-8")
     write_json(folder / METADATA, meta.model_dump(mode="json"))
@@ -141,7 +140,7 @@ def load(source: str | Path, base: Base | None = None, *, revision: str | None =
     """
     folder = _folder(source, revision, token)
     meta = read_meta(folder)
-    tensors = _read_tensors(folder / TENSORS)
+    tensors = read_tensors(folder / TENSORS, mend=_MEND)
     if base is None:
         from samtailor.bases import load_base
 
@@ -156,7 +155,7 @@ def load(source: str | Path, base: Base | None = None, *, revision: str | None =
         segmenter.load_learned(tensors)
     except InputError as error:
         raise ArtefactError(f"{folder / TENSORS} does not fit the method {meta.method!r}. {error}") from error
-    if _digest(folder / TENSORS) != meta.sha256:
+    if digest(folder / TENSORS) != meta.sha256:
         raise ArtefactError(
             f"{folder / TENSORS} is not the file that {METADATA} belongs to (its digest differs): it was damaged or "
             "exchanged. Copy the adapter again, or fit it again."
@@ -177,24 +176,14 @@ def read_meta(folder: str | Path) -> AdapterMeta:
     Raises:
         ArtefactError: not there, damaged, or of a newer samtailor.
     """
-    file = Path(folder) / METADATA
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        version = values["schema_version"]
-    except FileNotFoundError as error:
-        raise ArtefactError(
-            f"{folder} holds no adapter: there is no {METADATA}. Give the folder that `samtailor fit` wrote "
-            "(a fit that was interrupted has none yet: go on with --resume)."
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtefactError(f"{file} is damaged ({error!r}). Copy the adapter again, or fit it again.") from error
-    if not isinstance(version, int) or version > SCHEMA:
-        raise ArtefactError(f"{file} has schema {version}, this samtailor reads up to {SCHEMA}: upgrade samtailor.")
-    try:
-        return AdapterMeta(**values)
-    except ValidationError as error:
-        wrong = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors()}))
-        raise ArtefactError(f"{file} is damaged: {wrong} cannot be read. Copy or fit the adapter again.") from error
+    return read_metadata(
+        Path(folder) / METADATA,
+        AdapterMeta,
+        SCHEMA,
+        absent=f"{folder} holds no adapter: there is no {METADATA}. Give the folder that `samtailor fit` wrote "
+        "(a fit that was interrupted has none yet: go on with --resume).",
+        mend=_MEND,
+    )
 
 
 def base_of(source: str | Path, *, revision: str | None = None, token: Any = None) -> str:
@@ -301,20 +290,6 @@ def _rebuild(source: str | Path, meta: AdapterMeta, base: Base) -> Segmenter:
     return segmenter
 
 
-def _read_tensors(file: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(file)
-    except FileNotFoundError as error:
-        raise ArtefactError(f"{file} is missing. Copy the adapter again, or fit it again.") from error
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ArtefactError(
-            f"{file} is cut off or damaged ({error}). Copy the adapter again, or fit it again."
-        ) from error
-
-
 def _folder(source: str | Path, revision: str | None, token: Any) -> Path:
     """The folder, or where the hub's files were put."""
     if Path(source).is_dir():
@@ -333,14 +308,6 @@ def _folder(source: str | Path, revision: str | None, token: Any) -> Path:
             f"{name!r} is neither a folder here nor an adapter that the hub gives to this machine "
             f"({type(error).__name__}). Check the name, the network and the token."
         ) from error
-
-
-def _digest(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _versions() -> dict[str, str]:

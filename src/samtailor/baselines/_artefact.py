@@ -5,23 +5,20 @@ Loading is strict and needs no hub: the whole network lies in the file. Nothing 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from samtailor.baselines import SCRATCH, Baseline
 from samtailor.errors import ArtefactError, InputError
 from samtailor.registry import find
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from samtailor.strict_files import digest, read_metadata, read_tensors
 
 SCHEMA = 1
 TENSORS, METADATA = "baseline.safetensors", "baseline.json"
+_MEND = "Copy the baseline again, or fit it again."
 
 
 class BaselineMeta(BaseModel):
@@ -64,7 +61,7 @@ def save(folder: str | Path, baseline: Baseline, figures: Mapping[str, Any] | No
     folder = Path(folder)
     with replacing(folder / TENSORS) as temporary:
         save_file(baseline.learned(), temporary, metadata={"format": "pt"})
-        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+        sha256 = digest(temporary)
     meta = BaselineMeta(
         name=baseline.name,
         options=dict(baseline.options),
@@ -72,7 +69,7 @@ def save(folder: str | Path, baseline: Baseline, figures: Mapping[str, Any] | No
         classes=baseline.classes,
         parameters=baseline.parameters_by_use(),
         figures=dict(figures or {}),
-        sha256=digest,
+        sha256=sha256,
     )
     write_json(folder / METADATA, meta.model_dump(mode="json"))
     return meta
@@ -85,7 +82,7 @@ def load(folder: str | Path) -> Baseline:
         ArtefactError: no baseline there, a tensor missing or left over, a damaged or newer file.
     """
     folder = Path(folder)
-    meta, tensors = read_meta(folder), _read(folder / TENSORS)
+    meta, tensors = read_meta(folder), read_tensors(folder / TENSORS, mend=_MEND)
     try:
         baseline = find("baselines", meta.name).build(**meta.options, weights=SCRATCH)
         baseline.classes, baseline.weights = meta.classes, meta.weights
@@ -94,7 +91,7 @@ def load(folder: str | Path) -> Baseline:
         raise ArtefactError(
             f"The baseline in {folder} cannot be rebuilt: {error} Is it of another samtailor?"
         ) from error
-    if hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest() != meta.sha256:
+    if digest(folder / TENSORS) != meta.sha256:
         raise ArtefactError(
             f"{folder / TENSORS} is not the file that {METADATA} belongs to (its digest differs): it was damaged or "
             "exchanged. Copy the baseline again, or fit it again."
@@ -108,35 +105,8 @@ def read_meta(folder: str | Path) -> BaselineMeta:
     Raises:
         ArtefactError: not there, damaged, or of a newer samtailor.
     """
-    file = Path(folder) / METADATA
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        version = values["schema_version"]
-    except FileNotFoundError as error:
-        raise ArtefactError(f"{folder} holds no baseline: there is no {METADATA}.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtefactError(f"{file} is damaged ({error!r}). Copy the baseline again, or fit it again.") from error
-    if not isinstance(version, int) or version > SCHEMA:
-        raise ArtefactError(f"{file} has schema {version}, this samtailor reads up to {SCHEMA}: upgrade samtailor.")
-    try:
-        return BaselineMeta(**values)
-    except ValidationError as error:
-        wrong = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors()}))
-        raise ArtefactError(f"{file} is damaged: {wrong} cannot be read. Copy or fit the baseline again.") from error
-
-
-def _read(file: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(file)
-    except FileNotFoundError as error:
-        raise ArtefactError(f"{file} is missing. Copy the baseline again, or fit it again.") from error
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ArtefactError(
-            f"{file} is cut off or damaged ({error}). Copy the baseline again, or fit it again."
-        ) from error
+    absent = f"{folder} holds no baseline: there is no {METADATA}."
+    return read_metadata(Path(folder) / METADATA, BaselineMeta, SCHEMA, absent=absent, mend=_MEND)
 
 
 __all__ = ["BaselineMeta", "load", "read_meta", "save"]

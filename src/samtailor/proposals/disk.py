@@ -6,20 +6,20 @@ base, a missing or extra tensor, a damaged or newer file is an `ArtefactError`.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from samtailor.bases import Base
 from samtailor.data.picture import replacing, write_json
 from samtailor.errors import ArtefactError
 from samtailor.proposals import Proposals
 from samtailor.proposals.head import Head
+from samtailor.strict_files import digest, read_metadata, read_tensors
 
 SCHEMA = 1
 TENSORS, METADATA = "proposals.safetensors", "proposals.json"
+_MEND = "Copy the adapter again, or train the proposals again."
 
 
 class ProposalsMeta(BaseModel):
@@ -54,7 +54,7 @@ def save(folder: str | Path, proposals: Proposals) -> None:
     with replacing(folder / TENSORS) as temporary:
         tensors = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
         save_file(tensors, temporary, metadata={"format": "pt"})
-        digest = _digest(temporary)
+        sha256 = digest(temporary)
     meta = ProposalsMeta(
         classes=proposals.classes,
         base=proposals.base,
@@ -66,7 +66,7 @@ def save(folder: str | Path, proposals: Proposals) -> None:
         calibration=proposals.calibration,
         thresholds=proposals.thresholds,
         figures=proposals.figures,
-        sha256=digest,
+        sha256=sha256,
     )
     write_json(folder / METADATA, meta.model_dump(mode="json"))
 
@@ -77,9 +77,6 @@ def load(folder: str | Path, base: Base) -> Proposals:
     Raises:
         ArtefactError: nothing there, another base, or damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     meta = read_meta(folder)
     file = Path(folder) / TENSORS
     if meta.base != base.fingerprint:
@@ -88,16 +85,12 @@ def load(folder: str | Path, base: Base) -> Proposals:
             f"{base.name!r} ({base.fingerprint}). Train them again: samtailor propose-fit DATA --adapter {folder}."
         )
     head = Head(meta.dim, meta.skips, len(meta.classes), meta.width)
+    tensors = read_tensors(file, mend=_MEND)
     try:
-        head.load_state_dict(load_file(file))
-    except FileNotFoundError as error:
-        raise ArtefactError(f"{file} is missing. Copy the adapter again, or train the proposals again.") from error
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise ArtefactError(
-            f"{file} is damaged or does not fit {METADATA} ({str(error).splitlines()[0]}). Copy the adapter again, "
-            "or train the proposals again."
-        ) from error
-    if _digest(file) != meta.sha256:
+        head.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ArtefactError(f"{file} does not fit {METADATA} ({str(error).splitlines()[0]}). {_MEND}") from error
+    if digest(file) != meta.sha256:
         raise ArtefactError(f"{file} is not the file that {METADATA} belongs to (its digest differs).")
     return Proposals(
         head.to(next(base.model.parameters()).device),
@@ -117,27 +110,13 @@ def read_meta(folder: str | Path) -> ProposalsMeta:
     Raises:
         ArtefactError: not there, damaged, or of a newer samtailor.
     """
-    file = Path(folder) / METADATA
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        version = values["schema_version"]
-    except FileNotFoundError as error:
-        raise ArtefactError(
-            f"{folder} holds no proposals. Train them: samtailor propose-fit DATA --adapter {folder}."
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtefactError(f"{file} is damaged ({error!r}). Copy the adapter again, or train them again.") from error
-    if not isinstance(version, int) or version > SCHEMA:
-        raise ArtefactError(f"{file} has schema {version}, this samtailor reads up to {SCHEMA}: upgrade samtailor.")
-    try:
-        return ProposalsMeta(**values)
-    except ValidationError as error:
-        wrong = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors()}))
-        raise ArtefactError(f"{file} is damaged: {wrong} cannot be read. Train the proposals again.") from error
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return read_metadata(
+        Path(folder) / METADATA,
+        ProposalsMeta,
+        SCHEMA,
+        absent=f"{folder} holds no proposals. Train them: samtailor propose-fit DATA --adapter {folder}.",
+        mend=_MEND,
+    )
 
 
 __all__ = ["METADATA", "TENSORS", "ProposalsMeta", "exists", "load", "read_meta", "save"]
