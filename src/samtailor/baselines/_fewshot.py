@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from samtailor.baselines import Fitted
 from samtailor.baselines._feed import Entry, Feed
 from samtailor.baselines._loop import Training, run
-from samtailor.baselines._state import check_count, load_strictly, named
+from samtailor.baselines._state import Fittable, load_strictly, named
 from samtailor.errors import DataError, InputError
 from samtailor.train.progress import Progress
 from samtailor.types import Sample
@@ -47,7 +47,7 @@ class Network(Protocol):
         ...
 
 
-class FewShot(nn.Module):
+class FewShot(Fittable):
     """See `samtailor.baselines.Baseline`.
 
     Args:
@@ -57,21 +57,8 @@ class FewShot(nn.Module):
         name, options, weights: see `Baseline`.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        entry: Entry,
-        training: Training,
-        *,
-        name: str,
-        options: Mapping[str, Any],
-        weights: str,
-    ) -> None:
-        super().__init__()
-        self.network, self.entry, self.training_settings = network, entry, training
-        self.name, self.options, self.weights = name, dict(options), weights
-        self.classes: tuple[str, ...] = ()
-        check_count(options)
+    def __init__(self, network: nn.Module, entry: Entry, training: Training, **about: Any) -> None:
+        super().__init__(network, entry, training, **about)
         self.support: dict[str, tuple[Tensor, Tensor]] = {}
         """Per class pictures float32 (K, 3, S, S) and bool masks (K, S, S), on the CPU."""
         self._memory: dict[str, Any] = {}
@@ -162,13 +149,6 @@ class FewShot(nn.Module):
         self.support = {label: (i, m.bool()) for label, (i, m) in zip(self.classes, pairs, strict=True)}
         self._memory = {}
         self.eval()
-
-    def parameters_by_use(self) -> dict[str, int]:
-        """See `Baseline.parameters_by_use`."""
-        return {
-            "all": sum(p.numel() for p in self.network.parameters()),
-            "trained": sum(p.numel() for p in self.network.parameters() if p.requires_grad),
-        }
 
     def _remembered(self, label: str) -> Any:
         if label not in self._memory:

@@ -1,13 +1,51 @@
-"""What all baselines check alike: names of classes, and tensors that must fit."""
+"""What all baselines are and check alike: names of classes, and tensors that must fit."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from samtailor.errors import InputError
+
+if TYPE_CHECKING:
+    from samtailor.baselines._feed import Entry
+    from samtailor.baselines._loop import Training
+
+
+class Fittable(nn.Module):
+    """What every `samtailor.baselines.Baseline` holds.
+
+    Args:
+        network: frozen parameters have `requires_grad` off.
+        entry: how pictures enter.
+        training: settings of a fit.
+        name, options, weights: see `Baseline`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        entry: Entry,
+        training: Training,
+        *,
+        name: str,
+        options: Mapping[str, Any],
+        weights: str,
+    ) -> None:
+        super().__init__()
+        self.network, self.entry, self.training_settings = network, entry, training
+        self.name, self.options, self.weights = name, dict(options), weights
+        self.classes: tuple[str, ...] = ()
+        check_count(options)
+
+    def parameters_by_use(self) -> dict[str, int]:
+        """See `Baseline.parameters_by_use`."""
+        return {
+            "all": sum(p.numel() for p in self.network.parameters()),
+            "trained": sum(p.numel() for p in self.network.parameters() if p.requires_grad),
+        }
 
 
 def named(classes: Sequence[str], count: int) -> tuple[str, ...]:
@@ -47,4 +85,4 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     module.load_state_dict(dict(tensors))
 
 
-__all__ = ["check_count", "load_strictly", "named"]
+__all__ = ["Fittable", "check_count", "load_strictly", "named"]

@@ -13,12 +13,12 @@ from torch.nn import functional as F
 from samtailor.baselines import Fitted
 from samtailor.baselines._feed import Entry, Feed
 from samtailor.baselines._loop import Training, run
-from samtailor.baselines._state import check_count, load_strictly, named
+from samtailor.baselines._state import Fittable, load_strictly, named
 from samtailor.train.progress import Progress
 from samtailor.types import Sample
 
 
-class Supervised(nn.Module):
+class Supervised(Fittable):
     """See `samtailor.baselines.Baseline`.
 
     Args:
@@ -35,16 +35,9 @@ class Supervised(nn.Module):
         loss: Callable[[Tensor, Tensor], Tensor],
         entry: Entry,
         training: Training,
-        *,
-        name: str,
-        options: Mapping[str, Any],
-        weights: str,
+        **about: Any,
     ) -> None:
-        super().__init__()
-        self.network, self.entry, self.training_settings = network, entry, training
-        self.name, self.options, self.weights = name, dict(options), weights
-        self.classes: tuple[str, ...] = ()
-        check_count(options)
+        super().__init__(network, entry, training, **about)
         self._loss = loss
 
     def fit(
@@ -90,13 +83,6 @@ class Supervised(nn.Module):
         """See `Baseline.load_learned`."""
         load_strictly(self.network, tensors)
         self.eval()
-
-    def parameters_by_use(self) -> dict[str, int]:
-        """See `Baseline.parameters_by_use`."""
-        return {
-            "all": sum(p.numel() for p in self.network.parameters()),
-            "trained": sum(p.numel() for p in self.network.parameters() if p.requires_grad),
-        }
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
