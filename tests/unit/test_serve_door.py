@@ -52,7 +52,7 @@ def client(engine):
         yield client
 
 
-def refused(answer, status, *words):
+def check_refused(answer, status, *words):
     assert answer.status_code == status, answer.text
     assert list(answer.json()) == ["error"]
     for word in words:
@@ -82,9 +82,9 @@ def test_pictures_of_every_kind_are_taken(client, kind):
     ],
 )
 def test_broken_hostile_and_oversized_files_are_refused_in_words(client, data, status, word):
-    refused(client.post("/embeddings", content=data), status, word)
+    check_refused(client.post("/embeddings", content=data), status, word)
     if data:
-        refused(client.post("/segment", files={"picture": data}, data={"question": '{"auto": true}'}), status)
+        check_refused(client.post("/segment", files={"picture": data}, data={"question": '{"auto": true}'}), status)
     assert client.post("/embeddings", content=picture_file()).status_code == 201
 
 
@@ -93,12 +93,12 @@ def test_a_body_of_unsaid_length_is_bounded_too(client):
         for _ in range(30):
             yield b"\0" * 1000
 
-    refused(client.post("/embeddings", content=pieces()), 413, "At most 20,000 bytes")
+    check_refused(client.post("/embeddings", content=pieces()), 413, "At most 20,000 bytes")
 
 
 def test_json_is_bounded_by_itself(client):
     told = client.post("/segment", content=b" " * 4000, headers={"content-type": "application/json"})
-    refused(told, 413, "3,000")
+    check_refused(told, 413, "3,000")
 
 
 @pytest.mark.parametrize(
@@ -129,23 +129,23 @@ def test_json_is_bounded_by_itself(client):
 def test_wrong_questions_are_refused_in_words(client, question, status, words):
     id = client.post("/embeddings", content=picture_file()).json()["id"]
     asked = {**question, "embedding": id} if question.get("embedding") == "ID" else question
-    refused(client.post("/segment", json=asked), status, *words)
+    check_refused(client.post("/segment", json=asked), status, *words)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "NaN", '{"embedding": "x", "prompts": [{"points": [[NaN, 1]]}]}'])
 def test_what_is_no_json_is_refused_in_words(client, text):
-    refused(client.post("/segment", content=text, headers={"content-type": "application/json"}), 422)
+    check_refused(client.post("/segment", content=text, headers={"content-type": "application/json"}), 422)
 
 
 def test_forms_that_miss_something(client):
-    refused(client.post("/segment", files={"other": picture_file()}), 422, "picture")
-    refused(client.post("/embeddings", data={"picture": "text"}, files={"x": b"1"}), 422, "picture")
+    check_refused(client.post("/segment", files={"other": picture_file()}), 422, "picture")
+    check_refused(client.post("/embeddings", data={"picture": "text"}, files={"x": b"1"}), 422, "picture")
     both = {"question": '{"embedding": "x", "auto": true}'}
-    refused(client.post("/segment", files={"picture": picture_file()}, data=both), 422, "not both")
-    refused(client.post("/embeddings", files=[("picture", picture_file()), ("second", picture_file())]), 400)
-    refused(client.put("/segment"), 405)
-    refused(client.get("/embeddings/" + "9" * 40), 404)
-    refused(client.get("/nowhere"), 404)
+    check_refused(client.post("/segment", files={"picture": picture_file()}, data=both), 422, "not both")
+    check_refused(client.post("/embeddings", files=[("picture", picture_file()), ("second", picture_file())]), 400)
+    check_refused(client.put("/segment"), 405)
+    check_refused(client.get("/embeddings/" + "9" * 40), 404)
+    check_refused(client.get("/nowhere"), 404)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_a_token_opens_the_door(engine, header, status):
             assert client.get(path, headers=headers).status_code == status
         assert client.get("/health").status_code == client.get("/ready").status_code == 200
         if status == 401:
-            refused(client.post("/embeddings", content=picture_file(), headers=headers), 401, "Authorization")
+            check_refused(client.post("/embeddings", content=picture_file(), headers=headers), 401, "Authorization")
 
 
 def test_who_needs_a_token():
@@ -264,15 +264,15 @@ def test_adapters_only_from_below_the_root(client, engine, tiny_sam2, tmp_path):
     for name in ("adapter.json", "adapter.safetensors"):
         (root / "files" / name).symlink_to(outside / name)
     for folder in ("../outside", str(outside), "link", "files", ".", "", "good/../../outside", "a\0b"):
-        refused(put(client, "x", folder), 403)
-    refused(put(client, "x", "nowhere"), 404, "nowhere")
+        check_refused(put(client, "x", folder), 403)
+    check_refused(put(client, "x", "nowhere"), 404, "nowhere")
     for name in ("a b", "é", "x" * 65, "-x", ".."):
         assert put(client, name, "good").status_code in (404, 422)
     assert put(client, "x", "good").status_code == 201
-    refused(client.delete("/adapters/y"), 404, "Loaded: x")
+    check_refused(client.delete("/adapters/y"), 404, "Loaded: x")
     assert client.delete("/adapters/x").status_code == 204
     with TestClient(build(Engine(tiny_sam2)), base_url=HERE) as bare:
-        refused(put(bare, "x", "good"), 403, "without a folder")
+        check_refused(put(bare, "x", "good"), 403, "without a folder")
 
 
 def test_damaged_and_pickled_adapters_are_refused(client, tiny_sam2, tmp_path):
@@ -284,14 +284,14 @@ def test_damaged_and_pickled_adapters_are_refused(client, tiny_sam2, tmp_path):
     tensors = root / "a" / "adapter.safetensors"
     whole = tensors.read_bytes()
     tensors.write_bytes(whole[:-9])
-    refused(put(client, "a", "a"), 422, "damaged")
+    check_refused(put(client, "a", "a"), 422, "damaged")
     import pickle
 
     tensors.write_bytes(pickle.dumps({"a": 1}))
-    refused(put(client, "a", "a"), 422, "damaged")
+    check_refused(put(client, "a", "a"), 422, "damaged")
     tensors.write_bytes(whole)
     (root / "a" / "adapter.json").write_text(meta.model_dump_json().replace('"plm"', '"os.system"'))
-    refused(put(client, "a", "a"), 422)
+    check_refused(put(client, "a", "a"), 422)
     (root / "a" / "adapter.json").write_text("{}")
-    refused(put(client, "a", "a"), 422, "damaged")
+    check_refused(put(client, "a", "a"), 422, "damaged")
     assert client.get("/adapters").json()["adapters"] == []
