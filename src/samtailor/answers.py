@@ -15,6 +15,7 @@ import numpy as np
 from samtailor import __version__
 from samtailor.data.listing import natural_key
 from samtailor.data.picture import SUFFIXES, header, read_picture, write_json, write_png
+from samtailor.data.shapes import plain_runs
 from samtailor.errors import DataError, InputError
 from samtailor.metrics import iou
 from samtailor.overlay import overlay
@@ -244,7 +245,7 @@ def _annotation(mask: np.ndarray, image: int, category: int) -> dict[str, Any]:
         "id": 0,
         "image_id": image,
         "category_id": category,
-        "segmentation": {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode("ascii")},
+        "segmentation": plain_runs(rle),
         "bbox": [float(v) for v in coco.toBbox(rle)],
         "area": int(coco.area(rle)),
         "iscrowd": 0,

@@ -137,9 +137,8 @@ class Predictor:
     @torch.no_grad()
     def set_sample(self, sample: Sample) -> None:
         """Set the picture of a data set's sample; with a store, one seen before is not even read."""
-        height, width = sample.annotations[0].rle["size"] if sample.annotations else sample.image.shape[:2]
         features = self._encode(sample.image) if self._store is None else self._store.features(self.base, sample)
-        self.set_features(features, height, width)
+        self.set_features(features, *sample.size)
         self._picture = lambda: sample.image
 
     def set_features(self, features: Features, height: int, width: int) -> None:

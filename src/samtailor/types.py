@@ -26,28 +26,10 @@ if TYPE_CHECKING:  # torch takes seconds to import and data handling does not ne
     from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Annotation:
-    """One object of a picture: its class and its mask, kept run-length encoded.
+class RunLengths:
+    """What can be told of a mask that is kept run-length encoded in `rle`, see `Annotation`."""
 
-    Args:
-        label: class name.
-        rle: COCO run-length encoding, `{"size": [height, width], "counts": bytes}`, in the picture frame.
-        crowd: a region of many objects (COCO `iscrowd`); never a training or evaluation target.
-    """
-
-    label: str
     rle: dict[str, Any]
-    crowd: bool = False
-
-    @classmethod
-    def from_mask(cls, label: str, mask: np.ndarray, crowd: bool = False) -> Annotation:
-        """Encode a boolean mask of shape (height, width)."""
-        from pycocotools import mask as coco
-
-        if mask.ndim != 2:
-            raise InputError(f"A mask must have shape (height, width), got {mask.shape}.")
-        return cls(label, coco.encode(np.asfortranarray(mask.astype(np.uint8))), crowd)
 
     @property
     def mask(self) -> np.ndarray:
@@ -73,6 +55,30 @@ class Annotation:
 
 
 @dataclass(frozen=True)
+class Annotation(RunLengths):
+    """One object of a picture: its class and its mask, kept run-length encoded.
+
+    Args:
+        label: class name.
+        rle: COCO run-length encoding, `{"size": [height, width], "counts": bytes}`, in the picture frame.
+        crowd: a region of many objects (COCO `iscrowd`); never a training or evaluation target.
+    """
+
+    label: str
+    rle: dict[str, Any]
+    crowd: bool = False
+
+    @classmethod
+    def from_mask(cls, label: str, mask: np.ndarray, crowd: bool = False) -> Annotation:
+        """Encode a boolean mask of shape (height, width)."""
+        from pycocotools import mask as coco
+
+        if mask.ndim != 2:
+            raise InputError(f"A mask must have shape (height, width), got {mask.shape}.")
+        return cls(label, coco.encode(np.asfortranarray(mask.astype(np.uint8))), crowd)
+
+
+@dataclass(frozen=True)
 class Sample:
     """One picture of a data set with its annotations. Nothing is read before it is asked for.
 
@@ -94,6 +100,12 @@ class Sample:
     def image(self) -> np.ndarray:
         """uint8 RGB, shape (height, width, 3). Read anew at every access."""
         return self.read_image()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels; the picture is read only where no mask tells."""
+        height, width = self.annotations[0].rle["size"] if self.annotations else self.image.shape[:2]
+        return int(height), int(width)
 
     @cached_property
     def annotations(self) -> tuple[Annotation, ...]:
@@ -319,4 +331,4 @@ def _move(value: Any, *args: Any) -> Any:
     return replace(value, **moved)
 
 
-__all__ = ["Annotation", "Batch", "Features", "Output", "Prompts", "Sample", "Score", "Tokens"]
+__all__ = ["Annotation", "Batch", "Features", "Output", "Prompts", "RunLengths", "Sample", "Score", "Tokens"]

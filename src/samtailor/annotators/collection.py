@@ -55,7 +55,7 @@ class Collection:
         """
         with Image.open(io.BytesIO(data)) as image:
             name = f"task-{int(task)}{_SUFFIX.get(image.format or '', '.png')}"
-        rows = [{"label": label, "segmentation": _plain(shapes.encode(mask))} for label, mask in objects]
+        rows = [{"label": label, "segmentation": shapes.plain_runs(shapes.encode(mask))} for label, mask in objects]
         with self._lock:
             with replacing(self._images / name) as temporary:
                 temporary.write_bytes(data)
@@ -105,10 +105,6 @@ def _read(file: Path) -> dict[str, Any]:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{file} cannot be read ({error}). Delete it; the task is collected again.") from error
-
-
-def _plain(rle: dict[str, Any]) -> dict[str, Any]:
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
 def _measured(rle: dict[str, Any]) -> dict[str, Any]:

@@ -175,11 +175,17 @@ def _unpacked(text: bytes) -> list[int]:
     return runs
 
 
+def plain_runs(rle: dict[str, Any]) -> dict[str, Any]:
+    """A run-length encoding as JSON holds it: {"size": [height, width], "counts": text}."""
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
 __all__ = [
     "ASPECT_TOLERANCE",
     "encode",
     "fitted",
     "placed",
+    "plain_runs",
     "polygon",
     "rectangle",
     "regions",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from samtailor.data.listing import read_json
+from samtailor.data.shapes import plain_runs
 from samtailor.data.writing import replacing, write_json
 from samtailor.errors import InputError
 from samtailor.writers import LabelledObject, LabelledPicture
@@ -61,8 +62,7 @@ class Journal:
                     "label": one.label,
                     "adapter": one.adapter,
                     "score": one.score,
-                    "size": [int(v) for v in one.rle["size"]],
-                    "counts": one.rle["counts"].decode("ascii"),
+                    **plain_runs(one.rle),
                 }
                 for one in picture.objects
             ],

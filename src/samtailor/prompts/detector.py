@@ -81,7 +81,7 @@ class DetectorSource:
         self, sample: Sample, masks: Sequence[np.ndarray] = (), rng: np.random.Generator | None = None
     ) -> Prompts:
         """Prompts with boxes (1, P, 4): P masks, or all that was picked when there are none."""
-        frame = _frame(sample)
+        frame = sample.size
         found = self.detections(sample)
         if not len(found):
             boxes = np.tile(_whole(frame), (max(len(masks), 1), 1))
@@ -127,15 +127,6 @@ def _nearest(mask: np.ndarray, found: Detections, frame: tuple[int, int], name: 
 
 def _whole(frame: tuple[int, int]) -> np.ndarray:
     return np.array([[0, 0, frame[1], frame[0]]], np.float32)
-
-
-def _frame(sample: Sample) -> tuple[int, int]:
-    """(height, width) of the picture, without reading it where a mask tells."""
-    if sample.annotations:
-        height, width = sample.annotations[0].rle["size"]
-        return int(height), int(width)
-    height, width = sample.image.shape[:2]
-    return height, width
 
 
 __all__ = ["DetectorSource", "build"]

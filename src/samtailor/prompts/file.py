@@ -74,7 +74,7 @@ def build(*, path: Path | str, **unknown: Any) -> Source:
     entries = read(path)
 
     def source(sample: Sample, masks: Sequence[np.ndarray], rng: np.random.Generator | None = None) -> Prompts:
-        found, frame = of(sample, entries), _frame(sample)
+        found, frame = of(sample, entries), sample.size
         if len(masks) and len(masks) != len(found):
             if masks[0].shape != frame:
                 raise InputError(
@@ -84,15 +84,6 @@ def build(*, path: Path | str, **unknown: Any) -> Source:
         return prompts_of(sample.id, found, frame)
 
     return source
-
-
-def _frame(sample: Sample) -> tuple[int, int]:
-    """(height, width) of the picture, without reading it where a mask tells."""
-    if sample.annotations:
-        height, width = sample.annotations[0].rle["size"]
-        return int(height), int(width)
-    height, width = sample.image.shape[:2]
-    return height, width
 
 
 def _pointing_at(mask: np.ndarray, entries: Sequence[Entry], name: str) -> Entry:

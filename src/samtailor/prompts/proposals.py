@@ -106,8 +106,7 @@ class ProposalSource:
 
     def found(self, sample: Sample) -> tuple[Proposed, Frame]:
         """What is proposed in a picture, possibly nothing, and the picture's geometry."""
-        size = sample.annotations[0].rle["size"] if sample.annotations else sample.image.shape[:2]
-        frame = Frame.of(self._base, int(size[0]), int(size[1]))
+        frame = Frame.of(self._base, *sample.size)
         if sample not in self._by_sample:
             features = self._store.features(self._base, sample)
             asked = {"threshold": self._threshold, "classes": self._classes}

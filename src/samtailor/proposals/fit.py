@@ -188,7 +188,7 @@ class _Scenes:
     def target(self, i: int, index: int, cells: int) -> Target:
         if (i, index) not in self._targets:
             view, sample = self._view(i, index), self.samples[i]
-            size = self._size(i) if view.untouched else view.size(*self._size(i))
+            size = self.samples[i].size if view.untouched else view.size(*self.samples[i].size)
             frame = Frame.of(self.base, *size)
             seen = [view.annotation(a) for a in sample.annotations if a.label in self.classes or view.labels]
             self._targets[i, index] = target(seen, self.classes, frame, cells)
@@ -200,18 +200,11 @@ class _Scenes:
     def scene(self, i: int, proposals: Proposals) -> Scene:
         """Candidates and truths of a picture, for calibration and figures."""
         sample = self.samples[i]
-        raw = proposals.raw(self.features(i), Frame.of(self.base, *self._size(i)))
+        raw = proposals.raw(self.features(i), Frame.of(self.base, *self.samples[i].size))
         return Scene(sample.id, raw, sample.of(self.classes))
 
     def _view(self, i: int, index: int) -> View:
         return UNTOUCHED if index == 0 else self.augment.draw(self.samples[i], index)
-
-    def _size(self, i: int) -> tuple[int, int]:
-        sample = self.samples[i]
-        if sample.annotations:
-            height, width = sample.annotations[0].rle["size"]
-            return int(height), int(width)
-        return sample.image.shape[:2]
 
 
 def _train(

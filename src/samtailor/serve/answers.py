@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from samtailor.data.shapes import encode
+from samtailor.data.shapes import encode, plain_runs
 from samtailor.options import choose
 
 FORMS = ("rle", "png", "polygons")
@@ -27,8 +27,7 @@ def shape(mask: np.ndarray, form: str, tolerance: float = 1.0) -> Any:
     """
     choose("format", form, FORMS)
     if form == "rle":
-        rle = encode(mask)
-        return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+        return plain_runs(encode(mask))
     if form == "png":
         return base64.b64encode(png(mask)).decode("ascii")
     return [

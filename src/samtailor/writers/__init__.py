@@ -19,12 +19,13 @@ import numpy as np
 from samtailor import outlines
 from samtailor.data.writing import replacing
 from samtailor.options import choose
+from samtailor.types import RunLengths
 
 PICTURES = ("copy", "link", "none")
 
 
 @dataclass(frozen=True)
-class LabelledObject:
+class LabelledObject(RunLengths):
     """One object.
 
     Args:
@@ -38,28 +39,6 @@ class LabelledObject:
     rle: dict[str, Any]
     score: float
     adapter: str | None = None
-
-    @property
-    def mask(self) -> np.ndarray:
-        """bool (height, width), decoded anew at every access."""
-        from pycocotools import mask as coco
-
-        return coco.decode(self.rle).astype(bool)
-
-    @property
-    def area(self) -> int:
-        """Pixels of the mask."""
-        from pycocotools import mask as coco
-
-        return int(coco.area(self.rle))
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        """Edges x0, y0, x1, y1 in pixels."""
-        from pycocotools import mask as coco
-
-        x, y, width, height = (float(v) for v in coco.toBbox(self.rle))
-        return x, y, x + width, y + height
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ import PIL
 from PIL import Image
 
 from samtailor import __version__
+from samtailor.data.shapes import plain_runs
 from samtailor.data.synth.own_pictures import pictures
 from samtailor.data.synth.samples import KINDS, SIDES, samples
 from samtailor.data.writing import write_json
@@ -192,7 +193,7 @@ def _entry(number: int, picture: int, category: int, annotation: Any) -> dict[st
         "iscrowd": 0,
         "area": annotation.area,
         "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "segmentation": {"size": list(annotation.rle["size"]), "counts": annotation.rle["counts"].decode("ascii")},
+        "segmentation": plain_runs(annotation.rle),
     }
 
 
