@@ -124,17 +124,31 @@ def test_with_sgd_the_plain_product_is_exact():
     torch.testing.assert_close(found[0], want)
 
 
-def test_the_second_term_is_bounded():
-    lengths = []
-    for limit in (None, 0.1):
-        model = Problem()
-        step = Small(model, optimizers(model), Accelerator(cpu=True), hypergradient="unrolled", limit=limit)
-        found, zeros = seen(step), (torch.zeros(7).double(), torch.zeros(7).double())
-        _, direct, _, _, _ = exact(model, zeros, 1, data(1), data(2))
-        step(data(1), data(2))
-        lengths.append(float((found[0] - direct).norm() / direct.norm()))
-    assert lengths[0] != pytest.approx(0.1)
-    assert lengths[1] == pytest.approx(min(0.1, lengths[0]))
+@pytest.mark.parametrize("method", ["blo-sam", "am-sam"])
+@pytest.mark.parametrize("limit", [None, 1.0, 0.01, 0.0])
+def test_the_second_term_is_cut_to_the_limit_that_the_method_is_given(tiny_sam, method, limit):
+    """Along the whole run: direct + min(1, limit |direct| / |second|) second, with both terms by autograd."""
+    built = find("methods", method).build(tiny_sam, hypergradient="unrolled", limit=limit)[1].keywords
+    model = Problem()
+    step = Small(
+        model, optimizers(model), Accelerator(cpu=True), hypergradient=built["hypergradient"], limit=built["limit"]
+    )
+    found, moments, cut = seen(step), (torch.zeros(7).double(), torch.zeros(7).double()), 0
+    for t in range(1, 9):
+        whole, direct, _, moments, _ = exact(model, moments, t, data(t), data(100 + t))
+        step(data(t), data(100 + t))
+        longest = float("inf") if limit is None else limit * float(direct.norm())
+        cut += float((whole - direct).norm()) > longest
+        second = (whole - direct) * min(1.0, longest / float((whole - direct).norm()))
+        torch.testing.assert_close(found[-1], direct + second, atol=1e-9, rtol=1e-7)
+    assert (cut > 0) == (limit in (0.01, 0.0)), "the problem must tell the limits apart"
+
+
+def test_a_limit_is_a_length():
+    model = Problem()
+    for wrong in (-1.0, float("nan"), "much"):
+        with pytest.raises(InputError, match="limit must be"):
+            Small(model, optimizers(model), Accelerator(cpu=True), hypergradient="unrolled", limit=wrong)
 
 
 def test_no_slope_where_nothing_was_ever_seen():

@@ -46,6 +46,7 @@ def build(
     dice_weight: float = 0.8,
     per_mask: bool = False,
     hypergradient: str = "first-order",
+    limit: float | None = 1.0,
     **unknown: Any,
 ) -> tuple[Segmenter, partial[Bilevel]]:
     """AM-SAM.
@@ -57,7 +58,7 @@ def build(
             offset of the box's tokens, in reading R3 the tokens themselves.
         calibration: "per_sample", "paper_batch", "channel_weights", "nonlinear" or "none" (see `Calibration`).
         alpha: of the calibration.
-        rank, start, iou, dice_weight, per_mask, hypergradient: as in `blo-sam`.
+        rank, start, iou, dice_weight, per_mask, hypergradient, limit: as in `blo-sam`.
         **unknown: refused with an InputError.
     """
     refuse_unknown(build, unknown)
@@ -80,7 +81,7 @@ def build(
         start=sparse.begin if reading == "R3" else None,
         during=fading.at if reading == "R5" else None,
     )
-    return segmenter, bilevel(iou, dice_weight, per_mask, hypergradient)
+    return segmenter, bilevel(iou, dice_weight, per_mask, hypergradient, limit)
 
 
 def _learning(prompts: dict[str, nn.Module], learns: str) -> list[str]:

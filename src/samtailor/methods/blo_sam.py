@@ -49,6 +49,7 @@ def build(
     per_mask: bool = False,
     logit_scale: float = 1.0,
     hypergradient: str = "first-order",
+    limit: float | None = 1.0,
     **unknown: Any,
 ) -> tuple[Segmenter, partial[Bilevel]]:
     """BLO-SAM. Lower level 509,986 parameters at width 256 (377,888 with iou="idle"), upper level 256.
@@ -63,6 +64,7 @@ def build(
         per_mask: Dice of each mask alone instead of the batch's sums.
         logit_scale: factor on the logits; 0.709375 is the control of AM-SAM's calibration.
         hypergradient: "first-order" or "unrolled" (see `Bilevel`).
+        limit: of the unrolled gradient's second term, in lengths of the first; None leaves the exact one.
         **unknown: refused with an InputError.
     """
     refuse_unknown(build, unknown)
@@ -79,7 +81,7 @@ def build(
         groups={"lower": list(inside), "upper": list(prompts)},
         regions=REGIONS,
     )
-    return segmenter, bilevel(iou, dice_weight, per_mask, hypergradient)
+    return segmenter, bilevel(iou, dice_weight, per_mask, hypergradient, limit)
 
 
 def lower_level(base: Base, *, rank: int, start: str, iou: str) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
@@ -88,7 +90,9 @@ def lower_level(base: Base, *, rank: int, start: str, iou: str) -> tuple[dict[st
     return inside, {"region": Region(iou)}
 
 
-def bilevel(iou: str, dice_weight: float, per_mask: bool, hypergradient: str) -> partial[Bilevel]:
+def bilevel(
+    iou: str, dice_weight: float, per_mask: bool, hypergradient: str, limit: float | None = 1.0
+) -> partial[Bilevel]:
     """The step with the loss of both papers."""
     loss = {"dice_weight": dice_weight, "per_mask": per_mask, "iou_weight": float(iou == "trained")}
-    return partial(Bilevel, objective=region_loss, hypergradient=hypergradient, **loss)
+    return partial(Bilevel, objective=region_loss, hypergradient=hypergradient, limit=limit, **loss)

@@ -40,8 +40,8 @@ class Bilevel(Joint):
         options: `objective`, `terms` and the objective's arguments, as in `Joint`.
 
     Raises:
-        InputError: other groups, accumulation (the lower level must have moved before the upper one looks), or the
-            unrolled gradient with several processes or fp16.
+        InputError: other groups, a limit that is no length, accumulation (the lower level must have moved before the
+            upper one looks), or the unrolled gradient with several processes or fp16.
     """
 
     needs_held_out = True
@@ -58,6 +58,8 @@ class Bilevel(Joint):
     ) -> None:
         super().__init__(segmenter, optimizers, accelerator, **options)
         self.unrolled = choose("hypergradient", hypergradient, HYPERGRADIENT) == "unrolled"
+        if limit is not None and not (isinstance(limit, int | float) and limit >= 0):
+            raise InputError(f"limit must be at least 0, or null for the exact gradient, got {limit!r}.")
         self.limit = limit
         if set(self.optimizers) != {LOWER, UPPER}:
             raise InputError(f"A bi-level step needs the groups lower and upper, got {sorted(self.optimizers)}.")
