@@ -1,4 +1,5 @@
-"""An adapter on disk: adapter.safetensors + adapter.json + README.md (model card); on the hub the same three files.
+"""An adapter on disk: adapter.safetensors + adapter.json + README.md (model card), and beside them its learnt proposals
+where it has some (`proposals.disk`); on the hub the same files.
 
 adapter.json is written last and holds the digest of the tensors: a folder with it is whole. Loading is strict: another
 base, an extra or missing tensor, a damaged or newer file is an `ArtefactError` that says what to do. Nothing is ever
@@ -81,10 +82,17 @@ class AdapterMeta(BaseModel):
 
 @dataclass(frozen=True)
 class Adapter:
-    """A loaded adapter: `segmenter` is ready to use (evaluation mode, on the base's device), `meta` tells about it."""
+    """A loaded adapter.
+
+    Args:
+        segmenter: ready to use (evaluation mode, on the base's device).
+        meta: tells about it.
+        folder: that it was read from, where its proposals are too; of the hub's, the copy on this machine.
+    """
 
     segmenter: Segmenter
     meta: AdapterMeta
+    folder: Path
 
 
 def describe(segmenter: Segmenter, *, method: str, options: Mapping[str, Any], **fields: Any) -> AdapterMeta:
@@ -138,7 +146,7 @@ def load(source: str | Path, base: Base | None = None, *, revision: str | None =
         ArtefactError: no adapter there, another base, an extra or missing tensor, a damaged or newer file.
         BaseUnavailableError: the base cannot be had.
     """
-    folder = _folder(source, revision, token)
+    folder = folder_of(source, revision=revision, token=token)
     meta = read_meta(folder)
     tensors = read_tensors(folder / TENSORS, mend=_MEND)
     if base is None:
@@ -160,7 +168,7 @@ def load(source: str | Path, base: Base | None = None, *, revision: str | None =
             f"{folder / TENSORS} is not the file that {METADATA} belongs to (its digest differs): it was damaged or "
             "exchanged. Copy the adapter again, or fit it again."
         )
-    return Adapter(segmenter.to(next(base.model.parameters()).device).eval(), meta)
+    return Adapter(segmenter.to(next(base.model.parameters()).device).eval(), meta, folder)
 
 
 def from_pretrained(
@@ -188,7 +196,7 @@ def read_meta(folder: str | Path) -> AdapterMeta:
 
 def base_of(source: str | Path, *, revision: str | None = None, token: Any = None) -> str:
     """Name of the base that an adapter was fitted on."""
-    return read_meta(_folder(source, revision, token)).base.name
+    return read_meta(folder_of(source, revision=revision, token=token)).base.name
 
 
 def push_to_hub(
@@ -203,26 +211,42 @@ def push_to_hub(
 ) -> str:
     """Upload an adapter to the hub; returns its address.
 
-    Only the adapter's own three files go up: not the checkpoint, not the logs, and not the list of pictures unless
-    `with_split` (file names may tell more than one wants to).
+    Only the adapter's own three files and those of its proposals go up: not the checkpoint, not the logs, and not the
+    list of pictures unless `with_split` (file names may tell more than one wants to). Proposals that an earlier adapter
+    has left there are deleted where this one has none.
 
     Args:
-        folder: what `save` wrote; loaded metadata is checked first.
+        folder: what `save` wrote; its metadata is checked first.
         repo_id: "user/name"; made when it does not exist.
         private: of a new repository.
         token: of huggingface_hub; None takes the one that is logged in.
         message: of the commit.
         with_split: upload split.json too.
         api: a `huggingface_hub.HfApi` to use.
+
+    Raises:
+        ArtefactError: no adapter there, or damaged proposals.
     """
+    from samtailor.proposals import disk
+
     read_meta(folder)
+    proposals = [disk.TENSORS, disk.METADATA]
+    tensors = Path(folder) / disk.TENSORS
+    if disk.exists(folder) and not (tensors.is_file() and digest(tensors) == disk.read_meta(folder).sha256):
+        raise ArtefactError(f"{folder}: {disk.TENSORS} and {disk.METADATA} do not belong together. Train them again.")
     if api is None:
         from huggingface_hub import HfApi
 
         api = HfApi(token=token)
     url = api.create_repo(repo_id, private=private, exist_ok=True)
-    files = [TENSORS, METADATA, CARD, *([SPLIT] if with_split else [])]
-    api.upload_folder(repo_id=repo_id, folder_path=str(folder), allow_patterns=files, commit_message=message)
+    files = [TENSORS, METADATA, CARD, *(proposals if disk.exists(folder) else []), *([SPLIT] if with_split else [])]
+    api.upload_folder(
+        repo_id=repo_id,
+        folder_path=str(folder),
+        allow_patterns=files,
+        delete_patterns=proposals,  # of files that go up now nothing is deleted
+        commit_message=message,
+    )
     return str(url)
 
 
@@ -290,8 +314,12 @@ def _rebuild(source: str | Path, meta: AdapterMeta, base: Base) -> Segmenter:
     return segmenter
 
 
-def _folder(source: str | Path, revision: str | None, token: Any) -> Path:
-    """The folder, or where the hub's files were put."""
+def folder_of(source: str | Path, *, revision: str | None = None, token: Any = None) -> Path:
+    """The folder, or where the hub's files were put.
+
+    Raises:
+        ArtefactError: neither a folder nor to be had from the hub.
+    """
     if Path(source).is_dir():
         return Path(source)
     name = str(source)
@@ -300,8 +328,10 @@ def _folder(source: str | Path, revision: str | None, token: Any) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    from samtailor.proposals import disk
+
     try:
-        files = [TENSORS, METADATA, CARD]
+        files = [TENSORS, METADATA, CARD, disk.TENSORS, disk.METADATA]
         return Path(snapshot_download(name, revision=revision, token=token, allow_patterns=files))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise ArtefactError(
@@ -324,6 +354,7 @@ __all__ = [
     "BaseReference",
     "base_of",
     "describe",
+    "folder_of",
     "from_pretrained",
     "load",
     "push_to_hub",

@@ -92,7 +92,7 @@ def proposer(
     Args:
         predictor: with the adapter loaded.
         adapter: its name; None for the base alone.
-        folder: of the adapter.
+        folder: of the adapter, or its hub id.
         detector: ONNX file, .pt file of ultralytics, or hub id or folder of transformers.
         classes: of the detector; for a detector that takes a text, the text.
         threshold: lowest score.
@@ -109,6 +109,7 @@ def proposer(
     if detector is not None:
         store, known = open_detector(detector, classes)
         return by_detector(store, classes=known, give=give, **least)
+    folder = None if folder is None else artefact.folder_of(folder)
     if folder is not None and disk.exists(folder):
         return by_proposals(disk.load(folder, predictor.base), give=give, **least)
     fitted = None if segmenter is None else segmenter.prompt

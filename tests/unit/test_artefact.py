@@ -6,15 +6,23 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
 from samtailor import artefact
 from samtailor.artefact import AdapterMeta
+from samtailor.automatic import proposer
+from samtailor.data.transform import Frame
 from samtailor.errors import ArtefactError
+from samtailor.predict import Predictor
+from samtailor.proposals import disk
 from samtailor.registry import find
+from samtailor.serve.adapters import Adapters
+from saved import save
 
 OPTIONS = {"heads": 4, "mlp_dim": 64}
 
@@ -188,40 +196,94 @@ def test_model_card(saved):
     assert "a\\|b" in artefact.card(odd)
 
 
-class FakeApi:
-    """Takes what HfApi takes, keeps what would go up."""
+class FakeHub:
+    """Takes what HfApi and snapshot_download take; a folder is the hub, a second one this machine's copies."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self.copies = root / "hub", root / "copies"
 
     def create_repo(self, repo_id: str, *, private: bool | None, exist_ok: bool) -> str:
         assert exist_ok
         (self.root / repo_id).mkdir(parents=True, exist_ok=True)
         return f"https://huggingface.co/{repo_id}"
 
-    def upload_folder(self, *, repo_id: str, folder_path: str, allow_patterns: list[str], commit_message: str) -> None:
-        for name in allow_patterns:
-            shutil.copy(Path(folder_path) / name, self.root / repo_id / name)
+    def upload_folder(self, *, repo_id: str, folder_path: str, allow_patterns: list[str], delete_patterns: list[str],
+                      commit_message: str) -> None:  # fmt: skip
+        for name in filter_repo_objects(self.files(repo_id), allow_patterns=delete_patterns):
+            (self.root / repo_id / name).unlink()
+        self._copied(Path(folder_path), self.root / repo_id, allow_patterns)
+
+    def download(self, repo_id: str, *, revision: str | None, token: object, allow_patterns: list[str]) -> str:
+        (self.copies / repo_id).mkdir(parents=True)
+        self._copied(self.root / repo_id, self.copies / repo_id, allow_patterns)
+        self.revision = revision
+        return str(self.copies / repo_id)
+
+    def files(self, repo_id: str) -> list[str]:
+        return sorted(path.name for path in (self.root / repo_id).iterdir())
+
+    def _copied(self, source: Path, target: Path, patterns: list[str]) -> None:
+        names = [path.name for path in source.iterdir()]
+        for name in filter_repo_objects(names, allow_patterns=patterns):
+            shutil.copy(source / name, target / name)
+
+
+OWN = ["README.md", "adapter.json", "adapter.safetensors"]
 
 
 def test_to_the_hub_and_back(folder, tiny_sam, tmp_path, monkeypatch):
     for secret in ("checkpoint.safetensors", "config.yaml", "split.json"):
         (folder / secret).write_text("private")
-    url = artefact.push_to_hub(folder, "anna/plates", api=FakeApi(tmp_path))
+    hub = FakeHub(tmp_path)
+    url = artefact.push_to_hub(folder, "anna/plates", api=hub)
     assert url == "https://huggingface.co/anna/plates"
-    up = tmp_path / "anna" / "plates"
-    assert sorted(path.name for path in up.iterdir()) == ["README.md", "adapter.json", "adapter.safetensors"]
-
-    def download(repo_id, *, revision, token, allow_patterns):
-        assert (repo_id, revision) == ("anna/plates", "v1")
-        return str(up)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert hub.files("anna/plates") == OWN
+    monkeypatch.setattr("huggingface_hub.snapshot_download", hub.download)
     monkeypatch.chdir(tmp_path / "copy")
     adapter = artefact.from_pretrained("anna/plates", tiny_sam, revision="v1")
+    assert hub.revision == "v1"
     assert adapter.meta == artefact.read_meta(folder)
-    artefact.push_to_hub(folder, "anna/plates", api=FakeApi(tmp_path), with_split=True)
-    assert (up / "split.json").exists()
+    assert not disk.exists(adapter.folder)
+    artefact.push_to_hub(folder, "anna/plates", api=hub, with_split=True)
+    assert "split.json" in hub.files("anna/plates")
+
+
+def test_proposals_go_along(tiny_sam, tmp_path, monkeypatch):
+    folder = save(tmp_path / "adapter", tiny_sam, proposals=True, head="paper_plain")
+    hub = FakeHub(tmp_path)
+    artefact.push_to_hub(folder, "anna/discs", api=hub)
+    assert hub.files("anna/discs") == [*OWN, "proposals.json", "proposals.safetensors"]
+    monkeypatch.setattr("huggingface_hub.snapshot_download", hub.download)
+    adapter = artefact.from_pretrained("anna/discs", tiny_sam)
+    assert adapter.folder == hub.copies / "anna" / "discs"
+    rng = np.random.default_rng(0)
+    features = tiny_sam.encode_image(torch.from_numpy(rng.normal(size=(1, 3, 64, 64))).float())
+    found = [disk.load(place, tiny_sam).propose(features, Frame.of(tiny_sam, 64, 64)) for place in
+             (folder, adapter.folder)]  # fmt: skip
+    assert len(found[0].scores)
+    shutil.rmtree(hub.copies)
+    assert Adapters(tiny_sam, 1).add("discs", "anna/discs").automatic, "the service has them too"
+    shutil.rmtree(hub.copies)
+    assert callable(proposer(Predictor(tiny_sam, {"discs": adapter.segmenter}), "discs", "anna/discs"))
+    assert all(np.array_equal(getattr(found[0], name), getattr(found[1], name)) for name in ("points", "scores"))
+
+
+def test_proposals_of_an_earlier_adapter_do_not_stay_on_the_hub(saved, tiny_sam, tmp_path):
+    """On the same base they would load, and look for what that adapter was fitted to."""
+    hub = FakeHub(tmp_path)
+    artefact.push_to_hub(save(tmp_path / "adapter", tiny_sam, proposals=True), "anna/discs", api=hub)
+    artefact.push_to_hub(saved, "anna/discs", api=hub)
+    assert hub.files("anna/discs") == OWN
+
+
+def test_damaged_proposals_are_not_uploaded(tiny_sam, tmp_path):
+    folder = save(tmp_path / "adapter", tiny_sam, proposals=True)
+    (folder / disk.TENSORS).write_bytes(b"other")
+    with pytest.raises(ArtefactError, match="do not belong together"):
+        artefact.push_to_hub(folder, "anna/discs", api=FakeHub(tmp_path))
+    (folder / disk.TENSORS).unlink()
+    with pytest.raises(ArtefactError, match="do not belong together"):
+        artefact.push_to_hub(folder, "anna/discs", api=FakeHub(tmp_path))
 
 
 def test_what_the_hub_does_not_have(tiny_sam, monkeypatch):
@@ -235,7 +297,7 @@ def test_what_the_hub_does_not_have(tiny_sam, monkeypatch):
 
 def test_only_an_adapter_is_uploaded(tmp_path):
     with pytest.raises(ArtefactError, match="holds no adapter"):
-        artefact.push_to_hub(tmp_path, "anna/plates", api=FakeApi(tmp_path))
+        artefact.push_to_hub(tmp_path, "anna/plates", api=FakeHub(tmp_path))
 
 
 def test_metadata_survives_the_file(saved):

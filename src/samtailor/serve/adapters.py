@@ -188,7 +188,7 @@ class Adapters:
     def _load(self, name: str, source: str | Path) -> Slot:
         loaded = artefact.load(source, self._base)
         folder = Path(source) if Path(source).is_dir() else None
-        proposals = disk.load(folder, self._base) if folder is not None and disk.exists(folder) else None
+        proposals = disk.load(loaded.folder, self._base) if disk.exists(loaded.folder) else None
         segmenter, encoder = loaded.segmenter, ""
         if not segmenter.encoder_frozen:
             segmenter, encoder = _on_own_base(segmenter), loaded.meta.sha256
