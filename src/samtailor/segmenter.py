@@ -135,10 +135,18 @@ class Segmenter(nn.Module):
 
     def decode(self, features: Features, prompts: Prompts) -> Output:
         """Prompts of the model frame on embeddings (of `model.encode_image`) to masks, through every adapter."""
+        return self.finished(self.model.decode(features, self.prompted(features, prompts)))
+
+    def prompted(self, features: Features, prompts: Prompts) -> Tokens:
+        """The part of `decode` before the mask decoder: prompts to tokens, through the adapters of prompts."""
         tokens = self.model.encode_prompts(self.asks(prompts) if self.asks else prompts)
+        positions = self.model.positions() if self.tokens else None
         for adapter in self.tokens.values():
-            tokens = adapter(tokens, features, self.model.positions())
-        output = self.model.decode(features, tokens)
+            tokens = adapter(tokens, features, positions)
+        return tokens
+
+    def finished(self, output: Output) -> Output:
+        """The part of `decode` after the mask decoder: its answer through the adapters of answers."""
         for adapter in self.outputs.values():
             output = adapter(output)
         return output

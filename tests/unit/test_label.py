@@ -15,7 +15,7 @@ from samtailor.answers import Ask, find_pictures
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.label import Source, Tiling, _encoded, find_objects, label
-from samtailor.label._answers import Windows, pieces
+from samtailor.label._answers import Asking, Windows
 from samtailor.label._tiles import Piece, merged, tiles
 from samtailor.metrics import iou
 from samtailor.predict import Predictor
@@ -50,7 +50,7 @@ def test_answers_are_the_predictors(tiny_base):
     predictor = Predictor(tiny_base, {"a": moved(tiny_base)})
     picture = disc_sample(2, 70, 110).image
     predictor.set_image(picture)
-    found = pieces(predictor, picture, Source("a", asking(*ASKS)), Windows())
+    (found,) = Asking(predictor, [Source("a", asking(*ASKS))]).pieces(picture)
     expected = []
     for ask in ASKS:
         points = [c[:2] for c in ask.clicks] or None

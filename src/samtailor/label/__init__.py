@@ -17,7 +17,7 @@ import numpy as np
 from samtailor.data.picture import write_json
 from samtailor.errors import InputError
 from samtailor.label._ahead import Unreadable, views
-from samtailor.label._answers import Source, Windows, pieces
+from samtailor.label._answers import Asking, Source
 from samtailor.label._journal import Journal
 from samtailor.label._tiles import Piece, Tile, merged, tiles
 from samtailor.registry import find
@@ -148,7 +148,7 @@ def _answered(
     adapters = [None if one.adapter is None else predictor.segmenter(one.adapter) for one in sources]
     common = all(one is None or one.encoder_frozen for one in adapters)  # else the predictor encodes by itself
     regions = [one is not None and one.regions for one in adapters]
-    windows, by_source = Windows(), [[] for _ in sources]
+    asking, by_source = Asking(predictor, sources), [[] for _ in sources]
     side, overlap = (None, 0.0) if tiling is None else (tiling.side, tiling.overlap)
     made = views(predictor.base, jobs, side, overlap, encode=common)
     with closing(made):
@@ -160,8 +160,8 @@ def _answered(
                 predictor.set_features(view.features, *view.pixels.shape[:2])
             else:
                 predictor.set_image(view.pixels)
-            for source, kept in zip(sources, by_source, strict=True):
-                kept += (_placed(piece, view.tile) for piece in pieces(predictor, view.pixels, source, windows))
+            for kept, found in zip(by_source, asking.pieces(view.pixels), strict=True):
+                kept += (_placed(piece, view.tile) for piece in found)
             if view.last:
                 if view.tile is not None:
                     by_source = [

@@ -1,4 +1,4 @@
-"""What the adapters find in one picture or tile: all proposals of an adapter in one pass of the decoder.
+"""What the adapters find in one picture or tile: all proposals of all adapters in one pass of the decoder (`_passes`).
 
 Only the window around each object is brought to the picture's size. Enlarging logits is linear in rows and columns
 apart, so that one window costs two small matrix products and equals `Frame.logits` to rounding.
@@ -16,16 +16,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samtailor.adapters import pmm
-from samtailor.answers import Ask
+from samtailor.bases._quick import Quick
 from samtailor.data.transform import Frame
+from samtailor.label._passes import Best, Question, answers, questions
 from samtailor.label._tiles import Piece
-from samtailor.types import Output, Prompts
 
 if TYPE_CHECKING:
     from samtailor.automatic import Proposer
     from samtailor.predict import Predictor
-
-_TOGETHER = 64  # prompts a pass of the decoder
 
 
 @dataclass(frozen=True)
@@ -77,46 +75,42 @@ class Windows:
             self._frame = frame
 
 
-def pieces(predictor: Predictor, picture: np.ndarray, source: Source, windows: Windows) -> list[Piece]:
-    """Answers of one source to the picture that is set; empty ones left out. Places are of that picture."""
-    asks = source.ask(predictor, picture)
-    found: list[Piece] = []
-    groups: dict[tuple[int, bool], list[Ask]] = {}
-    for ask in asks:
-        groups.setdefault((len(ask.clicks), ask.box is not None), []).append(ask)
-    for alike in groups.values():
-        for start in range(0, len(alike), _TOGETHER):
-            part = alike[start : start + _TOGETHER]
-            output = predictor.decode(_prompts(part, predictor.frame), source.adapter)
-            found += _best(predictor, output, part, source, windows)
-    return found
+class Asking:
+    """Asks several sources about one picture after the other.
 
+    Args:
+        predictor: with the adapters.
+        sources: who answers.
+    """
 
-def _prompts(asks: Sequence[Ask], frame: Frame) -> Prompts:
-    size = (frame.height, frame.width)
-    points = labels = boxes = None
-    if asks[0].clicks:
-        points = torch.tensor([[click[:2] for click in ask.clicks] for ask in asks], dtype=torch.float32)[None]
-        labels = torch.tensor([[click[2] for click in ask.clicks] for ask in asks], dtype=torch.int64)[None]
-    if asks[0].box is not None:
-        boxes = torch.tensor([ask.box for ask in asks], dtype=torch.float32)[None]
-    return Prompts(size, points, labels, boxes, count=(1, len(asks)))
+    def __init__(self, predictor: Predictor, sources: Sequence[Source]) -> None:
+        self._predictor, self._sources = predictor, sources
+        self._windows, self._quick = Windows(), Quick(predictor.base)
 
+    def pieces(self, picture: np.ndarray) -> list[list[Piece]]:
+        """Answers of each source to the picture that is set; empty ones left out. Places are of that picture."""
+        asked = [
+            (index, question)
+            for index, source in enumerate(self._sources)
+            for question in questions(source.adapter, source.ask(self._predictor, picture))
+        ]
+        found: list[list[Piece]] = [[] for _ in self._sources]
+        given = answers(self._predictor, [question for _, question in asked], self._quick)
+        for (index, question), best in zip(asked, given, strict=True):
+            found[index] += self._found(best, question, self._sources[index])
+        return found
 
-def _best(predictor: Predictor, output: Output, asks: Sequence[Ask], source: Source, windows: Windows) -> list[Piece]:
-    """Of each prompt the mask with the highest predicted IoU."""
-    scores, best = output.candidate_iou()[0].float().cpu().max(dim=1)
-    logits = output.candidate_logits()[0].float().cpu()
-    found = []
-    for index, ask in enumerate(asks):
-        mask, x, y = windows.mask(logits[index, best[index]], predictor.frame)
-        if source.refine and mask.any():
-            mask, x, y = _refined(predictor, mask, x, y, output.keys[0, index], source)
-        if mask.any():
-            score = float(scores[index]) if ask.score is None else ask.score
-            label = source.label or ask.label or source.adapter or "object"
-            found.append(Piece(mask, x, y, label, min(max(score, 0.0), 1.0), source.adapter))
-    return found
+    def _found(self, best: Best, question: Question, source: Source) -> list[Piece]:
+        found = []
+        for index, ask in enumerate(question.asks):
+            mask, x, y = self._windows.mask(best.logits[index], self._predictor.frame)
+            if source.refine and mask.any():
+                mask, x, y = _refined(self._predictor, mask, x, y, best.keys()[index], source)
+            if mask.any():
+                score = float(best.scores[index]) if ask.score is None else ask.score
+                label = source.label or ask.label or source.adapter or "object"
+                found.append(Piece(mask, x, y, label, min(max(score, 0.0), 1.0), source.adapter))
+        return found
 
 
 def _refined(
@@ -147,4 +141,4 @@ def _seen(matrix: Tensor) -> tuple[int, int]:
     return (int(where[0]), int(where[-1]) + 1) if len(where) else (0, 0)
 
 
-__all__ = ["Source", "Windows", "pieces"]
+__all__ = ["Asking", "Source", "Windows"]

@@ -1,0 +1,136 @@
+"""Several adapters' questions about one picture in as few passes of the mask decoder as can be.
+
+An adapter that only changes prompts (PLM) or answers (SAM-F) leaves the decoder alone: its prompts go through the
+base's decoder beside those of the others, one pass for all. One with modules inside the base has a decoder of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from samtailor.answers import Ask
+from samtailor.bases._quick import Answers, Quick
+from samtailor.types import Output, Prompts, Tokens
+
+if TYPE_CHECKING:
+    from samtailor.predict import Predictor
+
+TOGETHER = 64
+"""Prompts a pass of the decoder."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one adapter is asked at once: asks with as many clicks each, all or none with a box.
+
+    Args:
+        adapter: name in the predictor; None is the base.
+        asks: at most `TOGETHER`.
+    """
+
+    adapter: str | None
+    asks: tuple[Ask, ...]
+
+    def prompts(self, size: tuple[int, int]) -> Prompts:
+        """Of a picture of this (height, width)."""
+        points = labels = boxes = None
+        if self.asks[0].clicks:
+            points = torch.tensor([[click[:2] for click in ask.clicks] for ask in self.asks], dtype=torch.float32)[None]
+            labels = torch.tensor([[click[2] for click in ask.clicks] for ask in self.asks], dtype=torch.int64)[None]
+        if self.asks[0].box is not None:
+            boxes = torch.tensor([ask.box for ask in self.asks], dtype=torch.float32)[None]
+        return Prompts(size, points, labels, boxes, count=(1, len(self.asks)))
+
+
+@dataclass(frozen=True)
+class Best:
+    """Of each prompt the mask with the highest predicted IoU.
+
+    Args:
+        scores: (P,) float32 on the CPU.
+        logits: (P, h, w) float32 on the CPU.
+        keys: gives the image keys (P, D, H, W); only outlines that are refined need them.
+    """
+
+    scores: Tensor
+    logits: Tensor
+    keys: Callable[[], Tensor]
+
+
+def questions(adapter: str | None, asks: Sequence[Ask]) -> list[Question]:
+    """What an adapter is asked, alike asks together."""
+    groups: dict[tuple[int, bool], list[Ask]] = {}
+    for ask in asks:
+        groups.setdefault((len(ask.clicks), ask.box is not None), []).append(ask)
+    return [
+        Question(adapter, tuple(alike[start : start + TOGETHER]))
+        for alike in groups.values()
+        for start in range(0, len(alike), TOGETHER)
+    ]
+
+
+@torch.no_grad()
+def answers(predictor: Predictor, asked: Sequence[Question], quick: Quick) -> list[Best]:
+    """The answer to each question about the picture that is set."""
+    found: dict[int, Best] = {}
+    waiting: list[tuple[list[int], list[Tokens]]] = []
+    for index, question in enumerate(asked):
+        if _has_own_decoder(predictor, question.adapter):
+            prompts = question.prompts((predictor.frame.height, predictor.frame.width))
+            found[index] = _of_output(predictor.decode(prompts, question.adapter))
+        else:
+            _join(waiting, index, _tokens(predictor, question))
+    for indices, parts in waiting:
+        sparse = torch.cat([part.sparse for part in parts], dim=1)
+        whole, start = quick(predictor.features, Tokens(sparse, parts[0].dense)), 0
+        for index, part in zip(indices, parts, strict=True):
+            rows = slice(start, start := start + part.sparse.shape[1])
+            found[index] = _of_rows(predictor, asked[index].adapter, whole[rows])
+    return [found[index] for index in range(len(asked))]
+
+
+def _has_own_decoder(predictor: Predictor, adapter: str | None) -> bool:
+    return adapter is not None and predictor.segmenter(adapter).model is not predictor.base
+
+
+def _tokens(predictor: Predictor, question: Question) -> Tokens:
+    frame = predictor.frame
+    prompts = frame.prompts(question.prompts((frame.height, frame.width))).to(predictor.device)
+    if question.adapter is None:
+        return predictor.base.encode_prompts(prompts)
+    return predictor.segmenter(question.adapter).prompted(predictor.features, prompts)
+
+
+def _join(waiting: list[tuple[list[int], list[Tokens]]], index: int, tokens: Tokens) -> None:
+    """Beside prompts of as many tokens on the same dense prompt, while there is room."""
+    for indices, parts in waiting:
+        room = sum(part.sparse.shape[1] for part in parts) + tokens.sparse.shape[1] <= TOGETHER
+        alike = parts[0].sparse.shape[2] == tokens.sparse.shape[2]
+        if room and alike and torch.equal(parts[0].dense, tokens.dense):
+            indices.append(index)
+            parts.append(tokens)
+            return
+    waiting.append(([index], [tokens]))
+
+
+def _of_rows(predictor: Predictor, adapter: str | None, rows: Answers) -> Best:
+    if adapter is not None and predictor.segmenter(adapter).outputs:
+        return _of_output(predictor.segmenter(adapter).finished(rows.output()))
+    candidates = list(rows.candidates)
+    scores, best = rows.iou[:, candidates].max(dim=1)
+    chosen = rows.hyper[:, candidates][torch.arange(len(best), device=best.device), best][:, None]
+    return Best(scores.float().cpu(), rows.logits(chosen)[:, 0].float().cpu(), lambda: rows.keys)
+
+
+def _of_output(output: Output) -> Best:
+    scores, best = output.candidate_iou()[0].max(dim=1)
+    logits = output.candidate_logits()[0][torch.arange(len(best), device=best.device), best]
+    return Best(scores.float().cpu(), logits.float().cpu(), lambda: output.keys[0])
+
+
+__all__ = ["TOGETHER", "Best", "Question", "answers", "questions"]

@@ -1,0 +1,127 @@
+"""The decoder for many prompts gives what the vendor's gives, for every family, kind of prompt and adapter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from samtailor.answers import Ask
+from samtailor.bases._quick import Quick
+from samtailor.label import _passes
+from samtailor.label._passes import answers, questions
+from samtailor.predict import Predictor
+from samtailor.registry import find
+from samtailor.types import Prompts, Tokens
+from tiny import disc_sample
+
+CLICKS = [Ask(clicks=((float(x), float(y), 1),)) for x, y in ((30, 20), (60, 30), (12, 9), (70, 40))]
+BOXES = [Ask(box=(10.0, 5.0, 60.0, 40.0)), Ask(box=(3.0, 4.0, 30.0, 41.0))]
+PAIRS = [Ask(clicks=((30.0, 20.0, 1), (5.0, 6.0, 0)))]
+
+
+def made(base, method, **options):
+    """An adapter that changes the answer in every part that it has."""
+    segmenter = find("methods", method).build(base, **options)[0]
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for parameter in segmenter.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return segmenter
+
+
+def prompts(base, count, kind):
+    rng = torch.Generator().manual_seed(count)
+    places = torch.rand(1, count, 2, 2, generator=rng) * base.size / 2
+    if kind == "boxes":
+        return Prompts((base.size, base.size), boxes=torch.cat([places[:, :, 0], places[:, :, 1] + base.size / 2], -1))
+    points = places[:, :, : 1 if kind == "click" else 2]
+    return Prompts((base.size, base.size), points, torch.ones(points.shape[:3], dtype=torch.int64))
+
+
+@pytest.mark.parametrize("kind", ["click", "clicks", "boxes"])
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_answers_are_the_vendors(tiny_base, count, kind):
+    frame = disc_sample(count).image[:, : tiny_base.size]
+    predictor = Predictor(tiny_base)
+    predictor.set_image(frame)
+    with torch.no_grad():
+        tokens = tiny_base.encode_prompts(prompts(tiny_base, count, kind))
+        tokens = Tokens(tokens.sparse, tokens.dense + torch.randn_like(tokens.dense[:1]))
+        vendor = tiny_base.decode(predictor.features, tokens)
+    quick = Quick(tiny_base)(predictor.features, tokens)
+    for name in ("logits", "iou", "keys", "upscaled", "hyper"):
+        one, other = getattr(vendor, name), getattr(quick.output(), name)
+        assert one.shape == other.shape
+        assert one.std() > 0.01  # something to compare
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-4 * float(one.abs().max())), name
+    assert quick.output().candidates == vendor.candidates
+    rows = quick[count - 1 : count]
+    assert torch.allclose(rows.logits(rows.hyper), vendor.logits[0, count - 1 :], rtol=1e-4, atol=1e-3)
+
+
+def test_biases_take_part(tiny_base):
+    """transformers draws biases as zero: what is done to them would not show."""
+    decoder = tiny_base.model.mask_decoder
+    biases = {name: value.clone() for name, value in decoder.named_parameters() if name.endswith("bias")}
+    torch.manual_seed(2)
+    try:
+        with torch.no_grad():
+            for name in biases:
+                decoder.get_parameter(name).normal_(std=0.5)
+            features = tiny_base.encode_image(torch.randn(1, 3, tiny_base.size, tiny_base.size))
+            tokens = tiny_base.encode_prompts(prompts(tiny_base, 5, "click"))
+            vendor, quick = tiny_base.decode(features, tokens), Quick(tiny_base)(features, tokens).output()
+    finally:
+        with torch.no_grad():
+            for name, value in biases.items():
+                decoder.get_parameter(name).copy_(value)
+    for name in ("logits", "iou", "keys", "upscaled"):
+        one, other = getattr(vendor, name), getattr(quick, name)
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-4 * float(one.abs().max())), name
+
+
+@pytest.fixture
+def mixed(tiny_base):
+    """Adapters of prompts, of answers, of both ends, and inside the decoder."""
+    adapters = {
+        "plm": made(tiny_base, "plm"),
+        "other": made(tiny_base, "plm", head="paper_plain"),
+        "f": made(tiny_base, "sam-f"),
+        "am": made(tiny_base, "am-sam"),
+        "own": made(tiny_base, "samed"),
+    }
+    predictor = Predictor(tiny_base, adapters)
+    predictor.set_image(disc_sample(3).image)
+    return predictor
+
+
+def test_together_is_one_by_one(mixed):
+    whole = [Ask(whole=True)]
+    asks = {None: BOXES, "plm": CLICKS + BOXES + PAIRS, "other": CLICKS, "f": CLICKS + BOXES, "am": BOXES, "own": whole}
+    asked = [question for name, own in asks.items() for question in questions(name, own)]
+    found = answers(mixed, asked, Quick(mixed.base))
+    assert sum(len(question.asks) for question in asked) == sum(map(len, asks.values()))
+    for question, best in zip(asked, found, strict=True):
+        for index, ask in enumerate(question.asks):
+            alone = mixed.decode(questions(question.adapter, [ask])[0].prompts((48, 80)), question.adapter)
+            scores = alone.candidate_iou()[0, 0]
+            low = alone.candidate_logits()[0, 0, scores.argmax()]
+            close = {"rtol": 1e-3, "atol": 1e-3 * float(low.abs().max())}
+            assert torch.allclose(best.scores[index], scores.max(), atol=1e-4)
+            assert torch.allclose(best.logits[index], low, **close)
+            assert torch.allclose(best.keys()[index], alone.keys[0, 0], rtol=1e-3, atol=1e-3)
+
+
+def test_alike_questions_share_a_pass(mixed, monkeypatch):
+    passes = []
+    quick = Quick(mixed.base)
+    asked = [q for name in (None, "plm", "other", "f") for q in questions(name, CLICKS)]
+    count = lambda features, tokens: passes.append(tokens.sparse.shape[1]) or quick(features, tokens)  # noqa: E731
+    monkeypatch.setattr(mixed, "decode", None)
+    whole = answers(mixed, asked, count)
+    assert passes == [16]
+    monkeypatch.setattr(_passes, "TOGETHER", 9)
+    parts = answers(mixed, asked, count)
+    assert passes == [16, 8, 8]
+    assert all(np.allclose(a.logits, b.logits, atol=1e-3) for a, b in zip(whole, parts, strict=True))
