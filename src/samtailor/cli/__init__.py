@@ -15,7 +15,7 @@ from samtailor import __version__
 from samtailor.cli.group import Group
 
 COMMANDS = (
-    *("fit", "evaluate", "predict", "propose-fit", "label", "export", "serve", "label-studio"),
+    *("ui", "fit", "evaluate", "predict", "propose-fit", "label", "export", "serve", "label-studio"),
     *("iou-map", "check", "info", "compare", "recipe", "demo"),
 )
 

@@ -1,0 +1,300 @@
+"""The workbench without HTTP: a project, the adapters that answer, the jobs that make and use them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from samtailor import __version__, artefact, registry
+from samtailor.config import FitConfig, load, resolve
+from samtailor.errors import InputError, SamtailorError
+from samtailor.registry import find
+from samtailor.serve.adapters import Slot
+from samtailor.serve.engine import Engine
+from samtailor.serve.refusals import Refused, Taken, Unknown
+from samtailor.wording import counted
+from samtailor.workbench.asking import Asking
+from samtailor.workbench.events import Events
+from samtailor.workbench.exports import Exports
+from samtailor.workbench.jobs import Job, Jobs
+from samtailor.workbench.project import Project
+from samtailor.workbench.records import Object
+
+MINIMUM = 4
+"""Accepted pictures with an object that a fit needs."""
+GALLERY = "gallery.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
+_log = logging.getLogger("samtailor.workbench")
+
+
+class Bench:
+    """See the head of the file.
+
+    Args:
+        project: pictures and objects.
+        engine: its root must be `adapters(project.home)`; adapters given at the start are in it.
+        device: that jobs compute on; None takes a GPU where there is one.
+    """
+
+    def __init__(self, project: Project, engine: Engine, device: str | None = None) -> None:
+        self.project, self.engine, self._device = project, engine, device
+        self.asking, self.events = Asking(engine, project), Events()
+        self.exports = Exports(project.home / "exports", project)
+        self.jobs = Jobs(project.home / "jobs", self._job_changed)
+        self._fits = adapters(project.home)
+        self._broken: dict[str, str] = {}
+        for folder in sorted(self._fits.iterdir()):
+            if (folder / artefact.METADATA).is_file():
+                self._load(folder.name)
+
+    def close(self) -> None:
+        """Stop the job, which saves, and let go of the project."""
+        self.events.close()
+        self.jobs.close()
+        self.asking.close()
+        self.project.close()
+
+    def about(self) -> dict[str, Any]:
+        """The project as the page shows it."""
+        project, counts = self.project, self.project.counts()
+        return {
+            "name": project.pictures.folder.name or str(project.pictures.folder),
+            "folder": str(project.pictures.folder),
+            "base": self.engine.base.name,
+            "classes": [one.model_dump() for one in project.settings.classes],
+            "pictures": len(project.pictures),
+            "counts": counts,
+            "minimum": MINIMUM,
+            "adapters": [self._told(slot) for slot in self.engine.adapters.slots()],
+            "broken_adapters": [{"name": name, "error": error} for name, error in self._broken.items()],
+            "unfinished": self._unfinished(),
+            "job": self.jobs.current and self.jobs.current.plain(),
+            "formats": registry.names("writers"),
+            "methods": registry.names("methods"),
+            "version": __version__,
+        }
+
+    def publish_project(self) -> None:
+        """Tell all pages what the project is now."""
+        self.events.publish("project", self.about())
+
+    def publish_picture(self, id: str) -> None:
+        """Tell all pages how a picture stands."""
+        self.events.publish("picture", self.project.row(id))
+
+    def fit(
+        self, name: str | None, classes: Sequence[str] | None, method: str | None, steps: int | None,
+        seed: int | None, proposals: bool,
+    ) -> Job:  # fmt: skip
+        """Begin a fit on the accepted pictures, or go on with the one of that name that was stopped.
+
+        Raises:
+            Refused: too few pictures. Taken: a job is in progress, or the name is taken. InputError: a setting.
+        """
+        self._refuse_second_job()
+        name = name or self._free()
+        out = self._place(name)
+        if name in self._unfinished():
+            work = json.loads(self._job_file(name).read_text(encoding="utf-8")) | self._where()
+        elif name in [slot.name for slot in self.engine.adapters.slots()] or out.exists():
+            raise Taken(f"There is an adapter {name!r} already. Choose another name, or delete it first.")
+        else:
+            work = self._fit_work(classes, method, steps, seed) | {"out": str(out), "proposals": proposals}
+        return self.jobs.start("fit", name, work, line=self._said, finished=lambda made: self._fitted(name, made))
+
+    def label(self, adapter: str, threshold: float | None, only: Sequence[str] | None) -> Job:
+        """Begin to label all pictures that no human has been at.
+
+        Raises:
+            Refused: the adapter cannot say where to look, or there is nothing to label. Taken: a job is in progress.
+            Unknown: the adapter, or a picture.
+        """
+        self._refuse_second_job()
+        slot = self.engine.adapters.slot(adapter)
+        slot.proposer(threshold)
+        if slot.folder is None:
+            raise Refused(f"The adapter {adapter!r} came from the hub: give its folder at the start instead.")
+        self.project.pictures.refresh()
+        by = f"{slot.meta.sha256[:16]}:{threshold}"
+        ids = self.project.waiting(by, only)
+        if not ids:
+            raise Refused("There is no picture left to label: all are accepted, have drafts, or were labelled by it.")
+        samples = [{"id": id, "file": self.project.pictures.get(id).name} for id in ids]
+        work = {"samples": samples, "adapter": adapter, "folder": str(slot.folder), "threshold": threshold}
+        return self.jobs.start(
+            "label", adapter, work | self._where(), line=lambda said: self._said(said, by),
+            finished=lambda made: self._labelled(),
+        )  # fmt: skip
+
+    def remove(self, name: str) -> None:
+        """Delete an adapter that was fitted here, or a fit that was stopped.
+
+        Raises:
+            Unknown: there is none. Taken: it is at work, or was given at the start.
+        """
+        job, out = self.jobs.current, self._place(name)
+        if self.jobs.running and job is not None and job.adapter == name:
+            raise Taken(f"{name!r} is at work. Stop the job first.")
+        slot = next((one for one in self.engine.adapters.slots() if one.name == name), None)
+        if slot is not None and (slot.folder is None or slot.folder.resolve() != out):
+            raise Taken(f"The adapter {name!r} was given at the start; it does not belong to this project.")
+        if slot is None and not out.is_dir():
+            raise Unknown(f"There is no adapter {name!r}.")
+        if slot is not None:
+            self.engine.remove_adapter(name)
+        (out / artefact.METADATA).unlink(missing_ok=True)  # a folder without it is no adapter
+        shutil.rmtree(out)
+        self._job_file(name).unlink(missing_ok=True)
+        self._broken.pop(name, None)
+        self.publish_project()
+
+    def gallery(self, name: str) -> dict[str, Any]:
+        """What the fit of an adapter left to look at; no pictures where none was held out.
+
+        Raises:
+            Unknown: no such adapter, or it was not fitted here.
+        """
+        file = self._place(name) / GALLERY
+        self.engine.adapters.slot(name)
+        if not file.is_file():
+            raise Unknown(f"The adapter {name!r} was not fitted here, or by an earlier version: it has no gallery.")
+        return json.loads(file.read_text(encoding="utf-8"))
+
+    def _fit_work(
+        self, classes: Sequence[str] | None, method: str | None, steps: int | None, seed: int | None
+    ) -> dict[str, Any]:
+        """What a new fit is about: a snapshot of what is accepted now."""
+        known = self.project.labels()
+        names = [name for name in self.project.classes if known[name] and (classes is None or name in classes)]
+        if missing := [name for name in classes or () if name not in names]:
+            raise Refused(f"No accepted picture has an object of the class {missing[0]!r}.")
+        rows = [_row(one, record) for one, record in self.project.records(["accepted"])]
+        full = sum(any(o["class"] in names for o in row["objects"]) for row in rows)
+        if full < MINIMUM:
+            raise Refused(
+                f"A fit needs {MINIMUM} accepted pictures with an object, there are {full}: "
+                f"accept {counted(MINIMUM - full, 'more picture')}."
+            )
+        given = {"method": method, "steps": steps, "seed": seed}
+        settings = {key: value for key, value in given.items() if value is not None}
+        config = resolve(load(None, settings))  # refuses what makes no sense before anything begins
+        _refuse_several(config, names)
+        return {"samples": rows, "classes": names, "settings": settings, **self._where(),
+                "names": {row["id"]: row["file"] for row in rows}}  # fmt: skip
+
+    def _where(self) -> dict[str, Any]:
+        home, pictures = self.project.home, self.project.pictures
+        return {
+            "base": self.engine.base.name, "device": self._device, "pictures": str(pictures.folder),
+            "cache": str(embeddings(home)), "limits": asdict(pictures.limits),
+        }  # fmt: skip
+
+    def _said(self, said: Mapping[str, Any], by: str = "") -> None:
+        """A line of a labelling: a picture is done, or cannot be read."""
+        if "failed" in said:
+            self.project.pictures.fail(said["failed"], said["error"])
+            self.publish_picture(said["failed"])
+            return
+        found = [Object.model_validate(one) for one in said["objects"]]
+        try:
+            kept = self.project.propose(said["picture"], found, said["uncertainty"], by)
+        except SamtailorError as error:  # one picture must not cost the others
+            _log.warning("What was found in %s cannot be kept: %s", said["picture"], error)
+            return
+        if kept:
+            self.publish_picture(said["picture"])
+
+    def _labelled(self) -> dict[str, Any]:
+        self.publish_project()
+        return {}
+
+    def _fitted(self, name: str, made: Mapping[str, Any]) -> dict[str, Any]:
+        if name in [slot.name for slot in self.engine.adapters.slots()]:  # of a fit that was stopped at its end
+            self.engine.remove_adapter(name)
+        self.engine.adapters.add_below(name, name)
+        self._job_file(name).unlink(missing_ok=True)
+        self.publish_project()
+        figures = made["figures"]
+        shown = {"miou": figures.get("held_out_miou"), "start_miou": figures.get("start_miou")}
+        return {**shown, "message": made["message"]}
+
+    def _job_changed(self, job: Job) -> None:
+        self.events.publish("job", job.plain())
+
+    def _load(self, name: str) -> None:
+        try:
+            self.engine.adapters.add_below(name, name)
+        except SamtailorError as error:
+            self._broken[name] = str(error)
+            _log.warning("The adapter %s is left out: %s", name, error)
+
+    def _told(self, slot: Slot) -> dict[str, Any]:
+        figures = {key: slot.meta.figures.get(key) for key in ("start_miou", "held_out_miou")}
+        aliases = self.project.settings.aliases
+        return {
+            "name": slot.name, "classes": [aliases.get(name, name) for name in slot.meta.classes],
+            "method": slot.meta.method, "auto": slot.automatic, "promptless": slot.promptless,
+            "figures": figures if all(isinstance(value, float) for value in figures.values()) else None,
+            "own": slot.folder is not None and slot.folder.parent == self._fits, "created": slot.meta.created,
+        }  # fmt: skip
+
+    def _unfinished(self) -> list[str]:
+        """Fits that were stopped or killed: their job file is there. A fit of the same name goes on."""
+        busy = self.jobs.current.adapter if self.jobs.running and self.jobs.current else None
+        names = (folder.name for folder in sorted(self._fits.iterdir()) if (folder / "config.yaml").is_file())
+        return [name for name in names if name != busy and self._job_file(name).is_file()]
+
+    def _job_file(self, name: str) -> Path:
+        return self.project.home / "jobs" / f"fit-{name}.json"
+
+    def _refuse_second_job(self) -> None:
+        if self.jobs.running:
+            raise Taken("A job is in progress. Wait for it, or stop it first.")
+
+    def _place(self, name: str) -> Path:
+        """The folder of an adapter's name, below the project's.
+
+        Raises:
+            Refused: not a name.
+        """
+        if not _NAME.fullmatch(name):
+            raise Refused("A name has letters, digits, '_' and '-', at most 48, and begins with a letter or digit.")
+        path = self._fits / name
+        if path.is_symlink():
+            raise Refused(f"{name!r} is a link to another place; it is not touched.")
+        return path
+
+    def _free(self) -> str:
+        taken = {slot.name for slot in self.engine.adapters.slots()} | {f.name for f in self._fits.iterdir()}
+        return next(name for i in range(1, len(taken) + 2) if (name := f"fit-{i}") not in taken)
+
+
+def adapters(home: Path) -> Path:
+    """Folder of the adapters that are fitted in a project; made when it is not there."""
+    folder = home.resolve() / "adapters"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def embeddings(home: Path) -> Path:
+    """Folder of a project's embeddings."""
+    return home / "cache" / "embeddings"
+
+
+def _row(one: Any, record: Any) -> dict[str, Any]:
+    objects = [{"class": o.class_, "rle": o.rle.model_dump(mode="json")} for o in record.objects]
+    return {"id": one.id, "file": one.name, "objects": objects}
+
+
+def _refuse_several(config: FitConfig, names: Sequence[str]) -> None:
+    if getattr(find("methods", config.method), "REGIONS", False) and len(names) > 1:
+        raise InputError(f"{config.method} segments one class, and there are {', '.join(names)}. Choose one.")
+
+
+__all__ = ["GALLERY", "MINIMUM", "Bench", "adapters", "embeddings"]

@@ -1,0 +1,148 @@
+"""What an adapter finds in a picture by itself, and how sure it is of each object.
+
+Uncertainty of an object: 1 - score x stability. `score` is the proposal's calibrated score, for adapters that are asked
+without a prompt their predicted IoU. `stability` is the mean IoU of its mask with the masks that the same adapter gives
+when the prompt is moved a little: a click by a quarter of the radius of a disc of the mask's area (at least one pixel)
+to the left, right, up and down; a box by a twentieth of its sides likewise. Without a prompt there is nothing to move
+and stability is 1. A picture is as uncertain as its most uncertain object, and one in which nothing was found is 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from samtailor.answers import Ask
+from samtailor.data.shapes import encode, plain_runs
+from samtailor.data.transform import Frame
+from samtailor.label import DOUBLE
+from samtailor.label._answers import Windows
+from samtailor.predict import Predictor
+from samtailor.serve.adapters import Slot
+from samtailor.types import Prompts
+from samtailor.workbench.masks import placed
+from samtailor.workbench.records import Asked, Object, Runs
+
+_NO_PICTURE = np.zeros((0, 0, 3), np.uint8)  # proposals look at the embedding
+_SIDE = 320  # pixels; masks are compared with their shifted ones at this size
+_TOGETHER = 64  # prompts a pass of the decoder
+_STEPS = ((-1, 0), (1, 0), (0, -1), (0, 1))
+
+
+@torch.no_grad()
+def objects(slot: Slot, predictor: Predictor, threshold: float | None = None) -> list[Object]:
+    """What is found in the picture that is set, by falling score, each object of a class once, empty masks left out.
+
+    Args:
+        slot: who answers.
+        predictor: of the slot, with the picture's embedding set.
+        threshold: lowest score of a proposal; None takes each class's own.
+
+    Raises:
+        Refused: nothing can propose.
+    """
+    asks = slot.proposer(threshold)(predictor, _NO_PICTURE)
+    found = [
+        one for start in range(0, len(asks), _TOGETHER) for one in _asked(slot, predictor, asks[start:][:_TOGETHER])
+    ]
+    kept = _once(sorted(found, key=lambda one: -(one.score or 0)))
+    return [one.model_copy(update={"id": f"a{i}"}) for i, one in enumerate(kept, 1)]
+
+
+def uncertainty(found: Sequence[Object]) -> float:
+    """Of a picture, see the head of the file."""
+    return max((one.uncertainty or 0.0 for one in found), default=1.0)
+
+
+def _asked(slot: Slot, predictor: Predictor, asks: Sequence[Ask]) -> list[Object]:
+    """The answers to some prompts, and their stability by a second pass with all prompts moved."""
+    frame, windows = predictor.frame, Windows()
+    logits, scores = _best(predictor, asks, slot.name)
+    masks = [windows.mask(one, frame) for one in logits]
+    seen = [i for i, (mask, _, _) in enumerate(masks) if mask.any()]
+    stable = _stability(slot, predictor, [asks[i] for i in seen], logits[seen], [masks[i][0].sum() for i in seen])
+    return [
+        _object(slot, asks[i], placed(*masks[i], (frame.height, frame.width)), scores[i], stability)
+        for i, stability in zip(seen, stable, strict=True)
+    ]
+
+
+def _object(slot: Slot, ask: Ask, mask: np.ndarray, iou: float, stability: float) -> Object:
+    score = min(max(iou if ask.score is None else ask.score, 0.0), 1.0)
+    classes = slot.meta.classes if slot.meta is not None else ()
+    asked = Asked(points=[c[:2] for c in ask.clicks], labels=[c[2] for c in ask.clicks], box=ask.box)
+    return Object(
+        id="a", class_=ask.label or (classes[0] if classes else slot.name or "object"), source="auto",
+        rle=Runs(**plain_runs(encode(mask))), adapter=slot.name, score=score, clicks=0,
+        uncertainty=min(max(1 - score * stability, 0.0), 1.0), prompts=None if ask.whole else asked,
+    )  # fmt: skip
+
+
+def _stability(
+    slot: Slot, predictor: Predictor, asks: Sequence[Ask], logits: Tensor, areas: Sequence[int]
+) -> list[float]:
+    if not asks or asks[0].whole:
+        return [1.0] * len(asks)
+    frame = predictor.frame
+    shrink = min(1.0, _SIDE / max(frame.height, frame.width))
+    small = Frame.of(predictor.base, max(1, round(frame.height * shrink)), max(1, round(frame.width * shrink)))
+    moved = [_moved(ask, area, step, frame) for ask, area in zip(asks, areas, strict=True) for step in _STEPS]
+    parts = [_best(predictor, moved[at : at + _TOGETHER], slot.name)[0] for at in range(0, len(moved), _TOGETHER)]
+    others = (small.logits(torch.cat(parts)[:, None])[:, 0] > 0).unflatten(0, (len(asks), len(_STEPS)))
+    own = (small.logits(logits[:, None]) > 0).expand_as(others)
+    both, either = (own & others).flatten(2).sum(-1), (own | others).flatten(2).sum(-1)
+    return (both / either.clamp(min=1)).mean(dim=1).tolist()
+
+
+def _moved(ask: Ask, area: int, step: tuple[int, int], frame: Frame) -> Ask:
+    """The prompt moved a little, kept inside the picture."""
+    width, height = frame.width, frame.height
+    if ask.box is None:
+        far = max(1.0, math.sqrt(area / math.pi) / 4)
+        (x, y, label), *_ = ask.clicks
+        x, y = (min(max(v + far * s, 0), side - 1) for v, s, side in zip((x, y), step, (width, height), strict=True))
+        return Ask(clicks=((x, y, label),))
+    x0, y0, x1, y1 = ask.box
+    dx, dy = step[0] * (x1 - x0) / 20, step[1] * (y1 - y0) / 20
+    return Ask(box=(max(x0 + dx, 0), max(y0 + dy, 0), min(x1 + dx, width), min(y1 + dy, height)))
+
+
+def _best(predictor: Predictor, asks: Sequence[Ask], adapter: str | None) -> tuple[Tensor, list[float]]:
+    """Of each prompt the logits (P, h, w) of highest predicted IoU, and that; proposers ask all in the same way."""
+    size = (predictor.frame.height, predictor.frame.width)
+    output = predictor.decode(_prompts(asks, size), adapter)
+    scores, best = output.candidate_iou()[0].float().cpu().max(dim=1)
+    logits = output.candidate_logits()[0].float().cpu()
+    return logits[torch.arange(len(logits)), best], scores.tolist()
+
+
+def _prompts(asks: Sequence[Ask], size: tuple[int, int]) -> Prompts:
+    if asks[0].whole:
+        return Prompts(size, count=(1, len(asks)))
+    if asks[0].box is not None:
+        return Prompts(size, boxes=torch.tensor([[ask.box for ask in asks]], dtype=torch.float32))
+    points = torch.tensor([[[c[:2] for c in ask.clicks] for ask in asks]], dtype=torch.float32)
+    return Prompts(size, points, torch.tensor([[[c[2] for c in ask.clicks] for ask in asks]], dtype=torch.int64))
+
+
+def _once(found: Sequence[Object]) -> list[Object]:
+    """Of several answers of a class that are one object the first."""
+    from pycocotools import mask as coco
+
+    kept: list[Object] = []
+    packed: dict[str, list[dict[str, Any]]] = {}
+    for one in found:
+        others = packed.setdefault(one.class_, [])
+        if others and float(np.max(coco.iou([one.rle.packed], others, [0] * len(others)))) > DOUBLE:
+            continue
+        others.append(one.rle.packed)
+        kept.append(one)
+    return kept
+
+
+__all__ = ["objects", "uncertainty"]

@@ -1,0 +1,101 @@
+"""A workbench from what a command line knows: folders, names, limits."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from samtailor.data.synth.samples import samples
+from samtailor.errors import DataError
+from samtailor.serve.engine import Engine
+from samtailor.serve.limits import Limits
+from samtailor.workbench import bench as benches
+from samtailor.workbench.bench import Bench, embeddings
+from samtailor.workbench.pictures import Pictures
+from samtailor.workbench.project import Project
+from samtailor.workbench.settings import read_settings
+
+HOME = ".samtailor"
+"""Folder of the project in the pictures' folder."""
+FIRST = "object"
+"""Class of a new project that is given none."""
+DRAWN = 24
+"""Pictures of the demo."""
+
+
+def open_bench(
+    pictures: Path,
+    home: Path | None = None,
+    *,
+    base: str | None = None,
+    adapters: Mapping[str, str] | None = None,
+    classes: Sequence[str] = (),
+    device: str | None = None,
+    bytes: int = 64_000_000,
+    pixels: int = 50_000_000,
+) -> Bench:
+    """Open the project of a folder of pictures, or begin one.
+
+    Args:
+        pictures: the folder.
+        home: of the project; None: `HOME` in the pictures' folder.
+        base: None: the project's, else the first adapter's, else nano.
+        adapters: name to folder or hub id, besides those that were fitted in the project.
+        classes: names to begin with.
+        device: None takes a GPU where there is one.
+        bytes, pixels: of a picture, at most.
+
+    Raises:
+        DataError: no folder, or no picture in it. InputError: another base or process, see `Project`.
+        ArtefactError: an adapter is damaged or belongs to another base.
+    """
+    from samtailor.artefact import base_of
+    from samtailor.predict import load_on
+
+    home = pictures / HOME if home is None else home
+    limits = Limits(bytes=bytes, pixels=pixels, decodes=3, encode_queue=32)
+    listed = Pictures(pictures, home / "cache", limits)
+    if not len(listed):
+        raise DataError(f"The folder {pictures} holds no picture.")
+    given, known = dict(adapters or {}), read_settings(home)
+    source = base or (known.base if known else base_of(next(iter(given.values()))) if given else "nano")
+    loaded = load_on(source, device)
+    project = Project(home, listed, loaded.name, classes)
+    try:
+        return _bench(
+            project, Engine(loaded, limits=limits, cache=embeddings(home), root=benches.adapters(home)), given, device
+        )
+    except BaseException:
+        project.close()
+        raise
+
+
+def _bench(project: Project, engine: Engine, given: Mapping[str, str], device: str | None) -> Bench:
+    for name, source in given.items():
+        engine.adapters.add(name, source)
+    if not project.classes:
+        fitted = dict.fromkeys(label for slot in engine.adapters.slots() for label in slot.meta.classes)
+        project.add_classes(list(fitted) or [FIRST])
+    return Bench(project, engine, device)
+
+
+def draw(folder: Path | None, count: int = DRAWN, size: tuple[int, int] = (360, 480)) -> Path:
+    """Synthetic outdoor banners as JPEG files; returns their folder. One that has pictures already is left as it is.
+
+    Args:
+        folder: None makes one in the system's folder for temporary files.
+        count: number of pictures.
+        size: (height, width), pixels.
+    """
+    from PIL import Image
+
+    folder = Path(tempfile.mkdtemp(prefix="samtailor-demo-")) if folder is None else folder
+    folder.mkdir(parents=True, exist_ok=True)
+    if not any(path.suffix == ".jpg" for path in folder.iterdir()):
+        for sample in samples(count, 0, kind="banners", size=size):
+            Image.fromarray(sample.image).save(folder / f"{sample.id}.jpg", quality=92)
+    return folder
+
+
+__all__ = ["DRAWN", "FIRST", "HOME", "draw", "open_bench"]

@@ -1,0 +1,1 @@
+"""What `child.py` runs, one file a kind of job: `run(job, line)`."""

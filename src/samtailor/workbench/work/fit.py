@@ -1,0 +1,140 @@
+"""Fit an adapter on accepted pictures, judge it on held-out ones, teach it where to look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samtailor import artefact, automatic
+from samtailor.config import FitConfig, load
+from samtailor.data.augment import UNTOUCHED, Augment, flip_pairs
+from samtailor.data.picture import write_json
+from samtailor.data.regions import regions
+from samtailor.data.split import Split, split
+from samtailor.embeddings import EmbeddingStore
+from samtailor.errors import DataError, SamtailorError
+from samtailor.fit import fit
+from samtailor.predict import load_on
+from samtailor.proposals import disk
+from samtailor.proposals.fit import fit_proposals
+from samtailor.serve import pictures as reading
+from samtailor.serve.limits import Limits
+from samtailor.types import Annotation, Sample
+from samtailor.workbench.gallery import gallery
+
+if TYPE_CHECKING:
+    from samtailor.bases import Base
+    from samtailor.train.progress import Progress
+    from samtailor.workbench.child import Line
+
+GALLERY = "gallery.json"
+_VIEWS, _NEGATIVES = 4, 64  # as `samtailor propose-fit`
+
+
+def run(job: Mapping[str, Any], line: Line) -> None:
+    """Leaves a whole adapter in job["out"], with its gallery; started again it goes on where it was.
+
+    Raises:
+        SamtailorError: it cannot be fitted. Interrupted, Stop: on request, after saving.
+    """
+    line.progress(stage="start", done=0, total=1)
+    out, names = Path(job["out"]), tuple(job["classes"])
+    base = load_on(job["base"], job["device"])
+    store, samples = EmbeddingStore(job["cache"]), read_samples(job)
+    config = load(None, {**job["settings"], "out": out, "base": job["base"], "classes": names, "trackers": ()})
+    dealt, notice = _dealt(samples, names, config, out)
+    told = _Told(line)
+    made = fit(
+        config, samples=samples, base=base, split=dealt, store=store, resume=True,
+        progress=told, stop=line.stop.is_set,
+    )  # fmt: skip
+    line.check()
+    if not (out / GALLERY).exists():
+        line.progress(stage="gallery", done=0, total=1)
+        kept = Split.read(out / artefact.SPLIT)
+        write_json(out / GALLERY, gallery(base, out, kept.pick(samples, "val"), names, store, job["names"]))
+    line.check()
+    if job["proposals"] and not disk.exists(out):
+        notice = notice or _propose(base, out, samples, names, store, config.seed, line)
+    line.tell(done={"figures": made.figures, "message": notice})
+
+
+def read_samples(job: Mapping[str, Any]) -> list[Sample]:
+    """The accepted pictures as they were when the fit began; ids are those of the project."""
+    root, limits = Path(job["pictures"]), Limits(**job["limits"])
+    return [_sample(root / one["file"], limits, one) for one in job["samples"]]
+
+
+def _sample(path: Path, limits: Limits, one: Mapping[str, Any]) -> Sample:
+    def image() -> Any:
+        try:
+            return reading.read(path.read_bytes(), limits, one["file"])
+        except OSError as error:
+            raise DataError(f"{path} cannot be read any more ({error.strerror}).") from error
+
+    def annotations() -> list[Annotation]:
+        rows = ((o["class"], {**o["rle"], "counts": o["rle"]["counts"].encode("ascii")}) for o in one["objects"])
+        return [Annotation(label, rle) for label, rle in rows]
+
+    return Sample(one["id"], image, annotations, source=path)
+
+
+def _dealt(
+    samples: Sequence[Sample], names: tuple[str, ...], config: FitConfig, out: Path
+) -> tuple[Split | None, str | None]:
+    """The split, and what the user is to know of it: pictures that are all alike leave nothing to hold out."""
+    if (out / artefact.SPLIT).exists():  # of the fit that goes on
+        return None, None
+    try:
+        return split(samples, val=config.val, test=0, seed=config.seed, classes=names), None
+    except DataError as error:
+        alone = split(samples, val=0, test=0, seed=config.seed, classes=names)
+        return alone, f"No picture was held out, so nobody knows how good the adapter is: {error}"
+
+
+class _Told:
+    """Progress of the fit to the line."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._start: float | None = None
+
+    def __call__(self, at: Progress) -> None:
+        if at.stage == "encode":
+            self._line.check()  # nothing is lost: embeddings are kept
+        if self._start is None:
+            self._start = at.miou
+        self._line.progress(
+            stage=at.stage, done=at.done, total=at.total, loss=at.loss, miou=at.miou, start_miou=self._start,
+            images_per_second=at.images_per_second, seconds_left=at.seconds_left,
+        )  # fmt: skip
+
+
+def _propose(
+    base: Base, out: Path, samples: Sequence[Sample], names: Sequence[str], store: EmbeddingStore, seed: int, line: Line
+) -> str | None:
+    """Proposals from all accepted pictures (their calibration is cross-fitted); or why there are none."""
+    meta = artefact.read_meta(out)
+    if meta.prompt == "none" or not artefact.load(out, base).segmenter.encoder_frozen:
+        return None  # it needs none, or does not look at the base's embedding
+    seen = regions(samples, names) if meta.regions else list(samples)
+    chosen = [s for s in seen if s.of(names)] + [s for s in seen if not s.of(names)][:_NEGATIVES]
+    pairs = flip_pairs(names)
+    augment = Augment(_VIEWS, pairs is not None, pairs or ())
+    views = [augment.draw(sample, i) if i else UNTOUCHED for sample in chosen for i in range(_VIEWS)]
+
+    def told(done: int, total: int) -> None:
+        line.check()
+        line.progress(stage="proposals", done=done, total=total)
+
+    try:
+        store.prepare(base, [sample for sample in chosen for _ in range(_VIEWS)], views, progress=told)
+        give = automatic.gives(meta.prompt)
+        fit_proposals(base, chosen, names, store, seed=seed, augment=augment, give=give, progress=told).save(out)
+    except SamtailorError as error:  # the adapter answers clicks all the same
+        return f"It answers clicks, but cannot label by itself: {error}"
+    return None
+
+
+__all__ = ["GALLERY", "read_samples", "run"]
