@@ -1,0 +1,15 @@
+/** Short news at the foot of the page. */
+
+import { dismiss, toasts } from "../store";
+
+export function Toasts() {
+  return (
+    <div class="toasts" role="status" aria-live="polite">
+      {toasts.value.map((one) => (
+        <button key={one.id} class={`toast ${one.kind}`} title="Dismiss" onClick={() => dismiss(one.id)}>
+          {one.text}
+        </button>
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,117 @@
+/** Over the canvas: tools, brush, undo, candidates, view. */
+
+import type { ComponentChildren } from "preact";
+
+import { cycleCandidate, newObject } from "../prompting";
+import { fit, zoom } from "../stage/sight";
+import * as store from "../store";
+import { redo, undo } from "../work";
+import { Icon, type IconName } from "./icons";
+
+const TOOLS: [store.Tool, IconName, string, string][] = [
+  ["smart", "smart", "Click and box", "S"],
+  ["brush", "brush", "Brush", "B"],
+  ["eraser", "eraser", "Eraser", "E"],
+  ["polygon", "polygon", "Polygon", "P"],
+  ["select", "select", "Select and move", "V"],
+];
+
+export function Toolbar() {
+  const brushing = store.tool.value === "brush" || store.tool.value === "eraser";
+  return (
+    <div class="toolbar" role="toolbar" aria-label="Tools">
+      <div class="group" role="radiogroup" aria-label="Tool">
+        {TOOLS.map(([tool, icon, name, key]) => (
+          <button
+            key={tool}
+            class="tool"
+            role="radio"
+            aria-checked={store.tool.value === tool}
+            aria-label={name}
+            title={`${name} (${key})`}
+            onClick={() => {
+              store.polygonDraft.value = null;
+              store.tool.value = tool;
+            }}
+          >
+            <Icon name={icon} />
+            <kbd>{key}</kbd>
+          </button>
+        ))}
+      </div>
+      {brushing && <BrushSize />}
+      {store.tool.value === "smart" && <ClickMode />}
+      <span class="grow" />
+      <Candidates />
+      <div class="group">
+        <Do icon="undo" name="Undo (Ctrl+Z)" off={!store.canUndo.value} run={undo} />
+        <Do icon="redo" name="Redo (Ctrl+Shift+Z)" off={!store.canRedo.value} run={redo} />
+      </div>
+      <div class="group">
+        <Do icon={store.allHidden.value ? "eyeOff" : "eye"} name="Hide or show all masks (H)" run={() => (store.allHidden.value = !store.allHidden.value)} />
+        <label class="slider" title="How strongly masks cover the picture">
+          <span class="sr">Opacity of masks</span>
+          <input type="range" min="0" max="0.9" step="0.05" value={store.opacity.value} onInput={(event) => (store.opacity.value = Number(event.currentTarget.value))} />
+        </label>
+      </div>
+      <div class="group">
+        <Do icon="minus" name="Zoom out (−)" run={() => zoom(1 / 1.3)} />
+        <button class="ghost zoom" title="Show the whole picture (F)" aria-label="Show the whole picture" onClick={() => fit()}>
+          {Math.round(store.view.value.scale * 100)}%
+        </button>
+        <Do icon="plus" name="Zoom in (+)" run={() => zoom(1.3)} />
+      </div>
+    </div>
+  );
+}
+
+function Do({ icon, name, run, off = false }: { icon: IconName; name: string; run: () => unknown; off?: boolean }) {
+  return (
+    <button class="ghost" aria-label={name} title={name} disabled={off} onClick={() => void run()}>
+      <Icon name={icon} />
+    </button>
+  );
+}
+
+function BrushSize() {
+  return (
+    <label class="slider wide" title="Brush size in pixels of the picture ([ and ])">
+      <span>Size</span>
+      <input type="range" min="2" max="200" value={store.brush.value} onInput={(event) => (store.brush.value = Number(event.currentTarget.value))} />
+      <output>{store.brush.value} px</output>
+    </label>
+  );
+}
+
+function ClickMode() {
+  const each = store.onePerClick.value;
+  const working = store.selectedId.value !== null;
+  return (
+    <div class="group">
+      <button
+        class="chip"
+        role="switch"
+        aria-checked={each}
+        title="Whether each click begins an object or adds to the one under work; Shift turns it round for one click (O)"
+        onClick={() => (store.onePerClick.value = !each)}
+      >
+        {each ? "Each click: new object" : "Clicks: one object"}
+      </button>
+      {!each && (
+        <button class="chip" disabled={!working} title="The next click begins another object (N)" onClick={newObject}>
+          <Icon name="plus" size={14} /> New object <kbd>N</kbd>
+        </button>
+      )}
+    </div>
+  );
+}
+
+function Candidates(): ComponentChildren {
+  const chosen = store.candidates.value;
+  if (!chosen || chosen.object !== store.selectedId.value || chosen.masks.length < 2) return null;
+  return (
+    <button class="chip" id="candidate" title="The model’s other masks for these clicks (Tab)" onClick={() => cycleCandidate(1)}>
+      Mask {chosen.index + 1}/{chosen.masks.length} <kbd>Tab</kbd>
+    </button>
+  );
+}
