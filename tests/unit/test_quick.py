@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
 from samtailor.answers import Ask
-from samtailor.bases._quick import Quick
+from samtailor.bases._quick import Quick, quick
 from samtailor.label import _passes
-from samtailor.label._passes import answers, questions
+from samtailor.label._passes import Passes, questions
 from samtailor.predict import Predictor
 from samtailor.registry import find
 from samtailor.types import Prompts, Tokens
@@ -100,7 +99,7 @@ def test_together_is_one_by_one(mixed):
     whole = [Ask(whole=True)]
     asks = {None: BOXES, "plm": CLICKS + BOXES + PAIRS, "other": CLICKS, "f": CLICKS + BOXES, "am": BOXES, "own": whole}
     asked = [question for name, own in asks.items() for question in questions(name, own)]
-    found = answers(mixed, asked, Quick(mixed.base))
+    found = Passes(mixed).answers(asked)
     assert sum(len(question.asks) for question in asked) == sum(map(len, asks.values()))
     for question, best in zip(asked, found, strict=True):
         for index, ask in enumerate(question.asks):
@@ -114,14 +113,29 @@ def test_together_is_one_by_one(mixed):
 
 
 def test_alike_questions_share_a_pass(mixed, monkeypatch):
-    passes = []
-    quick = Quick(mixed.base)
-    asked = [q for name in (None, "plm", "other", "f") for q in questions(name, CLICKS)]
-    count = lambda features, tokens: passes.append(tokens.sparse.shape[1]) or quick(features, tokens)  # noqa: E731
+    counted, passes = [], Passes(mixed)
     monkeypatch.setattr(mixed, "decode", None)
-    whole = answers(mixed, asked, count)
-    assert passes == [16]
+    whole = Quick.__call__
+    monkeypatch.setattr(Quick, "__call__", lambda self, *a: counted.append(a[1].sparse.shape[1]) or whole(self, *a))
+    asked = [q for name in (None, "plm", "other", "f") for q in questions(name, CLICKS)]
+    together = passes.answers(asked)
+    assert counted == [16]
     monkeypatch.setattr(_passes, "TOGETHER", 9)
-    parts = answers(mixed, asked, count)
-    assert passes == [16, 8, 8]
-    assert all(np.allclose(a.logits, b.logits, atol=1e-3) for a, b in zip(whole, parts, strict=True))
+    parts = passes.answers(asked)
+    assert counted == [16, 8, 8]
+    assert all(torch.allclose(a.logits, b.logits, atol=1e-3) for a, b in zip(together, parts, strict=True))
+
+
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_attention_to_the_picture_is_torchs(count):
+    torch.manual_seed(count)
+    whole = torch.nn.MultiheadAttention(64, 8, batch_first=True)
+    torch.nn.init.normal_(whole.in_proj_bias)
+    torch.nn.init.normal_(whole.out_proj.bias)
+    query, key, value = torch.randn(2, count, 64), torch.randn(2, 99, 64), torch.randn(2, 99, 64)
+    holder = torch.nn.ModuleDict({"it": whole})
+    copy = quick(holder)
+    assert copy["it"] is not whole
+    assert holder["it"] is whole
+    one, other = whole(query, key, value, need_weights=False)[0], copy["it"](query, key, value, need_weights=False)[0]
+    assert torch.allclose(one, other, atol=1e-5)

@@ -15,12 +15,13 @@ The vendor's forward stays the reference: the answers agree to rounding, not to 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samtailor.bases import _vendor
 from samtailor.bases._protocol import Base
 from samtailor.types import Features, Output, Tokens
 
@@ -116,6 +117,41 @@ class Quick:
         return x.reshape(len(x), cells.shape[1], 4, 4, -1)
 
 
+class _Reading(nn.Module):
+    """torch's MultiheadAttention, likewise, where few tokens read from many cells."""
+
+    def __init__(self, attention: nn.MultiheadAttention) -> None:
+        super().__init__()
+        self._whole = (attention,)
+        weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
+        self._parts = tuple(_Projection(*part) for part in zip(weights, biases, strict=True))
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False) -> tuple[Tensor, None]:
+        """(B, N, D) from (B, K, D)."""
+        (whole,), (asking, keys, values) = self._whole, self._parts
+        if need_weights or query.shape[1] * whole.num_heads >= whole.embed_dim or key.shape[1] <= query.shape[1]:
+            return whole(query, key, value, need_weights=need_weights)
+        asked = F.linear(query, *asking) * whole.head_dim**-0.5
+        return whole.out_proj(_read(asked, key, value, keys, values, whole.num_heads)), None
+
+
+class _Projection(NamedTuple):
+    weight: Tensor
+    bias: Tensor
+
+
+def quick(segmenter: nn.Module) -> Any:
+    """A segmenter (or any module) once more, with the same tensors, whose attentions to the picture are cheaper."""
+    found = {name: _Reading(part) for name, part in segmenter.named_modules() if _plain(part)}
+    return _vendor.exchanged(segmenter, found)
+
+
+def _plain(part: nn.Module) -> bool:
+    if not isinstance(part, nn.MultiheadAttention):
+        return False
+    return part.batch_first and part._qkv_same_embed_dim and part.in_proj_bias is not None and part.bias_k is None
+
+
 def _layer(layer: Any, queries: Tensor, cells: Tensor, tokens: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
     """One two-way block: queries (1, P, N, D), cells (1 or P, K, D)."""
     if layer.skip_first_layer_pe:
@@ -138,31 +174,37 @@ def _of_cells(attention: Any, asked: Tensor, placed: Tensor, cells: Tensor) -> T
         asked = asked.reshape(1, 1, prompts * count, width)
         return attention(query=asked, key=placed[None], value=cells[None])[0].reshape(1, prompts, count, width)
     query, key, value, out = attention.children()
-    heads = attention.num_attention_heads
-    rows = _heads(query(asked) * attention.scaling, heads) @ _rows(key.weight, heads)  # the key's bias cancels
+    seen = _read(query(asked[0]) * attention.scaling, placed, cells, key, value, attention.num_attention_heads)
+    return out(seen)[None]
+
+
+def _read(asked: Tensor, placed: Tensor, cells: Tensor, key: Any, value: Any, heads: int) -> Tensor:
+    """Attention of scaled queries (P, N, a) to cells (P, K, D) that are not projected: (P, N, a)."""
+    prompts, count, width = asked.shape
+    rows = _heads(asked, heads) @ _rows(key.weight, heads)  # the key's bias cancels in the softmax
     weights = (_by_prompt(rows, prompts) @ placed.mT).softmax(dim=-1)
-    seen = (weights @ cells).reshape(prompts, heads, count, width).transpose(0, 1)
-    seen = seen.reshape(heads, -1, width) @ _rows(value.weight, heads).mT
-    return out(seen.transpose(0, 1).reshape(1, prompts, count, -1) + value.bias)
+    seen = (weights @ cells).unflatten(1, (heads, count)).transpose(0, 1).flatten(1, 2)
+    seen = seen @ _rows(value.weight, heads).mT
+    return seen.transpose(0, 1).reshape(prompts, count, width) + value.bias
 
 
 def _to_cells(attention: Any, cells: Tensor, placed: Tensor, asked: Tensor, told: Tensor) -> Tensor:
     """The cells (1 or P, K, D) and what each reads from the tokens: (P, K, D)."""
     query, key, value, out = attention.children()
     prompts, count, heads = *asked.shape[1:3], attention.num_attention_heads
-    known = _heads(key(asked) * attention.scaling, heads)
+    known = _heads(key(asked[0]) * attention.scaling, heads)
     rows = _by_prompt(known @ _rows(query.weight, heads), prompts)
     same = _by_prompt(known @ query.bias.reshape(heads, -1, 1), prompts)
     scores = torch.baddbmm(same, rows, placed.expand(prompts, -1, -1).mT)
     weights = scores.unflatten(1, (heads, count)).softmax(dim=2).flatten(1, 2)  # over the tokens
-    given = _heads(value(told), heads) @ out.weight.reshape(len(out.weight), heads, -1).permute(1, 2, 0)
+    given = _heads(value(told[0]), heads) @ out.weight.reshape(len(out.weight), heads, -1).permute(1, 2, 0)
     given = _by_prompt(given + out.bias / heads, prompts)  # a head's weights sum to 1
     return torch.baddbmm(cells.expand(prompts, -1, -1), weights.mT, given)
 
 
 def _heads(projected: Tensor, heads: int) -> Tensor:
-    """(1, P, N, h d) to (h, P N, d)."""
-    return projected.flatten(0, 2).unflatten(1, (heads, -1)).transpose(0, 1)
+    """(P, N, h d) to (h, P N, d)."""
+    return projected.flatten(0, 1).unflatten(1, (heads, -1)).transpose(0, 1)
 
 
 def _rows(weight: Tensor, heads: int) -> Tensor:
@@ -203,4 +245,4 @@ def _in_place(x: Tensor, grid: int) -> Tensor:
     return x.reshape(*x.shape[:2], 4 * grid, 4 * grid)
 
 
-__all__ = ["Answers", "Quick"]
+__all__ = ["Answers", "Quick", "quick"]

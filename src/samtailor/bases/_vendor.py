@@ -106,18 +106,19 @@ def twin(base: Any, modules: Mapping[str, nn.Module]) -> Any:
     if unknown := sorted(modules.keys() - known):
         raise InputError(f"The model of {base.name!r} has no module {unknown[0]!r}; see the base's `sites`.")
     new = _same(base)
-    new._modules = {"model": _exchanged(base.model, modules, "")}
+    new._modules = {"model": exchanged(base.model, modules)}
     decoder = new.model.mask_decoder
     decoder.num_mask_tokens = len(decoder.output_hypernetworks_mlps)
     new._tap = DecoderTap(decoder)
     return new
 
 
-def _exchanged(module: nn.Module, modules: Mapping[str, nn.Module], prefix: str) -> nn.Module:
+def exchanged(module: nn.Module, modules: Mapping[str, nn.Module], prefix: str = "") -> nn.Module:
+    """The tree of a module once more with some of its modules exchanged by name; every tensor is shared."""
     new = _same(module)
     for name, child in module._modules.items():
         path = prefix + name
-        new._modules[name] = modules[path] if path in modules else child and _exchanged(child, modules, f"{path}.")
+        new._modules[name] = modules[path] if path in modules else child and exchanged(child, modules, f"{path}.")
     return new
 
 

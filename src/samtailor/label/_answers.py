@@ -16,9 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samtailor.adapters import pmm
-from samtailor.bases._quick import Quick
 from samtailor.data.transform import Frame
-from samtailor.label._passes import Best, Question, answers, questions
+from samtailor.label._passes import Best, Passes, Question, questions
 from samtailor.label._tiles import Piece
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ class Asking:
 
     def __init__(self, predictor: Predictor, sources: Sequence[Source]) -> None:
         self._predictor, self._sources = predictor, sources
-        self._windows, self._quick = Windows(), Quick(predictor.base)
+        self._windows, self._passes = Windows(), Passes(predictor)
 
     def pieces(self, picture: np.ndarray) -> list[list[Piece]]:
         """Answers of each source to the picture that is set; empty ones left out. Places are of that picture."""
@@ -95,7 +94,7 @@ class Asking:
             for question in questions(source.adapter, source.ask(self._predictor, picture))
         ]
         found: list[list[Piece]] = [[] for _ in self._sources]
-        given = answers(self._predictor, [question for _, question in asked], self._quick)
+        given = self._passes.answers([question for _, question in asked])
         for (index, question), best in zip(asked, given, strict=True):
             found[index] += self._found(best, question, self._sources[index])
         return found

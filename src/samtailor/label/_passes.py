@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from samtailor.answers import Ask
-from samtailor.bases._quick import Answers, Quick
+from samtailor.bases._quick import Answers, Quick, quick
 from samtailor.types import Output, Prompts, Tokens
 
 if TYPE_CHECKING:
@@ -74,36 +74,54 @@ def questions(adapter: str | None, asks: Sequence[Ask]) -> list[Question]:
     ]
 
 
-@torch.no_grad()
-def answers(predictor: Predictor, asked: Sequence[Question], quick: Quick) -> list[Best]:
-    """The answer to each question about the picture that is set."""
-    found: dict[int, Best] = {}
-    waiting: list[tuple[list[int], list[Tokens]]] = []
-    for index, question in enumerate(asked):
-        if _has_own_decoder(predictor, question.adapter):
-            prompts = question.prompts((predictor.frame.height, predictor.frame.width))
-            found[index] = _of_output(predictor.decode(prompts, question.adapter))
-        else:
-            _join(waiting, index, _tokens(predictor, question))
-    for indices, parts in waiting:
-        sparse = torch.cat([part.sparse for part in parts], dim=1)
-        whole, start = quick(predictor.features, Tokens(sparse, parts[0].dense)), 0
-        for index, part in zip(indices, parts, strict=True):
-            rows = slice(start, start := start + part.sparse.shape[1])
-            found[index] = _of_rows(predictor, asked[index].adapter, whole[rows])
-    return [found[index] for index in range(len(asked))]
+class Passes:
+    """Answers questions about the picture that is set on a predictor.
 
+    Args:
+        predictor: with the adapters; one that is added later cannot be asked.
+    """
 
-def _has_own_decoder(predictor: Predictor, adapter: str | None) -> bool:
-    return adapter is not None and predictor.segmenter(adapter).model is not predictor.base
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor, self._decode = predictor, Quick(predictor.base)
+        own = {name: predictor.segmenter(name) for name in predictor.adapters}
+        self._joined = {name: quick(one) for name, one in own.items() if one.model is predictor.base}
 
+    @torch.no_grad()
+    def answers(self, asked: Sequence[Question]) -> list[Best]:
+        """The answer to each question."""
+        found: dict[int, Best] = {}
+        waiting: list[tuple[list[int], list[Tokens]]] = []
+        for index, question in enumerate(asked):
+            if question.adapter is None or question.adapter in self._joined:
+                _join(waiting, index, self._tokens(question))
+            else:
+                prompts = question.prompts(self._size)
+                found[index] = _of_output(self._predictor.decode(prompts, question.adapter))
+        for indices, parts in waiting:
+            sparse, start = torch.cat([part.sparse for part in parts], dim=1), 0
+            whole = self._decode(self._predictor.features, Tokens(sparse, parts[0].dense))
+            for index, part in zip(indices, parts, strict=True):
+                rows = slice(start, start := start + part.sparse.shape[1])
+                found[index] = self._of_rows(asked[index].adapter, whole[rows])
+        return [found[index] for index in range(len(asked))]
 
-def _tokens(predictor: Predictor, question: Question) -> Tokens:
-    frame = predictor.frame
-    prompts = frame.prompts(question.prompts((frame.height, frame.width))).to(predictor.device)
-    if question.adapter is None:
-        return predictor.base.encode_prompts(prompts)
-    return predictor.segmenter(question.adapter).prompted(predictor.features, prompts)
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self._predictor.frame.height, self._predictor.frame.width
+
+    def _tokens(self, question: Question) -> Tokens:
+        prompts = self._predictor.frame.prompts(question.prompts(self._size)).to(self._predictor.device)
+        if question.adapter is None:
+            return self._predictor.base.encode_prompts(prompts)
+        return self._joined[question.adapter].prompted(self._predictor.features, prompts)
+
+    def _of_rows(self, adapter: str | None, rows: Answers) -> Best:
+        if adapter is not None and self._joined[adapter].outputs:
+            return _of_output(self._joined[adapter].finished(rows.output()))
+        candidates = list(rows.candidates)
+        scores, best = rows.iou[:, candidates].max(dim=1)
+        chosen = rows.hyper[:, candidates][torch.arange(len(best), device=best.device), best][:, None]
+        return Best(scores.float().cpu(), rows.logits(chosen)[:, 0].float().cpu(), lambda: rows.keys)
 
 
 def _join(waiting: list[tuple[list[int], list[Tokens]]], index: int, tokens: Tokens) -> None:
@@ -118,19 +136,10 @@ def _join(waiting: list[tuple[list[int], list[Tokens]]], index: int, tokens: Tok
     waiting.append(([index], [tokens]))
 
 
-def _of_rows(predictor: Predictor, adapter: str | None, rows: Answers) -> Best:
-    if adapter is not None and predictor.segmenter(adapter).outputs:
-        return _of_output(predictor.segmenter(adapter).finished(rows.output()))
-    candidates = list(rows.candidates)
-    scores, best = rows.iou[:, candidates].max(dim=1)
-    chosen = rows.hyper[:, candidates][torch.arange(len(best), device=best.device), best][:, None]
-    return Best(scores.float().cpu(), rows.logits(chosen)[:, 0].float().cpu(), lambda: rows.keys)
-
-
 def _of_output(output: Output) -> Best:
     scores, best = output.candidate_iou()[0].max(dim=1)
     logits = output.candidate_logits()[0][torch.arange(len(best), device=best.device), best]
     return Best(scores.float().cpu(), logits.float().cpu(), lambda: output.keys[0])
 
 
-__all__ = ["TOGETHER", "Best", "Question", "answers", "questions"]
+__all__ = ["TOGETHER", "Best", "Passes", "Question", "questions"]
