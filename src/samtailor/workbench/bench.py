@@ -19,6 +19,7 @@ from samtailor.serve.adapters import Slot
 from samtailor.serve.engine import Engine
 from samtailor.serve.refusals import Refused, Taken, Unknown
 from samtailor.wording import counted
+from samtailor.workbench import gallery
 from samtailor.workbench.asking import Asking
 from samtailor.workbench.events import Events
 from samtailor.workbench.exports import Exports
@@ -28,7 +29,8 @@ from samtailor.workbench.records import Object
 
 MINIMUM = 4
 """Accepted pictures with an object that a fit needs."""
-GALLERY = "gallery.json"
+STEPS = 300
+"""Updates of a fit when nobody says otherwise: the held-out pictures choose the best state among them."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
 _log = logging.getLogger("samtailor.workbench")
 
@@ -160,7 +162,7 @@ class Bench:
         Raises:
             Unknown: no such adapter, or it was not fitted here.
         """
-        file = self._place(name) / GALLERY
+        file = self._place(name) / gallery.FILE
         self.engine.adapters.slot(name)
         if not file.is_file():
             raise Unknown(f"The adapter {name!r} was not fitted here, or by an earlier version: it has no gallery.")
@@ -181,7 +183,7 @@ class Bench:
                 f"A fit needs {MINIMUM} accepted pictures with an object, there are {full}: "
                 f"accept {counted(MINIMUM - full, 'more picture')}."
             )
-        given = {"method": method, "steps": steps, "seed": seed}
+        given = {"method": method, "steps": STEPS if steps is None else steps, "seed": seed}
         settings = {key: value for key, value in given.items() if value is not None}
         config = resolve(load(None, settings))  # refuses what makes no sense before anything begins
         _refuse_several(config, names)
@@ -297,4 +299,4 @@ def _refuse_several(config: FitConfig, names: Sequence[str]) -> None:
         raise InputError(f"{config.method} segments one class, and there are {', '.join(names)}. Choose one.")
 
 
-__all__ = ["GALLERY", "MINIMUM", "Bench", "adapters", "embeddings"]
+__all__ = ["MINIMUM", "STEPS", "Bench", "adapters", "embeddings"]

@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _listen(stop: Callable[[], None]) -> None:
-    while sys.stdin.buffer.read(1):
+    while os.read(0, 1):  # not sys.stdin: its lock would be held when the interpreter ends
         pass
     stop()
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from samtailor.bases import Base
     from samtailor.embeddings import EmbeddingStore
 
+FILE = "gallery.json"
+"""In the adapter's folder."""
 OBJECTS = 60
 """At most so many are shown; the same number of each picture as far as there are enough."""
 
@@ -54,7 +56,10 @@ def gallery(
             row = _row(predictor, one.mask, empty=loaded.segmenter.prompt == "none")
             head = {"id": sample.id, "name": names[sample.id], "class": one.label, "object": index}
             rows.append({**head, **row, "truth": plain_runs(one.rle)})
-    return {"pictures": rows}
+    means = {
+        f"{when}_miou": float(np.mean([row[f"{when}_iou"] for row in rows])) for when in ("before", "after") if rows
+    }
+    return {**means, "pictures": rows}
 
 
 @torch.no_grad()
@@ -63,7 +68,7 @@ def _row(predictor: Predictor, truth: np.ndarray, *, empty: bool) -> dict[str, A
     before = _answer(predictor, None, asked)
     after = _answer(predictor, "it", Prompts(truth.shape) if empty else asked)
     return {
-        "before_iou": round(iou(before, truth), 4), "after_iou": round(iou(after, truth), 4),
+        "before_iou": round(float(iou(before, truth)), 4), "after_iou": round(float(iou(after, truth)), 4),
         "before": plain_runs(encode(before)), "after": plain_runs(encode(after)),
     }  # fmt: skip
 
@@ -75,4 +80,4 @@ def _answer(predictor: Predictor, adapter: str | None, prompts: Prompts) -> np.n
     return placed(*window, (frame.height, frame.width)).astype(bool)
 
 
-__all__ = ["OBJECTS", "gallery"]
+__all__ = ["FILE", "OBJECTS", "gallery"]

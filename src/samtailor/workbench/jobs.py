@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,8 +16,9 @@ from uuid import uuid4
 
 from samtailor.data.writing import write_json
 from samtailor.serve.refusals import Taken, Unknown
-from samtailor.workbench.child import STOPPED
+from samtailor.workbench import child
 
+_PYTHON = (sys.executable, "-m")
 _PATIENCE = 30.0  # seconds that a job has for saving before it is ended
 _log = logging.getLogger("samtailor.workbench")
 
@@ -63,10 +64,13 @@ class Jobs:
     Args:
         folder: of the jobs' files and logs.
         changed: told of the job whenever something changes, from a thread.
+        command: what is started, with the job's file as the last argument.
     """
 
-    def __init__(self, folder: Path, changed: Callable[[Job], object]) -> None:
-        self._folder, self._changed = folder, changed
+    def __init__(
+        self, folder: Path, changed: Callable[[Job], object], command: Sequence[str] = (*_PYTHON, child.__name__)
+    ) -> None:
+        self._folder, self._changed, self._command = folder, changed, tuple(command)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._thread: threading.Thread | None = None
@@ -136,7 +140,7 @@ class Jobs:
             code = self._followed(file, log, line, last)
             if code == 0 and "done" in last:
                 self._now(**finished(last["done"]), state="done", seconds_left=None)
-            elif self._stopping or code == STOPPED:
+            elif self._stopping or code == child.STOPPED:
                 self._now(state="stopped", seconds_left=None)
             else:
                 self._now(state="failed", message=last.get("error") or _why(code, log), seconds_left=None)
@@ -146,10 +150,9 @@ class Jobs:
 
     def _followed(self, file: Path, log: Path, line: Callable, last: dict[str, Any]) -> int:
         """Run the process to its end; `last` gets what it says of its end."""
-        command = [sys.executable, "-m", "samtailor.workbench.child", str(file)]
         with log.open("w", encoding="utf-8") as errors:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8",
+                [*self._command, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8",
                 start_new_session=True,  # Ctrl-C is for the server, which then asks the job to stop
             )  # fmt: skip
             try:

@@ -53,7 +53,7 @@ def open_bench(
     from samtailor.artefact import base_of
     from samtailor.predict import load_on
 
-    home = pictures / HOME if home is None else home
+    home = (pictures / HOME if home is None else home).resolve()
     limits = Limits(bytes=bytes, pixels=pixels, decodes=3, encode_queue=32)
     listed = Pictures(pictures, home / "cache", limits)
     if not len(listed):

@@ -21,14 +21,13 @@ from samtailor.proposals.fit import fit_proposals
 from samtailor.serve import pictures as reading
 from samtailor.serve.limits import Limits
 from samtailor.types import Annotation, Sample
-from samtailor.workbench.gallery import gallery
+from samtailor.workbench.gallery import FILE, gallery
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
     from samtailor.train.progress import Progress
     from samtailor.workbench.child import Line
 
-GALLERY = "gallery.json"
 _VIEWS, _NEGATIVES = 4, 64  # as `samtailor propose-fit`
 
 
@@ -50,10 +49,10 @@ def run(job: Mapping[str, Any], line: Line) -> None:
         progress=told, stop=line.stop.is_set,
     )  # fmt: skip
     line.check()
-    if not (out / GALLERY).exists():
+    if not (out / FILE).exists():
         line.progress(stage="gallery", done=0, total=1)
         kept = Split.read(out / artefact.SPLIT)
-        write_json(out / GALLERY, gallery(base, out, kept.pick(samples, "val"), names, store, job["names"]))
+        write_json(out / FILE, gallery(base, out, kept.pick(samples, "val"), names, store, job["names"]))
     line.check()
     if job["proposals"] and not disk.exists(out):
         notice = notice or _propose(base, out, samples, names, store, config.seed, line)
@@ -137,4 +136,4 @@ def _propose(
     return None
 
 
-__all__ = ["GALLERY", "read_samples", "run"]
+__all__ = ["read_samples", "run"]
