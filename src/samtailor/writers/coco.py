@@ -25,7 +25,7 @@ def write(to: Destination, pictures: Iterable[LabelledPicture], classes: Sequenc
                     "id": len(content["annotations"]) + 1,
                     "image_id": number,
                     "category_id": ids[one.label],
-                    "segmentation": [[round(float(v), 2) for v in part.ravel()] for part in to.parts(one)],
+                    "segmentation": [part.astype(float).ravel().round(2).tolist() for part in to.parts(one)],
                     "bbox": [x0, y0, x1 - x0, y1 - y0],
                     "area": one.area,
                     "iscrowd": 0,
@@ -33,4 +33,4 @@ def write(to: Destination, pictures: Iterable[LabelledPicture], classes: Sequenc
                     "adapter": one.adapter,
                 }
             )
-    write_json(to.folder / "annotations" / "instances.json", content)
+    write_json(to.folder / "annotations" / "instances.json", content, indent=None)

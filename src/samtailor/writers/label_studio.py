@@ -34,7 +34,7 @@ def write(to: Destination, pictures: Iterable[LabelledPicture], classes: Sequenc
         prediction = {"model_version": f"samtailor {__version__}", "score": round(lowest, 6), "result": regions}
         url = f"/data/local-files/?d={quote(place.as_posix().lstrip('/'))}"
         tasks.append({"data": {"image": url}, "predictions": [prediction]})
-    write_json(to.folder / "tasks.json", tasks)
+    write_json(to.folder / "tasks.json", tasks, indent=None)
     with replacing(to.folder / "label_config.xml") as file:
         ElementTree.ElementTree(_config(classes)).write(file, encoding="utf-8")
 
