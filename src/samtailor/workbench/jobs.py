@@ -103,6 +103,7 @@ class Jobs:
             if self.running:
                 raise Taken("A job is in progress. Wait for it, or stop it first.")
             job, self._stopping = Job(uuid4().hex[:12], kind, adapter), False
+            self._process = None
             file = self._folder / f"{kind}-{adapter}.json"
             write_json(file, {"kind": kind, **work})
             self.current, log = job, file.with_suffix(".log")
@@ -152,7 +153,8 @@ class Jobs:
         """Run the process to its end; `last` gets what it says of its end."""
         with log.open("w", encoding="utf-8") as errors:
             self._process = subprocess.Popen(
-                [*self._command, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8",
+                [*self._command, str(file)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8",
                 start_new_session=True,  # Ctrl-C is for the server, which then asks the job to stop
             )  # fmt: skip
             try:

@@ -79,7 +79,7 @@ class Project:
         self._known = {file.stem: self._first_look(file) for file in self._records.glob("*.json")}
         if self.settings.renaming:
             self._rename(self.settings.renaming)
-        self.add_classes(classes)
+        self.add_classes([name for name in classes if name not in self.settings.aliases])
         self._save()
 
     def close(self) -> None:

@@ -1,0 +1,379 @@
+"""What a workbench keeps on disk: nothing is lost by a kill, nothing outside the folder is touched."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_serve_door import bomb
+
+from samtailor.data.dataset import open_dataset
+from samtailor.errors import DataError, InputError
+from samtailor.metrics import iou
+from samtailor.registry import names
+from samtailor.serve.refusals import Refused, Taken, TooLarge, Unknown, Unreadable
+from samtailor.workbench.exports import Exports
+from samtailor.workbench.pictures import by_name
+from samtailor.workbench.project import Stale
+from samtailor.workbench.records import Object
+from samtailor.workbench.settings import Class
+from tiny import disc_sample
+from workbench import ids, objects_of, open_project, pictures_folder, square
+
+WRITER = """
+import sys
+from pathlib import Path
+from samtailor.serve.limits import Limits
+from samtailor.workbench.pictures import Pictures
+from samtailor.workbench.project import Project
+from samtailor.workbench.records import Object
+root = Path(sys.argv[1])
+project = Project(root / ".samtailor", Pictures(root, root / ".samtailor" / "cache", Limits()), "tiny-sam2")
+id, *_ = project.pictures.all()
+one = Object.model_validate_json(sys.argv[2])
+revision = project.read(id).revision
+while True:
+    revision = project.put(id, revision, "open", [] if revision % 2 else [one]).revision
+    print(revision, flush=True)
+"""
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    return pictures_folder(tmp_path / "pictures")
+
+
+@pytest.fixture
+def project(root):
+    made = open_project(root)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def reopened():
+    """Ends a project and opens it again."""
+    opened = []
+
+    def again(project):
+        project.close()
+        opened.append(open_project(project.pictures.folder))
+        return opened[-1]
+
+    yield again
+    for one in opened:
+        one.close()
+
+
+def test_what_was_put_is_there_after_a_restart(project, reopened):
+    first, second, *_ = ids(project)
+    assert project.put(first, 0, "accepted", objects_of(0)).revision == 1
+    assert project.put(second, 0, "open", objects_of(1)[:1]).revision == 1
+    again = reopened(project)
+    assert again.read(first).objects == objects_of(0)
+    assert [(row["state"], row["objects"]) for row in again.rows()[:3]] == [("accepted", 2), ("open", 1), ("open", 0)]
+    assert again.counts() == {"open": 5, "proposed": 0, "accepted": 1, "failed": 0}
+    assert (again.labels(), again.labels("open")) == ({"disc": 1, "square": 1}, {"disc": 1})
+
+
+def test_an_old_revision_changes_nothing_and_brings_the_newer_record(project):
+    id = ids(project)[0]
+    project.put(id, 0, "open", objects_of(0))
+    for old in (0, 2):
+        with pytest.raises(Stale) as told:
+            project.put(id, old, "accepted", [])
+        assert (told.value.status, told.value.record.revision, len(told.value.record.objects)) == (409, 1, 2)
+    assert project.read(id).state == "open"
+
+
+def test_a_kill_at_any_moment_leaves_whole_records_and_loses_nothing_told(root):
+    project, one = open_project(root), objects_of(0)[0]
+    project.close()
+    command, acknowledged = [sys.executable, "-c", WRITER, str(root), one.model_dump_json(by_alias=True)], 0
+    for lines in (3, 12):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            for _ in range(lines):
+                acknowledged = int(process.stdout.readline())
+            time.sleep(0.003 * lines)
+            process.kill()
+            rest = process.stdout.read().splitlines()
+            acknowledged = int(rest[-1]) if rest else acknowledged
+        project = open_project(root)  # the lock of the dead process is gone
+        found = project.read(ids(project)[0])
+        assert found.revision in (acknowledged, acknowledged + 1)
+        assert len(found.objects) == (1 if found.revision % 2 else 0)
+        assert not list((root / ".samtailor" / "pictures").glob(".*"))
+        project.close()
+
+
+def test_a_second_process_is_refused(project):
+    with pytest.raises(InputError, match="open in another"):
+        open_project(project.pictures.folder)
+
+
+def test_another_base_is_refused(project, reopened):
+    project.settings.base = "other"
+    project._save()
+    with pytest.raises(InputError, match="--base other"):
+        reopened(project)
+
+
+def test_a_damaged_record_is_told_and_never_written_over(project, reopened):
+    id = ids(project)[0]
+    project.put(id, 0, "accepted", objects_of(0))
+    file = project.home / "pictures" / f"{id}.json"
+    file.write_text(file.read_text()[:-20])
+    again = reopened(project)
+    assert again.row(id)["state"] == "failed"
+    assert "cannot be read" in again.row(id)["error"]
+    with pytest.raises(DataError):
+        again.put(id, 0, "accepted", [])
+    with pytest.raises(DataError):
+        again.propose(id, [], 1.0, "x")
+    assert id not in again.waiting("x")
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"class_": "cat"}, "no class 'cat'"),
+        ({"rle": square(2, 2, size=(80, 48))}, "its picture"),
+        ({"rle": {"size": (48, 80), "counts": "1"}}, "add up"),
+        ({"rle": {"size": (48, 80), "counts": "\x7f\x7f"}}, "not a COCO"),
+        ({"rle": square(2, 2, side=0)}, "empty"),
+        ({"id": "o1"}, "same id"),
+    ],
+)
+def test_unsound_objects_are_refused_and_nothing_is_saved(project, change, word):
+    id, good = ids(project)[0], objects_of(0)
+    bad = Object(**{**good[0].model_dump(), **change})
+    with pytest.raises(InputError, match=word):
+        project.put(id, 0, "accepted", [bad, *good[1:]])
+    assert project.read(id).revision == 0
+
+
+def test_an_adapter_never_writes_over_what_a_human_made(project):
+    accepted, draft, empty, proposed, *_ = ids(project)
+    project.put(accepted, 0, "accepted", [])
+    project.put(draft, 0, "open", objects_of(1)[:1])
+    assert project.propose(proposed, objects_of(3), 0.7, "one")
+    assert {accepted, draft} & set(project.waiting("two")) == set()
+    assert proposed not in project.waiting("one")  # a stopped job does nothing twice
+    assert {empty, proposed} <= set(project.waiting("two"))
+    assert project.waiting("one", [accepted, proposed]) == [proposed]  # asked for by name it does
+    for id in (accepted, draft):
+        assert not project.propose(id, objects_of(2), 0.1, "two")
+    assert project.read(accepted).objects == []
+    assert project.row(proposed)["uncertainty"] == 0.7
+    project.put(proposed, 1, "accepted", objects_of(3))
+    assert project.row(proposed)["uncertainty"] is None
+
+
+def test_classes_are_renamed_everywhere_and_for_adapters_of_the_old_name(project, reopened):
+    id, other, *_ = ids(project)
+    project.put(id, 0, "accepted", objects_of(0))
+    with pytest.raises(Taken, match="'disc'"):
+        project.set_classes([Class(name="square")], {})
+    project.set_classes([Class(name="plate", color="#123456"), Class(name="square")], {"disc": "plate"})
+    assert [o.class_ for o in project.read(id).objects] == ["plate", "square"]
+    assert project.propose(other, objects_of(1), 0.5, "old adapter")
+    assert [o.class_ for o in project.read(other).objects] == ["plate", "square"]
+    again = reopened(project)
+    assert again.classes == ["plate", "square"]
+    assert again.settings.classes[0].color == "#123456"
+
+
+def test_a_renaming_that_was_cut_off_is_finished_at_the_next_start(project, reopened, monkeypatch):
+    for index, id in enumerate(ids(project)[:3]):
+        project.put(id, 0, "accepted", objects_of(index))
+    write, calls = type(project)._write, []
+
+    def killed(self, id, record):
+        calls.append(id)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return write(self, id, record)
+
+    monkeypatch.setattr(type(project), "_write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        project.set_classes([Class(name="plate"), Class(name="square")], {"disc": "plate"})
+    monkeypatch.undo()
+    again = reopened(project)
+    assert all([o.class_ for o in again.read(id).objects] == ["plate", "square"] for id in ids(again)[:3])
+    assert again.settings.renaming == {}
+
+
+@pytest.mark.parametrize(
+    ("classes", "renamed", "word"),
+    [
+        (["disc", "Disc"], {}, "same name"),
+        (["disc", "square"], {"disc": "square"}, "cannot be renamed"),
+        (["disc", "plate"], {"square": "nowhere"}, "cannot be renamed"),
+        (["disc", "plate"], {"cat": "plate"}, "cannot be renamed"),
+    ],
+)
+def test_lists_of_classes_that_make_no_sense(project, classes, renamed, word):
+    with pytest.raises(InputError, match=word):
+        project.set_classes([Class(name=name) for name in classes], renamed)
+    assert project.classes == ["disc", "square"]
+
+
+@pytest.mark.parametrize("name", ["", " ", "../up", "a/b", "a\\b", ".hidden", "x" * 65, "a\nb", 'a"b'])
+def test_names_that_are_no_folder_are_no_class(project, name):
+    with pytest.raises(InputError):
+        project.add_classes([name])
+
+
+def test_broken_hostile_and_linked_pictures_are_listed_as_failed(tmp_path):
+    root = pictures_folder(tmp_path / "pictures", 1)
+    secret = tmp_path / "secret.png"
+    Image.fromarray(disc_sample(9).image).save(secret)
+    (root / "escape.png").symlink_to(secret)
+    (root / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (root / "bomb.png").write_bytes(bomb(60_000, 60_000))
+    (root / "large.png").write_bytes(bomb(300, 300))
+    (root / "text.jpg").write_text("hello")
+    (root / "heavy.bmp").write_bytes(b"BM" + bytes(300_000))
+    (root / "empty.png").write_bytes(b"")
+    (root / ".hidden.png").write_bytes(secret.read_bytes())
+    project = open_project(root)
+    rows = {row["name"]: row for row in project.rows()}
+    assert ".hidden.png" not in rows
+    assert {name for name, row in rows.items() if row["state"] == "failed"} == set(rows) - {"p0.png"}
+    assert "outside" in rows["escape.png"]["error"]
+    assert "pixels" in rows["bomb.png"]["error"]
+    assert "200,000" in rows["heavy.bmp"]["error"]
+    for name, kind in (("escape.png", Unreadable), ("bomb.png", TooLarge), ("text.jpg", Unreadable)):
+        with pytest.raises(kind):
+            project.pictures.pixels(rows[name]["id"])
+        with pytest.raises(Refused):
+            project.put(rows[name]["id"], 0, "accepted", [])
+    project.close()
+
+
+def test_a_link_put_in_place_of_a_picture_is_not_followed(root, tmp_path):
+    project = open_project(root)
+    secret = tmp_path / "secret.png"
+    Image.fromarray(disc_sample(9).image).save(secret)
+    (root / "p0.png").unlink()
+    (root / "p0.png").symlink_to(secret)
+    for look in (project.pictures.data, project.pictures.upright, project.pictures.thumbnail):
+        with pytest.raises(Unreadable, match="outside"):
+            look(ids_of(project, "p0.png"))
+    project.close()
+
+
+def ids_of(project, name: str) -> str:
+    return next(one.id for one in project.pictures.all().values() if one.name == name)
+
+
+def test_a_picture_cut_off_in_its_pixels_is_found_out_when_it_is_read(root):
+    data = (root / "p0.png").read_bytes()
+    (root / "p0.png").write_bytes(data[: len(data) // 2])
+    project = open_project(root)
+    id = ids_of(project, "p0.png")
+    assert project.row(id)["state"] == "open"  # the header says nothing of it
+    with pytest.raises(Unreadable):
+        project.pictures.thumbnail(id)
+    assert project.row(id)["state"] == "failed"
+    (root / "p0.png").write_bytes(data)  # mended
+    assert {row["id"]: row for row in project.rows()}[id]["state"] == "open"
+    project.close()
+
+
+@pytest.mark.parametrize("id", ["", "..", "../project", "%2e%2e", "p0.png", "0" * 20, "/etc/passwd"])
+def test_ids_name_no_files(project, id):
+    for look in (project.read, project.pictures.data, project.pictures.thumbnail, project.row):
+        with pytest.raises(Unknown):
+            look(id)
+
+
+def test_rotated_pictures_are_shown_and_thumbnailed_upright(tmp_path):
+    root, exif = tmp_path / "pictures", Image.Exif()
+    root.mkdir()
+    exif[0x0112] = 6
+    picture = np.zeros((40, 60, 3), np.uint8)
+    picture[:, :30] = 255
+    Image.fromarray(picture).save(root / "turned.jpg", exif=exif, quality=95)
+    project = open_project(root)
+    (row,) = project.rows()
+    assert (row["width"], row["height"]) == (40, 60)
+    for data in (project.pictures.upright(row["id"])[0], project.pictures.thumbnail(row["id"])):
+        with Image.open(io.BytesIO(data)) as shown:
+            assert shown.size == (40, 60)
+            assert np.asarray(shown.convert("L"))[5, 20] > 200 > 60 > np.asarray(shown.convert("L"))[55, 20]
+    project.close()
+
+
+def test_two_thousand_pictures_are_listed_from_the_index(tmp_path, monkeypatch):
+    root = pictures_folder(tmp_path / "pictures", 1)
+    data = (root / "p0.png").read_bytes()
+    for i in range(1, 2000):
+        (root / f"p{i}.png").write_bytes(data)
+    open_project(root).close()
+
+    def refuse(*anything):
+        raise AssertionError("a file was opened")
+
+    monkeypatch.setattr("samtailor.workbench.pictures._size", refuse)
+    project = open_project(root)
+    rows = project.rows()
+    assert [row["name"] for row in rows[9:12]] == ["p9.png", "p10.png", "p11.png"]
+    assert len(rows) == 2000
+    project.close()
+
+
+def test_names_in_a_result_differ_where_only_the_ending_did(root):
+    (root / "p0.bmp").write_bytes(b"")
+    project = open_project(root)
+    assert set(by_name(project.pictures.all())) == {"p0_png", "p0_bmp", *(f"p{i}" for i in range(1, 6))}
+    project.close()
+
+
+@pytest.mark.parametrize("format", names("writers"))
+def test_labels_survive_each_export(project, format):
+    chosen = ids(project)[:3]
+    for index, id in enumerate(chosen):
+        project.put(id, 0, "accepted", objects_of(index))
+    project.propose(ids(project)[3], objects_of(3), 0.2, "x")
+    exports = Exports(project.home / "exports", project)
+    made = exports.write(format, ["accepted"])
+    folder = Path(made["folder"])
+    assert (made["pictures"], made["objects"]) == (3, 6)
+    assert made["files"] == sum(f.is_file() for f in folder.rglob("*"))
+    assert exports.write(format, ["accepted", "proposed"])["objects"] == 8
+    if format in ("cvat", "label-studio"):  # not read by this program; test_writers.py looks into them
+        return
+    samples = {sample.id: sample for sample in open_dataset(folder, format=None if format != "masks" else "folder")}
+    assert set(samples) == {"p0", "p1", "p2"}
+    for index in range(3):
+        true, found = disc_sample(index).annotations, samples[f"p{index}"].annotations
+        assert [one.label for one in found] == [one.label for one in true]
+        for one, other in zip(found, true, strict=True):
+            least = 0.6 if format == "voc" else 0.95  # boxes only
+            assert iou(one.mask, other.mask) > least
+
+
+def test_an_export_is_packed_whole_and_named_by_nothing_else(project):
+    project.put(ids(project)[0], 0, "accepted", objects_of(0))
+    exports = Exports(project.home / "exports", project)
+    made = exports.write("coco", ["accepted"])
+    with zipfile.ZipFile(exports.packed(made["name"])) as archive:
+        assert sorted(archive.namelist()) == ["coco-001/annotations/instances.json", "coco-001/images/p0.png"]
+        content = json.loads(archive.read("coco-001/annotations/instances.json"))
+        assert archive.read("coco-001/images/p0.png") == (project.pictures.folder / "p0.png").read_bytes()
+    assert len(content["annotations"]) == 2
+    for name in ("..", "../cache", "coco-002", "coco-001/images", ".coco-001", ""):
+        with pytest.raises(Unknown):
+            exports.packed(name)
+    with pytest.raises(Refused, match="no picture that is proposed"):
+        exports.write("coco", ["proposed"])
+    assert exports.write("coco", ["accepted"])["name"] == "coco-002"

@@ -1,0 +1,60 @@
+"""A folder of small pictures with a project around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from samtailor.data.shapes import encode, plain_runs
+from samtailor.serve.engine import Engine
+from samtailor.serve.limits import Limits
+from samtailor.workbench.bench import Bench, adapters
+from samtailor.workbench.pictures import Pictures
+from samtailor.workbench.project import Project
+from samtailor.workbench.records import Object
+from tiny import disc_sample
+
+LIMITS = Limits(bytes=200_000, pixels=50_000)
+
+
+def pictures_folder(root: Path, count: int = 6) -> Path:
+    """PNG files p0.png, p1.png, ... of 80 x 48 px (width x height) with a disc each."""
+    root.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        Image.fromarray(disc_sample(i).image).save(root / f"p{i}.png")
+    return root
+
+
+def open_project(root: Path, classes: tuple[str, ...] = ("disc", "square"), limits: Limits = LIMITS) -> Project:
+    home = root / ".samtailor"
+    return Project(home, Pictures(root, home / "cache", limits), "tiny-sam2", classes)
+
+
+def open_bench(root: Path, base, **project) -> Bench:
+    made = open_project(root, **project)
+    return Bench(made, Engine(base, limits=made.pictures.limits, root=adapters(made.home)))
+
+
+def ids(project: Project) -> list[str]:
+    return [row["id"] for row in project.rows()]
+
+
+def objects_of(index: int) -> list[Object]:
+    """The true objects of picture number `index`."""
+    return [
+        Object(id=f"o{i}", class_=one.label, rle=plain_runs(one.rle), clicks=1)
+        for i, one in enumerate(disc_sample(index).annotations)
+    ]
+
+
+def plain(objects: list[Object]) -> list[dict]:
+    return [one.model_dump(mode="json", by_alias=True) for one in objects]
+
+
+def square(top: int, left: int, side: int = 6, size: tuple[int, int] = (48, 80)) -> dict:
+    """Run lengths of a filled square."""
+    mask = np.zeros(size, bool)
+    mask[top : top + side, left : left + side] = True
+    return plain_runs(encode(mask))
