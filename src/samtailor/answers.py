@@ -17,12 +17,10 @@ from samtailor.data.listing import natural_key
 from samtailor.data.picture import SUFFIXES, header, read_picture, write_json, write_png
 from samtailor.data.shapes import plain_runs
 from samtailor.errors import DataError, InputError
-from samtailor.metrics import iou
+from samtailor.instances import answer_asks, objects
 from samtailor.overlay import overlay
 from samtailor.predict import Predictor, box_tensor, click_tensors
 from samtailor.prompts.file import read
-
-_SAME = 0.8  # IoU above which two automatic answers are one object
 
 
 @dataclass(frozen=True)
@@ -100,6 +98,7 @@ def answer(
     *,
     adapters: Sequence[str | None] = (None,),
     automatic: Mapping[str | None, Callable[[Predictor, np.ndarray], Sequence[Ask]]] | None = None,
+    tiles: Mapping[str | None, int] | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -112,6 +111,7 @@ def answer(
         adapters: who answers, in turn, on one embedding; None is the base.
         automatic: what asks for each of `adapters`, see `automatic.py`; goes with empty `asks`. Of answers that come
             out empty, and of several that come out as one object, nothing or the best is kept.
+        tiles: for each of `adapters` the tiles a side in which `automatic` looks, see `instances.objects`; 1 if absent.
         overwrite: replace `out` when it is there.
 
     Returns:
@@ -143,10 +143,10 @@ def answer(
             found: list[Found] = []
             if asks.get(name) or automatic is not None:
                 predictor.set_image(picture)
-                for adapter in adapters:
-                    asked = asks.get(name, ()) if automatic is None else automatic[adapter](predictor, picture)
-                    own = _answers(predictor, asked, adapter)
-                    found += own if automatic is None else _distinct(own)
+                if automatic is None:
+                    found += [one for adapter in adapters for one in _answers(predictor, asks[name], adapter)]
+                else:
+                    found += _found(predictor, picture, automatic, tiles or {}, adapters)
                 _write(folder, name, picture, found, len(adapters) > 1)
             for one in found:
                 row = _annotation(one.mask, number, ids.setdefault(_label(one.ask, one.adapter), len(ids) + 1))
@@ -203,25 +203,28 @@ class Found:
 
 def _answers(predictor: Predictor, asks: Sequence[Ask], adapter: str | None) -> list[Found]:
     """Of each prompt the mask with the highest predicted IoU."""
+    answered = enumerate(answer_asks(predictor, asks, adapter))
+    return [
+        Found(adapter, i, ask, mask, iou if ask.score is None else ask.score, iou) for i, (ask, mask, iou) in answered
+    ]
+
+
+def _found(
+    predictor: Predictor,
+    picture: np.ndarray,
+    automatic: Mapping[str | None, Callable[[Predictor, np.ndarray], Sequence[Ask]]],
+    tiles: Mapping[str | None, int],
+    adapters: Sequence[str | None],
+) -> list[Found]:
+    """Of each adapter the objects that it finds in the picture that is set."""
     found = []
-    for index, ask in enumerate(asks):
-        points = [c[:2] for c in ask.clicks] or None
-        labels = [c[2] for c in ask.clicks] or None
-        masks, scores, _ = predictor.predict(points, labels, ask.box, adapter=adapter)
-        best = int(scores.argmax())
-        iou = float(scores[best])
-        found.append(Found(adapter, index, ask, masks[best], iou if ask.score is None else ask.score, iou))
+    for adapter in sorted(adapters, key=lambda adapter: tiles.get(adapter, 1)):  # tiles take the picture's place
+        count = tiles.get(adapter, 1)
+        seen = objects(predictor, picture, automatic[adapter], adapter, tiles=count, ready=True)
+        found += [Found(adapter, i, one.ask, one.mask, one.score, one.iou) for i, one in enumerate(seen)]
+        if count > 1:
+            predictor.set_image(picture)
     return found
-
-
-def _distinct(found: Sequence[Found]) -> list[Found]:
-    """Without empty masks, and each object of a class once: two proposals may lead to one mask."""
-    kept: list[Found] = []
-    for one in sorted(found, key=lambda one: -one.score):
-        same = (other.mask for other in kept if other.ask.label == one.ask.label)
-        if one.mask.any() and not any(iou(one.mask, other) > _SAME for other in same):
-            kept.append(one)
-    return kept
 
 
 def _write(folder: Path, name: str, picture: np.ndarray, found: Sequence[Found], several: bool) -> None:

@@ -24,6 +24,8 @@ from samtailor.registry import find
 Proposer = Callable[[Predictor, np.ndarray], list[Ask]]
 BOXED = ("detector", "mask-box", "full-frame")
 """Prompt sources of boxes; the others give clicks."""
+DETECTED = 0.25
+"""Lowest score of a detection that counts as found."""
 
 
 def by_proposals(proposals: Proposals, *, give: str | None = None, threshold: float | None = None) -> Proposer:
@@ -48,7 +50,7 @@ def by_detector(
     store: DetectionStore,
     *,
     classes: Sequence[str] | None = None,
-    threshold: float = 0.25,
+    threshold: float = DETECTED,
     pick: str = "all",
     give: str = "boxes",
 ) -> Proposer:
@@ -124,6 +126,36 @@ def proposer(
     )
 
 
+def thresholds(
+    predictor: Predictor,
+    adapter: str | None,
+    folder: str | Path | None,
+    *,
+    detector: str | None = None,
+    threshold: float | None = None,
+) -> Callable[[str | None], float]:
+    """Class to the score from which on `proposer`, with the same arguments, takes something for found."""
+    if threshold is not None:
+        return lambda label: threshold
+    if detector is not None:
+        return lambda label: DETECTED
+    folder = None if folder is None else artefact.folder_of(folder)
+    if folder is not None and disk.exists(folder):
+        own = disk.read_meta(folder).thresholds
+        return lambda label: own[label]
+    segmenter = None if adapter is None else predictor.segmenter(adapter)
+    if segmenter is None or segmenter.prompt != "detector":
+        return lambda label: 0.0
+    least = segmenter.prompt_options.get("threshold", DETECTED)
+    return lambda label: least
+
+
+def tiles_of(folder: str | Path | None) -> int:
+    """Tiles a side in which an adapter's proposals look, see `instances`; 1 without proposals."""
+    folder = None if folder is None else artefact.folder_of(folder)
+    return disk.read_meta(folder).tiles if folder is not None and disk.exists(folder) else 1
+
+
 def gives(prompt: str | None, fitted: bool = True) -> str:
     """ "points" or "boxes" for an adapter that was fitted with a prompt source; boxes for the base alone."""
     return "boxes" if prompt in BOXED or not fitted else "points"
@@ -156,4 +188,6 @@ def _ask(box: np.ndarray | None, point: np.ndarray, score: float, label: str) ->
     return Ask(clicks=((float(point[0]), float(point[1]), 1),), label=label, score=float(score))
 
 
-__all__ = ["BOXED", "Proposer", "by_detector", "by_itself", "by_proposals", "gives", "open_detector", "proposer"]
+__all__ = ["BOXED", "DETECTED", "Proposer", "by_detector", "by_itself", "by_proposals", "gives", "open_detector",
+           "proposer", "thresholds",
+           "tiles_of"]  # fmt: skip

@@ -45,6 +45,7 @@ _FIGURES = {
     "dice": "dice",
     "oracle_dice": "oracle_dice",
     "boundary_iou": "boundary_iou",
+    "paper": "paper_dice",
 }
 
 
@@ -63,16 +64,21 @@ class Evaluation:
     seed: int
 
     def values(self, figure: str) -> np.ndarray:
-        """float64 (masks,) of a figure: miou, oracle_miou, dice, oracle_dice, boundary_iou."""
+        """float64 (masks,) of a figure: miou, oracle_miou, dice, oracle_dice, boundary_iou, paper.
+
+        Empty where a row of an earlier version does not have it.
+        """
         if figure not in _FIGURES:
             raise InputError(f"No figure is called {figure!r}. Known: {', '.join(_FIGURES)}.")
-        return np.array([getattr(row, _FIGURES[figure]) for row in self.rows], dtype=np.float64)
+        found = [getattr(row, _FIGURES[figure]) for row in self.rows]
+        return np.array([] if None in found else found, dtype=np.float64)
 
     def summary(self, draws: int = 1000) -> dict[str, Any]:
         """Figures in 0..1 with 95 % intervals.
 
         Returns:
-            `miou`, `oracle_miou`, `dice`, `oracle_dice`, `boundary_iou` (means over masks), each with its
+            `miou`, `oracle_miou`, `dice`, `oracle_dice`, `boundary_iou` and `paper` (Dice on the papers' 64 x 64 grid,
+            see `metrics.paper_dice`; means over masks), each with its
             `..._interval` [low, high] from a bootstrap over groups; `macro_...` the unweighted mean over classes
             of the first three, with intervals; counts `masks`, `pictures`, `groups`; and `classes`: the same per
             class. An evaluation without masks has None for figures.
@@ -128,7 +134,8 @@ def difference(after: Evaluation, before: Evaluation, draws: int = 1000) -> dict
         raise InputError("Paired differences need two evaluations of the same masks in the same order.")
     out: dict[str, Any] = {}
     for name in _FIGURES:
-        change = after.values(name) - before.values(name)
+        one, other = after.values(name), before.values(name)
+        change = one - other if len(one) == len(other) else np.empty(0)
         out[name], out[f"{name}_interval"] = interval(change, after._groups(), after.seed, draws)
     rose = after.values("miou") > before.values("miou")
     return {**out, "better": float(rose.mean()) if len(rose) else None}
@@ -158,8 +165,8 @@ def evaluate_many(
         samples: pictures; only their embeddings and one picture at a time are in memory.
         classes: only masks of these; None takes all.
         prompt: a prompt source's name ("mask-center" is the protocol, "sampled-click", "mask-box"), or the source;
-            None asks each segmenter with its own (`Segmenter.prompt`: no prompt for BLO-SAM, a box for AM-SAM), and
-            "mask-center" where it has none.
+            None asks each segmenter with its own (`Segmenter.prompt`: no prompt for BLO-SAM, a box for AM-SAM; for
+            regions none where it is `promptless`), and "mask-center" where it has none.
         store: embeddings on disk, shared with `fit`.
         seed: of random clicks (drawn per mask: independent of order and of what else is evaluated) and bootstrap.
         regions: the truth is one region a picture and class, not single objects; None: where any of the segmenters
@@ -171,9 +178,10 @@ def evaluate_many(
         InputError: segmenters on different bases, an unknown prompt source, or no mask at all to evaluate.
     """
     predictor, names = _predictor(segmenters, store)
-    sources = {name: _asked_with(segmenter, prompt) for name, segmenter in segmenters.items()}
-    if any(getattr(s, "regions", False) for s in segmenters.values()) if regions is None else regions:
-        samples = joined(samples, classes)
+    if regions is None:
+        regions = any(getattr(s, "regions", False) for s in segmenters.values())
+    sources = {name: _asked_with(segmenter, prompt, regions) for name, segmenter in segmenters.items()}
+    samples = joined(samples, classes) if regions else samples
     refiners = {n: s for n, s in segmenters.items() if refine and isinstance(s, Segmenter) and "pmm" in s.training_only}
     rows: dict[str, list[Score]] = {name: [] for name in [*segmenters, *(n + REFINED for n in refiners)]}
     for done, sample in enumerate(samples):
@@ -255,9 +263,14 @@ def _predictor(
 
 
 def _asked_with(
-    segmenter: Segmenter | Base, prompt: str | Callable[..., Prompts] | None
+    segmenter: Segmenter | Base, prompt: str | Callable[..., Prompts] | None, regions: bool
 ) -> tuple[str, Callable[..., Prompts]]:
-    """(label, source) of the prompts for a segmenter; equal labels are equal sources, asked once."""
+    """(label, source) of the prompts for a segmenter; equal labels are equal sources, asked once.
+
+    For regions nobody has to click where the segmenter finds them alone.
+    """
+    if prompt is None and regions and isinstance(segmenter, Segmenter) and segmenter.promptless:
+        return "none", _source("none")
     if prompt is None and isinstance(segmenter, Segmenter) and segmenter.prompt is not None:
         options = segmenter.prompt_options
         label = segmenter.prompt + (f"\0{sorted(options.items())!r}" if options else "")
@@ -359,6 +372,7 @@ class _Scorer:
             predicted_iou=float(predicted[chosen]),
             area=target.area,
             group=self.sample.group or self.sample.id,
+            paper_dice=float(metrics.paper_dice(candidates[chosen], truth)),
         )
 
 

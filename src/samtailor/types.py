@@ -304,6 +304,7 @@ class Score:
         predicted_iou: the score the mask was chosen by.
         area: pixels of the true mask.
         group: group of the sample (bootstrap unit), or its id.
+        paper_dice: Dice of the chosen mask on the papers' 64 x 64 grid; None in rows of earlier versions.
     """
 
     id: str
@@ -317,6 +318,7 @@ class Score:
     predicted_iou: float
     area: int
     group: str = ""
+    paper_dice: float | None = None
 
 
 def _expect(name: str, tensor: torch.Tensor | np.ndarray, shape: tuple[int | None, ...]) -> None:

@@ -121,3 +121,23 @@ def test_who_gets_points_and_who_boxes():
     Ask(whole=True).check((5, 5))
     with pytest.raises(InputError, match="at least one click"):
         Ask().check((5, 5))
+
+
+def test_evaluate_auto_gives_mask_ap_and_alarms(run, own, data_folder, tmp_path):
+    run("propose-fit", data_folder, "--adapter", own, "--steps", 3, "--views", 1)
+    asked = ["evaluate", data_folder, "--adapter", own, "--prompt", "auto"]
+    result = run(*asked, "--json", "f.json", "--html", "f.html")
+    assert "AP50" in result.stdout
+    found = json.loads((tmp_path / "f.json").read_text())
+    split = json.loads((own / "split.json").read_text())
+    for name in ("base", "adapter"):
+        assert 0 <= found[name]["ap"] <= found[name]["ap50"] <= 1
+        assert found[name]["pictures"] == 8 - len(split["train"])
+    assert sorted(found["left_out_ids"]) == sorted(split["train"])
+    assert "Automatic instances" in (tmp_path / "f.html").read_text()
+    run(*asked, "--part", "val", "--threshold", 0, "--json", "v.json")
+    part = json.loads((tmp_path / "v.json").read_text())["adapter"]
+    assert part["pictures"] == len(split["val"])
+    assert part["found"] >= found["adapter"]["found"]
+    assert "--part takes val or test" in run("evaluate", data_folder, "--part", "val", code=2).stderr
+    assert "go with --prompt auto" in run("evaluate", data_folder, "--give", "boxes", code=2).stderr

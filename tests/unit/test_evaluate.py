@@ -161,3 +161,15 @@ def test_pictures_of_the_fit_are_left_out_only_on_the_same_data(tiny_samples, tm
     assert [sample.id for sample in left] == ids[3:]
     assert unseen(tiny_samples, adapter, tmp_path / "other")[1] == []
     assert unseen(tiny_samples, tmp_path, data)[1] == []
+
+
+def test_the_papers_dice_is_a_figure_where_every_row_has_it(tiny_sam):
+    from tiny import disc_sample
+
+    found = evaluate(tiny_sam, [disc_sample(0), disc_sample(1)])
+    summary = found.summary(draws=10)
+    assert summary["paper"] == pytest.approx(np.mean([row.paper_dice for row in found.rows]))
+    old = Evaluation((*found.rows[:-1], replace(found.rows[-1], paper_dice=None)), found.prompt, 0)
+    assert old.summary(draws=10)["paper"] is None
+    assert difference(found, old, draws=10)["paper"] is None
+    assert difference(found, found, draws=10)["paper"] == 0

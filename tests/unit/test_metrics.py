@@ -119,3 +119,14 @@ def test_macro_average_weighs_classes_alike():
 def test_nothing_to_average_is_refused(values, groups):
     with pytest.raises(InputError, match="Expected one or more values"):
         metrics.bootstrap(values, groups)
+
+
+def test_the_papers_dice_is_counted_on_a_grid_of_64():
+    y, x = np.mgrid[:127, :190]
+    a, b = (y - 60) ** 2 + (x - 80) ** 2 < 1600, (y - 62) ** 2 + (x - 99) ** 2 < 1500
+    rows, columns = np.arange(64) * 2, np.rint(np.arange(64) * 3).astype(int)  # 127 and 190 px: every 2nd and 3rd
+    assert metrics.paper_dice(a, b) == metrics.dice(a[np.ix_(rows, columns)], b[np.ix_(rows, columns)])
+    assert metrics.paper_dice(a, b) == pytest.approx(metrics.dice(a, b), abs=0.02)
+    assert metrics.paper_dice(EMPTY, EMPTY) == metrics.paper_dice(FULL, EMPTY) == 0  # the papers' convention
+    with pytest.raises(InputError, match="one shape"):
+        metrics.paper_dice(EMPTY, np.zeros((8, 9), bool))

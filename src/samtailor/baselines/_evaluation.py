@@ -77,6 +77,7 @@ def _row(sample: Sample, index: int, target: Annotation, values: np.ndarray) -> 
         predicted_iou=_expected_iou(mask, values),
         area=target.area,
         group=sample.group or sample.id,
+        paper_dice=float(metrics.paper_dice(mask, truth)),
     )
 
 

@@ -31,6 +31,20 @@ def evaluate_command(
         bool, typer.Option("--all", help="Also the pictures that the adapter was fitted on (same DATA).")
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N pictures.")] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="val|test", help="Only this part of the split that the adapter was fitted with."),
+    ] = None,
+    detector: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Detector for --prompt auto, as predict has it.")
+    ] = None,
+    detector_classes: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Only these classes of the detector.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="T", help="With auto: lowest score that counts as found.")
+    ] = None,
+    give: Annotated[str | None, typer.Option(metavar="points|boxes", help="With auto: what is asked with.")] = None,
     refine: Annotated[bool, typer.Option("--refine", help="Also PMM's test-time refinement, as its own row.")] = False,
     seed: options.Seed = 0,
     format: options.Format = None,
@@ -42,7 +56,8 @@ def evaluate_command(
 ) -> None:
     """Single-click protocol: mIoU, oracle and Dice of base and adapter, per class, with 95 % intervals.
 
-    Pictures that the adapter was fitted on are left out when DATA is the folder it was fitted on.
+    Pictures that the adapter was fitted on are left out when DATA is the folder it was fitted on. With --prompt auto
+    objects are found without a prompt: mask AP, and false positives on pictures without the object.
     """
     from samtailor import artefact
     from samtailor.cli.screen import counting, percent, say, summaries, table
@@ -61,6 +76,20 @@ def evaluate_command(
         samples, left_out = unseen(samples, Path(adapter), data)
         if left_out:
             say(f"{counted(len(left_out), 'picture')} left out, used in the fit (--all takes all in).")
+    if part is not None:
+        samples = _part(part, samples, adapter, data)
+    if prompt == "auto":
+        from samtailor.cli.evaluate_auto import evaluate_auto
+        from samtailor.data.dataset import class_names
+
+        about = {"data": str(data), "adapter_folder": adapter, "left_out_ids": left_out, "seed": seed}
+        return evaluate_auto(
+            loaded, samples[:limit], wanted or class_names(samples), about, adapter=adapter, own=own,
+            store=EmbeddingStore(), seed=seed, detector=detector, detector_classes=options.names(detector_classes),
+            threshold=threshold, give=give, json=json, html=html,
+        )  # fmt: skip
+    if detector or detector_classes or give or threshold is not None:
+        raise InputError("--detector, --detector-classes, --threshold and --give go with --prompt auto.")
     segmenters = {"base": loaded, **({"adapter": own.segmenter} if own else {})}
     asked = {"classes": wanted, "prompt": prompt, "seed": seed, "store": EmbeddingStore()}
     with counting("pictures") as progress:
@@ -80,6 +109,21 @@ def evaluate_command(
     if html is not None:
         _page(html, found, segmenters, samples[:limit], content, asked, Path(adapter) if adapter else None)
         say(f"The report is in {html}.")
+
+
+def _part(part: str, samples: list[Any], adapter: str | None, data: Path) -> list[Any]:
+    """Pictures of one part of an adapter's split."""
+    from samtailor.artefact import SPLIT
+    from samtailor.data.split import Split
+
+    file = None if adapter is None else Path(adapter, SPLIT)
+    if file is None or not file.is_file() or part not in ("val", "test"):
+        raise InputError(f"--part takes val or test and an --adapter with a {SPLIT}; got {part!r} and {adapter}.")
+    ids = set(getattr(Split.read(file), part))
+    chosen = [sample for sample in samples if sample.id in ids]
+    if not chosen:
+        raise InputError(f"The split of {adapter} has no {part} picture that is in {data}.")
+    return chosen
 
 
 def _classes(asked: list[str] | None, fitted: tuple[str, ...] | None, samples: list[Any]) -> list[str] | None:

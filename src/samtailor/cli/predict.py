@@ -112,7 +112,7 @@ def _automatic(
 ) -> None:
     """Masks of what is proposed; pictures in which nothing is found are named."""
     from samtailor.answers import answer, find_pictures
-    from samtailor.automatic import proposer
+    from samtailor.automatic import proposer, tiles_of
     from samtailor.cli.screen import counting, say
 
     found = find_pictures(pictures)
@@ -120,10 +120,12 @@ def _automatic(
     folders = dict(zip(names, (text.rpartition("=")[2] for text in adapters), strict=True))
     who: list[str | None] = [*([None] if with_base or not names else []), *names]
     automatic = {name: proposer(predictor, name, folders.get(name), **asked) for name in who}
+    tiles = {name: 1 if asked["detector"] else tiles_of(folders.get(name)) for name in who}
     with counting("pictures") as progress:
         coco = answer(
-            predictor, found, {}, out, adapters=who, automatic=automatic, overwrite=overwrite, progress=progress
-        )
+            predictor, found, {}, out, adapters=who, automatic=automatic, tiles=tiles, overwrite=overwrite,
+            progress=progress,
+        )  # fmt: skip
     empty = [image["file_name"] for image in coco["images"] if not image["objects"]]
     say(f"{len(coco['annotations'])} masks of {len(coco['images'])} pictures are in {out}.")
     if empty:

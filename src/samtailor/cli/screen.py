@@ -76,11 +76,12 @@ def summaries(title: str, found: Mapping[str, Mapping[str, Any]], note: str = ""
             percent(s["miou"], s["miou_interval"]),
             percent(s["oracle_miou"], s["oracle_miou_interval"]),
             percent(s["dice"]),
+            percent(s["paper"]),
             str(s["masks"]),
         ]
         for name, s in found.items()
     ]
-    table(title, ["", "mIoU [95 %]", "oracle mIoU [95 %]", "Dice", "masks"], rows, note)
+    table(title, ["", "mIoU [95 %]", "oracle mIoU [95 %]", "Dice", "paper", "masks"], rows, note)
 
 
 @contextmanager

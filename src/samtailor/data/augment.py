@@ -51,7 +51,7 @@ class View:
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the view of a picture, pixels."""
-        top, bottom, left, right = self._edges(height, width)
+        top, bottom, left, right = self.edges(height, width)
         return bottom - top, right - left
 
     def image(self, picture: np.ndarray) -> np.ndarray:
@@ -75,14 +75,15 @@ class View:
             return sample
         return replace(sample, read_image=partial(_read, self, sample), read_annotations=partial(_follow, self, sample))
 
-    def _edges(self, height: int, width: int) -> tuple[int, int, int, int]:
+    def edges(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """(top, bottom, left, right) of the crop of a picture, pixels; bottom and right exclusive."""
         left, top, right, bottom = self.crop
         rows = int(top * height), max(int(np.ceil(bottom * height)), int(top * height) + 1)
         columns = int(left * width), max(int(np.ceil(right * width)), int(left * width) + 1)
         return rows[0], min(rows[1], height), columns[0], min(columns[1], width)
 
     def _moved(self, pixels: np.ndarray) -> np.ndarray:
-        top, bottom, left, right = self._edges(*pixels.shape[:2])
+        top, bottom, left, right = self.edges(*pixels.shape[:2])
         cut = pixels[top:bottom, left:right]
         return np.ascontiguousarray(cut[:, ::-1] if self.flip else cut)
 

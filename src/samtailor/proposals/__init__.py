@@ -64,6 +64,7 @@ class Proposals:
         calibration: class to (slope, offset): score = sigmoid(slope * logit(heat) + offset).
         thresholds: class to the lowest score that counts as found.
         give: "points" or "boxes": what the adapter beside it is to be asked with.
+        tiles: tiles a side in which it looks, see `instances`; 1: the whole picture.
         figures: what is known about its quality, see `fit.measure`.
     """
 
@@ -77,11 +78,12 @@ class Proposals:
         calibration: Mapping[str, tuple[float, float]] | None = None,
         thresholds: Mapping[str, float] | None = None,
         give: str = "points",
+        tiles: int = 1,
         figures: Mapping[str, object] | None = None,
     ) -> None:
         self.head = head.eval()
         self.classes, self.base, self.give = tuple(classes), base, choose("give", give, GIVES)
-        self.base_name = base_name
+        self.base_name, self.tiles = base_name, tiles
         self.calibration = {name: (1.0, 0.0) for name in classes} | dict(calibration or {})
         self.thresholds = {name: 0.3 for name in classes} | dict(thresholds or {})
         self.figures = dict(figures or {})

@@ -35,6 +35,7 @@ class ProposalsMeta(BaseModel):
     skips: tuple[int, ...]
     width: int
     give: str
+    tiles: int = 1
     calibration: dict[str, tuple[float, float]]
     thresholds: dict[str, float]
     figures: dict[str, object] = {}
@@ -63,6 +64,7 @@ def save(folder: str | Path, proposals: Proposals) -> None:
         skips=tuple(head.skips),
         width=head.width,
         give=proposals.give,
+        tiles=proposals.tiles,
         calibration=proposals.calibration,
         thresholds=proposals.thresholds,
         figures=proposals.figures,
@@ -100,6 +102,7 @@ def load(folder: str | Path, base: Base) -> Proposals:
         calibration=meta.calibration,
         thresholds=meta.thresholds,
         give=meta.give,
+        tiles=meta.tiles,
         figures=meta.figures,
     )
 

@@ -1,0 +1,121 @@
+"""`samtailor evaluate --prompt auto`: objects found without a human prompt; mask AP and alarms on empty pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samtailor.errors import InputError
+
+if TYPE_CHECKING:
+    from samtailor.bases import Base
+    from samtailor.embeddings import EmbeddingStore
+    from samtailor.instance_evaluation import Asked, InstanceEvaluation
+    from samtailor.predict import Predictor
+    from samtailor.types import Sample
+
+
+def evaluate_auto(
+    base: Base,
+    samples: list[Sample],
+    classes: list[str],
+    about: dict[str, Any],
+    *,
+    adapter: str | None,
+    own: Any,
+    store: EmbeddingStore,
+    seed: int,
+    detector: str | None,
+    detector_classes: list[str] | None,
+    threshold: float | None,
+    give: str | None,
+    json: Path | None,
+    html: Path | None,
+) -> None:
+    """Find the objects of all samples, print the table, write JSON and page.
+
+    Args:
+        base: loaded.
+        samples: pictures, those without an object among them.
+        classes: to find.
+        about: what the JSON tells besides the figures.
+        adapter, own: folder or hub id, and the loaded adapter; None: the base alone.
+        detector, detector_classes, threshold, give: as `predict --prompt auto` has them.
+        json, html: files to write.
+    """
+    from samtailor.cli.screen import counting, say, table
+    from samtailor.data.writing import write_json
+    from samtailor.instance_evaluation import evaluate_instances
+    from samtailor.instance_tables import cells, note
+    from samtailor.predict import Predictor
+    from samtailor.report import versions
+
+    if own is not None and own.meta.regions:
+        raise InputError(
+            "The adapter answers one region a picture, not single objects: evaluate it without --prompt auto."
+        )
+    predictor = Predictor(base, {} if own is None else {"adapter": own.segmenter}, store=store)
+    how = {"detector": detector, "detector_classes": detector_classes, "threshold": threshold, "give": give}
+    asked = _asked(predictor, adapter, **how)
+    with counting("pictures") as progress:
+        found = evaluate_instances(predictor, asked, samples, classes, store=store, seed=seed, progress=progress)
+    summaries = {name: one.summary() for name, one in found.items()}
+    table(about["data"], *cells(summaries), note(summaries))
+    if len(classes) > 1:
+        by_class = {label: one for label, one in list(summaries.values())[-1]["classes"].items()}
+        table("By class", *cells(by_class))
+    if json is not None:
+        write_json(json, {**summaries, **about, "classes": classes, "asked": how, "versions": versions()})
+    if html is not None:
+        _page(html, found, summaries, samples, about, classes, how)
+        say(f"The report is in {html}.")
+
+
+def _asked(
+    predictor: Predictor,
+    folder: str | None,
+    *,
+    detector: str | None,
+    detector_classes: list[str] | None,
+    threshold: float | None,
+    give: str | None,
+) -> dict[str, Asked]:
+    """The base and the adapter, asked with the same proposals."""
+    from samtailor.automatic import proposer, thresholds, tiles_of
+    from samtailor.instance_evaluation import LOWEST, Asked
+
+    made = {}
+    for name, adapter in {"base": None, **({} if folder is None else {"adapter": "adapter"})}.items():
+        given = {"detector": detector, "classes": detector_classes, "threshold": LOWEST, "give": give}
+        propose = proposer(predictor, adapter, folder, **given)
+        least = thresholds(predictor, adapter, folder, detector=detector, threshold=threshold)
+        made[name] = Asked(adapter, propose, least, 1 if detector else tiles_of(folder))
+    return made
+
+
+def _page(
+    path: Path,
+    found: dict[str, InstanceEvaluation],
+    summaries: dict[str, Any],
+    samples: list[Sample],
+    about: dict[str, Any],
+    classes: list[str],
+    how: dict[str, Any],
+) -> None:
+    from samtailor import report
+    from samtailor.instance_tables import instance_classes, instance_sheet, instance_table
+
+    last = list(found)[-1]
+    ids = {"pictures": [picture.id for picture in found[last].pictures], "left out": about["left_out_ids"]}
+    pairs = {"data": about["data"], "adapter": about["adapter_folder"], "classes": classes, **how}
+    sections = [
+        instance_table(summaries),
+        instance_classes(summaries[last]) if len(classes) > 1 else None,
+        instance_sheet(found[last], samples),
+        report.settings("Settings", {**pairs, "versions": report.versions()}, ids),
+    ]
+    lead = f"Found without a human prompt: mask AP50 {100 * summaries[last]['ap50']:.1f}."
+    report.write_page(path, f"Automatic instances on {Path(about['data']).name}", lead, sections)
+
+
+__all__ = ["evaluate_auto"]

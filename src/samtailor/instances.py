@@ -1,0 +1,219 @@
+"""Objects of a picture without a human prompt: what is proposed, answered in passes of the decoder, each object once.
+
+Small objects are looked for in tiles: overlapping parts of the picture, each brought to the model frame by itself, so
+that an object of 12 px has twice or three times as many. An object that no inner edge of its tile cuts is taken from
+the tile; one that is larger than the overlap, and so may be whole in no tile, from the whole picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from samtailor.data.augment import UNTOUCHED, View
+from samtailor.errors import InputError
+from samtailor.types import Annotation, Prompts, RunLengths, Sample
+
+if TYPE_CHECKING:
+    from samtailor.answers import Ask
+    from samtailor.embeddings import EmbeddingStore
+    from samtailor.predict import Predictor
+
+    Proposer = Callable[[Predictor, Sample | np.ndarray], list[Ask]]
+
+OVERLAP = 0.3
+"""Share of a tile's side that it has in common with the next one."""
+SAME = 0.6
+"""IoU of two masks of one class from which on they are one object, and the one of higher rank stays."""
+WITHIN = 0.8
+"""Likewise the share of the smaller one that the larger one covers."""
+_TOGETHER = 32  # prompts a pass of the decoder
+_PIXELS = 24_000_000  # float32 logits at the picture's size, about 100 MB
+
+
+@dataclass(frozen=True)
+class Found(RunLengths):
+    """One answer to a proposal.
+
+    Args:
+        ask: what was asked for, pixels of the picture.
+        rle: its mask in the picture, run-length encoded; may be empty.
+        iou: predicted IoU.
+        whole: no inner edge of a tile cuts it.
+    """
+
+    ask: Ask
+    rle: dict
+    iou: float
+    whole: bool = True
+
+    @property
+    def score(self) -> float:
+        """The proposer's score; the predicted IoU where it has none."""
+        return self.iou if self.ask.score is None else self.ask.score
+
+    @property
+    def rank(self) -> float:
+        """What answers are ranked by: score of the proposal times predicted IoU."""
+        sure = min(max(self.iou, 0.0), 1.0)
+        return sure if self.ask.score is None else self.ask.score * sure
+
+
+def objects(
+    predictor: Predictor,
+    picture: Sample | np.ndarray,
+    propose: Proposer,
+    adapter: str | None,
+    *,
+    tiles: int = 1,
+    store: EmbeddingStore | None = None,
+    ready: bool = False,
+) -> list[Found]:
+    """All objects of a picture, each once, by falling rank.
+
+    Args:
+        predictor: with the adapter.
+        picture: a sample, or uint8 RGB (height, width, 3).
+        propose: says what to ask for in the picture (or tile) that is set.
+        adapter: who answers; None is the base.
+        tiles: tiles a side; 1 looks at the whole picture only.
+        store: embeddings of a sample's tiles, kept on disk.
+        ready: the whole picture is set on the predictor already. After several tiles the last of them is.
+    """
+    size = picture.size if isinstance(picture, Sample) else picture.shape[:2]
+    frozen = adapter is None or predictor.segmenter(adapter).encoder_frozen
+    found: list[Found] = []
+    for view in views(tiles):
+        ready = ready and view.untouched
+        seen = picture if ready else _set(predictor, picture, view, store if frozen else None)
+        asks = propose(predictor, seen)
+        for ask, mask, iou in answer_asks(predictor, asks, adapter):
+            one = _placed(ask, mask, iou, view, size)
+            if one.whole and (tiles == 1 or not view.untouched or _large(one, size, tiles)):
+                found.append(one)
+    return distinct(found)
+
+
+def views(tiles: int) -> tuple[View, ...]:
+    """The whole picture, and tiles a side as crops of it, each overlapping the next by `OVERLAP`.
+
+    Raises:
+        InputError: fewer than one tile.
+    """
+    if tiles < 1:
+        raise InputError(f"tiles counts tiles a side and must be 1 or more, got {tiles}.")
+    side = 1 / (tiles - (tiles - 1) * OVERLAP)
+    starts = [i * (1 - side) / max(tiles - 1, 1) for i in range(tiles)]
+    crops = [(x, y, min(x + side, 1.0), min(y + side, 1.0)) for y, x in product(starts, starts)]
+    return UNTOUCHED, *(View(tuple(round(v, 6) for v in crop)) for crop in crops if tiles > 1)
+
+
+def answer_asks(
+    predictor: Predictor, asks: Sequence[Ask], adapter: str | None
+) -> Iterator[tuple[Ask, np.ndarray, float]]:
+    """Of each prompt the mask with the highest predicted IoU, bool (height, width), and that IoU; in order."""
+    size = (predictor.frame.height, predictor.frame.width)
+    step = max(1, min(_TOGETHER, _PIXELS // max(size[0] * size[1], predictor.base.size**2)))
+    start = 0
+    while start < len(asks):
+        kind = _kind(asks[start])
+        end = start + 1
+        while end < min(len(asks), start + step) and _kind(asks[end]) == kind:
+            end += 1
+        part = asks[start:end]
+        output = predictor.decode(_prompts(part, size), adapter)
+        scores, best = output.candidate_iou()[0].float().max(dim=1)
+        low = output.candidate_logits()[0][torch.arange(len(part), device=best.device), best]
+        masks = (predictor.frame.logits(low[:, None])[:, 0] > 0).cpu().numpy()
+        yield from zip(part, masks, scores.tolist(), strict=True)
+        start = end
+
+
+def distinct(found: Sequence[Found]) -> list[Found]:
+    """Without empty masks, and each object of a class once, by falling rank: two proposals may lead to one mask."""
+    from pycocotools import mask as coco
+
+    kept: dict[str | None, list[Found]] = {}
+    for one in sorted(found, key=lambda one: -one.rank):
+        others = kept.setdefault(one.ask.label, [])
+        if not one.area or (others and _doubled(coco, one, others)):
+            continue
+        others.append(one)
+    return sorted((one for own in kept.values() for one in own), key=lambda one: -one.rank)
+
+
+def _doubled(coco, one: Found, others: Sequence[Found]) -> bool:
+    runs = [other.rle for other in others]
+    if float(np.max(coco.iou([one.rle], runs, [0] * len(runs)))) > SAME:
+        return True
+    # with "crowd" pycocotools divides by the area of the first: the share of it that is covered
+    covered = coco.iou([one.rle], runs, [1] * len(runs))[0]
+    smaller = np.array([one.area <= other.area for other in others])
+    return bool((covered[smaller] > WITHIN).any())
+
+
+def _set(
+    predictor: Predictor, picture: Sample | np.ndarray, view: View, store: EmbeddingStore | None
+) -> Sample | np.ndarray:
+    """Set a view of the picture, from the store where there is one; the view, for whoever proposes."""
+    if not isinstance(picture, Sample):
+        seen = np.ascontiguousarray(view.image(picture))
+        predictor.set_image(seen)
+        return seen
+    if view.untouched:
+        predictor.set_sample(picture)
+        return picture
+    if store is None:
+        predictor.set_image(view.image(picture.image))
+    else:
+        predictor.set_features(store.features(predictor.base, [picture], [view]), *view.size(*picture.size))
+    return view.sample(picture)
+
+
+def _placed(ask: Ask, mask: np.ndarray, iou: float, view: View, size: tuple[int, int]) -> Found:
+    """An answer of a view at its place in the picture of (height, width)."""
+    if view.untouched:
+        return Found(ask, Annotation.from_mask("", mask).rle, iou)
+    top, bottom, left, right = view.edges(*size)
+    full = np.zeros(size, bool)
+    full[top:bottom, left:right] = mask
+    rows, columns = mask.any(axis=1), mask.any(axis=0)
+    margin = max(1, mask.shape[0] // 100), max(1, mask.shape[1] // 100)  # masks fade out a little before the edge
+    cut = (
+        (top > 0 and rows[: margin[0]].any())
+        or (bottom < size[0] and rows[-margin[0] :].any())
+        or (left > 0 and columns[: margin[1]].any())
+        or (right < size[1] and columns[-margin[1] :].any())
+    )
+    box = None if ask.box is None else tuple(v + d for v, d in zip(ask.box, (left, top) * 2, strict=True))
+    clicks = tuple((x + left, y + top, label) for x, y, label in ask.clicks)
+    return Found(replace(ask, box=box, clicks=clicks), Annotation.from_mask("", full).rle, iou, not cut)
+
+
+def _large(one: Found, size: tuple[int, int], tiles: int) -> bool:
+    """Whether no tile is sure to have it whole: longer than the overlap."""
+    x0, y0, x1, y1 = one.box
+    shared = OVERLAP / (tiles - (tiles - 1) * OVERLAP)
+    return x1 - x0 > shared * size[1] or y1 - y0 > shared * size[0]
+
+
+def _kind(ask: Ask) -> tuple[int, bool]:
+    return len(ask.clicks), ask.box is not None
+
+
+def _prompts(asks: Sequence[Ask], size: tuple[int, int]) -> Prompts:
+    points = labels = boxes = None
+    if asks[0].clicks:
+        points = torch.tensor([[click[:2] for click in ask.clicks] for ask in asks], dtype=torch.float32)[None]
+        labels = torch.tensor([[click[2] for click in ask.clicks] for ask in asks], dtype=torch.int64)[None]
+    if asks[0].box is not None:
+        boxes = torch.tensor([ask.box for ask in asks], dtype=torch.float32)[None]
+    return Prompts(size, points, labels, boxes, count=(1, len(asks)))
+
+
+__all__ = ["OVERLAP", "Found", "answer_asks", "distinct", "objects", "views"]
