@@ -29,6 +29,10 @@ def made(base, method, **options):
     return segmenter
 
 
+def segmenters(predictor):
+    return {name: predictor.segmenter(name) for name in predictor.adapters}
+
+
 def prompts(base, count, kind):
     rng = torch.Generator().manual_seed(count)
     places = torch.rand(1, count, 2, 2, generator=rng) * base.size / 2
@@ -99,11 +103,11 @@ def test_together_is_one_by_one(mixed):
     whole = [Ask(whole=True)]
     asks = {None: BOXES, "plm": CLICKS + BOXES + PAIRS, "other": CLICKS, "f": CLICKS + BOXES, "am": BOXES, "own": whole}
     asked = [question for name, own in asks.items() for question in questions(name, own)]
-    found = Passes(mixed).answers(asked)
+    found = Passes(mixed.base, segmenters(mixed)).answers(mixed, asked)
     assert sum(len(question.asks) for question in asked) == sum(map(len, asks.values()))
     for question, best in zip(asked, found, strict=True):
         for index, ask in enumerate(question.asks):
-            alone = mixed.decode(questions(question.adapter, [ask])[0].prompts((48, 80)), question.adapter)
+            alone = mixed.decode(questions(question.adapter, [ask])[0].prompts(mixed), question.adapter)
             scores = alone.candidate_iou()[0, 0]
             low = alone.candidate_logits()[0, 0, scores.argmax()]
             close = {"rtol": 1e-3, "atol": 1e-3 * float(low.abs().max())}
@@ -113,15 +117,15 @@ def test_together_is_one_by_one(mixed):
 
 
 def test_alike_questions_share_a_pass(mixed, monkeypatch):
-    counted, passes = [], Passes(mixed)
+    counted, passes = [], Passes(mixed.base, segmenters(mixed))
     monkeypatch.setattr(mixed, "decode", None)
     whole = Quick.__call__
     monkeypatch.setattr(Quick, "__call__", lambda self, *a: counted.append(a[1].sparse.shape[1]) or whole(self, *a))
     asked = [q for name in (None, "plm", "other", "f") for q in questions(name, CLICKS)]
-    together = passes.answers(asked)
+    together = passes.answers(mixed, asked)
     assert counted == [16]
     monkeypatch.setattr(_passes, "TOGETHER", 9)
-    parts = passes.answers(asked)
+    parts = passes.answers(mixed, asked)
     assert counted == [16, 8, 8]
     assert all(torch.allclose(a.logits, b.logits, atol=1e-3) for a, b in zip(together, parts, strict=True))
 

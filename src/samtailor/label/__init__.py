@@ -16,7 +16,7 @@ import numpy as np
 
 from samtailor.data.picture import write_json
 from samtailor.errors import InputError
-from samtailor.label._ahead import Unreadable, views
+from samtailor.label._ahead import Cut, Share, Unreadable, ahead
 from samtailor.label._answers import Asking, Source
 from samtailor.label._journal import Journal
 from samtailor.label._tiles import Piece, Tile, merged, tiles
@@ -145,22 +145,20 @@ def _answered(
     predictor: Predictor, sources: Sequence[Source], jobs: Sequence[tuple[str, Path]], tiling: Tiling | None
 ) -> Iterator[LabelledPicture | Unreadable]:
     """Pictures in order; one embedding a view for all sources, then the pieces of each source are put together."""
-    adapters = [None if one.adapter is None else predictor.segmenter(one.adapter) for one in sources]
-    common = all(one is None or one.encoder_frozen for one in adapters)  # else the predictor encodes by itself
-    regions = [one is not None and one.regions for one in adapters]
-    asking, by_source = Asking(predictor, sources), [[] for _ in sources]
-    side, overlap = (None, 0.0) if tiling is None else (tiling.side, tiling.overlap)
-    made = views(predictor.base, jobs, side, overlap, encode=common)
+    asking, side, overlap = Asking(predictor, sources), None, 0.0
+    if tiling is not None:
+        side, overlap = tiling.side, tiling.overlap
+    regions = [one.adapter is not None and predictor.segmenter(one.adapter).regions for one in sources]
+    share = Share(1, None) if len(jobs) == 1 and tiling is None else Share.of(predictor.base)
+    made = ahead(jobs, Cut(side, overlap, predictor.base.mean), lambda view: asking.pieces(view.pixels), share)
+    by_source: list[list[Piece]] = [[] for _ in sources]
     with closing(made):
-        for view in made:
-            if isinstance(view, Unreadable):
-                yield view
+        for given in made:
+            if isinstance(given, Unreadable):
+                yield given
                 continue
-            if common:
-                predictor.set_features(view.features, *view.pixels.shape[:2])
-            else:
-                predictor.set_image(view.pixels)
-            for kept, found in zip(by_source, asking.pieces(view.pixels), strict=True):
+            view, parts = given
+            for kept, found in zip(by_source, parts, strict=True):
                 kept += (_placed(piece, view.tile) for piece in found)
             if view.last:
                 if view.tile is not None:
@@ -168,10 +166,9 @@ def _answered(
                         merged((one for one in kept if one.mask.any()), regions=whole)
                         for kept, whole in zip(by_source, regions, strict=True)
                     ]
-                found = [one for kept in by_source for one in kept]
-                yield LabelledPicture(view.name, view.path, *view.size, _objects(found, view.size))
+                pieces = [one for kept in by_source for one in kept]
+                yield LabelledPicture(view.name, view.path, *view.size, _objects(pieces, view.size))
                 by_source = [[] for _ in sources]
-    predictor.reset_image()
 
 
 def _placed(piece: Piece, tile: Tile | None) -> Piece:

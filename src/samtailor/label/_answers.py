@@ -6,6 +6,7 @@ apart, so that one window costs two small matrix products and equals `Frame.logi
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,11 @@ from samtailor.adapters import pmm
 from samtailor.data.transform import Frame
 from samtailor.label._passes import Best, Passes, Question, questions
 from samtailor.label._tiles import Piece
+from samtailor.predict import Predictor
 
 if TYPE_CHECKING:
+    from samtailor.answers import Ask
     from samtailor.automatic import Proposer
-    from samtailor.predict import Predictor
 
 
 @dataclass(frozen=True)
@@ -75,41 +77,58 @@ class Windows:
 
 
 class Asking:
-    """Asks several sources about one picture after the other.
+    """Asks several sources about pictures, from any number of threads.
 
     Args:
-        predictor: with the adapters.
+        predictor: with the adapters; the picture that is set on it is not touched.
         sources: who answers.
     """
 
     def __init__(self, predictor: Predictor, sources: Sequence[Source]) -> None:
-        self._predictor, self._sources = predictor, sources
-        self._windows, self._passes = Windows(), Passes(predictor)
+        self._base = predictor.base
+        self._adapters = {name: predictor.segmenter(name) for name in predictor.adapters}
+        self._passes, self._sources = Passes(self._base, self._adapters), sources
+        self._locks = [threading.Lock() for _ in sources]  # a detector may answer one question at a time
+        self._local = threading.local()
 
     def pieces(self, picture: np.ndarray) -> list[list[Piece]]:
-        """Answers of each source to the picture that is set; empty ones left out. Places are of that picture."""
+        """Answers of each source to a picture (uint8 RGB); empty ones left out. Places are of that picture."""
+        predictor, windows = self._own()
+        predictor.set_image(picture)
         asked = [
             (index, question)
             for index, source in enumerate(self._sources)
-            for question in questions(source.adapter, source.ask(self._predictor, picture))
+            for question in questions(source.adapter, self._asks(index, predictor, picture))
         ]
         found: list[list[Piece]] = [[] for _ in self._sources]
-        given = self._passes.answers([question for _, question in asked])
+        given = self._passes.answers(predictor, [question for _, question in asked])
         for (index, question), best in zip(asked, given, strict=True):
-            found[index] += self._found(best, question, self._sources[index])
+            found[index] += _found(predictor, windows, best, question, self._sources[index])
+        predictor.reset_image()
         return found
 
-    def _found(self, best: Best, question: Question, source: Source) -> list[Piece]:
-        found = []
-        for index, ask in enumerate(question.asks):
-            mask, x, y = self._windows.mask(best.logits[index], self._predictor.frame)
-            if source.refine and mask.any():
-                mask, x, y = _refined(self._predictor, mask, x, y, best.keys()[index], source)
-            if mask.any():
-                score = float(best.scores[index]) if ask.score is None else ask.score
-                label = source.label or ask.label or source.adapter or "object"
-                found.append(Piece(mask, x, y, label, min(max(score, 0.0), 1.0), source.adapter))
-        return found
+    def _own(self) -> tuple[Predictor, Windows]:
+        """What holds a picture, of this thread."""
+        if not hasattr(self._local, "own"):
+            self._local.own = Predictor(self._base, self._adapters), Windows()
+        return self._local.own
+
+    def _asks(self, index: int, predictor: Predictor, picture: np.ndarray) -> list[Ask]:
+        with self._locks[index]:
+            return self._sources[index].ask(predictor, picture)
+
+
+def _found(predictor: Predictor, windows: Windows, best: Best, question: Question, source: Source) -> list[Piece]:
+    found = []
+    for index, ask in enumerate(question.asks):
+        mask, x, y = windows.mask(best.logits[index], predictor.frame)
+        if source.refine and mask.any():
+            mask, x, y = _refined(predictor, mask, x, y, best.keys()[index], source)
+        if mask.any():
+            score = float(best.scores[index]) if ask.score is None else ask.score
+            label = source.label or ask.label or source.adapter or "object"
+            found.append(Piece(mask, x, y, label, min(max(score, 0.0), 1.0), source.adapter))
+    return found
 
 
 def _refined(

@@ -6,7 +6,7 @@ base's decoder beside those of the others, one pass for all. One with modules in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,9 @@ from samtailor.bases._quick import Answers, Quick, quick
 from samtailor.types import Output, Prompts, Tokens
 
 if TYPE_CHECKING:
+    from samtailor.bases import Base
     from samtailor.predict import Predictor
+    from samtailor.segmenter import Segmenter
 
 TOGETHER = 64
 """Prompts a pass of the decoder."""
@@ -36,9 +38,9 @@ class Question:
     adapter: str | None
     asks: tuple[Ask, ...]
 
-    def prompts(self, size: tuple[int, int]) -> Prompts:
-        """Of a picture of this (height, width)."""
-        points = labels = boxes = None
+    def prompts(self, predictor: Predictor) -> Prompts:
+        """Of the picture that is set."""
+        size, points, labels, boxes = (predictor.frame.height, predictor.frame.width), None, None, None
         if self.asks[0].clicks:
             points = torch.tensor([[click[:2] for click in ask.clicks] for ask in self.asks], dtype=torch.float32)[None]
             labels = torch.tensor([[click[2] for click in ask.clicks] for ask in self.asks], dtype=torch.int64)[None]
@@ -75,45 +77,40 @@ def questions(adapter: str | None, asks: Sequence[Ask]) -> list[Question]:
 
 
 class Passes:
-    """Answers questions about the picture that is set on a predictor.
+    """Answers questions about the picture that is set on a predictor; holds no picture itself.
 
     Args:
-        predictor: with the adapters; one that is added later cannot be asked.
+        base: frozen base.
+        adapters: on that base, by name.
     """
 
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor, self._decode = predictor, Quick(predictor.base)
-        own = {name: predictor.segmenter(name) for name in predictor.adapters}
-        self._joined = {name: quick(one) for name, one in own.items() if one.model is predictor.base}
+    def __init__(self, base: Base, adapters: Mapping[str, Segmenter]) -> None:
+        self._decode = Quick(base)
+        self._joined = {name: quick(one) for name, one in adapters.items() if one.model is base}
 
     @torch.no_grad()
-    def answers(self, asked: Sequence[Question]) -> list[Best]:
+    def answers(self, predictor: Predictor, asked: Sequence[Question]) -> list[Best]:
         """The answer to each question."""
         found: dict[int, Best] = {}
         waiting: list[tuple[list[int], list[Tokens]]] = []
         for index, question in enumerate(asked):
             if question.adapter is None or question.adapter in self._joined:
-                _join(waiting, index, self._tokens(question))
+                _join(waiting, index, self._tokens(predictor, question))
             else:
-                prompts = question.prompts(self._size)
-                found[index] = _of_output(self._predictor.decode(prompts, question.adapter))
+                found[index] = _of_output(predictor.decode(question.prompts(predictor), question.adapter))
         for indices, parts in waiting:
             sparse, start = torch.cat([part.sparse for part in parts], dim=1), 0
-            whole = self._decode(self._predictor.features, Tokens(sparse, parts[0].dense))
+            whole = self._decode(predictor.features, Tokens(sparse, parts[0].dense))
             for index, part in zip(indices, parts, strict=True):
                 rows = slice(start, start := start + part.sparse.shape[1])
                 found[index] = self._of_rows(asked[index].adapter, whole[rows])
         return [found[index] for index in range(len(asked))]
 
-    @property
-    def _size(self) -> tuple[int, int]:
-        return self._predictor.frame.height, self._predictor.frame.width
-
-    def _tokens(self, question: Question) -> Tokens:
-        prompts = self._predictor.frame.prompts(question.prompts(self._size)).to(self._predictor.device)
+    def _tokens(self, predictor: Predictor, question: Question) -> Tokens:
+        prompts = predictor.frame.prompts(question.prompts(predictor)).to(predictor.device)
         if question.adapter is None:
-            return self._predictor.base.encode_prompts(prompts)
-        return self._joined[question.adapter].prompted(self._predictor.features, prompts)
+            return predictor.base.encode_prompts(prompts)
+        return self._joined[question.adapter].prompted(predictor.features, prompts)
 
     def _of_rows(self, adapter: str | None, rows: Answers) -> Best:
         if adapter is not None and self._joined[adapter].outputs:
