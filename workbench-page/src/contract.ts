@@ -60,6 +60,8 @@ export interface Adapter {
   /** Whether it finds objects without prompts. */
   auto: boolean;
   promptless: boolean;
+  /** Fitted here, so that it can be deleted here. */
+  own?: boolean;
   figures: { start_miou: number | null; held_out_miou: number | null } | null;
 }
 
@@ -89,6 +91,10 @@ export interface Project {
   adapters: Adapter[];
   job: Job | null;
   formats: string[];
+  methods?: string[];
+  /** Fits that were stopped or killed and can go on. */
+  unfinished?: string[];
+  broken_adapters?: { name: string; error: string }[];
   version: string;
 }
 

@@ -19,8 +19,8 @@ export function takeProject(project: Project): void {
   if (!project.classes.some((one) => one.name === store.activeClass.value)) {
     store.activeClass.value = project.classes[0]?.name ?? "";
   }
-  const known = project.adapters.some((one) => one.name === store.adapter.value);
-  if (store.adapter.value !== null && !known) store.adapter.value = null;
+  const wanted = store.adapter.value ?? store.chosenAdapters.value[project.name] ?? null;
+  store.adapter.value = project.adapters.some((one) => one.name === wanted) ? wanted : null;
 }
 
 /** A job as it stands; says how it ended, once. */
@@ -40,7 +40,7 @@ async function ended(job: Job): Promise<void> {
   if (job.state === "failed") return store.say(job.message ?? "The job failed.", "bad");
   await load().catch(store.complain);
   if (job.kind === "fit" && job.adapter && store.project.value?.adapters.some((one) => one.name === job.adapter)) {
-    store.adapter.value = job.adapter;
+    store.choose(job.adapter);
     store.say(`${job.adapter} is fitted and answers your clicks from now on.`, "good");
   }
   if (job.kind === "label") {

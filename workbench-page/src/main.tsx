@@ -47,6 +47,7 @@ async function start(): Promise<void> {
     await jobs.load();
   } catch (error) {
     store.fatal.value = error instanceof Error ? error.message : String(error);
+    if (store.project.value) store.complain(error);
     if (error instanceof Offline) setTimeout(() => void start(), 2000);
     return;
   }

@@ -34,6 +34,12 @@ export const connected = signal(true);
 // the list
 export const filter = signal<Filter>("all");
 export const search = signal("");
+/** How many pictures are in each state; from the rows, which are told at every change. */
+export const counts = computed(() => {
+  const found: Record<PictureState, number> = { open: 0, proposed: 0, accepted: 0, failed: 0 };
+  for (const one of pictures.value) found[one.state] += 1;
+  return found;
+});
 export const shown = computed(() => filtered(ordered(pictures.value), filter.value, search.value));
 
 // the open picture
@@ -70,6 +76,8 @@ export const onePerClick = kept("one-per-click", false);
 export const hovering = kept("hover-preview", false);
 export const activeClass = signal<string>("");
 export const adapter = signal<string | null>(null);
+/** The adapter chosen last, by project; "" stands for the base. */
+export const chosenAdapters = kept<Record<string, string>>("adapters", {});
 export const hidden = signal<ReadonlySet<string>>(new Set());
 export const allHidden = signal(false);
 export const view = signal<View>({ scale: 1, x: 0, y: 0 });
@@ -82,6 +90,13 @@ export const crosshair = signal<Point | null>(null);
 export const theme = kept<"auto" | "light" | "dark">("theme", "auto");
 
 // what lies over the page
+/** Chooses the model that answers, and remembers it. */
+export function choose(name: string | null): void {
+  adapter.value = name;
+  const key = project.value?.name ?? "";
+  chosenAdapters.value = { ...chosenAdapters.value, [key]: name ?? "" };
+}
+
 export type Dialog = "help" | "export" | "gallery" | "conflict" | null;
 export const dialog = signal<Dialog>(null);
 export const galleryOf = signal<string | null>(null);
@@ -121,7 +136,7 @@ function kept<T>(name: string, start: T) {
   try {
     const text = localStorage.getItem(key);
     const found = text === null ? null : (JSON.parse(text) as T);
-    if (typeof found === typeof start) first = found as T;
+    if (found !== null && typeof found === typeof start) first = found;
   } catch {
     // nothing kept
   }

@@ -3,6 +3,7 @@
 import * as store from "../store";
 import { Stage } from "../stage/Stage";
 import { Compare } from "./Compare";
+import { Corners } from "./Corners";
 import { Dialogs } from "./Dialogs";
 import { Footer } from "./Footer";
 import { Header } from "./Header";
@@ -26,7 +27,10 @@ export function App() {
       <Pictures />
       <main class="middle" aria-label="Open picture">
         <Toolbar />
-        <Stage />
+        <div class="field">
+          <Stage />
+          <Corners />
+        </div>
         <Compare />
         <Footer />
       </main>

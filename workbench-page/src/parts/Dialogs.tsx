@@ -66,11 +66,9 @@ const SHOWN: Record<string, string> = {
 };
 
 export function shownKey(combination: string): string {
-  return combination
-    .split("+")
-    .map((part, index, all) => (part === "" && index === all.length - 1 ? "+" : (SHOWN[part] ?? (part.length === 1 ? part.toUpperCase() : part))))
-    .filter((part, index, all) => !(part === "+" && index > 0 && all[index - 1] === "+"))
-    .join("+");
+  if (combination === "+") return "+";
+  const shown = (part: string) => SHOWN[part] ?? (part.length === 1 ? part.toUpperCase() : part);
+  return combination.split("+").map(shown).join("+");
 }
 
 function Help() {
@@ -131,6 +129,7 @@ const FORMATS: Record<string, string> = {
 
 function ExportDialog() {
   const project = store.project.value!;
+  const counts = store.counts.value;
   const [format, setFormat] = useState(project.formats[0] ?? "coco");
   const [all, setAll] = useState(false);
   const [busy, setBusy] = useState(false);
@@ -148,7 +147,7 @@ function ExportDialog() {
       setBusy(false);
     }
   };
-  const none = project.counts.accepted + (all ? project.counts.proposed : 0) === 0;
+  const none = counts.accepted + (all ? counts.proposed : 0) === 0;
   return (
     <Modal title="Export">
       <form class="export" onSubmit={(event) => void start(event)}>
@@ -166,11 +165,11 @@ function ExportDialog() {
           <legend>Pictures</legend>
           <label class="check">
             <input type="radio" name="states" checked={!all} onChange={() => setAll(false)} />
-            Accepted only <small>({project.counts.accepted})</small>
+            Accepted only <small>({counts.accepted})</small>
           </label>
           <label class="check">
             <input type="radio" name="states" checked={all} onChange={() => setAll(true)} />
-            Accepted and proposed <small>({project.counts.accepted + project.counts.proposed})</small>
+            Accepted and proposed <small>({counts.accepted + counts.proposed})</small>
           </label>
         </fieldset>
         <button class="primary wide" id="make-export" disabled={busy || none}>

@@ -1,5 +1,6 @@
 /** Name, how far the work is, whether it is saved, what runs, export, theme, keys. */
 
+import * as store from "../store";
 import { panes, saving, connected, dialog, job, project, theme } from "../store";
 import { retry } from "../work";
 import { Icon } from "./icons";
@@ -37,7 +38,8 @@ export function Header() {
 }
 
 function Progress() {
-  const { counts, pictures } = project.value!;
+  const pictures = store.pictures.value.length;
+  const counts = store.counts.value;
   const told = `${counts.accepted} of ${pictures} accepted, ${counts.proposed} proposed`;
   const part = (count: number) => `${(100 * count) / Math.max(pictures, 1)}%`;
   return (

@@ -9,23 +9,29 @@ import { Icon, type IconName } from "./icons";
 import { percent } from "./wording";
 
 export function Models() {
-  const { base, adapters } = store.project.value!;
+  const { base, adapters, broken_adapters: broken = [] } = store.project.value!;
   const chosen = adapters.find((one) => one.name === store.adapter.value);
   return (
     <section aria-labelledby="models-title">
       <h2 id="models-title">Model that answers</h2>
       <div class="models" role="radiogroup" aria-labelledby="models-title">
-        <Choice name="Base" about={base} mine={store.adapter.value === null} pick={() => (store.adapter.value = null)} />
+        <Choice name="Base" about={base} mine={store.adapter.value === null} pick={() => store.choose(null)} />
         {adapters.map((one) => (
-          <Choice key={one.name} name={one.name} about={about(one)} mine={store.adapter.value === one.name} pick={() => (store.adapter.value = one.name)} adapter={one} />
+          <Choice key={one.name} name={one.name} about={about(one)} mine={store.adapter.value === one.name} pick={() => store.choose(one.name)} adapter={one} />
+        ))}
+        {broken.map((one) => (
+          <p key={one.name} class="hint bad" role="alert">
+            {one.name} cannot be read: {one.error}
+          </p>
         ))}
       </div>
       <div class="switches">
         <Switch icon="compare" text="Compare" keys="C" on={store.comparing.value} flip={() => (store.comparing.value = !store.comparing.value)} />
         <Switch icon="heat" text="IoU map" keys="M" on={store.mapping.value} flip={() => (store.mapping.value = !store.mapping.value)} />
+        <Switch icon="spark" text="Preview" keys="U" on={store.hovering.value} flip={() => (store.hovering.value = !store.hovering.value)} />
         {chosen?.auto && (
           <button class="chip" title="Let the adapter find objects on this picture (A)" onClick={() => void proposeHere()}>
-            <Icon name="spark" size={15} /> Find here <kbd>A</kbd>
+            <Icon name="smart" size={15} /> Find here <kbd>A</kbd>
           </button>
         )}
       </div>
@@ -36,7 +42,7 @@ export function Models() {
 
 function about(adapter: Adapter): string {
   const { figures, method, classes } = adapter;
-  if (figures?.held_out_miou != null) return `held out ${percent(figures.start_miou)} → ${percent(figures.held_out_miou)}`;
+  if (figures?.held_out_miou != null) return `held-out mIoU ${percent(figures.held_out_miou)}, base ${percent(figures.start_miou)}`;
   return `${method} · ${classes.join(", ")}`;
 }
 
@@ -67,9 +73,11 @@ function Choice(props: { name: string; about: string; mine: boolean; pick: () =>
           >
             <Icon name="eye" size={16} />
           </button>
-          <button class="ghost quiet" aria-label={`Delete ${name}`} title="Delete this adapter" onClick={remove}>
-            <Icon name="trash" size={15} />
-          </button>
+          {adapter.own !== false && (
+            <button class="ghost quiet" aria-label={`Delete ${name}`} title="Delete this adapter" onClick={remove}>
+              <Icon name="trash" size={15} />
+            </button>
+          )}
         </>
       )}
     </div>

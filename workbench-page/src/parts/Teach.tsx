@@ -4,7 +4,9 @@ import { useState } from "preact/hooks";
 
 import type { Job } from "../contract";
 import { fit, labelRest, labeller, stop } from "../jobs";
+import { ordered } from "../queue";
 import * as store from "../store";
+import { open } from "../work";
 import { Icon } from "./icons";
 import { duration, percent } from "./wording";
 
@@ -12,7 +14,7 @@ export function Teach() {
   const project = store.project.value!;
   const job = store.job.value;
   const running = job?.state === "running";
-  const missing = project.minimum - project.counts.accepted;
+  const missing = project.minimum - store.counts.value.accepted;
   return (
     <section aria-labelledby="teach-title" id="teach">
       <h2 id="teach-title">Teach it</h2>
@@ -47,10 +49,10 @@ function Idle({ missing }: { missing: number }) {
       <p class="hint">
         {missing > 0
           ? `Mark and accept ${missing} more ${missing === 1 ? "picture" : "pictures"}; then the model can be fitted to your objects.`
-          : `${project.counts.accepted} accepted pictures to learn from.`}
+          : `${store.counts.value.accepted} accepted pictures to learn from.`}
       </p>
       <div class="pips" aria-hidden="true">
-        {missing > 0 && Array.from({ length: project.minimum }, (_, index) => <i key={index} class={index < project.counts.accepted ? "on" : ""} />)}
+        {missing > 0 && Array.from({ length: project.minimum }, (_, index) => <i key={index} class={index < store.counts.value.accepted ? "on" : ""} />)}
       </div>
       <button class="primary wide" id="fit" disabled={missing > 0}>
         <Icon name="spark" /> {project.adapters.length ? "Fit again" : "Fit"}
@@ -60,13 +62,39 @@ function Idle({ missing }: { missing: number }) {
         <div class="options">
           {field("name", "Name", "chosen for you")}
           {field("steps", "Steps", "as the method has it", "number")}
-          {field("method", "Method", "default")}
+          <label>
+            <span>Method</span>
+            <select value={options.method} onChange={(event) => setOptions({ ...options, method: event.currentTarget.value })}>
+              <option value="">default</option>
+              {(project.methods ?? []).map((one) => (
+                <option key={one}>{one}</option>
+              ))}
+            </select>
+          </label>
           {field("seed", "Seed", "0", "number")}
         </div>
       </details>
+      {(project.unfinished ?? []).map((name) => (
+        <div key={name} class="line">
+          <span class="hint">{name} was cut short.</span>
+          <button type="button" class="plain" onClick={() => void fit({ name })}>
+            Go on
+          </button>
+        </div>
+      ))}
     </form>
   );
 }
+
+const STAGES: Record<string, string> = {
+  start: "Starting",
+  encode: "Reading the pictures",
+  fit: "Learning",
+  gallery: "Before and after",
+  proposals: "Learning where to look",
+  label: "Labelling",
+};
+const stage = (job: Job) => STAGES[job.stage] ?? job.stage;
 
 function Running({ job }: { job: Job }) {
   const done = job.total > 0 ? job.done / job.total : 0;
@@ -74,13 +102,13 @@ function Running({ job }: { job: Job }) {
     <div class="running" id="job" data-kind={job.kind}>
       <div class="line">
         <b>{job.kind === "fit" ? "Fitting" : "Labelling the rest"}</b>
-        <span>{job.seconds_left !== null ? `${duration(job.seconds_left)} left` : job.stage}</span>
+        <span>{job.seconds_left !== null ? `${duration(job.seconds_left)} left` : ""}</span>
       </div>
       <div class="bar" role="progressbar" aria-label="Progress" aria-valuenow={Math.round(100 * done)} aria-valuemin={0} aria-valuemax={100}>
         <i class="accepted" style={{ width: `${100 * done}%` }} />
       </div>
       <p class="hint">
-        {job.stage}
+        {stage(job)}
         {job.total > 0 && ` · ${job.done} of ${job.total}`}
         {job.images_per_second !== null && ` · ${job.images_per_second.toFixed(1)} pictures/s`}
       </p>
@@ -141,7 +169,7 @@ function Ended({ job }: { job: Job }) {
       </p>
     );
   }
-  if (job.kind === "label") return job.message ? <p class="result">{job.message}</p> : null;
+  if (job.kind === "label") return <Labelled job={job} />;
   return (
     <div class="result good">
       <p>
@@ -164,6 +192,21 @@ function Ended({ job }: { job: Job }) {
           }}
         >
           Before and after
+        </button>
+      )}
+    </div>
+  );
+}
+
+function Labelled({ job }: { job: Job }) {
+  const first = ordered(store.pictures.value).find((one) => one.state === "proposed");
+  if (!first && !job.message) return null;
+  return (
+    <div class="result good">
+      {job.message && <p class="hint">{job.message}</p>}
+      {first && (
+        <button class="plain wide" id="review" onClick={() => void open(first.id)}>
+          Look through, least certain first
         </button>
       )}
     </div>

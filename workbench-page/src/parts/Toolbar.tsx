@@ -1,11 +1,9 @@
-/** Over the canvas: tools, brush, undo, candidates, view. */
+/** Over the canvas: tools, brush, undo, masks. */
 
-import type { ComponentChildren } from "preact";
-
-import { cycleCandidate, newObject } from "../prompting";
-import { fit, zoom } from "../stage/sight";
+import { newObject } from "../prompting";
 import * as store from "../store";
 import { redo, undo } from "../work";
+import { Do } from "./Do";
 import { Icon, type IconName } from "./icons";
 
 const TOOLS: [store.Tool, IconName, string, string][] = [
@@ -42,7 +40,6 @@ export function Toolbar() {
       {brushing && <BrushSize />}
       {store.tool.value === "smart" && <ClickMode />}
       <span class="grow" />
-      <Candidates />
       <div class="group">
         <Do icon="undo" name="Undo (Ctrl+Z)" off={!store.canUndo.value} run={undo} />
         <Do icon="redo" name="Redo (Ctrl+Shift+Z)" off={!store.canRedo.value} run={redo} />
@@ -54,22 +51,7 @@ export function Toolbar() {
           <input type="range" min="0" max="0.9" step="0.05" value={store.opacity.value} onInput={(event) => (store.opacity.value = Number(event.currentTarget.value))} />
         </label>
       </div>
-      <div class="group">
-        <Do icon="minus" name="Zoom out (−)" run={() => zoom(1 / 1.3)} />
-        <button class="ghost zoom" title="Show the whole picture (F)" aria-label="Show the whole picture" onClick={() => fit()}>
-          {Math.round(store.view.value.scale * 100)}%
-        </button>
-        <Do icon="plus" name="Zoom in (+)" run={() => zoom(1.3)} />
-      </div>
     </div>
-  );
-}
-
-function Do({ icon, name, run, off = false }: { icon: IconName; name: string; run: () => unknown; off?: boolean }) {
-  return (
-    <button class="ghost" aria-label={name} title={name} disabled={off} onClick={() => void run()}>
-      <Icon name={icon} />
-    </button>
   );
 }
 
@@ -103,15 +85,5 @@ function ClickMode() {
         </button>
       )}
     </div>
-  );
-}
-
-function Candidates(): ComponentChildren {
-  const chosen = store.candidates.value;
-  if (!chosen || chosen.object !== store.selectedId.value || chosen.masks.length < 2) return null;
-  return (
-    <button class="chip" id="candidate" title="The model’s other masks for these clicks (Tab)" onClick={() => cycleCandidate(1)}>
-      Mask {chosen.index + 1}/{chosen.masks.length} <kbd>Tab</kbd>
-    </button>
   );
 }

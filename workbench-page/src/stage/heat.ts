@@ -26,7 +26,7 @@ export function drawMap(context: CanvasRenderingContext2D, map: IouMap, picture:
   const [stepX, stepY] = [spacing(map.x, picture.width), spacing(map.y, picture.height)];
   const [x, y] = [map.x[0]! - stepX / 2, map.y[0]! - stepY / 2];
   context.save();
-  context.globalAlpha = 0.62;
+  context.globalAlpha = 0.7;
   context.imageSmoothingEnabled = false;
   context.drawImage(cells(map), x, y, stepX * map.x.length, stepY * map.y.length);
   context.restore();

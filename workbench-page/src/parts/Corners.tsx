@@ -1,0 +1,32 @@
+/** On the canvas: the model's other masks, and the zoom. */
+
+import { cycleCandidate } from "../prompting";
+import { fit, zoom } from "../stage/sight";
+import * as store from "../store";
+import { Do } from "./Do";
+
+export function Corners() {
+  return (
+    <>
+      <Candidates />
+      <div class="corner zooms group">
+        <Do icon="minus" name="Zoom out (−)" run={() => zoom(1 / 1.3)} />
+        <button class="ghost zoom" title="Show the whole picture (F)" aria-label="Show the whole picture" onClick={() => fit()}>
+          {Math.round(store.view.value.scale * 100)}%
+        </button>
+        <Do icon="plus" name="Zoom in (+)" run={() => zoom(1.3)} />
+      </div>
+    </>
+  );
+}
+
+function Candidates() {
+  const chosen = store.candidates.value;
+  if (!chosen || chosen.object !== store.selectedId.value || chosen.masks.length < 2) return null;
+  const score = chosen.masks[chosen.index]!.predicted_iou.toFixed(2);
+  return (
+    <button class="corner candidates" id="candidate" title="The model’s other masks for these clicks (Tab)" onClick={() => cycleCandidate(1)}>
+      Mask {chosen.index + 1} of {chosen.masks.length} <small>predicted IoU {score}</small> <kbd>Tab</kbd>
+    </button>
+  );
+}
