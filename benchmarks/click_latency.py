@@ -1,0 +1,116 @@
+"""How fast the workbench answers a click: POST segment over HTTP, all candidates, on a picture that is encoded.
+
+python benchmarks/click_latency.py [--base nano] [--clicks 200] [--size 480x640] [--fit]
+
+The server is `samtailor ui` in a process of its own, on synthetic banners. With --fit four pictures are accepted and
+the clicks are repeated while a fit is in its steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from samtailor.data.shapes import plain_runs
+from samtailor.data.synth.samples import samples
+from samtailor.workbench.start import draw
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", default="nano")
+    parser.add_argument("--clicks", type=int, default=200)
+    parser.add_argument("--size", default="480x640", help="height x width of the pictures, pixels")
+    parser.add_argument("--fit", action="store_true", help="also while a fit runs")
+    options = parser.parse_args()
+    size = tuple(int(side) for side in options.size.split("x"))
+    with tempfile.TemporaryDirectory() as home:
+        folder = draw(Path(home) / "pictures", 4, size)
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            port = one.getsockname()[1]
+        command = [sys.executable, "-m", "samtailor", "ui", str(folder), "--base", options.base, "--classes", "banner",
+                   "--port", str(port), "--no-browser"]  # fmt: skip
+        server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            measure(Page(port), size, options)
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def measure(page: Page, size: tuple[int, int], options: argparse.Namespace) -> None:
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, pictures {options.size}, base {options.base}")
+    ids = [row["id"] for row in page.ask("GET", "/api/pictures")]
+    start = time.perf_counter()
+    page.ask("POST", f"/api/pictures/{ids[0]}/encode")
+    print(f"first encode                {1000 * (time.perf_counter() - start):7.1f} ms")
+    clicks(page, ids[0], size, 10)
+    tell("click", clicks(page, ids[0], size, options.clicks))
+    if options.fit:
+        truth = samples(4, 0, kind="banners", size=size)
+        for id, one in zip(ids, truth, strict=True):
+            masks = enumerate(plain_runs(annotation.rle) for annotation in one.annotations)
+            objects = [{"id": str(i), "class": "banner", "rle": rle} for i, rle in masks]
+            page.ask("PUT", f"/api/pictures/{id}/annotations", {"revision": 0, "state": "accepted", "objects": objects})
+        page.ask("POST", "/api/jobs/fit", {"steps": 100_000, "proposals": False})
+        while (job := page.ask("GET", "/api/jobs/current"))["stage"] != "fit" and job["state"] == "running":
+            time.sleep(0.2)
+        tell("click while a fit runs", clicks(page, ids[0], size, options.clicks))
+        print(f"the fit meanwhile: {page.ask('GET', '/api/jobs/current')['images_per_second']:.1f} masks/s")
+
+
+def clicks(page: Page, id: str, size: tuple[int, int], count: int) -> list[float]:
+    """Milliseconds of each click, one after the other, a twentieth of a second apart."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(count):
+        x, y = rng.uniform(0, size[1] - 1), rng.uniform(0, size[0] - 1)
+        start = time.perf_counter()
+        page.ask("POST", f"/api/pictures/{id}/segment", {"adapter": None, "points": [[x, y]], "labels": [1]})
+        found.append(1000 * (time.perf_counter() - start))
+        time.sleep(0.05)
+    return found
+
+
+def tell(what: str, found: list[float]) -> None:
+    worst = statistics.quantiles(found, n=20)[-1]
+    print(f"{what:27s} {statistics.median(found):7.1f} ms median, {worst:.1f} ms 95th percentile, {len(found)} clicks")
+
+
+class Page:
+    """Talks to the server on one connection, as a browser does."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        for _ in range(600):
+            try:
+                self.ask("GET", "/api/project")
+                return
+            except ConnectionError:
+                self._connection.close()
+                time.sleep(0.2)
+        raise SystemExit("The server did not start.")
+
+    def ask(self, method: str, path: str, body: object = None) -> object:
+        headers = {} if body is None else {"content-type": "application/json"}
+        self._connection.request(method, path, None if body is None else json.dumps(body), headers)
+        answer = self._connection.getresponse()
+        data = answer.read()
+        if answer.status >= 400:
+            raise SystemExit(f"{method} {path}: {answer.status} {data.decode()}")
+        return json.loads(data) if data else None
+
+
+if __name__ == "__main__":
+    main()
