@@ -130,3 +130,30 @@ def test_senseless_families_are_refused(wrong):
 def test_an_unknown_view_is_refused():
     with pytest.raises(InputError, match="there are 2"):
         Augment(views=2).draw(painted(0), 2)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_prompts_follow_the_view_as_masks_do(flip):
+    import torch
+
+    from samtailor.types import Prompts
+
+    mask = np.zeros((50, 90), bool)
+    mask[12:31, 30:62] = True
+    seen = View((0.2, 0.1, 0.6, 0.9), flip)
+    box = torch.tensor([[[30.0, 12.0, 62.0, 31.0], [20.0, 6.0, 30.0, 9.0]]])
+    points = torch.tensor([[[[31.0, 13.0], [80.0, 40.0]], [[20.0, 7.0], [25.0, 8.0]]]])
+    labels = torch.tensor([[[1, 1], [1, 0]]])
+    found = seen.prompts(Prompts((50, 90), points, labels, box))
+    assert found.frame == seen.size(50, 90)
+    assert found.boxes[0, 0].tolist() == list(seen.annotation(Annotation.from_mask("a", mask)).box)  # cut at the crop
+    assert found.labels.tolist() == [[[1, -10], [1, 0]]]  # the point beyond the crop is ignored
+    place = np.zeros((50, 90), bool)
+    place[13, 31] = True
+    ((row, column),) = np.argwhere(seen.mask(place))
+    assert found.points[0, 0, 0].tolist() == [column, row]
+    lost = Prompts((50, 90), boxes=torch.tensor([[[70.0, 0.0, 90.0, 50.0]]]))
+    assert seen.prompts(lost) is None
+    one = Prompts((50, 90), torch.tensor([[[[80.0, 40.0]]]]), torch.tensor([[[1]]]))
+    assert seen.prompts(one) is None
+    assert View().prompts(one) is one

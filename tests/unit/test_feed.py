@@ -16,6 +16,7 @@ from samtailor.registry import find
 from samtailor.train import feed as feed_module
 from samtailor.train.feed import Feed, ahead, join_prompts
 from samtailor.types import Annotation, Batch, Prompts, Sample
+from tiny import disc_sample
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -193,15 +194,56 @@ def test_nothing_to_train_on(tiny_sam, tiny_samples, store):
         make(tiny_sam, [crowd], store)
 
 
-def test_clicks_of_the_picture_are_converted_and_need_one_view(tiny_sam, tiny_samples, store):
+def test_clicks_of_the_picture_are_converted(tiny_sam, tiny_samples, store):
     def source(sample, masks, rng):
         return Prompts((48, 80), points=torch.full((1, 1, 1, 2), 40.0), labels=torch.ones(1, 1, 1, dtype=torch.int64))
 
     feed = Feed(tiny_sam, tiny_samples, ["disc"], store, source=source, batch_size=1)
     assert feed.batch(0).prompts.points.flatten().tolist() == pytest.approx([32.0, 32.0], abs=0.5)
-    many = Feed(tiny_sam, tiny_samples, ["disc"], store, source=source, augment=Augment(views=9), batch_size=8)
-    with pytest.raises(InputError, match="views = 1"):
-        many.batch(0)
+
+
+class Boxes:
+    """The box of each mask of the picture, as a detector gives it, and one click at its middle."""
+
+    of_picture = True
+
+    def __call__(self, sample, masks, rng):
+        (mask,) = masks
+        assert mask.shape == sample.size
+        box = torch.tensor(Annotation.from_mask("", mask).box)
+        middle = (box[:2] + box[2:]) / 2 - 0.5
+        return Prompts(mask.shape, middle[None, None, None], torch.ones(1, 1, 1, dtype=torch.int64), box[None, None])
+
+
+def test_prompts_of_the_picture_follow_its_views(tiny_sam, store):
+    """Also where the picture is as large as the model frame, and sizes cannot tell whose coordinates they are."""
+    for height, width in ((48, 80), (64, 64)):
+        samples = [disc_sample(i, height, width) for i in range(6)]
+        feed = Feed(tiny_sam, samples, ["square"], store, source=Boxes(), augment=Augment(views=9), batch_size=8)
+        moved = 0
+        for step in range(4):
+            for position in range(8 * step, 8 * step + 8):
+                item = feed._item(position)
+                moved += not item.view.untouched
+                x0, y0, x1, y1 = item.prompts.boxes[0, 0].tolist()
+                rows, columns = item.mask.any(1).nonzero()[0], item.mask.any(0).nonzero()[0]
+                wanted = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+                assert [x0, y0, x1, y1] == pytest.approx(wanted, abs=1.01)  # masks are sampled, boxes are scaled
+                x, y = item.prompts.points[0, 0, 0].round().int().tolist()
+                assert item.mask[y, x]
+        assert moved > 16
+
+
+def test_where_a_crop_cuts_the_prompt_off_the_untouched_picture_is_taken(tiny_sam, store):
+    def corner(sample, masks, rng):
+        return Prompts(sample.size, torch.full((1, 1, 1, 2), 0.0), torch.ones(1, 1, 1, dtype=torch.int64))
+
+    feed = Feed(tiny_sam, [disc_sample(0)], ["disc"], store, source=corner, augment=Augment(views=9), batch_size=8)
+    items = [feed._item(position) for position in range(40)]
+    assert any(item.view.untouched for item in items)
+    for item in items:
+        if item.view.crop[0] > 0.05 or item.view.crop[1] > 0.05:
+            raise AssertionError("the corner is not in that view")
 
 
 def test_pictures_are_all_that_batches_ask_for(tiny_sam, tiny_samples, tmp_path):

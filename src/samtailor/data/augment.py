@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from samtailor.errors import InputError
-from samtailor.types import Annotation, Sample
+from samtailor.types import Annotation, Prompts, Sample
 
 _SIDES = {"left": "right", "right": "left", "l": "r", "r": "l"}
 _KEPT = 0.6  # share of an object's box that a crop must keep for the object to count as kept
@@ -68,6 +68,38 @@ class View:
             return annotation
         label = self.labels.get(annotation.label, annotation.label) if self.flip else annotation.label
         return Annotation.from_mask(label, self.mask(annotation.mask), annotation.crowd)
+
+    def prompts(self, prompts: Prompts) -> Prompts | None:
+        """Prompts of the picture frame as those of the view's; None where the crop cuts a prompt off.
+
+        Boxes are cut at the crop's edges, and lost when nothing of them is left; points are lost beyond them, unless
+        the prompt keeps another point of its own: the lost ones are then ignored. Boxes are edges (a box of one pixel
+        is 1 wide), points pixel indices, so a mirror takes x to width - x and to width - 1 - x.
+        """
+        import torch
+
+        if self.untouched:
+            return prompts
+        top, _, left, _ = self.edges(*prompts.frame)
+        height, width = self.size(*prompts.frame)
+        points, labels, boxes = prompts.points, prompts.labels, prompts.boxes
+        if boxes is not None:
+            boxes = boxes - torch.tensor([left, top, left, top], dtype=boxes.dtype)
+            boxes = torch.minimum(boxes.clamp(min=0), torch.tensor([width, height] * 2, dtype=boxes.dtype))
+            if ((boxes[..., 2:] - boxes[..., :2]) <= 0).any():
+                return None
+            if self.flip:
+                x0, y0, x1, y1 = boxes.unbind(-1)
+                boxes = torch.stack([width - x1, y0, width - x0, y1], -1)
+        if points is not None:
+            points = points - torch.tensor([left, top], dtype=points.dtype)
+            beyond = (points < -0.5) | (points > torch.tensor([width, height], dtype=points.dtype) - 0.5)
+            labels = torch.where(beyond.any(-1) & (labels >= 0), -10, labels)
+            if (labels.amax(-1) < prompts.labels.amax(-1)).any():
+                return None
+            if self.flip:
+                points = torch.stack([width - 1 - points[..., 0], points[..., 1]], -1)
+        return replace(prompts, points=points, labels=labels, boxes=boxes, frame=(height, width))
 
     def sample(self, sample: Sample) -> Sample:
         """A sample as seen in this view: same id and group, annotations in the same order and number."""

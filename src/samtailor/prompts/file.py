@@ -83,6 +83,7 @@ def build(*, path: Path | str, **unknown: Any) -> Source:
             found = tuple(_pointing_at(mask, found, sample.id) for mask in masks)
         return prompts_of(sample.id, found, frame)
 
+    source.of_picture = True  # its coordinates are the picture's: ask it with masks of the picture frame
     return source
 
 

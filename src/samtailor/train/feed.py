@@ -168,12 +168,15 @@ class Feed:
         i, k = (int(v) for v in self._items[row])
         annotation, frame, index = self._target(i, k, index)
         view, mask = self._view(i, index), annotation.mask
-        asked = self._samples[i].annotations[k].mask if getattr(self._source, "of_picture", False) else mask
-        prompts = self._source(self._samples[i], [asked], rng)
-        if prompts.frame != mask.shape:  # a source that knows the picture, not the mask: a file, a detector
-            if not view.untouched:
-                raise InputError("A prompt source with coordinates of the picture needs views = 1 (no augmentation).")
-            prompts = frame.prompts(prompts)
+        of_picture = getattr(
+            self._source, "of_picture", False
+        )  # not the mask: a file, a detector
+        prompts = self._source(self._samples[i], [self._samples[i].annotations[k].mask if of_picture else mask], rng)
+        if of_picture or prompts.frame != mask.shape:
+            seen = view.prompts(prompts)
+            if seen is None:  # the crop keeps the mask and cuts off what was asked with
+                return self._drawn(row, 0, rng)
+            prompts = frame.prompts(seen)
         return _Item(self._samples[i], view, annotation.label, mask, frame, prompts)
 
     def _target(self, i: int, k: int, index: int) -> _Target:
