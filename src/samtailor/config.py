@@ -39,7 +39,9 @@ class FitConfig(BaseModel):
     out: Path | None = Field(None, description="Folder of the result.")
 
     shots: int | None = Field(None, ge=1, description="Train on so many pictures of each class.")
-    val: Amount = Field(0.15, ge=0, description="Held-out pictures that choose the best state; share or count.")
+    val: Amount = Field(
+        0.15, ge=0, description="Held-out pictures that choose the best state; share or count; none with shots."
+    )
     test: Amount = Field(0.0, ge=0, description="Pictures kept for `evaluate`; share or count.")
     near_duplicates: bool = Field(True, description="Keep near-duplicate pictures on one side of the split.")
     seed: int = Field(0, ge=0, description="Seed of split, start, order, clicks and dropout.")
@@ -166,6 +168,8 @@ def resolve(config: FitConfig) -> FitConfig:
     """
     defaults = getattr(registry.find("methods", config.method), "DEFAULTS", {})
     given = {name: getattr(config, name) for name in config.model_fields_set}
+    if config.shots is not None:  # shots are all the masks there are: none beyond them chooses a state, unless asked for
+        given.setdefault("val", 0)
     if "steps" in given:  # a number of steps that somebody asked for is not to be overruled by a method's epochs
         given.setdefault("epochs", None)
     filled = {name: getattr(config, name) for name in FitConfig.model_fields}

@@ -113,3 +113,11 @@ def test_every_field_says_what_it_is():
 def test_no_torch_before_it_is_needed(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_shots_are_all_there_is_unless_pictures_to_choose_on_are_asked_for():
+    assert resolve(load(None, {"shots": 4})).val == 0
+    assert resolve(load(None, {"shots": 4, "val": 0.3})).val == 0.3
+    assert resolve(load(None, {})).val == 0.15
+    settled = resolve(load(None, {"shots": 4}))
+    assert resolve(settled) == settled

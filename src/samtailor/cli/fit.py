@@ -36,8 +36,8 @@ def fit_command(
     steps: Annotated[int | None, typer.Option(min=0, metavar="N", help="Updates.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, metavar="N", help="Masks an update.")] = None,
     lr: Annotated[float | None, typer.Option(metavar="X", help="Learning rate.")] = None,
-    shots: Annotated[int | None, typer.Option(min=1, metavar="K", help="Use K pictures of each class.")] = None,
-    val: Annotated[str | None, typer.Option(metavar="N|SHARE", help="Held-out pictures, count or share.")] = None,
+    shots: Annotated[int | None, typer.Option(min=1, metavar="K", help="Use K pictures of each class, and no others but --val.")] = None,
+    val: Annotated[str | None, typer.Option(metavar="N|SHARE", help="Held-out pictures, count or share; default 0.15, 0 with --shots.")] = None,
     test: Annotated[str | None, typer.Option(metavar="N|SHARE", help="Pictures kept for evaluate.")] = None,
     views: Annotated[int | None, typer.Option(min=1, metavar="N", help="Views a picture; 1: no augmentation.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, metavar="S", help="Seed of everything random.")] = None,
@@ -59,7 +59,8 @@ def fit_command(
 ) -> None:
     """Fit an adapter for a frozen base to the masks of a data set.
 
-    Ctrl-C saves and stops; --resume goes on to the same result. The best state on held-out pictures is kept.
+    Ctrl-C saves and stops; --resume goes on to the same result. The best state on held-out pictures is kept; with
+    --shots, which are all the masks there are, the last one (of two levels the best on the second half).
     """
     import yaml
 
