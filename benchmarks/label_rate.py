@@ -1,9 +1,15 @@
 """`label` with three adapters against the bare encode rate, in one run: pictures from files, answers to files.
 
-python benchmarks/label_rate.py [--base nano] [--pictures 24] [--objects 2] [--rounds 3]
+python benchmarks/label_rate.py [--base nano] [--pictures 24] [--objects 2] [--rounds 5] [--no-heads] [--adapters 3]
 
-Each adapter asks for the same number of objects a picture (a fixed proposer; --heads adds what a head of proposals
-costs). The bare rate reads, resizes and encodes the same files.
+Each adapter runs its head of proposals (untrained: its cost, not its finds) and asks for the same number of objects a
+picture. Bare rates read, resize and encode the same files:
+
+* in a loop, one after the other, torch's threads as they are: what a user would write;
+* in the threads of `label`, which asks nothing there: what `label` could reach if answers were free.
+
+Rounds are interleaved and ratios are the medians of the rounds'. The wall's ratio holds for the cores that are free, the
+processor's is that of the work. Stages are of one more run, in processor time of their own threads.
 """
 
 from __future__ import annotations
@@ -12,7 +18,11 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,40 +33,97 @@ from samtailor.automatic import by_proposals
 from samtailor.bases import load_base
 from samtailor.data.picture import read_picture
 from samtailor.data.synth.samples import samples
-from samtailor.label import Source, label
+from samtailor.data.transform import Frame
+from samtailor.label import Journal, Source, _ahead, _answers, _passes, label
 from samtailor.predict import Predictor
 from samtailor.proposals import Proposals
 from samtailor.proposals.head import make_head
 from samtailor.registry import find
+from samtailor.writers import coco
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", default="nano", help="a base, or vit-b: SAM ViT-B with random weights, same cost")
-    parser.add_argument("--pictures", type=int, default=24)
-    parser.add_argument("--objects", type=int, default=2, help="an adapter and picture")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--heads", action="store_true", help="also run an (untrained) head of proposals each")
-    options = parser.parse_args()
+    options = arguments()
     base = vit_b() if options.base == "vit-b" else load_base(options.base)
+    names = [f"adapter {number}" for number in range(options.adapters)]
+    predictor = Predictor(base, {name: find("methods", "plm").build(base)[0] for name in names})
+    sources = [Source(name, asker(base, options.objects, options.heads), label=name) for name in names]
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
         (folder / "in").mkdir()
         for sample in samples(options.pictures, 0, kind="banners", size=(480, 640)):
             Image.fromarray(sample.image).save(folder / "in" / f"{sample.id}.jpg", quality=92)
         pictures = find_pictures([folder / "in"])
-        predictor = Predictor(base, {name: find("methods", "plm").build(base)[0] for name in "abc"})
-        sources = [Source(name, asker(base, options.objects, options.heads), label=name) for name in "abc"]
-        encode(predictor, list(pictures.values())[:2])  # warm
-        bare, whole = [], []
-        for turn in range(options.rounds):
-            bare.append(timed(encode, predictor, list(pictures.values())))
-            out = folder / f"out{turn}"
-            whole.append(timed(label, predictor, sources, pictures, out, format="coco", put="none"))
-    rates = [options.pictures / statistics.median(times) for times in (bare, whole)]
-    print(f"bare encode            {rates[0]:7.2f} pictures/s")
-    print(f"label, three adapters  {rates[1]:7.2f} pictures/s, {3 * options.objects} objects asked for a picture")
-    print(f"ratio                  {statistics.median(b / w for b, w in zip(bare, whole, strict=True)):7.2f}")
+        runs = {
+            "encode, in a loop": lambda turn: encode(predictor, pictures.values()),
+            "encode, label's threads": lambda turn: encode_ahead(base, pictures),
+            "label": lambda turn: label(predictor, sources, pictures, folder / f"out{turn}", put="none"),
+        }
+        times = {name: [] for name in runs}
+        for turn in range(-1, options.rounds):  # the first is to warm up
+            for name, run in runs.items():
+                times[name].append(timed(run, turn))
+        tell({name: rows[1:] for name, rows in times.items()}, options.pictures)
+        stages(lambda: runs["label"]("stages"), base, options.pictures)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", default="nano", help="a base, or vit-b: SAM ViT-B with random weights, same cost")
+    parser.add_argument("--pictures", type=int, default=24)
+    parser.add_argument("--objects", type=int, default=2, help="an adapter and picture")
+    parser.add_argument("--adapters", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--no-heads", dest="heads", action="store_false", help="proposals for nothing")
+    return parser.parse_args()
+
+
+def tell(times: dict[str, list[tuple[float, float]]], pictures: int) -> None:
+    print(f"{torch.get_num_threads()} threads of torch; a picture:")
+    for name, rows in times.items():
+        wall, work = (1e3 * statistics.median(column) / pictures for column in zip(*rows, strict=True))
+        print(f"  {name:26s} {wall:7.1f} ms wall {work:7.1f} ms processor")
+    print("rate of label as a share of the bare encode rate:")
+    for name in list(times)[:-1]:
+        pairs = list(zip(times[name], times["label"], strict=True))
+        wall, work = (statistics.median(bare[i] / whole[i] for bare, whole in pairs) for i in (0, 1))
+        print(f"  {name:26s} {wall:7.2f} by the wall {work:4.2f} by the processor")
+
+
+def stages(run: Callable[[], Any], base: Any, pictures: int) -> None:
+    """Processor time of the parts of one run; a part within another is told apart from it."""
+    spent: Counter[str] = Counter()
+    places = [
+        (_ahead, "read_picture", "read"), (Frame, "image", "resize"), (base, "encode_image", "encode"),
+        (Proposals, "propose", "proposals"), (_passes.Passes, "_tokens", "prompts and their adapters"),
+        (_passes.Passes, "answers", "decode"), (_answers.Windows, "mask", "logits to masks"),
+        (Journal, "add", "journal"), (coco, "write", "polygons and file"),
+    ]  # fmt: skip
+    before = [getattr(owner, name) for owner, name, _ in places]
+    for (owner, name, stage), call in zip(places, before, strict=True):
+        setattr(owner, name, counting(call, spent, stage))
+    start = time.process_time()
+    run()
+    whole = time.process_time() - start
+    for (owner, name, _), call in zip(places, before, strict=True):
+        setattr(owner, name, call)
+    spent["decode"] -= spent["prompts and their adapters"]
+    spent["the rest"] = whole - spent.total()
+    print("stages, processor time a picture:")
+    for stage, seconds in spent.items():
+        print(f"  {stage:26s} {1e3 * seconds / pictures:7.1f} ms")
+
+
+def counting(call: Callable[..., Any], spent: Counter[str], stage: str) -> Callable[..., Any]:
+    @wraps(call)
+    def counted(*given: Any, **named: Any) -> Any:
+        start = time.thread_time()
+        try:
+            return call(*given, **named)
+        finally:
+            spent[stage] += time.thread_time() - start
+
+    return counted
 
 
 def vit_b():
@@ -68,31 +135,38 @@ def vit_b():
     return Sam(SamModel(SamConfig()), "vit-b")
 
 
-def encode(predictor: Predictor, files: list[Path]) -> None:
+def encode(predictor: Predictor, files: Any) -> None:
     for file in files:
         predictor.set_image(read_picture(file))
+
+
+def encode_ahead(base: Any, pictures: Any) -> None:
+    share = _ahead.Share.of(base)
+    cut = _ahead.Cut(None, 0.0, base.mean)
+    for _ in _ahead.ahead(pictures.items(), cut, lambda view: Predictor(base).set_image(view.pixels), share):
+        pass
 
 
 def asker(base, objects: int, heads: bool):
     rng = np.random.default_rng(0)
     clicks = [(float(rng.uniform(40, 600)), float(rng.uniform(40, 440)), 1) for _ in range(objects)]
-    if not heads:
-        return lambda predictor, picture: [Ask(clicks=(click,), score=0.9) for click in clicks]
     with torch.no_grad():
         features = base.encode_image(torch.zeros(1, 3, base.size, base.size))
     propose = by_proposals(Proposals(make_head(base, features, 1), ["a"], base.fingerprint))
 
     def ask(predictor, picture):
-        propose(predictor, picture)  # its cost; what an untrained head finds is of no use
+        if heads:
+            propose(predictor, picture)  # its cost; what an untrained head finds is of no use
         return [Ask(clicks=(click,), score=0.9) for click in clicks]
 
     return ask
 
 
-def timed(call, *arguments, **named) -> float:
-    start = time.perf_counter()
-    call(*arguments, **named)
-    return time.perf_counter() - start
+def timed(run: Callable[[Any], Any], turn: Any) -> tuple[float, float]:
+    """Seconds on the wall and of the processor, all threads."""
+    start = time.perf_counter(), time.process_time()
+    run(turn)
+    return time.perf_counter() - start[0], time.process_time() - start[1]
 
 
 if __name__ == "__main__":
