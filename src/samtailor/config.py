@@ -168,7 +168,7 @@ def resolve(config: FitConfig) -> FitConfig:
     """
     defaults = getattr(registry.find("methods", config.method), "DEFAULTS", {})
     given = {name: getattr(config, name) for name in config.model_fields_set}
-    if config.shots is not None:  # shots are all the masks there are: none beyond them chooses a state, unless asked for
+    if config.shots is not None:  # shots are all the masks there are: none beyond them chooses a state
         given.setdefault("val", 0)
     if "steps" in given:  # a number of steps that somebody asked for is not to be overruled by a method's epochs
         given.setdefault("epochs", None)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from samtailor.data.augment import UNTOUCHED, View
-from samtailor.errors import InputError
+from samtailor.data.augment import View
+from samtailor.data.tile_views import OVERLAP, views
 from samtailor.types import Annotation, Prompts, RunLengths, Sample
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
     Proposer = Callable[[Predictor, Sample | np.ndarray], list[Ask]]
 
-OVERLAP = 0.3
-"""Share of a tile's side that it has in common with the next one."""
 SAME = 0.6
 """IoU of two masks of one class from which on they are one object, and the one of higher rank stays."""
 WITHIN = 0.8
@@ -97,20 +94,6 @@ def objects(
             if one.whole and (tiles == 1 or not view.untouched or _large(one, size, tiles)):
                 found.append(one)
     return distinct(found)
-
-
-def views(tiles: int) -> tuple[View, ...]:
-    """The whole picture, and tiles a side as crops of it, each overlapping the next by `OVERLAP`.
-
-    Raises:
-        InputError: fewer than one tile.
-    """
-    if tiles < 1:
-        raise InputError(f"tiles counts tiles a side and must be 1 or more, got {tiles}.")
-    side = 1 / (tiles - (tiles - 1) * OVERLAP)
-    starts = [i * (1 - side) / max(tiles - 1, 1) for i in range(tiles)]
-    crops = [(x, y, min(x + side, 1.0), min(y + side, 1.0)) for y, x in product(starts, starts)]
-    return UNTOUCHED, *(View(tuple(round(v, 6) for v in crop)) for crop in crops if tiles > 1)
 
 
 def answer_asks(

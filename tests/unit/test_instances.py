@@ -9,10 +9,11 @@ from samtailor import instance_evaluation as ev
 from samtailor.answers import Ask
 from samtailor.average_precision import Answered, Instance
 from samtailor.data.augment import View
+from samtailor.data.tile_views import OVERLAP, fitting, views
 from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
 from samtailor.instance_tables import cells, instance_sheet, note, ranked
-from samtailor.instances import OVERLAP, Found, answer_asks, distinct, objects, views
+from samtailor.instances import Found, answer_asks, distinct, objects
 from samtailor.predict import Predictor
 from samtailor.types import Annotation, Sample
 from tiny import disc_sample
@@ -149,3 +150,14 @@ def test_a_data_set_is_looked_through(tiny_sam, tmp_path):
     assert not any(one.accepted or one.label != "disc" for p in got.pictures for one in p.found)
     with pytest.raises(InputError, match="no object to find"):
         ev.evaluate_instances(predictor, asked, samples, ["nothing"])
+
+
+def test_tiles_are_chosen_by_the_size_of_the_objects():
+    def square(side: int) -> Sample:
+        mask = np.zeros((100, 200), bool)
+        mask[:side, : 2 * side] = True
+        return Sample("s", lambda: None, lambda: [Annotation.from_mask("a", mask)])
+
+    for side, wanted in ((10, 1), (5, 2), (2, 3), (1, 3)):  # of 64 cells: 6.4, 3.2 (5.4 in two tiles), 1.3, 0.6
+        assert fitting([square(side)], ["a"], 64) == wanted
+    assert fitting([square(2)], ["b"], 64) == 1

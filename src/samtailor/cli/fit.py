@@ -36,8 +36,11 @@ def fit_command(
     steps: Annotated[int | None, typer.Option(min=0, metavar="N", help="Updates.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, metavar="N", help="Masks an update.")] = None,
     lr: Annotated[float | None, typer.Option(metavar="X", help="Learning rate.")] = None,
-    shots: Annotated[int | None, typer.Option(min=1, metavar="K", help="Use K pictures of each class, and no others but --val.")] = None,
-    val: Annotated[str | None, typer.Option(metavar="N|SHARE", help="Held-out pictures, count or share; default 0.15, 0 with --shots.")] = None,
+    shots: Annotated[int | None, typer.Option(min=1, metavar="K", help="Use K pictures of each class only.")] = None,
+    val: Annotated[
+        str | None,
+        typer.Option(metavar="N|SHARE", help="Held-out pictures, count or share; default 0.15, none with --shots."),
+    ] = None,
     test: Annotated[str | None, typer.Option(metavar="N|SHARE", help="Pictures kept for evaluate.")] = None,
     views: Annotated[int | None, typer.Option(min=1, metavar="N", help="Views a picture; 1: no augmentation.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, metavar="S", help="Seed of everything random.")] = None,

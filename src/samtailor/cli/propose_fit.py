@@ -25,6 +25,12 @@ def propose_fit_command(
     views: Annotated[
         int, typer.Option(min=1, metavar="N", help="Views of each picture (flip, crop, colour); 1: no augmentation.")
     ] = 4,
+    tiles: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Look in N x N tiles too, for small objects; default: by their size, 1 to 3."
+        ),
+    ] = None,
     give: Annotated[
         str | None, typer.Option(metavar="points|boxes", help="What is asked with; default: as the adapter was fitted.")
     ] = None,
@@ -46,6 +52,7 @@ def propose_fit_command(
     from samtailor.data.dataset import open_dataset
     from samtailor.data.picture import write_json
     from samtailor.data.regions import regions
+    from samtailor.data.tile_views import fitting, side
     from samtailor.embeddings import EmbeddingStore
     from samtailor.errors import InputError
     from samtailor.predict import load_on
@@ -62,14 +69,15 @@ def propose_fit_command(
     base, store = load_on(meta.base.name, device), EmbeddingStore()
     artefact.load(adapter, base)  # a damaged or foreign adapter is said before anything is trained
     pairs = flip_pairs(wanted)
-    augment = Augment(views, pairs is not None, pairs or ())
+    tiles = tiles or fitting(train, wanted, base.low_res)
+    augment = Augment(views, pairs is not None, pairs or (), crop=0.7 if tiles == 1 else 0.8 * side(tiles))
     seen = [(sample, augment.draw(sample, index)) for sample in train for index in range(views)]
     seen += [(sample, UNTOUCHED) for sample in held_out]
     with counting("encoding") as progress:
         store.prepare(base, [s for s, _ in seen], [v for _, v in seen], progress=progress)
     how = give or automatic.gives(meta.prompt)
     with counting("proposals") as progress:
-        asked = {"seed": seed, "steps": steps, "augment": augment, "give": how, "progress": progress}
+        asked = {"seed": seed, "steps": steps, "augment": augment, "give": how, "tiles": tiles, "progress": progress}
         found = fit_proposals(base, train, wanted, store, **asked)
     if held_out:
         found.figures["held_out"] = evaluate_proposals(found, base, held_out, store)
@@ -91,7 +99,8 @@ def propose_fit_command(
     table(f"{len(train)} pictures, judged on {judged.replace('_', ' ')} ones", head, rows, _NOTE)
     if json is not None:
         write_json(json, found.figures)
-    say(f"The proposals ({found.parameters:,} parameters, {how}) are in {adapter}.")
+    looked = "" if tiles == 1 else f", in {tiles} x {tiles} tiles"
+    say(f"The proposals ({found.parameters:,} parameters, {how}{looked}) are in {adapter}.")
 
 
 _NOTE = (

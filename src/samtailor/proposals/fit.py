@@ -9,7 +9,7 @@ trained on all pictures.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -22,6 +22,7 @@ from samtailor.bases import Base
 from samtailor.config import load
 from samtailor.data.augment import UNTOUCHED, Augment, View
 from samtailor.data.split import Split
+from samtailor.data.tile_views import views
 from samtailor.data.transform import Frame
 from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, InputError
@@ -49,6 +50,7 @@ def fit_proposals(
     folds: int = 3,
     augment: Augment | None = None,
     give: str = "points",
+    tiles: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Proposals:
     """Train proposals for some classes.
@@ -66,6 +68,8 @@ def fit_proposals(
         width: channels of the head's trunk.
         folds: parts of the cross-fitted calibration; 0 goes without (scores are then the raw heat).
         augment: views to draw from; the default is none.
+        tiles: tiles a side in which it will look (`data.tile_views`): scores are calibrated on such views too. The
+            head is trained on `augment`'s views, whose crops should then be as small.
         give: "points" or "boxes", what the adapter is asked with; calibration counts a proposal as right when its
             point lies on an object, or its box has an IoU of at least 0.5.
         progress: called with (steps done, steps in all).
@@ -97,15 +101,15 @@ def fit_proposals(
     for part, held_out in enumerate(dealt, 1):
         rows = [i for i in range(len(samples)) if i not in set(held_out)]
         one = Proposals(train(rows, part), classes, base.fingerprint)
-        seen += [scenes.scene(i, one) for i in held_out]
+        seen += [scene for i in held_out for scene in scenes.looked(i, one, tiles)]
     head = train(range(len(samples)), 0)
     if not seen:
         _log.warning("Scores of the proposals are not calibrated: that needs at least two pictures (of two groups).")
-        return Proposals(head, classes, base.fingerprint, base_name=base.name, give=give)
+        return Proposals(head, classes, base.fingerprint, base_name=base.name, give=give, tiles=tiles)
     calibration, thresholds = calibrate(seen, classes, give)
     found = Proposals(
         head, classes, base.fingerprint, base_name=base.name, calibration=calibration, thresholds=thresholds, give=give,
-        figures={"pictures": len(samples), "seed": seed, "steps": steps},
+        tiles=tiles, figures={"pictures": len(samples), "seed": seed, "steps": steps},
     )  # fmt: skip
     found.figures["cross_fitted"] = measure(seen, found)
     return found
@@ -114,9 +118,13 @@ def fit_proposals(
 def evaluate_proposals(
     proposals: Proposals, base: Base, samples: Sequence[Sample], store: EmbeddingStore
 ) -> dict[str, Any]:
-    """Recall, precision and false positives by class on pictures it was not trained on; see `calibration.measure`."""
+    """Recall, precision and false positives by class on pictures it was not trained on; see `calibration.measure`.
+
+    With tiles each of them counts as a picture, beside the whole one.
+    """
     scenes = _Scenes(base, samples, proposals.classes, store, Augment())
-    return measure([scenes.scene(i, proposals) for i in range(len(samples))], proposals)
+    seen = [scene for i in range(len(samples)) for scene in scenes.looked(i, proposals, proposals.tiles)]
+    return measure(seen, proposals)
 
 
 def parts(
@@ -197,11 +205,14 @@ class _Scenes:
     def has_object(self, i: int) -> bool:
         return bool(self.samples[i].of(self.classes))
 
-    def scene(self, i: int, proposals: Proposals) -> Scene:
-        """Candidates and truths of a picture, for calibration and figures."""
+    def looked(self, i: int, proposals: Proposals, tiles: int) -> Iterator[Scene]:
+        """Candidates and truths of a picture and of its tiles, for calibration and figures."""
         sample = self.samples[i]
-        raw = proposals.raw(self.features(i), Frame.of(self.base, *self.samples[i].size))
-        return Scene(sample.id, raw, sample.of(self.classes))
+        for view in views(tiles):
+            features = self.features(i) if view.untouched else self.store.features(self.base, [sample], [view])
+            seen = view.sample(sample)
+            raw = proposals.raw(features, Frame.of(self.base, *view.size(*sample.size)))
+            yield Scene(sample.id, raw, seen.of(self.classes))
 
     def _view(self, i: int, index: int) -> View:
         return UNTOUCHED if index == 0 else self.augment.draw(self.samples[i], index)
