@@ -62,6 +62,8 @@ function paintOnChange(sheet: HTMLCanvasElement): () => void {
     const [width, height] = [Math.round(size.width * ratio), Math.round(size.height * ratio)];
     if (sheet.width !== width || sheet.height !== height) [sheet.width, sheet.height] = [width, height];
     draw(context, size, ratio);
+    const { scale, x, y } = store.view.peek();
+    sheet.dataset["view"] = `${scale} ${x} ${y}`; // where the picture lies, for whoever drives the page from outside
   };
   const stop = effect(() => {
     for (const one of WATCHED) void one.value;

@@ -1,0 +1,123 @@
+"""A real browser, a real `samtailor ui` and synthetic pictures whose true masks are known."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder starts a browser and a server."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator:
+    """The system's Chromium, or the one that `playwright install chromium` put down."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[dev]'")
+    with sync_api.sync_playwright() as play:
+        found = next(filter(None, map(shutil.which, NAMES)), None) or play.chromium.executable_path
+        if not Path(found).exists():
+            pytest.skip("No Chromium was found: install one, or run `playwright install chromium`.")
+        browser = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium) -> Iterator:
+    """A page of 1280x800; what it complains about fails the test."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
+    context.set_default_timeout(30_000)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "console", lambda message: wrong.append(message.text) if "Content Security Policy" in message.text else None
+    )
+    yield page
+    context.close()
+    assert not wrong
+
+
+class Workbench:
+    """A running `samtailor ui` that can be killed and started again on the same port."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            self.port = taken.getsockname()[1]
+        self.folder, self.arguments = folder, arguments
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        command = [sys.executable, "-m", "samtailor", "ui", str(self.folder), "--no-browser", "--port", str(self.port)]
+        with (self.folder.parent / "log").open("ab") as log:
+            self.process = subprocess.Popen([*command, *self.arguments], stdout=log, stderr=log, env=os.environ)
+        while self.process.poll() is None:
+            try:
+                urllib.request.urlopen(f"{self.url}api/project", timeout=5).close()
+                return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.3)
+        pytest.fail((self.folder.parent / "log").read_text())
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+def draw(samples, folder: Path) -> Path:
+    """Put the pictures of samples into a new folder."""
+    from PIL import Image
+
+    folder.mkdir()
+    for sample in samples:
+        Image.fromarray(sample.image).save(folder / f"{sample.id}.png")
+    return folder
+
+
+@pytest.fixture
+def workbench(tmp_path) -> Iterator[Callable[..., Workbench]]:
+    """Start one of its own: ``workbench(samples, "--classes", "banner")``."""
+    started: list[Workbench] = []
+
+    def start(samples, *arguments: str) -> Workbench:
+        started.append(Workbench(draw(samples, tmp_path / "pictures"), *arguments))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory) -> Iterator[tuple[Workbench, Iterator]]:
+    """One for all tests that leave it alive, and its pictures: each test takes the next, fresh one."""
+    from samtailor.data.synth.samples import samples
+
+    scenes = list(samples(12, 5, kind="banners", size=(240, 320)))
+    folder = draw(scenes, tmp_path_factory.mktemp("shared") / "pictures")
+    bench = Workbench(folder, "--classes", "banner,plate")
+    bench.start()
+    yield bench, iter(scenes)
+    bench.kill()

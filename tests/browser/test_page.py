@@ -1,0 +1,213 @@
+"""The page against a running workbench: what is marked is kept, whatever happens; each tool; keys; touch."""
+
+from __future__ import annotations
+
+import re
+
+import hand
+import pytest
+
+from samtailor.data.synth.samples import samples
+
+
+@pytest.fixture
+def bench(workbench):
+    """One that may be killed."""
+    return workbench(samples(2, 5, kind="banners", size=(240, 320)), "--classes", "banner")
+
+
+@pytest.fixture
+def place(shared, page):
+    """The shared one, opened at a picture that no test has touched."""
+    bench, scenes = shared
+    sample = next(scenes)
+    hand.go(page, bench, sample)
+    return bench, sample
+
+
+def test_clicks_undo_candidates_and_classes(page, place):
+    bench, sample = place
+    hand.click(page, hand.middle(sample.of(None)[0].rle))
+    first = hand_saved(page, bench)[0]
+    assert first["clicks"] == 1
+    assert first["prompts"]["labels"] == [1]
+    hand.click(page, (5, 5), button="right")
+    second = hand_saved(page, bench)[0]
+    assert second["prompts"]["labels"] == [1, 0]
+    page.keyboard.press("Control+z")
+    assert hand_saved(page, bench)[0]["rle"] == first["rle"]
+    page.keyboard.press("Control+Shift+z")
+    assert hand_saved(page, bench)[0]["rle"] == second["rle"]
+    page.keyboard.press("Tab")
+    assert hand_saved(page, bench)[0]["rle"] != second["rle"]
+    page.keyboard.press("2")
+    assert hand_saved(page, bench)[0]["class"] == "plate"
+    page.keyboard.press("Delete")
+    assert hand_saved(page, bench) == []
+
+
+def hand_saved(page, bench) -> list[dict]:
+    hand.saved(page)
+    return hand.annotations(page, bench.url)["objects"]
+
+
+def test_a_slow_answer_does_not_undo_a_newer_one(page, place):
+    bench, sample = place
+    held = []
+    page.route(re.compile(r"/segment$"), lambda route: held.append(route) if not held else route.continue_())
+    inside = hand.middle(sample.of(None)[0].rle)
+    page.mouse.click(*hand.screen(page, inside))
+    page.wait_for_timeout(200)
+    assert len(held) == 1
+    hand.click(page, (inside[0] + 4, inside[1] + 4))
+    objects = hand_saved(page, bench)
+    assert len(objects[0]["prompts"]["points"]) == 2
+    held[0].fulfill(json={"masks": [], "milliseconds": 1})
+    page.wait_for_timeout(200)
+    assert hand_saved(page, bench) == objects
+
+
+def test_a_killed_server_and_a_closed_tab_lose_nothing(page, bench):
+    page.goto(bench.url)
+    hand.opened(page)
+    page.keyboard.press("b")
+    hand.drag(page, (40, 40), (90, 60))
+    hand.saved(page)
+    bench.kill()
+    page.keyboard.press("n")
+    hand.drag(page, (140, 140), (190, 160))
+    page.wait_for_selector("#save-state[data-state=offline]")
+    context = page.context
+    address = page.url
+    page.close(run_before_unload=False)
+    bench.start()
+    again = context.new_page()
+    again.goto(address)
+    hand.opened(again)
+    assert again.locator(".object").count() == 2
+    assert len(hand_saved(again, bench)) == 2
+
+
+def test_the_save_goes_on_when_the_server_is_back(page, bench):
+    page.goto(bench.url)
+    hand.opened(page)
+    bench.kill()
+    page.keyboard.press("b")
+    hand.drag(page, (40, 40), (90, 60))
+    page.wait_for_selector("#save-state[data-state=offline]")
+    bench.start()
+    assert len(hand_saved(page, bench)) == 1
+
+
+def test_two_tabs_are_told_of_each_other(page, place):
+    bench, _ = place
+    other = page.context.new_page()
+    other.route(re.compile("/api/events"), lambda route: route.abort())  # so that it does not hear of the first
+    other.goto(page.url)
+    hand.opened(other)
+    page.keyboard.press("b")
+    hand.drag(page, (40, 40), (90, 60))
+    assert len(hand_saved(page, bench)) == 1
+    other.keyboard.press("b")
+    hand.drag(other, (140, 140), (190, 160))
+    hand.drag(other, (140, 180), (190, 190))
+    other.locator("dialog").wait_for()
+    assert len(hand.annotations(page, bench.url)["objects"]) == 1
+    other.get_by_role("button", name="Take theirs").click()
+    assert other.locator(".object").count() == 1
+    other.keyboard.press("Control+z")
+    assert [one["source"] for one in hand_saved(other, bench)] == ["brush"]
+    page.wait_for_function("document.querySelectorAll('.object').length === 1")
+
+
+def test_brush_eraser_and_polygon(page, place):
+    bench, _ = place
+    page.keyboard.press("p")
+    for at in ((50, 50), (150, 50), (150, 130)):
+        page.mouse.click(*hand.screen(page, at))
+        page.wait_for_timeout(350)
+    page.keyboard.press("Enter")
+    page.locator(".object[data-source=polygon]").wait_for()
+    triangle = hand_saved(page, bench)[0]
+    hand.drag(page, (50, 50), (50, 130))
+    page.wait_for_timeout(300)
+    moved = hand_saved(page, bench)[0]
+    assert moved["rle"] != triangle["rle"]
+    page.keyboard.press("e")
+    hand.drag(page, (90, 115), (125, 115))
+    erased = hand_saved(page, bench)[0]
+    assert area(erased) < area(moved)
+    page.keyboard.press("b")
+    hand.drag(page, (90, 115), (125, 115))
+    assert area(erased) < area(hand_saved(page, bench)[0]) <= area(moved) + 50
+
+
+def area(one: dict) -> int:
+    from pycocotools import mask
+
+    return int(mask.area(one["rle"]))
+
+
+def test_by_keyboard_alone(page, place):
+    bench, _ = place
+    for _ in range(4):
+        page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press(" ")
+    page.locator(".object").wait_for()
+    hand.settled(page)
+    name = page.locator(".where b").inner_text()
+    page.keyboard.press("?")
+    page.locator("dialog").wait_for()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")
+    hand.opened(page)
+    assert page.locator(".where b").inner_text() != name
+    hand.saved(page)
+    rows = {row["name"]: row["state"] for row in hand.ask(bench.url, "/pictures")}
+    assert rows[name] == "accepted"
+
+
+def test_compare_map_and_dark(page, place):
+    _, sample = place
+    page.emulate_media(color_scheme="dark")
+    hand.click(page, hand.middle(sample.of(None)[0].rle))
+    page.keyboard.press("c")
+    page.locator(".side").first.wait_for()
+    page.keyboard.press("m")
+    page.mouse.move(*hand.screen(page, hand.middle(sample.of(None)[0].rle)))
+    page.locator(".tip").wait_for()
+    assert "IoU" in page.locator(".tip").inner_text()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 20, 24)"
+
+
+def test_fingers(chromium, shared):
+    bench, scenes = shared
+    sample = next(scenes)
+    context = chromium.new_context(viewport={"width": 1024, "height": 768}, has_touch=True)
+    page = context.new_page()
+    hand.go(page, bench, sample)
+    x, y = hand.screen(page, hand.middle(sample.of(None)[0].rle))
+    page.touchscreen.tap(x, y)
+    page.locator(".object").wait_for()
+    hand.settled(page)
+    session = context.new_cdp_session(page)
+    touch = {"x": x - 60, "y": y - 40}
+    session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [touch]})
+    page.wait_for_timeout(700)
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    hand.settled(page)
+    assert hand_saved(page, bench)[0]["prompts"]["labels"] == [1, 0]
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 1024
+    context.close()
+
+
+def test_nothing_comes_from_elsewhere(page, shared):
+    bench, _ = shared
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(bench.url)
+    hand.opened(page)
+    assert asked
+    assert all(url.startswith((bench.url, "data:", "blob:")) for url in asked)
