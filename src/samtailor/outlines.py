@@ -63,10 +63,13 @@ def _rings(mask: np.ndarray) -> list[Part]:
 
 def _square(ring: np.ndarray) -> np.ndarray:
     """Corners that point inwards, which the tracing cuts off by a diagonal step: the even place of the two is added."""
-    after = np.roll(ring, -1, axis=0)
+    after = np.concatenate([ring[1:], ring[:1]])
     diagonal = (np.abs(after - ring) == 1).all(axis=1)
-    even = np.where(ring % 2 == 0, ring, after)
-    return np.insert(ring, np.flatnonzero(diagonal) + 1, even[diagonal], axis=0)
+    places = np.flatnonzero(diagonal)
+    whole = np.repeat(ring, diagonal + 1, axis=0)
+    one = ring[places]
+    whole[places + np.arange(1, len(places) + 1)] = np.where(one % 2 == 0, one, after[places])
+    return whole
 
 
 def _within(parts: list[Part], vertices: int | None, *, joined: bool) -> list[Part]:
