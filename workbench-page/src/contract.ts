@@ -83,6 +83,8 @@ export interface Job {
 
 export interface Project {
   name: string;
+  /** On the server's disk. */
+  folder?: string;
   base: string;
   classes: ClassInfo[];
   pictures: number;

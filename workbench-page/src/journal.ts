@@ -8,7 +8,7 @@ export interface Unsaved {
   objects: ObjectRecord[];
 }
 
-const key = (project: string, id: string) => `samtailor/${project}/${id}`;
+const key = (project: string, id: string) => `samtailor/work/${project}/${id}`;
 
 export function remember(project: string, id: string, unsaved: Unsaved): void {
   try {

@@ -8,7 +8,7 @@ import { Latest } from "./latest";
 import { area, boxOf, holds } from "./mask";
 import { put } from "./objects";
 import * as objects from "./objects";
-import { maskOf, newId } from "./records";
+import { maskOf, newId, rleOf } from "./records";
 import * as store from "./store";
 import type { Item } from "./store";
 import { flush, onLeave } from "./work";
@@ -35,7 +35,8 @@ export function objectAt(at: Point): Item | null {
 
 /**
  * A click: 1 = object, 0 = not. Goes to the object under work; with none, or where each click is a new object (`other`
- * turns that round for one click), an object begins. A click into a finished object of the active class selects it.
+ * turns that round for one click), an object begins. A click into another object selects it; with no object under work
+ * only if it is of the active class, so that a plate can be marked within a car.
  */
 export function click(at: Point, label: 0 | 1, other = false): void {
   const working = store.asking.value?.object ?? store.selectedId.value;
@@ -43,12 +44,12 @@ export function click(at: Point, label: 0 | 1, other = false): void {
   if (label === 0 && working === null) {
     return store.say("“Not the object” needs an object first: click on it, then on what does not belong to it.");
   }
+  const there = label === 1 && !other ? objectAt(at) : null;
+  if (there && there.id !== working && (working !== null || there.class === store.activeClass.value)) {
+    store.selectedId.value = there.id;
+    return;
+  }
   if (starts) {
-    const there = objectAt(at);
-    if (there && there.class === store.activeClass.value && !other) {
-      store.selectedId.value = there.id;
-      return;
-    }
     return void ask(newId(), { points: [at], labels: [1], box: null });
   }
   const before = promptsOf(working!);
@@ -117,12 +118,21 @@ function take(object: string, prompts: Prompts, adapter: string | null): void {
   });
 }
 
+/** Which of the offered masks the selected object has now; -1: none, it was changed since. */
+export function candidateIndex(): number {
+  const [chosen, item] = [store.candidates.value, store.selected.value];
+  if (!chosen || !item || chosen.object !== item.id) return -1;
+  const { counts } = rleOf(item.mask);
+  return chosen.masks.findIndex((one) => one.rle.counts === counts);
+}
+
 /** The next (or the one before) of the masks that the model offered for the selected object; false: there is none. */
 export function cycleCandidate(by: number): boolean {
   const chosen = store.candidates.value;
   const item = store.selected.value;
-  if (!chosen || !item?.prompts || chosen.object !== item.id || chosen.masks.length < 2) return false;
-  const index = (chosen.index + by + chosen.masks.length) % chosen.masks.length;
+  const now = candidateIndex();
+  if (!chosen || !item?.prompts || now < 0 || chosen.masks.length < 2) return false;
+  const index = (now + by + chosen.masks.length) % chosen.masks.length;
   store.candidates.value = { ...chosen, index };
   take(item.id, item.prompts, item.adapter);
   return true;

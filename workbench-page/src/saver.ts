@@ -28,6 +28,8 @@ export class Saver<C extends Content> {
   private dirty = false;
   private flying: Promise<void> | null = null;
   private failures = 0;
+  private version = 0;
+  private sentLast = -1;
 
   constructor(
     public revision: number,
@@ -42,6 +44,7 @@ export class Saver<C extends Content> {
 
   /** Something changed. */
   changed(): void {
+    this.version += 1;
     this.dirty = true;
     if (this.state === "conflict") return; // the user decides first
     if (!this.flying) this.tell("waiting");
@@ -67,7 +70,8 @@ export class Saver<C extends Content> {
 
   /** The page goes away: one last request that outlives it. */
   farewell(): void {
-    if (!this.dirty || this.state === "conflict") return;
+    if (!this.dirty || this.state === "conflict" || this.sentLast === this.version) return;
+    this.sentLast = this.version; // the page may be told twice that it goes
     const revision = this.flying ? this.revision + 1 : this.revision;
     void this.hooks.put({ ...this.hooks.content(), revision }, true).then(
       (answer) => {

@@ -28,7 +28,8 @@ export function onLeave(what: () => void): void {
   leaving.add(what);
 }
 
-const projectName = () => store.project.value?.name ?? "";
+/** By folder: two projects may have one name and, one after the other, one address. */
+const projectName = () => store.project.value?.folder ?? store.project.value?.name ?? "";
 const current = () => (store.openId.value ? sheets.get(store.openId.value) : undefined);
 
 /** Opens a picture: its image, its annotations; has it and then the next one encoded. */
@@ -48,6 +49,7 @@ export async function open(id: string): Promise<void> {
     store.saving.value = { state: "saved", message: null };
   });
   location.hash = id;
+  if (store.picture.value?.error) return; // shown in place of the picture
   encodeAhead(id, mine);
   try {
     const [picture, record] = await Promise.all([loadImage(id), load(id)]);

@@ -1,6 +1,6 @@
 /** On the canvas: the model's other masks, and the zoom. */
 
-import { cycleCandidate } from "../prompting";
+import { candidateIndex, cycleCandidate } from "../prompting";
 import { fit, zoom } from "../stage/sight";
 import * as store from "../store";
 import { Do } from "./Do";
@@ -22,11 +22,12 @@ export function Corners() {
 
 function Candidates() {
   const chosen = store.candidates.value;
-  if (!chosen || chosen.object !== store.selectedId.value || chosen.masks.length < 2) return null;
-  const score = chosen.masks[chosen.index]!.predicted_iou.toFixed(2);
+  const index = candidateIndex();
+  if (!chosen || index < 0 || chosen.masks.length < 2) return null;
+  const score = chosen.masks[index]!.predicted_iou.toFixed(2);
   return (
     <button class="corner candidates" id="candidate" title="The model’s other masks for these clicks (Tab)" onClick={() => cycleCandidate(1)}>
-      Mask {chosen.index + 1} of {chosen.masks.length} <small>predicted IoU {score}</small> <kbd>Tab</kbd>
+      Mask {index + 1} of {chosen.masks.length} <small>predicted IoU {score}</small> <kbd>Tab</kbd>
     </button>
   );
 }
