@@ -36,6 +36,6 @@ def save(
         head = make_head(base, features, 1)
         with torch.no_grad():
             for parameter in head.parameters():
-                parameter.add_(0.3 * torch.randn_like(parameter))
+                parameter.add_(0.3 * torch.randn(parameter.shape))  # whatever their order in memory
         Proposals(head, ("disc",), base.fingerprint, thresholds={"disc": 0.0}).save(folder)
     return folder
