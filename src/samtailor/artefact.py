@@ -51,6 +51,7 @@ class AdapterMeta(BaseModel):
         classes: classes it was fitted to.
         prompt, prompt_options: the prompt source it is asked with; None: the usual click ("mask-center").
         regions: it answers one region a picture and class, not single objects.
+        alone: of an adapter with a map: the map is of one class, so that it answers without a prompt.
         parameters: learnt numbers by adapter module.
         figures: what is known about its quality, e.g. held-out mIoU and the step it was reached at.
         seed, steps: of the fit.
@@ -70,6 +71,7 @@ class AdapterMeta(BaseModel):
     prompt: str | None = None
     prompt_options: dict[str, Any] = {}
     regions: bool = False
+    alone: bool = True
     parameters: dict[str, int] = {}
     figures: dict[str, Any] = {}
     seed: int = 0
@@ -108,6 +110,7 @@ def describe(segmenter: Segmenter, *, method: str, options: Mapping[str, Any], *
         prompt=segmenter.prompt,
         prompt_options=segmenter.prompt_options,
         regions=segmenter.regions,
+        alone=segmenter.alone,
         versions=_versions(),
         **fields,
     )
@@ -311,6 +314,7 @@ def _rebuild(source: str | Path, meta: AdapterMeta, base: Base) -> Segmenter:
     except (InputError, TypeError) as error:
         raise ArtefactError(f"The adapter {source} cannot be rebuilt: {error} Is it of another samtailor?") from error
     segmenter.prompt, segmenter.prompt_options, segmenter.regions = meta.prompt, meta.prompt_options, meta.regions
+    segmenter.alone = meta.alone
     return segmenter
 
 

@@ -231,7 +231,7 @@ class Predictor:
         Raises:
             InputError: no picture, no prompt, wrong shapes or types, coordinates outside the picture.
         """
-        promptless = adapter is not None and self.segmenter(adapter).prompt == "none"
+        promptless = adapter is not None and self.segmenter(adapter).promptless
         if all(given is None for given in (point_coords, point_labels, box, mask_input)) and not promptless:
             raise InputError("A prompt needs points, a box or a mask; none was given.")
         prompts = self._prompts(point_coords, point_labels, box, mask_input)

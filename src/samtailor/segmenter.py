@@ -33,6 +33,16 @@ class InsideAdapter(Protocol):
         """What stands in for which module of `base.model`, by name; all of it owned by the adapter."""
 
 
+class MapAdapter(Protocol):
+    """Reads the image embedding itself: answers without a prompt, and joins in where there is one (a region map)."""
+
+    def answer(self, features: Features, prompts: int) -> Output:
+        """What is there without a prompt, for each of P = `prompts` empty ones."""
+
+    def __call__(self, output: Output, features: Features) -> Output:
+        """May change the masks of the decoder's answer."""
+
+
 class Segmenter(nn.Module):
     """Freezes everything, then frees exactly `groups`.
 
@@ -44,6 +54,7 @@ class Segmenter(nn.Module):
         inside: adapters inside the base; no two may exchange the same module.
         tokens: adapters of the encoded prompts, applied in order.
         outputs: adapters of the decoder's answer, applied in order.
+        maps: at most one adapter that reads the embedding itself; empty prompts are its own to answer (`promptless`).
         training_only: modules that take part in the loss and are saved, but not in `forward` (PMM).
         groups: names of the parameter groups of a step, each a list of the names of adapters
             (default: one group "lower" with all of them).
@@ -56,7 +67,7 @@ class Segmenter(nn.Module):
         start: called once before the first step with an iterable of training batches.
         during: called before each step with the share of the training that is done, in [0, 1).
 
-    The names of the four mappings must differ; they prefix the tensors in the artefact.
+    The names of the five mappings must differ; they prefix the tensors in the artefact.
     """
 
     def __init__(
@@ -66,6 +77,7 @@ class Segmenter(nn.Module):
         inside: Mapping[str, nn.Module] | None = None,
         tokens: Mapping[str, nn.Module] | None = None,
         outputs: Mapping[str, nn.Module] | None = None,
+        maps: Mapping[str, nn.Module] | None = None,
         training_only: Mapping[str, nn.Module] | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
         contour_points: int | None = None,
@@ -80,10 +92,12 @@ class Segmenter(nn.Module):
         self.contour_points, self.encoder_frozen, self.regions = contour_points, encoder_frozen, regions
         self.prompt, self.prompt_options = prompt, {}
         self.asks, self.start, self.during = asks, start, during
+        self.alone = True
         self._base = (base,)  # a tuple hides it from nn.Module: the base is shared between segmenters
         self.inside = nn.ModuleDict(inside or {})
         self.tokens = nn.ModuleDict(tokens or {})
         self.outputs = nn.ModuleDict(outputs or {})
+        self.maps = nn.ModuleDict(maps or {})
         self.training_only = nn.ModuleDict(training_only or {})
         self._members = groups or {"lower": list(self.adapters)}
         for parameter in base.model.parameters():
@@ -102,9 +116,14 @@ class Segmenter(nn.Module):
         return self._twin[0]
 
     @property
+    def promptless(self) -> bool:
+        """Whether it answers without a prompt: the region of its class (`alone`: it has one, not several)."""
+        return self.prompt == "none" or (bool(self.maps) and self.alone)
+
+    @property
     def adapters(self) -> dict[str, nn.Module]:
         """All adapters by name."""
-        homes = (self.inside, self.tokens, self.outputs, self.training_only)
+        homes = (self.inside, self.tokens, self.outputs, self.maps, self.training_only)
         return {name: adapter for home in homes for name, adapter in home.items()}
 
     @property
@@ -135,7 +154,10 @@ class Segmenter(nn.Module):
 
     def decode(self, features: Features, prompts: Prompts) -> Output:
         """Prompts of the model frame on embeddings (of `model.encode_image`) to masks, through every adapter."""
-        return self.finished(self.model.decode(features, self.prompted(features, prompts)))
+        if prompts.empty and self.maps:
+            (found,) = self.maps.values()
+            return found.answer(features, prompts.shape[1])
+        return self.finished(self.model.decode(features, self.prompted(features, prompts)), features)
 
     def prompted(self, features: Features, prompts: Prompts) -> Tokens:
         """The part of `decode` before the mask decoder: prompts to tokens, through the adapters of prompts."""
@@ -145,8 +167,10 @@ class Segmenter(nn.Module):
             tokens = adapter(tokens, features, positions)
         return tokens
 
-    def finished(self, output: Output) -> Output:
+    def finished(self, output: Output, features: Features) -> Output:
         """The part of `decode` after the mask decoder: its answer through the adapters of answers."""
+        for adapter in self.maps.values():
+            output = adapter(output, features)
         for adapter in self.outputs.values():
             output = adapter(output)
         return output

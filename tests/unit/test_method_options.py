@@ -22,7 +22,7 @@ def test_names():
 def test_what_learns(tiny_sam, name, wanted):
     segmenter, step = find("methods", name).build(tiny_sam)
     assert sorted({key.split(".")[1] for key in segmenter.learned()}) == wanted
-    assert not getattr(step, "func", step).needs_held_out
+    assert not getattr(step, "func", step).second
     assert segmenter.encoder_frozen
 
 

@@ -24,6 +24,7 @@ class Base(Protocol):
         dim: token width D.
         grid: side of the image embedding, cells (H = W).
         low_res: side of the low-resolution logits, cells (h = w).
+        skips: channels of the high-resolution features at twice and four times the grid; 0 where there are none.
         mean, std: normalisation of RGB in 0..255, three numbers each.
         squash: True when pictures are resized to the square without keeping their aspect (SAM 2), False when the
             longest side is resized and the rest padded (SAM 1).
@@ -37,6 +38,7 @@ class Base(Protocol):
     dim: int
     grid: int
     low_res: int
+    skips: tuple[int, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     squash: bool

@@ -45,6 +45,7 @@ class Sam(nn.Module):
     """A frozen SAM 1; see `bases._protocol.Base` for the attributes."""
 
     mean, std, squash, sites = MEAN, STD, False, SITES
+    skips = (0, 0)
 
     def __init__(self, model: nn.Module, name: str) -> None:
         super().__init__()

@@ -54,6 +54,8 @@ class Sam2(nn.Module):
         self.dim = model.config.mask_decoder_config.hidden_size
         self.grid = prompt.image_size // prompt.patch_size
         self.low_res = 4 * self.grid
+        decoder = model.mask_decoder
+        self.skips = (decoder.conv_s1.out_channels, decoder.conv_s0.out_channels)
         self.fingerprint = _vendor.fingerprint(model, mean=MEAN, std=STD, size=self.size, squash=True)
         self._tap = _vendor.DecoderTap(model.mask_decoder)
 

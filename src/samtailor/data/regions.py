@@ -25,6 +25,20 @@ def regions(samples: Sequence[Sample], classes: Sequence[str] | None = None) -> 
     return [replace(sample, read_annotations=partial(_joined, sample, wanted)) for sample in samples]
 
 
+def foreground(samples: Sequence[Sample], classes: Sequence[str] | None = None) -> list[Sample]:
+    """The samples with at most one annotation, the union of all masks of the classes whatever they are called."""
+    wanted = None if classes is None else tuple(classes)
+    return [replace(sample, read_annotations=partial(_any, sample, wanted)) for sample in samples]
+
+
+def _any(sample: Sample, classes: tuple[str, ...] | None) -> list[Annotation]:
+    found = _joined(sample, classes)
+    if not found:
+        return []
+    label = " or ".join(sorted(one.label for one in found))
+    return [Annotation.from_mask(label, np.logical_or.reduce([one.mask for one in found]))]
+
+
 def _joined(sample: Sample, classes: tuple[str, ...] | None) -> list[Annotation]:
     found: dict[str, list[Annotation]] = {}
     for annotation in sample.annotations:
@@ -38,4 +52,4 @@ def _joined(sample: Sample, classes: tuple[str, ...] | None) -> list[Annotation]
     ]
 
 
-__all__ = ["regions"]
+__all__ = ["foreground", "regions"]

@@ -123,8 +123,7 @@ class _Decoder(nn.Module):
         for adapter in self.segmenter.tokens.values():
             tokens = adapter(tokens, features, self.model.positions())
         output = self.model.decode(features, tokens)
-        for adapter in self.segmenter.outputs.values():
-            output = adapter(output)
+        output = self.segmenter.finished(output, features)
         low, iou = output.candidate_logits()[:, 0], output.candidate_iou()[:, 0]
         if not self.single or len(output.candidates) == 1:
             return low, iou

@@ -94,7 +94,7 @@ class Passes:
         found: dict[int, Best] = {}
         waiting: list[tuple[list[int], list[Tokens]]] = []
         for index, question in enumerate(asked):
-            if question.adapter is None or question.adapter in self._joined:
+            if self._by_decoder(question):
                 _join(waiting, index, self._tokens(predictor, question))
             else:
                 found[index] = _of_output(predictor.decode(question.prompts(predictor), question.adapter))
@@ -103,8 +103,15 @@ class Passes:
             whole = self._decode(predictor.features, Tokens(sparse, parts[0].dense))
             for index, part in zip(indices, parts, strict=True):
                 rows = slice(start, start := start + part.sparse.shape[1])
-                found[index] = self._of_rows(asked[index].adapter, whole[rows])
+                found[index] = self._of_rows(predictor, asked[index].adapter, whole[rows])
         return [found[index] for index in range(len(asked))]
+
+    def _by_decoder(self, question: Question) -> bool:
+        """Whether it is one for the common pass: of the base, or of an adapter around it that does not answer alone."""
+        if question.adapter is None:
+            return True
+        one = self._joined.get(question.adapter)
+        return one is not None and not (one.maps and question.asks[0].whole)
 
     def _tokens(self, predictor: Predictor, question: Question) -> Tokens:
         prompts = predictor.frame.prompts(question.prompts(predictor)).to(predictor.device)
@@ -112,9 +119,9 @@ class Passes:
             return predictor.base.encode_prompts(prompts)
         return self._joined[question.adapter].prompted(predictor.features, prompts)
 
-    def _of_rows(self, adapter: str | None, rows: Answers) -> Best:
-        if adapter is not None and self._joined[adapter].outputs:
-            return _of_output(self._joined[adapter].finished(rows.output()))
+    def _of_rows(self, predictor: Predictor, adapter: str | None, rows: Answers) -> Best:
+        if adapter is not None and (self._joined[adapter].outputs or self._joined[adapter].maps):
+            return _of_output(self._joined[adapter].finished(rows.output(), predictor.features))
         candidates = list(rows.candidates)
         scores, best = rows.iou[:, candidates].max(dim=1)
         chosen = rows.hyper[:, candidates][torch.arange(len(best), device=best.device), best][:, None]

@@ -195,7 +195,7 @@ class Adapters:
         slot = Slot(
             name, encoder, segmenter.base, loaded.meta, folder,
             proposals=proposals if not encoder else None,  # they read the base's embedding
-            promptless=segmenter.prompt == "none",
+            promptless=segmenter.promptless,
         )  # fmt: skip
         return self._filled(slot, segmenter)
 
@@ -212,6 +212,7 @@ def _on_own_base(segmenter: Segmenter) -> Segmenter:
         segmenter.model,
         tokens=segmenter.tokens,
         outputs=segmenter.outputs,
+        maps=segmenter.maps,
         prompt=segmenter.prompt,
         regions=segmenter.regions,
         asks=segmenter.asks,

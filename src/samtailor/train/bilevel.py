@@ -44,7 +44,7 @@ class Bilevel(Joint):
             upper one looks), or the unrolled gradient with several processes or fp16.
     """
 
-    needs_held_out = True
+    second = "halves"
 
     def __init__(
         self,

@@ -18,7 +18,8 @@ Term = tuple[float, Callable[[Output, Batch], Tensor]]
 class Step(Protocol):
     """How one step is taken. Bound to segmenter, optimisers and accelerator; the loop calls it."""
 
-    needs_held_out: bool
+    second: str | None
+    """What the second batch of a step is: None, "halves" (D2 of two levels) or "regions" (of the same pictures)."""
 
     def __call__(self, train: Batch, held_out: Batch | None) -> dict[str, float]:
         """Take the step; figures to log, "loss" among them."""
@@ -36,7 +37,7 @@ class Joint:
         loss: keyword arguments of the objective.
     """
 
-    needs_held_out = False
+    second: str | None = None
 
     def __init__(
         self,

@@ -50,6 +50,7 @@ def run(
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
     upper: Feed | None = None,
+    regions: Feed | None = None,
 ) -> State:
     """Train until `config.steps`, leave the best state in the segmenter, return history and figures.
 
@@ -65,7 +66,8 @@ def run(
         resume: go on from `file` where it is there.
         progress: called after every step.
         stop: polled after every step; True does what Ctrl-C does.
-        upper: batches of the upper level, for a step that needs held-out ones (`Bilevel`); not those to validate on.
+        upper: second batches, for a step that needs them (`Bilevel`, `Tandem`); not those to validate on.
+        regions: held-out regions to be found without a prompt; the best state is then the best mean of both figures.
 
     Raises:
         Interrupted: stopped; the checkpoint is written.
@@ -87,7 +89,7 @@ def run(
     with _own_generator(device), signals() as signalled:
         if state.step == 0:
             _start(segmenter, [part for part in (feed, upper) if part is not None], device)
-            _validate(state, segmenter, held_out, config, accelerator)
+            _validate(state, segmenter, (held_out, regions), config, accelerator)
         for number in range(state.step, total):
             for group, optimizer in optimizers.items():
                 for parameters in optimizer.param_groups:
@@ -103,7 +105,7 @@ def run(
             if state.step % math.ceil(total / _CURVE) == 0 or state.step == total:
                 _log(state, accelerator)
             if state.step % config.validate_every == 0 or state.step == total:
-                _validate(state, segmenter, held_out, config, accelerator)
+                _validate(state, segmenter, (held_out, regions), config, accelerator)
             if progress is not None and accelerator.is_main_process:
                 progress(clock.progress(state))
             stopping = agreed(bool(signalled) or (stop is not None and stop()), accelerator) and state.step < total
@@ -161,17 +163,26 @@ def _log(state: State, accelerator: Accelerator) -> None:
 
 
 def _validate(
-    state: State, segmenter: Segmenter, held_out: Feed | None, config: FitConfig, accelerator: Accelerator
+    state: State,
+    segmenter: Segmenter,
+    judges: tuple[Feed | None, Feed | None],
+    config: FitConfig,
+    accelerator: Accelerator,
 ) -> None:
     """Validate and keep the state if it is the best so far; of equal ones the earlier stays."""
+    held_out, regions = judges
     if held_out is None:
         return
     figures = validate(segmenter, held_out, config.eval_masks, accelerator.device)
+    reached = figures["miou"]
+    if regions is not None:
+        figures["region_miou"] = validate(segmenter, regions, config.eval_masks, accelerator.device)["miou"]
+        reached = figures["reached"] = (reached + figures["region_miou"]) / 2
     state.history["held_out"].append({"step": state.step, **figures})
     accelerator.log({f"held_out/{name}": value for name, value in figures.items()}, step=state.step)
-    if state.best_miou is None or figures["miou"] > state.best_miou:
+    if state.best_miou is None or reached > state.best_miou:
         state.best = {name: tensor.clone() for name, tensor in segmenter.learned().items()}
-        state.best_step, state.best_miou = state.step, figures["miou"]
+        state.best_step, state.best_miou = state.step, reached
 
 
 def _seed(seed: int, step: int, process: int) -> int:

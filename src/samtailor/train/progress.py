@@ -16,7 +16,7 @@ class Progress:
         stage: "encode" (pictures into the cache) or "fit".
         done, total: pictures, or steps.
         loss: mean since the last point of the curve.
-        miou: held-out mIoU of the last validation, 0 to 1.
+        miou: held-out mIoU of the last validation, 0 to 1; with a map the mean of clicks' and regions'.
         best_miou: highest so far.
         images_per_second: masks (each an image and a prompt) that this run has trained on, or pictures, per second.
         seconds_left: at the speed of this run.
@@ -52,7 +52,7 @@ class Clock:
             done=state.step,
             total=self.total,
             loss=pending,
-            miou=validated[-1]["miou"] if validated else None,
+            miou=validated[-1].get("reached", validated[-1]["miou"]) if validated else None,
             best_miou=state.best_miou,
             images_per_second=steps * self.masks / seconds,
             seconds_left=(self.total - state.step) * seconds / steps,

@@ -1,0 +1,118 @@
+"""A map of the class, read off the frozen image embedding by a few small networks: where the object is without anybody
+asking, and what a click's answer leans on. No paper's part; `docs/tailor.md` tells why it is here.
+
+With 4 to 64 masks a small network on the frozen embedding generalises better than a changed decoder: the decoder
+answers questions about one object, and few masks cannot teach it another question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samtailor.adapters.decoder_tail import expected_iou
+from samtailor.bases import Base
+from samtailor.errors import InputError
+from samtailor.types import Features, Output
+
+_PACE = 10.0  # AdamW moves a number by about its rate a step; the leaning has to get from 0 to 1 in a short fit
+_SURE = 8.0  # a logit of the map beyond this says nothing more
+_TOKENS = 4  # SAM's mask tokens
+
+
+class RegionMap(nn.Module):
+    """Networks on the embedding, each to one logit a low-resolution cell; their mean is the map.
+
+    Each starts from another draw and drops other channels while it learns: their mean is better than the best of them.
+
+    Args:
+        base: frozen base.
+        members: networks.
+        width: channels of each at the embedding's grid, a multiple of 8 from 16.
+        dropout: share of channels that are dropped while training.
+
+    Raises:
+        InputError: no member, or a width or share out of range.
+    """
+
+    def __init__(self, base: Base, *, members: int = 3, width: int = 96, dropout: float = 0.3) -> None:
+        super().__init__()
+        if members < 1 or width < 16 or width % 8 or not 0 <= dropout < 1:
+            raise InputError(
+                "A map needs members from 1, a width that is a multiple of 8 from 16 and a dropout in [0, 1), "
+                f"got {members}, {width} and {dropout}."
+            )
+        self.members = nn.ModuleList(_Network(base.dim, base.skips, width, dropout) for _ in range(members))
+        self.leaning = nn.Parameter(torch.zeros(_TOKENS))
+
+    def each(self, features: Features) -> Tensor:
+        """Logits of every member (members, B, 1, h, w), gradients kept."""
+        return torch.stack([member(features) for member in self.members])
+
+    def answer(self, features: Features, prompts: int) -> Output:
+        """The region, without a prompt: P = `prompts` equal answers a picture, one candidate.
+
+        The predicted IoU is the one expected under the map's own probabilities.
+        """
+        return self.as_output(self.each(features).mean(dim=0), features, prompts)
+
+    def as_output(self, logits: Tensor, features: Features, prompts: int = 1) -> Output:
+        """Logits (B, 1, h, w) as an answer of one candidate to P = `prompts` prompts."""
+        logits = logits[:, None].expand(-1, prompts, -1, -1, -1)
+        keys = features.main[:, None].expand(-1, prompts, -1, -1, -1)
+        one = logits.new_ones(*logits.shape[:2], 1, 1)
+        return Output(logits, expected_iou(logits.detach()), keys, logits, one, candidates=(0,))
+
+    def forward(self, output: Output, features: Features) -> Output:
+        """The decoder's answer to a prompt, leaning on the map: z + 10 w_m map, w_m one number a mask token, from 0.
+
+        The map is detached: it learns from regions alone, not from what one click meant.
+        """
+        with torch.no_grad():
+            found = self.each(features).mean(dim=0).clamp(-_SURE, _SURE)
+        leaning = _PACE * self.leaning[: output.logits.shape[2]]
+        return replace(output, logits=output.logits + leaning[:, None, None] * found[:, None])
+
+
+class _Network(nn.Module):
+    """A trunk at the embedding's grid, then two doublings that take the base's high-resolution features in."""
+
+    def __init__(self, dim: int, skips: Sequence[int], width: int, dropout: float) -> None:
+        super().__init__()
+        self.enter = nn.Sequential(nn.Conv2d(dim, width, 1), _norm(width), nn.GELU())
+        self.trunk = nn.Sequential(_block(width), nn.Dropout2d(dropout), _block(width))
+        self.narrow, self.lateral, self.rise = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for channels in skips:
+            half = max(width // 2, 32)
+            self.narrow.append(nn.Conv2d(width, half, 1))
+            self.lateral.append(nn.Conv2d(channels, half, 1) if channels else nn.Identity())
+            depthwise = nn.Conv2d(half, half, 3, padding=1, groups=half)
+            self.rise.append(nn.Sequential(depthwise, _norm(half), nn.GELU(), nn.Conv2d(half, half, 1)))
+            width = half
+        self.last = nn.Conv2d(width, 1, 1)
+        nn.init.constant_(self.last.bias, -1.0)  # most of a picture is not the object
+
+    def forward(self, features: Features) -> Tensor:
+        x = self.enter(features.main)
+        x = x + self.trunk(x)
+        for narrow, lateral, rise in zip(self.narrow, self.lateral, self.rise, strict=True):
+            x = F.interpolate(narrow(x), scale_factor=2, mode="bilinear", align_corners=False)
+            if not isinstance(lateral, nn.Identity):
+                x = x + lateral(next(skip for skip in features.skips if skip.shape[-1] == x.shape[-1]))
+            x = x + rise(x)
+        return self.last(x)
+
+
+def _norm(channels: int) -> nn.Module:
+    return nn.GroupNorm(8, channels)
+
+
+def _block(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(width, width, 3, padding=1), _norm(width), nn.GELU())
+
+
+__all__ = ["RegionMap"]

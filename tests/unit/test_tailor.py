@@ -1,0 +1,166 @@
+"""The region map and the method around it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from batches import batch_of
+from samtailor import artefact
+from samtailor.adapters.decoder_tail import expected_iou
+from samtailor.adapters.region_map import RegionMap
+from samtailor.config import FitConfig
+from samtailor.data.regions import foreground
+from samtailor.embeddings import EmbeddingStore
+from samtailor.errors import InputError
+from samtailor.evaluate import evaluate_many
+from samtailor.fit import fit
+from samtailor.losses import region_loss
+from samtailor.predict import Predictor
+from samtailor.registry import find
+from samtailor.train.tandem import map_loss
+from samtailor.types import Annotation, Prompts
+
+
+@pytest.fixture
+def built(tiny_base):
+    torch.manual_seed(0)
+    segmenter, step = find("methods", "tailor").build(tiny_base, width=32)
+    return segmenter, step
+
+
+def empty(base, batch):
+    return replace(batch, prompts=Prompts((base.size, base.size), count=batch.prompts.shape))
+
+
+def test_without_a_prompt_the_mean_of_the_members_answers(built, tiny_base, tiny_samples):
+    segmenter, _ = built
+    batch = batch_of(tiny_base, tiny_samples[:2])
+    segmenter.eval()
+    with torch.no_grad():
+        output = segmenter.decode(batch.features, Prompts((64, 64), count=(2, 3)))
+        each = segmenter.adapter("map").each(batch.features)
+    assert each.shape == (3, 2, 1, tiny_base.low_res, tiny_base.low_res)
+    assert not torch.equal(each[0], each[1])
+    torch.testing.assert_close(output.candidate_logits(), each.mean(0)[:, None].expand(-1, 3, -1, -1, -1))
+    torch.testing.assert_close(output.candidate_iou(), expected_iou(output.candidate_logits()))
+    torch.testing.assert_close(torch.einsum("bpmc,bpchw->bpmhw", output.hyper, output.upscaled), output.logits)
+
+
+def test_high_resolution_features_are_seen(tiny_sam2, tiny_samples):
+    found = RegionMap(tiny_sam2, width=32).eval()
+    features = batch_of(tiny_sam2, tiny_samples[:1]).features
+    for index in range(len(features.skips)):
+        skips = [skip + (i == index) for i, skip in enumerate(features.skips)]
+        changed = replace(features, skips=tuple(skips))
+        assert not torch.allclose(found.each(features), found.each(changed))
+
+
+def test_a_prompt_leans_on_the_map_without_teaching_it(built, tiny_base, tiny_samples):
+    segmenter, _ = built
+    batch, found = batch_of(tiny_base, tiny_samples[:2]), segmenter.adapter("map")
+    with torch.no_grad():
+        plain = segmenter.eval()(batch).logits
+        found.leaning[2] = 0.1
+        leaning = segmenter(batch).logits
+        each = found.each(batch.features).mean(0).clamp(-8, 8)
+    torch.testing.assert_close(leaning[:, 0, 2], plain[:, 0, 2] + each[:, 0])
+    assert torch.equal(leaning[:, :, [0, 1, 3]], plain[:, :, [0, 1, 3]])
+    segmenter(batch).logits.square().mean().backward()
+    assert found.leaning.grad.abs().min() > 0
+    assert all(p.grad is None for p in found.members.parameters())
+
+
+def test_every_member_learns_the_regions_by_itself(built, tiny_base, tiny_samples):
+    segmenter, _ = built
+    batch, found = empty(tiny_base, batch_of(tiny_base, tiny_samples[:3])), segmenter.eval().adapter("map")
+    whole = map_loss(segmenter, batch)
+    alone = [
+        region_loss(found.as_output(logits, batch.features), batch, per_mask=True, iou_weight=0)["loss"]
+        for logits in found.each(batch.features)
+    ]
+    torch.testing.assert_close(whole, sum(alone) / 3)
+    whole.backward()
+    assert found.leaning.grad is None
+    assert all(p.grad.abs().sum() > 0 for p in found.members.parameters())
+
+
+def test_a_step_gives_both_lessons(built, tiny_base, tiny_samples):
+    segmenter, step = built
+    batch = batch_of(tiny_base, tiny_samples[:3])
+    optimizers = {name: torch.optim.AdamW(group, lr=3e-3) for name, group in segmenter.groups.items()}
+    taken = step(segmenter.eval(), optimizers, Accelerator(cpu=True))
+    first = float(taken.losses(batch)["loss"].detach())
+    figures = [taken(batch, empty(tiny_base, batch)) for _ in range(25)]
+    assert figures[0]["loss"] == pytest.approx(first + figures[0]["region"], rel=1e-5)
+    assert figures[-1]["region"] < 0.8 * figures[0]["region"]
+    assert figures[-1]["dice"] < figures[0]["dice"]
+    assert "region" not in taken(batch)
+
+
+def test_foreground_is_all_wanted_objects_as_one(tiny_samples):
+    whole = tiny_samples[0]
+    labels = {one.label for one in whole.annotations}
+    (joined,) = foreground([whole])
+    (only,) = joined.annotations
+    assert np.array_equal(only.mask, np.logical_or.reduce([a.mask for a in whole.annotations]))
+    assert only.label == " or ".join(sorted(labels))
+    one = sorted(labels)[0]
+    (part,) = foreground([whole], [one])[0].annotations
+    assert part.label == one
+    assert part.area < only.area
+    assert foreground([whole], ["nothing"])[0].annotations == ()
+
+
+@pytest.mark.parametrize("wrong", [{"members": 0}, {"width": 20}, {"width": 8}, {"dropout": 1.0}])
+def test_a_map_that_makes_no_sense_is_refused(tiny_base, wrong):
+    with pytest.raises(InputError, match="members from 1"):
+        RegionMap(tiny_base, **wrong)
+
+
+def test_fit_save_load_ask_in_both_ways(tiny_base, tiny_samples, tmp_path):
+    one = [replace(s, read_annotations=lambda s=s: s.annotations[:1]) for s in tiny_samples]
+    names = sorted({s.annotations[0].label for s in one})[:1]
+    config = FitConfig(
+        method="tailor", options={"width": 32}, out=tmp_path / "a", steps=2, views=2, classes=tuple(names), val=2,
+        trackers=(),
+    )  # fmt: skip
+    store = EmbeddingStore(tmp_path / "cache")
+    result = fit(config, samples=one, base=tiny_base, store=store)
+    assert 0 <= result.figures["held_out_region_miou"] <= 1
+    assert all(e["reached"] == (e["miou"] + e["region_miou"]) / 2 for e in result.history["held_out"])
+    assert any("region" in entry for entry in result.history["train"])
+    loaded = artefact.load(tmp_path / "a", tiny_base)
+    assert loaded.meta.alone
+    asked = {"classes": names, "store": store}
+    clicks = evaluate_many({"it": loaded.segmenter}, one, **asked)["it"]
+    regions = evaluate_many({"it": loaded.segmenter}, one, regions=True, **asked)["it"]
+    assert (clicks.prompt, regions.prompt) == ("mask-center", "none")
+    predictor = Predictor(tiny_base, {"it": loaded.segmenter})
+    predictor.set_image(one[0].image)
+    masks, scores, _ = predictor.predict(adapter="it")
+    assert masks.shape == (1, *one[0].image.shape[:2])
+    assert predictor.predict([[5, 5]], adapter="it")[0].shape[0] == 3
+    assert scores.shape == (1,)
+
+
+def test_a_map_of_several_classes_does_not_answer_alone(tiny_base, tiny_samples, tmp_path):
+    names = sorted({a.label for s in tiny_samples for a in s.annotations})
+    assert len(names) > 1
+    config = FitConfig(method="tailor", options={"width": 32}, out=tmp_path / "a", steps=1, val=0, trackers=())
+    fit(config, samples=tiny_samples, base=tiny_base, store=EmbeddingStore(tmp_path / "cache"))
+    predictor = Predictor(tiny_base, {"it": tmp_path / "a"})
+    predictor.set_image(tiny_samples[0].image)
+    assert not predictor.segmenter("it").promptless
+    with pytest.raises(InputError, match="none was given"):
+        predictor.predict(adapter="it")
+
+
+def test_annotations_of_other_classes_stay_out_of_the_region(tiny_samples):
+    masks = [Annotation.from_mask("b", np.eye(8, dtype=bool)), Annotation.from_mask("a", ~np.eye(8, dtype=bool))]
+    sample = replace(tiny_samples[0], read_annotations=lambda: masks)
+    assert foreground([sample], ["b"])[0].annotations[0].area == 8
