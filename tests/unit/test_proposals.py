@@ -17,7 +17,7 @@ from samtailor.prompts.proposals import build
 from samtailor.proposals import Proposals, Proposed, disk, platt
 from samtailor.proposals.calibration import Scene, calibrate, fit_platt, matched, measure
 from samtailor.proposals.fit import deal, evaluate_proposals, fit_proposals
-from samtailor.proposals.head import Head, decode, distinct
+from samtailor.proposals.head import Head, Heads, decode, distinct
 from samtailor.proposals.targets import loss, place, target
 from samtailor.types import Annotation, Features, Sample
 from tiny import disc_sample
@@ -316,3 +316,18 @@ def test_the_prompt_source_points_at_the_masks(learnt, tiny_sam, store):
     assert nothing.fallbacks == 1
     with pytest.raises(InputError, match="either adapter"):
         build()
+
+
+def test_several_heads_answer_with_their_mean_and_come_back_from_disk(learnt, tiny_sam, samples, store, tmp_path):
+    assert len(learnt.head.members) == 3  # two folds and all pictures
+    features = store.features(tiny_sam, samples[0])
+    with torch.no_grad():
+        heat, sides = learnt.head(features)
+        apart = [member(features) for member in learnt.head.members]
+    assert torch.allclose(heat, sum(h for h, _ in apart) / 3, atol=1e-5)
+    assert torch.allclose(sides.log(), sum(s.log() for _, s in apart) / 3, atol=1e-4)
+    learnt.save(tmp_path)
+    again = Proposals.load(tmp_path, tiny_sam)
+    assert isinstance(again.head, Heads)
+    with torch.no_grad():
+        assert torch.equal(again.head(features)[0], heat)

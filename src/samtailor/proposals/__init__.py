@@ -5,6 +5,7 @@ masks: a heat map a class over a grid of at most 64 cells a side, and at each ce
 the object's box (after CenterNet, arXiv 1904.07850, and FCOS, arXiv 1904.01355; differences: the peak sits on a point
 inside the object, so that it can serve as a click, and not on the middle of the box, which may lie outside).
 
+The heads of the cross-fitting are kept and asked together with the one of all pictures.
 Its scores are calibrated (Platt scaling) on pictures that the scored head never saw, by cross-fitting, and a threshold
 that is chosen there as well refuses pictures without the object. `fit.py` trains,
 `disk.py` saves and loads.
@@ -24,7 +25,7 @@ import torch
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.options import choose
-from samtailor.proposals.head import Head, decode
+from samtailor.proposals.head import Head, Heads, decode
 from samtailor.types import Features
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Proposals:
     """A trained head with its classes and its calibration.
 
     Args:
-        head: see `Head`; put into evaluation mode.
+        head: see `Head` and `Heads`; put into evaluation mode.
         classes: names, in the order of the heat maps.
         base: fingerprint of the base whose embeddings it reads.
         base_name: what to load that base by.
@@ -70,7 +71,7 @@ class Proposals:
 
     def __init__(
         self,
-        head: Head,
+        head: Head | Heads,
         classes: Sequence[str],
         base: str,
         *,

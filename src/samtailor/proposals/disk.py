@@ -14,7 +14,7 @@ from samtailor.bases import Base
 from samtailor.data.picture import replacing, write_json
 from samtailor.errors import ArtefactError
 from samtailor.proposals import Proposals
-from samtailor.proposals.head import Head
+from samtailor.proposals.head import Head, Heads
 from samtailor.strict_files import digest, read_metadata, read_tensors
 
 SCHEMA = 1
@@ -36,6 +36,7 @@ class ProposalsMeta(BaseModel):
     width: int
     give: str
     tiles: int = 1
+    heads: int = 1
     calibration: dict[str, tuple[float, float]]
     thresholds: dict[str, float]
     figures: dict[str, object] = {}
@@ -65,6 +66,7 @@ def save(folder: str | Path, proposals: Proposals) -> None:
         width=head.width,
         give=proposals.give,
         tiles=proposals.tiles,
+        heads=len(head.members) if isinstance(head, Heads) else 1,
         calibration=proposals.calibration,
         thresholds=proposals.thresholds,
         figures=proposals.figures,
@@ -86,7 +88,8 @@ def load(folder: str | Path, base: Base) -> Proposals:
             f"The proposals in {folder} were trained on the embeddings of another base (fingerprint {meta.base}) than "
             f"{base.name!r} ({base.fingerprint}). Train them again: samtailor propose-fit DATA --adapter {folder}."
         )
-    head = Head(meta.dim, meta.skips, len(meta.classes), meta.width)
+    shape = meta.dim, meta.skips, len(meta.classes), meta.width
+    head = Head(*shape) if meta.heads == 1 else Heads([Head(*shape) for _ in range(meta.heads)])
     tensors = read_tensors(file, mend=_MEND)
     try:
         head.load_state_dict(tensors)

@@ -2,8 +2,8 @@
 
 The targets and the loss are in `targets.py`.
 Calibration is cross-fitted: the pictures are dealt into folds, whole groups together; each fold is scored by a head
-that was trained on the others, and slope, offset and threshold come from those scores alone. The head that is kept is
-trained on all pictures.
+that was trained on the others, and slope, offset and threshold come from those scores alone. One more head is
+trained on all pictures; what is kept is the mean of all heads.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, InputError
 from samtailor.proposals import Proposals
 from samtailor.proposals.calibration import Scene, calibrate, measure
-from samtailor.proposals.head import Head, make_head
+from samtailor.proposals.head import Head, Heads, make_head
 from samtailor.proposals.targets import Target, loss, target
 from samtailor.types import Features, Sample
 
@@ -98,11 +98,13 @@ def fit_proposals(
         return _train(scenes, rows, seed + 1000 * part, steps, batch_size, lr, width, told)
 
     seen: list[Scene] = []
+    heads: list[Head] = []
     for part, held_out in enumerate(dealt, 1):
         rows = [i for i in range(len(samples)) if i not in set(held_out)]
-        one = Proposals(train(rows, part), classes, base.fingerprint)
+        heads.append(train(rows, part))
+        one = Proposals(heads[-1], classes, base.fingerprint)
         seen += [scene for i in held_out for scene in scenes.looked(i, one, tiles)]
-    head = train(range(len(samples)), 0)
+    head = Heads([train(range(len(samples)), 0), *heads]) if heads else train(range(len(samples)), 0)
     if not seen:
         _log.warning("Scores of the proposals are not calibrated: that needs at least two pictures (of two groups).")
         return Proposals(head, classes, base.fingerprint, base_name=base.name, give=give, tiles=tiles)
