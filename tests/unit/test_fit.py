@@ -262,3 +262,9 @@ def test_ctrl_c_saves(go, tmp_path):
         go(progress=pressed)
     assert (tmp_path / "out" / "checkpoint.safetensors").exists()
     assert not (tmp_path / "out" / "adapter.json").exists()
+
+
+@pytest.mark.parametrize(("prompt", "wanted"), [("sampled-click", None), ("mask-box", "mask-box")])
+def test_an_adapter_fitted_on_boxes_is_judged_and_asked_with_boxes(go, tiny_sam, prompt, wanted):
+    result = go(prompt=prompt)
+    assert artefact.load(result.folder, tiny_sam).meta.prompt == wanted
