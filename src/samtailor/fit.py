@@ -154,8 +154,9 @@ class _Fit:
         step = step_class(segmenter, {g: accelerator.prepare(o) for g, o in optimizers.items()}, accelerator)
         split = self._split()
         self._ask(segmenter)
-        feed, upper = self._training(split, segmenter, step.needs_held_out, accelerator)
-        held_out, selection = self._judges(split, segmenter, step.needs_held_out, accelerator)
+        segmenter.alone = len(self.classes) == 1
+        feed, upper = self._training(split, segmenter, step.second, accelerator)
+        held_out, selection = self._judges(split, segmenter, step.second == "halves", accelerator)
         if accelerator.is_main_process:  # not earlier: a mistake in the settings leaves no folder behind
             self._begin(split)
         accelerator.wait_for_everyone()
@@ -175,11 +176,14 @@ class _Fit:
             progress=self.progress,
             stop=self.stop,
             upper=upper,
+            regions=self._region_feed(split.pick(self.samples, "val"))
+            if held_out and step.second == "regions"
+            else None,
         )
         for tracker in accelerator.trackers:
             tracker.finish()
         figures = _figures(state)
-        if figures and step.needs_held_out:
+        if figures and step.second == "halves":
             figures["selection"] = selection
         if accelerator.is_main_process:
             self._export(segmenter.eval(), state, figures)
@@ -251,11 +255,14 @@ class _Fit:
             segmenter.prompt, segmenter.prompt_options = config.prompt, dict(config.prompt_options)
 
     def _training(
-        self, split: Split, segmenter: Segmenter, bilevel: bool, accelerator: Accelerator
+        self, split: Split, segmenter: Segmenter, second: str | None, accelerator: Accelerator
     ) -> tuple[Feed, Feed | None]:
-        """Batches of the training pictures; for two levels of D1 and of D2."""
-        if not bilevel:
+        """Batches of the training pictures; for two levels of D1 and of D2, for a map also of the regions."""
+        if second is None:
             return self._feed(split.pick(self.samples, "train"), segmenter, accelerator), None
+        if second == "regions":
+            train = split.pick(self.samples, "train")
+            return self._feed(train, segmenter, accelerator), self._region_feed(train, accelerator)
         from samtailor.train.halves import halves, second_seed
 
         lower, upper = (replace(split, train=half) for half in halves(split.train, self.config.seed, split.groups))
@@ -303,6 +310,18 @@ class _Fit:
             shard=(accelerator.process_index, accelerator.num_processes),
             images=not segmenter.encoder_frozen,
         )
+
+    def _region_feed(self, samples: Sequence[Sample], accelerator: Accelerator | None = None) -> Feed:
+        """The region of the classes in each picture, without a prompt: to train on, or without accelerator to judge."""
+        from samtailor.data.regions import foreground
+        from samtailor.train.feed import Feed
+        from samtailor.train.halves import second_seed
+
+        asked: dict[str, Any] = {"batch_size": self.config.batch_size, "seed": second_seed(self.config.seed)}
+        if accelerator is not None:
+            asked |= {"augment": self._augment(), "shard": (accelerator.process_index, accelerator.num_processes)}
+        regions = foreground(samples, self.classes)
+        return Feed(self.base, regions, None, self.store, source=find("prompts", "none").build(), **asked)
 
     def _judge(self, samples: Sequence[Sample], segmenter: Segmenter) -> Feed:
         """Masks to validate on: as the segmenter is asked in use, untouched views."""
@@ -460,7 +479,8 @@ def _figures(state: State) -> dict[str, Any]:
     if not held_out:
         return {}
     first, best = held_out[0], next(entry for entry in held_out if entry["step"] == state.best_step)
-    return {
+    regions = {"held_out_region_miou": best["region_miou"]} if "region_miou" in best else {}
+    return regions | {
         "held_out_miou": best["miou"],
         "held_out_oracle_miou": best["oracle_miou"],
         "best_step": best["step"],
