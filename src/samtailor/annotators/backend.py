@@ -66,8 +66,11 @@ class Backend:
 
     async def predict(
         self, tasks: Sequence[Mapping[str, Any]], config: LabelConfig, context: Mapping[str, Any] | None
-    ) -> list[dict[str, Any]]:
-        """One prediction a task: for a click or box its mask, else what proposals find; nothing where none can."""
+    ) -> list[dict[str, Any] | list]:
+        """For a click or box its mask; else for each task what proposals find, an empty list where nobody looked.
+
+        Label Studio keeps an empty prediction as one: the task would count as pre-labelled, and not be asked for again.
+        """
         if context and context.get("result"):
             if not tasks:
                 raise InputError("A click needs its task.")
@@ -84,29 +87,34 @@ class Backend:
         _, (answer,) = await self.engine.segment(data, [ask], self._who(name), form=form)
         return self._prediction(regions.marked(answer.shape, name, answer.score), answer.score)
 
-    async def _proposed(self, task: Any, config: LabelConfig, slot: Slot | None) -> dict[str, Any]:
+    async def _proposed(self, task: Any, config: LabelConfig, slot: Slot | None) -> dict[str, Any] | list:
         if slot is None:
-            return self._prediction([], 0.0)
+            return []
         try:
             data = await self._data(task, config)
             form = partial(regions.answers, config=config)
             _, found = await self.engine.segment(data, [], slot.name, automatic=True, form=form)
         except (SamtailorError, OSError) as error:  # one task that cannot be read must not cost the others
             _log.warning("No pre-labels for task %s: %s", task.get("id"), error)
-            return self._prediction([], 0.0)
+            return []
         marked = [regions.marked(one.shape, config.label([one.label or ""]), one.score) for one in found]
         score = sum(one.score for one in found) / len(found) if found else 0.0
         return self._prediction([row for rows in marked for row in rows], score)
 
     async def event(self, payload: Mapping[str, Any]) -> None:
-        """A webhook: takes an accepted annotation in, forgets a deleted one, begins a fit when it is time."""
+        """A webhook: takes accepted annotations in, forgets deleted ones, begins a fit when it is time."""
         action = str(payload.get("action"))
         if action in ("ANNOTATION_CREATED", "ANNOTATION_UPDATED"):
-            await self._take_in(payload)
+            await self._take_in(payload.get("task"), payload.get("annotation"), payload.get("project"))
+        elif action == "ANNOTATIONS_CREATED":  # predictions that were made annotations, many at once
+            await self._take_all_in(payload)
         elif action in ("ANNOTATION_DELETED", "ANNOTATIONS_DELETED"):
             for one in [payload.get("annotation"), *(payload.get("annotations") or ())]:
                 if one:
                     await asyncio.to_thread(self.collection.remove, annotation=int(one["id"]))
+        elif action == "TASKS_DELETED":
+            for one in payload.get("tasks") or ():
+                await asyncio.to_thread(self.collection.remove, task=int(one["id"]))
         elif action == "START_TRAINING":
             await self.train()
         if self._every and self._new >= self._every and not self.training.running:
@@ -125,22 +133,31 @@ class Backend:
         self._new = 0
         return self.training.start()
 
-    async def _take_in(self, payload: Mapping[str, Any]) -> None:
-        task, annotation, project = (payload.get(key) or {} for key in ("task", "annotation", "project"))
+    async def _take_all_in(self, payload: Mapping[str, Any]) -> None:
+        tasks = {int(task["id"]): task for task in payload.get("task") or ()}
+        for annotation in payload.get("annotation") or ():
+            try:
+                await self._take_in(tasks.get(annotation.get("task")), annotation, payload.get("project"))
+            except (SamtailorError, OSError) as error:  # one that cannot be read must not cost the others
+                _log.warning("Annotation %s is not taken in: %s", annotation.get("id"), error)
+
+    async def _take_in(self, task: Any, annotation: Any, project: Any) -> None:
+        task, annotation, project = task or {}, annotation or {}, project or {}
+        if "id" not in task or "id" not in annotation:
+            raise InputError("An accepted annotation has an id, and so has its task.")
         number, accepted = int(task["id"]), annotation.get("result") or []
         config = self.configure(project.get("id"), project.get("label_config"))
         if annotation.get("was_cancelled") or not accepted:
             await asyncio.to_thread(self.collection.remove, task=number)
             return
         data = await self._data(task, config)
-        await asyncio.to_thread(self._keep, number, int(annotation["id"]), data, accepted)
-        self._new += 1
+        self._new += await asyncio.to_thread(self._keep, number, int(annotation["id"]), data, accepted)
 
-    def _keep(self, task: int, annotation: int, data: bytes, accepted: Sequence[Mapping[str, Any]]) -> None:
+    def _keep(self, task: int, annotation: int, data: bytes, accepted: Sequence[Mapping[str, Any]]) -> bool:
         size = reading.read(data, self.engine.limits).shape[:2]
         found = ((regions.label(one), regions.mask(one, size)) for one in accepted if isinstance(one, Mapping))
         objects = [(name, mask) for name, mask in found if name and mask is not None and mask.any()]
-        self.collection.put(task, annotation, data, size, objects)
+        return self.collection.put(task, annotation, data, size, objects)
 
     async def _data(self, task: Any, config: LabelConfig) -> bytes:
         if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping):

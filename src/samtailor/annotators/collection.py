@@ -44,8 +44,8 @@ class Collection:
 
     def put(
         self, task: int, annotation: int, data: bytes, size: tuple[int, int], objects: Sequence[tuple[str, np.ndarray]]
-    ) -> None:
-        """Take a task's annotation in, in place of an earlier one.
+    ) -> bool:
+        """Take a task's annotation in, in place of an earlier one; whether this is news.
 
         Args:
             task, annotation: their ids in Label Studio.
@@ -59,8 +59,11 @@ class Collection:
         with self._lock:
             with replacing(self._images / name) as temporary:
                 temporary.write_bytes(data)
+            file = self._tasks / f"{int(task)}.json"
             kept = {"image": name, "size": list(size), "annotation": int(annotation), "objects": rows}
-            write_json(self._tasks / f"{int(task)}.json", kept)
+            before = file.read_bytes() if file.exists() else b""
+            write_json(file, kept)
+            return file.read_bytes() != before
 
     def remove(self, *, task: int | None = None, annotation: int | None = None) -> bool:
         """Forget a task, or whichever task an annotation belongs to; whether it was there."""

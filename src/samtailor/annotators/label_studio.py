@@ -73,7 +73,8 @@ def _tell(app: FastAPI, backend: Backend, metrics: Metrics) -> None:
     async def job_status() -> dict[str, Any]:
         return _state(backend)
 
-    @app.post("/versions")
+    @app.get("/versions")  # Label Studio itself
+    @app.post("/versions")  # as label-studio-ml has it
     async def versions() -> dict[str, list[str]]:
         return {"versions": [backend.version]}
 
