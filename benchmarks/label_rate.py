@@ -8,8 +8,8 @@ picture. Bare rates read, resize and encode the same files:
 * in a loop, one after the other, torch's threads as they are: what a user would write;
 * in the threads of `label`, which asks nothing there: what `label` could reach if answers were free.
 
-Rounds are interleaved and ratios are the medians of the rounds'. The wall's ratio holds for the cores that are free, the
-processor's is that of the work. Stages are of one more run, in processor time of their own threads.
+Rounds are interleaved and ratios are the medians of the rounds'. By the wall they hold for the cores that are free, by
+the processor they are those of the work. Stages are of one more run, in processor time of their own threads.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def stages(run: Callable[[], Any], base: Any, pictures: int) -> None:
     """Processor time of the parts of one run; a part within another is told apart from it."""
     spent: Counter[str] = Counter()
     places = [
-        (_ahead, "read_picture", "read"), (Frame, "image", "resize"), (base, "encode_image", "encode"),
+        (_ahead, "read_picture", "read"), (Frame, "image", "resize"), (type(base), "encode_image", "encode"),
         (Proposals, "propose", "proposals"), (_passes.Passes, "_tokens", "prompts and their adapters"),
         (_passes.Passes, "answers", "decode"), (_answers.Windows, "mask", "logits to masks"),
         (Journal, "add", "journal"), (coco, "write", "polygons and file"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from samtailor.answers import Ask
-from samtailor.bases._quick import Quick, quick
+from samtailor.bases._quick import Quick, encoding, quick
 from samtailor.label import _passes
 from samtailor.label._passes import Passes, questions
 from samtailor.predict import Predictor
@@ -128,6 +128,15 @@ def test_alike_questions_share_a_pass(mixed, monkeypatch):
     parts = passes.answers(mixed, asked)
     assert counted == [16, 8, 8]
     assert all(torch.allclose(a.logits, b.logits, atol=1e-3) for a, b in zip(together, parts, strict=True))
+
+
+def test_the_encoder_without_what_nobody_reads_is_the_same_to_the_bit(tiny_base):
+    images = torch.randn(2, 3, tiny_base.size, tiny_base.size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        one, other = tiny_base.encode_image(images), encoding(tiny_base).encode_image(images)
+    assert torch.equal(one.main, other.main)
+    assert all(torch.equal(a, b) for a, b in zip(one.skips, other.skips, strict=True))
+    assert (encoding(tiny_base) is tiny_base) == (not one.skips)
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])

@@ -135,9 +135,24 @@ class _Reading(nn.Module):
         return whole.out_proj(_read(asked, key, value, keys, values, whole.num_heads)), None
 
 
+class _Unread(nn.Module):
+    """In the place of SAM 2's encoding of positions beside its feature maps, which only its memory reads."""
+
+    def forward(self, shape: Any, device: Any, dtype: Any, mask: Any = None) -> Tensor:
+        """Zeros of the shape, without memory."""
+        return torch.zeros((), device=device, dtype=dtype).expand(shape)
+
+
 class _Projection(NamedTuple):
     weight: Tensor
     bias: Tensor
+
+
+def encoding(base: Base) -> Base:
+    """A twin of the base for `encode_image`, the same to the bit, without what nobody reads: a fifth of nano's time."""
+    name = "vision_encoder.neck.position_encoding"
+    known = any(name == other for other, _ in base.model.named_modules())  # SAM 1 has none
+    return base.with_modules({name: _Unread()}) if known else base
 
 
 def quick(segmenter: nn.Module) -> Any:
@@ -245,4 +260,4 @@ def _in_place(x: Tensor, grid: int) -> Tensor:
     return x.reshape(*x.shape[:2], 4 * grid, 4 * grid)
 
 
-__all__ = ["Answers", "Quick", "quick"]
+__all__ = ["Answers", "Quick", "encoding", "quick"]

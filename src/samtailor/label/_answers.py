@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samtailor.adapters import pmm
+from samtailor.bases._quick import encoding
 from samtailor.data.transform import Frame
 from samtailor.label._passes import Best, Passes, Question, questions
 from samtailor.label._tiles import Piece
@@ -88,13 +89,20 @@ class Asking:
         self._base = predictor.base
         self._adapters = {name: predictor.segmenter(name) for name in predictor.adapters}
         self._passes, self._sources = Passes(self._base, self._adapters), sources
+        asked = [self._adapters[source.adapter] for source in sources if source.adapter is not None]
+        self._common = all(one.encoder_frozen for one in asked)  # else an adapter needs the picture itself
+        self._encoding = encoding(self._base)
         self._locks = [threading.Lock() for _ in sources]  # a detector may answer one question at a time
         self._local = threading.local()
 
     def pieces(self, picture: np.ndarray) -> list[list[Piece]]:
         """Answers of each source to a picture (uint8 RGB); empty ones left out. Places are of that picture."""
-        predictor, windows = self._own()
-        predictor.set_image(picture)
+        encoder, predictor, windows = self._own()
+        if self._common:
+            encoder.set_image(picture)
+            predictor.set_features(encoder.features, *picture.shape[:2])
+        else:
+            predictor.set_image(picture)
         asked = [
             (index, question)
             for index, source in enumerate(self._sources)
@@ -107,10 +115,10 @@ class Asking:
         predictor.reset_image()
         return found
 
-    def _own(self) -> tuple[Predictor, Windows]:
+    def _own(self) -> tuple[Predictor, Predictor, Windows]:
         """What holds a picture, of this thread."""
         if not hasattr(self._local, "own"):
-            self._local.own = Predictor(self._base, self._adapters), Windows()
+            self._local.own = Predictor(self._encoding), Predictor(self._base, self._adapters), Windows()
         return self._local.own
 
     def _asks(self, index: int, predictor: Predictor, picture: np.ndarray) -> list[Ask]:
