@@ -156,7 +156,8 @@ def work(tmp_path, base_folder) -> dict:
     project.close()
     return {
         "samples": rows, "classes": ["disc"], "settings": {"steps": 4, "batch_size": 2, "eval_masks": 4},
-        "names": {row["id"]: row["file"] for row in rows}, "proposals": False, "out": str(tmp_path / "out"),
+        "names": {row["id"]: row["file"] for row in rows}, "proposals": False, "proposal_steps": 3,
+        "out": str(tmp_path / "out"),
         "base": str(base_folder), "device": "cpu", "pictures": str(root), "cache": str(tmp_path / "cache"),
         "limits": asdict(LIMITS),
     }  # fmt: skip
@@ -318,29 +319,22 @@ def test_fit_and_label_on_the_bundled_base_and_a_server_that_is_not_hurt_by_thei
     try:
         for i, id in enumerate(ids(bench.project)[:4]):
             bench.project.put(id, 0, "accepted", objects_of(i))
-        job = bench.fit("it", ["disc"], None, 12, 0, True)
-        until(lambda: bench.jobs.current.stage == "fit" and bench.jobs.current.done > 2)
+        job = bench.fit("it", ["disc"], None, 12, 0, True, 20)
+        while bench.jobs.running and (bench.jobs.current.stage != "fit" or bench.jobs.current.done < 3):
+            time.sleep(0.05)
         bench.jobs._process.send_signal(signal.SIGKILL)
-        until(lambda: not bench.jobs.running)
+        bench.jobs._thread.join()
         assert bench.jobs.current.state == "failed"
         assert bench.about()["unfinished"] == ["it"]
         assert bench.fit("it", None, None, None, None, True).id != job.id
-        until(lambda: not bench.jobs.running)
+        bench.jobs._thread.join()
         assert (bench.jobs.current.state, bench.jobs.current.message) == ("done", None)
         assert bench.about()["unfinished"] == []
         assert len(bench.gallery("it")["pictures"]) == 1
         bench.label("it", 0.0, None)
-        until(lambda: not bench.jobs.running)
+        bench.jobs._thread.join()
         assert bench.jobs.current.state == "done"
         assert bench.project.counts() == {"open": 0, "proposed": 4, "accepted": 4, "failed": 0}
     finally:
         bench.close()
         bench.engine.close()
-
-
-def until(true) -> None:
-    for _ in range(2400):
-        if true():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it never came")

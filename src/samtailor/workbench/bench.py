@@ -12,13 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from samtailor import __version__, artefact, registry
-from samtailor.config import FitConfig, load, resolve
-from samtailor.errors import InputError, SamtailorError
-from samtailor.registry import find
+from samtailor.errors import SamtailorError
 from samtailor.serve.adapters import Slot
 from samtailor.serve.engine import Engine
 from samtailor.serve.refusals import Refused, Taken, Unknown
-from samtailor.wording import counted
 from samtailor.workbench import gallery
 from samtailor.workbench.asking import Asking
 from samtailor.workbench.events import Events
@@ -26,11 +23,8 @@ from samtailor.workbench.exports import Exports
 from samtailor.workbench.jobs import Job, Jobs
 from samtailor.workbench.project import Project
 from samtailor.workbench.records import Object
+from samtailor.workbench.snapshot import MINIMUM, snapshot
 
-MINIMUM = 4
-"""Accepted pictures with an object that a fit needs."""
-STEPS = 300
-"""Updates of a fit when nobody says otherwise: the held-out pictures choose the best state among them."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
 _log = logging.getLogger("samtailor.workbench")
 
@@ -92,7 +86,7 @@ class Bench:
 
     def fit(
         self, name: str | None, classes: Sequence[str] | None, method: str | None, steps: int | None,
-        seed: int | None, proposals: bool,
+        seed: int | None, proposals: bool, proposal_steps: int = 200,
     ) -> Job:  # fmt: skip
         """Begin a fit on the accepted pictures, or go on with the one of that name that was stopped.
 
@@ -107,7 +101,15 @@ class Bench:
         elif name in [slot.name for slot in self.engine.adapters.slots()] or out.exists():
             raise Taken(f"There is an adapter {name!r} already. Choose another name, or delete it first.")
         else:
-            work = self._fit_work(classes, method, steps, seed) | {"out": str(out), "proposals": proposals}
+            work = (
+                snapshot(self.project, classes, method, steps, seed)
+                | self._where()
+                | {
+                    "out": str(out),
+                    "proposals": proposals,
+                    "proposal_steps": proposal_steps,
+                }
+            )
         return self.jobs.start("fit", name, work, line=self._said, finished=lambda made: self._fitted(name, made))
 
     def label(self, adapter: str, threshold: float | None, only: Sequence[str] | None) -> Job:
@@ -167,28 +169,6 @@ class Bench:
         if not file.is_file():
             raise Unknown(f"The adapter {name!r} was not fitted here, or by an earlier version: it has no gallery.")
         return json.loads(file.read_text(encoding="utf-8"))
-
-    def _fit_work(
-        self, classes: Sequence[str] | None, method: str | None, steps: int | None, seed: int | None
-    ) -> dict[str, Any]:
-        """What a new fit is about: a snapshot of what is accepted now."""
-        known = self.project.labels()
-        names = [name for name in self.project.classes if known[name] and (classes is None or name in classes)]
-        if missing := [name for name in classes or () if name not in names]:
-            raise Refused(f"No accepted picture has an object of the class {missing[0]!r}.")
-        rows = [_row(one, record) for one, record in self.project.records(["accepted"])]
-        full = sum(any(o["class"] in names for o in row["objects"]) for row in rows)
-        if full < MINIMUM:
-            raise Refused(
-                f"A fit needs {MINIMUM} accepted pictures with an object, there are {full}: "
-                f"accept {counted(MINIMUM - full, 'more picture')}."
-            )
-        given = {"method": method, "steps": STEPS if steps is None else steps, "seed": seed}
-        settings = {key: value for key, value in given.items() if value is not None}
-        config = resolve(load(None, settings))  # refuses what makes no sense before anything begins
-        _refuse_several(config, names)
-        return {"samples": rows, "classes": names, "settings": settings, **self._where(),
-                "names": {row["id"]: row["file"] for row in rows}}  # fmt: skip
 
     def _where(self) -> dict[str, Any]:
         home, pictures = self.project.home, self.project.pictures
@@ -289,14 +269,4 @@ def embeddings(home: Path) -> Path:
     return home / "cache" / "embeddings"
 
 
-def _row(one: Any, record: Any) -> dict[str, Any]:
-    objects = [{"class": o.class_, "rle": o.rle.model_dump(mode="json")} for o in record.objects]
-    return {"id": one.id, "file": one.name, "objects": objects}
-
-
-def _refuse_several(config: FitConfig, names: Sequence[str]) -> None:
-    if getattr(find("methods", config.method), "REGIONS", False) and len(names) > 1:
-        raise InputError(f"{config.method} segments one class, and there are {', '.join(names)}. Choose one.")
-
-
-__all__ = ["MINIMUM", "STEPS", "Bench", "adapters", "embeddings"]
+__all__ = ["Bench", "adapters", "embeddings"]

@@ -55,7 +55,9 @@ def run(job: Mapping[str, Any], line: Line) -> None:
         write_json(out / FILE, gallery(base, out, kept.pick(samples, "val"), names, store, job["names"]))
     line.check()
     if job["proposals"] and not disk.exists(out):
-        notice = notice or _propose(base, out, samples, names, store, config.seed, line)
+        how = {"seed": config.seed, "steps": job["proposal_steps"]}
+        missing = _propose(base, out, samples, names, store, how, line)
+        notice = " ".join(text for text in (notice, missing) if text) or None
     line.tell(done={"figures": made.figures, "message": notice})
 
 
@@ -111,7 +113,13 @@ class _Told:
 
 
 def _propose(
-    base: Base, out: Path, samples: Sequence[Sample], names: Sequence[str], store: EmbeddingStore, seed: int, line: Line
+    base: Base,
+    out: Path,
+    samples: Sequence[Sample],
+    names: Sequence[str],
+    store: EmbeddingStore,
+    how: Mapping[str, int],
+    line: Line,
 ) -> str | None:
     """Proposals from all accepted pictures (their calibration is cross-fitted); or why there are none."""
     meta = artefact.read_meta(out)
@@ -130,7 +138,7 @@ def _propose(
     try:
         store.prepare(base, [sample for sample in chosen for _ in range(_VIEWS)], views, progress=told)
         give = automatic.gives(meta.prompt)
-        fit_proposals(base, chosen, names, store, seed=seed, augment=augment, give=give, progress=told).save(out)
+        fit_proposals(base, chosen, names, store, augment=augment, give=give, progress=told, **how).save(out)
     except SamtailorError as error:  # the adapter answers clicks all the same
         return f"It answers clicks, but cannot label by itself: {error}"
     return None
