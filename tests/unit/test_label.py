@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from samtailor.answers import Ask, find_pictures
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.label import Source, Tiling, _encoded, find_objects, label
+from samtailor.label._ahead import Cut, Share, ahead
 from samtailor.label._answers import Asking, Windows
 from samtailor.label._tiles import Piece, merged, tiles
 from samtailor.metrics import iou
@@ -224,6 +226,34 @@ def test_a_stopped_run_goes_on_and_asks_nothing_twice(tiny_sam, folder, tmp_path
     with pytest.raises(InputError, match="vertices was None, now it is 9"):
         label(**run, out=tmp_path / "out", vertices=9)
     assert label(**run, out=tmp_path / "out", vertices=9, overwrite=True).earlier == 0
+
+
+def test_answers_come_in_order_whoever_is_first(folder):
+    threads, done = torch.get_num_threads(), []
+
+    def answer(view):
+        while view.name == "p0" and "p1" not in done:  # the first waits for the second
+            time.sleep(0.001)
+        done.append(view.name)
+        return torch.get_num_threads()
+
+    found = list(ahead(find_pictures([folder]).items(), Cut(None, 0.0, (0, 0, 0)), answer, Share(2, 1)))
+    assert [view.name for view, _ in found] == ["p0", "p1", "p2", "p3"]
+    assert done[0] == "p1"
+    assert [own for _, own in found] == [1] * 4
+    assert torch.get_num_threads() == threads
+
+
+def test_after_a_failure_nothing_new_is_begun(folder):
+    begun = []
+
+    def answer(view):
+        begun.append(view.name)
+        raise MemoryError(view.name)
+
+    with pytest.raises(MemoryError, match="p0"):
+        list(ahead(find_pictures([folder]).items(), Cut(None, 0.0, (0, 0, 0)), answer, Share(1, None)))
+    assert begun == ["p0"]
 
 
 def test_unreadable_pictures_are_listed_and_the_rest_is_done(tiny_sam, folder, tmp_path):

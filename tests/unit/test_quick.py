@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from samtailor.adapters.learnt_prompt import DensePrompt
 from samtailor.answers import Ask
 from samtailor.bases._quick import Quick, encoding, quick
 from samtailor.label import _passes
 from samtailor.label._passes import Passes, questions
 from samtailor.predict import Predictor
 from samtailor.registry import find
+from samtailor.segmenter import Segmenter
 from samtailor.types import Prompts, Tokens
 from tiny import disc_sample
 
@@ -93,7 +95,10 @@ def mixed(tiny_base):
         "f": made(tiny_base, "sam-f"),
         "am": made(tiny_base, "am-sam"),
         "own": made(tiny_base, "samed"),
+        "dense": Segmenter(tiny_base, tokens={"dense": DensePrompt(tiny_base)}),
     }
+    with torch.no_grad():
+        adapters["dense"].adapter("dense").weight.add_(1.0)
     predictor = Predictor(tiny_base, adapters)
     predictor.set_image(disc_sample(3).image)
     return predictor
@@ -101,7 +106,15 @@ def mixed(tiny_base):
 
 def test_together_is_one_by_one(mixed):
     whole = [Ask(whole=True)]
-    asks = {None: BOXES, "plm": CLICKS + BOXES + PAIRS, "other": CLICKS, "f": CLICKS + BOXES, "am": BOXES, "own": whole}
+    asks = {
+        None: BOXES,
+        "plm": CLICKS + BOXES + PAIRS,
+        "other": CLICKS,
+        "f": CLICKS + BOXES,
+        "am": BOXES,
+        "own": whole,
+        "dense": CLICKS,
+    }
     asked = [question for name, own in asks.items() for question in questions(name, own)]
     found = Passes(mixed.base, segmenters(mixed)).answers(mixed, asked)
     assert sum(len(question.asks) for question in asked) == sum(map(len, asks.values()))
