@@ -51,7 +51,8 @@ class AdapterMeta(BaseModel):
         classes: classes it was fitted to.
         prompt, prompt_options: the prompt source it is asked with; None: the usual click ("mask-center").
         regions: it answers one region a picture and class, not single objects.
-        alone: of an adapter with a map: the map is of one class, so that it answers without a prompt.
+        alone, single: of an adapter with a map: it is of one class, so that it answers without a prompt; no picture
+            that it was fitted on had more than one object, so that this answer is the object.
         parameters: learnt numbers by adapter module.
         figures: what is known about its quality, e.g. held-out mIoU and the step it was reached at.
         seed, steps: of the fit.
@@ -72,6 +73,7 @@ class AdapterMeta(BaseModel):
     prompt_options: dict[str, Any] = {}
     regions: bool = False
     alone: bool = True
+    single: bool = True
     parameters: dict[str, int] = {}
     figures: dict[str, Any] = {}
     seed: int = 0
@@ -111,6 +113,7 @@ def describe(segmenter: Segmenter, *, method: str, options: Mapping[str, Any], *
         prompt_options=segmenter.prompt_options,
         regions=segmenter.regions,
         alone=segmenter.alone,
+        single=segmenter.single,
         versions=_versions(),
         **fields,
     )
@@ -314,7 +317,7 @@ def _rebuild(source: str | Path, meta: AdapterMeta, base: Base) -> Segmenter:
     except (InputError, TypeError) as error:
         raise ArtefactError(f"The adapter {source} cannot be rebuilt: {error} Is it of another samtailor?") from error
     segmenter.prompt, segmenter.prompt_options, segmenter.regions = meta.prompt, meta.prompt_options, meta.regions
-    segmenter.alone = meta.alone
+    segmenter.alone, segmenter.single = meta.alone, meta.single
     return segmenter
 
 

@@ -115,7 +115,7 @@ def proposer(
     if folder is not None and disk.exists(folder):
         return by_proposals(disk.load(folder, predictor.base), give=give, **least)
     fitted = None if segmenter is None else segmenter.prompt
-    if fitted == "none":
+    if segmenter is not None and segmenter.by_itself:
         labels = artefact.read_meta(folder).classes if folder is not None else ()
         return by_itself(labels[0] if len(labels) == 1 else None)
     if fitted == "detector":

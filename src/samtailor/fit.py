@@ -155,6 +155,7 @@ class _Fit:
         split = self._split()
         self._ask(segmenter)
         segmenter.alone = len(self.classes) == 1
+        segmenter.single = all(len(one.of(self.classes)) <= 1 for one in split.pick(self.samples, "train"))
         feed, upper = self._training(split, segmenter, step.second, accelerator)
         held_out, selection = self._judges(split, segmenter, step.second == "halves", accelerator)
         if accelerator.is_main_process:  # not earlier: a mistake in the settings leaves no folder behind

@@ -92,7 +92,7 @@ class Segmenter(nn.Module):
         self.contour_points, self.encoder_frozen, self.regions = contour_points, encoder_frozen, regions
         self.prompt, self.prompt_options = prompt, {}
         self.asks, self.start, self.during = asks, start, during
-        self.alone = True
+        self.alone, self.single = True, True
         self._base = (base,)  # a tuple hides it from nn.Module: the base is shared between segmenters
         self.inside = nn.ModuleDict(inside or {})
         self.tokens = nn.ModuleDict(tokens or {})
@@ -119,6 +119,11 @@ class Segmenter(nn.Module):
     def promptless(self) -> bool:
         """Whether it answers without a prompt: the region of its class (`alone`: it has one, not several)."""
         return self.prompt == "none" or (bool(self.maps) and self.alone)
+
+    @property
+    def by_itself(self) -> bool:
+        """Whether its answer without a prompt is the objects of a picture (`single`: there is never more than one)."""
+        return self.prompt == "none" or (self.promptless and self.single)
 
     @property
     def adapters(self) -> dict[str, nn.Module]:

@@ -13,6 +13,7 @@ from batches import batch_of
 from samtailor import artefact
 from samtailor.adapters.decoder_tail import expected_iou
 from samtailor.adapters.region_map import RegionMap
+from samtailor.automatic import proposer
 from samtailor.config import FitConfig
 from samtailor.data.regions import foreground
 from samtailor.embeddings import EmbeddingStore
@@ -164,3 +165,26 @@ def test_annotations_of_other_classes_stay_out_of_the_region(tiny_samples):
     masks = [Annotation.from_mask("b", np.eye(8, dtype=bool)), Annotation.from_mask("a", ~np.eye(8, dtype=bool))]
     sample = replace(tiny_samples[0], read_annotations=lambda: masks)
     assert foreground([sample], ["b"])[0].annotations[0].area == 8
+
+
+@pytest.mark.parametrize("objects", [1, 2])
+def test_nobody_has_to_ask_where_pictures_have_one_object(tiny_base, tiny_samples, tmp_path, objects):
+    def several(sample):
+        first = sample.annotations[0]
+        return (first,) + (replace(sample.annotations[1], label=first.label),) * (objects - 1)
+
+    samples = [replace(s, read_annotations=lambda s=s: several(s)) for s in tiny_samples]
+    names = [samples[0].annotations[0].label]
+    config = FitConfig(
+        method="tailor", options={"width": 32}, out=tmp_path / "a", steps=1, classes=names, val=0, trackers=()
+    )
+    fit(config, samples=samples, base=tiny_base, store=EmbeddingStore(tmp_path / "cache"))
+    predictor = Predictor(tiny_base, {"it": tmp_path / "a"})
+    assert predictor.segmenter("it").promptless
+    if objects == 1:
+        (ask,) = proposer(predictor, "it", tmp_path / "a")(predictor, samples[0].image)
+        assert ask.whole
+        assert ask.label == names[0]
+    else:
+        with pytest.raises(InputError, match="Train proposals"):
+            proposer(predictor, "it", tmp_path / "a")

@@ -40,7 +40,8 @@ class Slot:
         meta: of the adapter.
         folder: of the adapter; None when it came from the hub.
         proposals: learnt ones that lie in its folder.
-        promptless: it was fitted to be asked without a prompt.
+        promptless: it answers without a prompt.
+        by_itself: that answer is the picture's objects.
         spare: one predictor for each thread that decodes.
     """
 
@@ -51,12 +52,13 @@ class Slot:
     folder: Path | None = None
     proposals: Proposals | None = None
     promptless: bool = False
+    by_itself: bool = False
     spare: SimpleQueue[Predictor] = field(default_factory=SimpleQueue)
 
     @property
     def automatic(self) -> bool:
         """Whether it can be asked without a prompt."""
-        return self.promptless or self.proposals is not None
+        return self.by_itself or self.proposals is not None
 
     @contextmanager
     def predictor(self) -> Iterator[Predictor]:
@@ -79,7 +81,7 @@ class Slot:
         """
         if self.proposals is not None:
             return by_proposals(self.proposals, threshold=threshold)
-        if self.promptless:
+        if self.by_itself:
             classes = self.meta.classes if self.meta else ()
             return by_itself(classes[0] if len(classes) == 1 else None)
         who = "The base alone" if self.name is None else f"The adapter {self.name!r}"
@@ -195,7 +197,7 @@ class Adapters:
         slot = Slot(
             name, encoder, segmenter.base, loaded.meta, folder,
             proposals=proposals if not encoder else None,  # they read the base's embedding
-            promptless=segmenter.promptless,
+            promptless=segmenter.promptless, by_itself=segmenter.by_itself,
         )  # fmt: skip
         return self._filled(slot, segmenter)
 
