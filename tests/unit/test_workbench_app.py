@@ -304,12 +304,14 @@ def test_a_full_queue_is_503_with_a_time_to_come_back(tiny_sam2, tmp_path):
     with TestClient(build(bench), base_url=HERE) as client:
         free = threading.Event()
         bench.engine.encoding.submit(free.wait)
-        answer = client.post(f"/api/pictures/{one}/encode")
-        check_refused(answer, 503)
-        assert int(answer.headers["retry-after"]) >= 1
-        assert client.get("/api/project").status_code == 200
-        assert bench.project.row(one)["state"] == "open"  # a full queue is not the picture's fault
-        free.set()
+        try:
+            answer = client.post(f"/api/pictures/{one}/encode")
+            check_refused(answer, 503)
+            assert int(answer.headers["retry-after"]) >= 1
+            assert client.get("/api/project").status_code == 200
+            assert bench.project.row(one)["state"] == "open"  # a full queue is not the picture's fault
+        finally:
+            free.set()
 
 
 def test_a_picture_that_breaks_in_the_encoder_is_listed_and_hurts_no_other(client, bench):
@@ -320,3 +322,14 @@ def test_a_picture_that_breaks_in_the_encoder_is_listed_and_hurts_no_other(clien
     check_refused(client.post(f"/api/pictures/{one}/segment", json={"points": [[5, 5]]}), 415)
     assert client.post(f"/api/pictures/{other}/segment", json={"points": [[5, 5]]}).status_code == 200
     assert [row["state"] for row in client.get("/api/pictures").json()[:2]] == ["failed", "open"]
+
+
+def test_a_slanted_polygon_takes_the_pixels_whose_centres_lie_in_it():
+    ring = np.array([[2.3, 1.2], [17.6, 5.9], [6.1, 13.7]])
+    y, x = np.mgrid[:16, :20] + 0.5
+    sides = [
+        (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0) > 0
+        for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0), strict=True)
+    ]
+    assert (masks.rasterise([(ring, [])], (16, 20)) == np.all(sides, axis=0)).all()
+    assert (masks.rasterise([(ring, [])], (16, 20)) == masks.rasterise([(ring[::-1], [])], (16, 20))).all()
