@@ -6,7 +6,7 @@ Each adapter runs its head of proposals (untrained: its cost, not its finds) and
 picture. Bare rates read, resize and encode the same files:
 
 * in a loop, one after the other, torch's threads as they are: what a user would write;
-* in the threads of `label`, which asks nothing there: what `label` could reach if answers were free.
+* in the threads of `label` and with its encoder, asking nothing: what `label` could reach if answers were free.
 
 Rounds are interleaved and ratios are the medians of the rounds'. By the wall they hold for the cores that are free, by
 the processor they are those of the work. Stages are of one more run, in processor time of their own threads.
@@ -31,6 +31,7 @@ from PIL import Image
 from samtailor.answers import Ask, find_pictures
 from samtailor.automatic import by_proposals
 from samtailor.bases import load_base
+from samtailor.bases._quick import encoding
 from samtailor.data.picture import read_picture
 from samtailor.data.synth.samples import samples
 from samtailor.data.transform import Frame
@@ -143,7 +144,8 @@ def encode(predictor: Predictor, files: Any) -> None:
 def encode_ahead(base: Any, pictures: Any) -> None:
     share = _ahead.Share.of(base)
     cut = _ahead.Cut(None, 0.0, base.mean)
-    for _ in _ahead.ahead(pictures.items(), cut, lambda view: Predictor(base).set_image(view.pixels), share):
+    own = encoding(base)
+    for _ in _ahead.ahead(pictures.items(), cut, lambda view: Predictor(own).set_image(view.pixels), share):
         pass
 
 

@@ -22,6 +22,7 @@ from samtailor.data.transform import Frame
 from samtailor.label._passes import Best, Passes, Question, questions
 from samtailor.label._tiles import Piece
 from samtailor.predict import Predictor
+from samtailor.types import Features
 
 if TYPE_CHECKING:
     from samtailor.answers import Ask
@@ -100,7 +101,7 @@ class Asking:
         encoder, predictor, windows = self._own()
         if self._common:
             encoder.set_image(picture)
-            predictor.set_features(encoder.features, *picture.shape[:2])
+            predictor.set_features(_in_rows(encoder.features), *picture.shape[:2])
         else:
             predictor.set_image(picture)
         asked = [
@@ -124,6 +125,12 @@ class Asking:
     def _asks(self, index: int, predictor: Predictor, picture: np.ndarray) -> list[Ask]:
         with self._locks[index]:
             return self._sources[index].ask(predictor, picture)
+
+
+def _in_rows(features: Features) -> Features:
+    """Laid out as rows of channels, once for all who read it: heads of proposals and the decoder want it so."""
+    rows = [one.contiguous(memory_format=torch.channels_last) for one in (features.main, *features.skips)]
+    return Features(rows[0], tuple(rows[1:]))
 
 
 def _found(predictor: Predictor, windows: Windows, best: Best, question: Question, source: Source) -> list[Piece]:
