@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from samtailor import artefact
+from samtailor.config import FitConfig
 from samtailor.errors import SamtailorError
 from samtailor.metrics import iou
 from samtailor.predict import Predictor
@@ -169,7 +170,7 @@ def test_a_fit_leaves_an_adapter_and_held_out_objects_before_and_after(work, tmp
     (done,) = line.of("done")
     assert done["done"]["message"] is None
     meta = artefact.read_meta(tmp_path / "out")
-    assert (meta.classes, meta.steps, meta.method) == (("disc",), 4, "plm-pmm")
+    assert (meta.classes, meta.steps, meta.method) == (("disc",), 4, FitConfig().method)
     (one,) = json.loads((tmp_path / "out" / "gallery.json").read_text())["pictures"]
     index = next(i for i, row in enumerate(work["samples"]) if row["id"] == one["id"])
     assert one["truth"] == objects_of(index)[0].rle.model_dump(mode="json") | {"size": [48, 80]}

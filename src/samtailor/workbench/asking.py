@@ -127,7 +127,7 @@ class Asking:
         if one is None:
             raise Unknown("There is no such object in this picture. Save it first.")
         slot = self.engine.adapters.slot(adapter)
-        if slot.promptless:
+        if slot.meta is not None and slot.meta.prompt == "none":
             raise Refused(f"The adapter {adapter!r} is asked without a click: there is no map of where to click.")
         key = (id, hashlib.sha256(one.rle.counts.encode()).hexdigest(), slot.meta and slot.meta.sha256, grid)
         if key not in self._maps:

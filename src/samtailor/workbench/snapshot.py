@@ -16,8 +16,6 @@ from samtailor.workbench.records import Record
 
 MINIMUM = 4
 """Accepted pictures with an object that a fit needs."""
-STEPS = 300
-"""Updates of a fit when nobody says otherwise: the held-out pictures choose the best state among them."""
 
 
 def snapshot(
@@ -28,7 +26,7 @@ def snapshot(
     Args:
         project: with accepted pictures.
         classes: None: all that they have.
-        method, steps, seed: None: the default.
+        method, steps, seed: None: as `samtailor fit` has it.
 
     Raises:
         Refused: too few accepted pictures, or none of a class. InputError: a setting that makes no sense.
@@ -44,7 +42,7 @@ def snapshot(
             f"A fit needs {MINIMUM} accepted pictures with an object, there are {full}: "
             f"accept {counted(MINIMUM - full, 'more picture')}."
         )
-    given = {"method": method, "steps": STEPS if steps is None else steps, "seed": seed}
+    given = {"method": method, "steps": steps, "seed": seed}
     settings = {key: value for key, value in given.items() if value is not None}
     config = resolve(load(None, settings))  # refuses what makes no sense before anything begins
     _refuse_several(config, names)
@@ -62,4 +60,4 @@ def _refuse_several(config: FitConfig, names: Sequence[str]) -> None:
         raise InputError(f"{config.method} segments one class, and there are {', '.join(names)}. Choose one.")
 
 
-__all__ = ["MINIMUM", "STEPS", "snapshot"]
+__all__ = ["MINIMUM", "snapshot"]
