@@ -250,7 +250,7 @@ def test_a_backend_with_a_token(studio, folder, access):
     backend = start(folder, studio, access, "--token", "a-token-of-some-length")
     try:
         project, tasks = opened(studio, "with a token", 1)
-        with pytest.raises(Refused, match="authentication parameters were either not provided or are incorrect"):
+        with pytest.raises(Refused, match="401 Client Error: Unauthorized"):
             connected(studio, project, backend)
         login = {"auth_method": "BASIC_AUTH", "basic_auth_user": "anyone", "basic_auth_pass": "a-token-of-some-length"}
         ml = connected(studio, project, backend, **login)
