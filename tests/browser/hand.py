@@ -13,7 +13,7 @@ from pycocotools import mask as coco
 def opened(page) -> None:
     """Wait until the picture is there and prepared."""
     page.wait_for_selector("#stage[data-ready=true]")
-    page.wait_for_function("document.querySelector('#stage canvas').dataset.view")
+    page.wait_for_selector("#stage canvas[data-view]")
     page.wait_for_timeout(100)
 
 
@@ -24,7 +24,7 @@ def go(page, bench, sample=None) -> None:
     if sample is not None:
         row = page.locator(".row", has_text=sample.id)
         row.click()
-        page.wait_for_function("name => document.querySelector('.where b').textContent.includes(name)", arg=sample.id)
+        page.locator(".where b", has_text=sample.id).wait_for()
         opened(page)
 
 

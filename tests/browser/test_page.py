@@ -117,7 +117,8 @@ def test_two_tabs_are_told_of_each_other(page, place):
     assert other.locator(".object").count() == 1
     other.keyboard.press("Control+z")
     assert [one["source"] for one in hand_saved(other, bench)] == ["brush"]
-    page.wait_for_function("document.querySelectorAll('.object').length === 1")
+    page.wait_for_timeout(500)
+    assert page.locator(".object").count() == 1
 
 
 def test_brush_eraser_and_polygon(page, place):

@@ -1,6 +1,6 @@
 /** From clicks and boxes to masks: what is asked, which answer counts, what becomes of it. */
 
-import { effect } from "@preact/signals";
+import { computed, effect } from "@preact/signals";
 
 import * as api from "./api";
 import type { Box, Point, Prompts } from "./contract";
@@ -191,6 +191,11 @@ export function takeCompared(index: number): void {
   });
 }
 
+/** Whether the chosen adapter answers without a click, so that there is no map of where to click. */
+export const withoutClicks = computed(
+  () => store.project.value?.adapters.find((one) => one.name === store.adapter.value)?.promptless ?? false,
+);
+
 /** The IoU map of the selected object under the chosen adapter, while it is switched on. */
 effect(() => {
   const [on, id, object, adapter] = [
@@ -200,7 +205,7 @@ effect(() => {
     store.adapter.value,
   ];
   store.map.value = null;
-  if (!on || !id || !object) return maps.drop();
+  if (!on || !id || !object || withoutClicks.value) return maps.drop();
   maps
     .run(async (signal) => {
       await flush(); // the server maps the object that it has on disk

@@ -7,6 +7,8 @@ import * as store from "../store";
 import { Crop, around } from "./Crop";
 import { Icon } from "./icons";
 
+const byHand = (item: store.Item) => item.source === "brush" || item.source === "polygon";
+
 export function Compare() {
   if (!store.comparing.value) return null;
   const [answers, item, image, picture] = [store.comparison.value, store.selected.value, store.image.value, store.picture.value];
@@ -19,7 +21,7 @@ export function Compare() {
           answers.map((one, index) => (
             <button
               key={one.adapter ?? ""}
-              class={`side${item.adapter === one.adapter ? " mine" : ""}`}
+              class={`side${!byHand(item) && item.adapter === one.adapter ? " mine" : ""}`}
               title="Take this mask"
               onClick={() => takeCompared(index)}
             >

@@ -2,7 +2,7 @@
 
 import type { Adapter } from "../contract";
 import { removeAdapter } from "../jobs";
-import { proposeHere } from "../prompting";
+import { proposeHere, withoutClicks } from "../prompting";
 import { colourAt } from "../stage/heat";
 import * as store from "../store";
 import { Icon, type IconName } from "./icons";
@@ -92,12 +92,19 @@ function Switch({ icon, text, keys, on, flip }: { icon: IconName; text: string; 
   );
 }
 
+function mapTold(): string {
+  if (withoutClicks.value) return "This adapter answers without a click: there is no map. Choose Base or another.";
+  if (!store.selected.value) return "Select an object to map it.";
+  return store.map.value ? "IoU with the selected object, by where one clicks:" : "Asking for a click at each place…";
+}
+
 function Legend() {
   const stops = [0, 0.25, 0.5, 0.75, 1].map((value) => `rgb(${colourAt(value).join(",")})`).join(",");
-  const item = store.selected.value;
   return (
     <div class="legend">
-      <p class="hint">{item ? "IoU with the selected object, by where one clicks:" : "Select an object to map it."}</p>
+      <p class="hint" role="status">
+        {mapTold()}
+      </p>
       <div class="scale" style={{ background: `linear-gradient(90deg, ${stops})` }} />
       <div class="ends">
         <span>0</span>

@@ -218,6 +218,9 @@ function Label() {
   const project = store.project.value!;
   const name = labeller(project, store.adapter.value);
   const rest = store.pictures.value.filter((one) => one.state === "proposed" || (one.state === "open" && one.objects === 0)).length;
+  if (!name && project.adapters.length) {
+    return <p class="hint">None of the adapters finds objects by itself; fit again, then the rest can be labelled.</p>;
+  }
   if (!name) return null;
   return (
     <form
