@@ -94,6 +94,7 @@ def mixed(tiny_base):
         "other": made(tiny_base, "plm", head="paper_plain"),
         "f": made(tiny_base, "sam-f"),
         "am": made(tiny_base, "am-sam"),
+        "map": made(tiny_base, "tailor"),
         "own": made(tiny_base, "samed"),
         "dense": Segmenter(tiny_base, tokens={"dense": DensePrompt(tiny_base)}),
     }
