@@ -24,24 +24,39 @@ from samtailor.registry import find
 Proposer = Callable[[Predictor, np.ndarray], list[Ask]]
 BOXED = ("detector", "mask-box", "full-frame")
 """Prompt sources of boxes; the others give clicks."""
+GROWN = (1.0, 1.5)
+"""Sizes in which a learnt box is asked for where doubles are sorted out after (`instances.distinct`). A head that saw
+few objects points well and measures badly; of its two masks the one of higher predicted IoU stays."""
 DETECTED = 0.25
 """Lowest score of a detection that counts as found."""
 
 
-def by_proposals(proposals: Proposals, *, give: str | None = None, threshold: float | None = None) -> Proposer:
+def by_proposals(
+    proposals: Proposals,
+    *,
+    give: str | None = None,
+    threshold: float | None = None,
+    sizes: Sequence[float] = (1.0,),
+) -> Proposer:
     """Ask for what an adapter's learnt proposals find.
 
     Args:
         proposals: of the adapter.
         give: "points" or "boxes"; None takes what they were made for.
         threshold: lowest score; None takes each class's own.
+        sizes: factors of each box, asked for apart; see `GROWN`.
     """
     boxed = (give or proposals.give) == "boxes"
 
     def propose(predictor: Predictor, picture: np.ndarray) -> list[Ask]:
         found = proposals.propose(predictor.features, predictor.frame, threshold=threshold)
         rows = zip(found.boxes, found.points, found.scores, found.labels, strict=True)
-        return [_ask(box if boxed else None, point, score, label) for box, point, score, label in rows]
+        frame = predictor.frame
+        return [
+            _ask(_grown(box, factor, frame.height, frame.width) if boxed else None, point, score, label)
+            for box, point, score, label in rows
+            for factor in (sizes if boxed else (1.0,))
+        ]
 
     return propose
 
@@ -88,6 +103,7 @@ def proposer(
     classes: Sequence[str] | None = None,
     threshold: float | None = None,
     give: str | None = None,
+    sizes: Sequence[float] = (1.0,),
 ) -> Proposer:
     """What asks for an adapter: a given detector, else its own proposals, else what it was fitted with.
 
@@ -99,6 +115,7 @@ def proposer(
         classes: of the detector; for a detector that takes a text, the text.
         threshold: lowest score.
         give: "points" or "boxes"; None: see the head of this file.
+        sizes: of learnt boxes, see `GROWN`.
 
     Raises:
         InputError: nothing is there that could ask.
@@ -113,7 +130,7 @@ def proposer(
         return by_detector(store, classes=known, give=give, **least)
     folder = None if folder is None else artefact.folder_of(folder)
     if folder is not None and disk.exists(folder):
-        return by_proposals(disk.load(folder, predictor.base), give=give, **least)
+        return by_proposals(disk.load(folder, predictor.base), give=give, sizes=sizes, **least)
     fitted = None if segmenter is None else segmenter.prompt
     if segmenter is not None and segmenter.by_itself:
         labels = artefact.read_meta(folder).classes if folder is not None else ()
@@ -182,12 +199,29 @@ def _as_fitted(options: dict[str, Any], least: dict[str, float]) -> Proposer:
     return by_detector(DetectionStore(made, options.get("cache")), **({"pick": "best"} | asked | least))
 
 
+def _grown(box: np.ndarray, factor: float, height: int, width: int) -> np.ndarray:
+    """A box about its middle, within the picture."""
+    middle, reach = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * factor
+    return np.clip(np.concatenate([middle - reach, middle + reach]), 0, [width, height] * 2)
+
+
 def _ask(box: np.ndarray | None, point: np.ndarray, score: float, label: str) -> Ask:
     if box is not None:
         return Ask(box=tuple(float(v) for v in box), label=label, score=float(score))
     return Ask(clicks=((float(point[0]), float(point[1]), 1),), label=label, score=float(score))
 
 
-__all__ = ["BOXED", "DETECTED", "Proposer", "by_detector", "by_itself", "by_proposals", "gives", "open_detector",
-           "proposer", "thresholds",
-           "tiles_of"]  # fmt: skip
+__all__ = [
+    "BOXED",
+    "DETECTED",
+    "GROWN",
+    "Proposer",
+    "by_detector",
+    "by_itself",
+    "by_proposals",
+    "gives",
+    "open_detector",
+    "proposer",
+    "thresholds",
+    "tiles_of",
+]  # fmt: skip

@@ -161,3 +161,22 @@ def test_tiles_are_chosen_by_the_size_of_the_objects():
     for side, wanted in ((10, 1), (5, 2), (2, 3), (1, 3)):  # of 64 cells: 6.4, 3.2 (5.4 in two tiles), 1.3, 0.6
         assert fitting([square(side)], ["a"], 64) == wanted
     assert fitting([square(2)], ["b"], 64) == 1
+
+
+def test_learnt_boxes_are_asked_for_in_two_sizes(tiny_sam):
+    from samtailor.automatic import GROWN, by_proposals
+    from samtailor.proposals import Proposed
+
+    class Learnt:
+        give = "boxes"
+
+        def propose(self, features, frame, *, threshold):
+            boxes, points = np.array([[10.0, 20, 30, 40], [0, 0, 20, 47]]), np.array([[20.0, 30], [9, 20]])
+            return Proposed(boxes, points, np.array([0.9, 0.5]), ("a", "b"))
+
+    predictor = Predictor(tiny_sam)
+    predictor.set_sample(disc_sample(0))
+    asks = by_proposals(Learnt(), sizes=GROWN)(predictor, None)
+    assert [ask.box for ask in asks] == [(10, 20, 30, 40), (5, 15, 35, 45), (0, 0, 20, 47), (0, 0, 25, 48)]
+    assert [(ask.label, ask.score) for ask in asks] == [("a", 0.9), ("a", 0.9), ("b", 0.5), ("b", 0.5)]
+    assert len(by_proposals(Learnt(), give="points", sizes=GROWN)(predictor, None)) == 2

@@ -81,12 +81,12 @@ def _asked(
     give: str | None,
 ) -> dict[str, Asked]:
     """The base and the adapter, asked with the same proposals."""
-    from samtailor.automatic import proposer, thresholds, tiles_of
+    from samtailor.automatic import GROWN, proposer, thresholds, tiles_of
     from samtailor.instance_evaluation import LOWEST, Asked
 
     made = {}
     for name, adapter in {"base": None, **({} if folder is None else {"adapter": "adapter"})}.items():
-        given = {"detector": detector, "classes": detector_classes, "threshold": LOWEST, "give": give}
+        given = {"detector": detector, "classes": detector_classes, "threshold": LOWEST, "give": give, "sizes": GROWN}
         propose = proposer(predictor, adapter, folder, **given)
         least = thresholds(predictor, adapter, folder, detector=detector, threshold=threshold)
         made[name] = Asked(adapter, propose, least, 1 if detector else tiles_of(folder))

@@ -112,14 +112,14 @@ def _automatic(
 ) -> None:
     """Masks of what is proposed; pictures in which nothing is found are named."""
     from samtailor.answers import answer, find_pictures
-    from samtailor.automatic import proposer, tiles_of
+    from samtailor.automatic import GROWN, proposer, tiles_of
     from samtailor.cli.screen import counting, say
 
     found = find_pictures(pictures)
     predictor, names = load_predictor(adapters, base, device)
     folders = dict(zip(names, (text.rpartition("=")[2] for text in adapters), strict=True))
     who: list[str | None] = [*([None] if with_base or not names else []), *names]
-    automatic = {name: proposer(predictor, name, folders.get(name), **asked) for name in who}
+    automatic = {name: proposer(predictor, name, folders.get(name), sizes=GROWN, **asked) for name in who}
     tiles = {name: 1 if asked["detector"] else tiles_of(folders.get(name)) for name in who}
     with counting("pictures") as progress:
         coco = answer(
