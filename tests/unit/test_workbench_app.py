@@ -83,6 +83,19 @@ def test_pictures_thumbnails_and_images(client, first):
     check_refused(client.get("/api/pictures/nowhere/image"), 404)
 
 
+def test_an_adapter_that_answers_both_ways_counts_as_one_that_is_clicked(client, first, bench, tiny_sam2):
+    for name, given in (("both", {"method": "tailor"}), ("never", {"prompt": "none"})):
+        save(bench.project.home / "adapters" / name, tiny_sam2, **given)
+        bench.engine.adapters.add_below(name, name)
+    told = {one["name"]: one["promptless"] for one in client.get("/api/project").json()["adapters"]}
+    assert told == {"one": False, "two": False, "both": False, "never": True}
+    saved = {"revision": 0, "state": "open", "objects": plain(objects_of(0))}
+    client.put(f"/api/pictures/{first}/annotations", json=saved)
+    url = f"/api/pictures/{first}/iou-map?object=o0&grid=4&adapter="
+    assert client.get(url + "both").status_code == 200
+    check_refused(client.get(url + "never"), 422, "without a click")
+
+
 def test_segment_answers_all_candidates_as_the_predictor_does(client, first, bench):
     predictor = Predictor(bench.engine.base, {"one": bench.engine.adapters.slot("one").folder})
     predictor.set_image(disc_sample(0).image)

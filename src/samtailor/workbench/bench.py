@@ -221,7 +221,7 @@ class Bench:
         aliases = self.project.settings.aliases
         return {
             "name": slot.name, "classes": [aliases.get(name, name) for name in slot.meta.classes],
-            "method": slot.meta.method, "auto": slot.automatic, "promptless": slot.promptless,
+            "method": slot.meta.method, "auto": slot.automatic, "promptless": slot.meta.prompt == "none",
             "figures": figures if all(isinstance(value, float) for value in figures.values()) else None,
             "own": slot.folder is not None and slot.folder.parent == self._fits, "created": slot.meta.created,
         }  # fmt: skip
