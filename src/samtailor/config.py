@@ -32,7 +32,7 @@ class FitConfig(BaseModel):
     data_options: dict[str, Any] = Field({}, description="Options of the layout.")
     group: str | None = Field(None, description="What keeps pictures on one side of a split: prefix:N, regex:..., ...")
     base: str = Field("nano", description="Base model: nano, a hub id, a folder, or Meta's .pth.")
-    method: str = Field("plm-pmm", description="Method, a file of samtailor.methods.")
+    method: str = Field("tailor", description="Method, a file of samtailor.methods.")
     options: dict[str, Any] = Field({}, description="Options of the method.")
     classes: tuple[str, ...] | None = Field(None, description="Classes to fit; all when not given.")
     per_class: bool = Field(False, description="One adapter for each class, in OUT/CLASS (as Kim et al.).")

@@ -61,6 +61,7 @@ def adapter_folder(base_folder, data_folder, tmp_path_factory) -> Path:
     from samtailor.fit import fit
 
     root = tmp_path_factory.mktemp("adapter")
-    settings = {"steps": 2, "batch_size": 2, "val": 0.25, "eval_masks": 2, "trackers": (), "near_duplicates": False}
+    settings = {"method": "plm-pmm", "steps": 2, "batch_size": 2, "val": 0.25, "eval_masks": 2, "trackers": ()}
+    settings["near_duplicates"] = False
     config = FitConfig(data=data_folder, out=root / "disc", base=str(base_folder), classes=("disc",), **settings)
     return fit(config, store=EmbeddingStore(root / "cache")).folder

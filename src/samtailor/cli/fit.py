@@ -27,7 +27,8 @@ def fit_command(
     method: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="plm-pmm (default), plm, sam-f, blo-sam, am-sam, samed, med-sa (docs/methods.md)."
+            metavar="NAME",
+            help="tailor (default), plm, plm-pmm, sam-f, blo-sam, am-sam, samed, med-sa (docs/methods.md).",
         ),
     ] = None,
     base: Annotated[str | None, typer.Option(metavar="BASE", help="Base model; default: nano.")] = None,

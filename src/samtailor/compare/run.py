@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from samtailor.embeddings import EmbeddingStore
 
 TITLES = {
+    "tailor": "tailor",
     "sam": "SAM",
     "sam-f": "SAM-F",
     "plm": "SAM+PLM",
