@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from samtailor import artefact
+from samtailor import artefact, interior
 from samtailor.answers import Ask
+from samtailor.contours import connected
 from samtailor.detectors.store import DetectionStore
 from samtailor.errors import InputError
 from samtailor.predict import Predictor
 from samtailor.proposals import GIVES, Proposals, disk
 from samtailor.registry import find
+from samtailor.types import Prompts
 
 Proposer = Callable[[Predictor, np.ndarray], list[Ask]]
 BOXED = ("detector", "mask-box", "full-frame")
@@ -27,6 +29,8 @@ BOXED = ("detector", "mask-box", "full-frame")
 GROWN = (1.0, 1.5)
 """Sizes in which a learnt box is asked for where doubles are sorted out after (`instances.distinct`). A head that saw
 few objects points well and measures badly; of its two masks the one of higher predicted IoU stays."""
+SPECK = 16
+"""Pixels of the picture: a smaller part of a map is no object."""
 DETECTED = 0.25
 """Lowest score of a detection that counts as found."""
 
@@ -94,6 +98,32 @@ def by_itself(label: str | None) -> Proposer:
     return lambda predictor, picture: [Ask(whole=True, label=label)]
 
 
+def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -> Proposer:
+    """Ask for each connected part of an adapter's map (`tailor`): a click at its interior centre.
+
+    Objects that touch are one part; learnt proposals tell them apart.
+
+    Args:
+        adapter: its name in the predictor.
+        label: its class.
+        threshold: lowest score, the mean probability of the part's pixels; None is 0.5, the map's own cut.
+    """
+    least = 0.5 if threshold is None else threshold
+
+    def propose(predictor: Predictor, picture: np.ndarray) -> list[Ask]:
+        frame = predictor.frame
+        output = predictor.decode(Prompts((frame.height, frame.width), count=(1, 1)), adapter)
+        chance = frame.logits(output.candidate_logits()[0])[0, 0].sigmoid().cpu().numpy()
+        asks = []
+        for part in connected(chance > min(least, 0.5)):
+            score = float(chance[part].mean())
+            if np.count_nonzero(part) >= SPECK and score >= least:
+                asks.append(_ask(None, np.array(interior.centre(part)), score, label))
+        return sorted(asks, key=lambda ask: -ask.score)
+
+    return propose
+
+
 def proposer(
     predictor: Predictor,
     adapter: str | None,
@@ -135,6 +165,9 @@ def proposer(
     if segmenter is not None and segmenter.by_itself:
         labels = artefact.read_meta(folder).classes if folder is not None else ()
         return by_itself(labels[0] if len(labels) == 1 else None)
+    if segmenter is not None and adapter is not None and segmenter.promptless:
+        labels = artefact.read_meta(folder).classes if folder is not None else ()
+        return by_map(adapter, labels[0] if len(labels) == 1 else None, threshold=threshold)
     if fitted == "detector":
         return _as_fitted(dict(segmenter.prompt_options), least)
     raise InputError(
@@ -218,6 +251,7 @@ __all__ = [
     "Proposer",
     "by_detector",
     "by_itself",
+    "by_map",
     "by_proposals",
     "gives",
     "open_detector",

@@ -65,14 +65,15 @@ def ceiling(mask: np.ndarray, count: int) -> float:
 
 def regions(mask: np.ndarray) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
     """Each connected component of a mask, holes filled, with its holes: bool arrays of the mask's shape."""
-    for component in _components(mask, connectivity=8):
+    for component in connected(mask, connectivity=8):
         filled = np.zeros(mask.shape, np.uint8)
         found, _ = cv2.findContours(component.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(filled, found, -1, 1, cv2.FILLED)
-        yield filled.astype(bool), list(_components(filled.astype(bool) & ~component, connectivity=4))
+        yield filled.astype(bool), list(connected(filled.astype(bool) & ~component, connectivity=4))
 
 
-def _components(mask: np.ndarray, *, connectivity: int) -> Iterator[np.ndarray]:
+def connected(mask: np.ndarray, *, connectivity: int = 8) -> Iterator[np.ndarray]:
+    """Connected components, bool arrays of the mask's shape; neighbours are 8 pixels, or 4."""
     count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=connectivity)
     for label in range(1, count):
         yield labels == label

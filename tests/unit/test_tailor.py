@@ -13,7 +13,7 @@ from batches import batch_of
 from samtailor import artefact
 from samtailor.adapters.decoder_tail import expected_iou
 from samtailor.adapters.region_map import RegionMap
-from samtailor.automatic import proposer
+from samtailor.automatic import by_map, proposer
 from samtailor.config import FitConfig
 from samtailor.data.regions import foreground
 from samtailor.embeddings import EmbeddingStore
@@ -186,5 +186,25 @@ def test_nobody_has_to_ask_where_pictures_have_one_object(tiny_base, tiny_sample
         assert ask.whole
         assert ask.label == names[0]
     else:
-        with pytest.raises(InputError, match="Train proposals"):
-            proposer(predictor, "it", tmp_path / "a")
+        predictor.set_image(samples[0].image)
+        asks = proposer(predictor, "it", tmp_path / "a", threshold=0.0)(predictor, samples[0].image)
+        assert all(len(ask.clicks) == 1 and ask.label == names[0] and 0 <= ask.score <= 1 for ask in asks)
+
+
+def test_each_part_of_a_map_is_asked_for_once(tiny_base, tiny_samples):
+    torch.manual_seed(0)
+    segmenter, _ = find("methods", "tailor").build(tiny_base, width=32)
+    predictor = Predictor(tiny_base, {"it": segmenter})
+    predictor.set_image(np.zeros((64, 64, 3), np.uint8))
+    logits = torch.full((1, 1, tiny_base.low_res, tiny_base.low_res), -6.0)
+    side = tiny_base.low_res
+    logits[..., : side // 4, : side // 4] = 6.0  # the better one
+    logits[..., -side // 2 :, -side // 2 :] = 2.0
+    segmenter.adapter("map").each = lambda features: logits[None]
+    first, second = by_map("it", "a")(predictor, np.zeros((64, 64, 3), np.uint8))
+    assert first.score > second.score > 0.5
+    assert all(v < 16 for v in first.clicks[0][:2])
+    assert all(v > 32 for v in second.clicks[0][:2])
+    assert [ask.label for ask in by_map("it", "a", threshold=0.9)(predictor, None)] == ["a"]
+    logits[:] = -6.0
+    assert by_map("it", "a")(predictor, None) == []

@@ -198,9 +198,19 @@ def test_a_fit_that_was_stopped_goes_on_to_the_same_adapter(work, tmp_path):
     assert first.sha256 == second.sha256
 
 
+def test_few_pictures_leave_the_looking_to_the_adapters_map(work, tmp_path):
+    fit.run(work | {"proposals": True}, line := Told())
+    assert "label by itself" not in (line.of("done")[0]["done"]["message"] or "")
+    assert not disk.exists(tmp_path / "out")
+    few = work | {"proposals": True, "out": str(tmp_path / "plm"), "settings": work["settings"] | {"method": "plm"}}
+    fit.run(few, Told())
+    assert disk.exists(tmp_path / "plm")
+
+
 def test_a_fit_that_was_stopped_in_its_proposals_goes_on_with_them(work, tmp_path):
     with pytest.raises(Stop):
-        fit.run(work | {"proposals": True}, Told("proposals", 3))
+        settings = work["settings"] | {"method": "plm"}
+        fit.run(work | {"proposals": True, "settings": settings}, Told("proposals", 3))
     assert (tmp_path / "out" / artefact.METADATA).exists()
     assert not disk.exists(tmp_path / "out")
     assert json.loads((tmp_path / "out" / "gallery.json").read_text())["pictures"]

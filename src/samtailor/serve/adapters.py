@@ -17,7 +17,7 @@ from queue import SimpleQueue
 
 from samtailor import artefact
 from samtailor.artefact import AdapterMeta
-from samtailor.automatic import Proposer, by_itself, by_proposals
+from samtailor.automatic import Proposer, by_itself, by_map, by_proposals
 from samtailor.bases import Base
 from samtailor.errors import InputError
 from samtailor.predict import Predictor
@@ -58,7 +58,7 @@ class Slot:
     @property
     def automatic(self) -> bool:
         """Whether it can be asked without a prompt."""
-        return self.by_itself or self.proposals is not None
+        return self.promptless or self.proposals is not None
 
     @contextmanager
     def predictor(self) -> Iterator[Predictor]:
@@ -73,17 +73,18 @@ class Slot:
     def proposer(self, threshold: float | None) -> Proposer:
         """What asks when nobody does.
 
-        Only learnt proposals, and adapters that were fitted without prompts. A detector that an adapter was fitted
-        with is not opened: its file is named by the adapter and may lie anywhere.
+        Only learnt proposals, and adapters that answer without prompts (of several objects: the parts of their map).
+        A detector that an adapter was fitted with is not opened: its file is named by the adapter and may lie anywhere.
 
         Raises:
             Refused: nothing can propose.
         """
         if self.proposals is not None:
             return by_proposals(self.proposals, threshold=threshold)
-        if self.by_itself:
+        if self.promptless and self.name is not None:
             classes = self.meta.classes if self.meta else ()
-            return by_itself(classes[0] if len(classes) == 1 else None)
+            label = classes[0] if len(classes) == 1 else None
+            return by_itself(label) if self.by_itself else by_map(self.name, label, threshold=threshold)
         who = "The base alone" if self.name is None else f"The adapter {self.name!r}"
         raise Refused(
             f"{who} cannot say by itself where to look. Give points or a box, or train proposals for an adapter: "

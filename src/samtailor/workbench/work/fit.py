@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from samtailor.workbench.child import Line
 
 _VIEWS, _NEGATIVES = 4, 64  # as `samtailor propose-fit`
+_FEW = 16  # pictures below which an adapter's own map proposes, see docs/tailor.md
 
 
 def run(job: Mapping[str, Any], line: Line) -> None:
@@ -122,9 +123,11 @@ def _propose(
     line: Line,
 ) -> str | None:
     """Proposals from all accepted pictures (their calibration is cross-fitted); or why there are none."""
-    meta = artefact.read_meta(out)
-    if meta.prompt == "none" or not artefact.load(out, base).segmenter.encoder_frozen:
+    meta, fitted = artefact.read_meta(out), artefact.load(out, base).segmenter
+    if fitted.by_itself or not fitted.encoder_frozen:
         return None  # it needs none, or does not look at the base's embedding
+    if fitted.promptless and sum(bool(sample.of(names)) for sample in samples) < _FEW:
+        return None  # the parts of its map are found better than what so few pictures teach a head
     seen = regions(samples, names) if meta.regions else list(samples)
     chosen = [s for s in seen if s.of(names)] + [s for s in seen if not s.of(names)][:_NEGATIVES]
     pairs = flip_pairs(names)
