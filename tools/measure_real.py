@@ -14,7 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROWS = ("SAM", "SAM-F", "SAM+PLM", "SAM+PLM+PMM")
+ROWS = ("SAM", "SAM-F", "SAM+PLM", "SAM+PLM+PMM", "tailor")
+METHODS = "sam,sam-f,plm,plm-pmm,tailor"
 SETS: dict[str, dict[str, list[str] | str]] = {
     "humans": {"what": "people, one mask a picture", "options": []},
     "face_parts": {
@@ -37,7 +38,8 @@ def main() -> None:
 
 def _measure(name: str, options: argparse.Namespace) -> None:
     command = [sys.executable, "-m", "samtailor", "compare", str(options.data / name), "--out", str(options.out / name)]
-    command += ["--seeds", options.seeds, "--set", f"steps={options.steps}", "--base", options.base]
+    command += ["--methods", METHODS, "--seeds", options.seeds, "--set", f"steps={options.steps}"]
+    command += ["--base", options.base]
     subprocess.run([*command, *SETS[name]["options"]], check=True)
 
 
@@ -76,7 +78,7 @@ def _counts(found: dict) -> str:
 
 def _table(found: dict) -> str:
     lines = ["| | mIoU | seeds | oracle | Dice | mIoU against SAM |", "|---|---|---|---|---|---|"]
-    for name in ROWS:
+    for name in (name for name in ROWS if name in found):
         row = found[name]
         seeds = list(row["seeds"].values())
         mean = sum(seeds) / len(seeds)
@@ -92,7 +94,7 @@ def _table(found: dict) -> str:
 def _by_class(found: dict) -> str:
     classes = sorted(found["SAM"]["classes"])
     lines = ["| mIoU / oracle | " + " | ".join(classes) + " |", "|---" * (len(classes) + 1) + "|"]
-    for name in ROWS:
+    for name in (name for name in ROWS if name in found):
         cells = [found[name]["classes"][c] for c in classes]
         shown = " | ".join(f"{_percent(c['miou'])} / {_percent(c['oracle_miou'])}" for c in cells)
         lines.append(f"| {name} | {shown} |")

@@ -72,8 +72,8 @@ class AdapterMeta(BaseModel):
     prompt: str | None = None
     prompt_options: dict[str, Any] = {}
     regions: bool = False
-    alone: bool = True
-    single: bool = True
+    alone: bool = False
+    single: bool = False
     parameters: dict[str, int] = {}
     figures: dict[str, Any] = {}
     seed: int = 0
@@ -112,8 +112,8 @@ def describe(segmenter: Segmenter, *, method: str, options: Mapping[str, Any], *
         prompt=segmenter.prompt,
         prompt_options=segmenter.prompt_options,
         regions=segmenter.regions,
-        alone=segmenter.alone,
-        single=segmenter.single,
+        alone=bool(segmenter.maps) and segmenter.alone,
+        single=bool(segmenter.maps) and segmenter.single,
         versions=_versions(),
         **fields,
     )
@@ -277,6 +277,7 @@ def card(meta: AdapterMeta) -> str:
         ("classes", classes),
         ("asked with", f"`{meta.prompt}`" if meta.prompt else "a click or a box"),
         *([("answers", "one region a picture and class")] if meta.regions else []),
+        *([("without a prompt", "the object" if meta.single else "all objects as one region")] if meta.alone else []),
         ("learnt", ", ".join(f"{name} {count:,}" for name, count in meta.parameters.items()) or "nothing"),
         ("fit", f"{meta.steps:,} steps, seed {meta.seed}"),
         *((name.replace("_", " "), _figure(value)) for name, value in meta.figures.items()),

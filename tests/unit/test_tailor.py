@@ -137,6 +137,7 @@ def test_fit_save_load_ask_in_both_ways(tiny_base, tiny_samples, tmp_path):
     assert any("region" in entry for entry in result.history["train"])
     loaded = artefact.load(tmp_path / "a", tiny_base)
     assert loaded.meta.alone
+    assert "| without a prompt | the object |" in (tmp_path / "a" / "README.md").read_text()
     asked = {"classes": names, "store": store}
     clicks = evaluate_many({"it": loaded.segmenter}, one, **asked)["it"]
     regions = evaluate_many({"it": loaded.segmenter}, one, regions=True, **asked)["it"]
