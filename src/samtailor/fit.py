@@ -163,7 +163,7 @@ class _Fit:
         accelerator.wait_for_everyone()
         start_trackers(accelerator, self.config)
         if segmenter.encoder_frozen:
-            self._encode([part for part in (feed, upper, held_out) if part is not None], accelerator)
+            self._encode(feed, upper, held_out, accelerator)
         state = loop.run(
             segmenter,
             step,
@@ -349,11 +349,14 @@ class _Fit:
             pairs = flip_pairs(class_names(self.samples))
         return Augment(config.views, config.flip and pairs is not None, pairs or (), config.crop, config.colour)
 
-    def _encode(self, feeds: Sequence[Feed], accelerator: Accelerator) -> None:
-        """Every picture once and for all; each process its share."""
+    def _encode(self, feed: Feed, upper: Feed | None, held_out: Feed | None, accelerator: Accelerator) -> None:
+        """What the fit will look at, once and for all; each process its share."""
         from samtailor.train.progress import Progress
 
-        jobs = [picture for feed in feeds for picture in feed.pictures()]
+        batches = self._steps(feed) * self.config.accumulate
+        training = (one.drawn(batches) for one in (feed, upper) if one is not None)
+        judging = [held_out.pictures()] if held_out is not None else []
+        jobs = list({(s.id, v.key): (s, v) for pictures in (*training, *judging) for s, v in pictures}.values())
         share = jobs[accelerator.process_index :: accelerator.num_processes]
         start = time.monotonic()
 

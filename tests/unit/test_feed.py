@@ -258,6 +258,32 @@ def test_pictures_are_all_that_batches_ask_for(tiny_sam, tiny_samples, tmp_path)
     assert not calls
 
 
+@pytest.mark.parametrize(("views", "steps"), [(6, 2), (6, 30), (1, 1), (1, 9)])
+def test_drawn_is_exactly_what_the_first_batches_ask_for(tiny_sam, tiny_samples, tmp_path, views, steps):
+    store, asked = EmbeddingStore(tmp_path), set()
+    feed = make(tiny_sam, tiny_samples, store, augment=Augment(views=views), batch_size=2)
+    drawn = [(sample.id, view.key) for sample, view in feed.drawn(steps)]
+    assert len(drawn) == len(set(drawn))
+    features = store.features
+
+    def noted(base, samples, seen=None):
+        asked.update((s.id, v.key) for s, v in zip(samples, seen, strict=True))
+        return features(base, samples, seen)
+
+    store.features = noted
+    for step in range(steps):
+        feed.batch(step)
+    assert set(drawn) == asked
+
+
+def test_processes_together_draw_what_one_would(tiny_sam, tiny_samples, tmp_path):
+    asked = {"augment": Augment(views=5), "batch_size": 2}
+    alone = make(tiny_sam, tiny_samples, EmbeddingStore(tmp_path), **(asked | {"batch_size": 4}))
+    first = make(tiny_sam, tiny_samples, EmbeddingStore(tmp_path), shard=(0, 2), **asked)
+    keys = [{(sample.id, view.key) for sample, view in feed.drawn(3)} for feed in (alone, first)]
+    assert keys[0] == keys[1]
+
+
 def test_ahead_keeps_order_and_passes_errors_on():
     assert list(ahead(lambda step: step * 10, range(4))) == [0, 10, 20, 30]
     assert list(ahead(lambda step: step, range(0))) == []

@@ -206,9 +206,9 @@ def test_the_base_is_encoded_once_for_all_fits(go, tiny_sam, tmp_path, monkeypat
     monkeypatch.setattr(tiny_sam, "encode_image", lambda images: (calls.append(len(images)), encode(images))[1])
     store = EmbeddingStore(tmp_path / "new")
     stages = []
-    go("a", views=2, store=store, progress=lambda update: stages.append(update.stage))
-    assert sum(calls) == 6 * 2 + 2
-    assert stages == ["encode"] * 14 + ["fit"] * 4
+    go("a", views=2, steps=30, store=store, progress=lambda update: stages.append(update.stage))
+    assert sum(calls) == 6 * 2 + 2  # so many steps draw every view of every picture
+    assert stages == ["encode"] * 14 + ["fit"] * 30
     go("b", views=2, seed=0, steps=3, store=EmbeddingStore(tmp_path / "new"))
     assert sum(calls) == 14
 

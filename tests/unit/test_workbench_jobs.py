@@ -208,8 +208,8 @@ def test_few_pictures_leave_the_looking_to_the_adapters_map(work, tmp_path):
 
 
 def test_a_fit_that_was_stopped_in_its_proposals_goes_on_with_them(work, tmp_path):
+    settings = work["settings"] | {"method": "plm"}
     with pytest.raises(Stop):
-        settings = work["settings"] | {"method": "plm"}
         fit.run(work | {"proposals": True, "settings": settings}, Told("proposals", 3))
     assert (tmp_path / "out" / artefact.METADATA).exists()
     assert not disk.exists(tmp_path / "out")

@@ -129,6 +129,18 @@ class Feed:
             for index in range(self._augment.views):
                 yield self._samples[i], self._view(i, index)
 
+    def drawn(self, steps: int) -> Iterator[tuple[Sample, View]]:
+        """Every (sample, view) that the batches of the first steps ask for, of all processes, each once.
+
+        A short fit on many pictures and views draws few of them; encoding the others ahead would be its longest part.
+        """
+        if self._augment.views == 1 and steps * self.masks_per_step >= len(self):
+            yield from self.pictures()
+            return
+        wanted = (self._place(position)[:2] for position in range(steps * self.masks_per_step))
+        for i, index in dict.fromkeys((int(self._items[row][0]), self._index(row, index)) for row, index in wanted):
+            yield self._samples[i], self._view(i, index)
+
     def batch(self, step: int) -> Batch:
         """Batch of a step (counted from 0), on the CPU."""
         rank, processes = self._shard
@@ -157,20 +169,27 @@ class Feed:
     # -- one item
 
     def _item(self, position: int) -> _Item:
+        return self._drawn(*self._place(position))
+
+    def _place(self, position: int) -> tuple[int, int, np.random.Generator]:
+        """Row and view of a place in the stream, and the generator that has drawn the view."""
         epoch, place = divmod(position, len(self))
         if self._order[0] != epoch:
             self._order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self))
         rng = np.random.default_rng([self.seed, 1, position])
         index = int(rng.integers(self._augment.views))
-        return self._drawn(int(self._order[1][place]), index, rng)
+        return int(self._order[1][place]), index, rng
+
+    def _index(self, row: int, index: int) -> int:
+        """The view that a mask is taken from in the end (see `_target`)."""
+        i, k = (int(v) for v in self._items[row])
+        return self._target(i, k, index)[2]
 
     def _drawn(self, row: int, index: int, rng: np.random.Generator) -> _Item:
         i, k = (int(v) for v in self._items[row])
         annotation, frame, index = self._target(i, k, index)
         view, mask = self._view(i, index), annotation.mask
-        of_picture = getattr(
-            self._source, "of_picture", False
-        )  # not the mask: a file, a detector
+        of_picture = getattr(self._source, "of_picture", False)  # not the mask: a file, a detector
         prompts = self._source(self._samples[i], [self._samples[i].annotations[k].mask if of_picture else mask], rng)
         if of_picture or prompts.frame != mask.shape:
             seen = view.prompts(prompts)
