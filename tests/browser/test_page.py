@@ -67,6 +67,46 @@ def test_a_slow_answer_does_not_undo_a_newer_one(page, place):
     assert hand_saved(page, bench) == objects
 
 
+def test_accept_waits_for_the_mask_that_is_under_way(page, workbench):
+    scenes = list(samples(3, 5, kind="banners", size=(240, 320)))
+    bench = workbench(scenes, "--classes", "banner")
+    hand.go(page, bench, scenes[0])
+    held = []
+    page.route(re.compile(r"/(segment|rasterise)$"), lambda route: held.append(route))
+    name, address = page.locator(".where b").inner_text(), page.url.partition("#")[2]
+    page.mouse.click(*hand.screen(page, hand.middle(scenes[0].of(None)[0].rle)))
+    page.wait_for_timeout(100)
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(200)
+    assert page.locator(".where b").inner_text() == name
+    held.pop().continue_()
+    page.wait_for_function("name => document.querySelector('.where b').innerText !== name", arg=name)
+    hand.opened(page)
+    record = hand.ask(bench.url, f"/pictures/{address}/annotations")
+    assert (record["state"], [one["source"] for one in record["objects"]]) == ("accepted", ["click"])
+
+    name, address = page.locator(".where b").inner_text(), page.url.partition("#")[2]
+    page.keyboard.press("p")
+    for at in ((50, 50), (150, 50), (150, 130), (51, 51)):  # the last one closes it, and Enter comes right after
+        page.mouse.click(*hand.screen(page, at))
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(200)
+    held.pop().continue_()
+    page.wait_for_function("name => document.querySelector('.where b').innerText !== name", arg=name)
+    hand.opened(page)
+    record = hand.ask(bench.url, f"/pictures/{address}/annotations")
+    assert (record["state"], [one["source"] for one in record["objects"]]) == ("accepted", ["polygon"])
+
+
+def test_nothing_lies_over_the_picture(page, place):
+    _, sample = place
+    hand.click(page, hand.middle(sample.of(None)[0].rle))
+    page.locator("#candidate").wait_for()
+    right, _ = hand.screen(page, (320, 0))
+    for one in page.locator(".corner").all():
+        assert one.bounding_box()["x"] >= right
+
+
 def test_a_killed_server_and_a_closed_tab_lose_nothing(page, bench):
     page.goto(bench.url)
     hand.opened(page)

@@ -125,6 +125,7 @@ export async function reshape(polygons: Polygon[]): Promise<void> {
 async function shape(object: string, polygons: Polygon[], clicks: number): Promise<void> {
   const id = store.openId.value;
   if (!id) return;
+  store.shaping.value += 1;
   try {
     const answer = await rasters.run((signal) => api.rasterise(id, polygons, signal));
     if (!answer) return;
@@ -136,6 +137,8 @@ async function shape(object: string, polygons: Polygon[], clicks: number): Promi
     if (!old && store.tool.value === "polygon") store.vertices.value = { object, polygons };
   } catch (error) {
     store.complain(error);
+  } finally {
+    store.shaping.value -= 1;
   }
 }
 

@@ -88,8 +88,9 @@ async function ask(object: string, prompts: Prompts): Promise<void> {
     if (!answer) return;
     store.asking.value = null;
     store.milliseconds.value = performance.now() - start;
-    if (!answer.masks.length) return store.say("No mask was found there.");
-    store.candidates.value = { object, masks: answer.masks, index: 0 };
+    const masks = answer.masks.filter((one) => one.area > 0); // an empty one would delete the object
+    if (!masks.length) return store.say("No mask was found there.");
+    store.candidates.value = { object, masks, index: 0 };
     take(object, prompts, adapter);
   } catch (error) {
     store.asking.value = null;

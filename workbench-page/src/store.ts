@@ -59,6 +59,10 @@ export const selected = computed(() => items.value.find((one) => one.id === sele
 
 // prompting
 export const asking = signal<{ object: string; prompts: Prompts } | null>(null);
+/** Polygons whose masks are under way. */
+export const shaping = signal(0);
+/** Whether a mask is under way that the open picture will get. */
+export const awaiting = computed(() => asking.value !== null || shaping.value > 0);
 export const candidates = signal<{ object: string; masks: Candidate[]; index: number } | null>(null);
 export const milliseconds = signal<number | null>(null);
 export const comparing = signal(false);

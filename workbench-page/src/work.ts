@@ -1,6 +1,6 @@
 /** The open picture: opening, changing, undoing, saving, accepting. Every change goes through `commit`. */
 
-import { batch } from "@preact/signals";
+import { batch, effect } from "@preact/signals";
 
 import * as api from "./api";
 import type { Annotations, ObjectRecord } from "./contract";
@@ -46,6 +46,7 @@ export async function open(id: string): Promise<void> {
     store.selectedId.value = null;
     store.conflict.value = null;
     store.hidden.value = new Set();
+    store.state.value = store.picture.value?.state ?? "open";
     store.saving.value = { state: "saved", message: null };
   });
   location.hash = id;
@@ -256,10 +257,11 @@ export function redo(): void {
 
 let emptyAsked: string | null = null;
 
-/** Accepts the open picture and goes on to the next that waits. */
+/** Accepts the open picture and goes on to the next that waits; a mask that is still under way is waited for. */
 export function accept(): void {
   const sheet = current();
   if (!sheet || !store.opened.value) return;
+  if (store.awaiting.value) return whenAnswered(() => store.openId.value === sheet.id && accept());
   if (!sheet.history.value.length && emptyAsked !== sheet.id) {
     emptyAsked = sheet.id;
     return store.say("No object is marked here. Accept once more to say that there is none.");
@@ -271,6 +273,21 @@ export function accept(): void {
   void sheet.saver.flush();
   if (following) void open(following.id);
   else store.say("That was the last picture in the queue.", "good");
+}
+
+let waiting: (() => void) | undefined;
+
+/** Once the answer has been taken; of several waits the last counts. */
+function whenAnswered(then: () => void): void {
+  waiting?.();
+  waiting = effect(() => {
+    if (store.awaiting.value) return;
+    setTimeout(() => {
+      waiting?.();
+      waiting = undefined;
+      then();
+    });
+  });
 }
 
 /** An accepted picture is work again. */

@@ -1,4 +1,4 @@
-/** On the canvas: the model's other masks, and the zoom. */
+/** On the canvas, in the strip at its right that `fit` leaves free: the model's other masks, and the zoom. */
 
 import { candidateIndex, cycleCandidate } from "../prompting";
 import { fit, zoom } from "../stage/sight";
@@ -10,11 +10,11 @@ export function Corners() {
     <>
       <Candidates />
       <div class="corner zooms group">
-        <Do icon="minus" name="Zoom out (−)" run={() => zoom(1 / 1.3)} />
+        <Do icon="plus" name="Zoom in (+)" run={() => zoom(1.3)} />
         <button class="ghost zoom" title="Show the whole picture (F)" aria-label="Show the whole picture" onClick={() => fit()}>
           {Math.round(store.view.value.scale * 100)}%
         </button>
-        <Do icon="plus" name="Zoom in (+)" run={() => zoom(1.3)} />
+        <Do icon="minus" name="Zoom out (−)" run={() => zoom(1 / 1.3)} />
       </div>
     </>
   );
@@ -27,7 +27,12 @@ function Candidates() {
   const score = chosen.masks[index]!.predicted_iou.toFixed(2);
   return (
     <button class="corner candidates" id="candidate" title="The model’s other masks for these clicks (Tab)" onClick={() => cycleCandidate(1)}>
-      Mask {index + 1} of {chosen.masks.length} <small>predicted IoU {score}</small> <kbd>Tab</kbd>
+      Mask
+      <b>
+        {index + 1}/{chosen.masks.length}
+      </b>
+      <small title="Predicted IoU">{score}</small>
+      <kbd>Tab</kbd>
     </button>
   );
 }

@@ -1,4 +1,4 @@
-/** Short news at the foot of the page. */
+/** Short news at the head of the page, where no picture is. */
 
 import { dismiss, toasts } from "../store";
 

@@ -13,11 +13,15 @@ let whole = true;
 
 const picture = () => store.picture.peek();
 
+/** Of the canvas at its right edge: the buttons there must not cover what is to be clicked on. */
+const BUTTONS = 50;
+
 export function fit(box?: Box): void {
   const now = picture();
   if (!now) return;
   whole = box === undefined;
-  store.view.value = fitted(now, canvasSize.peek(), box ? 60 : 16, box);
+  const { width, height } = canvasSize.peek();
+  store.view.value = fitted(now, { width: width - BUTTONS, height }, box ? 60 : 16, box);
 }
 
 export function move(dx: number, dy: number): void {

@@ -1,0 +1,1 @@
+"""Parts of `users_hour.py`: the truth, the hand on the page, the annotator, the judge."""

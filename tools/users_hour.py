@@ -1,0 +1,194 @@
+"""A user's hour: a scripted person labels pictures on the page of `samtailor ui`, without and with fitting.
+
+    python tools/users_hour.py DATA OUT [--pictures 40] [--most 15] [--fewest 3] [--mark 8] [--again 20] [--ways a,b]
+
+DATA holds images/ and labels/NAME.png (16-bit instance ids). Way a: the bare base, every object marked. Way b: some
+pictures marked, Fit, Label the rest, then what is wrong is corrected in the order of the queue; fitted once more after
+--again accepted pictures. Everything goes through mouse and keys of Chromium; the masks are judged against the truth
+as an eye would. OUT/WAY.json gets counts and figures, OUT/WAY.zip the page's COCO export, OUT/shots screenshots.
+
+The person's time is a model, not a measurement: see SECONDS. The machine's is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hour import truth
+from hour.annotator import Annotator
+from hour.hand import Hand
+from hour.judge import judge
+
+SECONDS = {"pictures": 2.0, "clicks": 1.5, "keys": 0.5, "strokes": 4.0, "corners": 1.0, "glances": 0.5}
+"""What a person takes for looking at a picture, a click (with looking at the answer), a key, a stroke of the brush, a
+corner of a polygon, a look at one proposed object or candidate."""
+
+
+def main() -> None:
+    options = _options()
+    pictures = truth.choose(options.data, options.most, options.fewest, options.pictures)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for way in options.ways.split(","):
+        folder = options.out / f"pictures-{way}"
+        truth.copy(pictures, folder)
+        with _page(folder, options.out) as (page, url):
+            figures = Hour(page, url, way, len(pictures), options).run()
+        (options.out / f"{way}.json").write_text(json.dumps(figures, indent=1))
+        print(json.dumps({key: value for key, value in figures.items() if key != "rows"}, indent=1), flush=True)
+
+
+class Hour:
+    """One way through all pictures."""
+
+    def __init__(self, page: Any, url: str, way: str, pictures: int, options: argparse.Namespace) -> None:
+        self.page, self.way, self.pictures, self.options = page, way, pictures, options
+        self.hand = Hand(page, url)
+        self.annotator = Annotator(self.hand, good=options.good)
+        self.labels = options.data / "labels"
+        self.rows: list[dict[str, Any]] = []
+        self.figures: dict[str, Any] = {}
+
+    def run(self) -> dict[str, Any]:
+        """The figures."""
+        start = time.monotonic()
+        self.page.goto(self.hand.url)
+        self.hand.picture()
+        self.hand.tally["pictures"] -= 1
+        self.hand.key("o")  # each click a new object
+        fits = [self.options.mark, self.options.again] if self.way == "b" else []
+        for done in range(self.pictures):
+            if done in fits:
+                self._teach(done)
+            self._picture(done)
+        self._export("")
+        return {
+            "way": self.way, "pictures": self.pictures, "human_minutes": self._minutes(self.hand.tally),
+            "tally": self.hand.tally, "machine_seconds": {k: round(v, 1) for k, v in self.hand.waited.items()},
+            "click_median_ms": round(1000 * statistics.median(self.hand.answers)),
+            "wall_minutes": round((time.monotonic() - start) / 60, 1), **self.figures, "rows": self.rows,
+        }  # fmt: skip
+
+    def _picture(self, done: int) -> None:
+        name = self.hand.picture(self.rows[-1]["name"] if self.rows else "")
+        before = Counter(self.hand.tally)
+        if done % 8 == 0 or done == self.options.mark + 2:
+            self._shot(f"{done:02}-before")
+        masks = truth.masks(self.labels / f"{Path(name).stem}.png")
+        count = self.annotator.label(masks)
+        spent = Counter(self.hand.tally)
+        spent.subtract(before)
+        spent["pictures"] += 1
+        minutes = self._minutes(spent)
+        self.rows.append({"name": name, "objects": len(masks), **count, **spent, "minutes": minutes})
+        print(self.way, done + 1, self.rows[-1], flush=True)
+
+    def _teach(self, done: int) -> None:
+        """Fit on what is accepted, then label the rest, look at what that is worth untouched, and go to the queue."""
+        self._shot(f"{done:02}-fit")
+        self.hand.job("#fit", "fit", "#teach .result.good")
+        self.figures[f"fit_{done}"] = self.page.locator("#teach .result").inner_text()
+        self._shot(f"{done:02}-fitted")
+        self.hand.job("#label-rest", "label", "#review")
+        self._export(f"-untouched-{done}", everything=True)
+        self.hand.button("#review")
+        self.page.wait_for_timeout(300)
+
+    def _export(self, name: str, *, everything: bool = False) -> None:
+        path = self.options.out / f"{self.way}{name}.zip"
+        before = Counter(self.hand.tally)
+        self.hand.button("#export")
+        self.page.locator("#format").select_option("coco")
+        if everything:
+            self.page.get_by_text("Accepted and proposed").click()
+        self.hand.button("#make-export")
+        with self.page.expect_download() as download:
+            self.hand.button("#download")
+        download.value.save_as(path)
+        self.page.keyboard.press("Escape")
+        if everything:  # a look of the judge, not the person's work
+            self.hand.tally = before
+        self.figures[f"quality{name}"] = judge(path, self.labels, only=None if not everything else self._waiting())
+
+    def _waiting(self) -> set[str]:
+        """Stems of the pictures that the person has not been at."""
+        done = {row["name"] for row in self.rows}
+        return {path.stem for path in (self.options.out / f"pictures-{self.way}").glob("*.*") if path.name not in done}
+
+    def _minutes(self, tally: Counter[str]) -> float:
+        return round(sum(SECONDS[deed] * times for deed, times in tally.items()) / 60, 2)
+
+    def _shot(self, name: str) -> None:
+        folder = self.options.out / "shots"
+        folder.mkdir(exist_ok=True)
+        self.page.screenshot(path=folder / f"{self.way}-{name}.png")
+
+
+@contextmanager
+def _page(folder: Path, out: Path) -> Iterator[tuple[Any, str]]:
+    """A server of its own on the folder, and a browser before it."""
+    from playwright.sync_api import sync_playwright
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/"
+    command = [sys.executable, "-m", "samtailor", "ui", str(folder), "--no-browser", "--port", str(port)]
+    with (out / "log").open("ab") as log, sync_playwright() as play:
+        server = subprocess.Popen([*command, "--classes", "object"], stdout=log, stderr=log)
+        try:
+            _await(server, url)
+            found = shutil.which("chromium") or shutil.which("google-chrome") or play.chromium.executable_path
+            browser = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
+            page = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True).new_page()
+            page.set_default_timeout(20_000)
+            try:
+                yield page, url
+            except BaseException:
+                page.screenshot(path=out / "failed.png")
+                raise
+            browser.close()
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _await(server: subprocess.Popen, url: str) -> None:
+    while server.poll() is None:
+        try:
+            urllib.request.urlopen(f"{url}api/project", timeout=5).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    raise SystemExit("The server did not start; OUT/log says why.")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path, help="a folder without an earlier hour")
+    parser.add_argument("--pictures", type=int, default=40)
+    parser.add_argument("--most", type=int, default=15, help="objects a picture")
+    parser.add_argument("--fewest", type=int, default=3)
+    parser.add_argument("--mark", type=int, default=8, help="pictures before the first fit")
+    parser.add_argument("--again", type=int, default=20, help="accepted pictures before the second fit")
+    parser.add_argument("--good", type=float, default=0.7, help="overlap from which the person is content")
+    parser.add_argument("--ways", default="a,b")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
