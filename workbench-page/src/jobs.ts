@@ -40,13 +40,22 @@ async function ended(job: Job): Promise<void> {
   if (job.state === "failed") return store.say(job.message ?? "The job failed.", "bad");
   await load().catch(store.complain);
   if (job.kind === "fit" && job.adapter && store.project.value?.adapters.some((one) => one.name === job.adapter)) {
-    store.choose(job.adapter);
-    store.say(`${job.adapter} is fitted and answers your clicks from now on.`, "good");
+    fitted(job.adapter, job);
   }
   if (job.kind === "label") {
     store.say(job.state === "done" ? "The rest is labelled; the least certain come first." : "Labelling stopped.", "good");
     await refresh();
   }
+}
+
+/** The new adapter answers clicks, unless the base did that better on the pictures that were held out. */
+function fitted(name: string, { miou, start_miou }: Job): void {
+  if (miou !== null && start_miou !== null && miou < start_miou) {
+    const now = store.adapter.value ?? "the base";
+    return store.say(`${name} is fitted. Clicks on held-out objects are not better than the base's, so ${now} goes on answering yours; ${name} can label the rest.`, "good");
+  }
+  store.choose(name);
+  store.say(`${name} is fitted and answers your clicks from now on.`, "good");
 }
 
 export async function fit(options: api.FitOptions): Promise<void> {
