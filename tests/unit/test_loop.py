@@ -27,7 +27,16 @@ from samtailor.train.processes import make_accelerator
 from samtailor.train.validate import validate
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-SETTINGS = {"steps": 7, "batch_size": 2, "accumulate": 2, "views": 2, "eval_every": 3, "trackers": [], "device": "cpu"}
+SETTINGS = {
+    "method": "plm-pmm",
+    "steps": 7,
+    "batch_size": 2,
+    "accumulate": 2,
+    "views": 2,
+    "eval_every": 3,
+    "trackers": [],
+    "device": "cpu",
+}
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ class Progress:
         stage: "encode" (pictures into the cache) or "fit".
         done, total: pictures, or steps.
         loss: mean since the last point of the curve.
-        miou: held-out mIoU of the last validation, 0 to 1; with a map the mean of clicks' and regions'.
-        best_miou: highest so far.
+        miou: held-out mIoU of the last validation, 0 to 1; of clicks, also where regions are judged beside them.
+        best_miou: of the state that is the best so far.
         images_per_second: masks (each an image and a prompt) that this run has trained on, or pictures, per second.
         seconds_left: at the speed of this run.
         name: class, when one adapter is fitted for each class.
@@ -52,8 +52,8 @@ class Clock:
             done=state.step,
             total=self.total,
             loss=pending,
-            miou=validated[-1].get("reached", validated[-1]["miou"]) if validated else None,
-            best_miou=state.best_miou,
+            miou=validated[-1]["miou"] if validated else None,
+            best_miou=next((entry["miou"] for entry in validated if entry["step"] == state.best_step), None),
             images_per_second=steps * self.masks / seconds,
             seconds_left=(self.total - state.step) * seconds / steps,
         )
