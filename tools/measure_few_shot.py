@@ -76,8 +76,8 @@ def _intro(options: argparse.Namespace) -> str:
         "region, which somebody has to make and which knows where the object is. Mean Dice in percent over seeds, "
         "in brackets the seeds one by one, then the paired difference to the first row with its 95 % interval over "
         "the held-out masks (bootstrap over groups of pictures).\n\n"
-        f"Made by `python tools/measure_few_shot.py --data DATA --detectors DETECTORS --out RUNS --shots {options.shots}`, seeds "
-        f"{options.seeds}.{changed}"
+        "Made by `python tools/measure_few_shot.py --data DATA --detectors DETECTORS --out RUNS "
+        f"--shots {options.shots}`, seeds {options.seeds}.{changed}"
     )
 
 
