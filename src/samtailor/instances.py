@@ -109,7 +109,7 @@ def answer_asks(
         while end < min(len(asks), start + step) and _kind(asks[end]) == kind:
             end += 1
         part = asks[start:end]
-        output = predictor.decode(_prompts(part, size), adapter)
+        output = predictor.decode(prompts_of(part, size), adapter)
         scores, best = output.candidate_iou()[0].float().max(dim=1)
         low = output.candidate_logits()[0][torch.arange(len(part), device=best.device), best]
         masks = (predictor.frame.logits(low[:, None])[:, 0] > 0).cpu().numpy()
@@ -189,7 +189,8 @@ def _kind(ask: Ask) -> tuple[int, bool]:
     return len(ask.clicks), ask.box is not None
 
 
-def _prompts(asks: Sequence[Ask], size: tuple[int, int]) -> Prompts:
+def prompts_of(asks: Sequence[Ask], size: tuple[int, int]) -> Prompts:
+    """Asks of one kind (as many clicks each, all or none with a box), size (height, width), as P prompts."""
     points = labels = boxes = None
     if asks[0].clicks:
         points = torch.tensor([[click[:2] for click in ask.clicks] for ask in asks], dtype=torch.float32)[None]
@@ -199,4 +200,4 @@ def _prompts(asks: Sequence[Ask], size: tuple[int, int]) -> Prompts:
     return Prompts(size, points, labels, boxes, count=(1, len(asks)))
 
 
-__all__ = ["OVERLAP", "Found", "answer_asks", "distinct", "objects", "views"]
+__all__ = ["OVERLAP", "Found", "answer_asks", "distinct", "objects", "prompts_of", "views"]

@@ -12,11 +12,11 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from samtailor.adapters.decoder_tail import expected_iou
 from samtailor.bases import Base
 from samtailor.errors import InputError
+from samtailor.pyramid import Pyramid
 from samtailor.types import Features, Output
 
 _PACE = 10.0  # AdamW moves a number by about its rate a step; the leaning has to get from 0 to 1 in a short fit
@@ -78,41 +78,16 @@ class RegionMap(nn.Module):
         return replace(output, logits=output.logits + leaning[:, None, None] * found[:, None])
 
 
-class _Network(nn.Module):
-    """A trunk at the embedding's grid, then two doublings that take the base's high-resolution features in."""
+class _Network(Pyramid):
+    """One logit a low-resolution cell."""
 
     def __init__(self, dim: int, skips: Sequence[int], width: int, dropout: float) -> None:
-        super().__init__()
-        self.enter = nn.Sequential(nn.Conv2d(dim, width, 1), _norm(width), nn.GELU())
-        self.trunk = nn.Sequential(_block(width), nn.Dropout2d(dropout), _block(width))
-        self.narrow, self.lateral, self.rise = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        for channels in skips:
-            half = max(width // 2, 32)
-            self.narrow.append(nn.Conv2d(width, half, 1))
-            self.lateral.append(nn.Conv2d(channels, half, 1) if channels else nn.Identity())
-            depthwise = nn.Conv2d(half, half, 3, padding=1, groups=half)
-            self.rise.append(nn.Sequential(depthwise, _norm(half), nn.GELU(), nn.Conv2d(half, half, 1)))
-            width = half
-        self.last = nn.Conv2d(width, 1, 1)
+        super().__init__(dim, skips, width, dropout)
+        self.last = nn.Conv2d(self.channels, 1, 1)
         nn.init.constant_(self.last.bias, -1.0)  # most of a picture is not the object
 
     def forward(self, features: Features) -> Tensor:
-        x = self.enter(features.main)
-        x = x + self.trunk(x)
-        for narrow, lateral, rise in zip(self.narrow, self.lateral, self.rise, strict=True):
-            x = F.interpolate(narrow(x), scale_factor=2, mode="bilinear", align_corners=False)
-            if not isinstance(lateral, nn.Identity):
-                x = x + lateral(next(skip for skip in features.skips if skip.shape[-1] == x.shape[-1]))
-            x = x + rise(x)
-        return self.last(x)
-
-
-def _norm(channels: int) -> nn.Module:
-    return nn.GroupNorm(8, channels)
-
-
-def _block(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(width, width, 3, padding=1), _norm(width), nn.GELU())
+        return self.last(self.climb(features))
 
 
 __all__ = ["RegionMap"]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from samtailor.answers import Ask
 from samtailor.bases._quick import Answers, Quick, quick
+from samtailor.instances import prompts_of
 from samtailor.types import Output, Prompts, Tokens
 
 if TYPE_CHECKING:
@@ -40,13 +41,7 @@ class Question:
 
     def prompts(self, predictor: Predictor) -> Prompts:
         """Of the picture that is set."""
-        size, points, labels, boxes = (predictor.frame.height, predictor.frame.width), None, None, None
-        if self.asks[0].clicks:
-            points = torch.tensor([[click[:2] for click in ask.clicks] for ask in self.asks], dtype=torch.float32)[None]
-            labels = torch.tensor([[click[2] for click in ask.clicks] for ask in self.asks], dtype=torch.int64)[None]
-        if self.asks[0].box is not None:
-            boxes = torch.tensor([ask.box for ask in self.asks], dtype=torch.float32)[None]
-        return Prompts(size, points, labels, boxes, count=(1, len(self.asks)))
+        return prompts_of(self.asks, (predictor.frame.height, predictor.frame.width))
 
 
 @dataclass(frozen=True)

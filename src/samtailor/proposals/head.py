@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samtailor.data.transform import Frame
+from samtailor.pyramid import Pyramid
 from samtailor.types import Features
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ COVERED = 0.7  # likewise the share of the smaller one that the larger one cover
 _PRIOR = 0.01  # heat at the start: without it the first steps are spent on silencing the background
 
 
-class Head(nn.Module):
+class Head(Pyramid):
     """Image embedding to heat and box: a trunk at the embedding's grid, then doublings up to the heat map's.
 
     Args:
@@ -36,19 +37,9 @@ class Head(nn.Module):
     """
 
     def __init__(self, dim: int, skips: Sequence[int], classes: int, width: int = 96) -> None:
-        super().__init__()
+        super().__init__(dim, skips, width, dropout=0.3)
         self.dim, self.skips, self.width = dim, tuple(skips), width
-        self.enter = nn.Sequential(nn.Conv2d(dim, width, 1), _norm(width), nn.GELU())
-        self.trunk = nn.Sequential(_block(width, width), nn.Dropout2d(0.3), _block(width, width))
-        self.narrow, self.lateral, self.rise = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        for channels in skips:
-            self.narrow.append(nn.Conv2d(width, max(width // 2, 32), 1))
-            width = max(width // 2, 32)
-            self.lateral.append(nn.Conv2d(channels, width, 1) if channels else nn.Identity())
-            # depthwise: at the finest grid a full convolution would cost more than all the rest
-            depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
-            self.rise.append(nn.Sequential(depthwise, _norm(width), nn.GELU(), nn.Conv2d(width, width, 1)))
-        self.heat, self.sides = nn.Conv2d(width, classes, 1), nn.Conv2d(width, 4 * classes, 1)
+        self.heat, self.sides = (nn.Conv2d(self.channels, count, 1) for count in (classes, 4 * classes))
         nn.init.constant_(self.heat.bias, -math.log((1 - _PRIOR) / _PRIOR))
         self.to(memory_format=torch.channels_last)  # as the embeddings lie: a quarter faster on a CPU
 
@@ -57,13 +48,7 @@ class Head(nn.Module):
 
         Distances are a class's own: a face and its nose have their middles in one cell.
         """
-        x = self.enter(features.main)
-        x = x + self.trunk(x)
-        for narrow, lateral, rise in zip(self.narrow, self.lateral, self.rise, strict=True):
-            x = F.interpolate(narrow(x), scale_factor=2, mode="bilinear", align_corners=False)
-            if not isinstance(lateral, nn.Identity):
-                x = x + lateral(skip_of(features, x.shape[-1]))
-            x = x + rise(x)
+        x = self.climb(features)
         heat, sides = self.heat(x), self.sides(x)
         return heat, torch.exp((sides - 3.0).clamp(-9, 0.5)).unflatten(1, (-1, 4))
 
@@ -101,11 +86,6 @@ def skip_channels(features: Features) -> list[int]:
         side *= 2
         found.append(next((skip.shape[1] for skip in features.skips if skip.shape[-1] == side), 0))
     return found
-
-
-def skip_of(features: Features, side: int) -> Tensor:
-    """The high-resolution features of a grid."""
-    return next(skip for skip in features.skips if skip.shape[-1] == side)
 
 
 def decode(heat: Tensor, sides: Tensor, frame: Frame) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
@@ -159,14 +139,6 @@ def _in_picture(boxes: Tensor, points: Tensor, frame: Frame) -> tuple[np.ndarray
     boxes = np.clip(boxes.numpy() / np.tile(scale, 2), 0, edges)
     # points are pixel indices: the middle of pixel 0 lies half a pixel from the edge
     return boxes, np.maximum(points.numpy() / scale - 0.5, 0)
-
-
-def _norm(channels: int) -> nn.Module:
-    return nn.GroupNorm(math.gcd(channels, 8), channels)
-
-
-def _block(inside: int, outside: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inside, outside, 3, padding=1), _norm(outside), nn.GELU())
 
 
 __all__ = ["CELLS", "Head", "Heads", "decode", "distinct", "make_head", "skip_channels"]

@@ -20,11 +20,11 @@ from torch import Tensor
 from samtailor.answers import Ask
 from samtailor.data.shapes import encode, plain_runs
 from samtailor.data.transform import Frame
+from samtailor.instances import prompts_of
 from samtailor.label import DOUBLE
 from samtailor.label._answers import Windows
 from samtailor.predict import Predictor
 from samtailor.serve.adapters import Slot
-from samtailor.types import Prompts
 from samtailor.workbench.masks import placed
 from samtailor.workbench.records import Asked, Object, Runs
 
@@ -115,19 +115,10 @@ def _moved(ask: Ask, area: int, step: tuple[int, int], frame: Frame) -> Ask:
 def _best(predictor: Predictor, asks: Sequence[Ask], adapter: str | None) -> tuple[Tensor, list[float]]:
     """Of each prompt the logits (P, h, w) of highest predicted IoU, and that; proposers ask all in the same way."""
     size = (predictor.frame.height, predictor.frame.width)
-    output = predictor.decode(_prompts(asks, size), adapter)
+    output = predictor.decode(prompts_of(asks, size), adapter)
     scores, best = output.candidate_iou()[0].float().cpu().max(dim=1)
     logits = output.candidate_logits()[0].float().cpu()
     return logits[torch.arange(len(logits)), best], scores.tolist()
-
-
-def _prompts(asks: Sequence[Ask], size: tuple[int, int]) -> Prompts:
-    if asks[0].whole:
-        return Prompts(size, count=(1, len(asks)))
-    if asks[0].box is not None:
-        return Prompts(size, boxes=torch.tensor([[ask.box for ask in asks]], dtype=torch.float32))
-    points = torch.tensor([[[c[:2] for c in ask.clicks] for ask in asks]], dtype=torch.float32)
-    return Prompts(size, points, torch.tensor([[[c[2] for c in ask.clicks] for ask in asks]], dtype=torch.int64))
 
 
 def _once(found: Sequence[Object]) -> list[Object]:
