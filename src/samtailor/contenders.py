@@ -21,7 +21,8 @@ from samtailor.cost import Cost, Meter
 from samtailor.data.listing import read_json
 from samtailor.data.writing import write_json
 from samtailor.errors import InputError
-from samtailor.fit import CONFIG, HISTORY, fit
+from samtailor.fit import fit
+from samtailor.fit.folder import CONFIG, HISTORY
 from samtailor.registry import find, names
 
 if TYPE_CHECKING:

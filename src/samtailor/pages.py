@@ -14,7 +14,7 @@ from samtailor import report
 from samtailor.bases import Base
 from samtailor.data.listing import read_json
 from samtailor.evaluate import Evaluation, prompts_for
-from samtailor.fit import HISTORY
+from samtailor.fit.folder import HISTORY
 from samtailor.overlay import around, overlay
 from samtailor.predict import Predictor
 from samtailor.report import Section

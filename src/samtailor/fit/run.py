@@ -1,0 +1,124 @@
+"""One run: one adapter, from pictures to artefact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samtailor.config import FitConfig
+from samtailor.errors import InputError
+from samtailor.fit import folder
+from samtailor.fit.pictures import split_in
+from samtailor.fit.result import FitResult, export, figures_of
+from samtailor.registry import find
+
+if TYPE_CHECKING:
+    from samtailor.bases import Base
+    from samtailor.data.split import Split
+    from samtailor.embeddings import EmbeddingStore
+    from samtailor.segmenter import Segmenter
+    from samtailor.train.progress import Progress
+    from samtailor.types import Sample
+
+_CLICKS = ("sampled-click", "mask-center", "file")
+"""Adapters fitted with these are judged by the single-click protocol, with others as they are fitted."""
+
+
+@dataclass
+class Run:
+    """A run; the arguments are those of `fit`, settled."""
+
+    config: FitConfig
+    out: Path
+    samples: Sequence[Sample]
+    classes: tuple[str, ...]
+    base: Base
+    split: Split | None
+    store: EmbeddingStore
+    resume: bool
+    progress: Callable[[Progress], None] | None
+    stop: Callable[[], bool] | None
+
+    def result(self) -> FitResult:
+        """Run it."""
+        from samtailor.fit.feeds import Feeds
+        from samtailor.train import loop
+        from samtailor.train.processes import make_accelerator, start_trackers
+
+        config, out = self.config, self.out
+        accelerator = make_accelerator(config, out)
+        self.base.model.to(accelerator.device)
+        segmenter, step_class = self._build()
+        segmenter.to(accelerator.device)
+        optimizers = self._optimizers(segmenter)
+        step = step_class(segmenter, {g: accelerator.prepare(o) for g, o in optimizers.items()}, accelerator)
+        split = split_in(out, config, self.samples, self.classes, self.split, self.resume)
+        self._ask(segmenter)
+        segmenter.alone = len(self.classes) == 1
+        segmenter.single = all(len(one.of(self.classes)) <= 1 for one in split.pick(self.samples, "train"))
+        feeds = Feeds(config, self.samples, split, self.classes, self.base, self.store, segmenter, accelerator)
+        feed, upper = feeds.training(step.second)
+        held_out, selection = feeds.judges(step.second == "halves")
+        if accelerator.is_main_process:  # not earlier: a mistake in the settings leaves no folder behind
+            folder.begin(config, out, split)
+        accelerator.wait_for_everyone()
+        start_trackers(accelerator, config)
+        if segmenter.encoder_frozen:
+            feeds.encode(feed, upper, held_out, self.progress)
+        state = loop.run(
+            segmenter,
+            step,
+            optimizers,
+            feed,
+            held_out,
+            config.model_copy(update={"steps": feeds.steps(feed) if optimizers else 0}),
+            accelerator,
+            file=out / folder.CHECKPOINT,
+            resume=self.resume,
+            progress=self.progress,
+            stop=self.stop,
+            upper=upper,
+            regions=feeds.judged_regions() if held_out and step.second == "regions" else None,
+        )
+        for tracker in accelerator.trackers:
+            tracker.finish()
+        figures = figures_of(state)
+        if figures and step.second == "halves":
+            figures["selection"] = selection
+        if accelerator.is_main_process:
+            export(out, config, segmenter.eval(), state, classes=self.classes, figures=figures)
+        accelerator.wait_for_everyone()
+        return FitResult(out, config, figures, state.history)
+
+    def _build(self) -> tuple[Segmenter, Any]:
+        """The method, started from the fit's seed whatever was drawn before."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            return find("methods", self.config.method).build(self.base, **self.config.options)
+
+    def _optimizers(self, segmenter: Segmenter) -> dict[str, Any]:
+        import torch
+
+        from samtailor.train.joint import decay_groups
+
+        config, groups = self.config, {name: group for name, group in segmenter.groups.items() if group}
+        if isinstance(config.lr, dict) and set(config.lr) != set(groups):
+            raise InputError(f"lr has groups {sorted(config.lr)}, the method {config.method!r} has {sorted(groups)}.")
+        return {
+            name: torch.optim.AdamW(decay_groups(group, config.weight_decay, everything=config.decay_all), lr=1.0)
+            for name, group in groups.items()
+        }
+
+    def _ask(self, segmenter: Segmenter) -> None:
+        """Let the segmenter know how it will be asked: as it is fitted, where that is not with the usual click."""
+        config = self.config
+        asked_so = config.prompt not in _CLICKS or getattr(find("methods", config.method), "PROMPT", None) is not None
+        if segmenter.prompt is None and asked_so:
+            segmenter.prompt, segmenter.prompt_options = config.prompt, dict(config.prompt_options)
+
+
+__all__ = ["Run"]
