@@ -17,10 +17,12 @@ from samtailor.data.listing import natural_key
 from samtailor.data.picture import SUFFIXES, header, read_picture, write_json, write_png
 from samtailor.data.shapes import plain_runs
 from samtailor.errors import DataError, InputError
+from samtailor.inputs import box_tensor, click_tensors
 from samtailor.instances import answer_asks, objects
 from samtailor.overlay import overlay
-from samtailor.predict import Predictor, box_tensor, click_tensors
+from samtailor.predict import Predictor
 from samtailor.prompts.file import read
+from samtailor.types import Prompts
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,14 @@ class Ask:
         """Raise InputError unless there is something, and inside a picture of (height, width)."""
         if not self.clicks and self.box is None and not self.whole:
             raise InputError("A prompt needs at least one click or a box.")
+        self.prompts(size)
+
+    def prompts(self, size: tuple[int, int]) -> Prompts:
+        """As prompts of a picture of (height, width); the empty one where `whole` is asked."""
+        points, labels = None, None
         if self.clicks:
-            click_tensors([c[:2] for c in self.clicks], [c[2] for c in self.clicks], size)
-        if self.box is not None:
-            box_tensor(self.box, size)
+            points, labels = click_tensors([c[:2] for c in self.clicks], [c[2] for c in self.clicks], size)
+        return Prompts(size, points, labels, None if self.box is None else box_tensor(self.box, size))
 
 
 def find_pictures(paths: Sequence[Path]) -> dict[str, Path]:

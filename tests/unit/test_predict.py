@@ -10,7 +10,8 @@ from PIL import Image
 from samtailor.data.transform import Frame
 from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, InputError
-from samtailor.predict import Predictor, as_picture, load_on
+from samtailor.inputs import as_picture
+from samtailor.predict import Predictor, load_on
 from samtailor.registry import find
 from samtailor.types import Prompts
 

@@ -77,7 +77,7 @@ class Function:
             context: CVAT's `DetectionFunctionContext`: its confidence threshold and whether masks are to be polygons.
             image: the frame.
         """
-        from samtailor.predict import as_picture
+        from samtailor.inputs import as_picture
         from samtailor.serve.engine import found
 
         given = getattr(context, "conf_threshold", None)

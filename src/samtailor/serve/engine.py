@@ -24,13 +24,13 @@ from samtailor.bases import Base
 from samtailor.data.transform import Frame
 from samtailor.embeddings import EmbeddingStore
 from samtailor.metrics import iou
-from samtailor.predict import Predictor, box_tensor, click_tensors
+from samtailor.predict import Predictor
 from samtailor.serve import pictures
 from samtailor.serve.adapters import Adapters, Slot
 from samtailor.serve.embeddings import Embedding, Embeddings, Watch
 from samtailor.serve.limits import Lane, Limits
 from samtailor.serve.refusals import Refused, Unknown
-from samtailor.types import Features, Prompts
+from samtailor.types import Features
 
 _SAME = 0.8  # IoU above which two automatic answers are one object
 _NO_PICTURE = np.zeros((0, 0, 3), np.uint8)  # proposals look at the embedding
@@ -247,7 +247,7 @@ def found(slot: Slot, predictor: Predictor, threshold: float | None) -> list[tup
 def _masks(slot: Slot, predictor: Predictor, ask: Ask, every: bool) -> list[tuple[np.ndarray, float]]:
     """Masks of the picture that is set with their predicted IoU, best first; one unless every candidate is wanted."""
     frame = predictor.frame
-    output = predictor.decode(_prompts(ask, (frame.height, frame.width)), slot.name)
+    output = predictor.decode(ask.prompts((frame.height, frame.width)), slot.name)
     low, scores = output.candidate_logits()[0, 0], output.candidate_iou()[0, 0]
     wanted = scores.argsort(descending=True) if every else scores.argmax()[None]
     return [((frame.logits(low[i][None, None])[0, 0] > 0).cpu().numpy(), float(scores[i])) for i in wanted]
@@ -257,13 +257,6 @@ def _check(ask: Ask, embedding: Embedding, slot: Slot) -> None:
     if ask.whole and not slot.promptless:
         raise Refused("A prompt needs points or a box; only adapters that were fitted without prompts go without.")
     ask.check((embedding.height, embedding.width))
-
-
-def _prompts(ask: Ask, size: tuple[int, int]) -> Prompts:
-    points, labels = None, None
-    if ask.clicks:
-        points, labels = click_tensors([c[:2] for c in ask.clicks], [c[2] for c in ask.clicks], size)
-    return Prompts(size, points, labels, None if ask.box is None else box_tensor(ask.box, size))
 
 
 async def _result(future: Future) -> Any:

@@ -17,16 +17,14 @@ from typing import Any
 import torch
 
 from samtailor.answers import Ask
-from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.iou_map import IouMap, iou_map
-from samtailor.predict import Predictor, box_tensor, click_tensors
+from samtailor.predict import Predictor
 from samtailor.serve.adapters import Slot
 from samtailor.serve.embeddings import Embedding
 from samtailor.serve.engine import Engine
 from samtailor.serve.limits import Lane
 from samtailor.serve.refusals import Refused, Unknown
-from samtailor.types import Prompts
 from samtailor.workbench import masks, proposing
 from samtailor.workbench.pictures import Pictures
 from samtailor.workbench.project import Project
@@ -89,10 +87,11 @@ class Asking:
 
         def answer(slot: Slot, predictor: Predictor) -> list[dict[str, Any]]:
             frame = predictor.frame
+            size = (frame.height, frame.width)
             if ask.whole and not slot.promptless:
                 raise InputError("A prompt needs points or a box; only adapters fitted without prompts go without.")
-            ask.check((frame.height, frame.width))
-            return masks.candidates(predictor.decode(_prompts(ask, frame), slot.name), frame, every=every)
+            ask.check(size)
+            return masks.candidates(predictor.decode(ask.prompts(size), slot.name), frame, every=every)
 
         start = time.perf_counter()
         found = await self._in(self.engine.decoding, adapter, embedding, answer)
@@ -157,13 +156,6 @@ class Asking:
 
         future: Future = lane.submit(job)
         return await asyncio.shield(asyncio.wrap_future(future))
-
-
-def _prompts(ask: Ask, frame: Frame) -> Prompts:
-    size, points, labels = (frame.height, frame.width), None, None
-    if ask.clicks:
-        points, labels = click_tensors([c[:2] for c in ask.clicks], [c[2] for c in ask.clicks], size)
-    return Prompts(size, points, labels, None if ask.box is None else box_tensor(ask.box, size))
 
 
 def _decoded(one: Object) -> Any:
