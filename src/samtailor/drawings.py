@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from samtailor.evaluate import Evaluation
+from samtailor.evaluation import Evaluation
 from samtailor.overlay import around, fit, overlay
 from samtailor.tables import Section
 from samtailor.types import Sample

@@ -7,16 +7,12 @@ Several segmenters are evaluated in one pass: same embedding, same clicks, so th
 
 from __future__ import annotations
 
-import inspect
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import numpy as np
-import torch
 
 from samtailor import metrics
 from samtailor.bases import Base
@@ -24,121 +20,19 @@ from samtailor.config import load
 from samtailor.data.regions import regions as joined
 from samtailor.data.split import Split
 from samtailor.errors import InputError
-from samtailor.options import options
+from samtailor.evaluation import Evaluation
 from samtailor.predict import Predictor
-from samtailor.registry import find
+from samtailor.protocol import asked_with, join, prompts_for
 from samtailor.segmenter import Segmenter
 from samtailor.types import Annotation, Output, Prompts, Sample, Score
 
 if TYPE_CHECKING:
     from samtailor.embeddings import EmbeddingStore
 
-PROTOCOL = "mask-center"
 PROMPTS_AT_ONCE = 32
 _LOGITS_AT_ONCE = 48_000_000  # float32 logits of candidates at the picture's size, about 200 MB
 REFINED = " + refinement"
 """Ending of the name under which `refine=True` reports a segmenter's test-time refined masks."""
-
-_FIGURES = {
-    "miou": "iou",
-    "oracle_miou": "oracle_iou",
-    "dice": "dice",
-    "oracle_dice": "oracle_dice",
-    "boundary_iou": "boundary_iou",
-    "paper": "paper_dice",
-}
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Scores of one segmenter.
-
-    Args:
-        rows: one a mask, in the order of the samples.
-        prompt: name of the prompt source.
-        seed: of the clicks and of the bootstrap.
-    """
-
-    rows: tuple[Score, ...]
-    prompt: str
-    seed: int
-
-    def values(self, figure: str) -> np.ndarray:
-        """float64 (masks,) of a figure: miou, oracle_miou, dice, oracle_dice, boundary_iou, paper.
-
-        Empty where a row of an earlier version does not have it.
-        """
-        if figure not in _FIGURES:
-            raise InputError(f"No figure is called {figure!r}. Known: {', '.join(_FIGURES)}.")
-        found = [getattr(row, _FIGURES[figure]) for row in self.rows]
-        return np.array([] if None in found else found, dtype=np.float64)
-
-    def summary(self, draws: int = 1000) -> dict[str, Any]:
-        """Figures in 0..1 with 95 % intervals.
-
-        Returns:
-            `miou`, `oracle_miou`, `dice`, `oracle_dice`, `boundary_iou` and `paper` (Dice on the papers' 64 x 64 grid,
-            see `metrics.paper_dice`; means over masks), each with its
-            `..._interval` [low, high] from a bootstrap over groups; `macro_...` the unweighted mean over classes
-            of the first three, with intervals; counts `masks`, `pictures`, `groups`; and `classes`: the same per
-            class. An evaluation without masks has None for figures.
-        """
-        classes = {name: self.of(name).figures(draws) for name in self.labels}
-        return {**self.figures(draws), **self._macro(draws), "classes": classes}
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Classes that occur, in order of appearance."""
-        return tuple(dict.fromkeys(row.label for row in self.rows))
-
-    def of(self, label: str) -> Evaluation:
-        """Only the rows of one class."""
-        return Evaluation(tuple(row for row in self.rows if row.label == label), self.prompt, self.seed)
-
-    def table(self) -> list[dict[str, Any]]:
-        """The rows as plain dictionaries, for JSON."""
-        return [asdict(row) for row in self.rows]
-
-    def figures(self, draws: int = 1000) -> dict[str, Any]:
-        """The part of `summary` that is not about classes."""
-        out: dict[str, Any] = {}
-        for name in _FIGURES:
-            out[name], out[f"{name}_interval"] = interval(self.values(name), self._groups(), self.seed, draws)
-        pictures = len({row.id for row in self.rows})
-        return {**out, "masks": len(self.rows), "pictures": pictures, "groups": len(set(self._groups()))}
-
-    def _groups(self) -> list[str]:
-        return [row.group or row.id for row in self.rows]
-
-    def _macro(self, draws: int) -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        labels = [row.label for row in self.rows]
-        for name in ("miou", "oracle_miou", "dice"):
-            found = interval(self.values(name), self._groups(), self.seed, draws, labels)
-            out[f"macro_{name}"], out[f"macro_{name}_interval"] = found
-        return out
-
-
-def difference(after: Evaluation, before: Evaluation, draws: int = 1000) -> dict[str, Any]:
-    """Paired differences, after minus before, of two evaluations on the same masks and clicks.
-
-    Returns:
-        per figure its mean difference and `..._interval` (bootstrap of the differences over groups), and `better`,
-        the share of masks whose IoU rose.
-
-    Raises:
-        InputError: the evaluations do not cover the same masks.
-    """
-    keys = [[(row.id, row.label, row.index) for row in e.rows] for e in (after, before)]
-    if keys[0] != keys[1]:
-        raise InputError("Paired differences need two evaluations of the same masks in the same order.")
-    out: dict[str, Any] = {}
-    for name in _FIGURES:
-        one, other = after.values(name), before.values(name)
-        change = one - other if len(one) == len(other) else np.empty(0)
-        out[name], out[f"{name}_interval"] = interval(change, after._groups(), after.seed, draws)
-    rose = after.values("miou") > before.values("miou")
-    return {**out, "better": float(rose.mean()) if len(rose) else None}
 
 
 def evaluate(segmenter: Segmenter | Base, samples: Sequence[Sample], **asked: Any) -> Evaluation:
@@ -180,7 +74,7 @@ def evaluate_many(
     predictor, names = _predictor(segmenters, store)
     if regions is None:
         regions = any(getattr(s, "regions", False) for s in segmenters.values())
-    sources = {name: _asked_with(segmenter, prompt, regions) for name, segmenter in segmenters.items()}
+    sources = {name: asked_with(segmenter, prompt, regions) for name, segmenter in segmenters.items()}
     samples = joined(samples, classes) if regions else samples
     refiners = {n: s for n, s in segmenters.items() if refine and isinstance(s, Segmenter) and "pmm" in s.training_only}
     rows: dict[str, list[Score]] = {name: [] for name in [*segmenters, *(n + REFINED for n in refiners)]}
@@ -191,7 +85,7 @@ def evaluate_many(
         for first, last in _chunks(predictor, targets):
             truths = [a.mask for a in targets[first:last]]
             asked = {
-                label: _join([prompts_for(sample, targets, index, source, seed) for index in range(first, last)])
+                label: join([prompts_for(sample, targets, index, source, seed) for index in range(first, last)])
                 for label, source in dict(sources.values()).items()
             }
             for name, adapter in names.items():
@@ -232,19 +126,6 @@ def unseen(samples: Sequence[Sample], folder: Path, data: Path) -> tuple[list[Sa
     return left, [sample.id for sample in samples if sample.id in seen]
 
 
-def interval(
-    values: np.ndarray, groups: Sequence[str], seed: int, draws: int = 1000, classes: Sequence[str] | None = None
-) -> tuple[float | None, list[float] | None]:
-    """Mean and [low, high] of its 95 % interval by cluster bootstrap; with `classes` of the unweighted mean over them.
-
-    The interval is None with fewer than two groups, where nothing can be said; both are None without values.
-    """
-    if len(values) == 0:
-        return None, None
-    mean, low, high = metrics.bootstrap(values, groups, seed, draws, classes=classes)
-    return mean, None if math.isnan(low) else [low, high]
-
-
 def _predictor(
     segmenters: Mapping[str, Segmenter | Base], store: EmbeddingStore | None
 ) -> tuple[Predictor, dict[str, str | None]]:
@@ -262,34 +143,6 @@ def _predictor(
     return predictor, names
 
 
-def _asked_with(
-    segmenter: Segmenter | Base, prompt: str | Callable[..., Prompts] | None, regions: bool
-) -> tuple[str, Callable[..., Prompts]]:
-    """(label, source) of the prompts for a segmenter; equal labels are equal sources, asked once.
-
-    For regions nobody has to click where the segmenter finds them alone.
-    """
-    if prompt is None and regions and isinstance(segmenter, Segmenter) and segmenter.promptless:
-        return "none", _source("none")
-    if prompt is None and isinstance(segmenter, Segmenter) and segmenter.prompt is not None:
-        options = segmenter.prompt_options
-        label = segmenter.prompt + (f"\0{sorted(options.items())!r}" if options else "")
-        return label, find("prompts", segmenter.prompt).build(**options)
-    if prompt is None or isinstance(prompt, str):
-        return prompt or PROTOCOL, _source(prompt or PROTOCOL)
-    return type(prompt).__name__, prompt
-
-
-def _source(name: str) -> Callable[..., Prompts]:
-    build = find("prompts", name).build
-    needed = [option for option, default in options(build).items() if default is inspect.Parameter.empty]
-    if needed:
-        raise InputError(
-            f"The prompt source {name!r} needs {', '.join(needed)}: build it and give the source instead of its name."
-        )
-    return build()
-
-
 def _chunks(predictor: Predictor, targets: Sequence[Annotation]) -> Iterator[tuple[int, int]]:
     """(first, last) of so many masks as are asked at once: hundreds of them must not exhaust memory."""
     if not targets:
@@ -298,30 +151,6 @@ def _chunks(predictor: Predictor, targets: Sequence[Annotation]) -> Iterator[tup
     step = max(1, min(PROMPTS_AT_ONCE, _LOGITS_AT_ONCE // (3 * pixels)))
     for first in range(0, len(targets), step):
         yield first, min(first + step, len(targets))
-
-
-def prompts_for(
-    sample: Sample, targets: Sequence[Annotation], index: int, source: str | Callable[..., Prompts], seed: int
-) -> Prompts:
-    """The prompt that an evaluation asks for mask `index` of a picture's targets, picture frame."""
-    source = _source(source) if isinstance(source, str) else source
-    # a generator a mask: the click does not depend on which other masks are evaluated with it
-    rng = np.random.default_rng([seed, crc32(sample.id.encode()), index])
-    return source(sample, [targets[index].mask], rng)
-
-
-def _join(parts: Sequence[Prompts]) -> Prompts:
-    """Prompts of one picture, joined along P; points are padded with SAM's ignored label to one K."""
-    if parts[0].empty:
-        return Prompts(frame=parts[0].frame, count=(1, sum(p.shape[1] for p in parts)))
-    boxes = None if parts[0].boxes is None else torch.cat([p.boxes for p in parts], dim=1)
-    if parts[0].points is None:
-        return Prompts(frame=parts[0].frame, boxes=boxes)
-    most = max(p.points.shape[2] for p in parts)
-    pad = torch.nn.functional.pad
-    points = [pad(p.points, (0, 0, 0, most - p.points.shape[2])) for p in parts]
-    labels = [pad(p.labels, (0, most - p.labels.shape[2]), value=-10) for p in parts]
-    return Prompts(frame=parts[0].frame, points=torch.cat(points, 1), labels=torch.cat(labels, 1), boxes=boxes)
 
 
 def _masks(predictor: Predictor, output: Output) -> np.ndarray:
@@ -379,11 +208,7 @@ class _Scorer:
 __all__ = [
     "PROMPTS_AT_ONCE",
     "REFINED",
-    "Evaluation",
-    "difference",
     "evaluate",
     "evaluate_many",
-    "interval",
-    "prompts_for",
     "unseen",
 ]

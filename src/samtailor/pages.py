@@ -13,10 +13,11 @@ from samtailor import iou_map as maps
 from samtailor import report
 from samtailor.bases import Base
 from samtailor.data.listing import read_json
-from samtailor.evaluate import Evaluation, prompts_for
+from samtailor.evaluation import Evaluation
 from samtailor.fit.folder import HISTORY
 from samtailor.overlay import around, overlay
 from samtailor.predict import Predictor
+from samtailor.protocol import prompts_for
 from samtailor.report import Section
 from samtailor.segmenter import Segmenter
 from samtailor.types import Prompts, Sample

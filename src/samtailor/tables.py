@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from samtailor.evaluate import Evaluation, difference
+from samtailor.evaluation import Evaluation, difference
 from samtailor.wording import counted
 
 Section = dict[str, Any]

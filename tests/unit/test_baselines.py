@@ -390,7 +390,8 @@ def test_mirrored_sides_swap_even_where_one_is_fitted():
 
 
 def test_rows_are_those_of_sam_methods_on_regions(fitted, discs, tiny_sam):
-    from samtailor.evaluate import difference, evaluate
+    from samtailor.evaluate import evaluate
+    from samtailor.evaluation import difference
 
     baseline, _ = fitted
     rows = evaluate_baseline(baseline, discs, ["disc"])

@@ -12,8 +12,10 @@ import torch
 from samtailor import evaluate as module
 from samtailor import metrics
 from samtailor.errors import InputError
-from samtailor.evaluate import REFINED, Evaluation, difference, evaluate, evaluate_many, prompts_for, unseen
+from samtailor.evaluate import REFINED, evaluate, evaluate_many, unseen
+from samtailor.evaluation import Evaluation, difference
 from samtailor.predict import Predictor
+from samtailor.protocol import prompts_for
 from samtailor.registry import find
 from samtailor.types import Annotation, Sample, Score
 

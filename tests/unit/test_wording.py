@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from samtailor import tables
-from samtailor.evaluate import Evaluation
+from samtailor.evaluation import Evaluation
 from samtailor.types import Score
 from samtailor.wording import counted
 

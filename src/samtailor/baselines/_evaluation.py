@@ -10,7 +10,7 @@ from samtailor import metrics
 from samtailor.baselines import Baseline
 from samtailor.data.regions import regions
 from samtailor.errors import InputError
-from samtailor.evaluate import Evaluation
+from samtailor.evaluation import Evaluation
 from samtailor.types import Annotation, Sample, Score
 
 PROMPT = "none"

@@ -12,7 +12,7 @@ from samtailor.errors import InputError
 from samtailor.wording import counted
 
 if TYPE_CHECKING:
-    from samtailor.evaluate import Evaluation
+    from samtailor.evaluation import Evaluation
 
 
 def evaluate_command(
@@ -64,7 +64,8 @@ def evaluate_command(
     from samtailor.data.dataset import open_dataset
     from samtailor.data.writing import write_json
     from samtailor.embeddings import EmbeddingStore
-    from samtailor.evaluate import difference, evaluate_many, unseen
+    from samtailor.evaluate import evaluate_many, unseen
+    from samtailor.evaluation import difference
     from samtailor.predict import load_on
 
     samples = open_dataset(data, format=format, group=group)

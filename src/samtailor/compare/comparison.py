@@ -9,7 +9,7 @@ from typing import Any
 
 from samtailor.cost import Cost
 from samtailor.errors import InputError
-from samtailor.evaluate import Evaluation, difference
+from samtailor.evaluation import Evaluation, difference
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from samtailor.compare.next_masks import next_masks
 from samtailor.compare.spread import over_seeds
 from samtailor.cost import Cost
 from samtailor.errors import InputError
-from samtailor.evaluate import REFINED, Evaluation, difference
+from samtailor.evaluate import REFINED
+from samtailor.evaluation import Evaluation, difference
 
 FIGURES = {"dice": "dice", "iou": "miou"}
 """Names in a row, and what `Evaluation.values` calls them."""

@@ -21,7 +21,7 @@ from samtailor.contenders import Contender, contender, fit_contender
 from samtailor.cost import Cost
 from samtailor.data.dataset import class_names
 from samtailor.errors import InputError
-from samtailor.evaluate import Evaluation
+from samtailor.evaluation import Evaluation
 from samtailor.side_by_side import Job, fit_side_by_side
 from samtailor.train.progress import Progress
 from samtailor.types import Sample

@@ -15,7 +15,8 @@ from samtailor.bases import Base
 from samtailor.contenders import Contender
 from samtailor.data.listing import read_json
 from samtailor.data.writing import write_json
-from samtailor.evaluate import REFINED, Evaluation, evaluate_many
+from samtailor.evaluate import REFINED, evaluate_many
+from samtailor.evaluation import Evaluation
 from samtailor.registry import find
 from samtailor.types import Sample, Score
 

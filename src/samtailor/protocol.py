@@ -1,0 +1,74 @@
+"""How an evaluation asks: one prompt a mask, by SAM's single-point protocol (SAM paper 7.1, App. D.1) unless told."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from zlib import crc32
+
+import numpy as np
+import torch
+
+from samtailor.bases import Base
+from samtailor.errors import InputError
+from samtailor.options import options
+from samtailor.registry import find
+from samtailor.segmenter import Segmenter
+from samtailor.types import Annotation, Prompts, Sample
+
+PROTOCOL = "mask-center"
+
+
+def asked_with(
+    segmenter: Segmenter | Base, prompt: str | Callable[..., Prompts] | None, regions: bool
+) -> tuple[str, Callable[..., Prompts]]:
+    """(label, source) of the prompts for a segmenter; equal labels are equal sources, asked once.
+
+    For regions nobody has to click where the segmenter finds them alone.
+    """
+    if prompt is None and regions and isinstance(segmenter, Segmenter) and segmenter.promptless:
+        return "none", _source("none")
+    if prompt is None and isinstance(segmenter, Segmenter) and segmenter.prompt is not None:
+        options = segmenter.prompt_options
+        label = segmenter.prompt + (f"\0{sorted(options.items())!r}" if options else "")
+        return label, find("prompts", segmenter.prompt).build(**options)
+    if prompt is None or isinstance(prompt, str):
+        return prompt or PROTOCOL, _source(prompt or PROTOCOL)
+    return type(prompt).__name__, prompt
+
+
+def prompts_for(
+    sample: Sample, targets: Sequence[Annotation], index: int, source: str | Callable[..., Prompts], seed: int
+) -> Prompts:
+    """The prompt that an evaluation asks for mask `index` of a picture's targets, picture frame."""
+    source = _source(source) if isinstance(source, str) else source
+    # a generator a mask: the click does not depend on which other masks are evaluated with it
+    rng = np.random.default_rng([seed, crc32(sample.id.encode()), index])
+    return source(sample, [targets[index].mask], rng)
+
+
+def join(parts: Sequence[Prompts]) -> Prompts:
+    """Prompts of one picture, joined along P; points are padded with SAM's ignored label to one K."""
+    if parts[0].empty:
+        return Prompts(frame=parts[0].frame, count=(1, sum(p.shape[1] for p in parts)))
+    boxes = None if parts[0].boxes is None else torch.cat([p.boxes for p in parts], dim=1)
+    if parts[0].points is None:
+        return Prompts(frame=parts[0].frame, boxes=boxes)
+    most = max(p.points.shape[2] for p in parts)
+    pad = torch.nn.functional.pad
+    points = [pad(p.points, (0, 0, 0, most - p.points.shape[2])) for p in parts]
+    labels = [pad(p.labels, (0, most - p.labels.shape[2]), value=-10) for p in parts]
+    return Prompts(frame=parts[0].frame, points=torch.cat(points, 1), labels=torch.cat(labels, 1), boxes=boxes)
+
+
+def _source(name: str) -> Callable[..., Prompts]:
+    build = find("prompts", name).build
+    needed = [option for option, default in options(build).items() if default is inspect.Parameter.empty]
+    if needed:
+        raise InputError(
+            f"The prompt source {name!r} needs {', '.join(needed)}: build it and give the source instead of its name."
+        )
+    return build()
+
+
+__all__ = ["PROTOCOL", "asked_with", "join", "prompts_for"]
