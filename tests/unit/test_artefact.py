@@ -164,7 +164,7 @@ def test_saving_again_replaces_and_a_half_written_one_does_not_load(folder, tiny
     with torch.no_grad():
         next(segmenter.parameters()).add_(1)
     meta = artefact.describe(segmenter, method="plm-pmm", options=OPTIONS)
-    monkeypatch.setattr(artefact, "card", lambda meta: 1 / 0)
+    monkeypatch.setattr("samtailor.artefact.disk.card", lambda meta: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         artefact.save(folder, segmenter, meta)
     with pytest.raises(ArtefactError, match="digest"):

@@ -1,0 +1,90 @@
+"""Adapters on the hub: up from a folder, down into one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from samtailor.artefact.metadata import CARD, METADATA, SPLIT, TENSORS, read_meta
+from samtailor.errors import ArtefactError
+from samtailor.strict_files import digest
+
+
+def push_to_hub(
+    folder: str | Path,
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    token: Any = None,
+    message: str = "Upload adapter",
+    with_split: bool = False,
+    api: Any = None,
+) -> str:
+    """Upload an adapter to the hub; returns its address.
+
+    Only the adapter's own three files and those of its proposals go up: not the checkpoint, not the logs, and not the
+    list of pictures unless `with_split` (file names may tell more than one wants to). Proposals that an earlier adapter
+    has left there are deleted where this one has none.
+
+    Args:
+        folder: what `save` wrote; its metadata is checked first.
+        repo_id: "user/name"; made when it does not exist.
+        private: of a new repository.
+        token: of huggingface_hub; None takes the one that is logged in.
+        message: of the commit.
+        with_split: upload split.json too.
+        api: a `huggingface_hub.HfApi` to use.
+
+    Raises:
+        ArtefactError: no adapter there, or damaged proposals.
+    """
+    from samtailor.proposals import disk
+
+    read_meta(folder)
+    proposals = [disk.TENSORS, disk.METADATA]
+    tensors = Path(folder) / disk.TENSORS
+    if disk.exists(folder) and not (tensors.is_file() and digest(tensors) == disk.read_meta(folder).sha256):
+        raise ArtefactError(f"{folder}: {disk.TENSORS} and {disk.METADATA} do not belong together. Train them again.")
+    if api is None:
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+    url = api.create_repo(repo_id, private=private, exist_ok=True)
+    files = [TENSORS, METADATA, CARD, *(proposals if disk.exists(folder) else []), *([SPLIT] if with_split else [])]
+    api.upload_folder(
+        repo_id=repo_id,
+        folder_path=str(folder),
+        allow_patterns=files,
+        delete_patterns=proposals,  # of files that go up now nothing is deleted
+        commit_message=message,
+    )
+    return str(url)
+
+
+def folder_of(source: str | Path, *, revision: str | None = None, token: Any = None) -> Path:
+    """The folder, or where the hub's files were put.
+
+    Raises:
+        ArtefactError: neither a folder nor to be had from the hub.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    name = str(source)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise ArtefactError(f"There is no folder {source}. Give the folder that `samtailor fit` wrote, or a hub id.")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    from samtailor.proposals import disk
+
+    try:
+        files = [TENSORS, METADATA, CARD, disk.TENSORS, disk.METADATA]
+        return Path(snapshot_download(name, revision=revision, token=token, allow_patterns=files))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise ArtefactError(
+            f"{name!r} is neither a folder here nor an adapter that the hub gives to this machine "
+            f"({type(error).__name__}). Check the name, the network and the token."
+        ) from error
+
+
+__all__ = ["folder_of", "push_to_hub"]

@@ -1,0 +1,132 @@
+"""What is told about an adapter: adapter.json, and the names of the files beside it. Reading it needs no torch."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib import metadata as packages
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from samtailor.strict_files import read_metadata
+
+if TYPE_CHECKING:
+    from samtailor.segmenter import Segmenter
+
+SCHEMA = 1
+TENSORS, METADATA, CARD, SPLIT = "adapter.safetensors", "adapter.json", "README.md", "split.json"
+MEND = "Copy the adapter again, or fit it again."
+"""What to do about a damaged one."""
+
+
+class BaseReference(BaseModel):
+    """Which base an adapter belongs to: what to load, and the fingerprint that it must have."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    fingerprint: str
+    parameters: int
+
+
+class AdapterMeta(BaseModel):
+    """adapter.json.
+
+    Args:
+        schema_version: of this layout.
+        method, options: what `methods.<method>.build(base, **options)` is called with.
+        base: the base it was fitted on.
+        classes: classes it was fitted to.
+        prompt, prompt_options: the prompt source it is asked with; None: the usual click ("mask-center").
+        regions: it answers one region a picture and class, not single objects.
+        alone, single: of an adapter with a map: it is of one class, so that it answers without a prompt; no picture
+            that it was fitted on had more than one object, so that this answer is the object.
+        parameters: learnt numbers by adapter module.
+        figures: what is known about its quality, e.g. held-out mIoU and the step it was reached at.
+        seed, steps: of the fit.
+        split: file beside adapter.json with the ids of the pictures of each part; None without one.
+        versions: of Python and the libraries it was fitted with.
+        created: date and time, ISO 8601, UTC.
+        sha256: digest of adapter.safetensors.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: int = SCHEMA
+    method: str
+    options: dict[str, Any] = {}
+    base: BaseReference
+    classes: tuple[str, ...] = ()
+    prompt: str | None = None
+    prompt_options: dict[str, Any] = {}
+    regions: bool = False
+    alone: bool = False
+    single: bool = False
+    parameters: dict[str, int] = {}
+    figures: dict[str, Any] = {}
+    seed: int = 0
+    steps: int = 0
+    split: str | None = None
+    versions: dict[str, str] = {}
+    created: str = Field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    sha256: str = ""
+
+
+def describe(segmenter: Segmenter, *, method: str, options: Mapping[str, Any], **fields: Any) -> AdapterMeta:
+    """Metadata of a segmenter; what can be read off it is, `fields` are further ones of `AdapterMeta`."""
+    base = segmenter.base
+    count = sum(parameter.numel() for parameter in base.model.parameters())
+    counts = {name: sum(p.numel() for p in m.parameters()) for name, m in segmenter.adapters.items()}
+    return AdapterMeta(
+        method=method,
+        options=dict(options),
+        base=BaseReference(name=base.name, fingerprint=base.fingerprint, parameters=count),
+        parameters={name: count for name, count in counts.items() if count},
+        prompt=segmenter.prompt,
+        prompt_options=segmenter.prompt_options,
+        regions=segmenter.regions,
+        alone=bool(segmenter.maps) and segmenter.alone,
+        single=bool(segmenter.maps) and segmenter.single,
+        versions=_versions(),
+        **fields,
+    )
+
+
+def read_meta(folder: str | Path) -> AdapterMeta:
+    """adapter.json of a folder.
+
+    Raises:
+        ArtefactError: not there, damaged, or of a newer samtailor.
+    """
+    return read_metadata(
+        Path(folder) / METADATA,
+        AdapterMeta,
+        SCHEMA,
+        absent=f"{folder} holds no adapter: there is no {METADATA}. Give the folder that `samtailor fit` wrote "
+        "(a fit that was interrupted has none yet: go on with --resume).",
+        mend=MEND,
+    )
+
+
+def _versions() -> dict[str, str]:
+    from samtailor import __version__
+
+    libraries = {name: packages.version(name) for name in ("torch", "transformers", "accelerate", "safetensors")}
+    return {"samtailor": __version__, "python": platform.python_version(), **libraries}
+
+
+__all__ = [
+    "CARD",
+    "MEND",
+    "METADATA",
+    "SCHEMA",
+    "SPLIT",
+    "TENSORS",
+    "AdapterMeta",
+    "BaseReference",
+    "describe",
+    "read_meta",
+]
