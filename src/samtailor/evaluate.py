@@ -22,7 +22,7 @@ from samtailor.data.split import Split
 from samtailor.errors import InputError
 from samtailor.evaluation import Evaluation
 from samtailor.predict import Predictor
-from samtailor.protocol import asked_with, join, prompts_for
+from samtailor.protocol import asked_with, prompts_for
 from samtailor.segmenter import Segmenter
 from samtailor.types import Annotation, Output, Prompts, Sample, Score
 
@@ -85,7 +85,7 @@ def evaluate_many(
         for first, last in _chunks(predictor, targets):
             truths = [a.mask for a in targets[first:last]]
             asked = {
-                label: join([prompts_for(sample, targets, index, source, seed) for index in range(first, last)])
+                label: Prompts.cat([prompts_for(sample, targets, i, source, seed) for i in range(first, last)], axis=1)
                 for label, source in dict(sources.values()).items()
             }
             for name, adapter in names.items():

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from zlib import crc32
 
 import numpy as np
-import torch
 
 from samtailor.bases import Base
 from samtailor.errors import InputError
@@ -47,20 +46,6 @@ def prompts_for(
     return source(sample, [targets[index].mask], rng)
 
 
-def join(parts: Sequence[Prompts]) -> Prompts:
-    """Prompts of one picture, joined along P; points are padded with SAM's ignored label to one K."""
-    if parts[0].empty:
-        return Prompts(frame=parts[0].frame, count=(1, sum(p.shape[1] for p in parts)))
-    boxes = None if parts[0].boxes is None else torch.cat([p.boxes for p in parts], dim=1)
-    if parts[0].points is None:
-        return Prompts(frame=parts[0].frame, boxes=boxes)
-    most = max(p.points.shape[2] for p in parts)
-    pad = torch.nn.functional.pad
-    points = [pad(p.points, (0, 0, 0, most - p.points.shape[2])) for p in parts]
-    labels = [pad(p.labels, (0, most - p.labels.shape[2]), value=-10) for p in parts]
-    return Prompts(frame=parts[0].frame, points=torch.cat(points, 1), labels=torch.cat(labels, 1), boxes=boxes)
-
-
 def _source(name: str) -> Callable[..., Prompts]:
     build = find("prompts", name).build
     needed = [option for option, default in options(build).items() if default is inspect.Parameter.empty]
@@ -71,4 +56,4 @@ def _source(name: str) -> Callable[..., Prompts]:
     return build()
 
 
-__all__ = ["PROTOCOL", "asked_with", "join", "prompts_for"]
+__all__ = ["PROTOCOL", "asked_with", "prompts_for"]

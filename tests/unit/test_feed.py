@@ -13,8 +13,9 @@ from samtailor.data.transform import Frame
 from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, InputError
 from samtailor.registry import find
-from samtailor.train import feed as feed_module
-from samtailor.train.feed import Feed, ahead, join_prompts
+from samtailor.train import targets as targets_module
+from samtailor.train.ahead import ahead
+from samtailor.train.feed import Feed
 from samtailor.types import Annotation, Batch, Prompts, Sample
 from tiny import disc_sample
 
@@ -177,12 +178,12 @@ def test_held_out_masks_are_few_fixed_and_of_every_class(tiny_sam, tiny_samples,
 
 
 def test_memory_is_bounded(tiny_sam, tiny_samples, store, monkeypatch):
-    monkeypatch.setattr(feed_module, "_MASKS", 5)
-    monkeypatch.setattr(feed_module, "_VIEWS", 3)
+    monkeypatch.setattr(targets_module, "_MASKS", 5)
+    monkeypatch.setattr(targets_module, "_VIEWS", 3)
     feed = make(tiny_sam, tiny_samples, store, None, augment=Augment(views=4), batch_size=8)
     before = [feed.batch(step) for step in range(3)]
-    assert len(feed._masks) == 5
-    assert len(feed._views) == 3
+    assert len(feed._targets._masks) == 5
+    assert len(feed._targets._views) == 3
     assert all(equal(feed.batch(step), before[step]) for step in range(3))
 
 
@@ -303,8 +304,12 @@ def test_joined_prompts():
     def clicks(count: int) -> Prompts:
         return Prompts((8, 8), points=torch.ones(1, 1, count, 2), labels=torch.ones(1, 1, count, dtype=torch.int64))
 
-    joined = join_prompts([clicks(1), clicks(3)])
+    joined = Prompts.cat([clicks(1), clicks(3)])
     assert joined.points.shape == (2, 1, 3, 2)
     assert joined.labels[0, 0].tolist() == [1, -10, -10]
+    beside = Prompts.cat([clicks(1), clicks(3)], axis=1)
+    assert beside.points.shape == (1, 2, 3, 2)
+    assert torch.equal(beside.labels[0], joined.labels[:, 0])
+    assert [Prompts.cat([Prompts((8, 8))] * 3, axis).shape for axis in (0, 1)] == [(3, 1), (1, 3)]
     with pytest.raises(InputError):
-        join_prompts([clicks(1), Prompts((8, 8), boxes=torch.zeros(1, 1, 4))])
+        Prompts.cat([clicks(1), Prompts((8, 8), boxes=torch.zeros(1, 1, 4))])

@@ -9,12 +9,10 @@ are no longer a fair sample.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,21 +20,15 @@ import torch
 from samtailor import interior
 from samtailor.bases import Base
 from samtailor.contours import resample
-from samtailor.data.augment import UNTOUCHED, Augment, View
+from samtailor.data.augment import Augment, View
 from samtailor.data.transform import Frame, coverage
 from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, InputError
-from samtailor.types import Annotation, Batch, Prompts, Sample
+from samtailor.train.targets import Targets
+from samtailor.types import Batch, Prompts, Sample
 
 if TYPE_CHECKING:
     from samtailor.prompts import Source
-
-_MASKS = 4096  # run-length encoded masks of the model frame that are kept, about a kilobyte each
-_VIEWS = 65536  # drawn views that are kept, about 300 bytes each
-_KEPT = 0.5  # share of a mask that a crop must leave, or the item is taken from the untouched picture
-
-
-_Target = tuple[Annotation, Frame, int]  # mask in the model frame, its geometry, the view it was taken from
 
 
 @dataclass(frozen=True)
@@ -96,19 +88,18 @@ class Feed:
         self._samples, self._classes, self._source = samples, classes, source
         self._images = images
         self._augment, self._contours, self._shard = augment or Augment(), contours, shard
+        self._targets = Targets(base, samples, classes, self._augment)
         found = [
             (i, k)
             for i, sample in enumerate(samples)
             for k, annotation in enumerate(sample.annotations)
-            if _is_target(annotation, classes)
+            if annotation.is_target(classes)
         ]
         if not found:
             wanted = "any class" if classes is None else ", ".join(classes)
             raise DataError(f"There is nothing to train on: {len(samples)} pictures, none has a mask of {wanted}.")
         self._items = np.array(found, np.int32)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
-        self._masks: OrderedDict[tuple[int, int, int], _Target] = OrderedDict()
-        self._views: OrderedDict[tuple[int, int], View] = OrderedDict()
 
     def __len__(self) -> int:
         """Masks of an epoch."""
@@ -127,7 +118,7 @@ class Feed:
         """Every (sample, view) that a batch may ask for; what to have encoded ahead."""
         for i in dict.fromkeys(self._items[:, 0].tolist()):
             for index in range(self._augment.views):
-                yield self._samples[i], self._view(i, index)
+                yield self._samples[i], self._targets.view(i, index)
 
     def drawn(self, steps: int) -> Iterator[tuple[Sample, View]]:
         """Every (sample, view) that the batches of the first steps ask for, of all processes, each once.
@@ -139,7 +130,7 @@ class Feed:
             return
         wanted = (self._place(position)[:2] for position in range(steps * self.masks_per_step))
         for i, index in dict.fromkeys((int(self._items[row][0]), self._index(row, index)) for row, index in wanted):
-            yield self._samples[i], self._view(i, index)
+            yield self._samples[i], self._targets.view(i, index)
 
     def batch(self, step: int) -> Batch:
         """Batch of a step (counted from 0), on the CPU."""
@@ -181,14 +172,14 @@ class Feed:
         return int(self._order[1][place]), index, rng
 
     def _index(self, row: int, index: int) -> int:
-        """The view that a mask is taken from in the end (see `_target`)."""
+        """The view that a mask is taken from in the end (see `Targets.of`)."""
         i, k = (int(v) for v in self._items[row])
-        return self._target(i, k, index)[2]
+        return self._targets.of(i, k, index)[2]
 
     def _drawn(self, row: int, index: int, rng: np.random.Generator) -> _Item:
         i, k = (int(v) for v in self._items[row])
-        annotation, frame, index = self._target(i, k, index)
-        view, mask = self._view(i, index), annotation.mask
+        annotation, frame, index = self._targets.of(i, k, index)
+        view, mask = self._targets.view(i, index), annotation.mask
         of_picture = getattr(self._source, "of_picture", False)  # not the mask: a file, a detector
         prompts = self._source(self._samples[i], [self._samples[i].annotations[k].mask if of_picture else mask], rng)
         if of_picture or prompts.frame != mask.shape:
@@ -197,28 +188,6 @@ class Feed:
                 return self._drawn(row, 0, rng)
             prompts = frame.prompts(seen)
         return _Item(self._samples[i], view, annotation.label, mask, frame, prompts)
-
-    def _target(self, i: int, k: int, index: int) -> _Target:
-        """Mask in the model frame; of the untouched picture where the view lost it or gave it another class."""
-        key = (i, k, index)
-        if key not in self._masks:
-            annotation = self._samples[i].annotations[k]
-            seen = self._view(i, index).annotation(annotation)
-            if index and (seen.area < _KEPT * annotation.area or not _is_target(seen, self._classes)):
-                target = self._target(i, k, 0)
-            else:
-                frame = Frame.of(self.base, *seen.rle["size"])
-                target = Annotation.from_mask(seen.label, _in_model(frame, seen.mask)), frame, index
-            _remember(self._masks, key, target, _MASKS)
-        self._masks.move_to_end(key)
-        return self._masks[key]
-
-    def _view(self, i: int, index: int) -> View:
-        if index == 0:
-            return UNTOUCHED
-        if (i, index) not in self._views:
-            _remember(self._views, (i, index), self._augment.draw(self._samples[i], index), _VIEWS)
-        return self._views[i, index]
 
     # -- a batch
 
@@ -236,7 +205,7 @@ class Feed:
             images=torch.stack([_picture(self.base, *pair) for pair in zip(samples, views, strict=True)])
             if self._images
             else None,
-            prompts=join_prompts([item.prompts for item in items]),
+            prompts=Prompts.cat([item.prompts for item in items]),
             targets=targets,
             valid=torch.stack([item.frame.valid() for item in items])[:, None],
             contours=contours,
@@ -256,67 +225,10 @@ class _Item:
     prompts: Prompts
 
 
-def ahead(batch: Callable[[int], Batch], steps: Sequence[int]) -> Iterator[Batch]:
-    """`batch` of each step in order, the next one made in a thread while the last one is used."""
-    with ThreadPoolExecutor(1, thread_name_prefix="feed") as thread:
-        pending = [thread.submit(batch, step) for step in steps[:1]]
-        for step in [*steps[1:], None]:
-            ready = pending.pop() if pending else None
-            if step is not None:
-                pending.append(thread.submit(batch, step))
-            if ready is not None:
-                yield ready.result()
-
-
-def join_prompts(parts: Sequence[Prompts]) -> Prompts:
-    """Prompts of several pictures in one frame, joined along B; points are padded with SAM's ignored label to one K.
-
-    Raises:
-        InputError: some have points, boxes or masks and others do not, or the frames differ.
-    """
-    kinds = {(p.frame, p.points is None, p.boxes is None, p.masks is None) for p in parts}
-    if len(kinds) != 1:
-        raise InputError("Prompts can be joined only in one frame and when all have the same of points, boxes, masks.")
-    joined: dict[str, Any] = {}
-    for name in ("boxes", "masks"):
-        if getattr(parts[0], name) is not None:
-            joined[name] = torch.cat([getattr(p, name) for p in parts])
-    if parts[0].empty:
-        joined["count"] = (sum(p.count[0] for p in parts), parts[0].count[1])
-    if parts[0].points is not None:
-        most = max(p.points.shape[2] for p in parts)
-        pad = torch.nn.functional.pad
-        joined["points"] = torch.cat([pad(p.points, (0, 0, 0, most - p.points.shape[2])) for p in parts])
-        joined["labels"] = torch.cat([pad(p.labels, (0, most - p.labels.shape[2]), value=-10) for p in parts])
-    return Prompts(frame=parts[0].frame, **joined)
-
-
-def _is_target(annotation: Annotation, classes: Sequence[str] | None) -> bool:
-    """As `Sample.of` has it."""
-    return not annotation.crowd and (classes is None or annotation.label in classes) and annotation.area > 0
-
-
-def _in_model(frame: Frame, mask: np.ndarray) -> np.ndarray:
-    """Mask in the model frame; an object that nearest sampling would lose keeps the pixel of its middle."""
-    seen = frame.mask(mask)
-    if not seen.any():
-        ys, xs = np.nonzero(mask)
-        middle = len(ys) // 2
-        x, y = (int(v * s) for v, s in zip((xs[middle], ys[middle]), frame.scale, strict=True))
-        seen[min(y, frame.inner[0] - 1), min(x, frame.inner[1] - 1)] = True
-    return seen
-
-
 def _picture(base: Base, sample: Sample, view: View) -> torch.Tensor:
     """The view of a picture as the encoder takes it, (3, size, size)."""
     image = view.image(sample.image)
     return Frame.of(base, *image.shape[:2]).image(image, base)
 
 
-def _remember(memo: OrderedDict, key: object, value: object, most: int) -> None:
-    memo[key] = value
-    if len(memo) > most:
-        memo.popitem(last=False)
-
-
-__all__ = ["Feed", "HeldOut", "ahead", "join_prompts"]
+__all__ = ["Feed", "HeldOut"]

@@ -25,8 +25,9 @@ from samtailor.config import FitConfig
 from samtailor.errors import InputError
 from samtailor.segmenter import Segmenter
 from samtailor.train import checkpoint
+from samtailor.train.ahead import ahead
 from samtailor.train.checkpoint import State
-from samtailor.train.feed import Feed, ahead
+from samtailor.train.feed import Feed
 from samtailor.train.interrupt import Interrupted, signals
 from samtailor.train.joint import Step
 from samtailor.train.processes import agreed, averaging, mean

@@ -1,20 +1,9 @@
-"""The nouns between the parts. Shape, dtype, axis order, unit and frame stand on every field.
-
-Frames. *Picture frame*: pixels of the picture as stored, after EXIF rotation, origin at the centre of the top-left
-pixel (pixel-index convention, x to the right, y down). *Model frame*: pixels of the square that the base model sees
-(side `base.size`), after resizing the picture and padding it right and bottom. `data.transform` is the only place
-that converts between them.
-
-Letters: B pictures, P prompts a picture, K points a prompt, M mask tokens, D token width, H W grid of the image
-embedding, h w grid of the low-resolution logits.
-"""
+"""What a model takes and gives: prompts, embeddings, tokens, answers, and the batches of a fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,99 +13,6 @@ from samtailor.errors import InputError
 if TYPE_CHECKING:  # torch takes seconds to import and data handling does not need it
     import torch
     from torch import Tensor
-
-
-class RunLengths:
-    """What can be told of a mask that is kept run-length encoded in `rle`, see `Annotation`."""
-
-    rle: dict[str, Any]
-
-    @property
-    def mask(self) -> np.ndarray:
-        """Boolean mask, shape (height, width), picture frame. Decoded anew at every access."""
-        from pycocotools import mask as coco
-
-        return coco.decode(self.rle).astype(bool)
-
-    @property
-    def area(self) -> int:
-        """Number of pixels of the mask."""
-        from pycocotools import mask as coco
-
-        return int(coco.area(self.rle))
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        """Tight box (x0, y0, x1, y1) in pixels, x1 and y1 exclusive; (0, 0, 0, 0) for an empty mask."""
-        from pycocotools import mask as coco
-
-        x, y, width, height = (float(v) for v in coco.toBbox(self.rle))
-        return x, y, x + width, y + height
-
-
-@dataclass(frozen=True)
-class Annotation(RunLengths):
-    """One object of a picture: its class and its mask, kept run-length encoded.
-
-    Args:
-        label: class name.
-        rle: COCO run-length encoding, `{"size": [height, width], "counts": bytes}`, in the picture frame.
-        crowd: a region of many objects (COCO `iscrowd`); never a training or evaluation target.
-    """
-
-    label: str
-    rle: dict[str, Any]
-    crowd: bool = False
-
-    @classmethod
-    def from_mask(cls, label: str, mask: np.ndarray, crowd: bool = False) -> Annotation:
-        """Encode a boolean mask of shape (height, width)."""
-        from pycocotools import mask as coco
-
-        if mask.ndim != 2:
-            raise InputError(f"A mask must have shape (height, width), got {mask.shape}.")
-        return cls(label, coco.encode(np.asfortranarray(mask.astype(np.uint8))), crowd)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One picture of a data set with its annotations. Nothing is read before it is asked for.
-
-    Args:
-        id: unique within the data set, stable across runs, free of path separators other than "/".
-        read_image: returns the picture as uint8 RGB, shape (height, width, 3), EXIF rotation applied.
-        read_annotations: returns the annotations in a stable order.
-        group: pictures of one group never fall on two sides of a split (a person, a video, a patient).
-        source: file that the picture comes from; None for a picture made in memory.
-    """
-
-    id: str
-    read_image: Callable[[], np.ndarray]
-    read_annotations: Callable[[], Sequence[Annotation]]
-    group: str | None = None
-    source: Path | None = None
-
-    @property
-    def image(self) -> np.ndarray:
-        """uint8 RGB, shape (height, width, 3). Read anew at every access."""
-        return self.read_image()
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) in pixels; the picture is read only where no mask tells."""
-        height, width = self.annotations[0].rle["size"] if self.annotations else self.image.shape[:2]
-        return int(height), int(width)
-
-    @cached_property
-    def annotations(self) -> tuple[Annotation, ...]:
-        """All annotations; read once, kept run-length encoded (about a hundred bytes to a kilobyte each)."""
-        return tuple(self.read_annotations())
-
-    def of(self, classes: Sequence[str] | None) -> tuple[Annotation, ...]:
-        """Annotations that can be a target: of the given classes (None: all), not crowd, not empty."""
-        return tuple(
-            a for a in self.annotations if not a.crowd and (classes is None or a.label in classes) and a.area > 0
-        )
 
 
 @dataclass(frozen=True)
@@ -173,6 +69,34 @@ class Prompts:
     def to(self, *args: Any) -> Prompts:
         """Move the tensors to a device."""
         return _move(self, *args)
+
+    @staticmethod
+    def cat(parts: Sequence[Prompts], axis: int = 0) -> Prompts:
+        """Join along B (axis 0) or P (axis 1) in one frame; points are padded with SAM's ignored label to one K.
+
+        Raises:
+            InputError: some have points, boxes or masks and others do not, or the frames differ.
+        """
+        import torch
+
+        kinds = {(p.frame, p.points is None, p.boxes is None, p.masks is None) for p in parts}
+        if len(kinds) != 1:
+            raise InputError(
+                "Prompts can be joined only in one frame and when all have the same of points, boxes, masks."
+            )
+        first, joined = parts[0], {}
+        for name in ("boxes", "masks"):
+            if getattr(first, name) is not None:
+                joined[name] = torch.cat([getattr(p, name) for p in parts], axis)
+        if first.empty:
+            total = sum(p.count[axis] for p in parts)
+            joined["count"] = (total, first.count[1]) if axis == 0 else (first.count[0], total)
+        if first.points is not None:
+            most = max(p.points.shape[2] for p in parts)
+            pad = torch.nn.functional.pad
+            joined["points"] = torch.cat([pad(p.points, (0, 0, 0, most - p.points.shape[2])) for p in parts], axis)
+            joined["labels"] = torch.cat([pad(p.labels, (0, most - p.labels.shape[2]), value=-10) for p in parts], axis)
+        return Prompts(frame=first.frame, **joined)
 
 
 @dataclass(frozen=True)
@@ -289,38 +213,6 @@ class Batch:
         return _move(self, *args)
 
 
-@dataclass(frozen=True)
-class Score:
-    """One row of an evaluation: one mask under one prompt.
-
-    Args:
-        id: sample id.
-        label: class name.
-        index: position of the mask among its picture's targets.
-        iou: IoU of the mask chosen by predicted IoU, in [0, 1], at the picture's own size.
-        oracle_iou: best IoU over the same candidates.
-        dice, oracle_dice: likewise.
-        boundary_iou: boundary IoU of the chosen mask.
-        predicted_iou: the score the mask was chosen by.
-        area: pixels of the true mask.
-        group: group of the sample (bootstrap unit), or its id.
-        paper_dice: Dice of the chosen mask on the papers' 64 x 64 grid; None in rows of earlier versions.
-    """
-
-    id: str
-    label: str
-    index: int
-    iou: float
-    oracle_iou: float
-    dice: float
-    oracle_dice: float
-    boundary_iou: float
-    predicted_iou: float
-    area: int
-    group: str = ""
-    paper_dice: float | None = None
-
-
 def _expect(name: str, tensor: torch.Tensor | np.ndarray, shape: tuple[int | None, ...]) -> None:
     got = tuple(tensor.shape)
     if len(got) != len(shape) or any(want not in (None, have) for want, have in zip(shape, got, strict=False)):
@@ -333,4 +225,4 @@ def _move(value: Any, *args: Any) -> Any:
     return replace(value, **moved)
 
 
-__all__ = ["Annotation", "Batch", "Features", "Output", "Prompts", "RunLengths", "Sample", "Score", "Tokens"]
+__all__ = ["Batch", "Features", "Output", "Prompts", "Tokens"]
