@@ -14,12 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from samtailor.baselines import Fitted
 from samtailor.baselines._feed import Entry, Feed
-from samtailor.baselines._loop import Training, run
-from samtailor.baselines._state import Fittable, load_strictly, named
+from samtailor.baselines._loop import Training
+from samtailor.baselines._state import Fittable, load_strictly
 from samtailor.errors import DataError, InputError
-from samtailor.train.progress import Progress
 from samtailor.types import Sample
 
 SUPPORT = "support"
@@ -63,33 +61,18 @@ class FewShot(Fittable):
         """Per class pictures float32 (K, 3, S, S) and bool masks (K, S, S), on the CPU."""
         self._memory: dict[str, Any] = {}
 
-    def fit(
-        self,
-        samples: Sequence[Sample],
-        held_out: Sequence[Sample],
-        classes: Sequence[str],
-        *,
-        seed: int = 0,
-        steps: int | None = None,
-        epochs: int | None = None,
-        device: torch.device | str | None = None,
-        progress: Callable[[Progress], None] | None = None,
-    ) -> Fitted:
-        """See `Baseline.fit`: keeps the support set and trains on episodes made of it."""
-        names, settings = named(classes, self.options["classes"]), self.training_settings
-        count = settings.updates(len(samples), steps, epochs)
-        self.support = _support(samples, names, self.entry)
-        self.classes = names
-        self.to(device)
-        feed = Feed(samples, classes, self.entry, augment=settings.augment, seed=seed)
-        where = next(self.parameters()).device
+    def _fed(self, samples: Sequence[Sample], classes: tuple[str, ...], seed: int) -> Feed:
+        """Keeps the support set; the episodes are made of it."""
+        self.support = _support(samples, classes, self.entry)
+        return super()._fed(samples, classes, seed)
 
+    def _loss_of(self, feed: Feed, seed: int, where: torch.device) -> Callable[[int], Tensor]:
         def loss_of(step: int) -> Tensor:
-            episodes = (t.to(where) for t in _episodes(feed, step, settings.batch, seed))
+            episodes = (t.to(where) for t in _episodes(feed, step, self.training_settings.batch, seed))
             return self.network.loss(*episodes)
 
         self._memory = {}
-        return run(self, loss_of, settings, held_out, steps=count, seed=seed, progress=progress)
+        return loss_of
 
     @torch.no_grad()
     def segment(self, picture: np.ndarray) -> Tensor:

@@ -1,21 +1,23 @@
-"""What all baselines are and check alike: names of classes, and tensors that must fit."""
+"""What all baselines are, do and check alike: the way of a fit, names of classes, and tensors that must fit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from samtailor.baselines import Fitted
+from samtailor.baselines._feed import Entry, Feed
+from samtailor.baselines._loop import Training, run
 from samtailor.errors import InputError
-
-if TYPE_CHECKING:
-    from samtailor.baselines._feed import Entry
-    from samtailor.baselines._loop import Training
+from samtailor.train.progress import Progress
+from samtailor.types import Sample
 
 
 class Fittable(nn.Module):
-    """What every `samtailor.baselines.Baseline` holds.
+    """What every `samtailor.baselines.Baseline` holds, and how it is fitted; its kind says on what and by which loss.
 
     Args:
         network: frozen parameters have `requires_grad` off.
@@ -39,6 +41,35 @@ class Fittable(nn.Module):
         self.name, self.options, self.weights = name, dict(options), weights
         self.classes: tuple[str, ...] = ()
         check_count(options)
+
+    def fit(
+        self,
+        samples: Sequence[Sample],
+        held_out: Sequence[Sample],
+        classes: Sequence[str],
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        epochs: int | None = None,
+        device: torch.device | str | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Fitted:
+        """See `Baseline.fit`."""
+        names, settings = named(classes, self.options["classes"]), self.training_settings
+        count = settings.updates(len(samples), steps, epochs)
+        feed = self._fed(samples, names, seed)
+        self.classes = names
+        self.to(device)
+        loss_of = self._loss_of(feed, seed, next(self.parameters()).device)
+        return run(self, loss_of, settings, held_out, steps=count, seed=seed, progress=progress)
+
+    def _fed(self, samples: Sequence[Sample], classes: tuple[str, ...], seed: int) -> Feed:
+        """The pictures as the network takes them."""
+        return Feed(samples, classes, self.entry, augment=self.training_settings.augment, seed=seed)
+
+    def _loss_of(self, feed: Feed, seed: int, where: torch.device) -> Callable[[int], Tensor]:
+        """The loss of a step, counted from 0."""
+        raise NotImplementedError
 
     def parameters_by_use(self) -> dict[str, int]:
         """See `Baseline.parameters_by_use`."""

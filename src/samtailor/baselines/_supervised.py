@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samtailor.baselines import Fitted
 from samtailor.baselines._feed import Entry, Feed
-from samtailor.baselines._loop import Training, run
-from samtailor.baselines._state import Fittable, load_strictly, named
-from samtailor.train.progress import Progress
-from samtailor.types import Sample
+from samtailor.baselines._loop import Training
+from samtailor.baselines._state import Fittable, load_strictly
 
 
 class Supervised(Fittable):
@@ -40,31 +37,12 @@ class Supervised(Fittable):
         super().__init__(network, entry, training, **about)
         self._loss = loss
 
-    def fit(
-        self,
-        samples: Sequence[Sample],
-        held_out: Sequence[Sample],
-        classes: Sequence[str],
-        *,
-        seed: int = 0,
-        steps: int | None = None,
-        epochs: int | None = None,
-        device: torch.device | str | None = None,
-        progress: Callable[[Progress], None] | None = None,
-    ) -> Fitted:
-        """See `Baseline.fit`."""
-        names, settings = named(classes, self.options["classes"]), self.training_settings
-        count = settings.updates(len(samples), steps, epochs)
-        feed = Feed(samples, names, self.entry, augment=settings.augment, seed=seed)
-        self.classes = names
-        self.to(device)
-        where = next(self.parameters()).device
-
+    def _loss_of(self, feed: Feed, seed: int, where: torch.device) -> Callable[[int], Tensor]:
         def loss_of(step: int) -> Tensor:
-            images, labels = feed.batch(step, settings.batch)
+            images, labels = feed.batch(step, self.training_settings.batch)
             return self._loss(self.network(images.to(where)), labels.to(where))
 
-        return run(self, loss_of, settings, held_out, steps=count, seed=seed, progress=progress)
+        return loss_of
 
     @torch.no_grad()
     def segment(self, picture: np.ndarray) -> Tensor:

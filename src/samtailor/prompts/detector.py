@@ -20,6 +20,7 @@ from samtailor.detectors import Detections, iou
 from samtailor.detectors.store import DetectionStore
 from samtailor.errors import InputError
 from samtailor.options import choose, refuse_unknown
+from samtailor.prompts._fallbacks import Fallbacks
 from samtailor.registry import find
 from samtailor.types import Prompts, Sample
 
@@ -64,18 +65,12 @@ def build(
     return DetectorSource(DetectionStore(made, cache), classes, threshold, pick)
 
 
-class DetectorSource:
-    """See `build`.
-
-    Attributes:
-        of_picture: it looks at the picture, not at the masks: ask it with masks of the picture frame.
-    """
-
-    of_picture = True
+class DetectorSource(Fallbacks):
+    """See `build`."""
 
     def __init__(self, store: DetectionStore, classes: Sequence[str] | None, threshold: float, pick: str) -> None:
+        super().__init__()
         self._store, self._classes, self._threshold, self._pick = store, classes, threshold, pick
-        self._found: dict[str, bool] = {}
 
     def __call__(
         self, sample: Sample, masks: Sequence[np.ndarray] = (), rng: np.random.Generator | None = None
@@ -102,16 +97,6 @@ class DetectorSource:
                 level = logging.WARNING if self.fallbacks == 1 else logging.INFO
                 _log.log(level, "Nothing is detected in %s: its full frame is asked for (and counted).", sample.id)
         return found
-
-    @property
-    def fallbacks(self) -> int:
-        """Pictures asked for so far in which nothing was detected."""
-        return sum(not found for found in self._found.values())
-
-    def report(self) -> dict[str, Any]:
-        """What to put beside results: `pictures` asked for, `fallbacks` to the full frame, their `fallback_ids`."""
-        ids = [id for id, found in self._found.items() if not found]
-        return {"pictures": len(self._found), "fallbacks": len(ids), "fallback_ids": ids}
 
 
 def _nearest(mask: np.ndarray, found: Detections, frame: tuple[int, int], name: str) -> np.ndarray:

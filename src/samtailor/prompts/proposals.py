@@ -20,6 +20,7 @@ from samtailor.detectors import iou
 from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
 from samtailor.options import choose, refuse_unknown
+from samtailor.prompts._fallbacks import Fallbacks
 from samtailor.proposals import GIVES, Proposals, Proposed, disk
 from samtailor.types import Prompts, Sample
 
@@ -63,14 +64,8 @@ def build(
     return ProposalSource(proposals, base, store or EmbeddingStore(), classes, threshold, pick, give)
 
 
-class ProposalSource:
-    """See `build`.
-
-    Attributes:
-        of_picture: it looks at the picture, not at the masks: ask it with masks of the picture frame.
-    """
-
-    of_picture = True
+class ProposalSource(Fallbacks):
+    """See `build`."""
 
     def __init__(
         self,
@@ -82,10 +77,10 @@ class ProposalSource:
         pick: str,
         give: str,
     ) -> None:
+        super().__init__()
         self._proposals, self._base, self._store = proposals, base, store
         self._classes, self._threshold, self._pick, self._give = classes, threshold, pick, give
         self._by_sample: WeakKeyDictionary[Sample, Proposed] = WeakKeyDictionary()
-        self._found: dict[str, bool] = {}
 
     def __call__(
         self, sample: Sample, masks: Sequence[np.ndarray] = (), rng: np.random.Generator | None = None
@@ -113,16 +108,6 @@ class ProposalSource:
             self._by_sample[sample] = self._proposals.propose(features, frame, **asked)
             self._found[sample.id] = bool(len(self._by_sample[sample]))
         return self._by_sample[sample], frame
-
-    @property
-    def fallbacks(self) -> int:
-        """Pictures asked for so far in which nothing was found."""
-        return sum(not found for found in self._found.values())
-
-    def report(self) -> dict[str, Any]:
-        """What to put beside results: `pictures` asked for, `fallbacks` to the full frame, their `fallback_ids`."""
-        ids = [id for id, found in self._found.items() if not found]
-        return {"pictures": len(self._found), "fallbacks": len(ids), "fallback_ids": ids}
 
     def _prompts(self, boxes: np.ndarray, points: np.ndarray, size: tuple[int, int]) -> Prompts:
         if self._give == "boxes":
