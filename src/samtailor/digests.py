@@ -7,7 +7,6 @@ warm start does not decode pictures; within a process the file's stamp is enough
 from __future__ import annotations
 
 import hashlib
-import sys
 import time
 from collections import OrderedDict
 from functools import partial
@@ -19,6 +18,7 @@ import numpy as np
 from samtailor.cache_folder import CacheFolder, touch
 from samtailor.data.picture import read_picture
 from samtailor.errors import InputError
+from samtailor.strict_files import digest as of_file
 from samtailor.types import Sample
 
 Picture = Sample | np.ndarray
@@ -52,12 +52,12 @@ class PixelDigests:
             InputError: not uint8 RGB. DataError: a file that cannot be read as a picture.
         """
         if isinstance(picture, np.ndarray):
-            return _of_pixels(picture)
+            return of_pixels(picture)
         file = _file(picture)
         if file is not None:
             return self._of_file(picture, file)
         if picture not in self._by_sample:
-            self._by_sample[picture] = _of_pixels(picture.image)
+            self._by_sample[picture] = of_pixels(picture.image)
         return self._by_sample[picture]
 
     def _of_file(self, sample: Sample, file: Path) -> str:
@@ -66,9 +66,9 @@ class PixelDigests:
             stamp = (str(file), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
             if known := self._by_stat.get(stamp):
                 return known
-            of_bytes = _of_bytes(file)
+            of_bytes = of_file(file)
         except OSError:
-            return _of_pixels(sample.image)  # reading it says in words what is wrong with the file
+            return of_pixels(sample.image)  # reading it says in words what is wrong with the file
         digest = self._aliased(of_bytes, sample)
         if time.time() - max(stat.st_mtime, stat.st_ctime) > _RACY_SECONDS:
             remember(self._by_stat, stamp, digest)
@@ -80,7 +80,7 @@ class PixelDigests:
         if digest is not None:
             touch(alias)
             return digest
-        digest = _of_pixels(sample.image)
+        digest = of_pixels(sample.image)
         self._folder.write(alias, lambda temporary: temporary.write_text(digest, encoding="ascii"))
         return digest
 
@@ -99,7 +99,8 @@ def _file(sample: Sample) -> Path | None:
     return Path(read.args[0]) if plain else None  # type: ignore[union-attr]
 
 
-def _of_pixels(picture: np.ndarray) -> str:
+def of_pixels(picture: np.ndarray) -> str:
+    """Hexadecimal digest of shape and pixels of uint8 RGB (height, width, 3)."""
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise InputError(
             f"A picture must be uint8 RGB of shape (height, width, 3), got {picture.dtype} {picture.shape}."
@@ -107,16 +108,6 @@ def _of_pixels(picture: np.ndarray) -> str:
     digest = hashlib.sha256(repr(picture.shape).encode())
     digest.update(np.ascontiguousarray(picture))
     return digest.hexdigest()
-
-
-def _of_bytes(file: Path) -> str:
-    with file.open("rb") as stream:
-        if sys.version_info >= (3, 11):
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
-        return digest.hexdigest()
 
 
 def _read_alias(path: Path) -> str | None:
@@ -127,4 +118,4 @@ def _read_alias(path: Path) -> str | None:
     return text if len(text) == 64 and set(text) <= set("0123456789abcdef") else None
 
 
-__all__ = ["MEMO", "SCHEMA", "Picture", "PixelDigests", "remember"]
+__all__ = ["MEMO", "SCHEMA", "Picture", "PixelDigests", "of_pixels", "remember"]

@@ -105,7 +105,7 @@ def test_the_address_is_the_content(tmp_path):
 def test_a_file_seen_before_is_not_decoded(tmp_path, monkeypatch):
     sample, base = on_disk(tmp_path / "a.png", 0), CountingBase()
     cold = EmbeddingStore(tmp_path / "cache").features(base, sample)
-    monkeypatch.setattr(digests, "_of_pixels", lambda pixels: pytest.fail("the picture was decoded"))
+    monkeypatch.setattr(digests, "of_pixels", lambda pixels: pytest.fail("the picture was decoded"))
     assert same(cold, EmbeddingStore(tmp_path / "cache").features(base, sample))
     assert base.encoded == 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import logging
 
@@ -10,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from samtailor.data.picture import decode_picture
+from samtailor.digests import of_pixels
 from samtailor.errors import DataError
 from samtailor.serve.limits import Limits
 from samtailor.serve.refusals import Refused, TooLarge, Unreadable
@@ -54,9 +54,7 @@ def _check(width: int, height: int, limits: Limits, name: str) -> None:
 
 def identity(picture: np.ndarray) -> str:
     """The id of a picture: 40 hexadecimal digits of the SHA-256 of shape and pixels."""
-    digest = hashlib.sha256(repr(picture.shape).encode())
-    digest.update(np.ascontiguousarray(picture))
-    return digest.hexdigest()[:40]
+    return of_pixels(picture)[:40]
 
 
 __all__ = ["FORMATS", "identity", "read"]

@@ -1,0 +1,192 @@
+"""What Label Studio tells its backend: annotations become a data set, and data sets adapters."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from pycocotools import mask as coco
+
+from samtailor.annotators import brush
+from samtailor.annotators.backend import use
+from samtailor.annotators.collection import Collection
+from samtailor.annotators.label_studio import build
+from samtailor.annotators.training import Training, fit_arguments
+from samtailor.data.dataset import open_dataset
+from samtailor.errors import InputError
+from saved import save
+from studio import BRUSH, SIZE, disc, keypoint, open_backend, picture, predict, rectangle, task
+
+
+@pytest.fixture
+def backend(tiny_sam2, tmp_path):
+    return open_backend(tiny_sam2, tmp_path)
+
+
+@pytest.fixture
+def client(backend):
+    with TestClient(build(backend), base_url="http://localhost:9090") as client:
+        yield client
+
+
+def event(action, number, *result, annotation=None, **fields):
+    given = {"id": annotation or 100 + number, "result": list(result), "was_cancelled": False, **fields}
+    project = {"id": 1, "title": "signs", "label_config": BRUSH}
+    return {"action": action, "annotation": given, "task": task(number), "project": project}
+
+
+def brushed(mask, label="disc"):
+    value = {"format": "rle", "rle": brush.encode(mask), "brushlabels": [label]}
+    return {**keypoint(0, 0), "type": "brushlabels", "from_name": "tag", "value": value}
+
+
+def polygoned(points, label="plate"):
+    percent = [[100 * x / SIZE[1], 100 * y / SIZE[0]] for x, y in points]
+    value = {"points": percent, "closed": True, "polygonlabels": [label]}
+    return {**keypoint(0, 0), "type": "polygonlabels", "value": value}
+
+
+def test_accepted_annotations_become_a_data_set(client, backend):
+    first = event("ANNOTATION_CREATED", 0, brushed(disc()), polygoned([[5, 5], [15, 5], [15, 12], [5, 12]]))
+    assert client.post("/webhook", json=first).status_code == 201
+    assert backend.training.started == 0
+    assert client.post("/webhook", json=event("ANNOTATION_CREATED", 1, rectangle(10, 25, 50, 50))).status_code == 201
+    assert backend.training.started == 1  # every two
+    samples = open_dataset(backend.collection.data, format="coco")
+    assert [len(sample.annotations) for sample in samples] == [2, 1]
+    brush_, plate = samples[0].annotations
+    assert (brush_.label, plate.label) == ("disc", "plate")
+    assert np.array_equal(brush_.mask, disc())
+    assert plate.area == 70
+    assert plate.box == (5, 5, 15, 12)
+    assert samples[1].annotations[0].box == (8, 12, 48, 36)
+    assert np.array_equal(samples[0].image, picture())
+    moved = event("ANNOTATION_UPDATED", 0, brushed(disc(50)))
+    client.post("/webhook", json=moved)
+    backend.collection.write_dataset()
+    (one,) = open_dataset(backend.collection.data, format="coco")[0].annotations
+    assert np.array_equal(one.mask, disc(50))
+
+
+def test_deleted_and_skipped_annotations_are_forgotten(client, backend):
+    for number in range(3):
+        client.post("/webhook", json=event("ANNOTATION_CREATED", number, brushed(disc())))
+    assert len(backend.collection) == 3
+    client.post("/webhook", json={"action": "ANNOTATIONS_DELETED", "annotations": [{"id": 101}], "project": {"id": 1}})
+    assert len(backend.collection) == 2
+    client.post("/webhook", json=event("ANNOTATION_UPDATED", 2, was_cancelled=True))
+    assert len(backend.collection) == 1
+    assert client.post("/train").status_code == 422  # two are needed
+    damaged = event("ANNOTATION_CREATED", 1, brushed(np.ones((3, 3), bool)))
+    told = client.post("/webhook", json=damaged)
+    assert told.status_code == 422
+    assert "does not fit" in told.json()["error"]
+    assert len(backend.collection) == 1
+    again = Collection(backend.collection.data.parent)
+    assert len(again) == 1
+
+
+def test_many_annotations_at_once(client, backend):
+    """Predictions that were made annotations: one event, lists of annotations and of tasks."""
+    one, two, lost = (event("ANNOTATIONS_CREATED", number, brushed(disc())) for number in range(3))
+    rows = [{**part["annotation"], "task": part["task"]["id"]} for part in (one, lost, two)]
+    rows[1] |= {"task": 99}
+    given = {"action": "ANNOTATIONS_CREATED", "annotation": rows, "task": [two["task"], one["task"]]}
+    assert client.post("/webhook", json=given | {"project": one["project"]}).status_code == 201
+    assert sorted(sample.id for sample in open_dataset(backend.collection.data, format="coco")) == [
+        "task-10",
+        "task-11",
+    ]
+    assert backend.training.started == 1
+    client.post("/webhook", json={"action": "TASKS_DELETED", "tasks": [{"id": 10}, {"id": 77}], "project": {"id": 1}})
+    assert len(backend.collection) == 1
+    assert client.post("/webhook", json={"action": "ANNOTATION_CREATED"}).status_code == 422
+
+
+def test_the_same_annotation_told_twice_counts_once(client, backend):
+    """Label Studio adds a webhook of its own; somebody may have added a second one."""
+    for _ in range(3):
+        client.post("/webhook", json=event("ANNOTATION_CREATED", 0, brushed(disc())))
+        client.post("/webhook", json=event("ANNOTATION_UPDATED", 0, brushed(disc())))
+    assert backend.training.started == 0
+    client.post("/webhook", json=event("ANNOTATION_UPDATED", 0, brushed(disc(50))))
+    assert client.post("/train").status_code == 422  # it counted, but two pictures are needed
+    client.post("/webhook", json=event("ANNOTATION_CREATED", 1, brushed(disc())))
+    assert backend.training.started == 1
+
+
+def test_training_can_be_asked_for(client, backend):
+    for number in range(2):
+        client.post("/webhook", json=event("ANNOTATION_CREATED", number, brushed(disc())))
+    assert client.post("/train").json()["job"] == "0002"
+    backend.training.running = True
+    assert client.post("/train").json()["job"] is None
+    assert client.get("/is_training").json()["job_status"] == "running"
+    client.post("/webhook", json={"action": "START_TRAINING", "project": {"id": 1}})
+    assert backend.training.started == 2
+
+
+def test_a_finished_fit_answers_in_place_of_the_one_before(backend, client, tiny_sam2, tmp_path):
+    before = predict(client, keypoint(40, 45))
+    for number in (1, 2):
+        use(backend.engine, save(tmp_path / f"000{number}", tiny_sam2, head="paper_plain", seed=number))
+        after = predict(client, keypoint(40, 45))
+        assert after["model_version"] == f"live-000{number}"
+        assert after["results"][0]["result"][0]["value"] != before["results"][0]["result"][0]["value"]
+        before = after
+
+
+def test_a_fit_runs_in_a_process_of_its_own(tmp_path, monkeypatch):
+    """With a stand-in for the command line: what is called, what is told, what happens when it fails."""
+    stand_in = tmp_path / "samtailor.py"
+    stand_in.write_text(
+        "import json, pathlib, sys\n"
+        "out = pathlib.Path(sys.argv[sys.argv.index('--out') + 1 if '--out' in sys.argv else -1])\n"
+        "(out / 'called.jsonl').open('a').write(json.dumps(sys.argv[1:]) + chr(10))\n"
+        "(out / 'adapter.json').write_text('{}')\n"
+        "print('Error: as asked')\n"
+        "sys.exit(2 if 'bad=1' in sys.argv else 0)\n"
+    )
+    monkeypatch.setattr("sys.executable", _python_in(tmp_path))
+    done: list = []
+    arguments = fit_arguments("plm", 7, ["val=2"])
+    good = Training(tmp_path / "fits", tmp_path / "data", "nano", arguments=arguments, propose=True, done=done.append)
+    folder = good.start()
+    good.wait()
+    assert done == [folder] == good.finished()
+    lines = (folder / "called.jsonl").read_text().splitlines() if (folder / "called.jsonl").exists() else []
+    assert '"fit"' in lines[0]
+    assert '"--steps", "7", "--set", "val=2"' in lines[0]
+    bad = Training(tmp_path / "fits", tmp_path / "data", "nano", arguments=["--set", "bad=1"], done=done.append)
+    assert bad.start().name == "0002"
+    bad.wait()
+    assert "as asked" in bad.error
+    assert len(done) == 1
+    with pytest.raises(InputError, match="KEY=VALUE"):
+        fit_arguments(None, None, ["x"])
+
+
+def _python_in(folder) -> str:
+    """A python that takes `samtailor` from a folder."""
+    import sys
+
+    script = folder / "python"
+    script.write_text(f'#!/bin/sh\ncd "{folder}"\nexec "{sys.executable}" "$@"\n')
+    script.chmod(0o755)
+    return str(script)
+
+
+def test_a_mask_is_measured_as_it_was_drawn(tmp_path):
+    stream = io.BytesIO()
+    Image.fromarray(picture()).save(stream, "PNG")
+    collection = Collection(tmp_path)
+    collection.put(5, 6, stream.getvalue(), SIZE, [("disc", disc())])
+    assert collection.write_dataset() == 1
+    import json
+
+    (row,) = json.loads((tmp_path / "data" / "annotations.json").read_text())["annotations"]
+    assert row["area"] == disc().sum()
+    assert coco.decode({**row["segmentation"], "counts": row["segmentation"]["counts"].encode()}).sum() == row["area"]

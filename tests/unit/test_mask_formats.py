@@ -1,0 +1,151 @@
+"""Layouts with masks as pictures, one by one: folder, labelmap, instances."""
+
+import numpy as np
+import pytest
+
+from layouts import (
+    SIZE,
+    blob,
+    masks_of,
+    mismatch,
+    photo,
+    save,
+    text,
+    write_class_folders,
+    write_folder,
+    write_instances,
+    write_labelmap,
+)
+from samtailor.data.dataset import open_dataset
+from samtailor.data.notices import collected
+from samtailor.errors import DataError, InputError
+
+# pycocotools' decode under NumPy 2; nothing of ours
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+
+def test_folder_partners(tmp_path):
+    write_folder(tmp_path)
+    photo(tmp_path / "images/alone.jpg")
+    save(tmp_path / "masks/lost.png", blob(1))
+    with collected() as notices:
+        assert [s.id for s in open_dataset(tmp_path)] == ["1", "2", "10"]
+    assert sorted(n.kind for n in notices if n.kind != "class") == [
+        "annotation without picture",
+        "picture without partner",
+    ]
+
+
+def test_folder_twins_are_refused(tmp_path):
+    write_folder(tmp_path)
+    photo(tmp_path / "images/2.png")
+    with pytest.raises(DataError, match=r"2\.(jpg|png).*same name but for the ending"):
+        open_dataset(tmp_path)
+
+
+def test_folder_without_a_pair_shows_both_sides(tmp_path):
+    photo(tmp_path / "images/a.jpg")
+    save(tmp_path / "masks/b.png", blob(1))
+    with pytest.raises(DataError, match=r"Pictures: a\. Masks: b\."):
+        open_dataset(tmp_path)
+
+
+def test_folder_empty_mask_is_left_out_with_a_notice(tmp_path):
+    write_folder(tmp_path)
+    save(tmp_path / "masks/2.png", np.zeros(SIZE, np.uint8))
+    with collected() as notices:
+        assert [len(s.annotations) for s in open_dataset(tmp_path)] == [1, 0, 1]
+    assert "empty mask" in {n.kind for n in notices}
+
+
+@pytest.mark.parametrize("ending", ["_mask", "_segmentation"])
+def test_folder_mask_names_with_an_ending(tmp_path, ending):
+    for i in (1, 2):
+        photo(tmp_path / f"Images/ISIC_{i}.jpg")
+        save(tmp_path / f"Masks/ISIC_{i}{ending}.png", blob(i))
+    assert not mismatch(open_dataset(tmp_path), {f"ISIC_{i}": [("object", blob(i))] for i in (1, 2)})
+
+
+def test_folder_flat_pair_by_options_and_a_name_for_the_class(tmp_path):
+    for i in (1, 2):
+        photo(tmp_path / f"photos/{i}.jpg")
+        save(tmp_path / f"truth/{i}_gt.png", blob(i))
+    samples = open_dataset(
+        tmp_path, format="folder", images="photos", masks="truth", mask_suffix="_gt", classes=["lesion"]
+    )
+    assert not mismatch(samples, {str(i): [("lesion", blob(i))] for i in (1, 2)})
+    with pytest.raises(InputError, match="no folder 'nope'"):
+        open_dataset(tmp_path, format="folder", images="nope")
+    with pytest.raises(DataError, match="no folder 'images'"):
+        open_dataset(tmp_path, format="folder")
+    with pytest.raises(InputError, match="one name"):
+        open_dataset(tmp_path, format="folder", images="photos", masks="truth", mask_suffix="_gt", classes=["a", "b"])
+
+
+def test_folder_parts_in_subfolders(tmp_path):
+    for part in ("train", "val"):
+        photo(tmp_path / f"images/{part}/1.jpg")
+        save(tmp_path / f"masks/{part}/1.png", blob(1))
+    assert [s.id for s in open_dataset(tmp_path)] == ["train/1", "val/1"]
+
+
+def test_folder_that_mixes_layouts_is_refused(tmp_path):
+    write_class_folders(tmp_path)
+    save(tmp_path / "masks/1.png", blob(1))
+    with pytest.raises(DataError, match="both mask files and folders"):
+        open_dataset(tmp_path)
+
+
+def test_folder_of_masks_per_picture_is_not_read_as_classes(tmp_path):
+    for i in (1, 2):
+        photo(tmp_path / f"images/{i}.jpg")
+        save(tmp_path / f"masks/{i}/first.png", blob(i))
+    with pytest.raises(DataError, match="one folder per picture"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["null", "roof", "door", "window"],
+        {"0": "null", "1": "roof", "2": "door", "3": "window"},
+        {"background": 0, "roof": 1, "door": 2, "window": 3},
+        [None, "roof", "door", "window"],
+    ],
+)
+def test_labelmap_names(tmp_path, names):
+    expected = write_labelmap(tmp_path)
+    text(tmp_path / "labels.json", names)
+    assert not mismatch(open_dataset(tmp_path), expected)
+
+
+@pytest.mark.parametrize("names", ["[1, 2]", "{}", "[]", '"x"', '{"a": 1, "b": 1}', "{", '[["a"]]', '{"a": "b"}'])
+def test_labelmap_wrong_names(tmp_path, names):
+    write_labelmap(tmp_path)
+    text(tmp_path / "labels.json", names)
+    with pytest.raises(DataError, match=r"labels\.json"):
+        open_dataset(tmp_path)
+
+
+def test_labelmap_index_without_a_name(tmp_path):
+    write_labelmap(tmp_path)
+    text(tmp_path / "labels.json", ["null", "roof"])
+    with pytest.raises(DataError, match="has no name"):
+        masks_of(open_dataset(tmp_path))
+
+
+def test_instances_in_eight_bits(tmp_path):
+    write_instances(tmp_path)
+    index = np.zeros(SIZE, np.uint8)
+    index[2:9, 2:9], index[2:9, 12:19] = 1, 2
+    for i in (1, 2, 10):
+        save(tmp_path / f"labels/{i}.png", index)
+    assert [len(s.annotations) for s in open_dataset(tmp_path)] == [2, 2, 2]
+
+
+def test_class_maps_without_names_are_not_read_as_instances(tmp_path):
+    write_labelmap(tmp_path)
+    (tmp_path / "labels.json").unlink()
+    with pytest.raises(DataError, match=r"in several pieces.*labels\.json"):
+        open_dataset(tmp_path)
+    assert len(open_dataset(tmp_path, format="instances", sure=True)) == 3
