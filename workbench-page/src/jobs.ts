@@ -2,8 +2,9 @@
 
 import * as api from "./api";
 import type { Job, Picture, Project } from "./contract";
+import { retry, saveLeftBehind } from "./sheets";
 import * as store from "./store";
-import { flush, refresh, retry, saveLeftBehind } from "./work";
+import { flush, refresh } from "./work";
 
 /** Reads everything once, at the start and after the line was down. */
 export async function load(): Promise<void> {

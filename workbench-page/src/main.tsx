@@ -6,6 +6,7 @@ import * as jobs from "./jobs";
 import * as keys from "./keys";
 import { App } from "./parts/App";
 import { next } from "./queue";
+import * as sheets from "./sheets";
 import * as store from "./store";
 import "./style.css";
 import * as work from "./work";
@@ -23,13 +24,13 @@ render(<App />, document.getElementById("app")!);
 keys.listen();
 
 addEventListener("beforeunload", (event) => {
-  if (!work.anythingUnsaved()) return;
-  work.farewell();
+  if (!sheets.anythingUnsaved()) return;
+  sheets.farewell();
   if (store.saving.value.state === "offline" || store.saving.value.state === "conflict") event.preventDefault();
 });
-addEventListener("pagehide", () => work.farewell());
+addEventListener("pagehide", () => sheets.farewell());
 document.addEventListener("visibilitychange", () => document.hidden && void work.flush());
-addEventListener("online", () => work.retry());
+addEventListener("online", () => sheets.retry());
 addEventListener("hashchange", () => {
   const id = location.hash.slice(1);
   if (store.pictures.value.some((one) => one.id === id)) void work.open(id);
@@ -58,7 +59,7 @@ async function start(): Promise<void> {
   const first = asked ?? next(list, null) ?? list[0];
   if (first) await work.open(first.id);
   document.getElementById("stage")?.focus({ preventScroll: true });
-  void work.saveLeftBehind();
+  void sheets.saveLeftBehind();
 }
 
 void start();

@@ -1,25 +1,14 @@
-/** The open picture: opening, changing, undoing, saving, accepting. Every change goes through `commit`. */
+/** The open picture: opening, changing, undoing, accepting. Every change goes through `commit`. */
 
 import { batch, effect } from "@preact/signals";
 
 import * as api from "./api";
-import type { Annotations, ObjectRecord } from "./contract";
-import { History } from "./history";
-import * as journal from "./journal";
 import * as queue from "./queue";
-import { same, toItem, toRecord } from "./records";
-import { type Content, Saver, type SaveState } from "./saver";
+import { toItem } from "./records";
+import { compareRecords, current, forget, load, remember, type Sheet } from "./sheets";
 import * as store from "./store";
 import type { Item } from "./store";
 
-interface Sheet {
-  id: string;
-  saver: Saver<Content>;
-  history: History<readonly Item[]>;
-  state: "open" | "accepted" | "proposed" | "failed";
-}
-
-const sheets = new Map<string, Sheet>();
 const leaving = new Set<() => void>();
 let opening = 0;
 
@@ -27,10 +16,6 @@ let opening = 0;
 export function onLeave(what: () => void): void {
   leaving.add(what);
 }
-
-/** By folder: two projects may have one name and, one after the other, one address. */
-const projectName = () => store.project.value?.folder ?? store.project.value?.name ?? "";
-const current = () => (store.openId.value ? sheets.get(store.openId.value) : undefined);
 
 /** Opens a picture: its image, its annotations; has it and then the next one encoded. */
 export async function open(id: string): Promise<void> {
@@ -94,93 +79,6 @@ async function loadImage(id: string): Promise<HTMLImageElement> {
   return picture;
 }
 
-/** The sheet of a picture, as the server has it, or newer if this browser kept unsaved work. */
-async function load(id: string): Promise<Sheet> {
-  const known = sheets.get(id);
-  if (known?.saver.unsaved) return known;
-  const record = await api.getAnnotations(id);
-  if (known && known.saver.revision === record.revision) {
-    known.state = record.state;
-    return known;
-  }
-  const sheet = made(id, record);
-  sheets.set(id, sheet);
-  recover(sheet, record);
-  return sheet;
-}
-
-function made(id: string, record: Annotations): Sheet {
-  const sheet: Sheet = {
-    id,
-    state: record.state,
-    history: new History<readonly Item[]>(record.objects.map(toItem)),
-    saver: new Saver<Content>(record.revision, {
-      content: () => content(sheet),
-      put: (body, keepalive) => api.putAnnotations(id, body as Parameters<typeof api.putAnnotations>[1], keepalive),
-      told: (state, message) => told(sheet, state, message),
-    }),
-  };
-  return sheet;
-}
-
-const content = (sheet: Sheet) => ({
-  state: sheet.state === "accepted" ? ("accepted" as const) : ("open" as const),
-  objects: sheet.history.value.map(toRecord),
-});
-
-function recover(sheet: Sheet, record: Annotations): void {
-  const unsaved = journal.recall(projectName(), sheet.id);
-  if (!unsaved) return;
-  if (same(unsaved.objects, record.objects) && unsaved.state === (record.state === "accepted" ? "accepted" : "open")) {
-    return journal.forget(projectName(), sheet.id);
-  }
-  sheet.history.push(unsaved.objects.map(toItem));
-  sheet.state = unsaved.state;
-  if (unsaved.revision === record.revision) {
-    sheet.saver.changed();
-    store.say("Work that was not saved yet has been brought back.", "good");
-  } else {
-    sheet.saver.revision = unsaved.revision; // older than the server's: the save is refused and the user asked
-    sheet.saver.changed();
-  }
-}
-
-/** Saves what closed tabs left behind on pictures that nobody changed since. */
-export async function saveLeftBehind(): Promise<void> {
-  for (const id of journal.kept(projectName())) {
-    const unsaved = journal.recall(projectName(), id);
-    if (!unsaved || id === store.openId.value || sheets.has(id)) continue;
-    const record = await api.getAnnotations(id).catch(() => null);
-    if (!record || record.revision !== unsaved.revision || sheets.has(id)) continue;
-    await api.putAnnotations(id, unsaved).then(
-      () => journal.forget(projectName(), id),
-      () => undefined, // kept; asked again when the picture is opened
-    );
-  }
-}
-
-function told(sheet: Sheet, state: SaveState, message: string | null): void {
-  if (state === "saved" && !sheet.saver.unsaved) journal.forget(projectName(), sheet.id);
-  if (state === "saved") setTimeout(() => !sheet.saver.unsaved && journal.forget(projectName(), sheet.id));
-  if (state === "conflict") void compareRecords(sheet);
-  if (sheet.id === store.openId.value) store.saving.value = { state, message };
-  else if (state === "offline" || state === "refused") store.say(message ?? "Not saved.", "bad");
-}
-
-/** After a 409: silent where both say the same, else the user decides. */
-async function compareRecords(sheet: Sheet): Promise<void> {
-  const record = await api.getAnnotations(sheet.id).catch(() => null);
-  if (!record) return;
-  const mine = content(sheet);
-  if (same(record.objects, mine.objects) && (record.state === "accepted") === (mine.state === "accepted")) {
-    return sheet.saver.settle(record.revision, false);
-  }
-  if (sheet.id === store.openId.value) {
-    store.conflict.value = sheet.id;
-    store.dialog.value = "conflict";
-  } else store.say("A picture was changed elsewhere while you worked on it. Open it again to choose.", "bad");
-}
-
 /** Ends a conflict: mine over theirs, or theirs over mine. */
 export async function settle(keepMine: boolean): Promise<void> {
   const sheet = current();
@@ -189,7 +87,7 @@ export async function settle(keepMine: boolean): Promise<void> {
   if (!keepMine) {
     sheet.history.push(record.objects.map(toItem));
     sheet.state = record.state;
-    journal.forget(projectName(), sheet.id);
+    forget(sheet);
   }
   sheet.saver.settle(record.revision, keepMine);
   store.conflict.value = null;
@@ -234,7 +132,7 @@ export function commit(next: readonly Item[], select?: string | null): void {
 function changed(sheet: Sheet): void {
   show(sheet);
   row(sheet);
-  journal.remember(projectName(), sheet.id, { revision: sheet.saver.revision, ...content(sheet) });
+  remember(sheet);
   sheet.saver.changed();
 }
 
@@ -309,12 +207,3 @@ export function step(by: number): void {
 
 /** Everything on disk before something reads it there. */
 export const flush = async (): Promise<void> => current()?.saver.flush();
-
-export const anythingUnsaved = (): boolean => [...sheets.values()].some((sheet) => sheet.saver.unsaved);
-
-/** The tab goes: what is unsaved leaves with requests that outlive it. */
-export const farewell = (): void => sheets.forEach((sheet) => sheet.saver.farewell());
-
-export const retry = (): void => sheets.forEach((sheet) => void (sheet.saver.unsaved && sheet.saver.flush()));
-
-export type { ObjectRecord };

@@ -1,8 +1,8 @@
 /** Name, how far the work is, whether it is saved, what runs, export, theme, keys. */
 
+import { retry } from "../sheets";
 import * as store from "../store";
 import { panes, saving, connected, dialog, job, project, theme } from "../store";
-import { retry } from "../work";
 import { Icon } from "./icons";
 import { words } from "./wording";
 
