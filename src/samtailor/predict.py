@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn import functional as F
 
 from samtailor.bases import Base, load_base
+from samtailor.data.augment import View
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.inputs import as_picture, box_tensor, click_tensors, mask_tensor
@@ -44,7 +46,9 @@ class Predictor:
         self._segmenters: dict[str, Segmenter] = {}
         self._features: Features | None = None
         self._own: dict[str, Features] = {}
+        self._views: dict[str, Features] = {}
         self._picture: Callable[[], np.ndarray] | None = None
+        self._sample: Sample | None = None
         self._frame: Frame | None = None
         for name, segmenter in (adapters or {}).items():
             self.add_adapter(name, segmenter)
@@ -130,31 +134,36 @@ class Predictor:
             DataError: a file that is not a picture.
         """
         picture = as_picture(image)
-        self.set_features(self._encode(picture), *picture.shape[:2])
-        self._picture = lambda: picture
+        self.set_features(self._encode(picture), *picture.shape[:2], picture=lambda: picture)
 
     @torch.no_grad()
     def set_sample(self, sample: Sample) -> None:
         """Set the picture of a data set's sample; with a store, one seen before is not even read."""
         features = self._encode(sample.image) if self._store is None else self._store.features(self.base, sample)
-        self.set_features(features, *sample.size)
-        self._picture = lambda: sample.image
+        self.set_features(features, *sample.size, picture=lambda: sample.image)
+        self._sample = sample
 
-    def set_features(self, features: Features, height: int, width: int) -> None:
+    def set_features(
+        self, features: Features, height: int, width: int, *, picture: Callable[[], np.ndarray] | None = None
+    ) -> None:
         """Set a picture by its embedding (one row) and its size in pixels.
 
-        Adapters inside the image encoder cannot answer then: they need the picture.
+        Args:
+            features: the embedding.
+            height, width: of the picture.
+            picture: reads it, uint8 RGB, for adapters inside the image encoder and for closer looks; without it
+                they cannot answer.
         """
         if len(features) != 1:
             raise InputError(f"A predictor holds one picture: expected features of one row, got {len(features)}.")
         self._frame = Frame.of(self.base, height, width)
         self._features = features.to(self.device, torch.float32)
-        self._own, self._picture = {}, None
+        self._own, self._views, self._picture, self._sample = {}, {}, picture, None
 
     def reset_image(self) -> None:
         """Forget the picture."""
-        self._features = self._frame = self._picture = None
-        self._own = {}
+        self._features = self._frame = self._picture = self._sample = None
+        self._own, self._views = {}, {}
 
     @property
     def features(self) -> Features:
@@ -175,7 +184,27 @@ class Predictor:
         prompts = self.frame.prompts(prompts).to(self.device)
         if adapter is None:
             return self.base.decode(self.features, self.base.encode_prompts(prompts))
-        return self.segmenter(adapter).decode(self.features_of(adapter), prompts)
+        segmenter = self.segmenter(adapter)
+        if prompts.empty and segmenter.maps and not segmenter.looking.plain:
+            return segmenter.looked(self.frame, self.seen, prompts.shape[1])
+        return segmenter.decode(self.features_of(adapter), prompts)
+
+    @torch.no_grad()
+    def seen(self, view: View) -> Features:
+        """The embedding of a view of the picture that is set, one row; kept with the picture, common to all adapters.
+
+        Raises:
+            InputError: the view is closer than the whole picture, and only an embedding is set.
+        """
+        if view.untouched:
+            return self.features
+        if view.key not in self._views:
+            if self._store is not None and self._sample is not None:
+                found = self._store.features(self.base, [self._sample], [view])
+            else:
+                found = self._encode(np.ascontiguousarray(view.image(self._pixels("looks closer"))))
+            self._views[view.key] = found.to(self.device, torch.float32)
+        return self._views[view.key]
 
     @torch.no_grad()
     def features_of(self, adapter: str) -> Features:
@@ -188,12 +217,7 @@ class Predictor:
         if segmenter.encoder_frozen:
             return self.features
         if adapter not in self._own:
-            self.frame  # noqa: B018 - raises when there is no picture
-            if self._picture is None:
-                raise InputError(
-                    f"The adapter {adapter!r} changes the image encoder: set the picture, not its features."
-                )
-            image = self.frame.image(self._picture(), self.base)
+            image = self.frame.image(self._pixels(f"has the adapter {adapter!r} inside its image encoder"), self.base)
             self._own[adapter] = segmenter.model.encode_image(image[None].to(self.device))
         return self._own[adapter]
 
@@ -242,8 +266,16 @@ class Predictor:
             best = scores.argmax()
             low, scores = low[best][None], scores[best][None]
         full = self.frame.logits(low[None])[0].cpu()
+        if low.shape[-1] != self.base.low_res:  # closer looks have more cells than a mask prompt takes
+            low = F.adaptive_avg_pool2d(low, self.base.low_res)
         masks = full.numpy() if return_logits else (full > 0).numpy()
         return masks, scores.float().cpu().numpy(), low.float().cpu().numpy()
+
+    def _pixels(self, why: str) -> np.ndarray:
+        self.frame  # noqa: B018 - raises when there is no picture
+        if self._picture is None:
+            raise InputError(f"Whoever {why} needs the picture: set it, not its features alone.")
+        return self._picture()
 
     def _encode(self, picture: np.ndarray) -> Features:
         if self._store is not None:

@@ -8,7 +8,10 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from samtailor.bases import Base
+from samtailor.data.augment import UNTOUCHED, View
+from samtailor.data.transform import Frame
 from samtailor.errors import InputError
+from samtailor.looks import Looking, region
 from samtailor.types import Batch, Features, Output, Prompts, Tokens
 
 
@@ -36,8 +39,11 @@ class InsideAdapter(Protocol):
 class MapAdapter(Protocol):
     """Reads the image embedding itself: answers without a prompt, and joins in where there is one (a region map)."""
 
-    def answer(self, features: Features, prompts: int) -> Output:
-        """What is there without a prompt, for each of P = `prompts` empty ones."""
+    def logits(self, features: Features) -> Tensor:
+        """Where the class is, (B, 1, h, w)."""
+
+    def as_output(self, logits: Tensor, features: Features, prompts: int = 1) -> Output:
+        """Such logits, of any grid, as an answer to each of P = `prompts` empty prompts."""
 
     def __call__(self, output: Output, features: Features) -> Output:
         """May change the masks of the decoder's answer."""
@@ -61,6 +67,7 @@ class Segmenter(nn.Module):
         contour_points: how many points of the true outline a training batch must bring along; None: none.
         encoder_frozen: the image embedding is the base's, cached and shared; False where an adapter is inside the
             encoder, which then runs in every step and for every question.
+        settles: a fit chooses how it looks at a picture without a prompt (`looking`, see `fit.settle`).
         prompt: name of the prompt source that it is asked with, when not the usual click ("mask-center").
         regions: answers one region a picture and class instead of single objects.
         asks: changes the prompts before they are encoded.
@@ -82,6 +89,7 @@ class Segmenter(nn.Module):
         groups: Mapping[str, Sequence[str]] | None = None,
         contour_points: int | None = None,
         encoder_frozen: bool = True,
+        settles: bool = False,
         prompt: str | None = None,
         regions: bool = False,
         asks: Callable[[Prompts], Prompts] | None = None,
@@ -89,6 +97,7 @@ class Segmenter(nn.Module):
         during: Callable[[float], None] | None = None,
     ) -> None:
         super().__init__()
+        self.looking, self.settles = Looking(), settles
         self.contour_points, self.encoder_frozen, self.regions = contour_points, encoder_frozen, regions
         self.prompt, self.prompt_options = prompt, {}
         self.asks, self.start, self.during = asks, start, during
@@ -161,8 +170,20 @@ class Segmenter(nn.Module):
         """Prompts of the model frame on embeddings (of `model.encode_image`) to masks, through every adapter."""
         if prompts.empty and self.maps:
             (found,) = self.maps.values()
-            return found.answer(features, prompts.shape[1])
+            return found.as_output(found.logits(features), features, prompts.shape[1])
         return self.finished(self.model.decode(features, self.prompted(features, prompts)), features)
+
+    def looked(self, frame: Frame, see: Callable[[View], Features], prompts: int) -> Output:
+        """What is in a picture without a prompt, from as many looks as `looking` says; P = `prompts` equal answers.
+
+        Args:
+            frame: of the picture.
+            see: gives the embedding of a view of the picture, one row.
+            prompts: P.
+        """
+        (found,) = self.maps.values()
+        logits = region(self.looking, found.logits, self.model, frame, see)
+        return found.as_output(logits, see(UNTOUCHED), prompts)
 
     def prompted(self, features: Features, prompts: Prompts) -> Tokens:
         """The part of `decode` before the mask decoder: prompts to tokens, through the adapters of prompts."""

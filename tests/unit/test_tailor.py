@@ -45,7 +45,7 @@ def test_without_a_prompt_the_mean_of_the_members_answers(built, tiny_base, tiny
     with torch.no_grad():
         output = segmenter.decode(batch.features, Prompts((64, 64), count=(2, 3)))
         each = segmenter.adapter("map").each(batch.features)
-    assert each.shape == (3, 2, 1, tiny_base.low_res, tiny_base.low_res)
+    assert each.shape == (4, 2, 1, tiny_base.low_res, tiny_base.low_res)
     assert not torch.equal(each[0], each[1])
     torch.testing.assert_close(output.candidate_logits(), each.mean(0)[:, None].expand(-1, 3, -1, -1, -1))
     torch.testing.assert_close(output.candidate_iou(), expected_iou(output.candidate_logits()))
@@ -84,7 +84,7 @@ def test_every_member_learns_the_regions_by_itself(built, tiny_base, tiny_sample
         region_loss(found.as_output(logits, batch.features), batch, per_mask=True, iou_weight=0)["loss"]
         for logits in found.each(batch.features)
     ]
-    torch.testing.assert_close(whole, sum(alone) / 3)
+    torch.testing.assert_close(whole, sum(alone) / 4)
     whole.backward()
     assert found.leaning.grad is None
     assert all(p.grad.abs().sum() > 0 for p in found.members.parameters())

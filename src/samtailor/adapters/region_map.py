@@ -16,18 +16,19 @@ from torch import Tensor, nn
 from samtailor.adapters.decoder_tail import expected_iou
 from samtailor.bases import Base
 from samtailor.errors import InputError
+from samtailor.looks import SURE
 from samtailor.pyramid import Pyramid
 from samtailor.types import Features, Output
 
 _PACE = 10.0  # AdamW moves a number by about its rate a step; the leaning has to get from 0 to 1 in a short fit
-_SURE = 8.0  # a logit of the map beyond this says nothing more
 _TOKENS = 4  # SAM's mask tokens
 
 
 class RegionMap(nn.Module):
     """Networks on the embedding, each to one logit a low-resolution cell; their mean is the map.
 
-    Each starts from another draw and drops other channels while it learns: their mean is better than the best of them.
+    Each starts from another draw, drops other channels while it learns and, with few pictures, leaves some of them out
+    (`folds`): their mean is better than the best of them, and on each picture there is one that has not seen it.
 
     Args:
         base: frozen base.
@@ -39,7 +40,7 @@ class RegionMap(nn.Module):
         InputError: no member, or a width or share out of range.
     """
 
-    def __init__(self, base: Base, *, members: int = 3, width: int = 96, dropout: float = 0.3) -> None:
+    def __init__(self, base: Base, *, members: int = 4, width: int = 96, dropout: float = 0.3) -> None:
         super().__init__()
         if members < 1 or width < 16 or width % 8 or not 0 <= dropout < 1:
             raise InputError(
@@ -48,20 +49,26 @@ class RegionMap(nn.Module):
             )
         self.members = nn.ModuleList(_Network(base.dim, base.skips, width, dropout) for _ in range(members))
         self.leaning = nn.Parameter(torch.zeros(_TOKENS))
+        self.folds: dict[str, int] = {}
+        """Sample id to the member that does not learn from it; set by a fit, not kept beyond it."""
+
+    def learners(self, ids: Sequence[str]) -> list[list[int]]:
+        """Of each member the places of those samples that it learns from."""
+        return [[row for row, id in enumerate(ids) if self.folds.get(id) != own] for own in range(len(self.members))]
 
     def each(self, features: Features) -> Tensor:
         """Logits of every member (members, B, 1, h, w), gradients kept."""
         return torch.stack([member(features) for member in self.members])
 
-    def answer(self, features: Features, prompts: int) -> Output:
-        """The region, without a prompt: P = `prompts` equal answers a picture, one candidate.
+    def logits(self, features: Features) -> Tensor:
+        """The map: (B, 1, h, w), the members' mean."""
+        return self.each(features).mean(dim=0)
+
+    def as_output(self, logits: Tensor, features: Features, prompts: int = 1) -> Output:
+        """Logits (B, 1, h, w) as the answer without a prompt: P = `prompts` equal ones a picture, one candidate.
 
         The predicted IoU is the one expected under the map's own probabilities.
         """
-        return self.as_output(self.each(features).mean(dim=0), features, prompts)
-
-    def as_output(self, logits: Tensor, features: Features, prompts: int = 1) -> Output:
-        """Logits (B, 1, h, w) as an answer of one candidate to P = `prompts` prompts."""
         logits = logits[:, None].expand(-1, prompts, -1, -1, -1)
         keys = features.main[:, None].expand(-1, prompts, -1, -1, -1)
         one = logits.new_ones(*logits.shape[:2], 1, 1)
@@ -73,7 +80,7 @@ class RegionMap(nn.Module):
         The map is detached: it learns from regions alone, not from what one click meant.
         """
         with torch.no_grad():
-            found = self.each(features).mean(dim=0).clamp(-_SURE, _SURE)
+            found = self.logits(features).clamp(-SURE, SURE)
         leaning = _PACE * self.leaning[: output.logits.shape[2]]
         return replace(output, logits=output.logits + leaning[:, None, None] * found[:, None])
 

@@ -10,6 +10,7 @@ from samtailor.artefact.hub import folder_of
 from samtailor.artefact.metadata import CARD, MEND, METADATA, TENSORS, AdapterMeta, read_meta
 from samtailor.artefact.model_card import card
 from samtailor.errors import ArtefactError, InputError
+from samtailor.looks import Looking
 from samtailor.strict_files import digest, read_tensors
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def _rebuild(source: str | Path, meta: AdapterMeta, base: Base) -> Segmenter:
         raise ArtefactError(f"The adapter {source} cannot be rebuilt: {error} Is it of another samtailor?") from error
     segmenter.prompt, segmenter.prompt_options, segmenter.regions = meta.prompt, meta.prompt_options, meta.regions
     segmenter.alone, segmenter.single = meta.alone, meta.single
+    segmenter.looking = Looking(tuple(meta.looking.get("tiles", (1,))), meta.looking.get("boxes", 0.0))
     return segmenter
 
 

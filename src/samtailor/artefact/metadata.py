@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib import metadata as packages
 from pathlib import Path
@@ -44,6 +45,7 @@ class AdapterMeta(BaseModel):
         regions: it answers one region a picture and class, not single objects.
         alone, single: of an adapter with a map: it is of one class, so that it answers without a prompt; no picture
             that it was fitted on had more than one object, so that this answer is the object.
+        looking: how such an adapter looks at a picture without a prompt, arguments of `looks.Looking`.
         parameters: learnt numbers by adapter module.
         figures: what is known about its quality, e.g. held-out mIoU and the step it was reached at.
         seed, steps: of the fit.
@@ -65,6 +67,7 @@ class AdapterMeta(BaseModel):
     regions: bool = False
     alone: bool = False
     single: bool = False
+    looking: dict[str, Any] = {}
     parameters: dict[str, int] = {}
     figures: dict[str, Any] = {}
     seed: int = 0
@@ -90,6 +93,7 @@ def describe(segmenter: Segmenter, *, method: str, options: Mapping[str, Any], *
         regions=segmenter.regions,
         alone=bool(segmenter.maps) and segmenter.alone,
         single=bool(segmenter.maps) and segmenter.single,
+        looking={} if segmenter.looking.plain else asdict(segmenter.looking),
         versions=_versions(),
         **fields,
     )

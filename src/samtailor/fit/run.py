@@ -58,6 +58,8 @@ class Run:
         self._ask(segmenter)
         segmenter.alone = len(self.classes) == 1
         segmenter.single = all(len(one.of(self.classes)) <= 1 for one in split.pick(self.samples, "train"))
+        if segmenter.settles:
+            self._leave_out(segmenter, split)
         feeds = Feeds(config, self.samples, split, self.classes, self.base, self.store, segmenter, accelerator)
         feed, upper = feeds.training(step.second)
         held_out, selection = feeds.judges(step.second == "halves")
@@ -85,6 +87,8 @@ class Run:
         for tracker in accelerator.trackers:
             tracker.finish()
         figures = figures_of(state)
+        if segmenter.settles and accelerator.is_main_process:
+            figures |= self._settle(segmenter.eval(), split)
         if figures and step.second == "halves":
             figures["selection"] = selection
         if accelerator.is_main_process:
@@ -112,6 +116,32 @@ class Run:
             name: torch.optim.AdamW(decay_groups(group, config.weight_decay, everything=config.decay_all), lr=1.0)
             for name, group in groups.items()
         }
+
+    def _leave_out(self, segmenter: Segmenter, split: Split) -> None:
+        """With few shots every member of a map leaves some pictures out, so that they can judge."""
+        from samtailor.fit.settle import deal
+
+        (found,) = segmenter.maps.values()
+        found.folds = deal(split, len(found.members))
+
+    def _settle(self, segmenter: Segmenter, split: Split) -> dict[str, Any]:
+        """How it looks at a picture without a prompt; the figures of that choice."""
+        from samtailor.fit.settle import settle
+        from samtailor.train.progress import Progress
+
+        (found,) = segmenter.maps.values()
+        if not (split.val or found.folds) or not segmenter.promptless:
+            return {}
+
+        def told(done: int, total: int) -> None:
+            if self.progress is not None:
+                self.progress(Progress("settle", done, total))
+
+        samples, left_out = split.pick(self.samples, "val" if split.val else "train"), found.folds or None
+        made = settle(segmenter, samples, self.classes, self.store, left_out=left_out, progress=told)
+        if made is None:
+            return {}
+        return {"region_dice": made.dice, "region_dice_one_look": made.whole, "region_pictures": made.pictures}
 
     def _ask(self, segmenter: Segmenter) -> None:
         """Let the segmenter know how it will be asked: as it is fitted, where that is not with the usual click."""

@@ -69,21 +69,13 @@ class Scale(Joint):
     @torch.no_grad()  # sound here: the weights come after the base, and nothing before them learns
     def _decode(self, batch: Batch, row: slice) -> tuple[Tensor, Tensor]:
         base = self.bare.base
-        output = base.decode(batch.features[row], base.encode_prompts(_rows(batch, row)))
+        output = base.decode(batch.features[row], base.encode_prompts(batch.prompts[row]))
         return output.candidate_logits()[0].half(), output.candidate_iou()[0].half()
-
-
-def _rows(batch: Batch, row: slice) -> Any:
-    from dataclasses import replace
-
-    names = ("points", "labels", "boxes", "masks")
-    given = {name: getattr(batch.prompts, name) for name in names}
-    return replace(batch.prompts, **{name: value[row] for name, value in given.items() if value is not None})
 
 
 def _key(batch: Batch, row: slice) -> bytes:
     """By content: a view of a picture has the picture's id, but not its embedding."""
-    prompts = _rows(batch, row)
+    prompts = batch.prompts[row]
     tensors = (batch.features.main[row, :, ::8, ::8], prompts.points, prompts.labels, prompts.boxes, prompts.masks)
     digest = hashlib.blake2b(repr(batch.ids[row]).encode(), digest_size=16)
     for tensor in tensors:

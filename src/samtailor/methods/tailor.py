@@ -11,6 +11,7 @@ from typing import Any
 from samtailor.adapters.plm import PLM
 from samtailor.adapters.region_map import RegionMap
 from samtailor.bases import Base
+from samtailor.errors import InputError
 from samtailor.options import refuse_unknown
 from samtailor.segmenter import Segmenter
 from samtailor.train.tandem import Tandem
@@ -29,9 +30,10 @@ DEFAULTS: dict[str, Any] = {
 def build(
     base: Base,
     *,
-    members: int = 3,
+    members: int = 4,
     width: int = 96,
     dropout: float = 0.3,
+    looks: str = "auto",
     heads: int = 8,
     mlp_dim: int = 2048,
     others: float = 0.5,
@@ -43,12 +45,17 @@ def build(
     Args:
         base: frozen base.
         members, width, dropout: of the map (see `RegionMap`).
+        looks: "auto": the fit chooses how a picture is looked at without a prompt (see `fit.settle`); "whole": once, as
+            a whole.
         heads, mlp_dim: of the prompt learning module (see `PLM`).
         others, focal_weight: of the loss of prompted objects (see `losses.segmentation_loss`).
         **unknown: refused with an InputError.
     """
     refuse_unknown(build, unknown)
+    if looks not in ("auto", "whole"):
+        raise InputError(f"looks must be auto or whole, got {looks!r}.")
     plm = PLM(base.dim, heads=heads, mlp_dim=mlp_dim)
     found = RegionMap(base, members=members, width=width, dropout=dropout)
-    segmenter = Segmenter(base, tokens={"plm": plm}, maps={"map": found}, groups={"prompt": ["plm"], "map": ["map"]})
+    groups = {"prompt": ["plm"], "map": ["map"]}
+    segmenter = Segmenter(base, tokens={"plm": plm}, maps={"map": found}, groups=groups, settles=looks == "auto")
     return segmenter, partial(Tandem, others=others, focal_weight=focal_weight)

@@ -13,7 +13,7 @@ class Progress:
     """Where a fit stands.
 
     Args:
-        stage: "encode" (pictures into the cache) or "fit".
+        stage: "encode" (pictures into the cache), "fit", or "settle" (pictures that choose how to look).
         done, total: pictures, or steps.
         loss: mean since the last point of the curve.
         miou: held-out mIoU of the last validation, 0 to 1; of clicks, also where regions are judged beside them.

@@ -39,12 +39,17 @@ class Tandem(Joint):
 def map_loss(segmenter: Segmenter, batch: Batch) -> torch.Tensor:
     """Region loss (see `losses.region_loss`; Dice of each mask alone) of every member of the map, their mean.
 
-    Each member learns by itself: a loss of their mean would let one of them do the work.
+    Each member learns by itself, a loss of their mean would let one of them do the work, and only from the pictures
+    that are not left out for it (`RegionMap.folds`).
     """
     (found,) = segmenter.maps.values()
-    answers = (found.as_output(logits, batch.features) for logits in found.each(batch.features))
-    losses = [region_loss(answer, batch, per_mask=True, iou_weight=0.0)["loss"] for answer in answers]
-    return torch.stack(losses).mean()
+    losses = []
+    for member, rows in zip(found.members, found.learners(batch.ids), strict=True):
+        if rows or not batch.ids:
+            part = batch[rows] if len(rows) < len(batch.ids) else batch
+            answer = found.as_output(member(part.features), part.features)
+            losses.append(region_loss(answer, part, per_mask=True, iou_weight=0.0)["loss"])
+    return torch.stack(losses).sum() / len(found.members)
 
 
 __all__ = ["Tandem", "map_loss"]

@@ -70,6 +70,13 @@ class Prompts:
         """Move the tensors to a device."""
         return _move(self, *args)
 
+    def __getitem__(self, rows: Sequence[int] | slice) -> Prompts:
+        """The prompts of some of the B pictures."""
+        rows = list(range(self.shape[0])[rows]) if isinstance(rows, slice) else list(rows)
+        named = ((name, getattr(self, name)) for name in ("points", "labels", "boxes", "masks"))
+        given = {name: value[rows] for name, value in named if value is not None}
+        return replace(self, **given, count=(len(rows), self.count[1]))
+
     @staticmethod
     def cat(parts: Sequence[Prompts], axis: int = 0) -> Prompts:
         """Join along B (axis 0) or P (axis 1) in one frame; points are padded with SAM's ignored label to one K.
@@ -207,6 +214,14 @@ class Batch:
 
     def __len__(self) -> int:
         return self.targets.shape[0]
+
+    def __getitem__(self, rows: Sequence[int]) -> Batch:
+        """Some of the B masks, in the order given."""
+        rows = list(rows)
+        names = ("features", "prompts", "targets", "valid", "contours", "radius", "images")
+        given = {name: value[rows] for name in names if (value := getattr(self, name)) is not None}
+        told = {name: tuple(value[row] for row in rows) for name in ("labels", "ids") if (value := getattr(self, name))}
+        return replace(self, **given, **told)
 
     def to(self, *args: Any) -> Batch:
         """Move every tensor to a device."""

@@ -1,0 +1,146 @@
+"""How a fit chooses the looks: on pictures that whoever answers has not learnt from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from batches import batch_of
+from samtailor import artefact
+from samtailor.config import FitConfig
+from samtailor.data.split import Split, split
+from samtailor.data.transform import Frame
+from samtailor.embeddings import EmbeddingStore
+from samtailor.fit import fit
+from samtailor.fit.settle import CHOICES, _best, _dice, deal, settle
+from samtailor.looks import Looking
+from samtailor.registry import find
+from samtailor.train.tandem import map_loss
+from samtailor.types import Annotation, Prompts, Sample
+
+
+def dealt(ids, groups=(), val=()):
+    return Split(train=tuple(ids), val=tuple(val), test=(), groups=tuple(map(tuple, groups)))
+
+
+def test_groups_are_left_out_together_and_evenly():
+    made = deal(dealt("abcdefgh", groups=["ab"]), 4)
+    assert made["a"] == made["b"]
+    assert sorted(made.values()) == [0, 0, 0, 1, 1, 2, 2, 3]
+    assert deal(dealt("abc"), 4) == {}
+    assert deal(dealt("abcdefgh", val="x"), 4) == {}
+    assert deal(dealt("abcdefgh"), 1) == {}
+
+
+def test_a_member_learns_nothing_from_what_it_leaves_out(tiny_base, tiny_samples):
+    segmenter, _ = find("methods", "tailor").build(tiny_base, width=32)
+    found = segmenter.eval().adapter("map")
+    batch = batch_of(tiny_base, tiny_samples[:2])
+    batch = replace(batch, prompts=Prompts((tiny_base.size, tiny_base.size), count=batch.prompts.shape))
+    found.folds = {id: 1 for id in batch.ids}
+    map_loss(segmenter, batch).backward()
+    moved = [sum(float(p.grad.abs().sum()) for p in m.parameters() if p.grad is not None) for m in found.members]
+    assert moved[1] == 0
+    assert min(moved[0], moved[2], moved[3]) > 0
+    found.folds = {batch.ids[0]: 0}
+    segmenter.zero_grad()
+    map_loss(segmenter, batch).backward()
+    own = found.members[0].last.bias.grad.clone()
+    segmenter.zero_grad()
+    found.folds = {}
+    map_loss(segmenter, batch[[1]]).backward()
+    torch.testing.assert_close(found.members[0].last.bias.grad, own)
+
+
+def test_noise_and_small_gains_do_not_choose():
+    plain = np.full((8, len(CHOICES)), 0.5)
+    assert _best(plain) == 0
+    better = plain.copy()
+    better[:, 2] += 0.05
+    better[:, 4] += 0.03
+    assert _best(better) == 2
+    small = plain.copy()
+    small[:, 2] += 0.005
+    assert _best(small) == 0
+    noisy = plain.copy()
+    noisy[:, 2] += np.array([0.4, -0.3, 0.3, -0.3, 0.4, -0.3, 0.2, -0.3])
+    assert _best(noisy) == 0
+
+
+def test_what_is_better_on_unseen_pictures_is_chosen(tiny_base, tiny_samples, monkeypatch):
+    segmenter, _ = find("methods", "tailor").build(tiny_base, width=32)
+    seen_by = []
+
+    def dice(segmenter, ask, sample, store):
+        seen_by.append(ask)
+        return [0.4, 0.4, 0.6, 0.5, 0.3, 0.3]
+
+    monkeypatch.setattr("samtailor.fit.settle._dice", dice)
+    made = settle(segmenter, tiny_samples[:4], None, None, left_out={s.id: i for i, s in enumerate(tiny_samples[:4])})
+    assert segmenter.looking == made.looking == Looking((1, 2))
+    assert (made.dice, made.whole, made.pictures) == (pytest.approx(0.6), pytest.approx(0.4), 4)
+    assert seen_by == list(segmenter.adapter("map").members)  # each by the member that left it out
+    seen_by.clear()
+    settle(segmenter, tiny_samples[:2], None, None)
+    assert seen_by == [segmenter.adapter("map").logits] * 2
+    assert settle(segmenter, tiny_samples[:1], None, None) is None
+
+
+class View:
+    """In the place of an embedding: which view it is of."""
+
+    def __init__(self, view):
+        self.view = view
+
+    def to(self, device):
+        return self
+
+
+class Views:
+    """In the place of a store."""
+
+    def features(self, base, samples, views):
+        return View(views[0])
+
+
+def test_choices_are_judged_at_the_pictures_own_size(tiny_base, monkeypatch):
+    monkeypatch.setattr("samtailor.fit.settle.CHOICES", (Looking(), Looking((2,))))
+    segmenter, _ = find("methods", "tailor").build(tiny_base, width=32)
+    mask = np.hypot(*(np.mgrid[:200, :300] - np.array([60, 200])[:, None, None])) < 22
+    sample = Sample("s", lambda: np.zeros((200, 300, 3), np.uint8), lambda: [Annotation.from_mask("a", mask)])
+
+    def knowing(shown):
+        view = shown.view
+        frame = Frame.of(tiny_base, *view.size(200, 300))
+        return 12 * frame.target(view.mask(mask))[None, None] - 6
+
+    whole, closer = _dice(segmenter, knowing, sample, Views())
+    assert 0.3 < whole < closer
+
+
+@pytest.mark.parametrize("shots", [None, 4])
+def test_a_fit_settles_and_the_artefact_keeps_it(tiny_base, tiny_samples, tmp_path, monkeypatch, shots):
+    monkeypatch.setattr("samtailor.fit.settle._best", lambda table: 3)
+    one = [replace(s, read_annotations=lambda s=s: s.annotations[:1]) for s in tiny_samples]
+    one = [replace(s, read_annotations=lambda s=s: [replace(s.annotations[0], label="a")]) for s in one]
+    config = FitConfig(
+        method="tailor", options={"width": 32}, out=tmp_path / "a", steps=1, val=2 if shots is None else 0,
+        shots=shots, trackers=(), near_duplicates=False,
+    )  # fmt: skip
+    told = []
+    made = split(one, val=config.val, test=0, seed=0, near_duplicates=False)
+    result = fit(
+        config, samples=one, base=tiny_base, split=made, store=EmbeddingStore(tmp_path / "c"), progress=told.append
+    )
+    assert {"region_dice", "region_dice_one_look", "region_pictures"} <= set(result.figures)
+    assert result.figures["region_pictures"] == (2 if shots is None else 4)
+    assert [at.done for at in told if at.stage == "settle"][-1] == result.figures["region_pictures"]
+    loaded = artefact.load(tmp_path / "a", tiny_base)
+    assert loaded.segmenter.looking == CHOICES[3]
+    assert dict(loaded.meta.looking) == {"tiles": [1, 2], "boxes": 2.0}
+    plain = config.model_copy(update={"out": tmp_path / "b", "options": {"width": 32, "looks": "whole"}})
+    fit(plain, samples=one, base=tiny_base, split=made, store=EmbeddingStore(tmp_path / "c"))
+    assert artefact.load(tmp_path / "b", tiny_base).segmenter.looking.plain
