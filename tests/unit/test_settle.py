@@ -141,6 +141,6 @@ def test_a_fit_settles_and_the_artefact_keeps_it(tiny_base, tiny_samples, tmp_pa
     loaded = artefact.load(tmp_path / "a", tiny_base)
     assert loaded.segmenter.looking == CHOICES[3]
     assert dict(loaded.meta.looking) == {"tiles": [1, 2], "boxes": 2.0}
-    plain = config.model_copy(update={"out": tmp_path / "b", "options": {"width": 32, "looks": "whole"}})
+    plain = config.model_copy(update={"out": tmp_path / "b", "options": {"width": 32, "settle": False}})
     fit(plain, samples=one, base=tiny_base, split=made, store=EmbeddingStore(tmp_path / "c"))
     assert artefact.load(tmp_path / "b", tiny_base).segmenter.looking.plain

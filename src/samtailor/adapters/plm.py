@@ -75,6 +75,18 @@ class PLM(nn.Module):
         x = self.norm2(x + attended.reshape(x.shape))
         return self.head(self.norm3(x + self.mlp(x))).reshape(sparse.shape)
 
+    @torch.no_grad()
+    def toward_base(self, share: float) -> None:
+        """Shrink all offsets to a share of themselves, in place: 0 is the base, 1 what was learnt.
+
+        Raises:
+            InputError: "paper_plain" has no last factor to shrink.
+        """
+        if isinstance(self.head, nn.Identity):
+            raise InputError("Only head='zero_linear' can be shrunk toward the base; 'paper_plain' has no such factor.")
+        for parameter in self.head.parameters():
+            parameter.mul_(share)
+
     def forward(self, tokens: Tokens, features: Features, positions: Tensor) -> Tokens:
         """f~_P = f_P + Delta f_P; the dense prompt is left alone, and so is a prompt without sparse tokens."""
         if tokens.sparse.shape[2] == 0:

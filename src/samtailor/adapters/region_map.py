@@ -74,6 +74,11 @@ class RegionMap(nn.Module):
         one = logits.new_ones(*logits.shape[:2], 1, 1)
         return Output(logits, expected_iou(logits.detach()), keys, logits, one, candidates=(0,))
 
+    @torch.no_grad()
+    def toward_base(self, share: float) -> None:
+        """Shrink the leaning to a share of itself, in place: with 0 prompts are answered as by the base."""
+        self.leaning.mul_(share)
+
     def forward(self, output: Output, features: Features) -> Output:
         """The decoder's answer to a prompt, leaning on the map: z + 10 w_m map, w_m one number a mask token, from 0.
 

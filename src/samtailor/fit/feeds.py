@@ -14,6 +14,7 @@ from samtailor.data.dataset import class_names
 from samtailor.data.regions import foreground
 from samtailor.data.split import Split
 from samtailor.errors import InputError
+from samtailor.fit.temper import spared
 from samtailor.registry import find
 from samtailor.train.feed import Feed
 from samtailor.train.halves import halves, second_seed
@@ -59,7 +60,8 @@ class Feeds:
             return self._feed(train), None
         if second == "regions":
             shared = {"augment": self._augment(), "shard": self._shard}
-            return self._feed(train), self._regions(train, **shared)
+            judging = {sample.id for sample in self.spared()}
+            return self._feed([one for one in train if one.id not in judging]), self._regions(train, **shared)
         lower, upper = self._halves()
         return self._feed(lower), self._feed(upper, second_seed(self.config.seed))
 
@@ -78,6 +80,19 @@ class Feeds:
         if wanted == "auto":
             _log.warning("No held-out mask of %s: the last state is kept, not the best.", ", ".join(self.classes))
         return None, "last"
+
+    def spared(self) -> list[Sample]:
+        """Training pictures that prompts do not learn from, see `temper.spared`; of a method that settles."""
+        if not self.segmenter.settles:
+            return []
+        (found,) = self.segmenter.maps.values()
+        return spared(self.split.pick(self.samples, "train"), self.classes, found.folds)
+
+    def tempering(self) -> Feed | None:
+        """Masks that tell how far an adapter of clicks should go: held-out ones, or `spared`; None without."""
+        held_out = [one for one in self.split.pick(self.samples, "val") if one.of(self.classes)]
+        judging = held_out or self.spared()
+        return self._judge(judging) if judging else None
 
     def judged_regions(self) -> Feed:
         """The regions of the held-out pictures, for a map."""

@@ -15,9 +15,12 @@ from samtailor.fit.result import FitResult, export, figures_of
 from samtailor.registry import find
 
 if TYPE_CHECKING:
+    import torch
+
     from samtailor.bases import Base
     from samtailor.data.split import Split
     from samtailor.embeddings import EmbeddingStore
+    from samtailor.fit.feeds import Feeds
     from samtailor.segmenter import Segmenter
     from samtailor.train.progress import Progress
     from samtailor.types import Sample
@@ -88,7 +91,7 @@ class Run:
             tracker.finish()
         figures = figures_of(state)
         if segmenter.settles and accelerator.is_main_process:
-            figures |= self._settle(segmenter.eval(), split)
+            figures |= self._settle(segmenter.eval(), feeds, accelerator.device)
         if figures and step.second == "halves":
             figures["selection"] = selection
         if accelerator.is_main_process:
@@ -124,14 +127,22 @@ class Run:
         (found,) = segmenter.maps.values()
         found.folds = deal(split, len(found.members))
 
-    def _settle(self, segmenter: Segmenter, split: Split) -> dict[str, Any]:
-        """How it looks at a picture without a prompt; the figures of that choice."""
+    def _settle(self, segmenter: Segmenter, feeds: Feeds, device: torch.device) -> dict[str, Any]:
+        """How far clicks go from the base, and how it looks at a picture without a prompt; figures of both choices."""
         from samtailor.fit.settle import settle
+        from samtailor.fit.temper import temper
         from samtailor.train.progress import Progress
 
+        figures: dict[str, Any] = {}
+        if (judging := feeds.tempering()) is not None:
+            share, reached = temper(segmenter, judging, device)
+            figures |= {"share": share, "share_miou": reached[share]["miou"], "share_base_miou": reached[0.0]["miou"]}
+            if share < 1 and feeds.split.val:  # the figures of the state are told of what is exported
+                figures |= {f"held_out_{name}": value for name, value in reached[share].items()}
         (found,) = segmenter.maps.values()
+        split = feeds.split
         if not (split.val or found.folds) or not segmenter.promptless:
-            return {}
+            return figures
 
         def told(done: int, total: int) -> None:
             if self.progress is not None:
@@ -139,9 +150,9 @@ class Run:
 
         samples, left_out = split.pick(self.samples, "val" if split.val else "train"), found.folds or None
         made = settle(segmenter, samples, self.classes, self.store, left_out=left_out, progress=told)
-        if made is None:
-            return {}
-        return {"region_dice": made.dice, "region_dice_one_look": made.whole, "region_pictures": made.pictures}
+        if made is not None:
+            figures |= {"region_dice": made.dice, "region_dice_one_look": made.whole, "region_pictures": made.pictures}
+        return figures
 
     def _ask(self, segmenter: Segmenter) -> None:
         """Let the segmenter know how it will be asked: as it is fitted, where that is not with the usual click."""

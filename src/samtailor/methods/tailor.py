@@ -11,7 +11,6 @@ from typing import Any
 from samtailor.adapters.plm import PLM
 from samtailor.adapters.region_map import RegionMap
 from samtailor.bases import Base
-from samtailor.errors import InputError
 from samtailor.options import refuse_unknown
 from samtailor.segmenter import Segmenter
 from samtailor.train.tandem import Tandem
@@ -33,7 +32,7 @@ def build(
     members: int = 4,
     width: int = 96,
     dropout: float = 0.3,
-    looks: str = "auto",
+    settle: bool = True,
     heads: int = 8,
     mlp_dim: int = 2048,
     others: float = 0.5,
@@ -45,17 +44,16 @@ def build(
     Args:
         base: frozen base.
         members, width, dropout: of the map (see `RegionMap`).
-        looks: "auto": the fit chooses how a picture is looked at without a prompt (see `fit.settle`); "whole": once, as
-            a whole.
+        settle: the fit chooses, on pictures that are new to whoever answers, how far clicks go from the base
+            (`fit.temper`) and how a picture is looked at without a prompt (`fit.settle`). Without held-out pictures
+            some of the training pictures are left out for that, turn by turn.
         heads, mlp_dim: of the prompt learning module (see `PLM`).
         others, focal_weight: of the loss of prompted objects (see `losses.segmentation_loss`).
         **unknown: refused with an InputError.
     """
     refuse_unknown(build, unknown)
-    if looks not in ("auto", "whole"):
-        raise InputError(f"looks must be auto or whole, got {looks!r}.")
     plm = PLM(base.dim, heads=heads, mlp_dim=mlp_dim)
     found = RegionMap(base, members=members, width=width, dropout=dropout)
     groups = {"prompt": ["plm"], "map": ["map"]}
-    segmenter = Segmenter(base, tokens={"plm": plm}, maps={"map": found}, groups=groups, settles=looks == "auto")
+    segmenter = Segmenter(base, tokens={"plm": plm}, maps={"map": found}, groups=groups, settles=settle)
     return segmenter, partial(Tandem, others=others, focal_weight=focal_weight)
