@@ -126,7 +126,7 @@ def test_started_again_it_goes_on_and_other_settings_are_refused(asked, found, m
     places, more = asked
     with monkeypatch.context() as patch:
         patch.setattr("samtailor.train.loop.run", None)
-        patch.setattr("samtailor.baselines._supervised.run", None)
+        patch.setattr("samtailor.baselines._state.run", None)
         patch.setattr("samtailor.compare.scoring.evaluate_many", None)
         patch.setattr("samtailor.baselines.evaluate_baseline", None, raising=False)
         again = compare_shots(runs(), *places, **more)
