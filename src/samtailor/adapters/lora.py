@@ -36,6 +36,16 @@ class LoRALinear(nn.Module):
         self.lora_B = nn.Linear(rank, linear.out_features, bias=False)
         _start(self.lora_A, self.lora_B)
 
+    @property
+    def weight(self) -> Tensor:
+        """W + s B A, for who multiplies with it elsewhere."""
+        return torch.addmm(self._linear[0].weight, self.lora_B.weight, self.lora_A.weight, alpha=self.scale)
+
+    @property
+    def bias(self) -> Tensor | None:
+        """b, as of the frozen layer."""
+        return self._linear[0].bias
+
     def forward(self, x: Tensor) -> Tensor:
         """As the linear layer."""
         return self._linear[0](x) + self.lora_B(self.lora_A(x)) * self.scale

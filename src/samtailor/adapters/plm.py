@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from samtailor.bases._cells import reading
+from samtailor.bases._learning import learning
 from samtailor.errors import InputError
 from samtailor.options import choose
 from samtailor.types import Features, Tokens
@@ -71,7 +73,10 @@ class PLM(nn.Module):
             batch, prompts * count, dim
         )  # queries do not see each other: all prompts at once
         keys, values = ((image + positions).flatten(2).mT, image.flatten(2).mT)
-        attended = self.tokens_to_image(queries, keys, values, need_weights=False)[0]
+        if learning(image):
+            attended = reading(self.tokens_to_image, queries, keys, values)
+        else:
+            attended = self.tokens_to_image(queries, keys, values, need_weights=False)[0]
         x = self.norm2(x + attended.reshape(x.shape))
         return self.head(self.norm3(x + self.mlp(x))).reshape(sparse.shape)
 

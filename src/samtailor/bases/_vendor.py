@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from samtailor.bases import _learning
 from samtailor.errors import BaseUnavailableError, InputError
 from samtailor.types import Features, Output, Prompts, Tokens
 
@@ -65,6 +66,8 @@ class DecoderTap:
     def decode(self, features: Features, tokens: Tokens, positions: Tensor, grid: int, **extra: Any) -> Output:
         """Run the vendor's decoder and return all its mask tokens; `extra` goes to its forward."""
         batch, prompts = tokens.sparse.shape[:2]
+        if prompts == 1 and _learning.learning(features.main) and _learning.readable(self._decoder):
+            return _learning.decode(self._decoder, features, tokens, positions)
         with self.listen() as seen:
             self._decoder(
                 image_embeddings=features.main,
@@ -87,6 +90,23 @@ class DecoderTap:
         logits = (hyper @ upscaled.flatten(3)).reshape(batch, prompts, self._mlps, *upscaled.shape[-2:])
         candidates = tuple(range(1, self._mlps))
         return Output(logits, seen["iou"], keys=keys, upscaled=upscaled, hyper=hyper, candidates=candidates)
+
+
+class Positions:
+    """The Fourier encoding of the grid, which depends on one frozen matrix alone: computed again when that changes."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[Any, Tensor] | None = None
+
+    def __call__(self, model: nn.Module) -> Tensor:
+        """(1, D, H, W) of the model, an ordinary tensor without a graph whatever mode is on."""
+        matrix = model.shared_image_embedding.positional_embedding
+        state = (matrix.data_ptr(), matrix._version, matrix.device, matrix.dtype)
+        kept = self._kept  # read once: another thread may put a new one in its place
+        if kept is None or kept[0] != state:
+            with torch.inference_mode(False), torch.no_grad():
+                kept = self._kept = state, model.get_image_wide_positional_embeddings()
+        return kept[1]
 
 
 def twin(base: Any, modules: Mapping[str, nn.Module]) -> Any:

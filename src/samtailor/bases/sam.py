@@ -57,6 +57,7 @@ class Sam(nn.Module):
         self.grid = self.size // config.vision_config.patch_size
         self.low_res = 4 * self.grid
         self.fingerprint = _vendor.fingerprint(model, mean=MEAN, std=STD, size=self.size, squash=False)
+        self._positions = _vendor.Positions()
         self._tap = _vendor.DecoderTap(model.mask_decoder)
 
     def encode_image(self, images: Tensor) -> Features:
@@ -79,7 +80,7 @@ class Sam(nn.Module):
 
     def positions(self) -> Tensor:
         """(1, D, H, W) Fourier encoding of the grid."""
-        return self.model.get_image_wide_positional_embeddings()
+        return self._positions(self.model)
 
     def decode(self, features: Features, tokens: Tokens) -> Output:
         """Masks and predicted IoU of all mask tokens."""

@@ -57,6 +57,7 @@ class Sam2(nn.Module):
         decoder = model.mask_decoder
         self.skips = (decoder.conv_s1.out_channels, decoder.conv_s0.out_channels)
         self.fingerprint = _vendor.fingerprint(model, mean=MEAN, std=STD, size=self.size, squash=True)
+        self._positions = _vendor.Positions()
         self._tap = _vendor.DecoderTap(model.mask_decoder)
 
     def encode_image(self, images: Tensor) -> Features:
@@ -85,7 +86,7 @@ class Sam2(nn.Module):
 
     def positions(self) -> Tensor:
         """(1, D, H, W) Fourier encoding of the grid."""
-        return self.model.get_image_wide_positional_embeddings()
+        return self._positions(self.model)
 
     def decode(self, features: Features, tokens: Tokens) -> Output:
         """Masks and predicted IoU of all mask tokens."""

@@ -71,7 +71,10 @@ def fit(
         store = EmbeddingStore(config.cache, max_bytes=int(config.cache_gb * 1e9))
     if not config.per_class:
         samples = pictures.as_answered(config, samples, names)
-        return Run(config, out, samples, names, base, split, store, resume, progress, stop).result()
+        from samtailor.train.denormals import flushed
+
+        with flushed():
+            return Run(config, out, samples, names, base, split, store, resume, progress, stop).result()
     if split is None:  # a common one, so that the held-out pictures of one class are held out for all
         split = pictures.new_split(config, samples, names)
     parts: dict[str, FitResult] = {}
