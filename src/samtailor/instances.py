@@ -154,7 +154,8 @@ def _set(
     if store is None:
         predictor.set_image(view.image(picture.image))
     else:
-        predictor.set_features(store.features(predictor.base, [picture], [view]), *view.size(*picture.size))
+        shown = {"picture": lambda: np.ascontiguousarray(view.image(picture.image))}
+        predictor.set_features(store.features(predictor.base, [picture], [view]), *view.size(*picture.size), **shown)
     return view.sample(picture)
 
 

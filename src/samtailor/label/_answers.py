@@ -50,7 +50,7 @@ class Source:
 class Windows:
     """Logits to masks in windows, for pictures of one size at a time; the matrices are kept until the size changes."""
 
-    _frame: Frame | None = None
+    _frame: tuple[Frame, int] | None = None
     _rows: Tensor = field(default_factory=lambda: torch.empty(0))
     _columns: Tensor = field(default_factory=lambda: torch.empty(0))
 
@@ -59,7 +59,7 @@ class Windows:
 
         A pixel above 0 has a cell above 0 among its neighbours, hence nothing is missed beyond two cells.
         """
-        self._fit(frame)
+        self._fit(frame, low.shape[-1])
         above = (low > 0).numpy()
         if not above.any():
             return np.zeros((0, 0), bool), 0, 0
@@ -70,12 +70,12 @@ class Windows:
         window = self._rows[y0:y1] @ low @ self._columns[x0:x1].T
         return (window > 0).numpy(), x0, y0
 
-    def _fit(self, frame: Frame) -> None:
-        if frame != self._frame:
+    def _fit(self, frame: Frame, cells: int) -> None:
+        if (frame, cells) != self._frame:  # closer looks (`looks`) have more cells
             height, width = frame.inner
-            self._rows = _enlarging(frame.low_res, frame.size, height, frame.height)
-            self._columns = _enlarging(frame.low_res, frame.size, width, frame.width)
-            self._frame = frame
+            self._rows = _enlarging(cells, frame.size, height, frame.height)
+            self._columns = _enlarging(cells, frame.size, width, frame.width)
+            self._frame = frame, cells
 
 
 class Asking:
@@ -101,7 +101,7 @@ class Asking:
         encoder, predictor, windows = self._own()
         if self._common:
             encoder.set_image(picture)
-            predictor.set_features(_in_rows(encoder.features), *picture.shape[:2])
+            predictor.set_features(_in_rows(encoder.features), *picture.shape[:2], picture=lambda: picture)
         else:
             predictor.set_image(picture)
         asked = [

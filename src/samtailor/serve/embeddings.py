@@ -7,8 +7,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
+from samtailor.data.picture import decode_picture
+from samtailor.predict import Predictor
 from samtailor.serve.limits import Lane
 from samtailor.types import Features
 
@@ -24,7 +27,7 @@ class Embedding:
         id: see `pictures.identity`.
         height, width: pixels, after the EXIF rotation.
         features: one row, on the device that computes.
-        data: the bytes of the file, for adapters inside the encoder, which need the picture.
+        data: the bytes of the file, for adapters that need the picture (inside the encoder, closer looks).
     """
 
     id: str
@@ -32,6 +35,11 @@ class Embedding:
     width: int
     features: Features
     data: bytes
+
+    def set_on(self, predictor: Predictor) -> None:
+        """Set the picture; it is read again only for whoever needs more than the embedding."""
+        read = partial(decode_picture, self.data, self.id)
+        predictor.set_features(self.features, self.height, self.width, picture=read)
 
     @property
     def bytes(self) -> int:

@@ -205,7 +205,7 @@ class _Question:
     @torch.no_grad()
     def answer(self) -> list[Answer]:
         with self.slot.predictor() as predictor:
-            predictor.set_features(self.embedding.features, self.embedding.height, self.embedding.width)
+            self.embedding.set_on(predictor)
             if self.automatic:
                 return self._found(predictor)
             for ask in self.asks:

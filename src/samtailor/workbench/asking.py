@@ -151,7 +151,7 @@ class Asking:
         @torch.no_grad()
         def job() -> Any:
             with slot.predictor() as predictor:
-                predictor.set_features(embedding.features, embedding.height, embedding.width)
+                embedding.set_on(predictor)
                 return answer(slot, predictor)
 
         future: Future = lane.submit(job)

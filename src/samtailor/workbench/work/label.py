@@ -62,7 +62,7 @@ def _found(
     if slot.encoder:  # its base is a twin with an encoder of its own
         predictor.set_image(picture)
     else:
-        predictor.set_features(store.features(slot.base, picture), *picture.shape[:2])
+        predictor.set_features(store.features(slot.base, picture), *picture.shape[:2], picture=lambda: picture)
     return proposing.objects(slot, predictor, threshold)
 
 

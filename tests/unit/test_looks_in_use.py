@@ -1,0 +1,53 @@
+"""An adapter that looks closer answers the same wherever it is asked: predictor, labelling, service."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from samtailor.data.transform import Frame
+from samtailor.label._answers import Windows
+from samtailor.looks import Looking
+from samtailor.predict import Predictor
+from samtailor.registry import find
+from samtailor.serve.embeddings import Embedding
+from samtailor.serve.pictures import identity
+from samtailor.types import Prompts
+
+
+@pytest.mark.parametrize("squash", [True, False])
+@pytest.mark.parametrize("cells", [32, 64, 96])
+def test_windows_take_any_number_of_cells(squash, cells):
+    frame = Frame(70, 100, 128, squash, 32)
+    low = torch.nn.functional.interpolate(
+        torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)), (cells, cells), mode="bilinear"
+    )[0, 0]
+    windows = Windows()
+    windows.mask(torch.ones(32, 32), frame)  # of another number just before
+    mask, x, y = windows.mask(low, frame)
+    wanted = (frame.logits(low[None, None])[0, 0] > 0).numpy()
+    got = np.zeros_like(wanted)
+    got[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
+    assert (got != wanted).mean() < 1e-3  # the last bit of a logit at 0
+
+
+def test_an_embedding_of_the_service_can_be_looked_at_closer(tiny_base, tiny_samples):
+    from io import BytesIO
+
+    from PIL import Image
+
+    torch.manual_seed(0)
+    segmenter, _ = find("methods", "tailor").build(tiny_base, width=32)
+    segmenter.looking = Looking((1, 2))
+    picture = tiny_samples[0].image
+    file = BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    predictor = Predictor(tiny_base, {"it": segmenter})
+    predictor.set_image(picture)
+    asked = Prompts(picture.shape[:2], count=(1, 1))
+    wanted = predictor.decode(asked, "it").logits
+    made = Embedding(identity(picture), *picture.shape[:2], predictor.features, file.getvalue())
+    other = Predictor(tiny_base, {"it": segmenter})
+    made.set_on(other)
+    assert torch.equal(other.decode(asked, "it").logits, wanted)
