@@ -77,3 +77,20 @@ def connected(mask: np.ndarray, *, connectivity: int = 8) -> Iterator[np.ndarray
     count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=connectivity)
     for label in range(1, count):
         yield labels == label
+
+
+def part_boxes(mask: np.ndarray, *, smallest: int = 1) -> np.ndarray:
+    """Tight boxes of the connected components (8 neighbours), the largest component first.
+
+    Args:
+        mask: bool (height, width).
+        smallest: pixels that a component must have to count.
+
+    Returns:
+        float32 (n, 4): x0, y0, x1, y1, x1 and y1 exclusive.
+    """
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    x, y, width, height, area = stats[1:].T
+    boxes = np.stack([x, y, x + width, y + height], axis=1).astype(np.float32)
+    order = np.argsort(-area, kind="stable")
+    return boxes[order[area[order] >= smallest]]

@@ -12,15 +12,16 @@ No paper's part; docs/tailor.md has the figures.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from samtailor.bases import Base
-from samtailor.contours import connected
+from samtailor.contours import part_boxes
 from samtailor.data.augment import View
 from samtailor.data.tile_views import OVERLAP, views
 from samtailor.data.transform import Frame
@@ -91,7 +92,7 @@ def together(found: Sequence[tuple[View, Tensor]], frame: Frame) -> Tensor:
         cells. Beyond the picture (padding of SAM 1) the nearest logits stand.
     """
     closer = max(1.0 / (view.crop[2] - view.crop[0]) for view, _ in found)
-    cells = frame.low_res * round(closer + 0.49)
+    cells = frame.low_res * math.ceil(closer)
     total, weights = 0.0, 0.0
     places = _places(frame, cells, found[0][1])
     for view, logits in found:
@@ -122,7 +123,8 @@ def region(
         shown = views(tiles)[:1] if tiles == 1 else views(tiles)[1:]
         parts = []
         for view in shown:
-            own = Frame(*view.size(frame.height, frame.width), frame.size, frame.squash, frame.low_res)
+            height, width = view.size(frame.height, frame.width)
+            own = replace(frame, height=height, width=width)
             parts.append((view, look(found, base, see(view), own, looking.boxes)))
         kinds.append(parts[0][1] if tiles == 1 else together(parts, frame))
     finest = max(kind.shape[-1] for kind in kinds)
@@ -135,20 +137,14 @@ def _in_boxes(logits: Tensor, base: Base, features: Features, frame: Frame) -> T
     height, width = frame.inner
     full = F.interpolate(logits.float(), (frame.size, frame.size), mode="bilinear", align_corners=False)
     mask = (full[0, 0, :height, :width] > 0).cpu().numpy()
-    parts = sorted(connected(mask), key=lambda part: -int(part.sum()))
-    asked = [_box(part) for part in parts[:_PARTS] if part.sum() >= _SPECK]
-    if not asked:
+    asked = part_boxes(mask, smallest=_SPECK)[:_PARTS]
+    if not len(asked):
         return None
-    boxes = torch.tensor(asked, dtype=torch.float32, device=logits.device)[None]
+    boxes = torch.from_numpy(asked).to(logits.device)[None]
     output = base.decode(features, base.encode_prompts(Prompts((frame.size, frame.size), boxes=boxes)))
     best = output.candidate_iou()[0].argmax(dim=1)
     chosen = output.candidate_logits()[0][torch.arange(len(asked), device=best.device), best]
     return chosen.amax(dim=0)[None, None]
-
-
-def _box(part) -> tuple[int, int, int, int]:
-    rows, columns = part.any(axis=1).nonzero()[0], part.any(axis=0).nonzero()[0]
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _places(frame: Frame, cells: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,13 +157,15 @@ def _places(frame: Frame, cells: int, like: Tensor) -> tuple[Tensor, Tensor]:
 def _within(places: tuple[Tensor, Tensor], view: View, frame: Frame) -> tuple[Tensor, Tensor]:
     """For `grid_sample`: the places in a view's model frame, (n, n, 2) in -1 to 1, and what the view counts there."""
     top, bottom, left, right = view.edges(frame.height, frame.width)
-    own = Frame(bottom - top, right - left, frame.size, frame.squash, frame.low_res)
+    own = replace(frame, height=bottom - top, width=right - left)
     sides = []
     for place, low, high, length, inner in zip(
         places, (top, left), (bottom, right), (frame.height, frame.width), own.inner, strict=True
     ):
         share = (place * length - low) / (high - low)
-        to_edge = torch.minimum(share if low > 0 else 1.0 + 0 * share, 1 - share if high < length else 1.0 + 0 * share)
+        to_edge = torch.minimum(
+            share if low > 0 else torch.ones_like(share), 1 - share if high < length else torch.ones_like(share)
+        )
         weight = torch.where((share >= 0) & (share <= 1), (to_edge / _FADE).clamp(0.02, 1.0), torch.zeros_like(share))
         sides.append((2 * share * inner / frame.size - 1, weight))
     (y, down), (x, across) = sides

@@ -29,6 +29,26 @@ def test_fit_resume_and_overwrite(run, base_folder, data_folder, tmp_path):
     run(*asked, "--overwrite")
 
 
+def test_fit_without_held_out_pictures_tells_what_new_pictures_chose(run, base_folder, data_folder, monkeypatch):
+    asked = ["fit", data_folder, "--base", base_folder, "--classes", "disc", "--val", 0, "--steps", 1]
+    asked += ["--set", "trackers=[]", "--set", "options.width=32", "--set", "near_duplicates=false"]
+    told = run(*asked, "--out", "a").stderr
+    assert "No held-out pictures: the last state was kept." in told
+    assert "Without a prompt: Dice" in told
+    assert "new to whoever answered" in told
+    told = run(*asked, "--out", "b", "--set", "options.settle=false").stderr
+    assert "Without a prompt" not in told
+
+
+def test_a_tempered_fit_says_so():
+    from samtailor.cli.fit import _tempered
+
+    found = {"share": 0.5, "share_miou": 0.52, "share_base_miou": 0.5}
+    assert "go 50 % of the way from the base: mIoU 52.0" in _tempered(found)
+    assert "are the base's own" in _tempered({**found, "share": 0.0})
+    assert _tempered({**found, "share": 1.0}) == ""
+
+
 def test_evaluate_writes_base_and_adapter(run, adapter_folder, data_folder, tmp_path):
     result = run("evaluate", data_folder, "--adapter", adapter_folder, "--json", "e.json", "--html", "e.html", "--rows")
     found = json.loads((tmp_path / "e.json").read_text())

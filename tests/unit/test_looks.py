@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from samtailor.bases import Base
+from samtailor.contours import part_boxes
 from samtailor.data.tile_views import views
 from samtailor.data.transform import Frame
 from samtailor.embeddings import EmbeddingStore
@@ -89,6 +90,17 @@ def test_the_padding_of_a_base_that_pads_is_no_part(tiny_sam):
     drawn = torch.full((1, 1, tiny_sam.low_res, tiny_sam.low_res), -4.0)
     drawn[..., tiny_sam.low_res // 2 + 1 :, :] = 4.0  # below the picture
     assert torch.equal(look(lambda _: drawn, tiny_sam, features, frame, 1.0), drawn)
+
+
+def test_boxes_of_parts_come_largest_first():
+    mask = np.zeros((20, 30), bool)
+    mask[2:4, 3:5] = True
+    mask[4, 5] = True  # touches by a corner: the same part
+    mask[10:19, 8:29] = True
+    mask[0, 29] = True
+    assert part_boxes(mask).tolist() == [[8, 10, 29, 19], [3, 2, 6, 5], [29, 0, 30, 1]]
+    assert part_boxes(mask, smallest=2).tolist() == [[8, 10, 29, 19], [3, 2, 6, 5]]
+    assert part_boxes(np.zeros((4, 4), bool)).shape == (0, 4)
 
 
 @pytest.mark.parametrize("wrong", [{"tiles": ()}, {"tiles": (0,)}, {"boxes": -1.0}])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -142,8 +142,13 @@ def fit_progress(what: str = "") -> Iterator[Callable[[Progress], None]]:
 
 
 def _outcome(result: FitResult) -> str:
+    """What a user wants to know of a finished fit, a sentence each."""
+    return " ".join(part for part in (_kept(result), _tempered(result.figures), _looks(result.figures)) if part)
+
+
+def _kept(result: FitResult) -> str:
     found = result.figures
-    if not found:
+    if "held_out_miou" not in found:
         return "No held-out pictures: the last state was kept."
     judged = "Held-out mIoU"
     if found.get("selection") == "paper":
@@ -153,6 +158,25 @@ def _outcome(result: FitResult) -> str:
         f"{100 * found['start_miou']:.1f} before the first (oracle {100 * found['held_out_oracle_miou']:.1f}, "
         f"{100 * found['start_oracle_miou']:.1f})."
     )
+
+
+def _tempered(found: Mapping[str, Any]) -> str:
+    if found.get("share", 1.0) == 1.0:
+        return ""
+    how = "are the base's own" if found["share"] == 0 else f"go {100 * found['share']:.0f} % of the way from the base"
+    return (
+        f"Clicks {how}: mIoU {100 * found['share_miou']:.1f} on pictures new to them, "
+        f"the base's {100 * found['share_base_miou']:.1f}."
+    )
+
+
+def _looks(found: Mapping[str, Any]) -> str:
+    if "region_dice" not in found:
+        return ""
+    told = f"Without a prompt: Dice {100 * found['region_dice']:.1f} on {counted(found['region_pictures'], 'picture')}"
+    closer = found["region_dice"] != found["region_dice_one_look"]
+    one = f", {100 * found['region_dice_one_look']:.1f} with one look and the map alone" if closer else ""
+    return f"{told} new to whoever answered{one}."
 
 
 def _figures(progress: Progress) -> str:
