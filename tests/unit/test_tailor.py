@@ -209,3 +209,18 @@ def test_each_part_of_a_map_is_asked_for_once(tiny_base, tiny_samples):
     assert [ask.label for ask in by_map("it", "a", threshold=0.9)(predictor, None)] == ["a"]
     logits[:] = -6.0
     assert by_map("it", "a")(predictor, None) == []
+
+
+def test_the_map_learns_the_same_in_the_order_of_memory_of_training(tiny_base, tiny_samples):
+    torch.manual_seed(0)
+    found = RegionMap(tiny_base, dropout=0.0).double()
+    features = batch_of(tiny_base, tiny_samples[:2]).features.to(torch.double)
+    answers, slopes = [], []
+    for training in (True, False):
+        logits = found.train(training).each(features)
+        parameters = list(found.members.parameters())
+        answers.append(logits)
+        slopes.append(torch.autograd.grad((logits * torch.arange(logits.shape[-1])).mean(), parameters))
+    torch.testing.assert_close(answers[0], answers[1], rtol=1e-9, atol=1e-12)
+    for one, other in zip(*slopes, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)

@@ -48,7 +48,8 @@ class LoRALinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """As the linear layer."""
-        return self._linear[0](x) + self.lora_B(self.lora_A(x)) * self.scale
+        change = self.lora_B(self.lora_A(x))
+        return self._linear[0](x) + (change if self.scale == 1 else change * self.scale)
 
 
 class LoRAQueryValue(nn.Module):

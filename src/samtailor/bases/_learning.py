@@ -25,13 +25,15 @@ def learning(tensor: Tensor) -> bool:
 
 def readable(decoder: Any) -> bool:
     """Whether every part of the mask decoder is one whose weights `_cells.py` knows how to read."""
-    attentions = [decoder.transformer.final_attn_token_to_image]
-    for layer in decoder.transformer.layers:
-        attentions += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
-    return all(_plain(attention) for attention in attentions) and all(
+    return all(_plain(attention) for attention in _attentions(decoder)) and all(
         type(conv) is nn.ConvTranspose2d and conv.kernel_size == conv.stride == (2, 2)
         for conv in (decoder.upscale_conv1, decoder.upscale_conv2)
     )
+
+
+def frozen_keys(decoder: Any) -> bool:
+    """Whether no bias of keys learns: it cancels in the softmax, and would be missing in the graph."""
+    return not any(attention.k_proj.bias.requires_grad for attention in _attentions(decoder))
 
 
 def decode(decoder: Any, features: Features, tokens: Tokens, positions: Tensor) -> Output:
@@ -58,12 +60,17 @@ def _upscaled(decoder: Any, cells: Tensor, features: Features) -> Tensor:
     return decoder.activation(x)
 
 
+def _attentions(decoder: Any) -> list[Any]:
+    """Those between tokens and cells."""
+    found = [decoder.transformer.final_attn_token_to_image]
+    for layer in decoder.transformer.layers:
+        found += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
+    return found
+
+
 def _plain(attention: Any) -> bool:
     parts = list(attention.children())
-    tensors = [getattr(part, name, None) for part in parts for name in ("weight", "bias")]
-    if len(parts) != _PROJECTIONS or not all(isinstance(tensor, Tensor) for tensor in tensors):
-        return False
-    return not parts[1].bias.requires_grad  # it cancels in the softmax: learnt, it would be missing in the graph
+    return len(parts) == _PROJECTIONS and all({"weight", "bias"} <= set(dir(part)) for part in parts)
 
 
-__all__ = ["decode", "learning", "readable"]
+__all__ = ["decode", "frozen_keys", "learning", "readable"]

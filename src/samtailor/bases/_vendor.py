@@ -38,7 +38,7 @@ class DecoderTap:
 
     def __init__(self, decoder: nn.Module) -> None:
         self._local = threading.local()
-        self._decoder = decoder
+        self._decoder, self._readable = decoder, _learning.readable(decoder)
         decoder.transformer.register_forward_hook(self._on("transformer"))
         decoder.activation.register_forward_hook(self._on("upscaled"))
         decoder.iou_prediction_head.register_forward_hook(self._on("iou"))
@@ -66,7 +66,12 @@ class DecoderTap:
     def decode(self, features: Features, tokens: Tokens, positions: Tensor, grid: int, **extra: Any) -> Output:
         """Run the vendor's decoder and return all its mask tokens; `extra` goes to its forward."""
         batch, prompts = tokens.sparse.shape[:2]
-        if prompts == 1 and _learning.learning(features.main) and _learning.readable(self._decoder):
+        if (
+            prompts == 1
+            and self._readable
+            and _learning.learning(features.main)
+            and _learning.frozen_keys(self._decoder)
+        ):
             return _learning.decode(self._decoder, features, tokens, positions)
         with self.listen() as seen:
             self._decoder(
