@@ -25,6 +25,9 @@ from samtailor.bases import _vendor
 from samtailor.bases._protocol import Base
 from samtailor.types import Features, Output, Tokens
 
+_NOTHING = 1e-30
+"""Weights below are no part of any sum of float32; denormal ones would make the product ten times as slow."""
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -135,24 +138,9 @@ class _Reading(nn.Module):
         return whole.out_proj(_read(asked, key, value, keys, values, whole.num_heads)), None
 
 
-class _Unread(nn.Module):
-    """In the place of SAM 2's encoding of positions beside its feature maps, which only its memory reads."""
-
-    def forward(self, shape: Any, device: Any, dtype: Any, mask: Any = None) -> Tensor:
-        """Zeros of the shape, without memory."""
-        return torch.zeros((), device=device, dtype=dtype).expand(shape)
-
-
 class _Projection(NamedTuple):
     weight: Tensor
     bias: Tensor
-
-
-def encoding(base: Base) -> Base:
-    """A twin of the base for `encode_image`, the same to the bit, without what nobody reads: a fifth of nano's time."""
-    name = "vision_encoder.neck.position_encoding"
-    known = any(name == other for other, _ in base.model.named_modules())  # SAM 1 has none
-    return base.with_modules({name: _Unread()}) if known else base
 
 
 def quick(segmenter: nn.Module) -> Any:
@@ -212,6 +200,7 @@ def _to_cells(attention: Any, cells: Tensor, placed: Tensor, asked: Tensor, told
     same = _by_prompt(known @ query.bias.reshape(heads, -1, 1), prompts)
     scores = torch.baddbmm(same, rows, placed.expand(prompts, -1, -1).mT)
     weights = scores.unflatten(1, (heads, count)).softmax(dim=2).flatten(1, 2)  # over the tokens
+    weights = F.threshold_(weights, _NOTHING, 0.0)
     given = _heads(value(told[0]), heads) @ out.weight.reshape(len(out.weight), heads, -1).permute(1, 2, 0)
     given = _by_prompt(given + out.bias / heads, prompts)  # a head's weights sum to 1
     return torch.baddbmm(cells.expand(prompts, -1, -1), weights.mT, given)
@@ -260,4 +249,4 @@ def _in_place(x: Tensor, grid: int) -> Tensor:
     return x.reshape(*x.shape[:2], 4 * grid, 4 * grid)
 
 
-__all__ = ["Answers", "Quick", "encoding", "quick"]
+__all__ = ["Answers", "Quick", "quick"]
