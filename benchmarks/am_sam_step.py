@@ -18,9 +18,9 @@ from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
-from transformers import SamConfig, SamModel
 
-from samtailor.bases.sam import Sam
+from random_sam import vit_b
+from samtailor.bases import Base
 from samtailor.data.regions import regions
 from samtailor.data.synth.samples import samples
 from samtailor.embeddings import EmbeddingStore
@@ -39,9 +39,7 @@ def main() -> None:
 
 
 def _medians(size: int, repeats: int, batch: int) -> dict[str, float]:
-    torch.manual_seed(0)
-    config = SamConfig(vision_config={"image_size": size}, prompt_encoder_config={"image_size": size})
-    base = Sam(_awake(SamModel(config)), f"vit-b-random-{size}")
+    base = vit_b(size)
     segmenter, step_class = find("methods", "am-sam").build(base)
     optimizers = {name: torch.optim.AdamW(group, lr=1e-5) for name, group in segmenter.groups.items()}
     step = step_class(segmenter.train(), optimizers, Accelerator(cpu=True))
@@ -65,23 +63,13 @@ def _medians(size: int, repeats: int, batch: int) -> dict[str, float]:
         return _alternately({"cached": from_disk, "encoder inside": encoding}, repeats)
 
 
-def _awake(model: SamModel) -> SamModel:
-    """Matrices of the size that trained ones have: transformers draws the encoder's at 1e-10, and numbers that small
-    are slow on a CPU."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(std=parameter[0].numel() ** -0.5)
-    return model
-
-
 def _in_memory(sample: Sample) -> Sample:
     """Drawn once, so that neither kind pays for drawing."""
     image = sample.image
     return replace(sample, read_image=lambda: image)
 
 
-def _encoded(base: Sam, batch: Batch) -> Batch:
+def _encoded(base: Base, batch: Batch) -> Batch:
     with torch.no_grad():
         return replace(batch, features=base.encode_image(batch.images), images=None)
 

@@ -1,9 +1,9 @@
 """`label` with three adapters against the bare encode rate, in one run: pictures from files, answers to files.
 
-python benchmarks/label_rate.py [--base nano] [--pictures 24] [--objects 2] [--rounds 5] [--no-heads] [--adapters 3]
+python benchmarks/label_rate.py [--base nano] [--pictures 24] [--objects 2] [--rounds 5] [--heads 1] [--adapters 3]
 
-Each adapter runs its head of proposals (untrained: its cost, not its finds) and asks for the same number of objects a
-picture. Bare rates read, resize and encode the same files:
+Each adapter runs its heads of proposals (untrained: their cost, not their finds) and asks for the same number of
+objects a picture. `propose-fit` makes 4 heads an adapter. Bare rates read, resize and encode the same files:
 
 * in a loop, one after the other, torch's threads as they are: what a user would write;
 * in the threads of `label` and with its encoder, asking nothing: what `label` could reach if answers were free.
@@ -28,17 +28,18 @@ import numpy as np
 import torch
 from PIL import Image
 
+from random_sam import vit_b
 from samtailor.answers import Ask, find_pictures
 from samtailor.automatic import by_proposals
 from samtailor.bases import load_base
-from samtailor.bases._quick import encoding
+from samtailor.bases._neck import encoding
 from samtailor.data.picture import read_picture
 from samtailor.data.synth.samples import samples
 from samtailor.data.transform import Frame
 from samtailor.label import Journal, Source, _ahead, _answers, _passes, label
 from samtailor.predict import Predictor
 from samtailor.proposals import Proposals
-from samtailor.proposals.head import make_head
+from samtailor.proposals.head import Heads, make_head
 from samtailor.registry import find
 from samtailor.writers import coco
 
@@ -75,7 +76,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--objects", type=int, default=2, help="an adapter and picture")
     parser.add_argument("--adapters", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--no-heads", dest="heads", action="store_false", help="proposals for nothing")
+    parser.add_argument("--heads", type=int, default=1, help="of proposals, an adapter; 0: proposals for nothing")
     return parser.parse_args()
 
 
@@ -127,15 +128,6 @@ def counting(call: Callable[..., Any], spent: Counter[str], stage: str) -> Calla
     return counted
 
 
-def vit_b():
-    from transformers import SamConfig, SamModel
-
-    from samtailor.bases.sam import Sam
-
-    torch.manual_seed(0)
-    return Sam(SamModel(SamConfig()), "vit-b")
-
-
 def encode(predictor: Predictor, files: Any) -> None:
     for file in files:
         predictor.set_image(read_picture(file))
@@ -149,12 +141,13 @@ def encode_ahead(base: Any, pictures: Any) -> None:
         pass
 
 
-def asker(base, objects: int, heads: bool):
+def asker(base, objects: int, heads: int):
     rng = np.random.default_rng(0)
     clicks = [(float(rng.uniform(40, 600)), float(rng.uniform(40, 440)), 1) for _ in range(objects)]
     with torch.no_grad():
         features = base.encode_image(torch.zeros(1, 3, base.size, base.size))
-    propose = by_proposals(Proposals(make_head(base, features, 1), ["a"], base.fingerprint))
+    members = Heads([make_head(base, features, 1) for _ in range(max(heads, 1))])
+    propose = by_proposals(Proposals(members, ["a"], base.fingerprint))
 
     def ask(predictor, picture):
         if heads:

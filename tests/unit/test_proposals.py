@@ -82,6 +82,12 @@ def test_the_same_seed_gives_the_same_head_whatever_was_drawn_before(tiny_sam, s
     assert any(not torch.equal(v, another.head.state_dict()[k]) for k, v in one.head.state_dict().items())
 
 
+@pytest.mark.parametrize("steps", [1, 2, 10, 11])
+def test_every_number_of_steps_has_a_learning_rate(tiny_sam, samples, store, steps):
+    learnt = fit_proposals(tiny_sam, samples[:4], ["disc"], store, steps=steps, batch_size=1, width=16, folds=0)
+    assert all(value.isfinite().all() for value in learnt.head.state_dict().values())
+
+
 def test_what_cannot_be_learnt_is_said(tiny_sam, samples, store):
     with pytest.raises(DataError, match="object of the class 'banner'"):
         fit_proposals(tiny_sam, samples, ["banner"], store)

@@ -57,6 +57,12 @@ def check_refused(answer, status, *words):
         assert word in answer.json()["error"]
 
 
+def test_whoever_watches_the_process_needs_no_token(bench):
+    with TestClient(build(bench, token="secret"), base_url=HERE) as stranger:
+        assert stranger.get("/health").json() == {"status": "up"}
+        assert stranger.get("/api/project").status_code == 401
+
+
 def test_the_project_tells_what_the_page_shows(client):
     found = client.get("/api/project").json()
     assert (found["name"], found["base"], found["pictures"], found["minimum"]) == ("pictures", "tiny-sam2", 6, 4)

@@ -24,6 +24,9 @@ from samtailor.types import Features
 Matrix = tuple[Tensor, Tensor]
 """A transposed convolution as weight (C, 4 c) and bias (4 c,)."""
 
+_NOTHING = 1e-30
+"""Weights below are no part of any sum of float32; denormal ones would make the product ten times as slow."""
+
 
 class _Projection(NamedTuple):
     weight: Tensor
@@ -136,6 +139,8 @@ def _to_cells(attention: Any, cells: Tensor, placed: Tensor, asked: Tensor, told
     same = _by_prompt(known @ query.bias.reshape(heads, -1, 1), prompts)
     scores = torch.baddbmm(same, rows, placed.expand(prompts, -1, -1).mT)
     weights = scores.unflatten(1, (heads, count)).softmax(dim=2).flatten(1, 2)  # over the tokens
+    if not torch.is_grad_enabled():  # a fit flushes denormal numbers itself
+        weights = F.threshold_(weights, _NOTHING, 0.0)
     given = _heads(value(told[0]), heads) @ out.weight.reshape(len(out.weight), heads, -1).permute(1, 2, 0)
     given = _by_prompt(given + out.bias / heads, prompts)  # a head's weights sum to 1
     return torch.baddbmm(cells.expand(prompts, -1, -1), weights.mT, given)

@@ -102,21 +102,6 @@ class _Reading(nn.Module):
         return reading(whole, query, key, value), None
 
 
-class _Unread(nn.Module):
-    """In the place of SAM 2's encoding of positions beside its feature maps, which only its memory reads."""
-
-    def forward(self, shape: Any, device: Any, dtype: Any, mask: Any = None) -> Tensor:
-        """Zeros of the shape, without memory."""
-        return torch.zeros((), device=device, dtype=dtype).expand(shape)
-
-
-def encoding(base: Base) -> Base:
-    """A twin of the base for `encode_image`, the same to the bit, without what nobody reads: a fifth of nano's time."""
-    name = "vision_encoder.neck.position_encoding"
-    known = any(name == other for other, _ in base.model.named_modules())  # SAM 1 has none
-    return base.with_modules({name: _Unread()}) if known else base
-
-
 def quick(segmenter: nn.Module) -> Any:
     """A segmenter (or any module) once more, with the same tensors, whose attentions to the picture are cheaper."""
     found = {name: _Reading(part) for name, part in segmenter.named_modules() if _plain(part)}
@@ -135,4 +120,4 @@ def _in_place(x: Tensor, grid: int) -> Tensor:
     return x.reshape(*x.shape[:2], 4 * grid, 4 * grid)
 
 
-__all__ = ["Answers", "Quick", "encoding", "quick"]
+__all__ = ["Answers", "Quick", "quick"]

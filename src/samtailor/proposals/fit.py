@@ -239,7 +239,9 @@ def _train(
         torch.manual_seed(seed)
         head = make_head(scenes.base, scenes.features(rows[0]), len(scenes.classes), width=width).to(device).train()
         optimizer = torch.optim.AdamW(head.parameters(), lr=lr, weight_decay=1e-2)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=max(steps, 2), pct_start=0.1)
+        total = max(steps, 2)
+        warm = max(0.1, 1.5 / total)  # of a single step the schedule divides by zero
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=total, pct_start=warm)
         streams = _stream(full, rng), _stream(empty, rng)
         for _ in range(steps):
             picked = [next(streams[k < share]) for k in range(batch_size)]

@@ -71,6 +71,7 @@ def build(
     metrics = metrics or Metrics()
     metrics.follow(engine)
     app = bare("samtailor", engine)
+    tell_health(app)
     _tell(app, metrics)
     _pictures(app, engine, metrics)
     _adapters(app, engine)
@@ -98,11 +99,15 @@ def bare(title: str, engine: Engine) -> FastAPI:
     return app
 
 
-def _tell(app: FastAPI, metrics: Metrics) -> None:
+def tell_health(app: FastAPI) -> None:
+    """Answer /health, for whoever watches the process; it needs no token."""
+
     @app.get("/health", summary="Whether the process lives")
     async def health() -> dict[str, str]:
         return {"status": "up"}
 
+
+def _tell(app: FastAPI, metrics: Metrics) -> None:
     @app.get("/ready", summary="Whether questions are answered")
     async def ready() -> dict[str, str]:
         return {"status": "ready"}  # the base and the adapters are loaded before the port is opened
@@ -262,4 +267,4 @@ def _openapi(app: FastAPI, made: Any) -> dict[str, Any]:
     return found
 
 
-__all__ = ["bare", "build", "words"]
+__all__ = ["bare", "build", "tell_health", "words"]
