@@ -54,6 +54,7 @@ class Looking:
     boxes: float = 0.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "tiles", tuple(self.tiles))  # JSON has lists
         if not self.tiles or min(self.tiles) < 1 or self.boxes < 0:
             raise InputError(
                 f"Looks need tiles from 1 and a weight from 0 of the boxes, got {self.tiles} and {self.boxes}."
@@ -63,6 +64,12 @@ class Looking:
     def plain(self) -> bool:
         """One look at the whole picture, the map alone."""
         return self.tiles == (1,) and not self.boxes
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        shown = ("the whole picture" if tiles == 1 else f"{tiles} x {tiles} overlapping tiles" for tiles in self.tiles)
+        return " and ".join(shown) + (", the decoder asked with the boxes of what is found" if self.boxes else "")
 
     @property
     def encodes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from samtailor.config import FitConfig
 from samtailor.data.split import Split, split
 from samtailor.data.transform import Frame
 from samtailor.embeddings import EmbeddingStore
+from samtailor.errors import ArtefactError
 from samtailor.fit import fit
 from samtailor.fit.settle import CHOICES, _best, _dice, deal, settle
 from samtailor.looks import Looking
@@ -141,6 +143,13 @@ def test_a_fit_settles_and_the_artefact_keeps_it(tiny_base, tiny_samples, tmp_pa
     loaded = artefact.load(tmp_path / "a", tiny_base)
     assert loaded.segmenter.looking == CHOICES[3]
     assert dict(loaded.meta.looking) == {"tiles": [1, 2], "boxes": 2.0}
+    card = (tmp_path / "a" / "README.md").read_text()
+    assert "| looks at | the whole picture and 2 x 2 overlapping tiles, the decoder asked with the boxes" in card
+    told = json.loads((tmp_path / "a" / "adapter.json").read_text())
+    for wrong in ({"tiles": [0]}, {"glances": 3}):
+        (tmp_path / "a" / "adapter.json").write_text(json.dumps(told | {"looking": wrong}))
+        with pytest.raises(ArtefactError, match="cannot be rebuilt"):
+            artefact.load(tmp_path / "a", tiny_base)
     plain = config.model_copy(update={"out": tmp_path / "b", "options": {"width": 32, "settle": False}})
     fit(plain, samples=one, base=tiny_base, split=made, store=EmbeddingStore(tmp_path / "c"))
     assert artefact.load(tmp_path / "b", tiny_base).segmenter.looking.plain

@@ -108,11 +108,11 @@ def _rebuild(source: str | Path, meta: AdapterMeta, base: Base) -> Segmenter:
 
     try:
         segmenter = find("methods", meta.method).build(base, **meta.options)[0]
+        segmenter.looking = Looking(**meta.looking)
     except (InputError, TypeError) as error:
         raise ArtefactError(f"The adapter {source} cannot be rebuilt: {error} Is it of another samtailor?") from error
     segmenter.prompt, segmenter.prompt_options, segmenter.regions = meta.prompt, meta.prompt_options, meta.regions
     segmenter.alone, segmenter.single = meta.alone, meta.single
-    segmenter.looking = Looking(tuple(meta.looking.get("tiles", (1,))), meta.looking.get("boxes", 0.0))
     return segmenter
 
 

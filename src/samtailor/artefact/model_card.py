@@ -12,6 +12,8 @@ def card(meta: AdapterMeta) -> str:
     """README.md with the hub's front matter."""
     import yaml
 
+    from samtailor.looks import Looking
+
     hub = meta.base.name.count("/") == 1 and not meta.base.name.startswith((".", "/", "~"))
     front: dict[str, Any] = {
         "library_name": "samtailor",
@@ -30,6 +32,7 @@ def card(meta: AdapterMeta) -> str:
         ("asked with", f"`{meta.prompt}`" if meta.prompt else "a click or a box"),
         *([("answers", "one region a picture and class")] if meta.regions else []),
         *([("without a prompt", "the object" if meta.single else "all objects as one region")] if meta.alone else []),
+        *([("looks at", Looking(**meta.looking).told)] if meta.looking else []),
         ("learnt", ", ".join(f"{name} {count:,}" for name, count in meta.parameters.items()) or "nothing"),
         ("fit", f"{meta.steps:,} steps, seed {meta.seed}"),
         *((name.replace("_", " "), _figure(value)) for name, value in meta.figures.items()),
