@@ -66,11 +66,11 @@ def _judge(name: str, options: argparse.Namespace) -> None:
     import cv2
 
     from samtailor import artefact
-    from samtailor.automatic import GROWN, proposer, thresholds, tiles_of
+    from samtailor.automatic import tiles_of
     from samtailor.data.split import Split
     from samtailor.data.writing import write_json
     from samtailor.embeddings import EmbeddingStore
-    from samtailor.instance_evaluation import LOWEST, Asked, evaluate_instances
+    from samtailor.instance_evaluation import Asked, evaluate_instances
     from samtailor.predict import Predictor, load_on
 
     folder = options.out / name
@@ -82,12 +82,7 @@ def _judge(name: str, options: argparse.Namespace) -> None:
     base = load_on(meta.base.name)
     predictor = Predictor(base, {"adapter": artefact.load(folder, base).segmenter}, store=store)
     asked = {
-        who: Asked(
-            adapter,
-            proposer(predictor, adapter, folder, threshold=LOWEST, sizes=GROWN),
-            thresholds(predictor, adapter, folder),
-            tiles_of(folder),
-        )
+        who: Asked.of(predictor, adapter, folder)
         for who, adapter in (("base", None), ("adapter", "adapter"))
         if adapter or options.base
     }

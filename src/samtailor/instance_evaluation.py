@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from samtailor import average_precision as precision
+from samtailor.automatic import GROWN, proposer, thresholds, tiles_of
 from samtailor.average_precision import Answered, Instance
 from samtailor.errors import InputError
 from samtailor.instances import Found, objects
@@ -44,6 +46,35 @@ class Asked:
     propose: Proposer
     least: Callable[[str | None], float]
     tiles: int = 1
+
+    @classmethod
+    def of(
+        cls,
+        predictor: Predictor,
+        adapter: str | None,
+        folder: str | Path | None,
+        *,
+        detector: str | None = None,
+        classes: Sequence[str] | None = None,
+        threshold: float | None = None,
+        give: str | None = None,
+    ) -> Asked:
+        """As `predict --prompt auto` asks, but with every proposal that could change AP; see `automatic.proposer`.
+
+        Args:
+            predictor: with the adapter.
+            adapter: its name; None is the base.
+            folder: with the proposals, also for the base.
+            detector, classes, give: who proposes instead, and how.
+            threshold: lowest score that counts as found; None takes each class's own.
+
+        Raises:
+            InputError: nothing is there that could ask.
+        """
+        how = {"detector": detector, "classes": classes, "threshold": LOWEST, "give": give, "sizes": GROWN}
+        propose = proposer(predictor, adapter, folder, **how)
+        least = thresholds(predictor, adapter, folder, detector=detector, threshold=threshold)
+        return cls(adapter, propose, least, 1 if detector else tiles_of(folder))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from samtailor import artefact
+from samtailor.automatic import GROWN, proposer
 from samtailor.data.shapes import polygon
+from samtailor.instances import objects
 from samtailor.predict import Predictor
 from samtailor.serve.answers import outlines
 from samtailor.serve.app import build
@@ -327,12 +329,17 @@ def test_an_adapter_without_prompts_may_be_asked_without(served, tiny_sam2, tmp_
 
 def test_auto_asks_what_the_proposals_find(served, tiny_sam2, tmp_path):
     client, engine, _ = served
-    engine.adapters.add("finds", save(tmp_path / "finds", tiny_sam2, proposals=True, head="paper_plain"))
+    folder = save(tmp_path / "finds", tiny_sam2, proposals=True, head="paper_plain")
+    engine.adapters.add("finds", folder)
     id = sent(client)
     found = client.post("/segment", json={"embedding": id, "adapter": "finds", "auto": True}).json()["masks"]
     assert found
     assert {row["label"] for row in found} == {"disc"}
-    assert [row["score"] for row in found] == sorted((row["score"] for row in found), reverse=True)
+    predictor = Predictor(tiny_sam2, {"finds": artefact.load(folder, tiny_sam2).segmenter})
+    propose = proposer(predictor, "finds", folder, sizes=GROWN)
+    same = objects(predictor, picture(), propose, "finds")  # as `predict --prompt auto` finds them
+    assert [row["score"] for row in found] == pytest.approx([one.score for one in same])
+    assert all(np.array_equal(mask_of(row), one.mask) for row, one in zip(found, same, strict=True))
     none = client.post("/segment", json={"embedding": id, "adapter": "finds", "auto": True, "threshold": 1.0})
     assert none.json()["masks"] == []
     for adapter in ("plm", None):

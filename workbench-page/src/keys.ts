@@ -31,7 +31,7 @@ const setTool = (tool: store.Tool) => () => {
 };
 const size = (factor: number) => () => {
   const next = Math.round(store.brush.value * factor);
-  store.brush.value = Math.min(400, Math.max(2, next === store.brush.value ? next + Math.sign(factor - 1) : next));
+  store.setBrush(next === store.brush.value ? next + Math.sign(factor - 1) : next);
 };
 
 export const groups: Group[] = [

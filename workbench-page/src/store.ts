@@ -74,7 +74,21 @@ export const preview = signal<Mask | null>(null);
 // how the user works
 export const tool = signal<Tool>("smart");
 export const panning = signal(false);
-export const brush = kept("brush", 24);
+/** Width of the brush as a share of the picture's shorter side, so that it suits small and large pictures. */
+export const brushShare = kept("brush-share", 0.02);
+const shorterSide = computed(() => (picture.value ? Math.min(picture.value.width, picture.value.height) : 1000));
+/** Width of the brush in pixels of the open picture. */
+export const brush = computed(() => brushWidth(brushShare.value * shorterSide.value));
+export const BRUSH = { least: 2, most: 400 };
+
+/** Sets the width of the brush, in pixels of the open picture. */
+export function setBrush(pixels: number): void {
+  brushShare.value = brushWidth(pixels) / shorterSide.value;
+}
+
+function brushWidth(pixels: number): number {
+  return Math.min(BRUSH.most, Math.max(BRUSH.least, Math.round(pixels)));
+}
 export const opacity = kept("opacity", 0.45);
 export const onePerClick = kept("one-per-click", false);
 export const hovering = kept("hover-preview", false);

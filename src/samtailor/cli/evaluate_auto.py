@@ -10,8 +10,7 @@ from samtailor.errors import InputError
 if TYPE_CHECKING:
     from samtailor.bases import Base
     from samtailor.embeddings import EmbeddingStore
-    from samtailor.instance_evaluation import Asked, InstanceEvaluation
-    from samtailor.predict import Predictor
+    from samtailor.instance_evaluation import InstanceEvaluation
     from samtailor.types import Sample
 
 
@@ -45,7 +44,7 @@ def evaluate_auto(
     """
     from samtailor.cli.screen import counting, say, table
     from samtailor.data.writing import write_json
-    from samtailor.instance_evaluation import evaluate_instances
+    from samtailor.instance_evaluation import Asked, evaluate_instances
     from samtailor.instance_tables import cells, note
     from samtailor.predict import Predictor
     from samtailor.report import versions
@@ -56,7 +55,9 @@ def evaluate_auto(
         )
     predictor = Predictor(base, {} if own is None else {"adapter": own.segmenter}, store=store)
     how = {"detector": detector, "detector_classes": detector_classes, "threshold": threshold, "give": give}
-    asked = _asked(predictor, adapter, **how)
+    who = {"base": None, **({} if adapter is None else {"adapter": "adapter"})}
+    given = {"detector": detector, "classes": detector_classes, "threshold": threshold, "give": give}
+    asked = {name: Asked.of(predictor, one, adapter, **given) for name, one in who.items()}
     with counting("pictures") as progress:
         found = evaluate_instances(predictor, asked, samples, classes, store=store, seed=seed, progress=progress)
     summaries = {name: one.summary() for name, one in found.items()}
@@ -69,28 +70,6 @@ def evaluate_auto(
     if html is not None:
         _page(html, found, summaries, samples, about, classes, how)
         say(f"The report is in {html}.")
-
-
-def _asked(
-    predictor: Predictor,
-    folder: str | None,
-    *,
-    detector: str | None,
-    detector_classes: list[str] | None,
-    threshold: float | None,
-    give: str | None,
-) -> dict[str, Asked]:
-    """The base and the adapter, asked with the same proposals."""
-    from samtailor.automatic import GROWN, proposer, thresholds, tiles_of
-    from samtailor.instance_evaluation import LOWEST, Asked
-
-    made = {}
-    for name, adapter in {"base": None, **({} if folder is None else {"adapter": "adapter"})}.items():
-        given = {"detector": detector, "classes": detector_classes, "threshold": LOWEST, "give": give, "sizes": GROWN}
-        propose = proposer(predictor, adapter, folder, **given)
-        least = thresholds(predictor, adapter, folder, detector=detector, threshold=threshold)
-        made[name] = Asked(adapter, propose, least, 1 if detector else tiles_of(folder))
-    return made
 
 
 def _page(

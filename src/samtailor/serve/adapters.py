@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,8 +70,8 @@ class Slot:
             one.reset_image()
             self.spare.put(one)
 
-    def proposer(self, threshold: float | None) -> Proposer:
-        """What asks when nobody does.
+    def proposer(self, threshold: float | None, sizes: Sequence[float] = (1.0,)) -> Proposer:
+        """What asks when nobody does; `sizes` are those of learnt boxes, see `automatic.GROWN`.
 
         Only learnt proposals, and adapters that answer without prompts (of several objects: the parts of their map).
         A detector that an adapter was fitted with is not opened: its file is named by the adapter and may lie anywhere.
@@ -80,7 +80,7 @@ class Slot:
             Refused: nothing can propose.
         """
         if self.proposals is not None:
-            return by_proposals(self.proposals, threshold=threshold)
+            return by_proposals(self.proposals, threshold=threshold, sizes=sizes)
         if self.promptless and self.name is not None:
             classes = self.meta.classes if self.meta else ()
             label = classes[0] if len(classes) == 1 else None

@@ -20,10 +20,11 @@ import numpy as np
 import torch
 
 from samtailor.answers import Ask
+from samtailor.automatic import GROWN
 from samtailor.bases import Base
 from samtailor.data.transform import Frame
 from samtailor.embeddings import EmbeddingStore
-from samtailor.metrics import iou
+from samtailor.instances import objects
 from samtailor.predict import Predictor
 from samtailor.serve import pictures
 from samtailor.serve.adapters import Adapters, Slot
@@ -32,7 +33,6 @@ from samtailor.serve.limits import Lane, Limits
 from samtailor.serve.refusals import Refused, Unknown
 from samtailor.types import Features
 
-_SAME = 0.8  # IoU above which two automatic answers are one object
 _NO_PICTURE = np.zeros((0, 0, 3), np.uint8)  # proposals look at the embedding
 
 
@@ -229,18 +229,15 @@ class _Question:
 
 
 def found(slot: Slot, predictor: Predictor, threshold: float | None) -> list[tuple[Ask, np.ndarray, float]]:
-    """Automatic answers for the picture that is set, by falling score of the proposals: what was asked, the mask, its
-    predicted IoU. Without empty masks, each object of a class once.
+    """Automatic answers for the picture that is set, as `predict --prompt auto` has them, by falling rank: what was
+    asked, the mask, its predicted IoU. Only the embedding is there, so proposals look at the whole picture, never in
+    tiles.
 
     Raises:
         Refused: nothing can propose.
     """
-    kept: list[tuple[Ask, np.ndarray, float]] = []
-    for ask in slot.proposer(threshold)(predictor, _NO_PICTURE):
-        mask, score = _masks(slot, predictor, ask, False)[0]
-        if mask.any() and not any(iou(mask, other) > _SAME for a, other, _ in kept if a.label == ask.label):
-            kept.append((ask, mask, score))
-    return kept
+    seen = objects(predictor, _NO_PICTURE, slot.proposer(threshold, GROWN), slot.name, ready=True)
+    return [(one.ask, one.mask, one.iou) for one in seen]
 
 
 @torch.no_grad()

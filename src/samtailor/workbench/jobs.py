@@ -32,7 +32,7 @@ class Job:
         kind: "fit" or "label".
         state: how it is; only a running one changes.
         done, total: steps or pictures of the present stage.
-        stage: "start", "encode", "fit", "gallery", "proposals" or "label".
+        stage: "start", "encode", "fit", "settle", "gallery", "proposals" or "label".
         loss, miou, start_miou: of a fit; held-out mIoU now and before the first step, in [0, 1].
         seconds_left, images_per_second: of the present stage.
         message: why it failed, or what the user is to know of the result.

@@ -90,6 +90,7 @@ const STAGES: Record<string, string> = {
   start: "Starting",
   encode: "Reading the pictures",
   fit: "Learning",
+  settle: "Trying how to look",
   gallery: "Before and after",
   proposals: "Learning where to look",
   label: "Labelling",

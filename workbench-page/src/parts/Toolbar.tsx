@@ -59,7 +59,7 @@ function BrushSize() {
   return (
     <label class="slider wide" title="Brush size in pixels of the picture ([ and ])">
       <span>Size</span>
-      <input type="range" min="2" max="200" value={store.brush.value} onInput={(event) => (store.brush.value = Number(event.currentTarget.value))} />
+      <input type="range" min={store.BRUSH.least} max={store.BRUSH.most / 2} value={store.brush.value} onInput={(event) => store.setBrush(Number(event.currentTarget.value))} />
       <output>{store.brush.value} px</output>
     </label>
   );
