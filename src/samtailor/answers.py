@@ -35,6 +35,8 @@ class Ask:
         label: name of the object in the result; None: the adapter's name.
         score: of whoever proposed it, in [0, 1]; None for a human.
         whole: ask without a prompt, as adapters are asked that were fitted so.
+        given: the object's mask where whoever proposes it knows it already, run-length encoded in the picture (or view)
+            that is looked at: then nobody is asked, and the clicks only show where it is.
     """
 
     clicks: tuple[tuple[float, float, int], ...] = ()
@@ -42,6 +44,14 @@ class Ask:
     label: str | None = None
     score: float | None = None
     whole: bool = False
+    given: Mapping[str, Any] | None = None
+
+    @property
+    def mask(self) -> np.ndarray:
+        """bool (height, width): what is given."""
+        from pycocotools import mask as coco
+
+        return coco.decode(dict(self.given)).astype(bool)
 
     def check(self, size: tuple[int, int]) -> None:
         """Raise InputError unless there is something, and inside a picture of (height, width)."""

@@ -8,6 +8,7 @@ get points, those that were fitted on boxes and the bare base get boxes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from samtailor.errors import InputError
 from samtailor.predict import Predictor
 from samtailor.proposals import GIVES, Proposals, disk
 from samtailor.registry import find
-from samtailor.types import Prompts
+from samtailor.types import Annotation, Prompts
 
 Proposer = Callable[[Predictor, np.ndarray], list[Ask]]
 BOXED = ("detector", "mask-box", "full-frame")
@@ -99,9 +100,10 @@ def by_itself(label: str | None) -> Proposer:
 
 
 def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -> Proposer:
-    """Ask for each connected part of an adapter's map (`tailor`): a click at its interior centre.
+    """Give each connected part of an adapter's map (`tailor`) as an object.
 
-    Objects that touch are one part; learnt proposals tell them apart.
+    The decoder is not asked again: a click at the part's centre says less than the map knows (docs/tailor.md). Objects
+    that touch are one part; learnt proposals tell them apart.
 
     Args:
         adapter: its name in the predictor.
@@ -118,7 +120,8 @@ def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -
         for part in connected(chance > min(least, 0.5)):
             score = float(chance[part].mean())
             if np.count_nonzero(part) >= SPECK and score >= least:
-                asks.append(_ask(None, np.array(interior.centre(part)), score, label))
+                ask = _ask(None, np.array(interior.centre(part)), score, label)
+                asks.append(replace(ask, given=Annotation.from_mask("", part).rle))
         return sorted(asks, key=lambda ask: -ask.score)
 
     return propose

@@ -99,7 +99,10 @@ def objects(
 def answer_asks(
     predictor: Predictor, asks: Sequence[Ask], adapter: str | None
 ) -> Iterator[tuple[Ask, np.ndarray, float]]:
-    """Of each prompt the mask with the highest predicted IoU, bool (height, width), and that IoU; in order."""
+    """Of each prompt the mask with the highest predicted IoU, bool (height, width), and that IoU; in order.
+
+    What is given is its own answer, its score in the place of a predicted IoU.
+    """
     size = (predictor.frame.height, predictor.frame.width)
     step = max(1, min(_TOGETHER, _PIXELS // max(size[0] * size[1], predictor.base.size**2)))
     start = 0
@@ -109,6 +112,10 @@ def answer_asks(
         while end < min(len(asks), start + step) and _kind(asks[end]) == kind:
             end += 1
         part = asks[start:end]
+        if part[0].given is not None:
+            yield from ((ask, ask.mask, ask.score or 0.0) for ask in part)
+            start = end
+            continue
         output = predictor.decode(prompts_of(part, size), adapter)
         scores, best = output.candidate_iou()[0].float().max(dim=1)
         low = output.candidate_logits()[0][torch.arange(len(part), device=best.device), best]
@@ -176,7 +183,7 @@ def _placed(ask: Ask, mask: np.ndarray, iou: float, view: View, size: tuple[int,
     )
     box = None if ask.box is None else tuple(v + d for v, d in zip(ask.box, (left, top) * 2, strict=True))
     clicks = tuple((x + left, y + top, label) for x, y, label in ask.clicks)
-    return Found(replace(ask, box=box, clicks=clicks), Annotation.from_mask("", full).rle, iou, not cut)
+    return Found(replace(ask, box=box, clicks=clicks, given=None), Annotation.from_mask("", full).rle, iou, not cut)
 
 
 def _large(one: Found, size: tuple[int, int], tiles: int) -> bool:
@@ -186,8 +193,8 @@ def _large(one: Found, size: tuple[int, int], tiles: int) -> bool:
     return x1 - x0 > shared * size[1] or y1 - y0 > shared * size[0]
 
 
-def _kind(ask: Ask) -> tuple[int, bool]:
-    return len(ask.clicks), ask.box is not None
+def _kind(ask: Ask) -> tuple[int, bool, bool]:
+    return len(ask.clicks), ask.box is not None, ask.given is not None
 
 
 def prompts_of(asks: Sequence[Ask], size: tuple[int, int]) -> Prompts:

@@ -66,6 +66,20 @@ def test_answers_are_the_predictors(tiny_base):
         assert one.label == name
 
 
+def test_a_mask_that_is_given_is_the_answer(tiny_sam):
+    picture = disc_sample(2, 70, 110).image
+    drawn = np.zeros((70, 110), bool)
+    drawn[20:30, 40:60] = True
+    drawn[25, 65] = True
+    rle = coco.encode(np.asfortranarray(drawn.astype(np.uint8)))
+    given = Ask(clicks=((50.0, 25.0, 1),), label="disc", score=0.7, given=rle)
+    predictor = Predictor(tiny_sam, {"a": moved(tiny_sam)})
+    (found,) = Asking(predictor, [Source("a", asking(given, ASKS[0]))]).pieces(picture)
+    one = next(piece for piece in found if piece.score == 0.7)
+    assert np.array_equal(one.within((0, 0, 110, 70)), drawn)
+    assert (one.label, len(found)) == ("disc", 2)
+
+
 @pytest.mark.parametrize(("height", "width", "squash"), [(48, 80, False), (90, 31, False), (20, 200, True)])
 def test_windows_are_cut_out_of_the_whole_answer(height, width, squash):
     frame = Frame(height, width, 64, squash, 16)

@@ -20,6 +20,7 @@ from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
 from samtailor.evaluate import evaluate_many
 from samtailor.fit import fit
+from samtailor.instances import objects
 from samtailor.losses import region_loss
 from samtailor.predict import Predictor
 from samtailor.registry import find
@@ -207,6 +208,12 @@ def test_each_part_of_a_map_is_asked_for_once(tiny_base, tiny_samples):
     assert all(v < 16 for v in first.clicks[0][:2])
     assert all(v > 32 for v in second.clicks[0][:2])
     assert [ask.label for ask in by_map("it", "a", threshold=0.9)(predictor, None)] == ["a"]
+    drawn = predictor.frame.logits(logits)[0, 0].numpy() > 0
+    assert np.array_equal(first.mask | second.mask, drawn)  # the parts are the objects
+    assert not (first.mask & second.mask).any()
+    found = objects(predictor, np.zeros((64, 64, 3), np.uint8), by_map("it", "a"), "it")
+    assert [one.ask.score for one in found] == [first.score, second.score]
+    assert np.array_equal(found[0].mask, first.mask)
     logits[:] = -6.0
     assert by_map("it", "a")(predictor, None) == []
 

@@ -22,7 +22,7 @@ from samtailor.data.transform import Frame
 from samtailor.label._passes import Best, Passes, Question, questions
 from samtailor.label._tiles import Piece
 from samtailor.predict import Predictor
-from samtailor.types import Features
+from samtailor.types import Annotation, Features
 
 if TYPE_CHECKING:
     from samtailor.answers import Ask
@@ -104,12 +104,16 @@ class Asking:
             predictor.set_features(_in_rows(encoder.features), *picture.shape[:2], picture=lambda: picture)
         else:
             predictor.set_image(picture)
+        asks = [self._asks(index, predictor, picture) for index in range(len(self._sources))]
         asked = [
             (index, question)
             for index, source in enumerate(self._sources)
-            for question in questions(source.adapter, self._asks(index, predictor, picture))
+            for question in questions(source.adapter, asks[index])
         ]
-        found: list[list[Piece]] = [[] for _ in self._sources]
+        found = [
+            [_given(ask, source) for ask in own if ask.given is not None]
+            for own, source in zip(asks, self._sources, strict=True)
+        ]
         given = self._passes.answers(predictor, [question for _, question in asked])
         for (index, question), best in zip(asked, given, strict=True):
             found[index] += _found(predictor, windows, best, question, self._sources[index])
@@ -141,9 +145,19 @@ def _found(predictor: Predictor, windows: Windows, best: Best, question: Questio
             mask, x, y = _refined(predictor, mask, x, y, best.keys()[index], source)
         if mask.any():
             score = float(best.scores[index]) if ask.score is None else ask.score
-            label = source.label or ask.label or source.adapter or "object"
-            found.append(Piece(mask, x, y, label, min(max(score, 0.0), 1.0), source.adapter))
+            found.append(_piece(mask, x, y, ask, score, source))
     return found
+
+
+def _given(ask: Ask, source: Source) -> Piece:
+    """An object whose mask whoever proposed it knew."""
+    x0, y0, x1, y1 = (int(v) for v in Annotation("", dict(ask.given)).box)
+    return _piece(ask.mask[y0:y1, x0:x1], x0, y0, ask, ask.score or 0.0, source)
+
+
+def _piece(mask: np.ndarray, x: int, y: int, ask: Ask, score: float, source: Source) -> Piece:
+    label = source.label or ask.label or source.adapter or "object"
+    return Piece(mask, x, y, label, min(max(score, 0.0), 1.0), source.adapter)
 
 
 def _refined(

@@ -60,9 +60,9 @@ class Best:
 
 
 def questions(adapter: str | None, asks: Sequence[Ask]) -> list[Question]:
-    """What an adapter is asked, alike asks together."""
+    """What an adapter is asked, alike asks together; what is given needs no asking."""
     groups: dict[tuple[int, bool], list[Ask]] = {}
-    for ask in asks:
+    for ask in (one for one in asks if one.given is None):
         groups.setdefault((len(ask.clicks), ask.box is not None), []).append(ask)
     return [
         Question(adapter, tuple(alike[start : start + TOGETHER]))

@@ -3,8 +3,9 @@
 Uncertainty of an object: 1 - score x stability. `score` is the proposal's calibrated score, for adapters that are asked
 without a prompt their predicted IoU. `stability` is the mean IoU of its mask with the masks that the same adapter gives
 when the prompt is moved a little: a click by a quarter of the radius of a disc of the mask's area (at least one pixel)
-to the left, right, up and down; a box by a twentieth of its sides likewise. Without a prompt there is nothing to move
-and stability is 1. A picture is as uncertain as its most uncertain object, and one in which nothing was found is 1.
+to the left, right, up and down; a box by a twentieth of its sides likewise. Without a prompt, and where a part of a map
+is the object, there is nothing to move and stability is 1. A picture is as uncertain as its most uncertain object, and
+one in which nothing was found is 1.
 """
 
 from __future__ import annotations
@@ -46,8 +47,10 @@ def objects(slot: Slot, predictor: Predictor, threshold: float | None = None) ->
     Raises:
         Refused: nothing can propose.
     """
-    asks = slot.proposer(threshold)(predictor, _NO_PICTURE)
-    found = [
+    proposed = slot.proposer(threshold)(predictor, _NO_PICTURE)
+    found = [_object(slot, ask, ask.mask, ask.score or 0.0, 1.0) for ask in proposed if ask.given is not None]
+    asks = [ask for ask in proposed if ask.given is None]
+    found += [
         one for start in range(0, len(asks), _TOGETHER) for one in _asked(slot, predictor, asks[start:][:_TOGETHER])
     ]
     kept = _once(sorted(found, key=lambda one: -(one.score or 0)))
