@@ -1,7 +1,7 @@
 """A fit step on cached embeddings against the same step with the image encoder inside, SAM ViT-B at 1024 px.
 
 The encoder-inside step is what the papers and the public fine-tuning notebooks do: encode the batch without
-gradients, decode, back-propagate into the PLM. Weights are random (the time does not depend on them). Both kinds of
+gradients, decode, back-propagate into the PLM. Weights are random, of the size that trained ones have. Both kinds of
 step run alternately in one process, and the ratio of medians is printed.
 
     python benchmarks/cached_step.py [--batch 2] [--repeats 5] [--size 1024]
@@ -14,8 +14,8 @@ import statistics
 import time
 
 import torch
-from transformers import SamConfig, SamModel
 
+from random_sam import vit_b
 from samtailor.bases.sam import Sam
 from samtailor.losses import segmentation_loss
 from samtailor.registry import find
@@ -25,12 +25,7 @@ from samtailor.types import Batch, Features, Prompts
 def main() -> None:
     options = _options()
     torch.manual_seed(0)
-    base = Sam(
-        SamModel(
-            SamConfig(vision_config={"image_size": options.size}, prompt_encoder_config={"image_size": options.size})
-        ),
-        "vit-b-random",
-    )
+    base = vit_b(options.size)
     segmenter, _ = find("methods", options.method).build(base)
     optimizer = torch.optim.AdamW([p for group in segmenter.groups.values() for p in group], lr=1e-5)
     images = torch.randn(options.batch, 3, base.size, base.size)
