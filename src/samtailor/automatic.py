@@ -32,6 +32,8 @@ GROWN = (1.0, 1.5)
 few objects points well and measures badly; of its two masks the one of higher predicted IoU stays."""
 SPECK = 16
 """Pixels of the picture: a smaller part of a map is no object."""
+CUT = 0.5
+"""Probability from which on a pixel of a map is of the object."""
 DETECTED = 0.25
 """Lowest score of a detection that counts as found."""
 
@@ -108,16 +110,17 @@ def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -
     Args:
         adapter: its name in the predictor.
         label: its class.
-        threshold: lowest score, the mean probability of the part's pixels; None is 0.5, the map's own cut.
+        threshold: lowest score, the mean probability of the part's pixels; None, and whatever is below 0.5, takes all
+            parts: the map is cut at 0.5.
     """
-    least = 0.5 if threshold is None else threshold
+    least = CUT if threshold is None else threshold
 
     def propose(predictor: Predictor, picture: np.ndarray) -> list[Ask]:
         frame = predictor.frame
         output = predictor.decode(Prompts((frame.height, frame.width), count=(1, 1)), adapter)
         chance = frame.logits(output.candidate_logits()[0])[0, 0].sigmoid().cpu().numpy()
         asks = []
-        for part in connected(chance > min(least, 0.5)):
+        for part in connected(chance > CUT):
             score = float(chance[part].mean())
             if np.count_nonzero(part) >= SPECK and score >= least:
                 ask = _ask(None, np.array(interior.centre(part)), score, label)

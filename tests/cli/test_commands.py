@@ -29,13 +29,19 @@ def test_fit_resume_and_overwrite(run, base_folder, data_folder, tmp_path):
     run(*asked, "--overwrite")
 
 
-def test_fit_without_held_out_pictures_tells_what_new_pictures_chose(run, base_folder, data_folder, monkeypatch):
-    asked = ["fit", data_folder, "--base", base_folder, "--classes", "disc", "--val", 0, "--steps", 1]
+def test_fit_without_held_out_pictures_tells_what_new_pictures_chose(run, base_folder, data_folder, tmp_path):
+    asked = ["fit", data_folder, "--base", base_folder, "--classes", "disc", "--val", 0, "--test", 2, "--steps", 1]
     asked += ["--set", "trackers=[]", "--set", "options.width=32", "--set", "near_duplicates=false"]
     told = run(*asked, "--out", "a").stderr
     assert "No held-out pictures: the last state was kept." in told
     assert "Without a prompt: Dice" in told
     assert "new to whoever answered" in told
+    asked_again = ["evaluate", data_folder, "--adapter", "a", "--prompt", "auto", "--json", "e.json"]
+    told = run(*asked_again, "--part", "test").stderr
+    assert "only the adapter is judged" in told  # it finds its objects by itself; the base would have to be asked
+    found = json.loads((tmp_path / "e.json").read_text())
+    assert "base" not in found
+    assert 0 <= found["adapter"]["ap50"] <= 1
     told = run(*asked, "--out", "b", "--set", "options.settle=false").stderr
     assert "Without a prompt" not in told
 

@@ -208,6 +208,8 @@ def test_each_part_of_a_map_is_asked_for_once(tiny_base, tiny_samples):
     assert all(v < 16 for v in first.clicks[0][:2])
     assert all(v > 32 for v in second.clicks[0][:2])
     assert [ask.label for ask in by_map("it", "a", threshold=0.9)(predictor, None)] == ["a"]
+    low = by_map("it", "a", threshold=0.02)(predictor, None)
+    assert [ask.given for ask in low] == [first.given, second.given]  # a lower threshold does not swell the parts
     drawn = predictor.frame.logits(logits)[0, 0].numpy() > 0
     assert np.array_equal(first.mask | second.mask, drawn)  # the parts are the objects
     assert not (first.mask & second.mask).any()

@@ -42,11 +42,13 @@ def evaluate_auto(
         detector, detector_classes, threshold, give: as `predict --prompt auto` has them.
         json, html: files to write.
     """
+    from samtailor.artefact import folder_of
     from samtailor.cli.screen import counting, say, table
     from samtailor.data.writing import write_json
     from samtailor.instance_evaluation import Asked, evaluate_instances
     from samtailor.instance_tables import cells, note
     from samtailor.predict import Predictor
+    from samtailor.proposals import disk as proposals
     from samtailor.report import versions
 
     if own is not None and own.meta.regions:
@@ -55,7 +57,12 @@ def evaluate_auto(
         )
     predictor = Predictor(base, {} if own is None else {"adapter": own.segmenter}, store=store)
     how = {"detector": detector, "detector_classes": detector_classes, "threshold": threshold, "give": give}
-    who = {"base": None, **({} if adapter is None else {"adapter": "adapter"})}
+    who = {"base": None, "adapter": "adapter"}
+    if own is None:
+        del who["adapter"]
+    elif detector is None and not proposals.exists(folder_of(adapter)):  # the adapter finds them by itself
+        del who["base"]
+        say("Without learnt proposals or a detector the base cannot be asked: only the adapter is judged.")
     given = {"detector": detector, "classes": detector_classes, "threshold": threshold, "give": give}
     asked = {name: Asked.of(predictor, one, adapter, **given) for name, one in who.items()}
     with counting("pictures") as progress:
