@@ -202,7 +202,9 @@ class Predictor:
             if self._store is not None and self._sample is not None:
                 found = self._store.features(self.base, [self._sample], [view])
             else:
-                found = self._encode(np.ascontiguousarray(view.image(self._pixels("looks closer"))))
+                found = self._encode(
+                    np.ascontiguousarray(view.image(self._pixels("The adapter looks closer than the embedding shows")))
+                )
             self._views[view.key] = found.to(self.device, torch.float32)
         return self._views[view.key]
 
@@ -217,7 +219,7 @@ class Predictor:
         if segmenter.encoder_frozen:
             return self.features
         if adapter not in self._own:
-            image = self.frame.image(self._pixels(f"has the adapter {adapter!r} inside its image encoder"), self.base)
+            image = self.frame.image(self._pixels(f"The adapter {adapter!r} changes the image encoder"), self.base)
             self._own[adapter] = segmenter.model.encode_image(image[None].to(self.device))
         return self._own[adapter]
 
@@ -274,7 +276,7 @@ class Predictor:
     def _pixels(self, why: str) -> np.ndarray:
         self.frame  # noqa: B018 - raises when there is no picture
         if self._picture is None:
-            raise InputError(f"Whoever {why} needs the picture: set it, not its features alone.")
+            raise InputError(f"{why}: set the picture, not its features.")
         return self._picture()
 
     def _encode(self, picture: np.ndarray) -> Features:

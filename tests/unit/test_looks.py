@@ -169,7 +169,7 @@ def test_without_the_picture_a_closer_look_is_refused(looking, tiny_base, tiny_s
     predictor.set_image(sample.image)
     features = Features(predictor.features.main, predictor.features.skips)
     predictor.set_features(features, *sample.size)
-    with pytest.raises(InputError, match="needs the picture"):
+    with pytest.raises(InputError, match="set the picture"):
         predictor.decode(asked(sample.size), "it")
     click = Prompts(sample.size, points=torch.tensor([[[[5.0, 5.0]]]]), labels=torch.ones(1, 1, 1, dtype=torch.int64))
     predictor.decode(click, "it")  # clicks need no closer look

@@ -10,7 +10,6 @@ from samtailor.artefact.hub import folder_of
 from samtailor.artefact.metadata import CARD, MEND, METADATA, TENSORS, AdapterMeta, read_meta
 from samtailor.artefact.model_card import card
 from samtailor.errors import ArtefactError, InputError
-from samtailor.looks import Looking
 from samtailor.strict_files import digest, read_tensors
 
 if TYPE_CHECKING:
@@ -104,6 +103,7 @@ def base_of(source: str | Path, *, revision: str | None = None, token: Any = Non
 
 
 def _rebuild(source: str | Path, meta: AdapterMeta, base: Base) -> Segmenter:
+    from samtailor.looks import Looking
     from samtailor.registry import find
 
     try:
