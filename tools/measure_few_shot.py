@@ -77,7 +77,8 @@ def _intro(options: argparse.Namespace) -> str:
         "in brackets the seeds one by one, then the paired difference to the first row with its 95 % interval over "
         "the held-out masks (bootstrap over groups of pictures).\n\n"
         "Made by `python tools/measure_few_shot.py --data DATA --detectors DETECTORS --out RUNS "
-        f"--shots {options.shots} --seeds {options.seeds}`.{changed} The sets have the shots that their tables show."
+        f"--shots {options.shots} --seeds {options.seeds}`.{changed} The sets have the shots and the seeds that their "
+        "tables show."
     )
 
 

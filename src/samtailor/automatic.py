@@ -30,8 +30,6 @@ BOXED = ("detector", "mask-box", "full-frame")
 GROWN = (1.0, 1.5)
 """Sizes in which a learnt box is asked for where doubles are sorted out after (`instances.distinct`). A head that saw
 few objects points well and measures badly; of its two masks the one of higher predicted IoU stays."""
-SPECK = 16
-"""Pixels of the picture: a smaller part of a map is no object."""
 CUT = 0.5
 """Probability from which on a pixel of a map is of the object."""
 DETECTED = 0.25
@@ -119,10 +117,10 @@ def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -
         frame = predictor.frame
         output = predictor.decode(Prompts((frame.height, frame.width), count=(1, 1)), adapter)
         chance = frame.logits(output.candidate_logits()[0])[0, 0].sigmoid().cpu().numpy()
-        asks = []
+        asks, speck = [], predictor.segmenter(adapter).speck(frame.height, frame.width)
         for part in connected(chance > CUT):
             score = float(chance[part].mean())
-            if np.count_nonzero(part) >= SPECK and score >= least:
+            if np.count_nonzero(part) >= speck and score >= least:
                 ask = _ask(None, np.array(interior.centre(part)), score, label)
                 asks.append(replace(ask, given=Annotation.from_mask("", part).rle))
         return sorted(asks, key=lambda ask: -ask.score)

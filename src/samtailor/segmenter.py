@@ -101,7 +101,7 @@ class Segmenter(nn.Module):
         self.contour_points, self.encoder_frozen, self.regions = contour_points, encoder_frozen, regions
         self.prompt, self.prompt_options = prompt, {}
         self.asks, self.start, self.during = asks, start, during
-        self.alone, self.single = True, True
+        self.alone, self.single, self.smallest = True, True, 0.0
         self._base = (base,)  # a tuple hides it from nn.Module: the base is shared between segmenters
         self.inside = nn.ModuleDict(inside or {})
         self.tokens = nn.ModuleDict(tokens or {})
@@ -128,6 +128,12 @@ class Segmenter(nn.Module):
     def promptless(self) -> bool:
         """Whether it answers without a prompt: the region of its class (`alone`: it has one, not several)."""
         return self.prompt == "none" or (bool(self.maps) and self.alone)
+
+    def speck(self, height: int, width: int) -> int:
+        """Pixels that a part of a map must have in such a picture: a quarter of the smallest object it was fitted on
+        (`smallest`, as a share of its picture), and at least 16.
+        """
+        return max(16, round(self.smallest * height * width / 4))
 
     @property
     def by_itself(self) -> bool:

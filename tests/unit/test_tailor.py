@@ -138,6 +138,9 @@ def test_fit_save_load_ask_in_both_ways(tiny_base, tiny_samples, tmp_path):
     assert any("region" in entry for entry in result.history["train"])
     loaded = artefact.load(tmp_path / "a", tiny_base)
     assert loaded.meta.alone
+    seen = [a.area / (s.size[0] * s.size[1]) for s in one for a in s.of(names)]
+    assert loaded.segmenter.smallest == loaded.meta.smallest
+    assert loaded.meta.smallest in seen
     assert "| without a prompt | the object |" in (tmp_path / "a" / "README.md").read_text()
     asked = {"classes": names, "store": store}
     clicks = evaluate_many({"it": loaded.segmenter}, one, **asked)["it"]
@@ -216,6 +219,8 @@ def test_each_part_of_a_map_is_asked_for_once(tiny_base, tiny_samples):
     found = objects(predictor, np.zeros((64, 64, 3), np.uint8), by_map("it", "a"), "it")
     assert [one.ask.score for one in found] == [first.score, second.score]
     assert np.array_equal(found[0].mask, first.mask)
+    segmenter.smallest = 4 * second.mask.sum() / 64**2  # a quarter of it is just the larger part
+    assert [ask.given for ask in by_map("it", "a")(predictor, None)] == [second.given]
     logits[:] = -6.0
     assert by_map("it", "a")(predictor, None) == []
 

@@ -112,7 +112,7 @@ def _rebuild(source: str | Path, meta: AdapterMeta, base: Base) -> Segmenter:
     except (InputError, TypeError) as error:
         raise ArtefactError(f"The adapter {source} cannot be rebuilt: {error} Is it of another samtailor?") from error
     segmenter.prompt, segmenter.prompt_options, segmenter.regions = meta.prompt, meta.prompt_options, meta.regions
-    segmenter.alone, segmenter.single = meta.alone, meta.single
+    segmenter.alone, segmenter.single, segmenter.smallest = meta.alone, meta.single, meta.smallest
     return segmenter
 
 

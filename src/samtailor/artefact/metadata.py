@@ -45,6 +45,7 @@ class AdapterMeta(BaseModel):
         regions: it answers one region a picture and class, not single objects.
         alone, single: of an adapter with a map: it is of one class, so that it answers without a prompt; no picture
             that it was fitted on had more than one object, so that this answer is the object.
+        smallest: area of the smallest object that such an adapter was fitted on, as a share of its picture's.
         looking: how such an adapter looks at a picture without a prompt, arguments of `looks.Looking`.
         parameters: learnt numbers by adapter module.
         figures: what is known about its quality, e.g. held-out mIoU and the step it was reached at.
@@ -67,6 +68,7 @@ class AdapterMeta(BaseModel):
     regions: bool = False
     alone: bool = False
     single: bool = False
+    smallest: float = 0.0
     looking: dict[str, Any] = {}
     parameters: dict[str, int] = {}
     figures: dict[str, Any] = {}
@@ -93,6 +95,7 @@ def describe(segmenter: Segmenter, *, method: str, options: Mapping[str, Any], *
         regions=segmenter.regions,
         alone=bool(segmenter.maps) and segmenter.alone,
         single=bool(segmenter.maps) and segmenter.single,
+        smallest=segmenter.smallest if segmenter.maps else 0.0,
         looking={} if segmenter.looking.plain else asdict(segmenter.looking),
         versions=_versions(),
         **fields,

@@ -59,8 +59,9 @@ class Run:
         step = step_class(segmenter, {g: accelerator.prepare(o) for g, o in optimizers.items()}, accelerator)
         split = split_in(out, config, self.samples, self.classes, self.split, self.resume)
         self._ask(segmenter)
-        segmenter.alone = len(self.classes) == 1
-        segmenter.single = all(len(one.of(self.classes)) <= 1 for one in split.pick(self.samples, "train"))
+        seen = [(one.of(self.classes), one.size) for one in split.pick(self.samples, "train")]
+        segmenter.alone, segmenter.single = len(self.classes) == 1, all(len(objects) <= 1 for objects, _ in seen)
+        segmenter.smallest = min((a.area / (h * w) for objects, (h, w) in seen for a in objects), default=0.0)
         if segmenter.settles:
             self._leave_out(segmenter, split)
         feeds = Feeds(config, self.samples, split, self.classes, self.base, self.store, segmenter, accelerator)
