@@ -69,7 +69,8 @@ class Looking:
     def told(self) -> str:
         """In words."""
         shown = ("the whole picture" if tiles == 1 else f"{tiles} x {tiles} overlapping tiles" for tiles in self.tiles)
-        return " and ".join(shown) + (", the decoder asked with the boxes of what is found" if self.boxes else "")
+        boxes = ", the decoder asked with the boxes of what is found" if self.boxes else ""
+        return " and ".join(shown) + boxes + (f" ({self.encodes} encodes a picture)" if self.encodes > 1 else "")
 
     @property
     def encodes(self) -> int:

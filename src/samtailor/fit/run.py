@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +60,10 @@ class Run:
         step = step_class(segmenter, {g: accelerator.prepare(o) for g, o in optimizers.items()}, accelerator)
         split = split_in(out, config, self.samples, self.classes, self.split, self.resume)
         self._ask(segmenter)
-        seen = [(one.of(self.classes), one.size) for one in split.pick(self.samples, "train")]
-        segmenter.alone, segmenter.single = len(self.classes) == 1, all(len(objects) <= 1 for objects, _ in seen)
-        segmenter.smallest = min((a.area / (h * w) for objects, (h, w) in seen for a in objects), default=0.0)
+        seen = [one.of(self.classes) for one in split.pick(self.samples, "train")]
+        segmenter.alone, segmenter.single = len(self.classes) == 1, all(len(objects) <= 1 for objects in seen)
+        # the masks tell their pictures' size: `Sample.size` would read every picture without one
+        segmenter.smallest = min((a.area / math.prod(a.rle["size"]) for own in seen for a in own), default=0.0)
         if segmenter.settles:
             self._leave_out(segmenter, split)
         feeds = Feeds(config, self.samples, split, self.classes, self.base, self.store, segmenter, accelerator)
