@@ -12,7 +12,7 @@ import torch
 from samtailor import interior
 from samtailor.errors import InputError
 from samtailor.prompts.mask_center import center
-from samtailor.prompts.sampled_click import draw
+from samtailor.prompts.sampled_click import at, draw
 from samtailor.registry import find
 from samtailor.types import Sample
 
@@ -88,7 +88,7 @@ def test_centre_click_has_the_frame_of_the_mask():
     assert tuple(prompts.points[0, 0, 0].int().tolist()) == center(masks[0])
 
 
-@pytest.mark.parametrize("name", ["mask-center", "sampled-click", "mask-box"])
+@pytest.mark.parametrize("name", ["mask-center", "sampled-click", "pooled-click", "mask-box"])
 def test_empty_mask_is_refused(name):
     with pytest.raises(InputError, match="empty mask"):
         build(name)(SAMPLE, [np.zeros((4, 4), bool)], rng())
@@ -136,6 +136,18 @@ def test_clicks_lie_inside_and_are_seeded(shape):
     assert torch.equal(prompts.points, source(SAMPLE, [mask] * 50, rng(1)).points)
 
 
+def test_a_pool_of_clicks_is_the_distribution_and_comes_back():
+    mask, source = crescent(), build("pooled-click", draws=8)
+    seen = [source(SAMPLE, [mask], rng(seed)).points[0, 0, 0].tolist() for seed in range(100)]
+    assert {tuple(click) for click in seen} == {at(mask, (step + 0.5) / 8) for step in range(8)}
+    fine = build("pooled-click", draws=4000)  # as good as the distribution itself
+    clicks = fine(SAMPLE, [mask] * 3000, rng(0)).points[0, :, 0]
+    drawn = build("sampled-click")(SAMPLE, [mask] * 3000, rng(1)).points[0, :, 0]
+    torch.testing.assert_close(clicks.mean(0), drawn.mean(0), atol=0.8, rtol=0)
+    with pytest.raises(InputError, match="at least 1"):
+        build("pooled-click", draws=0)
+
+
 def test_one_pixel_can_be_clicked():
     mask = np.zeros((5, 5), bool)
     mask[4, 0] = True
@@ -148,7 +160,7 @@ def test_wrong_click_options_are_refused(options, words):
         build("sampled-click", **options)
 
 
-@pytest.mark.parametrize("name", ["mask-center", "sampled-click", "mask-box"])
+@pytest.mark.parametrize("name", ["mask-center", "sampled-click", "pooled-click", "mask-box"])
 def test_unknown_options_are_refused(name):
     with pytest.raises(InputError, match=f"'{name}' has no option 'colour'"):
         build(name, colour=1)

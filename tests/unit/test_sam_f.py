@@ -65,15 +65,15 @@ def test_step_on_kept_logits_is_the_plain_step(tiny_sam, batch):
     assert not torch.equal(weights[0][0], torch.full((2,), 1 / 3))
 
 
-def count_decodes(monkeypatch, base) -> list[int]:
-    calls, real = [], base.decode
-    monkeypatch.setattr(base, "decode", lambda *a: calls.append(1) or real(*a))
+def count_decodes(monkeypatch, step) -> list[int]:
+    calls, real = [], step._quick
+    monkeypatch.setattr(step, "_quick", lambda *a: calls.append(1) or real(*a))
     return calls
 
 
 def test_decodes_each_mask_and_click_once(tiny_sam, batch, monkeypatch):
     _, step = stepper(tiny_sam)
-    calls = count_decodes(monkeypatch, tiny_sam)
+    calls = count_decodes(monkeypatch, step)
     step(batch)
     step(batch)
     assert len(calls) == 4
@@ -88,7 +88,7 @@ def test_kept_logits_are_bounded_and_forgetting_changes_nothing(tiny_sam, batch,
     one_row = 3 * tiny_sam.low_res**2 * 2 + 3 * 2
     small, step = stepper(tiny_sam, cache_bytes=2 * one_row)
     roomy, other = stepper(tiny_sam)
-    calls = count_decodes(monkeypatch, tiny_sam)
+    calls = count_decodes(monkeypatch, step)
     for _ in range(3):
         step(batch)
     assert len(step._kept) == 2

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from samtailor.train.progress import Progress
     from samtailor.types import Sample
 
-_CLICKS = ("sampled-click", "mask-center", "file")
 """Adapters fitted with these are judged by the single-click protocol, with others as they are fitted."""
 
 
@@ -164,7 +163,10 @@ class Run:
     def _ask(self, segmenter: Segmenter) -> None:
         """Let the segmenter know how it will be asked: as it is fitted, where that is not with the usual click."""
         config = self.config
-        asked_so = config.prompt not in _CLICKS or getattr(find("methods", config.method), "PROMPT", None) is not None
+        asked_so = (
+            not getattr(find("prompts", config.prompt), "CLICK", False)
+            or getattr(find("methods", config.method), "PROMPT", None) is not None
+        )
         if segmenter.prompt is None and asked_so:
             segmenter.prompt, segmenter.prompt_options = config.prompt, dict(config.prompt_options)
 

@@ -114,7 +114,9 @@ def label(
                 done.unreadable[str(found.path)] = str(found.reason)
                 journal.forget(found.name)
             else:
-                journal.add(found)
+                # now, beside the pictures that are being answered: at the end nothing else would be at work
+                drawn = (destination.drawn(one, getattr(writer, "POLYGONS", None)) for one in found.objects)
+                journal.add(replace(found, objects=tuple(drawn)))
             if progress:
                 progress(number, len(pictures))
     for picture in journal.pictures(pictures):

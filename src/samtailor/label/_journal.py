@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from samtailor.data.listing import read_json
 from samtailor.data.shapes import plain_runs
 from samtailor.data.writing import replacing, write_json
@@ -63,6 +65,7 @@ class Journal:
                     "adapter": one.adapter,
                     "score": one.score,
                     **plain_runs(one.rle),
+                    **({} if one.polygons is None else {"polygons": [ring.tolist() for ring in one.polygons]}),
                 }
                 for one in picture.objects
             ],
@@ -88,7 +91,10 @@ class Journal:
 
 def _object(row: Mapping[str, Any]) -> LabelledObject:
     rle = {"size": row["size"], "counts": row["counts"].encode("ascii")}
-    return LabelledObject(row["label"], rle, row["score"], row["adapter"])
+    drawn = None
+    if "polygons" in row:
+        drawn = tuple(np.array(ring, np.float32).reshape(-1, 2) for ring in row["polygons"])
+    return LabelledObject(row["label"], rle, row["score"], row["adapter"], drawn)
 
 
 def _stamp(source: Path) -> list[int]:

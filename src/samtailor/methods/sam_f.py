@@ -16,6 +16,7 @@ from torch import Tensor
 
 from samtailor.adapters.sam_f import ScaleWeights
 from samtailor.bases import Base
+from samtailor.bases._quick import Quick
 from samtailor.options import refuse_unknown
 from samtailor.segmenter import Segmenter
 from samtailor.train.joint import Joint
@@ -28,11 +29,14 @@ DEFAULTS: dict[str, Any] = {
     "weight_decay": 0.0,
     "warmup": 0,
     "schedule": "cosine",
+    "prompt": "pooled-click",  # PerSAM-F precomputes its logits: clicks have to come back
 }
 
 
 class Scale(Joint):
     """A joint step whose decoder runs once for each mask and click: the base is frozen, its logits are constants.
+
+    Which pays where clicks come back, see the prompt source `pooled-click`.
 
     Args:
         cache_bytes: bound on the logits kept (half precision, also where none were kept, so that a resumed run is the
@@ -43,6 +47,7 @@ class Scale(Joint):
         super().__init__(*args, **options)
         self._kept: OrderedDict[bytes, tuple[Tensor, Tensor]] = OrderedDict()
         self._room = cache_bytes
+        self._quick = Quick(self.bare.base)
 
     def forward(self, batch: Batch) -> Output:
         """The mixed mask; decodes what was not decoded before."""
@@ -69,7 +74,7 @@ class Scale(Joint):
     @torch.no_grad()  # sound here: the weights come after the base, and nothing before them learns
     def _decode(self, batch: Batch, row: slice) -> tuple[Tensor, Tensor]:
         base = self.bare.base
-        output = base.decode(batch.features[row], base.encode_prompts(batch.prompts[row]))
+        output = self._quick(batch.features[row], base.encode_prompts(batch.prompts[row])).output()
         return output.candidate_logits()[0].half(), output.candidate_iou()[0].half()
 
 

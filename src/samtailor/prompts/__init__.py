@@ -2,6 +2,7 @@
 
 A source is `source(sample, masks, rng) -> Prompts`: masks are the P target masks, bool (H, W) each, all in one frame;
 the prompts have B = 1, P prompts and that frame. `rng` is a numpy Generator; sources without chance do not use it.
+A module with `CLICK = True` asks with single clicks; what is fitted on them is asked with the protocol's in use.
 """
 
 from __future__ import annotations

@@ -35,6 +35,9 @@ class Entry(BaseModel):
     label: str = ""
 
 
+CLICK = True
+
+
 def read(path: Path | str) -> dict[str, tuple[Entry, ...]]:
     """The entries of each picture.
 

@@ -16,6 +16,8 @@ from samtailor.types import Prompts, Sample
 
 center = interior.centre
 
+CLICK = True
+
 
 def clicks(points: Sequence[tuple[float, float]], frame: tuple[int, int]) -> Prompts:
     """One click on the object for each prompt: Prompts with points (1, P, 1, 2)."""

@@ -15,6 +15,7 @@ from samtailor.prompts import Source
 from samtailor.prompts.mask_center import clicks
 from samtailor.types import Prompts, Sample
 
+CLICK = True
 SHAPES = ("distance", "gaussian")
 
 
@@ -29,9 +30,7 @@ def build(*, gamma: float = 1.0, shape: str = "distance", **unknown: Any) -> Sou
         **unknown: refused with an InputError.
     """
     refuse_unknown(build, unknown)
-    choose("shape", shape, SHAPES)
-    if gamma < 0:
-        raise InputError(f"gamma must not be negative, got {gamma}.")
+    check(gamma, shape)
 
     def source(sample: Sample, masks: Sequence[np.ndarray], rng: np.random.Generator) -> Prompts:
         return clicks([draw(mask, rng, gamma=gamma, shape=shape) for mask in masks], masks[0].shape)
@@ -41,6 +40,18 @@ def build(*, gamma: float = 1.0, shape: str = "distance", **unknown: Any) -> Sou
 
 def draw(mask: np.ndarray, rng: np.random.Generator, *, gamma: float = 1.0, shape: str = "distance") -> tuple[int, int]:
     """One pixel (x, y) of a mask."""
+    return at(mask, rng.random(), gamma=gamma, shape=shape)
+
+
+def check(gamma: float, shape: str) -> None:
+    """Refuse what is no distribution, with an InputError."""
+    choose("shape", shape, SHAPES)
+    if gamma < 0:
+        raise InputError(f"gamma must not be negative, got {gamma}.")
+
+
+def at(mask: np.ndarray, chance: float, *, gamma: float = 1.0, shape: str = "distance") -> tuple[int, int]:
+    """The pixel (x, y) of a mask at a place in [0, 1) of the distribution, pixels in raster order."""
     distances, (x0, y0) = interior.distance(mask)
     rows, columns = np.nonzero(distances)
     inside = distances[rows, columns].astype(np.float64)
@@ -51,5 +62,5 @@ def draw(mask: np.ndarray, rng: np.random.Generator, *, gamma: float = 1.0, shap
     else:
         weights = (inside / inside.max()) ** gamma
     reached = np.cumsum(weights)
-    index = min(int(np.searchsorted(reached, rng.random() * reached[-1], side="right")), len(rows) - 1)
+    index = min(int(np.searchsorted(reached, chance * reached[-1], side="right")), len(rows) - 1)
     return x0 + int(columns[index]), y0 + int(rows[index])

@@ -120,16 +120,17 @@ def decode(heat: Tensor, sides: Tensor, frame: Frame) -> tuple[np.ndarray, np.nd
 
 def distinct(boxes: np.ndarray) -> list[int]:
     """Rows of boxes, by falling score, that are no second look at a better one."""
+    x0, y0, x1, y1 = boxes.T
+    areas = (x1 - x0) * (y1 - y0)
+    across = (np.minimum.outer(x1, x1) - np.maximum.outer(x0, x0)).clip(0)
+    common = across * (np.minimum.outer(y1, y1) - np.maximum.outer(y0, y0)).clip(0)
+    apart = common <= OVERLAP * (np.add.outer(areas, areas) - common)
+    apart &= common <= COVERED * np.minimum.outer(areas, areas)
     open_, kept = np.ones(len(boxes), bool), []
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     for i in range(len(boxes)):
-        if not open_[i]:
-            continue
-        kept.append(i)
-        sides = np.minimum(boxes[i, 2:], boxes[i + 1 :, 2:]) - np.maximum(boxes[i, :2], boxes[i + 1 :, :2])
-        common = sides.clip(0).prod(axis=1)
-        least = np.minimum(areas[i], areas[i + 1 :])
-        open_[i + 1 :] &= (common <= OVERLAP * (areas[i] + areas[i + 1 :] - common)) & (common <= COVERED * least)
+        if open_[i]:
+            kept.append(i)
+            open_ &= apart[i]
     return kept
 
 

@@ -1,6 +1,7 @@
 """Labelled pictures to the files of other programs, one file a format: `find("writers", "coco").write(...)`.
 
     write(to: Destination, pictures: Iterable[LabelledPicture], classes: Sequence[str]) -> None
+    POLYGONS: "parts" or "whole", which of `Destination`'s the format is made of; absent where it holds masks or boxes
 
 Pictures may be iterated once; files are named after the pictures and replace earlier ones of the same name.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -33,12 +34,14 @@ class LabelledObject(RunLengths):
         rle: COCO run-length encoding of the mask, picture frame, counts as bytes.
         score: in [0, 1].
         adapter: who answered; None is the base.
+        polygons: what `Destination` draws of it for the format that it is on its way to, where that was done already.
     """
 
     label: str
     rle: dict[str, Any]
     score: float
     adapter: str | None = None
+    polygons: tuple[np.ndarray, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,31 @@ class Destination:
 
     def parts(self, one: LabelledObject) -> list[np.ndarray]:
         """Polygons of an object within the budget, one for each part."""
-        return outlines.polygons(one.mask, self.vertices)
+        if one.polygons is not None:
+            return list(one.polygons)
+        mask, corner = _window(one)
+        return [ring + corner for ring in outlines.polygons(mask, self.vertices)]
 
     def whole(self, one: LabelledObject) -> np.ndarray | None:
-        """One polygon of an object within the budget."""
-        return outlines.polygon(one.mask, self.vertices)
+        """One polygon of an object within the budget; None of an empty mask."""
+        if one.polygons is not None:
+            return one.polygons[0] if one.polygons else None
+        mask, corner = _window(one)
+        ring = outlines.polygon(mask, self.vertices)
+        return None if ring is None else ring + corner
+
+    def drawn(self, one: LabelledObject, polygons: str | None) -> LabelledObject:
+        """The object with the polygons that a format is made of (its `POLYGONS`)."""
+        if polygons is None or one.polygons is not None:
+            return one
+        found = self.parts(one) if polygons == "parts" else [self.whole(one)]
+        return replace(one, polygons=tuple(ring for ring in found if ring is not None))
+
+
+def _window(one: LabelledObject) -> tuple[np.ndarray, np.ndarray]:
+    """The mask within its box, and the box's corner (x, y): the rest of a large picture is not looked through."""
+    x0, y0, x1, y1 = (int(value) for value in one.box)
+    return one.mask[y0:y1, x0:x1], np.array([x0, y0], np.float32)
 
 
 def _linked(source: Path, target: Path) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 from samtailor.data.writing import write_json
 from samtailor.writers import Destination, LabelledPicture
 
+POLYGONS = "parts"
+
 
 def write(to: Destination, pictures: Iterable[LabelledPicture], classes: Sequence[str]) -> None:
     """Write the data set. `score` and `adapter` of an annotation are ours; readers of COCO leave them alone."""

@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 from samtailor.data.writing import replacing
 from samtailor.writers import Destination, LabelledPicture
 
+POLYGONS = "parts"
+
 
 def write(to: Destination, pictures: Iterable[LabelledPicture], classes: Sequence[str]) -> None:
     """Write the file. Parts of one object share a `group_id`; CVAT finds the pictures of the task by their names."""

@@ -19,6 +19,8 @@ from samtailor.writers import Destination, LabelledObject, LabelledPicture
 
 NAMES = {"from_name": "label", "to_name": "image"}
 
+POLYGONS = "parts"
+
 
 def write(to: Destination, pictures: Iterable[LabelledPicture], classes: Sequence[str]) -> None:
     """Write tasks and configuration; a part of an object is a region of its own."""

@@ -10,6 +10,8 @@ import numpy as np
 from samtailor.data.writing import write_json
 from samtailor.writers import Destination, LabelledObject, LabelledPicture
 
+POLYGONS = "parts"
+
 
 def write(to: Destination, pictures: Iterable[LabelledPicture], classes: Sequence[str]) -> None:
     """Write the data set. Parts of one object share a `group_id`; scores stand in the shapes' descriptions."""

@@ -10,6 +10,8 @@ import yaml
 from samtailor.data.writing import replacing
 from samtailor.writers import Destination, LabelledObject, LabelledPicture
 
+POLYGONS = "whole"
+
 
 def write(to: Destination, pictures: Iterable[LabelledPicture], classes: Sequence[str]) -> None:
     """Write the data set. Parts and holes of an object are joined to its one polygon; the format has no scores."""
