@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 
+from samtailor import interior
 from samtailor.data.augment import View
 from samtailor.data.tile_views import OVERLAP, views
 from samtailor.types import Annotation, Prompts, RunLengths, Sample
@@ -29,6 +30,27 @@ SAME = 0.6
 """IoU of two masks of one class from which on they are one object, and the one of higher rank stays."""
 WITHIN = 0.8
 """Likewise the share of the smaller one that the larger one covers."""
+
+
+class Ranked(Protocol):
+    """What `distinct` compares: run lengths in the picture, their number of pixels, a class and a rank."""
+
+    rle: dict[str, Any]
+
+    @property
+    def area(self) -> int:
+        """Pixels of the mask."""
+
+    @property
+    def label(self) -> str | None:
+        """Class."""
+
+    @property
+    def rank(self) -> float:
+        """The higher one of two stays."""
+
+
+Answered = TypeVar("Answered", bound=Ranked)
 _TOGETHER = 32  # prompts a pass of the decoder
 _PIXELS = 24_000_000  # float32 logits at the picture's size, about 100 MB
 
@@ -50,6 +72,11 @@ class Found(RunLengths):
     whole: bool = True
 
     @property
+    def label(self) -> str | None:
+        """Its class."""
+        return self.ask.label
+
+    @property
     def score(self) -> float:
         """The proposer's score; the predicted IoU where it has none."""
         return self.iou if self.ask.score is None else self.ask.score
@@ -59,6 +86,10 @@ class Found(RunLengths):
         """What answers are ranked by: score of the proposal times predicted IoU."""
         sure = min(max(self.iou, 0.0), 1.0)
         return sure if self.ask.score is None else self.ask.score * sure
+
+    def seen_best(self, view: View, size: tuple[int, int], tiles: int) -> bool:
+        """Whether the view that it was seen in is the one to take it from, of so many tiles a side of the picture."""
+        return self.whole and (tiles == 1 or not view.untouched or beyond_tiles(self.box, size, tiles))
 
 
 def objects(
@@ -90,8 +121,8 @@ def objects(
         seen = picture if ready else _set(predictor, picture, view, store if frozen else None)
         asks = propose(predictor, seen)
         for ask, mask, iou in answer_asks(predictor, asks, adapter):
-            one = _placed(ask, mask, iou, view, size)
-            if one.whole and (tiles == 1 or not view.untouched or _large(one, size, tiles)):
+            one = placed(ask, mask, iou, view, size)
+            if one.seen_best(view, size, tiles):
                 found.append(one)
     return distinct(found)
 
@@ -124,20 +155,20 @@ def answer_asks(
         start = end
 
 
-def distinct(found: Sequence[Found]) -> list[Found]:
+def distinct(found: Sequence[Answered]) -> list[Answered]:
     """Without empty masks, and each object of a class once, by falling rank: two proposals may lead to one mask."""
     from pycocotools import mask as coco
 
-    kept: dict[str | None, list[Found]] = {}
+    kept: dict[str | None, list[Answered]] = {}
     for one in sorted(found, key=lambda one: -one.rank):
-        others = kept.setdefault(one.ask.label, [])
+        others = kept.setdefault(one.label, [])
         if not one.area or (others and _doubled(coco, one, others)):
             continue
         others.append(one)
     return sorted((one for own in kept.values() for one in own), key=lambda one: -one.rank)
 
 
-def _doubled(coco, one: Found, others: Sequence[Found]) -> bool:
+def _doubled(coco: Any, one: Ranked, others: Sequence[Ranked]) -> bool:
     runs = [other.rle for other in others]
     if float(np.max(coco.iou([one.rle], runs, [0] * len(runs)))) > SAME:
         return True
@@ -166,29 +197,36 @@ def _set(
     return view.sample(picture)
 
 
-def _placed(ask: Ask, mask: np.ndarray, iou: float, view: View, size: tuple[int, int]) -> Found:
-    """An answer of a view at its place in the picture of (height, width)."""
+def placed(ask: Ask, mask: np.ndarray, iou: float, view: View, size: tuple[int, int]) -> Found:
+    """An answer of a view, bool mask of the view's size, at its place in the picture of (height, width)."""
     if view.untouched:
         return Found(ask, Annotation.from_mask("", mask).rle, iou)
     top, bottom, left, right = view.edges(*size)
     full = np.zeros(size, bool)
     full[top:bottom, left:right] = mask
-    rows, columns = mask.any(axis=1), mask.any(axis=0)
-    margin = max(1, mask.shape[0] // 100), max(1, mask.shape[1] // 100)  # masks fade out a little before the edge
-    cut = (
-        (top > 0 and rows[: margin[0]].any())
-        or (bottom < size[0] and rows[-margin[0] :].any())
-        or (left > 0 and columns[: margin[1]].any())
-        or (right < size[1] and columns[-margin[1] :].any())
-    )
+    cut = mask.any() and cut_off(interior.box(mask), view, size)
     box = None if ask.box is None else tuple(v + d for v, d in zip(ask.box, (left, top) * 2, strict=True))
     clicks = tuple((x + left, y + top, label) for x, y, label in ask.clicks)
     return Found(replace(ask, box=box, clicks=clicks, given=None), Annotation.from_mask("", full).rle, iou, not cut)
 
 
-def _large(one: Found, size: tuple[int, int], tiles: int) -> bool:
-    """Whether no tile is sure to have it whole: longer than the overlap."""
-    x0, y0, x1, y1 = one.box
+def cut_off(box: tuple[int, int, int, int], view: View, size: tuple[int, int]) -> bool:
+    """Whether an inner edge of a view of a picture of (height, width) cuts an object.
+
+    Args:
+        box: first and last column and row of the object in the view (x0, y0, x1, y1), all inclusive.
+    """
+    top, bottom, left, right = view.edges(*size)
+    height, width = bottom - top, right - left
+    across, down = max(1, width // 100), max(1, height // 100)  # masks fade out a little before the edge
+    x0, y0, x1, y1 = box
+    at_rows = (top > 0 and y0 < down) or (bottom < size[0] and y1 >= height - down)
+    return at_rows or (left > 0 and x0 < across) or (right < size[1] and x1 >= width - across)
+
+
+def beyond_tiles(box: tuple[float, float, float, float], size: tuple[int, int], tiles: int) -> bool:
+    """Whether no tile is sure to have an object whole: its box (x1, y1 exclusive) is longer than the overlap."""
+    x0, y0, x1, y1 = box
     shared = OVERLAP / (tiles - (tiles - 1) * OVERLAP)
     return x1 - x0 > shared * size[1] or y1 - y0 > shared * size[0]
 
@@ -208,4 +246,7 @@ def prompts_of(asks: Sequence[Ask], size: tuple[int, int]) -> Prompts:
     return Prompts(size, points, labels, boxes, count=(1, len(asks)))
 
 
-__all__ = ["OVERLAP", "Found", "answer_asks", "distinct", "objects", "prompts_of", "views"]
+__all__ = [
+    "OVERLAP", "Found", "Ranked", "answer_asks", "beyond_tiles", "cut_off", "distinct", "objects", "placed",
+    "prompts_of", "views",
+]  # fmt: skip

@@ -273,6 +273,11 @@ class Predictor:
         masks = full.numpy() if return_logits else (full > 0).numpy()
         return masks, scores.float().cpu().numpy(), low.float().cpu().numpy()
 
+    @property
+    def picture(self) -> np.ndarray:
+        """The picture that is set, uint8 RGB, read again; an InputError where only an embedding is."""
+        return self._pixels("Only the embedding of the picture is known")
+
     def _pixels(self, why: str) -> np.ndarray:
         self.frame  # noqa: B018 - raises when there is no picture
         if self._picture is None:

@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from pycocotools import mask as coco
 
+from samtailor import interior, outlines
 from samtailor import label as labelling
 from samtailor.answers import Ask, find_pictures
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
-from samtailor.label import Source, Tiling, _encoded, find_objects, label
+from samtailor.instances import objects
+from samtailor.label import Source, Tiling, find_objects, label
 from samtailor.label._ahead import Cut, Share, ahead
 from samtailor.label._answers import Asking, Windows
+from samtailor.label._journal import Journal
 from samtailor.label._tiles import Piece, merged, tiles
 from samtailor.metrics import iou
 from samtailor.predict import Predictor
 from samtailor.registry import find
+from samtailor.writers import Destination
 from tiny import disc_sample
 
 ASKS = [
     Ask(clicks=((30.0, 20.0, 1),), label="disc", score=0.9),
     Ask(clicks=((60.0, 30.0, 1),), label="square", score=0.8),
-    Ask(box=(10.0, 5.0, 60.0, 40.0), label="disc"),
+    Ask(box=(10.0, 5.0, 60.0, 40.0), label="slab"),
 ]
 
 
@@ -60,7 +66,8 @@ def test_answers_are_the_predictors(tiny_base):
         expected.append((masks[int(scores.argmax())], ask.score or float(np.clip(scores.max(), 0, 1)), ask.label))
     expected = [row for row in expected if row[0].any()]
     assert len(found) == len(expected) > 0
-    for one, (mask, score, name) in zip(found, expected, strict=True):
+    by_label = sorted(found, key=lambda one: one.label), sorted(expected, key=lambda row: row[2])
+    for one, (mask, score, name) in zip(*by_label, strict=True):
         assert (one.within((0, 0, 110, 70)) != mask).sum() <= 2  # sums in another order
         assert one.score == pytest.approx(score, abs=1e-5)
         assert one.label == name
@@ -101,7 +108,7 @@ def test_run_lengths_of_a_window_are_those_of_the_picture(seed):
     piece = Piece(mask, int(x), int(y), "a", 1.0, None)
     full = np.zeros((height, width), bool)
     full[y : y + 7, x : x + 5] = mask
-    rle = _encoded(piece, (int(height), int(width)))
+    rle = piece.encoded((int(height), int(width)))
     assert np.array_equal(coco.decode(rle).astype(bool), full)
     assert rle["counts"] == coco.encode(np.asfortranarray(full.astype(np.uint8)))["counts"]
 
@@ -316,3 +323,39 @@ def test_another_folder_is_never_written_into(tiny_sam, folder, tmp_path):
     with pytest.raises(InputError, match="Known: coco"):
         label(*run[:3], tmp_path / "new", format="pascal")
     assert not (tmp_path / "new").exists()
+
+
+def bright(predictor, picture):
+    """Proposes the box of every bright piece that it sees."""
+    _, pieces = cv2.connectedComponents((picture.max(axis=2) > 150).astype(np.uint8))
+    boxes = (interior.box(pieces == i) for i in range(1, pieces.max() + 1))
+    return [Ask(box=(x0, y0, x1 + 1.0, y1 + 1.0), label="a", score=0.5 + y0 / 1000) for x0, y0, x1, y1 in boxes]
+
+
+@pytest.mark.parametrize("tiles_a_side", [1, 2, 3])
+def test_what_a_source_sees_in_tiles_is_what_objects_sees(tiny_base, tiles_a_side):
+    picture = np.zeros((96, 128, 3), np.uint8)
+    for x, y, side in ((5, 5, 12), (60, 8, 20), (100, 70, 14), (40, 40, 50), (12, 75, 10)):
+        picture[y : y + side, x : x + side] = 200
+    predictor = Predictor(tiny_base)
+    wanted = objects(predictor, picture, bright, None, tiles=tiles_a_side)
+    for other in (1, 2):  # beside a source that looks otherwise
+        sources = [Source(None, bright, tiles=tiles_a_side), Source(None, bright, tiles=other)]
+        found, _ = Asking(predictor, sources).pieces(picture)
+        assert len(found) == len(wanted) > 0
+        for piece, one in zip(found, wanted, strict=True):
+            assert piece.rank == pytest.approx(one.rank, abs=1e-4)
+            assert (piece.within((0, 0, 128, 96)) != one.mask).sum() <= 4  # sums in another order
+            assert np.array_equal(coco.decode(piece.rle).astype(bool), piece.within((0, 0, 128, 96)))
+
+
+def test_polygons_are_drawn_once_and_kept(tiny_sam, folder, tmp_path):
+    predictor, pictures = Predictor(tiny_sam), find_pictures([folder])
+    label(predictor, [Source(None, asking(*ASKS))], pictures, tmp_path / "out", format="yolo")
+    journal = Journal(tmp_path / "out", json.loads((tmp_path / "out" / "label.json").read_text())["settings"])
+    plain = Destination(tmp_path)
+    for picture in journal.pictures(pictures):
+        for one in picture.objects:
+            assert np.array_equal(one.polygons[0], plain.whole(replace(one, polygons=None)))
+            full = outlines.polygon(one.mask)
+            assert np.array_equal(one.polygons[0], full)

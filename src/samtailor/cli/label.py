@@ -91,7 +91,7 @@ def _sources(
     asked: dict[str, Any], refine: bool,
 ) -> list[Source]:  # fmt: skip
     """One for each adapter, or the base alone. What an adapter of one class answers is of that class."""
-    from samtailor.automatic import proposer
+    from samtailor.automatic import GROWN, proposer, tiles_of
     from samtailor.label import Source
 
     with_pmm = {name for name in folders if "pmm" in predictor.segmenter(name).adapters}
@@ -100,8 +100,10 @@ def _sources(
     sources = []
     for name in [*folders] or [None]:
         own = classes.get(name, ()) if name else ()
-        ask = proposer(predictor, name, folders.get(name) if name else None, **asked)
-        sources.append(Source(name, ask, own[0] if len(own) == 1 else None, refine and name in with_pmm))
+        folder = folders.get(name) if name else None
+        ask, tiles = proposer(predictor, name, folder, sizes=GROWN, **asked), tiles_of(folder)
+        tiles = 1 if asked["detector"] else tiles
+        sources.append(Source(name, ask, own[0] if len(own) == 1 else None, refine and name in with_pmm, tiles))
     return sources
 
 

@@ -48,16 +48,15 @@ def propose_fit_command(
     """
     from samtailor import artefact, automatic
     from samtailor.cli.screen import counting, percent, say, table
-    from samtailor.data.augment import UNTOUCHED, Augment, flip_pairs
+    from samtailor.data.augment import UNTOUCHED
     from samtailor.data.dataset import open_dataset
     from samtailor.data.picture import write_json
     from samtailor.data.regions import regions
-    from samtailor.data.tile_views import fitting, side
     from samtailor.embeddings import EmbeddingStore
     from samtailor.errors import InputError
     from samtailor.predict import load_on
     from samtailor.proposals import disk
-    from samtailor.proposals.fit import evaluate_proposals, fit_proposals, parts
+    from samtailor.proposals.fit import evaluate_proposals, fit_proposals, looking, parts
 
     meta = artefact.read_meta(adapter)
     if disk.exists(adapter) and not overwrite:
@@ -68,9 +67,7 @@ def propose_fit_command(
     train, held_out = parts(samples, wanted, adapter, data, negatives)
     base, store = load_on(meta.base.name, device), EmbeddingStore()
     artefact.load(adapter, base)  # a damaged or foreign adapter is said before anything is trained
-    pairs = flip_pairs(wanted)
-    tiles = tiles or fitting(train, wanted, base.low_res)
-    augment = Augment(views, pairs is not None, pairs or (), crop=0.7 if tiles == 1 else 0.8 * side(tiles))
+    tiles, augment = looking(train, wanted, base, views=views, tiles=tiles)
     seen = [(sample, augment.draw(sample, index)) for sample in train for index in range(views)]
     seen += [(sample, UNTOUCHED) for sample in held_out]
     with counting("encoding") as progress:

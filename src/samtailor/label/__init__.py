@@ -179,7 +179,7 @@ def _placed(piece: Piece, tile: Tile | None) -> Piece:
         return piece
     x0, y0, x1, y1 = tile.box
     inside = piece.mask[: max(y1 - y0 - piece.y, 0), : max(x1 - x0 - piece.x, 0)]
-    return replace(piece, mask=inside, x=piece.x + x0, y=piece.y + y0, tile=tile)
+    return replace(piece, mask=inside, x=piece.x + x0, y=piece.y + y0, tile=tile, rle=None)
 
 
 def _objects(found: Sequence[Piece], size: tuple[int, int]) -> tuple[LabelledObject, ...]:
@@ -189,30 +189,13 @@ def _objects(found: Sequence[Piece], size: tuple[int, int]) -> tuple[LabelledObj
     kept: dict[str, list[dict[str, Any]]] = {}
     objects = []
     for piece in sorted(found, key=lambda piece: -piece.score):
-        rle = _encoded(piece, size)
+        rle = piece.encoded(size) if piece.rle is None else piece.rle
         others = kept.setdefault(piece.label, [])
         if others and float(np.max(coco.iou([rle], others, [0] * len(others)))) > DOUBLE:
             continue
         others.append(rle)
         objects.append(LabelledObject(piece.label, rle, piece.score, piece.adapter))
     return tuple(objects)
-
-
-def _encoded(piece: Piece, size: tuple[int, int]) -> dict[str, Any]:
-    """Run lengths of the whole picture from the window alone: only its columns are looked at."""
-    from pycocotools import mask as coco
-
-    height, width = size
-    columns = piece.within((piece.box[0], 0, piece.box[2], height))
-    flat = columns.ravel(order="F")
-    turns = (np.flatnonzero(flat[1:] != flat[:-1]) + 1).tolist()
-    turns = [0, *turns] if flat[0] else turns
-    bounds = [0, *(turn + piece.x * height for turn in turns), height * width]
-    if len(turns) % 2:  # the last run of the object ends with the window
-        bounds.insert(-1, (piece.x + columns.shape[1]) * height)
-    counts = np.diff(bounds).tolist()
-    counts = counts[:-1] if counts[-1] == 0 else counts
-    return coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
 
 
 def _report(done: Labelled, classes: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:

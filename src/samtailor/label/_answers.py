@@ -7,7 +7,7 @@ apart, so that one window costs two small matrix products and equals `Frame.logi
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from samtailor.adapters import pmm
 from samtailor.bases._neck import encoding
 from samtailor.data.transform import Frame
+from samtailor.label._once import looks, once, placed, shown
 from samtailor.label._passes import Best, Passes, Question, questions
 from samtailor.label._tiles import Piece
 from samtailor.predict import Predictor
@@ -27,6 +28,8 @@ from samtailor.types import Annotation, Features
 if TYPE_CHECKING:
     from samtailor.answers import Ask
     from samtailor.automatic import Proposer
+
+_SIZES = 8  # of pictures and tiles, whose matrices are kept
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Source:
         adapter: name in the predictor; None is the base.
         ask: proposes, see `automatic`.
         label: class of everything it answers; None: the proposal's, else the adapter's name.
+        tiles: tiles a side in which `ask` looks beside the whole picture, see `instances`; 1 for none.
         refine: move the outlines by the adapter's PMM.
     """
 
@@ -44,38 +48,40 @@ class Source:
     ask: Proposer
     label: str | None = None
     refine: bool = False
+    tiles: int = 1
 
 
 @dataclass
 class Windows:
-    """Logits to masks in windows, for pictures of one size at a time; the matrices are kept until the size changes."""
+    """Logits to masks in windows; the matrices of the last sizes of pictures and tiles are kept."""
 
-    _frame: tuple[Frame, int] | None = None
-    _rows: Tensor = field(default_factory=lambda: torch.empty(0))
-    _columns: Tensor = field(default_factory=lambda: torch.empty(0))
+    _known: dict[tuple[Frame, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def mask(self, low: Tensor, frame: Frame) -> tuple[np.ndarray, int, int]:
         """(h, w) logits to a bool array and the column and row of the picture where it starts; empty where nothing is.
 
         A pixel above 0 has a cell above 0 among its neighbours, hence nothing is missed beyond two cells.
         """
-        self._fit(frame, low.shape[-1])
+        rows, columns = self._matrices(frame, low.shape[-1])
         above = (low > 0).numpy()
         if not above.any():
             return np.zeros((0, 0), bool), 0, 0
         (r0, r1), (c0, c1) = (_reach(above.any(axis=axis), len(above)) for axis in (1, 0))
-        y0, y1 = _seen(self._rows[:, r0:r1])
-        x0, x1 = _seen(self._columns[:, c0:c1])
+        y0, y1 = _reached(rows[:, r0:r1])
+        x0, x1 = _reached(columns[:, c0:c1])
         # beyond the window's cells the logits count too: matrices over all cells for the window's pixels
-        window = self._rows[y0:y1] @ low @ self._columns[x0:x1].T
+        window = rows[y0:y1] @ low @ columns[x0:x1].T
         return (window > 0).numpy(), x0, y0
 
-    def _fit(self, frame: Frame, cells: int) -> None:
-        if (frame, cells) != self._frame:  # closer looks (`looks`) have more cells
-            height, width = frame.inner
-            self._rows = _enlarging(cells, frame.size, height, frame.height)
-            self._columns = _enlarging(cells, frame.size, width, frame.width)
-            self._frame = frame, cells
+    def _matrices(self, frame: Frame, cells: int) -> tuple[Tensor, Tensor]:
+        """For rows and for columns; closer looks (`looks`) have more cells."""
+        if (frame, cells) not in self._known:
+            while len(self._known) >= _SIZES:
+                del self._known[next(iter(self._known))]
+            (height, width), size = frame.inner, frame.size
+            rows = _enlarging(cells, size, height, frame.height)
+            self._known[frame, cells] = rows, _enlarging(cells, size, width, frame.width)
+        return self._known[frame, cells]
 
 
 class Asking:
@@ -95,30 +101,39 @@ class Asking:
         self._encoding = encoding(self._base)
         self._locks = [threading.Lock() for _ in sources]  # a detector may answer one question at a time
         self._local = threading.local()
+        self._looks = looks([source.tiles for source in sources])
 
     def pieces(self, picture: np.ndarray) -> list[list[Piece]]:
-        """Answers of each source to a picture (uint8 RGB); empty ones left out. Places are of that picture."""
+        """What each source sees in a picture (uint8 RGB), each object once; places are of that picture."""
+        _, predictor, _ = self._own()
+        found: list[list[Piece]] = [[] for _ in self._sources]
+        size = picture.shape[:2]
+        for view, who in self._looks:
+            for index, piece in self._seen(shown(view, picture), who):
+                if (one := placed(piece, view, size, self._sources[index].tiles)) is not None:
+                    found[index].append(one)
+        predictor.reset_image()
+        return [once(own, size) for own in found]
+
+    def _seen(self, picture: np.ndarray, who: Sequence[int]) -> Iterator[tuple[int, Piece]]:
+        """What some of the sources see in a picture or a view of it, as that has it; empty answers left out."""
         encoder, predictor, windows = self._own()
         if self._common:
             encoder.set_image(picture)
             predictor.set_features(_in_rows(encoder.features), *picture.shape[:2], picture=lambda: picture)
         else:
             predictor.set_image(picture)
-        asks = [self._asks(index, predictor, picture) for index in range(len(self._sources))]
+        asks = {index: self._asks(index, predictor, picture) for index in who}
         asked = [
             (index, question)
-            for index, source in enumerate(self._sources)
-            for question in questions(source.adapter, asks[index])
+            for index, own in asks.items()
+            for question in questions(self._sources[index].adapter, own)
         ]
-        found = [
-            [_given(ask, source) for ask in own if ask.given is not None]
-            for own, source in zip(asks, self._sources, strict=True)
-        ]
-        given = self._passes.answers(predictor, [question for _, question in asked])
-        for (index, question), best in zip(asked, given, strict=True):
-            found[index] += _found(predictor, windows, best, question, self._sources[index])
-        predictor.reset_image()
-        return found
+        for index, own in asks.items():
+            yield from ((index, _given(ask, self._sources[index])) for ask in own if ask.given is not None)
+        answered = self._passes.answers(predictor, [question for _, question in asked])
+        for (index, question), best in zip(asked, answered, strict=True):
+            yield from ((index, one) for one in _found(predictor, windows, best, question, self._sources[index]))
 
     def _own(self) -> tuple[Predictor, Predictor, Windows]:
         """What holds a picture, of this thread."""
@@ -144,8 +159,7 @@ def _found(predictor: Predictor, windows: Windows, best: Best, question: Questio
         if source.refine and mask.any():
             mask, x, y = _refined(predictor, mask, x, y, best.keys()[index], source)
         if mask.any():
-            score = float(best.scores[index]) if ask.score is None else ask.score
-            found.append(_piece(mask, x, y, ask, score, source))
+            found.append(_piece(mask, x, y, ask, float(best.scores[index]), source))
     return found
 
 
@@ -155,9 +169,11 @@ def _given(ask: Ask, source: Source) -> Piece:
     return _piece(ask.mask[y0:y1, x0:x1], x0, y0, ask, ask.score or 0.0, source)
 
 
-def _piece(mask: np.ndarray, x: int, y: int, ask: Ask, score: float, source: Source) -> Piece:
+def _piece(mask: np.ndarray, x: int, y: int, ask: Ask, iou: float, source: Source) -> Piece:
     label = source.label or ask.label or source.adapter or "object"
-    return Piece(mask, x, y, label, min(max(score, 0.0), 1.0), source.adapter)
+    sure = min(max(iou, 0.0), 1.0)
+    score = sure if ask.score is None else min(max(ask.score, 0.0), 1.0)
+    return Piece(mask, x, y, label, score, source.adapter, rank=sure if ask.score is None else score * sure)
 
 
 def _refined(
@@ -182,7 +198,7 @@ def _reach(above: np.ndarray, cells: int) -> tuple[int, int]:
     return max(int(where[0]) - 1, 0), min(int(where[-1]) + 2, cells)
 
 
-def _seen(matrix: Tensor) -> tuple[int, int]:
+def _reached(matrix: Tensor) -> tuple[int, int]:
     """First and last pixel (exclusive) that any of the cells has a part in."""
     where = torch.nonzero(matrix.any(dim=1))[:, 0]
     return (int(where[0]), int(where[-1]) + 1) if len(where) else (0, 0)

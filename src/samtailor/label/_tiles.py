@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +56,8 @@ class Piece:
         mask: bool, the part of the picture that starts at column `x` and row `y`.
         label, score, adapter: see `LabelledObject`.
         tile: that it was seen in; None once it is put together.
+        rank: what decides between two answers to one object.
+        rle: `encoded` of the picture that it lies in, where that was asked for already.
     """
 
     mask: np.ndarray
@@ -64,6 +67,24 @@ class Piece:
     score: float
     adapter: str | None
     tile: Tile | None = None
+    rank: float = 0.0
+    rle: dict[str, Any] | None = None
+
+    def encoded(self, size: tuple[int, int]) -> dict[str, Any]:
+        """Run lengths of the whole picture (height, width) from the window alone: only its columns are looked at."""
+        from pycocotools import mask as coco
+
+        height, width = size
+        columns = self.within((self.box[0], 0, self.box[2], height))
+        flat = columns.ravel(order="F")
+        turns = (np.flatnonzero(flat[1:] != flat[:-1]) + 1).tolist()
+        turns = [0, *turns] if flat[0] else turns
+        bounds = [0, *(turn + self.x * height for turn in turns), height * width]
+        if len(turns) % 2:  # the last run of the object ends with the window
+            bounds.insert(-1, (self.x + columns.shape[1]) * height)
+        counts = np.diff(bounds).tolist()
+        counts = counts[:-1] if counts[-1] == 0 else counts
+        return coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
 
     @property
     def box(self) -> tuple[int, int, int, int]:

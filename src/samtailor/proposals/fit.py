@@ -20,9 +20,9 @@ import torch
 
 from samtailor.bases import Base
 from samtailor.config import load
-from samtailor.data.augment import UNTOUCHED, Augment, View
+from samtailor.data.augment import UNTOUCHED, Augment, View, flip_pairs
 from samtailor.data.split import Split
-from samtailor.data.tile_views import views
+from samtailor.data.tile_views import fitting, side, views
 from samtailor.data.transform import Frame
 from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, InputError
@@ -115,6 +115,23 @@ def fit_proposals(
     )  # fmt: skip
     found.figures["cross_fitted"] = measure(seen, found)
     return found
+
+
+def looking(
+    samples: Sequence[Sample], classes: Sequence[str], base: Base, *, views: int, tiles: int | None = None
+) -> tuple[int, Augment]:
+    """Tiles a side that suit the objects (see `data.tile_views.fitting`), and views to train on that show as much.
+
+    Args:
+        samples: training pictures.
+        classes: to propose.
+        base: frozen base.
+        views: of each picture, the untouched one included.
+        tiles: where they are given.
+    """
+    pairs = flip_pairs(classes)
+    tiles = tiles or fitting(samples, classes, base.low_res)
+    return tiles, Augment(views, pairs is not None, pairs or (), crop=0.7 if tiles == 1 else 0.8 * side(tiles))
 
 
 def evaluate_proposals(
@@ -270,4 +287,4 @@ def _joined(targets: Sequence[Target], device: torch.device) -> Target:
     return Target(*(torch.stack([getattr(t, name) for t in targets]).to(device) for name in names))
 
 
-__all__ = ["deal", "evaluate_proposals", "fit_proposals", "parts"]
+__all__ = ["deal", "evaluate_proposals", "fit_proposals", "looking", "parts"]

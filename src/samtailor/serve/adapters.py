@@ -60,6 +60,11 @@ class Slot:
         """Whether it can be asked without a prompt."""
         return self.promptless or self.proposals is not None
 
+    @property
+    def tiles(self) -> int:
+        """Tiles a side in which its proposals look, see `instances`."""
+        return 1 if self.proposals is None else self.proposals.tiles
+
     @contextmanager
     def predictor(self) -> Iterator[Predictor]:
         """A predictor for the time of one question; it forgets the picture afterwards."""

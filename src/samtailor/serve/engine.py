@@ -230,13 +230,14 @@ class _Question:
 
 def found(slot: Slot, predictor: Predictor, threshold: float | None) -> list[tuple[Ask, np.ndarray, float]]:
     """Automatic answers for the picture that is set, as `predict --prompt auto` has them, by falling rank: what was
-    asked, the mask, its predicted IoU. Only the embedding is there, so proposals look at the whole picture, never in
-    tiles.
+    asked, the mask, its predicted IoU. After proposals that look in tiles, the last of them is set.
 
     Raises:
         Refused: nothing can propose.
     """
-    seen = objects(predictor, _NO_PICTURE, slot.proposer(threshold, GROWN), slot.name, ready=True)
+    propose = slot.proposer(threshold, GROWN)
+    picture = predictor.picture if slot.tiles > 1 else _NO_PICTURE
+    seen = objects(predictor, picture, propose, slot.name, tiles=slot.tiles, ready=True)
     return [(one.ask, one.mask, one.iou) for one in seen]
 
 

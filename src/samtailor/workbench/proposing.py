@@ -11,22 +11,22 @@ one in which nothing was found is 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from samtailor.answers import Ask
-from samtailor.data.shapes import encode, plain_runs
+from samtailor.automatic import GROWN, Proposer
+from samtailor.data.shapes import plain_runs
 from samtailor.data.transform import Frame
-from samtailor.instances import prompts_of
-from samtailor.label import DOUBLE
+from samtailor.instances import Found, distinct, placed, prompts_of, views
 from samtailor.label._answers import Windows
 from samtailor.predict import Predictor
 from samtailor.serve.adapters import Slot
-from samtailor.workbench.masks import placed
+from samtailor.workbench.masks import placed as whole_mask
 from samtailor.workbench.records import Asked, Object, Runs
 
 _NO_PICTURE = np.zeros((0, 0, 3), np.uint8)  # proposals look at the embedding
@@ -39,6 +39,8 @@ _STEPS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 def objects(slot: Slot, predictor: Predictor, threshold: float | None = None) -> list[Object]:
     """What is found in the picture that is set, by falling score, each object of a class once, empty masks left out.
 
+    As `instances.objects` has it. After proposals that look in tiles, the last of them is set.
+
     Args:
         slot: who answers.
         predictor: of the slot, with the picture's embedding set.
@@ -47,14 +49,18 @@ def objects(slot: Slot, predictor: Predictor, threshold: float | None = None) ->
     Raises:
         Refused: nothing can propose.
     """
-    proposed = slot.proposer(threshold)(predictor, _NO_PICTURE)
-    found = [_object(slot, ask, ask.mask, ask.score or 0.0, 1.0) for ask in proposed if ask.given is not None]
-    asks = [ask for ask in proposed if ask.given is None]
-    found += [
-        one for start in range(0, len(asks), _TOGETHER) for one in _asked(slot, predictor, asks[start:][:_TOGETHER])
-    ]
-    kept = _once(sorted(found, key=lambda one: -(one.score or 0)))
-    return [one.model_copy(update={"id": f"a{i}"}) for i, one in enumerate(kept, 1)]
+    propose, size = slot.proposer(threshold, GROWN), (predictor.frame.height, predictor.frame.width)
+    picture = predictor.picture if slot.tiles > 1 else _NO_PICTURE
+    found: list[_Steady] = []
+    for view in views(slot.tiles):
+        if not view.untouched:
+            predictor.set_image(np.ascontiguousarray(view.image(picture)))
+        for ask, mask, iou, stability in _seen(slot, predictor, propose):
+            one = placed(ask, mask, iou, view, size)
+            if one.seen_best(view, size, slot.tiles):
+                found.append(_Steady(one.ask, one.rle, one.iou, stability=stability))
+    kept = sorted(distinct(found), key=lambda one: -one.score)
+    return [_object(slot, one, f"a{i}") for i, one in enumerate(kept, 1)]
 
 
 def uncertainty(found: Sequence[Object]) -> float:
@@ -62,27 +68,41 @@ def uncertainty(found: Sequence[Object]) -> float:
     return max((one.uncertainty or 0.0 for one in found), default=1.0)
 
 
-def _asked(slot: Slot, predictor: Predictor, asks: Sequence[Ask]) -> list[Object]:
+@dataclass(frozen=True)
+class _Steady(Found):
+    """An answer and how stable it is."""
+
+    stability: float = 1.0
+
+
+def _seen(slot: Slot, predictor: Predictor, propose: Proposer) -> Iterator[tuple[Ask, np.ndarray, float, float]]:
+    """What is proposed in the picture or tile that is set: mask (bool, of its size), predicted IoU, stability."""
+    proposed = propose(predictor, _NO_PICTURE)
+    yield from ((ask, ask.mask, ask.score or 0.0, 1.0) for ask in proposed if ask.given is not None)
+    asks = [ask for ask in proposed if ask.given is None]
+    for start in range(0, len(asks), _TOGETHER):
+        yield from _asked(slot, predictor, asks[start : start + _TOGETHER])
+
+
+def _asked(slot: Slot, predictor: Predictor, asks: Sequence[Ask]) -> Iterator[tuple[Ask, np.ndarray, float, float]]:
     """The answers to some prompts, and their stability by a second pass with all prompts moved."""
     frame, windows = predictor.frame, Windows()
     logits, scores = _best(predictor, asks, slot.name)
     masks = [windows.mask(one, frame) for one in logits]
     seen = [i for i, (mask, _, _) in enumerate(masks) if mask.any()]
     stable = _stability(slot, predictor, [asks[i] for i in seen], logits[seen], [masks[i][0].sum() for i in seen])
-    return [
-        _object(slot, asks[i], placed(*masks[i], (frame.height, frame.width)), scores[i], stability)
-        for i, stability in zip(seen, stable, strict=True)
-    ]
+    for i, stability in zip(seen, stable, strict=True):
+        yield asks[i], whole_mask(*masks[i], (frame.height, frame.width)), scores[i], stability
 
 
-def _object(slot: Slot, ask: Ask, mask: np.ndarray, iou: float, stability: float) -> Object:
-    score = min(max(iou if ask.score is None else ask.score, 0.0), 1.0)
+def _object(slot: Slot, found: _Steady, id: str) -> Object:
+    ask, score = found.ask, min(max(found.score, 0.0), 1.0)
     classes = slot.meta.classes if slot.meta is not None else ()
     asked = Asked(points=[c[:2] for c in ask.clicks], labels=[c[2] for c in ask.clicks], box=ask.box)
     return Object(
-        id="a", class_=ask.label or (classes[0] if classes else slot.name or "object"), source="auto",
-        rle=Runs(**plain_runs(encode(mask))), adapter=slot.name, score=score, clicks=0,
-        uncertainty=min(max(1 - score * stability, 0.0), 1.0), prompts=None if ask.whole else asked,
+        id=id, class_=ask.label or (classes[0] if classes else slot.name or "object"), source="auto",
+        rle=Runs(**plain_runs(found.rle)), adapter=slot.name, score=score, clicks=0,
+        uncertainty=min(max(1 - score * found.stability, 0.0), 1.0), prompts=None if ask.whole else asked,
     )  # fmt: skip
 
 
@@ -122,21 +142,6 @@ def _best(predictor: Predictor, asks: Sequence[Ask], adapter: str | None) -> tup
     scores, best = output.candidate_iou()[0].float().cpu().max(dim=1)
     logits = output.candidate_logits()[0].float().cpu()
     return logits[torch.arange(len(logits)), best], scores.tolist()
-
-
-def _once(found: Sequence[Object]) -> list[Object]:
-    """Of several answers of a class that are one object the first."""
-    from pycocotools import mask as coco
-
-    kept: list[Object] = []
-    packed: dict[str, list[dict[str, Any]]] = {}
-    for one in found:
-        others = packed.setdefault(one.class_, [])
-        if others and float(np.max(coco.iou([one.rle.packed], others, [0] * len(others)))) > DOUBLE:
-            continue
-        others.append(one.rle.packed)
-        kept.append(one)
-    return kept
 
 
 __all__ = ["objects", "uncertainty"]

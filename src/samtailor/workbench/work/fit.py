@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from samtailor import artefact, automatic
 from samtailor.config import FitConfig, load
-from samtailor.data.augment import UNTOUCHED, Augment, flip_pairs
+from samtailor.data.augment import UNTOUCHED
 from samtailor.data.picture import write_json
 from samtailor.data.regions import regions
 from samtailor.data.split import Split, split
@@ -17,7 +17,7 @@ from samtailor.errors import DataError, SamtailorError
 from samtailor.fit import fit
 from samtailor.predict import load_on
 from samtailor.proposals import disk
-from samtailor.proposals.fit import fit_proposals
+from samtailor.proposals.fit import fit_proposals, looking
 from samtailor.serve import pictures as reading
 from samtailor.serve.limits import Limits
 from samtailor.types import Annotation, Sample
@@ -130,8 +130,7 @@ def _propose(
         return None  # the parts of its map are found better than what so few pictures teach a head
     seen = regions(samples, names) if meta.regions else list(samples)
     chosen = [s for s in seen if s.of(names)] + [s for s in seen if not s.of(names)][:_NEGATIVES]
-    pairs = flip_pairs(names)
-    augment = Augment(_VIEWS, pairs is not None, pairs or ())
+    tiles, augment = looking(chosen, names, base, views=_VIEWS)
     views = [augment.draw(sample, i) if i else UNTOUCHED for sample in chosen for i in range(_VIEWS)]
 
     def told(done: int, total: int) -> None:
@@ -141,7 +140,9 @@ def _propose(
     try:
         store.prepare(base, [sample for sample in chosen for _ in range(_VIEWS)], views, progress=told)
         give = automatic.gives(meta.prompt)
-        fit_proposals(base, chosen, names, store, augment=augment, give=give, progress=told, **how).save(out)
+        fit_proposals(base, chosen, names, store, augment=augment, give=give, tiles=tiles, progress=told, **how).save(
+            out
+        )
     except SamtailorError as error:  # the adapter answers clicks all the same
         return f"It answers clicks, but cannot label by itself: {error}"
     return None
