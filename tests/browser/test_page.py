@@ -202,11 +202,24 @@ def test_by_keyboard_alone(page, place):
     page.locator("dialog").wait_for()
     page.keyboard.press("Escape")
     page.keyboard.press("Enter")
-    hand.opened(page)
-    assert page.locator(".where b").inner_text() != name
+    page.wait_for_function("name => document.querySelector('.where b').innerText !== name", arg=name)
     hand.saved(page)
     rows = {row["name"]: row["state"] for row in hand.ask(bench.url, "/pictures")}
     assert rows[name] == "accepted"
+
+
+def test_a_key_right_after_a_dialog_was_closed_is_the_pages(page, place):
+    """The browser closes a dialog at once and tells the page of it a moment later."""
+    name = page.locator(".where b").inner_text()
+    page.keyboard.press("?")
+    page.locator("dialog").wait_for()
+    press = "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: '.', bubbles: true}));"
+    page.evaluate(press)
+    page.evaluate(f"document.querySelector('dialog').close(); {press}")
+    page.locator("dialog").wait_for(state="detached")
+    hand.opened(page)
+    rows = [row["name"] for row in hand.ask(place[0].url, "/pictures")]
+    assert page.locator(".where b").inner_text() == rows[rows.index(name) + 1], "one step: the dialog had the first key"
 
 
 def test_compare_map_and_dark(page, place):
