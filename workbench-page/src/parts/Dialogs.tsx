@@ -119,13 +119,13 @@ function Row({ keys, text }: { keys: string[]; text: string }) {
 }
 
 const FORMATS: Record<string, string> = {
-  coco: "COCO: one JSON, run lengths",
+  coco: "COCO: polygons, one JSON",
   yolo: "YOLO: polygons, a text file a picture",
-  masks: "Masks: PNG files",
-  labelme: "labelme: a JSON a picture",
-  voc: "Pascal VOC",
-  "label-studio": "Label Studio tasks",
-  cvat: "CVAT XML",
+  masks: "Masks: a PNG for each class of a picture",
+  labelme: "labelme: polygons, a JSON a picture",
+  voc: "Pascal VOC: boxes only, an XML a picture",
+  "label-studio": "Label Studio: polygons, one JSON of tasks",
+  cvat: "CVAT: polygons, one XML",
 };
 
 function ExportDialog() {
