@@ -183,6 +183,19 @@ def test_brush_eraser_and_polygon(page, place):
     assert area(erased) < area(hand_saved(page, bench)[0]) <= area(moved) + 50
 
 
+def test_a_mask_that_was_mended_by_hand_has_no_score_of_a_model(page, place):
+    bench, sample = place
+    (x0, y0), (x1, y1) = hand.box_of(sample.of(None)[0].rle)
+    hand.drag(page, (x0, y0), (x1, y1))
+    assert hand_saved(page, bench)[0]["score"] is not None
+    page.keyboard.press("b")
+    hand.drag(page, (x0, y0), (x1, y1))
+    one = hand_saved(page, bench)[0]
+    assert (one["source"], one["score"], one["uncertainty"]) == ("brush", None, None)
+    page.keyboard.press("Control+z")
+    assert hand_saved(page, bench)[0]["score"] is not None
+
+
 def area(one: dict) -> int:
     from pycocotools import mask
 
