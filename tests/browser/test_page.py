@@ -196,6 +196,22 @@ def test_a_mask_that_was_mended_by_hand_has_no_score_of_a_model(page, place):
     assert hand_saved(page, bench)[0]["score"] is not None
 
 
+def test_the_selected_object_is_in_sight_in_a_long_list(page, place):
+    page.keyboard.press("b")
+    for i in range(12):
+        page.keyboard.press("n")
+        hand.drag(page, (20, 10 + 15 * i), (60, 10 + 15 * i))
+    assert page.locator(".object").count() == 12
+    for number in ("12", "1"):  # the last one painted, then round the end
+        row, sight = page.locator(".object.mine"), page.locator(".objects").bounding_box()
+        assert row.locator(".pick").inner_text() == number
+        page.wait_for_timeout(100)
+        box = row.bounding_box()
+        assert sight["y"] <= box["y"] + 1
+        assert box["y"] + box["height"] <= sight["y"] + sight["height"] + 1
+        page.keyboard.press("j")
+
+
 def area(one: dict) -> int:
     from pycocotools import mask
 
