@@ -183,6 +183,35 @@ def test_brush_eraser_and_polygon(page, place):
     assert area(erased) < area(hand_saved(page, bench)[0]) <= area(moved) + 50
 
 
+def test_a_mask_that_was_mended_by_hand_has_no_score_of_a_model(page, place):
+    bench, sample = place
+    (x0, y0), (x1, y1) = hand.box_of(sample.of(None)[0].rle)
+    hand.drag(page, (x0, y0), (x1, y1))
+    assert hand_saved(page, bench)[0]["score"] is not None
+    page.keyboard.press("b")
+    hand.drag(page, (x0, y0), (x1, y1))
+    one = hand_saved(page, bench)[0]
+    assert (one["source"], one["score"], one["uncertainty"]) == ("brush", None, None)
+    page.keyboard.press("Control+z")
+    assert hand_saved(page, bench)[0]["score"] is not None
+
+
+def test_the_selected_object_is_in_sight_in_a_long_list(page, place):
+    page.keyboard.press("b")
+    for i in range(12):
+        page.keyboard.press("n")
+        hand.drag(page, (20, 10 + 15 * i), (60, 10 + 15 * i))
+    assert page.locator(".object").count() == 12
+    for number in ("12", "1"):  # the last one painted, then round the end
+        row, sight = page.locator(".object.mine"), page.locator(".objects").bounding_box()
+        assert row.locator(".pick").inner_text() == number
+        page.wait_for_timeout(100)
+        box = row.bounding_box()
+        assert sight["y"] <= box["y"] + 1
+        assert box["y"] + box["height"] <= sight["y"] + sight["height"] + 1
+        page.keyboard.press("j")
+
+
 def area(one: dict) -> int:
     from pycocotools import mask
 
@@ -202,11 +231,24 @@ def test_by_keyboard_alone(page, place):
     page.locator("dialog").wait_for()
     page.keyboard.press("Escape")
     page.keyboard.press("Enter")
-    hand.opened(page)
-    assert page.locator(".where b").inner_text() != name
+    page.wait_for_function("name => document.querySelector('.where b').innerText !== name", arg=name)
     hand.saved(page)
     rows = {row["name"]: row["state"] for row in hand.ask(bench.url, "/pictures")}
     assert rows[name] == "accepted"
+
+
+def test_a_key_right_after_a_dialog_was_closed_is_the_pages(page, place):
+    """The browser closes a dialog at once and tells the page of it a moment later."""
+    name = page.locator(".where b").inner_text()
+    page.keyboard.press("?")
+    page.locator("dialog").wait_for()
+    press = "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: '.', bubbles: true}));"
+    page.evaluate(press)
+    page.evaluate(f"document.querySelector('dialog').close(); {press}")
+    page.locator("dialog").wait_for(state="detached")
+    hand.opened(page)
+    rows = [row["name"] for row in hand.ask(place[0].url, "/pictures")]
+    assert page.locator(".where b").inner_text() == rows[rows.index(name) + 1], "one step: the dialog had the first key"
 
 
 def test_compare_map_and_dark(page, place):

@@ -56,7 +56,7 @@ def test_another_place_for_the_project_and_an_adapter(run, started, pictures, ba
 
 def test_elsewhere_a_token_is_made_and_told_with_the_address(run, started, pictures, base_folder):
     told = run("ui", pictures, "--base", base_folder, "--host", "0.0.0.0", "--no-browser")
-    assert "/?token=" in told.stderr
+    assert "http://127.0.0.1:8765/?token=" in told.stderr
     assert started[0][2].status_code == 401
 
 
@@ -66,7 +66,8 @@ def test_the_page_is_opened_unless_it_is_not_wanted(run, started, pictures, base
     monkeypatch.setattr("webbrowser.open", opened.append)
     run("ui", pictures, "--base", base_folder)
     run("ui", pictures, "--no-browser")
-    assert opened == ["http://127.0.0.1:8765/"]
+    run("ui", pictures, "--host", "192.168.1.5", "--token", "a-long-token")
+    assert opened == ["http://127.0.0.1:8765/", "http://192.168.1.5:8765/?token=a-long-token"]
 
 
 class _Now:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import shlex
@@ -83,6 +84,27 @@ def test_what_is_installed_is_pinned():
     whole = (ROOT / "Containerfile").read_text(encoding="utf-8") + DOCS
     for name, version in re.findall(r"([\w-]+)==([\w.]+)", whole):
         assert str(pins[_name(name)].specifier) == f"=={version}"
+
+
+def test_base_and_torch_are_of_one_cuda():
+    for text in ((ROOT / "Containerfile").read_text(encoding="utf-8"), DOCS):
+        (major, minor), *_ = re.findall(r"BASE=nvidia/cuda:(\d+)\.(\d+)", text)
+        assert re.findall(r"TORCH_INDEX=\S+/(cu\d+)", text) == [f"cu{major}{minor}"]
+
+
+def test_a_torch_that_is_not_of_the_index_stops_the_build():
+    (check,) = (part for rest in those("RUN") for part in rest.split("&&") if "importlib.metadata" in part)
+    _, flag, code, index = shlex.split(check)
+    assert (flag, index) == ("-c", "${TORCH_INDEX}")
+
+    def exit_code(tag: str) -> int:
+        command = [sys.executable, "-c", code, f"https://download.pytorch.org/whl/{tag}"]
+        return subprocess.run(command, stderr=subprocess.DEVNULL).returncode
+
+    _, plus, tag = importlib.metadata.version("torch").partition("+")
+    assert exit_code("cu999") == 1
+    if plus:
+        assert exit_code(tag) == exit_code(f"{tag}/") == 0
 
 
 def test_files_that_are_copied_are_there_and_let_through():

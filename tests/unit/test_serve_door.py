@@ -17,7 +17,7 @@ from samtailor.registry import find
 from samtailor.serve.app import build
 from samtailor.serve.engine import Engine
 from samtailor.serve.limits import Limits
-from samtailor.serve.run import is_local, token_for
+from samtailor.serve.run import address, is_local, token_for
 
 HERE = "http://127.0.0.1:8000"
 
@@ -207,6 +207,22 @@ def test_a_token_opens_the_door(engine, header, status):
         assert client.get("/health").status_code == client.get("/ready").status_code == 200
         if status == 401:
             check_refused(client.post("/embeddings", content=picture_file(), headers=headers), 401, "Authorization")
+
+
+@pytest.mark.parametrize(
+    ("host", "place"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8765"),
+        ("0.0.0.0", "http://127.0.0.1:8765"),
+        ("192.168.1.5", "http://192.168.1.5:8765"),
+        ("::", "http://[::1]:8765"),
+        ("fd00::2", "http://[fd00::2]:8765"),
+        ("[::1]", "http://[::1]:8765"),
+        ("labels.example", "http://labels.example:8765"),
+    ],
+)
+def test_the_address_that_is_told_is_one_to_go_to(host, place):
+    assert address(host, 8765) == place
 
 
 def test_who_needs_a_token():

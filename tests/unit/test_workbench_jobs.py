@@ -228,6 +228,19 @@ def test_pictures_that_are_all_alike_are_fitted_and_it_is_said_that_none_was_hel
     assert json.loads((tmp_path / "out" / "gallery.json").read_text()) == {"pictures": []}
 
 
+def test_a_class_that_no_held_out_picture_has_is_told(work, tmp_path):
+    """One picture is held out; each of these has one class alone."""
+    rows = [{**row, "objects": row["objects"][:1]} for row in work["samples"]]
+    for row in rows[:2]:
+        row["objects"] = [{**one, "class": "other"} for one in row["objects"]]
+    line = Told()
+    fit.run(work | {"samples": rows, "classes": ["disc", "other"]}, line)
+    seen = {one["class"] for one in json.loads((tmp_path / "out" / "gallery.json").read_text())["pictures"]}
+    assert len(seen) == 1
+    (unseen,) = {"disc", "other"} - seen
+    assert f"say nothing about {unseen}:" in line.of("done")[0]["done"]["message"]
+
+
 def test_labelling_tells_each_picture_and_goes_round_a_broken_one(work, tmp_path, base_folder):
     from samtailor.bases import load_base
 

@@ -12,7 +12,8 @@ from pycocotools import mask as coco
 
 from samtailor.workbench import static
 
-EXAMPLES = Path(__file__).parents[2] / "workbench-page" / "test" / "rle-examples.json"
+SOURCE = Path(__file__).parents[2] / "workbench-page"
+EXAMPLES = SOURCE / "test" / "rle-examples.json"
 
 
 @pytest.mark.parametrize("example", json.loads(EXAMPLES.read_text()), ids=lambda example: example["name"])
@@ -36,3 +37,12 @@ def test_the_built_page_is_whole_and_loads_nothing_from_elsewhere():
 
 def test_the_built_page_is_small():
     assert sum(path.stat().st_size for path in static.FOLDER.rglob("*") if path.is_file()) < 300_000
+
+
+def test_the_lock_file_is_good_for_every_platform_and_names_no_registry():
+    """An `npm install` that finds node_modules of its own platform leaves the others out, and `npm ci` fails there."""
+    packages = json.loads((SOURCE / "package-lock.json").read_text())["packages"]
+    optional = {name for one in packages.values() for name in one.get("optionalDependencies", {})}
+    assert {"@rollup/rollup-darwin-arm64", "@rollup/rollup-win32-x64-msvc", "@esbuild/linux-x64"} <= optional
+    assert {name for name in optional if f"node_modules/{name}" not in packages} == set()
+    assert all("integrity" in one and "resolved" not in one for name, one in packages.items() if name)

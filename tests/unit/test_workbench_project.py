@@ -362,6 +362,18 @@ def test_labels_survive_each_export(project, format):
             assert iou(one.mask, other.mask) > least
 
 
+def test_an_export_has_what_a_person_made_first_and_proposals_by_falling_score(project):
+    made = [("auto", 0.4), ("auto", 0.9), ("brush", None), ("click", 0.3)]
+    objects = [
+        Object(id=f"o{i}", class_="disc", rle=square(1 + 10 * i, 5, side=4 + i), source=source, score=score)
+        for i, (source, score) in enumerate(made)
+    ]
+    project.put(ids(project)[0], 0, "accepted", objects)
+    folder = Path(Exports(project.home / "exports", project).write("coco", ["accepted"])["folder"])
+    written = json.loads((folder / "annotations" / "instances.json").read_text())["annotations"]
+    assert [(one["area"], one["score"]) for one in written] == [(36, 1.0), (49, 1.0), (25, 0.9), (16, 0.4)]
+
+
 def test_an_export_is_packed_whole_and_named_by_nothing_else(project):
     project.put(ids(project)[0], 0, "accepted", objects_of(0))
     exports = Exports(project.home / "exports", project)

@@ -63,6 +63,9 @@ export function stroke(at: Point, erase: boolean): void {
   store.strokeMask.value = { object: now.object, mask, stamp: now.stamp + 1 };
 }
 
+/** What a model said of its own mask says nothing about one that was changed since. */
+const BY_HAND = { score: null, uncertainty: null };
+
 /** The stroke is done and becomes the object's mask. */
 export function endStroke(): void {
   const now = store.strokeMask.value;
@@ -71,7 +74,7 @@ export function endStroke(): void {
   if (!now) return;
   store.candidates.value = null;
   const before = store.items.value.find((one) => one.id === now.object);
-  put(now.object, { mask: now.mask, source: "brush", clicks: (before?.clicks ?? 0) + 1 });
+  put(now.object, { ...BY_HAND, mask: now.mask, source: "brush", clicks: (before?.clicks ?? 0) + 1 });
 }
 
 export function cancelStroke(): void {
@@ -133,7 +136,7 @@ async function shape(object: string, polygons: Polygon[], clicks: number): Promi
     const old = store.items.value.find((one) => one.id === object);
     const mask = maskOf(answer.rle);
     ownShape = mask;
-    put(object, { mask, source: "polygon", clicks: (old?.clicks ?? 0) + clicks });
+    put(object, { ...BY_HAND, mask, source: "polygon", clicks: (old?.clicks ?? 0) + clicks });
     if (!old && store.tool.value === "polygon") store.vertices.value = { object, polygons };
   } catch (error) {
     store.complain(error);

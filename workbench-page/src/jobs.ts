@@ -20,9 +20,18 @@ export function takeProject(project: Project): void {
   if (!project.classes.some((one) => one.name === store.activeClass.value)) {
     store.activeClass.value = project.classes[0]?.name ?? "";
   }
-  const wanted = store.adapter.value ?? store.chosenAdapters.value[project.name] ?? null;
+  const wanted = store.adapter.value ?? store.chosenAdapters.value[project.name] ?? unchosen(project);
   store.adapter.value = project.adapters.some((one) => one.name === wanted) ? wanted : null;
 }
+
+/** Who answers where nobody has chosen, as after a fit whose end no page saw: the newest that `fitted` would choose. */
+export function unchosen(project: Project): string | null {
+  const able = project.adapters.filter(({ promptless, figures }) => !promptless && !worse(figures?.held_out_miou, figures?.start_miou));
+  return able[able.length - 1]?.name ?? null;
+}
+
+/** Whether the base did clicks better on the pictures that were held out. */
+const worse = (miou?: number | null, base?: number | null): boolean => miou != null && base != null && miou < base;
 
 /** A job as it stands; says how it ended, once. */
 export function takeJob(job: Job | null): void {
@@ -51,7 +60,7 @@ async function ended(job: Job): Promise<void> {
 
 /** The new adapter answers clicks, unless the base did that better on the pictures that were held out. */
 function fitted(name: string, { miou, start_miou }: Job): void {
-  if (miou !== null && start_miou !== null && miou < start_miou) {
+  if (worse(miou, start_miou)) {
     const now = store.adapter.value ?? "the base";
     return store.say(`${name} is fitted. Clicks on held-out objects are not better than the base's, so ${now} goes on answering yours; ${name} can label the rest.`, "good");
   }

@@ -162,7 +162,7 @@ const typing = (target: EventTarget | null) =>
 
 /** Enter, Space and Tab belong to a focused control; everything belongs to a dialog. */
 function belongsElsewhere(event: KeyboardEvent): boolean {
-  if (store.dialog.value) return true;
+  if (store.dialog.value && !document.querySelector("dialog:not([open])")) return true; // closed: the page's once more
   const target = event.target;
   if (typing(target)) {
     const slider = target instanceof HTMLInputElement && /^(range|radio|checkbox)$/.test(target.type);

@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
 
-import type { Picture, Point, Polygon } from "../src/contract";
+import type { Adapter, Box, Picture, Point, Polygon, Project } from "../src/contract";
 import { History } from "../src/history";
+import { unchosen } from "../src/jobs";
+import { around } from "../src/parts/Crop";
 import { Latest } from "../src/latest";
 import { cornerAt, edgeAt, inserted, moved, removed } from "../src/polygons";
 import { filtered, next, ordered } from "../src/queue";
@@ -129,5 +131,39 @@ describe("polygons", () => {
     const triangle: Polygon = { outer: [[0, 0], [1, 0], [0, 1]], holes: [] };
     expect(removed([triangle], { polygon: 0, ring: 0, corner: 0 })).toEqual([]);
     expect(square).toEqual(copy);
+  });
+});
+
+describe("who answers clicks where nobody has chosen", () => {
+  const adapter = (name: string, held_out_miou: number | null, start_miou: number | null, promptless = false) =>
+    ({ name, promptless, figures: { held_out_miou, start_miou } }) as Adapter;
+  const chosen = (...adapters: Adapter[]) => unchosen({ adapters } as Project);
+
+  it("is the newest adapter that is not worse than the base and takes clicks", () => {
+    expect(chosen(adapter("a", 0.7, 0.5), adapter("b", 0.8, 0.5))).toBe("b");
+    expect(chosen(adapter("a", 0.7, 0.5), adapter("b", 0.4, 0.5), adapter("c", 0.9, 0.5, true))).toBe("a");
+    expect(chosen(adapter("a", null, null))).toBe("a");
+  });
+
+  it("else the base", () => {
+    expect(chosen()).toBeNull();
+    expect(chosen(adapter("a", 0.4, 0.5))).toBeNull();
+  });
+});
+
+describe("the part of a picture that is compared", () => {
+  it.each([
+    { name: "a tall object in a tall picture", boxes: [[100, 20, 220, 500]], size: [339, 512] },
+    { name: "a wide one", boxes: [[5, 100, 630, 140]], size: [640, 480] },
+    { name: "two far apart", boxes: [[0, 0, 10, 10], [300, 400, 339, 512]], size: [339, 512] },
+    { name: "a small one at the edge", boxes: [[0, 470, 8, 480]], size: [640, 480] },
+  ] as { name: string; boxes: Box[]; size: Point }[])("holds all of $name", ({ boxes, size: [width, height] }) => {
+    const [left, top, right, bottom] = around(boxes, width, height);
+    expect(Math.min(left, top, width - right, height - bottom)).toBeGreaterThanOrEqual(0);
+    for (const [x0, y0, x1, y1] of boxes) expect([left <= x0, top <= y0, right >= x1, bottom >= y1]).toEqual(Array(4).fill(true));
+  });
+
+  it("is the whole picture where there is no box", () => {
+    expect(around([[0, 0, 0, 0]], 64, 48)).toEqual([0, 0, 64, 48]);
   });
 });

@@ -96,7 +96,7 @@ def label_studio_command(
         metrics=metrics,
     )
     say(f"Base {loaded.name}, adapters {', '.join(s.name for s in engine.adapters.slots()) or 'none'}.")
-    say(f"Connect Label Studio to http://{host}:{port} (Settings, Model). Ctrl-C stops.")
+    say(f"Connect Label Studio to {run.address(host, port)} (Settings, Model). Ctrl-C stops.")
     if made:
         say(f"Token (the password of basic authentication, with any user name): {shown}")
     run.run(app, host, port)

@@ -88,8 +88,7 @@ def serve_command(
     for name, source in named.items():
         engine.adapters.add(name, source)
     app = build(engine, token=shown, hosts=allow_host or (), metrics=metrics)
-    address = f"[{host}]" if ":" in host else host
-    say(f"Base {loaded.name}, adapters {', '.join(named) or 'none'}: http://{address}:{port} (Ctrl-C stops)")
+    say(f"Base {loaded.name}, adapters {', '.join(named) or 'none'}: {run.address(host, port)} (Ctrl-C stops)")
     if made:
         say(f"Token: {shown}")
     run.run(app, host, port)

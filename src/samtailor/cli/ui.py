@@ -71,11 +71,11 @@ def ui_command(
         bytes=int(max_mb * 1e6),
         pixels=int(max_megapixels * 1e6),
     )
-    place = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    place = f"{run.address(host, port)}/"
     say(f"Pictures of {bench.project.pictures.folder}; everything is kept in {bench.project.home}.")
     say(f"{place}{f'?token={shown}' if made else ''} (Ctrl-C stops)")
-    address = f"http://127.0.0.1:{port}/{f'?token={shown}' if shown else ''}"
-    app = build(bench, token=shown, hosts=allow_host or (), ready=None if no_browser else _opener(address))
+    ready = None if no_browser else _opener(f"{place}?token={shown}" if shown else place)
+    app = build(bench, token=shown, hosts=allow_host or (), ready=ready)
     try:
         run.run(app, host, port)
     finally:

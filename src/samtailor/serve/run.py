@@ -32,6 +32,20 @@ def is_local(host: str) -> bool:
         return False
 
 
+def address(host: str, port: int) -> str:
+    """Where a browser on this machine finds what listens there, "http://HOST:PORT".
+
+    "All addresses" is nowhere to go to; this machine's own stands for it.
+    """
+    try:
+        ip = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return f"http://{host}:{port}"
+    if ip.is_unspecified:
+        ip = ipaddress.ip_address("127.0.0.1" if ip.version == 4 else "::1")
+    return f"http://{ip}:{port}" if ip.version == 4 else f"http://[{ip}]:{port}"
+
+
 def token_for(host: str, given: str | None) -> tuple[str | None, bool]:
     """(token, whether it was made here): as given; made where others than this machine can reach the service.
 
@@ -67,4 +81,4 @@ def run(app: Any, host: str, port: int) -> None:
     uvicorn.Server(config).run(sockets=[listening])
 
 
-__all__ = ["is_local", "need_web", "run", "token_for"]
+__all__ = ["address", "is_local", "need_web", "run", "token_for"]

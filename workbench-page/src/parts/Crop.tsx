@@ -16,7 +16,7 @@ interface Props {
   label: string;
 }
 
-/** The part of a picture around boxes, a little wider, square enough to look at. */
+/** The part of a picture around boxes, all of them in it, a little wider, square enough to look at. */
 export function around(boxes: Box[], width: number, height: number): Box {
   const some = boxes.filter(([x0, y0, x1, y1]) => x1 > x0 && y1 > y0);
   if (!some.length) return [0, 0, width, height];
@@ -25,7 +25,7 @@ export function around(boxes: Box[], width: number, height: number): Box {
   const half = Math.max((x1 - x0) * 0.65, (y1 - y0) * 0.65 * 1.333, 32);
   const [cx, cy] = [(x0 + x1) / 2, (y0 + y1) / 2];
   const wide = Math.min(2 * half, width);
-  const high = Math.min(wide * 0.75, height);
+  const high = Math.min(2 * half * 0.75, height);
   const left = Math.min(Math.max(cx - wide / 2, 0), width - wide);
   const top = Math.min(Math.max(cy - high / 2, 0), height - high);
   return [left, top, left + wide, top + high];

@@ -1,7 +1,7 @@
 /** What lies over the page: keys, export, gallery, conflict. */
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import * as api from "../api";
 import type { Export } from "../contract";
@@ -29,7 +29,8 @@ export function Dialogs() {
 /** A modal with a heading; Escape and the cross close it, and the focus goes back to where it was. */
 export function Modal({ title, wide = false, children }: { title: string; wide?: boolean; children: ComponentChildren }) {
   const box = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
+    // at once: a dialog that is there and not open is one that Escape has closed, and keys are the page's again
     const before = document.activeElement;
     box.current!.showModal();
     return () => (before instanceof HTMLElement ? before.focus({ preventScroll: true }) : undefined);
@@ -118,13 +119,13 @@ function Row({ keys, text }: { keys: string[]; text: string }) {
 }
 
 const FORMATS: Record<string, string> = {
-  coco: "COCO: one JSON, run lengths",
+  coco: "COCO: polygons, one JSON",
   yolo: "YOLO: polygons, a text file a picture",
-  masks: "Masks: PNG files",
-  labelme: "labelme: a JSON a picture",
-  voc: "Pascal VOC",
-  "label-studio": "Label Studio tasks",
-  cvat: "CVAT XML",
+  masks: "Masks: a PNG for each class of a picture",
+  labelme: "labelme: polygons, a JSON a picture",
+  voc: "Pascal VOC: boxes only, an XML a picture",
+  "label-studio": "Label Studio: polygons, one JSON of tasks",
+  cvat: "CVAT: polygons, one XML",
 };
 
 function ExportDialog() {

@@ -22,7 +22,8 @@ export function Footer() {
         <span class="where" title={picture?.name}>
           <b>{picture?.name ?? ""}</b>
           <small>
-            {at >= 0 ? `${at + 1} of ${list.length}` : ""} · <span id="state">{STATES[state]}</span>
+            {at >= 0 ? `${at + 1} of ${list.length} · ` : ""}
+            <span id="state">{STATES[state]}</span>
           </small>
         </span>
         <button class="ghost" aria-label="Next picture (.)" title="Next picture (.)" disabled={at < 0 || at >= list.length - 1} onClick={() => step(1)}>

@@ -1,5 +1,8 @@
 /** Right: classes, objects, the model that answers, teaching it. */
 
+import { useEffect, useRef } from "preact/hooks";
+
+import type { PictureState } from "../contract";
 import * as objects from "../objects";
 import * as store from "../store";
 import type { Item } from "../store";
@@ -26,7 +29,7 @@ function Objects() {
       <h2 id="objects-title">
         Objects <small>{items.length || ""}</small>
       </h2>
-      {!items.length && <p class="hint">None yet on this picture.</p>}
+      {!items.length && <p class="hint">{store.opened.value ? NONE[store.state.value] : ""}</p>}
       <ul class="objects">
         {items.map((one, index) => (
           <ObjectRow key={one.id} item={one} number={index + 1} />
@@ -36,12 +39,23 @@ function Objects() {
   );
 }
 
+const NONE: Record<PictureState, string> = {
+  open: "None yet on this picture.",
+  proposed: "The adapter found none on this picture.",
+  accepted: "None on this picture.",
+  failed: "",
+};
+
 function ObjectRow({ item, number }: { item: Item; number: number }) {
   const mine = item.id === store.selectedId.value;
   const hidden = store.hidden.value.has(item.id);
+  const row = useRef<HTMLLIElement>(null);
+  useEffect(() => {
+    if (mine) bringIntoSight(row.current!);
+  }, [mine]);
   const score = item.score === null ? "" : item.score.toFixed(2);
   return (
-    <li class={`object${mine ? " mine" : ""}`} data-object={item.id} data-source={item.source}>
+    <li ref={row} class={`object${mine ? " mine" : ""}`} data-object={item.id} data-source={item.source}>
       <button class="pick" aria-pressed={mine} onClick={() => (store.selectedId.value = mine ? null : item.id)}>
         <i class="swatch" style={{ background: store.colourOf(item.class) }} />
         <span>{number}</span>
@@ -66,6 +80,14 @@ function ObjectRow({ item, number }: { item: Item; number: number }) {
       </button>
     </li>
   );
+}
+
+/** Within its list alone; the panes around it stay where the user put them. */
+function bringIntoSight(row: HTMLElement): void {
+  const [list, place] = [row.parentElement!, row.getBoundingClientRect()];
+  const sight = list.getBoundingClientRect();
+  if (place.top < sight.top) list.scrollTop -= sight.top - place.top;
+  else if (place.bottom > sight.bottom) list.scrollTop += place.bottom - sight.bottom;
 }
 
 function scoreTold(item: Item): string {

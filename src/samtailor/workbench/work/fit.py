@@ -50,11 +50,12 @@ def run(job: Mapping[str, Any], line: Line) -> None:
         progress=told, stop=line.stop.is_set,
     )  # fmt: skip
     line.check()
+    held = Split.read(out / artefact.SPLIT).pick(samples, "val")
     if not (out / FILE).exists():
         line.progress(stage="gallery", done=0, total=1)
-        kept = Split.read(out / artefact.SPLIT)
-        write_json(out / FILE, gallery(base, out, kept.pick(samples, "val"), names, store, job["names"]))
+        write_json(out / FILE, gallery(base, out, held, names, store, job["names"]))
     line.check()
+    notice = notice or _unseen(held, names)
     if job["proposals"] and not disk.exists(out):
         how = {"seed": config.seed, "steps": job["proposal_steps"]}
         missing = _propose(base, out, samples, names, store, how, line)
@@ -93,6 +94,14 @@ def _dealt(
     except DataError as error:
         alone = split(samples, val=0, test=0, seed=config.seed, classes=names)
         return alone, f"No picture was held out, so nobody knows how good the adapter is: {error}"
+
+
+def _unseen(held: Sequence[Sample], names: tuple[str, ...]) -> str | None:
+    """That the figures leave some classes out: of few pictures one may be held out, with one class on."""
+    missing = [name for name in names if not any(sample.of([name]) for sample in held)]
+    if not held or not missing:
+        return None
+    return f"The figures say nothing about {' and '.join(missing)}: on no held-out picture is there one."
 
 
 class _Told:
