@@ -14,11 +14,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from samtailor import artefact, overlay
+from samtailor.bases import load_on
 from samtailor.data.dataset import open_dataset
 from samtailor.data.picture import replacing
 from samtailor.evaluate import evaluate_many
 from samtailor.interior import centre
-from samtailor.predict import Predictor, load_on
+from samtailor.predict import Predictor
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "before_after.png"
 SIDE = 360

@@ -67,11 +67,12 @@ def _judge(name: str, options: argparse.Namespace) -> None:
 
     from samtailor import artefact
     from samtailor.automatic import tiles_of
+    from samtailor.bases import load_on
     from samtailor.data.split import Split
     from samtailor.data.writing import write_json
     from samtailor.embeddings import EmbeddingStore
     from samtailor.instance_evaluation import Asked, evaluate_instances
-    from samtailor.predict import Predictor, load_on
+    from samtailor.predict import Predictor
 
     folder = options.out / name
     samples = {sample.id: sample for sample in _samples(options.data / name)}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from samtailor import artefact, report
-from samtailor.bases import Base
+from samtailor.bases import Base, load_on
 from samtailor.compare import Comparison, compare, parameters, variants
 from samtailor.config import load
 from samtailor.data.dataset import open_dataset
@@ -18,7 +18,6 @@ from samtailor.data.synth.write import build_dataset
 from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
 from samtailor.pages import Show, history_of
-from samtailor.predict import load_on
 from samtailor.train.progress import Progress
 from samtailor.types import Sample
 from samtailor.wording import counted

@@ -14,7 +14,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from samtailor.data.picture import read_picture
+from samtailor.data.transform import Frame
 from samtailor.errors import InputError
+from samtailor.types import Prompts
 
 
 def as_picture(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
@@ -108,4 +110,24 @@ def _numbers(name: str, value: Any) -> np.ndarray:
     return array
 
 
-__all__ = ["as_picture", "box_tensor", "click_tensors", "mask_tensor"]
+def as_prompts(points: Any, labels: Any, box: Any, mask: Any, frame: Frame) -> Prompts:
+    """Clicks (K, 2) with labels (K,), a box (4,) and mask logits as `Prompts` of one picture; each may be None.
+
+    Raises:
+        InputError: wrong shapes or types, coordinates outside the picture, labels without points.
+    """
+    size = (frame.height, frame.width)
+    if points is None and labels is not None:
+        raise InputError("point_labels were given without point_coords.")
+    if points is not None:
+        points, labels = click_tensors(points, labels, size)
+    return Prompts(
+        frame=size,
+        points=points,
+        labels=labels,
+        boxes=None if box is None else box_tensor(box, size),
+        masks=None if mask is None else mask_tensor(mask, frame.low_res),
+    )
+
+
+__all__ = ["as_picture", "as_prompts", "box_tensor", "click_tensors", "mask_tensor"]

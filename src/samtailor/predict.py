@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from samtailor.bases import Base, load_base
+from samtailor.bases import Base, load_on
 from samtailor.data.augment import View
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
-from samtailor.inputs import as_picture, box_tensor, click_tensors, mask_tensor
+from samtailor.inputs import as_picture, as_prompts
 from samtailor.segmenter import Segmenter
 from samtailor.types import Features, Output, Prompts, Sample
 
@@ -259,7 +259,7 @@ class Predictor:
         promptless = adapter is not None and self.segmenter(adapter).promptless
         if all(given is None for given in (point_coords, point_labels, box, mask_input)) and not promptless:
             raise InputError("A prompt needs points, a box or a mask; none was given.")
-        prompts = self._prompts(point_coords, point_labels, box, mask_input)
+        prompts = as_prompts(point_coords, point_labels, box, mask_input, self.frame)
         output = self.decode(prompts, adapter)
         low, scores = output.candidate_logits()[0, 0], output.candidate_iou()[0, 0]
         if not multimask_output and adapter is None:
@@ -290,36 +290,5 @@ class Predictor:
         image = Frame.of(self.base, *picture.shape[:2]).image(picture, self.base)
         return self.base.encode_image(image[None].to(self.device))
 
-    def _prompts(self, points: Any, labels: Any, box: Any, mask: Any) -> Prompts:
-        size = (self.frame.height, self.frame.width)
-        if points is None and labels is not None:
-            raise InputError("point_labels were given without point_coords.")
-        if points is not None:
-            points, labels = click_tensors(points, labels, size)
-        return Prompts(
-            frame=size,
-            points=points,
-            labels=labels,
-            boxes=None if box is None else box_tensor(box, size),
-            masks=None if mask is None else mask_tensor(mask, self.base.low_res),
-        )
 
-
-def load_on(base: str | Path, device: str | torch.device | None = None) -> Base:
-    """Load a base onto a device; None takes a GPU where there is one.
-
-    Raises:
-        BaseUnavailableError: the base cannot be had.
-        InputError: there is no such device.
-    """
-    loaded = load_base(base)
-    if device in (None, "auto"):
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        loaded.model.to(device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"The device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return loaded
-
-
-__all__ = ["Predictor", "load_on"]
+__all__ = ["Predictor"]

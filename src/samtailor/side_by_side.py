@@ -131,7 +131,7 @@ def _begin(stop: Any, messages: Any, threads: int, room: Mapping[str, Any]) -> N
 
 @cache
 def _base(name: str, device: str | None) -> Base:
-    from samtailor.predict import load_on
+    from samtailor.bases import load_on
 
     return load_on(name, device)
 

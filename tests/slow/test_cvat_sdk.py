@@ -39,7 +39,7 @@ def frame(seed: int = 0) -> Image.Image:
 
 @pytest.fixture
 def adapter(tiny_sam2, tmp_path, monkeypatch):
-    monkeypatch.setattr("samtailor.predict.load_base", lambda source: tiny_sam2)
+    monkeypatch.setattr("samtailor.bases.load_base", lambda source: tiny_sam2)
     return save(tmp_path / "finds", tiny_sam2, proposals=True, head="paper_plain")
 
 

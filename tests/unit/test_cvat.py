@@ -32,7 +32,7 @@ def sdk(monkeypatch):
 @pytest.fixture
 def folders(tiny_sam2, tmp_path, monkeypatch):
     """An adapter with proposals and one without."""
-    monkeypatch.setattr("samtailor.predict.load_base", lambda source: tiny_sam2)
+    monkeypatch.setattr("samtailor.bases.load_base", lambda source: tiny_sam2)
     save(tmp_path / "finds", tiny_sam2, proposals=True, head="paper_plain")
     save(tmp_path / "plain", tiny_sam2, head="paper_plain")
     return tmp_path

@@ -7,11 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
+from samtailor.bases import load_on
 from samtailor.data.transform import Frame
 from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, InputError
 from samtailor.inputs import as_picture
-from samtailor.predict import Predictor, load_on
+from samtailor.predict import Predictor
 from samtailor.registry import find
 from samtailor.types import Prompts
 

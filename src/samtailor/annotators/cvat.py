@@ -38,8 +38,8 @@ def create(
         MissingExtraError: cvat-sdk is not installed.
     """
     from samtailor.artefact import base_of
+    from samtailor.bases import load_on
     from samtailor.options import choose
-    from samtailor.predict import load_on
     from samtailor.serve.adapters import Adapters
 
     choose("shape", shape, SHAPES)

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from samtailor.bases._protocol import Base
 from samtailor.errors import BaseUnavailableError, InputError
 from samtailor.registry import find, names
 
-__all__ = ["Base", "load_base"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Base", "load_base", "load_on"]
 
 
 def load_base(source: str | Path = "nano") -> Base:
@@ -37,6 +41,25 @@ def load_base(source: str | Path = "nano") -> Base:
         f"The model {source!r} is of type {model_type!r}, which no base of samtailor loads. "
         "Expected a SAM ('sam') or SAM 2 ('sam2') in transformers' layout, or Meta's sam_vit_*.pth."
     )
+
+
+def load_on(base: str | Path, device: str | torch.device | None = None) -> Base:
+    """Load a base onto a device; None takes a GPU where there is one.
+
+    Raises:
+        BaseUnavailableError: the base cannot be had.
+        InputError: there is no such device.
+    """
+    import torch  # the command line lists bases without it
+
+    loaded = load_base(base)
+    if device in (None, "auto"):
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        loaded.model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"The device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return loaded
 
 
 def _model_type(source: str) -> str | None:

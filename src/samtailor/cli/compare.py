@@ -78,6 +78,7 @@ def compare_command(
     OUT gets compare.json, table.md and report.html. With --shots each number of shots is a row, and without a `val` of
     your own no picture beyond the shots chooses a state.
     """
+    from samtailor.bases import load_on
     from samtailor.cli import results
     from samtailor.cli.fit import settings_of
     from samtailor.cli.screen import say, summaries
@@ -85,7 +86,6 @@ def compare_command(
     from samtailor.contenders import kind_of
     from samtailor.data.dataset import open_dataset
     from samtailor.embeddings import EmbeddingStore
-    from samtailor.predict import load_on
 
     wanted, listed, counts = options.names(classes), options.names(methods), shots_of(shots)
     for name in listed:

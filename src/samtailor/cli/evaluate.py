@@ -60,13 +60,13 @@ def evaluate_command(
     objects are found without a prompt: mask AP, and false positives on pictures without the object.
     """
     from samtailor import artefact
+    from samtailor.bases import load_on
     from samtailor.cli.screen import counting, percent, say, summaries, table
     from samtailor.data.dataset import open_dataset
     from samtailor.data.writing import write_json
     from samtailor.embeddings import EmbeddingStore
     from samtailor.evaluate import evaluate_many, unseen
     from samtailor.evaluation import difference
-    from samtailor.predict import load_on
 
     samples = open_dataset(data, format=format, group=group)
     loaded = load_on(base or (artefact.base_of(adapter) if adapter else "nano"), device)

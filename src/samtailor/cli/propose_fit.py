@@ -47,6 +47,7 @@ def propose_fit_command(
     Pictures without an object serve as negatives, so every object of the classes must be marked.
     """
     from samtailor import artefact, automatic
+    from samtailor.bases import load_on
     from samtailor.cli.screen import counting, percent, say, table
     from samtailor.data.augment import UNTOUCHED
     from samtailor.data.dataset import open_dataset
@@ -54,7 +55,6 @@ def propose_fit_command(
     from samtailor.data.regions import regions
     from samtailor.embeddings import EmbeddingStore
     from samtailor.errors import InputError
-    from samtailor.predict import load_on
     from samtailor.proposals import disk
     from samtailor.proposals.fit import evaluate_proposals, fit_proposals, looking, parts
 

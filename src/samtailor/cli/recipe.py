@@ -66,9 +66,9 @@ def recipe_command(
     --config defaults takes each method's own settings, which converge in minutes on small data, instead of the
     paper's 20,000 steps at 1e-5.
     """
+    from samtailor.bases import load_on
     from samtailor.cli.screen import say, table
     from samtailor.embeddings import EmbeddingStore
-    from samtailor.predict import load_on
     from samtailor.recipes import head, narrowed, read, recipe_names, text
 
     if name is None:

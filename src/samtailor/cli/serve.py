@@ -110,6 +110,6 @@ def adapters_by_name(texts: list[str]) -> dict[str, str]:
 def load_base_of(named: dict[str, str], base: str | None, device: str | None) -> Base:
     """The base that is asked for, else the first adapter's."""
     from samtailor.artefact import base_of
-    from samtailor.predict import load_on
+    from samtailor.bases import load_on
 
     return load_on(base or (base_of(next(iter(named.values()))) if named else "nano"), device)

@@ -51,7 +51,7 @@ def open_bench(
         ArtefactError: an adapter is damaged or belongs to another base.
     """
     from samtailor.artefact import base_of
-    from samtailor.predict import load_on
+    from samtailor.bases import load_on
 
     home = (pictures / HOME if home is None else home).resolve()
     limits = Limits(bytes=bytes, pixels=pixels, decodes=3, encode_queue=32)

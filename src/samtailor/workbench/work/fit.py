@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtailor import artefact, automatic
+from samtailor.bases import load_on
 from samtailor.config import FitConfig, load
 from samtailor.data.augment import UNTOUCHED
 from samtailor.data.picture import write_json
@@ -15,7 +16,6 @@ from samtailor.data.split import Split, split
 from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, SamtailorError
 from samtailor.fit import fit
-from samtailor.predict import load_on
 from samtailor.proposals import disk
 from samtailor.proposals.fit import fit_proposals, looking
 from samtailor.serve import pictures as reading
