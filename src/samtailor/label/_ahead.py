@@ -105,8 +105,7 @@ def ahead(
     """
     ready: Queue[Any] = Queue(share.views + _READY)
     stop, failed, before = threading.Event(), threading.Event(), torch.get_num_threads()
-    given = () if share.threads is None else (share.threads,)
-    pool = ThreadPoolExecutor(share.views, "samtailor-label", torch.set_num_threads if given else None, given)
+    pool = ThreadPoolExecutor(share.views, "samtailor-label", _begin, (share.threads,))
 
     def one(view: View) -> tuple[View, Answer] | None:
         if failed.is_set():
@@ -138,8 +137,16 @@ def ahead(
         stop.set()
         thread.join()
         pool.shutdown(cancel_futures=True)
-        if given:
+        if share.threads is not None:
             torch.set_num_threads(before)  # what the threads set holds for threads that are still to come
+
+
+def _begin(threads: int | None) -> None:
+    """What holds for a thread that answers. Numbers below 1e-38 come out of sharp attention, say nothing, and cost a
+    processor many times what others do."""
+    torch.set_flush_denormal(True)
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def _put(ready: Queue[Any], view: Any, stop: threading.Event) -> None:
