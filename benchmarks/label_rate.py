@@ -33,6 +33,7 @@ import torch
 from PIL import Image
 
 from random_sam import vit_b
+from samtailor import passes
 from samtailor.answers import Ask, find_pictures
 from samtailor.automatic import by_proposals
 from samtailor.bases import load_base
@@ -40,7 +41,7 @@ from samtailor.bases._neck import encoding
 from samtailor.data.picture import read_picture
 from samtailor.data.synth.samples import samples
 from samtailor.data.transform import Frame
-from samtailor.label import Journal, Source, _ahead, _answers, _passes, label
+from samtailor.label import Journal, Source, _ahead, _answers, label
 from samtailor.predict import Predictor
 from samtailor.proposals import Proposals
 from samtailor.proposals.head import Heads, make_head
@@ -52,7 +53,7 @@ def main() -> None:
     options = arguments()
     base = vit_b() if options.base == "vit-b" else load_base(options.base)
     if options.base == "vit-b":
-        _passes.Passes.answers = with_discs(_passes.Passes.answers)
+        passes.Passes.answers = with_discs(passes.Passes.answers)
     names = [f"adapter {number}" for number in range(options.adapters)]
     predictor = Predictor(base, {name: find("methods", "plm").build(base)[0] for name in names})
     sources = [Source(name, asker(base, options.objects, options.heads), label=name) for name in names]
@@ -103,8 +104,8 @@ def stages(run: Callable[[], Any], base: Any, pictures: int) -> None:
     spent: Counter[str] = Counter()
     places = [
         (_ahead, "read_picture", "read"), (Frame, "image", "resize"), (type(base), "encode_image", "encode"),
-        (Proposals, "propose", "proposals"), (_passes.Passes, "_tokens", "prompts and their adapters"),
-        (_passes.Passes, "answers", "decode"), (_answers.Windows, "mask", "logits to masks"),
+        (Proposals, "propose", "proposals"), (passes.Passes, "_tokens", "prompts and their adapters"),
+        (passes.Passes, "answers", "decode"), (_answers.Windows, "mask", "logits to masks"),
         (Journal, "add", "journal"), (coco, "write", "polygons and file"),
     ]  # fmt: skip
     before = [getattr(owner, name) for owner, name, _ in places]

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
-import torch
 
 from samtailor import interior
 from samtailor.data.augment import View
 from samtailor.data.tile_views import OVERLAP, views
-from samtailor.types import Annotation, Prompts, RunLengths, Sample
+from samtailor.passes import Passes, Question
+from samtailor.types import Annotation, RunLengths, Sample
 
 if TYPE_CHECKING:
     from samtailor.answers import Ask
@@ -136,7 +136,7 @@ def answer_asks(
     """
     size = (predictor.frame.height, predictor.frame.width)
     step = max(1, min(_TOGETHER, _PIXELS // max(size[0] * size[1], predictor.base.size**2)))
-    start = 0
+    passes, start = Passes(predictor.base, {} if adapter is None else {adapter: predictor.segmenter(adapter)}), 0
     while start < len(asks):
         kind = _kind(asks[start])
         end = start + 1
@@ -147,11 +147,9 @@ def answer_asks(
             yield from ((ask, ask.mask, ask.score or 0.0) for ask in part)
             start = end
             continue
-        output = predictor.decode(prompts_of(part, size), adapter)
-        scores, best = output.candidate_iou()[0].float().max(dim=1)
-        low = output.candidate_logits()[0][torch.arange(len(part), device=best.device), best]
-        masks = (predictor.frame.logits(low[:, None])[:, 0] > 0).cpu().numpy()
-        yield from zip(part, masks, scores.tolist(), strict=True)
+        (best,) = passes.answers(predictor, [Question(adapter, tuple(part))])
+        masks = (predictor.frame.logits(best.logits[:, None])[:, 0] > 0).cpu().numpy()
+        yield from zip(part, masks, best.scores.tolist(), strict=True)
         start = end
 
 
@@ -235,18 +233,6 @@ def _kind(ask: Ask) -> tuple[int, bool, bool]:
     return len(ask.clicks), ask.box is not None, ask.given is not None
 
 
-def prompts_of(asks: Sequence[Ask], size: tuple[int, int]) -> Prompts:
-    """Asks of one kind (as many clicks each, all or none with a box), size (height, width), as P prompts."""
-    points = labels = boxes = None
-    if asks[0].clicks:
-        points = torch.tensor([[click[:2] for click in ask.clicks] for ask in asks], dtype=torch.float32)[None]
-        labels = torch.tensor([[click[2] for click in ask.clicks] for ask in asks], dtype=torch.int64)[None]
-    if asks[0].box is not None:
-        boxes = torch.tensor([ask.box for ask in asks], dtype=torch.float32)[None]
-    return Prompts(size, points, labels, boxes, count=(1, len(asks)))
-
-
 __all__ = [
-    "OVERLAP", "Found", "Ranked", "answer_asks", "beyond_tiles", "cut_off", "distinct", "objects", "placed",
-    "prompts_of", "views",
+    "OVERLAP", "Found", "Ranked", "answer_asks", "beyond_tiles", "cut_off", "distinct", "objects", "placed", "views",
 ]  # fmt: skip

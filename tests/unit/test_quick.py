@@ -9,8 +9,7 @@ from samtailor.adapters.learnt_prompt import DensePrompt
 from samtailor.answers import Ask
 from samtailor.bases._neck import encoding
 from samtailor.bases._quick import Quick, quick
-from samtailor.label import _passes
-from samtailor.label._passes import Passes, questions
+from samtailor.passes import Passes, questions
 from samtailor.predict import Predictor
 from samtailor.registry import find
 from samtailor.segmenter import Segmenter
@@ -139,7 +138,7 @@ def test_alike_questions_share_a_pass(mixed, monkeypatch):
     asked = [q for name in (None, "plm", "other", "f") for q in questions(name, CLICKS)]
     together = passes.answers(mixed, asked)
     assert counted == [16]
-    monkeypatch.setattr(_passes, "TOGETHER", 9)
+    monkeypatch.setattr("samtailor.passes.TOGETHER", 9)
     parts = passes.answers(mixed, asked)
     assert counted == [16, 8, 8]
     assert all(torch.allclose(a.logits, b.logits, atol=1e-3) for a, b in zip(together, parts, strict=True))

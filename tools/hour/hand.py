@@ -22,7 +22,6 @@ class Hand:
         self.tally: Counter[str] = Counter()
         self.waited: Counter[str] = Counter()
         self.answers: list[float] = []
-        self._brush: float = 24
 
     def picture(self, after: str = "") -> str:
         """Wait until another picture than `after` is there and prepared; its name."""
@@ -78,12 +77,10 @@ class Hand:
     def stroke(self, path: list[Place], width: float, *, erase: bool) -> None:
         """One stroke of the brush or eraser of about that width in pixels of the picture."""
         self.key("e" if erase else "b")
-        while self._brush > 2 and self._brush / width > 1.25:
+        while (now := self._brush()) > 2 and now / width > 1.25:
             self.key("[")
-            self._brush = max(2, round(self._brush / 1.25) - (round(self._brush / 1.25) == self._brush))
-        while width / self._brush > 1.25:
+        while (now := self._brush()) and width / now > 1.25:
             self.key("]")
-            self._brush = round(self._brush * 1.25) + (round(self._brush * 1.25) == self._brush)
         self.page.mouse.move(*self._screen(path[0]))
         self.page.mouse.down()
         for at in path[1:] or path:
@@ -114,6 +111,10 @@ class Hand:
     def button(self, name: str) -> None:
         self.page.locator(name).click()
         self.tally["clicks"] += 1
+
+    def _brush(self) -> float:
+        """Width of the brush that the page shows, pixels of the picture."""
+        return float(self.page.locator("label[title^='Brush size'] output").inner_text().split()[0])
 
     def _screen(self, at: Place) -> Place:
         scale, x, y = map(float, self.page.locator("#stage canvas").get_attribute("data-view").split())

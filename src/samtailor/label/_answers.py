@@ -1,4 +1,4 @@
-"""What the adapters find in one picture or tile: all proposals of all adapters in one pass of the decoder (`_passes`).
+"""What the adapters find in one picture or tile: all proposals of all adapters in one pass of the decoder (`passes`).
 
 Only the window around each object is brought to the picture's size. Enlarging logits is linear in rows and columns
 apart, so that one window costs two small matrix products and equals `Frame.logits` to rounding.
@@ -20,8 +20,8 @@ from samtailor.adapters import pmm
 from samtailor.bases._neck import encoding
 from samtailor.data.transform import Frame
 from samtailor.label._once import looks, once, placed, shown
-from samtailor.label._passes import Best, Passes, Question, questions
 from samtailor.label._tiles import Piece
+from samtailor.passes import Best, Passes, Question, questions
 from samtailor.predict import Predictor
 from samtailor.types import Annotation, Features
 
@@ -153,9 +153,9 @@ def _in_rows(features: Features) -> Features:
 
 
 def _found(predictor: Predictor, windows: Windows, best: Best, question: Question, source: Source) -> list[Piece]:
-    found = []
+    found, logits = [], best.logits.cpu()
     for index, ask in enumerate(question.asks):
-        mask, x, y = windows.mask(best.logits[index], predictor.frame)
+        mask, x, y = windows.mask(logits[index], predictor.frame)
         if source.refine and mask.any():
             mask, x, y = _refined(predictor, mask, x, y, best.keys()[index], source)
         if mask.any():

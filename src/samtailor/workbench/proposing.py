@@ -22,8 +22,9 @@ from samtailor.answers import Ask
 from samtailor.automatic import GROWN, Proposer
 from samtailor.data.shapes import plain_runs
 from samtailor.data.transform import Frame
-from samtailor.instances import Found, distinct, placed, prompts_of, views
+from samtailor.instances import Found, distinct, placed, views
 from samtailor.label._answers import Windows
+from samtailor.passes import Passes, Question
 from samtailor.predict import Predictor
 from samtailor.serve.adapters import Slot
 from samtailor.workbench.masks import placed as whole_mask
@@ -51,11 +52,12 @@ def objects(slot: Slot, predictor: Predictor, threshold: float | None = None) ->
     """
     propose, size = slot.proposer(threshold, GROWN), (predictor.frame.height, predictor.frame.width)
     picture = predictor.picture if slot.tiles > 1 else _NO_PICTURE
+    passes = Passes(predictor.base, {} if slot.name is None else {slot.name: predictor.segmenter(slot.name)})
     found: list[_Steady] = []
     for view in views(slot.tiles):
         if not view.untouched:
             predictor.set_image(np.ascontiguousarray(view.image(picture)))
-        for ask, mask, iou, stability in _seen(slot, predictor, propose):
+        for ask, mask, iou, stability in _seen(slot, passes, predictor, propose):
             one = placed(ask, mask, iou, view, size)
             if one.seen_best(view, size, slot.tiles):
                 found.append(_Steady(one.ask, one.rle, one.iou, stability=stability))
@@ -75,22 +77,28 @@ class _Steady(Found):
     stability: float = 1.0
 
 
-def _seen(slot: Slot, predictor: Predictor, propose: Proposer) -> Iterator[tuple[Ask, np.ndarray, float, float]]:
+def _seen(
+    slot: Slot, passes: Passes, predictor: Predictor, propose: Proposer
+) -> Iterator[tuple[Ask, np.ndarray, float, float]]:
     """What is proposed in the picture or tile that is set: mask (bool, of its size), predicted IoU, stability."""
     proposed = propose(predictor, _NO_PICTURE)
     yield from ((ask, ask.mask, ask.score or 0.0, 1.0) for ask in proposed if ask.given is not None)
     asks = [ask for ask in proposed if ask.given is None]
     for start in range(0, len(asks), _TOGETHER):
-        yield from _asked(slot, predictor, asks[start : start + _TOGETHER])
+        yield from _asked(slot, passes, predictor, asks[start : start + _TOGETHER])
 
 
-def _asked(slot: Slot, predictor: Predictor, asks: Sequence[Ask]) -> Iterator[tuple[Ask, np.ndarray, float, float]]:
+def _asked(
+    slot: Slot, passes: Passes, predictor: Predictor, asks: Sequence[Ask]
+) -> Iterator[tuple[Ask, np.ndarray, float, float]]:
     """The answers to some prompts, and their stability by a second pass with all prompts moved."""
     frame, windows = predictor.frame, Windows()
-    logits, scores = _best(predictor, asks, slot.name)
+    logits, scores = _best(passes, predictor, asks, slot.name)
     masks = [windows.mask(one, frame) for one in logits]
     seen = [i for i, (mask, _, _) in enumerate(masks) if mask.any()]
-    stable = _stability(slot, predictor, [asks[i] for i in seen], logits[seen], [masks[i][0].sum() for i in seen])
+    stable = _stability(
+        slot, passes, predictor, [asks[i] for i in seen], logits[seen], [masks[i][0].sum() for i in seen]
+    )
     for i, stability in zip(seen, stable, strict=True):
         yield asks[i], whole_mask(*masks[i], (frame.height, frame.width)), scores[i], stability
 
@@ -107,7 +115,7 @@ def _object(slot: Slot, found: _Steady, id: str) -> Object:
 
 
 def _stability(
-    slot: Slot, predictor: Predictor, asks: Sequence[Ask], logits: Tensor, areas: Sequence[int]
+    slot: Slot, passes: Passes, predictor: Predictor, asks: Sequence[Ask], logits: Tensor, areas: Sequence[int]
 ) -> list[float]:
     if not asks or asks[0].whole:
         return [1.0] * len(asks)
@@ -115,7 +123,8 @@ def _stability(
     shrink = min(1.0, _SIDE / max(frame.height, frame.width))
     small = Frame.of(predictor.base, max(1, round(frame.height * shrink)), max(1, round(frame.width * shrink)))
     moved = [_moved(ask, area, step, frame) for ask, area in zip(asks, areas, strict=True) for step in _STEPS]
-    parts = [_best(predictor, moved[at : at + _TOGETHER], slot.name)[0] for at in range(0, len(moved), _TOGETHER)]
+    turns = (moved[at : at + _TOGETHER] for at in range(0, len(moved), _TOGETHER))
+    parts = [_best(passes, predictor, part, slot.name)[0] for part in turns]
     others = (small.logits(torch.cat(parts)[:, None])[:, 0] > 0).unflatten(0, (len(asks), len(_STEPS)))
     own = (small.logits(logits[:, None]) > 0).expand_as(others)
     both, either = (own & others).flatten(2).sum(-1), (own | others).flatten(2).sum(-1)
@@ -135,13 +144,10 @@ def _moved(ask: Ask, area: int, step: tuple[int, int], frame: Frame) -> Ask:
     return Ask(box=(max(x0 + dx, 0), max(y0 + dy, 0), min(x1 + dx, width), min(y1 + dy, height)))
 
 
-def _best(predictor: Predictor, asks: Sequence[Ask], adapter: str | None) -> tuple[Tensor, list[float]]:
+def _best(passes: Passes, predictor: Predictor, asks: Sequence[Ask], adapter: str | None) -> tuple[Tensor, list[float]]:
     """Of each prompt the logits (P, h, w) of highest predicted IoU, and that; proposers ask all in the same way."""
-    size = (predictor.frame.height, predictor.frame.width)
-    output = predictor.decode(prompts_of(asks, size), adapter)
-    scores, best = output.candidate_iou()[0].float().cpu().max(dim=1)
-    logits = output.candidate_logits()[0].float().cpu()
-    return logits[torch.arange(len(logits)), best], scores.tolist()
+    (best,) = passes.answers(predictor, [Question(adapter, tuple(asks))])
+    return best.logits.cpu(), best.scores.tolist()
 
 
 __all__ = ["objects", "uncertainty"]

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from samtailor.answers import Ask
 from samtailor.bases._quick import Answers, Quick, quick
-from samtailor.instances import prompts_of
 from samtailor.types import Output, Prompts, Tokens
 
 if TYPE_CHECKING:
+    from samtailor.answers import Ask
     from samtailor.bases import Base
     from samtailor.predict import Predictor
     from samtailor.segmenter import Segmenter
@@ -49,8 +48,8 @@ class Best:
     """Of each prompt the mask with the highest predicted IoU.
 
     Args:
-        scores: (P,) float32 on the CPU.
-        logits: (P, h, w) float32 on the CPU.
+        scores: (P,) float32, on the predictor's device as all of it.
+        logits: (P, h, w) float32.
         keys: gives the image keys (P, D, H, W); only outlines that are refined need them.
     """
 
@@ -120,7 +119,7 @@ class Passes:
         candidates = list(rows.candidates)
         scores, best = rows.iou[:, candidates].max(dim=1)
         chosen = rows.hyper[:, candidates][torch.arange(len(best), device=best.device), best][:, None]
-        return Best(scores.float().cpu(), rows.logits(chosen)[:, 0].float().cpu(), lambda: rows.keys)
+        return Best(scores.float(), rows.logits(chosen)[:, 0].float(), lambda: rows.keys)
 
 
 def _join(waiting: list[tuple[list[int], list[Tokens]]], index: int, tokens: Tokens) -> None:
@@ -138,7 +137,18 @@ def _join(waiting: list[tuple[list[int], list[Tokens]]], index: int, tokens: Tok
 def _of_output(output: Output) -> Best:
     scores, best = output.candidate_iou()[0].max(dim=1)
     logits = output.candidate_logits()[0][torch.arange(len(best), device=best.device), best]
-    return Best(scores.float().cpu(), logits.float().cpu(), lambda: output.keys[0])
+    return Best(scores.float(), logits.float(), lambda: output.keys[0])
 
 
-__all__ = ["TOGETHER", "Best", "Passes", "Question", "questions"]
+def prompts_of(asks: Sequence[Ask], size: tuple[int, int]) -> Prompts:
+    """Asks of one kind (as many clicks each, all or none with a box), size (height, width), as P prompts."""
+    points = labels = boxes = None
+    if asks[0].clicks:
+        points = torch.tensor([[click[:2] for click in ask.clicks] for ask in asks], dtype=torch.float32)[None]
+        labels = torch.tensor([[click[2] for click in ask.clicks] for ask in asks], dtype=torch.int64)[None]
+    if asks[0].box is not None:
+        boxes = torch.tensor([ask.box for ask in asks], dtype=torch.float32)[None]
+    return Prompts(size, points, labels, boxes, count=(1, len(asks)))
+
+
+__all__ = ["TOGETHER", "Best", "Passes", "Question", "prompts_of", "questions"]
