@@ -62,7 +62,8 @@ export interface Adapter {
   promptless: boolean;
   /** Fitted here, so that it can be deleted here. */
   own?: boolean;
-  figures: { start_miou: number | null; held_out_miou: number | null } | null;
+  /** mIoU on held-out pictures: of clicks before and after, and of what it finds without one. */
+  figures: { start_miou: number | null; held_out_miou: number | null; held_out_region_miou?: number | null } | null;
 }
 
 export interface Job {
@@ -75,6 +76,8 @@ export interface Job {
   loss: number | null;
   miou: number | null;
   start_miou: number | null;
+  /** Of what a fitted adapter finds without a prompt. */
+  alone_miou?: number | null;
   seconds_left: number | null;
   images_per_second: number | null;
   message: string | null;

@@ -59,13 +59,15 @@ async function ended(job: Job): Promise<void> {
 }
 
 /** The new adapter answers clicks, unless the base did that better on the pictures that were held out. */
-function fitted(name: string, { miou, start_miou }: Job): void {
+function fitted(name: string, { miou, start_miou, alone_miou }: Job): void {
   if (worse(miou, start_miou)) {
     const now = store.adapter.value ?? "the base";
     return store.say(`${name} is fitted. Clicks on held-out objects are not better than the base's, so ${now} goes on answering yours; ${name} can label the rest.`, "good");
   }
   store.choose(name);
-  store.say(`${name} is fitted and answers your clicks from now on.`, "good");
+  const same = alone_miou != null && miou === start_miou;
+  const clicks = same ? "Clicks stay as the base's, which nothing bettered on held-out objects; it finds objects by itself" : "It answers your clicks from now on";
+  store.say(`${name} is fitted. ${clicks}.`, "good");
 }
 
 export async function fit(options: api.FitOptions): Promise<void> {

@@ -204,6 +204,7 @@ class Bench:
         self.publish_project()
         figures = made["figures"]
         shown = {"miou": figures.get("held_out_miou"), "start_miou": figures.get("start_miou")}
+        shown["alone_miou"] = figures.get("held_out_region_miou")
         return {**shown, "message": made["message"]}
 
     def _job_changed(self, job: Job) -> None:
@@ -217,12 +218,15 @@ class Bench:
             _log.warning("The adapter %s is left out: %s", name, error)
 
     def _told(self, slot: Slot) -> dict[str, Any]:
-        figures = {key: slot.meta.figures.get(key) for key in ("start_miou", "held_out_miou")}
+        known = slot.meta.figures
+        figures = {key: known.get(key) for key in ("start_miou", "held_out_miou")}
+        sound = all(isinstance(value, float) for value in figures.values())
+        figures["held_out_region_miou"] = known.get("held_out_region_miou")
         aliases = self.project.settings.aliases
         return {
             "name": slot.name, "classes": [aliases.get(name, name) for name in slot.meta.classes],
             "method": slot.meta.method, "auto": slot.automatic, "promptless": slot.meta.prompt == "none",
-            "figures": figures if all(isinstance(value, float) for value in figures.values()) else None,
+            "figures": figures if sound else None,
             "own": slot.folder is not None and slot.folder.parent == self._fits, "created": slot.meta.created,
         }  # fmt: skip
 

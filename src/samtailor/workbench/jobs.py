@@ -34,6 +34,7 @@ class Job:
         done, total: steps or pictures of the present stage.
         stage: "start", "encode", "fit", "settle", "gallery", "proposals" or "label".
         loss, miou, start_miou: of a fit; held-out mIoU now and before the first step, in [0, 1].
+        alone_miou: likewise of what it finds without a prompt, once it is fitted.
         seconds_left, images_per_second: of the present stage.
         message: why it failed, or what the user is to know of the result.
         adapter: that is fitted, or that labels.
@@ -49,6 +50,7 @@ class Job:
     loss: float | None = None
     miou: float | None = None
     start_miou: float | None = None
+    alone_miou: float | None = None
     seconds_left: float | None = None
     images_per_second: float | None = None
     message: str | None = None

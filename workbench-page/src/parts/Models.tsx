@@ -42,7 +42,10 @@ export function Models() {
 
 function about(adapter: Adapter): string {
   const { figures, method, classes } = adapter;
-  if (figures?.held_out_miou != null) return `held-out mIoU ${percent(figures.held_out_miou)}, base ${percent(figures.start_miou)}`;
+  if (figures?.held_out_miou != null) {
+    const alone = figures.held_out_region_miou == null ? "" : `; without a click ${percent(figures.held_out_region_miou)}`;
+    return `held-out mIoU ${percent(figures.held_out_miou)}, base ${percent(figures.start_miou)}${alone}`;
+  }
   return `${method} · ${classes.join(", ")}`;
 }
 

@@ -178,7 +178,12 @@ function Ended({ job }: { job: Job }) {
         {job.adapter ? <b>{job.adapter}</b> : "Fit"}
         {job.miou !== null && (
           <>
-            : held out {percent(job.start_miou)} → <b>{percent(job.miou)}</b>
+            : clicks on held-out objects {percent(job.start_miou)} → <b>{percent(job.miou)}</b>
+            {job.alone_miou != null && (
+              <>
+                , without a click <b>{percent(job.alone_miou)}</b>
+              </>
+            )}
           </>
         )}
       </p>
