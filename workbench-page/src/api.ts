@@ -85,10 +85,11 @@ export const putAnnotations = (
   keepalive = false,
 ) => ask<{ revision: number }>(`${at(id)}/annotations`, { method: "PUT", body, keepalive });
 
-export const segment = (id: string, adapter: string | null, prompts: Prompts, signal?: AbortSignal) =>
+/** `closer`: what a closer look at a small object gives comes first, or second. */
+export const segment = (id: string, adapter: string | null, prompts: Prompts, closer: boolean, signal?: AbortSignal) =>
   ask<{ masks: Candidate[]; milliseconds: number }>(`${at(id)}/segment`, {
     method: "POST",
-    body: { adapter, ...prompts },
+    body: { adapter, ...prompts, closer },
     signal,
   });
 export const compare = (id: string, adapters: (string | null)[], prompts: Prompts, signal?: AbortSignal) =>

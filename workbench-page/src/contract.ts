@@ -106,6 +106,8 @@ export interface Project {
 export interface Candidate {
   rle: Rle;
   predicted_iou: number;
+  /** From a closer look at a small object. */
+  closer?: boolean;
   box: Box;
   area: number;
 }

@@ -84,7 +84,7 @@ async function ask(object: string, prompts: Prompts): Promise<void> {
   store.preview.value = null;
   const start = performance.now();
   try {
-    const answer = await answers.run((signal) => api.segment(id, adapter, prompts, signal));
+    const answer = await answers.run((signal) => api.segment(id, adapter, prompts, store.closerFirst.value, signal));
     if (!answer) return;
     store.asking.value = null;
     store.milliseconds.value = performance.now() - start;
@@ -135,6 +135,7 @@ export function cycleCandidate(by: number): boolean {
   if (!chosen || !item?.prompts || now < 0 || chosen.masks.length < 2) return false;
   const index = (now + by + chosen.masks.length) % chosen.masks.length;
   store.candidates.value = { ...chosen, index };
+  if (chosen.masks.some((one) => one.closer)) store.closerFirst.value = chosen.masks[index]!.closer === true;
   take(item.id, item.prompts, item.adapter);
   return true;
 }
@@ -229,7 +230,7 @@ export function hover(at: Point | null): void {
     if (store.asking.value || !store.activeClass.value) return;
     const prompts = { points: [at], labels: [1], box: null };
     hovers
-      .run((signal) => api.segment(id, store.adapter.value, prompts, signal))
+      .run((signal) => api.segment(id, store.adapter.value, prompts, store.closerFirst.value, signal))
       .then(
         (answer) => {
           if (answer?.masks[0]) store.preview.value = maskOf(answer.masks[0].rle);

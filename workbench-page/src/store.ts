@@ -77,6 +77,9 @@ export const panning = signal(false);
 /** Width of the brush as a share of the picture's shorter side, so that it suits small and large pictures. */
 export const brushShare = kept("brush-share", 0.02);
 const shorterSide = computed(() => (picture.value ? Math.min(picture.value.width, picture.value.height) : 1000));
+/** Whether the closer look at a small object is offered first: as it was taken last. */
+export const closerFirst = kept("closer-first", false);
+
 /** Width of the brush in pixels of the open picture. */
 export const brush = computed(() => brushWidth(brushShare.value * shorterSide.value));
 export const BRUSH = { least: 2, most: 400 };

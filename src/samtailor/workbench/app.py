@@ -147,7 +147,7 @@ def _questions(app: FastAPI, bench: Bench) -> None:
 
     @app.post("/api/pictures/{id}/segment", summary="Masks for a prompt")
     async def segment(id: str, given: schema.Segment) -> dict[str, Any]:
-        return await asking.segment(id, given.ask(points), given.adapter)
+        return await asking.segment(id, given.ask(points), given.adapter, closer=given.closer)
 
     @app.post("/api/pictures/{id}/compare", summary="The best mask of several adapters")
     async def compare(id: str, given: schema.Compare) -> dict[str, Any]:

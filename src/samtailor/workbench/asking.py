@@ -26,6 +26,7 @@ from samtailor.serve.engine import Engine
 from samtailor.serve.limits import Lane
 from samtailor.serve.refusals import Refused, Unknown
 from samtailor.workbench import masks, proposing
+from samtailor.workbench.closer import Closer
 from samtailor.workbench.pictures import Pictures
 from samtailor.workbench.project import Project
 from samtailor.workbench.records import Object
@@ -45,6 +46,7 @@ class Asking:
         self.engine, self._project = engine, project
         self._slow = Lane("maps and proposals", 1, 8)
         self._ids: dict[tuple[str, str], str] = {}
+        self._closer = Closer()
         self._maps: OrderedDict[tuple, dict[str, Any]] = OrderedDict()
 
     def close(self) -> None:
@@ -77,8 +79,17 @@ class Asking:
         await self.encode(id)
         return round(time.perf_counter() - start, 4)
 
-    async def segment(self, id: str, ask: Ask, adapter: str | None, *, every: bool = True) -> dict[str, Any]:
+    async def segment(
+        self, id: str, ask: Ask, adapter: str | None, *, every: bool = True, closer: bool | None = None
+    ) -> dict[str, Any]:
         """Masks for one prompt by falling predicted IoU, all candidates or the best, with the milliseconds it took.
+
+        Args:
+            id: of the picture.
+            ask: the prompt.
+            adapter: who answers; None is the base.
+            every: all candidates.
+            closer: also what a closer look at a small object gives (`closer.py`): True puts it first, False second.
 
         Raises:
             InputError: a prompt that makes no sense on this picture. Else as `encode`.
@@ -91,7 +102,11 @@ class Asking:
             if ask.whole and not slot.promptless:
                 raise InputError("A prompt needs points or a box; only adapters fitted without prompts go without.")
             ask.check(size)
-            return masks.candidates(predictor.decode(ask.prompts(size), slot.name), frame, every=every)
+            offered = masks.candidates(predictor.decode(ask.prompts(size), slot.name), frame, every=every)
+            if closer is not None:
+                near = self._closer.candidate(slot, predictor, embedding, ask, offered[0]["box"])
+                offered[int(not closer) : int(not closer)] = [] if near is None else [near]
+            return offered
 
         start = time.perf_counter()
         found = await self._in(self.engine.decoding, adapter, embedding, answer)

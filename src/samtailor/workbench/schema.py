@@ -39,6 +39,7 @@ class Segment(_Strict):
     points: list[tuple[Number, Number]] = []
     labels: list[Literal[0, 1]] | None = None
     box: tuple[Number, Number, Number, Number] | None = None
+    closer: bool | None = Field(None, description="Also a closer look at a small object: first, or second.")
     previous: Any = None  # may be sent, and is ignored
 
     def ask(self, most: int) -> Ask:

@@ -24,7 +24,8 @@ function Candidates() {
   const chosen = store.candidates.value;
   const index = candidateIndex();
   if (!chosen || index < 0 || chosen.masks.length < 2) return null;
-  const score = chosen.masks[index]!.predicted_iou.toFixed(2);
+  const { predicted_iou, closer } = chosen.masks[index]!;
+  const score = `${predicted_iou.toFixed(2)}${closer ? ", closer look" : ""}`;
   return (
     <button class="corner candidates" id="candidate" title="The model’s other masks for these clicks (Tab)" onClick={() => cycleCandidate(1)}>
       Mask

@@ -1,0 +1,127 @@
+"""A closer look at small objects: the tile of the picture that shows one with more pixels is asked the same.
+
+A base sees the whole picture at one size, and its masks have few cells for a small object. In one of 2 x 2 overlapping
+tiles it has 1.7 times as many on a side. Nobody knows beforehand which look is the better one (docs/workbench.md), so
+the answer is offered beside the others.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from samtailor.answers import Ask
+from samtailor.bases import Base
+from samtailor.data.augment import View
+from samtailor.data.tile_views import views
+from samtailor.data.transform import Frame
+from samtailor.instances import cut_off
+from samtailor.label._answers import Windows
+from samtailor.predict import Predictor
+from samtailor.serve.adapters import Slot
+from samtailor.serve.embeddings import Embedding
+from samtailor.types import Features
+from samtailor.workbench.masks import told
+
+TILES = 2
+SMALL = 16
+"""Cells of the mask logits up to which an object is looked at closer, the longer side of its box."""
+_LARGEST = 512  # side of the model frame, px, beyond which an encode takes a CPU longer than a click may
+_KEPT = 64  # tiles whose embeddings are kept, about 1 MB each
+
+
+class Closer:
+    """Tiles and their embeddings, of the pictures that were clicked on last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, str], Features] = OrderedDict()
+
+    def candidate(
+        self, slot: Slot, predictor: Predictor, embedding: Embedding, ask: Ask, box: list[int] | None
+    ) -> dict[str, Any] | None:
+        """The best mask of the closer look as `masks.told` has it; None where there is none to offer.
+
+        Args:
+            slot: who answers.
+            predictor: of the slot, with the picture set.
+            embedding: the picture's.
+            ask: clicks or a box.
+            box: of the answer to the whole picture, x0 y0 x1 y1, exclusive; None for an empty one.
+        """
+        if box is None or ask.whole or slot.encoder or not _quick(slot.base):
+            return None
+        size = (predictor.frame.height, predictor.frame.width)
+        view = tile(ask, box, size, slot.base.low_res)
+        if view is None:
+            return None
+        top, bottom, left, right = view.edges(*size)
+        predictor.set_features(self._features(slot.base, predictor, embedding, view), bottom - top, right - left)
+        clicks = tuple((x - left, y - top, label) for x, y, label in ask.clicks)
+        moved = None if ask.box is None else tuple(np.subtract(ask.box, (left, top) * 2).tolist())
+        output = predictor.decode(
+            replace(ask, clicks=clicks, box=moved).prompts((bottom - top, right - left)), slot.name
+        )
+        scores = output.candidate_iou()[0, 0].float().cpu()
+        best = int(scores.argmax())
+        mask, x, y = Windows().mask(output.candidate_logits()[0, 0, best].float().cpu(), predictor.frame)
+        if not mask.any() or cut_off(_inclusive(mask, x, y), view, size):
+            return None
+        whole = Frame.of(slot.base, *size)
+        return {**told(mask, x + left, y + top, whole, float(scores[best])), "closer": True}
+
+    def _features(self, base: Base, predictor: Predictor, embedding: Embedding, view: View) -> Features:
+        key = (embedding.id, view.key)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        made = predictor.seen(view)
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return made
+
+
+def tile(ask: Ask, box: list[int], size: tuple[int, int], low_res: int) -> View | None:
+    """The tile of a picture (height, width) that shows a small object best; None for a large one, or one that no tile
+    has whole, with all that was asked."""
+    x0, y0, x1, y1 = box
+    height, width = size
+    if max((x1 - x0) / width, (y1 - y0) / height) * low_res > SMALL:
+        return None
+    asked = [(x, y) for x, y, _ in ask.clicks] + ([] if ask.box is None else [ask.box[:2], ask.box[2:]])
+    xs, ys = [x0, x1, *(x for x, _ in asked)], [y0, y1, *(y for _, y in asked)]
+
+    def room(view: View) -> float:
+        """Pixels to the nearest inner edge."""
+        top, bottom, left, right = view.edges(height, width)
+        far = float(height + width)
+        return min(
+            min(xs) - left if left > 0 else far,
+            right - max(xs) if right < width else far,
+            min(ys) - top if top > 0 else far,
+            bottom - max(ys) if bottom < height else far,
+        )
+
+    best = max(views(TILES)[1:], key=room)
+    return best if room(best) > max(x1 - x0, y1 - y0) / 4 else None
+
+
+def _quick(base: Base) -> bool:
+    device: torch.device = next(base.model.parameters()).device
+    return base.size <= _LARGEST or device.type != "cpu"
+
+
+def _inclusive(mask: np.ndarray, x: int, y: int) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return x + int(columns[0]), y + int(rows[0]), x + int(columns[-1]), y + int(rows[-1])
+
+
+__all__ = ["SMALL", "TILES", "Closer", "tile"]
