@@ -31,15 +31,14 @@ SETS: dict[str, dict[str, list[str] | str]] = {
     },
 }
 EVERY = """\
-The same pictures and seeds. SAM, SAM-F, SAM+PLM+PMM and Med-SA are given a click in the middle of the true region.
-SAM+PLM+PMM had 300 of its 1,000 steps, SAMed and Med-SA 100 steps. ImageNet weights cannot be reached where this was
-measured: **DeepLabV3, Swin-Unet, SSP and HSNet start from nothing** and see pictures of 128 px (100, 100, 50 and 50
-updates, 4 pictures each for the first two), so their rows say that they need a pre-trained backbone, and no more.
-Difference to the first row.
+The same pictures. SAM, SAM-F and SAM+PLM+PMM are given a click in the middle of the true region. SAM+PLM+PMM had 300
+of its 1,000 steps, SAMed 100 steps. ImageNet weights cannot be reached where this was measured: **DeepLabV3, Swin-Unet,
+SSP and HSNet start from nothing** and see pictures of 128 px (100, 100, 50 and 50 updates), so their rows say that they
+need a pre-trained backbone, and no more. Med-SA was not run, for want of time. Difference to the first row.
 
-`samtailor compare DATA/SET --out RUNS/SET-every --shots 8 --seeds 0,1,2,3,4 --methods
-tailor,sam,sam-f,plm-pmm,samed,med-sa,blo-sam,am-sam,deeplabv3,swin-unet,ssp,hsnet --set samed.steps=100 --set
-med-sa.steps=100 --set plm-pmm.steps=300 --set deeplabv3.options.weights=scratch --set deeplabv3.options.size=129 --set
+`samtailor compare DATA/SET --out RUNS/SET-every --shots 8 --seeds 0,1,2,3,4` (lesions: `0,1,2`) `--methods
+tailor,sam,sam-f,plm-pmm,samed,blo-sam,am-sam,deeplabv3,swin-unet,ssp,hsnet --set samed.steps=100 --set
+plm-pmm.steps=300 --set deeplabv3.options.weights=scratch --set deeplabv3.options.size=129 --set
 deeplabv3.options.batch=4 --set deeplabv3.steps=100`, likewise `swin-unet` (size 128, window 4, batch 4, steps 100),
 `ssp` (size 129, steps 50) and `hsnet` (size 128, steps 50), and the detector as above."""
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "few-shot.md"
@@ -88,8 +87,8 @@ def _intro(options: argparse.Namespace) -> str:
         "fifth of each set, dealt out anew by each seed, near-copies on one side. Base `nano`. The same shots for "
         "every method of a seed, nothing beyond them chooses a state. `tailor`, `blo-sam` and `samed` are asked "
         "without a prompt, `am-sam` with the box of a frozen detector (a YOLOX person detector on humans; elsewhere no "
-        "COCO detector knows the object and its box is the full frame), `sam` with one click in the middle of the "
-        "region, which somebody has to make and which knows where the object is. Mean Dice in percent over seeds, "
+        "COCO detector knows the object and its box is the full frame), `sam` and `sam-f` with one click in the middle of "
+        "the region, which somebody has to make and which knows where the object is. Mean Dice in percent over seeds, "
         "in brackets the seeds one by one, then the paired difference to the first row with its 95 % interval over "
         "the held-out masks (bootstrap over groups of pictures).\n\n"
         "Made by `python tools/measure_few_shot.py --data DATA --detectors DETECTORS --out RUNS "
