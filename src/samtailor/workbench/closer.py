@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from samtailor import interior
 from samtailor.answers import Ask
 from samtailor.bases import Base
 from samtailor.data.augment import View
@@ -70,7 +71,7 @@ class Closer:
         scores = output.candidate_iou()[0, 0].float().cpu()
         best = int(scores.argmax())
         mask, x, y = Windows().mask(output.candidate_logits()[0, 0, best].float().cpu(), predictor.frame)
-        if not mask.any() or cut_off(_inclusive(mask, x, y), view, size):
+        if not mask.any() or cut_off(tuple(np.add(interior.box(mask), (x, y) * 2).tolist()), view, size):
             return None
         whole = Frame.of(slot.base, *size)
         return {**told(mask, x + left, y + top, whole, float(scores[best])), "closer": True}
@@ -117,11 +118,6 @@ def tile(ask: Ask, box: list[int], size: tuple[int, int], low_res: int) -> View 
 def _quick(base: Base) -> bool:
     device: torch.device = next(base.model.parameters()).device
     return base.size <= _LARGEST or device.type != "cpu"
-
-
-def _inclusive(mask: np.ndarray, x: int, y: int) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return x + int(columns[0]), y + int(rows[0]), x + int(columns[-1]), y + int(rows[-1])
 
 
 __all__ = ["SMALL", "TILES", "Closer", "tile"]
