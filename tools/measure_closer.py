@@ -24,6 +24,7 @@ from samtailor.serve.adapters import Adapters
 from samtailor.serve.embeddings import Embedding
 from samtailor.workbench import masks
 from samtailor.workbench.closer import Closer
+from samtailor.workbench.records import Runs
 
 
 def main() -> None:
@@ -61,7 +62,7 @@ def main() -> None:
 
 
 def _mask(one: dict[str, Any]) -> np.ndarray:
-    return coco.decode({**one["rle"], "counts": one["rle"]["counts"].encode()}).astype(bool)
+    return coco.decode(Runs(**one["rle"]).packed).astype(bool)
 
 
 def _options() -> argparse.Namespace:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -52,6 +52,13 @@ class Ask:
         from pycocotools import mask as coco
 
         return coco.decode(dict(self.given)).astype(bool)
+
+    def moved(self, x: float, y: float) -> Ask:
+        """The same, its clicks and its box so many pixels further right and down: as another view of the picture has
+        it. What is given is left out, its run lengths are of one view."""
+        clicks = tuple((column + x, row + y, label) for column, row, label in self.clicks)
+        box = None if self.box is None else tuple(value + by for value, by in zip(self.box, (x, y) * 2, strict=True))
+        return replace(self, clicks=clicks, box=box, given=None)
 
     def check(self, size: tuple[int, int]) -> None:
         """Raise InputError unless there is something, and inside a picture of (height, width)."""

@@ -8,7 +8,7 @@ the tile; one that is larger than the overlap, and so may be whole in no tile, f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -190,7 +190,7 @@ def _set(
     if store is None:
         predictor.set_image(view.image(picture.image))
     else:
-        shown = {"picture": lambda: np.ascontiguousarray(view.image(picture.image))}
+        shown = {"picture": lambda: view.image(picture.image)}
         predictor.set_features(store.features(predictor.base, [picture], [view]), *view.size(*picture.size), **shown)
     return view.sample(picture)
 
@@ -203,9 +203,7 @@ def placed(ask: Ask, mask: np.ndarray, iou: float, view: View, size: tuple[int, 
     full = np.zeros(size, bool)
     full[top:bottom, left:right] = mask
     cut = mask.any() and cut_off(interior.box(mask), view, size)
-    box = None if ask.box is None else tuple(v + d for v, d in zip(ask.box, (left, top) * 2, strict=True))
-    clicks = tuple((x + left, y + top, label) for x, y, label in ask.clicks)
-    return Found(replace(ask, box=box, clicks=clicks, given=None), Annotation.from_mask("", full).rle, iou, not cut)
+    return Found(ask.moved(left, top), Annotation.from_mask("", full).rle, iou, not cut)
 
 
 def cut_off(box: tuple[int, int, int, int], view: View, size: tuple[int, int]) -> bool:

@@ -202,9 +202,7 @@ class Predictor:
             if self._store is not None and self._sample is not None:
                 found = self._store.features(self.base, [self._sample], [view])
             else:
-                found = self._encode(
-                    np.ascontiguousarray(view.image(self._pixels("The adapter looks closer than the embedding shows")))
-                )
+                found = self._encode(view.image(self._pixels("The adapter looks closer than the embedding shows")))
             self._views[view.key] = found.to(self.device, torch.float32)
         return self._views[view.key]
 

@@ -101,8 +101,8 @@ def _sources(
     for name in [*folders] or [None]:
         own = classes.get(name, ()) if name else ()
         folder = folders.get(name) if name else None
-        ask, tiles = proposer(predictor, name, folder, sizes=GROWN, **asked), tiles_of(folder)
-        tiles = 1 if asked["detector"] else tiles
+        ask = proposer(predictor, name, folder, sizes=GROWN, **asked)
+        tiles = 1 if asked["detector"] else tiles_of(folder)
         sources.append(Source(name, ask, own[0] if len(own) == 1 else None, refine and name in with_pmm, tiles))
     return sources
 

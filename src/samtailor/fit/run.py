@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from samtailor.train.progress import Progress
     from samtailor.types import Sample
 
-"""Adapters fitted with these are judged by the single-click protocol, with others as they are fitted."""
-
 
 @dataclass
 class Run:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from samtailor.adapters import pmm
 from samtailor.bases._neck import encoding
 from samtailor.data.transform import Frame
-from samtailor.label._once import looks, once, placed, shown
+from samtailor.label._once import looks, once, placed
 from samtailor.label._tiles import Piece
 from samtailor.passes import Best, Passes, Question, questions
 from samtailor.predict import Predictor
@@ -109,7 +109,7 @@ class Asking:
         found: list[list[Piece]] = [[] for _ in self._sources]
         size = picture.shape[:2]
         for view, who in self._looks:
-            for index, piece in self._seen(shown(view, picture), who):
+            for index, piece in self._seen(view.image(picture), who):
                 if (one := placed(piece, view, size, self._sources[index].tiles)) is not None:
                     found[index].append(one)
         predictor.reset_image()

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from samtailor import interior
 from samtailor.data.augment import View
 from samtailor.data.tile_views import views
@@ -69,9 +67,4 @@ def once(pieces: Iterable[Piece], size: tuple[int, int]) -> list[Piece]:
     return [replace(one.piece, rle=one.rle) for one in distinct(seen)]
 
 
-def shown(view: View, picture: np.ndarray) -> np.ndarray:
-    """uint8 RGB of the view."""
-    return picture if view.untouched else np.ascontiguousarray(view.image(picture))
-
-
-__all__ = ["looks", "once", "placed", "shown"]
+__all__ = ["looks", "once", "placed"]

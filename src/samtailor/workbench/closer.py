@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,11 +62,7 @@ class Closer:
             return None
         top, bottom, left, right = view.edges(*size)
         predictor.set_features(self._features(slot.base, predictor, embedding, view), bottom - top, right - left)
-        clicks = tuple((x - left, y - top, label) for x, y, label in ask.clicks)
-        moved = None if ask.box is None else tuple(np.subtract(ask.box, (left, top) * 2).tolist())
-        output = predictor.decode(
-            replace(ask, clicks=clicks, box=moved).prompts((bottom - top, right - left)), slot.name
-        )
+        output = predictor.decode(ask.moved(-left, -top).prompts((bottom - top, right - left)), slot.name)
         scores = output.candidate_iou()[0, 0].float().cpu()
         best = int(scores.argmax())
         mask, x, y = Windows().mask(output.candidate_logits()[0, 0, best].float().cpu(), predictor.frame)

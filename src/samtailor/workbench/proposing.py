@@ -56,7 +56,7 @@ def objects(slot: Slot, predictor: Predictor, threshold: float | None = None) ->
     found: list[_Steady] = []
     for view in views(slot.tiles):
         if not view.untouched:
-            predictor.set_image(np.ascontiguousarray(view.image(picture)))
+            predictor.set_image(view.image(picture))
         for ask, mask, iou, stability in _seen(slot, passes, predictor, propose):
             one = placed(ask, mask, iou, view, size)
             if one.seen_best(view, size, slot.tiles):
