@@ -4,9 +4,8 @@
         [--shots 8] [--seeds 0,1] [--methods tailor,am-sam,blo-sam,samed] [--only humans,lesions] [--set KEY=VALUE ...]
 
 DATA holds the sets as folders. Each set is one `samtailor compare`, kept in RUNS/SET and resumable; the page is
-written from whatever is there; RUNS/SET-every, where it is there too, is a comparison of all systems of the papers'
-tables (the page says how it is made). AM-SAM gets a person detector where the object is a person, and the full frame,
-its own fallback, where no detector knows the object.
+written from whatever is there (`--page-only` measures nothing). AM-SAM gets a person detector where the object is a
+person, and the full frame, its own fallback, where no detector knows the object.
 """
 
 from __future__ import annotations
@@ -31,16 +30,14 @@ SETS: dict[str, dict[str, list[str] | str]] = {
     },
 }
 EVERY = """\
-The same pictures. SAM, SAM-F and SAM+PLM+PMM are given a click in the middle of the true region. SAM+PLM+PMM had 300
-of its 1,000 steps, SAMed 100 steps. ImageNet weights cannot be reached where this was measured: **DeepLabV3, Swin-Unet,
-SSP and HSNet start from nothing** and see pictures of 128 px (100, 100, 50 and 50 updates), so their rows say that they
-need a pre-trained backbone, and no more. Med-SA was not run, for want of time. Difference to the first row.
-
-`samtailor compare DATA/SET --out RUNS/SET-every --shots 8 --seeds 0,1,2,3,4` (lesions: `0,1,2`) `--methods
-tailor,sam,sam-f,plm-pmm,samed,blo-sam,am-sam,deeplabv3,swin-unet,ssp,hsnet --set samed.steps=100 --set
-plm-pmm.steps=300 --set deeplabv3.options.weights=scratch --set deeplabv3.options.size=129 --set
-deeplabv3.options.batch=4 --set deeplabv3.steps=100`, likewise `swin-unet` (size 128, window 4, batch 4, steps 100),
-`ssp` (size 129, steps 50) and `hsnet` (size 128, steps 50), and the detector as above."""
+SAM, SAM-F and SAM+PLM+PMM are given a click in the middle of the true region. SAM+PLM+PMM had 300 of its 1,000 steps,
+SAMed and Med-SA 100 steps. ImageNet weights cannot be reached where this was measured: **DeepLabV3, Swin-Unet, SSP and
+HSNet start from nothing** and see pictures of 128 px (100, 100, 50 and 50 updates), so their rows say that they need a
+pre-trained backbone, and no more. The other methods' settings as above, and for these `--methods
+plm-pmm,med-sa,deeplabv3,swin-unet,ssp,hsnet --set plm-pmm.steps=300 --set med-sa.steps=100 --set
+deeplabv3.options.weights=scratch --set deeplabv3.options.size=129 --set deeplabv3.options.batch=4 --set
+deeplabv3.steps=100`, likewise `swin-unet` (size 128, window 4, batch 4, steps 100), `ssp` (size 129, steps 50) and
+`hsnet` (size 128, steps 50)."""
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "few-shot.md"
 
 
@@ -69,9 +66,8 @@ def _write(options: argparse.Namespace) -> None:
     shots = sorted({row["shots"] for rows in found.values() for row in rows})
     parts = [_intro(options), *(_average(found, count) for count in shots)]
     for name, rows in found.items():
-        parts.append(f"## {name}\n\n{SETS[name]['what'].capitalize()}.\n\n{_table(rows)}")
-        if (options.out / f"{name}-every" / "compare.json").is_file():
-            parts.append(f"### {name}: every system\n\n{EVERY}\n\n{_table(_rows(options.out / f'{name}-every'))}")
+        every = f"{EVERY}\n\n" if any(row["title"] == "DeepLabV3" for row in rows) else ""
+        parts.append(f"## {name}\n\n{SETS[name]['what'].capitalize()}.\n\n{every}{_table(rows)}")
     PAGE.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
 
 

@@ -17,8 +17,8 @@ def propose_fit_command(
         str | None, typer.Option(metavar="NAME,...", help="Classes to propose; default: the adapter's.")
     ] = None,
     steps: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Updates of the head; it is trained four times.")
-    ] = 200,
+        int | None, typer.Option(min=1, metavar="N", help="Updates of each head (seven are trained); default: 600.")
+    ] = None,
     negatives: Annotated[
         int, typer.Option(min=0, metavar="N", help="At most so many pictures without an object are trained on.")
     ] = 64,

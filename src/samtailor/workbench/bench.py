@@ -86,7 +86,7 @@ class Bench:
 
     def fit(
         self, name: str | None, classes: Sequence[str] | None, method: str | None, steps: int | None,
-        seed: int | None, proposals: bool, proposal_steps: int = 200,
+        seed: int | None, proposals: bool, proposal_steps: int | None = None,
     ) -> Job:  # fmt: skip
         """Begin a fit on the accepted pictures, or go on with the one of that name that was stopped.
 

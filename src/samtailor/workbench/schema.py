@@ -93,7 +93,7 @@ class Fit(_Strict):
     steps: int | None = Field(None, ge=1, le=1_000_000)
     seed: int | None = Field(None, ge=0)
     proposals: bool = True
-    proposal_steps: int = Field(200, ge=20, le=100_000)
+    proposal_steps: int | None = Field(None, ge=20, le=100_000)
 
 
 class Label(_Strict):
