@@ -152,7 +152,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--head-steps", type=int, default=200, help="updates of each head of the proposals")
+    parser.add_argument("--head-steps", type=int, default=600, help="updates of each head of the proposals")
     parser.add_argument("--base", action="store_true", help="also the base alone with the same proposals")
     parser.add_argument("--judged", type=int, default=40, help="pictures of a set to judge on, at most")
     parser.add_argument("--try", dest="trying", action="store_true", help="judge on the pictures for trying things out")

@@ -96,8 +96,8 @@ def calibrate(
         scores = np.array([platt(float(h), *slopes[label]) for h in heat])
         strongest = [max(found.scores, default=0.0) for found, truths in (s.of(label) for s in scenes) if not truths]
         refused = sorted((platt(float(h), *slopes[label]) for h in strongest), reverse=True)
-        allowed = ALARMS * len(refused) + (ALARMS * (1 - ALARMS) * len(refused)) ** 0.5
-        least = refused[int(allowed)] if refused else 0.0
+        allowed = round(ALARMS * len(refused) + (ALARMS * (1 - ALARMS) * len(refused)) ** 0.5)
+        least = refused[allowed] if allowed < len(refused) else 0.0
         thresholds[label] = _best_threshold(scores, right, total, least)
     return slopes, thresholds
 
