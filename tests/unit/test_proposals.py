@@ -15,7 +15,7 @@ from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import ArtefactError, DataError, InputError
 from samtailor.prompts.proposals import build
 from samtailor.proposals import Proposals, Proposed, disk, platt
-from samtailor.proposals.calibration import Scene, calibrate, fit_platt, lowered, matched, measure
+from samtailor.proposals.calibration import Scene, calibrate, fit_platt, matched, measure
 from samtailor.proposals.fit import deal, evaluate_proposals, fit_proposals
 from samtailor.proposals.head import Head, Heads, decode, distinct
 from samtailor.proposals.targets import loss, place, target
@@ -261,21 +261,6 @@ def test_a_threshold_is_the_lowest_of_those_near_the_best():
     scenes = [scene(f"p{i}", [0.9 - 0.001 * i], [True]) for i in range(30)] + [scene("q", [0.8, 0.3], [True, False])]
     slopes, thresholds = calibrate(scenes, ["a"], "points")
     assert thresholds["a"] < platt(0.3, *slopes["a"])  # one more wrong one costs 2 % of F1
-
-
-def test_a_mean_of_more_heads_is_taken_for_less_sure_by_as_much_as_two_of_them_show():
-    # heat of logit 2 alone, 1 in a mean of two: 0.5 in a mean of four, 0 in one of any number
-    one, two, low = (platt(0.5, 0.0, logit) for logit in (2.0, 1.0, -1.5))
-    alone = [scene(name, [one, low], [True, False]) for name in "pq"]
-    both = [scene("p", [two, low], [True, False])]
-    for heads, fall in ((2, 0.0), (4, 0.5), (10**6, 1.0)):
-        (made,) = lowered(alone, both, heads, "points")
-        assert made.raw.scores == pytest.approx([platt(0.5, 0.0, 1.0 - fall), platt(0.5, 0.0, -1.5 - fall)], abs=1e-5)
-    (surer,) = lowered(both, alone[:1], 4, "points")  # chance: nothing to take away
-    assert surer.raw.scores == pytest.approx(alone[0].raw.scores)
-    assert lowered([scene("n", [0.4], [False])], [scene("n", [0.3], [False])], 4, "points")[0].raw.scores == (
-        pytest.approx([0.3])
-    )
 
 
 def test_each_object_is_found_once():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,26 +40,6 @@ class Scene:
         rows.sort(key=lambda i: -self.raw.scores[i])
         part = Proposed(self.raw.boxes[rows], self.raw.points[rows], self.raw.scores[rows], (label,) * len(rows))
         return part, [a for a in self.truths if a.label == label]
-
-
-def lowered(alone: Sequence[Scene], both: Sequence[Scene], heads: int, give: str) -> list[Scene]:
-    """What the mean of some heads would say of pictures that only two have not seen.
-
-    The peaks of one head stand on its own errors too; in a mean they cancel, so it is right more often and less sure.
-    If the errors are independent the height of a peak falls as 1 / heads does: two points of that line are known.
-
-    Args:
-        alone: scenes of each of the two heads by itself.
-        both: scenes of their mean.
-        heads: in the mean that is wanted, at least 2.
-        give: "points" or "boxes".
-
-    Returns:
-        `both`, the logits of its heat lowered by what heads beyond the second take from peaks on true objects.
-    """
-    one, two = (_surety(scenes, give) for scenes in (alone, both))
-    fall = 0.0 if one is None or two is None else max(one - two, 0.0) * (1 - 2 / heads)
-    return [replace(scene, raw=replace(scene.raw, scores=_shifted(scene.raw.scores, -fall))) for scene in both]
 
 
 def matched(found: Proposed, truths: Sequence[Annotation], give: str) -> np.ndarray:
@@ -139,18 +119,6 @@ def fit_platt(heat: np.ndarray, right: np.ndarray) -> tuple[float, float]:
     return max(float(weights[0]), 0.05), float(weights[1])
 
 
-def _surety(scenes: Sequence[Scene], give: str) -> float | None:
-    """Mean logit of the heat of candidates that are right."""
-    pooled = [_pooled(scenes, label, give) for label in dict.fromkeys(a.label for s in scenes for a in s.truths)]
-    heat = np.concatenate([np.zeros(0), *(heat[right] for heat, right, _ in pooled)]).clip(1e-6, 1 - 1e-6)
-    return float(np.log(heat / (1 - heat)).mean()) if len(heat) else None
-
-
-def _shifted(heat: np.ndarray, by: float) -> np.ndarray:
-    clipped = heat.astype(np.float64).clip(1e-6, 1 - 1e-6)
-    return (1 / (1 + (1 / clipped - 1) * math.exp(-by))).astype(np.float32)
-
-
 def _pooled(scenes: Sequence[Scene], label: str, give: str) -> tuple[np.ndarray, np.ndarray, int]:
     """Heat of all candidates, whether each is right, and the number of objects."""
     heat, right, total = [np.zeros(0)], [np.zeros(0, bool)], 0
@@ -224,4 +192,4 @@ def _on(mask: np.ndarray, point: np.ndarray) -> bool:
     return 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1] and bool(mask[row, column])
 
 
-__all__ = ["Scene", "calibrate", "fit_platt", "lowered", "matched", "measure"]
+__all__ = ["Scene", "calibrate", "fit_platt", "matched", "measure"]

@@ -3,8 +3,8 @@
 The targets and the loss are in `targets.py`.
 Calibration is cross-fitted: the pictures are dealt into folds, whole groups together; each fold is scored by heads
 that were trained on the others, and slope, offset and threshold come from those scores alone. One more head is
-trained on all pictures; what is kept is the mean of it and of one head a fold. Two heads score each fold, because a
-mean of several is less sure of everything than one of them: how much less is seen there (`calibration.lowered`).
+trained on all pictures; what is kept is the mean of it and of one head a fold. The mean of two heads scores each fold:
+one alone has higher peaks, on its own errors too, and its thresholds are not those of a mean.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from samtailor.data.transform import Frame
 from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, InputError
 from samtailor.proposals import Proposals
-from samtailor.proposals.calibration import Scene, calibrate, lowered, measure
+from samtailor.proposals.calibration import Scene, calibrate, measure
 from samtailor.proposals.head import Head, Heads, make_head
 from samtailor.proposals.targets import Target, loss, target
 from samtailor.types import Features, Sample
@@ -101,21 +101,18 @@ def fit_proposals(
     def train(rows: Sequence[int], part: int) -> Head:
         return _train(scenes, rows, seed + 1000 * part, steps, batch_size, lr, width, told)
 
-    alone: list[Scene] = []
-    both: list[Scene] = []
+    seen: list[Scene] = []
     heads: list[Head] = []
     for part, held_out in enumerate(dealt, 1):
         rows = [i for i in range(len(samples)) if i not in set(held_out)]
         pair = [train(rows, part), train(rows, len(dealt) + part)]
         heads.append(pair[0])
-        for head, seen in ((pair[0], alone), (pair[1], alone), (Heads(pair), both)):
-            one = Proposals(head, classes, base.fingerprint)
-            seen += [scene for i in held_out for scene in scenes.looked(i, one, tiles)]
+        two = Proposals(Heads(pair), classes, base.fingerprint)
+        seen += [scene for i in held_out for scene in scenes.looked(i, two, tiles)]
     head = Heads([train(range(len(samples)), 0), *heads]) if heads else train(range(len(samples)), 0)
-    if not both:
+    if not seen:
         _log.warning("Scores of the proposals are not calibrated: that needs at least two pictures (of two groups).")
         return Proposals(head, classes, base.fingerprint, base_name=base.name, give=give, tiles=tiles)
-    seen = lowered(alone, both, len(heads) + 1, give)
     calibration, thresholds = calibrate(seen, classes, give)
     found = Proposals(
         head, classes, base.fingerprint, base_name=base.name, calibration=calibration, thresholds=thresholds, give=give,
