@@ -30,14 +30,14 @@ SETS: dict[str, dict[str, list[str] | str]] = {
     },
 }
 EVERY = """\
-SAM, SAM-F and SAM+PLM+PMM are given a click in the middle of the true region. SAM+PLM+PMM had 300 of its 1,000 steps,
-SAMed and Med-SA 100 steps. ImageNet weights cannot be reached where this was measured: **DeepLabV3, Swin-Unet, SSP and
+SAM, SAM-F, SAM+PLM+PMM and Med-SA are given a click in the middle of the true region. SAM+PLM+PMM had 300 of its 1,000
+steps, SAMed and Med-SA 100. ImageNet weights cannot be reached where this was measured: **DeepLabV3, Swin-Unet, SSP and
 HSNet start from nothing** and see pictures of 128 px (100, 100, 50 and 50 updates), so their rows say that they need a
-pre-trained backbone, and no more. The other methods' settings as above, and for these `--methods
-plm-pmm,med-sa,deeplabv3,swin-unet,ssp,hsnet --set plm-pmm.steps=300 --set med-sa.steps=100 --set
-deeplabv3.options.weights=scratch --set deeplabv3.options.size=129 --set deeplabv3.options.batch=4 --set
-deeplabv3.steps=100`, likewise `swin-unet` (size 128, window 4, batch 4, steps 100), `ssp` (size 129, steps 50) and
-`hsnet` (size 128, steps 50)."""
+pre-trained backbone, and no more. `samtailor compare DATA/SET --out RUNS/SET --shots 4,8,16 --seeds 0,1,2,3,4 --methods
+tailor,sam,sam-f,plm-pmm,samed,med-sa,blo-sam,am-sam,deeplabv3,swin-unet,ssp,hsnet --set samed.steps=100 --set
+med-sa.steps=100 --set plm-pmm.steps=300 --set deeplabv3.options.weights=scratch --set deeplabv3.options.size=129 --set
+deeplabv3.options.batch=4 --set deeplabv3.steps=100`, likewise `swin-unet` (size 128, window 4, batch 4, steps 100),
+`ssp` (size 129, steps 50) and `hsnet` (size 128, steps 50), and the detector as above."""
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "few-shot.md"
 
 
