@@ -44,7 +44,8 @@ def _fit(name: str, options: argparse.Namespace) -> None:
         steps = ["--steps", str(options.steps), "--val", "10", "--test", str(held_out), "--seed", str(options.seed)]
         times["fit"] = _run("fit", data, "--out", out, *_FIT, *steps)
     if not (out / "proposals.json").is_file():
-        times["propose-fit"] = _run("propose-fit", data, "--adapter", out, "--steps", options.head_steps)
+        steps = ["--steps", options.head_steps] if options.head_steps else []
+        times["propose-fit"] = _run("propose-fit", data, "--adapter", out, *steps)
     if times:
         (options.out / f"{name}-seconds.json").write_text(json.dumps(times))
 
@@ -152,7 +153,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--head-steps", type=int, default=600, help="updates of each head of the proposals")
+    parser.add_argument("--head-steps", type=int, help="updates of each head of the proposals; default: its own")
     parser.add_argument("--base", action="store_true", help="also the base alone with the same proposals")
     parser.add_argument("--judged", type=int, default=40, help="pictures of a set to judge on, at most")
     parser.add_argument("--try", dest="trying", action="store_true", help="judge on the pictures for trying things out")
