@@ -6,7 +6,8 @@ view). An entry that is gone or damaged is made again.
 
 Numbers are the same cold and warm: what comes straight from the encoder is rounded to half precision too. On the CPU
 pictures are encoded one at a time, hence an embedding does not depend on its neighbours either; on an accelerator
-batches of other sizes may round the last bit differently.
+batches of other sizes may round the last bit differently. SAM 2's neck is summed in the cheaper order of
+`bases/_neck.py`, which agrees with the vendor's far within half precision.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -27,6 +29,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from samtailor.bases import Base
+from samtailor.bases._neck import encoding
 from samtailor.cache_folder import CacheFolder, touch
 from samtailor.data.augment import UNTOUCHED, View
 from samtailor.data.transform import Frame
@@ -36,6 +39,7 @@ from samtailor.types import Features, Sample
 from samtailor.wording import counted
 
 _log = logging.getLogger("samtailor.embeddings")
+_encoders: WeakKeyDictionary[Base, tuple[torch.device, Base | None]] = WeakKeyDictionary()
 
 
 def default_root() -> Path:
@@ -193,11 +197,21 @@ def _encode(base: Base, pictures: Sequence[np.ndarray]) -> Features:
     """Half precision on the CPU."""
     frames = [Frame.of(base, *picture.shape[:2]).image(picture, base) for picture in pictures]
     with torch.inference_mode():
-        made = base.encode_image(torch.stack(frames).to(_device(base))).to("cpu", torch.float16)
+        made = _encoder(base).encode_image(torch.stack(frames).to(_device(base))).to("cpu", torch.float16)
     levels = [level.clone() for level in (made.main, *made.skips)]  # inference tensors cannot enter autograd
     if not all(torch.isfinite(level).all() for level in levels):
         raise InputError("The image encoder answered infinity or NaN (in half precision); its weights are not usable.")
     return Features(levels[0], tuple(levels[1:]))
+
+
+def _encoder(base: Base) -> Base:
+    """What encodes for a base: made once for each device it is on, and kept as long as the base."""
+    device, known = _device(base), _encoders.get(base)
+    if known is None or known[0] != device:
+        with torch.inference_mode(False):
+            made = encoding(base)
+        known = _encoders[base] = device, None if made is base else made  # itself, it would keep itself
+    return base if known[1] is None else known[1]
 
 
 def _device(base: Base) -> torch.device:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import time
+import weakref
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from PIL import Image
 from samtailor import digests, embeddings
 from samtailor.data.augment import View
 from samtailor.data.picture import read_picture
+from samtailor.data.transform import Frame
 from samtailor.embeddings import EmbeddingStore, default_root
 from samtailor.errors import InputError
 from samtailor.types import Features, Sample
@@ -276,3 +279,27 @@ def test_two_processes_at_once(tmp_path):
         assert run.returncode == 0, errors
         assert "damaged" not in errors
     assert not list(tmp_path.glob("??/.*"))
+
+
+def test_the_cheaper_encoder_gives_the_base_s_own_embedding_to_half_precision(tiny_base, tmp_path, monkeypatch):
+    frame = Frame.of(tiny_base, 24, 32)
+    with torch.no_grad():
+        own = tiny_base.encode_image(frame.image(picture(0), tiny_base)[None])
+    base, made, whole = tiny_base.with_modules({}), [], embeddings.encoding
+    monkeypatch.setattr(embeddings, "encoding", lambda base: made.append(1) or whole(base))
+    store = EmbeddingStore(tmp_path)
+    for seed in (0, 1, 2):
+        found = store.features(base, picture(seed))
+        if seed == 0:
+            for one, other in zip((own.main, *own.skips), (found.main, *found.skips), strict=True):
+                assert torch.allclose(one, other, rtol=2e-3, atol=1e-3 * float(one.abs().max()))
+    assert len(made) == 1
+
+
+def test_a_base_that_is_no_longer_wanted_goes_with_its_encoder(tiny_base, tmp_path):
+    base = tiny_base.with_modules({})
+    EmbeddingStore(tmp_path).features(base, picture(0))
+    gone = weakref.ref(base)
+    del base
+    gc.collect()
+    assert gone() is None
