@@ -67,12 +67,19 @@ def _write(options: argparse.Namespace) -> None:
     parts = [_intro(options), *(_average(found, count) for count in shots)]
     for name, rows in found.items():
         every = f"{EVERY}\n\n" if any(row["title"] == "DeepLabV3" for row in rows) else ""
-        parts.append(f"## {name}\n\n{SETS[name]['what'].capitalize()}.\n\n{every}{_table(rows)}")
+        what = f"{SETS[name]['what'].capitalize()}.{_base(options.out / name)}"
+        parts.append(f"## {name}\n\n{what}\n\n{every}{_table(rows)}")
     PAGE.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
 
 
 def _rows(folder: Path) -> list[dict]:
     return json.loads((folder / "compare.json").read_text(encoding="utf-8"))["rows"]
+
+
+def _base(folder: Path) -> str:
+    """Which weights were measured; runs of old do not say so."""
+    about = json.loads((folder / "compare.json").read_text(encoding="utf-8")).get("base")
+    return f" Fingerprint of the base {about['fingerprint']}." if about else ""
 
 
 def _intro(options: argparse.Namespace) -> str:

@@ -91,7 +91,12 @@ def _judge(name: str, options: argparse.Namespace) -> None:
     start = time.monotonic()
     found = evaluate_instances(predictor, asked, [samples[id] for id in chosen], list(meta.classes), store=store)
     summaries = {who: one.summary() for who, one in found.items()}
-    about = {"tiles": tiles_of(folder), "judged": chosen, "seconds": time.monotonic() - start}
+    about = {
+        "base_fingerprint": base.fingerprint,
+        "tiles": tiles_of(folder),
+        "judged": chosen,
+        "seconds": time.monotonic() - start,
+    }
     file = options.out / (f"{name}-try.json" if options.trying else f"{name}.json")
     write_json(file, {**summaries, **about})
     cv2.imwrite(str(file.with_suffix(".png")), _sheet(found["adapter"], samples)[..., ::-1])
@@ -126,11 +131,8 @@ def _write(options: argparse.Namespace) -> None:
         "| set | classes | tiles | pictures | objects | asked | AP50 | AP | AP75 | precision | recall |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name in SETS:
-        file = options.out / f"{name}.json"
-        if not file.is_file():
-            continue
-        found = json.loads(file.read_text(encoding="utf-8"))
+    for file in _there(options):
+        name, found = file.stem, _figures(file)
         for who in (who for who in ("base", "adapter") if who in found):
             one = found[who]
             low, high = one["ap50_interval"]
@@ -138,9 +140,21 @@ def _write(options: argparse.Namespace) -> None:
             cells += [f"{_percent(one['ap50'])} [{_percent(low)}, {_percent(high)}]"]
             cells += [_percent(one[key]) for key in ("ap", "ap75", "precision", "recall")]
             lines.append(f"| {' | '.join(map(str, cells))} |")
+    known = sorted(
+        {found["base_fingerprint"] for found in map(_figures, _there(options)) if "base_fingerprint" in found}
+    )
+    lines += ["", f"Fingerprint of the base {', '.join(known)}."] if known else []
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     PAGE.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{after}", encoding="utf-8")
+
+
+def _there(options: argparse.Namespace) -> list[Path]:
+    return [file for file in (options.out / f"{name}.json" for name in SETS) if file.is_file()]
+
+
+def _figures(file: Path) -> dict:
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def _percent(value: float | None) -> str:

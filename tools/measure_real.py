@@ -48,8 +48,10 @@ def _write(options: argparse.Namespace) -> None:
     for name, about in SETS.items():
         file = options.out / name / "comparison.json"
         if file.is_file():
-            found = json.loads(file.read_text(encoding="utf-8"))["methods"]
-            parts.append(f"## {name}\n\n{about['what'].capitalize()}. {_counts(found)}\n\n{_table(found)}")
+            made = json.loads(file.read_text(encoding="utf-8"))
+            found, base = made["methods"], made["base"]["fingerprint"]
+            what = f"{about['what'].capitalize()}. {_counts(found)} Fingerprint of the base {base}."
+            parts.append(f"## {name}\n\n{what}\n\n{_table(found)}")
             if len(found["SAM"]["classes"]) > 1:
                 parts.append(_by_class(found))
     PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")

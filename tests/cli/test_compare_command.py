@@ -59,6 +59,7 @@ def test_compare_over_shots_with_a_baseline_and_a_test_set(run, base_folder, dat
     )
     assert "one region" in result.stdout
     made = json.loads((tmp_path / "c" / "compare.json").read_text())
+    assert len(made["base"]["fingerprint"]) == 16
     assert [(row["method"], row["shots"]) for row in made["rows"]] == [
         (name, k) for k in (2, 3) for name in methods.split(",")
     ]

@@ -114,7 +114,7 @@ def compare_command(
     content = {**results.content_of(found, rows), "cross_model": matrices}
     # comparison.json: the name that this file had before there were shots
     places = [json] if json else [Path(out, "compare.json"), *([Path(out, "comparison.json")] * (counts is None))]
-    results.write_json_and_table(places[0], content, runs, str(data), places[1:])
+    results.write_json(places[0], content, runs, str(data), loaded, places[1:])
     results.write_table(Path(out, "table.md"), rows, found[0].regions)
     results.write_page(html or Path(out, "report.html"), found, runs, content, str(data), loaded)
     say(f"Table, report, fits and scores are in {out}.")

@@ -175,7 +175,7 @@ def _write(
     measured = results.show("What was measured", found)
     about = {"recipe": name, "source": recipe.source, "columns": head(recipe), "notes": list(recipe.notes)}
     content = {**results.content_of(found, measured), **about, "rows": rows, "measured": measured}
-    results.write_json_and_table(where, content, runs, data)
+    results.write_json(where, content, runs, data, base)
     results.write_table(Path(out, "table.md"), measured, found[0].regions)
     heading, cells = shown
     section = {

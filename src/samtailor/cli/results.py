@@ -32,7 +32,7 @@ def show(title: str, found: Sequence[Comparison]) -> list[dict[str, Any]]:
 
 
 def content_of(found: Sequence[Comparison], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What compare.json holds, without settings and versions.
+    """What compare.json holds, without base, settings and versions.
 
     `rows` as `compare.rows_of` has them, `next_masks` by title, `regions`, `seeds`, `shots`; `methods`: summaries of
     all masks as `Comparison.summary` has them, under each number of shots where there are several; `trained_on` and
@@ -68,16 +68,22 @@ def trained_on(found: Comparison) -> dict[str, list[str]]:
     return ids
 
 
-def write_json_and_table(
-    file: Path, content: Mapping[str, Any], runs: Mapping[str, FitConfig], data: str, extra: Sequence[Path] = ()
+def write_json(
+    file: Path,
+    content: Mapping[str, Any],
+    runs: Mapping[str, FitConfig],
+    data: str,
+    base: Base,
+    extra: Sequence[Path] = (),
 ) -> None:
-    """The JSON with settings and versions, also to `extra`."""
-    from samtailor.data.writing import write_json
+    """The JSON with base, settings and versions, also to `extra`."""
+    from samtailor.data import writing
     from samtailor.report import versions
 
+    about = {"base": {"name": base.name, "fingerprint": base.fingerprint}, "data": data, "versions": versions()}
     settings = {name: config.to_dict() for name, config in runs.items()}
     for path in (file, *extra):
-        write_json(path, {**content, "settings": settings, "data": data, "versions": versions()})
+        writing.write_json(path, {**content, "settings": settings, **about})
 
 
 def write_table(file: Path, rows: Sequence[Mapping[str, Any]], regions: bool) -> None:
@@ -148,4 +154,4 @@ def _named(row: Mapping[str, Any]) -> str:
     return row["title"] + (f", {row['shots']} shots" if row["shots"] else "")
 
 
-__all__ = ["content_of", "histories", "show", "write_json_and_table", "write_page", "write_table"]
+__all__ = ["content_of", "histories", "show", "write_json", "write_page", "write_table"]
