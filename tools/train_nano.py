@@ -35,6 +35,7 @@ def options() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="folder for checkpoints and log")
+    parser.add_argument("--start", type=Path, help="a new run begins with the weights of this exported base")
     parser.add_argument("--export", type=Path, help="do not train: write the averaged weights there")
     parser.add_argument("--photographs", type=Path, help="street_fashion folder; without it, scenes only")
     parser.add_argument("--share", type=float, default=0.18, help="share of photographs")
@@ -81,7 +82,8 @@ class Trainer:
         self.optimisers = Optimisers([self.model, self.dense], args.optimiser, rank=rank, world=args.processes)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.progress = {"step": 0, "pictures": 0, "seconds": 0.0}
-        checkpoint.load(args.run, self)
+        if not checkpoint.load(args.run, self) and args.start:
+            checkpoint.start(args.start, self)
 
     def step(self, batch: dict[str, torch.Tensor], lr: float) -> dict[str, float]:
         """One step on one batch; returns the losses."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -15,7 +16,7 @@ TOOLS = str(Path(__file__).parents[2] / "tools")
 sys.path.insert(0, TOOLS)
 
 import train_nano  # noqa: E402
-from nano import losses, network, prompting  # noqa: E402
+from nano import checkpoint, losses, network, prompting  # noqa: E402
 from nano.feeding import Batches  # noqa: E402
 from nano.pictures import Picture, hung, painted, stream, vary  # noqa: E402
 
@@ -281,6 +282,22 @@ def test_a_batch_is_what_the_losses_take(monkeypatch):
     logits = random_logits(3, 6, 4, SIDE // 4, SIDE // 4)
     found = losses.prompt_losses(logits, logits.mean((3, 4)), one["masks"].float() / 255, one["targets"], 0.5)
     assert all(torch.isfinite(value) for value in found.values())
+
+
+def test_a_run_begins_with_an_exported_base_and_goes_on_with_its_own(model, tmp_path):
+    copy.deepcopy(model).half().save_pretrained(tmp_path / "base")
+    options = {"run": tmp_path, "start": tmp_path / "base", "seed": 5, "processes": 1, "device": "cpu"}
+    args = Namespace(**options, optimiser="adamw", size=SIDE)
+    first = train_nano.Trainer(args)
+    for now in (first.model.state_dict(), first.average):
+        assert all(torch.equal(now[k], v.half().to(v.dtype)) for k, v in model.state_dict().items())
+    with torch.no_grad():
+        first.model.mask_decoder.iou_token.weight.add_(1)
+    first.progress["step"] = 3
+    checkpoint.save(tmp_path, first)
+    again = train_nano.Trainer(args)
+    assert again.progress["step"] == 3
+    assert torch.equal(again.model.mask_decoder.iou_token.weight, first.model.mask_decoder.iou_token.weight)
 
 
 @pytest.mark.parametrize(

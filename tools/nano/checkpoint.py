@@ -43,10 +43,10 @@ def _optimiser(run: Path, rank: int) -> Path:
     return run / f"optimiser-{rank}.pt"
 
 
-def load(run: Path, trainer) -> None:
-    """Take up the checkpoint in ``run``, if there is one."""
+def load(run: Path, trainer) -> bool:
+    """Take up the checkpoint in ``run``; False where there is none."""
     if not (run / "weights.safetensors").exists():
-        return
+        return False
     weights = load_file(run / "weights.safetensors", device=str(trainer.device))
     trainer.model.load_state_dict(_below(weights, "model."))
     trainer.dense.load_state_dict(_below(weights, "dense."))
@@ -55,9 +55,17 @@ def load(run: Path, trainer) -> None:
     trainer.progress = kept["progress"]
     if kept["world"] != trainer.world:
         print("The checkpoint is of another number of processes: momentum starts anew.", flush=True)
-        return
+        return True
     kept = torch.load(_optimiser(run, trainer.rank), map_location=trainer.device, weights_only=True)
     trainer.optimisers.load(kept["optimisers"])
+    return True
+
+
+def start(folder: Path, trainer) -> None:
+    """Begin with the weights of an exported base; training heads and optimisers are new."""
+    weights = {k: v.float() for k, v in load_file(folder / "model.safetensors", device=str(trainer.device)).items()}
+    trainer.model.load_state_dict(weights)
+    trainer.average = {k: v.detach().clone() for k, v in trainer.model.state_dict().items()}
 
 
 def _below(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
