@@ -20,6 +20,7 @@ from typing import Any
 
 from samtailor.bases import load_on
 from samtailor.compare import compare, deal
+from samtailor.compare.deal import settled
 from samtailor.config import FitConfig
 from samtailor.data.dataset import open_dataset
 from samtailor.data.writing import write_json
@@ -57,10 +58,10 @@ def _tried(name: str, options: argparse.Namespace, base: Any, store: EmbeddingSt
     first = deal(samples, settings, options.seed, classes)
     pool = first.split.pick(samples, "train")
     judges = min(JUDGES, len(pool) // 3)
-    second = deal(pool, settings.model_copy(update={"test": judges}), options.seed, classes)
+    second = deal(pool, settled(settings, test=judges), options.seed, classes)
     fitted = second.split.pick(pool, "train")
     count = min(options.shots, sum(bool(sample.of(classes)) for sample in fitted))
-    runs = {"defaults": settings} | {label: FitConfig(**_merged(settings, own)) for label, own in options.variant}
+    runs = {"defaults": settings} | {label: settled(settings, **own) for label, own in options.variant}
     found = compare(
         runs,
         options.out / f"{name}-{options.shots}-{options.seed}",
@@ -75,12 +76,6 @@ def _tried(name: str, options: argparse.Namespace, base: Any, store: EmbeddingSt
     dice = {label: 100 * row["dice"] for label, row in found.summary().items()}
     print(name, count, {label: round(value, 1) for label, value in dice.items()}, flush=True)
     return {"shots": count, "judged": len(second.held_out), "dice": dice}
-
-
-def _merged(settings: FitConfig, own: dict[str, Any]) -> dict[str, Any]:
-    given = {field: getattr(settings, field) for field in settings.model_fields_set}
-    options = {key.removeprefix("options."): value for key, value in own.items() if key.startswith("options.")}
-    return given | {key: value for key, value in own.items() if "." not in key} | {"options": options}
 
 
 def _table(figures: dict[str, Any]) -> str:
@@ -100,7 +95,9 @@ def _variant(text: str) -> tuple[str, dict[str, Any]]:
     pairs = [pair.partition(":") for pair in settings.split(",")]
     if not label or not settings or not all(colon and value for _, colon, value in pairs):
         raise argparse.ArgumentTypeError(f"expected NAME=KEY:VALUE,..., got {text!r}")
-    return label, {key: json.loads(value) for key, _, value in pairs}
+    given = {key: json.loads(value) for key, _, value in pairs}
+    options = {key.removeprefix("options."): given.pop(key) for key in list(given) if key.startswith("options.")}
+    return label, {**given, "options": options}
 
 
 def _options() -> argparse.Namespace:
