@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from samtailor.data.dataset import open_dataset
-from samtailor.data.synth import attach, lettering
+from samtailor.data.synth import attach, carriers, lettering
 from samtailor.data.synth.banner_art import Print, art
 from samtailor.data.synth.banners import banner_scene, paint
 from samtailor.data.synth.canvas import Canvas
@@ -164,6 +164,37 @@ def test_what_is_printed_is_a_part_of_its_own_banner_and_hidden_where_the_banner
         for part in np.unique(canvas.parts[canvas.parts > 0]):
             assert set(np.unique(canvas.objects[canvas.parts == part])) == {canvas.part_owner[part - 1]}
         assert any(canvas.part_owner[part - 1] in hung for part in np.unique(canvas.parts[canvas.parts > 0]))
+
+
+def test_about_half_of_the_banners_hang_on_something_that_is_larger_and_around_them():
+    carried = free = 0
+    for seed in range(150):
+        canvas, hung = paint(np.random.default_rng(seed), SMALL)
+        free += len(set(hung) - canvas.groups.keys())
+        for banner, carrier in canvas.groups.items():
+            carried += 1
+            assert canvas.object_names[banner - 1] == "banner"
+            assert canvas.object_names[carrier - 1] in carriers.CARRIERS
+    assert carried / (carried + free) == pytest.approx(0.5, abs=0.1)
+
+
+def test_what_holds_a_banner_hides_no_other():
+    for seed in range(60):
+        canvas, hung = paint(np.random.default_rng(seed), SMALL)
+        assert all((canvas.objects == owner).sum() > 100 for owner in hung)
+
+
+@pytest.mark.parametrize("name", sorted(carriers.CARRIERS))
+def test_a_carrier_lies_around_its_banner(name):
+    corners = np.array([[150, 170], [250, 180], [250, 220], [150, 210]], float)
+    where = attach.Spot(corners, 0.0, 1.0, 0.0, 0.0)
+    behind = np.zeros((400, 400), np.uint8)
+    cv2.fillPoly(behind, [corners.astype(np.int32)], 1)
+    for seed in range(20):
+        canvas = Canvas.on(np.zeros((400, 400, 3), np.uint8))
+        on = canvas.objects == carriers.carry(np.random.default_rng(seed), canvas, where, name)
+        assert on[behind > 0].mean() > 0.8
+        assert on.sum() > 1.2 * behind.sum()
 
 
 def test_what_stands_in_front_leaves_most_of_a_banner():

@@ -47,21 +47,19 @@ def prompt_losses(logits: Tensor, scores: Tensor, masks: Tensor, targets: Tensor
     """Losses of the masks and of the predicted IoUs.
 
     logits ``(B, P, 4, h, w)``, scores ``(B, P, 4)``, masks ``(B, M, h, w)`` in 0..1,
-    targets ``(B, P, 3)``: which mask is the one asked for, the smallest, the largest.
+    targets ``(B, P, 4)``: which mask is the one asked for, the smallest, the next larger one, the largest.
 
-    Mask tokens 1 and 3 learn the smallest and the largest mask that hold the click, token 2 the one
-    it is nearer to, token 0 the mask that was asked for. The predicted IoU is that with the mask
-    asked for, so that it ranks the way a user's question does.
+    From small to large, as SAM's three masks: tokens 1, 2, 3 learn the smallest mask that holds the click, the next
+    larger one and the largest (where there are two, the last two learn the same), token 0 the mask that was asked for.
+    So no token always means the whole object. The predicted IoU is that with the mask asked for, so that it ranks the
+    way a user's question does.
     """
     rows = torch.arange(masks.shape[0], device=masks.device)[:, None, None]
-    source, small, large = masks[rows, targets].unbind(2)
-    wanted = torch.stack([source, small, small, large], dim=2)
+    wanted = masks[rows, targets]
     losses = mask_loss(logits, wanted, early)
-    other = mask_loss(logits[:, :, 2], large, early)
-    middle = torch.minimum(losses[:, :, 2], other)
-    total = 0.5 * losses[:, :, 0] + losses[:, :, 1] + middle + losses[:, :, 3]
+    total = (losses * losses.new_tensor([0.5, 1.0, 1.0, 1.0])).sum(2)
     with torch.no_grad():
-        true = iou(logits, source[:, :, None])
+        true = iou(logits, wanted[:, :, :1])
     return {"mask": total.mean() / 3.5, "iou": F.mse_loss(scores, true)}
 
 

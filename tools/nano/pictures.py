@@ -4,7 +4,7 @@ their folder is given."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -21,7 +21,8 @@ HELD_OUT = 10_000_000  # seeds from here on are never trained on
 class Picture:
     """image ``(H, W, 3)`` uint8 RGB; objects, parts ``(H, W)`` uint8 ids, 0 for none; owner[part] = object.
 
-    complete: whether every thing in it has an id, so that what has none is background.
+    complete: whether every thing in it has an id, so that what has none is background. groups: what hangs on what,
+    object id to that of its carrier; the two are one group.
     """
 
     image: np.ndarray
@@ -29,6 +30,7 @@ class Picture:
     parts: np.ndarray
     owner: np.ndarray
     complete: bool = True
+    groups: dict[int, int] = field(default_factory=dict)
 
 
 def painted(seed: int) -> Picture:
@@ -40,7 +42,8 @@ def painted(seed: int) -> Picture:
 def hung(seed: int) -> Picture:
     """A street with banners, 240 x 320 px; never one that `banner_scene` draws, whatever its seed."""
     canvas, _ = banners.paint(np.random.default_rng([1, seed]), (240, 320))
-    return Picture(canvas.image, canvas.objects, canvas.parts, np.array([0, *canvas.part_owner], np.uint8), False)
+    owner = np.array([0, *canvas.part_owner], np.uint8)
+    return Picture(canvas.image, canvas.objects, canvas.parts, owner, False, canvas.groups)
 
 
 class Photographs:
@@ -114,7 +117,7 @@ def vary(rng: np.random.Generator, picture: Picture, size: int) -> Picture:
         image, move, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(124, 116, 104)
     )
     objects, parts = (cv2.warpAffine(m, move, (size, size), **nearest) for m in (picture.objects, picture.parts))
-    return Picture(_recolour(rng, image), objects, parts, picture.owner, picture.complete)
+    return Picture(_recolour(rng, image), objects, parts, picture.owner, picture.complete, picture.groups)
 
 
 def _recolour(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:

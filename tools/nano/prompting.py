@@ -12,7 +12,7 @@ JOBS = ("box", "two points", "three points")
 
 
 class Levels:
-    """The masks of a picture that are large enough, objects and parts, and who holds whom."""
+    """The masks of a picture that are large enough, groups, objects and parts, and who holds whom."""
 
     def __init__(self, picture: Picture):
         self.picture = picture
@@ -27,18 +27,36 @@ class Levels:
             if owner in self.of_object and parts[part] < WHOLE * objects[owner]:
                 self.of_part[int(part)] = len(self.ids)
                 self.ids.append((1, int(part)))
+        self.of_group = self._groups(objects, least)
+
+    def _groups(self, objects: np.ndarray, least: float) -> dict[int, int]:
+        """Level of the group by object; a group that is hardly more than one of its objects is none."""
+        members: dict[int, set[int]] = {}
+        for carried, carrier in self.picture.groups.items():
+            members.setdefault(carrier, {carrier}).add(carried)
+        self.members, found = {}, {}
+        for carrier, group in members.items():
+            whole = objects[list(group)].sum()
+            if whole >= least and objects[list(group)].max() < WHOLE * whole:
+                self.members[carrier] = sorted(group)
+                found |= dict.fromkeys(group, len(self.ids))
+                self.ids.append((2, carrier))
+        return found
 
     def mask(self, level: int) -> np.ndarray:
         """Bool ``(S, S)`` of one level."""
         kind, i = self.ids[level]
+        if kind == 2:
+            return np.isin(self.picture.objects, self.members[i])
         return (self.picture.parts if kind else self.picture.objects) == i
 
-    def at(self, x: int, y: int, source: int) -> tuple[int, int]:
-        """Smallest and largest level that hold the pixel."""
-        small = self.of_part.get(int(self.picture.parts[y, x]))
-        large = self.of_object.get(int(self.picture.objects[y, x]))
-        found = [k for k in (small, large) if k is not None] or [source]
-        return found[0], found[-1]
+    def at(self, x: int, y: int, source: int) -> tuple[int, int, int]:
+        """The levels that hold the pixel, from the smallest on; where there are fewer than three, the last again."""
+        owner = int(self.picture.objects[y, x])
+        held = (self.of_part.get(int(self.picture.parts[y, x])), self.of_object.get(owner), self.of_group.get(owner))
+        found = [k for k in held if k is not None] or [source]
+        first, second, third = (found[min(i, len(found) - 1)] for i in range(3))
+        return first, second, third
 
 
 def centre(mask: np.ndarray) -> tuple[int, int, np.ndarray]:
@@ -95,7 +113,7 @@ def prompts(rng: Rng, picture: Picture, clicks: int, others: int, job: str) -> d
     """Everything one picture contributes to a batch; None where nothing in it is large enough.
 
     ``clicks`` single clicks and ``others`` prompts of kind ``job``. targets index into masks:
-    per prompt (source, smallest, largest).
+    per prompt (source, smallest, next larger, largest).
     """
     levels = Levels(picture)
     if not levels.ids:
@@ -113,7 +131,7 @@ def prompts(rng: Rng, picture: Picture, clicks: int, others: int, job: str) -> d
             points, marks = several(rng, levels, source, 2 if job == "two points" else 3)
         more.append(points)
         labels.append(marks)
-        targets.append((source, source, source))
+        targets.append((source,) * 4)
     return _arrays(picture, levels, single, more, labels, targets)
 
 
@@ -126,7 +144,7 @@ def _order(rng: Rng, have: int, want: int) -> list[int]:
 def _arrays(
     picture: Picture, levels: Levels, single: list, more: list, labels: list, targets: list
 ) -> dict[str, np.ndarray]:
-    used = sorted({k for triple in targets for k in triple})
+    used = sorted({k for row in targets for k in row})
     slot = {k: i for i, k in enumerate(used)}
     side = picture.objects.shape[0] // 4
     masks = np.zeros((3 * len(targets), side, side), np.uint8)
@@ -138,7 +156,7 @@ def _arrays(
         "parts": picture.parts[2::4, 2::4],
         "complete": np.float32(picture.complete),
         "masks": masks,
-        "targets": np.array([[slot[k] for k in triple] for triple in targets]),
+        "targets": np.array([[slot[k] for k in row] for row in targets]),
         "clicks": np.array(single, np.float32),
         "points": np.array(more, np.float32),
         "labels": np.array(labels),

@@ -18,6 +18,7 @@ from samtailor.data.synth.textures import RGB, apart, near
 
 Rng = np.random.Generator
 
+_ASIDE = 0.8  # share of the layouts that can, which leave more than half of the banner bare
 _STANDS_OUT = 95.0  # RGB distance between a banner's rim and what hangs behind it
 
 
@@ -35,7 +36,10 @@ def art(rng: Rng, height: int, width: int, behind: RGB) -> Print:
     names, odds = zip(*_LAYOUTS.items(), strict=True)
     layout = names[rng.choice(len(names), p=odds)]
     margin = max(int(min(height, width) * rng.uniform(0.03, 0.1)), 1)
-    layout(rng, sheet, (margin, margin, width - margin, height - margin), ground)
+    box = (margin, margin, width - margin, height - margin)
+    if layout in _MAY_STAND_ASIDE and rng.uniform() < _ASIDE:
+        box = _aside(rng, box)
+    layout(rng, sheet, box, ground)
     _border(rng, sheet.image, ground, behind)
     sheet.cover = _cut(rng, height, width)
     return sheet
@@ -148,7 +152,14 @@ def _bands(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
             photo(rng, sheet, band)
 
 
+def _aside(rng: Rng, box: Box) -> Box:
+    """The smaller piece of a box that is cut along its longer side, to the left or right, above or below."""
+    share = rng.uniform(0.3, 0.45)
+    return _share(box, share)[0] if rng.uniform() < 0.5 else _share(box, 1 - share)[1]
+
+
 _LAYOUTS = {_headline: 0.24, _half: 0.24, _poster: 0.15, _tiles: 0.12, _emblem: 0.15, _bands: 0.10}
+_MAY_STAND_ASIDE = (_headline, _half, _tiles, _emblem)
 
 
 def _border(rng: Rng, picture: np.ndarray, ground: RGB, behind: RGB) -> None:

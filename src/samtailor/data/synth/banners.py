@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from samtailor.data.synth import attach, damage, textures
+from samtailor.data.synth import attach, carriers, damage, textures
 from samtailor.data.synth.banner_art import Print, art
 from samtailor.data.synth.canvas import Canvas
 from samtailor.data.synth.occluders import occlude
@@ -29,6 +29,7 @@ SIZE = (480, 640)
 
 _SMALLEST_SIDE = 64
 _KEEP = 0.6  # share of a banner that occluders leave visible at least
+_CARRIED = 0.85  # share of the banners that hang on a van, a hoarding, a front and not on ropes or poles
 
 
 def banner_scene(
@@ -94,33 +95,46 @@ def _checked(seed: int, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _hang_all(rng: Rng, canvas: Canvas, place: Backdrop, banners: Sequence[Path]) -> dict[int, int]:
-    """Hang one to three banners; returns id -> visible px of each."""
+    """Hang one to three banners; returns id -> visible px of each.
+
+    What holds them is painted first, for all: a van of one must not hide another.
+    """
     height, width = place.image.shape[:2]
     count = int(rng.choice([1, 2, 3], p=[0.6, 0.27, 0.13]))
-    taken: list[np.ndarray] = []
-    whole: dict[int, int] = {}
+    chosen: list[tuple[attach.Spot, np.ndarray | None]] = []
     for _ in range(count):
         own = cutout(rng, banners) if banners else None
         aspect = own.shape[1] / own.shape[0] if own is not None else _aspect(rng)
-        area = height * width * float(np.exp(rng.uniform(np.log(0.07), np.log(0.34)))) / count**0.7
+        area = height * width * float(np.exp(rng.uniform(np.log(0.07), np.log(0.28)))) / count**0.7
         kind = "loose" if rng.uniform() < 0.65 else "taut"
+        taken = [where.corners for where, _ in chosen]
         where = attach.spot(rng, place, aspect=aspect, area=area, taken=taken, kind=kind)
-        if where is None:
-            continue
-        taken.append(where.corners)
+        if where is not None:
+            chosen.append((where, own))
+    holders = [_hold(rng, canvas, place, where) for where, _ in chosen]
+    whole: dict[int, int] = {}
+    for (where, own), carrier in zip(chosen, holders, strict=True):
         owner, area = _hang(rng, canvas, place, where, own)
         whole[owner] = area
+        if carrier is not None:
+            canvas.groups[owner] = carrier
     return whole
 
 
-def _hang(rng: Rng, canvas: Canvas, place: Backdrop, where: attach.Spot, own: np.ndarray | None) -> tuple[int, int]:
-    size = place.image.shape[:2]
+def _hold(rng: Rng, canvas: Canvas, place: Backdrop, where: attach.Spot) -> int | None:
+    """Paint what holds a banner; returns its id if it is a carrier."""
+    if rng.uniform() < _CARRIED:
+        return carriers.carry(rng, canvas, where, carriers.pick(rng, place))
     attach.fixings(rng, canvas, where, place)
+    return None
+
+
+def _hang(rng: Rng, canvas: Canvas, place: Backdrop, where: attach.Spot, own: np.ndarray | None) -> tuple[int, int]:
+    height, width = place.image.shape[:2]
     rows, columns = where.size
-    print_ = (
-        art(rng, rows, columns, _behind(place.image, where.corners)) if own is None else _scaled(own, rows, columns)
-    )
-    seen, box = attach.flatten(rng, where, print_, size)
+    behind = canvas.image[:height, :width]
+    print_ = art(rng, rows, columns, _behind(behind, where.corners)) if own is None else _scaled(own, rows, columns)
+    seen, box = attach.flatten(rng, where, print_, (height, width))
     if place.wall or rng.uniform() < 0.3:
         attach.shadow(rng, canvas.image, seen.cover, box)
     return attach.hang(canvas, seen, box), int((seen.cover > 127).sum())

@@ -33,7 +33,8 @@ class Canvas:
     """A picture and its id maps.
 
     image: ``(S, S, 3)`` uint8 RGB. objects, parts: ``(S, S)`` uint8 ids; 0 is none, and id i is
-    called ``object_names[i - 1]`` or ``part_names[i - 1]``.
+    called ``object_names[i - 1]`` or ``part_names[i - 1]``. groups: what hangs on what, object id to object id; a
+    carrier and all that hangs on it are one group.
     """
 
     image: np.ndarray
@@ -42,6 +43,7 @@ class Canvas:
     object_names: list[str] = field(default_factory=list)
     part_names: list[str] = field(default_factory=list)
     part_owner: list[int] = field(default_factory=list)  # object id of each part
+    groups: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def on(cls, background: np.ndarray) -> Canvas:
