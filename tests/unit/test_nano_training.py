@@ -105,7 +105,7 @@ def test_clicks_lie_in_the_mask_they_ask_for_and_in_all_that_hold_it(seed):
     for (point,), (source, small, middle, large) in zip(row["clicks"], row["targets"], strict=False):
         x, y = (int(v) for v in point)
         assert masks[[source, small, large], y // 4, x // 4].all()
-        assert middle == small  # no more than two levels here
+        assert middle == large  # no more than two levels here
         assert masks[small].sum() <= masks[source].sum() <= masks[large].sum()
         assert ids[y, x] > 0
 
@@ -124,7 +124,7 @@ def test_boxes_lie_around_their_mask(seed):
         assert np.abs(np.array([x0, y0, x1, y1]) - sides).max() <= slack
 
 
-def test_of_part_object_and_group_each_mask_learns_one():
+def test_masks_learn_what_holds_a_click_from_small_to_large():
     asked = picture()
     asked.objects[4:64, 0:34][asked.objects[4:64, 0:34] == 0] = 4  # the first object hangs on this one
     asked.groups[1] = 4
@@ -135,8 +135,8 @@ def test_of_part_object_and_group_each_mask_learns_one():
     assert np.array_equal(group, np.isin(asked.objects, (1, 4)))
     object_, other, carrier = (levels.of_object[i] for i in (1, 2, 4))
     assert levels.at(8, 12, object_) == (levels.of_part[1], object_, 5)
-    assert levels.at(26, 12, object_) == (object_, object_, 5)  # no part there
-    assert levels.at(2, 60, carrier) == (carrier, carrier, 5)
+    assert levels.at(26, 12, object_) == (object_, 5, 5)  # no part there
+    assert levels.at(2, 60, carrier) == (carrier, 5, 5)
     assert levels.at(40, 30, other) == (other,) * 3
 
 

@@ -4,7 +4,7 @@ their folder is given."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -22,7 +22,7 @@ class Picture:
     """image ``(H, W, 3)`` uint8 RGB; objects, parts ``(H, W)`` uint8 ids, 0 for none; owner[part] = object.
 
     complete: whether every thing in it has an id, so that what has none is background. groups: what hangs on what,
-    object id to that of its carrier; the two are one group.
+    object id to that of its carrier; the two are one group. nested: part id to that of the part it is a part of.
     """
 
     image: np.ndarray
@@ -31,6 +31,7 @@ class Picture:
     owner: np.ndarray
     complete: bool = True
     groups: dict[int, int] = field(default_factory=dict)
+    nested: dict[int, int] = field(default_factory=dict)
 
 
 def painted(seed: int) -> Picture:
@@ -43,7 +44,7 @@ def hung(seed: int) -> Picture:
     """A street with banners, 240 x 320 px; never one that `banner_scene` draws, whatever its seed."""
     canvas, _ = banners.paint(np.random.default_rng([1, seed]), (240, 320))
     owner = np.array([0, *canvas.part_owner], np.uint8)
-    return Picture(canvas.image, canvas.objects, canvas.parts, owner, False, canvas.groups)
+    return Picture(canvas.image, canvas.objects, canvas.parts, owner, False, canvas.groups, canvas.nested)
 
 
 class Photographs:
@@ -117,7 +118,7 @@ def vary(rng: np.random.Generator, picture: Picture, size: int) -> Picture:
         image, move, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(124, 116, 104)
     )
     objects, parts = (cv2.warpAffine(m, move, (size, size), **nearest) for m in (picture.objects, picture.parts))
-    return Picture(_recolour(rng, image), objects, parts, picture.owner, picture.complete, picture.groups)
+    return replace(picture, image=_recolour(rng, image), objects=objects, parts=parts)
 
 
 def _recolour(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:

@@ -18,16 +18,27 @@ class Levels:
         self.picture = picture
         least = SMALLEST * picture.objects.size
         objects = np.bincount(picture.objects.ravel(), minlength=256)
-        parts = np.bincount(picture.parts.ravel(), minlength=256)
         self.ids = [(0, int(i)) for i in np.flatnonzero(objects >= least) if i > 0]
         self.of_object = {i: k for k, (_, i) in enumerate(self.ids)}
-        self.of_part = {}
-        for part in np.flatnonzero(parts >= least):
-            owner = int(picture.owner[part]) if 0 < part < len(picture.owner) else 0
-            if owner in self.of_object and parts[part] < WHOLE * objects[owner]:
-                self.of_part[int(part)] = len(self.ids)
-                self.ids.append((1, int(part)))
+        self.of_part = self._parts(objects, least)
         self.of_group = self._groups(objects, least)
+
+    def _parts(self, objects: np.ndarray, least: float) -> dict[int, int]:
+        """Level by part; a part that is hardly less than what it is a part of is none."""
+        nested, area = self.picture.nested, np.bincount(self.picture.parts.ravel(), minlength=256)
+        self.pieces: dict[int, list[int]] = {int(part): [int(part)] for part in np.flatnonzero(area) if part > 0}
+        for part in sorted(self.pieces, reverse=True):  # what is within has the larger id
+            if (whole := nested.get(part)) is not None:
+                self.pieces.setdefault(whole, [whole]).extend(self.pieces[part])
+        found: dict[int, int] = {}
+        for part, pieces in sorted(self.pieces.items()):
+            owner = int(self.picture.owner[part]) if part < len(self.picture.owner) else 0
+            size, whole = area[pieces].sum(), nested.get(part)
+            around = objects[owner] if whole is None else area[self.pieces[whole]].sum()
+            if owner in self.of_object and size >= least and size < WHOLE * around:
+                found[part] = len(self.ids)
+                self.ids.append((1, part))
+        return found
 
     def _groups(self, objects: np.ndarray, least: float) -> dict[int, int]:
         """Level of the group by object; a group that is hardly more than one of its objects is none."""
@@ -48,12 +59,14 @@ class Levels:
         kind, i = self.ids[level]
         if kind == 2:
             return np.isin(self.picture.objects, self.members[i])
-        return (self.picture.parts if kind else self.picture.objects) == i
+        return np.isin(self.picture.parts, self.pieces[i]) if kind else self.picture.objects == i
 
     def at(self, x: int, y: int, source: int) -> tuple[int, int, int]:
-        """The levels that hold the pixel, from the smallest on; where there are fewer than three, the last again."""
+        """The three smallest levels that hold the pixel, from small to large; of fewer the last once more."""
         owner = int(self.picture.objects[y, x])
-        held = (self.of_part.get(int(self.picture.parts[y, x])), self.of_object.get(owner), self.of_group.get(owner))
+        part = int(self.picture.parts[y, x])
+        parts = [self.of_part.get(part), self.of_part.get(self.picture.nested.get(part, 0))]
+        held = (*parts, self.of_object.get(owner), self.of_group.get(owner))
         found = [k for k in held if k is not None] or [source]
         first, second, third = (found[min(i, len(found) - 1)] for i in range(3))
         return first, second, third

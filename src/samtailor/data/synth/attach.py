@@ -109,7 +109,7 @@ def flatten(
     if where.depth > 0.004 and rng.uniform() < 0.4:
         light += _creases(rng, across)
     colours = np.clip(colours * light[..., None], 0, 255).astype(np.uint8)
-    return Print(colours, parts, cover, print_.names), (int(x0), int(y0), int(x1), int(y1))
+    return Print(colours, parts, cover, print_.names, print_.nested), (int(x0), int(y0), int(x1), int(y1))
 
 
 def shadow(rng: Rng, image: np.ndarray, cover: np.ndarray, box: tuple[int, int, int, int]) -> None:
@@ -167,6 +167,7 @@ def hang(canvas: Canvas, seen: Print, box: tuple[int, int, int, int]) -> int:
     canvas.parts[y0:y1, x0:x1][inside] = np.where(seen.parts, seen.parts + first, 0)[inside]
     canvas.part_names += seen.names
     canvas.part_owner += [owner] * len(seen.names)
+    canvas.nested |= {first + part: first + whole for part, whole in seen.nested.items()}
     return owner
 
 

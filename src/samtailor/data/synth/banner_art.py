@@ -18,7 +18,7 @@ from samtailor.data.synth.textures import RGB, apart, near
 
 Rng = np.random.Generator
 
-_ASIDE = 0.8  # share of the layouts that can, which leave more than half of the banner bare
+_ASIDE = 0.7  # share of the layouts that can, which leave more than half of the banner bare
 _STANDS_OUT = 95.0  # RGB distance between a banner's rim and what hangs behind it
 
 
@@ -100,8 +100,9 @@ def _poster(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
     top = y0 if rng.uniform() < 0.4 else y1 - strip
     if rng.uniform() < 0.7:
         sheet.image[top : top + strip, x0:x1] = ground
-        sheet.mark("strip", (x0, top, x1, top + strip))
-        text(rng, sheet, _inner((x0, top, x1, top + strip), 0.1), ink(rng, ground), lines=int(rng.integers(1, 3)))
+        band = sheet.mark("strip", (x0, top, x1, top + strip))
+        inner = _inner((x0, top, x1, top + strip), 0.1)
+        text(rng, sheet, inner, ink(rng, ground), lines=int(rng.integers(1, 3)), within=band)
     else:
         text(rng, sheet, _inner((x0, top, x1, top + strip), 0.1), (250, 250, 245), lines=1)
 
@@ -142,12 +143,14 @@ def _bands(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
     )
     for i, (top, bottom) in enumerate(itertools.pairwise(edges)):
         colour = ground if i == 0 else apart(rng, [ground], 80)
+        part = 0
         if i:
             sheet.image[top:bottom] = colour
-            sheet.mark("band", (0, int(top), width, int(bottom)))
+            part = sheet.mark("band", (0, int(top), width, int(bottom)))
         band = _inner((box[0], int(top), box[2], int(bottom)), 0.12)
         if rng.uniform() < 0.75:
-            text(rng, sheet, band, ink(rng, colour), lines=1 if count > 2 else int(rng.integers(1, 3)))
+            lines = 1 if count > 2 else int(rng.integers(1, 3))
+            text(rng, sheet, band, ink(rng, colour), lines=lines, within=part)
         else:
             photo(rng, sheet, band)
 

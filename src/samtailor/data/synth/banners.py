@@ -29,7 +29,7 @@ SIZE = (480, 640)
 
 _SMALLEST_SIDE = 64
 _KEEP = 0.6  # share of a banner that occluders leave visible at least
-_CARRIED = 0.85  # share of the banners that hang on a van, a hoarding, a front and not on ropes or poles
+_CARRIED = 0.85  # share of the banners that hang on a van, a hoarding, a front; none in backgrounds of a user's own
 
 
 def banner_scene(
@@ -78,7 +78,7 @@ def paint(
     side = max(height, width)
     canvas = Canvas.on(np.zeros((side, side, 3), np.uint8))
     canvas.image[:height, :width] = place.image
-    whole = _hang_all(rng, canvas, place, banners)
+    whole = _hang_all(rng, canvas, place, banners, 0.0 if backgrounds else _CARRIED)
     canvas.objects[height:] = canvas.objects[:, width:] = 0
     occlude(rng, canvas, size, whole, _KEEP)
     canvas.image = _photograph(rng, np.ascontiguousarray(canvas.image[:height, :width]))
@@ -94,8 +94,10 @@ def _checked(seed: int, size: tuple[int, int]) -> tuple[int, int]:
     return int(size[0]), int(size[1])
 
 
-def _hang_all(rng: Rng, canvas: Canvas, place: Backdrop, banners: Sequence[Path]) -> dict[int, int]:
-    """Hang one to three banners; returns id -> visible px of each.
+def _hang_all(
+    rng: Rng, canvas: Canvas, place: Backdrop, banners: Sequence[Path], carried: float
+) -> dict[int, int]:
+    """Hang one to three banners, a share of them on carriers; returns id -> visible px of each.
 
     What holds them is painted first, for all: a van of one must not hide another.
     """
@@ -111,7 +113,7 @@ def _hang_all(rng: Rng, canvas: Canvas, place: Backdrop, banners: Sequence[Path]
         where = attach.spot(rng, place, aspect=aspect, area=area, taken=taken, kind=kind)
         if where is not None:
             chosen.append((where, own))
-    holders = [_hold(rng, canvas, place, where) for where, _ in chosen]
+    holders = [_hold(rng, canvas, place, where, carried) for where, _ in chosen]
     whole: dict[int, int] = {}
     for (where, own), carrier in zip(chosen, holders, strict=True):
         owner, area = _hang(rng, canvas, place, where, own)
@@ -121,9 +123,9 @@ def _hang_all(rng: Rng, canvas: Canvas, place: Backdrop, banners: Sequence[Path]
     return whole
 
 
-def _hold(rng: Rng, canvas: Canvas, place: Backdrop, where: attach.Spot) -> int | None:
+def _hold(rng: Rng, canvas: Canvas, place: Backdrop, where: attach.Spot, carried: float) -> int | None:
     """Paint what holds a banner; returns its id if it is a carrier."""
-    if rng.uniform() < _CARRIED:
+    if rng.uniform() < carried:
         return carriers.carry(rng, canvas, where, carriers.pick(rng, place))
     attach.fixings(rng, canvas, where, place)
     return None

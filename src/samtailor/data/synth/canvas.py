@@ -34,7 +34,8 @@ class Canvas:
 
     image: ``(S, S, 3)`` uint8 RGB. objects, parts: ``(S, S)`` uint8 ids; 0 is none, and id i is
     called ``object_names[i - 1]`` or ``part_names[i - 1]``. groups: what hangs on what, object id to object id; a
-    carrier and all that hangs on it are one group.
+    carrier and all that hangs on it are one group. nested: part id to that of the part it is a
+    part of; ``parts`` has the smallest one.
     """
 
     image: np.ndarray
@@ -44,6 +45,7 @@ class Canvas:
     part_names: list[str] = field(default_factory=list)
     part_owner: list[int] = field(default_factory=list)  # object id of each part
     groups: dict[int, int] = field(default_factory=dict)
+    nested: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def on(cls, background: np.ndarray) -> Canvas:

@@ -16,6 +16,8 @@ from samtailor.data.synth.textures import RGB, apart
 Rng = np.random.Generator
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in px of the banner
 
+_MOST = 60  # parts of a banner
+_GAP = 0.2  # of a line's height: wider gaps part words
 _INK = 130.0  # RGB distance at which writing reads well on its ground
 
 
@@ -24,29 +26,47 @@ class Print:
     """A flat banner.
 
     image: ``(height, width, 3)`` uint8 RGB. parts: ``(height, width)`` uint8, which line of text, photograph, logo or
-    band a pixel belongs to; 0 is none, and id i is called ``names[i - 1]``. cover: ``(height, width)`` uint8 opacity.
+    band a pixel belongs to, the smallest one; 0 is none, and id i is called ``names[i - 1]``. nested: id of a word, a
+    thing in a photograph, ... to that of what it is a part of. cover: ``(height, width)`` uint8 opacity.
     """
 
     image: np.ndarray
     parts: np.ndarray
     cover: np.ndarray
     names: list[str] = field(default_factory=list)
+    nested: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def on(cls, ground: np.ndarray) -> Print:
         """Nothing but ``ground`` ``(height, width, 3)``."""
         return cls(ground, np.zeros(ground.shape[:2], np.uint8), np.full(ground.shape[:2], 255, np.uint8))
 
-    def mark(self, name: str, box: Box, inside: np.ndarray | None = None) -> None:
-        """Make a part of the pixels of ``box``, of those where ``inside`` ``(h, w)`` is true if it is given."""
+    def mark(self, name: str, box: Box, inside: np.ndarray | None = None, within: int = 0) -> int:
+        """Make a part of the pixels of ``box``, of those where ``inside`` ``(h, w)`` is true if it is given.
+
+        Args:
+            name: what it is.
+            box: in px of the banner.
+            inside: bool ``(h, w)``.
+            within: id of the part that it is a part of; 0 for none.
+
+        Returns: its id, 0 where the ids are used up.
+        """
         x0, y0, x1, y1 = box
-        if len(self.names) < 60:
-            self.names.append(name)
-            self.parts[y0:y1, x0:x1][... if inside is None else inside] = len(self.names)
+        if len(self.names) >= _MOST:
+            return 0
+        self.names.append(name)
+        self.parts[y0:y1, x0:x1][... if inside is None else inside] = len(self.names)
+        if within:
+            self.nested[len(self.names)] = within
+        return len(self.names)
 
 
-def text(rng: Rng, sheet: Print, box: Box, ink: RGB, lines: int | None = None) -> None:
-    """Fill the box with centred or left-set lines of text, the first or second one the largest."""
+def text(rng: Rng, sheet: Print, box: Box, ink: RGB, lines: int | None = None, within: int = 0) -> None:
+    """Fill the box with centred or left-set lines of text, the first or second one the largest.
+
+    The words of a line are parts of it; the lines on a strip or a band (``within``) are parts of that, without words.
+    """
     x0, y0, x1, y1 = box
     if x1 - x0 < 4 or y1 - y0 < 4:
         return
@@ -64,7 +84,18 @@ def text(rng: Rng, sheet: Print, box: Box, ink: RGB, lines: int | None = None) -
         x = x0 if left else int(x0 + (x1 - x0 - columns) / 2)
         y = int(top + (bottom - top - rows) / 2)
         _ink_on(sheet.image[y : y + rows, x : x + columns], ink, cover)
-        sheet.mark("text", (x, y, x + columns, y + rows))
+        line = sheet.mark("text", (x, y, x + columns, y + rows), within=within)
+        for start, end in _words(cover) if line and not within else ():
+            sheet.mark("word", (x + start, y, x + end, y + rows), within=line)
+
+
+def _words(cover: np.ndarray) -> list[tuple[int, int]]:
+    """First and last column (exclusive) of each word of a line; none where it has only one."""
+    bare = np.flatnonzero(cover.max(axis=0) < 40)
+    runs = np.split(bare, np.flatnonzero(np.diff(bare) > 1) + 1)
+    gaps = [(int(run[0]), int(run[-1]) + 1) for run in runs if len(run) > _GAP * cover.shape[0]]
+    starts, ends = [0, *(end for _, end in gaps)], [*(start for start, _ in gaps), cover.shape[1]]
+    return list(zip(starts, ends, strict=True)) if gaps else []
 
 
 def logo(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
@@ -73,15 +104,17 @@ def logo(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
     centre, reach = ((x0 + x1) / 2, (y0 + y1) / 2), 0.48 * min(x1 - x0, y1 - y0)
     colour = ink(rng, ground)
     outlines = [(things.silhouette(rng), 1.0, colour), (things.silhouette(rng), 0.62, apart(rng, [colour], _INK))]
+    badge = 0
     for outline, size, fill in outlines:
         outline = outline / max(float(np.abs(outline).max()), 1e-3)
         points = shapes.place(outline, centre=centre, scale=(reach * size, reach * size), angle=rng.normal(0, 0.3))
         corners = [np.round(points * 16).astype(np.int32)]
         cv2.fillPoly(sheet.image, corners, fill, cv2.LINE_AA, 4)
-        if size == 1.0:
-            whole = np.zeros_like(sheet.parts)
-            cv2.fillPoly(whole, corners, 1, shift=4)
-            sheet.mark("logo", (0, 0, whole.shape[1], whole.shape[0]), whole > 0)
+        drawn = np.zeros_like(sheet.parts)
+        cv2.fillPoly(drawn, corners, 1, shift=4)
+        if badge:
+            drawn[sheet.parts != badge] = 0
+        badge = sheet.mark("logo", (0, 0, drawn.shape[1], drawn.shape[0]), drawn > 0, within=badge)
     if rng.uniform() < 0.5:
         inner = (int(centre[0] - reach * 0.35), int(centre[1] - reach * 0.35))
         text(rng, sheet, (*inner, int(centre[0] + reach * 0.35), int(centre[1] + reach * 0.35)), colour, lines=1)
@@ -104,15 +137,23 @@ def photo(rng: Rng, sheet: Print, box: Box) -> None:
         scale = (reach / max(wide, 1) ** 0.7, reach * min(wide, 1) ** 0.7)
         canvas.add(rng, "thing", layers, centre=tuple(rng.uniform(0.25, 0.75, 2) * side), scale=scale)
     panel = cv2.resize(canvas.image, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
+    things_ = cv2.resize(canvas.objects, (x1 - x0, y1 - y0), interpolation=cv2.INTER_NEAREST)
     if rng.uniform() < 0.75:
         sheet.image[y0:y1, x0:x1] = panel
-        sheet.mark("photograph", box)
+        _mark_photo(sheet, box, np.ones(panel.shape[:2], bool), things_)
         return
     cover = np.zeros(panel.shape[:2], np.uint8)
     centre, axes = ((x1 - x0) // 2, (y1 - y0) // 2), (max((x1 - x0) // 2 - 1, 1), max((y1 - y0) // 2 - 1, 1))
     cv2.ellipse(cover, centre, axes, 0, 0, 360, 255, -1, cv2.LINE_AA)
     blend(sheet.image[y0:y1, x0:x1], panel, cover)
-    sheet.mark("photograph", box, cover > 127)
+    _mark_photo(sheet, box, cover > 127, things_)
+
+
+def _mark_photo(sheet: Print, box: Box, inside: np.ndarray, things_: np.ndarray) -> None:
+    """The photograph is a part, and each thing in it a part of that."""
+    whole = sheet.mark("photograph", box, inside)
+    for thing in np.unique(things_[inside & (things_ > 0)]) if whole else ():
+        sheet.mark("thing", box, inside & (things_ == thing), within=whole)
 
 
 def ink(rng: Rng, ground: RGB) -> RGB:
