@@ -19,6 +19,7 @@ from samtailor.data.synth.banners import banner_scene, paint
 from samtailor.data.synth.canvas import Canvas
 from samtailor.data.synth.occluders import occlude
 from samtailor.data.synth.own_pictures import cutout, pictures
+from samtailor.data.synth.prints import text
 from samtailor.data.synth.samples import picture_seeds, samples
 from samtailor.data.synth.street import Backdrop, street
 from samtailor.data.synth.write import build_dataset
@@ -165,6 +166,27 @@ def test_what_is_printed_is_a_part_of_its_own_banner_and_hidden_where_the_banner
         for part in np.unique(canvas.parts[canvas.parts > 0]):
             assert set(np.unique(canvas.objects[canvas.parts == part])) == {canvas.part_owner[part - 1]}
         assert any(canvas.part_owner[part - 1] in hung for part in np.unique(canvas.parts[canvas.parts > 0]))
+
+
+def test_words_and_things_in_photographs_are_parts_of_parts():
+    names = set()
+    for seed in range(40):
+        canvas, _ = paint(np.random.default_rng(seed), SMALL)
+        for part, whole in canvas.nested.items():
+            assert part > whole
+            assert canvas.part_owner[part - 1] == canvas.part_owner[whole - 1]
+            names.add((canvas.part_names[part - 1], canvas.part_names[whole - 1]))
+    assert names == {("word", "text"), ("thing", "photograph"), ("text", "strip"), ("text", "band"), ("logo", "logo")}
+
+
+def test_words_fill_their_line_but_for_the_gaps():
+    sheet = Print.on(np.full((60, 400, 3), 255, np.uint8))
+    text(np.random.default_rng(3), sheet, (0, 0, 400, 60), (0, 0, 0), lines=1)
+    words = [part for part, whole in sheet.nested.items() if whole == 1]
+    assert len(words) == sheet.names.count("word") > 1
+    assert 0.6 < (sheet.parts > 1).sum() / (sheet.parts > 0).sum() < 1
+    dark = sheet.image.max(axis=2) < 128
+    assert (sheet.parts[dark] > 1).mean() > 0.98
 
 
 def test_most_banners_hang_on_something_that_is_larger_and_around_them():

@@ -140,6 +140,28 @@ def test_masks_learn_what_holds_a_click_from_small_to_large():
     assert levels.at(40, 30, other) == (other,) * 3
 
 
+def test_a_word_is_a_part_of_its_line_and_the_three_smallest_masks_are_learnt():
+    asked = picture()
+    asked.parts[10:24, 6:12], asked.owner, asked.nested = 3, np.array([0, 1, 1, 1], np.uint8), {3: 1}
+    asked.objects[4:64, 0:34][asked.objects[4:64, 0:34] == 0] = 4
+    asked.groups[1] = 4
+    levels = prompting.Levels(asked)
+    line, word, object_ = levels.of_part[1], levels.of_part[3], levels.of_object[1]
+    assert np.array_equal(levels.mask(line), np.isin(asked.parts, (1, 3)))
+    assert levels.mask(word).sum() == 14 * 6
+    assert levels.at(8, 12, word) == (word, line, object_)  # the group is a fourth
+    assert levels.at(15, 12, line) == (line, object_, levels.of_group[1])
+
+
+def test_a_part_that_is_nearly_all_of_its_own_whole_is_no_level():
+    asked = picture()
+    asked.parts[10:24, 6:20] = 3
+    asked.parts[10:24, 6], asked.owner, asked.nested = 1, np.array([0, 1, 1, 1], np.uint8), {3: 1}
+    levels = prompting.Levels(asked)
+    assert 3 not in levels.of_part
+    assert levels.at(15, 12, 0)[0] == levels.of_part[1]
+
+
 def test_a_group_that_is_hardly_more_than_one_of_its_objects_is_none():
     asked = picture()
     asked.objects[8:10, 4:30], asked.groups[1] = 4, 4

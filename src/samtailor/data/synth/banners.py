@@ -94,9 +94,7 @@ def _checked(seed: int, size: tuple[int, int]) -> tuple[int, int]:
     return int(size[0]), int(size[1])
 
 
-def _hang_all(
-    rng: Rng, canvas: Canvas, place: Backdrop, banners: Sequence[Path], carried: float
-) -> dict[int, int]:
+def _hang_all(rng: Rng, canvas: Canvas, place: Backdrop, banners: Sequence[Path], carried: float) -> dict[int, int]:
     """Hang one to three banners, a share of them on carriers; returns id -> visible px of each.
 
     What holds them is painted first, for all: a van of one must not hide another.
