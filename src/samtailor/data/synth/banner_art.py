@@ -18,7 +18,7 @@ from samtailor.data.synth.textures import RGB, apart, near
 
 Rng = np.random.Generator
 
-_ASIDE = 0.7  # share of the layouts that can, which leave more than half of the banner bare
+_ASIDE = 0.95  # share of the layouts that can, which leave more than half of the banner bare
 _STANDS_OUT = 95.0  # RGB distance between a banner's rim and what hangs behind it
 
 

@@ -29,7 +29,7 @@ SIZE = (480, 640)
 
 _SMALLEST_SIDE = 64
 _KEEP = 0.6  # share of a banner that occluders leave visible at least
-_CARRIED = 0.85  # share of the banners that hang on a van, a hoarding, a front; none in backgrounds of a user's own
+_CARRIED = 0.95  # share of the banners that hang on a van, a hoarding, a front; none in backgrounds of a user's own
 
 
 def banner_scene(
