@@ -62,24 +62,21 @@ def _measure(name: str, options: argparse.Namespace) -> None:
 
 
 def _write(options: argparse.Namespace) -> None:
-    found = {name: _rows(options.out / name) for name in SETS if (options.out / name / "compare.json").is_file()}
+    files = {name: options.out / name / "compare.json" for name in SETS}
+    made = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
+    found = {name: one["rows"] for name, one in made.items()}
     shots = sorted({row["shots"] for rows in found.values() for row in rows})
     parts = [_intro(options), *(_average(found, count) for count in shots)]
     for name, rows in found.items():
         every = f"{EVERY}\n\n" if any(row["title"] == "DeepLabV3" for row in rows) else ""
-        what = f"{SETS[name]['what'].capitalize()}.{_base(options.out / name)}"
+        what = f"{SETS[name]['what'].capitalize()}.{_base(made[name])}"
         parts.append(f"## {name}\n\n{what}\n\n{every}{_table(rows)}")
     PAGE.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
 
 
-def _rows(folder: Path) -> list[dict]:
-    return json.loads((folder / "compare.json").read_text(encoding="utf-8"))["rows"]
-
-
-def _base(folder: Path) -> str:
+def _base(made: dict) -> str:
     """Which weights were measured; runs of old do not say so."""
-    about = json.loads((folder / "compare.json").read_text(encoding="utf-8")).get("base")
-    return f" Fingerprint of the base {about['fingerprint']}." if about else ""
+    return f" Fingerprint of the base {made['base']['fingerprint']}." if "base" in made else ""
 
 
 def _intro(options: argparse.Namespace) -> str:
