@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
@@ -74,8 +74,11 @@ def fit_side_by_side(
     pool = ProcessPoolExecutor(workers, context, _begin, (stop, messages, threads, room))
     try:
         _encode_all(pool, next(iter(jobs.values())).row.config, pictures, watch)
-        pending = {pool.submit(_fit, name, job): name for name, job in jobs.items()}
-        return _collected(pending)
+        # long ones first, so that no process ends up alone with one
+        by_length = sorted(jobs.items(), key=lambda one: -one[1].row.config.steps * one[1].row.config.batch_size)
+        pending = {pool.submit(_fit, name, job): name for name, job in by_length}
+        found = {pending[done]: done.result() for done in as_completed(pending)}
+        return {name: found[name] for name in jobs}
     except BaseException:
         stop.set()
         raise
@@ -93,11 +96,6 @@ def _encode_all(pool: ProcessPoolExecutor, config: FitConfig, pictures: Sequence
         done.result()
         if watch is not None:
             watch("pictures", Progress("encode", min(count * _CHUNK, len(pictures)), len(pictures)))
-
-
-def _collected(pending: Mapping[Future[Path], str]) -> dict[str, Path]:
-    found = {pending[done]: done.result() for done in as_completed(pending)}
-    return {name: found[name] for name in pending.values()}
 
 
 def _threads() -> int:
