@@ -52,6 +52,9 @@ class FitConfig(BaseModel):
     accumulate: int = Field(1, ge=1, description="Batches an update.")
     lr: float | dict[str, float] = Field(1e-3, description="Learning rate, or one for each group of parameters.")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay.")
+    clip: float | dict[str, float] = Field(
+        0.0, description="Longest gradient of a step, or one for each group of parameters; 0: as long as it is."
+    )
     decay_all: bool = Field(False, description="Weight decay also on norms and biases (torch's default; the papers).")
     schedule: Literal["step", "cosine", "constant", "poly"] = Field(
         "step", description="Course of the rate after warm-up."
@@ -111,12 +114,24 @@ class FitConfig(BaseModel):
             raise ValueError("a learning rate must be positive")
         return value
 
+    @field_validator("clip")
+    @classmethod
+    def _some_length(cls, value: float | dict[str, float]) -> float | dict[str, float]:
+        lengths = value.values() if isinstance(value, dict) else [value]
+        if not all(length >= 0 for length in lengths):
+            raise ValueError("the longest gradient is a length, or 0 for no limit")
+        return value
+
     @field_validator("decay_at")
     @classmethod
     def _rising(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if any(not 0 < share <= 1 for share in value) or list(value) != sorted(value):
             raise ValueError("expected rising shares of the steps, each in (0, 1]")
         return value
+
+    def longest_gradient(self, group: str) -> float:
+        """`clip` of a group of parameters."""
+        return self.clip[group] if isinstance(self.clip, dict) else self.clip
 
     @property
     def validate_every(self) -> int:

@@ -42,6 +42,8 @@ def test_an_unknown_key_is_an_error_with_the_closest(tmp_path, key, hint):
         ("batch_size", 0),
         ("lr", 0),
         ("lr", {"lower": -1}),
+        ("clip", -0.5),
+        ("clip", {"lower": -1}),
         ("schedule", "polynomial"),
         ("decay_at", [0.9, 0.5]),
         ("decay_at", [1.5]),

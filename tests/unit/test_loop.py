@@ -23,7 +23,7 @@ from samtailor.train.checkpoint import State
 from samtailor.train.feed import Feed
 from samtailor.train.interrupt import Interrupted, signals
 from samtailor.train.joint import decay_groups
-from samtailor.train.processes import make_accelerator
+from samtailor.train.processes import make_accelerator, shortening
 from samtailor.train.validate import validate
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -331,3 +331,40 @@ def test_two_processes_do_what_one_does_with_twice_the_batch(tmp_path):
     assert one.keys() == two.keys()
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("longest", "moved"), [(0.0, 5.0), (1.0, 1.0), (9.0, 5.0)])
+def test_a_long_gradient_is_shortened_and_a_short_one_is_not(longest, moved):
+    parameters = [
+        torch.nn.Parameter(torch.zeros(1)),
+        torch.nn.Parameter(torch.zeros(2, 1)),
+        torch.nn.Parameter(torch.ones(3)),
+    ]
+    optimizer = torch.optim.SGD(parameters[:2], lr=1.0)
+    handle = shortening(optimizer, longest)
+    for _ in range(2):
+        before = [p.detach().clone() for p in parameters]
+        parameters[0].grad, parameters[1].grad = torch.full((1,), 3.0), torch.tensor([[4.0], [0.0]])
+        optimizer.step()
+        steps = torch.cat([(a - p.detach()).flatten() for a, p in zip(before, parameters, strict=True)])
+        assert float(steps.norm()) == pytest.approx(moved, rel=1e-4)
+        assert torch.allclose(steps[:3] / steps[:3].norm(), torch.tensor([0.6, 0.8, 0.0]), atol=1e-4)
+    handle.remove()
+
+
+def test_the_loop_shortens_gradients_after_all_batches_of_a_step(tiny_base, tiny_samples, store, tmp_path):
+    lengths: dict[float, list[float]] = {}
+    for clip in (0, 1e-3):
+        run = Run(tiny_base, tiny_samples, store, tmp_path / f"{clip}.safetensors", steps=2, clip=clip)
+        seen = lengths[clip] = []
+        for optimizer in run.optimizers.values():
+            everything = [p for group in optimizer.param_groups for p in group["params"]]
+
+            def told(*_, everything=everything, seen=seen):
+                seen.append(float(torch.stack([p.grad.norm() for p in everything if p.grad is not None]).norm()))
+
+            optimizer.register_step_post_hook(told)
+        run()
+    assert len(lengths[0]) == 2
+    assert min(lengths[0]) > 0.1
+    assert lengths[1e-3] == pytest.approx([1e-3, 1e-3], rel=1e-3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from samtailor.config import resolve
 from samtailor.errors import InputError
 from samtailor.recipes import Recipe, Run, beside, config_of, fit_settings, head, narrowed, read, recipe_names, text
 
@@ -70,6 +71,7 @@ def test_the_papers_fit():
     assert settings["decay_at"] == [0.66667, 0.86666]
     config = config_of(read("banner").runs["SAM+PLM"], steps=7, base=None)
     assert (config.method, config.steps, config.lr) == ("plm", 7, 1e-5)
+    assert resolve(config).clip == 0  # the paper names none
     assert "steps" not in config_of(read("banner").runs["SAM-F"]).model_fields_set  # its own 1000
 
 

@@ -113,8 +113,11 @@ class Run:
         from samtailor.train.joint import decay_groups
 
         config, groups = self.config, {name: group for name, group in segmenter.groups.items() if group}
-        if isinstance(config.lr, dict) and set(config.lr) != set(groups):
-            raise InputError(f"lr has groups {sorted(config.lr)}, the method {config.method!r} has {sorted(groups)}.")
+        for name, value in (("lr", config.lr), ("clip", config.clip)):
+            if isinstance(value, dict) and set(value) != set(groups):
+                raise InputError(
+                    f"{name} has groups {sorted(value)}, the method {config.method!r} has {sorted(groups)}."
+                )
         # torch's own choice on a CPU is seven passes over every tensor; on a GPU it chooses well
         fused = True if all(p.device.type == "cpu" for group in groups.values() for p in group) else None
         return {

@@ -30,7 +30,7 @@ from samtailor.train.checkpoint import State
 from samtailor.train.feed import Feed
 from samtailor.train.interrupt import Interrupted, signals
 from samtailor.train.joint import Step
-from samtailor.train.processes import agreed, averaging, mean
+from samtailor.train.processes import agreed, averaging, mean, shortening
 from samtailor.train.progress import Clock, Progress
 from samtailor.train.validate import validate
 
@@ -83,7 +83,8 @@ def run(
             f"This fit took {state.masks_per_step} masks a step, now it would be {masks}: other processes?"
         )
     state.masks_per_step = masks
-    sync = [averaging(optimizer, accelerator) for optimizer in optimizers.values()]
+    hooks = [averaging(optimizer, accelerator) for optimizer in optimizers.values()]
+    hooks += [shortening(optimizer, config.longest_gradient(group)) for group, optimizer in optimizers.items()]
     numbers = range(state.step * config.accumulate, total * config.accumulate)
     batches, others = ahead(feed.batch, numbers), ahead(upper.batch, numbers) if upper is not None else repeat(None)
     clock = Clock(state.step, total, masks)
@@ -116,7 +117,7 @@ def run(
                 accelerator.wait_for_everyone()
             if stopping:
                 raise Interrupted(f"Stopped after step {state.step} of {total}; saved. Go on with --resume.")
-    for handle in sync:
+    for handle in hooks:
         handle.remove()
     if state.best is not None:
         segmenter.load_learned(state.best)
