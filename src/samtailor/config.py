@@ -109,16 +109,14 @@ class FitConfig(BaseModel):
     @field_validator("lr")
     @classmethod
     def _positive(cls, value: float | dict[str, float]) -> float | dict[str, float]:
-        rates = value.values() if isinstance(value, dict) else [value]
-        if not all(rate > 0 for rate in rates):
+        if not all(rate > 0 for rate in _each(value)):
             raise ValueError("a learning rate must be positive")
         return value
 
     @field_validator("clip")
     @classmethod
     def _some_length(cls, value: float | dict[str, float]) -> float | dict[str, float]:
-        lengths = value.values() if isinstance(value, dict) else [value]
-        if not all(length >= 0 for length in lengths):
+        if not all(length >= 0 for length in _each(value)):
             raise ValueError("the longest gradient is a length, or 0 for no limit")
         return value
 
@@ -128,10 +126,6 @@ class FitConfig(BaseModel):
         if any(not 0 < share <= 1 for share in value) or list(value) != sorted(value):
             raise ValueError("expected rising shares of the steps, each in (0, 1]")
         return value
-
-    def longest_gradient(self, group: str) -> float:
-        """`clip` of a group of parameters."""
-        return self.clip[group] if isinstance(self.clip, dict) else self.clip
 
     @property
     def validate_every(self) -> int:
@@ -191,10 +185,19 @@ def resolve(config: FitConfig) -> FitConfig:
     return _checked(filled | dict(defaults) | given, f"defaults of {config.method}: ")
 
 
+def of_group(value: float | dict[str, float], group: str) -> float:
+    """What a setting that may differ between groups of parameters (`lr`, `clip`) is for one of them."""
+    return value[group] if isinstance(value, dict) else value
+
+
 def changed(config: FitConfig, other: FitConfig) -> list[str]:
     """Names of the fields that decide the result and differ, each with both values."""
     mine, theirs = config.to_dict(), other.to_dict()
     return [f"{n}: {theirs[n]!r} became {mine[n]!r}" for n in mine if n not in FREE and mine[n] != theirs[n]]
+
+
+def _each(value: float | dict[str, float]) -> list[float]:
+    return list(value.values()) if isinstance(value, dict) else [value]
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -227,4 +230,4 @@ def _checked(values: Mapping[str, Any], where: str) -> FitConfig:
         raise InputError(where + "; ".join(dict.fromkeys(wrong)) + ".") from error
 
 
-__all__ = ["FREE", "FitConfig", "changed", "load", "resolve"]
+__all__ = ["FREE", "FitConfig", "changed", "load", "of_group", "resolve"]

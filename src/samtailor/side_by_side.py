@@ -74,7 +74,7 @@ def fit_side_by_side(
     pool = ProcessPoolExecutor(workers, context, _begin, (stop, messages, threads, room))
     try:
         _encode_all(pool, next(iter(jobs.values())).row.config, pictures, watch)
-        # long ones first, so that no process ends up alone with one
+        # long ones first, as far as steps tell (epochs do not), so that no process ends up alone with one
         by_length = sorted(jobs.items(), key=lambda one: -one[1].row.config.steps * one[1].row.config.batch_size)
         pending = {pool.submit(_fit, name, job): name for name, job in by_length}
         found = {pending[done]: done.result() for done in as_completed(pending)}

@@ -22,8 +22,8 @@ from samtailor.train import checkpoint, loop
 from samtailor.train.checkpoint import State
 from samtailor.train.feed import Feed
 from samtailor.train.interrupt import Interrupted, signals
-from samtailor.train.joint import decay_groups
-from samtailor.train.processes import make_accelerator, shortening
+from samtailor.train.joint import decay_groups, shortening
+from samtailor.train.processes import make_accelerator
 from samtailor.train.validate import validate
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

@@ -21,7 +21,7 @@ import torch
 from accelerate import Accelerator
 from torch.optim import Optimizer
 
-from samtailor.config import FitConfig
+from samtailor.config import FitConfig, of_group
 from samtailor.errors import InputError
 from samtailor.segmenter import Segmenter
 from samtailor.train import checkpoint
@@ -29,8 +29,8 @@ from samtailor.train.ahead import ahead
 from samtailor.train.checkpoint import State
 from samtailor.train.feed import Feed
 from samtailor.train.interrupt import Interrupted, signals
-from samtailor.train.joint import Step
-from samtailor.train.processes import agreed, averaging, mean, shortening
+from samtailor.train.joint import Step, shortening
+from samtailor.train.processes import agreed, averaging, mean
 from samtailor.train.progress import Clock, Progress
 from samtailor.train.validate import validate
 
@@ -84,7 +84,7 @@ def run(
         )
     state.masks_per_step = masks
     hooks = [averaging(optimizer, accelerator) for optimizer in optimizers.values()]
-    hooks += [shortening(optimizer, config.longest_gradient(group)) for group, optimizer in optimizers.items()]
+    hooks += [shortening(optimizer, of_group(config.clip, group)) for group, optimizer in optimizers.items()]
     numbers = range(state.step * config.accumulate, total * config.accumulate)
     batches, others = ahead(feed.batch, numbers), ahead(upper.batch, numbers) if upper is not None else repeat(None)
     clock = Clock(state.step, total, masks)
@@ -126,7 +126,7 @@ def run(
 
 def rate(config: FitConfig, step: int, group: str = "lower") -> float:
     """Learning rate of a step (from 0): linear warm-up, then a step decay, half a cosine, poly, or constant."""
-    peak = config.lr if not isinstance(config.lr, dict) else config.lr[group]
+    peak = of_group(config.lr, group)
     if step < config.warmup:
         return peak * (step + 1) / config.warmup
     done = (step - config.warmup) / max(1, config.steps - config.warmup)

@@ -88,21 +88,6 @@ def averaging(optimizer: Optimizer, accelerator: Accelerator) -> Any:
     return optimizer.register_step_pre_hook(average)
 
 
-def shortening(optimizer: Optimizer, longest: float) -> Any:
-    """Shorten the gradient of an optimiser's parameters, all together, to `longest` (0: no limit) before it moves.
-
-    One batch in a few hundred has a gradient twenty times as long as the others; AdamW's second moment remembers it
-    for a thousand steps. Registered after `averaging`, so that all processes shorten the same gradient alike.
-    """
-
-    def shorten(*_: Any) -> None:
-        if longest:
-            everything = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(everything, longest)
-
-    return optimizer.register_step_pre_hook(shorten)
-
-
 def mean(figures: Mapping[str, float], accelerator: Accelerator) -> Mapping[str, float]:
     """Figures of a step averaged over the processes, so that all of them log (and judge) the same."""
     if accelerator.num_processes == 1:
@@ -119,4 +104,4 @@ def agreed(stopping: bool, accelerator: Accelerator) -> bool:
     return bool(accelerator.reduce(told, "sum") > 0)
 
 
-__all__ = ["agreed", "averaging", "make_accelerator", "mean", "shortening", "start_trackers"]
+__all__ = ["agreed", "averaging", "make_accelerator", "mean", "start_trackers"]
