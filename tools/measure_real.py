@@ -1,6 +1,7 @@
 """Measure every method on real pictures and write docs/real-data.md (figures only, no picture).
 
-    python tools/measure_real.py --data DATA --out RUNS [--seeds 0,1,2] [--steps 300] [--only humans,plates]
+    python tools/measure_real.py --data DATA --out RUNS [--seeds 0,1,2] [--steps 300]
+        [--methods sam,sam-f,plm,plm-pmm,tailor] [--only humans,plates]
 
 DATA holds the sets as folders (humans, face_parts, plates, facades, nuclei). Each set is one `samtailor compare`, kept
 in RUNS/SET and resumable; the page is written from what is there.
@@ -38,7 +39,7 @@ def main() -> None:
 
 def _measure(name: str, options: argparse.Namespace) -> None:
     command = [sys.executable, "-m", "samtailor", "compare", str(options.data / name), "--out", str(options.out / name)]
-    command += ["--methods", METHODS, "--seeds", options.seeds, "--set", f"steps={options.steps}"]
+    command += ["--methods", options.methods, "--seeds", options.seeds, "--set", f"steps={options.steps}"]
     command += ["--base", options.base]
     subprocess.run([*command, *SETS[name]["options"]], check=True)
 
@@ -68,7 +69,8 @@ def _intro(options: argparse.Namespace) -> str:
         "has one row: only the pictures differ between its seeds. A row equal to SAM's says that no state of a fit "
         "beat its start on the pictures held out of the training part, so that the start was kept. Most of the sets "
         "carry no licence for their pictures: none is shown.\n\n"
-        f"Made by `python tools/measure_real.py --data DATA --out RUNS --steps {options.steps}`."
+        f"Made by `python tools/measure_real.py --data DATA --out RUNS --steps {options.steps} --methods "
+        f"{options.methods}`."
     )
 
 
@@ -127,6 +129,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--base", default="nano")
+    parser.add_argument("--methods", default=METHODS)
     parser.add_argument(
         "--only", type=lambda text: text.split(","), help="sets to measure; the page takes all there are"
     )
