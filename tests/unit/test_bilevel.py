@@ -320,6 +320,12 @@ def test_stopped_and_resumed_is_the_same_fit(go, options):
     assert files[0] == files[1]
 
 
+def test_shortened_gradients_are_no_part_of_the_unrolled_hypergradient(go):
+    go("first-order", clip=1.0, steps=1)
+    with pytest.raises(InputError, match="clip: 0"):
+        go("unrolled", clip={"lower": 0, "upper": 1.0}, options={"hypergradient": "unrolled"})
+
+
 def test_the_artefact_knows_how_it_is_asked(go, tiny_sam, tiny_samples):
     adapter = artefact.load(go().folder, tiny_sam)
     assert (adapter.meta.prompt, adapter.meta.regions) == ("none", True)

@@ -56,7 +56,8 @@ def load(run: Path, trainer) -> bool:
     if kept["world"] != trainer.world:
         print("The checkpoint is of another number of processes: momentum starts anew.", flush=True)
         return True
-    kept = torch.load(_optimiser(run, trainer.rank), map_location=trainer.device, weights_only=True)
+    if trainer.rank > 0:
+        kept = torch.load(_optimiser(run, trainer.rank), map_location=trainer.device, weights_only=True)
     trainer.optimisers.load(kept["optimisers"])
     return True
 

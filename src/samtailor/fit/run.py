@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samtailor.config import FitConfig
+from samtailor.config import FitConfig, of_group
 from samtailor.errors import InputError
 from samtailor.fit import folder
 from samtailor.fit.pictures import split_in
@@ -55,6 +55,8 @@ class Run:
         segmenter.to(accelerator.device)
         optimizers = self._optimizers(segmenter)
         step = step_class(segmenter, {g: accelerator.prepare(o) for g, o in optimizers.items()}, accelerator)
+        if getattr(step, "unrolled", False) and any(of_group(config.clip, group) for group in optimizers):
+            raise InputError("The unrolled hypergradient knows no shortened gradients; take first-order, or clip: 0.")
         split = split_in(out, config, self.samples, self.classes, self.split, self.resume)
         self._ask(segmenter)
         seen = [one.of(self.classes) for one in split.pick(self.samples, "train")]
