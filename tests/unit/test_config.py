@@ -76,9 +76,9 @@ def test_frozen():
 
 def test_defaults_of_the_method_stand_below_the_users():
     mine = find("methods", "plm").DEFAULTS
-    assert mine["lr"] != FitConfig().lr, "the test needs a default that differs"
-    assert resolve(load(None, {"method": "plm"})).lr == mine["lr"]
-    assert resolve(load(None, {"method": "plm", "lr": FitConfig().lr})).lr == FitConfig().lr
+    assert mine["clip"] != FitConfig().clip, "the test needs a default that differs"
+    assert resolve(load(None, {"method": "plm"})).clip == mine["clip"]
+    assert resolve(load(None, {"method": "plm", "clip": FitConfig().clip})).clip == FitConfig().clip
 
 
 @pytest.mark.parametrize("method", names("methods"))

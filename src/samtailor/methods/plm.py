@@ -13,7 +13,15 @@ from samtailor.segmenter import Segmenter
 from samtailor.train.joint import Joint
 
 # minutes on cached embeddings; the paper's 20,000 steps at lr 1e-5 with weight decay 0.01 on everything are a recipe
-DEFAULTS: dict[str, Any] = {"steps": 1000, "batch_size": 8, "lr": 5e-4, "weight_decay": 0.01, "warmup": 50}
+DEFAULTS: dict[str, Any] = {
+    "steps": 1000,
+    "batch_size": 8,
+    "lr": 1e-3,
+    "weight_decay": 0.01,
+    "clip": 1.0,
+    "schedule": "cosine",
+    "warmup": 50,
+}
 
 
 def build(
@@ -34,7 +42,7 @@ def build(
         head: "zero_linear" (starts exactly at the base) or "paper_plain" (the paper's count, see `PLM`).
         heads, mlp_dim: size of the module.
         supervise: IoU head's slots, "all" or "best" (see `losses.segmentation_loss`).
-        others: share of all three masks, besides the best, in the mask loss; 0 is SAM's and the paper's minimum.
+        others: weight of all three masks' Dice loss beside the best one's loss; 0 is SAM's and the paper's minimum.
         focal_weight: focal : dice, the paper's 20.
         **unknown: refused with an InputError.
     """
