@@ -27,8 +27,8 @@ TRAIN, TEST, SIZE = 240, 200, (360, 480)
 STEPS = 600
 CLASS = "banner"
 # Banners' outlines are shaken by a sixteenth of a cell, so L_pm is 0.007 beside 1: a hundred times that has the size of
-# the other losses. Tried after the demo's own seeds 0 to 2 had shown what 1 gives there, with other settings then (64.7,
-# 63.0, 64.6), and checked on banners of seed 100, which no demo draws. All else is the methods' own.
+# the other losses. Tried after the demo's own seeds 0 to 2 had shown what 1 gives there, with other settings then
+# (64.7, 63.0, 64.6), and checked on banners of seed 100, which no demo draws. All else is the methods' own.
 _OPTIONS: dict[str, dict[str, Any]] = {"plm": {}, "plm-pmm": {"matching_weight": 100.0}}
 
 Watch = Callable[[str, Progress], None]
