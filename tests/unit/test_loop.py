@@ -211,7 +211,10 @@ def test_other_courses():
 
 
 def test_the_rate_reaches_the_optimiser(tiny_sam, tiny_samples, store, tmp_path):
-    run, seen = Run(tiny_sam, tiny_samples, store, tmp_path / "c", method="plm", steps=4, warmup=2, lr=1.0), []
+    run, seen = (
+        Run(tiny_sam, tiny_samples, store, tmp_path / "c", method="plm", steps=4, warmup=2, lr=1.0, schedule="step"),
+        [],
+    )
     run.optimizers["lower"].register_step_pre_hook(lambda o, *_: seen.append([g["lr"] for g in o.param_groups]))
     run()
     assert seen == [[rate, rate] for rate in (0.5, 1.0, pytest.approx(0.1), pytest.approx(0.01))]
