@@ -26,10 +26,6 @@ METHODS = ("sam", "sam-f", "plm", "plm-pmm")
 TRAIN, TEST, SIZE = 240, 200, (360, 480)
 STEPS = 600
 CLASS = "banner"
-# Banners' outlines are shaken by a sixteenth of a cell, so L_pm is 0.007 beside 1: a hundred times that has the size of
-# the other losses. Tried after the demo's own seeds 0 to 2 had shown what 1 gives there, with other settings then
-# (64.7, 63.0, 64.6), and checked on banners of seed 100, which no demo draws. All else is the methods' own.
-_OPTIONS: dict[str, dict[str, Any]] = {"plm": {}, "plm-pmm": {"matching_weight": 100.0}}
 
 Watch = Callable[[str, Progress], None]
 
@@ -77,9 +73,8 @@ def demo(
     loaded, store = load_on(base, device), EmbeddingStore(out / "embeddings")
     runs = variants(load(None, {"base": base, "trackers": ()}), METHODS)
     # SAM-F's two weights stand still after a hundred of the thousand iterations of its paper; those take 1,200 steps
-    wanted: dict[str, dict[str, Any]] = {"sam-f": {"steps": min(1000, round(500 * steps / STEPS))}}
-    wanted |= {method: {"steps": steps, "options": options} for method, options in _OPTIONS.items()}
-    runs |= {n: c.model_copy(update=wanted[c.method]) for n, c in runs.items() if c.method in wanted}
+    lengths = {"sam-f": min(1000, round(500 * steps / STEPS)), "plm": steps, "plm-pmm": steps}
+    runs = {n: c.model_copy(update={"steps": lengths.get(c.method, c.steps)}) for n, c in runs.items()}
     found = compare(
         runs,
         out,
