@@ -4,7 +4,7 @@
         [--methods sam,sam-f,plm,plm-pmm,tailor] [--only humans,plates]
 
 DATA holds the sets as folders (humans, face_parts, plates, facades, nuclei). Each set is one `samtailor compare`, kept
-in RUNS/SET and resumable; the page is written from what is there.
+in RUNS/SET-STEPS and resumable; the page is written from all that are there, with other numbers of steps too.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ def main() -> None:
 
 
 def _measure(name: str, options: argparse.Namespace) -> None:
-    command = [sys.executable, "-m", "samtailor", "compare", str(options.data / name), "--out", str(options.out / name)]
-    command += ["--methods", options.methods, "--seeds", options.seeds, "--set", f"steps={options.steps}"]
-    command += ["--base", options.base]
+    command = [sys.executable, "-m", "samtailor", "compare", str(options.data / name), "--base", options.base]
+    command += ["--out", str(options.out / f"{name}-{options.steps}"), "--set", f"steps={options.steps}"]
+    command += ["--methods", options.methods, "--seeds", options.seeds]
     subprocess.run([*command, *SETS[name]["options"]], check=True)
 
 
 def _write(options: argparse.Namespace) -> None:
     parts = [_intro(options)]
     for name, about in SETS.items():
-        file = options.out / name / "comparison.json"
-        if file.is_file():
+        runs = {int(run.parent.name.rpartition("-")[2]): run for run in options.out.glob(f"{name}-*/comparison.json")}
+        for steps, file in sorted(runs.items()):
             made = json.loads(file.read_text(encoding="utf-8"))
             found, base = made["methods"], made["base"]["fingerprint"]
             what = f"{about['what'].capitalize()}. {_counts(found)} Fingerprint of the base {base}."
-            parts.append(f"## {name}\n\n{what}\n\n{_table(found)}")
+            parts.append(f"## {name}, {steps} steps\n\n{what}\n\n{_table(found)}")
             if len(found["SAM"]["classes"]) > 1:
                 parts.append(_by_class(found))
     PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
@@ -62,7 +62,7 @@ def _intro(options: argparse.Namespace) -> str:
     return (
         "# Real pictures\n\n"
         "Single-click protocol on held-out pictures: a fifth of each set, dealt out anew by each seed, near-copies on "
-        f"one side. Base `{options.base}`, {options.steps} steps a fit, everything else default, seeds "
+        f"one side. Base `{options.base}`, everything but the number of steps default (it is 1,000), seeds "
         f"{options.seeds} where a set does not say otherwise, all of them reported. mIoU in percent over the masks of "
         "all seeds with its 95 % interval (bootstrap over groups of pictures), the seeds one by one with their "
         "standard deviation, the oracle (best of the same three masks), Dice, and the paired difference to SAM. SAM "
@@ -70,7 +70,7 @@ def _intro(options: argparse.Namespace) -> str:
         "beat its start on the pictures held out of the training part, so that the start was kept. Most of the sets "
         "carry no licence for their pictures: none is shown.\n\n"
         f"Made by `python tools/measure_real.py --data DATA --out RUNS --steps {options.steps} --methods "
-        f"{options.methods}`."
+        f"{options.methods}`, other numbers of steps with that number and `--only SET`."
     )
 
 
