@@ -93,7 +93,8 @@ def _intro(options: argparse.Namespace) -> str:
         "over the held-out masks (bootstrap over groups of pictures).\n\n"
         "Made by `python tools/measure_few_shot.py --data DATA --detectors DETECTORS --out RUNS "
         f"--shots {options.shots} --seeds {options.seeds}`.{changed} The sets have the shots and the seeds that their "
-        "tables show."
+        "tables show. More shots and every system of the papers, on earlier weights: "
+        "[few-shot-every.md](few-shot-every.md)."
     )
 
 
