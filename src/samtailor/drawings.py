@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHARES = (("worst", 0.0), ("lower quarter", 0.25), ("median", 0.5), ("upper quarter", 0.75), ("best", 1.0))
+_COLUMNS = 4  # of a legend below the plots
 
 
 def cases(evaluation: Evaluation, shares: Sequence[tuple[str, float]] = _SHARES) -> list[tuple[str, int]]:
@@ -105,16 +108,21 @@ def curves(histories: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]])
     learnt = {name: _training_dice(found["train"]) for name, found in histories.items()}
 
     def draw() -> Figure:
+        from cycler import cycler
+        from matplotlib import rcParams
         from matplotlib.figure import Figure
 
-        made = Figure(figsize=(9.4, 3.0), layout="constrained")
+        crowded = len(histories) > 4  # a method for each class: names inside would hide the curves
+        lines = math.ceil(len(histories) / _COLUMNS) if crowded else 0
+        made = Figure(figsize=(9.4, 3.0 + 0.2 * lines), layout="constrained")
         several = any(learnt.values())
         loss, *middle, miou = made.subplots(1, 2 + several)
-        for name, found in histories.items():
-            _line(loss, _smooth(found["train"]), "loss", name, 1.0)
+        styles = cycler(linestyle=["-", "--", ":"]) * rcParams["axes.prop_cycle"]  # one name, one style in all three
+        for (name, found), style in zip(histories.items(), cycle(styles), strict=False):
+            _line(loss, _smooth(found["train"]), "loss", 1.0, label=name, **style)
             for axis in middle:
-                _line(axis, learnt[name], "dice", name, 100.0)
-            _line(miou, found.get("held_out", ()), "miou", name, 100.0)
+                _line(axis, learnt[name], "dice", 100.0, label=name, **style)
+            _line(miou, found.get("held_out", ()), "miou", 100.0, label=name, **style)
         loss.set(xlabel="step", ylabel="loss, running mean")
         miou.set(xlabel="step", ylabel="mIoU, %")
         for axis in middle:
@@ -127,7 +135,11 @@ def curves(histories: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]])
         for axis, title in zip((loss, *middle, miou), titles, strict=True):
             axis.grid(alpha=0.25)
             axis.set_title(title, fontsize=10)
-        loss.legend(frameon=False)
+        if crowded:
+            names = loss.get_legend_handles_labels()
+            made.legend(*names, loc="outside lower center", ncols=_COLUMNS, frameon=False, fontsize=8)
+        else:
+            loss.legend(frameon=False)
         return made
 
     text = "mIoU: of the pictures that choose the state, where there are any."
@@ -207,10 +219,10 @@ def _training_dice(records: Sequence[Mapping[str, float]]) -> list[dict[str, flo
     return [{"step": record["step"], "dice": 1 - record["loss"]} for record in smooth]
 
 
-def _line(axis: Any, records: Sequence[Mapping[str, float]], key: str, name: str, scale: float) -> None:
+def _line(axis: Any, records: Sequence[Mapping[str, float]], key: str, scale: float, **style: Any) -> None:
     points = [(record["step"], scale * record[key]) for record in records if record.get(key) is not None]
     if points:
-        axis.plot(*zip(*points, strict=True), label=name, linewidth=1.6, marker="o" if len(points) < 30 else "", ms=3)
+        axis.plot(*zip(*points, strict=True), linewidth=1.6, marker="o" if len(points) < 30 else "", ms=3, **style)
 
 
 def _smooth(records: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from samtailor import report
+from samtailor import drawings, report
 from samtailor.evaluate import evaluate_many
 from samtailor.overlay import around, fit, overlay
 from samtailor.pages import Show, history_of
@@ -71,6 +71,26 @@ def test_nothing_to_show_is_left_out(shown, tmp_path):
     assert show.refinement(found["SAM"], "SAM") is None
     assert report.curves({"fit": {}}) is None
     assert history_of(tmp_path) == {}
+
+
+def test_many_curves_have_their_names_below_and_one_style_each(monkeypatch):
+    """Fifteen names inside the first plot hid it; a fit without Dice shifted the colours of those after it."""
+    monkeypatch.setattr(drawings, "figure", lambda title, text, draw, alt: draw())
+    steps = [{"step": s, "loss": 1.0, "dice": 0.5} for s in range(30)]
+    bare = [{"step": s, "loss": 1.0} for s in range(30)]
+    names = [f"fit {i}" for i in range(15)]
+    made = drawings.curves({name: {"train": steps if i else bare} for i, name in enumerate(names)})
+    assert [text.get_text() for text in made.legends[0].get_texts()] == names
+    assert not any(axis.get_legend() for axis in made.axes)
+    seen = {}
+    for axis in made.axes:
+        for line in axis.lines:
+            seen.setdefault(line.get_label(), set()).add((line.get_color(), line.get_linestyle()))
+    assert all(len(styles) == 1 for styles in seen.values())
+    assert len(set.union(*seen.values())) == len(names)
+    few = drawings.curves({name: {"train": steps} for name in names[:3]})
+    assert not few.legends
+    assert few.axes[0].get_legend()
 
 
 def test_seed_table_and_matrix():
