@@ -161,8 +161,23 @@ def test_pictures_of_the_fit_are_left_out_only_on_the_same_data(tiny_samples, tm
     left, out = unseen(tiny_samples, adapter, data)
     assert out == ids[:3]
     assert [sample.id for sample in left] == ids[3:]
-    assert unseen(tiny_samples, adapter, tmp_path / "other")[1] == []
+    assert unseen(tiny_samples[1:], adapter, tmp_path / "other")[1] == [], "one of its pictures is not there"
     assert unseen(tiny_samples, tmp_path, data)[1] == []
+
+
+def test_pictures_of_the_fit_are_left_out_of_a_moved_copy_and_for_fits_of_a_comparison(tiny_samples, tmp_path):
+    """A path alone said nothing there, and the figures were of pictures learnt by heart."""
+    from samtailor.config import FitConfig
+    from samtailor.data.split import Split
+
+    ids = [sample.id for sample in tiny_samples]
+    Split(train=tuple(ids[:3]), val=tuple(ids[3:5])).write(tmp_path / "split.json")
+    assert unseen(tiny_samples, tmp_path, tmp_path / "data")[1] == ids[:3], "no config.yaml, as on a hub"
+    for fitted_on in (tmp_path / "moved", None):
+        (tmp_path / "config.yaml").write_text(FitConfig(data=fitted_on).to_yaml())
+        assert unseen(tiny_samples, tmp_path, tmp_path / "data")[1] == ids[:3]
+    Split(train=(), val=()).write(tmp_path / "split.json")
+    assert unseen(tiny_samples, tmp_path, tmp_path / "data")[1] == []
 
 
 def test_the_papers_dice_is_a_figure_where_every_row_has_it(tiny_sam):

@@ -56,8 +56,8 @@ def evaluate_command(
 ) -> None:
     """Single-click protocol: mIoU, oracle and Dice of base and adapter, per class, with 95 % intervals.
 
-    Pictures that the adapter was fitted on are left out when DATA is the folder it was fitted on. With --prompt auto
-    objects are found without a prompt: mask AP, and false positives on pictures without the object.
+    Pictures that the adapter was fitted on are left out when DATA, or a copy of it, is what it was fitted on. With
+    --prompt auto objects are found without a prompt: mask AP, and false positives on pictures without the object.
     """
     from samtailor import artefact
     from samtailor.bases import load_on
@@ -76,7 +76,8 @@ def evaluate_command(
     if own and not everything:
         samples, left_out = unseen(samples, Path(adapter), data)
         if left_out:
-            say(f"{counted(len(left_out), 'picture')} left out, used in the fit (--all takes all in).")
+            why = "the fit used them, or others of their names"
+            say(f"{counted(len(left_out), 'picture')} left out: {why} (--all takes all in).")
     if part is not None:
         samples = _part(part, samples, adapter, data)
     if prompt == "auto":
