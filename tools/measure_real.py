@@ -1,6 +1,6 @@
 """Measure every method on real pictures and write docs/real-data.md (figures only, no picture).
 
-    python tools/measure_real.py --data DATA --out RUNS [--seeds 0,1,2] [--steps 300]
+    python tools/measure_real.py --data DATA --out RUNS [--seeds 0,1,2] [--steps 1000]
         [--methods sam,sam-f,plm,plm-pmm,tailor] [--only humans,plates]
 
 DATA holds the sets as folders (humans, face_parts, plates, facades, nuclei). Each set is one `samtailor compare`, kept
@@ -127,7 +127,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--base", default="nano")
     parser.add_argument("--methods", default=METHODS)
     parser.add_argument(

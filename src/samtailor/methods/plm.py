@@ -21,6 +21,7 @@ DEFAULTS: dict[str, Any] = {
     "clip": 1.0,
     "schedule": "cosine",
     "warmup": 50,
+    "views": 8,
 }
 
 

@@ -20,6 +20,8 @@ class Step(Protocol):
 
     second: str | None
     """What the second batch of a step is: None, "halves" (D2 of two levels) or "regions" (of the same pictures)."""
+    exact: bool
+    """Whether the step differentiates an optimiser's move, so that nothing may change gradients before it (`clip`)."""
 
     def __call__(self, train: Batch, held_out: Batch | None) -> dict[str, float]:
         """Take the step; figures to log, "loss" among them."""
@@ -38,6 +40,7 @@ class Joint:
     """
 
     second: str | None = None
+    exact = False
 
     def __init__(
         self,
