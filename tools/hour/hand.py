@@ -56,11 +56,13 @@ class Hand:
 
     def click(self, at: Place, kind: str = "clicks", **options: Any) -> None:
         """A click that only selects, or sets a corner."""
+        self._show([at])
         self.page.mouse.click(*self._screen(at), **options)
         self.tally[kind] += 1
 
     def prompt(self, at: Place, *, negative: bool = False, shift: bool = False) -> list[np.ndarray]:
         """A click that asks for masks: what the model offers, the one taken first."""
+        self._show([at])
         start = time.monotonic()
         if shift:
             self.page.keyboard.down("Shift")
@@ -81,6 +83,7 @@ class Hand:
             self.key("[")
         while (now := self._brush()) and width / now > 1.25:
             self.key("]")
+        self._show(path)
         self.page.mouse.move(*self._screen(path[0]))
         self.page.mouse.down()
         for at in path[1:] or path:
@@ -91,6 +94,7 @@ class Hand:
 
     def polygon(self, corners: list[Place]) -> None:
         """A new object by its corners."""
+        self._show(corners)
         self.key("p")
         for at in corners:
             self.click(at, "corners")
@@ -111,6 +115,13 @@ class Hand:
     def button(self, name: str) -> None:
         self.page.locator(name).click()
         self.tally["clicks"] += 1
+
+    def _show(self, places: list[Place]) -> None:
+        """The whole picture again where one of the places is out of view: a click there would hit something else."""
+        box = self.page.locator("#stage").bounding_box()
+        (left, top), (right, bottom) = (box["x"], box["y"]), (box["x"] + box["width"], box["y"] + box["height"])
+        if not all(left < x < right and top < y < bottom for x, y in map(self._screen, places)):
+            self.key("f")
 
     def _brush(self) -> float:
         """Width of the brush that the page shows, pixels of the picture."""
