@@ -62,7 +62,7 @@ class Hand:
 
     def prompt(self, at: Place, *, negative: bool = False, shift: bool = False) -> list[np.ndarray]:
         """A click that asks for masks: what the model offers, the one taken first."""
-        self._show([at])
+        self._show([at])  # its key means something else once Shift is held
         start = time.monotonic()
         if shift:
             self.page.keyboard.down("Shift")

@@ -55,7 +55,7 @@ class Run:
         segmenter.to(accelerator.device)
         optimizers = self._optimizers(segmenter)
         step = step_class(segmenter, {g: accelerator.prepare(o) for g, o in optimizers.items()}, accelerator)
-        if step.exact and any(of_group(config.clip, group) for group in optimizers):
+        if step.unrolled and any(of_group(config.clip, group) for group in optimizers):
             raise InputError("The unrolled hypergradient knows no shortened gradients; take first-order, or clip: 0.")
         split = split_in(out, config, self.samples, self.classes, self.split, self.resume)
         self._ask(segmenter)

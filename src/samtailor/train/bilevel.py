@@ -57,7 +57,7 @@ class Bilevel(Joint):
         **options: Any,
     ) -> None:
         super().__init__(segmenter, optimizers, accelerator, **options)
-        self.exact = self.unrolled = choose("hypergradient", hypergradient, HYPERGRADIENT) == "unrolled"
+        self.unrolled = choose("hypergradient", hypergradient, HYPERGRADIENT) == "unrolled"
         if limit is not None and not (isinstance(limit, int | float) and limit >= 0):
             raise InputError(f"limit must be at least 0, or null for the exact gradient, got {limit!r}.")
         self.limit = limit

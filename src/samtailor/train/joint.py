@@ -20,7 +20,7 @@ class Step(Protocol):
 
     second: str | None
     """What the second batch of a step is: None, "halves" (D2 of two levels) or "regions" (of the same pictures)."""
-    exact: bool
+    unrolled: bool
     """Whether the step differentiates an optimiser's move, so that nothing may change gradients before it (`clip`)."""
 
     def __call__(self, train: Batch, held_out: Batch | None) -> dict[str, float]:
@@ -40,7 +40,7 @@ class Joint:
     """
 
     second: str | None = None
-    exact = False
+    unrolled: bool = False
 
     def __init__(
         self,
