@@ -7,6 +7,10 @@ cut of no width (there and back), which every even-odd filler takes for what it 
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
+
 import cv2
 import numpy as np
 
@@ -54,22 +58,27 @@ def _rings(mask: np.ndarray) -> list[Part]:
     grid[1::2, 1::2] = mask[y0 : y1 + 1, x0 : x1 + 1]
     grid = cv2.dilate(grid, np.ones((3, 3), np.uint8))
     found, tree = cv2.findContours(grid, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    corner = np.array([x0, y0], np.float32)
-    rings = [_square(ring.reshape(-1, 2)).astype(np.float32) / 2 + corner for ring in found]
+    rings = [ring / 2 + np.array([x0, y0], np.float32) for ring in _square(found)]
     owners = [i for i, (_, _, _, parent) in enumerate(tree[0]) if parent < 0]
     parts = [[rings[i], *(rings[j] for j, row in enumerate(tree[0]) if row[3] == i)] for i in owners]
     return sorted(parts, key=lambda part: -_area(part[0]))
 
 
-def _square(ring: np.ndarray) -> np.ndarray:
-    """Corners that point inwards, which the tracing cuts off by a diagonal step: the even place of the two is added."""
-    after = np.concatenate([ring[1:], ring[:1]])
-    diagonal = (np.abs(after - ring) == 1).all(axis=1)
-    places = np.flatnonzero(diagonal)
-    whole = np.repeat(ring, diagonal + 1, axis=0)
-    one = ring[places]
-    whole[places + np.arange(1, len(places) + 1)] = np.where(one % 2 == 0, one, after[places])
-    return whole
+def _square(traced: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Corners that point inwards, which the tracing cuts off by a diagonal step: the even place of the two is added.
+
+    Rings (n, 1, 2) to (n', 2) float32. All at once: a ragged mask has hundreds, of a few places each.
+    """
+    ends = np.cumsum([len(ring) for ring in traced])
+    places = np.concatenate(traced)[:, 0]
+    after = np.roll(places, -1, axis=0)
+    after[ends - 1] = places[[0, *ends[:-1]]]
+    diagonal = (np.abs(after - places) == 1).all(axis=1)
+    cut = np.flatnonzero(diagonal)
+    whole = np.repeat(places, diagonal + 1, axis=0)
+    whole[cut + np.arange(1, len(cut) + 1)] = np.where(places[cut] % 2 == 0, places[cut], after[cut])
+    ends += np.cumsum(diagonal)[ends - 1]
+    return np.split(whole.astype(np.float32), ends[:-1])
 
 
 def _within(parts: list[Part], vertices: int | None, *, joined: bool) -> list[Part]:
@@ -78,21 +87,33 @@ def _within(parts: list[Part], vertices: int | None, *, joined: bool) -> list[Pa
         return _simple(parts, TOLERANCE)
     if vertices < 3:
         raise InputError(f"A polygon needs at least 3 vertices, got a budget of {vertices}.")
-    while parts:
-        reach = max(float(np.ptp(ring, axis=0).max()) for part in parts for ring in part)
-        low, high = TOLERANCE, max(reach / 4, 2 * TOLERANCE)
-        if _count(_simple(parts, low), joined) <= vertices:
-            return _simple(parts, low)
-        if _count(_simple(parts, high), joined) <= vertices:
-            for _ in range(10):  # to a thousandth of the span
-                middle = (low + high) / 2
-                fits = _count(_simple(parts, middle), joined) <= vertices
-                low, high = (low, middle) if fits else (middle, high)
-            return _simple(parts, high)
-        if sum(len(part) for part in parts) == 1:
-            return [[_box(parts[0][0])[:vertices]]]
-        parts = _without_smallest(parts)
-    return []
+    if not parts:
+        return []
+    order = _smallest_first(parts)
+    fewest = bisect_left(
+        range(len(order)), True, key=lambda gone: _fits(_without(parts, order[:gone]), vertices, joined)
+    )
+    if fewest == len(order):  # not even the last ring
+        return [[_box(_without(parts, order[:-1])[0][0])[:vertices]]]
+    parts = _without(parts, order[:fewest])
+    low, high = TOLERANCE, _coarsest(parts)
+    if _count(_simple(parts, low), joined) <= vertices:
+        return _simple(parts, low)
+    for _ in range(10):  # to a thousandth of the span
+        middle = (low + high) / 2
+        fits = _count(_simple(parts, middle), joined) <= vertices
+        low, high = (low, middle) if fits else (middle, high)
+    return _simple(parts, high)
+
+
+def _coarsest(parts: list[Part]) -> float:
+    """The most that an outline may be off: a quarter of the largest side."""
+    reach = max(float(np.ptp(ring, axis=0).max()) for part in parts for ring in part)
+    return max(reach / 4, 2 * TOLERANCE)
+
+
+def _fits(parts: list[Part], vertices: int, joined: bool) -> bool:
+    return _count(_simple(parts, _coarsest(parts)), joined) <= vertices
 
 
 def _simple(parts: list[Part], tolerance: float) -> list[Part]:
@@ -111,19 +132,33 @@ def _count(parts: list[Part], joined: bool) -> int:
     return sum(len(ring) for ring in rings) + 2 * cuts
 
 
-def _without_smallest(parts: list[Part]) -> list[Part]:
-    """The smallest hole goes, or the smallest part where it is smaller (the last hole of a part before the part)."""
-    rings = [(_area(ring), p, r) for p, part in enumerate(parts) for r, ring in enumerate(part)]
-    _, p, r = min(row for row in rings if row[2] > 0 or len(parts[row[1]]) == 1)
-    kept = [ring for i, ring in enumerate(parts[p]) if i != r]
-    return [*parts[:p], *([kept] if kept else []), *parts[p + 1 :]]
+def _smallest_first(parts: list[Part]) -> list[tuple[int, int]]:
+    """All rings as (part, ring) in the order in which they go: the smallest first, a part after its holes."""
+    areas = [[_area(ring) for ring in part] for part in parts]
+    holes = [len(part) - 1 for part in parts]
+    ready = [(areas[p][r], p, r) for p, part in enumerate(parts) for r in range(len(part)) if r or not holes[p]]
+    heapify(ready)
+    order = []
+    while ready:
+        _, p, r = heappop(ready)
+        order.append((p, r))
+        holes[p] -= r > 0
+        if r and not holes[p]:
+            heappush(ready, (areas[p][0], p, 0))
+    return order
+
+
+def _without(parts: list[Part], gone: Sequence[tuple[int, int]]) -> list[Part]:
+    out = set(gone)
+    kept = [[ring for r, ring in enumerate(part) if (p, r) not in out] for p, part in enumerate(parts)]
+    return [part for part in kept if part]
 
 
 def _joined(rings: list[np.ndarray]) -> np.ndarray:
     """One closed path through all rings: from the nearest vertex of the path there, round, and back."""
     path = rings[0]
     for ring in rings[1:]:
-        apart = ((path[:, None] - ring[None]) ** 2).sum(axis=2)
+        apart = (path[:, :1] - ring[:, 0]) ** 2 + (path[:, 1:] - ring[:, 1]) ** 2
         i, j = np.unravel_index(int(apart.argmin()), apart.shape)
         path = np.concatenate([path[: i + 1], ring[j:], ring[: j + 1], path[i:]])
     return path

@@ -5,6 +5,7 @@ A run that is stopped goes on where it was: a picture whose file is unchanged is
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import shutil
@@ -65,7 +66,7 @@ class Journal:
                     "adapter": one.adapter,
                     "score": one.score,
                     **plain_runs(one.rle),
-                    **({} if one.polygons is None else {"polygons": [ring.tolist() for ring in one.polygons]}),
+                    **({} if one.polygons is None else {"outlines": [_packed(ring) for ring in one.polygons]}),
                 }
                 for one in picture.objects
             ],
@@ -92,9 +93,18 @@ class Journal:
 def _object(row: Mapping[str, Any]) -> LabelledObject:
     rle = {"size": row["size"], "counts": row["counts"].encode("ascii")}
     drawn = None
-    if "polygons" in row:
-        drawn = tuple(np.array(ring, np.float32).reshape(-1, 2) for ring in row["polygons"])
+    if "outlines" in row:
+        drawn = tuple(_unpacked(ring) for ring in row["outlines"])
     return LabelledObject(row["label"], rle, row["score"], row["adapter"], drawn)
+
+
+def _packed(ring: np.ndarray) -> str:
+    """A polygon as base64: thousands of numbers as text would take longer than finding them."""
+    return base64.b64encode(ring.astype("<f4").tobytes()).decode("ascii")
+
+
+def _unpacked(text: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), "<f4").reshape(-1, 2).astype(np.float32)
 
 
 def _stamp(source: Path) -> list[int]:
