@@ -50,9 +50,10 @@ def attended(
     masks, first = len(own[-1]), len(own) - 1
     tokens = torch.cat([torch.cat(own).expand(len(sparse), -1, -1), sparse], dim=1)[None]
     cells = (features.main + dense).flatten(2).mT.contiguous()
-    queries, cells = _two_way(decoder.transformer, tokens, cells, positions)
-    hyper = [decoder.output_hypernetworks_mlps[i](queries[:, first + i]) for i in range(masks)]
-    return decoder.iou_prediction_head(queries[:, first - 1]), torch.stack(hyper, dim=1), cells
+    read = slice(first - 1, first + masks)  # all others have told the cells what they had to
+    queries, cells = _two_way(decoder.transformer, tokens, cells, positions, read)
+    hyper = [decoder.output_hypernetworks_mlps[i](queries[:, 1 + i]) for i in range(masks)]
+    return decoder.iou_prediction_head(queries[:, 0]), torch.stack(hyper, dim=1), cells
 
 
 def halfway(decoder: Any, cells: Tensor, features: Features, weights: Matrix) -> Tensor:
@@ -95,12 +96,14 @@ def _read(asked: Tensor, placed: Tensor, cells: Tensor, key: Any, value: Any, he
     return seen.transpose(0, 1).reshape(prompts, count, width) + value.bias
 
 
-def _two_way(transformer: Any, tokens: Tensor, cells: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """The two-way transformer: tokens (1, P, N, D), cells (1 or P, K, D) to (P, N, D) and (P, K, D)."""
+def _two_way(transformer: Any, tokens: Tensor, cells: Tensor, positions: Tensor, read: slice) -> tuple[Tensor, Tensor]:
+    """The two-way transformer: tokens (1, P, N, D), cells (1 or P, K, D) to (P, n, D), of the tokens that are `read`,
+    and (P, K, D)."""
     queries, placed = tokens, cells + positions
     for layer in transformer.layers:
         queries, cells = _layer(layer, queries, cells, placed, tokens)
         placed = cells + positions
+    queries, tokens = queries[:, :, read], tokens[:, :, read]
     seen = _of_cells(transformer.final_attn_token_to_image, queries + tokens, placed, cells)
     return transformer.layer_norm_final_attn(queries + seen)[0], cells
 

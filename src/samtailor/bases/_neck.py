@@ -1,24 +1,32 @@
-"""A base for `encode_image` alone, whose feature pyramid is cheaper: the base's own weights, the sums in another order.
+"""A base for `encode_image` alone that leaves out what nobody reads: the base's own weights, sums in another order.
 
-SAM 2's neck brings every level of the picture to the width of the embedding and adds the coarser level, enlarged to the
-nearest cell; its decoder then projects the two finest levels to a few channels. Only these projections are read. All of
-it is linear and works on each cell by itself, so each level is projected first and enlarged and added after: the widest
-maps are never made. With the encoding of positions, which only SAM 2's memory reads, they are a third of nano's time.
+Of SAM 2's encoder in transformers:
+
+* The neck brings every level of the picture to the width of the embedding and adds the coarser level, enlarged to the
+  nearest cell; the decoder then projects the two finest levels to a few channels. Only these projections are read. All
+  of it is linear and works on each cell by itself, so each level is projected first and enlarged and added after: the
+  widest maps are never made. With the encoding of positions, which only SAM 2's memory reads, they are a third of
+  nano's time.
+* Each attention of the backbone weighs the heads of a cell against each other, which nothing reads, and the encoding
+  of positions is enlarged anew for each picture: another eighth.
 
 The vendor's forward stays the reference: what comes out agrees to rounding. No gradient is meant to flow.
 """
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samtailor.bases import _vendor
 from samtailor.bases._protocol import Base
 
-_NECK, _PROJECTIONS = "vision_encoder.neck", ("mask_decoder.conv_s0", "mask_decoder.conv_s1")
+_BACKBONE, _NECK = "vision_encoder.backbone", "vision_encoder.neck"
+_PROJECTIONS = ("mask_decoder.conv_s0", "mask_decoder.conv_s1")
 
 
 def encoding(base: Base) -> Base:
@@ -29,7 +37,70 @@ def encoding(base: Base) -> Base:
     if any(conv.kernel_size != (1, 1) or conv.stride != (1, 1) for conv in known[_NECK].convs):
         return base
     neck = _Neck(known[_NECK], [known[name] for name in _PROJECTIONS])
-    return base.with_modules({_NECK: neck, **{name: nn.Identity() for name in _PROJECTIONS}})
+    backbone = _Backbone(known[_BACKBONE])
+    return base.with_modules({_BACKBONE: backbone, _NECK: neck, **{name: nn.Identity() for name in _PROJECTIONS}})
+
+
+class _Backbone(nn.Module):
+    """In the place of the backbone.
+
+    Args:
+        backbone: SAM 2's.
+    """
+
+    def __init__(self, backbone: Any) -> None:
+        super().__init__()
+        self._whole = (backbone,)
+        own = {f"{index}.attn": _Attention(block.attn) for index, block in enumerate(backbone.blocks)}
+        self.blocks = _vendor.exchanged(backbone.blocks, own)
+        self._positions: dict[torch.Size, Tensor] = {}
+
+    def forward(self, pixel_values: Tensor, **_: Any) -> SimpleNamespace:
+        """Pictures (B, 3, s, s) to levels (B, h, w, C), finest first."""
+        (whole,) = self._whole
+        x = whole.patch_embed(pixel_values)
+        if (size := x.shape[1:3]) not in self._positions:
+            self._positions[size] = whole._get_pos_embed(size).detach()
+        x = x + self._positions[size]
+        levels = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            levels += [x] if index in whole.stage_ends else []
+        return SimpleNamespace(
+            last_hidden_state=x, intermediate_hidden_states=tuple(levels), hidden_states=None, attentions=None
+        )
+
+
+class _Attention(nn.Module):
+    """In the place of a block's attention.
+
+    Args:
+        attention: SAM 2's.
+    """
+
+    def __init__(self, attention: Any) -> None:
+        super().__init__()
+        self._whole = (attention,)
+
+    def forward(self, hidden_states: Tensor, **_: Any) -> Tensor:
+        """(B, h, w, C) to (B, h', w', C'), pooled where the stage changes."""
+        (whole,) = self._whole
+        rows, height, width, _ = hidden_states.shape
+        projected = whole.qkv(hidden_states).reshape(rows, height * width, 3, whole.num_attention_heads, -1)
+        query, key, value = projected.unbind(2)
+        if whole.query_stride:
+            query = _pooled(query.reshape(rows, height, width, -1), whole.query_stride)
+            height, width = query.shape[1:3]
+            query = query.reshape(rows, height * width, whole.num_attention_heads, -1)
+        found = F.scaled_dot_product_attention(
+            *(part.transpose(1, 2) for part in (query, key, value)), scale=whole.scale
+        )
+        return whole.proj(found.transpose(1, 2).reshape(rows, height, width, -1))
+
+
+def _pooled(x: Tensor, stride: tuple[int, int]) -> Tensor:
+    """(B, h, w, C) to (B, h / s, w / s, C): the largest of each s x s cells."""
+    return F.max_pool2d(x.permute(0, 3, 1, 2), stride, stride).permute(0, 2, 3, 1)
 
 
 class _Neck(nn.Module):

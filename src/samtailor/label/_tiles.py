@@ -77,12 +77,11 @@ class Piece:
         height, width = size
         columns = self.within((self.box[0], 0, self.box[2], height))
         flat = columns.ravel(order="F")
-        turns = (np.flatnonzero(flat[1:] != flat[:-1]) + 1).tolist()
-        turns = [0, *turns] if flat[0] else turns
-        bounds = [0, *(turn + self.x * height for turn in turns), height * width]
+        turns = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+        turns = np.concatenate([[0], turns]) if flat[0] else turns
         if len(turns) % 2:  # the last run of the object ends with the window
-            bounds.insert(-1, (self.x + columns.shape[1]) * height)
-        counts = np.diff(bounds).tolist()
+            turns = np.append(turns, len(flat))
+        counts = np.diff(turns + self.x * height, prepend=0, append=height * width)
         counts = counts[:-1] if counts[-1] == 0 else counts
         return coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
 
