@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
+from samtailor import outlines
 from samtailor.data.shapes import polygon as draw
 from samtailor.errors import InputError
 from samtailor.metrics import iou
@@ -61,6 +62,38 @@ def test_the_budget_holds_and_more_vertices_are_better(budget):
     own, double = (np.mean([iou(drawn(polygons(m, n), m.shape), m) for m in masks]) for n in (budget, 2 * budget))
     assert own <= double + 0.01
     assert own > {3: 0.2, 4: 0.3, 7: 0.4, 12: 0.6, 30: 0.9, 60: 0.95}[budget]
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("budget", [3, 9, 24, 70])
+def test_no_more_goes_than_must(seed, budget):
+    """Against taking the smallest away one by one, holes before the part that they are in."""
+    ragged = cv2.blur(np.random.default_rng(seed).random((40, 50)).astype(np.float32), (5, 5)) > 0.5
+    parts = outlines._rings(ragged)
+    assert sum(map(len, parts)) > 8
+
+    def one_by_one(parts):
+        while sum(map(len, parts)) > 1 and not outlines._fits(parts, budget, False):
+            rings = [(outlines._area(ring), p, r) for p, part in enumerate(parts) for r, ring in enumerate(part)]
+            _, p, r = min(row for row in rings if row[2] > 0 or len(parts[row[1]]) == 1)
+            parts = [[ring for j, ring in enumerate(part) if (i, j) != (p, r)] for i, part in enumerate(parts)]
+            parts = [part for part in parts if part]
+        return parts
+
+    left = one_by_one(parts)
+    found = outlines._within(parts, budget, joined=False)
+    assert [len(part) for part in outlines._simple(left, outlines._coarsest(left))] == [len(part) for part in found]
+    assert sum(len(path) for path in polygons(ragged, budget)) <= budget
+
+
+def test_all_rings_are_squared_as_one_alone():
+    found, _ = cv2.findContours(blobs(3).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    assert len(found) > 2
+    for ring, alone in zip(outlines._square(found), found, strict=True):
+        (one,) = outlines._square([alone])
+        assert ring.dtype == np.float32
+        assert np.array_equal(ring, one)
+        assert len(one) > len(alone)  # there is a corner to square
 
 
 def test_single_pixels_nothing_and_a_bad_budget():
