@@ -37,7 +37,7 @@ from samtailor import passes
 from samtailor.answers import Ask, find_pictures
 from samtailor.automatic import by_proposals
 from samtailor.bases import load_base
-from samtailor.bases._neck import encoding
+from samtailor.bases._encoding import encoding
 from samtailor.data.picture import read_picture
 from samtailor.data.synth.samples import samples
 from samtailor.data.transform import Frame

@@ -7,7 +7,7 @@ view). An entry that is gone or damaged is made again.
 Numbers are the same cold and warm: what comes straight from the encoder is rounded to half precision too. On the CPU
 pictures are encoded one at a time, hence an embedding does not depend on its neighbours either; on an accelerator
 batches of other sizes may round the last bit differently. SAM 2's neck is summed in the cheaper order of
-`bases/_neck.py`, which agrees with the vendor's far within half precision.
+`bases/_encoding.py`, which agrees with the vendor's far within half precision.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from samtailor.bases import Base
-from samtailor.bases._neck import encoding
+from samtailor.bases._encoding import encoding
 from samtailor.cache_folder import CacheFolder, touch
 from samtailor.data.augment import UNTOUCHED, View
 from samtailor.data.transform import Frame

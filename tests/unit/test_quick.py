@@ -7,7 +7,7 @@ import torch
 
 from samtailor.adapters.learnt_prompt import DensePrompt
 from samtailor.answers import Ask
-from samtailor.bases._neck import encoding
+from samtailor.bases._encoding import encoding
 from samtailor.bases._quick import Quick, quick
 from samtailor.passes import Passes, questions
 from samtailor.predict import Predictor

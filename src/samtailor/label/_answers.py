@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samtailor.adapters import pmm
-from samtailor.bases._neck import encoding
+from samtailor.bases._encoding import encoding
 from samtailor.data.transform import Frame
 from samtailor.label._once import looks, once, placed
 from samtailor.label._tiles import Piece
