@@ -20,6 +20,7 @@ DEFAULTS: dict[str, Any] = {
     "batch_size": 4,
     "views": 8,
     "lr": {"prompt": 1e-3, "map": 2e-3},
+    "clip": {"prompt": 1.0, "map": 0.0},  # of crowded pictures one batch can push all clicks to empty masks
     "weight_decay": 0.1,
     "schedule": "cosine",
     "warmup": 20,
