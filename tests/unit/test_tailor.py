@@ -238,3 +238,11 @@ def test_the_map_learns_the_same_in_the_order_of_memory_of_training(tiny_base, t
     torch.testing.assert_close(answers[0], answers[1], rtol=1e-9, atol=1e-12)
     for one, other in zip(*slopes, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_clicks_learn_with_gradients_as_short_as_those_of_plm(tiny_sam):
+    """Without it a batch of a crowded picture pushes every click to an empty mask (docs/tailor.md)."""
+    defaults = find("methods", "tailor").DEFAULTS
+    assert defaults["clip"]["prompt"] == find("methods", "plm").DEFAULTS["clip"] > 0
+    segmenter, _ = find("methods", "tailor").build(tiny_sam)
+    assert set(defaults["clip"]) == set(segmenter.groups)
