@@ -58,7 +58,8 @@ def _rings(mask: np.ndarray) -> list[Part]:
     grid[1::2, 1::2] = mask[y0 : y1 + 1, x0 : x1 + 1]
     grid = cv2.dilate(grid, np.ones((3, 3), np.uint8))
     found, tree = cv2.findContours(grid, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    rings = [ring / 2 + np.array([x0, y0], np.float32) for ring in _square(found)]
+    corner = np.array([x0, y0], np.float32)
+    rings = [ring / 2 + corner for ring in _square(found)]
     owners = [i for i, (_, _, _, parent) in enumerate(tree[0]) if parent < 0]
     parts = [[rings[i], *(rings[j] for j, row in enumerate(tree[0]) if row[3] == i)] for i in owners]
     return sorted(parts, key=lambda part: -_area(part[0]))
@@ -87,8 +88,9 @@ def _within(parts: list[Part], vertices: int | None, *, joined: bool) -> list[Pa
         return _simple(parts, TOLERANCE)
     if vertices < 3:
         raise InputError(f"A polygon needs at least 3 vertices, got a budget of {vertices}.")
-    if not parts:
-        return []
+    fine = _simple(parts, TOLERANCE)
+    if _count(fine, joined) <= vertices:
+        return fine
     order = _smallest_first(parts)
     fewest = bisect_left(
         range(len(order)), True, key=lambda gone: _fits(_without(parts, order[:gone]), vertices, joined)
@@ -96,9 +98,10 @@ def _within(parts: list[Part], vertices: int | None, *, joined: bool) -> list[Pa
     if fewest == len(order):  # not even the last ring
         return [[_box(_without(parts, order[:-1])[0][0])[:vertices]]]
     parts = _without(parts, order[:fewest])
+    fine = _simple(parts, TOLERANCE)
+    if _count(fine, joined) <= vertices:
+        return fine
     low, high = TOLERANCE, _coarsest(parts)
-    if _count(_simple(parts, low), joined) <= vertices:
-        return _simple(parts, low)
     for _ in range(10):  # to a thousandth of the span
         middle = (low + high) / 2
         fits = _count(_simple(parts, middle), joined) <= vertices
