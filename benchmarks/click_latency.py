@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from samtailor.data.shapes import plain_runs
 from samtailor.data.synth.samples import samples
+from samtailor.masks.rle import plain_runs
 from samtailor.workbench.start import draw
 
 

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from samtailor.bases import load_on
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.compare import compare, deal
-from samtailor.compare.deal import settled
-from samtailor.config import FitConfig
+from samtailor.compare.folds import settled
 from samtailor.data.dataset import open_dataset
 from samtailor.data.writing import write_json
-from samtailor.embeddings import EmbeddingStore
+from samtailor.train.config import FitConfig
 
 FACES = {"group": r"regex:personne\d\d"}
 SETS: dict[str, dict[str, Any]] = {
