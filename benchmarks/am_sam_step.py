@@ -21,7 +21,7 @@ from accelerate import Accelerator
 
 from random_sam import vit_b
 from samtailor.bases import Base
-from samtailor.cache.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.regions import regions
 from samtailor.data.synth.samples import samples
 from samtailor.registry import find
@@ -45,10 +45,10 @@ def _medians(size: int, repeats: int, batch: int) -> dict[str, float]:
     step = step_class(segmenter.train(), optimizers, Accelerator(cpu=True))
     pictures = [_in_memory(sample) for sample in regions(samples(4 * batch, 0, kind="banners", size=(480, 640)))]
     with tempfile.TemporaryDirectory() as place:
-        store, box = EmbeddingStore(place), find("prompts", "mask-box").build()
-        halves = pictures[: 2 * batch], pictures[2 * batch :]
+        store, box = EmbeddingCache(place), find("prompts", "mask-box").build()
+        bilevel_split = pictures[: 2 * batch], pictures[2 * batch :]
         cached, bare = (
-            [Feed(base, half, None, store, source=box, batch_size=batch, images=images) for half in halves]
+            [Feed(base, half, None, store, source=box, batch_size=batch, images=images) for half in bilevel_split]
             for images in (False, True)
         )
         for feed in cached:

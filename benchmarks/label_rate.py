@@ -42,7 +42,7 @@ from samtailor.data.writers import coco
 from samtailor.labelling import Journal, Source, _ahead, _answers, label
 from samtailor.predict import batched as passes
 from samtailor.predict.auto import by_proposals
-from samtailor.predict.files import Ask, find_pictures
+from samtailor.predict.files import ObjectPrompt, find_images
 from samtailor.predict.predictor import Predictor
 from samtailor.proposals import Proposals
 from samtailor.proposals.head import Heads, make_head
@@ -53,7 +53,7 @@ def main() -> None:
     options = arguments()
     base = vit_b() if options.base == "vit-b" else load_base(options.base)
     if options.base == "vit-b":
-        passes.Passes.answers = with_discs(passes.Passes.answers)
+        passes.BatchedDecoder.answers = with_discs(passes.BatchedDecoder.answers)
     names = [f"adapter {number}" for number in range(options.adapters)]
     predictor = Predictor(base, {name: find("methods", "plm").build(base)[0] for name in names})
     sources = [Source(name, asker(base, options.objects, options.heads), label=name) for name in names]
@@ -62,7 +62,7 @@ def main() -> None:
         (folder / "in").mkdir()
         for sample in samples(options.pictures, 0, kind="banners", size=(480, 640)):
             Image.fromarray(sample.image).save(folder / "in" / f"{sample.id}.jpg", quality=92)
-        pictures = find_pictures([folder / "in"])
+        pictures = find_images([folder / "in"])
         runs = {
             "encode, in a loop": lambda turn: encode(predictor, pictures.values()),
             "encode, label's threads": lambda turn: encode_ahead(base, pictures),
@@ -104,8 +104,8 @@ def stages(run: Callable[[], Any], base: Any, pictures: int) -> None:
     spent: Counter[str] = Counter()
     places = [
         (_ahead, "read_picture", "read"), (Frame, "image", "resize"), (type(base), "encode_image", "encode"),
-        (Proposals, "propose", "proposals"), (passes.Passes, "_tokens", "prompts and their adapters"),
-        (passes.Passes, "answers", "decode"), (_answers.Windows, "mask", "logits to masks"),
+        (Proposals, "propose", "proposals"), (passes.BatchedDecoder, "_tokens", "prompts and their adapters"),
+        (passes.BatchedDecoder, "answers", "decode"), (_answers.Windows, "mask", "logits to masks"),
         (Journal, "add", "journal"), (coco, "write", "polygons and file"),
     ]  # fmt: skip
     before = [getattr(owner, name) for owner, name, _ in places]
@@ -159,7 +159,7 @@ def asker(base, objects: int, heads: int):
     def ask(predictor, picture):
         if heads:
             propose(predictor, picture)  # its cost; what an untrained head finds is of no use
-        return [Ask(clicks=(click,), score=0.9) for click in clicks]
+        return [ObjectPrompt(clicks=(click,), score=0.9) for click in clicks]
 
     return ask
 

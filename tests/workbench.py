@@ -10,10 +10,10 @@ from PIL import Image
 from samtailor.masks.rle import encode, plain_runs
 from samtailor.serve.engine import Engine
 from samtailor.serve.limits import Limits
-from samtailor.workbench.bench import Bench, adapters
 from samtailor.workbench.pictures import Pictures
 from samtailor.workbench.project import Project
 from samtailor.workbench.records import Object
+from samtailor.workbench.session import Session, adapters
 from tiny import disc_sample
 
 LIMITS = Limits(bytes=200_000, pixels=50_000)
@@ -32,9 +32,9 @@ def open_project(root: Path, classes: tuple[str, ...] = ("disc", "square"), limi
     return Project(home, Pictures(root, home / "cache", limits), "tiny-sam2", classes)
 
 
-def open_bench(root: Path, base, **project) -> Bench:
+def open_session(root: Path, base, **project) -> Session:
     made = open_project(root, **project)
-    return Bench(made, Engine(base, limits=made.pictures.limits, root=adapters(made.home)))
+    return Session(made, Engine(base, limits=made.pictures.limits, root=adapters(made.home)))
 
 
 def ids(project: Project) -> list[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from samtailor.bases import load_on
-from samtailor.cache.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.compare import compare, deal
 from samtailor.compare.folds import settled
 from samtailor.data.dataset import open_dataset
@@ -41,7 +41,7 @@ JUDGES = 24
 
 def main() -> None:
     options = _options()
-    base, store = load_on(options.base, None), EmbeddingStore()
+    base, store = load_on(options.base, None), EmbeddingCache()
     file = options.out / "choose.json"
     figures = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     for name in options.only or SETS:
@@ -50,7 +50,7 @@ def main() -> None:
     print(_table(figures))
 
 
-def _tried(name: str, options: argparse.Namespace, base: Any, store: EmbeddingStore) -> dict[str, Any]:
+def _tried(name: str, options: argparse.Namespace, base: Any, store: EmbeddingCache) -> dict[str, Any]:
     about = SETS[name]
     samples = open_dataset(options.data / about.get("folder", name), group=about.get("group"))
     classes = list(about.get("classes") or ()) or None

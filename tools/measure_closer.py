@@ -19,12 +19,12 @@ from samtailor.bases import load_on
 from samtailor.data.dataset import open_dataset
 from samtailor.masks.interior import centre
 from samtailor.masks.metrics import iou
-from samtailor.predict.files import Ask
+from samtailor.predict.files import ObjectPrompt
 from samtailor.serve.adapters import Adapters
 from samtailor.serve.embeddings import Embedding
 from samtailor.workbench import masks
-from samtailor.workbench.closer import Closer
 from samtailor.workbench.records import Runs
+from samtailor.workbench.zoom import Closer
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
             for place in rng.permutation(len(truths))[: options.most]:
                 truth = truths[place].mask
                 x, y = centre(truth)
-                ask = Ask(clicks=((float(x), float(y), 1),))
+                ask = ObjectPrompt(clicks=((float(x), float(y), 1),))
                 predictor.set_features(features, frame.height, frame.width, picture=lambda shown=picture: shown)
                 output = predictor.decode(ask.prompts(truth.shape), slot.name)
                 (whole,) = masks.candidates(output, frame, every=False)

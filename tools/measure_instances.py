@@ -68,7 +68,7 @@ def _judge(name: str, options: argparse.Namespace) -> None:
 
     from samtailor import artefact
     from samtailor.bases import load_on
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.data.split import Split
     from samtailor.data.writing import write_json
     from samtailor.evaluation.instances import Asked, evaluate_instances
@@ -80,7 +80,7 @@ def _judge(name: str, options: argparse.Namespace) -> None:
     order = sorted(Split.read(folder / "split.json").test, key=lambda id: sha256(f"dev{id}".encode()).hexdigest())
     tried = min(30, len(order) // 3)
     chosen = order[:tried] if options.trying else order[tried : tried + options.judged]
-    meta, store = artefact.read_meta(folder), EmbeddingStore()
+    meta, store = artefact.read_meta(folder), EmbeddingCache()
     base = load_on(meta.base.name)
     predictor = Predictor(base, {"adapter": artefact.load(folder, base).segmenter}, store=store)
     asked = {

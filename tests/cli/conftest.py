@@ -56,7 +56,7 @@ def data_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def adapter_folder(base_folder, data_folder, tmp_path_factory) -> Path:
     """A PLM+PMM of two steps."""
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.fitting import fit
     from samtailor.train.config import FitConfig
 
@@ -64,4 +64,4 @@ def adapter_folder(base_folder, data_folder, tmp_path_factory) -> Path:
     settings = {"method": "plm-pmm", "steps": 2, "batch_size": 2, "val": 0.25, "eval_masks": 2, "trackers": ()}
     settings["near_duplicates"] = False
     config = FitConfig(data=data_folder, out=root / "disc", base=str(base_folder), classes=("disc",), **settings)
-    return fit(config, store=EmbeddingStore(root / "cache")).folder
+    return fit(config, store=EmbeddingCache(root / "cache")).folder

@@ -11,10 +11,10 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from onnx_networks import constant
-from samtailor.cache.detections import DetectionStore
+from samtailor.cache.detections import DetectionCache
 from samtailor.errors import InputError
 from samtailor.predict.auto import by_detector, by_itself, gives
-from samtailor.predict.files import Ask, answer
+from samtailor.predict.files import ObjectPrompt, answer
 from samtailor.predict.predictor import Predictor
 from samtailor.proposals.detectors import _heads
 
@@ -107,7 +107,7 @@ class Two:
 
 def test_two_proposals_that_give_one_mask_are_one_object(tiny_sam, tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
-    proposer = by_detector(DetectionStore(Two(), tmp_path / "cache"))
+    proposer = by_detector(DetectionCache(Two(), tmp_path / "cache"))
     found = answer(
         Predictor(tiny_sam), {"a": tmp_path / "a.png"}, {}, tmp_path / "o", adapters=[None], automatic={None: proposer}
     )
@@ -117,10 +117,10 @@ def test_two_proposals_that_give_one_mask_are_one_object(tiny_sam, tmp_path):
 def test_who_gets_points_and_who_boxes():
     assert [gives(name) for name in (None, "sampled-click", "mask-box", "detector")] == ["points"] * 2 + ["boxes"] * 2
     assert gives(None, fitted=False) == "boxes"
-    assert by_itself("a")(None, None) == [Ask(whole=True, label="a")]
-    Ask(whole=True).check((5, 5))
+    assert by_itself("a")(None, None) == [ObjectPrompt(whole=True, label="a")]
+    ObjectPrompt(whole=True).check((5, 5))
     with pytest.raises(InputError, match="at least one click"):
-        Ask().check((5, 5))
+        ObjectPrompt().check((5, 5))
 
 
 def test_evaluate_auto_gives_mask_ap_and_alarms(run, own, data_folder, tmp_path):

@@ -72,11 +72,11 @@ def test_the_page_of_the_command_line_is_current():
 def test_settings_are_yaml():
     from samtailor.cli.options import names, settings
 
-    assert settings(["lr=1e-4", "steps=5", "options.head=paper_plain", "decay_at=[0.5, 0.9]", "flip=false"]) == {
+    assert settings(["lr=1e-4", "steps=5", "options.head=paper_plain", "milestones=[0.5, 0.9]", "flip=false"]) == {
         "lr": 1e-4,
         "steps": 5,
         "options.head": "paper_plain",
-        "decay_at": [0.5, 0.9],
+        "milestones": [0.5, 0.9],
         "flip": False,
     }
     assert names("a, b") == ["a", "b"]

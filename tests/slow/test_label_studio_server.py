@@ -188,11 +188,11 @@ def test_clicks_and_boxes_get_the_masks_of_the_base(studio, backend):
     predictor = Predictor(load_base("nano"))
     predictor.set_image(PICTURES[0].image)
     point, box = np.array([[127.5, 71.5]]), np.array([64.0, 48.0, 192.0, 144.0])
-    questions = [
+    prompt_batches = [
         (asked("keypointlabels", x=50, y=37.5, width=0.4), predictor.predict(point, np.array([1]))),
         (asked("rectanglelabels", x=25, y=25, width=50, height=50, rotation=0), predictor.predict(box=box)),
     ]
-    for region, (masks, scores, _) in questions:
+    for region, (masks, scores, _) in prompt_batches:
         found = call(f"{studio}/api/ml/{ml}/interactive-annotating", {"task": task, "context": {"result": [region]}})
         (row,) = found["data"]["result"]
         assert (row["from_name"], row["to_name"], row["value"]["brushlabels"]) == ("mask", "image", ["banner"])

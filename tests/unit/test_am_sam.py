@@ -201,7 +201,7 @@ def test_no_box_at_test_in_readings_3_and_5(tiny_sam, tiny_samples):
     one, other = (batch_of(tiny_sam, tiny_samples[:1], prompt=name) for name in ("mask-box", "mask-center"))
     for reading in ("R1", "R3", "R5"):
         segmenter = find("methods", "am-sam").build(tiny_sam, reading=reading)[0].eval()
-        assert segmenter.prompt == (None if reading == "R1" else "none")
+        assert segmenter.inference.prompt == (None if reading == "R1" else "none")
         with torch.no_grad():
             assert torch.equal(segmenter(one).logits, segmenter(other).logits) == (reading != "R1")
 

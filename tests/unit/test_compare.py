@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from samtailor.cache.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.compare import compare, cross_model, deal, few, parameters, variants
 from samtailor.errors import InputError
 from samtailor.registry import find
@@ -18,7 +18,7 @@ FAST = {"steps": 2, "batch_size": 2, "trackers": (), "val": 0.25, "eval_masks": 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    return EmbeddingStore(tmp_path_factory.mktemp("embeddings"))
+    return EmbeddingCache(tmp_path_factory.mktemp("embeddings"))
 
 
 def test_matched_pictures_and_seeds_and_no_fit_twice(tiny_sam, tiny_samples, tmp_path, store, monkeypatch):

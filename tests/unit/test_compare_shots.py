@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from samtailor.cache.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.compare import compare_shots, deal, few, rows_of, variants
 from samtailor.compare.cost import Cost, Meter
-from samtailor.compare.folds import few_shot
 from samtailor.compare.entries import contender, kind_of
+from samtailor.compare.folds import few_shot
 from samtailor.errors import InputError
 from samtailor.train.config import load
 from tiny import disc_sample
@@ -37,7 +37,7 @@ def two_discs(index):
 @pytest.fixture(scope="module")
 def asked(tiny_sam, tmp_path_factory):
     """Arguments of one comparison: fit on seven pictures, a test set of its own of three."""
-    store = EmbeddingStore(tmp_path_factory.mktemp("embeddings"))
+    store = EmbeddingCache(tmp_path_factory.mktemp("embeddings"))
     samples = [two_discs(i) for i in range(10)]
     places = (tmp_path_factory.mktemp("out"), tiny_sam, samples[:7], samples[7:])
     return places, {"shots": [2, 4], "seeds": [0, 1], "classes": ["disc"], "store": store}

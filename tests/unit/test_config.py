@@ -42,11 +42,11 @@ def test_an_unknown_key_is_an_error_with_the_closest(tmp_path, key, hint):
         ("batch_size", 0),
         ("lr", 0),
         ("lr", {"lower": -1}),
-        ("clip", -0.5),
-        ("clip", {"lower": -1}),
+        ("max_grad_norm", -0.5),
+        ("max_grad_norm", {"lower": -1}),
         ("schedule", "polynomial"),
-        ("decay_at", [0.9, 0.5]),
-        ("decay_at", [1.5]),
+        ("milestones", [0.9, 0.5]),
+        ("milestones", [1.5]),
         ("classes", []),
         ("classes", ["a", "a"]),
         ("precision", "fp8"),
@@ -76,9 +76,9 @@ def test_frozen():
 
 def test_defaults_of_the_method_stand_below_the_users():
     mine = find("methods", "plm").DEFAULTS
-    assert mine["clip"] != FitConfig().clip, "the test needs a default that differs"
-    assert resolve(load(None, {"method": "plm"})).clip == mine["clip"]
-    assert resolve(load(None, {"method": "plm", "clip": FitConfig().clip})).clip == FitConfig().clip
+    assert mine["max_grad_norm"] != FitConfig().clip, "the test needs a default that differs"
+    assert resolve(load(None, {"method": "plm"})).clip == mine["max_grad_norm"]
+    assert resolve(load(None, {"method": "plm", "max_grad_norm": FitConfig().clip})).clip == FitConfig().clip
 
 
 @pytest.mark.parametrize("method", names("methods"))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from onnx_networks import constant, grid_rows
-from samtailor.cache.detections import DetectionStore
+from samtailor.cache.detections import DetectionCache
 from samtailor.errors import InputError, MissingExtraError
 from samtailor.prompts import detector as source_of
 from samtailor.proposals.detectors import (
@@ -250,32 +250,32 @@ def sample(name: str = "s") -> Sample:
 
 def test_a_picture_is_looked_at_once_for_each_detector(tmp_path):
     one, other = Counting("1"), Counting("2")
-    store = DetectionStore(one, tmp_path)
+    store = DetectionCache(one, tmp_path)
     first = store(sample())
-    again = DetectionStore(one, tmp_path)(sample("t"))  # the same pixels under another name
+    again = DetectionCache(one, tmp_path)(sample("t"))  # the same pixels under another name
     assert one.looks == 1
     assert again.boxes.tolist() == first.boxes.tolist()
     assert again.scores.tolist() == first.scores.tolist()
     assert again.labels == first.labels
-    DetectionStore(other, tmp_path)(sample())
+    DetectionCache(other, tmp_path)(sample())
     assert other.looks == 1
-    DetectionStore(one, tmp_path)(picture() + 1)
+    DetectionCache(one, tmp_path)(picture() + 1)
     assert one.looks == 2
 
 
 def test_a_damaged_entry_is_made_again(tmp_path, caplog):
     one = Counting()
-    DetectionStore(one, tmp_path)(picture())
+    DetectionCache(one, tmp_path)(picture())
     (entry,) = tmp_path.rglob("*.json")
     entry.write_text('{"boxes": [[1, 2]]')
-    assert DetectionStore(one, tmp_path)(picture()).labels == ("person", "dog")
+    assert DetectionCache(one, tmp_path)(picture()).labels == ("person", "dog")
     assert one.looks == 2
     assert "damaged" in caplog.text
 
 
 def source(tmp_path, detector=None, **options):
     given = {"classes": None, "threshold": 0.25, "pick": "best"} | options
-    return source_of.DetectorSource(DetectionStore(detector or Counting(), tmp_path), **given)
+    return source_of.DetectorSource(DetectionCache(detector or Counting(), tmp_path), **given)
 
 
 def test_best_box_stands_for_every_mask_and_all_are_matched_by_iou(tmp_path):
@@ -310,11 +310,11 @@ def test_full_frame_and_unknown_classes(tmp_path):
 
 
 def test_training_is_fed_with_boxes_of_the_model_frame(tiny_sam, tmp_path):
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.train.feed import Feed
 
     feed = Feed(
-        tiny_sam, [sample()], None, EmbeddingStore(tmp_path / "e"), source=source(tmp_path, pick="all"), batch_size=2
+        tiny_sam, [sample()], None, EmbeddingCache(tmp_path / "e"), source=source(tmp_path, pick="all"), batch_size=2
     )
     batch = feed.batch(0)
     by_label = dict(zip(batch.labels, batch.prompts.boxes[:, 0].tolist(), strict=True))

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from samtailor.cache import digests, embeddings
-from samtailor.cache.embeddings import EmbeddingStore, default_root
+from samtailor.cache.embeddings import EmbeddingCache, default_root
 from samtailor.data.augment import View
 from samtailor.data.picture import read_picture
 from samtailor.data.transform import Frame
@@ -56,7 +56,7 @@ def on_disk(path: Path, seed: int) -> Sample:
     return Sample(path.stem, partial(read_picture, path), lambda: (), source=path)
 
 
-def entries(store: EmbeddingStore) -> list[Path]:
+def entries(store: EmbeddingCache) -> list[Path]:
     return sorted(store.root.rglob("*.safetensors"))
 
 
@@ -66,10 +66,10 @@ def same(one: Features, other: Features) -> bool:
 
 
 def test_cold_and_warm_are_the_same_numbers_and_one_encoder_pass(tmp_path, tiny_base):
-    store = EmbeddingStore(tmp_path)
+    store = EmbeddingCache(tmp_path)
     pixels = picture(0, 48, 80)
     cold = store.features(tiny_base, pixels)
-    warm = EmbeddingStore(tmp_path).features(tiny_base, pixels)
+    warm = EmbeddingCache(tmp_path).features(tiny_base, pixels)
     assert same(cold, warm)
     assert cold.main.dtype == torch.float32
     assert torch.equal(cold.main, cold.main.half().float())
@@ -77,7 +77,7 @@ def test_cold_and_warm_are_the_same_numbers_and_one_encoder_pass(tmp_path, tiny_
 
 
 def test_the_answer_can_enter_autograd(tmp_path):
-    store, weight = EmbeddingStore(tmp_path), torch.ones(3, 1, 1, requires_grad=True)
+    store, weight = EmbeddingCache(tmp_path), torch.ones(3, 1, 1, requires_grad=True)
     for _ in ("cold", "warm"):
         features = store.features(CountingBase(), picture(0))
         (features.main * weight).square().sum().backward()
@@ -85,17 +85,17 @@ def test_the_answer_can_enter_autograd(tmp_path):
 
 
 def test_rows_come_in_the_order_asked_for_whatever_was_there(tmp_path):
-    base, store = CountingBase(), EmbeddingStore(tmp_path, batch=3)
+    base, store = CountingBase(), EmbeddingCache(tmp_path, batch=3)
     alone = [store.features(base, picture(seed)) for seed in (1, 4)]
     together = store.features(base, [picture(seed) for seed in (0, 1, 2, 3, 4)])
     assert base.encoded == 5
     assert torch.equal(together.main[1], alone[0].main[0])
     assert torch.equal(together.skips[0][4], alone[1].skips[0][0])
-    assert same(EmbeddingStore(tmp_path / "new").features(base, picture(3)), together[3:4])
+    assert same(EmbeddingCache(tmp_path / "new").features(base, picture(3)), together[3:4])
 
 
 def test_the_address_is_the_content(tmp_path):
-    base, store = CountingBase(), EmbeddingStore(tmp_path)
+    base, store = CountingBase(), EmbeddingCache(tmp_path)
     store.features(base, [in_memory(0), picture(0), on_disk(tmp_path / "a.png", 0), on_disk(tmp_path / "b.png", 0)])
     assert len(entries(store)) == 1, "sample, array and two files of the same pixels share an entry"
     store.features(CountingBase("other"), picture(0))
@@ -107,21 +107,21 @@ def test_the_address_is_the_content(tmp_path):
 
 def test_a_file_seen_before_is_not_decoded(tmp_path, monkeypatch):
     sample, base = on_disk(tmp_path / "a.png", 0), CountingBase()
-    cold = EmbeddingStore(tmp_path / "cache").features(base, sample)
+    cold = EmbeddingCache(tmp_path / "cache").features(base, sample)
     monkeypatch.setattr(digests, "of_pixels", lambda pixels: pytest.fail("the picture was decoded"))
-    assert same(cold, EmbeddingStore(tmp_path / "cache").features(base, sample))
+    assert same(cold, EmbeddingCache(tmp_path / "cache").features(base, sample))
     assert base.encoded == 1
 
 
 def test_a_file_that_changes_is_another_picture(tmp_path):
-    path, base, store = tmp_path / "a.bmp", CountingBase(), EmbeddingStore(tmp_path / "cache")
+    path, base, store = tmp_path / "a.bmp", CountingBase(), EmbeddingCache(tmp_path / "cache")
     for seed in range(3):  # same size, same second
         sample = on_disk(path, seed)
         assert same(store.features(base, sample), store.features(base, picture(seed)))
 
 
 def test_a_stat_is_believed_only_when_it_has_aged(tmp_path, monkeypatch):
-    sample, base, store = on_disk(tmp_path / "a.png", 0), CountingBase(), EmbeddingStore(tmp_path / "cache")
+    sample, base, store = on_disk(tmp_path / "a.png", 0), CountingBase(), EmbeddingCache(tmp_path / "cache")
     store.features(base, sample)
     assert not store._digests._by_stat
     now = time.time()
@@ -131,7 +131,7 @@ def test_a_stat_is_believed_only_when_it_has_aged(tmp_path, monkeypatch):
 
 
 def test_a_sample_that_is_not_the_plain_file_goes_by_its_pixels(tmp_path):
-    path, base, store = tmp_path / "a.png", CountingBase(), EmbeddingStore(tmp_path / "cache")
+    path, base, store = tmp_path / "a.png", CountingBase(), EmbeddingCache(tmp_path / "cache")
     whole = on_disk(path, 0)
     left = Sample("left", lambda: picture(0)[:, :16].copy(), lambda: (), source=path)
     assert not same(store.features(base, whole), store.features(base, left))
@@ -140,36 +140,36 @@ def test_a_sample_that_is_not_the_plain_file_goes_by_its_pixels(tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "empty", "zeros", "flipped bit", "text"])
 def test_a_damaged_entry_is_made_again_and_said(tmp_path, caplog, damage):
     base = CountingBase()
-    cold = EmbeddingStore(tmp_path).features(base, picture(0))
-    (path,) = entries(EmbeddingStore(tmp_path))
+    cold = EmbeddingCache(tmp_path).features(base, picture(0))
+    (path,) = entries(EmbeddingCache(tmp_path))
     content = bytearray(path.read_bytes())
     content[-5] ^= 64 if damage == "flipped bit" else 0
     damaged = {"cut": content[:-9], "empty": b"", "zeros": bytes(len(content)), "text": b"no such thing" * 9}
     path.write_bytes(damaged.get(damage, content))
-    store = EmbeddingStore(tmp_path)
+    store = EmbeddingCache(tmp_path)
     assert same(cold, store.features(base, picture(0)))
     assert "damaged" in caplog.text
     assert base.encoded == 2
     caplog.clear()
-    assert same(cold, EmbeddingStore(tmp_path).features(base, picture(0)))
+    assert same(cold, EmbeddingCache(tmp_path).features(base, picture(0)))
     assert not caplog.text
 
 
 def test_a_damaged_alias_is_made_again(tmp_path):
     sample, base = on_disk(tmp_path / "a.png", 0), CountingBase()
-    cold = EmbeddingStore(tmp_path / "cache").features(base, sample)
+    cold = EmbeddingCache(tmp_path / "cache").features(base, sample)
     (alias,) = (tmp_path / "cache").rglob("*.pixels")
     alias.write_text("0" * 63)
-    assert same(cold, EmbeddingStore(tmp_path / "cache").features(base, sample))
+    assert same(cold, EmbeddingCache(tmp_path / "cache").features(base, sample))
     assert base.encoded == 1
     assert len(alias.read_text()) == 64
 
 
 def test_the_least_recently_used_go_first(tmp_path):
     base = CountingBase()
-    EmbeddingStore(tmp_path).features(base, picture(0))
-    size = sum(path.stat().st_size for path in entries(EmbeddingStore(tmp_path)))
-    store = EmbeddingStore(tmp_path, max_bytes=int(4.5 * size))
+    EmbeddingCache(tmp_path).features(base, picture(0))
+    size = sum(path.stat().st_size for path in entries(EmbeddingCache(tmp_path)))
+    store = EmbeddingCache(tmp_path, max_bytes=int(4.5 * size))
     for seed in range(1, 4):
         store.features(base, picture(seed))
     for age, path in enumerate(entries(store)):
@@ -185,12 +185,12 @@ def test_the_least_recently_used_go_first(tmp_path):
 
 def test_what_a_crash_left_behind_is_swept(tmp_path):
     base = CountingBase()
-    EmbeddingStore(tmp_path).features(base, picture(0))
-    left = entries(EmbeddingStore(tmp_path))[0].parent / ".half.1.2.safetensors"
+    EmbeddingCache(tmp_path).features(base, picture(0))
+    left = entries(EmbeddingCache(tmp_path))[0].parent / ".half.1.2.safetensors"
     left.write_bytes(b"half")
     os.utime(left, (1, 1))
-    EmbeddingStore(tmp_path, max_bytes=10**5).features(base, picture(1))
-    EmbeddingStore(tmp_path, max_bytes=1).features(base, picture(2))
+    EmbeddingCache(tmp_path, max_bytes=10**5).features(base, picture(1))
+    EmbeddingCache(tmp_path, max_bytes=1).features(base, picture(2))
     assert not left.exists()
 
 
@@ -200,7 +200,7 @@ def test_a_write_that_breaks_off_leaves_nothing(tmp_path, monkeypatch, caplog):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(embeddings, "save_file", broken)
-    store, base = EmbeddingStore(tmp_path), CountingBase()
+    store, base = EmbeddingCache(tmp_path), CountingBase()
     first, second = store.features(base, picture(0)), store.features(base, picture(0))
     assert same(first, second)
     assert base.encoded == 2
@@ -210,13 +210,13 @@ def test_a_write_that_breaks_off_leaves_nothing(tmp_path, monkeypatch, caplog):
 
 def test_a_place_that_cannot_be_written_to_costs_only_time(tmp_path, caplog):
     (tmp_path / "file").write_text("")
-    store = EmbeddingStore(tmp_path / "file" / "cache")
+    store = EmbeddingCache(tmp_path / "file" / "cache")
     assert len(store.features(CountingBase(), [picture(0), picture(1)])) == 2
     assert "cannot be kept" in caplog.text
 
 
 def test_preparing_makes_only_what_is_missing(tmp_path):
-    base, store, seen = CountingBase(), EmbeddingStore(tmp_path, batch=2), []
+    base, store, seen = CountingBase(), EmbeddingCache(tmp_path, batch=2), []
     store.features(base, picture(1))
     made = store.prepare(base, [picture(i) for i in range(5)], progress=lambda done, total: seen.append((done, total)))
     assert made == 4
@@ -226,7 +226,7 @@ def test_preparing_makes_only_what_is_missing(tmp_path):
 
 
 def test_too_little_room_is_said_before_it_hurts(tmp_path, caplog):
-    EmbeddingStore(tmp_path, max_bytes=5000).prepare(CountingBase(), [picture(i) for i in range(3)])
+    EmbeddingCache(tmp_path, max_bytes=5000).prepare(CountingBase(), [picture(i) for i in range(3)])
     assert "limited to" in caplog.text
 
 
@@ -235,7 +235,7 @@ def test_too_little_room_is_said_before_it_hurts(tmp_path, caplog):
 )
 def test_what_is_not_a_picture_is_refused(tmp_path, wrong):
     with pytest.raises(InputError):
-        EmbeddingStore(tmp_path).features(CountingBase(), wrong)
+        EmbeddingCache(tmp_path).features(CountingBase(), wrong)
 
 
 def test_infinity_is_refused(tmp_path):
@@ -244,14 +244,14 @@ def test_infinity_is_refused(tmp_path):
             return Features(super().encode_image(images).main * 1e9)
 
     with pytest.raises(InputError, match="infinity"):
-        EmbeddingStore(tmp_path).features(Broken(), picture(0))
-    assert not entries(EmbeddingStore(tmp_path))
+        EmbeddingCache(tmp_path).features(Broken(), picture(0))
+    assert not entries(EmbeddingCache(tmp_path))
 
 
 def test_place_of_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SAMTAILOR_CACHE", str(tmp_path))
     assert default_root() == tmp_path / "embeddings"
-    assert EmbeddingStore().root == tmp_path / "embeddings"
+    assert EmbeddingCache().root == tmp_path / "embeddings"
     monkeypatch.delenv("SAMTAILOR_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     if sys.platform == "linux":
@@ -287,7 +287,7 @@ def test_the_cheaper_encoder_gives_the_base_s_own_embedding_to_half_precision(ti
         own = tiny_base.encode_image(frame.image(picture(0), tiny_base)[None])
     base, made, whole = tiny_base.with_modules({}), [], embeddings.encoding
     monkeypatch.setattr(embeddings, "encoding", lambda base: made.append(1) or whole(base))
-    store = EmbeddingStore(tmp_path)
+    store = EmbeddingCache(tmp_path)
     for seed in (0, 1, 2):
         found = store.features(base, picture(seed))
         if seed == 0:
@@ -298,7 +298,7 @@ def test_the_cheaper_encoder_gives_the_base_s_own_embedding_to_half_precision(ti
 
 def test_a_base_that_is_no_longer_wanted_goes_with_its_encoder(tiny_base, tmp_path):
     base = tiny_base.with_modules({})
-    EmbeddingStore(tmp_path).features(base, picture(0))
+    EmbeddingCache(tmp_path).features(base, picture(0))
     gone = weakref.ref(base)
     del base
     gc.collect()

@@ -6,6 +6,7 @@ import base64
 import importlib.util
 import io
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -164,7 +165,7 @@ def test_the_cvat_function_answers_a_question(exported):
 
 def test_an_adapter_without_prompts_ignores_clicks(tiny_sam, tmp_path):
     segmenter = moved(tiny_sam, "blo-sam")
-    segmenter.prompt = "none"
+    segmenter.inference = replace(segmenter.inference, prompt="none")
     report = export(segmenter, tmp_path / "out", pictures=[disc_sample(1)])
     exported = SimpleNamespace(family="sam", segmenter=segmenter, folder=tmp_path / "out")
     picture = disc_sample(5, 50, 70).image

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from samtailor.cache.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.augment import Augment
 from samtailor.data.transform import Frame
 from samtailor.errors import DataError, InputError
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
-    return EmbeddingStore(tmp_path_factory.mktemp("cache"))
+    return EmbeddingCache(tmp_path_factory.mktemp("cache"))
 
 
 def make(base, samples, store, classes=("disc",), prompt="sampled-click", **options) -> Feed:
@@ -248,7 +248,7 @@ def test_where_a_crop_cuts_the_prompt_off_the_untouched_picture_is_taken(tiny_sa
 
 
 def test_pictures_are_all_that_batches_ask_for(tiny_sam, tiny_samples, tmp_path):
-    store, calls = EmbeddingStore(tmp_path), []
+    store, calls = EmbeddingCache(tmp_path), []
     feed = make(tiny_sam, tiny_samples, store, augment=Augment(views=2), batch_size=8)
     pictures = list(feed.pictures())
     assert len(pictures) == 16
@@ -261,7 +261,7 @@ def test_pictures_are_all_that_batches_ask_for(tiny_sam, tiny_samples, tmp_path)
 
 @pytest.mark.parametrize(("views", "steps"), [(6, 2), (6, 30), (1, 1), (1, 9)])
 def test_drawn_is_exactly_what_the_first_batches_ask_for(tiny_sam, tiny_samples, tmp_path, views, steps):
-    store, asked = EmbeddingStore(tmp_path), set()
+    store, asked = EmbeddingCache(tmp_path), set()
     feed = make(tiny_sam, tiny_samples, store, augment=Augment(views=views), batch_size=2)
     drawn = [(sample.id, view.key) for sample, view in feed.drawn(steps)]
     assert len(drawn) == len(set(drawn))
@@ -279,8 +279,8 @@ def test_drawn_is_exactly_what_the_first_batches_ask_for(tiny_sam, tiny_samples,
 
 def test_processes_together_draw_what_one_would(tiny_sam, tiny_samples, tmp_path):
     asked = {"augment": Augment(views=5), "batch_size": 2}
-    alone = make(tiny_sam, tiny_samples, EmbeddingStore(tmp_path), **(asked | {"batch_size": 4}))
-    first = make(tiny_sam, tiny_samples, EmbeddingStore(tmp_path), shard=(0, 2), **asked)
+    alone = make(tiny_sam, tiny_samples, EmbeddingCache(tmp_path), **(asked | {"batch_size": 4}))
+    first = make(tiny_sam, tiny_samples, EmbeddingCache(tmp_path), shard=(0, 2), **asked)
     keys = [{(sample.id, view.key) for sample, view in feed.drawn(3)} for feed in (alone, first)]
     assert keys[0] == keys[1]
 

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from samtailor import artefact
-from samtailor.cache.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.split import Split
 from samtailor.errors import DataError, InputError
 from samtailor.fitting import fit
@@ -40,7 +40,7 @@ SMALL = {
 
 @pytest.fixture
 def store(tmp_path_factory):
-    return EmbeddingStore(tmp_path_factory.getbasetemp() / "fit-cache")
+    return EmbeddingCache(tmp_path_factory.getbasetemp() / "fit-cache")
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_stopped_before_the_first_step_can_be_resumed(go, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        go(progress=interrupt, store=EmbeddingStore(tmp_path / "new"))
+        go(progress=interrupt, store=EmbeddingCache(tmp_path / "new"))
     assert go(resume=True).history["train"]
 
 
@@ -204,12 +204,12 @@ def test_without_held_out_pictures_the_last_state_counts(go, caplog):
 def test_the_base_is_encoded_once_for_all_fits(go, tiny_sam, tmp_path, monkeypatch):
     calls, encode = [], tiny_sam.encode_image
     monkeypatch.setattr(tiny_sam, "encode_image", lambda images: (calls.append(len(images)), encode(images))[1])
-    store = EmbeddingStore(tmp_path / "new")
+    store = EmbeddingCache(tmp_path / "new")
     stages = []
     go("a", views=2, steps=30, store=store, progress=lambda update: stages.append(update.stage))
     assert sum(calls) == 6 * 2 + 2  # so many steps draw every view of every picture
     assert stages == ["encode"] * 14 + ["fit"] * 30
-    go("b", views=2, seed=0, steps=3, store=EmbeddingStore(tmp_path / "new"))
+    go("b", views=2, seed=0, steps=3, store=EmbeddingCache(tmp_path / "new"))
     assert sum(calls) == 14
 
 
@@ -271,4 +271,4 @@ def test_ctrl_c_saves(go, tmp_path):
 @pytest.mark.parametrize(("prompt", "wanted"), [("sampled-click", None), ("mask-box", "mask-box")])
 def test_an_adapter_fitted_on_boxes_is_judged_and_asked_with_boxes(go, tiny_sam, prompt, wanted):
     result = go(prompt=prompt)
-    assert artefact.load(result.folder, tiny_sam).meta.prompt == wanted
+    assert artefact.load(result.folder, tiny_sam).meta.inference.prompt == wanted

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from samtailor.cache.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.augment import View
 from samtailor.data.tile_views import OVERLAP, fitting, views
 from samtailor.errors import InputError
 from samtailor.evaluation import instances as ev
 from samtailor.masks.average_precision import Answered, Instance
-from samtailor.predict.files import Ask
-from samtailor.predict.instances import Found, answer_asks, distinct, objects
+from samtailor.predict.files import ObjectPrompt
+from samtailor.predict.instances import InstanceMask, answer_asks, mask_nms, objects
 from samtailor.predict.predictor import Predictor
 from samtailor.report.instance_tables import cells, instance_sheet, note, ranked
 from samtailor.structures import Annotation, Sample
@@ -22,8 +22,8 @@ from tiny import disc_sample
 def test_prompts_answered_together_are_answered_as_one_by_one(tiny_base):
     predictor = Predictor(tiny_base)
     predictor.set_sample(disc_sample(0))
-    asks = [Ask(clicks=((10 + 3 * i, 20, 1),)) for i in range(3)]
-    asks += [Ask(box=(5, 5, 30 + i, 40)) for i in range(2)] + [Ask(clicks=((40, 9, 1), (3, 3, 0)))]
+    asks = [ObjectPrompt(clicks=((10 + 3 * i, 20, 1),)) for i in range(3)]
+    asks += [ObjectPrompt(box=(5, 5, 30 + i, 40)) for i in range(2)] + [ObjectPrompt(clicks=((40, 9, 1), (3, 3, 0)))]
     for ask, mask, iou in answer_asks(predictor, asks, None):
         points, labels = [c[:2] for c in ask.clicks] or None, [c[2] for c in ask.clicks] or None
         masks, scores, _ = predictor.predict(points, labels, ask.box)
@@ -72,7 +72,7 @@ class Drawn:
 
     def propose(self, predictor, seen):
         self.size = seen.size
-        return [Ask(box=one.box, label=one.label, score=0.5) for one in seen.of(None)]
+        return [ObjectPrompt(box=one.box, label=one.label, score=0.5) for one in seen.of(None)]
 
 
 def test_each_object_is_found_once_in_its_own_place_whether_tiles_cut_it_or_not(monkeypatch):
@@ -90,16 +90,18 @@ def test_each_object_is_found_once_in_its_own_place_whether_tiles_cut_it_or_not(
         assert all(one.ask.box == one.box for one in found)  # asked in the tile, told in the picture
 
 
-def found(mask: np.ndarray, score: float, label: str = "a") -> Found:
-    return Found(Ask(box=(0, 0, 1, 1), label=label, score=score), Annotation.from_mask("", mask).rle, 0.8)
+def found(mask: np.ndarray, score: float, label: str = "a") -> InstanceMask:
+    return InstanceMask(
+        ObjectPrompt(box=(0, 0, 1, 1), label=label, score=score), Annotation.from_mask("", mask).rle, 0.8
+    )
 
 
 def test_of_one_object_the_likeliest_answer_stays():
     big, part, empty, other = (np.zeros((30, 30), bool) for _ in range(4))
     big[2:20, 2:20], part[4:9, 4:9], other[22:28, 22:28] = True, True, True
     answers = [found(part, 0.6), found(big, 0.9), found(big, 0.5), found(empty, 1.0), found(other, 0.2)]
-    assert [one.score for one in distinct(answers)] == [0.9, 0.2]
-    assert len(distinct([found(big, 0.9), found(big, 0.5, "b")])) == 2
+    assert [one.score for one in mask_nms(answers)] == [0.9, 0.2]
+    assert len(mask_nms([found(big, 0.9), found(big, 0.5, "b")])) == 2
     assert found(big, 0.5).rank == pytest.approx(0.4)
 
 
@@ -137,10 +139,10 @@ def test_a_data_set_is_looked_through(tiny_sam, tmp_path):
     predictor = Predictor(tiny_sam)
 
     def propose(predictor, seen):
-        return [Ask(box=one.box, label=one.label, score=0.5) for one in seen.of(None)]
+        return [ObjectPrompt(box=one.box, label=one.label, score=0.5) for one in seen.of(None)]
 
     asked = {"it": ev.Asked(None, propose, lambda label: 0.6 if label == "disc" else 0.1)}
-    store = EmbeddingStore(tmp_path)
+    store = EmbeddingCache(tmp_path)
     done = []
     (got,) = ev.evaluate_instances(
         predictor, asked, samples, ["disc"], store=store, progress=lambda *at: done.append(at)

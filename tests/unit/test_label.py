@@ -19,22 +19,22 @@ from samtailor.data.writers import Destination
 from samtailor.errors import InputError
 from samtailor.labelling import Source, Tiling, find_objects, label
 from samtailor.labelling._ahead import Cut, Share, ahead
-from samtailor.labelling._answers import Asking, Windows
+from samtailor.labelling._answers import MultiAdapterPredictor, Windows
 from samtailor.labelling._journal import Journal
 from samtailor.labelling._tiles import Piece, merged, tiles
 from samtailor.masks import interior
 from samtailor.masks import polygons as outlines
 from samtailor.masks.metrics import iou
-from samtailor.predict.files import Ask, find_pictures
+from samtailor.predict.files import ObjectPrompt, find_images
 from samtailor.predict.instances import objects
 from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
 from tiny import disc_sample
 
 ASKS = [
-    Ask(clicks=((30.0, 20.0, 1),), label="disc", score=0.9),
-    Ask(clicks=((60.0, 30.0, 1),), label="square", score=0.8),
-    Ask(box=(10.0, 5.0, 60.0, 40.0), label="slab"),
+    ObjectPrompt(clicks=((30.0, 20.0, 1),), label="disc", score=0.9),
+    ObjectPrompt(clicks=((60.0, 30.0, 1),), label="square", score=0.8),
+    ObjectPrompt(box=(10.0, 5.0, 60.0, 40.0), label="slab"),
 ]
 
 
@@ -59,7 +59,7 @@ def test_answers_are_the_predictors(tiny_base):
     predictor = Predictor(tiny_base, {"a": moved(tiny_base)})
     picture = disc_sample(2, 70, 110).image
     predictor.set_image(picture)
-    (found,) = Asking(predictor, [Source("a", asking(*ASKS))]).pieces(picture)
+    (found,) = MultiAdapterPredictor(predictor, [Source("a", asking(*ASKS))]).pieces(picture)
     expected = []
     for ask in ASKS:
         points = [c[:2] for c in ask.clicks] or None
@@ -80,9 +80,9 @@ def test_a_mask_that_is_given_is_the_answer(tiny_sam):
     drawn[20:30, 40:60] = True
     drawn[25, 65] = True
     rle = coco.encode(np.asfortranarray(drawn.astype(np.uint8)))
-    given = Ask(clicks=((50.0, 25.0, 1),), label="disc", score=0.7, given=rle)
+    given = ObjectPrompt(clicks=((50.0, 25.0, 1),), label="disc", score=0.7, given=rle)
     predictor = Predictor(tiny_sam, {"a": moved(tiny_sam)})
-    (found,) = Asking(predictor, [Source("a", asking(given, ASKS[0]))]).pieces(picture)
+    (found,) = MultiAdapterPredictor(predictor, [Source("a", asking(given, ASKS[0]))]).pieces(picture)
     one = next(piece for piece in found if piece.score == 0.7)
     assert np.array_equal(one.within((0, 0, 110, 70)), drawn)
     assert (one.label, len(found)) == ("disc", 2)
@@ -186,7 +186,7 @@ def test_one_embedding_a_picture_for_three_adapters(tiny_sam, folder, tmp_path, 
     monkeypatch.setattr(tiny_sam, "encode_image", lambda images: calls.append(1) or encode(images))
     predictor = Predictor(tiny_sam, {name: moved(tiny_sam) for name in "abc"})
     sources = [Source(name, asking(*ASKS), label=f"class {name}") for name in "abc"]
-    done = label(predictor, sources, find_pictures([folder]), tmp_path / "out", format="coco")
+    done = label(predictor, sources, find_images([folder]), tmp_path / "out", format="coco")
     assert len(calls) == 4
     assert set(done.objects) == {"class a", "class b", "class c"}
 
@@ -196,9 +196,9 @@ def test_an_adapter_inside_the_encoder_answers_on_its_own_embedding(tiny_sam, fo
     with torch.no_grad():
         for parameter in segmenter.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    segmenter.prompt = "none"
+    segmenter.inference = replace(segmenter.inference, prompt="none")
     predictor = Predictor(tiny_sam, {"own": segmenter, "a": moved(tiny_sam)})
-    whole = Ask(whole=True)
+    whole = ObjectPrompt(whole=True)
     sources = [Source("own", asking(whole), label="x"), Source("a", asking(*ASKS), label="y")]
     found = find_objects(predictor, sources, "p0", folder / "p0.png").objects
     predictor.set_image(folder / "p0.png")
@@ -233,7 +233,7 @@ def test_a_stopped_run_goes_on_and_asks_nothing_twice(tiny_sam, folder, tmp_path
         return ASKS
 
     predictor = Predictor(tiny_sam, {"a": moved(tiny_sam)})
-    run = {"predictor": predictor, "sources": [Source("a", ask)], "pictures": find_pictures([folder])}
+    run = {"predictor": predictor, "sources": [Source("a", ask)], "pictures": find_images([folder])}
     with pytest.raises(KeyboardInterrupt):
         label(**run, out=tmp_path / "out")
     asked[:] = [third.tobytes()]  # of the first run
@@ -259,7 +259,7 @@ def test_answers_come_in_order_whoever_is_first(folder):
         done.append(view.name)
         return torch.get_num_threads()
 
-    found = list(ahead(find_pictures([folder]).items(), Cut(None, 0.0, (0, 0, 0)), answer, Share(2, 1)))
+    found = list(ahead(find_images([folder]).items(), Cut(None, 0.0, (0, 0, 0)), answer, Share(2, 1)))
     assert [view.name for view, _ in found] == ["p0", "p1", "p2", "p3"]
     assert done[0] == "p1"
     assert [own for _, own in found] == [1] * 4
@@ -274,14 +274,14 @@ def test_after_a_failure_nothing_new_is_begun(folder):
         raise MemoryError(view.name)
 
     with pytest.raises(MemoryError, match="p0"):
-        list(ahead(find_pictures([folder]).items(), Cut(None, 0.0, (0, 0, 0)), answer, Share(1, None)))
+        list(ahead(find_images([folder]).items(), Cut(None, 0.0, (0, 0, 0)), answer, Share(1, None)))
     assert begun == ["p0"]
 
 
 def test_unreadable_pictures_are_listed_and_the_rest_is_done(tiny_sam, folder, tmp_path):
     (folder / "broken.png").write_bytes((folder / "p0.png").read_bytes()[:100])
     predictor = Predictor(tiny_sam, {"a": moved(tiny_sam)})
-    run = {"predictor": predictor, "sources": [Source("a", asking(*ASKS))], "pictures": find_pictures([folder])}
+    run = {"predictor": predictor, "sources": [Source("a", asking(*ASKS))], "pictures": find_images([folder])}
     done = label(**run, out=tmp_path / "out", format="yolo")
     assert list(done.unreadable) == [str(folder / "broken.png")]
     assert done.pictures == 4
@@ -293,7 +293,7 @@ def test_unreadable_pictures_are_listed_and_the_rest_is_done(tiny_sam, folder, t
 
 def test_a_picture_without_finds_is_named_and_kept(tiny_sam, folder, tmp_path):
     predictor = Predictor(tiny_sam)
-    done = label(predictor, [Source(None, asking())], find_pictures([folder]), tmp_path / "out", classes=["disc"])
+    done = label(predictor, [Source(None, asking())], find_images([folder]), tmp_path / "out", classes=["disc"])
     assert len(done.empty) == 4
     assert len(json.loads((tmp_path / "out" / "annotations" / "instances.json").read_text())["images"]) == 4
 
@@ -317,7 +317,7 @@ def test_refinement_goes_through_the_pmm(tiny_sam, folder, monkeypatch):
 def test_another_folder_is_never_written_into(tiny_sam, folder, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
-    run = (Predictor(tiny_sam), [Source(None, asking())], find_pictures([folder]), tmp_path / "mine")
+    run = (Predictor(tiny_sam), [Source(None, asking())], find_images([folder]), tmp_path / "mine")
     for overwrite in (False, True):
         with pytest.raises(InputError, match="no earlier labelling"):
             label(*run, overwrite=overwrite)
@@ -330,7 +330,9 @@ def bright(predictor, picture):
     """Proposes the box of every bright piece that it sees."""
     _, pieces = cv2.connectedComponents((picture.max(axis=2) > 150).astype(np.uint8))
     boxes = (interior.box(pieces == i) for i in range(1, pieces.max() + 1))
-    return [Ask(box=(x0, y0, x1 + 1.0, y1 + 1.0), label="a", score=0.5 + y0 / 1000) for x0, y0, x1, y1 in boxes]
+    return [
+        ObjectPrompt(box=(x0, y0, x1 + 1.0, y1 + 1.0), label="a", score=0.5 + y0 / 1000) for x0, y0, x1, y1 in boxes
+    ]
 
 
 @pytest.mark.parametrize("tiles_a_side", [1, 2, 3])
@@ -342,7 +344,7 @@ def test_what_a_source_sees_in_tiles_is_what_objects_sees(tiny_base, tiles_a_sid
     wanted = objects(predictor, picture, bright, None, tiles=tiles_a_side)
     for other in (1, 2):  # beside a source that looks otherwise
         sources = [Source(None, bright, tiles=tiles_a_side), Source(None, bright, tiles=other)]
-        found, _ = Asking(predictor, sources).pieces(picture)
+        found, _ = MultiAdapterPredictor(predictor, sources).pieces(picture)
         assert len(found) == len(wanted) > 0
         for piece, one in zip(found, wanted, strict=True):
             assert piece.rank == pytest.approx(one.rank, abs=1e-4)
@@ -351,7 +353,7 @@ def test_what_a_source_sees_in_tiles_is_what_objects_sees(tiny_base, tiles_a_sid
 
 
 def test_polygons_are_drawn_once_and_kept(tiny_sam, folder, tmp_path):
-    predictor, pictures = Predictor(tiny_sam), find_pictures([folder])
+    predictor, pictures = Predictor(tiny_sam), find_images([folder])
     label(predictor, [Source(None, asking(*ASKS))], pictures, tmp_path / "out", format="yolo")
     journal = Journal(tmp_path / "out", json.loads((tmp_path / "out" / "label.json").read_text())["settings"])
     plain = Destination(tmp_path)

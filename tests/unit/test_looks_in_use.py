@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from samtailor.adapters.tiled import Looking
 from samtailor.data.transform import Frame
 from samtailor.labelling._answers import Windows
 from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
 from samtailor.serve.embeddings import Embedding
 from samtailor.serve.pictures import identity
-from samtailor.structures import Prompts
+from samtailor.structures import Prompts, TilingPlan
 
 
 @pytest.mark.parametrize("squash", [True, False])
@@ -39,7 +40,7 @@ def test_an_embedding_of_the_service_can_be_looked_at_closer(tiny_base, tiny_sam
 
     torch.manual_seed(0)
     segmenter, _ = find("methods", "tailor").build(tiny_base, width=32)
-    segmenter.looking = Looking((1, 2))
+    segmenter.inference = replace(segmenter.inference, tiling=TilingPlan((1, 2)))
     picture = tiny_samples[0].image
     file = BytesIO()
     Image.fromarray(picture).save(file, "PNG")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from samtailor.adapters.pmm import PMM, SHAKE, refine, sample, shake, thin
+from samtailor.adapters.pmm import JITTER, PMM, jitter, refine, sample, subsample
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.masks import contours
@@ -116,8 +116,8 @@ def test_shape_code_tells_points_apart_where_the_picture_does_not():
 
 def test_shake_reaches_as_far_as_the_mask_is_deep():
     radius = torch.tensor([1.0, 100.0, 1000.0])
-    reach = (shake(torch.zeros(3, 5000, 2), radius, 16.0)).abs().amax(dim=(1, 2))
-    torch.testing.assert_close(reach, torch.tensor([1.0, 100 * SHAKE, 16.0]), rtol=1e-2, atol=0)
+    reach = (jitter(torch.zeros(3, 5000, 2), radius, 16.0)).abs().amax(dim=(1, 2))
+    torch.testing.assert_close(reach, torch.tensor([1.0, 100 * JITTER, 16.0]), rtol=1e-2, atol=0)
 
 
 # -- the loss
@@ -137,8 +137,8 @@ def test_offsets_are_added_to_the_shaken_contour_and_measured_in_cells():
     torch.manual_seed(5)
     got = matching_loss(pmm, *matching_batch(keys, true, 20.0))
     torch.manual_seed(5)
-    shaken = shake(true, torch.tensor([20.0, 20.0]), 8.0)
-    torch.testing.assert_close(got, contour_matching(shaken, true, unit=8.0))
+    jittered = jitter(true, torch.tensor([20.0, 20.0]), 8.0)
+    torch.testing.assert_close(got, contour_matching(jittered, true, unit=8.0))
     assert 0 < got < 0.1
 
 
@@ -161,9 +161,9 @@ def test_learns_to_undo_the_shake():
 
 def test_contours_are_thinned_or_refused():
     points = ring(128)[None]
-    torch.testing.assert_close(thin(points, 64), ring(64)[None], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(subsample(points, 64), ring(64)[None], atol=1e-4, rtol=1e-4)
     with pytest.raises(InputError, match="thinned to 48"):
-        thin(points, 48)
+        subsample(points, 48)
 
 
 def test_batch_without_contours_is_refused():

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from samtailor.bases import load_on
-from samtailor.cache.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.transform import Frame
 from samtailor.errors import DataError, InputError
 from samtailor.predict.inputs import as_picture
@@ -171,7 +171,7 @@ def test_files_and_pillow_pictures_of_any_mode(tmp_path):
 def test_a_store_saves_the_encoder_pass(tiny_sam, picture, tmp_path, monkeypatch):
     plain = Predictor(tiny_sam)
     plain.set_image(picture)
-    stored = Predictor(tiny_sam, store=EmbeddingStore(tmp_path))
+    stored = Predictor(tiny_sam, store=EmbeddingCache(tmp_path))
     stored.set_image(picture)
     assert np.allclose(stored.predict([[9, 9]])[2], plain.predict([[9, 9]])[2], atol=0.05)
     monkeypatch.setattr(tiny_sam, "encode_image", None)

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from samtailor.cache.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.transform import Frame
 from samtailor.errors import ArtefactError, DataError, InputError
-from samtailor.fitting.proposals import deal, evaluate_proposals, fit_proposals
+from samtailor.fitting.proposals import assign_folds, evaluate_proposals, fit_proposals
 from samtailor.masks import interior
 from samtailor.prompts.proposals import build
 from samtailor.proposals import Proposals, Proposed, disk, platt
 from samtailor.proposals.calibration import Scene, calibrate, fit_platt, matched, measure
-from samtailor.proposals.head import Head, Heads, decode, distinct
+from samtailor.proposals.head import Head, Heads, decode, mask_nms
 from samtailor.proposals.targets import loss, place, target
 from samtailor.structures import Annotation, Features, Sample
 from tiny import disc_sample
@@ -32,8 +32,8 @@ def blank(index: int) -> Sample:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory) -> EmbeddingStore:
-    return EmbeddingStore(tmp_path_factory.mktemp("store"))
+def store(tmp_path_factory) -> EmbeddingCache:
+    return EmbeddingCache(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def test_the_loss_by_hand():
 
 def test_a_second_look_and_a_part_are_no_second_object():
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [2, 2, 5, 5], [8, 0, 18, 10]], np.float32)
-    assert distinct(boxes) == [0, 3]
+    assert mask_nms(boxes) == [0, 3]
 
 
 @pytest.mark.parametrize("skips", [(), (8, 0)])
@@ -275,11 +275,11 @@ def test_each_object_is_found_once():
 
 def test_folds_keep_groups_together_and_take_every_picture_once(samples):
     grouped = [replace(s, group=f"g{i // 3}") for i, s in enumerate(samples)]
-    parts = deal(grouped, 3, seed=1)
+    parts = assign_folds(grouped, 3, seed=1)
     assert sorted(i for part in parts for i in part) == list(range(len(samples)))
     homes = [{grouped[i].group for i in part} for part in parts]
     assert sum(map(len, homes)) == len(set.union(*homes))
-    assert deal(grouped[:3], 3, seed=1) == []
+    assert assign_folds(grouped[:3], 3, seed=1) == []
 
 
 # -- disk and prompt source

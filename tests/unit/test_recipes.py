@@ -79,7 +79,7 @@ def test_the_papers_fit():
     assert settings["steps"] == 20000
     assert settings["lr"] == 1e-5
     assert (settings["warmup"], settings["weight_decay"], settings["batch_size"]) == (250, 0.01, 10)
-    assert settings["decay_at"] == [0.66667, 0.86666]
+    assert settings["milestones"] == [0.66667, 0.86666]
     config = config_of(read("banner").runs["SAM+PLM"], steps=7, base=None)
     assert (config.method, config.steps, config.lr) == ("plm", 7, 1e-5)
     assert resolve(config).clip == 0  # the paper names none

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from samtailor.artefact import TENSORS
 from samtailor.bases import load_base
-from samtailor.cache.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.compare import compare, variants
 from samtailor.compare.cost import Cost
 from samtailor.compare.entries import contender
@@ -24,7 +24,7 @@ SETTINGS = {"base": "nano", "steps": 2, "batch_size": 2, "trackers": ()}
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    return EmbeddingStore(tmp_path_factory.mktemp("store"))
+    return EmbeddingCache(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")

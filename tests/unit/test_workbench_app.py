@@ -19,14 +19,14 @@ from samtailor.workbench import masks, static
 from samtailor.workbench.app import build
 from saved import save
 from tiny import disc_sample
-from workbench import ids, objects_of, open_bench, pictures_folder, plain, square
+from workbench import ids, objects_of, open_session, pictures_folder, plain, square
 
 HERE = "http://127.0.0.1:8765"
 
 
 @pytest.fixture
 def bench(tiny_sam2, tmp_path):
-    made = open_bench(pictures_folder(tmp_path / "pictures"), tiny_sam2)
+    made = open_session(pictures_folder(tmp_path / "pictures"), tiny_sam2)
     save(made.project.home / "adapters" / "one", tiny_sam2, proposals=True)
     save(made.project.home / "adapters" / "two", tiny_sam2, seed=5)
     for name in ("one", "two"):
@@ -252,7 +252,7 @@ def test_adapters_of_a_project_are_there_again_and_damaged_ones_are_told(tiny_sa
     save(fits / "bad", tiny_sam2)
     (fits / "bad" / "adapter.safetensors").write_bytes(b"damaged")
     (fits / "half").mkdir()
-    bench = open_bench(root, tiny_sam2)
+    bench = open_session(root, tiny_sam2)
     about = bench.about()
     assert [one["name"] for one in about["adapters"]] == ["good"]
     assert [one["name"] for one in about["broken_adapters"]] == ["bad"]
@@ -318,7 +318,7 @@ def test_bodies_are_bounded(client, first, monkeypatch):
 
 def test_a_full_queue_is_503_with_a_time_to_come_back(tiny_sam2, tmp_path):
     limits = Limits(bytes=200_000, pixels=50_000, encodes=1, encode_queue=0)
-    bench = open_bench(pictures_folder(tmp_path / "pictures"), tiny_sam2, limits=limits)
+    bench = open_session(pictures_folder(tmp_path / "pictures"), tiny_sam2, limits=limits)
     one = ids(bench.project)[0]
     with TestClient(build(bench), base_url=HERE) as client:
         free = threading.Event()

@@ -9,16 +9,16 @@ import pytest
 from pycocotools import mask as coco
 
 from samtailor.data.tile_views import views
-from samtailor.predict.files import Ask
+from samtailor.predict.files import ObjectPrompt
 from samtailor.predict.predictor import Predictor
-from samtailor.workbench.closer import SMALL, Closer, tile
-from workbench import ids, open_bench, pictures_folder
+from samtailor.workbench.zoom import SMALL, Closer, tile
+from workbench import ids, open_session, pictures_folder
 
 SIZE = (80, 120)
 
 
 def asked(x, y, label=1):
-    return Ask(clicks=((float(x), float(y), label),))
+    return ObjectPrompt(clicks=((float(x), float(y), label),))
 
 
 def test_the_tile_with_most_room_around_a_small_object():
@@ -32,14 +32,14 @@ def test_no_tile_for_a_large_object_nor_for_what_none_has_whole():
     just, more = (int(120 * share / 64) for share in (SMALL, SMALL + 1.5))
     assert tile(asked(10, 10), [5, 5, 5 + just, 15], SIZE, 64) is not None
     assert tile(asked(10, 10), [5, 5, 5 + more, 15], SIZE, 64) is None
-    both = Ask(clicks=((5.0, 5.0, 1), (115.0, 75.0, 0)))
+    both = ObjectPrompt(clicks=((5.0, 5.0, 1), (115.0, 75.0, 0)))
     assert tile(both, [2, 2, 9, 9], SIZE, 64) is None
-    assert tile(Ask(box=(2.0, 2.0, 118.0, 9.0)), [2, 2, 9, 9], SIZE, 64) is None
+    assert tile(ObjectPrompt(box=(2.0, 2.0, 118.0, 9.0)), [2, 2, 9, 9], SIZE, 64) is None
 
 
 @pytest.fixture
 def bench(tiny_sam2, tmp_path):
-    made = open_bench(pictures_folder(tmp_path / "pictures"), tiny_sam2)
+    made = open_session(pictures_folder(tmp_path / "pictures"), tiny_sam2)
     yield made
     made.close()
     made.engine.close()
@@ -55,7 +55,7 @@ def test_it_is_what_the_tile_alone_answers_and_its_embedding_is_kept(bench, tiny
     slot, near = bench.engine.adapters.slot(None), Closer()
     height, width = embedding.height, embedding.width
     ask, box = asked(width // 4, height // 4), [width // 4 - 3, height // 4 - 3, width // 4 + 3, height // 4 + 3]
-    monkeypatch.setattr("samtailor.workbench.closer.cut_off", lambda *a: False)  # a random base's masks fill the tile
+    monkeypatch.setattr("samtailor.workbench.zoom.cut_off", lambda *a: False)  # a random base's masks fill the tile
     seen = []
     with slot.predictor() as predictor:
         whole = predictor.seen

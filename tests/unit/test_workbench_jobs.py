@@ -24,14 +24,14 @@ from samtailor.serve.refusals import Taken
 from samtailor.train.config import FitConfig
 from samtailor.train.interrupt import Interrupted
 from samtailor.workbench import proposing
-from samtailor.workbench.child import Line, Stop
 from samtailor.workbench.events import Events
 from samtailor.workbench.jobs import Jobs
 from samtailor.workbench.records import Object
 from samtailor.workbench.work import fit, label
+from samtailor.workbench.worker import Line, Stop
 from saved import save
 from tiny import disc_sample
-from workbench import LIMITS, ids, objects_of, open_bench, open_project, pictures_folder
+from workbench import LIMITS, ids, objects_of, open_project, open_session, pictures_folder
 
 SAID = 'print(json.dumps({"progress": {"stage": "fit", "done": 1, "total": 2, "loss": 0.5}}), flush=True)'
 
@@ -338,7 +338,7 @@ def test_fit_and_label_on_the_bundled_base_and_a_server_that_is_not_hurt_by_thei
     from samtailor.bases import load_base
 
     root = pictures_folder(tmp_path / "pictures", 8)
-    bench = open_bench(root, load_base("nano"))
+    bench = open_session(root, load_base("nano"))
     bench.project.settings.base = "nano"
     try:
         for i, id in enumerate(ids(bench.project)[:4]):

@@ -81,7 +81,7 @@ class PLM(nn.Module):
         return self.head(self.norm3(x + self.mlp(x))).reshape(sparse.shape)
 
     @torch.no_grad()
-    def toward_base(self, share: float) -> None:
+    def interpolate_to_base(self, share: float) -> None:
         """Shrink all offsets to a share of themselves, in place: 0 is the base, 1 what was learnt.
 
         Raises:

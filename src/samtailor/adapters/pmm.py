@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from samtailor.data.transform import Frame
 
 FORMS = ("sound", "reference")
-SHAKE = 0.5 * 0.65 * 0.35  # TextBPN++: half of 0.65 of the 0.35 by which its proposals are shrunk, times the depth
+JITTER = 0.5 * 0.65 * 0.35  # TextBPN++: half of 0.65 of the 0.35 by which its proposals are shrunk, times the depth
 
 
 class _Block(nn.Module):
@@ -161,18 +161,18 @@ def place_code(points: Tensor, width: int) -> Tensor:
     )
 
 
-def shake(points: Tensor, radius: Tensor, cell: float) -> Tensor:
+def jitter(points: Tensor, radius: Tensor, cell: float) -> Tensor:
     """G*: contours (N, K, 2) with uniform noise of +-0.114 times the mask's depth `radius` (N,), per axis, in pixels.
 
     Between 1/16 of a cell and one cell (1 and 16 px in SAM's frame): less is invisible in the keys, more cannot be
     undone. Point k of the result belongs to point k of the input. Draws from torch's global generator.
     """
-    reach = (SHAKE * radius).clamp(cell / 16, cell)[:, None, None]
+    reach = (JITTER * radius).clamp(cell / 16, cell)[:, None, None]
     noise = torch.rand(points.shape, dtype=points.dtype, device=points.device)  # rand_like would depend on the strides
     return points + reach * (2 * noise - 1)
 
 
-def thin(points: Tensor, count: int) -> Tensor:
+def subsample(points: Tensor, count: int) -> Tensor:
     """(N, Q, 2) points at equal arc length to (N, count, 2): every (Q / count)-th, still at equal arc length."""
     if points.shape[1] % count:
         raise InputError(f"Contours of {points.shape[1]} points cannot be thinned to {count}; give a multiple of it.")

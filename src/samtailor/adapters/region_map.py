@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from samtailor.adapters.decoder_tail import expected_iou
 from samtailor.adapters.pyramid import Pyramid
-from samtailor.adapters.tiled import SURE
+from samtailor.adapters.tiled import LOGIT_LIMIT
 from samtailor.bases import Base
 from samtailor.errors import InputError
 from samtailor.structures import Features, Output
@@ -48,7 +48,7 @@ class RegionMap(nn.Module):
                 f"got {members}, {width} and {dropout}."
             )
         self.members = nn.ModuleList(_Network(base.dim, base.skips, width, dropout) for _ in range(members))
-        self.leaning = nn.Parameter(torch.zeros(_TOKENS))
+        self.map_gain = nn.Parameter(torch.zeros(_TOKENS))
         self.folds: dict[str, int] = {}
         """Sample id to the member that does not learn from it; set by a fit, not kept beyond it."""
 
@@ -77,9 +77,9 @@ class RegionMap(nn.Module):
         return Output(logits, expected_iou(logits.detach()), keys, logits, one, candidates=(0,))
 
     @torch.no_grad()
-    def toward_base(self, share: float) -> None:
+    def interpolate_to_base(self, share: float) -> None:
         """Shrink the leaning to a share of itself, in place: with 0 prompts are answered as by the base."""
-        self.leaning.mul_(share)
+        self.map_gain.mul_(share)
 
     def forward(self, output: Output, features: Features) -> Output:
         """The decoder's answer to a prompt, leaning on the map: z + 10 w_m map, w_m one number a mask token, from 0.
@@ -87,9 +87,9 @@ class RegionMap(nn.Module):
         The map is detached: it learns from regions alone, not from what one click meant.
         """
         with torch.no_grad():
-            found = self.logits(features).clamp(-SURE, SURE)
-        leaning = _PACE * self.leaning[: output.logits.shape[2]]
-        return replace(output, logits=output.logits + leaning[:, None, None] * found[:, None])
+            found = self.logits(features).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        map_gain = _PACE * self.map_gain[: output.logits.shape[2]]
+        return replace(output, logits=output.logits + map_gain[:, None, None] * found[:, None])
 
 
 class _Network(Pyramid):

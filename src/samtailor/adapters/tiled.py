@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -24,11 +24,10 @@ from samtailor.bases import Base
 from samtailor.data.augment import View
 from samtailor.data.tile_views import OVERLAP, views
 from samtailor.data.transform import Frame
-from samtailor.errors import InputError
 from samtailor.masks.contours import part_boxes
-from samtailor.structures import Features, Prompts
+from samtailor.structures import Features, Prompts, TilingPlan
 
-SURE = 8.0
+LOGIT_LIMIT = 8.0
 """A logit beyond this says nothing more: neither map nor decoder outvotes the other by shouting."""
 _PARTS = 32  # largest parts of a map that the decoder is asked about
 _SPECK = 16  # pixels of the model frame; a smaller part is not asked about
@@ -38,57 +37,17 @@ Map = Callable[[Features], Tensor]
 """Features of B views to logits (B, 1, h, w)."""
 
 
-@dataclass(frozen=True)
-class Looking:
-    """How a picture is looked at.
-
-    Args:
-        tiles: tiles a side of each look; 1 is the whole picture. The mean of all looks counts.
-        boxes: weight of the decoder's logits against the map's, which count 1; 0 does not ask it.
-
-    Raises:
-        InputError: no look, one of less than one tile, or a negative weight.
-    """
-
-    tiles: tuple[int, ...] = (1,)
-    boxes: float = 0.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "tiles", tuple(self.tiles))  # JSON has lists
-        if not self.tiles or min(self.tiles) < 1 or self.boxes < 0:
-            raise InputError(
-                f"Looks need tiles from 1 and a weight from 0 of the boxes, got {self.tiles} and {self.boxes}."
-            )
-
-    @property
-    def plain(self) -> bool:
-        """One look at the whole picture, the map alone."""
-        return self.tiles == (1,) and not self.boxes
-
-    @property
-    def told(self) -> str:
-        """In words."""
-        shown = ("the whole picture" if tiles == 1 else f"{tiles} x {tiles} overlapping tiles" for tiles in self.tiles)
-        boxes = ", the decoder asked with the boxes of what is found" if self.boxes else ""
-        return " and ".join(shown) + boxes + (f" ({self.encodes} encodes a picture)" if self.encodes > 1 else "")
-
-    @property
-    def encodes(self) -> int:
-        """Passes of the image encoder that a picture takes, the whole picture's among them."""
-        return 1 + sum(count * count for count in self.tiles if count > 1)
-
-
-def look(found: Map, base: Base, features: Features, frame: Frame, boxes: float) -> Tensor:
+def tile_logits(found: Map, base: Base, features: Features, frame: Frame, boxes: float) -> Tensor:
     """One look: logits (1, 1, h, w) of the map in a view (features of one row, its frame), checked with boxes."""
     logits = found(features)
     if not boxes:
         return logits
     told = _in_boxes(logits, base, features, frame)
-    logits = logits.clamp(-SURE, SURE)
-    return logits if told is None else (logits + boxes * told.clamp(-SURE, SURE)) / (1 + boxes)
+    logits = logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+    return logits if told is None else (logits + boxes * told.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)) / (1 + boxes)
 
 
-def together(found: Sequence[tuple[View, Tensor]], frame: Frame) -> Tensor:
+def merge_tiles(found: Sequence[tuple[View, Tensor]], frame: Frame) -> Tensor:
     """Looks of one kind (all tiles of a grid, or the whole picture) as logits of the whole picture.
 
     Args:
@@ -110,8 +69,8 @@ def together(found: Sequence[tuple[View, Tensor]], frame: Frame) -> Tensor:
     return total / weights
 
 
-def region(
-    looking: Looking,
+def tiled_logits(
+    tiling: TilingPlan,
     found: Map,
     base: Base,
     frame: Frame,
@@ -127,14 +86,14 @@ def region(
         see: gives the embedding of a view of the picture, one row.
     """
     kinds = []
-    for tiles in looking.tiles:
+    for tiles in tiling.tiles:
         shown = views(tiles)[:1] if tiles == 1 else views(tiles)[1:]
         parts = []
         for view in shown:
             height, width = view.size(frame.height, frame.width)
             own = replace(frame, height=height, width=width)
-            parts.append((view, look(found, base, see(view), own, looking.boxes)))
-        kinds.append(parts[0][1] if tiles == 1 else together(parts, frame))
+            parts.append((view, tile_logits(found, base, see(view), own, tiling.boxes)))
+        kinds.append(parts[0][1] if tiles == 1 else merge_tiles(parts, frame))
     finest = max(kind.shape[-1] for kind in kinds)
     fine = [F.interpolate(kind.float(), (finest, finest), mode="bilinear", align_corners=False) for kind in kinds]
     return torch.stack(fine).mean(dim=0)
@@ -181,4 +140,4 @@ def _within(places: tuple[Tensor, Tensor], view: View, frame: Frame) -> tuple[Te
     return grid, down[:, None] * across[None]
 
 
-__all__ = ["SURE", "Looking", "look", "region", "together"]
+__all__ = ["LOGIT_LIMIT", "merge_tiles", "tile_logits", "tiled_logits"]

@@ -23,7 +23,7 @@ _MAX_BYTES = 2**29
 _log = logging.getLogger("samtailor.proposals.detectors")
 
 
-class DetectionStore:
+class DetectionCache:
     """What one detector answers, made when first asked for.
 
     Args:
@@ -71,4 +71,4 @@ def _read(path: Path) -> Detections | None:
         return None
 
 
-__all__ = ["DetectionStore"]
+__all__ = ["DetectionCache"]

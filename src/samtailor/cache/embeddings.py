@@ -54,7 +54,7 @@ def default_root() -> Path:
     return home / "samtailor" / "embeddings"
 
 
-class EmbeddingStore:
+class EmbeddingCache:
     """Embeddings of pictures under base models, made when first asked for.
 
     Args:
@@ -228,4 +228,4 @@ def _skip_names(names: Sequence[str]) -> list[str]:
     return sorted((name for name in names if name.startswith("skip")), key=lambda name: int(name[4:]))
 
 
-__all__ = ["EmbeddingStore", "Picture", "default_root"]
+__all__ = ["EmbeddingCache", "Picture", "default_root"]

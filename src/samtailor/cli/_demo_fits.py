@@ -9,7 +9,7 @@ from typing import Any
 
 from samtailor import artefact, report
 from samtailor.bases import Base, load_on
-from samtailor.cache.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.compare import Comparison, compare, parameters, variants
 from samtailor.data.dataset import open_dataset
 from samtailor.data.listing import read_json
@@ -69,7 +69,7 @@ def demo(
     out = Path(out)
     _draw(out / "data", seed, train, test, workers, watch)
     samples, held_out = (open_dataset(out / "data" / part) for part in ("train", "test"))
-    loaded, store = load_on(base, device), EmbeddingStore(out / "embeddings")
+    loaded, store = load_on(base, device), EmbeddingCache(out / "embeddings")
     runs = variants(load(None, {"base": base, "trackers": ()}), METHODS)
     # SAM-F's two weights stand still after a hundred of the thousand iterations of its paper; those take 1,200 steps
     lengths = {"sam-f": min(1000, round(500 * steps / STEPS)), "plm": steps, "plm-pmm": steps}
@@ -119,7 +119,7 @@ def _page(
     found: Comparison,
     base: Base,
     held_out: list[Sample],
-    store: EmbeddingStore,
+    store: EmbeddingCache,
     seed: int,
     figures: dict[str, Any],
 ) -> None:

@@ -78,7 +78,7 @@ def compare_command(
     your own no picture beyond the shots chooses a state.
     """
     from samtailor.bases import load_on
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.cli import results
     from samtailor.cli.fit import settings_of
     from samtailor.cli.screen import say, summaries
@@ -97,7 +97,7 @@ def compare_command(
     runs = variants(settings_of(config, given, general), listed, own)
     samples = open_dataset(data, format=format, classes=wanted, group=group)
     held = open_dataset(held_out, format=format, classes=wanted) if held_out else None
-    loaded, store = load_on(base, device), EmbeddingStore()
+    loaded, store = load_on(base, device), EmbeddingCache()
     asked = {"seeds": seeds_of(seeds), "classes": wanted, "per_class": per_class, "prompt": prompt, "refine": refine}
     with watching() as watch:
         asked |= {"store": store, "workers": options.workers(workers), "watch": watch}

@@ -60,7 +60,7 @@ def evaluate_command(
     """
     from samtailor import artefact
     from samtailor.bases import load_on
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.cli.screen import counting, percent, say, summaries, table
     from samtailor.data.dataset import open_dataset
     from samtailor.data.writing import write_json
@@ -86,13 +86,13 @@ def evaluate_command(
         about = {"data": str(data), "adapter_folder": adapter, "left_out_ids": left_out, "seed": seed}
         return evaluate_auto(
             loaded, samples[:limit], wanted or class_names(samples), about, adapter=adapter, own=own,
-            store=EmbeddingStore(), seed=seed, detector=detector, detector_classes=options.names(detector_classes),
+            store=EmbeddingCache(), seed=seed, detector=detector, detector_classes=options.names(detector_classes),
             threshold=threshold, give=give, json=json, html=html,
         )  # fmt: skip
     if detector or detector_classes or give or threshold is not None:
         raise InputError("--detector, --detector-classes, --threshold and --give go with --prompt auto.")
     segmenters = {"base": loaded, **({"adapter": own.segmenter} if own else {})}
-    asked = {"classes": wanted, "prompt": prompt, "seed": seed, "store": EmbeddingStore()}
+    asked = {"classes": wanted, "prompt": prompt, "seed": seed, "store": EmbeddingCache()}
     with counting("pictures") as progress:
         found = evaluate_many(segmenters, samples[:limit], refine=refine, progress=progress, **asked)
     summary = {name: evaluation.summary() for name, evaluation in found.items()}

@@ -9,7 +9,7 @@ from samtailor.errors import InputError
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.evaluation.instances import InstanceEvaluation
     from samtailor.structures import Sample
 
@@ -22,7 +22,7 @@ def evaluate_auto(
     *,
     adapter: str | None,
     own: Any,
-    store: EmbeddingStore,
+    store: EmbeddingCache,
     seed: int,
     detector: str | None,
     detector_classes: list[str] | None,
@@ -51,7 +51,7 @@ def evaluate_auto(
     from samtailor.report import versions
     from samtailor.report.instance_tables import cells, note
 
-    if own is not None and own.meta.regions:
+    if own is not None and own.meta.inference.regions:
         raise InputError(
             "The adapter answers one region a picture, not single objects: evaluate it without --prompt auto."
         )

@@ -60,9 +60,9 @@ def label_command(
     """
     from samtailor.cli.screen import counting
     from samtailor.labelling import Tiling, label
-    from samtailor.predict.files import find_pictures
+    from samtailor.predict.files import find_images
 
-    found = find_pictures(pictures)
+    found = find_images(pictures)
     predictor, names = load_predictor(adapter or [], base, device)
     folders = dict(zip(names, (text.rpartition("=")[2] for text in adapter or []), strict=True))
     classes = _classes(folders)

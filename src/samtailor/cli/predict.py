@@ -11,7 +11,7 @@ from samtailor.cli import options
 from samtailor.errors import InputError
 
 if TYPE_CHECKING:
-    from samtailor.predict.files import Ask
+    from samtailor.predict.files import ObjectPrompt
     from samtailor.predict.predictor import Predictor
 
 Adapters = Annotated[
@@ -82,9 +82,9 @@ def predict_command(
         )  # fmt: skip
     asked = _asks(click or [], box, prompts)
     from samtailor.cli.screen import counting, say
-    from samtailor.predict.files import answer, find_pictures
+    from samtailor.predict.files import answer, find_images
 
-    found = find_pictures(pictures)
+    found = find_images(pictures)
     per_picture = {name: asked for name in found} if isinstance(asked, list) else _matched(asked, found)
     predictor, names = load_predictor(adapter or [], base, device)
     with counting("pictures") as progress:
@@ -113,9 +113,9 @@ def _automatic(
     """Masks of what is proposed; pictures in which nothing is found are named."""
     from samtailor.cli.screen import counting, say
     from samtailor.predict.auto import GROWN, proposer, tiles_of
-    from samtailor.predict.files import answer, find_pictures
+    from samtailor.predict.files import answer, find_images
 
-    found = find_pictures(pictures)
+    found = find_images(pictures)
     predictor, names = load_predictor(adapters, base, device)
     folders = dict(zip(names, (text.rpartition("=")[2] for text in adapters), strict=True))
     who: list[str | None] = [*([None] if with_base or not names else []), *names]
@@ -149,13 +149,15 @@ def load_predictor(adapters: list[str], base: str | None, device: str | None) ->
     return Predictor.from_pretrained(base, named, device=device), list(named)
 
 
-def _asks(clicks: list[str], box: str | None, prompts: Path | None) -> list[Ask] | dict[str, list[Ask]]:
-    from samtailor.predict.files import Ask, read_asks
+def _asks(
+    clicks: list[str], box: str | None, prompts: Path | None
+) -> list[ObjectPrompt] | dict[str, list[ObjectPrompt]]:
+    from samtailor.predict.files import ObjectPrompt, read_prompts
 
     if prompts is not None:
         if clicks or box:
             raise InputError("Give prompts either with --prompts or with --click and --box, not both.")
-        return read_asks(prompts)
+        return read_prompts(prompts)
     if not clicks and box is None:
         raise InputError("Say what to segment: --click X,Y or --box X0,Y0,X1,Y1 or --prompts FILE or --prompt auto.")
     points = []
@@ -165,10 +167,10 @@ def _asks(clicks: list[str], box: str | None, prompts: Path | None) -> list[Ask]
             raise InputError(f"The label of a click is 1 (object) or 0 (not the object), got {text!r}.")
         points.append((x, y, int(label[0]) if label else 1))
     corners = None if box is None else tuple(options.numbers(box, (4,), "a box as X0,Y0,X1,Y1 in pixels"))
-    return [Ask(tuple(points), corners)]
+    return [ObjectPrompt(tuple(points), corners)]
 
 
-def _matched(asks: dict[str, list[Ask]], pictures: dict[str, Path]) -> dict[str, list[Ask]]:
+def _matched(asks: dict[str, list[ObjectPrompt]], pictures: dict[str, Path]) -> dict[str, list[ObjectPrompt]]:
     """Prompts by the pictures' names; the file may say "street.jpg", "trip/street" or "street"."""
     keys = {key: name for name, path in pictures.items() for key in (name, path.name, path.stem, str(path))}
     unknown = [key for key in asks if key not in keys]

@@ -48,14 +48,14 @@ def propose_fit_command(
     """
     from samtailor import artefact
     from samtailor.bases import load_on
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.cli.screen import counting, percent, say, table
     from samtailor.data.augment import UNTOUCHED
     from samtailor.data.dataset import open_dataset
     from samtailor.data.picture import write_json
     from samtailor.data.regions import regions
     from samtailor.errors import InputError
-    from samtailor.fitting.proposals import evaluate_proposals, fit_proposals, looking, parts
+    from samtailor.fitting.proposals import evaluate_proposals, fit_proposals, parts, plan_tiles
     from samtailor.predict import auto as automatic
     from samtailor.proposals import disk
 
@@ -64,16 +64,16 @@ def propose_fit_command(
         raise InputError(f"{adapter} has proposals already. Replace them with --overwrite.")
     wanted = tuple(options.names(classes) or meta.classes)
     samples = open_dataset(data, format=format, group=group)
-    samples = regions(samples, wanted) if meta.regions else samples
+    samples = regions(samples, wanted) if meta.inference.regions else samples
     train, held_out = parts(samples, wanted, adapter, data, negatives)
-    base, store = load_on(meta.base.name, device), EmbeddingStore()
+    base, store = load_on(meta.base.name, device), EmbeddingCache()
     artefact.load(adapter, base)  # a damaged or foreign adapter is said before anything is trained
-    tiles, augment = looking(train, wanted, base, views=views, tiles=tiles)
+    tiles, augment = plan_tiles(train, wanted, base, views=views, tiles=tiles)
     seen = [(sample, augment.draw(sample, index)) for sample in train for index in range(views)]
     seen += [(sample, UNTOUCHED) for sample in held_out]
     with counting("encoding") as progress:
         store.prepare(base, [s for s, _ in seen], [v for _, v in seen], progress=progress)
-    how = give or automatic.gives(meta.prompt)
+    how = give or automatic.gives(meta.inference.prompt)
     with counting("proposals") as progress:
         asked = {"seed": seed, "steps": steps, "augment": augment, "give": how, "tiles": tiles, "progress": progress}
         found = fit_proposals(base, train, wanted, store, **asked)

@@ -67,7 +67,7 @@ def recipe_command(
     paper's 20,000 steps at 1e-5.
     """
     from samtailor.bases import load_on
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.cli.screen import say, table
     from samtailor.compare.recipes import head, narrowed, read, recipe_names, text
 
@@ -82,7 +82,7 @@ def recipe_command(
     loaded = load_on(base, device)
     asked = {"seeds": seeds_of(seeds), "classes": recipe.columns, "per_class": recipe.per_class}
     with watching() as watch:
-        asked |= {"store": EmbeddingStore(), "workers": options.workers(workers), "watch": watch}
+        asked |= {"store": EmbeddingCache(), "workers": options.workers(workers), "watch": watch}
         found = _compared(recipe, runs, out, loaded, samples, held_out, asked)
     rows = _beside(recipe, found)
     cells = [

@@ -16,7 +16,7 @@ def show(title: str, found: Sequence[Comparison]) -> list[dict[str, Any]]:
     """Print the table; the rows that are in it."""
     from samtailor.cli.screen import say, table
     from samtailor.compare import learning, rows_of
-    from samtailor.compare.learning_curve import words
+    from samtailor.compare.extrapolation import words
     from samtailor.report.tables import comparison_cells, comparison_note
 
     rows = rows_of(found)
@@ -34,7 +34,7 @@ def show(title: str, found: Sequence[Comparison]) -> list[dict[str, Any]]:
 def content_of(found: Sequence[Comparison], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What compare.json holds, without base, settings and versions.
 
-    `rows` as `compare.rows_of` has them, `next_masks` by title, `regions`, `seeds`, `shots`; `methods`: summaries of
+    `rows` as `compare.rows_of` has them, `learning_curve` by title, `regions`, `seeds`, `shots`; `methods`: summaries of
     all masks as `Comparison.summary` has them, under each number of shots where there are several; `trained_on` and
     `judged_on`: ids of the pictures.
     """
@@ -89,7 +89,7 @@ def write_json(
 def write_table(file: Path, rows: Sequence[Mapping[str, Any]], regions: bool) -> None:
     """The table as Markdown, for a document."""
     from samtailor.compare import learning
-    from samtailor.compare.learning_curve import words
+    from samtailor.compare.extrapolation import words
     from samtailor.data.writing import replacing
     from samtailor.report.tables import comparison_cells, comparison_note
 
@@ -113,7 +113,7 @@ def write_page(
     """The page; `sections` stand first, and curves are those of the first seed at the largest number of shots."""
     from samtailor import report
     from samtailor.compare import learning
-    from samtailor.compare.learning_curve import words
+    from samtailor.compare.extrapolation import words
 
     rows, last = content["rows"] if "measured" not in content else content["measured"], found[-1]
     pooled, several = last.pooled(), len(found) > 1

@@ -12,7 +12,7 @@ from samtailor.cli import options, serve
 from samtailor.errors import InputError
 
 if TYPE_CHECKING:
-    from samtailor.workbench.bench import Bench
+    from samtailor.workbench.session import Session
 
 
 def ui_command(
@@ -54,14 +54,14 @@ def ui_command(
     shown, made = run.token_for(host, token)
     from samtailor.cli.screen import say
     from samtailor.workbench.app import build
-    from samtailor.workbench.start import draw, open_bench
+    from samtailor.workbench.start import draw, open_session
 
     if demo:
         pictures = draw(pictures)
         classes = classes or "banner"
     if pictures is None:
         raise InputError("Which pictures? Give their folder, or --demo for synthetic ones.")
-    bench = open_bench(
+    bench = open_session(
         pictures,
         project,
         base=base,
@@ -90,7 +90,7 @@ def _opener(address: str) -> Callable[[], None]:
     return lambda: threading.Timer(0.5, webbrowser.open, [address]).start()
 
 
-def _close(bench: Bench) -> None:
+def _close(bench: Session) -> None:
     """Also when the port could not be had, and the application never began."""
     bench.close()
     bench.engine.close()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from samtailor.compare.comparison import Comparison
     from samtailor.compare.cross_class import cross_model, parameters
+    from samtailor.compare.extrapolation import learning_curve
     from samtailor.compare.folds import Deal, deal, few
-    from samtailor.compare.learning_curve import next_masks
     from samtailor.compare.rows import learning, rows_of
     from samtailor.compare.run import TITLES, Watch, compare, compare_shots, variants
     from samtailor.evaluation.masks import REFINED
@@ -18,7 +18,7 @@ _HOMES = {
     "compare.comparison": ("Comparison",),
     "compare.cross_class": ("cross_model", "parameters"),
     "compare.folds": ("Deal", "deal", "few"),
-    "compare.learning_curve": ("next_masks",),
+    "compare.learning_curve": ("learning_curve",),
     "compare.rows": ("learning", "rows_of"),
     "compare.run": ("TITLES", "Watch", "compare", "compare_shots", "variants"),
     "evaluation.masks": ("REFINED",),
@@ -44,7 +44,7 @@ __all__ = [
     "deal",
     "few",
     "learning",
-    "next_masks",
+    "learning_curve",
     "parameters",
     "rows_of",
     "variants",

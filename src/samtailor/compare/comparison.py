@@ -28,7 +28,7 @@ class Comparison:
         weights: where the backbones of baselines started, by name of the row.
         undetected: by name of a row that asks with a detector, in how many of the pictures (of all seeds) it found
             nothing.
-        kept: step of the state that each fit kept, by the keys of `folders`; see `Contender.kept_step`.
+        kept: step of the state that each fit kept, by the keys of `folders`; see `Entry.kept_step`.
     """
 
     scores: Mapping[str, tuple[Evaluation, ...]]

@@ -14,7 +14,7 @@ from samtailor.segmenter import Segmenter
 from samtailor.structures import Sample
 
 if TYPE_CHECKING:
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
 
 
 def cross_model(
@@ -23,7 +23,7 @@ def cross_model(
     samples: Sequence[Sample],
     classes: Sequence[str],
     *,
-    store: EmbeddingStore | None = None,
+    store: EmbeddingCache | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Adapters fitted to one class, asked for another (Kim et al., Fig. 6).

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
 
     from samtailor.bases import Base
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.data.split import Split
     from samtailor.structures import Sample
     from samtailor.train.progress import Progress
@@ -41,7 +41,7 @@ SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)
-class Contender:
+class Entry:
     """A row, looked at before anything is fitted.
 
     Args:
@@ -95,7 +95,7 @@ def kind_of(name: str) -> str:
     return known[wanted]
 
 
-def contender(config: FitConfig, base: Base, classes: Sequence[str]) -> Contender:
+def contender(config: FitConfig, base: Base, classes: Sequence[str]) -> Entry:
     """Build a row once, so that a mistake in its settings is told before hours of fits.
 
     Args:
@@ -109,7 +109,7 @@ def contender(config: FitConfig, base: Base, classes: Sequence[str]) -> Contende
     """
     if kind_of(config.method) == "baselines":
         made = _baseline(config, classes)
-        return Contender(config, "baselines", made.parameters_by_use()["trained"], False, True, made.weights)
+        return Entry(config, "baselines", made.parameters_by_use()["trained"], False, True, made.weights)
     config, module = resolve(config), find("methods", config.method)
     segmenter = module.build(base, **config.options)[0]
     learns = sum(p.numel() for group in segmenter.groups.values() for p in group)
@@ -121,15 +121,15 @@ def contender(config: FitConfig, base: Base, classes: Sequence[str]) -> Contende
         )
     if learns:
         find("prompts", config.prompt).build(**config.prompt_options)
-    return Contender(config, "methods", learns, segmenter.encoder_frozen, regions)
+    return Entry(config, "methods", learns, segmenter.encoder_frozen, regions)
 
 
 def fit_contender(
-    row: Contender,
+    row: Entry,
     samples: Sequence[Sample],
     split: Split,
     base: Base,
-    store: EmbeddingStore | None,
+    store: EmbeddingCache | None,
     *,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
@@ -220,7 +220,7 @@ def _baseline(config: FitConfig, classes: Sequence[str]) -> baselines.Baseline:
 
 
 def _fit_baseline(
-    row: Contender,
+    row: Entry,
     pictures: Sequence[Sample],
     split: Split,
     samples: Sequence[Sample],
@@ -256,7 +256,7 @@ def _settings(config: FitConfig) -> dict[str, Any]:
     return {name: config.to_dict()[name] for name in asked if name in config.model_fields_set}
 
 
-def _refuse_other_settings(row: Contender) -> None:
+def _refuse_other_settings(row: Entry) -> None:
     before, now = read_json(row.folder / SETTINGS), _settings(row.config)
     differing = [name for name in {*before, *now} if before.get(name) != now.get(name)]
     if differing:
@@ -266,7 +266,7 @@ def _refuse_other_settings(row: Contender) -> None:
         )
 
 
-def _refuse_other_pictures(row: Contender, split: Split) -> None:
+def _refuse_other_pictures(row: Entry, split: Split) -> None:
     file = row.folder / artefact.SPLIT
     if not file.exists():
         return
@@ -278,4 +278,4 @@ def _refuse_other_pictures(row: Contender, split: Split) -> None:
         )
 
 
-__all__ = ["KINDS", "Contender", "contender", "fit_contender", "kind_of"]
+__all__ = ["KINDS", "Entry", "contender", "fit_contender", "kind_of"]

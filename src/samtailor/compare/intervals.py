@@ -14,7 +14,7 @@ _T = (
 )
 
 
-def over_seeds(values: Sequence[float]) -> tuple[float, float | None, list[float] | None]:
+def seed_interval(values: Sequence[float]) -> tuple[float, float | None, list[float] | None]:
     """(mean, standard deviation, [low, high] of the 95 % interval of the mean by Student's t).
 
     The seeds differ in pictures, start, order and clicks, so the interval is about another draw of all of them. With
@@ -29,4 +29,4 @@ def over_seeds(values: Sequence[float]) -> tuple[float, float | None, list[float
     return mean, deviation, [mean - half, mean + half]
 
 
-__all__ = ["over_seeds"]
+__all__ = ["seed_interval"]

@@ -15,14 +15,14 @@ from functools import cache
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
-from samtailor.compare.entries import Contender, fit_contender
+from samtailor.compare.entries import Entry, fit_contender
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from samtailor.bases import Base
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.data.split import Split
     from samtailor.structures import Sample
     from samtailor.train.config import FitConfig
@@ -36,14 +36,14 @@ Watch = Callable[[str, "Progress"], None]
 class Job:
     """One fit: whose it is, its pictures, and which of them it trains on."""
 
-    row: Contender
+    row: Entry
     samples: Sequence[Sample]
     split: Split
 
 
 def fit_side_by_side(
     jobs: Mapping[str, Job],
-    store: EmbeddingStore,
+    store: EmbeddingCache,
     *,
     pictures: Sequence[Sample] = (),
     workers: int = 2,
@@ -121,10 +121,10 @@ def _begin(stop: Any, messages: Any, threads: int, room: Mapping[str, Any]) -> N
     global _stop, _messages, _store
     import torch
 
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
 
     torch.set_num_threads(threads)
-    _stop, _messages, _store = stop, messages, EmbeddingStore(**room)
+    _stop, _messages, _store = stop, messages, EmbeddingCache(**room)
 
 
 @cache

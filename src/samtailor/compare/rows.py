@@ -7,8 +7,8 @@ from typing import Any
 
 from samtailor.compare.comparison import Comparison
 from samtailor.compare.cost import Cost
-from samtailor.compare.learning_curve import next_masks
-from samtailor.compare.intervals import over_seeds
+from samtailor.compare.extrapolation import learning_curve
+from samtailor.compare.intervals import seed_interval
 from samtailor.errors import InputError
 from samtailor.evaluation.masks import REFINED
 from samtailor.evaluation.scores import Evaluation, difference
@@ -42,13 +42,13 @@ def rows_of(found: Sequence[Comparison], reference: str | None = None) -> list[d
 
 
 def learning(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """`next_masks` by title, for rows over several numbers of shots."""
+    """`learning_curve` by title, for rows over several numbers of shots."""
     curves: dict[str, dict[int, dict[str, float]]] = {}
     for row in rows:
         if row["shots"] is not None and row["cost"]["parameters"] != 0:
             own = curves.setdefault(row["title"], {})
             own[row["shots"]] = {seed: figures["dice"] for seed, figures in row["seeds"].items()}
-    found = {title: next_masks(curve) for title, curve in curves.items()}
+    found = {title: learning_curve(curve) for title, curve in curves.items()}
     return {title: one for title, one in found.items() if one is not None}
 
 
@@ -129,7 +129,7 @@ def _spread(values: Sequence[Mapping[str, float]], pooled: Mapping[str, Any], lo
     """Intervals are cut where the figure ends: two or three seeds say so little that they would reach beyond."""
     out: dict[str, Any] = {}
     for key, figure in FIGURES.items():
-        mean, deviation, interval = over_seeds([value[key] for value in values])
+        mean, deviation, interval = seed_interval([value[key] for value in values])
         bounds = None if interval is None else [max(lowest, interval[0]), min(1.0, interval[1])]
         out |= {key: mean, f"{key}_interval": bounds, f"{key}_deviation": deviation}
         out[f"{key}_masks_interval"] = pooled[f"{figure}_interval"]

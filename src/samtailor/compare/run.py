@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from samtailor.bases import Base
 from samtailor.compare.comparison import Comparison
 from samtailor.compare.cost import Cost
+from samtailor.compare.entries import Entry, contender, fit_contender
 from samtailor.compare.folds import Deal, deal, few, few_shot, settled
-from samtailor.compare.entries import Contender, contender, fit_contender
 from samtailor.compare.parallel import Job, fit_side_by_side
 from samtailor.compare.scoring import Questions
 from samtailor.data.dataset import class_names
@@ -27,7 +27,7 @@ from samtailor.train.config import FitConfig, resolve
 from samtailor.train.progress import Progress
 
 if TYPE_CHECKING:
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
 
 TITLES = {
     "tailor": "tailor",
@@ -76,7 +76,7 @@ def compare(
     per_class: bool = False,
     prompt: str | None = None,
     refine: bool = False,
-    store: EmbeddingStore | None = None,
+    store: EmbeddingCache | None = None,
     workers: int = 1,
     watch: Watch | None = None,
     dealt: Callable[[int], Deal] | None = None,
@@ -101,7 +101,7 @@ def compare(
         refine: also report PMM's test-time refinement, as a row of its own.
         store: embeddings on disk.
         workers: fits of one seed and class that run at once, each in a process that loads its base by the settings'
-            name (see `side_by_side`).
+            name (see `parallel_fits`).
         watch: called with (what is going on, progress of it).
         dealt: seed to its pictures, where they are dealt already.
 
@@ -191,7 +191,7 @@ class _Found:
         self.undetected: dict[str, int] = {}
         self.kept: dict[str, int | None] = {}
 
-    def note(self, key: str, row: Contender) -> None:
+    def note(self, key: str, row: Entry) -> None:
         self.folders[key] = row.folder
         if row.folder:
             self.costs[key], self.kept[key] = Cost.read(row.folder), row.kept_step
@@ -206,16 +206,16 @@ class _Found:
             self.scores.setdefault(name, []).append(Evaluation(rows, parts[0].prompt, seed))
 
 
-def _placed(row: Contender, config: FitConfig, seed: int, classes: Sequence[str], out: Path) -> Contender:
+def _placed(row: Entry, config: FitConfig, seed: int, classes: Sequence[str], out: Path) -> Entry:
     made = settled(config, seed=seed, out=out, classes=tuple(classes))
     return replace(row, config=resolve(made) if row.kind == "methods" else made)
 
 
 def _fit_all(
-    rows: Mapping[str, Contender],
+    rows: Mapping[str, Entry],
     pictures: Deal,
     base: Base,
-    store: EmbeddingStore | None,
+    store: EmbeddingCache | None,
     what: str,
     workers: int,
     watch: Watch | None,

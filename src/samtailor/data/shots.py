@@ -9,7 +9,7 @@ from samtailor.errors import DataError, InputError, counted
 from samtailor.structures import Sample
 
 
-def dice(seed: int | str, key: str) -> str:
+def shuffle_key(seed: int | str, key: str) -> str:
     """Sort key that shuffles: a hash of seed and id.
 
     The order depends neither on the one the files are listed in nor on a random number generator, and a picture added
@@ -57,8 +57,8 @@ def _shot_order(samples: Sequence[Sample], seed: int, groups: Mapping[str, str] 
         by_key.setdefault(key, []).append(sample)
     ranked = []
     for key, members in by_key.items():
-        members.sort(key=lambda sample: dice(seed, sample.id))
-        ranked += [(rank, dice(seed, key), sample) for rank, sample in enumerate(members)]
+        members.sort(key=lambda sample: shuffle_key(seed, sample.id))
+        ranked += [(rank, shuffle_key(seed, key), sample) for rank, sample in enumerate(members)]
     return [sample for *_, sample in sorted(ranked, key=lambda entry: entry[:2])]
 
 
@@ -74,4 +74,4 @@ def _containing(deal: Sequence[Sample], k: int, label: str | None) -> list[Sampl
     raise DataError(f"{asked} asked for, but only {len(found)} of {have} with {what}.")
 
 
-__all__ = ["dice", "shots"]
+__all__ = ["shots", "shuffle_key"]

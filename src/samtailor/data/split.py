@@ -1,7 +1,7 @@
 """Seeded splits: which pictures train, which choose the best state, which are held out.
 
 What belongs together stays on one side: pictures of one explicit group, and near-duplicates. The order in which
-groups are dealt out comes from a hash of the seed and the group's first id (`shots.dice`): a picture
+groups are dealt out comes from a hash of the seed and the group's first id (`shots.shuffle_key`): a picture
 added later moves few others.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from samtailor.data.duplicates import near_duplicates as find_near_duplicates
 from samtailor.data.listing import natural_key, read_json
-from samtailor.data.shots import dice, shots
+from samtailor.data.shots import shots, shuffle_key
 from samtailor.data.writing import write_json
 from samtailor.errors import DataError, InputError, counted
 from samtailor.structures import Sample
@@ -207,7 +207,7 @@ def _deal(
     groups: Sequence[tuple[str, ...]], wanted: Mapping[str, int], rest: str | None, seed: int | str
 ) -> dict[str, list[str]]:
     """Fill test, val, train with whole groups as far as they fit; the part `rest` comes last and takes all others."""
-    left = sorted(groups, key=lambda members: dice(seed, members[0]))
+    left = sorted(groups, key=lambda members: shuffle_key(seed, members[0]))
     parts: dict[str, list[str]] = {}
     for part in sorted(reversed(PARTS), key=lambda part: part == rest):
         taken: list[tuple[str, ...]] = []

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
 Meta = TypeVar("Meta", bound=BaseModel)
 
 
-def read_metadata(file: Path, model: type[Meta], schema: int, *, absent: str, mend: str) -> Meta:
+def read_metadata(
+    file: Path,
+    model: type[Meta],
+    schema: int,
+    *,
+    absent: str,
+    mend: str,
+    upgrade: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
+) -> Meta:
     """A JSON file as `model`.
 
     Args:
@@ -29,6 +38,7 @@ def read_metadata(file: Path, model: type[Meta], schema: int, *, absent: str, me
         schema: highest version that this samtailor reads.
         absent: what is said where there is no such file.
         mend: what to do about a damaged one, a sentence.
+        upgrade: brings the values of an earlier version to the present one.
 
     Raises:
         ArtefactError: not there, damaged, or of a newer samtailor.
@@ -43,7 +53,7 @@ def read_metadata(file: Path, model: type[Meta], schema: int, *, absent: str, me
     if not isinstance(version, int) or version > schema:
         raise ArtefactError(f"{file} has schema {version}, this samtailor reads up to {schema}: upgrade samtailor.")
     try:
-        return model(**values)
+        return model(**(values if upgrade is None else upgrade(values, version)))
     except ValidationError as error:
         wrong = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors()}))
         raise ArtefactError(f"{file} is damaged: {wrong} cannot be read. {mend}") from error

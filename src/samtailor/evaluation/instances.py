@@ -18,11 +18,11 @@ from samtailor.errors import InputError
 from samtailor.masks import average_precision as precision
 from samtailor.masks.average_precision import Answered, Instance
 from samtailor.predict.auto import GROWN, proposer, thresholds, tiles_of
-from samtailor.predict.instances import Found, objects
+from samtailor.predict.instances import InstanceMask, objects
 from samtailor.structures import Sample
 
 if TYPE_CHECKING:
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.predict.instances import Proposer
     from samtailor.predict.predictor import Predictor
 
@@ -136,7 +136,7 @@ def evaluate_instances(
     samples: Sequence[Sample],
     classes: Sequence[str],
     *,
-    store: EmbeddingStore | None = None,
+    store: EmbeddingCache | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, InstanceEvaluation]:
@@ -170,7 +170,7 @@ def evaluate_instances(
     return {name: InstanceEvaluation(tuple(own), tuple(classes), seed) for name, own in rows.items()}
 
 
-def _instance(one: Found, who: Asked) -> Instance:
+def _instance(one: InstanceMask, who: Asked) -> Instance:
     label = one.ask.label
     return Instance(label, one.rle, one.rank, one.score >= who.least(label))
 

@@ -27,7 +27,7 @@ from samtailor.structures import Annotation, Output, Prompts, Sample, Score
 from samtailor.train.config import load
 
 if TYPE_CHECKING:
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
 
 PROMPTS_AT_ONCE = 32
 _LOGITS_AT_ONCE = 48_000_000  # float32 logits of candidates at the picture's size, about 200 MB
@@ -46,7 +46,7 @@ def evaluate_many(
     *,
     classes: Sequence[str] | None = None,
     prompt: str | Callable[..., Prompts] | None = None,
-    store: EmbeddingStore | None = None,
+    store: EmbeddingCache | None = None,
     seed: int = 0,
     refine: bool = False,
     regions: bool | None = None,
@@ -73,7 +73,7 @@ def evaluate_many(
     """
     predictor, names = _predictor(segmenters, store)
     if regions is None:
-        regions = any(getattr(s, "regions", False) for s in segmenters.values())
+        regions = any(isinstance(s, Segmenter) and s.inference.regions for s in segmenters.values())
     sources = {name: asked_with(segmenter, prompt, regions) for name, segmenter in segmenters.items()}
     samples = joined(samples, classes) if regions else samples
     refiners = {n: s for n, s in segmenters.items() if refine and isinstance(s, Segmenter) and "pmm" in s.training_only}
@@ -132,7 +132,7 @@ def unseen(samples: Sequence[Sample], folder: Path, data: Path) -> tuple[list[Sa
 
 
 def _predictor(
-    segmenters: Mapping[str, Segmenter | Base], store: EmbeddingStore | None
+    segmenters: Mapping[str, Segmenter | Base], store: EmbeddingCache | None
 ) -> tuple[Predictor, dict[str, str | None]]:
     if not segmenters:
         raise InputError("evaluate needs at least one segmenter.")

@@ -26,10 +26,10 @@ def asked_with(
     """
     if prompt is None and regions and isinstance(segmenter, Segmenter) and segmenter.promptless:
         return "none", _source("none")
-    if prompt is None and isinstance(segmenter, Segmenter) and segmenter.prompt is not None:
-        options = segmenter.prompt_options
-        label = segmenter.prompt + (f"\0{sorted(options.items())!r}" if options else "")
-        return label, find("prompts", segmenter.prompt).build(**options)
+    if prompt is None and isinstance(segmenter, Segmenter) and segmenter.inference.prompt is not None:
+        options = segmenter.inference.prompt_options
+        label = segmenter.inference.prompt + (f"\0{sorted(options.items())!r}" if options else "")
+        return label, find("prompts", segmenter.inference.prompt).build(**options)
     if prompt is None or isinstance(prompt, str):
         return prompt or PROTOCOL, _source(prompt or PROTOCOL)
     return type(prompt).__name__, prompt

@@ -83,7 +83,7 @@ class _Decoder(nn.Module):
 
     def __init__(self, segmenter: Segmenter, single: bool) -> None:
         super().__init__()
-        if segmenter.asks is not None:
+        if segmenter.transform_prompts is not None:
             raise InputError(
                 "This adapter draws its boxes as mask prompts (AM-SAM, reading R4) before anything is encoded. The "
                 "ONNX contract has no place for that: draw the box into mask_input with an adapter of another reading."
@@ -106,7 +106,9 @@ class _Decoder(nn.Module):
 
     def _sparse(self, coords: Tensor, labels: Tensor) -> Tensor:
         """Written out: the vendor's prompt encoder takes boxes apart from points and pads by itself."""
-        if self.segmenter.prompt == "none":  # fitted without prompts: whatever is clicked, the region is answered
+        if (
+            self.segmenter.inference.prompt == "none"
+        ):  # fitted without prompts: whatever is clicked, the region is answered
             # sums of nothing: the inputs stay part of the graph, as every caller feeds them
             return self.codes[:0].unsqueeze(0) + (coords.sum() + labels.sum()) * 0
         matrix = self.model.model.prompt_encoder.shared_embedding.positional_embedding

@@ -28,7 +28,7 @@ class ParityError(SamtailorError, RuntimeError):
 
 
 @dataclass(frozen=True)
-class Question:
+class PromptBatch:
     """A prompt of the picture frame.
 
     Args:
@@ -49,7 +49,7 @@ def synthetic() -> list[Sample]:
     return [*samples(2, 7, kind="scenes"), *samples(1, 7, kind="banners", size=(180, 240))]
 
 
-def questions(sample: Sample, objects: int = 2) -> Iterator[Question]:
+def prompt_batches(sample: Sample, objects: int = 2) -> Iterator[PromptBatch]:
     """Clicks (1 to 5, on and beside the object), boxes, both, and each with the earlier mask, for some objects."""
     rng = np.random.default_rng(0)
     for annotation in sample.of(None)[:objects]:
@@ -57,15 +57,15 @@ def questions(sample: Sample, objects: int = 2) -> Iterator[Question]:
         inside = np.argwhere(mask)[:, ::-1]
         outside = np.argwhere(~mask)[:, ::-1]
         centre, box = np.array([interior.centre(mask)]), np.array(annotation.box)
-        yield Question(centre, np.ones(1))
-        yield Question(centre, np.ones(1), again=True)
+        yield PromptBatch(centre, np.ones(1))
+        yield PromptBatch(centre, np.ones(1), again=True)
         for on, off in ((1, 1), (2, 1), (3, 1), (3, 2)):
             points = np.concatenate([rng.choice(inside, on), rng.choice(outside, off)])
-            yield Question(points, np.repeat([1.0, 0.0], (on, off)))
-        yield Question(points, np.repeat([1.0, 0.0], (on, off)), again=True)
-        yield Question(np.zeros((0, 2)), np.zeros(0), box)
-        yield Question(np.zeros((0, 2)), np.zeros(0), box, again=True)
-        yield Question(np.concatenate([centre, outside[:1]]), np.array([1.0, 0.0]), box)
+            yield PromptBatch(points, np.repeat([1.0, 0.0], (on, off)))
+        yield PromptBatch(points, np.repeat([1.0, 0.0], (on, off)), again=True)
+        yield PromptBatch(np.zeros((0, 2)), np.zeros(0), box)
+        yield PromptBatch(np.zeros((0, 2)), np.zeros(0), box, again=True)
+        yield PromptBatch(np.concatenate([centre, outside[:1]]), np.array([1.0, 0.0]), box)
 
 
 class Files:
@@ -92,7 +92,7 @@ class Files:
         return self._encoder.run(None, {"input_image": resized})
 
     def decode(
-        self, embedding: Sequence[np.ndarray], question: Question, frame: Frame, mask: np.ndarray | None
+        self, embedding: Sequence[np.ndarray], question: PromptBatch, frame: Frame, mask: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Low-resolution logits (M, h, w), predicted IoU (M,), and the full-size logits where the contract has them."""
         coords, labels = corners(question, frame, pad=not self.pads)
@@ -105,14 +105,14 @@ class Files:
         low = found[0] if self.pads else found[2]
         return low[0], found[1][0], None if self.pads else found[0][0]
 
-    def mask(self, embedding: Sequence[np.ndarray], question: Question, frame: Frame) -> np.ndarray:
+    def mask(self, embedding: Sequence[np.ndarray], question: PromptBatch, frame: Frame) -> np.ndarray:
         """bool (height, width): the best answer at the picture's own size, without a mask prompt."""
         low, scores, _ = self.decode(embedding, question, frame, None)
         best = torch.from_numpy(low[int(scores.argmax())])
         return (frame.logits(best[None, None])[0, 0] > 0).numpy()
 
 
-def corners(question: Question, frame: Frame, *, pad: bool) -> tuple[np.ndarray, np.ndarray]:
+def corners(question: PromptBatch, frame: Frame, *, pad: bool) -> tuple[np.ndarray, np.ndarray]:
     """Points (N, 2) of the model frame and labels (N,), a box as two of label 2 and 3, padding where SAM 1 needs it."""
     points, labels = question.points.astype(np.float32).reshape(-1, 2), question.labels
     if question.box is not None:
@@ -150,7 +150,7 @@ def compare(files: Files, segmenter: Segmenter, pictures: Sequence[Sample], tole
         for own, theirs in zip(embedding, (features.main, *features.skips), strict=True):
             largest["embedding"] = max(largest["embedding"], _difference(own, theirs.numpy()))
         earlier = None
-        for question in questions(sample):
+        for question in prompt_batches(sample):
             mask = earlier if question.again else None
             low, iou, full = files.decode(embedding, question, frame, mask)
             expected, scores = answer(segmenter, features, question, frame, mask)
@@ -172,7 +172,7 @@ def compare(files: Files, segmenter: Segmenter, pictures: Sequence[Sample], tole
 
 @torch.no_grad()
 def answer(
-    segmenter: Segmenter, features: Features, question: Question, frame: Frame, mask: np.ndarray | None
+    segmenter: Segmenter, features: Features, question: PromptBatch, frame: Frame, mask: np.ndarray | None
 ) -> tuple[Tensor, Tensor]:
     """torch's candidates: low-resolution logits (M, h, w) and predicted IoU (M,)."""
     masks = None if mask is None else torch.from_numpy(mask)[None, None]
@@ -214,4 +214,14 @@ def _difference(own: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.abs(own - theirs).max() / max(1.0, float(np.abs(theirs).max())))
 
 
-__all__ = ["TOLERANCE", "Files", "ParityError", "Question", "answer", "compare", "questions", "session", "synthetic"]
+__all__ = [
+    "TOLERANCE",
+    "Files",
+    "ParityError",
+    "PromptBatch",
+    "answer",
+    "compare",
+    "prompt_batches",
+    "session",
+    "synthetic",
+]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from samtailor.data.transform import Frame
-from samtailor.export._parity import Files, questions
+from samtailor.export._parity import Files, prompt_batches
 from samtailor.masks.metrics import iou
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Sample
@@ -44,7 +44,7 @@ def loss(
     for sample in pictures:
         picture = sample.image
         frame = Frame.of(segmenter.base, *picture.shape[:2])
-        embedding, asked = full.encode(picture), list(questions(sample))
+        embedding, asked = full.encode(picture), list(prompt_batches(sample))
         expected = [full.mask(embedding, question, frame) for question in asked]
         for name, files in small.items():
             own = files.encode(picture)

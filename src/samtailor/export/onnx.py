@@ -115,7 +115,9 @@ def _report(segmenter: Segmenter, encoder: Any, decoder: Any, name: str, classes
         "family": "sam2" if decoder.pads else "sam",
         "base": {"name": base.name, "fingerprint": base.fingerprint},
         "encoder_of": "base" if segmenter.encoder_frozen else "adapter",
-        "asked_with": "nothing: prompts are taken and ignored" if segmenter.prompt == "none" else "points and boxes",
+        "asked_with": "nothing: prompts are taken and ignored"
+        if segmenter.inference.prompt == "none"
+        else "points and boxes",
         "opset": _trace.OPSET,
         "geometry": {
             "size": base.size,

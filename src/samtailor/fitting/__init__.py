@@ -14,7 +14,7 @@ from samtailor.train.config import FitConfig, resolve
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.data.split import Split
     from samtailor.structures import Sample
     from samtailor.train.progress import Progress
@@ -26,7 +26,7 @@ def fit(
     samples: Sequence[Sample] | None = None,
     base: Base | None = None,
     split: Split | None = None,
-    store: EmbeddingStore | None = None,
+    store: EmbeddingCache | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -66,9 +66,9 @@ def fit(
 
         base = load_base(config.base)
     if store is None:
-        from samtailor.cache.embeddings import EmbeddingStore
+        from samtailor.cache.embeddings import EmbeddingCache
 
-        store = EmbeddingStore(config.cache, max_bytes=int(config.cache_gb * 1e9))
+        store = EmbeddingCache(config.cache, max_bytes=int(config.cache_gb * 1e9))
     if not config.per_class:
         samples = pictures.as_answered(config, samples, names)
         from samtailor.train.denormals import flushed

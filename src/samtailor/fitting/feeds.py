@@ -13,18 +13,18 @@ from samtailor.data.dataset import class_names
 from samtailor.data.regions import foreground
 from samtailor.data.split import Split
 from samtailor.errors import InputError
-from samtailor.fitting.temper import spared
+from samtailor.fitting.interpolate import held_back
 from samtailor.registry import find
+from samtailor.train.bilevel_split import bilevel_split, second_seed
 from samtailor.train.config import FitConfig
 from samtailor.train.feed import Feed
-from samtailor.train.halves import halves, second_seed
 from samtailor.train.progress import Progress
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from samtailor.bases import Base
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.segmenter import Segmenter
     from samtailor.structures import Sample
 
@@ -49,7 +49,7 @@ class Feeds:
     split: Split
     classes: tuple[str, ...]
     base: Base
-    store: EmbeddingStore
+    store: EmbeddingCache
     segmenter: Segmenter
     accelerator: Accelerator
 
@@ -60,7 +60,7 @@ class Feeds:
             return self._feed(train), None
         if second == "regions":
             shared = {"augment": self._augment(), "shard": self._shard}
-            judging = {sample.id for sample in self.spared()}
+            judging = {sample.id for sample in self.held_back()}
             return self._feed([one for one in train if one.id not in judging]), self._regions(train, **shared)
         lower, upper = self._halves()
         return self._feed(lower), self._feed(upper, second_seed(self.config.seed))
@@ -81,17 +81,17 @@ class Feeds:
             _log.warning("No held-out mask of %s: the last state is kept, not the best.", ", ".join(self.classes))
         return None, "last"
 
-    def spared(self) -> list[Sample]:
-        """Training pictures that prompts do not learn from, see `temper.spared`; of a method that settles."""
-        if not self.segmenter.settles:
+    def held_back(self) -> list[Sample]:
+        """Training images that the prompt adapters do not see, so that they can judge (`interpolate.held_back`)."""
+        if not self.segmenter.tunes_inference:
             return []
         (found,) = self.segmenter.maps.values()
-        return spared(self.split.pick(self.samples, "train"), self.classes, found.folds)
+        return held_back(self.split.pick(self.samples, "train"), self.classes, found.folds)
 
     def tempering(self) -> Feed | None:
-        """Masks that tell how far an adapter of clicks should go: held-out ones, or `spared`; None without."""
+        """Masks that tell how far an adapter of clicks should go: held-out ones, or `held_back`; None without."""
         held_out = [one for one in self.split.pick(self.samples, "val") if one.of(self.classes)]
-        judging = held_out or self.spared()
+        judging = held_out or self.held_back()
         return self._judge(judging) if judging else None
 
     def judged_regions(self) -> Feed:
@@ -103,13 +103,13 @@ class Feeds:
         config = self.config
         if config.epochs is None:
             return config.steps
-        return max(1, round(config.epochs * len(feed) / (feed.masks_per_step * config.accumulate)))
+        return max(1, round(config.epochs * len(feed) / (feed.masks_per_step * config.grad_accum_steps)))
 
     def encode(
         self, feed: Feed, upper: Feed | None, held_out: Feed | None, progress: Callable[[Progress], None] | None
     ) -> None:
         """What the fit will look at, once and for all; each process its share."""
-        batches = self.steps(feed) * self.config.accumulate
+        batches = self.steps(feed) * self.config.grad_accum_steps
         training = (one.drawn(batches) for one in (feed, upper) if one is not None)
         judging = [held_out.pictures()] if held_out is not None else []
         jobs = list({(s.id, v.key): (s, v) for pictures in (*training, *judging) for s, v in pictures}.values())
@@ -131,7 +131,7 @@ class Feeds:
 
     def _halves(self) -> list[list[Sample]]:
         """The training pictures of D1 and of D2."""
-        parts = halves(self.split.train, self.config.seed, self.split.groups)
+        parts = bilevel_split(self.split.train, self.config.seed, self.split.groups)
         return [replace(self.split, train=part).pick(self.samples, "train") for part in parts]
 
     def _feed(self, samples: Sequence[Sample], seed: int | None = None) -> Feed:
@@ -160,7 +160,9 @@ class Feeds:
     def _judge(self, samples: Sequence[Sample]) -> Feed:
         """Masks to validate on: as the segmenter is asked in use, untouched views."""
         segmenter = self.segmenter
-        source = find("prompts", segmenter.prompt or "mask-center").build(**segmenter.prompt_options)
+        source = find("prompts", segmenter.inference.prompt or "mask-center").build(
+            **segmenter.inference.prompt_options
+        )
         sizes = {"batch_size": self.config.batch_size, "seed": self.config.seed}
         images = not segmenter.encoder_frozen
         return Feed(self.base, samples, self.classes, self.store, source=source, images=images, **sizes)
@@ -169,7 +171,7 @@ class Feeds:
         config, pairs = self.config, self.config.flip_pairs
         if pairs is None and config.views > 1 and config.flip:
             pairs = flip_pairs(class_names(self.samples))
-        return Augment(config.views, config.flip and pairs is not None, pairs or (), config.crop, config.colour)
+        return Augment(config.views, config.flip and pairs is not None, pairs or (), config.crop, config.color_jitter)
 
 
 __all__ = ["Feeds"]

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from samtailor.bases import Base
-from samtailor.cache.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.augment import UNTOUCHED, Augment, View, flip_pairs
 from samtailor.data.split import Split
 from samtailor.data.tile_views import fitting, side, views
@@ -43,7 +43,7 @@ def fit_proposals(
     base: Base,
     samples: Sequence[Sample],
     classes: Sequence[str],
-    store: EmbeddingStore,
+    store: EmbeddingCache,
     *,
     seed: int = 0,
     steps: int | None = None,
@@ -89,7 +89,7 @@ def fit_proposals(
         if not any(sample.of([name]) for sample in samples):
             raise DataError(f"None of the {len(samples)} pictures has an object of the class {name!r}.")
     scenes = _Scenes(base, samples, tuple(classes), store, augment or Augment())
-    dealt = deal(samples, folds, seed)
+    dealt = assign_folds(samples, folds, seed)
     ticks = count(1)
     total = steps * (2 * len(dealt) + 1)
 
@@ -122,7 +122,7 @@ def fit_proposals(
     return found
 
 
-def looking(
+def plan_tiles(
     samples: Sequence[Sample], classes: Sequence[str], base: Base, *, views: int, tiles: int | None = None
 ) -> tuple[int, Augment]:
     """Tiles a side that suit the objects (see `data.tile_views.fitting`), and views to train on that show as much.
@@ -140,7 +140,7 @@ def looking(
 
 
 def evaluate_proposals(
-    proposals: Proposals, base: Base, samples: Sequence[Sample], store: EmbeddingStore
+    proposals: Proposals, base: Base, samples: Sequence[Sample], store: EmbeddingCache
 ) -> dict[str, Any]:
     """Recall, precision and false positives by class on pictures it was not trained on; see `calibration.measure`.
 
@@ -180,7 +180,7 @@ def parts(
     )
 
 
-def deal(samples: Sequence[Sample], folds: int, seed: int) -> list[list[int]]:
+def assign_folds(samples: Sequence[Sample], folds: int, seed: int) -> list[list[int]]:
     """Indices of the samples in folds of whole groups; no fold when there are fewer than two groups."""
     groups: dict[str, list[int]] = {}
     for i, sample in enumerate(samples):
@@ -200,7 +200,7 @@ class _Scenes:
     """Pictures with their embeddings and targets, made when first asked for."""
 
     def __init__(
-        self, base: Base, samples: Sequence[Sample], classes: tuple[str, ...], store: EmbeddingStore, augment: Augment
+        self, base: Base, samples: Sequence[Sample], classes: tuple[str, ...], store: EmbeddingCache, augment: Augment
     ) -> None:
         self.base, self.samples, self.classes, self.store, self.augment = base, samples, classes, store, augment
         self._features: dict[tuple[int, int], Features] = {}
@@ -292,4 +292,4 @@ def _joined(targets: Sequence[Target], device: torch.device) -> Target:
     return Target(*(torch.stack([getattr(t, name) for t in targets]).to(device) for name in names))
 
 
-__all__ = ["STEPS", "deal", "evaluate_proposals", "fit_proposals", "looking", "parts"]
+__all__ = ["STEPS", "assign_folds", "evaluate_proposals", "fit_proposals", "parts", "plan_tiles"]

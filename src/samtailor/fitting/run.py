@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from samtailor.bases import Base
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.data.split import Split
     from samtailor.fitting.feeds import Feeds
     from samtailor.segmenter import Segmenter
@@ -37,7 +37,7 @@ class Run:
     classes: tuple[str, ...]
     base: Base
     split: Split | None
-    store: EmbeddingStore
+    store: EmbeddingCache
     resume: bool
     progress: Callable[[Progress], None] | None
     stop: Callable[[], bool] | None
@@ -55,15 +55,22 @@ class Run:
         segmenter.to(accelerator.device)
         optimizers = self._optimizers(segmenter)
         step = step_class(segmenter, {g: accelerator.prepare(o) for g, o in optimizers.items()}, accelerator)
-        if step.unrolled and any(of_group(config.clip, group) for group in optimizers):
-            raise InputError("The unrolled hypergradient knows no shortened gradients; take first-order, or clip: 0.")
+        if step.unrolled and any(of_group(config.max_grad_norm, group) for group in optimizers):
+            raise InputError(
+                "The unrolled hypergradient does not support gradient clipping. "
+                "Use hypergradient: first-order, or max_grad_norm: 0."
+            )
         split = split_in(out, config, self.samples, self.classes, self.split, self.resume)
         self._ask(segmenter)
         seen = [one.of(self.classes) for one in split.pick(self.samples, "train")]
-        segmenter.alone, segmenter.single = len(self.classes) == 1, all(len(objects) <= 1 for objects in seen)
-        # the masks tell their pictures' size: `Sample.size` would read every picture without one
-        segmenter.smallest = min((a.area / math.prod(a.rle["size"]) for own in seen for a in own), default=0.0)
-        if segmenter.settles:
+        segmenter.inference = replace(
+            segmenter.inference,
+            single_class=len(self.classes) == 1,
+            single_instance=all(len(objects) <= 1 for objects in seen),
+            # run lengths hold the size of the image: `Sample.size` would read every image without one
+            smallest_object=min((a.area / math.prod(a.rle["size"]) for own in seen for a in own), default=0.0),
+        )
+        if segmenter.tunes_inference:
             self._leave_out(segmenter, split)
         feeds = Feeds(config, self.samples, split, self.classes, self.base, self.store, segmenter, accelerator)
         feed, upper = feeds.training(step.second)
@@ -92,7 +99,7 @@ class Run:
         for tracker in accelerator.trackers:
             tracker.finish()
         figures = figures_of(state)
-        if segmenter.settles and accelerator.is_main_process:
+        if segmenter.tunes_inference and accelerator.is_main_process:
             figures |= self._settle(segmenter.eval(), feeds, accelerator.device)
         if figures and step.second == "halves":
             figures["selection"] = selection
@@ -115,7 +122,7 @@ class Run:
         from samtailor.train.joint import decay_groups
 
         config, groups = self.config, {name: group for name, group in segmenter.groups.items() if group}
-        for name, value in (("lr", config.lr), ("clip", config.clip)):
+        for name, value in (("lr", config.lr), ("max_grad_norm", config.max_grad_norm)):
             if isinstance(value, dict) and set(value) != set(groups):
                 raise InputError(
                     f"{name} has groups {sorted(value)}, the method {config.method!r} has {sorted(groups)}."
@@ -131,20 +138,20 @@ class Run:
 
     def _leave_out(self, segmenter: Segmenter, split: Split) -> None:
         """With few shots every member of a map leaves some pictures out, so that they can judge."""
-        from samtailor.fitting.settle import deal
+        from samtailor.fitting.select_inference import assign_folds
 
         (found,) = segmenter.maps.values()
-        found.folds = deal(split, len(found.members))
+        found.folds = assign_folds(split, len(found.members))
 
     def _settle(self, segmenter: Segmenter, feeds: Feeds, device: torch.device) -> dict[str, Any]:
         """How far clicks go from the base, and how it looks at a picture without a prompt; figures of both choices."""
-        from samtailor.fitting.settle import settle
-        from samtailor.fitting.temper import temper
+        from samtailor.fitting.interpolate import interpolate_to_base
+        from samtailor.fitting.select_inference import select_inference
         from samtailor.train.progress import Progress
 
         figures: dict[str, Any] = {}
         if (judging := feeds.tempering()) is not None:
-            share, reached = temper(segmenter, judging, device)
+            share, reached = interpolate_to_base(segmenter, judging, device)
             figures |= {"share": share, "share_miou": reached[share]["miou"], "share_base_miou": reached[0.0]["miou"]}
             if share < 1 and feeds.split.val:  # the figures of the state are told of what is exported
                 figures |= {f"held_out_{name}": value for name, value in reached[share].items()}
@@ -158,7 +165,7 @@ class Run:
                 self.progress(Progress("settle", done, total))
 
         samples, left_out = split.pick(self.samples, "val" if split.val else "train"), found.folds or None
-        made = settle(segmenter, samples, self.classes, self.store, left_out=left_out, progress=told)
+        made = select_inference(segmenter, samples, self.classes, self.store, left_out=left_out, progress=told)
         if made is not None:
             figures |= {"region_dice": made.dice, "region_dice_one_look": made.whole, "region_pictures": made.pictures}
         return figures
@@ -170,8 +177,9 @@ class Run:
             not getattr(find("prompts", config.prompt), "CLICK", False)
             or getattr(find("methods", config.method), "PROMPT", None) is not None
         )
-        if segmenter.prompt is None and asked_so:
-            segmenter.prompt, segmenter.prompt_options = config.prompt, dict(config.prompt_options)
+        if segmenter.inference.prompt is None and asked_so:
+            options = dict(config.prompt_options)
+            segmenter.inference = replace(segmenter.inference, prompt=config.prompt, prompt_options=options)
 
 
 __all__ = ["Run"]

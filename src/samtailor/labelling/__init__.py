@@ -18,7 +18,7 @@ from samtailor.data.picture import write_json
 from samtailor.data.writers import Destination, LabelledObject, LabelledPicture
 from samtailor.errors import InputError
 from samtailor.labelling._ahead import Cut, Share, Unreadable, ahead
-from samtailor.labelling._answers import Asking, Source
+from samtailor.labelling._answers import MultiAdapterPredictor, Source
 from samtailor.labelling._journal import Journal
 from samtailor.labelling._tiles import Piece, Tile, merged, tiles
 from samtailor.registry import find
@@ -81,7 +81,7 @@ def label(
     Args:
         predictor: with the adapters.
         sources: who answers, see `Source`.
-        pictures: name to file, see `answers.find_pictures`.
+        pictures: name to file, see `answers.find_images`.
         out: folder; new, or of a run with the same `settings`.
         format: a file of `samtailor.data.writers`.
         classes: order of the classes; those that are found and not named come after.
@@ -147,10 +147,10 @@ def _answered(
     predictor: Predictor, sources: Sequence[Source], jobs: Sequence[tuple[str, Path]], tiling: Tiling | None
 ) -> Iterator[LabelledPicture | Unreadable]:
     """Pictures in order; one embedding a view for all sources, then the pieces of each source are put together."""
-    asking, side, overlap = Asking(predictor, sources), None, 0.0
+    asking, side, overlap = MultiAdapterPredictor(predictor, sources), None, 0.0
     if tiling is not None:
         side, overlap = tiling.side, tiling.overlap
-    regions = [one.adapter is not None and predictor.segmenter(one.adapter).regions for one in sources]
+    regions = [one.adapter is not None and predictor.segmenter(one.adapter).inference.regions for one in sources]
     share = Share(1, None) if len(jobs) == 1 and tiling is None else Share.of(predictor.base)
     made = ahead(jobs, Cut(side, overlap, predictor.base.mean), lambda view: asking.pieces(view.pixels), share)
     by_source: list[list[Piece]] = [[] for _ in sources]

@@ -21,13 +21,13 @@ from samtailor.bases._encoding import encoding
 from samtailor.data.transform import Frame
 from samtailor.labelling._once import looks, once, placed
 from samtailor.labelling._tiles import Piece
-from samtailor.predict.batched import Best, Passes, Question, questions
+from samtailor.predict.batched import BatchedDecoder, BestMask, PromptBatch, prompt_batches
 from samtailor.predict.predictor import Predictor
 from samtailor.structures import Annotation, Features
 
 if TYPE_CHECKING:
     from samtailor.predict.auto import Proposer
-    from samtailor.predict.files import Ask
+    from samtailor.predict.files import ObjectPrompt
 
 _SIZES = 8  # of pictures and tiles, whose matrices are kept
 
@@ -84,7 +84,7 @@ class Windows:
         return self._known[frame, cells]
 
 
-class Asking:
+class MultiAdapterPredictor:
     """Asks several sources about pictures, from any number of threads.
 
     Args:
@@ -95,7 +95,7 @@ class Asking:
     def __init__(self, predictor: Predictor, sources: Sequence[Source]) -> None:
         self._base = predictor.base
         self._adapters = {name: predictor.segmenter(name) for name in predictor.adapters}
-        self._passes, self._sources = Passes(self._base, self._adapters), sources
+        self._passes, self._sources = BatchedDecoder(self._base, self._adapters), sources
         asked = [self._adapters[source.adapter] for source in sources if source.adapter is not None]
         self._common = all(one.encoder_frozen for one in asked)  # else an adapter needs the picture itself
         self._encoding = encoding(self._base)
@@ -127,7 +127,7 @@ class Asking:
         asked = [
             (index, question)
             for index, own in asks.items()
-            for question in questions(self._sources[index].adapter, own)
+            for question in prompt_batches(self._sources[index].adapter, own)
         ]
         for index, own in asks.items():
             yield from ((index, _given(ask, self._sources[index])) for ask in own if ask.given is not None)
@@ -141,7 +141,7 @@ class Asking:
             self._local.own = Predictor(self._encoding), Predictor(self._base, self._adapters), Windows()
         return self._local.own
 
-    def _asks(self, index: int, predictor: Predictor, picture: np.ndarray) -> list[Ask]:
+    def _asks(self, index: int, predictor: Predictor, picture: np.ndarray) -> list[ObjectPrompt]:
         with self._locks[index]:
             return self._sources[index].ask(predictor, picture)
 
@@ -152,7 +152,9 @@ def _in_rows(features: Features) -> Features:
     return Features(rows[0], tuple(rows[1:]))
 
 
-def _found(predictor: Predictor, windows: Windows, best: Best, question: Question, source: Source) -> list[Piece]:
+def _found(
+    predictor: Predictor, windows: Windows, best: BestMask, question: PromptBatch, source: Source
+) -> list[Piece]:
     found, logits = [], best.logits.cpu()
     for index, ask in enumerate(question.asks):
         mask, x, y = windows.mask(logits[index], predictor.frame)
@@ -163,13 +165,13 @@ def _found(predictor: Predictor, windows: Windows, best: Best, question: Questio
     return found
 
 
-def _given(ask: Ask, source: Source) -> Piece:
+def _given(ask: ObjectPrompt, source: Source) -> Piece:
     """An object whose mask whoever proposed it knew."""
     x0, y0, x1, y1 = (int(v) for v in Annotation("", dict(ask.given)).box)
     return _piece(ask.mask[y0:y1, x0:x1], x0, y0, ask, ask.score or 0.0, source)
 
 
-def _piece(mask: np.ndarray, x: int, y: int, ask: Ask, iou: float, source: Source) -> Piece:
+def _piece(mask: np.ndarray, x: int, y: int, ask: ObjectPrompt, iou: float, source: Source) -> Piece:
     label = source.label or ask.label or source.adapter or "object"
     sure = min(max(iou, 0.0), 1.0)
     score = sure if ask.score is None else min(max(ask.score, 0.0), 1.0)
@@ -204,4 +206,4 @@ def _reached(matrix: Tensor) -> tuple[int, int]:
     return (int(where[0]), int(where[-1]) + 1) if len(where) else (0, 0)
 
 
-__all__ = ["Asking", "Source", "Windows"]
+__all__ = ["MultiAdapterPredictor", "Source", "Windows"]

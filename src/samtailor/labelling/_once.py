@@ -14,13 +14,13 @@ from samtailor.data.augment import View
 from samtailor.data.tile_views import views
 from samtailor.labelling._tiles import Piece
 from samtailor.masks import interior
-from samtailor.predict.instances import beyond_tiles, cut_off, distinct
+from samtailor.predict.instances import beyond_tiles, cut_off, mask_nms
 from samtailor.structures import RunLengths
 
 
 @dataclass(frozen=True)
 class _Seen(RunLengths):
-    """A piece, as `distinct` compares it."""
+    """A piece, as `mask_nms` compares it."""
 
     piece: Piece
     rle: dict[str, Any]
@@ -64,7 +64,7 @@ def placed(piece: Piece, view: View, size: tuple[int, int], tiles: int) -> Piece
 def once(pieces: Iterable[Piece], size: tuple[int, int]) -> list[Piece]:
     """The pieces of one source, each object of a class once, by falling rank; their run lengths are kept with them."""
     seen = [_Seen(piece, piece.encoded(size)) for piece in pieces]
-    return [replace(one.piece, rle=one.rle) for one in distinct(seen)]
+    return [replace(one.piece, rle=one.rle) for one in mask_nms(seen)]
 
 
 __all__ = ["looks", "once", "placed"]

@@ -15,9 +15,9 @@ import numpy as np
 
 from samtailor.errors import InputError
 
-SAME = 0.5
+NMS_IOU = 0.5
 """IoU of two pieces within the strip that both tiles see, from which on they are one object."""
-WITHIN = 0.7
+CONTAINMENT = 0.7
 """Likewise the share of a piece cut off by its tile's edge that lies in the other piece."""
 WHOLE = 0.9
 """A piece that no edge cuts, with this share of all that was seen, is the object; else the pieces are joined."""
@@ -188,7 +188,7 @@ def _likeness(one: Piece, other: Piece) -> float:
     first, second = int(a.sum()), int(b.sum())
     overlap = common / (first + second - common)
     smaller, least = (one, first) if first <= second else (other, second)
-    return overlap if overlap >= SAME or (smaller.cut_off and common >= WITHIN * least) else 0.0
+    return overlap if overlap >= NMS_IOU or (smaller.cut_off and common >= CONTAINMENT * least) else 0.0
 
 
 def _joined(group: list[Piece]) -> Piece:
@@ -222,4 +222,4 @@ def _unite(leader: list[int], i: int, j: int) -> None:
     leader[_find(leader, j)] = _find(leader, i)
 
 
-__all__ = ["SAME", "WITHIN", "Piece", "Tile", "merged", "tiles"]
+__all__ = ["CONTAINMENT", "NMS_IOU", "Piece", "Tile", "merged", "tiles"]

@@ -22,6 +22,7 @@ from samtailor.methods import blo_sam
 from samtailor.methods.blo_sam import UPPER, bilevel, lower_level
 from samtailor.registry import choose, refuse_unknown
 from samtailor.segmenter import Segmenter
+from samtailor.structures import InferenceSpec
 from samtailor.train.bilevel import Bilevel
 
 PROMPT = "detector"
@@ -75,11 +76,10 @@ def build(
         tokens=prompts | ({"fading": fading} if reading == "R5" else {}),
         outputs=calibrated | outputs,
         groups={"lower": [*inside, *calibrated], "upper": _learning(prompts, learns)},
-        regions=REGIONS,
-        prompt="none" if reading in ("R3", "R5") else None,
-        asks=partial(box_as_mask, side=4 * base.grid) if reading == "R4" else None,
-        start=sparse.begin if reading == "R3" else None,
-        during=fading.at if reading == "R5" else None,
+        inference=InferenceSpec(prompt="none" if reading in ("R3", "R5") else None, regions=REGIONS),
+        transform_prompts=partial(box_as_mask, side=4 * base.grid) if reading == "R4" else None,
+        on_start=sparse.begin if reading == "R3" else None,
+        on_step=fading.at if reading == "R5" else None,
     )
     return segmenter, bilevel(iou, dice_weight, per_mask, hypergradient, limit)
 

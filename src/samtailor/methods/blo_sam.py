@@ -19,6 +19,7 @@ from samtailor.adapters.lora import LoRA
 from samtailor.bases import Base
 from samtailor.registry import choose, refuse_unknown
 from samtailor.segmenter import Segmenter
+from samtailor.structures import InferenceSpec
 from samtailor.train.bilevel import Bilevel
 from samtailor.train.losses import region_loss
 
@@ -79,7 +80,7 @@ def build(
         tokens=prompts,
         outputs=scaled | outputs,
         groups={"lower": list(inside), "upper": list(prompts)},
-        regions=REGIONS,
+        inference=InferenceSpec(regions=REGIONS),
     )
     return segmenter, bilevel(iou, dice_weight, per_mask, hypergradient, limit)
 

@@ -27,8 +27,8 @@ DEFAULTS: dict[str, Any] = {
     "lr": 1e-4,
     "weight_decay": 0.0,
     "warmup": 0,
-    "decay_at": tuple(round(0.1 * tenth, 1) for tenth in range(1, 10)),
-    "decay": 0.5,
+    "milestones": tuple(round(0.1 * tenth, 1) for tenth in range(1, 10)),
+    "gamma": 0.5,
 }
 
 

@@ -17,6 +17,7 @@ from samtailor.adapters.lora import LoRA
 from samtailor.bases import Base
 from samtailor.registry import refuse_unknown
 from samtailor.segmenter import Segmenter
+from samtailor.structures import InferenceSpec
 from samtailor.train.joint import Joint
 from samtailor.train.losses import region_loss
 
@@ -69,7 +70,7 @@ def build(
         tokens={"dense": DensePrompt(base)},
         outputs={"region": Region(iou)},
         encoder_frozen=False,
-        regions=REGIONS,
+        inference=InferenceSpec(regions=REGIONS),
     )
     loss = {"dice_weight": dice_weight, "per_mask": per_mask, "iou_weight": float(iou == "trained")}
     return segmenter, partial(Joint, objective=region_loss, **loss)

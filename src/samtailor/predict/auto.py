@@ -15,21 +15,21 @@ from typing import Any
 import numpy as np
 
 from samtailor import artefact
-from samtailor.cache.detections import DetectionStore
+from samtailor.cache.detections import DetectionCache
 from samtailor.errors import InputError
 from samtailor.masks import interior
 from samtailor.masks.contours import connected
-from samtailor.predict.files import Ask
+from samtailor.predict.files import ObjectPrompt
 from samtailor.predict.predictor import Predictor
 from samtailor.proposals import GIVES, Proposals, disk
 from samtailor.registry import find
 from samtailor.structures import Annotation, Prompts
 
-Proposer = Callable[[Predictor, np.ndarray], list[Ask]]
+Proposer = Callable[[Predictor, np.ndarray], list[ObjectPrompt]]
 BOXED = ("detector", "mask-box", "full-frame")
 """Prompt sources of boxes; the others give clicks."""
 GROWN = (1.0, 1.5)
-"""Sizes in which a learnt box is asked for where doubles are sorted out after (`instances.distinct`). A head that saw
+"""Sizes in which a learnt box is asked for where doubles are sorted out after (`instances.mask_nms`). A head that saw
 few objects points well and measures badly; of its two masks the one of higher predicted IoU stays."""
 CUT = 0.5
 """Probability from which on a pixel of a map is of the object."""
@@ -54,7 +54,7 @@ def by_proposals(
     """
     boxed = (give or proposals.give) == "boxes"
 
-    def propose(predictor: Predictor, picture: np.ndarray) -> list[Ask]:
+    def propose(predictor: Predictor, picture: np.ndarray) -> list[ObjectPrompt]:
         found = proposals.propose(predictor.features, predictor.frame, threshold=threshold)
         rows = zip(found.boxes, found.points, found.scores, found.labels, strict=True)
         frame = predictor.frame
@@ -68,7 +68,7 @@ def by_proposals(
 
 
 def by_detector(
-    store: DetectionStore,
+    store: DetectionCache,
     *,
     classes: Sequence[str] | None = None,
     threshold: float = DETECTED,
@@ -85,7 +85,7 @@ def by_detector(
         give: "boxes" or "points".
     """
 
-    def propose(predictor: Predictor, picture: np.ndarray) -> list[Ask]:
+    def propose(predictor: Predictor, picture: np.ndarray) -> list[ObjectPrompt]:
         found = store(picture).kept(threshold, classes)
         found = found.pick([0]) if pick == "best" and len(found) else found
         middles = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2 - 0.5
@@ -97,7 +97,7 @@ def by_detector(
 
 def by_itself(label: str | None) -> Proposer:
     """Ask once without a prompt, as adapters are asked that were fitted so (BLO-SAM, SAMed)."""
-    return lambda predictor, picture: [Ask(whole=True, label=label)]
+    return lambda predictor, picture: [ObjectPrompt(whole=True, label=label)]
 
 
 def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -> Proposer:
@@ -114,14 +114,14 @@ def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -
     """
     least = CUT if threshold is None else threshold
 
-    def propose(predictor: Predictor, picture: np.ndarray) -> list[Ask]:
+    def propose(predictor: Predictor, picture: np.ndarray) -> list[ObjectPrompt]:
         frame = predictor.frame
         output = predictor.decode(Prompts((frame.height, frame.width), count=(1, 1)), adapter)
         chance = frame.logits(output.candidate_logits()[0])[0, 0].sigmoid().cpu().numpy()
-        asks, speck = [], predictor.segmenter(adapter).speck(frame.height, frame.width)
+        asks, min_area = [], predictor.segmenter(adapter).inference.min_area(frame.height, frame.width)
         for part in connected(chance > CUT):
             score = float(chance[part].mean())
-            if np.count_nonzero(part) >= speck and score >= least:
+            if np.count_nonzero(part) >= min_area and score >= least:
                 ask = _ask(None, np.array(interior.centre(part)), score, label)
                 asks.append(replace(ask, given=Annotation.from_mask("", part).rle))
         return sorted(asks, key=lambda ask: -ask.score)
@@ -156,7 +156,7 @@ def proposer(
         InputError: nothing is there that could ask.
     """
     segmenter = None if adapter is None else predictor.segmenter(adapter)
-    give = give or gives(None if segmenter is None else segmenter.prompt, adapter is not None)
+    give = give or gives(None if segmenter is None else segmenter.inference.prompt, adapter is not None)
     if give not in GIVES:
         raise InputError(f"give must be one of {', '.join(GIVES)}, got {give!r}.")
     least = {} if threshold is None else {"threshold": threshold}
@@ -166,7 +166,7 @@ def proposer(
     folder = None if folder is None else artefact.folder_of(folder)
     if folder is not None and disk.exists(folder):
         return by_proposals(disk.load(folder, predictor.base), give=give, sizes=sizes, **least)
-    fitted = None if segmenter is None else segmenter.prompt
+    fitted = None if segmenter is None else segmenter.inference.prompt
     if segmenter is not None and segmenter.by_itself:
         labels = artefact.read_meta(folder).classes if folder is not None else ()
         return by_itself(labels[0] if len(labels) == 1 else None)
@@ -174,7 +174,7 @@ def proposer(
         labels = artefact.read_meta(folder).classes if folder is not None else ()
         return by_map(adapter, labels[0] if len(labels) == 1 else None, threshold=threshold)
     if fitted == "detector":
-        return _as_fitted(dict(segmenter.prompt_options), least)
+        return _as_fitted(dict(segmenter.inference.prompt_options), least)
     raise InputError(
         "Nothing here can propose where to look. Train proposals for the adapter with samtailor propose-fit DATA "
         "--adapter DIR, or give a detector: --detector FILE.onnx."
@@ -199,9 +199,9 @@ def thresholds(
         own = disk.read_meta(folder).thresholds
         return lambda label: own[label]
     segmenter = None if adapter is None else predictor.segmenter(adapter)
-    if segmenter is None or segmenter.prompt != "detector":
+    if segmenter is None or segmenter.inference.prompt != "detector":
         return lambda label: 0.0
-    least = segmenter.prompt_options.get("threshold", DETECTED)
+    least = segmenter.inference.prompt_options.get("threshold", DETECTED)
     return lambda label: least
 
 
@@ -216,17 +216,17 @@ def gives(prompt: str | None, fitted: bool = True) -> str:
     return "boxes" if prompt in BOXED or not fitted else "points"
 
 
-def open_detector(source: str, classes: Sequence[str] | None) -> tuple[DetectionStore, Sequence[str] | None]:
+def open_detector(source: str, classes: Sequence[str] | None) -> tuple[DetectionCache, Sequence[str] | None]:
     """A detector by its file or name, and the classes to keep of it."""
     kind = {".onnx": "onnx", ".pt": "ultralytics"}.get(Path(source).suffix.lower(), "transformers")
     module = find("detectors", kind)
     if kind == "transformers" and module.takes_text(source):
-        return DetectionStore(module.build(weights=source, text=classes)), None
+        return DetectionCache(module.build(weights=source, text=classes)), None
     made = module.build(weights=source)
     strange = [name for name in classes or () if made.names and name not in made.names]
     if strange:
         raise InputError(f"The detector {source} knows no class {strange[0]!r}; it knows {', '.join(made.names)}.")
-    return DetectionStore(made), classes
+    return DetectionCache(made), classes
 
 
 def _as_fitted(options: dict[str, Any], least: dict[str, float]) -> Proposer:
@@ -234,7 +234,7 @@ def _as_fitted(options: dict[str, Any], least: dict[str, float]) -> Proposer:
     given = {} if options.get("weights") is None else {"weights": options["weights"]}
     made = find("detectors", options.get("detector", "onnx")).build(**given, **dict(options.get("settings") or {}))
     asked = {name: options[name] for name in ("classes", "threshold", "pick") if options.get(name) is not None}
-    return by_detector(DetectionStore(made, options.get("cache")), **({"pick": "best"} | asked | least))
+    return by_detector(DetectionCache(made, options.get("cache")), **({"pick": "best"} | asked | least))
 
 
 def _grown(box: np.ndarray, factor: float, height: int, width: int) -> np.ndarray:
@@ -243,10 +243,10 @@ def _grown(box: np.ndarray, factor: float, height: int, width: int) -> np.ndarra
     return np.clip(np.concatenate([middle - reach, middle + reach]), 0, [width, height] * 2)
 
 
-def _ask(box: np.ndarray | None, point: np.ndarray, score: float, label: str) -> Ask:
+def _ask(box: np.ndarray | None, point: np.ndarray, score: float, label: str) -> ObjectPrompt:
     if box is not None:
-        return Ask(box=tuple(float(v) for v in box), label=label, score=float(score))
-    return Ask(clicks=((float(point[0]), float(point[1]), 1),), label=label, score=float(score))
+        return ObjectPrompt(box=tuple(float(v) for v in box), label=label, score=float(score))
+    return ObjectPrompt(clicks=((float(point[0]), float(point[1]), 1),), label=label, score=float(score))
 
 
 __all__ = [

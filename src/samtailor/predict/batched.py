@@ -18,25 +18,25 @@ from samtailor.structures import Output, Prompts, Tokens
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
-    from samtailor.predict.files import Ask
+    from samtailor.predict.files import ObjectPrompt
     from samtailor.predict.predictor import Predictor
     from samtailor.segmenter import Segmenter
 
-TOGETHER = 64
+PROMPTS_PER_PASS = 64
 """Prompts a pass of the decoder."""
 
 
 @dataclass(frozen=True)
-class Question:
+class PromptBatch:
     """What one adapter is asked at once: asks with as many clicks each, all or none with a box.
 
     Args:
         adapter: name in the predictor; None is the base.
-        asks: at most `TOGETHER`.
+        asks: at most `PROMPTS_PER_PASS`.
     """
 
     adapter: str | None
-    asks: tuple[Ask, ...]
+    asks: tuple[ObjectPrompt, ...]
 
     def prompts(self, predictor: Predictor) -> Prompts:
         """Of the picture that is set."""
@@ -44,7 +44,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Best:
+class BestMask:
     """Of each prompt the mask with the highest predicted IoU.
 
     Args:
@@ -58,19 +58,19 @@ class Best:
     keys: Callable[[], Tensor]
 
 
-def questions(adapter: str | None, asks: Sequence[Ask]) -> list[Question]:
+def prompt_batches(adapter: str | None, asks: Sequence[ObjectPrompt]) -> list[PromptBatch]:
     """What an adapter is asked, alike asks together; what is given needs no asking."""
-    groups: dict[tuple[int, bool], list[Ask]] = {}
+    groups: dict[tuple[int, bool], list[ObjectPrompt]] = {}
     for ask in (one for one in asks if one.given is None):
         groups.setdefault((len(ask.clicks), ask.box is not None), []).append(ask)
     return [
-        Question(adapter, tuple(alike[start : start + TOGETHER]))
+        PromptBatch(adapter, tuple(alike[start : start + PROMPTS_PER_PASS]))
         for alike in groups.values()
-        for start in range(0, len(alike), TOGETHER)
+        for start in range(0, len(alike), PROMPTS_PER_PASS)
     ]
 
 
-class Passes:
+class BatchedDecoder:
     """Answers questions about the picture that is set on a predictor; holds no picture itself.
 
     Args:
@@ -83,9 +83,9 @@ class Passes:
         self._joined = {name: quick(one) for name, one in adapters.items() if one.model is base}
 
     @torch.no_grad()
-    def answers(self, predictor: Predictor, asked: Sequence[Question]) -> list[Best]:
+    def answers(self, predictor: Predictor, asked: Sequence[PromptBatch]) -> list[BestMask]:
         """The answer to each question."""
-        found: dict[int, Best] = {}
+        found: dict[int, BestMask] = {}
         waiting: list[tuple[list[int], list[Tokens]]] = []
         for index, question in enumerate(asked):
             if self._by_decoder(question):
@@ -100,32 +100,32 @@ class Passes:
                 found[index] = self._of_rows(predictor, asked[index].adapter, whole[rows])
         return [found[index] for index in range(len(asked))]
 
-    def _by_decoder(self, question: Question) -> bool:
+    def _by_decoder(self, question: PromptBatch) -> bool:
         """Whether it is one for the common pass: of the base, or of an adapter around it that does not answer alone."""
         if question.adapter is None:
             return True
         one = self._joined.get(question.adapter)
         return one is not None and not (one.maps and question.asks[0].whole)
 
-    def _tokens(self, predictor: Predictor, question: Question) -> Tokens:
+    def _tokens(self, predictor: Predictor, question: PromptBatch) -> Tokens:
         prompts = predictor.frame.prompts(question.prompts(predictor)).to(predictor.device)
         if question.adapter is None:
             return predictor.base.encode_prompts(prompts)
         return self._joined[question.adapter].prompted(predictor.features, prompts)
 
-    def _of_rows(self, predictor: Predictor, adapter: str | None, rows: Answers) -> Best:
+    def _of_rows(self, predictor: Predictor, adapter: str | None, rows: Answers) -> BestMask:
         if adapter is not None and (self._joined[adapter].outputs or self._joined[adapter].maps):
             return _of_output(self._joined[adapter].finished(rows.output(), predictor.features))
         candidates = list(rows.candidates)
         scores, best = rows.iou[:, candidates].max(dim=1)
         chosen = rows.hyper[:, candidates][torch.arange(len(best), device=best.device), best][:, None]
-        return Best(scores.float(), rows.logits(chosen)[:, 0].float(), lambda: rows.keys)
+        return BestMask(scores.float(), rows.logits(chosen)[:, 0].float(), lambda: rows.keys)
 
 
 def _join(waiting: list[tuple[list[int], list[Tokens]]], index: int, tokens: Tokens) -> None:
     """Beside prompts of as many tokens on the same dense prompt, while there is room."""
     for indices, parts in waiting:
-        room = sum(part.sparse.shape[1] for part in parts) + tokens.sparse.shape[1] <= TOGETHER
+        room = sum(part.sparse.shape[1] for part in parts) + tokens.sparse.shape[1] <= PROMPTS_PER_PASS
         alike = parts[0].sparse.shape[2] == tokens.sparse.shape[2]
         if room and alike and torch.equal(parts[0].dense, tokens.dense):
             indices.append(index)
@@ -134,13 +134,13 @@ def _join(waiting: list[tuple[list[int], list[Tokens]]], index: int, tokens: Tok
     waiting.append(([index], [tokens]))
 
 
-def _of_output(output: Output) -> Best:
+def _of_output(output: Output) -> BestMask:
     scores, best = output.candidate_iou()[0].max(dim=1)
     logits = output.candidate_logits()[0][torch.arange(len(best), device=best.device), best]
-    return Best(scores.float(), logits.float(), lambda: output.keys[0])
+    return BestMask(scores.float(), logits.float(), lambda: output.keys[0])
 
 
-def prompts_of(asks: Sequence[Ask], size: tuple[int, int]) -> Prompts:
+def prompts_of(asks: Sequence[ObjectPrompt], size: tuple[int, int]) -> Prompts:
     """Asks of one kind (as many clicks each, all or none with a box), size (height, width), as P prompts."""
     points = labels = boxes = None
     if asks[0].clicks:
@@ -151,4 +151,4 @@ def prompts_of(asks: Sequence[Ask], size: tuple[int, int]) -> Prompts:
     return Prompts(size, points, labels, boxes, count=(1, len(asks)))
 
 
-__all__ = ["TOGETHER", "Best", "Passes", "Question", "prompts_of", "questions"]
+__all__ = ["PROMPTS_PER_PASS", "BatchedDecoder", "BestMask", "PromptBatch", "prompt_batches", "prompts_of"]

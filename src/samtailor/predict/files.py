@@ -26,7 +26,7 @@ from samtailor.structures import Prompts
 
 
 @dataclass(frozen=True)
-class Ask:
+class ObjectPrompt:
     """One object that is asked for in one picture.
 
     Args:
@@ -53,7 +53,7 @@ class Ask:
 
         return coco.decode(dict(self.given)).astype(bool)
 
-    def moved(self, x: float, y: float) -> Ask:
+    def moved(self, x: float, y: float) -> ObjectPrompt:
         """The same, its clicks and its box so many pixels further right and down: as another view of the picture has
         it. What is given is left out, its run lengths are of one view."""
         clicks = tuple((column + x, row + y, label) for column, row, label in self.clicks)
@@ -74,7 +74,7 @@ class Ask:
         return Prompts(size, points, labels, None if self.box is None else box_tensor(self.box, size))
 
 
-def find_pictures(paths: Sequence[Path]) -> dict[str, Path]:
+def find_images(paths: Sequence[Path]) -> dict[str, Path]:
     """Pictures by a name that is unique in the result ("trip/img1"), from files and folders, in natural order.
 
     Raises:
@@ -98,29 +98,29 @@ def find_pictures(paths: Sequence[Path]) -> dict[str, Path]:
     return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
 
 
-def read_asks(path: Path) -> dict[str, list[Ask]]:
+def read_prompts(path: Path) -> dict[str, list[ObjectPrompt]]:
     """Prompts of many pictures, by the names in a file as `prompts/file.py` describes it.
 
     Raises:
         InputError: the file is not of that form.
     """
-    found: dict[str, list[Ask]] = {}
+    found: dict[str, list[ObjectPrompt]] = {}
     for name, entries in read(path).items():
         for entry in entries:
             labels = entry.labels or (1,) * len(entry.points)
             clicks = tuple((x, y, label) for (x, y), label in zip(entry.points, labels, strict=True))
-            found.setdefault(name, []).append(Ask(clicks, entry.box, entry.label or None))
+            found.setdefault(name, []).append(ObjectPrompt(clicks, entry.box, entry.label or None))
     return found
 
 
 def answer(
     predictor: Predictor,
     pictures: Mapping[str, Path],
-    asks: Mapping[str, Sequence[Ask]],
+    asks: Mapping[str, Sequence[ObjectPrompt]],
     out: Path,
     *,
     adapters: Sequence[str | None] = (None,),
-    automatic: Mapping[str | None, Callable[[Predictor, np.ndarray], Sequence[Ask]]] | None = None,
+    automatic: Mapping[str | None, Callable[[Predictor, np.ndarray], Sequence[ObjectPrompt]]] | None = None,
     tiles: Mapping[str | None, int] | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -128,7 +128,7 @@ def answer(
     """Ask every picture and write the answers to a folder, all or nothing.
 
     Args:
-        pictures: name to file, see `find_pictures`.
+        pictures: name to file, see `find_images`.
         asks: name to prompts; a picture without prompts gets none. All are checked before the first is answered.
         out: new folder: `predictions.json` (COCO), `masks/NAME_OBJECT_ADAPTER.png`, `overlays/NAME.png`.
         adapters: who answers, in turn, on one embedding; None is the base.
@@ -163,7 +163,7 @@ def answer(
             picture = read_picture(path)
             height, width = picture.shape[:2]
             coco["images"].append({"id": number, "file_name": str(path), "height": height, "width": width})
-            found: list[Found] = []
+            found: list[InstanceMask] = []
             if asks.get(name) or automatic is not None:
                 predictor.set_image(picture)
                 if automatic is None:
@@ -213,44 +213,45 @@ def new_folder(path: Path, replace: str | None = None) -> Iterator[Path]:
 
 
 @dataclass(frozen=True)
-class Found:
+class InstanceMask:
     """One answer: who gave it, to which prompt (`index` among those of the picture), its mask, score, predicted IoU."""
 
     adapter: str | None
     index: int
-    ask: Ask
+    ask: ObjectPrompt
     mask: np.ndarray
     score: float
     iou: float
 
 
-def _answers(predictor: Predictor, asks: Sequence[Ask], adapter: str | None) -> list[Found]:
+def _answers(predictor: Predictor, asks: Sequence[ObjectPrompt], adapter: str | None) -> list[InstanceMask]:
     """Of each prompt the mask with the highest predicted IoU."""
     answered = enumerate(answer_asks(predictor, asks, adapter))
     return [
-        Found(adapter, i, ask, mask, iou if ask.score is None else ask.score, iou) for i, (ask, mask, iou) in answered
+        InstanceMask(adapter, i, ask, mask, iou if ask.score is None else ask.score, iou)
+        for i, (ask, mask, iou) in answered
     ]
 
 
 def _found(
     predictor: Predictor,
     picture: np.ndarray,
-    automatic: Mapping[str | None, Callable[[Predictor, np.ndarray], Sequence[Ask]]],
+    automatic: Mapping[str | None, Callable[[Predictor, np.ndarray], Sequence[ObjectPrompt]]],
     tiles: Mapping[str | None, int],
     adapters: Sequence[str | None],
-) -> list[Found]:
+) -> list[InstanceMask]:
     """Of each adapter the objects that it finds in the picture that is set."""
     found = []
     for adapter in sorted(adapters, key=lambda adapter: tiles.get(adapter, 1)):  # tiles take the picture's place
         count = tiles.get(adapter, 1)
         seen = objects(predictor, picture, automatic[adapter], adapter, tiles=count, ready=True)
-        found += [Found(adapter, i, one.ask, one.mask, one.score, one.iou) for i, one in enumerate(seen)]
+        found += [InstanceMask(adapter, i, one.ask, one.mask, one.score, one.iou) for i, one in enumerate(seen)]
         if count > 1:
             predictor.set_image(picture)
     return found
 
 
-def _write(folder: Path, name: str, picture: np.ndarray, found: Sequence[Found], several: bool) -> None:
+def _write(folder: Path, name: str, picture: np.ndarray, found: Sequence[InstanceMask], several: bool) -> None:
     asks = {id(one.ask): one.ask for one in found}.values()
     for adapter in dict.fromkeys(one.adapter for one in found):
         end = f"_{adapter or 'base'}" if several else ""
@@ -278,14 +279,14 @@ def _annotation(mask: np.ndarray, image: int, category: int) -> dict[str, Any]:
     }
 
 
-def _label(ask: Ask, adapter: str | None) -> str:
+def _label(ask: ObjectPrompt, adapter: str | None) -> str:
     return ask.label or adapter or "object"
 
 
-def _plain(ask: Ask) -> dict[str, Any]:
+def _plain(ask: ObjectPrompt) -> dict[str, Any]:
     points, labels = [list(c[:2]) for c in ask.clicks], [c[2] for c in ask.clicks]
     plain = {"points": points, "labels": labels, "box": None if ask.box is None else list(ask.box)}
     return plain if ask.score is None else plain | {"score": round(ask.score, 6)}
 
 
-__all__ = ["Ask", "answer", "find_pictures", "new_folder", "read_asks"]
+__all__ = ["ObjectPrompt", "answer", "find_images", "new_folder", "read_prompts"]

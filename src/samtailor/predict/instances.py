@@ -16,24 +16,24 @@ import numpy as np
 from samtailor.data.augment import View
 from samtailor.data.tile_views import OVERLAP, views
 from samtailor.masks import interior
-from samtailor.predict.batched import Passes, Question
+from samtailor.predict.batched import BatchedDecoder, PromptBatch
 from samtailor.structures import Annotation, RunLengths, Sample
 
 if TYPE_CHECKING:
-    from samtailor.cache.embeddings import EmbeddingStore
-    from samtailor.predict.files import Ask
+    from samtailor.cache.embeddings import EmbeddingCache
+    from samtailor.predict.files import ObjectPrompt
     from samtailor.predict.predictor import Predictor
 
-    Proposer = Callable[[Predictor, Sample | np.ndarray], list[Ask]]
+    Proposer = Callable[[Predictor, Sample | np.ndarray], list[ObjectPrompt]]
 
-SAME = 0.6
+NMS_IOU = 0.6
 """IoU of two masks of one class from which on they are one object, and the one of higher rank stays."""
-WITHIN = 0.8
+CONTAINMENT = 0.8
 """Likewise the share of the smaller one that the larger one covers."""
 
 
-class Ranked(Protocol):
-    """What `distinct` compares: run lengths in the picture, their number of pixels, a class and a rank."""
+class RankedMask(Protocol):
+    """What `mask_nms` compares: run lengths in the picture, their number of pixels, a class and a rank."""
 
     rle: dict[str, Any]
 
@@ -50,13 +50,13 @@ class Ranked(Protocol):
         """The higher one of two stays."""
 
 
-Answered = TypeVar("Answered", bound=Ranked)
+Answered = TypeVar("Answered", bound=RankedMask)
 _TOGETHER = 32  # prompts a pass of the decoder
 _PIXELS = 24_000_000  # float32 logits at the picture's size, about 100 MB
 
 
 @dataclass(frozen=True)
-class Found(RunLengths):
+class InstanceMask(RunLengths):
     """One answer to a proposal.
 
     Args:
@@ -66,7 +66,7 @@ class Found(RunLengths):
         whole: no inner edge of a tile cuts it.
     """
 
-    ask: Ask
+    ask: ObjectPrompt
     rle: dict
     iou: float
     whole: bool = True
@@ -99,9 +99,9 @@ def objects(
     adapter: str | None,
     *,
     tiles: int = 1,
-    store: EmbeddingStore | None = None,
+    store: EmbeddingCache | None = None,
     ready: bool = False,
-) -> list[Found]:
+) -> list[InstanceMask]:
     """All objects of a picture, each once, by falling rank.
 
     Args:
@@ -115,7 +115,7 @@ def objects(
     """
     size = picture.size if isinstance(picture, Sample) else picture.shape[:2]
     frozen = adapter is None or predictor.segmenter(adapter).encoder_frozen
-    found: list[Found] = []
+    found: list[InstanceMask] = []
     for view in views(tiles):
         ready = ready and view.untouched
         seen = picture if ready else _set(predictor, picture, view, store if frozen else None)
@@ -124,19 +124,22 @@ def objects(
             one = placed(ask, mask, iou, view, size)
             if one.seen_best(view, size, tiles):
                 found.append(one)
-    return distinct(found)
+    return mask_nms(found)
 
 
 def answer_asks(
-    predictor: Predictor, asks: Sequence[Ask], adapter: str | None
-) -> Iterator[tuple[Ask, np.ndarray, float]]:
+    predictor: Predictor, asks: Sequence[ObjectPrompt], adapter: str | None
+) -> Iterator[tuple[ObjectPrompt, np.ndarray, float]]:
     """Of each prompt the mask with the highest predicted IoU, bool (height, width), and that IoU; in order.
 
     What is given is its own answer, its score in the place of a predicted IoU.
     """
     size = (predictor.frame.height, predictor.frame.width)
     step = max(1, min(_TOGETHER, _PIXELS // max(size[0] * size[1], predictor.base.size**2)))
-    passes, start = Passes(predictor.base, {} if adapter is None else {adapter: predictor.segmenter(adapter)}), 0
+    passes, start = (
+        BatchedDecoder(predictor.base, {} if adapter is None else {adapter: predictor.segmenter(adapter)}),
+        0,
+    )
     while start < len(asks):
         kind = _kind(asks[start])
         end = start + 1
@@ -147,13 +150,13 @@ def answer_asks(
             yield from ((ask, ask.mask, ask.score or 0.0) for ask in part)
             start = end
             continue
-        (best,) = passes.answers(predictor, [Question(adapter, tuple(part))])
+        (best,) = passes.answers(predictor, [PromptBatch(adapter, tuple(part))])
         masks = (predictor.frame.logits(best.logits[:, None])[:, 0] > 0).cpu().numpy()
         yield from zip(part, masks, best.scores.tolist(), strict=True)
         start = end
 
 
-def distinct(found: Sequence[Answered]) -> list[Answered]:
+def mask_nms(found: Sequence[Answered]) -> list[Answered]:
     """Without empty masks, and each object of a class once, by falling rank: two proposals may lead to one mask."""
     from pycocotools import mask as coco
 
@@ -166,18 +169,18 @@ def distinct(found: Sequence[Answered]) -> list[Answered]:
     return sorted((one for own in kept.values() for one in own), key=lambda one: -one.rank)
 
 
-def _doubled(coco: Any, one: Ranked, others: Sequence[Ranked]) -> bool:
+def _doubled(coco: Any, one: RankedMask, others: Sequence[RankedMask]) -> bool:
     runs = [other.rle for other in others]
-    if float(np.max(coco.iou([one.rle], runs, [0] * len(runs)))) > SAME:
+    if float(np.max(coco.iou([one.rle], runs, [0] * len(runs)))) > NMS_IOU:
         return True
     # with "crowd" pycocotools divides by the area of the first: the share of it that is covered
     covered = coco.iou([one.rle], runs, [1] * len(runs))[0]
     smaller = np.array([one.area <= other.area for other in others])
-    return bool((covered[smaller] > WITHIN).any())
+    return bool((covered[smaller] > CONTAINMENT).any())
 
 
 def _set(
-    predictor: Predictor, picture: Sample | np.ndarray, view: View, store: EmbeddingStore | None
+    predictor: Predictor, picture: Sample | np.ndarray, view: View, store: EmbeddingCache | None
 ) -> Sample | np.ndarray:
     """Set a view of the picture, from the store where there is one; the view, for whoever proposes."""
     if not isinstance(picture, Sample):
@@ -195,15 +198,15 @@ def _set(
     return view.sample(picture)
 
 
-def placed(ask: Ask, mask: np.ndarray, iou: float, view: View, size: tuple[int, int]) -> Found:
+def placed(ask: ObjectPrompt, mask: np.ndarray, iou: float, view: View, size: tuple[int, int]) -> InstanceMask:
     """An answer of a view, bool mask of the view's size, at its place in the picture of (height, width)."""
     if view.untouched:
-        return Found(ask, Annotation.from_mask("", mask).rle, iou)
+        return InstanceMask(ask, Annotation.from_mask("", mask).rle, iou)
     top, bottom, left, right = view.edges(*size)
     full = np.zeros(size, bool)
     full[top:bottom, left:right] = mask
     cut = mask.any() and cut_off(interior.box(mask), view, size)
-    return Found(ask.moved(left, top), Annotation.from_mask("", full).rle, iou, not cut)
+    return InstanceMask(ask.moved(left, top), Annotation.from_mask("", full).rle, iou, not cut)
 
 
 def cut_off(box: tuple[int, int, int, int], view: View, size: tuple[int, int]) -> bool:
@@ -227,10 +230,11 @@ def beyond_tiles(box: tuple[float, float, float, float], size: tuple[int, int], 
     return x1 - x0 > shared * size[1] or y1 - y0 > shared * size[0]
 
 
-def _kind(ask: Ask) -> tuple[int, bool, bool]:
+def _kind(ask: ObjectPrompt) -> tuple[int, bool, bool]:
     return len(ask.clicks), ask.box is not None, ask.given is not None
 
 
 __all__ = [
-    "OVERLAP", "Found", "Ranked", "answer_asks", "beyond_tiles", "cut_off", "distinct", "objects", "placed", "views",
+    "OVERLAP", "InstanceMask", "RankedMask", "answer_asks", "beyond_tiles", "cut_off", "mask_nms", "objects",
+    "placed", "views",
 ]  # fmt: skip

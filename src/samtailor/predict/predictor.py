@@ -23,7 +23,7 @@ from samtailor.segmenter import Segmenter
 from samtailor.structures import Features, Output, Prompts, Sample
 
 if TYPE_CHECKING:
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
 
 
 class Predictor:
@@ -39,7 +39,7 @@ class Predictor:
     """
 
     def __init__(
-        self, base: Base, adapters: Mapping[str, Segmenter] | None = None, *, store: EmbeddingStore | None = None
+        self, base: Base, adapters: Mapping[str, Segmenter] | None = None, *, store: EmbeddingCache | None = None
     ) -> None:
         self.base = base
         self._store = store
@@ -60,7 +60,7 @@ class Predictor:
         adapters: Mapping[str, str | Path] | None = None,
         *,
         device: str | torch.device | None = None,
-        store: EmbeddingStore | None = None,
+        store: EmbeddingCache | None = None,
     ) -> Predictor:
         """Load a base and adapters from disk or hub.
 
@@ -185,8 +185,8 @@ class Predictor:
         if adapter is None:
             return self.base.decode(self.features, self.base.encode_prompts(prompts))
         segmenter = self.segmenter(adapter)
-        if prompts.empty and segmenter.maps and not segmenter.looking.plain:
-            return segmenter.looked(self.frame, self.seen, prompts.shape[1])
+        if prompts.empty and segmenter.maps and not segmenter.inference.tiling.plain:
+            return segmenter.predict_tiled(self.frame, self.seen, prompts.shape[1])
         return segmenter.decode(self.features_of(adapter), prompts)
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from samtailor.cache.detections import DetectionStore
+from samtailor.cache.detections import DetectionCache
 from samtailor.errors import InputError
 from samtailor.masks import interior
 from samtailor.prompts._fallbacks import Fallbacks
@@ -61,13 +61,13 @@ def build(
     strange = [name for name in classes or () if made.names and name not in made.names]
     if strange:
         raise InputError(f"The detector knows no class {strange[0]!r}; it knows {', '.join(made.names)}.")
-    return DetectorSource(DetectionStore(made, cache), classes, threshold, pick)
+    return DetectorSource(DetectionCache(made, cache), classes, threshold, pick)
 
 
 class DetectorSource(Fallbacks):
     """See `build`."""
 
-    def __init__(self, store: DetectionStore, classes: Sequence[str] | None, threshold: float, pick: str) -> None:
+    def __init__(self, store: DetectionCache, classes: Sequence[str] | None, threshold: float, pick: str) -> None:
         super().__init__()
         self._store, self._classes, self._threshold, self._pick = store, classes, threshold, pick
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from samtailor.bases import Base, load_base
-from samtailor.cache.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.masks import interior
@@ -32,7 +32,7 @@ def build(
     adapter: str | Path | None = None,
     proposals: Proposals | None = None,
     base: Base | None = None,
-    store: EmbeddingStore | None = None,
+    store: EmbeddingCache | None = None,
     classes: Sequence[str] | None = None,
     threshold: float | None = None,
     pick: str = "all",
@@ -61,7 +61,7 @@ def build(
         base = load_base(disk.read_meta(adapter).base_name)
     proposals = disk.load(adapter, base) if proposals is None else proposals
     give = choose("give", give or proposals.give, GIVES)
-    return ProposalSource(proposals, base, store or EmbeddingStore(), classes, threshold, pick, give)
+    return ProposalSource(proposals, base, store or EmbeddingCache(), classes, threshold, pick, give)
 
 
 class ProposalSource(Fallbacks):
@@ -71,7 +71,7 @@ class ProposalSource(Fallbacks):
         self,
         proposals: Proposals,
         base: Base,
-        store: EmbeddingStore,
+        store: EmbeddingCache,
         classes: Sequence[str] | None,
         threshold: float | None,
         pick: str,

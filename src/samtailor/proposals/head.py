@@ -112,13 +112,13 @@ def decode(heat: Tensor, sides: Tensor, frame: Frame) -> tuple[np.ndarray, np.nd
         inside = (points[:, 0] <= frame.width - 1) & (points[:, 1] <= frame.height - 1)
         inside &= (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         boxes, points, score = boxes[inside], points[inside], score[inside]
-        kept = distinct(boxes)
+        kept = mask_nms(boxes)
         parts.append((boxes[kept], points[kept], score[kept], np.full(len(kept), index)))
     boxes, points, score, index = (np.concatenate(column) for column in zip(*parts, strict=True))
     return boxes, points, score, [int(i) for i in index]
 
 
-def distinct(boxes: np.ndarray) -> list[int]:
+def mask_nms(boxes: np.ndarray) -> list[int]:
     """Rows of boxes, by falling score, that are no second look at a better one."""
     x0, y0, x1, y1 = boxes.T
     areas = (x1 - x0) * (y1 - y0)
@@ -142,4 +142,4 @@ def _in_picture(boxes: Tensor, points: Tensor, frame: Frame) -> tuple[np.ndarray
     return boxes, np.maximum(points.numpy() / scale - 0.5, 0)
 
 
-__all__ = ["CELLS", "Head", "Heads", "decode", "distinct", "make_head", "skip_channels"]
+__all__ = ["CELLS", "Head", "Heads", "decode", "make_head", "mask_nms", "skip_channels"]

@@ -23,7 +23,7 @@ from samtailor.segmenter import Segmenter
 from samtailor.structures import Prompts, Sample
 
 if TYPE_CHECKING:
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
 
 PMM_NOTE = (
     "Test-time refinement is off in every figure of the paper's tables and in ours unless a row says otherwise. The "
@@ -51,7 +51,7 @@ class Show:
     classes: Sequence[str] | None
     prompt: str = "mask-center"
     seed: int = 0
-    store: EmbeddingStore | None = None
+    store: EmbeddingCache | None = None
 
     def predictor(self) -> Predictor:
         """With all segmenters that are not the base as adapters."""

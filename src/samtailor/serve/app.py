@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from samtailor import __version__
 from samtailor.errors import InputError, SamtailorError
 from samtailor.serve import schema
-from samtailor.serve.adapters import Slot
+from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.answers import shape
 from samtailor.serve.embeddings import Embedding
 from samtailor.serve.engine import Answer, Engine
@@ -169,7 +169,7 @@ def _adapters(app: FastAPI, engine: Engine) -> None:
         engine.remove_adapter(name)
 
 
-async def _asked(request: Request) -> tuple[bytes | str, schema.Question]:
+async def _asked(request: Request) -> tuple[bytes | str, schema.PromptBatch]:
     """The picture or its id, and the question."""
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         picture, text = await _upload(request)
@@ -200,9 +200,9 @@ async def _upload(request: Request) -> tuple[bytes, str | None]:
     return picture, text
 
 
-def _question(text: str | bytes) -> schema.Question:
+def _question(text: str | bytes) -> schema.PromptBatch:
     try:
-        return schema.Question.model_validate_json(text)
+        return schema.PromptBatch.model_validate_json(text)
     except ValidationError as error:
         raise InputError(words(error.errors())) from error
 
@@ -247,7 +247,7 @@ def _mask(answer: Answer, form: str) -> schema.Mask:
     return schema.Mask(**known, area=answer.area, box=answer.box, **{form: answer.shape})
 
 
-def _adapter(slot: Slot) -> schema.Adapter:
+def _adapter(slot: LoadedAdapter) -> schema.Adapter:
     return schema.Adapter(
         name=slot.name,
         method=slot.meta.method,
@@ -262,7 +262,7 @@ def _adapter(slot: Slot) -> schema.Adapter:
 def _openapi(app: FastAPI, made: Any) -> dict[str, Any]:
     """With the schemas of questions, which the service reads by itself."""
     found = made()
-    question = schema.Question.model_json_schema(ref_template="#/components/schemas/{model}")
+    question = schema.PromptBatch.model_json_schema(ref_template="#/components/schemas/{model}")
     found["components"]["schemas"].update({**question.pop("$defs", {}), "Question": question})
     return found
 

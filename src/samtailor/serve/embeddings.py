@@ -12,7 +12,7 @@ from typing import Protocol
 
 from samtailor.data.picture import decode_picture
 from samtailor.predict.predictor import Predictor
-from samtailor.serve.limits import Lane
+from samtailor.serve.limits import BoundedExecutor
 from samtailor.structures import Features
 
 Key = tuple[str, str]
@@ -64,7 +64,7 @@ class Embeddings:
         watch: told what happens.
     """
 
-    def __init__(self, lane: Lane, room: int, watch: Watch) -> None:
+    def __init__(self, lane: BoundedExecutor, room: int, watch: Watch) -> None:
         self._lane, self._room, self._watch = lane, room, watch
         self._lock = threading.RLock()  # a job may be done before its callback is attached, which then runs at once
         self._kept: OrderedDict[Key, Embedding] = OrderedDict()

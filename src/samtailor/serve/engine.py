@@ -3,7 +3,7 @@
 Threads. Torch runs in two lanes of threads, the encoder's and the decoder's, never in the event loop. They need no
 lock around the base: its weights are only read, `DecoderTap` captures what it sees for each thread by itself,
 adapters inside the base live in twins that share its tensors, and a `Predictor`, which holds a picture, belongs to
-one question at a time (`Slot.predictor`). No job waits for another one, so the lanes cannot lock each other up.
+one request at a time (`LoadedAdapter.predictor`). No job waits for another one, so the lanes cannot deadlock.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import numpy as np
 import torch
 
 from samtailor.bases import Base
-from samtailor.cache.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.transform import Frame
 from samtailor.predict.auto import GROWN
-from samtailor.predict.files import Ask
+from samtailor.predict.files import ObjectPrompt
 from samtailor.predict.instances import objects
 from samtailor.predict.predictor import Predictor
 from samtailor.serve import pictures
-from samtailor.serve.adapters import Adapters, Slot
+from samtailor.serve.adapters import Adapters, LoadedAdapter
 from samtailor.serve.embeddings import Embedding, Embeddings, Watch
-from samtailor.serve.limits import Lane, Limits
+from samtailor.serve.limits import BoundedExecutor, Limits
 from samtailor.serve.refusals import Refused, Unknown
 from samtailor.structures import Features
 
@@ -90,9 +90,9 @@ class Engine:
         self.base, self.limits = base, limits or Limits()
         self._cache, self._cache_bytes = cache, cache_bytes
         self._stores = threading.local()  # the folder may be shared, a store object may not
-        self.encoding = Lane("pictures to encode", self.limits.encodes, self.limits.encode_queue)
-        self.decoding = Lane("questions", self.limits.decodes, self.limits.decode_queue)
-        self._loading = Lane("adapters to load", 1, 4)
+        self.encoding = BoundedExecutor("pictures to encode", self.limits.encodes, self.limits.encode_queue)
+        self.decoding = BoundedExecutor("questions", self.limits.decodes, self.limits.decode_queue)
+        self._loading = BoundedExecutor("adapters to load", 1, 4)
         self.adapters = Adapters(base, self.limits.decodes, root)
         self.embeddings = Embeddings(self.encoding, self.limits.memory, watch or _Unwatched())
 
@@ -122,7 +122,7 @@ class Engine:
     async def segment(
         self,
         picture: bytes | str,
-        asks: Sequence[Ask],
+        asks: Sequence[ObjectPrompt],
         adapter: str | None = None,
         *,
         automatic: bool = False,
@@ -149,7 +149,7 @@ class Engine:
         job = _Question(slot, embedding, tuple(asks), automatic, threshold, every, form)
         return embedding, await _result(self.decoding.submit(job.answer))
 
-    async def add_adapter(self, name: str, folder: str) -> Slot:
+    async def add_adapter(self, name: str, folder: str) -> LoadedAdapter:
         """Load an adapter from below the root."""
         return await _result(self._loading.submit(lambda: self.adapters.add_below(name, folder)))
 
@@ -159,13 +159,13 @@ class Engine:
         if slot.encoder and all(other.encoder != slot.encoder for other in self.adapters.slots()):
             self.embeddings.drop_encoder(slot.encoder)
 
-    async def _embed(self, data: bytes, slot: Slot) -> Embedding:
+    async def _embed(self, data: bytes, slot: LoadedAdapter) -> Embedding:
         picture, id = await _result(self.decoding.submit(lambda: self._read(data)))
         return await _result(
             self.embeddings.get_or_make((id, slot.encoder), lambda: self._encode(id, picture, data, slot))
         )
 
-    async def _known(self, id: str, slot: Slot) -> Embedding:
+    async def _known(self, id: str, slot: LoadedAdapter) -> Embedding:
         """By id; made from the file that is kept where only another encoder's is there."""
         own = self.embeddings.get((id, slot.encoder))
         return await self._embed(self.find(id).data, slot) if own is None else own
@@ -174,29 +174,29 @@ class Engine:
         picture = pictures.read(data, self.limits)
         return picture, pictures.identity(picture)
 
-    def _encode(self, id: str, picture: np.ndarray, data: bytes, slot: Slot) -> Embedding:
+    def _encode(self, id: str, picture: np.ndarray, data: bytes, slot: LoadedAdapter) -> Embedding:
         height, width = picture.shape[:2]
         return Embedding(id, height, width, self._features(picture, slot), data)
 
     @torch.no_grad()
-    def _features(self, picture: np.ndarray, slot: Slot) -> Features:
+    def _features(self, picture: np.ndarray, slot: LoadedAdapter) -> Features:
         device = next(self.base.model.parameters()).device
         if self._cache is not None and not slot.encoder:
             return self._store().features(self.base, picture).to(device)
         image = Frame.of(slot.base, *picture.shape[:2]).image(picture, slot.base)
         return slot.base.encode_image(image[None].to(device))
 
-    def _store(self) -> EmbeddingStore:
+    def _store(self) -> EmbeddingCache:
         if not hasattr(self._stores, "one"):
-            self._stores.one = EmbeddingStore(self._cache, max_bytes=self._cache_bytes)
+            self._stores.one = EmbeddingCache(self._cache, max_bytes=self._cache_bytes)
         return self._stores.one
 
 
 @dataclass(frozen=True)
 class _Question:
-    slot: Slot
+    slot: LoadedAdapter
     embedding: Embedding
-    asks: tuple[Ask, ...]
+    asks: tuple[ObjectPrompt, ...]
     automatic: bool
     threshold: float | None
     every: bool
@@ -221,14 +221,16 @@ class _Question:
         rows = found(self.slot, predictor, self.threshold)
         return [self._told(i, *row) for i, row in enumerate(rows)]
 
-    def _told(self, prompt: int, ask: Ask, mask: np.ndarray, score: float) -> Answer:
+    def _told(self, prompt: int, ask: ObjectPrompt, mask: np.ndarray, score: float) -> Answer:
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1) if len(rows) else None
         own = score if ask.score is None else ask.score
         return Answer(prompt, ask.label, own, score, int(np.count_nonzero(mask)), box, self.form(mask))
 
 
-def found(slot: Slot, predictor: Predictor, threshold: float | None) -> list[tuple[Ask, np.ndarray, float]]:
+def found(
+    slot: LoadedAdapter, predictor: Predictor, threshold: float | None
+) -> list[tuple[ObjectPrompt, np.ndarray, float]]:
     """Automatic answers for the picture that is set, as `predict --prompt auto` has them, by falling rank: what was
     asked, the mask, its predicted IoU. After proposals that look in tiles, the last of them is set.
 
@@ -242,7 +244,7 @@ def found(slot: Slot, predictor: Predictor, threshold: float | None) -> list[tup
 
 
 @torch.no_grad()
-def _masks(slot: Slot, predictor: Predictor, ask: Ask, every: bool) -> list[tuple[np.ndarray, float]]:
+def _masks(slot: LoadedAdapter, predictor: Predictor, ask: ObjectPrompt, every: bool) -> list[tuple[np.ndarray, float]]:
     """Masks of the picture that is set with their predicted IoU, best first; one unless every candidate is wanted."""
     frame = predictor.frame
     output = predictor.decode(ask.prompts((frame.height, frame.width)), slot.name)
@@ -251,7 +253,7 @@ def _masks(slot: Slot, predictor: Predictor, ask: Ask, every: bool) -> list[tupl
     return [((frame.logits(low[i][None, None])[0, 0] > 0).cpu().numpy(), float(scores[i])) for i in wanted]
 
 
-def _check(ask: Ask, embedding: Embedding, slot: Slot) -> None:
+def _check(ask: ObjectPrompt, embedding: Embedding, slot: LoadedAdapter) -> None:
     if ask.whole and not slot.promptless:
         raise Refused("A prompt needs points or a box; only adapters that were fitted without prompts go without.")
     ask.check((embedding.height, embedding.width))

@@ -1,4 +1,4 @@
-"""How much a service takes on at once: `Limits` says it, a `Lane` keeps to it."""
+"""How much a service takes on at once: `Limits` says it, a `BoundedExecutor` keeps to it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Limits:
                 raise InputError(f"The limit {name!r} must be at least 1 (a queue: 0), got {value}.")
 
 
-class Lane:
+class BoundedExecutor:
     """Threads and a bounded queue before them.
 
     Args:
@@ -107,4 +107,4 @@ class Lane:
             self._inside -= 1
 
 
-__all__ = ["Lane", "Limits"]
+__all__ = ["BoundedExecutor", "Limits"]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from samtailor.errors import InputError
-from samtailor.predict.files import Ask
+from samtailor.predict.files import ObjectPrompt
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -24,7 +24,7 @@ class Prompt(BaseModel):
     box: tuple[Number, Number, Number, Number] | None = Field(None, description="x0, y0, x1, y1.")
     label: str | None = Field(None, max_length=200, description="Comes back with the answer.")
 
-    def ask(self, most: int) -> Ask:
+    def ask(self, most: int) -> ObjectPrompt:
         """As the engine takes it; without points and box it asks for the whole picture.
 
         Raises:
@@ -36,10 +36,10 @@ class Prompt(BaseModel):
         if len(labels) != len(self.points):
             raise InputError(f"labels must be one a point, got {len(labels)} for {len(self.points)} points.")
         clicks = tuple((x, y, label) for (x, y), label in zip(self.points, labels, strict=True))
-        return Ask(clicks, self.box, self.label, whole=not clicks and self.box is None)
+        return ObjectPrompt(clicks, self.box, self.label, whole=not clicks and self.box is None)
 
 
-class Question(BaseModel):
+class PromptBatch(BaseModel):
     """What is asked of a picture."""
 
     model_config = ConfigDict(extra="forbid")
@@ -53,7 +53,7 @@ class Question(BaseModel):
     format: Literal["rle", "png", "polygons"] = Field("rle", description="How masks come back.")
     tolerance: float = Field(1.0, ge=0, le=100, description="Of polygons: largest distance from the outline, pixels.")
 
-    def asks(self, prompts: int, points: int) -> list[Ask]:
+    def asks(self, prompts: int, points: int) -> list[ObjectPrompt]:
         """As the engine takes them, within the limits.
 
         Raises:
@@ -131,4 +131,4 @@ class Wrong(BaseModel):
     error: str
 
 
-__all__ = ["Adapter", "Adapters", "Mask", "Masks", "Picture", "Place", "Prompt", "Question", "Wrong"]
+__all__ = ["Adapter", "Adapters", "Mask", "Masks", "Picture", "Place", "Prompt", "PromptBatch", "Wrong"]

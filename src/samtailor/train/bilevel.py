@@ -64,7 +64,9 @@ class Bilevel(Joint):
         if set(self.optimizers) != {LOWER, UPPER}:
             raise InputError(f"A bi-level step needs the groups lower and upper, got {sorted(self.optimizers)}.")
         if accelerator.gradient_accumulation_steps != 1:
-            raise InputError("A bi-level step cannot accumulate batches; set accumulate: 1 and a larger batch_size.")
+            raise InputError(
+                "A bi-level step cannot accumulate gradients. Set grad_accum_steps: 1 and a larger batch_size."
+            )
         if self.unrolled and (accelerator.num_processes > 1 or accelerator.scaler is not None):
             raise InputError("The unrolled hypergradient works in one process and without fp16; take first-order.")
 

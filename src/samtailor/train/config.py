@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from samtailor import registry
 from samtailor.errors import InputError
+from samtailor.structures.renames import renamed_settings
 
 Amount = int | float
 
@@ -49,19 +50,21 @@ class FitConfig(BaseModel):
     steps: int = Field(1000, ge=0, description="Updates of the parameters.")
     epochs: float | None = Field(None, gt=0, description="Rounds over the training masks; decides the steps.")
     batch_size: int = Field(8, ge=1, description="Masks a batch and process.")
-    accumulate: int = Field(1, ge=1, description="Batches an update.")
+    grad_accum_steps: int = Field(1, ge=1, description="Batches per update of the parameters.")
     lr: float | dict[str, float] = Field(1e-3, description="Learning rate, or one for each group of parameters.")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay.")
-    clip: float | dict[str, float] = Field(
-        0.0, description="Longest gradient of a step, or one for each group of parameters; 0: as long as it is."
+    max_grad_norm: float | dict[str, float] = Field(
+        0.0, description="Largest norm of the gradients of a step, or one for each group of parameters; 0: no clipping."
     )
     decay_all: bool = Field(False, description="Weight decay also on norms and biases (torch's default; the papers).")
     schedule: Literal["step", "cosine", "constant", "poly"] = Field(
         "step", description="Course of the rate after warm-up."
     )
     warmup: int = Field(50, ge=0, description="Steps in which the rate rises from 0.")
-    decay_at: tuple[float, ...] = Field((0.66667, 0.86666), description="Shares of the steps at which it falls.")
-    decay: float = Field(0.1, gt=0, le=1, description="Factor of each fall.")
+    milestones: tuple[float, ...] = Field(
+        (0.66667, 0.86666), description="Shares of the steps at which the learning rate falls."
+    )
+    gamma: float = Field(0.1, gt=0, le=1, description="Factor of the learning rate at each milestone.")
     power: float = Field(0.9, gt=0, description="Of the schedule poly: (1 - share of the steps done) ** power.")
     selection: Literal["auto", "held-out", "paper", "last"] = Field(
         "auto",
@@ -77,7 +80,7 @@ class FitConfig(BaseModel):
         None, description="Classes that swap in a mirror; found by their names when not given."
     )
     crop: float = Field(0.7, gt=0, le=1, description="Smallest share of each side that a view keeps.")
-    colour: float = Field(0.2, ge=0, lt=1, description="Largest change of brightness, contrast and saturation.")
+    color_jitter: float = Field(0.2, ge=0, lt=1, description="Largest change of brightness, contrast and saturation.")
 
     eval_every: int | None = Field(None, ge=1, description="Steps between validations; a tenth of all when not given.")
     eval_masks: int = Field(64, ge=1, description="Held-out masks of a validation, at most.")
@@ -113,14 +116,14 @@ class FitConfig(BaseModel):
             raise ValueError("a learning rate must be positive")
         return value
 
-    @field_validator("clip")
+    @field_validator("max_grad_norm")
     @classmethod
     def _some_length(cls, value: float | dict[str, float]) -> float | dict[str, float]:
         if not all(length >= 0 for length in _each(value)):
-            raise ValueError("the longest gradient is a length, or 0 for no limit")
+            raise ValueError("a gradient norm must be 0 (no clipping) or more")
         return value
 
-    @field_validator("decay_at")
+    @field_validator("milestones")
     @classmethod
     def _rising(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if any(not 0 < share <= 1 for share in value) or list(value) != sorted(value):
@@ -162,8 +165,8 @@ def load(path: str | Path | None = None, overrides: Mapping[str, Any] | None = N
     Raises:
         InputError: no such file, not YAML, an unknown field (with the closest one), or a value that makes no sense.
     """
-    values = {} if path is None else _read_yaml(Path(path))
-    values |= {key: value for key, value in (overrides or {}).items() if value is not None}
+    values = {} if path is None else renamed_settings(_read_yaml(Path(path)))
+    values |= renamed_settings({key: value for key, value in (overrides or {}).items() if value is not None})
     return _checked(values, f"{path}: " if path is not None else "")
 
 
@@ -186,7 +189,7 @@ def resolve(config: FitConfig) -> FitConfig:
 
 
 def of_group(value: float | dict[str, float], group: str) -> float:
-    """What a setting that may differ between groups of parameters (`lr`, `clip`) is for one of them."""
+    """What a setting that may differ between groups of parameters (`lr`, `max_grad_norm`) is for one of them."""
     return value[group] if isinstance(value, dict) else value
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from samtailor.bases import Base
-from samtailor.cache.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.augment import Augment, View
 from samtailor.data.transform import Frame, coverage
 from samtailor.errors import DataError, InputError
@@ -72,7 +72,7 @@ class Feed:
         base: Base,
         samples: Sequence[Sample],
         classes: Sequence[str] | None,
-        store: EmbeddingStore,
+        store: EmbeddingCache,
         *,
         source: Source,
         augment: Augment | None = None,

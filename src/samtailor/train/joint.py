@@ -21,7 +21,7 @@ class Step(Protocol):
     second: str | None
     """What the second batch of a step is: None, "halves" (D2 of two levels) or "regions" (of the same pictures)."""
     unrolled: bool
-    """Whether the step differentiates an optimiser's move, so that nothing may change gradients before it (`clip`)."""
+    """Whether the step differentiates an optimiser step, so that gradients must not be clipped (`max_grad_norm`)."""
 
     def __call__(self, train: Batch, held_out: Batch | None) -> dict[str, float]:
         """Take the step; figures to log, "loss" among them."""

@@ -67,7 +67,7 @@ def segmentation_loss(
     batch: Batch,
     *,
     supervise: str = "all",
-    others: float = 0.0,
+    multimask_dice_weight: float = 0.0,
     focal_weight: float = 20.0,
     dice_weight: float = 1.0,
     iou_weight: float = 1.0,
@@ -76,15 +76,17 @@ def segmentation_loss(
 ) -> dict[str, Tensor]:
     """SAM's training loss (arXiv 2304.02643, appendix A; Kim et al., arXiv 2403.09199, 4.3: 20:1 and IoU loss).
 
-    L = min over the multimask outputs of (20 focal + dice) + others * mean over them of dice + MSE(predicted IoU,
-    measured IoU). Token 0, which one click never shows, takes no part. With others = 0 it is SAM's.
+    L = min over the multimask outputs of (20 focal + dice) + multimask_dice_weight * mean over them of dice
+    + MSE(predicted IoU,
+    measured IoU). Token 0, which one click never shows, takes no part. With multimask_dice_weight = 0 it is SAM's.
 
     Args:
         output: (B, P, M, h, w) logits and (B, P, M) predicted IoU; `output.candidates` are supervised.
         batch: targets (B, P, h, w) and valid (B, 1, h, w).
         supervise: the IoU head learns from "all" candidates, or from the "best" only. The paper does not say; a slot
             never supervised keeps the base's confidence and then wins at test by predicted IoU, hence "all".
-        others: weight of the Dice loss of all candidates beside the best one's loss. SAM's minimum is made for clicks
+        multimask_dice_weight: weight of the Dice loss of all candidates beside the best one's loss. SAM's minimum is
+            made for clicks
             of which nobody knows what they mean; an adapter's object is known, and where every candidate learns it,
             little hangs on choosing the right one by predicted IoU. Dice alone, because focal is a mean over the
             picture: that of a candidate a hundred times the object's size outweighs all else, and what it teaches is
@@ -96,11 +98,11 @@ def segmentation_loss(
         "loss" (scalar, with gradient) and its parts "focal", "dice", "iou" (scalars, detached), unweighted.
 
     Raises:
-        InputError: unknown `supervise`, or negative `others`.
+        InputError: unknown `supervise`, or negative `multimask_dice_weight`.
     """
     choose("supervise", supervise, SUPERVISE)
-    if not others >= 0:
-        raise InputError(f"others is a weight of at least 0, got {others}.")
+    if not multimask_dice_weight >= 0:
+        raise InputError(f"multimask_dice_weight must be 0 or more, got {multimask_dice_weight}.")
     logits, predicted = output.candidate_logits().float(), output.candidate_iou().float()
     targets, valid = batch.targets.float().unsqueeze(2), batch.valid.unsqueeze(2)
     focals, dices = focal(logits, targets, valid, alpha=alpha, gamma=gamma), dice(logits, targets, valid)
@@ -108,7 +110,7 @@ def segmentation_loss(
     best = masks.argmin(dim=-1, keepdim=True)
     errors = (predicted - measured_iou(logits, targets, valid)).square()
     iou = errors.mean(dim=-1) if supervise == "all" else errors.gather(-1, best).squeeze(-1)
-    loss = (masks.gather(-1, best).squeeze(-1) + others * dices.mean(dim=-1) + iou_weight * iou).mean()
+    loss = (masks.gather(-1, best).squeeze(-1) + multimask_dice_weight * dices.mean(dim=-1) + iou_weight * iou).mean()
     parts = {"focal": focals.gather(-1, best), "dice": dices.gather(-1, best), "iou": iou}
     return {"loss": loss, **{name: value.detach().mean() for name, value in parts.items()}}
 

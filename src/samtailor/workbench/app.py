@@ -1,4 +1,4 @@
-"""The interface that the page uses: FastAPI around a `Bench`. See docs/workbench.md."""
+"""The interface that the page uses: FastAPI around a `Session`. See docs/workbench.md."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from samtailor.serve.answers import outlines
 from samtailor.serve.app import bare, tell_health
 from samtailor.serve.guard import Guard
 from samtailor.workbench import masks, schema, static
-from samtailor.workbench.bench import Bench
-from samtailor.workbench.door import Door
 from samtailor.workbench.project import Stale
 from samtailor.workbench.records import Record
+from samtailor.workbench.session import Session
+from samtailor.workbench.token_cookie import TokenCookie
 
 JSON_BYTES = 32 * 2**20
 """Of a request: the masks of one picture."""
@@ -28,7 +28,7 @@ _CACHED = "private, max-age=3600"
 
 
 def build(
-    bench: Bench, *, token: str | None = None, hosts: Collection[str] = (), ready: Callable[[], object] | None = None
+    bench: Session, *, token: str | None = None, hosts: Collection[str] = (), ready: Callable[[], object] | None = None
 ) -> FastAPI:
     """The application; closes the bench and its engine when it shuts down.
 
@@ -51,11 +51,11 @@ def build(
     static.add(app)
     app.add_middleware(Guard, limits=bench.engine.limits, token=token, hosts=hosts, json_bytes=JSON_BYTES)
     if token is not None:
-        app.add_middleware(Door, token=token)
+        app.add_middleware(TokenCookie, token=token)
     return app
 
 
-def _life(inner: Any, bench: Bench, ready: Callable[[], object] | None) -> Any:
+def _life(inner: Any, bench: Session, ready: Callable[[], object] | None) -> Any:
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         _also_on_signals(bench.events.close)  # a server that is told to end waits for its streams
@@ -85,7 +85,7 @@ def _both(call: Callable[[], object], before: Any) -> Callable[[int, Any], None]
     return handler
 
 
-def _project(app: FastAPI, bench: Bench) -> None:
+def _project(app: FastAPI, bench: Session) -> None:
     @app.get("/api/project", summary="Classes, adapters, counts")
     def project() -> dict[str, Any]:
         return bench.about()
@@ -112,7 +112,7 @@ def _project(app: FastAPI, bench: Bench) -> None:
         bench.remove(name)
 
 
-def _pictures(app: FastAPI, bench: Bench) -> None:
+def _pictures(app: FastAPI, bench: Session) -> None:
     pictures = bench.project.pictures
 
     @app.get("/api/pictures", summary="All pictures")
@@ -138,7 +138,7 @@ def _pictures(app: FastAPI, bench: Bench) -> None:
         return {"revision": made.revision}
 
 
-def _questions(app: FastAPI, bench: Bench) -> None:
+def _questions(app: FastAPI, bench: Session) -> None:
     asking, points = bench.asking, bench.engine.limits.points
 
     @app.post("/api/pictures/{id}/encode", summary="Encode a picture ahead of questions")
@@ -165,7 +165,7 @@ def _questions(app: FastAPI, bench: Bench) -> None:
         return {"objects": [one.model_dump(mode="json", by_alias=True) for one in found]}
 
 
-def _polygons(app: FastAPI, bench: Bench) -> None:
+def _polygons(app: FastAPI, bench: Session) -> None:
     @app.post("/api/pictures/{id}/polygon", summary="A mask as polygons")
     def polygon(id: str, given: schema.Outline) -> dict[str, Any]:
         from pycocotools import mask as coco
@@ -184,7 +184,7 @@ def _polygons(app: FastAPI, bench: Bench) -> None:
         return masks.shape(mask)
 
 
-def _jobs(app: FastAPI, bench: Bench) -> None:
+def _jobs(app: FastAPI, bench: Session) -> None:
     @app.post("/api/jobs/fit", status_code=201, summary="Fit an adapter on the accepted pictures")
     def fit(given: schema.Fit) -> dict[str, Any]:
         return bench.fit(**dict(given)).plain()
@@ -202,7 +202,7 @@ def _jobs(app: FastAPI, bench: Bench) -> None:
         return bench.jobs.stop().plain()
 
 
-def _exports(app: FastAPI, bench: Bench) -> None:
+def _exports(app: FastAPI, bench: Session) -> None:
     @app.post("/api/export", status_code=201, summary="Write an export")
     def export(given: schema.Export) -> dict[str, Any]:
         return bench.exports.write(given.format, list(dict.fromkeys(given.states)), given.pictures)

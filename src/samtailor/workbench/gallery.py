@@ -21,7 +21,7 @@ from samtailor.workbench.masks import placed
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
 
 FILE = "gallery.json"
 """In the adapter's folder."""
@@ -30,7 +30,7 @@ OBJECTS = 60
 
 
 def gallery(
-    base: Base, folder: Path, samples: Sequence[Sample], classes: Sequence[str], store: EmbeddingStore,
+    base: Base, folder: Path, samples: Sequence[Sample], classes: Sequence[str], store: EmbeddingCache,
     names: Mapping[str, str],
 ) -> dict[str, Any]:  # fmt: skip
     """Held-out objects with the answers of the base and of the adapter in a folder to a click at the object's centre.
@@ -47,7 +47,7 @@ def gallery(
     """
     loaded = artefact.load(folder, base)
     predictor = Predictor(base, {"it": loaded.segmenter}, store=store)
-    seen = regions(samples, classes) if loaded.meta.regions else samples
+    seen = regions(samples, classes) if loaded.meta.inference.regions else samples
     each = max(1, OBJECTS // max(len(seen), 1))
     rows = []
     for sample in seen[:OBJECTS]:

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from samtailor.data.writing import write_json
 from samtailor.serve.refusals import Taken, Unknown
-from samtailor.workbench import child
+from samtailor.workbench import worker as child
 
 _PYTHON = (sys.executable, "-m")
 _PATIENCE = 30.0  # seconds that a job has for saving before it is ended

@@ -17,7 +17,7 @@ from typing import Any
 from samtailor.errors import DataError, InputError
 from samtailor.serve.refusals import Refused, Taken
 from samtailor.workbench import records
-from samtailor.workbench.held import hold
+from samtailor.workbench.file_lock import hold
 from samtailor.workbench.pictures import Picture, Pictures
 from samtailor.workbench.records import Object, Record
 from samtailor.workbench.settings import Class, Settings, aliases, coloured, named, read_settings

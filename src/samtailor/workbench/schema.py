@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from samtailor.predict.files import Ask
+from samtailor.predict.files import ObjectPrompt
 from samtailor.serve.schema import Number, Prompt
 from samtailor.workbench.records import Object, Runs, Share
 from samtailor.workbench.settings import Class
@@ -42,7 +42,7 @@ class Segment(_Strict):
     closer: bool | None = Field(None, description="Also a closer look at a small object: first, or second.")
     previous: Any = None  # may be sent, and is ignored
 
-    def ask(self, most: int) -> Ask:
+    def ask(self, most: int) -> ObjectPrompt:
         """As the decoder takes it. InputError: more points than `most`, or another number of labels."""
         return Prompt(points=self.points, labels=self.labels, box=self.box).ask(most)
 

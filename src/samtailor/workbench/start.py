@@ -10,10 +10,10 @@ from samtailor.data.synth.samples import samples
 from samtailor.errors import DataError
 from samtailor.serve.engine import Engine
 from samtailor.serve.limits import Limits
-from samtailor.workbench import bench as benches
-from samtailor.workbench.bench import Bench, embeddings
+from samtailor.workbench import session
 from samtailor.workbench.pictures import Pictures
 from samtailor.workbench.project import Project
+from samtailor.workbench.session import Session, embeddings
 from samtailor.workbench.settings import read_settings
 
 HOME = ".samtailor"
@@ -24,7 +24,7 @@ DRAWN = 24
 """Pictures of the demo."""
 
 
-def open_bench(
+def open_session(
     pictures: Path,
     home: Path | None = None,
     *,
@@ -34,7 +34,7 @@ def open_bench(
     device: str | None = None,
     bytes: int = 64_000_000,
     pixels: int = 50_000_000,
-) -> Bench:
+) -> Session:
     """Open the project of a folder of pictures, or begin one.
 
     Args:
@@ -64,20 +64,20 @@ def open_bench(
     project = Project(home, listed, loaded.name, classes)
     try:
         return _bench(
-            project, Engine(loaded, limits=limits, cache=embeddings(home), root=benches.adapters(home)), given, device
+            project, Engine(loaded, limits=limits, cache=embeddings(home), root=session.adapters(home)), given, device
         )
     except BaseException:
         project.close()
         raise
 
 
-def _bench(project: Project, engine: Engine, given: Mapping[str, str], device: str | None) -> Bench:
+def _bench(project: Project, engine: Engine, given: Mapping[str, str], device: str | None) -> Session:
     for name, source in given.items():
         engine.adapters.add(name, source)
     if not project.classes:
         fitted = dict.fromkeys(label for slot in engine.adapters.slots() for label in slot.meta.classes)
         project.add_classes(list(fitted) or [FIRST])
-    return Bench(project, engine, device)
+    return Session(project, engine, device)
 
 
 def draw(folder: Path | None, count: int = DRAWN, size: tuple[int, int] = (360, 480)) -> Path:
@@ -98,4 +98,4 @@ def draw(folder: Path | None, count: int = DRAWN, size: tuple[int, int] = (360, 
     return folder
 
 
-__all__ = ["DRAWN", "FIRST", "HOME", "draw", "open_bench"]
+__all__ = ["DRAWN", "FIRST", "HOME", "draw", "open_session"]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from samtailor.data.formats import voc
-from samtailor.data.shots import dice
+from samtailor.data.shots import shuffle_key
 from samtailor.data.split import split
 from samtailor.errors import InputError
 from samtailor.structures import Sample
@@ -47,7 +47,7 @@ def build(
     count = round(TRAIN_SHARE * len(samples))
     if grouped:
         return split(samples, train=None, test=len(samples) - count, seed=seed).pick(samples, part)
-    dealt = sorted(samples, key=lambda sample: dice(seed, sample.id))
+    dealt = sorted(samples, key=lambda sample: shuffle_key(seed, sample.id))
     return dealt[:count] if part == "train" else dealt[count:]
 
 

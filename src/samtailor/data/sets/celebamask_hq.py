@@ -21,7 +21,7 @@ from samtailor.data.layout import file_sample, mask_annotation
 from samtailor.data.listing import chosen, files, natural_key
 from samtailor.data.picture import header, read_mask
 from samtailor.data.placement import fitted
-from samtailor.data.shots import dice
+from samtailor.data.shots import shuffle_key
 from samtailor.errors import DataError, InputError
 from samtailor.structures import Annotation, Sample
 
@@ -78,7 +78,7 @@ def _of_part(ids: Iterable[str], part: str | None, seed: int) -> list[str]:
         return ordered
     if part not in _SHARES:
         raise InputError(f"No part is called {part!r}. Parts: {', '.join(_SHARES)}.")
-    dealt = sorted(ordered, key=lambda id: dice(seed, str(int(id))))
+    dealt = sorted(ordered, key=lambda id: shuffle_key(seed, str(int(id))))
     first, last = (round(share * len(dealt)) for share in _SHARES[part])
     return sorted(dealt[first:last], key=natural_key)
 

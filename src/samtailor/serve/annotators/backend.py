@@ -12,7 +12,7 @@ from typing import Any
 
 from samtailor.errors import InputError, SamtailorError
 from samtailor.serve import pictures as reading
-from samtailor.serve.adapters import Slot
+from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.annotators import label_config, regions
 from samtailor.serve.annotators.collection import Collection
 from samtailor.serve.annotators.fetch import Pictures
@@ -87,7 +87,7 @@ class Backend:
         _, (answer,) = await self.engine.segment(data, [ask], self._who(name), form=form)
         return self._prediction(regions.marked(answer.shape, name, answer.score), answer.score)
 
-    async def _proposed(self, task: Any, config: LabelConfig, slot: Slot | None) -> dict[str, Any] | list:
+    async def _proposed(self, task: Any, config: LabelConfig, slot: LoadedAdapter | None) -> dict[str, Any] | list:
         if slot is None:
             return []
         try:
@@ -164,7 +164,7 @@ class Backend:
             raise InputError("A task has an id and data.")
         return await asyncio.to_thread(self._pictures.get, task["data"].get(config.value))
 
-    def _newest_first(self) -> list[Slot]:
+    def _newest_first(self) -> list[LoadedAdapter]:
         return sorted(self.engine.adapters.slots(), key=lambda slot: slot.name != LIVE)
 
     def _who(self, label: str) -> str | None:

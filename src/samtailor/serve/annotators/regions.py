@@ -12,7 +12,7 @@ import numpy as np
 
 from samtailor.errors import DataError, InputError
 from samtailor.masks import rle as shapes
-from samtailor.predict.files import Ask
+from samtailor.predict.files import ObjectPrompt
 from samtailor.serve.annotators import brush
 from samtailor.serve.annotators.label_config import LabelConfig
 from samtailor.serve.answers import outlines
@@ -22,7 +22,7 @@ TOLERANCE = 1.0
 """Largest distance of a polygon from the mask's outline, pixels."""
 
 
-def ask(context: Mapping[str, Any], size: tuple[int, int]) -> tuple[Ask, list[str]]:
+def ask(context: Mapping[str, Any], size: tuple[int, int]) -> tuple[ObjectPrompt, list[str]]:
     """The smart regions of a click or box to one prompt, and the labels that were chosen with them.
 
     Args:
@@ -47,7 +47,7 @@ def ask(context: Mapping[str, Any], size: tuple[int, int]) -> tuple[Ask, list[st
         raise InputError(f"The context is not as Label Studio sends it: {error!r}.") from error
     if not clicks and box is None:
         raise InputError("The context holds neither a keypoint nor a rectangle.")
-    return Ask(tuple(clicks), box), labels
+    return ObjectPrompt(tuple(clicks), box), labels
 
 
 def mask(region: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray | None:

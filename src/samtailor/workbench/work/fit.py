@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from samtailor import artefact
 from samtailor.bases import load_on
-from samtailor.cache.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.augment import UNTOUCHED
 from samtailor.data.picture import write_json
 from samtailor.data.regions import regions
 from samtailor.data.split import Split, split
 from samtailor.errors import DataError, SamtailorError
 from samtailor.fitting import fit
-from samtailor.fitting.proposals import fit_proposals, looking
+from samtailor.fitting.proposals import fit_proposals, plan_tiles
 from samtailor.predict import auto as automatic
 from samtailor.proposals import disk
 from samtailor.serve import pictures as reading
@@ -27,7 +27,7 @@ from samtailor.workbench.gallery import FILE, gallery
 if TYPE_CHECKING:
     from samtailor.bases import Base
     from samtailor.train.progress import Progress
-    from samtailor.workbench.child import Line
+    from samtailor.workbench.worker import Line
 
 _VIEWS, _NEGATIVES = 4, 64  # as `samtailor propose-fit`
 _FEW = 16  # pictures below which an adapter's own map proposes, see docs/tailor.md
@@ -42,7 +42,7 @@ def run(job: Mapping[str, Any], line: Line) -> None:
     line.progress(stage="start", done=0, total=1)
     out, names = Path(job["out"]), tuple(job["classes"])
     base = load_on(job["base"], job["device"])
-    store, samples = EmbeddingStore(job["cache"]), read_samples(job)
+    store, samples = EmbeddingCache(job["cache"]), read_samples(job)
     config = load(None, {**job["settings"], "out": out, "base": job["base"], "classes": names, "trackers": ()})
     dealt, notice = _dealt(samples, names, config, out)
     told = _Told(line)
@@ -128,7 +128,7 @@ def _propose(
     out: Path,
     samples: Sequence[Sample],
     names: Sequence[str],
-    store: EmbeddingStore,
+    store: EmbeddingCache,
     how: Mapping[str, int],
     line: Line,
 ) -> str | None:
@@ -138,9 +138,9 @@ def _propose(
         return None  # it needs none, or does not look at the base's embedding
     if fitted.promptless and sum(bool(sample.of(names)) for sample in samples) < _FEW:
         return None  # the parts of its map are found better than what so few pictures teach a head
-    seen = regions(samples, names) if meta.regions else list(samples)
+    seen = regions(samples, names) if meta.inference.regions else list(samples)
     chosen = [s for s in seen if s.of(names)] + [s for s in seen if not s.of(names)][:_NEGATIVES]
-    tiles, augment = looking(chosen, names, base, views=_VIEWS)
+    tiles, augment = plan_tiles(chosen, names, base, views=_VIEWS)
     views = [augment.draw(sample, i) if i else UNTOUCHED for sample in chosen for i in range(_VIEWS)]
 
     def told(done: int, total: int) -> None:
@@ -149,7 +149,7 @@ def _propose(
 
     try:
         store.prepare(base, [sample for sample in chosen for _ in range(_VIEWS)], views, progress=told)
-        give = automatic.gives(meta.prompt)
+        give = automatic.gives(meta.inference.prompt)
         fit_proposals(base, chosen, names, store, augment=augment, give=give, tiles=tiles, progress=told, **how).save(
             out
         )

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from samtailor.bases import load_on
-from samtailor.cache.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.predict.predictor import Predictor
 from samtailor.serve import pictures as reading
-from samtailor.serve.adapters import Adapters, Slot
+from samtailor.serve.adapters import Adapters, LoadedAdapter
 from samtailor.serve.limits import Limits
 from samtailor.serve.refusals import Refused, Unreadable
 from samtailor.workbench import proposing
 
 if TYPE_CHECKING:
-    from samtailor.workbench.child import Line
+    from samtailor.workbench.worker import Line
 
 
 def run(job: Mapping[str, Any], line: Line) -> None:
@@ -32,7 +32,7 @@ def run(job: Mapping[str, Any], line: Line) -> None:
     base = load_on(job["base"], job["device"])
     slot = Adapters(base, 1).add(job["adapter"], job["folder"])
     slot.proposer(job["threshold"])  # refuses before a picture is read
-    store, limits, root = EmbeddingStore(job["cache"]), Limits(**job["limits"]), Path(job["pictures"])
+    store, limits, root = EmbeddingCache(job["cache"]), Limits(**job["limits"]), Path(job["pictures"])
     start, total = time.monotonic(), len(job["samples"])
     with slot.predictor() as predictor:
         for done, one in enumerate(job["samples"], 1):
@@ -52,7 +52,7 @@ def run(job: Mapping[str, Any], line: Line) -> None:
 
 @torch.no_grad()
 def _found(
-    path: Path, name: str, slot: Slot, predictor: Predictor, store: EmbeddingStore, limits: Limits,
+    path: Path, name: str, slot: LoadedAdapter, predictor: Predictor, store: EmbeddingCache, limits: Limits,
     threshold: float | None,
 ) -> list[Any]:  # fmt: skip
     try:

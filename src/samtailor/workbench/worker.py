@@ -1,4 +1,4 @@
-"""A fit or a labelling in a process of its own: `python -m samtailor.workbench.child JOB.json`.
+"""A fit or a labelling in a process of its own: `python -m samtailor.workbench.worker JOB.json`.
 
 What happens is told in lines of JSON on standard output. It ends when its standard input does: that is how it is
 stopped, and how it learns that the server was killed. It takes one core less than there are and a low priority, so

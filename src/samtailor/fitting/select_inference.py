@@ -3,38 +3,38 @@
 Closer looks and the decoder's boxes (`looks`) help some objects and harm others (docs/tailor.md), so each fit tries
 them.
 Held-out pictures judge where there are some. With few shots there are none to spare: then every member of the map
-leaves some of the training pictures out (`deal`), and on those it alone answers. It sees a share of the shots only, so
+leaves some of the training images out (`assign_folds`) and is judged on those alone. It sees a share of the shots only, so
 the Dice told here are below the finished map's; what is taken from them is the order of the choices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from samtailor.adapters.tiled import Looking, region
+from samtailor.adapters.tiled import tiled_logits
 from samtailor.data.augment import View
 from samtailor.data.regions import foreground
 from samtailor.data.split import Split
 from samtailor.data.transform import Frame
 from samtailor.masks import metrics
 from samtailor.segmenter import Segmenter
-from samtailor.structures import Features, Sample
+from samtailor.structures import Features, Sample, TilingPlan
 
 if TYPE_CHECKING:
-    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
 
 CHOICES = (
-    Looking(),
-    Looking(boxes=2.0),
-    Looking((1, 2)),
-    Looking((1, 2), 2.0),
-    Looking((2,)),
-    Looking((2,), 2.0),
+    TilingPlan(),
+    TilingPlan(boxes=2.0),
+    TilingPlan((1, 2)),
+    TilingPlan((1, 2), 2.0),
+    TilingPlan((2,)),
+    TilingPlan((2,), 2.0),
 )
 """What is tried; the first is what the others must beat."""
 LEAST = 4
@@ -45,7 +45,7 @@ _GAIN = 0.01  # Dice: less is not worth four more passes of the encoder
 
 
 @dataclass(frozen=True)
-class Settled:
+class SelectedInference:
     """What was chosen.
 
     Args:
@@ -54,13 +54,13 @@ class Settled:
         dice, whole: mean Dice of the choice, and of a single look at the whole picture, on those.
     """
 
-    looking: Looking
+    tiling: TilingPlan
     pictures: int
     dice: float
     whole: float
 
 
-def deal(split: Split, members: int) -> dict[str, int]:
+def assign_folds(split: Split, members: int) -> dict[str, int]:
     """Training picture to the member that leaves it out; pictures of one group go together.
 
     Empty with fewer groups than `LEAST`, with fewer than two members, and where held-out pictures can judge.
@@ -72,16 +72,16 @@ def deal(split: Split, members: int) -> dict[str, int]:
     return {id: groups.index(group_of.get(id, id)) % members for id in split.train}
 
 
-def settle(
+def select_inference(
     segmenter: Segmenter,
     samples: Sequence[Sample],
     classes: Sequence[str],
-    store: EmbeddingStore,
+    store: EmbeddingCache,
     *,
     left_out: Mapping[str, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Settled | None:
-    """Try all choices and set the segmenter's `looking`; None, and one look, where no picture can judge.
+) -> SelectedInference | None:
+    """Try all choices and set the segmenter's `tiling`; None, and one look, where no picture can judge.
 
     The best mean Dice is taken among the choices that are better than one look by more than the standard error of the
     paired difference, and by at least one point: a choice that only noise favours would cost encodes for nothing.
@@ -107,12 +107,12 @@ def settle(
         return None
     table = np.array(rows)
     best = _best(table)
-    segmenter.looking = CHOICES[best]
-    return Settled(CHOICES[best], len(rows), float(table[:, best].mean()), float(table[:, 0].mean()))
+    segmenter.inference = replace(segmenter.inference, tiling=CHOICES[best])
+    return SelectedInference(CHOICES[best], len(rows), float(table[:, best].mean()), float(table[:, 0].mean()))
 
 
 @torch.no_grad()
-def _dice(segmenter: Segmenter, ask: Callable[[Features], torch.Tensor], sample: Sample, store: EmbeddingStore) -> list:
+def _dice(segmenter: Segmenter, ask: Callable[[Features], torch.Tensor], sample: Sample, store: EmbeddingCache) -> list:
     """Dice of each choice on one picture."""
     base, truth = segmenter.base, sample.annotations[0].mask
     device, frame = next(base.model.parameters()).device, Frame.of(base, *truth.shape)
@@ -123,7 +123,7 @@ def _dice(segmenter: Segmenter, ask: Callable[[Features], torch.Tensor], sample:
             seen[view.key] = store.features(base, [sample], [view]).to(device)
         return seen[view.key]
 
-    answers = (frame.logits(region(choice, ask, base, frame, see)) for choice in CHOICES)
+    answers = (frame.logits(tiled_logits(choice, ask, base, frame, see)) for choice in CHOICES)
     return [metrics.dice((logits[0, 0] > 0).cpu().numpy(), truth) for logits in answers]
 
 
@@ -135,4 +135,4 @@ def _best(table: np.ndarray) -> int:
     return int(np.where(sound, mean, -1.0).argmax()) if sound.any() else 0
 
 
-__all__ = ["CHOICES", "LEAST", "MOST", "Settled", "deal", "settle"]
+__all__ = ["CHOICES", "LEAST", "MOST", "SelectedInference", "assign_folds", "select_inference"]

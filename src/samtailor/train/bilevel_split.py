@@ -10,7 +10,7 @@ import numpy as np
 _log = logging.getLogger("samtailor.fitting")
 
 
-def halves(
+def bilevel_split(
     ids: Sequence[str], seed: int, groups: Iterable[Sequence[str]] = ()
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Deal pictures out by a seed; of an odd number D1 gets one more.
@@ -41,4 +41,4 @@ def second_seed(seed: int) -> int:
     return int(np.random.SeedSequence([seed, 6]).generate_state(1)[0])
 
 
-__all__ = ["halves", "second_seed"]
+__all__ = ["bilevel_split", "second_seed"]

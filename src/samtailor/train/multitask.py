@@ -10,7 +10,7 @@ from samtailor.train.joint import Joint
 from samtailor.train.losses import region_loss
 
 
-class Tandem(Joint):
+class MultiTask(Joint):
     """L = L_seg of a batch of prompted objects + the region loss of another batch, mean over the members of the map.
 
     Arguments as in `Joint`. The second batch holds the same pictures' regions (`data.regions.foreground`) with empty
@@ -52,4 +52,4 @@ def map_loss(segmenter: Segmenter, batch: Batch) -> torch.Tensor:
     return torch.stack(losses).sum() / len(found.members)
 
 
-__all__ = ["Tandem", "map_loss"]
+__all__ = ["MultiTask", "map_loss"]

@@ -20,10 +20,10 @@ from samtailor.data.tile_views import views
 from samtailor.data.transform import Frame
 from samtailor.labelling._answers import Windows
 from samtailor.masks import interior
-from samtailor.predict.files import Ask
+from samtailor.predict.files import ObjectPrompt
 from samtailor.predict.instances import cut_off
 from samtailor.predict.predictor import Predictor
-from samtailor.serve.adapters import Slot
+from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.embeddings import Embedding
 from samtailor.structures import Features
 from samtailor.workbench.masks import told
@@ -43,7 +43,7 @@ class Closer:
         self._kept: OrderedDict[tuple[str, str], Features] = OrderedDict()
 
     def candidate(
-        self, slot: Slot, predictor: Predictor, embedding: Embedding, ask: Ask, box: list[int] | None
+        self, slot: LoadedAdapter, predictor: Predictor, embedding: Embedding, ask: ObjectPrompt, box: list[int] | None
     ) -> dict[str, Any] | None:
         """The best mask of the closer look as `masks.told` has it; None where there is none to offer.
 
@@ -85,7 +85,7 @@ class Closer:
         return made
 
 
-def tile(ask: Ask, box: list[int], size: tuple[int, int], low_res: int) -> View | None:
+def tile(ask: ObjectPrompt, box: list[int], size: tuple[int, int], low_res: int) -> View | None:
     """The tile of a picture (height, width) that shows a small object best; None for a large one, or one that no tile
     has whole, with all that was asked."""
     x0, y0, x1, y1 = box

@@ -13,15 +13,15 @@ from typing import Any
 
 from samtailor import __version__, artefact, registry
 from samtailor.errors import SamtailorError
-from samtailor.serve.adapters import Slot
+from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.engine import Engine
 from samtailor.serve.refusals import Refused, Taken, Unknown
 from samtailor.workbench import gallery
-from samtailor.workbench.asking import Asking
 from samtailor.workbench.events import Events
 from samtailor.workbench.exports import Exports
 from samtailor.workbench.jobs import Job, Jobs
 from samtailor.workbench.project import Project
+from samtailor.workbench.prompt_service import PromptService
 from samtailor.workbench.records import Object
 from samtailor.workbench.snapshot import MINIMUM, snapshot
 
@@ -29,7 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
 _log = logging.getLogger("samtailor.workbench")
 
 
-class Bench:
+class Session:
     """See the head of the file.
 
     Args:
@@ -40,7 +40,7 @@ class Bench:
 
     def __init__(self, project: Project, engine: Engine, device: str | None = None) -> None:
         self.project, self.engine, self._device = project, engine, device
-        self.asking, self.events = Asking(engine, project), Events()
+        self.asking, self.events = PromptService(engine, project), Events()
         self.exports = Exports(project.home / "exports", project)
         self.jobs = Jobs(project.home / "jobs", self._job_changed)
         self._fits = adapters(project.home)
@@ -217,7 +217,7 @@ class Bench:
             self._broken[name] = str(error)
             _log.warning("The adapter %s is left out: %s", name, error)
 
-    def _told(self, slot: Slot) -> dict[str, Any]:
+    def _told(self, slot: LoadedAdapter) -> dict[str, Any]:
         known = slot.meta.figures
         figures = {key: known.get(key) for key in ("start_miou", "held_out_miou")}
         sound = all(isinstance(value, float) for value in figures.values())
@@ -225,7 +225,7 @@ class Bench:
         aliases = self.project.settings.aliases
         return {
             "name": slot.name, "classes": [aliases.get(name, name) for name in slot.meta.classes],
-            "method": slot.meta.method, "auto": slot.automatic, "promptless": slot.meta.prompt == "none",
+            "method": slot.meta.method, "auto": slot.automatic, "promptless": slot.meta.inference.prompt == "none",
             "figures": figures if sound else None,
             "own": slot.folder is not None and slot.folder.parent == self._fits, "created": slot.meta.created,
         }  # fmt: skip
@@ -273,4 +273,4 @@ def embeddings(home: Path) -> Path:
     return home / "cache" / "embeddings"
 
 
-__all__ = ["Bench", "adapters", "embeddings"]
+__all__ = ["Session", "adapters", "embeddings"]

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from samtailor.compare.intervals import over_seeds
+from samtailor.compare.intervals import seed_interval
 
 _LEAST = 1e-6  # an error of 0 has no logarithm
 
 
-def next_masks(dice: Mapping[int, Mapping[str, float]]) -> dict[str, Any] | None:
+def learning_curve(dice: Mapping[int, Mapping[str, float]]) -> dict[str, Any] | None:
     """For one method.
 
     Args:
@@ -34,12 +34,12 @@ def next_masks(dice: Mapping[int, Mapping[str, float]]) -> dict[str, Any] | None
         return None
     *_, before, last = counts
     gains = [dice[last][seed] - dice[before][seed] for seed in dice[last]]
-    gain, _, interval = over_seeds(gains)
+    gain, _, interval = seed_interval(gains)
     found: dict[str, Any] = {"from": before, "to": last, "gain": gain, "gain_interval": interval}
     if len(counts) >= 3:
         laws = [power_law(counts, [dice[count][seed] for count in counts]) for seed in dice[last]]
-        expected, _, bounds = over_seeds([a * (last**-b - (2 * last) ** -b) for a, b in laws])
-        exponent = over_seeds([b for _, b in laws])[0]
+        expected, _, bounds = seed_interval([a * (last**-b - (2 * last) ** -b) for a, b in laws])
+        exponent = seed_interval([b for _, b in laws])[0]
         found["law"] = {"exponent": exponent, "shots": 2 * last, "gain": expected, "gain_interval": bounds}
     return found
 
@@ -73,4 +73,4 @@ def _points(value: float, interval: Sequence[float] | None) -> str:
     return f"{100 * value:+.1f}{bounds}"
 
 
-__all__ = ["next_masks", "power_law", "words"]
+__all__ = ["learning_curve", "power_law", "words"]

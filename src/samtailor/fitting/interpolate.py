@@ -15,7 +15,7 @@ from samtailor.structures import Sample
 from samtailor.train.feed import Feed
 from samtailor.train.validate import validate
 
-SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
+ALPHAS = (1.0, 0.75, 0.5, 0.25, 0.0)
 """What is tried; less than all must be better by `_GAIN`."""
 MASKS = 64
 """Masks that judge, at most."""
@@ -23,7 +23,7 @@ _ENOUGH = 2, 8  # pictures and masks; fewer say nothing
 _GAIN = 0.01  # mIoU
 
 
-def spared(samples: Sequence[Sample], classes: Sequence[str], folds: Mapping[str, int]) -> list[Sample]:
+def held_back(samples: Sequence[Sample], classes: Sequence[str], folds: Mapping[str, int]) -> list[Sample]:
     """Training pictures that prompts do not learn from, so that they can judge: those that the map's first member
     leaves out. Empty where they hold too few masks to judge by; prompts then learn from all.
     """
@@ -32,12 +32,14 @@ def spared(samples: Sequence[Sample], classes: Sequence[str], folds: Mapping[str
     return kept if len(kept) >= _ENOUGH[0] and masks >= _ENOUGH[1] else []
 
 
-def temper(segmenter: Segmenter, feed: Feed, device: torch.device) -> tuple[float, dict[float, dict[str, float]]]:
+def interpolate_to_base(
+    segmenter: Segmenter, feed: Feed, device: torch.device
+) -> tuple[float, dict[float, dict[str, float]]]:
     """Try all shares and leave the best one in the segmenter.
 
     Args:
-        segmenter: fitted, of a method that settles (`Segmenter.settles`): its adapters of prompts and its map have
-            `toward_base(share)`.
+        segmenter: fitted, of a method that sets `Segmenter.tunes_inference`: its prompt adapters and its map have
+            `interpolate_to_base(share)`.
         feed: masks to judge by, asked as in use.
         device: where the segmenter is.
 
@@ -46,10 +48,10 @@ def temper(segmenter: Segmenter, feed: Feed, device: torch.device) -> tuple[floa
     """
     whole = {name: tensor.clone() for name, tensor in segmenter.learned().items()}
     reached: dict[float, dict[str, float]] = {}
-    for share in SHARES:
+    for share in ALPHAS:
         _shrink(segmenter, whole, share)
         reached[share] = validate(segmenter, feed, MASKS, device)
-    best = max(SHARES, key=lambda share: reached[share]["miou"])
+    best = max(ALPHAS, key=lambda share: reached[share]["miou"])
     best = best if reached[best]["miou"] >= reached[1.0]["miou"] + _GAIN else 1.0
     _shrink(segmenter, whole, best)
     return best, reached
@@ -58,7 +60,7 @@ def temper(segmenter: Segmenter, feed: Feed, device: torch.device) -> tuple[floa
 def _shrink(segmenter: Segmenter, whole: Mapping[str, torch.Tensor], share: float) -> None:
     segmenter.load_learned(whole)
     for adapter in (*segmenter.tokens.values(), *segmenter.maps.values()):
-        adapter.toward_base(share)
+        adapter.interpolate_to_base(share)
 
 
-__all__ = ["SHARES", "spared", "temper"]
+__all__ = ["ALPHAS", "held_back", "interpolate_to_base"]

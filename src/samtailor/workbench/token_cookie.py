@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 
-class Door:
+class TokenCookie:
     """Plain ASGI around the guard.
 
     Args:
@@ -59,4 +59,4 @@ def _asked(scope: dict) -> str:
     return parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
 
 
-__all__ = ["Door"]
+__all__ = ["TokenCookie"]

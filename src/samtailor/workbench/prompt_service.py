@@ -18,23 +18,23 @@ import torch
 
 from samtailor.errors import InputError
 from samtailor.evaluation.iou_map import IouMap, iou_map
-from samtailor.predict.files import Ask
+from samtailor.predict.files import ObjectPrompt
 from samtailor.predict.predictor import Predictor
-from samtailor.serve.adapters import Slot
+from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.embeddings import Embedding
 from samtailor.serve.engine import Engine
-from samtailor.serve.limits import Lane
+from samtailor.serve.limits import BoundedExecutor
 from samtailor.serve.refusals import Refused, Unknown
 from samtailor.workbench import masks, proposing
-from samtailor.workbench.closer import Closer
 from samtailor.workbench.pictures import Pictures
 from samtailor.workbench.project import Project
 from samtailor.workbench.records import Object
+from samtailor.workbench.zoom import Closer
 
 _MAPS = 256  # maps kept in memory, a few kilobytes each
 
 
-class Asking:
+class PromptService:
     """See the head of the file.
 
     Args:
@@ -44,7 +44,7 @@ class Asking:
 
     def __init__(self, engine: Engine, project: Project) -> None:
         self.engine, self._project = engine, project
-        self._slow = Lane("maps and proposals", 1, 8)
+        self._slow = BoundedExecutor("maps and proposals", 1, 8)
         self._ids: dict[tuple[str, str], str] = {}
         self._closer = Closer()
         self._maps: OrderedDict[tuple, dict[str, Any]] = OrderedDict()
@@ -80,7 +80,7 @@ class Asking:
         return round(time.perf_counter() - start, 4)
 
     async def segment(
-        self, id: str, ask: Ask, adapter: str | None, *, every: bool = True, closer: bool | None = None
+        self, id: str, ask: ObjectPrompt, adapter: str | None, *, every: bool = True, closer: bool | None = None
     ) -> dict[str, Any]:
         """Masks for one prompt by falling predicted IoU, all candidates or the best, with the milliseconds it took.
 
@@ -96,7 +96,7 @@ class Asking:
         """
         embedding = await self.encode(id, adapter)
 
-        def answer(slot: Slot, predictor: Predictor) -> list[dict[str, Any]]:
+        def answer(slot: LoadedAdapter, predictor: Predictor) -> list[dict[str, Any]]:
             frame = predictor.frame
             size = (frame.height, frame.width)
             if ask.whole and not slot.promptless:
@@ -112,7 +112,7 @@ class Asking:
         found = await self._in(self.engine.decoding, adapter, embedding, answer)
         return {"masks": found, "milliseconds": round(1000 * (time.perf_counter() - start), 2)}
 
-    async def compare(self, id: str, ask: Ask, adapters: Sequence[str | None]) -> list[dict[str, Any]]:
+    async def compare(self, id: str, ask: ObjectPrompt, adapters: Sequence[str | None]) -> list[dict[str, Any]]:
         """The best mask of each of several, on one embedding where they share it."""
         answers = []
         for name in adapters:
@@ -141,7 +141,7 @@ class Asking:
         if one is None:
             raise Unknown("There is no such object in this picture. Save it first.")
         slot = self.engine.adapters.slot(adapter)
-        if slot.meta is not None and slot.meta.prompt == "none":
+        if slot.meta is not None and slot.meta.inference.prompt == "none":
             raise Refused(f"The adapter {adapter!r} is asked without a click: there is no map of where to click.")
         key = (id, hashlib.sha256(one.rle.counts.encode()).hexdigest(), slot.meta and slot.meta.sha256, grid)
         if key not in self._maps:
@@ -159,7 +159,11 @@ class Asking:
         return self._project.pictures
 
     async def _in(
-        self, lane: Lane, adapter: str | None, embedding: Embedding, answer: Callable[[Slot, Predictor], Any]
+        self,
+        lane: BoundedExecutor,
+        adapter: str | None,
+        embedding: Embedding,
+        answer: Callable[[LoadedAdapter, Predictor], Any],
     ) -> Any:
         slot = self.engine.adapters.slot(adapter)
 
@@ -188,4 +192,4 @@ def _told(found: IouMap) -> dict[str, Any]:
     }
 
 
-__all__ = ["Asking"]
+__all__ = ["PromptService"]
