@@ -1,8 +1,8 @@
 """AM-SAM on 16 masks with the bundled base, 100 epochs: seconds and peak memory of the whole command.
 
 `samtailor fit --method am-sam` runs in a process of its own, from files on disk to the adapter, with an empty cache of
-embeddings; start of Python, encoding and validations are in the figures. Pictures are synthetic banners, boxes those
-of the masks (a detector's are found once a picture and kept). Processor seconds are of all its threads together: on a
+embeddings; start of Python, encoding and validations are in the figures. Images are synthetic banners, boxes those
+of the masks (a detector's are found once an image and kept). Processor seconds are of all its threads together: on a
 machine with other work they tell more than the clock.
 
     OMP_NUM_THREADS=2 python benchmarks/am_sam_16_masks.py [--masks 16] [--epochs 100] [--size 480x640]
@@ -59,7 +59,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--masks", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=100)
-    parser.add_argument("--size", default="480x640", help="of the pictures, px")
+    parser.add_argument("--size", default="480x640", help="of the images, px")
     parser.add_argument("--more", nargs="*", default=[], help="further arguments of fit")
     return parser.parse_args()
 

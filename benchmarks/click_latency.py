@@ -1,9 +1,9 @@
-"""How fast the workbench answers a click: POST segment over HTTP, all candidates and the closer look, on a picture
+"""How fast the workbench answers a click: POST segment over HTTP, all candidates and the closer look, on an image
 that is encoded.
 
 python benchmarks/click_latency.py [--base nano] [--clicks 200] [--size 480x640] [--fit]
 
-The server is `samtailor ui` in a process of its own, on synthetic banners. With --fit four pictures are accepted and
+The server is `samtailor ui` in a process of its own, on synthetic banners. With --fit four images are accepted and
 the clicks are repeated while a fit is in its steps.
 """
 
@@ -32,12 +32,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", default="nano")
     parser.add_argument("--clicks", type=int, default=200)
-    parser.add_argument("--size", default="480x640", help="height x width of the pictures, pixels")
+    parser.add_argument("--size", default="480x640", help="height x width of the images, pixels")
     parser.add_argument("--fit", action="store_true", help="also while a fit runs")
     options = parser.parse_args()
     size = tuple(int(side) for side in options.size.split("x"))
     with tempfile.TemporaryDirectory() as home:
-        folder = draw(Path(home) / "pictures", 4, size)
+        folder = draw(Path(home) / "images", 4, size)
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
             port = one.getsockname()[1]
@@ -52,10 +52,10 @@ def main() -> None:
 
 
 def measure(page: Page, size: tuple[int, int], options: argparse.Namespace) -> None:
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, pictures {options.size}, base {options.base}")
-    ids = [row["id"] for row in page.ask("GET", "/api/pictures")]
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, images {options.size}, base {options.base}")
+    ids = [row["id"] for row in page.ask("GET", "/api/images")]
     start = time.perf_counter()
-    page.ask("POST", f"/api/pictures/{ids[0]}/encode")
+    page.ask("POST", f"/api/images/{ids[0]}/encode")
     print(f"first encode                {1000 * (time.perf_counter() - start):7.1f} ms")
     clicks(page, ids[0], size, 10)
     tell("click", clicks(page, ids[0], size, options.clicks))
@@ -64,7 +64,7 @@ def measure(page: Page, size: tuple[int, int], options: argparse.Namespace) -> N
         for id, one in zip(ids, truth, strict=True):
             masks = enumerate(plain_runs(annotation.rle) for annotation in one.annotations)
             objects = [{"id": str(i), "class": "banner", "rle": rle} for i, rle in masks]
-            page.ask("PUT", f"/api/pictures/{id}/annotations", {"revision": 0, "state": "accepted", "objects": objects})
+            page.ask("PUT", f"/api/images/{id}/annotations", {"revision": 0, "state": "accepted", "objects": objects})
         page.ask("POST", "/api/jobs/fit", {"steps": 100_000, "proposals": False})
         while (job := page.ask("GET", "/api/jobs/current"))["stage"] != "fit" and job["state"] == "running":
             time.sleep(0.2)
@@ -79,7 +79,7 @@ def clicks(page: Page, id: str, size: tuple[int, int], count: int) -> list[float
         x, y = rng.uniform(0, size[1] - 1), rng.uniform(0, size[0] - 1)
         start = time.perf_counter()
         asked = {"adapter": None, "points": [[x, y]], "labels": [1], "closer": False}  # as the page asks
-        page.ask("POST", f"/api/pictures/{id}/segment", asked)
+        page.ask("POST", f"/api/images/{id}/segment", asked)
         found.append(1000 * (time.perf_counter() - start))
         time.sleep(0.05)
     return found

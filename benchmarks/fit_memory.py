@@ -1,10 +1,10 @@
-"""Memory of a fit does not grow with the number of pictures: the same fit on a small and on a large data set.
+"""Memory of a fit does not grow with the number of images: the same fit on a small and on a large data set.
 
 Each fit runs in a process of its own, from the files on disk to the adapter, with an empty cache of embeddings, the
 same number of steps and the same batch; the peak of its resident memory is read when it ends. Beside it stands what
 the large set would take more if its embeddings (single precision) were kept in memory.
 
-    python benchmarks/fit_memory.py [--pictures 24 240] [--size 128] [--steps 30] [--method plm]
+    python benchmarks/fit_memory.py [--images 24 240] [--size 128] [--steps 30] [--method plm]
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ def main() -> None:
         return
     found = {}
     with tempfile.TemporaryDirectory() as place:
-        for count in options.pictures:
+        for count in options.images:
             folder = Path(place, str(count))
             size = f"{options.size}x{options.size}"
             _run("-m", "samtailor", "synth", "banners", f"--count={count}", f"--size={size}", f"--out={folder}/data")
             again = f"--child={folder}", f"--steps={options.steps}", f"--method={options.method}"
             found[count] = one = json.loads(_run(__file__, *again))
-            print(f"{count:5d} pictures  {one['peak'] / 2**20:8.1f} MiB peak", flush=True)
-    few, many = options.pictures
+            print(f"{count:5d} images  {one['peak'] / 2**20:8.1f} MiB peak", flush=True)
+    few, many = options.images
     grown = (found[many]["peak"] - found[few]["peak"]) / 2**20
     kept = (many - few) * found[many]["embedding"] / 2**20
-    print(f"ratio            {found[many]['peak'] / found[few]['peak']:8.3f}     for {many / few:.1f} x the pictures")
+    print(f"ratio            {found[many]['peak'] / found[few]['peak']:8.3f}     for {many / few:.1f} x the images")
     print(f"more             {grown:8.1f} MiB      ({kept:.0f} MiB if embeddings were kept in memory)")
 
 
@@ -74,8 +74,8 @@ def _measured(options: argparse.Namespace) -> dict[str, float]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, nargs=2, default=(24, 240), metavar="N")
-    parser.add_argument("--size", type=int, default=128, help="side of the pictures, px")
+    parser.add_argument("--images", type=int, nargs=2, default=(24, 240), metavar="N")
+    parser.add_argument("--size", type=int, default=128, help="side of the images, px")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--method", default="plm")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)

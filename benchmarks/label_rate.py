@@ -1,9 +1,9 @@
-"""`label` with three adapters against the bare encode rate, in one run: pictures from files, answers to files.
+"""`label` with three adapters against the bare encode rate, in one run: images from files, answers to files.
 
-python benchmarks/label_rate.py [--base nano] [--pictures 24] [--objects 2] [--rounds 5] [--heads 1] [--adapters 3]
+python benchmarks/label_rate.py [--base nano] [--images 24] [--objects 2] [--rounds 5] [--heads 1] [--adapters 3]
 
 Each adapter runs its heads of proposals (untrained: their cost, not their finds) and asks for the same number of
-objects a picture. `propose-fit` makes 4 heads an adapter. Bare rates read, resize and encode the same files:
+objects an image. `propose-fit` makes 4 heads an adapter. Bare rates read, resize and encode the same files:
 
 * in a loop, one after the other, torch's threads as they are: what a user would write;
 * in the threads of `label` and with its encoder, asking nothing: what `label` could reach if answers were free.
@@ -35,15 +35,16 @@ from PIL import Image
 from random_sam import vit_b
 from samtailor.bases import load_base
 from samtailor.bases._encoding import encoding
-from samtailor.data.picture import read_picture
+from samtailor.data.image import read_image
 from samtailor.data.synth.samples import samples
 from samtailor.data.transform import Frame
 from samtailor.data.writers import coco
 from samtailor.labelling import Journal, Source, _ahead, _answers, label
 from samtailor.predict import batched as passes
 from samtailor.predict.auto import by_proposals
-from samtailor.predict.files import ObjectPrompt, find_images
+from samtailor.predict.files import find_images
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
 from samtailor.proposals import Proposals
 from samtailor.proposals.head import Heads, make_head
 from samtailor.registry import find
@@ -60,37 +61,37 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
         (folder / "in").mkdir()
-        for sample in samples(options.pictures, 0, kind="banners", size=(480, 640)):
+        for sample in samples(options.images, 0, kind="banners", size=(480, 640)):
             Image.fromarray(sample.image).save(folder / "in" / f"{sample.id}.jpg", quality=92)
-        pictures = find_images([folder / "in"])
+        images = find_images([folder / "in"])
         runs = {
-            "encode, in a loop": lambda turn: encode(predictor, pictures.values()),
-            "encode, label's threads": lambda turn: encode_ahead(base, pictures),
-            "label": lambda turn: label(predictor, sources, pictures, folder / f"out{turn}", put="none"),
+            "encode, in a loop": lambda turn: encode(predictor, images.values()),
+            "encode, label's threads": lambda turn: encode_ahead(base, images),
+            "label": lambda turn: label(predictor, sources, images, folder / f"out{turn}", put="none"),
         }
         times = {name: [] for name in runs}
         for turn in range(-1, options.rounds):  # the first is to warm up
             for name, run in runs.items():
                 times[name].append(timed(run, turn))
-        tell({name: rows[1:] for name, rows in times.items()}, options.pictures)
-        stages(lambda: runs["label"]("stages"), base, options.pictures)
+        tell({name: rows[1:] for name, rows in times.items()}, options.images)
+        stages(lambda: runs["label"]("stages"), base, options.images)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", default="nano", help="a base, or vit-b: SAM ViT-B with random weights, same cost")
-    parser.add_argument("--pictures", type=int, default=24)
-    parser.add_argument("--objects", type=int, default=2, help="an adapter and picture")
+    parser.add_argument("--images", type=int, default=24)
+    parser.add_argument("--objects", type=int, default=2, help="an adapter and image")
     parser.add_argument("--adapters", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--heads", type=int, default=1, help="of proposals, an adapter; 0: proposals for nothing")
     return parser.parse_args()
 
 
-def tell(times: dict[str, list[tuple[float, float]]], pictures: int) -> None:
-    print(f"{torch.get_num_threads()} threads of torch; a picture:")
+def tell(times: dict[str, list[tuple[float, float]]], images: int) -> None:
+    print(f"{torch.get_num_threads()} threads of torch; an image:")
     for name, rows in times.items():
-        wall, work = (1e3 * statistics.median(column) / pictures for column in zip(*rows, strict=True))
+        wall, work = (1e3 * statistics.median(column) / images for column in zip(*rows, strict=True))
         print(f"  {name:26s} {wall:7.1f} ms wall {work:7.1f} ms processor")
     print("rate of label as a share of the bare encode rate:")
     for name in list(times)[:-1]:
@@ -99,11 +100,11 @@ def tell(times: dict[str, list[tuple[float, float]]], pictures: int) -> None:
         print(f"  {name:26s} {wall:7.2f} by the wall {work:4.2f} by the processor")
 
 
-def stages(run: Callable[[], Any], base: Any, pictures: int) -> None:
+def stages(run: Callable[[], Any], base: Any, images: int) -> None:
     """Processor time of the parts of one run; a part within another is told apart from it."""
     spent: Counter[str] = Counter()
     places = [
-        (_ahead, "read_picture", "read"), (Frame, "image", "resize"), (type(base), "encode_image", "encode"),
+        (_ahead, "read_image", "read"), (Frame, "image", "resize"), (type(base), "encode_image", "encode"),
         (Proposals, "propose", "proposals"), (passes.BatchedDecoder, "_tokens", "prompts and their adapters"),
         (passes.BatchedDecoder, "answers", "decode"), (_answers.Windows, "mask", "logits to masks"),
         (Journal, "add", "journal"), (coco, "write", "polygons and file"),
@@ -118,9 +119,9 @@ def stages(run: Callable[[], Any], base: Any, pictures: int) -> None:
         setattr(owner, name, call)
     spent["decode"] -= spent["prompts and their adapters"]
     spent["the rest"] = whole - spent.total()
-    print("stages, processor time a picture:")
+    print("stages, processor time an image:")
     for stage, seconds in spent.items():
-        print(f"  {stage:26s} {1e3 * seconds / pictures:7.1f} ms")
+        print(f"  {stage:26s} {1e3 * seconds / images:7.1f} ms")
 
 
 def counting(call: Callable[..., Any], spent: Counter[str], stage: str) -> Callable[..., Any]:
@@ -137,14 +138,14 @@ def counting(call: Callable[..., Any], spent: Counter[str], stage: str) -> Calla
 
 def encode(predictor: Predictor, files: Any) -> None:
     for file in files:
-        predictor.set_image(read_picture(file))
+        predictor.set_image(read_image(file))
 
 
-def encode_ahead(base: Any, pictures: Any) -> None:
+def encode_ahead(base: Any, images: Any) -> None:
     share = _ahead.Share.of(base)
     cut = _ahead.Cut(None, 0.0, base.mean)
     own = encoding(base)
-    for _ in _ahead.ahead(pictures.items(), cut, lambda view: Predictor(own).set_image(view.pixels), share):
+    for _ in _ahead.ahead(images.items(), cut, lambda view: Predictor(own).set_image(view.pixels), share):
         pass
 
 
@@ -156,9 +157,9 @@ def asker(base, objects: int, heads: int):
     members = Heads([make_head(base, features, 1) for _ in range(max(heads, 1))])
     propose = by_proposals(Proposals(members, ["a"], base.fingerprint))
 
-    def ask(predictor, picture):
+    def ask(predictor, image):
         if heads:
-            propose(predictor, picture)  # its cost; what an untrained head finds is of no use
+            propose(predictor, image)  # its cost; what an untrained head finds is of no use
         return [ObjectPrompt(clicks=(click,), score=0.9) for click in clicks]
 
     return ask

@@ -1,13 +1,13 @@
-"""Try settings of `tailor` on training pictures alone: fit on shots, judge on other training pictures.
+"""Try settings of `tailor` on training images alone: fit on shots, judge on other training images.
 
     python tools/choose_tailor.py --data DATA --out RUNS --shots 64 [--seed 0] [--only humans,plates]
         [--variant NAME=KEY:VALUE,KEY:VALUE ...]
 
 DATA holds the sets of `measure_few_shot.py` as folders. The fifth of each set that `samtailor compare` judges on with
-this seed is put aside unseen. Of the other pictures up to 24 judge (at most a third), and the shots come from the rest;
+this seed is put aside unseen. Of the other images up to 24 judge (at most a third), and the shots come from the rest;
 where that has fewer, all of it is fitted on. Always there: the defaults. A variant changes settings of the fit, those
 with `options.` before them of the method: `one=options.members:1,steps:150`. Hair and nose of faces are sets of their
-own. Prints Dice of one region a picture, percent, as a table in Markdown; RUNS keeps the fits (resumable) and
+own. Prints Dice of one region an image, percent, as a table in Markdown; RUNS keeps the fits (resumable) and
 RUNS/choose.json the figures.
 """
 

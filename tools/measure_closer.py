@@ -1,9 +1,9 @@
-"""What the page's closer look at small objects gives for a click in the middle, on real pictures.
+"""What the page's closer look at small objects gives for a click in the middle, on real images.
 
-    python tools/measure_closer.py DATA [--classes signboard] [--base nano] [--adapter DIR] [--pictures 40] [--most 15]
+    python tools/measure_closer.py DATA [--classes signboard] [--base nano] [--adapter DIR] [--images 40] [--most 15]
 
-Pictures and, in each, objects are drawn by --seed. Told are the clicks to which a closer look is offered
-(`workbench/closer.py`), and their mIoU: of the whole picture's best mask, of the closer look's, of the better one.
+Images and, in each, objects are drawn by --seed. Told are the clicks to which a closer look is offered
+(`workbench/closer.py`), and their mIoU: of the whole image's best mask, of the closer look's, of the better one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from samtailor.bases import load_on
 from samtailor.data.dataset import open_dataset
 from samtailor.masks.interior import centre
 from samtailor.masks.metrics import iou
-from samtailor.predict.files import ObjectPrompt
+from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.adapters import Adapters
 from samtailor.serve.embeddings import Embedding
 from samtailor.workbench import masks
@@ -36,18 +36,18 @@ def main() -> None:
     samples = [one for one in open_dataset(options.data) if one.of(classes)]
     rows: list[tuple[float, float]] = []
     asked = 0
-    for index in rng.permutation(len(samples))[: options.pictures]:
+    for index in rng.permutation(len(samples))[: options.images]:
         sample, near = samples[index], Closer()
         truths = sample.of(classes)
         with slot.predictor() as predictor:
             predictor.set_image(sample.image)
-            features, frame, picture = predictor.features, predictor.frame, sample.image
+            features, frame, image = predictor.features, predictor.frame, sample.image
             known = Embedding(sample.id, frame.height, frame.width, features, b"")
             for place in rng.permutation(len(truths))[: options.most]:
                 truth = truths[place].mask
                 x, y = centre(truth)
                 ask = ObjectPrompt(clicks=((float(x), float(y), 1),))
-                predictor.set_features(features, frame.height, frame.width, picture=lambda shown=picture: shown)
+                predictor.set_features(features, frame.height, frame.width, image=lambda shown=image: shown)
                 output = predictor.decode(ask.prompts(truth.shape), slot.name)
                 (whole,) = masks.candidates(output, frame, every=False)
                 closer = near.candidate(slot, predictor, known, ask, whole["box"])
@@ -71,8 +71,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--classes")
     parser.add_argument("--base", default="nano")
     parser.add_argument("--adapter")
-    parser.add_argument("--pictures", type=int, default=40)
-    parser.add_argument("--most", type=int, default=15, help="objects a picture")
+    parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--most", type=int, default=15, help="objects an image")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

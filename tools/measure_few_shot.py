@@ -1,4 +1,4 @@
-"""Measure few-shot methods on real pictures, one region a picture, and write docs/few-shot.md (figures, no picture).
+"""Measure few-shot methods on real images, one region an image, and write docs/few-shot.md (figures, no image).
 
     python tools/measure_few_shot.py --data DATA --detectors DETECTORS --out RUNS
         [--shots 8] [--seeds 0,1] [--methods tailor,am-sam,blo-sam,samed] [--only humans,lesions] [--set KEY=VALUE ...]
@@ -22,7 +22,7 @@ SETS: dict[str, dict[str, list[str] | str]] = {
     "humans": {"what": "people", "options": ["--detector-classes", "person"]},
     "lesions": {"what": "skin lesions", "options": []},
     "plates": {"what": "licence plates, boxes as rectangles", "options": []},
-    "nuclei": {"what": "cell nuclei, all of a picture as one region", "options": []},
+    "nuclei": {"what": "cell nuclei, all of an image as one region", "options": []},
     "facades": {"what": "signboards, boxes as rectangles", "options": ["--classes", "signboard"]},
     "face_parts": {
         "what": "hair and nose, one adapter each; persons are kept on one side",
@@ -32,7 +32,7 @@ SETS: dict[str, dict[str, list[str] | str]] = {
 EVERY = """\
 SAM, SAM-F, SAM+PLM+PMM and Med-SA are given a click in the middle of the true region. SAM+PLM+PMM had 300 of its 1,000
 steps, SAMed and Med-SA 100. ImageNet weights cannot be reached where this was measured: **DeepLabV3, Swin-Unet, SSP and
-HSNet start from nothing** and see pictures of 128 px (100, 100, 50 and 50 updates), so their rows say that they need a
+HSNet start from nothing** and see images of 128 px (100, 100, 50 and 50 updates), so their rows say that they need a
 pre-trained backbone, and no more. `samtailor compare DATA/SET --out RUNS/SET --shots 4,8,16 --seeds 0,1,2,3,4 --methods
 tailor,sam,sam-f,plm-pmm,samed,med-sa,blo-sam,am-sam,deeplabv3,swin-unet,ssp,hsnet --set samed.steps=100 --set
 med-sa.steps=100 --set plm-pmm.steps=300 --set deeplabv3.options.weights=scratch --set deeplabv3.options.size=129 --set
@@ -82,15 +82,15 @@ def _base(made: dict) -> str:
 def _intro(options: argparse.Namespace) -> str:
     changed = f" With `--set {' --set '.join(options.set)}`." if options.set else ""
     return (
-        "# Few shots on real pictures\n\n"
-        "One region a picture and class (all its objects together), judged on held-out pictures at their own size: a "
+        "# Few shots on real images\n\n"
+        "One region an image and class (all its objects together), judged on held-out images at their own size: a "
         "fifth of each set, dealt out anew by each seed, near-copies on one side. Base `nano`. The same shots for "
         "every method of a seed, nothing beyond them chooses a state. `tailor`, `blo-sam` and `samed` are asked "
         "without a prompt, `am-sam` with the box of a frozen detector (a YOLOX person detector on humans; elsewhere no "
         "COCO detector knows the object and its box is the full frame), `sam` and `sam-f` with one click in the middle "
         "of the region, which somebody has to make and which knows where the object is. Mean Dice in percent over "
         "seeds, in brackets the seeds one by one, then the paired difference to the first row with its 95 % interval "
-        "over the held-out masks (bootstrap over groups of pictures).\n\n"
+        "over the held-out masks (bootstrap over groups of images).\n\n"
         "Made by `python tools/measure_few_shot.py --data DATA --detectors DETECTORS --out RUNS "
         f"--shots {options.shots} --seeds {options.seeds}`.{changed} The sets have the shots and the seeds that their "
         "tables show. More shots and every system of the papers, on earlier weights: "

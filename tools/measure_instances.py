@@ -1,11 +1,11 @@
-"""Automatic instances on real pictures: fit, learn proposals, judge on held-out pictures; table and sheets.
+"""Automatic instances on real images: fit, learn proposals, judge on held-out images; table and sheets.
 
     python tools/measure_instances.py --data DATA --out RUNS [--only plates,nuclei] [--judged 40]
 
-DATA holds the sets as folders. Of each set 64 pictures are fitted on (54 to train, 10 to choose the adapter's state).
+DATA holds the sets as folders. Of each set 64 images are fitted on (54 to train, 10 to choose the adapter's state).
 Of the others, in an order given by a hash of their ids, the first 30 (at most a third) are left for trying things out
 (--try judges on them instead), and the next ones are judged on; no human prompt anywhere. RUNS/SET is the adapter,
-RUNS/SET.json has the figures, RUNS/SET.png the sheet (pictures of some sets carry no licence: they stay there), and
+RUNS/SET.json has the figures, RUNS/SET.png the sheet (images of some sets carry no licence: they stay there), and
 docs/instances.md gets the table between its marks.
 """
 
@@ -107,16 +107,16 @@ def _judge(name: str, options: argparse.Namespace) -> None:
 
 
 def _sheet(evaluation, samples: dict):
-    """Six pictures at even ranks of F1, the worst first: truth above, what is given below."""
+    """Six images at even ranks of F1, the worst first: truth above, what is given below."""
     import cv2
     import numpy as np
 
     from samtailor.report.instance_tables import panels, ranked
 
     columns = []
-    for _, _, picture in ranked(evaluation, 6):
+    for _, _, image in ranked(evaluation, 6):
         pair = []
-        for panel in panels(samples[picture.id].image, picture):
+        for panel in panels(samples[image.id].image, image):
             scale = 300 / max(panel.shape[:2])
             small = cv2.resize(panel, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
             pad = ((0, 300 - small.shape[0]), (0, 300 - small.shape[1]), (0, 0))
@@ -128,7 +128,7 @@ def _sheet(evaluation, samples: dict):
 def _write(options: argparse.Namespace) -> None:
     """The table of all sets that are there, into the page."""
     lines = [
-        "| set | classes | tiles | pictures | objects | asked | AP50 | AP | AP75 | precision | recall |",
+        "| set | classes | tiles | images | objects | asked | AP50 | AP | AP75 | precision | recall |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for file in _there(options):
@@ -136,7 +136,7 @@ def _write(options: argparse.Namespace) -> None:
         for who in (who for who in ("base", "adapter") if who in found):
             one = found[who]
             low, high = one["ap50_interval"]
-            cells = [name, len(one["classes"]), found["tiles"], one["pictures"], one["objects"], who]
+            cells = [name, len(one["classes"]), found["tiles"], one["images"], one["objects"], who]
             cells += [f"{_percent(one['ap50'])} [{_percent(low)}, {_percent(high)}]"]
             cells += [_percent(one[key]) for key in ("ap", "ap75", "precision", "recall")]
             lines.append(f"| {' | '.join(map(str, cells))} |")
@@ -169,8 +169,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--head-steps", type=int, help="updates of each head of the proposals; default: its own")
     parser.add_argument("--base", action="store_true", help="also the base alone with the same proposals")
-    parser.add_argument("--judged", type=int, default=40, help="pictures of a set to judge on, at most")
-    parser.add_argument("--try", dest="trying", action="store_true", help="judge on the pictures for trying things out")
+    parser.add_argument("--judged", type=int, default=40, help="images of a set to judge on, at most")
+    parser.add_argument("--try", dest="trying", action="store_true", help="judge on the images for trying things out")
     parser.add_argument("--only", type=lambda text: text.split(","), help="sets; the table takes all there are")
     return parser.parse_args()
 

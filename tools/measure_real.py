@@ -1,4 +1,4 @@
-"""Measure every method on real pictures and write docs/real-data.md (figures only, no picture).
+"""Measure every method on real images and write docs/real-data.md (figures only, no image).
 
     python tools/measure_real.py --data DATA --out RUNS [--seeds 0,1,2] [--steps 1000]
         [--methods sam,sam-f,plm,plm-pmm,tailor] [--only humans,plates]
@@ -18,14 +18,14 @@ from pathlib import Path
 ROWS = ("SAM", "SAM-F", "SAM+PLM", "SAM+PLM+PMM", "tailor")
 METHODS = "sam,sam-f,plm,plm-pmm,tailor"
 SETS: dict[str, dict[str, list[str] | str]] = {
-    "humans": {"what": "people, one mask a picture", "options": []},
+    "humans": {"what": "people, one mask an image", "options": []},
     "face_parts": {
         "what": "five parts, one adapter each; persons are kept on one side",
         "options": ["--per-class", "--group", r"regex:personne\d\d"],
     },
     "plates": {"what": "licence plates, boxes as rectangles", "options": []},
     "facades": {"what": "signboards, boxes as rectangles", "options": ["--classes", "signboard"]},
-    "nuclei": {"what": "cell nuclei, up to hundreds a picture", "options": []},
+    "nuclei": {"what": "cell nuclei, up to hundreds an image", "options": []},
 }
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "real-data.md"
 
@@ -60,15 +60,15 @@ def _write(options: argparse.Namespace) -> None:
 
 def _intro(options: argparse.Namespace) -> str:
     return (
-        "# Real pictures\n\n"
-        "Single-click protocol on held-out pictures: a fifth of each set, dealt out anew by each seed, near-copies on "
+        "# Real images\n\n"
+        "Single-click protocol on held-out images: a fifth of each set, dealt out anew by each seed, near-copies on "
         f"one side. Base `{options.base}`, everything but the number of steps default (it is 1,000), seeds "
         f"{options.seeds} where a set does not say otherwise, all of them reported. mIoU in percent over the masks of "
-        "all seeds with its 95 % interval (bootstrap over groups of pictures), the seeds one by one with their "
+        "all seeds with its 95 % interval (bootstrap over groups of images), the seeds one by one with their "
         "standard deviation, the oracle (best of the same three masks), Dice, and the paired difference to SAM. SAM "
-        "has one row: only the pictures differ between its seeds. A row equal to SAM's says that no state of a fit "
-        "beat its start on the pictures held out of the training part, so that the start was kept. Most of the sets "
-        "carry no licence for their pictures: none is shown.\n\n"
+        "has one row: only the images differ between its seeds. A row equal to SAM's says that no state of a fit "
+        "beat its start on the images held out of the training part, so that the start was kept. Most of the sets "
+        "carry no licence for their images: none is shown.\n\n"
         f"Made by `python tools/measure_real.py --data DATA --out RUNS --steps {options.steps} --methods "
         f"{options.methods}`, other numbers of steps with that number and `--only SET`."
     )
@@ -77,7 +77,7 @@ def _intro(options: argparse.Namespace) -> str:
 def _counts(found: dict) -> str:
     seeds = ", ".join(found["SAM"]["seeds"])
     masks, groups = found["SAM"]["masks"], found["SAM"]["groups"]
-    return f"{masks} held-out masks over seeds {seeds}, in {groups} groups of pictures."
+    return f"{masks} held-out masks over seeds {seeds}, in {groups} groups of images."
 
 
 def _table(found: dict) -> str:

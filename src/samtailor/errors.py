@@ -11,7 +11,7 @@ class SamtailorError(Exception):
 
 
 class InputError(SamtailorError, ValueError):
-    """An argument, prompt, picture or option is not what was expected."""
+    """An argument, prompt, image or option is not what was expected."""
 
 
 class DataError(SamtailorError, ValueError):

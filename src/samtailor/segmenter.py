@@ -155,7 +155,7 @@ class Segmenter(nn.Module):
         raise InputError(f"This segmenter has no adapter {name!r}; it has {', '.join(self.adapters) or 'none'}.")
 
     def forward(self, batch: Batch) -> Output:
-        """Decode a training batch on cached embeddings (or encode its pictures first), gradients kept."""
+        """Decode a training batch on cached embeddings (or encode its images first), gradients kept."""
         if self.encoder_frozen:
             return self.decode(batch.features, batch.prompts)
         if batch.images is None:
@@ -170,11 +170,11 @@ class Segmenter(nn.Module):
         return self.finished(self.model.decode(features, self.prompted(features, prompts)), features)
 
     def predict_tiled(self, frame: Frame, see: Callable[[View], Features], prompts: int) -> Output:
-        """What is in a picture without a prompt, by tiled inference; P = `prompts` equal answers.
+        """What is in an image without a prompt, by tiled inference; P = `prompts` equal answers.
 
         Args:
-            frame: of the picture.
-            see: gives the embedding of a view of the picture, one row.
+            frame: of the image.
+            see: gives the embedding of a view of the image, one row.
             prompts: P.
         """
         (found,) = self.maps.values()

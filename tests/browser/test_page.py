@@ -18,7 +18,7 @@ def bench(workbench):
 
 @pytest.fixture
 def place(shared, page):
-    """The shared one, opened at a picture that no test has touched."""
+    """The shared one, opened at an image that no test has touched."""
     bench, scenes = shared
     sample = next(scenes)
     hand.go(page, bench, sample)
@@ -82,7 +82,7 @@ def test_accept_waits_for_the_mask_that_is_under_way(page, workbench):
     held.pop().continue_()
     page.wait_for_function("name => document.querySelector('.where b').innerText !== name", arg=name)
     hand.opened(page)
-    record = hand.ask(bench.url, f"/pictures/{address}/annotations")
+    record = hand.ask(bench.url, f"/images/{address}/annotations")
     assert (record["state"], [one["source"] for one in record["objects"]]) == ("accepted", ["click"])
 
     name, address = page.locator(".where b").inner_text(), page.url.partition("#")[2]
@@ -94,11 +94,11 @@ def test_accept_waits_for_the_mask_that_is_under_way(page, workbench):
     held.pop().continue_()
     page.wait_for_function("name => document.querySelector('.where b').innerText !== name", arg=name)
     hand.opened(page)
-    record = hand.ask(bench.url, f"/pictures/{address}/annotations")
+    record = hand.ask(bench.url, f"/images/{address}/annotations")
     assert (record["state"], [one["source"] for one in record["objects"]]) == ("accepted", ["polygon"])
 
 
-def test_nothing_lies_over_the_picture(page, place):
+def test_nothing_lies_over_the_image(page, place):
     _, sample = place
     hand.click(page, hand.middle(sample.of(None)[0].rle))
     page.locator("#candidate").wait_for()
@@ -233,7 +233,7 @@ def test_by_keyboard_alone(page, place):
     page.keyboard.press("Enter")
     page.wait_for_function("name => document.querySelector('.where b').innerText !== name", arg=name)
     hand.saved(page)
-    rows = {row["name"]: row["state"] for row in hand.ask(bench.url, "/pictures")}
+    rows = {row["name"]: row["state"] for row in hand.ask(bench.url, "/images")}
     assert rows[name] == "accepted"
 
 
@@ -247,7 +247,7 @@ def test_a_key_right_after_a_dialog_was_closed_is_the_pages(page, place):
     page.evaluate(f"document.querySelector('dialog').close(); {press}")
     page.locator("dialog").wait_for(state="detached")
     hand.opened(page)
-    rows = [row["name"] for row in hand.ask(place[0].url, "/pictures")]
+    rows = [row["name"] for row in hand.ask(place[0].url, "/images")]
     assert page.locator(".where b").inner_text() == rows[rows.index(name) + 1], "one step: the dialog had the first key"
 
 

@@ -129,7 +129,7 @@ def test_a_missing_file(folder, tiny_sam, name):
 
 
 def test_a_newer_schema_is_said_even_when_nothing_else_can_be_read(folder, tiny_sam):
-    (folder / artefact.METADATA).write_text(json.dumps({"schema_version": 2, "all": "different"}))
+    (folder / artefact.METADATA).write_text(json.dumps({"schema_version": 3, "all": "different"}))
     with pytest.raises(ArtefactError, match="upgrade samtailor"):
         artefact.load(folder, tiny_sam)
 

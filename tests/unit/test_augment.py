@@ -1,4 +1,4 @@
-"""Views: deterministic, masks follow the picture exactly, sides swap."""
+"""Views: deterministic, masks follow the image exactly, sides swap."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_masks_follow_the_pixels(seed):
             np.testing.assert_array_equal(annotation.mask, seen.image[..., 0] == 50 * (i + 1))
 
 
-def test_view_0_is_the_picture_itself(tiny_samples):
+def test_view_0_is_the_image_itself(tiny_samples):
     assert view(tiny_samples[0], 0, seed=3) is tiny_samples[0]
     assert UNTOUCHED.image(tiny_samples[0].image) is tiny_samples[0].image
 

@@ -42,7 +42,7 @@ class Problem(nn.Module):
 
 
 class Small(Bilevel):
-    """The step on that problem instead of on pictures."""
+    """The step on that problem instead of on images."""
 
     def losses(self, batch):
         model = self.segmenter
@@ -227,7 +227,7 @@ def test_near_duplicates_stay_on_one_side():
         assert len(one) == len(two)
 
 
-def test_one_picture_is_both_halves_and_says_so(caplog):
+def test_one_image_is_both_halves_and_says_so(caplog):
     assert bilevel_split(["a"], 0) == (("a",), ("a",))
     assert "cannot be halved" in caplog.text
 
@@ -284,7 +284,7 @@ def test_epochs_are_of_d1_and_d2_is_seen_whole(go, monkeypatch):
 
     monkeypatch.setattr(Bilevel, "__call__", spy)
     result = go()
-    assert len(seen["lower"]) == 4 * 2, "four pictures: two in D1, four epochs"
+    assert len(seen["lower"]) == 4 * 2, "four images: two in D1, four epochs"
     assert len(set(seen["lower"])) == len(set(seen["upper"])) == 2
     assert not set(seen["lower"]) & set(seen["upper"])
     assert all(seen["upper"].count(id) == 4 for id in seen["upper"])
@@ -294,7 +294,7 @@ def test_epochs_are_of_d1_and_d2_is_seen_whole(go, monkeypatch):
 def test_selection_by_name(go, monkeypatch):
     judged, real = set(), loop.validate
     monkeypatch.setattr(
-        loop, "validate", lambda s, feed, *a: judged.update(p.id for p, _ in feed.pictures()) or real(s, feed, *a)
+        loop, "validate", lambda s, feed, *a: judged.update(p.id for p, _ in feed.images()) or real(s, feed, *a)
     )
     paper = go("paper", val=0)
     assert judged == set(bilevel_split(Split.read(paper.folder / "split.json").train, 0)[1]), "D2 and nothing else"
@@ -322,7 +322,7 @@ def test_stopped_and_resumed_is_the_same_fit(go, options):
 
 def test_shortened_gradients_are_no_part_of_the_unrolled_hypergradient(go):
     go("first-order", max_grad_norm=1.0, steps=1)
-    with pytest.raises(InputError, match="clip: 0"):
+    with pytest.raises(InputError, match="max_grad_norm: 0"):
         go("unrolled", max_grad_norm={"lower": 0, "upper": 1.0}, options={"hypergradient": "unrolled"})
 
 
@@ -354,7 +354,7 @@ def test_epochs_give_way_to_steps():
     assert resolve(FitConfig(method="plm")).epochs is None
 
 
-def test_encoders_that_learn_are_fitted_on_pictures(go, tiny_sam, tiny_samples):
+def test_encoders_that_learn_are_fitted_on_images(go, tiny_sam, tiny_samples):
     result = go("samed", method="samed", epochs=1)
     adapter = artefact.load(result.folder, tiny_sam)
     assert (adapter.meta.inference.prompt, adapter.meta.inference.regions) == ("none", True)

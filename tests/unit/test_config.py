@@ -76,9 +76,12 @@ def test_frozen():
 
 def test_defaults_of_the_method_stand_below_the_users():
     mine = find("methods", "plm").DEFAULTS
-    assert mine["max_grad_norm"] != FitConfig().clip, "the test needs a default that differs"
-    assert resolve(load(None, {"method": "plm"})).clip == mine["max_grad_norm"]
-    assert resolve(load(None, {"method": "plm", "max_grad_norm": FitConfig().clip})).clip == FitConfig().clip
+    assert mine["max_grad_norm"] != FitConfig().max_grad_norm, "the test needs a default that differs"
+    assert resolve(load(None, {"method": "plm"})).max_grad_norm == mine["max_grad_norm"]
+    assert (
+        resolve(load(None, {"method": "plm", "max_grad_norm": FitConfig().max_grad_norm})).max_grad_norm
+        == FitConfig().max_grad_norm
+    )
 
 
 @pytest.mark.parametrize("method", names("methods"))
@@ -94,7 +97,7 @@ def test_an_unknown_method():
 
 
 def test_written_and_read_again(tmp_path):
-    config = resolve(load(None, {"data": "pictures/ä", "lr": {"lower": 1e-5}, "flip_pairs": [["l", "r"]], "val": 3}))
+    config = resolve(load(None, {"data": "images/ä", "lr": {"lower": 1e-5}, "flip_pairs": [["l", "r"]], "val": 3}))
     (tmp_path / "c.yaml").write_text(config.to_yaml(), encoding="utf-8")
     assert load(tmp_path / "c.yaml") == config
 
@@ -117,7 +120,7 @@ def test_no_torch_before_it_is_needed(module):
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_shots_are_all_there_is_unless_pictures_to_choose_on_are_asked_for():
+def test_shots_are_all_there_is_unless_images_to_choose_on_are_asked_for():
     assert resolve(load(None, {"shots": 4})).val == 0
     assert resolve(load(None, {"shots": 4, "val": 0.3})).val == 0.3
     assert resolve(load(None, {})).val == 0.15

@@ -191,7 +191,7 @@ def test_counts_of_the_baselines(meta_sam):
     assert {name: sum(p.numel() for p in ps) for name, ps in blo_sam.groups.items()} == {"lower": 509_986, "upper": 256}
 
 
-def test_encoders_that_learn_start_as_the_base_and_see_pictures(tiny_base, tiny_samples):
+def test_encoders_that_learn_start_as_the_base_and_see_images(tiny_base, tiny_samples):
     batch = batch_of(tiny_base, tiny_samples[:2])
     for name in ("samed", "med-sa"):
         torch.manual_seed(0)
@@ -224,7 +224,7 @@ def test_a_predictor_encodes_for_the_adapter(tiny_base, tiny_samples):
     predictor.set_sample(tiny_samples[1])
     assert not torch.allclose(predictor.features_of("it").main, features.main)
     predictor.set_features(predictor.features, 48, 80)
-    with pytest.raises(InputError, match="set the picture"):
+    with pytest.raises(InputError, match="set the image"):
         predictor.decode(prompts, "it")
 
 

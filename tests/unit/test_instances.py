@@ -11,9 +11,9 @@ from samtailor.data.tile_views import OVERLAP, fitting, views
 from samtailor.errors import InputError
 from samtailor.evaluation import instances as ev
 from samtailor.masks.average_precision import Answered, Instance
-from samtailor.predict.files import ObjectPrompt
 from samtailor.predict.instances import InstanceMask, answer_asks, mask_nms, objects
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
 from samtailor.report.instance_tables import cells, instance_sheet, note, ranked
 from samtailor.structures import Annotation, Sample
 from tiny import disc_sample
@@ -32,7 +32,7 @@ def test_prompts_answered_together_are_answered_as_one_by_one(tiny_base):
 
 
 @pytest.mark.parametrize("tiles", [2, 3])
-def test_tiles_cover_the_picture_and_hold_whole_whatever_is_no_longer_than_the_overlap(tiles):
+def test_tiles_cover_the_image_and_hold_whole_whatever_is_no_longer_than_the_overlap(tiles):
     whole, *parts = views(tiles)
     assert whole.untouched
     assert len(parts) == tiles**2
@@ -59,9 +59,9 @@ class Drawn:
         monkeypatch.setattr("samtailor.predict.instances._set", self._set)
         monkeypatch.setattr("samtailor.predict.instances.answer_asks", self._answer)
 
-    def _set(self, predictor, picture, view, store):
+    def _set(self, predictor, image, view, store):
         self.view = view
-        return view.sample(picture)
+        return view.sample(image)
 
     def _answer(self, predictor, asks, adapter):
         for ask in asks:
@@ -87,7 +87,7 @@ def test_each_object_is_found_once_in_its_own_place_whether_tiles_cut_it_or_not(
     for tiles in (1, 2, 3):
         found = objects(None, sample, drawn.propose, None, tiles=tiles)
         assert sorted(one.box for one in found) == sorted(boxes)
-        assert all(one.ask.box == one.box for one in found)  # asked in the tile, told in the picture
+        assert all(one.ask.box == one.box for one in found)  # asked in the tile, told in the image
 
 
 def found(mask: np.ndarray, score: float, label: str = "a") -> InstanceMask:
@@ -119,7 +119,7 @@ def test_figures_of_what_is_given_and_of_what_is_ranked():
     figures = evaluation.summary(draws=50)
     assert (figures["precision"], figures["recall"]) == (pytest.approx(1 / 3), 0.5)
     assert figures["false_positive_rate"] == 0.5
-    assert (figures["objects"], figures["found"], figures["pictures"], figures["empty_pictures"]) == (2, 3, 4, 2)
+    assert (figures["objects"], figures["found"], figures["images"], figures["empty_images"]) == (2, 3, 4, 2)
     # ranked: right, wrong, wrong, right, wrong; precision 1 up to recall 0.5, 2/4 after
     assert figures["ap50"] == pytest.approx((51 + 50 * 0.5) / 101)
     assert figures["ap50_interval"][0] < figures["ap50"]
@@ -148,8 +148,8 @@ def test_a_data_set_is_looked_through(tiny_sam, tmp_path):
         predictor, asked, samples, ["disc"], store=store, progress=lambda *at: done.append(at)
     ).values()
     assert done == [(1, 2), (2, 2)]
-    assert [len(p.truths) for p in got.pictures] == [1, 1]
-    assert not any(one.accepted or one.label != "disc" for p in got.pictures for one in p.found)
+    assert [len(p.truths) for p in got.images] == [1, 1]
+    assert not any(one.accepted or one.label != "disc" for p in got.images for one in p.found)
     with pytest.raises(InputError, match="no object to find"):
         ev.evaluate_instances(predictor, asked, samples, ["nothing"])
 

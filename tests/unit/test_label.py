@@ -1,4 +1,4 @@
-"""Labelling: answers as the predictor's, tiles without seams or doubles, resume, unreadable pictures."""
+"""Labelling: answers as the predictor's, tiles without seams or doubles, resume, unreadable images."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ from samtailor.labelling._tiles import Piece, merged, tiles
 from samtailor.masks import interior
 from samtailor.masks import polygons as outlines
 from samtailor.masks.metrics import iou
-from samtailor.predict.files import ObjectPrompt, find_images
+from samtailor.predict.files import find_images
 from samtailor.predict.instances import objects
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
 from samtailor.registry import find
 from tiny import disc_sample
 
@@ -44,7 +45,7 @@ def moved(base, method="plm", **options):
 
 
 def asking(*asks):
-    return lambda predictor, picture: list(asks)
+    return lambda predictor, image: list(asks)
 
 
 @pytest.fixture
@@ -57,9 +58,9 @@ def folder(tmp_path):
 
 def test_answers_are_the_predictors(tiny_base):
     predictor = Predictor(tiny_base, {"a": moved(tiny_base)})
-    picture = disc_sample(2, 70, 110).image
-    predictor.set_image(picture)
-    (found,) = MultiAdapterPredictor(predictor, [Source("a", asking(*ASKS))]).pieces(picture)
+    image = disc_sample(2, 70, 110).image
+    predictor.set_image(image)
+    (found,) = MultiAdapterPredictor(predictor, [Source("a", asking(*ASKS))]).pieces(image)
     expected = []
     for ask in ASKS:
         points = [c[:2] for c in ask.clicks] or None
@@ -75,14 +76,14 @@ def test_answers_are_the_predictors(tiny_base):
 
 
 def test_a_mask_that_is_given_is_the_answer(tiny_sam):
-    picture = disc_sample(2, 70, 110).image
+    image = disc_sample(2, 70, 110).image
     drawn = np.zeros((70, 110), bool)
     drawn[20:30, 40:60] = True
     drawn[25, 65] = True
     rle = coco.encode(np.asfortranarray(drawn.astype(np.uint8)))
-    given = ObjectPrompt(clicks=((50.0, 25.0, 1),), label="disc", score=0.7, given=rle)
+    given = ObjectPrompt(clicks=((50.0, 25.0, 1),), label="disc", score=0.7, mask_rle=rle)
     predictor = Predictor(tiny_sam, {"a": moved(tiny_sam)})
-    (found,) = MultiAdapterPredictor(predictor, [Source("a", asking(given, ASKS[0]))]).pieces(picture)
+    (found,) = MultiAdapterPredictor(predictor, [Source("a", asking(given, ASKS[0]))]).pieces(image)
     one = next(piece for piece in found if piece.score == 0.7)
     assert np.array_equal(one.within((0, 0, 110, 70)), drawn)
     assert (one.label, len(found)) == ("disc", 2)
@@ -101,7 +102,7 @@ def test_windows_are_cut_out_of_the_whole_answer(height, width, squash):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_run_lengths_of_a_window_are_those_of_the_picture(seed):
+def test_run_lengths_of_a_window_are_those_of_the_image(seed):
     rng = np.random.default_rng(seed)
     x, y = (0, 0) if seed == 0 else rng.integers(0, 9, 2)
     mask = np.ones((7, 5), bool) if seed < 2 else rng.random((7, 5)) > 0.5
@@ -170,9 +171,9 @@ def test_regions_are_joined_whatever_lies_between():
     assert np.array_equal(one.within((0, 0, 200, 64)), mask)
 
 
-def test_tiles_are_full_squares_of_the_pictures_own_pixels(tiny_sam2, folder):
+def test_tiles_are_full_squares_of_the_images_own_pixels(tiny_sam2, folder):
     sides = []
-    source = Source(None, lambda predictor, picture: sides.append(picture.shape) or [ASKS[2]])
+    source = Source(None, lambda predictor, image: sides.append(image.shape) or [ASKS[2]])
     for side in (64, 80):
         find_objects(Predictor(tiny_sam2), [source], "p0", folder / "p0.png", tiling=Tiling(side))
     assert sides == [(64, 64, 3), (64, 64, 3), (48, 80, 3)]  # not larger than a tile: whole, as in training
@@ -180,7 +181,7 @@ def test_tiles_are_full_squares_of_the_pictures_own_pixels(tiny_sam2, folder):
         tiles(100, 100, 16, 0.2)
 
 
-def test_one_embedding_a_picture_for_three_adapters(tiny_sam, folder, tmp_path, monkeypatch):
+def test_one_embedding_an_image_for_three_adapters(tiny_sam, folder, tmp_path, monkeypatch):
     calls = []
     encode = tiny_sam.encode_image
     monkeypatch.setattr(tiny_sam, "encode_image", lambda images: calls.append(1) or encode(images))
@@ -198,7 +199,7 @@ def test_an_adapter_inside_the_encoder_answers_on_its_own_embedding(tiny_sam, fo
             parameter.add_(0.1 * torch.randn_like(parameter))
     segmenter.inference = replace(segmenter.inference, prompt="none")
     predictor = Predictor(tiny_sam, {"own": segmenter, "a": moved(tiny_sam)})
-    whole = ObjectPrompt(whole=True)
+    whole = ObjectPrompt(promptless=True)
     sources = [Source("own", asking(whole), label="x"), Source("a", asking(*ASKS), label="y")]
     found = find_objects(predictor, sources, "p0", folder / "p0.png").objects
     predictor.set_image(folder / "p0.png")
@@ -226,24 +227,24 @@ def test_a_stopped_run_goes_on_and_asks_nothing_twice(tiny_sam, folder, tmp_path
     asked = []
     third = disc_sample(2).image
 
-    def ask(predictor, picture):
-        asked.append(picture.tobytes())
-        if np.array_equal(picture, third) and asked.count(third.tobytes()) == 1:
+    def ask(predictor, image):
+        asked.append(image.tobytes())
+        if np.array_equal(image, third) and asked.count(third.tobytes()) == 1:
             raise KeyboardInterrupt
         return ASKS
 
     predictor = Predictor(tiny_sam, {"a": moved(tiny_sam)})
-    run = {"predictor": predictor, "sources": [Source("a", ask)], "pictures": find_images([folder])}
+    run = {"predictor": predictor, "sources": [Source("a", ask)], "images": find_images([folder])}
     with pytest.raises(KeyboardInterrupt):
         label(**run, out=tmp_path / "out")
     asked[:] = [third.tobytes()]  # of the first run
     done = label(**run, out=tmp_path / "out")
     assert sorted(asked[1:]) == sorted([third.tobytes(), disc_sample(3).image.tobytes()])
-    assert (done.pictures, done.earlier) == (4, 2)
+    assert (done.images, done.earlier) == (4, 2)
     label(**run, out=tmp_path / "whole")
     one, other = ((tmp_path / name / "annotations" / "instances.json").read_bytes() for name in ("out", "whole"))
     assert one == other
-    Image.fromarray(disc_sample(9).image).save(folder / "p1.png")  # another picture of that name
+    Image.fromarray(disc_sample(9).image).save(folder / "p1.png")  # another image of that name
     assert label(**run, out=tmp_path / "out").earlier == 3
     with pytest.raises(InputError, match="vertices was None, now it is 9"):
         label(**run, out=tmp_path / "out", vertices=9)
@@ -278,20 +279,20 @@ def test_after_a_failure_nothing_new_is_begun(folder):
     assert begun == ["p0"]
 
 
-def test_unreadable_pictures_are_listed_and_the_rest_is_done(tiny_sam, folder, tmp_path):
+def test_unreadable_images_are_listed_and_the_rest_is_done(tiny_sam, folder, tmp_path):
     (folder / "broken.png").write_bytes((folder / "p0.png").read_bytes()[:100])
     predictor = Predictor(tiny_sam, {"a": moved(tiny_sam)})
-    run = {"predictor": predictor, "sources": [Source("a", asking(*ASKS))], "pictures": find_images([folder])}
+    run = {"predictor": predictor, "sources": [Source("a", asking(*ASKS))], "images": find_images([folder])}
     done = label(**run, out=tmp_path / "out", format="yolo")
     assert list(done.unreadable) == [str(folder / "broken.png")]
-    assert done.pictures == 4
+    assert done.images == 4
     assert json.loads((tmp_path / "out" / "label.json").read_text())["unreadable"] == done.unreadable
     Image.fromarray(disc_sample(1).image).save(folder / "broken.png")
     again = label(**run, out=tmp_path / "out", format="yolo")
-    assert (again.pictures, again.earlier, again.unreadable) == (5, 4, {})
+    assert (again.images, again.earlier, again.unreadable) == (5, 4, {})
 
 
-def test_a_picture_without_finds_is_named_and_kept(tiny_sam, folder, tmp_path):
+def test_an_image_without_finds_is_named_and_kept(tiny_sam, folder, tmp_path):
     predictor = Predictor(tiny_sam)
     done = label(predictor, [Source(None, asking())], find_images([folder]), tmp_path / "out", classes=["disc"])
     assert len(done.empty) == 4
@@ -326,9 +327,9 @@ def test_another_folder_is_never_written_into(tiny_sam, folder, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def bright(predictor, picture):
+def bright(predictor, image):
     """Proposes the box of every bright piece that it sees."""
-    _, pieces = cv2.connectedComponents((picture.max(axis=2) > 150).astype(np.uint8))
+    _, pieces = cv2.connectedComponents((image.max(axis=2) > 150).astype(np.uint8))
     boxes = (interior.box(pieces == i) for i in range(1, pieces.max() + 1))
     return [
         ObjectPrompt(box=(x0, y0, x1 + 1.0, y1 + 1.0), label="a", score=0.5 + y0 / 1000) for x0, y0, x1, y1 in boxes
@@ -337,14 +338,14 @@ def bright(predictor, picture):
 
 @pytest.mark.parametrize("tiles_a_side", [1, 2, 3])
 def test_what_a_source_sees_in_tiles_is_what_objects_sees(tiny_base, tiles_a_side):
-    picture = np.zeros((96, 128, 3), np.uint8)
+    image = np.zeros((96, 128, 3), np.uint8)
     for x, y, side in ((5, 5, 12), (60, 8, 20), (100, 70, 14), (40, 40, 50), (12, 75, 10)):
-        picture[y : y + side, x : x + side] = 200
+        image[y : y + side, x : x + side] = 200
     predictor = Predictor(tiny_base)
-    wanted = objects(predictor, picture, bright, None, tiles=tiles_a_side)
+    wanted = objects(predictor, image, bright, None, tiles=tiles_a_side)
     for other in (1, 2):  # beside a source that looks otherwise
         sources = [Source(None, bright, tiles=tiles_a_side), Source(None, bright, tiles=other)]
-        found, _ = MultiAdapterPredictor(predictor, sources).pieces(picture)
+        found, _ = MultiAdapterPredictor(predictor, sources).pieces(image)
         assert len(found) == len(wanted) > 0
         for piece, one in zip(found, wanted, strict=True):
             assert piece.rank == pytest.approx(one.rank, abs=1e-4)
@@ -353,12 +354,12 @@ def test_what_a_source_sees_in_tiles_is_what_objects_sees(tiny_base, tiles_a_sid
 
 
 def test_polygons_are_drawn_once_and_kept(tiny_sam, folder, tmp_path):
-    predictor, pictures = Predictor(tiny_sam), find_images([folder])
-    label(predictor, [Source(None, asking(*ASKS))], pictures, tmp_path / "out", format="yolo")
+    predictor, images = Predictor(tiny_sam), find_images([folder])
+    label(predictor, [Source(None, asking(*ASKS))], images, tmp_path / "out", format="yolo")
     journal = Journal(tmp_path / "out", json.loads((tmp_path / "out" / "label.json").read_text())["settings"])
     plain = Destination(tmp_path)
-    for picture in journal.pictures(pictures):
-        for one in picture.objects:
+    for image in journal.images(images):
+        for one in image.objects:
             assert np.array_equal(one.polygons[0], plain.whole(replace(one, polygons=None)))
             full = outlines.polygon(one.mask)
             assert np.array_equal(one.polygons[0], full)

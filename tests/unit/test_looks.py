@@ -1,4 +1,4 @@
-"""Closer looks: tiles put together in their places, boxes that the decoder answers, and who needs the picture."""
+"""Closer looks: tiles put together in their places, boxes that the decoder answers, and who needs the image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
 from samtailor.structures import Features, Prompts, Sample, TilingPlan
 
-SIZE = (90, 128)  # height and width of the picture
+SIZE = (90, 128)  # height and width of the image
 
 
 def disc(height: int, width: int, x: float, y: float, radius: float) -> np.ndarray:
@@ -92,7 +92,7 @@ def test_the_padding_of_a_base_that_pads_is_no_part(tiny_sam):
     frame = Frame(32, 64, tiny_sam.size, False, tiny_sam.low_res)
     features = tiny_sam.encode_image(torch.rand(1, 3, tiny_sam.size, tiny_sam.size))
     drawn = torch.full((1, 1, tiny_sam.low_res, tiny_sam.low_res), -4.0)
-    drawn[..., tiny_sam.low_res // 2 + 1 :, :] = 4.0  # below the picture
+    drawn[..., tiny_sam.low_res // 2 + 1 :, :] = 4.0  # below the image
     assert torch.equal(tile_logits(lambda _: drawn, tiny_sam, features, frame, 1.0), drawn)
 
 
@@ -109,7 +109,7 @@ def test_boxes_of_parts_come_largest_first():
 
 @pytest.mark.parametrize("wrong", [{"tiles": ()}, {"tiles": (0,)}, {"boxes": -1.0}])
 def test_looks_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(InputError, match="Looks need"):
+    with pytest.raises(InputError, match="tiling plan needs"):
         TilingPlan(**wrong)
 
 
@@ -149,7 +149,7 @@ def test_a_predictor_looks_as_the_adapter_says(tiling, tiny_base, tiny_samples, 
     assert predictor.decode(asked(sample.size), "it").logits.shape[-1] == tiny_base.low_res
 
 
-def test_views_are_encoded_once_a_picture_and_kept_on_disk(tiling, tiny_base, tiny_samples, tmp_path, monkeypatch):
+def test_views_are_encoded_once_an_image_and_kept_on_disk(tiling, tiny_base, tiny_samples, tmp_path, monkeypatch):
     count = 0
     encode = type(tiny_base).encode_image
 
@@ -167,15 +167,15 @@ def test_views_are_encoded_once_a_picture_and_kept_on_disk(tiling, tiny_base, ti
         assert count == expected
 
 
-def test_without_the_picture_a_closer_look_is_refused(tiling, tiny_base, tiny_samples):
+def test_without_the_image_a_closer_look_is_refused(tiling, tiny_base, tiny_samples):
     sample: Sample = tiny_samples[0]
     predictor = Predictor(tiny_base, {"it": tiling})
     predictor.set_image(sample.image)
     features = Features(predictor.features.main, predictor.features.skips)
     predictor.set_features(features, *sample.size)
-    with pytest.raises(InputError, match="set the picture"):
+    with pytest.raises(InputError, match="set the image"):
         predictor.decode(asked(sample.size), "it")
     click = Prompts(sample.size, points=torch.tensor([[[[5.0, 5.0]]]]), labels=torch.ones(1, 1, 1, dtype=torch.int64))
     predictor.decode(click, "it")  # clicks need no closer look
-    predictor.set_features(features, *sample.size, picture=lambda: sample.image)
+    predictor.set_features(features, *sample.size, image=lambda: sample.image)
     predictor.decode(asked(sample.size), "it")

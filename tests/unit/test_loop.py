@@ -303,13 +303,13 @@ from pathlib import Path
 from tiny import SAM, disc_sample, standard_normal_fourier
 from transformers import SamConfig, SamModel
 from samtailor.bases.sam import Sam
-from samtailor.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from test_loop import Run
 torch.set_num_threads(1)
 torch.manual_seed(0)
 model = SamModel(SamConfig(**SAM)).eval()
 standard_normal_fourier(model)
-run = Run(Sam(model, "tiny"), [disc_sample(i) for i in range(8)], EmbeddingStore({cache!r}), Path(sys.argv[1]),
+run = Run(Sam(model, "tiny"), [disc_sample(i) for i in range(8)], EmbeddingCache({cache!r}), Path(sys.argv[1]),
           method="plm", steps=3, batch_size=int(sys.argv[2]), grad_accum_steps=1)
 import os
 rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))

@@ -73,7 +73,7 @@ def test_multimask_dice_weight_adds_the_mean_dice_of_the_three(weight):
     assert mixed["dice"] == plain["dice"]  # what is told is the best mask's
 
 
-def test_a_candidate_that_fills_the_picture_does_not_drown_a_small_object():
+def test_a_candidate_that_fills_the_image_does_not_drown_a_small_object():
     """Its focal loss is tens of times that of the whole small object; the way out of it would be an empty mask."""
     output, batch = case()
     batch.targets.zero_()[..., 2, 2] = 1
@@ -84,7 +84,7 @@ def test_a_candidate_that_fills_the_picture_does_not_drown_a_small_object():
 
 @pytest.mark.parametrize("weight", [-0.1, float("nan")])
 def test_multimask_dice_weight_is_a_weight(weight):
-    with pytest.raises(InputError, match="weight of at least 0"):
+    with pytest.raises(InputError, match="must be 0 or more"):
         segmentation_loss(*case(), multimask_dice_weight=weight)
 
 

@@ -107,7 +107,7 @@ def test_offsets_start_at_zero_and_stay_within_a_cell():
     assert pmm(keys, points, SIZE).abs().max() == SIZE / 8
 
 
-def test_shape_code_tells_points_apart_where_the_picture_does_not():
+def test_shape_code_tells_points_apart_where_the_image_does_not():
     keys, points = torch.ones(1, 16, 8, 8), ring(64)[None]
     with_code, without = (lively(PMM(16, shape_code=on))(keys, points, SIZE) for on in (True, False))
     assert with_code.std(dim=1).min() > 0
@@ -246,7 +246,7 @@ class Mover(nn.Module):
         return (self.factor - 1) * (points - points.mean(dim=1, keepdim=True))
 
 
-FRAME = Frame(height=120, width=200, size=64, squash=False, low_res=32)  # 0.32 model pixels a picture pixel
+FRAME = Frame(height=120, width=200, size=64, squash=False, low_res=32)  # 0.32 model pixels an image pixel
 KEYS = torch.zeros(16, 8, 8)
 
 
@@ -265,7 +265,7 @@ def test_refining_by_nothing_keeps_components_and_holes():
     assert not got[60, 74]
 
 
-def test_refinement_comes_back_to_the_picture_frame():
+def test_refinement_comes_back_to_the_image_frame():
     mask = disc(120, 200, 130, 60, 30)
     got = refine(mask, KEYS, FRAME, Mover(1.2))
     assert overlap(got, disc(120, 200, 130, 60, 36)) > 0.97
@@ -290,6 +290,6 @@ def test_refinement_needs_no_gradient_and_no_dropout():
     assert pmm.training
 
 
-def test_mask_of_another_picture_is_refused():
+def test_mask_of_another_image_is_refused():
     with pytest.raises(InputError, match="must have shape \\(120, 200\\)"):
         refine(np.zeros((10, 10), bool), KEYS, FRAME, PMM(16))

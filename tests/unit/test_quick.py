@@ -9,8 +9,8 @@ from samtailor.adapters.learnt_prompt import DensePrompt
 from samtailor.bases._encoding import encoding
 from samtailor.bases._quick import Quick, quick
 from samtailor.predict.batched import BatchedDecoder, prompt_batches
-from samtailor.predict.files import ObjectPrompt
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
 from samtailor.registry import find
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Prompts, Tokens
@@ -106,7 +106,7 @@ def mixed(tiny_base):
 
 
 def test_together_is_one_by_one(mixed):
-    whole = [ObjectPrompt(whole=True)]
+    whole = [ObjectPrompt(promptless=True)]
     asks = {
         None: BOXES,
         "plm": CLICKS + BOXES + PAIRS,
@@ -176,7 +176,7 @@ def test_tiny_weights_cost_no_more(tiny_base, monkeypatch):
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])
-def test_attention_to_the_picture_is_torchs(count):
+def test_attention_to_the_image_is_torchs(count):
     torch.manual_seed(count)
     whole = torch.nn.MultiheadAttention(64, 8, batch_first=True)
     torch.nn.init.normal_(whole.in_proj_bias)

@@ -82,7 +82,7 @@ def test_the_papers_fit():
     assert settings["milestones"] == [0.66667, 0.86666]
     config = config_of(read("banner").runs["SAM+PLM"], steps=7, base=None)
     assert (config.method, config.steps, config.lr) == ("plm", 7, 1e-5)
-    assert resolve(config).clip == 0  # the paper names none
+    assert resolve(config).max_grad_norm == 0  # the paper names none
     assert "steps" not in config_of(read("banner").runs["SAM-F"]).model_fields_set  # its own 1000
 
 

@@ -1,4 +1,4 @@
-"""Objects of a class joined to one region a picture."""
+"""Objects of a class joined to one region an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a fit chooses the looks: on pictures that whoever answers has not learnt from."""
+"""How a fit chooses the looks: on images that whoever answers has not learnt from."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_noise_and_small_gains_do_not_choose():
     assert _best(noisy) == 0
 
 
-def test_what_is_better_on_unseen_pictures_is_chosen(tiny_base, tiny_samples, monkeypatch):
+def test_what_is_better_on_unseen_images_is_chosen(tiny_base, tiny_samples, monkeypatch):
     segmenter, _ = find("methods", "tailor").build(tiny_base, width=32)
     seen_by = []
 
@@ -84,7 +84,7 @@ def test_what_is_better_on_unseen_pictures_is_chosen(tiny_base, tiny_samples, mo
         segmenter, tiny_samples[:4], None, None, left_out={s.id: i for i, s in enumerate(tiny_samples[:4])}
     )
     assert segmenter.inference.tiling == made.tiling == TilingPlan((1, 2))
-    assert (made.dice, made.whole, made.pictures) == (pytest.approx(0.6), pytest.approx(0.4), 4)
+    assert (made.dice, made.whole, made.images) == (pytest.approx(0.6), pytest.approx(0.4), 4)
     assert seen_by == list(segmenter.adapter("map").members)  # each by the member that left it out
     seen_by.clear()
     select_inference(segmenter, tiny_samples[:2], None, None)
@@ -109,7 +109,7 @@ class Views:
         return View(views[0])
 
 
-def test_choices_are_judged_at_the_pictures_own_size(tiny_base, monkeypatch):
+def test_choices_are_judged_at_the_images_own_size(tiny_base, monkeypatch):
     monkeypatch.setattr("samtailor.fitting.select_inference.CHOICES", (TilingPlan(), TilingPlan((2,))))
     segmenter, _ = find("methods", "tailor").build(tiny_base, width=32)
     mask = np.hypot(*(np.mgrid[:200, :300] - np.array([60, 200])[:, None, None])) < 22
@@ -138,19 +138,20 @@ def test_a_fit_settles_and_the_artefact_keeps_it(tiny_base, tiny_samples, tmp_pa
     result = fit(
         config, samples=one, base=tiny_base, split=made, store=EmbeddingCache(tmp_path / "c"), progress=told.append
     )
-    assert {"region_dice", "region_dice_one_look", "region_pictures"} <= set(result.figures)
-    assert result.figures["region_pictures"] == (2 if shots is None else 4)
-    assert [at.done for at in told if at.stage == "settle"][-1] == result.figures["region_pictures"]
+    assert {"region_dice", "region_dice_one_look", "region_images"} <= set(result.figures)
+    assert result.figures["region_images"] == (2 if shots is None else 4)
+    assert [at.done for at in told if at.stage == "settle"][-1] == result.figures["region_images"]
     loaded = artefact.load(tmp_path / "a", tiny_base)
     assert loaded.segmenter.inference.tiling == CHOICES[3]
-    assert dict(loaded.meta.inference.tiling) == {"tiles": [1, 2], "boxes": 2.0}
+    assert loaded.meta.inference.tiling == TilingPlan((1, 2), 2.0)
     card = (tmp_path / "a" / "README.md").read_text()
-    assert "| looks at | the whole picture and 2 x 2 overlapping tiles, the decoder asked with the boxes" in card
+    assert "| tiled inference | the whole image and 2 x 2 overlapping tiles, combined" in card
     told = json.loads((tmp_path / "a" / "adapter.json").read_text())
     for wrong in ({"tiles": [0]}, {"glances": 3}):
-        (tmp_path / "a" / "adapter.json").write_text(json.dumps(told | {"looking": wrong}))
-        with pytest.raises(ArtefactError, match="cannot be rebuilt"):
+        inference = told["inference"] | {"tiling": wrong}
+        (tmp_path / "a" / "adapter.json").write_text(json.dumps(told | {"inference": inference}))
+        with pytest.raises(ArtefactError, match="damaged: inference"):
             artefact.load(tmp_path / "a", tiny_base)
-    plain = config.model_copy(update={"out": tmp_path / "b", "options": {"width": 32, "settle": False}})
+    plain = config.model_copy(update={"out": tmp_path / "b", "options": {"width": 32, "select_inference": False}})
     fit(plain, samples=one, base=tiny_base, split=made, store=EmbeddingCache(tmp_path / "c"))
     assert artefact.load(tmp_path / "b", tiny_base).segmenter.inference.tiling.plain

@@ -173,7 +173,7 @@ def test_annotations_of_other_classes_stay_out_of_the_region(tiny_samples):
 
 
 @pytest.mark.parametrize("objects", [1, 2])
-def test_nobody_has_to_ask_where_pictures_have_one_object(tiny_base, tiny_samples, tmp_path, objects):
+def test_nobody_has_to_ask_where_images_have_one_object(tiny_base, tiny_samples, tmp_path, objects):
     def several(sample):
         first = sample.annotations[0]
         return (first,) + (replace(sample.annotations[1], label=first.label),) * (objects - 1)
@@ -188,7 +188,7 @@ def test_nobody_has_to_ask_where_pictures_have_one_object(tiny_base, tiny_sample
     assert predictor.segmenter("it").promptless
     if objects == 1:
         (ask,) = proposer(predictor, "it", tmp_path / "a")(predictor, samples[0].image)
-        assert ask.whole
+        assert ask.promptless
         assert ask.label == names[0]
     else:
         predictor.set_image(samples[0].image)
@@ -212,7 +212,10 @@ def test_each_part_of_a_map_is_asked_for_once(tiny_base, tiny_samples):
     assert all(v > 32 for v in second.clicks[0][:2])
     assert [ask.label for ask in by_map("it", "a", threshold=0.9)(predictor, None)] == ["a"]
     low = by_map("it", "a", threshold=0.02)(predictor, None)
-    assert [ask.given for ask in low] == [first.given, second.given]  # a lower threshold does not swell the parts
+    assert [ask.mask_rle for ask in low] == [
+        first.mask_rle,
+        second.mask_rle,
+    ]  # a lower threshold does not swell the parts
     drawn = predictor.frame.logits(logits)[0, 0].numpy() > 0
     assert np.array_equal(first.mask | second.mask, drawn)  # the parts are the objects
     assert not (first.mask & second.mask).any()
@@ -222,7 +225,7 @@ def test_each_part_of_a_map_is_asked_for_once(tiny_base, tiny_samples):
     segmenter.inference = replace(
         segmenter.inference, smallest_object=4 * second.mask.sum() / 64**2
     )  # a quarter of it is just the larger part
-    assert [ask.given for ask in by_map("it", "a")(predictor, None)] == [second.given]
+    assert [ask.mask_rle for ask in by_map("it", "a")(predictor, None)] == [second.mask_rle]
     logits[:] = -6.0
     assert by_map("it", "a")(predictor, None) == []
 
@@ -243,7 +246,7 @@ def test_the_map_learns_the_same_in_the_order_of_memory_of_training(tiny_base, t
 
 
 def test_clicks_learn_with_gradients_as_short_as_those_of_plm(tiny_sam):
-    """Without it a batch of a crowded picture pushes every click to an empty mask (docs/tailor.md)."""
+    """Without it a batch of a crowded image pushes every click to an empty mask (docs/tailor.md)."""
     defaults = find("methods", "tailor").DEFAULTS
     assert defaults["max_grad_norm"]["prompt"] == find("methods", "plm").DEFAULTS["max_grad_norm"] > 0
     segmenter, _ = find("methods", "tailor").build(tiny_sam)

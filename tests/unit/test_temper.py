@@ -1,4 +1,4 @@
-"""Clicks go as far from the base as pictures that are new to the adapter allow."""
+"""Clicks go as far from the base as images that are new to the adapter allow."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_fit_keeps_the_share_that_judges_found_best(tiny_base, tiny_samples, t
     judged = []
 
     def validate(segmenter, feed, masks, device):
-        judged.append({sample.id for sample, _ in feed.pictures()})
+        judged.append({sample.id for sample, _ in feed.images()})
         return {"miou": 0.5 - abs(len(judged) - 1 - 4) / 20, "oracle_miou": 0.6}  # rises to the fifth share: the base
 
     monkeypatch.setattr("samtailor.fitting.interpolate.validate", validate)
@@ -106,7 +106,7 @@ def test_a_fit_keeps_the_share_that_judges_found_best(tiny_base, tiny_samples, t
         assert all(ids < set(made.train) and len(ids) >= 2 for ids in judged)
     tensors = artefact.load(tmp_path / "a", tiny_base).segmenter.learned()
     assert not tensors["tokens.plm.head.weight"].any()
-    assert not tensors["maps.map.leaning"].any()
+    assert not tensors["maps.map.map_gain"].any()
 
 
 def _four(sample):

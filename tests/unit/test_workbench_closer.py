@@ -9,10 +9,10 @@ import pytest
 from pycocotools import mask as coco
 
 from samtailor.data.tile_views import views
-from samtailor.predict.files import ObjectPrompt
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
 from samtailor.workbench.zoom import SMALL, Closer, tile
-from workbench import ids, open_session, pictures_folder
+from workbench import ids, images_folder, open_session
 
 SIZE = (80, 120)
 
@@ -39,7 +39,7 @@ def test_no_tile_for_a_large_object_nor_for_what_none_has_whole():
 
 @pytest.fixture
 def bench(tiny_sam2, tmp_path):
-    made = open_session(pictures_folder(tmp_path / "pictures"), tiny_sam2)
+    made = open_session(images_folder(tmp_path / "images"), tiny_sam2)
     yield made
     made.close()
     made.engine.close()
@@ -62,12 +62,12 @@ def test_it_is_what_the_tile_alone_answers_and_its_embedding_is_kept(bench, tiny
         monkeypatch.setattr(predictor, "seen", lambda view: seen.append(view) or whole(view))
         for _ in range(2):
             embedding.set_on(predictor)
-            picture = predictor.picture
+            image = predictor.image
             found = near.candidate(slot, predictor, embedding, ask, box)
     assert len(seen) == 1
     top, bottom, left, right = seen[0].edges(height, width)
     alone = Predictor(tiny_sam2)
-    alone.set_image(np.ascontiguousarray(picture[top:bottom, left:right]))
+    alone.set_image(np.ascontiguousarray(image[top:bottom, left:right]))
     masks, scores, _ = alone.predict([[width // 4 - left, height // 4 - top]], [1])
     expected = np.zeros((height, width), bool)
     expected[top:bottom, left:right] = masks[scores.argmax()]

@@ -188,9 +188,9 @@ def refine(mask: np.ndarray, keys: Tensor, frame: Frame, pmm: PMM) -> np.ndarray
     used on predicted ones, whose errors are not shakes: it may harm.
 
     Args:
-        mask: bool (height, width), picture frame.
+        mask: bool (height, width), image frame.
         keys: (D, H, W) image keys of the SAME prompt.
-        frame: geometry of the picture.
+        frame: geometry of the image.
         pmm: fitted module.
 
     Returns:
@@ -200,9 +200,7 @@ def refine(mask: np.ndarray, keys: Tensor, frame: Frame, pmm: PMM) -> np.ndarray
         InputError: the mask is not of the frame's size.
     """
     if mask.shape != (frame.height, frame.width):
-        raise InputError(
-            f"The mask must have shape ({frame.height}, {frame.width}) like its picture, got {mask.shape}."
-        )
+        raise InputError(f"The mask must have shape ({frame.height}, {frame.width}) like its image, got {mask.shape}.")
     parts = [(filled, sign) for outer, holes in contours.regions(mask) for filled, sign in _signed(outer, holes)]
     large = [index for index, (filled, _) in enumerate(parts) if filled.sum() >= pmm.points]
     moved = _move([parts[index][0] for index in large], keys, frame, pmm)
@@ -230,7 +228,7 @@ def _assemble(parts: list[tuple[np.ndarray, bool]], shape: tuple[int, int]) -> n
 
 
 def _move(masks: list[np.ndarray], keys: Tensor, frame: Frame, pmm: PMM) -> np.ndarray:
-    """Outlines (n, K, 2) of the masks after the PMM, picture frame."""
+    """Outlines (n, K, 2) of the masks after the PMM, image frame."""
     if not masks:
         return np.zeros((0, pmm.points, 2), np.float32)
     scale = np.array(frame.scale, np.float32)

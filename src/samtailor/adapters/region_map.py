@@ -27,8 +27,8 @@ _TOKENS = 4  # SAM's mask tokens
 class RegionMap(nn.Module):
     """Networks on the embedding, each to one logit a low-resolution cell; their mean is the map.
 
-    Each starts from another draw, drops other channels while it learns and, with few pictures, leaves some of them out
-    (`folds`): their mean is better than the best of them, and on each picture there is one that has not seen it.
+    Each starts from another draw, drops other channels while it learns and, with few images, leaves some of them out
+    (`folds`): their mean is better than the best of them, and on each image there is one that has not seen it.
 
     Args:
         base: frozen base.
@@ -67,7 +67,7 @@ class RegionMap(nn.Module):
         return self.each(features).mean(dim=0)
 
     def as_output(self, logits: Tensor, features: Features, prompts: int = 1) -> Output:
-        """Logits (B, 1, h, w) as the answer without a prompt: P = `prompts` equal ones a picture, one candidate.
+        """Logits (B, 1, h, w) as the answer without a prompt: P = `prompts` equal ones an image, one candidate.
 
         The predicted IoU is the one expected under the map's own probabilities.
         """
@@ -98,7 +98,7 @@ class _Network(Pyramid):
     def __init__(self, dim: int, skips: Sequence[int], width: int, dropout: float) -> None:
         super().__init__(dim, skips, width, dropout)
         self.last = nn.Conv2d(self.channels, 1, 1)
-        nn.init.constant_(self.last.bias, -1.0)  # most of a picture is not the object
+        nn.init.constant_(self.last.bias, -1.0)  # most of an image is not the object
 
     def forward(self, features: Features) -> Tensor:
         return self.last(self.climb(features))

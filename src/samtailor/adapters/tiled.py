@@ -1,9 +1,9 @@
-"""Where a class is, found in several looks at one picture: the whole of it, and closer, in overlapping tiles.
+"""Where a class is, found in several looks at one image: the whole of it, and closer, in overlapping tiles.
 
 An adapter with a map (`tailor`) answers without a prompt from one embedding, on the grid of the mask logits. Two things
 make that answer better on some objects and worse on others, so each fit chooses for itself (`fit.settle`):
 
-* *Closer looks.* A tile shows an object with more pixels, and says once more what the whole picture says.
+* *Closer looks.* A tile shows an object with more pixels, and says once more what the whole image says.
 * *Boxes.* The base's decoder knows where things end. It is asked with the box of each connected part of the map, and
   its logits are averaged with the map's.
 
@@ -48,15 +48,15 @@ def tile_logits(found: Map, base: Base, features: Features, frame: Frame, boxes:
 
 
 def merge_tiles(found: Sequence[tuple[View, Tensor]], frame: Frame) -> Tensor:
-    """Looks of one kind (all tiles of a grid, or the whole picture) as logits of the whole picture.
+    """Looks of one kind (all tiles of a grid, or the whole image) as logits of the whole image.
 
     Args:
-        found: views of the picture with their logits (1, 1, h, w), each in the model frame of its view.
-        frame: of the whole picture.
+        found: views of the image with their logits (1, 1, h, w), each in the model frame of its view.
+        frame: of the whole image.
 
     Returns:
-        (1, 1, n, n) in the picture's model frame; n is so many times the side of the mask logits that no tile loses
-        cells. Beyond the picture (padding of SAM 1) the nearest logits stand.
+        (1, 1, n, n) in the image's model frame; n is so many times the side of the mask logits that no tile loses
+        cells. Beyond the image (padding of SAM 1) the nearest logits stand.
     """
     closer = max(1.0 / (view.crop[2] - view.crop[0]) for view, _ in found)
     cells = frame.low_res * math.ceil(closer)
@@ -76,14 +76,14 @@ def tiled_logits(
     frame: Frame,
     see: Callable[[View], Features],
 ) -> Tensor:
-    """Logits (1, 1, n, n) of the class in a picture, model frame; n as of the finest look.
+    """Logits (1, 1, n, n) of the class in an image, model frame; n as of the finest look.
 
     Args:
         looking: how to look.
         found: the map.
         base: the base, its decoder is asked about boxes.
-        frame: of the picture.
-        see: gives the embedding of a view of the picture, one row.
+        frame: of the image.
+        see: gives the embedding of a view of the image, one row.
     """
     kinds = []
     for tiles in tiling.tiles:
@@ -115,7 +115,7 @@ def _in_boxes(logits: Tensor, base: Base, features: Features, frame: Frame) -> T
 
 
 def _places(frame: Frame, cells: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each of cells x cells places of the model frame its row and column in the picture, as shares of its sides."""
+    """Of each of cells x cells places of the model frame its row and column in the image, as shares of its sides."""
     middle = (torch.arange(cells, device=like.device, dtype=torch.float32) + 0.5) * frame.size / cells
     height, width = frame.inner
     return (middle / height).clamp(max=1.0), (middle / width).clamp(max=1.0)

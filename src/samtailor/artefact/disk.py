@@ -41,7 +41,7 @@ def save(folder: str | Path, segmenter: Segmenter, meta: AdapterMeta) -> Adapter
     """
     from safetensors.torch import save_file
 
-    from samtailor.data.picture import replacing, write_json
+    from samtailor.data.image import replacing, write_json
 
     folder = Path(folder)
     with replacing(folder / TENSORS) as temporary:

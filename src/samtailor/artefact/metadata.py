@@ -46,7 +46,7 @@ class AdapterMeta(BaseModel):
         parameters: learnt numbers by adapter module.
         figures: what is known about its quality, e.g. held-out mIoU and the step it was reached at.
         seed, steps: of the fit.
-        split: file beside adapter.json with the ids of the pictures of each part; None without one.
+        split: file beside adapter.json with the ids of the images of each part; None without one.
         versions: of Python and the libraries it was fitted with.
         created: date and time, ISO 8601, UTC.
         sha256: digest of adapter.safetensors.

@@ -47,7 +47,7 @@ def card(meta: AdapterMeta) -> str:
         "Fits a frozen Segment Anything model to these objects; the base itself is unchanged and not included.\n\n"
         f"| | |\n|---|---|\n{table}\n\n```python\nfrom samtailor import Predictor\n\n"
         f'predictor = Predictor.from_pretrained("{meta.base.name}", adapters={{"it": "FOLDER OR HUB ID"}})\n'
-        'predictor.set_image("picture.jpg")\n'
+        'predictor.set_image("image.jpg")\n'
         f'masks, scores, _ = predictor.predict({_example(how.prompt)}adapter="it")\n```\n\n'
         f"The held-out figures are of {_protocol(how.prompt)} on the images that selected the best state. Measure on "
         "images of your own with `samtailor evaluate`.\n"

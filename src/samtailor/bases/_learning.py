@@ -1,7 +1,7 @@
 """The mask decoder for a training batch: the sums of `_cells.py` with gradients.
 
 The vendor's forward hands tensors of several memory orders to its own upscaling, which costs the backward pass on a CPU
-more than all its products. Here all stays in rows of channels. A batch has one prompt a picture; whatever is not a
+more than all its products. Here all stays in rows of channels. A batch has one prompt an image; whatever is not a
 plain step on a CPU is the vendor's: another number of prompts, half precision, a decoder with unknown parts.
 """
 
@@ -37,7 +37,7 @@ def frozen_keys(decoder: Any) -> bool:
 
 
 def decode(decoder: Any, features: Features, tokens: Tokens, positions: Tensor) -> Output:
-    """All mask tokens of B pictures with one prompt each."""
+    """All mask tokens of B images with one prompt each."""
     placed = positions.flatten(2).mT.contiguous()
     iou, hyper, cells = attended(decoder, features, tokens.dense, tokens.sparse[:, 0], placed)
     upscaled = _upscaled(decoder, cells, features)

@@ -219,7 +219,7 @@ def check_square(images: Tensor, size: int) -> None:
     """Raise InputError unless images are (B, 3, size, size)."""
     if images.ndim != 4 or tuple(images.shape[1:]) != (3, size, size):
         raise InputError(
-            f"encode_image expects normalised pictures of shape (B, 3, {size}, {size}), got {tuple(images.shape)}; "
+            f"encode_image expects normalised images of shape (B, 3, {size}, {size}), got {tuple(images.shape)}; "
             "use samtailor.data.transform.Frame to make them."
         )
 

@@ -61,7 +61,7 @@ class Sam(nn.Module):
         self._tap = _vendor.DecoderTap(model.mask_decoder)
 
     def encode_image(self, images: Tensor) -> Features:
-        """Normalised pictures (B, 3, size, size) to the image embedding (B, D, H, W)."""
+        """Normalised images (B, 3, size, size) to the image embedding (B, D, H, W)."""
         _vendor.check_square(images, self.size)
         return Features(self.model.vision_encoder(images)[0])
 

@@ -1,4 +1,4 @@
-"""Detections on disk: each picture is looked at once, whatever asks how often, with whichever threshold.
+"""Detections on disk: each image is looked at once, whatever asks how often, with whichever threshold.
 
 An entry is one JSON file of a `CacheFolder`, named by the SHA-256 of (pixels, the detector's fingerprint). One that is
 gone or damaged is made again; a folder that cannot be written to costs time, not correctness.
@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from samtailor.cache.digests import Picture, PixelDigests
+from samtailor.cache.digests import ImageLike, PixelDigests
 from samtailor.cache.folder import CacheFolder
 from samtailor.structures import Sample
 from samtailor.structures.detections import Detections, Detector
@@ -40,20 +40,20 @@ class DetectionCache:
         self._digests = PixelDigests(self._folder)
         self._by_sample: WeakKeyDictionary[Sample, Detections] = WeakKeyDictionary()
 
-    def __call__(self, picture: Picture) -> Detections:
-        """Detections of a sample, or of a uint8 RGB picture (height, width, 3); scores from `FLOOR` on."""
-        if isinstance(picture, np.ndarray):
-            return self._of(picture)
-        if picture not in self._by_sample:
-            self._by_sample[picture] = self._of(picture)
-        return self._by_sample[picture]
+    def __call__(self, image: ImageLike) -> Detections:
+        """Detections of a sample, or of a uint8 RGB image (height, width, 3); scores from `FLOOR` on."""
+        if isinstance(image, np.ndarray):
+            return self._of(image)
+        if image not in self._by_sample:
+            self._by_sample[image] = self._of(image)
+        return self._by_sample[image]
 
-    def _of(self, picture: Picture) -> Detections:
-        key = f"detections-{_SCHEMA}\0{self._digests.of(picture)}\0{self.detector.fingerprint}"
+    def _of(self, image: ImageLike) -> Detections:
+        key = f"detections-{_SCHEMA}\0{self._digests.of(image)}\0{self.detector.fingerprint}"
         path = self._folder.place(key, ".json")
         found = _read(path)
         if found is None:
-            found = self.detector.detect(picture if isinstance(picture, np.ndarray) else picture.image)
+            found = self.detector.detect(image if isinstance(image, np.ndarray) else image.image)
             entry = {"boxes": found.boxes.tolist(), "scores": found.scores.tolist(), "labels": list(found.labels)}
             self._folder.write(path, lambda temporary: temporary.write_text(json.dumps(entry), encoding="utf-8"))
         return found

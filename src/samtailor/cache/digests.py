@@ -1,7 +1,7 @@
-"""SHA-256 of a picture's pixels: the part of an embedding's key that is the picture.
+"""SHA-256 of an image's pixels: the part of an embedding's key that is the image.
 
-For picture files a tiny file in the cache maps the digest of the file's bytes to the digest of its pixels, so that a
-warm start does not decode pictures; within a process the file's stamp is enough.
+For image files a tiny file in the cache maps the digest of the file's bytes to the digest of its pixels, so that a
+warm start does not decode images; within a process the file's stamp is enough.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from samtailor.cache.folder import CacheFolder, touch
-from samtailor.data.picture import read_picture
+from samtailor.data.image import read_image
 from samtailor.data.strict_files import digest as of_file
 from samtailor.errors import InputError
 from samtailor.structures import Sample
 
-Picture = Sample | np.ndarray
+ImageLike = Sample | np.ndarray
 """A sample, or uint8 RGB of shape (height, width, 3)."""
 
 SCHEMA = "1"
-"""Part of every key: raise it when decoding of pictures, views or the layout of an entry changes."""
+"""Part of every key: raise it when decoding of images, views or the layout of an entry changes."""
 
 MEMO = 65536
 """Entries that a memo in memory holds at most."""
@@ -34,10 +34,10 @@ _RACY_SECONDS = 2.0  # a file changed this recently may change again without its
 
 
 class PixelDigests:
-    """Digests of pictures, remembered for samples and picture files.
+    """Digests of images, remembered for samples and image files.
 
     Args:
-        folder: where the digests of picture files are kept.
+        folder: where the digests of image files are kept.
     """
 
     def __init__(self, folder: CacheFolder) -> None:
@@ -45,20 +45,20 @@ class PixelDigests:
         self._by_sample: WeakKeyDictionary[Sample, str] = WeakKeyDictionary()
         self._by_stat: OrderedDict[tuple, str] = OrderedDict()
 
-    def of(self, picture: Picture) -> str:
+    def of(self, image: ImageLike) -> str:
         """Hexadecimal digest of shape and pixels.
 
         Raises:
-            InputError: not uint8 RGB. DataError: a file that cannot be read as a picture.
+            InputError: not uint8 RGB. DataError: a file that cannot be read as an image.
         """
-        if isinstance(picture, np.ndarray):
-            return of_pixels(picture)
-        file = _file(picture)
+        if isinstance(image, np.ndarray):
+            return of_pixels(image)
+        file = _file(image)
         if file is not None:
-            return self._of_file(picture, file)
-        if picture not in self._by_sample:
-            self._by_sample[picture] = of_pixels(picture.image)
-        return self._by_sample[picture]
+            return self._of_file(image, file)
+        if image not in self._by_sample:
+            self._by_sample[image] = of_pixels(image.image)
+        return self._by_sample[image]
 
     def _of_file(self, sample: Sample, file: Path) -> str:
         try:
@@ -93,20 +93,18 @@ def remember(memo: OrderedDict, key: object, value: object) -> None:
 
 
 def _file(sample: Sample) -> Path | None:
-    """The file whose plain decoding the sample's picture is, if it is that."""
+    """The file whose plain decoding the sample's image is, if it is that."""
     read = sample.read_image
-    plain = isinstance(read, partial) and read.func is read_picture and len(read.args) == 1 and not read.keywords
+    plain = isinstance(read, partial) and read.func is read_image and len(read.args) == 1 and not read.keywords
     return Path(read.args[0]) if plain else None  # type: ignore[union-attr]
 
 
-def of_pixels(picture: np.ndarray) -> str:
+def of_pixels(image: np.ndarray) -> str:
     """Hexadecimal digest of shape and pixels of uint8 RGB (height, width, 3)."""
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise InputError(
-            f"A picture must be uint8 RGB of shape (height, width, 3), got {picture.dtype} {picture.shape}."
-        )
-    digest = hashlib.sha256(repr(picture.shape).encode())
-    digest.update(np.ascontiguousarray(picture))
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise InputError(f"An image must be uint8 RGB of shape (height, width, 3), got {image.dtype} {image.shape}.")
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image))
     return digest.hexdigest()
 
 
@@ -118,4 +116,4 @@ def _read_alias(path: Path) -> str | None:
     return text if len(text) == 64 and set(text) <= set("0123456789abcdef") else None
 
 
-__all__ = ["MEMO", "SCHEMA", "Picture", "PixelDigests", "of_pixels", "remember"]
+__all__ = ["MEMO", "SCHEMA", "ImageLike", "PixelDigests", "of_pixels", "remember"]

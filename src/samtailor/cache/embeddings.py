@@ -1,11 +1,11 @@
-"""Image embeddings on disk: content-addressed, crash-safe, bounded, shared by everything that looks at a picture.
+"""Image embeddings on disk: content-addressed, crash-safe, bounded, shared by everything that looks at an image.
 
-The base is frozen, so a picture is encoded once and for all. An entry is one safetensors file (half precision, one
+The base is frozen, so an image is encoded once and for all. An entry is one safetensors file (half precision, one
 tensor a level, checksum in its header) of a `CacheFolder`, named by the SHA-256 of (pixels, fingerprint of the base,
 view). An entry that is gone or damaged is made again.
 
 Numbers are the same cold and warm: what comes straight from the encoder is rounded to half precision too. On the CPU
-pictures are encoded one at a time, hence an embedding does not depend on its neighbours either; on an accelerator
+images are encoded one at a time, hence an embedding does not depend on its neighbours either; on an accelerator
 batches of other sizes may round the last bit differently. SAM 2's neck is summed in the cheaper order of
 `bases/_encoding.py`, which agrees with the vendor's far within half precision.
 """
@@ -30,7 +30,7 @@ from torch import Tensor
 
 from samtailor.bases import Base
 from samtailor.bases._encoding import encoding
-from samtailor.cache.digests import SCHEMA, Picture, PixelDigests, remember
+from samtailor.cache.digests import SCHEMA, ImageLike, PixelDigests, remember
 from samtailor.cache.folder import CacheFolder, touch
 from samtailor.data.augment import UNTOUCHED, View
 from samtailor.data.transform import Frame
@@ -55,13 +55,13 @@ def default_root() -> Path:
 
 
 class EmbeddingCache:
-    """Embeddings of pictures under base models, made when first asked for.
+    """Embeddings of images under base models, made when first asked for.
 
     Args:
         root: folder; None for `default_root()`. Made when first written to. One that cannot be written to costs
             time, not correctness: it is said once, and embeddings are made anew.
         max_bytes: the least recently used entries go when the folder grows beyond this.
-        batch: pictures a pass of the encoder; None is 1 on the CPU and 8 elsewhere.
+        batch: images a pass of the encoder; None is 1 on the CPU and 8 elsewhere.
     """
 
     def __init__(
@@ -75,19 +75,19 @@ class EmbeddingCache:
         self._checked: OrderedDict[str, None] = OrderedDict()
 
     def features(
-        self, base: Base, pictures: Picture | Sequence[Picture], views: Sequence[View] | None = None
+        self, base: Base, images: ImageLike | Sequence[ImageLike], views: Sequence[View] | None = None
     ) -> Features:
-        """Embeddings of B pictures: float32 on the CPU, (B, D, H, W) and skips, ordinary tensors without a graph.
+        """Embeddings of B images: float32 on the CPU, (B, D, H, W) and skips, ordinary tensors without a graph.
 
         Args:
             base: the base model, on any device.
-            pictures: samples or uint8 RGB arrays, in any mixture; a single one is a batch of one.
-            views: one view a picture; None for the pictures as they are.
+            images: samples or uint8 RGB arrays, in any mixture; a single one is a batch of one.
+            views: one view an image; None for the images as they are.
 
         Raises:
-            InputError: something that is not a picture, or a base that answers infinity or NaN.
+            InputError: something that is not an image, or a base that answers infinity or NaN.
         """
-        jobs = _jobs(pictures, views)
+        jobs = _jobs(images, views)
         rows: list[Features | None] = [self._read(self._path(base, *job), base) for job in jobs]
         missing = [i for i, row in enumerate(rows) if row is None]
         size = self._batch_size(base)
@@ -101,7 +101,7 @@ class EmbeddingCache:
     def prepare(
         self,
         base: Base,
-        pictures: Sequence[Picture],
+        images: Sequence[ImageLike],
         views: Sequence[View] | None = None,
         *,
         progress: Callable[[int, int], None] | None = None,
@@ -110,11 +110,11 @@ class EmbeddingCache:
 
         Args:
             base: the base model.
-            pictures, views: as in `features`.
-            progress: called with (done, total) after each picture.
+            images, views: as in `features`.
+            progress: called with (done, total) after each image.
         """
-        jobs, size, made = _jobs(pictures, views), self._batch_size(base), 0
-        waiting: list[tuple[Picture, View]] = []
+        jobs, size, made = _jobs(images, views), self._batch_size(base), 0
+        waiting: list[tuple[ImageLike, View]] = []
         for done, job in enumerate(jobs, 1):
             if not self._path(base, *job).exists():
                 waiting.append(job)
@@ -128,8 +128,8 @@ class EmbeddingCache:
                 progress(done, len(jobs))
         return made
 
-    def _path(self, base: Base, picture: Picture, view: View) -> Path:
-        key = f"{SCHEMA}\0{self._digests.of(picture)}\0{base.fingerprint}\0{view.key}"
+    def _path(self, base: Base, image: ImageLike, view: View) -> Path:
+        key = f"{SCHEMA}\0{self._digests.of(image)}\0{base.fingerprint}\0{view.key}"
         return self._folder.place(key, ".safetensors")
 
     def _read(self, path: Path, base: Base) -> Features | None:
@@ -152,8 +152,8 @@ class EmbeddingCache:
         touch(path)
         return Features(tensors[0][None], tuple(t[None] for t in tensors[1:]))
 
-    def _make(self, base: Base, jobs: Sequence[tuple[Picture, View]]) -> list[Features]:
-        features = _encode(base, [view.image(_pixels(picture)) for picture, view in jobs])
+    def _make(self, base: Base, jobs: Sequence[tuple[ImageLike, View]]) -> list[Features]:
+        features = _encode(base, [view.image(_pixels(image)) for image, view in jobs])
         rows = [features[i : i + 1] for i in range(len(jobs))]
         for job, row in zip(jobs, rows, strict=True):
             tensors = {"main": row.main[0]} | {f"skip{i}": skip[0] for i, skip in enumerate(row.skips)}
@@ -171,7 +171,7 @@ class EmbeddingCache:
         needed = count * sum(t.numel() * t.element_size() for t in (row.main, *row.skips))
         if needed > self.max_bytes:
             _log.warning(
-                "Room for %s: %.1f GB, but the cache is limited to %.1f GB: pictures will be encoded again and again. "
+                "Room for %s: %.1f GB, but the cache is limited to %.1f GB: images will be encoded again and again. "
                 "Raise the limit or use fewer views.",
                 counted(count, "embedding"),
                 needed / 1e9,
@@ -179,22 +179,22 @@ class EmbeddingCache:
             )
 
 
-def _jobs(pictures: Picture | Sequence[Picture], views: Sequence[View] | None) -> list[tuple[Picture, View]]:
-    single = isinstance(pictures, Sample | np.ndarray)
-    listed: list[Picture] = [pictures] if single else list(pictures)  # type: ignore[list-item]
+def _jobs(images: ImageLike | Sequence[ImageLike], views: Sequence[View] | None) -> list[tuple[ImageLike, View]]:
+    single = isinstance(images, Sample | np.ndarray)
+    listed: list[ImageLike] = [images] if single else list(images)  # type: ignore[list-item]
     chosen = [UNTOUCHED] * len(listed) if views is None else list(views)
     if len(chosen) != len(listed) or not listed:
-        raise InputError(f"Expected at least one picture and one view for each, got {len(listed)} and {len(chosen)}.")
+        raise InputError(f"Expected at least one image and one view for each, got {len(listed)} and {len(chosen)}.")
     return list(zip(listed, chosen, strict=True))
 
 
-def _pixels(picture: Picture) -> np.ndarray:
-    return picture if isinstance(picture, np.ndarray) else picture.image
+def _pixels(image: ImageLike) -> np.ndarray:
+    return image if isinstance(image, np.ndarray) else image.image
 
 
-def _encode(base: Base, pictures: Sequence[np.ndarray]) -> Features:
+def _encode(base: Base, images: Sequence[np.ndarray]) -> Features:
     """Half precision on the CPU."""
-    frames = [Frame.of(base, *picture.shape[:2]).image(picture, base) for picture in pictures]
+    frames = [Frame.of(base, *image.shape[:2]).image(image, base) for image in images]
     with torch.inference_mode():
         made = _encoder(base).encode_image(torch.stack(frames).to(_device(base))).to("cpu", torch.float16)
     levels = [level.clone() for level in (made.main, *made.skips)]  # inference tensors cannot enter autograd
@@ -228,4 +228,4 @@ def _skip_names(names: Sequence[str]) -> list[str]:
     return sorted((name for name in names if name.startswith("skip")), key=lambda name: int(name[4:]))
 
 
-__all__ = ["EmbeddingCache", "Picture", "default_root"]
+__all__ = ["EmbeddingCache", "ImageLike", "default_root"]

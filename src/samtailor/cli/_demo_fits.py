@@ -12,8 +12,8 @@ from samtailor.bases import Base, load_on
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.compare import Comparison, compare, parameters, variants
 from samtailor.data.dataset import open_dataset
+from samtailor.data.image import write_json
 from samtailor.data.listing import read_json
-from samtailor.data.picture import write_json
 from samtailor.data.synth.write import build_dataset
 from samtailor.errors import InputError, counted
 from samtailor.report.page import Show, history_of
@@ -54,17 +54,17 @@ def demo(
     Started again with the same settings it goes on where it was stopped.
 
     Args:
-        out: folder; pictures in OUT/data, adapters in OUT/fits.
+        out: folder; images in OUT/data, adapters in OUT/fits.
         base: base model.
-        seed: of pictures, split, start, order and clicks.
+        seed: of images, split, start, order and clicks.
         steps: updates of PLM and PLM+PMM; SAM-F has five for every six of them, at most the 1000 of its paper.
-        train, test: number of pictures; of the first a share chooses the best state.
+        train, test: number of images; of the first a share chooses the best state.
         device: None takes a GPU where there is one.
         workers: processes that draw, encode and fit.
         watch: called with (what is going on, progress).
 
     Raises:
-        InputError: the folder holds a demo with other pictures.
+        InputError: the folder holds a demo with other images.
     """
     out = Path(out)
     _draw(out / "data", seed, train, test, workers, watch)
@@ -106,10 +106,10 @@ def _draw(folder: Path, seed: int, train: int, test: int, workers: int, watch: W
     about = folder / "dataset.json"
     if about.is_file():
         made = read_json(about)
-        if (made["seed"], made["pictures"]) != (seed, {"train": train, "test": test}):
-            raise InputError(f"{folder.parent} holds a demo of other pictures. Choose another --out, or remove it.")
+        if (made["seed"], made["images"]) != (seed, {"train": train, "test": test}):
+            raise InputError(f"{folder.parent} holds a demo of other images. Choose another --out, or remove it.")
         return
-    tell = None if watch is None else (lambda done, total: watch("pictures", Progress("draw", done, total)))
+    tell = None if watch is None else (lambda done, total: watch("images", Progress("draw", done, total)))
     size = {"count": train, "test": test, "size": SIZE}
     build_dataset(folder, kind="banners", seed=seed, workers=workers, progress=tell, **size)
 
@@ -141,19 +141,19 @@ def _page(
             "Settings",
             {
                 "base": f"{base.name}, fingerprint {base.fingerprint}, model frame {base.size} px",
-                "pictures": figures["data"]["pictures"],
+                "images": figures["data"]["images"],
                 "masks": {side: sum(v.values()) for side, v in figures["data"]["masks"].items()},
-                "picture size (height, width)": figures["data"]["size"],
+                "image size (height, width)": figures["data"]["size"],
                 "seed": seed,
                 "versions": figures["versions"],
             },
-            {"held-out pictures": figures["ids"], **figures["settings"]},
+            {"held-out images": figures["ids"], **figures["settings"]},
         ),
     ]
     lead = (
         f"Synthetic outdoor banners, one click each, on the frozen base “{base.name}”: mIoU {100 * before['miou']:.1f} "
         f"before, {100 * after['miou']:.1f} after the fit, on {counted(after['masks'], 'banner')} in "
-        f"{counted(after['pictures'], 'picture')} that no fit has seen."
+        f"{counted(after['images'], 'image')} that no fit has seen."
     )
     report.write_page(path, "samtailor demo", lead, sections)
 

@@ -72,10 +72,10 @@ def compare_command(
     ] = None,
     device: options.Device = None,
 ) -> None:
-    """Fit several methods with the same seeds on the same pictures and compare them on the same masks.
+    """Fit several methods with the same seeds on the same images and compare them on the same masks.
 
     OUT gets compare.json, table.md and report.html. With --shots each number of shots is a row, and without a `val` of
-    your own no picture beyond the shots chooses a state.
+    your own no image beyond the shots chooses a state.
     """
     from samtailor.bases import load_on
     from samtailor.cache.embeddings import EmbeddingCache
@@ -90,7 +90,7 @@ def compare_command(
     for name in listed:
         kind_of(name)
     if held_out is not None and held_out.resolve() == data.resolve():
-        raise InputError("--test is DATA itself: the pictures to judge on must not be among those to fit on.")
+        raise InputError("--test is DATA itself: the images to judge on must not be among those to fit on.")
     general, own = settings_by_method(setting or [], listed)
     own = merged(detected(detector, detector_classes, listed), own)
     given = {"base": base, "format": format, "group": group, "device": device, "trackers": ()}
@@ -106,7 +106,7 @@ def compare_command(
         else:
             found = compare_shots(runs, out, loaded, samples, held, shots=counts, **asked)
     if counts is None:
-        note = f"Percent, {counted(len(found[0].seeds), 'seed')}; intervals: bootstrap over groups of pictures."
+        note = f"Percent, {counted(len(found[0].seeds), 'seed')}; intervals: bootstrap over groups of images."
         summaries(str(data), found[0].summary(), note)
     rows = results.show(str(data), found)
     matrices = cross_tables(found[-1], runs, loaded, held or samples, store) if cross and per_class else {}

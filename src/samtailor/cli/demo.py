@@ -12,12 +12,12 @@ from samtailor.cli.compare import watching
 
 
 def demo_command(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of pictures, adapters and report.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of images, adapters and report.")] = Path("demo"),
     seed: options.Seed = 0,
     base: options.Base = "nano",
     steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Updates of PLM and of PLM+PMM.")] = None,
-    train: Annotated[int | None, typer.Option(min=8, metavar="N", help="Pictures to fit on.")] = None,
-    test: Annotated[int | None, typer.Option(min=2, metavar="N", help="Pictures to evaluate on.")] = None,
+    train: Annotated[int | None, typer.Option(min=8, metavar="N", help="Images to fit on.")] = None,
+    test: Annotated[int | None, typer.Option(min=2, metavar="N", help="Images to evaluate on.")] = None,
     device: options.Device = None,
     workers: options.Workers = None,
 ) -> None:
@@ -32,6 +32,6 @@ def demo_command(
     with watching() as watch:
         made = demo(out, base=base, seed=seed, device=device, workers=options.workers(workers), watch=watch, **given)
     found = made.figures["methods"]
-    note = f"Percent, {next(iter(found.values()))['pictures']} test pictures, one click a banner, seed {seed}."
+    note = f"Percent, {next(iter(found.values()))['images']} test images, one click a banner, seed {seed}."
     summaries("Outdoor banners", found, note)
     results().print(f"The report is {made.page}.", soft_wrap=True)

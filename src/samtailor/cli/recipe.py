@@ -52,8 +52,8 @@ def recipe_command(
     setting: Setting = None,
     detector: Detector = None,
     detector_classes: DetectorClasses = None,
-    count: Annotated[int | None, typer.Option(min=1, metavar="N", help="Drawn pictures to train on.")] = None,
-    test: Annotated[int | None, typer.Option(min=1, metavar="N", help="Drawn test pictures.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, metavar="N", help="Drawn images to train on.")] = None,
+    test: Annotated[int | None, typer.Option(min=1, metavar="N", help="Drawn test images.")] = None,
     workers: options.Workers = 1,
     json: options.Json = None,
     html: Annotated[
@@ -78,7 +78,7 @@ def recipe_command(
     out = out or Path("recipes", name)
     given = {"base": base, "steps": steps, "device": device, "trackers": ()}
     runs = _runs(recipe, config, given, setting or [], detector, detector_classes)
-    samples, held_out = _pictures(recipe, data, out, count, test)
+    samples, held_out = _images(recipe, data, out, count, test)
     loaded = load_on(base, device)
     asked = {"seeds": seeds_of(seeds), "classes": recipe.columns, "per_class": recipe.per_class}
     with watching() as watch:
@@ -193,10 +193,10 @@ def _write(
     results.write_page(html or Path(out, "report.html"), found, runs, content, data, base, sections)
 
 
-def _pictures(
+def _images(
     recipe: Recipe, data: Path | None, out: Path, count: int | None, test: int | None
 ) -> tuple[list[Sample], list[Sample] | None]:
-    """Pictures to fit and to evaluate on; None for the latter where they are to be dealt out."""
+    """Images to fit and to evaluate on; None for the latter where they are to be dealt out."""
     from samtailor.data.dataset import open_dataset
 
     if data is None:
@@ -220,7 +220,7 @@ def _drawn(recipe: Recipe, out: Path, count: int | None, test: int | None) -> Pa
         raise InputError("This recipe needs its data set: give the folder with --data.")
     made = recipe.synthetic | {k: v for k, v in (("count", count), ("test", test)) if v is not None}
     if (out / "data" / "dataset.json").is_file():
-        say(f"Taking the pictures in {out / 'data'}.")
+        say(f"Taking the images in {out / 'data'}.")
         return out / "data"
     with counting("drawing") as progress:
         build_dataset(out / "data", progress=progress, **made)

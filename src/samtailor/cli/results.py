@@ -25,7 +25,7 @@ def show(title: str, found: Sequence[Comparison]) -> list[dict[str, Any]]:
         say(f"{name}: {words(one)}")
     for row in rows:
         if row["undetected"]:
-            say(f"{_named(row)}: nothing detected in {row['undetected']} pictures; asked with the full frame there.")
+            say(f"{_named(row)}: nothing detected in {row['undetected']} images; asked with the full frame there.")
         if started := list(row["kept_step"].values()).count(0):
             say(f"{_named(row)}: {started} of {len(row['kept_step'])} fits kept their start: no step was better there.")
     return rows
@@ -34,9 +34,9 @@ def show(title: str, found: Sequence[Comparison]) -> list[dict[str, Any]]:
 def content_of(found: Sequence[Comparison], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What compare.json holds, without base, settings and versions.
 
-    `rows` as `compare.rows_of` has them, `learning_curve` by title, `regions`, `seeds`, `shots`; `methods`: summaries of
-    all masks as `Comparison.summary` has them, under each number of shots where there are several; `trained_on` and
-    `judged_on`: ids of the pictures.
+    `rows` as `compare.rows_of` has them, `learning_curve` by title, `regions`, `seeds`, `shots`; `methods`: summaries
+    of all masks as `Comparison.summary` has them, under each number of shots where there are several; `trained_on` and
+    `judged_on`: ids of the images.
     """
     from samtailor.compare import learning
 
@@ -134,7 +134,7 @@ def write_page(
             {name: config.to_dict() for name, config in runs.items()},
         ),
     ]
-    lead = "Same pictures, same seeds, same masks." + " One region a picture and class." * last.regions
+    lead = "Same images, same seeds, same masks." + " One region an image and class." * last.regions
     report.write_page(file, f"Comparison on {Path(data).name}", lead, listed)
 
 

@@ -19,7 +19,7 @@ Seeds = Annotated[
 ]
 Shots = Annotated[
     str | None,
-    typer.Option(metavar="K,...", help="Fit on so many pictures of each class; the smaller subsets in the larger."),
+    typer.Option(metavar="K,...", help="Fit on so many images of each class; the smaller subsets in the larger."),
 ]
 Detector = Annotated[
     str | None,
@@ -67,7 +67,7 @@ def shots_of(text: str | None) -> list[int] | None:
         return None
     found = sorted(set(_whole(text.split(","), "--shots", text)))
     if found[0] < 1:
-        raise InputError(f"--shots must be numbers of pictures from 1, got {text!r}.")
+        raise InputError(f"--shots must be numbers of images from 1, got {text!r}.")
     return found
 
 

@@ -30,10 +30,10 @@ class Cost:
 
     Args:
         parameters: numbers that learn.
-        seconds: wall time of the fit with its validations, without encoding pictures; None where it is not known.
+        seconds: wall time of the fit with its validations, without encoding images; None where it is not known.
         cpu_seconds: processor time of the same, all threads together: what is left of the seconds when others compute
             on the same machine.
-        encode_seconds: what the pictures of the fit take to encode once, all methods together; 0 where the encoder
+        encode_seconds: what the images of the fit take to encode once, all methods together; 0 where the encoder
             runs inside the fit.
         peak_memory_mib: highest memory, see above; None where it is not known.
         encoder_cached: whether the fit runs on cached embeddings.

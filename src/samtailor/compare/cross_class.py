@@ -30,7 +30,7 @@ def cross_model(
 
     Args:
         adapters: name (usually the class it was fitted to) to segmenter on `base`.
-        samples: held-out pictures.
+        samples: held-out images.
         classes: whose masks are asked for; the columns.
 
     Returns:

@@ -49,7 +49,7 @@ class Entry:
         kind: "methods" or "baselines".
         learns: numbers that learn; 0: nothing is fitted.
         encoder_cached: whether its fit runs on cached embeddings.
-        regions: it answers one region a picture and class.
+        regions: it answers one region an image and class.
         weights: where a baseline's backbone starts; None for a method.
     """
 
@@ -137,20 +137,20 @@ def fit_contender(
     """Fit it into its folder and measure what that costs; a finished one is not repeated, a stopped method goes on.
 
     Raises:
-        InputError: the folder holds a fit with other settings or of other pictures.
+        InputError: the folder holds a fit with other settings or of other images.
         Interrupted: stopped; a method has saved, a baseline starts anew.
     """
-    _refuse_other_pictures(row, split)
+    _refuse_other_images(row, split)
     if row.finished and row.kind == "methods":
         return fit(row.config, base=base, samples=samples, resume=True).folder
     if row.finished:
         _refuse_other_settings(row)
         return row.folder
-    pictures = [*split.pick(samples, "train"), *split.pick(samples, "val")]
+    images = [*split.pick(samples, "train"), *split.pick(samples, "val")]
     device = next(base.model.parameters()).device
     encoding, earlier = _Encoding(progress), Cost.read(row.folder)
     if row.encoder_cached:
-        per_picture = _seconds_a_picture(base, pictures[0])
+        per_image = _seconds_an_image(base, images[0])
     meter = Meter(device)
     try:
         with meter:
@@ -158,14 +158,14 @@ def fit_contender(
                 asked = {"samples": samples, "base": base, "split": split, "store": store, "stop": stop}
                 fit(row.config, resume=True, progress=encoding, **asked)
             else:
-                _fit_baseline(row, pictures, split, samples, device, progress, stop)
+                _fit_baseline(row, images, split, samples, device, progress, stop)
     finally:
         import torch
 
         cost = Cost(
             parameters=row.learns,
             seconds=meter.seconds - encoding.seconds,
-            encode_seconds=len(pictures) * per_picture if row.encoder_cached else 0.0,
+            encode_seconds=len(images) * per_image if row.encoder_cached else 0.0,
             peak_memory_mib=meter.mib,
             encoder_cached=row.encoder_cached,
             cpu_seconds=max(0.0, meter.cpu_seconds - encoding.cpu_seconds),
@@ -177,7 +177,7 @@ def fit_contender(
 
 
 class _Encoding:
-    """Passes progress on and adds up the seconds that went into encoding pictures."""
+    """Passes progress on and adds up the seconds that went into encoding images."""
 
     def __init__(self, progress: Callable[[Progress], None] | None) -> None:
         self.seconds, self.cpu_seconds, self._progress = 0.0, 0.0, progress
@@ -194,8 +194,8 @@ class _Encoding:
 _measured: dict[tuple[str, str], float] = {}
 
 
-def _seconds_a_picture(base: Base, sample: Sample) -> float:
-    """Seconds that the base takes to encode one picture, measured once in a process."""
+def _seconds_an_image(base: Base, sample: Sample) -> float:
+    """Seconds that the base takes to encode one image, measured once in a process."""
     import torch
 
     from samtailor.data.transform import Frame
@@ -221,7 +221,7 @@ def _baseline(config: FitConfig, classes: Sequence[str]) -> baselines.Baseline:
 
 def _fit_baseline(
     row: Entry,
-    pictures: Sequence[Sample],
+    images: Sequence[Sample],
     split: Split,
     samples: Sequence[Sample],
     device: torch.device,
@@ -266,14 +266,14 @@ def _refuse_other_settings(row: Entry) -> None:
         )
 
 
-def _refuse_other_pictures(row: Entry, split: Split) -> None:
+def _refuse_other_images(row: Entry, split: Split) -> None:
     file = row.folder / artefact.SPLIT
     if not file.exists():
         return
     before = split.read(file)
     if set(before.train) != set(split.train) or set(before.val) != set(split.val):
         raise InputError(
-            f"The fit in {row.folder} is of other pictures than would be dealt now: the data, or the settings that "
+            f"The fit in {row.folder} is of other images than would be dealt now: the data, or the settings that "
             "deal them, have changed. Give the same ones, or another --out."
         )
 

@@ -1,4 +1,4 @@
-"""Which pictures a seed gives to all methods alike: to fit on, to choose the best state on, to be judged on."""
+"""Which images a seed gives to all methods alike: to fit on, to choose the best state on, to be judged on."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from samtailor.structures import Sample
 from samtailor.train.config import FitConfig
 
 TEST_SHARE = 0.2
-"""Share of the pictures to evaluate on where nothing else is said."""
+"""Share of the images to evaluate on where nothing else is said."""
 
 
 @dataclass(frozen=True)
 class Deal:
-    """Pictures of one seed, the same for every method.
+    """Images of one seed, the same for every method.
 
     Args:
         samples: the pool that fits draw from.
         split: its ids to train and to choose the best state on.
-        held_out: pictures to evaluate on; no fit sees them.
+        held_out: images to evaluate on; no fit sees them.
     """
 
     samples: Sequence[Sample]
@@ -57,10 +57,10 @@ def deal(
     classes: Sequence[str] | None,
     held_out: Sequence[Sample] | None = None,
 ) -> Deal:
-    """Deal pictures out as `fit` would, and see to the held-out ones.
+    """Deal images out as `fit` would, and see to the held-out ones.
 
     Args:
-        samples: pictures to train on, and without `held_out` also those to evaluate on.
+        samples: images to train on, and without `held_out` also those to evaluate on.
         config: its `val` and `near_duplicates`; `test` (0: a fifth) where `held_out` is None.
         classes: classes that must be on every side.
         held_out: a test set of its own.
@@ -76,18 +76,18 @@ def deal(
     return Deal(samples, made, made.pick(samples, "test") if held_out is None else held_out)
 
 
-def few(pictures: Deal, config: FitConfig, classes: Sequence[str] | None) -> Deal:
-    """Keep only `config.shots` training pictures of each class, where it is given.
+def few(images: Deal, config: FitConfig, classes: Sequence[str] | None) -> Deal:
+    """Keep only `config.shots` training images of each class, where it is given.
 
     The first 4 of 8 shots are the 4 shots of the same seed.
     """
     if config.shots is None:
-        return pictures
-    pool, made = pictures.split.pick(pictures.samples, "train"), pictures.split
+        return images
+    pool, made = images.split.pick(images.samples, "train"), images.split
     groups = {id: members[0] for members in made.groups for id in members}
     kept = tuple(sample.id for sample in shots(pool, config.shots, made.seed, classes=classes, groups=groups))
     rest = tuple(id for id in made.train if id not in kept)
-    return replace(pictures, split=replace(made, train=kept, unused=made.unused + rest))
+    return replace(images, split=replace(made, train=kept, unused=made.unused + rest))
 
 
 __all__ = ["TEST_SHARE", "Deal", "deal", "few", "few_shot", "settled"]

@@ -17,7 +17,7 @@ _T = (
 def seed_interval(values: Sequence[float]) -> tuple[float, float | None, list[float] | None]:
     """(mean, standard deviation, [low, high] of the 95 % interval of the mean by Student's t).
 
-    The seeds differ in pictures, start, order and clicks, so the interval is about another draw of all of them. With
+    The seeds differ in images, start, order and clicks, so the interval is about another draw of all of them. With
     one seed nothing can be said, and the last two are None.
     """
     values = np.asarray(values, np.float64)

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from samtailor.train.config import FitConfig
     from samtailor.train.progress import Progress
 
-_CHUNK = 8  # pictures that a process encodes before it takes the next ones
+_CHUNK = 8  # images that a process encodes before it takes the next ones
 Watch = Callable[[str, "Progress"], None]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One fit: whose it is, its pictures, and which of them it trains on."""
+    """One fit: whose it is, its images, and which of them it trains on."""
 
     row: Entry
     samples: Sequence[Sample]
@@ -45,7 +45,7 @@ def fit_side_by_side(
     jobs: Mapping[str, Job],
     store: EmbeddingCache,
     *,
-    pictures: Sequence[Sample] = (),
+    images: Sequence[Sample] = (),
     workers: int = 2,
     watch: Watch | None = None,
 ) -> dict[str, Path]:
@@ -56,10 +56,10 @@ def fit_side_by_side(
     Args:
         jobs: by name; their settings name the base, which each process loads for itself.
         store: embeddings.
-        pictures: encoded by all processes together before the first fit starts, with the base of the first job; a fit
+        images: encoded by all processes together before the first fit starts, with the base of the first job; a fit
             encodes for itself what it misses.
         workers: processes.
-        watch: called with (name, progress), from a thread; ("pictures", progress) while encoding.
+        watch: called with (name, progress), from a thread; ("images", progress) while encoding.
 
     Raises:
         Interrupted: stopped by Ctrl-C, after all have saved.
@@ -73,7 +73,7 @@ def fit_side_by_side(
     room = {"root": store.root, "max_bytes": store.max_bytes}
     pool = ProcessPoolExecutor(workers, context, _begin, (stop, messages, threads, room))
     try:
-        _encode_all(pool, next(iter(jobs.values())).row.config, pictures, watch)
+        _encode_all(pool, next(iter(jobs.values())).row.config, images, watch)
         # long ones first, as far as steps tell (epochs do not), so that no process ends up alone with one
         by_length = sorted(jobs.items(), key=lambda one: -one[1].row.config.steps * one[1].row.config.batch_size)
         pending = {pool.submit(_fit, name, job): name for name, job in by_length}
@@ -88,14 +88,14 @@ def fit_side_by_side(
         reader.join()
 
 
-def _encode_all(pool: ProcessPoolExecutor, config: FitConfig, pictures: Sequence[Sample], watch: Watch | None) -> None:
+def _encode_all(pool: ProcessPoolExecutor, config: FitConfig, images: Sequence[Sample], watch: Watch | None) -> None:
     from samtailor.train.progress import Progress
 
-    chunks = [pictures[start : start + _CHUNK] for start in range(0, len(pictures), _CHUNK)]
+    chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
     for count, done in enumerate(as_completed([pool.submit(_encode, config, chunk) for chunk in chunks]), 1):
         done.result()
         if watch is not None:
-            watch("pictures", Progress("encode", min(count * _CHUNK, len(pictures)), len(pictures)))
+            watch("images", Progress("encode", min(count * _CHUNK, len(images)), len(images)))
 
 
 def _threads() -> int:
@@ -134,8 +134,8 @@ def _base(name: str, device: str | None) -> Base:
     return load_on(name, device)
 
 
-def _encode(config: FitConfig, pictures: Sequence[Sample]) -> None:
-    _store.prepare(_base(config.base, config.device), pictures)
+def _encode(config: FitConfig, images: Sequence[Sample]) -> None:
+    _store.prepare(_base(config.base, config.device), images)
 
 
 def _fit(name: str, job: Job) -> Path:

@@ -27,13 +27,13 @@ def rows_of(found: Sequence[Comparison], reference: str | None = None) -> list[d
     Returns:
         a dictionary a method and number of shots:
 
-        * `title`, `method`, `shots` (None: all pictures), `prompt` it was asked with, `weights` of a baseline,
-          `undetected` pictures of a detector, `masks` and `pictures` judged on (over all seeds).
+        * `title`, `method`, `shots` (None: all images), `prompt` it was asked with, `weights` of a baseline,
+          `undetected` images of a detector, `masks` and `images` judged on (over all seeds).
         * `kept_step` by "SEED/CLASS": after how many steps the state was reached that the fit kept; 0 is its start,
           None: nothing chose.
         * `dice` and `iou`: means over seeds of the mean over masks, in 0 to 1; `dice_interval`, `iou_interval`: 95 %
           over seeds (Student's t; None with one seed); `dice_deviation`, `iou_deviation`: standard deviation of the
-          seeds; `dice_masks_interval`, `iou_masks_interval`: bootstrap over groups of pictures, the seeds as they are.
+          seeds; `dice_masks_interval`, `iou_masks_interval`: bootstrap over groups of images, the seeds as they are.
         * `seeds`: per seed `dice` and `iou`.
         * `difference` to the reference at the same number of shots (None for itself), paired: the same four figures.
         * `cost`: see `cost_of`.
@@ -104,7 +104,7 @@ def _row(found: Comparison, name: str, parts: Sequence[Evaluation], reference: s
         "undetected": found.undetected.get(plain),
         "kept_step": {key.partition(f"{plain}/")[2]: step for key, step in found.kept.items() if _title(key) == plain},
         "masks": figures["masks"],
-        "pictures": figures["pictures"],
+        "images": figures["images"],
         **_spread([seeds[seed] for seed in seeds], figures, lowest=0.0),
         "seeds": seeds,
         "difference": None,

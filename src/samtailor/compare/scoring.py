@@ -32,11 +32,11 @@ class Questions:
     """What everybody is asked.
 
     Args:
-        samples: held-out pictures.
+        samples: held-out images.
         classes: whose masks are asked for.
         prompt: prompt source for all methods; None: each with its own.
         refine: also PMM's test-time refinement.
-        regions: one region a picture and class instead of single objects.
+        regions: one region an image and class instead of single objects.
     """
 
     samples: Sequence[Sample]
@@ -72,7 +72,7 @@ class Questions:
         }
 
     def undetected(self, rows: Mapping[str, Entry]) -> dict[str, int]:
-        """Pictures in which the detector of a row found nothing, so that the full frame was asked for; by name."""
+        """Images in which the detector of a row found nothing, so that the full frame was asked for; by name."""
         found: dict[str, int] = {}
         for name, row in rows.items():
             meta = artefact.read_meta(row.folder) if row.kind == "methods" and row.learns else None

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from samtailor.data.image import Header, resize_nearest, turn
 from samtailor.data.notices import notice
-from samtailor.data.picture import Header, resize_nearest, turn
 from samtailor.errors import DataError
 from samtailor.masks.rle import encode
 
@@ -23,41 +23,41 @@ def same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
     return off <= 1.0 or abs((w / h) / (W / H) - 1) <= ASPECT_TOLERANCE
 
 
-def fitted(values: np.ndarray, picture: Header, name: Path | str, *, quiet: bool = False) -> np.ndarray:
-    """Bring a (height, width) mask or index map to the picture frame.
+def fitted(values: np.ndarray, image: Header, name: Path | str, *, quiet: bool = False) -> np.ndarray:
+    """Bring a (height, width) mask or index map to the image frame.
 
-    A map drawn on the picture as stored is turned along with its EXIF rotation; one of another size but the same
+    A map drawn on the image as stored is turned along with its EXIF rotation; one of another size but the same
     aspect is resized (nearest). Both with a notice; `quiet` leaves out the second, where a layout is known for it.
 
     Raises:
-        DataError: another aspect than the picture's.
+        DataError: another aspect than the image's.
     """
-    if values.shape == picture.size:
+    if values.shape == image.size:
         return values
-    if not same_aspect(values.shape, picture.size):
-        if not (picture.orientation >= 5 and same_aspect(values.shape, picture.stored)):
+    if not same_aspect(values.shape, image.size):
+        if not (image.orientation >= 5 and same_aspect(values.shape, image.stored)):
             raise DataError(
-                f"{name}: the mask is {values.shape[1]}x{values.shape[0]} px (width x height) but its picture is "
-                f"{picture.size[1]}x{picture.size[0]}, another aspect. Which pixels belong together is unknown: "
-                "export the mask again at the size of the picture."
+                f"{name}: the mask is {values.shape[1]}x{values.shape[0]} px (width x height) but its image is "
+                f"{image.size[1]}x{image.size[0]}, another aspect. Which pixels belong together is unknown: "
+                "export the mask again at the size of the image."
             )
-        notice("mask turned", f"{name}: the mask was drawn before the EXIF rotation of its picture; turned along.")
-        values = turn(values, picture.orientation)
-    if values.shape != picture.size:
+        notice("mask turned", f"{name}: the mask was drawn before the EXIF rotation of its image; turned along.")
+        values = turn(values, image.orientation)
+    if values.shape != image.size:
         if not quiet:
-            old, new = (f"{w}x{h}" for h, w in (values.shape, picture.size))
-            notice("mask resized", f"{name}: the mask is {old} px and its picture {new}; resized (nearest).")
-        values = resize_nearest(values, picture.size)
+            old, new = (f"{w}x{h}" for h, w in (values.shape, image.size))
+            notice("mask resized", f"{name}: the mask is {old} px and its image {new}; resized (nearest).")
+        values = resize_nearest(values, image.size)
     return values
 
 
-def placed(rle: dict[str, Any], picture: Header, name: Path | str) -> dict[str, Any]:
-    """Bring a run-length encoded mask to the picture frame (see `fitted`)."""
+def placed(rle: dict[str, Any], image: Header, name: Path | str) -> dict[str, Any]:
+    """Bring a run-length encoded mask to the image frame (see `fitted`)."""
     from pycocotools import mask as coco
 
-    if tuple(rle["size"]) == picture.size:
+    if tuple(rle["size"]) == image.size:
         return rle
-    return encode(fitted(coco.decode(rle).astype(bool), picture, name))
+    return encode(fitted(coco.decode(rle).astype(bool), image, name))
 
 
 __all__ = ["ASPECT_TOLERANCE", "fitted", "placed", "same_aspect"]

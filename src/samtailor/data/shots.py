@@ -1,4 +1,4 @@
-"""Seeded shots: K pictures of each class; and the dice that every seeded choice of pictures is made with."""
+"""Seeded shots: K images of each class; and the dice that every seeded choice of images is made with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from samtailor.structures import Sample
 def shuffle_key(seed: int | str, key: str) -> str:
     """Sort key that shuffles: a hash of seed and id.
 
-    The order depends neither on the one the files are listed in nor on a random number generator, and a picture added
+    The order depends neither on the one the files are listed in nor on a random number generator, and an image added
     later moves no other.
     """
     return hashlib.sha256(f"{seed}:{key}".encode()).hexdigest()
@@ -26,20 +26,20 @@ def shots(
     classes: Sequence[str] | None = None,
     groups: Mapping[str, str] | None = None,
 ) -> list[Sample]:
-    """K pictures that contain a target, for each of the classes; the first 4 of 8 shots are the 4 shots.
+    """K images that contain a target, for each of the classes; the first 4 of 8 shots are the 4 shots.
 
-    Pictures of different groups come first (neighbouring frames of one video are one example, not several). A picture
+    Images of different groups come first (neighbouring frames of one video are one example, not several). An image
     with two of the classes counts for both. Reads annotations only until it has enough.
 
     Args:
-        samples: pictures to choose from.
-        k: pictures a class, from 1.
-        seed: another seed, other pictures.
+        samples: images to choose from.
+        k: images a class, from 1.
+        seed: another seed, other images.
         classes: class names; None: any target counts.
         groups: group by id; None takes `Sample.group`.
 
     Raises:
-        InputError: k below 1. DataError: a class has fewer pictures than k.
+        InputError: k below 1. DataError: a class has fewer images than k.
     """
     if k < 1:
         raise InputError(f"The number of shots must be 1 or more, got {k}.")
@@ -50,7 +50,7 @@ def shots(
 
 
 def _shot_order(samples: Sequence[Sample], seed: int, groups: Mapping[str, str] | None) -> list[Sample]:
-    """One picture of every group, then a second one, ...; groups and pictures in the order of their hashes."""
+    """One image of every group, then a second one, ...; groups and images in the order of their hashes."""
     by_key: dict[str, list[Sample]] = {}
     for sample in samples:
         key = (groups or {}).get(sample.id) or sample.group or sample.id
@@ -70,7 +70,7 @@ def _containing(deal: Sequence[Sample], k: int, label: str | None) -> list[Sampl
             if len(found) == k:
                 return found
     what = "a target" if label is None else f"an object of the class {label!r}"
-    asked, have = counted(k, "shot"), counted(len(deal), "picture")
+    asked, have = counted(k, "shot"), counted(len(deal), "image")
     raise DataError(f"{asked} asked for, but only {len(found)} of {have} with {what}.")
 
 

@@ -1,4 +1,4 @@
-"""Automatic instances against the truth: mask AP, what a user would be given, alarms on pictures without the object.
+"""Automatic instances against the truth: mask AP, what a user would be given, alarms on images without the object.
 
 Answers are ranked by the score of their proposal times their predicted IoU. For AP all of them count, however unlikely,
 since AP is about the ranking; precision, recall and the false-positive rate are of those that `predict --prompt auto`
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LOWEST = 0.02
 """Score of a proposal below which it is not asked for at all: it could not change AP by a thousandth."""
-_EVERY = 10**6  # answers a picture: no limit
+_EVERY = 10**6  # answers an image: no limit
 
 
 @dataclass(frozen=True)
@@ -79,32 +79,32 @@ class Asked:
 
 @dataclass(frozen=True)
 class InstanceEvaluation:
-    """What was found in every picture.
+    """What was found in every image.
 
     Args:
-        pictures: with their true objects of the classes.
+        images: with their true objects of the classes.
         classes: that were asked for.
         seed: of the bootstrap.
     """
 
-    pictures: tuple[Answered, ...]
+    images: tuple[Answered, ...]
     classes: tuple[str, ...]
     seed: int = 0
 
     def summary(self, draws: int = 1000) -> dict[str, Any]:
-        """Figures in 0..1, 95 % intervals by bootstrap over groups of pictures.
+        """Figures in 0..1, 95 % intervals by bootstrap over groups of images.
 
         Returns:
-            `ap`, `ap50`, `ap75` as COCO has them (at most 100 answers a class and picture), each with `..._interval`;
+            `ap`, `ap50`, `ap75` as COCO has them (at most 100 answers a class and image), each with `..._interval`;
             `without_limit`: the same three when every answer counts; of what a user would be given `precision`,
-            `recall`, `f1` (IoU at least 0.5, all classes together) and `false_positive_rate`: the share of the pictures
-            without an object of the classes in which anything is found, None without such pictures; counts `pictures`,
-            `empty_pictures`, `objects`, `found`; and `classes`: the same by class, `empty_pictures` being those without
+            `recall`, `f1` (IoU at least 0.5, all classes together) and `false_positive_rate`: the share of the images
+            without an object of the classes in which anything is found, None without such images; counts `images`,
+            `empty_images`, `objects`, `found`; and `classes`: the same by class, `empty_images` being those without
             an object of that class.
         """
-        groups = [picture.group or picture.id for picture in self.pictures]
-        limited = precision.match(self.pictures, self.classes)
-        every = precision.match(self.pictures, self.classes, _EVERY)
+        groups = [image.group or image.id for image in self.images]
+        limited = precision.match(self.images, self.classes)
+        every = precision.match(self.images, self.classes, _EVERY)
         given = self._given()
         judged = precision.match(given, self.classes, _EVERY)
         return {
@@ -126,7 +126,7 @@ class InstanceEvaluation:
     def _given(self) -> list[Answered]:
         """Only what a user would be given."""
         return [
-            Answered(one.id, one.truths, tuple(f for f in one.found if f.accepted), one.group) for one in self.pictures
+            Answered(one.id, one.truths, tuple(f for f in one.found if f.accepted), one.group) for one in self.images
         ]
 
 
@@ -140,24 +140,22 @@ def evaluate_instances(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, InstanceEvaluation]:
-    """Look for all objects of some classes in every picture, with one or several adapters on the same embeddings.
+    """Look for all objects of some classes in every image, with one or several adapters on the same embeddings.
 
     Args:
         predictor: with the adapters.
         asked: name of the result to who answers.
-        samples: pictures, those without an object among them: they tell the false-positive rate.
+        samples: images, those without an object among them: they tell the false-positive rate.
         classes: names; answers of other classes do not count.
         store: embeddings on disk.
         seed: of the bootstrap.
-        progress: called with (pictures done, pictures in all).
+        progress: called with (images done, images in all).
 
     Raises:
         InputError: there is no object of the classes to find.
     """
     if not any(sample.of(classes) for sample in samples):
-        raise InputError(
-            f"There is no object to find: none of {len(samples)} pictures has one of {', '.join(classes)}."
-        )
+        raise InputError(f"There is no object to find: none of {len(samples)} images has one of {', '.join(classes)}.")
     rows: dict[str, list[Answered]] = {name: [] for name in asked}
     for done, sample in enumerate(samples, 1):
         truths = tuple(a for a in sample.annotations if a.label in classes and a.area)
@@ -189,8 +187,8 @@ def _given_figures(
         "recall": right / total if total else None,
         "f1": 2 * right / (found + total) if found + total else None,
         "false_positive_rate": float(np.mean(alarms)) if alarms else None,
-        "pictures": len(given),
-        "empty_pictures": len(empty),
+        "images": len(given),
+        "empty_images": len(empty),
         "objects": total,
         "found": found,
     }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from samtailor.data.picture import replacing, resize_nearest
+from samtailor.data.image import replacing, resize_nearest
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.predict.predictor import Predictor
@@ -32,7 +32,7 @@ class IouMap:
     """What a click at every grid position gives.
 
     Args:
-        points: float32 (R, C, 2) clicks, x then y, pixels of the picture.
+        points: float32 (R, C, 2) clicks, x then y, pixels of the image.
         iou: float32 (R, C) IoU of the mask chosen by predicted IoU.
         oracle: float32 (R, C) best IoU over the candidates.
         inside: bool (R, C): the click lies in the mask.
@@ -67,20 +67,20 @@ class IouMap:
 
 
 def iou_map(predictor: Predictor, mask: np.ndarray, *, adapter: str | None = None, cells: int = 32) -> IouMap:
-    """Click every grid position of the picture that is set, one click a time.
+    """Click every grid position of the image that is set, one click a time.
 
     Args:
-        predictor: with the picture set.
+        predictor: with the image set.
         mask: bool (height, width), the true mask.
         adapter: who answers; None is the base.
         cells: grid positions along the longer side; a small mask makes the grid finer.
 
     Raises:
-        InputError: an empty mask, or one of another size than the picture.
+        InputError: an empty mask, or one of another size than the image.
     """
     size = (predictor.frame.height, predictor.frame.width)
     if mask.shape != size:
-        raise InputError(f"The mask must have the picture's size {size} (height, width), got {mask.shape}.")
+        raise InputError(f"The mask must have the image's size {size} (height, width), got {mask.shape}.")
     if not mask.any():
         raise InputError("The mask is empty: there is nothing to click on.")
     points = _grid(mask, cells)
@@ -132,11 +132,11 @@ def _ious(output: Output, frame: Frame, truth: torch.Tensor) -> tuple[np.ndarray
     return iou.gather(1, chosen)[:, 0].cpu().numpy(), iou.amax(1).cpu().numpy()
 
 
-def draw(picture: np.ndarray, mask: np.ndarray, maps: Mapping[str, IouMap]) -> Figure:
-    """Picture with the mask's outline, then one IoU map a name, side by side on one colour scale.
+def draw(pixels: np.ndarray, mask: np.ndarray, maps: Mapping[str, IouMap]) -> Figure:
+    """Image with the mask's outline, then one IoU map a name, side by side on one colour scale.
 
     Args:
-        picture: uint8 RGB (height, width, 3).
+        image: uint8 RGB (height, width, 3).
         mask: bool (height, width).
         maps: name to map.
     """
@@ -148,10 +148,10 @@ def draw(picture: np.ndarray, mask: np.ndarray, maps: Mapping[str, IouMap]) -> F
         figsize=(panel * (len(maps) + 1) + 0.6, min(6.0, panel * height / width) + 0.7), layout="constrained"
     )
     axes: Sequence[Any] = figure.subplots(1, len(maps) + 1)
-    axes[0].imshow(picture)
-    axes[0].set_title("picture and mask", fontsize=10)
+    axes[0].imshow(pixels)
+    axes[0].set_title("image and mask", fontsize=10)
     for axis, (name, found) in zip(axes[1:], maps.items(), strict=True):
-        axis.imshow(picture.mean(axis=2), cmap="gray", alpha=0.35)
+        axis.imshow(pixels.mean(axis=2), cmap="gray", alpha=0.35)
         image = axis.imshow(found.iou, extent=(-0.5, width - 0.5, height - 0.5, -0.5), vmin=0, vmax=1, cmap="viridis")
         axis.set_title(f"{name}: mean IoU inside {100 * found.mean:.1f}", fontsize=10)
     for axis in axes:

@@ -1,7 +1,7 @@
 """Data x segmenters to a table of one row per mask, by SAM's single-point protocol (SAM paper 7.1, App. D.1).
 
 One prompt a mask; the answer is the candidate with the highest predicted IoU ("default"), and beside it the best
-candidate by the truth ("oracle"). Both are cut at logit 0 after resizing to the picture's own size.
+candidate by the truth ("oracle"). Both are cut at logit 0 after resizing to the image's own size.
 Several segmenters are evaluated in one pass: same embedding, same clicks, so that differences are paired.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from samtailor.cache.embeddings import EmbeddingCache
 
 PROMPTS_AT_ONCE = 32
-_LOGITS_AT_ONCE = 48_000_000  # float32 logits of candidates at the picture's size, about 200 MB
+_LOGITS_AT_ONCE = 48_000_000  # float32 logits of candidates at the image's size, about 200 MB
 REFINED = " + refinement"
 """Ending of the name under which `refine=True` reports a segmenter's test-time refined masks."""
 
@@ -52,21 +52,21 @@ def evaluate_many(
     regions: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Evaluation]:
-    """Evaluate several segmenters on the same pictures and clicks in one pass, one encoder pass a picture.
+    """Evaluate several segmenters on the same images and clicks in one pass, one encoder pass an image.
 
     Args:
         segmenters: name to segmenter, or to the base itself; all on one base object.
-        samples: pictures; only their embeddings and one picture at a time are in memory.
+        samples: images; only their embeddings and one image at a time are in memory.
         classes: only masks of these; None takes all.
         prompt: a prompt source's name ("mask-center" is the protocol, "sampled-click", "mask-box"), or the source;
             None asks each segmenter with its own (`Segmenter.prompt`: no prompt for BLO-SAM, a box for AM-SAM; for
             regions none where it is `promptless`), and "mask-center" where it has none.
         store: embeddings on disk, shared with `fit`.
         seed: of random clicks (drawn per mask: independent of order and of what else is evaluated) and bootstrap.
-        regions: the truth is one region a picture and class, not single objects; None: where any of the segmenters
+        regions: the truth is one region an image and class, not single objects; None: where any of the segmenters
             answers so, for all of them, so that all are judged on the same masks.
         refine: report test-time refined masks of segmenters that have a PMM as well, as NAME + `REFINED`.
-        progress: called with (pictures done, pictures in all).
+        progress: called with (images done, images in all).
 
     Raises:
         InputError: segmenters on different bases, an unknown prompt source, or no mask at all to evaluate.
@@ -98,22 +98,22 @@ def evaluate_many(
             progress(done + 1, len(samples))
     if not any(rows.values()):
         wanted = "any class" if classes is None else ", ".join(classes)
-        raise InputError(f"There is no mask to evaluate: {len(samples)} pictures, none has a mask of {wanted}.")
+        raise InputError(f"There is no mask to evaluate: {len(samples)} images, none has a mask of {wanted}.")
     labels = {name: label.split("\0")[0] for name, (label, _) in sources.items()}
     labels |= {name + REFINED: label for name, label in labels.items()}
     return {name: Evaluation(tuple(found), labels[name], seed) for name, found in rows.items()}
 
 
 def unseen(samples: Sequence[Sample], folder: Path, data: Path) -> tuple[list[Sample], list[str]]:
-    """Leave out the pictures that an adapter was fitted on, if it was fitted on this data set.
+    """Leave out the images that an adapter was fitted on, if it was fitted on this data set.
 
-    It was where config.yaml names the same folder, and also where every picture that it learnt from is here by its id:
+    It was where config.yaml names the same folder, and also where every image that it learnt from is here by its id:
     data sets are moved and copied, and the fits of a comparison name none. Sets that only share their ids lose these
-    pictures for nothing; the other mistake would tell figures of pictures learnt by heart.
+    images for nothing; the other mistake would tell figures of images learnt by heart.
 
     Args:
         samples: of the data set.
-        folder: of the adapter; config.yaml tells its data set, split.json its pictures.
+        folder: of the adapter; config.yaml tells its data set, split.json its images.
         data: folder of the data set.
 
     Returns:
@@ -159,7 +159,7 @@ def _chunks(predictor: Predictor, targets: Sequence[Annotation]) -> Iterator[tup
 
 
 def _masks(predictor: Predictor, output: Output) -> np.ndarray:
-    """bool (P, M, height, width): all candidates at the picture's own size."""
+    """bool (P, M, height, width): all candidates at the image's own size."""
     return (predictor.frame.logits(output.candidate_logits()[0]) > 0).cpu().numpy()
 
 

@@ -38,7 +38,7 @@ def asked_with(
 def prompts_for(
     sample: Sample, targets: Sequence[Annotation], index: int, source: str | Callable[..., Prompts], seed: int
 ) -> Prompts:
-    """The prompt that an evaluation asks for mask `index` of a picture's targets, picture frame."""
+    """The prompt that an evaluation asks for mask `index` of an image's targets, image frame."""
     source = _source(source) if isinstance(source, str) else source
     # a generator a mask: the click does not depend on which other masks are evaluated with it
     rng = np.random.default_rng([seed, crc32(sample.id.encode()), index])

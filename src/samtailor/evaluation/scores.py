@@ -54,7 +54,7 @@ class Evaluation:
             `miou`, `oracle_miou`, `dice`, `oracle_dice`, `boundary_iou` and `paper` (Dice on the papers' 64 x 64 grid,
             see `metrics.paper_dice`; means over masks), each with its
             `..._interval` [low, high] from a bootstrap over groups; `macro_...` the unweighted mean over classes
-            of the first three, with intervals; counts `masks`, `pictures`, `groups`; and `classes`: the same per
+            of the first three, with intervals; counts `masks`, `images`, `groups`; and `classes`: the same per
             class. An evaluation without masks has None for figures.
         """
         classes = {name: self.of(name).figures(draws) for name in self.labels}
@@ -78,8 +78,8 @@ class Evaluation:
         out: dict[str, Any] = {}
         for name in _FIGURES:
             out[name], out[f"{name}_interval"] = interval(self.values(name), self._groups(), self.seed, draws)
-        pictures = len({row.id for row in self.rows})
-        return {**out, "masks": len(self.rows), "pictures": pictures, "groups": len(set(self._groups()))}
+        images = len({row.id for row in self.rows})
+        return {**out, "masks": len(self.rows), "images": images, "groups": len(set(self._groups()))}
 
     def _groups(self) -> list[str]:
         return [row.group or row.id for row in self.rows]

@@ -21,7 +21,7 @@ from samtailor.structures import Features, Prompts, Tokens
 
 
 class Sam1Encoder(nn.Module):
-    """A picture whose longest side is at most `size` to the image embedding, normalised and padded inside.
+    """An image whose longest side is at most `size` to the image embedding, normalised and padded inside.
 
     Args:
         segmenter: whose model encodes (the base's own encoder, or the adapted one).
@@ -49,7 +49,7 @@ class Sam1Encoder(nn.Module):
 
 
 class Sam2Encoder(nn.Module):
-    """A normalised square picture to the embedding and the two high-resolution maps, finest first."""
+    """A normalised square image to the embedding and the two high-resolution maps, finest first."""
 
     inputs, outputs = ("image",), ("high_res_feats_0", "high_res_feats_1", "image_embed")
     dynamic: dict[str, dict[int, str]] = {}  # noqa: RUF012
@@ -144,7 +144,7 @@ POINTS = {"point_coords": {1: "num_points"}, "point_labels": {1: "num_points"}}
 
 
 class Sam1Decoder(_Decoder):
-    """segment_anything's decoder contract, masks at the picture's own size."""
+    """segment_anything's decoder contract, masks at the image's own size."""
 
     inputs = ("image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input", "orig_im_size")
     outputs = ("masks", "iou_predictions", "low_res_masks")
@@ -158,7 +158,7 @@ class Sam1Decoder(_Decoder):
         return self._full(low, orig), iou, low
 
     def _full(self, low: Tensor, orig: Tensor) -> Tensor:
-        """As `Frame.logits`, for a picture size that is only known at run time."""
+        """As `Frame.logits`, for an image size that is only known at run time."""
         size = self.model.size
         full = F.interpolate(low, (size, size), mode="bilinear", align_corners=False)
         inner = torch.floor(orig * (size / orig.max()) + 0.5).clamp(min=1).to(torch.int64)

@@ -1,4 +1,4 @@
-"""Do the exported files answer as the segmenter does? Real prompts on synthetic pictures, onnxruntime against torch."""
+"""Do the exported files answer as the segmenter does? Real prompts on synthetic images, onnxruntime against torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ParityError(SamtailorError, RuntimeError):
 
 @dataclass(frozen=True)
 class PromptBatch:
-    """A prompt of the picture frame.
+    """A prompt of the image frame.
 
     Args:
         points: (K, 2) clicks, pixels.
@@ -81,14 +81,14 @@ class Files:
         self._encoder, self._decoder = session(encoder), session(decoder)
         self.base, self.pads = segmenter.base, pads
 
-    def encode(self, picture: np.ndarray) -> list[np.ndarray]:
+    def encode(self, image: np.ndarray) -> list[np.ndarray]:
         """The encoder's outputs, in the order in which the decoder takes them."""
-        frame = Frame.of(self.base, *picture.shape[:2])
+        frame = Frame.of(self.base, *image.shape[:2])
         if self.pads:
-            found = self._encoder.run(None, {"image": frame.image(picture, self.base)[None].numpy()})
+            found = self._encoder.run(None, {"image": frame.image(image, self.base)[None].numpy()})
             return [found[2], found[0], found[1]]
         height, width = frame.inner
-        resized = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR), np.float32)
+        resized = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR), np.float32)
         return self._encoder.run(None, {"input_image": resized})
 
     def decode(
@@ -106,7 +106,7 @@ class Files:
         return low[0], found[1][0], None if self.pads else found[0][0]
 
     def mask(self, embedding: Sequence[np.ndarray], question: PromptBatch, frame: Frame) -> np.ndarray:
-        """bool (height, width): the best answer at the picture's own size, without a mask prompt."""
+        """bool (height, width): the best answer at the image's own size, without a mask prompt."""
         low, scores, _ = self.decode(embedding, question, frame, None)
         best = torch.from_numpy(low[int(scores.argmax())])
         return (frame.logits(best[None, None])[0, 0] > 0).numpy()
@@ -134,7 +134,7 @@ def session(file: Path) -> Any:
 
 
 @torch.no_grad()
-def compare(files: Files, segmenter: Segmenter, pictures: Sequence[Sample], tolerance: float = TOLERANCE) -> dict:
+def compare(files: Files, segmenter: Segmenter, images: Sequence[Sample], tolerance: float = TOLERANCE) -> dict:
     """Largest differences over all questions; the whole way, from pixels through both files.
 
     Raises:
@@ -142,11 +142,11 @@ def compare(files: Files, segmenter: Segmenter, pictures: Sequence[Sample], tole
     """
     largest = {"embedding": 0.0, "logits": 0.0, "predicted_iou": 0.0}
     asked = 0
-    for sample in pictures:
-        picture = sample.image
-        frame = Frame.of(segmenter.base, *picture.shape[:2])
-        features = segmenter.model.encode_image(frame.image(picture, segmenter.base)[None])
-        embedding = files.encode(picture)
+    for sample in images:
+        image = sample.image
+        frame = Frame.of(segmenter.base, *image.shape[:2])
+        features = segmenter.model.encode_image(frame.image(image, segmenter.base)[None])
+        embedding = files.encode(image)
         for own, theirs in zip(embedding, (features.main, *features.skips), strict=True):
             largest["embedding"] = max(largest["embedding"], _difference(own, theirs.numpy()))
         earlier = None
@@ -167,7 +167,7 @@ def compare(files: Files, segmenter: Segmenter, pictures: Sequence[Sample], tole
             f"largest value, {tolerance:g} is allowed. Nothing is written. Please report this with the versions of "
             "torch, transformers and onnxruntime."
         )
-    return {"tolerance": tolerance, "largest_difference": largest, "prompts": asked, "pictures": len(pictures)}
+    return {"tolerance": tolerance, "largest_difference": largest, "prompts": asked, "images": len(images)}
 
 
 @torch.no_grad()
@@ -178,7 +178,7 @@ def answer(
     masks = None if mask is None else torch.from_numpy(mask)[None, None]
     size = (frame.size, frame.size)
     prompts = Prompts(size, masks=masks)
-    if segmenter.prompt != "none":
+    if segmenter.inference.prompt != "none":
         points = frame.points(question.points.astype(np.float32))[None, None] if len(question.points) else None
         labels = torch.from_numpy(question.labels.astype(np.int64))[None, None] if len(question.points) else None
         boxes = None if question.box is None else frame.boxes(question.box.astype(np.float32))[None, None]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from samtailor import artefact
-from samtailor.fitting import folder, pictures
+from samtailor.fitting import folder, images
 from samtailor.fitting.result import FitResult, finished
 from samtailor.fitting.run import Run
 from samtailor.train.config import FitConfig, resolve
@@ -36,7 +36,7 @@ def fit(
 
     Args:
         config: `data` and `out` are needed unless `samples` are given (`out` always).
-        samples: pictures instead of `config.data`.
+        samples: images instead of `config.data`.
         base: a loaded base instead of `config.base`.
         split: instead of one made from the config (`shots` are then picked from its train part).
         store: embeddings; None opens `config.cache`.
@@ -59,8 +59,8 @@ def fit(
         folder.prepare(config, out, resume, overwrite)
         if resume and (out / artefact.METADATA).exists():
             return finished(config, out)
-    samples = pictures.opened(config) if samples is None else samples
-    names = pictures.classes_of(config, samples)
+    samples = images.opened(config) if samples is None else samples
+    names = images.classes_of(config, samples)
     if base is None:
         from samtailor.bases import load_base
 
@@ -70,13 +70,13 @@ def fit(
 
         store = EmbeddingCache(config.cache, max_bytes=int(config.cache_gb * 1e9))
     if not config.per_class:
-        samples = pictures.as_answered(config, samples, names)
+        samples = images.as_answered(config, samples, names)
         from samtailor.train.denormals import flushed
 
         with flushed():
             return Run(config, out, samples, names, base, split, store, resume, progress, stop).result()
-    if split is None:  # a common one, so that the held-out pictures of one class are held out for all
-        split = pictures.new_split(config, samples, names)
+    if split is None:  # a common one, so that the held-out images of one class are held out for all
+        split = images.new_split(config, samples, names)
     parts: dict[str, FitResult] = {}
     for name, own in folder.of_classes(out, names).items():
         one = config.model_copy(update={"classes": (name,), "out": own, "per_class": False})

@@ -37,7 +37,7 @@ class Feeds:
 
     Args:
         config: of the fit.
-        samples: all pictures, of which `split` names the parts.
+        samples: all images, of which `split` names the parts.
         classes: whose masks are targets.
         base, store: whose embeddings, and where they are kept.
         segmenter: what is fitted; tells how it is asked and what it needs in a batch.
@@ -54,7 +54,7 @@ class Feeds:
     accelerator: Accelerator
 
     def training(self, second: str | None) -> tuple[Feed, Feed | None]:
-        """Batches of the training pictures; for two levels of D1 and of D2, for a map also of the regions."""
+        """Batches of the training images; for two levels of D1 and of D2, for a map also of the regions."""
         train = self.split.pick(self.samples, "train")
         if second is None:
             return self._feed(train), None
@@ -95,7 +95,7 @@ class Feeds:
         return self._judge(judging) if judging else None
 
     def judged_regions(self) -> Feed:
-        """The regions of the held-out pictures, for a map."""
+        """The regions of the held-out images, for a map."""
         return self._regions(self.split.pick(self.samples, "val"))
 
     def steps(self, feed: Feed) -> int:
@@ -111,8 +111,8 @@ class Feeds:
         """What the fit will look at, once and for all; each process its share."""
         batches = self.steps(feed) * self.config.grad_accum_steps
         training = (one.drawn(batches) for one in (feed, upper) if one is not None)
-        judging = [held_out.pictures()] if held_out is not None else []
-        jobs = list({(s.id, v.key): (s, v) for pictures in (*training, *judging) for s, v in pictures}.values())
+        judging = [held_out.images()] if held_out is not None else []
+        jobs = list({(s.id, v.key): (s, v) for images in (*training, *judging) for s, v in images}.values())
         share = jobs[self.accelerator.process_index :: self.accelerator.num_processes]
         start = time.monotonic()
 
@@ -130,7 +130,7 @@ class Feeds:
         return self.accelerator.process_index, self.accelerator.num_processes
 
     def _halves(self) -> list[list[Sample]]:
-        """The training pictures of D1 and of D2."""
+        """The training images of D1 and of D2."""
         parts = bilevel_split(self.split.train, self.config.seed, self.split.groups)
         return [replace(self.split, train=part).pick(self.samples, "train") for part in parts]
 
@@ -152,7 +152,7 @@ class Feeds:
         )
 
     def _regions(self, samples: Sequence[Sample], **trained: Any) -> Feed:
-        """The region of the classes in each picture, without a prompt: to train on, or without `trained` to judge."""
+        """The region of the classes in each image, without a prompt: to train on, or without `trained` to judge."""
         sizes = {"batch_size": self.config.batch_size, "seed": second_seed(self.config.seed)}
         regions = foreground(samples, self.classes)
         return Feed(self.base, regions, None, self.store, source=find("prompts", "none").build(), **sizes, **trained)

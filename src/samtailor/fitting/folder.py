@@ -81,7 +81,7 @@ def refuse_other_content(out: Path) -> None:
 
 def begin(config: FitConfig, out: Path, split: Split) -> None:
     """Settings and split, beside the result to come."""
-    from samtailor.data.picture import replacing
+    from samtailor.data.image import replacing
 
     split.write(out / artefact.SPLIT)
     with replacing(out / CONFIG) as temporary:

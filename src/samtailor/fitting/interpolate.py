@@ -1,6 +1,6 @@
-"""How far an adapter of clicks goes: from the base (0) to all that was learnt (1), chosen on pictures new to it.
+"""How far an adapter of clicks goes: from the base (0) to all that was learnt (1), chosen on images new to it.
 
-Few masks can make clicks on other pictures worse than the base's own. The adapters of `tailor` start at exactly the
+Few masks can make clicks on other images worse than the base's own. The adapters of `tailor` start at exactly the
 base and end in factors that can be shrunk, so every point between both is an adapter too, at no cost.
 """
 
@@ -19,12 +19,12 @@ ALPHAS = (1.0, 0.75, 0.5, 0.25, 0.0)
 """What is tried; less than all must be better by `_GAIN`."""
 MASKS = 64
 """Masks that judge, at most."""
-_ENOUGH = 2, 8  # pictures and masks; fewer say nothing
+_ENOUGH = 2, 8  # images and masks; fewer say nothing
 _GAIN = 0.01  # mIoU
 
 
 def held_back(samples: Sequence[Sample], classes: Sequence[str], folds: Mapping[str, int]) -> list[Sample]:
-    """Training pictures that prompts do not learn from, so that they can judge: those that the map's first member
+    """Training images that prompts do not learn from, so that they can judge: those that the map's first member
     leaves out. Empty where they hold too few masks to judge by; prompts then learn from all.
     """
     kept = [one for one in samples if folds.get(one.id) == 0]

@@ -1,9 +1,9 @@
-"""Train proposals on cached embeddings: pictures with objects and pictures without.
+"""Train proposals on cached embeddings: images with objects and images without.
 
 The targets and the loss are in `targets.py`.
-Calibration is cross-fitted: the pictures are dealt into folds, whole groups together; each fold is scored by heads
+Calibration is cross-fitted: the images are dealt into folds, whole groups together; each fold is scored by heads
 that were trained on the others, and slope, offset and threshold come from those scores alone. One more head is
-trained on all pictures; what is kept is the mean of it and of one head a fold. The mean of two heads scores each fold:
+trained on all images; what is kept is the mean of it and of one head a fold. The mean of two heads scores each fold:
 one alone has higher peaks, on its own errors too, and its thresholds are not those of a mean.
 """
 
@@ -34,7 +34,7 @@ from samtailor.structures import Features, Sample
 from samtailor.train.config import load
 
 STEPS = 600
-"""Updates of each head. With a third of them heads of 54 pictures find half as much (docs/instances.md)."""
+"""Updates of each head. With a third of them heads of 54 images find half as much (docs/instances.md)."""
 _MEMORY = 10**9  # bytes of embeddings kept in memory during training
 _log = logging.getLogger("samtailor.proposals")
 
@@ -60,13 +60,13 @@ def fit_proposals(
 
     Args:
         base: the frozen base.
-        samples: pictures to train on; those without an object of a class are its negatives, so every object of the
-            classes must be marked in every picture.
+        samples: images to train on; those without an object of a class are its negatives, so every object of the
+            classes must be marked in every image.
         classes: names.
         store: embeddings.
         seed: of start, order and folds.
         steps: updates of each head, None: `STEPS`; 2 `folds` + 1 heads are trained and `folds` + 1 kept.
-        batch_size: pictures a step.
+        batch_size: images a step.
         lr: largest learning rate, warmed up and lowered on a cosine.
         width: channels of the head's trunk.
         folds: parts of the cross-fitted calibration; 0 goes without (scores are then the raw heat).
@@ -78,7 +78,7 @@ def fit_proposals(
         progress: called with (steps done, steps in all).
 
     Raises:
-        DataError: no picture, or none with an object of a class. InputError: a number that makes no sense.
+        DataError: no image, or none with an object of a class. InputError: a number that makes no sense.
     """
     steps = STEPS if steps is None else steps
     if steps < 1 or batch_size < 1 or folds < 0 or folds == 1:
@@ -87,7 +87,7 @@ def fit_proposals(
         )
     for name in classes:
         if not any(sample.of([name]) for sample in samples):
-            raise DataError(f"None of the {len(samples)} pictures has an object of the class {name!r}.")
+            raise DataError(f"None of the {len(samples)} images has an object of the class {name!r}.")
     scenes = _Scenes(base, samples, tuple(classes), store, augment or Augment())
     dealt = assign_folds(samples, folds, seed)
     ticks = count(1)
@@ -111,12 +111,12 @@ def fit_proposals(
         seen += [scene for i in held_out for scene in scenes.looked(i, two, tiles)]
     head = Heads([train(range(len(samples)), 0), *heads]) if heads else train(range(len(samples)), 0)
     if not seen:
-        _log.warning("Scores of the proposals are not calibrated: that needs at least two pictures (of two groups).")
+        _log.warning("Scores of the proposals are not calibrated: that needs at least two images (of two groups).")
         return Proposals(head, classes, base.fingerprint, base_name=base.name, give=give, tiles=tiles)
     calibration, thresholds = calibrate(seen, classes, give)
     found = Proposals(
         head, classes, base.fingerprint, base_name=base.name, calibration=calibration, thresholds=thresholds, give=give,
-        tiles=tiles, figures={"pictures": len(samples), "seed": seed, "steps": steps},
+        tiles=tiles, figures={"images": len(samples), "seed": seed, "steps": steps},
     )  # fmt: skip
     found.figures["cross_fitted"] = measure(seen, found)
     return found
@@ -128,10 +128,10 @@ def plan_tiles(
     """Tiles a side that suit the objects (see `data.tile_views.fitting`), and views to train on that show as much.
 
     Args:
-        samples: training pictures.
+        samples: training images.
         classes: to propose.
         base: frozen base.
-        views: of each picture, the untouched one included.
+        views: of each image, the untouched one included.
         tiles: where they are given.
     """
     pairs = flip_pairs(classes)
@@ -142,9 +142,9 @@ def plan_tiles(
 def evaluate_proposals(
     proposals: Proposals, base: Base, samples: Sequence[Sample], store: EmbeddingCache
 ) -> dict[str, Any]:
-    """Recall, precision and false positives by class on pictures it was not trained on; see `calibration.measure`.
+    """Recall, precision and false positives by class on images it was not trained on; see `calibration.measure`.
 
-    With tiles each of them counts as a picture, beside the whole one.
+    With tiles each of them counts as an image, beside the whole one.
     """
     scenes = _Scenes(base, samples, proposals.classes, store, Augment())
     seen = [scene for i in range(len(samples)) for scene in scenes.looked(i, proposals, proposals.tiles)]
@@ -154,17 +154,17 @@ def evaluate_proposals(
 def parts(
     samples: Sequence[Sample], classes: Sequence[str], adapter: Path, data: Path, negatives: int
 ) -> tuple[list[Sample], list[Sample]]:
-    """Pictures to train an adapter's proposals on, and pictures to judge them on.
+    """Images to train an adapter's proposals on, and images to judge them on.
 
-    Where the adapter was fitted on this data set: its own training pictures, judged on its own held-out ones; and of
-    the pictures without an object two thirds, judged on the rest. On other data: all of them, judged on none.
+    Where the adapter was fitted on this data set: its own training images, judged on its own held-out ones; and of
+    the images without an object two thirds, judged on the rest. On other data: all of them, judged on none.
 
     Args:
         samples: of the data set.
         classes: names.
-        adapter: folder; config.yaml tells its data set, split.json its pictures.
+        adapter: folder; config.yaml tells its data set, split.json its images.
         data: folder of the data set.
-        negatives: at most so many pictures without an object are trained on, and half as many judged on.
+        negatives: at most so many images without an object are trained on, and half as many judged on.
     """
     config, file = adapter / "config.yaml", adapter / "split.json"
     known = load(config).data if config.is_file() and file.is_file() else None
@@ -197,7 +197,7 @@ def assign_folds(samples: Sequence[Sample], folds: int, seed: int) -> list[list[
 
 
 class _Scenes:
-    """Pictures with their embeddings and targets, made when first asked for."""
+    """Images with their embeddings and targets, made when first asked for."""
 
     def __init__(
         self, base: Base, samples: Sequence[Sample], classes: tuple[str, ...], store: EmbeddingCache, augment: Augment
@@ -230,7 +230,7 @@ class _Scenes:
         return bool(self.samples[i].of(self.classes))
 
     def looked(self, i: int, proposals: Proposals, tiles: int) -> Iterator[Scene]:
-        """Candidates and truths of a picture and of its tiles, for calibration and figures."""
+        """Candidates and truths of an image and of its tiles, for calibration and figures."""
         sample = self.samples[i]
         for view in views(tiles):
             features = self.features(i) if view.untouched else self.store.features(self.base, [sample], [view])
@@ -252,7 +252,7 @@ def _train(
     width: int,
     told: Callable[[], None],
 ) -> Head:
-    """One head on some of the pictures; those with objects make up at least half of each batch."""
+    """One head on some of the images; those with objects make up at least half of each batch."""
     rng = np.random.default_rng([seed, 5])
     full, empty = ([i for i in rows if scenes.has_object(i) is has] for has in (True, False))
     share = 0 if not empty else min(batch_size // 2, max(1, round(batch_size * len(empty) / len(rows))))

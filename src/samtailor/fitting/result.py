@@ -26,8 +26,8 @@ class FitResult:
         config: resolved.
         figures: "held_out_miou", "held_out_oracle_miou" and "best_step" of the exported state, "start_miou" and
             "start_oracle_miou" of the state before the first step (the base itself, for methods that start at it);
-            empty without held-out pictures. With two levels also "selection": on what the state was chosen,
-            "held-out" pictures or D2 ("paper").
+            empty without held-out images. With two levels also "selection": on what the state was chosen,
+            "held-out" images or D2 ("paper").
         history: "train" and "held_out", lists of dicts with "step".
         parts: results by class, with `per_class`.
     """
@@ -49,7 +49,7 @@ def export(
     figures: dict[str, Any],
 ) -> None:
     """History and adapter into the folder of the fit; its checkpoint goes."""
-    from samtailor.data.picture import write_json
+    from samtailor.data.image import write_json
 
     meta = artefact.describe(
         segmenter,

@@ -1,4 +1,4 @@
-"""One run: one adapter, from pictures to artefact."""
+"""One run: one adapter, from images to artefact."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from samtailor.errors import InputError
 from samtailor.fitting import folder
-from samtailor.fitting.pictures import split_in
+from samtailor.fitting.images import split_in
 from samtailor.fitting.result import FitResult, export, figures_of
 from samtailor.registry import find
 from samtailor.train.config import FitConfig, of_group
@@ -137,14 +137,14 @@ class Run:
         }
 
     def _leave_out(self, segmenter: Segmenter, split: Split) -> None:
-        """With few shots every member of a map leaves some pictures out, so that they can judge."""
+        """With few shots every member of a map leaves some images out, so that they can judge."""
         from samtailor.fitting.select_inference import assign_folds
 
         (found,) = segmenter.maps.values()
         found.folds = assign_folds(split, len(found.members))
 
     def _settle(self, segmenter: Segmenter, feeds: Feeds, device: torch.device) -> dict[str, Any]:
-        """How far clicks go from the base, and how it looks at a picture without a prompt; figures of both choices."""
+        """How far clicks go from the base, and how it looks at an image without a prompt; figures of both choices."""
         from samtailor.fitting.interpolate import interpolate_to_base
         from samtailor.fitting.select_inference import select_inference
         from samtailor.train.progress import Progress
@@ -167,7 +167,7 @@ class Run:
         samples, left_out = split.pick(self.samples, "val" if split.val else "train"), found.folds or None
         made = select_inference(segmenter, samples, self.classes, self.store, left_out=left_out, progress=told)
         if made is not None:
-            figures |= {"region_dice": made.dice, "region_dice_one_look": made.whole, "region_pictures": made.pictures}
+            figures |= {"region_dice": made.dice, "region_dice_one_look": made.whole, "region_images": made.images}
         return figures
 
     def _ask(self, segmenter: Segmenter) -> None:

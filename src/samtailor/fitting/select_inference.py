@@ -1,10 +1,10 @@
-"""How an adapter with a map looks at a picture without a prompt: chosen on pictures that it has not learnt from.
+"""How an adapter with a map looks at an image without a prompt: chosen on images that it has not learnt from.
 
 Closer looks and the decoder's boxes (`looks`) help some objects and harm others (docs/tailor.md), so each fit tries
 them.
-Held-out pictures judge where there are some. With few shots there are none to spare: then every member of the map
-leaves some of the training images out (`assign_folds`) and is judged on those alone. It sees a share of the shots only, so
-the Dice told here are below the finished map's; what is taken from them is the order of the choices.
+Held-out images judge where there are some. With few shots there are none to spare: then every member of the map
+leaves some of the training images out (`assign_folds`) and is judged on those alone. It sees only a part of the shots,
+so the Dice told here are below the finished map's; what is taken from them is the order of the choices.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ CHOICES = (
 )
 """What is tried; the first is what the others must beat."""
 LEAST = 4
-"""Groups of training pictures from which on members leave some out: with fewer each would see too little."""
+"""Groups of training images from which on members leave some out: with fewer each would see too little."""
 MOST = 24
-"""Pictures that judge, at most."""
+"""Images that judge, at most."""
 _GAIN = 0.01  # Dice: less is not worth four more passes of the encoder
 
 
@@ -50,20 +50,20 @@ class SelectedInference:
 
     Args:
         looking: the choice.
-        pictures: how many judged.
-        dice, whole: mean Dice of the choice, and of a single look at the whole picture, on those.
+        images: how many judged.
+        dice, whole: mean Dice of the choice, and of a single look at the whole image, on those.
     """
 
     tiling: TilingPlan
-    pictures: int
+    images: int
     dice: float
     whole: float
 
 
 def assign_folds(split: Split, members: int) -> dict[str, int]:
-    """Training picture to the member that leaves it out; pictures of one group go together.
+    """Training image to the member that leaves it out; images of one group go together.
 
-    Empty with fewer groups than `LEAST`, with fewer than two members, and where held-out pictures can judge.
+    Empty with fewer groups than `LEAST`, with fewer than two members, and where held-out images can judge.
     """
     group_of = {id: sorted(ids)[0] for ids in split.groups for id in ids}
     groups = list(dict.fromkeys(group_of.get(id, id) for id in split.train))
@@ -81,18 +81,18 @@ def select_inference(
     left_out: Mapping[str, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SelectedInference | None:
-    """Try all choices and set the segmenter's `tiling`; None, and one look, where no picture can judge.
+    """Try all choices and set the segmenter's `tiling`; None, and one look, where no image can judge.
 
     The best mean Dice is taken among the choices that are better than one look by more than the standard error of the
     paired difference, and by at least one point: a choice that only noise favours would cost encodes for nothing.
 
     Args:
         segmenter: fitted, with a map.
-        samples: pictures that it has not learnt from, or (with `left_out`) that one member has not.
+        samples: images that it has not learnt from, or (with `left_out`) that one member has not.
         classes: of the map.
         store: embeddings on disk.
         left_out: sample id to the member that answers on it; None: the whole map does.
-        progress: called with (pictures done, pictures in all).
+        progress: called with (images done, images in all).
     """
     judges = [one for one in foreground(samples, classes) if one.of(None)][:MOST]
     (found,) = segmenter.maps.values()
@@ -113,7 +113,7 @@ def select_inference(
 
 @torch.no_grad()
 def _dice(segmenter: Segmenter, ask: Callable[[Features], torch.Tensor], sample: Sample, store: EmbeddingCache) -> list:
-    """Dice of each choice on one picture."""
+    """Dice of each choice on one image."""
     base, truth = segmenter.base, sample.annotations[0].mask
     device, frame = next(base.model.parameters()).device, Frame.of(base, *truth.shape)
     seen: dict[str, Features] = {}
@@ -128,7 +128,7 @@ def _dice(segmenter: Segmenter, ask: Callable[[Features], torch.Tensor], sample:
 
 
 def _best(table: np.ndarray) -> int:
-    """Column of a (pictures, choices) table of Dice."""
+    """Column of a (images, choices) table of Dice."""
     gains = table - table[:, :1]
     mean, error = gains.mean(axis=0), gains.std(axis=0, ddof=1) / len(gains) ** 0.5
     sound = (mean >= _GAIN) & (mean > error)

@@ -1,4 +1,4 @@
-"""Label many pictures with several adapters, one embedding a picture (or tile), and write them in a format.
+"""Label many images with several adapters, one embedding an image (or tile), and write them in a format.
 
 Nobody clicks: each adapter's own proposals, or a detector, say where to look (see `automatic`).
 """
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samtailor.data.picture import write_json
-from samtailor.data.writers import Destination, LabelledObject, LabelledPicture
+from samtailor.data.image import write_json
+from samtailor.data.writers import Destination, LabelledImage, LabelledObject
 from samtailor.errors import InputError
 from samtailor.labelling._ahead import Cut, Share, Unreadable, ahead
 from samtailor.labelling._answers import MultiAdapterPredictor, Source
@@ -33,7 +33,7 @@ REPORT = "label.json"
 
 @dataclass(frozen=True)
 class Tiling:
-    """Cut pictures larger than `side` pixels into tiles of that side, overlapping by the share `overlap`."""
+    """Cut images larger than `side` pixels into tiles of that side, overlapping by the share `overlap`."""
 
     side: int
     overlap: float = 0.25
@@ -44,14 +44,14 @@ class Labelled:
     """What a run did.
 
     Args:
-        pictures: with an answer, also those of an earlier run.
+        images: with an answer, also those of an earlier run.
         objects: number by class.
-        earlier: pictures that were done before.
-        empty: names of the pictures in which nothing was found.
+        earlier: images that were done before.
+        empty: names of the images in which nothing was found.
         unreadable: file to the reason.
     """
 
-    pictures: int = 0
+    images: int = 0
     objects: Counter[str] = field(default_factory=Counter)
     earlier: int = 0
     empty: list[str] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Labelled:
 def label(
     predictor: Predictor,
     sources: Sequence[Source],
-    pictures: Mapping[str, Path],
+    images: Mapping[str, Path],
     out: str | Path,
     *,
     format: str = "coco",
@@ -73,24 +73,24 @@ def label(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Labelled:
-    """Label pictures and write them.
+    """Label images and write them.
 
-    A picture that is done is kept in `out` at once; the files of the format are written at the end, also of what an
-    earlier, stopped run did. A picture that cannot be read is told in the result, and the rest is done.
+    An image that is done is kept in `out` at once; the files of the format are written at the end, also of what an
+    earlier, stopped run did. An image that cannot be read is told in the result, and the rest is done.
 
     Args:
         predictor: with the adapters.
         sources: who answers, see `Source`.
-        pictures: name to file, see `answers.find_images`.
+        images: name to file, see `answers.find_images`.
         out: folder; new, or of a run with the same `settings`.
         format: a file of `samtailor.data.writers`.
         classes: order of the classes; those that are found and not named come after.
         vertices: budget of an object's polygons.
-        tiling: for large pictures.
-        put: "copy", "link" or "none": the pictures in the result.
+        tiling: for large images.
+        put: "copy", "link" or "none": the images in the result.
         settings: what else the answers depend on (which adapters, which detector).
         overwrite: begin anew.
-        progress: called with (done, all) after each picture.
+        progress: called with (done, all) after each image.
 
     Raises:
         InputError: an unknown format, a budget below 3, or `out` holds something else.
@@ -102,11 +102,11 @@ def label(
     if tiling is not None:
         tiles(1, 1, tiling.side, tiling.overlap)  # refuses before anything is made
     everything = {"base": predictor.base.fingerprint, **(settings or {}), "tiling": cut}
-    everything |= {"format": format.replace("_", "-"), "vertices": vertices, "pictures": put}
+    everything |= {"format": format.replace("_", "-"), "vertices": vertices, "images": put}
     destination = Destination(Path(out), vertices, put)
     journal, done = Journal(Path(out), everything, overwrite=overwrite), Labelled()
-    waiting = [(name, path) for name, path in pictures.items() if not journal.done(name, path)]
-    done.earlier = len(pictures) - len(waiting)
+    waiting = [(name, path) for name, path in images.items() if not journal.done(name, path)]
+    done.earlier = len(images) - len(waiting)
     answered = _answered(predictor, sources, waiting, tiling)
     with closing(answered):
         for number, found in enumerate(answered, done.earlier + 1):
@@ -114,28 +114,28 @@ def label(
                 done.unreadable[str(found.path)] = str(found.reason)
                 journal.forget(found.name)
             else:
-                # now, beside the pictures that are being answered: at the end nothing else would be at work
+                # now, beside the images that are being answered: at the end nothing else would be at work
                 drawn = (destination.drawn(one, getattr(writer, "POLYGONS", None)) for one in found.objects)
                 journal.add(replace(found, objects=tuple(drawn)))
             if progress:
-                progress(number, len(pictures))
-    for picture in journal.pictures(pictures):
-        done.pictures += 1
-        done.objects.update(one.label for one in picture.objects)
-        done.empty += [] if picture.objects else [picture.name]
+                progress(number, len(images))
+    for image in journal.images(images):
+        done.images += 1
+        done.objects.update(one.label for one in image.objects)
+        done.empty += [] if image.objects else [image.name]
     names = list(dict.fromkeys([*classes, *sorted(done.objects)]))
-    writer.write(destination, journal.pictures(pictures), names)
+    writer.write(destination, journal.images(images), names)
     write_json(Path(out) / REPORT, _report(done, names, everything))
     return done
 
 
 def find_objects(
     predictor: Predictor, sources: Sequence[Source], name: str, path: Path, *, tiling: Tiling | None = None
-) -> LabelledPicture:
-    """All objects of a picture file, each once, by falling score.
+) -> LabelledImage:
+    """All objects of an image file, each once, by falling score.
 
     Raises:
-        DataError: the picture cannot be read.
+        DataError: the image cannot be read.
     """
     (found,) = _answered(predictor, sources, [(name, path)], tiling)
     if isinstance(found, Unreadable):
@@ -145,8 +145,8 @@ def find_objects(
 
 def _answered(
     predictor: Predictor, sources: Sequence[Source], jobs: Sequence[tuple[str, Path]], tiling: Tiling | None
-) -> Iterator[LabelledPicture | Unreadable]:
-    """Pictures in order; one embedding a view for all sources, then the pieces of each source are put together."""
+) -> Iterator[LabelledImage | Unreadable]:
+    """Images in order; one embedding a view for all sources, then the pieces of each source are put together."""
     asking, side, overlap = MultiAdapterPredictor(predictor, sources), None, 0.0
     if tiling is not None:
         side, overlap = tiling.side, tiling.overlap
@@ -169,12 +169,12 @@ def _answered(
                         for kept, whole in zip(by_source, regions, strict=True)
                     ]
                 pieces = [one for kept in by_source for one in kept]
-                yield LabelledPicture(view.name, view.path, *view.size, _objects(pieces, view.size))
+                yield LabelledImage(view.name, view.path, *view.size, _objects(pieces, view.size))
                 by_source = [[] for _ in sources]
 
 
 def _placed(piece: Piece, tile: Tile | None) -> Piece:
-    """A piece of a tile at its place in the picture, without what lies beyond the picture."""
+    """A piece of a tile at its place in the image, without what lies beyond the image."""
     if tile is None:
         return piece
     x0, y0, x1, y1 = tile.box
@@ -202,7 +202,7 @@ def _report(done: Labelled, classes: Sequence[str], settings: Mapping[str, Any])
     return {
         "settings": dict(settings),
         "classes": {name: done.objects.get(name, 0) for name in classes},
-        "pictures": done.pictures,
+        "images": done.images,
         "nothing_found": done.empty,
         "unreadable": done.unreadable,
     }

@@ -1,7 +1,7 @@
-"""Pictures read, cut and answered in threads of their own, a little ahead of whoever takes the answers.
+"""Images read, cut and answered in threads of their own, a little ahead of whoever takes the answers.
 
-One thread reads. Several answer, each a picture or tile at a time and with few threads of torch: a small encoder is a
-row of small products, and two pictures beside each other use two cores better than two cores use one product.
+One thread reads. Several answer, each an image or tile at a time and with few threads of torch: a small encoder is a
+row of small products, and two images beside each other use two cores better than two cores use one product.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
-from samtailor.data.picture import read_picture
+from samtailor.data.image import read_image
 from samtailor.errors import DataError
 from samtailor.labelling._tiles import Tile, tiles
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from samtailor.bases import Base
 
 Answer = TypeVar("Answer")
-_READY = 2  # read or answered views that wait: enough to never starve, few enough for large pictures
+_READY = 2  # read or answered views that wait: enough to never starve, few enough for large images
 _SMALL = 512  # side of the model frame up to which one encode does not fill a core's share of memory and products
 _MOST = 8  # views at a time
 
 
 @dataclass(frozen=True)
 class View:
-    """A picture or a tile of it.
+    """An image or a tile of it.
 
     Args:
-        name, path: of the picture file.
-        size: (height, width) of the whole picture.
+        name, path: of the image file.
+        size: (height, width) of the whole image.
         pixels: uint8 RGB of the view.
-        tile: None for the whole picture.
-        last: no other view of this picture comes after.
+        tile: None for the whole image.
+        last: no other view of this image comes after.
     """
 
     name: str
@@ -52,7 +52,7 @@ class View:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A picture that cannot be read, and why."""
+    """An image that cannot be read, and why."""
 
     name: str
     path: Path
@@ -61,7 +61,7 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Cut:
-    """Into tiles of pictures larger than `side` pixels (None: not at all), overlapping by a share, beyond the picture
+    """Into tiles of images larger than `side` pixels (None: not at all), overlapping by a share, beyond the image
     filled with a colour."""
 
     side: int | None
@@ -92,7 +92,7 @@ def ahead(
     answer: Callable[[View], Answer],
     share: Share,
 ) -> Iterator[tuple[View, Answer] | Unreadable]:
-    """The views of all pictures in order with the answer to each.
+    """The views of all images in order with the answer to each.
 
     Args:
         jobs: names and files.
@@ -161,15 +161,15 @@ def _put(ready: Queue[Any], view: Any, stop: threading.Event) -> None:
 def _read(jobs: Iterable[tuple[str, Path]], cut: Cut) -> Iterator[View | Unreadable]:
     for name, path in jobs:
         try:
-            picture = read_picture(path)
+            image = read_image(path)
         except DataError as error:
             yield Unreadable(name, path, error)
             continue
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         large = cut.side is not None and max(height, width) > cut.side
         cuts: list[Tile | None] = [*tiles(height, width, cut.side, cut.overlap)] if large else [None]
         for tile in cuts:
-            pixels = picture if tile is None else tile.cut(picture, cut.fill)
+            pixels = image if tile is None else tile.cut(image, cut.fill)
             yield View(name, path, (height, width), pixels, tile, tile is cuts[-1])
 
 

@@ -1,6 +1,6 @@
-"""What the adapters find in one picture or tile: all proposals of all adapters in one pass of the decoder (`passes`).
+"""What the adapters find in one image or tile: all proposals of all adapters in one pass of the decoder (`passes`).
 
-Only the window around each object is brought to the picture's size. Enlarging logits is linear in rows and columns
+Only the window around each object is brought to the image's size. Enlarging logits is linear in rows and columns
 apart, so that one window costs two small matrix products and equals `Frame.logits` to rounding.
 """
 
@@ -27,9 +27,9 @@ from samtailor.structures import Annotation, Features
 
 if TYPE_CHECKING:
     from samtailor.predict.auto import Proposer
-    from samtailor.predict.files import ObjectPrompt
+    from samtailor.predict.prompt import ObjectPrompt
 
-_SIZES = 8  # of pictures and tiles, whose matrices are kept
+_SIZES = 8  # of images and tiles, whose matrices are kept
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Source:
         adapter: name in the predictor; None is the base.
         ask: proposes, see `automatic`.
         label: class of everything it answers; None: the proposal's, else the adapter's name.
-        tiles: tiles a side in which `ask` looks beside the whole picture, see `instances`; 1 for none.
+        tiles: tiles a side in which `ask` looks beside the whole image, see `instances`; 1 for none.
         refine: move the outlines by the adapter's PMM.
     """
 
@@ -53,12 +53,12 @@ class Source:
 
 @dataclass
 class Windows:
-    """Logits to masks in windows; the matrices of the last sizes of pictures and tiles are kept."""
+    """Logits to masks in windows; the matrices of the last sizes of images and tiles are kept."""
 
     _known: dict[tuple[Frame, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def mask(self, low: Tensor, frame: Frame) -> tuple[np.ndarray, int, int]:
-        """(h, w) logits to a bool array and the column and row of the picture where it starts; empty where nothing is.
+        """(h, w) logits to a bool array and the column and row of the image where it starts; empty where nothing is.
 
         A pixel above 0 has a cell above 0 among its neighbours, hence nothing is missed beyond two cells.
         """
@@ -85,10 +85,10 @@ class Windows:
 
 
 class MultiAdapterPredictor:
-    """Asks several sources about pictures, from any number of threads.
+    """Asks several sources about images, from any number of threads.
 
     Args:
-        predictor: with the adapters; the picture that is set on it is not touched.
+        predictor: with the adapters; the image that is set on it is not touched.
         sources: who answers.
     """
 
@@ -97,53 +97,53 @@ class MultiAdapterPredictor:
         self._adapters = {name: predictor.segmenter(name) for name in predictor.adapters}
         self._passes, self._sources = BatchedDecoder(self._base, self._adapters), sources
         asked = [self._adapters[source.adapter] for source in sources if source.adapter is not None]
-        self._common = all(one.encoder_frozen for one in asked)  # else an adapter needs the picture itself
+        self._common = all(one.encoder_frozen for one in asked)  # else an adapter needs the image itself
         self._encoding = encoding(self._base)
         self._locks = [threading.Lock() for _ in sources]  # a detector may answer one question at a time
         self._local = threading.local()
         self._looks = looks([source.tiles for source in sources])
 
-    def pieces(self, picture: np.ndarray) -> list[list[Piece]]:
-        """What each source sees in a picture (uint8 RGB), each object once; places are of that picture."""
+    def pieces(self, image: np.ndarray) -> list[list[Piece]]:
+        """What each source sees in an image (uint8 RGB), each object once; places are of that image."""
         _, predictor, _ = self._own()
         found: list[list[Piece]] = [[] for _ in self._sources]
-        size = picture.shape[:2]
+        size = image.shape[:2]
         for view, who in self._looks:
-            for index, piece in self._seen(view.image(picture), who):
+            for index, piece in self._seen(view.image(image), who):
                 if (one := placed(piece, view, size, self._sources[index].tiles)) is not None:
                     found[index].append(one)
         predictor.reset_image()
         return [once(own, size) for own in found]
 
-    def _seen(self, picture: np.ndarray, who: Sequence[int]) -> Iterator[tuple[int, Piece]]:
-        """What some of the sources see in a picture or a view of it, as that has it; empty answers left out."""
+    def _seen(self, image: np.ndarray, who: Sequence[int]) -> Iterator[tuple[int, Piece]]:
+        """What some of the sources see in an image or a view of it, as that has it; empty answers left out."""
         encoder, predictor, windows = self._own()
         if self._common:
-            encoder.set_image(picture)
-            predictor.set_features(_in_rows(encoder.features), *picture.shape[:2], picture=lambda: picture)
+            encoder.set_image(image)
+            predictor.set_features(_in_rows(encoder.features), *image.shape[:2], image=lambda: image)
         else:
-            predictor.set_image(picture)
-        asks = {index: self._asks(index, predictor, picture) for index in who}
+            predictor.set_image(image)
+        asks = {index: self._asks(index, predictor, image) for index in who}
         asked = [
             (index, question)
             for index, own in asks.items()
             for question in prompt_batches(self._sources[index].adapter, own)
         ]
         for index, own in asks.items():
-            yield from ((index, _given(ask, self._sources[index])) for ask in own if ask.given is not None)
+            yield from ((index, _given(ask, self._sources[index])) for ask in own if ask.mask_rle is not None)
         answered = self._passes.answers(predictor, [question for _, question in asked])
         for (index, question), best in zip(asked, answered, strict=True):
             yield from ((index, one) for one in _found(predictor, windows, best, question, self._sources[index]))
 
     def _own(self) -> tuple[Predictor, Predictor, Windows]:
-        """What holds a picture, of this thread."""
+        """What holds an image, of this thread."""
         if not hasattr(self._local, "own"):
             self._local.own = Predictor(self._encoding), Predictor(self._base, self._adapters), Windows()
         return self._local.own
 
-    def _asks(self, index: int, predictor: Predictor, picture: np.ndarray) -> list[ObjectPrompt]:
+    def _asks(self, index: int, predictor: Predictor, image: np.ndarray) -> list[ObjectPrompt]:
         with self._locks[index]:
-            return self._sources[index].ask(predictor, picture)
+            return self._sources[index].ask(predictor, image)
 
 
 def _in_rows(features: Features) -> Features:
@@ -167,7 +167,7 @@ def _found(
 
 def _given(ask: ObjectPrompt, source: Source) -> Piece:
     """An object whose mask whoever proposed it knew."""
-    x0, y0, x1, y1 = (int(v) for v in Annotation("", dict(ask.given)).box)
+    x0, y0, x1, y1 = (int(v) for v in Annotation("", dict(ask.mask_rle)).box)
     return _piece(ask.mask[y0:y1, x0:x1], x0, y0, ask, ask.score or 0.0, source)
 
 
@@ -189,7 +189,7 @@ def _refined(
 
 
 def _enlarging(cells: int, size: int, inner: int, length: int) -> Tensor:
-    """(length, cells): one axis of `Frame.logits` as a matrix: to the frame, cut to the picture, to its own size."""
+    """(length, cells): one axis of `Frame.logits` as a matrix: to the frame, cut to the image, to its own size."""
     eye = torch.eye(cells)[None, None]
     frame = F.interpolate(eye, (size, cells), mode="bilinear", align_corners=False)[:, :, :inner]
     return F.interpolate(frame, (length, cells), mode="bilinear", align_corners=False)[0, 0].contiguous()

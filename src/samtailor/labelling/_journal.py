@@ -1,6 +1,6 @@
-"""What is done so far, on disk: one JSON file a picture below OUT/.label/, each written whole.
+"""What is done so far, on disk: one JSON file an image below OUT/.label/, each written whole.
 
-A run that is stopped goes on where it was: a picture whose file is unchanged is not asked again.
+A run that is stopped goes on where it was: an image whose file is unchanged is not asked again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from samtailor.data.listing import read_json
-from samtailor.data.writers import LabelledObject, LabelledPicture
+from samtailor.data.writers import LabelledImage, LabelledObject
 from samtailor.data.writing import replacing, write_json
 from samtailor.errors import InputError
 from samtailor.masks.rle import plain_runs
@@ -48,18 +48,18 @@ class Journal:
         write_json(self.home / SETTINGS, plain)
 
     def done(self, name: str, source: Path) -> bool:
-        """Whether the picture was finished, and its file is the same since."""
+        """Whether the image was finished, and its file is the same since."""
         try:
             return json.loads(self._file(name).read_text(encoding="utf-8"))["stamp"] == _stamp(source)
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
-    def add(self, picture: LabelledPicture) -> None:
-        """Keep the answers for a picture."""
+    def add(self, image: LabelledImage) -> None:
+        """Keep the answers for an image."""
         content = {
-            "name": picture.name,
-            "stamp": _stamp(picture.source),
-            "size": [picture.height, picture.width],
+            "name": image.name,
+            "stamp": _stamp(image.source),
+            "size": [image.height, image.width],
             "objects": [
                 {
                     "label": one.label,
@@ -68,22 +68,22 @@ class Journal:
                     **plain_runs(one.rle),
                     **({} if one.polygons is None else {"outlines": [_packed(ring) for ring in one.polygons]}),
                 }
-                for one in picture.objects
+                for one in image.objects
             ],
         }
-        with replacing(self._file(picture.name)) as file:
+        with replacing(self._file(image.name)) as file:
             file.write_text(json.dumps(content), encoding="utf-8")
 
-    def pictures(self, sources: Mapping[str, Path]) -> Iterator[LabelledPicture]:
-        """What is kept for these pictures, in their order; those that are not done are left out."""
+    def images(self, sources: Mapping[str, Path]) -> Iterator[LabelledImage]:
+        """What is kept for these images, in their order; those that are not done are left out."""
         for name, source in sources.items():
             if self._file(name).is_file():
                 content = read_json(self._file(name))
                 objects = tuple(_object(row) for row in content["objects"])
-                yield LabelledPicture(name, source, *content["size"], objects)
+                yield LabelledImage(name, source, *content["size"], objects)
 
     def forget(self, name: str) -> None:
-        """Drop a picture."""
+        """Drop an image."""
         self._file(name).unlink(missing_ok=True)
 
     def _file(self, name: str) -> Path:

@@ -1,7 +1,7 @@
-"""What a source sees in the views of one picture, each object once: as `instances.objects` has it, on windows.
+"""What a source sees in the views of one image, each object once: as `instances.objects` has it, on windows.
 
 A source whose proposals look in tiles too sees an object in several of them. An object that no inner edge of its tile
-cuts is taken from the tile, one that is larger than the overlap from the whole picture.
+cuts is taken from the tile, one that is larger than the overlap from the whole image.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Seen(RunLengths):
 
 
 def looks(tiles: Sequence[int]) -> list[tuple[View, tuple[int, ...]]]:
-    """The views of a picture that are wanted, the whole picture first, each with the sources that want it.
+    """The views of an image that are wanted, the whole image first, each with the sources that want it.
 
     Args:
         tiles: of each source the tiles a side in which it looks.
@@ -48,7 +48,7 @@ def looks(tiles: Sequence[int]) -> list[tuple[View, tuple[int, ...]]]:
 
 
 def placed(piece: Piece, view: View, size: tuple[int, int], tiles: int) -> Piece | None:
-    """A piece of a view at its place in the picture (height, width); None where another view shows it better."""
+    """A piece of a view at its place in the image (height, width); None where another view shows it better."""
     if tiles == 1:
         return piece
     x0, y0, x1, y1 = interior.box(piece.mask)

@@ -1,8 +1,8 @@
-"""Large pictures in overlapping tiles, and one object again what several tiles saw of it.
+"""Large images in overlapping tiles, and one object again what several tiles saw of it.
 
-A tile is a square of the picture in its own pixels, so objects have the size they had in training when the tile's side
-is that of the training pictures. All tiles are full squares: those at the border are moved inwards, and where the whole
-picture is narrower the rest is filled with the mean colour.
+A tile is a square of the image in its own pixels, so objects have the size they had in training when the tile's side
+is that of the training images. All tiles are full squares: those at the border are moved inwards, and where the whole
+image is narrower the rest is filled with the mean colour.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ WHOLE = 0.9
 
 @dataclass(frozen=True)
 class Tile:
-    """A square of the picture: first column and row, side, and the (height, width) of the picture."""
+    """A square of the image: first column and row, side, and the (height, width) of the image."""
 
     x: int
     y: int
     side: int
     size: tuple[int, int]
 
-    def cut(self, picture: np.ndarray, fill: Sequence[float]) -> np.ndarray:
-        """uint8 (side, side, 3) of the picture; `fill` is the colour beyond it."""
-        part = picture[self.y : self.y + self.side, self.x : self.x + self.side]
+    def cut(self, image: np.ndarray, fill: Sequence[float]) -> np.ndarray:
+        """uint8 (side, side, 3) of the image; `fill` is the colour beyond it."""
+        part = image[self.y : self.y + self.side, self.x : self.x + self.side]
         if part.shape[:2] == (self.side, self.side):
             return np.ascontiguousarray(part)
         full = np.empty((self.side, self.side, 3), np.uint8)
@@ -44,7 +44,7 @@ class Tile:
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """x0, y0, x1, y1 within the picture, x1 and y1 exclusive."""
+        """x0, y0, x1, y1 within the image, x1 and y1 exclusive."""
         return self.x, self.y, min(self.x + self.side, self.size[1]), min(self.y + self.side, self.size[0])
 
 
@@ -53,11 +53,11 @@ class Piece:
     """What one tile shows of an object.
 
     Args:
-        mask: bool, the part of the picture that starts at column `x` and row `y`.
+        mask: bool, the part of the image that starts at column `x` and row `y`.
         label, score, adapter: see `LabelledObject`.
         tile: that it was seen in; None once it is put together.
         rank: what decides between two answers to one object.
-        rle: `encoded` of the picture that it lies in, where that was asked for already.
+        rle: `encoded` of the image that it lies in, where that was asked for already.
     """
 
     mask: np.ndarray
@@ -71,7 +71,7 @@ class Piece:
     rle: dict[str, Any] | None = None
 
     def encoded(self, size: tuple[int, int]) -> dict[str, Any]:
-        """Run lengths of the whole picture (height, width) from the window alone: only its columns are looked at."""
+        """Run lengths of the whole image (height, width) from the window alone: only its columns are looked at."""
         from pycocotools import mask as coco
 
         height, width = size
@@ -87,11 +87,11 @@ class Piece:
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """x0, y0, x1, y1 of the array within the picture."""
+        """x0, y0, x1, y1 of the array within the image."""
         return self.x, self.y, self.x + self.mask.shape[1], self.y + self.mask.shape[0]
 
     def within(self, box: tuple[int, int, int, int]) -> np.ndarray:
-        """The mask in a box of the picture, bool (y1 - y0, x1 - x0)."""
+        """The mask in a box of the image, bool (y1 - y0, x1 - x0)."""
         x0, y0, x1, y1 = box
         out = np.zeros((max(y1 - y0, 0), max(x1 - x0, 0)), bool)
         cx0, cy0, cx1, cy1 = _common(self.box, box)
@@ -102,7 +102,7 @@ class Piece:
 
     @property
     def cut_off(self) -> bool:
-        """Whether it reaches an edge of its tile that is not an edge of the picture."""
+        """Whether it reaches an edge of its tile that is not an edge of the image."""
         tile, margin = self.tile, max(1, self.tile.side // 100)  # masks fade out a little before the edge
         x0, y0, x1, y1 = tile.box
         rows, columns = np.flatnonzero(self.mask.any(axis=1)), np.flatnonzero(self.mask.any(axis=0))
@@ -120,7 +120,7 @@ class Piece:
 
 
 def tiles(height: int, width: int, side: int, overlap: float) -> list[Tile]:
-    """Tiles that cover a picture, rows first, evenly spaced, each overlapping the next by at least the share.
+    """Tiles that cover an image, rows first, evenly spaced, each overlapping the next by at least the share.
 
     Raises:
         InputError: a side below 32 or an overlap outside [0, 0.9].

@@ -29,7 +29,7 @@ def box(mask: np.ndarray) -> tuple[int, int, int, int]:
 def distance(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     """Exact Euclidean distance to the nearest pixel outside, within the mask's box.
 
-    The mask is padded with a ring of zeros first: the picture's border counts as boundary, as in SAM's protocol.
+    The mask is padded with a ring of zeros first: the image's border counts as boundary, as in SAM's protocol.
     Equal masks give equal distances, bit for bit, and equal distances are equal floats (depths up to 1,000 px).
 
     Returns:

@@ -37,7 +37,7 @@ def dice(mask: np.ndarray, true: np.ndarray) -> float:
 def paper_dice(mask: np.ndarray, true: np.ndarray, *, cells: int = 64) -> float:
     """Dice as BLO-SAM and AM-SAM count it: both masks sampled at 64 x 64 points; an empty truth counts 0.
 
-    The papers cut their low-resolution logits there; here the mask at the picture's own size is sampled, so that every
+    The papers cut their low-resolution logits there; here the mask at the image's own size is sampled, so that every
     base and baseline has the figure. For comparison with published figures only: thin objects come out otherwise.
     """
     _same_shape(mask, true)
@@ -51,7 +51,7 @@ def boundary_iou(mask: np.ndarray, true: np.ndarray, *, dilation: float = 0.02) 
 
     Args:
         mask, true: the masks.
-        dilation: width of the band as a share of the picture's diagonal; at least one pixel.
+        dilation: width of the band as a share of the image's diagonal; at least one pixel.
     """
     _same_shape(mask, true)
     width = max(1, round(dilation * float(np.hypot(*mask.shape))))
@@ -59,7 +59,7 @@ def boundary_iou(mask: np.ndarray, true: np.ndarray, *, dilation: float = 0.02) 
 
 
 def _band(mask: np.ndarray, width: int) -> np.ndarray:
-    """Pixels of the mask within `width` pixels (chessboard) of its boundary; the picture's border is boundary."""
+    """Pixels of the mask within `width` pixels (chessboard) of its boundary; the image's border is boundary."""
     padded = np.pad(mask.astype(np.uint8), 1)
     eroded = cv2.erode(padded, np.ones((3, 3), np.uint8), iterations=width)[1:-1, 1:-1]
     return mask & ~eroded.astype(bool)
@@ -73,11 +73,11 @@ def bootstrap(
     *,
     classes: Sequence[str] | None = None,
 ) -> Interval:
-    """Mean with a 95 % cluster bootstrap interval: whole groups are drawn, masks of one picture depend on each other.
+    """Mean with a 95 % cluster bootstrap interval: whole groups are drawn, masks of one image depend on each other.
 
     Args:
         values: one figure for each mask.
-        groups: the group (picture, person, video) of each mask.
+        groups: the group (image, person, video) of each mask.
         seed: of the draws.
         n: number of draws.
         classes: class of each mask; the figure is then the macro average, the unweighted mean of the means by class

@@ -1,4 +1,4 @@
-"""Pictures to look at: masks laid over a picture in colour with their outline, clicks and boxes drawn in."""
+"""Images to look at: masks laid over an image in colour with their outline, clicks and boxes drawn in."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PALETTE: tuple[Colour, ...] = (
 
 
 def overlay(
-    picture: np.ndarray,
+    image: np.ndarray,
     masks: Sequence[np.ndarray],
     *,
     colours: Sequence[Colour] = PALETTE,
@@ -32,10 +32,10 @@ def overlay(
     boxes: Sequence[Sequence[float]] = (),
     alpha: float = 0.45,
 ) -> np.ndarray:
-    """Draw on a copy of a picture.
+    """Draw on a copy of an image.
 
     Args:
-        picture: uint8 RGB (height, width, 3).
+        image: uint8 RGB (height, width, 3).
         masks: bool (height, width) each, filled and outlined in the colours in turn.
         outlines: bool (height, width) each, of true masks: only their outline, green on dark.
         points: (x, y, label) clicks in pixels; 1 a bright dot, 0 a red cross.
@@ -45,8 +45,8 @@ def overlay(
     Returns:
         uint8 RGB (height, width, 3).
     """
-    out = picture.copy()
-    thick = max(1, round(max(picture.shape[:2]) / 320))
+    out = image.copy()
+    thick = max(1, round(max(image.shape[:2]) / 320))
     for index, mask in enumerate(masks):
         colour = np.array(colours[index % len(colours)], np.float32)
         out[mask] = (out[mask] * (1 - alpha) + colour * alpha).astype(np.uint8)
@@ -63,18 +63,18 @@ def overlay(
     return out
 
 
-def fit(picture: np.ndarray, side: int) -> np.ndarray:
-    """A picture made smaller (or, if tiny, larger) so that its longer side is `side` pixels."""
-    height, width = picture.shape[:2]
+def fit(image: np.ndarray, side: int) -> np.ndarray:
+    """An image made smaller (or, if tiny, larger) so that its longer side is `side` pixels."""
+    height, width = image.shape[:2]
     scale = side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 
 def around(box: Sequence[float], height: int, width: int, margin: float = 0.75) -> tuple[slice, slice]:
-    """Rows and columns of a view around a box: small objects would not be seen in the whole picture.
+    """Rows and columns of a view around a box: small objects would not be seen in the whole image.
 
-    The view is the box and `margin` of its longer side all around, at least a quarter of the picture.
+    The view is the box and `margin` of its longer side all around, at least a quarter of the image.
     """
     x0, y0, x1, y1 = box
     reach = max(max(x1 - x0, y1 - y0) * (0.5 + margin), max(height, width) / 8)

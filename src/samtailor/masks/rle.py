@@ -1,7 +1,7 @@
 """From what annotation files hold (index maps, boxes, polygons, run lengths) to run-length encoded masks.
 
 Coordinates of shapes are in pixels with the origin at the *corner* of the top-left pixel (the convention of COCO and
-YOLO): the box (0, 0, width, height) covers the whole picture.
+YOLO): the box (0, 0, width, height) covers the whole image.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def regions(index: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
 def rectangle(box: Sequence[float], size: tuple[int, int]) -> dict[str, Any] | None:
     """Filled box (x0, y0, x1, y1) as a mask, edges rounded to whole pixels, at least one pixel wide.
 
-    None for a box without area or outside of the picture.
+    None for a box without area or outside of the image.
     """
     height, width = size
     x0, y0, x1, y1 = (float(v) for v in box)

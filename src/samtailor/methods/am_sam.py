@@ -1,9 +1,9 @@
 """`am-sam`: AM-SAM (Li et al., arXiv 2410.09714): BLO-SAM with a box prompt from a frozen detector and a calibration of
 the mask logits. No code was published; where the text is open, the option `reading` says which way it is read:
 
-* "R1" (default): the picture's box as sparse prompt, in training and at test; the upper level learns the dense prompt.
+* "R1" (default): the image's box as sparse prompt, in training and at test; the upper level learns the dense prompt.
 * "R2": R1, and a shared offset of the two box tokens in the upper level.
-* "R3": the box is only the initial value (mean over the training pictures) of a learnt sparse prompt; no box at test.
+* "R3": the box is only the initial value (mean over the training images) of a learnt sparse prompt; no box at test.
 * "R4": the box drawn as a mask prompt, plus the learnt dense prompt.
 * "R5": the box in early training only (a probability that falls to 0 half-way); no box at test.
 """
@@ -28,7 +28,7 @@ from samtailor.train.bilevel import Bilevel
 PROMPT = "detector"
 """The prompt source it is fitted and asked with (readings R3 and R5 are asked with none)."""
 REGIONS = True
-"""One region a picture and class."""
+"""One region an image and class."""
 DEFAULTS: dict[str, Any] = blo_sam.DEFAULTS | {"prompt": PROMPT, "lr": {"lower": 5e-3, "upper": 1e-3}}
 READINGS = ("R1", "R2", "R3", "R4", "R5")
 _LEARNS = {"R1": "dense", "R2": "both", "R3": "both", "R4": "dense", "R5": "dense"}

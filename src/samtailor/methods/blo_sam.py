@@ -1,8 +1,8 @@
 """`blo-sam`: BLO-SAM (Zhang et al., arXiv 2402.16338): few-shot segmentation of one region without prompts. The
 decoder's LoRA and ends (W) learn on one half of the shots, the dense default prompt (A) on the other.
 
-Defects of the reference code that are not repeated: the upper level saw the first D2 picture only; no shuffling; the
-upper rate was overwritten; beta_1 was 0.95; file order decided the shots; pictures not normalised; Dice on a grid.
+Defects of the reference code that are not repeated: the upper level saw the first D2 image only; no shuffling; the
+upper rate was overwritten; beta_1 was 0.95; file order decided the shots; images not normalised; Dice on a grid.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from samtailor.train.losses import region_loss
 PROMPT = "none"
 """The prompt source it is fitted and asked with."""
 REGIONS = True
-"""One region a picture and class."""
+"""One region an image and class."""
 DEFAULTS: dict[str, Any] = {
     "prompt": PROMPT,
     "epochs": 100,

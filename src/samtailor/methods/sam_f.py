@@ -79,7 +79,7 @@ class Scale(Joint):
 
 
 def _key(batch: Batch, row: slice) -> bytes:
-    """By content: a view of a picture has the picture's id, but not its embedding."""
+    """By content: a view of an image has the image's id, but not its embedding."""
     prompts = batch.prompts[row]
     tensors = (batch.features.main[row, :, ::8, ::8], prompts.points, prompts.labels, prompts.boxes, prompts.masks)
     digest = hashlib.blake2b(repr(batch.ids[row]).encode(), digest_size=16)

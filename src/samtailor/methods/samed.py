@@ -24,7 +24,7 @@ from samtailor.train.losses import region_loss
 PROMPT = "none"
 """The prompt source it is fitted and asked with."""
 REGIONS = True
-"""One region a picture and class."""
+"""One region an image and class."""
 # the reference: batches of 12 a GPU, a warm-up of 250 steps; a few shots would end before it does
 DEFAULTS: dict[str, Any] = {
     "prompt": PROMPT,

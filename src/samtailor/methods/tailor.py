@@ -20,7 +20,7 @@ DEFAULTS: dict[str, Any] = {
     "batch_size": 4,
     "views": 8,
     "lr": {"prompt": 1e-3, "map": 2e-3},
-    "max_grad_norm": {"prompt": 1.0, "map": 0.0},  # of crowded pictures one batch can push all clicks to empty masks
+    "max_grad_norm": {"prompt": 1.0, "map": 0.0},  # of crowded images one batch can push all clicks to empty masks
     "weight_decay": 0.1,
     "schedule": "cosine",
     "warmup": 20,
@@ -45,9 +45,9 @@ def build(
     Args:
         base: frozen base.
         members, width, dropout: of the map (see `RegionMap`).
-        select_inference: the fit chooses, on pictures that are new to whoever answers, how far clicks go from the base
+        select_inference: the fit chooses, on images that are new to whoever answers, how far clicks go from the base
             (`fitting.interpolate`) and tiled inference (`fitting.select_inference`). Without held-out images
-            some of the training pictures are left out for that, turn by turn.
+            some of the training images are left out for that, turn by turn.
         heads, mlp_dim: of the prompt learning module (see `PLM`).
         multimask_dice_weight, focal_weight: of the loss of prompted objects (see `losses.segmentation_loss`).
         **unknown: refused with an InputError.

@@ -1,6 +1,6 @@
-"""What is asked of a picture when no human asks: an adapter's learnt proposals, a detector, or the adapter by itself.
+"""What is asked of an image when no human asks: an adapter's learnt proposals, a detector, or the adapter by itself.
 
-A `Proposer` looks at the picture that is set on a predictor and gives what to ask; an empty list says that nothing is
+A `Proposer` looks at the image that is set on a predictor and gives what to ask; an empty list says that nothing is
 there, and then nothing is answered. Who is asked with points and who with boxes: adapters that were fitted on clicks
 get points, those that were fitted on boxes and the bare base get boxes.
 """
@@ -19,8 +19,8 @@ from samtailor.cache.detections import DetectionCache
 from samtailor.errors import InputError
 from samtailor.masks import interior
 from samtailor.masks.contours import connected
-from samtailor.predict.files import ObjectPrompt
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
 from samtailor.proposals import GIVES, Proposals, disk
 from samtailor.registry import find
 from samtailor.structures import Annotation, Prompts
@@ -54,7 +54,7 @@ def by_proposals(
     """
     boxed = (give or proposals.give) == "boxes"
 
-    def propose(predictor: Predictor, picture: np.ndarray) -> list[ObjectPrompt]:
+    def propose(predictor: Predictor, image: np.ndarray) -> list[ObjectPrompt]:
         found = proposals.propose(predictor.features, predictor.frame, threshold=threshold)
         rows = zip(found.boxes, found.points, found.scores, found.labels, strict=True)
         frame = predictor.frame
@@ -85,8 +85,8 @@ def by_detector(
         give: "boxes" or "points".
     """
 
-    def propose(predictor: Predictor, picture: np.ndarray) -> list[ObjectPrompt]:
-        found = store(picture).kept(threshold, classes)
+    def propose(predictor: Predictor, image: np.ndarray) -> list[ObjectPrompt]:
+        found = store(image).kept(threshold, classes)
         found = found.pick([0]) if pick == "best" and len(found) else found
         middles = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2 - 0.5
         rows = zip(found.boxes, np.maximum(middles, 0), found.scores, found.labels, strict=True)
@@ -97,7 +97,7 @@ def by_detector(
 
 def by_itself(label: str | None) -> Proposer:
     """Ask once without a prompt, as adapters are asked that were fitted so (BLO-SAM, SAMed)."""
-    return lambda predictor, picture: [ObjectPrompt(whole=True, label=label)]
+    return lambda predictor, image: [ObjectPrompt(promptless=True, label=label)]
 
 
 def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -> Proposer:
@@ -114,7 +114,7 @@ def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -
     """
     least = CUT if threshold is None else threshold
 
-    def propose(predictor: Predictor, picture: np.ndarray) -> list[ObjectPrompt]:
+    def propose(predictor: Predictor, image: np.ndarray) -> list[ObjectPrompt]:
         frame = predictor.frame
         output = predictor.decode(Prompts((frame.height, frame.width), count=(1, 1)), adapter)
         chance = frame.logits(output.candidate_logits()[0])[0, 0].sigmoid().cpu().numpy()
@@ -123,7 +123,7 @@ def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -
             score = float(chance[part].mean())
             if np.count_nonzero(part) >= min_area and score >= least:
                 ask = _ask(None, np.array(interior.centre(part)), score, label)
-                asks.append(replace(ask, given=Annotation.from_mask("", part).rle))
+                asks.append(replace(ask, mask_rle=Annotation.from_mask("", part).rle))
         return sorted(asks, key=lambda ask: -ask.score)
 
     return propose
@@ -238,7 +238,7 @@ def _as_fitted(options: dict[str, Any], least: dict[str, float]) -> Proposer:
 
 
 def _grown(box: np.ndarray, factor: float, height: int, width: int) -> np.ndarray:
-    """A box about its middle, within the picture."""
+    """A box about its middle, within the image."""
     middle, reach = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * factor
     return np.clip(np.concatenate([middle - reach, middle + reach]), 0, [width, height] * 2)
 

@@ -1,4 +1,4 @@
-"""Several adapters' questions about one picture in as few passes of the mask decoder as can be.
+"""Several adapters' questions about one image in as few passes of the mask decoder as can be.
 
 An adapter that only changes prompts (PLM) or answers (SAM-F) leaves the decoder alone: its prompts go through the
 base's decoder beside those of the others, one pass for all. One with modules inside the base has a decoder of its own.
@@ -18,8 +18,8 @@ from samtailor.structures import Output, Prompts, Tokens
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
-    from samtailor.predict.files import ObjectPrompt
     from samtailor.predict.predictor import Predictor
+    from samtailor.predict.prompt import ObjectPrompt
     from samtailor.segmenter import Segmenter
 
 PROMPTS_PER_PASS = 64
@@ -39,7 +39,7 @@ class PromptBatch:
     asks: tuple[ObjectPrompt, ...]
 
     def prompts(self, predictor: Predictor) -> Prompts:
-        """Of the picture that is set."""
+        """Of the image that is set."""
         return prompts_of(self.asks, (predictor.frame.height, predictor.frame.width))
 
 
@@ -61,7 +61,7 @@ class BestMask:
 def prompt_batches(adapter: str | None, asks: Sequence[ObjectPrompt]) -> list[PromptBatch]:
     """What an adapter is asked, alike asks together; what is given needs no asking."""
     groups: dict[tuple[int, bool], list[ObjectPrompt]] = {}
-    for ask in (one for one in asks if one.given is None):
+    for ask in (one for one in asks if one.mask_rle is None):
         groups.setdefault((len(ask.clicks), ask.box is not None), []).append(ask)
     return [
         PromptBatch(adapter, tuple(alike[start : start + PROMPTS_PER_PASS]))
@@ -71,7 +71,7 @@ def prompt_batches(adapter: str | None, asks: Sequence[ObjectPrompt]) -> list[Pr
 
 
 class BatchedDecoder:
-    """Answers questions about the picture that is set on a predictor; holds no picture itself.
+    """Answers questions about the image that is set on a predictor; holds no image itself.
 
     Args:
         base: frozen base.
@@ -105,7 +105,7 @@ class BatchedDecoder:
         if question.adapter is None:
             return True
         one = self._joined.get(question.adapter)
-        return one is not None and not (one.maps and question.asks[0].whole)
+        return one is not None and not (one.maps and question.asks[0].promptless)
 
     def _tokens(self, predictor: Predictor, question: PromptBatch) -> Tokens:
         prompts = predictor.frame.prompts(question.prompts(predictor)).to(predictor.device)

@@ -1,11 +1,11 @@
-"""Pictures on disk with prompts to files: COCO JSON with run-length encoded masks, mask PNGs, overlays."""
+"""Images on disk with prompts to files: COCO JSON with run-length encoded masks, mask PNGs, overlays."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,72 +13,22 @@ from uuid import uuid4
 import numpy as np
 
 from samtailor import __version__
+from samtailor.data.image import SUFFIXES, header, read_image, write_json, write_png
 from samtailor.data.listing import natural_key
-from samtailor.data.picture import SUFFIXES, header, read_picture, write_json, write_png
 from samtailor.errors import DataError, InputError
 from samtailor.masks.overlay import overlay
 from samtailor.masks.rle import plain_runs
-from samtailor.predict.inputs import box_tensor, click_tensors
 from samtailor.predict.instances import answer_asks, objects
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
 from samtailor.prompts.file import read
-from samtailor.structures import Prompts
-
-
-@dataclass(frozen=True)
-class ObjectPrompt:
-    """One object that is asked for in one picture.
-
-    Args:
-        clicks: (x, y, label) each, pixels of the picture; label 1 object, 0 not the object.
-        box: (x0, y0, x1, y1), pixels of the picture.
-        label: name of the object in the result; None: the adapter's name.
-        score: of whoever proposed it, in [0, 1]; None for a human.
-        whole: ask without a prompt, as adapters are asked that were fitted so.
-        given: the object's mask where whoever proposes it knows it already, run-length encoded in the picture (or view)
-            that is looked at: then nobody is asked, and the clicks only show where it is.
-    """
-
-    clicks: tuple[tuple[float, float, int], ...] = ()
-    box: tuple[float, float, float, float] | None = None
-    label: str | None = None
-    score: float | None = None
-    whole: bool = False
-    given: Mapping[str, Any] | None = None
-
-    @property
-    def mask(self) -> np.ndarray:
-        """bool (height, width): what is given."""
-        from pycocotools import mask as coco
-
-        return coco.decode(dict(self.given)).astype(bool)
-
-    def moved(self, x: float, y: float) -> ObjectPrompt:
-        """The same, its clicks and its box so many pixels further right and down: as another view of the picture has
-        it. What is given is left out, its run lengths are of one view."""
-        clicks = tuple((column + x, row + y, label) for column, row, label in self.clicks)
-        box = None if self.box is None else tuple(value + by for value, by in zip(self.box, (x, y) * 2, strict=True))
-        return replace(self, clicks=clicks, box=box, given=None)
-
-    def check(self, size: tuple[int, int]) -> None:
-        """Raise InputError unless there is something, and inside a picture of (height, width)."""
-        if not self.clicks and self.box is None and not self.whole:
-            raise InputError("A prompt needs at least one click or a box.")
-        self.prompts(size)
-
-    def prompts(self, size: tuple[int, int]) -> Prompts:
-        """As prompts of a picture of (height, width); the empty one where `whole` is asked."""
-        points, labels = None, None
-        if self.clicks:
-            points, labels = click_tensors([c[:2] for c in self.clicks], [c[2] for c in self.clicks], size)
-        return Prompts(size, points, labels, None if self.box is None else box_tensor(self.box, size))
 
 
 def find_images(paths: Sequence[Path]) -> dict[str, Path]:
-    """Pictures by a name that is unique in the result ("trip/img1"), from files and folders, in natural order.
+    """Images by a name that is unique in the result ("trip/img1"), from files and folders, in natural order.
 
     Raises:
-        DataError: a path is missing, a folder holds no picture, or two pictures would get the same name.
+        DataError: a path is missing, a folder holds no image, or two images would get the same name.
     """
     found: dict[str, Path] = {}
     for path in paths:
@@ -86,11 +36,11 @@ def find_images(paths: Sequence[Path]) -> dict[str, Path]:
             inside = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
             files = {p.relative_to(path).with_suffix("").as_posix(): p for p in sorted(inside)}
             if not files:
-                raise DataError(f"The folder {path} holds no picture.")
+                raise DataError(f"The folder {path} holds no image.")
         elif path.is_file():
             files = {path.stem: path}
         else:
-            raise DataError(f"There is no picture or folder {path}.")
+            raise DataError(f"There is no image or folder {path}.")
         for name, file in files.items():
             if name in found and found[name] != file:
                 raise DataError(f"{found[name]} and {file} would both be called {name!r} in the result. Rename one.")
@@ -99,7 +49,7 @@ def find_images(paths: Sequence[Path]) -> dict[str, Path]:
 
 
 def read_prompts(path: Path) -> dict[str, list[ObjectPrompt]]:
-    """Prompts of many pictures, by the names in a file as `prompts/file.py` describes it.
+    """Prompts of many images, by the names in a file as `prompts/file.py` describes it.
 
     Raises:
         InputError: the file is not of that form.
@@ -115,7 +65,7 @@ def read_prompts(path: Path) -> dict[str, list[ObjectPrompt]]:
 
 def answer(
     predictor: Predictor,
-    pictures: Mapping[str, Path],
+    images: Mapping[str, Path],
     asks: Mapping[str, Sequence[ObjectPrompt]],
     out: Path,
     *,
@@ -125,11 +75,11 @@ def answer(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Ask every picture and write the answers to a folder, all or nothing.
+    """Ask every image and write the answers to a folder, all or nothing.
 
     Args:
-        pictures: name to file, see `find_images`.
-        asks: name to prompts; a picture without prompts gets none. All are checked before the first is answered.
+        images: name to file, see `find_images`.
+        asks: name to prompts; an image without prompts gets none. All are checked before the first is answered.
         out: new folder: `predictions.json` (COCO), `masks/NAME_OBJECT_ADAPTER.png`, `overlays/NAME.png`.
         adapters: who answers, in turn, on one embedding; None is the base.
         automatic: what asks for each of `adapters`, see `automatic.py`; goes with empty `asks`. Of answers that come
@@ -139,18 +89,18 @@ def answer(
 
     Returns:
         what stands in `predictions.json`. `score` is the proposer's where there is one, else the predicted IoU; each
-        picture has the number of its `objects`.
+        image has the number of its `objects`.
 
     Raises:
-        InputError: a prompt outside its picture, or `out` is there already.
+        InputError: a prompt outside its image, or `out` is there already.
     """
-    for name, path in pictures.items():
+    for name, path in images.items():
         for ask in asks.get(name, ()):
             try:
                 ask.check(header(path).size)
             except InputError as error:
                 raise InputError(f"{path}: {error}") from error
-    labels = dict.fromkeys(_label(ask, a) for name in pictures for ask in asks.get(name, ()) for a in adapters)
+    labels = dict.fromkeys(_label(ask, a) for name in images for ask in asks.get(name, ()) for a in adapters)
     coco: dict[str, Any] = {
         "info": {"description": f"samtailor {__version__}", "base": predictor.base.name},
         "images": [],
@@ -159,18 +109,18 @@ def answer(
     }
     ids = {label: i for i, label in enumerate(labels, 1)}
     with new_folder(out, "predictions.json" if overwrite else None) as folder:
-        for number, (name, path) in enumerate(pictures.items(), 1):
-            picture = read_picture(path)
-            height, width = picture.shape[:2]
+        for number, (name, path) in enumerate(images.items(), 1):
+            image = read_image(path)
+            height, width = image.shape[:2]
             coco["images"].append({"id": number, "file_name": str(path), "height": height, "width": width})
             found: list[InstanceMask] = []
             if asks.get(name) or automatic is not None:
-                predictor.set_image(picture)
+                predictor.set_image(image)
                 if automatic is None:
                     found += [one for adapter in adapters for one in _answers(predictor, asks[name], adapter)]
                 else:
-                    found += _found(predictor, picture, automatic, tiles or {}, adapters)
-                _write(folder, name, picture, found, len(adapters) > 1)
+                    found += _found(predictor, image, automatic, tiles or {}, adapters)
+                _write(folder, name, image, found, len(adapters) > 1)
             for one in found:
                 row = _annotation(one.mask, number, ids.setdefault(_label(one.ask, one.adapter), len(ids) + 1))
                 row |= {"id": len(coco["annotations"]) + 1, "score": round(one.score, 6)}
@@ -178,7 +128,7 @@ def answer(
                 coco["annotations"].append(row)
             coco["images"][-1]["objects"] = len(found)
             if progress:
-                progress(number, len(pictures))
+                progress(number, len(images))
         coco["categories"] += [{"id": i, "name": label} for label, i in ids.items()]
         write_json(folder / "predictions.json", coco)
     return coco
@@ -214,7 +164,7 @@ def new_folder(path: Path, replace: str | None = None) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class InstanceMask:
-    """One answer: who gave it, to which prompt (`index` among those of the picture), its mask, score, predicted IoU."""
+    """One answer: who gave it, to which prompt (`index` among those of the image), its mask, score, predicted IoU."""
 
     adapter: str | None
     index: int
@@ -235,23 +185,23 @@ def _answers(predictor: Predictor, asks: Sequence[ObjectPrompt], adapter: str | 
 
 def _found(
     predictor: Predictor,
-    picture: np.ndarray,
+    image: np.ndarray,
     automatic: Mapping[str | None, Callable[[Predictor, np.ndarray], Sequence[ObjectPrompt]]],
     tiles: Mapping[str | None, int],
     adapters: Sequence[str | None],
 ) -> list[InstanceMask]:
-    """Of each adapter the objects that it finds in the picture that is set."""
+    """Of each adapter the objects that it finds in the image that is set."""
     found = []
-    for adapter in sorted(adapters, key=lambda adapter: tiles.get(adapter, 1)):  # tiles take the picture's place
+    for adapter in sorted(adapters, key=lambda adapter: tiles.get(adapter, 1)):  # tiles take the image's place
         count = tiles.get(adapter, 1)
-        seen = objects(predictor, picture, automatic[adapter], adapter, tiles=count, ready=True)
+        seen = objects(predictor, image, automatic[adapter], adapter, tiles=count, ready=True)
         found += [InstanceMask(adapter, i, one.ask, one.mask, one.score, one.iou) for i, one in enumerate(seen)]
         if count > 1:
-            predictor.set_image(picture)
+            predictor.set_image(image)
     return found
 
 
-def _write(folder: Path, name: str, picture: np.ndarray, found: Sequence[InstanceMask], several: bool) -> None:
+def _write(folder: Path, name: str, image: np.ndarray, found: Sequence[InstanceMask], several: bool) -> None:
     asks = {id(one.ask): one.ask for one in found}.values()
     for adapter in dict.fromkeys(one.adapter for one in found):
         end = f"_{adapter or 'base'}" if several else ""
@@ -260,7 +210,7 @@ def _write(folder: Path, name: str, picture: np.ndarray, found: Sequence[Instanc
             write_png(folder / "masks" / f"{name}_{one.index:03d}{end}.png", one.mask)
         clicks = [click for ask in asks for click in ask.clicks]
         boxes = [ask.box for ask in asks if ask.box is not None]
-        drawn = overlay(picture, [one.mask for one in own], points=clicks, boxes=boxes)
+        drawn = overlay(image, [one.mask for one in own], points=clicks, boxes=boxes)
         write_png(folder / "overlays" / f"{name}{end}.png", drawn)
 
 

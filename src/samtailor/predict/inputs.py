@@ -1,4 +1,4 @@
-"""What callers hand to a predictor -- a picture, clicks, a box, an earlier mask -- checked and converted.
+"""What callers hand to a predictor -- an image, clicks, a box, an earlier mask -- checked and converted.
 
 Whatever is wrong is an `InputError` that says what was expected and what came.
 """
@@ -13,26 +13,26 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from samtailor.data.picture import read_picture
+from samtailor.data.image import read_image
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.structures import Prompts
 
 
-def as_picture(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
-    """Whatever stands for a picture to uint8 RGB (height, width, 3); see `Predictor.set_image`."""
+def as_image(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
+    """Whatever stands for an image to uint8 RGB (height, width, 3); see `Predictor.set_image`."""
     if isinstance(image, str | Path):
-        return read_picture(Path(image))
+        return read_image(Path(image))
     if isinstance(image, Image.Image):
         return _from_pillow(image)
     if not isinstance(image, np.ndarray):
-        raise InputError(f"A picture must be an array, a Pillow picture or a path, got {type(image).__name__}.")
+        raise InputError(f"An image must be an array, a Pillow image or a path, got {type(image).__name__}.")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         hint = " Floats in 0..1: multiply by 255 and convert." if image.dtype.kind == "f" else ""
         hint += " Channels first: transpose(1, 2, 0)." if image.ndim == 3 and image.shape[0] == 3 else ""
         raise InputError(
-            f"A picture must be uint8 RGB of shape (height, width, 3), got {image.dtype} {image.shape}.{hint} "
-            "Grey or transparent pictures are converted when given as a path or Pillow picture."
+            f"An image must be uint8 RGB of shape (height, width, 3), got {image.dtype} {image.shape}.{hint} "
+            "Grey or transparent images are converted when given as a path or Pillow image."
         )
     return np.ascontiguousarray(image)
 
@@ -55,8 +55,8 @@ def click_tensors(points: Any, labels: Any, size: tuple[int, int]) -> tuple[Tens
     if outside.any():
         x, y = points[outside][0]
         raise InputError(
-            f"The click ({x:g}, {y:g}) lies outside the picture of {width}x{height} px (width x height). "
-            "Clicks are (x, y) in pixels of the picture."
+            f"The click ({x:g}, {y:g}) lies outside the image of {width}x{height} px (width x height). "
+            "Clicks are (x, y) in pixels of the image."
         )
     labels = np.ones(len(points)) if labels is None else _numbers("point_labels", labels)
     if labels.shape != (len(points),) or not np.isin(labels, (0, 1)).all():
@@ -78,7 +78,7 @@ def box_tensor(box: Any, size: tuple[int, int]) -> Tensor:
     x0, y0, x1, y1 = box
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
         raise InputError(
-            f"The box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) must be x0 < x1, y0 < y1 inside the picture of "
+            f"The box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) must be x0 < x1, y0 < y1 inside the image of "
             f"{width}x{height} px (width x height)."
         )
     return torch.from_numpy(box)[None, None]
@@ -111,10 +111,10 @@ def _numbers(name: str, value: Any) -> np.ndarray:
 
 
 def as_prompts(points: Any, labels: Any, box: Any, mask: Any, frame: Frame) -> Prompts:
-    """Clicks (K, 2) with labels (K,), a box (4,) and mask logits as `Prompts` of one picture; each may be None.
+    """Clicks (K, 2) with labels (K,), a box (4,) and mask logits as `Prompts` of one image; each may be None.
 
     Raises:
-        InputError: wrong shapes or types, coordinates outside the picture, labels without points.
+        InputError: wrong shapes or types, coordinates outside the image, labels without points.
     """
     size = (frame.height, frame.width)
     if points is None and labels is not None:
@@ -130,4 +130,4 @@ def as_prompts(points: Any, labels: Any, box: Any, mask: Any, frame: Frame) -> P
     )
 
 
-__all__ = ["as_picture", "as_prompts", "box_tensor", "click_tensors", "mask_tensor"]
+__all__ = ["as_image", "as_prompts", "box_tensor", "click_tensors", "mask_tensor"]

@@ -1,8 +1,8 @@
-"""Objects of a picture without a human prompt: what is proposed, answered in passes of the decoder, each object once.
+"""Objects of an image without a human prompt: what is proposed, answered in passes of the decoder, each object once.
 
-Small objects are looked for in tiles: overlapping parts of the picture, each brought to the model frame by itself, so
+Small objects are looked for in tiles: overlapping parts of the image, each brought to the model frame by itself, so
 that an object of 12 px has twice or three times as many. An object that no inner edge of its tile cuts is taken from
-the tile; one that is larger than the overlap, and so may be whole in no tile, from the whole picture.
+the tile; one that is larger than the overlap, and so may be whole in no tile, from the whole image.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from samtailor.structures import Annotation, RunLengths, Sample
 
 if TYPE_CHECKING:
     from samtailor.cache.embeddings import EmbeddingCache
-    from samtailor.predict.files import ObjectPrompt
     from samtailor.predict.predictor import Predictor
+    from samtailor.predict.prompt import ObjectPrompt
 
     Proposer = Callable[[Predictor, Sample | np.ndarray], list[ObjectPrompt]]
 
@@ -33,7 +33,7 @@ CONTAINMENT = 0.8
 
 
 class RankedMask(Protocol):
-    """What `mask_nms` compares: run lengths in the picture, their number of pixels, a class and a rank."""
+    """What `mask_nms` compares: run lengths in the image, their number of pixels, a class and a rank."""
 
     rle: dict[str, Any]
 
@@ -52,7 +52,7 @@ class RankedMask(Protocol):
 
 Answered = TypeVar("Answered", bound=RankedMask)
 _TOGETHER = 32  # prompts a pass of the decoder
-_PIXELS = 24_000_000  # float32 logits at the picture's size, about 100 MB
+_PIXELS = 24_000_000  # float32 logits at the image's size, about 100 MB
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class InstanceMask(RunLengths):
     """One answer to a proposal.
 
     Args:
-        ask: what was asked for, pixels of the picture.
-        rle: its mask in the picture, run-length encoded; may be empty.
+        ask: what was asked for, pixels of the image.
+        rle: its mask in the image, run-length encoded; may be empty.
         iou: predicted IoU.
         whole: no inner edge of a tile cuts it.
     """
@@ -88,13 +88,13 @@ class InstanceMask(RunLengths):
         return sure if self.ask.score is None else self.ask.score * sure
 
     def seen_best(self, view: View, size: tuple[int, int], tiles: int) -> bool:
-        """Whether the view that it was seen in is the one to take it from, of so many tiles a side of the picture."""
+        """Whether the view that it was seen in is the one to take it from, of so many tiles a side of the image."""
         return self.whole and (tiles == 1 or not view.untouched or beyond_tiles(self.box, size, tiles))
 
 
 def objects(
     predictor: Predictor,
-    picture: Sample | np.ndarray,
+    image: Sample | np.ndarray,
     propose: Proposer,
     adapter: str | None,
     *,
@@ -102,23 +102,23 @@ def objects(
     store: EmbeddingCache | None = None,
     ready: bool = False,
 ) -> list[InstanceMask]:
-    """All objects of a picture, each once, by falling rank.
+    """All objects of an image, each once, by falling rank.
 
     Args:
         predictor: with the adapter.
-        picture: a sample, or uint8 RGB (height, width, 3).
-        propose: says what to ask for in the picture (or tile) that is set.
+        image: a sample, or uint8 RGB (height, width, 3).
+        propose: says what to ask for in the image (or tile) that is set.
         adapter: who answers; None is the base.
-        tiles: tiles a side; 1 looks at the whole picture only.
+        tiles: tiles a side; 1 looks at the whole image only.
         store: embeddings of a sample's tiles, kept on disk.
-        ready: the whole picture is set on the predictor already. After several tiles the last of them is.
+        ready: the whole image is set on the predictor already. After several tiles the last of them is.
     """
-    size = picture.size if isinstance(picture, Sample) else picture.shape[:2]
+    size = image.size if isinstance(image, Sample) else image.shape[:2]
     frozen = adapter is None or predictor.segmenter(adapter).encoder_frozen
     found: list[InstanceMask] = []
     for view in views(tiles):
         ready = ready and view.untouched
-        seen = picture if ready else _set(predictor, picture, view, store if frozen else None)
+        seen = image if ready else _set(predictor, image, view, store if frozen else None)
         asks = propose(predictor, seen)
         for ask, mask, iou in answer_asks(predictor, asks, adapter):
             one = placed(ask, mask, iou, view, size)
@@ -146,7 +146,7 @@ def answer_asks(
         while end < min(len(asks), start + step) and _kind(asks[end]) == kind:
             end += 1
         part = asks[start:end]
-        if part[0].given is not None:
+        if part[0].mask_rle is not None:
             yield from ((ask, ask.mask, ask.score or 0.0) for ask in part)
             start = end
             continue
@@ -180,26 +180,26 @@ def _doubled(coco: Any, one: RankedMask, others: Sequence[RankedMask]) -> bool:
 
 
 def _set(
-    predictor: Predictor, picture: Sample | np.ndarray, view: View, store: EmbeddingCache | None
+    predictor: Predictor, image: Sample | np.ndarray, view: View, store: EmbeddingCache | None
 ) -> Sample | np.ndarray:
-    """Set a view of the picture, from the store where there is one; the view, for whoever proposes."""
-    if not isinstance(picture, Sample):
-        seen = np.ascontiguousarray(view.image(picture))
+    """Set a view of the image, from the store where there is one; the view, for whoever proposes."""
+    if not isinstance(image, Sample):
+        seen = np.ascontiguousarray(view.image(image))
         predictor.set_image(seen)
         return seen
     if view.untouched:
-        predictor.set_sample(picture)
-        return picture
+        predictor.set_sample(image)
+        return image
     if store is None:
-        predictor.set_image(view.image(picture.image))
+        predictor.set_image(view.image(image.image))
     else:
-        shown = {"picture": lambda: view.image(picture.image)}
-        predictor.set_features(store.features(predictor.base, [picture], [view]), *view.size(*picture.size), **shown)
-    return view.sample(picture)
+        shown = {"image": lambda: view.image(image.image)}
+        predictor.set_features(store.features(predictor.base, [image], [view]), *view.size(*image.size), **shown)
+    return view.sample(image)
 
 
 def placed(ask: ObjectPrompt, mask: np.ndarray, iou: float, view: View, size: tuple[int, int]) -> InstanceMask:
-    """An answer of a view, bool mask of the view's size, at its place in the picture of (height, width)."""
+    """An answer of a view, bool mask of the view's size, at its place in the image of (height, width)."""
     if view.untouched:
         return InstanceMask(ask, Annotation.from_mask("", mask).rle, iou)
     top, bottom, left, right = view.edges(*size)
@@ -210,7 +210,7 @@ def placed(ask: ObjectPrompt, mask: np.ndarray, iou: float, view: View, size: tu
 
 
 def cut_off(box: tuple[int, int, int, int], view: View, size: tuple[int, int]) -> bool:
-    """Whether an inner edge of a view of a picture of (height, width) cuts an object.
+    """Whether an inner edge of a view of an image of (height, width) cuts an object.
 
     Args:
         box: first and last column and row of the object in the view (x0, y0, x1, y1), all inclusive.
@@ -231,7 +231,7 @@ def beyond_tiles(box: tuple[float, float, float, float], size: tuple[int, int], 
 
 
 def _kind(ask: ObjectPrompt) -> tuple[int, bool, bool]:
-    return len(ask.clicks), ask.box is not None, ask.given is not None
+    return len(ask.clicks), ask.box is not None, ask.mask_rle is not None
 
 
 __all__ = [

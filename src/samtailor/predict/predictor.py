@@ -1,4 +1,4 @@
-"""Predictor: set a picture once, ask many times, with any number of adapters on the one image embedding.
+"""Predictor: set an image once, ask many times, with any number of adapters on the one image embedding.
 
 Works as Meta's `SamPredictor`; `adapter=` chooses who answers, None the untouched base.
 """
@@ -18,7 +18,7 @@ from samtailor.bases import Base, load_on
 from samtailor.data.augment import View
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
-from samtailor.predict.inputs import as_picture, as_prompts
+from samtailor.predict.inputs import as_image, as_prompts
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Features, Output, Prompts, Sample
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 
 class Predictor:
-    """Masks from prompts on one picture at a time.
+    """Masks from prompts on one image at a time.
 
     Args:
         base: frozen base model.
         adapters: name to segmenter; each must have been built on the same `base` object.
-        store: embeddings on disk; a picture seen before is not encoded again. Kept in half precision there, so
+        store: embeddings on disk; an image seen before is not encoded again. Kept in half precision there, so
             answers differ from those without a store in the fourth digit.
 
-    Not safe for several threads: the picture is state. Make one predictor a thread; they may share the base.
+    Not safe for several threads: the image is state. Make one predictor a thread; they may share the base.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Predictor:
         self._features: Features | None = None
         self._own: dict[str, Features] = {}
         self._views: dict[str, Features] = {}
-        self._picture: Callable[[], np.ndarray] | None = None
+        self._image: Callable[[], np.ndarray] | None = None
         self._sample: Sample | None = None
         self._frame: Frame | None = None
         for name, segmenter in (adapters or {}).items():
@@ -89,7 +89,7 @@ class Predictor:
         return next(self.base.model.parameters()).device
 
     def add_adapter(self, name: str, adapter: Segmenter | str | Path) -> None:
-        """Plug an adapter in, as a segmenter or from its folder; the picture that is set stays set.
+        """Plug an adapter in, as a segmenter or from its folder; the image that is set stays set.
 
         Raises:
             InputError: the name is taken, or the segmenter stands on another base object.
@@ -123,64 +123,64 @@ class Predictor:
 
     @torch.no_grad()
     def set_image(self, image: np.ndarray | Image.Image | str | Path) -> None:
-        """Encode a picture: the one expensive step, done once whatever is asked after.
+        """Encode an image: the one expensive step, done once whatever is asked after.
 
         Args:
-            image: uint8 RGB array (height, width, 3), a Pillow picture, or a path. Files and Pillow pictures may be
+            image: uint8 RGB array (height, width, 3), a Pillow image, or a path. Files and Pillow images may be
                 grey, palette or transparent (laid over white) and have their EXIF rotation applied.
 
         Raises:
             InputError: an array of another shape or dtype.
-            DataError: a file that is not a picture.
+            DataError: a file that is not an image.
         """
-        picture = as_picture(image)
-        self.set_features(self._encode(picture), *picture.shape[:2], picture=lambda: picture)
+        pixels = as_image(image)
+        self.set_features(self._encode(pixels), *pixels.shape[:2], image=lambda: pixels)
 
     @torch.no_grad()
     def set_sample(self, sample: Sample) -> None:
-        """Set the picture of a data set's sample; with a store, one seen before is not even read."""
+        """Set the image of a data set's sample; with a store, one seen before is not even read."""
         features = self._encode(sample.image) if self._store is None else self._store.features(self.base, sample)
-        self.set_features(features, *sample.size, picture=lambda: sample.image)
+        self.set_features(features, *sample.size, image=lambda: sample.image)
         self._sample = sample
 
     def set_features(
-        self, features: Features, height: int, width: int, *, picture: Callable[[], np.ndarray] | None = None
+        self, features: Features, height: int, width: int, *, image: Callable[[], np.ndarray] | None = None
     ) -> None:
-        """Set a picture by its embedding (one row) and its size in pixels.
+        """Set an image by its embedding (one row) and its size in pixels.
 
         Args:
             features: the embedding.
-            height, width: of the picture.
-            picture: reads it, uint8 RGB, for adapters inside the image encoder and for closer looks; without it
+            height, width: of the image.
+            image: reads it, uint8 RGB, for adapters inside the image encoder and for closer looks; without it
                 they cannot answer.
         """
         if len(features) != 1:
-            raise InputError(f"A predictor holds one picture: expected features of one row, got {len(features)}.")
+            raise InputError(f"A predictor holds one image: expected features of one row, got {len(features)}.")
         self._frame = Frame.of(self.base, height, width)
         self._features = features.to(self.device, torch.float32)
-        self._own, self._views, self._picture, self._sample = {}, {}, picture, None
+        self._own, self._views, self._image, self._sample = {}, {}, image, None
 
     def reset_image(self) -> None:
-        """Forget the picture."""
-        self._features = self._frame = self._picture = self._sample = None
+        """Forget the image."""
+        self._features = self._frame = self._image = self._sample = None
         self._own, self._views = {}, {}
 
     @property
     def features(self) -> Features:
-        """Image embedding of the picture, one row, float32."""
-        self.frame  # noqa: B018 - raises when there is no picture
+        """Image embedding of the image, one row, float32."""
+        self.frame  # noqa: B018 - raises when there is no image
         return self._features
 
     @property
     def frame(self) -> Frame:
-        """Geometry of the picture; an InputError when none is set."""
+        """Geometry of the image; an InputError when none is set."""
         if self._frame is None:
-            raise InputError("No picture is set. Call set_image(picture) first.")
+            raise InputError("No image is set. Call set_image(image) first.")
         return self._frame
 
     @torch.no_grad()
     def decode(self, prompts: Prompts, adapter: str | None = None) -> Output:
-        """Answer P prompts of the picture frame at once (B = 1), all mask tokens, on the predictor's device."""
+        """Answer P prompts of the image frame at once (B = 1), all mask tokens, on the predictor's device."""
         prompts = self.frame.prompts(prompts).to(self.device)
         if adapter is None:
             return self.base.decode(self.features, self.base.encode_prompts(prompts))
@@ -191,10 +191,10 @@ class Predictor:
 
     @torch.no_grad()
     def seen(self, view: View) -> Features:
-        """The embedding of a view of the picture that is set, one row; kept with the picture, common to all adapters.
+        """The embedding of a view of the image that is set, one row; kept with the image, common to all adapters.
 
         Raises:
-            InputError: the view is closer than the whole picture, and only an embedding is set.
+            InputError: the view is closer than the whole image, and only an embedding is set.
         """
         if view.untouched:
             return self.features
@@ -238,9 +238,9 @@ class Predictor:
         Nothing may be given where the adapter is asked without prompts (BLO-SAM, SAMed).
 
         Args:
-            point_coords: (K, 2) clicks, x then y, pixels of the picture.
+            point_coords: (K, 2) clicks, x then y, pixels of the image.
             point_labels: (K,) 1 object, 0 not the object; None: all 1.
-            box: (4,) x0, y0, x1, y1, pixels of the picture.
+            box: (4,) x0, y0, x1, y1, pixels of the image.
             mask_input: (h, w) or (1, h, w) low-resolution logits of an earlier answer.
             multimask_output: True gives the three masks of an ambiguous prompt. False gives one: of the base SAM's
                 single-mask token; of an adapter the mask with the highest score, since adapters learn those three.
@@ -252,7 +252,7 @@ class Predictor:
             logits (M, h, w), to be given back as `mask_input`.
 
         Raises:
-            InputError: no picture, no prompt, wrong shapes or types, coordinates outside the picture.
+            InputError: no image, no prompt, wrong shapes or types, coordinates outside the image.
         """
         promptless = adapter is not None and self.segmenter(adapter).promptless
         if all(given is None for given in (point_coords, point_labels, box, mask_input)) and not promptless:
@@ -272,20 +272,20 @@ class Predictor:
         return masks, scores.float().cpu().numpy(), low.float().cpu().numpy()
 
     @property
-    def picture(self) -> np.ndarray:
-        """The picture that is set, uint8 RGB, read again; an InputError where only an embedding is."""
-        return self._pixels("Only the embedding of the picture is known")
+    def image(self) -> np.ndarray:
+        """The image that is set, uint8 RGB, read again; an InputError where only an embedding is."""
+        return self._pixels("Only the embedding of the image is known")
 
     def _pixels(self, why: str) -> np.ndarray:
-        self.frame  # noqa: B018 - raises when there is no picture
-        if self._picture is None:
-            raise InputError(f"{why}: set the picture, not its features.")
-        return self._picture()
+        self.frame  # noqa: B018 - raises when there is no image
+        if self._image is None:
+            raise InputError(f"{why}: set the image, not its features.")
+        return self._image()
 
-    def _encode(self, picture: np.ndarray) -> Features:
+    def _encode(self, pixels: np.ndarray) -> Features:
         if self._store is not None:
-            return self._store.features(self.base, picture)
-        image = Frame.of(self.base, *picture.shape[:2]).image(picture, self.base)
+            return self._store.features(self.base, pixels)
+        image = Frame.of(self.base, *pixels.shape[:2]).image(pixels, self.base)
         return self.base.encode_image(image[None].to(self.device))
 
 

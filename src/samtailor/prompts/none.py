@@ -1,5 +1,5 @@
 """`none`: no prompt at all, no sparse token and the default dense prompt: what methods are asked with that segment one
-region a picture by themselves (SAMed, BLO-SAM)."""
+region an image by themselves (SAMed, BLO-SAM)."""
 
 from __future__ import annotations
 

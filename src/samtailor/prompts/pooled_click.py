@@ -1,7 +1,7 @@
 """`pooled-click`: as `sampled-click`, but a mask has so many clicks and no others.
 
 What a frozen model answers to a click can then be kept: SAM-F's two numbers learn from logits that are computed once
-(PerSAM-F, arXiv 2305.03048, does so for its one picture).
+(PerSAM-F, arXiv 2305.03048, does so for its one image).
 """
 
 from __future__ import annotations

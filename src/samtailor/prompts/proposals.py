@@ -39,7 +39,7 @@ def build(
     give: str | None = None,
     **unknown: Any,
 ) -> ProposalSource:
-    """The source. Coordinates are of the picture frame, whatever frame the masks have.
+    """The source. Coordinates are of the image frame, whatever frame the masks have.
 
     Args:
         adapter: folder with proposals (`samtailor propose-fit`).
@@ -100,7 +100,7 @@ class ProposalSource(Fallbacks):
         return self._prompts(found.boxes[rows], found.points[rows], size)
 
     def found(self, sample: Sample) -> tuple[Proposed, Frame]:
-        """What is proposed in a picture, possibly nothing, and the picture's geometry."""
+        """What is proposed in an image, possibly nothing, and the image's geometry."""
         frame = Frame.of(self._base, *sample.size)
         if sample not in self._by_sample:
             features = self._store.features(self._base, sample)
@@ -121,7 +121,7 @@ def _nearest(mask: np.ndarray, found: Proposed, size: tuple[int, int], name: str
     if mask.shape != size:
         if len(found) == 1:
             return 0
-        raise InputError(f"{name!r} has {len(found)} proposals; to choose, the mask must be of the picture's frame.")
+        raise InputError(f"{name!r} has {len(found)} proposals; to choose, the mask must be of the image's frame.")
     x0, y0, x1, y1 = interior.box(mask)
     overlap = iou(np.array([x0, y0, x1 + 1, y1 + 1], np.float32), found.boxes)
     columns, rows = (found.points + 0.5).astype(int).T

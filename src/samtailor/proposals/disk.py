@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from samtailor.bases import Base
-from samtailor.data.picture import replacing, write_json
+from samtailor.data.image import replacing, write_json
 from samtailor.data.strict_files import digest, read_metadata, read_tensors
 from samtailor.errors import ArtefactError
 from samtailor.proposals import Proposals

@@ -1,4 +1,4 @@
-"""The pictures of a report: what each segmenter answers on chosen masks, IoU maps, the refinement of Fig. 5."""
+"""The images of a report: what each segmenter answers on chosen masks, IoU maps, the refinement of Fig. 5."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ PMM_NOTE = (
 
 @dataclass(frozen=True)
 class Show:
-    """What the pictures are drawn from.
+    """What the images are drawn from.
 
     Args:
         base: the base.
         segmenters: name to segmenter, or to the base; the order is that of the panels.
-        samples: held-out pictures.
+        samples: held-out images.
         classes: classes of the evaluation.
         prompt: prompt source of the evaluation.
         seed: of its clicks.
@@ -81,7 +81,7 @@ class Show:
         found = {n: maps.iou_map(predictor, truth, adapter=self._adapter(n), cells=cells) for n in names}
         image = sample.image
         text = (
-            f"A click at every grid position of {sample.id}, the median picture by IoU; the colour is the IoU of the "
+            f"A click at every grid position of {sample.id}, the median image by IoU; the colour is the IoU of the "
             "mask that comes back. Red: true outline. Even colour inside it means that it does not matter where one "
             "clicks."
         )
@@ -107,13 +107,13 @@ class Show:
             truth = sample.of(self.classes)[score.index]
             mask, keys = _answer(predictor, self._prompts(sample, score.index), name)
             refined = refine(mask, keys, predictor.frame, segmenter.adapter("pmm"))
-            picture = sample.image
-            view = around(truth.box, *picture.shape[:2], margin=0.35)
+            image = sample.image
+            view = around(truth.box, *image.shape[:2], margin=0.35)
             panels = [
-                (overlay(picture, [], outlines=[truth.mask])[view], "true outline"),
-                (overlay(picture, [mask])[view], f"mask: IoU {100 * iou(mask, truth.mask):.1f}"),
-                (_moved(picture, mask, refined)[view], "what the PMM added (orange) and took away (violet)"),
-                (overlay(picture, [refined])[view], f"refined: IoU {100 * iou(refined, truth.mask):.1f}"),
+                (overlay(image, [], outlines=[truth.mask])[view], "true outline"),
+                (overlay(image, [mask])[view], f"mask: IoU {100 * iou(mask, truth.mask):.1f}"),
+                (_moved(image, mask, refined)[view], "what the PMM added (orange) and took away (violet)"),
+                (overlay(image, [refined])[view], f"refined: IoU {100 * iou(refined, truth.mask):.1f}"),
             ]
             rows.append((rank, sample.id, panels))
         section = report.sheet("Refinement by the PMM", "Two steps at test time, as in Kim et al., Fig. 5.", rows)
@@ -144,8 +144,8 @@ def _clicks(prompts: Prompts) -> list[tuple[float, float, int]]:
     return [(x, y, label) for (x, y), label in pairs if label in (0, 1)]
 
 
-def _moved(picture: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    grey = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2)
+def _moved(image: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
     soft = (0.5 * grey + 120).clip(0, 255).astype(np.uint8)
     return overlay(soft, [after & ~before, before & ~after], colours=((255, 120, 0), (150, 60, 220)), alpha=0.9)
 

@@ -1,4 +1,4 @@
-"""Drawings of a report: sheets of pictures and plots. Pictures are chosen by rank, never by hand."""
+"""Drawings of a report: sheets of images and plots. Images are chosen by rank, never by hand."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def overlays(
     masks_of: Callable[[str, Sample, int], tuple[np.ndarray, np.ndarray]],
     shares: Sequence[tuple[str, float]] = _SHARES,
 ) -> Section:
-    """Sheet of pictures at fixed ranks of the last evaluation: truth with its click, then what each answered.
+    """Sheet of images at fixed ranks of the last evaluation: truth with its click, then what each answered.
 
     Args:
         masks_of: (name of the evaluation, sample, index of the mask) to (chosen mask, click points (K, 3)).
@@ -53,15 +53,15 @@ def overlays(
     for rank, row in cases(evaluations[last], shares):
         score = evaluations[last].rows[row]
         sample = by_id[score.id]
-        target, picture = sample.of(classes)[score.index], sample.image
-        view = around(target.box, *picture.shape[:2])
+        target, image = sample.of(classes)[score.index], sample.image
+        view = around(target.box, *image.shape[:2])
         panels = []
         for name, evaluation in evaluations.items():
             mask, points = masks_of(name, sample, score.index)
             if not panels:
-                seen = overlay(picture, [], outlines=[target.mask], points=points)
+                seen = overlay(image, [], outlines=[target.mask], points=points)
                 panels.append(_panel(seen[view], "truth and prompt", f"{sample.id}: true outline"))
-            drawn = overlay(picture, [mask], outlines=[target.mask])
+            drawn = overlay(image, [mask], outlines=[target.mask])
             iou = 100 * evaluation.rows[row].iou
             panels.append(_panel(drawn[view], f"{name}: IoU {iou:.0f}", f"{sample.id}: mask of {name}"))
         sheet.append({"rank": rank, "name": f"{sample.id} · {target.label}", "panels": panels})
@@ -69,13 +69,13 @@ def overlays(
         f"Chosen by rank of IoU under {last}, not by hand: the worst, the quartiles and the best of "
         f"{counted(len(evaluations[last].rows), 'held-out mask')}. Green: true outline. Blue: answer."
     )
-    return {"kind": "sheet", "title": "Pictures", "text": text, "cases": sheet}
+    return {"kind": "sheet", "title": "Images", "text": text, "cases": sheet}
 
 
 def sheet(title: str, text: str, rows: Sequence[tuple[str, str, Sequence[tuple[np.ndarray, str]]]]) -> Section:
-    """Any sheet of pictures: (rank, name, [(uint8 RGB picture, caption), ...]) a row."""
+    """Any sheet of images: (rank, name, [(uint8 RGB image, caption), ...]) a row."""
     listed = [
-        {"rank": rank, "name": name, "panels": [_panel(picture, caption, caption) for picture, caption in panels]}
+        {"rank": rank, "name": name, "panels": [_panel(image, caption, caption) for image, caption in panels]}
         for rank, name, panels in rows
     ]
     return {"kind": "sheet", "title": title, "text": text, "cases": listed}
@@ -142,7 +142,7 @@ def curves(histories: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]])
             loss.legend(frameon=False)
         return made
 
-    text = "mIoU: of the pictures that choose the state, where there are any."
+    text = "mIoU: of the images that choose the state, where there are any."
     if any(learnt.values()):
         text += " Dice of training batches: 1 - soft Dice loss, before the step."
     return figure("Training", text, draw, "curves of training loss and held-out mIoU over the steps")
@@ -195,7 +195,7 @@ def sweep(rows: Sequence[Mapping[str, Any]], values: Mapping[str, float], what: 
         axis = made.subplots()
         for shots in dict.fromkeys(row["shots"] for row in rows):
             own = sorted((row for row in rows if row["shots"] == shots), key=lambda row: values[row["title"]])
-            _points(axis, [values[row["title"]] for row in own], own, f"{shots} shots" if shots else "all pictures")
+            _points(axis, [values[row["title"]] for row in own], own, f"{shots} shots" if shots else "all images")
         axis.set(xlabel=what, ylabel="Dice, %")
         axis.grid(alpha=0.25)
         axis.legend(frameon=False)
@@ -243,9 +243,9 @@ def _figure_uri(made: Figure) -> str:
     return _uri(stream.getvalue(), "png")
 
 
-def _panel(picture: np.ndarray, caption: str, alt: str) -> dict[str, str]:
+def _panel(image: np.ndarray, caption: str, alt: str) -> dict[str, str]:
     stream = io.BytesIO()
-    Image.fromarray(fit(picture, 440)).save(stream, format="JPEG", quality=84)
+    Image.fromarray(fit(image, 440)).save(stream, format="JPEG", quality=84)
     return {"image": _uri(stream.getvalue(), "jpeg"), "caption": caption, "alt": alt}
 
 

@@ -43,12 +43,12 @@ def headline(evaluations: Mapping[str, Evaluation], note: str = "") -> Section:
     count = found[first]
     prompts = ", ".join(dict.fromkeys(evaluation.prompt for evaluation in evaluations.values()))
     text = (
-        f"{counted(count['masks'], 'mask')} in {counted(count['pictures'], 'picture')}, one prompt each "
+        f"{counted(count['masks'], 'mask')} in {counted(count['images'], 'image')}, one prompt each "
         f"({prompts}). The mask is the one with the highest predicted IoU; "
         "“oracle” takes the best of the same candidates by the truth."
     )
     end = (
-        f"In percent, means over masks. Brackets: 95 % interval, bootstrap over {_groups(count)} of pictures. "
+        f"In percent, means over masks. Brackets: 95 % interval, bootstrap over {_groups(count)} of images. "
         f"Paper: Dice as BLO-SAM and AM-SAM count it, on a grid of 64 x 64. Change: to {first} on the same masks and "
         "clicks, paired."
     )
@@ -150,20 +150,20 @@ def comparison_note(rows: Sequence[Mapping[str, Any]], regions: bool) -> str:
     interval = (
         "95 % over the seeds (Student's t)"
         if len(seeds) > 1
-        else "95 %, bootstrap over groups of pictures; of one seed nothing is known about another draw"
+        else "95 %, bootstrap over groups of images; of one seed nothing is known about another draw"
     )
     judged = (
-        "Everybody is judged on one region a picture and class, the objects of a class joined, because some methods "
+        "Everybody is judged on one region an image and class, the objects of a class joined, because some methods "
         "answer only so. "
         if regions
         else ""
     )
     return (
         f"{judged}Percent; {counted(len(seeds), 'seed')} ({', '.join(seeds)}), mean over them; brackets: {interval}. "
-        f"Change: to {first} on the same pictures, paired. Masks judged in each row: {rows[0]['masks']} in "
-        f"{counted(rows[0]['pictures'], 'picture')}. Asked with: where the prompt comes from at test; mask-center is a "
+        f"Change: to {first} on the same images, paired. Masks judged in each row: {rows[0]['masks']} in "
+        f"{counted(rows[0]['images'], 'image')}. Asked with: where the prompt comes from at test; mask-center is a "
         "click inside the true mask, which no method without a prompt is given. Fit, s: wall seconds of one fit with "
-        "its validations, without encoding. Encode, s: what its pictures take to encode, once for all methods that "
+        "its validations, without encoding. Encode, s: what its images take to encode, once for all methods that "
         "share the cached embeddings. MiB: highest resident memory of the whole process during a fit, Python, torch "
         "and base included (on a GPU: the most that torch had allocated)."
     )

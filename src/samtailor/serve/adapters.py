@@ -1,7 +1,7 @@
 """Adapters that come and go while questions are answered.
 
 An adapter is loaded, moved to its device and given to its predictors before its name is known to anyone; what is
-known is never changed afterwards, only exchanged. A request keeps the `LoadedAdapter` that it began with, so removing an
+known is never changed afterwards, only exchanged. A request keeps the `LoadedAdapter` that it began with, so taking an
 adapter out, or putting another in its place, disturbs nobody.
 """
 
@@ -41,7 +41,7 @@ class LoadedAdapter:
         folder: of the adapter; None when it came from the hub.
         proposals: learnt ones that lie in its folder.
         promptless: it answers without a prompt.
-        by_itself: that answer is the picture's objects.
+        by_itself: that answer is the image's objects.
         spare: one predictor for each thread that decodes.
     """
 
@@ -67,7 +67,7 @@ class LoadedAdapter:
 
     @contextmanager
     def predictor(self) -> Iterator[Predictor]:
-        """A predictor for the time of one question; it forgets the picture afterwards."""
+        """A predictor for the time of one question; it forgets the image afterwards."""
         one = self.spare.get()
         try:
             yield one

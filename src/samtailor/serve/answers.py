@@ -20,7 +20,7 @@ def shape(mask: np.ndarray, form: str, tolerance: float = 1.0) -> Any:
     """A boolean mask (height, width) in one of `FORMS`.
 
     Args:
-        mask: picture frame.
+        mask: image frame.
         form: "rle": COCO's compressed run lengths, {"size": [height, width], "counts": text}. "png": base64 of an
             8-bit grey PNG, 255 on the object. "polygons": see `outlines`, as lists.
         tolerance: of polygons, pixels.

@@ -2,7 +2,7 @@
 
 Threads. Torch runs in two lanes of threads, the encoder's and the decoder's, never in the event loop. They need no
 lock around the base: its weights are only read, `DecoderTap` captures what it sees for each thread by itself,
-adapters inside the base live in twins that share its tensors, and a `Predictor`, which holds a picture, belongs to
+adapters inside the base live in twins that share its tensors, and a `Predictor`, which holds an image, belongs to
 one request at a time (`LoadedAdapter.predictor`). No job waits for another one, so the lanes cannot deadlock.
 """
 
@@ -23,17 +23,17 @@ from samtailor.bases import Base
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.transform import Frame
 from samtailor.predict.auto import GROWN
-from samtailor.predict.files import ObjectPrompt
 from samtailor.predict.instances import objects
 from samtailor.predict.predictor import Predictor
-from samtailor.serve import pictures
+from samtailor.predict.prompt import ObjectPrompt
+from samtailor.serve import images
 from samtailor.serve.adapters import Adapters, LoadedAdapter
 from samtailor.serve.embeddings import Embedding, Embeddings, Watch
 from samtailor.serve.limits import BoundedExecutor, Limits
 from samtailor.serve.refusals import Refused, Unknown
 from samtailor.structures import Features
 
-_NO_PICTURE = np.zeros((0, 0, 3), np.uint8)  # proposals look at the embedding
+_NO_IMAGE = np.zeros((0, 0, 3), np.uint8)  # proposals look at the embedding
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Engine:
         base: on the device that computes.
         limits: bounds.
         cache: folder of embeddings on disk; None keeps them in memory only. With one, embeddings are rounded to half
-            precision, and a picture that was encoded before is not encoded again after a restart.
+            precision, and an image that was encoded before is not encoded again after a restart.
         cache_bytes: room on disk.
         root: folder below which adapters may be added while it runs.
         watch: counts embeddings.
@@ -90,7 +90,7 @@ class Engine:
         self.base, self.limits = base, limits or Limits()
         self._cache, self._cache_bytes = cache, cache_bytes
         self._stores = threading.local()  # the folder may be shared, a store object may not
-        self.encoding = BoundedExecutor("pictures to encode", self.limits.encodes, self.limits.encode_queue)
+        self.encoding = BoundedExecutor("images to encode", self.limits.encodes, self.limits.encode_queue)
         self.decoding = BoundedExecutor("questions", self.limits.decodes, self.limits.decode_queue)
         self._loading = BoundedExecutor("adapters to load", 1, 4)
         self.adapters = Adapters(base, self.limits.decodes, root)
@@ -102,10 +102,10 @@ class Engine:
             lane.close()
 
     async def embed(self, data: bytes, adapter: str | None = None) -> Embedding:
-        """The embedding of a picture's file, made when it is not there, for an adapter that has its own encoder too.
+        """The embedding of an image's file, made when it is not there, for an adapter that has its own encoder too.
 
         Raises:
-            TooLarge, Unreadable: see `pictures.read`. Unknown: the adapter. Busy: no room in a queue.
+            TooLarge, Unreadable: see `images.read`. Unknown: the adapter. Busy: no room in a queue.
         """
         return await self._embed(data, self.adapters.slot(adapter))
 
@@ -115,13 +115,13 @@ class Engine:
         Raises:
             Unknown: never made here, or given up for newer ones.
         """
-        if (found := self.embeddings.of_picture(id)) is None:
-            raise Unknown(f"No embedding has the id {id[:64]!r}; it may have made room for others. Send the picture.")
+        if (found := self.embeddings.of_image(id)) is None:
+            raise Unknown(f"No embedding has the id {id[:64]!r}; it may have made room for others. Send the image.")
         return found
 
     async def segment(
         self,
-        picture: bytes | str,
+        image: bytes | str,
         asks: Sequence[ObjectPrompt],
         adapter: str | None = None,
         *,
@@ -130,10 +130,10 @@ class Engine:
         every: bool = False,
         form: Callable[[np.ndarray], Any] = lambda mask: mask,
     ) -> tuple[Embedding, list[Answer]]:
-        """Masks of one picture.
+        """Masks of one image.
 
         Args:
-            picture: the bytes of a file, or the id of an embedding.
+            image: the bytes of a file, or the id of an embedding.
             asks: what is asked, each by itself.
             adapter: who answers; None the untouched base.
             automatic: ask what the adapter's proposals find instead.
@@ -142,10 +142,10 @@ class Engine:
             form: turns a boolean mask (height, width) into what is wanted; runs in a thread.
 
         Raises:
-            Refused: in one of its kinds. InputError: a prompt that makes no sense on this picture.
+            Refused: in one of its kinds. InputError: a prompt that makes no sense on this image.
         """
         slot = self.adapters.slot(adapter)
-        embedding = await (self._embed(picture, slot) if isinstance(picture, bytes) else self._known(picture, slot))
+        embedding = await (self._embed(image, slot) if isinstance(image, bytes) else self._known(image, slot))
         job = _Question(slot, embedding, tuple(asks), automatic, threshold, every, form)
         return embedding, await _result(self.decoding.submit(job.answer))
 
@@ -160,9 +160,9 @@ class Engine:
             self.embeddings.drop_encoder(slot.encoder)
 
     async def _embed(self, data: bytes, slot: LoadedAdapter) -> Embedding:
-        picture, id = await _result(self.decoding.submit(lambda: self._read(data)))
+        image, id = await _result(self.decoding.submit(lambda: self._read(data)))
         return await _result(
-            self.embeddings.get_or_make((id, slot.encoder), lambda: self._encode(id, picture, data, slot))
+            self.embeddings.get_or_make((id, slot.encoder), lambda: self._encode(id, image, data, slot))
         )
 
     async def _known(self, id: str, slot: LoadedAdapter) -> Embedding:
@@ -171,19 +171,19 @@ class Engine:
         return await self._embed(self.find(id).data, slot) if own is None else own
 
     def _read(self, data: bytes) -> tuple[np.ndarray, str]:
-        picture = pictures.read(data, self.limits)
-        return picture, pictures.identity(picture)
+        image = images.read(data, self.limits)
+        return image, images.identity(image)
 
-    def _encode(self, id: str, picture: np.ndarray, data: bytes, slot: LoadedAdapter) -> Embedding:
-        height, width = picture.shape[:2]
-        return Embedding(id, height, width, self._features(picture, slot), data)
+    def _encode(self, id: str, image: np.ndarray, data: bytes, slot: LoadedAdapter) -> Embedding:
+        height, width = image.shape[:2]
+        return Embedding(id, height, width, self._features(image, slot), data)
 
     @torch.no_grad()
-    def _features(self, picture: np.ndarray, slot: LoadedAdapter) -> Features:
+    def _features(self, pixels: np.ndarray, slot: LoadedAdapter) -> Features:
         device = next(self.base.model.parameters()).device
         if self._cache is not None and not slot.encoder:
-            return self._store().features(self.base, picture).to(device)
-        image = Frame.of(slot.base, *picture.shape[:2]).image(picture, slot.base)
+            return self._store().features(self.base, pixels).to(device)
+        image = Frame.of(slot.base, *pixels.shape[:2]).image(pixels, slot.base)
         return slot.base.encode_image(image[None].to(device))
 
     def _store(self) -> EmbeddingCache:
@@ -231,21 +231,21 @@ class _Question:
 def found(
     slot: LoadedAdapter, predictor: Predictor, threshold: float | None
 ) -> list[tuple[ObjectPrompt, np.ndarray, float]]:
-    """Automatic answers for the picture that is set, as `predict --prompt auto` has them, by falling rank: what was
+    """Automatic answers for the image that is set, as `predict --prompt auto` has them, by falling rank: what was
     asked, the mask, its predicted IoU. After proposals that look in tiles, the last of them is set.
 
     Raises:
         Refused: nothing can propose.
     """
     propose = slot.proposer(threshold, GROWN)
-    picture = predictor.picture if slot.tiles > 1 else _NO_PICTURE
-    seen = objects(predictor, picture, propose, slot.name, tiles=slot.tiles, ready=True)
+    image = predictor.image if slot.tiles > 1 else _NO_IMAGE
+    seen = objects(predictor, image, propose, slot.name, tiles=slot.tiles, ready=True)
     return [(one.ask, one.mask, one.iou) for one in seen]
 
 
 @torch.no_grad()
 def _masks(slot: LoadedAdapter, predictor: Predictor, ask: ObjectPrompt, every: bool) -> list[tuple[np.ndarray, float]]:
-    """Masks of the picture that is set with their predicted IoU, best first; one unless every candidate is wanted."""
+    """Masks of the image that is set with their predicted IoU, best first; one unless every candidate is wanted."""
     frame = predictor.frame
     output = predictor.decode(ask.prompts((frame.height, frame.width)), slot.name)
     low, scores = output.candidate_logits()[0, 0], output.candidate_iou()[0, 0]
@@ -254,7 +254,7 @@ def _masks(slot: LoadedAdapter, predictor: Predictor, ask: ObjectPrompt, every: 
 
 
 def _check(ask: ObjectPrompt, embedding: Embedding, slot: LoadedAdapter) -> None:
-    if ask.whole and not slot.promptless:
+    if ask.promptless and not slot.promptless:
         raise Refused("A prompt needs points or a box; only adapters that were fitted without prompts go without.")
     ask.check((embedding.height, embedding.width))
 

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from samtailor.errors import InputError
-from samtailor.predict.files import ObjectPrompt
+from samtailor.predict.prompt import ObjectPrompt
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Prompt(BaseModel):
-    """One object that is asked for. Coordinates are pixels of the picture after its EXIF rotation, x to the right."""
+    """One object that is asked for. Coordinates are pixels of the image after its EXIF rotation, x to the right."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -25,7 +25,7 @@ class Prompt(BaseModel):
     label: str | None = Field(None, max_length=200, description="Comes back with the answer.")
 
     def ask(self, most: int) -> ObjectPrompt:
-        """As the engine takes it; without points and box it asks for the whole picture.
+        """As the engine takes it; without points and box it asks for the whole image.
 
         Raises:
             InputError: more points than `most`, or another number of labels.
@@ -36,15 +36,15 @@ class Prompt(BaseModel):
         if len(labels) != len(self.points):
             raise InputError(f"labels must be one a point, got {len(labels)} for {len(self.points)} points.")
         clicks = tuple((x, y, label) for (x, y), label in zip(self.points, labels, strict=True))
-        return ObjectPrompt(clicks, self.box, self.label, whole=not clicks and self.box is None)
+        return ObjectPrompt(clicks, self.box, self.label, promptless=not clicks and self.box is None)
 
 
 class PromptBatch(BaseModel):
-    """What is asked of a picture."""
+    """What is asked of an image."""
 
     model_config = ConfigDict(extra="forbid")
 
-    embedding: str | None = Field(None, max_length=64, description="Id; left out where the picture comes along.")
+    embedding: str | None = Field(None, max_length=64, description="Id; left out where the image comes along.")
     adapter: str | None = Field(None, max_length=64, description="Who answers; left out: the untouched base.")
     prompts: list[Prompt] = Field([], description="Each is answered by itself.")
     auto: bool = Field(False, description="No prompts: the adapter's proposals say where to look.")
@@ -66,8 +66,8 @@ class PromptBatch(BaseModel):
         return [prompt.ask(points) for prompt in self.prompts]
 
 
-class Picture(BaseModel):
-    """A picture that is encoded."""
+class EncodedImage(BaseModel):
+    """An image that is encoded."""
 
     id: str = Field(description="Names the embedding: the same pixels have the same id.")
     width: int
@@ -93,7 +93,7 @@ class Mask(BaseModel):
 class Masks(BaseModel):
     """Answers to a question."""
 
-    embedding: Picture
+    embedding: EncodedImage
     adapter: str | None
     masks: list[Mask]
 
@@ -131,4 +131,4 @@ class Wrong(BaseModel):
     error: str
 
 
-__all__ = ["Adapter", "Adapters", "Mask", "Masks", "Picture", "Place", "Prompt", "PromptBatch", "Wrong"]
+__all__ = ["Adapter", "Adapters", "EncodedImage", "Mask", "Masks", "Place", "Prompt", "PromptBatch", "Wrong"]

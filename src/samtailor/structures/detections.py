@@ -16,10 +16,10 @@ FLOOR = 0.05
 
 @dataclass(frozen=True)
 class Detections:
-    """What was found in one picture, by falling score.
+    """What was found in one image, by falling score.
 
     Args:
-        boxes: float32 (N, 4), x0 y0 x1 y1, edges in pixels of the picture (a box of one pixel is 1 wide).
+        boxes: float32 (N, 4), x0 y0 x1 y1, edges in pixels of the image (a box of one pixel is 1 wide).
         scores: float32 (N,) in [0, 1].
         labels: N class names, the detector's own.
     """
@@ -63,8 +63,8 @@ class Detector(Protocol):
     fingerprint: str
     names: tuple[str, ...]
 
-    def detect(self, picture: np.ndarray) -> Detections:
-        """Detections of a uint8 RGB picture (height, width, 3), scores from `FLOOR` on."""
+    def detect(self, image: np.ndarray) -> Detections:
+        """Detections of a uint8 RGB image (height, width, 3), scores from `FLOOR` on."""
 
 
 __all__ = ["FLOOR", "Detections", "Detector"]

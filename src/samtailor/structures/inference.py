@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from samtailor.errors import InputError
 
@@ -21,6 +21,8 @@ class TilingPlan:
     Raises:
         InputError: no pass, less than one tile per side, or a negative weight.
     """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an unknown field in adapter.json is an error
 
     tiles: tuple[int, ...] = (1,)
     boxes: float = 0.0
@@ -66,6 +68,8 @@ class InferenceSpec:
         smallest_object: area of the smallest training object as a share of its image, in [0, 1].
         tiling: how an adapter with a map predicts without a prompt.
     """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     prompt: str | None = None
     prompt_options: Mapping[str, Any] = field(default_factory=dict)

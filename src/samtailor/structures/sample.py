@@ -1,4 +1,4 @@
-"""What a data set gives: pictures, and the objects in them as run-length encoded masks. Needs no torch."""
+"""What a data set gives: images, and the objects in them as run-length encoded masks. Needs no torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RunLengths:
 
     @property
     def mask(self) -> np.ndarray:
-        """Boolean mask, shape (height, width), picture frame. Decoded anew at every access."""
+        """Boolean mask, shape (height, width), image frame. Decoded anew at every access."""
         from pycocotools import mask as coco
 
         return coco.decode(self.rle).astype(bool)
@@ -43,11 +43,11 @@ class RunLengths:
 
 @dataclass(frozen=True)
 class Annotation(RunLengths):
-    """One object of a picture: its class and its mask, kept run-length encoded.
+    """One object of an image: its class and its mask, kept run-length encoded.
 
     Args:
         label: class name.
-        rle: COCO run-length encoding, `{"size": [height, width], "counts": bytes}`, in the picture frame.
+        rle: COCO run-length encoding, `{"size": [height, width], "counts": bytes}`, in the image frame.
         crowd: a region of many objects (COCO `iscrowd`); never a training or evaluation target.
     """
 
@@ -71,14 +71,14 @@ class Annotation(RunLengths):
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture of a data set with its annotations. Nothing is read before it is asked for.
+    """One image of a data set with its annotations. Nothing is read before it is asked for.
 
     Args:
         id: unique within the data set, stable across runs, free of path separators other than "/".
-        read_image: returns the picture as uint8 RGB, shape (height, width, 3), EXIF rotation applied.
+        read_image: returns the image as uint8 RGB, shape (height, width, 3), EXIF rotation applied.
         read_annotations: returns the annotations in a stable order.
-        group: pictures of one group never fall on two sides of a split (a person, a video, a patient).
-        source: file that the picture comes from; None for a picture made in memory.
+        group: images of one group never fall on two sides of a split (a person, a video, a patient).
+        source: file that the image comes from; None for an image made in memory.
     """
 
     id: str
@@ -94,7 +94,7 @@ class Sample:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) in pixels; the picture is read only where no mask tells."""
+        """(height, width) in pixels; the image is read only where no mask tells."""
         height, width = self.annotations[0].rle["size"] if self.annotations else self.image.shape[:2]
         return int(height), int(width)
 

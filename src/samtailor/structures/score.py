@@ -12,8 +12,8 @@ class Score:
     Args:
         id: sample id.
         label: class name.
-        index: position of the mask among its picture's targets.
-        iou: IoU of the mask chosen by predicted IoU, in [0, 1], at the picture's own size.
+        index: position of the mask among its image's targets.
+        iou: IoU of the mask chosen by predicted IoU, in [0, 1], at the image's own size.
         oracle_iou: best IoU over the same candidates.
         dice, oracle_dice: likewise.
         boundary_iou: boundary IoU of the chosen mask.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # torch takes seconds to import and data handling does not ne
 
 @dataclass(frozen=True)
 class Prompts:
-    """What is asked of the model, for B pictures with P prompts each.
+    """What is asked of the model, for B images with P prompts each.
 
     Without points, boxes and masks it is the empty prompt (BLO-SAM, SAMed): no sparse token, the default dense prompt.
 
@@ -71,7 +71,7 @@ class Prompts:
         return _move(self, *args)
 
     def __getitem__(self, rows: Sequence[int] | slice) -> Prompts:
-        """The prompts of some of the B pictures."""
+        """The prompts of some of the B images."""
         rows = list(range(self.shape[0])[rows]) if isinstance(rows, slice) else list(rows)
         named = ((name, getattr(self, name)) for name in ("points", "labels", "boxes", "masks"))
         given = {name: value[rows] for name, value in named if value is not None}
@@ -108,7 +108,7 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Features:
-    """Image embedding of B pictures: what the encoder gives and the decoder takes; what the cache holds.
+    """Image embedding of B images: what the encoder gives and the decoder takes; what the cache holds.
 
     Args:
         main: (B, D, H, W) image embedding.
@@ -185,10 +185,10 @@ class Output:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a training step takes: B masks, each with the embedding of its picture and one prompt.
+    """What a training step takes: B masks, each with the embedding of its image and one prompt.
 
     Args:
-        features: embedding of each mask's picture (view), B rows; None where the encoder learns and `images` are given.
+        features: embedding of each mask's image (view), B rows; None where the encoder learns and `images` are given.
         prompts: model frame, (B, P) with P = 1 in training.
         targets: float32 (B, P, h, w) in [0, 1]: share of each low-resolution cell that the mask covers.
         valid: bool (B, 1, h, w): False on the padding, which no loss may see.
@@ -196,7 +196,7 @@ class Batch:
         radius: float32 (B, P) largest interior distance of the mask, model-frame pixels; None without contours.
         labels: class name of each mask, length B.
         ids: sample id of each mask, length B.
-        images: float32 (B, 3, size, size) normalised pictures, for methods that adapt the encoder; else None.
+        images: float32 (B, 3, size, size) normalised images, for methods that adapt the encoder; else None.
     """
 
     features: Features | None

@@ -1,4 +1,4 @@
-"""D1 and D2: the two halves of the training pictures that the levels of a bi-level fit learn on."""
+"""D1 and D2: the two halves of the training images that the levels of a bi-level fit learn on."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _log = logging.getLogger("samtailor.fitting")
 def bilevel_split(
     ids: Sequence[str], seed: int, groups: Iterable[Sequence[str]] = ()
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Deal pictures out by a seed; of an odd number D1 gets one more.
+    """Deal images out by a seed; of an odd number D1 gets one more.
 
-    Independent of the order of the ids. Pictures of one group (near-duplicates, one patient) stand next to each other
-    before the cut, so that at most one group has pictures on both sides.
+    Independent of the order of the ids. Images of one group (near-duplicates, one patient) stand next to each other
+    before the cut, so that at most one group has images on both sides.
 
     Args:
-        ids: of the training pictures. A single one is both halves, with a warning.
+        ids: of the training images. A single one is both halves, with a warning.
         seed: of the fit.
         groups: ids that belong together.
     """
@@ -30,7 +30,7 @@ def bilevel_split(
         by_group.setdefault(group_of.get(id, id), []).append(id)
     dealt = [id for index in order.permutation(len(by_group)) for id in list(by_group.values())[index]]
     if len(dealt) < 2:
-        _log.warning("One training picture cannot be halved: both levels learn from it.")
+        _log.warning("One training image cannot be halved: both levels learn from it.")
         return tuple(dealt), tuple(dealt)
     cut = -(-len(dealt) // 2)
     return tuple(dealt[:cut]), tuple(dealt[cut:])

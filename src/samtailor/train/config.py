@@ -31,7 +31,7 @@ class FitConfig(BaseModel):
     data: Path | None = Field(None, description="Folder of the data set.")
     format: str | None = Field(None, description="Layout of the data; found out when not given.")
     data_options: dict[str, Any] = Field({}, description="Options of the layout.")
-    group: str | None = Field(None, description="What keeps pictures on one side of a split: prefix:N, regex:..., ...")
+    group: str | None = Field(None, description="What keeps images on one side of a split: prefix:N, regex:..., ...")
     base: str = Field("nano", description="Base model: nano, a hub id, a folder, or Meta's .pth.")
     method: str = Field("tailor", description="Method, a file of samtailor.methods.")
     options: dict[str, Any] = Field({}, description="Options of the method.")
@@ -39,12 +39,12 @@ class FitConfig(BaseModel):
     per_class: bool = Field(False, description="One adapter for each class, in OUT/CLASS (as Kim et al.).")
     out: Path | None = Field(None, description="Folder of the result.")
 
-    shots: int | None = Field(None, ge=1, description="Train on so many pictures of each class.")
+    shots: int | None = Field(None, ge=1, description="Train on so many images of each class.")
     val: Amount = Field(
-        0.15, ge=0, description="Held-out pictures that choose the best state; share or count; none with shots."
+        0.15, ge=0, description="Held-out images that choose the best state; share or count; none with shots."
     )
-    test: Amount = Field(0.0, ge=0, description="Pictures kept for `evaluate`; share or count.")
-    near_duplicates: bool = Field(True, description="Keep near-duplicate pictures on one side of the split.")
+    test: Amount = Field(0.0, ge=0, description="Images kept for `evaluate`; share or count.")
+    near_duplicates: bool = Field(True, description="Keep near-duplicate images on one side of the split.")
     seed: int = Field(0, ge=0, description="Seed of split, start, order, clicks and dropout.")
 
     steps: int = Field(1000, ge=0, description="Updates of the parameters.")
@@ -68,13 +68,13 @@ class FitConfig(BaseModel):
     power: float = Field(0.9, gt=0, description="Of the schedule poly: (1 - share of the steps done) ** power.")
     selection: Literal["auto", "held-out", "paper", "last"] = Field(
         "auto",
-        description="Which state is kept: the best on held-out pictures; on D2, which the upper level learns from "
+        description="Which state is kept: the best on held-out images; on D2, which the upper level learns from "
         "(BLO-SAM's choice); the last. auto: the first of them that there is.",
     )
 
     prompt: str = Field("sampled-click", description="Where training prompts come from, a file of samtailor.prompts.")
     prompt_options: dict[str, Any] = Field({}, description="Options of the prompt source.")
-    views: int = Field(1, ge=1, description="Views of each picture, the untouched one included; 1: no augmentation.")
+    views: int = Field(1, ge=1, description="Views of each image, the untouched one included; 1: no augmentation.")
     flip: bool = Field(True, description="Mirror some of the views.")
     flip_pairs: tuple[tuple[str, str], ...] | None = Field(
         None, description="Classes that swap in a mirror; found by their names when not given."

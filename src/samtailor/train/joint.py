@@ -19,7 +19,7 @@ class Step(Protocol):
     """How one step is taken. Bound to segmenter, optimisers and accelerator; the loop calls it."""
 
     second: str | None
-    """What the second batch of a step is: None, "halves" (D2 of two levels) or "regions" (of the same pictures)."""
+    """What the second batch of a step is: None, "halves" (D2 of two levels) or "regions" (of the same images)."""
     unrolled: bool
     """Whether the step differentiates an optimiser step, so that gradients must not be clipped (`max_grad_norm`)."""
 

@@ -1,6 +1,6 @@
 """Losses. Pure functions: every term per mask over the valid cells, averaged over masks last.
 
-Letters as in `types`: B pictures, P prompts, M masks, h w low-resolution cells, K contour points.
+Letters as in `types`: B images, P prompts, M masks, h w low-resolution cells, K contour points.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def segmentation_loss(
             made for clicks
             of which nobody knows what they mean; an adapter's object is known, and where every candidate learns it,
             little hangs on choosing the right one by predicted IoU. Dice alone, because focal is a mean over the
-            picture: that of a candidate a hundred times the object's size outweighs all else, and what it teaches is
+            image: that of a candidate a hundred times the object's size outweighs all else, and what it teaches is
             empty masks.
         focal_weight, dice_weight, iou_weight: weights of the terms.
         alpha, gamma: of the focal loss.

@@ -13,7 +13,7 @@ from samtailor.train.losses import region_loss
 class MultiTask(Joint):
     """L = L_seg of a batch of prompted objects + the region loss of another batch, mean over the members of the map.
 
-    Arguments as in `Joint`. The second batch holds the same pictures' regions (`data.regions.foreground`) with empty
+    Arguments as in `Joint`. The second batch holds the same images' regions (`data.regions.foreground`) with empty
     prompts; without one (a method's own test) only the first lesson is given.
     """
 
@@ -39,7 +39,7 @@ class MultiTask(Joint):
 def map_loss(segmenter: Segmenter, batch: Batch) -> torch.Tensor:
     """Region loss (see `losses.region_loss`; Dice of each mask alone) of every member of the map, their mean.
 
-    Each member learns by itself, a loss of their mean would let one of them do the work, and only from the pictures
+    Each member learns by itself, a loss of their mean would let one of them do the work, and only from the images
     that are not left out for it (`RegionMap.folds`).
     """
     (found,) = segmenter.maps.values()

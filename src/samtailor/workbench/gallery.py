@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FILE = "gallery.json"
 """In the adapter's folder."""
 OBJECTS = 60
-"""At most so many are shown; the same number of each picture as far as there are enough."""
+"""At most so many are shown; the same number of each image as far as there are enough."""
 
 
 def gallery(
@@ -40,10 +40,10 @@ def gallery(
     Args:
         base: of the adapter.
         folder: of the adapter.
-        samples: held-out pictures.
+        samples: held-out images.
         classes: of the adapter.
         store: embeddings.
-        names: of the pictures, by id.
+        names: of the images, by id.
     """
     loaded = artefact.load(folder, base)
     predictor = Predictor(base, {"it": loaded.segmenter}, store=store)
@@ -53,13 +53,13 @@ def gallery(
     for sample in seen[:OBJECTS]:
         predictor.set_sample(sample)
         for index, one in enumerate(sample.of(classes)[:each]):
-            row = _row(predictor, one.mask, empty=loaded.segmenter.prompt == "none")
+            row = _row(predictor, one.mask, empty=loaded.segmenter.inference.prompt == "none")
             head = {"id": sample.id, "name": names[sample.id], "class": one.label, "object": index}
             rows.append({**head, **row, "truth": plain_runs(one.rle)})
     means = {
         f"{when}_miou": float(np.mean([row[f"{when}_iou"] for row in rows])) for when in ("before", "after") if rows
     }
-    return {**means, "pictures": rows}
+    return {**means, "images": rows}
 
 
 @torch.no_grad()

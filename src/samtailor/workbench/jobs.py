@@ -31,7 +31,7 @@ class Job:
         id: changes with each job.
         kind: "fit" or "label".
         state: how it is; only a running one changes.
-        done, total: steps or pictures of the present stage.
+        done, total: steps or images of the present stage.
         stage: "start", "encode", "fit", "settle", "gallery", "proposals" or "label".
         loss, miou, start_miou: of a fit; held-out mIoU now and before the first step, in [0, 1].
         alone_miou: likewise of what it finds without a prompt, once it is fitted.

@@ -1,4 +1,4 @@
-"""Questions about the pictures of a project, on the engine of the service: one encode a picture, then the decoder.
+"""Questions about the images of a project, on the engine of the service: one encode an image, then the decoder.
 
 What answers a click runs in the engine's decoding lane. What takes longer (maps, proposals) has a lane of its own, so
 that it never stands before a click.
@@ -18,15 +18,15 @@ import torch
 
 from samtailor.errors import InputError
 from samtailor.evaluation.iou_map import IouMap, iou_map
-from samtailor.predict.files import ObjectPrompt
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.embeddings import Embedding
 from samtailor.serve.engine import Engine
 from samtailor.serve.limits import BoundedExecutor
 from samtailor.serve.refusals import Refused, Unknown
 from samtailor.workbench import masks, proposing
-from samtailor.workbench.pictures import Pictures
+from samtailor.workbench.images import ImageFolder
 from samtailor.workbench.project import Project
 from samtailor.workbench.records import Object
 from samtailor.workbench.zoom import Closer
@@ -39,7 +39,7 @@ class PromptService:
 
     Args:
         engine: with its adapters.
-        project: pictures and objects.
+        project: images and objects.
     """
 
     def __init__(self, engine: Engine, project: Project) -> None:
@@ -54,27 +54,27 @@ class PromptService:
         self._slow.close()
 
     async def encode(self, id: str, adapter: str | None = None) -> Embedding:
-        """The embedding of a picture, made when it is not there.
+        """The embedding of an image, made when it is not there.
 
         Raises:
-            Unknown: the picture or the adapter. Unreadable, TooLarge: the picture. Busy: no room in a queue.
+            Unknown: the image or the adapter. Unreadable, TooLarge: the image. Busy: no room in a queue.
         """
-        slot, one = self.engine.adapters.slot(adapter), self._pictures.get(id)
+        slot, one = self.engine.adapters.slot(adapter), self._images.get(id)
         known = self.engine.embeddings.get((self._ids.get((id, one.stamp), ""), slot.encoder))
         if known is not None:
             return known
-        one, data = await asyncio.to_thread(self._pictures.data, id)
+        one, data = await asyncio.to_thread(self._images.data, id)
         try:
             made = await self.engine.embed(data, adapter)
         except Refused as error:
             if error.status in (413, 415):  # not the queue's fault but the file's
-                await asyncio.to_thread(self._pictures.fail, id, str(error))
+                await asyncio.to_thread(self._images.fail, id, str(error))
             raise
         self._ids[id, one.stamp] = made.id
         return made
 
     async def ahead(self, id: str) -> float:
-        """Encode a picture before anybody asks; seconds it took. Errors as of `encode`."""
+        """Encode an image before anybody asks; seconds it took. Errors as of `encode`."""
         start = time.perf_counter()
         await self.encode(id)
         return round(time.perf_counter() - start, 4)
@@ -85,21 +85,21 @@ class PromptService:
         """Masks for one prompt by falling predicted IoU, all candidates or the best, with the milliseconds it took.
 
         Args:
-            id: of the picture.
+            id: of the image.
             ask: the prompt.
             adapter: who answers; None is the base.
             every: all candidates.
             closer: also what a closer look at a small object gives (`closer.py`): True puts it first, False second.
 
         Raises:
-            InputError: a prompt that makes no sense on this picture. Else as `encode`.
+            InputError: a prompt that makes no sense on this image. Else as `encode`.
         """
         embedding = await self.encode(id, adapter)
 
         def answer(slot: LoadedAdapter, predictor: Predictor) -> list[dict[str, Any]]:
             frame = predictor.frame
             size = (frame.height, frame.width)
-            if ask.whole and not slot.promptless:
+            if ask.promptless and not slot.promptless:
                 raise InputError("A prompt needs points or a box; only adapters fitted without prompts go without.")
             ask.check(size)
             offered = masks.candidates(predictor.decode(ask.prompts(size), slot.name), frame, every=every)
@@ -139,7 +139,7 @@ class PromptService:
         record = await asyncio.to_thread(self._project.read, id)
         one = next((one for one in record.objects if one.id == object), None)
         if one is None:
-            raise Unknown("There is no such object in this picture. Save it first.")
+            raise Unknown("There is no such object in this image. Save it first.")
         slot = self.engine.adapters.slot(adapter)
         if slot.meta is not None and slot.meta.inference.prompt == "none":
             raise Refused(f"The adapter {adapter!r} is asked without a click: there is no map of where to click.")
@@ -155,8 +155,8 @@ class PromptService:
         return self._maps[key]
 
     @property
-    def _pictures(self) -> Pictures:
-        return self._project.pictures
+    def _images(self) -> ImageFolder:
+        return self._project.images
 
     async def _in(
         self,

@@ -1,10 +1,10 @@
-"""What an adapter finds in a picture by itself, and how sure it is of each object.
+"""What an adapter finds in an image by itself, and how sure it is of each object.
 
 Uncertainty of an object: 1 - score x stability. `score` is the proposal's calibrated score, for adapters that are asked
 without a prompt their predicted IoU. `stability` is the mean IoU of its mask with the masks that the same adapter gives
 when the prompt is moved a little: a click by a quarter of the radius of a disc of the mask's area (at least one pixel)
 to the left, right, up and down; a box by a twentieth of its sides likewise. Without a prompt, and where a part of a map
-is the object, there is nothing to move and stability is 1. A picture is as uncertain as its most uncertain object, and
+is the object, there is nothing to move and stability is 1. An image is as uncertain as its most uncertain object, and
 one in which nothing was found is 1.
 """
 
@@ -23,14 +23,14 @@ from samtailor.labelling._answers import Windows
 from samtailor.masks.rle import plain_runs
 from samtailor.predict.auto import GROWN, Proposer
 from samtailor.predict.batched import BatchedDecoder, PromptBatch
-from samtailor.predict.files import ObjectPrompt
 from samtailor.predict.instances import InstanceMask, mask_nms, placed, views
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.workbench.masks import placed as whole_mask
 from samtailor.workbench.records import Asked, Object, Runs
 
-_NO_PICTURE = np.zeros((0, 0, 3), np.uint8)  # proposals look at the embedding
+_NO_IMAGE = np.zeros((0, 0, 3), np.uint8)  # proposals look at the embedding
 _SIDE = 320  # pixels; masks are compared with their shifted ones at this size
 _TOGETHER = 64  # prompts a pass of the decoder
 _STEPS = ((-1, 0), (1, 0), (0, -1), (0, 1))
@@ -38,25 +38,25 @@ _STEPS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 @torch.no_grad()
 def objects(slot: LoadedAdapter, predictor: Predictor, threshold: float | None = None) -> list[Object]:
-    """What is found in the picture that is set, by falling score, each object of a class once, empty masks left out.
+    """What is found in the image that is set, by falling score, each object of a class once, empty masks left out.
 
     As `instances.objects` has it. After proposals that look in tiles, the last of them is set.
 
     Args:
         slot: who answers.
-        predictor: of the slot, with the picture's embedding set.
+        predictor: of the slot, with the image's embedding set.
         threshold: lowest score of a proposal; None takes each class's own.
 
     Raises:
         Refused: nothing can propose.
     """
     propose, size = slot.proposer(threshold, GROWN), (predictor.frame.height, predictor.frame.width)
-    picture = predictor.picture if slot.tiles > 1 else _NO_PICTURE
+    image = predictor.image if slot.tiles > 1 else _NO_IMAGE
     passes = BatchedDecoder(predictor.base, {} if slot.name is None else {slot.name: predictor.segmenter(slot.name)})
     found: list[_Steady] = []
     for view in views(slot.tiles):
         if not view.untouched:
-            predictor.set_image(view.image(picture))
+            predictor.set_image(view.image(image))
         for ask, mask, iou, stability in _seen(slot, passes, predictor, propose):
             one = placed(ask, mask, iou, view, size)
             if one.seen_best(view, size, slot.tiles):
@@ -66,7 +66,7 @@ def objects(slot: LoadedAdapter, predictor: Predictor, threshold: float | None =
 
 
 def uncertainty(found: Sequence[Object]) -> float:
-    """Of a picture, see the head of the file."""
+    """Of an image, see the head of the file."""
     return max((one.uncertainty or 0.0 for one in found), default=1.0)
 
 
@@ -80,10 +80,10 @@ class _Steady(InstanceMask):
 def _seen(
     slot: LoadedAdapter, passes: BatchedDecoder, predictor: Predictor, propose: Proposer
 ) -> Iterator[tuple[ObjectPrompt, np.ndarray, float, float]]:
-    """What is proposed in the picture or tile that is set: mask (bool, of its size), predicted IoU, stability."""
-    proposed = propose(predictor, _NO_PICTURE)
-    yield from ((ask, ask.mask, ask.score or 0.0, 1.0) for ask in proposed if ask.given is not None)
-    asks = [ask for ask in proposed if ask.given is None]
+    """What is proposed in the image or tile that is set: mask (bool, of its size), predicted IoU, stability."""
+    proposed = propose(predictor, _NO_IMAGE)
+    yield from ((ask, ask.mask, ask.score or 0.0, 1.0) for ask in proposed if ask.mask_rle is not None)
+    asks = [ask for ask in proposed if ask.mask_rle is None]
     for start in range(0, len(asks), _TOGETHER):
         yield from _asked(slot, passes, predictor, asks[start : start + _TOGETHER])
 
@@ -110,7 +110,7 @@ def _object(slot: LoadedAdapter, found: _Steady, id: str) -> Object:
     return Object(
         id=id, class_=ask.label or (classes[0] if classes else slot.name or "object"), source="auto",
         rle=Runs(**plain_runs(found.rle)), adapter=slot.name, score=score, clicks=0,
-        uncertainty=min(max(1 - score * found.stability, 0.0), 1.0), prompts=None if ask.whole else asked,
+        uncertainty=min(max(1 - score * found.stability, 0.0), 1.0), prompts=None if ask.promptless else asked,
     )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def _stability(
     logits: Tensor,
     areas: Sequence[int],
 ) -> list[float]:
-    if not asks or asks[0].whole:
+    if not asks or asks[0].promptless:
         return [1.0] * len(asks)
     frame = predictor.frame
     shrink = min(1.0, _SIDE / max(frame.height, frame.width))
@@ -137,7 +137,7 @@ def _stability(
 
 
 def _moved(ask: ObjectPrompt, area: int, step: tuple[int, int], frame: Frame) -> ObjectPrompt:
-    """The prompt moved a little, kept inside the picture."""
+    """The prompt moved a little, kept inside the image."""
     width, height = frame.width, frame.height
     if ask.box is None:
         far = max(1.0, math.sqrt(area / math.pi) / 4)

@@ -33,7 +33,7 @@ class Session:
     """See the head of the file.
 
     Args:
-        project: pictures and objects.
+        project: images and objects.
         engine: its root must be `adapters(project.home)`; adapters given at the start are in it.
         device: that jobs compute on; None takes a GPU where there is one.
     """
@@ -60,11 +60,11 @@ class Session:
         """The project as the page shows it."""
         project, counts = self.project, self.project.counts()
         return {
-            "name": project.pictures.folder.name or str(project.pictures.folder),
-            "folder": str(project.pictures.folder),
+            "name": project.images.folder.name or str(project.images.folder),
+            "folder": str(project.images.folder),
             "base": self.engine.base.name,
             "classes": [one.model_dump() for one in project.settings.classes],
-            "pictures": len(project.pictures),
+            "images": len(project.images),
             "counts": counts,
             "minimum": MINIMUM,
             "adapters": [self._told(slot) for slot in self.engine.adapters.slots()],
@@ -80,18 +80,18 @@ class Session:
         """Tell all pages what the project is now."""
         self.events.publish("project", self.about())
 
-    def publish_picture(self, id: str) -> None:
-        """Tell all pages how a picture stands."""
-        self.events.publish("picture", self.project.row(id))
+    def publish_image(self, id: str) -> None:
+        """Tell all pages how an image stands."""
+        self.events.publish("image", self.project.row(id))
 
     def fit(
         self, name: str | None, classes: Sequence[str] | None, method: str | None, steps: int | None,
         seed: int | None, proposals: bool, proposal_steps: int | None = None,
     ) -> Job:  # fmt: skip
-        """Begin a fit on the accepted pictures, or go on with the one of that name that was stopped.
+        """Begin a fit on the accepted images, or go on with the one of that name that was stopped.
 
         Raises:
-            Refused: too few pictures. Taken: a job is in progress, or the name is taken. InputError: a setting.
+            Refused: too few images. Taken: a job is in progress, or the name is taken. InputError: a setting.
         """
         self._refuse_second_job()
         name = name or self._free()
@@ -113,23 +113,23 @@ class Session:
         return self.jobs.start("fit", name, work, line=self._said, finished=lambda made: self._fitted(name, made))
 
     def label(self, adapter: str, threshold: float | None, only: Sequence[str] | None) -> Job:
-        """Begin to label all pictures that no human has been at.
+        """Begin to label all images that no human has been at.
 
         Raises:
             Refused: the adapter cannot say where to look, or there is nothing to label. Taken: a job is in progress.
-            Unknown: the adapter, or a picture.
+            Unknown: the adapter, or an image.
         """
         self._refuse_second_job()
         slot = self.engine.adapters.slot(adapter)
         slot.proposer(threshold)
         if slot.folder is None:
             raise Refused(f"The adapter {adapter!r} came from the hub: give its folder at the start instead.")
-        self.project.pictures.refresh()
+        self.project.images.refresh()
         by = f"{slot.meta.sha256[:16]}:{threshold}"
         ids = self.project.waiting(by, only)
         if not ids:
-            raise Refused("There is no picture left to label: all are accepted, have drafts, or were labelled by it.")
-        samples = [{"id": id, "file": self.project.pictures.get(id).name} for id in ids]
+            raise Refused("There is no image left to label: all are accepted, have drafts, or were labelled by it.")
+        samples = [{"id": id, "file": self.project.images.get(id).name} for id in ids]
         work = {"samples": samples, "adapter": adapter, "folder": str(slot.folder), "threshold": threshold}
         return self.jobs.start(
             "label", adapter, work | self._where(), line=lambda said: self._said(said, by),
@@ -159,7 +159,7 @@ class Session:
         self.publish_project()
 
     def gallery(self, name: str) -> dict[str, Any]:
-        """What the fit of an adapter left to look at; no pictures where none was held out.
+        """What the fit of an adapter left to look at; no images where none was held out.
 
         Raises:
             Unknown: no such adapter, or it was not fitted here.
@@ -171,26 +171,26 @@ class Session:
         return json.loads(file.read_text(encoding="utf-8"))
 
     def _where(self) -> dict[str, Any]:
-        home, pictures = self.project.home, self.project.pictures
+        home, images = self.project.home, self.project.images
         return {
-            "base": self.engine.base.name, "device": self._device, "pictures": str(pictures.folder),
-            "cache": str(embeddings(home)), "limits": asdict(pictures.limits),
+            "base": self.engine.base.name, "device": self._device, "images": str(images.folder),
+            "cache": str(embeddings(home)), "limits": asdict(images.limits),
         }  # fmt: skip
 
     def _said(self, said: Mapping[str, Any], by: str = "") -> None:
-        """A line of a labelling: a picture is done, or cannot be read."""
+        """A line of a labelling: an image is done, or cannot be read."""
         if "failed" in said:
-            self.project.pictures.fail(said["failed"], said["error"])
-            self.publish_picture(said["failed"])
+            self.project.images.fail(said["failed"], said["error"])
+            self.publish_image(said["failed"])
             return
         found = [Object.model_validate(one) for one in said["objects"]]
         try:
-            kept = self.project.propose(said["picture"], found, said["uncertainty"], by)
-        except SamtailorError as error:  # one picture must not cost the others
-            _log.warning("What was found in %s cannot be kept: %s", said["picture"], error)
+            kept = self.project.propose(said["image"], found, said["uncertainty"], by)
+        except SamtailorError as error:  # one image must not cost the others
+            _log.warning("What was found in %s cannot be kept: %s", said["image"], error)
             return
         if kept:
-            self.publish_picture(said["picture"])
+            self.publish_image(said["image"])
 
     def _labelled(self) -> dict[str, Any]:
         self.publish_project()

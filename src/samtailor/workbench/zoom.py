@@ -1,6 +1,6 @@
-"""A closer look at small objects: the tile of the picture that shows one with more pixels is asked the same.
+"""A closer look at small objects: the tile of the image that shows one with more pixels is asked the same.
 
-A base sees the whole picture at one size, and its masks have few cells for a small object. In one of 2 x 2 overlapping
+A base sees the whole image at one size, and its masks have few cells for a small object. In one of 2 x 2 overlapping
 tiles it has 1.7 times as many on a side. Nobody knows beforehand which look is the better one (docs/workbench.md), so
 the answer is offered beside the others.
 """
@@ -20,9 +20,9 @@ from samtailor.data.tile_views import views
 from samtailor.data.transform import Frame
 from samtailor.labelling._answers import Windows
 from samtailor.masks import interior
-from samtailor.predict.files import ObjectPrompt
 from samtailor.predict.instances import cut_off
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.embeddings import Embedding
 from samtailor.structures import Features
@@ -36,7 +36,7 @@ _KEPT = 64  # tiles whose embeddings are kept, about 1 MB each
 
 
 class Closer:
-    """Tiles and their embeddings, of the pictures that were clicked on last."""
+    """Tiles and their embeddings, of the images that were clicked on last."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -49,12 +49,12 @@ class Closer:
 
         Args:
             slot: who answers.
-            predictor: of the slot, with the picture set.
-            embedding: the picture's.
+            predictor: of the slot, with the image set.
+            embedding: the image's.
             ask: clicks or a box.
-            box: of the answer to the whole picture, x0 y0 x1 y1, exclusive; None for an empty one.
+            box: of the answer to the whole image, x0 y0 x1 y1, exclusive; None for an empty one.
         """
-        if box is None or ask.whole or slot.encoder or not _quick(slot.base):
+        if box is None or ask.promptless or slot.encoder or not _quick(slot.base):
             return None
         size = (predictor.frame.height, predictor.frame.width)
         view = tile(ask, box, size, slot.base.low_res)
@@ -86,7 +86,7 @@ class Closer:
 
 
 def tile(ask: ObjectPrompt, box: list[int], size: tuple[int, int], low_res: int) -> View | None:
-    """The tile of a picture (height, width) that shows a small object best; None for a large one, or one that no tile
+    """The tile of an image (height, width) that shows a small object best; None for a large one, or one that no tile
     has whole, with all that was asked."""
     x0, y0, x1, y1 = box
     height, width = size

@@ -1,7 +1,7 @@
 """Networks that are not SAM, for comparison: one file a network, `find("baselines", "deeplabv3").build(...)`.
 
-They answer one region a class and a picture (`data.regions`), so that their masks stand beside those of SAM methods
-in one table. Two kinds: networks trained on the pictures (`deeplabv3`, `swin-unet`) and few-shot networks that take
+They answer one region a class and an image (`data.regions`), so that their masks stand beside those of SAM methods
+in one table. Two kinds: networks trained on the images (`deeplabv3`, `swin-unet`) and few-shot networks that take
 them as support set (`ssp`, `hsnet`).
 """
 
@@ -30,9 +30,9 @@ class Fitted:
     Args:
         steps: updates made.
         best_step: update after which the kept state was reached; `steps` where nothing chose among states.
-        best_miou: held-out mIoU of the kept state, 0 to 1, one region a class and picture; None without held-out
-            pictures.
-        history: per validation {"step", "loss" (mean since the last one), "miou" (None without held-out pictures)}.
+        best_miou: held-out mIoU of the kept state, 0 to 1, one region a class and image; None without held-out
+            images.
+        history: per validation {"step", "loss" (mean since the last one), "miou" (None without held-out images)}.
     """
 
     steps: int
@@ -68,26 +68,26 @@ class Baseline(Protocol):
         device: torch.device | str | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> Fitted:
-        """Fit to pictures, the objects of a class joined to one region.
+        """Fit to images, the objects of a class joined to one region.
 
         Args:
-            samples: pictures with masks; a few-shot network keeps them as its support set.
-            held_out: pictures that choose the best of ten states by mIoU; empty: the last state is kept.
+            samples: images with masks; a few-shot network keeps them as its support set.
+            held_out: images that choose the best of ten states by mIoU; empty: the last state is kept.
             classes: names of the classes, as many as the network was built for.
             seed: of order, augmentation and dropout; the same seed gives the same network on a CPU.
             steps: updates; None: `epochs`, or the network's default. A few-shot network takes 0 (no training).
-            epochs: passes over the pictures, instead of `steps`.
+            epochs: passes over the images, instead of `steps`.
             device: to fit on and to stay on; None: where it is.
             progress: called after every update.
 
         Raises:
             InputError: another number of classes, both `steps` and `epochs`, a loss that is not finite.
-            DataError: no picture has any of the classes; for a few-shot network, one of the classes is in none.
+            DataError: no image has any of the classes; for a few-shot network, one of the classes is in none.
         """
         ...
 
-    def segment(self, picture: np.ndarray) -> Tensor:
-        """uint8 RGB (height, width, 3) to float32 (classes, height, width) on the CPU, at the picture's own size.
+    def segment(self, image: np.ndarray) -> Tensor:
+        """uint8 RGB (height, width, 3) to float32 (classes, height, width) on the CPU, at the image's own size.
 
         A pixel belongs to a class where its value is above 0.
         """

@@ -54,7 +54,7 @@ def save(folder: str | Path, baseline: Baseline, figures: Mapping[str, Any] | No
     """
     from safetensors.torch import save_file
 
-    from samtailor.data.picture import replacing, write_json
+    from samtailor.data.image import replacing, write_json
 
     if not baseline.classes:
         raise InputError(f"{baseline.name!r} is not fitted: there is nothing to save.")

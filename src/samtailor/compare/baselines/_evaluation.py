@@ -25,17 +25,17 @@ def evaluate_baseline(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """One row a picture and class, in the order and with the ids, labels and indices of `evaluate_many` on `regions`.
+    """One row an image and class, in the order and with the ids, labels and indices of `evaluate_many` on `regions`.
 
     There is one answer, so the oracle's figures are the same as the others. Its predicted IoU is the IoU that its own
     probabilities p = sigmoid(value) expect: sum of p inside over (area of the mask + sum of p outside).
 
     Args:
         baseline: fitted.
-        samples: held-out pictures.
+        samples: held-out images.
         classes: only these; None: all that the baseline was fitted to.
         seed: of the bootstrap.
-        progress: called with (pictures done, pictures in all).
+        progress: called with (images done, images in all).
 
     Raises:
         InputError: a class that the baseline does not know, or no mask at all to evaluate.
@@ -57,7 +57,7 @@ def evaluate_baseline(
             progress(done + 1, len(samples))
     if not rows:
         raise InputError(
-            f"There is no mask to evaluate: {len(samples)} pictures, none has a mask of {', '.join(wanted)}."
+            f"There is no mask to evaluate: {len(samples)} images, none has a mask of {', '.join(wanted)}."
         )
     return Evaluation(tuple(rows), PROMPT, seed)
 

@@ -1,6 +1,6 @@
 """Few-shot networks: the shots are the support set, kept with the network; one binary question a class.
 
-The references train on thousands of pictures of other classes (PASCAL or COCO base classes) and freeze. Nobody hands
+The references train on thousands of images of other classes (PASCAL or COCO base classes) and freeze. Nobody hands
 those to a user with eight masks, so here the episodes are made of the shots themselves: one shot is the query,
 another one its support. `steps=0` leaves that out.
 """
@@ -27,16 +27,16 @@ class Network(Protocol):
     """What a few-shot network is asked for; an `nn.Module`. S is the side of its input."""
 
     def remember(self, images: Tensor, masks: Tensor) -> Any:
-        """What K support pictures (K, 3, S, S) and bool masks (K, S, S) say, in whatever form `answer` takes."""
+        """What K support images (K, 3, S, S) and bool masks (K, S, S) say, in whatever form `answer` takes."""
         ...
 
     def answer(self, image: Tensor, memory: Any, resize: Callable[[Tensor], Tensor]) -> Tensor:
-        """One picture (1, 3, S, S) to a map (height, width) that is above 0 on the object.
+        """One image (1, 3, S, S) to a map (height, width) that is above 0 on the object.
 
         Args:
             image: normalised.
             memory: of `remember`.
-            resize: (1, C, S, S) at the input's size to (1, C, height, width) at the picture's.
+            resize: (1, C, S, S) at the input's size to (1, C, height, width) at the image's.
         """
         ...
 
@@ -50,7 +50,7 @@ class FewShot(Fittable):
 
     Args:
         network: see `Network`; frozen parameters have `requires_grad` off.
-        entry: how pictures enter.
+        entry: how images enter.
         training: settings of a fit.
         name, options, weights: see `Baseline`.
     """
@@ -58,7 +58,7 @@ class FewShot(Fittable):
     def __init__(self, network: nn.Module, entry: Entry, training: Training, **about: Any) -> None:
         super().__init__(network, entry, training, **about)
         self.support: dict[str, tuple[Tensor, Tensor]] = {}
-        """Per class pictures float32 (K, 3, S, S) and bool masks (K, S, S), on the CPU."""
+        """Per class images float32 (K, 3, S, S) and bool masks (K, S, S), on the CPU."""
         self._memory: dict[str, Any] = {}
 
     def _fed(self, samples: Sequence[Sample], classes: tuple[str, ...], seed: int) -> Feed:
@@ -75,17 +75,17 @@ class FewShot(Fittable):
         return loss_of
 
     @torch.no_grad()
-    def segment(self, picture: np.ndarray) -> Tensor:
+    def segment(self, pixels: np.ndarray) -> Tensor:
         """See `Baseline.segment`.
 
         Raises:
             InputError: there is no support set yet.
         """
         if not self.support:
-            raise InputError(f"{self.name!r} has no support set yet: fit it to some pictures first.")
+            raise InputError(f"{self.name!r} has no support set yet: fit it to some images first.")
         self.eval()
         where = next(self.parameters()).device
-        image, frame = self.entry.image(picture)[None].to(where), self.entry.frame(*picture.shape[:2])
+        image, frame = self.entry.image(pixels)[None].to(where), self.entry.frame(*pixels.shape[:2])
         return torch.stack(
             [self.network.answer(image, self._remembered(label), frame.logits).float().cpu() for label in self.classes]
         )
@@ -141,7 +141,7 @@ class FewShot(Fittable):
 
 
 def _support(samples: Sequence[Sample], classes: Sequence[str], entry: Entry) -> dict[str, tuple[Tensor, Tensor]]:
-    """Untouched pictures and masks of each class."""
+    """Untouched images and masks of each class."""
     feed, found = Feed(samples, classes, entry, augment=False, seed=0), {label: [] for label in classes}
     for index in range(len(feed.samples)):
         image, masks = feed.view(index, 0)
@@ -149,14 +149,14 @@ def _support(samples: Sequence[Sample], classes: Sequence[str], entry: Entry) ->
             found[label].append((image, mask))
     for label, shots in found.items():
         if not shots:
-            raise DataError(f"None of the {len(samples)} pictures has a mask of {label!r}: its support set is empty.")
+            raise DataError(f"None of the {len(samples)} images has a mask of {label!r}: its support set is empty.")
     return {label: tuple(torch.stack(part) for part in zip(*shots, strict=True)) for label, shots in found.items()}
 
 
 def _episodes(feed: Feed, step: int, size: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Queries, their targets, supports, their masks of `size` one-shot episodes (see `Network.loss`).
 
-    The support is another picture of the class; where there is no other, another view of the same one.
+    The support is another image of the class; where there is no other, another view of the same one.
     """
     rng = np.random.default_rng([seed, 2, step])
     shots = {

@@ -1,4 +1,4 @@
-"""The loop of all baselines: updates, and ten looks at the held-out pictures that choose the state to keep."""
+"""The loop of all baselines: updates, and ten looks at the held-out images that choose the state to keep."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Training:
     Args:
         optimizer: makes one from parameters.
         rate: (step, steps in all) to the factor of the optimiser's learning rate.
-        batch: pictures, or episodes, an update.
+        batch: images, or episodes, an update.
         steps: updates where neither steps nor epochs are said.
         augment: train on mirrored, cropped and recoloured views.
     """
@@ -40,12 +40,12 @@ class Training:
     steps: int
     augment: bool
 
-    def updates(self, pictures: int, steps: int | None, epochs: int | None) -> int:
-        """Number of updates; a pass over the pictures is ceil(pictures / batch) of them."""
+    def updates(self, images: int, steps: int | None, epochs: int | None) -> int:
+        """Number of updates; a pass over the images is ceil(images / batch) of them."""
         if steps is not None and epochs is not None:
             raise InputError(f"Give steps or epochs, not both (got {steps} and {epochs}).")
         if epochs is not None:
-            return epochs * math.ceil(pictures / self.batch)
+            return epochs * math.ceil(images / self.batch)
         return self.steps if steps is None else steps
 
 
@@ -74,7 +74,7 @@ def run(
     seed: int,
     progress: Callable[[Progress], None] | None,
 ) -> Fitted:
-    """Take `steps` updates on `loss_of(step)`; the state that is best on the held-out pictures stays.
+    """Take `steps` updates on `loss_of(step)`; the state that is best on the held-out images stays.
 
     Raises:
         InputError: the loss became infinite or NaN.
@@ -113,7 +113,7 @@ def run(
 
 
 def region_miou(baseline: Baseline, samples: Sequence[Sample]) -> float:
-    """Mean IoU over the regions of `samples` (one a class), at the pictures' own size."""
+    """Mean IoU over the regions of `samples` (one a class), at the images' own size."""
     found = []
     for sample in samples:
         masks = baseline.segment(sample.image).numpy() > 0

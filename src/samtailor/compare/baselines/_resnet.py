@@ -47,7 +47,7 @@ class ResNet(nn.Module):
             self.stages[-1].layers[-1].activation = nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) normalised pictures to the last map (B, channels[-1], s, s)."""
+        """(B, 3, S, S) normalised images to the last map (B, channels[-1], s, s)."""
         x = self.stem(images)
         for stage in self.stages:
             x = stage(x)

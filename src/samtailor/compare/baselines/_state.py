@@ -21,7 +21,7 @@ class Fittable(nn.Module):
 
     Args:
         network: frozen parameters have `requires_grad` off.
-        entry: how pictures enter.
+        entry: how images enter.
         training: settings of a fit.
         name, options, weights: see `Baseline`.
     """
@@ -64,7 +64,7 @@ class Fittable(nn.Module):
         return run(self, loss_of, settings, held_out, steps=count, seed=seed, progress=progress)
 
     def _fed(self, samples: Sequence[Sample], classes: tuple[str, ...], seed: int) -> Feed:
-        """The pictures as the network takes them."""
+        """The images as the network takes them."""
         return Feed(samples, classes, self.entry, augment=self.training_settings.augment, seed=seed)
 
     def _loss_of(self, feed: Feed, seed: int, where: torch.device) -> Callable[[int], Tensor]:

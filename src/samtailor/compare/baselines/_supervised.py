@@ -1,4 +1,4 @@
-"""A segmentation network trained on the pictures: softmax over background and classes."""
+"""A segmentation network trained on the images: softmax over background and classes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Supervised(Fittable):
     Args:
         network: (B, 3, size, size) to logits (B, 1 + classes, size, size), background first.
         loss: (logits, int64 labels (B, size, size)) to a scalar.
-        entry: how pictures enter.
+        entry: how images enter.
         training: settings of a fit.
         name, options, weights: see `Baseline`.
     """
@@ -45,11 +45,11 @@ class Supervised(Fittable):
         return loss_of
 
     @torch.no_grad()
-    def segment(self, picture: np.ndarray) -> Tensor:
+    def segment(self, pixels: np.ndarray) -> Tensor:
         """See `Baseline.segment`. The value is the class's logit minus the largest other one: above 0 it wins."""
         self.eval()
-        image = self.entry.image(picture)[None].to(next(self.parameters()).device)
-        logits = self.entry.frame(*picture.shape[:2]).logits(self.network(image))[0].cpu()
+        image = self.entry.image(pixels)[None].to(next(self.parameters()).device)
+        logits = self.entry.frame(*pixels.shape[:2]).logits(self.network(image))[0].cpu()
         others = [torch.cat([logits[:c], logits[c + 1 :]]).amax(0) for c in range(1, len(logits))]
         return logits[1:] - torch.stack(others)
 
@@ -69,9 +69,9 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def dice(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over pictures and classes, background included, of 1 - (2 sum p t + e) / (sum p^2 + sum t^2 + e), e = 1e-5.
+    """Mean over images and classes, background included, of 1 - (2 sum p t + e) / (sum p^2 + sum t^2 + e), e = 1e-5.
 
-    The references sum over the whole batch, which lets large objects hide small ones; here every picture counts.
+    The references sum over the whole batch, which lets large objects hide small ones; here every image counts.
     """
     p = logits.softmax(dim=1)
     t = F.one_hot(labels, logits.shape[1]).permute(0, 3, 1, 2).to(p.dtype)

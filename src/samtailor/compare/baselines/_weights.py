@@ -44,7 +44,7 @@ def pretrained(model_class: Any, source: str, **options: Any) -> nn.Module:
         raise BaseUnavailableError(
             f"The backbone weights {source!r} ({where}) could not be loaded: {reason}. Expected a folder made with "
             "save_pretrained, or a hub id that this machine can reach or has in its cache. Without either, take "
-            f"weights={SCRATCH!r}; few pictures then teach the network far less."
+            f"weights={SCRATCH!r}; few images then teach the network far less."
         ) from error
     finally:
         if shown:

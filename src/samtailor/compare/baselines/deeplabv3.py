@@ -53,8 +53,8 @@ def build(
         output_stride: 16 (the paper trains with it) or 8 (finer, four times the work in the last stages).
         width: channels of the pyramid.
         lr, momentum, weight_decay: SGD; the rate falls as (1 - step / steps)^0.9 (section 4.1).
-        batch: pictures an update, at most.
-        steps: updates by default; the paper's 30,000 are for ten thousand pictures.
+        batch: images an update, at most.
+        steps: updates by default; the paper's 30,000 are for ten thousand images.
         augment: train on mirrored, cropped and recoloured views.
         seed: of the random start.
         **unknown: refused with an InputError.

@@ -55,7 +55,7 @@ def build(
         embed_dim, depths, heads: of the encoder, the decoder mirrors them.
         drop_path: stochastic depth of the last block, rising from 0.
         lr, momentum, weight_decay: SGD; the rate falls as (1 - step / steps)^0.9.
-        batch: pictures an update, at most.
+        batch: images an update, at most.
         steps: updates by default; the reference takes 150 epochs (`epochs=150` when fitting).
         augment: train on mirrored, cropped and recoloured views; the reference mirrors and turns.
         seed: of the random start.

@@ -50,7 +50,7 @@ class Recipe(BaseModel):
         columns: classes of the table; with `per_class` one adapter is fitted for each.
         per_class: whether it is.
         figure: what the cells are, "miou" or "dice".
-        shots: pictures fitted on, one cell each (then there is one column); empty: all pictures, a cell a column.
+        shots: images fitted on, one cell each (then there is one column); empty: all images, a cell a column.
         synthetic: how to make the data when the user has none; None: it cannot be made.
         runs: rows by title.
         published: published figures in percent by row, one for each column, and with several columns an average last;

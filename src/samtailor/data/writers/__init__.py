@@ -1,9 +1,9 @@
-"""Labelled pictures to the files of other programs, one file a format: `find("writers", "coco").write(...)`.
+"""Labelled images to the files of other programs, one file a format: `find("writers", "coco").write(...)`.
 
-    write(to: Destination, pictures: Iterable[LabelledPicture], classes: Sequence[str]) -> None
+    write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[str]) -> None
     POLYGONS: "parts" or "whole", which of `Destination`'s the format is made of; absent where it holds masks or boxes
 
-Pictures may be iterated once; files are named after the pictures and replace earlier ones of the same name.
+Images may be iterated once; files are named after the images and replace earlier ones of the same name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from samtailor.masks import polygons as outlines
 from samtailor.registry import choose
 from samtailor.structures import RunLengths
 
-PICTURES = ("copy", "link", "none")
+IMAGE_MODES = ("copy", "link", "none")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class LabelledObject(RunLengths):
 
     Args:
         label: class name.
-        rle: COCO run-length encoding of the mask, picture frame, counts as bytes.
+        rle: COCO run-length encoding of the mask, image frame, counts as bytes.
         score: in [0, 1].
         adapter: who answered; None is the base.
         polygons: what `Destination` draws of it for the format that it is on its way to, where that was done already.
@@ -45,8 +45,8 @@ class LabelledObject(RunLengths):
 
 
 @dataclass(frozen=True)
-class LabelledPicture:
-    """A picture file with what was found in it.
+class LabelledImage:
+    """An image file with what was found in it.
 
     Args:
         name: unique, without ending, "/" between folders.
@@ -69,31 +69,31 @@ class Destination:
     Args:
         folder: of the result.
         vertices: budget of an object's polygons; None: within half a pixel.
-        pictures: "copy" the pictures into the result, hard "link" them (copied across file systems), or "none".
+        images: "copy" the images into the result, hard "link" them (copied across file systems), or "none".
     """
 
     folder: Path
     vertices: int | None = None
-    pictures: str = "copy"
+    images: str = "copy"
 
     def __post_init__(self) -> None:
-        choose("pictures", self.pictures, PICTURES)
+        choose("images", self.images, IMAGE_MODES)
 
-    def file(self, picture: LabelledPicture, folder: str) -> Path:
-        """Where the picture stands, relative to the result; its own path where pictures are not put there."""
-        if self.pictures == "none":
-            return picture.source.resolve()
-        return Path(folder) / f"{picture.name}{picture.source.suffix}"
+    def file(self, image: LabelledImage, folder: str) -> Path:
+        """Where the image stands, relative to the result; its own path where images are not put there."""
+        if self.images == "none":
+            return image.source.resolve()
+        return Path(folder) / f"{image.name}{image.source.suffix}"
 
-    def put(self, picture: LabelledPicture, folder: str) -> Path:
-        """Put the picture into a folder of the result, unless it is there; returns `file`."""
-        place = self.file(picture, folder)
-        if self.pictures != "none" and not _same(picture.source, self.folder / place):
-            self._bring(picture.source, self.folder / place)
+    def put(self, image: LabelledImage, folder: str) -> Path:
+        """Put the image into a folder of the result, unless it is there; returns `file`."""
+        place = self.file(image, folder)
+        if self.images != "none" and not _same(image.source, self.folder / place):
+            self._bring(image.source, self.folder / place)
         return place
 
     def _bring(self, source: Path, target: Path) -> None:
-        if self.pictures == "link" and _linked(source, target):
+        if self.images == "link" and _linked(source, target):
             return
         with replacing(target) as temporary:
             shutil.copyfile(source, temporary)
@@ -123,7 +123,7 @@ class Destination:
 
 
 def _window(one: LabelledObject) -> tuple[np.ndarray, np.ndarray]:
-    """The mask within its box, and the box's corner (x, y): the rest of a large picture is not looked through."""
+    """The mask within its box, and the box's corner (x, y): the rest of a large image is not looked through."""
     x0, y0, x1, y1 = (int(value) for value in one.box)
     return one.mask[y0:y1, x0:x1], np.array([x0, y0], np.float32)
 
@@ -148,4 +148,4 @@ def _same(source: Path, target: Path) -> bool:
     return (one.st_size, int(one.st_mtime)) == (other.st_size, int(other.st_mtime))
 
 
-__all__ = ["PICTURES", "Destination", "LabelledObject", "LabelledPicture"]
+__all__ = ["IMAGES", "Destination", "LabelledImage", "LabelledObject"]

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from samtailor.data.writers import Destination, LabelledPicture
+from samtailor.data.writers import Destination, LabelledImage
 from samtailor.data.writing import write_json
 
 POLYGONS = "parts"
 
 
-def write(to: Destination, pictures: Iterable[LabelledPicture], classes: Sequence[str]) -> None:
+def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[str]) -> None:
     """Write the data set. `score` and `adapter` of an annotation are ours; readers of COCO leave them alone."""
     ids = {label: number for number, label in enumerate(classes, 1)}
     content: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
     content["categories"] = [{"id": number, "name": label} for label, number in ids.items()]
-    for number, picture in enumerate(pictures, 1):
-        place = to.put(picture, "images")
+    for number, image in enumerate(images, 1):
+        place = to.put(image, "images")
         name = str(place) if place.is_absolute() else place.relative_to("images").as_posix()
-        content["images"].append({"id": number, "file_name": name, "height": picture.height, "width": picture.width})
-        for one in picture.objects:
+        content["images"].append({"id": number, "file_name": name, "height": image.height, "width": image.width})
+        for one in image.objects:
             x0, y0, x1, y1 = one.box
             content["annotations"].append(
                 {

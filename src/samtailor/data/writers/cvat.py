@@ -1,18 +1,18 @@
-"""CVAT for images 1.1: annotations.xml with polygons, pictures in images/. Upload it to a task of the same pictures."""
+"""CVAT for images 1.1: annotations.xml with polygons, images in images/. Upload it to a task of the same images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree
 
-from samtailor.data.writers import Destination, LabelledPicture
+from samtailor.data.writers import Destination, LabelledImage
 from samtailor.data.writing import replacing
 
 POLYGONS = "parts"
 
 
-def write(to: Destination, pictures: Iterable[LabelledPicture], classes: Sequence[str]) -> None:
-    """Write the file. Parts of one object share a `group_id`; CVAT finds the pictures of the task by their names."""
+def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[str]) -> None:
+    """Write the file. Parts of one object share a `group_id`; CVAT finds the images of the task by their names."""
     root = ElementTree.Element("annotations")
     ElementTree.SubElement(root, "version").text = "1.1"
     labels = ElementTree.SubElement(ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task"), "labels")
@@ -20,18 +20,18 @@ def write(to: Destination, pictures: Iterable[LabelledPicture], classes: Sequenc
         entry = ElementTree.SubElement(labels, "label")
         ElementTree.SubElement(entry, "name").text = label
         ElementTree.SubElement(entry, "attributes")
-    for number, picture in enumerate(pictures):
-        place = to.put(picture, "images")
+    for number, image in enumerate(images):
+        place = to.put(image, "images")
         name = place.name if place.is_absolute() else place.relative_to("images").as_posix()
-        size = {"width": str(picture.width), "height": str(picture.height)}
-        _objects(ElementTree.SubElement(root, "image", id=str(number), name=name, **size), picture, to)
+        size = {"width": str(image.width), "height": str(image.height)}
+        _objects(ElementTree.SubElement(root, "image", id=str(number), name=name, **size), image, to)
     ElementTree.indent(root)
     with replacing(to.folder / "annotations.xml") as file:
         ElementTree.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
 
 
-def _objects(image: ElementTree.Element, picture: LabelledPicture, to: Destination) -> None:
-    for number, one in enumerate(picture.objects, 1):
+def _objects(image: ElementTree.Element, pixels: LabelledImage, to: Destination) -> None:
+    for number, one in enumerate(pixels.objects, 1):
         parts = to.parts(one)
         group = {"group_id": str(number)} if len(parts) > 1 else {}
         for part in parts:

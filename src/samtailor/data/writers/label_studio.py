@@ -1,4 +1,4 @@
-"""Label Studio: tasks.json with pre-annotations (polygons in percent) and label_config.xml; pictures in images/.
+"""Label Studio: tasks.json with pre-annotations (polygons in percent) and label_config.xml; images in images/.
 
 Serve the folder to Label Studio as local files: LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and
 LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT=<this folder>, then import tasks.json.
@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from samtailor import __version__
-from samtailor.data.writers import Destination, LabelledObject, LabelledPicture
+from samtailor.data.writers import Destination, LabelledImage, LabelledObject
 from samtailor.data.writing import replacing, write_json
 
 NAMES = {"from_name": "label", "to_name": "image"}
@@ -22,17 +22,17 @@ NAMES = {"from_name": "label", "to_name": "image"}
 POLYGONS = "parts"
 
 
-def write(to: Destination, pictures: Iterable[LabelledPicture], classes: Sequence[str]) -> None:
+def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[str]) -> None:
     """Write tasks and configuration; a part of an object is a region of its own."""
     tasks = []
-    for picture in pictures:
-        place = to.put(picture, "images")
+    for image in images:
+        place = to.put(image, "images")
         regions = [
-            _region(one, part, picture, f"{number}_{index}")
-            for number, one in enumerate(picture.objects)
+            _region(one, part, image, f"{number}_{index}")
+            for number, one in enumerate(image.objects)
             for index, part in enumerate(to.parts(one))
         ]
-        lowest = min((one.score for one in picture.objects), default=0.0)  # Label Studio's queue: uncertain ones first
+        lowest = min((one.score for one in image.objects), default=0.0)  # Label Studio's queue: uncertain ones first
         prediction = {"model_version": f"samtailor {__version__}", "score": round(lowest, 6), "result": regions}
         url = f"/data/local-files/?d={quote(place.as_posix().lstrip('/'))}"
         tasks.append({"data": {"image": url}, "predictions": [prediction]})
@@ -41,15 +41,15 @@ def write(to: Destination, pictures: Iterable[LabelledPicture], classes: Sequenc
         ElementTree.ElementTree(_config(classes)).write(file, encoding="utf-8")
 
 
-def _region(one: LabelledObject, part: np.ndarray, picture: LabelledPicture, name: str) -> dict[str, Any]:
-    percent = part / np.array([picture.width, picture.height]) * 100
+def _region(one: LabelledObject, part: np.ndarray, image: LabelledImage, name: str) -> dict[str, Any]:
+    percent = part / np.array([image.width, image.height]) * 100
     points = [[round(float(x), 4), round(float(y), 4)] for x, y in percent]
     return {
         "id": name,
         **NAMES,
         "type": "polygonlabels",
-        "original_width": picture.width,
-        "original_height": picture.height,
+        "original_width": image.width,
+        "original_height": image.height,
         "image_rotation": 0,
         "value": {"points": points, "closed": True, "polygonlabels": [one.label]},
         "score": round(one.score, 6),

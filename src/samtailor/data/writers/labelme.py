@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from samtailor.data.writers import Destination, LabelledObject, LabelledPicture
+from samtailor.data.writers import Destination, LabelledImage, LabelledObject
 from samtailor.data.writing import write_json
 
 POLYGONS = "parts"
 
 
-def write(to: Destination, pictures: Iterable[LabelledPicture], classes: Sequence[str]) -> None:
+def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[str]) -> None:
     """Write the data set. Parts of one object share a `group_id`; scores stand in the shapes' descriptions."""
-    for picture in pictures:
-        place = to.put(picture, "images")
+    for image in images:
+        place = to.put(image, "images")
         shapes = [
             _shape(one, part, number if len(parts) > 1 else None)
-            for number, one in enumerate(picture.objects)
+            for number, one in enumerate(image.objects)
             for parts in (to.parts(one),)
             for part in parts
         ]
@@ -29,10 +29,10 @@ def write(to: Destination, pictures: Iterable[LabelledPicture], classes: Sequenc
             "shapes": shapes,
             "imagePath": str(place) if place.is_absolute() else place.name,
             "imageData": None,
-            "imageHeight": picture.height,
-            "imageWidth": picture.width,
+            "imageHeight": image.height,
+            "imageWidth": image.width,
         }
-        write_json(to.folder / "images" / f"{picture.name}.json", sheet)
+        write_json(to.folder / "images" / f"{image.name}.json", sheet)
 
 
 def _shape(one: LabelledObject, part: np.ndarray, group: int | None) -> dict[str, Any]:

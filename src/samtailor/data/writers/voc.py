@@ -6,24 +6,24 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from samtailor.data.writers import Destination, LabelledPicture
+from samtailor.data.writers import Destination, LabelledImage
 from samtailor.data.writing import replacing
 
 
-def write(to: Destination, pictures: Iterable[LabelledPicture], classes: Sequence[str]) -> None:
+def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[str]) -> None:
     """Write the data set. Boxes only: the format's masks are index maps that cannot hold objects over each other."""
-    for picture in pictures:
-        sheet = _sheet(picture, to.put(picture, "JPEGImages"))
-        with replacing(to.folder / "Annotations" / f"{picture.name}.xml") as file:
+    for image in images:
+        sheet = _sheet(image, to.put(image, "JPEGImages"))
+        with replacing(to.folder / "Annotations" / f"{image.name}.xml") as file:
             ElementTree.ElementTree(sheet).write(file, encoding="utf-8", xml_declaration=True)
 
 
-def _sheet(picture: LabelledPicture, place: Path) -> ElementTree.Element:
+def _sheet(image: LabelledImage, place: Path) -> ElementTree.Element:
     sheet = ElementTree.Element("annotation")
     _tell(sheet, folder=str(place.parent), filename=place.name)
-    _tell(ElementTree.SubElement(sheet, "size"), width=picture.width, height=picture.height, depth=3)
+    _tell(ElementTree.SubElement(sheet, "size"), width=image.width, height=image.height, depth=3)
     _tell(sheet, segmented=0)
-    for one in picture.objects:
+    for one in image.objects:
         entry = ElementTree.SubElement(sheet, "object")
         _tell(entry, name=one.label, pose="Unspecified", truncated=0, difficult=0, score=f"{one.score:.6f}")
         x0, y0, x1, y1 = (round(v) for v in one.box)

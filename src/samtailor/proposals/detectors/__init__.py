@@ -1,7 +1,7 @@
 """Frozen detectors, one file each: `build(**options) -> Detector`. The only package that imports a detector library.
 
-A detector looks at a picture as stored (never at a resized one: an anisotropic squash would turn its boxes) and
-answers with boxes in picture pixels. It is never trained here, so its answer is kept on disk by `store.py`.
+A detector looks at an image as stored (never at a resized one: an anisotropic squash would turn its boxes) and
+answers with boxes in image pixels. It is never trained here, so its answer is kept on disk by `store.py`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from samtailor.structures.detections import FLOOR, Detections, Detector
 def ordered(
     boxes: np.ndarray, scores: np.ndarray, labels: Sequence[str], size: tuple[int, int], *, nms: float | None = None
 ) -> Detections:
-    """Detections from raw rows: clipped to the picture, empty and low ones dropped, by falling score.
+    """Detections from raw rows: clipped to the image, empty and low ones dropped, by falling score.
 
     Args:
-        boxes: (N, 4) edges in picture pixels.
+        boxes: (N, 4) edges in image pixels.
         scores: (N,).
         labels: N names.
-        size: (height, width) of the picture.
+        size: (height, width) of the image.
         nms: among boxes of one class that overlap by more than this IoU only the best stays; None keeps all.
     """
     height, width = size

@@ -1,6 +1,6 @@
 """Output layouts of one-stage detectors: raw tensors to boxes, objectness and class scores.
 
-Every `decode_...` takes one picture's output and the network's input size and returns boxes float32 (N, 4), edges in
+Every `decode_...` takes one image's output and the network's input size and returns boxes float32 (N, 4), edges in
 pixels of the network's input, and scores float32 (N, C).
 
 | head | output | score |

@@ -1,4 +1,4 @@
-"""`full-frame`: one box around the whole picture. What is left when nothing detects, and the ablation without a box."""
+"""`full-frame`: one box around the whole image. What is left when nothing detects, and the ablation without a box."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def build(**unknown: Any) -> FullFrame:
 
 
 class FullFrame:
-    """Answers every picture with its frame, label "picture", score 1."""
+    """Answers every image with its frame, label "image", score 1."""
 
-    fingerprint, names = "full-frame", ("picture",)
+    fingerprint, names = "full-frame", ("image",)
 
-    def detect(self, picture: np.ndarray) -> Detections:
+    def detect(self, image: np.ndarray) -> Detections:
         """As `Detector` has it."""
-        height, width = picture.shape[:2]
-        return ordered(np.array([[0, 0, width, height]]), np.ones(1), ["picture"], (height, width))
+        height, width = image.shape[:2]
+        return ordered(np.array([[0, 0, width, height]]), np.ones(1), ["image"], (height, width))
 
 
 __all__ = ["FullFrame", "build"]

@@ -24,7 +24,7 @@ from samtailor.registry import choose, refuse_unknown
 
 _FILL = 114.0
 _ROWS = 3000  # rows that enter non-maximum suppression, the best first
-# colour order, divisor, how the picture is put into the square
+# colour order, divisor, how the image is put into the square
 _INPUT = {
     "yolox": ("bgr", 1.0, "top-left"),
     "fastestdet": ("bgr", 255.0, "stretch"),
@@ -61,7 +61,7 @@ def build(
 
     Raises:
         MissingExtraError: onnxruntime is not installed.
-        InputError: no such file, not an ONNX network with one picture input, or a head that is not known.
+        InputError: no such file, not an ONNX network with one image input, or a head that is not known.
     """
     refuse_unknown(build, unknown)
     choose("layout", layout, ("auto", *_heads.HEADS))
@@ -108,9 +108,9 @@ class Onnx:
         """Name of the output layout."""
         return self._head
 
-    def detect(self, picture: np.ndarray) -> Detections:
+    def detect(self, image: np.ndarray) -> Detections:
         """As `Detector` has it."""
-        blob, factors, shift = place(picture, self._size, self._placing)
+        blob, factors, shift = place(image, self._size, self._placing)
         if self._colour == "bgr":
             blob = blob[..., ::-1]
         output = self._run((blob / self._scale).astype(np.float32).transpose(2, 0, 1)[None])
@@ -121,7 +121,7 @@ class Onnx:
         boxes = (boxes[rows] - np.tile(shift, 2)) / np.tile(factors, 2)
         labels = [self.names[i] if i < len(self.names) else str(i) for i in best[rows]]
         nms = None if self._head == "end2end" else self._nms
-        return ordered(boxes, top[rows], labels, picture.shape[:2], nms=nms)
+        return ordered(boxes, top[rows], labels, image.shape[:2], nms=nms)
 
     def _run(self, blob: np.ndarray) -> np.ndarray:
         output = self._session.run(None, {self._session.get_inputs()[0].name: np.ascontiguousarray(blob)})[0]
@@ -130,7 +130,7 @@ class Onnx:
         return output
 
     def _told(self, layout: str, known: Sequence[str] | None) -> tuple[str, int | None]:
-        """Head and number of classes, by the shape of the answer to a grey picture (files may leave shapes open)."""
+        """Head and number of classes, by the shape of the answer to a grey image (files may leave shapes open)."""
         blob = np.full((1, 3, *self._size), 0.5, np.float32)
         shape = self._run(blob).shape
         head = _heads.tell(shape, self._size, len(known) if known else None) if layout == "auto" else layout
@@ -141,25 +141,25 @@ class Onnx:
 
 
 def place(
-    picture: np.ndarray, size: tuple[int, int], placing: str
+    image: np.ndarray, size: tuple[int, int], placing: str
 ) -> tuple[np.ndarray, tuple[float, float], tuple[float, float]]:
-    """A picture put into the network's input.
+    """An image put into the network's input.
 
     Returns:
-        float32 (height, width, 3) RGB in 0..255; factors (x, y) from picture to input pixels; shift (x, y) of the
-        picture's corner in the input.
+        float32 (height, width, 3) RGB in 0..255; factors (x, y) from image to input pixels; shift (x, y) of the
+        image's corner in the input.
     """
     import cv2
 
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     factors = (size[1] / width, size[0] / height)
     if placing == "stretch":
-        return cv2.resize(picture, (size[1], size[0])).astype(np.float32), factors, (0.0, 0.0)
+        return cv2.resize(image, (size[1], size[0])).astype(np.float32), factors, (0.0, 0.0)
     factor = min(factors)
     inner = max(1, int(width * factor)), max(1, int(height * factor))
     left, top = (0, 0) if placing == "top-left" else ((size[1] - inner[0]) // 2, (size[0] - inner[1]) // 2)
     canvas = np.full((*size, 3), _FILL, np.float32)
-    canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(picture, inner)
+    canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(image, inner)
     return canvas, (inner[0] / width, inner[1] / height), (float(left), float(top))
 
 

@@ -4,7 +4,7 @@ YOLOS; with a text: Grounding DINO).
     build(weights="ustc-community/dfine-small-coco")
     build(weights="IDEA-Research/grounding-dino-tiny", text=["a banner", "a licence plate"])
 
-Pictures are prepared here, from the numbers in preprocessor_config.json, since transformers' own image processors
+Images are prepared here, from the numbers in preprocessor_config.json, since transformers' own image processors
 for these models need torchvision. The code and most of the weights are Apache-2.0; look at the model's card.
 """
 
@@ -40,7 +40,7 @@ def build(
     Args:
         weights: hub id, or a folder made with `save_pretrained`.
         text: names of what to look for, for detectors that take a text; each is a class of the answer.
-        size: side that pictures are resized to; None takes preprocessor_config.json's.
+        size: side that images are resized to; None takes preprocessor_config.json's.
         device: where it computes.
         **unknown: refused with an InputError.
 
@@ -73,11 +73,11 @@ class Transformers:
             parameter.requires_grad_(False)
         self.fingerprint = fingerprint("transformers-1", _digest(model), sorted(settings.items()), text)
 
-    def detect(self, picture: np.ndarray) -> Detections:
+    def detect(self, image: np.ndarray) -> Detections:
         """As `Detector` has it."""
         import torch
 
-        pixels = prepare(picture, self._settings).to(next(self._model.parameters()).device)
+        pixels = prepare(image, self._settings).to(next(self._model.parameters()).device)
         with torch.inference_mode():
             if self._tokenizer is None:
                 output = self._model(pixel_values=pixels)
@@ -86,12 +86,12 @@ class Transformers:
                 words = self._tokenizer(_sentence(self._text), return_tensors="pt").to(pixels.device)
                 output = self._model(pixel_values=pixels, **words)
                 scores = phrase_scores(output.logits[0], words["input_ids"][0], self._separators())
-        boxes = _edges(output.pred_boxes[0].float().cpu().numpy(), picture.shape[:2])
+        boxes = _edges(output.pred_boxes[0].float().cpu().numpy(), image.shape[:2])
         top = scores.float().cpu().numpy()
         best = top.argmax(axis=1)
         labels = [self.names[i] for i in best]
         nms = None if self._tokenizer is None else 0.7  # a set prediction has one box an object; phrases share boxes
-        return ordered(boxes, top.max(axis=1), labels, picture.shape[:2], nms=nms)
+        return ordered(boxes, top.max(axis=1), labels, image.shape[:2], nms=nms)
 
     def _separators(self) -> set[int]:
         return {self._tokenizer.convert_tokens_to_ids("."), *self._tokenizer.all_special_ids}
@@ -104,13 +104,13 @@ def takes_text(source: str | Path) -> bool:
     return type(_config(str(source))) in AutoModelForZeroShotObjectDetection._model_mapping
 
 
-def prepare(picture: np.ndarray, settings: dict[str, Any]) -> Tensor:
+def prepare(image: np.ndarray, settings: dict[str, Any]) -> Tensor:
     """uint8 RGB (height, width, 3) to float32 (1, 3, h, w), by the names of preprocessor_config.json."""
     import torch
     from PIL import Image
 
-    height, width = _resized(picture.shape[:2], settings.get("size") or {"height": 640, "width": 640})
-    resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)
+    height, width = _resized(image.shape[:2], settings.get("size") or {"height": 640, "width": 640})
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.asarray(resized, np.float32)).permute(2, 0, 1)
     if settings.get("do_rescale", True):
         pixels = pixels * settings.get("rescale_factor", 1 / 255)
@@ -162,7 +162,7 @@ def _resized(size: tuple[int, int], wanted: dict[str, int]) -> tuple[int, int]:
 
 
 def _edges(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Centre and size as shares of the picture to edges in pixels, each axis by its own side."""
+    """Centre and size as shares of the image to edges in pixels, each axis by its own side."""
     scale = np.array([size[1], size[0]] * 2, np.float32)
     half = boxes[:, 2:] / 2
     return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1) * scale

@@ -23,7 +23,7 @@ def build(*, weights: str | Path | None = None, nms: float = 0.7, size: int = 64
     Args:
         weights: a local .pt file; nothing is downloaded.
         nms: largest IoU of two boxes of one class.
-        size: side that pictures are resized to, pixels.
+        size: side that images are resized to, pixels.
         **unknown: refused with an InputError.
 
     Raises:
@@ -50,12 +50,12 @@ class Ultralytics:
         self.names = tuple(model.names[key] for key in sorted(model.names))
         self.fingerprint = fingerprint("ultralytics-1", nms, size, file=path)
 
-    def detect(self, picture: np.ndarray) -> Detections:
+    def detect(self, image: np.ndarray) -> Detections:
         """As `Detector` has it. ultralytics takes arrays as BGR, as OpenCV reads them."""
-        bgr = np.ascontiguousarray(picture[..., ::-1])
+        bgr = np.ascontiguousarray(image[..., ::-1])
         found = self._model.predict(bgr, conf=FLOOR, iou=self._nms, imgsz=self._side, verbose=False)[0].boxes
         boxes, scores, classes = (np.asarray(v.cpu()) for v in (found.xyxy, found.conf, found.cls))
-        return ordered(boxes, scores, [self._model.names[int(c)] for c in classes], picture.shape[:2])
+        return ordered(boxes, scores, [self._model.names[int(c)] for c in classes], image.shape[:2])
 
 
 __all__ = ["Ultralytics", "build"]

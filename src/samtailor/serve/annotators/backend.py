@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from samtailor.errors import InputError, SamtailorError
-from samtailor.serve import pictures as reading
+from samtailor.serve import images as reading
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.annotators import label_config, regions
 from samtailor.serve.annotators.collection import Collection
-from samtailor.serve.annotators.fetch import Pictures
+from samtailor.serve.annotators.fetch import ImageFetcher
 from samtailor.serve.annotators.label_config import LabelConfig
 from samtailor.serve.annotators.training import Training
 from samtailor.serve.engine import Engine
@@ -31,17 +31,17 @@ class Backend:
 
     Args:
         engine: with the adapters to start with.
-        pictures: where tasks' pictures come from.
+        images: where tasks' images come from.
         collection: of accepted annotations.
         training: fits on them; `use` is to be told when one is finished.
         every: begin a fit after so many annotations were taken in; 0: only when asked.
     """
 
     def __init__(
-        self, engine: Engine, pictures: Pictures, collection: Collection, training: Training, *, every: int = 0
+        self, engine: Engine, images: ImageFetcher, collection: Collection, training: Training, *, every: int = 0
     ) -> None:
         self.engine, self.training, self.collection = engine, training, collection
-        self._pictures, self._every = pictures, every
+        self._images, self._every = images, every
         self._configs: dict[str, LabelConfig] = {}
         self._new = 0
         if finished := training.finished():
@@ -80,7 +80,7 @@ class Backend:
 
     async def _clicked(self, task: Any, config: LabelConfig, context: Mapping[str, Any]) -> dict[str, Any]:
         data = await self._data(task, config)
-        embedding = await self.engine.embed(data)  # shared by all clicks on the picture
+        embedding = await self.engine.embed(data)  # shared by all clicks on the image
         ask, labels = regions.ask(context, (embedding.height, embedding.width))
         name = config.label(labels)
         form = partial(regions.answers, config=config)
@@ -124,12 +124,12 @@ class Backend:
         """Begin a fit on what is collected; None when one is in progress.
 
         Raises:
-            InputError: fewer than two annotated pictures.
+            InputError: fewer than two annotated images.
         """
         if self.training.running:
             return None
         if (known := await asyncio.to_thread(self.collection.write_dataset)) < 2:
-            raise InputError(f"A fit needs at least 2 annotated pictures, there are {known}.")
+            raise InputError(f"A fit needs at least 2 annotated images, there are {known}.")
         self._new = 0
         return self.training.start()
 
@@ -162,7 +162,7 @@ class Backend:
     async def _data(self, task: Any, config: LabelConfig) -> bytes:
         if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping):
             raise InputError("A task has an id and data.")
-        return await asyncio.to_thread(self._pictures.get, task["data"].get(config.value))
+        return await asyncio.to_thread(self._images.get, task["data"].get(config.value))
 
     def _newest_first(self) -> list[LoadedAdapter]:
         return sorted(self.engine.adapters.slots(), key=lambda slot: slot.name != LIVE)

@@ -42,7 +42,7 @@ def decode(rle: Sequence[int], height: int, width: int) -> np.ndarray:
     """The boolean mask (height, width) of `value.rle`: where alpha is above half, as the browser's brush draws it.
 
     Raises:
-        DataError: not such bytes, or of a picture of another size.
+        DataError: not such bytes, or of an image of another size.
     """
     try:
         data = bytes(rle)
@@ -50,7 +50,7 @@ def decode(rle: Sequence[int], height: int, width: int) -> np.ndarray:
         raise DataError("A brush region must be a list of bytes.") from error
     count = int.from_bytes(data[:4], "big")
     if len(data) < 7 or count != 4 * height * width:
-        raise DataError(f"A brush region of {count} values does not fit a picture of {width}x{height} px in RGBA.")
+        raise DataError(f"A brush region of {count} values does not fit an image of {width}x{height} px in RGBA.")
     values = np.zeros(count, np.uint8)
     reader = _Bits(data, 32)
     word = reader.read(5) + 1

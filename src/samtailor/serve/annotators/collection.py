@@ -1,6 +1,6 @@
 """Accepted annotations as a COCO data set on disk, one task at a time, so that a fit can read it at any moment.
 
-FOLDER/data/images/NAME the picture's own bytes, FOLDER/tasks/ID.json its objects; `write_dataset` joins the latter into
+FOLDER/data/images/NAME the image's own bytes, FOLDER/tasks/ID.json its objects; `write_dataset` joins the latter into
 FOLDER/data/annotations.json. Each file appears whole or not at all: a killed server loses nothing it has accepted.
 """
 
@@ -49,7 +49,7 @@ class Collection:
 
         Args:
             task, annotation: their ids in Label Studio.
-            data: the picture's file.
+            data: the image's file.
             size: (height, width) after the EXIF rotation.
             objects: label and mask (height, width) each.
         """
@@ -76,7 +76,7 @@ class Collection:
         return False
 
     def write_dataset(self) -> int:
-        """Write data/annotations.json; returns the number of pictures with objects."""
+        """Write data/annotations.json; returns the number of images with objects."""
         with self._lock:
             tasks = [task for task in self._all() if task["objects"]]
         labels = dict.fromkeys(one["label"] for task in tasks for one in task["objects"])

@@ -61,7 +61,7 @@ class Function:
         labels = slot.proposals.classes if slot.proposals is not None else slot.meta.classes
         if not labels or (slot.proposals is None and len(labels) > 1):
             raise InputError(
-                f"CVAT matches answers with labels by name, and whole pictures of the classes {', '.join(labels)} have "
+                f"CVAT matches answers with labels by name, and whole images of the classes {', '.join(labels)} have "
                 "none. Fit one adapter a class, or train proposals: samtailor propose-fit DATA --adapter DIR."
             )
         self._ids = {label: number for number, label in enumerate(labels)}
@@ -77,7 +77,7 @@ class Function:
             context: CVAT's `DetectionFunctionContext`: its confidence threshold and whether masks are to be polygons.
             image: the frame.
         """
-        from samtailor.predict.inputs import as_picture
+        from samtailor.predict.inputs import as_image
         from samtailor.serve.engine import found
 
         given = getattr(context, "conf_threshold", None)
@@ -85,7 +85,7 @@ class Function:
         turn = self._shape == "mask" and getattr(context, "conv_mask_to_poly", False)
         shape = "polygon" if turn else self._shape
         with self._slot.predictor() as predictor:
-            predictor.set_image(as_picture(image))
+            predictor.set_image(as_image(image))
             answers = found(self._slot, predictor, threshold)
         return [one for ask, mask, _ in answers for one in self._shapes(shape, self._ids[ask.label], mask)]
 

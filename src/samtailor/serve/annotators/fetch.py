@@ -1,4 +1,4 @@
-"""The bytes of a task's picture: from the one Label Studio that was named, or from below one folder. Nothing else.
+"""The bytes of a task's image: from the one Label Studio that was named, or from below one folder. Nothing else.
 
 A task's data is what somebody typed or imported. Were every address followed, the service would fetch from inside the
 network for anyone who can make a task. Redirections are not followed for the same reason.
@@ -19,14 +19,14 @@ from samtailor.serve.refusals import NotAllowed, TooLarge
 _LOCAL = "/data/local-files/"
 
 
-class Pictures:
+class ImageFetcher:
     """See the head of the file.
 
     Args:
         url: address of Label Studio, e.g. "http://localhost:8080"; None: nothing is fetched.
         token: of a Label Studio user: a legacy token, or a personal access token (exchanged for short-lived ones).
-        root: folder below which pictures may be read, e.g. Label Studio's local storage; None: none.
-        most: bytes of a picture.
+        root: folder below which images may be read, e.g. Label Studio's local storage; None: none.
+        most: bytes of an image.
         seconds: of waiting for an answer.
     """
 
@@ -36,7 +36,7 @@ class Pictures:
         self._url = None if url is None else _base(url)
         self._token, self._root, self._most, self._seconds = token, root and root.resolve(), most, seconds
         if self._root is not None and not self._root.is_dir():
-            raise InputError(f"There is no folder {root} for pictures.")
+            raise InputError(f"There is no folder {root} for images.")
         self._opener = urllib.request.OpenerDirector()  # only http and https: no file:, no ftp:, no redirection
         for handler in ("HTTPHandler", "HTTPSHandler", "HTTPErrorProcessor", "HTTPDefaultErrorHandler"):
             self._opener.add_handler(getattr(urllib.request, handler)())
@@ -49,7 +49,7 @@ class Pictures:
             DataError: not there, or Label Studio does not give it.
         """
         if not isinstance(address, str) or not address:
-            raise InputError("The task has no address of a picture.")
+            raise InputError("The task has no address of an image.")
         parts = urlsplit(address)
         if not parts.scheme and not parts.netloc and (path := self._path(parts)) is not None:
             return self._read(path)
@@ -75,7 +75,7 @@ class Pictures:
 
     def _fetch(self, address: str) -> bytes:
         if self._url is None:
-            raise NotAllowed(f"{_shown(address)} is not below the folder of pictures, and no Label Studio was named.")
+            raise NotAllowed(f"{_shown(address)} is not below the folder of images, and no Label Studio was named.")
         parts, own = urlsplit(address), urlsplit(self._url)
         if not parts.scheme and not parts.netloc and parts.path.startswith("/"):
             address = self._url + address
@@ -125,4 +125,4 @@ def _shown(address: str) -> str:
     return repr(address[:200])
 
 
-__all__ = ["Pictures"]
+__all__ = ["ImageFetcher"]

@@ -1,4 +1,4 @@
-"""Label Studio's labelling configuration (XML): where the picture is, and which control takes masks."""
+"""Label Studio's labelling configuration (XML): where the image is, and which control takes masks."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class LabelConfig:
     """What is needed of a configuration.
 
     Args:
-        image: name of the picture's tag.
-        value: key of the task's data that holds the picture's address.
+        image: name of the image's tag.
+        value: key of the task's data that holds the image's address.
         control: name of the tag that masks are given to.
         kind: "brushlabels" or "polygonlabels".
         labels: of that control.
@@ -39,7 +39,7 @@ def parse(text: object) -> LabelConfig:
     """Read a configuration.
 
     Raises:
-        InputError: not one, or one without a picture and a BrushLabels or PolygonLabels for it.
+        InputError: not one, or one without an image and a BrushLabels or PolygonLabels for it.
     """
     if not isinstance(text, str) or "<!" in text.replace("<!--", ""):  # no entities: they can be made to explode
         raise InputError("The labelling configuration must be XML without a document type.")

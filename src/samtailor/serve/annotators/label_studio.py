@@ -1,7 +1,7 @@
 """Label Studio's machine-learning backend over HTTP.
 
 The protocol (setup, predict, webhook, train, health, ...) is the one that label-studio-ml speaks; that library is not
-needed. Pictures are fetched from the one Label Studio that was named at the start: the host name and the token that
+needed. Images are fetched from the one Label Studio that was named at the start: the host name and the token that
 a request brings along are ignored.
 """
 

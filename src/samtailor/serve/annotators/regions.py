@@ -1,4 +1,4 @@
-"""Regions of Label Studio to prompts and masks, and masks to regions. Its coordinates are percents of the picture,
+"""Regions of Label Studio to prompts and masks, and masks to regions. Its coordinates are percents of the image,
 measured from the corner of the top-left pixel."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from samtailor.errors import DataError, InputError
 from samtailor.masks import rle as shapes
-from samtailor.predict.files import ObjectPrompt
+from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.annotators import brush
 from samtailor.serve.annotators.label_config import LabelConfig
 from samtailor.serve.answers import outlines
@@ -27,7 +27,7 @@ def ask(context: Mapping[str, Any], size: tuple[int, int]) -> tuple[ObjectPrompt
 
     Args:
         context: with `result`, a list of regions.
-        size: (height, width) of the picture.
+        size: (height, width) of the image.
 
     Raises:
         InputError: no keypoint or rectangle among them, or not of the form that Label Studio sends.
@@ -54,7 +54,7 @@ def mask(region: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray | None:
     """The mask (height, width) of an annotated brush, polygon or rectangle region; None for other kinds.
 
     Raises:
-        DataError: a region that is damaged, turned, or of a picture of another size.
+        DataError: a region that is damaged, turned, or of an image of another size.
     """
     height, width = size
     kind, value = str(region.get("type", "")), region.get("value") or {}
@@ -104,7 +104,7 @@ def marked(rows: Iterable[Mapping[str, Any]], name: str, score: float) -> list[d
 
 
 def _click(value: Mapping[str, Any], size: tuple[int, int]) -> tuple[float, float]:
-    """Percents to pixel indices (the centre of the first pixel is 0), inside the picture."""
+    """Percents to pixel indices (the centre of the first pixel is 0), inside the image."""
     height, width = size
     x, y = _finite(value["x"]) / 100 * width - 0.5, _finite(value["y"]) / 100 * height - 0.5
     return min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
@@ -127,7 +127,7 @@ def _finite(value: Any) -> float:
 
 def _refuse_turned(region: Mapping[str, Any]) -> None:
     if region.get("image_rotation") or (region.get("value") or {}).get("rotation"):
-        raise InputError("Turned pictures and turned rectangles are not understood.")
+        raise InputError("Turned images and turned rectangles are not understood.")
 
 
 def _decoded(rle: dict[str, Any]) -> np.ndarray:

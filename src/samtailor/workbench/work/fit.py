@@ -1,4 +1,4 @@
-"""Fit an adapter on accepted pictures, judge it on held-out ones, teach it where to look."""
+"""Fit an adapter on accepted images, judge it on held-out ones, teach it where to look."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from samtailor import artefact
 from samtailor.bases import load_on
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.augment import UNTOUCHED
-from samtailor.data.picture import write_json
+from samtailor.data.image import write_json
 from samtailor.data.regions import regions
 from samtailor.data.split import Split, split
 from samtailor.errors import DataError, SamtailorError
@@ -18,7 +18,7 @@ from samtailor.fitting import fit
 from samtailor.fitting.proposals import fit_proposals, plan_tiles
 from samtailor.predict import auto as automatic
 from samtailor.proposals import disk
-from samtailor.serve import pictures as reading
+from samtailor.serve import images as reading
 from samtailor.serve.limits import Limits
 from samtailor.structures import Annotation, Sample
 from samtailor.train.config import FitConfig, load
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from samtailor.workbench.worker import Line
 
 _VIEWS, _NEGATIVES = 4, 64  # as `samtailor propose-fit`
-_FEW = 16  # pictures below which an adapter's own map proposes, see docs/tailor.md
+_FEW = 16  # images below which an adapter's own map proposes, see docs/tailor.md
 
 
 def run(job: Mapping[str, Any], line: Line) -> None:
@@ -65,8 +65,8 @@ def run(job: Mapping[str, Any], line: Line) -> None:
 
 
 def read_samples(job: Mapping[str, Any]) -> list[Sample]:
-    """The accepted pictures as they were when the fit began; ids are those of the project."""
-    root, limits = Path(job["pictures"]), Limits(**job["limits"])
+    """The accepted images as they were when the fit began; ids are those of the project."""
+    root, limits = Path(job["images"]), Limits(**job["limits"])
     return [_sample(root / one["file"], limits, one) for one in job["samples"]]
 
 
@@ -87,22 +87,22 @@ def _sample(path: Path, limits: Limits, one: Mapping[str, Any]) -> Sample:
 def _dealt(
     samples: Sequence[Sample], names: tuple[str, ...], config: FitConfig, out: Path
 ) -> tuple[Split | None, str | None]:
-    """The split, and what the user is to know of it: pictures that are all alike leave nothing to hold out."""
+    """The split, and what the user is to know of it: images that are all alike leave nothing to hold out."""
     if (out / artefact.SPLIT).exists():  # of the fit that goes on
         return None, None
     try:
         return split(samples, val=config.val, test=0, seed=config.seed, classes=names), None
     except DataError as error:
         alone = split(samples, val=0, test=0, seed=config.seed, classes=names)
-        return alone, f"No picture was held out, so nobody knows how good the adapter is: {error}"
+        return alone, f"No image was held out, so nobody knows how good the adapter is: {error}"
 
 
 def _unseen(held: Sequence[Sample], names: tuple[str, ...]) -> str | None:
-    """That the figures leave some classes out: of few pictures one may be held out, with one class on."""
+    """That the figures leave some classes out: of few images one may be held out, with one class on."""
     missing = [name for name in names if not any(sample.of([name]) for sample in held)]
     if not held or not missing:
         return None
-    return f"The figures say nothing about {' and '.join(missing)}: on no held-out picture is there one."
+    return f"The figures say nothing about {' and '.join(missing)}: on no held-out image is there one."
 
 
 class _Told:
@@ -132,12 +132,12 @@ def _propose(
     how: Mapping[str, int],
     line: Line,
 ) -> str | None:
-    """Proposals from all accepted pictures (their calibration is cross-fitted); or why there are none."""
+    """Proposals from all accepted images (their calibration is cross-fitted); or why there are none."""
     meta, fitted = artefact.read_meta(out), artefact.load(out, base).segmenter
     if fitted.by_itself or not fitted.encoder_frozen:
         return None  # it needs none, or does not look at the base's embedding
     if fitted.promptless and sum(bool(sample.of(names)) for sample in samples) < _FEW:
-        return None  # the parts of its map are found better than what so few pictures teach a head
+        return None  # the parts of its map are found better than what so few images teach a head
     seen = regions(samples, names) if meta.inference.regions else list(samples)
     chosen = [s for s in seen if s.of(names)] + [s for s in seen if not s.of(names)][:_NEGATIVES]
     tiles, augment = plan_tiles(chosen, names, base, views=_VIEWS)

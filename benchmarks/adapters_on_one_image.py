@@ -1,6 +1,6 @@
-"""N adapters on one picture: one encoder pass, and the cost grows only by the decoder passes.
+"""N adapters on one image: one encoder pass, and the cost grows only by the decoder passes.
 
-python benchmarks/adapters_on_one_picture.py [--base nano] [--repeats 20]
+python benchmarks/adapters_on_one_image.py [--base nano] [--repeats 20]
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     options = parser.parse_args()
     base = load_base(options.base)
-    picture = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
-    image = Frame.of(base, 480, 640).image(picture, base)[None]
+    pixels = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
+    image = Frame.of(base, 480, 640).image(pixels, base)[None]
     prompts = Prompts(
         (base.size, base.size),
         points=torch.full((1, 1, 1, 2), base.size / 3),

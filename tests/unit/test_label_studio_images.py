@@ -1,4 +1,4 @@
-"""Where the pictures of Label Studio may come from, and where not."""
+"""Where the images of Label Studio may come from, and where not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from samtailor.errors import DataError, InputError
-from samtailor.serve.annotators.fetch import Pictures
+from samtailor.serve.annotators.fetch import ImageFetcher
 from samtailor.serve.refusals import NotAllowed, TooLarge
 from studio import open_backend
 
@@ -24,11 +24,11 @@ def backend(tiny_sam2, tmp_path):
      "/data/local-files/?d=../secret.png", "/data/local-files/?d=/etc/passwd", "link.png", "data:image/png;base64,AA",
      "s3://bucket/x.png", "p0.png\0", "ftp://localhost/x"],
 )  # fmt: skip
-def test_no_picture_from_elsewhere(backend, tmp_path, address):
+def test_no_image_from_elsewhere(backend, tmp_path, address):
     (tmp_path / "secret.png").write_bytes(b"secret")
     (tmp_path / "files" / "link.png").symlink_to(tmp_path / "secret.png")
     with pytest.raises(NotAllowed):
-        backend._pictures.get(address)
+        backend._images.get(address)
 
 
 class Studio(BaseHTTPRequestHandler):
@@ -68,19 +68,19 @@ def studio():
     server.server_close()
 
 
-def test_pictures_of_the_named_label_studio(studio):
-    pictures = Pictures(studio, "secret", None)
-    assert pictures.get("/data/upload/1/a b.png") == b"x" * 50
-    assert pictures.get(f"{studio}/data/upload/1/c.png") == b"x" * 50
+def test_images_of_the_named_label_studio(studio):
+    images = ImageFetcher(studio, "secret", None)
+    assert images.get("/data/upload/1/a b.png") == b"x" * 50
+    assert images.get(f"{studio}/data/upload/1/c.png") == b"x" * 50
     assert Studio.seen == [("/data/upload/1/a%20b.png", "Token secret"), ("/data/upload/1/c.png", "Token secret")]
-    Pictures(studio, "aa.bb.cc", None).get("/data/upload/1/d.png")
+    ImageFetcher(studio, "aa.bb.cc", None).get("/data/upload/1/d.png")
     assert Studio.seen[-1] == ("/data/upload/1/d.png", "Bearer short-lived")
     with pytest.raises(TooLarge):
-        Pictures(studio, None, None, most=49).get("/data/upload/1/a.png")
+        ImageFetcher(studio, None, None, most=49).get("/data/upload/1/a.png")
     with pytest.raises(DataError, match="Redirections are not followed"):
-        pictures.get("/away")
+        images.get("/away")
     with pytest.raises(DataError, match="404"):
-        pictures.get("/nowhere.png")
+        images.get("/nowhere.png")
     elsewhere = (
         studio.replace("127.0.0.1", "localhost"),
         studio.replace("//", "//me@"),
@@ -89,11 +89,11 @@ def test_pictures_of_the_named_label_studio(studio):
     seen = len(Studio.seen)
     for address in elsewhere:
         with pytest.raises(NotAllowed):
-            pictures.get(f"{address}/data/upload/1/a.png")
+            images.get(f"{address}/data/upload/1/a.png")
     assert len(Studio.seen) == seen
 
 
 @pytest.mark.parametrize("url", ["localhost:8080", "ftp://x", "http://", "http://me:pw@x", "http://x?y=1"])
 def test_addresses_that_are_no_label_studio(url):
     with pytest.raises(InputError, match="address of Label Studio"):
-        Pictures(url, None, None)
+        ImageFetcher(url, None, None)

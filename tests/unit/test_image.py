@@ -1,4 +1,4 @@
-"""Pictures and masks in every mode that users bring."""
+"""Images and masks in every mode that users bring."""
 
 import json
 import struct
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samtailor.data import picture
+from samtailor.data import image as reading
 from samtailor.data.notices import collected
 from samtailor.data.placement import same_aspect
 from samtailor.errors import DataError, InputError
@@ -44,7 +44,7 @@ def save(path, values, **options):
     ],
 )
 def test_modes_come_out_as_rgb(tmp_path, name, image, expected):
-    got = picture.read_picture(save(tmp_path / name, image))
+    got = reading.read_image(save(tmp_path / name, image))
     assert got.dtype == np.uint8
     assert got.shape == (20, 30, 3)
     if expected is not None:
@@ -53,12 +53,12 @@ def test_modes_come_out_as_rgb(tmp_path, name, image, expected):
 
 def test_twelve_bits_keep_their_brightness(tmp_path):
     values = (GREY.astype(np.uint16) << 4) | 15  # largest value 4095
-    got = picture.read_picture(save(tmp_path / "a.png", values))
+    got = reading.read_image(save(tmp_path / "a.png", values))
     np.testing.assert_array_equal(got[..., 0], GREY)
 
 
 def test_cmyk(tmp_path):
-    got = picture.read_picture(save(tmp_path / "a.jpg", Image.new("CMYK", (8, 6), (0, 255, 255, 0)), quality=95))
+    got = reading.read_image(save(tmp_path / "a.jpg", Image.new("CMYK", (8, 6), (0, 255, 255, 0)), quality=95))
     assert got.shape == (6, 8, 3)
     assert got[0, 0, 0] > 200
     assert got[0, 0, 1] < 60
@@ -67,7 +67,7 @@ def test_cmyk(tmp_path):
 def test_transparency_lies_over_white(tmp_path):
     values = np.zeros((4, 5, 4), np.uint8)
     values[:, :2] = (10, 20, 30, 255)
-    got = picture.read_picture(save(tmp_path / "a.png", values))
+    got = reading.read_image(save(tmp_path / "a.png", values))
     np.testing.assert_array_equal(got[0, 0], (10, 20, 30))
     np.testing.assert_array_equal(got[0, 4], (255, 255, 255))
 
@@ -80,15 +80,15 @@ def test_exif_rotation(tmp_path, orientation, ending):
     smooth = np.asarray(Image.fromarray(RGB[:4, :6]).resize((48, 32), Image.Resampling.BICUBIC))
     path = save(tmp_path / f"a.{ending}", smooth, exif=exif)
     stored = np.asarray(Image.open(path).convert("RGB"))
-    got = picture.read_picture(path)
-    np.testing.assert_array_equal(got, picture.turn(stored, orientation))
-    head = picture.header(path)
+    got = reading.read_image(path)
+    np.testing.assert_array_equal(got, reading.turn(stored, orientation))
+    head = reading.header(path)
     assert head.size == got.shape[:2]
     assert head.stored == stored.shape[:2]
     assert head.orientation == orientation
     if orientation == 6:  # the phone was held upright: the stored left edge is the top
         np.testing.assert_array_equal(got[:, -1], stored[0])
-    small = picture.read_thumbnail(path, 8)
+    small = reading.read_thumbnail(path, 8)
     whole = np.asarray(Image.fromarray(got).convert("L").resize((8, 8), Image.Resampling.BOX), np.float32)
     assert np.abs(small - whole).max() < 20
 
@@ -102,15 +102,15 @@ def test_a_broken_file_is_named(tmp_path, damage):
     elif damage == "empty":
         path.write_bytes(b"")
     elif damage == "text":
-        path.write_text("not a picture")
+        path.write_text("not an image")
     else:
         path.unlink()
         if damage == "folder":
             path.mkdir()
     with pytest.raises(DataError, match=r"broken\.png"):
-        picture.read_picture(path)
+        reading.read_image(path)
     with pytest.raises(DataError, match=r"broken\.png"):
-        picture.read_mask(path)
+        reading.read_mask(path)
 
 
 def test_too_many_pixels_is_a_clear_error(tmp_path, monkeypatch):
@@ -118,7 +118,7 @@ def test_too_many_pixels_is_a_clear_error(tmp_path, monkeypatch):
     for limit in (100 * 100 // 3, 100 * 100 - 1):  # Pillow raises above twice its limit and warns above it
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         with pytest.raises(DataError, match=r"bomb\.png.*MAX_IMAGE_PIXELS"):
-            picture.read_picture(path)
+            reading.read_image(path)
 
 
 def test_a_png_that_lies_about_its_size(tmp_path):
@@ -129,7 +129,7 @@ def test_a_png_that_lies_about_its_size(tmp_path):
     body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
     (tmp_path / "liar.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
     with pytest.raises(DataError, match=r"liar\.png"):
-        picture.read_picture(tmp_path / "liar.png")
+        reading.read_image(tmp_path / "liar.png")
 
 
 MASK = GREY > 120
@@ -163,7 +163,7 @@ def palette(indices, colours):
 )
 def test_masks_in_every_dress(tmp_path, name, image):
     options = {"lossless": True} if name.endswith("webp") else {}
-    got = picture.read_mask(save(tmp_path / name, image, **options))
+    got = reading.read_mask(save(tmp_path / name, image, **options))
     got = got[::8, ::8] if name.endswith("webp") else got
     assert got.dtype == bool
     np.testing.assert_array_equal(got, MASK)
@@ -174,43 +174,43 @@ def test_a_jpeg_mask_is_cut_at_half(tmp_path):
     mask[13:40, 9:50] = True
     path = save(tmp_path / "a.jpg", mask.astype(np.uint8) * 255, quality=60)
     assert (np.asarray(Image.open(path))[~mask] > 0).any(), "the background must not be exactly black for this test"
-    assert (picture.read_mask(path) != mask).mean() < 0.01
+    assert (reading.read_mask(path) != mask).mean() < 0.01
 
 
 def test_shades_of_grey_are_noticed(tmp_path):
     with collected() as notices:
-        picture.read_mask(save(tmp_path / "a.png", GREY))
+        reading.read_mask(save(tmp_path / "a.png", GREY))
     assert [n.kind for n in notices] == ["grey mask"]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
 def test_index_maps_keep_their_numbers(tmp_path, dtype):
     values = RNG.integers(0, 200 if dtype == np.uint8 else 60000, (9, 11)).astype(dtype)
-    np.testing.assert_array_equal(picture.read_index(save(tmp_path / "a.tif", values)), values)
+    np.testing.assert_array_equal(reading.read_index(save(tmp_path / "a.tif", values)), values)
 
 
 def test_index_maps_by_palette_and_equal_channels(tmp_path):
     indices = RNG.integers(0, 4, (9, 11), dtype=np.uint8)
     path = save(tmp_path / "p.png", palette(indices, list(range(12))))
-    np.testing.assert_array_equal(picture.read_index(path), indices)
+    np.testing.assert_array_equal(reading.read_index(path), indices)
     path = save(tmp_path / "rgb.png", np.repeat(indices[..., None], 3, 2))
-    np.testing.assert_array_equal(picture.read_index(path), indices)
+    np.testing.assert_array_equal(reading.read_index(path), indices)
     with pytest.raises(DataError, match="colour"):
-        picture.read_index(save(tmp_path / "c.png", RGB))
+        reading.read_index(save(tmp_path / "c.png", RGB))
     with pytest.raises(DataError, match="without loss"):
-        picture.read_index(save(tmp_path / "c.jpg", GREY))
+        reading.read_index(save(tmp_path / "c.jpg", GREY))
     with pytest.raises(DataError, match="mode"):
-        picture.read_index(save(tmp_path / "f.tif", GREY.astype(np.float32)))
+        reading.read_index(save(tmp_path / "f.tif", GREY.astype(np.float32)))
 
 
 def test_writing_is_all_or_nothing(tmp_path):
     path = tmp_path / "new" / "a.json"
-    picture.write_json(path, {"ä": 1})
+    reading.write_json(path, {"ä": 1})
     with pytest.raises(ValueError, match="nan"):
-        picture.write_json(path, {"ä": float("nan")})
+        reading.write_json(path, {"ä": float("nan")})
     with pytest.raises(TypeError):
-        picture.write_json(path, object())
-    with pytest.raises(UnicodeEncodeError), picture.replacing(path) as temporary:
+        reading.write_json(path, object())
+    with pytest.raises(UnicodeEncodeError), reading.replacing(path) as temporary:
         temporary.write_text("half" + "ä", encoding="ascii")
     assert json.loads(path.read_text("utf-8")) == {"ä": 1}
     assert [f.name for f in path.parent.iterdir()] == ["a.json"]
@@ -218,7 +218,7 @@ def test_writing_is_all_or_nothing(tmp_path):
 
 @pytest.mark.parametrize("values", [GREY, RGB, GREY.astype(np.uint16) * 200, MASK])
 def test_png_round_trip(tmp_path, values):
-    picture.write_png(tmp_path / "a.png", values)
+    reading.write_png(tmp_path / "a.png", values)
     got = np.asarray(Image.open(tmp_path / "a.png"))
     np.testing.assert_array_equal(got, values * np.uint8(255) if values.dtype == bool else values)
 
@@ -226,14 +226,14 @@ def test_png_round_trip(tmp_path, values):
 @pytest.mark.parametrize("values", [GREY / 2, RGB.astype(np.uint16), GREY[None], RGB[..., :2]])
 def test_png_refuses_what_it_cannot_hold(tmp_path, values):
     with pytest.raises(InputError, match="PNG takes"):
-        picture.write_png(tmp_path / "a.png", values)
+        reading.write_png(tmp_path / "a.png", values)
 
 
 def test_nearest_resize_maps_centres():
     values = np.arange(6).reshape(2, 3)
-    np.testing.assert_array_equal(picture.resize_nearest(values, (4, 6)), np.kron(values, np.ones((2, 2))))
-    np.testing.assert_array_equal(picture.resize_nearest(picture.resize_nearest(values, (10, 9)), (2, 3)), values)
-    assert picture.resize_nearest(np.arange(5)[None], (1, 2)).tolist() == [[1, 3]]
+    np.testing.assert_array_equal(reading.resize_nearest(values, (4, 6)), np.kron(values, np.ones((2, 2))))
+    np.testing.assert_array_equal(reading.resize_nearest(reading.resize_nearest(values, (10, 9)), (2, 3)), values)
+    assert reading.resize_nearest(np.arange(5)[None], (1, 2)).tolist() == [[1, 3]]
 
 
 def decoded(rle):

@@ -1,4 +1,4 @@
-"""What a fit is made on: its pictures, its classes, and the split into training and held-out parts."""
+"""What a fit is made on: its images, its classes, and the split into training and held-out parts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger("samtailor.fitting")
 
 
 def opened(config: FitConfig) -> list[Sample]:
-    """The pictures of the config's data set."""
+    """The images of the config's data set."""
     from samtailor.data.dataset import open_dataset
 
     if config.data is None:
@@ -38,12 +38,12 @@ def classes_of(config: FitConfig, samples: Sequence[Sample]) -> tuple[str, ...]:
 
     names = tuple(class_names(samples))
     if not names:
-        raise DataError(f"None of the {len(samples)} pictures has a mask.")
+        raise DataError(f"None of the {len(samples)} images has a mask.")
     return names
 
 
 def as_answered(config: FitConfig, samples: Sequence[Sample], names: Sequence[str]) -> Sequence[Sample]:
-    """For methods that answer one region a picture: the objects of a class joined.
+    """For methods that answer one region an image: the objects of a class joined.
 
     Raises:
         InputError: several classes, which such a method could not tell apart.

@@ -1,6 +1,6 @@
 """Write docs/before_after.png: held-out banners of a demo, one click each, base against adapter.
 
-    python tools/make_readme_picture.py demo
+    python tools/make_readme_image.py demo
 
 Rows are chosen by rank, not by hand: the quartiles of the IoU with the adapter.
 """
@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from samtailor import artefact
 from samtailor.bases import load_on
 from samtailor.data.dataset import open_dataset
-from samtailor.data.picture import replacing
+from samtailor.data.image import replacing
 from samtailor.evaluation.masks import evaluate_many
 from samtailor.masks import overlay
 from samtailor.masks.interior import centre

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from samtailor.data.image import SUFFIXES, read_image
 from samtailor.data.listing import natural_key
-from samtailor.data.picture import SUFFIXES, read_picture
 from samtailor.data.synth.street import Backdrop
 from samtailor.errors import DataError, InputError
 
@@ -21,15 +21,15 @@ Rng = np.random.Generator
 _LONGEST = 1600  # px; larger banners are made smaller at once
 
 
-def pictures(folder: Path, what: str) -> list[Path]:
-    """Picture files at any depth under ``folder``, in natural order, files of the same bytes only once.
+def images(folder: Path, what: str) -> list[Path]:
+    """Image files at any depth under ``folder``, in natural order, files of the same bytes only once.
 
     Args:
         folder: where they are.
         what: "banners" or "backgrounds", for the message.
 
     Raises:
-        InputError: no such folder, or no picture in it.
+        InputError: no such folder, or no image in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -41,7 +41,7 @@ def pictures(folder: Path, what: str) -> list[Path]:
         if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
     ]
     if not found:
-        raise InputError(f"{folder} has no pictures to take {what} from (looked for {', '.join(sorted(SUFFIXES))}).")
+        raise InputError(f"{folder} has no images to take {what} from (looked for {', '.join(sorted(SUFFIXES))}).")
     found.sort(key=lambda path: natural_key(path.relative_to(folder).as_posix()))
     # copies of one file would end up on both sides of the split between training and test
     unique: dict[bytes, Path] = {}
@@ -57,7 +57,7 @@ def cutout(rng: Rng, files: Sequence[Path]) -> np.ndarray:
         DataError: the file cannot be read, or nothing in it is opaque.
     """
     path = files[int(rng.integers(len(files)))]
-    colours = read_picture(path)  # says in words what is wrong with a broken file
+    colours = read_image(path)  # says in words what is wrong with a broken file
     banner = np.dstack([colours, np.full(colours.shape[:2], 255, np.uint8)])
     with Image.open(path) as image:
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -72,13 +72,13 @@ def cutout(rng: Rng, files: Sequence[Path]) -> np.ndarray:
 
 def backdrop(rng: Rng, files: Sequence[Path], size: tuple[int, int]) -> Backdrop:
     """A random crop, at times mirrored, of one of the backgrounds, at ``size`` (height, width) px."""
-    picture = read_picture(files[int(rng.integers(len(files)))])
-    rows, columns = picture.shape[:2]
+    pixels = read_image(files[int(rng.integers(len(files)))])
+    rows, columns = pixels.shape[:2]
     height, width = size
     share = min(columns / width, rows / height) * rng.uniform(0.7, 1.0)
     tall, wide = min(max(int(height * share), 1), rows), min(max(int(width * share), 1), columns)
     y, x = int(rng.integers(rows - tall + 1)), int(rng.integers(columns - wide + 1))
-    crop = picture[y : y + tall, x : x + wide]
+    crop = pixels[y : y + tall, x : x + wide]
     image = cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA if share > 1 else cv2.INTER_LINEAR)
     if rng.uniform() < 0.5:
         image = np.ascontiguousarray(image[:, ::-1])
@@ -93,4 +93,4 @@ def _smaller(banner: np.ndarray) -> np.ndarray:
     return cv2.resize(banner, size, interpolation=cv2.INTER_AREA)
 
 
-__all__ = ["backdrop", "cutout", "pictures"]
+__all__ = ["backdrop", "cutout", "images"]

@@ -1,4 +1,4 @@
-"""Bytes that a stranger sent, to a picture. Size and kind are checked before a pixel is decoded."""
+"""Bytes that a stranger sent, to an image. Size and kind are checked before a pixel is decoded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from samtailor.cache.digests import of_pixels
-from samtailor.data.picture import decode_picture
+from samtailor.data.image import decode_image
 from samtailor.errors import DataError
 from samtailor.serve.limits import Limits
 from samtailor.serve.refusals import Refused, TooLarge, Unreadable
@@ -20,12 +20,12 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 _log = logging.getLogger("samtailor.serve")
 
 
-def read(data: bytes, limits: Limits, name: str = "the picture") -> np.ndarray:
+def read(data: bytes, limits: Limits, name: str = "the image") -> np.ndarray:
     """uint8 RGB (height, width, 3), EXIF rotation applied.
 
     Raises:
         TooLarge: more bytes or pixels than allowed, told by the header: nothing was decoded.
-        Unreadable: not a picture, broken, cut off.
+        Unreadable: not an image, broken, cut off.
     """
     if len(data) > limits.bytes:
         raise TooLarge(f"{name}: {len(data):,} bytes; at most {limits.bytes:,} are taken.")
@@ -33,7 +33,7 @@ def read(data: bytes, limits: Limits, name: str = "the picture") -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
         _check(width, height, limits, name)
-        return decode_picture(data, name)
+        return decode_image(data, name)
     except Refused:
         raise
     except DataError as error:
@@ -42,7 +42,7 @@ def read(data: bytes, limits: Limits, name: str = "the picture") -> np.ndarray:
         raise TooLarge(f"{name}: far more pixels than the {limits.pixels:,} that are taken.") from error
     except Exception as error:  # a hostile file may make a decoder raise anything; none of it is our fault
         _log.info("%s cannot be read: %r", name, error)
-        raise Unreadable(f"{name}: not a picture that can be read. Expected {', '.join(FORMATS)}.") from error
+        raise Unreadable(f"{name}: not an image that can be read. Expected {', '.join(FORMATS)}.") from error
 
 
 def _check(width: int, height: int, limits: Limits, name: str) -> None:
@@ -52,9 +52,9 @@ def _check(width: int, height: int, limits: Limits, name: str) -> None:
         )
 
 
-def identity(picture: np.ndarray) -> str:
-    """The id of a picture: 40 hexadecimal digits of the SHA-256 of shape and pixels."""
-    return of_pixels(picture)[:40]
+def identity(image: np.ndarray) -> str:
+    """The id of an image: 40 hexadecimal digits of the SHA-256 of shape and pixels."""
+    return of_pixels(image)[:40]
 
 
 __all__ = ["FORMATS", "identity", "read"]

@@ -1,6 +1,6 @@
-"""Pictures and masks, file to array. The only place that knows about file formats and colour modes.
+"""Images and masks, file to array. The only place that knows about file formats and colour modes.
 
-A picture always comes out as uint8 RGB with its EXIF rotation applied:
+An image always comes out as uint8 RGB with its EXIF rotation applied:
 * transparency is laid over white, as a viewer shows it;
 * grey, palette, 1-bit, CMYK and other colour modes are converted;
 * more than 8 bits a channel are scaled down by the smallest of 8, 10, 12, 14, 16, 24, 32 bits that holds the
@@ -29,7 +29,7 @@ from samtailor.data.writing import replacing, write_json, write_png
 from samtailor.errors import DataError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif", ".ppm", ".pgm"})
-"""File name endings taken for pictures (compared in lower case)."""
+"""File name endings taken for images (compared in lower case)."""
 
 _LOSSY = ("JPEG", "MPO", "WEBP")
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, TypeError, KeyError, IndexError)
@@ -46,10 +46,10 @@ _TURN = {
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture says of itself before its pixels are read.
+    """What an image says of itself before its pixels are read.
 
     Args:
-        size: (height, width) in the picture frame, that is after the EXIF rotation.
+        size: (height, width) in the image frame, that is after the EXIF rotation.
         stored: (height, width) as stored, before the EXIF rotation.
         orientation: EXIF orientation, 1 (upright) to 8.
         mode: Pillow's colour mode ("RGB", "L", "I;16", ...).
@@ -64,32 +64,32 @@ class Header:
 
 
 def header(path: Path) -> Header:
-    """Size, rotation and mode of a picture file, without decoding its pixels."""
+    """Size, rotation and mode of an image file, without decoding its pixels."""
     with _opened(path) as image:
         stored, turn = (image.height, image.width), _orientation(image)
         return Header(stored[::-1] if turn >= 5 else stored, stored, turn, image.mode, image.format or "")
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_image(path: Path) -> np.ndarray:
     """uint8 RGB, shape (height, width, 3), EXIF rotation applied.
 
     Raises:
-        DataError: missing, broken, cut off, not a picture, or above Pillow's limit of pixels.
+        DataError: missing, broken, cut off, not an image, or above Pillow's limit of pixels.
     """
     with _opened(path) as image:
         return _rgb(image)
 
 
-def decode_picture(data: bytes, name: str) -> np.ndarray:
-    """As `read_picture`, from the bytes of a picture file; `name` stands in the error message."""
+def decode_image(data: bytes, name: str) -> np.ndarray:
+    """As `read_image`, from the bytes of an image file; `name` stands in the error message."""
     with _opened(name, io.BytesIO(data)) as image:
         return _rgb(image)
 
 
 def read_thumbnail(path: Path, side: int) -> np.ndarray:
-    """float32 grey picture of shape (side, side), 0 to 255, aspect given up. JPEG files are decoded at low resolution.
+    """float32 grey image of shape (side, side), 0 to 255, aspect given up. JPEG files are decoded at low resolution.
 
-    The EXIF rotation is applied. Meant for fingerprints of pictures, not for looking at.
+    The EXIF rotation is applied. Meant for fingerprints of images, not for looking at.
     """
     with _opened(path) as image:
         image.draft("L", (side * 4, side * 4))
@@ -103,7 +103,7 @@ def read_thumbnail(path: Path, side: int) -> np.ndarray:
 def read_mask(path: Path) -> np.ndarray:
     """Boolean mask, shape (height, width), of a binary mask file.
 
-    Object is whatever is not black: 0/1, 0/255, coloured, palette (by its colours). In a picture of one colour with
+    Object is whatever is not black: 0/1, 0/255, coloured, palette (by its colours). In an image of one colour with
     transparency the object is what is not transparent. A lossy file (JPEG, WebP) is cut at half its range, since its
     background is not exactly black.
     """
@@ -113,7 +113,7 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def decode_mask(data: bytes, name: str) -> np.ndarray:
-    """As `read_mask`, from the bytes of a picture file; `name` stands in the error message."""
+    """As `read_mask`, from the bytes of an image file; `name` stands in the error message."""
     with _opened(name, io.BytesIO(data)) as image:
         return _object(image, image.format in _LOSSY, name)
 
@@ -122,7 +122,7 @@ def read_index(path: Path) -> np.ndarray:
     """Index map (classes or instances), integers of shape (height, width), as stored: palette indices, 8 or 16 bit.
 
     Raises:
-        DataError: a colour picture (its three channels differ), floats, or a lossy file, which has no exact values.
+        DataError: a colour image (its three channels differ), floats, or a lossy file, which has no exact values.
     """
     with _opened(path) as image:
         if image.format in _LOSSY and image.format != "WEBP":
@@ -134,7 +134,7 @@ def read_index(path: Path) -> np.ndarray:
             colours = values if image.mode == "RGB" else values[..., :-1]
             if (colours != colours[..., :1]).any():
                 raise DataError(
-                    f"{path}: an index map holds one integer a pixel, this is a colour picture. Convert it to indices."
+                    f"{path}: an index map holds one integer a pixel, this is a colour image. Convert it to indices."
                 )
             values = colours[..., 0]
         return values.astype(np.uint8) if values.dtype == bool else values
@@ -150,7 +150,7 @@ def resize_nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def turn(values: np.ndarray, orientation: int) -> np.ndarray:
-    """Apply an EXIF orientation (1 to 8) to a (height, width) array that was made on the picture as stored."""
+    """Apply an EXIF orientation (1 to 8) to a (height, width) array that was made on the image as stored."""
     if orientation == 1:
         return values
     steps = {2: (0, 1), 3: (2, 0), 4: (2, 1), 5: (1, 2), 6: (3, 0), 7: (3, 2), 8: (1, 0)}
@@ -172,17 +172,17 @@ def _opened(name: Path | str, stream: BinaryIO | None = None) -> Iterator[Image.
         raise DataError(f"There is no file {name}.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
-            f"{name}: the picture has more pixels than the limit against decompression bombs allows ({error}). "
+            f"{name}: the image has more pixels than the limit against decompression bombs allows ({error}). "
             "Make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it."
         ) from error
     except Image.UnidentifiedImageError as error:
-        raise DataError(f"{name}: not a picture that Pillow knows. Is the file whole, its ending right?") from error
+        raise DataError(f"{name}: not an image that Pillow knows. Is the file whole, its ending right?") from error
     except _BROKEN as error:
-        raise DataError(f"{name}: the picture cannot be read ({error}). The file may be broken or cut off.") from error
+        raise DataError(f"{name}: the image cannot be read ({error}). The file may be broken or cut off.") from error
 
 
 def _orientation(image: Image.Image) -> int:
-    # Image.getexif of the base class: the PNG one would decode the whole picture to look behind its pixels
+    # Image.getexif of the base class: the PNG one would decode the whole image to look behind its pixels
     turn = Image.Image.getexif(image).get(0x0112, 1)
     return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
 
@@ -252,12 +252,12 @@ def _has_greys(values: np.ndarray) -> bool:
 __all__ = [
     "SUFFIXES",
     "Header",
+    "decode_image",
     "decode_mask",
-    "decode_picture",
     "header",
+    "read_image",
     "read_index",
     "read_mask",
-    "read_picture",
     "read_thumbnail",
     "replacing",
     "resize_nearest",

@@ -1,8 +1,8 @@
-"""The pictures of a folder: found, measured, served to the page. Nothing outside the folder is ever opened.
+"""The images of a folder: found, measured, served to the page. Nothing outside the folder is ever opened.
 
-A picture's id is a hash of its path relative to the folder, so that it outlives a move of the folder, and a request
-can name no file. What a header says is kept in an index on disk, by size and time of the file: thousands of pictures
-are listed without opening one. A picture that cannot be read is listed with the reason.
+An image's id is a hash of its path relative to the folder, so that it outlives a move of the folder, and a request
+can name no file. What a header says is kept in an index on disk, by size and time of the file: thousands of images
+are listed without opening one. An image that cannot be read is listed with the reason.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from samtailor.data.image import SUFFIXES, header
 from samtailor.data.listing import natural_key
-from samtailor.data.picture import SUFFIXES, header
 from samtailor.data.writing import replacing
 from samtailor.errors import DataError
-from samtailor.serve import pictures as reading
+from samtailor.serve import images as reading
 from samtailor.serve.limits import Limits
 from samtailor.serve.refusals import Refused, TooLarge, Unknown, Unreadable
 
@@ -34,13 +34,13 @@ _AS_IT_IS = {"JPEG": "image/jpeg", "PNG": "image/png"}
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture file.
+class ImageFile:
+    """An image file.
 
     Args:
         id: 20 hexadecimal digits.
         name: path relative to the folder, with "/".
-        stamp: size and time of the file, as text; another stamp is another picture.
+        stamp: size and time of the file, as text; another stamp is another image.
         height, width: pixels after the EXIF rotation; 0 where it cannot be read.
         kind: media type when a browser may be given the file as it is, else "".
         error: why it cannot be read.
@@ -55,13 +55,13 @@ class Picture:
     error: str | None = None
 
 
-class Pictures:
+class ImageFolder:
     """See the head of the file.
 
     Args:
-        folder: of the pictures, at any depth; hidden folders and files are left out.
+        folder: of the images, at any depth; hidden folders and files are left out.
         cache: folder of the index and the thumbnails.
-        limits: largest file and picture.
+        limits: largest file and image.
 
     Raises:
         DataError: there is no such folder.
@@ -69,17 +69,17 @@ class Pictures:
 
     def __init__(self, folder: Path, cache: Path, limits: Limits) -> None:
         if not folder.is_dir():
-            raise DataError(f"There is no folder {folder} with pictures.")
+            raise DataError(f"There is no folder {folder} with images.")
         self.folder, self.limits = folder.resolve(), limits
-        self._index, self._small = cache / "pictures.json", cache / "thumbnails"
+        self._index, self._small = cache / "images.json", cache / "thumbnails"
         self._lock = threading.Lock()
         self._known = self._read_index()
         self.refresh()
 
-    def refresh(self) -> dict[str, Picture]:
-        """Look at the folder again; pictures by id, in natural order of their names."""
+    def refresh(self) -> dict[str, ImageFile]:
+        """Look at the folder again; images by id, in natural order of their names."""
         with self._lock:
-            found: dict[str, Picture] = {}
+            found: dict[str, ImageFile] = {}
             for name in sorted(_names(self.folder), key=natural_key):
                 one = self._looked_at(name)
                 found[one.id] = one
@@ -91,25 +91,25 @@ class Pictures:
     def __len__(self) -> int:
         return len(self._known)
 
-    def all(self) -> dict[str, Picture]:
+    def all(self) -> dict[str, ImageFile]:
         """As of the last `refresh`."""
         return self._known
 
-    def get(self, id: str) -> Picture:
-        """A picture by its id.
+    def get(self, id: str) -> ImageFile:
+        """An image by its id.
 
         Raises:
-            Unknown: no such picture.
+            Unknown: no such image.
         """
         if (one := self._known.get(id)) is None:
-            raise Unknown("There is no such picture in this project.")
+            raise Unknown("There is no such image in this project.")
         return one
 
-    def data(self, id: str) -> tuple[Picture, bytes]:
-        """A picture and the bytes of its file.
+    def data(self, id: str) -> tuple[ImageFile, bytes]:
+        """An image and the bytes of its file.
 
         Raises:
-            Unknown: no such picture. Unreadable, TooLarge: it cannot be read, and is listed so from now on.
+            Unknown: no such image. Unreadable, TooLarge: it cannot be read, and is listed so from now on.
         """
         one = self.get(id)
         try:
@@ -119,7 +119,7 @@ class Pictures:
             raise
 
     def fail(self, id: str, reason: str) -> None:
-        """List a picture as one that cannot be read, until its file changes."""
+        """List an image as one that cannot be read, until its file changes."""
         with self._lock:
             if id in self._known:
                 self._known = {**self._known, id: replace(self._known[id], error=reason)}
@@ -135,7 +135,7 @@ class Pictures:
             raise
 
     def upright(self, id: str) -> tuple[bytes, str]:
-        """The picture for a browser: (bytes, media type). The file as it is where a browser shows the same pixels."""
+        """The image for a browser: (bytes, media type). The file as it is where a browser shows the same pixels."""
         one, data = self.data(id)
         if one.kind:
             return data, one.kind
@@ -184,7 +184,7 @@ class Pictures:
         return data
 
     def path(self, name: str) -> Path:
-        """The file of a picture's name.
+        """The file of an image's name.
 
         Raises:
             Unreadable: a link to somewhere else, or no ordinary file.
@@ -196,34 +196,34 @@ class Pictures:
             raise Unreadable(f"{name}: not a file.")
         return path
 
-    def _looked_at(self, name: str) -> Picture:
+    def _looked_at(self, name: str) -> ImageFile:
         id = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:20]
         if (shown := name.encode("utf-8", "replace").decode()) != name:
-            return Picture(id, shown, "", error=f"{shown}: the name of the file is not UTF-8. Rename it.")
+            return ImageFile(id, shown, "", error=f"{shown}: the name of the file is not UTF-8. Rename it.")
         try:
             stat = (self.folder / name).stat()
             stamp = f"{stat.st_size}-{stat.st_mtime_ns}"
         except OSError as error:
-            return Picture(id, name, "", error=f"{name}: cannot be opened ({error.strerror}).")
+            return ImageFile(id, name, "", error=f"{name}: cannot be opened ({error.strerror}).")
         if (known := self._known.get(id)) is not None and known.stamp == stamp and known.name == name:
             return known
         try:
-            return self._measured(Picture(id, name, stamp))
+            return self._measured(ImageFile(id, name, stamp))
         except (Refused, DataError) as error:
-            return Picture(id, name, stamp, error=str(error))
+            return ImageFile(id, name, stamp, error=str(error))
 
-    def _measured(self, one: Picture) -> Picture:
+    def _measured(self, one: ImageFile) -> ImageFile:
         path, limits = self.path(one.name), self.limits
         if path.stat().st_size > limits.bytes:
             raise TooLarge(f"{one.name}: {path.stat().st_size:,} bytes; at most {limits.bytes:,} are taken.")
         (height, width), kind = _size(path, one.name, limits.pixels)
         return replace(one, height=height, width=width, kind=kind)
 
-    def _read_index(self) -> dict[str, Picture]:
+    def _read_index(self) -> dict[str, ImageFile]:
         """What was known of the files; an index that cannot be read is made anew from them."""
         try:
             rows = json.loads(self._index.read_text(encoding="utf-8"))
-            return {row["id"]: Picture(**row) for row in rows}
+            return {row["id"]: ImageFile(**row) for row in rows}
         except (OSError, ValueError, TypeError, KeyError):
             return {}
 
@@ -233,7 +233,7 @@ class Pictures:
 
 
 def _names(folder: Path) -> list[str]:
-    """Relative paths of the files that by their ending are pictures."""
+    """Relative paths of the files that by their ending are images."""
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -260,18 +260,18 @@ def _size(path: Path, name: str, pixels: int) -> tuple[tuple[int, int], str]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise TooLarge(f"{name}: far more pixels than the {pixels:,} that are taken.") from error
     except Exception as error:  # a hostile file may make a decoder raise anything
-        raise Unreadable(f"{name}: not a picture that can be read, broken or cut off.") from error
+        raise Unreadable(f"{name}: not an image that can be read, broken or cut off.") from error
     if width * height > pixels:
         raise TooLarge(f"{name}: {width}x{height} px are more than the {pixels:,} pixels that are taken.")
     known = header(path)
     return known.size, kind if known.orientation == 1 else ""
 
 
-def by_name(pictures: Mapping[str, Picture]) -> dict[str, Picture]:
-    """Pictures by the names that a result can have: without ending, unless two differ in nothing else."""
-    parts = {id: os.path.splitext(one.name) for id, one in pictures.items()}
+def by_name(images: Mapping[str, ImageFile]) -> dict[str, ImageFile]:
+    """Images by the names that a result can have: without ending, unless two differ in nothing else."""
+    parts = {id: os.path.splitext(one.name) for id, one in images.items()}
     count = Counter(stem for stem, _ in parts.values())
-    return {stem if count[stem] == 1 else f"{stem}_{ending[1:]}": pictures[id] for id, (stem, ending) in parts.items()}
+    return {stem if count[stem] == 1 else f"{stem}_{ending[1:]}": images[id] for id, (stem, ending) in parts.items()}
 
 
-__all__ = ["THUMBNAIL", "Picture", "Pictures", "by_name"]
+__all__ = ["THUMBNAIL", "ImageFile", "ImageFolder", "by_name"]

@@ -1,4 +1,4 @@
-"""Training pictures as id maps: procedural scenes and streets with banners, and photographs of dressed people where
+"""Training images as id maps: procedural scenes and streets with banners, and photographs of dressed people where
 their folder is given."""
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import numpy as np
 
 from samtailor.data.synth import banners, scenes
 
-SMALLEST = (13 / 256) ** 2  # share of the picture; a little below what is evaluated
+SMALLEST = (13 / 256) ** 2  # share of the image; a little below what is evaluated
 WHOLE = 0.9
 HELD_OUT = 10_000_000  # seeds from here on are never trained on
 
 
 @dataclass
-class Picture:
+class Image:
     """image ``(H, W, 3)`` uint8 RGB; objects, parts ``(H, W)`` uint8 ids, 0 for none; owner[part] = object.
 
     complete: whether every thing in it has an id, so that what has none is background. groups: what hangs on what,
@@ -34,17 +34,17 @@ class Picture:
     nested: dict[int, int] = field(default_factory=dict)
 
 
-def painted(seed: int) -> Picture:
+def painted(seed: int) -> Image:
     """The procedural scene of this seed at 256 px."""
     canvas = scenes.paint(np.random.default_rng(seed), 256)
-    return Picture(canvas.image, canvas.objects, canvas.parts, np.array([0, *canvas.part_owner], np.uint8))
+    return Image(canvas.image, canvas.objects, canvas.parts, np.array([0, *canvas.part_owner], np.uint8))
 
 
-def hung(seed: int) -> Picture:
+def hung(seed: int) -> Image:
     """A street with banners, 240 x 320 px; never one that `banner_scene` draws, whatever its seed."""
     canvas, _ = banners.paint(np.random.default_rng([1, seed]), (240, 320))
     owner = np.array([0, *canvas.part_owner], np.uint8)
-    return Picture(canvas.image, canvas.objects, canvas.parts, owner, False, canvas.groups, canvas.nested)
+    return Image(canvas.image, canvas.objects, canvas.parts, owner, False, canvas.groups, canvas.nested)
 
 
 class Photographs:
@@ -54,7 +54,7 @@ class Photographs:
         self.items = [self._read(path, folder, side) for path in sorted((folder / "images").glob("*.jpg"))]
 
     @staticmethod
-    def _read(path: Path, folder: Path, side: int) -> Picture:
+    def _read(path: Path, folder: Path, side: int) -> Image:
         image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
         classes = cv2.imread(str(folder / "labels" / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED)
         zoom = side / max(image.shape[:2])
@@ -67,26 +67,26 @@ class Photographs:
                 if stats[piece, cv2.CC_STAT_AREA] >= 60 and count < 250:
                     count += 1
                     parts[labels == piece] = count
-        return Picture(image, (classes > 0).astype(np.uint8), parts, np.array([0] + [1] * count, np.uint8))
+        return Image(image, (classes > 0).astype(np.uint8), parts, np.array([0] + [1] * count, np.uint8))
 
-    def draw(self, rng: np.random.Generator) -> Picture:
+    def draw(self, rng: np.random.Generator) -> Image:
         """A random photograph; one in three is cut out and set before the background of a scene."""
-        picture = self.items[rng.integers(len(self.items))]
-        return self._cut_out(rng, picture) if rng.uniform() < 0.33 else picture
+        image = self.items[rng.integers(len(self.items))]
+        return self._cut_out(rng, image) if rng.uniform() < 0.33 else image
 
-    def _cut_out(self, rng: np.random.Generator, picture: Picture) -> Picture:
+    def _cut_out(self, rng: np.random.Generator, pixels: Image) -> Image:
         scene = painted(int(rng.integers(HELD_OUT)))
-        height, width = picture.image.shape[:2]
+        height, width = pixels.image.shape[:2]
         behind = cv2.resize(scene.image, (width, height), interpolation=cv2.INTER_LINEAR)
-        cover = cv2.GaussianBlur(picture.objects * np.float32(1), (0, 0), 0.8)[..., None]
-        image = (behind + cover * (picture.image.astype(np.float32) - behind)).astype(np.uint8)
-        return Picture(image, picture.objects, picture.parts, picture.owner)
+        cover = cv2.GaussianBlur(pixels.objects * np.float32(1), (0, 0), 0.8)[..., None]
+        image = (behind + cover * (pixels.image.astype(np.float32) - behind)).astype(np.uint8)
+        return Image(image, pixels.objects, pixels.parts, pixels.owner)
 
 
 def stream(
     seed: int, photographs: Photographs | None, share: float, streets: float, reuse: int, pool: int = 600
-) -> Iterator[tuple[np.random.Generator, Picture]]:
-    """Endless (generator, picture): a fresh one in every ``reuse`` draws, the others from the last ``pool`` ones.
+) -> Iterator[tuple[np.random.Generator, Image]]:
+    """Endless (generator, image): a fresh one in every ``reuse`` draws, the others from the last ``pool`` ones.
 
     ``share`` of the draws are photographs, ``streets`` of what is painted are streets with banners.
     """
@@ -102,9 +102,9 @@ def stream(
             yield rng, kept[rng.integers(len(kept))]
 
 
-def vary(rng: np.random.Generator, picture: Picture, size: int) -> Picture:
+def vary(rng: np.random.Generator, pixels: Image, size: int) -> Image:
     """A ``size`` x ``size`` view: zoom, stretch, shift, mirror and recolour; what lies outside is the mean colour."""
-    height, width = picture.image.shape[:2]
+    height, width = pixels.image.shape[:2]
     fit = size / max(height, width) if rng.uniform() < 0.6 else size / min(height, width)
     stretch = np.exp(rng.normal(0, 0.12))
     zoom = fit * (1.0 if rng.uniform() < 0.4 else np.exp(rng.uniform(-0.15, 0.45)))
@@ -113,12 +113,12 @@ def vary(rng: np.random.Generator, picture: Picture, size: int) -> Picture:
     corner = free * rng.uniform(0, 1, 2) if rng.uniform() < 0.7 else np.zeros(2)
     move = np.array([[sx, 0, corner[0] + (abs(sx) * width if sx < 0 else 0)], [0, sy, corner[1]]])
     nearest = {"flags": cv2.INTER_NEAREST, "borderMode": cv2.BORDER_CONSTANT, "borderValue": 0}
-    image = picture.image if zoom > 0.6 else cv2.blur(picture.image, (2, 2))
+    image = pixels.image if zoom > 0.6 else cv2.blur(pixels.image, (2, 2))
     image = cv2.warpAffine(
         image, move, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(124, 116, 104)
     )
-    objects, parts = (cv2.warpAffine(m, move, (size, size), **nearest) for m in (picture.objects, picture.parts))
-    return replace(picture, image=_recolour(rng, image), objects=objects, parts=parts)
+    objects, parts = (cv2.warpAffine(m, move, (size, size), **nearest) for m in (pixels.objects, pixels.parts))
+    return replace(pixels, image=_recolour(rng, image), objects=objects, parts=parts)
 
 
 def _recolour(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
