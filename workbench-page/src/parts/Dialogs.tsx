@@ -1,7 +1,6 @@
 /** What lies over the page: keys, export, gallery, conflict. */
 
-import type { ComponentChildren } from "preact";
-import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 
 import * as api from "../api";
 import type { Export } from "../contract";
@@ -10,6 +9,7 @@ import * as store from "../store";
 import { flush, settle } from "../work";
 import { Gallery } from "./Gallery";
 import { Icon } from "./icons";
+import { Modal } from "./Modal";
 
 export function Dialogs() {
   switch (store.dialog.value) {
@@ -24,35 +24,6 @@ export function Dialogs() {
     default:
       return null;
   }
-}
-
-/** A modal with a heading; Escape and the cross close it, and the focus goes back to where it was. */
-export function Modal({ title, wide = false, children }: { title: string; wide?: boolean; children: ComponentChildren }) {
-  const box = useRef<HTMLDialogElement>(null);
-  useLayoutEffect(() => {
-    // at once: a dialog that is there and not open is one that Escape has closed, and keys are the page's again
-    const before = document.activeElement;
-    box.current!.showModal();
-    return () => (before instanceof HTMLElement ? before.focus({ preventScroll: true }) : undefined);
-  }, []);
-  const close = () => (store.dialog.value = null);
-  return (
-    <dialog
-      ref={box}
-      class={wide ? "wide" : ""}
-      aria-label={title}
-      onClose={close}
-      onClick={(event) => event.target === box.current && close()}
-    >
-      <div class="head">
-        <h2>{title}</h2>
-        <button class="ghost" aria-label="Close" onClick={close}>
-          <Icon name="close" />
-        </button>
-      </div>
-      {children}
-    </dialog>
-  );
 }
 
 const SHOWN: Record<string, string> = {

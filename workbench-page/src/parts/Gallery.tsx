@@ -8,7 +8,7 @@ import { boxOf } from "../mask";
 import { maskOf } from "../records";
 import * as store from "../store";
 import { Crop, around } from "./Crop";
-import { Modal } from "./Dialogs";
+import { Modal } from "./Modal";
 import { percent } from "./wording";
 
 export function Gallery() {
