@@ -2,7 +2,7 @@ import { defineConfig } from "vite";
 
 import { mock } from "./mock/plugin";
 
-// `npm run dev` answers /api from the mock; SAMTAILOR=http://127.0.0.1:8000 npm run dev asks a running `samtailor ui`.
+// `npm run dev` uses the mock server; `SAMTAILOR=http://127.0.0.1:8765 npm run dev` uses a running `samtailor ui`
 const server = process.env.SAMTAILOR;
 
 export default defineConfig({
@@ -13,6 +13,6 @@ export default defineConfig({
     emptyOutDir: true,
     target: "es2022",
     modulePreload: { polyfill: false },
-    assetsInlineLimit: 0, // a data: URL would need a hole in the Content-Security-Policy
+    assetsInlineLimit: 0, // the Content-Security-Policy allows no scripts or styles from data: URLs
   },
 });

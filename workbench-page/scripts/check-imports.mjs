@@ -1,4 +1,4 @@
-/** Fails if modules import each other in a circle. Type-only imports count: a circle of types is a circle of rooms. */
+/** Fails on import cycles. Type-only imports count too: they tie modules together just as much. */
 
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
@@ -30,8 +30,8 @@ function importsOf(file) {
     });
 }
 
-/** Every circle that a depth-first search meets, as a list of files that ends where it starts. */
-export function findCycles(graph) {
+/** Import cycles found by depth-first search; each list ends with the file it starts with. */
+function findCycles(graph) {
   const done = new Set();
   const path = [];
   const cycles = [];
@@ -48,11 +48,9 @@ export function findCycles(graph) {
   return cycles;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const files = FOLDERS.flatMap((folder) => sourceFiles(join(ROOT, folder)));
-  const graph = new Map(files.map((file) => [file, importsOf(file)]));
-  const cycles = findCycles(graph);
-  for (const cycle of cycles) console.error(`import cycle: ${cycle.map((file) => relative(ROOT, file)).join(" -> ")}`);
-  if (cycles.length) process.exit(1);
-  console.log(`${files.length} modules, no import cycle`);
-}
+const files = FOLDERS.flatMap((folder) => sourceFiles(join(ROOT, folder)));
+const graph = new Map(files.map((file) => [file, importsOf(file)]));
+const cycles = findCycles(graph);
+for (const cycle of cycles) console.error(`import cycle: ${cycle.map((file) => relative(ROOT, file)).join(" -> ")}`);
+if (cycles.length) process.exit(1);
+console.log(`${files.length} modules, no import cycle`);
