@@ -56,7 +56,8 @@ export class MockServer {
       }));
       this.ellipses.set(id, ellipses);
       this.annotations.set(id, { revision: 0, state: "open", objects: [] });
-      const name = `street_${String(index + 1).padStart(3, "0")}.jpg`;
+      const number = String(index + 1).padStart(3, "0");
+      const name = index % 4 === 1 ? `street_camera-north_2026-11-29_${number}.jpg` : `street_${number}.jpg`;
       this.images.set(id, { id, name, width: WIDTH, height: HEIGHT, state: "open", objects: 0, uncertainty: null, error: null });
     }
     this.project = {

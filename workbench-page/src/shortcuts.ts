@@ -57,6 +57,14 @@ export const shortcutGroups: ShortcutGroup[] = [
     ],
   },
   {
+    name: "Without a mouse (focus on the image)",
+    shortcuts: [
+      { keys: ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"], text: "Move the crosshair (Shift: faster)", run: handledByKeyDown, onStage: true },
+      { keys: [" "], text: "Click at the crosshair to add", run: handledByKeyDown, onStage: true },
+      { keys: ["x"], text: "Click at the crosshair to remove", run: () => tapCrosshair(true), onStage: true },
+    ],
+  },
+  {
     name: "Tools",
     shortcuts: [
       { keys: ["s"], text: "Click or box", run: setTool("prompt") },
@@ -82,14 +90,6 @@ export const shortcutGroups: ShortcutGroup[] = [
       { keys: ["m"], text: "IoU map of the selected object", run: () => void (store.iouMapOn.value = !store.iouMapOn.value) },
       { keys: ["a"], text: "Find objects with the active adapter", run: () => void prompts.findObjects() },
       { keys: ["?"], text: "Show this help", run: () => void (store.dialog.value = "help") },
-    ],
-  },
-  {
-    name: "Without a mouse (focus on the image)",
-    shortcuts: [
-      { keys: ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"], text: "Move the crosshair (Shift: faster)", run: handledByKeyDown, onStage: true },
-      { keys: [" "], text: "Click at the crosshair to add", run: handledByKeyDown, onStage: true },
-      { keys: ["x"], text: "Click at the crosshair to remove", run: () => tapCrosshair(true), onStage: true },
     ],
   },
 ];

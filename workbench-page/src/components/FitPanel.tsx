@@ -47,14 +47,15 @@ function FitForm() {
   };
   return (
     <form onSubmit={onSubmit} class="fit-form">
-      <p class="hint">
-        {missing > 0
-          ? `You can fit after accepting ${counted(missing, "more image")}.`
-          : `${counted(accepted, "accepted image")} to fit on.`}
-      </p>
-      {missing > 0 && <AcceptedSteps accepted={accepted} needed={project.minImages} />}
+      {missing > 0 && (
+        <>
+          <p class="hint">You can fit after accepting {counted(missing, "more image")}.</p>
+          <AcceptedSteps accepted={accepted} needed={project.minImages} />
+        </>
+      )}
       <button class="primary wide" id="fit" disabled={missing > 0}>
         <Icon name="spark" /> {project.adapters.length ? "Fit again" : "Fit"}
+        {missing <= 0 && <small>({counted(accepted, "image")})</small>}
       </button>
       <details>
         <summary>Fit options</summary>

@@ -3,9 +3,9 @@
 import { accept, reopen, step } from "../editor";
 import * as store from "../store";
 import { STATE_LABELS } from "./format";
-import { FileName } from "./FileName";
 import { Icon } from "./Icon";
 import { IconButton } from "./IconButton";
+import { MiddleEllipsis } from "./MiddleEllipsis";
 
 export function Footer() {
   const image = store.openImage.value;
@@ -21,7 +21,7 @@ export function Footer() {
         <IconButton icon="left" label="Previous image (,)" disabled={index <= 0} onClick={() => step(-1)} />
         <span class="current-image" title={image?.name}>
           <b>
-            <FileName name={image?.name ?? ""} />
+            <MiddleEllipsis text={image?.name ?? ""} />
           </b>
           <small>
             {index >= 0 ? `${index + 1} of ${images.length} · ` : ""}

@@ -8,7 +8,7 @@ import { type Filter, matchesFilter } from "../image-queue";
 import * as store from "../store";
 import type { ImageInfo } from "../types";
 import { STATE_LABELS, counted } from "./format";
-import { FileName } from "./FileName";
+import { MiddleEllipsis } from "./MiddleEllipsis";
 
 /** Height of a row in pixels, as in style.css. */
 const ROW = 68;
@@ -92,7 +92,7 @@ function ImageRow({ image, top }: { image: ImageInfo; top: number }) {
         {image.state !== "failed" && <img src={thumbnailUrl(image.id)} alt="" loading="lazy" decoding="async" />}
       </span>
       <span class="about">
-        <FileName name={image.name} />
+        <MiddleEllipsis text={image.name} />
         <span class="status">
           <i class={`dot ${draft ? "draft" : image.state}`} /> {draft ? "Draft" : STATE_LABELS[image.state]}
           {image.objects > 0 && ` · ${image.objects}`}

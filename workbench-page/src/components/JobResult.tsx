@@ -24,18 +24,19 @@ function FitResult({ job }: { job: Job }) {
     <div class="result good">
       <p>
         <b>{adapter ?? "Fit"}</b> {job.state === "stopped" ? "stopped early" : "finished"}.
+        {clickMiou !== null && (
+          <>
+            {" "}
+            Held-out mIoU with clicks: {formatPercent(baseMiou)} → <b>{formatPercent(clickMiou)}</b>.
+          </>
+        )}
+        {clickMiou !== null && automaticMiou !== null && (
+          <>
+            {" "}
+            Automatic mode: <b>{formatPercent(automaticMiou)}</b>.
+          </>
+        )}
       </p>
-      {clickMiou !== null && (
-        <p>
-          Held-out mIoU with clicks: {formatPercent(baseMiou)} → <b>{formatPercent(clickMiou)}</b>.
-          {automaticMiou !== null && (
-            <>
-              {" "}
-              Automatic mode: <b>{formatPercent(automaticMiou)}</b>.
-            </>
-          )}
-        </p>
-      )}
       {job.message && <p class="hint">{job.message}</p>}
       {adapter && exists && (
         <button class="plain wide" id="gallery" onClick={() => store.showBeforeAfter(adapter)}>

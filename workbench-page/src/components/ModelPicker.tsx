@@ -10,6 +10,7 @@ import type { Adapter } from "../types";
 import { formatPercent } from "./format";
 import { Icon, type IconName } from "./Icon";
 import { IconButton } from "./IconButton";
+import { MiddleEllipsis } from "./MiddleEllipsis";
 
 export function ModelPicker() {
   const { base, adapters, brokenAdapters } = store.project.value!;
@@ -18,7 +19,7 @@ export function ModelPicker() {
     <section aria-labelledby="models-title">
       <h2 id="models-title">Model</h2>
       <div class="models" role="radiogroup" aria-labelledby="models-title">
-        <ModelRow name={null} details={base} />
+        <ModelRow name={null} details={[base]} />
         {adapters.map((one) => (
           <ModelRow key={one.name} name={one.name} details={adapterDetails(one)}>
             <IconButton icon="compare" label={`Before and after: ${one.name}`} size={16} quiet onClick={() => store.showBeforeAfter(one.name)} />
@@ -46,10 +47,11 @@ export function ModelPicker() {
   );
 }
 
-function adapterDetails({ metrics, method, classes }: Adapter): string {
-  if (metrics?.clickMiou == null) return `${method} · ${classes.join(", ")}`;
-  const clicks = `Held-out mIoU ${formatPercent(metrics.clickMiou)} (base ${formatPercent(metrics.baseMiou)})`;
-  return metrics.automaticMiou === null ? clicks : `${clicks}, automatic mode ${formatPercent(metrics.automaticMiou)}`;
+/** The first line is shown for every adapter, the second for the active one. */
+function adapterDetails({ metrics, method, classes }: Adapter): [string, string?] {
+  if (metrics?.clickMiou == null) return [method, classes.join(", ")];
+  const automatic = metrics.automaticMiou === null ? "" : `, auto ${formatPercent(metrics.automaticMiou)}`;
+  return [`Held-out mIoU ${formatPercent(metrics.clickMiou)}`, `base ${formatPercent(metrics.baseMiou)}${automatic}`];
 }
 
 function confirmDelete(adapter: string): void {
@@ -57,15 +59,17 @@ function confirmDelete(adapter: string): void {
 }
 
 /** `name`: null is the base model. */
-function ModelRow({ name, details, children }: { name: string | null; details: string; children?: ComponentChildren }) {
+function ModelRow({ name, details, children }: { name: string | null; details: [string, string?]; children?: ComponentChildren }) {
   const active = store.activeAdapter.value === name;
+  const label = name ?? "Base model";
   return (
     <div class={`model${active ? " selected" : ""}`}>
-      <button class="pick" role="radio" aria-checked={active} title={name ?? "Base model"} onClick={() => store.chooseAdapter(name)} data-adapter={name ?? ""}>
+      <button class="pick" role="radio" aria-checked={active} title={[label, ...details].join("\n")} onClick={() => store.chooseAdapter(name)} data-adapter={name ?? ""}>
         <span class="radio" />
         <span class="about">
-          <span class="name">{name ?? "Base model"}</span>
-          <small>{details}</small>
+          <MiddleEllipsis text={label} />
+          <small>{details[0]}</small>
+          {active && details[1] && <small>{details[1]}</small>}
         </span>
       </button>
       {children}

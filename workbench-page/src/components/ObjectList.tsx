@@ -11,7 +11,7 @@ import { IconButton } from "./IconButton";
 export function ObjectList() {
   const objects = store.objects.value;
   return (
-    <section aria-labelledby="objects-title">
+    <section class="object-list" aria-labelledby="objects-title">
       <h2 id="objects-title">
         Objects <small>{objects.length || ""}</small>
       </h2>

@@ -84,7 +84,7 @@ function ClickMode() {
   return (
     <div class="group">
       <button class="chip" role="switch" aria-checked={perClick} title={title} onClick={() => (store.newObjectPerClick.value = !perClick)}>
-        One object per click <kbd>O</kbd>
+        One object per click
       </button>
       {!perClick && (
         <button class="chip" disabled={store.selectedId.value === null} title="Start a new object with the next click (N)" onClick={deselect}>
