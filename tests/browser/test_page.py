@@ -248,7 +248,9 @@ def test_a_key_right_after_a_dialog_was_closed_is_the_pages(page, place):
     page.locator("dialog").wait_for(state="detached")
     hand.opened(page)
     rows = [row["name"] for row in hand.ask(place[0].url, "/pictures")]
-    assert page.locator(".current-image b").inner_text() == rows[rows.index(name) + 1], "one step: the dialog had the first key"
+    assert page.locator(".current-image b").inner_text() == rows[rows.index(name) + 1], (
+        "one step: the dialog had the first key"
+    )
 
 
 def test_compare_map_and_dark(page, place):

@@ -74,7 +74,7 @@ function handleFitted(name: string, { clickMiou, baseMiou, automaticMiou }: Job)
   store.chooseAdapter(name);
   const clicksUnchanged = automaticMiou !== null && clickMiou === baseMiou;
   const clicks = clicksUnchanged
-    ? "It finds objects by itself; clicks work as with the base model, which was no worse on held-out images."
+    ? "It finds objects by itself. It leaves clicks unchanged, as training did not improve them."
     : "It is now the active model.";
   store.notify(`${name} is ready. ${clicks}`, "good");
 }

@@ -26,7 +26,7 @@ describe("contract", () => {
     expect(toJob({ ...wireJob, alone_miou: 0.7 }).automaticMiou).toBe(0.7);
   });
 
-  it("reads an adapter, which can be deleted unless the server says no", () => {
+  it("reads an adapter, which can be deleted unless the server forbids it", () => {
     const wire: WireAdapter = { name: "a", classes: [], method: "plm", auto: true, promptless: false, figures: null };
     expect(toAdapter(wire)).toMatchObject({ automatic: true, deletable: true, metrics: null });
     expect(toAdapter({ ...wire, own: false }).deletable).toBe(false);

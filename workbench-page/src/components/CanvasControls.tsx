@@ -11,7 +11,12 @@ export function CanvasControls() {
       <CandidateButton />
       <div class="canvas-control zoom-control group">
         <IconButton icon="plus" label="Zoom in (+)" onClick={zoomIn} />
-        <button class="ghost zoom" title="Fit the image to the window (F)" aria-label="Fit the image to the window" onClick={() => fitImage()}>
+        <button
+          class="ghost zoom"
+          title="Fit the image to the window (F)"
+          aria-label="Fit the image to the window"
+          onClick={() => fitImage()}
+        >
           {Math.round(store.view.value.scale * 100)}%
         </button>
         <IconButton icon="minus" label="Zoom out (−)" onClick={zoomOut} />

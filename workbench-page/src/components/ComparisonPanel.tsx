@@ -36,7 +36,13 @@ function ComparedMasks() {
       title="Use this mask"
       onClick={() => applyComparedMask(index)}
     >
-      <MaskCrop image={element} mask={masks[index]!} color={store.classColor(object.class)} crop={crop} label={`Mask of ${adapter ?? "the base model"}`} />
+      <MaskCrop
+        image={element}
+        mask={masks[index]!}
+        color={store.classColor(object.class)}
+        crop={crop}
+        label={`Mask of ${adapter ?? "the base model"}`}
+      />
       <span>
         <b>{adapter ?? "Base model"}</b> <small>predicted IoU {predictedIou.toFixed(2)}</small>
       </span>

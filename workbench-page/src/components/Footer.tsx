@@ -61,7 +61,9 @@ function hint(): string {
       if (store.editedPolygons.value) return `Drag a point to move it, or an edge to add one. ${remove} a point to remove it.`;
       return "Click to place the first point.";
     case "prompt":
-      if (store.newObjectPerClick.value) return `Click an object, or drag a box. Shift+click to add to the selected one, ${rightClick} to remove.`;
+      if (store.newObjectPerClick.value) {
+        return `Click an object, or drag a box. Shift+click to add to the selected one, ${rightClick} to remove.`;
+      }
       if (selected) return `Click to add, ${rightClick} to remove. Press N for a new object.`;
       return "Click an object, or drag a box around it.";
   }

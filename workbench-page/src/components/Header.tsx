@@ -81,7 +81,13 @@ function SaveStatus() {
   const { text, kind } = disconnected ? { text: "No connection", kind: "bad" } : SAVE_LABELS[state];
   const onClick = () => (state === "conflict" ? (store.dialog.value = "conflict") : retrySaving());
   return (
-    <button class={`chip save ${kind}`} id="save-state" data-state={state} title={message ?? "Changes are saved automatically"} onClick={onClick}>
+    <button
+      class={`chip save ${kind}`}
+      id="save-state"
+      data-state={state}
+      title={message ?? "Changes are saved automatically"}
+      onClick={onClick}
+    >
       <span role="status">{text}</span>
     </button>
   );

@@ -19,7 +19,7 @@ export function JobProgress({ job }: { job: Job }) {
   const percent = job.total > 0 ? (100 * job.done) / job.total : 0;
   const details = [
     STAGE_LABELS[job.stage],
-    job.total > 0 && `${job.done} of ${job.total}`,
+    job.total > 1 && `${job.done} of ${job.total}`,
     job.imagesPerSecond !== null && `${job.imagesPerSecond.toFixed(1)} images/s`,
   ];
   return (

@@ -22,8 +22,16 @@ export function ModelPicker() {
         <ModelRow name={null} details={[base]} />
         {adapters.map((one) => (
           <ModelRow key={one.name} name={one.name} details={adapterDetails(one)}>
-            <IconButton icon="compare" label={`Before and after: ${one.name}`} size={16} quiet onClick={() => store.showBeforeAfter(one.name)} />
-            {one.deletable && <IconButton icon="trash" label={`Delete ${one.name}`} size={15} quiet onClick={() => confirmDelete(one.name)} />}
+            <IconButton
+              icon="compare"
+              label={`Before and after: ${one.name}`}
+              size={16}
+              quiet
+              onClick={() => store.showBeforeAfter(one.name)}
+            />
+            {one.deletable && (
+              <IconButton icon="trash" label={`Delete ${one.name}`} size={15} quiet onClick={() => confirmDelete(one.name)} />
+            )}
           </ModelRow>
         ))}
         {brokenAdapters.map((one) => (
@@ -58,13 +66,26 @@ function confirmDelete(adapter: string): void {
   if (confirm(`Delete adapter ${adapter}? This cannot be undone.`)) void deleteAdapter(adapter);
 }
 
-/** `name`: null is the base model. */
-function ModelRow({ name, details, children }: { name: string | null; details: [string, string?]; children?: ComponentChildren }) {
+interface ModelRowProps {
+  /** Null: the base model. */
+  name: string | null;
+  details: [string, string?];
+  children?: ComponentChildren;
+}
+
+function ModelRow({ name, details, children }: ModelRowProps) {
   const active = store.activeAdapter.value === name;
   const label = name ?? "Base model";
   return (
     <div class={`model${active ? " selected" : ""}`}>
-      <button class="pick" role="radio" aria-checked={active} title={[label, ...details].join("\n")} onClick={() => store.chooseAdapter(name)} data-adapter={name ?? ""}>
+      <button
+        class="pick"
+        role="radio"
+        aria-checked={active}
+        title={[label, ...details].join("\n")}
+        onClick={() => store.chooseAdapter(name)}
+        data-adapter={name ?? ""}
+      >
         <span class="radio" />
         <span class="about">
           <MiddleEllipsis text={label} />

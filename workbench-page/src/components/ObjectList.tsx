@@ -41,7 +41,12 @@ function ObjectRow({ object, number }: { object: AnnotatedObject; number: number
   }, [selected]);
   return (
     <li ref={row} class={`object${selected ? " selected" : ""}`} data-object={object.id} data-source={object.source}>
-      <button class="pick" aria-label={`Object ${number}`} aria-pressed={selected} onClick={() => (store.selectedId.value = selected ? null : object.id)}>
+      <button
+        class="pick"
+        aria-label={`Object ${number}`}
+        aria-pressed={selected}
+        onClick={() => (store.selectedId.value = selected ? null : object.id)}
+      >
         <i class="swatch" style={{ background: store.classColor(object.class) }} />
         <span>{number}</span>
       </button>
@@ -57,7 +62,13 @@ function ObjectRow({ object, number }: { object: AnnotatedObject; number: number
       <span class="score" title={origin(object)}>
         {object.score?.toFixed(2) ?? ""}
       </span>
-      <IconButton icon={hidden ? "eyeOff" : "eye"} label={`${hidden ? "Show" : "Hide"} object ${number}`} size={16} pressed={hidden} onClick={() => toggleHidden(object.id)} />
+      <IconButton
+        icon={hidden ? "eyeOff" : "eye"}
+        label={`${hidden ? "Show" : "Hide"} object ${number}`}
+        size={16}
+        pressed={hidden}
+        onClick={() => toggleHidden(object.id)}
+      />
       <IconButton icon="trash" label={`Delete object ${number}`} size={16} onClick={() => deleteObject(object.id)} />
     </li>
   );

@@ -87,7 +87,12 @@ function ClickMode() {
         One object per click
       </button>
       {!perClick && (
-        <button class="chip" disabled={store.selectedId.value === null} title="Start a new object with the next click (N)" onClick={deselect}>
+        <button
+          class="chip"
+          disabled={store.selectedId.value === null}
+          title="Start a new object with the next click (N)"
+          onClick={deselect}
+        >
           <Icon name="plus" size={14} /> New object <kbd>N</kbd>
         </button>
       )}
