@@ -1,4 +1,4 @@
-/** Held-out objects with the masks of the base model and of an adapter, each for one click at the object's center. */
+/** Held-out objects with the masks of the base model and of an adapter. */
 
 import { useEffect, useState } from "preact/hooks";
 
@@ -13,6 +13,7 @@ import { Modal } from "./Modal";
 
 export function BeforeAfterDialog() {
   const adapter = store.beforeAfterAdapter.value ?? "";
+  const promptless = store.project.value!.adapters.some((one) => one.name === adapter && one.promptless);
   const [objects, setObjects] = useState<HeldOutObject[] | null>(null);
   useEffect(() => {
     let current = true;
@@ -28,19 +29,21 @@ export function BeforeAfterDialog() {
       {objects && !objects.length && (
         <p class="hint">This fit held out no images. Accept a few more images and fit again to see a comparison.</p>
       )}
-      {objects && objects.length > 0 && <Results objects={objects} />}
+      {objects && objects.length > 0 && <Results objects={objects} promptless={promptless} />}
     </Modal>
   );
 }
 
-function Results({ objects }: { objects: HeldOutObject[] }) {
+function Results({ objects, promptless }: { objects: HeldOutObject[]; promptless: boolean }) {
   const mean = (key: "baseIou" | "adapterIou") =>
     formatPercent(objects.reduce((sum, one) => sum + one[key], 0) / objects.length);
   return (
     <>
       <p class="hint">
-        Masks for one click at the center of each object, on images held out from the fit. Left: base model. Right:
-        adapter. Dashed line: your annotation. Mean IoU {mean("baseIou")} → <b>{mean("adapterIou")}</b>.
+        {promptless
+          ? "Images held out from the fit. Left: base model with one click at the center of the object. Right: adapter, without a click. "
+          : "Images held out from the fit, with one click at the center of each object. Left: base model. Right: adapter. "}
+        Dashed line: your annotation. Mean IoU {mean("baseIou")} → <b>{mean("adapterIou")}</b>.
       </p>
       <div class="gallery">
         {objects.map((one) => (
