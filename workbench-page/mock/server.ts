@@ -67,7 +67,7 @@ export class MockServer {
         { name: "banner", color: "#2f7de1" },
         { name: "plate", color: "#f08a24" },
       ],
-      pictures: count,
+      images: count,
       counts: { open: count, proposed: 0, accepted: 0, failed: 0 },
       minimum: 4,
       adapters: [],
@@ -102,7 +102,7 @@ export class MockServer {
       case ROUTES.adapters:
         return method === "DELETE" ? this.deleteAdapter(id) : json(this.gallery());
       case ROUTES.exports: {
-        const result: WireExport = { name: "mock-coco", files: 1, pictures: 4, objects: 9, url: "/api/exports/mock-coco.zip", folder: "mock/exports/mock-coco" };
+        const result: WireExport = { name: "mock-coco", files: 1, images: 4, objects: 9, url: "/api/exports/mock-coco.zip", folder: "mock/exports/mock-coco" };
         return json(result);
       }
       default:
@@ -270,12 +270,12 @@ export class MockServer {
   }
 
   private gallery(): WireGallery {
-    const pictures = [...this.images.values()].slice(0, 4).map(({ id, name }) => {
+    const images = [...this.images.values()].slice(0, 4).map(({ id, name }) => {
       const [ellipse] = this.ellipses.get(id)!;
       const [truth, before, after] = [1, 0.75, 0.97].map((scale) => toRle(ellipseMask(ellipse!, scale))) as [Rle, Rle, Rle];
       return { id, name, class: "banner", object: "0", before_iou: 0.56, after_iou: 0.94, truth, before, after };
     });
-    return { pictures };
+    return { images };
   }
 
   private svg(id: string): string {

@@ -26,7 +26,7 @@ import type {
 export const ROUTES = {
   project: "project",
   classes: "classes",
-  images: "pictures",
+  images: "images",
   adapters: "adapters",
   jobs: "jobs",
   exports: "export",
@@ -48,7 +48,7 @@ export const IMAGE_ROUTES = {
 } as const;
 
 /** Names of the server-sent events. */
-export const EVENTS = { job: "job", project: "project", image: "picture" } as const;
+export const EVENTS = { job: "job", project: "project", image: "image" } as const;
 
 export interface WireAdapter {
   name: string;
@@ -86,7 +86,7 @@ export interface WireProject {
   folder?: string;
   base: string;
   classes: ClassInfo[];
-  pictures: number;
+  images: number;
   counts: Record<ImageState, number>;
   minimum: number;
   adapters: WireAdapter[];
@@ -116,7 +116,7 @@ export interface WireComparison {
 }
 
 export interface WireGallery {
-  pictures: {
+  images: {
     id: string;
     name: string;
     class: string;
@@ -132,7 +132,7 @@ export interface WireGallery {
 export interface WireExport {
   name: string;
   files: number;
-  pictures: number;
+  images: number;
   objects: number;
   url: string;
   folder: string;
@@ -226,8 +226,8 @@ export const toCandidates = ({ masks }: WireCandidates): MaskCandidate[] =>
 export const toComparedMasks = ({ answers }: WireComparison): ComparedMask[] =>
   answers.map(({ adapter, mask }) => ({ adapter, rle: mask.rle, predictedIou: mask.predicted_iou }));
 
-export const toHeldOutObjects = ({ pictures }: WireGallery): HeldOutObject[] =>
-  pictures.map((wire) => ({
+export const toHeldOutObjects = ({ images }: WireGallery): HeldOutObject[] =>
+  images.map((wire) => ({
     imageId: wire.id,
     imageName: wire.name,
     class: wire.class,
@@ -239,4 +239,4 @@ export const toHeldOutObjects = ({ pictures }: WireGallery): HeldOutObject[] =>
     adapterMask: wire.after,
   }));
 
-export const toExportResult = ({ pictures, ...rest }: WireExport): ExportResult => ({ ...rest, images: pictures });
+export const toExportResult = (wire: WireExport): ExportResult => wire;
