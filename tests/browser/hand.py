@@ -24,7 +24,7 @@ def go(page, bench, sample=None) -> None:
     if sample is not None:
         row = page.locator(".row", has_text=sample.id)
         row.click()
-        page.locator(".where b", has_text=sample.id).wait_for()
+        page.locator(".current-image b", has_text=sample.id).wait_for()
         opened(page)
 
 
