@@ -100,6 +100,7 @@ class Record(Strict):
         base: base model; None: none is involved.
         code: commit or version of the code.
         date: ISO date of the measurement.
+        published: where the figures were copied from, if they were not measured here.
     """
 
     command: str | None
@@ -107,6 +108,7 @@ class Record(Strict):
     base: BaseModelUsed | None = None
     code: str
     date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+    published: str | None = None
 
 
 class Table(Strict):

@@ -1,10 +1,10 @@
 """Blocks of pages that are filled from results.
 
-    <!-- results: NAME [view=VIEW] [command=no] -->
+    <!-- results: NAME [view=VIEW] [command=no] [notes=yes] -->
     <!-- /results -->
 
 holds a table or, with `view=plot`, a plot, and the command that measured it (`command=no` leaves the command out, for
-the second block of a result on a page). In the middle of a line
+the second block of a result on a page; `notes=yes` adds units and notes of the result). In the middle of a line
 
     <!-- results: NAME value=TABLE/ROW/COLUMN [part=value] --><!-- /results -->
 
@@ -25,7 +25,7 @@ from results import BaseModelUsed, Figure, Result
 OPEN = re.compile(r"(?<!`)<!-- results: (?P<spec>[^>\n]*?) -->")
 CLOSE = "<!-- /results -->"
 FENCE = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.DOTALL | re.MULTILINE)
-OPTIONS = {"view", "command", "value", "part"}
+OPTIONS = {"view", "command", "notes", "value", "part"}
 
 
 class BlockError(ValueError):
@@ -108,8 +108,14 @@ def _tables(result: Result, block: Block, view: str | None, bundled: BaseModelUs
     for part in shown:
         lines += [f"**{part.table.title}**" if len(shown) > 1 and part.table.title else "", markdown.table(part.table)]
         lines.append(part.table.note)
+    lines += [_notes(result) if block.options.get("notes") == "yes" else ""]
     lines += _sources(block, records, view or views.DEFAULTS.get(result.name))
     return "\n\n" + "\n\n".join(line for line in lines if line) + "\n\n"
+
+
+def _notes(result: Result) -> str:
+    units = f"{result.units[0].upper()}{result.units[1:]}."
+    return " ".join([units, *result.notes])
 
 
 def _plot(result: Result, block: Block, page: Path, bundled: BaseModelUsed, assets: Path) -> str:

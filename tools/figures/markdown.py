@@ -38,6 +38,8 @@ def cell(value: Cell, column: Column) -> str:
 
 def source(record: Record) -> str:
     """One line: how this was measured."""
+    if record.published:
+        return f"Published figures, not measured here: {record.published}."
     how = "The script of this trial was not kept" if record.command is None else f"Measured with `{record.command}`"
     details = []
     if record.seeds:
