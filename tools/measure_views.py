@@ -81,7 +81,7 @@ def _validation(folder: Path, views: int) -> dict[str, dict[str, Cell]]:
     for method in METHODS:
         curves = []
         for file in sorted(folder.glob("fits/**/history.json")):
-            if file.parent.name == method or file.parent.name == METHODS[method]:
+            if file.parent.name == method.lower().replace("+", "-"):
                 held_out = json.loads(file.read_text(encoding="utf-8"))["held_out"]
                 curves.append([entry["miou"] for entry in held_out])
         if not curves:

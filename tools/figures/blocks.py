@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from figures import markdown, plots, views
-from results import BaseModelUsed, Figure, Result
+from results import BaseModelUsed, Figure, Record, Result
 
 OPEN = re.compile(r"(?<!`)<!-- results: (?P<spec>[^>\n]*?) -->")
 CLOSE = "<!-- /results -->"
@@ -109,7 +109,7 @@ def _tables(result: Result, block: Block, view: str | None, bundled: BaseModelUs
         lines += [f"**{part.table.title}**" if len(shown) > 1 and part.table.title else "", markdown.table(part.table)]
         lines.append(part.table.note)
     lines += [_notes(result) if block.options.get("notes") == "yes" else ""]
-    lines += _sources(block, records, view or views.DEFAULTS.get(result.name))
+    lines += _sources(block, records)
     return "\n\n" + "\n\n".join(line for line in lines if line) + "\n\n"
 
 
@@ -124,14 +124,12 @@ def _plot(result: Result, block: Block, page: Path, bundled: BaseModelUsed, asse
     records = list(dict.fromkeys(result.record(name) for name in result.tables))
     link = Path(os.path.relpath(plots.file_of(result, assets), page.parent)).as_posix()
     lines = [markdown.mark(records, bundled), f"![{plots.alternative(result)}]({link})"]
-    lines += _sources(block, records, "plot")
+    lines += _sources(block, records)
     return "\n\n" + "\n\n".join(line for line in lines if line) + "\n\n"
 
 
-def _sources(block: Block, records: list, view: str | None) -> list[str]:
-    if block.options.get("command") == "no" or (block.name, view) == ("speed", "summary"):
-        return []  # the summary of speed has a column of commands
-    return [markdown.source(record) for record in records]
+def _sources(block: Block, records: list[Record]) -> list[str]:
+    return [] if block.options.get("command") == "no" else [markdown.source(record) for record in records]
 
 
 def _cell(result: Result, options: Mapping[str, str], bundled: BaseModelUsed) -> str:

@@ -61,9 +61,10 @@ def mark(records: Sequence[Record], bundled: BaseModelUsed) -> str:
     earlier = dict.fromkeys(f"`{r.base.fingerprint}`" for r in records if r.base and outdated(r, bundled))
     if not earlier:
         return ""
+    all_of_them = all(outdated(record, bundled) for record in records)
     return (
-        f"> **Measured on an earlier bundled base** (fingerprint {', '.join(earlier)}; "
-        f"the bundled base is now `{bundled.fingerprint}`)."
+        f"> **{'Measured' if all_of_them else 'Partly measured'} on an earlier bundled base** "
+        f"(fingerprint {', '.join(earlier)}; the bundled base is now `{bundled.fingerprint}`)."
     )
 
 

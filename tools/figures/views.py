@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from figures.markdown import cell, outdated
+from figures.markdown import cell, mark, outdated
 from results import BaseModelUsed, Cell, Column, Figure, Record, Result, Table
 
 DEFAULTS = {"real-data": "summary", "few-shot-8": "summary", "few-shot-every": "summary", "speed": "summary"}
@@ -105,10 +105,9 @@ def speed(result: Result, bundled: BaseModelUsed) -> list[Part]:
                 "measured": f"{shown} †" if outdated(record, bundled) else shown,
                 "command": f"`{record.command}`",
             }
-    note = ""
-    if any(outdated(record, bundled) for record in _records(result)):
-        note = "† Measured on an earlier bundled base or with its weights of that time."
-    return [Part(Table(columns=columns, rows=rows, note=note), _records(result))]
+    earlier = [record for record in _records(result) if outdated(record, bundled)]
+    note = f"† {mark(earlier, bundled).removeprefix('> ')}" if earlier else ""
+    return [Part(Table(columns=columns, rows=rows, note=note), ())]
 
 
 def _mean(value: Cell) -> Cell:
