@@ -40,6 +40,7 @@ def _save_one(reports: list[dict[str, Any]], base: BaseModelUsed, file: Path | N
     columns = [Column(key="method", label=""), Column(key="miou", label="mIoU")]
     columns.append(Column(key="oracle", label="Oracle mIoU"))
     first, data = report["methods"]["SAM"], report["data"]
+    train, test = (data["pictures"][part] for part in ("train", "test"))
     steps = report["settings"]["SAM+PLM"]["steps"]
     results.save(
         "demo",
@@ -47,8 +48,8 @@ def _save_one(reports: list[dict[str, Any]], base: BaseModelUsed, file: Path | N
         title="Demo: one click on synthetic banners, held-out images, before and after the fit",
         units="percent; brackets: 95 % interval (bootstrap over groups of images)",
         notes=[
-            f"{data['pictures']['test']} test images with {first['masks']} banners; {data['pictures']['train']} training "
-            "images, of which a share selects the best state.",
+            f"{test} test images with {first['masks']} banners; {train} training images, of which a share selects the "
+            "best state.",
             f"{steps} steps instead of the default 1,000, and one view of each image instead of eight.",
             "The same command on the same machine gives the same figures. Another number of threads or another "
             "processor changes the last bit of sums, and fits then differ by up to three points.",
