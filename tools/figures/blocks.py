@@ -114,8 +114,7 @@ def _tables(result: Result, block: Block, view: str | None, bundled: BaseModelUs
 
 
 def _notes(result: Result) -> str:
-    units = f"{result.units[0].upper()}{result.units[1:]}."
-    return " ".join([units, *result.notes])
+    return " ".join([f"Units: {result.units}.", *result.notes])
 
 
 def _plot(result: Result, block: Block, page: Path, bundled: BaseModelUsed, assets: Path) -> str:
