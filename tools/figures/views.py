@@ -12,6 +12,8 @@ from results import BaseModelUsed, Cell, Column, Figure, Record, Result, Table
 DEFAULTS = {"real-data": "summary", "few-shot-8": "summary", "few-shot-every": "summary", "speed": "summary"}
 """View of a block that names none, where it is not the first table."""
 
+MEAN = "Mean: unweighted, over the data sets, of the stored values."
+
 
 @dataclass(frozen=True)
 class Part:
@@ -83,7 +85,8 @@ def few_shot(result: Result, _: BaseModelUsed) -> list[Part]:
                 row["mean"] = statistics.mean(values)
         columns.append(Column(key="mean", label="Mean"))
         best = tuple(column.key for column in columns[1:])
-        found.append(Part(Table(columns=tuple(columns), rows=rows, best_row=best), _records(result)))
+        note = MEAN if len(found) + 1 == len(counts) else ""
+        found.append(Part(Table(columns=tuple(columns), rows=rows, best_row=best, note=note), _records(result)))
     return found
 
 
