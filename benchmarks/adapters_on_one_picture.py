@@ -15,7 +15,7 @@ import bench
 from samtailor.bases import load_base
 from samtailor.data.transform import Frame
 from samtailor.registry import find
-from samtailor.types import Prompts
+from samtailor.structures import Prompts
 
 
 def main() -> None:

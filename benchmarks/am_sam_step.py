@@ -22,12 +22,12 @@ from accelerate import Accelerator
 import bench
 from random_sam import vit_b
 from samtailor.bases import Base
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.data.regions import regions
 from samtailor.data.synth.samples import samples
-from samtailor.embeddings import EmbeddingStore
 from samtailor.registry import find
+from samtailor.structures import Batch, Sample
 from samtailor.train.feed import Feed
-from samtailor.types import Batch, Sample
 
 
 def main() -> None:

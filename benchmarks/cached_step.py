@@ -18,9 +18,9 @@ import torch
 import bench
 from random_sam import vit_b
 from samtailor.bases.sam import Sam
-from samtailor.losses import segmentation_loss
 from samtailor.registry import find
-from samtailor.types import Batch, Features, Prompts
+from samtailor.structures import Batch, Features, Prompts
+from samtailor.train.losses import segmentation_loss
 
 
 def main() -> None:

@@ -25,8 +25,8 @@ import numpy as np
 
 import bench
 from samtailor.bases import load_base
-from samtailor.data.shapes import plain_runs
 from samtailor.data.synth.samples import samples
+from samtailor.masks.rle import plain_runs
 from samtailor.workbench.start import draw
 
 

@@ -53,8 +53,8 @@ def _run(*command: str) -> str:
 def _measured(options: argparse.Namespace) -> dict[str, float]:
     """Fit in this process; bytes of its peak and of one embedding."""
     from samtailor.bases import load_base
-    from samtailor.config import FitConfig
-    from samtailor.fit import fit
+    from samtailor.fitting import fit
+    from samtailor.train.config import FitConfig
 
     folder = options.child
     base = load_base("nano")

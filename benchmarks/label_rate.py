@@ -37,20 +37,20 @@ from PIL import Image
 import bench
 from bench import Column, Table, results
 from random_sam import vit_b
-from samtailor import passes
-from samtailor.answers import Ask, find_pictures
-from samtailor.automatic import by_proposals
 from samtailor.bases import load_base
 from samtailor.bases._encoding import encoding
 from samtailor.data.picture import read_picture
 from samtailor.data.synth.samples import samples
 from samtailor.data.transform import Frame
-from samtailor.label import Journal, Source, _ahead, _answers, label
-from samtailor.predict import Predictor
+from samtailor.data.writers import coco
+from samtailor.labelling import Journal, Source, _ahead, _answers, label
+from samtailor.predict import batched as passes
+from samtailor.predict.auto import by_proposals
+from samtailor.predict.files import Ask, find_pictures
+from samtailor.predict.predictor import Predictor
 from samtailor.proposals import Proposals
 from samtailor.proposals.head import Heads, make_head
 from samtailor.registry import find
-from samtailor.writers import coco
 
 
 def main() -> None:

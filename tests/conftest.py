@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from samtailor.types import Sample
+from samtailor.structures import Sample
 from tiny import SAM, SAM2, disc_sample, standard_normal_fourier, wake
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from samtailor.registry import find
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 RESNET = {"embedding_size": 16, "hidden_sizes": [16, 32, 64, 128], "depths": [1, 1, 2, 1]}
 TINY = {

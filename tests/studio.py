@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from samtailor.annotators.backend import Backend
-from samtailor.annotators.collection import Collection
-from samtailor.annotators.fetch import Pictures
+from samtailor.serve.annotators.backend import Backend
+from samtailor.serve.annotators.collection import Collection
+from samtailor.serve.annotators.fetch import Pictures
 from samtailor.serve.engine import Engine
 
 BRUSH = """<View>

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 SAM = {
     "vision_config": {

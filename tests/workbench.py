@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from samtailor.data.shapes import encode, plain_runs
+from samtailor.masks.rle import encode, plain_runs
 from samtailor.serve.engine import Engine
 from samtailor.serve.limits import Limits
 from samtailor.workbench.bench import Bench, adapters

@@ -21,12 +21,12 @@ from typing import Any
 import results
 from results import Cell, Column, Table
 from samtailor.bases import load_on
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.compare import compare, deal
-from samtailor.compare.deal import settled
-from samtailor.config import FitConfig
+from samtailor.compare.folds import settled
 from samtailor.data.dataset import open_dataset
 from samtailor.data.writing import write_json
-from samtailor.embeddings import EmbeddingStore
+from samtailor.train.config import FitConfig
 
 FACES = {"group": r"regex:personne\d\d"}
 SETS: dict[str, dict[str, Any]] = {

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from samtailor import artefact, overlay
+from samtailor import artefact
 from samtailor.bases import load_on
 from samtailor.data.dataset import open_dataset
 from samtailor.data.picture import replacing
-from samtailor.evaluate import evaluate_many
-from samtailor.interior import centre
-from samtailor.predict import Predictor
+from samtailor.evaluation.masks import evaluate_many
+from samtailor.masks import overlay
+from samtailor.masks.interior import centre
+from samtailor.predict.predictor import Predictor
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "before_after.png"
 SIDE = 360

@@ -18,11 +18,11 @@ from pycocotools import mask as coco
 
 import results
 from results import Cell, Column, Table
-from samtailor.answers import Ask
 from samtailor.bases import load_on
 from samtailor.data.dataset import open_dataset
-from samtailor.interior import centre
-from samtailor.metrics import iou
+from samtailor.masks.interior import centre
+from samtailor.masks.metrics import iou
+from samtailor.predict.files import Ask
 from samtailor.serve.adapters import Adapters
 from samtailor.serve.embeddings import Embedding
 from samtailor.workbench import masks

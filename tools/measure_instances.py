@@ -80,13 +80,13 @@ def _judge(name: str, options: argparse.Namespace) -> None:
     import cv2
 
     from samtailor import artefact
-    from samtailor.automatic import tiles_of
     from samtailor.bases import load_on
+    from samtailor.cache.embeddings import EmbeddingStore
     from samtailor.data.split import Split
     from samtailor.data.writing import write_json
-    from samtailor.embeddings import EmbeddingStore
-    from samtailor.instance_evaluation import Asked, evaluate_instances
-    from samtailor.predict import Predictor
+    from samtailor.evaluation.instances import Asked, evaluate_instances
+    from samtailor.predict.auto import tiles_of
+    from samtailor.predict.predictor import Predictor
 
     folder = options.out / name
     samples = {sample.id: sample for sample in _samples(options.data / name)}
@@ -124,7 +124,7 @@ def _sheet(evaluation, samples: dict):
     import cv2
     import numpy as np
 
-    from samtailor.instance_tables import panels, ranked
+    from samtailor.report.instance_tables import panels, ranked
 
     columns = []
     for _, _, picture in ranked(evaluation, 6):

@@ -28,3 +28,8 @@ class BaseUnavailableError(SamtailorError, OSError):
 
 class MissingExtraError(SamtailorError, ImportError):
     """An optional dependency is needed; the message names the extra to install."""
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A count in a message: "1 mask", "2 masks", "0 masks"; `plural` for a noun that takes more than an s."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

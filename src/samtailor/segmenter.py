@@ -7,12 +7,12 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from samtailor.adapters.tiled import Looking, region
 from samtailor.bases import Base
 from samtailor.data.augment import UNTOUCHED, View
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
-from samtailor.looks import Looking, region
-from samtailor.types import Batch, Features, Output, Prompts, Tokens
+from samtailor.structures import Batch, Features, Output, Prompts, Tokens
 
 
 class TokenAdapter(Protocol):

@@ -56,9 +56,9 @@ def data_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def adapter_folder(base_folder, data_folder, tmp_path_factory) -> Path:
     """A PLM+PMM of two steps."""
-    from samtailor.config import FitConfig
-    from samtailor.embeddings import EmbeddingStore
-    from samtailor.fit import fit
+    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.fitting import fit
+    from samtailor.train.config import FitConfig
 
     root = tmp_path_factory.mktemp("adapter")
     settings = {"method": "plm-pmm", "steps": 2, "batch_size": 2, "val": 0.25, "eval_masks": 2, "trackers": ()}

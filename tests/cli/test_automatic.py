@@ -11,12 +11,12 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from onnx_networks import constant
-from samtailor.answers import Ask, answer
-from samtailor.automatic import by_detector, by_itself, gives
-from samtailor.detectors import _heads
-from samtailor.detectors.store import DetectionStore
+from samtailor.cache.detections import DetectionStore
 from samtailor.errors import InputError
-from samtailor.predict import Predictor
+from samtailor.predict.auto import by_detector, by_itself, gives
+from samtailor.predict.files import Ask, answer
+from samtailor.predict.predictor import Predictor
+from samtailor.proposals.detectors import _heads
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ class Two:
     fingerprint, names = "two", ()
 
     def detect(self, picture):
-        from samtailor.detectors import Detections
+        from samtailor.proposals.detectors import Detections
 
         boxes = np.array([[10, 10, 40, 40], [10, 10, 40, 40]], np.float32)
         return Detections(boxes, np.array([0.9, 0.8], np.float32), ("a", "a"))

@@ -199,7 +199,7 @@ def test_compare_and_recipe(run, base_folder, data_folder, tmp_path):
 
 
 def test_demo_in_small(run, base_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("samtailor.demo.SIZE", (96, 128))
+    monkeypatch.setattr("samtailor.cli._demo_fits.SIZE", (96, 128))
     asked = ["demo", "--out", "d", "--base", base_folder, "--steps", 1, "--train", 8, "--test", 3]
     result = run(*asked)
     assert "SAM+PLM+PMM" in result.stdout

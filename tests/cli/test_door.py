@@ -50,7 +50,7 @@ def test_a_users_mistake_is_one_message_and_exit_code_2(run, tmp_path):
 
 
 def test_ctrl_c_is_130(run, monkeypatch):
-    from samtailor import fit as module
+    from samtailor import fitting as module
     from samtailor.train.interrupt import Interrupted
 
     def stopped(*args, **kwargs):

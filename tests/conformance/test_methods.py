@@ -10,7 +10,7 @@ from batches import batch_of
 from samtailor.errors import InputError
 from samtailor.registry import find, names
 from samtailor.segmenter import Segmenter
-from samtailor.types import Batch, Prompts
+from samtailor.structures import Batch, Prompts
 
 METHODS = names("methods")
 BEGINS_AS_THE_BASE = {"sam", "plm", "plm-pmm", "tailor"}

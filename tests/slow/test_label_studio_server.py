@@ -23,10 +23,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samtailor.annotators import brush
 from samtailor.data.dataset import open_dataset
 from samtailor.data.synth.samples import samples
-from samtailor.predict import Predictor
+from samtailor.predict.predictor import Predictor
+from samtailor.serve.annotators import brush
 
 EXECUTABLE = os.environ.get("SAMTAILOR_LABEL_STUDIO") or shutil.which("label-studio")
 pytestmark = [

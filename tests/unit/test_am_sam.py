@@ -13,9 +13,9 @@ from batches import batch_of
 from samtailor.adapters.calibration import KINDS, Calibration, scale
 from samtailor.adapters.learnt_prompt import DensePrompt, FadingPrompt, SparseOffset, SparsePrompt, box_as_mask
 from samtailor.errors import InputError
-from samtailor.losses import measured_iou, region_loss
 from samtailor.registry import find
-from samtailor.types import Batch, Features, Output, Prompts, Tokens
+from samtailor.structures import Batch, Features, Output, Prompts, Tokens
+from samtailor.train.losses import measured_iou, region_loss
 
 
 def output(b: int = 4, n: int = 2, c: int = 32) -> Output:

@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from samtailor import artefact
 from samtailor.artefact import AdapterMeta
-from samtailor.automatic import proposer
 from samtailor.data.transform import Frame
 from samtailor.errors import ArtefactError
-from samtailor.predict import Predictor
+from samtailor.predict.auto import proposer
+from samtailor.predict.predictor import Predictor
 from samtailor.proposals import disk
 from samtailor.registry import find
 from samtailor.serve.adapters import Adapters

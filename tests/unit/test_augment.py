@@ -7,7 +7,7 @@ import pytest
 
 from samtailor.data.augment import UNTOUCHED, Augment, View, flip_pairs, view
 from samtailor.errors import InputError
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -136,7 +136,7 @@ def test_an_unknown_view_is_refused():
 def test_prompts_follow_the_view_as_masks_do(flip):
     import torch
 
-    from samtailor.types import Prompts
+    from samtailor.structures import Prompts
 
     mask = np.zeros((50, 90), bool)
     mask[12:31, 30:62] = True

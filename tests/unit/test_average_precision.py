@@ -10,10 +10,10 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from samtailor import average_precision as ap
-from samtailor.average_precision import Answered, Instance
 from samtailor.errors import InputError
-from samtailor.types import Annotation
+from samtailor.masks import average_precision as ap
+from samtailor.masks.average_precision import Answered, Instance
+from samtailor.structures import Annotation
 
 CLASSES = ("a", "b", "c")
 

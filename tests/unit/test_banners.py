@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samtailor import interior
 from samtailor.data.dataset import open_dataset
 from samtailor.data.synth import attach, carriers, lettering
 from samtailor.data.synth.banner_art import Print, art
@@ -24,6 +23,7 @@ from samtailor.data.synth.samples import picture_seeds, samples
 from samtailor.data.synth.street import Backdrop, street
 from samtailor.data.synth.write import build_dataset
 from samtailor.errors import DataError, InputError
+from samtailor.masks import interior
 
 # pycocotools' decode under NumPy 2; nothing of ours
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from samtailor.baselines import evaluate_baseline, load, save
-from samtailor.baselines._feed import Entry, Feed
+from samtailor.compare.baselines import evaluate_baseline, load, save
+from samtailor.compare.baselines._feed import Entry, Feed
 from samtailor.data.regions import regions
 from samtailor.errors import ArtefactError, BaseUnavailableError, DataError, InputError
 from samtailor.registry import find, names
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 from small_baselines import RESNET, STEPS, TINY, big_disc, tiny
 from tiny import disc_sample
 
@@ -163,8 +163,8 @@ def test_mirrored_sides_swap_even_where_one_is_fitted():
 
 
 def test_rows_are_those_of_sam_methods_on_regions(fitted, discs, tiny_sam):
-    from samtailor.evaluate import evaluate
-    from samtailor.evaluation import difference
+    from samtailor.evaluation.masks import evaluate
+    from samtailor.evaluation.scores import difference
 
     baseline, _ = fitted
     rows = evaluate_baseline(baseline, discs, ["disc"])

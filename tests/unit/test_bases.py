@@ -11,7 +11,7 @@ from transformers import SamConfig, SamModel
 from samtailor.bases import Base, load_base
 from samtailor.bases.sam import Sam
 from samtailor.errors import BaseUnavailableError, InputError
-from samtailor.types import Prompts, Tokens
+from samtailor.structures import Prompts, Tokens
 from tiny import SAM, standard_normal_fourier, wake
 
 

@@ -11,15 +11,15 @@ from torch import nn
 
 from batches import batch_of
 from samtailor import artefact
-from samtailor.config import FitConfig, load, resolve
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.data.split import Split
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
-from samtailor.evaluate import evaluate, evaluate_many
-from samtailor.fit import fit
+from samtailor.evaluation.masks import evaluate, evaluate_many
+from samtailor.fitting import fit
 from samtailor.registry import find
 from samtailor.train import loop
 from samtailor.train.bilevel import Bilevel, update_slope
+from samtailor.train.config import FitConfig, load, resolve
 from samtailor.train.halves import halves, second_seed
 from samtailor.train.interrupt import Interrupted
 

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.compare import compare, cross_model, deal, few, parameters, variants
-from samtailor.config import load
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
 from samtailor.registry import find
+from samtailor.train.config import load
 
 FAST = {"steps": 2, "batch_size": 2, "trackers": (), "val": 0.25, "eval_masks": 2, "near_duplicates": False}
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.compare import compare_shots, deal, few, rows_of, variants
-from samtailor.compare.deal import few_shot
-from samtailor.config import load
-from samtailor.contenders import contender, kind_of
-from samtailor.cost import Cost, Meter
-from samtailor.embeddings import EmbeddingStore
+from samtailor.compare.cost import Cost, Meter
+from samtailor.compare.folds import few_shot
+from samtailor.compare.entries import contender, kind_of
 from samtailor.errors import InputError
+from samtailor.train.config import load
 from tiny import disc_sample
 
 RESNET = {"embedding_size": 16, "hidden_sizes": [16, 32, 64, 128], "depths": [1, 1, 2, 1]}
@@ -126,9 +126,9 @@ def test_started_again_it_goes_on_and_other_settings_are_refused(asked, found, m
     places, more = asked
     with monkeypatch.context() as patch:
         patch.setattr("samtailor.train.loop.run", None)
-        patch.setattr("samtailor.baselines._state.run", None)
+        patch.setattr("samtailor.compare.baselines._state.run", None)
         patch.setattr("samtailor.compare.scoring.evaluate_many", None)
-        patch.setattr("samtailor.baselines.evaluate_baseline", None, raising=False)
+        patch.setattr("samtailor.compare.baselines.evaluate_baseline", None, raising=False)
         again = compare_shots(runs(), *places, **more)
     assert [one.scores for one in again] == [one.scores for one in found]
     assert rows_of(again) == rows_of(found)

@@ -8,9 +8,9 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from samtailor.config import FREE, FitConfig, changed, load, resolve
 from samtailor.errors import InputError
 from samtailor.registry import find, names
+from samtailor.train.config import FREE, FitConfig, changed, load, resolve
 
 
 def test_file_and_overrides(tmp_path):
@@ -111,7 +111,7 @@ def test_every_field_says_what_it_is():
     assert all(field.description for field in FitConfig.model_fields.values())
 
 
-@pytest.mark.parametrize("module", ["samtailor.config", "samtailor.artefact", "samtailor.fit"])
+@pytest.mark.parametrize("module", ["samtailor.train.config", "samtailor.artefact", "samtailor.fitting"])
 def test_no_torch_before_it_is_needed(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

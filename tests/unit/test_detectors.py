@@ -11,12 +11,22 @@ import pytest
 import torch
 
 from onnx_networks import constant, grid_rows
-from samtailor.detectors import Detections, _heads, fingerprint, full_frame, iou, onnx, ordered, suppress, ultralytics
-from samtailor.detectors._names import COCO
-from samtailor.detectors.store import DetectionStore
+from samtailor.cache.detections import DetectionStore
 from samtailor.errors import InputError, MissingExtraError
 from samtailor.prompts import detector as source_of
-from samtailor.types import Annotation, Sample
+from samtailor.proposals.detectors import (
+    Detections,
+    _heads,
+    fingerprint,
+    full_frame,
+    iou,
+    onnx,
+    ordered,
+    suppress,
+    ultralytics,
+)
+from samtailor.proposals.detectors._names import COCO
+from samtailor.structures import Annotation, Sample
 
 SIZE = (64, 64)
 BOX = np.array([16.0, 24.0, 40.0, 56.0])  # in the network's input
@@ -300,7 +310,7 @@ def test_full_frame_and_unknown_classes(tmp_path):
 
 
 def test_training_is_fed_with_boxes_of_the_model_frame(tiny_sam, tmp_path):
-    from samtailor.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingStore
     from samtailor.train.feed import Feed
 
     feed = Feed(

@@ -16,13 +16,13 @@ import pytest
 import torch
 from PIL import Image
 
-from samtailor import digests, embeddings
+from samtailor.cache import digests, embeddings
+from samtailor.cache.embeddings import EmbeddingStore, default_root
 from samtailor.data.augment import View
 from samtailor.data.picture import read_picture
 from samtailor.data.transform import Frame
-from samtailor.embeddings import EmbeddingStore, default_root
 from samtailor.errors import InputError
-from samtailor.types import Features, Sample
+from samtailor.structures import Features, Sample
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from samtailor import evaluate as module
-from samtailor import metrics
 from samtailor.errors import InputError
-from samtailor.evaluate import REFINED, evaluate, evaluate_many, unseen
-from samtailor.evaluation import Evaluation, difference
-from samtailor.predict import Predictor
-from samtailor.protocol import prompts_for
+from samtailor.evaluation import masks as module
+from samtailor.evaluation.masks import REFINED, evaluate, evaluate_many, unseen
+from samtailor.evaluation.protocol import prompts_for
+from samtailor.evaluation.scores import Evaluation, difference
+from samtailor.masks import metrics
+from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
-from samtailor.types import Annotation, Sample, Score
+from samtailor.structures import Annotation, Sample, Score
 
 
 def segmenter(base, method="plm", **options):
@@ -150,8 +150,8 @@ def test_what_cannot_be_evaluated_is_told(tiny_sam, tiny_sam2, tiny_samples):
 
 
 def test_pictures_of_the_fit_are_left_out_only_on_the_same_data(tiny_samples, tmp_path):
-    from samtailor.config import FitConfig
     from samtailor.data.split import Split
+    from samtailor.train.config import FitConfig
 
     ids = [sample.id for sample in tiny_samples]
     adapter, data = tmp_path / "adapter", tmp_path / "data"
@@ -167,8 +167,8 @@ def test_pictures_of_the_fit_are_left_out_only_on_the_same_data(tiny_samples, tm
 
 def test_pictures_of_the_fit_are_left_out_of_a_moved_copy_and_for_fits_of_a_comparison(tiny_samples, tmp_path):
     """A path alone said nothing there, and the figures were of pictures learnt by heart."""
-    from samtailor.config import FitConfig
     from samtailor.data.split import Split
+    from samtailor.train.config import FitConfig
 
     ids = [sample.id for sample in tiny_samples]
     Split(train=tuple(ids[:3]), val=tuple(ids[3:5])).write(tmp_path / "split.json")

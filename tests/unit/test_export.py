@@ -18,7 +18,7 @@ from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.export import _parity, _trace
 from samtailor.export.onnx import export
-from samtailor.predict import Predictor
+from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
 from tiny import disc_sample
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.data.augment import Augment
 from samtailor.data.transform import Frame
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, InputError
 from samtailor.registry import find
+from samtailor.structures import Annotation, Batch, Prompts, Sample
 from samtailor.train import targets as targets_module
 from samtailor.train.ahead import ahead
 from samtailor.train.feed import Feed
-from samtailor.types import Annotation, Batch, Prompts, Sample
 from tiny import disc_sample
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

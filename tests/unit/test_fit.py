@@ -16,13 +16,13 @@ import torch
 from PIL import Image
 
 from samtailor import artefact
-from samtailor.config import load
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.data.split import Split
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, InputError
-from samtailor.fit import fit
+from samtailor.fitting import fit
+from samtailor.structures import Annotation, Sample
+from samtailor.train.config import load
 from samtailor.train.interrupt import Interrupted
-from samtailor.types import Annotation, Sample
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 SMALL = {

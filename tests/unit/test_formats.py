@@ -26,7 +26,7 @@ def written(request, tmp_path):
 
 
 def test_every_format_of_the_registry_is_tested():
-    assert {FORMATS.get(name, name) for name in WRITERS} == set(registry.names("data.formats"))
+    assert {FORMATS.get(name, name) for name in WRITERS} == set(registry.names("formats"))
 
 
 def test_read_back_exactly_and_found_by_itself(written):

@@ -14,10 +14,10 @@ from samtailor.adapters.decoder_tail import DecoderTail, Region, expected_iou
 from samtailor.adapters.lora import LoRA, LoRALinear, LoRAQueryValue
 from samtailor.bases.sam import Sam
 from samtailor.errors import InputError
-from samtailor.predict import Predictor
+from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
 from samtailor.segmenter import Segmenter
-from samtailor.types import Output, Prompts
+from samtailor.structures import Output, Prompts
 
 FRAME = (64, 64)
 
@@ -285,7 +285,7 @@ def test_expected_iou_of_sure_and_unsure_masks():
 
 def test_the_iou_head_learns_without_touching_the_masks(tiny_base, batch):
     """Its input is detached: the gradient of everything else is the same with and without it."""
-    from samtailor.losses import region_loss
+    from samtailor.train.losses import region_loss
 
     gradients = []
     for iou in ("trained", "idle"):

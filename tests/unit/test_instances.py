@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from samtailor import instance_evaluation as ev
-from samtailor.answers import Ask
-from samtailor.average_precision import Answered, Instance
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.data.augment import View
 from samtailor.data.tile_views import OVERLAP, fitting, views
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
-from samtailor.instance_tables import cells, instance_sheet, note, ranked
-from samtailor.instances import Found, answer_asks, distinct, objects
-from samtailor.predict import Predictor
-from samtailor.types import Annotation, Sample
+from samtailor.evaluation import instances as ev
+from samtailor.masks.average_precision import Answered, Instance
+from samtailor.predict.files import Ask
+from samtailor.predict.instances import Found, answer_asks, distinct, objects
+from samtailor.predict.predictor import Predictor
+from samtailor.report.instance_tables import cells, instance_sheet, note, ranked
+from samtailor.structures import Annotation, Sample
 from tiny import disc_sample
 
 
@@ -56,8 +56,8 @@ class Drawn:
 
     def __init__(self, monkeypatch) -> None:
         self.view = View()
-        monkeypatch.setattr("samtailor.instances._set", self._set)
-        monkeypatch.setattr("samtailor.instances.answer_asks", self._answer)
+        monkeypatch.setattr("samtailor.predict.instances._set", self._set)
+        monkeypatch.setattr("samtailor.predict.instances.answer_asks", self._answer)
 
     def _set(self, predictor, picture, view, store):
         self.view = view
@@ -164,7 +164,7 @@ def test_tiles_are_chosen_by_the_size_of_the_objects():
 
 
 def test_learnt_boxes_are_asked_for_in_two_sizes(tiny_sam):
-    from samtailor.automatic import GROWN, by_proposals
+    from samtailor.predict.auto import GROWN, by_proposals
     from samtailor.proposals import Proposed
 
     class Learnt:

@@ -13,21 +13,22 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco
 
-from samtailor import interior, outlines
-from samtailor import label as labelling
-from samtailor.answers import Ask, find_pictures
+from samtailor import labelling
 from samtailor.data.transform import Frame
+from samtailor.data.writers import Destination
 from samtailor.errors import InputError
-from samtailor.instances import objects
-from samtailor.label import Source, Tiling, find_objects, label
-from samtailor.label._ahead import Cut, Share, ahead
-from samtailor.label._answers import Asking, Windows
-from samtailor.label._journal import Journal
-from samtailor.label._tiles import Piece, merged, tiles
-from samtailor.metrics import iou
-from samtailor.predict import Predictor
+from samtailor.labelling import Source, Tiling, find_objects, label
+from samtailor.labelling._ahead import Cut, Share, ahead
+from samtailor.labelling._answers import Asking, Windows
+from samtailor.labelling._journal import Journal
+from samtailor.labelling._tiles import Piece, merged, tiles
+from samtailor.masks import interior
+from samtailor.masks import polygons as outlines
+from samtailor.masks.metrics import iou
+from samtailor.predict.files import Ask, find_pictures
+from samtailor.predict.instances import objects
+from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
-from samtailor.writers import Destination
 from tiny import disc_sample
 
 ASKS = [

@@ -9,11 +9,11 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from samtailor import artefact
-from samtailor.annotators import brush, label_config, regions
-from samtailor.annotators.label_studio import build
 from samtailor.errors import DataError, InputError
-from samtailor.predict import Predictor
+from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
+from samtailor.serve.annotators import brush, label_config, regions
+from samtailor.serve.annotators.label_studio import build
 from saved import save
 from studio import BRUSH, POLYGON, SIZE, keypoint, open_backend, picture, predict, rectangle, task
 

@@ -10,13 +10,13 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from pycocotools import mask as coco
 
-from samtailor.annotators import brush
-from samtailor.annotators.backend import use
-from samtailor.annotators.collection import Collection
-from samtailor.annotators.label_studio import build
-from samtailor.annotators.training import Training, fit_arguments
 from samtailor.data.dataset import open_dataset
 from samtailor.errors import InputError
+from samtailor.serve.annotators import brush
+from samtailor.serve.annotators.backend import use
+from samtailor.serve.annotators.collection import Collection
+from samtailor.serve.annotators.label_studio import build
+from samtailor.serve.annotators.training import Training, fit_arguments
 from saved import save
 from studio import BRUSH, SIZE, disc, keypoint, open_backend, picture, predict, rectangle, task
 

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from samtailor.annotators.fetch import Pictures
 from samtailor.errors import DataError, InputError
+from samtailor.serve.annotators.fetch import Pictures
 from samtailor.serve.refusals import NotAllowed, TooLarge
 from studio import open_backend
 

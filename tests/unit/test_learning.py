@@ -12,8 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from batches import batch_of
 from samtailor.bases import _learning
 from samtailor.registry import find
+from samtailor.structures import Features, Prompts, Tokens
 from samtailor.train.denormals import flushed
-from samtailor.types import Features, Prompts, Tokens
 from tiny import disc_sample
 
 METHODS = ("plm", "plm-pmm", "tailor", "blo-sam", "am-sam")

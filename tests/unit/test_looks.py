@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from samtailor.adapters.tiled import SURE, Looking, look, region, together
 from samtailor.bases import Base
-from samtailor.contours import part_boxes
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.data.tile_views import views
 from samtailor.data.transform import Frame
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
-from samtailor.looks import SURE, Looking, look, region, together
-from samtailor.predict import Predictor
+from samtailor.masks.contours import part_boxes
+from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
-from samtailor.types import Features, Prompts, Sample
+from samtailor.structures import Features, Prompts, Sample
 
 SIZE = (90, 128)  # height and width of the picture
 

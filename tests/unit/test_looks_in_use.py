@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from samtailor.adapters.tiled import Looking
 from samtailor.data.transform import Frame
-from samtailor.label._answers import Windows
-from samtailor.looks import Looking
-from samtailor.predict import Predictor
+from samtailor.labelling._answers import Windows
+from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
 from samtailor.serve.embeddings import Embedding
 from samtailor.serve.pictures import identity
-from samtailor.types import Prompts
+from samtailor.structures import Prompts
 
 
 @pytest.mark.parametrize("squash", [True, False])

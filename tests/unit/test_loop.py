@@ -13,13 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from samtailor.config import FitConfig, load, resolve
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.data.augment import Augment
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import ArtefactError, InputError
 from samtailor.registry import find
 from samtailor.train import checkpoint, loop
 from samtailor.train.checkpoint import State
+from samtailor.train.config import FitConfig, load, resolve
 from samtailor.train.feed import Feed
 from samtailor.train.interrupt import Interrupted, signals
 from samtailor.train.joint import decay_groups, shortening

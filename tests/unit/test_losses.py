@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from samtailor.errors import InputError
-from samtailor.losses import contour_matching, dice, focal, measured_iou, segmentation_loss
-from samtailor.types import Batch, Features, Output, Prompts
+from samtailor.structures import Batch, Features, Output, Prompts
+from samtailor.train.losses import contour_matching, dice, focal, measured_iou, segmentation_loss
 
 
 def case(seed: int = 0, soft: bool = False) -> tuple[Output, Batch]:

@@ -7,8 +7,7 @@ import torch
 
 from batches import batch_of
 from samtailor.errors import InputError
-from samtailor.options import options
-from samtailor.registry import find, names
+from samtailor.registry import find, names, options
 
 
 def test_names():
@@ -82,6 +81,6 @@ def test_options_are_the_keyword_only_arguments():
 
 @pytest.mark.parametrize("name", ["sam", "sam-f", "plm", "plm-pmm"])
 def test_defaults_are_settings_of_a_fit(name):
-    from samtailor.config import FitConfig
+    from samtailor.train.config import FitConfig
 
     assert set(find("methods", name).DEFAULTS) <= set(FitConfig.model_fields)

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from samtailor import metrics
 from samtailor.errors import InputError
+from samtailor.masks import metrics
 
 EMPTY = np.zeros((8, 8), bool)
 FULL = np.ones((8, 8), bool)

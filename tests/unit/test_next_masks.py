@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from samtailor.compare.next_masks import next_masks, power_law, words
-from samtailor.compare.spread import over_seeds
+from samtailor.compare.learning_curve import next_masks, power_law, words
+from samtailor.compare.intervals import over_seeds
 
 
 def test_interval_is_students():

@@ -10,8 +10,9 @@ from PIL import Image
 
 from samtailor.data import picture
 from samtailor.data.notices import collected
-from samtailor.data.shapes import encode, polygon, rectangle, regions, run_lengths, same_aspect
+from samtailor.data.placement import same_aspect
 from samtailor.errors import DataError, InputError
+from samtailor.masks.rle import encode, polygon, rectangle, regions, run_lengths
 
 # pycocotools' decode under NumPy 2; nothing of ours
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

@@ -7,7 +7,7 @@ import torch
 
 from samtailor.adapters.plm import PLM, offset_norm
 from samtailor.errors import InputError
-from samtailor.types import Features, Tokens
+from samtailor.structures import Features, Tokens
 
 
 def attention(module: torch.nn.MultiheadAttention, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

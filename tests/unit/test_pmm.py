@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from samtailor import contours
 from samtailor.adapters.pmm import PMM, SHAKE, refine, sample, shake, thin
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
-from samtailor.losses import contour_matching
+from samtailor.masks import contours
+from samtailor.structures import Batch, Features, Output, Prompts
+from samtailor.train.losses import contour_matching
 from samtailor.train.matching import matching_loss
-from samtailor.types import Batch, Features, Output, Prompts
 
 SIZE = 64
 

@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 
 from samtailor.bases import load_on
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.data.transform import Frame
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, InputError
-from samtailor.inputs import as_picture
-from samtailor.predict import Predictor
+from samtailor.predict.inputs import as_picture
+from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
-from samtailor.types import Prompts
+from samtailor.structures import Prompts
 
 
 def segmenter(base, method="plm", **options):

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from samtailor import interior
 from samtailor.errors import InputError
+from samtailor.masks import interior
 from samtailor.prompts.mask_center import center
 from samtailor.prompts.sampled_click import at, draw
 from samtailor.registry import find
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
 SAMPLE = Sample("pictures/a", lambda: np.zeros((40, 60, 3), np.uint8), lambda: (), source=Path("/data/a.jpg"))
 

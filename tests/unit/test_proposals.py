@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from samtailor import interior
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.data.transform import Frame
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import ArtefactError, DataError, InputError
+from samtailor.fitting.proposals import deal, evaluate_proposals, fit_proposals
+from samtailor.masks import interior
 from samtailor.prompts.proposals import build
 from samtailor.proposals import Proposals, Proposed, disk, platt
 from samtailor.proposals.calibration import Scene, calibrate, fit_platt, matched, measure
-from samtailor.proposals.fit import deal, evaluate_proposals, fit_proposals
 from samtailor.proposals.head import Head, Heads, decode, distinct
 from samtailor.proposals.targets import loss, place, target
-from samtailor.types import Annotation, Features, Sample
+from samtailor.structures import Annotation, Features, Sample
 from tiny import disc_sample
 
 FRAME = Frame(height=48, width=80, size=64, squash=False, low_res=16)

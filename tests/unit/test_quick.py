@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from samtailor.adapters.learnt_prompt import DensePrompt
-from samtailor.answers import Ask
 from samtailor.bases._encoding import encoding
 from samtailor.bases._quick import Quick, quick
-from samtailor.passes import Passes, questions
-from samtailor.predict import Predictor
+from samtailor.predict.batched import Passes, questions
+from samtailor.predict.files import Ask
+from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
 from samtailor.segmenter import Segmenter
-from samtailor.types import Prompts, Tokens
+from samtailor.structures import Prompts, Tokens
 from tiny import disc_sample
 
 CLICKS = [Ask(clicks=((float(x), float(y), 1),)) for x, y in ((30, 20), (60, 30), (12, 9), (70, 40))]
@@ -138,7 +138,7 @@ def test_alike_questions_share_a_pass(mixed, monkeypatch):
     asked = [q for name in (None, "plm", "other", "f") for q in questions(name, CLICKS)]
     together = passes.answers(mixed, asked)
     assert counted == [16]
-    monkeypatch.setattr("samtailor.passes.TOGETHER", 9)
+    monkeypatch.setattr("samtailor.predict.batched.TOGETHER", 9)
     parts = passes.answers(mixed, asked)
     assert counted == [16, 8, 8]
     assert all(torch.allclose(a.logits, b.logits, atol=1e-3) for a, b in zip(together, parts, strict=True))

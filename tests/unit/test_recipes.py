@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from samtailor.config import resolve
+from samtailor.compare.recipes import (
+    Recipe,
+    Run,
+    beside,
+    config_of,
+    fit_settings,
+    head,
+    narrowed,
+    read,
+    recipe_names,
+    text,
+)
 from samtailor.errors import InputError
-from samtailor.recipes import Recipe, Run, beside, config_of, fit_settings, head, narrowed, read, recipe_names, text
+from samtailor.train.config import resolve
 
 
 def test_the_tables_that_there_are():
@@ -116,7 +127,7 @@ def test_tables_over_shots_name_a_reader_and_every_published_row(name):
     from samtailor.registry import names
 
     recipe = read(name)
-    assert recipe.format in names("data.sets")
+    assert recipe.format in names("sets")
     assert [run.published for run in recipe.runs.values()] == list(recipe.published)
     assert recipe.figure == "dice"
 

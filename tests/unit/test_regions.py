@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from samtailor.data.regions import regions
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 
 def _sample() -> Sample:

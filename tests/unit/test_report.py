@@ -7,11 +7,12 @@ import re
 import numpy as np
 import pytest
 
-from samtailor import drawings, report
-from samtailor.evaluate import evaluate_many
-from samtailor.overlay import around, fit, overlay
-from samtailor.pages import Show, history_of
+from samtailor import report
+from samtailor.evaluation.masks import evaluate_many
+from samtailor.masks.overlay import around, fit, overlay
 from samtailor.registry import find
+from samtailor.report import panels as drawings
+from samtailor.report.page import Show, history_of
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from samtailor import artefact
-from samtailor.automatic import GROWN, proposer
-from samtailor.data.shapes import polygon
-from samtailor.instances import objects
-from samtailor.predict import Predictor
+from samtailor.masks.rle import polygon
+from samtailor.predict.auto import GROWN, proposer
+from samtailor.predict.instances import objects
+from samtailor.predict.predictor import Predictor
 from samtailor.serve.answers import outlines
 from samtailor.serve.app import build
 from samtailor.serve.engine import Engine

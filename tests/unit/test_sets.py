@@ -155,7 +155,7 @@ def test_humans_last_by_number_are_the_test_part(humans):
 
 def test_humans_whole_set_needs_no_notice():
     from samtailor.data.sets import _tail, human_segmentation
-    from samtailor.types import Sample
+    from samtailor.structures import Sample
 
     made = [Sample(str(i), lambda: None, lambda: ()) for i in [*range(1, 290), 300]]
     with collected() as notices:

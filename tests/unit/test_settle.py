@@ -11,17 +11,17 @@ import torch
 
 from batches import batch_of
 from samtailor import artefact
-from samtailor.config import FitConfig
+from samtailor.adapters.tiled import Looking
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.data.split import Split, split
 from samtailor.data.transform import Frame
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import ArtefactError
-from samtailor.fit import fit
-from samtailor.fit.settle import CHOICES, _best, _dice, deal, settle
-from samtailor.looks import Looking
+from samtailor.fitting import fit
+from samtailor.fitting.settle import CHOICES, _best, _dice, deal, settle
 from samtailor.registry import find
+from samtailor.structures import Annotation, Prompts, Sample
+from samtailor.train.config import FitConfig
 from samtailor.train.tandem import map_loss
-from samtailor.types import Annotation, Prompts, Sample
 
 
 def dealt(ids, groups=(), val=()):
@@ -80,7 +80,7 @@ def test_what_is_better_on_unseen_pictures_is_chosen(tiny_base, tiny_samples, mo
         seen_by.append(ask)
         return [0.4, 0.4, 0.6, 0.5, 0.3, 0.3]
 
-    monkeypatch.setattr("samtailor.fit.settle._dice", dice)
+    monkeypatch.setattr("samtailor.fitting.settle._dice", dice)
     made = settle(segmenter, tiny_samples[:4], None, None, left_out={s.id: i for i, s in enumerate(tiny_samples[:4])})
     assert segmenter.looking == made.looking == Looking((1, 2))
     assert (made.dice, made.whole, made.pictures) == (pytest.approx(0.6), pytest.approx(0.4), 4)
@@ -109,7 +109,7 @@ class Views:
 
 
 def test_choices_are_judged_at_the_pictures_own_size(tiny_base, monkeypatch):
-    monkeypatch.setattr("samtailor.fit.settle.CHOICES", (Looking(), Looking((2,))))
+    monkeypatch.setattr("samtailor.fitting.settle.CHOICES", (Looking(), Looking((2,))))
     segmenter, _ = find("methods", "tailor").build(tiny_base, width=32)
     mask = np.hypot(*(np.mgrid[:200, :300] - np.array([60, 200])[:, None, None])) < 22
     sample = Sample("s", lambda: np.zeros((200, 300, 3), np.uint8), lambda: [Annotation.from_mask("a", mask)])
@@ -125,7 +125,7 @@ def test_choices_are_judged_at_the_pictures_own_size(tiny_base, monkeypatch):
 
 @pytest.mark.parametrize("shots", [None, 4])
 def test_a_fit_settles_and_the_artefact_keeps_it(tiny_base, tiny_samples, tmp_path, monkeypatch, shots):
-    monkeypatch.setattr("samtailor.fit.settle._best", lambda table: 3)
+    monkeypatch.setattr("samtailor.fitting.settle._best", lambda table: 3)
     one = [replace(s, read_annotations=lambda s=s: s.annotations[:1]) for s in tiny_samples]
     one = [replace(s, read_annotations=lambda s=s: [replace(s.annotations[0], label="a")]) for s in one]
     config = FitConfig(

@@ -9,15 +9,15 @@ from safetensors.torch import load_file
 
 from samtailor.artefact import TENSORS
 from samtailor.bases import load_base
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.compare import compare, variants
-from samtailor.config import load
-from samtailor.contenders import contender
-from samtailor.cost import Cost
+from samtailor.compare.cost import Cost
+from samtailor.compare.entries import contender
+from samtailor.compare.parallel import Job, fit_side_by_side
 from samtailor.data.split import Split
 from samtailor.data.synth.samples import samples
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError
-from samtailor.side_by_side import Job, fit_side_by_side
+from samtailor.train.config import load
 
 SETTINGS = {"base": "nano", "steps": 2, "batch_size": 2, "trackers": ()}
 

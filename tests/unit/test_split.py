@@ -11,7 +11,7 @@ from PIL import Image
 from samtailor.data.duplicates import near_duplicates
 from samtailor.data.split import PARTS, Split, group, shots, split
 from samtailor.errors import DataError, InputError
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 MASK = np.ones((20, 20), bool)
 

@@ -13,19 +13,19 @@ from batches import batch_of
 from samtailor import artefact
 from samtailor.adapters.decoder_tail import expected_iou
 from samtailor.adapters.region_map import RegionMap
-from samtailor.automatic import by_map, proposer
-from samtailor.config import FitConfig
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.data.regions import foreground
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
-from samtailor.evaluate import evaluate_many
-from samtailor.fit import fit
-from samtailor.instances import objects
-from samtailor.losses import region_loss
-from samtailor.predict import Predictor
+from samtailor.evaluation.masks import evaluate_many
+from samtailor.fitting import fit
+from samtailor.predict.auto import by_map, proposer
+from samtailor.predict.instances import objects
+from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
+from samtailor.structures import Annotation, Prompts
+from samtailor.train.config import FitConfig
+from samtailor.train.losses import region_loss
 from samtailor.train.tandem import map_loss
-from samtailor.types import Annotation, Prompts
 
 
 @pytest.fixture

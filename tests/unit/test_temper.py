@@ -10,13 +10,13 @@ import torch
 from batches import batch_of
 from samtailor import artefact
 from samtailor.adapters.plm import PLM
-from samtailor.config import FitConfig
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.data.split import split
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
-from samtailor.fit import fit
-from samtailor.fit.temper import SHARES, spared, temper
+from samtailor.fitting import fit
+from samtailor.fitting.temper import SHARES, spared, temper
 from samtailor.registry import find
+from samtailor.train.config import FitConfig
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def tell(monkeypatch, miou):
     """`validate` says of each share in turn what `miou` maps it to."""
     shares = iter(SHARES)
     monkeypatch.setattr(
-        "samtailor.fit.temper.validate", lambda *_: {"miou": (value := miou[next(shares)]), "oracle_miou": value}
+        "samtailor.fitting.temper.validate", lambda *_: {"miou": (value := miou[next(shares)]), "oracle_miou": value}
     )
 
 
@@ -87,8 +87,8 @@ def test_a_fit_keeps_the_share_that_judges_found_best(tiny_base, tiny_samples, t
         judged.append({sample.id for sample, _ in feed.pictures()})
         return {"miou": 0.5 - abs(len(judged) - 1 - 4) / 20, "oracle_miou": 0.6}  # rises to the fifth share: the base
 
-    monkeypatch.setattr("samtailor.fit.temper.validate", validate)
-    monkeypatch.setattr("samtailor.fit.settle.settle", lambda *_, **__: None)
+    monkeypatch.setattr("samtailor.fitting.temper.validate", validate)
+    monkeypatch.setattr("samtailor.fitting.settle.settle", lambda *_, **__: None)
     samples = [replace(s, read_annotations=lambda s=s: _four(s)) for s in tiny_samples]
     made = split(samples, val=val, test=0, seed=0, near_duplicates=False)
     config = FitConfig(

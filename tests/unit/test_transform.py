@@ -9,7 +9,7 @@ from PIL import Image
 
 from samtailor.data.transform import Frame, coverage
 from samtailor.errors import InputError
-from samtailor.types import Prompts
+from samtailor.structures import Prompts
 
 MEAN, STD = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
 

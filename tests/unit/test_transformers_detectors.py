@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from samtailor.detectors import transformers as detectors
 from samtailor.errors import BaseUnavailableError, InputError
+from samtailor.proposals.detectors import transformers as detectors
 
 COMMON = {
     "encoder_hidden_dim": 16,

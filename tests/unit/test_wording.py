@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from samtailor import tables
-from samtailor.evaluation import Evaluation
-from samtailor.types import Score
-from samtailor.wording import counted
+from samtailor.errors import counted
+from samtailor.evaluation.scores import Evaluation
+from samtailor.report import tables
+from samtailor.structures import Score
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 masks"), (1, "1 mask"), (2, "2 masks")])

@@ -11,8 +11,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from pycocotools import mask as coco
 
-from samtailor.interior import centre
-from samtailor.predict import Predictor
+from samtailor.masks.interior import centre
+from samtailor.predict.predictor import Predictor
 from samtailor.serve.answers import outlines
 from samtailor.serve.limits import Limits
 from samtailor.workbench import masks, static

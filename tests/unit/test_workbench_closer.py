@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from samtailor.answers import Ask
 from samtailor.data.tile_views import views
-from samtailor.predict import Predictor
+from samtailor.predict.files import Ask
+from samtailor.predict.predictor import Predictor
 from samtailor.workbench.closer import SMALL, Closer, tile
 from workbench import ids, open_bench, pictures_folder
 

@@ -15,13 +15,13 @@ import pytest
 import torch
 
 from samtailor import artefact
-from samtailor.config import FitConfig
 from samtailor.errors import SamtailorError
-from samtailor.metrics import iou
-from samtailor.predict import Predictor
+from samtailor.masks.metrics import iou
+from samtailor.predict.predictor import Predictor
 from samtailor.proposals import disk
 from samtailor.serve.adapters import Adapters
 from samtailor.serve.refusals import Taken
+from samtailor.train.config import FitConfig
 from samtailor.train.interrupt import Interrupted
 from samtailor.workbench import proposing
 from samtailor.workbench.child import Line, Stop

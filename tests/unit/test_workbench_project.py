@@ -17,7 +17,7 @@ from test_serve_door import bomb
 
 from samtailor.data.dataset import open_dataset
 from samtailor.errors import DataError, InputError
-from samtailor.metrics import iou
+from samtailor.masks.metrics import iou
 from samtailor.registry import names
 from samtailor.serve.refusals import Refused, Taken, TooLarge, Unknown, Unreadable
 from samtailor.workbench.exports import Exports

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from samtailor.data.dataset import detect, open_dataset
-from samtailor.data.shapes import encode
-from samtailor.metrics import iou
+from samtailor.data.writers import Destination, LabelledObject, LabelledPicture
+from samtailor.masks.metrics import iou
+from samtailor.masks.rle import encode
 from samtailor.registry import find, names
-from samtailor.writers import Destination, LabelledObject, LabelledPicture
 
 CLASSES = ["ring", "box"]
 

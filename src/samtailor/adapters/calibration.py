@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from samtailor.errors import InputError
-from samtailor.options import choose
-from samtailor.types import Output
+from samtailor.registry import choose
+from samtailor.structures import Output
 
 KINDS = ("per_sample", "paper_batch", "channel_weights", "nonlinear", "none")
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from samtailor.bases import Base
 from samtailor.errors import InputError
-from samtailor.types import Batch, Features, Prompts, Tokens
+from samtailor.structures import Batch, Features, Prompts, Tokens
 
 
 class DensePrompt(nn.Module):

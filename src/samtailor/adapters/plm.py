@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from samtailor.bases._cells import reading
 from samtailor.bases._learning import learning
 from samtailor.errors import InputError
-from samtailor.options import choose
-from samtailor.types import Features, Tokens
+from samtailor.registry import choose
+from samtailor.structures import Features, Tokens
 
 HEADS = ("zero_linear", "paper_plain")
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samtailor import contours
 from samtailor.errors import InputError
-from samtailor.options import choose
+from samtailor.masks import contours
+from samtailor.registry import choose
 
 if TYPE_CHECKING:
     from samtailor.data.transform import Frame

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from samtailor.adapters.decoder_tail import expected_iou
+from samtailor.adapters.pyramid import Pyramid
+from samtailor.adapters.tiled import SURE
 from samtailor.bases import Base
 from samtailor.errors import InputError
-from samtailor.looks import SURE
-from samtailor.pyramid import Pyramid
-from samtailor.types import Features, Output
+from samtailor.structures import Features, Output
 
 _PACE = 10.0  # AdamW moves a number by about its rate a step; the leaning has to get from 0 to 1 in a short fit
 _TOKENS = 4  # SAM's mask tokens

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from samtailor.artefact.hub import folder_of
 from samtailor.artefact.metadata import CARD, MEND, METADATA, TENSORS, AdapterMeta, read_meta
 from samtailor.artefact.model_card import card
+from samtailor.data.strict_files import digest, read_tensors
 from samtailor.errors import ArtefactError, InputError
-from samtailor.strict_files import digest, read_tensors
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
@@ -103,7 +103,7 @@ def base_of(source: str | Path, *, revision: str | None = None, token: Any = Non
 
 
 def _rebuild(source: str | Path, meta: AdapterMeta, base: Base) -> Segmenter:
-    from samtailor.looks import Looking
+    from samtailor.adapters.tiled import Looking
     from samtailor.registry import find
 
     try:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from samtailor.artefact.metadata import CARD, METADATA, SPLIT, TENSORS, read_meta
+from samtailor.data.strict_files import digest
 from samtailor.errors import ArtefactError
-from samtailor.strict_files import digest
 
 
 def push_to_hub(

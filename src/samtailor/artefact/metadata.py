@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from samtailor.strict_files import read_metadata
+from samtailor.data.strict_files import read_metadata
 
 if TYPE_CHECKING:
     from samtailor.segmenter import Segmenter

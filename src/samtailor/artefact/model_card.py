@@ -12,7 +12,7 @@ def card(meta: AdapterMeta) -> str:
     """README.md with the hub's front matter."""
     import yaml
 
-    from samtailor.looks import Looking
+    from samtailor.adapters.tiled import Looking
 
     hub = meta.base.name.count("/") == 1 and not meta.base.name.startswith((".", "/", "~"))
     front: dict[str, Any] = {

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samtailor.types import Features
+from samtailor.structures import Features
 
 Matrix = tuple[Tensor, Tensor]
 """A transposed convolution as weight (C, 4 c) and bias (4 c,)."""

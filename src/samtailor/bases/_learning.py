@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from samtailor.bases._cells import attended, halfway, matrix, product
-from samtailor.types import Features, Output, Tokens
+from samtailor.structures import Features, Output, Tokens
 
 _PROJECTIONS = 4  # of an attention, in this order: of the queries, the keys, the values, and of what was found
 

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from samtailor.types import Features, Output, Prompts, Tokens
+from samtailor.structures import Features, Output, Prompts, Tokens
 
 
 @runtime_checkable

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from samtailor.bases import _vendor
 from samtailor.bases._cells import attended, halfway, matrix, parts, product, reading
 from samtailor.bases._protocol import Base
-from samtailor.types import Features, Output, Tokens
+from samtailor.structures import Features, Output, Tokens
 
 
 @dataclass(frozen=True)

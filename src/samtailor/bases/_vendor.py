@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from samtailor.bases import _learning
 from samtailor.errors import BaseUnavailableError, InputError
-from samtailor.types import Features, Output, Prompts, Tokens
+from samtailor.structures import Features, Output, Prompts, Tokens
 
 TAIL = {
     "prompt_encoder": r"prompt_encoder\.(point_embed(\.\d+)?|not_a_point_embed|no_mask_embed|mask_embed)",

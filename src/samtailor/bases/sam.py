@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from samtailor.bases import _meta, _vendor
-from samtailor.types import Features, Output, Prompts, Tokens
+from samtailor.structures import Features, Output, Prompts, Tokens
 
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from samtailor.bases import _vendor
-from samtailor.types import Features, Output, Prompts, Tokens
+from samtailor.structures import Features, Output, Prompts, Tokens
 
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)

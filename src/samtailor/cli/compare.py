@@ -23,8 +23,7 @@ from samtailor.cli.rows import (
     settings_by_method,
     shots_of,
 )
-from samtailor.errors import InputError
-from samtailor.wording import counted
+from samtailor.errors import InputError, counted
 
 if TYPE_CHECKING:
     from samtailor.compare import Watch
@@ -79,13 +78,13 @@ def compare_command(
     your own no picture beyond the shots chooses a state.
     """
     from samtailor.bases import load_on
+    from samtailor.cache.embeddings import EmbeddingStore
     from samtailor.cli import results
     from samtailor.cli.fit import settings_of
     from samtailor.cli.screen import say, summaries
     from samtailor.compare import compare, compare_shots, variants
-    from samtailor.contenders import kind_of
+    from samtailor.compare.entries import kind_of
     from samtailor.data.dataset import open_dataset
-    from samtailor.embeddings import EmbeddingStore
 
     wanted, listed, counts = options.names(classes), options.names(methods), shots_of(shots)
     for name in listed:

@@ -25,8 +25,8 @@ def demo_command(
 
     Minutes on two cores, no network. Started again it goes on where it was stopped.
     """
+    from samtailor.cli._demo_fits import demo
     from samtailor.cli.screen import results, summaries
-    from samtailor.demo import demo
 
     given = {key: value for key, value in (("steps", steps), ("train", train), ("test", test)) if value is not None}
     with watching() as watch:

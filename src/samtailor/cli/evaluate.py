@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samtailor.cli import options
-from samtailor.errors import InputError
-from samtailor.wording import counted
+from samtailor.errors import InputError, counted
 
 if TYPE_CHECKING:
-    from samtailor.evaluation import Evaluation
+    from samtailor.evaluation.scores import Evaluation
 
 
 def evaluate_command(
@@ -61,12 +60,12 @@ def evaluate_command(
     """
     from samtailor import artefact
     from samtailor.bases import load_on
+    from samtailor.cache.embeddings import EmbeddingStore
     from samtailor.cli.screen import counting, percent, say, summaries, table
     from samtailor.data.dataset import open_dataset
     from samtailor.data.writing import write_json
-    from samtailor.embeddings import EmbeddingStore
-    from samtailor.evaluate import evaluate_many, unseen
-    from samtailor.evaluation import difference
+    from samtailor.evaluation.masks import evaluate_many, unseen
+    from samtailor.evaluation.scores import difference
 
     samples = open_dataset(data, format=format, group=group)
     loaded = load_on(base or (artefact.base_of(adapter) if adapter else "nano"), device)
@@ -215,7 +214,7 @@ def _page(
 ) -> None:
     from samtailor import report
     from samtailor.data.regions import regions
-    from samtailor.pages import Show, history_of
+    from samtailor.report.page import Show, history_of
 
     last = list(segmenters)[-1]
     if any(getattr(segmenter, "regions", False) for segmenter in segmenters.values()):

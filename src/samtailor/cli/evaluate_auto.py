@@ -9,9 +9,9 @@ from samtailor.errors import InputError
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
-    from samtailor.embeddings import EmbeddingStore
-    from samtailor.instance_evaluation import InstanceEvaluation
-    from samtailor.types import Sample
+    from samtailor.cache.embeddings import EmbeddingStore
+    from samtailor.evaluation.instances import InstanceEvaluation
+    from samtailor.structures import Sample
 
 
 def evaluate_auto(
@@ -45,11 +45,11 @@ def evaluate_auto(
     from samtailor.artefact import folder_of
     from samtailor.cli.screen import counting, say, table
     from samtailor.data.writing import write_json
-    from samtailor.instance_evaluation import Asked, evaluate_instances
-    from samtailor.instance_tables import cells, note
-    from samtailor.predict import Predictor
+    from samtailor.evaluation.instances import Asked, evaluate_instances
+    from samtailor.predict.predictor import Predictor
     from samtailor.proposals import disk as proposals
     from samtailor.report import versions
+    from samtailor.report.instance_tables import cells, note
 
     if own is not None and own.meta.regions:
         raise InputError(
@@ -89,7 +89,7 @@ def _page(
     how: dict[str, Any],
 ) -> None:
     from samtailor import report
-    from samtailor.instance_tables import instance_classes, instance_sheet, instance_table
+    from samtailor.report.instance_tables import instance_classes, instance_sheet, instance_table
 
     last = list(found)[-1]
     ids = {"pictures": [picture.id for picture in found[last].pictures], "left out": about["left_out_ids"]}

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samtailor.cli import options
-from samtailor.wording import counted
+from samtailor.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from samtailor.fit import FitResult
+    from samtailor.fitting import FitResult
     from samtailor.train.progress import Progress
 
 
@@ -90,7 +90,7 @@ def fit_command(
     }
     settled = settings_of(config, given, setting or [])
     from samtailor.cli.screen import say
-    from samtailor.fit import fit
+    from samtailor.fitting import fit
 
     with fit_progress() as progress:
         result = fit(settled, resume=resume, overwrite=overwrite, progress=progress)
@@ -101,8 +101,8 @@ def fit_command(
 
 def settings_of(config: str | None, given: dict[str, Any], pairs: list[str]) -> Any:
     """A `FitConfig` from a file or recipe, options of the command line on top, and KEY=VALUE pairs above all."""
-    from samtailor.config import load
-    from samtailor.recipes import fit_settings
+    from samtailor.compare.recipes import fit_settings
+    from samtailor.train.config import load
 
     fields = fit_settings(config) if config else {}
     fields |= {key: value for key, value in given.items() if value is not None}

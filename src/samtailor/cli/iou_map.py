@@ -9,8 +9,7 @@ import typer
 
 from samtailor.cli import options
 from samtailor.cli.predict import load_predictor
-from samtailor.errors import InputError
-from samtailor.wording import counted
+from samtailor.errors import InputError, counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,9 +34,9 @@ def iou_map_command(
 ) -> None:
     """IoU map of one mask (Kim et al., Fig. 2b and 9): base and adapter side by side."""
     image, truth = _target(picture, mask, data, id, options.names(classes), index, format)
-    from samtailor import iou_map as maps
     from samtailor.cli.screen import percent, results
     from samtailor.data.writing import write_json
+    from samtailor.evaluation import iou_map as maps
 
     predictor, names = load_predictor([adapter] if adapter else [], base, device)
     predictor.set_image(image)

@@ -13,8 +13,8 @@ from samtailor.cli.predict import Adapters, load_predictor
 from samtailor.errors import InputError
 
 if TYPE_CHECKING:
-    from samtailor.label import Labelled, Source
-    from samtailor.predict import Predictor
+    from samtailor.labelling import Labelled, Source
+    from samtailor.predict.predictor import Predictor
 
 
 def label_command(
@@ -58,9 +58,9 @@ def label_command(
 
     Stopped, the same command goes on. Pictures that cannot be read are listed at the end (exit code 1).
     """
-    from samtailor.answers import find_pictures
     from samtailor.cli.screen import counting
-    from samtailor.label import Tiling, label
+    from samtailor.labelling import Tiling, label
+    from samtailor.predict.files import find_pictures
 
     found = find_pictures(pictures)
     predictor, names = load_predictor(adapter or [], base, device)
@@ -91,8 +91,8 @@ def _sources(
     asked: dict[str, Any], refine: bool,
 ) -> list[Source]:  # fmt: skip
     """One for each adapter, or the base alone. What an adapter of one class answers is of that class."""
-    from samtailor.automatic import GROWN, proposer, tiles_of
-    from samtailor.label import Source
+    from samtailor.labelling import Source
+    from samtailor.predict.auto import GROWN, proposer, tiles_of
 
     with_pmm = {name for name in folders if "pmm" in predictor.segmenter(name).adapters}
     if refine and not with_pmm:
@@ -127,7 +127,7 @@ def _digests(folders: Mapping[str, str]) -> dict[str, list[str]]:
 
 def _tell(done: Labelled, out: Path) -> None:
     from samtailor.cli.screen import say
-    from samtailor.wording import counted
+    from samtailor.errors import counted
 
     earlier = f" ({done.earlier} of an earlier run)" if done.earlier else ""
     objects = ", ".join(f"{number} {name}" for name, number in sorted(done.objects.items())) or "no object"

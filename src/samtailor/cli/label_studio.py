@@ -61,12 +61,12 @@ def label_studio_command(
     shown, made = run.token_for(host, token)
     from functools import partial
 
-    from samtailor.annotators.backend import Backend, use
-    from samtailor.annotators.collection import Collection
-    from samtailor.annotators.fetch import Pictures
-    from samtailor.annotators.label_studio import build
-    from samtailor.annotators.training import Training, fit_arguments
     from samtailor.cli.screen import say
+    from samtailor.serve.annotators.backend import Backend, use
+    from samtailor.serve.annotators.collection import Collection
+    from samtailor.serve.annotators.fetch import Pictures
+    from samtailor.serve.annotators.label_studio import build
+    from samtailor.serve.annotators.training import Training, fit_arguments
     from samtailor.serve.engine import Engine
     from samtailor.serve.limits import Limits
     from samtailor.serve.metrics import Metrics

@@ -11,8 +11,8 @@ from samtailor.cli import options
 from samtailor.errors import InputError
 
 if TYPE_CHECKING:
-    from samtailor.answers import Ask
-    from samtailor.predict import Predictor
+    from samtailor.predict.files import Ask
+    from samtailor.predict.predictor import Predictor
 
 Adapters = Annotated[
     list[str] | None,
@@ -81,8 +81,8 @@ def predict_command(
             detector=detector, classes=options.names(detector_classes), threshold=threshold, give=give,
         )  # fmt: skip
     asked = _asks(click or [], box, prompts)
-    from samtailor.answers import answer, find_pictures
     from samtailor.cli.screen import counting, say
+    from samtailor.predict.files import answer, find_pictures
 
     found = find_pictures(pictures)
     per_picture = {name: asked for name in found} if isinstance(asked, list) else _matched(asked, found)
@@ -111,9 +111,9 @@ def _automatic(
     **asked: Any,
 ) -> None:
     """Masks of what is proposed; pictures in which nothing is found are named."""
-    from samtailor.answers import answer, find_pictures
-    from samtailor.automatic import GROWN, proposer, tiles_of
     from samtailor.cli.screen import counting, say
+    from samtailor.predict.auto import GROWN, proposer, tiles_of
+    from samtailor.predict.files import answer, find_pictures
 
     found = find_pictures(pictures)
     predictor, names = load_predictor(adapters, base, device)
@@ -136,7 +136,7 @@ def _automatic(
 def load_predictor(adapters: list[str], base: str | None, device: str | None) -> tuple[Predictor, list[str]]:
     """A predictor with adapters given as DIR or NAME=DIR, and their names."""
     from samtailor.artefact import base_of
-    from samtailor.predict import Predictor
+    from samtailor.predict.predictor import Predictor
 
     named: dict[str, str] = {}
     for text in adapters:
@@ -150,7 +150,7 @@ def load_predictor(adapters: list[str], base: str | None, device: str | None) ->
 
 
 def _asks(clicks: list[str], box: str | None, prompts: Path | None) -> list[Ask] | dict[str, list[Ask]]:
-    from samtailor.answers import Ask, read_asks
+    from samtailor.predict.files import Ask, read_asks
 
     if prompts is not None:
         if clicks or box:

@@ -46,17 +46,18 @@ def propose_fit_command(
     Trains on the pictures that the adapter was fitted on when DATA is the folder it was fitted on, else on all of them.
     Pictures without an object serve as negatives, so every object of the classes must be marked.
     """
-    from samtailor import artefact, automatic
+    from samtailor import artefact
     from samtailor.bases import load_on
+    from samtailor.cache.embeddings import EmbeddingStore
     from samtailor.cli.screen import counting, percent, say, table
     from samtailor.data.augment import UNTOUCHED
     from samtailor.data.dataset import open_dataset
     from samtailor.data.picture import write_json
     from samtailor.data.regions import regions
-    from samtailor.embeddings import EmbeddingStore
     from samtailor.errors import InputError
+    from samtailor.fitting.proposals import evaluate_proposals, fit_proposals, looking, parts
+    from samtailor.predict import auto as automatic
     from samtailor.proposals import disk
-    from samtailor.proposals.fit import evaluate_proposals, fit_proposals, looking, parts
 
     meta = artefact.read_meta(adapter)
     if disk.exists(adapter) and not overwrite:

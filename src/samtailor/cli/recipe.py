@@ -24,9 +24,9 @@ from samtailor.errors import InputError
 
 if TYPE_CHECKING:
     from samtailor.compare import Comparison
-    from samtailor.config import FitConfig
-    from samtailor.recipes import Recipe
-    from samtailor.types import Sample
+    from samtailor.compare.recipes import Recipe
+    from samtailor.structures import Sample
+    from samtailor.train.config import FitConfig
 
 
 def recipe_command(
@@ -67,9 +67,9 @@ def recipe_command(
     paper's 20,000 steps at 1e-5.
     """
     from samtailor.bases import load_on
+    from samtailor.cache.embeddings import EmbeddingStore
     from samtailor.cli.screen import say, table
-    from samtailor.embeddings import EmbeddingStore
-    from samtailor.recipes import head, narrowed, read, recipe_names, text
+    from samtailor.compare.recipes import head, narrowed, read, recipe_names, text
 
     if name is None:
         table("Recipes", ["", "", "source"], [[n, read(n).title, read(n).source] for n in recipe_names()])
@@ -109,7 +109,7 @@ def _runs(
 ) -> dict[str, FitConfig]:
     """Settings of the rows by title: the paper's or others, then the command line's, then those of single methods."""
     from samtailor.cli.fit import settings_of
-    from samtailor.recipes import config_of, fit_settings
+    from samtailor.compare.recipes import config_of, fit_settings
 
     names = list(dict.fromkeys(run.method for run in recipe.runs.values()))
     general, own = settings_by_method(setting, names)
@@ -142,7 +142,7 @@ def _compared(
 
 
 def _beside(recipe: Recipe, found: list[Comparison]) -> list[dict[str, Any]]:
-    from samtailor.recipes import beside
+    from samtailor.compare.recipes import beside
 
     summaries = [one.summary() for one in found]
     if not recipe.shots:
@@ -170,7 +170,7 @@ def _write(
 ) -> None:
     from samtailor import report
     from samtailor.cli import results
-    from samtailor.recipes import head
+    from samtailor.compare.recipes import head
 
     measured = results.show("What was measured", found)
     about = {"recipe": name, "source": recipe.source, "columns": head(recipe), "notes": list(recipe.notes)}

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from samtailor.bases import Base
     from samtailor.compare import Comparison
-    from samtailor.config import FitConfig
+    from samtailor.train.config import FitConfig
 
 
 def show(title: str, found: Sequence[Comparison]) -> list[dict[str, Any]]:
     """Print the table; the rows that are in it."""
     from samtailor.cli.screen import say, table
     from samtailor.compare import learning, rows_of
-    from samtailor.compare.next_masks import words
-    from samtailor.tables import comparison_cells, comparison_note
+    from samtailor.compare.learning_curve import words
+    from samtailor.report.tables import comparison_cells, comparison_note
 
     rows = rows_of(found)
     table(title, *comparison_cells(rows), comparison_note(rows, found[0].regions))
@@ -89,9 +89,9 @@ def write_json(
 def write_table(file: Path, rows: Sequence[Mapping[str, Any]], regions: bool) -> None:
     """The table as Markdown, for a document."""
     from samtailor.compare import learning
-    from samtailor.compare.next_masks import words
+    from samtailor.compare.learning_curve import words
     from samtailor.data.writing import replacing
-    from samtailor.tables import comparison_cells, comparison_note
+    from samtailor.report.tables import comparison_cells, comparison_note
 
     head, cells = comparison_cells(rows)
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(line)} |" for line in cells)]
@@ -113,7 +113,7 @@ def write_page(
     """The page; `sections` stand first, and curves are those of the first seed at the largest number of shots."""
     from samtailor import report
     from samtailor.compare import learning
-    from samtailor.compare.next_masks import words
+    from samtailor.compare.learning_curve import words
 
     rows, last = content["rows"] if "measured" not in content else content["measured"], found[-1]
     pooled, several = last.pooled(), len(found) > 1
@@ -140,7 +140,7 @@ def write_page(
 
 def histories(found: Comparison) -> dict[str, dict[str, Any]]:
     """History of each fit of the first seed, by name and, with several, class."""
-    from samtailor.pages import history_of
+    from samtailor.report.page import history_of
 
     made = {}
     for key, folder in found.folders.items():

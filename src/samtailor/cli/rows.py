@@ -84,7 +84,7 @@ def settings_by_method(pairs: Sequence[str], methods: Sequence[str]) -> tuple[li
         pairs: METHOD.KEY=VALUE and METHOD.options.KEY=VALUE are one method's own; `baselines` stands for all of them.
         methods: names that are compared.
     """
-    from samtailor.contenders import kind_of
+    from samtailor.compare.entries import kind_of
 
     general: list[str] = []
     shared: dict[str, Any] = {}
@@ -108,7 +108,7 @@ def detected(detector: str | None, classes: str | None, methods: Sequence[str]) 
     Raises:
         InputError: classes without a detector.
     """
-    from samtailor.contenders import kind_of
+    from samtailor.compare.entries import kind_of
     from samtailor.registry import find
 
     if detector is None:

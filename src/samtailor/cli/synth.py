@@ -9,8 +9,7 @@ import typer
 
 from samtailor.cli import options
 from samtailor.cli.group import Group
-from samtailor.errors import InputError
-from samtailor.wording import counted
+from samtailor.errors import InputError, counted
 
 app = typer.Typer(cls=Group, help="Make a synthetic data set from a seed.", no_args_is_help=True)
 

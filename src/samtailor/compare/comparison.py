@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from samtailor.cost import Cost
+from samtailor.compare.cost import Cost
 from samtailor.errors import InputError
-from samtailor.evaluation import Evaluation, difference
+from samtailor.evaluation.scores import Evaluation, difference
 
 
 @dataclass(frozen=True)

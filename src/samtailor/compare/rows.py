@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from samtailor.compare.comparison import Comparison
-from samtailor.compare.next_masks import next_masks
-from samtailor.compare.spread import over_seeds
-from samtailor.cost import Cost
+from samtailor.compare.cost import Cost
+from samtailor.compare.learning_curve import next_masks
+from samtailor.compare.intervals import over_seeds
 from samtailor.errors import InputError
-from samtailor.evaluate import REFINED
-from samtailor.evaluation import Evaluation, difference
+from samtailor.evaluation.masks import REFINED
+from samtailor.evaluation.scores import Evaluation, difference
 
 FIGURES = {"dice": "dice", "iou": "miou"}
 """Names in a row, and what `Evaluation.values` calls them."""

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from samtailor.bases import Base
 from samtailor.compare.comparison import Comparison
-from samtailor.compare.deal import Deal, deal, few, few_shot, settled
+from samtailor.compare.cost import Cost
+from samtailor.compare.folds import Deal, deal, few, few_shot, settled
+from samtailor.compare.entries import Contender, contender, fit_contender
+from samtailor.compare.parallel import Job, fit_side_by_side
 from samtailor.compare.scoring import Questions
-from samtailor.config import FitConfig, resolve
-from samtailor.contenders import Contender, contender, fit_contender
-from samtailor.cost import Cost
 from samtailor.data.dataset import class_names
 from samtailor.errors import InputError
-from samtailor.evaluation import Evaluation
-from samtailor.side_by_side import Job, fit_side_by_side
+from samtailor.evaluation.scores import Evaluation
+from samtailor.structures import Sample
+from samtailor.train.config import FitConfig, resolve
 from samtailor.train.progress import Progress
-from samtailor.types import Sample
 
 if TYPE_CHECKING:
-    from samtailor.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingStore
 
 TITLES = {
     "tailor": "tailor",

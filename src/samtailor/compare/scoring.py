@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samtailor import artefact, baselines
-from samtailor.baselines._artefact import read_meta as read_baseline
+from samtailor import artefact
 from samtailor.bases import Base
-from samtailor.contenders import Contender
+from samtailor.compare import baselines
+from samtailor.compare.baselines._artefact import read_meta as read_baseline
+from samtailor.compare.entries import Contender
 from samtailor.data.listing import read_json
 from samtailor.data.writing import write_json
-from samtailor.evaluate import REFINED, evaluate_many
-from samtailor.evaluation import Evaluation
+from samtailor.evaluation.masks import REFINED, evaluate_many
+from samtailor.evaluation.scores import Evaluation
 from samtailor.registry import find
-from samtailor.types import Sample, Score
+from samtailor.structures import Sample, Score
 
 if TYPE_CHECKING:
-    from samtailor.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingStore
 
 _SCHEMA = 2  # of a file of scores
 

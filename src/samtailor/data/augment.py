@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from samtailor.errors import InputError
-from samtailor.types import Annotation, Prompts, Sample
+from samtailor.structures import Annotation, Prompts, Sample
 
 _SIDES = {"left": "right", "right": "left", "l": "r", "r": "l"}
 _KEPT = 0.6  # share of an object's box that a crop must keep for the object to count as kept

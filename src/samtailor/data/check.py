@@ -14,9 +14,8 @@ from samtailor.data.listing import natural_key
 from samtailor.data.notices import Notice, collected
 from samtailor.data.picture import Header, header
 from samtailor.data.split import group as together
-from samtailor.errors import DataError
-from samtailor.types import Annotation, Sample
-from samtailor.wording import counted
+from samtailor.errors import DataError, counted
+from samtailor.structures import Annotation, Sample
 
 SEVERITIES = ("error", "warning", "note")
 TINY = 16 * 16

@@ -15,7 +15,7 @@ from typing import Any
 from samtailor import registry
 from samtailor.data.listing import natural_key, read_text
 from samtailor.errors import DataError, InputError
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
 
 def open_dataset(
@@ -61,7 +61,7 @@ def detect(path: Path) -> str:
         DataError: none or several fit; the message says what was looked for.
     """
     _refuse_missing(path)
-    modules = {name: registry.find("data.formats", name) for name in registry.names("data.formats")}
+    modules = {name: registry.find("formats", name) for name in registry.names("formats")}
     fitting = _fits(path, modules)
     if len(fitting) == 1:
         return fitting[0]
@@ -71,7 +71,7 @@ def detect(path: Path) -> str:
         for name in _fits(folder, modules):
             raise DataError(f"{path} has none of the known layouts, but {folder} is {name}. Give that folder.")
     looked = "\n".join(f"  {name}: {_first_line(module)}" for name, module in modules.items())
-    sets = ", ".join(registry.names("data.sets"))
+    sets = ", ".join(registry.names("sets"))
     raise DataError(
         f"{path} has none of the known layouts. Looked for:\n{looked}\n"
         f"Arrange the files like one of these, or name the format (data sets of papers: {sets})."
@@ -88,9 +88,9 @@ def _fits(path: Path, modules: Mapping[str, ModuleType]) -> list[str]:
 
 
 def _layout(name: str) -> ModuleType:
-    if name.strip().lower().replace("_", "-") in registry.names("data.sets"):
-        return registry.find("data.sets", name)
-    return registry.find("data.formats", name)
+    if name.strip().lower().replace("_", "-") in registry.names("sets"):
+        return registry.find("sets", name)
+    return registry.find("formats", name)
 
 
 def _first_line(module: ModuleType) -> str:

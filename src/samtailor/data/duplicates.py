@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from samtailor.data.picture import read_thumbnail
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
 SIDE = 32
 MAX_BITS = 0.13

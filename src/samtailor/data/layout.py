@@ -11,8 +11,9 @@ import numpy as np
 
 from samtailor.data.notices import notice
 from samtailor.data.picture import Header, read_picture
-from samtailor.data.shapes import encode, placed
-from samtailor.types import Annotation, Sample
+from samtailor.data.placement import placed
+from samtailor.masks.rle import encode
+from samtailor.structures import Annotation, Sample
 
 
 def file_sample(id: str, picture: Path, annotations: Callable[..., Iterable[Annotation]], *more: Any) -> Sample:

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 
 def regions(samples: Sequence[Sample], classes: Sequence[str] | None = None) -> list[Sample]:

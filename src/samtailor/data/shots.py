@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from samtailor.errors import DataError, InputError
-from samtailor.types import Sample
-from samtailor.wording import counted
+from samtailor.errors import DataError, InputError, counted
+from samtailor.structures import Sample
 
 
 def dice(seed: int | str, key: str) -> str:

@@ -16,9 +16,8 @@ from samtailor.data.duplicates import near_duplicates as find_near_duplicates
 from samtailor.data.listing import natural_key, read_json
 from samtailor.data.shots import dice, shots
 from samtailor.data.writing import write_json
-from samtailor.errors import DataError, InputError
-from samtailor.types import Sample
-from samtailor.wording import counted
+from samtailor.errors import DataError, InputError, counted
+from samtailor.structures import Sample
 
 Amount = int | float | None
 PARTS = ("train", "val", "test")

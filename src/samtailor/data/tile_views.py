@@ -8,7 +8,7 @@ from statistics import median
 
 from samtailor.data.augment import UNTOUCHED, View
 from samtailor.errors import InputError
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
 OVERLAP = 0.3
 """Share of a tile's side that it has in common with the next one."""

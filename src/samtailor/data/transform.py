@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samtailor.errors import InputError
-from samtailor.types import Prompts
+from samtailor.structures import Prompts
 
 if TYPE_CHECKING:
     from samtailor.bases import Base

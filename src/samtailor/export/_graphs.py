@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from samtailor.bases import Base
 from samtailor.errors import InputError
 from samtailor.segmenter import Segmenter
-from samtailor.types import Features, Prompts, Tokens
+from samtailor.structures import Features, Prompts, Tokens
 
 
 class Sam1Encoder(nn.Module):

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from samtailor import interior
 from samtailor.data.synth.samples import samples
 from samtailor.data.transform import Frame
 from samtailor.errors import SamtailorError
+from samtailor.masks import interior
 from samtailor.segmenter import Segmenter
-from samtailor.types import Features, Prompts, Sample
+from samtailor.structures import Features, Prompts, Sample
 
 TOLERANCE = 1e-3
 """Largest difference of embedding, logits and predicted IoU, as a share of the largest value (at least of 1)."""

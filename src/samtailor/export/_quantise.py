@@ -11,9 +11,9 @@ import numpy as np
 
 from samtailor.data.transform import Frame
 from samtailor.export._parity import Files, questions
-from samtailor.metrics import iou
+from samtailor.masks.metrics import iou
 from samtailor.segmenter import Segmenter
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
 
 def quantise(source: Path, target: Path) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtailor import __version__
-from samtailor.answers import new_folder
 from samtailor.data.picture import write_json
 from samtailor.errors import InputError
 from samtailor.export import _annotators, _graphs, _parity, _quantise, _trace
-from samtailor.types import Sample
+from samtailor.predict.files import new_folder
+from samtailor.structures import Sample
 
 if TYPE_CHECKING:
     from samtailor.segmenter import Segmenter

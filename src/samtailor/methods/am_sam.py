@@ -20,7 +20,7 @@ from samtailor.adapters.learnt_prompt import DensePrompt, FadingPrompt, SparseOf
 from samtailor.bases import Base
 from samtailor.methods import blo_sam
 from samtailor.methods.blo_sam import UPPER, bilevel, lower_level
-from samtailor.options import choose, refuse_unknown
+from samtailor.registry import choose, refuse_unknown
 from samtailor.segmenter import Segmenter
 from samtailor.train.bilevel import Bilevel
 

@@ -17,10 +17,10 @@ from samtailor.adapters.decoder_tail import DecoderTail, Region
 from samtailor.adapters.learnt_prompt import DensePrompt, SparsePrompt
 from samtailor.adapters.lora import LoRA
 from samtailor.bases import Base
-from samtailor.losses import region_loss
-from samtailor.options import choose, refuse_unknown
+from samtailor.registry import choose, refuse_unknown
 from samtailor.segmenter import Segmenter
 from samtailor.train.bilevel import Bilevel
+from samtailor.train.losses import region_loss
 
 PROMPT = "none"
 """The prompt source it is fitted and asked with."""

@@ -9,11 +9,11 @@ from typing import Any
 from samtailor.adapters.plm import PLM
 from samtailor.adapters.pmm import PMM
 from samtailor.bases import Base
-from samtailor.losses import MATCHING
 from samtailor.methods.plm import DEFAULTS
-from samtailor.options import choose, refuse_unknown
+from samtailor.registry import choose, refuse_unknown
 from samtailor.segmenter import Segmenter
 from samtailor.train.joint import Joint
+from samtailor.train.losses import MATCHING
 from samtailor.train.matching import matching_loss
 
 __all__ = ["DEFAULTS", "build"]

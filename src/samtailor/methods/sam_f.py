@@ -17,10 +17,10 @@ from torch import Tensor
 from samtailor.adapters.sam_f import ScaleWeights
 from samtailor.bases import Base
 from samtailor.bases._quick import Quick
-from samtailor.options import refuse_unknown
+from samtailor.registry import refuse_unknown
 from samtailor.segmenter import Segmenter
+from samtailor.structures import Batch, Output
 from samtailor.train.joint import Joint
-from samtailor.types import Batch, Output
 
 DEFAULTS: dict[str, Any] = {
     "steps": 1000,

@@ -15,10 +15,10 @@ from samtailor.adapters.decoder_tail import DecoderCopy, DecoderTail, Region
 from samtailor.adapters.learnt_prompt import DensePrompt
 from samtailor.adapters.lora import LoRA
 from samtailor.bases import Base
-from samtailor.losses import region_loss
-from samtailor.options import refuse_unknown
+from samtailor.registry import refuse_unknown
 from samtailor.segmenter import Segmenter
 from samtailor.train.joint import Joint
+from samtailor.train.losses import region_loss
 
 PROMPT = "none"
 """The prompt source it is fitted and asked with."""

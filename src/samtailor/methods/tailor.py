@@ -11,7 +11,7 @@ from typing import Any
 from samtailor.adapters.plm import PLM
 from samtailor.adapters.region_map import RegionMap
 from samtailor.bases import Base
-from samtailor.options import refuse_unknown
+from samtailor.registry import refuse_unknown
 from samtailor.segmenter import Segmenter
 from samtailor.train.tandem import Tandem
 

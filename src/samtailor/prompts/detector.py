@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from samtailor import interior
-from samtailor.detectors import Detections, iou
-from samtailor.detectors.store import DetectionStore
+from samtailor.cache.detections import DetectionStore
 from samtailor.errors import InputError
-from samtailor.options import choose, refuse_unknown
+from samtailor.masks import interior
 from samtailor.prompts._fallbacks import Fallbacks
-from samtailor.registry import find
-from samtailor.types import Prompts, Sample
+from samtailor.proposals.detectors import Detections, iou
+from samtailor.registry import choose, find, refuse_unknown
+from samtailor.structures import Prompts, Sample
 
 PICKS = ("best", "all")
 _log = logging.getLogger("samtailor.prompts")
@@ -42,7 +41,7 @@ def build(
     """The source. Boxes are of the picture frame, found on the picture as stored, whatever frame the masks have.
 
     Args:
-        detector: a file of `samtailor.detectors`: onnx, transformers, ultralytics, full-frame.
+        detector: a file of `samtailor.proposals.detectors`: onnx, transformers, ultralytics, full-frame.
         weights: of the detector.
         classes: only detections of these of its classes; None takes any.
         threshold: lowest score of a detection, from 0.05.

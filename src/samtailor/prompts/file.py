@@ -20,9 +20,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from samtailor.errors import InputError
-from samtailor.options import refuse_unknown
 from samtailor.prompts import Source
-from samtailor.types import Prompts, Sample
+from samtailor.registry import refuse_unknown
+from samtailor.structures import Prompts, Sample
 
 
 class Entry(BaseModel):

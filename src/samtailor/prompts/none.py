@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from samtailor.options import refuse_unknown
 from samtailor.prompts import Source
-from samtailor.types import Prompts, Sample
+from samtailor.registry import refuse_unknown
+from samtailor.structures import Prompts, Sample
 
 
 def build(**unknown: Any) -> Source:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from samtailor.errors import InputError
-from samtailor.options import refuse_unknown
 from samtailor.prompts import Source
 from samtailor.prompts.mask_center import clicks
 from samtailor.prompts.sampled_click import at, check
-from samtailor.types import Prompts, Sample
+from samtailor.registry import refuse_unknown
+from samtailor.structures import Prompts, Sample
 
 CLICK = True
 

@@ -13,16 +13,16 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from samtailor import interior
 from samtailor.bases import Base, load_base
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.data.transform import Frame
-from samtailor.detectors import iou
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
-from samtailor.options import choose, refuse_unknown
+from samtailor.masks import interior
 from samtailor.prompts._fallbacks import Fallbacks
 from samtailor.proposals import GIVES, Proposals, Proposed, disk
-from samtailor.types import Prompts, Sample
+from samtailor.proposals.detectors import iou
+from samtailor.registry import choose, refuse_unknown
+from samtailor.structures import Prompts, Sample
 
 PICKS = ("best", "all")
 

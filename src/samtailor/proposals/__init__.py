@@ -24,9 +24,9 @@ import torch
 
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
-from samtailor.options import choose
 from samtailor.proposals.head import Head, Heads, decode
-from samtailor.types import Features
+from samtailor.registry import choose
+from samtailor.structures import Features
 
 if TYPE_CHECKING:
     from samtailor.bases import Base

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from samtailor.detectors import iou
 from samtailor.proposals import Proposals, Proposed, platt
-from samtailor.types import Annotation
+from samtailor.proposals.detectors import iou
+from samtailor.structures import Annotation
 
 _IOU = 0.5
 ALARMS = 0.2

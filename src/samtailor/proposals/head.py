@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samtailor.adapters.pyramid import Pyramid
 from samtailor.data.transform import Frame
-from samtailor.pyramid import Pyramid
-from samtailor.types import Features
+from samtailor.structures import Features
 
 if TYPE_CHECKING:
     from samtailor.bases import Base

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samtailor import interior
 from samtailor.data.transform import Frame
-from samtailor.types import Annotation
+from samtailor.masks import interior
+from samtailor.structures import Annotation
 
 _DEEP = 0.7  # share of the largest interior distance that a click's place must have
 

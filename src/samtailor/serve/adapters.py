@@ -17,10 +17,10 @@ from queue import SimpleQueue
 
 from samtailor import artefact
 from samtailor.artefact import AdapterMeta
-from samtailor.automatic import Proposer, by_itself, by_map, by_proposals
 from samtailor.bases import Base
 from samtailor.errors import InputError
-from samtailor.predict import Predictor
+from samtailor.predict.auto import Proposer, by_itself, by_map, by_proposals
+from samtailor.predict.predictor import Predictor
 from samtailor.proposals import Proposals, disk
 from samtailor.segmenter import Segmenter
 from samtailor.serve.refusals import NotAllowed, Refused, Taken, Unknown

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from samtailor.data.shapes import encode, plain_runs
-from samtailor.options import choose
+from samtailor.masks.rle import encode, plain_runs
+from samtailor.registry import choose
 
 FORMS = ("rle", "png", "polygons")
 

@@ -11,9 +11,9 @@ from functools import partial
 from typing import Protocol
 
 from samtailor.data.picture import decode_picture
-from samtailor.predict import Predictor
+from samtailor.predict.predictor import Predictor
 from samtailor.serve.limits import Lane
-from samtailor.types import Features
+from samtailor.structures import Features
 
 Key = tuple[str, str]
 """(id of the picture, encoder): the encoder is "" for the base's, else the digest of the adapter that changes it."""

@@ -19,19 +19,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from samtailor.answers import Ask
-from samtailor.automatic import GROWN
 from samtailor.bases import Base
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.data.transform import Frame
-from samtailor.embeddings import EmbeddingStore
-from samtailor.instances import objects
-from samtailor.predict import Predictor
+from samtailor.predict.auto import GROWN
+from samtailor.predict.files import Ask
+from samtailor.predict.instances import objects
+from samtailor.predict.predictor import Predictor
 from samtailor.serve import pictures
 from samtailor.serve.adapters import Adapters, Slot
 from samtailor.serve.embeddings import Embedding, Embeddings, Watch
 from samtailor.serve.limits import Lane, Limits
 from samtailor.serve.refusals import Refused, Unknown
-from samtailor.types import Features
+from samtailor.structures import Features
 
 _NO_PICTURE = np.zeros((0, 0, 3), np.uint8)  # proposals look at the embedding
 

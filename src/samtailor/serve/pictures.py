@@ -8,8 +8,8 @@ import logging
 import numpy as np
 from PIL import Image
 
+from samtailor.cache.digests import of_pixels
 from samtailor.data.picture import decode_picture
-from samtailor.digests import of_pixels
 from samtailor.errors import DataError
 from samtailor.serve.limits import Limits
 from samtailor.serve.refusals import Refused, TooLarge, Unreadable

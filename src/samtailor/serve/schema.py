@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from samtailor.answers import Ask
 from samtailor.errors import InputError
+from samtailor.predict.files import Ask
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 

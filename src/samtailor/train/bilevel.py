@@ -20,9 +20,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
 
 from samtailor.errors import InputError
-from samtailor.options import choose
+from samtailor.registry import choose
+from samtailor.structures import Batch
 from samtailor.train.joint import Joint
-from samtailor.types import Batch
 
 HYPERGRADIENT = ("first-order", "unrolled")
 LOWER, UPPER = "lower", "upper"

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from samtailor import interior
 from samtailor.bases import Base
-from samtailor.contours import resample
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.data.augment import Augment, View
 from samtailor.data.transform import Frame, coverage
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, InputError
+from samtailor.masks import interior
+from samtailor.masks.contours import resample
+from samtailor.structures import Batch, Prompts, Sample
 from samtailor.train.targets import Targets
-from samtailor.types import Batch, Prompts, Sample
 
 if TYPE_CHECKING:
     from samtailor.prompts import Source

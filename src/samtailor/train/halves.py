@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-_log = logging.getLogger("samtailor.fit")
+_log = logging.getLogger("samtailor.fitting")
 
 
 def halves(

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from samtailor.losses import segmentation_loss
 from samtailor.segmenter import Segmenter
-from samtailor.types import Batch, Output
+from samtailor.structures import Batch, Output
+from samtailor.train.losses import segmentation_loss
 
 Term = tuple[float, Callable[[Output, Batch], Tensor]]
 

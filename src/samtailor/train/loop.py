@@ -21,12 +21,12 @@ import torch
 from accelerate import Accelerator
 from torch.optim import Optimizer
 
-from samtailor.config import FitConfig, of_group
 from samtailor.errors import InputError
 from samtailor.segmenter import Segmenter
 from samtailor.train import checkpoint
 from samtailor.train.ahead import ahead
 from samtailor.train.checkpoint import State
+from samtailor.train.config import FitConfig, of_group
 from samtailor.train.feed import Feed
 from samtailor.train.interrupt import Interrupted, signals
 from samtailor.train.joint import Step, shortening

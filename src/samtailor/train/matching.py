@@ -6,8 +6,8 @@ from torch import Tensor
 
 from samtailor.adapters.pmm import PMM, shake, thin
 from samtailor.errors import InputError
-from samtailor.losses import contour_matching
-from samtailor.types import Batch, Output
+from samtailor.structures import Batch, Output
+from samtailor.train.losses import contour_matching
 
 
 def matching_loss(pmm: PMM, output: Output, batch: Batch, *, kind: str = "index") -> Tensor:

@@ -11,8 +11,8 @@ import torch
 from accelerate import Accelerator
 from torch.optim import Optimizer
 
-from samtailor.config import FitConfig
 from samtailor.errors import InputError
+from samtailor.train.config import FitConfig
 
 
 def make_accelerator(config: FitConfig, folder: Path) -> Accelerator:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from samtailor.losses import region_loss
 from samtailor.segmenter import Segmenter
+from samtailor.structures import Batch
 from samtailor.train.joint import Joint
-from samtailor.types import Batch
+from samtailor.train.losses import region_loss
 
 
 class Tandem(Joint):

@@ -10,7 +10,7 @@ import numpy as np
 from samtailor.bases import Base
 from samtailor.data.augment import UNTOUCHED, Augment, View
 from samtailor.data.transform import Frame
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 _MASKS = 4096  # run-length encoded masks of the model frame that are kept, about a kilobyte each
 _VIEWS = 65536  # drawn views that are kept, about 300 bytes each

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samtailor.segmenter import Segmenter
+from samtailor.structures import Output
 from samtailor.train.feed import Feed, HeldOut
-from samtailor.types import Output
 
 
 def validate(segmenter: Segmenter, feed: Feed, at_most: int, device: torch.device) -> dict[str, float]:

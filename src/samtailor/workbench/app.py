@@ -11,8 +11,8 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 
-from samtailor.data.shapes import run_lengths
 from samtailor.errors import InputError
+from samtailor.masks.rle import run_lengths
 from samtailor.serve.answers import outlines
 from samtailor.serve.app import bare, tell_health
 from samtailor.serve.guard import Guard

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from samtailor.answers import Ask
 from samtailor.errors import InputError
-from samtailor.iou_map import IouMap, iou_map
-from samtailor.predict import Predictor
+from samtailor.evaluation.iou_map import IouMap, iou_map
+from samtailor.predict.files import Ask
+from samtailor.predict.predictor import Predictor
 from samtailor.serve.adapters import Slot
 from samtailor.serve.embeddings import Embedding
 from samtailor.serve.engine import Engine

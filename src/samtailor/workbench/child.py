@@ -14,11 +14,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from samtailor.errors import SamtailorError
-from samtailor.registry import find
 
 STOPPED = 3
 """Exit code after a stop that was asked for."""
@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
     _be_modest()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
-        find("workbench.work", job["kind"]).run(job, line)
+        import_module(f"samtailor.workbench.work.{job['kind']}").run(job, line)
     except Stop:
         return STOPPED
     except KeyboardInterrupt:  # train.interrupt.Interrupted is one: saved and stopped

@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from samtailor import interior
-from samtailor.answers import Ask
 from samtailor.bases import Base
 from samtailor.data.augment import View
 from samtailor.data.tile_views import views
 from samtailor.data.transform import Frame
-from samtailor.instances import cut_off
-from samtailor.label._answers import Windows
-from samtailor.predict import Predictor
+from samtailor.labelling._answers import Windows
+from samtailor.masks import interior
+from samtailor.predict.files import Ask
+from samtailor.predict.instances import cut_off
+from samtailor.predict.predictor import Predictor
 from samtailor.serve.adapters import Slot
 from samtailor.serve.embeddings import Embedding
-from samtailor.types import Features
+from samtailor.structures import Features
 from samtailor.workbench.masks import told
 
 TILES = 2

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from samtailor.data.writers import Destination, LabelledObject, LabelledPicture
 from samtailor.data.writing import replacing
 from samtailor.registry import find
 from samtailor.serve.refusals import Refused, Unknown
 from samtailor.workbench.pictures import by_name
 from samtailor.workbench.project import Project
 from samtailor.workbench.records import Record
-from samtailor.writers import Destination, LabelledObject, LabelledPicture
 
 _NAME = re.compile(r"[a-z-]{1,32}-\d{3,9}")
 _PACKED = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".jfif"}  # packing them again takes time and gains nothing

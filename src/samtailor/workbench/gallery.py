@@ -11,17 +11,17 @@ import torch
 
 from samtailor import artefact
 from samtailor.data.regions import regions
-from samtailor.data.shapes import encode, plain_runs
-from samtailor.label._answers import Windows
-from samtailor.metrics import iou
-from samtailor.predict import Predictor
+from samtailor.labelling._answers import Windows
+from samtailor.masks.metrics import iou
+from samtailor.masks.rle import encode, plain_runs
+from samtailor.predict.predictor import Predictor
 from samtailor.prompts.mask_center import center, clicks
-from samtailor.types import Prompts, Sample
+from samtailor.structures import Prompts, Sample
 from samtailor.workbench.masks import placed
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
-    from samtailor.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingStore
 
 FILE = "gallery.json"
 """In the adapter's folder."""

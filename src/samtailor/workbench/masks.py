@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from samtailor.data.shapes import encode, plain_runs
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
-from samtailor.label._answers import Windows
-from samtailor.types import Output
+from samtailor.labelling._answers import Windows
+from samtailor.masks.rle import encode, plain_runs
+from samtailor.structures import Output
 
 CORNERS = 200_000
 """Of all polygons of one object."""

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samtailor.answers import Ask
-from samtailor.automatic import GROWN, Proposer
-from samtailor.data.shapes import plain_runs
 from samtailor.data.transform import Frame
-from samtailor.instances import Found, distinct, placed, views
-from samtailor.label._answers import Windows
-from samtailor.passes import Passes, Question
-from samtailor.predict import Predictor
+from samtailor.labelling._answers import Windows
+from samtailor.masks.rle import plain_runs
+from samtailor.predict.auto import GROWN, Proposer
+from samtailor.predict.batched import Passes, Question
+from samtailor.predict.files import Ask
+from samtailor.predict.instances import Found, distinct, placed, views
+from samtailor.predict.predictor import Predictor
 from samtailor.serve.adapters import Slot
 from samtailor.workbench.masks import placed as whole_mask
 from samtailor.workbench.records import Asked, Object, Runs

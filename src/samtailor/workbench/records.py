@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from samtailor.data.shapes import plain_runs, run_lengths
 from samtailor.data.writing import replacing
 from samtailor.errors import DataError, InputError
+from samtailor.masks.rle import plain_runs, run_lengths
 
 State = Literal["open", "proposed", "accepted"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from samtailor.answers import Ask
+from samtailor.predict.files import Ask
 from samtailor.serve.schema import Number, Prompt
 from samtailor.workbench.records import Object, Runs, Share
 from samtailor.workbench.settings import Class

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from samtailor.config import FitConfig, load, resolve
-from samtailor.errors import InputError
+from samtailor.errors import InputError, counted
 from samtailor.registry import find
 from samtailor.serve.refusals import Refused
-from samtailor.wording import counted
+from samtailor.train.config import FitConfig, load, resolve
 from samtailor.workbench.pictures import Picture
 from samtailor.workbench.project import Project
 from samtailor.workbench.records import Record

@@ -11,9 +11,9 @@ from samtailor.data.layout import file_sample, shape_annotation
 from samtailor.data.listing import chosen, json_mentions, read_json, subfolder
 from samtailor.data.notices import notice
 from samtailor.data.picture import SUFFIXES, header
-from samtailor.data.shapes import polygon, rectangle, run_lengths
 from samtailor.errors import DataError, InputError
-from samtailor.types import Annotation, Sample
+from samtailor.masks.rle import polygon, rectangle, run_lengths
+from samtailor.structures import Annotation, Sample
 
 
 def matches(path: Path) -> bool:

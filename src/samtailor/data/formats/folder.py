@@ -8,9 +8,9 @@ from pathlib import Path
 from samtailor.data.layout import file_sample, mask_annotation
 from samtailor.data.listing import chosen, files, has_files, natural_key, paired, single_class, subfolder
 from samtailor.data.picture import SUFFIXES, header, read_mask
-from samtailor.data.shapes import fitted
+from samtailor.data.placement import fitted
 from samtailor.errors import DataError, InputError
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 _IMAGES, _MASKS = ("images", "image", "imgs"), ("masks", "mask")
 _ENDINGS = ("_mask", "-mask", "_segmentation")

@@ -12,9 +12,10 @@ from samtailor.data.layout import file_sample
 from samtailor.data.listing import files, has_files, paired, single_class, subfolder
 from samtailor.data.notices import notice
 from samtailor.data.picture import SUFFIXES, header, read_index
-from samtailor.data.shapes import fitted, regions
+from samtailor.data.placement import fitted
 from samtailor.errors import DataError
-from samtailor.types import Annotation, Sample
+from samtailor.masks.rle import regions
+from samtailor.structures import Annotation, Sample
 
 _LOOK_AT = 12  # maps looked into to tell objects from classes
 

@@ -9,9 +9,10 @@ from typing import Any
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, has_files, json_mentions, paired, read_json, subfolder
 from samtailor.data.picture import SUFFIXES, header, read_index
-from samtailor.data.shapes import fitted, regions
+from samtailor.data.placement import fitted
 from samtailor.errors import DataError
-from samtailor.types import Annotation, Sample
+from samtailor.masks.rle import regions
+from samtailor.structures import Annotation, Sample
 
 _NOTHING = frozenset({"null", "background", "ignore", "unlabeled", "unlabelled", "void", ""})
 

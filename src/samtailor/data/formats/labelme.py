@@ -15,10 +15,10 @@ from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, json_mentions, natural_key, read_json, subfolder
 from samtailor.data.notices import notice
 from samtailor.data.picture import decode_mask, header
-from samtailor.data.shapes import encode, placed, polygon, rectangle
-from samtailor.errors import DataError
-from samtailor.types import Annotation, Sample
-from samtailor.wording import counted
+from samtailor.data.placement import placed
+from samtailor.errors import DataError, counted
+from samtailor.masks.rle import encode, polygon, rectangle
+from samtailor.structures import Annotation, Sample
 
 _FOLDERS = ("annotations", "labels", "images", "json")
 

@@ -12,9 +12,10 @@ from samtailor.data.formats.labelmap import read_names
 from samtailor.data.layout import file_sample, shape_annotation
 from samtailor.data.listing import chosen, files, has_files, natural_key, paired, subfolder
 from samtailor.data.picture import SUFFIXES, header, read_index
-from samtailor.data.shapes import fitted, rectangle, regions
+from samtailor.data.placement import fitted
 from samtailor.errors import DataError, InputError
-from samtailor.types import Annotation, Sample
+from samtailor.masks.rle import rectangle, regions
+from samtailor.structures import Annotation, Sample
 
 _NAMES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),

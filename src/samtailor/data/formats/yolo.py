@@ -10,10 +10,9 @@ from samtailor.data.layout import file_sample, shape_annotation
 from samtailor.data.listing import chosen, files, has_files, paired, read_text, subfolder
 from samtailor.data.notices import notice
 from samtailor.data.picture import header
-from samtailor.data.shapes import polygon, rectangle
-from samtailor.errors import DataError
-from samtailor.types import Annotation, Sample
-from samtailor.wording import counted
+from samtailor.errors import DataError, counted
+from samtailor.masks.rle import polygon, rectangle
+from samtailor.structures import Annotation, Sample
 
 _PARTS = ("train", "valid", "val", "test")
 _NOT_LABELS = frozenset({"classes", "labels", "readme", "obj", "train", "val", "test"})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from samtailor.data.notices import notice
 from samtailor.errors import InputError
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
 PARTS = ("pool", "test")
 

@@ -14,7 +14,7 @@ from samtailor.data.formats import voc
 from samtailor.data.shots import dice
 from samtailor.data.split import split
 from samtailor.errors import InputError
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
 TRAIN_SHARE = 0.8
 

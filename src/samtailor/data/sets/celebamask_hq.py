@@ -20,10 +20,10 @@ from pathlib import Path
 from samtailor.data.layout import file_sample, mask_annotation
 from samtailor.data.listing import chosen, files, natural_key
 from samtailor.data.picture import header, read_mask
-from samtailor.data.shapes import fitted
+from samtailor.data.placement import fitted
 from samtailor.data.shots import dice
 from samtailor.errors import DataError, InputError
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 PARTS = (
     *("skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear"),

@@ -18,7 +18,7 @@ from samtailor.data.formats import folder
 from samtailor.data.listing import natural_key, subfolder
 from samtailor.data.sets._tail import part_of
 from samtailor.errors import DataError
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
 TEST, PICTURES = 100, 290
 """Pictures of the test part, and in all."""

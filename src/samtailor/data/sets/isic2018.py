@@ -15,7 +15,7 @@ from pathlib import Path
 
 from samtailor.data.formats import folder
 from samtailor.errors import DataError, InputError
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
 PICTURES = {"train": 2594, "val": 100, "test": 1000}
 """Of the official parts."""

@@ -17,7 +17,7 @@ from samtailor.data.formats import folder
 from samtailor.data.listing import natural_key
 from samtailor.data.sets._tail import part_of
 from samtailor.errors import InputError
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
 TEST, PICTURES = 2000, 2615
 """Pictures of the paper's test part, and in all."""

@@ -13,7 +13,7 @@ from samtailor.data.synth.banners import banner_scene
 from samtailor.data.synth.own_pictures import pictures
 from samtailor.data.synth.scenes import Scene, scene
 from samtailor.errors import InputError
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 KINDS = ("banners", "scenes")
 """What can be drawn."""

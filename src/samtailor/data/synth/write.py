@@ -24,13 +24,12 @@ import PIL
 from PIL import Image
 
 from samtailor import __version__
-from samtailor.data.shapes import plain_runs
 from samtailor.data.synth.own_pictures import pictures
 from samtailor.data.synth.samples import KINDS, SIDES, samples
 from samtailor.data.writing import write_json
-from samtailor.errors import InputError
-from samtailor.types import Annotation, Sample
-from samtailor.wording import counted
+from samtailor.errors import InputError, counted
+from samtailor.masks.rle import plain_runs
+from samtailor.structures import Annotation, Sample
 
 Progress = Callable[[int, int], None]
 

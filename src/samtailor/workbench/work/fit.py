@@ -6,21 +6,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samtailor import artefact, automatic
+from samtailor import artefact
 from samtailor.bases import load_on
-from samtailor.config import FitConfig, load
+from samtailor.cache.embeddings import EmbeddingStore
 from samtailor.data.augment import UNTOUCHED
 from samtailor.data.picture import write_json
 from samtailor.data.regions import regions
 from samtailor.data.split import Split, split
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, SamtailorError
-from samtailor.fit import fit
+from samtailor.fitting import fit
+from samtailor.fitting.proposals import fit_proposals, looking
+from samtailor.predict import auto as automatic
 from samtailor.proposals import disk
-from samtailor.proposals.fit import fit_proposals, looking
 from samtailor.serve import pictures as reading
 from samtailor.serve.limits import Limits
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
+from samtailor.train.config import FitConfig, load
 from samtailor.workbench.gallery import FILE, gallery
 
 if TYPE_CHECKING:

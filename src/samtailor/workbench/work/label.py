@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from samtailor.bases import load_on
-from samtailor.embeddings import EmbeddingStore
-from samtailor.predict import Predictor
+from samtailor.cache.embeddings import EmbeddingStore
+from samtailor.predict.predictor import Predictor
 from samtailor.serve import pictures as reading
 from samtailor.serve.adapters import Adapters, Slot
 from samtailor.serve.limits import Limits
