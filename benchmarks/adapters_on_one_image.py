@@ -1,17 +1,17 @@
-"""N adapters on one image: one encoder pass, and the cost grows only by the decoder passes.
+"""Several adapters on one image: one encoder pass, and one decoder pass per adapter.
 
 python benchmarks/adapters_on_one_image.py [--base nano] [--repeats 20]
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 
 import numpy as np
 import torch
 
+import bench
 from samtailor.bases import load_base
 from samtailor.data.transform import Frame
 from samtailor.registry import find
@@ -19,7 +19,7 @@ from samtailor.structures import Prompts
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = bench.parser(__doc__)
     parser.add_argument("--base", default="nano")
     parser.add_argument("--repeats", type=int, default=20)
     options = parser.parse_args()
@@ -43,10 +43,14 @@ def main() -> None:
             taken = _median(lambda n=count: [s.decode(features, prompts) for s in segmenters[:n]], options.repeats)
             single = taken if count == 1 else single  # one adapter on a model of its own
             again = count * (encode + single)
+            share = (encode + taken) / again
             print(
                 f"{count} adapters             {1000 * taken:7.1f} ms after the encode, "
-                f"{(encode + taken) / again:.2f} of {count} separate models"
+                f"{share:.2f} of {count} separate models"
             )
+    what = f"Eight adapters on one image, against eight separate models; base {base.name}"
+    rows = {"ratio": (what, round(share, 4), "of the time")}
+    bench.record("adapters-on-one-image", "Several adapters on one image", rows, base, options.results, digits=2)
 
 
 def _median(call, repeats: int) -> float:

@@ -20,6 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import bench
+
 
 def main() -> None:
     options = _options()
@@ -40,6 +42,10 @@ def main() -> None:
     print(f"clock            {seconds:8.1f} s      (asked: below 90)")
     print(f"processor        {busy:8.1f} s      {1000 * busy / steps:.1f} ms an iteration, all else included")
     print(f"peak memory      {peak / 2**30:8.2f} GiB    (asked: below 2)")
+    what = f"AM-SAM on {options.masks} masks, {options.epochs} epochs, the whole command; bundled base"
+    rows = {"seconds": (f"{what}, {bench.threads(os.environ.get('OMP_NUM_THREADS', 'all'))}", round(seconds), "s")}
+    rows["memory"] = ("Its peak memory", round(peak / 2**30, 2), "GiB")
+    bench.record("am-sam-16-masks", "AM-SAM on 16 masks", rows, bench.results.bundled(), options.results)
 
 
 def _run(command: list[str], cache: Path) -> None:
@@ -56,7 +62,7 @@ def _processor() -> float:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = bench.parser(__doc__)
     parser.add_argument("--masks", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--size", default="480x640", help="of the images, px")

@@ -19,6 +19,7 @@ from dataclasses import replace
 import torch
 from accelerate import Accelerator
 
+import bench
 from random_sam import vit_b
 from samtailor.bases import Base
 from samtailor.cache.embeddings import EmbeddingCache
@@ -31,11 +32,17 @@ from samtailor.train.feed import Feed
 
 def main() -> None:
     options = _options()
+    rows: dict[str, bench.Row] = {}
     for size, repeats in zip(options.sizes, options.repeats, strict=True):
         median = _medians(size, repeats, options.batch)
         for name, value in median.items():
             print(f"{size:5d} px  {name:15s} {value:8.3f} s an iteration (median of {repeats})")
-        print(f"{size:5d} px  ratio           {median['encoder inside'] / median['cached']:8.1f} x", flush=True)
+        ratio = median["encoder inside"] / median["cached"]
+        print(f"{size:5d} px  ratio           {ratio:8.1f} x", flush=True)
+        what = f"AM-SAM iteration on cached embeddings, against the same with the image encoder; SAM ViT-B at {size} px"
+        rows[str(size)] = (f"{what}, {bench.threads(torch.get_num_threads())}", round(ratio, 1), "times faster")
+    base = bench.results.BaseModelUsed(name="SAM ViT-B, random weights", fingerprint=None)
+    bench.record("am-sam-step", "AM-SAM iteration", rows, base, options.results, digits=0)
 
 
 def _medians(size: int, repeats: int, batch: int) -> dict[str, float]:
@@ -86,7 +93,7 @@ def _alternately(kinds, repeats: int) -> dict[str, float]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = bench.parser(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=(256, 1024), help="side of the model frame, px")
     parser.add_argument("--repeats", type=int, nargs="+", default=(15, 3), help="of each size")
     parser.add_argument("--batch", type=int, default=1, help="images a level; the method's own is 1")

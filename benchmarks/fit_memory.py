@@ -17,6 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import bench
+
 
 def main() -> None:
     options = _options()
@@ -35,8 +37,12 @@ def main() -> None:
     few, many = options.images
     grown = (found[many]["peak"] - found[few]["peak"]) / 2**20
     kept = (many - few) * found[many]["embedding"] / 2**20
-    print(f"ratio            {found[many]['peak'] / found[few]['peak']:8.3f}     for {many / few:.1f} x the images")
+    ratio = found[many]["peak"] / found[few]["peak"]
+    print(f"ratio            {ratio:8.3f}     for {many / few:.1f} x the images")
     print(f"more             {grown:8.1f} MiB      ({kept:.0f} MiB if embeddings were kept in memory)")
+    what = f"Peak memory of a fit on {many} images, against {few} images; bundled base"
+    rows = {"ratio": (what, round(ratio, 4), "times as much")}
+    bench.record("fit-memory", "Memory of a fit", rows, bench.results.bundled(), options.results, digits=3)
 
 
 def _run(*command: str) -> str:
@@ -73,7 +79,7 @@ def _measured(options: argparse.Namespace) -> dict[str, float]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = bench.parser(__doc__)
     parser.add_argument("--images", type=int, nargs=2, default=(24, 240), metavar="N")
     parser.add_argument("--size", type=int, default=128, help="side of the images, px")
     parser.add_argument("--steps", type=int, default=30)

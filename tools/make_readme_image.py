@@ -1,8 +1,8 @@
-"""Write docs/before_after.png: held-out banners of a demo, one click each, base against adapter.
+"""Write docs/before_after.png: held-out banners of a demo, one click each, base model and adapter.
 
     python tools/make_readme_image.py demo
 
-Rows are chosen by rank, not by hand: the quartiles of the IoU with the adapter.
+Rows are chosen by rank, not by hand: the quartiles of the adapter's IoU.
 """
 
 from __future__ import annotations

@@ -214,9 +214,6 @@ def test_each_part_of_a_map_is_asked_for_once(tiny_base, tiny_samples):
     low = by_map("it", "a", threshold=0.02)(predictor, None)
     # a lower threshold does not swell the parts
     assert [ask.mask_rle for ask in low] == [first.mask_rle, second.mask_rle]
-        first.mask_rle,
-        second.mask_rle,
-    ]  # a lower threshold does not swell the parts
     drawn = predictor.frame.logits(logits)[0, 0].numpy() > 0
     assert np.array_equal(first.mask | second.mask, drawn)  # the parts are the objects
     assert not (first.mask & second.mask).any()
