@@ -99,8 +99,9 @@ def choose(name: str, value: str, known: Collection[str]) -> str:
 
 
 def _built_in(kind: str) -> list[str]:
-    package = importlib.import_module(KINDS[kind])
-    modules = (module.name for module in pkgutil.iter_modules(package.__path__))
+    # by path: importing the package would import torch, and help texts list names
+    folder = Path(__file__).parent.joinpath(*KINDS[kind].split(".")[1:])
+    modules = (module.name for module in pkgutil.iter_modules([str(folder)]))
     return [name.replace("_", "-") for name in modules if not name.startswith("_")]
 
 

@@ -1,4 +1,4 @@
-"""`propose-fit` and `predict --prompt auto`: no human prompt, from files to files."""
+"""`propose-fit` and `--prompt auto`: objects found without a prompt, from input files to output files."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from samtailor.proposals.detectors import _heads
 
 @pytest.fixture
 def own(adapter_folder, tmp_path):
-    """An adapter that may be written to."""
+    """A copy of the adapter, to write to."""
     return shutil.copytree(adapter_folder, tmp_path / "own")
 
 
 def detector_file(path, score: float):
-    """A v8 network of one class that sees a box in the middle of a 64 px input, with a score."""
+    """A v8 network of one class that detects a box in the center of a 64 px input, with a score."""
     rows = np.zeros((_heads.cells((64, 64)), 5), np.float32)
     rows[:, :4] = 1
     rows[3] = [32, 32, 20, 20, score]
@@ -61,41 +61,41 @@ def test_propose_fit_then_predict_without_a_prompt(run, own, data_folder, tmp_pa
     found = json.loads((tmp_path / "none" / "predictions.json").read_text())
     assert found["annotations"] == []
     assert len(found["images"]) == 8
-    assert "Nothing was found in 8 of 8: " in result.stderr
+    assert "No objects in 8 of 8 images: " in result.stderr
 
 
 @pytest.mark.parametrize(("score", "objects"), [(0.9, 1), (0.1, 0)])
-def test_a_detector_asks_the_base_with_boxes(run, base_folder, tmp_path, score, objects):
+def test_a_detector_prompts_the_base_model_with_boxes(run, base_folder, tmp_path, score, objects):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     file = detector_file(tmp_path / "d.onnx", score)
     asked = ["predict", "a.png", "--base", base_folder, "--detector", file, "--out", "o"]
     result = run(*asked)
     found = json.loads((tmp_path / "o" / "predictions.json").read_text())
     assert [image["objects"] for image in found["images"]] == [objects]
-    assert ("Nothing was found in 1 of 1" in result.stderr) is (objects == 0)
+    assert ("No objects in 1 of 1 image" in result.stderr) is (objects == 0)
     if objects:
         (row,) = found["annotations"]
         assert row["prompt"]["box"] == pytest.approx([22, 22, 42, 42])
         assert row["score"] == pytest.approx(0.9)
         assert found["categories"][0]["name"] == "thing"
-        run(*asked, "--overwrite", "--give", "points")
+        run(*asked, "--overwrite", "--prompt-type", "points")
         again = json.loads((tmp_path / "o" / "predictions.json").read_text())
         assert again["annotations"][0]["prompt"]["points"] == [[31.5, 31.5]]
 
 
-def test_who_cannot_ask_says_so(run, base_folder, own, data_folder, tmp_path):
+def test_automatic_mode_without_a_source_of_prompts_is_an_error(run, base_folder, own, data_folder, tmp_path):
     image = next((data_folder / "images").iterdir())
     for asked in (["--base", base_folder], ["--adapter", own]):
         assert "propose-fit DATA" in run("predict", image, *asked, "--prompt", "auto", code=2).stderr
-    assert "takes auto" in run("predict", image, "--prompt", "magic", "--base", base_folder, code=2).stderr
-    assert "takes auto" in run("predict", image, "--prompt", "auto", "--click", "1,1", code=2).stderr
+    assert "must be auto" in run("predict", image, "--prompt", "magic", "--base", base_folder, code=2).stderr
+    assert "must be auto" in run("predict", image, "--prompt", "auto", "--click", "1,1", code=2).stderr
     file = detector_file(tmp_path / "d.onnx", 0.9)
     asked = ["predict", image, "--base", base_folder, "--detector", file, "--detector-classes", "cat"]
     assert "no class 'cat'" in run(*asked, code=2).stderr
 
 
 class Two:
-    """Detects the same place twice, under one name."""
+    """Detects the same place twice, with the same label."""
 
     fingerprint, names = "two", ()
 
@@ -115,7 +115,7 @@ def test_two_proposals_that_give_one_mask_are_one_object(tiny_sam, tmp_path):
     assert [row["score"] for row in found["annotations"]] == [pytest.approx(0.9)]
 
 
-def test_who_gets_points_and_who_boxes():
+def test_prompt_types():
     assert [gives(name) for name in (None, "sampled-click", "mask-box", "detector")] == ["points"] * 2 + ["boxes"] * 2
     assert gives(None, fitted=False) == "boxes"
     assert by_itself("a")(None, None) == [ObjectPrompt(promptless=True, label="a")]
@@ -124,7 +124,7 @@ def test_who_gets_points_and_who_boxes():
         ObjectPrompt().check((5, 5))
 
 
-def test_evaluate_auto_gives_mask_ap_and_alarms(run, own, data_folder, tmp_path):
+def test_evaluate_auto_reports_mask_ap(run, own, data_folder, tmp_path):
     run("propose-fit", data_folder, "--adapter", own, "--steps", 3, "--views", 1)
     asked = ["evaluate", data_folder, "--adapter", own, "--prompt", "auto"]
     result = run(*asked, "--json", "f.json", "--html", "f.html")
@@ -135,10 +135,10 @@ def test_evaluate_auto_gives_mask_ap_and_alarms(run, own, data_folder, tmp_path)
         assert 0 <= found[name]["ap"] <= found[name]["ap50"] <= 1
         assert found[name]["images"] == 8 - len(split["train"])
     assert sorted(found["left_out_ids"]) == sorted(split["train"])
-    assert "Automatic instances" in (tmp_path / "f.html").read_text()
-    run(*asked, "--part", "val", "--threshold", 0, "--json", "v.json")
+    assert "Automatic mode" in (tmp_path / "f.html").read_text()
+    run(*asked, "--split", "val", "--threshold", 0, "--json", "v.json")
     part = json.loads((tmp_path / "v.json").read_text())["adapter"]
     assert part["images"] == len(split["val"])
     assert part["found"] >= found["adapter"]["found"]
-    assert "--part takes val or test" in run("evaluate", data_folder, "--part", "val", code=2).stderr
-    assert "go with --prompt auto" in run("evaluate", data_folder, "--give", "boxes", code=2).stderr
+    assert "--split must be val or test" in run("evaluate", data_folder, "--split", "val", code=2).stderr
+    assert "options of --prompt auto" in run("evaluate", data_folder, "--prompt-type", "boxes", code=2).stderr

@@ -1,4 +1,4 @@
-"""The commands, on a tiny base, from files to files."""
+"""The commands on a tiny base model, from input files to output files."""
 
 from __future__ import annotations
 
@@ -29,30 +29,31 @@ def test_fit_resume_and_overwrite(run, base_folder, data_folder, tmp_path):
     run(*asked, "--overwrite")
 
 
-def test_fit_without_held_out_images_tells_what_new_images_chose(run, base_folder, data_folder, tmp_path):
+def test_fit_without_held_out_images_reports_automatic_mode(run, base_folder, data_folder, tmp_path):
     asked = ["fit", data_folder, "--base", base_folder, "--classes", "disc", "--val", 0, "--test", 2, "--steps", 1]
     asked += ["--set", "trackers=[]", "--set", "options.width=32", "--set", "near_duplicates=false"]
-    told = run(*asked, "--out", "a").stderr
-    assert "No held-out images: the last state was kept." in told
-    assert "Without a prompt: Dice" in told
-    assert "new to whoever answered" in told
-    asked_again = ["evaluate", data_folder, "--adapter", "a", "--prompt", "auto", "--json", "e.json"]
-    told = run(*asked_again, "--part", "test").stderr
-    assert "only the adapter is judged" in told  # it finds its objects by itself; the base would have to be asked
+    output = run(*asked, "--out", "a").stderr
+    assert "No held-out images: the last state was kept." in output
+    assert "Automatic mode: Dice" in output
+    assert "held-out image" in output
+    evaluation = ["evaluate", data_folder, "--adapter", "a", "--prompt", "auto", "--json", "e.json"]
+    output = run(*evaluation, "--split", "test").stderr
+    assert "Only the adapter is evaluated" in output  # the base model has neither proposals nor a detector
     found = json.loads((tmp_path / "e.json").read_text())
     assert "base" not in found
     assert 0 <= found["adapter"]["ap50"] <= 1
-    told = run(*asked, "--out", "b", "--set", "options.settle=false").stderr
-    assert "Without a prompt" not in told
+    output = run(*asked, "--out", "b", "--set", "options.settle=false").stderr
+    assert "'settle' is now called 'select_inference'" in output
+    assert "Automatic mode" not in output
 
 
-def test_a_tempered_fit_says_so():
-    from samtailor.cli.fit import _tempered
+def test_fit_reports_the_strength_of_the_click_adapter():
+    from samtailor.cli.fit import _clicks
 
-    found = {"share": 0.5, "share_miou": 0.52, "share_base_miou": 0.5}
-    assert "go 50 % of the way from the base: mIoU 52.0" in _tempered(found)
-    assert "are the base's own" in _tempered({**found, "share": 0.0})
-    assert _tempered({**found, "share": 1.0}) == ""
+    figures = {"share": 0.5, "share_miou": 0.52, "share_base_miou": 0.5}
+    assert "Click adapter strength: 0.5 (0 = base model, 1 = full adapter)" in _clicks(figures)
+    assert "mIoU 52.0, base model 50.0" in _clicks(figures)
+    assert _clicks({**figures, "share": 1.0}) == ""
 
 
 def test_evaluate_writes_base_and_adapter(run, adapter_folder, data_folder, tmp_path):
@@ -74,7 +75,7 @@ def test_evaluate_writes_base_and_adapter(run, adapter_folder, data_folder, tmp_
 
 
 def test_evaluate_other_classes_prompts_and_the_base_alone(run, adapter_folder, base_folder, data_folder, tmp_path):
-    run("evaluate", data_folder, "--adapter", adapter_folder, "--classes", "square", "--prompt", "mask-box", "--all",
+    run("evaluate", data_folder, "--adapter", adapter_folder, "--classes", "square", "--prompt", "mask-box", "--include-train",
         "--refine", "--limit", 3, "--json", "e.json")  # fmt: skip
     found = json.loads((tmp_path / "e.json").read_text())
     assert list(found["adapter"]["classes"]) == ["square"]
@@ -84,8 +85,8 @@ def test_evaluate_other_classes_prompts_and_the_base_alone(run, adapter_folder, 
     alone = json.loads((tmp_path / "b.json").read_text())
     assert alone["adapter"] is None
     assert set(alone["base"]["classes"]) == {"disc", "square"}
-    told = run("evaluate", data_folder, "--adapter", adapter_folder, "--classes", "nose", "--json", "n.json", code=2)
-    assert "no class nose" in told.stderr.replace("'", "")
+    result = run("evaluate", data_folder, "--adapter", adapter_folder, "--classes", "nose", "--json", "n.json", code=2)
+    assert "no class nose" in result.stderr.replace("'", "")
     assert not (tmp_path / "n.json").exists()
 
 
@@ -121,9 +122,9 @@ def test_predict_from_a_file_of_prompts(run, base_folder, data_folder, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        ([], "Say what to segment"),
+        ([], "A prompt is missing"),
         (["--click", "20"], "a click as X,Y"),
         (["--click", "20,20,7"], "label of a click"),
         (["--click", "500,20"], "outside the image"),
@@ -135,14 +136,14 @@ def test_predict_from_a_file_of_prompts(run, base_folder, data_folder, tmp_path)
         (["--click", "1,1", "--device", "quantum"], "cannot be used"),
     ],
 )
-def test_wrong_predictions_leave_nothing_behind(run, base_folder, data_folder, tmp_path, arguments, told):
+def test_wrong_arguments_of_predict_write_no_files(run, base_folder, data_folder, tmp_path, arguments, message):
     base = [] if "--adapter" in arguments else ["--base", base_folder]
     result = run("predict", data_folder / "images", "--out", "out", *base, *arguments, code=2)
-    assert told in result.stderr
+    assert message in result.stderr
     assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == []
 
 
-def test_predict_does_not_replace_what_is_not_its_own(run, base_folder, data_folder, tmp_path):
+def test_predict_does_not_replace_other_files(run, base_folder, data_folder, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("important")
     asked = ["predict", data_folder / "images" / "p000.png", "--base", base_folder, "--click", "9,9", "--out", "out"]
@@ -199,13 +200,13 @@ def test_compare_and_recipe(run, base_folder, data_folder, tmp_path):
 
 
 def test_demo_in_small(run, base_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("samtailor.cli._demo_fits.SIZE", (96, 128))
+    monkeypatch.setattr("samtailor.cli.demo_fits.SIZE", (96, 128))
     asked = ["demo", "--out", "d", "--base", base_folder, "--steps", 1, "--train", 8, "--test", 3]
     result = run(*asked)
     assert "SAM+PLM+PMM" in result.stdout
     found = json.loads((tmp_path / "d" / "report.json").read_text())
     assert set(found["methods"]) >= {"SAM", "SAM-F", "SAM+PLM", "SAM+PLM+PMM"}
     html = (tmp_path / "d" / "report.html").read_text()
-    for word in ("Before and after", "Where one may click", "Refinement by the PMM", "Training", "Parameters"):
+    for word in ("Before and after", "IoU by click position", "Refinement by the PMM", "Training", "Parameters"):
         assert word in html
     assert "other images" in run(*asked, "--seed", 1, code=2).stderr

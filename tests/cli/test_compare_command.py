@@ -8,7 +8,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from samtailor.cli.rows import detected, seeds_of, settings_by_method, shots_of
+from samtailor.cli.rows import detector_options, seeds_of, settings_by_method, shots_of
 from samtailor.errors import InputError
 
 RESNET = "{embedding_size: 16, hidden_sizes: [16, 32, 64, 128], depths: [1, 1, 2, 1]}"
@@ -33,18 +33,18 @@ def test_seeds_and_shots():
 
 def test_settings_of_single_methods_and_detectors():
     pairs = ["steps=5", "options.x=1", "ssp.steps=2", "baselines.options.weights=scratch", "ssp.options.size=64"]
-    general, own = settings_by_method(pairs, ["plm", "ssp", "deeplabv3"])
+    general, by_method = settings_by_method(pairs, ["plm", "ssp", "deeplabv3"])
     assert general == ["steps=5", "options.x=1"]
-    assert own == {
+    assert by_method == {
         "plm": {},
         "ssp": {"options": {"weights": "scratch", "size": 64}, "steps": 2},
         "deeplabv3": {"options": {"weights": "scratch"}},
     }
-    given = detected("people.onnx", "person", ["sam", "am-sam", "blo-sam", "ssp"])
-    asked = {"detector": "onnx", "weights": "people.onnx", "classes": ["person"]}
-    assert given == {"am-sam": {"prompt_options": asked}}
+    given = detector_options("people.onnx", "person", ["sam", "am-sam", "blo-sam", "ssp"])
+    expected = {"detector": "onnx", "weights": "people.onnx", "classes": ["person"]}
+    assert given == {"am-sam": {"prompt_options": expected}}
     with pytest.raises(InputError, match="needs a --detector"):
-        detected(None, "person", ["am-sam"])
+        detector_options(None, "person", ["am-sam"])
 
 
 def test_compare_over_shots_with_a_baseline_and_a_test_set(run, base_folder, data_folder, tmp_path):

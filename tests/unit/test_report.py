@@ -11,14 +11,14 @@ from samtailor import report
 from samtailor.evaluation.masks import evaluate_many
 from samtailor.masks.overlay import around, fit, overlay
 from samtailor.registry import find
-from samtailor.report import panels as drawings
-from samtailor.report.page import Show, history_of
+from samtailor.report import plots
+from samtailor.report.predictions import Predictions, history_of
 
 
 @pytest.fixture
 def shown(tiny_sam, tiny_samples):
     segmenters = {"SAM": tiny_sam, "SAM+PLM+PMM": find("methods", "plm-pmm").build(tiny_sam)[0]}
-    return Show(tiny_sam, segmenters, tiny_samples[:4], None), evaluate_many(segmenters, tiny_samples[:4])
+    return Predictions(tiny_sam, segmenters, tiny_samples[:4], None), evaluate_many(segmenters, tiny_samples[:4])
 
 
 def test_the_page_is_complete_and_self_contained(shown, tmp_path):
@@ -46,7 +46,7 @@ def test_the_page_is_complete_and_self_contained(shown, tmp_path):
     assert sources
     assert all(source.startswith("data:image/") for source in sources)
     assert not re.search(r"https?://|<script|@import|url\(", html)
-    for word in ("Before and after", "Per class", "worst", "median", "best", "Where one may click", "Refinement"):
+    for word in ("Before and after", "Per class", "worst", "median", "best", "IoU by click position", "Refinement"):
         assert word in html
     assert "prefers-color-scheme: dark" in html
     assert "@media print" in html
@@ -76,11 +76,11 @@ def test_nothing_to_show_is_left_out(shown, tmp_path):
 
 def test_many_curves_have_their_names_below_and_one_style_each(monkeypatch):
     """Fifteen names inside the first plot hid it; a fit without Dice shifted the colours of those after it."""
-    monkeypatch.setattr(drawings, "figure", lambda title, text, draw, alt: draw())
+    monkeypatch.setattr(plots, "figure", lambda title, text, draw, alt: draw())
     steps = [{"step": s, "loss": 1.0, "dice": 0.5} for s in range(30)]
     bare = [{"step": s, "loss": 1.0} for s in range(30)]
     names = [f"fit {i}" for i in range(15)]
-    made = drawings.curves({name: {"train": steps if i else bare} for i, name in enumerate(names)})
+    made = plots.curves({name: {"train": steps if i else bare} for i, name in enumerate(names)})
     assert [text.get_text() for text in made.legends[0].get_texts()] == names
     assert not any(axis.get_legend() for axis in made.axes)
     seen = {}
@@ -89,7 +89,7 @@ def test_many_curves_have_their_names_below_and_one_style_each(monkeypatch):
             seen.setdefault(line.get_label(), set()).add((line.get_color(), line.get_linestyle()))
     assert all(len(styles) == 1 for styles in seen.values())
     assert len(set.union(*seen.values())) == len(names)
-    few = drawings.curves({name: {"train": steps} for name in names[:3]})
+    few = plots.curves({name: {"train": steps} for name in names[:3]})
     assert not few.legends
     assert few.axes[0].get_legend()
 
