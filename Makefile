@@ -26,6 +26,7 @@ lint: env
 	$(BIN)/ruff check src tests tools benchmarks
 	$(BIN)/ruff format --check src tests tools benchmarks
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 docs: env  ## write the generated pages again
 	$(BIN)/python tools/make_cli_docs.py

@@ -8,13 +8,16 @@ from typing import Any
 import typer
 
 from samtailor.cli import app
+from samtailor.cli.group import Command
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 INTRO = """# Command line
 
-Written by `tools/make_cli_docs.py` from the program; do not edit. Exit codes: 0 done, 1 `check` found errors, 2 wrong
-input (told in one message on standard error), 130 stopped with Ctrl-C. Results go to standard output, everything else
-to standard error; files are written whole or not at all.
+Generated from the program by `tools/make_cli_docs.py`; do not edit. Results are printed on standard output, messages
+and progress on standard error. Files are written completely or not at all.
+
+Exit codes: 0 success, 1 `check` found errors or `label` could not read an image, 2 wrong input (one message on standard
+error), 130 stopped with Ctrl-C.
 """
 
 
@@ -36,6 +39,8 @@ def _short(command: Any) -> str:
 
 
 def _section(title: str, command: Any) -> str:
+    if isinstance(command, Command):
+        command.fill_in_names()
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     names = " ".join(a.metavar or a.name.upper() for a in arguments)
     lines = [f"## {title}", "", (command.help or "").strip(), ""]

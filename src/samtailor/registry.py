@@ -41,6 +41,8 @@ KINDS = {
     "export": "samtailor.export",
 }
 """Kinds of things that have a name, and the package that holds the built-in ones."""
+NOT_REGISTERED = {"bases": ("decoder", "encoder")}
+"""Public modules of these packages that are not of the kind."""
 PLUGINS = "SAMTAILOR_PLUGINS"
 """Environment variable that names folders of plug-ins."""
 
@@ -102,7 +104,8 @@ def _built_in(kind: str) -> list[str]:
     # by path: importing the package would import torch, and help texts list names
     folder = Path(__file__).parent.joinpath(*KINDS[kind].split(".")[1:])
     modules = (module.name for module in pkgutil.iter_modules([str(folder)]))
-    return [name.replace("_", "-") for name in modules if not name.startswith("_")]
+    other = NOT_REGISTERED.get(kind, ())
+    return [name.replace("_", "-") for name in modules if not name.startswith("_") and name not in other]
 
 
 def _files(kind: str) -> dict[str, Path]:

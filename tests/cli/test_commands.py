@@ -75,8 +75,8 @@ def test_evaluate_writes_base_and_adapter(run, adapter_folder, data_folder, tmp_
 
 
 def test_evaluate_other_classes_prompts_and_the_base_alone(run, adapter_folder, base_folder, data_folder, tmp_path):
-    run("evaluate", data_folder, "--adapter", adapter_folder, "--classes", "square", "--prompt", "mask-box", "--include-train",
-        "--refine", "--limit", 3, "--json", "e.json")  # fmt: skip
+    run("evaluate", data_folder, "--adapter", adapter_folder, "--classes", "square", "--prompt", "mask-box",
+        "--include-train", "--refine", "--limit", 3, "--json", "e.json")  # fmt: skip
     found = json.loads((tmp_path / "e.json").read_text())
     assert list(found["adapter"]["classes"]) == ["square"]
     assert found["images"] == 3

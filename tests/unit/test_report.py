@@ -46,6 +46,7 @@ def test_the_page_is_complete_and_self_contained(shown, tmp_path):
     assert sources
     assert all(source.startswith("data:image/") for source in sources)
     assert not re.search(r"https?://|<script|@import|url\(", html)
+    assert html.count("<picture><source srcset=") == html.count("</picture>") == 2  # a plot for dark and light pages
     for word in ("Before and after", "Per class", "worst", "median", "best", "IoU by click position", "Refinement"):
         assert word in html
     assert "prefers-color-scheme: dark" in html

@@ -22,7 +22,7 @@ from samtailor.masks.contours import connected
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.proposals import GIVES, Proposals, disk
-from samtailor.registry import find
+from samtailor.registry import find, names
 from samtailor.structures import Annotation, Prompts
 
 Proposer = Callable[[Predictor, np.ndarray], list[ObjectPrompt]]
@@ -218,6 +218,8 @@ def gives(prompt: str | None, fitted: bool = True) -> str:
 
 def open_detector(source: str, classes: Sequence[str] | None) -> tuple[DetectionCache, Sequence[str] | None]:
     """A detector by its file or name, and the classes to keep of it."""
+    if source in names("detectors") and not Path(source).exists():
+        return DetectionCache(find("detectors", source).build()), classes
     kind = {".onnx": "onnx", ".pt": "ultralytics"}.get(Path(source).suffix.lower(), "transformers")
     module = find("detectors", kind)
     if kind == "transformers" and module.takes_text(source):
