@@ -167,7 +167,7 @@ def test_iou_map_of_a_file_and_of_a_data_set(run, adapter_folder, data_folder, t
         adapter_folder, "--json", "n.json")  # fmt: skip
     assert json.loads((tmp_path / "n.json").read_text()) == found
     assert "no image 'p9'" in run("iou-map", "--data", data_folder, "--id", "p9", code=2).stderr
-    assert "with --mask" in run("iou-map", image, code=2).stderr
+    assert "needs the true mask" in run("iou-map", image, code=2).stderr
 
 
 def test_check_synth_and_info(run, base_folder, adapter_folder, data_folder, tmp_path):

@@ -72,7 +72,7 @@ def test_compare_over_shots_with_a_baseline_and_a_test_set(run, base_folder, dat
     assert (row["prompt"], row["undetected"]) == ("detector", 0)
     assert len(made["judged_on"]["0"]) == 8
     assert set(made["trained_on"]["2"]["0/all"]) < set(made["trained_on"]["3"]["0/all"])
-    assert set(made["next_masks"]) == {"AM-SAM", "DeepLabV3"}
+    assert set(made["learning_curve"]) == {"AM-SAM", "DeepLabV3"}
     assert (tmp_path / "c" / "table.md").read_text().count("\n| ") == 6
     page = (tmp_path / "c" / "report.html").read_text()
     for words in ("Learning curve", "Dice of training batches", "one region"):

@@ -49,7 +49,9 @@ def _root(
 for _name in COMMANDS:
     _module = importlib.import_module(f"samtailor.cli.{_name.replace('-', '_')}")
     _short = (_module.__doc__ or "").partition(": ")[2].split("\n")[0]
-    app.command(_name, cls=Command, short_help=_short)(getattr(_module, f"{_name.replace('-', '_')}_command"))
+    app.command(_name, cls=Command, short_help=_short[:1].upper() + _short[1:])(
+        getattr(_module, f"{_name.replace('-', '_')}_command")
+    )
 app.add_typer(importlib.import_module("samtailor.cli.synth").app, name="synth")
 
 

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import typer
@@ -18,7 +18,6 @@ from typer.core import TyperCommand, TyperGroup
 
 from samtailor.errors import SamtailorError
 from samtailor.registry import KINDS, names
-from samtailor.structures.renames import FLAGS
 
 
 class Command(TyperCommand):
@@ -26,7 +25,8 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Replace old flags before parsing."""
-        return super().parse_args(ctx, renamed_flags(args))
+        known = {flag for parameter in self.get_params(ctx) for flag in (*parameter.opts, *parameter.secondary_opts)}
+        return super().parse_args(ctx, renamed_flags(args, known))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help text."""
@@ -64,14 +64,23 @@ class Group(TyperGroup):
         return list(self.commands)
 
 
-def renamed_flags(arguments: Sequence[str]) -> list[str]:
-    """Arguments with flags under their present names; one note on standard error for each old flag."""
+def renamed_flags(arguments: Sequence[str], known: Collection[str] = ()) -> list[str]:
+    """Arguments with flags under their present names; one note on standard error for each old flag.
+
+    Args:
+        arguments: of the command line.
+        known: flags that the command has, which are never replaced.
+    """
+    if all(not argument.startswith("--") or argument.partition("=")[0] in known for argument in arguments):
+        return list(arguments)
+    from samtailor.structures.renames import FLAGS  # imports numpy: only if a flag is unknown
+
     renamed: list[str] = []
     for position, argument in enumerate(arguments):
         if argument == "--":
             return [*renamed, *arguments[position:]]
         flag, equals, value = argument.partition("=")
-        if flag in FLAGS:
+        if flag in FLAGS and flag not in known:
             _message("Note", f"{flag} is now called {FLAGS[flag]}. The old name works until version 0.3.", "yellow")
             flag = FLAGS[flag]
         renamed.append(f"{flag}{equals}{value}")

@@ -63,7 +63,7 @@ def _target(
     """Image uint8 RGB (height, width, 3) and mask bool (height, width)."""
     if image is not None and data is None:
         if mask is None:
-            raise InputError("An IoU map needs the true mask: --mask FILE.")
+            raise InputError("An IoU map needs the true mask; pass it with --mask FILE.")
         from samtailor.data.image import read_image, read_mask
 
         return read_image(image), read_mask(mask)

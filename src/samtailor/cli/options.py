@@ -64,8 +64,8 @@ Detector = Annotated[
     typer.Option(
         "--detector",
         metavar="FILE",
-        help="Detector for automatic mode: an .onnx or .pt file, a hub id or folder of transformers, or a name: "
-        "{detectors}. Default: the proposals of the adapter.",
+        help="Detector for automatic mode: an .onnx or .pt file, a hub id or folder of transformers, or the name "
+        "of a detector without weights (full-frame, plug-ins). Default: the proposals of the adapter.",
     ),
 ]
 DetectorClasses = Annotated[

@@ -36,7 +36,7 @@ def show(title: str, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
 def content_of(comparisons: Sequence[Comparison], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Content of compare.json without base model, settings and versions.
 
-    `rows` as `compare.rows_of` returns them; `next_masks` by title; `regions`, `seeds`, `shots`; `methods`: summaries
+    `rows` as `compare.rows_of` returns them; `learning_curve` by title; `regions`, `seeds`, `shots`; `methods`: summaries
     as `Comparison.summary` returns them, by number of shots if there are several; `trained_on` and `judged_on`: ids of
     the images.
     """
@@ -47,7 +47,7 @@ def content_of(comparisons: Sequence[Comparison], rows: Sequence[Mapping[str, An
     summaries = {str(one.shots): one.summary() for one in comparisons}
     return {
         "rows": list(rows),
-        "next_masks": learning(rows),
+        "learning_curve": learning(rows),
         "methods": summaries[str(shots[0])] if len(comparisons) == 1 else summaries,
         "seeds": list(first.seeds),
         "shots": shots,

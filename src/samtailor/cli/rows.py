@@ -27,8 +27,8 @@ Detector = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="Detector of methods that need one: an .onnx or .pt file, a hub id or folder of transformers, or a name: "
-        "{detectors}.",
+        help="Detector of methods that need one: an .onnx or .pt file, a hub id or folder of transformers, or the "
+        "name of a detector without weights (full-frame, plug-ins).",
     ),
 ]
 DetectorClasses = Annotated[
