@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from samtailor import registry
 from samtailor.errors import InputError
 from samtailor.structures.renames import renamed_settings
+from samtailor.train.schedule import Kind
 
 Amount = int | float
 
@@ -57,9 +58,7 @@ class FitConfig(BaseModel):
         0.0, description="Largest norm of the gradients of a step, or one for each group of parameters; 0: no clipping."
     )
     decay_all: bool = Field(False, description="Weight decay also on norms and biases (torch's default; the papers).")
-    schedule: Literal["step", "cosine", "constant", "poly"] = Field(
-        "step", description="Course of the rate after warm-up."
-    )
+    schedule: Kind = Field("step", description="Course of the rate after warm-up.")
     warmup: int = Field(50, ge=0, description="Steps in which the rate rises from 0.")
     milestones: tuple[float, ...] = Field(
         (0.66667, 0.86666), description="Shares of the steps at which the learning rate falls."
