@@ -263,7 +263,7 @@ def test_damaged_and_foreign_checkpoints(tiny_sam, tiny_samples, store, tmp_path
     file.write_bytes(content)
     with pytest.raises(ArtefactError, match="Cannot resume from"):
         Run(tiny_sam, tiny_samples, store, file, method="plm-pmm", steps=4)(resume=True)
-    with pytest.raises(InputError, match="masks a step"):
+    with pytest.raises(InputError, match="masks per step"):
         Run(tiny_sam, tiny_samples, store, file, method="plm", steps=4, batch_size=3)(resume=True)
 
 

@@ -31,8 +31,9 @@ REGIONS = {
 }
 
 
-def sentences(figures, tiling=TilingPlan(), **options):
-    return verdict(FitResult(Path("out"), FitConfig(), figures, inference=InferenceSpec(tiling=tiling), **options))
+def sentences(figures, tiling=None, **options):
+    inference = InferenceSpec(tiling=tiling or TilingPlan())
+    return verdict(FitResult(Path("out"), FitConfig(), figures, inference=inference, **options))
 
 
 def test_a_gain_is_reported_with_its_interval_and_counts():

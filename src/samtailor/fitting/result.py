@@ -47,7 +47,7 @@ class FitResult:
     figures: dict[str, Any] = field(default_factory=dict)
     history: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     parts: dict[str, FitResult] = field(default_factory=dict)
-    inference: InferenceSpec = InferenceSpec()
+    inference: InferenceSpec = field(default_factory=InferenceSpec)
 
 
 def export(

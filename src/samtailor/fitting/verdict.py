@@ -85,8 +85,8 @@ def _strength(figures: Mapping[str, Any]) -> list[str]:
     if alpha > 0 and masks is not None and not _few(masks):
         sentences.append(
             f"At this strength mIoU is {_percent(figures['alpha_miou'])} on "
-            f"{_images(figures['alpha_images'], masks, _kind(figures))}, {_percent(figures['base_miou'])} with the base "
-            "model."
+            f"{_images(figures['alpha_images'], masks, _kind(figures))}, "
+            f"{_percent(figures['base_miou'])} with the base model."
         )
     return sentences
 
