@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -194,6 +195,33 @@ def test_validation_takes_the_mask_of_highest_predicted_iou(tiny_sam, tiny_sampl
     assert bad.miou == 0
 
 
+def test_validation_is_a_mean_over_classes():
+    """Three masks of class b do not outweigh the one of class a."""
+    validation = Validation((0.9, 0.1, 0.2, 0.3), (1.0, 0.4, 0.4, 0.4), ("a", "b", "b", "b"), ("s", "s", "t", "u"))
+    assert validation.miou == pytest.approx((0.9 + 0.2) / 2)
+    assert validation.oracle_miou == pytest.approx((1.0 + 0.4) / 2)
+    assert validation.n_images == 3
+    assert validation.gain_interval(validation) == [0.0, 0.0]
+    low, high = validation.interval()
+    assert 0.1 <= low < validation.miou < high <= 0.9
+    assert Validation((0.5, 0.7), (0.5, 0.7), ("a", "a"), ("s", "s")).interval() is None
+
+
+def test_validation_of_a_segmenter_keeps_classes_apart(tiny_base, tiny_samples, store, tmp_path, monkeypatch):
+    few_a = [
+        replace(s, read_annotations=lambda s=s, i=i: [replace(s.annotations[0], label="a" if i == 5 else "b")])
+        for i, s in enumerate(tiny_samples)
+    ]
+    run = Run(tiny_base, few_a, store, tmp_path / "c", method="plm")
+    by_label = {"a": (0.8, 0.9), "b": (0.2, 0.5)}
+    monkeypatch.setattr(
+        "samtailor.train.validate._ious", lambda output, part: [by_label[label] for label in part.batch.labels]
+    )
+    validation = validate(run.segmenter, run.held_out, 64, torch.device("cpu"))
+    assert sorted(validation.labels) == ["a", "b", "b"]
+    assert validation.figures() == pytest.approx({"miou": 0.5, "oracle_miou": 0.7})
+
+
 def test_rates_of_the_paper():
     config = FitConfig(steps=20_000, lr=1e-5, warmup=250)
     rates = [loop.rate(config, step) for step in range(20_000)]
@@ -287,7 +315,7 @@ def test_a_write_that_breaks_off_leaves_the_old_checkpoint(tiny_sam, tiny_sample
 
 def test_an_unknown_device_is_said_in_words(tmp_path):
     for device in ("cuda:99", "toaster"):
-        with pytest.raises(InputError, match="Known: auto, cpu"):
+        with pytest.raises(InputError, match="Devices: auto, cpu"):
             make_accelerator(FitConfig(device=device, trackers=()), tmp_path)
     with pytest.raises(InputError):
         make_accelerator(FitConfig(device="cpu", trackers=("pencil",)), tmp_path)

@@ -7,13 +7,25 @@ base and end in factors that can be scaled, so every point in between is an adap
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 
+from samtailor.errors import InputError
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Sample
 from samtailor.train.feed import Feed
 from samtailor.train.validate import Validation, validate
+
+
+@runtime_checkable
+class Interpolates(Protocol):
+    """An adapter that starts at the base model and can be scaled back to it."""
+
+    def interpolate_to_base(self, alpha: float) -> None:
+        """Scale in place: 0 is the base model, 1 changes nothing."""
+        ...
+
 
 ALPHAS = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Strengths to compare; one below 1 must be better than 1 by `_GAIN`."""
@@ -61,8 +73,10 @@ def interpolate_to_base(
 
 def _scale(segmenter: Segmenter, full: Mapping[str, torch.Tensor], alpha: float) -> None:
     segmenter.load_learned(full)
-    for adapter in (*segmenter.tokens.values(), *segmenter.maps.values()):
+    for name, adapter in (*segmenter.tokens.items(), *segmenter.maps.items()):
+        if not isinstance(adapter, Interpolates):
+            raise InputError(f"The adapter {name!r} cannot be interpolated to the base model.")
         adapter.interpolate_to_base(alpha)
 
 
-__all__ = ["ALPHAS", "interpolate_to_base", "judging_images"]
+__all__ = ["ALPHAS", "Interpolates", "interpolate_to_base", "judging_images"]

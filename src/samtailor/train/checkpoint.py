@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from samtailor.data.image import replacing
 from samtailor.errors import ArtefactError
 from samtailor.segmenter import Segmenter
+from samtailor.structures.renames import renamed_tensors
 from samtailor.train.validate import Validation
 
 _SCHEMA = 1
@@ -91,7 +92,7 @@ def load(path: Path, segmenter: Segmenter, optimizers: Mapping[str, Optimizer], 
                 f"{path} was written by a newer samtailor. Upgrade samtailor, or start again with --overwrite."
             )
         _restore(optimizers, _below(tensors, "optimizer/") | header["numbers"])
-        segmenter.load_learned(_below(tensors, "learned/"))
+        segmenter.load_learned(renamed_tensors(_below(tensors, "learned/")))
         state = _state(header["state"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, ArtefactError):
@@ -102,7 +103,7 @@ def load(path: Path, segmenter: Segmenter, optimizers: Mapping[str, Optimizer], 
         ) from error
     if scaler is not None and header["scaler"]:
         scaler.load_state_dict(header["scaler"])
-    state.best = _below(tensors, "best/") if state.best_step is not None else None
+    state.best = renamed_tensors(_below(tensors, "best/")) if state.best_step is not None else None
     return state
 
 
