@@ -21,7 +21,9 @@ def test_fit_resume_and_overwrite(run, base_folder, data_folder, tmp_path):
     asked = ["fit", data_folder, "--base", base_folder, "--method", "plm", "--classes", "disc", "--out", "a"]
     asked += ["--steps", 2, "--batch-size", 2, "--val", 2, "--set", "trackers=[]", "--set", "eval_masks=2"]
     result = run(*asked)
-    assert "Held-out mIoU" in result.stderr
+    assert "Too few objects to judge the prompted masks (n = 2)." in result.stderr
+    assert "Next: samtailor predict IMAGES --adapter a --click X,Y" in result.stderr
+    assert "Training ..." in result.stderr
     meta = json.loads((tmp_path / "a" / "adapter.json").read_text())
     assert (meta["method"], meta["classes"], meta["steps"]) == ("plm", ["disc"], 2)
     assert "finished fit" in run(*asked, code=2).stderr
@@ -33,9 +35,9 @@ def test_fit_without_held_out_images_reports_automatic_mode(run, base_folder, da
     asked = ["fit", data_folder, "--base", base_folder, "--classes", "disc", "--val", 0, "--test", 2, "--steps", 1]
     asked += ["--set", "trackers=[]", "--set", "options.width=32", "--set", "near_duplicates=false"]
     output = run(*asked, "--out", "a").stderr
-    assert "No held-out images: the last state was kept." in output
-    assert "Automatic mode: Dice" in output
-    assert "held-out image" in output
+    assert "No image was held out, so the last state was kept." in output
+    assert "Automatic mode: " in output
+    assert f"Next: samtailor evaluate {data_folder} --adapter a --split test" in output
     evaluation = ["evaluate", data_folder, "--adapter", "a", "--prompt", "auto", "--json", "e.json"]
     output = run(*evaluation, "--split", "test").stderr
     assert "Only the adapter is evaluated" in output  # the base model has neither proposals nor a detector
@@ -47,13 +49,20 @@ def test_fit_without_held_out_images_reports_automatic_mode(run, base_folder, da
     assert "Automatic mode" not in output
 
 
-def test_fit_reports_the_strength_of_the_click_adapter():
-    from samtailor.cli.fit import _clicks
+def test_the_next_command_of_a_fit(tmp_path):
+    from samtailor.cli.fit import next_command
+    from samtailor.fitting import FitResult
+    from samtailor.structures import InferenceSpec
+    from samtailor.train.config import FitConfig
 
-    figures = {"share": 0.5, "share_miou": 0.52, "share_base_miou": 0.5}
-    assert "Click adapter strength: 0.5 (0 = base model, 1 = full adapter)" in _clicks(figures)
-    assert "mIoU 52.0, base model 50.0" in _clicks(figures)
-    assert _clicks({**figures, "share": 1.0}) == ""
+    data, out = tmp_path / "my data", tmp_path / "a"
+    assert next_command(FitResult(out, FitConfig()), data).startswith("samtailor predict IMAGES --adapter")
+    tested = next_command(FitResult(out, FitConfig(test=0.2)), data)
+    assert tested == f"samtailor evaluate '{data}' --adapter {out} --split test"
+    automatic = FitResult(out, FitConfig(), inference=InferenceSpec(prompt="none"))
+    by_class = FitResult(tmp_path, FitConfig(), parts={"disc": automatic})
+    for result in (automatic, by_class, FitResult(out, FitConfig(), {"region_dice": 0.4})):
+        assert next_command(result, data) == f"samtailor label IMAGES --adapter {out} --out labels"
 
 
 def test_evaluate_writes_base_and_adapter(run, adapter_folder, data_folder, tmp_path):

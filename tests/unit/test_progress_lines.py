@@ -62,11 +62,13 @@ def test_a_short_task_is_one_line(lines, clock, printed):
 def test_a_fit_reports_stage_loss_and_time_left(lines, clock, printed):
     show = fit_lines(lines)
     show(Progress("encode", 1, 4))
+    show(Progress("select", 1, 4))
     show(Progress("fit", 1, 600, seconds_left=900.0))
     clock.now = 11.0
     show(Progress("fit", 9, 600, loss=0.5, miou=0.44, best_miou=0.45, images_per_second=3.2, seconds_left=3725.0))
     assert printed == [
         "Encoding images ...",
+        "Selecting tiled inference ...",
         "Training ...",
         "Training: 9/600, loss 0.500, held-out mIoU 44.0 (best 45.0), 3.2 images/s, 1:02:05 left",
     ]

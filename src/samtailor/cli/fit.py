@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samtailor.cli import options
-from samtailor.errors import InputError, counted
+from samtailor.errors import InputError
 
 if TYPE_CHECKING:
     from samtailor.fitting import FitResult
     from samtailor.train.config import FitConfig
+
+PROMPTLESS = ("none", "detector")
+"""Prompt sources of adapters that find objects without clicks or boxes of the user."""
 
 
 def fit_command(
@@ -98,12 +102,14 @@ def fit_command(
     from samtailor.cli.progress import fit_progress
     from samtailor.cli.screen import say
     from samtailor.fitting.api import fit
+    from samtailor.fitting.verdict import verdict
 
     with fit_progress() as progress:
         result = fit(resume=resume, overwrite=overwrite, progress=progress, **fields)
-    for name, part in (result.parts or {"": result}).items():
-        say(f"{name}: {_outcome(part)}" if name else _outcome(part))
+    for sentence in verdict(result):
+        say(sentence)
     say(f"The adapter is in {result.folder}.")
+    say(f"Next: {next_command(result, fields['data'])}")
 
 
 def fields_of(config: str | None, given: Mapping[str, Any], pairs: list[str]) -> dict[str, Any]:
@@ -128,37 +134,13 @@ def settings_of(config: str | None, given: Mapping[str, Any], pairs: list[str]) 
     return load(None, fields_of(config, given, pairs))
 
 
-def _outcome(result: FitResult) -> str:
-    """Outcome of a fit, a sentence for each part of it."""
-    return " ".join(part for part in (_kept(result.figures), _clicks(result.figures), _map(result.figures)) if part)
-
-
-def _kept(figures: Mapping[str, Any]) -> str:
-    if "held_out_miou" not in figures:
-        return "No held-out images: the last state was kept."
-    where = "Held-out mIoU"
-    if figures.get("selection") == "paper":
-        where = "mIoU on the half of the images that chose the state (no image was held out)"
-    return (
-        f"{where}: {100 * figures['held_out_miou']:.1f} after {counted(int(figures['best_step']), 'step')}, "
-        f"{100 * figures['start_miou']:.1f} before (best candidate mask: "
-        f"{100 * figures['held_out_oracle_miou']:.1f}, {100 * figures['start_oracle_miou']:.1f})."
-    )
-
-
-def _clicks(figures: Mapping[str, Any]) -> str:
-    if figures.get("share", 1.0) == 1.0:
-        return ""
-    return (
-        f"Click adapter strength: {figures['share']:g} (0 = base model, 1 = full adapter); on held-out images mIoU "
-        f"{100 * figures['share_miou']:.1f}, base model {100 * figures['share_base_miou']:.1f}."
-    )
-
-
-def _map(figures: Mapping[str, Any]) -> str:
-    if "region_dice" not in figures:
-        return ""
-    images = counted(figures["region_images"], "held-out image")
-    single = figures["region_dice_one_look"]
-    without = "" if single == figures["region_dice"] else f"; {100 * single:.1f} without tiling"
-    return f"Automatic mode: Dice {100 * figures['region_dice']:.1f} ({images}){without}."
+def next_command(result: FitResult, data: Path | None) -> str:
+    """The command that most users run after this fit."""
+    config = result.config
+    adapter = shlex.quote(str(result.folder if not result.parts else next(iter(result.parts.values())).folder))
+    part = next(iter(result.parts.values()), result)
+    if config.test and data is not None:
+        return f"samtailor evaluate {shlex.quote(str(data))} --adapter {adapter} --split test"
+    if "region_dice" in part.figures or part.inference.prompt in PROMPTLESS:
+        return f"samtailor label IMAGES --adapter {adapter} --out labels"
+    return f"samtailor predict IMAGES --adapter {adapter} --click X,Y"

@@ -36,9 +36,9 @@ def show(title: str, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
 def content_of(comparisons: Sequence[Comparison], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Content of compare.json without base model, settings and versions.
 
-    `rows` as `compare.rows_of` returns them; `learning_curve` by title; `regions`, `seeds`, `shots`; `methods`: summaries
-    as `Comparison.summary` returns them, by number of shots if there are several; `trained_on` and `judged_on`: ids of
-    the images.
+    `rows` as `compare.rows_of` returns them; `learning_curve` by title; `regions`, `seeds`, `shots`; `methods`:
+    summaries as `Comparison.summary` returns them, by number of shots if there are several; `trained_on` and
+    `judged_on`: ids of the images.
     """
     first = comparisons[0]
     from samtailor.compare import learning

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from samtailor.train.progress import Progress
 
-STAGES = {"draw": "Drawing images", "encode": "Encoding images", "fit": "Training", "settle": "Choosing inference"}
+STAGES = {
+    "draw": "Drawing images",
+    "encode": "Encoding images",
+    "fit": "Training",
+    "select": "Selecting tiled inference",
+    "evaluate": "Evaluating",
+}
 """What the stages of a fit are called; another stage goes by its own name."""
 SECONDS = 10.0
 """Seconds between two lines of one task."""
