@@ -108,7 +108,7 @@ def test_segment_answers_all_candidates_as_the_predictor_does(client, first, ben
     for adapter in (None, "one"):
         given = {"adapter": adapter, "points": [[20, 20], [70, 5]], "labels": [1, 0]}
         answer = client.post(f"/api/images/{first}/segment", json=given).json()
-        true, scores, _ = predictor.predict([[20, 20], [70, 5]], [1, 0], adapter=adapter)
+        true, scores, _ = predictor.predict([[20, 20], [70, 5]], [1, 0], adapter=adapter or "base")
         order = np.argsort(-scores, kind="stable")
         assert [m["predicted_iou"] for m in answer["masks"]] == pytest.approx(np.clip(scores[order], 0, 1), abs=1e-4)
         for one, index in zip(answer["masks"], order, strict=True):

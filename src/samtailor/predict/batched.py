@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from samtailor.bases._quick import Answers, Quick, quick
+from samtailor.predict.predictor import BASE
 from samtailor.structures import Output, Prompts, Tokens
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class BatchedDecoder:
             if self._by_decoder(question):
                 _join(waiting, index, self._tokens(predictor, question))
             else:
-                found[index] = _of_output(predictor.decode(question.prompts(predictor), question.adapter))
+                found[index] = _of_output(predictor.decode(question.prompts(predictor), question.adapter or BASE))
         for indices, parts in waiting:
             sparse, start = torch.cat([part.sparse for part in parts], dim=1), 0
             whole = self._decode(predictor.features, Tokens(sparse, parts[0].dense))

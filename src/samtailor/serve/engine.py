@@ -24,7 +24,7 @@ from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.transform import Frame
 from samtailor.predict.auto import GROWN
 from samtailor.predict.instances import objects
-from samtailor.predict.predictor import Predictor
+from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve import images
 from samtailor.serve.adapters import Adapters, LoadedAdapter
@@ -247,7 +247,7 @@ def found(
 def _masks(slot: LoadedAdapter, predictor: Predictor, ask: ObjectPrompt, every: bool) -> list[tuple[np.ndarray, float]]:
     """Masks of the image that is set with their predicted IoU, best first; one unless every candidate is wanted."""
     frame = predictor.frame
-    output = predictor.decode(ask.prompts((frame.height, frame.width)), slot.name)
+    output = predictor.decode(ask.prompts((frame.height, frame.width)), slot.name or BASE)
     low, scores = output.candidate_logits()[0, 0], output.candidate_iou()[0, 0]
     wanted = scores.argsort(descending=True) if every else scores.argmax()[None]
     return [((frame.logits(low[i][None, None])[0, 0] > 0).cpu().numpy(), float(scores[i])) for i in wanted]

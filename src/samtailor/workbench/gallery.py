@@ -14,7 +14,7 @@ from samtailor.data.regions import regions
 from samtailor.labelling._answers import Windows
 from samtailor.masks.metrics import iou
 from samtailor.masks.rle import encode, plain_runs
-from samtailor.predict.predictor import Predictor
+from samtailor.predict.predictor import BASE, Predictor
 from samtailor.prompts.mask_center import center, clicks
 from samtailor.structures import Prompts, Sample
 from samtailor.workbench.masks import placed
@@ -74,7 +74,7 @@ def _row(predictor: Predictor, truth: np.ndarray, *, empty: bool) -> dict[str, A
 
 
 def _answer(predictor: Predictor, adapter: str | None, prompts: Prompts) -> np.ndarray:
-    output, frame = predictor.decode(prompts, adapter), predictor.frame
+    output, frame = predictor.decode(prompts, adapter or BASE), predictor.frame
     best = int(output.candidate_iou()[0, 0].argmax())
     window = Windows().mask(output.candidate_logits()[0, 0, best].float().cpu(), frame)
     return placed(*window, (frame.height, frame.width)).astype(bool)

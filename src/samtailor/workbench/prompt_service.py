@@ -18,7 +18,7 @@ import torch
 
 from samtailor.errors import InputError
 from samtailor.evaluation.iou_map import IouMap, iou_map
-from samtailor.predict.predictor import Predictor
+from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.embeddings import Embedding
@@ -102,7 +102,7 @@ class PromptService:
             if ask.promptless and not slot.promptless:
                 raise InputError("A prompt needs points or a box; only adapters fitted without prompts go without.")
             ask.check(size)
-            offered = masks.candidates(predictor.decode(ask.prompts(size), slot.name), frame, every=every)
+            offered = masks.candidates(predictor.decode(ask.prompts(size), slot.name or BASE), frame, every=every)
             if closer is not None:
                 near = self._closer.candidate(slot, predictor, embedding, ask, offered[0]["box"])
                 offered[int(not closer) : int(not closer)] = [] if near is None else [near]
@@ -147,7 +147,7 @@ class PromptService:
         if key not in self._maps:
             embedding, whole = await self.encode(id, adapter), _decoded(one)
             made = await self._in(
-                self._slow, adapter, embedding, lambda s, p: iou_map(p, whole, adapter=s.name, cells=grid)
+                self._slow, adapter, embedding, lambda s, p: iou_map(p, whole, adapter=s.name or BASE, cells=grid)
             )
             self._maps[key] = _told(made)
             while len(self._maps) > _MAPS:

@@ -21,7 +21,7 @@ from samtailor.data.transform import Frame
 from samtailor.labelling._answers import Windows
 from samtailor.masks import interior
 from samtailor.predict.instances import cut_off
-from samtailor.predict.predictor import Predictor
+from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.embeddings import Embedding
@@ -62,7 +62,7 @@ class Closer:
             return None
         top, bottom, left, right = view.edges(*size)
         predictor.set_features(self._features(slot.base, predictor, embedding, view), bottom - top, right - left)
-        output = predictor.decode(ask.moved(-left, -top).prompts((bottom - top, right - left)), slot.name)
+        output = predictor.decode(ask.moved(-left, -top).prompts((bottom - top, right - left)), slot.name or BASE)
         scores = output.candidate_iou()[0, 0].float().cpu()
         best = int(scores.argmax())
         mask, x, y = Windows().mask(output.candidate_logits()[0, 0, best].float().cpu(), predictor.frame)
@@ -77,7 +77,7 @@ class Closer:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        made = predictor.seen(view)
+        made = predictor.view_features(view)
         with self._lock:
             self._kept[key] = made
             while len(self._kept) > _KEPT:
