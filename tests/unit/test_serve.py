@@ -17,9 +17,9 @@ from pycocotools import mask as coco
 
 from samtailor import artefact
 from samtailor.masks.rle import polygon
-from samtailor.predict.auto import GROWN, proposer
-from samtailor.predict.instances import objects
+from samtailor.predict.instances import predict_instances
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.source import AdapterSource
 from samtailor.serve.answers import outlines
 from samtailor.serve.app import build
 from samtailor.serve.engine import Engine
@@ -46,7 +46,7 @@ def served(tiny_sam2, tmp_path):
     root = tmp_path / "adapters"
     save(root / "plm", tiny_sam2, head="paper_plain")
     metrics = Metrics()
-    engine = Engine(tiny_sam2, limits=Limits(bytes=200_000, pixels=100_000), root=root, watch=metrics)
+    engine = Engine(tiny_sam2, limits=Limits(bytes=200_000, pixels=100_000), root=root, counter=metrics)
     engine.adapters.add("plm", root / "plm")
     with TestClient(build(engine, metrics=metrics), base_url="http://127.0.0.1:8000") as client:
         yield client, engine, root
@@ -336,8 +336,7 @@ def test_auto_asks_what_the_proposals_find(served, tiny_sam2, tmp_path):
     assert found
     assert {row["label"] for row in found} == {"disc"}
     predictor = Predictor(tiny_sam2, {"finds": artefact.load(folder, tiny_sam2).segmenter})
-    propose = proposer(predictor, "finds", folder, sizes=GROWN)
-    same = objects(predictor, image(), propose, "finds")  # as `predict --prompt auto` finds them
+    same = predict_instances(predictor, image(), AdapterSource.of(predictor, "finds", folder))
     assert [row["score"] for row in found] == pytest.approx([one.score for one in same])
     assert all(np.array_equal(mask_of(row), one.mask) for row, one in zip(found, same, strict=True))
     none = client.post("/segment", json={"embedding": id, "adapter": "finds", "auto": True, "threshold": 1.0})

@@ -103,7 +103,7 @@ def test_an_adapter_that_answers_both_ways_counts_as_one_that_is_clicked(client,
 
 
 def test_segment_answers_all_candidates_as_the_predictor_does(client, first, bench):
-    predictor = Predictor(bench.engine.base, {"one": bench.engine.adapters.slot("one").folder})
+    predictor = Predictor(bench.engine.base, {"one": bench.engine.adapters.get("one").folder})
     predictor.set_image(disc_sample(0).image)
     for adapter in (None, "one"):
         given = {"adapter": adapter, "points": [[20, 20], [70, 5]], "labels": [1, 0]}

@@ -11,10 +11,10 @@ import torch
 
 from samtailor import artefact
 from samtailor.data.regions import regions
-from samtailor.labelling._answers import Windows
 from samtailor.masks.metrics import iou
 from samtailor.masks.rle import encode, plain_runs
 from samtailor.predict.predictor import BASE, Predictor
+from samtailor.predict.windows import Windows
 from samtailor.prompts.mask_center import center, clicks
 from samtailor.structures import Prompts, Sample
 from samtailor.workbench.masks import placed

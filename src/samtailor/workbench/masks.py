@@ -9,8 +9,8 @@ import numpy as np
 
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
-from samtailor.labelling._answers import Windows
 from samtailor.masks.rle import encode, plain_runs
+from samtailor.predict.windows import Windows
 from samtailor.structures import Output
 
 CORNERS = 200_000

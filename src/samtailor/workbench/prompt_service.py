@@ -59,7 +59,7 @@ class PromptService:
         Raises:
             Unknown: the image or the adapter. Unreadable, TooLarge: the image. Busy: no room in a queue.
         """
-        slot, one = self.engine.adapters.slot(adapter), self._images.get(id)
+        slot, one = self.engine.adapters.get(adapter), self._images.get(id)
         known = self.engine.embeddings.get((self._ids.get((id, one.stamp), ""), slot.encoder))
         if known is not None:
             return known
@@ -140,7 +140,7 @@ class PromptService:
         one = next((one for one in record.objects if one.id == object), None)
         if one is None:
             raise Unknown("There is no such object in this image. Save it first.")
-        slot = self.engine.adapters.slot(adapter)
+        slot = self.engine.adapters.get(adapter)
         if slot.meta is not None and slot.meta.inference.prompt == "none":
             raise Refused(f"The adapter {adapter!r} is asked without a click: there is no map of where to click.")
         key = (id, hashlib.sha256(one.rle.counts.encode()).hexdigest(), slot.meta and slot.meta.sha256, grid)
@@ -165,7 +165,7 @@ class PromptService:
         embedding: Embedding,
         answer: Callable[[LoadedAdapter, Predictor], Any],
     ) -> Any:
-        slot = self.engine.adapters.slot(adapter)
+        slot = self.engine.adapters.get(adapter)
 
         @torch.no_grad()
         def job() -> Any:

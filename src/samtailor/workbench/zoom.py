@@ -18,11 +18,11 @@ from samtailor.bases import Base
 from samtailor.data.augment import View
 from samtailor.data.tile_views import views
 from samtailor.data.transform import Frame
-from samtailor.labelling._answers import Windows
 from samtailor.masks import interior
 from samtailor.predict.instances import cut_off
 from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.prompt import ObjectPrompt
+from samtailor.predict.windows import Windows
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.embeddings import Embedding
 from samtailor.structures import Features
