@@ -228,7 +228,7 @@ def test_memory_is_bounded_and_the_oldest_goes_first(tiny_sam2):
         first, second = sent(client, 0), sent(client, 1)
         one = engine.find(first).bytes
         assert engine.embeddings.bytes == pytest.approx(2 * one, rel=0.01)
-        engine.embeddings._room = int(2.5 * one)
+        engine.embeddings._kept.max_size = int(2.5 * one)
         client.get(f"/embeddings/{first}")  # used: now the second is the oldest
         third = sent(client, 2)
         known = [client.get(f"/embeddings/{id}").status_code for id in (first, second, third)]
