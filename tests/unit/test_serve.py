@@ -16,7 +16,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from samtailor import artefact
-from samtailor.masks.rle import polygon
+from samtailor.masks.rle import from_polygons
 from samtailor.predict.auto import GROWN, proposer
 from samtailor.predict.instances import objects
 from samtailor.predict.predictor import Predictor
@@ -109,9 +109,9 @@ def test_the_answer_is_the_same_in_every_format(served):
 def drawn(parts, size):
     canvas = np.zeros(size, bool)
     for outer, holes in parts:
-        part = coco.decode(polygon([np.ravel(outer).tolist()], size)).astype(bool)
+        part = coco.decode(from_polygons([np.ravel(outer).tolist()], size)).astype(bool)
         for hole in holes:
-            part &= ~coco.decode(polygon([np.ravel(hole).tolist()], size)).astype(bool)
+            part &= ~coco.decode(from_polygons([np.ravel(hole).tolist()], size)).astype(bool)
         canvas |= part
     return canvas
 

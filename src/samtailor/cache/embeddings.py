@@ -5,7 +5,7 @@ tensor a level, checksum in its header) of a `CacheFolder`, named by the SHA-256
 view). An entry that is gone or damaged is made again.
 
 Numbers are the same cold and warm: what comes straight from the encoder is rounded to half precision too. On the CPU
-images are encoded one at a time, hence an embedding does not depend on its neighbours either; on an accelerator
+images are encoded one at a time, hence an embedding does not depend on its neighbors either; on an accelerator
 batches of other sizes may round the last bit differently. SAM 2's neck is summed in the cheaper order of
 `bases/_encoding.py`, which agrees with the vendor's far within half precision.
 """
