@@ -19,7 +19,7 @@ from samtailor.data.listing import read_json
 from samtailor.data.writers import LabelledImage, LabelledObject
 from samtailor.data.writing import replacing, write_json
 from samtailor.errors import InputError
-from samtailor.masks.rle import plain_runs
+from samtailor.masks.rle import to_json
 
 HOME, SETTINGS = ".label", "settings.json"
 
@@ -84,7 +84,7 @@ class Journal:
 
 def _plain(one: LabelledObject) -> dict[str, Any]:
     """An object as JSON."""
-    row = {"label": one.label, "adapter": one.adapter, "score": one.score, **plain_runs(one.rle)}
+    row = {"label": one.label, "adapter": one.adapter, "score": one.score, **to_json(one.rle)}
     return row if one.polygons is None else row | {"outlines": [_packed(ring) for ring in one.polygons]}
 
 

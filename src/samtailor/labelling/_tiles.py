@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from samtailor.errors import InputError
+from samtailor.structures.disjoint_sets import DisjointSets
 
 NMS_IOU = 0.5
 """IoU of two pieces, within the strip that both tiles show, from which on they are one object."""
@@ -180,17 +181,14 @@ def _groups(pieces: list[Piece]) -> list[list[Piece]]:
         for j in range(i + 1, len(pieces))
         if (similarity := _similarity(piece, pieces[j])) > 0
     ]
-    parents = list(range(len(pieces)))
+    sets = DisjointSets(len(pieces))
     linked: set[tuple[int, int, int]] = set()
     for _, i, j in sorted(pairs, reverse=True):
         ends = ((i, *_corner(pieces[j])), (j, *_corner(pieces[i])))
         if not linked.intersection(ends):
             linked.update(ends)
-            parents[_root(parents, j)] = _root(parents, i)
-    groups: dict[int, list[Piece]] = {}
-    for i, piece in enumerate(pieces):
-        groups.setdefault(_root(parents, i), []).append(piece)
-    return list(groups.values())
+            sets.union(i, j)
+    return [[pieces[i] for i in group] for group in sets.groups()]
 
 
 def _similarity(piece: Piece, other: Piece) -> float:
@@ -231,12 +229,6 @@ def _corner(piece: Piece) -> tuple[int, int]:
 
 def _intersection(box: Box, other: Box) -> Box:
     return max(box[0], other[0]), max(box[1], other[1]), min(box[2], other[2]), min(box[3], other[3])
-
-
-def _root(parents: list[int], i: int) -> int:
-    while parents[i] != i:
-        i = parents[i]
-    return i
 
 
 __all__ = ["CONTAINMENT", "NMS_IOU", "Piece", "Tile", "merged", "tiles"]

@@ -125,7 +125,7 @@ def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -
         for region in connected(probability > MAP_THRESHOLD):
             score = float(probability[region].mean())
             if np.count_nonzero(region) >= min_area and score >= lowest:
-                prompt = _prompt(None, np.array(interior.centre(region)), score, label)
+                prompt = _prompt(None, np.array(interior.center(region)), score, label)
                 scored.append((score, replace(prompt, mask_rle=Annotation.from_mask("", region).rle)))
         return [prompt for _, prompt in sorted(scored, key=lambda row: -row[0])]
 

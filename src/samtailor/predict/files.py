@@ -18,7 +18,7 @@ from samtailor.data.image import SUFFIXES, header, read_image, write_json, write
 from samtailor.data.listing import natural_key
 from samtailor.errors import DataError, InputError
 from samtailor.masks.overlay import overlay
-from samtailor.masks.rle import plain_runs
+from samtailor.masks.rle import to_json
 from samtailor.predict.instances import InstanceMask, in_image, predict_instances, predict_prompts
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
@@ -225,7 +225,7 @@ def _annotation(prediction: _Prediction, number: int, image: int, category: int)
         "id": number,
         "image_id": image,
         "category_id": category,
-        "segmentation": plain_runs(instance.rle),
+        "segmentation": to_json(instance.rle),
         "bbox": [float(v) for v in coco.toBbox(instance.rle)],
         "area": instance.area,
         "iscrowd": 0,

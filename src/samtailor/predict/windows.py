@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from samtailor.cache.bounded import BoundedCache
 from samtailor.data.transform import Frame
 
 _MAX_SIZES = 8  # sizes of images and tiles whose matrices are kept
@@ -22,7 +23,9 @@ _MAX_SIZES = 8  # sizes of images and tiles whose matrices are kept
 class Windows:
     """Logits to masks in windows; keeps the matrices of the last few image sizes. One instance per thread."""
 
-    _matrices: dict[tuple[Frame, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _matrices: BoundedCache[tuple[Frame, int], tuple[Tensor, Tensor]] = field(
+        default_factory=lambda: BoundedCache(_MAX_SIZES, lru=False)
+    )
 
     def mask(self, low: Tensor, frame: Frame) -> tuple[np.ndarray, int, int]:
         """Cut logits at 0 at the size of the image.
@@ -50,13 +53,11 @@ class Windows:
 
     def _of(self, frame: Frame, cells: int) -> tuple[Tensor, Tensor]:
         """Matrices for rows and for columns; tiled inference has more cells than the base."""
-        if (frame, cells) not in self._matrices:
-            while len(self._matrices) >= _MAX_SIZES:
-                del self._matrices[next(iter(self._matrices))]
-            (height, width), size = frame.inner, frame.size
-            rows = _upsampling(cells, size, height, frame.height)
-            self._matrices[frame, cells] = rows, _upsampling(cells, size, width, frame.width)
-        return self._matrices[frame, cells]
+        if (kept := self._matrices.get((frame, cells))) is not None:
+            return kept
+        (height, width), size = frame.inner, frame.size
+        rows = _upsampling(cells, size, height, frame.height)
+        return self._matrices.put((frame, cells), (rows, _upsampling(cells, size, width, frame.width)))
 
 
 def _upsampling(cells: int, size: int, inner: int, length: int) -> Tensor:

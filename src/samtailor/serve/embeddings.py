@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from samtailor.cache.bounded import BoundedCache
 from samtailor.data.image import decode_image
 from samtailor.predict.predictor import Predictor
 from samtailor.serve.limits import BoundedExecutor
@@ -65,12 +65,16 @@ class Embeddings:
     """
 
     def __init__(self, executor: BoundedExecutor, max_bytes: int, counter: EmbeddingCounter) -> None:
-        self._executor, self._room, self._counter = executor, max_bytes, counter
+        self._executor, self._counter = executor, counter
         # reentrant: if a job is done before its callback is added, the callback runs at once, in the same thread
         self._lock = threading.RLock()
-        self._kept: OrderedDict[Key, Embedding] = OrderedDict()
+        self._kept: BoundedCache[Key, Embedding] = BoundedCache(max_size=max_bytes, size=lambda kept: kept.bytes)
         self._making: dict[Key, Future[Embedding]] = {}
-        self.bytes = 0
+
+    @property
+    def bytes(self) -> int:
+        """Total size of all embeddings."""
+        return self._kept.size
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -78,15 +82,13 @@ class Embeddings:
     def get(self, key: Key) -> Embedding | None:
         """The embedding of a key, or None; counts as a use."""
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
             return self._kept.get(key)
 
     def of_image(self, id: str) -> Embedding | None:
         """The embedding of an image by any encoder, the base's first, or None."""
         with self._lock:
-            others = (kept for (image, _), kept in self._kept.items() if image == id)
-            return self.get((id, "")) or next(others, None)
+            keys = (key for key in self._kept if key[0] == id)
+            return self.get((id, "")) or next((self._kept.peek(key) for key in keys), None)
 
     def get_or_make(self, key: Key, make: Callable[[], Embedding]) -> Future[Embedding]:
         """The embedding of a key; concurrent requests for one key wait for the same computation.
@@ -122,7 +124,7 @@ class Embeddings:
         with self._lock:
             keys = [key for key in self._kept if matches(key)]
             for key in keys:
-                self.bytes -= self._kept.pop(key).bytes
+                self._kept.discard(key)
             return bool(keys)
 
     def _made(self, key: Key, future: Future[Embedding]) -> None:
@@ -130,10 +132,7 @@ class Embeddings:
             del self._making[key]
             if future.cancelled() or future.exception() is not None:
                 return
-            self._kept[key] = future.result()
-            self.bytes += future.result().bytes
-            while self.bytes > self._room and len(self._kept) > 1:
-                self.bytes -= self._kept.popitem(last=False)[1].bytes
+            self._kept.put(key, future.result())
 
 
 __all__ = ["Embedding", "EmbeddingCounter", "Embeddings", "Key"]

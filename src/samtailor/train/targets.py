@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
 
 from samtailor.bases import Base
+from samtailor.cache.bounded import BoundedCache
 from samtailor.data.augment import UNTOUCHED, Augment, View
 from samtailor.data.transform import Frame
 from samtailor.structures import Annotation, Sample
@@ -32,31 +32,29 @@ class Targets:
 
     def __init__(self, base: Base, samples: Sequence[Sample], classes: Sequence[str] | None, augment: Augment) -> None:
         self._base, self._samples, self._classes, self._augment = base, samples, classes, augment
-        self._masks: OrderedDict[tuple[int, int, int], Target] = OrderedDict()
-        self._views: OrderedDict[tuple[int, int], View] = OrderedDict()
+        self._masks: BoundedCache[tuple[int, int, int], Target] = BoundedCache(_MASKS)
+        self._views: BoundedCache[tuple[int, int], View] = BoundedCache(_VIEWS, lru=False)
 
     def of(self, i: int, k: int, index: int) -> Target:
         """Mask in the model frame; of the untouched image where the view lost it or gave it another class."""
         key = (i, k, index)
-        if key not in self._masks:
-            annotation = self._samples[i].annotations[k]
-            seen = self.view(i, index).annotation(annotation)
-            if index and (seen.area < _KEPT * annotation.area or not seen.is_target(self._classes)):
-                target = self.of(i, k, 0)
-            else:
-                frame = Frame.of(self._base, *seen.rle["size"])
-                target = Annotation.from_mask(seen.label, _in_model(frame, seen.mask)), frame, index
-            _remember(self._masks, key, target, _MASKS)
-        self._masks.move_to_end(key)
-        return self._masks[key]
+        if (kept := self._masks.get(key)) is not None:
+            return kept
+        annotation = self._samples[i].annotations[k]
+        transformed = self.view(i, index).annotation(annotation)
+        if index and (transformed.area < _KEPT * annotation.area or not transformed.is_target(self._classes)):
+            return self._masks.put(key, self.of(i, k, 0))
+        frame = Frame.of(self._base, *transformed.rle["size"])
+        target = Annotation.from_mask(transformed.label, _in_model(frame, transformed.mask)), frame, index
+        return self._masks.put(key, target)
 
     def view(self, i: int, index: int) -> View:
         """A view of an image; 0 is the untouched one."""
         if index == 0:
             return UNTOUCHED
-        if (i, index) not in self._views:
-            _remember(self._views, (i, index), self._augment.draw(self._samples[i], index), _VIEWS)
-        return self._views[i, index]
+        if (kept := self._views.get((i, index))) is not None:
+            return kept
+        return self._views.put((i, index), self._augment.draw(self._samples[i], index))
 
 
 def _in_model(frame: Frame, mask: np.ndarray) -> np.ndarray:
@@ -68,12 +66,6 @@ def _in_model(frame: Frame, mask: np.ndarray) -> np.ndarray:
         x, y = (int(v * s) for v, s in zip((xs[middle], ys[middle]), frame.scale, strict=True))
         seen[min(y, frame.inner[0] - 1), min(x, frame.inner[1] - 1)] = True
     return seen
-
-
-def _remember(memo: OrderedDict, key: object, value: object, most: int) -> None:
-    memo[key] = value
-    if len(memo) > most:
-        memo.popitem(last=False)
 
 
 __all__ = ["Target", "Targets"]
