@@ -13,21 +13,22 @@ from pycocotools import mask as coco
 from onnx_networks import constant
 from samtailor.cache.detections import DetectionCache
 from samtailor.errors import InputError
-from samtailor.predict.auto import by_detector, by_itself, gives
-from samtailor.predict.files import answer
+from samtailor.predict.auto import by_detector, prompt_type_of, promptless
+from samtailor.predict.files import predict_files
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
+from samtailor.predict.source import AdapterSource
 from samtailor.proposals.detectors import _heads
 
 
 @pytest.fixture
 def own(adapter_folder, tmp_path):
-    """A copy of the adapter, to write to."""
+    """A copy of the adapter, to write proposals into."""
     return shutil.copytree(adapter_folder, tmp_path / "own")
 
 
 def detector_file(path, score: float):
-    """A v8 network of one class that detects a box in the center of a 64 px input, with a score."""
+    """A v8 network of one class that detects a box in the middle of a 64 px input, with the given score."""
     rows = np.zeros((_heads.cells((64, 64)), 5), np.float32)
     rows[:, :4] = 1
     rows[3] = [32, 32, 20, 20, score]
@@ -65,7 +66,7 @@ def test_propose_fit_then_predict_without_a_prompt(run, own, data_folder, tmp_pa
 
 
 @pytest.mark.parametrize(("score", "objects"), [(0.9, 1), (0.1, 0)])
-def test_a_detector_prompts_the_base_model_with_boxes(run, base_folder, tmp_path, score, objects):
+def test_detections_prompt_the_base_with_boxes(run, base_folder, tmp_path, score, objects):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     file = detector_file(tmp_path / "d.onnx", score)
     asked = ["predict", "a.png", "--base", base_folder, "--detector", file, "--out", "o"]
@@ -83,7 +84,7 @@ def test_a_detector_prompts_the_base_model_with_boxes(run, base_folder, tmp_path
         assert again["annotations"][0]["prompt"]["points"] == [[31.5, 31.5]]
 
 
-def test_automatic_mode_without_a_source_of_prompts_is_an_error(run, base_folder, own, data_folder, tmp_path):
+def test_without_a_prompt_source_predict_fails(run, base_folder, own, data_folder, tmp_path):
     image = next((data_folder / "images").iterdir())
     for asked in (["--base", base_folder], ["--adapter", own]):
         assert "propose-fit DATA" in run("predict", image, *asked, "--prompt", "auto", code=2).stderr
@@ -95,7 +96,7 @@ def test_automatic_mode_without_a_source_of_prompts_is_an_error(run, base_folder
 
 
 class Two:
-    """Detects the same place twice, with the same label."""
+    """Detects the same object twice."""
 
     fingerprint, names = "two", ()
 
@@ -106,19 +107,17 @@ class Two:
         return Detections(boxes, np.array([0.9, 0.8], np.float32), ("a", "a"))
 
 
-def test_two_proposals_that_give_one_mask_are_one_object(tiny_sam, tmp_path):
+def test_two_proposals_with_the_same_mask_are_one_object(tiny_sam, tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
-    proposer = by_detector(DetectionCache(Two(), tmp_path / "cache"))
-    found = answer(
-        Predictor(tiny_sam), {"a": tmp_path / "a.png"}, {}, tmp_path / "o", adapters=[None], automatic={None: proposer}
-    )
-    assert [row["score"] for row in found["annotations"]] == [pytest.approx(0.9)]
+    source = AdapterSource(None, by_detector(DetectionCache(Two(), tmp_path / "cache")))
+    written = predict_files(Predictor(tiny_sam), {"a": tmp_path / "a.png"}, {}, tmp_path / "o", sources=[source])
+    assert [row["score"] for row in written["annotations"]] == [pytest.approx(0.9)]
 
 
-def test_prompt_types():
-    assert [gives(name) for name in (None, "sampled-click", "mask-box", "detector")] == ["points"] * 2 + ["boxes"] * 2
-    assert gives(None, fitted=False) == "boxes"
-    assert by_itself("a")(None, None) == [ObjectPrompt(promptless=True, label="a")]
+def test_prompt_type_follows_the_prompt_source():
+    sources = (None, "sampled-click", "mask-box", "detector")
+    assert [prompt_type_of(name) for name in sources] == ["points"] * 2 + ["boxes"] * 2
+    assert promptless("a")(None, None) == [ObjectPrompt(promptless=True, label="a")]
     ObjectPrompt(promptless=True).check((5, 5))
     with pytest.raises(InputError, match="at least one click"):
         ObjectPrompt().check((5, 5))

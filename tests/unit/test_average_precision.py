@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 
 from samtailor.errors import InputError
 from samtailor.masks import average_precision as ap
-from samtailor.masks.average_precision import Answered, Instance
+from samtailor.masks.average_precision import ImageResult, Instance
 from samtailor.structures import Annotation
 
 CLASSES = ("a", "b", "c")
@@ -24,7 +24,7 @@ def rectangle(x: int, y: int, width: int, height: int) -> np.ndarray:
     return mask
 
 
-def images(seed: int = 0, count: int = 12) -> list[Answered]:
+def images(seed: int = 0, count: int = 12) -> list[ImageResult]:
     """Objects of two classes (c has none), answers that hit, miss, double and lie on crowds; ties among the scores."""
     rng = np.random.default_rng(seed)
     made = []
@@ -40,15 +40,15 @@ def images(seed: int = 0, count: int = 12) -> list[Answered]:
                     found.append(Instance(label, mask.rle, round(float(rng.random()), 1)))
             stray = Annotation.from_mask(label, rectangle(*(int(v) for v in rng.integers(0, 30, 2)), 5, 5))
             found.append(Instance(label, stray.rle, round(float(rng.random()), 1)))
-        made.append(Answered(f"p{i}", tuple(truths), tuple(found), f"g{i // 2}"))
+        made.append(ImageResult(f"p{i}", tuple(truths), tuple(found), f"g{i // 2}"))
     return made
 
 
-def by_pycocotools(seen: list[Answered], classes: tuple[str, ...], most: int) -> COCOeval:
+def by_pycocotools(seen: list[ImageResult], classes: tuple[str, ...], most: int) -> COCOeval:
     """COCOeval from evaluate to accumulate, all of it the vendor's."""
     with contextlib.redirect_stdout(io.StringIO()):
         sets = []
-        for part in ("truths", "found"):
+        for part in ("truths", "predictions"):
             one = COCO()
             rows = []
             for number, image in enumerate(seen, 1):
@@ -85,8 +85,8 @@ def test_an_image_drawn_twice_is_an_image_that_is_there_twice():
     weights = np.array([2, 0, 1, 3, 1, 0, 1, 1, 2, 0, 1, 1])
     # scores that differ: of equal ones the order among copies would be another
     seen = [
-        Answered(p.id, p.truths, tuple(Instance(f.label, f.rle, f.score + 1e-3 * i + 1e-4 * k) for k, f in
-                 enumerate(p.found)))
+        ImageResult(p.id, p.truths, tuple(Instance(f.label, f.rle, f.score + 1e-3 * i + 1e-4 * k) for k, f in
+                 enumerate(p.predictions)))
         for i, p in enumerate(seen)
     ]  # fmt: skip
     written_out = [p for p, count in zip(seen, weights, strict=True) for _ in range(count)]
@@ -111,10 +111,10 @@ def test_the_interval_draws_groups():
 def test_perfect_answers_are_worth_one_and_strange_classes_nothing():
     truth = Annotation.from_mask("a", rectangle(2, 2, 9, 9))
     right, other = Instance("a", truth.rle, 0.4), Instance("z", truth.rle, 0.9)
-    seen = [Answered("p", (truth,), (right, other)), Answered("q", (), ())]
+    seen = [ImageResult("p", (truth,), (right, other)), ImageResult("q", (), ())]
     assert ap.mean_precision(ap.match(seen, ("a",))) == pytest.approx({"ap": 1.0, "ap50": 1.0, "ap75": 1.0})
-    assert ap.mean_precision(ap.match([Answered("q", (), (right,))], ("a",)))["ap"] is None
-    nothing = ap.mean_precision(ap.match([Answered("p", (truth,), ())], ("a",)))
+    assert ap.mean_precision(ap.match([ImageResult("q", (), (right,))], ("a",)))["ap"] is None
+    nothing = ap.mean_precision(ap.match([ImageResult("p", (truth,), ())], ("a",)))
     assert nothing == {"ap": 0.0, "ap50": 0.0, "ap75": 0.0}
     with pytest.raises(InputError, match="needs an image"):
         ap.match([], ("a",))

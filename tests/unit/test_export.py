@@ -107,7 +107,7 @@ def test_the_files_answer_as_the_predictor(exported, points, labels, masked):
     else:
         assert np.allclose(found[1][0], scores, atol=1e-4)
         assert np.allclose(found[0][0], lows, atol=1e-3)
-    bare = predictor.predict(*clicks, box, low, return_logits=True)[2]
+    bare = predictor.predict(*clicks, box, low, adapter="base", return_logits=True)[2]
     assert bare.shape != lows.shape or not np.allclose(bare, lows, atol=1e-2)  # the adapter is inside
 
 

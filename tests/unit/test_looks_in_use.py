@@ -1,4 +1,4 @@
-"""An adapter that looks closer answers the same wherever it is asked: predictor, labelling, service."""
+"""Tiled inference gives the same result in the predictor, in labeling and in the service."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from samtailor.data.transform import Frame
-from samtailor.labelling._answers import Windows
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.windows import Windows
 from samtailor.registry import find
 from samtailor.serve.embeddings import Embedding
 from samtailor.serve.images import identity
@@ -25,7 +25,7 @@ def test_windows_take_any_number_of_cells(squash, cells):
         torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)), (cells, cells), mode="bilinear"
     )[0, 0]
     windows = Windows()
-    windows.mask(torch.ones(32, 32), frame)  # of another number just before
+    windows.mask(torch.ones(32, 32), frame)  # another number of cells first
     mask, x, y = windows.mask(low, frame)
     wanted = (frame.logits(low[None, None])[0, 0] > 0).numpy()
     got = np.zeros_like(wanted)
@@ -33,7 +33,7 @@ def test_windows_take_any_number_of_cells(squash, cells):
     assert (got != wanted).mean() < 1e-3  # the last bit of a logit at 0
 
 
-def test_an_embedding_of_the_service_can_be_looked_at_closer(tiny_base, tiny_samples):
+def test_the_service_supports_tiled_inference(tiny_base, tiny_samples):
     from io import BytesIO
 
     from PIL import Image

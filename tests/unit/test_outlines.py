@@ -11,7 +11,7 @@ from samtailor.errors import InputError
 from samtailor.masks import polygons as outlines
 from samtailor.masks.metrics import iou
 from samtailor.masks.polygons import polygon, polygons
-from samtailor.masks.rle import polygon as draw
+from samtailor.masks.rle import from_polygons as draw
 
 
 def drawn(parts, shape):
@@ -22,9 +22,9 @@ def blobs(seed, holes=True):
     rng = np.random.default_rng(seed)
     mask = np.zeros((120, 160), np.uint8)
     for _ in range(3):
-        centre = int(rng.integers(30, 130)), int(rng.integers(30, 90))
+        center = int(rng.integers(30, 130)), int(rng.integers(30, 90))
         axes = int(rng.integers(8, 30)), int(rng.integers(8, 25))
-        cv2.ellipse(mask, centre, axes, float(rng.uniform(0, 180)), 0, 360, 1, -1)
+        cv2.ellipse(mask, center, axes, float(rng.uniform(0, 180)), 0, 360, 1, -1)
     for _ in range(2 * holes):
         cv2.circle(mask, (int(rng.integers(30, 130)), int(rng.integers(30, 90))), int(rng.integers(3, 7)), 0, -1)
     return mask.astype(bool)

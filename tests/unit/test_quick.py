@@ -105,7 +105,7 @@ def mixed(tiny_base):
     return predictor
 
 
-def test_together_is_one_by_one(mixed):
+def test_batches_are_predicted_as_single_prompts(mixed):
     whole = [ObjectPrompt(promptless=True)]
     asks = {
         None: BOXES,
@@ -117,11 +117,12 @@ def test_together_is_one_by_one(mixed):
         "dense": CLICKS,
     }
     asked = [question for name, own in asks.items() for question in prompt_batches(name, own)]
-    found = BatchedDecoder(mixed.base, segmenters(mixed)).answers(mixed, asked)
-    assert sum(len(question.asks) for question in asked) == sum(map(len, asks.values()))
+    found = BatchedDecoder(mixed.base, segmenters(mixed)).predict(mixed, asked)
+    assert sum(len(question.prompts) for question in asked) == sum(map(len, asks.values()))
     for question, best in zip(asked, found, strict=True):
-        for index, ask in enumerate(question.asks):
-            alone = mixed.decode(prompt_batches(question.adapter, [ask])[0].prompts(mixed), question.adapter)
+        for index, prompt in enumerate(question.prompts):
+            (alone_batch,) = prompt_batches(question.adapter, [prompt])
+            alone = mixed.decode(alone_batch.stacked(mixed), question.adapter or "base")
             scores = alone.candidate_iou()[0, 0]
             low = alone.candidate_logits()[0, 0, scores.argmax()]
             close = {"rtol": 1e-3, "atol": 1e-3 * float(low.abs().max())}
@@ -130,16 +131,16 @@ def test_together_is_one_by_one(mixed):
             assert torch.allclose(best.keys()[index], alone.keys[0, 0], rtol=1e-3, atol=1e-3)
 
 
-def test_alike_questions_share_a_pass(mixed, monkeypatch):
-    counted, passes = [], BatchedDecoder(mixed.base, segmenters(mixed))
+def test_prompts_of_one_kind_share_a_pass(mixed, monkeypatch):
+    counted, decoder = [], BatchedDecoder(mixed.base, segmenters(mixed))
     monkeypatch.setattr(mixed, "decode", None)
     whole = Quick.__call__
     monkeypatch.setattr(Quick, "__call__", lambda self, *a: counted.append(a[1].sparse.shape[1]) or whole(self, *a))
     asked = [q for name in (None, "plm", "other", "f") for q in prompt_batches(name, CLICKS)]
-    together = passes.answers(mixed, asked)
+    together = decoder.predict(mixed, asked)
     assert counted == [16]
     monkeypatch.setattr("samtailor.predict.batched.PROMPTS_PER_PASS", 9)
-    parts = passes.answers(mixed, asked)
+    parts = decoder.predict(mixed, asked)
     assert counted == [16, 8, 8]
     assert all(torch.allclose(a.logits, b.logits, atol=1e-3) for a, b in zip(together, parts, strict=True))
 

@@ -16,10 +16,10 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from samtailor import artefact
-from samtailor.masks.rle import polygon
-from samtailor.predict.auto import GROWN, proposer
-from samtailor.predict.instances import objects
+from samtailor.masks.rle import from_polygons
+from samtailor.predict.instances import predict_instances
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.source import AdapterSource
 from samtailor.serve.answers import outlines
 from samtailor.serve.app import build
 from samtailor.serve.engine import Engine
@@ -46,7 +46,7 @@ def served(tiny_sam2, tmp_path):
     root = tmp_path / "adapters"
     save(root / "plm", tiny_sam2, head="paper_plain")
     metrics = Metrics()
-    engine = Engine(tiny_sam2, limits=Limits(bytes=200_000, pixels=100_000), root=root, watch=metrics)
+    engine = Engine(tiny_sam2, limits=Limits(bytes=200_000, pixels=100_000), root=root, counter=metrics)
     engine.adapters.add("plm", root / "plm")
     with TestClient(build(engine, metrics=metrics), base_url="http://127.0.0.1:8000") as client:
         yield client, engine, root
@@ -78,7 +78,7 @@ def test_masks_are_the_predictors_own(served, tiny_sam2, adapter, prompt):
     predictor = Predictor(tiny_sam2, {"plm": artefact.load(root / "plm", tiny_sam2).segmenter})
     predictor.set_image(image())
     given = (prompt.get("points"), prompt.get("labels"), prompt.get("box"))
-    masks, scores, _ = predictor.predict(*given, adapter=adapter)
+    masks, scores, _ = predictor.predict(*given, adapter=adapter or "base")
     order = np.argsort(-scores)
     asked = {"embedding": sent(client), "adapter": adapter, "prompts": [prompt]}
     every = client.post("/segment", json=asked | {"masks": "all"}).json()["masks"]
@@ -109,9 +109,9 @@ def test_the_answer_is_the_same_in_every_format(served):
 def drawn(parts, size):
     canvas = np.zeros(size, bool)
     for outer, holes in parts:
-        part = coco.decode(polygon([np.ravel(outer).tolist()], size)).astype(bool)
+        part = coco.decode(from_polygons([np.ravel(outer).tolist()], size)).astype(bool)
         for hole in holes:
-            part &= ~coco.decode(polygon([np.ravel(hole).tolist()], size)).astype(bool)
+            part &= ~coco.decode(from_polygons([np.ravel(hole).tolist()], size)).astype(bool)
         canvas |= part
     return canvas
 
@@ -228,7 +228,7 @@ def test_memory_is_bounded_and_the_oldest_goes_first(tiny_sam2):
         first, second = sent(client, 0), sent(client, 1)
         one = engine.find(first).bytes
         assert engine.embeddings.bytes == pytest.approx(2 * one, rel=0.01)
-        engine.embeddings._room = int(2.5 * one)
+        engine.embeddings._kept.max_size = int(2.5 * one)
         client.get(f"/embeddings/{first}")  # used: now the second is the oldest
         third = sent(client, 2)
         known = [client.get(f"/embeddings/{id}").status_code for id in (first, second, third)]
@@ -336,8 +336,7 @@ def test_auto_asks_what_the_proposals_find(served, tiny_sam2, tmp_path):
     assert found
     assert {row["label"] for row in found} == {"disc"}
     predictor = Predictor(tiny_sam2, {"finds": artefact.load(folder, tiny_sam2).segmenter})
-    propose = proposer(predictor, "finds", folder, sizes=GROWN)
-    same = objects(predictor, image(), propose, "finds")  # as `predict --prompt auto` finds them
+    same = predict_instances(predictor, image(), AdapterSource.of(predictor, "finds", folder))
     assert [row["score"] for row in found] == pytest.approx([one.score for one in same])
     assert all(np.array_equal(mask_of(row), one.mask) for row, one in zip(found, same, strict=True))
     none = client.post("/segment", json={"embedding": id, "adapter": "finds", "auto": True, "threshold": 1.0})

@@ -227,7 +227,7 @@ def copies(image):
         "brighter": np.clip(image * 0.8 + 30, 0, 255).astype(np.uint8),
         "noisy": np.clip(image + noise, 0, 255).astype(np.uint8),
         "cropped": image[2:-1, 1:-2],
-        "grey": np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2),
+        "gray": np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2),
     }
 
 

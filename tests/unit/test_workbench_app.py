@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from pycocotools import mask as coco
 
-from samtailor.masks.interior import centre
+from samtailor.masks.interior import center
 from samtailor.predict.predictor import Predictor
 from samtailor.serve.answers import outlines
 from samtailor.serve.limits import Limits
@@ -103,12 +103,12 @@ def test_an_adapter_that_answers_both_ways_counts_as_one_that_is_clicked(client,
 
 
 def test_segment_answers_all_candidates_as_the_predictor_does(client, first, bench):
-    predictor = Predictor(bench.engine.base, {"one": bench.engine.adapters.slot("one").folder})
+    predictor = Predictor(bench.engine.base, {"one": bench.engine.adapters.get("one").folder})
     predictor.set_image(disc_sample(0).image)
     for adapter in (None, "one"):
         given = {"adapter": adapter, "points": [[20, 20], [70, 5]], "labels": [1, 0]}
         answer = client.post(f"/api/images/{first}/segment", json=given).json()
-        true, scores, _ = predictor.predict([[20, 20], [70, 5]], [1, 0], adapter=adapter)
+        true, scores, _ = predictor.predict([[20, 20], [70, 5]], [1, 0], adapter=adapter or "base")
         order = np.argsort(-scores, kind="stable")
         assert [m["predicted_iou"] for m in answer["masks"]] == pytest.approx(np.clip(scores[order], 0, 1), abs=1e-4)
         for one, index in zip(answer["masks"], order, strict=True):
@@ -196,7 +196,7 @@ def test_automatic_objects_are_sound_and_not_saved(client, first):
 
 def test_a_mask_becomes_polygons_and_the_same_mask_again(client, first):
     mask = disc_sample(3).annotations[0].mask
-    x, y = centre(mask)
+    x, y = center(mask)
     mask[y - 2 : y + 2, x - 3 : x + 3] = False
     mask[2:5, 60:66] = True
     given = {"rle": masks.shape(mask)["rle"], "tolerance": 0}

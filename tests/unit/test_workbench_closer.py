@@ -52,7 +52,7 @@ def segment(bench, id, ask, closer):
 def test_it_is_what_the_tile_alone_answers_and_its_embedding_is_kept(bench, tiny_sam2, monkeypatch):
     id = ids(bench.project)[0]
     embedding = asyncio.run(bench.asking.encode(id))
-    slot, near = bench.engine.adapters.slot(None), Closer()
+    slot, near = bench.engine.adapters.get(None), Closer()
     height, width = embedding.height, embedding.width
     ask, box = asked(width // 4, height // 4), [width // 4 - 3, height // 4 - 3, width // 4 + 3, height // 4 + 3]
     monkeypatch.setattr("samtailor.workbench.zoom.cut_off", lambda *a: False)  # a random base's masks fill the tile

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import OrderedDict
 from functools import partial
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from samtailor.cache.bounded import BoundedCache
 from samtailor.cache.folder import CacheFolder, touch
 from samtailor.data.image import read_image
 from samtailor.data.strict_files import digest as of_file
@@ -43,7 +43,7 @@ class PixelDigests:
     def __init__(self, folder: CacheFolder) -> None:
         self._folder = folder
         self._by_sample: WeakKeyDictionary[Sample, str] = WeakKeyDictionary()
-        self._by_stat: OrderedDict[tuple, str] = OrderedDict()
+        self._by_stat: BoundedCache[tuple, str] = BoundedCache(MEMO, lru=False)
 
     def of(self, image: ImageLike) -> str:
         """Hexadecimal digest of shape and pixels.
@@ -71,7 +71,7 @@ class PixelDigests:
             return of_pixels(sample.image)  # reading it says in words what is wrong with the file
         digest = self._aliased(of_bytes, sample)
         if time.time() - max(stat.st_mtime, stat.st_ctime) > _RACY_SECONDS:
-            remember(self._by_stat, stamp, digest)
+            self._by_stat.put(stamp, digest)
         return digest
 
     def _aliased(self, of_bytes: str, sample: Sample) -> str:
@@ -83,13 +83,6 @@ class PixelDigests:
         digest = of_pixels(sample.image)
         self._folder.write(alias, lambda temporary: temporary.write_text(digest, encoding="ascii"))
         return digest
-
-
-def remember(memo: OrderedDict, key: object, value: object) -> None:
-    """Put into a memo that forgets its oldest entry beyond `MEMO`."""
-    memo[key] = value
-    if len(memo) > MEMO:
-        memo.popitem(last=False)
 
 
 def _file(sample: Sample) -> Path | None:
@@ -116,4 +109,4 @@ def _read_alias(path: Path) -> str | None:
     return text if len(text) == 64 and set(text) <= set("0123456789abcdef") else None
 
 
-__all__ = ["MEMO", "SCHEMA", "ImageLike", "PixelDigests", "of_pixels", "remember"]
+__all__ = ["MEMO", "SCHEMA", "ImageLike", "PixelDigests", "of_pixels"]

@@ -5,7 +5,7 @@ tensor a level, checksum in its header) of a `CacheFolder`, named by the SHA-256
 view). An entry that is gone or damaged is made again.
 
 Numbers are the same cold and warm: what comes straight from the encoder is rounded to half precision too. On the CPU
-images are encoded one at a time, hence an embedding does not depend on its neighbours either; on an accelerator
+images are encoded one at a time, hence an embedding does not depend on its neighbors either; on an accelerator
 batches of other sizes may round the last bit differently. SAM 2's neck is summed in the cheaper order of
 `bases/_encoding.py`, which agrees with the vendor's far within half precision.
 """
@@ -16,7 +16,6 @@ import logging
 import os
 import sys
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -30,7 +29,8 @@ from torch import Tensor
 
 from samtailor.bases import Base
 from samtailor.bases._encoding import encoding
-from samtailor.cache.digests import SCHEMA, ImageLike, PixelDigests, remember
+from samtailor.cache.bounded import BoundedCache
+from samtailor.cache.digests import MEMO, SCHEMA, ImageLike, PixelDigests
 from samtailor.cache.folder import CacheFolder, touch
 from samtailor.data.augment import UNTOUCHED, View
 from samtailor.data.transform import Frame
@@ -72,7 +72,7 @@ class EmbeddingCache:
         self._batch = batch
         self._folder = CacheFolder(self.root, max_bytes)
         self._digests = PixelDigests(self._folder)
-        self._checked: OrderedDict[str, None] = OrderedDict()
+        self._checked: BoundedCache[str, None] = BoundedCache(MEMO, lru=False)
 
     def features(
         self, base: Base, images: ImageLike | Sequence[ImageLike], views: Sequence[View] | None = None
@@ -143,7 +143,7 @@ class EmbeddingCache:
             if path.name not in self._checked:
                 if checksum != _checksum(tensors):
                     raise SafetensorError("checksum differs")
-                remember(self._checked, path.name, None)
+                self._checked.put(path.name, None)
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError, ValueError) as error:
@@ -161,7 +161,7 @@ class EmbeddingCache:
             metadata = {"crc32": _checksum(list(tensors.values())), "base": base.fingerprint}
             path = self._path(base, *job)
             self._folder.write(path, partial(save_file, tensors, metadata=metadata))
-            self._checked.pop(path.name, None)
+            self._checked.discard(path.name)
         return rows
 
     def _batch_size(self, base: Base) -> int:

@@ -37,11 +37,12 @@ def iou_map_command(
     from samtailor.data.writing import write_json
     from samtailor.evaluation import iou_map as maps
     from samtailor.predict.load import load_predictor
+    from samtailor.predict.predictor import BASE
 
     adapters = options.adapters_by_name([adapter] if adapter else [])
     predictor = load_predictor(adapters, base, device)
     predictor.set_image(image)
-    iou_maps = {name or "base": maps.iou_map(predictor, truth, adapter=name, cells=cells) for name in (None, *adapters)}
+    iou_maps = {name: maps.iou_map(predictor, truth, adapter=name, cells=cells) for name in (BASE, *adapters)}
     maps.save(maps.draw(image, truth, iou_maps), out)
     if json is not None:
         write_json(json, {name: one.to_json() for name, one in iou_maps.items()})

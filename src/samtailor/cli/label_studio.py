@@ -85,7 +85,7 @@ def label_studio_command(
     arguments = fit_arguments(method, steps, setting or [])
     metrics = Metrics()
     loaded = serve.load_base_of(named, base, device)
-    engine = Engine(loaded, limits=limits, watch=metrics)
+    engine = Engine(loaded, limits=limits, counter=metrics)
     for name, source in named.items():
         engine.adapters.add(name, source)
     collection = Collection(project)
@@ -103,7 +103,7 @@ def label_studio_command(
         hosts=allow_host or (),
         metrics=metrics,
     )
-    names = [slot.name for slot in engine.adapters.slots() if slot.name is not None]
+    names = [one.name for one in engine.adapters.all() if one.name is not None]
     say(f"Serving base model {loaded.name}, adapters: {', '.join(names) or 'none'}.")
     say(f"Connect Label Studio to {run.address(host, port)} (Settings, Model). Stop with Ctrl-C.")
     if made:

@@ -59,13 +59,13 @@ def predict_command(
             "detector": detector,
             "classes": options.names(detector_classes),
             "threshold": threshold,
-            "give": prompt_type,
+            "prompt_type": prompt_type,
         }
         return _automatic(images, out, adapter or [], base, with_base, device, overwrite, automatic)
     given = _prompts(click or [], box, prompts)
     from samtailor.cli.progress import counting
     from samtailor.cli.screen import say
-    from samtailor.predict.files import answer, find_images
+    from samtailor.predict.files import find_images, predict_files
     from samtailor.predict.load import load_predictor
 
     files = find_images(images)
@@ -73,7 +73,7 @@ def predict_command(
     adapters = options.adapters_by_name(adapter or [])
     predictor = load_predictor(adapters, base, device)
     with counting("Predicting masks") as progress:
-        coco = answer(
+        coco = predict_files(
             predictor,
             files,
             per_image,
@@ -98,22 +98,18 @@ def _automatic(
     """Masks of proposed objects; images without objects are listed."""
     from samtailor.cli.progress import counting
     from samtailor.cli.screen import say
-    from samtailor.predict.auto import GROWN, proposer, tiles_of
-    from samtailor.predict.files import answer, find_images
+    from samtailor.predict.files import find_images, predict_files
     from samtailor.predict.load import load_predictor
+    from samtailor.predict.source import AdapterSource
 
     files = find_images(images)
     named = options.adapters_by_name(adapters)
     predictor = load_predictor(named, base, device)
     folders: dict[str | None, str] = {name: folder for name, folder in named.items()}
     used: list[str | None] = [*([None] if with_base or not named else []), *named]
-    proposers = {name: proposer(predictor, name, folders.get(name), sizes=GROWN, **automatic) for name in used}
-    tiles = {name: 1 if automatic["detector"] else tiles_of(folders.get(name)) for name in used}
+    sources = [AdapterSource.of(predictor, name, folders.get(name), **automatic) for name in used]
     with counting("Predicting masks") as progress:
-        coco = answer(
-            predictor, files, {}, out, adapters=used, automatic=proposers, tiles=tiles, overwrite=overwrite,
-            progress=progress,
-        )  # fmt: skip
+        coco = predict_files(predictor, files, {}, out, sources=sources, overwrite=overwrite, progress=progress)
     empty = [image["file_name"] for image in coco["images"] if not image["objects"]]
     say(_written(coco, out))
     if empty:

@@ -75,7 +75,7 @@ def propose_fit_command(
     artefact.load(adapter, base)  # reports a damaged adapter or another base before training starts
     tiles, augment = plan_tiles(train, wanted, base, views=views, tiles=tiles)
     _encode(base, store, train, held_out, augment, views)
-    how = prompt_type or automatic.gives(meta.inference.prompt)
+    how = prompt_type or automatic.prompt_type_of(meta.inference.prompt)
     with counting("Training proposals") as progress:
         proposals = fit_proposals(
             base, train, wanted, store, seed=seed, steps=steps, augment=augment, give=how, tiles=tiles,

@@ -13,10 +13,11 @@ from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.dataset import class_names, open_dataset
 from samtailor.data.split import Split
 from samtailor.errors import InputError
-from samtailor.evaluation.instances import Asked, InstanceEvaluation, evaluate_instances
+from samtailor.evaluation.instances import LOWEST, InstanceEvaluation, evaluate_instances
 from samtailor.evaluation.masks import evaluate_many, unseen
 from samtailor.evaluation.scores import Evaluation
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.source import AdapterSource
 from samtailor.proposals import disk as proposals
 from samtailor.train.progress_lines import ProgressLines, count_lines
 
@@ -215,8 +216,15 @@ def evaluate_automatic(
         del names["base"]
     folder = None if fitted is None else fitted.folder
     sources = {
-        name: Asked.of(
-            predictor, one, folder, detector=detector, classes=detector_classes, threshold=threshold, give=prompt_type
+        name: AdapterSource.of(
+            predictor,
+            one,
+            folder,
+            detector=detector,
+            classes=detector_classes,
+            threshold=threshold,
+            lowest=LOWEST,
+            prompt_type=prompt_type,
         )
         for name, one in names.items()
     }

@@ -21,7 +21,7 @@ from samtailor.errors import InputError
 from samtailor.evaluation.protocol import asked_with, prompts_for
 from samtailor.evaluation.scores import Evaluation
 from samtailor.masks import metrics
-from samtailor.predict.predictor import Predictor
+from samtailor.predict.predictor import BASE, Predictor
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Annotation, Output, Prompts, Sample, Score
 from samtailor.train.config import load
@@ -133,16 +133,16 @@ def unseen(samples: Sequence[Sample], folder: Path, data: Path) -> tuple[list[Sa
 
 def _predictor(
     segmenters: Mapping[str, Segmenter | Base], store: EmbeddingCache | None
-) -> tuple[Predictor, dict[str, str | None]]:
+) -> tuple[Predictor, dict[str, str]]:
     if not segmenters:
         raise InputError("evaluate needs at least one segmenter.")
     bases = [s.base if isinstance(s, Segmenter) else s for s in segmenters.values()]
     predictor = Predictor(bases[0], store=store)
-    names: dict[str, str | None] = {}
+    names: dict[str, str] = {}
     for (name, segmenter), base in zip(segmenters.items(), bases, strict=True):
         if base is not bases[0]:
             raise InputError(f"{name!r} stands on another base object than {next(iter(segmenters))!r}; load one base.")
-        names[name] = name if isinstance(segmenter, Segmenter) else None
+        names[name] = name if isinstance(segmenter, Segmenter) else BASE
         if isinstance(segmenter, Segmenter):
             predictor.add_adapter(name, segmenter)
     return predictor, names

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from samtailor import artefact, labelling
 from samtailor.errors import InputError
-from samtailor.labelling import Labelled, Source, Tiling
-from samtailor.predict.auto import GROWN, proposer, tiles_of
+from samtailor.labelling import Labelled, Tiling
 from samtailor.predict.files import find_images
 from samtailor.predict.load import load_predictor
+from samtailor.predict.source import AdapterSource
 from samtailor.proposals import disk
 from samtailor.train.progress_lines import ProgressLines, count_lines
 
@@ -87,15 +87,16 @@ def label(
     folders = _named(adapters)
     predictor = load_predictor(folders, base, device)
     classes = {name: _classes(folder) for name, folder in folders.items()}
-    prompting = {"detector": detector, "classes": detector_classes, "threshold": threshold, "give": prompt_type}
-    sources = _sources(predictor, folders, classes, prompting, refine)
+    prompting = {"detector": detector, "classes": detector_classes, "threshold": threshold}
+    sources = _sources(predictor, folders, classes, {**prompting, "prompt_type": prompt_type}, refine)
     if progress is None and verbose:
         progress = count_lines(ProgressLines(), "Labeling images")
     return labelling.label(
         predictor, sources, files, out, format=format,
         classes=list(dict.fromkeys(name for names in classes.values() for name in names)),
         vertices=vertices, tiling=None if tile is None else Tiling(tile, overlap), put=image_files,
-        settings={"adapters": _digests(folders), **prompting, "refine": refine},
+        # "give": the name in results of version 0.1, which must stay comparable
+        settings={"adapters": _digests(folders), **prompting, "give": prompt_type, "refine": refine},
         overwrite=overwrite, progress=progress,
     )  # fmt: skip
 
@@ -115,20 +116,24 @@ def _named(adapters: Adapters) -> dict[str, str]:
 def _sources(
     predictor: Predictor, folders: Mapping[str, str], classes: Mapping[str, tuple[str, ...]],
     prompting: Mapping[str, Any], refine: bool,
-) -> list[Source]:  # fmt: skip
+) -> list[AdapterSource]:  # fmt: skip
     """One source for each adapter, or the base model alone. All masks of an adapter of one class have that class."""
     with_pmm = {name for name in folders if "pmm" in predictor.segmenter(name).adapters}
     if refine and not with_pmm:
         raise InputError("refine needs an adapter with a PMM (method plm-pmm); none of these adapters has one.")
     if not folders:
-        return [Source(None, proposer(predictor, None, None, sizes=GROWN, **prompting))]
-    sources = []
-    for name, folder in folders.items():
-        propose = proposer(predictor, name, folder, sizes=GROWN, **prompting)
-        tiles = 1 if prompting["detector"] else tiles_of(folder)
-        names = classes[name]
-        sources.append(Source(name, propose, names[0] if len(names) == 1 else None, refine and name in with_pmm, tiles))
-    return sources
+        return [AdapterSource.of(predictor, None, None, **prompting)]
+    return [
+        AdapterSource.of(
+            predictor,
+            name,
+            folder,
+            label=classes[name][0] if len(classes[name]) == 1 else None,
+            refine=refine and name in with_pmm,
+            **prompting,
+        )
+        for name, folder in folders.items()
+    ]
 
 
 def _classes(folder: str) -> tuple[str, ...]:

@@ -44,18 +44,18 @@ class Instance(RunLengths):
 
 
 @dataclass(frozen=True)
-class Answered:
+class ImageResult:
     """An image with its true objects (crowds among them) and what was found.
 
     Args:
         id: of the sample.
-        truths, found: true objects and answers.
+        truths, predictions: true objects and predictions.
         group: bootstrap unit; its id where there is none.
     """
 
     id: str
     truths: tuple[Annotation, ...]
-    found: tuple[Instance, ...]
+    predictions: tuple[Instance, ...]
     group: Hashable = None
 
 
@@ -76,7 +76,7 @@ class Matched:
     objects: np.ndarray
 
 
-def match(images: Sequence[Answered], classes: Sequence[str], most: int = MOST) -> dict[str, Matched]:
+def match(images: Sequence[ImageResult], classes: Sequence[str], most: int = MOST) -> dict[str, Matched]:
     """Match answers with objects, class by class; other classes are left out.
 
     Args:
@@ -93,7 +93,7 @@ def match(images: Sequence[Answered], classes: Sequence[str], most: int = MOST) 
     from pycocotools.cocoeval import COCOeval
 
     truths, found = COCO(), COCO()
-    truths.dataset, found.dataset = (_dataset(images, classes, part) for part in ("truths", "found"))
+    truths.dataset, found.dataset = (_dataset(images, classes, part) for part in ("truths", "predictions"))
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports on standard output
         truths.createIndex()
         found.createIndex()
@@ -159,7 +159,7 @@ def with_intervals(
     return out
 
 
-def _dataset(image_files: Sequence[Answered], classes: Sequence[str], part: str) -> dict[str, Any]:
+def _dataset(image_files: Sequence[ImageResult], classes: Sequence[str], part: str) -> dict[str, Any]:
     """COCO's form, from memory: answers with their score, objects with `iscrowd`."""
     from pycocotools import mask as coco
 
@@ -176,8 +176,8 @@ def _dataset(image_files: Sequence[Answered], classes: Sequence[str], part: str)
     return {"images": images, "annotations": rows, "categories": [{"id": i, "name": n} for n, i in kinds.items()]}
 
 
-def _size(image: Answered) -> dict[str, int]:
-    one = next(iter((*image.truths, *image.found)), None)
+def _size(image: ImageResult) -> dict[str, int]:
+    one = next(iter((*image.truths, *image.predictions)), None)
     height, width = (1, 1) if one is None else one.rle["size"]
     return {"height": int(height), "width": int(width)}
 
@@ -197,5 +197,5 @@ def _pooled(rows: Sequence[dict[str, Any] | None]) -> Matched:
     return Matched(image[order], right[:, order], ~ignored[:, order], objects)
 
 
-__all__ = ["MOST", "NAMES", "THRESHOLDS", "Answered", "Instance", "Matched", "match", "mean_precision", "precision",
+__all__ = ["MOST", "NAMES", "THRESHOLDS", "ImageResult", "Instance", "Matched", "match", "mean_precision", "precision",
            "with_intervals"]  # fmt: skip

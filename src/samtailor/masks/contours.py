@@ -1,6 +1,6 @@
 """Outlines of masks as polygons of K points, and back.
 
-Pixel-index coordinates: (0, 0) is the centre of the first pixel.
+Pixel-index coordinates: (0, 0) is the center of the first pixel.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ radius = interior.radius
 
 
 def largest(mask: np.ndarray) -> np.ndarray:
-    """The longest-reaching external contour: float32 (n, 2), x then y, centres of the outermost pixels, closed.
+    """The longest-reaching external contour: float32 (n, 2), x then y, centers of the outermost pixels, closed.
 
     A mask of several components has several contours in no useful order; the one around the largest area is taken.
 
@@ -73,14 +73,14 @@ def regions(mask: np.ndarray) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
 
 
 def connected(mask: np.ndarray, *, connectivity: int = 8) -> Iterator[np.ndarray]:
-    """Connected components, bool arrays of the mask's shape; neighbours are 8 pixels, or 4."""
+    """Connected components, bool arrays of the mask's shape; neighbors are 8 pixels, or 4."""
     count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=connectivity)
     for label in range(1, count):
         yield labels == label
 
 
 def part_boxes(mask: np.ndarray, *, smallest: int = 1) -> np.ndarray:
-    """Tight boxes of the connected components (8 neighbours), the largest component first.
+    """Tight boxes of the connected components (8 neighbors), the largest component first.
 
     Args:
         mask: bool (height, width).

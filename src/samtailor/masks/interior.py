@@ -1,7 +1,7 @@
-"""How deep inside a mask each pixel lies: where a centre click goes, how clicks are drawn, how far contours are shaken.
+"""How deep inside a mask each pixel lies: where a center click goes, how clicks are drawn, how far contours are shaken.
 
 SAM (arXiv 2304.02643, 7.1 and appendix D.1): the first click is the point farthest from the object boundary. Not the
-centroid, which may lie outside (a ring, hair around a face), and not the centre of the box.
+centroid, which may lie outside (a ring, hair around a face), and not the center of the box.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def distance(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     return np.sqrt(np.rint(np.square(found, dtype=np.float64))).astype(np.float32), (x0, y0)
 
 
-def centre(mask: np.ndarray) -> tuple[int, int]:
+def center(mask: np.ndarray) -> tuple[int, int]:
     """Pixel (x, y) of the largest interior distance; of several the first in raster order, so never by chance."""
     distances, (x0, y0) = distance(mask)
     row, column = np.unravel_index(np.argmax(distances), distances.shape)

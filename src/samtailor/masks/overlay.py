@@ -1,4 +1,4 @@
-"""Images to look at: masks laid over an image in colour with their outline, clicks and boxes drawn in."""
+"""Images to look at: masks laid over an image in color with their outline, clicks and boxes drawn in."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-Colour = tuple[int, int, int]
-TRUTH: Colour = (52, 199, 89)
-PALETTE: tuple[Colour, ...] = (
+Color = tuple[int, int, int]
+TRUTH: Color = (52, 199, 89)
+PALETTE: tuple[Color, ...] = (
     (10, 132, 255),
     (255, 149, 0),
     (191, 90, 242),
@@ -19,14 +19,14 @@ PALETTE: tuple[Colour, ...] = (
     (255, 214, 10),
     (255, 100, 160),
 )
-"""Colours of masks, in order; told apart by people with red-green blindness by lightness."""
+"""Colors of masks, in order; told apart by people with red-green blindness by lightness."""
 
 
 def overlay(
     image: np.ndarray,
     masks: Sequence[np.ndarray],
     *,
-    colours: Sequence[Colour] = PALETTE,
+    colors: Sequence[Color] = PALETTE,
     outlines: Sequence[np.ndarray] = (),
     points: Sequence[tuple[float, float, int]] = (),
     boxes: Sequence[Sequence[float]] = (),
@@ -36,11 +36,11 @@ def overlay(
 
     Args:
         image: uint8 RGB (height, width, 3).
-        masks: bool (height, width) each, filled and outlined in the colours in turn.
+        masks: bool (height, width) each, filled and outlined in the colors in turn.
         outlines: bool (height, width) each, of true masks: only their outline, green on dark.
         points: (x, y, label) clicks in pixels; 1 a bright dot, 0 a red cross.
         boxes: (x0, y0, x1, y1) in pixels.
-        alpha: share of the colour in a mask.
+        alpha: share of the color in a mask.
 
     Returns:
         uint8 RGB (height, width, 3).
@@ -48,10 +48,10 @@ def overlay(
     out = image.copy()
     thick = max(1, round(max(image.shape[:2]) / 320))
     for index, mask in enumerate(masks):
-        colour = np.array(colours[index % len(colours)], np.float32)
-        out[mask] = (out[mask] * (1 - alpha) + colour * alpha).astype(np.uint8)
+        color = np.array(colors[index % len(colors)], np.float32)
+        out[mask] = (out[mask] * (1 - alpha) + color * alpha).astype(np.uint8)
     for index, mask in enumerate(masks):
-        _outline(out, mask, colours[index % len(colours)], thick)
+        _outline(out, mask, colors[index % len(colors)], thick)
     for mask in outlines:
         _outline(out, mask, (0, 0, 0), thick + 2)
         _outline(out, mask, TRUTH, thick)
@@ -83,19 +83,19 @@ def around(box: Sequence[float], height: int, width: int, margin: float = 0.75) 
     return rows, slice(max(0, int(cx - reach)), min(width, int(cx + reach) + 1))
 
 
-def _outline(out: np.ndarray, mask: np.ndarray, colour: Colour, thick: int) -> None:
+def _outline(out: np.ndarray, mask: np.ndarray, color: Color, thick: int) -> None:
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(out, contours, -1, colour, thick)
+    cv2.drawContours(out, contours, -1, color, thick)
 
 
-def _click(out: np.ndarray, centre: tuple[int, int], label: int, radius: int) -> None:
+def _click(out: np.ndarray, center: tuple[int, int], label: int, radius: int) -> None:
     if label == 1:
-        cv2.circle(out, centre, radius + 1, (0, 0, 0), -1, cv2.LINE_AA)
-        cv2.circle(out, centre, radius, (255, 255, 255), -1, cv2.LINE_AA)
-        cv2.circle(out, centre, max(1, radius // 2), (0, 150, 60), -1, cv2.LINE_AA)
+        cv2.circle(out, center, radius + 1, (0, 0, 0), -1, cv2.LINE_AA)
+        cv2.circle(out, center, radius, (255, 255, 255), -1, cv2.LINE_AA)
+        cv2.circle(out, center, max(1, radius // 2), (0, 150, 60), -1, cv2.LINE_AA)
         return
-    for colour, thick in (((0, 0, 0), radius), ((255, 60, 48), max(1, radius // 2))):
-        cv2.drawMarker(out, centre, colour, cv2.MARKER_TILTED_CROSS, 3 * radius, thick, cv2.LINE_AA)
+    for color, thick in (((0, 0, 0), radius), ((255, 60, 48), max(1, radius // 2))):
+        cv2.drawMarker(out, center, color, cv2.MARKER_TILTED_CROSS, 3 * radius, thick, cv2.LINE_AA)
 
 
 __all__ = ["PALETTE", "TRUTH", "around", "fit", "overlay"]

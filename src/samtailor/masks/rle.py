@@ -22,7 +22,7 @@ def encode(mask: np.ndarray) -> dict[str, Any]:
     return coco.encode(np.asfortranarray(mask, dtype=np.uint8))
 
 
-def regions(index: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
+def from_index_map(index: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
     """(value, run-length encoding) of every value above 0 in an index map, by rising value.
 
     One pass over the pixels finds all runs; no value costs a pass of its own.
@@ -44,7 +44,7 @@ def regions(index: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
         yield int(values[runs[0]]), coco.frPyObjects(rle, height, width)
 
 
-def rectangle(box: Sequence[float], size: tuple[int, int]) -> dict[str, Any] | None:
+def from_box(box: Sequence[float], size: tuple[int, int]) -> dict[str, Any] | None:
     """Filled box (x0, y0, x1, y1) as a mask, edges rounded to whole pixels, at least one pixel wide.
 
     None for a box without area or outside of the image.
@@ -62,7 +62,7 @@ def rectangle(box: Sequence[float], size: tuple[int, int]) -> dict[str, Any] | N
     return encode(mask)
 
 
-def polygon(parts: Sequence[Sequence[float]], size: tuple[int, int]) -> dict[str, Any] | None:
+def from_polygons(parts: Sequence[Sequence[float]], size: tuple[int, int]) -> dict[str, Any] | None:
     """Union of closed polygons, each (x0, y0, x1, y1, ...), as pycocotools draws them.
 
     Parts of fewer than three points are left out; None when no part is left.
@@ -79,7 +79,7 @@ def polygon(parts: Sequence[Sequence[float]], size: tuple[int, int]) -> dict[str
     return coco.merge(coco.frPyObjects(good, height, width)) if good else None
 
 
-def run_lengths(rle: dict[str, Any], name: Path | str) -> dict[str, Any]:
+def validated(rle: dict[str, Any], name: Path | str) -> dict[str, Any]:
     """COCO run lengths, compressed or not, checked and compressed.
 
     Raises:
@@ -126,16 +126,16 @@ def _unpacked(text: bytes) -> list[int]:
     return runs
 
 
-def plain_runs(rle: dict[str, Any]) -> dict[str, Any]:
+def to_json(rle: dict[str, Any]) -> dict[str, Any]:
     """A run-length encoding as JSON holds it: {"size": [height, width], "counts": text}."""
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
 __all__ = [
     "encode",
-    "plain_runs",
-    "polygon",
-    "rectangle",
-    "regions",
-    "run_lengths",
+    "from_box",
+    "from_index_map",
+    "from_polygons",
+    "to_json",
+    "validated",
 ]

@@ -12,7 +12,7 @@ from PIL import Image
 from samtailor.errors import counted
 from samtailor.evaluation.instances import InstanceEvaluation
 from samtailor.evaluation.scores import Evaluation
-from samtailor.masks.average_precision import Answered
+from samtailor.masks.average_precision import ImageResult
 from samtailor.masks.overlay import around, fit, overlay
 from samtailor.report.page import Section, data_uri
 from samtailor.structures import Sample
@@ -92,7 +92,7 @@ def instance_sheet(evaluation: InstanceEvaluation, samples: Sequence[Sample], co
     for name, score, result in ranked(evaluation, count):
         truth, predicted = instance_panels(by_id[result.id].image, result)
         caption = f"{counted(len(result.truths), 'true object')}"
-        accepted = sum(one.accepted for one in result.found)
+        accepted = sum(one.accepted for one in result.predictions)
         panels = [(truth, caption), (predicted, f"{accepted} found")]
         rows.append((name, f"{result.id} · F1 {100 * score:.0f}", panels))
     text = (
@@ -102,23 +102,23 @@ def instance_sheet(evaluation: InstanceEvaluation, samples: Sequence[Sample], co
     return sheet("Images", text, rows)
 
 
-def ranked(evaluation: InstanceEvaluation, count: int) -> list[tuple[str, float, Answered]]:
+def ranked(evaluation: InstanceEvaluation, count: int) -> list[tuple[str, float, ImageResult]]:
     """(rank in words, F1, image) at even ranks, the worst first; images without an object are left out."""
     scored = []
     for image in evaluation.images:
         if image.truths:
-            scored.append((InstanceEvaluation((image,), evaluation.classes).given_f1(), image))
+            scored.append((InstanceEvaluation((image,), evaluation.classes).accepted_f1(), image))
     scored.sort(key=lambda pair: pair[0])
     places = sorted({round(i * (len(scored) - 1) / max(count - 1, 1)) for i in range(count)})
     return [(f"{place + 1} of {len(scored)}", *scored[place]) for place in places]
 
 
-def instance_panels(image: np.ndarray, result: Answered) -> tuple[np.ndarray, np.ndarray]:
+def instance_panels(image: np.ndarray, result: ImageResult) -> tuple[np.ndarray, np.ndarray]:
     """The image with its true objects, and with the predicted ones; uint8 RGB of the same size."""
     small = fit(image, _SIDE)
     size = small.shape[1], small.shape[0]
     truths = [_resized(one.mask, size) for one in result.truths]
-    predicted = [_resized(one.mask, size) for one in result.found if one.accepted]
+    predicted = [_resized(one.mask, size) for one in result.predictions if one.accepted]
     return overlay(small, truths), overlay(small, predicted, outlines=truths, alpha=0.35)
 
 

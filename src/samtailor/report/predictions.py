@@ -16,7 +16,7 @@ from samtailor.evaluation.protocol import prompts_for
 from samtailor.evaluation.scores import Evaluation
 from samtailor.fitting.folder import HISTORY
 from samtailor.masks.overlay import around, overlay
-from samtailor.predict.predictor import Predictor
+from samtailor.predict.predictor import BASE, Predictor
 from samtailor.report.page import Section
 from samtailor.report.panels import cases, overlays, sheet
 from samtailor.report.plots import figure
@@ -128,8 +128,8 @@ class Predictions:
             (overlay(image, [refined])[view], f"refined: IoU {100 * iou(refined, truth.mask):.1f}"),
         ]
 
-    def _adapter(self, name: str) -> str | None:
-        return name if isinstance(self.segmenters[name], Segmenter) else None
+    def _adapter(self, name: str) -> str:
+        return name if isinstance(self.segmenters[name], Segmenter) else BASE
 
     def _sample(self, id: str) -> Sample:
         return next(sample for sample in self.samples if sample.id == id)
@@ -144,7 +144,7 @@ def history_of(folder: str | Path) -> dict[str, Any]:
     return read_json(file) if file.is_file() else {}
 
 
-def _best_mask(predictor: Predictor, prompts: Prompts, adapter: str | None) -> tuple[np.ndarray, Output]:
+def _best_mask(predictor: Predictor, prompts: Prompts, adapter: str) -> tuple[np.ndarray, Output]:
     """Mask with the highest predicted IoU, bool (height, width), and the output of the decoder."""
     output = predictor.decode(prompts, adapter)
     best = int(output.candidate_iou()[0, 0].argmax())
@@ -162,7 +162,7 @@ def _clicks(prompts: Prompts) -> list[tuple[float, float, int]]:
 def _changes(image: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     gray = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
     soft = (0.5 * gray + 120).clip(0, 255).astype(np.uint8)
-    return overlay(soft, [after & ~before, before & ~after], colours=((255, 120, 0), (150, 60, 220)), alpha=0.9)
+    return overlay(soft, [after & ~before, before & ~after], colors=((255, 120, 0), (150, 60, 220)), alpha=0.9)
 
 
 __all__ = ["PMM_NOTE", "Predictions", "history_of"]

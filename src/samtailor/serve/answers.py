@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from samtailor.masks.rle import encode, plain_runs
+from samtailor.masks.rle import encode, to_json
 from samtailor.registry import choose
 
 FORMS = ("rle", "png", "polygons")
@@ -27,7 +27,7 @@ def shape(mask: np.ndarray, form: str, tolerance: float = 1.0) -> Any:
     """
     choose("format", form, FORMS)
     if form == "rle":
-        return plain_runs(encode(mask))
+        return to_json(encode(mask))
     if form == "png":
         return base64.b64encode(png(mask)).decode("ascii")
     return [

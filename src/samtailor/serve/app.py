@@ -20,7 +20,7 @@ from samtailor.serve import schema
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.answers import shape
 from samtailor.serve.embeddings import Embedding
-from samtailor.serve.engine import Answer, Engine
+from samtailor.serve.engine import Engine, Prediction
 from samtailor.serve.guard import Guard
 from samtailor.serve.metrics import Metrics
 from samtailor.serve.refusals import Busy, Refused
@@ -155,7 +155,7 @@ def _images(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
 def _adapters(app: FastAPI, engine: Engine) -> None:
     @app.get("/adapters", summary="Who can be asked")
     async def listed() -> schema.Adapters:
-        slots = [_adapter(slot) for slot in engine.adapters.slots()]
+        slots = [_adapter(slot) for slot in engine.adapters.all()]
         return schema.Adapters(base=engine.base.name, adapters=slots)
 
     @app.put("/adapters/{name}", status_code=201, summary="Load an adapter")
@@ -240,7 +240,7 @@ def _image(embedding: Embedding) -> schema.EncodedImage:
     return schema.EncodedImage(id=embedding.id, width=embedding.width, height=embedding.height)
 
 
-def _mask(answer: Answer, form: str) -> schema.Mask:
+def _mask(answer: Prediction, form: str) -> schema.Mask:
     known = {"prompt": answer.prompt, "label": answer.label, "score": answer.score, "predicted_iou": answer.iou}
     return schema.Mask(**known, area=answer.area, box=answer.box, **{form: answer.shape})
 

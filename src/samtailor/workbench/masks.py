@@ -9,8 +9,9 @@ import numpy as np
 
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
-from samtailor.labelling._answers import Windows
-from samtailor.masks.rle import encode, plain_runs
+from samtailor.masks.rle import encode
+from samtailor.masks.rle import to_json as rle_to_json
+from samtailor.predict.windows import Windows
 from samtailor.structures import Output
 
 CORNERS = 200_000
@@ -44,7 +45,7 @@ def shape(mask: np.ndarray) -> dict[str, Any]:
     rle = encode(mask)
     x, y, width, height = (int(v) for v in _coco().toBbox(rle))
     count = int(_coco().area(rle))
-    return {"rle": plain_runs(rle), "area": count, "box": [x, y, x + width, y + height] if count else None}
+    return {"rle": rle_to_json(rle), "area": count, "box": [x, y, x + width, y + height] if count else None}
 
 
 def placed(mask: np.ndarray, x: int, y: int, size: tuple[int, int]) -> np.ndarray:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import torch
 
+from samtailor.cache.bounded import BoundedCache
 from samtailor.errors import InputError
 from samtailor.evaluation.iou_map import IouMap, iou_map
-from samtailor.predict.predictor import Predictor
+from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.embeddings import Embedding
@@ -47,7 +47,7 @@ class PromptService:
         self._slow = BoundedExecutor("maps and proposals", 1, 8)
         self._ids: dict[tuple[str, str], str] = {}
         self._closer = Closer()
-        self._maps: OrderedDict[tuple, dict[str, Any]] = OrderedDict()
+        self._maps: BoundedCache[tuple, dict[str, Any]] = BoundedCache(_MAPS, lru=False)
 
     def close(self) -> None:
         """Finish what runs."""
@@ -59,7 +59,7 @@ class PromptService:
         Raises:
             Unknown: the image or the adapter. Unreadable, TooLarge: the image. Busy: no room in a queue.
         """
-        slot, one = self.engine.adapters.slot(adapter), self._images.get(id)
+        slot, one = self.engine.adapters.get(adapter), self._images.get(id)
         known = self.engine.embeddings.get((self._ids.get((id, one.stamp), ""), slot.encoder))
         if known is not None:
             return known
@@ -102,7 +102,7 @@ class PromptService:
             if ask.promptless and not slot.promptless:
                 raise InputError("A prompt needs points or a box; only adapters fitted without prompts go without.")
             ask.check(size)
-            offered = masks.candidates(predictor.decode(ask.prompts(size), slot.name), frame, every=every)
+            offered = masks.candidates(predictor.decode(ask.prompts(size), slot.name or BASE), frame, every=every)
             if closer is not None:
                 near = self._closer.candidate(slot, predictor, embedding, ask, offered[0]["box"])
                 offered[int(not closer) : int(not closer)] = [] if near is None else [near]
@@ -140,19 +140,17 @@ class PromptService:
         one = next((one for one in record.objects if one.id == object), None)
         if one is None:
             raise Unknown("There is no such object in this image. Save it first.")
-        slot = self.engine.adapters.slot(adapter)
+        slot = self.engine.adapters.get(adapter)
         if slot.meta is not None and slot.meta.inference.prompt == "none":
             raise Refused(f"The adapter {adapter!r} is asked without a click: there is no map of where to click.")
         key = (id, hashlib.sha256(one.rle.counts.encode()).hexdigest(), slot.meta and slot.meta.sha256, grid)
-        if key not in self._maps:
-            embedding, whole = await self.encode(id, adapter), _decoded(one)
-            made = await self._in(
-                self._slow, adapter, embedding, lambda s, p: iou_map(p, whole, adapter=s.name, cells=grid)
-            )
-            self._maps[key] = _told(made)
-            while len(self._maps) > _MAPS:
-                self._maps.popitem(last=False)
-        return self._maps[key]
+        if (kept := self._maps.get(key)) is not None:
+            return kept
+        embedding, whole = await self.encode(id, adapter), _decoded(one)
+        made = await self._in(
+            self._slow, adapter, embedding, lambda s, p: iou_map(p, whole, adapter=s.name or BASE, cells=grid)
+        )
+        return self._maps.put(key, _told(made))
 
     @property
     def _images(self) -> ImageFolder:
@@ -165,7 +163,7 @@ class PromptService:
         embedding: Embedding,
         answer: Callable[[LoadedAdapter, Predictor], Any],
     ) -> Any:
-        slot = self.engine.adapters.slot(adapter)
+        slot = self.engine.adapters.get(adapter)
 
         @torch.no_grad()
         def job() -> Any:

@@ -18,14 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from samtailor.data.tile_views import views
 from samtailor.data.transform import Frame
-from samtailor.labelling._answers import Windows
-from samtailor.masks.rle import plain_runs
-from samtailor.predict.auto import GROWN, Proposer
+from samtailor.masks.nms import mask_nms
+from samtailor.masks.rle import to_json as rle_to_json
+from samtailor.predict.auto import Proposer
 from samtailor.predict.batched import BatchedDecoder, PromptBatch
-from samtailor.predict.instances import InstanceMask, mask_nms, placed, views
+from samtailor.predict.instances import InstanceMask, in_image
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
+from samtailor.predict.windows import Windows
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.workbench.masks import placed as whole_mask
 from samtailor.workbench.records import Asked, Object, Runs
@@ -50,18 +52,18 @@ def objects(slot: LoadedAdapter, predictor: Predictor, threshold: float | None =
     Raises:
         Refused: nothing can propose.
     """
-    propose, size = slot.proposer(threshold, GROWN), (predictor.frame.height, predictor.frame.width)
-    image = predictor.image if slot.tiles > 1 else _NO_IMAGE
+    source, size = slot.source(threshold), (predictor.frame.height, predictor.frame.width)
+    image = predictor.image if source.tiles > 1 else _NO_IMAGE
     passes = BatchedDecoder(predictor.base, {} if slot.name is None else {slot.name: predictor.segmenter(slot.name)})
     found: list[_Steady] = []
-    for view in views(slot.tiles):
+    for view in views(source.tiles):
         if not view.untouched:
             predictor.set_image(view.image(image))
-        for ask, mask, iou, stability in _seen(slot, passes, predictor, propose):
-            one = placed(ask, mask, iou, view, size)
-            if one.seen_best(view, size, slot.tiles):
-                found.append(_Steady(one.ask, one.rle, one.iou, stability=stability))
-    kept = sorted(mask_nms(found), key=lambda one: -one.score)
+        for ask, mask, iou, stability in _seen(slot, passes, predictor, source.propose):
+            one = in_image(ask, mask, iou, view, size)
+            if one.belongs_to(view, size, source.tiles):
+                found.append(_Steady(one.prompt, one.rle, one.iou, stability=stability))
+    kept = sorted(mask_nms(found, rank=lambda one: one.rank), key=lambda one: -one.score)
     return [_object(slot, one, f"a{i}") for i, one in enumerate(kept, 1)]
 
 
@@ -104,12 +106,12 @@ def _asked(
 
 
 def _object(slot: LoadedAdapter, found: _Steady, id: str) -> Object:
-    ask, score = found.ask, min(max(found.score, 0.0), 1.0)
+    ask, score = found.prompt, min(max(found.score, 0.0), 1.0)
     classes = slot.meta.classes if slot.meta is not None else ()
     asked = Asked(points=[c[:2] for c in ask.clicks], labels=[c[2] for c in ask.clicks], box=ask.box)
     return Object(
         id=id, class_=ask.label or (classes[0] if classes else slot.name or "object"), source="auto",
-        rle=Runs(**plain_runs(found.rle)), adapter=slot.name, score=score, clicks=0,
+        rle=Runs(**rle_to_json(found.rle)), adapter=slot.name, score=score, clicks=0,
         uncertainty=min(max(1 - score * found.stability, 0.0), 1.0), prompts=None if ask.promptless else asked,
     )  # fmt: skip
 
@@ -153,7 +155,7 @@ def _best(
     passes: BatchedDecoder, predictor: Predictor, asks: Sequence[ObjectPrompt], adapter: str | None
 ) -> tuple[Tensor, list[float]]:
     """Of each prompt the logits (P, h, w) of highest predicted IoU, and that; proposers ask all in the same way."""
-    (best,) = passes.answers(predictor, [PromptBatch(adapter, tuple(asks))])
+    (best,) = passes.predict(predictor, [PromptBatch(adapter, tuple(asks))])
     return best.logits.cpu(), best.scores.tolist()
 
 

@@ -67,7 +67,7 @@ class Session:
             "images": len(project.images),
             "counts": counts,
             "minimum": MINIMUM,
-            "adapters": [self._told(slot) for slot in self.engine.adapters.slots()],
+            "adapters": [self._told(slot) for slot in self.engine.adapters.all()],
             "broken_adapters": [{"name": name, "error": error} for name, error in self._broken.items()],
             "unfinished": self._unfinished(),
             "job": self.jobs.current and self.jobs.current.plain(),
@@ -98,7 +98,7 @@ class Session:
         out = self._place(name)
         if name in self._unfinished():
             work = json.loads(self._job_file(name).read_text(encoding="utf-8")) | self._where()
-        elif name in [slot.name for slot in self.engine.adapters.slots()] or out.exists():
+        elif name in [slot.name for slot in self.engine.adapters.all()] or out.exists():
             raise Taken(f"There is an adapter {name!r} already. Choose another name, or delete it first.")
         else:
             work = (
@@ -120,8 +120,8 @@ class Session:
             Unknown: the adapter, or an image.
         """
         self._refuse_second_job()
-        slot = self.engine.adapters.slot(adapter)
-        slot.proposer(threshold)
+        slot = self.engine.adapters.get(adapter)
+        slot.source(threshold)
         if slot.folder is None:
             raise Refused(f"The adapter {adapter!r} came from the hub: give its folder at the start instead.")
         self.project.images.refresh()
@@ -145,7 +145,7 @@ class Session:
         job, out = self.jobs.current, self._place(name)
         if self.jobs.running and job is not None and job.adapter == name:
             raise Taken(f"{name!r} is at work. Stop the job first.")
-        slot = next((one for one in self.engine.adapters.slots() if one.name == name), None)
+        slot = next((one for one in self.engine.adapters.all() if one.name == name), None)
         if slot is not None and (slot.folder is None or slot.folder.resolve() != out):
             raise Taken(f"The adapter {name!r} was given at the start; it does not belong to this project.")
         if slot is None and not out.is_dir():
@@ -165,7 +165,7 @@ class Session:
             Unknown: no such adapter, or it was not fitted here.
         """
         file = self._place(name) / gallery.FILE
-        self.engine.adapters.slot(name)
+        self.engine.adapters.get(name)
         if not file.is_file():
             raise Unknown(f"The adapter {name!r} was not fitted here, or by an earlier version: it has no gallery.")
         return json.loads(file.read_text(encoding="utf-8"))
@@ -197,7 +197,7 @@ class Session:
         return {}
 
     def _fitted(self, name: str, made: Mapping[str, Any]) -> dict[str, Any]:
-        if name in [slot.name for slot in self.engine.adapters.slots()]:  # of a fit that was stopped at its end
+        if name in [slot.name for slot in self.engine.adapters.all()]:  # of a fit that was stopped at its end
             self.engine.remove_adapter(name)
         self.engine.adapters.add_below(name, name)
         self._job_file(name).unlink(missing_ok=True)
@@ -257,7 +257,7 @@ class Session:
         return path
 
     def _free(self) -> str:
-        taken = {slot.name for slot in self.engine.adapters.slots()} | {f.name for f in self._fits.iterdir()}
+        taken = {slot.name for slot in self.engine.adapters.all()} | {f.name for f in self._fits.iterdir()}
         return next(name for i in range(1, len(taken) + 2) if (name := f"fit-{i}") not in taken)
 
 

@@ -75,7 +75,7 @@ def _bench(project: Project, engine: Engine, given: Mapping[str, str], device: s
     for name, source in given.items():
         engine.adapters.add(name, source)
     if not project.classes:
-        fitted = dict.fromkeys(label for slot in engine.adapters.slots() for label in slot.meta.classes)
+        fitted = dict.fromkeys(label for slot in engine.adapters.all() for label in slot.meta.classes)
         project.add_classes(list(fitted) or [FIRST])
     return Session(project, engine, device)
 

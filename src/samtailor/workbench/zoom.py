@@ -7,22 +7,21 @@ the answer is offered beside the others.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 import torch
 
 from samtailor.bases import Base
+from samtailor.cache.bounded import BoundedCache
 from samtailor.data.augment import View
 from samtailor.data.tile_views import views
 from samtailor.data.transform import Frame
-from samtailor.labelling._answers import Windows
 from samtailor.masks import interior
 from samtailor.predict.instances import cut_off
-from samtailor.predict.predictor import Predictor
+from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.prompt import ObjectPrompt
+from samtailor.predict.windows import Windows
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.embeddings import Embedding
 from samtailor.structures import Features
@@ -39,8 +38,7 @@ class Closer:
     """Tiles and their embeddings, of the images that were clicked on last."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str], Features] = OrderedDict()
+        self._kept: BoundedCache[tuple[str, str], Features] = BoundedCache(_KEPT, thread_safe=True)
 
     def candidate(
         self, slot: LoadedAdapter, predictor: Predictor, embedding: Embedding, ask: ObjectPrompt, box: list[int] | None
@@ -62,7 +60,7 @@ class Closer:
             return None
         top, bottom, left, right = view.edges(*size)
         predictor.set_features(self._features(slot.base, predictor, embedding, view), bottom - top, right - left)
-        output = predictor.decode(ask.moved(-left, -top).prompts((bottom - top, right - left)), slot.name)
+        output = predictor.decode(ask.moved(-left, -top).prompts((bottom - top, right - left)), slot.name or BASE)
         scores = output.candidate_iou()[0, 0].float().cpu()
         best = int(scores.argmax())
         mask, x, y = Windows().mask(output.candidate_logits()[0, 0, best].float().cpu(), predictor.frame)
@@ -73,16 +71,8 @@ class Closer:
 
     def _features(self, base: Base, predictor: Predictor, embedding: Embedding, view: View) -> Features:
         key = (embedding.id, view.key)
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        made = predictor.seen(view)
-        with self._lock:
-            self._kept[key] = made
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        return made
+        kept = self._kept.get(key)
+        return self._kept.put(key, predictor.view_features(view)) if kept is None else kept
 
 
 def tile(ask: ObjectPrompt, box: list[int], size: tuple[int, int], low_res: int) -> View | None:

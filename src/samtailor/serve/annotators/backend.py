@@ -50,7 +50,7 @@ class Backend:
     @property
     def version(self) -> str:
         """What predictions are marked with: the newest fit, else the adapters, else the base."""
-        slots = {slot.name: slot for slot in self.engine.adapters.slots()}
+        slots = {slot.name: slot for slot in self.engine.adapters.all()}
         if LIVE in slots:
             return f"{LIVE}-{slots[LIVE].folder.name}"
         return "+".join(slots) or self.engine.base.name
@@ -165,7 +165,7 @@ class Backend:
         return await asyncio.to_thread(self._images.get, task["data"].get(config.value))
 
     def _newest_first(self) -> list[LoadedAdapter]:
-        return sorted(self.engine.adapters.slots(), key=lambda slot: slot.name != LIVE)
+        return sorted(self.engine.adapters.all(), key=lambda slot: slot.name != LIVE)
 
     def _who(self, label: str) -> str | None:
         """The adapter of a label: of that name, or fitted to that class, the live one first; else the only one."""

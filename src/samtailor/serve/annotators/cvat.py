@@ -45,7 +45,7 @@ def create(
     choose("shape", shape, SHAPES)
     adapters = Adapters(load_on(base or base_of(adapter), device or None), 1)
     slot = adapters.add("adapter", adapter)
-    slot.proposer(None)  # says in words when nothing can propose
+    slot.source(None)  # raises if it has no prompt source
     return Function(slot, shape, None if threshold < 0 else threshold, tolerance)
 
 
@@ -78,7 +78,7 @@ class Function:
             image: the frame.
         """
         from samtailor.predict.inputs import as_image
-        from samtailor.serve.engine import found
+        from samtailor.serve.engine import predict_automatically
 
         given = getattr(context, "conf_threshold", None)
         threshold = self._threshold if given is None else given
@@ -86,8 +86,8 @@ class Function:
         shape = "polygon" if turn else self._shape
         with self._slot.predictor() as predictor:
             predictor.set_image(as_image(image))
-            answers = found(self._slot, predictor, threshold)
-        return [one for ask, mask, _ in answers for one in self._shapes(shape, self._ids[ask.label], mask)]
+            instances = predict_automatically(self._slot, predictor, threshold)
+        return [row for one in instances for row in self._shapes(shape, self._ids[one.label], one.mask)]
 
     def _shapes(self, shape: str, label: int, mask: np.ndarray) -> list[Any]:
         from samtailor.serve.answers import outlines

@@ -149,7 +149,7 @@ def _propose(
 
     try:
         store.prepare(base, [sample for sample in chosen for _ in range(_VIEWS)], views, progress=told)
-        give = automatic.gives(meta.inference.prompt)
+        give = automatic.prompt_type_of(meta.inference.prompt)
         fit_proposals(base, chosen, names, store, augment=augment, give=give, tiles=tiles, progress=told, **how).save(
             out
         )

@@ -31,7 +31,7 @@ def run(job: Mapping[str, Any], line: Line) -> None:
     line.progress(stage="start", done=0, total=len(job["samples"]))
     base = load_on(job["base"], job["device"])
     slot = Adapters(base, 1).add(job["adapter"], job["folder"])
-    slot.proposer(job["threshold"])  # refuses before an image is read
+    slot.source(job["threshold"])  # refuses before an image is read
     store, limits, root = EmbeddingCache(job["cache"]), Limits(**job["limits"]), Path(job["images"])
     start, total = time.monotonic(), len(job["samples"])
     with slot.predictor() as predictor:
