@@ -11,7 +11,7 @@ import torch
 
 from samtailor.errors import InputError
 from samtailor.evaluation import masks as module
-from samtailor.evaluation.masks import REFINED, evaluate, evaluate_many, unseen
+from samtailor.evaluation.masks import REFINED, evaluate, evaluate_many, without_training_images
 from samtailor.evaluation.protocol import prompts_for
 from samtailor.evaluation.scores import Evaluation, difference
 from samtailor.masks import metrics
@@ -158,11 +158,13 @@ def test_images_of_the_fit_are_left_out_only_on_the_same_data(tiny_samples, tmp_
     adapter.mkdir()
     Split(train=tuple(ids[:3]), val=tuple(ids[3:5])).write(adapter / "split.json")
     (adapter / "config.yaml").write_text(FitConfig(data=data).to_yaml())
-    left, out = unseen(tiny_samples, adapter, data)
+    left, out = without_training_images(tiny_samples, adapter, data)
     assert out == ids[:3]
     assert [sample.id for sample in left] == ids[3:]
-    assert unseen(tiny_samples[1:], adapter, tmp_path / "other")[1] == [], "one of its images is not there"
-    assert unseen(tiny_samples, tmp_path, data)[1] == []
+    assert (
+        without_training_images(tiny_samples[1:], adapter, tmp_path / "other")[1] == []
+    )  # one of its images is missing
+    assert without_training_images(tiny_samples, tmp_path, data)[1] == []
 
 
 def test_images_of_the_fit_are_left_out_of_a_moved_copy_and_for_fits_of_a_comparison(tiny_samples, tmp_path):
@@ -172,12 +174,12 @@ def test_images_of_the_fit_are_left_out_of_a_moved_copy_and_for_fits_of_a_compar
 
     ids = [sample.id for sample in tiny_samples]
     Split(train=tuple(ids[:3]), val=tuple(ids[3:5])).write(tmp_path / "split.json")
-    assert unseen(tiny_samples, tmp_path, tmp_path / "data")[1] == ids[:3], "no config.yaml, as on a hub"
+    assert without_training_images(tiny_samples, tmp_path, tmp_path / "data")[1] == ids[:3]
     for fitted_on in (tmp_path / "moved", None):
         (tmp_path / "config.yaml").write_text(FitConfig(data=fitted_on).to_yaml())
-        assert unseen(tiny_samples, tmp_path, tmp_path / "data")[1] == ids[:3]
+        assert without_training_images(tiny_samples, tmp_path, tmp_path / "data")[1] == ids[:3]
     Split(train=(), val=()).write(tmp_path / "split.json")
-    assert unseen(tiny_samples, tmp_path, tmp_path / "data")[1] == []
+    assert without_training_images(tiny_samples, tmp_path, tmp_path / "data")[1] == []
 
 
 def test_the_papers_dice_is_a_figure_where_every_row_has_it(tiny_sam):

@@ -76,7 +76,7 @@ def test_images_of_the_named_label_studio(studio):
     ImageFetcher(studio, "aa.bb.cc", None).get("/data/upload/1/d.png")
     assert Studio.seen[-1] == ("/data/upload/1/d.png", "Bearer short-lived")
     with pytest.raises(TooLarge):
-        ImageFetcher(studio, None, None, most=49).get("/data/upload/1/a.png")
+        ImageFetcher(studio, None, None, max_bytes=49).get("/data/upload/1/a.png")
     with pytest.raises(DataError, match="Redirections are not followed"):
         images.get("/away")
     with pytest.raises(DataError, match="404"):
