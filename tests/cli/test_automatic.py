@@ -38,7 +38,7 @@ def detector_file(path, score: float):
 def test_propose_fit_then_predict_without_a_prompt(run, own, data_folder, tmp_path):
     result = run("propose-fit", data_folder, "--adapter", own, "--steps", 3, "--views", 2, "--json", "f.json")
     assert "false-positive rate" in result.stdout
-    assert "points) are in" in result.stderr  # fitted on clicks
+    assert "points) are in" in result.stderr  # it was fitted on clicks
     figures = json.loads((tmp_path / "f.json").read_text())
     split = json.loads((own / "split.json").read_text())
     assert figures["images"] == len(split["train"])
@@ -69,8 +69,8 @@ def test_propose_fit_then_predict_without_a_prompt(run, own, data_folder, tmp_pa
 def test_detections_prompt_the_base_with_boxes(run, base_folder, tmp_path, score, objects):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     file = detector_file(tmp_path / "d.onnx", score)
-    asked = ["predict", "a.png", "--base", base_folder, "--detector", file, "--out", "o"]
-    result = run(*asked)
+    arguments = ["predict", "a.png", "--base", base_folder, "--detector", file, "--out", "o"]
+    result = run(*arguments)
     found = json.loads((tmp_path / "o" / "predictions.json").read_text())
     assert [image["objects"] for image in found["images"]] == [objects]
     assert ("Nothing was found in 1 of 1" in result.stderr) is (objects == 0)
@@ -79,20 +79,20 @@ def test_detections_prompt_the_base_with_boxes(run, base_folder, tmp_path, score
         assert row["prompt"]["box"] == pytest.approx([22, 22, 42, 42])
         assert row["score"] == pytest.approx(0.9)
         assert found["categories"][0]["name"] == "thing"
-        run(*asked, "--overwrite", "--give", "points")
+        run(*arguments, "--overwrite", "--give", "points")
         again = json.loads((tmp_path / "o" / "predictions.json").read_text())
         assert again["annotations"][0]["prompt"]["points"] == [[31.5, 31.5]]
 
 
 def test_without_a_prompt_source_predict_fails(run, base_folder, own, data_folder, tmp_path):
     image = next((data_folder / "images").iterdir())
-    for asked in (["--base", base_folder], ["--adapter", own]):
-        assert "propose-fit DATA" in run("predict", image, *asked, "--prompt", "auto", code=2).stderr
+    for arguments in (["--base", base_folder], ["--adapter", own]):
+        assert "propose-fit DATA" in run("predict", image, *arguments, "--prompt", "auto", code=2).stderr
     assert "takes auto" in run("predict", image, "--prompt", "magic", "--base", base_folder, code=2).stderr
     assert "takes auto" in run("predict", image, "--prompt", "auto", "--click", "1,1", code=2).stderr
     file = detector_file(tmp_path / "d.onnx", 0.9)
-    asked = ["predict", image, "--base", base_folder, "--detector", file, "--detector-classes", "cat"]
-    assert "no class 'cat'" in run(*asked, code=2).stderr
+    arguments = ["predict", image, "--base", base_folder, "--detector", file, "--detector-classes", "cat"]
+    assert "no class 'cat'" in run(*arguments, code=2).stderr
 
 
 class Two:
@@ -123,10 +123,10 @@ def test_prompt_type_follows_the_prompt_source():
         ObjectPrompt().check((5, 5))
 
 
-def test_evaluate_auto_gives_mask_ap_and_alarms(run, own, data_folder, tmp_path):
+def test_evaluate_auto_reports_ap_and_false_positives(run, own, data_folder, tmp_path):
     run("propose-fit", data_folder, "--adapter", own, "--steps", 3, "--views", 1)
-    asked = ["evaluate", data_folder, "--adapter", own, "--prompt", "auto"]
-    result = run(*asked, "--json", "f.json", "--html", "f.html")
+    arguments = ["evaluate", data_folder, "--adapter", own, "--prompt", "auto"]
+    result = run(*arguments, "--json", "f.json", "--html", "f.html")
     assert "AP50" in result.stdout
     found = json.loads((tmp_path / "f.json").read_text())
     split = json.loads((own / "split.json").read_text())
@@ -135,7 +135,7 @@ def test_evaluate_auto_gives_mask_ap_and_alarms(run, own, data_folder, tmp_path)
         assert found[name]["images"] == 8 - len(split["train"])
     assert sorted(found["left_out_ids"]) == sorted(split["train"])
     assert "Automatic instances" in (tmp_path / "f.html").read_text()
-    run(*asked, "--part", "val", "--threshold", 0, "--json", "v.json")
+    run(*arguments, "--part", "val", "--threshold", 0, "--json", "v.json")
     part = json.loads((tmp_path / "v.json").read_text())["adapter"]
     assert part["images"] == len(split["val"])
     assert part["found"] >= found["adapter"]["found"]
