@@ -5,9 +5,9 @@ import samtailor
 
 samtailor.fit("data/banners", "adapters/banner", classes=["banner"], shots=8)
 
-predictor = samtailor.Predictor.from_pretrained("nano", adapters={"banner": "adapters/banner"})
+predictor = samtailor.Predictor.from_pretrained("adapters/banner")
 predictor.set_image(image)
-masks, scores, logits = predictor.predict(point_coords=[[320, 240]], point_labels=[1], adapter="banner")
+masks, scores, logits = predictor.predict(point_coords=[[320, 240]], point_labels=[1])
 ```
 
 `import samtailor` is fast: PyTorch is imported when a function is first used.

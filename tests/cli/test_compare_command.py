@@ -88,16 +88,16 @@ def test_a_recipe_over_shots(run, base_folder, data_folder, tmp_path):
         for number, path in enumerate(sorted((data_folder / source).iterdir()), 1):
             end = "jpg" if folder == "Training_Images" else "png"
             Image.open(path).save(tmp_path / "humans" / folder / f"{number}.{end}")
-    asked = ["--data", "humans", "--base", base_folder, "--shots", 4, "--detector", "full-frame", *FAST]
-    result = run("recipe", "am-sam-table2", *asked, "--out", "r")
+    arguments = ["--data", "humans", "--base", base_folder, "--shots", 4, "--detector", "full-frame", *FAST]
+    result = run("recipe", "am-sam-table2", *arguments, "--out", "r")
     assert "90.4" in result.stdout
     table = json.loads((tmp_path / "r" / "am-sam-table2.json").read_text())
     assert table["columns"] == ["4 shots"]
     assert [(row["title"], row["published"]) for row in table["rows"]] == [("BLO-SAM", [89.1]), ("AM-SAM", [90.4])]
     dice = [row["dice"] for row in table["measured"]]
     assert [row["ours"] for row in table["rows"]] == [[pytest.approx(100 * value)] for value in dice]
-    run("recipe", "am-sam-figure6", *asked, "--out", "f")
+    run("recipe", "am-sam-figure6", *arguments, "--out", "f")
     swept = json.loads((tmp_path / "f" / "am-sam-figure6.json").read_text())
     assert [row["title"] for row in swept["measured"]][-1] == "alpha 1.0"
     assert "Dice over alpha" in (tmp_path / "f" / "report.html").read_text()
-    assert "no 5" in run("recipe", "am-sam-table2", "--data", "humans", "--shots", 5, code=2).stderr
+    assert "no number of shots 5" in run("recipe", "am-sam-table2", "--data", "humans", "--shots", 5, code=2).stderr

@@ -1,4 +1,4 @@
-"""IoU maps: what a click at each place gives."""
+"""IoU maps: the IoU of a click at each position."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from samtailor.masks import metrics
 from samtailor.predict.predictor import Predictor
 
 
-def test_the_map_is_what_single_clicks_give(tiny_base, tiny_samples, tmp_path):
+def test_the_map_equals_single_clicks(tiny_base, tiny_samples, tmp_path):
     sample = tiny_samples[0]
     predictor = Predictor(tiny_base)
     predictor.set_image(sample.image)
@@ -37,7 +37,7 @@ def test_the_map_is_what_single_clicks_give(tiny_base, tiny_samples, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["map.png"]
 
 
-def test_a_small_mask_refines_the_grid_and_a_tiny_one_is_met(tiny_sam, tiny_samples):
+def test_small_masks_have_a_finer_grid(tiny_sam, tiny_samples):
     predictor = Predictor(tiny_sam)
     predictor.set_image(tiny_samples[0].image)
     small, tiny = np.zeros((2, 48, 80), bool)
@@ -48,7 +48,7 @@ def test_a_small_mask_refines_the_grid_and_a_tiny_one_is_met(tiny_sam, tiny_samp
     assert found.iou.size <= 12 * 12
 
 
-def test_wrong_masks_are_told(tiny_sam, tiny_samples):
+def test_invalid_masks_raise(tiny_sam, tiny_samples):
     predictor = Predictor(tiny_sam)
     predictor.set_image(tiny_samples[0].image)
     with pytest.raises(InputError, match="empty"):

@@ -1,4 +1,4 @@
-"""The decoder for many prompts gives what the vendor's gives, for every family, kind of prompt and adapter."""
+"""The decoder for many prompts equals the vendor's, for every family, kind of prompt and adapter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAIRS = [ObjectPrompt(clicks=((30.0, 20.0, 1), (5.0, 6.0, 0)))]
 
 
 def made(base, method, **options):
-    """An adapter that changes the answer in every part that it has."""
+    """An adapter of which every part changes the prediction."""
     segmenter = find("methods", method).build(base, **options)[0]
     torch.manual_seed(5)
     with torch.no_grad():
@@ -46,7 +46,7 @@ def prompts(base, count, kind):
 
 @pytest.mark.parametrize("kind", ["click", "clicks", "boxes"])
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_answers_are_the_vendors(tiny_base, count, kind):
+def test_outputs_equal_those_of_the_vendor(tiny_base, count, kind):
     frame = disc_sample(count).image[:, : tiny_base.size]
     predictor = Predictor(tiny_base)
     predictor.set_image(frame)
@@ -65,8 +65,8 @@ def test_answers_are_the_vendors(tiny_base, count, kind):
     assert torch.allclose(rows.logits(rows.hyper), vendor.logits[0, count - 1 :], rtol=1e-4, atol=1e-3)
 
 
-def test_biases_take_part(tiny_base):
-    """transformers draws biases as zero: what is done to them would not show."""
+def test_biases_are_used(tiny_base):
+    """transformers initializes biases with zero, so that errors in their use would not be visible."""
     decoder = tiny_base.model.mask_decoder
     biases = {name: value.clone() for name, value in decoder.named_parameters() if name.endswith("bias")}
     torch.manual_seed(2)
@@ -88,7 +88,7 @@ def test_biases_take_part(tiny_base):
 
 @pytest.fixture
 def mixed(tiny_base):
-    """Adapters of prompts, of answers, of both ends, and inside the decoder."""
+    """Adapters of prompts, of outputs, of both, and inside the decoder."""
     adapters = {
         "plm": made(tiny_base, "plm"),
         "other": made(tiny_base, "plm", head="paper_plain"),
@@ -107,7 +107,7 @@ def mixed(tiny_base):
 
 def test_batches_are_predicted_as_single_prompts(mixed):
     whole = [ObjectPrompt(promptless=True)]
-    asks = {
+    prompts_by_adapter = {
         None: BOXES,
         "plm": CLICKS + BOXES + PAIRS,
         "other": CLICKS,
@@ -116,13 +116,13 @@ def test_batches_are_predicted_as_single_prompts(mixed):
         "own": whole,
         "dense": CLICKS,
     }
-    asked = [question for name, own in asks.items() for question in prompt_batches(name, own)]
-    found = BatchedDecoder(mixed.base, segmenters(mixed)).predict(mixed, asked)
-    assert sum(len(question.prompts) for question in asked) == sum(map(len, asks.values()))
-    for question, best in zip(asked, found, strict=True):
-        for index, prompt in enumerate(question.prompts):
-            (alone_batch,) = prompt_batches(question.adapter, [prompt])
-            alone = mixed.decode(alone_batch.stacked(mixed), question.adapter or "base")
+    batches = [batch for name, own in prompts_by_adapter.items() for batch in prompt_batches(name, own)]
+    found = BatchedDecoder(mixed.base, segmenters(mixed)).predict(mixed, batches)
+    assert sum(len(batch.prompts) for batch in batches) == sum(map(len, prompts_by_adapter.values()))
+    for batch, best in zip(batches, found, strict=True):
+        for index, prompt in enumerate(batch.prompts):
+            (alone_batch,) = prompt_batches(batch.adapter, [prompt])
+            alone = mixed.decode(alone_batch.stacked(mixed), batch.adapter or "base")
             scores = alone.candidate_iou()[0, 0]
             low = alone.candidate_logits()[0, 0, scores.argmax()]
             close = {"rtol": 1e-3, "atol": 1e-3 * float(low.abs().max())}
@@ -136,17 +136,17 @@ def test_prompts_of_one_kind_share_a_pass(mixed, monkeypatch):
     monkeypatch.setattr(mixed, "decode", None)
     whole = Quick.__call__
     monkeypatch.setattr(Quick, "__call__", lambda self, *a: counted.append(a[1].sparse.shape[1]) or whole(self, *a))
-    asked = [q for name in (None, "plm", "other", "f") for q in prompt_batches(name, CLICKS)]
-    together = decoder.predict(mixed, asked)
+    batches = [q for name in (None, "plm", "other", "f") for q in prompt_batches(name, CLICKS)]
+    together = decoder.predict(mixed, batches)
     assert counted == [16]
     monkeypatch.setattr("samtailor.predict.batched.PROMPTS_PER_PASS", 9)
-    parts = decoder.predict(mixed, asked)
+    parts = decoder.predict(mixed, batches)
     assert counted == [16, 8, 8]
     assert all(torch.allclose(a.logits, b.logits, atol=1e-3) for a, b in zip(together, parts, strict=True))
 
 
 @pytest.mark.parametrize("adding", [None, [2, 3], [0, 1, 2, 3], [1]])
-def test_the_encoder_with_a_cheaper_neck_gives_the_vendors(tiny_base, adding, monkeypatch):
+def test_the_encoder_with_a_cheaper_neck_equals_the_vendors(tiny_base, adding, monkeypatch):
     if any(tiny_base.skips):
         neck, decoder = tiny_base.model.vision_encoder.neck, tiny_base.model.mask_decoder
         monkeypatch.setattr(neck, "fpn_top_down_levels", adding or neck.fpn_top_down_levels)
@@ -161,23 +161,23 @@ def test_the_encoder_with_a_cheaper_neck_gives_the_vendors(tiny_base, adding, mo
     assert (encoding(tiny_base) is tiny_base) == (not one.skips)
 
 
-def test_tiny_weights_cost_no_more(tiny_base, monkeypatch):
-    """Denormal numbers make a product ten times as slow: none may be left in the weights of the last product."""
-    seen = []
+def test_denormal_weights_are_zero(tiny_base, monkeypatch):
+    """Denormal numbers make a product ten times slower: the weights of the last product must have none."""
+    factors = []
     product = torch.baddbmm
-    monkeypatch.setattr(torch, "baddbmm", lambda a, b, c: seen.append(b) or product(a, b, c))
+    monkeypatch.setattr(torch, "baddbmm", lambda a, b, c: factors.append(b) or product(a, b, c))
     with torch.no_grad():
         features = tiny_base.encode_image(torch.randn(1, 3, tiny_base.size, tiny_base.size))
         tokens = tiny_base.encode_prompts(prompts(tiny_base, 3, "click"))
         Quick(tiny_base)(features, Tokens(900 * tokens.sparse, tokens.dense))
-    weights = [one for one in seen if one.min() == 0]
+    weights = [one for one in factors if one.min() == 0]
     assert weights  # the softmax of such tokens has zeros
     tiny = torch.finfo(torch.float32).tiny
-    assert not any(((one > 0) & (one < tiny)).any() for one in seen)
+    assert not any(((one > 0) & (one < tiny)).any() for one in factors)
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])
-def test_attention_to_the_image_is_torchs(count):
+def test_attention_to_the_image_equals_torchs(count):
     torch.manual_seed(count)
     whole = torch.nn.MultiheadAttention(64, 8, batch_first=True)
     torch.nn.init.normal_(whole.in_proj_bias)

@@ -22,17 +22,17 @@ def shown(tiny_sam, tiny_samples):
 
 
 def test_the_page_is_complete_and_self_contained(shown, tmp_path):
-    show, found = shown
+    show, evaluations = shown
     history = {
         "train": [{"step": s, "loss": 1 / (s + 1)} for s in range(30)],
         "held_out": [{"step": 5, "miou": 0.4, "oracle_miou": 0.5}],
     }
     sections = [
-        report.headline(found),
-        report.class_table(found),
-        show.overlays(found),
-        show.iou_map(found["SAM+PLM+PMM"], ["SAM", "SAM+PLM+PMM"], cells=6),
-        show.refinement(found["SAM+PLM+PMM"], "SAM+PLM+PMM"),
+        report.headline(evaluations),
+        report.class_table(evaluations),
+        show.overlays(evaluations),
+        show.iou_map(evaluations["SAM+PLM+PMM"], ["SAM", "SAM+PLM+PMM"], cells=6),
+        show.refinement(evaluations["SAM+PLM+PMM"], "SAM+PLM+PMM"),
         report.curves({"fit": history}),
         None,
         report.settings("Settings", {"data": "a <b>", "lr": 1e-4, "none": None}, {"ids": ["p1", "p2"]}),
@@ -54,23 +54,23 @@ def test_the_page_is_complete_and_self_contained(shown, tmp_path):
 
 
 def test_images_are_chosen_by_rank(shown):
-    _, found = shown
-    ious = found["SAM"].values("miou")
-    ranks = dict((name, ious[row]) for name, row in report.cases(found["SAM"]))
+    _, evaluations = shown
+    ious = evaluations["SAM"].values("miou")
+    ranks = dict((name, ious[row]) for name, row in report.cases(evaluations["SAM"]))
     assert ranks["worst"] == ious.min()
     assert ranks["best"] == ious.max()
     assert ious.min() <= ranks["median"] <= ious.max()
 
 
 def test_figures_hold_paired_differences(shown):
-    _, found = shown
-    figures = report.figures(found)
+    _, evaluations = shown
+    figures = report.figures(evaluations)
     assert figures["differences"]["SAM+PLM+PMM"]["miou"] == 0.0  # a fresh PLM starts at the base
 
 
 def test_nothing_to_show_is_left_out(shown, tmp_path):
-    show, found = shown
-    assert show.refinement(found["SAM"], "SAM") is None
+    show, evaluations = shown
+    assert show.refinement(evaluations["SAM"], "SAM") is None
     assert report.curves({"fit": {}}) is None
     assert history_of(tmp_path) == {}
 
@@ -84,12 +84,12 @@ def test_many_curves_have_their_names_below_and_one_style_each(monkeypatch):
     made = plots.curves({name: {"train": steps if i else bare} for i, name in enumerate(names)})
     assert [text.get_text() for text in made.legends[0].get_texts()] == names
     assert not any(axis.get_legend() for axis in made.axes)
-    seen = {}
+    styles_of = {}
     for axis in made.axes:
         for line in axis.lines:
-            seen.setdefault(line.get_label(), set()).add((line.get_color(), line.get_linestyle()))
-    assert all(len(styles) == 1 for styles in seen.values())
-    assert len(set.union(*seen.values())) == len(names)
+            styles_of.setdefault(line.get_label(), set()).add((line.get_color(), line.get_linestyle()))
+    assert all(len(styles) == 1 for styles in styles_of.values())
+    assert len(set.union(*styles_of.values())) == len(names)
     few = plots.curves({name: {"train": steps} for name in names[:3]})
     assert not few.legends
     assert few.axes[0].get_legend()

@@ -191,7 +191,7 @@ def test_automatic_objects_are_sound_and_not_saved(client, first):
     assert client.get(f"/api/images/{first}/annotations").json()["objects"] == []
     saved = {"revision": 0, "state": "accepted", "objects": found}
     assert client.put(f"/api/images/{first}/annotations", json=saved).status_code == 200
-    check_refused(client.post(f"/api/images/{first}/auto", json={"adapter": "two"}), 422, "where to look")
+    check_refused(client.post(f"/api/images/{first}/auto", json={"adapter": "two"}), 422, "no prompt source")
 
 
 def test_a_mask_becomes_polygons_and_the_same_mask_again(client, first):
@@ -224,7 +224,7 @@ def test_fits_and_labellings_that_cannot_be_are_refused(client, bench, first):
     check_refused(client.post("/api/jobs/fit", json={"name": "../up"}), 422, "name")
     check_refused(client.post("/api/jobs/fit", json={"name": "one"}), 409, "already")
     check_refused(client.post("/api/jobs/fit", json={"classes": ["cat"]}), 422, "cat")
-    check_refused(client.post("/api/jobs/label", json={"adapter": "two"}), 422, "where to look")
+    check_refused(client.post("/api/jobs/label", json={"adapter": "two"}), 422, "no prompt source")
     check_refused(client.post("/api/jobs/label", json={"adapter": "one", "only": ["nowhere"]}), 404)
     check_refused(client.post("/api/jobs/label", json={"adapter": "one", "only": [first]}), 422, "no image left")
     check_refused(client.delete("/api/jobs/current"), 404)

@@ -58,8 +58,8 @@ def test_it_is_what_the_tile_alone_answers_and_its_embedding_is_kept(bench, tiny
     monkeypatch.setattr("samtailor.workbench.zoom.cut_off", lambda *a: False)  # a random base's masks fill the tile
     seen = []
     with slot.predictor() as predictor:
-        whole = predictor.seen
-        monkeypatch.setattr(predictor, "seen", lambda view: seen.append(view) or whole(view))
+        whole = predictor.view_features
+        monkeypatch.setattr(predictor, "view_features", lambda view: seen.append(view) or whole(view))
         for _ in range(2):
             embedding.set_on(predictor)
             image = predictor.image

@@ -53,6 +53,7 @@ def _adapter(meta: AdapterMeta) -> list[tuple[str, str]]:
         ("prompt", inference.prompt or "clicks"),
         ("predicts", predicts),
         *scores,
+        ("click adapter strength", f"{meta.figures['alpha']:g}" if "alpha" in meta.figures else ""),
         ("training steps", f"{meta.steps:,}"),
         ("seed", str(meta.seed)),
         ("options", ", ".join(f"{name}={value}" for name, value in meta.options.items())),

@@ -81,7 +81,7 @@ def label_studio_command(
 
     named = serve.adapters_by_name(adapter or [])
     limits = Limits(bytes=int(max_mb * 1e6), pixels=int(max_megapixels * 1e6))
-    images = ImageFetcher(url, api_key, files, most=limits.bytes)
+    images = ImageFetcher(url, api_key, files, max_bytes=limits.bytes)
     arguments = fit_arguments(method, steps, setting or [])
     metrics = Metrics()
     loaded = serve.load_base_of(named, base, device)

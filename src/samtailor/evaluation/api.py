@@ -14,7 +14,7 @@ from samtailor.data.dataset import class_names, open_dataset
 from samtailor.data.split import Split
 from samtailor.errors import InputError
 from samtailor.evaluation.instances import LOWEST, InstanceEvaluation, evaluate_instances
-from samtailor.evaluation.masks import evaluate_many, unseen
+from samtailor.evaluation.masks import evaluate_many, without_training_images
 from samtailor.evaluation.scores import Evaluation
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.source import AdapterSource
@@ -164,7 +164,7 @@ def select(
     if fitted is not None and not include_train:
         # samples without a folder are compared by their ids: no data set lies in the folder of the adapter
         folder = Path(data) if isinstance(data, str | Path) else fitted.folder
-        samples, left_out = unseen(samples, fitted.folder, folder)
+        samples, left_out = without_training_images(samples, fitted.folder, folder)
     if split is not None:
         samples = _part(split, samples, fitted, data if isinstance(data, str | Path) else "the data")
     return Subject(

@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from samtailor.errors import InputError
 from samtailor.masks.rle import validated
 from samtailor.serve.answers import outlines
-from samtailor.serve.app import bare, tell_health
+from samtailor.serve.app import add_health, bare
 from samtailor.serve.guard import Guard
 from samtailor.workbench import masks, schema, static
 from samtailor.workbench.project import Stale
@@ -41,7 +41,7 @@ def build(
     app = bare("samtailor ui", bench.engine)
     app.router.lifespan_context = _life(app.router.lifespan_context, bench, ready)
     app.add_exception_handler(Stale, _stale)
-    tell_health(app)
+    add_health(app)
     _project(app, bench)
     _images(app, bench)
     _questions(app, bench)

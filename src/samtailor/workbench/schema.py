@@ -44,7 +44,7 @@ class Segment(_Strict):
 
     def ask(self, most: int) -> ObjectPrompt:
         """As the decoder takes it. InputError: more points than `most`, or another number of labels."""
-        return Prompt(points=self.points, labels=self.labels, box=self.box).ask(most)
+        return Prompt(points=self.points, labels=self.labels, box=self.box).to_object_prompt(most)
 
 
 class Compare(Segment):
