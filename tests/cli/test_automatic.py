@@ -47,11 +47,11 @@ def test_propose_fit_then_predict_without_a_prompt(run, own, data_folder, tmp_pa
 
     images = data_folder / "images"
     result = run("predict", images, "--adapter", own, "--prompt", "auto", "--threshold", 0, "--out", "all")
-    found = json.loads((tmp_path / "all" / "predictions.json").read_text())
-    assert [c["name"] for c in found["categories"]] == ["disc"]
-    assert len(found["annotations"]) == sum(image["objects"] for image in found["images"])
-    assert found["annotations"]
-    for row in found["annotations"]:
+    result_json = json.loads((tmp_path / "all" / "predictions.json").read_text())
+    assert [c["name"] for c in result_json["categories"]] == ["disc"]
+    assert len(result_json["annotations"]) == sum(image["objects"] for image in result_json["images"])
+    assert result_json["annotations"]
+    for row in result_json["annotations"]:
         assert 0 <= row["score"] <= 1
         assert row["score"] == row["prompt"]["score"]
         assert row["prompt"]["points"]
@@ -59,9 +59,9 @@ def test_propose_fit_then_predict_without_a_prompt(run, own, data_folder, tmp_pa
         assert row["area"] == coco.area(row["segmentation"]) > 0
 
     result = run("predict", images, "--adapter", own, "--prompt", "auto", "--threshold", 1, "--out", "none")
-    found = json.loads((tmp_path / "none" / "predictions.json").read_text())
-    assert found["annotations"] == []
-    assert len(found["images"]) == 8
+    result_json = json.loads((tmp_path / "none" / "predictions.json").read_text())
+    assert result_json["annotations"] == []
+    assert len(result_json["images"]) == 8
     assert "Nothing was found in 8 of 8: " in result.stderr
 
 
@@ -71,14 +71,14 @@ def test_detections_prompt_the_base_with_boxes(run, base_folder, tmp_path, score
     file = detector_file(tmp_path / "d.onnx", score)
     arguments = ["predict", "a.png", "--base", base_folder, "--detector", file, "--out", "o"]
     result = run(*arguments)
-    found = json.loads((tmp_path / "o" / "predictions.json").read_text())
-    assert [image["objects"] for image in found["images"]] == [objects]
+    result_json = json.loads((tmp_path / "o" / "predictions.json").read_text())
+    assert [image["objects"] for image in result_json["images"]] == [objects]
     assert ("Nothing was found in 1 of 1" in result.stderr) is (objects == 0)
     if objects:
-        (row,) = found["annotations"]
+        (row,) = result_json["annotations"]
         assert row["prompt"]["box"] == pytest.approx([22, 22, 42, 42])
         assert row["score"] == pytest.approx(0.9)
-        assert found["categories"][0]["name"] == "thing"
+        assert result_json["categories"][0]["name"] == "thing"
         run(*arguments, "--overwrite", "--give", "points")
         again = json.loads((tmp_path / "o" / "predictions.json").read_text())
         assert again["annotations"][0]["prompt"]["points"] == [[31.5, 31.5]]
@@ -128,16 +128,16 @@ def test_evaluate_auto_reports_ap_and_false_positives(run, own, data_folder, tmp
     arguments = ["evaluate", data_folder, "--adapter", own, "--prompt", "auto"]
     result = run(*arguments, "--json", "f.json", "--html", "f.html")
     assert "AP50" in result.stdout
-    found = json.loads((tmp_path / "f.json").read_text())
+    result_json = json.loads((tmp_path / "f.json").read_text())
     split = json.loads((own / "split.json").read_text())
     for name in ("base", "adapter"):
-        assert 0 <= found[name]["ap"] <= found[name]["ap50"] <= 1
-        assert found[name]["images"] == 8 - len(split["train"])
-    assert sorted(found["left_out_ids"]) == sorted(split["train"])
+        assert 0 <= result_json[name]["ap"] <= result_json[name]["ap50"] <= 1
+        assert result_json[name]["images"] == 8 - len(split["train"])
+    assert sorted(result_json["left_out_ids"]) == sorted(split["train"])
     assert "Automatic instances" in (tmp_path / "f.html").read_text()
     run(*arguments, "--part", "val", "--threshold", 0, "--json", "v.json")
     part = json.loads((tmp_path / "v.json").read_text())["adapter"]
     assert part["images"] == len(split["val"])
-    assert part["found"] >= found["adapter"]["found"]
+    assert part["found"] >= result_json["adapter"]["found"]
     assert "--part takes val or test" in run("evaluate", data_folder, "--part", "val", code=2).stderr
     assert "go with --prompt auto" in run("evaluate", data_folder, "--give", "boxes", code=2).stderr
