@@ -193,8 +193,8 @@ def test_clicks_and_boxes_get_the_masks_of_the_base(studio, backend):
         (asked("rectanglelabels", x=25, y=25, width=50, height=50, rotation=0), predictor.predict(box=box)),
     ]
     for region, (masks, scores, _) in prompt_batches:
-        found = call(f"{studio}/api/ml/{ml}/interactive-annotating", {"task": task, "context": {"result": [region]}})
-        (row,) = found["data"]["result"]
+        result = call(f"{studio}/api/ml/{ml}/interactive-annotating", {"task": task, "context": {"result": [region]}})
+        (row,) = result["data"]["result"]
         assert (row["from_name"], row["to_name"], row["value"]["brushlabels"]) == ("mask", "image", ["banner"])
         assert np.array_equal(brush.decode(row["value"]["rle"], 192, 256), masks[scores.argmax()])
 
@@ -220,12 +220,12 @@ def test_the_whole_loop(studio, backend):
         assert all(np.array_equal(a.mask, b.mask) for a, b in zip(sample.annotations, truth.annotations, strict=True))
 
     action(studio, project, "retrieve_tasks_predictions", tasks)
-    found = call(predictions)
-    assert {one["model_version"] for one in found} == {"live-0001"}
-    assert sorted(one["task"] for one in found) == tasks
-    full = [one["task"] for one in found if one["result"]]
+    result = call(predictions)
+    assert {one["model_version"] for one in result} == {"live-0001"}
+    assert sorted(one["task"] for one in result) == tasks
+    full = [one["task"] for one in result if one["result"]]
     assert full, "five steps are few, but proposals see some of these banners"
-    for row in (row for one in found for row in one["result"]):
+    for row in (row for one in result for row in one["result"]):
         assert row["value"]["brushlabels"] == ["banner"]
         assert brush.decode(row["value"]["rle"], 192, 256).any()
     assert call(f"{studio}/api/ml/{ml}")["model_version"] == "live-0001"

@@ -30,9 +30,9 @@ def row(id, label, iou, group="", index=0):
 
 
 def test_default_is_the_highest_predicted_iou_and_oracle_the_best_of_the_same_three(tiny_base, tiny_samples):
-    found = evaluate(tiny_base, tiny_samples[:3], classes=["disc"])
+    evaluation = evaluate(tiny_base, tiny_samples[:3], classes=["disc"])
     predictor = Predictor(tiny_base)
-    for score, sample in zip(found.rows, tiny_samples, strict=False):
+    for score, sample in zip(evaluation.rows, tiny_samples, strict=False):
         (target,) = sample.of(["disc"])
         x, y = find("prompts", "mask-center").center(target.mask)
         predictor.set_image(sample.image)
@@ -99,11 +99,11 @@ def test_each_mask_of_an_image_has_its_own_click(tiny_samples):
 
 
 def test_box_prompts_and_refinement(tiny_sam, tiny_samples):
-    found = evaluate_many(
+    evaluations = evaluate_many(
         {"base": tiny_sam, "pmm": segmenter(tiny_sam, "plm-pmm")}, tiny_samples[:2], prompt="mask-box", refine=True
     )
-    assert set(found) == {"base", "pmm", "pmm" + REFINED}
-    assert {len(e.rows) for e in found.values()} == {4}
+    assert set(evaluations) == {"base", "pmm", "pmm" + REFINED}
+    assert {len(e.rows) for e in evaluations.values()} == {4}
 
 
 def test_summary_macro_and_intervals():
@@ -185,10 +185,10 @@ def test_training_images_are_left_out_of_a_moved_copy(tiny_samples, tmp_path):
 def test_the_dice_of_the_papers_needs_a_value_in_every_row(tiny_sam):
     from tiny import disc_sample
 
-    found = evaluate(tiny_sam, [disc_sample(0), disc_sample(1)])
-    summary = found.summary(draws=10)
-    assert summary["paper"] == pytest.approx(np.mean([row.paper_dice for row in found.rows]))
-    old = Evaluation((*found.rows[:-1], replace(found.rows[-1], paper_dice=None)), found.prompt, 0)
+    evaluation = evaluate(tiny_sam, [disc_sample(0), disc_sample(1)])
+    summary = evaluation.summary(draws=10)
+    assert summary["paper"] == pytest.approx(np.mean([row.paper_dice for row in evaluation.rows]))
+    old = Evaluation((*evaluation.rows[:-1], replace(evaluation.rows[-1], paper_dice=None)), evaluation.prompt, 0)
     assert old.summary(draws=10)["paper"] is None
-    assert difference(found, old, draws=10)["paper"] is None
-    assert difference(found, found, draws=10)["paper"] == 0
+    assert difference(evaluation, old, draws=10)["paper"] is None
+    assert difference(evaluation, evaluation, draws=10)["paper"] == 0

@@ -61,15 +61,15 @@ def test_predictions_equal_those_of_the_predictor(tiny_base):
     predictor = Predictor(tiny_base, {"a": moved(tiny_base)})
     image = disc_sample(2, 70, 110).image
     predictor.set_image(image)
-    (found,) = MultiAdapterPredictor(predictor, [AdapterSource("a", proposing(*PROMPTS))]).predict(image)
+    (pieces,) = MultiAdapterPredictor(predictor, [AdapterSource("a", proposing(*PROMPTS))]).predict(image)
     expected = []
     for prompt in PROMPTS:
         points = [c[:2] for c in prompt.clicks] or None
         masks, scores, _ = predictor.predict(points, None, prompt.box, adapter="a")
         expected.append((masks[int(scores.argmax())], prompt.score or float(np.clip(scores.max(), 0, 1)), prompt.label))
     expected = [row for row in expected if row[0].any()]
-    assert len(found) == len(expected) > 0
-    by_label = sorted(found, key=lambda one: one.label), sorted(expected, key=lambda row: row[2])
+    assert len(pieces) == len(expected) > 0
+    by_label = sorted(pieces, key=lambda one: one.label), sorted(expected, key=lambda row: row[2])
     for one, (mask, score, name) in zip(*by_label, strict=True):
         assert (one.within((0, 0, 110, 70)) != mask).sum() <= 2  # sums in another order
         assert one.score == pytest.approx(score, abs=1e-5)
@@ -84,10 +84,10 @@ def test_the_mask_of_a_proposal_is_not_decoded(tiny_sam):
     rle = coco.encode(np.asfortranarray(drawn.astype(np.uint8)))
     given = ObjectPrompt(clicks=((50.0, 25.0, 1),), label="disc", score=0.7, mask_rle=rle)
     predictor = Predictor(tiny_sam, {"a": moved(tiny_sam)})
-    (found,) = MultiAdapterPredictor(predictor, [AdapterSource("a", proposing(given, PROMPTS[0]))]).predict(image)
-    one = next(piece for piece in found if piece.score == 0.7)
+    (pieces,) = MultiAdapterPredictor(predictor, [AdapterSource("a", proposing(given, PROMPTS[0]))]).predict(image)
+    one = next(piece for piece in pieces if piece.score == 0.7)
     assert np.array_equal(one.within((0, 0, 110, 70)), drawn)
-    assert (one.label, len(found)) == ("disc", 2)
+    assert (one.label, len(pieces)) == ("disc", 2)
 
 
 @pytest.mark.parametrize(("height", "width", "squash"), [(48, 80, False), (90, 31, False), (20, 200, True)])
@@ -120,15 +120,15 @@ def shapes(seed, height, width):
     """Objects of one class that do not touch, some longer than a tile."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
-    taken, found = np.zeros((height, width), bool), []
+    taken, masks = np.zeros((height, width), bool), []
     for _ in range(40):
         cy, cx = rng.uniform(0, height), rng.uniform(0, width)
         ry, rx = rng.uniform(5, 40, 2)
         mask = ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 <= 1
         if mask.sum() > 60 and not (mask & taken).any():
             taken |= ((y - cy) / (ry + 3)) ** 2 + ((x - cx) / (rx + 3)) ** 2 <= 1
-            found.append(mask)
-    return found
+            masks.append(mask)
+    return masks
 
 
 def shown(mask, tile, noise=0):
@@ -148,11 +148,11 @@ def test_merged_tiles_give_every_object_once_and_complete(height, width, side):
     for seed in range(4):
         objects = shapes(seed, height, width)
         parts = [shown(mask, tile, i / 999) for i, tile in enumerate(made) for mask in objects]
-        found = [one.within((0, 0, width, height)) for one in merged(p for p in parts if p.mask.any())]
-        assert len(found) == len(objects)
+        merged_masks = [one.within((0, 0, width, height)) for one in merged(p for p in parts if p.mask.any())]
+        assert len(merged_masks) == len(objects)
         for mask in objects:
-            assert max(iou(mask, other) for other in found) >= 0.9
-        exact = sum(any(np.array_equal(mask, other) for other in found) for mask in objects)
+            assert max(iou(mask, other) for other in merged_masks) >= 0.9
+        exact = sum(any(np.array_equal(mask, other) for other in merged_masks) for mask in objects)
         assert exact >= 0.9 * len(objects)
 
 
@@ -160,8 +160,8 @@ def test_a_small_object_inside_a_large_one_of_its_class_stays_separate():
     large, small = np.zeros((100, 160), bool), np.zeros((100, 160), bool)
     large[10:90, 5:155], small[40:55, 70:85] = True, True
     made = tiles(100, 160, 100, 0.4)
-    found = merged(piece for tile in made for mask in (large, small) if (piece := shown(mask, tile)).mask.any())
-    assert sorted(int(one.mask.sum()) for one in found) == [small.sum(), large.sum()]
+    merged_pieces = merged(piece for tile in made for mask in (large, small) if (piece := shown(mask, tile)).mask.any())
+    assert sorted(int(one.mask.sum()) for one in merged_pieces) == [small.sum(), large.sum()]
 
 
 def test_all_pieces_of_a_region_are_joined():
@@ -202,14 +202,14 @@ def test_an_adapter_inside_the_encoder_uses_its_own_embedding(tiny_sam, folder):
     predictor = Predictor(tiny_sam, {"own": segmenter, "a": moved(tiny_sam)})
     whole = ObjectPrompt(promptless=True)
     sources = [AdapterSource("own", proposing(whole), label="x"), AdapterSource("a", proposing(*PROMPTS), label="y")]
-    found = find_objects(predictor, sources, "p0", folder / "p0.png").objects
+    objects = find_objects(predictor, sources, "p0", folder / "p0.png").objects
     predictor.set_image(folder / "p0.png")
     masks, scores, _ = predictor.predict(adapter="own")
     expected = masks[int(scores.argmax())]
-    own = [o.mask for o in found if o.label == "x"]
+    own = [o.mask for o in objects if o.label == "x"]
     assert len(own) == 1
     assert (own[0] != expected).sum() <= 2
-    assert any(o.label == "y" for o in found)
+    assert any(o.label == "y" for o in objects)
 
 
 def test_an_object_that_two_adapters_predict_is_one_object(tiny_sam, folder):
@@ -263,10 +263,10 @@ def test_predictions_are_in_order_whichever_is_first(folder):
         done.append(view.name)
         return torch.get_num_threads()
 
-    found = list(predict_ahead(find_images([folder]).items(), Cut(None, 0.0, (0, 0, 0)), predict, Workers(2, 1)))
-    assert [view.name for view, _ in found] == ["p0", "p1", "p2", "p3"]
+    results = list(predict_ahead(find_images([folder]).items(), Cut(None, 0.0, (0, 0, 0)), predict, Workers(2, 1)))
+    assert [view.name for view, _ in results] == ["p0", "p1", "p2", "p3"]
     assert done[0] == "p1"
-    assert [own for _, own in found] == [1] * 4
+    assert [own for _, own in results] == [1] * 4
     assert torch.get_num_threads() == threads
 
 
@@ -353,9 +353,9 @@ def test_tile_views_give_the_same_as_predict_instances(tiny_base, tiles_a_side):
     expected = predict_instances(predictor, image, AdapterSource(None, bright, tiles=tiles_a_side))
     for other in (1, 2):  # next to a source with other tiles
         sources = [AdapterSource(None, bright, tiles=tiles_a_side), AdapterSource(None, bright, tiles=other)]
-        found, _ = MultiAdapterPredictor(predictor, sources).predict(image)
-        assert len(found) == len(expected) > 0
-        for piece, one in zip(found, expected, strict=True):
+        pieces, _ = MultiAdapterPredictor(predictor, sources).predict(image)
+        assert len(pieces) == len(expected) > 0
+        for piece, one in zip(pieces, expected, strict=True):
             assert piece.rank == pytest.approx(one.rank, abs=1e-4)
             assert (piece.within((0, 0, 128, 96)) != one.mask).sum() <= 4  # sums in another order
             assert np.array_equal(coco.decode(piece.rle).astype(bool), piece.within((0, 0, 128, 96)))

@@ -70,11 +70,11 @@ def test_damaged_brush_regions_raise(rle):
 
 
 def test_labeling_configurations():
-    found = label_config.parse(BRUSH)
-    assert (found.image, found.value, found.control, found.kind) == ("image", "image", "tag", "brushlabels")
-    assert found.labels == ("plate", "disc")
-    assert found.label(["nose", "disc"]) == "disc"
-    assert found.label([]) == "plate"
+    config = label_config.parse(BRUSH)
+    assert (config.image, config.value, config.control, config.kind) == ("image", "image", "tag", "brushlabels")
+    assert config.labels == ("plate", "disc")
+    assert config.label(["nose", "disc"]) == "disc"
+    assert config.label([]) == "plate"
     assert label_config.parse(POLYGON).kind == "polygonlabels"
     bomb = '<!DOCTYPE x [<!ENTITY a "aaaa">]><View>&a;</View>'
     for wrong in (
@@ -134,10 +134,10 @@ def test_the_adapter_of_the_label_is_used(client, backend, tiny_sam2, tmp_path):
     options = {"method": "plm", "options": {"head": "paper_plain"}}
     artefact.save(tmp_path / "a", segmenter, artefact.describe(segmenter, **options, classes=("disc",)))
     backend.engine.adapters.add("mine", tmp_path / "a")
-    found = predict(client, keypoint(40, 45))
+    response = predict(client, keypoint(40, 45))
     mask, _ = expected(tiny_sam2, [[31.5, 21.1]], adapter={"mine": segmenter})
-    assert np.array_equal(brush.decode(found["results"][0]["result"][0]["value"]["rle"], *SIZE), mask)
-    assert found["model_version"] == "mine"
+    assert np.array_equal(brush.decode(response["results"][0]["result"][0]["value"]["rle"], *SIZE), mask)
+    assert response["model_version"] == "mine"
 
 
 def test_pre_labels_need_proposals(client, backend, tiny_sam2, tmp_path):

@@ -117,9 +117,9 @@ def test_batches_are_predicted_as_single_prompts(mixed):
         "dense": CLICKS,
     }
     batches = [batch for name, own in prompts_by_adapter.items() for batch in prompt_batches(name, own)]
-    found = BatchedDecoder(mixed.base, segmenters(mixed)).predict(mixed, batches)
+    predicted = BatchedDecoder(mixed.base, segmenters(mixed)).predict(mixed, batches)
     assert sum(len(batch.prompts) for batch in batches) == sum(map(len, prompts_by_adapter.values()))
-    for batch, best in zip(batches, found, strict=True):
+    for batch, best in zip(batches, predicted, strict=True):
         for index, prompt in enumerate(batch.prompts):
             (alone_batch,) = prompt_batches(batch.adapter, [prompt])
             alone = mixed.decode(alone_batch.stacked(mixed), batch.adapter or "base")

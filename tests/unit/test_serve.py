@@ -323,8 +323,8 @@ def test_a_promptless_adapter_needs_no_prompt(served, tiny_sam2, tmp_path):
     request = {"embedding": sent(client), "adapter": "blo"}
     (by_prompt,) = client.post("/segment", json={**request, "prompts": [{}]}).json()["masks"]
     assert np.array_equal(mask_of(by_prompt), masks[scores.argmax()])
-    found = client.post("/segment", json={**request, "auto": True}).json()["masks"]
-    assert [row["rle"] for row in found] == [by_prompt["rle"]] * bool(by_prompt["area"])
+    predicted = client.post("/segment", json={**request, "auto": True}).json()["masks"]
+    assert [row["rle"] for row in predicted] == [by_prompt["rle"]] * bool(by_prompt["area"])
 
 
 def test_auto_uses_the_proposals(served, tiny_sam2, tmp_path):
@@ -332,13 +332,13 @@ def test_auto_uses_the_proposals(served, tiny_sam2, tmp_path):
     folder = save(tmp_path / "finds", tiny_sam2, proposals=True, head="paper_plain")
     engine.adapters.add("finds", folder)
     id = sent(client)
-    found = client.post("/segment", json={"embedding": id, "adapter": "finds", "auto": True}).json()["masks"]
-    assert found
-    assert {row["label"] for row in found} == {"disc"}
+    predicted = client.post("/segment", json={"embedding": id, "adapter": "finds", "auto": True}).json()["masks"]
+    assert predicted
+    assert {row["label"] for row in predicted} == {"disc"}
     predictor = Predictor(tiny_sam2, {"finds": artefact.load(folder, tiny_sam2).segmenter})
     same = predict_instances(predictor, image(), AdapterSource.of(predictor, "finds", folder))
-    assert [row["score"] for row in found] == pytest.approx([one.score for one in same])
-    assert all(np.array_equal(mask_of(row), one.mask) for row, one in zip(found, same, strict=True))
+    assert [row["score"] for row in predicted] == pytest.approx([one.score for one in same])
+    assert all(np.array_equal(mask_of(row), one.mask) for row, one in zip(predicted, same, strict=True))
     none = client.post("/segment", json={"embedding": id, "adapter": "finds", "auto": True, "threshold": 1.0})
     assert none.json()["masks"] == []
     for adapter in ("plm", None):
@@ -365,9 +365,16 @@ def test_metrics_count_requests_and_embeddings(served):
 
 def test_openapi_describes_the_interface(served):
     client, _, _ = served
-    found = client.get("/openapi.json").json()
-    assert set(found["paths"]) >= {"/embeddings", "/segment", "/adapters", "/adapters/{name}", "/health", "/ready"}
-    assert "Prompt" in found["components"]["schemas"]
-    assert "adapter" in found["components"]["schemas"]["Question"]["properties"]
+    description = client.get("/openapi.json").json()
+    assert set(description["paths"]) >= {
+        "/embeddings",
+        "/segment",
+        "/adapters",
+        "/adapters/{name}",
+        "/health",
+        "/ready",
+    }
+    assert "Prompt" in description["components"]["schemas"]
+    assert "adapter" in description["components"]["schemas"]["Question"]["properties"]
     assert client.get("/ready").json() == {"status": "ready"}
     assert client.get("/docs").status_code == 404  # its page would fetch scripts from elsewhere

@@ -137,7 +137,7 @@ def test_an_image_is_encoded_once_for_all_who_answer(client, first, bench, monke
     [
         ({}, 422, "points or a box"),
         ({"points": [[90, 10]]}, 422, "outside"),
-        ({"points": [[1, 1]], "labels": [1, 0]}, 422, "one a point"),
+        ({"points": [[1, 1]], "labels": [1, 0]}, 422, "one value per point"),
         ({"points": [[1, 1]], "labels": [2]}, 422, "labels"),
         ({"box": [10, 10, 5, 20]}, 422, "x0 < x1"),
         ({"points": [[1, 1]], "adapter": "nobody"}, 404, "nobody"),

@@ -128,7 +128,7 @@ def _ious(output: Output, frame: Frame, truth: torch.Tensor) -> tuple[np.ndarray
     truth = truth.to(masks.device).flatten()
     both, either = (masks & truth).sum(-1), (masks | truth).sum(-1)
     iou = both / either.clamp(min=1)
-    chosen = output.candidate_iou()[0].argmax(-1, keepdim=True)
+    chosen = output.candidate_iou()[0].argmax(-1, keepdim=True)  # as `Output.best_masks`, which returns no index
     return iou.gather(1, chosen)[:, 0].cpu().numpy(), iou.amax(1).cpu().numpy()
 
 

@@ -198,7 +198,7 @@ class _Scorer:
         return [self._row(p, masks[p], truth, scores[p]) for p, truth in enumerate(self.truths)]
 
     def _row(self, p: int, candidates: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> Score:
-        chosen = int(predicted.argmax())  # as `best_masks`, which returns logits rather than an index
+        chosen = int(predicted.argmax())  # as `Output.best_masks`, which returns no index
         ious = [metrics.iou(mask, truth) for mask in candidates]
         best = int(np.argmax(ious))
         target = self.targets[self.first + p]

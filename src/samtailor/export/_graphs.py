@@ -4,7 +4,7 @@ SAM 1: the interface of segment_anything's own ONNX export. Points in the model 
 1 object, 0 background, 2 and 3 the corners of a box, -1 padding. Without a box the caller adds a point (0, 0) of label
 -1. SAM 2: the interface of the usual SAM 2 exports, which add the padding point themselves.
 
-The decoder selects the best candidate itself rather than by `best_masks`, since tracing needs a fixed number of
+The decoder selects the best candidate itself rather than by `Output.best_masks`, since tracing needs a fixed number of
 dimensions and `index_select`.
 """
 

@@ -58,12 +58,11 @@ class BestMask:
     logits: Tensor
     keys: Callable[[], Tensor]
 
-
-def best_masks(output: Output) -> BestMask:
-    """Of each prompt (B = 1) the candidate with the highest predicted IoU."""
-    scores, best = output.candidate_iou()[0].max(dim=1)
-    logits = output.candidate_logits()[0][torch.arange(len(best), device=best.device), best]
-    return BestMask(scores.float(), logits.float(), lambda: output.keys[0])
+    @classmethod
+    def of(cls, output: Output) -> BestMask:
+        """Of an output of one image (B = 1)."""
+        scores, logits = output.best_masks()
+        return cls(scores[0].float(), logits[0].float(), lambda: output.keys[0])
 
 
 def prompt_batches(adapter: str | None, prompts: Sequence[ObjectPrompt]) -> list[PromptBatch]:
@@ -100,7 +99,7 @@ class BatchedDecoder:
             if self._uses_shared_decoder(batch):
                 _add(passes, index, self._tokens(predictor, batch))
             else:
-                predicted[index] = best_masks(predictor.decode(batch.stacked(predictor), batch.adapter or BASE))
+                predicted[index] = BestMask.of(predictor.decode(batch.stacked(predictor), batch.adapter or BASE))
         for indices, parts in passes:
             sparse, start = torch.cat([part.sparse for part in parts], dim=1), 0
             decoded = self._decode(predictor.features, Tokens(sparse, parts[0].dense))
@@ -124,8 +123,8 @@ class BatchedDecoder:
 
     def _best_of_rows(self, predictor: Predictor, adapter: str | None, rows: Answers) -> BestMask:
         if adapter is not None and (self._shared[adapter].outputs or self._shared[adapter].maps):
-            return best_masks(self._shared[adapter].finished(rows.output(), predictor.features))
-        # the same choice as `best_masks`, made before the logits of the other candidates are computed
+            return BestMask.of(self._shared[adapter].finished(rows.output(), predictor.features))
+        # the same choice as `Output.best_masks`, made before the logits of the other candidates are computed
         candidates = list(rows.candidates)
         scores, best = rows.iou[:, candidates].max(dim=1)
         chosen = rows.hyper[:, candidates][torch.arange(len(best), device=best.device), best][:, None]
@@ -165,7 +164,6 @@ __all__ = [
     "BatchedDecoder",
     "BestMask",
     "PromptBatch",
-    "best_masks",
     "prompt_batches",
     "stack_prompts",
 ]

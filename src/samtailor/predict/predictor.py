@@ -366,8 +366,7 @@ class Predictor:
         if not multimask_output and adapter == BASE:
             low, scores = output.logits[0, 0, :1], output.iou[0, 0, :1]
         elif not multimask_output:
-            best = scores.argmax()
-            low, scores = low[best][None], scores[best][None]
+            (scores,), (low,) = output.best_masks()
         full = self.frame.logits(low[None])[0].cpu()
         if low.shape[-1] != self.base.low_res:  # tiled inference has more cells than a mask prompt takes
             low = F.adaptive_avg_pool2d(low, self.base.low_res)

@@ -23,7 +23,6 @@ from samtailor.bases import Base
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.transform import Frame
 from samtailor.masks import interior
-from samtailor.predict.batched import best_masks
 from samtailor.predict.instances import InstanceMask, predict_instances
 from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.prompt import ObjectPrompt
@@ -263,8 +262,7 @@ def _masks(
         order = output.candidate_iou()[0, 0].argsort(descending=True)
         low, scores = output.candidate_logits()[0, 0, order], output.candidate_iou()[0, 0, order]
     else:
-        best = best_masks(output)
-        low, scores = best.logits, best.scores
+        (scores,), (low,) = output.best_masks()
     masks = ((frame.logits(one[None, None])[0, 0] > 0).cpu().numpy() for one in low)
     return list(zip(masks, scores.tolist(), strict=True))
 
