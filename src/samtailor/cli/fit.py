@@ -26,7 +26,7 @@ def fit_command(
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the adapter.")] = None,
     method: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Method: {methods} (docs/methods.md). Default: tailor.")
+        str | None, typer.Option(metavar="NAME", help="Method: {methods} (docs/methods/index.md). Default: tailor.")
     ] = None,
     base: Annotated[str | None, typer.Option(metavar="BASE", help="Base model; default: nano.")] = None,
     classes: options.Classes = None,

@@ -61,7 +61,7 @@ def label_studio_command(
     """Machine-learning backend for Label Studio: smart labels from clicks and boxes, pre-labels, and fits.
 
     Connect it under Settings, Model. If a token is required, choose basic authentication with any user name and the
-    token as the password. See docs/label-studio.md.
+    token as the password. See docs/guides/label-studio.md.
     """
     from samtailor.serve import run
 

@@ -66,7 +66,7 @@ def serve_command(
     """HTTP service: send an image once, then request any number of masks, with any adapter by name.
 
     By default the service is reachable from this machine only. With --host each request needs a token. The API is
-    described by /openapi.json and in docs/serving.md.
+    described by /openapi.json and in docs/guides/serve.md.
     """
     from samtailor.serve import run
 

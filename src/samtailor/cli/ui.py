@@ -45,7 +45,7 @@ def ui_command(
     """Workbench in the browser: annotate a few images, fit, label the other images automatically, correct, export.
 
     All changes are saved at once in IMAGES/.samtailor; the images are not changed. By default the workbench is
-    reachable from this machine only; with --host a token is required. See docs/workbench.md.
+    reachable from this machine only; with --host a token is required. See docs/guides/annotate.md.
     """
     from samtailor.serve import run
 
