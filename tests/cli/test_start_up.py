@@ -66,7 +66,8 @@ def test_the_page_of_the_command_line_is_current():
         from make_cli_docs import page
     finally:
         sys.path.pop(0)
-    assert (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8") == page(), "run python tools/make_cli_docs.py"
+    written = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+    assert written == page(), "run python tools/make_cli_docs.py"
 
 
 def test_settings_are_yaml():
