@@ -1,4 +1,4 @@
-"""Write docs/before_after.png: held-out banners of a demo, one click each, base against adapter.
+"""Write docs/assets/before_after.png: held-out banners of a demo, one click each, base against adapter.
 
     python tools/make_readme_picture.py demo
 
@@ -21,7 +21,7 @@ from samtailor.evaluate import evaluate_many
 from samtailor.interior import centre
 from samtailor.predict import Predictor
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "before_after.png"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "assets" / "before_after.png"
 SIDE = 360
 
 
