@@ -13,8 +13,8 @@ INTRO = """# Settings
 This page is generated from `samtailor.FitConfig` by `tools/make_settings_docs.py`. Do not edit it.
 
 Set a value on the command line with `--set KEY=VALUE`, in a YAML file given by `--config FILE`, or as a keyword
-argument of `samtailor.fit`. Frequent settings have an option of their own, such as `--steps`. An unknown name is an error
-that suggests the closest one.
+argument of `samtailor.fit`. Frequent settings have an option of their own, such as `--steps`. An unknown name is an
+error that suggests the closest one.
 
 A setting that you leave open takes the default of the method, below, and otherwise the default in this table.
 
