@@ -30,5 +30,5 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
     )
     client.execute()
     images = [o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
-    assert len(images) >= 2
+    assert len(images) >= 3
     assert (tmp_path / "adapters" / "banner" / "adapter.json").is_file()
