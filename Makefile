@@ -29,7 +29,7 @@ lint: env
 
 docs: env  ## generated pages and the site, in site/; the tests build it too
 	for file in tools/make_*_docs.py; do $(BIN)/python $$file || exit 1; done
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: env  ## ratios measured in one run
 	for file in benchmarks/*.py; do OMP_NUM_THREADS=2 $(BIN)/python $$file || exit 1; done
