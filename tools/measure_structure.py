@@ -26,9 +26,10 @@ import results
 ROOT = results.ROOT
 NAMES = frozenset(
     """
-    Looking looked looking settle settled settles temper Tandem halves deal dealt leaning speck shake shaken thin decay_at
-    Slot Lane Door Bench Asking contenders contender Contender side_by_side next_masks told found picture pictures centre
-    colour distinct WITHIN asks wording Found Answered Question Passes
+    Looking looked looking settle settled settles temper Tandem halves deal dealt leaning speck shake
+    shaken thin decay_at Slot Lane Door Bench Asking contenders contender Contender side_by_side
+    next_masks told found picture pictures centre colour distinct WITHIN asks wording Found Answered
+    Question Passes
     """.split()  # noqa: SIM905
 )
 """Identifiers of version 0.1 that stand for something the field has another word for (exact names)."""
