@@ -36,3 +36,61 @@ bench: env  ## ratios measured in one run
 
 clean:
 	rm -rf $(VENV) demo build dist
+
+# Measurements: each target writes results/NAME.json. They need data sets that are not in the repository.
+DATA ?= data
+RUNS ?= runs
+DETECTORS ?= detectors
+ONLY ?=
+SOME := $(if $(ONLY),--only $(ONLY))
+RESULTS := demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour closer-look views \
+	tailor-trials
+
+.PHONY: figures $(addprefix results-,$(RESULTS))
+
+figures: env  ## fill the tables and plots of README.md and docs/ from results/
+	$(BIN)/python tools/make_figures.py
+
+results-demo: demo
+	OMP_NUM_THREADS=$$(nproc 2>/dev/null || echo 2) $(BIN)/python tools/measure_demo.py demo
+
+results-demo-seeds: env
+	for seed in 0 1 2; do $(BIN)/samtailor demo --seed $$seed --out $(RUNS)/demo-$$seed || exit 1; done
+	$(BIN)/python tools/measure_demo.py $(RUNS)/demo-0 $(RUNS)/demo-1 $(RUNS)/demo-2
+
+results-real-data: env
+	$(BIN)/python tools/measure_real.py --data $(DATA) --out $(RUNS)/real-data $(SOME)
+
+results-few-shot-8: env
+	$(BIN)/python tools/measure_few_shot.py --data $(DATA) --detectors $(DETECTORS) --out $(RUNS)/few-shot-8 \
+		--set samed.steps=100 $(SOME)
+
+results-few-shot-every: env
+	$(BIN)/python tools/measure_few_shot.py --data $(DATA) --detectors $(DETECTORS) --out $(RUNS)/few-shot-every --every
+
+results-instances: env
+	$(BIN)/python tools/measure_instances.py --data $(DATA) --out $(RUNS)/instances $(SOME)
+
+results-speed: export OMP_NUM_THREADS = 2
+results-speed: env
+	for name in cached_step adapters_on_one_picture fit_memory am_sam_step am_sam_16_masks start_up; do \
+		$(BIN)/python benchmarks/$$name.py || exit 1; done
+	$(BIN)/python benchmarks/click_latency.py --fit
+
+results-label-rate: export OMP_NUM_THREADS = 2
+results-label-rate: env
+	$(BIN)/python benchmarks/label_rate.py
+	$(BIN)/python benchmarks/label_rate.py --base vit-b --pictures 2 --rounds 1 --heads 1 --objects 2
+
+results-users-hour: env
+	$(BIN)/python tools/users_hour.py $(DATA)/nuclei $(RUNS)/users-hour --again 100
+
+results-closer-look: env
+	$(BIN)/python tools/measure_closer.py $(DATA) $(SOME)
+
+results-views: env
+	$(BIN)/python tools/measure_views.py --data $(DATA) --out $(RUNS)/views
+
+results-tailor-trials: env
+	for shots in 64 4; do $(BIN)/python tools/choose_tailor.py --data $(DATA) --out $(RUNS)/tailor-$$shots --shots $$shots \
+		--variant long=steps:600 --variant short=steps:150 --variant one=options.members:1 || exit 1; done

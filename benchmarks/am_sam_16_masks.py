@@ -1,8 +1,8 @@
 """AM-SAM on 16 masks with the bundled base, 100 epochs: seconds and peak memory of the whole command.
 
 `samtailor fit --method am-sam` runs in a process of its own, from files on disk to the adapter, with an empty cache of
-embeddings; start of Python, encoding and validations are in the figures. Pictures are synthetic banners, boxes those
-of the masks (a detector's are found once a picture and kept). Processor seconds are of all its threads together: on a
+embeddings; start of Python, encoding and validations are in the figures. Images are synthetic banners, boxes those
+of the masks (a detector's are found once an image and kept). Processor seconds are of all its threads together: on a
 machine with other work they tell more than the clock.
 
     OMP_NUM_THREADS=2 python benchmarks/am_sam_16_masks.py [--masks 16] [--epochs 100] [--size 480x640]
@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import bench
 
 
 def main() -> None:
@@ -40,6 +42,10 @@ def main() -> None:
     print(f"clock            {seconds:8.1f} s      (asked: below 90)")
     print(f"processor        {busy:8.1f} s      {1000 * busy / steps:.1f} ms an iteration, all else included")
     print(f"peak memory      {peak / 2**30:8.2f} GiB    (asked: below 2)")
+    what = f"AM-SAM on {options.masks} masks, {options.epochs} epochs, the whole command; bundled base"
+    rows = {"seconds": (f"{what}, {bench.threads(os.environ.get('OMP_NUM_THREADS', 'all'))}", round(seconds), "s")}
+    rows["memory"] = ("Its peak memory", round(peak / 2**30, 2), "GiB")
+    bench.record("am-sam-16-masks", "AM-SAM on 16 masks", rows, bench.results.bundled(), options.results)
 
 
 def _run(command: list[str], cache: Path) -> None:
@@ -56,10 +62,10 @@ def _processor() -> float:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = bench.parser(__doc__)
     parser.add_argument("--masks", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=100)
-    parser.add_argument("--size", default="480x640", help="of the pictures, px")
+    parser.add_argument("--size", default="480x640", help="of the images, px")
     parser.add_argument("--more", nargs="*", default=[], help="further arguments of fit")
     return parser.parse_args()
 

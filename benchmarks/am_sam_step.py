@@ -1,8 +1,8 @@
 """One iteration of `fit --method am-sam` on cached embeddings against the same with the image encoder inside, ViT-B.
 
-Both kinds take the same batches of D1 and D2 (pictures, masks, boxes) and the same bi-level step, alternately in one
+Both kinds take the same batches of D1 and D2 (images, masks, boxes) and the same bi-level step, alternately in one
 process. The cached one reads its two embeddings from the store on disk, as a fit does; the other one resizes, pads and
-encodes the two pictures without gradients, as the papers' code does. Weights are random. The ratio of medians is
+encodes the two images without gradients, as the papers' code does. Weights are random. The ratio of medians is
 printed for each size.
 
     python benchmarks/am_sam_step.py [--sizes 256 1024] [--repeats 15 3] [--batch 1]
@@ -19,23 +19,30 @@ from dataclasses import replace
 import torch
 from accelerate import Accelerator
 
+import bench
 from random_sam import vit_b
 from samtailor.bases import Base
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.regions import regions
 from samtailor.data.synth.samples import samples
-from samtailor.embeddings import EmbeddingStore
 from samtailor.registry import find
+from samtailor.structures import Batch, Sample
 from samtailor.train.feed import Feed
-from samtailor.types import Batch, Sample
 
 
 def main() -> None:
     options = _options()
+    rows: dict[str, bench.Row] = {}
     for size, repeats in zip(options.sizes, options.repeats, strict=True):
         median = _medians(size, repeats, options.batch)
         for name, value in median.items():
             print(f"{size:5d} px  {name:15s} {value:8.3f} s an iteration (median of {repeats})")
-        print(f"{size:5d} px  ratio           {median['encoder inside'] / median['cached']:8.1f} x", flush=True)
+        ratio = median["encoder inside"] / median["cached"]
+        print(f"{size:5d} px  ratio           {ratio:8.1f} x", flush=True)
+        what = f"AM-SAM iteration on cached embeddings, against the same with the image encoder; SAM ViT-B at {size} px"
+        rows[str(size)] = (f"{what}, {bench.threads(torch.get_num_threads())}", round(ratio, 1), "times faster")
+    base = bench.results.BaseModelUsed(name="SAM ViT-B, random weights", fingerprint=None)
+    bench.record("am-sam-step", "AM-SAM iteration", rows, base, options.results, digits=0)
 
 
 def _medians(size: int, repeats: int, batch: int) -> dict[str, float]:
@@ -43,16 +50,16 @@ def _medians(size: int, repeats: int, batch: int) -> dict[str, float]:
     segmenter, step_class = find("methods", "am-sam").build(base)
     optimizers = {name: torch.optim.AdamW(group, lr=1e-5) for name, group in segmenter.groups.items()}
     step = step_class(segmenter.train(), optimizers, Accelerator(cpu=True))
-    pictures = [_in_memory(sample) for sample in regions(samples(4 * batch, 0, kind="banners", size=(480, 640)))]
+    image_files = [_in_memory(sample) for sample in regions(samples(4 * batch, 0, kind="banners", size=(480, 640)))]
     with tempfile.TemporaryDirectory() as place:
-        store, box = EmbeddingStore(place), find("prompts", "mask-box").build()
-        halves = pictures[: 2 * batch], pictures[2 * batch :]
+        store, box = EmbeddingCache(place), find("prompts", "mask-box").build()
+        bilevel_split = image_files[: 2 * batch], image_files[2 * batch :]
         cached, bare = (
-            [Feed(base, half, None, store, source=box, batch_size=batch, images=images) for half in halves]
+            [Feed(base, half, None, store, source=box, batch_size=batch, images=images) for half in bilevel_split]
             for images in (False, True)
         )
         for feed in cached:
-            store.prepare(base, [sample for sample, _ in feed.pictures()])
+            store.prepare(base, [sample for sample, _ in feed.images()])
 
         def from_disk(number: int) -> None:
             step(*(feed.batch(number) for feed in cached))
@@ -86,10 +93,10 @@ def _alternately(kinds, repeats: int) -> dict[str, float]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = bench.parser(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=(256, 1024), help="side of the model frame, px")
     parser.add_argument("--repeats", type=int, nargs="+", default=(15, 3), help="of each size")
-    parser.add_argument("--batch", type=int, default=1, help="pictures a level; the method's own is 1")
+    parser.add_argument("--batch", type=int, default=1, help="images a level; the method's own is 1")
     return parser.parse_args()
 
 

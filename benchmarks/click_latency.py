@@ -1,9 +1,9 @@
-"""How fast the workbench answers a click: POST segment over HTTP, all candidates and the closer look, on a picture
-that is encoded.
+"""Latency of a click in the workbench: POST segment over HTTP, all candidates and the zoomed mask, on an image that is
+encoded.
 
 python benchmarks/click_latency.py [--base nano] [--clicks 200] [--size 480x640] [--fit]
 
-The server is `samtailor ui` in a process of its own, on synthetic banners. With --fit four pictures are accepted and
+The server is `samtailor ui` in a process of its own, on synthetic banners. With --fit four images are accepted and
 the clicks are repeated while a fit is in its steps.
 """
 
@@ -23,21 +23,23 @@ from pathlib import Path
 
 import numpy as np
 
-from samtailor.data.shapes import plain_runs
+import bench
+from samtailor.bases import load_base
 from samtailor.data.synth.samples import samples
+from samtailor.masks.rle import plain_runs
 from samtailor.workbench.start import draw
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = bench.parser(__doc__)
     parser.add_argument("--base", default="nano")
     parser.add_argument("--clicks", type=int, default=200)
-    parser.add_argument("--size", default="480x640", help="height x width of the pictures, pixels")
+    parser.add_argument("--size", default="480x640", help="height x width of the images, pixels")
     parser.add_argument("--fit", action="store_true", help="also while a fit runs")
     options = parser.parse_args()
     size = tuple(int(side) for side in options.size.split("x"))
     with tempfile.TemporaryDirectory() as home:
-        folder = draw(Path(home) / "pictures", 4, size)
+        folder = draw(Path(home) / "images", 4, size)
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
             port = one.getsockname()[1]
@@ -45,31 +47,38 @@ def main() -> None:
                    "--port", str(port), "--no-browser"]  # fmt: skip
         server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
-            measure(Page(port), size, options)
+            rows = measure(Page(port), size, options)
         finally:
             server.terminate()
             server.wait()
+    base = load_base(options.base)
+    bench.record("click-latency", "Latency of a click in the workbench", rows, base, options.results, digits=0)
 
 
-def measure(page: Page, size: tuple[int, int], options: argparse.Namespace) -> None:
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, pictures {options.size}, base {options.base}")
-    ids = [row["id"] for row in page.ask("GET", "/api/pictures")]
+def measure(page: Page, size: tuple[int, int], options: argparse.Namespace) -> dict[str, bench.Row]:
+    rows: dict[str, bench.Row] = {}
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, images {options.size}, base {options.base}")
+    ids = [row["id"] for row in page.ask("GET", "/api/images")]
     start = time.perf_counter()
-    page.ask("POST", f"/api/pictures/{ids[0]}/encode")
+    page.ask("POST", f"/api/images/{ids[0]}/encode")
     print(f"first encode                {1000 * (time.perf_counter() - start):7.1f} ms")
     clicks(page, ids[0], size, 10)
-    tell("click", clicks(page, ids[0], size, options.clicks))
+    what = (
+        f"Click in the workbench over HTTP, all candidates and the zoomed mask; base {options.base}, {options.size} px"
+    )
+    rows |= tell("", f"{what}, {os.cpu_count()} cores", clicks(page, ids[0], size, options.clicks))
     if options.fit:
         truth = samples(4, 0, kind="banners", size=size)
         for id, one in zip(ids, truth, strict=True):
             masks = enumerate(plain_runs(annotation.rle) for annotation in one.annotations)
             objects = [{"id": str(i), "class": "banner", "rle": rle} for i, rle in masks]
-            page.ask("PUT", f"/api/pictures/{id}/annotations", {"revision": 0, "state": "accepted", "objects": objects})
+            page.ask("PUT", f"/api/images/{id}/annotations", {"revision": 0, "state": "accepted", "objects": objects})
         page.ask("POST", "/api/jobs/fit", {"steps": 100_000, "proposals": False})
         while (job := page.ask("GET", "/api/jobs/current"))["stage"] != "fit" and job["state"] == "running":
             time.sleep(0.2)
-        tell("click while a fit runs", clicks(page, ids[0], size, options.clicks))
+        rows |= tell("fit-", "The same while a fit runs", clicks(page, ids[0], size, options.clicks))
         print(f"the fit meanwhile: {page.ask('GET', '/api/jobs/current')['images_per_second']:.1f} masks/s")
+    return rows
 
 
 def clicks(page: Page, id: str, size: tuple[int, int], count: int) -> list[float]:
@@ -79,15 +88,17 @@ def clicks(page: Page, id: str, size: tuple[int, int], count: int) -> list[float
         x, y = rng.uniform(0, size[1] - 1), rng.uniform(0, size[0] - 1)
         start = time.perf_counter()
         asked = {"adapter": None, "points": [[x, y]], "labels": [1], "closer": False}  # as the page asks
-        page.ask("POST", f"/api/pictures/{id}/segment", asked)
+        page.ask("POST", f"/api/images/{id}/segment", asked)
         found.append(1000 * (time.perf_counter() - start))
         time.sleep(0.05)
     return found
 
 
-def tell(what: str, found: list[float]) -> None:
-    worst = statistics.quantiles(found, n=20)[-1]
-    print(f"{what:27s} {statistics.median(found):7.1f} ms median, {worst:.1f} ms 95th percentile, {len(found)} clicks")
+def tell(key: str, what: str, found: list[float]) -> dict[str, bench.Row]:
+    middle, worst = statistics.median(found), statistics.quantiles(found, n=20)[-1]
+    print(f"{what}: {middle:.1f} ms median, {worst:.1f} ms 95th percentile, {len(found)} clicks")
+    rows = {f"{key}median": (f"{what}, median", round(middle, 1), "ms")}
+    return rows | {f"{key}p95": ("The same, 95th percentile", round(worst, 1), "ms")}
 
 
 class Page:

@@ -1,10 +1,10 @@
-"""Memory of a fit does not grow with the number of pictures: the same fit on a small and on a large data set.
+"""Memory of a fit does not grow with the number of images: the same fit on a small and on a large data set.
 
 Each fit runs in a process of its own, from the files on disk to the adapter, with an empty cache of embeddings, the
 same number of steps and the same batch; the peak of its resident memory is read when it ends. Beside it stands what
 the large set would take more if its embeddings (single precision) were kept in memory.
 
-    python benchmarks/fit_memory.py [--pictures 24 240] [--size 128] [--steps 30] [--method plm]
+    python benchmarks/fit_memory.py [--images 24 240] [--size 128] [--steps 30] [--method plm]
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import bench
+
 
 def main() -> None:
     options = _options()
@@ -25,18 +27,22 @@ def main() -> None:
         return
     found = {}
     with tempfile.TemporaryDirectory() as place:
-        for count in options.pictures:
+        for count in options.images:
             folder = Path(place, str(count))
             size = f"{options.size}x{options.size}"
             _run("-m", "samtailor", "synth", "banners", f"--count={count}", f"--size={size}", f"--out={folder}/data")
             again = f"--child={folder}", f"--steps={options.steps}", f"--method={options.method}"
             found[count] = one = json.loads(_run(__file__, *again))
-            print(f"{count:5d} pictures  {one['peak'] / 2**20:8.1f} MiB peak", flush=True)
-    few, many = options.pictures
+            print(f"{count:5d} images  {one['peak'] / 2**20:8.1f} MiB peak", flush=True)
+    few, many = options.images
     grown = (found[many]["peak"] - found[few]["peak"]) / 2**20
     kept = (many - few) * found[many]["embedding"] / 2**20
-    print(f"ratio            {found[many]['peak'] / found[few]['peak']:8.3f}     for {many / few:.1f} x the pictures")
+    ratio = found[many]["peak"] / found[few]["peak"]
+    print(f"ratio            {ratio:8.3f}     for {many / few:.1f} x the images")
     print(f"more             {grown:8.1f} MiB      ({kept:.0f} MiB if embeddings were kept in memory)")
+    what = f"Peak memory of a fit on {many} images, against {few} images; bundled base"
+    rows = {"ratio": (what, round(ratio, 4), "times as much")}
+    bench.record("fit-memory", "Memory of a fit", rows, bench.results.bundled(), options.results, digits=3)
 
 
 def _run(*command: str) -> str:
@@ -47,8 +53,8 @@ def _run(*command: str) -> str:
 def _measured(options: argparse.Namespace) -> dict[str, float]:
     """Fit in this process; bytes of its peak and of one embedding."""
     from samtailor.bases import load_base
-    from samtailor.config import FitConfig
-    from samtailor.fit import fit
+    from samtailor.fitting import fit
+    from samtailor.train.config import FitConfig
 
     folder = options.child
     base = load_base("nano")
@@ -73,9 +79,9 @@ def _measured(options: argparse.Namespace) -> dict[str, float]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, nargs=2, default=(24, 240), metavar="N")
-    parser.add_argument("--size", type=int, default=128, help="side of the pictures, px")
+    parser = bench.parser(__doc__)
+    parser.add_argument("--images", type=int, nargs=2, default=(24, 240), metavar="N")
+    parser.add_argument("--size", type=int, default=128, help="side of the images, px")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--method", default="plm")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)

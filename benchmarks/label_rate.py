@@ -1,18 +1,20 @@
-"""`label` with three adapters against the bare encode rate, in one run: pictures from files, answers to files.
+"""Rate of `label` with three adapters against encoding alone, in one run, from image files to label files.
 
-python benchmarks/label_rate.py [--base nano] [--pictures 24] [--objects 2] [--rounds 5] [--heads 1] [--adapters 3]
+python benchmarks/label_rate.py [--base nano] [--images 24] [--objects 1 2] [--heads 0 1 4] [--rounds 5]
+    [--adapters 3]
 
-Each adapter runs its heads of proposals (untrained: their cost, not their finds) and asks for the same number of
-objects a picture. `propose-fit` makes 4 heads an adapter. Bare rates read, resize and encode the same files:
+Every combination of --objects and --heads is measured, and written to results/label-rate.json. Each adapter runs its
+proposal heads (untrained: only their cost matters) and segments the same number of objects per image. `propose-fit`
+trains 4 heads per adapter. The bare rates read, resize and encode the same files:
 
-* in a loop, one after the other, torch's threads as they are: what a user would write;
-* in the threads of `label` and with its encoder, asking nothing: what `label` could reach if answers were free.
+* in a loop, one after the other, with torch's threads as they are: what a user would write;
+* in the threads of `label` and with its encoder: what `label` would reach if masks cost nothing.
 
-A base of random weights answers with noise, whose outlines take longer than everything else: there each answer, once
-computed, is exchanged for a disc.
+The masks of a base of random weights are noise, and their outlines would take longer than everything else: each of
+these masks, once computed, is replaced by a disc.
 
-Rounds are interleaved and ratios are the medians of the rounds'. By the wall they hold for the cores that are free, by
-the processor they are those of the work. Stages are of one more run, in processor time of their own threads.
+Rounds are interleaved, and ratios are the medians over rounds. Wall-time ratios depend on the free cores, CPU-time
+ratios on the work alone. Stages are of one more run of the last combination, in CPU time of their own threads.
 """
 
 from __future__ import annotations
@@ -32,80 +34,153 @@ import numpy as np
 import torch
 from PIL import Image
 
+import bench
+from bench import Column, Table, results
 from random_sam import vit_b
-from samtailor import passes
-from samtailor.answers import Ask, find_pictures
-from samtailor.automatic import by_proposals
 from samtailor.bases import load_base
 from samtailor.bases._encoding import encoding
-from samtailor.data.picture import read_picture
+from samtailor.data.image import read_image
 from samtailor.data.synth.samples import samples
 from samtailor.data.transform import Frame
-from samtailor.label import Journal, Source, _ahead, _answers, label
-from samtailor.predict import Predictor
+from samtailor.data.writers import coco
+from samtailor.labelling import Journal, Source, _ahead, _answers, label
+from samtailor.predict import batched as passes
+from samtailor.predict.auto import by_proposals
+from samtailor.predict.files import find_images
+from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
 from samtailor.proposals import Proposals
 from samtailor.proposals.head import Heads, make_head
 from samtailor.registry import find
-from samtailor.writers import coco
 
 
 def main() -> None:
     options = arguments()
     base = vit_b() if options.base == "vit-b" else load_base(options.base)
     if options.base == "vit-b":
-        passes.Passes.answers = with_discs(passes.Passes.answers)
+        passes.BatchedDecoder.answers = with_discs(passes.BatchedDecoder.answers)
+    shares: dict[str, dict[str, results.Cell]] = {}
+    own: dict[str, dict[str, results.Cell]] = {}
+    for heads in options.heads:
+        for objects in options.objects:
+            times, spent = measure(base, objects, heads, options)
+            found = {name: share(times, name) for name in list(times)[:-1]}
+            counts = {"heads": heads, "objects": objects}
+            shares[f"{heads}-{objects}"] = counts | found["encode, in a loop"]
+            own[f"{heads}-{objects}"] = counts | found["encode, label's threads"]
+    save(shares, own, spent, base, options)
+
+
+def measure(
+    base: Any, objects: int, heads: int, options: argparse.Namespace
+) -> tuple[dict[str, list[tuple[float, float]]], dict[str, float]]:
+    """Seconds of each round by kind of run (wall, CPU), and milliseconds of CPU time per image by stage."""
+    print(f"{heads} heads and {objects} objects per adapter")
     names = [f"adapter {number}" for number in range(options.adapters)]
     predictor = Predictor(base, {name: find("methods", "plm").build(base)[0] for name in names})
-    sources = [Source(name, asker(base, options.objects, options.heads), label=name) for name in names]
+    sources = [Source(name, asker(base, objects, heads), label=name) for name in names]
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
         (folder / "in").mkdir()
-        for sample in samples(options.pictures, 0, kind="banners", size=(480, 640)):
+        for sample in samples(options.images, 0, kind="banners", size=(480, 640)):
             Image.fromarray(sample.image).save(folder / "in" / f"{sample.id}.jpg", quality=92)
-        pictures = find_pictures([folder / "in"])
+        images = find_images([folder / "in"])
         runs = {
-            "encode, in a loop": lambda turn: encode(predictor, pictures.values()),
-            "encode, label's threads": lambda turn: encode_ahead(base, pictures),
-            "label": lambda turn: label(predictor, sources, pictures, folder / f"out{turn}", put="none"),
+            "encode, in a loop": lambda turn: encode(predictor, images.values()),
+            "encode, label's threads": lambda turn: encode_ahead(base, images),
+            "label": lambda turn: label(predictor, sources, images, folder / f"out{turn}", put="none"),
         }
         times = {name: [] for name in runs}
         for turn in range(-1, options.rounds):  # the first is to warm up
             for name, run in runs.items():
                 times[name].append(timed(run, turn))
-        tell({name: rows[1:] for name, rows in times.items()}, options.pictures)
-        stages(lambda: runs["label"]("stages"), base, options.pictures)
+        times = {name: rows[1:] for name, rows in times.items()}
+        tell(times, options.images)
+        return times, stages(lambda: runs["label"]("stages"), base, options.images)
+
+
+def share(times: dict[str, list[tuple[float, float]]], name: str) -> dict[str, float]:
+    """Rate of `label` as a share of another run's: medians over the rounds."""
+    pairs = list(zip(times[name], times["label"], strict=True))
+    wall, work = (statistics.median(bare[i] / whole[i] for bare, whole in pairs) for i in (0, 1))
+    return {"wall": round(wall, 3), "processor": round(work, 3)}
+
+
+def save(
+    shares: dict[str, dict[str, results.Cell]],
+    own: dict[str, dict[str, results.Cell]],
+    spent: dict[str, float],
+    base: Any,
+    options: argparse.Namespace,
+) -> None:
+    """Write the tables of this base."""
+    columns = [Column(key="heads", label="Proposal heads per adapter", digits=0)]
+    columns.append(Column(key="objects", label="Objects per adapter", digits=0))
+    columns += [Column(key="wall", label="Wall time", digits=2), Column(key="processor", label="CPU time", digits=2)]
+    threads = bench.threads(torch.get_num_threads())
+    if options.base == "vit-b":
+        known = results.BaseModelUsed(name="SAM ViT-B, random weights", fingerprint=None)
+        note = "Masks of random weights are noise; they are replaced by discs after they are computed."
+        title = "SAM ViT-B at 1024 px, random weights"
+        tables = {"vit-b": Table(title=title, columns=tuple(columns), rows=shares, note=note)}
+    else:
+        known = base
+        rows = {
+            stage.replace(" ", "-"): {"stage": stage.capitalize(), "ms": round(ms, 1)} for stage, ms in spent.items()
+        }
+        kinds = (Column(key="stage", label="Stage"), Column(key="ms", label="ms", digits=0))
+        what = f"CPU time per image: {options.heads[-1]} heads and {options.objects[-1]} objects per adapter"
+        tables = {
+            "shares": Table(title="Bundled base", columns=tuple(columns), rows=shares),
+            "own-threads": Table(
+                title="Against encoding alone with the threads and encoder of `label`", columns=tuple(columns), rows=own
+            ),
+            "stages": Table(title=what, columns=kinds, rows=rows),
+        }
+    results.save(
+        "label-rate",
+        tables,
+        title="Rate of `samtailor label` with three adapters, as a share of the rate of reading and encoding alone",
+        units="share of the rate of a plain loop that reads and encodes (1 = as fast)",
+        notes=[f"{options.adapters} PLM adapters, images of 640 x 480 px, {threads}. `propose-fit` trains four heads."],
+        base=known,
+        seeds=[0],
+        file=options.results,
+    )
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = bench.parser(__doc__)
+    parser.set_defaults(results=results.FOLDER / "label-rate.json")
     parser.add_argument("--base", default="nano", help="a base, or vit-b: SAM ViT-B with random weights, same cost")
-    parser.add_argument("--pictures", type=int, default=24)
-    parser.add_argument("--objects", type=int, default=2, help="an adapter and picture")
+    parser.add_argument("--images", type=int, default=24)
+    parser.add_argument("--objects", type=int, nargs="+", default=(1, 2), help="per adapter and image")
     parser.add_argument("--adapters", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--heads", type=int, default=1, help="of proposals, an adapter; 0: proposals for nothing")
+    parser.add_argument(
+        "--heads", type=int, nargs="+", default=(0, 1, 4), help="proposal heads per adapter; 0: proposals without cost"
+    )
     return parser.parse_args()
 
 
-def tell(times: dict[str, list[tuple[float, float]]], pictures: int) -> None:
-    print(f"{torch.get_num_threads()} threads of torch; a picture:")
+def tell(times: dict[str, list[tuple[float, float]]], images: int) -> None:
+    print(f"{torch.get_num_threads()} threads of torch; an image:")
     for name, rows in times.items():
-        wall, work = (1e3 * statistics.median(column) / pictures for column in zip(*rows, strict=True))
+        wall, work = (1e3 * statistics.median(column) / images for column in zip(*rows, strict=True))
         print(f"  {name:26s} {wall:7.1f} ms wall {work:7.1f} ms processor")
     print("rate of label as a share of the bare encode rate:")
     for name in list(times)[:-1]:
-        pairs = list(zip(times[name], times["label"], strict=True))
-        wall, work = (statistics.median(bare[i] / whole[i] for bare, whole in pairs) for i in (0, 1))
-        print(f"  {name:26s} {wall:7.2f} by the wall {work:4.2f} by the processor")
+        found = share(times, name)
+        print(f"  {name:26s} {found['wall']:7.2f} wall time {found['processor']:4.2f} CPU time")
 
 
-def stages(run: Callable[[], Any], base: Any, pictures: int) -> None:
-    """Processor time of the parts of one run; a part within another is told apart from it."""
+def stages(run: Callable[[], Any], base: Any, images: int) -> dict[str, float]:
+    """Milliseconds of CPU time per image of the stages of one run; a nested stage is not counted twice."""
     spent: Counter[str] = Counter()
     places = [
-        (_ahead, "read_picture", "read"), (Frame, "image", "resize"), (type(base), "encode_image", "encode"),
-        (Proposals, "propose", "proposals"), (passes.Passes, "_tokens", "prompts and their adapters"),
-        (passes.Passes, "answers", "decode"), (_answers.Windows, "mask", "logits to masks"),
+        (_ahead, "read_image", "read"), (Frame, "image", "resize"), (type(base), "encode_image", "encode"),
+        (Proposals, "propose", "proposals"), (passes.BatchedDecoder, "_tokens", "prompts and their adapters"),
+        (passes.BatchedDecoder, "answers", "decode"), (_answers.Windows, "mask", "logits to masks"),
         (Journal, "add", "journal"), (coco, "write", "polygons and file"),
     ]  # fmt: skip
     before = [getattr(owner, name) for owner, name, _ in places]
@@ -118,9 +193,10 @@ def stages(run: Callable[[], Any], base: Any, pictures: int) -> None:
         setattr(owner, name, call)
     spent["decode"] -= spent["prompts and their adapters"]
     spent["the rest"] = whole - spent.total()
-    print("stages, processor time a picture:")
+    print("stages, processor time an image:")
     for stage, seconds in spent.items():
-        print(f"  {stage:26s} {1e3 * seconds / pictures:7.1f} ms")
+        print(f"  {stage:26s} {1e3 * seconds / images:7.1f} ms")
+    return {stage: 1e3 * seconds / images for stage, seconds in spent.items()}
 
 
 def counting(call: Callable[..., Any], spent: Counter[str], stage: str) -> Callable[..., Any]:
@@ -137,14 +213,14 @@ def counting(call: Callable[..., Any], spent: Counter[str], stage: str) -> Calla
 
 def encode(predictor: Predictor, files: Any) -> None:
     for file in files:
-        predictor.set_image(read_picture(file))
+        predictor.set_image(read_image(file))
 
 
-def encode_ahead(base: Any, pictures: Any) -> None:
+def encode_ahead(base: Any, images: Any) -> None:
     share = _ahead.Share.of(base)
     cut = _ahead.Cut(None, 0.0, base.mean)
     own = encoding(base)
-    for _ in _ahead.ahead(pictures.items(), cut, lambda view: Predictor(own).set_image(view.pixels), share):
+    for _ in _ahead.ahead(images.items(), cut, lambda view: Predictor(own).set_image(view.pixels), share):
         pass
 
 
@@ -156,10 +232,10 @@ def asker(base, objects: int, heads: int):
     members = Heads([make_head(base, features, 1) for _ in range(max(heads, 1))])
     propose = by_proposals(Proposals(members, ["a"], base.fingerprint))
 
-    def ask(predictor, picture):
+    def ask(predictor, image):
         if heads:
-            propose(predictor, picture)  # its cost; what an untrained head finds is of no use
-        return [Ask(clicks=(click,), score=0.9) for click in clicks]
+            propose(predictor, image)  # its cost; what an untrained head finds is of no use
+        return [ObjectPrompt(clicks=(click,), score=0.9) for click in clicks]
 
     return ask
 

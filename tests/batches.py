@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from samtailor import contours
 from samtailor.bases import Base
 from samtailor.data.transform import Frame
+from samtailor.masks import contours
 from samtailor.registry import find
-from samtailor.types import Batch, Features, Prompts, Sample
+from samtailor.structures import Batch, Features, Prompts, Sample
 
 
 def batch_of(base: Base, samples: Sequence[Sample], *, points: int = 64, prompt: str = "mask-center") -> Batch:

@@ -1,4 +1,4 @@
-"""Small random base models and pictures that every test may use."""
+"""Small random base models and images that every test may use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from samtailor.types import Sample
+from samtailor.structures import Sample
 from tiny import SAM, SAM2, disc_sample, standard_normal_fourier, wake
 
 
@@ -75,5 +75,5 @@ def tiny_base(request):
 
 @pytest.fixture
 def tiny_samples() -> list[Sample]:
-    """Eight pictures of 48x80 px."""
+    """Eight images of 48x80 px."""
     return [disc_sample(i) for i in range(8)]

@@ -81,7 +81,7 @@ def write_labelmap(root):
     text(root / "labels.json", ["null", "roof", "door", "window"])
     for i in (1, 2, 10):
         index = np.random.default_rng(i).integers(0, 4, SIZE, dtype=np.uint8)
-        index[index == 1 + i % 2] = 0  # not every class is in every picture
+        index[index == 1 + i % 2] = 0  # not every class is in every image
         index[:2] = 255
         photo(root / f"images/{i}.png")
         save(root / f"labels/{i}.png", index)

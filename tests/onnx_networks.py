@@ -1,4 +1,4 @@
-"""Networks in ONNX files that answer every picture alike."""
+"""Networks in ONNX files that answer every image alike."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def constant(
 ) -> Path:
     """A network whose answer is `output` (a batch axis is put before it).
 
-    With `score_of_first_channel` it is multiplied by 1 in the first four columns and by the mean of the picture's first
+    With `score_of_first_channel` it is multiplied by 1 in the first four columns and by the mean of the image's first
     channel in the others.
     """
-    nodes = [helper.make_node("ReduceMean", ["picture", "axes"], ["mean"], keepdims=1)]
+    nodes = [helper.make_node("ReduceMean", ["image", "axes"], ["mean"], keepdims=1)]
     initial = [numpy_helper.from_array(np.array([1, 2, 3]), "axes"), numpy_helper.from_array(output[None], "fixed")]
     if score_of_first_channel:
         scores = np.ones(output.shape[-1], np.float32)
@@ -28,7 +28,7 @@ def constant(
             *(numpy_helper.from_array(np.array([v]), n) for v, n in ((0, "zero"), (1, "one"))),
         ]
         nodes = [
-            helper.make_node("Slice", ["picture", "zero", "one", "one"], ["first"]),
+            helper.make_node("Slice", ["image", "zero", "one", "one"], ["first"]),
             helper.make_node("ReduceMean", ["first", "axes"], ["mean4"], keepdims=0),
             helper.make_node("Mul", ["scores", "mean4"], ["scaled"]),
             helper.make_node("Add", ["scaled", "places"], ["factors"]),
@@ -44,7 +44,7 @@ def constant(
     graph = helper.make_graph(
         nodes,
         "constant",
-        [helper.make_tensor_value_info("picture", TensorProto.FLOAT, [1, 3, *size])],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, *size])],
         [helper.make_tensor_value_info("output", TensorProto.FLOAT, None)],
         initial,
     )

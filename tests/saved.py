@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def save(
     """An adapter of the class disc with random numbers; returns its folder."""
     torch.manual_seed(seed)
     segmenter = find("methods", method).build(base, **options)[0]
-    segmenter.prompt = prompt or segmenter.prompt
+    segmenter.inference = replace(segmenter.inference, prompt=prompt or segmenter.inference.prompt)
     with torch.no_grad():
         for parameter in segmenter.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

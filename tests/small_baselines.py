@@ -1,11 +1,11 @@
-"""Baselines small enough to be fitted in a test, and pictures for them."""
+"""Baselines small enough to be fitted in a test, and images for them."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from samtailor.registry import find
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 RESNET = {"embedding_size": 16, "hidden_sizes": [16, 32, 64, 128], "depths": [1, 1, 2, 1]}
 TINY = {
@@ -22,7 +22,7 @@ def tiny(name, classes=1, **options):
 
 
 def big_disc(index):
-    """A picture with one large bright disc, for networks that see a coarse grid."""
+    """An image with one large bright disc, for networks that see a coarse grid."""
     rng = np.random.default_rng(index)
     image = rng.integers(60, 110, (64, 64, 3), dtype=np.uint8)
     y, x = np.mgrid[:64, :64]

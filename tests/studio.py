@@ -1,13 +1,13 @@
-"""What Label Studio sends, and a backend for it on small pictures."""
+"""What Label Studio sends, and a backend for it on small images."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image
 
-from samtailor.annotators.backend import Backend
-from samtailor.annotators.collection import Collection
-from samtailor.annotators.fetch import Pictures
+from samtailor.serve.annotators.backend import Backend
+from samtailor.serve.annotators.collection import Collection
+from samtailor.serve.annotators.fetch import ImageFetcher
 from samtailor.serve.engine import Engine
 
 BRUSH = """<View>
@@ -20,7 +20,7 @@ POLYGON = BRUSH.replace("BrushLabels", "PolygonLabels")
 SIZE = (48, 80)
 
 
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
 
 
@@ -48,13 +48,13 @@ class Idle:
 
 
 def open_backend(base, folder) -> Backend:
-    """A backend with three pictures p0.png, p1.png, p2.png of `folder`/files; every two annotations ask for a fit."""
+    """A backend with three images p0.png, p1.png, p2.png of `folder`/files; every two annotations ask for a fit."""
     files = folder / "files"
     files.mkdir()
     for i in range(3):
-        Image.fromarray(np.roll(picture(), i, axis=1)).save(files / f"p{i}.png")
+        Image.fromarray(np.roll(image(), i, axis=1)).save(files / f"p{i}.png")
     return Backend(
-        Engine(base), Pictures(None, None, files), Collection(folder / "project"), Idle(folder / "fits"), every=2
+        Engine(base), ImageFetcher(None, None, files), Collection(folder / "project"), Idle(folder / "fits"), every=2
     )
 
 

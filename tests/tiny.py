@@ -1,11 +1,11 @@
-"""Configurations of small random base models, and pictures with two objects."""
+"""Configurations of small random base models, and images with two objects."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 SAM = {
     "vision_config": {
@@ -65,7 +65,7 @@ def wake(model: torch.nn.Module) -> None:
 
 
 def disc_sample(index: int, height: int = 48, width: int = 80) -> Sample:
-    """A picture with a bright disc (class disc) and a dark square (class square)."""
+    """An image with a bright disc (class disc) and a dark square (class square)."""
     rng = np.random.default_rng(index)
     image = rng.integers(90, 140, (height, width, 3), dtype=np.uint8)
     y, x = np.mgrid[:height, :width]

@@ -1,4 +1,4 @@
-"""A folder of small pictures with a project around it."""
+"""A folder of small images with a project around it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from samtailor.data.shapes import encode, plain_runs
+from samtailor.masks.rle import encode, plain_runs
 from samtailor.serve.engine import Engine
 from samtailor.serve.limits import Limits
-from samtailor.workbench.bench import Bench, adapters
-from samtailor.workbench.pictures import Pictures
+from samtailor.workbench.images import ImageFolder
 from samtailor.workbench.project import Project
 from samtailor.workbench.records import Object
+from samtailor.workbench.session import Session, adapters
 from tiny import disc_sample
 
 LIMITS = Limits(bytes=200_000, pixels=50_000)
 
 
-def pictures_folder(root: Path, count: int = 6) -> Path:
+def images_folder(root: Path, count: int = 6) -> Path:
     """PNG files p0.png, p1.png, ... of 80 x 48 px (width x height) with a disc each."""
     root.mkdir(parents=True, exist_ok=True)
     for i in range(count):
@@ -29,12 +29,12 @@ def pictures_folder(root: Path, count: int = 6) -> Path:
 
 def open_project(root: Path, classes: tuple[str, ...] = ("disc", "square"), limits: Limits = LIMITS) -> Project:
     home = root / ".samtailor"
-    return Project(home, Pictures(root, home / "cache", limits), "tiny-sam2", classes)
+    return Project(home, ImageFolder(root, home / "cache", limits), "tiny-sam2", classes)
 
 
-def open_bench(root: Path, base, **project) -> Bench:
+def open_session(root: Path, base, **project) -> Session:
     made = open_project(root, **project)
-    return Bench(made, Engine(base, limits=made.pictures.limits, root=adapters(made.home)))
+    return Session(made, Engine(base, limits=made.images.limits, root=adapters(made.home)))
 
 
 def ids(project: Project) -> list[str]:
@@ -42,7 +42,7 @@ def ids(project: Project) -> list[str]:
 
 
 def objects_of(index: int) -> list[Object]:
-    """The true objects of picture number `index`."""
+    """The true objects of image number `index`."""
     return [
         Object(id=f"o{i}", class_=one.label, rle=plain_runs(one.rle), clicks=1)
         for i, one in enumerate(disc_sample(index).annotations)

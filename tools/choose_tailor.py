@@ -1,14 +1,14 @@
-"""Try settings of `tailor` on training pictures alone: fit on shots, judge on other training pictures.
+"""Try settings of `tailor` on training images alone: fit on a few, evaluate on other training images.
 
     python tools/choose_tailor.py --data DATA --out RUNS --shots 64 [--seed 0] [--only humans,plates]
         [--variant NAME=KEY:VALUE,KEY:VALUE ...]
 
-DATA holds the sets of `measure_few_shot.py` as folders. The fifth of each set that `samtailor compare` judges on with
-this seed is put aside unseen. Of the other pictures up to 24 judge (at most a third), and the shots come from the rest;
-where that has fewer, all of it is fitted on. Always there: the defaults. A variant changes settings of the fit, those
-with `options.` before them of the method: `one=options.members:1,steps:150`. Hair and nose of faces are sets of their
-own. Prints Dice of one region a picture, percent, as a table in Markdown; RUNS keeps the fits (resumable) and
-RUNS/choose.json the figures.
+DATA holds the data sets of `measure_few_shot.py` as folders. The fifth of each set that `samtailor compare` evaluates
+on with this seed is set aside. Up to 24 of the other images (at most a third) are for evaluation, and the training
+images come from the rest; a set with fewer images is fitted on all of them. The defaults are always measured. A variant
+changes settings of the fit; those that begin with `options.` are of the method: `one=options.members:1,steps:150`. Hair
+and nose of faces are sets of their own. Writes Dice of one region per image to table `steps-SHOTS` of
+results/tailor-trials.json; RUNS keeps the fits (resumable) and RUNS/choose.json the figures.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import results
+from results import Cell, Column, Table
 from samtailor.bases import load_on
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.compare import compare, deal
-from samtailor.compare.deal import settled
-from samtailor.config import FitConfig
+from samtailor.compare.folds import settled
 from samtailor.data.dataset import open_dataset
 from samtailor.data.writing import write_json
-from samtailor.embeddings import EmbeddingStore
+from samtailor.train.config import FitConfig
 
 FACES = {"group": r"regex:personne\d\d"}
 SETS: dict[str, dict[str, Any]] = {
@@ -36,21 +38,32 @@ SETS: dict[str, dict[str, Any]] = {
     "hair": {"folder": "face_parts", "classes": ("hair",), **FACES},
     "nose": {"folder": "face_parts", "classes": ("nose",), **FACES},
 }
+TITLES = {"humans": "People", "lesions": "Skin lesions", "plates": "Licence plates", "nuclei": "Cell nuclei"}
+TITLES |= {"facades": "Signboards", "hair": "Hair", "nose": "Nose"}
 JUDGES = 24
 
 
 def main() -> None:
     options = _options()
-    base, store = load_on(options.base, None), EmbeddingStore()
+    base, store = load_on(options.base, None), EmbeddingCache()
     file = options.out / "choose.json"
     figures = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     for name in options.only or SETS:
         figures[name] = _tried(name, options, base, store)
         write_json(file, figures)
-    print(_table(figures))
+    results.save(
+        "tailor-trials",
+        {f"steps-{options.shots}": _table(figures, options.shots)},
+        title="`tailor`: what was tried",
+        units="Dice in percent of one region per image, unless the table says otherwise",
+        notes=["Cross-validation inside the training part of each set; the held-out fifth was not touched."],
+        base=base,
+        seeds=[options.seed],
+        file=options.results,
+    )
 
 
-def _tried(name: str, options: argparse.Namespace, base: Any, store: EmbeddingStore) -> dict[str, Any]:
+def _tried(name: str, options: argparse.Namespace, base: Any, store: EmbeddingCache) -> dict[str, Any]:
     about = SETS[name]
     samples = open_dataset(options.data / about.get("folder", name), group=about.get("group"))
     classes = list(about.get("classes") or ()) or None
@@ -78,16 +91,19 @@ def _tried(name: str, options: argparse.Namespace, base: Any, store: EmbeddingSt
     return {"shots": count, "judged": len(second.held_out), "dice": dice}
 
 
-def _table(figures: dict[str, Any]) -> str:
+def _table(figures: dict[str, Any], shots: int) -> Table:
+    columns = [Column(key="what", label="")]
+    columns += [Column(key=name, label=f"{TITLES[name]} ({one['shots']})") for name, one in figures.items()]
     labels = list(dict.fromkeys(label for one in figures.values() for label in one["dice"]))
-    lines = ["| | " + " | ".join(f"{name} ({one['shots']})" for name, one in figures.items()) + " | mean |"]
-    lines.append("|---" * (len(figures) + 2) + "|")
+    rows: dict[str, dict[str, Cell]] = {}
     for label in labels:
-        values = [one["dice"].get(label) for one in figures.values()]
-        mean = f"{sum(values) / len(values):.1f}" if None not in values else ""
-        cells = " | ".join("" if value is None else f"{value:.1f}" for value in values)
-        lines.append(f"| {label} | {cells} | {mean} |")
-    return "\n".join(lines)
+        values = {name: one["dice"].get(label) for name, one in figures.items()}
+        row = rows[label.lower()] = {"what": label} | {n: None if v is None else round(v, 2) for n, v in values.items()}
+        if None not in values.values():
+            row["mean"] = round(sum(values.values()) / len(values), 2)
+    best = (*figures, "mean")
+    title = f"Steps and networks, {shots} masks"
+    return Table(title=title, columns=(*columns, Column(key="mean", label="Mean")), rows=rows, best_row=best)
 
 
 def _variant(text: str) -> tuple[str, dict[str, Any]]:
@@ -109,6 +125,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=lambda text: text.split(","))
     parser.add_argument("--variant", type=_variant, action="append", default=[])
+    results.add_option(parser, "tailor-trials")
     return parser.parse_args()
 
 

@@ -1,12 +1,12 @@
-"""Automatic instances on real pictures: fit, learn proposals, judge on held-out pictures; table and sheets.
+"""Automatic instances on real images: fit, train proposals, evaluate on held-out images; results/instances.json.
 
     python tools/measure_instances.py --data DATA --out RUNS [--only plates,nuclei] [--judged 40]
 
-DATA holds the sets as folders. Of each set 64 pictures are fitted on (54 to train, 10 to choose the adapter's state).
-Of the others, in an order given by a hash of their ids, the first 30 (at most a third) are left for trying things out
-(--try judges on them instead), and the next ones are judged on; no human prompt anywhere. RUNS/SET is the adapter,
-RUNS/SET.json has the figures, RUNS/SET.png the sheet (pictures of some sets carry no licence: they stay there), and
-docs/instances.md gets the table between its marks.
+DATA holds the data sets as folders. 64 images of each set are fitted on (54 for training, 10 to select the state). Of
+the others, in an order given by a hash of their ids, the first 30 (at most a third) are set aside for trials (`--try`
+evaluates on them instead), and the next ones are the test images; there is no human prompt. RUNS/SET is the adapter,
+RUNS/SET.json has all figures and RUNS/SET.png is a sheet of examples, which stays there because some sets carry no
+licence. `--only` measures some of the sets again; the figures of the others stay in results/instances.json.
 """
 
 from __future__ import annotations
@@ -19,9 +19,22 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
-SETS = ("nuclei", "plates", "facades")
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "instances.md"
-BEGIN, END = "<!-- table of tools/measure_instances.py -->", "<!-- end of the table -->"
+import results
+from results import BaseModelUsed, Cell, Column, Table
+
+SETS = {"nuclei": "Cell nuclei", "plates": "Licence plates", "facades": "Facades"}
+TITLE = "Automatic instances: many objects in an image, no click"
+UNITS = "percent; brackets: 95 % interval (bootstrap over groups of images)"
+COLUMNS = (
+    Column(key="set", label=""),
+    *(Column(key=key, label=label, digits=0) for key, label in (("classes", "Classes"), ("tiles", "Tiles per side"))),
+    *(Column(key=key, label=key.capitalize(), digits=0) for key in ("images", "objects")),
+    Column(key="ap50", label="Mask AP50"),
+    Column(key="ap", label="AP"),
+    Column(key="ap75", label="AP75"),
+    Column(key="precision", label="Precision"),
+    Column(key="recall", label="Recall"),
+)
 _FIT = ("--method", "plm", "--set", "prompt=mask-box", "--set", "prompt_options.jitter=0.25")
 _FIT += ("--set", "prompt_options.reach=160", "--set", "trackers=none")
 
@@ -32,7 +45,7 @@ def main() -> None:
         _fit(name, options)
         _judge(name, options)
     if not options.trying:
-        _write(options)
+        _save(options)
 
 
 def _fit(name: str, options: argparse.Namespace) -> None:
@@ -63,24 +76,24 @@ def _samples(data: Path) -> list:
 
 
 def _judge(name: str, options: argparse.Namespace) -> None:
-    """Figures of the adapter, and of the base with the same proposals; and the sheet."""
+    """Figures of the adapter and, with `--base`, of the base model with the same proposals; and the sheet."""
     import cv2
 
     from samtailor import artefact
-    from samtailor.automatic import tiles_of
     from samtailor.bases import load_on
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.data.split import Split
     from samtailor.data.writing import write_json
-    from samtailor.embeddings import EmbeddingStore
-    from samtailor.instance_evaluation import Asked, evaluate_instances
-    from samtailor.predict import Predictor
+    from samtailor.evaluation.instances import Asked, evaluate_instances
+    from samtailor.predict.auto import tiles_of
+    from samtailor.predict.predictor import Predictor
 
     folder = options.out / name
     samples = {sample.id: sample for sample in _samples(options.data / name)}
     order = sorted(Split.read(folder / "split.json").test, key=lambda id: sha256(f"dev{id}".encode()).hexdigest())
     tried = min(30, len(order) // 3)
     chosen = order[:tried] if options.trying else order[tried : tried + options.judged]
-    meta, store = artefact.read_meta(folder), EmbeddingStore()
+    meta, store = artefact.read_meta(folder), EmbeddingCache()
     base = load_on(meta.base.name)
     predictor = Predictor(base, {"adapter": artefact.load(folder, base).segmenter}, store=store)
     asked = {
@@ -107,16 +120,16 @@ def _judge(name: str, options: argparse.Namespace) -> None:
 
 
 def _sheet(evaluation, samples: dict):
-    """Six pictures at even ranks of F1, the worst first: truth above, what is given below."""
+    """Six images at even ranks of F1, the worst first: truth above, prediction below."""
     import cv2
     import numpy as np
 
-    from samtailor.instance_tables import panels, ranked
+    from samtailor.report.instance_tables import panels, ranked
 
     columns = []
-    for _, _, picture in ranked(evaluation, 6):
+    for _, _, image in ranked(evaluation, 6):
         pair = []
-        for panel in panels(samples[picture.id].image, picture):
+        for panel in panels(samples[image.id].image, image):
             scale = 300 / max(panel.shape[:2])
             small = cv2.resize(panel, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
             pad = ((0, 300 - small.shape[0]), (0, 300 - small.shape[1]), (0, 0))
@@ -125,28 +138,33 @@ def _sheet(evaluation, samples: dict):
     return np.concatenate(columns, axis=1)
 
 
-def _write(options: argparse.Namespace) -> None:
-    """The table of all sets that are there, into the page."""
-    lines = [
-        "| set | classes | tiles | pictures | objects | asked | AP50 | AP | AP75 | precision | recall |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
+def _save(options: argparse.Namespace) -> None:
+    """The table of all sets that are there; the base model in rows of its own (`--base`)."""
+    rows: dict[str, dict[str, Cell]] = {}
+    prints: set[str] = set()
     for file in _there(options):
-        name, found = file.stem, _figures(file)
-        for who in (who for who in ("base", "adapter") if who in found):
-            one = found[who]
-            low, high = one["ap50_interval"]
-            cells = [name, len(one["classes"]), found["tiles"], one["pictures"], one["objects"], who]
-            cells += [f"{_percent(one['ap50'])} [{_percent(low)}, {_percent(high)}]"]
-            cells += [_percent(one[key]) for key in ("ap", "ap75", "precision", "recall")]
-            lines.append(f"| {' | '.join(map(str, cells))} |")
-    known = sorted(
-        {found["base_fingerprint"] for found in map(_figures, _there(options)) if "base_fingerprint" in found}
+        found = _figures(file)
+        prints.add(found["base_fingerprint"])
+        for who in (who for who in ("adapter", "base") if who in found):
+            one, own = found[who], "" if who == "adapter" else ", base model alone"
+            row = rows[file.stem if who == "adapter" else f"{file.stem}-base"] = {"set": SETS[file.stem] + own}
+            row |= {"classes": len(one["classes"]), "tiles": found["tiles"]}
+            row |= {"images": one["images"], "objects": one["objects"]}
+            row["ap50"] = results.interval(one["ap50"], one["ap50_interval"])
+            row |= {key: results.percent(one[key]) for key in ("ap", "ap75", "precision", "recall")}
+    if len(prints) != 1:
+        raise SystemExit(f"{options.out} holds figures of several base models ({prints}): measure all sets again.")
+    title = "Adapters of boxes with trained proposals"
+    results.save(
+        "instances",
+        {"figures": Table(title=title, columns=COLUMNS, rows=rows)},
+        title=TITLE,
+        units=UNITS,
+        notes=[f"{options.steps} steps on 64 images (54 for training, 10 to select the state)."],
+        base=BaseModelUsed(name="nano", fingerprint=prints.pop()),
+        seeds=[options.seed],
+        file=options.results,
     )
-    lines += ["", f"Fingerprint of the base {', '.join(known)}."] if known else []
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{after}", encoding="utf-8")
 
 
 def _there(options: argparse.Namespace) -> list[Path]:
@@ -157,21 +175,18 @@ def _figures(file: Path) -> dict:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--head-steps", type=int, help="updates of each head of the proposals; default: its own")
-    parser.add_argument("--base", action="store_true", help="also the base alone with the same proposals")
-    parser.add_argument("--judged", type=int, default=40, help="pictures of a set to judge on, at most")
-    parser.add_argument("--try", dest="trying", action="store_true", help="judge on the pictures for trying things out")
-    parser.add_argument("--only", type=lambda text: text.split(","), help="sets; the table takes all there are")
+    parser.add_argument("--head-steps", type=int, help="steps of each proposal head; default: its own")
+    parser.add_argument("--base", action="store_true", help="also the base model alone with the same proposals")
+    parser.add_argument("--judged", type=int, default=40, help="test images of a set, at most")
+    parser.add_argument("--try", dest="trying", action="store_true", help="evaluate on the images set aside for trials")
+    parser.add_argument("--only", type=lambda text: text.split(","), help="data sets to measure")
+    results.add_option(parser, "instances")
     return parser.parse_args()
 
 

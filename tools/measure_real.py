@@ -1,10 +1,11 @@
-"""Measure every method on real pictures and write docs/real-data.md (figures only, no picture).
+"""Measure every method on real images, one click per object, and write results/real-data.json.
 
     python tools/measure_real.py --data DATA --out RUNS [--seeds 0,1,2] [--steps 1000]
-        [--methods sam,sam-f,plm,plm-pmm,tailor] [--only humans,plates]
+        [--methods sam,sam-f,plm,plm-pmm] [--only humans,plates] [--set KEY=VALUE ...]
 
-DATA holds the sets as folders (humans, face_parts, plates, facades, nuclei). Each set is one `samtailor compare`, kept
-in RUNS/SET-STEPS and resumable; the page is written from all that are there, with other numbers of steps too.
+DATA holds the data sets as folders (humans, face_parts, plates, facades, nuclei). Each set is one `samtailor compare`,
+kept in RUNS/SET-STEPS and resumable. `--only` measures some of the sets again; the figures of the others stay in the
+file.
 """
 
 from __future__ import annotations
@@ -13,113 +14,97 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-ROWS = ("SAM", "SAM-F", "SAM+PLM", "SAM+PLM+PMM", "tailor")
-METHODS = "sam,sam-f,plm,plm-pmm,tailor"
-SETS: dict[str, dict[str, list[str] | str]] = {
-    "humans": {"what": "people, one mask a picture", "options": []},
-    "face_parts": {
-        "what": "five parts, one adapter each; persons are kept on one side",
-        "options": ["--per-class", "--group", r"regex:personne\d\d"],
-    },
-    "plates": {"what": "licence plates, boxes as rectangles", "options": []},
-    "facades": {"what": "signboards, boxes as rectangles", "options": ["--classes", "signboard"]},
-    "nuclei": {"what": "cell nuclei, up to hundreds a picture", "options": []},
+import results
+from results import BaseModelUsed, Cell, Column, Figure, Table
+
+METHODS = "sam,sam-f,plm,plm-pmm"
+KEYS = {"SAM": "sam", "SAM-F": "sam-f", "SAM+PLM": "plm", "SAM+PLM+PMM": "plm-pmm", "tailor": "tailor"}
+SETS: dict[str, tuple[str, list[str]]] = {
+    "humans": ("People", []),
+    "face_parts": ("Face parts", ["--per-class", "--group", r"regex:personne\d\d"]),
+    "plates": ("Licence plates", []),
+    "facades": ("Signboards", ["--classes", "signboard"]),
+    "nuclei": ("Cell nuclei", []),
 }
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "real-data.md"
+COLUMNS = (
+    Column(key="method", label=""),
+    Column(key="miou", label="mIoU"),
+    Column(key="seeds", label="Seeds"),
+    Column(key="oracle", label="Oracle"),
+    Column(key="dice", label="Dice"),
+    Column(key="change", label="mIoU minus SAM", signed=True),
+)
 
 
 def main() -> None:
     options = _options()
+    tables: dict[str, Table] = {}
     for name in options.only or SETS:
-        _measure(name, options)
-    _write(options)
-
-
-def _measure(name: str, options: argparse.Namespace) -> None:
-    command = [sys.executable, "-m", "samtailor", "compare", str(options.data / name), "--base", options.base]
-    command += ["--out", str(options.out / f"{name}-{options.steps}"), "--set", f"steps={options.steps}"]
-    command += ["--methods", options.methods, "--seeds", options.seeds]
-    subprocess.run([*command, *SETS[name]["options"]], check=True)
-
-
-def _write(options: argparse.Namespace) -> None:
-    parts = [_intro(options)]
-    for name, about in SETS.items():
-        runs = {int(run.parent.name.rpartition("-")[2]): run for run in options.out.glob(f"{name}-*/comparison.json")}
-        for steps, file in sorted(runs.items()):
-            made = json.loads(file.read_text(encoding="utf-8"))
-            found, base = made["methods"], made["base"]["fingerprint"]
-            what = f"{about['what'].capitalize()}. {_counts(found)} Fingerprint of the base {base}."
-            parts.append(f"## {name}, {steps} steps\n\n{what}\n\n{_table(found)}")
-            if len(found["SAM"]["classes"]) > 1:
-                parts.append(_by_class(found))
-    PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-
-
-def _intro(options: argparse.Namespace) -> str:
-    return (
-        "# Real pictures\n\n"
-        "Single-click protocol on held-out pictures: a fifth of each set, dealt out anew by each seed, near-copies on "
-        f"one side. Base `{options.base}`, everything but the number of steps default (it is 1,000), seeds "
-        f"{options.seeds} where a set does not say otherwise, all of them reported. mIoU in percent over the masks of "
-        "all seeds with its 95 % interval (bootstrap over groups of pictures), the seeds one by one with their "
-        "standard deviation, the oracle (best of the same three masks), Dice, and the paired difference to SAM. SAM "
-        "has one row: only the pictures differ between its seeds. A row equal to SAM's says that no state of a fit "
-        "beat its start on the pictures held out of the training part, so that the start was kept. Most of the sets "
-        "carry no licence for their pictures: none is shown.\n\n"
-        f"Made by `python tools/measure_real.py --data DATA --out RUNS --steps {options.steps} --methods "
-        f"{options.methods}`, other numbers of steps with that number and `--only SET`."
-    )
-
-
-def _counts(found: dict) -> str:
-    seeds = ", ".join(found["SAM"]["seeds"])
-    masks, groups = found["SAM"]["masks"], found["SAM"]["groups"]
-    return f"{masks} held-out masks over seeds {seeds}, in {groups} groups of pictures."
-
-
-def _table(found: dict) -> str:
-    lines = ["| | mIoU | seeds | oracle | Dice | mIoU against SAM |", "|---|---|---|---|---|---|"]
-    for name in (name for name in ROWS if name in found):
-        row = found[name]
-        seeds = list(row["seeds"].values())
-        mean = sum(seeds) / len(seeds)
-        spread = (sum((s - mean) ** 2 for s in seeds) / max(1, len(seeds) - 1)) ** 0.5
-        each = " ".join(_percent(s) for s in seeds) + (f" (sd {_percent(spread)})" if len(seeds) > 1 else "")
-        lines.append(
-            f"| {name} | {_with_interval(row, 'miou')} | {each} | {_with_interval(row, 'oracle_miou')} | "
-            f"{_with_interval(row, 'dice')} | {_difference(row)} |"
+        made = json.loads(measure(name, options).read_text(encoding="utf-8"))
+        tables |= tables_of(name, made["methods"])
+        results.save(
+            "real-data",
+            tables,
+            title="One click on real images, with 95 % intervals",
+            units="percent; brackets: 95 % interval (bootstrap over groups of images)",
+            base=BaseModelUsed(**{key: made["base"][key] for key in ("name", "fingerprint")}),
+            seeds=[int(seed) for seed in options.seeds.split(",") if seed],
+            file=options.results,
         )
-    return "\n".join(lines)
 
 
-def _by_class(found: dict) -> str:
-    classes = sorted(found["SAM"]["classes"])
-    lines = ["| mIoU / oracle | " + " | ".join(classes) + " |", "|---" * (len(classes) + 1) + "|"]
-    for name in (name for name in ROWS if name in found):
-        cells = [found[name]["classes"][c] for c in classes]
-        shown = " | ".join(f"{_percent(c['miou'])} / {_percent(c['oracle_miou'])}" for c in cells)
-        lines.append(f"| {name} | {shown} |")
-    return "\n".join(lines)
+def measure(name: str, options: argparse.Namespace) -> Path:
+    """Run one comparison; its comparison.json."""
+    out = options.out / f"{name}-{options.steps}"
+    command = [sys.executable, "-m", "samtailor", "compare", str(options.data / name), "--base", options.base]
+    command += ["--out", str(out), "--set", f"steps={options.steps}"]
+    command += ["--methods", options.methods, "--seeds", options.seeds]
+    for setting in options.set:
+        command += ["--set", setting]
+    subprocess.run([*command, *SETS[name][1]], check=True)
+    return out / "comparison.json"
 
 
-def _difference(row: dict) -> str:
-    if "difference" not in row:
-        return ""
-    change = row["difference"]["miou"]
-    low, high = row["difference"]["miou_interval"]
-    return f"{100 * change:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+def tables_of(name: str, found: Mapping[str, Any]) -> dict[str, Table]:
+    """The table of a data set and, with several classes, those of the classes; `found` is from comparison.json."""
+    title, first = SETS[name][0], next(iter(found.values()))
+    rows = {KEYS.get(method, method.lower()): _row(method, row) for method, row in found.items()}
+    note = f"{first['masks']:,} held-out masks over all seeds, in {first['groups']} groups of images."
+    tables = {name: Table(title=title, columns=COLUMNS, rows=rows, note=note)}
+    if len(first["classes"]) > 1:
+        tables[f"{name}-classes"] = _by_class(f"{title}, each class: mIoU", found, "miou")
+        tables[f"{name}-classes-oracle"] = _by_class(f"{title}, each class: oracle mIoU", found, "oracle_miou")
+    return tables
 
 
-def _with_interval(row: dict, key: str) -> str:
-    low, high = row[f"{key}_interval"]
-    return f"{_percent(row[key])} [{_percent(low)}, {_percent(high)}]"
+def _row(method: str, row: Mapping[str, Any]) -> dict[str, Cell]:
+    seeds = [100 * value for value in row["seeds"].values()]
+    mean = sum(seeds) / len(seeds)
+    sd = (sum((value - mean) ** 2 for value in seeds) / max(1, len(seeds) - 1)) ** 0.5
+    cells: dict[str, Cell] = {
+        "method": method,
+        "seeds": Figure(seeds=tuple(round(s, 2) for s in seeds), sd=round(sd, 2) if len(seeds) > 1 else None),
+    }
+    for key, name in (("miou", "miou"), ("oracle", "oracle_miou"), ("dice", "dice")):
+        cells[key] = results.interval(row[name], row[f"{name}_interval"])
+    if "difference" in row:
+        cells["change"] = results.interval(row["difference"]["miou"], row["difference"]["miou_interval"])
+    return cells
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
+def _by_class(title: str, found: Mapping[str, Any], key: str) -> Table:
+    classes = sorted(next(iter(found.values()))["classes"])
+    columns = [Column(key="method", label=""), *(Column(key=c, label=c.capitalize()) for c in classes)]
+    rows = {
+        KEYS.get(method, method.lower()): {"method": method}
+        | {c: results.percent(row["classes"][c][key]) for c in classes}
+        for method, row in found.items()
+    }
+    return Table(title=title, columns=tuple(columns), rows=rows, best_row=tuple(classes))
 
 
 def _options() -> argparse.Namespace:
@@ -130,9 +115,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--base", default="nano")
     parser.add_argument("--methods", default=METHODS)
-    parser.add_argument(
-        "--only", type=lambda text: text.split(","), help="sets to measure; the page takes all there are"
-    )
+    parser.add_argument("--only", type=lambda text: text.split(","), help="data sets to measure")
+    parser.add_argument("--set", action="append", default=[], help="a setting of the fits, as `compare --set` takes it")
+    results.add_option(parser, "real-data")
     return parser.parse_args()
 
 

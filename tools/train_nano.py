@@ -1,6 +1,6 @@
 """Train the bundled base `nano` on a CPU or a GPU: open-ended trunk, resumable, then a decay phase.
 
-    python tools/train_nano.py --run RUN --size 128 --batch 32 --minutes 20      # trunk, small pictures
+    python tools/train_nano.py --run RUN --size 128 --batch 32 --minutes 20      # trunk, small images
     python tools/train_nano.py --run RUN --size 256 --batch 12 --minutes 60      # trunk goes on where it stopped
     python tools/train_nano.py --run RUN --size 256 --batch 12 --minutes 20 --finish
     python tools/train_nano.py --run RUN --export src/samtailor/bases/nano       # write fp16 weights and figures
@@ -41,10 +41,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--share", type=float, default=0.18, help="share of photographs")
     parser.add_argument("--streets", type=float, default=0.3, help="share of streets with banners in what is painted")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--size", type=int, default=256, help="side of the pictures, px")
-    parser.add_argument("--batch", type=int, default=12, help="pictures a step and process")
-    parser.add_argument("--clicks", type=int, default=6, help="single clicks a picture")
-    parser.add_argument("--others", type=int, default=2, help="boxes or point groups a picture")
+    parser.add_argument("--size", type=int, default=256, help="side of the images, px")
+    parser.add_argument("--batch", type=int, default=12, help="images a step and process")
+    parser.add_argument("--clicks", type=int, default=6, help="single clicks an image")
+    parser.add_argument("--others", type=int, default=2, help="boxes or point groups an image")
     parser.add_argument("--minutes", type=float, default=60.0, help="wall clock of this call")
     parser.add_argument(
         "--finish", action="store_true", help="let the learning rate fall to nothing over these minutes"
@@ -81,7 +81,7 @@ class Trainer:
         self.features, self.decode = network.Features(self.model), network.Decode(self.model)
         self.optimisers = Optimisers([self.model, self.dense], args.optimiser, rank=rank, world=args.processes)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.progress = {"step": 0, "pictures": 0, "seconds": 0.0}
+        self.progress = {"step": 0, "images": 0, "seconds": 0.0}
         if not checkpoint.load(args.run, self) and args.start:
             checkpoint.start(args.start, self)
 
@@ -93,7 +93,7 @@ class Trainer:
         total.backward()
         self.optimisers.step(lr)
         self.progress["step"] += 1
-        self.progress["pictures"] += len(batch["image"]) * self.world
+        self.progress["images"] += len(batch["image"]) * self.world
         self._average()
         return {name: float(value.detach()) for name, value in losses.items()}
 
@@ -125,7 +125,7 @@ class Trainer:
         rows = held_out.measure(self.features, self.decode)
         self.model.load_state_dict(own)
         network.set_size(self.model, self.args.size)
-        return {name: round(float(values.mean()), 4) for name, values in rows.items() if name != "picture"}
+        return {name: round(float(values.mean()), 4) for name, values in rows.items() if name != "image"}
 
 
 def rate(args: argparse.Namespace, step: int, share: float) -> float:

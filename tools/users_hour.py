@@ -1,13 +1,13 @@
-"""A user's hour: a scripted person labels pictures on the page of `samtailor ui`, without and with fitting.
+"""A user's hour: a scripted person labels images in the workbench (`samtailor ui`), without and with a fit.
 
-    python tools/users_hour.py DATA OUT [--pictures 40] [--most 15] [--fewest 3] [--mark 8] [--again 20] [--ways a,b]
+    python tools/users_hour.py DATA OUT [--images 40] [--most 15] [--fewest 3] [--mark 8] [--again 20] [--ways a,b]
 
-DATA holds images/ and labels/NAME.png (16-bit instance ids). Way a: the bare base, every object marked. Way b: some
-pictures marked, Fit, Label the rest, then what is wrong is corrected in the order of the queue; fitted once more after
---again accepted pictures. Everything goes through mouse and keys of Chromium; the masks are judged against the truth
-as an eye would. OUT/WAY.json gets counts and figures, OUT/WAY.zip the page's COCO export, OUT/shots screenshots.
-
-The person's time is a model, not a measurement: see SECONDS. The machine's is measured.
+DATA holds images/ and labels/NAME.png (16-bit instance ids). Way a: the base model alone, every object is marked. Way
+b: some images are marked, then Fit and Label the rest, then errors are corrected in the order of the queue, with
+another fit after --again accepted images. All input is mouse and keys of Chromium; masks are compared with the truth as
+a person would do by eye. OUT/WAY.json gets counts and figures, OUT/WAY.zip the COCO export, OUT/shots screenshots, and
+results/users-hour.json the figures of both ways. The person's time is a model, not a measurement (see SECONDS); the
+machine's time is measured.
 """
 
 from __future__ import annotations
@@ -28,34 +28,87 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import results
 from hour import truth
 from hour.annotator import Annotator
 from hour.hand import Hand
 from hour.judge import judge
+from results import Cell, Column, Table
 
-SECONDS = {"pictures": 2.0, "clicks": 1.5, "keys": 0.5, "strokes": 4.0, "corners": 1.0, "glances": 0.5}
-"""What a person takes for looking at a picture, a click (with looking at the answer), a key, a stroke of the brush, a
-corner of a polygon, a look at one proposed object or candidate."""
+SECONDS = {"images": 2.0, "clicks": 1.5, "keys": 0.5, "strokes": 4.0, "corners": 1.0, "glances": 0.5}
+"""Seconds of a person for a look at an image, a click (with a look at its mask), a key, a stroke of the brush, a corner
+of a polygon, a look at one proposed object or candidate."""
+
+_COUNTS = {"clicks": "Clicks", "strokes": "Strokes of brush or eraser", "corners": "Corners of polygons"}
+_COUNTS |= {"keys": "Keys", "glances": "Looks at a candidate or a proposed object"}
+_QUALITY = {"ap50": "mask AP50", "f1": "F1 at IoU 0.5", "iou_matched": "mean IoU of the objects found"}
+COLUMNS = (
+    Column(key="what", label=""),
+    Column(key="without", label="Without a fit", digits=None),
+    Column(key="with", label="With a fit", digits=None),
+)
 
 
 def main() -> None:
     options = _options()
-    pictures = truth.choose(options.data, options.most, options.fewest, options.pictures)
+    images = truth.choose(options.data, options.most, options.fewest, options.images)
     options.out.mkdir(parents=True, exist_ok=True)
     for way in options.ways.split(","):
-        folder = options.out / f"pictures-{way}"
-        truth.copy(pictures, folder)
+        folder = options.out / f"images-{way}"
+        truth.copy(images, folder)
         with _page(folder, options.out) as (page, url):
-            figures = Hour(page, url, way, len(pictures), options).run()
+            figures = Hour(page, url, way, len(images), options).run()
         (options.out / f"{way}.json").write_text(json.dumps(figures, indent=1))
         print(json.dumps({key: value for key, value in figures.items() if key != "rows"}, indent=1), flush=True)
+    _save(options)
+
+
+def _save(options: argparse.Namespace) -> None:
+    """The figures of both ways; a way that was not run leaves its column empty."""
+    files = {"without": options.out / "a.json", "with": options.out / "b.json"}
+    ways = {key: json.loads(file.read_text()) for key, file in files.items() if file.is_file()}
+    cells = {key: _cells(figures, options.mark) for key, figures in ways.items()}
+    names = dict.fromkeys(name for one in cells.values() for name in one)
+    rows: dict[str, dict[str, Cell]] = {}
+    for key, label in names:
+        rows[key] = {"what": label} | {way: one.get((key, label)) for way, one in cells.items()}
+    model = ", ".join(f"{seconds:g} s per {deed}" for deed, seconds in SECONDS.items())
+    results.save(
+        "users-hour",
+        {"hour": Table(title="The hour", columns=COLUMNS, rows=rows)},
+        title=f"A user's hour: a scripted person labels {options.images} images in the workbench",
+        units="counts, minutes of a model of the person, seconds of the machine",
+        notes=[f"The model: {model}. It is an assumption; nobody was timed."],
+        base=results.bundled(),
+        seeds=[0],
+        file=options.results,
+    )
+
+
+def _cells(figures: dict[str, Any], first: int) -> dict[tuple[str, str], Cell]:
+    """The cells of one way by key and label of their row."""
+    rest = figures["rows"][first:]
+    tally, waited = figures["tally"], figures["machine_seconds"]
+    of_these = f"of these on the images after the first {first}"
+    cells: dict[tuple[str, str], Cell] = {("clicks", "Clicks"): tally.get("clicks", 0)}
+    cells[("rest-clicks", of_these)] = sum(row.get("clicks", 0) for row in rest)
+    cells |= {(key, label): tally.get(key, 0) for key, label in _COUNTS.items()}
+    cells[("minutes", "The person's minutes, by the model")] = round(figures["human_minutes"], 1)
+    cells[("rest-minutes", of_these)] = round(sum(row["minutes"] for row in rest), 1)
+    cells |= {(f"{key}-seconds", f"Machine: {key}, s"): round(value) for key, value in waited.items()}
+    cells[("click-ms", "Click until the mask is shown, median, ms")] = figures["click_median_ms"]
+    for name in (name for name in figures if name.startswith("quality")):
+        kind = "Export" if name == "quality" else f"Labelled images, uncorrected ({name.rpartition('-')[2]} accepted)"
+        for key, label in _QUALITY.items():
+            cells[(f"{name}-{key}".replace("_", "-"), f"{kind}: {label}")] = round(figures[name][key], 3)
+    return cells
 
 
 class Hour:
-    """One way through all pictures."""
+    """One way through all images."""
 
-    def __init__(self, page: Any, url: str, way: str, pictures: int, options: argparse.Namespace) -> None:
-        self.page, self.way, self.pictures, self.options = page, way, pictures, options
+    def __init__(self, page: Any, url: str, way: str, images: int, options: argparse.Namespace) -> None:
+        self.page, self.way, self.images, self.options = page, way, images, options
         self.hand = Hand(page, url)
         self.annotator = Annotator(self.hand, good=options.good)
         self.labels = options.data / "labels"
@@ -66,24 +119,24 @@ class Hour:
         """The figures."""
         start = time.monotonic()
         self.page.goto(self.hand.url)
-        self.hand.picture()
-        self.hand.tally["pictures"] -= 1
+        self.hand.image()
+        self.hand.tally["images"] -= 1
         self.hand.key("o")  # each click a new object
         fits = [self.options.mark, self.options.again] if self.way == "b" else []
-        for done in range(self.pictures):
+        for done in range(self.images):
             if done in fits:
                 self._teach(done)
-            self._picture(done)
+            self._image(done)
         self._export("")
         return {
-            "way": self.way, "pictures": self.pictures, "human_minutes": self._minutes(self.hand.tally),
+            "way": self.way, "images": self.images, "human_minutes": self._minutes(self.hand.tally),
             "tally": self.hand.tally, "machine_seconds": {k: round(v, 1) for k, v in self.hand.waited.items()},
             "click_median_ms": round(1000 * statistics.median(self.hand.answers)),
             "wall_minutes": round((time.monotonic() - start) / 60, 1), **self.figures, "rows": self.rows,
         }  # fmt: skip
 
-    def _picture(self, done: int) -> None:
-        name = self.hand.picture(self.rows[-1]["name"] if self.rows else "")
+    def _image(self, done: int) -> None:
+        name = self.hand.image(self.rows[-1]["name"] if self.rows else "")
         before = Counter(self.hand.tally)
         if done % 8 == 0 or done == self.options.mark + 2:
             self._shot(f"{done:02}-before")
@@ -91,7 +144,7 @@ class Hour:
         count = self.annotator.label(masks)
         spent = Counter(self.hand.tally)
         spent.subtract(before)
-        spent["pictures"] += 1
+        spent["images"] += 1
         minutes = self._minutes(spent)
         self.rows.append({"name": name, "objects": len(masks), **count, **spent, "minutes": minutes})
         print(self.way, done + 1, self.rows[-1], flush=True)
@@ -124,9 +177,9 @@ class Hour:
         self.figures[f"quality{name}"] = judge(path, self.labels, only=None if not everything else self._waiting())
 
     def _waiting(self) -> set[str]:
-        """Stems of the pictures that the person has not been at."""
+        """Stems of the images that the person has not been at."""
         done = {row["name"] for row in self.rows}
-        return {path.stem for path in (self.options.out / f"pictures-{self.way}").glob("*.*") if path.name not in done}
+        return {path.stem for path in (self.options.out / f"images-{self.way}").glob("*.*") if path.name not in done}
 
     def _minutes(self, tally: Counter[str]) -> float:
         return round(sum(SECONDS[deed] * times for deed, times in tally.items()) / 60, 2)
@@ -179,14 +232,15 @@ def _await(server: subprocess.Popen, url: str) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path, help="a folder without an earlier hour")
-    parser.add_argument("--pictures", type=int, default=40)
-    parser.add_argument("--most", type=int, default=15, help="objects a picture")
+    parser.add_argument("out", type=Path, help="a new folder")
+    parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--most", type=int, default=15, help="objects per image")
     parser.add_argument("--fewest", type=int, default=3)
-    parser.add_argument("--mark", type=int, default=8, help="pictures before the first fit")
-    parser.add_argument("--again", type=int, default=20, help="accepted pictures before the second fit")
-    parser.add_argument("--good", type=float, default=0.7, help="overlap from which the person is content")
+    parser.add_argument("--mark", type=int, default=8, help="images before the first fit")
+    parser.add_argument("--again", type=int, default=20, help="accepted images before the second fit")
+    parser.add_argument("--good", type=float, default=0.7, help="IoU from which the person accepts a mask")
     parser.add_argument("--ways", default="a,b")
+    results.add_option(parser, "users-hour")
     return parser.parse_args()
 
 

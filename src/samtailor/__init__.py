@@ -16,7 +16,7 @@ __all__ = ["Predictor", "__version__"]
 
 def __getattr__(name: str) -> Any:  # torch takes seconds to import: nothing heavy before it is asked for
     if name == "Predictor":
-        from samtailor.predict import Predictor
+        from samtailor.predict.predictor import Predictor
 
         return Predictor
     raise AttributeError(f"module 'samtailor' has no attribute {name!r}")

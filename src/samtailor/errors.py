@@ -11,7 +11,7 @@ class SamtailorError(Exception):
 
 
 class InputError(SamtailorError, ValueError):
-    """An argument, prompt, picture or option is not what was expected."""
+    """An argument, prompt, image or option is not what was expected."""
 
 
 class DataError(SamtailorError, ValueError):
@@ -28,3 +28,8 @@ class BaseUnavailableError(SamtailorError, OSError):
 
 class MissingExtraError(SamtailorError, ImportError):
     """An optional dependency is needed; the message names the extra to install."""
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A count in a message: "1 mask", "2 masks", "0 masks"; `plural` for a noun that takes more than an s."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

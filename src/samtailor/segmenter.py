@@ -7,12 +7,12 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from samtailor.adapters.tiled import tiled_logits
 from samtailor.bases import Base
 from samtailor.data.augment import UNTOUCHED, View
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
-from samtailor.looks import Looking, region
-from samtailor.types import Batch, Features, Output, Prompts, Tokens
+from samtailor.structures import Batch, Features, InferenceSpec, Output, Prompts, Tokens
 
 
 class TokenAdapter(Protocol):
@@ -67,12 +67,11 @@ class Segmenter(nn.Module):
         contour_points: how many points of the true outline a training batch must bring along; None: none.
         encoder_frozen: the image embedding is the base's, cached and shared; False where an adapter is inside the
             encoder, which then runs in every step and for every question.
-        settles: a fit chooses how it looks at a picture without a prompt (`looking`, see `fit.settle`).
-        prompt: name of the prompt source that it is asked with, when not the usual click ("mask-center").
-        regions: answers one region a picture and class instead of single objects.
-        asks: changes the prompts before they are encoded.
-        start: called once before the first step with an iterable of training batches.
-        during: called before each step with the share of the training that is done, in [0, 1).
+        tunes_inference: a fit chooses `inference.tiling` and the strength of the prompt adapters on held-out images.
+        inference: how it is prompted and what its prediction means; a fit replaces it as a whole.
+        transform_prompts: changes the prompts before they are encoded.
+        on_start: called once before the first step with an iterable of training batches.
+        on_step: called before each step with the share of the training that is done, in [0, 1).
 
     The names of the five mappings must differ; they prefix the tensors in the artefact.
     """
@@ -89,19 +88,16 @@ class Segmenter(nn.Module):
         groups: Mapping[str, Sequence[str]] | None = None,
         contour_points: int | None = None,
         encoder_frozen: bool = True,
-        settles: bool = False,
-        prompt: str | None = None,
-        regions: bool = False,
-        asks: Callable[[Prompts], Prompts] | None = None,
-        start: Callable[[Iterable[Batch]], None] | None = None,
-        during: Callable[[float], None] | None = None,
+        tunes_inference: bool = False,
+        inference: InferenceSpec | None = None,
+        transform_prompts: Callable[[Prompts], Prompts] | None = None,
+        on_start: Callable[[Iterable[Batch]], None] | None = None,
+        on_step: Callable[[float], None] | None = None,
     ) -> None:
         super().__init__()
-        self.looking, self.settles = Looking(), settles
-        self.contour_points, self.encoder_frozen, self.regions = contour_points, encoder_frozen, regions
-        self.prompt, self.prompt_options = prompt, {}
-        self.asks, self.start, self.during = asks, start, during
-        self.alone, self.single, self.smallest = True, True, 0.0
+        self.inference, self.tunes_inference = inference or InferenceSpec(), tunes_inference
+        self.contour_points, self.encoder_frozen = contour_points, encoder_frozen
+        self.transform_prompts, self.on_start, self.on_step = transform_prompts, on_start, on_step
         self._base = (base,)  # a tuple hides it from nn.Module: the base is shared between segmenters
         self.inside = nn.ModuleDict(inside or {})
         self.tokens = nn.ModuleDict(tokens or {})
@@ -126,19 +122,13 @@ class Segmenter(nn.Module):
 
     @property
     def promptless(self) -> bool:
-        """Whether it answers without a prompt: the region of its class (`alone`: it has one, not several)."""
-        return self.prompt == "none" or (bool(self.maps) and self.alone)
-
-    def speck(self, height: int, width: int) -> int:
-        """Pixels that a part of a map must have in such a picture: a quarter of the smallest object it was fitted on
-        (`smallest`, as a share of its picture), and at least 16.
-        """
-        return max(16, round(self.smallest * height * width / 4))
+        """Whether it predicts without a prompt: the region of its one class."""
+        return self.inference.prompt == "none" or (bool(self.maps) and self.inference.single_class)
 
     @property
     def by_itself(self) -> bool:
-        """Whether its answer without a prompt is the objects of a picture (`single`: there is never more than one)."""
-        return self.prompt == "none" or (self.promptless and self.single)
+        """Whether a prediction without a prompt is the objects of an image, not several objects joined."""
+        return self.inference.prompt == "none" or (self.promptless and self.inference.single_instance)
 
     @property
     def adapters(self) -> dict[str, nn.Module]:
@@ -165,7 +155,7 @@ class Segmenter(nn.Module):
         raise InputError(f"This segmenter has no adapter {name!r}; it has {', '.join(self.adapters) or 'none'}.")
 
     def forward(self, batch: Batch) -> Output:
-        """Decode a training batch on cached embeddings (or encode its pictures first), gradients kept."""
+        """Decode a training batch on cached embeddings (or encode its images first), gradients kept."""
         if self.encoder_frozen:
             return self.decode(batch.features, batch.prompts)
         if batch.images is None:
@@ -179,21 +169,21 @@ class Segmenter(nn.Module):
             return found.as_output(found.logits(features), features, prompts.shape[1])
         return self.finished(self.model.decode(features, self.prompted(features, prompts)), features)
 
-    def looked(self, frame: Frame, see: Callable[[View], Features], prompts: int) -> Output:
-        """What is in a picture without a prompt, from as many looks as `looking` says; P = `prompts` equal answers.
+    def predict_tiled(self, frame: Frame, see: Callable[[View], Features], prompts: int) -> Output:
+        """What is in an image without a prompt, by tiled inference; P = `prompts` equal answers.
 
         Args:
-            frame: of the picture.
-            see: gives the embedding of a view of the picture, one row.
+            frame: of the image.
+            see: gives the embedding of a view of the image, one row.
             prompts: P.
         """
         (found,) = self.maps.values()
-        logits = region(self.looking, found.logits, self.model, frame, see)
+        logits = tiled_logits(self.inference.tiling, found.logits, self.model, frame, see)
         return found.as_output(logits, see(UNTOUCHED), prompts)
 
     def prompted(self, features: Features, prompts: Prompts) -> Tokens:
         """The part of `decode` before the mask decoder: prompts to tokens, through the adapters of prompts."""
-        tokens = self.model.encode_prompts(self.asks(prompts) if self.asks else prompts)
+        tokens = self.model.encode_prompts(self.transform_prompts(prompts) if self.transform_prompts else prompts)
         positions = self.model.positions() if self.tokens else None
         for adapter in self.tokens.values():
             tokens = adapter(tokens, features, positions)

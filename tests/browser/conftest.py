@@ -1,4 +1,4 @@
-"""A real browser, a real `samtailor ui` and synthetic pictures whose true masks are known."""
+"""A real browser, a real `samtailor ui` and synthetic images whose true masks are known."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Workbench:
 
 
 def draw(samples, folder: Path) -> Path:
-    """Put the pictures of samples into a new folder."""
+    """Put the images of samples into a new folder."""
     from PIL import Image
 
     folder.mkdir()
@@ -101,7 +101,7 @@ def workbench(tmp_path) -> Iterator[Callable[..., Workbench]]:
     started: list[Workbench] = []
 
     def start(samples, *arguments: str) -> Workbench:
-        started.append(Workbench(draw(samples, tmp_path / "pictures"), *arguments))
+        started.append(Workbench(draw(samples, tmp_path / "images"), *arguments))
         started[-1].start()
         return started[-1]
 
@@ -112,11 +112,11 @@ def workbench(tmp_path) -> Iterator[Callable[..., Workbench]]:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory) -> Iterator[tuple[Workbench, Iterator]]:
-    """One for all tests that leave it alive, and its pictures: each test takes the next, fresh one."""
+    """One for all tests that leave it alive, and its images: each test takes the next, fresh one."""
     from samtailor.data.synth.samples import samples
 
     scenes = list(samples(12, 5, kind="banners", size=(240, 320)))
-    folder = draw(scenes, tmp_path_factory.mktemp("shared") / "pictures")
+    folder = draw(scenes, tmp_path_factory.mktemp("shared") / "images")
     bench = Workbench(folder, "--classes", "banner,plate")
     bench.start()
     yield bench, iter(scenes)

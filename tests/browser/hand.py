@@ -1,4 +1,4 @@
-"""What a person does on the page: positions of the picture become positions on the screen."""
+"""What a person does on the page: positions of the image become positions on the screen."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pycocotools import mask as coco
 
 
 def opened(page) -> None:
-    """Wait until the picture is there and prepared."""
+    """Wait until the image is there and prepared."""
     page.wait_for_selector("#stage[data-ready=true]")
     page.wait_for_selector("#stage canvas[data-view]")
     page.wait_for_timeout(100)
 
 
 def go(page, bench, sample=None) -> None:
-    """To the page, and there to the picture of a sample."""
+    """To the page, and there to the image of a sample."""
     page.goto(bench.url)
     opened(page)
     if sample is not None:
         row = page.locator(".row", has_text=sample.id)
         row.click()
-        page.locator(".where b", has_text=sample.id).wait_for()
+        page.locator(".current-image b", has_text=sample.id).wait_for()
         opened(page)
 
 
 def screen(page, at) -> tuple[float, float]:
-    """Where a position of the picture lies now."""
+    """Where a position of the image lies now."""
     scale, x, y = map(float, page.locator("#stage canvas").get_attribute("data-view").split())
     box = page.locator("#stage").bounding_box()
     return box["x"] + x + at[0] * scale, box["y"] + y + at[1] * scale
@@ -48,7 +48,7 @@ def settled(page) -> None:
 
 
 def drag(page, start, end, **options) -> None:
-    """Drag from one position of the picture to another."""
+    """Drag from one position of the image to another."""
     page.mouse.move(*screen(page, start))
     page.mouse.down(**options)
     middle = [(a + b) / 2 for a, b in zip(start, end, strict=True)]
@@ -78,8 +78,8 @@ def ask(url: str, path: str):
 
 
 def annotations(page, url: str) -> dict:
-    """Of the open picture, as the server has them."""
-    return ask(url, f"/pictures/{page.url.partition('#')[2]}/annotations")
+    """Of the open image, as the server has them."""
+    return ask(url, f"/images/{page.url.partition('#')[2]}/annotations")
 
 
 def saved(page) -> None:

@@ -18,7 +18,7 @@ def bench(workbench):
 
 @pytest.fixture
 def place(shared, page):
-    """The shared one, opened at a picture that no test has touched."""
+    """The shared one, opened at an image that no test has touched."""
     bench, scenes = shared
     sample = next(scenes)
     hand.go(page, bench, sample)
@@ -73,37 +73,37 @@ def test_accept_waits_for_the_mask_that_is_under_way(page, workbench):
     hand.go(page, bench, scenes[0])
     held = []
     page.route(re.compile(r"/(segment|rasterise)$"), lambda route: held.append(route))
-    name, address = page.locator(".where b").inner_text(), page.url.partition("#")[2]
+    name, address = page.locator(".current-image b").inner_text(), page.url.partition("#")[2]
     page.mouse.click(*hand.screen(page, hand.middle(scenes[0].of(None)[0].rle)))
     page.wait_for_timeout(100)
     page.keyboard.press("Enter")
     page.wait_for_timeout(200)
-    assert page.locator(".where b").inner_text() == name
+    assert page.locator(".current-image b").inner_text() == name
     held.pop().continue_()
-    page.wait_for_function("name => document.querySelector('.where b').innerText !== name", arg=name)
+    page.wait_for_function("name => document.querySelector('.current-image b').innerText !== name", arg=name)
     hand.opened(page)
-    record = hand.ask(bench.url, f"/pictures/{address}/annotations")
+    record = hand.ask(bench.url, f"/images/{address}/annotations")
     assert (record["state"], [one["source"] for one in record["objects"]]) == ("accepted", ["click"])
 
-    name, address = page.locator(".where b").inner_text(), page.url.partition("#")[2]
+    name, address = page.locator(".current-image b").inner_text(), page.url.partition("#")[2]
     page.keyboard.press("p")
     for at in ((50, 50), (150, 50), (150, 130), (51, 51)):  # the last one closes it, and Enter comes right after
         page.mouse.click(*hand.screen(page, at))
     page.keyboard.press("Enter")
     page.wait_for_timeout(200)
     held.pop().continue_()
-    page.wait_for_function("name => document.querySelector('.where b').innerText !== name", arg=name)
+    page.wait_for_function("name => document.querySelector('.current-image b').innerText !== name", arg=name)
     hand.opened(page)
-    record = hand.ask(bench.url, f"/pictures/{address}/annotations")
+    record = hand.ask(bench.url, f"/images/{address}/annotations")
     assert (record["state"], [one["source"] for one in record["objects"]]) == ("accepted", ["polygon"])
 
 
-def test_nothing_lies_over_the_picture(page, place):
+def test_nothing_lies_over_the_image(page, place):
     _, sample = place
     hand.click(page, hand.middle(sample.of(None)[0].rle))
     page.locator("#candidate").wait_for()
     right, _ = hand.screen(page, (320, 0))
-    for one in page.locator(".corner").all():
+    for one in page.locator(".canvas-control").all():
         assert one.bounding_box()["x"] >= right
 
 
@@ -153,7 +153,7 @@ def test_two_tabs_are_told_of_each_other(page, place):
     hand.drag(other, (140, 180), (190, 190))
     other.locator("dialog").wait_for()
     assert len(hand.annotations(page, bench.url)["objects"]) == 1
-    other.get_by_role("button", name="Take theirs").click()
+    other.get_by_role("button", name="Use theirs").click()
     assert other.locator(".object").count() == 1
     other.keyboard.press("Control+z")
     assert [one["source"] for one in hand_saved(other, bench)] == ["brush"]
@@ -203,7 +203,7 @@ def test_the_selected_object_is_in_sight_in_a_long_list(page, place):
         hand.drag(page, (20, 10 + 15 * i), (60, 10 + 15 * i))
     assert page.locator(".object").count() == 12
     for number in ("12", "1"):  # the last one painted, then round the end
-        row, sight = page.locator(".object.mine"), page.locator(".objects").bounding_box()
+        row, sight = page.locator(".object.selected"), page.locator(".objects").bounding_box()
         assert row.locator(".pick").inner_text() == number
         page.wait_for_timeout(100)
         box = row.bounding_box()
@@ -226,20 +226,20 @@ def test_by_keyboard_alone(page, place):
     page.keyboard.press(" ")
     page.locator(".object").wait_for()
     hand.settled(page)
-    name = page.locator(".where b").inner_text()
+    name = page.locator(".current-image b").inner_text()
     page.keyboard.press("?")
     page.locator("dialog").wait_for()
     page.keyboard.press("Escape")
     page.keyboard.press("Enter")
-    page.wait_for_function("name => document.querySelector('.where b').innerText !== name", arg=name)
+    page.wait_for_function("name => document.querySelector('.current-image b').innerText !== name", arg=name)
     hand.saved(page)
-    rows = {row["name"]: row["state"] for row in hand.ask(bench.url, "/pictures")}
+    rows = {row["name"]: row["state"] for row in hand.ask(bench.url, "/images")}
     assert rows[name] == "accepted"
 
 
 def test_a_key_right_after_a_dialog_was_closed_is_the_pages(page, place):
     """The browser closes a dialog at once and tells the page of it a moment later."""
-    name = page.locator(".where b").inner_text()
+    name = page.locator(".current-image b").inner_text()
     page.keyboard.press("?")
     page.locator("dialog").wait_for()
     press = "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: '.', bubbles: true}));"
@@ -247,8 +247,10 @@ def test_a_key_right_after_a_dialog_was_closed_is_the_pages(page, place):
     page.evaluate(f"document.querySelector('dialog').close(); {press}")
     page.locator("dialog").wait_for(state="detached")
     hand.opened(page)
-    rows = [row["name"] for row in hand.ask(place[0].url, "/pictures")]
-    assert page.locator(".where b").inner_text() == rows[rows.index(name) + 1], "one step: the dialog had the first key"
+    rows = [row["name"] for row in hand.ask(place[0].url, "/images")]
+    assert page.locator(".current-image b").inner_text() == rows[rows.index(name) + 1], (
+        "one step: the dialog had the first key"
+    )
 
 
 def test_compare_map_and_dark(page, place):
@@ -256,7 +258,7 @@ def test_compare_map_and_dark(page, place):
     page.emulate_media(color_scheme="dark")
     hand.click(page, hand.middle(sample.of(None)[0].rle))
     page.keyboard.press("c")
-    page.locator(".side").first.wait_for()
+    page.locator(".compared-mask").first.wait_for()
     page.keyboard.press("m")
     page.mouse.move(*hand.screen(page, hand.middle(sample.of(None)[0].rle)))
     page.locator(".tip").wait_for()

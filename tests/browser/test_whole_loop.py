@@ -1,4 +1,4 @@
-"""The whole loop on the bundled base: mark four pictures, fit, label the rest, correct one, export, read it back."""
+"""The whole loop on the bundled base: mark four images, fit, label the rest, correct one, export, read it back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def scenes():
 
 
 def mark(page, sample) -> None:
-    """Every banner of a picture: by click and, where that is not enough, by box."""
+    """Every banner of an image: by click and, where that is not enough, by box."""
     for truth in sample.of(None):
         page.keyboard.press("n")
         hand.drag(page, *hand.box_of(truth.rle))
@@ -32,7 +32,7 @@ def test_mark_fit_label_correct_export(page, workbench, scenes, tmp_path):
     page.goto(bench.url)
     for index, sample in enumerate(scenes[:4]):
         hand.opened(page)
-        assert sample.id in page.locator(".where b").inner_text()
+        assert sample.id in page.locator(".current-image b").inner_text()
         mark(page, sample)
         assert page.locator(".object").count() == len(sample.of(None))
         if index == 1:  # the tab is reloaded before the wait for the save is over
@@ -40,19 +40,19 @@ def test_mark_fit_label_correct_export(page, workbench, scenes, tmp_path):
             hand.opened(page)
             assert page.locator(".object").count() == len(sample.of(None))
         page.keyboard.press("Enter")
-    page.locator("summary", has_text="Options of the fit").click()
+    page.locator("summary", has_text="Fit options").click()
     page.get_by_label("Steps").fill(str(STEPS))
     page.locator("#fit").click()
     page.locator("#job[data-kind=fit]").wait_for()
-    page.locator("#teach .result").wait_for(timeout=300_000)
-    assert "bad" not in page.locator("#teach .result").get_attribute("class")
+    page.locator("#fit-panel .result").wait_for(timeout=300_000)
+    assert "bad" not in page.locator("#fit-panel .result").get_attribute("class")
     page.locator("#gallery").click()
     page.locator("dialog .gallery figure").first.wait_for()
     page.keyboard.press("Escape")
 
     page.locator("#label-rest").click()
     page.locator("#review").wait_for(timeout=120_000)
-    rows = hand.ask(bench.url, "/pictures")
+    rows = hand.ask(bench.url, "/images")
     assert [row["state"] for row in rows].count("proposed") == 5
     page.locator("#review").click()
     hand.opened(page)
@@ -68,7 +68,7 @@ def test_mark_fit_label_correct_export(page, workbench, scenes, tmp_path):
     page.keyboard.press("Enter")
     hand.opened(page)
     hand.saved(page)
-    record = hand.ask(bench.url, f"/pictures/{corrected}/annotations")
+    record = hand.ask(bench.url, f"/images/{corrected}/annotations")
     assert record["state"] == "accepted"
     assert record["objects"][-1]["source"] == "brush"
 
@@ -91,8 +91,8 @@ def check_export(page, bench, path: Path) -> None:
         (path.parent / "coco.json").write_bytes(archive.read(name))
     data = COCO(str(path.parent / "coco.json"))
     exported = {data.imgs[i]["file_name"].rpartition("/")[2]: data.imgToAnns[i] for i in data.getImgIds()}
-    for row in hand.ask(bench.url, "/pictures"):
-        kept = hand.ask(bench.url, f"/pictures/{row['id']}/annotations")["objects"]
+    for row in hand.ask(bench.url, "/images"):
+        kept = hand.ask(bench.url, f"/images/{row['id']}/annotations")["objects"]
         surest_first = sorted(((sureness(one), one) for one in kept), key=lambda pair: -pair[0])
         for one, (score, other) in zip(exported[row["name"]], surest_first, strict=True):
             assert hand.iou(data.annToRLE(one), other["rle"]) == 1, json.dumps(row)

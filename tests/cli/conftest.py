@@ -36,7 +36,7 @@ def base_folder(tiny_sam_model, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def data_folder(tmp_path_factory) -> Path:
-    """Eight pictures with a folder of masks a class."""
+    """Eight images with a folder of masks a class."""
     root = tmp_path_factory.mktemp("data")
     for folder in ("images", "masks/disc", "masks/square"):
         (root / folder).mkdir(parents=True)
@@ -47,8 +47,8 @@ def data_folder(tmp_path_factory) -> Path:
         disc = (y - rng.uniform(14, 34)) ** 2 + (x - rng.uniform(14, 36)) ** 2 <= 10**2
         square = (abs(x - rng.uniform(50, 70)) <= 7) & (abs(y - rng.uniform(10, 38)) <= 7)
         image[disc], image[square] = (230, 200, 60), (20, 30, 40)
-        for folder, picture in (("images", image), ("masks/disc", disc), ("masks/square", square)):
-            values = picture if picture.dtype == np.uint8 else picture.astype(np.uint8) * 255
+        for folder, pixels in (("images", image), ("masks/disc", disc), ("masks/square", square)):
+            values = pixels if pixels.dtype == np.uint8 else pixels.astype(np.uint8) * 255
             Image.fromarray(values).save(root / folder / f"p{index:03d}.png")
     return root
 
@@ -56,12 +56,12 @@ def data_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def adapter_folder(base_folder, data_folder, tmp_path_factory) -> Path:
     """A PLM+PMM of two steps."""
-    from samtailor.config import FitConfig
-    from samtailor.embeddings import EmbeddingStore
-    from samtailor.fit import fit
+    from samtailor.cache.embeddings import EmbeddingCache
+    from samtailor.fitting import fit
+    from samtailor.train.config import FitConfig
 
     root = tmp_path_factory.mktemp("adapter")
     settings = {"method": "plm-pmm", "steps": 2, "batch_size": 2, "val": 0.25, "eval_masks": 2, "trackers": ()}
     settings["near_duplicates"] = False
     config = FitConfig(data=data_folder, out=root / "disc", base=str(base_folder), classes=("disc",), **settings)
-    return fit(config, store=EmbeddingStore(root / "cache")).folder
+    return fit(config, store=EmbeddingCache(root / "cache")).folder

@@ -11,12 +11,13 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from onnx_networks import constant
-from samtailor.answers import Ask, answer
-from samtailor.automatic import by_detector, by_itself, gives
-from samtailor.detectors import _heads
-from samtailor.detectors.store import DetectionStore
+from samtailor.cache.detections import DetectionCache
 from samtailor.errors import InputError
-from samtailor.predict import Predictor
+from samtailor.predict.auto import by_detector, by_itself, gives
+from samtailor.predict.files import answer
+from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
+from samtailor.proposals.detectors import _heads
 
 
 @pytest.fixture
@@ -39,12 +40,12 @@ def test_propose_fit_then_predict_without_a_prompt(run, own, data_folder, tmp_pa
     assert "points) are in" in result.stderr  # fitted on clicks
     figures = json.loads((tmp_path / "f.json").read_text())
     split = json.loads((own / "split.json").read_text())
-    assert figures["pictures"] == len(split["train"])
-    assert figures["held_out"]["disc"]["pictures"] == len(split["val"])
+    assert figures["images"] == len(split["train"])
+    assert figures["held_out"]["disc"]["images"] == len(split["val"])
     assert "Replace them with --overwrite" in run("propose-fit", data_folder, "--adapter", own, code=2).stderr
 
-    pictures = data_folder / "images"
-    result = run("predict", pictures, "--adapter", own, "--prompt", "auto", "--threshold", 0, "--out", "all")
+    images = data_folder / "images"
+    result = run("predict", images, "--adapter", own, "--prompt", "auto", "--threshold", 0, "--out", "all")
     found = json.loads((tmp_path / "all" / "predictions.json").read_text())
     assert [c["name"] for c in found["categories"]] == ["disc"]
     assert len(found["annotations"]) == sum(image["objects"] for image in found["images"])
@@ -56,7 +57,7 @@ def test_propose_fit_then_predict_without_a_prompt(run, own, data_folder, tmp_pa
         assert row["prompt"]["box"] is None
         assert row["area"] == coco.area(row["segmentation"]) > 0
 
-    result = run("predict", pictures, "--adapter", own, "--prompt", "auto", "--threshold", 1, "--out", "none")
+    result = run("predict", images, "--adapter", own, "--prompt", "auto", "--threshold", 1, "--out", "none")
     found = json.loads((tmp_path / "none" / "predictions.json").read_text())
     assert found["annotations"] == []
     assert len(found["images"]) == 8
@@ -83,13 +84,13 @@ def test_a_detector_asks_the_base_with_boxes(run, base_folder, tmp_path, score, 
 
 
 def test_who_cannot_ask_says_so(run, base_folder, own, data_folder, tmp_path):
-    picture = next((data_folder / "images").iterdir())
+    image = next((data_folder / "images").iterdir())
     for asked in (["--base", base_folder], ["--adapter", own]):
-        assert "propose-fit DATA" in run("predict", picture, *asked, "--prompt", "auto", code=2).stderr
-    assert "takes auto" in run("predict", picture, "--prompt", "magic", "--base", base_folder, code=2).stderr
-    assert "takes auto" in run("predict", picture, "--prompt", "auto", "--click", "1,1", code=2).stderr
+        assert "propose-fit DATA" in run("predict", image, *asked, "--prompt", "auto", code=2).stderr
+    assert "takes auto" in run("predict", image, "--prompt", "magic", "--base", base_folder, code=2).stderr
+    assert "takes auto" in run("predict", image, "--prompt", "auto", "--click", "1,1", code=2).stderr
     file = detector_file(tmp_path / "d.onnx", 0.9)
-    asked = ["predict", picture, "--base", base_folder, "--detector", file, "--detector-classes", "cat"]
+    asked = ["predict", image, "--base", base_folder, "--detector", file, "--detector-classes", "cat"]
     assert "no class 'cat'" in run(*asked, code=2).stderr
 
 
@@ -98,8 +99,8 @@ class Two:
 
     fingerprint, names = "two", ()
 
-    def detect(self, picture):
-        from samtailor.detectors import Detections
+    def detect(self, image):
+        from samtailor.proposals.detectors import Detections
 
         boxes = np.array([[10, 10, 40, 40], [10, 10, 40, 40]], np.float32)
         return Detections(boxes, np.array([0.9, 0.8], np.float32), ("a", "a"))
@@ -107,7 +108,7 @@ class Two:
 
 def test_two_proposals_that_give_one_mask_are_one_object(tiny_sam, tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
-    proposer = by_detector(DetectionStore(Two(), tmp_path / "cache"))
+    proposer = by_detector(DetectionCache(Two(), tmp_path / "cache"))
     found = answer(
         Predictor(tiny_sam), {"a": tmp_path / "a.png"}, {}, tmp_path / "o", adapters=[None], automatic={None: proposer}
     )
@@ -117,10 +118,10 @@ def test_two_proposals_that_give_one_mask_are_one_object(tiny_sam, tmp_path):
 def test_who_gets_points_and_who_boxes():
     assert [gives(name) for name in (None, "sampled-click", "mask-box", "detector")] == ["points"] * 2 + ["boxes"] * 2
     assert gives(None, fitted=False) == "boxes"
-    assert by_itself("a")(None, None) == [Ask(whole=True, label="a")]
-    Ask(whole=True).check((5, 5))
+    assert by_itself("a")(None, None) == [ObjectPrompt(promptless=True, label="a")]
+    ObjectPrompt(promptless=True).check((5, 5))
     with pytest.raises(InputError, match="at least one click"):
-        Ask().check((5, 5))
+        ObjectPrompt().check((5, 5))
 
 
 def test_evaluate_auto_gives_mask_ap_and_alarms(run, own, data_folder, tmp_path):
@@ -132,12 +133,12 @@ def test_evaluate_auto_gives_mask_ap_and_alarms(run, own, data_folder, tmp_path)
     split = json.loads((own / "split.json").read_text())
     for name in ("base", "adapter"):
         assert 0 <= found[name]["ap"] <= found[name]["ap50"] <= 1
-        assert found[name]["pictures"] == 8 - len(split["train"])
+        assert found[name]["images"] == 8 - len(split["train"])
     assert sorted(found["left_out_ids"]) == sorted(split["train"])
     assert "Automatic instances" in (tmp_path / "f.html").read_text()
     run(*asked, "--part", "val", "--threshold", 0, "--json", "v.json")
     part = json.loads((tmp_path / "v.json").read_text())["adapter"]
-    assert part["pictures"] == len(split["val"])
+    assert part["images"] == len(split["val"])
     assert part["found"] >= found["adapter"]["found"]
     assert "--part takes val or test" in run("evaluate", data_folder, "--part", "val", code=2).stderr
     assert "go with --prompt auto" in run("evaluate", data_folder, "--give", "boxes", code=2).stderr

@@ -29,11 +29,11 @@ def test_fit_resume_and_overwrite(run, base_folder, data_folder, tmp_path):
     run(*asked, "--overwrite")
 
 
-def test_fit_without_held_out_pictures_tells_what_new_pictures_chose(run, base_folder, data_folder, tmp_path):
+def test_fit_without_held_out_images_tells_what_new_images_chose(run, base_folder, data_folder, tmp_path):
     asked = ["fit", data_folder, "--base", base_folder, "--classes", "disc", "--val", 0, "--test", 2, "--steps", 1]
     asked += ["--set", "trackers=[]", "--set", "options.width=32", "--set", "near_duplicates=false"]
     told = run(*asked, "--out", "a").stderr
-    assert "No held-out pictures: the last state was kept." in told
+    assert "No held-out images: the last state was kept." in told
     assert "Without a prompt: Dice" in told
     assert "new to whoever answered" in told
     asked_again = ["evaluate", data_folder, "--adapter", "a", "--prompt", "auto", "--json", "e.json"]
@@ -78,7 +78,7 @@ def test_evaluate_other_classes_prompts_and_the_base_alone(run, adapter_folder, 
         "--refine", "--limit", 3, "--json", "e.json")  # fmt: skip
     found = json.loads((tmp_path / "e.json").read_text())
     assert list(found["adapter"]["classes"]) == ["square"]
-    assert found["pictures"] == 3
+    assert found["images"] == 3
     assert "adapter + refinement" in found
     run("evaluate", data_folder, "--base", base_folder, "--limit", 2, "--json", "b.json")
     alone = json.loads((tmp_path / "b.json").read_text())
@@ -112,8 +112,8 @@ def test_predict_from_a_file_of_prompts(run, base_folder, data_folder, tmp_path)
         "p002": [{"box": [1, 1, 9, 9]}],
     }
     (tmp_path / "asked.json").write_text(json.dumps(asked))
-    pictures = [data_folder / "images" / f"p00{i}.png" for i in (1, 2, 3)]
-    run("predict", *pictures, "--base", base_folder, "--prompts", "asked.json", "--out", "out")
+    images = [data_folder / "images" / f"p00{i}.png" for i in (1, 2, 3)]
+    run("predict", *images, "--base", base_folder, "--prompts", "asked.json", "--out", "out")
     found = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert [a["image_id"] for a in found["annotations"]] == [1, 1, 2]
     assert {c["name"] for c in found["categories"]} == {"object", "plate"}
@@ -126,7 +126,7 @@ def test_predict_from_a_file_of_prompts(run, base_folder, data_folder, tmp_path)
         ([], "Say what to segment"),
         (["--click", "20"], "a click as X,Y"),
         (["--click", "20,20,7"], "label of a click"),
-        (["--click", "500,20"], "outside the picture"),
+        (["--click", "500,20"], "outside the image"),
         (["--box", "1,2,3"], "a box as"),
         (["--box", "9,9,3,3"], "x0 < x1"),
         (["--click", "1,1", "--prompts", "x.json"], "not both"),
@@ -153,20 +153,20 @@ def test_predict_does_not_replace_what_is_not_its_own(run, base_folder, data_fol
     run(*asked)
     assert "is there already" in run(*asked, code=2).stderr
     run(*asked, "--overwrite")
-    assert "no picture or folder" in run("predict", "nowhere.jpg", "--click", "1,1", code=2).stderr
+    assert "no image or folder" in run("predict", "nowhere.jpg", "--click", "1,1", code=2).stderr
 
 
 def test_iou_map_of_a_file_and_of_a_data_set(run, adapter_folder, data_folder, tmp_path):
-    picture, mask = data_folder / "images" / "p000.png", data_folder / "masks" / "disc" / "p000.png"
-    run("iou-map", picture, "--mask", mask, "--adapter", adapter_folder, "--cells", 6, "--json", "m.json")
+    image, mask = data_folder / "images" / "p000.png", data_folder / "masks" / "disc" / "p000.png"
+    run("iou-map", image, "--mask", mask, "--adapter", adapter_folder, "--cells", 6, "--json", "m.json")
     found = json.loads((tmp_path / "m.json").read_text())
     assert set(found) == {"base", "disc"}
     assert (tmp_path / "iou-map.png").is_file()
     run("iou-map", "--data", data_folder, "--id", "p000", "--classes", "disc", "--cells", 6, "--adapter",
         adapter_folder, "--json", "n.json")  # fmt: skip
     assert json.loads((tmp_path / "n.json").read_text()) == found
-    assert "no picture 'p9'" in run("iou-map", "--data", data_folder, "--id", "p9", code=2).stderr
-    assert "with --mask" in run("iou-map", picture, code=2).stderr
+    assert "no image 'p9'" in run("iou-map", "--data", data_folder, "--id", "p9", code=2).stderr
+    assert "with --mask" in run("iou-map", image, code=2).stderr
 
 
 def test_check_synth_and_info(run, base_folder, adapter_folder, data_folder, tmp_path):
@@ -199,7 +199,7 @@ def test_compare_and_recipe(run, base_folder, data_folder, tmp_path):
 
 
 def test_demo_in_small(run, base_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("samtailor.demo.SIZE", (96, 128))
+    monkeypatch.setattr("samtailor.cli._demo_fits.SIZE", (96, 128))
     asked = ["demo", "--out", "d", "--base", base_folder, "--steps", 1, "--train", 8, "--test", 3]
     result = run(*asked)
     assert "SAM+PLM+PMM" in result.stdout
@@ -208,4 +208,4 @@ def test_demo_in_small(run, base_folder, tmp_path, monkeypatch):
     html = (tmp_path / "d" / "report.html").read_text()
     for word in ("Before and after", "Where one may click", "Refinement by the PMM", "Training", "Parameters"):
         assert word in html
-    assert "other pictures" in run(*asked, "--seed", 1, code=2).stderr
+    assert "other images" in run(*asked, "--seed", 1, code=2).stderr

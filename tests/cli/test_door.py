@@ -50,7 +50,7 @@ def test_a_users_mistake_is_one_message_and_exit_code_2(run, tmp_path):
 
 
 def test_ctrl_c_is_130(run, monkeypatch):
-    from samtailor import fit as module
+    from samtailor import fitting as module
     from samtailor.train.interrupt import Interrupted
 
     def stopped(*args, **kwargs):
@@ -72,11 +72,11 @@ def test_the_page_of_the_command_line_is_current():
 def test_settings_are_yaml():
     from samtailor.cli.options import names, settings
 
-    assert settings(["lr=1e-4", "steps=5", "options.head=paper_plain", "decay_at=[0.5, 0.9]", "flip=false"]) == {
+    assert settings(["lr=1e-4", "steps=5", "options.head=paper_plain", "milestones=[0.5, 0.9]", "flip=false"]) == {
         "lr": 1e-4,
         "steps": 5,
         "options.head": "paper_plain",
-        "decay_at": [0.5, 0.9],
+        "milestones": [0.5, 0.9],
         "flip": False,
     }
     assert names("a, b") == ["a", "b"]

@@ -1,4 +1,4 @@
-"""samtailor label, from adapters' folders and pictures to a data set."""
+"""samtailor label, from adapters' folders and images to a data set."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def proposing(adapter_folder, base_folder, tmp_path_factory):
 def test_two_adapters_label_a_folder(run, proposing, data_folder, tmp_path):
     result = run("label", data_folder / "images", "--adapter", f"one={proposing}", "--adapter", f"two={proposing}",
                  "--format", "yolo", "--vertices", 24, "--out", "out")  # fmt: skip
-    assert "8 pictures" in result.stderr
+    assert "8 images" in result.stderr
     samples = open_dataset(tmp_path / "out")
     assert len(samples) == 8
     assert {a.label for sample in samples for a in sample.annotations} == {"disc"}
@@ -47,19 +47,19 @@ def test_two_adapters_label_a_folder(run, proposing, data_folder, tmp_path):
     assert "8 of an earlier run" in again.stderr
 
 
-def test_tiles_refinement_and_a_broken_picture(run, proposing, data_folder, tmp_path):
+def test_tiles_refinement_and_a_broken_image(run, proposing, data_folder, tmp_path):
     (tmp_path / "in").mkdir()
     for name in ("p000.png", "p002.png"):
         shutil.copy(data_folder / "images" / name, tmp_path / "in")
-    (tmp_path / "in" / "p001.png").write_bytes(b"no picture")
+    (tmp_path / "in" / "p001.png").write_bytes(b"no image")
     result = run("label", "in", "--adapter", proposing, "--tile", 60, "--refine", "--out", "out", code=1)
-    assert "1 picture could not be read" in result.stderr
+    assert "1 image could not be read" in result.stderr
     assert "p001.png" in result.stderr
     assert len(open_dataset(tmp_path / "out")) == 2
 
 
 def test_wrong_questions_are_told(run, adapter_folder, proposing, data_folder):
-    pictures = data_folder / "images"
-    assert "propose-fit" in run("label", pictures, "--adapter", adapter_folder, "--out", "a", code=2).stderr
-    assert "Known: coco" in run("label", pictures, "--adapter", proposing, "--format", "x", "--out", "a", code=2).stderr
-    assert "no picture or folder" in run("label", "nowhere", "--adapter", proposing, "--out", "a", code=2).stderr
+    images = data_folder / "images"
+    assert "propose-fit" in run("label", images, "--adapter", adapter_folder, "--out", "a", code=2).stderr
+    assert "Known: coco" in run("label", images, "--adapter", proposing, "--format", "x", "--out", "a", code=2).stderr
+    assert "no image or folder" in run("label", "nowhere", "--adapter", proposing, "--out", "a", code=2).stderr

@@ -10,7 +10,7 @@ from batches import batch_of
 from samtailor.errors import InputError
 from samtailor.registry import find, names
 from samtailor.segmenter import Segmenter
-from samtailor.types import Batch, Prompts
+from samtailor.structures import Batch, Prompts
 
 METHODS = names("methods")
 BEGINS_AS_THE_BASE = {"sam", "plm", "plm-pmm", "tailor"}
@@ -97,7 +97,7 @@ def test_foreign_tensors_are_refused(built):
 
 
 @pytest.mark.parametrize("prompt", ["mask-center", "mask-box"])
-def test_batch_of_pictures_is_one_by_one(built, tiny_base, tiny_samples, prompt):
+def test_batch_of_images_is_one_by_one(built, tiny_base, tiny_samples, prompt):
     _, _, segmenter, step = built
     steps(segmenter, step, batch_of(tiny_base, tiny_samples[:4]))
     together = answer(segmenter, batch_of(tiny_base, tiny_samples[:3], prompt=prompt))
@@ -107,7 +107,7 @@ def test_batch_of_pictures_is_one_by_one(built, tiny_base, tiny_samples, prompt)
         torch.testing.assert_close(alone.iou[0], together.iou[row], atol=1e-5, rtol=1e-4)
 
 
-def test_prompts_of_a_picture_are_one_by_one(built, tiny_base, tiny_samples):
+def test_prompts_of_an_image_are_one_by_one(built, tiny_base, tiny_samples):
     _, _, segmenter, step = built
     batch = batch_of(tiny_base, tiny_samples[:4])
     steps(segmenter, step, batch)

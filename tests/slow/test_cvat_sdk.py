@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of those packages
 ]
 SIZE = (48, 80)
-MODULE = "samtailor.annotators.cvat"
+MODULE = "samtailor.serve.annotators.cvat"
 
 
 def frame(seed: int = 0) -> Image.Image:

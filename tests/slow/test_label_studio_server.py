@@ -23,10 +23,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samtailor.annotators import brush
 from samtailor.data.dataset import open_dataset
 from samtailor.data.synth.samples import samples
-from samtailor.predict import Predictor
+from samtailor.predict.predictor import Predictor
+from samtailor.serve.annotators import brush
 
 EXECUTABLE = os.environ.get("SAMTAILOR_LABEL_STUDIO") or shutil.which("label-studio")
 pytestmark = [
@@ -37,7 +37,7 @@ pytestmark = [
 ]
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 CONFIG = re.search(r"```xml\n(.*?)```", Path("docs/label-studio.md").read_text(encoding="utf-8"), re.DOTALL)[1]
-PICTURES = samples(6, 0, kind="banners", size=(192, 256))
+IMAGES = samples(6, 0, kind="banners", size=(192, 256))
 
 
 class Refused(Exception):
@@ -129,10 +129,10 @@ def backend(folder, studio, access):
     server.stop()
 
 
-def opened(studio: str, title: str, pictures: int) -> tuple[int, list[int]]:
-    """A project with so many of `PICTURES`; its id and those of its tasks, in order."""
+def opened(studio: str, title: str, images: int) -> tuple[int, list[int]]:
+    """A project with so many of `IMAGES`; its id and those of its tasks, in order."""
     project = call(f"{studio}/api/projects", {"title": title, "label_config": CONFIG})["id"]
-    for sample in PICTURES[:pictures]:
+    for sample in IMAGES[:images]:
         stream = io.BytesIO()
         Image.fromarray(sample.image).save(stream, "PNG")
         head = f'--x\r\nContent-Disposition: form-data; name="file"; filename="{sample.id}.png"\r\n'
@@ -148,7 +148,7 @@ def connected(studio: str, project: int, backend: Server, **fields: object) -> i
 
 
 def asked(kind: str, **value: float) -> dict:
-    """A smart region as the page sends it, percents of the picture."""
+    """A smart region as the page sends it, percents of the image."""
     name = {"keypointlabels": "click", "rectanglelabels": "box"}[kind]
     fields = {"original_width": 256, "original_height": 192, "image_rotation": 0, "from_name": name,
               "to_name": "image", "type": kind, "id": "x1", "is_positive": True}  # fmt: skip
@@ -186,13 +186,13 @@ def test_clicks_and_boxes_get_the_masks_of_the_base(studio, backend):
     ml = connected(studio, project, backend)
     assert call(f"{studio}/api/ml/{ml}")["readable_state"] == "Connected"
     predictor = Predictor(load_base("nano"))
-    predictor.set_image(PICTURES[0].image)
+    predictor.set_image(IMAGES[0].image)
     point, box = np.array([[127.5, 71.5]]), np.array([64.0, 48.0, 192.0, 144.0])
-    questions = [
+    prompt_batches = [
         (asked("keypointlabels", x=50, y=37.5, width=0.4), predictor.predict(point, np.array([1]))),
         (asked("rectanglelabels", x=25, y=25, width=50, height=50, rotation=0), predictor.predict(box=box)),
     ]
-    for region, (masks, scores, _) in questions:
+    for region, (masks, scores, _) in prompt_batches:
         found = call(f"{studio}/api/ml/{ml}/interactive-annotating", {"task": task, "context": {"result": [region]}})
         (row,) = found["data"]["result"]
         assert (row["from_name"], row["to_name"], row["value"]["brushlabels"]) == ("mask", "image", ["banner"])
@@ -211,11 +211,11 @@ def test_the_whole_loop(studio, backend):
     assert call(predictions) == [], "nothing can look yet, and nothing is kept"
     assert call(f"{studio}/api/ml/{ml}/versions") == {"versions": ["nano"]}
 
-    accepted = [accept(studio, task, sample) for task, sample in zip(tasks[:4], PICTURES, strict=False)]
+    accepted = [accept(studio, task, sample) for task, sample in zip(tasks[:4], IMAGES, strict=False)]
     assert call(f"{backend.url}/is_training")["current"] == "0001", "the fourth one begins a fit"
     assert finished(backend)["error"] is None
     kept = open_dataset(backend.project / "data", format="coco")
-    for sample, truth in zip(kept, PICTURES, strict=False):
+    for sample, truth in zip(kept, IMAGES, strict=False):
         assert np.array_equal(sample.image, truth.image)
         assert all(np.array_equal(a.mask, b.mask) for a, b in zip(sample.annotations, truth.annotations, strict=True))
 
@@ -255,12 +255,12 @@ def test_a_backend_with_a_token(studio, folder, access):
         login = {"auth_method": "BASIC_AUTH", "basic_auth_user": "anyone", "basic_auth_pass": "a-token-of-some-length"}
         ml = connected(studio, project, backend, **login)
         assert call(f"{studio}/api/ml/{ml}")["readable_state"] == "Connected"
-        accept(studio, tasks[0], PICTURES[0])
+        accept(studio, tasks[0], IMAGES[0])
         assert not list((backend.project / "tasks").iterdir()), "the webhook had nothing to show"
         (hook,) = call(f"{studio}/api/webhooks/?project={project}")
         header = {"headers": {"Authorization": "Bearer a-token-of-some-length"}}
         call(f"{studio}/api/webhooks/{hook['id']}/", header | {"url": hook["url"]}, "PATCH")
-        accept(studio, tasks[0], PICTURES[0])
+        accept(studio, tasks[0], IMAGES[0])
         assert len(list((backend.project / "tasks").iterdir())) == 1
     finally:
         backend.stop()

@@ -13,9 +13,9 @@ from batches import batch_of
 from samtailor.adapters.calibration import KINDS, Calibration, scale
 from samtailor.adapters.learnt_prompt import DensePrompt, FadingPrompt, SparseOffset, SparsePrompt, box_as_mask
 from samtailor.errors import InputError
-from samtailor.losses import measured_iou, region_loss
 from samtailor.registry import find
-from samtailor.types import Batch, Features, Output, Prompts, Tokens
+from samtailor.structures import Batch, Features, Output, Prompts, Tokens
+from samtailor.train.losses import measured_iou, region_loss
 
 
 def output(b: int = 4, n: int = 2, c: int = 32) -> Output:
@@ -42,7 +42,7 @@ def test_paper_batch_is_the_literal_equations(b, alpha):
     torch.testing.assert_close(got, literal(given, alpha), atol=1e-12, rtol=1e-12)
 
 
-def test_one_picture_is_a_temperature_several_leak():
+def test_one_image_is_a_temperature_several_leak():
     assert scale(0.7, 32) == pytest.approx(0.709375, abs=1e-15)
     one, four = output(1), output(4)
     same, batched = Calibration("per_sample"), Calibration("paper_batch")
@@ -65,7 +65,7 @@ def test_channel_weights_start_as_per_sample_and_nonlinear_as_nothing():
     whole = nonlinear(given).logits
     assert not torch.allclose(whole, given.logits)
     one = Output(given.logits[:1], given.iou[:1], given.keys, given.upscaled[:1], given.hyper[:1])
-    torch.testing.assert_close(nonlinear(one).logits[0], whole[0], msg="no picture leaks into another")
+    torch.testing.assert_close(nonlinear(one).logits[0], whole[0], msg="no image leaks into another")
     assert Calibration("none")(given) is given
 
 
@@ -93,7 +93,7 @@ def trained(base, name: str, batches: list[Batch], **options) -> tuple[dict[str,
 
 
 def test_control_experiment(tiny_sam, tiny_samples):
-    """BLO-SAM with a constant on its logits IS the per-picture calibration, bit for bit, over training."""
+    """BLO-SAM with a constant on its logits IS the per-image calibration, bit for bit, over training."""
     batches = [batch_of(tiny_sam, tiny_samples[i : i + 1], prompt="mask-box") for i in range(4)]
     factor = scale(0.7, tiny_sam.dim // 8)
     control, control_figures = trained(tiny_sam, "blo-sam", batches, logit_scale=factor)
@@ -201,7 +201,7 @@ def test_no_box_at_test_in_readings_3_and_5(tiny_sam, tiny_samples):
     one, other = (batch_of(tiny_sam, tiny_samples[:1], prompt=name) for name in ("mask-box", "mask-center"))
     for reading in ("R1", "R3", "R5"):
         segmenter = find("methods", "am-sam").build(tiny_sam, reading=reading)[0].eval()
-        assert segmenter.prompt == (None if reading == "R1" else "none")
+        assert segmenter.inference.prompt == (None if reading == "R1" else "none")
         with torch.no_grad():
             assert torch.equal(segmenter(one).logits, segmenter(other).logits) == (reading != "R1")
 

@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from samtailor import artefact
 from samtailor.artefact import AdapterMeta
-from samtailor.automatic import proposer
 from samtailor.data.transform import Frame
 from samtailor.errors import ArtefactError
-from samtailor.predict import Predictor
+from samtailor.predict.auto import proposer
+from samtailor.predict.predictor import Predictor
 from samtailor.proposals import disk
 from samtailor.registry import find
 from samtailor.serve.adapters import Adapters
@@ -129,7 +129,7 @@ def test_a_missing_file(folder, tiny_sam, name):
 
 
 def test_a_newer_schema_is_said_even_when_nothing_else_can_be_read(folder, tiny_sam):
-    (folder / artefact.METADATA).write_text(json.dumps({"schema_version": 2, "all": "different"}))
+    (folder / artefact.METADATA).write_text(json.dumps({"schema_version": 3, "all": "different"}))
     with pytest.raises(ArtefactError, match="upgrade samtailor"):
         artefact.load(folder, tiny_sam)
 

@@ -1,4 +1,4 @@
-"""Views: deterministic, masks follow the picture exactly, sides swap."""
+"""Views: deterministic, masks follow the image exactly, sides swap."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from samtailor.data.augment import UNTOUCHED, Augment, View, flip_pairs, view
 from samtailor.errors import InputError
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -36,7 +36,7 @@ def test_masks_follow_the_pixels(seed):
             np.testing.assert_array_equal(annotation.mask, seen.image[..., 0] == 50 * (i + 1))
 
 
-def test_view_0_is_the_picture_itself(tiny_samples):
+def test_view_0_is_the_image_itself(tiny_samples):
     assert view(tiny_samples[0], 0, seed=3) is tiny_samples[0]
     assert UNTOUCHED.image(tiny_samples[0].image) is tiny_samples[0].image
 
@@ -136,7 +136,7 @@ def test_an_unknown_view_is_refused():
 def test_prompts_follow_the_view_as_masks_do(flip):
     import torch
 
-    from samtailor.types import Prompts
+    from samtailor.structures import Prompts
 
     mask = np.zeros((50, 90), bool)
     mask[12:31, 30:62] = True

@@ -10,10 +10,10 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from samtailor import average_precision as ap
-from samtailor.average_precision import Answered, Instance
 from samtailor.errors import InputError
-from samtailor.types import Annotation
+from samtailor.masks import average_precision as ap
+from samtailor.masks.average_precision import Answered, Instance
+from samtailor.structures import Annotation
 
 CLASSES = ("a", "b", "c")
 
@@ -24,7 +24,7 @@ def rectangle(x: int, y: int, width: int, height: int) -> np.ndarray:
     return mask
 
 
-def pictures(seed: int = 0, count: int = 12) -> list[Answered]:
+def images(seed: int = 0, count: int = 12) -> list[Answered]:
     """Objects of two classes (c has none), answers that hit, miss, double and lie on crowds; ties among the scores."""
     rng = np.random.default_rng(seed)
     made = []
@@ -51,8 +51,8 @@ def by_pycocotools(seen: list[Answered], classes: tuple[str, ...], most: int) ->
         for part in ("truths", "found"):
             one = COCO()
             rows = []
-            for number, picture in enumerate(seen, 1):
-                for item in getattr(picture, part):
+            for number, image in enumerate(seen, 1):
+                for item in getattr(image, part):
                     row = {"id": len(rows) + 1, "image_id": number, "category_id": CLASSES.index(item.label) + 1}
                     row |= {"segmentation": item.rle, "area": item.area, "iscrowd": int(getattr(item, "crowd", False))}
                     rows.append(row | {"score": getattr(item, "score", 1.0)})
@@ -70,7 +70,7 @@ def by_pycocotools(seen: list[Answered], classes: tuple[str, ...], most: int) ->
 
 @pytest.mark.parametrize("most", [100, 2])
 def test_the_figures_are_those_of_pycocotools(most):
-    seen = pictures()
+    seen = images()
     found = ap.mean_precision(ap.match(seen, CLASSES, most))
     table = by_pycocotools(seen, CLASSES, most).eval["precision"][..., 0, -1]  # thresholds, recalls, classes
     table = table[..., (table > -1).all(axis=(0, 1))]
@@ -80,8 +80,8 @@ def test_the_figures_are_those_of_pycocotools(most):
     assert 0.03 < found["ap"] < found["ap50"] < 0.95
 
 
-def test_a_picture_drawn_twice_is_a_picture_that_is_there_twice():
-    seen = pictures()
+def test_an_image_drawn_twice_is_an_image_that_is_there_twice():
+    seen = images()
     weights = np.array([2, 0, 1, 3, 1, 0, 1, 1, 2, 0, 1, 1])
     # scores that differ: of equal ones the order among copies would be another
     seen = [
@@ -96,7 +96,7 @@ def test_a_picture_drawn_twice_is_a_picture_that_is_there_twice():
 
 
 def test_the_interval_draws_groups():
-    seen = pictures(count=30)
+    seen = images(count=30)
     matched = ap.match(seen, CLASSES)
     groups = [p.group for p in seen]
     found = ap.with_intervals(matched, groups, draws=200)
@@ -116,10 +116,10 @@ def test_perfect_answers_are_worth_one_and_strange_classes_nothing():
     assert ap.mean_precision(ap.match([Answered("q", (), (right,))], ("a",)))["ap"] is None
     nothing = ap.mean_precision(ap.match([Answered("p", (truth,), ())], ("a",)))
     assert nothing == {"ap": 0.0, "ap50": 0.0, "ap75": 0.0}
-    with pytest.raises(InputError, match="needs a picture"):
+    with pytest.raises(InputError, match="needs an image"):
         ap.match([], ("a",))
 
 
 def test_nothing_is_printed(capsys):
-    ap.match(pictures(), CLASSES)
+    ap.match(images(), CLASSES)
     assert capsys.readouterr().out == ""

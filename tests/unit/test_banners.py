@@ -1,4 +1,4 @@
-"""Synthetic banners: the pictures, the masks, the user's own folders, and the data set on disk."""
+"""Synthetic banners: the images, the masks, the user's own folders, and the data set on disk."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samtailor import interior
 from samtailor.data.dataset import open_dataset
 from samtailor.data.synth import attach, carriers, lettering
 from samtailor.data.synth.banner_art import Print, art
 from samtailor.data.synth.banners import banner_scene, paint
 from samtailor.data.synth.canvas import Canvas
 from samtailor.data.synth.occluders import occlude
-from samtailor.data.synth.own_pictures import cutout, pictures
+from samtailor.data.synth.own_images import cutout, images
 from samtailor.data.synth.prints import text
-from samtailor.data.synth.samples import picture_seeds, samples
+from samtailor.data.synth.samples import image_seeds, samples
 from samtailor.data.synth.street import Backdrop, street
 from samtailor.data.synth.write import build_dataset
 from samtailor.errors import DataError, InputError
+from samtailor.masks import interior
 
 # pycocotools' decode under NumPy 2; nothing of ours
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -54,7 +54,7 @@ def own(tmp_path: Path) -> tuple[Path, Path]:
     return banners, backgrounds
 
 
-def test_a_seed_is_a_picture(scenes):
+def test_a_seed_is_an_image(scenes):
     again = banner_scene(7)
     assert np.array_equal(again.image, scenes[7].image)
     assert all(np.array_equal(a, b) for a, b in zip(again.masks, scenes[7].masks, strict=True))
@@ -77,7 +77,7 @@ def test_global_random_state_neither_matters_nor_changes():
     assert np.array_equal(first, banner_scene(5, SMALL).image)
 
 
-def test_pictures_show_one_to_three_separate_visible_banners(scenes):
+def test_images_show_one_to_three_separate_visible_banners(scenes):
     for scene in scenes:
         assert scene.image.shape == (480, 640, 3)
         assert scene.image.dtype == np.uint8
@@ -203,7 +203,7 @@ def test_most_banners_hang_on_something_that_is_larger_and_around_them():
 
 def test_nothing_is_painted_between_a_banner_and_a_background_of_ones_own(own):
     for seed in range(20):
-        canvas, _ = paint(np.random.default_rng(seed), SMALL, backgrounds=pictures(own[1], "g"))
+        canvas, _ = paint(np.random.default_rng(seed), SMALL, backgrounds=images(own[1], "g"))
         assert not canvas.groups
 
 
@@ -244,7 +244,7 @@ def test_what_stands_in_front_leaves_most_of_a_banner():
         assert (canvas.objects == 1).sum() >= 4500
 
 
-def test_streets_have_a_ground_within_the_picture():
+def test_streets_have_a_ground_within_the_image():
     for seed in range(20):
         place = street(np.random.default_rng(seed), SMALL)
         assert isinstance(place, Backdrop)
@@ -265,7 +265,7 @@ def test_words_fit_their_box_and_leave_ink():
 def test_own_banners_and_backgrounds_are_what_is_seen(own):
     banners, backgrounds = own
     for seed in range(8):
-        scene = banner_scene(seed, (120, 160), banners=pictures(banners, "b"), backgrounds=pictures(backgrounds, "g"))
+        scene = banner_scene(seed, (120, 160), banners=images(banners, "b"), backgrounds=images(backgrounds, "g"))
         redness = scene.image[..., 0].astype(int) - scene.image[..., 1:].max(2)
         for mask in scene.masks:
             core = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
@@ -273,16 +273,16 @@ def test_own_banners_and_backgrounds_are_what_is_seen(own):
             assert np.median(redness[core]) > 60  # nothing of the transparent half counts as banner
 
 
-def test_own_pictures_are_found_once_and_told_apart(own, tmp_path):
+def test_own_images_are_found_once_and_told_apart(own, tmp_path):
     banners, _ = own
     (banners / "copy.png").write_bytes((banners / "0.png").read_bytes())
-    (banners / "notes.txt").write_text("no picture")
-    assert [path.name for path in pictures(banners, "banners")] == [f"{i}.png" for i in range(6)]
+    (banners / "notes.txt").write_text("no image")
+    assert [path.name for path in images(banners, "banners")] == [f"{i}.png" for i in range(6)]
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "empty", tmp_path / "nowhere"):
         with pytest.raises(InputError, match=folder.name):
-            pictures(folder, "banners")
-    (tmp_path / "broken.png").write_bytes(b"not a picture")
+            images(folder, "banners")
+    (tmp_path / "broken.png").write_bytes(b"not an image")
     Image.fromarray(np.zeros((9, 9, 4), np.uint8)).save(tmp_path / "clear.png")
     for name in ("broken.png", "clear.png"):
         with pytest.raises(DataError, match=name):
@@ -293,15 +293,15 @@ def test_samples_draw_in_memory_and_do_not_depend_on_how_many():
     few, more = samples(2, 4, size=SMALL), samples(3, 4, size=SMALL)
     assert [s.id for s in more] == ["train_00000", "train_00001", "train_00002"]
     assert np.array_equal(few[1].image, more[1].image)
-    drawn = banner_scene(picture_seeds(1, 4, "train")[0], SMALL)
+    drawn = banner_scene(image_seeds(1, 4, "train")[0], SMALL)
     assert np.array_equal(few[0].image, drawn.image)
     assert [a.label for a in few[0].annotations] == drawn.labels
     assert all(np.array_equal(a.mask, m) for a, m in zip(few[0].annotations, drawn.masks, strict=True))
 
 
 def test_train_and_test_never_share_a_seed():
-    train, test = (set(picture_seeds(500, 0, side)) for side in ("train", "test"))
-    other = set(picture_seeds(500, 1, "train"))
+    train, test = (set(image_seeds(500, 0, side)) for side in ("train", "test"))
+    other = set(image_seeds(500, 1, "train"))
     assert len(train) == len(test) == 500
     assert not train & test
     assert not train & other
@@ -329,8 +329,8 @@ def test_data_set_on_disk_reads_back_without_options(tmp_path):
     about = build_dataset(out, count=3, test=2, seed=9, size=SMALL, progress=lambda *done: told.append(done))
     assert told == [(i, 5) for i in range(1, 6)]
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "dataset.json", "test", "train"]
-    assert about["pictures"] == {"train": 3, "test": 2}
-    for side, count in about["pictures"].items():
+    assert about["images"] == {"train": 3, "test": 2}
+    for side, count in about["images"].items():
         read, drawn = open_dataset(out / side), samples(count, 9, size=SMALL, side=side)
         assert [s.id for s in read] == [s.id for s in drawn]
         assert sum(len(s.annotations) for s in read) == about["masks"][side]["banner"]

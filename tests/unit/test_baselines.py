@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from samtailor.baselines import evaluate_baseline, load, save
-from samtailor.baselines._feed import Entry, Feed
+from samtailor.compare.baselines import evaluate_baseline, load, save
+from samtailor.compare.baselines._feed import Entry, Feed
 from samtailor.data.regions import regions
 from samtailor.errors import ArtefactError, BaseUnavailableError, DataError, InputError
 from samtailor.registry import find, names
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 from small_baselines import RESNET, STEPS, TINY, big_disc, tiny
 from tiny import disc_sample
 
@@ -48,12 +48,12 @@ def test_sizes_are_the_references(name, options, part, count):
 
 @pytest.fixture(scope="module", params=list(TINY))
 def fitted(request, discs):
-    """Each network fitted to four pictures, without augmentation."""
+    """Each network fitted to four images, without augmentation."""
     baseline = tiny(request.param, augment=False)
     return baseline, baseline.fit(discs, [], ["disc"], steps=STEPS[request.param])
 
 
-def test_every_network_learns_four_pictures(fitted, discs):
+def test_every_network_learns_four_images(fitted, discs):
     baseline, done = fitted
     losses = [look["loss"] for look in done.history[1:]]
     assert losses[-1] < 0.7 * losses[0]
@@ -92,7 +92,7 @@ def test_the_seed_decides(discs):
     assert torch.equal(torch.get_rng_state(), state), "the caller's generator is left alone"
 
 
-def test_the_best_state_on_held_out_pictures_is_kept(discs):
+def test_the_best_state_on_held_out_images_is_kept(discs):
     baseline = tiny("ssp", lr=1e3)  # every update ruins it
     start = {n: v.clone() for n, v in baseline.state_dict().items()}
     try:
@@ -106,7 +106,7 @@ def test_the_best_state_on_held_out_pictures_is_kept(discs):
         assert all(torch.equal(v, start[n]) for n, v in baseline.state_dict().items())
 
 
-def test_several_classes_at_the_pictures_size():
+def test_several_classes_at_the_images_size():
     samples = [disc_sample(i) for i in range(2)]
     for name in ("swin-unet", "hsnet"):
         baseline = tiny(name, classes=2)
@@ -138,7 +138,7 @@ def test_labels_put_small_regions_on_top_and_views_follow_the_seed():
     sample = Sample("a", lambda: image, lambda: notes)
     entry = Entry(32, (0.0,) * 3, (1.0,) * 3)
     _, labels = Feed([sample], ["nose", "skin"], entry, augment=False, seed=0).batch(0, 8)
-    assert labels.shape == (2, 32, 32), "two views even of one picture"
+    assert labels.shape == (2, 32, 32), "two views even of one image"
     np.testing.assert_array_equal(labels[0].numpy(), np.where(nose, 1, np.where(skin, 2, 0)))
     views = [Feed([disc_sample(0)], ["disc"], entry, augment=True, seed=s).batch(3, 4)[0] for s in (0, 0, 1)]
     assert torch.equal(views[0], views[1])
@@ -156,15 +156,15 @@ def test_mirrored_sides_swap_even_where_one_is_fitted():
     assert mirrored
     assert all("l_eye" in feed.view(0, n)[1] for n in mirrored)
     rows = torch.nonzero(feed.view(0, mirrored[0])[1]["l_eye"])[:, 0].float().mean() / 32
-    assert float(rows) > 0.5, "what was the right eye, lower in the picture, is the left one now"
+    assert float(rows) > 0.5, "what was the right eye, lower in the image, is the left one now"
 
 
 # evaluation and refusals
 
 
 def test_rows_are_those_of_sam_methods_on_regions(fitted, discs, tiny_sam):
-    from samtailor.evaluate import evaluate
-    from samtailor.evaluation import difference
+    from samtailor.evaluation.masks import evaluate
+    from samtailor.evaluation.scores import difference
 
     baseline, _ = fitted
     rows = evaluate_baseline(baseline, discs, ["disc"])

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from samtailor.baselines._resnet import ResNet
-from samtailor.baselines._resnet import load as load_resnet
-from samtailor.baselines.deeplabv3 import Pyramid
-from samtailor.baselines.hsnet import CenterPivotConv4d, Learner, agreed, hypercorrelation
-from samtailor.baselines.ssp import prototypes, self_support, similarity
-from samtailor.baselines.swin_unet import Expand
+from samtailor.compare.baselines._resnet import ResNet
+from samtailor.compare.baselines._resnet import load as load_resnet
+from samtailor.compare.baselines.deeplabv3 import Pyramid
+from samtailor.compare.baselines.hsnet import CenterPivotConv4d, Learner, agreed, hypercorrelation
+from samtailor.compare.baselines.ssp import prototypes, self_support, similarity
+from samtailor.compare.baselines.swin_unet import Expand
 from samtailor.errors import InputError
 from samtailor.registry import find
 from small_baselines import RESNET, TINY, big_disc, tiny

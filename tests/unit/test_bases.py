@@ -11,11 +11,11 @@ from transformers import SamConfig, SamModel
 from samtailor.bases import Base, load_base
 from samtailor.bases.sam import Sam
 from samtailor.errors import BaseUnavailableError, InputError
-from samtailor.types import Prompts, Tokens
+from samtailor.structures import Prompts, Tokens
 from tiny import SAM, standard_normal_fourier, wake
 
 
-def pictures(base, count: int = 2, seed: int = 0) -> torch.Tensor:
+def random_images(base, count: int = 2, seed: int = 0) -> torch.Tensor:
     return torch.randn(count, 3, base.size, base.size, generator=torch.Generator().manual_seed(seed))
 
 
@@ -57,7 +57,7 @@ def kind_for(base, name: str) -> Prompts:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_parity_with_the_vendors_forward(tiny_base, name):
-    images, prompts = pictures(tiny_base), kind_for(tiny_base, name)
+    images, prompts = random_images(tiny_base), kind_for(tiny_base, name)
     with torch.no_grad():
         got = tiny_base.decode(tiny_base.encode_image(images), tiny_base.encode_prompts(prompts))
         wanted = tiny_base.model(
@@ -75,7 +75,7 @@ def test_parity_with_the_vendors_forward(tiny_base, name):
 
 
 def test_token_0_is_the_vendors_single_mask(tiny_sam):
-    images, prompts = pictures(tiny_sam), KINDS["click"]
+    images, prompts = random_images(tiny_sam), KINDS["click"]
     with torch.no_grad():
         got = tiny_sam.decode(tiny_sam.encode_image(images), tiny_sam.encode_prompts(prompts))
         wanted = tiny_sam.model(
@@ -87,14 +87,14 @@ def test_token_0_is_the_vendors_single_mask(tiny_sam):
 def test_mask_prompt_alone(tiny_base):
     prompts = Prompts(FRAME, masks=torch.randn(1, 1, 4 * tiny_base.grid, 4 * tiny_base.grid))
     with torch.no_grad():
-        features = tiny_base.encode_image(pictures(tiny_base, 1))
+        features = tiny_base.encode_image(random_images(tiny_base, 1))
         output = tiny_base.decode(features, tiny_base.encode_prompts(prompts))
     assert output.logits.shape == (1, 1, 4, tiny_base.low_res, tiny_base.low_res)
 
 
 def test_is_a_base(tiny_base):
     assert isinstance(tiny_base, Base)
-    features = tiny_base.encode_image(pictures(tiny_base))
+    features = tiny_base.encode_image(random_images(tiny_base))
     tokens = tiny_base.encode_prompts(KINDS["boxes"])
     output = tiny_base.decode(features, tokens)
     side, low = tiny_base.grid, tiny_base.low_res
@@ -112,18 +112,18 @@ def test_keys_are_the_transformers_image_keys(tiny_base):
     seen = []
     hook = tiny_base.model.mask_decoder.upscale_conv1.register_forward_hook(lambda m, i, o: seen.append(i[0]))
     with torch.no_grad():
-        features = tiny_base.encode_image(pictures(tiny_base))
+        features = tiny_base.encode_image(random_images(tiny_base))
         output = tiny_base.decode(features, tiny_base.encode_prompts(KINDS["boxes"]))
     hook.remove()
     torch.testing.assert_close(output.keys.flatten(0, 1), seen[0])
 
 
 @pytest.mark.parametrize("name", ["boxes", "box", "several clicks, several prompts"])
-def test_batch_of_pictures_is_one_by_one(tiny_base, name):
+def test_batch_of_images_is_one_by_one(tiny_base, name):
     """Meta's decoder repeats images by prompts and makes B times B of a batch with boxes."""
     prompts = KINDS[name]
     with torch.no_grad():
-        features = tiny_base.encode_image(pictures(tiny_base))
+        features = tiny_base.encode_image(random_images(tiny_base))
         together = tiny_base.decode(features, tiny_base.encode_prompts(prompts))
         for b in range(2):
             given = (None if v is None else v[b : b + 1] for v in (prompts.points, prompts.labels, prompts.boxes))
@@ -147,7 +147,7 @@ def test_everything_is_frozen_the_fourier_matrix_too(tiny_base):
 
 
 def test_gradient_flows_through_both_seams(tiny_base):
-    features = tiny_base.encode_image(pictures(tiny_base))
+    features = tiny_base.encode_image(random_images(tiny_base))
     tokens = tiny_base.encode_prompts(KINDS["click"])
     sparse = tokens.sparse.detach().requires_grad_()
     output = tiny_base.decode(features, Tokens(sparse, tokens.dense))
@@ -283,7 +283,9 @@ def test_metas_checkpoint_is_the_same_function(tmp_path, meta_model):
     assert base.fingerprint == direct.fingerprint
     with torch.no_grad():
         for prompts in KINDS.values():
-            got, wanted = (b.decode(b.encode_image(pictures(b)), b.encode_prompts(prompts)) for b in (base, direct))
+            got, wanted = (
+                b.decode(b.encode_image(random_images(b)), b.encode_prompts(prompts)) for b in (base, direct)
+            )
             torch.testing.assert_close(got.logits, wanted.logits, atol=1e-5, rtol=1e-5)
             torch.testing.assert_close(got.iou, wanted.iou, atol=1e-5, rtol=1e-5)
 

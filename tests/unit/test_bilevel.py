@@ -11,16 +11,16 @@ from torch import nn
 
 from batches import batch_of
 from samtailor import artefact
-from samtailor.config import FitConfig, load, resolve
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.split import Split
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
-from samtailor.evaluate import evaluate, evaluate_many
-from samtailor.fit import fit
+from samtailor.evaluation.masks import evaluate, evaluate_many
+from samtailor.fitting import fit
 from samtailor.registry import find
 from samtailor.train import loop
 from samtailor.train.bilevel import Bilevel, update_slope
-from samtailor.train.halves import halves, second_seed
+from samtailor.train.bilevel_split import bilevel_split, second_seed
+from samtailor.train.config import FitConfig, load, resolve
 from samtailor.train.interrupt import Interrupted
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -42,7 +42,7 @@ class Problem(nn.Module):
 
 
 class Small(Bilevel):
-    """The step on that problem instead of on pictures."""
+    """The step on that problem instead of on images."""
 
     def losses(self, batch):
         model = self.segmenter
@@ -164,7 +164,7 @@ def test_what_a_bilevel_step_cannot_do():
     model = Problem()
     with pytest.raises(InputError, match="lower and upper"):
         Small(model, {"lower": optimizers(model)["lower"]}, Accelerator(cpu=True))
-    with pytest.raises(InputError, match="accumulate"):
+    with pytest.raises(InputError, match="grad_accum_steps"):
         Small(model, optimizers(model), Accelerator(cpu=True, gradient_accumulation_steps=2))
     with pytest.raises(InputError, match="first-order"):
         Small(
@@ -210,25 +210,25 @@ def test_unrolled_works_on_the_decoder(tiny_base, tiny_samples):
 
 def test_halves_are_disjoint_seeded_and_independent_of_order():
     ids = [f"p{i}" for i in range(7)]
-    one, two = halves(ids, 0)
+    one, two = bilevel_split(ids, 0)
     assert (len(one), len(two)) == (4, 3)
     assert not set(one) & set(two)
     assert {*one, *two} == set(ids)
-    assert halves(ids[::-1], 0) == (one, two)
-    assert any(halves(ids, seed) != (one, two) for seed in range(1, 4))
+    assert bilevel_split(ids[::-1], 0) == (one, two)
+    assert any(bilevel_split(ids, seed) != (one, two) for seed in range(1, 4))
     assert len({second_seed(seed) for seed in range(50)} | set(range(50))) == 100
 
 
 def test_near_duplicates_stay_on_one_side():
     ids = [f"p{i}" for i in range(8)]
     for seed in range(10):
-        one, two = halves(ids, seed, [ids[:2], ids[2:4], ids[4:6], ids[6:]])
+        one, two = bilevel_split(ids, seed, [ids[:2], ids[2:4], ids[4:6], ids[6:]])
         assert all((a in one) == (b in one) for a, b in zip(ids[::2], ids[1::2], strict=True))
         assert len(one) == len(two)
 
 
-def test_one_picture_is_both_halves_and_says_so(caplog):
-    assert halves(["a"], 0) == (("a",), ("a",))
+def test_one_image_is_both_halves_and_says_so(caplog):
+    assert bilevel_split(["a"], 0) == (("a",), ("a",))
     assert "cannot be halved" in caplog.text
 
 
@@ -263,7 +263,7 @@ SMALL = {
 
 @pytest.fixture
 def go(tiny_sam, tiny_samples, tmp_path, tmp_path_factory):
-    store = EmbeddingStore(tmp_path_factory.getbasetemp() / "bilevel-cache")
+    store = EmbeddingCache(tmp_path_factory.getbasetemp() / "bilevel-cache")
 
     def run(out="out", **given):
         arguments = {"samples": tiny_samples, "base": tiny_sam, "store": store}
@@ -284,7 +284,7 @@ def test_epochs_are_of_d1_and_d2_is_seen_whole(go, monkeypatch):
 
     monkeypatch.setattr(Bilevel, "__call__", spy)
     result = go()
-    assert len(seen["lower"]) == 4 * 2, "four pictures: two in D1, four epochs"
+    assert len(seen["lower"]) == 4 * 2, "four images: two in D1, four epochs"
     assert len(set(seen["lower"])) == len(set(seen["upper"])) == 2
     assert not set(seen["lower"]) & set(seen["upper"])
     assert all(seen["upper"].count(id) == 4 for id in seen["upper"])
@@ -294,10 +294,10 @@ def test_epochs_are_of_d1_and_d2_is_seen_whole(go, monkeypatch):
 def test_selection_by_name(go, monkeypatch):
     judged, real = set(), loop.validate
     monkeypatch.setattr(
-        loop, "validate", lambda s, feed, *a: judged.update(p.id for p, _ in feed.pictures()) or real(s, feed, *a)
+        loop, "validate", lambda s, feed, *a: judged.update(p.id for p, _ in feed.images()) or real(s, feed, *a)
     )
     paper = go("paper", val=0)
-    assert judged == set(halves(Split.read(paper.folder / "split.json").train, 0)[1]), "D2 and nothing else"
+    assert judged == set(bilevel_split(Split.read(paper.folder / "split.json").train, 0)[1]), "D2 and nothing else"
     assert paper.figures["selection"] == "paper"
     assert go("forced", selection="paper").figures["selection"] == "paper"
     assert go("last", selection="last").figures == {}
@@ -321,15 +321,15 @@ def test_stopped_and_resumed_is_the_same_fit(go, options):
 
 
 def test_shortened_gradients_are_no_part_of_the_unrolled_hypergradient(go):
-    go("first-order", clip=1.0, steps=1)
-    with pytest.raises(InputError, match="clip: 0"):
-        go("unrolled", clip={"lower": 0, "upper": 1.0}, options={"hypergradient": "unrolled"})
+    go("first-order", max_grad_norm=1.0, steps=1)
+    with pytest.raises(InputError, match="max_grad_norm: 0"):
+        go("unrolled", max_grad_norm={"lower": 0, "upper": 1.0}, options={"hypergradient": "unrolled"})
 
 
 def test_the_artefact_knows_how_it_is_asked(go, tiny_sam, tiny_samples):
     adapter = artefact.load(go().folder, tiny_sam)
-    assert (adapter.meta.prompt, adapter.meta.regions) == ("none", True)
-    assert adapter.segmenter.prompt == "none"
+    assert (adapter.meta.inference.prompt, adapter.meta.inference.regions) == ("none", True)
+    assert adapter.segmenter.inference.prompt == "none"
     own = evaluate(adapter.segmenter, tiny_samples, classes=["disc"])
     assert own.prompt == "none"
     assert evaluate(adapter.segmenter, tiny_samples, classes=["disc"], prompt="mask-box").prompt == "mask-box"
@@ -337,9 +337,9 @@ def test_the_artefact_knows_how_it_is_asked(go, tiny_sam, tiny_samples):
     assert [both[name].prompt for name in both] == ["mask-center", "none"]
     assert [row.label for row in both["base"].rows] == [row.label for row in both["it"].rows]
     boxed = artefact.load(go("am", method="am-sam", prompt="mask-box").folder, tiny_sam)
-    assert (boxed.meta.prompt, boxed.segmenter.prompt) == ("mask-box", "mask-box")
+    assert (boxed.meta.inference.prompt, boxed.segmenter.inference.prompt) == ("mask-box", "mask-box")
     third = artefact.load(go("r3", method="am-sam", prompt="mask-box", options={"reading": "R3"}).folder, tiny_sam)
-    assert third.meta.prompt == "none"
+    assert third.meta.inference.prompt == "none"
 
 
 def test_several_classes_are_refused(go):
@@ -354,9 +354,9 @@ def test_epochs_give_way_to_steps():
     assert resolve(FitConfig(method="plm")).epochs is None
 
 
-def test_encoders_that_learn_are_fitted_on_pictures(go, tiny_sam, tiny_samples):
+def test_encoders_that_learn_are_fitted_on_images(go, tiny_sam, tiny_samples):
     result = go("samed", method="samed", epochs=1)
     adapter = artefact.load(result.folder, tiny_sam)
-    assert (adapter.meta.prompt, adapter.meta.regions) == ("none", True)
+    assert (adapter.meta.inference.prompt, adapter.meta.inference.regions) == ("none", True)
     assert evaluate(adapter.segmenter, tiny_samples[:2], classes=["disc"]).figures()["masks"] == 2
     assert go("med-sa", method="med-sa", epochs=1).history["train"]

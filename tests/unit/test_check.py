@@ -45,9 +45,9 @@ def test_a_sound_data_set_has_no_findings(folder):
     report = check(folder)
     assert report.ok
     assert report.findings == ()
-    assert (report.format, report.pictures, report.sizes) == ("folder", 4, ((60, 80), (60, 80)))
+    assert (report.format, report.images, report.sizes) == ("folder", 4, ((60, 80), (60, 80)))
     statistics = report.classes["object"]
-    assert (statistics.masks, statistics.pictures, statistics.area_median) == (4, 4, 1200)
+    assert (statistics.masks, statistics.images, statistics.area_median) == (4, 4, 1200)
     assert statistics.share_median == pytest.approx(0.25)
     assert "No errors." in report.render()
 
@@ -65,18 +65,18 @@ def exif(orientation):
         ("unreadable", "error", lambda d: (d / "masks/2.png").write_bytes((d / "masks/1.png").read_bytes()[:60])),
         ("unreadable", "error", lambda d: photo(d / "images/2.png", 2, (80, 60))),
         ("refused", "error", lambda d: photo(d / "images/2.jpg", 9)),
-        ("picture without partner", "warning", lambda d: photo(d / "images/9.png", 9)),
-        ("annotation without picture", "warning", lambda d: mask(d / "masks/9.png")),
+        ("image without partner", "warning", lambda d: photo(d / "images/9.png", 9)),
+        ("annotation without image", "warning", lambda d: mask(d / "masks/9.png")),
         ("empty mask", "warning", lambda d: mask(d / "masks/2.png", high=0)),
         ("no target", "note", lambda d: mask(d / "masks/2.png", high=0)),
         ("tiny mask", "warning", lambda d: mask(d / "masks/2.png", (10, 10, 20, 35))),
         ("mask covers everything", "warning", lambda d: mask(d / "masks/2.png", (0, 0, 60, 80))),
         ("mask resized", "note", lambda d: photo(d / "images/2.png", 2, (120, 160))),
         ("mask turned", "warning", lambda d: photo(d / "images/2.png", 2, exif=exif(6))),
-        ("turned picture", "note", lambda d: photo(d / "images/2.png", 2, exif=exif(3))),
-        ("grey picture", "note", lambda d: photo(d / "images/2.png", 2, channels=1)),
-        ("transparent picture", "note", lambda d: photo(d / "images/2.png", 2, channels=4)),
-        ("deep picture", "note", lambda d: save(d / "images/2.png", np.arange(4800, dtype=np.uint16).reshape(60, 80))),
+        ("turned image", "note", lambda d: photo(d / "images/2.png", 2, exif=exif(3))),
+        ("grey image", "note", lambda d: photo(d / "images/2.png", 2, channels=1)),
+        ("transparent image", "note", lambda d: photo(d / "images/2.png", 2, channels=4)),
+        ("deep image", "note", lambda d: save(d / "images/2.png", np.arange(4800, dtype=np.uint16).reshape(60, 80))),
         ("near-duplicates", "warning", lambda d: photo(d / "images/2.png", 1, (120, 160))),
         ("grey mask", "warning", lambda d: save(d / "masks/2.png", np.arange(4800).reshape(60, 80).astype(np.uint8))),
     ],
@@ -116,7 +116,7 @@ def test_classes_without_a_mask(tmp_path):
 def test_long_lists_are_cut_and_counted(folder):
     for i in range(20, 40):
         photo(folder / f"images/{i}.png", i)
-    finding = kinds(check(folder))["picture without partner"]
+    finding = kinds(check(folder))["image without partner"]
     assert finding.count == 20
     assert len(finding.examples) == 5
     assert "and 15 more" in check(folder).render()

@@ -7,21 +7,21 @@ from types import SimpleNamespace
 
 import pytest
 
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.compare import compare, cross_model, deal, few, parameters, variants
-from samtailor.config import load
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
 from samtailor.registry import find
+from samtailor.train.config import load
 
 FAST = {"steps": 2, "batch_size": 2, "trackers": (), "val": 0.25, "eval_masks": 2, "near_duplicates": False}
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    return EmbeddingStore(tmp_path_factory.mktemp("embeddings"))
+    return EmbeddingCache(tmp_path_factory.mktemp("embeddings"))
 
 
-def test_matched_pictures_and_seeds_and_no_fit_twice(tiny_sam, tiny_samples, tmp_path, store, monkeypatch):
+def test_matched_images_and_seeds_and_no_fit_twice(tiny_sam, tiny_samples, tmp_path, store, monkeypatch):
     runs = variants(load(None, FAST), ["sam", "sam-f", "plm"])
     assert list(runs) == ["SAM", "SAM-F", "SAM+PLM"]
     told = []
@@ -78,11 +78,11 @@ def test_one_adapter_a_class_and_cross_model(tiny_sam, tiny_samples, tmp_path, s
 
 def test_shots_are_a_class_each(tiny_samples):
     config = load(None, FAST | {"shots": 2})
-    pictures = deal(tiny_samples, config, 0, ["disc", "square"])
-    kept = few(pictures, config, ["disc"])
+    images = deal(tiny_samples, config, 0, ["disc", "square"])
+    kept = few(images, config, ["disc"])
     assert len(kept.split.train) == 2
-    assert set(kept.split.train) <= set(pictures.split.train)
-    assert kept.held_out == pictures.held_out
+    assert set(kept.split.train) <= set(images.split.train)
+    assert kept.held_out == images.held_out
 
 
 def test_nothing_to_compare_is_told(tiny_sam, tiny_samples, tmp_path):

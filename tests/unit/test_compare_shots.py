@@ -1,4 +1,4 @@
-"""Methods and baselines over numbers of shots: the same pictures, nested subsets, paired rows, costs, going on."""
+"""Methods and baselines over numbers of shots: the same images, nested subsets, paired rows, costs, going on."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.compare import compare_shots, deal, few, rows_of, variants
-from samtailor.compare.deal import few_shot
-from samtailor.config import load
-from samtailor.contenders import contender, kind_of
-from samtailor.cost import Cost, Meter
-from samtailor.embeddings import EmbeddingStore
+from samtailor.compare.cost import Cost, Meter
+from samtailor.compare.entries import contender, kind_of
+from samtailor.compare.folds import few_shot
 from samtailor.errors import InputError
+from samtailor.train.config import load
 from tiny import disc_sample
 
 RESNET = {"embedding_size": 16, "hidden_sizes": [16, 32, 64, 128], "depths": [1, 1, 2, 1]}
@@ -28,7 +28,7 @@ def runs(**deeplab):
 
 
 def two_discs(index):
-    """Both objects of the picture are of one class, so that a region is neither of them."""
+    """Both objects of the image are of one class, so that a region is neither of them."""
     sample = disc_sample(index)
     both = tuple(replace(annotation, label="disc") for annotation in sample.annotations)
     return replace(sample, read_annotations=lambda: both)
@@ -36,8 +36,8 @@ def two_discs(index):
 
 @pytest.fixture(scope="module")
 def asked(tiny_sam, tmp_path_factory):
-    """Arguments of one comparison: fit on seven pictures, a test set of its own of three."""
-    store = EmbeddingStore(tmp_path_factory.mktemp("embeddings"))
+    """Arguments of one comparison: fit on seven images, a test set of its own of three."""
+    store = EmbeddingCache(tmp_path_factory.mktemp("embeddings"))
     samples = [two_discs(i) for i in range(10)]
     places = (tmp_path_factory.mktemp("out"), tiny_sam, samples[:7], samples[7:])
     return places, {"shots": [2, 4], "seeds": [0, 1], "classes": ["disc"], "store": store}
@@ -53,7 +53,7 @@ def split_of(one, name, seed):
     return json.loads((one.folders[f"{name}/{seed}/all"] / "split.json").read_text())
 
 
-def test_everybody_gets_the_same_pictures_and_the_larger_number_holds_the_smaller(found):
+def test_everybody_gets_the_same_images_and_the_larger_number_holds_the_smaller(found):
     for seed in (0, 1):
         parts = []
         for one, count in zip(found, (2, 4), strict=True):
@@ -95,7 +95,7 @@ def test_rows_are_means_over_seeds_with_paired_differences(found):
         assert blo["difference"][name] == pytest.approx(blo[name] - sam[name], abs=1e-12)
     assert sam["difference"] is None
     assert blo["difference"]["to"] == "SAM"
-    assert rows[4]["seeds"] == sam["seeds"]  # nothing was fitted, and the test pictures are the same
+    assert rows[4]["seeds"] == sam["seeds"]  # nothing was fitted, and the test images are the same
     against = rows_of(found, "BLO-SAM")
     assert against[0]["difference"]["dice"] == pytest.approx(-blo["difference"]["dice"])
     with pytest.raises(InputError, match="no 'HSNet'"):
@@ -126,16 +126,16 @@ def test_started_again_it_goes_on_and_other_settings_are_refused(asked, found, m
     places, more = asked
     with monkeypatch.context() as patch:
         patch.setattr("samtailor.train.loop.run", None)
-        patch.setattr("samtailor.baselines._state.run", None)
+        patch.setattr("samtailor.compare.baselines._state.run", None)
         patch.setattr("samtailor.compare.scoring.evaluate_many", None)
-        patch.setattr("samtailor.baselines.evaluate_baseline", None, raising=False)
+        patch.setattr("samtailor.compare.baselines.evaluate_baseline", None, raising=False)
         again = compare_shots(runs(), *places, **more)
     assert [one.scores for one in again] == [one.scores for one in found]
     assert rows_of(again) == rows_of(found)
     with pytest.raises(InputError, match="another steps"):
         compare_shots(runs(steps=3), *places, **more)
     out, base, samples, held_out = places
-    with pytest.raises(InputError, match="other pictures"):
+    with pytest.raises(InputError, match="other images"):
         compare_shots(runs(), out, base, samples[:5], held_out, **more)
 
 
@@ -148,9 +148,9 @@ def test_shots_hold_nothing_out_unless_it_is_asked_for():
 def test_shots_of_one_group_come_last(tiny_samples):
     """Near-copies that the split keeps together are one example."""
     config = load(None, FAST | {"shots": 2})
-    pictures = deal(tiny_samples, config, 0, ["disc"])
-    train = pictures.split.train
-    grouped = replace(pictures, split=replace(pictures.split, groups=(train[:-1],)))
+    images = deal(tiny_samples, config, 0, ["disc"])
+    train = images.split.train
+    grouped = replace(images, split=replace(images.split, groups=(train[:-1],)))
     kept = few(grouped, config, ["disc"]).split.train
     assert train[-1] in kept
 

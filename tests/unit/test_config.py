@@ -8,9 +8,9 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from samtailor.config import FREE, FitConfig, changed, load, resolve
 from samtailor.errors import InputError
 from samtailor.registry import find, names
+from samtailor.train.config import FREE, FitConfig, changed, load, resolve
 
 
 def test_file_and_overrides(tmp_path):
@@ -42,11 +42,11 @@ def test_an_unknown_key_is_an_error_with_the_closest(tmp_path, key, hint):
         ("batch_size", 0),
         ("lr", 0),
         ("lr", {"lower": -1}),
-        ("clip", -0.5),
-        ("clip", {"lower": -1}),
+        ("max_grad_norm", -0.5),
+        ("max_grad_norm", {"lower": -1}),
         ("schedule", "polynomial"),
-        ("decay_at", [0.9, 0.5]),
-        ("decay_at", [1.5]),
+        ("milestones", [0.9, 0.5]),
+        ("milestones", [1.5]),
         ("classes", []),
         ("classes", ["a", "a"]),
         ("precision", "fp8"),
@@ -76,9 +76,12 @@ def test_frozen():
 
 def test_defaults_of_the_method_stand_below_the_users():
     mine = find("methods", "plm").DEFAULTS
-    assert mine["clip"] != FitConfig().clip, "the test needs a default that differs"
-    assert resolve(load(None, {"method": "plm"})).clip == mine["clip"]
-    assert resolve(load(None, {"method": "plm", "clip": FitConfig().clip})).clip == FitConfig().clip
+    assert mine["max_grad_norm"] != FitConfig().max_grad_norm, "the test needs a default that differs"
+    assert resolve(load(None, {"method": "plm"})).max_grad_norm == mine["max_grad_norm"]
+    assert (
+        resolve(load(None, {"method": "plm", "max_grad_norm": FitConfig().max_grad_norm})).max_grad_norm
+        == FitConfig().max_grad_norm
+    )
 
 
 @pytest.mark.parametrize("method", names("methods"))
@@ -94,7 +97,7 @@ def test_an_unknown_method():
 
 
 def test_written_and_read_again(tmp_path):
-    config = resolve(load(None, {"data": "pictures/ä", "lr": {"lower": 1e-5}, "flip_pairs": [["l", "r"]], "val": 3}))
+    config = resolve(load(None, {"data": "images/ä", "lr": {"lower": 1e-5}, "flip_pairs": [["l", "r"]], "val": 3}))
     (tmp_path / "c.yaml").write_text(config.to_yaml(), encoding="utf-8")
     assert load(tmp_path / "c.yaml") == config
 
@@ -111,13 +114,13 @@ def test_every_field_says_what_it_is():
     assert all(field.description for field in FitConfig.model_fields.values())
 
 
-@pytest.mark.parametrize("module", ["samtailor.config", "samtailor.artefact", "samtailor.fit"])
+@pytest.mark.parametrize("module", ["samtailor.train.config", "samtailor.artefact", "samtailor.fitting"])
 def test_no_torch_before_it_is_needed(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_shots_are_all_there_is_unless_pictures_to_choose_on_are_asked_for():
+def test_shots_are_all_there_is_unless_images_to_choose_on_are_asked_for():
     assert resolve(load(None, {"shots": 4})).val == 0
     assert resolve(load(None, {"shots": 4, "val": 0.3})).val == 0.3
     assert resolve(load(None, {})).val == 0.15

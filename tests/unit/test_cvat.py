@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samtailor.annotators import cvat
-from samtailor.data.shapes import polygon
 from samtailor.errors import InputError, MissingExtraError
+from samtailor.masks.rle import polygon
+from samtailor.serve.annotators import cvat
 from samtailor.serve.refusals import Refused
 from saved import save
 

@@ -1,4 +1,4 @@
-"""Opening a folder: which layout it is in, in which order its pictures come, what keeps them together."""
+"""Opening a folder: which layout it is in, in which order its images come, what keeps them together."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_unknown_words_are_refused_with_the_known_ones(tmp_path):
 
 
 def test_natural_order_not_that_of_text(tmp_path):
-    """Vikram Shenoy's "last 100" differs by 79 pictures between the two orders."""
+    """Vikram Shenoy's "last 100" differs by 79 images between the two orders."""
     for i in (1, 2, 9, 10, 100, 21):
         photo(tmp_path / f"images/{i}.png")
         save(tmp_path / f"masks/{i}.png", blob(i))
@@ -78,10 +78,10 @@ def test_groups(tmp_path, rule, groups):
     [
         ("prefix:x", InputError, "number of characters"),
         ("regex:(", InputError, "regular expression"),
-        ("regex:nothing", InputError, "fits no picture"),
+        ("regex:nothing", InputError, "fits no image"),
         ("person", InputError, "Unknown group rule"),
         ("csv:none.csv", DataError, "cannot be read"),
-        ("csv:short.csv", DataError, "no group for the picture '2'"),
+        ("csv:short.csv", DataError, "no group for the image '2'"),
         ("csv:bad.csv", DataError, "columns id and group"),
     ],
 )

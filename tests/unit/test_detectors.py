@@ -11,18 +11,28 @@ import pytest
 import torch
 
 from onnx_networks import constant, grid_rows
-from samtailor.detectors import Detections, _heads, fingerprint, full_frame, iou, onnx, ordered, suppress, ultralytics
-from samtailor.detectors._names import COCO
-from samtailor.detectors.store import DetectionStore
+from samtailor.cache.detections import DetectionCache
 from samtailor.errors import InputError, MissingExtraError
 from samtailor.prompts import detector as source_of
-from samtailor.types import Annotation, Sample
+from samtailor.proposals.detectors import (
+    Detections,
+    _heads,
+    fingerprint,
+    full_frame,
+    iou,
+    onnx,
+    ordered,
+    suppress,
+    ultralytics,
+)
+from samtailor.proposals.detectors._names import COCO
+from samtailor.structures import Annotation, Sample
 
 SIZE = (64, 64)
 BOX = np.array([16.0, 24.0, 40.0, 56.0])  # in the network's input
 
 
-def picture(height: int = 32, width: int = 64) -> np.ndarray:
+def random_image(height: int = 32, width: int = 64) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
 
 
@@ -82,26 +92,26 @@ def test_every_layout_gives_the_box_it_was_made_from(name, tmp_path):
     file = constant(tmp_path / "d.onnx", output, SIZE)
     found = onnx.build(weights=file, names=["a", "b", "c"], placing="stretch")
     assert found.head == head
-    answer = found.detect(picture())
+    answer = found.detect(random_image())
     assert answer.labels == ("b",)
     assert answer.scores[0] == pytest.approx(score, abs=1e-5)
-    # 64 x 64 px of input are a picture of 32 x 64: heights halve
+    # 64 x 64 px of input are an image of 32 x 64: heights halve
     assert answer.boxes[0] == pytest.approx([16, 12, 40, 28], abs=1e-3)
 
 
 @pytest.mark.parametrize(("placing", "top"), [("top-left", 0.0), ("middle", 16.0)])
 def test_letterbox_is_undone(placing, top, tmp_path):
     file = constant(tmp_path / "d.onnx", v8(), SIZE)
-    answer = onnx.build(weights=file, names=["a", "b", "c"], placing=placing).detect(picture())
+    answer = onnx.build(weights=file, names=["a", "b", "c"], placing=placing).detect(random_image())
     expected = BOX - [0, top, 0, top]
     assert answer.boxes[0] == pytest.approx(np.clip(expected, 0, [64, 32, 64, 32]), abs=1e-3)
 
 
-def test_picture_is_placed_where_the_box_is_looked_for():
-    blob, factors, shift = onnx.place(picture(32, 64), (64, 64), "middle")
+def test_image_is_placed_where_the_box_is_looked_for():
+    blob, factors, shift = onnx.place(random_image(32, 64), (64, 64), "middle")
     assert (blob[:16] == 114).all()
     assert (blob[48:] == 114).all()
-    assert (blob[16:48] == picture(32, 64)).all()
+    assert (blob[16:48] == random_image(32, 64)).all()
     assert (factors, shift) == ((1.0, 1.0), (0.0, 16.0))
 
 
@@ -189,11 +199,11 @@ def test_ultralytics_gets_bgr_and_gives_names(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ultralytics", types.SimpleNamespace(YOLO=FakeYolo))
     (tmp_path / "yolov8n.pt").write_bytes(b"w")
     found = ultralytics.build(weights=tmp_path / "yolov8n.pt")
-    answer = found.detect(picture())
+    answer = found.detect(random_image())
     assert answer.labels == ("dog", "person")
     assert answer.boxes.tolist() == [[3, 3, 5, 5], [1, 2, 9, 8]]
     image, _ = FakeYolo.seen[-1]
-    assert (image == picture()[..., ::-1]).all()
+    assert (image == random_image()[..., ::-1]).all()
 
 
 @pytest.mark.parametrize(
@@ -235,37 +245,37 @@ def sample(name: str = "s") -> Sample:
     left, right = np.zeros((32, 64), bool), np.zeros((32, 64), bool)
     left[3:11, 3:11], right[6:28, 22:38] = True, True
     marked = (Annotation.from_mask("a", left), Annotation.from_mask("b", right))
-    return Sample(name, picture, lambda: marked)
+    return Sample(name, random_image, lambda: marked)
 
 
-def test_a_picture_is_looked_at_once_for_each_detector(tmp_path):
+def test_an_image_is_looked_at_once_for_each_detector(tmp_path):
     one, other = Counting("1"), Counting("2")
-    store = DetectionStore(one, tmp_path)
+    store = DetectionCache(one, tmp_path)
     first = store(sample())
-    again = DetectionStore(one, tmp_path)(sample("t"))  # the same pixels under another name
+    again = DetectionCache(one, tmp_path)(sample("t"))  # the same pixels under another name
     assert one.looks == 1
     assert again.boxes.tolist() == first.boxes.tolist()
     assert again.scores.tolist() == first.scores.tolist()
     assert again.labels == first.labels
-    DetectionStore(other, tmp_path)(sample())
+    DetectionCache(other, tmp_path)(sample())
     assert other.looks == 1
-    DetectionStore(one, tmp_path)(picture() + 1)
+    DetectionCache(one, tmp_path)(random_image() + 1)
     assert one.looks == 2
 
 
 def test_a_damaged_entry_is_made_again(tmp_path, caplog):
     one = Counting()
-    DetectionStore(one, tmp_path)(picture())
+    DetectionCache(one, tmp_path)(random_image())
     (entry,) = tmp_path.rglob("*.json")
     entry.write_text('{"boxes": [[1, 2]]')
-    assert DetectionStore(one, tmp_path)(picture()).labels == ("person", "dog")
+    assert DetectionCache(one, tmp_path)(random_image()).labels == ("person", "dog")
     assert one.looks == 2
     assert "damaged" in caplog.text
 
 
 def source(tmp_path, detector=None, **options):
     given = {"classes": None, "threshold": 0.25, "pick": "best"} | options
-    return source_of.DetectorSource(DetectionStore(detector or Counting(), tmp_path), **given)
+    return source_of.DetectorSource(DetectionCache(detector or Counting(), tmp_path), **given)
 
 
 def test_best_box_stands_for_every_mask_and_all_are_matched_by_iou(tmp_path):
@@ -286,12 +296,12 @@ def test_nothing_detected_is_the_full_frame_and_counted(tmp_path, caplog):
     for name in ("p", "p", "q"):
         assert empty(sample(name), masks).boxes.tolist() == [[[0, 0, 64, 32]]]
     assert empty.fallbacks == 2
-    assert empty.report() == {"pictures": 2, "fallbacks": 2, "fallback_ids": ["p", "q"]}
+    assert empty.report() == {"images": 2, "fallbacks": 2, "fallback_ids": ["p", "q"]}
     assert "Nothing is detected in p" in caplog.text
 
 
 def test_full_frame_and_unknown_classes(tmp_path):
-    assert full_frame.build().detect(picture()).boxes.tolist() == [[0, 0, 64, 32]]
+    assert full_frame.build().detect(random_image()).boxes.tolist() == [[0, 0, 64, 32]]
     whole = source_of.build(detector="full-frame", cache=tmp_path)
     assert whole(sample(), [sample().annotations[0].mask]).boxes.tolist() == [[[0, 0, 64, 32]]]
     assert whole.fallbacks == 0
@@ -300,11 +310,11 @@ def test_full_frame_and_unknown_classes(tmp_path):
 
 
 def test_training_is_fed_with_boxes_of_the_model_frame(tiny_sam, tmp_path):
-    from samtailor.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.train.feed import Feed
 
     feed = Feed(
-        tiny_sam, [sample()], None, EmbeddingStore(tmp_path / "e"), source=source(tmp_path, pick="all"), batch_size=2
+        tiny_sam, [sample()], None, EmbeddingCache(tmp_path / "e"), source=source(tmp_path, pick="all"), batch_size=2
     )
     batch = feed.batch(0)
     by_label = dict(zip(batch.labels, batch.prompts.boxes[:, 0].tolist(), strict=True))

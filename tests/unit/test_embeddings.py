@@ -16,19 +16,19 @@ import pytest
 import torch
 from PIL import Image
 
-from samtailor import digests, embeddings
+from samtailor.cache import digests, embeddings
+from samtailor.cache.embeddings import EmbeddingCache, default_root
 from samtailor.data.augment import View
-from samtailor.data.picture import read_picture
+from samtailor.data.image import read_image
 from samtailor.data.transform import Frame
-from samtailor.embeddings import EmbeddingStore, default_root
 from samtailor.errors import InputError
-from samtailor.types import Features, Sample
+from samtailor.structures import Features, Sample
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 
 class CountingBase:
-    """Averages 4x4 pixels; two levels. Counts the pictures it encodes."""
+    """Averages 4x4 pixels; two levels. Counts the images it encodes."""
 
     name, size, dim, grid, low_res, squash = "counting", 32, 3, 8, 32, False
     mean, std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -42,21 +42,21 @@ class CountingBase:
         return Features(pool(images, 4) / 3, (pool(images, 2) / 7,))
 
 
-def picture(seed: int, height: int = 24, width: int = 32) -> np.ndarray:
+def image(seed: int, height: int = 24, width: int = 32) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
 
 
 def in_memory(seed: int) -> Sample:
-    pixels = picture(seed)
+    pixels = image(seed)
     return Sample(f"s{seed}", lambda: pixels, lambda: ())
 
 
 def on_disk(path: Path, seed: int) -> Sample:
-    Image.fromarray(picture(seed)).save(path)
-    return Sample(path.stem, partial(read_picture, path), lambda: (), source=path)
+    Image.fromarray(image(seed)).save(path)
+    return Sample(path.stem, partial(read_image, path), lambda: (), source=path)
 
 
-def entries(store: EmbeddingStore) -> list[Path]:
+def entries(store: EmbeddingCache) -> list[Path]:
     return sorted(store.root.rglob("*.safetensors"))
 
 
@@ -66,10 +66,10 @@ def same(one: Features, other: Features) -> bool:
 
 
 def test_cold_and_warm_are_the_same_numbers_and_one_encoder_pass(tmp_path, tiny_base):
-    store = EmbeddingStore(tmp_path)
-    pixels = picture(0, 48, 80)
+    store = EmbeddingCache(tmp_path)
+    pixels = image(0, 48, 80)
     cold = store.features(tiny_base, pixels)
-    warm = EmbeddingStore(tmp_path).features(tiny_base, pixels)
+    warm = EmbeddingCache(tmp_path).features(tiny_base, pixels)
     assert same(cold, warm)
     assert cold.main.dtype == torch.float32
     assert torch.equal(cold.main, cold.main.half().float())
@@ -77,51 +77,51 @@ def test_cold_and_warm_are_the_same_numbers_and_one_encoder_pass(tmp_path, tiny_
 
 
 def test_the_answer_can_enter_autograd(tmp_path):
-    store, weight = EmbeddingStore(tmp_path), torch.ones(3, 1, 1, requires_grad=True)
+    store, weight = EmbeddingCache(tmp_path), torch.ones(3, 1, 1, requires_grad=True)
     for _ in ("cold", "warm"):
-        features = store.features(CountingBase(), picture(0))
+        features = store.features(CountingBase(), image(0))
         (features.main * weight).square().sum().backward()
     assert weight.grad.abs().sum() > 0
 
 
 def test_rows_come_in_the_order_asked_for_whatever_was_there(tmp_path):
-    base, store = CountingBase(), EmbeddingStore(tmp_path, batch=3)
-    alone = [store.features(base, picture(seed)) for seed in (1, 4)]
-    together = store.features(base, [picture(seed) for seed in (0, 1, 2, 3, 4)])
+    base, store = CountingBase(), EmbeddingCache(tmp_path, batch=3)
+    alone = [store.features(base, image(seed)) for seed in (1, 4)]
+    together = store.features(base, [image(seed) for seed in (0, 1, 2, 3, 4)])
     assert base.encoded == 5
     assert torch.equal(together.main[1], alone[0].main[0])
     assert torch.equal(together.skips[0][4], alone[1].skips[0][0])
-    assert same(EmbeddingStore(tmp_path / "new").features(base, picture(3)), together[3:4])
+    assert same(EmbeddingCache(tmp_path / "new").features(base, image(3)), together[3:4])
 
 
 def test_the_address_is_the_content(tmp_path):
-    base, store = CountingBase(), EmbeddingStore(tmp_path)
-    store.features(base, [in_memory(0), picture(0), on_disk(tmp_path / "a.png", 0), on_disk(tmp_path / "b.png", 0)])
+    base, store = CountingBase(), EmbeddingCache(tmp_path)
+    store.features(base, [in_memory(0), image(0), on_disk(tmp_path / "a.png", 0), on_disk(tmp_path / "b.png", 0)])
     assert len(entries(store)) == 1, "sample, array and two files of the same pixels share an entry"
-    store.features(CountingBase("other"), picture(0))
-    store.features(base, picture(0), [View(flip=True)])
+    store.features(CountingBase("other"), image(0))
+    store.features(base, image(0), [View(flip=True)])
     assert len(entries(store)) == 3, "another base and another view have entries of their own"
-    flipped = store.features(base, picture(0)[:, ::-1].copy())
-    assert same(flipped, store.features(base, picture(0), [View(flip=True)]))
+    flipped = store.features(base, image(0)[:, ::-1].copy())
+    assert same(flipped, store.features(base, image(0), [View(flip=True)]))
 
 
 def test_a_file_seen_before_is_not_decoded(tmp_path, monkeypatch):
     sample, base = on_disk(tmp_path / "a.png", 0), CountingBase()
-    cold = EmbeddingStore(tmp_path / "cache").features(base, sample)
-    monkeypatch.setattr(digests, "of_pixels", lambda pixels: pytest.fail("the picture was decoded"))
-    assert same(cold, EmbeddingStore(tmp_path / "cache").features(base, sample))
+    cold = EmbeddingCache(tmp_path / "cache").features(base, sample)
+    monkeypatch.setattr(digests, "of_pixels", lambda pixels: pytest.fail("the image was decoded"))
+    assert same(cold, EmbeddingCache(tmp_path / "cache").features(base, sample))
     assert base.encoded == 1
 
 
-def test_a_file_that_changes_is_another_picture(tmp_path):
-    path, base, store = tmp_path / "a.bmp", CountingBase(), EmbeddingStore(tmp_path / "cache")
+def test_a_file_that_changes_is_another_image(tmp_path):
+    path, base, store = tmp_path / "a.bmp", CountingBase(), EmbeddingCache(tmp_path / "cache")
     for seed in range(3):  # same size, same second
         sample = on_disk(path, seed)
-        assert same(store.features(base, sample), store.features(base, picture(seed)))
+        assert same(store.features(base, sample), store.features(base, image(seed)))
 
 
 def test_a_stat_is_believed_only_when_it_has_aged(tmp_path, monkeypatch):
-    sample, base, store = on_disk(tmp_path / "a.png", 0), CountingBase(), EmbeddingStore(tmp_path / "cache")
+    sample, base, store = on_disk(tmp_path / "a.png", 0), CountingBase(), EmbeddingCache(tmp_path / "cache")
     store.features(base, sample)
     assert not store._digests._by_stat
     now = time.time()
@@ -131,66 +131,66 @@ def test_a_stat_is_believed_only_when_it_has_aged(tmp_path, monkeypatch):
 
 
 def test_a_sample_that_is_not_the_plain_file_goes_by_its_pixels(tmp_path):
-    path, base, store = tmp_path / "a.png", CountingBase(), EmbeddingStore(tmp_path / "cache")
+    path, base, store = tmp_path / "a.png", CountingBase(), EmbeddingCache(tmp_path / "cache")
     whole = on_disk(path, 0)
-    left = Sample("left", lambda: picture(0)[:, :16].copy(), lambda: (), source=path)
+    left = Sample("left", lambda: image(0)[:, :16].copy(), lambda: (), source=path)
     assert not same(store.features(base, whole), store.features(base, left))
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "zeros", "flipped bit", "text"])
 def test_a_damaged_entry_is_made_again_and_said(tmp_path, caplog, damage):
     base = CountingBase()
-    cold = EmbeddingStore(tmp_path).features(base, picture(0))
-    (path,) = entries(EmbeddingStore(tmp_path))
+    cold = EmbeddingCache(tmp_path).features(base, image(0))
+    (path,) = entries(EmbeddingCache(tmp_path))
     content = bytearray(path.read_bytes())
     content[-5] ^= 64 if damage == "flipped bit" else 0
     damaged = {"cut": content[:-9], "empty": b"", "zeros": bytes(len(content)), "text": b"no such thing" * 9}
     path.write_bytes(damaged.get(damage, content))
-    store = EmbeddingStore(tmp_path)
-    assert same(cold, store.features(base, picture(0)))
+    store = EmbeddingCache(tmp_path)
+    assert same(cold, store.features(base, image(0)))
     assert "damaged" in caplog.text
     assert base.encoded == 2
     caplog.clear()
-    assert same(cold, EmbeddingStore(tmp_path).features(base, picture(0)))
+    assert same(cold, EmbeddingCache(tmp_path).features(base, image(0)))
     assert not caplog.text
 
 
 def test_a_damaged_alias_is_made_again(tmp_path):
     sample, base = on_disk(tmp_path / "a.png", 0), CountingBase()
-    cold = EmbeddingStore(tmp_path / "cache").features(base, sample)
+    cold = EmbeddingCache(tmp_path / "cache").features(base, sample)
     (alias,) = (tmp_path / "cache").rglob("*.pixels")
     alias.write_text("0" * 63)
-    assert same(cold, EmbeddingStore(tmp_path / "cache").features(base, sample))
+    assert same(cold, EmbeddingCache(tmp_path / "cache").features(base, sample))
     assert base.encoded == 1
     assert len(alias.read_text()) == 64
 
 
 def test_the_least_recently_used_go_first(tmp_path):
     base = CountingBase()
-    EmbeddingStore(tmp_path).features(base, picture(0))
-    size = sum(path.stat().st_size for path in entries(EmbeddingStore(tmp_path)))
-    store = EmbeddingStore(tmp_path, max_bytes=int(4.5 * size))
+    EmbeddingCache(tmp_path).features(base, image(0))
+    size = sum(path.stat().st_size for path in entries(EmbeddingCache(tmp_path)))
+    store = EmbeddingCache(tmp_path, max_bytes=int(4.5 * size))
     for seed in range(1, 4):
-        store.features(base, picture(seed))
+        store.features(base, image(seed))
     for age, path in enumerate(entries(store)):
         os.utime(path, (age, age))
-    store.features(base, picture(1))  # used now: stays
+    store.features(base, image(1))  # used now: stays
     before = base.encoded
     for seed in range(4, 8):
-        store.features(base, picture(seed))
+        store.features(base, image(seed))
         assert sum(path.stat().st_size for path in entries(store)) <= store.max_bytes
-        store.features(base, picture(1))
+        store.features(base, image(1))
     assert base.encoded == before + 4
 
 
 def test_what_a_crash_left_behind_is_swept(tmp_path):
     base = CountingBase()
-    EmbeddingStore(tmp_path).features(base, picture(0))
-    left = entries(EmbeddingStore(tmp_path))[0].parent / ".half.1.2.safetensors"
+    EmbeddingCache(tmp_path).features(base, image(0))
+    left = entries(EmbeddingCache(tmp_path))[0].parent / ".half.1.2.safetensors"
     left.write_bytes(b"half")
     os.utime(left, (1, 1))
-    EmbeddingStore(tmp_path, max_bytes=10**5).features(base, picture(1))
-    EmbeddingStore(tmp_path, max_bytes=1).features(base, picture(2))
+    EmbeddingCache(tmp_path, max_bytes=10**5).features(base, image(1))
+    EmbeddingCache(tmp_path, max_bytes=1).features(base, image(2))
     assert not left.exists()
 
 
@@ -200,8 +200,8 @@ def test_a_write_that_breaks_off_leaves_nothing(tmp_path, monkeypatch, caplog):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(embeddings, "save_file", broken)
-    store, base = EmbeddingStore(tmp_path), CountingBase()
-    first, second = store.features(base, picture(0)), store.features(base, picture(0))
+    store, base = EmbeddingCache(tmp_path), CountingBase()
+    first, second = store.features(base, image(0)), store.features(base, image(0))
     assert same(first, second)
     assert base.encoded == 2
     assert caplog.text.count("cannot be kept") == 1
@@ -210,32 +210,32 @@ def test_a_write_that_breaks_off_leaves_nothing(tmp_path, monkeypatch, caplog):
 
 def test_a_place_that_cannot_be_written_to_costs_only_time(tmp_path, caplog):
     (tmp_path / "file").write_text("")
-    store = EmbeddingStore(tmp_path / "file" / "cache")
-    assert len(store.features(CountingBase(), [picture(0), picture(1)])) == 2
+    store = EmbeddingCache(tmp_path / "file" / "cache")
+    assert len(store.features(CountingBase(), [image(0), image(1)])) == 2
     assert "cannot be kept" in caplog.text
 
 
 def test_preparing_makes_only_what_is_missing(tmp_path):
-    base, store, seen = CountingBase(), EmbeddingStore(tmp_path, batch=2), []
-    store.features(base, picture(1))
-    made = store.prepare(base, [picture(i) for i in range(5)], progress=lambda done, total: seen.append((done, total)))
+    base, store, seen = CountingBase(), EmbeddingCache(tmp_path, batch=2), []
+    store.features(base, image(1))
+    made = store.prepare(base, [image(i) for i in range(5)], progress=lambda done, total: seen.append((done, total)))
     assert made == 4
     assert base.encoded == 5
     assert seen == [(i, 5) for i in range(1, 6)]
-    assert store.prepare(base, [picture(i) for i in range(5)]) == 0
+    assert store.prepare(base, [image(i) for i in range(5)]) == 0
 
 
 def test_too_little_room_is_said_before_it_hurts(tmp_path, caplog):
-    EmbeddingStore(tmp_path, max_bytes=5000).prepare(CountingBase(), [picture(i) for i in range(3)])
+    EmbeddingCache(tmp_path, max_bytes=5000).prepare(CountingBase(), [image(i) for i in range(3)])
     assert "limited to" in caplog.text
 
 
 @pytest.mark.parametrize(
     "wrong", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), [], np.zeros((4, 4, 4), np.uint8)], ids=str
 )
-def test_what_is_not_a_picture_is_refused(tmp_path, wrong):
+def test_what_is_not_an_image_is_refused(tmp_path, wrong):
     with pytest.raises(InputError):
-        EmbeddingStore(tmp_path).features(CountingBase(), wrong)
+        EmbeddingCache(tmp_path).features(CountingBase(), wrong)
 
 
 def test_infinity_is_refused(tmp_path):
@@ -244,14 +244,14 @@ def test_infinity_is_refused(tmp_path):
             return Features(super().encode_image(images).main * 1e9)
 
     with pytest.raises(InputError, match="infinity"):
-        EmbeddingStore(tmp_path).features(Broken(), picture(0))
-    assert not entries(EmbeddingStore(tmp_path))
+        EmbeddingCache(tmp_path).features(Broken(), image(0))
+    assert not entries(EmbeddingCache(tmp_path))
 
 
 def test_place_of_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SAMTAILOR_CACHE", str(tmp_path))
     assert default_root() == tmp_path / "embeddings"
-    assert EmbeddingStore().root == tmp_path / "embeddings"
+    assert EmbeddingCache().root == tmp_path / "embeddings"
     monkeypatch.delenv("SAMTAILOR_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     if sys.platform == "linux":
@@ -261,12 +261,12 @@ def test_place_of_the_cache(tmp_path, monkeypatch):
 TWO = """
 import sys
 sys.path.insert(0, {here!r})
-from test_embeddings import CountingBase, EmbeddingStore, picture, same
-base, store = CountingBase(), EmbeddingStore({root!r}, max_bytes=60_000)
-whole = EmbeddingStore({root!r} + "/apart-" + sys.argv[1])
+from test_embeddings import CountingBase, EmbeddingCache, image, same
+base, store = CountingBase(), EmbeddingCache({root!r}, max_bytes=60_000)
+whole = EmbeddingCache({root!r} + "/apart-" + sys.argv[1])
 for turn in range(3):
     for seed in range(12):
-        assert same(store.features(base, picture(seed)), whole.features(base, picture(seed)))
+        assert same(store.features(base, image(seed)), whole.features(base, image(seed)))
 """
 
 
@@ -284,12 +284,12 @@ def test_two_processes_at_once(tmp_path):
 def test_the_cheaper_encoder_gives_the_base_s_own_embedding_to_half_precision(tiny_base, tmp_path, monkeypatch):
     frame = Frame.of(tiny_base, 24, 32)
     with torch.no_grad():
-        own = tiny_base.encode_image(frame.image(picture(0), tiny_base)[None])
+        own = tiny_base.encode_image(frame.image(image(0), tiny_base)[None])
     base, made, whole = tiny_base.with_modules({}), [], embeddings.encoding
     monkeypatch.setattr(embeddings, "encoding", lambda base: made.append(1) or whole(base))
-    store = EmbeddingStore(tmp_path)
+    store = EmbeddingCache(tmp_path)
     for seed in (0, 1, 2):
-        found = store.features(base, picture(seed))
+        found = store.features(base, image(seed))
         if seed == 0:
             for one, other in zip((own.main, *own.skips), (found.main, *found.skips), strict=True):
                 assert torch.allclose(one, other, rtol=2e-3, atol=1e-3 * float(one.abs().max()))
@@ -298,7 +298,7 @@ def test_the_cheaper_encoder_gives_the_base_s_own_embedding_to_half_precision(ti
 
 def test_a_base_that_is_no_longer_wanted_goes_with_its_encoder(tiny_base, tmp_path):
     base = tiny_base.with_modules({})
-    EmbeddingStore(tmp_path).features(base, picture(0))
+    EmbeddingCache(tmp_path).features(base, image(0))
     gone = weakref.ref(base)
     del base
     gc.collect()

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from samtailor import evaluate as module
-from samtailor import metrics
 from samtailor.errors import InputError
-from samtailor.evaluate import REFINED, evaluate, evaluate_many, unseen
-from samtailor.evaluation import Evaluation, difference
-from samtailor.predict import Predictor
-from samtailor.protocol import prompts_for
+from samtailor.evaluation import masks as module
+from samtailor.evaluation.masks import REFINED, evaluate, evaluate_many, unseen
+from samtailor.evaluation.protocol import prompts_for
+from samtailor.evaluation.scores import Evaluation, difference
+from samtailor.masks import metrics
+from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
-from samtailor.types import Annotation, Sample, Score
+from samtailor.structures import Annotation, Sample, Score
 
 
 def segmenter(base, method="plm", **options):
@@ -81,17 +81,17 @@ def test_chunks_change_nothing_and_bound_the_prompts(tiny_sam, monkeypatch):
     monkeypatch.setattr(module, "_LOGITS_AT_ONCE", 3 * 2 * 64 * 64)
     sizes.clear()
     evaluate(tiny_sam, [sample])
-    assert max(sizes) == 2  # large pictures: fewer prompts at once
+    assert max(sizes) == 2  # large images: fewer prompts at once
 
 
-def test_a_click_does_not_depend_on_the_other_pictures(tiny_samples):
+def test_a_click_does_not_depend_on_the_other_images(tiny_samples):
     sample = tiny_samples[2]
     clicks = {prompts_for(sample, sample.of(None), 1, "sampled-click", 0).points.tolist().__repr__() for _ in range(3)}
     assert len(clicks) == 1
     assert repr(prompts_for(sample, sample.of(None), 1, "sampled-click", 1).points.tolist()) not in clicks
 
 
-def test_masks_of_one_picture_draw_clicks_of_their_own(tiny_samples):
+def test_masks_of_one_image_draw_clicks_of_their_own(tiny_samples):
     target = tiny_samples[0].annotations[0]
     targets = (target,) * 6
     clicks = {repr(prompts_for(tiny_samples[0], targets, i, "sampled-click", 0).points.tolist()) for i in range(6)}
@@ -149,9 +149,9 @@ def test_what_cannot_be_evaluated_is_told(tiny_sam, tiny_sam2, tiny_samples):
         Evaluation((), "x", 0).values("accuracy")
 
 
-def test_pictures_of_the_fit_are_left_out_only_on_the_same_data(tiny_samples, tmp_path):
-    from samtailor.config import FitConfig
+def test_images_of_the_fit_are_left_out_only_on_the_same_data(tiny_samples, tmp_path):
     from samtailor.data.split import Split
+    from samtailor.train.config import FitConfig
 
     ids = [sample.id for sample in tiny_samples]
     adapter, data = tmp_path / "adapter", tmp_path / "data"
@@ -161,14 +161,14 @@ def test_pictures_of_the_fit_are_left_out_only_on_the_same_data(tiny_samples, tm
     left, out = unseen(tiny_samples, adapter, data)
     assert out == ids[:3]
     assert [sample.id for sample in left] == ids[3:]
-    assert unseen(tiny_samples[1:], adapter, tmp_path / "other")[1] == [], "one of its pictures is not there"
+    assert unseen(tiny_samples[1:], adapter, tmp_path / "other")[1] == [], "one of its images is not there"
     assert unseen(tiny_samples, tmp_path, data)[1] == []
 
 
-def test_pictures_of_the_fit_are_left_out_of_a_moved_copy_and_for_fits_of_a_comparison(tiny_samples, tmp_path):
-    """A path alone said nothing there, and the figures were of pictures learnt by heart."""
-    from samtailor.config import FitConfig
+def test_images_of_the_fit_are_left_out_of_a_moved_copy_and_for_fits_of_a_comparison(tiny_samples, tmp_path):
+    """A path alone said nothing there, and the figures were of images learnt by heart."""
     from samtailor.data.split import Split
+    from samtailor.train.config import FitConfig
 
     ids = [sample.id for sample in tiny_samples]
     Split(train=tuple(ids[:3]), val=tuple(ids[3:5])).write(tmp_path / "split.json")

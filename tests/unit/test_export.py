@@ -6,6 +6,7 @@ import base64
 import importlib.util
 import io
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +19,7 @@ from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.export import _parity, _trace
 from samtailor.export.onnx import export
-from samtailor.predict import Predictor
+from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
 from tiny import disc_sample
 
@@ -43,24 +44,24 @@ def exported(request, tmp_path_factory):
     base = request.getfixturevalue(f"tiny_{family}")
     segmenter = moved(base, method, **({"calibration": "nonlinear"} if method == "am-sam" else {}))
     folder = tmp_path_factory.mktemp("export") / "out"
-    report = export(segmenter, folder, name="My disc", classes=["disc"], pictures=[disc_sample(1)])
+    report = export(segmenter, folder, name="My disc", classes=["disc"], images=[disc_sample(1)])
     return SimpleNamespace(family=family, segmenter=segmenter, folder=folder, report=report)
 
 
-def embedding(exported, picture):
+def embedding(exported, image):
     encoder, base = _parity.session(exported.folder / "encoder.onnx"), exported.segmenter.base
-    frame = Frame.of(base, *picture.shape[:2])
+    frame = Frame.of(base, *image.shape[:2])
     if exported.family == "sam2":
-        high0, high1, embed = encoder.run(None, {"image": frame.image(picture, base)[None].numpy()})
+        high0, high1, embed = encoder.run(None, {"image": frame.image(image, base)[None].numpy()})
         return {"image_embed": embed, "high_res_feats_0": high0, "high_res_feats_1": high1}
     height, width = frame.inner
-    resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
     return {"image_embeddings": encoder.run(None, {"input_image": np.asarray(resized, np.float32)})[0]}
 
 
-def asked(exported, picture, points, labels, mask=None):
-    """The decoder fed by hand, as an annotator does it; points in pixels of the picture."""
-    size, (height, width) = exported.segmenter.base.size, picture.shape[:2]
+def asked(exported, image, points, labels, mask=None):
+    """The decoder fed by hand, as an annotator does it; points in pixels of the image."""
+    size, (height, width) = exported.segmenter.base.size, image.shape[:2]
     scale = np.array([size / width, size / height]) if exported.family == "sam2" else size / max(height, width)
     if exported.family == "sam":
         scale = np.array([round(width * scale) / width, round(height * scale) / height])
@@ -68,7 +69,7 @@ def asked(exported, picture, points, labels, mask=None):
     if exported.family == "sam" and 2 not in labels:
         coords, labels = np.concatenate([coords, [[0, 0]]]), [*labels, -1]
     side = exported.segmenter.base.low_res
-    fed = embedding(exported, picture) | {
+    fed = embedding(exported, image) | {
         "point_coords": coords[None].astype(np.float32),
         "point_labels": np.array([labels], np.float32),
         "mask_input": np.zeros((1, 1, side, side), np.float32) if mask is None else mask[None, None],
@@ -164,13 +165,13 @@ def test_the_cvat_function_answers_a_question(exported):
 
 def test_an_adapter_without_prompts_ignores_clicks(tiny_sam, tmp_path):
     segmenter = moved(tiny_sam, "blo-sam")
-    segmenter.prompt = "none"
-    report = export(segmenter, tmp_path / "out", pictures=[disc_sample(1)])
+    segmenter.inference = replace(segmenter.inference, prompt="none")
+    report = export(segmenter, tmp_path / "out", images=[disc_sample(1)])
     exported = SimpleNamespace(family="sam", segmenter=segmenter, folder=tmp_path / "out")
-    picture = disc_sample(5, 50, 70).image
-    one, other = (asked(exported, picture, [[x, 20]], [1])[0] for x in (10, 60))
+    image = disc_sample(5, 50, 70).image
+    one, other = (asked(exported, image, [[x, 20]], [1])[0] for x in (10, 60))
     predictor = Predictor(tiny_sam, {"a": segmenter})
-    predictor.set_image(picture)
+    predictor.set_image(image)
     assert np.array_equal(one, other)
     assert np.allclose(one[0], predictor.predict(adapter="a", return_logits=True)[0], atol=1e-3)
     assert "ignored" in report["asked_with"]
@@ -187,12 +188,12 @@ def test_a_file_that_answers_differently_is_refused_and_nothing_is_left(tiny_sam
 
     monkeypatch.setattr(_trace, "write", then_move)
     with pytest.raises(_parity.ParityError, match="differently"):
-        export(segmenter, tmp_path / "out", pictures=[disc_sample(1)])
+        export(segmenter, tmp_path / "out", images=[disc_sample(1)])
     assert not list(tmp_path.iterdir())
 
 
 def test_int8_is_smaller_and_its_loss_is_told(tiny_sam2, tmp_path):
-    report = export(moved(tiny_sam2, "plm"), tmp_path / "out", int8=True, pictures=[disc_sample(1)])
+    report = export(moved(tiny_sam2, "plm"), tmp_path / "out", int8=True, images=[disc_sample(1)])
     files = report["files"]
     for part in ("encoder", "decoder"):
         assert files[f"{part}.int8.onnx"] < 0.8 * files[f"{part}.onnx"]
@@ -209,6 +210,6 @@ def test_what_cannot_be_exported_is_refused_in_words(tiny_sam, tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="there already"):
-        export(moved(tiny_sam, "plm"), tmp_path / "b", overwrite=True, pictures=[disc_sample(1)])
+        export(moved(tiny_sam, "plm"), tmp_path / "b", overwrite=True, images=[disc_sample(1)])
     with pytest.raises(InputError, match="Known: onnx"):
         find("export", "tflite")

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.augment import Augment
 from samtailor.data.transform import Frame
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, InputError
 from samtailor.registry import find
+from samtailor.structures import Annotation, Batch, Prompts, Sample
 from samtailor.train import targets as targets_module
 from samtailor.train.ahead import ahead
 from samtailor.train.feed import Feed
-from samtailor.types import Annotation, Batch, Prompts, Sample
 from tiny import disc_sample
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
-    return EmbeddingStore(tmp_path_factory.mktemp("cache"))
+    return EmbeddingCache(tmp_path_factory.mktemp("cache"))
 
 
 def make(base, samples, store, classes=("disc",), prompt="sampled-click", **options) -> Feed:
@@ -62,7 +62,7 @@ def test_a_batch_is_a_function_of_seed_and_step(tiny_sam, tiny_samples, store):
     assert not equal(new(6).batch(4), batches[4])
 
 
-def test_every_mask_once_an_epoch_however_many_share_a_picture(tiny_sam, store):
+def test_every_mask_once_an_epoch_however_many_share_an_image(tiny_sam, store):
     image = np.zeros((64, 64, 3), np.uint8)
 
     def sample(name: str, count: int) -> Sample:
@@ -143,7 +143,7 @@ def test_embeddings_are_of_the_view_the_target_is_of(tiny_sam, tiny_samples, sto
     assert len(seen) > 2
 
 
-def test_what_a_view_loses_comes_from_the_untouched_picture(tiny_sam, store):
+def test_what_a_view_loses_comes_from_the_untouched_image(tiny_sam, store):
     """Two left eyes, one right: the flipped view's left eye is the right one; ours would get the wrong name."""
     masks = {"l_eye": np.zeros((40, 60), bool), "r_eye": np.zeros((40, 60), bool)}
     masks["l_eye"][10:20, 35:50] = masks["r_eye"][10:20, 10:25] = True
@@ -195,7 +195,7 @@ def test_nothing_to_train_on(tiny_sam, tiny_samples, store):
         make(tiny_sam, [crowd], store)
 
 
-def test_clicks_of_the_picture_are_converted(tiny_sam, tiny_samples, store):
+def test_clicks_of_the_image_are_converted(tiny_sam, tiny_samples, store):
     def source(sample, masks, rng):
         return Prompts((48, 80), points=torch.full((1, 1, 1, 2), 40.0), labels=torch.ones(1, 1, 1, dtype=torch.int64))
 
@@ -204,9 +204,9 @@ def test_clicks_of_the_picture_are_converted(tiny_sam, tiny_samples, store):
 
 
 class Boxes:
-    """The box of each mask of the picture, as a detector gives it, and one click at its middle."""
+    """The box of each mask of the image, as a detector gives it, and one click at its middle."""
 
-    of_picture = True
+    of_image = True
 
     def __call__(self, sample, masks, rng):
         (mask,) = masks
@@ -216,8 +216,8 @@ class Boxes:
         return Prompts(mask.shape, middle[None, None, None], torch.ones(1, 1, 1, dtype=torch.int64), box[None, None])
 
 
-def test_prompts_of_the_picture_follow_its_views(tiny_sam, store):
-    """Also where the picture is as large as the model frame, and sizes cannot tell whose coordinates they are."""
+def test_prompts_of_the_image_follow_its_views(tiny_sam, store):
+    """Also where the image is as large as the model frame, and sizes cannot tell whose coordinates they are."""
     for height, width in ((48, 80), (64, 64)):
         samples = [disc_sample(i, height, width) for i in range(6)]
         feed = Feed(tiny_sam, samples, ["square"], store, source=Boxes(), augment=Augment(views=9), batch_size=8)
@@ -235,7 +235,7 @@ def test_prompts_of_the_picture_follow_its_views(tiny_sam, store):
         assert moved > 16
 
 
-def test_where_a_crop_cuts_the_prompt_off_the_untouched_picture_is_taken(tiny_sam, store):
+def test_where_a_crop_cuts_the_prompt_off_the_untouched_image_is_taken(tiny_sam, store):
     def corner(sample, masks, rng):
         return Prompts(sample.size, torch.full((1, 1, 1, 2), 0.0), torch.ones(1, 1, 1, dtype=torch.int64))
 
@@ -247,12 +247,12 @@ def test_where_a_crop_cuts_the_prompt_off_the_untouched_picture_is_taken(tiny_sa
             raise AssertionError("the corner is not in that view")
 
 
-def test_pictures_are_all_that_batches_ask_for(tiny_sam, tiny_samples, tmp_path):
-    store, calls = EmbeddingStore(tmp_path), []
+def test_images_are_all_that_batches_ask_for(tiny_sam, tiny_samples, tmp_path):
+    store, calls = EmbeddingCache(tmp_path), []
     feed = make(tiny_sam, tiny_samples, store, augment=Augment(views=2), batch_size=8)
-    pictures = list(feed.pictures())
-    assert len(pictures) == 16
-    store.prepare(tiny_sam, [sample for sample, _ in pictures], [view for _, view in pictures])
+    images = list(feed.images())
+    assert len(images) == 16
+    store.prepare(tiny_sam, [sample for sample, _ in images], [view for _, view in images])
     store._make = lambda *args: calls.append(args)
     for step in range(6):
         feed.batch(step)
@@ -261,7 +261,7 @@ def test_pictures_are_all_that_batches_ask_for(tiny_sam, tiny_samples, tmp_path)
 
 @pytest.mark.parametrize(("views", "steps"), [(6, 2), (6, 30), (1, 1), (1, 9)])
 def test_drawn_is_exactly_what_the_first_batches_ask_for(tiny_sam, tiny_samples, tmp_path, views, steps):
-    store, asked = EmbeddingStore(tmp_path), set()
+    store, asked = EmbeddingCache(tmp_path), set()
     feed = make(tiny_sam, tiny_samples, store, augment=Augment(views=views), batch_size=2)
     drawn = [(sample.id, view.key) for sample, view in feed.drawn(steps)]
     assert len(drawn) == len(set(drawn))
@@ -279,8 +279,8 @@ def test_drawn_is_exactly_what_the_first_batches_ask_for(tiny_sam, tiny_samples,
 
 def test_processes_together_draw_what_one_would(tiny_sam, tiny_samples, tmp_path):
     asked = {"augment": Augment(views=5), "batch_size": 2}
-    alone = make(tiny_sam, tiny_samples, EmbeddingStore(tmp_path), **(asked | {"batch_size": 4}))
-    first = make(tiny_sam, tiny_samples, EmbeddingStore(tmp_path), shard=(0, 2), **asked)
+    alone = make(tiny_sam, tiny_samples, EmbeddingCache(tmp_path), **(asked | {"batch_size": 4}))
+    first = make(tiny_sam, tiny_samples, EmbeddingCache(tmp_path), shard=(0, 2), **asked)
     keys = [{(sample.id, view.key) for sample, view in feed.drawn(3)} for feed in (alone, first)]
     assert keys[0] == keys[1]
 

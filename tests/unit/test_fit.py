@@ -1,4 +1,4 @@
-"""From pictures to an adapter: folders, splits, resuming, one adapter a class, bounded memory."""
+"""From images to an adapter: folders, splits, resuming, one adapter a class, bounded memory."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import torch
 from PIL import Image
 
 from samtailor import artefact
-from samtailor.config import load
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.split import Split
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, InputError
-from samtailor.fit import fit
+from samtailor.fitting import fit
+from samtailor.structures import Annotation, Sample
+from samtailor.train.config import load
 from samtailor.train.interrupt import Interrupted
-from samtailor.types import Annotation, Sample
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 SMALL = {
@@ -40,7 +40,7 @@ SMALL = {
 
 @pytest.fixture
 def store(tmp_path_factory):
-    return EmbeddingStore(tmp_path_factory.getbasetemp() / "fit-cache")
+    return EmbeddingCache(tmp_path_factory.getbasetemp() / "fit-cache")
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_stopped_before_the_first_step_can_be_resumed(go, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        go(progress=interrupt, store=EmbeddingStore(tmp_path / "new"))
+        go(progress=interrupt, store=EmbeddingCache(tmp_path / "new"))
     assert go(resume=True).history["train"]
 
 
@@ -156,7 +156,7 @@ def test_folders_in_use(go, tmp_path):
         ({"lr": {"upper": 1e-3}}, "groups"),
         ({"device": "toaster"}, "toaster"),
         ({"shots": 50}, "50 shots"),
-        ({"val": 8}, "8 pictures"),
+        ({"val": 8}, "8 images"),
     ],
 )
 def test_a_mistake_leaves_no_folder_behind(go, tmp_path, given, error):
@@ -195,7 +195,7 @@ def test_shots_are_picked_from_the_train_part(go, tiny_samples):
     assert set(used.unused) == set(given.train) - set(used.train)
 
 
-def test_without_held_out_pictures_the_last_state_counts(go, caplog):
+def test_without_held_out_images_the_last_state_counts(go, caplog):
     result = go(val=0)
     assert result.figures == {}
     assert "last state" in caplog.text
@@ -204,12 +204,12 @@ def test_without_held_out_pictures_the_last_state_counts(go, caplog):
 def test_the_base_is_encoded_once_for_all_fits(go, tiny_sam, tmp_path, monkeypatch):
     calls, encode = [], tiny_sam.encode_image
     monkeypatch.setattr(tiny_sam, "encode_image", lambda images: (calls.append(len(images)), encode(images))[1])
-    store = EmbeddingStore(tmp_path / "new")
+    store = EmbeddingCache(tmp_path / "new")
     stages = []
     go("a", views=2, steps=30, store=store, progress=lambda update: stages.append(update.stage))
-    assert sum(calls) == 6 * 2 + 2  # so many steps draw every view of every picture
+    assert sum(calls) == 6 * 2 + 2  # so many steps draw every view of every image
     assert stages == ["encode"] * 14 + ["fit"] * 30
-    go("b", views=2, seed=0, steps=3, store=EmbeddingStore(tmp_path / "new"))
+    go("b", views=2, seed=0, steps=3, store=EmbeddingCache(tmp_path / "new"))
     assert sum(calls) == 14
 
 
@@ -225,7 +225,7 @@ def test_sides_are_found_by_their_names(go, tiny_samples):
 
 
 def made(index: int) -> Sample:
-    """A picture that is made when asked for, as a file is read."""
+    """An image that is made when asked for, as a file is read."""
 
     def pixels() -> np.ndarray:
         return np.random.default_rng(index).integers(0, 255, (200, 320, 3), dtype=np.uint8)
@@ -238,10 +238,10 @@ def made(index: int) -> Sample:
 
 
 @pytest.mark.parametrize(("views", "steps", "fewer", "more"), [(1, 10, 8, 40), (8, 40, 40, 100)])
-def test_memory_does_not_grow_with_the_number_of_pictures(go, views, steps, fewer, more):
-    """Peak of what Python and numpy allocate (a picture has 192,000 bytes, a mask 64,000, an embedding 8,192).
+def test_memory_does_not_grow_with_the_number_of_images(go, views, steps, fewer, more):
+    """Peak of what Python and numpy allocate (an image has 192,000 bytes, a mask 64,000, an embedding 8,192).
 
-    With views the peak is while one is drawn (a megabyte more than without), however many pictures there are.
+    With views the peak is while one is drawn (a megabyte more than without), however many images there are.
     """
 
     def peak(count: int) -> int:
@@ -254,7 +254,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(go, views, steps, fewe
 
     peak(6)  # what is imported and made once
     few, many = peak(fewer), peak(more)
-    assert many - few < (more - fewer) * 8_000, "less than 8 kB for each further picture"
+    assert many - few < (more - fewer) * 8_000, "less than 8 kB for each further image"
 
 
 def test_ctrl_c_saves(go, tmp_path):
@@ -271,4 +271,4 @@ def test_ctrl_c_saves(go, tmp_path):
 @pytest.mark.parametrize(("prompt", "wanted"), [("sampled-click", None), ("mask-box", "mask-box")])
 def test_an_adapter_fitted_on_boxes_is_judged_and_asked_with_boxes(go, tiny_sam, prompt, wanted):
     result = go(prompt=prompt)
-    assert artefact.load(result.folder, tiny_sam).meta.prompt == wanted
+    assert artefact.load(result.folder, tiny_sam).meta.inference.prompt == wanted

@@ -26,7 +26,7 @@ def written(request, tmp_path):
 
 
 def test_every_format_of_the_registry_is_tested():
-    assert {FORMATS.get(name, name) for name in WRITERS} == set(registry.names("data.formats"))
+    assert {FORMATS.get(name, name) for name in WRITERS} == set(registry.names("formats"))
 
 
 def test_read_back_exactly_and_found_by_itself(written):
@@ -73,8 +73,8 @@ def test_layouts_survive_junk_that_systems_leave(written):
     assert not mismatch(open_dataset(root), expected)
 
 
-def test_exif_rotated_pictures_take_their_masks_along(written):
-    """Masks drawn on the picture as stored are turned with it, in every layout."""
+def test_exif_rotated_images_take_their_masks_along(written):
+    """Masks drawn on the image as stored are turned with it, in every layout."""
     name, root, expected = written
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -83,7 +83,7 @@ def test_exif_rotated_pictures_take_their_masks_along(written):
             image.load()
         image.save(sample.source, exif=exif)
     if name.startswith("yolo"):
-        return  # shares of the size belong to the picture as it is shown
+        return  # shares of the size belong to the image as it is shown
     with collected() as notices:
         got = masks_of(open_dataset(root))
     assert {n.kind for n in notices} >= {"mask turned"}

@@ -14,10 +14,10 @@ from samtailor.adapters.decoder_tail import DecoderTail, Region, expected_iou
 from samtailor.adapters.lora import LoRA, LoRALinear, LoRAQueryValue
 from samtailor.bases.sam import Sam
 from samtailor.errors import InputError
-from samtailor.predict import Predictor
+from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
 from samtailor.segmenter import Segmenter
-from samtailor.types import Output, Prompts
+from samtailor.structures import Output, Prompts
 
 FRAME = (64, 64)
 
@@ -191,7 +191,7 @@ def test_counts_of_the_baselines(meta_sam):
     assert {name: sum(p.numel() for p in ps) for name, ps in blo_sam.groups.items()} == {"lower": 509_986, "upper": 256}
 
 
-def test_encoders_that_learn_start_as_the_base_and_see_pictures(tiny_base, tiny_samples):
+def test_encoders_that_learn_start_as_the_base_and_see_images(tiny_base, tiny_samples):
     batch = batch_of(tiny_base, tiny_samples[:2])
     for name in ("samed", "med-sa"):
         torch.manual_seed(0)
@@ -224,7 +224,7 @@ def test_a_predictor_encodes_for_the_adapter(tiny_base, tiny_samples):
     predictor.set_sample(tiny_samples[1])
     assert not torch.allclose(predictor.features_of("it").main, features.main)
     predictor.set_features(predictor.features, 48, 80)
-    with pytest.raises(InputError, match="set the picture"):
+    with pytest.raises(InputError, match="set the image"):
         predictor.decode(prompts, "it")
 
 
@@ -285,7 +285,7 @@ def test_expected_iou_of_sure_and_unsure_masks():
 
 def test_the_iou_head_learns_without_touching_the_masks(tiny_base, batch):
     """Its input is detached: the gradient of everything else is the same with and without it."""
-    from samtailor.losses import region_loss
+    from samtailor.train.losses import region_loss
 
     gradients = []
     for iou in ("trained", "idle"):

@@ -5,25 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from samtailor import instance_evaluation as ev
-from samtailor.answers import Ask
-from samtailor.average_precision import Answered, Instance
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.augment import View
 from samtailor.data.tile_views import OVERLAP, fitting, views
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
-from samtailor.instance_tables import cells, instance_sheet, note, ranked
-from samtailor.instances import Found, answer_asks, distinct, objects
-from samtailor.predict import Predictor
-from samtailor.types import Annotation, Sample
+from samtailor.evaluation import instances as ev
+from samtailor.masks.average_precision import Answered, Instance
+from samtailor.predict.instances import InstanceMask, answer_asks, mask_nms, objects
+from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
+from samtailor.report.instance_tables import cells, instance_sheet, note, ranked
+from samtailor.structures import Annotation, Sample
 from tiny import disc_sample
 
 
 def test_prompts_answered_together_are_answered_as_one_by_one(tiny_base):
     predictor = Predictor(tiny_base)
     predictor.set_sample(disc_sample(0))
-    asks = [Ask(clicks=((10 + 3 * i, 20, 1),)) for i in range(3)]
-    asks += [Ask(box=(5, 5, 30 + i, 40)) for i in range(2)] + [Ask(clicks=((40, 9, 1), (3, 3, 0)))]
+    asks = [ObjectPrompt(clicks=((10 + 3 * i, 20, 1),)) for i in range(3)]
+    asks += [ObjectPrompt(box=(5, 5, 30 + i, 40)) for i in range(2)] + [ObjectPrompt(clicks=((40, 9, 1), (3, 3, 0)))]
     for ask, mask, iou in answer_asks(predictor, asks, None):
         points, labels = [c[:2] for c in ask.clicks] or None, [c[2] for c in ask.clicks] or None
         masks, scores, _ = predictor.predict(points, labels, ask.box)
@@ -32,7 +32,7 @@ def test_prompts_answered_together_are_answered_as_one_by_one(tiny_base):
 
 
 @pytest.mark.parametrize("tiles", [2, 3])
-def test_tiles_cover_the_picture_and_hold_whole_whatever_is_no_longer_than_the_overlap(tiles):
+def test_tiles_cover_the_image_and_hold_whole_whatever_is_no_longer_than_the_overlap(tiles):
     whole, *parts = views(tiles)
     assert whole.untouched
     assert len(parts) == tiles**2
@@ -56,12 +56,12 @@ class Drawn:
 
     def __init__(self, monkeypatch) -> None:
         self.view = View()
-        monkeypatch.setattr("samtailor.instances._set", self._set)
-        monkeypatch.setattr("samtailor.instances.answer_asks", self._answer)
+        monkeypatch.setattr("samtailor.predict.instances._set", self._set)
+        monkeypatch.setattr("samtailor.predict.instances.answer_asks", self._answer)
 
-    def _set(self, predictor, picture, view, store):
+    def _set(self, predictor, image, view, store):
         self.view = view
-        return view.sample(picture)
+        return view.sample(image)
 
     def _answer(self, predictor, asks, adapter):
         for ask in asks:
@@ -72,7 +72,7 @@ class Drawn:
 
     def propose(self, predictor, seen):
         self.size = seen.size
-        return [Ask(box=one.box, label=one.label, score=0.5) for one in seen.of(None)]
+        return [ObjectPrompt(box=one.box, label=one.label, score=0.5) for one in seen.of(None)]
 
 
 def test_each_object_is_found_once_in_its_own_place_whether_tiles_cut_it_or_not(monkeypatch):
@@ -87,19 +87,21 @@ def test_each_object_is_found_once_in_its_own_place_whether_tiles_cut_it_or_not(
     for tiles in (1, 2, 3):
         found = objects(None, sample, drawn.propose, None, tiles=tiles)
         assert sorted(one.box for one in found) == sorted(boxes)
-        assert all(one.ask.box == one.box for one in found)  # asked in the tile, told in the picture
+        assert all(one.ask.box == one.box for one in found)  # asked in the tile, told in the image
 
 
-def found(mask: np.ndarray, score: float, label: str = "a") -> Found:
-    return Found(Ask(box=(0, 0, 1, 1), label=label, score=score), Annotation.from_mask("", mask).rle, 0.8)
+def found(mask: np.ndarray, score: float, label: str = "a") -> InstanceMask:
+    return InstanceMask(
+        ObjectPrompt(box=(0, 0, 1, 1), label=label, score=score), Annotation.from_mask("", mask).rle, 0.8
+    )
 
 
 def test_of_one_object_the_likeliest_answer_stays():
     big, part, empty, other = (np.zeros((30, 30), bool) for _ in range(4))
     big[2:20, 2:20], part[4:9, 4:9], other[22:28, 22:28] = True, True, True
     answers = [found(part, 0.6), found(big, 0.9), found(big, 0.5), found(empty, 1.0), found(other, 0.2)]
-    assert [one.score for one in distinct(answers)] == [0.9, 0.2]
-    assert len(distinct([found(big, 0.9), found(big, 0.5, "b")])) == 2
+    assert [one.score for one in mask_nms(answers)] == [0.9, 0.2]
+    assert len(mask_nms([found(big, 0.9), found(big, 0.5, "b")])) == 2
     assert found(big, 0.5).rank == pytest.approx(0.4)
 
 
@@ -117,7 +119,7 @@ def test_figures_of_what_is_given_and_of_what_is_ranked():
     figures = evaluation.summary(draws=50)
     assert (figures["precision"], figures["recall"]) == (pytest.approx(1 / 3), 0.5)
     assert figures["false_positive_rate"] == 0.5
-    assert (figures["objects"], figures["found"], figures["pictures"], figures["empty_pictures"]) == (2, 3, 4, 2)
+    assert (figures["objects"], figures["found"], figures["images"], figures["empty_images"]) == (2, 3, 4, 2)
     # ranked: right, wrong, wrong, right, wrong; precision 1 up to recall 0.5, 2/4 after
     assert figures["ap50"] == pytest.approx((51 + 50 * 0.5) / 101)
     assert figures["ap50_interval"][0] < figures["ap50"]
@@ -137,17 +139,17 @@ def test_a_data_set_is_looked_through(tiny_sam, tmp_path):
     predictor = Predictor(tiny_sam)
 
     def propose(predictor, seen):
-        return [Ask(box=one.box, label=one.label, score=0.5) for one in seen.of(None)]
+        return [ObjectPrompt(box=one.box, label=one.label, score=0.5) for one in seen.of(None)]
 
     asked = {"it": ev.Asked(None, propose, lambda label: 0.6 if label == "disc" else 0.1)}
-    store = EmbeddingStore(tmp_path)
+    store = EmbeddingCache(tmp_path)
     done = []
     (got,) = ev.evaluate_instances(
         predictor, asked, samples, ["disc"], store=store, progress=lambda *at: done.append(at)
     ).values()
     assert done == [(1, 2), (2, 2)]
-    assert [len(p.truths) for p in got.pictures] == [1, 1]
-    assert not any(one.accepted or one.label != "disc" for p in got.pictures for one in p.found)
+    assert [len(p.truths) for p in got.images] == [1, 1]
+    assert not any(one.accepted or one.label != "disc" for p in got.images for one in p.found)
     with pytest.raises(InputError, match="no object to find"):
         ev.evaluate_instances(predictor, asked, samples, ["nothing"])
 
@@ -164,7 +166,7 @@ def test_tiles_are_chosen_by_the_size_of_the_objects():
 
 
 def test_learnt_boxes_are_asked_for_in_two_sizes(tiny_sam):
-    from samtailor.automatic import GROWN, by_proposals
+    from samtailor.predict.auto import GROWN, by_proposals
     from samtailor.proposals import Proposed
 
     class Learnt:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samtailor import iou_map as maps
-from samtailor import metrics
 from samtailor.errors import InputError
-from samtailor.predict import Predictor
+from samtailor.evaluation import iou_map as maps
+from samtailor.masks import metrics
+from samtailor.predict.predictor import Predictor
 
 
 def test_the_map_is_what_single_clicks_give(tiny_base, tiny_samples, tmp_path):

@@ -9,10 +9,10 @@ from torch import nn
 
 from batches import batch_of
 from samtailor.adapters.plm import PLM
-from samtailor.losses import segmentation_loss
 from samtailor.registry import find
 from samtailor.segmenter import Segmenter
 from samtailor.train.joint import Joint, decay_groups
+from samtailor.train.losses import segmentation_loss
 
 
 @pytest.fixture

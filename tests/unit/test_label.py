@@ -1,4 +1,4 @@
-"""Labelling: answers as the predictor's, tiles without seams or doubles, resume, unreadable pictures."""
+"""Labelling: answers as the predictor's, tiles without seams or doubles, resume, unreadable images."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco
 
-from samtailor import interior, outlines
-from samtailor import label as labelling
-from samtailor.answers import Ask, find_pictures
+from samtailor import labelling
 from samtailor.data.transform import Frame
+from samtailor.data.writers import Destination
 from samtailor.errors import InputError
-from samtailor.instances import objects
-from samtailor.label import Source, Tiling, find_objects, label
-from samtailor.label._ahead import Cut, Share, ahead
-from samtailor.label._answers import Asking, Windows
-from samtailor.label._journal import Journal
-from samtailor.label._tiles import Piece, merged, tiles
-from samtailor.metrics import iou
-from samtailor.predict import Predictor
+from samtailor.labelling import Source, Tiling, find_objects, label
+from samtailor.labelling._ahead import Cut, Share, ahead
+from samtailor.labelling._answers import MultiAdapterPredictor, Windows
+from samtailor.labelling._journal import Journal
+from samtailor.labelling._tiles import Piece, merged, tiles
+from samtailor.masks import interior
+from samtailor.masks import polygons as outlines
+from samtailor.masks.metrics import iou
+from samtailor.predict.files import find_images
+from samtailor.predict.instances import objects
+from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
 from samtailor.registry import find
-from samtailor.writers import Destination
 from tiny import disc_sample
 
 ASKS = [
-    Ask(clicks=((30.0, 20.0, 1),), label="disc", score=0.9),
-    Ask(clicks=((60.0, 30.0, 1),), label="square", score=0.8),
-    Ask(box=(10.0, 5.0, 60.0, 40.0), label="slab"),
+    ObjectPrompt(clicks=((30.0, 20.0, 1),), label="disc", score=0.9),
+    ObjectPrompt(clicks=((60.0, 30.0, 1),), label="square", score=0.8),
+    ObjectPrompt(box=(10.0, 5.0, 60.0, 40.0), label="slab"),
 ]
 
 
@@ -43,7 +45,7 @@ def moved(base, method="plm", **options):
 
 
 def asking(*asks):
-    return lambda predictor, picture: list(asks)
+    return lambda predictor, image: list(asks)
 
 
 @pytest.fixture
@@ -56,9 +58,9 @@ def folder(tmp_path):
 
 def test_answers_are_the_predictors(tiny_base):
     predictor = Predictor(tiny_base, {"a": moved(tiny_base)})
-    picture = disc_sample(2, 70, 110).image
-    predictor.set_image(picture)
-    (found,) = Asking(predictor, [Source("a", asking(*ASKS))]).pieces(picture)
+    image = disc_sample(2, 70, 110).image
+    predictor.set_image(image)
+    (found,) = MultiAdapterPredictor(predictor, [Source("a", asking(*ASKS))]).pieces(image)
     expected = []
     for ask in ASKS:
         points = [c[:2] for c in ask.clicks] or None
@@ -74,14 +76,14 @@ def test_answers_are_the_predictors(tiny_base):
 
 
 def test_a_mask_that_is_given_is_the_answer(tiny_sam):
-    picture = disc_sample(2, 70, 110).image
+    image = disc_sample(2, 70, 110).image
     drawn = np.zeros((70, 110), bool)
     drawn[20:30, 40:60] = True
     drawn[25, 65] = True
     rle = coco.encode(np.asfortranarray(drawn.astype(np.uint8)))
-    given = Ask(clicks=((50.0, 25.0, 1),), label="disc", score=0.7, given=rle)
+    given = ObjectPrompt(clicks=((50.0, 25.0, 1),), label="disc", score=0.7, mask_rle=rle)
     predictor = Predictor(tiny_sam, {"a": moved(tiny_sam)})
-    (found,) = Asking(predictor, [Source("a", asking(given, ASKS[0]))]).pieces(picture)
+    (found,) = MultiAdapterPredictor(predictor, [Source("a", asking(given, ASKS[0]))]).pieces(image)
     one = next(piece for piece in found if piece.score == 0.7)
     assert np.array_equal(one.within((0, 0, 110, 70)), drawn)
     assert (one.label, len(found)) == ("disc", 2)
@@ -100,7 +102,7 @@ def test_windows_are_cut_out_of_the_whole_answer(height, width, squash):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_run_lengths_of_a_window_are_those_of_the_picture(seed):
+def test_run_lengths_of_a_window_are_those_of_the_image(seed):
     rng = np.random.default_rng(seed)
     x, y = (0, 0) if seed == 0 else rng.integers(0, 9, 2)
     mask = np.ones((7, 5), bool) if seed < 2 else rng.random((7, 5)) > 0.5
@@ -169,9 +171,9 @@ def test_regions_are_joined_whatever_lies_between():
     assert np.array_equal(one.within((0, 0, 200, 64)), mask)
 
 
-def test_tiles_are_full_squares_of_the_pictures_own_pixels(tiny_sam2, folder):
+def test_tiles_are_full_squares_of_the_images_own_pixels(tiny_sam2, folder):
     sides = []
-    source = Source(None, lambda predictor, picture: sides.append(picture.shape) or [ASKS[2]])
+    source = Source(None, lambda predictor, image: sides.append(image.shape) or [ASKS[2]])
     for side in (64, 80):
         find_objects(Predictor(tiny_sam2), [source], "p0", folder / "p0.png", tiling=Tiling(side))
     assert sides == [(64, 64, 3), (64, 64, 3), (48, 80, 3)]  # not larger than a tile: whole, as in training
@@ -179,13 +181,13 @@ def test_tiles_are_full_squares_of_the_pictures_own_pixels(tiny_sam2, folder):
         tiles(100, 100, 16, 0.2)
 
 
-def test_one_embedding_a_picture_for_three_adapters(tiny_sam, folder, tmp_path, monkeypatch):
+def test_one_embedding_an_image_for_three_adapters(tiny_sam, folder, tmp_path, monkeypatch):
     calls = []
     encode = tiny_sam.encode_image
     monkeypatch.setattr(tiny_sam, "encode_image", lambda images: calls.append(1) or encode(images))
     predictor = Predictor(tiny_sam, {name: moved(tiny_sam) for name in "abc"})
     sources = [Source(name, asking(*ASKS), label=f"class {name}") for name in "abc"]
-    done = label(predictor, sources, find_pictures([folder]), tmp_path / "out", format="coco")
+    done = label(predictor, sources, find_images([folder]), tmp_path / "out", format="coco")
     assert len(calls) == 4
     assert set(done.objects) == {"class a", "class b", "class c"}
 
@@ -195,9 +197,9 @@ def test_an_adapter_inside_the_encoder_answers_on_its_own_embedding(tiny_sam, fo
     with torch.no_grad():
         for parameter in segmenter.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    segmenter.prompt = "none"
+    segmenter.inference = replace(segmenter.inference, prompt="none")
     predictor = Predictor(tiny_sam, {"own": segmenter, "a": moved(tiny_sam)})
-    whole = Ask(whole=True)
+    whole = ObjectPrompt(promptless=True)
     sources = [Source("own", asking(whole), label="x"), Source("a", asking(*ASKS), label="y")]
     found = find_objects(predictor, sources, "p0", folder / "p0.png").objects
     predictor.set_image(folder / "p0.png")
@@ -225,24 +227,24 @@ def test_a_stopped_run_goes_on_and_asks_nothing_twice(tiny_sam, folder, tmp_path
     asked = []
     third = disc_sample(2).image
 
-    def ask(predictor, picture):
-        asked.append(picture.tobytes())
-        if np.array_equal(picture, third) and asked.count(third.tobytes()) == 1:
+    def ask(predictor, image):
+        asked.append(image.tobytes())
+        if np.array_equal(image, third) and asked.count(third.tobytes()) == 1:
             raise KeyboardInterrupt
         return ASKS
 
     predictor = Predictor(tiny_sam, {"a": moved(tiny_sam)})
-    run = {"predictor": predictor, "sources": [Source("a", ask)], "pictures": find_pictures([folder])}
+    run = {"predictor": predictor, "sources": [Source("a", ask)], "images": find_images([folder])}
     with pytest.raises(KeyboardInterrupt):
         label(**run, out=tmp_path / "out")
     asked[:] = [third.tobytes()]  # of the first run
     done = label(**run, out=tmp_path / "out")
     assert sorted(asked[1:]) == sorted([third.tobytes(), disc_sample(3).image.tobytes()])
-    assert (done.pictures, done.earlier) == (4, 2)
+    assert (done.images, done.earlier) == (4, 2)
     label(**run, out=tmp_path / "whole")
     one, other = ((tmp_path / name / "annotations" / "instances.json").read_bytes() for name in ("out", "whole"))
     assert one == other
-    Image.fromarray(disc_sample(9).image).save(folder / "p1.png")  # another picture of that name
+    Image.fromarray(disc_sample(9).image).save(folder / "p1.png")  # another image of that name
     assert label(**run, out=tmp_path / "out").earlier == 3
     with pytest.raises(InputError, match="vertices was None, now it is 9"):
         label(**run, out=tmp_path / "out", vertices=9)
@@ -258,7 +260,7 @@ def test_answers_come_in_order_whoever_is_first(folder):
         done.append(view.name)
         return torch.get_num_threads()
 
-    found = list(ahead(find_pictures([folder]).items(), Cut(None, 0.0, (0, 0, 0)), answer, Share(2, 1)))
+    found = list(ahead(find_images([folder]).items(), Cut(None, 0.0, (0, 0, 0)), answer, Share(2, 1)))
     assert [view.name for view, _ in found] == ["p0", "p1", "p2", "p3"]
     assert done[0] == "p1"
     assert [own for _, own in found] == [1] * 4
@@ -273,26 +275,26 @@ def test_after_a_failure_nothing_new_is_begun(folder):
         raise MemoryError(view.name)
 
     with pytest.raises(MemoryError, match="p0"):
-        list(ahead(find_pictures([folder]).items(), Cut(None, 0.0, (0, 0, 0)), answer, Share(1, None)))
+        list(ahead(find_images([folder]).items(), Cut(None, 0.0, (0, 0, 0)), answer, Share(1, None)))
     assert begun == ["p0"]
 
 
-def test_unreadable_pictures_are_listed_and_the_rest_is_done(tiny_sam, folder, tmp_path):
+def test_unreadable_images_are_listed_and_the_rest_is_done(tiny_sam, folder, tmp_path):
     (folder / "broken.png").write_bytes((folder / "p0.png").read_bytes()[:100])
     predictor = Predictor(tiny_sam, {"a": moved(tiny_sam)})
-    run = {"predictor": predictor, "sources": [Source("a", asking(*ASKS))], "pictures": find_pictures([folder])}
+    run = {"predictor": predictor, "sources": [Source("a", asking(*ASKS))], "images": find_images([folder])}
     done = label(**run, out=tmp_path / "out", format="yolo")
     assert list(done.unreadable) == [str(folder / "broken.png")]
-    assert done.pictures == 4
+    assert done.images == 4
     assert json.loads((tmp_path / "out" / "label.json").read_text())["unreadable"] == done.unreadable
     Image.fromarray(disc_sample(1).image).save(folder / "broken.png")
     again = label(**run, out=tmp_path / "out", format="yolo")
-    assert (again.pictures, again.earlier, again.unreadable) == (5, 4, {})
+    assert (again.images, again.earlier, again.unreadable) == (5, 4, {})
 
 
-def test_a_picture_without_finds_is_named_and_kept(tiny_sam, folder, tmp_path):
+def test_an_image_without_finds_is_named_and_kept(tiny_sam, folder, tmp_path):
     predictor = Predictor(tiny_sam)
-    done = label(predictor, [Source(None, asking())], find_pictures([folder]), tmp_path / "out", classes=["disc"])
+    done = label(predictor, [Source(None, asking())], find_images([folder]), tmp_path / "out", classes=["disc"])
     assert len(done.empty) == 4
     assert len(json.loads((tmp_path / "out" / "annotations" / "instances.json").read_text())["images"]) == 4
 
@@ -316,7 +318,7 @@ def test_refinement_goes_through_the_pmm(tiny_sam, folder, monkeypatch):
 def test_another_folder_is_never_written_into(tiny_sam, folder, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
-    run = (Predictor(tiny_sam), [Source(None, asking())], find_pictures([folder]), tmp_path / "mine")
+    run = (Predictor(tiny_sam), [Source(None, asking())], find_images([folder]), tmp_path / "mine")
     for overwrite in (False, True):
         with pytest.raises(InputError, match="no earlier labelling"):
             label(*run, overwrite=overwrite)
@@ -325,23 +327,25 @@ def test_another_folder_is_never_written_into(tiny_sam, folder, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def bright(predictor, picture):
+def bright(predictor, image):
     """Proposes the box of every bright piece that it sees."""
-    _, pieces = cv2.connectedComponents((picture.max(axis=2) > 150).astype(np.uint8))
+    _, pieces = cv2.connectedComponents((image.max(axis=2) > 150).astype(np.uint8))
     boxes = (interior.box(pieces == i) for i in range(1, pieces.max() + 1))
-    return [Ask(box=(x0, y0, x1 + 1.0, y1 + 1.0), label="a", score=0.5 + y0 / 1000) for x0, y0, x1, y1 in boxes]
+    return [
+        ObjectPrompt(box=(x0, y0, x1 + 1.0, y1 + 1.0), label="a", score=0.5 + y0 / 1000) for x0, y0, x1, y1 in boxes
+    ]
 
 
 @pytest.mark.parametrize("tiles_a_side", [1, 2, 3])
 def test_what_a_source_sees_in_tiles_is_what_objects_sees(tiny_base, tiles_a_side):
-    picture = np.zeros((96, 128, 3), np.uint8)
+    image = np.zeros((96, 128, 3), np.uint8)
     for x, y, side in ((5, 5, 12), (60, 8, 20), (100, 70, 14), (40, 40, 50), (12, 75, 10)):
-        picture[y : y + side, x : x + side] = 200
+        image[y : y + side, x : x + side] = 200
     predictor = Predictor(tiny_base)
-    wanted = objects(predictor, picture, bright, None, tiles=tiles_a_side)
+    wanted = objects(predictor, image, bright, None, tiles=tiles_a_side)
     for other in (1, 2):  # beside a source that looks otherwise
         sources = [Source(None, bright, tiles=tiles_a_side), Source(None, bright, tiles=other)]
-        found, _ = Asking(predictor, sources).pieces(picture)
+        found, _ = MultiAdapterPredictor(predictor, sources).pieces(image)
         assert len(found) == len(wanted) > 0
         for piece, one in zip(found, wanted, strict=True):
             assert piece.rank == pytest.approx(one.rank, abs=1e-4)
@@ -350,12 +354,12 @@ def test_what_a_source_sees_in_tiles_is_what_objects_sees(tiny_base, tiles_a_sid
 
 
 def test_polygons_are_drawn_once_and_kept(tiny_sam, folder, tmp_path):
-    predictor, pictures = Predictor(tiny_sam), find_pictures([folder])
-    label(predictor, [Source(None, asking(*ASKS))], pictures, tmp_path / "out", format="yolo")
+    predictor, images = Predictor(tiny_sam), find_images([folder])
+    label(predictor, [Source(None, asking(*ASKS))], images, tmp_path / "out", format="yolo")
     journal = Journal(tmp_path / "out", json.loads((tmp_path / "out" / "label.json").read_text())["settings"])
     plain = Destination(tmp_path)
-    for picture in journal.pictures(pictures):
-        for one in picture.objects:
+    for image in journal.images(images):
+        for one in image.objects:
             assert np.array_equal(one.polygons[0], plain.whole(replace(one, polygons=None)))
             full = outlines.polygon(one.mask)
             assert np.array_equal(one.polygons[0], full)

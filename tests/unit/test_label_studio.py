@@ -9,13 +9,13 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from samtailor import artefact
-from samtailor.annotators import brush, label_config, regions
-from samtailor.annotators.label_studio import build
 from samtailor.errors import DataError, InputError
-from samtailor.predict import Predictor
+from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
+from samtailor.serve.annotators import brush, label_config, regions
+from samtailor.serve.annotators.label_studio import build
 from saved import save
-from studio import BRUSH, POLYGON, SIZE, keypoint, open_backend, picture, predict, rectangle, task
+from studio import BRUSH, POLYGON, SIZE, image, keypoint, open_backend, predict, rectangle, task
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def client(backend):
 
 def expected(base, points=None, labels=None, box=None, adapter=None):
     predictor = Predictor(base, adapter)
-    predictor.set_image(picture())
+    predictor.set_image(image())
     masks, scores, _ = predictor.predict(points, labels, box, adapter=next(iter(adapter or {None: 0})))
     return masks[scores.argmax()], float(scores.max())
 

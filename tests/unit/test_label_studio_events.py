@@ -10,15 +10,15 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from pycocotools import mask as coco
 
-from samtailor.annotators import brush
-from samtailor.annotators.backend import use
-from samtailor.annotators.collection import Collection
-from samtailor.annotators.label_studio import build
-from samtailor.annotators.training import Training, fit_arguments
 from samtailor.data.dataset import open_dataset
 from samtailor.errors import InputError
+from samtailor.serve.annotators import brush
+from samtailor.serve.annotators.backend import use
+from samtailor.serve.annotators.collection import Collection
+from samtailor.serve.annotators.label_studio import build
+from samtailor.serve.annotators.training import Training, fit_arguments
 from saved import save
-from studio import BRUSH, SIZE, disc, keypoint, open_backend, picture, predict, rectangle, task
+from studio import BRUSH, SIZE, disc, image, keypoint, open_backend, predict, rectangle, task
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_accepted_annotations_become_a_data_set(client, backend):
     assert plate.area == 70
     assert plate.box == (5, 5, 15, 12)
     assert samples[1].annotations[0].box == (8, 12, 48, 36)
-    assert np.array_equal(samples[0].image, picture())
+    assert np.array_equal(samples[0].image, image())
     moved = event("ANNOTATION_UPDATED", 0, brushed(disc(50)))
     client.post("/webhook", json=moved)
     backend.collection.write_dataset()
@@ -113,7 +113,7 @@ def test_the_same_annotation_told_twice_counts_once(client, backend):
         client.post("/webhook", json=event("ANNOTATION_UPDATED", 0, brushed(disc())))
     assert backend.training.started == 0
     client.post("/webhook", json=event("ANNOTATION_UPDATED", 0, brushed(disc(50))))
-    assert client.post("/train").status_code == 422  # it counted, but two pictures are needed
+    assert client.post("/train").status_code == 422  # it counted, but two images are needed
     client.post("/webhook", json=event("ANNOTATION_CREATED", 1, brushed(disc())))
     assert backend.training.started == 1
 
@@ -181,7 +181,7 @@ def _python_in(folder) -> str:
 
 def test_a_mask_is_measured_as_it_was_drawn(tmp_path):
     stream = io.BytesIO()
-    Image.fromarray(picture()).save(stream, "PNG")
+    Image.fromarray(image()).save(stream, "PNG")
     collection = Collection(tmp_path)
     collection.put(5, 6, stream.getvalue(), SIZE, [("disc", disc())])
     assert collection.write_dataset() == 1

@@ -12,8 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from batches import batch_of
 from samtailor.bases import _learning
 from samtailor.registry import find
+from samtailor.structures import Features, Prompts, Tokens
 from samtailor.train.denormals import flushed
-from samtailor.types import Features, Prompts, Tokens
 from tiny import disc_sample
 
 METHODS = ("plm", "plm-pmm", "tailor", "blo-sam", "am-sam")
@@ -99,7 +99,7 @@ def test_answers_and_gradients_are_the_vendors(tiny_base, exact, method, prompt,
         assert close(gradients[name], value), name
 
 
-def test_a_picture_is_answered_alike_alone_and_in_a_batch(tiny_base):
+def test_an_image_is_answered_alike_alone_and_in_a_batch(tiny_base):
     segmenter = made(tiny_base, "am-sam")
     batch = batch_of(tiny_base, [disc_sample(i) for i in range(3)], prompt="mask-box")
     together = segmenter(batch).logits
@@ -110,7 +110,7 @@ def test_a_picture_is_answered_alike_alone_and_in_a_batch(tiny_base):
 
 
 def test_what_is_no_plain_step_is_the_vendors(tiny_base, monkeypatch):
-    """Without gradients, with several prompts a picture, in half precision, with a part that nobody knows."""
+    """Without gradients, with several prompts an image, in half precision, with a part that nobody knows."""
     monkeypatch.setattr(_learning, "decode", None)  # whoever calls it fails
     features = Features(*_leaves(batch_of(tiny_base, [disc_sample(0)]).features))
     frame = (tiny_base.size, tiny_base.size)

@@ -1,23 +1,25 @@
-"""Closer looks: tiles put together in their places, boxes that the decoder answers, and who needs the picture."""
+"""Closer looks: tiles put together in their places, boxes that the decoder answers, and who needs the image."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from samtailor.adapters.tiled import LOGIT_LIMIT, merge_tiles, tile_logits, tiled_logits
 from samtailor.bases import Base
-from samtailor.contours import part_boxes
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.tile_views import views
 from samtailor.data.transform import Frame
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
-from samtailor.looks import SURE, Looking, look, region, together
-from samtailor.predict import Predictor
+from samtailor.masks.contours import part_boxes
+from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
-from samtailor.types import Features, Prompts, Sample
+from samtailor.structures import Features, Prompts, Sample, TilingPlan
 
-SIZE = (90, 128)  # height and width of the picture
+SIZE = (90, 128)  # height and width of the image
 
 
 def disc(height: int, width: int, x: float, y: float, radius: float) -> np.ndarray:
@@ -37,7 +39,7 @@ def test_tiles_come_back_to_their_places(squash, tiles):
     frame = Frame(*SIZE, 128, squash, 32)
     mask = disc(*SIZE, 100, 20, 11) | disc(*SIZE, 40, 60, 17)
     parts = [(view, painted(view, mask, frame)) for view in views(tiles)[1:]]
-    logits = together(parts, frame)
+    logits = merge_tiles(parts, frame)
     assert logits.shape == (1, 1, 32 * tiles, 32 * tiles)
     got = (frame.logits(logits)[0, 0] > 0).numpy()
     iou = (got & mask).sum() / (got | mask).sum()
@@ -50,7 +52,7 @@ def test_an_inner_edge_gives_way_to_the_tile_that_sees_beyond_it():
     frame = Frame(*SIZE, 128, True, 32)
     first, *others = views(2)[1:]
     parts = [(first, torch.full((1, 1, 32, 32), 6.0)), *((view, torch.full((1, 1, 32, 32), -6.0)) for view in others)]
-    row = together(parts, frame)[0, 0, 0]
+    row = merge_tiles(parts, frame)[0, 0, 0]
     assert row[0] == 6
     assert row[-1] == -6
     assert (row.diff() <= 1e-4).all()
@@ -60,10 +62,10 @@ def test_an_inner_edge_gives_way_to_the_tile_that_sees_beyond_it():
 def test_looks_are_averaged_at_the_finest_grid():
     frame = Frame(*SIZE, 128, True, 32)
     shown = {view.key: torch.full((1, 1, 32, 32), 2.0 if view.untouched else -4.0) for view in views(2)}
-    logits = region(Looking((1, 2)), lambda features: features, None, frame, lambda view: shown[view.key])
+    logits = tiled_logits(TilingPlan((1, 2)), lambda features: features, None, frame, lambda view: shown[view.key])
     assert logits.shape == (1, 1, 64, 64)
     torch.testing.assert_close(logits, torch.full((1, 1, 64, 64), -1.0))
-    assert Looking((1, 2)).encodes == 5
+    assert TilingPlan((1, 2)).encodes == 5
 
 
 def test_boxes_are_those_of_the_parts_and_count_by_their_weight(tiny_base):
@@ -73,23 +75,25 @@ def test_boxes_are_those_of_the_parts_and_count_by_their_weight(tiny_base):
     eighth, cells = base.size // 8, base.low_res // 8
     drawn = torch.full((1, 1, base.low_res, base.low_res), -20.0)
     drawn[..., cells : 3 * cells, 2 * cells : 6 * cells] = 20.0
-    got = look(lambda _: drawn, base, features, frame, 2.0)
+    got = tile_logits(lambda _: drawn, base, features, frame, 2.0)
     box = torch.tensor([[[2.0, 1.0, 6.0, 3.0]]]) * eighth
     output = base.decode(features, base.encode_prompts(Prompts((base.size, base.size), boxes=box)))
     best = output.candidate_logits()[0, 0, output.candidate_iou()[0, 0].argmax()]
-    wanted = (drawn.clamp(-SURE, SURE) + 2 * best.clamp(-SURE, SURE)) / 3
+    wanted = (drawn.clamp(-LOGIT_LIMIT, LOGIT_LIMIT) + 2 * best.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)) / 3
     torch.testing.assert_close(got, wanted, atol=2e-3, rtol=1e-3)
-    assert torch.equal(look(lambda _: drawn, base, features, frame, 0.0), drawn)
+    assert torch.equal(tile_logits(lambda _: drawn, base, features, frame, 0.0), drawn)
     nothing = torch.full_like(drawn, -20.0)
-    assert torch.equal(look(lambda _: nothing, base, features, frame, 2.0), nothing.clamp(-SURE, SURE))
+    assert torch.equal(
+        tile_logits(lambda _: nothing, base, features, frame, 2.0), nothing.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+    )
 
 
 def test_the_padding_of_a_base_that_pads_is_no_part(tiny_sam):
     frame = Frame(32, 64, tiny_sam.size, False, tiny_sam.low_res)
     features = tiny_sam.encode_image(torch.rand(1, 3, tiny_sam.size, tiny_sam.size))
     drawn = torch.full((1, 1, tiny_sam.low_res, tiny_sam.low_res), -4.0)
-    drawn[..., tiny_sam.low_res // 2 + 1 :, :] = 4.0  # below the picture
-    assert torch.equal(look(lambda _: drawn, tiny_sam, features, frame, 1.0), drawn)
+    drawn[..., tiny_sam.low_res // 2 + 1 :, :] = 4.0  # below the image
+    assert torch.equal(tile_logits(lambda _: drawn, tiny_sam, features, frame, 1.0), drawn)
 
 
 def test_boxes_of_parts_come_largest_first():
@@ -105,15 +109,15 @@ def test_boxes_of_parts_come_largest_first():
 
 @pytest.mark.parametrize("wrong", [{"tiles": ()}, {"tiles": (0,)}, {"boxes": -1.0}])
 def test_looks_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(InputError, match="Looks need"):
-        Looking(**wrong)
+    with pytest.raises(InputError, match="tiling plan needs"):
+        TilingPlan(**wrong)
 
 
 @pytest.fixture
-def looking(tiny_base: Base):
+def tiling(tiny_base: Base):
     torch.manual_seed(0)
     segmenter, _ = find("methods", "tailor").build(tiny_base, width=32)
-    segmenter.looking = Looking((1, 2))
+    segmenter.inference = replace(segmenter.inference, tiling=TilingPlan((1, 2)))
     return segmenter
 
 
@@ -121,18 +125,18 @@ def asked(size: tuple[int, int], prompts: int = 1) -> Prompts:
     return Prompts(size, count=(1, prompts))
 
 
-def test_a_predictor_looks_as_the_adapter_says(looking, tiny_base, tiny_samples, tmp_path):
+def test_a_predictor_looks_as_the_adapter_says(tiling, tiny_base, tiny_samples, tmp_path):
     sample = tiny_samples[0]
-    predictor = Predictor(tiny_base, {"it": looking})
+    predictor = Predictor(tiny_base, {"it": tiling})
     predictor.set_image(sample.image)
     output = predictor.decode(asked(sample.size, 3), "it")
-    found, frame = looking.adapter("map"), predictor.frame
+    found, frame = tiling.adapter("map"), predictor.frame
     parts = []
     for view in views(2)[1:]:
         own = Frame.of(tiny_base, *view.size(*sample.size))
         features = tiny_base.encode_image(own.image(np.ascontiguousarray(view.image(sample.image)), tiny_base)[None])
         parts.append((view, found.logits(features).detach()))
-    closer = together(parts, frame)
+    closer = merge_tiles(parts, frame)
     whole = torch.nn.functional.interpolate(
         found.logits(predictor.features).detach(), closer.shape[-2:], mode="bilinear", align_corners=False
     )
@@ -141,11 +145,11 @@ def test_a_predictor_looks_as_the_adapter_says(looking, tiny_base, tiny_samples,
     masks, _, low = predictor.predict(adapter="it")
     assert masks.shape == (1, *sample.size)
     assert low.shape == (1, tiny_base.low_res, tiny_base.low_res)  # can be given back as mask_input
-    looking.looking = Looking()
+    tiling.inference = replace(tiling.inference, tiling=TilingPlan())
     assert predictor.decode(asked(sample.size), "it").logits.shape[-1] == tiny_base.low_res
 
 
-def test_views_are_encoded_once_a_picture_and_kept_on_disk(looking, tiny_base, tiny_samples, tmp_path, monkeypatch):
+def test_views_are_encoded_once_an_image_and_kept_on_disk(tiling, tiny_base, tiny_samples, tmp_path, monkeypatch):
     count = 0
     encode = type(tiny_base).encode_image
 
@@ -156,22 +160,22 @@ def test_views_are_encoded_once_a_picture_and_kept_on_disk(looking, tiny_base, t
 
     monkeypatch.setattr(type(tiny_base), "encode_image", counted)
     for expected in (5, 5):  # the second predictor finds all of them in the store
-        predictor = Predictor(tiny_base, {"it": looking}, store=EmbeddingStore(tmp_path))
+        predictor = Predictor(tiny_base, {"it": tiling}, store=EmbeddingCache(tmp_path))
         predictor.set_sample(tiny_samples[0])
         for _ in range(2):
             predictor.decode(asked(tiny_samples[0].size), "it")
         assert count == expected
 
 
-def test_without_the_picture_a_closer_look_is_refused(looking, tiny_base, tiny_samples):
+def test_without_the_image_a_closer_look_is_refused(tiling, tiny_base, tiny_samples):
     sample: Sample = tiny_samples[0]
-    predictor = Predictor(tiny_base, {"it": looking})
+    predictor = Predictor(tiny_base, {"it": tiling})
     predictor.set_image(sample.image)
     features = Features(predictor.features.main, predictor.features.skips)
     predictor.set_features(features, *sample.size)
-    with pytest.raises(InputError, match="set the picture"):
+    with pytest.raises(InputError, match="set the image"):
         predictor.decode(asked(sample.size), "it")
     click = Prompts(sample.size, points=torch.tensor([[[[5.0, 5.0]]]]), labels=torch.ones(1, 1, 1, dtype=torch.int64))
     predictor.decode(click, "it")  # clicks need no closer look
-    predictor.set_features(features, *sample.size, picture=lambda: sample.image)
+    predictor.set_features(features, *sample.size, image=lambda: sample.image)
     predictor.decode(asked(sample.size), "it")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from samtailor.data.transform import Frame
-from samtailor.label._answers import Windows
-from samtailor.looks import Looking
-from samtailor.predict import Predictor
+from samtailor.labelling._answers import Windows
+from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
 from samtailor.serve.embeddings import Embedding
-from samtailor.serve.pictures import identity
-from samtailor.types import Prompts
+from samtailor.serve.images import identity
+from samtailor.structures import Prompts, TilingPlan
 
 
 @pytest.mark.parametrize("squash", [True, False])
@@ -39,15 +40,15 @@ def test_an_embedding_of_the_service_can_be_looked_at_closer(tiny_base, tiny_sam
 
     torch.manual_seed(0)
     segmenter, _ = find("methods", "tailor").build(tiny_base, width=32)
-    segmenter.looking = Looking((1, 2))
-    picture = tiny_samples[0].image
+    segmenter.inference = replace(segmenter.inference, tiling=TilingPlan((1, 2)))
+    image = tiny_samples[0].image
     file = BytesIO()
-    Image.fromarray(picture).save(file, "PNG")
+    Image.fromarray(image).save(file, "PNG")
     predictor = Predictor(tiny_base, {"it": segmenter})
-    predictor.set_image(picture)
-    asked = Prompts(picture.shape[:2], count=(1, 1))
+    predictor.set_image(image)
+    asked = Prompts(image.shape[:2], count=(1, 1))
     wanted = predictor.decode(asked, "it").logits
-    made = Embedding(identity(picture), *picture.shape[:2], predictor.features, file.getvalue())
+    made = Embedding(identity(image), *image.shape[:2], predictor.features, file.getvalue())
     other = Predictor(tiny_base, {"it": segmenter})
     made.set_on(other)
     assert torch.equal(other.decode(asked, "it").logits, wanted)

@@ -13,13 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from samtailor.config import FitConfig, load, resolve
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.augment import Augment
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import ArtefactError, InputError
 from samtailor.registry import find
 from samtailor.train import checkpoint, loop
 from samtailor.train.checkpoint import State
+from samtailor.train.config import FitConfig, load, resolve
 from samtailor.train.feed import Feed
 from samtailor.train.interrupt import Interrupted, signals
 from samtailor.train.joint import decay_groups, shortening
@@ -31,7 +31,7 @@ SETTINGS = {
     "method": "plm-pmm",
     "steps": 7,
     "batch_size": 2,
-    "accumulate": 2,
+    "grad_accum_steps": 2,
     "views": 2,
     "eval_every": 3,
     "trackers": [],
@@ -41,7 +41,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
-    return EmbeddingStore(tmp_path_factory.mktemp("cache"))
+    return EmbeddingCache(tmp_path_factory.mktemp("cache"))
 
 
 class Run:
@@ -109,7 +109,7 @@ def test_stopped_and_resumed_is_the_same_fit(tiny_base, tiny_samples, store, tmp
 
 def test_dropout_is_on_in_training_and_differs_between_steps(tiny_sam, tiny_samples, store, tmp_path):
     seen = []
-    run = Run(tiny_sam, tiny_samples, store, tmp_path / "c", steps=3, accumulate=1)
+    run = Run(tiny_sam, tiny_samples, store, tmp_path / "c", steps=3, grad_accum_steps=1)
     dropout = next(m for m in run.segmenter.modules() if isinstance(m, torch.nn.Dropout))
     run.segmenter.eval()  # whatever mode it comes in
     dropout.register_forward_hook(lambda module, inputs, output: seen.append(output.detach() == 0))
@@ -303,14 +303,14 @@ from pathlib import Path
 from tiny import SAM, disc_sample, standard_normal_fourier
 from transformers import SamConfig, SamModel
 from samtailor.bases.sam import Sam
-from samtailor.embeddings import EmbeddingStore
+from samtailor.cache.embeddings import EmbeddingCache
 from test_loop import Run
 torch.set_num_threads(1)
 torch.manual_seed(0)
 model = SamModel(SamConfig(**SAM)).eval()
 standard_normal_fourier(model)
-run = Run(Sam(model, "tiny"), [disc_sample(i) for i in range(8)], EmbeddingStore({cache!r}), Path(sys.argv[1]),
-          method="plm", steps=3, batch_size=int(sys.argv[2]), accumulate=1)
+run = Run(Sam(model, "tiny"), [disc_sample(i) for i in range(8)], EmbeddingCache({cache!r}), Path(sys.argv[1]),
+          method="plm", steps=3, batch_size=int(sys.argv[2]), grad_accum_steps=1)
 import os
 rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 run.feed._shard = (rank, world)
@@ -358,7 +358,7 @@ def test_a_long_gradient_is_shortened_and_a_short_one_is_not(longest, moved):
 def test_the_loop_shortens_gradients_after_all_batches_of_a_step(tiny_base, tiny_samples, store, tmp_path):
     lengths: dict[float, list[float]] = {}
     for clip in (0, 1e-3):
-        run = Run(tiny_base, tiny_samples, store, tmp_path / f"{clip}.safetensors", steps=2, clip=clip)
+        run = Run(tiny_base, tiny_samples, store, tmp_path / f"{clip}.safetensors", steps=2, max_grad_norm=clip)
         seen = lengths[clip] = []
         for optimizer in run.optimizers.values():
             everything = [p for group in optimizer.param_groups for p in group["params"]]

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from samtailor.errors import InputError
-from samtailor.losses import contour_matching, dice, focal, measured_iou, segmentation_loss
-from samtailor.types import Batch, Features, Output, Prompts
+from samtailor.structures import Batch, Features, Output, Prompts
+from samtailor.train.losses import contour_matching, dice, focal, measured_iou, segmentation_loss
 
 
 def case(seed: int = 0, soft: bool = False) -> tuple[Output, Batch]:
@@ -63,29 +63,29 @@ def test_segmentation_loss_is_the_formula(supervise):
     assert parts.item() == pytest.approx(wanted, rel=1e-5)
 
 
-@pytest.mark.parametrize("others", [0.25, 1.0, 2.0])
-def test_others_adds_the_mean_dice_of_the_three(others):
+@pytest.mark.parametrize("weight", [0.25, 1.0, 2.0])
+def test_multimask_dice_weight_adds_the_mean_dice_of_the_three(weight):
     output, batch = case()
     rows = [[by_hand(output.logits[b, 0, m], batch.targets[b, 0]) for m in (1, 2, 3)] for b in range(2)]
-    wanted = sum(min(20 * f + d for f, d, _ in row) + others * sum(d for _, d, _ in row) / 3 for row in rows) / 2
-    plain, mixed = segmentation_loss(output, batch), segmentation_loss(output, batch, others=others)
+    wanted = sum(min(20 * f + d for f, d, _ in row) + weight * sum(d for _, d, _ in row) / 3 for row in rows) / 2
+    plain, mixed = segmentation_loss(output, batch), segmentation_loss(output, batch, multimask_dice_weight=weight)
     assert (mixed["loss"] - mixed["iou"]).item() == pytest.approx(wanted, rel=1e-5)
     assert mixed["dice"] == plain["dice"]  # what is told is the best mask's
 
 
-def test_a_candidate_that_fills_the_picture_does_not_drown_a_small_object():
+def test_a_candidate_that_fills_the_image_does_not_drown_a_small_object():
     """Its focal loss is tens of times that of the whole small object; the way out of it would be an empty mask."""
     output, batch = case()
     batch.targets.zero_()[..., 2, 2] = 1
     output.logits.data[:, :, 3] = 20.0
-    plain, mixed = segmentation_loss(output, batch), segmentation_loss(output, batch, others=0.5)
+    plain, mixed = segmentation_loss(output, batch), segmentation_loss(output, batch, multimask_dice_weight=0.5)
     assert 0 < (mixed["loss"] - plain["loss"]).item() < 0.5
 
 
-@pytest.mark.parametrize("others", [-0.1, float("nan")])
-def test_others_is_a_weight(others):
-    with pytest.raises(InputError, match="weight of at least 0"):
-        segmentation_loss(*case(), others=others)
+@pytest.mark.parametrize("weight", [-0.1, float("nan")])
+def test_multimask_dice_weight_is_a_weight(weight):
+    with pytest.raises(InputError, match="must be 0 or more"):
+        segmentation_loss(*case(), multimask_dice_weight=weight)
 
 
 def test_only_the_best_of_the_three_learns_and_never_token_0():

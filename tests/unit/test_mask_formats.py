@@ -1,4 +1,4 @@
-"""Layouts with masks as pictures, one by one: folder, labelmap, instances."""
+"""Layouts with masks as images, one by one: folder, labelmap, instances."""
 
 import numpy as np
 import pytest
@@ -31,8 +31,8 @@ def test_folder_partners(tmp_path):
     with collected() as notices:
         assert [s.id for s in open_dataset(tmp_path)] == ["1", "2", "10"]
     assert sorted(n.kind for n in notices if n.kind != "class") == [
-        "annotation without picture",
-        "picture without partner",
+        "annotation without image",
+        "image without partner",
     ]
 
 
@@ -46,7 +46,7 @@ def test_folder_twins_are_refused(tmp_path):
 def test_folder_without_a_pair_shows_both_sides(tmp_path):
     photo(tmp_path / "images/a.jpg")
     save(tmp_path / "masks/b.png", blob(1))
-    with pytest.raises(DataError, match=r"Pictures: a\. Masks: b\."):
+    with pytest.raises(DataError, match=r"Images: a\. Masks: b\."):
         open_dataset(tmp_path)
 
 
@@ -96,11 +96,11 @@ def test_folder_that_mixes_layouts_is_refused(tmp_path):
         open_dataset(tmp_path)
 
 
-def test_folder_of_masks_per_picture_is_not_read_as_classes(tmp_path):
+def test_folder_of_masks_per_image_is_not_read_as_classes(tmp_path):
     for i in (1, 2):
         photo(tmp_path / f"images/{i}.jpg")
         save(tmp_path / f"masks/{i}/first.png", blob(i))
-    with pytest.raises(DataError, match="one folder per picture"):
+    with pytest.raises(DataError, match="one folder per image"):
         open_dataset(tmp_path)
 
 

@@ -7,8 +7,7 @@ import torch
 
 from batches import batch_of
 from samtailor.errors import InputError
-from samtailor.options import options
-from samtailor.registry import find, names
+from samtailor.registry import find, names, options
 
 
 def test_names():
@@ -43,20 +42,26 @@ def test_sound_readings_are_the_defaults(tiny_sam):
         "points": 64,
         "matching": "index",
         "supervise": "all",
-        "others": 0.5,
+        "multimask_dice_weight": 0.5,
     }
     assert {name: given[name] for name in wanted} == wanted
 
 
 def test_papers_reading_is_selected_by_name(tiny_sam):
     segmenter, step = find("methods", "plm-pmm").build(
-        tiny_sam, head="paper_plain", form="reference", matching="paper", supervise="best", others=0, points=20
+        tiny_sam,
+        head="paper_plain",
+        form="reference",
+        matching="paper",
+        supervise="best",
+        multimask_dice_weight=0,
+        points=20,
     )
     assert isinstance(segmenter.adapter("plm").head, torch.nn.Identity)
     assert segmenter.adapter("pmm").reference
     assert segmenter.adapter("pmm").points == 20
     assert step.keywords["supervise"] == "best"
-    assert step.keywords["others"] == 0
+    assert step.keywords["multimask_dice_weight"] == 0
     assert step.keywords["terms"]["matching"][1].keywords["kind"] == "paper"
 
 
@@ -82,6 +87,6 @@ def test_options_are_the_keyword_only_arguments():
 
 @pytest.mark.parametrize("name", ["sam", "sam-f", "plm", "plm-pmm"])
 def test_defaults_are_settings_of_a_fit(name):
-    from samtailor.config import FitConfig
+    from samtailor.train.config import FitConfig
 
     assert set(find("methods", name).DEFAULTS) <= set(FitConfig.model_fields)

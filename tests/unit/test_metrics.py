@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from samtailor import metrics
 from samtailor.errors import InputError
+from samtailor.masks import metrics
 
 EMPTY = np.zeros((8, 8), bool)
 FULL = np.ones((8, 8), bool)
@@ -35,7 +35,7 @@ def test_other_shapes_are_refused(metric):
 
 
 def band_by_hand(mask: np.ndarray, width: int) -> np.ndarray:
-    """Pixels with a pixel outside the mask, or outside the picture, within `width` rows and columns."""
+    """Pixels with a pixel outside the mask, or outside the image, within `width` rows and columns."""
     out = np.zeros_like(mask)
     padded = np.pad(mask, width)
     for y, x in zip(*np.nonzero(mask), strict=True):

@@ -18,7 +18,7 @@ sys.path.insert(0, TOOLS)
 import train_nano  # noqa: E402
 from nano import checkpoint, losses, network, prompting  # noqa: E402
 from nano.feeding import Batches  # noqa: E402
-from nano.pictures import Picture, hung, painted, stream, vary  # noqa: E402
+from nano.images import Image, hung, painted, stream, vary  # noqa: E402
 
 SIDE = 64
 
@@ -28,13 +28,13 @@ def model():
     return network.build(0).eval()
 
 
-def picture() -> Picture:
+def image() -> Image:
     """Object 1 with parts 1 and 2, object 2 without, a speck that is too small."""
     objects, parts = np.zeros((SIDE, SIDE), np.uint8), np.zeros((SIDE, SIDE), np.uint8)
     objects[8:40, 4:30], objects[20:60, 36:60], objects[2, 2] = 1, 2, 3
     parts[10:24, 6:20], parts[26:38, 8:28] = 1, 2
     image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-    return Picture(image, objects, parts, np.array([0, 1, 1], np.uint8))
+    return Image(image, objects, parts, np.array([0, 1, 1], np.uint8))
 
 
 def random_logits(*shape: int) -> torch.Tensor:
@@ -99,7 +99,7 @@ def test_the_same_seed_starts_alike_with_one_fourier_matrix(model):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_clicks_lie_in_the_mask_they_ask_for_and_in_all_that_hold_it(seed):
-    asked = picture()
+    asked = image()
     row = prompting.prompts(np.random.default_rng(seed), asked, clicks=6, others=2, job="box")
     masks, ids = row["masks"] > 0, asked.objects.astype(int) * 256 + asked.parts
     for (point,), (source, small, middle, large) in zip(row["clicks"], row["targets"], strict=False):
@@ -112,7 +112,7 @@ def test_clicks_lie_in_the_mask_they_ask_for_and_in_all_that_hold_it(seed):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_boxes_lie_around_their_mask(seed):
-    asked = picture()
+    asked = image()
     row = prompting.prompts(np.random.default_rng(seed), asked, clicks=2, others=6, job="box")
     assert row["labels"].tolist() == [[2, 3]] * 6
     for ((x0, y0), (x1, y1)), targets in zip(row["points"], row["targets"][2:], strict=True):
@@ -125,7 +125,7 @@ def test_boxes_lie_around_their_mask(seed):
 
 
 def test_masks_learn_what_holds_a_click_from_small_to_large():
-    asked = picture()
+    asked = image()
     asked.objects[4:64, 0:34][asked.objects[4:64, 0:34] == 0] = 4  # the first object hangs on this one
     asked.groups[1] = 4
     levels = prompting.Levels(asked)
@@ -141,7 +141,7 @@ def test_masks_learn_what_holds_a_click_from_small_to_large():
 
 
 def test_a_word_is_a_part_of_its_line_and_the_three_smallest_masks_are_learnt():
-    asked = picture()
+    asked = image()
     asked.parts[10:24, 6:12], asked.owner, asked.nested = 3, np.array([0, 1, 1, 1], np.uint8), {3: 1}
     asked.objects[4:64, 0:34][asked.objects[4:64, 0:34] == 0] = 4
     asked.groups[1] = 4
@@ -154,7 +154,7 @@ def test_a_word_is_a_part_of_its_line_and_the_three_smallest_masks_are_learnt():
 
 
 def test_a_part_that_is_nearly_all_of_its_own_whole_is_no_level():
-    asked = picture()
+    asked = image()
     asked.parts[10:24, 6:20] = 3
     asked.parts[10:24, 6], asked.owner, asked.nested = 1, np.array([0, 1, 1, 1], np.uint8), {3: 1}
     levels = prompting.Levels(asked)
@@ -163,7 +163,7 @@ def test_a_part_that_is_nearly_all_of_its_own_whole_is_no_level():
 
 
 def test_a_group_that_is_hardly_more_than_one_of_its_objects_is_none():
-    asked = picture()
+    asked = image()
     asked.objects[8:10, 4:30], asked.groups[1] = 4, 4
     assert all(kind < 2 for kind, _ in prompting.Levels(asked).ids)
     asked.groups[1] = 3  # a speck
@@ -171,7 +171,7 @@ def test_a_group_that_is_hardly_more_than_one_of_its_objects_is_none():
 
 
 def test_several_points_are_labelled_by_where_they_lie():
-    asked = picture()
+    asked = image()
     for seed in range(10):
         row = prompting.prompts(np.random.default_rng(seed), asked, clicks=1, others=3, job="three points")
         for points, labels, (source, *_) in zip(row["points"], row["labels"], row["targets"][1:], strict=True):
@@ -183,7 +183,7 @@ def test_several_points_are_labelled_by_where_they_lie():
 
 
 def test_every_target_is_one_of_the_masks_and_every_mask_is_asked_for_first():
-    row = prompting.prompts(np.random.default_rng(0), picture(), clicks=3, others=1, job="box")
+    row = prompting.prompts(np.random.default_rng(0), image(), clicks=3, others=1, job="box")
     used = row["targets"].max() + 1
     assert used == 4  # two objects and two parts; the speck is too small
     assert sorted(row["targets"][:, 0].tolist()) == [0, 1, 2, 3]
@@ -191,8 +191,8 @@ def test_every_target_is_one_of_the_masks_and_every_mask_is_asked_for_first():
     assert not row["masks"][used:].any()
 
 
-def test_a_picture_without_anything_large_enough_gives_nothing():
-    empty = picture()
+def test_an_image_without_anything_large_enough_gives_nothing():
+    empty = image()
     empty.objects[:], empty.parts[:] = 0, 0
     empty.objects[3, 3] = 1
     assert prompting.prompts(np.random.default_rng(0), empty, 1, 1, "box") is None
@@ -239,7 +239,7 @@ def test_the_slots_learn_what_each_is_told_and_the_score_the_iou_with_the_source
     assert torch.allclose(found["iou"], (0.25 - ious).square().mean(), atol=1e-6)
 
 
-# ----------------------------------------------------------------------------------- pictures that are incomplete
+# ----------------------------------------------------------------------------------- images that are incomplete
 
 
 def test_banners_on_carriers_are_groups_in_every_view():
@@ -263,7 +263,7 @@ def test_streets_are_incomplete_and_scenes_complete():
 def test_the_share_of_streets_is_the_one_asked_for(monkeypatch):
     kinds = {"hung": [], "painted": []}
     for name, found in kinds.items():
-        monkeypatch.setattr(f"nano.pictures.{name}", lambda seed, found=found: found.append(seed) or picture())
+        monkeypatch.setattr(f"nano.images.{name}", lambda seed, found=found: found.append(seed) or image())
     draws = stream(0, None, share=0.0, streets=0.3, reuse=1)
     for _ in range(400):
         next(draws)
@@ -280,13 +280,13 @@ def dense_inputs(complete: list[float]) -> tuple[torch.Tensor, ...]:
 
 @pytest.fixture
 def heads(monkeypatch):
-    """The dense heads, with the same anchors in every picture: drawn ones would differ with the batch."""
+    """The dense heads, with the same anchors in every image: drawn ones would differ with the batch."""
     monkeypatch.setattr(losses, "_anchors", lambda ids, count: torch.arange(count).expand(len(ids), -1))
     torch.manual_seed(0)
     return losses.Dense()
 
 
-def test_an_incomplete_picture_is_left_out_of_the_dense_losses(heads):
+def test_an_incomplete_image_is_left_out_of_the_dense_losses(heads):
     both, alone = dense_inputs([1.0, 0.0]), dense_inputs([1.0, 1.0])
     found = heads(*both)
     wanted = heads(*(value[:1] for value in alone))
@@ -315,7 +315,7 @@ def test_borders_are_where_ids_change():
 
 def test_a_batch_is_what_the_losses_take(monkeypatch):
     for name in ("hung", "painted"):
-        monkeypatch.setattr(f"nano.pictures.{name}", lambda seed: picture())
+        monkeypatch.setattr(f"nano.images.{name}", lambda seed: image())
     options = {"size": SIDE, "batch": 3, "clicks": 4, "others": 2, "photographs": None, "share": 0.0}
     one, again = (next(iter(Batches(seed=5, streets=0.5, reuse=2, **options))) for _ in range(2))
     assert all(torch.equal(one[key], again[key]) for key in one)

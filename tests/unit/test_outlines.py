@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from samtailor import outlines
-from samtailor.data.shapes import polygon as draw
 from samtailor.errors import InputError
-from samtailor.metrics import iou
-from samtailor.outlines import polygon, polygons
+from samtailor.masks import polygons as outlines
+from samtailor.masks.metrics import iou
+from samtailor.masks.polygons import polygon, polygons
+from samtailor.masks.rle import polygon as draw
 
 
 def drawn(parts, shape):

@@ -7,7 +7,7 @@ import torch
 
 from samtailor.adapters.plm import PLM, offset_norm
 from samtailor.errors import InputError
-from samtailor.types import Features, Tokens
+from samtailor.structures import Features, Tokens
 
 
 def attention(module: torch.nn.MultiheadAttention, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -31,7 +31,7 @@ def by_hand(plm: PLM, tokens: torch.Tensor, image: torch.Tensor, positions: torc
 
 @pytest.fixture
 def case() -> tuple[Tokens, Features, torch.Tensor]:
-    """Two pictures, three prompts of two tokens each, D = 32, grid 5x5."""
+    """Two images, three prompts of two tokens each, D = 32, grid 5x5."""
     draw = torch.Generator().manual_seed(3)
     sparse, image = torch.randn(2, 3, 2, 32, generator=draw), torch.randn(2, 32, 5, 5, generator=draw)
     return Tokens(sparse, torch.zeros(1, 32, 5, 5)), Features(image), torch.randn(1, 32, 5, 5, generator=draw)
@@ -104,7 +104,7 @@ def test_zero_head_moves_at_the_papers_learning_rate():
     assert plm.offset(sparse, image, torch.zeros(1, 256, 4, 4)).norm(dim=-1).min() > 0.4
 
 
-def test_prompts_of_a_picture_do_not_see_each_other(case):
+def test_prompts_of_an_image_do_not_see_each_other(case):
     tokens, features, positions = case
     plm = stirred(PLM(32))
     together = plm(tokens, features, positions).sparse

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from samtailor import contours
-from samtailor.adapters.pmm import PMM, SHAKE, refine, sample, shake, thin
+from samtailor.adapters.pmm import JITTER, PMM, jitter, refine, sample, subsample
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
-from samtailor.losses import contour_matching
+from samtailor.masks import contours
+from samtailor.structures import Batch, Features, Output, Prompts
+from samtailor.train.losses import contour_matching
 from samtailor.train.matching import matching_loss
-from samtailor.types import Batch, Features, Output, Prompts
 
 SIZE = 64
 
@@ -107,7 +107,7 @@ def test_offsets_start_at_zero_and_stay_within_a_cell():
     assert pmm(keys, points, SIZE).abs().max() == SIZE / 8
 
 
-def test_shape_code_tells_points_apart_where_the_picture_does_not():
+def test_shape_code_tells_points_apart_where_the_image_does_not():
     keys, points = torch.ones(1, 16, 8, 8), ring(64)[None]
     with_code, without = (lively(PMM(16, shape_code=on))(keys, points, SIZE) for on in (True, False))
     assert with_code.std(dim=1).min() > 0
@@ -116,8 +116,8 @@ def test_shape_code_tells_points_apart_where_the_picture_does_not():
 
 def test_shake_reaches_as_far_as_the_mask_is_deep():
     radius = torch.tensor([1.0, 100.0, 1000.0])
-    reach = (shake(torch.zeros(3, 5000, 2), radius, 16.0)).abs().amax(dim=(1, 2))
-    torch.testing.assert_close(reach, torch.tensor([1.0, 100 * SHAKE, 16.0]), rtol=1e-2, atol=0)
+    reach = (jitter(torch.zeros(3, 5000, 2), radius, 16.0)).abs().amax(dim=(1, 2))
+    torch.testing.assert_close(reach, torch.tensor([1.0, 100 * JITTER, 16.0]), rtol=1e-2, atol=0)
 
 
 # -- the loss
@@ -137,8 +137,8 @@ def test_offsets_are_added_to_the_shaken_contour_and_measured_in_cells():
     torch.manual_seed(5)
     got = matching_loss(pmm, *matching_batch(keys, true, 20.0))
     torch.manual_seed(5)
-    shaken = shake(true, torch.tensor([20.0, 20.0]), 8.0)
-    torch.testing.assert_close(got, contour_matching(shaken, true, unit=8.0))
+    jittered = jitter(true, torch.tensor([20.0, 20.0]), 8.0)
+    torch.testing.assert_close(got, contour_matching(jittered, true, unit=8.0))
     assert 0 < got < 0.1
 
 
@@ -161,9 +161,9 @@ def test_learns_to_undo_the_shake():
 
 def test_contours_are_thinned_or_refused():
     points = ring(128)[None]
-    torch.testing.assert_close(thin(points, 64), ring(64)[None], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(subsample(points, 64), ring(64)[None], atol=1e-4, rtol=1e-4)
     with pytest.raises(InputError, match="thinned to 48"):
-        thin(points, 48)
+        subsample(points, 48)
 
 
 def test_batch_without_contours_is_refused():
@@ -246,7 +246,7 @@ class Mover(nn.Module):
         return (self.factor - 1) * (points - points.mean(dim=1, keepdim=True))
 
 
-FRAME = Frame(height=120, width=200, size=64, squash=False, low_res=32)  # 0.32 model pixels a picture pixel
+FRAME = Frame(height=120, width=200, size=64, squash=False, low_res=32)  # 0.32 model pixels an image pixel
 KEYS = torch.zeros(16, 8, 8)
 
 
@@ -265,7 +265,7 @@ def test_refining_by_nothing_keeps_components_and_holes():
     assert not got[60, 74]
 
 
-def test_refinement_comes_back_to_the_picture_frame():
+def test_refinement_comes_back_to_the_image_frame():
     mask = disc(120, 200, 130, 60, 30)
     got = refine(mask, KEYS, FRAME, Mover(1.2))
     assert overlap(got, disc(120, 200, 130, 60, 36)) > 0.97
@@ -290,6 +290,6 @@ def test_refinement_needs_no_gradient_and_no_dropout():
     assert pmm.training
 
 
-def test_mask_of_another_picture_is_refused():
+def test_mask_of_another_image_is_refused():
     with pytest.raises(InputError, match="must have shape \\(120, 200\\)"):
         refine(np.zeros((10, 10), bool), KEYS, FRAME, PMM(16))

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from samtailor import interior
 from samtailor.errors import InputError
+from samtailor.masks import interior
 from samtailor.prompts.mask_center import center
 from samtailor.prompts.sampled_click import at, draw
 from samtailor.registry import find
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
-SAMPLE = Sample("pictures/a", lambda: np.zeros((40, 60, 3), np.uint8), lambda: (), source=Path("/data/a.jpg"))
+SAMPLE = Sample("images/a", lambda: np.zeros((40, 60, 3), np.uint8), lambda: (), source=Path("/data/a.jpg"))
 
 
 def build(name: str, **options):
@@ -35,7 +35,7 @@ def crescent() -> np.ndarray:
 
 
 def depth_by_hand(mask: np.ndarray) -> np.ndarray:
-    """Distance of every pixel to the nearest pixel outside, those around the picture included."""
+    """Distance of every pixel to the nearest pixel outside, those around the image included."""
     padded = np.pad(mask, 1)
     outside = np.argwhere(~padded)
     out = np.zeros(mask.shape)
@@ -75,7 +75,7 @@ def test_centre_is_the_deepest_pixel_not_the_centroid():
     assert depth[y, x] == depth.max()
 
 
-def test_picture_border_is_boundary():
+def test_image_border_is_boundary():
     """Without a ring of zeros the deepest pixel of a mask at the border would lie on the border."""
     mask = np.zeros((30, 30), bool)
     mask[:, :11] = True
@@ -211,15 +211,15 @@ def written(folder: Path, content: object) -> Path:
     return path
 
 
-def test_file_gives_a_pictures_prompts_in_order(tmp_path):
+def test_file_gives_an_images_prompts_in_order(tmp_path):
     entries = [{"points": [[3, 4]], "label": "banner"}, {"points": [[5, 6], [7, 8]], "labels": [1, 0]}]
-    prompts = build("file", path=written(tmp_path, {"pictures/a": entries}))(SAMPLE, [], rng())
+    prompts = build("file", path=written(tmp_path, {"images/a": entries}))(SAMPLE, [], rng())
     assert prompts.frame == (40, 60)
     assert prompts.points.tolist() == [[[[3, 4], [0, 0]], [[5, 6], [7, 8]]]]
     assert prompts.labels.tolist() == [[[1, -1], [1, 0]]]
 
 
-def test_file_names_pictures_by_file_name_too(tmp_path):
+def test_file_names_images_by_file_name_too(tmp_path):
     path = written(tmp_path, {"a.jpg": [{"box": [1, 2, 30, 20]}]})
     assert build("file", path=path)(SAMPLE, [], rng()).boxes.tolist() == [[[1, 2, 30, 20]]]
 
@@ -233,8 +233,8 @@ def test_file_serves_an_evaluation_mask_by_mask(tmp_path):
         source(SAMPLE, [~(masks[0] | masks[1])], rng())
 
 
-def test_file_keeps_to_the_picture_frame(tmp_path):
-    """Training asks with masks of the model frame; the clicks are the picture's."""
+def test_file_keeps_to_the_image_frame(tmp_path):
+    """Training asks with masks of the model frame; the clicks are the image's."""
     inside = np.ones((64, 64), bool)
     source = build("file", path=written(tmp_path, {"a.jpg": [{"points": [[25, 25]]}]}))
     assert source(SAMPLE, [inside], rng()).frame == (40, 60)
@@ -260,8 +260,8 @@ def test_file_of_another_form_is_refused(tmp_path, content, words):
         build("file", path=written(tmp_path, content))
 
 
-def test_file_without_the_picture_is_refused(tmp_path):
-    with pytest.raises(InputError, match="nothing for the picture 'pictures/a'"):
+def test_file_without_the_image_is_refused(tmp_path):
+    with pytest.raises(InputError, match="nothing for the image 'images/a'"):
         build("file", path=written(tmp_path, {"b.jpg": [{"points": [[1, 2]]}]}))(SAMPLE, [], rng())
     with pytest.raises(InputError, match="cannot be read"):
         build("file", path=tmp_path / "absent.json")

@@ -9,31 +9,31 @@ import numpy as np
 import pytest
 import torch
 
-from samtailor import interior
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.transform import Frame
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import ArtefactError, DataError, InputError
+from samtailor.fitting.proposals import assign_folds, evaluate_proposals, fit_proposals
+from samtailor.masks import interior
 from samtailor.prompts.proposals import build
 from samtailor.proposals import Proposals, Proposed, disk, platt
 from samtailor.proposals.calibration import Scene, calibrate, fit_platt, matched, measure
-from samtailor.proposals.fit import deal, evaluate_proposals, fit_proposals
-from samtailor.proposals.head import Head, Heads, decode, distinct
+from samtailor.proposals.head import Head, Heads, decode, mask_nms
 from samtailor.proposals.targets import loss, place, target
-from samtailor.types import Annotation, Features, Sample
+from samtailor.structures import Annotation, Features, Sample
 from tiny import disc_sample
 
 FRAME = Frame(height=48, width=80, size=64, squash=False, low_res=16)
 
 
 def blank(index: int) -> Sample:
-    """A picture of the same make without its disc and square."""
+    """An image of the same make without its disc and square."""
     pixels = np.random.default_rng(index).integers(90, 140, (48, 80, 3), dtype=np.uint8)
     return Sample(f"n{index:03d}", lambda: pixels, lambda: ())
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory) -> EmbeddingStore:
-    return EmbeddingStore(tmp_path_factory.mktemp("store"))
+def store(tmp_path_factory) -> EmbeddingCache:
+    return EmbeddingCache(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def learnt(tiny_sam, samples, store) -> Proposals:
 # -- learning
 
 
-def test_objects_are_found_in_new_pictures_and_blank_ones_are_refused(learnt, tiny_sam, store):
+def test_objects_are_found_in_new_images_and_blank_ones_are_refused(learnt, tiny_sam, store):
     new = [*(disc_sample(i) for i in range(50, 58)), *(blank(i) for i in range(150, 156))]
     figures = evaluate_proposals(learnt, tiny_sam, new, store)
     for label in ("disc", "square"):
@@ -62,7 +62,7 @@ def test_objects_are_found_in_new_pictures_and_blank_ones_are_refused(learnt, ti
         assert figures[label]["false_positive_rate"] <= 0.2
     assert figures["disc"]["recall_boxes"] >= 0.5
     cross = learnt.figures["cross_fitted"]["disc"]
-    assert (cross["pictures"], cross["objects"], cross["negatives"]) == (18, 12, 6)
+    assert (cross["images"], cross["objects"], cross["negatives"]) == (18, 12, 6)
 
 
 def test_scores_mean_what_they_say(learnt):
@@ -135,7 +135,7 @@ def test_a_small_object_in_front_keeps_its_cells():
     large[4:44, 20:60], small[22:26, 38:42] = True, True
     made = target([Annotation.from_mask("a", small), Annotation.from_mask("a", large)], ("a",), FRAME, 16)
     row, column = (made.heat[0] == 1).nonzero()[0].tolist()
-    # a frame of 64 px, 0.8 px a picture's pixel: no side of the small one is longer than 4 cells
+    # a frame of 64 px, 0.8 px an image's pixel: no side of the small one is longer than 4 cells
     assert (made.sides[0, :, row, column] * 64).max() < 8
 
 
@@ -168,7 +168,7 @@ def test_the_loss_by_hand():
 
 def test_a_second_look_and_a_part_are_no_second_object():
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [2, 2, 5, 5], [8, 0, 18, 10]], np.float32)
-    assert distinct(boxes) == [0, 3]
+    assert mask_nms(boxes) == [0, 3]
 
 
 @pytest.mark.parametrize("skips", [(), (8, 0)])
@@ -213,7 +213,7 @@ def test_platt_finds_the_slope_that_made_the_labels():
     assert fit_platt(heat, ~(heat > 0.5))[0] > 0  # a higher heat never means less
 
 
-def test_the_threshold_keeps_the_best_f1_and_refuses_pictures_without_the_object():
+def test_the_threshold_keeps_the_best_f1_and_refuses_images_without_the_object():
     scenes = [
         scene("p", [0.9, 0.8, 0.3], [True, True, False]),
         scene("q", [0.7, 0.2], [True, False]),
@@ -231,10 +231,10 @@ def test_the_threshold_keeps_the_best_f1_and_refuses_pictures_without_the_object
     figures = measure(scenes, found)["a"]
     assert figures["false_positive_rate"] == 1
     assert figures["precision_points"] == pytest.approx(3 / 7)
-    assert figures["false_positives_per_picture"] == pytest.approx(4 / 3)
+    assert figures["false_positives_per_image"] == pytest.approx(4 / 3)
 
 
-def test_empty_pictures_are_refused_even_where_f1_would_rather_keep_more():
+def test_empty_images_are_refused_even_where_f1_would_rather_keep_more():
     full = [scene(f"p{i}", [0.9, 0.5], [True, True]) for i in range(10)]
     empty = [scene(f"n{i}", [0.6], [False]) for i in range(5)]
     _, with_empty = calibrate([*full, *empty], ["a"], "points")
@@ -247,7 +247,7 @@ def test_empty_pictures_are_refused_even_where_f1_would_rather_keep_more():
     assert platt(0.6, *slopes["a"]) < thresholds["a"] < platt(0.9, *slopes["a"])
 
 
-def test_two_pictures_that_are_wrongly_marked_empty_do_not_silence_a_class():
+def test_two_images_that_are_wrongly_marked_empty_do_not_silence_a_class():
     full = [scene(f"p{i}", [0.9, 0.5], [True, True]) for i in range(10)]
     unmarked = [scene(f"n{i}", [0.95], [False]) for i in range(2)]
     slopes, thresholds = calibrate([*full, *unmarked], ["a"], "points")
@@ -273,13 +273,13 @@ def test_each_object_is_found_once():
     assert matched(beside, one.truths, "boxes").tolist() == [0, -1]
 
 
-def test_folds_keep_groups_together_and_take_every_picture_once(samples):
+def test_folds_keep_groups_together_and_take_every_image_once(samples):
     grouped = [replace(s, group=f"g{i // 3}") for i, s in enumerate(samples)]
-    parts = deal(grouped, 3, seed=1)
+    parts = assign_folds(grouped, 3, seed=1)
     assert sorted(i for part in parts for i in part) == list(range(len(samples)))
     homes = [{grouped[i].group for i in part} for part in parts]
     assert sum(map(len, homes)) == len(set.union(*homes))
-    assert deal(grouped[:3], 3, seed=1) == []
+    assert assign_folds(grouped[:3], 3, seed=1) == []
 
 
 # -- disk and prompt source
@@ -341,7 +341,7 @@ def test_the_prompt_source_points_at_the_masks(learnt, tiny_sam, store):
 
 
 def test_several_heads_answer_with_their_mean_and_come_back_from_disk(learnt, tiny_sam, samples, store, tmp_path):
-    assert len(learnt.head.members) == 3  # two folds and all pictures
+    assert len(learnt.head.members) == 3  # two folds and all images
     features = store.features(tiny_sam, samples[0])
     with torch.no_grad():
         heat, sides = learnt.head(features)

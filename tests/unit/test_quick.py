@@ -6,19 +6,19 @@ import pytest
 import torch
 
 from samtailor.adapters.learnt_prompt import DensePrompt
-from samtailor.answers import Ask
 from samtailor.bases._encoding import encoding
 from samtailor.bases._quick import Quick, quick
-from samtailor.passes import Passes, questions
-from samtailor.predict import Predictor
+from samtailor.predict.batched import BatchedDecoder, prompt_batches
+from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
 from samtailor.registry import find
 from samtailor.segmenter import Segmenter
-from samtailor.types import Prompts, Tokens
+from samtailor.structures import Prompts, Tokens
 from tiny import disc_sample
 
-CLICKS = [Ask(clicks=((float(x), float(y), 1),)) for x, y in ((30, 20), (60, 30), (12, 9), (70, 40))]
-BOXES = [Ask(box=(10.0, 5.0, 60.0, 40.0)), Ask(box=(3.0, 4.0, 30.0, 41.0))]
-PAIRS = [Ask(clicks=((30.0, 20.0, 1), (5.0, 6.0, 0)))]
+CLICKS = [ObjectPrompt(clicks=((float(x), float(y), 1),)) for x, y in ((30, 20), (60, 30), (12, 9), (70, 40))]
+BOXES = [ObjectPrompt(box=(10.0, 5.0, 60.0, 40.0)), ObjectPrompt(box=(3.0, 4.0, 30.0, 41.0))]
+PAIRS = [ObjectPrompt(clicks=((30.0, 20.0, 1), (5.0, 6.0, 0)))]
 
 
 def made(base, method, **options):
@@ -106,7 +106,7 @@ def mixed(tiny_base):
 
 
 def test_together_is_one_by_one(mixed):
-    whole = [Ask(whole=True)]
+    whole = [ObjectPrompt(promptless=True)]
     asks = {
         None: BOXES,
         "plm": CLICKS + BOXES + PAIRS,
@@ -116,12 +116,12 @@ def test_together_is_one_by_one(mixed):
         "own": whole,
         "dense": CLICKS,
     }
-    asked = [question for name, own in asks.items() for question in questions(name, own)]
-    found = Passes(mixed.base, segmenters(mixed)).answers(mixed, asked)
+    asked = [question for name, own in asks.items() for question in prompt_batches(name, own)]
+    found = BatchedDecoder(mixed.base, segmenters(mixed)).answers(mixed, asked)
     assert sum(len(question.asks) for question in asked) == sum(map(len, asks.values()))
     for question, best in zip(asked, found, strict=True):
         for index, ask in enumerate(question.asks):
-            alone = mixed.decode(questions(question.adapter, [ask])[0].prompts(mixed), question.adapter)
+            alone = mixed.decode(prompt_batches(question.adapter, [ask])[0].prompts(mixed), question.adapter)
             scores = alone.candidate_iou()[0, 0]
             low = alone.candidate_logits()[0, 0, scores.argmax()]
             close = {"rtol": 1e-3, "atol": 1e-3 * float(low.abs().max())}
@@ -131,14 +131,14 @@ def test_together_is_one_by_one(mixed):
 
 
 def test_alike_questions_share_a_pass(mixed, monkeypatch):
-    counted, passes = [], Passes(mixed.base, segmenters(mixed))
+    counted, passes = [], BatchedDecoder(mixed.base, segmenters(mixed))
     monkeypatch.setattr(mixed, "decode", None)
     whole = Quick.__call__
     monkeypatch.setattr(Quick, "__call__", lambda self, *a: counted.append(a[1].sparse.shape[1]) or whole(self, *a))
-    asked = [q for name in (None, "plm", "other", "f") for q in questions(name, CLICKS)]
+    asked = [q for name in (None, "plm", "other", "f") for q in prompt_batches(name, CLICKS)]
     together = passes.answers(mixed, asked)
     assert counted == [16]
-    monkeypatch.setattr("samtailor.passes.TOGETHER", 9)
+    monkeypatch.setattr("samtailor.predict.batched.PROMPTS_PER_PASS", 9)
     parts = passes.answers(mixed, asked)
     assert counted == [16, 8, 8]
     assert all(torch.allclose(a.logits, b.logits, atol=1e-3) for a, b in zip(together, parts, strict=True))
@@ -176,7 +176,7 @@ def test_tiny_weights_cost_no_more(tiny_base, monkeypatch):
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])
-def test_attention_to_the_picture_is_torchs(count):
+def test_attention_to_the_image_is_torchs(count):
     torch.manual_seed(count)
     whole = torch.nn.MultiheadAttention(64, 8, batch_first=True)
     torch.nn.init.normal_(whole.in_proj_bias)

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from samtailor.config import resolve
+from samtailor.compare.recipes import (
+    Recipe,
+    Run,
+    beside,
+    config_of,
+    fit_settings,
+    head,
+    narrowed,
+    read,
+    recipe_names,
+    text,
+)
 from samtailor.errors import InputError
-from samtailor.recipes import Recipe, Run, beside, config_of, fit_settings, head, narrowed, read, recipe_names, text
+from samtailor.train.config import resolve
 
 
 def test_the_tables_that_there_are():
@@ -68,10 +79,10 @@ def test_the_papers_fit():
     assert settings["steps"] == 20000
     assert settings["lr"] == 1e-5
     assert (settings["warmup"], settings["weight_decay"], settings["batch_size"]) == (250, 0.01, 10)
-    assert settings["decay_at"] == [0.66667, 0.86666]
+    assert settings["milestones"] == [0.66667, 0.86666]
     config = config_of(read("banner").runs["SAM+PLM"], steps=7, base=None)
     assert (config.method, config.steps, config.lr) == ("plm", 7, 1e-5)
-    assert resolve(config).clip == 0  # the paper names none
+    assert resolve(config).max_grad_norm == 0  # the paper names none
     assert "steps" not in config_of(read("banner").runs["SAM-F"]).model_fields_set  # its own 1000
 
 
@@ -116,7 +127,7 @@ def test_tables_over_shots_name_a_reader_and_every_published_row(name):
     from samtailor.registry import names
 
     recipe = read(name)
-    assert recipe.format in names("data.sets")
+    assert recipe.format in names("sets")
     assert [run.published for run in recipe.runs.values()] == list(recipe.published)
     assert recipe.figure == "dice"
 

@@ -1,11 +1,11 @@
-"""Objects of a class joined to one region a picture."""
+"""Objects of a class joined to one region an image."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from samtailor.data.regions import regions
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 
 def _sample() -> Sample:

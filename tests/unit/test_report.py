@@ -1,4 +1,4 @@
-"""Reports: self-contained pages, pictures by rank."""
+"""Reports: self-contained pages, images by rank."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import re
 import numpy as np
 import pytest
 
-from samtailor import drawings, report
-from samtailor.evaluate import evaluate_many
-from samtailor.overlay import around, fit, overlay
-from samtailor.pages import Show, history_of
+from samtailor import report
+from samtailor.evaluation.masks import evaluate_many
+from samtailor.masks.overlay import around, fit, overlay
 from samtailor.registry import find
+from samtailor.report import panels as drawings
+from samtailor.report.page import Show, history_of
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_the_page_is_complete_and_self_contained(shown, tmp_path):
     assert "@media print" in html
 
 
-def test_pictures_are_chosen_by_rank(shown):
+def test_images_are_chosen_by_rank(shown):
     _, found = shown
     ious = found["SAM"].values("miou")
     ranks = dict((name, ious[row]) for name, row in report.cases(found["SAM"]))
@@ -101,17 +102,17 @@ def test_seed_table_and_matrix():
     assert [cell["text"] for cell in cross["rows"][0]["cells"]] == ["nose", "80.0", "-"]
 
 
-def test_overlays_leave_the_picture_alone_and_show_the_mask():
-    picture = np.full((60, 80, 3), 100, np.uint8)
+def test_overlays_leave_the_image_alone_and_show_the_mask():
+    image = np.full((60, 80, 3), 100, np.uint8)
     mask = np.zeros((60, 80), bool)
     mask[20:40, 30:50] = True
-    drawn = overlay(picture, [mask], outlines=[mask], points=[(5, 5, 1), (70, 50, 0)], boxes=[(1, 1, 79, 59)])
-    assert (picture == 100).all()
+    drawn = overlay(image, [mask], outlines=[mask], points=[(5, 5, 1), (70, 50, 0)], boxes=[(1, 1, 79, 59)])
+    assert (image == 100).all()
     assert (drawn[30, 40] != 100).any()
     assert (drawn[10, 60] == 100).all()
     assert (drawn[5, 5] != 100).any()
-    assert fit(picture, 40).shape == (30, 40, 3)
-    assert fit(picture, 160).shape == (120, 160, 3)
+    assert fit(image, 40).shape == (30, 40, 3)
+    assert fit(image, 160).shape == (120, 160, 3)
     rows, columns = around((30, 20, 50, 40), 60, 80)
     assert rows.start <= 20
     assert rows.stop >= 40

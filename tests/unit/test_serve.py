@@ -16,10 +16,10 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from samtailor import artefact
-from samtailor.automatic import GROWN, proposer
-from samtailor.data.shapes import polygon
-from samtailor.instances import objects
-from samtailor.predict import Predictor
+from samtailor.masks.rle import polygon
+from samtailor.predict.auto import GROWN, proposer
+from samtailor.predict.instances import objects
+from samtailor.predict.predictor import Predictor
 from samtailor.serve.answers import outlines
 from samtailor.serve.app import build
 from samtailor.serve.engine import Engine
@@ -32,11 +32,11 @@ ASKED = {"points": [[30, 20], [3, 4]], "labels": [1, 0]}
 
 def png(index: int = 0, size: tuple[int, int] = (48, 80)) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(picture(index, size)).save(stream, "PNG")
+    Image.fromarray(image(index, size)).save(stream, "PNG")
     return stream.getvalue()
 
 
-def picture(index: int = 0, size: tuple[int, int] = (48, 80)) -> np.ndarray:
+def image(index: int = 0, size: tuple[int, int] = (48, 80)) -> np.ndarray:
     return np.random.default_rng(index).integers(0, 255, (*size, 3), dtype=np.uint8)
 
 
@@ -76,7 +76,7 @@ def count(client, name):
 def test_masks_are_the_predictors_own(served, tiny_sam2, adapter, prompt):
     client, _, root = served
     predictor = Predictor(tiny_sam2, {"plm": artefact.load(root / "plm", tiny_sam2).segmenter})
-    predictor.set_image(picture())
+    predictor.set_image(image())
     given = (prompt.get("points"), prompt.get("labels"), prompt.get("box"))
     masks, scores, _ = predictor.predict(*given, adapter=adapter)
     order = np.argsort(-scores)
@@ -132,13 +132,13 @@ def test_outlines_are_exact_and_simplified_ones_close():
     assert outlines(np.ones((1, 1), bool), 5.0)[0][0].tolist() == [[0, 0], [0, 1], [1, 1], [1, 0]]
 
 
-def test_a_picture_may_come_along_with_the_question(served):
+def test_an_image_may_come_along_with_the_question(served):
     client, _, _ = served
     by_id = ask(client, embedding=sent(client), adapter="plm").json()
     form = {"question": json.dumps({"prompts": [ASKED], "adapter": "plm"})}
-    along = client.post("/segment", files={"picture": ("a.png", png(), "image/png")}, data=form)
+    along = client.post("/segment", files={"image": ("a.png", png(), "image/png")}, data=form)
     assert along.json() == by_id
-    uploaded = client.post("/embeddings", files={"picture": png()})
+    uploaded = client.post("/embeddings", files={"image": png()})
     assert uploaded.status_code == 201
     assert uploaded.json() == by_id["embedding"]
     assert client.get(f"/embeddings/{uploaded.json()['id']}").json() == uploaded.json()
@@ -176,7 +176,7 @@ def until(truth):
     raise AssertionError("never happened")
 
 
-def test_requests_for_one_picture_share_one_encode(served, monkeypatch):
+def test_requests_for_one_image_share_one_encode(served, monkeypatch):
     client, engine, _ = served
     go, calls = slow(engine, monkeypatch)
     with ThreadPoolExecutor(6) as pool, released(go):
@@ -233,7 +233,7 @@ def test_memory_is_bounded_and_the_oldest_goes_first(tiny_sam2):
         third = sent(client, 2)
         known = [client.get(f"/embeddings/{id}").status_code for id in (first, second, third)]
         assert known == [200, 404, 200]
-        assert "Send the picture" in client.get(f"/embeddings/{second}").json()["error"]
+        assert "Send the image" in client.get(f"/embeddings/{second}").json()["error"]
 
 
 def test_a_folder_keeps_embeddings_over_a_restart(tiny_sam2, tmp_path, monkeypatch):
@@ -296,7 +296,7 @@ def test_an_adapter_inside_the_encoder_has_an_embedding_of_its_own(served, tiny_
     segmenter = artefact.load(folder, tiny_sam2).segmenter
     assert not segmenter.encoder_frozen
     predictor = Predictor(tiny_sam2, {"samed": segmenter})
-    predictor.set_image(picture())
+    predictor.set_image(image())
     masks, scores, _ = predictor.predict(ASKED["points"], ASKED["labels"], adapter="samed")
     id = sent(client)
     asked = {"embedding": id, "adapter": "samed", "prompts": [ASKED]}
@@ -318,7 +318,7 @@ def test_an_adapter_without_prompts_may_be_asked_without(served, tiny_sam2, tmp_
     folder = save(tmp_path / "blo", tiny_sam2, "blo-sam", prompt="none")
     engine.adapters.add("blo", folder)
     predictor = Predictor(tiny_sam2, {"blo": artefact.load(folder, tiny_sam2).segmenter})
-    predictor.set_image(picture())
+    predictor.set_image(image())
     masks, scores, _ = predictor.predict(adapter="blo")
     asked = {"embedding": sent(client), "adapter": "blo"}
     (by_prompt,) = client.post("/segment", json={**asked, "prompts": [{}]}).json()["masks"]
@@ -337,7 +337,7 @@ def test_auto_asks_what_the_proposals_find(served, tiny_sam2, tmp_path):
     assert {row["label"] for row in found} == {"disc"}
     predictor = Predictor(tiny_sam2, {"finds": artefact.load(folder, tiny_sam2).segmenter})
     propose = proposer(predictor, "finds", folder, sizes=GROWN)
-    same = objects(predictor, picture(), propose, "finds")  # as `predict --prompt auto` finds them
+    same = objects(predictor, image(), propose, "finds")  # as `predict --prompt auto` finds them
     assert [row["score"] for row in found] == pytest.approx([one.score for one in same])
     assert all(np.array_equal(mask_of(row), one.mask) for row, one in zip(found, same, strict=True))
     none = client.post("/segment", json={"embedding": id, "adapter": "finds", "auto": True, "threshold": 1.0})

@@ -22,7 +22,7 @@ from samtailor.serve.run import address, is_local, token_for
 HERE = "http://127.0.0.1:8000"
 
 
-def picture_file(kind: str = "PNG", size: tuple[int, int] = (40, 30)) -> bytes:
+def image_file(kind: str = "PNG", size: tuple[int, int] = (40, 30)) -> bytes:
     stream = io.BytesIO()
     pixels = np.random.default_rng(0).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)
     Image.fromarray(pixels).save(stream, kind)
@@ -60,32 +60,32 @@ def check_refused(answer, status, *words):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM"])
-def test_pictures_of_every_kind_are_taken(client, kind):
-    answer = client.post("/embeddings", content=picture_file(kind))
+def test_images_of_every_kind_are_taken(client, kind):
+    answer = client.post("/embeddings", content=image_file(kind))
     assert (answer.status_code, answer.json()["width"], answer.json()["height"]) == (201, 40, 30)
 
 
 @pytest.mark.parametrize(
     ("data", "status", "word"),
     [
-        (b"", 422, "no picture"),
-        (b"hello", 415, "not a picture"),
-        (picture_file()[:500], 415, "cut off"),
-        (picture_file("JPEG")[:300], 415, "picture"),
+        (b"", 422, "no image"),
+        (b"hello", 415, "not an image"),
+        (image_file()[:500], 415, "cut off"),
+        (image_file("JPEG")[:300], 415, "image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 415, "Expected JPEG"),
-        (picture_file("ICO"), 415, "Expected JPEG"),
+        (image_file("ICO"), 415, "Expected JPEG"),
         (bomb(300, 300), 413, "90,000 pixels"),
         (bomb(60_000, 60_000), 413, "pixels"),
         (bomb(2**31 - 1, 2**31 - 1), 413, "pixels"),
-        (bomb(0, 0), 415, "not a picture"),
-        (picture_file() + b"\0" * 20_000, 413, "20,000 bytes"),
+        (bomb(0, 0), 415, "not an image"),
+        (image_file() + b"\0" * 20_000, 413, "20,000 bytes"),
     ],
 )
 def test_broken_hostile_and_oversized_files_are_refused_in_words(client, data, status, word):
     check_refused(client.post("/embeddings", content=data), status, word)
     if data:
-        check_refused(client.post("/segment", files={"picture": data}, data={"question": '{"auto": true}'}), status)
-    assert client.post("/embeddings", content=picture_file()).status_code == 201
+        check_refused(client.post("/segment", files={"image": data}, data={"question": '{"auto": true}'}), status)
+    assert client.post("/embeddings", content=image_file()).status_code == 201
 
 
 def test_a_body_of_unsaid_length_is_bounded_too(client):
@@ -104,12 +104,12 @@ def test_json_is_bounded_by_itself(client):
 @pytest.mark.parametrize(
     ("question", "status", "words"),
     [
-        ({}, 422, ["Which picture"]),
+        ({}, 422, ["Which image"]),
         ({"embedding": "ID"}, 422, ["1 to 3 prompts"]),
-        ({"embedding": "0" * 40, "prompts": [{"points": [[1, 1]]}]}, 404, ["Send the picture"]),
+        ({"embedding": "0" * 40, "prompts": [{"points": [[1, 1]]}]}, 404, ["Send the image"]),
         ({"embedding": "../../etc/passwd", "prompts": [{"points": [[1, 1]]}]}, 404, []),
         ({"embedding": "ID", "prompts": [{"points": [[1, 1]]}], "adapter": "nose"}, 404, ["'nose'", "Loaded: none"]),
-        ({"embedding": "ID", "prompts": [{"points": [[40, 1]]}]}, 422, ["outside the picture of 40x30"]),
+        ({"embedding": "ID", "prompts": [{"points": [[40, 1]]}]}, 422, ["outside the image of 40x30"]),
         ({"embedding": "ID", "prompts": [{"points": [[-1, 1]]}]}, 422, ["outside"]),
         ({"embedding": "ID", "prompts": [{"points": [[1, 1, 1]]}]}, 422, ["prompts.0.points.0"]),
         ({"embedding": "ID", "prompts": [{"points": [["a", 1]]}]}, 422, ["prompts.0.points.0.0"]),
@@ -118,7 +118,7 @@ def test_json_is_bounded_by_itself(client):
         ({"embedding": "ID", "prompts": [{"points": [[1, 1]] * 5}]}, 422, ["at most 4 points"]),
         ({"embedding": "ID", "prompts": [{"box": [1, 2, 3]}]}, 422, ["prompts.0.box"]),
         ({"embedding": "ID", "prompts": [{"box": [9, 9, 3, 3]}]}, 422, ["x0 < x1"]),
-        ({"embedding": "ID", "prompts": [{"box": [0, 0, 1e30, 3]}]}, 422, ["inside the picture"]),
+        ({"embedding": "ID", "prompts": [{"box": [0, 0, 1e30, 3]}]}, 422, ["inside the image"]),
         ({"embedding": "ID", "prompts": [{}]}, 422, ["needs points or a box"]),
         ({"embedding": "ID", "prompts": [{"points": [[1, 1]]}] * 4}, 422, ["1 to 3 prompts"]),
         ({"embedding": "ID", "prompts": [{"points": [[1, 1]]}], "auto": True}, 422, ["not both"]),
@@ -127,7 +127,7 @@ def test_json_is_bounded_by_itself(client):
     ],
 )
 def test_wrong_questions_are_refused_in_words(client, question, status, words):
-    id = client.post("/embeddings", content=picture_file()).json()["id"]
+    id = client.post("/embeddings", content=image_file()).json()["id"]
     asked = {**question, "embedding": id} if question.get("embedding") == "ID" else question
     check_refused(client.post("/segment", json=asked), status, *words)
 
@@ -138,11 +138,11 @@ def test_what_is_no_json_is_refused_in_words(client, text):
 
 
 def test_forms_that_miss_something(client):
-    check_refused(client.post("/segment", files={"other": picture_file()}), 422, "picture")
-    check_refused(client.post("/embeddings", data={"picture": "text"}, files={"x": b"1"}), 422, "picture")
+    check_refused(client.post("/segment", files={"other": image_file()}), 422, "image")
+    check_refused(client.post("/embeddings", data={"image": "text"}, files={"x": b"1"}), 422, "image")
     both = {"question": '{"embedding": "x", "auto": true}'}
-    check_refused(client.post("/segment", files={"picture": picture_file()}, data=both), 422, "not both")
-    check_refused(client.post("/embeddings", files=[("picture", picture_file()), ("second", picture_file())]), 400)
+    check_refused(client.post("/segment", files={"image": image_file()}, data=both), 422, "not both")
+    check_refused(client.post("/embeddings", files=[("image", image_file()), ("second", image_file())]), 400)
     check_refused(client.put("/segment"), 405)
     check_refused(client.get("/embeddings/" + "9" * 40), 404)
     check_refused(client.get("/nowhere"), 404)
@@ -179,7 +179,7 @@ def test_other_names_and_other_sites_are_refused(engine, headers, status):
             answer = client.get(path, headers=headers)
             assert answer.status_code == status, answer.text
         if status == 403 or "sec-fetch-mode" in headers:
-            assert client.post("/embeddings", content=picture_file(), headers=headers).status_code == 403
+            assert client.post("/embeddings", content=image_file(), headers=headers).status_code == 403
     assert "access-control-allow-origin" not in answer.headers
     assert answer.headers.get("x-content-type-options", "nosniff") == "nosniff"
 
@@ -206,7 +206,7 @@ def test_a_token_opens_the_door(engine, header, status):
             assert client.get(path, headers=headers).status_code == status
         assert client.get("/health").status_code == client.get("/ready").status_code == 200
         if status == 401:
-            check_refused(client.post("/embeddings", content=picture_file(), headers=headers), 401, "Authorization")
+            check_refused(client.post("/embeddings", content=image_file(), headers=headers), 401, "Authorization")
 
 
 @pytest.mark.parametrize(

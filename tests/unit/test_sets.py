@@ -1,4 +1,4 @@
-"""The papers' data sets, on miniature copies of their layouts with made-up pictures."""
+"""The papers' data sets, on miniature copies of their layouts with made-up images."""
 
 import numpy as np
 import pytest
@@ -121,7 +121,7 @@ def test_cars_with_copies_on_one_side(cars):
 
 
 def pairs(images, masks, ids, ending=".png", suffix="", size=32):
-    """Pictures of their number's colour, each with a square."""
+    """Images of their number's colour, each with a square."""
     for i, id in enumerate(ids):
         save(images / f"{id}.jpg", np.full((size, size, 3), i % 255, np.uint8))
         save(masks / f"{id}{suffix}{ending}", square(2, 3, 8, size))
@@ -133,7 +133,7 @@ def ids_of(path, **options):
 
 @pytest.fixture
 def humans(tmp_path):
-    """29 pairs with the original's gap before the last number, one mask half the size of its picture."""
+    """29 pairs with the original's gap before the last number, one mask half the size of its image."""
     pairs(tmp_path / "Training_Images", tmp_path / "Ground_Truth", [*range(1, 29), 300])
     save(tmp_path / "Ground_Truth/7.png", square(1, 1, 4, 16))
     return tmp_path
@@ -145,7 +145,7 @@ def test_humans_last_by_number_are_the_test_part(humans):
         pool = ids_of(humans, format="human-segmentation", part="pool")
     assert test == [*map(str, range(20, 29)), "300"]
     assert pool == [*map(str, range(1, 20))], "by number: 2 to 9 are of the pool"
-    assert "another number of pictures" in {n.kind for n in notices}
+    assert "another number of images" in {n.kind for n in notices}
     assert len(ids_of(humans, format="human-segmentation", part="test", test=5)) == 5
     with pytest.raises(InputError, match="between 1 and 28"):
         open_dataset(humans, format="human-segmentation", part="test", test=29)
@@ -155,11 +155,11 @@ def test_humans_last_by_number_are_the_test_part(humans):
 
 def test_humans_whole_set_needs_no_notice():
     from samtailor.data.sets import _tail, human_segmentation
-    from samtailor.types import Sample
+    from samtailor.structures import Sample
 
     made = [Sample(str(i), lambda: None, lambda: ()) for i in [*range(1, 290), 300]]
     with collected() as notices:
-        test = _tail.part_of(made, "test", None, (human_segmentation.TEST, human_segmentation.PICTURES))
+        test = _tail.part_of(made, "test", None, (human_segmentation.TEST, human_segmentation.IMAGES))
     assert [s.id for s in test] == [*map(str, range(191, 290)), "300"]
     assert notices == []
 
@@ -197,7 +197,7 @@ def test_dancers_are_split_by_number_and_grouped_by_clip(tmp_path):
 def test_dancers_split_of_the_paper():
     from samtailor.data.sets import _tail, tiktok_body
 
-    parts = [len(_tail.part_of(range(2615), p, None, (tiktok_body.TEST, tiktok_body.PICTURES))) for p in _tail.PARTS]
+    parts = [len(_tail.part_of(range(2615), p, None, (tiktok_body.TEST, tiktok_body.IMAGES))) for p in _tail.PARTS]
     assert parts == [615, 2000]
 
 

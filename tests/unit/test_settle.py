@@ -1,4 +1,4 @@
-"""How a fit chooses the looks: on pictures that whoever answers has not learnt from."""
+"""How a fit chooses the looks: on images that whoever answers has not learnt from."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ import torch
 
 from batches import batch_of
 from samtailor import artefact
-from samtailor.config import FitConfig
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.split import Split, split
 from samtailor.data.transform import Frame
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import ArtefactError
-from samtailor.fit import fit
-from samtailor.fit.settle import CHOICES, _best, _dice, deal, settle
-from samtailor.looks import Looking
+from samtailor.fitting import fit
+from samtailor.fitting.select_inference import CHOICES, _best, _dice, assign_folds, select_inference
 from samtailor.registry import find
-from samtailor.train.tandem import map_loss
-from samtailor.types import Annotation, Prompts, Sample
+from samtailor.structures import Annotation, Prompts, Sample, TilingPlan
+from samtailor.train.config import FitConfig
+from samtailor.train.multitask import map_loss
 
 
 def dealt(ids, groups=(), val=()):
@@ -29,12 +28,12 @@ def dealt(ids, groups=(), val=()):
 
 
 def test_groups_are_left_out_together_and_evenly():
-    made = deal(dealt("abcdefgh", groups=["ab"]), 4)
+    made = assign_folds(dealt("abcdefgh", groups=["ab"]), 4)
     assert made["a"] == made["b"]
     assert sorted(made.values()) == [0, 0, 0, 1, 1, 2, 2, 3]
-    assert deal(dealt("abc"), 4) == {}
-    assert deal(dealt("abcdefgh", val="x"), 4) == {}
-    assert deal(dealt("abcdefgh"), 1) == {}
+    assert assign_folds(dealt("abc"), 4) == {}
+    assert assign_folds(dealt("abcdefgh", val="x"), 4) == {}
+    assert assign_folds(dealt("abcdefgh"), 1) == {}
 
 
 def test_a_member_learns_nothing_from_what_it_leaves_out(tiny_base, tiny_samples):
@@ -72,7 +71,7 @@ def test_noise_and_small_gains_do_not_choose():
     assert _best(noisy) == 0
 
 
-def test_what_is_better_on_unseen_pictures_is_chosen(tiny_base, tiny_samples, monkeypatch):
+def test_what_is_better_on_unseen_images_is_chosen(tiny_base, tiny_samples, monkeypatch):
     segmenter, _ = find("methods", "tailor").build(tiny_base, width=32)
     seen_by = []
 
@@ -80,15 +79,17 @@ def test_what_is_better_on_unseen_pictures_is_chosen(tiny_base, tiny_samples, mo
         seen_by.append(ask)
         return [0.4, 0.4, 0.6, 0.5, 0.3, 0.3]
 
-    monkeypatch.setattr("samtailor.fit.settle._dice", dice)
-    made = settle(segmenter, tiny_samples[:4], None, None, left_out={s.id: i for i, s in enumerate(tiny_samples[:4])})
-    assert segmenter.looking == made.looking == Looking((1, 2))
-    assert (made.dice, made.whole, made.pictures) == (pytest.approx(0.6), pytest.approx(0.4), 4)
+    monkeypatch.setattr("samtailor.fitting.select_inference._dice", dice)
+    made = select_inference(
+        segmenter, tiny_samples[:4], None, None, left_out={s.id: i for i, s in enumerate(tiny_samples[:4])}
+    )
+    assert segmenter.inference.tiling == made.tiling == TilingPlan((1, 2))
+    assert (made.dice, made.whole, made.images) == (pytest.approx(0.6), pytest.approx(0.4), 4)
     assert seen_by == list(segmenter.adapter("map").members)  # each by the member that left it out
     seen_by.clear()
-    settle(segmenter, tiny_samples[:2], None, None)
+    select_inference(segmenter, tiny_samples[:2], None, None)
     assert seen_by == [segmenter.adapter("map").logits] * 2
-    assert settle(segmenter, tiny_samples[:1], None, None) is None
+    assert select_inference(segmenter, tiny_samples[:1], None, None) is None
 
 
 class View:
@@ -108,8 +109,8 @@ class Views:
         return View(views[0])
 
 
-def test_choices_are_judged_at_the_pictures_own_size(tiny_base, monkeypatch):
-    monkeypatch.setattr("samtailor.fit.settle.CHOICES", (Looking(), Looking((2,))))
+def test_choices_are_judged_at_the_images_own_size(tiny_base, monkeypatch):
+    monkeypatch.setattr("samtailor.fitting.select_inference.CHOICES", (TilingPlan(), TilingPlan((2,))))
     segmenter, _ = find("methods", "tailor").build(tiny_base, width=32)
     mask = np.hypot(*(np.mgrid[:200, :300] - np.array([60, 200])[:, None, None])) < 22
     sample = Sample("s", lambda: np.zeros((200, 300, 3), np.uint8), lambda: [Annotation.from_mask("a", mask)])
@@ -125,7 +126,7 @@ def test_choices_are_judged_at_the_pictures_own_size(tiny_base, monkeypatch):
 
 @pytest.mark.parametrize("shots", [None, 4])
 def test_a_fit_settles_and_the_artefact_keeps_it(tiny_base, tiny_samples, tmp_path, monkeypatch, shots):
-    monkeypatch.setattr("samtailor.fit.settle._best", lambda table: 3)
+    monkeypatch.setattr("samtailor.fitting.select_inference._best", lambda table: 3)
     one = [replace(s, read_annotations=lambda s=s: s.annotations[:1]) for s in tiny_samples]
     one = [replace(s, read_annotations=lambda s=s: [replace(s.annotations[0], label="a")]) for s in one]
     config = FitConfig(
@@ -135,21 +136,22 @@ def test_a_fit_settles_and_the_artefact_keeps_it(tiny_base, tiny_samples, tmp_pa
     told = []
     made = split(one, val=config.val, test=0, seed=0, near_duplicates=False)
     result = fit(
-        config, samples=one, base=tiny_base, split=made, store=EmbeddingStore(tmp_path / "c"), progress=told.append
+        config, samples=one, base=tiny_base, split=made, store=EmbeddingCache(tmp_path / "c"), progress=told.append
     )
-    assert {"region_dice", "region_dice_one_look", "region_pictures"} <= set(result.figures)
-    assert result.figures["region_pictures"] == (2 if shots is None else 4)
-    assert [at.done for at in told if at.stage == "settle"][-1] == result.figures["region_pictures"]
+    assert {"region_dice", "region_dice_one_look", "region_images"} <= set(result.figures)
+    assert result.figures["region_images"] == (2 if shots is None else 4)
+    assert [at.done for at in told if at.stage == "settle"][-1] == result.figures["region_images"]
     loaded = artefact.load(tmp_path / "a", tiny_base)
-    assert loaded.segmenter.looking == CHOICES[3]
-    assert dict(loaded.meta.looking) == {"tiles": [1, 2], "boxes": 2.0}
+    assert loaded.segmenter.inference.tiling == CHOICES[3]
+    assert loaded.meta.inference.tiling == TilingPlan((1, 2), 2.0)
     card = (tmp_path / "a" / "README.md").read_text()
-    assert "| looks at | the whole picture and 2 x 2 overlapping tiles, the decoder asked with the boxes" in card
+    assert "| tiled inference | the whole image and 2 x 2 overlapping tiles, combined" in card
     told = json.loads((tmp_path / "a" / "adapter.json").read_text())
     for wrong in ({"tiles": [0]}, {"glances": 3}):
-        (tmp_path / "a" / "adapter.json").write_text(json.dumps(told | {"looking": wrong}))
-        with pytest.raises(ArtefactError, match="cannot be rebuilt"):
+        inference = told["inference"] | {"tiling": wrong}
+        (tmp_path / "a" / "adapter.json").write_text(json.dumps(told | {"inference": inference}))
+        with pytest.raises(ArtefactError, match="damaged: inference"):
             artefact.load(tmp_path / "a", tiny_base)
-    plain = config.model_copy(update={"out": tmp_path / "b", "options": {"width": 32, "settle": False}})
-    fit(plain, samples=one, base=tiny_base, split=made, store=EmbeddingStore(tmp_path / "c"))
-    assert artefact.load(tmp_path / "b", tiny_base).segmenter.looking.plain
+    plain = config.model_copy(update={"out": tmp_path / "b", "options": {"width": 32, "select_inference": False}})
+    fit(plain, samples=one, base=tiny_base, split=made, store=EmbeddingCache(tmp_path / "c"))
+    assert artefact.load(tmp_path / "b", tiny_base).segmenter.inference.tiling.plain

@@ -62,7 +62,7 @@ def test_coco_crowd_is_no_target(tmp_path):
     assert [a.label for a in sample.of(["dog"])] == ["dog"]
 
 
-def test_coco_boxes_two_points_and_missing_pictures(tmp_path):
+def test_coco_boxes_two_points_and_missing_images(tmp_path):
     write_coco(tmp_path)
 
     def change(content):
@@ -76,11 +76,11 @@ def test_coco_boxes_two_points_and_missing_pictures(tmp_path):
         got = masks_of(samples)
     np.testing.assert_array_equal(got["1"][0][1], box(4, 3, 20, 9))
     assert len(got["2"]) == 2
-    assert {n.kind for n in notices} >= {"box as mask", "empty mask", "annotation without picture"}
+    assert {n.kind for n in notices} >= {"box as mask", "empty mask", "annotation without image"}
 
 
 @pytest.mark.parametrize("place", ["train2017", "images/train2017", "images"])
-def test_coco_finds_pictures_where_coco_puts_them(tmp_path, place):
+def test_coco_finds_images_where_coco_puts_them(tmp_path, place):
     expected = write_coco(tmp_path)
     (tmp_path / "images").rename(tmp_path / "moved")
     (tmp_path / place).parent.mkdir(exist_ok=True)
@@ -121,7 +121,7 @@ def test_yolo_wrong_lines_are_named(tmp_path, line, words):
         masks_of(open_dataset(tmp_path))
 
 
-def test_yolo_background_pictures_and_label_less_ones(tmp_path):
+def test_yolo_background_images_and_label_less_ones(tmp_path):
     write_yolo(tmp_path)
     text(tmp_path / "labels/2.txt", "")
     photo(tmp_path / "images/alone.png")
@@ -243,11 +243,11 @@ def test_labelme_refusals(tmp_path, change, words):
         masks_of(open_dataset(tmp_path))
 
 
-def test_labelme_missing_picture(tmp_path):
+def test_labelme_missing_image(tmp_path):
     write_labelme(tmp_path)
     (tmp_path / "2.jpg").unlink()
     assert [s.id for s in open_dataset(tmp_path)] == ["1", "10"]
     for i in (1, 10):
         (tmp_path / f"{i}.jpg").unlink()
-    with pytest.raises(DataError, match="None of the pictures of 3"):
+    with pytest.raises(DataError, match="None of the images of 3"):
         open_dataset(tmp_path)

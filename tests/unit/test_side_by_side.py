@@ -9,31 +9,31 @@ from safetensors.torch import load_file
 
 from samtailor.artefact import TENSORS
 from samtailor.bases import load_base
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.compare import compare, variants
-from samtailor.config import load
-from samtailor.contenders import contender
-from samtailor.cost import Cost
+from samtailor.compare.cost import Cost
+from samtailor.compare.entries import contender
+from samtailor.compare.parallel import Job, fit_side_by_side
 from samtailor.data.split import Split
 from samtailor.data.synth.samples import samples
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError
-from samtailor.side_by_side import Job, fit_side_by_side
+from samtailor.train.config import load
 
 SETTINGS = {"base": "nano", "steps": 2, "batch_size": 2, "trackers": ()}
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    return EmbeddingStore(tmp_path_factory.mktemp("store"))
+    return EmbeddingCache(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     return samples(4, 0, size=(96, 128)), samples(2, 0, size=(96, 128), side="test")
 
 
-def test_two_processes_learn_what_one_learns(tmp_path, store, pictures):
-    base, (train, test) = load_base("nano"), pictures
+def test_two_processes_learn_what_one_learns(tmp_path, store, images):
+    base, (train, test) = load_base("nano"), images
     runs = variants(load(None, SETTINGS), ["sam", "plm", "sam-f"])
     made = [
         compare(runs, tmp_path / str(workers), base, train, test, classes=["banner"], store=store, workers=workers)
@@ -46,8 +46,8 @@ def test_two_processes_learn_what_one_learns(tmp_path, store, pictures):
         assert all((alone[key] == beside[key]).all() for key in alone)
 
 
-def test_progress_of_each_is_told_and_a_failing_fit_is_raised(tmp_path, store, pictures):
-    base, train = load_base("nano"), pictures[0]
+def test_progress_of_each_is_told_and_a_failing_fit_is_raised(tmp_path, store, images):
+    base, train = load_base("nano"), images[0]
     good = load(None, {**SETTINGS, "method": "plm", "steps": 1, "classes": ("banner",), "out": tmp_path / "good"})
     row = contender(good, base, ["banner"])
     bad = replace(row, config=row.config.model_copy(update={"classes": ("none such",), "out": tmp_path / "bad"}))

@@ -11,7 +11,7 @@ from PIL import Image
 from samtailor.data.duplicates import near_duplicates
 from samtailor.data.split import PARTS, Split, group, shots, split
 from samtailor.errors import DataError, InputError
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 MASK = np.ones((20, 20), bool)
 
@@ -45,7 +45,7 @@ def test_counts_and_shares():
     assert (len(parts.train), len(parts.test)) == (5, 5)
 
 
-def test_every_picture_in_one_part_and_in_natural_order():
+def test_every_image_in_one_part_and_in_natural_order():
     parts = deal(plain(30), val=4, test=7)
     ids = [*parts.train, *parts.val, *parts.test, *parts.unused]
     assert sorted(ids) == sorted(s.id for s in plain(30))
@@ -58,7 +58,7 @@ def test_seeded_and_independent_of_listing_order():
     assert deal(samples[::-1], seed=3) == first
     assert deal(samples, seed=4).test != first.test
     more = deal([*samples, sample("new")], test=8, seed=3)
-    assert len(set(more.test) & set(first.test)) >= 7, "one more picture may move one"
+    assert len(set(more.test) & set(first.test)) >= 7, "one more image may move one"
 
 
 def test_golden_split():
@@ -80,7 +80,7 @@ def test_what_groups_do_not_allow_is_said():
     samples = [sample(f"p{i}", group=f"g{i // 4}") for i in range(40)]
     parts = deal(samples, test=6)
     assert len(parts.test) == 4
-    assert parts.notices == ("test has 4 pictures instead of 6, because groups stay together.",)
+    assert parts.notices == ("test has 4 images instead of 6, because groups stay together.",)
     assert len(parts.train) == 36, "train takes all the rest"
     assert len(deal(samples, test=2).test) == 4, "better one group too many than an empty part"
 
@@ -93,7 +93,7 @@ def test_a_part_left_empty_is_refused():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"test": 11}, "10 pictures"),
+        ({"test": 11}, "10 images"),
         ({"test": 10}, "at least one"),
         ({"train": None, "test": None}, "Only one part"),
         ({"test": -1}, "count"),
@@ -107,7 +107,7 @@ def test_impossible_amounts(options, words):
         deal(plain(10), **options)
 
 
-def test_only_pictures_with_the_class_are_split():
+def test_only_images_with_the_class_are_split():
     samples = [*plain(10), *(sample(f"q{i}", labels=("b",)) for i in range(10))]
     parts = deal(samples, classes=["a"], test=0.2)
     assert (len(parts.train), len(parts.test)) == (8, 2)
@@ -126,7 +126,7 @@ def test_a_class_in_one_group_only():
     samples = [*plain(10), sample("x", labels=("rare",), group="g"), sample("y", labels=("rare",), group="g")]
     parts = deal(samples, classes=["a", "rare"], test=0.3)
     assert {"x", "y"} <= set(parts.train)
-    assert any("test has no picture of the class 'rare'" in notice for notice in parts.notices)
+    assert any("test has no image of the class 'rare'" in notice for notice in parts.notices)
     with pytest.raises(DataError, match="class 'none'"):
         deal(samples, classes=["none"])
     with pytest.raises(DataError, match=r"rare.*to train on"):
@@ -212,7 +212,7 @@ def test_picking_a_part():
     assert tuple(s.id for s in parts.pick(samples, "test")) == parts.test
     with pytest.raises(InputError, match="No part"):
         parts.pick(samples, "tests")
-    with pytest.raises(DataError, match="3 pictures of test"):
+    with pytest.raises(DataError, match="3 images of test"):
         parts.pick([], "test")
 
 
@@ -251,7 +251,7 @@ def test_copies_are_found_in_files(tmp_path):
         group(samples)
 
 
-def test_flat_and_dark_pictures_are_not_alike():
+def test_flat_and_dark_images_are_not_alike():
     rng = np.random.default_rng(0)
     dark = [rng.integers(0, 3, (40, 40, 3), dtype=np.uint8) for _ in range(20)]
     for i, image in enumerate(dark):

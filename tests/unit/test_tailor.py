@@ -13,19 +13,19 @@ from batches import batch_of
 from samtailor import artefact
 from samtailor.adapters.decoder_tail import expected_iou
 from samtailor.adapters.region_map import RegionMap
-from samtailor.automatic import by_map, proposer
-from samtailor.config import FitConfig
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.regions import foreground
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
-from samtailor.evaluate import evaluate_many
-from samtailor.fit import fit
-from samtailor.instances import objects
-from samtailor.losses import region_loss
-from samtailor.predict import Predictor
+from samtailor.evaluation.masks import evaluate_many
+from samtailor.fitting import fit
+from samtailor.predict.auto import by_map, proposer
+from samtailor.predict.instances import objects
+from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
-from samtailor.train.tandem import map_loss
-from samtailor.types import Annotation, Prompts
+from samtailor.structures import Annotation, Prompts
+from samtailor.train.config import FitConfig
+from samtailor.train.losses import region_loss
+from samtailor.train.multitask import map_loss
 
 
 @pytest.fixture
@@ -67,13 +67,13 @@ def test_a_prompt_leans_on_the_map_without_teaching_it(built, tiny_base, tiny_sa
     batch, found = batch_of(tiny_base, tiny_samples[:2]), segmenter.adapter("map")
     with torch.no_grad():
         plain = segmenter.eval()(batch).logits
-        found.leaning[2] = 0.1
-        leaning = segmenter(batch).logits
+        found.map_gain[2] = 0.1
+        map_gain = segmenter(batch).logits
         each = found.each(batch.features).mean(0).clamp(-8, 8)
-    torch.testing.assert_close(leaning[:, 0, 2], plain[:, 0, 2] + each[:, 0])
-    assert torch.equal(leaning[:, :, [0, 1, 3]], plain[:, :, [0, 1, 3]])
+    torch.testing.assert_close(map_gain[:, 0, 2], plain[:, 0, 2] + each[:, 0])
+    assert torch.equal(map_gain[:, :, [0, 1, 3]], plain[:, :, [0, 1, 3]])
     segmenter(batch).logits.square().mean().backward()
-    assert found.leaning.grad.abs().min() > 0
+    assert found.map_gain.grad.abs().min() > 0
     assert all(p.grad is None for p in found.members.parameters())
 
 
@@ -87,7 +87,7 @@ def test_every_member_learns_the_regions_by_itself(built, tiny_base, tiny_sample
     ]
     torch.testing.assert_close(whole, sum(alone) / 4)
     whole.backward()
-    assert found.leaning.grad is None
+    assert found.map_gain.grad is None
     assert all(p.grad.abs().sum() > 0 for p in found.members.parameters())
 
 
@@ -131,16 +131,16 @@ def test_fit_save_load_ask_in_both_ways(tiny_base, tiny_samples, tmp_path):
         method="tailor", options={"width": 32}, out=tmp_path / "a", steps=2, views=2, classes=tuple(names), val=2,
         trackers=(),
     )  # fmt: skip
-    store = EmbeddingStore(tmp_path / "cache")
+    store = EmbeddingCache(tmp_path / "cache")
     result = fit(config, samples=one, base=tiny_base, store=store)
     assert 0 <= result.figures["held_out_region_miou"] <= 1
     assert all(e["reached"] == (e["miou"] + e["region_miou"]) / 2 for e in result.history["held_out"])
     assert any("region" in entry for entry in result.history["train"])
     loaded = artefact.load(tmp_path / "a", tiny_base)
-    assert loaded.meta.alone
+    assert loaded.meta.inference.single_class
     seen = [a.area / (s.size[0] * s.size[1]) for s in one for a in s.of(names)]
-    assert loaded.segmenter.smallest == loaded.meta.smallest
-    assert loaded.meta.smallest in seen
+    assert loaded.segmenter.inference.smallest_object == loaded.meta.inference.smallest_object
+    assert loaded.meta.inference.smallest_object in seen
     assert "| without a prompt | the object |" in (tmp_path / "a" / "README.md").read_text()
     asked = {"classes": names, "store": store}
     clicks = evaluate_many({"it": loaded.segmenter}, one, **asked)["it"]
@@ -158,7 +158,7 @@ def test_a_map_of_several_classes_does_not_answer_alone(tiny_base, tiny_samples,
     names = sorted({a.label for s in tiny_samples for a in s.annotations})
     assert len(names) > 1
     config = FitConfig(method="tailor", options={"width": 32}, out=tmp_path / "a", steps=1, val=0, trackers=())
-    fit(config, samples=tiny_samples, base=tiny_base, store=EmbeddingStore(tmp_path / "cache"))
+    fit(config, samples=tiny_samples, base=tiny_base, store=EmbeddingCache(tmp_path / "cache"))
     predictor = Predictor(tiny_base, {"it": tmp_path / "a"})
     predictor.set_image(tiny_samples[0].image)
     assert not predictor.segmenter("it").promptless
@@ -173,7 +173,7 @@ def test_annotations_of_other_classes_stay_out_of_the_region(tiny_samples):
 
 
 @pytest.mark.parametrize("objects", [1, 2])
-def test_nobody_has_to_ask_where_pictures_have_one_object(tiny_base, tiny_samples, tmp_path, objects):
+def test_nobody_has_to_ask_where_images_have_one_object(tiny_base, tiny_samples, tmp_path, objects):
     def several(sample):
         first = sample.annotations[0]
         return (first,) + (replace(sample.annotations[1], label=first.label),) * (objects - 1)
@@ -183,12 +183,12 @@ def test_nobody_has_to_ask_where_pictures_have_one_object(tiny_base, tiny_sample
     config = FitConfig(
         method="tailor", options={"width": 32}, out=tmp_path / "a", steps=1, classes=names, val=0, trackers=()
     )
-    fit(config, samples=samples, base=tiny_base, store=EmbeddingStore(tmp_path / "cache"))
+    fit(config, samples=samples, base=tiny_base, store=EmbeddingCache(tmp_path / "cache"))
     predictor = Predictor(tiny_base, {"it": tmp_path / "a"})
     assert predictor.segmenter("it").promptless
     if objects == 1:
         (ask,) = proposer(predictor, "it", tmp_path / "a")(predictor, samples[0].image)
-        assert ask.whole
+        assert ask.promptless
         assert ask.label == names[0]
     else:
         predictor.set_image(samples[0].image)
@@ -212,15 +212,18 @@ def test_each_part_of_a_map_is_asked_for_once(tiny_base, tiny_samples):
     assert all(v > 32 for v in second.clicks[0][:2])
     assert [ask.label for ask in by_map("it", "a", threshold=0.9)(predictor, None)] == ["a"]
     low = by_map("it", "a", threshold=0.02)(predictor, None)
-    assert [ask.given for ask in low] == [first.given, second.given]  # a lower threshold does not swell the parts
+    # a lower threshold does not swell the parts
+    assert [ask.mask_rle for ask in low] == [first.mask_rle, second.mask_rle]
     drawn = predictor.frame.logits(logits)[0, 0].numpy() > 0
     assert np.array_equal(first.mask | second.mask, drawn)  # the parts are the objects
     assert not (first.mask & second.mask).any()
     found = objects(predictor, np.zeros((64, 64, 3), np.uint8), by_map("it", "a"), "it")
     assert [one.ask.score for one in found] == [first.score, second.score]
     assert np.array_equal(found[0].mask, first.mask)
-    segmenter.smallest = 4 * second.mask.sum() / 64**2  # a quarter of it is just the larger part
-    assert [ask.given for ask in by_map("it", "a")(predictor, None)] == [second.given]
+    segmenter.inference = replace(
+        segmenter.inference, smallest_object=4 * second.mask.sum() / 64**2
+    )  # a quarter of it is just the larger part
+    assert [ask.mask_rle for ask in by_map("it", "a")(predictor, None)] == [second.mask_rle]
     logits[:] = -6.0
     assert by_map("it", "a")(predictor, None) == []
 
@@ -241,8 +244,8 @@ def test_the_map_learns_the_same_in_the_order_of_memory_of_training(tiny_base, t
 
 
 def test_clicks_learn_with_gradients_as_short_as_those_of_plm(tiny_sam):
-    """Without it a batch of a crowded picture pushes every click to an empty mask (docs/tailor.md)."""
+    """Without it a batch of a crowded image pushes every click to an empty mask (docs/tailor.md)."""
     defaults = find("methods", "tailor").DEFAULTS
-    assert defaults["clip"]["prompt"] == find("methods", "plm").DEFAULTS["clip"] > 0
+    assert defaults["max_grad_norm"]["prompt"] == find("methods", "plm").DEFAULTS["max_grad_norm"] > 0
     segmenter, _ = find("methods", "tailor").build(tiny_sam)
-    assert set(defaults["clip"]) == set(segmenter.groups)
+    assert set(defaults["max_grad_norm"]) == set(segmenter.groups)

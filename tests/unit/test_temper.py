@@ -1,4 +1,4 @@
-"""Clicks go as far from the base as pictures that are new to the adapter allow."""
+"""Clicks go as far from the base as images that are new to the adapter allow."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from batches import batch_of
 from samtailor import artefact
 from samtailor.adapters.plm import PLM
-from samtailor.config import FitConfig
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.split import split
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
-from samtailor.fit import fit
-from samtailor.fit.temper import SHARES, spared, temper
+from samtailor.fitting import fit
+from samtailor.fitting.interpolate import ALPHAS, held_back, interpolate_to_base
 from samtailor.registry import find
+from samtailor.train.config import FitConfig
 
 
 @pytest.fixture
@@ -26,15 +26,16 @@ def learnt(tiny_base):
     with torch.no_grad():
         for parameter in segmenter.adapter("plm").head.parameters():
             parameter.normal_(std=0.3)
-        segmenter.adapter("map").leaning.normal_(std=0.1)
+        segmenter.adapter("map").map_gain.normal_(std=0.1)
     return segmenter.eval()
 
 
 def tell(monkeypatch, miou):
     """`validate` says of each share in turn what `miou` maps it to."""
-    shares = iter(SHARES)
+    shares = iter(ALPHAS)
     monkeypatch.setattr(
-        "samtailor.fit.temper.validate", lambda *_: {"miou": (value := miou[next(shares)]), "oracle_miou": value}
+        "samtailor.fitting.interpolate.validate",
+        lambda *_: {"miou": (value := miou[next(shares)]), "oracle_miou": value},
     )
 
 
@@ -45,12 +46,12 @@ def test_no_share_is_the_base_and_half_is_between(learnt, tiny_base, tiny_sample
         tokens = tiny_base.encode_prompts(batch.prompts)
         whole = learnt.prompted(batch.features, batch.prompts).sparse - tokens.sparse
         tell(monkeypatch, {1.0: 0.3, 0.75: 0.3, 0.5: 0.5, 0.25: 0.3, 0.0: 0.4})
-        share, reached = temper(learnt, None, torch.device("cpu"))
+        share, reached = interpolate_to_base(learnt, None, torch.device("cpu"))
         half = learnt.prompted(batch.features, batch.prompts).sparse - tokens.sparse
         assert (share, reached[0.0]["miou"]) == (0.5, 0.4)
         torch.testing.assert_close(half, whole / 2, atol=1e-5, rtol=1e-4)
         tell(monkeypatch, {1.0: 0.3, 0.75: 0.3, 0.5: 0.3, 0.25: 0.3, 0.0: 0.5})
-        temper(learnt, None, torch.device("cpu"))
+        interpolate_to_base(learnt, None, torch.device("cpu"))
         assert torch.equal(learnt(batch).logits, plain)
 
 
@@ -58,7 +59,7 @@ def test_all_that_was_learnt_stays_unless_less_is_clearly_better(learnt, monkeyp
     before = learnt.learned()
     before = {name: tensor.clone() for name, tensor in before.items()}
     tell(monkeypatch, {1.0: 0.3, 0.75: 0.305, 0.5: 0.305, 0.25: 0.3, 0.0: 0.309})
-    assert temper(learnt, None, torch.device("cpu"))[0] == 1.0
+    assert interpolate_to_base(learnt, None, torch.device("cpu"))[0] == 1.0
     after = learnt.learned()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -67,16 +68,16 @@ def test_too_few_masks_say_nothing(tiny_samples):
     names = {a.label for s in tiny_samples for a in s.annotations}
     folds = {s.id: index % 2 for index, s in enumerate(tiny_samples)}
     many = [replace(s, read_annotations=lambda s=s: s.annotations * 4) for s in tiny_samples]
-    assert spared(many, names, folds) == [s for s in many if folds[s.id] == 0]
+    assert held_back(many, names, folds) == [s for s in many if folds[s.id] == 0]
     few = [replace(s, read_annotations=lambda s=s: s.annotations[:1]) for s in tiny_samples[:8]]
-    assert spared(few, names, folds) == []
-    assert spared(many, names, {many[0].id: 0}) == []
-    assert spared(many, names, {}) == []
+    assert held_back(few, names, folds) == []
+    assert held_back(many, names, {many[0].id: 0}) == []
+    assert held_back(many, names, {}) == []
 
 
 def test_the_counted_form_cannot_be_shrunk():
     with pytest.raises(InputError, match="zero_linear"):
-        PLM(32, head="paper_plain").toward_base(0.5)
+        PLM(32, head="paper_plain").interpolate_to_base(0.5)
 
 
 @pytest.mark.parametrize("val", [0, 2])
@@ -84,18 +85,18 @@ def test_a_fit_keeps_the_share_that_judges_found_best(tiny_base, tiny_samples, t
     judged = []
 
     def validate(segmenter, feed, masks, device):
-        judged.append({sample.id for sample, _ in feed.pictures()})
+        judged.append({sample.id for sample, _ in feed.images()})
         return {"miou": 0.5 - abs(len(judged) - 1 - 4) / 20, "oracle_miou": 0.6}  # rises to the fifth share: the base
 
-    monkeypatch.setattr("samtailor.fit.temper.validate", validate)
-    monkeypatch.setattr("samtailor.fit.settle.settle", lambda *_, **__: None)
+    monkeypatch.setattr("samtailor.fitting.interpolate.validate", validate)
+    monkeypatch.setattr("samtailor.fitting.select_inference.select_inference", lambda *_, **__: None)
     samples = [replace(s, read_annotations=lambda s=s: _four(s)) for s in tiny_samples]
     made = split(samples, val=val, test=0, seed=0, near_duplicates=False)
     config = FitConfig(
         method="tailor", options={"width": 32}, out=tmp_path / "a", steps=2, val=val, trackers=(),
         near_duplicates=False,
     )  # fmt: skip
-    result = fit(config, samples=samples, base=tiny_base, split=made, store=EmbeddingStore(tmp_path / "c"))
+    result = fit(config, samples=samples, base=tiny_base, split=made, store=EmbeddingCache(tmp_path / "c"))
     assert result.figures["share"] == 0.0
     assert result.figures["share_base_miou"] == 0.5
     if val:
@@ -105,7 +106,7 @@ def test_a_fit_keeps_the_share_that_judges_found_best(tiny_base, tiny_samples, t
         assert all(ids < set(made.train) and len(ids) >= 2 for ids in judged)
     tensors = artefact.load(tmp_path / "a", tiny_base).segmenter.learned()
     assert not tensors["tokens.plm.head.weight"].any()
-    assert not tensors["maps.map.leaning"].any()
+    assert not tensors["maps.map.map_gain"].any()
 
 
 def _four(sample):

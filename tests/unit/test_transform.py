@@ -9,12 +9,12 @@ from PIL import Image
 
 from samtailor.data.transform import Frame, coverage
 from samtailor.errors import InputError
-from samtailor.types import Prompts
+from samtailor.structures import Prompts
 
 MEAN, STD = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
 
 
-def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+def random_image(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -29,8 +29,8 @@ def reference(image: np.ndarray, size: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 80), (80, 48), (64, 64), (33, 200), (7, 5), (300, 301)])
-def test_picture_is_preprocessed_as_sams(tiny_sam, height, width):
-    image = picture(height, width)
+def test_image_is_preprocessed_as_sams(tiny_sam, height, width):
+    image = random_image(height, width)
     got = Frame.of(tiny_sam, height, width).image(image, tiny_sam)
     np.testing.assert_allclose(got.numpy(), reference(image, 64), atol=1e-5)
 
@@ -59,7 +59,7 @@ def test_sam2_squashes(tiny_sam2):
     assert frame.inner == (64, 64)
     assert frame.scale == (64 / 80, 64 / 48)
     assert frame.valid().all()
-    assert frame.image(picture(48, 80), tiny_sam2).shape == (3, 64, 64)
+    assert frame.image(random_image(48, 80), tiny_sam2).shape == (3, 64, 64)
 
 
 def test_points_and_boxes_go_by_each_axis(tiny_sam):
@@ -85,7 +85,7 @@ def test_prompts_change_frame_once(tiny_sam):
     inside = frame.prompts(prompts)
     assert inside.frame == (64, 64)
     assert inside.points[0, 0, 0].tolist() == pytest.approx([32.0, 40 * 38 / 48])
-    with pytest.raises(InputError, match="cannot be used on a 48x80 picture"):
+    with pytest.raises(InputError, match="cannot be used on a 48x80 image"):
         frame.prompts(inside)
 
 
@@ -112,11 +112,11 @@ def test_crop_is_made_in_the_model_frame(tiny_sam):
     """The padding begins at row 38 of 64, in the middle of a cell of 2 px only by luck: here at cell 19 exactly."""
     frame = Frame.of(tiny_sam, 47, 80)  # 37.6 -> 38 rows of 64; at low resolution 19 of 32
     assert frame.inner == (38, 64)
-    frame = Frame.of(tiny_sam, 46, 80)  # 36.8 -> 37 rows: cell 18 is half picture, half padding
+    frame = Frame.of(tiny_sam, 46, 80)  # 36.8 -> 37 rows: cell 18 is half image, half padding
     assert frame.inner == (37, 64)
     ramp = torch.arange(32.0).view(1, 1, 32, 1).expand(-1, -1, -1, 32)
     got = frame.logits(ramp)[0, 0, :, 40]
-    rows = ((np.arange(46) + 0.5) * 37 / 46 - 0.5).clip(0, 36)  # picture row to model row, then to cell
+    rows = ((np.arange(46) + 0.5) * 37 / 46 - 0.5).clip(0, 36)  # image row to model row, then to cell
     np.testing.assert_allclose(got[3:-3], ((rows + 0.5) / 2 - 0.5)[3:-3], atol=1e-4)
 
 
@@ -148,7 +148,7 @@ def test_target_is_the_share_of_each_cell(tiny_sam):
 
 
 @pytest.mark.parametrize(("height", "rows"), [(48, 19), (46, 19), (64, 26), (80, 32), (1, 1)])
-def test_valid_is_the_picture(tiny_sam, height, rows):
+def test_valid_is_the_image(tiny_sam, height, rows):
     valid = Frame.of(tiny_sam, height, 80).valid()
     assert valid[:rows].all()
     assert not valid[rows:].any()
@@ -162,11 +162,11 @@ def test_valid_is_the_picture(tiny_sam, height, rows):
         (np.zeros((48, 81, 3), np.uint8), "\\(48, 81, 3\\)"),
     ],
 )
-def test_other_pictures_are_refused(tiny_sam, image, words):
+def test_other_images_are_refused(tiny_sam, image, words):
     with pytest.raises(InputError, match=words):
         Frame.of(tiny_sam, 48, 80).image(image, tiny_sam)
 
 
-def test_empty_picture_is_refused(tiny_sam):
+def test_empty_image_is_refused(tiny_sam):
     with pytest.raises(InputError, match="at least one pixel"):
         Frame.of(tiny_sam, 0, 80)

@@ -1,4 +1,4 @@
-"""Detectors of transformers: small random models saved and loaded, pictures prepared as their processors do."""
+"""Detectors of transformers: small random models saved and loaded, images prepared as their processors do."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from samtailor.detectors import transformers as detectors
 from samtailor.errors import BaseUnavailableError, InputError
+from samtailor.proposals.detectors import transformers as detectors
 
 COMMON = {
     "encoder_hidden_dim": 16,
@@ -77,24 +77,24 @@ def grounding_dino(folder):
 
 
 @pytest.fixture(scope="module")
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (48, 80, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("make", [rt_detr_v2, d_fine])
-def test_boxes_are_the_models_own_in_picture_pixels(make, picture, tmp_path):
+def test_boxes_are_the_models_own_in_image_pixels(make, image, tmp_path):
     torch.manual_seed(0)
     make().save_pretrained(tmp_path)
     found = detectors.build(weights=tmp_path, size=64)
-    answer = found.detect(picture)
+    answer = found.detect(image)
     assert len(answer) == 10
     assert set(answer.labels) <= set(found.names)
     assert len(found.names) == 3
     # a detector is frozen: the same twice, no gradient anywhere
-    assert found.detect(picture).boxes.tolist() == answer.boxes.tolist()
+    assert found.detect(image).boxes.tolist() == answer.boxes.tolist()
     model = found._model
     assert not any(p.requires_grad for p in model.parameters())
-    pixels = detectors.prepare(picture, {"size": {"height": 64, "width": 64}})
+    pixels = detectors.prepare(image, {"size": {"height": 64, "width": 64}})
     with torch.inference_mode():
         output = model(pixel_values=pixels)
     best = int(output.logits[0].sigmoid().amax(1).argmax())
@@ -105,12 +105,12 @@ def test_boxes_are_the_models_own_in_picture_pixels(make, picture, tmp_path):
         detectors.build(weights=tmp_path, text=["a banner"])
 
 
-def test_a_text_names_the_classes(picture, tmp_path):
+def test_a_text_names_the_classes(image, tmp_path):
     torch.manual_seed(0)
     grounding_dino(tmp_path)
     assert detectors.takes_text(tmp_path)
     found = detectors.build(weights=tmp_path, text=["A banner.", "licence plate"], size=256)
-    answer = found.detect(picture)
+    answer = found.detect(image)
     assert found.names == ("A banner.", "licence plate")
     assert len(answer)
     assert set(answer.labels) <= set(found.names)
@@ -134,10 +134,10 @@ def test_softmax_models_have_a_column_for_nothing():
     assert detectors.class_scores(logits, 3).tolist()[0] == pytest.approx(logits.sigmoid()[0].tolist())
 
 
-def test_pictures_are_prepared_by_the_files_numbers(picture):
+def test_images_are_prepared_by_the_files_numbers(image):
     settings = {"size": {"shortest_edge": 24, "longest_edge": 30}, "do_normalize": True, "image_mean": [0.5] * 3,
                 "image_std": [0.25] * 3}  # fmt: skip
-    pixels = detectors.prepare(np.full_like(picture, 255), settings)
+    pixels = detectors.prepare(np.full_like(image, 255), settings)
     assert pixels.shape == (1, 3, 18, 30)  # the longest side binds
     assert pixels.unique().tolist() == pytest.approx([2.0])
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from samtailor import tables
-from samtailor.evaluation import Evaluation
-from samtailor.types import Score
-from samtailor.wording import counted
+from samtailor.errors import counted
+from samtailor.evaluation.scores import Evaluation
+from samtailor.report import tables
+from samtailor.structures import Score
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 masks"), (1, "1 mask"), (2, "2 masks")])
@@ -20,10 +20,10 @@ def test_a_noun_with_a_plural_of_its_own():
 
 
 @pytest.mark.parametrize(
-    ("rows", "text"), [(1, "1 mask in 1 picture, one prompt each"), (2, "2 masks in 2 pictures, one prompt each")]
+    ("rows", "text"), [(1, "1 mask in 1 image, one prompt each"), (2, "2 masks in 2 images, one prompt each")]
 )
 def test_the_report_counts_so(rows, text):
     scores = tuple(Score(f"p{i}", "a", 0, 0.5, 0.6, 0.6, 0.7, 0.4, 0.9, 300) for i in range(rows))
     section = tables.headline({"SAM": Evaluation(scores, "mask-center", 0)})
     assert section["text"].startswith(text)
-    assert f"bootstrap over {rows} group{'s' * (rows > 1)} of pictures" in section["note"]
+    assert f"bootstrap over {rows} group{'s' * (rows > 1)} of images" in section["note"]

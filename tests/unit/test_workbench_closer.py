@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from samtailor.answers import Ask
 from samtailor.data.tile_views import views
-from samtailor.predict import Predictor
-from samtailor.workbench.closer import SMALL, Closer, tile
-from workbench import ids, open_bench, pictures_folder
+from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
+from samtailor.workbench.zoom import SMALL, Closer, tile
+from workbench import ids, images_folder, open_session
 
 SIZE = (80, 120)
 
 
 def asked(x, y, label=1):
-    return Ask(clicks=((float(x), float(y), label),))
+    return ObjectPrompt(clicks=((float(x), float(y), label),))
 
 
 def test_the_tile_with_most_room_around_a_small_object():
@@ -32,14 +32,14 @@ def test_no_tile_for_a_large_object_nor_for_what_none_has_whole():
     just, more = (int(120 * share / 64) for share in (SMALL, SMALL + 1.5))
     assert tile(asked(10, 10), [5, 5, 5 + just, 15], SIZE, 64) is not None
     assert tile(asked(10, 10), [5, 5, 5 + more, 15], SIZE, 64) is None
-    both = Ask(clicks=((5.0, 5.0, 1), (115.0, 75.0, 0)))
+    both = ObjectPrompt(clicks=((5.0, 5.0, 1), (115.0, 75.0, 0)))
     assert tile(both, [2, 2, 9, 9], SIZE, 64) is None
-    assert tile(Ask(box=(2.0, 2.0, 118.0, 9.0)), [2, 2, 9, 9], SIZE, 64) is None
+    assert tile(ObjectPrompt(box=(2.0, 2.0, 118.0, 9.0)), [2, 2, 9, 9], SIZE, 64) is None
 
 
 @pytest.fixture
 def bench(tiny_sam2, tmp_path):
-    made = open_bench(pictures_folder(tmp_path / "pictures"), tiny_sam2)
+    made = open_session(images_folder(tmp_path / "images"), tiny_sam2)
     yield made
     made.close()
     made.engine.close()
@@ -55,19 +55,19 @@ def test_it_is_what_the_tile_alone_answers_and_its_embedding_is_kept(bench, tiny
     slot, near = bench.engine.adapters.slot(None), Closer()
     height, width = embedding.height, embedding.width
     ask, box = asked(width // 4, height // 4), [width // 4 - 3, height // 4 - 3, width // 4 + 3, height // 4 + 3]
-    monkeypatch.setattr("samtailor.workbench.closer.cut_off", lambda *a: False)  # a random base's masks fill the tile
+    monkeypatch.setattr("samtailor.workbench.zoom.cut_off", lambda *a: False)  # a random base's masks fill the tile
     seen = []
     with slot.predictor() as predictor:
         whole = predictor.seen
         monkeypatch.setattr(predictor, "seen", lambda view: seen.append(view) or whole(view))
         for _ in range(2):
             embedding.set_on(predictor)
-            picture = predictor.picture
+            image = predictor.image
             found = near.candidate(slot, predictor, embedding, ask, box)
     assert len(seen) == 1
     top, bottom, left, right = seen[0].edges(height, width)
     alone = Predictor(tiny_sam2)
-    alone.set_image(np.ascontiguousarray(picture[top:bottom, left:right]))
+    alone.set_image(np.ascontiguousarray(image[top:bottom, left:right]))
     masks, scores, _ = alone.predict([[width // 4 - left, height // 4 - top]], [1])
     expected = np.zeros((height, width), bool)
     expected[top:bottom, left:right] = masks[scores.argmax()]

@@ -15,23 +15,23 @@ import pytest
 import torch
 
 from samtailor import artefact
-from samtailor.config import FitConfig
 from samtailor.errors import SamtailorError
-from samtailor.metrics import iou
-from samtailor.predict import Predictor
+from samtailor.masks.metrics import iou
+from samtailor.predict.predictor import Predictor
 from samtailor.proposals import disk
 from samtailor.serve.adapters import Adapters
 from samtailor.serve.refusals import Taken
+from samtailor.train.config import FitConfig
 from samtailor.train.interrupt import Interrupted
 from samtailor.workbench import proposing
-from samtailor.workbench.child import Line, Stop
 from samtailor.workbench.events import Events
 from samtailor.workbench.jobs import Jobs
 from samtailor.workbench.records import Object
 from samtailor.workbench.work import fit, label
+from samtailor.workbench.worker import Line, Stop
 from saved import save
 from tiny import disc_sample
-from workbench import LIMITS, ids, objects_of, open_bench, open_project, pictures_folder
+from workbench import LIMITS, ids, images_folder, objects_of, open_project, open_session
 
 SAID = 'print(json.dumps({"progress": {"stage": "fit", "done": 1, "total": 2, "loss": 0.5}}), flush=True)'
 
@@ -54,7 +54,7 @@ def started(tmp_path, body: str, **calls) -> tuple[Jobs, list]:
 
 def test_a_job_tells_where_it_is_and_how_it_ended(tmp_path):
     lines: list = []
-    body = f'{SAID}\nprint(json.dumps({{"picture": "x"}}))\nprint(json.dumps({{"done": {{"message": "well"}}}}))'
+    body = f'{SAID}\nprint(json.dumps({{"image": "x"}}))\nprint(json.dumps({{"done": {{"message": "well"}}}}))'
     jobs, told = started(tmp_path, body, line=lines.append, finished=lambda made: {**made, "miou": 0.7})
     with pytest.raises(Taken):
         jobs.start("fit", "two", {}, line=print, finished=dict)
@@ -65,7 +65,7 @@ def test_a_job_tells_where_it_is_and_how_it_ended(tmp_path):
         ("done", "fit", 1),
     ]
     assert (told[-1].message, told[-1].miou, told[-1].loss) == ("well", 0.7, 0.5)
-    assert lines == [{"picture": "x"}]
+    assert lines == [{"image": "x"}]
     assert json.loads((tmp_path / "fit-one.json").read_text())["kind"] == "fit"
 
 
@@ -110,7 +110,7 @@ def test_lines_end_a_job_when_nobody_reads_them():
 
     line = Line(Broken())
     line.check()
-    line.tell(picture="x")
+    line.tell(image="x")
     with pytest.raises(Stop):
         line.check()
 
@@ -146,8 +146,8 @@ def base_folder(tiny_sam_model, tmp_path_factory):
 
 @pytest.fixture
 def work(tmp_path, base_folder) -> dict:
-    """A fit of four pictures and one without an object."""
-    root = pictures_folder(tmp_path / "pictures", 5)
+    """A fit of four images and one without an object."""
+    root = images_folder(tmp_path / "images", 5)
     project = open_project(root)
     rows = [
         {"id": id, "file": f"p{i}.png", "objects": [
@@ -159,7 +159,7 @@ def work(tmp_path, base_folder) -> dict:
         "samples": rows, "classes": ["disc"], "settings": {"steps": 4, "batch_size": 2, "eval_masks": 4},
         "names": {row["id"]: row["file"] for row in rows}, "proposals": False, "proposal_steps": 3,
         "out": str(tmp_path / "out"),
-        "base": str(base_folder), "device": "cpu", "pictures": str(root), "cache": str(tmp_path / "cache"),
+        "base": str(base_folder), "device": "cpu", "images": str(root), "cache": str(tmp_path / "cache"),
         "limits": asdict(LIMITS),
     }  # fmt: skip
 
@@ -171,7 +171,7 @@ def test_a_fit_leaves_an_adapter_and_held_out_objects_before_and_after(work, tmp
     assert done["done"]["message"] is None
     meta = artefact.read_meta(tmp_path / "out")
     assert (meta.classes, meta.steps, meta.method) == (("disc",), 4, FitConfig().method)
-    (one,) = json.loads((tmp_path / "out" / "gallery.json").read_text())["pictures"]
+    (one,) = json.loads((tmp_path / "out" / "gallery.json").read_text())["images"]
     index = next(i for i, row in enumerate(work["samples"]) if row["id"] == one["id"])
     assert one["truth"] == objects_of(index)[0].rle.model_dump(mode="json") | {"size": [48, 80]}
     true = disc_sample(index).annotations[0].mask
@@ -198,7 +198,7 @@ def test_a_fit_that_was_stopped_goes_on_to_the_same_adapter(work, tmp_path):
     assert first.sha256 == second.sha256
 
 
-def test_few_pictures_leave_the_looking_to_the_adapters_map(work, tmp_path):
+def test_few_images_leave_the_looking_to_the_adapters_map(work, tmp_path):
     fit.run(work | {"proposals": True}, line := Told())
     assert "label by itself" not in (line.of("done")[0]["done"]["message"] or "")
     assert not disk.exists(tmp_path / "out")
@@ -213,51 +213,51 @@ def test_a_fit_that_was_stopped_in_its_proposals_goes_on_with_them(work, tmp_pat
         fit.run(work | {"proposals": True, "settings": settings}, Told("proposals", 3))
     assert (tmp_path / "out" / artefact.METADATA).exists()
     assert not disk.exists(tmp_path / "out")
-    assert json.loads((tmp_path / "out" / "gallery.json").read_text())["pictures"]
+    assert json.loads((tmp_path / "out" / "gallery.json").read_text())["images"]
 
 
-def test_pictures_that_are_all_alike_are_fitted_and_it_is_said_that_none_was_held_out(work, tmp_path):
+def test_images_that_are_all_alike_are_fitted_and_it_is_said_that_none_was_held_out(work, tmp_path):
     from PIL import Image
 
     for i in range(5):
-        Image.fromarray(disc_sample(0).image).save(tmp_path / "pictures" / f"p{i}.png")
+        Image.fromarray(disc_sample(0).image).save(tmp_path / "images" / f"p{i}.png")
     same = work["samples"][0]["objects"]
     line = Told()
     fit.run(work | {"samples": [{**row, "objects": same} for row in work["samples"]]}, line)
-    assert "No picture was held out" in line.of("done")[0]["done"]["message"]
-    assert json.loads((tmp_path / "out" / "gallery.json").read_text()) == {"pictures": []}
+    assert "No image was held out" in line.of("done")[0]["done"]["message"]
+    assert json.loads((tmp_path / "out" / "gallery.json").read_text()) == {"images": []}
 
 
-def test_a_class_that_no_held_out_picture_has_is_told(work, tmp_path):
-    """One picture is held out; each of these has one class alone."""
+def test_a_class_that_no_held_out_image_has_is_told(work, tmp_path):
+    """One image is held out; each of these has one class alone."""
     rows = [{**row, "objects": row["objects"][:1]} for row in work["samples"]]
     for row in rows[:2]:
         row["objects"] = [{**one, "class": "other"} for one in row["objects"]]
     line = Told()
     fit.run(work | {"samples": rows, "classes": ["disc", "other"]}, line)
-    seen = {one["class"] for one in json.loads((tmp_path / "out" / "gallery.json").read_text())["pictures"]}
+    seen = {one["class"] for one in json.loads((tmp_path / "out" / "gallery.json").read_text())["images"]}
     assert len(seen) == 1
     (unseen,) = {"disc", "other"} - seen
     assert f"say nothing about {unseen}:" in line.of("done")[0]["done"]["message"]
 
 
-def test_labelling_tells_each_picture_and_goes_round_a_broken_one(work, tmp_path, base_folder):
+def test_labelling_tells_each_image_and_goes_round_a_broken_one(work, tmp_path, base_folder):
     from samtailor.bases import load_base
 
     folder = save(tmp_path / "adapter", load_base(str(base_folder)), proposals=True)
-    broken = tmp_path / "pictures" / "p1.png"
+    broken = tmp_path / "images" / "p1.png"
     broken.write_bytes(broken.read_bytes()[:700])
     job = work | {"adapter": "it", "folder": str(folder), "threshold": None}
     label.run(job, line := Told())
     names = [row["id"] for row in work["samples"]]
     assert [said["failed"] for said in line.of("failed")] == [names[1]]
-    assert [said["picture"] for said in line.of("picture")] == [names[0], *names[2:]]
-    for said in line.of("picture"):
+    assert [said["image"] for said in line.of("image")] == [names[0], *names[2:]]
+    for said in line.of("image"):
         found = [Object.model_validate(row).checked((48, 80)) for row in said["objects"]]
         assert said["uncertainty"] == max((one.uncertainty for one in found), default=1.0)
     with pytest.raises(Stop):
         label.run(job, cut := Told("label", 2))
-    assert len(cut.of("picture")) == 1
+    assert len(cut.of("image")) == 1
 
 
 # --- uncertainty
@@ -265,7 +265,7 @@ def test_labelling_tells_each_picture_and_goes_round_a_broken_one(work, tmp_path
 
 @pytest.fixture
 def asked(tiny_sam2, tmp_path):
-    """A slot with proposals, its predictor and a picture."""
+    """A slot with proposals, its predictor and an image."""
     slot = Adapters(tiny_sam2, 1).add("it", save(tmp_path / "it", tiny_sam2, proposals=True))
     with slot.predictor() as predictor, torch.no_grad():
         predictor.set_image(disc_sample(0).image)
@@ -291,7 +291,7 @@ def best(predictor: Predictor, x: float, y: float) -> np.ndarray:
     return masks[scores.argmax()]
 
 
-def test_a_picture_is_as_uncertain_as_its_worst_object_and_nothing_found_is_one(asked):
+def test_an_image_is_as_uncertain_as_its_worst_object_and_nothing_found_is_one(asked):
     found = proposing.objects(*asked)
     assert proposing.uncertainty(found) == max(one.uncertainty for one in found)
     assert proposing.uncertainty([]) == 1.0
@@ -337,8 +337,8 @@ def test_events_reach_every_listener_and_end_with_the_server():
 def test_fit_and_label_on_the_bundled_base_and_a_server_that_is_not_hurt_by_their_death(tmp_path):
     from samtailor.bases import load_base
 
-    root = pictures_folder(tmp_path / "pictures", 8)
-    bench = open_bench(root, load_base("nano"))
+    root = images_folder(tmp_path / "images", 8)
+    bench = open_session(root, load_base("nano"))
     bench.project.settings.base = "nano"
     try:
         for i, id in enumerate(ids(bench.project)[:4]):
@@ -354,7 +354,7 @@ def test_fit_and_label_on_the_bundled_base_and_a_server_that_is_not_hurt_by_thei
         bench.jobs._thread.join()
         assert (bench.jobs.current.state, bench.jobs.current.message) == ("done", None)
         assert bench.about()["unfinished"] == []
-        assert len(bench.gallery("it")["pictures"]) == 1
+        assert len(bench.gallery("it")["images"]) == 1
         bench.label("it", 0.0, None)
         bench.jobs._thread.join()
         assert bench.jobs.current.state == "done"

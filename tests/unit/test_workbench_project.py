@@ -17,27 +17,27 @@ from test_serve_door import bomb
 
 from samtailor.data.dataset import open_dataset
 from samtailor.errors import DataError, InputError
-from samtailor.metrics import iou
+from samtailor.masks.metrics import iou
 from samtailor.registry import names
 from samtailor.serve.refusals import Refused, Taken, TooLarge, Unknown, Unreadable
 from samtailor.workbench.exports import Exports
-from samtailor.workbench.pictures import by_name
+from samtailor.workbench.images import by_name
 from samtailor.workbench.project import Stale
 from samtailor.workbench.records import Object
 from samtailor.workbench.settings import Class
 from tiny import disc_sample
-from workbench import ids, objects_of, open_project, pictures_folder, square
+from workbench import ids, images_folder, objects_of, open_project, square
 
 WRITER = """
 import sys
 from pathlib import Path
 from samtailor.serve.limits import Limits
-from samtailor.workbench.pictures import Pictures
+from samtailor.workbench.images import ImageFolder
 from samtailor.workbench.project import Project
 from samtailor.workbench.records import Object
 root = Path(sys.argv[1])
-project = Project(root / ".samtailor", Pictures(root, root / ".samtailor" / "cache", Limits()), "tiny-sam2")
-id, *_ = project.pictures.all()
+project = Project(root / ".samtailor", ImageFolder(root, root / ".samtailor" / "cache", Limits()), "tiny-sam2")
+id, *_ = project.images.all()
 one = Object.model_validate_json(sys.argv[2])
 revision = project.read(id).revision
 while True:
@@ -48,7 +48,7 @@ while True:
 
 @pytest.fixture
 def root(tmp_path) -> Path:
-    return pictures_folder(tmp_path / "pictures")
+    return images_folder(tmp_path / "images")
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def reopened():
 
     def again(project):
         project.close()
-        opened.append(open_project(project.pictures.folder))
+        opened.append(open_project(project.images.folder))
         return opened[-1]
 
     yield again
@@ -82,6 +82,19 @@ def test_what_was_put_is_there_after_a_restart(project, reopened):
     assert [(row["state"], row["objects"]) for row in again.rows()[:3]] == [("accepted", 2), ("open", 1), ("open", 0)]
     assert again.counts() == {"open": 5, "proposed": 0, "accepted": 1, "failed": 0}
     assert (again.labels(), again.labels("open")) == ({"disc": 1, "square": 1}, {"disc": 1})
+
+
+def test_a_project_of_version_0_1_keeps_its_annotations(project, reopened):
+    first = ids(project)[0]
+    project.put(first, 0, "accepted", objects_of(0))
+    project.close()
+    home = project.home
+    (home / "annotations").rename(home / "pictures")
+    for file in (home / "pictures").glob("*.json"):
+        file.write_text(file.read_text("utf-8").replace('"image":', '"picture":'), "utf-8")
+    again = reopened(project)
+    assert again.read(first).objects == objects_of(0)
+    assert not (home / "pictures").exists()
 
 
 def test_an_old_revision_changes_nothing_and_brings_the_newer_record(project):
@@ -110,13 +123,13 @@ def test_a_kill_at_any_moment_leaves_whole_records_and_loses_nothing_told(root):
         found = project.read(ids(project)[0])
         assert found.revision in (acknowledged, acknowledged + 1)
         assert len(found.objects) == (1 if found.revision % 2 else 0)
-        assert not list((root / ".samtailor" / "pictures").glob(".*"))
+        assert not list((root / ".samtailor" / "annotations").glob(".*"))
         project.close()
 
 
 def test_a_second_process_is_refused(project):
     with pytest.raises(InputError, match="open in another"):
-        open_project(project.pictures.folder)
+        open_project(project.images.folder)
 
 
 def test_another_base_is_refused(project, reopened):
@@ -129,7 +142,7 @@ def test_another_base_is_refused(project, reopened):
 def test_a_damaged_record_is_told_and_never_written_over(project, reopened):
     id = ids(project)[0]
     project.put(id, 0, "accepted", objects_of(0))
-    file = project.home / "pictures" / f"{id}.json"
+    file = project.home / "annotations" / f"{id}.json"
     file.write_text(file.read_text()[:-20])
     again = reopened(project)
     assert again.row(id)["state"] == "failed"
@@ -145,7 +158,7 @@ def test_a_damaged_record_is_told_and_never_written_over(project, reopened):
     ("change", "word"),
     [
         ({"class_": "cat"}, "no class 'cat'"),
-        ({"rle": square(2, 2, size=(80, 48))}, "its picture"),
+        ({"rle": square(2, 2, size=(80, 48))}, "its image"),
         ({"rle": {"size": (48, 80), "counts": "1"}}, "add up"),
         ({"rle": {"size": (48, 80), "counts": "\x7f\x7f"}}, "not a COCO"),
         ({"rle": square(2, 2, side=0)}, "empty"),
@@ -232,8 +245,8 @@ def test_names_that_are_no_folder_are_no_class(project, name):
         project.add_classes([name])
 
 
-def test_broken_hostile_and_linked_pictures_are_listed_as_failed(tmp_path):
-    root = pictures_folder(tmp_path / "pictures", 1)
+def test_broken_hostile_and_linked_images_are_listed_as_failed(tmp_path):
+    root = images_folder(tmp_path / "images", 1)
     secret = tmp_path / "secret.png"
     Image.fromarray(disc_sample(9).image).save(secret)
     (root / "escape.png").symlink_to(secret)
@@ -253,36 +266,36 @@ def test_broken_hostile_and_linked_pictures_are_listed_as_failed(tmp_path):
     assert "200,000" in rows["heavy.bmp"]["error"]
     for name, kind in (("escape.png", Unreadable), ("bomb.png", TooLarge), ("text.jpg", Unreadable)):
         with pytest.raises(kind):
-            project.pictures.pixels(rows[name]["id"])
+            project.images.pixels(rows[name]["id"])
         with pytest.raises(Refused):
             project.put(rows[name]["id"], 0, "accepted", [])
     project.close()
 
 
-def test_a_link_put_in_place_of_a_picture_is_not_followed(root, tmp_path):
+def test_a_link_put_in_place_of_an_image_is_not_followed(root, tmp_path):
     project = open_project(root)
     secret = tmp_path / "secret.png"
     Image.fromarray(disc_sample(9).image).save(secret)
     (root / "p0.png").unlink()
     (root / "p0.png").symlink_to(secret)
-    for look in (project.pictures.data, project.pictures.upright, project.pictures.thumbnail):
+    for look in (project.images.data, project.images.upright, project.images.thumbnail):
         with pytest.raises(Unreadable, match="outside"):
             look(ids_of(project, "p0.png"))
     project.close()
 
 
 def ids_of(project, name: str) -> str:
-    return next(one.id for one in project.pictures.all().values() if one.name == name)
+    return next(one.id for one in project.images.all().values() if one.name == name)
 
 
-def test_a_picture_cut_off_in_its_pixels_is_found_out_when_it_is_read(root):
+def test_an_image_cut_off_in_its_pixels_is_found_out_when_it_is_read(root):
     data = (root / "p0.png").read_bytes()
     (root / "p0.png").write_bytes(data[: len(data) // 2])
     project = open_project(root)
     id = ids_of(project, "p0.png")
     assert project.row(id)["state"] == "open"  # the header says nothing of it
     with pytest.raises(Unreadable):
-        project.pictures.thumbnail(id)
+        project.images.thumbnail(id)
     assert project.row(id)["state"] == "failed"
     (root / "p0.png").write_bytes(data)  # mended
     assert {row["id"]: row for row in project.rows()}[id]["state"] == "open"
@@ -291,30 +304,30 @@ def test_a_picture_cut_off_in_its_pixels_is_found_out_when_it_is_read(root):
 
 @pytest.mark.parametrize("id", ["", "..", "../project", "%2e%2e", "p0.png", "0" * 20, "/etc/passwd"])
 def test_ids_name_no_files(project, id):
-    for look in (project.read, project.pictures.data, project.pictures.thumbnail, project.row):
+    for look in (project.read, project.images.data, project.images.thumbnail, project.row):
         with pytest.raises(Unknown):
             look(id)
 
 
-def test_rotated_pictures_are_shown_and_thumbnailed_upright(tmp_path):
-    root, exif = tmp_path / "pictures", Image.Exif()
+def test_rotated_images_are_shown_and_thumbnailed_upright(tmp_path):
+    root, exif = tmp_path / "images", Image.Exif()
     root.mkdir()
     exif[0x0112] = 6
-    picture = np.zeros((40, 60, 3), np.uint8)
-    picture[:, :30] = 255
-    Image.fromarray(picture).save(root / "turned.jpg", exif=exif, quality=95)
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[:, :30] = 255
+    Image.fromarray(image).save(root / "turned.jpg", exif=exif, quality=95)
     project = open_project(root)
     (row,) = project.rows()
     assert (row["width"], row["height"]) == (40, 60)
-    for data in (project.pictures.upright(row["id"])[0], project.pictures.thumbnail(row["id"])):
+    for data in (project.images.upright(row["id"])[0], project.images.thumbnail(row["id"])):
         with Image.open(io.BytesIO(data)) as shown:
             assert shown.size == (40, 60)
             assert np.asarray(shown.convert("L"))[5, 20] > 200 > 60 > np.asarray(shown.convert("L"))[55, 20]
     project.close()
 
 
-def test_two_thousand_pictures_are_listed_from_the_index(tmp_path, monkeypatch):
-    root = pictures_folder(tmp_path / "pictures", 1)
+def test_two_thousand_images_are_listed_from_the_index(tmp_path, monkeypatch):
+    root = images_folder(tmp_path / "images", 1)
     data = (root / "p0.png").read_bytes()
     for i in range(1, 2000):
         (root / f"p{i}.png").write_bytes(data)
@@ -323,7 +336,7 @@ def test_two_thousand_pictures_are_listed_from_the_index(tmp_path, monkeypatch):
     def refuse(*anything):
         raise AssertionError("a file was opened")
 
-    monkeypatch.setattr("samtailor.workbench.pictures._size", refuse)
+    monkeypatch.setattr("samtailor.workbench.images._size", refuse)
     project = open_project(root)
     rows = project.rows()
     assert [row["name"] for row in rows[9:12]] == ["p9.png", "p10.png", "p11.png"]
@@ -334,7 +347,7 @@ def test_two_thousand_pictures_are_listed_from_the_index(tmp_path, monkeypatch):
 def test_names_in_a_result_differ_where_only_the_ending_did(root):
     (root / "p0.bmp").write_bytes(b"")
     project = open_project(root)
-    assert set(by_name(project.pictures.all())) == {"p0_png", "p0_bmp", *(f"p{i}" for i in range(1, 6))}
+    assert set(by_name(project.images.all())) == {"p0_png", "p0_bmp", *(f"p{i}" for i in range(1, 6))}
     project.close()
 
 
@@ -347,7 +360,7 @@ def test_labels_survive_each_export(project, format):
     exports = Exports(project.home / "exports", project)
     made = exports.write(format, ["accepted"])
     folder = Path(made["folder"])
-    assert (made["pictures"], made["objects"]) == (3, 6)
+    assert (made["images"], made["objects"]) == (3, 6)
     assert made["files"] == sum(f.is_file() for f in folder.rglob("*"))
     assert exports.write(format, ["accepted", "proposed"])["objects"] == 8
     if format in ("cvat", "label-studio"):  # not read by this program; test_writers.py looks into them
@@ -381,11 +394,11 @@ def test_an_export_is_packed_whole_and_named_by_nothing_else(project):
     with zipfile.ZipFile(exports.packed(made["name"])) as archive:
         assert sorted(archive.namelist()) == ["coco-001/annotations/instances.json", "coco-001/images/p0.png"]
         content = json.loads(archive.read("coco-001/annotations/instances.json"))
-        assert archive.read("coco-001/images/p0.png") == (project.pictures.folder / "p0.png").read_bytes()
+        assert archive.read("coco-001/images/p0.png") == (project.images.folder / "p0.png").read_bytes()
     assert len(content["annotations"]) == 2
     for name in ("..", "../cache", "coco-002", "coco-001/images", ".coco-001", ""):
         with pytest.raises(Unknown):
             exports.packed(name)
-    with pytest.raises(Refused, match="no picture that is proposed"):
+    with pytest.raises(Refused, match="no image that is proposed"):
         exports.write("coco", ["proposed"])
     assert exports.write("coco", ["accepted"])["name"] == "coco-002"

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from samtailor.data.dataset import detect, open_dataset
-from samtailor.data.shapes import encode
-from samtailor.metrics import iou
+from samtailor.data.writers import Destination, LabelledImage, LabelledObject
+from samtailor.masks.metrics import iou
+from samtailor.masks.rle import encode
 from samtailor.registry import find, names
-from samtailor.writers import Destination, LabelledObject, LabelledPicture
 
 CLASSES = ["ring", "box"]
 
@@ -32,14 +32,14 @@ def box(height=60, width=90):
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     found = []
     for name, objects in (("a", (("ring", ring()), ("box", box()))), ("trip/b", ()), ("c", (("box", box()),))):
         source = tmp_path / "from" / f"{name}.png"
         source.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((60, 90, 3), 99, np.uint8)).save(source)
         made = tuple(LabelledObject(label, encode(mask), 0.9, "x") for label, mask in objects)
-        found.append(LabelledPicture(name, source, 60, 90, made))
+        found.append(LabelledImage(name, source, 60, 90, made))
     return found
 
 
@@ -53,8 +53,8 @@ def test_every_format_is_there():
 
 
 @pytest.mark.parametrize(("format", "layout"), [("coco",) * 2, ("yolo",) * 2, ("labelme",) * 2, ("masks", "folder")])
-def test_masks_come_back(format, layout, pictures, tmp_path):
-    folder = written(format, pictures, tmp_path / "out")
+def test_masks_come_back(format, layout, images, tmp_path):
+    folder = written(format, images, tmp_path / "out")
     assert detect(folder) == layout
     samples = {sample.id: sample for sample in open_dataset(folder)}
     assert len(samples) == 3
@@ -69,16 +69,16 @@ def test_masks_come_back(format, layout, pictures, tmp_path):
     assert sum(len(sample.of(None)) for sample in samples.values()) == 3
 
 
-def test_boxes_come_back(pictures, tmp_path):
-    samples = open_dataset(written("voc", pictures, tmp_path / "out"))
+def test_boxes_come_back(images, tmp_path):
+    samples = open_dataset(written("voc", images, tmp_path / "out"))
     first = next(sample for sample in samples if sample.id == "a")
     assert {one.label: one.box for one in first.annotations} == {"ring": (11, 9, 81, 54), "box": (60, 5, 85, 20)}
 
 
-def test_pycocotools_opens_it_without_complaint(pictures, tmp_path):
+def test_pycocotools_opens_it_without_complaint(images, tmp_path):
     from pycocotools.coco import COCO
 
-    folder = written("coco", pictures, tmp_path / "out", vertices=20)
+    folder = written("coco", images, tmp_path / "out", vertices=20)
     opened = COCO(str(folder / "annotations" / "instances.json"))
     assert len(opened.imgs) == 3
     for number, expected in ((1, ring()), (2, box())):
@@ -92,8 +92,8 @@ def test_pycocotools_opens_it_without_complaint(pictures, tmp_path):
     assert [c["name"] for c in opened.loadCats([1, 2])] == CLASSES
 
 
-def test_label_studio_tasks_hold_percent_and_the_configured_names(pictures, tmp_path):
-    folder = written("label-studio", pictures, tmp_path / "out")
+def test_label_studio_tasks_hold_percent_and_the_configured_names(images, tmp_path):
+    folder = written("label-studio", images, tmp_path / "out")
     tasks = json.loads((folder / "tasks.json").read_text())
     config = ElementTree.parse(folder / "label_config.xml").getroot()
     assert [one.get("value") for one in config.iter("Label")] == CLASSES
@@ -108,8 +108,8 @@ def test_label_studio_tasks_hold_percent_and_the_configured_names(pictures, tmp_
     assert tasks[1]["predictions"][0]["result"] == []
 
 
-def test_cvat_groups_the_parts_of_an_object(pictures, tmp_path):
-    root = ElementTree.parse(written("cvat", pictures, tmp_path / "out") / "annotations.xml").getroot()
+def test_cvat_groups_the_parts_of_an_object(images, tmp_path):
+    root = ElementTree.parse(written("cvat", images, tmp_path / "out") / "annotations.xml").getroot()
     assert root.findtext("version") == "1.1"
     images = root.findall("image")
     assert [one.get("name") for one in images] == ["a.png", "trip/b.png", "c.png"]
@@ -119,22 +119,22 @@ def test_cvat_groups_the_parts_of_an_object(pictures, tmp_path):
     assert corners == {(60, 5), (85, 5), (85, 20), (60, 20)}
 
 
-def test_pictures_are_copied_linked_or_left(pictures, tmp_path):
-    copied = written("coco", pictures, tmp_path / "copied") / "images" / "a.png"
-    linked = written("coco", pictures, tmp_path / "linked", pictures="link") / "images" / "a.png"
-    source = pictures[0].source
+def test_images_are_copied_linked_or_left(images, tmp_path):
+    copied = written("coco", images, tmp_path / "copied") / "images" / "a.png"
+    linked = written("coco", images, tmp_path / "linked", images="link") / "images" / "a.png"
+    source = images[0].source
     assert copied.read_bytes() == source.read_bytes()
     assert copied.stat().st_ino != source.stat().st_ino
     assert linked.stat().st_ino == source.stat().st_ino
-    left = written("coco", pictures, tmp_path / "left", pictures="none")
+    left = written("coco", images, tmp_path / "left", images="none")
     assert not (left / "images").exists()
     rows = json.loads((left / "annotations" / "instances.json").read_text())["images"]
     assert rows[0]["file_name"] == str(source)
 
 
-def test_a_class_that_is_gone_leaves_no_mask_of_an_earlier_run(pictures, tmp_path):
-    written("masks", pictures, tmp_path / "out")
-    without = [LabelledPicture(p.name, p.source, p.height, p.width, ()) for p in pictures]
+def test_a_class_that_is_gone_leaves_no_mask_of_an_earlier_run(images, tmp_path):
+    written("masks", images, tmp_path / "out")
+    without = [LabelledImage(p.name, p.source, p.height, p.width, ()) for p in images]
     written("masks", without, tmp_path / "out")
     assert {sample.id: len(sample.of(None)) for sample in open_dataset(tmp_path / "out")} == {
         "a": 0, "c": 0, "trip/b": 0

@@ -1,4 +1,4 @@
-"""A scripted person who knows what is in the picture and judges the page's masks as an eye would: by overlap."""
+"""A scripted person who knows what is in the image and judges the page's masks as an eye would: by overlap."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Annotator:
     seen: dict[str, np.ndarray] = field(default_factory=dict)
 
     def label(self, masks: list[np.ndarray]) -> dict[str, int]:
-        """The open picture, from what is there to accepted: how many objects came proposed, right, false, missing."""
+        """The open image, from what is there to accepted: how many objects came proposed, right, false, missing."""
         self.seen = self.hand.objects()
         self.hand.tally["glances"] += len(self.seen)
         pairs = self._pairs(masks)

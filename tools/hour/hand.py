@@ -23,23 +23,23 @@ class Hand:
         self.waited: Counter[str] = Counter()
         self.answers: list[float] = []
 
-    def picture(self, after: str = "") -> str:
-        """Wait until another picture than `after` is there and prepared; its name."""
+    def image(self, after: str = "") -> str:
+        """Wait until another image than `after` is there and prepared; its name."""
         start = time.monotonic()
         self.page.wait_for_function("name => document.querySelector('.where b')?.innerText !== name", arg=after)
         self.page.wait_for_selector("#stage[data-ready=true]")
         self.page.wait_for_selector("#stage canvas[data-view]")
         self.waited["open"] += time.monotonic() - start
         self.page.wait_for_timeout(100)
-        self.tally["pictures"] += 1
+        self.tally["images"] += 1
         return self.page.locator(".where b").inner_text()
 
     def objects(self) -> dict[str, np.ndarray]:
         """The masks that are seen, by id, once the page has saved them."""
         self.page.wait_for_timeout(60)
         self.page.wait_for_selector("#save-state[data-state=saved]")
-        picture = self.page.url.partition("#")[2]
-        with urllib.request.urlopen(f"{self.url}api/pictures/{picture}/annotations", timeout=30) as answer:
+        image = self.page.url.partition("#")[2]
+        with urllib.request.urlopen(f"{self.url}api/images/{image}/annotations", timeout=30) as answer:
             return {one["id"]: coco.decode(one["rle"]).astype(bool) for one in json.load(answer)["objects"]}
 
     def selected(self) -> str | None:
@@ -77,7 +77,7 @@ class Hand:
         return [coco.decode(one["rle"]).astype(bool) for one in offered if one["area"]]
 
     def stroke(self, path: list[Place], width: float, *, erase: bool) -> None:
-        """One stroke of the brush or eraser of about that width in pixels of the picture."""
+        """One stroke of the brush or eraser of about that width in pixels of the image."""
         self.key("e" if erase else "b")
         while (now := self._brush()) > 2 and now / width > 1.25:
             self.key("[")
@@ -117,14 +117,14 @@ class Hand:
         self.tally["clicks"] += 1
 
     def _show(self, places: list[Place]) -> None:
-        """The whole picture again where one of the places is out of view: a click there would hit something else."""
+        """The whole image again where one of the places is out of view: a click there would hit something else."""
         box = self.page.locator("#stage").bounding_box()
         (left, top), (right, bottom) = (box["x"], box["y"]), (box["x"] + box["width"], box["y"] + box["height"])
         if not all(left < x < right and top < y < bottom for x, y in map(self._screen, places)):
             self.key("f")
 
     def _brush(self) -> float:
-        """Width of the brush that the page shows, pixels of the picture."""
+        """Width of the brush that the page shows, pixels of the image."""
         return float(self.page.locator("label[title^='Brush size'] output").inner_text().split()[0])
 
     def _screen(self, at: Place) -> Place:

@@ -22,7 +22,7 @@ def judge(export: Path, labels: Path, only: set[str] | None = None) -> dict[str,
     Args:
         export: the zip that the page gave.
         labels: folder of the truth.
-        only: stems of the pictures that count; None: all that were exported.
+        only: stems of the images that count; None: all that were exported.
     """
     found = _read(export)
     if only is not None:
@@ -48,7 +48,7 @@ def _read(export: Path) -> COCO:
 
 
 def _truth(found: COCO, labels: Path) -> COCO:
-    """The truth of the exported pictures, under the same ids."""
+    """The truth of the exported images, under the same ids."""
     rows = []
     for image in found.imgs.values():
         for mask in truth.masks(labels / f"{Path(image['file_name']).stem}.png"):

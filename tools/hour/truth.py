@@ -17,7 +17,7 @@ def masks(label: Path) -> list[np.ndarray]:
 
 
 def choose(data: Path, most: int, fewest: int, limit: int) -> list[Path]:
-    """The first `limit` pictures by name that have between `fewest` and `most` objects."""
+    """The first `limit` images by name that have between `fewest` and `most` objects."""
     images = {path.stem: path for path in sorted((data / "images").iterdir())}
     fits = [
         images[label.stem]
@@ -27,10 +27,10 @@ def choose(data: Path, most: int, fewest: int, limit: int) -> list[Path]:
     return fits[:limit]
 
 
-def copy(pictures: list[Path], folder: Path) -> None:
+def copy(images: list[Path], folder: Path) -> None:
     """Hard links (or copies) into a fresh folder."""
     folder.mkdir(parents=True)
-    for one in pictures:
+    for one in images:
         try:
             os.link(one, folder / one.name)
         except OSError:

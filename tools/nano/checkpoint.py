@@ -102,7 +102,7 @@ def export(folder: Path, trainer, held_out: int) -> dict:
     (folder / "preprocessor_config.json").write_text(json.dumps(_preprocessing(), indent=2) + "\n")
     back = Sam2Model.from_pretrained(folder, dtype=torch.float32).eval()
     rows = HeldOut(held_out).measure(network.Features(back), network.Decode(back), half=False)
-    groups = rows.pop("picture")
+    groups = rows.pop("image")
     figures = {name: [round(v, 4) for v in interval(values, groups)] for name, values in rows.items()}
     return {"masks": len(groups), "scenes": held_out, **trainer.progress, "figures": figures}
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nano.images import HELD_OUT
 from nano.network import MEAN, STD
-from nano.pictures import HELD_OUT
 from nano.prompting import anywhere, centre
 from samtailor.data.synth.scenes import scene
 
@@ -47,7 +47,7 @@ class HeldOut:
 
     @torch.no_grad()
     def measure(self, features, decode, *, half: bool = True) -> dict[str, np.ndarray]:
-        """IoU of every mask by prompt: ``_oracle``, ``_default``, ``_single`` (token 0); picture = its scene."""
+        """IoU of every mask by prompt: ``_oracle``, ``_default``, ``_single`` (token 0); image = its scene."""
         rows: dict[str, list] = {}
         device = next(decode.parameters()).device
         for number, item in enumerate(self.items):
@@ -59,7 +59,7 @@ class HeldOut:
                 }
             for name, value in _figures(found, item["masks"].to(device)).items():
                 rows.setdefault(name, []).append(value)
-            rows.setdefault("picture", []).append(np.full(len(item["masks"]), number))
+            rows.setdefault("image", []).append(np.full(len(item["masks"]), number))
         return {name: np.concatenate(values) for name, values in rows.items()}
 
 
@@ -82,7 +82,7 @@ def _figures(found: dict, masks: Tensor) -> dict[str, np.ndarray]:
 
 
 def interval(values: np.ndarray, groups: np.ndarray, rounds: int = 1000, seed: int = 0) -> tuple[float, float, float]:
-    """Mean and its 95 % bootstrap interval; whole pictures are redrawn, since masks of one picture are alike."""
+    """Mean and its 95 % bootstrap interval; whole images are redrawn, since masks of one image are alike."""
     rng, ids = np.random.default_rng(seed), np.unique(groups)
     total = np.array([values[groups == i].sum() for i in ids])
     count = np.array([(groups == i).sum() for i in ids])

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from nano.pictures import Photographs, stream, vary
+from nano.images import Photographs, stream, vary
 from nano.prompting import JOBS, prompts
 
 
 class Batches(IterableDataset):
-    """Endless batches: tensors with the picture as first axis.
+    """Endless batches: tensors with the image as first axis.
 
     One kind of second prompt a batch, so that all have as many points.
     """
@@ -44,13 +44,13 @@ class Batches(IterableDataset):
             os.nice(5)
         seed = self.seed * 1000 + (worker.id if worker else 0)
         photographs = Photographs(self.folder) if self.folder else None
-        pictures = stream(seed, photographs, self.share, self.streets, self.reuse)
+        images = stream(seed, photographs, self.share, self.streets, self.reuse)
         dice = np.random.default_rng(seed + 1)
         while True:
             job, rows = str(dice.choice(JOBS, p=[0.65, 0.2, 0.15])), []
             while len(rows) < self.batch:
-                rng, picture = next(pictures)
-                row = prompts(rng, vary(rng, picture, self.size), self.clicks, self.others, job)
+                rng, image = next(images)
+                row = prompts(rng, vary(rng, image, self.size), self.clicks, self.others, job)
                 if row is not None:
                     rows.append(row)
             yield {key: torch.from_numpy(np.stack([row[key] for row in rows])) for key in rows[0]}

@@ -81,7 +81,7 @@ class Dense(nn.Module):
     ) -> dict[str, Tensor]:
         """objects, parts ``(B, S/4, S/4)`` ids -> losses of affinity (object and part) and of borders.
 
-        complete ``(B,)``: 0 where not every thing has an id; such a picture is left out.
+        complete ``(B,)``: 0 where not every thing has an id; such an image is left out.
         """
         code = self.fine(s8) + F.interpolate(self.deep(s16), scale_factor=2.0)
         whole = objects.long()

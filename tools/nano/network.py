@@ -18,7 +18,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def configuration(size: int = SIZE) -> Sam2Config:
-    """Configuration of nano for pictures of ``size`` px; no parameter's shape depends on ``size``."""
+    """Configuration of nano for images of ``size`` px; no parameter's shape depends on ``size``."""
     backbone = Sam2HieraDetConfig(
         hidden_size=32,
         num_attention_heads=1,
@@ -77,9 +77,9 @@ def build(seed: int = 0) -> Sam2Model:
 def _look_at_the_click(transformer: nn.Module, gain: float = 2.4) -> None:
     """Let equal positions attend to each other from the first step on.
 
-    Query and key projections between prompt and picture start out equal, so that their product is
+    Query and key projections between prompt and image start out equal, so that their product is
     largest where the Fourier codes of click and pixel agree; otherwise finding the click in the
-    picture is the first thing to be learnt, and takes long.
+    image is the first thing to be learnt, and takes long.
     """
     pairs = [transformer.final_attn_token_to_image]
     pairs += [
@@ -93,7 +93,7 @@ def _look_at_the_click(transformer: nn.Module, gain: float = 2.4) -> None:
 
 
 def set_size(model: Sam2Model, size: int) -> None:
-    """Let the same model take pictures of ``size`` px; only bookkeeping depends on it."""
+    """Let the same model take images of ``size`` px; only bookkeeping depends on it."""
     grid = size // 16
     model.prompt_encoder.input_image_size = size
     model.prompt_encoder.image_embedding_size = (grid, grid)
@@ -122,7 +122,7 @@ AttentionInterface.register("nano", _attend_for_transformers)
 
 
 class Features(nn.Module):
-    """Picture -> decoder inputs at strides 4, 8, 16; the same function as ``get_image_features``.
+    """Image -> decoder inputs at strides 4, 8, 16; the same function as ``get_image_features``.
 
     The neck is linear, so the 1x1 convolutions of the decoder (256 -> 32 and 256 -> 64) can be taken
     through it: nothing 256 wide is ever computed at strides 4 and 8.
@@ -188,7 +188,7 @@ class Decode(nn.Module):
 def _all_tokens(
     decoder: nn.Module, s4: Tensor, s8: Tensor, image: Tensor, positions: Tensor, sparse: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """``Sam2MaskDecoder.forward`` for all four tokens at once, without copying a picture's inputs per prompt."""
+    """``Sam2MaskDecoder.forward`` for all four tokens at once, without copying an image's inputs per prompt."""
     b, p = sparse.shape[:2]
     own = torch.cat([decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight])
     tokens = torch.cat([own.expand(b, p, *own.shape), sparse], dim=2)
@@ -201,7 +201,7 @@ def _all_tokens(
 
 
 def _two_way(transformer: nn.Module, tokens: Tensor, image: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """The two-way transformer; what its first layer does to the picture alone is done once for all prompts."""
+    """The two-way transformer; what its first layer does to the image alone is done once for all prompts."""
     keys = image.flatten(2).transpose(1, 2).unsqueeze(1)
     where = positions.flatten(2).transpose(1, 2).unsqueeze(1)
     queries = tokens

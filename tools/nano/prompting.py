@@ -1,23 +1,23 @@
-"""Prompts and targets of one training picture."""
+"""Prompts and targets of one training image."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-from nano.pictures import SMALLEST, WHOLE, Picture
+from nano.images import SMALLEST, WHOLE, Image
 
 Rng = np.random.Generator
 JOBS = ("box", "two points", "three points")
 
 
 class Levels:
-    """The masks of a picture that are large enough, groups, objects and parts, and who holds whom."""
+    """The masks of an image that are large enough, groups, objects and parts, and who holds whom."""
 
-    def __init__(self, picture: Picture):
-        self.picture = picture
-        least = SMALLEST * picture.objects.size
-        objects = np.bincount(picture.objects.ravel(), minlength=256)
+    def __init__(self, image: Image):
+        self.image = image
+        least = SMALLEST * image.objects.size
+        objects = np.bincount(image.objects.ravel(), minlength=256)
         self.ids = [(0, int(i)) for i in np.flatnonzero(objects >= least) if i > 0]
         self.of_object = {i: k for k, (_, i) in enumerate(self.ids)}
         self.of_part = self._parts(objects, least)
@@ -25,14 +25,14 @@ class Levels:
 
     def _parts(self, objects: np.ndarray, least: float) -> dict[int, int]:
         """Level by part; a part that is hardly less than what it is a part of is none."""
-        nested, area = self.picture.nested, np.bincount(self.picture.parts.ravel(), minlength=256)
+        nested, area = self.image.nested, np.bincount(self.image.parts.ravel(), minlength=256)
         self.pieces: dict[int, list[int]] = {int(part): [int(part)] for part in np.flatnonzero(area) if part > 0}
         for part in sorted(self.pieces, reverse=True):  # what is within has the larger id
             if (whole := nested.get(part)) is not None:
                 self.pieces.setdefault(whole, [whole]).extend(self.pieces[part])
         found: dict[int, int] = {}
         for part, pieces in sorted(self.pieces.items()):
-            owner = int(self.picture.owner[part]) if part < len(self.picture.owner) else 0
+            owner = int(self.image.owner[part]) if part < len(self.image.owner) else 0
             size, whole = area[pieces].sum(), nested.get(part)
             around = objects[owner] if whole is None else area[self.pieces[whole]].sum()
             if owner in self.of_object and size >= least and size < WHOLE * around:
@@ -43,7 +43,7 @@ class Levels:
     def _groups(self, objects: np.ndarray, least: float) -> dict[int, int]:
         """Level of the group by object; a group that is hardly more than one of its objects is none."""
         members: dict[int, set[int]] = {}
-        for carried, carrier in self.picture.groups.items():
+        for carried, carrier in self.image.groups.items():
             members.setdefault(carrier, {carrier}).add(carried)
         self.members, found = {}, {}
         for carrier, group in members.items():
@@ -58,14 +58,14 @@ class Levels:
         """Bool ``(S, S)`` of one level."""
         kind, i = self.ids[level]
         if kind == 2:
-            return np.isin(self.picture.objects, self.members[i])
-        return np.isin(self.picture.parts, self.pieces[i]) if kind else self.picture.objects == i
+            return np.isin(self.image.objects, self.members[i])
+        return np.isin(self.image.parts, self.pieces[i]) if kind else self.image.objects == i
 
     def at(self, x: int, y: int, source: int) -> tuple[int, int, int]:
         """The three smallest levels that hold the pixel, from small to large; of fewer the last once more."""
-        owner = int(self.picture.objects[y, x])
-        part = int(self.picture.parts[y, x])
-        parts = [self.of_part.get(part), self.of_part.get(self.picture.nested.get(part, 0))]
+        owner = int(self.image.objects[y, x])
+        part = int(self.image.parts[y, x])
+        parts = [self.of_part.get(part), self.of_part.get(self.image.nested.get(part, 0))]
         held = (*parts, self.of_object.get(owner), self.of_group.get(owner))
         found = [k for k in held if k is not None] or [source]
         first, second, third = (found[min(i, len(found) - 1)] for i in range(3))
@@ -122,13 +122,13 @@ def several(rng: Rng, levels: Levels, source: int, count: int) -> tuple[list[tup
     return points, labels
 
 
-def prompts(rng: Rng, picture: Picture, clicks: int, others: int, job: str) -> dict[str, np.ndarray] | None:
-    """Everything one picture contributes to a batch; None where nothing in it is large enough.
+def prompts(rng: Rng, image: Image, clicks: int, others: int, job: str) -> dict[str, np.ndarray] | None:
+    """Everything one image contributes to a batch; None where nothing in it is large enough.
 
     ``clicks`` single clicks and ``others`` prompts of kind ``job``. targets index into masks:
     per prompt (source, smallest, next larger, largest).
     """
-    levels = Levels(picture)
+    levels = Levels(image)
     if not levels.ids:
         return None
     order = _order(rng, len(levels.ids), clicks + others)
@@ -145,7 +145,7 @@ def prompts(rng: Rng, picture: Picture, clicks: int, others: int, job: str) -> d
         more.append(points)
         labels.append(marks)
         targets.append((source,) * 4)
-    return _arrays(picture, levels, single, more, labels, targets)
+    return _arrays(image, levels, single, more, labels, targets)
 
 
 def _order(rng: Rng, have: int, want: int) -> list[int]:
@@ -155,19 +155,19 @@ def _order(rng: Rng, have: int, want: int) -> list[int]:
 
 
 def _arrays(
-    picture: Picture, levels: Levels, single: list, more: list, labels: list, targets: list
+    image: Image, levels: Levels, single: list, more: list, labels: list, targets: list
 ) -> dict[str, np.ndarray]:
     used = sorted({k for row in targets for k in row})
     slot = {k: i for i, k in enumerate(used)}
-    side = picture.objects.shape[0] // 4
+    side = image.objects.shape[0] // 4
     masks = np.zeros((3 * len(targets), side, side), np.uint8)
     for k, i in slot.items():
         masks[i] = cv2.resize(levels.mask(k).astype(np.uint8) * 255, (side, side), interpolation=cv2.INTER_AREA)
     return {
-        "image": picture.image.transpose(2, 0, 1),
-        "objects": picture.objects[2::4, 2::4],
-        "parts": picture.parts[2::4, 2::4],
-        "complete": np.float32(picture.complete),
+        "image": image.image.transpose(2, 0, 1),
+        "objects": image.objects[2::4, 2::4],
+        "parts": image.parts[2::4, 2::4],
+        "complete": np.float32(image.complete),
         "masks": masks,
         "targets": np.array([[slot[k] for k in row] for row in targets]),
         "clicks": np.array(single, np.float32),

@@ -1,23 +1,24 @@
-/** Answers /api during `npm run dev` by the contract, from memory: shapes on plain ground stand for pictures. */
+/** Answers /api during `npm run dev` from memory. */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Plugin } from "vite";
 
-import { World } from "./world";
+import { EVENTS, ROUTES } from "../src/contract";
+import { MockServer } from "./server";
 
 export function mock(): Plugin {
   return {
     name: "samtailor-mock",
     apply: "serve",
     configureServer(server) {
-      const world = new World();
+      const mockServer = new MockServer();
       server.middlewares.use("/api", (request: IncomingMessage, response: ServerResponse) => {
-        const parts: Buffer[] = [];
-        request.on("data", (part: Buffer) => parts.push(part));
+        const chunks: Buffer[] = [];
+        request.on("data", (chunk: Buffer) => chunks.push(chunk));
         request.on("end", () => {
-          const text = Buffer.concat(parts).toString();
-          if (request.url === "/events") return events(world, response);
-          const { status, type, body } = world.answer(request.method ?? "GET", request.url ?? "/", text ? JSON.parse(text) : null);
+          if (request.url === `/${ROUTES.events}`) return sendEvents(mockServer, response);
+          const text = Buffer.concat(chunks).toString();
+          const { status, type, body } = mockServer.handle(request.method ?? "GET", request.url ?? "/", text ? JSON.parse(text) : null);
           response.writeHead(status, { "Content-Type": type });
           response.end(body);
         });
@@ -26,9 +27,11 @@ export function mock(): Plugin {
   };
 }
 
-function events(world: World, response: ServerResponse): void {
+function sendEvents(mockServer: MockServer, response: ServerResponse): void {
   response.writeHead(200, { "Content-Type": "text/event-stream" });
-  response.write(": hello\n\n");
-  const stop = world.listen((name, data) => response.write(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`));
-  response.on("close", stop);
+  response.write(": connected\n\n");
+  const unsubscribe = mockServer.subscribe((name, data) =>
+    response.write(`event: ${EVENTS[name]}\ndata: ${JSON.stringify(data)}\n\n`),
+  );
+  response.on("close", unsubscribe);
 }

@@ -1,124 +1,187 @@
-/** Requests to the server, one function each. Everything is same-origin; the token, where one is needed, is a cookie. */
+/** Requests to the server, one function each. All are same-origin; an access token, if any, is a cookie. */
 
+import * as contract from "./contract";
+import { EVENTS, IMAGE_ROUTES, ROUTES } from "./contract";
 import type {
   Annotations,
-  Box,
-  Candidate,
   ClassInfo,
-  Comparison,
-  Export,
-  GalleryItem,
+  ComparedMask,
+  ExportResult,
+  FitOptions,
+  HeldOutObject,
+  ImageInfo,
+  ImageState,
   IouMap,
   Job,
+  MaskCandidate,
   ObjectRecord,
-  Picture,
   Polygon,
   Project,
   Prompts,
   Rle,
-} from "./contract";
+} from "./types";
 
-/** The server said no; `message` is its own words. */
-export class Refusal extends Error {
+/** The server answered with an error status; `message` is its own text. */
+export class ServerError extends Error {
   constructor(
     readonly status: number,
     message: string,
-    readonly body: unknown = null,
     readonly retryAfter: number | null = null,
   ) {
     super(message);
   }
 }
 
-/** Nothing came back: the server is stopped or the line is down. */
-export class Offline extends Error {}
+/** No answer: the server has stopped or the connection is down. */
+export class Unreachable extends Error {}
 
-type Send = { method?: string; body?: unknown; signal?: AbortSignal; keepalive?: boolean };
+interface RequestOptions {
+  method?: string;
+  body?: unknown;
+  signal?: AbortSignal;
+  /** Lets the request outlive the page. */
+  keepalive?: boolean;
+}
 
-async function ask<T>(path: string, { method = "GET", body, signal, keepalive }: Send = {}): Promise<T> {
+async function request<T>(path: string, { method = "GET", body, signal, keepalive }: RequestOptions = {}): Promise<T> {
   const init: RequestInit = { method, signal, keepalive, cache: "no-store", credentials: "same-origin" };
   if (body !== undefined) {
     init.headers = { "Content-Type": "application/json" };
     init.body = JSON.stringify(body);
   }
-  let answer: Response;
+  let response: Response;
   try {
-    answer = await fetch(`/api${path}`, init);
+    response = await fetch(`/api/${path}`, init);
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw new Offline("The server does not answer. Is `samtailor ui` still running?");
+    throw new Unreachable("Cannot reach the server. Is `samtailor ui` still running?");
   }
-  const told = await answer.json().catch(() => null);
-  if (answer.ok) return told as T;
-  const retry = Number(answer.headers.get("Retry-After"));
-  throw new Refusal(answer.status, words(told, answer.status), told, retry > 0 ? retry : null);
+  const json = await response.json().catch(() => null);
+  if (response.ok) return json as T;
+  const retryAfter = Number(response.headers.get("Retry-After"));
+  throw new ServerError(response.status, errorText(json, response.status), retryAfter > 0 ? retryAfter : null);
 }
 
-function words(told: unknown, status: number): string {
-  if (told && typeof told === "object") {
-    const { error, detail } = told as { error?: unknown; detail?: unknown };
+const post = <T>(path: string, body: unknown, signal?: AbortSignal) => request<T>(path, { method: "POST", body, signal });
+
+function errorText(json: unknown, status: number): string {
+  if (json && typeof json === "object") {
+    const { error, detail } = json as { error?: unknown; detail?: unknown };
     if (typeof error === "string") return error;
     if (typeof detail === "string") return detail;
   }
-  if (status === 401) return "The server wants its token: open the page with the whole link that it printed.";
-  return `The server answered ${status}.`;
+  if (status === 401) return "This page needs an access token. Open the full link that `samtailor ui` printed.";
+  return `The server responded with status ${status}.`;
 }
 
-const at = (id: string) => `/pictures/${encodeURIComponent(id)}`;
-const named = (name: string) => `/adapters/${encodeURIComponent(name)}`;
+const imagePath = (id: string, route: keyof typeof IMAGE_ROUTES) =>
+  `${ROUTES.images}/${encodeURIComponent(id)}/${IMAGE_ROUTES[route]}`;
+const adapterPath = (name: string) => `${ROUTES.adapters}/${encodeURIComponent(name)}`;
 
-/** Where <img> finds a picture. */
-export const imageUrl = (id: string) => `/api${at(id)}/image`;
-export const thumbnailUrl = (id: string) => `/api${at(id)}/thumbnail`;
+export const imageUrl = (id: string) => `/api/${imagePath(id, "image")}`;
+export const thumbnailUrl = (id: string) => `/api/${imagePath(id, "thumbnail")}`;
 
-export const getProject = () => ask<Project>("/project");
-export const putClasses = (classes: ClassInfo[], renamed: Record<string, string> = {}) =>
-  ask<Project>("/classes", { method: "PUT", body: { classes, renamed } });
-export const getPictures = () => ask<Picture[]>("/pictures");
-export const encode = (id: string, signal?: AbortSignal) =>
-  ask<{ seconds: number }>(`${at(id)}/encode`, { method: "POST", body: {}, signal });
+export const getProject = async (): Promise<Project> =>
+  contract.toProject(await request<contract.WireProject>(ROUTES.project));
 
-export const getAnnotations = (id: string) => ask<Annotations>(`${at(id)}/annotations`);
+/** `renamed`: old class name to new class name. */
+export const putClasses = async (classes: ClassInfo[], renamed: Record<string, string> = {}): Promise<Project> => {
+  const body = contract.classesBody(classes, renamed);
+  return contract.toProject(await request<contract.WireProject>(ROUTES.classes, { method: "PUT", body }));
+};
+
+export const getImages = (): Promise<ImageInfo[]> => request<contract.WireImage[]>(ROUTES.images);
+
+export const encode = (id: string): Promise<unknown> => post(imagePath(id, "encode"), {});
+
+export const getAnnotations = (id: string): Promise<Annotations> =>
+  request<contract.WireAnnotations>(imagePath(id, "annotations"));
+
 export const putAnnotations = (
   id: string,
-  body: { revision: number; state: "open" | "accepted"; objects: ObjectRecord[] },
+  body: contract.AnnotationsBody,
   keepalive = false,
-) => ask<{ revision: number }>(`${at(id)}/annotations`, { method: "PUT", body, keepalive });
+): Promise<{ revision: number }> => request(imagePath(id, "annotations"), { method: "PUT", body, keepalive });
 
-/** `closer`: what a closer look at a small object gives comes first, or second. */
-export const segment = (id: string, adapter: string | null, prompts: Prompts, closer: boolean, signal?: AbortSignal) =>
-  ask<{ masks: Candidate[]; milliseconds: number }>(`${at(id)}/segment`, {
-    method: "POST",
-    body: { adapter, ...prompts, closer },
-    signal,
-  });
-export const compare = (id: string, adapters: (string | null)[], prompts: Prompts, signal?: AbortSignal) =>
-  ask<{ answers: Comparison[] }>(`${at(id)}/compare`, { method: "POST", body: { adapters, ...prompts }, signal });
-export const iouMap = (id: string, object: string, adapter: string | null, signal?: AbortSignal, grid = 16) => {
+/** Masks for a prompt, best first. `zoomFirst`: masks of the zoomed crop of a small object come first, else second. */
+export const segment = async (
+  id: string,
+  adapter: string | null,
+  prompts: Prompts,
+  zoomFirst: boolean,
+  signal?: AbortSignal,
+): Promise<MaskCandidate[]> => {
+  const body = contract.segmentBody(adapter, prompts, zoomFirst);
+  return contract.toCandidates(await post<contract.WireCandidates>(imagePath(id, "segment"), body, signal));
+};
+
+export const compare = async (
+  id: string,
+  adapters: (string | null)[],
+  prompts: Prompts,
+  signal?: AbortSignal,
+): Promise<ComparedMask[]> => {
+  const body = contract.compareBody(adapters, prompts);
+  return contract.toComparedMasks(await post<contract.WireComparison>(imagePath(id, "compare"), body, signal));
+};
+
+export const iouMap = (
+  id: string,
+  object: string,
+  adapter: string | null,
+  signal?: AbortSignal,
+  grid = 16,
+): Promise<IouMap> => {
   const query = new URLSearchParams({ object, grid: String(grid) });
   if (adapter !== null) query.set("adapter", adapter);
-  return ask<IouMap>(`${at(id)}/iou-map?${query}`, { signal });
+  return request(`${imagePath(id, "iouMap")}?${query}`, { signal });
 };
-export const auto = (id: string, adapter: string, threshold?: number) =>
-  ask<{ objects: ObjectRecord[] }>(`${at(id)}/auto`, { method: "POST", body: { adapter, threshold } });
-export const toPolygons = (id: string, rle: Rle, tolerance: number) =>
-  ask<{ polygons: Polygon[] }>(`${at(id)}/polygon`, { method: "POST", body: { rle, tolerance } });
-export const rasterise = (id: string, polygons: Polygon[], signal?: AbortSignal) =>
-  ask<{ rle: Rle; area: number; box: Box }>(`${at(id)}/rasterise`, { method: "POST", body: { polygons }, signal });
 
-export interface FitOptions {
-  name?: string;
-  classes?: string[];
-  method?: string;
-  steps?: number;
-  seed?: number;
+/** Objects that an adapter finds on an image without prompts; not saved. */
+export const findObjects = async (id: string, adapter: string): Promise<ObjectRecord[]> =>
+  (await post<{ objects: ObjectRecord[] }>(imagePath(id, "auto"), contract.autoBody(adapter))).objects;
+
+export const toPolygons = async (id: string, rle: Rle, tolerance: number): Promise<Polygon[]> =>
+  (await post<{ polygons: Polygon[] }>(imagePath(id, "toPolygons"), { rle, tolerance })).polygons;
+
+export const rasterize = async (id: string, polygons: Polygon[], signal?: AbortSignal): Promise<Rle> =>
+  (await post<{ rle: Rle }>(imagePath(id, "rasterize"), { polygons }, signal)).rle;
+
+const toJobOrNull = (wire: contract.WireJob | null): Job | null => wire && contract.toJob(wire);
+
+export const startFit = async (options: FitOptions): Promise<Job> =>
+  contract.toJob(await post<contract.WireJob>(`${ROUTES.jobs}/fit`, contract.fitBody(options)));
+
+export const startLabeling = async (adapter: string, minScore?: number): Promise<Job> =>
+  contract.toJob(await post<contract.WireJob>(`${ROUTES.jobs}/label`, contract.autoBody(adapter, minScore)));
+
+export const stopJob = async (): Promise<Job | null> =>
+  toJobOrNull(await request<contract.WireJob | null>(`${ROUTES.jobs}/current`, { method: "DELETE" }));
+
+export const getHeldOutObjects = async (adapter: string): Promise<HeldOutObject[]> =>
+  contract.toHeldOutObjects(await request<contract.WireGallery>(`${adapterPath(adapter)}/gallery`));
+
+export const deleteAdapter = (name: string): Promise<unknown> => request(adapterPath(name), { method: "DELETE" });
+
+export const createExport = async (format: string, states: ImageState[]): Promise<ExportResult> =>
+  contract.toExportResult(await post<contract.WireExport>(ROUTES.exports, contract.exportBody(format, states)));
+
+export interface EventHandlers {
+  onJob: (job: Job) => void;
+  onProject: (project: Project) => void;
+  onImage: (image: ImageInfo) => void;
+  onConnect: () => void;
+  onDisconnect: () => void;
 }
-export const startFit = (options: FitOptions) => ask<Job>("/jobs/fit", { method: "POST", body: options });
-export const startLabel = (adapter: string, threshold?: number) =>
-  ask<Job>("/jobs/label", { method: "POST", body: { adapter, threshold } });
-export const stopJob = () => ask<Job | null>("/jobs/current", { method: "DELETE" });
-export const getJob = () => ask<Job | null>("/jobs/current");
-export const getGallery = (name: string) => ask<{ pictures: GalleryItem[] }>(`${named(name)}/gallery`);
-export const deleteAdapter = (name: string) => ask<unknown>(named(name), { method: "DELETE" });
-export const makeExport = (format: string, states: string[]) =>
-  ask<Export>("/export", { method: "POST", body: { format, states } });
+
+/** Subscribes to server-sent events. The browser reconnects by itself. */
+export function subscribe(handlers: EventHandlers): void {
+  const source = new EventSource(`/api/${ROUTES.events}`);
+  const on = <T>(name: string, handle: (data: T) => void) =>
+    source.addEventListener(name, (event) => handle(JSON.parse((event as MessageEvent<string>).data) as T));
+  on<contract.WireJob>(EVENTS.job, (wire) => handlers.onJob(contract.toJob(wire)));
+  on<contract.WireProject>(EVENTS.project, (wire) => handlers.onProject(contract.toProject(wire)));
+  on<contract.WireImage>(EVENTS.image, handlers.onImage);
+  source.onerror = handlers.onDisconnect;
+  source.onopen = handlers.onConnect;
+}

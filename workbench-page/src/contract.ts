@@ -1,82 +1,79 @@
-/** What the server and the page say to each other, as the server's models have it. */
+/**
+ * The server's JSON and URLs. Field names of the server appear here and in `mock/` only: when one changes, the
+ * compiler points to every place that reads it.
+ */
 
-export interface Rle {
-  /** Height, width. */
-  size: [number, number];
-  /** COCO's compressed runs, column by column. */
-  counts: string;
-}
+import type {
+  Adapter,
+  Annotations,
+  ClassInfo,
+  ComparedMask,
+  ExportResult,
+  FitOptions,
+  HeldOutObject,
+  ImageInfo,
+  ImageState,
+  Job,
+  JobStage,
+  MaskCandidate,
+  ObjectRecord,
+  Project,
+  Prompts,
+  Rle,
+} from "./types";
 
-export type Point = [number, number];
-export type Box = [number, number, number, number];
-export type PictureState = "open" | "proposed" | "accepted" | "failed";
-export type Source = "click" | "box" | "brush" | "polygon" | "auto";
+/** First segments of the paths below /api. */
+export const ROUTES = {
+  project: "project",
+  classes: "classes",
+  images: "images",
+  adapters: "adapters",
+  jobs: "jobs",
+  exports: "export",
+  events: "events",
+} as const;
 
-export interface ClassInfo {
-  name: string;
-  color: string;
-}
+/** Last segments of the paths below an image. */
+export const IMAGE_ROUTES = {
+  image: "image",
+  thumbnail: "thumbnail",
+  encode: "encode",
+  annotations: "annotations",
+  segment: "segment",
+  compare: "compare",
+  iouMap: "iou-map",
+  auto: "auto",
+  toPolygons: "polygon",
+  rasterize: "rasterise",
+} as const;
 
-/** Pixels of the picture, upright; labels 1 = object, 0 = not. */
-export interface Prompts {
-  points: Point[];
-  labels: number[];
-  box: Box | null;
-}
+/** Names of the server-sent events. */
+export const EVENTS = { job: "job", project: "project", image: "image" } as const;
 
-export interface ObjectRecord {
-  id: string;
-  class: string;
-  rle: Rle;
-  source: Source;
-  adapter: string | null;
-  score: number | null;
-  uncertainty: number | null;
-  clicks: number;
-  prompts: Prompts | null;
-}
-
-export interface Annotations {
-  revision: number;
-  state: PictureState;
-  objects: ObjectRecord[];
-}
-
-export interface Picture {
-  id: string;
-  name: string;
-  width: number;
-  height: number;
-  state: PictureState;
-  objects: number;
-  uncertainty: number | null;
-  error: string | null;
-}
-
-export interface Adapter {
+export interface WireAdapter {
   name: string;
   classes: string[];
   method: string;
-  /** Whether it finds objects without prompts. */
   auto: boolean;
   promptless: boolean;
-  /** Fitted here, so that it can be deleted here. */
   own?: boolean;
-  /** mIoU on held-out pictures: of clicks before and after, and of what it finds without one. */
-  figures: { start_miou: number | null; held_out_miou: number | null; held_out_region_miou?: number | null } | null;
+  figures: {
+    start_miou: number | null;
+    held_out_miou: number | null;
+    held_out_region_miou?: number | null;
+  } | null;
 }
 
-export interface Job {
+export interface WireJob {
   id: string;
-  kind: "fit" | "label";
-  state: "running" | "done" | "failed" | "stopped";
+  kind: Job["kind"];
+  state: Job["state"];
   done: number;
   total: number;
   stage: string;
   loss: number | null;
   miou: number | null;
   start_miou: number | null;
-  /** Of what a fitted adapter finds without a prompt. */
   alone_miou?: number | null;
   seconds_left: number | null;
   images_per_second: number | null;
@@ -84,68 +81,162 @@ export interface Job {
   adapter: string | null;
 }
 
-export interface Project {
+export interface WireProject {
   name: string;
-  /** On the server's disk. */
   folder?: string;
   base: string;
   classes: ClassInfo[];
-  pictures: number;
-  counts: Record<PictureState, number>;
+  images: number;
+  counts: Record<ImageState, number>;
   minimum: number;
-  adapters: Adapter[];
-  job: Job | null;
+  adapters: WireAdapter[];
+  job: WireJob | null;
   formats: string[];
   methods?: string[];
-  /** Fits that were stopped or killed and can go on. */
   unfinished?: string[];
   broken_adapters?: { name: string; error: string }[];
   version: string;
 }
 
-export interface Candidate {
+export type WireImage = ImageInfo;
+
+export interface WireCandidate {
   rle: Rle;
   predicted_iou: number;
-  /** From a closer look at a small object. */
   closer?: boolean;
-  box: Box;
   area: number;
 }
 
-export interface Comparison {
-  adapter: string | null;
-  mask: { rle: Rle; predicted_iou: number };
-  milliseconds: number;
+export interface WireCandidates {
+  masks: WireCandidate[];
 }
 
-export interface IouMap {
-  grid: number[][];
-  x: number[];
-  y: number[];
+export interface WireComparison {
+  answers: { adapter: string | null; mask: { rle: Rle; predicted_iou: number } }[];
 }
 
-export interface Polygon {
-  outer: Point[];
-  holes: Point[][];
+export interface WireGallery {
+  images: {
+    id: string;
+    name: string;
+    class: string;
+    object: string;
+    before_iou: number;
+    after_iou: number;
+    truth: Rle;
+    before: Rle;
+    after: Rle;
+  }[];
 }
 
-export interface GalleryItem {
-  id: string;
-  name: string;
-  class: string;
-  object: string;
-  before_iou: number;
-  after_iou: number;
-  truth: Rle;
-  before: Rle;
-  after: Rle;
-}
-
-export interface Export {
+export interface WireExport {
   name: string;
   files: number;
-  pictures: number;
+  images: number;
   objects: number;
   url: string;
   folder: string;
 }
+
+// what the page sends
+
+export const segmentBody = (adapter: string | null, prompts: Prompts, zoomFirst: boolean) => ({
+  adapter,
+  ...prompts,
+  closer: zoomFirst, // false: the zoomed masks come second
+});
+export type WireSegment = ReturnType<typeof segmentBody>;
+
+export const compareBody = (adapters: (string | null)[], prompts: Prompts) => ({ adapters, ...prompts });
+export const autoBody = (adapter: string, minScore?: number) => ({ adapter, threshold: minScore });
+export const fitBody = (options: FitOptions) => options;
+export const classesBody = (classes: ClassInfo[], renamed: Record<string, string>) => ({ classes, renamed });
+export const exportBody = (format: string, states: ImageState[]) => ({ format, states });
+
+export interface AnnotationsBody {
+  revision: number;
+  state: "open" | "accepted";
+  objects: ObjectRecord[];
+}
+export type WireAnnotations = Annotations;
+
+// what the server answers
+
+const STAGES: Record<string, JobStage> = {
+  start: "start",
+  encode: "encode",
+  fit: "train",
+  settle: "select-inference",
+  gallery: "compare",
+  proposals: "train-proposals",
+  label: "label",
+};
+
+export const toAdapter = ({ auto, own, figures, ...rest }: WireAdapter): Adapter => ({
+  ...rest,
+  automatic: auto,
+  deletable: own !== false,
+  metrics: figures && {
+    baseMiou: figures.start_miou,
+    clickMiou: figures.held_out_miou,
+    automaticMiou: figures.held_out_region_miou ?? null,
+  },
+});
+
+export const toJob = (wire: WireJob): Job => ({
+  id: wire.id,
+  kind: wire.kind,
+  state: wire.state,
+  done: wire.done,
+  total: wire.total,
+  stage: STAGES[wire.stage] ?? "start",
+  loss: wire.loss,
+  clickMiou: wire.miou,
+  baseMiou: wire.start_miou,
+  automaticMiou: wire.alone_miou ?? null,
+  secondsLeft: wire.seconds_left,
+  imagesPerSecond: wire.images_per_second,
+  message: wire.message,
+  adapter: wire.adapter,
+});
+
+export const toProject = (wire: WireProject): Project => ({
+  name: wire.name,
+  folder: wire.folder ?? null,
+  base: wire.base,
+  classes: wire.classes,
+  minImages: wire.minimum,
+  adapters: wire.adapters.map(toAdapter),
+  brokenAdapters: wire.broken_adapters ?? [],
+  unfinishedFits: wire.unfinished ?? [],
+  methods: wire.methods ?? [],
+  formats: wire.formats,
+  job: wire.job && toJob(wire.job),
+  version: wire.version,
+});
+
+export const toCandidates = ({ masks }: WireCandidates): MaskCandidate[] =>
+  masks.map(({ rle, predicted_iou, closer, area }) => ({
+    rle,
+    predictedIou: predicted_iou,
+    zoomed: closer ?? false,
+    area,
+  }));
+
+export const toComparedMasks = ({ answers }: WireComparison): ComparedMask[] =>
+  answers.map(({ adapter, mask }) => ({ adapter, rle: mask.rle, predictedIou: mask.predicted_iou }));
+
+export const toHeldOutObjects = ({ images }: WireGallery): HeldOutObject[] =>
+  images.map((wire) => ({
+    imageId: wire.id,
+    imageName: wire.name,
+    class: wire.class,
+    object: wire.object,
+    baseIou: wire.before_iou,
+    adapterIou: wire.after_iou,
+    truth: wire.truth,
+    baseMask: wire.before,
+    adapterMask: wire.after,
+  }));
+
+export const toExportResult = (wire: WireExport): ExportResult => wire;

@@ -1,15 +1,15 @@
-/** Undo and redo over values that are never changed in place. */
+/** Undo and redo over immutable values. */
 export class History<T> {
   private past: T[] = [];
   private future: T[] = [];
 
   constructor(
-    private now: T,
-    private readonly most = 200,
+    private current: T,
+    private readonly limit = 200,
   ) {}
 
   get value(): T {
-    return this.now;
+    return this.current;
   }
   get canUndo(): boolean {
     return this.past.length > 0;
@@ -19,23 +19,23 @@ export class History<T> {
   }
 
   push(next: T): void {
-    this.past.push(this.now);
-    if (this.past.length > this.most) this.past.shift();
+    this.past.push(this.current);
+    if (this.past.length > this.limit) this.past.shift();
     this.future = [];
-    this.now = next;
+    this.current = next;
   }
 
   undo(): boolean {
     if (!this.past.length) return false;
-    this.future.push(this.now);
-    this.now = this.past.pop()!;
+    this.future.push(this.current);
+    this.current = this.past.pop()!;
     return true;
   }
 
   redo(): boolean {
     if (!this.future.length) return false;
-    this.past.push(this.now);
-    this.now = this.future.pop()!;
+    this.past.push(this.current);
+    this.current = this.future.pop()!;
     return true;
   }
 }

@@ -1,138 +1,145 @@
-/** Fitting, labelling the rest, adapters: what the page starts and what the server tells while it runs. */
+/** Fits, labeling and adapters: starting jobs, and following them through the server's events. */
 
 import * as api from "./api";
-import type { Job, Picture, Project } from "./contract";
-import { retry, saveLeftBehind } from "./sheets";
+import { retrySaving, saveBackups } from "./documents";
+import { flush, refresh } from "./editor";
 import * as store from "./store";
-import { flush, refresh } from "./work";
+import type { Adapter, FitOptions, ImageInfo, Job, Project } from "./types";
 
-/** Reads everything once, at the start and after the line was down. */
+/** Loads the project and its images, at the start and after the connection was lost. */
 export async function load(): Promise<void> {
-  const [project, pictures] = await Promise.all([api.getProject(), api.getPictures()]);
-  store.pictures.value = pictures;
-  takeProject(project);
-  takeJob(project.job);
+  const [project, images] = await Promise.all([api.getProject(), api.getImages()]);
+  store.images.value = images;
+  setProject(project);
+  setJob(project.job);
 }
 
-export function takeProject(project: Project): void {
+export function setProject(project: Project): void {
   store.project.value = project;
   document.title = `${project.name} · samtailor workbench`;
   if (!project.classes.some((one) => one.name === store.activeClass.value)) {
     store.activeClass.value = project.classes[0]?.name ?? "";
   }
-  const wanted = store.adapter.value ?? store.chosenAdapters.value[project.name] ?? unchosen(project);
-  store.adapter.value = project.adapters.some((one) => one.name === wanted) ? wanted : null;
+  const adapter = store.activeAdapter.value ?? store.adapterByProject.value[project.name] ?? defaultAdapter(project);
+  store.activeAdapter.value = project.adapters.some((one) => one.name === adapter) ? adapter : null;
 }
 
-/** Who answers where nobody has chosen, as after a fit whose end no page saw: the newest that `fitted` would choose. */
-export function unchosen(project: Project): string | null {
-  const able = project.adapters.filter(({ promptless, figures }) => !promptless && !worse(figures?.held_out_miou, figures?.start_miou));
-  return able[able.length - 1]?.name ?? null;
+/** The newest adapter that takes clicks and is not worse at them than the base model; null: the base model. */
+export function defaultAdapter({ adapters }: Pick<Project, "adapters">): string | null {
+  const suitable = adapters.filter(
+    ({ promptless, metrics }) => !promptless && !worseThanBase(metrics?.clickMiou, metrics?.baseMiou),
+  );
+  return suitable[suitable.length - 1]?.name ?? null;
 }
 
-/** Whether the base did clicks better on the pictures that were held out. */
-const worse = (miou?: number | null, base?: number | null): boolean => miou != null && base != null && miou < base;
+const worseThanBase = (miou?: number | null, baseMiou?: number | null): boolean =>
+  miou != null && baseMiou != null && miou < baseMiou;
 
-/** A job as it stands; says how it ended, once. */
-export function takeJob(job: Job | null): void {
-  const before = store.job.value;
+function setJob(job: Job | null): void {
+  const previous = store.job.value;
   store.job.value = job;
   if (!job) return;
-  if (job.id !== before?.id) store.losses.value = [];
-  const last = store.losses.value[store.losses.value.length - 1];
-  if (job.loss !== null && job.done !== last?.done) {
-    store.losses.value = [...store.losses.value, { done: job.done, loss: job.loss }].slice(-400);
+  if (job.id !== previous?.id) store.lossHistory.value = [];
+  const last = store.lossHistory.value[store.lossHistory.value.length - 1];
+  if (job.loss !== null && job.done !== last?.step) {
+    store.lossHistory.value = [...store.lossHistory.value, { step: job.done, loss: job.loss }].slice(-400);
   }
-  if (before?.id === job.id && before.state === "running" && job.state !== "running") void ended(job);
+  const ended = previous?.id === job.id && previous.state === "running" && job.state !== "running";
+  if (ended) void handleEnd(job);
 }
 
-async function ended(job: Job): Promise<void> {
-  if (job.state === "failed") return store.say(job.message ?? "The job failed.", "bad");
-  await load().catch(store.complain);
-  if (job.kind === "fit" && job.adapter && store.project.value?.adapters.some((one) => one.name === job.adapter)) {
-    fitted(job.adapter, job);
-  }
+async function handleEnd(job: Job): Promise<void> {
+  if (job.state === "failed") return store.notify(job.message ?? "The job failed.", "bad");
+  await load().catch(store.notifyError);
   if (job.kind === "label") {
-    store.say(job.state === "done" ? "The rest is labelled; the least certain come first." : "Labelling stopped.", "good");
+    store.notify(
+      job.state === "done" ? "Labeling finished. The least certain images come first." : "Labeling stopped.",
+      "good",
+    );
     await refresh();
+  } else if (job.adapter && store.project.value?.adapters.some((one) => one.name === job.adapter)) {
+    handleFitted(job.adapter, job);
   }
 }
 
-/** The new adapter answers clicks, unless the base did that better on the pictures that were held out. */
-function fitted(name: string, { miou, start_miou, alone_miou }: Job): void {
-  if (worse(miou, start_miou)) {
-    const now = store.adapter.value ?? "the base";
-    return store.say(`${name} is fitted. Clicks on held-out objects are not better than the base's, so ${now} goes on answering yours; ${name} can label the rest.`, "good");
+/** Makes a new adapter the active one, unless the base model is better at clicks on held-out images. */
+function handleFitted(name: string, { clickMiou, baseMiou, automaticMiou }: Job): void {
+  if (worseThanBase(clickMiou, baseMiou)) {
+    const active = store.activeAdapter.value ?? "the base model";
+    return store.notify(
+      `${name} is ready to label images. For clicks it is worse than the base model on held-out images, so ${active} stays active.`,
+      "good",
+    );
   }
-  store.choose(name);
-  const same = alone_miou != null && miou === start_miou;
-  const clicks = same ? "Clicks stay as the base's, which nothing bettered on held-out objects; it finds objects by itself" : "It answers your clicks from now on";
-  store.say(`${name} is fitted. ${clicks}.`, "good");
+  store.chooseAdapter(name);
+  const clicksUnchanged = automaticMiou !== null && clickMiou === baseMiou;
+  const clicks = clicksUnchanged
+    ? "It finds objects by itself. It leaves clicks unchanged, as training did not improve them."
+    : "It is now the active model.";
+  store.notify(`${name} is ready. ${clicks}`, "good");
 }
 
-export async function fit(options: api.FitOptions): Promise<void> {
+export async function startFit(options: FitOptions): Promise<void> {
   await flush();
   try {
-    takeJob(await api.startFit(options));
+    setJob(await api.startFit(options));
   } catch (error) {
-    store.complain(error);
+    store.notifyError(error);
   }
 }
 
-export async function labelRest(adapter: string, threshold?: number): Promise<void> {
+export async function startLabeling(adapter: string, minScore?: number): Promise<void> {
   await flush();
   try {
-    takeJob(await api.startLabel(adapter, threshold));
+    setJob(await api.startLabeling(adapter, minScore));
   } catch (error) {
-    store.complain(error);
+    store.notifyError(error);
   }
 }
 
-export const stop = (): void => void api.stopJob().catch(store.complain);
+export const stopJob = (): void => void api.stopJob().catch(store.notifyError);
 
-/** Forgets an adapter for good. */
-export async function removeAdapter(name: string): Promise<void> {
+/** Deletes an adapter from disk. */
+export async function deleteAdapter(name: string): Promise<void> {
   try {
     await api.deleteAdapter(name);
-    takeProject(await api.getProject());
+    setProject(await api.getProject());
   } catch (error) {
-    store.complain(error);
+    store.notifyError(error);
   }
 }
 
-/** The adapter that "Label the rest" uses: the chosen one if it can, else the newest that can. */
-export function labeller(project: Project | null, chosen: string | null): string | null {
-  const able = project?.adapters.filter((one) => one.auto) ?? [];
-  return (able.find((one) => one.name === chosen) ?? able[able.length - 1])?.name ?? null;
+/** The adapter that labels images: the active one if it finds objects by itself, else the newest that does. */
+export function labelingAdapter(adapters: readonly Adapter[], active: string | null): string | null {
+  const automatic = adapters.filter((one) => one.automatic);
+  return (automatic.find((one) => one.name === active) ?? automatic[automatic.length - 1])?.name ?? null;
 }
 
-/** Listens to the server. The browser reconnects by itself; what was missed meanwhile is read anew. */
-export function listen(): () => void {
-  const source = new EventSource("/api/events");
-  const on = <T>(name: string, take: (data: T) => void) =>
-    source.addEventListener(name, (event) => take(JSON.parse((event as MessageEvent<string>).data) as T));
-  on<Job>("job", takeJob);
-  on<Project>("project", takeProject);
-  on<Picture>("picture", takePicture);
-  let lost = false;
-  source.onerror = () => {
-    lost = true;
-    store.connected.value = false;
-  };
-  source.onopen = () => {
-    store.connected.value = true;
-    if (!lost) return;
-    lost = false;
-    retry();
-    void load().then(refresh, () => undefined); // the next reconnect tries again
-    void saveLeftBehind();
-  };
-  return () => source.close();
+/** Follows the server's events. What was missed while disconnected is loaded again. */
+export function followEvents(): void {
+  let disconnected = false;
+  api.subscribe({
+    onJob: setJob,
+    onProject: setProject,
+    onImage: updateImage,
+    onDisconnect: () => {
+      disconnected = true;
+      store.connected.value = false;
+    },
+    onConnect: () => {
+      store.connected.value = true;
+      if (!disconnected) return;
+      disconnected = false;
+      retrySaving();
+      void load().then(refresh, () => undefined); // the next reconnect loads again
+      void saveBackups();
+    },
+  });
 }
 
-function takePicture(row: Picture): void {
-  const list = store.pictures.value;
-  const known = list.some((one) => one.id === row.id);
-  store.pictures.value = known ? list.map((one) => (one.id === row.id ? row : one)) : [...list, row];
-  if (row.id === store.openId.value) void refresh();
+function updateImage(image: ImageInfo): void {
+  const images = store.images.value;
+  const known = images.some((one) => one.id === image.id);
+  store.images.value = known ? images.map((one) => (one.id === image.id ? image : one)) : [...images, image];
+  if (image.id === store.openImageId.value) void refresh();
 }

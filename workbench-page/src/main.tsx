@@ -1,65 +1,65 @@
 import { effect } from "@preact/signals";
 import { render } from "preact";
 
-import { Offline } from "./api";
+import { Unreachable } from "./api";
+import { App } from "./components/App";
+import { hasUnsavedChanges, retrySaving, saveAllOnExit, saveBackups } from "./documents";
+import { flush, openImage } from "./editor";
+import { nextPending } from "./image-queue";
 import * as jobs from "./jobs";
-import * as keys from "./keys";
-import { App } from "./parts/App";
-import { next } from "./queue";
-import * as sheets from "./sheets";
+import { listenForShortcuts } from "./shortcuts";
 import * as store from "./store";
 import "./style.css";
-import * as work from "./work";
 
-// The token came with the address and is a cookie now; it shall not stay in the history.
+// the token is in a cookie by now, and must not stay in the browser's history
 if (new URLSearchParams(location.search).has("token")) history.replaceState(null, "", location.pathname + location.hash);
 
 effect(() => {
-  const chosen = store.theme.value;
-  if (chosen === "auto") delete document.documentElement.dataset["theme"];
-  else document.documentElement.dataset["theme"] = chosen;
+  if (store.theme.value === "auto") delete document.documentElement.dataset["theme"];
+  else document.documentElement.dataset["theme"] = store.theme.value;
 });
 
 render(<App />, document.getElementById("app")!);
-keys.listen();
+listenForShortcuts();
+
+const focusStage = () => document.getElementById("stage")?.focus({ preventScroll: true });
 
 addEventListener("beforeunload", (event) => {
-  if (!sheets.anythingUnsaved()) return;
-  sheets.farewell();
-  if (store.saving.value.state === "offline" || store.saving.value.state === "conflict") event.preventDefault();
+  if (!hasUnsavedChanges()) return;
+  saveAllOnExit();
+  if (store.saveStatus.value.state === "offline" || store.saveStatus.value.state === "conflict") event.preventDefault();
 });
-addEventListener("pagehide", () => sheets.farewell());
-document.addEventListener("visibilitychange", () => document.hidden && void work.flush());
-addEventListener("online", () => sheets.retry());
+addEventListener("pagehide", saveAllOnExit);
+document.addEventListener("visibilitychange", () => document.hidden && void flush());
+addEventListener("online", retrySaving);
 addEventListener("hashchange", () => {
   const id = location.hash.slice(1);
-  if (store.pictures.value.some((one) => one.id === id)) void work.open(id);
+  if (store.images.value.some((one) => one.id === id)) void openImage(id);
 });
-// A button used by mouse or finger gives the focus back, so that Enter accepts the picture and not the button again.
+// a control used with the pointer gives the focus back, so that Enter accepts the image instead of pressing it again
 addEventListener("click", (event) => {
-  const button = event.target instanceof Element ? event.target.closest("button, input[type=radio], input[type=checkbox], [role=option]") : null;
-  if (button && event.detail > 0 && !store.dialog.value && !button.closest("form, dialog")) {
-    document.getElementById("stage")?.focus({ preventScroll: true });
-  }
+  const controls = "button, input[type=radio], input[type=checkbox], [role=option]";
+  const control = event.target instanceof Element ? event.target.closest(controls) : null;
+  if (control && event.detail > 0 && !store.dialog.value && !control.closest("form, dialog")) focusStage();
 });
 
 async function start(): Promise<void> {
   try {
     await jobs.load();
   } catch (error) {
-    store.fatal.value = error instanceof Error ? error.message : String(error);
-    if (store.project.value) store.complain(error);
-    if (error instanceof Offline) setTimeout(() => void start(), 2000);
+    store.loadError.value = error instanceof Error ? error.message : String(error);
+    if (store.project.value) store.notifyError(error);
+    if (error instanceof Unreachable) setTimeout(() => void start(), 2000);
     return;
   }
-  store.fatal.value = null;
-  jobs.listen();
-  const list = store.pictures.value;
-  const asked = list.find((one) => one.id === location.hash.slice(1));
-  const first = asked ?? next(list, null) ?? list[0];
-  if (first) await work.open(first.id);
-  document.getElementById("stage")?.focus({ preventScroll: true });
-  void sheets.saveLeftBehind();
+  store.loadError.value = null;
+  jobs.followEvents();
+  const images = store.images.value;
+  const fromAddress = images.find((one) => one.id === location.hash.slice(1));
+  const first = fromAddress ?? nextPending(images, null) ?? images[0];
+  if (first) await openImage(first.id);
+  focusStage();
+  void saveBackups();
 }
 
 void start();

@@ -1,25 +1,25 @@
-/** A binary mask, kept as the window around its pixels: twenty objects on a 12-megapixel picture stay small. */
+/** Binary masks, stored as the window around their pixels: twenty objects in a 12-megapixel image stay small. */
 
-import type { Box, Point, Rle } from "./contract";
 import { decodeCounts, encodeCounts } from "./rle";
+import type { Box, Point, Rle } from "./types";
 
 export interface Mask {
-  /** Of the picture. */
+  /** Size of the image. */
   readonly width: number;
   readonly height: number;
-  /** Window in the picture: left, top, columns, rows. */
+  /** Window in the image: left, top, width, height. */
   readonly x: number;
   readonly y: number;
   readonly w: number;
   readonly h: number;
-  /** Row by row, 0 or 1. */
+  /** Pixels of the window, row by row: 0 or 1. */
   readonly data: Uint8Array;
 }
 
 export const emptyMask = (width: number, height: number): Mask =>
   ({ width, height, x: 0, y: 0, w: 0, h: 0, data: new Uint8Array(0) });
 
-/** Of run lengths; throws RangeError if they are broken. */
+/** Decodes run lengths. Throws RangeError if they are invalid. */
 export function fromRle(rle: Rle): Mask {
   const [height, width] = rle.size;
   const runs = decodeCounts(rle);
@@ -36,7 +36,7 @@ export function fromRle(rle: Rle): Mask {
   return { width, height, x: x0, y: y0, w, h, data };
 }
 
-/** Left, top, right, bottom (outer) of the set pixels. */
+/** Bounding box of the set pixels. */
 function extent(runs: readonly number[], height: number): Box {
   let [x0, y0, x1, y1] = [Infinity, Infinity, 0, 0];
   let at = 0;
@@ -46,9 +46,9 @@ function extent(runs: readonly number[], height: number): Box {
       const last = Math.floor((at + run - 1) / height);
       x0 = Math.min(x0, first);
       x1 = Math.max(x1, last + 1);
-      const whole = first !== last;
-      y0 = Math.min(y0, whole ? 0 : at % height);
-      y1 = Math.max(y1, whole ? height : (at % height) + run);
+      const spansColumns = first !== last;
+      y0 = Math.min(y0, spansColumns ? 0 : at % height);
+      y1 = Math.max(y1, spansColumns ? height : (at % height) + run);
     }
     at += run;
   });
@@ -86,17 +86,17 @@ export function area(mask: Mask): number {
   return count;
 }
 
-/** Whether the pixel under a position (picture coordinates) is set. */
-export function holds(mask: Mask, [px, py]: Point): boolean {
+/** Whether the pixel at a point of the image is set. */
+export function containsPoint(mask: Mask, [px, py]: Point): boolean {
   const column = Math.floor(px) - mask.x;
   const row = Math.floor(py) - mask.y;
   return column >= 0 && row >= 0 && column < mask.w && row < mask.h && mask.data[row * mask.w + column] === 1;
 }
 
-/** The window's box, x0 y0 x1 y1 (outer). */
+/** The box of the window. */
 export const boxOf = (mask: Mask): Box => [mask.x, mask.y, mask.x + mask.w, mask.y + mask.h];
 
-/** The same mask in a window that also holds `box`, cut at the picture's edge. A copy: it may be painted on. */
+/** A copy of the mask in a window extended by `box`, clipped to the image. */
 export function grown(mask: Mask, box: Box): Mask {
   const empty = mask.w === 0 || mask.h === 0;
   const x0 = Math.max(0, Math.floor(empty ? box[0] : Math.min(mask.x, box[0])));
@@ -107,13 +107,13 @@ export function grown(mask: Mask, box: Box): Mask {
   const h = Math.max(0, y1 - y0);
   const data = new Uint8Array(w * h);
   for (let row = 0; row < mask.h && w > 0; row++) {
-    const from = mask.data.subarray(row * mask.w, (row + 1) * mask.w);
-    data.set(from, (row + mask.y - y0) * w + mask.x - x0);
+    const source = mask.data.subarray(row * mask.w, (row + 1) * mask.w);
+    data.set(source, (row + mask.y - y0) * w + mask.x - x0);
   }
   return { width: mask.width, height: mask.height, x: x0, y: y0, w, h, data };
 }
 
-/** The same mask in its smallest window. */
+/** A copy of the mask in its smallest window. */
 export function trimmed(mask: Mask): Mask {
   let [x0, y0, x1, y1] = [mask.w, mask.h, 0, 0];
   for (let row = 0; row < mask.h; row++) {
@@ -134,38 +134,26 @@ export function trimmed(mask: Mask): Mask {
   return { width: mask.width, height: mask.height, x: mask.x + x0, y: mask.y + y0, w, h, data };
 }
 
-/** Paints the round brush from one position to another, in place, inside the window. Radius in pixels. */
+/** Paints a line with a round brush, in place and inside the window. The radius is in pixels. */
 export function paint(mask: Mask, [ax, ay]: Point, [bx, by]: Point, radius: number, value: 0 | 1): void {
-  const reach = Math.max(radius, 0.5);
-  const x0 = Math.max(mask.x, Math.floor(Math.min(ax, bx) - reach));
-  const x1 = Math.min(mask.x + mask.w, Math.ceil(Math.max(ax, bx) + reach));
-  const y0 = Math.max(mask.y, Math.floor(Math.min(ay, by) - reach));
-  const y1 = Math.min(mask.y + mask.h, Math.ceil(Math.max(ay, by) + reach));
+  const r = Math.max(radius, 0.5);
+  const x0 = Math.max(mask.x, Math.floor(Math.min(ax, bx) - r));
+  const x1 = Math.min(mask.x + mask.w, Math.ceil(Math.max(ax, bx) + r));
+  const y0 = Math.max(mask.y, Math.floor(Math.min(ay, by) - r));
+  const y1 = Math.min(mask.y + mask.h, Math.ceil(Math.max(ay, by) + r));
   const [dx, dy] = [bx - ax, by - ay];
-  const long = dx * dx + dy * dy;
+  const squaredLength = dx * dx + dy * dy;
   for (let row = y0; row < y1; row++) {
     for (let column = x0; column < x1; column++) {
       const [px, py] = [column + 0.5 - ax, row + 0.5 - ay];
-      const t = long > 0 ? Math.min(1, Math.max(0, (px * dx + py * dy) / long)) : 0;
+      const t = squaredLength > 0 ? Math.min(1, Math.max(0, (px * dx + py * dy) / squaredLength)) : 0;
       const [ex, ey] = [px - t * dx, py - t * dy];
-      if (ex * ex + ey * ey <= reach * reach) mask.data[(row - mask.y) * mask.w + column - mask.x] = value;
+      if (ex * ex + ey * ey <= r * r) mask.data[(row - mask.y) * mask.w + column - mask.x] = value;
     }
   }
 }
 
-/** Both masks together. */
-export function union(one: Mask, other: Mask): Mask {
-  const both = grown(one, boxOf(other));
-  for (let row = 0; row < other.h; row++) {
-    for (let column = 0; column < other.w; column++) {
-      if (!other.data[row * other.w + column]) continue;
-      both.data[(row + other.y - both.y) * both.w + column + other.x - both.x] = 1;
-    }
-  }
-  return both;
-}
-
-/** The border between set and unset pixels, as straight lines along pixel edges: [x0, y0, x1, y1, …], picture frame. */
+/** The border between set and unset pixels as lines along pixel edges, in image coordinates: [x0, y0, x1, y1, …]. */
 export function outline(mask: Mask): number[] {
   const { x, y, w, h, data } = mask;
   const lines: number[] = [];

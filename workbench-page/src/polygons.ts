@@ -1,9 +1,9 @@
-/** Corners of polygons: finding, moving, adding, taking away. Nothing is changed in place. */
+/** Corners of polygons: finding, moving, adding, removing. Nothing is changed in place. */
 
-import type { Point, Polygon } from "./contract";
+import type { Point, Polygon } from "./types";
 
-/** Polygon, ring (0 = outer, then the holes), corner. */
-export interface Corner {
+/** Indices of polygon, ring (0 = outer, then the holes) and corner. */
+export interface CornerIndex {
   polygon: number;
   ring: number;
   corner: number;
@@ -13,55 +13,55 @@ export const ringsOf = (polygon: Polygon): Point[][] => [polygon.outer, ...polyg
 
 const fromRings = ([outer, ...holes]: Point[][]): Polygon => ({ outer: outer!, holes });
 
-/** The corner nearest to a position, not further than `reach`. */
-export function cornerAt(polygons: readonly Polygon[], [x, y]: Point, reach: number): Corner | null {
-  let [best, least]: [Corner | null, number] = [null, reach * reach];
+/** The corner nearest to a point, within `radius`. */
+export function cornerAt(polygons: readonly Polygon[], [x, y]: Point, radius: number): CornerIndex | null {
+  let [nearest, minDistance]: [CornerIndex | null, number] = [null, radius * radius];
   polygons.forEach((one, polygon) =>
-    ringsOf(one).forEach((ring, r) =>
-      ring.forEach(([cx, cy], corner) => {
+    ringsOf(one).forEach((points, ring) =>
+      points.forEach(([cx, cy], corner) => {
         const distance = (cx - x) ** 2 + (cy - y) ** 2;
-        if (distance <= least) [best, least] = [{ polygon, ring: r, corner }, distance];
+        if (distance <= minDistance) [nearest, minDistance] = [{ polygon, ring, corner }, distance];
       }),
     ),
   );
-  return best;
+  return nearest;
 }
 
-/** The edge nearest to a position, named by the corner that a new one would become; not further than `reach`. */
-export function edgeAt(polygons: readonly Polygon[], at: Point, reach: number): Corner | null {
-  let [best, least]: [Corner | null, number] = [null, reach];
+/** The edge nearest to a point, within `radius`, as the index that a corner inserted there would have. */
+export function edgeAt(polygons: readonly Polygon[], point: Point, radius: number): CornerIndex | null {
+  let [nearest, minDistance]: [CornerIndex | null, number] = [null, radius];
   polygons.forEach((one, polygon) =>
-    ringsOf(one).forEach((ring, r) =>
-      ring.forEach((from, corner) => {
-        const distance = toSegment(at, from, ring[(corner + 1) % ring.length]!);
-        if (distance <= least) [best, least] = [{ polygon, ring: r, corner: corner + 1 }, distance];
+    ringsOf(one).forEach((points, ring) =>
+      points.forEach((start, corner) => {
+        const distance = distanceToSegment(point, start, points[(corner + 1) % points.length]!);
+        if (distance <= minDistance) [nearest, minDistance] = [{ polygon, ring, corner: corner + 1 }, distance];
       }),
     ),
   );
-  return best;
+  return nearest;
 }
 
-function toSegment([px, py]: Point, [ax, ay]: Point, [bx, by]: Point): number {
+function distanceToSegment([px, py]: Point, [ax, ay]: Point, [bx, by]: Point): number {
   const [dx, dy] = [bx - ax, by - ay];
-  const long = dx * dx + dy * dy;
-  const t = long > 0 ? Math.min(1, Math.max(0, ((px - ax) * dx + (py - ay) * dy) / long)) : 0;
+  const squaredLength = dx * dx + dy * dy;
+  const t = squaredLength > 0 ? Math.min(1, Math.max(0, ((px - ax) * dx + (py - ay) * dy) / squaredLength)) : 0;
   return Math.hypot(px - ax - t * dx, py - ay - t * dy);
 }
 
-const changed = (polygons: readonly Polygon[], at: Corner, change: (ring: Point[]) => Point[]): Polygon[] =>
+const mapRing = (polygons: readonly Polygon[], at: CornerIndex, change: (ring: Point[]) => Point[]): Polygon[] =>
   polygons.map((one, polygon) =>
-    polygon === at.polygon ? fromRings(ringsOf(one).map((ring, r) => (r === at.ring ? change(ring) : ring))) : one,
+    polygon === at.polygon ? fromRings(ringsOf(one).map((ring, index) => (index === at.ring ? change(ring) : ring))) : one,
   );
 
-export const moved = (polygons: readonly Polygon[], at: Corner, to: Point): Polygon[] =>
-  changed(polygons, at, (ring) => ring.map((corner, index) => (index === at.corner ? to : corner)));
+export const moveCorner = (polygons: readonly Polygon[], at: CornerIndex, to: Point): Polygon[] =>
+  mapRing(polygons, at, (ring) => ring.map((corner, index) => (index === at.corner ? to : corner)));
 
-export const inserted = (polygons: readonly Polygon[], at: Corner, where: Point): Polygon[] =>
-  changed(polygons, at, (ring) => [...ring.slice(0, at.corner), where, ...ring.slice(at.corner)]);
+export const insertCorner = (polygons: readonly Polygon[], at: CornerIndex, point: Point): Polygon[] =>
+  mapRing(polygons, at, (ring) => [...ring.slice(0, at.corner), point, ...ring.slice(at.corner)]);
 
-/** Without that corner; a ring with fewer than three goes, and with its outer ring the polygon. */
-export function removed(polygons: readonly Polygon[], at: Corner): Polygon[] {
-  return changed(polygons, at, (ring) => ring.filter((_, index) => index !== at.corner))
+/** Removes a corner. A ring left with fewer than three is removed too; an outer ring takes its polygon with it. */
+export function removeCorner(polygons: readonly Polygon[], at: CornerIndex): Polygon[] {
+  return mapRing(polygons, at, (ring) => ring.filter((_, index) => index !== at.corner))
     .filter((one) => one.outer.length >= 3)
     .map((one) => ({ outer: one.outer, holes: one.holes.filter((hole) => hole.length >= 3) }));
 }

@@ -1,13 +1,13 @@
 /**
- * COCO's compressed run lengths (column by column, first run is background), as pycocotools writes them.
+ * COCO's compressed run lengths, as in pycocotools: column by column, starting with background.
  *
- * Each count is written in groups of five bits, lowest first, bit 5 = more follows, offset 48; from the third count on
- * the difference to the count two before is written, so that numbers stay short.
+ * Each number is split into groups of five bits, lowest first; bit 5 says whether another group follows, and 48 is
+ * added to make it a character. From the fourth run on, the number is the difference to the run two places before.
  */
 
-import type { Rle } from "./contract";
+import type { Rle } from "./types";
 
-/** The run lengths behind the text. Throws RangeError if they do not fill the picture. */
+/** Decodes run lengths. Throws RangeError if they are invalid or do not fill the image. */
 export function decodeCounts({ size: [height, width], counts }: Rle): number[] {
   const runs: number[] = [];
   let at = 0;
@@ -17,24 +17,23 @@ export function decodeCounts({ size: [height, width], counts }: Rle): number[] {
     let shift = 0;
     let more = true;
     while (more) {
-      if (at >= counts.length || shift > 30) throw new RangeError("Run lengths end in the middle of a number.");
+      if (at >= counts.length || shift > 30) throw new RangeError("Invalid RLE: it ends in the middle of a number.");
       const code = counts.charCodeAt(at++) - 48;
-      if (code < 0 || code > 63) throw new RangeError("Run lengths hold a character that is none of theirs.");
+      if (code < 0 || code > 63) throw new RangeError("Invalid RLE: unexpected character.");
       value |= (code & 31) << shift;
       shift += 5;
       more = (code & 32) !== 0;
       if (!more && code & 16) value |= -1 << shift;
     }
     if (runs.length > 2) value += runs[runs.length - 2]!;
-    if (value < 0) throw new RangeError("Run lengths hold a negative run.");
+    if (value < 0) throw new RangeError("Invalid RLE: negative run length.");
     sum += value;
     runs.push(value);
   }
-  if (sum !== height * width) throw new RangeError(`Run lengths cover ${sum} pixels of ${height * width}.`);
+  if (sum !== height * width) throw new RangeError(`Invalid RLE: the runs cover ${sum} of ${height * width} pixels.`);
   return runs;
 }
 
-/** Text of run lengths. */
 export function encodeCounts(runs: readonly number[]): string {
   const codes: number[] = [];
   runs.forEach((run, index) => {

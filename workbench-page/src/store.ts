@@ -1,15 +1,27 @@
-/** What the page knows, as signals. Written by the verbs (work.ts, prompting.ts, …), read by the parts of the page. */
+/** The state of the page, as signals. Actions (editor.ts, prompts.ts, …) write it; components read it. */
 
 import { computed, effect, signal } from "@preact/signals";
 
-import type { Candidate, Comparison, IouMap, Job, Picture, PictureState, Point, Polygon, Project, Prompts, Source } from "./contract";
+import type { SaveState } from "./autosave";
+import { type Filter, filterImages, inQueueOrder } from "./image-queue";
 import type { Mask } from "./mask";
-import { type Filter, filtered, ordered } from "./queue";
-import type { SaveState } from "./saver";
+import type {
+  ComparedMask,
+  ImageInfo,
+  ImageState,
+  IouMap,
+  Job,
+  MaskCandidate,
+  Point,
+  Polygon,
+  Project,
+  Prompts,
+  Source,
+} from "./types";
 import type { View } from "./view";
 
-/** One object as the page holds it: as the contract has it, with the mask unpacked. */
-export interface Item {
+/** An `ObjectRecord` with its mask decoded. */
+export interface AnnotatedObject {
   id: string;
   class: string;
   mask: Mask;
@@ -21,107 +33,121 @@ export interface Item {
   prompts: Prompts | null;
 }
 
-export type Tool = "smart" | "brush" | "eraser" | "polygon" | "select";
+export type Tool = "prompt" | "brush" | "eraser" | "polygon" | "select";
 
-// the project
+// project
 export const project = signal<Project | null>(null);
-export const pictures = signal<Picture[]>([]);
+export const images = signal<ImageInfo[]>([]);
 export const job = signal<Job | null>(null);
-export const losses = signal<{ done: number; loss: number }[]>([]);
-export const fatal = signal<string | null>(null);
+export const lossHistory = signal<{ step: number; loss: number }[]>([]);
+export const loadError = signal<string | null>(null);
 export const connected = signal(true);
 
-// the list
+// image list
 export const filter = signal<Filter>("all");
 export const search = signal("");
-/** How many pictures are in each state; from the rows, which are told at every change. */
-export const counts = computed(() => {
-  const found: Record<PictureState, number> = { open: 0, proposed: 0, accepted: 0, failed: 0 };
-  for (const one of pictures.value) found[one.state] += 1;
-  return found;
+export const stateCounts = computed(() => {
+  const counts: Record<ImageState, number> = { open: 0, proposed: 0, accepted: 0, failed: 0 };
+  for (const image of images.value) counts[image.state] += 1;
+  return counts;
 });
-export const shown = computed(() => filtered(ordered(pictures.value), filter.value, search.value));
+export const visibleImages = computed(() => filterImages(inQueueOrder(images.value), filter.value, search.value));
 
-// the open picture
-export const openId = signal<string | null>(null);
-export const image = signal<HTMLImageElement | null>(null);
-export const opened = signal(false);
+// open image
+export const openImageId = signal<string | null>(null);
+export const openImage = computed(() => images.value.find((one) => one.id === openImageId.value) ?? null);
+export const imageElement = signal<HTMLImageElement | null>(null);
+/** Image and annotations are loaded, so objects may be changed. */
+export const editable = signal(false);
 export const encoding = signal(false);
-export const state = signal<PictureState>("open");
-export const items = signal<readonly Item[]>([]);
+export const imageState = signal<ImageState>("open");
+export const objects = signal<readonly AnnotatedObject[]>([]);
 export const selectedId = signal<string | null>(null);
+export const selectedObject = computed(() => objects.value.find((one) => one.id === selectedId.value) ?? null);
 export const canUndo = signal(false);
 export const canRedo = signal(false);
-export const saving = signal<{ state: SaveState; message: string | null }>({ state: "saved", message: null });
-export const conflict = signal<string | null>(null);
-export const picture = computed(() => pictures.value.find((one) => one.id === openId.value) ?? null);
-export const selected = computed(() => items.value.find((one) => one.id === selectedId.value) ?? null);
+export const saveStatus = signal<{ state: SaveState; message: string | null }>({ state: "saved", message: null });
 
-// prompting
-export const asking = signal<{ object: string; prompts: Prompts } | null>(null);
-/** Polygons whose masks are under way. */
-export const shaping = signal(0);
-/** Whether a mask is under way that the open picture will get. */
-export const awaiting = computed(() => asking.value !== null || shaping.value > 0);
-export const candidates = signal<{ object: string; masks: Candidate[]; index: number } | null>(null);
-export const milliseconds = signal<number | null>(null);
-export const comparing = signal(false);
-export const comparison = signal<Comparison[] | null>(null);
-export const mapping = signal(false);
-export const map = signal<IouMap | null>(null);
-export const preview = signal<Mask | null>(null);
+// masks from the server
+export const pendingPrompt = signal<{ object: string; prompts: Prompts } | null>(null);
+/** Number of polygons that the server is turning into masks. */
+export const pendingPolygons = signal(0);
+export const maskPending = computed(() => pendingPrompt.value !== null || pendingPolygons.value > 0);
+export const candidates = signal<{ object: string; masks: MaskCandidate[]; index: number } | null>(null);
+export const compareOn = signal(false);
+export const comparedMasks = signal<ComparedMask[] | null>(null);
+export const iouMapOn = signal(false);
+export const iouMap = signal<IouMap | null>(null);
+export const previewMask = signal<Mask | null>(null);
 
-// how the user works
-export const tool = signal<Tool>("smart");
+// tools and view
+export const tool = signal<Tool>("prompt");
 export const panning = signal(false);
-/** Width of the brush as a share of the picture's shorter side, so that it suits small and large pictures. */
-export const brushShare = kept("brush-share", 0.02);
-const shorterSide = computed(() => (picture.value ? Math.min(picture.value.width, picture.value.height) : 1000));
-/** Whether the closer look at a small object is offered first: as it was taken last. */
-export const closerFirst = kept("closer-first", false);
+/** Relative to the image's shorter side, so that one setting suits small and large images. */
+const relativeBrushSize = persisted("brush-share", 0.02);
+const shorterSide = computed(() => (openImage.value ? Math.min(openImage.value.width, openImage.value.height) : 1000));
+export const BRUSH_SIZE = { min: 2, max: 400 };
+/** Diameter in pixels of the open image. */
+export const brushSize = computed(() => clampBrushSize(relativeBrushSize.value * shorterSide.value));
 
-/** Width of the brush in pixels of the open picture. */
-export const brush = computed(() => brushWidth(brushShare.value * shorterSide.value));
-export const BRUSH = { least: 2, most: 400 };
-
-/** Sets the width of the brush, in pixels of the open picture. */
-export function setBrush(pixels: number): void {
-  brushShare.value = brushWidth(pixels) / shorterSide.value;
+export function setBrushSize(pixels: number): void {
+  relativeBrushSize.value = clampBrushSize(pixels) / shorterSide.value;
 }
 
-function brushWidth(pixels: number): number {
-  return Math.min(BRUSH.most, Math.max(BRUSH.least, Math.round(pixels)));
+function clampBrushSize(pixels: number): number {
+  return Math.min(BRUSH_SIZE.max, Math.max(BRUSH_SIZE.min, Math.round(pixels)));
 }
-export const opacity = kept("opacity", 0.45);
-export const onePerClick = kept("one-per-click", false);
-export const hovering = kept("hover-preview", false);
+
+/** Whether masks of the zoomed crop come first: as the user last chose among candidates. */
+export const zoomFirst = persisted("zoom-first", false);
+export const opacity = persisted("opacity", 0.45);
+export const newObjectPerClick = persisted("one-per-click", false);
+export const previewOn = persisted("hover-preview", false);
 export const activeClass = signal<string>("");
-export const adapter = signal<string | null>(null);
-/** The adapter chosen last, by project; "" stands for the base. */
-export const chosenAdapters = kept<Record<string, string>>("adapters", {});
-export const hidden = signal<ReadonlySet<string>>(new Set());
-export const allHidden = signal(false);
+/** Null: the base model. */
+export const activeAdapter = signal<string | null>(null);
+/** Last choice in each project; "" is the base model. */
+export const adapterByProject = persisted<Record<string, string>>("adapters", {});
+export const hiddenIds = signal<ReadonlySet<string>>(new Set());
+export const masksHidden = signal(false);
 export const view = signal<View>({ scale: 1, x: 0, y: 0 });
 export const polygonDraft = signal<Point[] | null>(null);
-export const vertices = signal<{ object: string; polygons: Polygon[] } | null>(null);
-export const strokeMask = signal<{ object: string; mask: Mask; stamp: number } | null>(null);
+export const editedPolygons = signal<{ object: string; polygons: Polygon[] } | null>(null);
+/** `version` changes with each segment, as the mask is painted in place. */
+export const stroke = signal<{ object: string; mask: Mask; version: number } | null>(null);
 export const dragBox = signal<{ from: Point; to: Point } | null>(null);
 export const pointer = signal<Point | null>(null);
 export const crosshair = signal<Point | null>(null);
-export const theme = kept<"auto" | "light" | "dark">("theme", "auto");
+export const theme = persisted<"auto" | "light" | "dark">("theme", "auto");
 
-// what lies over the page
-/** Chooses the model that answers, and remembers it. */
-export function choose(name: string | null): void {
-  adapter.value = name;
-  const key = project.value?.name ?? "";
-  chosenAdapters.value = { ...chosenAdapters.value, [key]: name ?? "" };
+export function setTool(next: Tool): void {
+  polygonDraft.value = null;
+  tool.value = next;
 }
 
-export type Dialog = "help" | "export" | "gallery" | "conflict" | null;
+export function chooseAdapter(name: string | null): void {
+  activeAdapter.value = name;
+  const key = project.value?.name ?? "";
+  adapterByProject.value = { ...adapterByProject.value, [key]: name ?? "" };
+}
+
+/** Whether there is a class for a new object; if not, tells the user to add one. */
+export function requireClass(): boolean {
+  if (activeClass.value) return true;
+  notify("Add a class first, in the panel on the right.");
+  return false;
+}
+
+// dialogs and messages
+export type Dialog = "help" | "export" | "before-after" | "conflict" | null;
 export const dialog = signal<Dialog>(null);
-export const galleryOf = signal<string | null>(null);
-export const panes = signal<{ left: boolean; right: boolean }>({ left: false, right: false });
+export const beforeAfterAdapter = signal<string | null>(null);
+export const openPanel = signal<"left" | "right" | null>(null);
+
+export function showBeforeAfter(adapter: string): void {
+  beforeAfterAdapter.value = adapter;
+  dialog.value = "before-after";
+}
 
 export interface Toast {
   id: number;
@@ -129,11 +155,11 @@ export interface Toast {
   kind: "info" | "good" | "bad";
 }
 export const toasts = signal<Toast[]>([]);
-let count = 0;
+let lastToastId = 0;
 
-/** Says something for a few seconds; the same words are not stacked. */
-export function say(text: string, kind: Toast["kind"] = "info"): void {
-  const id = ++count;
+/** Shows a message for a few seconds; the same text is not stacked. */
+export function notify(text: string, kind: Toast["kind"] = "info"): void {
+  const id = ++lastToastId;
   toasts.value = [...toasts.value.filter((one) => one.text !== text), { id, text, kind }].slice(-3);
   setTimeout(() => dismiss(id), kind === "bad" ? 9000 : 4500);
 }
@@ -142,33 +168,31 @@ export function dismiss(id: number): void {
   toasts.value = toasts.value.filter((one) => one.id !== id);
 }
 
-/** Says what went wrong, in the server's words where it spoke. */
-export function complain(error: unknown): void {
-  say(error instanceof Error ? error.message : String(error), "bad");
+export function notifyError(error: unknown): void {
+  notify(error instanceof Error ? error.message : String(error), "bad");
 }
 
-export const colourOf = (name: string): string =>
+export const classColor = (name: string): string =>
   project.value?.classes.find((one) => one.name === name)?.color ?? "#8a8f98";
 
-/** A setting that this browser keeps. */
-function kept<T>(name: string, start: T) {
+/** A signal kept in localStorage; works without, where the browser denies storage. */
+function persisted<T>(name: string, initial: T) {
   const key = `samtailor/setting/${name}`;
-  let first = start;
+  const result = signal<T>(initial);
   try {
     const text = localStorage.getItem(key);
-    const found = text === null ? null : (JSON.parse(text) as T);
-    if (found !== null && typeof found === typeof start) first = found;
+    const stored = text === null ? null : (JSON.parse(text) as T);
+    if (stored !== null && typeof stored === typeof initial) result.value = stored;
   } catch {
-    // nothing kept
+    // start with the default
   }
-  const made = signal<T>(first);
   effect(() => {
-    const text = JSON.stringify(made.value);
+    const text = JSON.stringify(result.value);
     try {
       localStorage.setItem(key, text);
     } catch {
-      // not kept, then
+      // the setting lasts as long as the page
     }
   });
-  return made;
+  return result;
 }

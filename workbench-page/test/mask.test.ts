@@ -1,29 +1,29 @@
 import { describe, expect, it } from "vitest";
 
-import type { Box, Rle } from "../src/contract";
-import { area, boxOf, emptyMask, fromRle, grown, holds, outline, paint, toRle, trimmed } from "../src/mask";
+import { area, boxOf, containsPoint, emptyMask, fromRle, grown, outline, paint, toRle, trimmed } from "../src/mask";
 import { decodeCounts } from "../src/rle";
+import type { Box, Rle } from "../src/types";
 import examples from "./rle-examples.json";
 
-// Written by pycocotools; tests/unit/test_workbench_page.py holds it to the same file.
+// written by pycocotools; tests/unit/test_workbench_page.py checks pycocotools against the same file
 describe.each(examples)("run lengths: $name", (example) => {
   const rle = { size: example.size, counts: example.counts } as Rle;
   const mask = fromRle(rle);
 
-  it("are read: area, box, pixels", () => {
+  it("decode to the right area, box and pixels", () => {
     expect(area(mask)).toBe(example.area);
     if (example.box) expect(boxOf(mask)).toEqual(example.box);
-    example.rows?.forEach((row, y) => [...row].forEach((sign, x) => expect(holds(mask, [x + 0.5, y + 0.5])).toBe(sign === "#")));
+    example.rows?.forEach((row, y) => [...row].forEach((sign, x) => expect(containsPoint(mask, [x + 0.5, y + 0.5])).toBe(sign === "#")));
   });
 
-  it("are written as pycocotools writes them", () => {
+  it("encode as in pycocotools", () => {
     expect(toRle(mask)).toEqual(rle);
     expect(toRle(grown(mask, [0, 0, example.size[1]!, example.size[0]!]))).toEqual(rle);
   });
 });
 
-describe("broken run lengths", () => {
-  it.each([["too short", "11"], ["cut in a number", "h"], ["foreign character", "~"], ["too long", "ooooo"]])("%s", (_name, counts) => {
+describe("invalid run lengths", () => {
+  it.each([["too short", "11"], ["cut in the middle of a number", "h"], ["unexpected character", "~"], ["too long", "ooooo"]])("%s", (_name, counts) => {
     expect(() => decodeCounts({ size: [4, 4], counts })).toThrow(RangeError);
   });
 });
@@ -31,21 +31,21 @@ describe("broken run lengths", () => {
 describe("painting", () => {
   const blank = (box: Box) => grown(emptyMask(100, 80), box);
 
-  it("paints a disc of the radius at the position", () => {
+  it("paints a disc of the given radius", () => {
     const mask = blank([0, 0, 100, 80]);
     paint(mask, [50, 40], [50, 40], 10, 1);
     expect(Math.abs(area(mask) - Math.PI * 100)).toBeLessThan(10);
     expect(boxOf(trimmed(mask))).toEqual([40, 30, 60, 50]);
   });
 
-  it("paints without gaps from one position to another and stays in the picture", () => {
+  it("paints lines without gaps and clips them to the image", () => {
     const mask = blank([0, 0, 100, 80]);
     paint(mask, [-20, 40], [120, 40], 3, 1);
-    for (let x = 0; x < 100; x++) expect(holds(mask, [x + 0.5, 40])).toBe(true);
+    for (let x = 0; x < 100; x++) expect(containsPoint(mask, [x + 0.5, 40])).toBe(true);
     expect(area(mask)).toBe(600);
   });
 
-  it("rubs out what it painted", () => {
+  it("erases what it painted", () => {
     const mask = blank([10, 10, 60, 60]);
     paint(mask, [30, 30], [40, 40], 6, 1);
     paint(mask, [30, 30], [40, 40], 6, 0);
@@ -53,14 +53,14 @@ describe("painting", () => {
     expect(trimmed(mask).w).toBe(0);
   });
 
-  it("does not paint on the mask that it grew from", () => {
+  it("does not change the mask that it was grown from", () => {
     const first = blank([0, 0, 10, 10]);
     paint(grown(first, [0, 0, 20, 20]), [5, 5], [5, 5], 4, 1);
     expect(area(first)).toBe(0);
   });
 });
 
-it("the outline runs around every pixel edge between inside and outside", () => {
+it("the outline follows every pixel edge between inside and outside", () => {
   const mask = grown(emptyMask(9, 9), [2, 3, 6, 5]);
   mask.data.fill(1);
   const lines = outline(mask);

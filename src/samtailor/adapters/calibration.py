@@ -5,9 +5,9 @@ R_i[b, n] = U[b, i] H[b, n, i] (Eq. 9); all R_i of a batch are concatenated (Eq.
 
     M_new[n] = 1 / (b c) sum_b sum_i U H = mean_b M[b, n] / c,
 
-the logits themselves. With one picture M_final = (alpha + (1 - alpha) / c) M = 0.709375 M at c = 32: a temperature,
+the logits themselves. With one image M_final = (alpha + (1 - alpha) / c) M = 0.709375 M at c = 32: a temperature,
 which the last layer of the hyper-network MLPs absorbs. It adds no capacity, changes no arg-max, only the course of
-training; and with several pictures it leaks each one's logits into the others.
+training; and with several images it leaks each one's logits into the others.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from samtailor.errors import InputError
-from samtailor.options import choose
-from samtailor.types import Output
+from samtailor.registry import choose
+from samtailor.structures import Output
 
 KINDS = ("per_sample", "paper_batch", "channel_weights", "nonlinear", "none")
 
@@ -27,13 +27,13 @@ KINDS = ("per_sample", "paper_batch", "channel_weights", "nonlinear", "none")
 class Calibration(nn.Module):
     """Changes the mask logits from the upscaled embedding U and the MLPs' outputs H.
 
-    * "per_sample": the mean over the c channels of each picture alone, M_final = (alpha + (1 - alpha) / c) M.
-    * "paper_batch": the equations as printed, in closed form: a picture's answer depends on what else is in its batch.
+    * "per_sample": the mean over the c channels of each image alone, M_final = (alpha + (1 - alpha) / c) M.
+    * "paper_batch": the equations as printed, in closed form: an image's answer depends on what else is in its batch.
       All B P prompts of a call are the paper's b.
     * "channel_weights": M_new = sum_i a_i R_i with learnt a, started at 1 / c; c parameters. Still linear in H: the
       MLPs absorb it, it changes conditioning only.
     * "nonlinear": M_final = M + g(R), g a depthwise 3 x 3 convolution, GELU and a 1 x 1 convolution started at zero,
-      shared by the masks (353 parameters at c = 32): spatial, not additive, nothing crosses pictures. Starts at M;
+      shared by the masks (353 parameters at c = 32): spatial, not additive, nothing crosses images. Starts at M;
       alpha takes no part. (The last bias is common to background and object and cancels between them.)
     * "none": nothing.
 
@@ -101,7 +101,7 @@ class Scaled(nn.Module):
 
 
 def scale(alpha: float, channels: int) -> float:
-    """The number that the calibration of one picture multiplies its logits with; 0.709375 for 0.7 and 32."""
+    """The number that the calibration of one image multiplies its logits with; 0.709375 for 0.7 and 32."""
     return alpha + (1 - alpha) / channels
 
 

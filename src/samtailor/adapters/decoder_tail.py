@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from samtailor.adapters.lora import matching
 from samtailor.bases import Base
-from samtailor.options import choose
-from samtailor.types import Output
+from samtailor.registry import choose
+from samtailor.structures import Output
 
 START = ("sam", "random")
 IOU = ("trained", "idle")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from samtailor.bases import Base
 from samtailor.errors import InputError
-from samtailor.types import Batch, Features, Prompts, Tokens
+from samtailor.structures import Batch, Features, Prompts, Tokens
 
 
 class DensePrompt(nn.Module):
@@ -37,10 +37,10 @@ class DensePrompt(nn.Module):
 
 
 class SparsePrompt(nn.Module):
-    """Learnt tokens instead of encoded points and boxes, the same for every picture.
+    """Learnt tokens instead of encoded points and boxes, the same for every image.
 
-    They start as the base's tokens of a box around the whole picture, or (AM-SAM, reading R3) by `begin` as the mean
-    of the training pictures' tokens.
+    They start as the base's tokens of a box around the whole image, or (AM-SAM, reading R3) by `begin` as the mean
+    of the training images' tokens.
 
     Args:
         base: frozen base.
@@ -69,7 +69,7 @@ class SparsePrompt(nn.Module):
 
 
 class SparseOffset(nn.Module):
-    """An offset of the first two sparse tokens (the corners of a box), shared by all pictures (AM-SAM, reading R2).
+    """An offset of the first two sparse tokens (the corners of a box), shared by all images (AM-SAM, reading R2).
 
     Args:
         dim: token width D.
@@ -120,12 +120,12 @@ def box_as_mask(prompts: Prompts, side: int, logit: float = 8.0) -> Prompts:
         logit: value; SAM's own answers reach about this.
 
     Raises:
-        InputError: several boxes a picture, which one mask prompt cannot hold.
+        InputError: several boxes an image, which one mask prompt cannot hold.
     """
     if prompts.boxes is None:
         return prompts
     if prompts.boxes.shape[1] != 1:
-        raise InputError(f"A box drawn as a mask prompt needs one box a picture, got {prompts.boxes.shape[1]}.")
+        raise InputError(f"A box drawn as a mask prompt needs one box an image, got {prompts.boxes.shape[1]}.")
     cell = prompts.frame[0] / side
     middle = (torch.arange(side, device=prompts.boxes.device) + 0.5) * cell - 0.5  # pixel-index convention
     x0, y0, x1, y1 = prompts.boxes[:, 0, :, None].unbind(1)

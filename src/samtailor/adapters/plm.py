@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from samtailor.bases._cells import reading
 from samtailor.bases._learning import learning
 from samtailor.errors import InputError
-from samtailor.options import choose
-from samtailor.types import Features, Tokens
+from samtailor.registry import choose
+from samtailor.structures import Features, Tokens
 
 HEADS = ("zero_linear", "paper_plain")
 
@@ -81,7 +81,7 @@ class PLM(nn.Module):
         return self.head(self.norm3(x + self.mlp(x))).reshape(sparse.shape)
 
     @torch.no_grad()
-    def toward_base(self, share: float) -> None:
+    def interpolate_to_base(self, share: float) -> None:
         """Shrink all offsets to a share of themselves, in place: 0 is the base, 1 what was learnt.
 
         Raises:

@@ -18,15 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samtailor import contours
 from samtailor.errors import InputError
-from samtailor.options import choose
+from samtailor.masks import contours
+from samtailor.registry import choose
 
 if TYPE_CHECKING:
     from samtailor.data.transform import Frame
 
 FORMS = ("sound", "reference")
-SHAKE = 0.5 * 0.65 * 0.35  # TextBPN++: half of 0.65 of the 0.35 by which its proposals are shrunk, times the depth
+JITTER = 0.5 * 0.65 * 0.35  # TextBPN++: half of 0.65 of the 0.35 by which its proposals are shrunk, times the depth
 
 
 class _Block(nn.Module):
@@ -161,18 +161,18 @@ def place_code(points: Tensor, width: int) -> Tensor:
     )
 
 
-def shake(points: Tensor, radius: Tensor, cell: float) -> Tensor:
+def jitter(points: Tensor, radius: Tensor, cell: float) -> Tensor:
     """G*: contours (N, K, 2) with uniform noise of +-0.114 times the mask's depth `radius` (N,), per axis, in pixels.
 
     Between 1/16 of a cell and one cell (1 and 16 px in SAM's frame): less is invisible in the keys, more cannot be
     undone. Point k of the result belongs to point k of the input. Draws from torch's global generator.
     """
-    reach = (SHAKE * radius).clamp(cell / 16, cell)[:, None, None]
+    reach = (JITTER * radius).clamp(cell / 16, cell)[:, None, None]
     noise = torch.rand(points.shape, dtype=points.dtype, device=points.device)  # rand_like would depend on the strides
     return points + reach * (2 * noise - 1)
 
 
-def thin(points: Tensor, count: int) -> Tensor:
+def subsample(points: Tensor, count: int) -> Tensor:
     """(N, Q, 2) points at equal arc length to (N, count, 2): every (Q / count)-th, still at equal arc length."""
     if points.shape[1] % count:
         raise InputError(f"Contours of {points.shape[1]} points cannot be thinned to {count}; give a multiple of it.")
@@ -188,9 +188,9 @@ def refine(mask: np.ndarray, keys: Tensor, frame: Frame, pmm: PMM) -> np.ndarray
     used on predicted ones, whose errors are not shakes: it may harm.
 
     Args:
-        mask: bool (height, width), picture frame.
+        mask: bool (height, width), image frame.
         keys: (D, H, W) image keys of the SAME prompt.
-        frame: geometry of the picture.
+        frame: geometry of the image.
         pmm: fitted module.
 
     Returns:
@@ -200,9 +200,7 @@ def refine(mask: np.ndarray, keys: Tensor, frame: Frame, pmm: PMM) -> np.ndarray
         InputError: the mask is not of the frame's size.
     """
     if mask.shape != (frame.height, frame.width):
-        raise InputError(
-            f"The mask must have shape ({frame.height}, {frame.width}) like its picture, got {mask.shape}."
-        )
+        raise InputError(f"The mask must have shape ({frame.height}, {frame.width}) like its image, got {mask.shape}.")
     parts = [(filled, sign) for outer, holes in contours.regions(mask) for filled, sign in _signed(outer, holes)]
     large = [index for index, (filled, _) in enumerate(parts) if filled.sum() >= pmm.points]
     moved = _move([parts[index][0] for index in large], keys, frame, pmm)
@@ -230,7 +228,7 @@ def _assemble(parts: list[tuple[np.ndarray, bool]], shape: tuple[int, int]) -> n
 
 
 def _move(masks: list[np.ndarray], keys: Tensor, frame: Frame, pmm: PMM) -> np.ndarray:
-    """Outlines (n, K, 2) of the masks after the PMM, picture frame."""
+    """Outlines (n, K, 2) of the masks after the PMM, image frame."""
     if not masks:
         return np.zeros((0, pmm.points, 2), np.float32)
     scale = np.array(frame.scale, np.float32)

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from samtailor.adapters.decoder_tail import expected_iou
+from samtailor.adapters.pyramid import Pyramid
+from samtailor.adapters.tiled import LOGIT_LIMIT
 from samtailor.bases import Base
 from samtailor.errors import InputError
-from samtailor.looks import SURE
-from samtailor.pyramid import Pyramid
-from samtailor.types import Features, Output
+from samtailor.structures import Features, Output
 
 _PACE = 10.0  # AdamW moves a number by about its rate a step; the leaning has to get from 0 to 1 in a short fit
 _TOKENS = 4  # SAM's mask tokens
@@ -27,8 +27,8 @@ _TOKENS = 4  # SAM's mask tokens
 class RegionMap(nn.Module):
     """Networks on the embedding, each to one logit a low-resolution cell; their mean is the map.
 
-    Each starts from another draw, drops other channels while it learns and, with few pictures, leaves some of them out
-    (`folds`): their mean is better than the best of them, and on each picture there is one that has not seen it.
+    Each starts from another draw, drops other channels while it learns and, with few images, leaves some of them out
+    (`folds`): their mean is better than the best of them, and on each image there is one that has not seen it.
 
     Args:
         base: frozen base.
@@ -48,7 +48,7 @@ class RegionMap(nn.Module):
                 f"got {members}, {width} and {dropout}."
             )
         self.members = nn.ModuleList(_Network(base.dim, base.skips, width, dropout) for _ in range(members))
-        self.leaning = nn.Parameter(torch.zeros(_TOKENS))
+        self.map_gain = nn.Parameter(torch.zeros(_TOKENS))
         self.folds: dict[str, int] = {}
         """Sample id to the member that does not learn from it; set by a fit, not kept beyond it."""
 
@@ -67,7 +67,7 @@ class RegionMap(nn.Module):
         return self.each(features).mean(dim=0)
 
     def as_output(self, logits: Tensor, features: Features, prompts: int = 1) -> Output:
-        """Logits (B, 1, h, w) as the answer without a prompt: P = `prompts` equal ones a picture, one candidate.
+        """Logits (B, 1, h, w) as the answer without a prompt: P = `prompts` equal ones an image, one candidate.
 
         The predicted IoU is the one expected under the map's own probabilities.
         """
@@ -77,9 +77,9 @@ class RegionMap(nn.Module):
         return Output(logits, expected_iou(logits.detach()), keys, logits, one, candidates=(0,))
 
     @torch.no_grad()
-    def toward_base(self, share: float) -> None:
+    def interpolate_to_base(self, share: float) -> None:
         """Shrink the leaning to a share of itself, in place: with 0 prompts are answered as by the base."""
-        self.leaning.mul_(share)
+        self.map_gain.mul_(share)
 
     def forward(self, output: Output, features: Features) -> Output:
         """The decoder's answer to a prompt, leaning on the map: z + 10 w_m map, w_m one number a mask token, from 0.
@@ -87,9 +87,9 @@ class RegionMap(nn.Module):
         The map is detached: it learns from regions alone, not from what one click meant.
         """
         with torch.no_grad():
-            found = self.logits(features).clamp(-SURE, SURE)
-        leaning = _PACE * self.leaning[: output.logits.shape[2]]
-        return replace(output, logits=output.logits + leaning[:, None, None] * found[:, None])
+            found = self.logits(features).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        map_gain = _PACE * self.map_gain[: output.logits.shape[2]]
+        return replace(output, logits=output.logits + map_gain[:, None, None] * found[:, None])
 
 
 class _Network(Pyramid):
@@ -98,7 +98,7 @@ class _Network(Pyramid):
     def __init__(self, dim: int, skips: Sequence[int], width: int, dropout: float) -> None:
         super().__init__(dim, skips, width, dropout)
         self.last = nn.Conv2d(self.channels, 1, 1)
-        nn.init.constant_(self.last.bias, -1.0)  # most of a picture is not the object
+        nn.init.constant_(self.last.bias, -1.0)  # most of an image is not the object
 
     def forward(self, features: Features) -> Tensor:
         return self.last(self.climb(features))

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from samtailor.types import Output
+from samtailor.structures import Output
 
 
 class ScaleWeights(nn.Module):

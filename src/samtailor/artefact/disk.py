@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from samtailor.artefact.hub import folder_of
 from samtailor.artefact.metadata import CARD, MEND, METADATA, TENSORS, AdapterMeta, read_meta
 from samtailor.artefact.model_card import card
+from samtailor.data.strict_files import digest, read_tensors
 from samtailor.errors import ArtefactError, InputError
-from samtailor.strict_files import digest, read_tensors
+from samtailor.structures.renames import renamed_tensors
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
@@ -40,7 +41,7 @@ def save(folder: str | Path, segmenter: Segmenter, meta: AdapterMeta) -> Adapter
     """
     from safetensors.torch import save_file
 
-    from samtailor.data.picture import replacing, write_json
+    from samtailor.data.image import replacing, write_json
 
     folder = Path(folder)
     with replacing(folder / TENSORS) as temporary:
@@ -79,7 +80,7 @@ def load(source: str | Path, base: Base | None = None, *, revision: str | None =
         )
     segmenter = _rebuild(source, meta, base)
     try:
-        segmenter.load_learned(tensors)
+        segmenter.load_learned(renamed_tensors(tensors))
     except InputError as error:
         raise ArtefactError(f"{folder / TENSORS} does not fit the method {meta.method!r}. {error}") from error
     if digest(folder / TENSORS) != meta.sha256:
@@ -103,16 +104,13 @@ def base_of(source: str | Path, *, revision: str | None = None, token: Any = Non
 
 
 def _rebuild(source: str | Path, meta: AdapterMeta, base: Base) -> Segmenter:
-    from samtailor.looks import Looking
     from samtailor.registry import find
 
     try:
         segmenter = find("methods", meta.method).build(base, **meta.options)[0]
-        segmenter.looking = Looking(**meta.looking)
     except (InputError, TypeError) as error:
         raise ArtefactError(f"The adapter {source} cannot be rebuilt: {error} Is it of another samtailor?") from error
-    segmenter.prompt, segmenter.prompt_options, segmenter.regions = meta.prompt, meta.prompt_options, meta.regions
-    segmenter.alone, segmenter.single, segmenter.smallest = meta.alone, meta.single, meta.smallest
+    segmenter.inference = meta.inference
     return segmenter
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from samtailor.artefact.metadata import CARD, METADATA, SPLIT, TENSORS, read_meta
+from samtailor.data.strict_files import digest
 from samtailor.errors import ArtefactError
-from samtailor.strict_files import digest
 
 
 def push_to_hub(
@@ -23,7 +23,7 @@ def push_to_hub(
     """Upload an adapter to the hub; returns its address.
 
     Only the adapter's own three files and those of its proposals go up: not the checkpoint, not the logs, and not the
-    list of pictures unless `with_split` (file names may tell more than one wants to). Proposals that an earlier adapter
+    list of images unless `with_split` (file names may tell more than one wants to). Proposals that an earlier adapter
     has left there are deleted where this one has none.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib import metadata as packages
 from pathlib import Path
@@ -12,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from samtailor.strict_files import read_metadata
+from samtailor.data.strict_files import read_metadata
+from samtailor.structures import InferenceSpec
+from samtailor.structures.renames import renamed_options
 
 if TYPE_CHECKING:
     from samtailor.segmenter import Segmenter
 
-SCHEMA = 1
+SCHEMA = 2
 TENSORS, METADATA, CARD, SPLIT = "adapter.safetensors", "adapter.json", "README.md", "split.json"
 MEND = "Copy the adapter again, or fit it again."
 """What to do about a damaged one."""
@@ -41,16 +42,11 @@ class AdapterMeta(BaseModel):
         method, options: what `methods.<method>.build(base, **options)` is called with.
         base: the base it was fitted on.
         classes: classes it was fitted to.
-        prompt, prompt_options: the prompt source it is asked with; None: the usual click ("mask-center").
-        regions: it answers one region a picture and class, not single objects.
-        alone, single: of an adapter with a map: it is of one class, so that it answers without a prompt; no picture
-            that it was fitted on had more than one object, so that this answer is the object.
-        smallest: area of the smallest object that such an adapter was fitted on, as a share of its picture's.
-        looking: how such an adapter looks at a picture without a prompt, arguments of `looks.Looking`.
+        inference: how it is prompted and what its prediction means (`InferenceSpec`).
         parameters: learnt numbers by adapter module.
         figures: what is known about its quality, e.g. held-out mIoU and the step it was reached at.
         seed, steps: of the fit.
-        split: file beside adapter.json with the ids of the pictures of each part; None without one.
+        split: file beside adapter.json with the ids of the images of each part; None without one.
         versions: of Python and the libraries it was fitted with.
         created: date and time, ISO 8601, UTC.
         sha256: digest of adapter.safetensors.
@@ -63,13 +59,7 @@ class AdapterMeta(BaseModel):
     options: dict[str, Any] = {}
     base: BaseReference
     classes: tuple[str, ...] = ()
-    prompt: str | None = None
-    prompt_options: dict[str, Any] = {}
-    regions: bool = False
-    alone: bool = False
-    single: bool = False
-    smallest: float = 0.0
-    looking: dict[str, Any] = {}
+    inference: InferenceSpec = InferenceSpec()
     parameters: dict[str, int] = {}
     figures: dict[str, Any] = {}
     seed: int = 0
@@ -90,13 +80,7 @@ def describe(segmenter: Segmenter, *, method: str, options: Mapping[str, Any], *
         options=dict(options),
         base=BaseReference(name=base.name, fingerprint=base.fingerprint, parameters=count),
         parameters={name: count for name, count in counts.items() if count},
-        prompt=segmenter.prompt,
-        prompt_options=segmenter.prompt_options,
-        regions=segmenter.regions,
-        alone=bool(segmenter.maps) and segmenter.alone,
-        single=bool(segmenter.maps) and segmenter.single,
-        smallest=segmenter.smallest if segmenter.maps else 0.0,
-        looking={} if segmenter.looking.plain else asdict(segmenter.looking),
+        inference=segmenter.inference,
         versions=_versions(),
         **fields,
     )
@@ -112,10 +96,32 @@ def read_meta(folder: str | Path) -> AdapterMeta:
         Path(folder) / METADATA,
         AdapterMeta,
         SCHEMA,
+        upgrade=upgraded,
         absent=f"{folder} holds no adapter: there is no {METADATA}. Give the folder that `samtailor fit` wrote "
         "(a fit that was interrupted has none yet: go on with --resume).",
         mend=MEND,
     )
+
+
+_OLD_FIELDS = {
+    "prompt": "prompt",
+    "prompt_options": "prompt_options",
+    "regions": "regions",
+    "alone": "single_class",
+    "single": "single_instance",
+    "smallest": "smallest_object",
+    "looking": "tiling",
+}
+"""Fields of schema 1 that became fields of `inference`."""
+
+
+def upgraded(values: dict[str, Any], version: int) -> dict[str, Any]:
+    """adapter.json of an earlier schema as one of `SCHEMA`; options keep the names that they have today."""
+    if version < 2:
+        values = dict(values)
+        inference = {new: values.pop(old) for old, new in _OLD_FIELDS.items() if old in values}
+        values["inference"] = {"single_class": False, "single_instance": False} | inference
+    return values | {"options": renamed_options(values.get("method", ""), values.get("options", {}))}
 
 
 def _versions() -> dict[str, str]:

@@ -12,8 +12,7 @@ def card(meta: AdapterMeta) -> str:
     """README.md with the hub's front matter."""
     import yaml
 
-    from samtailor.looks import Looking
-
+    how, mapped = meta.inference, "map" in meta.parameters and meta.inference.single_class
     hub = meta.base.name.count("/") == 1 and not meta.base.name.startswith((".", "/", "~"))
     front: dict[str, Any] = {
         "library_name": "samtailor",
@@ -29,10 +28,14 @@ def card(meta: AdapterMeta) -> str:
             f"`{meta.base.name}`, fingerprint `{meta.base.fingerprint}`, {meta.base.parameters:,} parameters, frozen",
         ),
         ("classes", classes),
-        ("asked with", f"`{meta.prompt}`" if meta.prompt else "a click or a box"),
-        *([("answers", "one region a picture and class")] if meta.regions else []),
-        *([("without a prompt", "the object" if meta.single else "all objects as one region")] if meta.alone else []),
-        *([("looks at", Looking(**meta.looking).told)] if meta.looking else []),
+        ("prompt", f"`{how.prompt}`" if how.prompt else "a click or a box"),
+        *([("predicts", "one region per image and class")] if how.regions else []),
+        *(
+            [("without a prompt", "the object" if how.single_instance else "all objects as one region")]
+            if mapped
+            else []
+        ),
+        *([("tiled inference", str(how.tiling))] if mapped and not how.tiling.plain else []),
         ("learnt", ", ".join(f"{name} {count:,}" for name, count in meta.parameters.items()) or "nothing"),
         ("fit", f"{meta.steps:,} steps, seed {meta.seed}"),
         *((name.replace("_", " "), _figure(value)) for name, value in meta.figures.items()),
@@ -44,10 +47,10 @@ def card(meta: AdapterMeta) -> str:
         "Fits a frozen Segment Anything model to these objects; the base itself is unchanged and not included.\n\n"
         f"| | |\n|---|---|\n{table}\n\n```python\nfrom samtailor import Predictor\n\n"
         f'predictor = Predictor.from_pretrained("{meta.base.name}", adapters={{"it": "FOLDER OR HUB ID"}})\n'
-        'predictor.set_image("picture.jpg")\n'
-        f'masks, scores, _ = predictor.predict({_example(meta.prompt)}adapter="it")\n```\n\n'
-        f"Held-out figures are of {_protocol(meta.prompt)} on the pictures that chose the best state; measure on "
-        "pictures of your own with `samtailor evaluate`.\n"
+        'predictor.set_image("image.jpg")\n'
+        f'masks, scores, _ = predictor.predict({_example(how.prompt)}adapter="it")\n```\n\n'
+        f"The held-out figures are of {_protocol(how.prompt)} on the images that selected the best state. Measure on "
+        "images of your own with `samtailor evaluate`.\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""The mask decoder's sums in a cheaper order: rows of one prompt each, and the cells of their pictures.
+"""The mask decoder's sums in a cheaper order: rows of one prompt each, and the cells of their images.
 
 The base's own modules are read, whatever stands in their places (P rows of N tokens, h heads, K cells, width D):
 
@@ -7,7 +7,7 @@ The base's own modules are read, whatever stands in their places (P rows of N to
 * The two transposed convolutions have stride and size 2, so no two cells meet: each is one matrix product, and all
   stays in rows of channels until the logits, which are put in their places last.
 
-The rows are the prompts of one picture (`_quick.py`), or of one picture each (`_learning.py`). The vendor's forward is
+The rows are the prompts of one image (`_quick.py`), or of one image each (`_learning.py`). The vendor's forward is
 the reference for both: the answers agree to rounding, not to the bit.
 """
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samtailor.types import Features
+from samtailor.structures import Features
 
 Matrix = tuple[Tensor, Tensor]
 """A transposed convolution as weight (C, 4 c) and bias (4 c,)."""
@@ -40,7 +40,7 @@ def attended(
 
     Args:
         decoder: the vendor's mask decoder.
-        features: of one picture, or of P.
+        features: of one image, or of P.
         dense: (1 or P, D, G, G) dense prompts.
         sparse: (P, N, D) tokens.
         positions: (1, K, D) of the cells.

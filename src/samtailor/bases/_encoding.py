@@ -2,13 +2,13 @@
 
 Of SAM 2's encoder in transformers:
 
-* The neck brings every level of the picture to the width of the embedding and adds the coarser level, enlarged to the
+* The neck brings every level of the image to the width of the embedding and adds the coarser level, enlarged to the
   nearest cell; the decoder then projects the two finest levels to a few channels. Only these projections are read. All
   of it is linear and works on each cell by itself, so each level is projected first and enlarged and added after: the
   widest maps are never made. With the encoding of positions, which only SAM 2's memory reads, they are a third of
   nano's time.
 * Each attention of the backbone weighs the heads of a cell against each other, which nothing reads, and the encoding
-  of positions is enlarged anew for each picture: another eighth.
+  of positions is enlarged anew for each image: another eighth.
 
 The vendor's forward stays the reference: what comes out agrees to rounding. No gradient is meant to flow.
 """
@@ -56,7 +56,7 @@ class _Backbone(nn.Module):
         self._positions: dict[torch.Size, Tensor] = {}
 
     def forward(self, pixel_values: Tensor, **_: Any) -> SimpleNamespace:
-        """Pictures (B, 3, s, s) to levels (B, h, w, C), finest first."""
+        """Images (B, 3, s, s) to levels (B, h, w, C), finest first."""
         (whole,) = self._whole
         x = whole.patch_embed(pixel_values)
         if (size := x.shape[1:3]) not in self._positions:

@@ -1,7 +1,7 @@
 """The mask decoder for a training batch: the sums of `_cells.py` with gradients.
 
 The vendor's forward hands tensors of several memory orders to its own upscaling, which costs the backward pass on a CPU
-more than all its products. Here all stays in rows of channels. A batch has one prompt a picture; whatever is not a
+more than all its products. Here all stays in rows of channels. A batch has one prompt an image; whatever is not a
 plain step on a CPU is the vendor's: another number of prompts, half precision, a decoder with unknown parts.
 """
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from samtailor.bases._cells import attended, halfway, matrix, product
-from samtailor.types import Features, Output, Tokens
+from samtailor.structures import Features, Output, Tokens
 
 _PROJECTIONS = 4  # of an attention, in this order: of the queries, the keys, the values, and of what was found
 
@@ -37,7 +37,7 @@ def frozen_keys(decoder: Any) -> bool:
 
 
 def decode(decoder: Any, features: Features, tokens: Tokens, positions: Tensor) -> Output:
-    """All mask tokens of B pictures with one prompt each."""
+    """All mask tokens of B images with one prompt each."""
     placed = positions.flatten(2).mT.contiguous()
     iou, hyper, cells = attended(decoder, features, tokens.dense, tokens.sparse[:, 0], placed)
     upscaled = _upscaled(decoder, cells, features)

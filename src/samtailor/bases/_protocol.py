@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from samtailor.types import Features, Output, Prompts, Tokens
+from samtailor.structures import Features, Output, Prompts, Tokens
 
 
 @runtime_checkable
@@ -26,7 +26,7 @@ class Base(Protocol):
         low_res: side of the low-resolution logits, cells (h = w).
         skips: channels of the high-resolution features at twice and four times the grid; 0 where there are none.
         mean, std: normalisation of RGB in 0..255, three numbers each.
-        squash: True when pictures are resized to the square without keeping their aspect (SAM 2), False when the
+        squash: True when images are resized to the square without keeping their aspect (SAM 2), False when the
             longest side is resized and the rest padded (SAM 1).
         fingerprint: hash of weights and preprocessing; the key of the cache and of the artefact.
         sites: named places an adapter may enter, each a regular expression over module names of `model`.
@@ -47,7 +47,7 @@ class Base(Protocol):
     model: nn.Module
 
     def encode_image(self, images: Tensor) -> Features:
-        """Normalised pictures (B, 3, size, size) float32 to the image embedding."""
+        """Normalised images (B, 3, size, size) float32 to the image embedding."""
 
     def encode_prompts(self, prompts: Prompts) -> Tokens:
         """Prompts of the model frame to tokens."""

@@ -1,6 +1,6 @@
-"""The mask decoder for many prompts on one picture: the base's own weights, the sums of `_cells.py`.
+"""The mask decoder for many prompts on one image: the base's own weights, the sums of `_cells.py`.
 
-`DecoderTap` runs the vendor's forward, which gives every prompt its own copy of the picture from the first layer on and
+`DecoderTap` runs the vendor's forward, which gives every prompt its own copy of the image from the first layer on and
 projects all cells of it for every attention. Here the cells are the same for all prompts until the first layer writes
 to them, and are projected once; then `_cells.py`. No gradient is meant to flow.
 """
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from samtailor.bases import _vendor
 from samtailor.bases._cells import attended, halfway, matrix, parts, product, reading
 from samtailor.bases._protocol import Base
-from samtailor.types import Features, Output, Tokens
+from samtailor.structures import Features, Output, Tokens
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Quick:
 
     @torch.no_grad()
     def __call__(self, features: Features, tokens: Tokens) -> Answers:
-        """Answers to the prompts of one picture: features of one row, tokens (1, P, N, D)."""
+        """Answers to the prompts of one image: features of one row, tokens (1, P, N, D)."""
         decoder, grid, (first, second) = self._decoder, features.main.shape[-1], self._matrices
         iou, hyper, cells = attended(decoder, features, tokens.dense, tokens.sparse[0], self._placed)
         skip = parts(features.skips[0], grid) if features.skips else None
@@ -103,7 +103,7 @@ class _Reading(nn.Module):
 
 
 def quick(segmenter: nn.Module) -> Any:
-    """A segmenter (or any module) once more, with the same tensors, whose attentions to the picture are cheaper."""
+    """A segmenter (or any module) once more, with the same tensors, whose attentions to the image are cheaper."""
     found = {name: _Reading(part) for name, part in segmenter.named_modules() if _plain(part)}
     return _vendor.exchanged(segmenter, found)
 

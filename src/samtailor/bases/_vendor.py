@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from samtailor.bases import _learning
 from samtailor.errors import BaseUnavailableError, InputError
-from samtailor.types import Features, Output, Prompts, Tokens
+from samtailor.structures import Features, Output, Prompts, Tokens
 
 TAIL = {
     "prompt_encoder": r"prompt_encoder\.(point_embed(\.\d+)?|not_a_point_embed|no_mask_embed|mask_embed)",
@@ -219,7 +219,7 @@ def check_square(images: Tensor, size: int) -> None:
     """Raise InputError unless images are (B, 3, size, size)."""
     if images.ndim != 4 or tuple(images.shape[1:]) != (3, size, size):
         raise InputError(
-            f"encode_image expects normalised pictures of shape (B, 3, {size}, {size}), got {tuple(images.shape)}; "
+            f"encode_image expects normalised images of shape (B, 3, {size}, {size}), got {tuple(images.shape)}; "
             "use samtailor.data.transform.Frame to make them."
         )
 

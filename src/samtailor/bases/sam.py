@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from samtailor.bases import _meta, _vendor
-from samtailor.types import Features, Output, Prompts, Tokens
+from samtailor.structures import Features, Output, Prompts, Tokens
 
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
@@ -61,7 +61,7 @@ class Sam(nn.Module):
         self._tap = _vendor.DecoderTap(model.mask_decoder)
 
     def encode_image(self, images: Tensor) -> Features:
-        """Normalised pictures (B, 3, size, size) to the image embedding (B, D, H, W)."""
+        """Normalised images (B, 3, size, size) to the image embedding (B, D, H, W)."""
         _vendor.check_square(images, self.size)
         return Features(self.model.vision_encoder(images)[0])
 

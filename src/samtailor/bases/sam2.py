@@ -1,5 +1,5 @@
-"""SAM 2.1 on still pictures (Ravi et al., arXiv 2408.00714) over transformers' Sam2Model: any `facebook/sam2.1-hiera-*`
-or a local folder. High-resolution features enter the decoder, and pictures are squashed to the square."""
+"""SAM 2.1 on still images (Ravi et al., arXiv 2408.00714) over transformers' Sam2Model: any `facebook/sam2.1-hiera-*`
+or a local folder. High-resolution features enter the decoder, and images are squashed to the square."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from samtailor.bases import _vendor
-from samtailor.types import Features, Output, Prompts, Tokens
+from samtailor.structures import Features, Output, Prompts, Tokens
 
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
@@ -30,7 +30,7 @@ def matches(source: str, model_type: str | None) -> bool:
 
 
 def build(source: str) -> Sam2:
-    """Load a SAM 2 for still pictures.
+    """Load a SAM 2 for still images.
 
     Args:
         source: hub id or folder made with `save_pretrained`.
@@ -61,7 +61,7 @@ class Sam2(nn.Module):
         self._tap = _vendor.DecoderTap(model.mask_decoder)
 
     def encode_image(self, images: Tensor) -> Features:
-        """Normalised pictures (B, 3, size, size) to the embedding and two high-resolution maps, finest first."""
+        """Normalised images (B, 3, size, size) to the embedding and two high-resolution maps, finest first."""
         _vendor.check_square(images, self.size)
         maps: list[Any] = list(self.model.get_image_features(images, return_dict=True).fpn_hidden_states)
         maps[-1] = maps[-1] + self.model.no_memory_embedding

@@ -23,8 +23,7 @@ from samtailor.cli.rows import (
     settings_by_method,
     shots_of,
 )
-from samtailor.errors import InputError
-from samtailor.wording import counted
+from samtailor.errors import InputError, counted
 
 if TYPE_CHECKING:
     from samtailor.compare import Watch
@@ -73,32 +72,32 @@ def compare_command(
     ] = None,
     device: options.Device = None,
 ) -> None:
-    """Fit several methods with the same seeds on the same pictures and compare them on the same masks.
+    """Fit several methods with the same seeds on the same images and compare them on the same masks.
 
     OUT gets compare.json, table.md and report.html. With --shots each number of shots is a row, and without a `val` of
-    your own no picture beyond the shots chooses a state.
+    your own no image beyond the shots chooses a state.
     """
     from samtailor.bases import load_on
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.cli import results
     from samtailor.cli.fit import settings_of
     from samtailor.cli.screen import say, summaries
     from samtailor.compare import compare, compare_shots, variants
-    from samtailor.contenders import kind_of
+    from samtailor.compare.entries import kind_of
     from samtailor.data.dataset import open_dataset
-    from samtailor.embeddings import EmbeddingStore
 
     wanted, listed, counts = options.names(classes), options.names(methods), shots_of(shots)
     for name in listed:
         kind_of(name)
     if held_out is not None and held_out.resolve() == data.resolve():
-        raise InputError("--test is DATA itself: the pictures to judge on must not be among those to fit on.")
+        raise InputError("--test is DATA itself: the images to judge on must not be among those to fit on.")
     general, own = settings_by_method(setting or [], listed)
     own = merged(detected(detector, detector_classes, listed), own)
     given = {"base": base, "format": format, "group": group, "device": device, "trackers": ()}
     runs = variants(settings_of(config, given, general), listed, own)
     samples = open_dataset(data, format=format, classes=wanted, group=group)
     held = open_dataset(held_out, format=format, classes=wanted) if held_out else None
-    loaded, store = load_on(base, device), EmbeddingStore()
+    loaded, store = load_on(base, device), EmbeddingCache()
     asked = {"seeds": seeds_of(seeds), "classes": wanted, "per_class": per_class, "prompt": prompt, "refine": refine}
     with watching() as watch:
         asked |= {"store": store, "workers": options.workers(workers), "watch": watch}
@@ -107,7 +106,7 @@ def compare_command(
         else:
             found = compare_shots(runs, out, loaded, samples, held, shots=counts, **asked)
     if counts is None:
-        note = f"Percent, {counted(len(found[0].seeds), 'seed')}; intervals: bootstrap over groups of pictures."
+        note = f"Percent, {counted(len(found[0].seeds), 'seed')}; intervals: bootstrap over groups of images."
         summaries(str(data), found[0].summary(), note)
     rows = results.show(str(data), found)
     matrices = cross_tables(found[-1], runs, loaded, held or samples, store) if cross and per_class else {}

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samtailor.cli import options
-from samtailor.errors import InputError
-from samtailor.wording import counted
+from samtailor.errors import InputError, counted
 
 if TYPE_CHECKING:
-    from samtailor.evaluation import Evaluation
+    from samtailor.evaluation.scores import Evaluation
 
 
 def evaluate_command(
@@ -28,9 +27,9 @@ def evaluate_command(
     ] = None,
     prompt: options.Prompt = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also the pictures that the adapter was fitted on (same DATA).")
+        bool, typer.Option("--all", help="Also the images that the adapter was fitted on (same DATA).")
     ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N pictures.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N images.")] = None,
     part: Annotated[
         str | None,
         typer.Option(metavar="val|test", help="Only this part of the split that the adapter was fitted with."),
@@ -56,17 +55,17 @@ def evaluate_command(
 ) -> None:
     """Single-click protocol: mIoU, oracle and Dice of base and adapter, per class, with 95 % intervals.
 
-    Pictures that the adapter was fitted on are left out when DATA, or a copy of it, is what it was fitted on. With
-    --prompt auto objects are found without a prompt: mask AP, and false positives on pictures without the object.
+    Images that the adapter was fitted on are left out when DATA, or a copy of it, is what it was fitted on. With
+    --prompt auto objects are found without a prompt: mask AP, and false positives on images without the object.
     """
     from samtailor import artefact
     from samtailor.bases import load_on
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.cli.screen import counting, percent, say, summaries, table
     from samtailor.data.dataset import open_dataset
     from samtailor.data.writing import write_json
-    from samtailor.embeddings import EmbeddingStore
-    from samtailor.evaluate import evaluate_many, unseen
-    from samtailor.evaluation import difference
+    from samtailor.evaluation.masks import evaluate_many, unseen
+    from samtailor.evaluation.scores import difference
 
     samples = open_dataset(data, format=format, group=group)
     loaded = load_on(base or (artefact.base_of(adapter) if adapter else "nano"), device)
@@ -77,7 +76,7 @@ def evaluate_command(
         samples, left_out = unseen(samples, Path(adapter), data)
         if left_out:
             why = "the fit used them, or others of their names"
-            say(f"{counted(len(left_out), 'picture')} left out: {why} (--all takes all in).")
+            say(f"{counted(len(left_out), 'image')} left out: {why} (--all takes all in).")
     if part is not None:
         samples = _part(part, samples, adapter, data)
     if prompt == "auto":
@@ -87,14 +86,14 @@ def evaluate_command(
         about = {"data": str(data), "adapter_folder": adapter, "left_out_ids": left_out, "seed": seed}
         return evaluate_auto(
             loaded, samples[:limit], wanted or class_names(samples), about, adapter=adapter, own=own,
-            store=EmbeddingStore(), seed=seed, detector=detector, detector_classes=options.names(detector_classes),
+            store=EmbeddingCache(), seed=seed, detector=detector, detector_classes=options.names(detector_classes),
             threshold=threshold, give=give, json=json, html=html,
         )  # fmt: skip
     if detector or detector_classes or give or threshold is not None:
         raise InputError("--detector, --detector-classes, --threshold and --give go with --prompt auto.")
     segmenters = {"base": loaded, **({"adapter": own.segmenter} if own else {})}
-    asked = {"classes": wanted, "prompt": prompt, "seed": seed, "store": EmbeddingStore()}
-    with counting("pictures") as progress:
+    asked = {"classes": wanted, "prompt": prompt, "seed": seed, "store": EmbeddingCache()}
+    with counting("images") as progress:
         found = evaluate_many(segmenters, samples[:limit], refine=refine, progress=progress, **asked)
     summary = {name: evaluation.summary() for name, evaluation in found.items()}
     groups = counted(summary["base"]["groups"], "group")
@@ -114,7 +113,7 @@ def evaluate_command(
 
 
 def _part(part: str, samples: list[Any], adapter: str | None, data: Path) -> list[Any]:
-    """Pictures of one part of an adapter's split."""
+    """Images of one part of an adapter's split."""
     from samtailor.artefact import SPLIT
     from samtailor.data.split import Split
 
@@ -124,7 +123,7 @@ def _part(part: str, samples: list[Any], adapter: str | None, data: Path) -> lis
     ids = set(getattr(Split.read(file), part))
     chosen = [sample for sample in samples if sample.id in ids]
     if not chosen:
-        raise InputError(f"The split of {adapter} has no {part} picture that is in {data}.")
+        raise InputError(f"The split of {adapter} has no {part} image that is in {data}.")
     return chosen
 
 
@@ -187,12 +186,12 @@ def _content(
             "seed": asked["seed"],
             "classes": classes,
             "mask": "highest predicted IoU of the candidates; oracle: best of the same by the truth",
-            "interval": "95 %, cluster bootstrap over groups of pictures, 1000 draws",
+            "interval": "95 %, cluster bootstrap over groups of images, 1000 draws",
         },
         "data": str(data),
         "adapter_folder": adapter,
         "adapter_meta": None if own is None else own.meta.model_dump(mode="json"),
-        "pictures": len(ids),
+        "images": len(ids),
         "ids": ids,
         "left_out_ids": left_out,
         "versions": versions(),
@@ -215,7 +214,7 @@ def _page(
 ) -> None:
     from samtailor import report
     from samtailor.data.regions import regions
-    from samtailor.pages import Show, history_of
+    from samtailor.report.page import Show, history_of
 
     last = list(segmenters)[-1]
     if any(getattr(segmenter, "regions", False) for segmenter in segmenters.values()):
@@ -241,7 +240,7 @@ def _page(
         show.iou_map(found[last], list(segmenters)),
         show.refinement(found[last], last),
         report.curves({"fit": history_of(folder)}) if folder else None,
-        report.settings("Settings", pairs, {"pictures": content["ids"], "left out": content["left_out_ids"]}),
+        report.settings("Settings", pairs, {"images": content["ids"], "left out": content["left_out_ids"]}),
     ]
     report.write_page(path, f"Evaluation on {Path(content['data']).name}", _lead(content), sections)
 

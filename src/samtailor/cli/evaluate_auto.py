@@ -1,4 +1,4 @@
-"""`samtailor evaluate --prompt auto`: objects found without a human prompt; mask AP and alarms on empty pictures."""
+"""`samtailor evaluate --prompt auto`: objects found without a human prompt; mask AP and alarms on empty images."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from samtailor.errors import InputError
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
-    from samtailor.embeddings import EmbeddingStore
-    from samtailor.instance_evaluation import InstanceEvaluation
-    from samtailor.types import Sample
+    from samtailor.cache.embeddings import EmbeddingCache
+    from samtailor.evaluation.instances import InstanceEvaluation
+    from samtailor.structures import Sample
 
 
 def evaluate_auto(
@@ -22,7 +22,7 @@ def evaluate_auto(
     *,
     adapter: str | None,
     own: Any,
-    store: EmbeddingStore,
+    store: EmbeddingCache,
     seed: int,
     detector: str | None,
     detector_classes: list[str] | None,
@@ -35,7 +35,7 @@ def evaluate_auto(
 
     Args:
         base: loaded.
-        samples: pictures, those without an object among them.
+        samples: images, those without an object among them.
         classes: to find.
         about: what the JSON tells besides the figures.
         adapter, own: folder or hub id, and the loaded adapter; None: the base alone.
@@ -45,15 +45,15 @@ def evaluate_auto(
     from samtailor.artefact import folder_of
     from samtailor.cli.screen import counting, say, table
     from samtailor.data.writing import write_json
-    from samtailor.instance_evaluation import Asked, evaluate_instances
-    from samtailor.instance_tables import cells, note
-    from samtailor.predict import Predictor
+    from samtailor.evaluation.instances import Asked, evaluate_instances
+    from samtailor.predict.predictor import Predictor
     from samtailor.proposals import disk as proposals
     from samtailor.report import versions
+    from samtailor.report.instance_tables import cells, note
 
-    if own is not None and own.meta.regions:
+    if own is not None and own.meta.inference.regions:
         raise InputError(
-            "The adapter answers one region a picture, not single objects: evaluate it without --prompt auto."
+            "The adapter answers one region an image, not single objects: evaluate it without --prompt auto."
         )
     predictor = Predictor(base, {} if own is None else {"adapter": own.segmenter}, store=store)
     how = {"detector": detector, "detector_classes": detector_classes, "threshold": threshold, "give": give}
@@ -65,7 +65,7 @@ def evaluate_auto(
         say("Without learnt proposals or a detector the base cannot be asked: only the adapter is judged.")
     given = {"detector": detector, "classes": detector_classes, "threshold": threshold, "give": give}
     asked = {name: Asked.of(predictor, one, adapter, **given) for name, one in who.items()}
-    with counting("pictures") as progress:
+    with counting("images") as progress:
         found = evaluate_instances(predictor, asked, samples, classes, store=store, seed=seed, progress=progress)
     summaries = {name: one.summary() for name, one in found.items()}
     table(about["data"], *cells(summaries), note(summaries))
@@ -89,10 +89,10 @@ def _page(
     how: dict[str, Any],
 ) -> None:
     from samtailor import report
-    from samtailor.instance_tables import instance_classes, instance_sheet, instance_table
+    from samtailor.report.instance_tables import instance_classes, instance_sheet, instance_table
 
     last = list(found)[-1]
-    ids = {"pictures": [picture.id for picture in found[last].pictures], "left out": about["left_out_ids"]}
+    ids = {"images": [image.id for image in found[last].images], "left out": about["left_out_ids"]}
     pairs = {"data": about["data"], "adapter": about["adapter_folder"], "classes": classes, **how}
     sections = [
         instance_table(summaries),

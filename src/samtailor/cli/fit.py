@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samtailor.cli import options
-from samtailor.wording import counted
+from samtailor.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from samtailor.fit import FitResult
+    from samtailor.fitting import FitResult
     from samtailor.train.progress import Progress
 
 
@@ -37,13 +37,13 @@ def fit_command(
     steps: Annotated[int | None, typer.Option(min=0, metavar="N", help="Updates.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, metavar="N", help="Masks an update.")] = None,
     lr: Annotated[float | None, typer.Option(metavar="X", help="Learning rate.")] = None,
-    shots: Annotated[int | None, typer.Option(min=1, metavar="K", help="Use K pictures of each class only.")] = None,
+    shots: Annotated[int | None, typer.Option(min=1, metavar="K", help="Use K images of each class only.")] = None,
     val: Annotated[
         str | None,
-        typer.Option(metavar="N|SHARE", help="Held-out pictures, count or share; default 0.15, none with --shots."),
+        typer.Option(metavar="N|SHARE", help="Held-out images, count or share; default 0.15, none with --shots."),
     ] = None,
-    test: Annotated[str | None, typer.Option(metavar="N|SHARE", help="Pictures kept for evaluate.")] = None,
-    views: Annotated[int | None, typer.Option(min=1, metavar="N", help="Views a picture; 1: no augmentation.")] = None,
+    test: Annotated[str | None, typer.Option(metavar="N|SHARE", help="Images kept for evaluate.")] = None,
+    views: Annotated[int | None, typer.Option(min=1, metavar="N", help="Views an image; 1: no augmentation.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, metavar="S", help="Seed of everything random.")] = None,
     format: options.Format = None,
     group: options.GroupRule = None,
@@ -63,7 +63,7 @@ def fit_command(
 ) -> None:
     """Fit an adapter for a frozen base to the masks of a data set.
 
-    Ctrl-C saves and stops; --resume goes on to the same result. The best state on held-out pictures is kept; with
+    Ctrl-C saves and stops; --resume goes on to the same result. The best state on held-out images is kept; with
     --shots, which are all the masks there are, the last one (of two levels the best on the second half).
     """
     import yaml
@@ -90,7 +90,7 @@ def fit_command(
     }
     settled = settings_of(config, given, setting or [])
     from samtailor.cli.screen import say
-    from samtailor.fit import fit
+    from samtailor.fitting import fit
 
     with fit_progress() as progress:
         result = fit(settled, resume=resume, overwrite=overwrite, progress=progress)
@@ -101,8 +101,8 @@ def fit_command(
 
 def settings_of(config: str | None, given: dict[str, Any], pairs: list[str]) -> Any:
     """A `FitConfig` from a file or recipe, options of the command line on top, and KEY=VALUE pairs above all."""
-    from samtailor.config import load
-    from samtailor.recipes import fit_settings
+    from samtailor.compare.recipes import fit_settings
+    from samtailor.train.config import load
 
     fields = fit_settings(config) if config else {}
     fields |= {key: value for key, value in given.items() if value is not None}
@@ -149,10 +149,10 @@ def _outcome(result: FitResult) -> str:
 def _kept(result: FitResult) -> str:
     found = result.figures
     if "held_out_miou" not in found:
-        return "No held-out pictures: the last state was kept."
+        return "No held-out images: the last state was kept."
     judged = "Held-out mIoU"
     if found.get("selection") == "paper":
-        judged = "mIoU on the half of the shots that chose the state (no picture was held out)"
+        judged = "mIoU on the half of the shots that chose the state (no image was held out)"
     return (
         f"{judged} {100 * found['held_out_miou']:.1f} after {counted(int(found['best_step']), 'step')}, "
         f"{100 * found['start_miou']:.1f} before the first (oracle {100 * found['held_out_oracle_miou']:.1f}, "
@@ -165,7 +165,7 @@ def _tempered(found: Mapping[str, Any]) -> str:
         return ""
     how = "are the base's own" if found["share"] == 0 else f"go {100 * found['share']:.0f} % of the way from the base"
     return (
-        f"Clicks {how}: mIoU {100 * found['share_miou']:.1f} on pictures new to them, "
+        f"Clicks {how}: mIoU {100 * found['share_miou']:.1f} on images new to them, "
         f"the base's {100 * found['share_base_miou']:.1f}."
     )
 
@@ -173,7 +173,7 @@ def _tempered(found: Mapping[str, Any]) -> str:
 def _looks(found: Mapping[str, Any]) -> str:
     if "region_dice" not in found:
         return ""
-    told = f"Without a prompt: Dice {100 * found['region_dice']:.1f} on {counted(found['region_pictures'], 'picture')}"
+    told = f"Without a prompt: Dice {100 * found['region_dice']:.1f} on {counted(found['region_images'], 'image')}"
     closer = found["region_dice"] != found["region_dice_one_look"]
     one = f", {100 * found['region_dice_one_look']:.1f} with one look and the map alone" if closer else ""
     return f"{told} new to whoever answered{one}."

@@ -49,7 +49,7 @@ def _base(source: str) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     if isinstance(value, dict):
-        width = max(len(str(key)) for key in value)
+        width = max(len(str(key)) for key in value) if value else 0
         return "\n".join(f"{str(key).replace('_', ' '):<{width}}  {_text(one)}" for key, one in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))

@@ -9,20 +9,19 @@ import typer
 
 from samtailor.cli import options
 from samtailor.cli.predict import load_predictor
-from samtailor.errors import InputError
-from samtailor.wording import counted
+from samtailor.errors import InputError, counted
 
 if TYPE_CHECKING:
     import numpy as np
 
 
 def iou_map_command(
-    picture: Annotated[Path | None, typer.Argument(metavar="[PICTURE]", help="A picture file, with --mask.")] = None,
-    mask: Annotated[Path | None, typer.Option(metavar="FILE", help="Its mask, as a picture.")] = None,
+    pixels: Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="An image file, with --mask.")] = None,
+    mask: Annotated[Path | None, typer.Option(metavar="FILE", help="Its mask, as an image.")] = None,
     data: Annotated[Path | None, typer.Option(metavar="DATA", help="Or a data set, with --id.")] = None,
-    id: Annotated[str | None, typer.Option(metavar="ID", help="Picture of the data set.")] = None,
+    id: Annotated[str | None, typer.Option(metavar="ID", help="Image of the data set.")] = None,
     classes: options.Classes = None,
-    index: Annotated[int, typer.Option(min=0, metavar="N", help="Which mask of the picture, counted from 0.")] = 0,
+    index: Annotated[int, typer.Option(min=0, metavar="N", help="Which mask of the image, counted from 0.")] = 0,
     adapter: Annotated[str | None, typer.Option(metavar="[NAME=]DIR", help="Adapter beside the base.")] = None,
     base: Annotated[
         str | None, typer.Option(metavar="BASE", help="Base model; default: the adapter's own, else nano.")
@@ -34,10 +33,10 @@ def iou_map_command(
     device: options.Device = None,
 ) -> None:
     """IoU map of one mask (Kim et al., Fig. 2b and 9): base and adapter side by side."""
-    image, truth = _target(picture, mask, data, id, options.names(classes), index, format)
-    from samtailor import iou_map as maps
+    image, truth = _target(pixels, mask, data, id, options.names(classes), index, format)
     from samtailor.cli.screen import percent, results
     from samtailor.data.writing import write_json
+    from samtailor.evaluation import iou_map as maps
 
     predictor, names = load_predictor([adapter] if adapter else [], base, device)
     predictor.set_image(image)
@@ -52,7 +51,7 @@ def iou_map_command(
 
 
 def _target(
-    picture: Path | None,
+    image: Path | None,
     mask: Path | None,
     data: Path | None,
     id: str | None,
@@ -60,21 +59,21 @@ def _target(
     index: int,
     format: str | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Picture uint8 RGB (height, width, 3) and mask bool (height, width)."""
-    if (picture is None) == (data is None):
-        raise InputError("Give either PICTURE with --mask FILE, or --data DATA with --id ID.")
-    if picture is not None:
+    """Image uint8 RGB (height, width, 3) and mask bool (height, width)."""
+    if (image is None) == (data is None):
+        raise InputError("Give either IMAGE with --mask FILE, or --data DATA with --id ID.")
+    if image is not None:
         if mask is None:
             raise InputError("An IoU map needs the true mask: give it with --mask FILE.")
-        from samtailor.data.picture import read_mask, read_picture
+        from samtailor.data.image import read_image, read_mask
 
-        return read_picture(picture), read_mask(mask)
+        return read_image(image), read_mask(mask)
     from samtailor.data.dataset import open_dataset
 
     samples = {sample.id: sample for sample in open_dataset(data, format=format, classes=classes)}
     if id not in samples:
         some = ", ".join(list(samples)[:5])
-        raise InputError(f"{data} has no picture {id!r}. Its pictures are {some}, ... Give one with --id.")
+        raise InputError(f"{data} has no image {id!r}. Its images are {some}, ... Give one with --id.")
     targets = samples[id].of(classes)
     if index >= len(targets):
         has = counted(len(targets), "mask")

@@ -1,4 +1,4 @@
-"""`samtailor label`: many pictures labelled by several adapters, written in a format."""
+"""`samtailor label`: many images labelled by several adapters, written in a format."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from samtailor.cli.predict import Adapters, load_predictor
 from samtailor.errors import InputError
 
 if TYPE_CHECKING:
-    from samtailor.label import Labelled, Source
-    from samtailor.predict import Predictor
+    from samtailor.labelling import Labelled, Source
+    from samtailor.predict.predictor import Predictor
 
 
 def label_command(
-    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="Picture files and folders.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files and folders.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the result; of a stopped run to go on.")],
     adapter: Adapters = None,
     format: Annotated[
@@ -45,24 +45,22 @@ def label_command(
         bool, typer.Option("--refine", help="Move outlines by the PMM of adapters that have one.")
     ] = False,
     tile: Annotated[
-        int | None, typer.Option(min=32, metavar="SIDE", help="Cut larger pictures into tiles of so many pixels.")
+        int | None, typer.Option(min=32, metavar="SIDE", help="Cut larger images into tiles of so many pixels.")
     ] = None,
     overlap: Annotated[float, typer.Option(min=0, max=0.9, metavar="SHARE", help="Overlap of tiles.")] = 0.25,
-    put: Annotated[
-        str, typer.Option("--pictures", metavar="copy|link|none", help="The pictures in the result.")
-    ] = "copy",
+    put: Annotated[str, typer.Option("--images", metavar="copy|link|none", help="The images in the result.")] = "copy",
     device: options.Device = None,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Label pictures with no click at all; each adapter's proposals or a detector say where to look.
+    """Label images with no click at all; each adapter's proposals or a detector say where to look.
 
-    Stopped, the same command goes on. Pictures that cannot be read are listed at the end (exit code 1).
+    Stopped, the same command goes on. Images that cannot be read are listed at the end (exit code 1).
     """
-    from samtailor.answers import find_pictures
     from samtailor.cli.screen import counting
-    from samtailor.label import Tiling, label
+    from samtailor.labelling import Tiling, label
+    from samtailor.predict.files import find_images
 
-    found = find_pictures(pictures)
+    found = find_images(images)
     predictor, names = load_predictor(adapter or [], base, device)
     folders = dict(zip(names, (text.rpartition("=")[2] for text in adapter or []), strict=True))
     classes = _classes(folders)
@@ -73,7 +71,7 @@ def label_command(
         "give": give,
     }
     sources = _sources(predictor, folders, classes, asked, refine)
-    with counting("pictures") as progress:
+    with counting("images") as progress:
         done = label(
             predictor, sources, found, out, format=format,
             classes=list(dict.fromkeys(name for own in classes.values() for name in own)),
@@ -91,8 +89,8 @@ def _sources(
     asked: dict[str, Any], refine: bool,
 ) -> list[Source]:  # fmt: skip
     """One for each adapter, or the base alone. What an adapter of one class answers is of that class."""
-    from samtailor.automatic import GROWN, proposer, tiles_of
-    from samtailor.label import Source
+    from samtailor.labelling import Source
+    from samtailor.predict.auto import GROWN, proposer, tiles_of
 
     with_pmm = {name for name in folders if "pmm" in predictor.segmenter(name).adapters}
     if refine and not with_pmm:
@@ -127,15 +125,15 @@ def _digests(folders: Mapping[str, str]) -> dict[str, list[str]]:
 
 def _tell(done: Labelled, out: Path) -> None:
     from samtailor.cli.screen import say
-    from samtailor.wording import counted
+    from samtailor.errors import counted
 
     earlier = f" ({done.earlier} of an earlier run)" if done.earlier else ""
     objects = ", ".join(f"{number} {name}" for name, number in sorted(done.objects.items())) or "no object"
-    say(f"{counted(done.pictures, 'picture')}{earlier} with {objects} in {out}.")
+    say(f"{counted(done.images, 'image')}{earlier} with {objects} in {out}.")
     if done.empty:
         more = f" and {len(done.empty) - 5} more" if len(done.empty) > 5 else ""
         say(f"Nothing was found in {len(done.empty)}: {', '.join(done.empty[:5])}{more}.")
     if done.unreadable:
-        say(f"{counted(len(done.unreadable), 'picture')} could not be read:")
+        say(f"{counted(len(done.unreadable), 'image')} could not be read:")
         for path, reason in done.unreadable.items():
             say(f"  {reason if path in reason else f'{path}: {reason}'}")

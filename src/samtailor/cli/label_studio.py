@@ -15,7 +15,7 @@ def label_studio_command(
         Path, typer.Argument(metavar="PROJECT", help="Folder for accepted annotations and fits; made when missing.")
     ],
     url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Label Studio, e.g. http://localhost:8080: pictures come from it.")
+        str | None, typer.Option(metavar="URL", help="Label Studio, e.g. http://localhost:8080: images come from it.")
     ] = None,
     api_key: Annotated[
         str | None,
@@ -27,7 +27,7 @@ def label_studio_command(
         ),
     ] = None,
     files: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder that tasks may name pictures in (local storage).")
+        Path | None, typer.Option(metavar="DIR", help="Folder that tasks may name images in (local storage).")
     ] = None,
     adapter: serve.Adapters = None,
     base: serve.OneBase = None,
@@ -61,19 +61,19 @@ def label_studio_command(
     shown, made = run.token_for(host, token)
     from functools import partial
 
-    from samtailor.annotators.backend import Backend, use
-    from samtailor.annotators.collection import Collection
-    from samtailor.annotators.fetch import Pictures
-    from samtailor.annotators.label_studio import build
-    from samtailor.annotators.training import Training, fit_arguments
     from samtailor.cli.screen import say
+    from samtailor.serve.annotators.backend import Backend, use
+    from samtailor.serve.annotators.collection import Collection
+    from samtailor.serve.annotators.fetch import ImageFetcher
+    from samtailor.serve.annotators.label_studio import build
+    from samtailor.serve.annotators.training import Training, fit_arguments
     from samtailor.serve.engine import Engine
     from samtailor.serve.limits import Limits
     from samtailor.serve.metrics import Metrics
 
     named = serve.adapters_by_name(adapter or [])
     limits = Limits(bytes=int(max_mb * 1e6), pixels=int(max_megapixels * 1e6))
-    pictures = Pictures(url, api_key, files, most=limits.bytes)
+    images = ImageFetcher(url, api_key, files, most=limits.bytes)
     arguments = fit_arguments(method, steps, setting or [])
     metrics = Metrics()
     loaded = serve.load_base_of(named, base, device)
@@ -90,7 +90,7 @@ def label_studio_command(
         done=partial(use, engine),
     )
     app = build(
-        Backend(engine, pictures, collection, training, every=train_every),
+        Backend(engine, images, collection, training, every=train_every),
         token=shown,
         hosts=allow_host or (),
         metrics=metrics,

@@ -22,7 +22,7 @@ GroupRule = Annotated[
     typer.Option(
         "--group",
         metavar="RULE",
-        help="What keeps pictures together: prefix:N, regex:PATTERN, folder, or csv:FILE (columns id, group).",
+        help="What keeps images together: prefix:N, regex:PATTERN, folder, or csv:FILE (columns id, group).",
     ),
 ]
 Seed = Annotated[int, typer.Option(metavar="S", help="Seed of everything random.")]

@@ -1,4 +1,4 @@
-"""`samtailor predict`: pictures and prompts to masks on disk."""
+"""`samtailor predict`: images and prompts to masks on disk."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from samtailor.cli import options
 from samtailor.errors import InputError
 
 if TYPE_CHECKING:
-    from samtailor.answers import Ask
-    from samtailor.predict import Predictor
+    from samtailor.predict.predictor import Predictor
+    from samtailor.predict.prompt import ObjectPrompt
 
 Adapters = Annotated[
     list[str] | None,
@@ -23,7 +23,7 @@ Adapters = Annotated[
 
 
 def predict_command(
-    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="Picture files and folders.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files and folders.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the result.")] = Path("predictions"),
     adapter: Adapters = None,
     base: Annotated[
@@ -71,37 +71,37 @@ def predict_command(
 ) -> None:
     """Masks for clicks or boxes: COCO JSON with run-length encoded masks, mask PNGs, overlays.
 
-    One prompt for all pictures with --click or --box, one file with prompts of each picture, or --prompt auto.
+    One prompt for all images with --click or --box, one file with prompts of each image, or --prompt auto.
     """
     if prompt is not None or detector is not None:
         if prompt not in (None, "auto") or click or box or prompts:
             raise InputError("--prompt takes auto, and goes without --click, --box and --prompts.")
         return _automatic(
-            pictures, out, adapter or [], base, with_base, device, overwrite,
+            images, out, adapter or [], base, with_base, device, overwrite,
             detector=detector, classes=options.names(detector_classes), threshold=threshold, give=give,
         )  # fmt: skip
     asked = _asks(click or [], box, prompts)
-    from samtailor.answers import answer, find_pictures
     from samtailor.cli.screen import counting, say
+    from samtailor.predict.files import answer, find_images
 
-    found = find_pictures(pictures)
-    per_picture = {name: asked for name in found} if isinstance(asked, list) else _matched(asked, found)
+    found = find_images(images)
+    per_image = {name: asked for name in found} if isinstance(asked, list) else _matched(asked, found)
     predictor, names = load_predictor(adapter or [], base, device)
-    with counting("pictures") as progress:
+    with counting("images") as progress:
         coco = answer(
             predictor,
             found,
-            per_picture,
+            per_image,
             out,
             adapters=[*([None] if with_base or not names else []), *names],
             overwrite=overwrite,
             progress=progress,
         )
-    say(f"{len(coco['annotations'])} masks of {len(coco['images'])} pictures are in {out}.")
+    say(f"{len(coco['annotations'])} masks of {len(coco['images'])} images are in {out}.")
 
 
 def _automatic(
-    pictures: list[Path],
+    images: list[Path],
     out: Path,
     adapters: list[str],
     base: str | None,
@@ -110,24 +110,24 @@ def _automatic(
     overwrite: bool,
     **asked: Any,
 ) -> None:
-    """Masks of what is proposed; pictures in which nothing is found are named."""
-    from samtailor.answers import answer, find_pictures
-    from samtailor.automatic import GROWN, proposer, tiles_of
+    """Masks of what is proposed; images in which nothing is found are named."""
     from samtailor.cli.screen import counting, say
+    from samtailor.predict.auto import GROWN, proposer, tiles_of
+    from samtailor.predict.files import answer, find_images
 
-    found = find_pictures(pictures)
+    found = find_images(images)
     predictor, names = load_predictor(adapters, base, device)
     folders = dict(zip(names, (text.rpartition("=")[2] for text in adapters), strict=True))
     who: list[str | None] = [*([None] if with_base or not names else []), *names]
     automatic = {name: proposer(predictor, name, folders.get(name), sizes=GROWN, **asked) for name in who}
     tiles = {name: 1 if asked["detector"] else tiles_of(folders.get(name)) for name in who}
-    with counting("pictures") as progress:
+    with counting("images") as progress:
         coco = answer(
             predictor, found, {}, out, adapters=who, automatic=automatic, tiles=tiles, overwrite=overwrite,
             progress=progress,
         )  # fmt: skip
     empty = [image["file_name"] for image in coco["images"] if not image["objects"]]
-    say(f"{len(coco['annotations'])} masks of {len(coco['images'])} pictures are in {out}.")
+    say(f"{len(coco['annotations'])} masks of {len(coco['images'])} images are in {out}.")
     if empty:
         more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
         say(f"Nothing was found in {len(empty)} of {len(coco['images'])}: {', '.join(empty[:5])}{more}.")
@@ -136,7 +136,7 @@ def _automatic(
 def load_predictor(adapters: list[str], base: str | None, device: str | None) -> tuple[Predictor, list[str]]:
     """A predictor with adapters given as DIR or NAME=DIR, and their names."""
     from samtailor.artefact import base_of
-    from samtailor.predict import Predictor
+    from samtailor.predict.predictor import Predictor
 
     named: dict[str, str] = {}
     for text in adapters:
@@ -149,13 +149,16 @@ def load_predictor(adapters: list[str], base: str | None, device: str | None) ->
     return Predictor.from_pretrained(base, named, device=device), list(named)
 
 
-def _asks(clicks: list[str], box: str | None, prompts: Path | None) -> list[Ask] | dict[str, list[Ask]]:
-    from samtailor.answers import Ask, read_asks
+def _asks(
+    clicks: list[str], box: str | None, prompts: Path | None
+) -> list[ObjectPrompt] | dict[str, list[ObjectPrompt]]:
+    from samtailor.predict.files import read_prompts
+    from samtailor.predict.prompt import ObjectPrompt
 
     if prompts is not None:
         if clicks or box:
             raise InputError("Give prompts either with --prompts or with --click and --box, not both.")
-        return read_asks(prompts)
+        return read_prompts(prompts)
     if not clicks and box is None:
         raise InputError("Say what to segment: --click X,Y or --box X0,Y0,X1,Y1 or --prompts FILE or --prompt auto.")
     points = []
@@ -165,13 +168,13 @@ def _asks(clicks: list[str], box: str | None, prompts: Path | None) -> list[Ask]
             raise InputError(f"The label of a click is 1 (object) or 0 (not the object), got {text!r}.")
         points.append((x, y, int(label[0]) if label else 1))
     corners = None if box is None else tuple(options.numbers(box, (4,), "a box as X0,Y0,X1,Y1 in pixels"))
-    return [Ask(tuple(points), corners)]
+    return [ObjectPrompt(tuple(points), corners)]
 
 
-def _matched(asks: dict[str, list[Ask]], pictures: dict[str, Path]) -> dict[str, list[Ask]]:
-    """Prompts by the pictures' names; the file may say "street.jpg", "trip/street" or "street"."""
-    keys = {key: name for name, path in pictures.items() for key in (name, path.name, path.stem, str(path))}
+def _matched(asks: dict[str, list[ObjectPrompt]], images: dict[str, Path]) -> dict[str, list[ObjectPrompt]]:
+    """Prompts by the images' names; the file may say "street.jpg", "trip/street" or "street"."""
+    keys = {key: name for name, path in images.items() for key in (name, path.name, path.stem, str(path))}
     unknown = [key for key in asks if key not in keys]
     if unknown:
-        raise InputError(f"The prompts name {unknown[0]!r}, which is not among the pictures ({', '.join(pictures)}).")
+        raise InputError(f"The prompts name {unknown[0]!r}, which is not among the images ({', '.join(images)}).")
     return {keys[key]: entries for key, entries in asks.items()}

@@ -24,9 +24,9 @@ from samtailor.errors import InputError
 
 if TYPE_CHECKING:
     from samtailor.compare import Comparison
-    from samtailor.config import FitConfig
-    from samtailor.recipes import Recipe
-    from samtailor.types import Sample
+    from samtailor.compare.recipes import Recipe
+    from samtailor.structures import Sample
+    from samtailor.train.config import FitConfig
 
 
 def recipe_command(
@@ -52,8 +52,8 @@ def recipe_command(
     setting: Setting = None,
     detector: Detector = None,
     detector_classes: DetectorClasses = None,
-    count: Annotated[int | None, typer.Option(min=1, metavar="N", help="Drawn pictures to train on.")] = None,
-    test: Annotated[int | None, typer.Option(min=1, metavar="N", help="Drawn test pictures.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, metavar="N", help="Drawn images to train on.")] = None,
+    test: Annotated[int | None, typer.Option(min=1, metavar="N", help="Drawn test images.")] = None,
     workers: options.Workers = 1,
     json: options.Json = None,
     html: Annotated[
@@ -67,9 +67,9 @@ def recipe_command(
     paper's 20,000 steps at 1e-5.
     """
     from samtailor.bases import load_on
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.cli.screen import say, table
-    from samtailor.embeddings import EmbeddingStore
-    from samtailor.recipes import head, narrowed, read, recipe_names, text
+    from samtailor.compare.recipes import head, narrowed, read, recipe_names, text
 
     if name is None:
         table("Recipes", ["", "", "source"], [[n, read(n).title, read(n).source] for n in recipe_names()])
@@ -78,11 +78,11 @@ def recipe_command(
     out = out or Path("recipes", name)
     given = {"base": base, "steps": steps, "device": device, "trackers": ()}
     runs = _runs(recipe, config, given, setting or [], detector, detector_classes)
-    samples, held_out = _pictures(recipe, data, out, count, test)
+    samples, held_out = _images(recipe, data, out, count, test)
     loaded = load_on(base, device)
     asked = {"seeds": seeds_of(seeds), "classes": recipe.columns, "per_class": recipe.per_class}
     with watching() as watch:
-        asked |= {"store": EmbeddingStore(), "workers": options.workers(workers), "watch": watch}
+        asked |= {"store": EmbeddingCache(), "workers": options.workers(workers), "watch": watch}
         found = _compared(recipe, runs, out, loaded, samples, held_out, asked)
     rows = _beside(recipe, found)
     cells = [
@@ -109,7 +109,7 @@ def _runs(
 ) -> dict[str, FitConfig]:
     """Settings of the rows by title: the paper's or others, then the command line's, then those of single methods."""
     from samtailor.cli.fit import settings_of
-    from samtailor.recipes import config_of, fit_settings
+    from samtailor.compare.recipes import config_of, fit_settings
 
     names = list(dict.fromkeys(run.method for run in recipe.runs.values()))
     general, own = settings_by_method(setting, names)
@@ -142,7 +142,7 @@ def _compared(
 
 
 def _beside(recipe: Recipe, found: list[Comparison]) -> list[dict[str, Any]]:
-    from samtailor.recipes import beside
+    from samtailor.compare.recipes import beside
 
     summaries = [one.summary() for one in found]
     if not recipe.shots:
@@ -170,7 +170,7 @@ def _write(
 ) -> None:
     from samtailor import report
     from samtailor.cli import results
-    from samtailor.recipes import head
+    from samtailor.compare.recipes import head
 
     measured = results.show("What was measured", found)
     about = {"recipe": name, "source": recipe.source, "columns": head(recipe), "notes": list(recipe.notes)}
@@ -193,10 +193,10 @@ def _write(
     results.write_page(html or Path(out, "report.html"), found, runs, content, data, base, sections)
 
 
-def _pictures(
+def _images(
     recipe: Recipe, data: Path | None, out: Path, count: int | None, test: int | None
 ) -> tuple[list[Sample], list[Sample] | None]:
-    """Pictures to fit and to evaluate on; None for the latter where they are to be dealt out."""
+    """Images to fit and to evaluate on; None for the latter where they are to be dealt out."""
     from samtailor.data.dataset import open_dataset
 
     if data is None:
@@ -220,7 +220,7 @@ def _drawn(recipe: Recipe, out: Path, count: int | None, test: int | None) -> Pa
         raise InputError("This recipe needs its data set: give the folder with --data.")
     made = recipe.synthetic | {k: v for k, v in (("count", count), ("test", test)) if v is not None}
     if (out / "data" / "dataset.json").is_file():
-        say(f"Taking the pictures in {out / 'data'}.")
+        say(f"Taking the images in {out / 'data'}.")
         return out / "data"
     with counting("drawing") as progress:
         build_dataset(out / "data", progress=progress, **made)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from samtailor.bases import Base
     from samtailor.compare import Comparison
-    from samtailor.config import FitConfig
+    from samtailor.train.config import FitConfig
 
 
 def show(title: str, found: Sequence[Comparison]) -> list[dict[str, Any]]:
     """Print the table; the rows that are in it."""
     from samtailor.cli.screen import say, table
     from samtailor.compare import learning, rows_of
-    from samtailor.compare.next_masks import words
-    from samtailor.tables import comparison_cells, comparison_note
+    from samtailor.compare.extrapolation import words
+    from samtailor.report.tables import comparison_cells, comparison_note
 
     rows = rows_of(found)
     table(title, *comparison_cells(rows), comparison_note(rows, found[0].regions))
@@ -25,7 +25,7 @@ def show(title: str, found: Sequence[Comparison]) -> list[dict[str, Any]]:
         say(f"{name}: {words(one)}")
     for row in rows:
         if row["undetected"]:
-            say(f"{_named(row)}: nothing detected in {row['undetected']} pictures; asked with the full frame there.")
+            say(f"{_named(row)}: nothing detected in {row['undetected']} images; asked with the full frame there.")
         if started := list(row["kept_step"].values()).count(0):
             say(f"{_named(row)}: {started} of {len(row['kept_step'])} fits kept their start: no step was better there.")
     return rows
@@ -34,9 +34,9 @@ def show(title: str, found: Sequence[Comparison]) -> list[dict[str, Any]]:
 def content_of(found: Sequence[Comparison], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What compare.json holds, without base, settings and versions.
 
-    `rows` as `compare.rows_of` has them, `next_masks` by title, `regions`, `seeds`, `shots`; `methods`: summaries of
-    all masks as `Comparison.summary` has them, under each number of shots where there are several; `trained_on` and
-    `judged_on`: ids of the pictures.
+    `rows` as `compare.rows_of` has them, `learning_curve` by title, `regions`, `seeds`, `shots`; `methods`: summaries
+    of all masks as `Comparison.summary` has them, under each number of shots where there are several; `trained_on` and
+    `judged_on`: ids of the images.
     """
     from samtailor.compare import learning
 
@@ -89,9 +89,9 @@ def write_json(
 def write_table(file: Path, rows: Sequence[Mapping[str, Any]], regions: bool) -> None:
     """The table as Markdown, for a document."""
     from samtailor.compare import learning
-    from samtailor.compare.next_masks import words
+    from samtailor.compare.extrapolation import words
     from samtailor.data.writing import replacing
-    from samtailor.tables import comparison_cells, comparison_note
+    from samtailor.report.tables import comparison_cells, comparison_note
 
     head, cells = comparison_cells(rows)
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(line)} |" for line in cells)]
@@ -113,7 +113,7 @@ def write_page(
     """The page; `sections` stand first, and curves are those of the first seed at the largest number of shots."""
     from samtailor import report
     from samtailor.compare import learning
-    from samtailor.compare.next_masks import words
+    from samtailor.compare.extrapolation import words
 
     rows, last = content["rows"] if "measured" not in content else content["measured"], found[-1]
     pooled, several = last.pooled(), len(found) > 1
@@ -134,13 +134,13 @@ def write_page(
             {name: config.to_dict() for name, config in runs.items()},
         ),
     ]
-    lead = "Same pictures, same seeds, same masks." + " One region a picture and class." * last.regions
+    lead = "Same images, same seeds, same masks." + " One region an image and class." * last.regions
     report.write_page(file, f"Comparison on {Path(data).name}", lead, listed)
 
 
 def histories(found: Comparison) -> dict[str, dict[str, Any]]:
     """History of each fit of the first seed, by name and, with several, class."""
-    from samtailor.pages import history_of
+    from samtailor.report.page import history_of
 
     made = {}
     for key, folder in found.folders.items():

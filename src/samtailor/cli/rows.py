@@ -19,7 +19,7 @@ Seeds = Annotated[
 ]
 Shots = Annotated[
     str | None,
-    typer.Option(metavar="K,...", help="Fit on so many pictures of each class; the smaller subsets in the larger."),
+    typer.Option(metavar="K,...", help="Fit on so many images of each class; the smaller subsets in the larger."),
 ]
 Detector = Annotated[
     str | None,
@@ -67,7 +67,7 @@ def shots_of(text: str | None) -> list[int] | None:
         return None
     found = sorted(set(_whole(text.split(","), "--shots", text)))
     if found[0] < 1:
-        raise InputError(f"--shots must be numbers of pictures from 1, got {text!r}.")
+        raise InputError(f"--shots must be numbers of images from 1, got {text!r}.")
     return found
 
 
@@ -84,7 +84,7 @@ def settings_by_method(pairs: Sequence[str], methods: Sequence[str]) -> tuple[li
         pairs: METHOD.KEY=VALUE and METHOD.options.KEY=VALUE are one method's own; `baselines` stands for all of them.
         methods: names that are compared.
     """
-    from samtailor.contenders import kind_of
+    from samtailor.compare.entries import kind_of
 
     general: list[str] = []
     shared: dict[str, Any] = {}
@@ -108,7 +108,7 @@ def detected(detector: str | None, classes: str | None, methods: Sequence[str]) 
     Raises:
         InputError: classes without a detector.
     """
-    from samtailor.contenders import kind_of
+    from samtailor.compare.entries import kind_of
     from samtailor.registry import find
 
     if detector is None:

@@ -33,7 +33,7 @@ AllowHost = Annotated[
     typer.Option("--allow-host", metavar="NAME", help="Name that the service is reached by; give it again for more."),
 ]
 MaxMegabytes = Annotated[float, typer.Option(min=0.01, metavar="MB", help="Largest upload.")]
-MaxMegapixels = Annotated[float, typer.Option(min=0.01, metavar="MP", help="Largest picture, million pixels.")]
+MaxMegapixels = Annotated[float, typer.Option(min=0.01, metavar="MP", help="Largest image, million pixels.")]
 
 
 def serve_command(
@@ -51,14 +51,14 @@ def serve_command(
         Path | None, typer.Option(metavar="DIR", help="Keep embeddings in this folder; default: in memory only.")
     ] = None,
     memory: Annotated[float, typer.Option(min=0.01, metavar="GB", help="Embeddings kept in memory.")] = 2.0,
-    encodes: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures in the encoder at once.")] = 1,
-    queue: Annotated[int, typer.Option(min=0, metavar="N", help="Pictures that may wait for it; then 503.")] = 16,
+    encodes: Annotated[int, typer.Option(min=1, metavar="N", help="Images in the encoder at once.")] = 1,
+    queue: Annotated[int, typer.Option(min=0, metavar="N", help="Images that may wait for it; then 503.")] = 16,
     decodes: Annotated[int, typer.Option(min=1, metavar="N", help="Questions answered at once.")] = 2,
     max_mb: MaxMegabytes = 32.0,
     max_megapixels: MaxMegapixels = 50.0,
     device: options.Device = None,
 ) -> None:
-    """An HTTP service: send a picture once, ask for masks many times, with any adapter by name.
+    """An HTTP service: send an image once, ask for masks many times, with any adapter by name.
 
     Answers on this machine only, unless --host says otherwise; then every request needs a token. The interface is
     described by /openapi.json and in docs/serving.md.

@@ -12,16 +12,14 @@ from samtailor.cli import options, serve
 from samtailor.errors import InputError
 
 if TYPE_CHECKING:
-    from samtailor.workbench.bench import Bench
+    from samtailor.workbench.session import Session
 
 
 def ui_command(
-    pictures: Annotated[
-        Path | None, typer.Argument(metavar="PICTURES", help="Folder of pictures, at any depth.")
-    ] = None,
+    images: Annotated[Path | None, typer.Argument(metavar="IMAGES", help="Folder of images, at any depth.")] = None,
     project: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where everything is kept; default: the hidden folder PICTURES/.samtailor."),
+        typer.Option(metavar="DIR", help="Where everything is kept; default: the hidden folder IMAGES/.samtailor."),
     ] = None,
     base: Annotated[
         str | None, typer.Option(metavar="BASE", help="Base model; default: the project's, the adapters' own, or nano.")
@@ -37,15 +35,15 @@ def ui_command(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page.")] = False,
     demo: Annotated[
         bool,
-        typer.Option("--demo", help="Draw synthetic pictures first: into PICTURES, or into a temporary folder."),
+        typer.Option("--demo", help="Draw synthetic images first: into IMAGES, or into a temporary folder."),
     ] = False,
-    max_mb: Annotated[float, typer.Option(min=0.01, metavar="MB", help="Largest picture file.")] = 64.0,
+    max_mb: Annotated[float, typer.Option(min=0.01, metavar="MB", help="Largest image file.")] = 64.0,
     max_megapixels: serve.MaxMegapixels = 50.0,
     device: options.Device = None,
 ) -> None:
-    """The workbench: a page in the browser to mark a few pictures, fit, let it label the rest, correct and export.
+    """The workbench: a page in the browser to mark a few images, fit, let it label the rest, correct and export.
 
-    Everything is saved as it happens, in PICTURES/.samtailor; the pictures themselves are never changed. Answers on
+    Everything is saved as it happens, in IMAGES/.samtailor; the images themselves are never changed. Answers on
     this machine only, unless --host says otherwise; then a token is needed. See docs/workbench.md.
     """
     from samtailor.serve import run
@@ -54,15 +52,15 @@ def ui_command(
     shown, made = run.token_for(host, token)
     from samtailor.cli.screen import say
     from samtailor.workbench.app import build
-    from samtailor.workbench.start import draw, open_bench
+    from samtailor.workbench.start import draw, open_session
 
     if demo:
-        pictures = draw(pictures)
+        images = draw(images)
         classes = classes or "banner"
-    if pictures is None:
-        raise InputError("Which pictures? Give their folder, or --demo for synthetic ones.")
-    bench = open_bench(
-        pictures,
+    if images is None:
+        raise InputError("Which images? Give their folder, or --demo for synthetic ones.")
+    bench = open_session(
+        images,
         project,
         base=base,
         adapters=serve.adapters_by_name(adapter or []),
@@ -72,7 +70,7 @@ def ui_command(
         pixels=int(max_megapixels * 1e6),
     )
     place = f"{run.address(host, port)}/"
-    say(f"Pictures of {bench.project.pictures.folder}; everything is kept in {bench.project.home}.")
+    say(f"Images of {bench.project.images.folder}; everything is kept in {bench.project.home}.")
     say(f"{place}{f'?token={shown}' if made else ''} (Ctrl-C stops)")
     ready = None if no_browser else _opener(f"{place}?token={shown}" if shown else place)
     app = build(bench, token=shown, hosts=allow_host or (), ready=ready)
@@ -90,7 +88,7 @@ def _opener(address: str) -> Callable[[], None]:
     return lambda: threading.Timer(0.5, webbrowser.open, [address]).start()
 
 
-def _close(bench: Bench) -> None:
+def _close(bench: Session) -> None:
     """Also when the port could not be had, and the application never began."""
     bench.close()
     bench.engine.close()

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from samtailor.cost import Cost
+from samtailor.compare.cost import Cost
 from samtailor.errors import InputError
-from samtailor.evaluation import Evaluation, difference
+from samtailor.evaluation.scores import Evaluation, difference
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,15 @@ class Comparison:
         scores: evaluations by name, one a seed; per seed all names cover the same masks.
         seeds: of the fits.
         folders: adapter folder by "NAME/SEED/CLASS" ("all" without `per_class`); None for a method that learns nothing.
-        held_out: ids of the pictures evaluated on, by seed.
+        held_out: ids of the images evaluated on, by seed.
         methods: the method's or baseline's name by name of the row.
         costs: of each fit, by the keys of `folders`; None where nobody has measured.
-        regions: everybody was judged on one region a picture and class.
-        shots: training pictures a class; None: all.
+        regions: everybody was judged on one region an image and class.
+        shots: training images a class; None: all.
         weights: where the backbones of baselines started, by name of the row.
-        undetected: by name of a row that asks with a detector, in how many of the pictures (of all seeds) it found
+        undetected: by name of a row that asks with a detector, in how many of the images (of all seeds) it found
             nothing.
-        kept: step of the state that each fit kept, by the keys of `folders`; see `Contender.kept_step`.
+        kept: step of the state that each fit kept, by the keys of `folders`; see `Entry.kept_step`.
     """
 
     scores: Mapping[str, tuple[Evaluation, ...]]
@@ -44,7 +44,7 @@ class Comparison:
     kept: Mapping[str, int | None] = field(default_factory=dict)
 
     def pooled(self) -> dict[str, Evaluation]:
-        """The rows of all seeds together. A picture that occurs under several seeds is one group of the bootstrap."""
+        """The rows of all seeds together. An image that occurs under several seeds is one group of the bootstrap."""
         return {
             name: replace(parts[0], rows=tuple(row for part in parts for row in part.rows))
             for name, parts in self.scores.items()

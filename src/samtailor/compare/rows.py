@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from samtailor.compare.comparison import Comparison
-from samtailor.compare.next_masks import next_masks
-from samtailor.compare.spread import over_seeds
-from samtailor.cost import Cost
+from samtailor.compare.cost import Cost
+from samtailor.compare.extrapolation import learning_curve
+from samtailor.compare.intervals import seed_interval
 from samtailor.errors import InputError
-from samtailor.evaluate import REFINED
-from samtailor.evaluation import Evaluation, difference
+from samtailor.evaluation.masks import REFINED
+from samtailor.evaluation.scores import Evaluation, difference
 
 FIGURES = {"dice": "dice", "iou": "miou"}
 """Names in a row, and what `Evaluation.values` calls them."""
@@ -27,13 +27,13 @@ def rows_of(found: Sequence[Comparison], reference: str | None = None) -> list[d
     Returns:
         a dictionary a method and number of shots:
 
-        * `title`, `method`, `shots` (None: all pictures), `prompt` it was asked with, `weights` of a baseline,
-          `undetected` pictures of a detector, `masks` and `pictures` judged on (over all seeds).
+        * `title`, `method`, `shots` (None: all images), `prompt` it was asked with, `weights` of a baseline,
+          `undetected` images of a detector, `masks` and `images` judged on (over all seeds).
         * `kept_step` by "SEED/CLASS": after how many steps the state was reached that the fit kept; 0 is its start,
           None: nothing chose.
         * `dice` and `iou`: means over seeds of the mean over masks, in 0 to 1; `dice_interval`, `iou_interval`: 95 %
           over seeds (Student's t; None with one seed); `dice_deviation`, `iou_deviation`: standard deviation of the
-          seeds; `dice_masks_interval`, `iou_masks_interval`: bootstrap over groups of pictures, the seeds as they are.
+          seeds; `dice_masks_interval`, `iou_masks_interval`: bootstrap over groups of images, the seeds as they are.
         * `seeds`: per seed `dice` and `iou`.
         * `difference` to the reference at the same number of shots (None for itself), paired: the same four figures.
         * `cost`: see `cost_of`.
@@ -42,13 +42,13 @@ def rows_of(found: Sequence[Comparison], reference: str | None = None) -> list[d
 
 
 def learning(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """`next_masks` by title, for rows over several numbers of shots."""
+    """`learning_curve` by title, for rows over several numbers of shots."""
     curves: dict[str, dict[int, dict[str, float]]] = {}
     for row in rows:
         if row["shots"] is not None and row["cost"]["parameters"] != 0:
             own = curves.setdefault(row["title"], {})
             own[row["shots"]] = {seed: figures["dice"] for seed, figures in row["seeds"].items()}
-    found = {title: next_masks(curve) for title, curve in curves.items()}
+    found = {title: learning_curve(curve) for title, curve in curves.items()}
     return {title: one for title, one in found.items() if one is not None}
 
 
@@ -104,7 +104,7 @@ def _row(found: Comparison, name: str, parts: Sequence[Evaluation], reference: s
         "undetected": found.undetected.get(plain),
         "kept_step": {key.partition(f"{plain}/")[2]: step for key, step in found.kept.items() if _title(key) == plain},
         "masks": figures["masks"],
-        "pictures": figures["pictures"],
+        "images": figures["images"],
         **_spread([seeds[seed] for seed in seeds], figures, lowest=0.0),
         "seeds": seeds,
         "difference": None,
@@ -129,7 +129,7 @@ def _spread(values: Sequence[Mapping[str, float]], pooled: Mapping[str, Any], lo
     """Intervals are cut where the figure ends: two or three seeds say so little that they would reach beyond."""
     out: dict[str, Any] = {}
     for key, figure in FIGURES.items():
-        mean, deviation, interval = over_seeds([value[key] for value in values])
+        mean, deviation, interval = seed_interval([value[key] for value in values])
         bounds = None if interval is None else [max(lowest, interval[0]), min(1.0, interval[1])]
         out |= {key: mean, f"{key}_interval": bounds, f"{key}_deviation": deviation}
         out[f"{key}_masks_interval"] = pooled[f"{figure}_interval"]

@@ -1,4 +1,4 @@
-"""Fit every row with every seed on the same pictures, and ask all of them for the same masks.
+"""Fit every row with every seed on the same images, and ask all of them for the same masks.
 
 Every fit lies in a folder of its own and is not made again when the comparison is started again; one that was stopped
 half-way is resumed, and an answer that was given is not asked for again.
@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from samtailor.bases import Base
 from samtailor.compare.comparison import Comparison
-from samtailor.compare.deal import Deal, deal, few, few_shot, settled
+from samtailor.compare.cost import Cost
+from samtailor.compare.entries import Entry, contender, fit_contender
+from samtailor.compare.folds import Deal, deal, few, few_shot, settled
+from samtailor.compare.parallel import Job, fit_side_by_side
 from samtailor.compare.scoring import Questions
-from samtailor.config import FitConfig, resolve
-from samtailor.contenders import Contender, contender, fit_contender
-from samtailor.cost import Cost
 from samtailor.data.dataset import class_names
 from samtailor.errors import InputError
-from samtailor.evaluation import Evaluation
-from samtailor.side_by_side import Job, fit_side_by_side
+from samtailor.evaluation.scores import Evaluation
+from samtailor.structures import Sample
+from samtailor.train.config import FitConfig, resolve
 from samtailor.train.progress import Progress
-from samtailor.types import Sample
 
 if TYPE_CHECKING:
-    from samtailor.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
 
 TITLES = {
     "tailor": "tailor",
@@ -76,24 +76,24 @@ def compare(
     per_class: bool = False,
     prompt: str | None = None,
     refine: bool = False,
-    store: EmbeddingStore | None = None,
+    store: EmbeddingCache | None = None,
     workers: int = 1,
     watch: Watch | None = None,
     dealt: Callable[[int], Deal] | None = None,
 ) -> Comparison:
     """Fit every run with every seed and evaluate all of them on the same masks.
 
-    Where any of them answers one region a picture and class, all are judged on regions.
+    Where any of them answers one region an image and class, all are judged on regions.
 
     Args:
-        runs: name to settings; `out`, `seed` and `classes` are set here, the data are given. Pictures are dealt by the
+        runs: name to settings; `out`, `seed` and `classes` are set here, the data are given. Images are dealt by the
             settings of the first.
         out: folder; fits lie in OUT/fits/SEED/CLASS/NAME[-Kshots], answers in OUT/scores.
         base: the base of all runs.
-        samples: pictures to fit on.
-        held_out: pictures to evaluate on; None: a share of `samples`, dealt out anew by each seed.
+        samples: images to fit on.
+        held_out: images to evaluate on; None: a share of `samples`, dealt out anew by each seed.
         seeds: of split, start, order and clicks; the same for every run (matched seeds).
-        shots: pictures of each class to fit on, see `few_shot`; None: as the runs have it.
+        shots: images of each class to fit on, see `few_shot`; None: as the runs have it.
         classes: of the masks; None takes all.
         per_class: fit one adapter for each class, as Kim et al. do, and evaluate it on that class.
         prompt: prompt source of the evaluation; None: each method's own, one click at the mask's centre where it has
@@ -101,9 +101,9 @@ def compare(
         refine: also report PMM's test-time refinement, as a row of its own.
         store: embeddings on disk.
         workers: fits of one seed and class that run at once, each in a process that loads its base by the settings'
-            name (see `side_by_side`).
+            name (see `parallel_fits`).
         watch: called with (what is going on, progress of it).
-        dealt: seed to its pictures, where they are dealt already.
+        dealt: seed to its images, where they are dealt already.
 
     Raises:
         InputError: no run, no seed, an unknown method or option, a fit of other settings in the way.
@@ -118,18 +118,18 @@ def compare(
     first = next(iter(runs.values()))
     found, held = _Found(), {}
     for seed in seeds:
-        pictures = dealt(seed) if dealt else deal(samples, first, seed, classes, held_out)
-        held[seed] = tuple(sample.id for sample in pictures.held_out)
+        images = dealt(seed) if dealt else deal(samples, first, seed, classes, held_out)
+        held[seed] = tuple(sample.id for sample in images.held_out)
         joined: dict[str, list[Evaluation]] = {}
         for part in parts:
             label = _slug(part[0]) if per_class else "all"
             shown = ", ".join([f"seed {seed}", *part[: int(per_class)], *([f"{shots} shots"] if shots else [])])
             places = {name: Path(out, "fits", str(seed), label, _folder(name, shots)) for name in runs}
             rows = {name: _placed(row, runs[name], seed, part, places[name]) for name, row in looked.items()}
-            _fit_all(rows, few(pictures, first, part), base, store, shown, workers, watch)
+            _fit_all(rows, few(images, first, part), base, store, shown, workers, watch)
             for name, row in rows.items():
                 found.note(f"{name}/{seed}/{label}", row)
-            asked = Questions(pictures.held_out, part, prompt, refine, regions)
+            asked = Questions(images.held_out, part, prompt, refine, regions)
             tell = None if watch is None else partial(_evaluating, watch, shown)
             for name, one in asked.answered(rows, base, store, Path(out, "scores"), tell).items():
                 joined.setdefault(name, []).append(one)
@@ -160,7 +160,7 @@ def compare_shots(
     shots: Sequence[int],
     **asked: Any,
 ) -> list[Comparison]:
-    """`compare` for several numbers of shots: per seed the same pictures, the smaller subset in the larger one.
+    """`compare` for several numbers of shots: per seed the same images, the smaller subset in the larger one.
 
     Args:
         shots: in rising order.
@@ -174,7 +174,7 @@ def compare_shots(
     asked["classes"] = list(asked.get("classes") or class_names(samples))
     first = few_shot(next(iter(runs.values()), FitConfig()), shots[0])
 
-    @cache  # looking for near-duplicates reads every picture
+    @cache  # looking for near-duplicates reads every image
     def dealt(seed: int) -> Deal:
         return deal(samples, first, seed, asked["classes"], held_out)
 
@@ -191,7 +191,7 @@ class _Found:
         self.undetected: dict[str, int] = {}
         self.kept: dict[str, int | None] = {}
 
-    def note(self, key: str, row: Contender) -> None:
+    def note(self, key: str, row: Entry) -> None:
         self.folders[key] = row.folder
         if row.folder:
             self.costs[key], self.kept[key] = Cost.read(row.folder), row.kept_step
@@ -206,16 +206,16 @@ class _Found:
             self.scores.setdefault(name, []).append(Evaluation(rows, parts[0].prompt, seed))
 
 
-def _placed(row: Contender, config: FitConfig, seed: int, classes: Sequence[str], out: Path) -> Contender:
+def _placed(row: Entry, config: FitConfig, seed: int, classes: Sequence[str], out: Path) -> Entry:
     made = settled(config, seed=seed, out=out, classes=tuple(classes))
     return replace(row, config=resolve(made) if row.kind == "methods" else made)
 
 
 def _fit_all(
-    rows: Mapping[str, Contender],
-    pictures: Deal,
+    rows: Mapping[str, Entry],
+    images: Deal,
     base: Base,
-    store: EmbeddingStore | None,
+    store: EmbeddingCache | None,
     what: str,
     workers: int,
     watch: Watch | None,
@@ -224,18 +224,18 @@ def _fit_all(
     learning = {name: row for name, row in rows.items() if row.learns}
     waiting = [name for name, row in learning.items() if not row.finished]
     if workers > 1 and len(waiting) > 1 and store is not None:
-        jobs = {f"{name}, {what}": Job(learning[name], pictures.samples, pictures.split) for name in waiting}
-        wanted = _to_encode(pictures, learning[waiting[0]].config.classes)
-        fit_side_by_side(jobs, store, pictures=wanted, workers=workers, watch=watch)
+        jobs = {f"{name}, {what}": Job(learning[name], images.samples, images.split) for name in waiting}
+        wanted = _to_encode(images, learning[waiting[0]].config.classes)
+        fit_side_by_side(jobs, store, images=wanted, workers=workers, watch=watch)
     for name, row in learning.items():
         tell = None if watch is None else partial(watch, f"{name}, {what}")
-        fit_contender(row, pictures.samples, pictures.split, base, store, progress=tell)
+        fit_contender(row, images.samples, images.split, base, store, progress=tell)
 
 
-def _to_encode(pictures: Deal, classes: Sequence[str] | None) -> list[Sample]:
-    """Pictures that all runs and the evaluation will ask for."""
-    sides = [pictures.split.pick(pictures.samples, side) for side in ("train", "val")]
-    return [sample for side in (*sides, pictures.held_out) for sample in side if sample.of(classes)]
+def _to_encode(images: Deal, classes: Sequence[str] | None) -> list[Sample]:
+    """Images that all runs and the evaluation will ask for."""
+    sides = [images.split.pick(images.samples, side) for side in ("train", "val")]
+    return [sample for side in (*sides, images.held_out) for sample in side if sample.of(classes)]
 
 
 def _evaluating(watch: Watch, what: str, done: int, total: int) -> None:

@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samtailor import artefact, baselines
-from samtailor.baselines._artefact import read_meta as read_baseline
+from samtailor import artefact
 from samtailor.bases import Base
-from samtailor.contenders import Contender
+from samtailor.compare import baselines
+from samtailor.compare.baselines._artefact import read_meta as read_baseline
+from samtailor.compare.entries import Entry
 from samtailor.data.listing import read_json
 from samtailor.data.writing import write_json
-from samtailor.evaluate import REFINED, evaluate_many
-from samtailor.evaluation import Evaluation
+from samtailor.evaluation.masks import REFINED, evaluate_many
+from samtailor.evaluation.scores import Evaluation
 from samtailor.registry import find
-from samtailor.types import Sample, Score
+from samtailor.structures import Sample, Score
 
 if TYPE_CHECKING:
-    from samtailor.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
 
 _SCHEMA = 2  # of a file of scores
 
@@ -31,11 +32,11 @@ class Questions:
     """What everybody is asked.
 
     Args:
-        samples: held-out pictures.
+        samples: held-out images.
         classes: whose masks are asked for.
         prompt: prompt source for all methods; None: each with its own.
         refine: also PMM's test-time refinement.
-        regions: one region a picture and class instead of single objects.
+        regions: one region an image and class instead of single objects.
     """
 
     samples: Sequence[Sample]
@@ -46,9 +47,9 @@ class Questions:
 
     def answered(
         self,
-        rows: Mapping[str, Contender],
+        rows: Mapping[str, Entry],
         base: Base,
-        store: EmbeddingStore | None,
+        store: EmbeddingCache | None,
         place: Path,
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Evaluation]:
@@ -70,13 +71,13 @@ class Questions:
             if end in parts
         }
 
-    def undetected(self, rows: Mapping[str, Contender]) -> dict[str, int]:
-        """Pictures in which the detector of a row found nothing, so that the full frame was asked for; by name."""
+    def undetected(self, rows: Mapping[str, Entry]) -> dict[str, int]:
+        """Images in which the detector of a row found nothing, so that the full frame was asked for; by name."""
         found: dict[str, int] = {}
         for name, row in rows.items():
             meta = artefact.read_meta(row.folder) if row.kind == "methods" and row.learns else None
-            if meta is not None and meta.prompt == "detector" and self.prompt is None:
-                source = find("prompts", meta.prompt).build(**meta.prompt_options)
+            if meta is not None and meta.inference.prompt == "detector" and self.prompt is None:
+                source = find("prompts", meta.inference.prompt).build(**meta.inference.prompt_options)
                 for sample in self.samples:
                     if sample.of(self.classes):
                         source.detections(sample)
@@ -85,9 +86,9 @@ class Questions:
 
     def _ask(
         self,
-        rows: Mapping[str, Contender],
+        rows: Mapping[str, Entry],
         base: Base,
-        store: EmbeddingStore | None,
+        store: EmbeddingCache | None,
         progress: Callable[[int, int], None] | None,
     ) -> dict[str, dict[str, Evaluation]]:
         segmenters = {
@@ -107,13 +108,13 @@ class Questions:
                 found[name] = baselines.evaluate_baseline(network, self.samples, self.classes, progress=progress)
         return {name: {end: found[name + end] for end in ("", REFINED) if name + end in found} for name in rows}
 
-    def _key(self, row: Contender, base: Base) -> str:
+    def _key(self, row: Entry, base: Base) -> str:
         who: list[Any] = [base.fingerprint]
         if row.kind == "baselines":
             who = [read_baseline(row.folder).sha256]
         elif row.learns:
             meta = artefact.read_meta(row.folder)
-            who += [meta.sha256, meta.prompt, meta.prompt_options]
+            who += [meta.sha256, meta.inference.prompt, meta.inference.prompt_options]
         masks = [[s.id, [[a.label, a.area, *a.box] for a in s.of(self.classes)]] for s in self.samples]
         asked = [_SCHEMA, who, self.classes, self.prompt, self.refine, self.regions, masks]
         return hashlib.sha256(json.dumps(asked, default=str).encode()).hexdigest()[:32]

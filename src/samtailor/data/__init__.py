@@ -1,1 +1,1 @@
-"""Data sets: reading, making, splitting, checking, and the geometry between picture and model frame."""
+"""Data sets: reading, making, splitting, checking, and the geometry between image and model frame."""

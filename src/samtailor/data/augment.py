@@ -1,7 +1,7 @@
-"""Augmented views of a picture: horizontal flip, mild crop (hence scale), colour; masks follow exactly.
+"""Augmented views of an image: horizontal flip, mild crop (hence scale), colour; masks follow exactly.
 
 A view is a handful of numbers (`View`), drawn from (sample id, index, seed) and from nothing else, so that it can be
-named in the key of the embedding cache and made again anywhere. Index 0 is always the untouched picture.
+named in the key of the embedding cache and made again anywhere. Index 0 is always the untouched image.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from samtailor.errors import InputError
-from samtailor.types import Annotation, Prompts, Sample
+from samtailor.structures import Annotation, Prompts, Sample
 
 _SIDES = {"left": "right", "right": "left", "l": "r", "r": "l"}
 _KEPT = 0.6  # share of an object's box that a crop must keep for the object to count as kept
@@ -24,7 +24,7 @@ _TRIES = 20
 
 @dataclass(frozen=True)
 class View:
-    """What is done to one picture.
+    """What is done to one image.
 
     Args:
         crop: kept part (x0, y0, x1, y1), fractions of width and height; applied first.
@@ -40,7 +40,7 @@ class View:
 
     @property
     def untouched(self) -> bool:
-        """Whether picture and masks come out as they went in."""
+        """Whether image and masks come out as they went in."""
         return self.key == View().key
 
     @property
@@ -50,27 +50,27 @@ class View:
         return f"crop-flip-colour-1:{int(self.flip)}:{numbers}"
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) of the view of a picture, pixels."""
+        """(height, width) of the view of an image, pixels."""
         top, bottom, left, right = self.edges(height, width)
         return bottom - top, right - left
 
-    def image(self, picture: np.ndarray) -> np.ndarray:
+    def image(self, image: np.ndarray) -> np.ndarray:
         """uint8 RGB (height, width, 3) to the view, same type."""
-        return picture if self.untouched else _coloured(self._moved(picture), self.colour)
+        return image if self.untouched else _coloured(self._moved(image), self.colour)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """Boolean (height, width) mask to the view; no pixel is interpolated."""
         return mask if self.untouched else self._moved(mask)
 
     def annotation(self, annotation: Annotation) -> Annotation:
-        """An annotation of the picture as one of the view; what the crop cuts off wholly comes back empty."""
+        """An annotation of the image as one of the view; what the crop cuts off wholly comes back empty."""
         if self.untouched:
             return annotation
         label = self.labels.get(annotation.label, annotation.label) if self.flip else annotation.label
         return Annotation.from_mask(label, self.mask(annotation.mask), annotation.crowd)
 
     def prompts(self, prompts: Prompts) -> Prompts | None:
-        """Prompts of the picture frame as those of the view's; None where the crop cuts a prompt off.
+        """Prompts of the image frame as those of the view's; None where the crop cuts a prompt off.
 
         Boxes are cut at the crop's edges, and lost when nothing of them is left; points are lost beyond them, unless
         the prompt keeps another point of its own: the lost ones are then ignored. Boxes are edges (a box of one pixel
@@ -108,7 +108,7 @@ class View:
         return replace(sample, read_image=partial(_read, self, sample), read_annotations=partial(_follow, self, sample))
 
     def edges(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """(top, bottom, left, right) of the crop of a picture, pixels; bottom and right exclusive."""
+        """(top, bottom, left, right) of the crop of an image, pixels; bottom and right exclusive."""
         left, top, right, bottom = self.crop
         rows = int(top * height), max(int(np.ceil(bottom * height)), int(top * height) + 1)
         columns = int(left * width), max(int(np.ceil(right * width)), int(left * width) + 1)
@@ -128,9 +128,9 @@ class Augment:
     """Which views a fit draws from. The seed is not the fit's own: fits of several seeds share the cached embeddings.
 
     Args:
-        views: number of views a picture, the untouched one included; 1 is no augmentation (the papers).
+        views: number of views an image, the untouched one included; 1 is no augmentation (the papers).
         flip: half of the views are mirrored.
-        flip_pairs: pairs of labels that swap in a mirrored picture, as ("left_eye", "right_eye"); see `flip_pairs`.
+        flip_pairs: pairs of labels that swap in a mirrored image, as ("left_eye", "right_eye"); see `flip_pairs`.
         crop: smallest kept share of each side; 1 is off.
         colour: largest change of brightness, contrast and saturation, as a share; 0 is off.
         seed: any integer.
@@ -145,7 +145,7 @@ class Augment:
 
     def __post_init__(self) -> None:
         if self.views < 1:
-            raise InputError(f"views counts the untouched picture too and must be at least 1, got {self.views}.")
+            raise InputError(f"views counts the untouched image too and must be at least 1, got {self.views}.")
         if not 0 < self.crop <= 1 or not 0 <= self.colour < 1:
             raise InputError(f"crop must lie in (0, 1] and colour in [0, 1), got {self.crop} and {self.colour}.")
 
@@ -168,11 +168,11 @@ def view(sample: Sample, index: int, seed: int = 0, *, flip: bool = True, flip_p
     """Augmented view of a sample, deterministic from (sample id, index, seed); index 0 is the sample itself.
 
     Args:
-        sample: the sample; its pictures and masks are not read before the view's are.
+        sample: the sample; its images and masks are not read before the view's are.
         index: number of the view, from 0.
         seed: seed of the family of views.
         flip: allow mirroring.
-        flip_pairs: labels that swap in a mirrored picture.
+        flip_pairs: labels that swap in a mirrored image.
     """
     pairs = tuple((str(a), str(b)) for a, b in flip_pairs)
     return Augment(index + 1, flip, pairs, seed=seed).draw(sample, index).sample(sample)
@@ -181,7 +181,7 @@ def view(sample: Sample, index: int, seed: int = 0, *, flip: bool = True, flip_p
 def flip_pairs(labels: Iterable[str]) -> tuple[tuple[str, str], ...] | None:
     """Pairs of labels that a mirror swaps ("l_eye" and "r_eye", "left hand" and "right hand").
 
-    Returns None when a label names a side and its partner is not among the labels: then a mirrored picture would hold
+    Returns None when a label names a side and its partner is not among the labels: then a mirrored image would hold
     objects of a wrong name, and flips must be off.
     """
     names = set(labels)
@@ -205,7 +205,7 @@ def _follow(view: View, sample: Sample) -> list[Annotation]:
 
 
 def _crop(sample: Sample, smallest: float, rng: np.random.Generator) -> tuple[float, float, float, float]:
-    """A crop in which every class that the picture has keeps an object, or the whole picture when none is found."""
+    """A crop in which every class that the image has keeps an object, or the whole image when none is found."""
     targets = sample.of(None)
     labels = np.array([a.label for a in targets])
     boxes = np.array([[v / s for v, s in zip(a.box, (*a.rle["size"][::-1],) * 2, strict=True)] for a in targets])
@@ -221,11 +221,11 @@ def _crop(sample: Sample, smallest: float, rng: np.random.Generator) -> tuple[fl
     return 0.0, 0.0, 1.0, 1.0
 
 
-def _coloured(picture: np.ndarray, colour: tuple[float, float, float]) -> np.ndarray:
+def _coloured(image: np.ndarray, colour: tuple[float, float, float]) -> np.ndarray:
     brightness, contrast, saturation = colour
     if colour == (1.0, 1.0, 1.0):
-        return picture
-    pixels = picture.astype(np.float32) * brightness
+        return image
+    pixels = image.astype(np.float32) * brightness
     grey = pixels @ np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
     pixels = grey[..., None] + (pixels - grey[..., None]) * saturation
     mean = grey.mean(dtype=np.float64).astype(np.float32)

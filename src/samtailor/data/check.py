@@ -10,26 +10,25 @@ from statistics import median
 from typing import Any
 
 from samtailor.data.dataset import detect, open_dataset
+from samtailor.data.image import Header, header
 from samtailor.data.listing import natural_key
 from samtailor.data.notices import Notice, collected
-from samtailor.data.picture import Header, header
 from samtailor.data.split import group as together
-from samtailor.errors import DataError
-from samtailor.types import Annotation, Sample
-from samtailor.wording import counted
+from samtailor.errors import DataError, counted
+from samtailor.structures import Annotation, Sample
 
 SEVERITIES = ("error", "warning", "note")
 TINY = 16 * 16
 """Pixels below which a mask is called tiny."""
 WHOLE = 0.99
-"""Share of the picture from which on a mask is said to cover everything."""
+"""Share of the image from which on a mask is said to cover everything."""
 _EXAMPLES = 5
 
 _SEVERITY = {
     "unreadable": "error",
     "refused": "error",
-    "picture without partner": "warning",
-    "annotation without picture": "warning",
+    "image without partner": "warning",
+    "annotation without image": "warning",
     "class without masks": "warning",
     "empty mask": "warning",
     "grey mask": "warning",
@@ -40,26 +39,26 @@ _SEVERITY = {
     "near-duplicates": "warning",
 }
 _SUMMARY = {
-    "unreadable": "Pictures or annotations that cannot be read: {n}.",
+    "unreadable": "Images or annotations that cannot be read: {n}.",
     "refused": "The data set cannot be opened.",
-    "picture without partner": "Pictures without an annotation file, left out: {n}.",
-    "annotation without picture": "Annotations without a picture, left out: {n}.",
+    "image without partner": "Images without an annotation file, left out: {n}.",
+    "annotation without image": "Annotations without an image, left out: {n}.",
     "class without masks": "Named classes without a mask: {n}.",
     "empty mask": "Empty masks or shapes, left out: {n}.",
     "grey mask": "Masks with shades of grey, all above 0 is object: {n}.",
-    "mask resized": "Masks of another size than their picture (same aspect), resized to it (nearest): {n}.",
-    "mask turned": "Masks drawn before the EXIF rotation of their picture, turned along: {n}.",
-    "mask covers everything": "Masks that cover their whole picture: {n}.",
+    "mask resized": "Masks of another size than their image (same aspect), resized to it (nearest): {n}.",
+    "mask turned": "Masks drawn before the EXIF rotation of their image, turned along: {n}.",
+    "mask covers everything": "Masks that cover their whole image: {n}.",
     "tiny mask": "Masks of fewer than 256 pixels (16 x 16): {n}.",
-    "near-duplicates": "Groups of near-duplicate pictures, which a split keeps together: {n}.",
+    "near-duplicates": "Groups of near-duplicate images, which a split keeps together: {n}.",
     "box as mask": "Objects with a box only, whose rectangle is taken as the mask: {n}.",
     "no class names": "The classes have no names.",
-    "no target": "Pictures without an object: {n}.",
-    "grey picture": "Grey pictures, read as RGB with three equal channels: {n}.",
-    "deep picture": "Pictures with more than 8 bits a channel, scaled down to 8: {n}.",
-    "transparent picture": "Pictures with transparency, laid over white: {n}.",
-    "turned picture": "Pictures turned as their EXIF rotation says: {n}.",
-    "shape beyond picture": "Shapes that reach beyond their picture, cut off at its edge: {n}.",
+    "no target": "Images without an object: {n}.",
+    "grey image": "Grey images, read as RGB with three equal channels: {n}.",
+    "deep image": "Images with more than 8 bits a channel, scaled down to 8: {n}.",
+    "transparent image": "Images with transparency, laid over white: {n}.",
+    "turned image": "Images turned as their EXIF rotation says: {n}.",
+    "shape beyond image": "Shapes that reach beyond their image, cut off at its edge: {n}.",
     "shape without area": "Points and lines, left out: {n}.",
 }
 
@@ -85,15 +84,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class ClassStatistics:
-    """Masks of one class: their number, pictures that have one, and smallest, median, largest area in pixels."""
+    """Masks of one class: their number, images that have one, and smallest, median, largest area in pixels."""
 
     masks: int
-    pictures: int
+    images: int
     area_min: int
     area_median: float
     area_max: int
     share_median: float
-    """Median share of the picture that a mask covers, 0 to 1."""
+    """Median share of the image that a mask covers, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -103,15 +102,15 @@ class Report:
     Args:
         path: folder of the data set.
         format: name of its layout; None when none fits.
-        pictures: how many were opened.
+        images: how many were opened.
         classes: statistics by class name, in natural order.
-        sizes: (height, width) of the smallest and of the largest picture by area; None without pictures.
+        sizes: (height, width) of the smallest and of the largest image by area; None without images.
         findings: errors first, then warnings, then notes.
     """
 
     path: str
     format: str | None
-    pictures: int = 0
+    images: int = 0
     classes: dict[str, ClassStatistics] = field(default_factory=dict)
     sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
     findings: tuple[Finding, ...] = ()
@@ -127,16 +126,16 @@ class Report:
 
     def render(self) -> str:
         """The report as text, for a terminal."""
-        lines = [f"{self.path}: {self.format or 'unknown layout'}, {counted(self.pictures, 'picture')}"]
+        lines = [f"{self.path}: {self.format or 'unknown layout'}, {counted(self.images, 'image')}"]
         if self.sizes:
             (h, w), (H, W) = self.sizes
-            lines.append(f"picture sizes from {w}x{h} to {W}x{H} px (width x height)")
+            lines.append(f"image sizes from {w}x{h} to {W}x{H} px (width x height)")
         if self.classes:
             width = max(len("class"), *map(len, self.classes))
-            lines += ["", f"{'class':<{width}}  masks  pictures  area px: min / median / max      median share"]
+            lines += ["", f"{'class':<{width}}  masks  images  area px: min / median / max      median share"]
             for name, c in self.classes.items():
                 areas = f"{c.area_min} / {c.area_median:.0f} / {c.area_max}"
-                lines.append(f"{name:<{width}}  {c.masks:>5}  {c.pictures:>8}  {areas:<31} {c.share_median:>8.2%}")
+                lines.append(f"{name:<{width}}  {c.masks:>5}  {c.images:>8}  {areas:<31} {c.share_median:>8.2%}")
         for finding in self.findings:
             lines += ["", f"{finding.severity.upper()}: {finding.message}"]
             lines += [f"  {example}" for example in finding.examples]
@@ -169,7 +168,7 @@ def check(path: str | Path, format: str | None = None, **options: Any) -> Report
             found["refused"].append(str(error))
         for sample in samples:
             try:
-                frame = _picture(sample, found)
+                frame = _image(sample, found)
                 headers.append(frame)
                 readable.append(sample)
                 annotations = sample.annotations
@@ -184,27 +183,27 @@ def check(path: str | Path, format: str | None = None, **options: Any) -> Report
     return Report(
         path=str(path),
         format=format,
-        pictures=len(samples),
+        images=len(samples),
         classes=_classes(masks),
         sizes=(sizes[0], sizes[-1]) if sizes else None,
         findings=_findings(found),
     )
 
 
-def _picture(sample: Sample, found: dict[str, list[str]]) -> Header:
-    """Read a picture and note what is special about its file."""
+def _image(sample: Sample, found: dict[str, list[str]]) -> Header:
+    """Read an image and note what is special about its file."""
     shape = sample.image.shape[:2]
     if sample.source is None:
         return Header(shape, shape, 1, "RGB", "")
     frame = header(sample.source)
     if frame.mode in ("1", "L", "LA"):
-        found["grey picture"].append(sample.id)
+        found["grey image"].append(sample.id)
     if frame.mode.startswith(("I", "F")):
-        found["deep picture"].append(sample.id)
+        found["deep image"].append(sample.id)
     if frame.mode in ("RGBA", "LA", "PA"):
-        found["transparent picture"].append(sample.id)
+        found["transparent image"].append(sample.id)
     if frame.orientation != 1:
-        found["turned picture"].append(sample.id)
+        found["turned image"].append(sample.id)
     return frame
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from samtailor import registry
 from samtailor.data.listing import natural_key, read_text
 from samtailor.errors import DataError, InputError
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
 
 def open_dataset(
@@ -26,13 +26,13 @@ def open_dataset(
     group: str | None = None,
     **options: Any,
 ) -> list[Sample]:
-    """Samples of a data set, sorted by id in natural order (2 before 10). Pictures and masks are read when asked for.
+    """Samples of a data set, sorted by id in natural order (2 before 10). Images and masks are read when asked for.
 
     Args:
         path: folder of the data set.
         format: name of a layout (`data.formats`) or of a paper's data set (`data.sets`); None finds the layout out.
-        classes: names of the classes to read; None for all. Pictures without them stay in.
-        group: what keeps pictures on one side of a split: "prefix:N" (first N characters of the name), "regex:PATTERN"
+        classes: names of the classes to read; None for all. Images without them stay in.
+        group: what keeps images on one side of a split: "prefix:N" (first N characters of the name), "regex:PATTERN"
             (its first group, or all that it matches, in the id; an id that does not match stands alone), "folder" (the
             id's folder), "csv:FILE" (columns id and group, relative to `path`). None takes groups.csv if there.
         options: those of the layout's `build`.
@@ -61,7 +61,7 @@ def detect(path: Path) -> str:
         DataError: none or several fit; the message says what was looked for.
     """
     _refuse_missing(path)
-    modules = {name: registry.find("data.formats", name) for name in registry.names("data.formats")}
+    modules = {name: registry.find("formats", name) for name in registry.names("formats")}
     fitting = _fits(path, modules)
     if len(fitting) == 1:
         return fitting[0]
@@ -71,7 +71,7 @@ def detect(path: Path) -> str:
         for name in _fits(folder, modules):
             raise DataError(f"{path} has none of the known layouts, but {folder} is {name}. Give that folder.")
     looked = "\n".join(f"  {name}: {_first_line(module)}" for name, module in modules.items())
-    sets = ", ".join(registry.names("data.sets"))
+    sets = ", ".join(registry.names("sets"))
     raise DataError(
         f"{path} has none of the known layouts. Looked for:\n{looked}\n"
         f"Arrange the files like one of these, or name the format (data sets of papers: {sets})."
@@ -88,9 +88,9 @@ def _fits(path: Path, modules: Mapping[str, ModuleType]) -> list[str]:
 
 
 def _layout(name: str) -> ModuleType:
-    if name.strip().lower().replace("_", "-") in registry.names("data.sets"):
-        return registry.find("data.sets", name)
-    return registry.find("data.formats", name)
+    if name.strip().lower().replace("_", "-") in registry.names("sets"):
+        return registry.find("sets", name)
+    return registry.find("formats", name)
 
 
 def _first_line(module: ModuleType) -> str:
@@ -99,15 +99,15 @@ def _first_line(module: ModuleType) -> str:
 
 def _refuse_missing(path: Path) -> None:
     if not path.is_dir():
-        raise DataError(f"There is no folder {path}. A data set is a folder of pictures and masks.")
+        raise DataError(f"There is no folder {path}. A data set is a folder of images and masks.")
 
 
 def _refuse_twins(samples: Sequence[Sample], root: Path) -> None:
     if not samples:
-        raise DataError(f"{root} holds no picture.")
+        raise DataError(f"{root} holds no image.")
     for one, other in pairwise(samples):
         if one.id == other.id:
-            raise DataError(f"Two pictures have the id {one.id!r}: {one.source} and {other.source}. Rename one.")
+            raise DataError(f"Two images have the id {one.id!r}: {one.source} and {other.source}. Rename one.")
 
 
 def _grouped(samples: list[Sample], root: Path, rule: str | None) -> list[Sample]:
@@ -122,7 +122,7 @@ def _grouped(samples: list[Sample], root: Path, rule: str | None) -> list[Sample
     group_of = find(value, root)
     grouped = [replace(sample, group=group_of(sample.id)) for sample in samples]
     if all(sample.group is None for sample in grouped):
-        raise InputError(f"The group rule {rule!r} fits no picture. First id: {samples[0].id!r}.")
+        raise InputError(f"The group rule {rule!r} fits no image. First id: {samples[0].id!r}.")
     return grouped
 
 
@@ -158,7 +158,7 @@ def _by_table(value: str, root: Path) -> Callable[[str], str]:
 
     def group(id: str) -> str:
         if id not in table:
-            raise DataError(f"{file}: no group for the picture {id!r}. Every picture needs a line.")
+            raise DataError(f"{file}: no group for the image {id!r}. Every image needs a line.")
         return table[id]
 
     return group

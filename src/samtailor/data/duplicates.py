@@ -1,9 +1,9 @@
-"""Near-duplicate pictures: the same photo saved again, resized, slightly cropped or recoloured.
+"""Near-duplicate images: the same photo saved again, resized, slightly cropped or recoloured.
 
-Fingerprint: a 16 x 16 grey thumbnail's signs of change along x and y (a difference hash, 480 bits). Two pictures are
+Fingerprint: a 16 x 16 grey thumbnail's signs of change along x and y (a difference hash, 480 bits). Two images are
 near-duplicates when at most 13 % of the bits differ *and* the 32 x 32 thumbnails correlate by 0.9 or more; the second
-condition keeps dark or flat pictures apart, whose signs are mostly noise. Measured on eight sets of real pictures:
-true copies differ in 0 to 11 % of the bits, the closest different pictures in 18 % and more (faces of one person in
+condition keeps dark or flat images apart, whose signs are mostly noise. Measured on eight sets of real images:
+true copies differ in 0 to 11 % of the bits, the closest different images in 18 % and more (faces of one person in
 one pose lie between). Crops of one slide and turned or mirrored copies are not found.
 """
 
@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
-from samtailor.data.picture import read_thumbnail
-from samtailor.types import Sample
+from samtailor.data.image import read_thumbnail
+from samtailor.structures import Sample
 
 SIDE = 32
 MAX_BITS = 0.13
@@ -24,10 +24,10 @@ _ROWS = 512  # rows compared at once: bounds memory, 512 x N floats
 
 
 def near_duplicates(samples: Sequence[Sample]) -> list[tuple[int, int]]:
-    """Pairs of positions (i < j) of near-duplicate pictures. Reads every picture once, JPEG files at low resolution.
+    """Pairs of positions (i < j) of near-duplicate images. Reads every image once, JPEG files at low resolution.
 
     Raises:
-        DataError: a picture cannot be read.
+        DataError: an image cannot be read.
     """
     if len(samples) < 2:
         return []
@@ -35,7 +35,7 @@ def near_duplicates(samples: Sequence[Sample]) -> list[tuple[int, int]]:
 
 
 def _thumbnail(sample: Sample) -> np.ndarray:
-    """Grey uint8 picture of shape (32, 32), aspect given up."""
+    """Grey uint8 image of shape (32, 32), aspect given up."""
     if sample.source is not None:
         small = read_thumbnail(sample.source, SIDE)
     else:

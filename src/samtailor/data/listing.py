@@ -1,4 +1,4 @@
-"""Finding the files of a data set: folders, pictures, partners of the same stem, names of classes."""
+"""Finding the files of a data set: folders, images, partners of the same stem, names of classes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from samtailor.data.image import SUFFIXES
 from samtailor.data.notices import notice
-from samtailor.data.picture import SUFFIXES
 from samtailor.errors import DataError, InputError
 
 
@@ -63,23 +63,23 @@ def has_files(folder: Path | None, *suffixes: str) -> bool:
     return False
 
 
-def paired(pictures: Mapping[str, Path], partners: Iterable[str], what: str) -> list[str]:
-    """Stems that have a picture and a partner, in natural order; what stands alone is left out with a notice.
+def paired(images: Mapping[str, Path], partners: Iterable[str], what: str) -> list[str]:
+    """Stems that have an image and a partner, in natural order; what stands alone is left out with a notice.
 
     Raises:
         DataError: nothing pairs up.
     """
     others = set(partners)
-    both = [stem for stem in sorted(pictures, key=natural_key) if stem in others]
+    both = [stem for stem in sorted(images, key=natural_key) if stem in others]
     if not both:
         raise DataError(
-            f"No picture has a {what} of the same name. Pictures: {_some(pictures)}. {what.capitalize()}s: "
-            f"{_some(others)}. Give a picture and its {what} the same file name (the ending may differ)."
+            f"No image has a {what} of the same name. Images: {_some(images)}. {what.capitalize()}s: "
+            f"{_some(others)}. Give an image and its {what} the same file name (the ending may differ)."
         )
-    for stem in sorted(set(pictures) - others, key=natural_key):
-        notice("picture without partner", f"{pictures[stem]} has no {what} and is left out.")
-    for stem in sorted(others - set(pictures), key=natural_key):
-        notice("annotation without picture", f"The {what} {stem!r} has no picture and is left out.")
+    for stem in sorted(set(images) - others, key=natural_key):
+        notice("image without partner", f"{images[stem]} has no {what} and is left out.")
+    for stem in sorted(others - set(images), key=natural_key):
+        notice("annotation without image", f"The {what} {stem!r} has no image and is left out.")
     return both
 
 
@@ -132,10 +132,10 @@ def read_json(path: Path) -> Any:
 
 
 def json_mentions(path: Path, *keys: str) -> bool:
-    """Whether the first megabyte of a JSON file has one of the keys; for telling layouts apart without parsing."""
+    """Whether the first megabyte of a JSON file has a list under one of the keys; a cheap test of the layout."""
     with path.open("rb") as file:
         head = file.read(1 << 20)
-    return any(re.search(rb'"' + key.encode() + rb'"\s*:', head) for key in keys)
+    return any(re.search(rb'"' + key.encode() + rb'"\s*:\s*\[', head) for key in keys)
 
 
 def _some(names: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Objects of a class joined to one region a picture: what methods answer that segment a class, not an object."""
+"""Objects of a class joined to one region an image: what methods answer that segment a class, not an object."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from functools import partial
 
 import numpy as np
 
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 
 def regions(samples: Sequence[Sample], classes: Sequence[str] | None = None) -> list[Sample]:
     """The samples with at most one annotation a class, the union of its masks.
 
-    Crowd regions count as the class too: nobody asked for single objects. Ids, pictures and groups stay, so that
+    Crowd regions count as the class too: nobody asked for single objects. Ids, images and groups stay, so that
     embeddings and splits do.
 
     Args:

@@ -1,7 +1,7 @@
-"""Seeded splits: which pictures train, which choose the best state, which are held out.
+"""Seeded splits: which images train, which choose the best state, which are held out.
 
-What belongs together stays on one side: pictures of one explicit group, and near-duplicates. The order in which
-groups are dealt out comes from a hash of the seed and the group's first id (`shots.dice`): a picture
+What belongs together stays on one side: images of one explicit group, and near-duplicates. The order in which
+groups are dealt out comes from a hash of the seed and the group's first id (`shots.shuffle_key`): an image
 added later moves few others.
 """
 
@@ -14,11 +14,10 @@ from pathlib import Path
 
 from samtailor.data.duplicates import near_duplicates as find_near_duplicates
 from samtailor.data.listing import natural_key, read_json
-from samtailor.data.shots import dice, shots
+from samtailor.data.shots import shots, shuffle_key
 from samtailor.data.writing import write_json
-from samtailor.errors import DataError, InputError
-from samtailor.types import Sample
-from samtailor.wording import counted
+from samtailor.errors import DataError, InputError, counted
+from samtailor.structures import Sample
 
 Amount = int | float | None
 PARTS = ("train", "val", "test")
@@ -29,7 +28,7 @@ pick_shots = shots  # `split` has an argument of that name
 
 @dataclass(frozen=True)
 class Split:
-    """Ids of the pictures of each part, each in natural order (`train` of a few-shot split: in the order picked).
+    """Ids of the images of each part, each in natural order (`train` of a few-shot split: in the order picked).
 
     Args:
         train, val, test: ids; a part may be empty.
@@ -58,7 +57,7 @@ class Split:
         ids, known = getattr(self, part), {sample.id: sample for sample in samples}
         missing = [id for id in ids if id not in known]
         if missing:
-            which = f"{counted(len(missing), 'picture')} of {part}"
+            which = f"{counted(len(missing), 'image')} of {part}"
             raise DataError(f"Not in the data set: {which}, the first is {missing[0]!r}.")
         return [known[id] for id in ids]
 
@@ -82,7 +81,7 @@ class Split:
             raise DataError(f"{path}: not a split that samtailor wrote ({error!r}).") from error
         ids = [id for part in parts.values() for id in part]
         if len(ids) != len(set(ids)):
-            raise DataError(f"{path}: a picture is in two parts.")
+            raise DataError(f"{path}: an image is in two parts.")
         return split
 
 
@@ -97,20 +96,20 @@ def split(
     classes: Sequence[str] | None = None,
     near_duplicates: bool = True,
 ) -> Split:
-    """Deal pictures out to train, val and test.
+    """Deal images out to train, val and test.
 
     Args:
         samples: the data set.
-        train, val, test: an int counts pictures, a float is a share of them (0 to 1); at most one None takes the rest.
-        shots: keep only this many training pictures (of each class; see `shots`), the rest of them unused.
+        train, val, test: an int counts images, a float is a share of them (0 to 1); at most one None takes the rest.
+        shots: keep only this many training images (of each class; see `shots`), the rest of them unused.
         seed: another seed, another split.
-        classes: split only the pictures that contain one of them, and see to it that each is on every side. Reads
-            all annotations. None takes every picture and looks at no class.
-        near_duplicates: find near-duplicate pictures and keep them together. Reads all pictures, small.
+        classes: split only the images that contain one of them, and see to it that each is on every side. Reads
+            all annotations. None takes every image and looks at no class.
+        near_duplicates: find near-duplicate images and keep them together. Reads all images, small.
 
     Raises:
-        InputError: amounts that make no sense, or more pictures asked for than there are.
-        DataError: a class without a picture, or without one to train on; fewer pictures than shots; a part that
+        InputError: amounts that make no sense, or more images asked for than there are.
+        DataError: a class without an image, or without one to train on; fewer images than shots; a part that
             stays empty because groups stay together.
     """
     ordered = sorted(samples, key=lambda sample: natural_key(sample.id))
@@ -161,7 +160,7 @@ def group(samples: Sequence[Sample], *, near_duplicates: bool = True) -> list[tu
 
 
 def _counts(amounts: Mapping[str, Amount], total: int) -> dict[str, int]:
-    """Pictures of each part, None resolved."""
+    """Images of each part, None resolved."""
     counts: dict[str, int] = {}
     for part, amount in amounts.items():
         if amount is None:
@@ -176,7 +175,7 @@ def _counts(amounts: Mapping[str, Amount], total: int) -> dict[str, int]:
     if left < 0 or (open_parts and left == 0):
         asked = ", ".join(f"{part} {count}" for part, count in counts.items())
         rest = f", and {open_parts[0]} needs at least one" if open_parts else ""
-        raise InputError(f"The data set has {counted(total, 'picture')} to split, asked for: {asked}{rest}.")
+        raise InputError(f"The data set has {counted(total, 'image')} to split, asked for: {asked}{rest}.")
     return counts | {part: left for part in open_parts}
 
 
@@ -200,7 +199,7 @@ def _covering_deal(
             break
     lacking = _gaps(best["train"], classes, contents)
     if lacking:
-        raise DataError(f"No split leaves a picture of {', '.join(lacking)} to train on: too few pictures or groups.")
+        raise DataError(f"No split leaves an image of {', '.join(lacking)} to train on: too few images or groups.")
     return best
 
 
@@ -208,7 +207,7 @@ def _deal(
     groups: Sequence[tuple[str, ...]], wanted: Mapping[str, int], rest: str | None, seed: int | str
 ) -> dict[str, list[str]]:
     """Fill test, val, train with whole groups as far as they fit; the part `rest` comes last and takes all others."""
-    left = sorted(groups, key=lambda members: dice(seed, members[0]))
+    left = sorted(groups, key=lambda members: shuffle_key(seed, members[0]))
     parts: dict[str, list[str]] = {}
     for part in sorted(reversed(PARTS), key=lambda part: part == rest):
         taken: list[tuple[str, ...]] = []
@@ -225,7 +224,7 @@ def _deal(
 
 
 def _gaps(ids: Sequence[str], classes: Sequence[str], contents: Mapping[str, frozenset[str]]) -> list[str]:
-    """Classes without a picture in a part; an empty part is asked for nothing."""
+    """Classes without an image in a part; an empty part is asked for nothing."""
     held = frozenset().union(*(contents[id] for id in ids)) if classes and ids else frozenset(classes)
     return [label for label in classes if label not in held]
 
@@ -233,18 +232,18 @@ def _gaps(ids: Sequence[str], classes: Sequence[str], contents: Mapping[str, fro
 def _refuse_missing(classes: Sequence[str] | None, contents: Mapping[str, frozenset[str]]) -> None:
     for label in classes or ():
         if not any(label in content for content in contents.values()):
-            raise DataError(f"No picture of the data set has an object of the class {label!r}.")
+            raise DataError(f"No image of the data set has an object of the class {label!r}.")
 
 
 def _off(parts: Mapping[str, Sequence[str]], wanted: Mapping[str, int], rest: str | None) -> list[str]:
     empty = [part for part in PARTS if wanted[part] and not parts[part]]
     if empty:
         raise DataError(
-            f"Nothing is left for {' and '.join(empty)}: pictures of one group, and near-duplicates, stay together, "
+            f"Nothing is left for {' and '.join(empty)}: images of one group, and near-duplicates, stay together, "
             "and there are too few groups. Ask for less, or group otherwise."
         )
     return [
-        f"{part} has {counted(len(parts[part]), 'picture')} instead of {wanted[part]}, because groups stay together."
+        f"{part} has {counted(len(parts[part]), 'image')} instead of {wanted[part]}, because groups stay together."
         for part in PARTS
         if len(parts[part]) != wanted[part] and part != rest
     ]
@@ -254,7 +253,7 @@ def _uncovered(
     parts: Mapping[str, Sequence[str]], classes: Sequence[str], contents: Mapping[str, frozenset[str]]
 ) -> list[str]:
     return [
-        f"{part} has no picture of the class {label!r}: too few pictures or groups have it."
+        f"{part} has no image of the class {label!r}: too few images or groups have it."
         for part in PARTS
         for label in _gaps(parts[part], classes, contents)
     ]

@@ -1,4 +1,4 @@
-"""A picture in overlapping tiles, as views of it: small objects have more pixels there than in the whole picture."""
+"""An image in overlapping tiles, as views of it: small objects have more pixels there than in the whole image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from statistics import median
 
 from samtailor.data.augment import UNTOUCHED, View
 from samtailor.errors import InputError
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
 OVERLAP = 0.3
 """Share of a tile's side that it has in common with the next one."""
@@ -18,7 +18,7 @@ _CELLS = 5.0  # side that the median object should have, in cells of the low-res
 
 
 def views(tiles: int) -> tuple[View, ...]:
-    """The whole picture, and tiles a side as crops of it, each overlapping the next by `OVERLAP`.
+    """The whole image, and tiles a side as crops of it, each overlapping the next by `OVERLAP`.
 
     Raises:
         InputError: fewer than one tile.
@@ -32,7 +32,7 @@ def views(tiles: int) -> tuple[View, ...]:
 
 
 def side(tiles: int) -> float:
-    """Side of a tile as a share of the picture's."""
+    """Side of a tile as a share of the image's."""
     return 1 / (tiles - (tiles - 1) * OVERLAP)
 
 
@@ -40,7 +40,7 @@ def fitting(samples: Sequence[Sample], classes: Sequence[str], low_res: int) -> 
     """Tiles a side for objects of a size: so many that the median one is five cells of the mask logits wide, at most 3.
 
     Args:
-        samples: training pictures.
+        samples: training images.
         classes: names.
         low_res: side of the low-resolution logits, cells.
     """
@@ -52,7 +52,7 @@ def fitting(samples: Sequence[Sample], classes: Sequence[str], low_res: int) -> 
 
 
 def _side(box: Sequence[float], size: tuple[int, int]) -> float:
-    """Geometric mean of a box's sides as shares of the picture's."""
+    """Geometric mean of a box's sides as shares of the image's."""
     x0, y0, x1, y1 = box
     return ((x1 - x0) / size[1] * (y1 - y0) / size[0]) ** 0.5
 

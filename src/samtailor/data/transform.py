@@ -1,8 +1,8 @@
-"""Pixels of a picture to the model frame and back. The only place that resizes, pads or normalises.
+"""Pixels of an image to the model frame and back. The only place that resizes, pads or normalises.
 
 SAM 1: the longest side becomes `size` (Pillow bilinear on uint8, antialiased), the rest is padded right and bottom
 with zeros AFTER normalisation, so that the padding is the mean colour. SAM 2 squashes to the square.
-Masks come back by bilinear interpolation of logits (align_corners=False), are cropped, resized to the picture, and
+Masks come back by bilinear interpolation of logits (align_corners=False), are cropped, resized to the image, and
 only then cut at 0: thresholding before resizing would tear thin objects.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samtailor.errors import InputError
-from samtailor.types import Prompts
+from samtailor.structures import Prompts
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Frame:
-    """Geometry between one picture and the model frame.
+    """Geometry between one image and the model frame.
 
     Args:
-        height, width: picture size, pixels.
+        height, width: image size, pixels.
         size: side of the model frame, pixels.
         squash: ignore the aspect (SAM 2) instead of padding (SAM 1).
         low_res: side of the low-resolution logits, cells.
@@ -43,16 +43,16 @@ class Frame:
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
-            raise InputError(f"A picture needs at least one pixel, got {self.height}x{self.width}.")
+            raise InputError(f"An image needs at least one pixel, got {self.height}x{self.width}.")
 
     @classmethod
     def of(cls, base: Base, height: int, width: int) -> Frame:
-        """Frame of a picture for a base model."""
+        """Frame of an image for a base model."""
         return cls(height, width, base.size, base.squash, base.low_res)
 
     @property
     def inner(self) -> tuple[int, int]:
-        """(height, width) of the picture inside the model frame; what is right and below is padding."""
+        """(height, width) of the image inside the model frame; what is right and below is padding."""
         if self.squash:
             return self.size, self.size
         scale = self.size / max(self.height, self.width)
@@ -60,41 +60,41 @@ class Frame:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """(x, y) factors from picture to model pixels."""
+        """(x, y) factors from image to model pixels."""
         height, width = self.inner
         return width / self.width, height / self.height
 
-    def image(self, picture: np.ndarray, base: Base) -> Tensor:
+    def image(self, image: np.ndarray, base: Base) -> Tensor:
         """uint8 RGB (height, width, 3) to a normalised float32 (3, size, size)."""
-        if picture.dtype != np.uint8 or picture.shape != (self.height, self.width, 3):
+        if image.dtype != np.uint8 or image.shape != (self.height, self.width, 3):
             raise InputError(
-                f"A picture must be uint8 RGB of shape ({self.height}, {self.width}, 3), "
-                f"got {picture.dtype} {picture.shape}."
+                f"An image must be uint8 RGB of shape ({self.height}, {self.width}, 3), "
+                f"got {image.dtype} {image.shape}."
             )
         height, width = self.inner
-        resized = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
+        resized = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
         tensor = torch.from_numpy(resized.astype(np.float32)).permute(2, 0, 1)
         mean, std = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (base.mean, base.std))
         return F.pad((tensor - mean) / std, (0, self.size - width, 0, self.size - height))
 
     def points(self, points: Tensor | np.ndarray) -> Tensor:
-        """(..., 2) picture points (x, y) to the model frame, float32; SAM adds its half pixel itself."""
+        """(..., 2) image points (x, y) to the model frame, float32; SAM adds its half pixel itself."""
         return torch.as_tensor(points, dtype=torch.float32) * torch.tensor(self.scale)
 
     def boxes(self, boxes: Tensor | np.ndarray) -> Tensor:
-        """(..., 4) picture boxes (x0, y0, x1, y1) to the model frame; each axis by its own factor."""
+        """(..., 4) image boxes (x0, y0, x1, y1) to the model frame; each axis by its own factor."""
         return torch.as_tensor(boxes, dtype=torch.float32) * torch.tensor(self.scale * 2)
 
     def prompts(self, prompts: Prompts) -> Prompts:
-        """Prompts of the picture frame to the model frame; mask prompts are in the model frame already.
+        """Prompts of the image frame to the model frame; mask prompts are in the model frame already.
 
         Raises:
-            InputError: the prompts belong to a picture of another size.
+            InputError: the prompts belong to an image of another size.
         """
         if prompts.frame != (self.height, self.width):
             raise InputError(
-                f"Prompts of a {prompts.frame} frame cannot be used on a {self.height}x{self.width} picture; "
-                "make them for this picture."
+                f"Prompts of a {prompts.frame} frame cannot be used on a {self.height}x{self.width} image; "
+                "make them for this image."
             )
         points = None if prompts.points is None else self.points(prompts.points)
         boxes = None if prompts.boxes is None else self.boxes(prompts.boxes)
@@ -125,7 +125,7 @@ class Frame:
         return valid
 
     def logits(self, logits: Tensor) -> Tensor:
-        """(N, M, low_res, low_res) logits to (N, M, height, width) at the picture's own size; threshold at 0 after."""
+        """(N, M, low_res, low_res) logits to (N, M, height, width) at the image's own size; threshold at 0 after."""
         full = F.interpolate(logits.float(), (self.size, self.size), mode="bilinear", align_corners=False)
         height, width = self.inner
         full = full[..., :height, :width]

@@ -58,7 +58,7 @@ def _paths(kind: str, name: str, title: str) -> dict[str, Any]:
 
 
 def _frame(size: int) -> dict[str, Any]:
-    # as wide as high: the longest side becomes `size` for upright pictures too, as SAM does it
+    # as wide as high: the longest side becomes `size` for upright images too, as SAM does it
     return {"input_size": size, "max_width": size, "max_height": size}
 
 

@@ -16,11 +16,11 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-KEPT = 8  # pictures whose embedding is kept
+KEPT = 8  # images whose embedding is kept
 
 
 class Model:
-    """The two ONNX files; `mask` answers a prompt in pixels of the picture."""
+    """The two ONNX files; `mask` answers a prompt in pixels of the image."""
 
     def __init__(self, home: Path) -> None:
         home = home if (home / "export.json").exists() else home.parent
@@ -32,44 +32,44 @@ class Model:
         self.kept: OrderedDict[bytes, list[np.ndarray]] = OrderedDict()
 
     def mask(self, data: bytes, positive: list, negative: list, box: list | None) -> np.ndarray:
-        """bool (height, width) of the picture in `data` (bytes of a file)."""
-        picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+        """bool (height, width) of the image in `data` (bytes of a file)."""
+        image = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
         points = [*positive, *negative]
         labels = [1.0] * len(positive) + [0.0] * len(negative)
         if box:
             points, labels = [*points, *box], [*labels, 2.0, 3.0]
-        logits = self._answer(picture, self._embedding(data, picture), np.array(points, np.float32), labels, bool(box))
+        logits = self._answer(image, self._embedding(data, image), np.array(points, np.float32), labels, bool(box))
         return logits > 0
 
-    def _embedding(self, data: bytes, picture: Image.Image) -> list[np.ndarray]:
+    def _embedding(self, data: bytes, image: Image.Image) -> list[np.ndarray]:
         if data not in self.kept:
-            self.kept[data] = self._encode(picture)
+            self.kept[data] = self._encode(image)
             while len(self.kept) > KEPT:
                 self.kept.popitem(last=False)
         self.kept.move_to_end(data)
         return self.kept[data]
 
-    def _encode(self, picture: Image.Image) -> list[np.ndarray]:
-        resized = np.asarray(picture.resize(self._inner(picture), Image.Resampling.BILINEAR), np.float32)
+    def _encode(self, image: Image.Image) -> list[np.ndarray]:
+        resized = np.asarray(image.resize(self._inner(image), Image.Resampling.BILINEAR), np.float32)
         if not self.geometry["squash"]:
             return self.encoder.run(None, {"input_image": resized})
         mean, std = (np.array(self.geometry[key], np.float32) for key in ("mean", "std"))
         high0, high1, embed = self.encoder.run(None, {"image": ((resized - mean) / std).transpose(2, 0, 1)[None]})
         return [embed, high0, high1]
 
-    def _inner(self, picture: Image.Image) -> tuple[int, int]:
-        """(width, height) of the picture in the model's frame."""
+    def _inner(self, image: Image.Image) -> tuple[int, int]:
+        """(width, height) of the image in the model's frame."""
         size = self.geometry["size"]
         if self.geometry["squash"]:
             return size, size
-        scale = size / max(picture.size)
-        return tuple(max(1, int(side * scale + 0.5)) for side in picture.size)
+        scale = size / max(image.size)
+        return tuple(max(1, int(side * scale + 0.5)) for side in image.size)
 
     def _answer(
-        self, picture: Image.Image, embedding: list[np.ndarray], points: np.ndarray, labels: list, box: bool
+        self, image: Image.Image, embedding: list[np.ndarray], points: np.ndarray, labels: list, box: bool
     ) -> np.ndarray:
-        width, height = picture.size
-        coords = points * (np.array(self._inner(picture)) / np.array(picture.size))
+        width, height = image.size
+        coords = points * (np.array(self._inner(image)) / np.array(image.size))
         if not self.geometry["squash"] and not box:
             coords, labels = np.concatenate([coords, np.zeros((1, 2))]), [*labels, -1.0]
         side = self.geometry["low_res"]

@@ -17,11 +17,11 @@ from torch.nn import functional as F
 from samtailor.bases import Base
 from samtailor.errors import InputError
 from samtailor.segmenter import Segmenter
-from samtailor.types import Features, Prompts, Tokens
+from samtailor.structures import Features, Prompts, Tokens
 
 
 class Sam1Encoder(nn.Module):
-    """A picture whose longest side is at most `size` to the image embedding, normalised and padded inside.
+    """An image whose longest side is at most `size` to the image embedding, normalised and padded inside.
 
     Args:
         segmenter: whose model encodes (the base's own encoder, or the adapted one).
@@ -49,7 +49,7 @@ class Sam1Encoder(nn.Module):
 
 
 class Sam2Encoder(nn.Module):
-    """A normalised square picture to the embedding and the two high-resolution maps, finest first."""
+    """A normalised square image to the embedding and the two high-resolution maps, finest first."""
 
     inputs, outputs = ("image",), ("high_res_feats_0", "high_res_feats_1", "image_embed")
     dynamic: dict[str, dict[int, str]] = {}  # noqa: RUF012
@@ -83,7 +83,7 @@ class _Decoder(nn.Module):
 
     def __init__(self, segmenter: Segmenter, single: bool) -> None:
         super().__init__()
-        if segmenter.asks is not None:
+        if segmenter.transform_prompts is not None:
             raise InputError(
                 "This adapter draws its boxes as mask prompts (AM-SAM, reading R4) before anything is encoded. The "
                 "ONNX contract has no place for that: draw the box into mask_input with an adapter of another reading."
@@ -106,7 +106,9 @@ class _Decoder(nn.Module):
 
     def _sparse(self, coords: Tensor, labels: Tensor) -> Tensor:
         """Written out: the vendor's prompt encoder takes boxes apart from points and pads by itself."""
-        if self.segmenter.prompt == "none":  # fitted without prompts: whatever is clicked, the region is answered
+        if (
+            self.segmenter.inference.prompt == "none"
+        ):  # fitted without prompts: whatever is clicked, the region is answered
             # sums of nothing: the inputs stay part of the graph, as every caller feeds them
             return self.codes[:0].unsqueeze(0) + (coords.sum() + labels.sum()) * 0
         matrix = self.model.model.prompt_encoder.shared_embedding.positional_embedding
@@ -142,7 +144,7 @@ POINTS = {"point_coords": {1: "num_points"}, "point_labels": {1: "num_points"}}
 
 
 class Sam1Decoder(_Decoder):
-    """segment_anything's decoder contract, masks at the picture's own size."""
+    """segment_anything's decoder contract, masks at the image's own size."""
 
     inputs = ("image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input", "orig_im_size")
     outputs = ("masks", "iou_predictions", "low_res_masks")
@@ -156,7 +158,7 @@ class Sam1Decoder(_Decoder):
         return self._full(low, orig), iou, low
 
     def _full(self, low: Tensor, orig: Tensor) -> Tensor:
-        """As `Frame.logits`, for a picture size that is only known at run time."""
+        """As `Frame.logits`, for an image size that is only known at run time."""
         size = self.model.size
         full = F.interpolate(low, (size, size), mode="bilinear", align_corners=False)
         inner = torch.floor(orig * (size / orig.max()) + 0.5).clamp(min=1).to(torch.int64)

@@ -1,4 +1,4 @@
-"""Do the exported files answer as the segmenter does? Real prompts on synthetic pictures, onnxruntime against torch."""
+"""Do the exported files answer as the segmenter does? Real prompts on synthetic images, onnxruntime against torch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from samtailor import interior
 from samtailor.data.synth.samples import samples
 from samtailor.data.transform import Frame
 from samtailor.errors import SamtailorError
+from samtailor.masks import interior
 from samtailor.segmenter import Segmenter
-from samtailor.types import Features, Prompts, Sample
+from samtailor.structures import Features, Prompts, Sample
 
 TOLERANCE = 1e-3
 """Largest difference of embedding, logits and predicted IoU, as a share of the largest value (at least of 1)."""
@@ -28,8 +28,8 @@ class ParityError(SamtailorError, RuntimeError):
 
 
 @dataclass(frozen=True)
-class Question:
-    """A prompt of the picture frame.
+class PromptBatch:
+    """A prompt of the image frame.
 
     Args:
         points: (K, 2) clicks, pixels.
@@ -49,7 +49,7 @@ def synthetic() -> list[Sample]:
     return [*samples(2, 7, kind="scenes"), *samples(1, 7, kind="banners", size=(180, 240))]
 
 
-def questions(sample: Sample, objects: int = 2) -> Iterator[Question]:
+def prompt_batches(sample: Sample, objects: int = 2) -> Iterator[PromptBatch]:
     """Clicks (1 to 5, on and beside the object), boxes, both, and each with the earlier mask, for some objects."""
     rng = np.random.default_rng(0)
     for annotation in sample.of(None)[:objects]:
@@ -57,15 +57,15 @@ def questions(sample: Sample, objects: int = 2) -> Iterator[Question]:
         inside = np.argwhere(mask)[:, ::-1]
         outside = np.argwhere(~mask)[:, ::-1]
         centre, box = np.array([interior.centre(mask)]), np.array(annotation.box)
-        yield Question(centre, np.ones(1))
-        yield Question(centre, np.ones(1), again=True)
+        yield PromptBatch(centre, np.ones(1))
+        yield PromptBatch(centre, np.ones(1), again=True)
         for on, off in ((1, 1), (2, 1), (3, 1), (3, 2)):
             points = np.concatenate([rng.choice(inside, on), rng.choice(outside, off)])
-            yield Question(points, np.repeat([1.0, 0.0], (on, off)))
-        yield Question(points, np.repeat([1.0, 0.0], (on, off)), again=True)
-        yield Question(np.zeros((0, 2)), np.zeros(0), box)
-        yield Question(np.zeros((0, 2)), np.zeros(0), box, again=True)
-        yield Question(np.concatenate([centre, outside[:1]]), np.array([1.0, 0.0]), box)
+            yield PromptBatch(points, np.repeat([1.0, 0.0], (on, off)))
+        yield PromptBatch(points, np.repeat([1.0, 0.0], (on, off)), again=True)
+        yield PromptBatch(np.zeros((0, 2)), np.zeros(0), box)
+        yield PromptBatch(np.zeros((0, 2)), np.zeros(0), box, again=True)
+        yield PromptBatch(np.concatenate([centre, outside[:1]]), np.array([1.0, 0.0]), box)
 
 
 class Files:
@@ -81,18 +81,18 @@ class Files:
         self._encoder, self._decoder = session(encoder), session(decoder)
         self.base, self.pads = segmenter.base, pads
 
-    def encode(self, picture: np.ndarray) -> list[np.ndarray]:
+    def encode(self, image: np.ndarray) -> list[np.ndarray]:
         """The encoder's outputs, in the order in which the decoder takes them."""
-        frame = Frame.of(self.base, *picture.shape[:2])
+        frame = Frame.of(self.base, *image.shape[:2])
         if self.pads:
-            found = self._encoder.run(None, {"image": frame.image(picture, self.base)[None].numpy()})
+            found = self._encoder.run(None, {"image": frame.image(image, self.base)[None].numpy()})
             return [found[2], found[0], found[1]]
         height, width = frame.inner
-        resized = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR), np.float32)
+        resized = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR), np.float32)
         return self._encoder.run(None, {"input_image": resized})
 
     def decode(
-        self, embedding: Sequence[np.ndarray], question: Question, frame: Frame, mask: np.ndarray | None
+        self, embedding: Sequence[np.ndarray], question: PromptBatch, frame: Frame, mask: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Low-resolution logits (M, h, w), predicted IoU (M,), and the full-size logits where the contract has them."""
         coords, labels = corners(question, frame, pad=not self.pads)
@@ -105,14 +105,14 @@ class Files:
         low = found[0] if self.pads else found[2]
         return low[0], found[1][0], None if self.pads else found[0][0]
 
-    def mask(self, embedding: Sequence[np.ndarray], question: Question, frame: Frame) -> np.ndarray:
-        """bool (height, width): the best answer at the picture's own size, without a mask prompt."""
+    def mask(self, embedding: Sequence[np.ndarray], question: PromptBatch, frame: Frame) -> np.ndarray:
+        """bool (height, width): the best answer at the image's own size, without a mask prompt."""
         low, scores, _ = self.decode(embedding, question, frame, None)
         best = torch.from_numpy(low[int(scores.argmax())])
         return (frame.logits(best[None, None])[0, 0] > 0).numpy()
 
 
-def corners(question: Question, frame: Frame, *, pad: bool) -> tuple[np.ndarray, np.ndarray]:
+def corners(question: PromptBatch, frame: Frame, *, pad: bool) -> tuple[np.ndarray, np.ndarray]:
     """Points (N, 2) of the model frame and labels (N,), a box as two of label 2 and 3, padding where SAM 1 needs it."""
     points, labels = question.points.astype(np.float32).reshape(-1, 2), question.labels
     if question.box is not None:
@@ -134,7 +134,7 @@ def session(file: Path) -> Any:
 
 
 @torch.no_grad()
-def compare(files: Files, segmenter: Segmenter, pictures: Sequence[Sample], tolerance: float = TOLERANCE) -> dict:
+def compare(files: Files, segmenter: Segmenter, images: Sequence[Sample], tolerance: float = TOLERANCE) -> dict:
     """Largest differences over all questions; the whole way, from pixels through both files.
 
     Raises:
@@ -142,15 +142,15 @@ def compare(files: Files, segmenter: Segmenter, pictures: Sequence[Sample], tole
     """
     largest = {"embedding": 0.0, "logits": 0.0, "predicted_iou": 0.0}
     asked = 0
-    for sample in pictures:
-        picture = sample.image
-        frame = Frame.of(segmenter.base, *picture.shape[:2])
-        features = segmenter.model.encode_image(frame.image(picture, segmenter.base)[None])
-        embedding = files.encode(picture)
+    for sample in images:
+        image = sample.image
+        frame = Frame.of(segmenter.base, *image.shape[:2])
+        features = segmenter.model.encode_image(frame.image(image, segmenter.base)[None])
+        embedding = files.encode(image)
         for own, theirs in zip(embedding, (features.main, *features.skips), strict=True):
             largest["embedding"] = max(largest["embedding"], _difference(own, theirs.numpy()))
         earlier = None
-        for question in questions(sample):
+        for question in prompt_batches(sample):
             mask = earlier if question.again else None
             low, iou, full = files.decode(embedding, question, frame, mask)
             expected, scores = answer(segmenter, features, question, frame, mask)
@@ -167,18 +167,18 @@ def compare(files: Files, segmenter: Segmenter, pictures: Sequence[Sample], tole
             f"largest value, {tolerance:g} is allowed. Nothing is written. Please report this with the versions of "
             "torch, transformers and onnxruntime."
         )
-    return {"tolerance": tolerance, "largest_difference": largest, "prompts": asked, "pictures": len(pictures)}
+    return {"tolerance": tolerance, "largest_difference": largest, "prompts": asked, "images": len(images)}
 
 
 @torch.no_grad()
 def answer(
-    segmenter: Segmenter, features: Features, question: Question, frame: Frame, mask: np.ndarray | None
+    segmenter: Segmenter, features: Features, question: PromptBatch, frame: Frame, mask: np.ndarray | None
 ) -> tuple[Tensor, Tensor]:
     """torch's candidates: low-resolution logits (M, h, w) and predicted IoU (M,)."""
     masks = None if mask is None else torch.from_numpy(mask)[None, None]
     size = (frame.size, frame.size)
     prompts = Prompts(size, masks=masks)
-    if segmenter.prompt != "none":
+    if segmenter.inference.prompt != "none":
         points = frame.points(question.points.astype(np.float32))[None, None] if len(question.points) else None
         labels = torch.from_numpy(question.labels.astype(np.int64))[None, None] if len(question.points) else None
         boxes = None if question.box is None else frame.boxes(question.box.astype(np.float32))[None, None]
@@ -214,4 +214,14 @@ def _difference(own: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.abs(own - theirs).max() / max(1.0, float(np.abs(theirs).max())))
 
 
-__all__ = ["TOLERANCE", "Files", "ParityError", "Question", "answer", "compare", "questions", "session", "synthetic"]
+__all__ = [
+    "TOLERANCE",
+    "Files",
+    "ParityError",
+    "PromptBatch",
+    "answer",
+    "compare",
+    "prompt_batches",
+    "session",
+    "synthetic",
+]

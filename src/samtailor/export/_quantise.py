@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from samtailor.data.transform import Frame
-from samtailor.export._parity import Files, questions
-from samtailor.metrics import iou
+from samtailor.export._parity import Files, prompt_batches
+from samtailor.masks.metrics import iou
 from samtailor.segmenter import Segmenter
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
 
 def quantise(source: Path, target: Path) -> None:
@@ -37,17 +37,17 @@ def quantise(source: Path, target: Path) -> None:
 
 
 def loss(
-    full: Files, small: dict[str, Files], segmenter: Segmenter, pictures: Sequence[Sample]
+    full: Files, small: dict[str, Files], segmenter: Segmenter, images: Sequence[Sample]
 ) -> dict[str, dict[str, Any]]:
     """IoU of the masks of each set of files with those of the full files, over the questions of the parity gate."""
     found: dict[str, list[float]] = {name: [] for name in small}
-    for sample in pictures:
-        picture = sample.image
-        frame = Frame.of(segmenter.base, *picture.shape[:2])
-        embedding, asked = full.encode(picture), list(questions(sample))
+    for sample in images:
+        image = sample.image
+        frame = Frame.of(segmenter.base, *image.shape[:2])
+        embedding, asked = full.encode(image), list(prompt_batches(sample))
         expected = [full.mask(embedding, question, frame) for question in asked]
         for name, files in small.items():
-            own = files.encode(picture)
+            own = files.encode(image)
             masks = (files.mask(own, question, frame) for question in asked)
             found[name] += [iou(mask, true) for mask, true in zip(masks, expected, strict=True)]
     return {

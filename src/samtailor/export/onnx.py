@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtailor import __version__
-from samtailor.answers import new_folder
-from samtailor.data.picture import write_json
+from samtailor.data.image import write_json
 from samtailor.errors import InputError
 from samtailor.export import _annotators, _graphs, _parity, _quantise, _trace
-from samtailor.types import Sample
+from samtailor.predict.files import new_folder
+from samtailor.structures import Sample
 
 if TYPE_CHECKING:
     from samtailor.segmenter import Segmenter
@@ -34,7 +34,7 @@ def export(
     int8: bool = False,
     all_masks: bool = False,
     tolerance: float = _parity.TOLERANCE,
-    pictures: Sequence[Sample] | None = None,
+    images: Sequence[Sample] | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def export(
         all_masks: SAM 1 only: every candidate mask instead of the one with the highest predicted IoU. Annotators
             draw the first mask they get.
         tolerance: largest difference that is let through, see `_parity`.
-        pictures: to check on; None draws three.
+        images: to check on; None draws three.
         overwrite: replace an earlier export.
         progress: told what is being done.
 
@@ -69,7 +69,7 @@ def export(
     _refuse_accelerator(segmenter)
     training = segmenter.training
     encoder, decoder = (graph.eval() for graph in _graphs.graphs(segmenter.eval(), single=not all_masks))
-    checked = list(pictures) if pictures is not None else _parity.synthetic()
+    checked = list(images) if images is not None else _parity.synthetic()
     try:
         with new_folder(Path(out), REPORT if overwrite else None) as folder:
             for part, graph in (("encoder", encoder), ("decoder", decoder)):
@@ -94,7 +94,7 @@ def export(
     return report
 
 
-def _small(folder: Path, full: Any, segmenter: Segmenter, pads: bool, pictures: Sequence[Sample]) -> dict[str, Any]:
+def _small(folder: Path, full: Any, segmenter: Segmenter, pads: bool, images: Sequence[Sample]) -> dict[str, Any]:
     for part in ("encoder", "decoder"):
         _quantise.quantise(folder / f"{part}.onnx", folder / f"{part}.int8.onnx")
     names = {
@@ -103,7 +103,7 @@ def _small(folder: Path, full: Any, segmenter: Segmenter, pads: bool, pictures: 
         "both": ("encoder.int8.onnx", "decoder.int8.onnx"),
     }
     pairs = {which: _parity.Files(folder / a, folder / b, segmenter, pads) for which, (a, b) in names.items()}
-    return _quantise.loss(full, pairs, segmenter, pictures)
+    return _quantise.loss(full, pairs, segmenter, images)
 
 
 def _report(segmenter: Segmenter, encoder: Any, decoder: Any, name: str, classes: Sequence[str]) -> dict[str, Any]:
@@ -115,7 +115,9 @@ def _report(segmenter: Segmenter, encoder: Any, decoder: Any, name: str, classes
         "family": "sam2" if decoder.pads else "sam",
         "base": {"name": base.name, "fingerprint": base.fingerprint},
         "encoder_of": "base" if segmenter.encoder_frozen else "adapter",
-        "asked_with": "nothing: prompts are taken and ignored" if segmenter.prompt == "none" else "points and boxes",
+        "asked_with": "nothing: prompts are taken and ignored"
+        if segmenter.inference.prompt == "none"
+        else "points and boxes",
         "opset": _trace.OPSET,
         "geometry": {
             "size": base.size,

@@ -1,9 +1,9 @@
 """`am-sam`: AM-SAM (Li et al., arXiv 2410.09714): BLO-SAM with a box prompt from a frozen detector and a calibration of
 the mask logits. No code was published; where the text is open, the option `reading` says which way it is read:
 
-* "R1" (default): the picture's box as sparse prompt, in training and at test; the upper level learns the dense prompt.
+* "R1" (default): the image's box as sparse prompt, in training and at test; the upper level learns the dense prompt.
 * "R2": R1, and a shared offset of the two box tokens in the upper level.
-* "R3": the box is only the initial value (mean over the training pictures) of a learnt sparse prompt; no box at test.
+* "R3": the box is only the initial value (mean over the training images) of a learnt sparse prompt; no box at test.
 * "R4": the box drawn as a mask prompt, plus the learnt dense prompt.
 * "R5": the box in early training only (a probability that falls to 0 half-way); no box at test.
 """
@@ -20,14 +20,15 @@ from samtailor.adapters.learnt_prompt import DensePrompt, FadingPrompt, SparseOf
 from samtailor.bases import Base
 from samtailor.methods import blo_sam
 from samtailor.methods.blo_sam import UPPER, bilevel, lower_level
-from samtailor.options import choose, refuse_unknown
+from samtailor.registry import choose, refuse_unknown
 from samtailor.segmenter import Segmenter
+from samtailor.structures import InferenceSpec
 from samtailor.train.bilevel import Bilevel
 
 PROMPT = "detector"
 """The prompt source it is fitted and asked with (readings R3 and R5 are asked with none)."""
 REGIONS = True
-"""One region a picture and class."""
+"""One region an image and class."""
 DEFAULTS: dict[str, Any] = blo_sam.DEFAULTS | {"prompt": PROMPT, "lr": {"lower": 5e-3, "upper": 1e-3}}
 READINGS = ("R1", "R2", "R3", "R4", "R5")
 _LEARNS = {"R1": "dense", "R2": "both", "R3": "both", "R4": "dense", "R5": "dense"}
@@ -75,11 +76,10 @@ def build(
         tokens=prompts | ({"fading": fading} if reading == "R5" else {}),
         outputs=calibrated | outputs,
         groups={"lower": [*inside, *calibrated], "upper": _learning(prompts, learns)},
-        regions=REGIONS,
-        prompt="none" if reading in ("R3", "R5") else None,
-        asks=partial(box_as_mask, side=4 * base.grid) if reading == "R4" else None,
-        start=sparse.begin if reading == "R3" else None,
-        during=fading.at if reading == "R5" else None,
+        inference=InferenceSpec(prompt="none" if reading in ("R3", "R5") else None, regions=REGIONS),
+        transform_prompts=partial(box_as_mask, side=4 * base.grid) if reading == "R4" else None,
+        on_start=sparse.begin if reading == "R3" else None,
+        on_step=fading.at if reading == "R5" else None,
     )
     return segmenter, bilevel(iou, dice_weight, per_mask, hypergradient, limit)
 

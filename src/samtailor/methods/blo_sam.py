@@ -1,8 +1,8 @@
 """`blo-sam`: BLO-SAM (Zhang et al., arXiv 2402.16338): few-shot segmentation of one region without prompts. The
 decoder's LoRA and ends (W) learn on one half of the shots, the dense default prompt (A) on the other.
 
-Defects of the reference code that are not repeated: the upper level saw the first D2 picture only; no shuffling; the
-upper rate was overwritten; beta_1 was 0.95; file order decided the shots; pictures not normalised; Dice on a grid.
+Defects of the reference code that are not repeated: the upper level saw the first D2 image only; no shuffling; the
+upper rate was overwritten; beta_1 was 0.95; file order decided the shots; images not normalised; Dice on a grid.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from samtailor.adapters.decoder_tail import DecoderTail, Region
 from samtailor.adapters.learnt_prompt import DensePrompt, SparsePrompt
 from samtailor.adapters.lora import LoRA
 from samtailor.bases import Base
-from samtailor.losses import region_loss
-from samtailor.options import choose, refuse_unknown
+from samtailor.registry import choose, refuse_unknown
 from samtailor.segmenter import Segmenter
+from samtailor.structures import InferenceSpec
 from samtailor.train.bilevel import Bilevel
+from samtailor.train.losses import region_loss
 
 PROMPT = "none"
 """The prompt source it is fitted and asked with."""
 REGIONS = True
-"""One region a picture and class."""
+"""One region an image and class."""
 DEFAULTS: dict[str, Any] = {
     "prompt": PROMPT,
     "epochs": 100,
@@ -79,7 +80,7 @@ def build(
         tokens=prompts,
         outputs=scaled | outputs,
         groups={"lower": list(inside), "upper": list(prompts)},
-        regions=REGIONS,
+        inference=InferenceSpec(regions=REGIONS),
     )
     return segmenter, bilevel(iou, dice_weight, per_mask, hypergradient, limit)
 

@@ -15,10 +15,10 @@ from typing import Any
 from samtailor.adapters.bottleneck import Bottlenecks
 from samtailor.adapters.decoder_tail import DecoderCopy, Single
 from samtailor.bases import Base
-from samtailor.losses import cross_entropy
-from samtailor.options import refuse_unknown
+from samtailor.registry import refuse_unknown
 from samtailor.segmenter import Segmenter
 from samtailor.train.joint import Joint
+from samtailor.train.losses import cross_entropy
 
 # Adam 1e-4, halved every 10 of 100 epochs
 DEFAULTS: dict[str, Any] = {
@@ -27,8 +27,8 @@ DEFAULTS: dict[str, Any] = {
     "lr": 1e-4,
     "weight_decay": 0.0,
     "warmup": 0,
-    "decay_at": tuple(round(0.1 * tenth, 1) for tenth in range(1, 10)),
-    "decay": 0.5,
+    "milestones": tuple(round(0.1 * tenth, 1) for tenth in range(1, 10)),
+    "gamma": 0.5,
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from samtailor.adapters.plm import PLM
 from samtailor.bases import Base
-from samtailor.options import refuse_unknown
+from samtailor.registry import refuse_unknown
 from samtailor.segmenter import Segmenter
 from samtailor.train.joint import Joint
 
@@ -18,7 +18,7 @@ DEFAULTS: dict[str, Any] = {
     "batch_size": 8,
     "lr": 1e-3,
     "weight_decay": 0.01,
-    "clip": 1.0,
+    "max_grad_norm": 1.0,
     "schedule": "cosine",
     "warmup": 50,
     "views": 8,
@@ -32,7 +32,7 @@ def build(
     heads: int = 8,
     mlp_dim: int = 2048,
     supervise: str = "all",
-    others: float = 0.5,
+    multimask_dice_weight: float = 0.5,
     focal_weight: float = 20.0,
     **unknown: Any,
 ) -> tuple[Segmenter, partial[Joint]]:
@@ -43,10 +43,13 @@ def build(
         head: "zero_linear" (starts exactly at the base) or "paper_plain" (the paper's count, see `PLM`).
         heads, mlp_dim: size of the module.
         supervise: IoU head's slots, "all" or "best" (see `losses.segmentation_loss`).
-        others: weight of all three masks' Dice loss beside the best one's loss; 0 is SAM's and the paper's minimum.
+        multimask_dice_weight: weight of the mean Dice loss of all three masks, added to the best mask's loss; 0 is the
+            paper's (and SAM's) minimum.
         focal_weight: focal : dice, the paper's 20.
         **unknown: refused with an InputError.
     """
     refuse_unknown(build, unknown)
     segmenter = Segmenter(base, tokens={"plm": PLM(base.dim, heads=heads, mlp_dim=mlp_dim, head=head)})
-    return segmenter, partial(Joint, supervise=supervise, others=others, focal_weight=focal_weight)
+    return segmenter, partial(
+        Joint, supervise=supervise, multimask_dice_weight=multimask_dice_weight, focal_weight=focal_weight
+    )

@@ -9,11 +9,11 @@ from typing import Any
 from samtailor.adapters.plm import PLM
 from samtailor.adapters.pmm import PMM
 from samtailor.bases import Base
-from samtailor.losses import MATCHING
 from samtailor.methods.plm import DEFAULTS
-from samtailor.options import choose, refuse_unknown
+from samtailor.registry import choose, refuse_unknown
 from samtailor.segmenter import Segmenter
 from samtailor.train.joint import Joint
+from samtailor.train.losses import MATCHING
 from samtailor.train.matching import matching_loss
 
 __all__ = ["DEFAULTS", "build"]
@@ -31,11 +31,11 @@ def build(
     matching: str = "index",
     matching_weight: float = 1.0,
     supervise: str = "all",
-    others: float = 0.5,
+    multimask_dice_weight: float = 0.5,
     focal_weight: float = 20.0,
     **unknown: Any,
 ) -> tuple[Segmenter, partial[Joint]]:
-    """SAM+PLM+PMM. The paper's reading: head="paper_plain", form="reference", matching="paper", others=0.
+    """SAM+PLM+PMM. As in the paper: head="paper_plain", form="reference", matching="paper", multimask_dice_weight=0.
 
     Args:
         base: frozen base.
@@ -43,7 +43,7 @@ def build(
         form, shape_code, points: of the PMM (see `PMM`); `points` is K, the feed's contours have a multiple of it.
         matching: "index", "cyclic", "symmetric" or "paper" (Eq. 4), see `losses.contour_matching`.
         matching_weight: the paper's lambda; L_pm is in cells of the image embedding.
-        supervise, others, focal_weight: see `losses.segmentation_loss`.
+        supervise, multimask_dice_weight, focal_weight: see `losses.segmentation_loss`.
         **unknown: refused with an InputError.
     """
     refuse_unknown(build, unknown)
@@ -52,4 +52,6 @@ def build(
     pmm = PMM(base.dim, points=points, form=form, shape_code=shape_code)
     terms = {"matching": (matching_weight, partial(matching_loss, pmm, kind=matching))}
     segmenter = Segmenter(base, tokens={"plm": plm}, training_only={"pmm": pmm}, contour_points=points)
-    return segmenter, partial(Joint, terms=terms, supervise=supervise, others=others, focal_weight=focal_weight)
+    return segmenter, partial(
+        Joint, terms=terms, supervise=supervise, multimask_dice_weight=multimask_dice_weight, focal_weight=focal_weight
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from samtailor.bases import Base
-from samtailor.options import refuse_unknown
+from samtailor.registry import refuse_unknown
 from samtailor.segmenter import Segmenter
 from samtailor.train.joint import Joint
 

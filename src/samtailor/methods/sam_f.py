@@ -17,10 +17,10 @@ from torch import Tensor
 from samtailor.adapters.sam_f import ScaleWeights
 from samtailor.bases import Base
 from samtailor.bases._quick import Quick
-from samtailor.options import refuse_unknown
+from samtailor.registry import refuse_unknown
 from samtailor.segmenter import Segmenter
+from samtailor.structures import Batch, Output
 from samtailor.train.joint import Joint
-from samtailor.types import Batch, Output
 
 DEFAULTS: dict[str, Any] = {
     "steps": 1000,
@@ -79,7 +79,7 @@ class Scale(Joint):
 
 
 def _key(batch: Batch, row: slice) -> bytes:
-    """By content: a view of a picture has the picture's id, but not its embedding."""
+    """By content: a view of an image has the image's id, but not its embedding."""
     prompts = batch.prompts[row]
     tensors = (batch.features.main[row, :, ::8, ::8], prompts.points, prompts.labels, prompts.boxes, prompts.masks)
     digest = hashlib.blake2b(repr(batch.ids[row]).encode(), digest_size=16)

@@ -15,15 +15,16 @@ from samtailor.adapters.decoder_tail import DecoderCopy, DecoderTail, Region
 from samtailor.adapters.learnt_prompt import DensePrompt
 from samtailor.adapters.lora import LoRA
 from samtailor.bases import Base
-from samtailor.losses import region_loss
-from samtailor.options import refuse_unknown
+from samtailor.registry import refuse_unknown
 from samtailor.segmenter import Segmenter
+from samtailor.structures import InferenceSpec
 from samtailor.train.joint import Joint
+from samtailor.train.losses import region_loss
 
 PROMPT = "none"
 """The prompt source it is fitted and asked with."""
 REGIONS = True
-"""One region a picture and class."""
+"""One region an image and class."""
 # the reference: batches of 12 a GPU, a warm-up of 250 steps; a few shots would end before it does
 DEFAULTS: dict[str, Any] = {
     "prompt": PROMPT,
@@ -69,7 +70,7 @@ def build(
         tokens={"dense": DensePrompt(base)},
         outputs={"region": Region(iou)},
         encoder_frozen=False,
-        regions=REGIONS,
+        inference=InferenceSpec(regions=REGIONS),
     )
     loss = {"dice_weight": dice_weight, "per_mask": per_mask, "iou_weight": float(iou == "trained")}
     return segmenter, partial(Joint, objective=region_loss, **loss)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from samtailor.types import Prompts, Sample
+from samtailor.structures import Prompts, Sample
 
 Source = Callable[[Sample, Sequence[np.ndarray], np.random.Generator], Prompts]
 

@@ -1,4 +1,4 @@
-"""`detector`: boxes of a frozen detector, one a picture (the likeliest, as AM-SAM takes it) or one an object.
+"""`detector`: boxes of a frozen detector, one an image (the likeliest, as AM-SAM takes it) or one an object.
 
 AM-SAM (see docs/methods.md) prompts with the box of highest confidence of a COCO detector. A detector knows its own
 classes only: COCO has persons and no lesion, plate or banner; for those take `proposals`, which are learnt.
@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from samtailor import interior
-from samtailor.detectors import Detections, iou
-from samtailor.detectors.store import DetectionStore
+from samtailor.cache.detections import DetectionCache
 from samtailor.errors import InputError
-from samtailor.options import choose, refuse_unknown
+from samtailor.masks import interior
 from samtailor.prompts._fallbacks import Fallbacks
-from samtailor.registry import find
-from samtailor.types import Prompts, Sample
+from samtailor.proposals.detectors import Detections, iou
+from samtailor.registry import choose, find, refuse_unknown
+from samtailor.structures import Prompts, Sample
 
 PICKS = ("best", "all")
 _log = logging.getLogger("samtailor.prompts")
@@ -39,14 +38,14 @@ def build(
     cache: str | Path | None = None,
     **unknown: Any,
 ) -> DetectorSource:
-    """The source. Boxes are of the picture frame, found on the picture as stored, whatever frame the masks have.
+    """The source. Boxes are of the image frame, found on the image as stored, whatever frame the masks have.
 
     Args:
-        detector: a file of `samtailor.detectors`: onnx, transformers, ultralytics, full-frame.
+        detector: a file of `samtailor.proposals.detectors`: onnx, transformers, ultralytics, full-frame.
         weights: of the detector.
         classes: only detections of these of its classes; None takes any.
         threshold: lowest score of a detection, from 0.05.
-        pick: "best": the box of highest score, for every mask of the picture. "all": without masks every box; for
+        pick: "best": the box of highest score, for every mask of the image. "all": without masks every box; for
             given masks each gets the box of highest IoU with its own (training and evaluation of instances: the
             truth chooses among the boxes, it makes none).
         settings: further options of the detector.
@@ -62,13 +61,13 @@ def build(
     strange = [name for name in classes or () if made.names and name not in made.names]
     if strange:
         raise InputError(f"The detector knows no class {strange[0]!r}; it knows {', '.join(made.names)}.")
-    return DetectorSource(DetectionStore(made, cache), classes, threshold, pick)
+    return DetectorSource(DetectionCache(made, cache), classes, threshold, pick)
 
 
 class DetectorSource(Fallbacks):
     """See `build`."""
 
-    def __init__(self, store: DetectionStore, classes: Sequence[str] | None, threshold: float, pick: str) -> None:
+    def __init__(self, store: DetectionCache, classes: Sequence[str] | None, threshold: float, pick: str) -> None:
         super().__init__()
         self._store, self._classes, self._threshold, self._pick = store, classes, threshold, pick
 
@@ -89,7 +88,7 @@ class DetectorSource(Fallbacks):
         return Prompts(frame, boxes=torch.tensor(boxes, dtype=torch.float32)[None])
 
     def detections(self, sample: Sample) -> Detections:
-        """What counts as found in a picture; nothing found is told and counted."""
+        """What counts as found in an image; nothing found is told and counted."""
         found = self._store(sample).kept(self._threshold, self._classes)
         if sample.id not in self._found:
             self._found[sample.id] = bool(len(found))
@@ -104,7 +103,7 @@ def _nearest(mask: np.ndarray, found: Detections, frame: tuple[int, int], name: 
         if len(found) == 1:
             return found.boxes[0]
         raise InputError(
-            f"{name!r} has {len(found)} boxes; to choose among them the mask must be of the picture's frame."
+            f"{name!r} has {len(found)} boxes; to choose among them the mask must be of the image's frame."
         )
     x0, y0, x1, y1 = interior.box(mask)
     return found.boxes[int(iou(np.array([x0, y0, x1 + 1, y1 + 1], np.float32), found.boxes).argmax())]

@@ -1,11 +1,11 @@
-"""`file`: a user's own prompts from JSON, picture by picture.
+"""`file`: a user's own prompts from JSON, image by image.
 
-    {"pictures/a.jpg": [
+    {"images/a.jpg": [
         {"points": [[120, 40], [10, 12]], "labels": [1, 0], "box": [90, 20, 160, 80], "label": "banner"}
     ]}
 
-Coordinates are pixels of the picture, x to the right, y down. `labels` are 1 (on the object, the default) or 0;
-`points` or `box` may be left out, not both. A picture is named by its sample id or by its file name.
+Coordinates are pixels of the image, x to the right, y down. `labels` are 1 (on the object, the default) or 0;
+`points` or `box` may be left out, not both. An image is named by its sample id or by its file name.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from samtailor.errors import InputError
-from samtailor.options import refuse_unknown
 from samtailor.prompts import Source
-from samtailor.types import Prompts, Sample
+from samtailor.registry import refuse_unknown
+from samtailor.structures import Prompts, Sample
 
 
 class Entry(BaseModel):
@@ -39,7 +39,7 @@ CLICK = True
 
 
 def read(path: Path | str) -> dict[str, tuple[Entry, ...]]:
-    """The entries of each picture.
+    """The entries of each image.
 
     Raises:
         InputError: the file cannot be read, is not of the form above, or an entry has neither points nor box.
@@ -54,7 +54,7 @@ def read(path: Path | str) -> dict[str, tuple[Entry, ...]]:
         where = " > ".join(str(part) for part in first["loc"]) or "the top level"
         raise InputError(
             f"The prompts file {path} is not as expected at {where}: {first['msg']}. Expected "
-            + json.dumps({"picture.jpg": [{"points": [[120, 40]], "labels": [1], "box": [90, 20, 160, 80]}]})
+            + json.dumps({"image.jpg": [{"points": [[120, 40]], "labels": [1], "box": [90, 20, 160, 80]}]})
         ) from error
     for name, prompts in entries.items():
         for entry in prompts:
@@ -63,11 +63,11 @@ def read(path: Path | str) -> dict[str, tuple[Entry, ...]]:
 
 
 def build(*, path: Path | str, **unknown: Any) -> Source:
-    """The source. Without masks, all entries of the picture are taken in order.
+    """The source. Without masks, all entries of the image are taken in order.
 
-    Given as many masks as the picture has entries, entry i belongs to mask i; given fewer (an evaluation mask by mask),
+    Given as many masks as the image has entries, entry i belongs to mask i; given fewer (an evaluation mask by mask),
     each takes the one entry that points at it: every point labelled 1 on the mask, the middle of the box on it. The
-    prompts are always of the picture frame, whatever frame the masks have.
+    prompts are always of the image frame, whatever frame the masks have.
 
     Args:
         path: the JSON file.
@@ -86,7 +86,7 @@ def build(*, path: Path | str, **unknown: Any) -> Source:
             found = tuple(_pointing_at(mask, found, sample.id) for mask in masks)
         return prompts_of(sample.id, found, frame)
 
-    source.of_picture = True  # its coordinates are the picture's: ask it with masks of the picture frame
+    source.of_image = True  # its coordinates are the image's: ask it with masks of the image frame
     return source
 
 
@@ -109,7 +109,7 @@ def _points_at(entry: Entry, mask: np.ndarray) -> bool:
 
 
 def of(sample: Sample, entries: dict[str, tuple[Entry, ...]]) -> tuple[Entry, ...]:
-    """Entries of a picture, by id, else by file name.
+    """Entries of an image, by id, else by file name.
 
     Raises:
         InputError: there are none.
@@ -117,15 +117,15 @@ def of(sample: Sample, entries: dict[str, tuple[Entry, ...]]) -> tuple[Entry, ..
     names = [sample.id, *([str(sample.source), sample.source.name] if sample.source else [])]
     found = next((entries[name] for name in names if entries.get(name)), None)
     if found is None:
-        raise InputError(f"The prompts file has nothing for the picture {sample.id!r}; it names {list(entries)[:3]}.")
+        raise InputError(f"The prompts file has nothing for the image {sample.id!r}; it names {list(entries)[:3]}.")
     return found
 
 
 def prompts_of(name: str, entries: Sequence[Entry], frame: tuple[int, int]) -> Prompts:
-    """Entries as Prompts of one picture. Shorter lists of points are filled with SAM's own padding point (label -1).
+    """Entries as Prompts of one image. Shorter lists of points are filled with SAM's own padding point (label -1).
 
     Raises:
-        InputError: some entries of the picture have a box and others none, or some have points and others none.
+        InputError: some entries of the image have a box and others none, or some have points and others none.
     """
     boxes, points = [entry.box for entry in entries], [entry.points for entry in entries]
     for what, given in (("a box", [box is not None for box in boxes]), ("points", [bool(p) for p in points])):

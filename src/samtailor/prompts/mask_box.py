@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from samtailor import interior
 from samtailor.errors import InputError
-from samtailor.options import refuse_unknown
+from samtailor.masks import interior
 from samtailor.prompts import Source
-from samtailor.types import Prompts, Sample
+from samtailor.registry import refuse_unknown
+from samtailor.structures import Prompts, Sample
 
 
 def build(*, jitter: float = 0.0, reach: float = 20.0, **unknown: Any) -> Source:

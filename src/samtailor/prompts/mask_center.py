@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from samtailor import interior
-from samtailor.options import refuse_unknown
+from samtailor.masks import interior
 from samtailor.prompts import Source
-from samtailor.types import Prompts, Sample
+from samtailor.registry import refuse_unknown
+from samtailor.structures import Prompts, Sample
 
 center = interior.centre
 

@@ -1,5 +1,5 @@
 """`none`: no prompt at all, no sparse token and the default dense prompt: what methods are asked with that segment one
-region a picture by themselves (SAMed, BLO-SAM)."""
+region an image by themselves (SAMed, BLO-SAM)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from samtailor.options import refuse_unknown
 from samtailor.prompts import Source
-from samtailor.types import Prompts, Sample
+from samtailor.registry import refuse_unknown
+from samtailor.structures import Prompts, Sample
 
 
 def build(**unknown: Any) -> Source:

@@ -1,7 +1,7 @@
 """`pooled-click`: as `sampled-click`, but a mask has so many clicks and no others.
 
 What a frozen model answers to a click can then be kept: SAM-F's two numbers learn from logits that are computed once
-(PerSAM-F, arXiv 2305.03048, does so for its one picture).
+(PerSAM-F, arXiv 2305.03048, does so for its one image).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from samtailor.errors import InputError
-from samtailor.options import refuse_unknown
 from samtailor.prompts import Source
 from samtailor.prompts.mask_center import clicks
 from samtailor.prompts.sampled_click import at, check
-from samtailor.types import Prompts, Sample
+from samtailor.registry import refuse_unknown
+from samtailor.structures import Prompts, Sample
 
 CLICK = True
 

@@ -13,16 +13,16 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from samtailor import interior
 from samtailor.bases import Base, load_base
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.transform import Frame
-from samtailor.detectors import iou
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import InputError
-from samtailor.options import choose, refuse_unknown
+from samtailor.masks import interior
 from samtailor.prompts._fallbacks import Fallbacks
 from samtailor.proposals import GIVES, Proposals, Proposed, disk
-from samtailor.types import Prompts, Sample
+from samtailor.proposals.detectors import iou
+from samtailor.registry import choose, refuse_unknown
+from samtailor.structures import Prompts, Sample
 
 PICKS = ("best", "all")
 
@@ -32,14 +32,14 @@ def build(
     adapter: str | Path | None = None,
     proposals: Proposals | None = None,
     base: Base | None = None,
-    store: EmbeddingStore | None = None,
+    store: EmbeddingCache | None = None,
     classes: Sequence[str] | None = None,
     threshold: float | None = None,
     pick: str = "all",
     give: str | None = None,
     **unknown: Any,
 ) -> ProposalSource:
-    """The source. Coordinates are of the picture frame, whatever frame the masks have.
+    """The source. Coordinates are of the image frame, whatever frame the masks have.
 
     Args:
         adapter: folder with proposals (`samtailor propose-fit`).
@@ -61,7 +61,7 @@ def build(
         base = load_base(disk.read_meta(adapter).base_name)
     proposals = disk.load(adapter, base) if proposals is None else proposals
     give = choose("give", give or proposals.give, GIVES)
-    return ProposalSource(proposals, base, store or EmbeddingStore(), classes, threshold, pick, give)
+    return ProposalSource(proposals, base, store or EmbeddingCache(), classes, threshold, pick, give)
 
 
 class ProposalSource(Fallbacks):
@@ -71,7 +71,7 @@ class ProposalSource(Fallbacks):
         self,
         proposals: Proposals,
         base: Base,
-        store: EmbeddingStore,
+        store: EmbeddingCache,
         classes: Sequence[str] | None,
         threshold: float | None,
         pick: str,
@@ -100,7 +100,7 @@ class ProposalSource(Fallbacks):
         return self._prompts(found.boxes[rows], found.points[rows], size)
 
     def found(self, sample: Sample) -> tuple[Proposed, Frame]:
-        """What is proposed in a picture, possibly nothing, and the picture's geometry."""
+        """What is proposed in an image, possibly nothing, and the image's geometry."""
         frame = Frame.of(self._base, *sample.size)
         if sample not in self._by_sample:
             features = self._store.features(self._base, sample)
@@ -121,7 +121,7 @@ def _nearest(mask: np.ndarray, found: Proposed, size: tuple[int, int], name: str
     if mask.shape != size:
         if len(found) == 1:
             return 0
-        raise InputError(f"{name!r} has {len(found)} proposals; to choose, the mask must be of the picture's frame.")
+        raise InputError(f"{name!r} has {len(found)} proposals; to choose, the mask must be of the image's frame.")
     x0, y0, x1, y1 = interior.box(mask)
     overlap = iou(np.array([x0, y0, x1 + 1, y1 + 1], np.float32), found.boxes)
     columns, rows = (found.points + 0.5).astype(int).T

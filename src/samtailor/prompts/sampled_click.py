@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from samtailor import interior
 from samtailor.errors import InputError
-from samtailor.options import choose, refuse_unknown
+from samtailor.masks import interior
 from samtailor.prompts import Source
 from samtailor.prompts.mask_center import clicks
-from samtailor.types import Prompts, Sample
+from samtailor.registry import choose, refuse_unknown
+from samtailor.structures import Prompts, Sample
 
 CLICK = True
 SHAPES = ("distance", "gaussian")

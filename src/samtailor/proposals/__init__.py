@@ -5,9 +5,9 @@ masks: a heat map a class over a grid of at most 64 cells a side, and at each ce
 the object's box (after CenterNet, arXiv 1904.07850, and FCOS, arXiv 1904.01355; differences: the peak sits on a point
 inside the object, so that it can serve as a click, and not on the middle of the box, which may lie outside).
 
-The heads of the cross-fitting are kept and asked together with the one of all pictures.
-Its scores are calibrated (Platt scaling) on pictures that the scored head never saw, by cross-fitting, and a threshold
-that is chosen there as well refuses pictures without the object. `fit.py` trains,
+The heads of the cross-fitting are kept and asked together with the one of all images.
+Its scores are calibrated (Platt scaling) on images that the scored head never saw, by cross-fitting, and a threshold
+that is chosen there as well refuses images without the object. `fit.py` trains,
 `disk.py` saves and loads.
 """
 
@@ -24,9 +24,9 @@ import torch
 
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
-from samtailor.options import choose
 from samtailor.proposals.head import Head, Heads, decode
-from samtailor.types import Features
+from samtailor.registry import choose
+from samtailor.structures import Features
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
@@ -36,11 +36,11 @@ GIVES = ("points", "boxes")
 
 @dataclass(frozen=True)
 class Proposed:
-    """Proposals for one picture, by falling score.
+    """Proposals for one image, by falling score.
 
     Args:
-        boxes: float32 (N, 4), x0 y0 x1 y1, edges in pixels of the picture.
-        points: float32 (N, 2), x y in pixels of the picture, meant to lie on the object.
+        boxes: float32 (N, 4), x0 y0 x1 y1, edges in pixels of the image.
+        points: float32 (N, 2), x y in pixels of the image, meant to lie on the object.
         scores: float32 (N,), calibrated share of such proposals that are right.
         labels: N class names.
     """
@@ -65,7 +65,7 @@ class Proposals:
         calibration: class to (slope, offset): score = sigmoid(slope * logit(heat) + offset).
         thresholds: class to the lowest score that counts as found.
         give: "points" or "boxes": what the adapter beside it is to be asked with.
-        tiles: tiles a side in which it looks, see `instances`; 1: the whole picture.
+        tiles: tiles a side in which it looks, see `instances`; 1: the whole image.
         figures: what is known about its quality, see `fit.measure`.
     """
 
@@ -92,19 +92,19 @@ class Proposals:
     def propose(
         self, features: Features, frame: Frame, *, threshold: float | None = None, classes: Sequence[str] | None = None
     ) -> Proposed:
-        """What is found in a picture; nothing is a possible answer.
+        """What is found in an image; nothing is a possible answer.
 
         Args:
-            features: embedding of the picture, one row, of the base it was trained on.
-            frame: geometry of the picture.
+            features: embedding of the image, one row, of the base it was trained on.
+            frame: geometry of the image.
             threshold: lowest score, for all classes; None takes each class's own.
             classes: only these; None takes all.
 
         Raises:
-            InputError: features of several pictures, or a class it was not trained on.
+            InputError: features of several images, or a class it was not trained on.
         """
         if len(features) != 1:
-            raise InputError(f"Proposals are made for one picture, got features of {len(features)}.")
+            raise InputError(f"Proposals are made for one image, got features of {len(features)}.")
         wanted = self.classes if classes is None else tuple(classes)
         if strange := [name for name in wanted if name not in self.classes]:
             raise InputError(f"The proposals know no class {strange[0]!r}; they know {', '.join(self.classes)}.")
@@ -120,7 +120,7 @@ class Proposals:
 
     @torch.no_grad()
     def raw(self, features: Features, frame: Frame) -> Proposed:
-        """All candidates of a picture with their heat as score, before calibration and threshold."""
+        """All candidates of an image with their heat as score, before calibration and threshold."""
         device = next(self.head.parameters()).device
         heat, sides = self.head(features.to(device, torch.float32))
         boxes, points, scores, index = decode(heat[0].cpu(), sides[0].cpu(), frame)

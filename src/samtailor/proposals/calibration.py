@@ -1,4 +1,4 @@
-"""What the scores of proposals mean: Platt scaling, thresholds, and figures on pictures with and without objects."""
+"""What the scores of proposals mean: Platt scaling, thresholds, and figures on images with and without objects."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from samtailor.detectors import iou
 from samtailor.proposals import Proposals, Proposed, platt
-from samtailor.types import Annotation
+from samtailor.proposals.detectors import iou
+from samtailor.structures import Annotation
 
 _IOU = 0.5
 ALARMS = 0.2
-"""Share of the pictures without the object in which anything may be proposed; by one standard error more of them."""
-_DEAR = 0.25  # F1 that this may cost: a handful of pictures without the object, one unmarked, must not silence a class
-_NEAR = 0.9  # of the best F1: so much is noise, and new pictures have lower scores than those that the folds had
+"""Share of the images without the object in which anything may be proposed; by one standard error more of them."""
+_DEAR = 0.25  # F1 that this may cost: a handful of images without the object, one unmarked, must not silence a class
+_NEAR = 0.9  # of the best F1: so much is noise, and new images have lower scores than those that the folds had
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture that the head was not trained on.
+    """An image that the head was not trained on.
 
     Args:
         id: of the sample.
@@ -65,8 +65,8 @@ def calibrate(
 ) -> tuple[dict[str, tuple[float, float]], dict[str, float]]:
     """Slope and offset, and threshold, of each class.
 
-    The threshold is the lowest that is near the best F1 over all pictures, among those that refuse enough of the
-    pictures without the object (`ALARMS`): where the objects are many, F1 alone would let nearly every empty picture
+    The threshold is the lowest that is near the best F1 over all images, among those that refuse enough of the
+    images without the object (`ALARMS`): where the objects are many, F1 alone would let nearly every empty image
     through. Where that would cost more than 0.25 of F1 it is the highest that costs as much.
     """
     slopes, thresholds = {}, {}
@@ -86,9 +86,9 @@ def measure(scenes: Sequence[Scene], proposals: Proposals) -> dict[str, Any]:
     """Figures by class at the proposals' own thresholds.
 
     Returns:
-        for each class `objects`, `pictures`, `negatives` (pictures without it); `recall_boxes` (IoU >= 0.5),
+        for each class `objects`, `images`, `negatives` (images without it); `recall_boxes` (IoU >= 0.5),
         `recall_points` and `precision_points` (on an object, each object once), `points_on_object` (share of the
-        proposals on any object of the class), `false_positives_per_picture` (points on no new object), and
+        proposals on any object of the class), `false_positives_per_image` (points on no new object), and
         `false_positive_rate`: the share of negatives in which anything is proposed, None without negatives.
     """
     return {label: _figures(scenes, proposals, label) for label in proposals.classes}
@@ -163,14 +163,14 @@ def _figures(scenes: Sequence[Scene], proposals: Proposals, label: str) -> dict[
         alarms += not truths and len(found) > 0
     return {
         "objects": objects,
-        "pictures": len(scenes),
+        "images": len(scenes),
         "negatives": negatives,
         "proposed": proposed,
         "recall_boxes": boxes / objects if objects else None,
         "recall_points": points / objects if objects else None,
         "precision_points": points / proposed if proposed else None,
         "points_on_object": on / proposed if proposed else None,
-        "false_positives_per_picture": (proposed - points) / len(scenes) if scenes else None,
+        "false_positives_per_image": (proposed - points) / len(scenes) if scenes else None,
         "false_positive_rate": alarms / negatives if negatives else None,
     }
 

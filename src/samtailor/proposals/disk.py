@@ -11,11 +11,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from samtailor.bases import Base
-from samtailor.data.picture import replacing, write_json
+from samtailor.data.image import replacing, write_json
+from samtailor.data.strict_files import digest, read_metadata, read_tensors
 from samtailor.errors import ArtefactError
 from samtailor.proposals import Proposals
 from samtailor.proposals.head import Head, Heads
-from samtailor.strict_files import digest, read_metadata, read_tensors
 
 SCHEMA = 1
 TENSORS, METADATA = "proposals.safetensors", "proposals.json"

@@ -1,4 +1,4 @@
-"""The network of the proposals, and how its answer becomes boxes and points of a picture."""
+"""The network of the proposals, and how its answer becomes boxes and points of an image."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samtailor.adapters.pyramid import Pyramid
 from samtailor.data.transform import Frame
-from samtailor.pyramid import Pyramid
-from samtailor.types import Features
+from samtailor.structures import Features
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
 
 CELLS = 64  # largest side of the heat map
 FLOOR = 0.03  # raw heat below this is no candidate
-MOST = 400  # candidates a class and picture
+MOST = 400  # candidates a class and image
 OVERLAP = 0.5  # IoU of boxes of one class above which only the better one stays
 COVERED = 0.7  # likewise the share of the smaller one that the larger one covers: a part is no second object
 _PRIOR = 0.01  # heat at the start: without it the first steps are spent on silencing the background
@@ -56,7 +56,7 @@ class Head(Pyramid):
 class Heads(nn.Module):
     """Several heads as one: the mean of their heat logits and of the logarithms of their distances.
 
-    A head that saw a few dozen pictures depends much on its seed; the mean of four errs less than any of them.
+    A head that saw a few dozen images depends much on its seed; the mean of four errs less than any of them.
 
     Args:
         members: of the same shape.
@@ -89,12 +89,12 @@ def skip_channels(features: Features) -> list[int]:
 
 
 def decode(heat: Tensor, sides: Tensor, frame: Frame) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
-    """Peaks of the heat map to boxes (N, 4), points (N, 2) of the picture frame, heat (N,) and class indices.
+    """Peaks of the heat map to boxes (N, 4), points (N, 2) of the image frame, heat (N,) and class indices.
 
     Args:
         heat: (C, s, s) logits.
         sides: (C, 4, s, s) distances as shares of the frame's side.
-        frame: geometry of the picture.
+        frame: geometry of the image.
     """
     chance = heat.sigmoid()
     peaks = torch.where(F.max_pool2d(chance[None], 3, 1, 1)[0] == chance, chance, torch.zeros(()))
@@ -108,17 +108,17 @@ def decode(heat: Tensor, sides: Tensor, frame: Frame) -> tuple[np.ndarray, np.nd
         reach = sides[index, :, row, column] * frame.size
         x, y = (column + 0.5) * cell, (row + 0.5) * cell
         boxes = torch.stack([x - reach[0], y - reach[1], x + reach[2], y + reach[3]], 1)
-        boxes, points = _in_picture(boxes, torch.stack([x, y], 1), frame)
+        boxes, points = _in_image(boxes, torch.stack([x, y], 1), frame)
         inside = (points[:, 0] <= frame.width - 1) & (points[:, 1] <= frame.height - 1)
         inside &= (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         boxes, points, score = boxes[inside], points[inside], score[inside]
-        kept = distinct(boxes)
+        kept = mask_nms(boxes)
         parts.append((boxes[kept], points[kept], score[kept], np.full(len(kept), index)))
     boxes, points, score, index = (np.concatenate(column) for column in zip(*parts, strict=True))
     return boxes, points, score, [int(i) for i in index]
 
 
-def distinct(boxes: np.ndarray) -> list[int]:
+def mask_nms(boxes: np.ndarray) -> list[int]:
     """Rows of boxes, by falling score, that are no second look at a better one."""
     x0, y0, x1, y1 = boxes.T
     areas = (x1 - x0) * (y1 - y0)
@@ -134,7 +134,7 @@ def distinct(boxes: np.ndarray) -> list[int]:
     return kept
 
 
-def _in_picture(boxes: Tensor, points: Tensor, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+def _in_image(boxes: Tensor, points: Tensor, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
     scale = np.array(frame.scale, np.float32)
     edges = np.array([frame.width, frame.height] * 2, np.float32)
     boxes = np.clip(boxes.numpy() / np.tile(scale, 2), 0, edges)
@@ -142,4 +142,4 @@ def _in_picture(boxes: Tensor, points: Tensor, frame: Frame) -> tuple[np.ndarray
     return boxes, np.maximum(points.numpy() / scale - 0.5, 0)
 
 
-__all__ = ["CELLS", "Head", "Heads", "decode", "distinct", "make_head", "skip_channels"]
+__all__ = ["CELLS", "Head", "Heads", "decode", "make_head", "mask_nms", "skip_channels"]

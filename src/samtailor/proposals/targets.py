@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samtailor import interior
 from samtailor.data.transform import Frame
-from samtailor.types import Annotation
+from samtailor.masks import interior
+from samtailor.structures import Annotation
 
 _DEEP = 0.7  # share of the largest interior distance that a click's place must have
 
@@ -35,7 +35,7 @@ def place(mask: np.ndarray) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Target:
-    """What the head should answer for one view of one picture, C classes, s x s cells.
+    """What the head should answer for one view of one image, C classes, s x s cells.
 
     Args:
         heat: float32 (C, s, s), 1 at the objects' places, falling off as a Gaussian.
@@ -51,7 +51,7 @@ class Target:
 
 
 def target(annotations: Sequence[Annotation], classes: Sequence[str], frame: Frame, cells: int) -> Target:
-    """The target of a picture; large objects first, so that a small one in front keeps its cells."""
+    """The target of an image; large objects first, so that a small one in front keeps its cells."""
     shape = (len(classes), cells, cells)
     heat, sides = torch.zeros(shape), torch.zeros(len(classes), 4, cells, cells)
     made = Target(heat, sides, torch.zeros(shape).bool(), torch.zeros(shape).bool())

@@ -1,7 +1,7 @@
 """Adapters that come and go while questions are answered.
 
 An adapter is loaded, moved to its device and given to its predictors before its name is known to anyone; what is
-known is never changed afterwards, only exchanged. A question holds on to the `Slot` that it began with, so taking an
+known is never changed afterwards, only exchanged. A request keeps the `LoadedAdapter` that it began with, so taking an
 adapter out, or putting another in its place, disturbs nobody.
 """
 
@@ -17,10 +17,10 @@ from queue import SimpleQueue
 
 from samtailor import artefact
 from samtailor.artefact import AdapterMeta
-from samtailor.automatic import Proposer, by_itself, by_map, by_proposals
 from samtailor.bases import Base
 from samtailor.errors import InputError
-from samtailor.predict import Predictor
+from samtailor.predict.auto import Proposer, by_itself, by_map, by_proposals
+from samtailor.predict.predictor import Predictor
 from samtailor.proposals import Proposals, disk
 from samtailor.segmenter import Segmenter
 from samtailor.serve.refusals import NotAllowed, Refused, Taken, Unknown
@@ -30,7 +30,7 @@ _FILES = ("adapter.safetensors", "adapter.json", "proposals.safetensors", "propo
 
 
 @dataclass(frozen=True)
-class Slot:
+class LoadedAdapter:
     """Who answers: the base alone, or an adapter.
 
     Args:
@@ -41,7 +41,7 @@ class Slot:
         folder: of the adapter; None when it came from the hub.
         proposals: learnt ones that lie in its folder.
         promptless: it answers without a prompt.
-        by_itself: that answer is the picture's objects.
+        by_itself: that answer is the image's objects.
         spare: one predictor for each thread that decodes.
     """
 
@@ -67,7 +67,7 @@ class Slot:
 
     @contextmanager
     def predictor(self) -> Iterator[Predictor]:
-        """A predictor for the time of one question; it forgets the picture afterwards."""
+        """A predictor for the time of one question; it forgets the image afterwards."""
         one = self.spare.get()
         try:
             yield one
@@ -113,18 +113,18 @@ class Adapters:
             raise InputError(f"There is no folder {root} for adapters.")
         self._lock = threading.Lock()
         self._loading: set[str] = set()
-        self._slots: dict[str, Slot] = {}
-        self._bare = self._filled(Slot(None, "", base), None)
+        self._slots: dict[str, LoadedAdapter] = {}
+        self._bare = self._filled(LoadedAdapter(None, "", base), None)
 
     def __len__(self) -> int:
         return len(self._slots)
 
-    def slots(self) -> list[Slot]:
+    def slots(self) -> list[LoadedAdapter]:
         """In the order they were added."""
         with self._lock:
             return list(self._slots.values())
 
-    def slot(self, name: str | None) -> Slot:
+    def slot(self, name: str | None) -> LoadedAdapter:
         """Who a name stands for; None is the base.
 
         Raises:
@@ -138,7 +138,7 @@ class Adapters:
             known = ", ".join(self._slots) or "none"
         raise Unknown(f"No adapter is called {name!r}. Loaded: {known}.")
 
-    def add(self, name: str, source: str | Path, *, replace: bool = False) -> Slot:
+    def add(self, name: str, source: str | Path, *, replace: bool = False) -> LoadedAdapter:
         """Load an adapter from a folder or the hub.
 
         Args:
@@ -165,7 +165,7 @@ class Adapters:
                 self._loading.discard(name)
         return slot
 
-    def add_below(self, name: str, folder: str) -> Slot:
+    def add_below(self, name: str, folder: str) -> LoadedAdapter:
         """`add` for strangers: a folder below the root, given relative to it, whose files lie below the root too.
 
         Raises:
@@ -182,7 +182,7 @@ class Adapters:
             raise NotAllowed(f"{folder!r} holds a link to a file elsewhere.")
         return self.add(name, path)
 
-    def remove(self, name: str) -> Slot:
+    def remove(self, name: str) -> LoadedAdapter:
         """Take an adapter out; questions that it is answering are answered.
 
         Raises:
@@ -193,21 +193,21 @@ class Adapters:
             self._slots.pop(name, None)
         return slot
 
-    def _load(self, name: str, source: str | Path) -> Slot:
+    def _load(self, name: str, source: str | Path) -> LoadedAdapter:
         loaded = artefact.load(source, self._base)
         folder = Path(source) if Path(source).is_dir() else None
         proposals = disk.load(loaded.folder, self._base) if disk.exists(loaded.folder) else None
         segmenter, encoder = loaded.segmenter, ""
         if not segmenter.encoder_frozen:
             segmenter, encoder = _on_own_base(segmenter), loaded.meta.sha256
-        slot = Slot(
+        slot = LoadedAdapter(
             name, encoder, segmenter.base, loaded.meta, folder,
             proposals=proposals if not encoder else None,  # they read the base's embedding
             promptless=segmenter.promptless, by_itself=segmenter.by_itself,
         )  # fmt: skip
         return self._filled(slot, segmenter)
 
-    def _filled(self, slot: Slot, segmenter: Segmenter | None) -> Slot:
+    def _filled(self, slot: LoadedAdapter, segmenter: Segmenter | None) -> LoadedAdapter:
         adapters = {} if segmenter is None or slot.name is None else {slot.name: segmenter}
         for _ in range(self._threads):
             slot.spare.put(Predictor(slot.base, adapters))
@@ -221,11 +221,10 @@ def _on_own_base(segmenter: Segmenter) -> Segmenter:
         tokens=segmenter.tokens,
         outputs=segmenter.outputs,
         maps=segmenter.maps,
-        prompt=segmenter.prompt,
-        regions=segmenter.regions,
-        asks=segmenter.asks,
+        inference=segmenter.inference,
+        transform_prompts=segmenter.transform_prompts,
     )
     return own.eval()
 
 
-__all__ = ["Adapters", "Slot"]
+__all__ = ["Adapters", "LoadedAdapter"]

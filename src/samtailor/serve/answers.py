@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from samtailor.data.shapes import encode, plain_runs
-from samtailor.options import choose
+from samtailor.masks.rle import encode, plain_runs
+from samtailor.registry import choose
 
 FORMS = ("rle", "png", "polygons")
 
@@ -20,7 +20,7 @@ def shape(mask: np.ndarray, form: str, tolerance: float = 1.0) -> Any:
     """A boolean mask (height, width) in one of `FORMS`.
 
     Args:
-        mask: picture frame.
+        mask: image frame.
         form: "rle": COCO's compressed run lengths, {"size": [height, width], "counts": text}. "png": base64 of an
             8-bit grey PNG, 255 on the object. "polygons": see `outlines`, as lists.
         tolerance: of polygons, pixels.

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from samtailor import __version__
 from samtailor.errors import InputError, SamtailorError
 from samtailor.serve import schema
-from samtailor.serve.adapters import Slot
+from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.answers import shape
 from samtailor.serve.embeddings import Embedding
 from samtailor.serve.engine import Answer, Engine
@@ -25,15 +25,13 @@ from samtailor.serve.guard import Guard
 from samtailor.serve.metrics import Metrics
 from samtailor.serve.refusals import Busy, Refused
 
-_PICTURE: dict[str, Any] = {"type": "string", "format": "binary"}
+_IMAGE: dict[str, Any] = {"type": "string", "format": "binary"}
 _UPLOAD = {
     "required": True,
     "content": {
-        "multipart/form-data": {
-            "schema": {"type": "object", "required": ["picture"], "properties": {"picture": _PICTURE}}
-        },
-        "image/*": {"schema": _PICTURE},
-        "application/octet-stream": {"schema": _PICTURE},
+        "multipart/form-data": {"schema": {"type": "object", "required": ["image"], "properties": {"image": _IMAGE}}},
+        "image/*": {"schema": _IMAGE},
+        "application/octet-stream": {"schema": _IMAGE},
     },
 }
 _QUESTION = {
@@ -43,9 +41,9 @@ _QUESTION = {
         "multipart/form-data": {
             "schema": {
                 "type": "object",
-                "required": ["picture", "question"],
+                "required": ["image", "question"],
                 "properties": {
-                    "picture": _PICTURE,
+                    "image": _IMAGE,
                     "question": {"type": "string", "description": "A Question as JSON, without embedding."},
                 },
             }
@@ -73,7 +71,7 @@ def build(
     app = bare("samtailor", engine)
     tell_health(app)
     _tell(app, metrics)
-    _pictures(app, engine, metrics)
+    _images(app, engine, metrics)
     _adapters(app, engine)
     app.openapi = partial(_openapi, app, app.openapi)  # type: ignore[method-assign]
     app.add_middleware(Guard, limits=engine.limits, token=token, hosts=hosts, count=metrics)
@@ -117,17 +115,17 @@ def _tell(app: FastAPI, metrics: Metrics) -> None:
         return Response(metrics.text(), headers={"content-type": metrics.content_type})
 
 
-def _pictures(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
-    @app.post("/embeddings", status_code=201, summary="Encode a picture", openapi_extra={"requestBody": _UPLOAD})
-    async def embed(request: Request, adapter: str | None = None) -> schema.Picture:
-        picture, _ = await _upload(request)
-        return _picture(await engine.embed(picture, adapter))
+def _images(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
+    @app.post("/embeddings", status_code=201, summary="Encode an image", openapi_extra={"requestBody": _UPLOAD})
+    async def embed(request: Request, adapter: str | None = None) -> schema.EncodedImage:
+        image, _ = await _upload(request)
+        return _image(await engine.embed(image, adapter))
 
-    @app.get("/embeddings/{id}", summary="Whether a picture is known")
-    async def known(id: str) -> schema.Picture:
-        return _picture(engine.find(id))
+    @app.get("/embeddings/{id}", summary="Whether an image is known")
+    async def known(id: str) -> schema.EncodedImage:
+        return _image(engine.find(id))
 
-    @app.delete("/embeddings/{id}", status_code=204, summary="Forget a picture")
+    @app.delete("/embeddings/{id}", status_code=204, summary="Forget an image")
     async def forget(id: str) -> None:
         engine.find(id)
         engine.embeddings.drop(id)
@@ -139,9 +137,9 @@ def _pictures(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
         response_model_exclude_unset=True,
     )
     async def segment(request: Request) -> schema.Masks:
-        picture, asked = await _asked(request)
+        image, asked = await _asked(request)
         embedding, answers = await engine.segment(
-            picture,
+            image,
             asked.asks(engine.limits.prompts, engine.limits.points),
             asked.adapter,
             automatic=asked.auto,
@@ -151,7 +149,7 @@ def _pictures(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
         )
         metrics.masks(asked.adapter, len(answers))
         masks = [_mask(answer, asked.format) for answer in answers]
-        return schema.Masks(embedding=_picture(embedding), adapter=asked.adapter, masks=masks)
+        return schema.Masks(embedding=_image(embedding), adapter=asked.adapter, masks=masks)
 
 
 def _adapters(app: FastAPI, engine: Engine) -> None:
@@ -169,40 +167,40 @@ def _adapters(app: FastAPI, engine: Engine) -> None:
         engine.remove_adapter(name)
 
 
-async def _asked(request: Request) -> tuple[bytes | str, schema.Question]:
-    """The picture or its id, and the question."""
+async def _asked(request: Request) -> tuple[bytes | str, schema.PromptBatch]:
+    """The image or its id, and the question."""
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        picture, text = await _upload(request)
+        image, text = await _upload(request)
         asked = _question(text if text is not None else "{}")
         if asked.embedding is not None:
-            raise InputError("Send the picture, or the id of its embedding, not both.")
-        return picture, asked
+            raise InputError("Send the image, or the id of its embedding, not both.")
+        return image, asked
     asked = _question(await request.body())
     if asked.embedding is None:
         raise InputError(
-            "Which picture? Give `embedding`, or send multipart/form-data with the fields picture and question."
+            "Which image? Give `embedding`, or send multipart/form-data with the fields image and question."
         )
     return asked.embedding, asked
 
 
 async def _upload(request: Request) -> tuple[bytes, str | None]:
-    """The bytes of the picture, and the field `question` beside it."""
+    """The bytes of the image, and the field `question` beside it."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        picture, text = await request.body(), None
+        image, text = await request.body(), None
     else:
         async with request.form(max_files=1, max_fields=1) as form:
-            file, text = form.get("picture"), form.get("question")
+            file, text = form.get("image"), form.get("question")
             if not isinstance(file, UploadFile) or not (text is None or isinstance(text, str)):
-                raise InputError("The form needs a file in the field `picture`, and may have the text `question`.")
-            picture = await file.read()
-    if not picture:
-        raise InputError("There is no picture in the request: send its bytes, or a form with a file in `picture`.")
-    return picture, text
+                raise InputError("The form needs a file in the field `image`, and may have the text `question`.")
+            image = await file.read()
+    if not image:
+        raise InputError("There is no image in the request: send its bytes, or a form with a file in `image`.")
+    return image, text
 
 
-def _question(text: str | bytes) -> schema.Question:
+def _question(text: str | bytes) -> schema.PromptBatch:
     try:
-        return schema.Question.model_validate_json(text)
+        return schema.PromptBatch.model_validate_json(text)
     except ValidationError as error:
         raise InputError(words(error.errors())) from error
 
@@ -238,8 +236,8 @@ def _no(status: int, text: str, headers: dict[str, str] | None = None) -> JSONRe
     return JSONResponse({"error": str(text)}, status, headers)
 
 
-def _picture(embedding: Embedding) -> schema.Picture:
-    return schema.Picture(id=embedding.id, width=embedding.width, height=embedding.height)
+def _image(embedding: Embedding) -> schema.EncodedImage:
+    return schema.EncodedImage(id=embedding.id, width=embedding.width, height=embedding.height)
 
 
 def _mask(answer: Answer, form: str) -> schema.Mask:
@@ -247,7 +245,7 @@ def _mask(answer: Answer, form: str) -> schema.Mask:
     return schema.Mask(**known, area=answer.area, box=answer.box, **{form: answer.shape})
 
 
-def _adapter(slot: Slot) -> schema.Adapter:
+def _adapter(slot: LoadedAdapter) -> schema.Adapter:
     return schema.Adapter(
         name=slot.name,
         method=slot.meta.method,
@@ -262,7 +260,7 @@ def _adapter(slot: Slot) -> schema.Adapter:
 def _openapi(app: FastAPI, made: Any) -> dict[str, Any]:
     """With the schemas of questions, which the service reads by itself."""
     found = made()
-    question = schema.Question.model_json_schema(ref_template="#/components/schemas/{model}")
+    question = schema.PromptBatch.model_json_schema(ref_template="#/components/schemas/{model}")
     found["components"]["schemas"].update({**question.pop("$defs", {}), "Question": question})
     return found
 

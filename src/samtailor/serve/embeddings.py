@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from samtailor.data.picture import decode_picture
-from samtailor.predict import Predictor
-from samtailor.serve.limits import Lane
-from samtailor.types import Features
+from samtailor.data.image import decode_image
+from samtailor.predict.predictor import Predictor
+from samtailor.serve.limits import BoundedExecutor
+from samtailor.structures import Features
 
 Key = tuple[str, str]
-"""(id of the picture, encoder): the encoder is "" for the base's, else the digest of the adapter that changes it."""
+"""(id of the image, encoder): the encoder is "" for the base's, else the digest of the adapter that changes it."""
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """What is kept of a picture.
+    """What is kept of an image.
 
     Args:
-        id: see `pictures.identity`.
+        id: see `images.identity`.
         height, width: pixels, after the EXIF rotation.
         features: one row, on the device that computes.
-        data: the bytes of the file, for adapters that need the picture (inside the encoder, closer looks).
+        data: the bytes of the file, for adapters that need the image (inside the encoder, closer looks).
     """
 
     id: str
@@ -37,9 +37,9 @@ class Embedding:
     data: bytes
 
     def set_on(self, predictor: Predictor) -> None:
-        """Set the picture; it is read again only for whoever needs more than the embedding."""
-        read = partial(decode_picture, self.data, self.id)
-        predictor.set_features(self.features, self.height, self.width, picture=read)
+        """Set the image; it is read again only for whoever needs more than the embedding."""
+        read = partial(decode_image, self.data, self.id)
+        predictor.set_features(self.features, self.height, self.width, image=read)
 
     @property
     def bytes(self) -> int:
@@ -64,7 +64,7 @@ class Embeddings:
         watch: told what happens.
     """
 
-    def __init__(self, lane: Lane, room: int, watch: Watch) -> None:
+    def __init__(self, lane: BoundedExecutor, room: int, watch: Watch) -> None:
         self._lane, self._room, self._watch = lane, room, watch
         self._lock = threading.RLock()  # a job may be done before its callback is attached, which then runs at once
         self._kept: OrderedDict[Key, Embedding] = OrderedDict()
@@ -81,10 +81,10 @@ class Embeddings:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
 
-    def of_picture(self, id: str) -> Embedding | None:
-        """What is kept of a picture, under whichever encoder; the base's first."""
+    def of_image(self, id: str) -> Embedding | None:
+        """What is kept of an image, under whichever encoder; the base's first."""
         with self._lock:
-            own = (kept for (picture, _), kept in self._kept.items() if picture == id)
+            own = (kept for (image, _), kept in self._kept.items() if image == id)
             return self.get((id, "")) or next(own, None)
 
     def get_or_make(self, key: Key, make: Callable[[], Embedding]) -> Future[Embedding]:
@@ -110,7 +110,7 @@ class Embeddings:
             return future
 
     def drop(self, id: str) -> bool:
-        """Forget a picture under every encoder; whether it was there."""
+        """Forget an image under every encoder; whether it was there."""
         return self._drop(lambda key: key[0] == id)
 
     def drop_encoder(self, encoder: str) -> bool:

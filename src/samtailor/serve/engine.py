@@ -2,8 +2,8 @@
 
 Threads. Torch runs in two lanes of threads, the encoder's and the decoder's, never in the event loop. They need no
 lock around the base: its weights are only read, `DecoderTap` captures what it sees for each thread by itself,
-adapters inside the base live in twins that share its tensors, and a `Predictor`, which holds a picture, belongs to
-one question at a time (`Slot.predictor`). No job waits for another one, so the lanes cannot lock each other up.
+adapters inside the base live in twins that share its tensors, and a `Predictor`, which holds an image, belongs to
+one request at a time (`LoadedAdapter.predictor`). No job waits for another one, so the lanes cannot deadlock.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from samtailor.answers import Ask
-from samtailor.automatic import GROWN
 from samtailor.bases import Base
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.transform import Frame
-from samtailor.embeddings import EmbeddingStore
-from samtailor.instances import objects
-from samtailor.predict import Predictor
-from samtailor.serve import pictures
-from samtailor.serve.adapters import Adapters, Slot
+from samtailor.predict.auto import GROWN
+from samtailor.predict.instances import objects
+from samtailor.predict.predictor import Predictor
+from samtailor.predict.prompt import ObjectPrompt
+from samtailor.serve import images
+from samtailor.serve.adapters import Adapters, LoadedAdapter
 from samtailor.serve.embeddings import Embedding, Embeddings, Watch
-from samtailor.serve.limits import Lane, Limits
+from samtailor.serve.limits import BoundedExecutor, Limits
 from samtailor.serve.refusals import Refused, Unknown
-from samtailor.types import Features
+from samtailor.structures import Features
 
-_NO_PICTURE = np.zeros((0, 0, 3), np.uint8)  # proposals look at the embedding
+_NO_IMAGE = np.zeros((0, 0, 3), np.uint8)  # proposals look at the embedding
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Engine:
         base: on the device that computes.
         limits: bounds.
         cache: folder of embeddings on disk; None keeps them in memory only. With one, embeddings are rounded to half
-            precision, and a picture that was encoded before is not encoded again after a restart.
+            precision, and an image that was encoded before is not encoded again after a restart.
         cache_bytes: room on disk.
         root: folder below which adapters may be added while it runs.
         watch: counts embeddings.
@@ -90,9 +90,9 @@ class Engine:
         self.base, self.limits = base, limits or Limits()
         self._cache, self._cache_bytes = cache, cache_bytes
         self._stores = threading.local()  # the folder may be shared, a store object may not
-        self.encoding = Lane("pictures to encode", self.limits.encodes, self.limits.encode_queue)
-        self.decoding = Lane("questions", self.limits.decodes, self.limits.decode_queue)
-        self._loading = Lane("adapters to load", 1, 4)
+        self.encoding = BoundedExecutor("images to encode", self.limits.encodes, self.limits.encode_queue)
+        self.decoding = BoundedExecutor("questions", self.limits.decodes, self.limits.decode_queue)
+        self._loading = BoundedExecutor("adapters to load", 1, 4)
         self.adapters = Adapters(base, self.limits.decodes, root)
         self.embeddings = Embeddings(self.encoding, self.limits.memory, watch or _Unwatched())
 
@@ -102,10 +102,10 @@ class Engine:
             lane.close()
 
     async def embed(self, data: bytes, adapter: str | None = None) -> Embedding:
-        """The embedding of a picture's file, made when it is not there, for an adapter that has its own encoder too.
+        """The embedding of an image's file, made when it is not there, for an adapter that has its own encoder too.
 
         Raises:
-            TooLarge, Unreadable: see `pictures.read`. Unknown: the adapter. Busy: no room in a queue.
+            TooLarge, Unreadable: see `images.read`. Unknown: the adapter. Busy: no room in a queue.
         """
         return await self._embed(data, self.adapters.slot(adapter))
 
@@ -115,14 +115,14 @@ class Engine:
         Raises:
             Unknown: never made here, or given up for newer ones.
         """
-        if (found := self.embeddings.of_picture(id)) is None:
-            raise Unknown(f"No embedding has the id {id[:64]!r}; it may have made room for others. Send the picture.")
+        if (found := self.embeddings.of_image(id)) is None:
+            raise Unknown(f"No embedding has the id {id[:64]!r}; it may have made room for others. Send the image.")
         return found
 
     async def segment(
         self,
-        picture: bytes | str,
-        asks: Sequence[Ask],
+        image: bytes | str,
+        asks: Sequence[ObjectPrompt],
         adapter: str | None = None,
         *,
         automatic: bool = False,
@@ -130,10 +130,10 @@ class Engine:
         every: bool = False,
         form: Callable[[np.ndarray], Any] = lambda mask: mask,
     ) -> tuple[Embedding, list[Answer]]:
-        """Masks of one picture.
+        """Masks of one image.
 
         Args:
-            picture: the bytes of a file, or the id of an embedding.
+            image: the bytes of a file, or the id of an embedding.
             asks: what is asked, each by itself.
             adapter: who answers; None the untouched base.
             automatic: ask what the adapter's proposals find instead.
@@ -142,14 +142,14 @@ class Engine:
             form: turns a boolean mask (height, width) into what is wanted; runs in a thread.
 
         Raises:
-            Refused: in one of its kinds. InputError: a prompt that makes no sense on this picture.
+            Refused: in one of its kinds. InputError: a prompt that makes no sense on this image.
         """
         slot = self.adapters.slot(adapter)
-        embedding = await (self._embed(picture, slot) if isinstance(picture, bytes) else self._known(picture, slot))
+        embedding = await (self._embed(image, slot) if isinstance(image, bytes) else self._known(image, slot))
         job = _Question(slot, embedding, tuple(asks), automatic, threshold, every, form)
         return embedding, await _result(self.decoding.submit(job.answer))
 
-    async def add_adapter(self, name: str, folder: str) -> Slot:
+    async def add_adapter(self, name: str, folder: str) -> LoadedAdapter:
         """Load an adapter from below the root."""
         return await _result(self._loading.submit(lambda: self.adapters.add_below(name, folder)))
 
@@ -159,44 +159,44 @@ class Engine:
         if slot.encoder and all(other.encoder != slot.encoder for other in self.adapters.slots()):
             self.embeddings.drop_encoder(slot.encoder)
 
-    async def _embed(self, data: bytes, slot: Slot) -> Embedding:
-        picture, id = await _result(self.decoding.submit(lambda: self._read(data)))
+    async def _embed(self, data: bytes, slot: LoadedAdapter) -> Embedding:
+        image, id = await _result(self.decoding.submit(lambda: self._read(data)))
         return await _result(
-            self.embeddings.get_or_make((id, slot.encoder), lambda: self._encode(id, picture, data, slot))
+            self.embeddings.get_or_make((id, slot.encoder), lambda: self._encode(id, image, data, slot))
         )
 
-    async def _known(self, id: str, slot: Slot) -> Embedding:
+    async def _known(self, id: str, slot: LoadedAdapter) -> Embedding:
         """By id; made from the file that is kept where only another encoder's is there."""
         own = self.embeddings.get((id, slot.encoder))
         return await self._embed(self.find(id).data, slot) if own is None else own
 
     def _read(self, data: bytes) -> tuple[np.ndarray, str]:
-        picture = pictures.read(data, self.limits)
-        return picture, pictures.identity(picture)
+        image = images.read(data, self.limits)
+        return image, images.identity(image)
 
-    def _encode(self, id: str, picture: np.ndarray, data: bytes, slot: Slot) -> Embedding:
-        height, width = picture.shape[:2]
-        return Embedding(id, height, width, self._features(picture, slot), data)
+    def _encode(self, id: str, image: np.ndarray, data: bytes, slot: LoadedAdapter) -> Embedding:
+        height, width = image.shape[:2]
+        return Embedding(id, height, width, self._features(image, slot), data)
 
     @torch.no_grad()
-    def _features(self, picture: np.ndarray, slot: Slot) -> Features:
+    def _features(self, pixels: np.ndarray, slot: LoadedAdapter) -> Features:
         device = next(self.base.model.parameters()).device
         if self._cache is not None and not slot.encoder:
-            return self._store().features(self.base, picture).to(device)
-        image = Frame.of(slot.base, *picture.shape[:2]).image(picture, slot.base)
+            return self._store().features(self.base, pixels).to(device)
+        image = Frame.of(slot.base, *pixels.shape[:2]).image(pixels, slot.base)
         return slot.base.encode_image(image[None].to(device))
 
-    def _store(self) -> EmbeddingStore:
+    def _store(self) -> EmbeddingCache:
         if not hasattr(self._stores, "one"):
-            self._stores.one = EmbeddingStore(self._cache, max_bytes=self._cache_bytes)
+            self._stores.one = EmbeddingCache(self._cache, max_bytes=self._cache_bytes)
         return self._stores.one
 
 
 @dataclass(frozen=True)
 class _Question:
-    slot: Slot
+    slot: LoadedAdapter
     embedding: Embedding
-    asks: tuple[Ask, ...]
+    asks: tuple[ObjectPrompt, ...]
     automatic: bool
     threshold: float | None
     every: bool
@@ -221,29 +221,31 @@ class _Question:
         rows = found(self.slot, predictor, self.threshold)
         return [self._told(i, *row) for i, row in enumerate(rows)]
 
-    def _told(self, prompt: int, ask: Ask, mask: np.ndarray, score: float) -> Answer:
+    def _told(self, prompt: int, ask: ObjectPrompt, mask: np.ndarray, score: float) -> Answer:
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1) if len(rows) else None
         own = score if ask.score is None else ask.score
         return Answer(prompt, ask.label, own, score, int(np.count_nonzero(mask)), box, self.form(mask))
 
 
-def found(slot: Slot, predictor: Predictor, threshold: float | None) -> list[tuple[Ask, np.ndarray, float]]:
-    """Automatic answers for the picture that is set, as `predict --prompt auto` has them, by falling rank: what was
+def found(
+    slot: LoadedAdapter, predictor: Predictor, threshold: float | None
+) -> list[tuple[ObjectPrompt, np.ndarray, float]]:
+    """Automatic answers for the image that is set, as `predict --prompt auto` has them, by falling rank: what was
     asked, the mask, its predicted IoU. After proposals that look in tiles, the last of them is set.
 
     Raises:
         Refused: nothing can propose.
     """
     propose = slot.proposer(threshold, GROWN)
-    picture = predictor.picture if slot.tiles > 1 else _NO_PICTURE
-    seen = objects(predictor, picture, propose, slot.name, tiles=slot.tiles, ready=True)
+    image = predictor.image if slot.tiles > 1 else _NO_IMAGE
+    seen = objects(predictor, image, propose, slot.name, tiles=slot.tiles, ready=True)
     return [(one.ask, one.mask, one.iou) for one in seen]
 
 
 @torch.no_grad()
-def _masks(slot: Slot, predictor: Predictor, ask: Ask, every: bool) -> list[tuple[np.ndarray, float]]:
-    """Masks of the picture that is set with their predicted IoU, best first; one unless every candidate is wanted."""
+def _masks(slot: LoadedAdapter, predictor: Predictor, ask: ObjectPrompt, every: bool) -> list[tuple[np.ndarray, float]]:
+    """Masks of the image that is set with their predicted IoU, best first; one unless every candidate is wanted."""
     frame = predictor.frame
     output = predictor.decode(ask.prompts((frame.height, frame.width)), slot.name)
     low, scores = output.candidate_logits()[0, 0], output.candidate_iou()[0, 0]
@@ -251,8 +253,8 @@ def _masks(slot: Slot, predictor: Predictor, ask: Ask, every: bool) -> list[tupl
     return [((frame.logits(low[i][None, None])[0, 0] > 0).cpu().numpy(), float(scores[i])) for i in wanted]
 
 
-def _check(ask: Ask, embedding: Embedding, slot: Slot) -> None:
-    if ask.whole and not slot.promptless:
+def _check(ask: ObjectPrompt, embedding: Embedding, slot: LoadedAdapter) -> None:
+    if ask.promptless and not slot.promptless:
         raise Refused("A prompt needs points or a box; only adapters that were fitted without prompts go without.")
     ask.check((embedding.height, embedding.width))
 

@@ -145,7 +145,7 @@ class Guard:
 
     def _most(self, headers: dict[str, list[str]]) -> int:
         kind = (headers.get("content-type") or [""])[0].lower()
-        room = 2**16 if kind.startswith("multipart/") else 0  # boundaries and the question beside the picture
+        room = 2**16 if kind.startswith("multipart/") else 0  # boundaries and the question beside the image
         return self._json_bytes if "json" in kind else self._limits.bytes + room
 
     def _bounded(self, receive: Any, headers: dict[str, list[str]]) -> Any:

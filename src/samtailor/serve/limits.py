@@ -1,4 +1,4 @@
-"""How much a service takes on at once: `Limits` says it, a `Lane` keeps to it."""
+"""How much a service takes on at once: `Limits` says it, a `BoundedExecutor` keeps to it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Limits:
     """Bounds of a service; all are at least 1.
 
     Args:
-        bytes: of an uploaded picture.
-        json_bytes: of a question without a picture.
-        pixels: of a picture, width times height.
-        encodes: pictures in the encoder at once.
-        encode_queue: pictures that may wait for it.
-        decodes: threads that read pictures and decode masks.
+        bytes: of an uploaded image.
+        json_bytes: of a question without an image.
+        pixels: of an image, width times height.
+        encodes: images in the encoder at once.
+        encode_queue: images that may wait for it.
+        decodes: threads that read images and decode masks.
         decode_queue: jobs that may wait for them.
         requests: requests in progress at once, uploads included.
         seconds: of waiting for the next piece of an upload.
@@ -52,7 +52,7 @@ class Limits:
                 raise InputError(f"The limit {name!r} must be at least 1 (a queue: 0), got {value}.")
 
 
-class Lane:
+class BoundedExecutor:
     """Threads and a bounded queue before them.
 
     Args:
@@ -107,4 +107,4 @@ class Lane:
             self._inside -= 1
 
 
-__all__ = ["Lane", "Limits"]
+__all__ = ["BoundedExecutor", "Limits"]

@@ -45,7 +45,7 @@ class Metrics:
     def follow(self, engine: Engine) -> None:
         """Show what an engine holds at the moment of asking."""
         shown = {
-            "samtailor_encode_waiting": ("Pictures that wait for the encoder.", lambda: engine.encoding.waiting),
+            "samtailor_encode_waiting": ("Images that wait for the encoder.", lambda: engine.encoding.waiting),
             "samtailor_decode_waiting": ("Questions that wait for the decoder.", lambda: engine.decoding.waiting),
             "samtailor_embeddings_kept": ("Embeddings in memory.", lambda: len(engine.embeddings)),
             "samtailor_embeddings_kept_bytes": ("Their bytes.", lambda: engine.embeddings.bytes),

@@ -36,7 +36,7 @@ class TooLarge(Refused):
 
 
 class Unreadable(Refused):
-    """Bytes that are not a picture."""
+    """Bytes that are not an image."""
 
     status = 415
 

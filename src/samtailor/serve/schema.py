@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from samtailor.answers import Ask
 from samtailor.errors import InputError
+from samtailor.predict.prompt import ObjectPrompt
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Prompt(BaseModel):
-    """One object that is asked for. Coordinates are pixels of the picture after its EXIF rotation, x to the right."""
+    """One object that is asked for. Coordinates are pixels of the image after its EXIF rotation, x to the right."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -24,8 +24,8 @@ class Prompt(BaseModel):
     box: tuple[Number, Number, Number, Number] | None = Field(None, description="x0, y0, x1, y1.")
     label: str | None = Field(None, max_length=200, description="Comes back with the answer.")
 
-    def ask(self, most: int) -> Ask:
-        """As the engine takes it; without points and box it asks for the whole picture.
+    def ask(self, most: int) -> ObjectPrompt:
+        """As the engine takes it; without points and box it asks for the whole image.
 
         Raises:
             InputError: more points than `most`, or another number of labels.
@@ -36,15 +36,15 @@ class Prompt(BaseModel):
         if len(labels) != len(self.points):
             raise InputError(f"labels must be one a point, got {len(labels)} for {len(self.points)} points.")
         clicks = tuple((x, y, label) for (x, y), label in zip(self.points, labels, strict=True))
-        return Ask(clicks, self.box, self.label, whole=not clicks and self.box is None)
+        return ObjectPrompt(clicks, self.box, self.label, promptless=not clicks and self.box is None)
 
 
-class Question(BaseModel):
-    """What is asked of a picture."""
+class PromptBatch(BaseModel):
+    """What is asked of an image."""
 
     model_config = ConfigDict(extra="forbid")
 
-    embedding: str | None = Field(None, max_length=64, description="Id; left out where the picture comes along.")
+    embedding: str | None = Field(None, max_length=64, description="Id; left out where the image comes along.")
     adapter: str | None = Field(None, max_length=64, description="Who answers; left out: the untouched base.")
     prompts: list[Prompt] = Field([], description="Each is answered by itself.")
     auto: bool = Field(False, description="No prompts: the adapter's proposals say where to look.")
@@ -53,7 +53,7 @@ class Question(BaseModel):
     format: Literal["rle", "png", "polygons"] = Field("rle", description="How masks come back.")
     tolerance: float = Field(1.0, ge=0, le=100, description="Of polygons: largest distance from the outline, pixels.")
 
-    def asks(self, prompts: int, points: int) -> list[Ask]:
+    def asks(self, prompts: int, points: int) -> list[ObjectPrompt]:
         """As the engine takes them, within the limits.
 
         Raises:
@@ -66,8 +66,8 @@ class Question(BaseModel):
         return [prompt.ask(points) for prompt in self.prompts]
 
 
-class Picture(BaseModel):
-    """A picture that is encoded."""
+class EncodedImage(BaseModel):
+    """An image that is encoded."""
 
     id: str = Field(description="Names the embedding: the same pixels have the same id.")
     width: int
@@ -93,7 +93,7 @@ class Mask(BaseModel):
 class Masks(BaseModel):
     """Answers to a question."""
 
-    embedding: Picture
+    embedding: EncodedImage
     adapter: str | None
     masks: list[Mask]
 
@@ -131,4 +131,4 @@ class Wrong(BaseModel):
     error: str
 
 
-__all__ = ["Adapter", "Adapters", "Mask", "Masks", "Picture", "Place", "Prompt", "Question", "Wrong"]
+__all__ = ["Adapter", "Adapters", "EncodedImage", "Mask", "Masks", "Place", "Prompt", "PromptBatch", "Wrong"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from samtailor.types import Batch
+from samtailor.structures import Batch
 
 
 def ahead(batch: Callable[[int], Batch], steps: Sequence[int]) -> Iterator[Batch]:

@@ -20,9 +20,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
 
 from samtailor.errors import InputError
-from samtailor.options import choose
+from samtailor.registry import choose
+from samtailor.structures import Batch
 from samtailor.train.joint import Joint
-from samtailor.types import Batch
 
 HYPERGRADIENT = ("first-order", "unrolled")
 LOWER, UPPER = "lower", "upper"
@@ -64,7 +64,9 @@ class Bilevel(Joint):
         if set(self.optimizers) != {LOWER, UPPER}:
             raise InputError(f"A bi-level step needs the groups lower and upper, got {sorted(self.optimizers)}.")
         if accelerator.gradient_accumulation_steps != 1:
-            raise InputError("A bi-level step cannot accumulate batches; set accumulate: 1 and a larger batch_size.")
+            raise InputError(
+                "A bi-level step cannot accumulate gradients. Set grad_accum_steps: 1 and a larger batch_size."
+            )
         if self.unrolled and (accelerator.num_processes > 1 or accelerator.scaler is not None):
             raise InputError("The unrolled hypergradient works in one process and without fp16; take first-order.")
 

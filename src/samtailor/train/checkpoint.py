@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from samtailor.data.picture import replacing
+from samtailor.data.image import replacing
 from samtailor.errors import ArtefactError
 from samtailor.segmenter import Segmenter
 

@@ -1,8 +1,8 @@
 """Batches of masks for training, on cached embeddings, in the model frame.
 
 A batch is a function of (seed, step) alone: the stream of masks is one shuffled epoch after another, in which every
-mask of the wanted classes comes once, however many of them share a picture. View and click of an item are drawn from
-a generator of its own, so that neither resuming nor the number of processes changes them. Masks of one picture are
+mask of the wanted classes comes once, however many of them share an image. View and click of an item are drawn from
+a generator of its own, so that neither resuming nor the number of processes changes them. Masks of one image are
 not put into one batch on purpose: it would save reading the embedding a few times, at the price of gradients that
 are no longer a fair sample.
 """
@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from samtailor import interior
 from samtailor.bases import Base
-from samtailor.contours import resample
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.augment import Augment, View
 from samtailor.data.transform import Frame, coverage
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, InputError
+from samtailor.masks import interior
+from samtailor.masks.contours import resample
+from samtailor.structures import Batch, Prompts, Sample
 from samtailor.train.targets import Targets
-from samtailor.types import Batch, Prompts, Sample
 
 if TYPE_CHECKING:
     from samtailor.prompts import Source
@@ -38,7 +38,7 @@ class HeldOut:
     Args:
         batch: embeddings, prompts and low-resolution targets of B masks.
         masks: B boolean masks (size, size), model frame.
-        inner: (height, width) of each picture inside the model frame; the rest is padding.
+        inner: (height, width) of each image inside the model frame; the rest is padding.
     """
 
     batch: Batch
@@ -51,7 +51,7 @@ class Feed:
 
     Args:
         base: the frozen base; gives the model frame, and encodes what the store does not have.
-        samples: pictures to train on.
+        samples: images to train on.
         classes: classes whose masks are targets; None for all.
         store: embeddings on disk.
         source: prompt source, asked with masks of the model frame.
@@ -59,7 +59,7 @@ class Feed:
         batch_size: masks a batch (in one process).
         seed: order, views and clicks.
         contours: number Q of outline points, for methods that match points; None leaves them out.
-        images: give the pictures themselves (`Batch.images`) instead of their embeddings, for methods that adapt the
+        images: give the images themselves (`Batch.images`) instead of their embeddings, for methods that adapt the
             image encoder.
         shard: (rank, processes); process r takes every processes-th batch of the common stream.
 
@@ -72,7 +72,7 @@ class Feed:
         base: Base,
         samples: Sequence[Sample],
         classes: Sequence[str] | None,
-        store: EmbeddingStore,
+        store: EmbeddingCache,
         *,
         source: Source,
         augment: Augment | None = None,
@@ -97,7 +97,7 @@ class Feed:
         ]
         if not found:
             wanted = "any class" if classes is None else ", ".join(classes)
-            raise DataError(f"There is nothing to train on: {len(samples)} pictures, none has a mask of {wanted}.")
+            raise DataError(f"There is nothing to train on: {len(samples)} images, none has a mask of {wanted}.")
         self._items = np.array(found, np.int32)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
@@ -114,7 +114,7 @@ class Feed:
         """Epochs done before a step, with fraction."""
         return step * self.masks_per_step / len(self)
 
-    def pictures(self) -> Iterator[tuple[Sample, View]]:
+    def images(self) -> Iterator[tuple[Sample, View]]:
         """Every (sample, view) that a batch may ask for; what to have encoded ahead."""
         for i in dict.fromkeys(self._items[:, 0].tolist()):
             for index in range(self._augment.views):
@@ -123,10 +123,10 @@ class Feed:
     def drawn(self, steps: int) -> Iterator[tuple[Sample, View]]:
         """Every (sample, view) that the batches of the first steps ask for, of all processes, each once.
 
-        A short fit on many pictures and views draws few of them; encoding the others ahead would be its longest part.
+        A short fit on many images and views draws few of them; encoding the others ahead would be its longest part.
         """
         if self._augment.views == 1 and steps * self.masks_per_step >= len(self):
-            yield from self.pictures()
+            yield from self.images()
             return
         wanted = (self._place(position)[:2] for position in range(steps * self.masks_per_step))
         for i, index in dict.fromkeys((int(self._items[row][0]), self._index(row, index)) for row, index in wanted):
@@ -180,9 +180,9 @@ class Feed:
         i, k = (int(v) for v in self._items[row])
         annotation, frame, index = self._targets.of(i, k, index)
         view, mask = self._targets.view(i, index), annotation.mask
-        of_picture = getattr(self._source, "of_picture", False)  # not the mask: a file, a detector
-        prompts = self._source(self._samples[i], [self._samples[i].annotations[k].mask if of_picture else mask], rng)
-        if of_picture or prompts.frame != mask.shape:
+        of_image = getattr(self._source, "of_image", False)  # not the mask: a file, a detector
+        prompts = self._source(self._samples[i], [self._samples[i].annotations[k].mask if of_image else mask], rng)
+        if of_image or prompts.frame != mask.shape:
             seen = view.prompts(prompts)
             if seen is None:  # the crop keeps the mask and cuts off what was asked with
                 return self._drawn(row, 0, rng)
@@ -202,7 +202,7 @@ class Feed:
             radii = torch.tensor([[interior.radius(item.mask)] for item in items], dtype=torch.float32)
         return Batch(
             features=features,
-            images=torch.stack([_picture(self.base, *pair) for pair in zip(samples, views, strict=True)])
+            images=torch.stack([_image(self.base, *pair) for pair in zip(samples, views, strict=True)])
             if self._images
             else None,
             prompts=Prompts.cat([item.prompts for item in items]),
@@ -225,8 +225,8 @@ class _Item:
     prompts: Prompts
 
 
-def _picture(base: Base, sample: Sample, view: View) -> torch.Tensor:
-    """The view of a picture as the encoder takes it, (3, size, size)."""
+def _image(base: Base, sample: Sample, view: View) -> torch.Tensor:
+    """The view of an image as the encoder takes it, (3, size, size)."""
     image = view.image(sample.image)
     return Frame.of(base, *image.shape[:2]).image(image, base)
 

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from samtailor.losses import segmentation_loss
 from samtailor.segmenter import Segmenter
-from samtailor.types import Batch, Output
+from samtailor.structures import Batch, Output
+from samtailor.train.losses import segmentation_loss
 
 Term = tuple[float, Callable[[Output, Batch], Tensor]]
 
@@ -19,9 +19,9 @@ class Step(Protocol):
     """How one step is taken. Bound to segmenter, optimisers and accelerator; the loop calls it."""
 
     second: str | None
-    """What the second batch of a step is: None, "halves" (D2 of two levels) or "regions" (of the same pictures)."""
+    """What the second batch of a step is: None, "halves" (D2 of two levels) or "regions" (of the same images)."""
     unrolled: bool
-    """Whether the step differentiates an optimiser's move, so that nothing may change gradients before it (`clip`)."""
+    """Whether the step differentiates an optimiser step, so that gradients must not be clipped (`max_grad_norm`)."""
 
     def __call__(self, train: Batch, held_out: Batch | None) -> dict[str, float]:
         """Take the step; figures to log, "loss" among them."""

@@ -21,12 +21,12 @@ import torch
 from accelerate import Accelerator
 from torch.optim import Optimizer
 
-from samtailor.config import FitConfig, of_group
 from samtailor.errors import InputError
 from samtailor.segmenter import Segmenter
 from samtailor.train import checkpoint
 from samtailor.train.ahead import ahead
 from samtailor.train.checkpoint import State
+from samtailor.train.config import FitConfig, of_group
 from samtailor.train.feed import Feed
 from samtailor.train.interrupt import Interrupted, signals
 from samtailor.train.joint import Step, shortening
@@ -67,7 +67,7 @@ def run(
         resume: go on from `file` where it is there.
         progress: called after every step.
         stop: polled after every step; True does what Ctrl-C does.
-        upper: second batches, for a step that needs them (`Bilevel`, `Tandem`); not those to validate on.
+        upper: second batches, for a step that needs them (`Bilevel`, `MultiTask`); not those to validate on.
         regions: held-out regions to be found without a prompt; the best state is then the best mean of both figures.
 
     Raises:
@@ -76,7 +76,7 @@ def run(
         ArtefactError: the checkpoint cannot be resumed from.
     """
     device, scaler, total = accelerator.device, accelerator.scaler, config.steps
-    masks = feed.masks_per_step * config.accumulate
+    masks = feed.masks_per_step * config.grad_accum_steps
     state = checkpoint.load(file, segmenter, optimizers, scaler) if resume and file.exists() else State()
     if state.step and state.masks_per_step != masks:
         raise InputError(
@@ -84,8 +84,8 @@ def run(
         )
     state.masks_per_step = masks
     hooks = [averaging(optimizer, accelerator) for optimizer in optimizers.values()]
-    hooks += [shortening(optimizer, of_group(config.clip, group)) for group, optimizer in optimizers.items()]
-    numbers = range(state.step * config.accumulate, total * config.accumulate)
+    hooks += [shortening(optimizer, of_group(config.max_grad_norm, group)) for group, optimizer in optimizers.items()]
+    numbers = range(state.step * config.grad_accum_steps, total * config.grad_accum_steps)
     batches, others = ahead(feed.batch, numbers), ahead(upper.batch, numbers) if upper is not None else repeat(None)
     clock = Clock(state.step, total, masks)
     with _own_generator(device), signals() as signalled:
@@ -98,9 +98,9 @@ def run(
                     parameters["lr"] = rate(config, number, group)
             torch.manual_seed(_seed(config.seed, number, accelerator.process_index))
             segmenter.train()
-            if segmenter.during is not None:
-                segmenter.during(number / total)
-            for _ in range(config.accumulate):
+            if segmenter.on_step is not None:
+                segmenter.on_step(number / total)
+            for _ in range(config.grad_accum_steps):
                 lower, held = next(batches).to(device), next(others)
                 _record(state, mean(step(lower, None if held is None else held.to(device)), accelerator), number)
             state.step = number + 1
@@ -135,15 +135,15 @@ def rate(config: FitConfig, step: int, group: str = "lower") -> float:
     if config.schedule == "cosine":
         return peak * 0.5 * (1 + math.cos(math.pi * done))
     if config.schedule == "step":
-        return peak * config.decay ** sum(step >= int(share * config.steps) for share in config.decay_at)
+        return peak * config.gamma ** sum(step >= int(share * config.steps) for share in config.milestones)
     return peak
 
 
 def _start(segmenter: Segmenter, feeds: Sequence[Feed], device: torch.device) -> None:
     """What begins at the data sees an epoch of every feed."""
-    if segmenter.start is not None:
+    if segmenter.on_start is not None:
         with torch.no_grad():
-            segmenter.start(
+            segmenter.on_start(
                 feed.batch(index).to(device) for feed in feeds for index in range(math.ceil(1 / feed.epoch(1)))
             )
 

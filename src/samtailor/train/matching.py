@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from samtailor.adapters.pmm import PMM, shake, thin
+from samtailor.adapters.pmm import PMM, jitter, subsample
 from samtailor.errors import InputError
-from samtailor.losses import contour_matching
-from samtailor.types import Batch, Output
+from samtailor.structures import Batch, Output
+from samtailor.train.losses import contour_matching
 
 
 def matching_loss(pmm: PMM, output: Output, batch: Batch, *, kind: str = "index") -> Tensor:
@@ -22,7 +22,7 @@ def matching_loss(pmm: PMM, output: Output, batch: Batch, *, kind: str = "index"
     if batch.contours is None or batch.radius is None:
         raise InputError("The point matching module needs the contours and radius of the batch; the feed gave none.")
     size, cell = batch.prompts.frame[0], batch.prompts.frame[0] / output.keys.shape[-1]
-    true = thin(batch.contours.flatten(0, 1), pmm.points)
-    shaken = shake(true, batch.radius.flatten(), cell)
-    moved = shaken + pmm(output.keys.flatten(0, 1), shaken, size)
+    true = subsample(batch.contours.flatten(0, 1), pmm.points)
+    jittered = jitter(true, batch.radius.flatten(), cell)
+    moved = jittered + pmm(output.keys.flatten(0, 1), jittered, size)
     return contour_matching(moved, true, kind=kind, unit=cell)

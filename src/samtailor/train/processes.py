@@ -11,8 +11,8 @@ import torch
 from accelerate import Accelerator
 from torch.optim import Optimizer
 
-from samtailor.config import FitConfig
 from samtailor.errors import InputError
+from samtailor.train.config import FitConfig
 
 
 def make_accelerator(config: FitConfig, folder: Path) -> Accelerator:
@@ -31,7 +31,7 @@ def make_accelerator(config: FitConfig, folder: Path) -> Accelerator:
     try:
         made = Accelerator(
             mixed_precision=config.precision,
-            gradient_accumulation_steps=config.accumulate,
+            gradient_accumulation_steps=config.grad_accum_steps,
             cpu=config.device == "cpu",
             log_with=list(_trackers(config)) or None,
             project_dir=str(folder),

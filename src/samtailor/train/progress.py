@@ -13,12 +13,12 @@ class Progress:
     """Where a fit stands.
 
     Args:
-        stage: "encode" (pictures into the cache), "fit", or "settle" (pictures that choose how to look).
-        done, total: pictures, or steps.
+        stage: "encode" (images into the cache), "fit", or "settle" (images that choose how to look).
+        done, total: images, or steps.
         loss: mean since the last point of the curve.
         miou: held-out mIoU of the last validation, 0 to 1; of clicks, also where regions are judged beside them.
         best_miou: of the state that is the best so far.
-        images_per_second: masks (each an image and a prompt) that this run has trained on, or pictures, per second.
+        images_per_second: masks (each an image and a prompt) that this run has trained on, or images, per second.
         seconds_left: at the speed of this run.
         name: class, when one adapter is fitted for each class.
     """

@@ -1,4 +1,4 @@
-"""Masks to train on, as the views of their pictures show them in the model frame; drawn once and kept, so many."""
+"""Masks to train on, as the views of their images show them in the model frame; drawn once and kept, so many."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 from samtailor.bases import Base
 from samtailor.data.augment import UNTOUCHED, Augment, View
 from samtailor.data.transform import Frame
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 _MASKS = 4096  # run-length encoded masks of the model frame that are kept, about a kilobyte each
 _VIEWS = 65536  # drawn views that are kept, about 300 bytes each
-_KEPT = 0.5  # share of a mask that a crop must leave, or the item is taken from the untouched picture
+_KEPT = 0.5  # share of a mask that a crop must leave, or the item is taken from the untouched image
 
 Target = tuple[Annotation, Frame, int]
 """Mask in the model frame, its geometry, the view it was taken from."""
 
 
 class Targets:
-    """Masks of pictures by their places: picture i, annotation k, view `index`.
+    """Masks of images by their places: image i, annotation k, view `index`.
 
     Args:
         base: gives the model frame.
-        samples: the pictures.
+        samples: the images.
         classes: of which masks are targets; None for all.
         augment: draws the views.
     """
@@ -36,7 +36,7 @@ class Targets:
         self._views: OrderedDict[tuple[int, int], View] = OrderedDict()
 
     def of(self, i: int, k: int, index: int) -> Target:
-        """Mask in the model frame; of the untouched picture where the view lost it or gave it another class."""
+        """Mask in the model frame; of the untouched image where the view lost it or gave it another class."""
         key = (i, k, index)
         if key not in self._masks:
             annotation = self._samples[i].annotations[k]
@@ -51,7 +51,7 @@ class Targets:
         return self._masks[key]
 
     def view(self, i: int, index: int) -> View:
-        """A view of a picture; 0 is the untouched one."""
+        """A view of an image; 0 is the untouched one."""
         if index == 0:
             return UNTOUCHED
         if (i, index) not in self._views:

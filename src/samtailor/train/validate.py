@@ -1,7 +1,7 @@
 """Held-out validation during a fit: single clicks on a bounded number of masks, cheap enough to do often.
 
-IoU is taken in the model frame (padding cut off), not at the picture's own size, so that its cost does not depend on
-the pictures. `evaluate` is the measurement to report; this one chooses the best state.
+IoU is taken in the model frame (padding cut off), not at the image's own size, so that its cost does not depend on
+the images. `evaluate` is the measurement to report; this one chooses the best state.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samtailor.segmenter import Segmenter
+from samtailor.structures import Output
 from samtailor.train.feed import Feed, HeldOut
-from samtailor.types import Output
 
 
 def validate(segmenter: Segmenter, feed: Feed, at_most: int, device: torch.device) -> dict[str, float]:
@@ -23,7 +23,7 @@ def validate(segmenter: Segmenter, feed: Feed, at_most: int, device: torch.devic
 
     Args:
         segmenter: put into evaluation mode meanwhile.
-        feed: held-out pictures with a prompt source that does not draw (`mask-center`).
+        feed: held-out images with a prompt source that does not draw (`mask-center`).
         at_most: number of masks.
         device: where the segmenter is.
 

@@ -1,5 +1,5 @@
-"""The workbench in the browser (`samtailor ui`): mark a few pictures, fit, let it label the rest, correct, export.
+"""The workbench in the browser (`samtailor ui`): mark a few images, fit, let it label the rest, correct, export.
 
-`pictures.py` and `project.py` are what is on disk, `asking.py` answers clicks on the engine of `serve`, `jobs.py` runs
+`images.py` and `project.py` are what is on disk, `asking.py` answers clicks on the engine of `serve`, `jobs.py` runs
 fits and labelling in processes of their own (`child.py`), `app.py` is the interface that the page (`page/`) uses.
 """

@@ -1,4 +1,4 @@
-"""The interface that the page uses: FastAPI around a `Bench`. See docs/workbench.md."""
+"""The interface that the page uses: FastAPI around a `Session`. See docs/workbench.md."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 
-from samtailor.data.shapes import run_lengths
 from samtailor.errors import InputError
+from samtailor.masks.rle import run_lengths
 from samtailor.serve.answers import outlines
 from samtailor.serve.app import bare, tell_health
 from samtailor.serve.guard import Guard
 from samtailor.workbench import masks, schema, static
-from samtailor.workbench.bench import Bench
-from samtailor.workbench.door import Door
 from samtailor.workbench.project import Stale
 from samtailor.workbench.records import Record
+from samtailor.workbench.session import Session
+from samtailor.workbench.token_cookie import TokenCookie
 
 JSON_BYTES = 32 * 2**20
-"""Of a request: the masks of one picture."""
+"""Of a request: the masks of one image."""
 _CACHED = "private, max-age=3600"
 
 
 def build(
-    bench: Bench, *, token: str | None = None, hosts: Collection[str] = (), ready: Callable[[], object] | None = None
+    bench: Session, *, token: str | None = None, hosts: Collection[str] = (), ready: Callable[[], object] | None = None
 ) -> FastAPI:
     """The application; closes the bench and its engine when it shuts down.
 
@@ -43,7 +43,7 @@ def build(
     app.add_exception_handler(Stale, _stale)
     tell_health(app)
     _project(app, bench)
-    _pictures(app, bench)
+    _images(app, bench)
     _questions(app, bench)
     _polygons(app, bench)
     _jobs(app, bench)
@@ -51,11 +51,11 @@ def build(
     static.add(app)
     app.add_middleware(Guard, limits=bench.engine.limits, token=token, hosts=hosts, json_bytes=JSON_BYTES)
     if token is not None:
-        app.add_middleware(Door, token=token)
+        app.add_middleware(TokenCookie, token=token)
     return app
 
 
-def _life(inner: Any, bench: Bench, ready: Callable[[], object] | None) -> Any:
+def _life(inner: Any, bench: Session, ready: Callable[[], object] | None) -> Any:
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         _also_on_signals(bench.events.close)  # a server that is told to end waits for its streams
@@ -85,7 +85,7 @@ def _both(call: Callable[[], object], before: Any) -> Callable[[int, Any], None]
     return handler
 
 
-def _project(app: FastAPI, bench: Bench) -> None:
+def _project(app: FastAPI, bench: Session) -> None:
     @app.get("/api/project", summary="Classes, adapters, counts")
     def project() -> dict[str, Any]:
         return bench.about()
@@ -112,80 +112,80 @@ def _project(app: FastAPI, bench: Bench) -> None:
         bench.remove(name)
 
 
-def _pictures(app: FastAPI, bench: Bench) -> None:
-    pictures = bench.project.pictures
+def _images(app: FastAPI, bench: Session) -> None:
+    images = bench.project.images
 
-    @app.get("/api/pictures", summary="All pictures")
+    @app.get("/api/images", summary="All images")
     def listed() -> list[dict[str, Any]]:
         return bench.project.rows()
 
-    @app.get("/api/pictures/{id}/thumbnail", summary="A small JPEG")
+    @app.get("/api/images/{id}/thumbnail", summary="A small JPEG")
     def thumbnail(id: str, request: Request) -> Response:
-        return _kept(request, pictures.get(id).stamp, lambda: (pictures.thumbnail(id), "image/jpeg"))
+        return _kept(request, images.get(id).stamp, lambda: (images.thumbnail(id), "image/jpeg"))
 
-    @app.get("/api/pictures/{id}/image", summary="The picture upright")
+    @app.get("/api/images/{id}/image", summary="The image upright")
     def image(id: str, request: Request) -> Response:
-        return _kept(request, pictures.get(id).stamp, lambda: pictures.upright(id))
+        return _kept(request, images.get(id).stamp, lambda: images.upright(id))
 
-    @app.get("/api/pictures/{id}/annotations", summary="Objects of a picture")
+    @app.get("/api/images/{id}/annotations", summary="Objects of an image")
     def annotations(id: str) -> dict[str, Any]:
         return _record(bench.project.read(id))
 
-    @app.put("/api/pictures/{id}/annotations", summary="Save the objects of a picture")
+    @app.put("/api/images/{id}/annotations", summary="Save the objects of an image")
     def save(id: str, given: schema.Annotations) -> dict[str, Any]:
         made = bench.project.put(id, given.revision, given.state, given.objects)
-        bench.publish_picture(id)
+        bench.publish_image(id)
         return {"revision": made.revision}
 
 
-def _questions(app: FastAPI, bench: Bench) -> None:
+def _questions(app: FastAPI, bench: Session) -> None:
     asking, points = bench.asking, bench.engine.limits.points
 
-    @app.post("/api/pictures/{id}/encode", summary="Encode a picture ahead of questions")
+    @app.post("/api/images/{id}/encode", summary="Encode an image ahead of questions")
     async def ahead(id: str) -> dict[str, Any]:
         return {"seconds": await asking.ahead(id)}
 
-    @app.post("/api/pictures/{id}/segment", summary="Masks for a prompt")
+    @app.post("/api/images/{id}/segment", summary="Masks for a prompt")
     async def segment(id: str, given: schema.Segment) -> dict[str, Any]:
         return await asking.segment(id, given.ask(points), given.adapter, closer=given.closer)
 
-    @app.post("/api/pictures/{id}/compare", summary="The best mask of several adapters")
+    @app.post("/api/images/{id}/compare", summary="The best mask of several adapters")
     async def compare(id: str, given: schema.Compare) -> dict[str, Any]:
         return {"answers": await asking.compare(id, given.ask(points), given.adapters), "encode_once": True}
 
-    @app.get("/api/pictures/{id}/iou-map", summary="IoU with an object when clicking anywhere")
+    @app.get("/api/images/{id}/iou-map", summary="IoU with an object when clicking anywhere")
     async def map(id: str, object: str, adapter: str | None = None, grid: int = 16) -> dict[str, Any]:
         if not 1 <= grid <= 48:
             raise InputError(f"grid must be 1 to 48, got {grid}.")
         return await asking.iou_map(id, object, adapter or None, grid)
 
-    @app.post("/api/pictures/{id}/auto", summary="What an adapter finds by itself; not saved")
+    @app.post("/api/images/{id}/auto", summary="What an adapter finds by itself; not saved")
     async def auto(id: str, given: schema.Auto) -> dict[str, Any]:
         found = await asking.automatic(id, given.adapter, given.threshold)
         return {"objects": [one.model_dump(mode="json", by_alias=True) for one in found]}
 
 
-def _polygons(app: FastAPI, bench: Bench) -> None:
-    @app.post("/api/pictures/{id}/polygon", summary="A mask as polygons")
+def _polygons(app: FastAPI, bench: Session) -> None:
+    @app.post("/api/images/{id}/polygon", summary="A mask as polygons")
     def polygon(id: str, given: schema.Outline) -> dict[str, Any]:
         from pycocotools import mask as coco
 
-        one = bench.project.pictures.get(id)
+        one = bench.project.images.get(id)
         if given.rle.size != (one.height, one.width):
-            raise InputError(f"The mask has size {given.rle.size}, its picture {(one.height, one.width)}.")
+            raise InputError(f"The mask has size {given.rle.size}, its image {(one.height, one.width)}.")
         mask = coco.decode(run_lengths(given.rle.model_dump(), "rle")).astype(bool)
         parts = outlines(mask, given.tolerance)
         return {"polygons": [{"outer": o.tolist(), "holes": [h.tolist() for h in holes]} for o, holes in parts]}
 
-    @app.post("/api/pictures/{id}/rasterise", summary="Polygons as a mask")
+    @app.post("/api/images/{id}/rasterise", summary="Polygons as a mask")
     def rasterise(id: str, given: schema.Polygons) -> dict[str, Any]:
-        one = bench.project.pictures.get(id)
+        one = bench.project.images.get(id)
         mask = masks.rasterise([part.rings() for part in given.polygons], (one.height, one.width))
         return masks.shape(mask)
 
 
-def _jobs(app: FastAPI, bench: Bench) -> None:
-    @app.post("/api/jobs/fit", status_code=201, summary="Fit an adapter on the accepted pictures")
+def _jobs(app: FastAPI, bench: Session) -> None:
+    @app.post("/api/jobs/fit", status_code=201, summary="Fit an adapter on the accepted images")
     def fit(given: schema.Fit) -> dict[str, Any]:
         return bench.fit(**dict(given)).plain()
 
@@ -202,10 +202,10 @@ def _jobs(app: FastAPI, bench: Bench) -> None:
         return bench.jobs.stop().plain()
 
 
-def _exports(app: FastAPI, bench: Bench) -> None:
+def _exports(app: FastAPI, bench: Session) -> None:
     @app.post("/api/export", status_code=201, summary="Write an export")
     def export(given: schema.Export) -> dict[str, Any]:
-        return bench.exports.write(given.format, list(dict.fromkeys(given.states)), given.pictures)
+        return bench.exports.write(given.format, list(dict.fromkeys(given.states)), given.images)
 
     @app.get("/api/exports/{name}.zip", summary="An export as one file")
     def packed(name: str) -> FileResponse:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from samtailor.data.writers import Destination, LabelledImage, LabelledObject
 from samtailor.data.writing import replacing
 from samtailor.registry import find
 from samtailor.serve.refusals import Refused, Unknown
-from samtailor.workbench.pictures import by_name
+from samtailor.workbench.images import by_name
 from samtailor.workbench.project import Project
 from samtailor.workbench.records import Record
-from samtailor.writers import Destination, LabelledObject, LabelledPicture
 
 _NAME = re.compile(r"[a-z-]{1,32}-\d{3,9}")
 _PACKED = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".jfif"}  # packing them again takes time and gains nothing
@@ -35,33 +35,33 @@ class Exports:
         self._folder, self._project = folder, project
         self._lock = threading.Lock()
 
-    def write(self, format: str, states: Sequence[str], pictures: str = "link") -> dict[str, Any]:
+    def write(self, format: str, states: Sequence[str], images: str = "link") -> dict[str, Any]:
         """Write a new export; it appears whole.
 
         Args:
             format: a file of `writers`.
             states: "accepted", or that and "proposed".
-            pictures: "link" (copied where the disk is another), "copy" or "none".
+            images: "link" (copied where the disk is another), "copy" or "none".
 
         Raises:
-            InputError: an unknown format. Refused: there is no picture in these states.
+            InputError: an unknown format. Refused: there is no image in these states.
         """
         writer, classes = find("writers", format), self._project.classes
         chosen = self._chosen(states)
         if not chosen:
-            raise Refused(f"There is no picture that is {' or '.join(states)}: nothing to export.")
+            raise Refused(f"There is no image that is {' or '.join(states)}: nothing to export.")
         with self._lock:
             name = self._free(format.replace("_", "-"))
             making = self._folder / f".{name}.{uuid4().hex[:8]}"
             making.mkdir(parents=True)
             try:
-                writer.write(Destination(making, pictures=pictures), iter(chosen), classes)
+                writer.write(Destination(making, images=images), iter(chosen), classes)
                 making.rename(self._folder / name)
             finally:
                 shutil.rmtree(making, ignore_errors=True)
         folder = self._folder / name
         return {
-            "name": name, "files": sum(path.is_file() for path in folder.rglob("*")), "pictures": len(chosen),
+            "name": name, "files": sum(path.is_file() for path in folder.rglob("*")), "images": len(chosen),
             "objects": sum(len(one.objects) for one in chosen), "url": f"/api/exports/{name}.zip",
             "folder": str(folder),
         }  # fmt: skip
@@ -83,12 +83,12 @@ class Exports:
                         archive.write(path, f"{name}/{path.relative_to(folder).as_posix()}", how)
         return file
 
-    def _chosen(self, states: Sequence[str]) -> list[LabelledPicture]:
+    def _chosen(self, states: Sequence[str]) -> list[LabelledImage]:
         known = {one.id: record for one, record in self._project.records(states)}
-        pictures = self._project.pictures
+        images = self._project.images
         return [
-            LabelledPicture(name, pictures.path(one.name), one.height, one.width, _objects(known[one.id]))
-            for name, one in by_name(pictures.all()).items()
+            LabelledImage(name, images.path(one.name), one.height, one.width, _objects(known[one.id]))
+            for name, one in by_name(images.all()).items()
             if one.id in known
         ]
 

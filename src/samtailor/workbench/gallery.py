@@ -11,26 +11,26 @@ import torch
 
 from samtailor import artefact
 from samtailor.data.regions import regions
-from samtailor.data.shapes import encode, plain_runs
-from samtailor.label._answers import Windows
-from samtailor.metrics import iou
-from samtailor.predict import Predictor
+from samtailor.labelling._answers import Windows
+from samtailor.masks.metrics import iou
+from samtailor.masks.rle import encode, plain_runs
+from samtailor.predict.predictor import Predictor
 from samtailor.prompts.mask_center import center, clicks
-from samtailor.types import Prompts, Sample
+from samtailor.structures import Prompts, Sample
 from samtailor.workbench.masks import placed
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
-    from samtailor.embeddings import EmbeddingStore
+    from samtailor.cache.embeddings import EmbeddingCache
 
 FILE = "gallery.json"
 """In the adapter's folder."""
 OBJECTS = 60
-"""At most so many are shown; the same number of each picture as far as there are enough."""
+"""At most so many are shown; the same number of each image as far as there are enough."""
 
 
 def gallery(
-    base: Base, folder: Path, samples: Sequence[Sample], classes: Sequence[str], store: EmbeddingStore,
+    base: Base, folder: Path, samples: Sequence[Sample], classes: Sequence[str], store: EmbeddingCache,
     names: Mapping[str, str],
 ) -> dict[str, Any]:  # fmt: skip
     """Held-out objects with the answers of the base and of the adapter in a folder to a click at the object's centre.
@@ -40,26 +40,26 @@ def gallery(
     Args:
         base: of the adapter.
         folder: of the adapter.
-        samples: held-out pictures.
+        samples: held-out images.
         classes: of the adapter.
         store: embeddings.
-        names: of the pictures, by id.
+        names: of the images, by id.
     """
     loaded = artefact.load(folder, base)
     predictor = Predictor(base, {"it": loaded.segmenter}, store=store)
-    seen = regions(samples, classes) if loaded.meta.regions else samples
+    seen = regions(samples, classes) if loaded.meta.inference.regions else samples
     each = max(1, OBJECTS // max(len(seen), 1))
     rows = []
     for sample in seen[:OBJECTS]:
         predictor.set_sample(sample)
         for index, one in enumerate(sample.of(classes)[:each]):
-            row = _row(predictor, one.mask, empty=loaded.segmenter.prompt == "none")
+            row = _row(predictor, one.mask, empty=loaded.segmenter.inference.prompt == "none")
             head = {"id": sample.id, "name": names[sample.id], "class": one.label, "object": index}
             rows.append({**head, **row, "truth": plain_runs(one.rle)})
     means = {
         f"{when}_miou": float(np.mean([row[f"{when}_iou"] for row in rows])) for when in ("before", "after") if rows
     }
-    return {**means, "pictures": rows}
+    return {**means, "images": rows}
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from samtailor.data.writing import write_json
 from samtailor.serve.refusals import Taken, Unknown
-from samtailor.workbench import child
+from samtailor.workbench import worker as child
 
 _PYTHON = (sys.executable, "-m")
 _PATIENCE = 30.0  # seconds that a job has for saving before it is ended
@@ -31,7 +31,7 @@ class Job:
         id: changes with each job.
         kind: "fit" or "label".
         state: how it is; only a running one changes.
-        done, total: steps or pictures of the present stage.
+        done, total: steps or images of the present stage.
         stage: "start", "encode", "fit", "settle", "gallery", "proposals" or "label".
         loss, miou, start_miou: of a fit; held-out mIoU now and before the first step, in [0, 1].
         alone_miou: likewise of what it finds without a prompt, once it is fitted.

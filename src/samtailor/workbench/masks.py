@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from samtailor.data.shapes import encode, plain_runs
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
-from samtailor.label._answers import Windows
-from samtailor.types import Output
+from samtailor.labelling._answers import Windows
+from samtailor.masks.rle import encode, plain_runs
+from samtailor.structures import Output
 
 CORNERS = 200_000
 """Of all polygons of one object."""
@@ -22,7 +22,7 @@ def candidates(output: Output, frame: Frame, *, every: bool, row: int = 0) -> li
 
     Args:
         output: of the decoder.
-        frame: geometry of the picture.
+        frame: geometry of the image.
         every: all candidates; else the best.
         row: which prompt.
     """
@@ -34,7 +34,7 @@ def candidates(output: Output, frame: Frame, *, every: bool, row: int = 0) -> li
 
 
 def told(mask: np.ndarray, x: int, y: int, frame: Frame, score: float) -> dict[str, Any]:
-    """A mask within a window of the picture as `shape`, with its predicted IoU."""
+    """A mask within a window of the image as `shape`, with its predicted IoU."""
     found = shape(placed(mask, x, y, (frame.height, frame.width)))
     return {**found, "predicted_iou": round(min(max(score, 0.0), 1.0), 6)}
 
@@ -48,7 +48,7 @@ def shape(mask: np.ndarray) -> dict[str, Any]:
 
 
 def placed(mask: np.ndarray, x: int, y: int, size: tuple[int, int]) -> np.ndarray:
-    """A window's mask in a whole picture of (height, width), columns together in memory as run lengths want them."""
+    """A window's mask in a whole image of (height, width), columns together in memory as run lengths want them."""
     whole = np.zeros(size, np.uint8, order="F")
     whole[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
     return whole

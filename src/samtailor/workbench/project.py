@@ -1,4 +1,4 @@
-"""A project on disk: `project.json` (classes, base) and `pictures/ID.json`, and what is done to them.
+"""A project on disk: `project.json` (classes, base) and `images/ID.json`, and what is done to them.
 
 Each change is one file that appears whole, so there is no moment at which a kill loses or halves anything. The only
 change of many files, the renaming of a class, is noted in `project.json` before it begins and finished at the next
@@ -17,15 +17,15 @@ from typing import Any
 from samtailor.errors import DataError, InputError
 from samtailor.serve.refusals import Refused, Taken
 from samtailor.workbench import records
-from samtailor.workbench.held import hold
-from samtailor.workbench.pictures import Picture, Pictures
+from samtailor.workbench.file_lock import hold
+from samtailor.workbench.images import ImageFile, ImageFolder
 from samtailor.workbench.records import Object, Record
 from samtailor.workbench.settings import Class, Settings, aliases, coloured, named, read_settings
 
 
 @dataclass(frozen=True)
 class _Known:
-    """What the list of pictures tells of a record, so that it need not be read."""
+    """What the list of images tells of a record, so that it need not be read."""
 
     record: Record
     labels: Counter[str]
@@ -46,7 +46,7 @@ class Project:
 
     Args:
         home: its folder; made when it is not there.
-        pictures: that it is about.
+        images: that it is about.
         base: name of the base; must be the one that an earlier session had.
         classes: names to begin with; added where there are some already.
 
@@ -55,10 +55,10 @@ class Project:
         DataError: project.json cannot be read.
     """
 
-    def __init__(self, home: Path, pictures: Pictures, base: str, classes: Sequence[str] = ()) -> None:
-        self.home, self.pictures = home, pictures
-        self._records = home / "pictures"
-        self._records.mkdir(parents=True, exist_ok=True)
+    def __init__(self, home: Path, images: ImageFolder, base: str, classes: Sequence[str] = ()) -> None:
+        self.home, self.images = home, images
+        self._records = home / "annotations"
+        home.mkdir(parents=True, exist_ok=True)
         self._held = hold(home / "lock")
         self._lock = threading.RLock()
         try:
@@ -74,6 +74,9 @@ class Project:
                 f"The project in {self.home} stands on the base {self.settings.base!r}, not {base!r}: start it with "
                 f"--base {self.settings.base}, or begin another with --project DIR."
             )
+        if (earlier := self.home / "pictures").is_dir() and not self._records.exists():  # projects of version 0.1
+            earlier.rename(self._records)
+        self._records.mkdir(exist_ok=True)
         for left in self._records.glob(".*"):  # half-written when an earlier session was killed
             left.unlink()
         self._known = {file.stem: self._first_look(file) for file in self._records.glob("*.json")}
@@ -92,40 +95,40 @@ class Project:
         return [one.name for one in self.settings.classes]
 
     def rows(self) -> list[dict[str, Any]]:
-        """The pictures as the page lists them; looks at the folder again."""
-        return [self._row(one) for one in self.pictures.refresh().values()]
+        """The images as the page lists them; looks at the folder again."""
+        return [self._row(one) for one in self.images.refresh().values()]
 
     def row(self, id: str) -> dict[str, Any]:
         """One of `rows`."""
-        return self._row(self.pictures.get(id))
+        return self._row(self.images.get(id))
 
     def counts(self) -> dict[str, int]:
-        """Pictures in each state."""
-        found = Counter(self._state(one)[0] for one in self.pictures.all().values())
+        """Images in each state."""
+        found = Counter(self._state(one)[0] for one in self.images.all().values())
         return {state: found[state] for state in ("open", "proposed", "accepted", "failed")}
 
     def labels(self, state: str = "accepted") -> Counter[str]:
-        """Number of pictures in that state that have an object of a class."""
-        rows = (self._known.get(id) for id, one in self.pictures.all().items() if self._state(one)[0] == state)
+        """Number of images in that state that have an object of a class."""
+        rows = (self._known.get(id) for id, one in self.images.all().items() if self._state(one)[0] == state)
         return Counter(label for known in rows if known for label in known.labels)
 
     def read(self, id: str) -> Record:
-        """What is known of a picture.
+        """What is known of an image.
 
         Raises:
-            Unknown: no such picture. DataError: its record is damaged.
+            Unknown: no such image. DataError: its record is damaged.
         """
-        self.pictures.get(id)
+        self.images.get(id)
         file = self._file(id)
         return records.read(file) if file.exists() else Record()
 
     def put(self, id: str, revision: int, state: str, objects: Sequence[Object]) -> Record:
-        """Save what a human made of a picture; on disk when this returns.
+        """Save what a human made of an image; on disk when this returns.
 
         Raises:
-            Unknown: no such picture. InputError: an object is not sound. Stale: there is a newer revision.
+            Unknown: no such image. InputError: an object is not sound. Stale: there is a newer revision.
         """
-        one = self.pictures.get(id)
+        one = self.images.get(id)
         checked = self._checked(one, objects)
         with self._lock:
             before = self.read(id)
@@ -135,8 +138,8 @@ class Project:
             return self._write(id, new)
 
     def propose(self, id: str, objects: Sequence[Object], uncertainty: float, by: str) -> bool:
-        """Keep what an adapter found in a picture, unless a human has been at it meanwhile; whether it was kept."""
-        one = self.pictures.get(id)
+        """Keep what an adapter found in an image, unless a human has been at it meanwhile; whether it was kept."""
+        one = self.images.get(id)
         renamed = [o.model_copy(update={"class_": self.settings.aliases.get(o.class_, o.class_)}) for o in objects]
         with self._lock:
             before = self.read(id)
@@ -151,25 +154,25 @@ class Project:
             return True
 
     def waiting(self, by: str, only: Sequence[str] | None = None) -> list[str]:
-        """Ids of the pictures that an adapter is to label: no human has been at them, and nor has it.
+        """Ids of the images that an adapter is to label: no human has been at them, and nor has it.
 
         Args:
-            by: see `Record.by`; with `only`, pictures that it has labelled are labelled again.
+            by: see `Record.by`; with `only`, images that it has labelled are labelled again.
         """
-        known = {id: self._known.get(id) for id in (self.pictures.all() if only is None else only)}
+        known = {id: self._known.get(id) for id in (self.images.all() if only is None else only)}
         fresh = [
             id for id, k in known.items() if k is None or (k.untouched and (only is not None or k.record.by != by))
         ]
-        return [id for id in fresh if self._state(self.pictures.get(id))[0] != "failed"]
+        return [id for id in fresh if self._state(self.images.get(id))[0] != "failed"]
 
-    def records(self, states: Sequence[str]) -> Iterator[tuple[Picture, Record]]:
-        """Pictures in these states with their records, in the order of the list."""
-        for id, one in self.pictures.all().items():
+    def records(self, states: Sequence[str]) -> Iterator[tuple[ImageFile, Record]]:
+        """Images in these states with their records, in the order of the list."""
+        for id, one in self.images.all().items():
             if self._state(one)[0] in states:
                 yield one, self.read(id)
 
     def set_classes(self, classes: Sequence[Class], renamed: Mapping[str, str]) -> None:
-        """Replace the list of classes; those that are renamed are so in all pictures.
+        """Replace the list of classes; those that are renamed are so in all images.
 
         Raises:
             InputError: a name twice, or a renaming that makes no sense. Taken: a class that goes is used.
@@ -184,7 +187,7 @@ class Project:
                 raise InputError(f"{wrong[0]!r} cannot be renamed: the old name goes, and the new one comes.")
             used = Counter(label for known in self._known.values() for label in known.labels)
             if gone := [name for name in old if name not in names and name not in renamed and used[name]]:
-                raise Taken(f"{used[gone[0]]} picture(s) have objects of the class {gone[0]!r}: it cannot go.")
+                raise Taken(f"{used[gone[0]]} image(s) have objects of the class {gone[0]!r}: it cannot go.")
             self.settings.classes = [coloured(one, i) for i, one in enumerate(classes)]
             self.settings.aliases = aliases(self.settings.aliases, renamed, names)
             self.settings.renaming = dict(renamed)
@@ -212,11 +215,11 @@ class Project:
         self.settings.renaming = {}
         self._save()
 
-    def _checked(self, one: Picture, objects: Sequence[Object]) -> list[Object]:
+    def _checked(self, one: ImageFile, objects: Sequence[Object]) -> list[Object]:
         if one.error is not None:
-            raise Refused(f"This picture cannot be read: {one.error}")
+            raise Refused(f"This image cannot be read: {one.error}")
         if len(objects) > records.MOST:
-            raise InputError(f"A picture has at most {records.MOST} objects, got {len(objects)}.")
+            raise InputError(f"An image has at most {records.MOST} objects, got {len(objects)}.")
         if len({o.id for o in objects}) != len(objects):
             raise InputError("Two objects have the same id.")
         if strange := [o.class_ for o in objects if o.class_ not in self.classes]:
@@ -237,17 +240,17 @@ class Project:
         except DataError as error:
             return _Known(Record(state="accepted"), Counter(), str(error))  # nothing may write over it
 
-    def _state(self, one: Picture) -> tuple[str, str | None]:
+    def _state(self, one: ImageFile) -> tuple[str, str | None]:
         known = self._known.get(one.id)
         if one.error is not None or known is None:
             return ("open", None) if one.error is None else ("failed", one.error)
         if known.error is not None:
             return "failed", known.error
         if known.labels and known.record.size != (one.height, one.width):
-            return "failed", f"{one.name}: the picture has another size than when it was marked."
+            return "failed", f"{one.name}: the image has another size than when it was marked."
         return known.record.state, None
 
-    def _row(self, one: Picture) -> dict[str, Any]:
+    def _row(self, one: ImageFile) -> dict[str, Any]:
         known, (state, error) = self._known.get(one.id), self._state(one)
         proposed = known is not None and state == "proposed"
         return {
@@ -264,12 +267,12 @@ class Stale(Taken):
     """There is a newer revision; `record` is it."""
 
     def __init__(self, record: Record) -> None:
-        super().__init__("This picture was changed meanwhile, in another tab or by a job; its newer state is here.")
+        super().__init__("This image was changed meanwhile, in another tab or by a job; its newer state is here.")
         self.record = record
 
 
-def _of(one: Picture) -> dict[str, Any]:
-    return {"size": (one.height, one.width), "picture": one.name}
+def _of(one: ImageFile) -> dict[str, Any]:
+    return {"size": (one.height, one.width), "image": one.name}
 
 
 __all__ = ["Project", "Stale"]

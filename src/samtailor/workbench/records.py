@@ -1,4 +1,4 @@
-"""What is known of one picture: objects with their masks, a state and a revision; one JSON file a picture.
+"""What is known of one image: objects with their masks, a state and a revision; one JSON file an image.
 
 A file appears whole or not at all and is on disk before anybody is told that it was saved.
 """
@@ -10,21 +10,21 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from samtailor.data.shapes import plain_runs, run_lengths
 from samtailor.data.writing import replacing
 from samtailor.errors import DataError, InputError
+from samtailor.masks.rle import plain_runs, run_lengths
 
 State = Literal["open", "proposed", "accepted"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 MOST = 5000
-"""Objects of one picture."""
+"""Objects of one image."""
 
 
 class Asked(BaseModel):
-    """What an object was asked for with, pixels of the picture."""
+    """What an object was asked for with, pixels of the image."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,12 +48,12 @@ class Runs(BaseModel):
 
 
 class Object(BaseModel):
-    """One object of a picture.
+    """One object of an image.
 
     Args:
-        id: unique in its picture.
+        id: unique in its image.
         class_: name of its class; "class" in JSON.
-        rle: mask, picture frame.
+        rle: mask, image frame.
         source: what made it.
         adapter: who answered; None: the base, or nobody.
         score: in [0, 1]; of the proposal, or predicted IoU.
@@ -78,10 +78,10 @@ class Object(BaseModel):
         """The same with run lengths that are sound and in their usual form.
 
         Raises:
-            InputError: run lengths of another size than the picture's, broken, or of nothing.
+            InputError: run lengths of another size than the image's, broken, or of nothing.
         """
         if tuple(self.rle.size) != size:
-            raise InputError(f"The mask of object {self.id!r} has size {self.rle.size}, its picture {size}.")
+            raise InputError(f"The mask of object {self.id!r} has size {self.rle.size}, its image {size}.")
         try:
             packed = run_lengths(self.rle.model_dump(), f"object {self.id!r}")
         except DataError as error:
@@ -92,15 +92,15 @@ class Object(BaseModel):
 
 
 class Record(BaseModel):
-    """What is known of one picture.
+    """What is known of one image.
 
     Args:
         revision: rises by one with each change; 0: never saved.
         state: "open" (objects, if any, are a draft), "proposed" by an adapter, or "accepted" by a human.
-        size: (height, width) of the picture that the masks belong to.
-        picture: its name, for whoever reads the file.
+        size: (height, width) of the image that the masks belong to.
+        image: its name, for whoever reads the file.
         objects: in the order they were made.
-        uncertainty: of a proposed picture.
+        uncertainty: of a proposed image.
         by: what proposed it, so that a stopped job goes on and does nothing twice.
     """
 
@@ -109,7 +109,7 @@ class Record(BaseModel):
     revision: int = Field(0, ge=0)
     state: State = "open"
     size: tuple[int, int] = (0, 0)
-    picture: str = ""
+    image: str = Field("", validation_alias=AliasChoices("image", "picture"))  # "picture": files of version 0.1
     objects: list[Object] = []
     uncertainty: Share | None = None
     by: str | None = None

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from samtailor.answers import Ask
+from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.schema import Number, Prompt
 from samtailor.workbench.records import Object, Runs, Share
 from samtailor.workbench.settings import Class
@@ -25,7 +25,7 @@ class Classes(_Strict):
 
 
 class Annotations(_Strict):
-    """What a human made of a picture, on top of a revision."""
+    """What a human made of an image, on top of a revision."""
 
     revision: int = Field(ge=0)
     state: Literal["open", "accepted"]
@@ -42,7 +42,7 @@ class Segment(_Strict):
     closer: bool | None = Field(None, description="Also a closer look at a small object: first, or second.")
     previous: Any = None  # may be sent, and is ignored
 
-    def ask(self, most: int) -> Ask:
+    def ask(self, most: int) -> ObjectPrompt:
         """As the decoder takes it. InputError: more points than `most`, or another number of labels."""
         return Prompt(points=self.points, labels=self.labels, box=self.box).ask(most)
 
@@ -109,7 +109,7 @@ class Export(_Strict):
 
     format: str = Field(max_length=64)
     states: list[Literal["accepted", "proposed"]] = Field(["accepted"], min_length=1)
-    pictures: Literal["link", "copy", "none"] = "link"
+    images: Literal["link", "copy", "none"] = "link"
 
 
 def _ring(points: list[tuple[float, float]]) -> np.ndarray:

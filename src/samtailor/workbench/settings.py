@@ -1,4 +1,4 @@
-"""What a project is, beside its pictures: the classes of its objects and the base, in `project.json`."""
+"""What a project is, beside its images: the classes of its objects and the base, in `project.json`."""
 
 from __future__ import annotations
 

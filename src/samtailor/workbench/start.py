@@ -10,22 +10,22 @@ from samtailor.data.synth.samples import samples
 from samtailor.errors import DataError
 from samtailor.serve.engine import Engine
 from samtailor.serve.limits import Limits
-from samtailor.workbench import bench as benches
-from samtailor.workbench.bench import Bench, embeddings
-from samtailor.workbench.pictures import Pictures
+from samtailor.workbench import session
+from samtailor.workbench.images import ImageFolder
 from samtailor.workbench.project import Project
+from samtailor.workbench.session import Session, embeddings
 from samtailor.workbench.settings import read_settings
 
 HOME = ".samtailor"
-"""Folder of the project in the pictures' folder."""
+"""Folder of the project in the images' folder."""
 FIRST = "object"
 """Class of a new project that is given none."""
 DRAWN = 24
-"""Pictures of the demo."""
+"""Images of the demo."""
 
 
-def open_bench(
-    pictures: Path,
+def open_session(
+    images: Path,
     home: Path | None = None,
     *,
     base: str | None = None,
@@ -34,58 +34,58 @@ def open_bench(
     device: str | None = None,
     bytes: int = 64_000_000,
     pixels: int = 50_000_000,
-) -> Bench:
-    """Open the project of a folder of pictures, or begin one.
+) -> Session:
+    """Open the project of a folder of images, or begin one.
 
     Args:
-        pictures: the folder.
-        home: of the project; None: `HOME` in the pictures' folder.
+        images: the folder.
+        home: of the project; None: `HOME` in the images' folder.
         base: None: the project's, else the first adapter's, else nano.
         adapters: name to folder or hub id, besides those that were fitted in the project.
         classes: names to begin with.
         device: None takes a GPU where there is one.
-        bytes, pixels: of a picture, at most.
+        bytes, pixels: of an image, at most.
 
     Raises:
-        DataError: no folder, or no picture in it. InputError: another base or process, see `Project`.
+        DataError: no folder, or no image in it. InputError: another base or process, see `Project`.
         ArtefactError: an adapter is damaged or belongs to another base.
     """
     from samtailor.artefact import base_of
     from samtailor.bases import load_on
 
-    home = (pictures / HOME if home is None else home).resolve()
+    home = (images / HOME if home is None else home).resolve()
     limits = Limits(bytes=bytes, pixels=pixels, decodes=3, encode_queue=32)
-    listed = Pictures(pictures, home / "cache", limits)
+    listed = ImageFolder(images, home / "cache", limits)
     if not len(listed):
-        raise DataError(f"The folder {pictures} holds no picture.")
+        raise DataError(f"The folder {images} holds no image.")
     given, known = dict(adapters or {}), read_settings(home)
     source = base or (known.base if known else base_of(next(iter(given.values()))) if given else "nano")
     loaded = load_on(source, device)
     project = Project(home, listed, loaded.name, classes)
     try:
         return _bench(
-            project, Engine(loaded, limits=limits, cache=embeddings(home), root=benches.adapters(home)), given, device
+            project, Engine(loaded, limits=limits, cache=embeddings(home), root=session.adapters(home)), given, device
         )
     except BaseException:
         project.close()
         raise
 
 
-def _bench(project: Project, engine: Engine, given: Mapping[str, str], device: str | None) -> Bench:
+def _bench(project: Project, engine: Engine, given: Mapping[str, str], device: str | None) -> Session:
     for name, source in given.items():
         engine.adapters.add(name, source)
     if not project.classes:
         fitted = dict.fromkeys(label for slot in engine.adapters.slots() for label in slot.meta.classes)
         project.add_classes(list(fitted) or [FIRST])
-    return Bench(project, engine, device)
+    return Session(project, engine, device)
 
 
 def draw(folder: Path | None, count: int = DRAWN, size: tuple[int, int] = (360, 480)) -> Path:
-    """Synthetic outdoor banners as JPEG files; returns their folder. One that has pictures already is left as it is.
+    """Synthetic outdoor banners as JPEG files; returns their folder. One that has images already is left as it is.
 
     Args:
         folder: None makes one in the system's folder for temporary files.
-        count: number of pictures.
+        count: number of images.
         size: (height, width), pixels.
     """
     from PIL import Image
@@ -98,4 +98,4 @@ def draw(folder: Path | None, count: int = DRAWN, size: tuple[int, int] = (360, 
     return folder
 
 
-__all__ = ["DRAWN", "FIRST", "HOME", "draw", "open_bench"]
+__all__ = ["DRAWN", "FIRST", "HOME", "draw", "open_session"]

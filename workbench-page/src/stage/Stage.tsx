@@ -1,135 +1,134 @@
-/** The middle of the page: the picture, what is marked on it, and where the pointer works. */
+/** The canvas: the open image with its masks, and where the tools are used. */
 
 import { effect, useComputed } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 
 import * as store from "../store";
-import { draw } from "./draw";
-import { listen } from "./gestures";
-import { valueAt } from "./heat";
-import { canvasSize, fit, resized } from "./sight";
-import { gestures } from "./tools";
 import { toScreen } from "../view";
+import { draw } from "./draw";
+import { listenForGestures } from "./gestures";
+import { iouAt } from "./iou-map";
+import { gestureHandlers } from "./tools";
+import { canvasSize, fitImage, resizeCanvas } from "./viewport";
 
 export function Stage() {
-  const frame = useRef<HTMLDivElement>(null);
+  const container = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
 
   useEffect(() => {
-    const [box, sheet] = [frame.current!, canvas.current!];
-    const watch = new ResizeObserver(() => resized({ width: box.clientWidth, height: box.clientHeight }));
-    watch.observe(box);
-    const stop = [listen(box, gestures), paintOnChange(sheet), fitNew()];
+    const element = container.current!;
+    const observer = new ResizeObserver(() => resizeCanvas({ width: element.clientWidth, height: element.clientHeight }));
+    observer.observe(element);
+    const cleanups = [listenForGestures(element, gestureHandlers), redrawOnChange(canvas.current!), fitNewImages()];
     return () => {
-      watch.disconnect();
-      stop.forEach((one) => one());
+      observer.disconnect();
+      cleanups.forEach((cleanup) => cleanup());
     };
   }, []);
 
   const cursor = useComputed(() => {
     if (store.panning.value || store.tool.value === "select") return "grab";
-    return store.tool.value === "smart" || store.tool.value === "polygon" ? "crosshair" : "none";
+    return store.tool.value === "prompt" || store.tool.value === "polygon" ? "crosshair" : "none";
   });
-  const name = store.picture.value?.name ?? "no picture";
+  const name = store.openImage.value?.name ?? "none";
   return (
     <div
-      ref={frame}
+      ref={container}
       class="stage"
       id="stage"
       tabIndex={0}
       role="application"
-      aria-roledescription="picture canvas"
-      aria-label={`Picture ${name}. Arrow keys move a cross-hair, Space clicks there, X says not the object. Question mark lists all keys.`}
-      data-ready={store.opened.value && !store.encoding.value}
-      data-busy={store.asking.value !== null}
+      aria-roledescription="image canvas"
+      aria-label={`Image: ${name}. Use the arrow keys to move the crosshair, Space to add, X to remove. Press ? for all shortcuts.`}
+      data-ready={store.editable.value && !store.encoding.value}
+      data-busy={store.pendingPrompt.value !== null}
       style={{ cursor: cursor.value }}
     >
       <canvas ref={canvas} aria-hidden="true" />
       <Notice />
-      <Tip />
+      <IouTooltip />
     </div>
   );
 }
 
-/** One frame for however many changes. */
-function paintOnChange(sheet: HTMLCanvasElement): () => void {
-  let asked = 0;
-  const context = sheet.getContext("2d")!;
-  const paint = () => {
-    asked = 0;
+/** Draws at most once in each animation frame. */
+function redrawOnChange(canvas: HTMLCanvasElement): () => void {
+  let frame = 0;
+  const context = canvas.getContext("2d")!;
+  const redraw = () => {
+    frame = 0;
     const size = canvasSize.peek();
     const ratio = window.devicePixelRatio || 1;
     const [width, height] = [Math.round(size.width * ratio), Math.round(size.height * ratio)];
-    if (sheet.width !== width || sheet.height !== height) [sheet.width, sheet.height] = [width, height];
+    if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
     draw(context, size, ratio);
     const { scale, x, y } = store.view.peek();
-    sheet.dataset["view"] = `${scale} ${x} ${y}`; // where the picture lies, for whoever drives the page from outside
+    canvas.dataset["view"] = `${scale} ${x} ${y}`; // lets browser tests convert image positions to screen positions
   };
   const stop = effect(() => {
-    for (const one of WATCHED) void one.value;
-    if (!asked) asked = requestAnimationFrame(paint);
+    for (const one of DRAWN) void one.value;
+    if (!frame) frame = requestAnimationFrame(redraw);
   });
   return () => {
     stop();
-    cancelAnimationFrame(asked);
+    cancelAnimationFrame(frame);
   };
 }
 
-const WATCHED = [
+/** Signals that `draw` reads. */
+const DRAWN = [
   canvasSize,
-  store.image,
-  store.picture,
+  store.imageElement,
+  store.openImage,
   store.project,
   store.view,
-  store.items,
+  store.objects,
   store.selectedId,
-  store.hidden,
-  store.allHidden,
+  store.hiddenIds,
+  store.masksHidden,
   store.opacity,
-  store.asking,
-  store.preview,
-  store.map,
-  store.strokeMask,
+  store.pendingPrompt,
+  store.previewMask,
+  store.iouMap,
+  store.stroke,
   store.dragBox,
   store.polygonDraft,
-  store.vertices,
+  store.editedPolygons,
   store.pointer,
   store.crosshair,
-  store.brush,
+  store.brushSize,
   store.tool,
   store.panning,
   store.activeClass,
 ];
 
-/** Another picture is shown whole. */
-const fitNew = () =>
+const fitNewImages = () =>
   effect(() => {
-    if (store.image.value) fit();
+    if (store.imageElement.value) fitImage();
   });
 
 function Notice() {
-  const failed = store.picture.value?.error;
-  if (failed) return <div class="notice" role="status">{failed}</div>;
-  if (!store.openId.value) return <div class="notice">Choose a picture on the left.</div>;
-  if (!store.image.value) return <div class="notice" role="status">Loading…</div>;
+  const error = store.openImage.value?.error;
+  if (error) return <div class="notice" role="status">{error}</div>;
+  if (!store.openImageId.value) return <div class="notice">Select an image in the list.</div>;
+  if (!store.imageElement.value) return <div class="notice" role="status">Loading…</div>;
   if (!store.encoding.value) return null;
   return (
     <div class="notice small" role="status">
-      <span class="spinner" /> Preparing the picture for clicks…
+      <span class="spinner" /> Encoding image…
     </div>
   );
 }
 
-/** The value of the IoU map under the mouse. */
-function Tip() {
-  const [map, at, picture] = [store.map.value, store.pointer.value, store.picture.value];
-  if (!map || !at || !picture) return null;
-  const value = valueAt(map, at, picture);
-  if (value === null) return null;
-  const [x, y] = toScreen(store.view.value, at);
+function IouTooltip() {
+  const [map, pointer, image] = [store.iouMap.value, store.pointer.value, store.openImage.value];
+  if (!map || !pointer || !image) return null;
+  const iou = iouAt(map, pointer, image);
+  if (iou === null) return null;
+  const [x, y] = toScreen(store.view.value, pointer);
   return (
     <div class="tip" style={{ transform: `translate(${Math.round(x + 14)}px, ${Math.round(y + 14)}px)` }}>
-      IoU {value.toFixed(2)} for a click here
+      IoU of a click here: {iou.toFixed(2)}
     </div>
   );
 }

@@ -1,31 +1,31 @@
-/** Paints the open picture and all that lies on it. Reads the store; changes nothing. */
+/** Draws the open image and everything on it. Reads the store; changes nothing. */
 
-import type { Box, Point } from "../contract";
 import { type Mask, outline } from "../mask";
 import { ringsOf } from "../polygons";
 import * as store from "../store";
+import type { Box, Point } from "../types";
 import { type Size, toScreen } from "../view";
-import { drawMap } from "./heat";
+import { drawIouMap } from "./iou-map";
 
 const paths = new WeakMap<Mask, Path2D>();
-const sprites = new WeakMap<Mask, { colour: string; canvas: HTMLCanvasElement }>();
-const OBJECT = "#0b7a43";
-const NOT = "#c62828";
+const sprites = new WeakMap<Mask, { color: string; canvas: HTMLCanvasElement }>();
+const FOREGROUND = "#0b7a43";
+const BACKGROUND = "#c62828";
 
 export function draw(context: CanvasRenderingContext2D, size: Size, ratio: number): void {
-  const image = store.image.value;
-  const picture = store.picture.value;
+  const element = store.imageElement.value;
+  const image = store.openImage.value;
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, size.width, size.height);
-  if (!image || !picture) return;
+  if (!element || !image) return;
   const { scale, x, y } = store.view.value;
   context.save();
   context.translate(x, y);
   context.scale(scale, scale);
   context.imageSmoothingEnabled = scale < 4;
   context.imageSmoothingQuality = "high";
-  context.drawImage(image, 0, 0, picture.width, picture.height);
-  if (store.map.value) drawMap(context, store.map.value, picture);
+  context.drawImage(element, 0, 0, image.width, image.height);
+  if (store.iouMap.value) drawIouMap(context, store.iouMap.value, image);
   drawObjects(context, scale);
   context.restore();
   drawMarks(context);
@@ -33,57 +33,59 @@ export function draw(context: CanvasRenderingContext2D, size: Size, ratio: numbe
 
 function drawObjects(context: CanvasRenderingContext2D, scale: number): void {
   context.imageSmoothingEnabled = false;
-  const [chosen, stroke, hidden] = [store.selectedId.value, store.strokeMask.value, store.hidden.value];
+  const [selectedId, stroke, hiddenIds] = [store.selectedId.value, store.stroke.value, store.hiddenIds.value];
   const opacity = store.opacity.value;
-  const heat = store.map.value !== null;
-  if (!store.allHidden.value) {
-    for (const item of store.items.value) {
-      if (hidden.has(item.id) || stroke?.object === item.id) continue;
-      const mine = item.id === chosen;
-      drawMask(context, item.mask, store.colourOf(item.class), heat ? 0 : opacity * (chosen && !mine ? 0.7 : 1), scale, mine);
+  if (!store.masksHidden.value) {
+    for (const object of store.objects.value) {
+      if (hiddenIds.has(object.id) || stroke?.object === object.id) continue;
+      const selected = object.id === selectedId;
+      const fill = store.iouMap.value ? 0 : opacity * (selectedId && !selected ? 0.7 : 1);
+      drawMask(context, object.mask, store.classColor(object.class), fill, scale, selected);
     }
   }
   if (stroke) {
-    const owner = store.items.value.find((one) => one.id === stroke.object);
-    drawMask(context, stroke.mask, store.colourOf(owner?.class ?? store.activeClass.value), opacity, scale, true, true);
+    const object = store.objects.value.find((one) => one.id === stroke.object);
+    drawMask(context, stroke.mask, store.classColor(object?.class ?? store.activeClass.value), opacity, scale, true, true);
   }
-  if (store.preview.value) drawMask(context, store.preview.value, store.colourOf(store.activeClass.value), 0.2, scale, false);
+  const preview = store.previewMask.value;
+  if (preview) drawMask(context, preview, store.classColor(store.activeClass.value), 0.2, scale, false);
 }
 
-/** `fresh`: the mask is being painted on, so nothing about it may be remembered. */
+/** `changing`: the mask is being painted, so nothing about it may be cached. */
 function drawMask(
   context: CanvasRenderingContext2D,
   mask: Mask,
-  colour: string,
+  color: string,
   opacity: number,
   scale: number,
-  strong: boolean,
-  fresh = false,
+  emphasized: boolean,
+  changing = false,
 ): void {
   if (!mask.w || !mask.h) return;
   if (opacity > 0) {
     context.globalAlpha = opacity;
-    context.drawImage(fresh ? sprite(mask, colour) : spriteOf(mask, colour), mask.x, mask.y);
+    context.drawImage(changing ? renderSprite(mask, color) : spriteOf(mask, color), mask.x, mask.y);
     context.globalAlpha = 1;
   }
-  if (fresh && mask.w * mask.h > 1_500_000) return; // the outline follows when the stroke ends
-  const path = fresh ? pathFor(mask) : pathOf(mask);
+  if (changing && mask.w * mask.h > 1_500_000) return; // tracing a large outline is slow; it follows after the stroke
+  const path = changing ? traceOutline(mask) : outlineOf(mask);
   context.lineCap = "square";
-  context.lineWidth = (strong ? 4.5 : 3) / scale;
-  context.strokeStyle = strong ? "rgba(255,255,255,.95)" : "rgba(0,0,0,.45)";
+  context.lineWidth = (emphasized ? 4.5 : 3) / scale;
+  context.strokeStyle = emphasized ? "rgba(255,255,255,.95)" : "rgba(0,0,0,.45)";
   context.stroke(path);
-  context.lineWidth = (strong ? 2.25 : 1.5) / scale;
-  context.strokeStyle = colour;
+  context.lineWidth = (emphasized ? 2.25 : 1.5) / scale;
+  context.strokeStyle = color;
   context.stroke(path);
 }
 
-function pathOf(mask: Mask): Path2D {
+/** The outline of a mask in image coordinates. */
+export function outlineOf(mask: Mask): Path2D {
   let path = paths.get(mask);
-  if (!path) paths.set(mask, (path = pathFor(mask)));
+  if (!path) paths.set(mask, (path = traceOutline(mask)));
   return path;
 }
 
-function pathFor(mask: Mask): Path2D {
+function traceOutline(mask: Mask): Path2D {
   const path = new Path2D();
   const lines = outline(mask);
   for (let at = 0; at < lines.length; at += 4) {
@@ -93,36 +95,37 @@ function pathFor(mask: Mask): Path2D {
   return path;
 }
 
-export function spriteOf(mask: Mask, colour: string): HTMLCanvasElement {
-  const old = sprites.get(mask);
-  if (old?.colour === colour) return old.canvas;
-  const canvas = sprite(mask, colour);
-  sprites.set(mask, { colour, canvas });
+/** The mask filled with a color, as large as its window. */
+export function spriteOf(mask: Mask, color: string): HTMLCanvasElement {
+  const cached = sprites.get(mask);
+  if (cached?.color === color) return cached.canvas;
+  const canvas = renderSprite(mask, color);
+  sprites.set(mask, { color, canvas });
   return canvas;
 }
 
-function sprite(mask: Mask, colour: string): HTMLCanvasElement {
+function renderSprite(mask: Mask, color: string): HTMLCanvasElement {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [mask.w, mask.h];
   const context = canvas.getContext("2d")!;
   const pixels = context.createImageData(mask.w, mask.h);
-  const words = new Uint32Array(pixels.data.buffer);
-  const [r, g, b] = rgb(colour);
-  const word = (255 << 24) | (b << 16) | (g << 8) | r;
-  for (let at = 0; at < words.length; at++) if (mask.data[at]) words[at] = word;
+  const rgba = new Uint32Array(pixels.data.buffer);
+  const [r, g, b] = rgb(color);
+  const value = (255 << 24) | (b << 16) | (g << 8) | r;
+  for (let at = 0; at < rgba.length; at++) if (mask.data[at]) rgba[at] = value;
   context.putImageData(pixels, 0, 0);
   return canvas;
 }
 
-/** Of "#rrggbb" or "#rgb"; grey for anything else. */
-export function rgb(colour: string): [number, number, number] {
-  const short = /^#([0-9a-f])([0-9a-f])([0-9a-f])$/i.exec(colour);
-  const hex = short ? `${short[1]}${short[1]}${short[2]}${short[2]}${short[3]}${short[3]}` : colour.slice(1);
+/** Channels of "#rrggbb" or "#rgb"; gray for anything else. */
+function rgb(color: string): [number, number, number] {
+  const short = /^#([0-9a-f])([0-9a-f])([0-9a-f])$/i.exec(color);
+  const hex = short ? `${short[1]}${short[1]}${short[2]}${short[2]}${short[3]}${short[3]}` : color.slice(1);
   const value = /^[0-9a-f]{6}$/i.test(hex) ? parseInt(hex, 16) : 0x8a8f98;
   return [value >> 16, (value >> 8) & 255, value & 255];
 }
 
-/** What has a size on the screen rather than in the picture: clicks, boxes, corners, cursors. */
+/** Clicks, boxes, corners and cursors, which have the same size on screen at every zoom. */
 function drawMarks(context: CanvasRenderingContext2D): void {
   drawPrompts(context);
   const drag = store.dragBox.value;
@@ -132,20 +135,20 @@ function drawMarks(context: CanvasRenderingContext2D): void {
 }
 
 function drawPrompts(context: CanvasRenderingContext2D): void {
-  const asked = store.asking.value;
-  const prompts = asked?.prompts ?? store.selected.value?.prompts;
-  if (!prompts || store.tool.value !== "smart" || store.allHidden.value) return;
-  if (prompts.box && (asked || prompts.points.length === 0)) drawBox(context, prompts.box, "#fff");
+  const pending = store.pendingPrompt.value;
+  const prompts = pending?.prompts ?? store.selectedObject.value?.prompts;
+  if (!prompts || store.tool.value !== "prompt" || store.masksHidden.value) return;
+  if (prompts.box && (pending || prompts.points.length === 0)) drawBox(context, prompts.box, "#fff");
   prompts.points.forEach((point, index) => {
     const at = toScreen(store.view.value, point);
-    drawClick(context, at, prompts.labels[index] === 1, asked !== null && index === prompts.points.length - 1);
+    drawClick(context, at, prompts.labels[index] === 1, pending !== null && index === prompts.points.length - 1);
   });
 }
 
-function drawClick(context: CanvasRenderingContext2D, [x, y]: Point, positive: boolean, waiting: boolean): void {
+function drawClick(context: CanvasRenderingContext2D, [x, y]: Point, positive: boolean, pending: boolean): void {
   context.beginPath();
   context.arc(x, y, 7, 0, 2 * Math.PI);
-  context.fillStyle = positive ? OBJECT : NOT;
+  context.fillStyle = positive ? FOREGROUND : BACKGROUND;
   context.fill();
   context.lineWidth = 2;
   context.strokeStyle = "#fff";
@@ -158,7 +161,7 @@ function drawClick(context: CanvasRenderingContext2D, [x, y]: Point, positive: b
     context.lineTo(x, y + 3.5);
   }
   context.stroke();
-  if (!waiting) return;
+  if (!pending) return;
   context.beginPath();
   context.setLineDash([4, 4]);
   context.arc(x, y, 13, 0, 2 * Math.PI);
@@ -166,14 +169,14 @@ function drawClick(context: CanvasRenderingContext2D, [x, y]: Point, positive: b
   context.setLineDash([]);
 }
 
-function drawBox(context: CanvasRenderingContext2D, [x0, y0, x1, y1]: Box, colour: string): void {
+function drawBox(context: CanvasRenderingContext2D, [x0, y0, x1, y1]: Box, color: string): void {
   const [ax, ay] = toScreen(store.view.value, [x0, y0]);
   const [bx, by] = toScreen(store.view.value, [x1, y1]);
   context.lineWidth = 3;
   context.strokeStyle = "rgba(0,0,0,.55)";
   context.strokeRect(ax, ay, bx - ax, by - ay);
   context.lineWidth = 1.5;
-  context.strokeStyle = colour;
+  context.strokeStyle = color;
   context.setLineDash([6, 4]);
   context.strokeRect(ax, ay, bx - ax, by - ay);
   context.setLineDash([]);
@@ -182,11 +185,11 @@ function drawBox(context: CanvasRenderingContext2D, [x0, y0, x1, y1]: Box, colou
 function drawCorners(context: CanvasRenderingContext2D): void {
   const draft = store.polygonDraft.value;
   if (draft) {
-    const open = store.pointer.value ? [...draft, store.pointer.value] : draft;
-    drawRing(context, open, false);
+    const ring = store.pointer.value ? [...draft, store.pointer.value] : draft;
+    drawRing(context, ring, false);
     draft.forEach((corner, index) => drawHandle(context, corner, index === 0 && draft.length > 2));
   }
-  for (const polygon of store.vertices.value?.polygons ?? []) {
+  for (const polygon of store.editedPolygons.value?.polygons ?? []) {
     for (const ring of ringsOf(polygon)) {
       drawRing(context, ring, true);
       ring.forEach((corner) => drawHandle(context, corner, false));
@@ -210,14 +213,14 @@ function drawRing(context: CanvasRenderingContext2D, ring: readonly Point[], clo
   context.stroke();
 }
 
-function drawHandle(context: CanvasRenderingContext2D, corner: Point, closing: boolean): void {
+function drawHandle(context: CanvasRenderingContext2D, corner: Point, closes: boolean): void {
   const [x, y] = toScreen(store.view.value, corner);
-  const reach = closing ? 7 : 4.5;
-  context.fillStyle = closing ? OBJECT : "#fff";
-  context.strokeStyle = closing ? "#fff" : "rgba(0,0,0,.75)";
+  const radius = closes ? 7 : 4.5;
+  context.fillStyle = closes ? FOREGROUND : "#fff";
+  context.strokeStyle = closes ? "#fff" : "rgba(0,0,0,.75)";
   context.lineWidth = 1.5;
   context.beginPath();
-  context.rect(x - reach, y - reach, 2 * reach, 2 * reach);
+  context.rect(x - radius, y - radius, 2 * radius, 2 * radius);
   context.fill();
   context.stroke();
 }
@@ -227,16 +230,16 @@ function drawCursor(context: CanvasRenderingContext2D): void {
   const at = store.crosshair.value ?? store.pointer.value;
   if (!at) return;
   const [x, y] = toScreen(store.view.value, at);
-  const lines = (width: number, colour: string) => {
+  const strokeLines = (width: number, color: string) => {
     context.lineWidth = width;
-    context.strokeStyle = colour;
+    context.strokeStyle = color;
     context.stroke();
   };
   if ((tool === "brush" || tool === "eraser") && !store.panning.value) {
     context.beginPath();
-    context.arc(x, y, Math.max((store.brush.value / 2) * store.view.value.scale, 1.5), 0, 2 * Math.PI);
-    lines(3, "rgba(0,0,0,.5)");
-    lines(1.25, tool === "eraser" ? "#ff8a80" : "#fff");
+    context.arc(x, y, Math.max((store.brushSize.value / 2) * store.view.value.scale, 1.5), 0, 2 * Math.PI);
+    strokeLines(3, "rgba(0,0,0,.5)");
+    strokeLines(1.25, tool === "eraser" ? "#ff8a80" : "#fff");
   }
   if (store.crosshair.value) {
     context.beginPath();
@@ -244,8 +247,8 @@ function drawCursor(context: CanvasRenderingContext2D): void {
       context.moveTo(x + dx * 4, y + dy * 4);
       context.lineTo(x + dx * 18, y + dy * 18);
     }
-    lines(4, "rgba(0,0,0,.7)");
-    lines(1.75, "#fff");
+    strokeLines(4, "rgba(0,0,0,.7)");
+    strokeLines(1.75, "#fff");
   }
 }
 

@@ -1,160 +1,168 @@
-/** Mouse, pen and fingers into few verbs: tap, drag, pan, pinch, long press. Positions in CSS pixels of the element. */
+/** Turns pointer events of mouse, pen and touch into gestures. Positions are CSS pixels of the element. */
 
-import type { Point } from "../contract";
+import type { Point } from "../types";
 
-export interface Mods {
+export interface Modifiers {
   /** Right button, Alt or a long press. */
   negative: boolean;
   shift: boolean;
   touch: boolean;
 }
 
-export interface Gestures {
-  tap(at: Point, mods: Mods): void;
-  /** False: no drag is wanted here (the rest of the gesture is ignored). */
-  dragStart(at: Point, mods: Mods): boolean;
-  drag(at: Point, mods: Mods): void;
-  dragEnd(at: Point, mods: Mods): void;
+export interface GestureHandlers {
+  tap(at: Point, modifiers: Modifiers): void;
+  /** False: the rest of this drag is ignored. */
+  dragStart(at: Point, modifiers: Modifiers): boolean;
+  drag(at: Point, modifiers: Modifiers): void;
+  dragEnd(at: Point, modifiers: Modifiers): void;
   dragCancel(): void;
   pan(dx: number, dy: number): void;
   pinch(at: Point, factor: number): void;
   hover(at: Point | null): void;
-  double(at: Point): void;
-  /** Whether a plain drag moves the picture. */
-  pans(): boolean;
-  /** Pixels that a pointer may move and still tap. */
-  slop(touch: boolean): number;
+  doubleClick(at: Point): void;
+  /** Whether a plain drag pans. */
+  dragPans(): boolean;
+  /** Pixels that a pointer may move during a tap. */
+  tapTolerance(touch: boolean): number;
 }
 
-type Phase = "idle" | "down" | "drag" | "pan" | "pinch" | "spent";
+type Phase = "idle" | "down" | "drag" | "pan" | "pinch" | "ignored";
 
-const LONG = 500;
+const LONG_PRESS = 500;
 
-/** Listens on an element; returns what undoes it. */
-export function listen(element: HTMLElement, verbs: Gestures): () => void {
-  const fingers = new Map<number, Point>();
+/** Listens to an element. Returns a function that removes the listeners. */
+export function listenForGestures(element: HTMLElement, handlers: GestureHandlers): () => void {
+  const pointers = new Map<number, Point>();
   let phase: Phase = "idle";
   let start: Point = [0, 0];
-  let from: Point = [0, 0];
-  let mods: Mods = { negative: false, shift: false, touch: false };
-  let timer: ReturnType<typeof setTimeout> | undefined;
+  let last: Point = [0, 0];
+  let modifiers: Modifiers = { negative: false, shift: false, touch: false };
+  let longPressTimer: ReturnType<typeof setTimeout> | undefined;
 
-  const at = (event: { clientX: number; clientY: number }): Point => {
+  const positionOf = (event: { clientX: number; clientY: number }): Point => {
     const frame = element.getBoundingClientRect();
     return [event.clientX - frame.left, event.clientY - frame.top];
   };
-  const far = (point: Point) => Math.hypot(point[0] - start[0], point[1] - start[1]) > verbs.slop(mods.touch);
+  const exceedsTap = (at: Point) =>
+    Math.hypot(at[0] - start[0], at[1] - start[1]) > handlers.tapTolerance(modifiers.touch);
 
-  const down = (event: PointerEvent) => {
+  const onDown = (event: PointerEvent) => {
     if (event.pointerType === "mouse" && event.button > 2) return;
     element.setPointerCapture(event.pointerId);
-    fingers.set(event.pointerId, at(event));
-    if (fingers.size === 2) return second();
-    if (fingers.size > 2) return;
-    [start, from] = [at(event), at(event)];
-    mods = { negative: event.button === 2 || event.altKey, shift: event.shiftKey, touch: event.pointerType !== "mouse" };
-    if (event.button === 1 || (verbs.pans() && event.button === 0)) {
-      phase = event.button === 1 ? "pan" : "down";
-      if (event.button === 1) event.preventDefault();
+    pointers.set(event.pointerId, positionOf(event));
+    if (pointers.size === 2) return startPinch();
+    if (pointers.size > 2) return;
+    [start, last] = [positionOf(event), positionOf(event)];
+    modifiers = {
+      negative: event.button === 2 || event.altKey,
+      shift: event.shiftKey,
+      touch: event.pointerType !== "mouse",
+    };
+    if (event.button === 1) {
+      event.preventDefault();
+      phase = "pan";
       return;
     }
     phase = "down";
-    if (verbs.slop(mods.touch) === 0) begin(start);
-    else if (mods.touch) timer = setTimeout(press, LONG);
+    if (handlers.dragPans() && event.button === 0) return;
+    if (handlers.tapTolerance(modifiers.touch) === 0) startDrag(start);
+    else if (modifiers.touch) longPressTimer = setTimeout(onLongPress, LONG_PRESS);
   };
 
-  const press = () => {
+  const onLongPress = () => {
     if (phase !== "down") return;
-    phase = "spent";
+    phase = "ignored";
     navigator.vibrate?.(15);
-    verbs.tap(start, { ...mods, negative: true });
+    handlers.tap(start, { ...modifiers, negative: true });
   };
 
-  const second = () => {
-    clearTimeout(timer);
-    if (phase === "drag") verbs.dragCancel();
+  const startPinch = () => {
+    clearTimeout(longPressTimer);
+    if (phase === "drag") handlers.dragCancel();
     phase = "pinch";
   };
 
-  const begin = (point: Point) => {
-    clearTimeout(timer);
-    if (verbs.pans()) phase = "pan";
-    else phase = verbs.dragStart(start, mods) ? "drag" : "spent";
-    if (phase === "drag" && point !== start) verbs.drag(point, mods);
+  const startDrag = (at: Point) => {
+    clearTimeout(longPressTimer);
+    if (handlers.dragPans()) phase = "pan";
+    else phase = handlers.dragStart(start, modifiers) ? "drag" : "ignored";
+    if (phase === "drag" && at !== start) handlers.drag(at, modifiers);
   };
 
-  const move = (event: PointerEvent) => {
-    const point = at(event);
-    if (!fingers.has(event.pointerId)) return verbs.hover(event.pointerType === "touch" ? null : point);
-    if (phase === "pinch") return pinch(event.pointerId, point);
-    fingers.set(event.pointerId, point);
-    if (event.pointerType !== "touch") verbs.hover(point);
-    if (phase === "down" && far(point)) begin(point);
-    else if (phase === "drag") for (const one of steps(event)) verbs.drag(one, { ...mods, shift: event.shiftKey });
-    if (phase === "pan") verbs.pan(point[0] - from[0], point[1] - from[1]);
-    from = point;
+  const onMove = (event: PointerEvent) => {
+    const at = positionOf(event);
+    if (!pointers.has(event.pointerId)) return handlers.hover(event.pointerType === "touch" ? null : at);
+    if (phase === "pinch") return pinch(event.pointerId, at);
+    pointers.set(event.pointerId, at);
+    if (event.pointerType !== "touch") handlers.hover(at);
+    if (phase === "down" && exceedsTap(at)) startDrag(at);
+    else if (phase === "drag") {
+      for (const one of coalesced(event)) handlers.drag(one, { ...modifiers, shift: event.shiftKey });
+    }
+    if (phase === "pan") handlers.pan(at[0] - last[0], at[1] - last[1]);
+    last = at;
   };
 
-  /** All positions since the last event: a fast stroke stays round. */
-  const steps = (event: PointerEvent): Point[] => {
-    const all = event.getCoalescedEvents?.() ?? [];
-    return all.length ? all.map(at) : [at(event)];
+  /** All positions since the last event, so that a fast stroke stays smooth. */
+  const coalesced = (event: PointerEvent): Point[] => {
+    const events = event.getCoalescedEvents?.() ?? [];
+    return events.length ? events.map(positionOf) : [positionOf(event)];
   };
 
-  const pinch = (id: number, point: Point) => {
-    const other = [...fingers].find(([key]) => key !== id)?.[1];
-    const before = fingers.get(id)!;
-    fingers.set(id, point);
-    if (!other || fingers.size !== 2) return;
-    const reach = (p: Point) => Math.max(Math.hypot(p[0] - other[0], p[1] - other[1]), 1);
-    verbs.pan((point[0] - before[0]) / 2, (point[1] - before[1]) / 2);
-    verbs.pinch([(point[0] + other[0]) / 2, (point[1] + other[1]) / 2], reach(point) / reach(before));
+  const pinch = (id: number, at: Point) => {
+    const other = [...pointers].find(([key]) => key !== id)?.[1];
+    const before = pointers.get(id)!;
+    pointers.set(id, at);
+    if (!other || pointers.size !== 2) return;
+    const distance = (point: Point) => Math.max(Math.hypot(point[0] - other[0], point[1] - other[1]), 1);
+    handlers.pan((at[0] - before[0]) / 2, (at[1] - before[1]) / 2);
+    handlers.pinch([(at[0] + other[0]) / 2, (at[1] + other[1]) / 2], distance(at) / distance(before));
   };
 
-  const up = (event: PointerEvent) => {
-    if (!fingers.delete(event.pointerId)) return;
-    clearTimeout(timer);
+  const onUp = (event: PointerEvent) => {
+    if (!pointers.delete(event.pointerId)) return;
+    clearTimeout(longPressTimer);
     if (phase === "pinch") {
-      if (fingers.size === 0) phase = "idle";
-      else if (fingers.size === 1) phase = "spent";
+      if (pointers.size === 0) phase = "idle";
+      else if (pointers.size === 1) phase = "ignored";
       return;
     }
-    if (fingers.size) return;
-    const was = phase;
+    if (pointers.size) return;
+    const ended = phase;
     phase = "idle";
-    if (was === "down") verbs.tap(start, mods);
-    if (was === "drag") verbs.dragEnd(at(event), { ...mods, shift: event.shiftKey });
+    if (ended === "down") handlers.tap(start, modifiers);
+    if (ended === "drag") handlers.dragEnd(positionOf(event), { ...modifiers, shift: event.shiftKey });
   };
 
-  const cancel = (event: PointerEvent) => {
-    fingers.delete(event.pointerId);
-    clearTimeout(timer);
-    if (phase === "drag") verbs.dragCancel();
-    phase = fingers.size ? "spent" : "idle";
+  const onCancel = (event: PointerEvent) => {
+    pointers.delete(event.pointerId);
+    clearTimeout(longPressTimer);
+    if (phase === "drag") handlers.dragCancel();
+    phase = pointers.size ? "ignored" : "idle";
   };
 
-  const wheel = (event: WheelEvent) => {
+  const onWheel = (event: WheelEvent) => {
     event.preventDefault();
     const unit = event.deltaMode === 1 ? 20 : event.deltaMode === 2 ? 200 : 1;
-    if (event.shiftKey && !event.ctrlKey) return verbs.pan(-(event.deltaX || event.deltaY) * unit, 0);
-    const speed = event.ctrlKey ? 0.01 : 0.0016; // a trackpad's pinch comes as ctrl + wheel
-    verbs.pinch(at(event), Math.exp(-event.deltaY * unit * speed));
+    if (event.shiftKey && !event.ctrlKey) return handlers.pan(-(event.deltaX || event.deltaY) * unit, 0);
+    const speed = event.ctrlKey ? 0.01 : 0.0016; // browsers report a pinch on a trackpad as Ctrl and wheel
+    handlers.pinch(positionOf(event), Math.exp(-event.deltaY * unit * speed));
   };
 
-  const pairs: [string, EventListener][] = [
-    ["pointerdown", down as EventListener],
-    ["pointermove", move as EventListener],
-    ["pointerup", up as EventListener],
-    ["pointercancel", cancel as EventListener],
-    ["pointerleave", () => verbs.hover(null)],
-    ["wheel", wheel as EventListener],
+  const listeners: [string, EventListener][] = [
+    ["pointerdown", onDown as EventListener],
+    ["pointermove", onMove as EventListener],
+    ["pointerup", onUp as EventListener],
+    ["pointercancel", onCancel as EventListener],
+    ["pointerleave", () => handlers.hover(null)],
+    ["wheel", onWheel as EventListener],
     ["contextmenu", (event) => event.preventDefault()],
-    ["dblclick", (event) => verbs.double(at(event as MouseEvent))],
+    ["dblclick", (event) => handlers.doubleClick(positionOf(event as MouseEvent))],
     ["auxclick", (event) => event.preventDefault()],
   ];
-  for (const [name, listener] of pairs) element.addEventListener(name, listener, { passive: false });
+  for (const [name, listener] of listeners) element.addEventListener(name, listener, { passive: false });
   return () => {
-    clearTimeout(timer);
-    for (const [name, listener] of pairs) element.removeEventListener(name, listener);
+    clearTimeout(longPressTimer);
+    for (const [name, listener] of listeners) element.removeEventListener(name, listener);
   };
 }

@@ -1,137 +1,150 @@
-/** What a tap or a drag means under each tool. Positions come in CSS pixels and leave in pixels of the picture. */
+/** What a tap or a drag does with each tool. Positions arrive in CSS pixels and become pixels of the image. */
 
-import type { Point, Polygon } from "../contract";
-import * as drawing from "../drawing";
-import { type Corner, cornerAt, edgeAt, inserted, moved, removed } from "../polygons";
-import * as prompting from "../prompting";
+import * as manual from "../manual-tools";
+import { type CornerIndex, cornerAt, edgeAt, insertCorner, moveCorner, removeCorner } from "../polygons";
+import * as prompts from "../prompts";
 import * as store from "../store";
-import { boxBetween, holdsPoint, inside, toPicture } from "../view";
-import type { Gestures, Mods } from "./gestures";
-import { move, zoomAt } from "./sight";
+import type { Point, Polygon } from "../types";
+import { boxBetween, clampToImage, inImage, toImage } from "../view";
+import type { GestureHandlers, Modifiers } from "./gestures";
+import { pan, zoomAt } from "./viewport";
 
-let held: Corner | null = null;
-let heldDraft: number | null = null;
+/** The corner that is being dragged, of the edited polygons or of the draft. */
+let draggedCorner: CornerIndex | null = null;
+let draggedDraftCorner: number | null = null;
+let polygonsBeforeDrag: Polygon[] | null = null;
 
-const place = (at: Point): Point => toPicture(store.view.value, at);
-const reach = (mods: Mods) => (mods.touch ? 18 : 9) / store.view.value.scale;
+const imagePoint = (at: Point): Point => toImage(store.view.value, at);
+/** How near a corner counts as hit, in pixels of the image. */
+const hitRadius = ({ touch }: Modifiers) => (touch ? 18 : 9) / store.view.value.scale;
 
-/** A tap at a place of the picture; also what the keyboard's crosshair does. */
-export function tapAt(at: Point, mods: Mods): void {
-  const picture = store.picture.value;
-  if (!picture || !store.opened.value || !holdsPoint(at, picture)) return;
+/** A tap at a point of the image, by pointer or by the keyboard's crosshair. */
+export function tapAt(point: Point, modifiers: Modifiers): void {
+  const image = store.openImage.value;
+  if (!image || !store.editable.value || !inImage(point, image)) return;
   const tool = store.tool.value;
-  if (tool === "smart") prompting.click(at, mods.negative ? 0 : 1, mods.shift);
-  else if (tool === "polygon") tapPolygon(at, mods);
-  else if (tool === "select") store.selectedId.value = prompting.objectAt(at)?.id ?? null;
-  else if (drawing.beginStroke(at, erases(mods))) drawing.endStroke();
+  if (tool === "prompt") prompts.click(point, modifiers.negative ? 0 : 1, modifiers.shift);
+  else if (tool === "polygon") tapPolygon(point, modifiers);
+  else if (tool === "select") store.selectedId.value = prompts.objectAt(point)?.id ?? null;
+  else if (manual.beginStroke(point, erases(modifiers))) manual.endStroke();
 }
 
-/** The right button or Alt turns the brush into the eraser and the other way round. */
-const erases = (mods: Mods) => (store.tool.value === "eraser") !== mods.negative;
+/** The right button and Alt swap brush and eraser. */
+const erases = ({ negative }: Modifiers) => (store.tool.value === "eraser") !== negative;
 
-function tapPolygon(at: Point, mods: Mods): void {
+function tapPolygon(point: Point, modifiers: Modifiers): void {
+  const radius = hitRadius(modifiers);
   const draft = store.polygonDraft.value;
-  const shown = store.vertices.value?.polygons;
   if (draft) {
     const first = draft[0]!;
-    const closing = draft.length > 2 && Math.hypot(first[0] - at[0], first[1] - at[1]) <= reach(mods);
-    if (mods.negative) drawing.dropCorner();
-    else if (closing) void drawing.closePolygon();
-    else drawing.addCorner(at);
+    const closes = draft.length > 2 && Math.hypot(first[0] - point[0], first[1] - point[1]) <= radius;
+    if (modifiers.negative) manual.removeLastCorner();
+    else if (closes) void manual.closePolygon();
+    else manual.addCorner(point);
     return;
   }
-  const corner = shown && cornerAt(shown, at, reach(mods));
-  if (shown && corner) {
-    if (mods.negative) void drawing.reshape(removed(shown, corner));
+  const polygons = store.editedPolygons.value?.polygons;
+  const corner = polygons && cornerAt(polygons, point, radius);
+  if (polygons && corner) {
+    if (modifiers.negative) void manual.applyPolygons(removeCorner(polygons, corner));
     return;
   }
-  const edge = shown && !mods.negative && edgeAt(shown, at, reach(mods));
-  if (shown && edge) void drawing.reshape(inserted(shown, edge, at));
-  else if (!mods.negative) drawing.addCorner(at);
+  const edge = polygons && !modifiers.negative && edgeAt(polygons, point, radius);
+  if (polygons && edge) void manual.applyPolygons(insertCorner(polygons, edge, point));
+  else if (!modifiers.negative) manual.addCorner(point);
 }
 
-/** A corner, or an edge that gets one, under the pointer. */
-function grab(at: Point, mods: Mods): boolean {
+/** Starts dragging the corner at a point, or a new one if there is an edge. False if there is neither. */
+function grabCorner(point: Point, modifiers: Modifiers): boolean {
+  const radius = hitRadius(modifiers);
   const draft = store.polygonDraft.value;
   if (draft) {
-    heldDraft = cornerAt([{ outer: draft, holes: [] }], at, reach(mods))?.corner ?? null;
-    return heldDraft !== null;
+    draggedDraftCorner = cornerAt([{ outer: draft, holes: [] }], point, radius)?.corner ?? null;
+    return draggedDraftCorner !== null;
   }
-  const editing = store.vertices.value;
-  if (!editing) return false;
-  held = cornerAt(editing.polygons, at, reach(mods));
-  if (held) return true;
-  held = edgeAt(editing.polygons, at, reach(mods));
-  if (held) store.vertices.value = { ...editing, polygons: inserted(editing.polygons, held, at) };
-  return held !== null;
+  const edited = store.editedPolygons.value;
+  if (!edited) return false;
+  draggedCorner = cornerAt(edited.polygons, point, radius);
+  if (draggedCorner) return true;
+  draggedCorner = edgeAt(edited.polygons, point, radius);
+  if (draggedCorner) {
+    store.editedPolygons.value = { ...edited, polygons: insertCorner(edited.polygons, draggedCorner, point) };
+  }
+  return draggedCorner !== null;
 }
 
-function pull(at: Point): void {
-  const [draft, editing] = [store.polygonDraft.value, store.vertices.value];
-  if (heldDraft !== null && draft) store.polygonDraft.value = draft.map((one, index) => (index === heldDraft ? at : one));
-  if (held && editing) store.vertices.value = { ...editing, polygons: moved(editing.polygons, held, at) };
+function dragCorner(to: Point): void {
+  const [draft, edited] = [store.polygonDraft.value, store.editedPolygons.value];
+  if (draggedDraftCorner !== null && draft) {
+    store.polygonDraft.value = draft.map((corner, index) => (index === draggedDraftCorner ? to : corner));
+  }
+  if (draggedCorner && edited) {
+    store.editedPolygons.value = { ...edited, polygons: moveCorner(edited.polygons, draggedCorner, to) };
+  }
 }
 
-let before: Polygon[] | null = null;
-
-export const gestures: Gestures = {
-  tap(at, mods) {
+export const gestureHandlers: GestureHandlers = {
+  tap(at, modifiers) {
     store.crosshair.value = null;
-    if (!store.panning.value) tapAt(place(at), mods);
+    if (!store.panning.value) tapAt(imagePoint(at), modifiers);
   },
-  dragStart(at, mods) {
-    const [tool, from, picture] = [store.tool.value, place(at), store.picture.value];
+  dragStart(at, modifiers) {
+    const [tool, from, image] = [store.tool.value, imagePoint(at), store.openImage.value];
     store.crosshair.value = null;
-    if (!picture || !store.opened.value) return false;
-    if (tool === "brush" || tool === "eraser") return drawing.beginStroke(from, erases(mods));
-    before = store.vertices.value?.polygons ?? null;
-    if (tool === "polygon") return !mods.negative && grab(from, mods);
-    if (mods.negative) return false;
-    store.dragBox.value = { from: inside(from, picture), to: inside(from, picture) };
+    if (!image || !store.editable.value) return false;
+    if (tool === "brush" || tool === "eraser") return manual.beginStroke(from, erases(modifiers));
+    polygonsBeforeDrag = store.editedPolygons.value?.polygons ?? null;
+    if (tool === "polygon") return !modifiers.negative && grabCorner(from, modifiers);
+    if (modifiers.negative) return false;
+    store.dragBox.value = { from: clampToImage(from, image), to: clampToImage(from, image) };
     return true;
   },
-  drag(at, mods) {
-    const [to, picture] = [place(at), store.picture.value];
-    if (!picture) return;
+  drag(at, modifiers) {
+    const [to, image] = [imagePoint(at), store.openImage.value];
+    if (!image) return;
     store.pointer.value = to;
-    if (store.strokeMask.value) drawing.stroke(to, erases(mods));
-    else if (store.dragBox.value) store.dragBox.value = { ...store.dragBox.value, to: inside(to, picture) };
-    else pull(inside(to, picture));
+    if (store.stroke.value) manual.continueStroke(to, erases(modifiers));
+    else if (store.dragBox.value) store.dragBox.value = { ...store.dragBox.value, to: clampToImage(to, image) };
+    else dragCorner(clampToImage(to, image));
   },
-  dragEnd(_at, mods) {
-    const [drag, editing] = [store.dragBox.value, store.vertices.value];
+  dragEnd(_at, modifiers) {
+    const [drag, edited] = [store.dragBox.value, store.editedPolygons.value];
     store.dragBox.value = null;
-    if (store.strokeMask.value) drawing.endStroke();
+    if (store.stroke.value) manual.endStroke();
     else if (drag) {
-      const frame = boxBetween(drag.from, drag.to);
-      if (frame[2] - frame[0] >= 2 && frame[3] - frame[1] >= 2) prompting.box(frame, mods.shift);
-    } else if (held && editing) void drawing.reshape(editing.polygons);
-    held = heldDraft = null;
+      const box = boxBetween(drag.from, drag.to);
+      if (box[2] - box[0] >= 2 && box[3] - box[1] >= 2) prompts.promptBox(box, modifiers.shift);
+    } else if (draggedCorner && edited) void manual.applyPolygons(edited.polygons);
+    draggedCorner = draggedDraftCorner = null;
   },
   dragCancel() {
-    drawing.cancelStroke();
+    manual.cancelStroke();
     store.dragBox.value = null;
-    if (held && before && store.vertices.value) store.vertices.value = { ...store.vertices.value, polygons: before };
-    held = heldDraft = null;
+    if (draggedCorner && polygonsBeforeDrag && store.editedPolygons.value) {
+      store.editedPolygons.value = { ...store.editedPolygons.value, polygons: polygonsBeforeDrag };
+    }
+    draggedCorner = draggedDraftCorner = null;
   },
-  pan: move,
+  pan,
   pinch: zoomAt,
   hover(at) {
-    const point = at && place(at);
+    const point = at && imagePoint(at);
     store.pointer.value = point;
     if (point) store.crosshair.value = null;
-    const picture = store.picture.value;
-    prompting.hover(point && picture && holdsPoint(point, picture) && !prompting.objectAt(point) ? point : null);
+    const image = store.openImage.value;
+    prompts.previewAt(point && image && inImage(point, image) && !prompts.objectAt(point) ? point : null);
   },
-  double() {
-    if (store.tool.value !== "polygon" || !store.polygonDraft.value) return;
+  doubleClick() {
     const draft = store.polygonDraft.value;
-    const [last, one] = [draft[draft.length - 1]!, draft[draft.length - 2]];
-    if (one && Math.hypot(last[0] - one[0], last[1] - one[1]) * store.view.value.scale < 6) drawing.dropCorner();
-    void drawing.closePolygon();
+    if (store.tool.value !== "polygon" || !draft) return;
+    const [last, previous] = [draft[draft.length - 1]!, draft[draft.length - 2]];
+    // the two clicks of a double click have added the same corner twice
+    const repeated = previous && Math.hypot(last[0] - previous[0], last[1] - previous[1]) * store.view.value.scale < 6;
+    if (repeated) manual.removeLastCorner();
+    void manual.closePolygon();
   },
-  pans: () => store.panning.value || store.tool.value === "select",
-  slop: (touch) => {
+  dragPans: () => store.panning.value || store.tool.value === "select",
+  tapTolerance: (touch) => {
     const paints = store.tool.value === "brush" || store.tool.value === "eraser";
     if (paints) return touch ? 4 : 0;
     return touch ? 10 : 4;

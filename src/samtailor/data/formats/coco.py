@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from samtailor.data.image import SUFFIXES, header
 from samtailor.data.layout import file_sample, shape_annotation
 from samtailor.data.listing import chosen, json_mentions, read_json, subfolder
 from samtailor.data.notices import notice
-from samtailor.data.picture import SUFFIXES, header
-from samtailor.data.shapes import polygon, rectangle, run_lengths
 from samtailor.errors import DataError, InputError
-from samtailor.types import Annotation, Sample
+from samtailor.masks.rle import polygon, rectangle, run_lengths
+from samtailor.structures import Annotation, Sample
 
 
 def matches(path: Path) -> bool:
@@ -24,16 +24,16 @@ def matches(path: Path) -> bool:
 def build(
     path: Path, *, classes: Sequence[str] | None = None, annotations: str | None = None, images: str | None = None
 ) -> Iterable[Sample]:
-    """Samples of a COCO data set. Pictures without an annotation stay in, as COCO means them.
+    """Samples of a COCO data set. Images without an annotation stay in, as COCO means them.
 
     Args:
         path: folder of the data set.
         classes: category names to read; None for all.
         annotations: JSON file relative to `path`; when left out, all instances*.json (or the only COCO JSON).
-        images: folder of the pictures relative to `path`; found by itself when left out.
+        images: folder of the images relative to `path`; found by itself when left out.
 
     Raises:
-        DataError: no or several candidate files, a broken file, a picture listed twice, no picture on disk;
+        DataError: no or several candidate files, a broken file, an image listed twice, no image on disk;
             reading an annotation whose run lengths do not fit.
         InputError: an unknown class.
     """
@@ -45,10 +45,10 @@ def build(
     for source, content in contents.items():
         for sample in _samples(source, content, find, wanted):
             if sample.id in samples:
-                raise DataError(f"{source}: lists the picture {sample.id!r} again. Choose one file: annotations=...")
+                raise DataError(f"{source}: lists the image {sample.id!r} again. Choose one file: annotations=...")
             samples[sample.id] = sample
     if not samples:
-        raise DataError(f"None of the pictures of {sources[0]} is on disk. First place looked at: {path / 'images'}.")
+        raise DataError(f"None of the images of {sources[0]} is on disk. First place looked at: {path / 'images'}.")
     return list(samples.values())
 
 
@@ -82,11 +82,11 @@ def _names(content: Mapping[str, Any]) -> dict[int, str]:
 
 
 class _Finder:
-    """Where a picture lies: the usual places first, then any place of that name if there is only one."""
+    """Where an image lies: the usual places first, then any place of that name if there is only one."""
 
     def __init__(self, root: Path, images: str | None) -> None:
         if images is not None and not (root / images).is_dir():
-            raise InputError(f"There is no folder {images!r} in {root} for the pictures.")
+            raise InputError(f"There is no folder {images!r} in {root} for the images.")
         folder = root / images if images is not None else subfolder(root, "images")
         self.places = [folder] if images is not None else [p for p in (folder, root) if p]
         self.root, self.by_name = folder or root, None
@@ -109,22 +109,22 @@ class _Finder:
 
 def _samples(source: Path, content: Mapping[str, Any], find: _Finder, wanted: frozenset[str]) -> Iterator[Sample]:
     try:
-        names, by_picture = _names(content), defaultdict(list)
+        names, by_image = _names(content), defaultdict(list)
         for entry in content["annotations"]:
             if entry["category_id"] not in names:
                 number, category = entry.get("id"), entry["category_id"]
                 raise DataError(f"{source}: annotation {number} has the category {category}, which is not listed.")
             if names[entry["category_id"]] in wanted:
-                by_picture[entry["image_id"]].append((names[entry["category_id"]], entry))
+                by_image[entry["image_id"]].append((names[entry["category_id"]], entry))
         for image in content["images"]:
             name = str(image["file_name"]).replace("\\", "/")
             file = find(name, source)
             if file is None:
-                notice("annotation without picture", f"{source}: the picture {name!r} is not on disk and is left out.")
+                notice("annotation without image", f"{source}: the image {name!r} is not on disk and is left out.")
                 continue
             size = (int(image["height"]), int(image["width"])) if image.get("height") else header(file).size
             stem = PurePosixPath(name).with_suffix("").as_posix().lstrip("./")
-            entries = tuple(by_picture.get(image["id"], ()))
+            entries = tuple(by_image.get(image["id"], ()))
             yield file_sample(stem, file, _annotations, size, entries, source)
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, DataError):
@@ -133,9 +133,9 @@ def _samples(source: Path, content: Mapping[str, Any], find: _Finder, wanted: fr
 
 
 def _annotations(
-    picture: Path, size: tuple[int, int], entries: Sequence[tuple[str, Mapping[str, Any]]], source: Path
+    image: Path, size: tuple[int, int], entries: Sequence[tuple[str, Mapping[str, Any]]], source: Path
 ) -> Iterator[Annotation]:
-    frame = header(picture)
+    frame = header(image)
     for label, entry in entries:
         name = f"{source}, annotation {entry.get('id')}"
         yield from shape_annotation(label, _mask(entry, size, name), frame, name, bool(entry.get("iscrowd", 0)))
@@ -146,7 +146,7 @@ def _mask(entry: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[st
     if isinstance(shape, dict):
         rle = run_lengths(shape, name)
         if tuple(rle["size"]) != size:
-            raise DataError(f"{name}: run lengths for {rle['size']} (height, width), the picture is listed as {size}.")
+            raise DataError(f"{name}: run lengths for {rle['size']} (height, width), the image is listed as {size}.")
         return rle
     try:
         if shape:

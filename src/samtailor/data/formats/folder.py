@@ -1,16 +1,16 @@
-"""Pictures and binary masks of the same name: images/ + masks/, or one mask folder per class: masks/<class>/."""
+"""Images and binary masks of the same name: images/ + masks/, or one mask folder per class: masks/<class>/."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from samtailor.data.image import SUFFIXES, header, read_mask
 from samtailor.data.layout import file_sample, mask_annotation
 from samtailor.data.listing import chosen, files, has_files, natural_key, paired, single_class, subfolder
-from samtailor.data.picture import SUFFIXES, header, read_mask
-from samtailor.data.shapes import fitted
+from samtailor.data.placement import fitted
 from samtailor.errors import DataError, InputError
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 _IMAGES, _MASKS = ("images", "image", "imgs"), ("masks", "mask")
 _ENDINGS = ("_mask", "-mask", "_segmentation")
@@ -29,39 +29,41 @@ def build(
     masks: str | None = None,
     mask_suffix: str | None = None,
 ) -> Iterable[Sample]:
-    """Samples of a folder of pictures and binary masks (object: above 0).
+    """Samples of a folder of images and binary masks (object: above 0).
 
     Args:
         path: folder of the data set.
         classes: class folders to read; in a layout without class folders one name for its objects ("object").
-        images: folder of the pictures relative to `path`; found by itself when left out.
+        images: folder of the images relative to `path`; found by itself when left out.
         masks: likewise of the masks.
-        mask_suffix: what a mask's name has behind the picture's ("_mask"); found by itself when left out.
+        mask_suffix: what a mask's name has behind the image's ("_mask"); found by itself when left out.
 
     Raises:
         DataError: a folder is missing or empty, nothing pairs up, names are ambiguous. Reading a mask whose aspect
-            differs from its picture's raises as well.
+            differs from its image's raises as well.
         InputError: an unknown class.
     """
-    picture_folder = _folder(path, images, _IMAGES, "pictures")
+    image_folder = _folder(path, images, _IMAGES, "images")
     mask_folder = _folder(path, masks, _MASKS, "masks")
-    pictures = files(picture_folder)
-    folders = _class_folders(mask_folder, picture_folder, pictures)
+    image_files = files(image_folder)
+    folders = _class_folders(mask_folder, image_folder, image_files)
     if folders:
         wanted = chosen(classes, sorted(folders, key=natural_key))
-        by_class = {label: _masks(folders[label], pictures, mask_suffix) for label in folders}
+        by_class = {label: _masks(folders[label], image_files, mask_suffix) for label in folders}
     else:
         wanted = (single_class(classes, "object"),)
-        by_class = {wanted[0]: _masks(mask_folder, pictures, mask_suffix)}
-    stems = paired(pictures, set().union(*by_class.values()), "mask")
+        by_class = {wanted[0]: _masks(mask_folder, image_files, mask_suffix)}
+    stems = paired(image_files, set().union(*by_class.values()), "mask")
     return [
-        file_sample(stem, pictures[stem], _annotations, {n: by_class[n][stem] for n in wanted if stem in by_class[n]})
+        file_sample(
+            stem, image_files[stem], _annotations, {n: by_class[n][stem] for n in wanted if stem in by_class[n]}
+        )
         for stem in stems
     ]
 
 
-def _annotations(picture: Path, masks: Mapping[str, Path]) -> Iterator[Annotation]:
-    frame = header(picture)
+def _annotations(image: Path, masks: Mapping[str, Path]) -> Iterator[Annotation]:
+    frame = header(image)
     for label, file in masks.items():
         yield from mask_annotation(label, fitted(read_mask(file), frame, file), file)
 
@@ -77,7 +79,7 @@ def _folder(root: Path, given: str | None, usual: Sequence[str], what: str) -> P
     return found
 
 
-def _class_folders(masks: Path, images: Path, pictures: Mapping[str, Path]) -> dict[str, Path]:
+def _class_folders(masks: Path, images: Path, image_files: Mapping[str, Path]) -> dict[str, Path]:
     """Folders of classes; empty where masks/ mirrors the folders of images/ (or has none)."""
     inside = {entry.name: entry for entry in sorted(masks.iterdir()) if entry.is_dir() and entry.name[0] != "."}
     inside = {name: folder for name, folder in inside.items() if has_files(folder, *SUFFIXES)}
@@ -88,23 +90,23 @@ def _class_folders(masks: Path, images: Path, pictures: Mapping[str, Path]) -> d
             f"{masks} holds both mask files and folders ({', '.join(list(inside)[:5])}). Put every mask into "
             "a folder of its class, or all of them directly there."
         )
-    if all(name in pictures for name in inside):
+    if all(name in image_files for name in inside):
         raise DataError(
-            f"{masks} has one folder per picture, which would be read as one class per picture. Join the masks of "
-            "a picture to one instance map (format 'instances'), or sort them into masks/<class>/."
+            f"{masks} has one folder per image, which would be read as one class per image. Join the masks of "
+            "an image to one instance map (format 'instances'), or sort them into masks/<class>/."
         )
     return inside
 
 
-def _masks(folder: Path, pictures: Mapping[str, Path], suffix: str | None) -> dict[str, Path]:
-    """Mask files by the stem of their picture."""
+def _masks(folder: Path, images: Mapping[str, Path], suffix: str | None) -> dict[str, Path]:
+    """Mask files by the stem of their image."""
     found = files(folder)
     if suffix is not None:
         return {stem.removesuffix(suffix): file for stem, file in found.items() if stem.endswith(suffix)}
-    if not any(stem in pictures for stem in found):
+    if not any(stem in images for stem in found):
         for ending in _ENDINGS:
-            if any(stem.endswith(ending) and stem.removesuffix(ending) in pictures for stem in found):
-                return _masks(folder, pictures, ending)
+            if any(stem.endswith(ending) and stem.removesuffix(ending) in images for stem in found):
+                return _masks(folder, images, ending)
     return found
 
 

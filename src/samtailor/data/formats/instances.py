@@ -8,19 +8,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from samtailor.data.image import SUFFIXES, header, read_index
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import files, has_files, paired, single_class, subfolder
 from samtailor.data.notices import notice
-from samtailor.data.picture import SUFFIXES, header, read_index
-from samtailor.data.shapes import fitted, regions
+from samtailor.data.placement import fitted
 from samtailor.errors import DataError
-from samtailor.types import Annotation, Sample
+from samtailor.masks.rle import regions
+from samtailor.structures import Annotation, Sample
 
 _LOOK_AT = 12  # maps looked into to tell objects from classes
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` holds images/ and labels/ with pictures, and no labels.json."""
+    """Whether `path` holds images/ and labels/ with images, and no labels.json."""
     return (
         subfolder(path, "images") is not None
         and has_files(subfolder(path, "labels"), *SUFFIXES)
@@ -36,33 +37,33 @@ def build(
     labels: str = "labels",
     sure: bool = False,
 ) -> Iterable[Sample]:
-    """Samples of an instance data set: one annotation per number above 0 and picture, by rising number.
+    """Samples of an instance data set: one annotation per number above 0 and image, by rising number.
 
     Args:
         path: folder of the data set.
         classes: one name for the objects; "object" when left out.
-        images, labels: folders of the pictures and the maps relative to `path`.
+        images, labels: folders of the images and the maps relative to `path`.
         sure: do not look whether the maps are class maps in truth.
 
     Raises:
         DataError: missing folders, nothing pairs up; 8-bit maps whose numbers lie scattered like classes do.
     """
-    picture_folder, map_folder = subfolder(path, images), subfolder(path, labels)
-    if picture_folder is None or map_folder is None:
+    image_folder, map_folder = subfolder(path, images), subfolder(path, labels)
+    if image_folder is None or map_folder is None:
         raise DataError(f"{path} must hold the folders {images}/ and {labels}/ for instance maps.")
     label = single_class(classes, "object")
-    pictures, maps = files(picture_folder), files(map_folder)
-    stems = paired(pictures, maps, "instance map")
+    image_files, maps = files(image_folder), files(map_folder)
+    stems = paired(image_files, maps, "instance map")
     if not sure:
         _refuse_classes([maps[stem] for stem in stems])
-    return [file_sample(stem, pictures[stem], _annotations, maps[stem], label) for stem in stems]
+    return [file_sample(stem, image_files[stem], _annotations, maps[stem], label) for stem in stems]
 
 
-def _annotations(picture: Path, file: Path, label: str) -> Iterator[Annotation]:
-    index = fitted(read_index(file), header(picture), file)
+def _annotations(image: Path, file: Path, label: str) -> Iterator[Annotation]:
+    index = fitted(read_index(file), header(image), file)
     found = [Annotation(label, rle) for _, rle in regions(index)]
     if not found:
-        notice("empty mask", f"{file}: no object in this picture.")
+        notice("empty mask", f"{file}: no object in this image.")
     yield from found
 
 

@@ -6,18 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from samtailor.data.image import SUFFIXES, header, read_index
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, has_files, json_mentions, paired, read_json, subfolder
-from samtailor.data.picture import SUFFIXES, header, read_index
-from samtailor.data.shapes import fitted, regions
+from samtailor.data.placement import fitted
 from samtailor.errors import DataError
-from samtailor.types import Annotation, Sample
+from samtailor.masks.rle import regions
+from samtailor.structures import Annotation, Sample
 
 _NOTHING = frozenset({"null", "background", "ignore", "unlabeled", "unlabelled", "void", ""})
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` holds images/, labels/ with pictures, and labels.json."""
+    """Whether `path` holds images/, labels/ with images, and labels.json."""
     names = path / "labels.json"
     return (
         names.is_file()
@@ -34,7 +35,7 @@ def build(
     names: str = "labels.json",
     ignore: Sequence[int] = (255,),
 ) -> Iterable[Sample]:
-    """Samples of a semantic data set: one annotation per class and picture.
+    """Samples of a semantic data set: one annotation per class and image.
 
     Args:
         path: folder of the data set.
@@ -54,10 +55,10 @@ def build(
     targets = {index: name for index, name in table.items() if name.lower() not in _NOTHING}
     wanted = frozenset(chosen(classes, targets.values()))
     known = frozenset(table) | {0, *ignore}
-    pictures, maps = files(images), files(labels)
+    image_files, maps = files(images), files(labels)
     return [
-        file_sample(stem, pictures[stem], _annotations, maps[stem], targets, known, wanted)
-        for stem in paired(pictures, maps, "label map")
+        file_sample(stem, image_files[stem], _annotations, maps[stem], targets, known, wanted)
+        for stem in paired(image_files, maps, "label map")
     ]
 
 
@@ -82,9 +83,9 @@ def read_names(path: Path) -> dict[int, str]:
 
 
 def _annotations(
-    picture: Path, file: Path, names: Mapping[int, str], known: frozenset[int], wanted: frozenset[str]
+    image: Path, file: Path, names: Mapping[int, str], known: frozenset[int], wanted: frozenset[str]
 ) -> Iterator[Annotation]:
-    index = fitted(read_index(file), header(picture), file)
+    index = fitted(read_index(file), header(image), file)
     for value, rle in regions(index):
         if value not in known:
             raise DataError(f"{file}: the index {value} has no name (known: 0 to {max(names)}). Add it to labels.json.")

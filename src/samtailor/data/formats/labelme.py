@@ -1,4 +1,4 @@
-"""labelme: a JSON per picture, beside it or in annotations/, with "shapes" (polygon, rectangle, circle, mask)."""
+"""labelme: a JSON per image, beside it or in annotations/, with "shapes" (polygon, rectangle, circle, mask)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from samtailor.data.image import decode_mask, header
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, json_mentions, natural_key, read_json, subfolder
 from samtailor.data.notices import notice
-from samtailor.data.picture import decode_mask, header
-from samtailor.data.shapes import encode, placed, polygon, rectangle
-from samtailor.errors import DataError
-from samtailor.types import Annotation, Sample
-from samtailor.wording import counted
+from samtailor.data.placement import placed
+from samtailor.errors import DataError, counted
+from samtailor.masks.rle import encode, polygon, rectangle
+from samtailor.structures import Annotation, Sample
 
 _FOLDERS = ("annotations", "labels", "images", "json")
 
@@ -36,7 +36,7 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
         classes: labels to read; None for all.
 
     Raises:
-        DataError: no JSON file, a broken one, a picture that is missing for all of them, a shape that is not valid.
+        DataError: no JSON file, a broken one, an image that is missing for all of them, a shape that is not valid.
         InputError: an unknown class.
     """
     sheets = {stem: (file, _content(file)) for stem, file in _sheets(path).items()}
@@ -46,13 +46,13 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
     wanted = frozenset(chosen(classes, sorted(known, key=natural_key)))
     samples = []
     for stem, (file, content) in sorted(sheets.items(), key=lambda item: natural_key(item[0])):
-        picture = _picture(path, file, content)
-        if picture is None:
-            notice("annotation without picture", f"{file}: its picture {content['imagePath']!r} is missing; left out.")
+        image = _image(path, file, content)
+        if image is None:
+            notice("annotation without image", f"{file}: its image {content['imagePath']!r} is missing; left out.")
             continue
-        samples.append(file_sample(stem, picture, _annotations, file, wanted))
+        samples.append(file_sample(stem, image, _annotations, file, wanted))
     if not samples:
-        raise DataError(f"None of the pictures of {counted(len(sheets), 'labelme file')} is on disk (first: {file}).")
+        raise DataError(f"None of the images of {counted(len(sheets), 'labelme file')} is on disk (first: {file}).")
     return samples
 
 
@@ -76,7 +76,7 @@ def _content(file: Path) -> dict[str, Any]:
 _KEPT = ("shapes", "imageHeight", "imageWidth")
 
 
-def _picture(root: Path, file: Path, content: Mapping[str, Any]) -> Path | None:
+def _image(root: Path, file: Path, content: Mapping[str, Any]) -> Path | None:
     name = Path(content["imagePath"])
     places = [file.parent / name, file.parent / name.name, root / name.name]
     images = subfolder(root, "images")
@@ -85,8 +85,8 @@ def _picture(root: Path, file: Path, content: Mapping[str, Any]) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def _annotations(picture: Path, file: Path, wanted: frozenset[str]) -> Iterator[Annotation]:
-    frame, content = header(picture), _content(file)
+def _annotations(image: Path, file: Path, wanted: frozenset[str]) -> Iterator[Annotation]:
+    frame, content = header(image), _content(file)
     size = (content.get("imageHeight") or frame.size[0], content.get("imageWidth") or frame.size[1])
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for position, shape in enumerate(content["shapes"]):
@@ -118,7 +118,7 @@ def _mask(shape: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[st
             raise
         raise DataError(f"{name}: not a {kind} as labelme writes it ({error}).") from error
     if rle is None:
-        notice("empty mask", f"{name}: a {kind} without an area in the picture; left out.")
+        notice("empty mask", f"{name}: a {kind} without an area in the image; left out.")
     return rle
 
 

@@ -9,12 +9,13 @@ from xml.etree import ElementTree
 import numpy as np
 
 from samtailor.data.formats.labelmap import read_names
+from samtailor.data.image import SUFFIXES, header, read_index
 from samtailor.data.layout import file_sample, shape_annotation
 from samtailor.data.listing import chosen, files, has_files, natural_key, paired, subfolder
-from samtailor.data.picture import SUFFIXES, header, read_index
-from samtailor.data.shapes import fitted, rectangle, regions
+from samtailor.data.placement import fitted
 from samtailor.errors import DataError, InputError
-from samtailor.types import Annotation, Sample
+from samtailor.masks.rle import rectangle, regions
+from samtailor.structures import Annotation, Sample
 
 _NAMES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
@@ -24,7 +25,7 @@ _VOID = 255
 
 
 def matches(path: Path) -> bool:
-    """Whether pictures and XML files, or SegmentationClass/, are there."""
+    """Whether images and XML files, or SegmentationClass/, are there."""
     return _images(path) is not None and (
         has_files(subfolder(path, "annotations"), ".xml") or has_files(_classes_folder(path), *SUFFIXES)
     )
@@ -52,13 +53,13 @@ def build(
         raise InputError(f"masks must be 'auto', 'boxes' or 'segmentation', got {masks!r}.")
     images = _images(path)
     if images is None:
-        raise DataError(f"{path} has no folder JPEGImages/ or images/ for the pictures.")
-    pictures = files(images)
+        raise DataError(f"{path} has no folder JPEGImages/ or images/ for the images.")
+    image_files = files(images)
     if masks != "boxes" and has_files(_classes_folder(path), *SUFFIXES):
-        return _segmented(path, pictures, classes)
+        return _segmented(path, image_files, classes)
     if masks == "segmentation":
         raise DataError(f"{path} has no masks in SegmentationClass/.")
-    return _boxed(path, pictures, classes, one_based)
+    return _boxed(path, image_files, classes, one_based)
 
 
 def _images(path: Path) -> Path | None:
@@ -69,13 +70,13 @@ def _classes_folder(path: Path) -> Path | None:
     return subfolder(path, "SegmentationClass")
 
 
-def _boxed(path: Path, pictures: Mapping[str, Path], classes: Sequence[str] | None, one_based: bool) -> list[Sample]:
+def _boxed(path: Path, images: Mapping[str, Path], classes: Sequence[str] | None, one_based: bool) -> list[Sample]:
     folder = subfolder(path, "annotations")
     sheets = files(folder, [".xml"]) if folder else {}
-    stems = paired(pictures, sheets, "XML file")
+    stems = paired(images, sheets, "XML file")
     known = {name for stem in stems for name, _ in _objects(_parsed(sheets[stem]), sheets[stem])}
     wanted = frozenset(chosen(classes, sorted(known, key=natural_key)))
-    return [file_sample(stem, pictures[stem], _boxes, sheets[stem], wanted, one_based) for stem in stems]
+    return [file_sample(stem, images[stem], _boxes, sheets[stem], wanted, one_based) for stem in stems]
 
 
 def _parsed(file: Path) -> ElementTree.Element:
@@ -97,8 +98,8 @@ def _objects(sheet: ElementTree.Element, file: Path) -> Iterator[tuple[str, tupl
         yield name, box
 
 
-def _boxes(picture: Path, file: Path, wanted: frozenset[str], one_based: bool) -> Iterator[Annotation]:
-    frame, sheet = header(picture), _parsed(file)
+def _boxes(image: Path, file: Path, wanted: frozenset[str], one_based: bool) -> Iterator[Annotation]:
+    frame, sheet = header(image), _parsed(file)
     size = _size(sheet) or frame.size
     for name, (x0, y0, x1, y1) in _objects(sheet, file):
         if name in wanted:
@@ -112,22 +113,22 @@ def _size(sheet: ElementTree.Element) -> tuple[int, int] | None:
     return numbers if min(numbers) > 0 else None
 
 
-def _segmented(path: Path, pictures: Mapping[str, Path], classes: Sequence[str] | None) -> list[Sample]:
+def _segmented(path: Path, images: Mapping[str, Path], classes: Sequence[str] | None) -> list[Sample]:
     names = read_names(path / "labels.json") if (path / "labels.json").is_file() else dict(enumerate(_NAMES, 1))
     wanted = frozenset(chosen(classes, (name for index, name in names.items() if index)))
     folder, object_folder = _classes_folder(path), subfolder(path, "SegmentationObject")
     maps = files(folder) if folder else {}
     objects = files(object_folder) if object_folder else {}
     return [
-        file_sample(stem, pictures[stem], _segments, maps[stem], objects.get(stem), names, wanted)
-        for stem in paired(pictures, maps, "mask in SegmentationClass")
+        file_sample(stem, images[stem], _segments, maps[stem], objects.get(stem), names, wanted)
+        for stem in paired(images, maps, "mask in SegmentationClass")
     ]
 
 
 def _segments(
-    picture: Path, file: Path, objects: Path | None, names: Mapping[int, str], wanted: frozenset[str]
+    image: Path, file: Path, objects: Path | None, names: Mapping[int, str], wanted: frozenset[str]
 ) -> Iterator[Annotation]:
-    frame = header(picture)
+    frame = header(image)
     index = _without_void(fitted(read_index(file), frame, file))
     by_class = dict(regions(index))
     strange = sorted(set(by_class) - set(names))

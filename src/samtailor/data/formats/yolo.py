@@ -6,18 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from samtailor.data.image import header
 from samtailor.data.layout import file_sample, shape_annotation
 from samtailor.data.listing import chosen, files, has_files, paired, read_text, subfolder
 from samtailor.data.notices import notice
-from samtailor.data.picture import header
-from samtailor.data.shapes import polygon, rectangle
-from samtailor.errors import DataError
-from samtailor.types import Annotation, Sample
-from samtailor.wording import counted
+from samtailor.errors import DataError, counted
+from samtailor.masks.rle import polygon, rectangle
+from samtailor.structures import Annotation, Sample
 
 _PARTS = ("train", "valid", "val", "test")
 _NOT_LABELS = frozenset({"classes", "labels", "readme", "obj", "train", "val", "test"})
-_SLACK = 0.01  # rounding beyond the picture's edge that is not worth a word
+_SLACK = 0.01  # rounding beyond the image's edge that is not worth a word
 
 
 def matches(path: Path) -> bool:
@@ -28,7 +27,7 @@ def matches(path: Path) -> bool:
 def build(
     path: Path, *, classes: Sequence[str] | None = None, names: str | None = None, part: str | None = None
 ) -> Iterable[Sample]:
-    """Samples of a YOLO data set. A picture with an empty label file holds nothing; one without a file is left out.
+    """Samples of a YOLO data set. An image with an empty label file holds nothing; one without a file is left out.
 
     Args:
         path: folder of the data set.
@@ -42,18 +41,18 @@ def build(
             ...`, a number without a name, or coordinates that are not shares of the size.
         InputError: an unknown class.
     """
-    pictures, labels = _listed(path, part)
-    stems = paired(pictures, labels, "label file")
+    images, labels = _listed(path, part)
+    stems = paired(images, labels, "label file")
     table = _names(path, names)
     if table is None:
         table = {i: str(i) for i in sorted({int(n) for stem in stems for n, *_ in _lines(labels[stem])})}
         notice("no class names", f"{path}: no data.yaml or classes.txt names the classes; their numbers are the names.")
     wanted = frozenset(chosen(classes, table.values()))
-    return [file_sample(stem, pictures[stem], _annotations, labels[stem], table, wanted) for stem in stems]
+    return [file_sample(stem, images[stem], _annotations, labels[stem], table, wanted) for stem in stems]
 
 
 def _places(path: Path) -> list[tuple[str, Path, Path]]:
-    """(part, folder of pictures, folder of labels): the usual two arrangements."""
+    """(part, folder of images, folder of labels): the usual two arrangements."""
     found = []
     for part in ("", *_PARTS):
         images, labels = (subfolder(path / part, name) for name in ("images", "labels"))
@@ -63,20 +62,20 @@ def _places(path: Path) -> list[tuple[str, Path, Path]]:
 
 
 def _listed(path: Path, part: str | None) -> tuple[dict[str, Path], dict[str, Path]]:
-    pictures: dict[str, Path] = {}
+    images: dict[str, Path] = {}
     labels: dict[str, Path] = {}
     for prefix, image_folder, label_folder in _places(path):
         lead = f"{prefix}/" if prefix else ""
-        pictures |= {lead + stem: file for stem, file in files(image_folder).items()}
+        images |= {lead + stem: file for stem, file in files(image_folder).items()}
         labels |= {lead + stem: file for stem, file in files(label_folder, [".txt"]).items()}
-    labels = {stem: file for stem, file in labels.items() if stem in pictures or file.stem.lower() not in _NOT_LABELS}
+    labels = {stem: file for stem, file in labels.items() if stem in images or file.stem.lower() not in _NOT_LABELS}
     if part is not None:
-        pictures = {stem: file for stem, file in pictures.items() if stem.startswith(f"{part}/")}
+        images = {stem: file for stem, file in images.items() if stem.startswith(f"{part}/")}
         labels = {stem: file for stem, file in labels.items() if stem.startswith(f"{part}/")}
-    if not pictures or not labels:
+    if not images or not labels:
         which = f" of the part {part!r}" if part else ""
-        raise DataError(f"{path} has no YOLO pictures and labels{which}: expected images/NAME.jpg and labels/NAME.txt.")
-    return pictures, labels
+        raise DataError(f"{path} has no YOLO images and labels{which}: expected images/NAME.jpg and labels/NAME.txt.")
+    return images, labels
 
 
 def _names(path: Path, given: str | None) -> dict[int, str] | None:
@@ -127,15 +126,15 @@ def _lines(file: Path) -> Iterator[tuple[float, ...]]:
             raise DataError(f"{file}, line {number}: the class must be a whole number from 0, got {values[0]}.")
         if not all(-0.5 <= value <= 1.5 for value in values[1:]):
             raise DataError(
-                f"{file}, line {number}: coordinates must be shares of the picture's size (0 to 1), got pixels?"
+                f"{file}, line {number}: coordinates must be shares of the image's size (0 to 1), got pixels?"
             )
         if not all(-_SLACK <= value <= 1 + _SLACK for value in values[1:]):
-            notice("shape beyond picture", f"{file}, line {number}: reaches beyond the picture; cut off at its edge.")
+            notice("shape beyond image", f"{file}, line {number}: reaches beyond the image; cut off at its edge.")
         yield values
 
 
-def _annotations(picture: Path, file: Path, names: Mapping[int, str], wanted: frozenset[str]) -> Iterator[Annotation]:
-    frame = header(picture)
+def _annotations(image: Path, file: Path, names: Mapping[int, str], wanted: frozenset[str]) -> Iterator[Annotation]:
+    frame = header(image)
     for number, *shape in _lines(file):
         if number not in names:
             raise DataError(f"{file}: the class {int(number)} has no name; named are {sorted(names)}.")

@@ -1,4 +1,4 @@
-"""Splits by file number: the last pictures of a data set are its test part, the first ones the pool of shots."""
+"""Splits by file number: the last images of a data set are its test part, the first ones the pool of shots."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from samtailor.data.notices import notice
 from samtailor.errors import InputError
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
 PARTS = ("pool", "test")
 
@@ -17,9 +17,9 @@ def part_of(samples: Sequence[Sample], part: str | None, test: int | None, publi
     Args:
         samples: all, in the order of their numbers.
         part: "pool", "test", or None for all.
-        test: pictures of the test part, the last ones; None: the paper's number, and in a copy with another number of
-            pictures the paper's share, with a notice.
-        published: (pictures of the test part, pictures in all) of the paper.
+        test: images of the test part, the last ones; None: the paper's number, and in a copy with another number of
+            images the paper's share, with a notice.
+        published: (images of the test part, images in all) of the paper.
 
     Raises:
         InputError: an unknown part, or a test part that leaves no pool.
@@ -38,12 +38,12 @@ def _count(total: int, test: int | None, published: tuple[int, int]) -> int:
         if total != published[1]:
             test = max(1, round(total * published[0] / published[1]))
             notice(
-                "another number of pictures",
-                f"The data set has {total} pictures instead of {published[1]}: the last {test} instead of "
+                "another number of images",
+                f"The data set has {total} images instead of {published[1]}: the last {test} instead of "
                 f"{published[0]} are its test part. Give test=N for another number.",
             )
     if not 0 < test < total:
-        raise InputError(f"test must lie between 1 and {total - 1}, one picture less than there are; got {test}.")
+        raise InputError(f"test must lie between 1 and {total - 1}, one image less than there are; got {test}.")
     return test
 
 

@@ -1,6 +1,6 @@
-"""Car plates (Kaggle "Car License Plate Detection", 433 pictures): images/ + annotations/*.xml, boxes as rectangles.
+"""Car plates (Kaggle "Car License Plate Detection", 433 images): images/ + annotations/*.xml, boxes as rectangles.
 
-Kim et al. split 80:20 (346 / 87) and do not say how. Here: picture ids are ordered by the SHA-256 of "{seed}:{id}"; the
+Kim et al. split 80:20 (346 / 87) and do not say how. Here: image ids are ordered by the SHA-256 of "{seed}:{id}"; the
 first round(0.8 n) are `train`, the rest is `test`. The set has many near-copies; `grouped=True` keeps them on
 one side (`data.split`), which is sounder and not what the paper can have done.
 """
@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from samtailor.data.formats import voc
-from samtailor.data.shots import dice
+from samtailor.data.shots import shuffle_key
 from samtailor.data.split import split
 from samtailor.errors import InputError
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
 TRAIN_SHARE = 0.8
 
@@ -32,7 +32,7 @@ def build(
     Args:
         path: folder with images/ and annotations/.
         classes: class names; None for all.
-        part: "train" or "test" of the seeded split; None for all pictures.
+        part: "train" or "test" of the seeded split; None for all images.
         seed: of the split.
         grouped: keep near-copies on one side.
 
@@ -47,7 +47,7 @@ def build(
     count = round(TRAIN_SHARE * len(samples))
     if grouped:
         return split(samples, train=None, test=len(samples) - count, seed=seed).pick(samples, part)
-    dealt = sorted(samples, key=lambda sample: dice(seed, sample.id))
+    dealt = sorted(samples, key=lambda sample: shuffle_key(seed, sample.id))
     return dealt[:count] if part == "train" else dealt[count:]
 
 

@@ -4,10 +4,10 @@
     CelebAMask-HQ-mask-anno/{ID // 2000}/{ID:05d}_{part}.png   512 x 512, there only when the part is visible
 
 The part files overlap (skin lies under nose, mouth, eyes ...). They are kept apart here; a merged map would change
-"skin". Masks are resized to the picture (nearest). Left and right are the person's: mirroring a picture swaps the
+"skin". Masks are resized to the image (nearest). Left and right are the person's: mirroring an image swaps the
 labels in `MIRROR`. The licence is non-commercial; nothing of the data comes with samtailor.
 
-Kim et al. use 21,000 pictures to train and 6,000 to validate and do not say which. Here: picture numbers are ordered
+Kim et al. use 21,000 images to train and 6,000 to validate and do not say which. Here: image numbers are ordered
 by the SHA-256 of "{seed}:{number}"; the first 70 % are `train`, the next 20 % are `val`, the rest is `unused`
 (21,000 / 6,000 / 3,000 of the full set).
 """
@@ -17,13 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from samtailor.data.image import header, read_mask
 from samtailor.data.layout import file_sample, mask_annotation
 from samtailor.data.listing import chosen, files, natural_key
-from samtailor.data.picture import header, read_mask
-from samtailor.data.shapes import fitted
-from samtailor.data.shots import dice
+from samtailor.data.placement import fitted
+from samtailor.data.shots import shuffle_key
 from samtailor.errors import DataError, InputError
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 PARTS = (
     *("skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear"),
@@ -54,22 +54,22 @@ def build(
     Args:
         path: folder that holds CelebA-HQ-img/ and CelebAMask-HQ-mask-anno/ (the unpacked CelebAMask-HQ/).
         classes: of the 18 parts; None for all.
-        part: "train", "val" or "unused" of the seeded split above; None for all pictures.
+        part: "train", "val" or "unused" of the seeded split above; None for all images.
         seed: of the split.
 
     Raises:
-        DataError: the two folders are not there, or a picture's name is not a number.
+        DataError: the two folders are not there, or an image's name is not a number.
         InputError: an unknown class or part.
     """
     wanted = chosen(classes, PARTS)
     images, masks = path / _IMAGES, path / _MASKS
     if not images.is_dir() or not masks.is_dir():
         raise DataError(f"{path} must hold {_IMAGES}/ and {_MASKS}/ (the unpacked CelebAMask-HQ).")
-    pictures = files(images)
-    strange = [name for name in pictures if not name.isdecimal()]
+    image_files = files(images)
+    strange = [name for name in image_files if not name.isdecimal()]
     if strange:
-        raise DataError(f"{pictures[strange[0]]}: CelebAMask-HQ names its pictures by number.")
-    return [file_sample(id, pictures[id], _parts, masks, wanted) for id in _of_part(pictures, part, seed)]
+        raise DataError(f"{image_files[strange[0]]}: CelebAMask-HQ names its images by number.")
+    return [file_sample(id, image_files[id], _parts, masks, wanted) for id in _of_part(image_files, part, seed)]
 
 
 def _of_part(ids: Iterable[str], part: str | None, seed: int) -> list[str]:
@@ -78,16 +78,16 @@ def _of_part(ids: Iterable[str], part: str | None, seed: int) -> list[str]:
         return ordered
     if part not in _SHARES:
         raise InputError(f"No part is called {part!r}. Parts: {', '.join(_SHARES)}.")
-    dealt = sorted(ordered, key=lambda id: dice(seed, str(int(id))))
+    dealt = sorted(ordered, key=lambda id: shuffle_key(seed, str(int(id))))
     first, last = (round(share * len(dealt)) for share in _SHARES[part])
     return sorted(dealt[first:last], key=natural_key)
 
 
-def _parts(picture: Path, masks: Path, wanted: Sequence[str]) -> Iterator[Annotation]:
-    number, frame = int(picture.stem), header(picture)
+def _parts(image: Path, masks: Path, wanted: Sequence[str]) -> Iterator[Annotation]:
+    number, frame = int(image.stem), header(image)
     for label in wanted:
         file = masks / str(number // 2000) / f"{number:05d}_{label}.png"
-        if file.is_file():  # masks of half the picture's size are how the set is published
+        if file.is_file():  # masks of half the image's size are how the set is published
             yield from mask_annotation(label, fitted(read_mask(file), frame, file, quiet=True), file)
 
 

@@ -3,10 +3,10 @@
     Training_Images/ID.jpg
     Ground_Truth/ID.png     0 / 255
 
-Its page and the paper say 300 pictures; the repository holds 290 pairs, ids 1 to 289 and 300. Most masks (198) are
+Its page and the paper say 300 images; the repository holds 290 pairs, ids 1 to 289 and 300. Most masks (198) are
 smaller than their photo with the same aspect and are resized (nearest) with a notice. The paper tests on 100 and does
 not say which; here they are the last 100 by number (191 to 289, and 300), not by the alphabet, whose last 100 share
-only 21 pictures with them. The set states no licence; nothing of it comes with samtailor.
+only 21 images with them. The set states no licence; nothing of it comes with samtailor.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from samtailor.data.formats import folder
 from samtailor.data.listing import natural_key, subfolder
 from samtailor.data.sets._tail import part_of
 from samtailor.errors import DataError
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
-TEST, PICTURES = 100, 290
-"""Pictures of the test part, and in all."""
+TEST, IMAGES = 100, 290
+"""Images of the test part, and in all."""
 
 _IMAGES, _MASKS = ("Training_Images", "images"), ("Ground_Truth", "masks")
 
@@ -34,8 +34,8 @@ def build(
     Args:
         path: folder with Training_Images/ and Ground_Truth/ (or images/ and masks/).
         classes: one name for the class.
-        part: "pool" (the first ones, to draw shots from), "test" (the last ones), or None for all pictures.
-        test: pictures of the test part; None: 100, and in a smaller copy the same share.
+        part: "pool" (the first ones, to draw shots from), "test" (the last ones), or None for all images.
+        test: images of the test part; None: 100, and in a smaller copy the same share.
 
     Raises:
         DataError: not the layout. InputError: an unknown part, several classes.
@@ -44,7 +44,7 @@ def build(
     if images is None or masks is None:
         raise DataError(f"{path} must hold {_IMAGES[0]}/ and {_MASKS[0]}/ (or {_IMAGES[1]}/ and {_MASKS[1]}/).")
     found = folder.build(path, classes=classes or ["person"], images=images.name, masks=masks.name)
-    return part_of(sorted(found, key=lambda sample: natural_key(sample.id)), part, test, (TEST, PICTURES))
+    return part_of(sorted(found, key=lambda sample: natural_key(sample.id)), part, test, (TEST, IMAGES))
 
 
-__all__ = ["PICTURES", "TEST", "build"]
+__all__ = ["IMAGES", "TEST", "build"]

@@ -4,7 +4,7 @@
     ISIC2018_Task1-2_Validation_Input/                    ISIC2018_Task1_Validation_GroundTruth/
     ISIC2018_Task1-2_Test_Input/                          ISIC2018_Task1_Test_GroundTruth/
 
-The official parts have 2,594, 100 and 1,000 pictures. Several pictures are of one patient, which the files do not tell.
+The official parts have 2,594, 100 and 1,000 images. Several images are of one patient, which the files do not tell.
 """  # noqa: E501 (a layout in one line)
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 
 from samtailor.data.formats import folder
 from samtailor.errors import DataError, InputError
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
-PICTURES = {"train": 2594, "val": 100, "test": 1000}
+IMAGES = {"train": 2594, "val": 100, "test": 1000}
 """Of the official parts."""
 
 _NAMES = {"train": "Training", "val": "Validation", "test": "Test"}
@@ -35,11 +35,11 @@ def build(path: Path, *, classes: Sequence[str] | None = None, part: str | None 
         DataError: the folders of the part are not there, or nothing in them pairs up.
         InputError: an unknown part, several classes.
     """
-    if part is not None and part not in PICTURES:
-        raise InputError(f"No part is called {part!r}. Parts: {', '.join(PICTURES)}.")
-    there = [name for name in PICTURES if all((path / one).is_dir() for one in _folders(name))]
+    if part is not None and part not in IMAGES:
+        raise InputError(f"No part is called {part!r}. Parts: {', '.join(IMAGES)}.")
+    there = [name for name in IMAGES if all((path / one).is_dir() for one in _folders(name))]
     wanted = there if part is None else [part]
-    missing = [one for name in wanted or PICTURES for one in _folders(name) if not (path / one).is_dir()]
+    missing = [one for name in wanted or IMAGES for one in _folders(name) if not (path / one).is_dir()]
     if missing:
         raise DataError(f"{path} must hold {missing[0]}/ (unpacked as the challenge gives it).")
     return list(chain.from_iterable(_part(path, name, classes) for name in wanted))
@@ -54,4 +54,4 @@ def _part(path: Path, part: str, classes: Sequence[str] | None) -> Iterable[Samp
     return folder.build(path, classes=classes or ["lesion"], images=images, masks=masks, mask_suffix="_segmentation")
 
 
-__all__ = ["PICTURES", "build"]
+__all__ = ["IMAGES", "build"]

@@ -17,10 +17,10 @@ from samtailor.data.formats import folder
 from samtailor.data.listing import natural_key
 from samtailor.data.sets._tail import part_of
 from samtailor.errors import InputError
-from samtailor.types import Sample
+from samtailor.structures import Sample
 
-TEST, PICTURES = 2000, 2615
-"""Pictures of the paper's test part, and in all."""
+TEST, IMAGES = 2000, 2615
+"""Images of the paper's test part, and in all."""
 
 
 def build(
@@ -36,8 +36,8 @@ def build(
     Args:
         path: folder with Images/ and Masks/.
         classes: one name for the class.
-        part: "pool" (the first ones, to draw shots from), "test" (the last ones), or None for all pictures.
-        test: pictures of the test part; None: 2,000, and in a smaller copy the same share.
+        part: "pool" (the first ones, to draw shots from), "test" (the last ones), or None for all images.
+        test: images of the test part; None: 2,000, and in a smaller copy the same share.
         clip: this many neighbouring frames are one group; None: every frame counts on its own.
 
     Raises:
@@ -48,7 +48,7 @@ def build(
     samples = sorted(folder.build(path, classes=classes or ["person"]), key=lambda sample: natural_key(sample.id))
     if clip is not None:
         samples = [replace(sample, group=f"clip{i // clip}") for i, sample in enumerate(samples)]
-    return part_of(samples, part, test, (TEST, PICTURES))
+    return part_of(samples, part, test, (TEST, IMAGES))
 
 
-__all__ = ["PICTURES", "TEST", "build"]
+__all__ = ["IMAGES", "TEST", "build"]

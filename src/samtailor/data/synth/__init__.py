@@ -1,1 +1,1 @@
-"""Procedural pictures with masks, made from a seed, nothing downloaded."""
+"""Procedural images with masks, made from a seed, nothing downloaded."""

@@ -1,4 +1,4 @@
-"""Hanging a flat banner in a picture: where, at what angle, with which sag, folds, shadow, ropes and poles."""
+"""Hanging a flat banner in an image: where, at what angle, with which sag, folds, shadow, ropes and poles."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from samtailor.data.synth.textures import Material, near
 
 Rng = np.random.Generator
 
-_APART = 0.03  # gap kept between two banners, share of the shorter side of the picture
+_APART = 0.03  # gap kept between two banners, share of the shorter side of the image
 
 
 @dataclass(frozen=True)
 class Spot:
     """Where a banner goes.
 
-    corners: ``(4, 2)`` float px of the picture (pixel i reaches from i to i + 1), from the print's top left
+    corners: ``(4, 2)`` float px of the image (pixel i reaches from i to i + 1), from the print's top left
     clockwise. sag: how far the middle hangs below the ends, share of the print's height. waves: number of folds
     across; depth: their amplitude, share of the print's shorter side. phase: rad.
     """
@@ -47,7 +47,7 @@ def spot(rng: Rng, place: Backdrop, *, aspect: float, area: float, taken: list[n
         rng: source of every choice.
         place: what the banner hangs in front of.
         aspect: width over height of the print.
-        area: wanted px of the print in the picture.
+        area: wanted px of the print in the image.
         taken: corners of the banners that hang already.
         kind: "taut" (a board, hardly any folds) or "loose".
 
@@ -74,16 +74,16 @@ def spot(rng: Rng, place: Backdrop, *, aspect: float, area: float, taken: list[n
 def flatten(
     rng: Rng, where: Spot, print_: Print, size: tuple[int, int]
 ) -> tuple[Print, tuple[int, int, int, int]] | None:
-    """Carry a print into the picture.
+    """Carry a print into the image.
 
     Args:
         rng: creases and light.
         where: the place.
         print_: flat.
-        size: (height, width) of the picture.
+        size: (height, width) of the image.
 
-    Returns: the print as the picture sees it and the box x0, y0, x1, y1 it fills; None where nothing of it lies in the
-    picture.
+    Returns: the print as the image sees it and the box x0, y0, x1, y1 it fills; None where nothing of it lies in the
+    image.
     """
     rows, columns = print_.parts.shape
     droop = (where.sag + where.depth) * np.linalg.norm(where.corners[3] - where.corners[0]) + 2

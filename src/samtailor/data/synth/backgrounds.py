@@ -27,16 +27,14 @@ def background(rng: Rng, size: int) -> tuple[np.ndarray, list[RGB]]:
 
 def tissue(rng: Rng, size: int, base: RGB) -> np.ndarray:
     """Skin or a specimen slide ``(size, size, 3)`` uint8: mottled, at times with hairs."""
-    picture = textures.Material("mottled", base, near(rng, base, 18), 1.0, rng.uniform(10, 60), 0.0).fill(
-        rng, size, size
-    )
+    image = textures.Material("mottled", base, near(rng, base, 18), 1.0, rng.uniform(10, 60), 0.0).fill(rng, size, size)
     for _ in range(int(rng.choice([0, 0, 0, 8, 20]))):
         x, y, turn = rng.uniform(0, size), rng.uniform(0, size), rng.uniform(0, 6.3)
         bend = np.linspace(0, 1, 8)[:, None] * size * rng.uniform(0.1, 0.4)
         t = turn + np.linspace(0, rng.uniform(-1, 1), 8)[:, None]
         line = np.concatenate([x + bend * np.cos(t), y + bend * np.sin(t)], axis=1)
-        cv2.polylines(picture, [line.astype(np.int32)], False, (40, 30, 25), 1, cv2.LINE_AA)
-    return picture
+        cv2.polylines(image, [line.astype(np.int32)], False, (40, 30, 25), 1, cv2.LINE_AA)
+    return image
 
 
 def _surface(rng: Rng, base: RGB, size: int, height: int | None = None) -> np.ndarray:
@@ -57,22 +55,22 @@ def _horizon(rng: Rng, size: int) -> tuple[np.ndarray, list[RGB]]:
 def _room(rng: Rng, size: int) -> tuple[np.ndarray, list[RGB]]:
     wall, floor = colour(rng), colour(rng)
     line = int(size * rng.uniform(0.5, 0.85))
-    picture = np.concatenate([_surface(rng, wall, size, line), _surface(rng, floor, size, size - line)])
+    image = np.concatenate([_surface(rng, wall, size, line), _surface(rng, floor, size, size - line)])
     for _ in range(int(rng.integers(0, 3))):
         x, y = rng.integers(0, size), rng.integers(0, line)
         corner = (int(x + size * rng.uniform(0.1, 0.4)), int(y + size * rng.uniform(0.1, 0.4)))
-        cv2.rectangle(picture, (int(x), int(y)), corner, near(rng, wall, 25), -1)
-    return picture, [wall, floor]
+        cv2.rectangle(image, (int(x), int(y)), corner, near(rng, wall, 25), -1)
+    return image, [wall, floor]
 
 
 def _clutter(rng: Rng, size: int) -> tuple[np.ndarray, list[RGB]]:
     base = colour(rng)
-    picture = _surface(rng, base, size)
+    image = _surface(rng, base, size)
     for _ in range(int(rng.integers(8, 30))):
         outline = shapes.polygon(rng, int(rng.integers(3, 8)))
         reach = size * rng.uniform(0.03, 0.2, 2)
         placed = shapes.place(
             outline, centre=tuple(rng.uniform(0, size, 2)), scale=tuple(reach), angle=rng.uniform(0, 3.1)
         )
-        cv2.fillPoly(picture, [placed.astype(np.int32)], near(rng, base, 22), cv2.LINE_AA)
-    return cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.8, 3) * size / 256), [base]
+        cv2.fillPoly(image, [placed.astype(np.int32)], near(rng, base, 22), cv2.LINE_AA)
+    return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 3) * size / 256), [base]

@@ -65,11 +65,11 @@ def _ground_colour(rng: Rng, behind: RGB) -> RGB:
 def _ground(rng: Rng, base: RGB, height: int, width: int) -> np.ndarray:
     kind = rng.choice(["flat", "gradient", "waves", "dots", "stripes", "blocks"], p=[0.45, 0.2, 0.07, 0.08, 0.08, 0.12])
     if kind == "blocks":
-        picture = np.empty((height, width, 3), np.uint8)
-        picture[:] = base
+        image = np.empty((height, width, 3), np.uint8)
+        image[:] = base
         slant = np.array([[rng.uniform(0.2, 0.8), 0], [1, 0], [1, 1], [rng.uniform(0.2, 0.8), 1]]) * (width, height)
-        cv2.fillPoly(picture, [slant.astype(np.int32)], apart(rng, [base], 70), cv2.LINE_AA)
-        return picture
+        cv2.fillPoly(image, [slant.astype(np.int32)], apart(rng, [base], 70), cv2.LINE_AA)
+        return image
     second = near(rng, base, 45) if kind != "gradient" else apart(rng, [base], 60)
     period = min(height, width) * rng.uniform(0.06, 0.3)
     surface = textures.Material(str(kind), base, second, float(rng.uniform(0.3, 1)), period, rng.uniform(0, np.pi))
@@ -165,29 +165,29 @@ _LAYOUTS = {_headline: 0.24, _half: 0.24, _poster: 0.15, _tiles: 0.12, _emblem: 
 _MAY_STAND_ASIDE = (_headline, _half, _tiles, _emblem)
 
 
-def _border(rng: Rng, picture: np.ndarray, ground: RGB, behind: RGB) -> None:
+def _border(rng: Rng, image: np.ndarray, ground: RGB, behind: RGB) -> None:
     """A frame by taste, and always where the rim would be lost against what is behind."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     short = min(height, width)
     rim = max(int(short * 0.03), 1)
     edge = np.concatenate(
         [
-            picture[:rim].reshape(-1, 3),
-            picture[-rim:].reshape(-1, 3),
-            picture[:, :rim].reshape(-1, 3),
-            picture[:, -rim:].reshape(-1, 3),
+            image[:rim].reshape(-1, 3),
+            image[-rim:].reshape(-1, 3),
+            image[:, :rim].reshape(-1, 3),
+            image[:, -rim:].reshape(-1, 3),
         ]
     )
     lost = float(np.linalg.norm(edge.mean(0) - np.asarray(behind))) < 0.7 * _STANDS_OUT
     if lost or rng.uniform() < 0.3:
         thick = max(int(short * rng.uniform(0.025, 0.07)), 2 if lost else 1)
         colour = apart(rng, [behind, ground] if lost else [ground], 110)
-        cv2.rectangle(picture, (0, 0), (width - 1, height - 1), colour, 2 * thick)
+        cv2.rectangle(image, (0, 0), (width - 1, height - 1), colour, 2 * thick)
     if rng.uniform() < 0.5:
         inset, radius = max(int(short * 0.04), 2), max(int(short * 0.018), 1)
         for x in (inset, width - 1 - inset):
             for y in (inset, height - 1 - inset):
-                cv2.circle(picture, (x, y), radius, (60, 60, 62), -1, cv2.LINE_AA)
+                cv2.circle(image, (x, y), radius, (60, 60, 62), -1, cv2.LINE_AA)
 
 
 def _cut(rng: Rng, height: int, width: int) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Pictures of outdoor banners and their masks, from a seed (Kim et al., section 5.3).
+"""Images of outdoor banners and their masks, from a seed (Kim et al., section 5.3).
 
 Banners are printed, hung into a street by a random affine and perspective map, partly hidden by what stands in
-front, and photographed. `banner_scene(7)` is the same picture today and tomorrow on one machine; another build of
+front, and photographed. `banner_scene(7)` is the same image today and tomorrow on one machine; another build of
 OpenCV, Pillow or matplotlib (its fonts) may differ in single pixels.
 """
 
@@ -17,7 +17,7 @@ from samtailor.data.synth import attach, carriers, damage, textures
 from samtailor.data.synth.banner_art import Print, art
 from samtailor.data.synth.canvas import Canvas
 from samtailor.data.synth.occluders import occlude
-from samtailor.data.synth.own_pictures import backdrop, cutout
+from samtailor.data.synth.own_images import backdrop, cutout
 from samtailor.data.synth.scenes import Scene
 from samtailor.data.synth.street import Backdrop, street
 from samtailor.errors import InputError
@@ -25,7 +25,7 @@ from samtailor.errors import InputError
 Rng = np.random.Generator
 
 SIZE = (480, 640)
-"""Height and width, px, of a banner picture when nothing else is said."""
+"""Height and width, px, of a banner image when nothing else is said."""
 
 _SMALLEST_SIDE = 64
 _KEEP = 0.6  # share of a banner that occluders leave visible at least
@@ -39,13 +39,13 @@ def banner_scene(
     banners: Sequence[Path] = (),
     backgrounds: Sequence[Path] = (),
 ) -> Scene:
-    """The banner picture of this seed.
+    """The banner image of this seed.
 
     Args:
         seed: not negative; everything random comes from it.
         size: (height, width) in px, each at least 64.
-        banners: picture files to print (PNG transparency is respected); empty: printed by the program.
-        backgrounds: picture files to hang them in; empty: painted by the program.
+        banners: image files to print (PNG transparency is respected); empty: printed by the program.
+        backgrounds: image files to hang them in; empty: painted by the program.
 
     Returns:
         image ``(height, width, 3)`` uint8 RGB; one to three masks ``(height, width)`` bool, what is visible of each
@@ -53,7 +53,7 @@ def banner_scene(
 
     Raises:
         InputError: a negative seed or a size that is too small.
-        DataError: a picture file that cannot be read.
+        DataError: an image file that cannot be read.
     """
     size = _checked(seed, size)
     canvas, hung = paint(np.random.default_rng(seed), size, banners=banners, backgrounds=backgrounds)
@@ -67,7 +67,7 @@ def paint(
     banners: Sequence[Path] = (),
     backgrounds: Sequence[Path] = (),
 ) -> tuple[Canvas, list[int]]:
-    """Paint a banner picture and keep its id maps ``(height, width)``: what is printed on a banner is a part of it.
+    """Paint a banner image and keep its id maps ``(height, width)``: what is printed on a banner is a part of it.
 
     Returns:
         the canvas, and the ids of the banners. Other objects are what stands before them or holds them; what belongs
@@ -147,7 +147,7 @@ def _aspect(rng: Rng) -> float:
 
 
 def _behind(image: np.ndarray, corners: np.ndarray) -> tuple[float, float, float]:
-    """Mean colour of the picture just outside of the banner's edge."""
+    """Mean colour of the image just outside of the banner's edge."""
     height, width = image.shape[:2]
     points = corners + 0.12 * (corners - corners.mean(0))
     steps = np.linspace(0, 1, 24, endpoint=False)[:, None, None]

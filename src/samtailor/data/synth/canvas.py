@@ -1,4 +1,4 @@
-"""The canvas: a picture being painted, and beside it the maps of which pixel belongs to what."""
+"""The canvas: an image being painted, and beside it the maps of which pixel belongs to what."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Layer:
 
 @dataclass
 class Canvas:
-    """A picture and its id maps.
+    """An image and its id maps.
 
     image: ``(S, S, 3)`` uint8 RGB. objects, parts: ``(S, S)`` uint8 ids; 0 is none, and id i is
     called ``object_names[i - 1]`` or ``part_names[i - 1]``. groups: what hangs on what, object id to object id; a
@@ -55,7 +55,7 @@ class Canvas:
 
     @property
     def size(self) -> int:
-        """Side of the picture, px."""
+        """Side of the image, px."""
         return self.image.shape[0]
 
     @property

@@ -19,7 +19,7 @@ def occlude(rng: Rng, canvas: Canvas, size: tuple[int, int], banners: dict[int, 
     Args:
         rng: source of every choice.
         canvas: painted on, banners included.
-        size: (height, width) px of the picture, at the top left of the canvas.
+        size: (height, width) px of the image, at the top left of the canvas.
         banners: id in ``canvas.objects`` -> px of the banner before anything stood in front of it.
         keep: share of each banner that stays visible at least.
     """
@@ -85,7 +85,7 @@ def _branch(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, f
 
 
 def _person(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, float, float, float]) -> None:
-    """Somebody walking by, feet below the picture or on the ground."""
+    """Somebody walking by, feet below the image or on the ground."""
     height, _ = size
     tall = height * rng.uniform(0.22, 0.42)
     head = rng.uniform(max(box[1], 0.35 * height), 0.95 * height)
@@ -115,7 +115,7 @@ def _car(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, floa
 
 
 def _plant(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, float, float, float]) -> None:
-    """A small tree that grows up from below the picture."""
+    """A small tree that grows up from below the image."""
     height, _ = size
     reach = height * rng.uniform(0.08, 0.2)
     leaf = Material("mottled", near(rng, (75, 105, 55), 14), near(rng, (50, 75, 40), 10), 1.0, height / 60, 0.0)
@@ -130,7 +130,7 @@ def _plant(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, fl
 
 
 def _railing(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, float, float, float]) -> None:
-    """A railing across the lower part of the picture."""
+    """A railing across the lower part of the image."""
     height, width = size
     top, step, thick = (
         box[3] - (box[3] - box[1]) * rng.uniform(0.02, 0.25),

@@ -1,4 +1,4 @@
-"""Synthetic data sets in memory: pictures are drawn when asked for, nothing is written to disk."""
+"""Synthetic data sets in memory: images are drawn when asked for, nothing is written to disk."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 
 from samtailor.data.synth import banners as hung
 from samtailor.data.synth.banners import banner_scene
-from samtailor.data.synth.own_pictures import pictures
+from samtailor.data.synth.own_images import images
 from samtailor.data.synth.scenes import Scene, scene
 from samtailor.errors import InputError
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
 
 KINDS = ("banners", "scenes")
 """What can be drawn."""
 
 SIDES = ("train", "test")
-"""The two halves of a data set; no seed of a picture is used on both."""
+"""The two halves of a data set; no seed of an image is used on both."""
 
 
 def samples(
@@ -32,37 +32,37 @@ def samples(
     banners: Path | Sequence[Path] | None = None,
     backgrounds: Path | Sequence[Path] | None = None,
 ) -> list[Sample]:
-    """Samples that draw their picture anew at every access; annotations are kept once drawn.
+    """Samples that draw their image anew at every access; annotations are kept once drawn.
 
     Args:
         count: how many.
-        seed: not negative; the same seed gives the same pictures, and the first ones do not depend on `count`.
+        seed: not negative; the same seed gives the same images, and the first ones do not depend on `count`.
         kind: one of `KINDS`.
         size: (height, width) in px; None for 480 x 640 (banners) or 256 x 256 (scenes, which are square).
-        side: one of `SIDES`; pictures of the two sides have no seed in common.
-        banners, backgrounds: folder of the user's own pictures, or the files; None for procedural ones. Only banners.
+        side: one of `SIDES`; images of the two sides have no seed in common.
+        banners, backgrounds: folder of the user's own images, or the files; None for procedural ones. Only banners.
 
     Raises:
-        InputError: an argument out of range, an unknown kind or side, no picture in a folder.
+        InputError: an argument out of range, an unknown kind or side, no image in a folder.
     """
     if count < 1 or seed < 0:
         raise InputError(f"count is at least 1 and seed at least 0, got {count} and {seed}.")
     if side not in SIDES:
         raise InputError(f"side is one of {', '.join(SIDES)}, got {side!r}.")
     draw = _drawer(kind, size, _files(banners, "banners"), _files(backgrounds, "backgrounds"))
-    seeds = picture_seeds(count, seed, side)
+    seeds = image_seeds(count, seed, side)
     return [_sample(f"{side}_{i:05d}", _Drawing(partial(draw, number))) for i, number in enumerate(seeds)]
 
 
-def picture_seeds(count: int, seed: int, side: str) -> list[int]:
-    """The seed of each picture: 63-bit numbers, even for training and odd for test, so that no two sides share one."""
+def image_seeds(count: int, seed: int, side: str) -> list[int]:
+    """The seed of each image: 63-bit numbers, even for training and odd for test, so that no two sides share one."""
     parity = SIDES.index(side)
     roots = (np.random.SeedSequence([seed, index]) for index in range(count))
     return [int(root.generate_state(1, np.uint64)[0] >> 2) * 2 + parity for root in roots]
 
 
 class _Drawing:
-    """One picture; the annotations are encoded at the first drawing and kept, the picture is not."""
+    """One image; the annotations are encoded at the first drawing and kept, the image is not."""
 
     def __init__(self, draw: partial[Scene]) -> None:
         self._draw, self._annotations = draw, None
@@ -104,7 +104,7 @@ def _drawer(kind: str, size: tuple[int, int] | None, banners: list[Path], backgr
 def _files(given: Path | Sequence[Path] | None, what: str) -> list[Path]:
     if given is None:
         return []
-    return pictures(Path(given), what) if isinstance(given, str | Path) else list(given)
+    return images(Path(given), what) if isinstance(given, str | Path) else list(given)
 
 
-__all__ = ["KINDS", "SIDES", "picture_seeds", "samples"]
+__all__ = ["KINDS", "SIDES", "image_seeds", "samples"]

@@ -1,6 +1,6 @@
-"""Procedural scenes: pictures of things with parts, and the mask of every one, from a seed.
+"""Procedural scenes: images of things with parts, and the mask of every one, from a seed.
 
-Nothing is downloaded and nothing is random but the seed: ``scene(7)`` is the same picture today
+Nothing is downloaded and nothing is random but the seed: ``scene(7)`` is the same image today
 and tomorrow on one machine (another build of OpenCV may differ in single pixels).
 """
 
@@ -16,13 +16,13 @@ from samtailor.data.synth.backgrounds import background, tissue
 from samtailor.data.synth.canvas import Canvas
 from samtailor.data.synth.textures import apart
 
-SMALLEST = 100 / 256**2  # share of the picture below which a visible mask is dropped
+SMALLEST = 100 / 256**2  # share of the image below which a visible mask is dropped
 _WHOLE = 0.9  # a part that covers more of its object than this says nothing new
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and what is in it.
+    """An image and what is in it.
 
     image: ``(S, S, 3)`` uint8 RGB. masks: ``(S, S)`` bool each, the **visible** pixels of one object
     (its parts included) or of one part. labels: what each mask shows. parents: index of the object
@@ -51,8 +51,8 @@ def paint(rng: np.random.Generator, size: int) -> Canvas:
 
 def _mixed(rng: np.random.Generator, size: int) -> Canvas:
     """One to seven different things, later ones in front."""
-    picture, colours = background(rng, size)
-    canvas = Canvas.on(picture)
+    image, colours = background(rng, size)
+    canvas = Canvas.on(image)
     count = int(rng.choice([1, 2, 3, 4, 5, 7], p=[0.16, 0.22, 0.22, 0.18, 0.14, 0.08]))
     for _ in range(count):
         reach = size * rng.uniform(0.1, 0.5) / (1 + 0.12 * count)
@@ -61,9 +61,9 @@ def _mixed(rng: np.random.Generator, size: int) -> Canvas:
 
 
 def _portrait(rng: np.random.Generator, size: int) -> Canvas:
-    """One thing with parts that fills most of the picture."""
-    picture, colours = background(rng, size)
-    canvas = Canvas.on(picture)
+    """One thing with parts that fills most of the image."""
+    image, colours = background(rng, size)
+    canvas = Canvas.on(image)
     name = str(
         rng.choice(
             ["face", "person", "car", "house", "front", "bottle", "animal", "banner"],
@@ -76,8 +76,8 @@ def _portrait(rng: np.random.Generator, size: int) -> Canvas:
 
 def _row(rng: np.random.Generator, size: int) -> Canvas:
     """Several of one kind side by side: shelves, crowds, traffic."""
-    picture, colours = background(rng, size)
-    canvas, name = Canvas.on(picture), _pick(rng)
+    image, colours = background(rng, size)
+    canvas, name = Canvas.on(image), _pick(rng)
     columns, rows = int(rng.integers(2, 6)), int(rng.integers(1, 4))
     for row in range(rows):
         for column in range(columns):

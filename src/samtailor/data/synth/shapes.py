@@ -1,7 +1,7 @@
 """Outlines: polygons in a unit frame, and the one place that turns them into pixels.
 
 Every outline is a float array ``(N, 2)`` of (x, y). In the unit frame a thing spans about
-[-1, 1] with y pointing down, as in pictures; :func:`place` moves it into pixels.
+[-1, 1] with y pointing down, as in images; :func:`place` moves it into pixels.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def rasterise(outlines: list[np.ndarray], size: int) -> tuple[np.ndarray, tuple[
     """Fill pixel outlines with an anti-aliased edge.
 
     Returns coverage ``(h, w)`` uint8 of the clipped bounding box and that box ``(x0, y0, x1, y1)``,
-    or None where nothing of it lies in the ``size`` x ``size`` picture.
+    or None where nothing of it lies in the ``size`` x ``size`` image.
     """
     points = np.concatenate(outlines)
     x0, y0 = np.maximum(np.floor(points.min(0)).astype(int) - 1, 0)

@@ -46,7 +46,7 @@ def street(rng: Rng, size: tuple[int, int]) -> Backdrop:
 
 
 def _front(rng: Rng, height: int, width: int) -> Backdrop:
-    """A wall that fills the picture, at times seen from the side, with pavement below."""
+    """A wall that fills the image, at times seen from the side, with pavement below."""
     ground = int(height * rng.uniform(0.78, 0.95)) if rng.uniform() < 0.7 else height
     image = np.empty((height, width, 3), np.uint8)
     storey = height * rng.uniform(0.28, 0.6)

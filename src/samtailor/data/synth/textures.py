@@ -33,13 +33,13 @@ class Material:
     angle: float
 
     def fill(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-        """Picture ``(height, width, 3)`` uint8 of this surface."""
+        """Image ``(height, width, 3)`` uint8 of this surface."""
         base, second = np.array(self.base, np.float32), np.array(self.second, np.float32)
         if self.kind == "flat":
             return np.broadcast_to(base.astype(np.uint8), (height, width, 3)).copy()
         pattern = _PATTERNS[self.kind](self, rng, height, width) * self.contrast
-        picture = base + pattern[..., None] * (second - base)
-        return np.clip(picture, 0, 255).astype(np.uint8)
+        image = base + pattern[..., None] * (second - base)
+        return np.clip(image, 0, 255).astype(np.uint8)
 
 
 def colour(rng: np.random.Generator) -> RGB:
@@ -79,7 +79,7 @@ def apart(rng: np.random.Generator, others: list[RGB], distance: float = 60.0) -
 def material(rng: np.random.Generator, base: RGB, *, calm: float = 0.0, scale: float = 1.0) -> Material:
     """A random surface about the colour ``base``.
 
-    calm: chance that it is plain. scale: px per 1/256 of the picture.
+    calm: chance that it is plain. scale: px per 1/256 of the image.
     """
     kind = "flat" if rng.uniform() < calm else KINDS[rng.choice(len(KINDS), p=_ODDS)]
     strong = kind in ("stripes", "checks", "dots") and rng.uniform() < 0.5

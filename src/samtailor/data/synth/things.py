@@ -160,15 +160,15 @@ def sign(rng: Rng, base: RGB) -> list[Layer]:
 
 
 def banner(rng: Rng, base: RGB) -> list[Layer]:
-    """A hanging or slanted banner: writing, a picture, a stripe."""
+    """A hanging or slanted banner: writing, an image, a stripe."""
     slant = rng.uniform(-0.2, 0.2, (4, 2))
     outline = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) + slant
     layers = [Layer([outline], material(rng, base, calm=0.6))]
     ink = material(rng, apart(rng, [base], 110), calm=1)
     layers.append(Layer(writing(rng, -0.8, -0.7, 0.8, 0.1, int(rng.integers(1, 4))), ink, DECOR, clip=True))
     if rng.uniform() < 0.6:
-        picture = shapes.place(silhouette(rng), centre=(rng.uniform(-0.4, 0.4), 0.5), scale=(0.35, 0.35))
-        layers.append(Layer([picture], material(rng, apart(rng, [base])), "picture", clip=True))
+        image = shapes.place(silhouette(rng), centre=(rng.uniform(-0.4, 0.4), 0.5), scale=(0.35, 0.35))
+        layers.append(Layer([image], material(rng, apart(rng, [base])), "image", clip=True))
     if rng.uniform() < 0.4:
         layers.append(Layer([shapes.rect(-1.3, 0.6, 1.3, 1.3)], material(rng, apart(rng, [base])), "stripe", clip=True))
     return layers
@@ -204,7 +204,7 @@ def plant(rng: Rng, base: RGB) -> list[Layer]:
 
 
 def vessel(rng: Rng, base: RGB) -> list[Layer]:
-    """A cup, pot or bag: body and handle, at times a picture on it."""
+    """A cup, pot or bag: body and handle, at times an image on it."""
     body, handle = (
         material(rng, base, calm=0.4),
         material(rng, base if rng.uniform() < 0.6 else apart(rng, [base]), calm=0.6),
@@ -218,8 +218,8 @@ def vessel(rng: Rng, base: RGB) -> list[Layer]:
     layers = [Layer([loop], handle, "handle"), Layer([hull], body)]
     if rng.uniform() < 0.5:
         where = (rng.uniform(-0.3, 0.2), rng.uniform(0.1, 0.5))
-        picture = shapes.place(silhouette(rng), centre=where, scale=(0.35, 0.3))
-        layers.append(Layer([picture], material(rng, apart(rng, [base])), "picture", clip=True))
+        image = shapes.place(silhouette(rng), centre=where, scale=(0.35, 0.3))
+        layers.append(Layer([image], material(rng, apart(rng, [base])), "image", clip=True))
     return layers
 
 

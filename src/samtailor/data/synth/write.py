@@ -1,6 +1,6 @@
 """Writing a synthetic data set to disk, all of it or nothing, in COCO's layout.
 
-COCO rather than mask files, because a picture may show several banners and the parts of a scene overlap their
+COCO rather than mask files, because an image may show several banners and the parts of a scene overlap their
 object: one mask file a class would melt them into one target.
 """
 
@@ -24,13 +24,12 @@ import PIL
 from PIL import Image
 
 from samtailor import __version__
-from samtailor.data.shapes import plain_runs
-from samtailor.data.synth.own_pictures import pictures
+from samtailor.data.synth.own_images import images
 from samtailor.data.synth.samples import KINDS, SIDES, samples
 from samtailor.data.writing import write_json
-from samtailor.errors import InputError
-from samtailor.types import Annotation, Sample
-from samtailor.wording import counted
+from samtailor.errors import InputError, counted
+from samtailor.masks.rle import plain_runs
+from samtailor.structures import Annotation, Sample
 
 Progress = Callable[[int, int], None]
 
@@ -59,21 +58,21 @@ def build_dataset(
     Args:
         out: folder that does not exist or is empty; its parents are made.
         kind: "banners" or "scenes".
-        count: number of training pictures, at least 1.
+        count: number of training images, at least 1.
         seed: not negative. The same seed, versions and files give the same data set.
         size: (height, width) in px; None for the kind's own.
         banners: folder of the user's own banners. With a test part, no banner file is used on both sides.
         backgrounds: folder of the user's own backgrounds; kept apart likewise where there are at least two.
-        test: number of test pictures.
-        workers: processes that draw; the pictures are the same.
-        progress: called with (pictures done, pictures in all) after each.
+        test: number of test images.
+        workers: processes that draw; the images are the same.
+        progress: called with (images done, images in all) after each.
 
     Returns:
-        what `dataset.json` holds: kind, seed, size, counts of pictures and masks, versions, own files by side.
+        what `dataset.json` holds: kind, seed, size, counts of images and masks, versions, own files by side.
 
     Raises:
         InputError: an argument out of range, a target that is not empty, too few own banners to split.
-        DataError: one of the own pictures cannot be read.
+        DataError: one of the own images cannot be read.
     """
     out = Path(out)
     _check(out, kind, count, test)
@@ -109,10 +108,10 @@ def _check(out: Path, kind: str, count: int, test: int) -> None:
 
 
 def _divided(folder: Path | None, what: str, seed: int, count: int, test: int) -> dict[str, list[Path]]:
-    """The files of a folder for each side, in the proportion of the pictures and by the seed."""
+    """The files of a folder for each side, in the proportion of the images and by the seed."""
     if folder is None:
         return {side: [] for side in SIDES}
-    files = pictures(folder, what)
+    files = images(folder, what)
     if not test:
         return {"train": files, "test": []}
     if len(files) < 2:
@@ -151,19 +150,19 @@ def _after(progress: Progress | None, before: int, total: int, done: int) -> Non
 
 
 def _write(folder: Path, part: Sequence[Sample], workers: int, progress: Callable[[int], Any]) -> dict[str, int]:
-    """Pictures and one COCO file; returns the number of masks of each class."""
+    """Images and one COCO file; returns the number of masks of each class."""
     (folder / "images").mkdir(parents=True)
-    pictures_, annotations, numbers = [], [], Counter()
+    images_, annotations, numbers = [], [], Counter()
     classes: dict[str, int] = {}
-    for index, (picture, found) in enumerate(_drawn(folder / "images", part, workers), 1):
-        pictures_.append({"id": index, **picture})
+    for index, (image, found) in enumerate(_drawn(folder / "images", part, workers), 1):
+        images_.append({"id": index, **image})
         for annotation in found:
             category = classes.setdefault(annotation.label, len(classes) + 1)
             annotations.append(_entry(len(annotations) + 1, index, category, annotation))
             numbers[annotation.label] += 1
         progress(index)
     categories = [{"id": number, "name": name} for name, number in classes.items()]
-    content = {"categories": categories, "images": pictures_, "annotations": annotations}
+    content = {"categories": categories, "images": images_, "annotations": annotations}
     write_json(folder / "annotations" / "instances.json", content)
     return dict(sorted(numbers.items()))
 
@@ -184,11 +183,11 @@ def _draw(folder: Path, sample: Sample) -> tuple[dict[str, Any], list[Annotation
     return {"file_name": name, "height": image.shape[0], "width": image.shape[1]}, list(sample.annotations)
 
 
-def _entry(number: int, picture: int, category: int, annotation: Any) -> dict[str, Any]:
+def _entry(number: int, image: int, category: int, annotation: Any) -> dict[str, Any]:
     x0, y0, x1, y1 = annotation.box
     return {
         "id": number,
-        "image_id": picture,
+        "image_id": image,
         "category_id": category,
         "iscrowd": 0,
         "area": annotation.area,
@@ -205,7 +204,7 @@ def _about(kind: str, seed: int, size: tuple[int, int] | None, parts: dict, mask
         "kind": kind,
         "seed": seed,
         "size": [int(height), int(width)],
-        "pictures": {side: len(part) for side, part in parts.items()},
+        "images": {side: len(part) for side, part in parts.items()},
         "masks": masks,
         "versions": _versions(),
     }
@@ -228,9 +227,9 @@ def _versions() -> dict[str, str]:
 
 def _readme(about: dict[str, Any]) -> str:
     places = "\n".join(
-        f"* `{side + '/' if len(about['pictures']) > 1 else ''}images/`: {counted(count, 'picture')}, "
+        f"* `{side + '/' if len(about['images']) > 1 else ''}images/`: {counted(count, 'image')}, "
         f"{counted(sum(about['masks'][side].values()), 'mask')}"
-        for side, count in about["pictures"].items()
+        for side, count in about["images"].items()
     )
     height, width = about["size"]
     return (

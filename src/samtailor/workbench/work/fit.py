@@ -1,4 +1,4 @@
-"""Fit an adapter on accepted pictures, judge it on held-out ones, teach it where to look."""
+"""Fit an adapter on accepted images, judge it on held-out ones, teach it where to look."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samtailor import artefact, automatic
+from samtailor import artefact
 from samtailor.bases import load_on
-from samtailor.config import FitConfig, load
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.augment import UNTOUCHED
-from samtailor.data.picture import write_json
+from samtailor.data.image import write_json
 from samtailor.data.regions import regions
 from samtailor.data.split import Split, split
-from samtailor.embeddings import EmbeddingStore
 from samtailor.errors import DataError, SamtailorError
-from samtailor.fit import fit
+from samtailor.fitting import fit
+from samtailor.fitting.proposals import fit_proposals, plan_tiles
+from samtailor.predict import auto as automatic
 from samtailor.proposals import disk
-from samtailor.proposals.fit import fit_proposals, looking
-from samtailor.serve import pictures as reading
+from samtailor.serve import images as reading
 from samtailor.serve.limits import Limits
-from samtailor.types import Annotation, Sample
+from samtailor.structures import Annotation, Sample
+from samtailor.train.config import FitConfig, load
 from samtailor.workbench.gallery import FILE, gallery
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
     from samtailor.train.progress import Progress
-    from samtailor.workbench.child import Line
+    from samtailor.workbench.worker import Line
 
 _VIEWS, _NEGATIVES = 4, 64  # as `samtailor propose-fit`
-_FEW = 16  # pictures below which an adapter's own map proposes, see docs/tailor.md
+_FEW = 16  # images below which an adapter's own map proposes, see docs/tailor.md
 
 
 def run(job: Mapping[str, Any], line: Line) -> None:
@@ -41,7 +42,7 @@ def run(job: Mapping[str, Any], line: Line) -> None:
     line.progress(stage="start", done=0, total=1)
     out, names = Path(job["out"]), tuple(job["classes"])
     base = load_on(job["base"], job["device"])
-    store, samples = EmbeddingStore(job["cache"]), read_samples(job)
+    store, samples = EmbeddingCache(job["cache"]), read_samples(job)
     config = load(None, {**job["settings"], "out": out, "base": job["base"], "classes": names, "trackers": ()})
     dealt, notice = _dealt(samples, names, config, out)
     told = _Told(line)
@@ -64,8 +65,8 @@ def run(job: Mapping[str, Any], line: Line) -> None:
 
 
 def read_samples(job: Mapping[str, Any]) -> list[Sample]:
-    """The accepted pictures as they were when the fit began; ids are those of the project."""
-    root, limits = Path(job["pictures"]), Limits(**job["limits"])
+    """The accepted images as they were when the fit began; ids are those of the project."""
+    root, limits = Path(job["images"]), Limits(**job["limits"])
     return [_sample(root / one["file"], limits, one) for one in job["samples"]]
 
 
@@ -86,22 +87,22 @@ def _sample(path: Path, limits: Limits, one: Mapping[str, Any]) -> Sample:
 def _dealt(
     samples: Sequence[Sample], names: tuple[str, ...], config: FitConfig, out: Path
 ) -> tuple[Split | None, str | None]:
-    """The split, and what the user is to know of it: pictures that are all alike leave nothing to hold out."""
+    """The split, and what the user is to know of it: images that are all alike leave nothing to hold out."""
     if (out / artefact.SPLIT).exists():  # of the fit that goes on
         return None, None
     try:
         return split(samples, val=config.val, test=0, seed=config.seed, classes=names), None
     except DataError as error:
         alone = split(samples, val=0, test=0, seed=config.seed, classes=names)
-        return alone, f"No picture was held out, so nobody knows how good the adapter is: {error}"
+        return alone, f"No image was held out, so nobody knows how good the adapter is: {error}"
 
 
 def _unseen(held: Sequence[Sample], names: tuple[str, ...]) -> str | None:
-    """That the figures leave some classes out: of few pictures one may be held out, with one class on."""
+    """That the figures leave some classes out: of few images one may be held out, with one class on."""
     missing = [name for name in names if not any(sample.of([name]) for sample in held)]
     if not held or not missing:
         return None
-    return f"The figures say nothing about {' and '.join(missing)}: on no held-out picture is there one."
+    return f"The figures say nothing about {' and '.join(missing)}: on no held-out image is there one."
 
 
 class _Told:
@@ -127,19 +128,19 @@ def _propose(
     out: Path,
     samples: Sequence[Sample],
     names: Sequence[str],
-    store: EmbeddingStore,
+    store: EmbeddingCache,
     how: Mapping[str, int],
     line: Line,
 ) -> str | None:
-    """Proposals from all accepted pictures (their calibration is cross-fitted); or why there are none."""
+    """Proposals from all accepted images (their calibration is cross-fitted); or why there are none."""
     meta, fitted = artefact.read_meta(out), artefact.load(out, base).segmenter
     if fitted.by_itself or not fitted.encoder_frozen:
         return None  # it needs none, or does not look at the base's embedding
     if fitted.promptless and sum(bool(sample.of(names)) for sample in samples) < _FEW:
-        return None  # the parts of its map are found better than what so few pictures teach a head
-    seen = regions(samples, names) if meta.regions else list(samples)
+        return None  # the parts of its map are found better than what so few images teach a head
+    seen = regions(samples, names) if meta.inference.regions else list(samples)
     chosen = [s for s in seen if s.of(names)] + [s for s in seen if not s.of(names)][:_NEGATIVES]
-    tiles, augment = looking(chosen, names, base, views=_VIEWS)
+    tiles, augment = plan_tiles(chosen, names, base, views=_VIEWS)
     views = [augment.draw(sample, i) if i else UNTOUCHED for sample in chosen for i in range(_VIEWS)]
 
     def told(done: int, total: int) -> None:
@@ -148,7 +149,7 @@ def _propose(
 
     try:
         store.prepare(base, [sample for sample in chosen for _ in range(_VIEWS)], views, progress=told)
-        give = automatic.gives(meta.prompt)
+        give = automatic.gives(meta.inference.prompt)
         fit_proposals(base, chosen, names, store, augment=augment, give=give, tiles=tiles, progress=told, **how).save(
             out
         )

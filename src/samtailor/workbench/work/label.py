@@ -1,4 +1,4 @@
-"""Label pictures with one adapter; each is told as soon as it is done, so that nothing is lost by a stop."""
+"""Label images with one adapter; each is told as soon as it is done, so that nothing is lost by a stop."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from samtailor.bases import load_on
-from samtailor.embeddings import EmbeddingStore
-from samtailor.predict import Predictor
-from samtailor.serve import pictures as reading
-from samtailor.serve.adapters import Adapters, Slot
+from samtailor.cache.embeddings import EmbeddingCache
+from samtailor.predict.predictor import Predictor
+from samtailor.serve import images as reading
+from samtailor.serve.adapters import Adapters, LoadedAdapter
 from samtailor.serve.limits import Limits
 from samtailor.serve.refusals import Refused, Unreadable
 from samtailor.workbench import proposing
 
 if TYPE_CHECKING:
-    from samtailor.workbench.child import Line
+    from samtailor.workbench.worker import Line
 
 
 def run(job: Mapping[str, Any], line: Line) -> None:
-    """One line a picture: its objects, or why it cannot be read.
+    """One line an image: its objects, or why it cannot be read.
 
     Raises:
         Refused: the adapter cannot label by itself. Stop: on request.
@@ -31,8 +31,8 @@ def run(job: Mapping[str, Any], line: Line) -> None:
     line.progress(stage="start", done=0, total=len(job["samples"]))
     base = load_on(job["base"], job["device"])
     slot = Adapters(base, 1).add(job["adapter"], job["folder"])
-    slot.proposer(job["threshold"])  # refuses before a picture is read
-    store, limits, root = EmbeddingStore(job["cache"]), Limits(**job["limits"]), Path(job["pictures"])
+    slot.proposer(job["threshold"])  # refuses before an image is read
+    store, limits, root = EmbeddingCache(job["cache"]), Limits(**job["limits"]), Path(job["images"])
     start, total = time.monotonic(), len(job["samples"])
     with slot.predictor() as predictor:
         for done, one in enumerate(job["samples"], 1):
@@ -43,7 +43,7 @@ def run(job: Mapping[str, Any], line: Line) -> None:
                 line.tell(failed=one["id"], error=str(error))
             else:
                 rows = [o.model_dump(mode="json", by_alias=True) for o in found]
-                line.tell(picture=one["id"], objects=rows, uncertainty=proposing.uncertainty(found))
+                line.tell(image=one["id"], objects=rows, uncertainty=proposing.uncertainty(found))
             speed = done / max(time.monotonic() - start, 1e-9)
             rest = {"images_per_second": speed, "seconds_left": (total - done) / speed}
             line.progress(stage="label", done=done, total=total, **rest)
@@ -52,18 +52,18 @@ def run(job: Mapping[str, Any], line: Line) -> None:
 
 @torch.no_grad()
 def _found(
-    path: Path, name: str, slot: Slot, predictor: Predictor, store: EmbeddingStore, limits: Limits,
+    path: Path, name: str, slot: LoadedAdapter, predictor: Predictor, store: EmbeddingCache, limits: Limits,
     threshold: float | None,
 ) -> list[Any]:  # fmt: skip
     try:
         data = path.read_bytes()
     except OSError as error:
         raise Unreadable(f"{name}: cannot be opened ({error.strerror}).") from error
-    picture = reading.read(data, limits, name)
+    image = reading.read(data, limits, name)
     if slot.encoder:  # its base is a twin with an encoder of its own
-        predictor.set_image(picture)
+        predictor.set_image(image)
     else:
-        predictor.set_features(store.features(slot.base, picture), *picture.shape[:2], picture=lambda: picture)
+        predictor.set_features(store.features(slot.base, image), *image.shape[:2], image=lambda: image)
     return proposing.objects(slot, predictor, threshold)
 
 

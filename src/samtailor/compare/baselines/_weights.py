@@ -1,0 +1,60 @@
+"""Backbones over transformers: from random numbers, a hub id or a local folder, and which one it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from samtailor.compare.baselines import SCRATCH
+from samtailor.errors import BaseUnavailableError, InputError
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch's global generators start from `seed` inside; afterwards they are the caller's again."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def pretrained(model_class: Any, source: str, **options: Any) -> nn.Module:
+    """transformers' `from_pretrained`, float32, complete.
+
+    Raises:
+        BaseUnavailableError: neither hub nor folder has it.
+        InputError: tensors are missing from it.
+    """
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        model, info = model_class.from_pretrained(
+            source, output_loading_info=True, dtype=torch.float32, use_safetensors=True, **options
+        )
+    except (OSError, ValueError) as error:
+        where = "folder" if Path(source).exists() else "hub id"
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise BaseUnavailableError(
+            f"The backbone weights {source!r} ({where}) could not be loaded: {reason}. Expected a folder made with "
+            "save_pretrained, or a hub id that this machine can reach or has in its cache. Without either, take "
+            f"weights={SCRATCH!r}; few images then teach the network far less."
+        ) from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+    wrong = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    if wrong:
+        raise InputError(
+            f"The weights {source!r} lack {len(wrong)} tensors of a {model_class.__name__}, e.g. {wrong[0]}."
+        )
+    return model
+
+
+__all__ = ["pretrained", "seeded"]

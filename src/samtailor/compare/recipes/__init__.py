@@ -1,0 +1,27 @@
+"""Recipes: one YAML a table of a paper (data, methods, settings, published figures), or settings of a fit alone."""
+
+from samtailor.compare.recipes._read import (
+    NOT_LEGIBLE,
+    Recipe,
+    Run,
+    config_of,
+    fit_settings,
+    narrowed,
+    read,
+    recipe_names,
+)
+from samtailor.compare.recipes._table import beside, head, text
+
+__all__ = [
+    "NOT_LEGIBLE",
+    "Recipe",
+    "Run",
+    "beside",
+    "config_of",
+    "fit_settings",
+    "head",
+    "narrowed",
+    "read",
+    "recipe_names",
+    "text",
+]

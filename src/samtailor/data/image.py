@@ -1,0 +1,267 @@
+"""Images and masks, file to array. The only place that knows about file formats and colour modes.
+
+An image always comes out as uint8 RGB with its EXIF rotation applied:
+* transparency is laid over white, as a viewer shows it;
+* grey, palette, 1-bit, CMYK and other colour modes are converted;
+* more than 8 bits a channel are scaled down by the smallest of 8, 10, 12, 14, 16, 24, 32 bits that holds the
+  largest value (a 12-bit camera in a 16-bit file keeps its brightness); floats are taken as 0 to 1 where they lie
+  there and are stretched from minimum to maximum otherwise.
+
+A file that cannot be read is a `DataError` that names it, whatever Pillow raised.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from samtailor.data.notices import notice
+from samtailor.data.writing import replacing, write_json, write_png
+from samtailor.errors import DataError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif", ".ppm", ".pgm"})
+"""File name endings taken for images (compared in lower case)."""
+
+_LOSSY = ("JPEG", "MPO", "WEBP")
+_BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, TypeError, KeyError, IndexError)
+_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image says of itself before its pixels are read.
+
+    Args:
+        size: (height, width) in the image frame, that is after the EXIF rotation.
+        stored: (height, width) as stored, before the EXIF rotation.
+        orientation: EXIF orientation, 1 (upright) to 8.
+        mode: Pillow's colour mode ("RGB", "L", "I;16", ...).
+        format: Pillow's name of the file format ("JPEG", "PNG", ...).
+    """
+
+    size: tuple[int, int]
+    stored: tuple[int, int]
+    orientation: int
+    mode: str
+    format: str
+
+
+def header(path: Path) -> Header:
+    """Size, rotation and mode of an image file, without decoding its pixels."""
+    with _opened(path) as image:
+        stored, turn = (image.height, image.width), _orientation(image)
+        return Header(stored[::-1] if turn >= 5 else stored, stored, turn, image.mode, image.format or "")
+
+
+def read_image(path: Path) -> np.ndarray:
+    """uint8 RGB, shape (height, width, 3), EXIF rotation applied.
+
+    Raises:
+        DataError: missing, broken, cut off, not an image, or above Pillow's limit of pixels.
+    """
+    with _opened(path) as image:
+        return _rgb(image)
+
+
+def decode_image(data: bytes, name: str) -> np.ndarray:
+    """As `read_image`, from the bytes of an image file; `name` stands in the error message."""
+    with _opened(name, io.BytesIO(data)) as image:
+        return _rgb(image)
+
+
+def read_thumbnail(path: Path, side: int) -> np.ndarray:
+    """float32 grey image of shape (side, side), 0 to 255, aspect given up. JPEG files are decoded at low resolution.
+
+    The EXIF rotation is applied. Meant for fingerprints of images, not for looking at.
+    """
+    with _opened(path) as image:
+        image.draft("L", (side * 4, side * 4))
+        turn = _orientation(image)
+        if image.mode not in ("L", "RGB"):
+            image = Image.fromarray(_flat(image))
+        small = image.convert("L").resize((side, side), Image.Resampling.BOX)
+        return np.asarray(_turned(small, turn), np.float32)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Boolean mask, shape (height, width), of a binary mask file.
+
+    Object is whatever is not black: 0/1, 0/255, coloured, palette (by its colours). In an image of one colour with
+    transparency the object is what is not transparent. A lossy file (JPEG, WebP) is cut at half its range, since its
+    background is not exactly black.
+    """
+    with _opened(path) as image:
+        lossy = image.format in _LOSSY
+        return _object(_turned(image, _orientation(image)), lossy, path)
+
+
+def decode_mask(data: bytes, name: str) -> np.ndarray:
+    """As `read_mask`, from the bytes of an image file; `name` stands in the error message."""
+    with _opened(name, io.BytesIO(data)) as image:
+        return _object(image, image.format in _LOSSY, name)
+
+
+def read_index(path: Path) -> np.ndarray:
+    """Index map (classes or instances), integers of shape (height, width), as stored: palette indices, 8 or 16 bit.
+
+    Raises:
+        DataError: a colour image (its three channels differ), floats, or a lossy file, which has no exact values.
+    """
+    with _opened(path) as image:
+        if image.format in _LOSSY and image.format != "WEBP":
+            raise DataError(f"{path}: an index map must be stored without loss (PNG), this is {image.format}.")
+        if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "RGB", "RGBA", "LA"):
+            raise DataError(f"{path}: an index map holds one integer a pixel, this is in colour mode {image.mode!r}.")
+        values = np.asarray(_turned(image, _orientation(image)))
+        if values.ndim == 3:
+            colours = values if image.mode == "RGB" else values[..., :-1]
+            if (colours != colours[..., :1]).any():
+                raise DataError(
+                    f"{path}: an index map holds one integer a pixel, this is a colour image. Convert it to indices."
+                )
+            values = colours[..., 0]
+        return values.astype(np.uint8) if values.dtype == bool else values
+
+
+def resize_nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Nearest resize of a (height, width) array to `size` (height, width), pixel centres mapped onto each other."""
+    rows, columns = (
+        np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.intp), old - 1)
+        for new, old in zip(size, values.shape, strict=True)
+    )
+    return values[rows[:, None], columns]
+
+
+def turn(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Apply an EXIF orientation (1 to 8) to a (height, width) array that was made on the image as stored."""
+    if orientation == 1:
+        return values
+    steps = {2: (0, 1), 3: (2, 0), 4: (2, 1), 5: (1, 2), 6: (3, 0), 7: (3, 2), 8: (1, 0)}
+    rotations, flip = steps[orientation]
+    turned = np.rot90(values, rotations)
+    if flip == 2:  # transpose and transverse: a rotation, then top to bottom
+        return turned[::-1]
+    return turned[:, ::-1] if flip else turned
+
+
+@contextmanager
+def _opened(name: Path | str, stream: BinaryIO | None = None) -> Iterator[Image.Image]:
+    try:
+        with Image.open(stream if stream is not None else name) as image:
+            yield image
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"There is no file {name}.") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(
+            f"{name}: the image has more pixels than the limit against decompression bombs allows ({error}). "
+            "Make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it."
+        ) from error
+    except Image.UnidentifiedImageError as error:
+        raise DataError(f"{name}: not an image that Pillow knows. Is the file whole, its ending right?") from error
+    except _BROKEN as error:
+        raise DataError(f"{name}: the image cannot be read ({error}). The file may be broken or cut off.") from error
+
+
+def _orientation(image: Image.Image) -> int:
+    # Image.getexif of the base class: the PNG one would decode the whole image to look behind its pixels
+    turn = Image.Image.getexif(image).get(0x0112, 1)
+    return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_TURN[orientation]) if orientation in _TURN else image
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    turn = _orientation(image)
+    if image.mode != "RGB":
+        image = Image.fromarray(_flat(image))
+    return np.ascontiguousarray(np.asarray(_turned(image, turn)))
+
+
+def _flat(image: Image.Image) -> np.ndarray:
+    """Any mode to uint8 RGB."""
+    if image.mode.startswith(("I", "F")):
+        grey = _eight_bits(np.asarray(image))
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"))
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    if np.issubdtype(values.dtype, np.floating):
+        values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+        low, high = float(values.min()), float(values.max())
+        if low < 0 or high > 1:
+            values = (values - low) / max(high - low, 1e-12)
+        return np.round(values * 255).astype(np.uint8)
+    values = np.maximum(values.astype(np.int64), 0)
+    bits = next(bits for bits in (8, 10, 12, 14, 16, 24, 32) if values.max() < 1 << bits)
+    return (values >> (bits - 8)).astype(np.uint8)
+
+
+def _object(image: Image.Image, lossy: bool, name: Path | str) -> np.ndarray:
+    mode = image.mode
+    if mode == "P" and "transparency" not in image.info:
+        values = np.asarray(image)
+        coloured = np.asarray(image.convert("RGB")).any(axis=2)
+        return coloured if coloured.any() else values > 0  # a palette of nothing but black: by its indices
+    if mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        values = np.asarray(image.convert("RGBA"))
+        opaque = values[..., 3] > 0
+        colours = values[..., :3]
+        one_colour = (colours == colours[:1, :1]).all() and not opaque.all()
+        return opaque if one_colour else opaque & colours.any(axis=2)
+    if mode not in ("1", "L", "I", "F") and not mode.startswith("I;16"):
+        image = image.convert("RGB")
+    values = np.asarray(image)
+    if values.ndim == 3:
+        values = values.max(axis=2)
+    if lossy and values.max(initial=0) > 127:
+        return values > 127
+    if values.dtype == np.uint8 and _has_greys(values):
+        notice("grey mask", f"{name}: the mask has shades between 0 and {values.max()}; everything above 0 is object.")
+    return values > 0
+
+
+def _has_greys(values: np.ndarray) -> bool:
+    return bool((np.bincount(values.ravel(), minlength=256)[1:] > 0).sum() > 1)
+
+
+__all__ = [
+    "SUFFIXES",
+    "Header",
+    "decode_image",
+    "decode_mask",
+    "header",
+    "read_image",
+    "read_index",
+    "read_mask",
+    "read_thumbnail",
+    "replacing",
+    "resize_nearest",
+    "turn",
+    "write_json",
+    "write_png",
+]

@@ -1,0 +1,131 @@
+"""The table of an evaluation, one row a mask, and its figures with intervals by a bootstrap over groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from samtailor.errors import InputError
+from samtailor.masks import metrics
+from samtailor.structures import Score
+
+_FIGURES = {
+    "miou": "iou",
+    "oracle_miou": "oracle_iou",
+    "dice": "dice",
+    "oracle_dice": "oracle_dice",
+    "boundary_iou": "boundary_iou",
+    "paper": "paper_dice",
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one segmenter.
+
+    Args:
+        rows: one a mask, in the order of the samples.
+        prompt: name of the prompt source.
+        seed: of the clicks and of the bootstrap.
+    """
+
+    rows: tuple[Score, ...]
+    prompt: str
+    seed: int
+
+    def values(self, figure: str) -> np.ndarray:
+        """float64 (masks,) of a figure: miou, oracle_miou, dice, oracle_dice, boundary_iou, paper.
+
+        Empty where a row of an earlier version does not have it.
+        """
+        if figure not in _FIGURES:
+            raise InputError(f"No figure is called {figure!r}. Known: {', '.join(_FIGURES)}.")
+        found = [getattr(row, _FIGURES[figure]) for row in self.rows]
+        return np.array([] if None in found else found, dtype=np.float64)
+
+    def summary(self, draws: int = 1000) -> dict[str, Any]:
+        """Figures in 0..1 with 95 % intervals.
+
+        Returns:
+            `miou`, `oracle_miou`, `dice`, `oracle_dice`, `boundary_iou` and `paper` (Dice on the papers' 64 x 64 grid,
+            see `metrics.paper_dice`; means over masks), each with its
+            `..._interval` [low, high] from a bootstrap over groups; `macro_...` the unweighted mean over classes
+            of the first three, with intervals; counts `masks`, `images`, `groups`; and `classes`: the same per
+            class. An evaluation without masks has None for figures.
+        """
+        classes = {name: self.of(name).figures(draws) for name in self.labels}
+        return {**self.figures(draws), **self._macro(draws), "classes": classes}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Classes that occur, in order of appearance."""
+        return tuple(dict.fromkeys(row.label for row in self.rows))
+
+    def of(self, label: str) -> Evaluation:
+        """Only the rows of one class."""
+        return Evaluation(tuple(row for row in self.rows if row.label == label), self.prompt, self.seed)
+
+    def table(self) -> list[dict[str, Any]]:
+        """The rows as plain dictionaries, for JSON."""
+        return [asdict(row) for row in self.rows]
+
+    def figures(self, draws: int = 1000) -> dict[str, Any]:
+        """The part of `summary` that is not about classes."""
+        out: dict[str, Any] = {}
+        for name in _FIGURES:
+            out[name], out[f"{name}_interval"] = interval(self.values(name), self._groups(), self.seed, draws)
+        images = len({row.id for row in self.rows})
+        return {**out, "masks": len(self.rows), "images": images, "groups": len(set(self._groups()))}
+
+    def _groups(self) -> list[str]:
+        return [row.group or row.id for row in self.rows]
+
+    def _macro(self, draws: int) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        labels = [row.label for row in self.rows]
+        for name in ("miou", "oracle_miou", "dice"):
+            found = interval(self.values(name), self._groups(), self.seed, draws, labels)
+            out[f"macro_{name}"], out[f"macro_{name}_interval"] = found
+        return out
+
+
+def difference(after: Evaluation, before: Evaluation, draws: int = 1000) -> dict[str, Any]:
+    """Paired differences, after minus before, of two evaluations on the same masks and clicks.
+
+    Returns:
+        per figure its mean difference and `..._interval` (bootstrap of the differences over groups), and `better`,
+        the share of masks whose IoU rose.
+
+    Raises:
+        InputError: the evaluations do not cover the same masks.
+    """
+    keys = [[(row.id, row.label, row.index) for row in e.rows] for e in (after, before)]
+    if keys[0] != keys[1]:
+        raise InputError("Paired differences need two evaluations of the same masks in the same order.")
+    out: dict[str, Any] = {}
+    for name in _FIGURES:
+        one, other = after.values(name), before.values(name)
+        change = one - other if len(one) == len(other) else np.empty(0)
+        out[name], out[f"{name}_interval"] = interval(change, after._groups(), after.seed, draws)
+    rose = after.values("miou") > before.values("miou")
+    return {**out, "better": float(rose.mean()) if len(rose) else None}
+
+
+def interval(
+    values: np.ndarray, groups: Sequence[str], seed: int, draws: int = 1000, classes: Sequence[str] | None = None
+) -> tuple[float | None, list[float] | None]:
+    """Mean and [low, high] of its 95 % interval by cluster bootstrap; with `classes` of the unweighted mean over them.
+
+    The interval is None with fewer than two groups, where nothing can be said; both are None without values.
+    """
+    if len(values) == 0:
+        return None, None
+    mean, low, high = metrics.bootstrap(values, groups, seed, draws, classes=classes)
+    return mean, None if math.isnan(low) else [low, high]
+
+
+__all__ = ["Evaluation", "difference", "interval"]

@@ -1,0 +1,91 @@
+"""What a fit is made on: its images, its classes, and the split into training and held-out parts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from samtailor import artefact
+from samtailor.errors import DataError, InputError
+from samtailor.registry import find
+from samtailor.train.config import FitConfig
+
+if TYPE_CHECKING:
+    from samtailor.data.split import Split
+    from samtailor.structures import Sample
+
+_log = logging.getLogger("samtailor.fitting")
+
+
+def opened(config: FitConfig) -> list[Sample]:
+    """The images of the config's data set."""
+    from samtailor.data.dataset import open_dataset
+
+    if config.data is None:
+        raise InputError("A fit needs a data set: the folder `data`.")
+    wanted = None if config.classes is None else list(config.classes)
+    return open_dataset(config.data, format=config.format, classes=wanted, group=config.group, **config.data_options)
+
+
+def classes_of(config: FitConfig, samples: Sequence[Sample]) -> tuple[str, ...]:
+    """The classes that the config names, else all that occur."""
+    if config.classes is not None:
+        return config.classes
+    from samtailor.data.dataset import class_names
+
+    names = tuple(class_names(samples))
+    if not names:
+        raise DataError(f"None of the {len(samples)} images has a mask.")
+    return names
+
+
+def as_answered(config: FitConfig, samples: Sequence[Sample], names: Sequence[str]) -> Sequence[Sample]:
+    """For methods that answer one region an image: the objects of a class joined.
+
+    Raises:
+        InputError: several classes, which such a method could not tell apart.
+    """
+    if not getattr(find("methods", config.method), "REGIONS", False):
+        return samples
+    if len(names) > 1:
+        raise InputError(
+            f"{config.method} segments one class, and there are {', '.join(names)}. "
+            "Choose one with classes (--classes), or fit one adapter for each with per_class (--per-class)."
+        )
+    from samtailor.data.regions import regions
+
+    return regions(samples, names)
+
+
+def split_in(
+    out: Path, config: FitConfig, samples: Sequence[Sample], classes: Sequence[str], given: Split | None, resume: bool
+) -> Split:
+    """The one of the fit that is resumed, the one given, or a new one; few shots are picked from its train part."""
+    from samtailor.data.split import Split, shots
+
+    file = out / artefact.SPLIT
+    if resume and file.exists():
+        return Split.read(file)
+    made = given or new_split(config, samples, classes)
+    for notice in made.notices:
+        _log.warning("%s", notice)
+    if config.shots is None:
+        return made
+    groups = {id: members[0] for members in made.groups for id in members}
+    pool = made.pick(samples, "train")
+    picked = tuple(s.id for s in shots(pool, config.shots, config.seed, classes=classes, groups=groups))
+    return replace(made, train=picked, unused=(*made.unused, *(id for id in made.train if id not in set(picked))))
+
+
+def new_split(config: FitConfig, samples: Sequence[Sample], classes: Sequence[str]) -> Split:
+    """A split of the config's amounts and seed."""
+    from samtailor.data.split import split
+
+    amounts = {"val": config.val, "test": config.test, "near_duplicates": config.near_duplicates}
+    return split(samples, classes=classes, seed=config.seed, **amounts)
+
+
+__all__ = ["as_answered", "classes_of", "new_split", "opened", "split_in"]

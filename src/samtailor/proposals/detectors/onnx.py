@@ -1,0 +1,202 @@
+"""`onnx`: any YOLO-layout ONNX file through onnxruntime (YOLOv8 and its likes, v5, YOLOX, FastestDet), on the CPU.
+
+    build(weights="yolox_nano.onnx")
+
+The head is told by the shape of the output; see `_heads.py`. Each head brings the input convention that its networks
+are trained with: YOLOX BGR 0..255 letter-boxed at the top left, FastestDet BGR/255 stretched, the others RGB/255
+letter-boxed in the middle (grey 114). Needs the extra `samtailor[onnx]`.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samtailor.errors import InputError, MissingExtraError
+from samtailor.proposals.detectors import Detections, _heads, fingerprint, ordered, weights_file
+from samtailor.proposals.detectors._names import COCO
+from samtailor.registry import choose, refuse_unknown
+
+_FILL = 114.0
+_ROWS = 3000  # rows that enter non-maximum suppression, the best first
+# colour order, divisor, how the image is put into the square
+_INPUT = {
+    "yolox": ("bgr", 1.0, "top-left"),
+    "fastestdet": ("bgr", 255.0, "stretch"),
+    "yolov8": ("rgb", 255.0, "middle"),
+    "yolov5": ("rgb", 255.0, "middle"),
+    "end2end": ("rgb", 255.0, "middle"),
+}
+
+
+def build(
+    *,
+    weights: str | Path | None = None,
+    layout: str = "auto",
+    names: Sequence[str] | None = None,
+    colour: str = "auto",
+    scale: float | None = None,
+    placing: str = "auto",
+    size: int | None = None,
+    nms: float = 0.6,
+    **unknown: Any,
+) -> Onnx:
+    """The detector.
+
+    Args:
+        weights: the ONNX file.
+        layout: head; "auto" tells it by the output's shape.
+        names: class names in the network's order; None takes the file's metadata, else COCO's 80 where C is 80.
+        colour: "rgb", "bgr", or "auto": the head's own.
+        scale: pixels are divided by this before they enter; None: the head's own, 1 or 255.
+        placing: "top-left" or "middle" (letter-boxed), "stretch", or "auto": the head's own.
+        size: side of the input, for files that leave it open (default 640).
+        nms: largest IoU of two boxes of one class.
+        **unknown: refused with an InputError.
+
+    Raises:
+        MissingExtraError: onnxruntime is not installed.
+        InputError: no such file, not an ONNX network with one image input, or a head that is not known.
+    """
+    refuse_unknown(build, unknown)
+    choose("layout", layout, ("auto", *_heads.HEADS))
+    choose("colour", colour, ("auto", "rgb", "bgr"))
+    choose("placing", placing, ("auto", "top-left", "middle", "stretch"))
+    path = weights_file(weights, "an ONNX network in a YOLO layout")
+    session = _session(path)
+    shape = session.get_inputs()[0].shape
+    if len(session.get_inputs()) != 1 or len(shape) != 4 or shape[1] != 3:
+        raise InputError(f"{path}: expected one input of shape (1, 3, height, width), got {shape}.")
+    return Onnx(session, path, layout, names, (colour, scale, placing), size, nms)
+
+
+class Onnx:
+    """A network of onnxruntime behind `Detector`."""
+
+    def __init__(
+        self,
+        session: Any,
+        path: Path,
+        layout: str,
+        names: Sequence[str] | None,
+        given: tuple[str, float | None, str],
+        size: int | None,
+        nms: float,
+    ) -> None:
+        self._session, self._path, self._nms = session, path, nms
+        shape = session.get_inputs()[0].shape
+        self._size = tuple(side if isinstance(side, int) else size or 640 for side in shape[2:])
+        known = names or _stored_names(session)
+        self._head, classes = self._told(layout, known)
+        self.names = _class_names(known, classes, path)
+        colour, scale, placing = given
+        own = _INPUT[self._head]
+        self._colour = own[0] if colour == "auto" else colour
+        self._scale = own[1] if scale is None else scale
+        self._placing = own[2] if placing == "auto" else placing
+        self.fingerprint = fingerprint(
+            "onnx-1", self._head, self._size, self.names, self._colour, self._scale, self._placing, nms, file=path
+        )
+
+    @property
+    def head(self) -> str:
+        """Name of the output layout."""
+        return self._head
+
+    def detect(self, image: np.ndarray) -> Detections:
+        """As `Detector` has it."""
+        blob, factors, shift = place(image, self._size, self._placing)
+        if self._colour == "bgr":
+            blob = blob[..., ::-1]
+        output = self._run((blob / self._scale).astype(np.float32).transpose(2, 0, 1)[None])
+        boxes, scores = _heads.DECODE[self._head](output[0], self._size)
+        best = scores.argmax(axis=1)
+        top = scores[np.arange(len(scores)), best]
+        rows = np.argsort(-top, kind="stable")[:_ROWS]
+        boxes = (boxes[rows] - np.tile(shift, 2)) / np.tile(factors, 2)
+        labels = [self.names[i] if i < len(self.names) else str(i) for i in best[rows]]
+        nms = None if self._head == "end2end" else self._nms
+        return ordered(boxes, top[rows], labels, image.shape[:2], nms=nms)
+
+    def _run(self, blob: np.ndarray) -> np.ndarray:
+        output = self._session.run(None, {self._session.get_inputs()[0].name: np.ascontiguousarray(blob)})[0]
+        if not np.isfinite(output).all():
+            raise InputError(f"{self._path}: the network answers infinity or NaN.")
+        return output
+
+    def _told(self, layout: str, known: Sequence[str] | None) -> tuple[str, int | None]:
+        """Head and number of classes, by the shape of the answer to a grey image (files may leave shapes open)."""
+        blob = np.full((1, 3, *self._size), 0.5, np.float32)
+        shape = self._run(blob).shape
+        head = _heads.tell(shape, self._size, len(known) if known else None) if layout == "auto" else layout
+        if head == "end2end":
+            return head, None
+        wide = shape[1] if head == "fastestdet" else min(shape[1:]) if head == "yolov8" else shape[2]
+        return head, wide - (4 if head == "yolov8" else 5)
+
+
+def place(
+    image: np.ndarray, size: tuple[int, int], placing: str
+) -> tuple[np.ndarray, tuple[float, float], tuple[float, float]]:
+    """An image put into the network's input.
+
+    Returns:
+        float32 (height, width, 3) RGB in 0..255; factors (x, y) from image to input pixels; shift (x, y) of the
+        image's corner in the input.
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    factors = (size[1] / width, size[0] / height)
+    if placing == "stretch":
+        return cv2.resize(image, (size[1], size[0])).astype(np.float32), factors, (0.0, 0.0)
+    factor = min(factors)
+    inner = max(1, int(width * factor)), max(1, int(height * factor))
+    left, top = (0, 0) if placing == "top-left" else ((size[1] - inner[0]) // 2, (size[0] - inner[1]) // 2)
+    canvas = np.full((*size, 3), _FILL, np.float32)
+    canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(image, inner)
+    return canvas, (inner[0] / width, inner[1] / height), (float(left), float(top))
+
+
+def _session(path: Path) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError(
+            "An ONNX detector needs onnxruntime: pip install 'samtailor[onnx]', or use another detector."
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0") or 0)  # 0: as many as there are cores
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises classes of its own for each kind of damage
+        raise InputError(f"{path} cannot be loaded as an ONNX network: {str(error).splitlines()[0]}") from error
+
+
+def _stored_names(session: Any) -> tuple[str, ...] | None:
+    """Class names that ultralytics' export leaves in the file's metadata."""
+    text = session.get_modelmeta().custom_metadata_map.get("names")
+    try:
+        found = ast.literal_eval(text) if text else None
+    except (ValueError, SyntaxError):
+        return None
+    if isinstance(found, Mapping):
+        return tuple(str(found[key]) for key in sorted(found))
+    return tuple(map(str, found)) if isinstance(found, list | tuple) else None
+
+
+def _class_names(known: Sequence[str] | None, classes: int | None, path: Path) -> tuple[str, ...]:
+    if known is None:
+        return COCO if classes in (80, None) else tuple(str(i) for i in range(classes))
+    if classes is not None and len(known) != classes:
+        raise InputError(f"{path} tells {classes} classes apart; names has {len(known)}.")
+    return tuple(known)
+
+
+__all__ = ["Onnx", "build", "place"]

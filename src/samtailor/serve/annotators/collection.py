@@ -1,0 +1,124 @@
+"""Accepted annotations as a COCO data set on disk, one task at a time, so that a fit can read it at any moment.
+
+FOLDER/data/images/NAME the image's own bytes, FOLDER/tasks/ID.json its objects; `write_dataset` joins the latter into
+FOLDER/data/annotations.json. Each file appears whole or not at all: a killed server loses nothing it has accepted.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from samtailor.data.writing import replacing, write_json
+from samtailor.errors import DataError
+from samtailor.masks import rle as shapes
+
+_SUFFIX = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "GIF": ".gif",
+           "PPM": ".ppm"}  # fmt: skip
+
+
+class Collection:
+    """See the head of the file.
+
+    Args:
+        folder: made when it is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.data = folder / "data"
+        self._tasks, self._images = folder / "tasks", self.data / "images"
+        self._lock = threading.Lock()
+        for place in (self._tasks, self._images):
+            place.mkdir(parents=True, exist_ok=True)
+
+    def __len__(self) -> int:
+        """Tasks with at least one object."""
+        return sum(bool(task["objects"]) for task in self._all())
+
+    def put(
+        self, task: int, annotation: int, data: bytes, size: tuple[int, int], objects: Sequence[tuple[str, np.ndarray]]
+    ) -> bool:
+        """Take a task's annotation in, in place of an earlier one; whether this is news.
+
+        Args:
+            task, annotation: their ids in Label Studio.
+            data: the image's file.
+            size: (height, width) after the EXIF rotation.
+            objects: label and mask (height, width) each.
+        """
+        with Image.open(io.BytesIO(data)) as image:
+            name = f"task-{int(task)}{_SUFFIX.get(image.format or '', '.png')}"
+        rows = [{"label": label, "segmentation": shapes.plain_runs(shapes.encode(mask))} for label, mask in objects]
+        with self._lock:
+            with replacing(self._images / name) as temporary:
+                temporary.write_bytes(data)
+            file = self._tasks / f"{int(task)}.json"
+            kept = {"image": name, "size": list(size), "annotation": int(annotation), "objects": rows}
+            before = file.read_bytes() if file.exists() else b""
+            write_json(file, kept)
+            return file.read_bytes() != before
+
+    def remove(self, *, task: int | None = None, annotation: int | None = None) -> bool:
+        """Forget a task, or whichever task an annotation belongs to; whether it was there."""
+        with self._lock:
+            for file in self._files():
+                known = _read(file)
+                if int(file.stem) == task or (annotation is not None and known.get("annotation") == annotation):
+                    file.unlink(missing_ok=True)
+                    return True
+        return False
+
+    def write_dataset(self) -> int:
+        """Write data/annotations.json; returns the number of images with objects."""
+        with self._lock:
+            tasks = [task for task in self._all() if task["objects"]]
+        labels = dict.fromkeys(one["label"] for task in tasks for one in task["objects"])
+        ids = {label: i for i, label in enumerate(sorted(labels), 1)}
+        images = [
+            {"id": i, "file_name": task["image"], "height": task["size"][0], "width": task["size"][1]}
+            for i, task in enumerate(tasks, 1)
+        ]
+        rows = [(i, one) for i, task in enumerate(tasks, 1) for one in task["objects"]]
+        annotations = [
+            {"id": n, "image_id": i, "category_id": ids[one["label"]], "iscrowd": 0, **_measured(one["segmentation"])}
+            for n, (i, one) in enumerate(rows, 1)
+        ]
+        categories = [{"id": i, "name": label} for label, i in ids.items()]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        write_json(self.data / "annotations.json", content)
+        return len(tasks)
+
+    def _all(self) -> list[dict[str, Any]]:
+        return [_read(file) for file in self._files()]
+
+    def _files(self) -> list[Path]:
+        files = (file for file in self._tasks.glob("*.json") if file.stem.isdecimal())
+        return sorted(files, key=lambda file: int(file.stem))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} cannot be read ({error}). Delete it; the task is collected again.") from error
+
+
+def _measured(rle: dict[str, Any]) -> dict[str, Any]:
+    from pycocotools import mask as coco
+
+    packed = {"size": rle["size"], "counts": rle["counts"].encode("ascii")}
+    return {
+        "segmentation": rle,
+        "area": int(coco.area(packed)),
+        "bbox": [float(v) for v in coco.toBbox(packed)],
+    }
+
+
+__all__ = ["Collection"]

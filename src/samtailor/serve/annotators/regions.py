@@ -1,0 +1,139 @@
+"""Regions of Label Studio to prompts and masks, and masks to regions. Its coordinates are percents of the image,
+measured from the corner of the top-left pixel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from samtailor.errors import DataError, InputError
+from samtailor.masks import rle as shapes
+from samtailor.predict.prompt import ObjectPrompt
+from samtailor.serve.annotators import brush
+from samtailor.serve.annotators.label_config import LabelConfig
+from samtailor.serve.answers import outlines
+
+_MOST = 256  # regions of one click; more is no click
+TOLERANCE = 1.0
+"""Largest distance of a polygon from the mask's outline, pixels."""
+
+
+def ask(context: Mapping[str, Any], size: tuple[int, int]) -> tuple[ObjectPrompt, list[str]]:
+    """The smart regions of a click or box to one prompt, and the labels that were chosen with them.
+
+    Args:
+        context: with `result`, a list of regions.
+        size: (height, width) of the image.
+
+    Raises:
+        InputError: no keypoint or rectangle among them, or not of the form that Label Studio sends.
+    """
+    clicks, box, labels = [], None, []
+    try:
+        for region in list(context["result"])[:_MOST]:
+            kind, value = region["type"], region["value"]
+            _refuse_turned(region)
+            labels += [str(name) for name in value.get(kind, ()) or ()]
+            if kind.startswith("keypoint"):
+                positive = bool(region.get("is_positive", 1))
+                clicks.append((*_click(value, size), int(positive)))
+            elif kind.startswith("rectangle"):
+                box = _box(value, size)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"The context is not as Label Studio sends it: {error!r}.") from error
+    if not clicks and box is None:
+        raise InputError("The context holds neither a keypoint nor a rectangle.")
+    return ObjectPrompt(tuple(clicks), box), labels
+
+
+def mask(region: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray | None:
+    """The mask (height, width) of an annotated brush, polygon or rectangle region; None for other kinds.
+
+    Raises:
+        DataError: a region that is damaged, turned, or of an image of another size.
+    """
+    height, width = size
+    kind, value = str(region.get("type", "")), region.get("value") or {}
+    try:
+        if kind.startswith("brush") and value.get("format") == "rle":
+            return brush.decode(value["rle"], height, width)
+        if kind.startswith("polygon"):
+            points = np.asarray(value["points"], float).reshape(-1, 2) * (width / 100, height / 100)
+            rle = shapes.polygon([points.ravel().tolist()], size)
+        elif kind.startswith("rectangle"):
+            _refuse_turned(region)
+            rle = shapes.rectangle(_box(value, size), size)
+        else:
+            return None
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"A region of kind {kind!r} cannot be read: {error}.") from error
+    return None if rle is None else _decoded(rle)
+
+
+def label(region: Mapping[str, Any]) -> str | None:
+    """The first label of a region."""
+    names = (region.get("value") or {}).get(region.get("type")) or ()
+    return str(names[0]) if names else None
+
+
+def answers(one: np.ndarray, config: LabelConfig) -> list[dict[str, Any]]:
+    """Regions of a mask: one brush, or a polygon for each part (holes are lost in a polygon); none when it is empty.
+
+    They have no label yet, see `marked`.
+    """
+    height, width = one.shape
+    if not one.any():
+        return []
+    if config.kind == "brushlabels":
+        values: list[dict[str, Any]] = [{"format": "rle", "rle": brush.encode(one)}]
+    else:
+        percent = np.array([100 / width, 100 / height])
+        values = [{"points": (outer * percent).tolist(), "closed": True} for outer, _ in outlines(one, TOLERANCE)]
+    common = {"original_width": width, "original_height": height, "image_rotation": 0, "from_name": config.control,
+              "to_name": config.image, "type": config.kind, "readonly": False}  # fmt: skip
+    return [{"id": uuid4().hex[:10], **common, "value": value} for value in values]
+
+
+def marked(rows: Iterable[Mapping[str, Any]], name: str, score: float) -> list[dict[str, Any]]:
+    """The regions with their label and score."""
+    return [{**row, "score": score, "value": {**row["value"], row["type"]: [name]}} for row in rows]
+
+
+def _click(value: Mapping[str, Any], size: tuple[int, int]) -> tuple[float, float]:
+    """Percents to pixel indices (the centre of the first pixel is 0), inside the image."""
+    height, width = size
+    x, y = _finite(value["x"]) / 100 * width - 0.5, _finite(value["y"]) / 100 * height - 0.5
+    return min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
+
+
+def _box(value: Mapping[str, Any], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    height, width = size
+    x, y, w, h = (_finite(value[key]) / 100 for key in ("x", "y", "width", "height"))
+    x0, x1 = (min(max(v * width, 0.0), float(width)) for v in (x, x + w))
+    y0, y1 = (min(max(v * height, 0.0), float(height)) for v in (y, y + h))
+    return x0, y0, x1, y1
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"not a finite number: {number}")
+    return number
+
+
+def _refuse_turned(region: Mapping[str, Any]) -> None:
+    if region.get("image_rotation") or (region.get("value") or {}).get("rotation"):
+        raise InputError("Turned images and turned rectangles are not understood.")
+
+
+def _decoded(rle: dict[str, Any]) -> np.ndarray:
+    from pycocotools import mask as coco
+
+    return coco.decode(rle).astype(bool)
+
+
+__all__ = ["TOLERANCE", "answers", "ask", "label", "marked", "mask"]

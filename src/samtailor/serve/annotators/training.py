@@ -1,0 +1,137 @@
+"""Fits in a process of their own, one at a time, while the service goes on answering."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from samtailor import artefact
+from samtailor.errors import InputError
+
+_log = logging.getLogger("samtailor.serve.annotators")
+
+
+class Training:
+    """See the head of the file. Each fit has a folder FOLDER/0001, FOLDER/0002, ... with its log beside it.
+
+    Args:
+        folder: of the fits.
+        data: COCO folder that is fitted to.
+        base: name of the base.
+        arguments: further ones of `samtailor fit`.
+        propose: also train proposals, so that the result labels without a click.
+        done: called with the folder of a finished fit, in a thread.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        data: Path,
+        base: str,
+        *,
+        arguments: Sequence[str] = (),
+        propose: bool = False,
+        done: Callable[[Path], object],
+    ) -> None:
+        self._folder, self._data, self._base = folder, data, base
+        self._arguments, self._propose, self._done = tuple(arguments), propose, done
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._process: subprocess.Popen | None = None
+        self._closed = False
+        self.current: Path | None = None
+        self.error: str | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def running(self) -> bool:
+        """Whether a fit is in progress, the exchange of the adapter included."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def finished(self) -> list[Path]:
+        """Folders of whole adapters, oldest first."""
+        return [folder for folder in self._numbered() if (folder / artefact.METADATA).is_file()]
+
+    def start(self) -> Path | None:
+        """Begin a fit; None when one is in progress."""
+        with self._lock:
+            if self.running or self._closed:
+                return None
+            numbers = [int(folder.name) for folder in self._numbered()]
+            self.current, self.error = self._folder / f"{max(numbers, default=0) + 1:04d}", None
+            self._thread = threading.Thread(target=self._run, args=(self.current,), name="samtailor-fit", daemon=True)
+            self._thread.start()
+            return self.current
+
+    def wait(self) -> None:
+        """Until no fit is in progress."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def close(self) -> None:
+        """Stop a fit that is in progress; it saves and can be resumed by hand."""
+        with self._lock:
+            self._closed = True
+            if self._process is not None and self._process.poll() is None:
+                self._process.terminate()
+        self.wait()
+
+    def _numbered(self) -> list[Path]:
+        return sorted(f for f in self._folder.iterdir() if f.is_dir() and f.name.isdecimal())
+
+    def _run(self, out: Path) -> None:
+        log = out.with_suffix(".log")
+        try:
+            out.mkdir()
+            for command in self._commands(out):
+                if not self._called(command, log):
+                    self.error = f"The fit stopped. {_last(log)}"
+                    _log.warning("%s See %s.", self.error, log)
+                    return
+            self._done(out)
+        except Exception as error:  # a thread has nobody to tell; `error` is shown by /is_training
+            self.error = f"The fit cannot be used: {error}"
+            _log.exception("The fit in %s cannot be used.", out)
+
+    def _commands(self, out: Path) -> list[list[str]]:
+        fit = ["fit", str(self._data), "--format", "coco", "--out", str(out), "--base", self._base, *self._arguments]
+        propose = ["propose-fit", str(self._data), "--format", "coco", "--adapter", str(out)]
+        return [fit, propose] if self._propose else [fit]
+
+    def _called(self, command: Sequence[str], log: Path) -> bool:
+        with log.open("ab") as stream:
+            with self._lock:
+                if self._closed:
+                    return False
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "samtailor", *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=stream,
+                )
+            return self._process.wait() == 0
+
+
+def fit_arguments(method: str | None, steps: int | None, settings: Sequence[str]) -> list[str]:
+    """Arguments of `samtailor fit`.
+
+    Raises:
+        InputError: a setting that is not KEY=VALUE.
+    """
+    if wrong := [pair for pair in settings if "=" not in pair]:
+        raise InputError(f"Expected KEY=VALUE, got {wrong[0]!r}.")
+    given = {"--method": method, "--steps": steps}
+    named = [part for name, value in given.items() if value is not None for part in (name, str(value))]
+    return [*named, *(part for pair in settings for part in ("--set", pair))]
+
+
+def _last(log: Path) -> str:
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""
+
+
+__all__ = ["Training", "fit_arguments"]

@@ -1,0 +1,44 @@
+"""Data structures shared by all parts. Shape, dtype, axis order, unit and frame stand on every field.
+
+Frames. *Image frame*: pixels of the image as stored, after EXIF rotation, origin at the centre of the top-left pixel
+(pixel-index convention, x to the right, y down). *Model frame*: pixels of the square that the base model takes (side
+`base.size`), after resizing the image and padding it right and bottom. `data.transform` is the only place that
+converts between them.
+
+Letters: B images, P prompts per image, K points per prompt, M mask tokens, D token width, H W grid of the image
+embedding, h w grid of the low-resolution logits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from samtailor.structures.inference import InferenceSpec, TilingPlan
+from samtailor.structures.sample import Annotation, RunLengths, Sample
+from samtailor.structures.score import Score
+
+if TYPE_CHECKING:
+    from samtailor.structures.tensors import Batch, Features, Output, Prompts, Tokens
+
+
+def __getattr__(name: str) -> Any:  # reading data and metadata needs no torch
+    if name in ("Batch", "Features", "Output", "Prompts", "Tokens"):
+        from samtailor.structures import tensors
+
+        return getattr(tensors, name)
+    raise AttributeError(f"module 'samtailor.structures' has no attribute {name!r}")
+
+
+__all__ = [
+    "Annotation",
+    "Batch",
+    "Features",
+    "InferenceSpec",
+    "Output",
+    "Prompts",
+    "RunLengths",
+    "Sample",
+    "Score",
+    "TilingPlan",
+    "Tokens",
+]

@@ -1,0 +1,72 @@
+"""Settings and options that have another name than in an earlier version. Old names work for one version.
+
+One table, used by YAML files, Python, the command line and adapters that were saved earlier.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+SETTINGS = {
+    "clip": "max_grad_norm",
+    "decay_at": "milestones",
+    "decay": "gamma",
+    "accumulate": "grad_accum_steps",
+    "colour": "color_jitter",
+}
+"""Fields of `FitConfig`: old name to new name (0.2)."""
+OPTIONS: dict[str, dict[str, str]] = {
+    "plm": {"others": "multimask_dice_weight"},
+    "plm-pmm": {"others": "multimask_dice_weight"},
+    "tailor": {"others": "multimask_dice_weight", "settle": "select_inference"},
+}
+"""Options of methods: method to old name to new name (0.2)."""
+FLAGS = {"--give": "--prompt-type", "--part": "--split", "--all": "--include-train"}
+"""Flags of the command line: old name to new name (0.2)."""
+
+TENSORS = {"maps.map.leaning": "maps.map.map_gain"}
+"""Tensors of adapters: old name to new name (0.2)."""
+
+_log = logging.getLogger("samtailor")
+
+
+def renamed_settings(values: Mapping[str, Any], *, quiet: bool = False) -> dict[str, Any]:
+    """Settings of a fit under their present names; options of the method too.
+
+    Args:
+        values: settings by name.
+        quiet: do not tell the new names, for files that samtailor wrote itself.
+    """
+    named = _renamed(values, SETTINGS, "setting", quiet)
+    if isinstance(named.get("options"), Mapping):
+        method = str(named.get("method", "tailor"))
+        named["options"] = renamed_options(method, named["options"], quiet=quiet)
+    return named
+
+
+def renamed_options(method: str, options: Mapping[str, Any], *, quiet: bool = True) -> dict[str, Any]:
+    """Options of a method under their present names."""
+    table = OPTIONS.get(method.strip().lower().replace("_", "-"), {})
+    return _renamed(options, table, f"option of {method}", quiet)
+
+
+def renamed_tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors of an adapter under their present names."""
+    return _renamed(tensors, TENSORS, "tensor", quiet=True)
+
+
+def _renamed(values: Mapping[str, Any], table: Mapping[str, str], what: str, quiet: bool) -> dict[str, Any]:
+    named = {}
+    for name, value in values.items():
+        new = table.get(name, name)
+        if new != name and not quiet:
+            _log.warning("The %s %r is now called %r. The old name works until version 0.3.", what, name, new)
+        if new != name and new in values:
+            continue  # the new name is given as well and counts
+        named[new] = value
+    return named
+
+
+__all__ = ["FLAGS", "OPTIONS", "SETTINGS", "TENSORS", "renamed_options", "renamed_settings", "renamed_tensors"]

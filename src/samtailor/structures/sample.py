@@ -1,0 +1,111 @@
+"""What a data set gives: images, and the objects in them as run-length encoded masks. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samtailor.errors import InputError
+
+
+class RunLengths:
+    """What can be told of a mask that is kept run-length encoded in `rle`, see `Annotation`."""
+
+    rle: dict[str, Any]
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Boolean mask, shape (height, width), image frame. Decoded anew at every access."""
+        from pycocotools import mask as coco
+
+        return coco.decode(self.rle).astype(bool)
+
+    @property
+    def area(self) -> int:
+        """Number of pixels of the mask."""
+        from pycocotools import mask as coco
+
+        return int(coco.area(self.rle))
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Tight box (x0, y0, x1, y1) in pixels, x1 and y1 exclusive; (0, 0, 0, 0) for an empty mask."""
+        from pycocotools import mask as coco
+
+        x, y, width, height = (float(v) for v in coco.toBbox(self.rle))
+        return x, y, x + width, y + height
+
+
+@dataclass(frozen=True)
+class Annotation(RunLengths):
+    """One object of an image: its class and its mask, kept run-length encoded.
+
+    Args:
+        label: class name.
+        rle: COCO run-length encoding, `{"size": [height, width], "counts": bytes}`, in the image frame.
+        crowd: a region of many objects (COCO `iscrowd`); never a training or evaluation target.
+    """
+
+    label: str
+    rle: dict[str, Any]
+    crowd: bool = False
+
+    @classmethod
+    def from_mask(cls, label: str, mask: np.ndarray, crowd: bool = False) -> Annotation:
+        """Encode a boolean mask of shape (height, width)."""
+        from pycocotools import mask as coco
+
+        if mask.ndim != 2:
+            raise InputError(f"A mask must have shape (height, width), got {mask.shape}.")
+        return cls(label, coco.encode(np.asfortranarray(mask.astype(np.uint8))), crowd)
+
+    def is_target(self, classes: Sequence[str] | None) -> bool:
+        """Whether it can be one: of the given classes (None: all), not crowd, not empty."""
+        return not self.crowd and (classes is None or self.label in classes) and self.area > 0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a data set with its annotations. Nothing is read before it is asked for.
+
+    Args:
+        id: unique within the data set, stable across runs, free of path separators other than "/".
+        read_image: returns the image as uint8 RGB, shape (height, width, 3), EXIF rotation applied.
+        read_annotations: returns the annotations in a stable order.
+        group: images of one group never fall on two sides of a split (a person, a video, a patient).
+        source: file that the image comes from; None for an image made in memory.
+    """
+
+    id: str
+    read_image: Callable[[], np.ndarray]
+    read_annotations: Callable[[], Sequence[Annotation]]
+    group: str | None = None
+    source: Path | None = None
+
+    @property
+    def image(self) -> np.ndarray:
+        """uint8 RGB, shape (height, width, 3). Read anew at every access."""
+        return self.read_image()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels; the image is read only where no mask tells."""
+        height, width = self.annotations[0].rle["size"] if self.annotations else self.image.shape[:2]
+        return int(height), int(width)
+
+    @cached_property
+    def annotations(self) -> tuple[Annotation, ...]:
+        """All annotations; read once, kept run-length encoded (about a hundred bytes to a kilobyte each)."""
+        return tuple(self.read_annotations())
+
+    def of(self, classes: Sequence[str] | None) -> tuple[Annotation, ...]:
+        """Annotations that can be a target: of the given classes (None: all), not crowd, not empty."""
+        return tuple(a for a in self.annotations if a.is_target(classes))
+
+
+__all__ = ["Annotation", "RunLengths", "Sample"]

@@ -1,0 +1,40 @@
+"""What an evaluation finds about one mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Score:
+    """One row of an evaluation: one mask under one prompt.
+
+    Args:
+        id: sample id.
+        label: class name.
+        index: position of the mask among its image's targets.
+        iou: IoU of the mask chosen by predicted IoU, in [0, 1], at the image's own size.
+        oracle_iou: best IoU over the same candidates.
+        dice, oracle_dice: likewise.
+        boundary_iou: boundary IoU of the chosen mask.
+        predicted_iou: the score the mask was chosen by.
+        area: pixels of the true mask.
+        group: group of the sample (bootstrap unit), or its id.
+        paper_dice: Dice of the chosen mask on the papers' 64 x 64 grid; None in rows of earlier versions.
+    """
+
+    id: str
+    label: str
+    index: int
+    iou: float
+    oracle_iou: float
+    dice: float
+    oracle_dice: float
+    boundary_iou: float
+    predicted_iou: float
+    area: int
+    group: str = ""
+    paper_dice: float | None = None
+
+
+__all__ = ["Score"]

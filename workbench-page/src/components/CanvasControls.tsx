@@ -1,0 +1,45 @@
+/** On the canvas, in the strip at its right edge that no fitted image covers: candidate masks and zoom. */
+
+import { candidateIndex, cycleCandidate } from "../prompts";
+import { fitImage, zoomIn, zoomOut } from "../stage/viewport";
+import * as store from "../store";
+import { IconButton } from "./IconButton";
+
+export function CanvasControls() {
+  return (
+    <>
+      <CandidateButton />
+      <div class="canvas-control zoom-control group">
+        <IconButton icon="plus" label="Zoom in (+)" onClick={zoomIn} />
+        <button
+          class="ghost zoom"
+          title="Fit the image to the window (F)"
+          aria-label="Fit the image to the window"
+          onClick={() => fitImage()}
+        >
+          {Math.round(store.view.value.scale * 100)}%
+        </button>
+        <IconButton icon="minus" label="Zoom out (−)" onClick={zoomOut} />
+      </div>
+    </>
+  );
+}
+
+function CandidateButton() {
+  const candidates = store.candidates.value;
+  const index = candidateIndex();
+  if (!candidates || index < 0 || candidates.masks.length < 2) return null;
+  const { predictedIou, zoomed } = candidates.masks[index]!;
+  const title = `Next candidate mask (Tab). Predicted IoU ${predictedIou.toFixed(2)}${zoomed ? ", from a zoomed crop" : ""}.`;
+  return (
+    <button class="canvas-control candidates" id="candidate" title={title} onClick={() => cycleCandidate(1)}>
+      Mask
+      <b>
+        {index + 1}/{candidates.masks.length}
+      </b>
+      <small>{predictedIou.toFixed(2)}</small>
+      {zoomed && <small>zoomed</small>}
+      <kbd>Tab</kbd>
+    </button>
+  );
+}

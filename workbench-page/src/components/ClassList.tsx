@@ -1,0 +1,129 @@
+/** The classes: choose, add, rename, recolor, remove. */
+
+import { useState } from "preact/hooks";
+
+import * as api from "../api";
+import { flush, refresh } from "../editor";
+import { setProject } from "../jobs";
+import { chooseClass } from "../object-actions";
+import * as store from "../store";
+import type { ClassInfo } from "../types";
+import { Icon } from "./Icon";
+import { IconButton } from "./IconButton";
+
+/** Far apart, also with most kinds of color blindness; readable as an outline on light and dark images. */
+const COLORS = ["#2f7de1", "#f08a24", "#18a878", "#d94f9b", "#f2cf3b", "#7b5be0", "#3cc4dd", "#b5551d", "#8fbf3f", "#e5484d"];
+const MAX_LENGTH = 80;
+
+async function saveClasses(classes: ClassInfo[], renamed: Record<string, string> = {}): Promise<void> {
+  try {
+    await flush();
+    const project = await api.putClasses(classes, renamed);
+    const renames = Object.keys(renamed).length > 0;
+    store.activeClass.value = renamed[store.activeClass.value] ?? store.activeClass.value;
+    if (renames) store.objects.value = store.objects.value.map((one) => ({ ...one, class: renamed[one.class] ?? one.class }));
+    setProject(project);
+    if (renames) await refresh();
+  } catch (error) {
+    store.notifyError(error);
+  }
+}
+
+export function ClassList() {
+  const classes = store.project.value!.classes;
+  const [editing, setEditing] = useState<string | null>(null);
+  return (
+    <section aria-labelledby="classes-title">
+      <h2 id="classes-title">Classes</h2>
+      <ul class="classes">
+        {classes.map((one, index) =>
+          editing === one.name ? (
+            <EditForm key={one.name} info={one} onDone={() => setEditing(null)} />
+          ) : (
+            <ClassRow key={one.name} info={one} index={index} onEdit={() => setEditing(one.name)} />
+          ),
+        )}
+      </ul>
+      <AddForm />
+    </section>
+  );
+}
+
+function ClassRow({ info, index, onEdit }: { info: ClassInfo; index: number; onEdit: () => void }) {
+  const active = store.activeClass.value === info.name;
+  return (
+    <li class={`class${active ? " selected" : ""}`}>
+      <button class="pick" aria-pressed={active} title={info.name} onClick={() => chooseClass(info.name)}>
+        <i class="swatch" style={{ background: info.color }} />
+        <span class="name">{info.name}</span>
+        {index < 9 && <kbd>{index + 1}</kbd>}
+      </button>
+      <IconButton icon="pencil" label={`Edit class ${info.name}`} size={15} quiet onClick={onEdit} />
+    </li>
+  );
+}
+
+function AddForm() {
+  const [text, setText] = useState("");
+  const classes = store.project.value!.classes;
+  const add = async (event: Event) => {
+    event.preventDefault();
+    const name = text.trim();
+    if (!name) return;
+    if (classes.some((one) => one.name === name)) return store.notify(`Class ${name} already exists.`);
+    const used = new Set(classes.map((one) => one.color));
+    const color = COLORS.find((one) => !used.has(one)) ?? COLORS[classes.length % COLORS.length]!;
+    await saveClasses([...classes, { name, color }]);
+    store.activeClass.value = name;
+    setText("");
+  };
+  return (
+    <form class="add" onSubmit={(event) => void add(event)}>
+      <input
+        aria-label="Name of the new class"
+        placeholder={classes.length ? "New class" : "Name your first class"}
+        value={text}
+        maxLength={MAX_LENGTH}
+        onInput={(event) => setText(event.currentTarget.value)}
+      />
+      <button class="plain" aria-label="Add class" title="Add class" disabled={!text.trim()}>
+        <Icon name="plus" size={16} />
+      </button>
+    </form>
+  );
+}
+
+function EditForm({ info, onDone }: { info: ClassInfo; onDone: () => void }) {
+  const classes = store.project.value!.classes;
+  const [text, setText] = useState(info.name);
+  const [color, setColor] = useState(info.color);
+  const apply = async (event: Event) => {
+    event.preventDefault();
+    const name = text.trim() || info.name;
+    const edited = classes.map((one) => (one.name === info.name ? { name, color } : one));
+    await saveClasses(edited, name === info.name ? {} : { [info.name]: name });
+    onDone();
+  };
+  const remove = async () => {
+    await saveClasses(classes.filter((one) => one.name !== info.name));
+    onDone();
+  };
+  return (
+    <li>
+      <form class="add" onSubmit={(event) => void apply(event)} onKeyDown={(event) => event.key === "Escape" && onDone()}>
+        <input type="color" aria-label="Color" value={color} onInput={(event) => setColor(event.currentTarget.value)} />
+        <input
+          aria-label="Class name"
+          value={text}
+          maxLength={MAX_LENGTH}
+          ref={(field) => field?.focus()}
+          onInput={(event) => setText(event.currentTarget.value)}
+        />
+        <button class="plain" aria-label="Apply" title="Apply">
+          <Icon name="check" size={16} />
+        </button>
+        <IconButton icon="trash" label={`Remove class ${info.name}`} size={16} onClick={remove} />
+      </form>
+    </li>
+  );
+}

@@ -1,0 +1,21 @@
+import * as store from "../store";
+import { BeforeAfterDialog } from "./BeforeAfterDialog";
+import { ConflictDialog } from "./ConflictDialog";
+import { ExportDialog } from "./ExportDialog";
+import { HelpDialog } from "./HelpDialog";
+
+/** The dialog that is open, if any. */
+export function Dialogs() {
+  switch (store.dialog.value) {
+    case "help":
+      return <HelpDialog />;
+    case "export":
+      return <ExportDialog />;
+    case "before-after":
+      return <BeforeAfterDialog />;
+    case "conflict":
+      return <ConflictDialog />;
+    case null:
+      return null;
+  }
+}

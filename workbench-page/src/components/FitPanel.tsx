@@ -1,0 +1,152 @@
+/** Fitting an adapter and labeling the remaining images. */
+
+import { useState } from "preact/hooks";
+
+import { labelingAdapter, startFit, startLabeling } from "../jobs";
+import * as store from "../store";
+import { counted } from "./format";
+import { Icon } from "./Icon";
+import { JobProgress } from "./JobProgress";
+import { JobResult } from "./JobResult";
+
+export function FitPanel() {
+  const job = store.job.value;
+  return (
+    <section aria-labelledby="fit-title" id="fit-panel">
+      <h2 id="fit-title">Fit</h2>
+      {job?.state === "running" ? (
+        <JobProgress job={job} />
+      ) : (
+        <>
+          <FitForm />
+          {job && <JobResult job={job} />}
+          <LabelForm />
+        </>
+      )}
+    </section>
+  );
+}
+
+const optionalNumber = (text: string) => (text.trim() === "" ? undefined : Number(text));
+
+function FitForm() {
+  const project = store.project.value!;
+  const accepted = store.stateCounts.value.accepted;
+  const missing = project.minImages - accepted;
+  const [options, setOptions] = useState({ name: "", method: "", steps: "", seed: "" });
+  const set = (key: keyof typeof options) => (event: { currentTarget: { value: string } }) =>
+    setOptions({ ...options, [key]: event.currentTarget.value });
+  const onSubmit = (event: Event) => {
+    event.preventDefault();
+    void startFit({
+      name: options.name.trim() || undefined,
+      method: options.method || undefined,
+      steps: optionalNumber(options.steps),
+      seed: optionalNumber(options.seed),
+    });
+  };
+  return (
+    <form onSubmit={onSubmit} class="fit-form">
+      {missing > 0 && (
+        <>
+          <p class="hint">You can fit after accepting {counted(missing, "more image")}.</p>
+          <AcceptedSteps accepted={accepted} needed={project.minImages} />
+        </>
+      )}
+      <button class="primary wide" id="fit" disabled={missing > 0}>
+        <Icon name="spark" /> {project.adapters.length ? "Fit again" : "Fit"}
+        {missing <= 0 && <small>({counted(accepted, "image")})</small>}
+      </button>
+      <details>
+        <summary>Fit options</summary>
+        <div class="options">
+          <label>
+            <span>Name</span>
+            <input placeholder="automatic" value={options.name} onInput={set("name")} />
+          </label>
+          <label>
+            <span>Steps</span>
+            <input type="number" min="1" placeholder="default" value={options.steps} onInput={set("steps")} />
+          </label>
+          <label>
+            <span>Method</span>
+            <select value={options.method} onChange={set("method")}>
+              <option value="">default</option>
+              {project.methods.map((one) => (
+                <option key={one}>{one}</option>
+              ))}
+            </select>
+          </label>
+          <label>
+            <span>Seed</span>
+            <input type="number" min="0" placeholder="0" value={options.seed} onInput={set("seed")} />
+          </label>
+        </div>
+      </details>
+      {project.unfinishedFits.map((name) => (
+        <div key={name} class="spread">
+          <span class="hint">{name} was interrupted.</span>
+          <button type="button" class="plain" onClick={() => void startFit({ name })}>
+            Resume
+          </button>
+        </div>
+      ))}
+    </form>
+  );
+}
+
+/** One bar for each image that a fit needs. */
+function AcceptedSteps({ accepted, needed }: { accepted: number; needed: number }) {
+  return (
+    <div class="steps" aria-hidden="true">
+      {Array.from({ length: needed }, (_, index) => (
+        <i key={index} class={index < accepted ? "done" : ""} />
+      ))}
+    </div>
+  );
+}
+
+function LabelForm() {
+  const [minScore, setMinScore] = useState("");
+  const { adapters } = store.project.value!;
+  const adapter = labelingAdapter(adapters, store.activeAdapter.value);
+  // labeling replaces earlier proposals, but nothing that the user has drawn
+  const remaining = store.images.value.filter(
+    (one) => one.state === "proposed" || (one.state === "open" && one.objects === 0),
+  ).length;
+  if (!adapters.length) return null;
+  if (!adapter) {
+    return <p class="hint">No adapter can find objects by itself. Fit again to label the remaining images.</p>;
+  }
+  return (
+    <form
+      class="fit-form"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void startLabeling(adapter, optionalNumber(minScore));
+      }}
+    >
+      <button class="plain wide strong" id="label-rest" disabled={remaining === 0} title={`Label with ${adapter}`}>
+        Label remaining images <small>({remaining})</small>
+      </button>
+      <details>
+        <summary>Labeling options</summary>
+        <div class="options">
+          <label>
+            <span>Minimum score</span>
+            <input
+              type="number"
+              min="0"
+              max="1"
+              step="0.05"
+              placeholder="default"
+              value={minScore}
+              onInput={(event) => setMinScore(event.currentTarget.value)}
+            />
+          </label>
+          <p class="hint">Uses {adapter}.</p>
+        </div>
+      </details>
+    </form>
+  );
+}

@@ -1,0 +1,211 @@
+/** The open image: opening, changing, undoing, accepting. Every change of objects goes through `commit`. */
+
+import { batch, effect } from "@preact/signals";
+
+import * as api from "./api";
+import { type AnnotationDocument, backUp, checkConflict, discardBackup, loadDocument, openDocument } from "./documents";
+import { nextPending } from "./image-queue";
+import { fromRecord } from "./records";
+import * as store from "./store";
+import type { AnnotatedObject } from "./store";
+
+const closeHandlers = new Set<() => void>();
+/** Counts openings, so that a slow one can tell that the user has moved on. */
+let openings = 0;
+
+/** Registers what must be reset when another image is opened. */
+export function onImageClose(handler: () => void): void {
+  closeHandlers.add(handler);
+}
+
+/** Loads an image and its annotations, and encodes it and the next image in the queue. */
+export async function openImage(id: string): Promise<void> {
+  if (store.openImageId.value === id && store.editable.value) return;
+  void openDocument()?.autosave.flush();
+  const opening = ++openings;
+  closeHandlers.forEach((handler) => handler());
+  batch(() => {
+    store.openImageId.value = id;
+    store.editable.value = false;
+    store.imageElement.value = null;
+    store.objects.value = [];
+    store.selectedId.value = null;
+    store.hiddenIds.value = new Set();
+    store.imageState.value = store.openImage.value?.state ?? "open";
+    store.saveStatus.value = { state: "saved", message: null };
+  });
+  location.hash = id;
+  if (store.openImage.value?.error) return; // the canvas shows the error
+  encodeAhead(id, opening);
+  try {
+    const [element, document] = await Promise.all([loadImage(id), loadDocument(id)]);
+    if (opening !== openings) return;
+    batch(() => {
+      store.imageElement.value = element;
+      store.editable.value = true;
+      show(document);
+    });
+  } catch (error) {
+    if (opening === openings) store.notifyError(error);
+  }
+}
+
+function encodeAhead(id: string, opening: number): void {
+  store.encoding.value = true;
+  api
+    .encode(id)
+    .catch((error: unknown) => {
+      const busy = error instanceof api.ServerError && error.status === 503;
+      if (opening === openings && !busy) store.notifyError(error);
+    })
+    .finally(() => {
+      if (opening !== openings) return;
+      store.encoding.value = false;
+      const next = nextPending(store.images.value, id);
+      if (next) {
+        new Image().src = api.imageUrl(next.id);
+        void api.encode(next.id).catch(() => undefined); // the image is encoded when it is opened, if not now
+      }
+    });
+}
+
+async function loadImage(id: string): Promise<HTMLImageElement> {
+  const element = new Image();
+  element.src = api.imageUrl(id);
+  try {
+    await element.decode();
+  } catch {
+    throw new Error("The image could not be loaded. The file may be damaged, or the server may have stopped.");
+  }
+  return element;
+}
+
+/** Ends a save conflict with the local version or the server's. */
+export async function resolveConflict(keepLocal: boolean): Promise<void> {
+  const document = openDocument();
+  if (!document) return;
+  const record = await api.getAnnotations(document.imageId);
+  if (!keepLocal) {
+    document.history.push(record.objects.map(fromRecord));
+    document.state = record.state;
+    discardBackup(document);
+  }
+  document.autosave.resolveConflict(record.revision, keepLocal);
+  store.dialog.value = null;
+  show(document);
+}
+
+/** Reloads the open image if the server has a newer revision and nothing is unsaved here. */
+export async function refresh(): Promise<void> {
+  const document = openDocument();
+  if (!document || document.autosave.unsaved || !store.editable.value) return;
+  const record = await api.getAnnotations(document.imageId).catch(() => null);
+  if (!record || document.autosave.unsaved || record.revision <= document.autosave.revision) return;
+  document.autosave.revision = record.revision;
+  document.state = record.state;
+  document.history.push(record.objects.map(fromRecord));
+  if (document.imageId === store.openImageId.value) show(document);
+}
+
+function show(document: AnnotationDocument): void {
+  const { history, autosave } = document;
+  batch(() => {
+    store.objects.value = history.value;
+    store.imageState.value = document.state;
+    store.canUndo.value = history.canUndo;
+    store.canRedo.value = history.canRedo;
+    store.saveStatus.value = { state: autosave.state, message: null };
+    if (!history.value.some((one) => one.id === store.selectedId.value)) store.selectedId.value = null;
+    if (autosave.state === "conflict") void checkConflict(document);
+  });
+}
+
+/** Makes a list of objects the current one, as one step of undo. */
+export function commit(objects: readonly AnnotatedObject[], selectedId?: string | null): void {
+  const document = openDocument();
+  if (!document || !store.editable.value) return;
+  document.history.push(objects);
+  if (document.state !== "accepted") document.state = "open";
+  if (selectedId !== undefined) store.selectedId.value = selectedId;
+  applyChange(document);
+}
+
+function applyChange(document: AnnotationDocument): void {
+  show(document);
+  updateListRow(document);
+  backUp(document);
+  document.autosave.markChanged();
+}
+
+/** Shows the change in the image list before the server confirms it. */
+function updateListRow({ imageId, state, history }: AnnotationDocument): void {
+  store.images.value = store.images.value.map((one) =>
+    one.id === imageId ? { ...one, state, objects: history.value.length } : one,
+  );
+}
+
+export function undo(): void {
+  const document = openDocument();
+  if (document?.history.undo()) applyChange(document);
+}
+
+export function redo(): void {
+  const document = openDocument();
+  if (document?.history.redo()) applyChange(document);
+}
+
+/** The image without objects for which the user was asked to confirm. */
+let confirmEmpty: string | null = null;
+
+/** Accepts the open image and opens the next pending one; first waits for a mask that is still being computed. */
+export function accept(): void {
+  const document = openDocument();
+  if (!document || !store.editable.value) return;
+  const { imageId, history, autosave } = document;
+  if (store.maskPending.value) return whenMaskArrived(() => store.openImageId.value === imageId && accept());
+  if (!history.value.length && confirmEmpty !== imageId) {
+    confirmEmpty = imageId;
+    return store.notify("This image has no objects. Accept again to confirm that it is empty.");
+  }
+  confirmEmpty = null;
+  const next = nextPending(store.images.value, imageId);
+  document.state = "accepted";
+  applyChange(document);
+  void autosave.flush();
+  if (next) void openImage(next.id);
+  else store.notify("All images are done.", "good");
+}
+
+let stopWaiting: (() => void) | undefined;
+
+/** Runs an action once no mask is pending; a later call replaces an earlier one. */
+function whenMaskArrived(action: () => void): void {
+  stopWaiting?.();
+  stopWaiting = effect(() => {
+    if (store.maskPending.value) return;
+    setTimeout(() => {
+      stopWaiting?.();
+      stopWaiting = undefined;
+      action();
+    });
+  });
+}
+
+export function reopen(): void {
+  const document = openDocument();
+  if (!document) return;
+  document.state = "open";
+  applyChange(document);
+}
+
+/** Opens the image `offset` rows further down the visible list. */
+export function step(offset: number): void {
+  const images = store.visibleImages.value;
+  if (!images.length) return;
+  const current = images.findIndex((one) => one.id === store.openImageId.value);
+  const index = current < 0 ? 0 : Math.min(Math.max(current + offset, 0), images.length - 1);
+  void openImage(images[index]!.id);
+}
+
+/** Saves the open image now; resolves when it is on disk. */
+export const flush = async (): Promise<void> => openDocument()?.autosave.flush();

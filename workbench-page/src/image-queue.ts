@@ -1,0 +1,34 @@
+/** Queue order: proposed images by decreasing uncertainty, open images by name, then accepted and unreadable ones. */
+
+import type { ImageInfo, ImageState } from "./types";
+
+const RANK: Record<ImageState, number> = { proposed: 0, open: 1, accepted: 2, failed: 3 };
+
+export type Filter = "all" | "todo" | ImageState;
+
+export function inQueueOrder(images: readonly ImageInfo[]): ImageInfo[] {
+  return [...images].sort(
+    (a, b) =>
+      RANK[a.state] - RANK[b.state] ||
+      (a.state === "proposed" ? (b.uncertainty ?? 1) - (a.uncertainty ?? 1) : 0) ||
+      a.name.localeCompare(b.name, undefined, { numeric: true }),
+  );
+}
+
+export const isPending = (image: ImageInfo): boolean => image.state === "proposed" || image.state === "open";
+
+export const matchesFilter = (image: ImageInfo, filter: Filter): boolean =>
+  filter === "all" || image.state === filter || (filter === "todo" && isPending(image));
+
+export function filterImages(images: readonly ImageInfo[], filter: Filter, name: string): ImageInfo[] {
+  const wanted = name.trim().toLowerCase();
+  return images.filter((image) => matchesFilter(image, filter) && image.name.toLowerCase().includes(wanted));
+}
+
+/** The next pending image after `id` in the queue, continuing from the start; null if no other is pending. */
+export function nextPending(images: readonly ImageInfo[], id: string | null): ImageInfo | null {
+  const queue = inQueueOrder(images);
+  const index = queue.findIndex((one) => one.id === id);
+  const rotated = [...queue.slice(index + 1), ...queue.slice(0, Math.max(index, 0))];
+  return rotated.find((one) => isPending(one) && one.id !== id) ?? null;
+}

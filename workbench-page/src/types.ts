@@ -1,0 +1,166 @@
+/** The page's own types. `contract.ts` converts them to and from the JSON of the server. */
+
+export interface Rle {
+  /** Height, width. */
+  size: [number, number];
+  /** COCO's compressed run lengths, column by column. */
+  counts: string;
+}
+
+export type Point = [number, number];
+/** Left, top, right, bottom. */
+export type Box = [number, number, number, number];
+export type ImageState = "open" | "proposed" | "accepted" | "failed";
+export type Source = "click" | "box" | "brush" | "polygon" | "auto";
+
+export interface ClassInfo {
+  name: string;
+  color: string;
+}
+
+/** In pixels of the upright image; labels: 1 = foreground, 0 = background. */
+export interface Prompts {
+  points: Point[];
+  labels: number[];
+  box: Box | null;
+}
+
+export interface ObjectRecord {
+  id: string;
+  class: string;
+  rle: Rle;
+  source: Source;
+  adapter: string | null;
+  score: number | null;
+  uncertainty: number | null;
+  clicks: number;
+  prompts: Prompts | null;
+}
+
+export interface Annotations {
+  revision: number;
+  state: ImageState;
+  objects: ObjectRecord[];
+}
+
+export interface ImageInfo {
+  id: string;
+  name: string;
+  width: number;
+  height: number;
+  state: ImageState;
+  /** Number of objects. */
+  objects: number;
+  uncertainty: number | null;
+  /** Why the image cannot be read. */
+  error: string | null;
+}
+
+export interface Adapter {
+  name: string;
+  classes: string[];
+  method: string;
+  /** Finds objects without prompts, so it can label images. */
+  automatic: boolean;
+  /** Ignores clicks: there is nothing to prompt. */
+  promptless: boolean;
+  /** Fitted in this project. */
+  deletable: boolean;
+  /** Held-out mIoU; null if nothing was held out. */
+  metrics: { baseMiou: number | null; clickMiou: number | null; automaticMiou: number | null } | null;
+}
+
+export interface Job {
+  id: string;
+  kind: "fit" | "label";
+  state: "running" | "done" | "failed" | "stopped";
+  done: number;
+  total: number;
+  stage: JobStage;
+  loss: number | null;
+  /** Held-out mIoU of clicks: the adapter's, and the base model's. */
+  clickMiou: number | null;
+  baseMiou: number | null;
+  /** Held-out mIoU without clicks. */
+  automaticMiou: number | null;
+  secondsLeft: number | null;
+  imagesPerSecond: number | null;
+  message: string | null;
+  adapter: string | null;
+}
+
+export type JobStage = "start" | "encode" | "train" | "select-inference" | "compare" | "train-proposals" | "label";
+
+export interface Project {
+  name: string;
+  /** On the server's disk. */
+  folder: string | null;
+  base: string;
+  classes: ClassInfo[];
+  /** Accepted images that a fit needs. */
+  minImages: number;
+  adapters: Adapter[];
+  brokenAdapters: { name: string; error: string }[];
+  /** Interrupted fits that can be resumed. */
+  unfinishedFits: string[];
+  methods: string[];
+  formats: string[];
+  job: Job | null;
+  version: string;
+}
+
+export interface MaskCandidate {
+  rle: Rle;
+  predictedIou: number;
+  /** Predicted from an enlarged crop around a small object. */
+  zoomed: boolean;
+  area: number;
+}
+
+export interface ComparedMask {
+  /** Null: the base model. */
+  adapter: string | null;
+  rle: Rle;
+  predictedIou: number;
+}
+
+/** IoU with an object for a click at each point of a grid. */
+export interface IouMap {
+  grid: number[][];
+  x: number[];
+  y: number[];
+}
+
+export interface Polygon {
+  outer: Point[];
+  holes: Point[][];
+}
+
+/** A held-out object before and after a fit. */
+export interface HeldOutObject {
+  imageId: string;
+  imageName: string;
+  class: string;
+  object: string;
+  baseIou: number;
+  adapterIou: number;
+  truth: Rle;
+  baseMask: Rle;
+  adapterMask: Rle;
+}
+
+export interface ExportResult {
+  name: string;
+  files: number;
+  images: number;
+  objects: number;
+  url: string;
+  folder: string;
+}
+
+export interface FitOptions {
+  name?: string;
+  method?: string;
+  steps?: number;
+  seed?: number;
+}

@@ -1,0 +1,43 @@
+import { describe, expect, it } from "vitest";
+
+import { type WireAdapter, type WireJob, segmentBody, toAdapter, toCandidates, toJob } from "../src/contract";
+
+// as the server sends it
+const wireJob: WireJob = {
+  id: "1",
+  kind: "fit",
+  state: "running",
+  done: 3,
+  total: 40,
+  stage: "settle",
+  loss: 0.5,
+  miou: 0.8,
+  start_miou: 0.6,
+  seconds_left: 12,
+  images_per_second: null,
+  message: null,
+  adapter: "fit-1",
+};
+
+describe("contract", () => {
+  it("reads a job; what is missing is null", () => {
+    const { stage, clickMiou, baseMiou, automaticMiou, secondsLeft } = toJob(wireJob);
+    expect([stage, clickMiou, baseMiou, automaticMiou, secondsLeft]).toEqual(["select-inference", 0.8, 0.6, null, 12]);
+    expect(toJob({ ...wireJob, alone_miou: 0.7 }).automaticMiou).toBe(0.7);
+  });
+
+  it("reads an adapter, which can be deleted unless the server forbids it", () => {
+    const wire: WireAdapter = { name: "a", classes: [], method: "plm", auto: true, promptless: false, figures: null };
+    expect(toAdapter(wire)).toMatchObject({ automatic: true, deletable: true, metrics: null });
+    expect(toAdapter({ ...wire, own: false }).deletable).toBe(false);
+  });
+
+  it("sends prompts and reads candidates", () => {
+    const rle = { size: [1, 1] as [number, number], counts: "01" };
+    const prompts = { points: [[1, 2]] as [number, number][], labels: [1], box: null };
+    expect(segmentBody(null, prompts, true)).toEqual({ adapter: null, ...prompts, closer: true });
+    expect(toCandidates({ masks: [{ rle, predicted_iou: 0.9, area: 1 }] })).toEqual([
+      { rle, predictedIou: 0.9, zoomed: false, area: 1 },
+    ]);
+  });
+});

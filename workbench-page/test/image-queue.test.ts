@@ -1,0 +1,44 @@
+import { describe, expect, it } from "vitest";
+
+import { filterImages, inQueueOrder, nextPending } from "../src/image-queue";
+import type { ImageInfo } from "../src/types";
+
+const image = (name: string, state: ImageInfo["state"], uncertainty: number | null = null): ImageInfo => ({
+  id: name,
+  name,
+  width: 10,
+  height: 10,
+  state,
+  objects: 0,
+  uncertainty,
+  error: null,
+});
+
+describe("image queue", () => {
+  const images = [
+    image("a10", "open"),
+    image("a9", "open"),
+    image("certain", "proposed", 0.1),
+    image("done", "accepted"),
+    image("uncertain", "proposed", 0.8),
+    image("empty", "proposed", null),
+    image("unreadable", "failed"),
+  ];
+
+  it("starts with the least certain proposals, then open images in natural order of their names", () => {
+    const ids = inQueueOrder(images).map((one) => one.id);
+    expect(ids).toEqual(["empty", "uncertain", "certain", "a9", "a10", "done", "unreadable"]);
+  });
+
+  it("continues after the open image, from the start if necessary, with pending images", () => {
+    expect(nextPending(images, "uncertain")?.id).toBe("certain");
+    expect(nextPending(images, "a10")?.id).toBe("empty");
+    expect(nextPending(images, null)?.id).toBe("empty");
+    expect(nextPending([image("x", "open")], "x")).toBeNull();
+  });
+
+  it("filters by state and name", () => {
+    expect(filterImages(images, "todo", "a").map((one) => one.id)).toEqual(["a10", "a9", "certain", "uncertain"]);
+    expect(filterImages(images, "accepted", "")).toHaveLength(1);
+  });
+});
