@@ -18,6 +18,7 @@ from PIL import Image
 
 from samtailor.cache import digests, embeddings
 from samtailor.cache.embeddings import EmbeddingCache, default_root
+from samtailor.cache.folder import CacheFolder
 from samtailor.data.augment import View
 from samtailor.data.image import read_image
 from samtailor.data.transform import Frame
@@ -181,6 +182,16 @@ def test_the_least_recently_used_go_first(tmp_path):
         assert sum(path.stat().st_size for path in entries(store)) <= store.max_bytes
         store.features(base, image(1))
     assert base.encoded == before + 4
+
+
+def test_eviction_frees_a_tenth_of_the_folder_oldest_files_first(tmp_path):
+    folder = CacheFolder(tmp_path, 1000)
+    paths = [folder.place(str(i), ".bin") for i in range(11)]
+    for age, path in enumerate(paths):
+        folder.write(path, lambda temporary: temporary.write_bytes(bytes(100)))
+        if age < 10:
+            os.utime(path, (age, age))
+    assert [path.exists() for path in paths] == [False] * 2 + [True] * 9
 
 
 def test_what_a_crash_left_behind_is_swept(tmp_path):

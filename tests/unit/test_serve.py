@@ -16,11 +16,11 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from samtailor import artefact
+from samtailor.masks.polygons import outlines
 from samtailor.masks.rle import from_polygons
 from samtailor.predict.auto import GROWN, proposer
 from samtailor.predict.instances import objects
 from samtailor.predict.predictor import Predictor
-from samtailor.serve.answers import outlines
 from samtailor.serve.app import build
 from samtailor.serve.engine import Engine
 from samtailor.serve.limits import Limits

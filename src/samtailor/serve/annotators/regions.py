@@ -12,10 +12,10 @@ import numpy as np
 
 from samtailor.errors import DataError, InputError
 from samtailor.masks import rle as rle_masks
+from samtailor.masks.polygons import outlines
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.annotators import brush
 from samtailor.serve.annotators.label_config import LabelConfig
-from samtailor.serve.answers import outlines
 
 _MOST = 256  # regions of one click; more is no click
 TOLERANCE = 1.0
