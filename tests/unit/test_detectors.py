@@ -13,16 +13,15 @@ import torch
 from onnx_networks import constant, grid_rows
 from samtailor.cache.detections import DetectionCache
 from samtailor.errors import InputError, MissingExtraError
+from samtailor.masks.nms import box_iou, box_nms
 from samtailor.prompts import detector as source_of
 from samtailor.proposals.detectors import (
     Detections,
     _heads,
     fingerprint,
     full_frame,
-    iou,
     onnx,
     ordered,
-    suppress,
     ultralytics,
 )
 from samtailor.proposals.detectors._names import COCO
@@ -155,13 +154,13 @@ def test_iou_and_suppression_against_pixels():
     for mask, (x0, y0, x1, y1) in zip(painted, boxes.astype(int), strict=True):
         mask[y0:y1, x0:x1] = True
     by_pixels = [(painted[0] & m).sum() / (painted[0] | m).sum() for m in painted]
-    assert iou(boxes[0], boxes) == pytest.approx(by_pixels)
-    kept = suppress(boxes, ["a"] * 40, 0.3)
+    assert box_iou(boxes[0], boxes) == pytest.approx(by_pixels)
+    kept = box_nms(boxes, ["a"] * 40, iou=0.3)
     assert kept[0] == 0
-    assert all(iou(boxes[i], boxes[[j for j in kept if j != i]]).max() <= 0.3 for i in kept)
+    assert all(box_iou(boxes[i], boxes[[j for j in kept if j != i]]).max() <= 0.3 for i in kept)
     dropped = sorted(set(range(40)) - set(kept))
-    assert all(any(iou(boxes[i], boxes[[j]])[0] > 0.3 for j in kept if j < i) for i in dropped)
-    assert suppress(boxes[[0, 0]], ["a", "b"], 0.3) == [0, 1]
+    assert all(any(box_iou(boxes[i], boxes[[j]])[0] > 0.3 for j in kept if j < i) for i in dropped)
+    assert box_nms(boxes[[0, 0]], ["a", "b"], iou=0.3) == [0, 1]
 
 
 def test_answers_are_clipped_sorted_and_above_the_floor():

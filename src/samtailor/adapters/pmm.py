@@ -201,7 +201,11 @@ def refine(mask: np.ndarray, keys: Tensor, frame: Frame, pmm: PMM) -> np.ndarray
     """
     if mask.shape != (frame.height, frame.width):
         raise InputError(f"The mask must have shape ({frame.height}, {frame.width}) like its image, got {mask.shape}.")
-    parts = [(filled, sign) for outer, holes in contours.regions(mask) for filled, sign in _signed(outer, holes)]
+    parts = [
+        (filled, sign)
+        for outer, holes in contours.components_with_holes(mask)
+        for filled, sign in _signed(outer, holes)
+    ]
     large = [index for index, (filled, _) in enumerate(parts) if filled.sum() >= pmm.points]
     moved = _move([parts[index][0] for index in large], keys, frame, pmm)
     for index, polygon in zip(large, moved, strict=True):

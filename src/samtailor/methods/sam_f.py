@@ -7,7 +7,6 @@ The feature prompting and the cascade of PerSAM are left out, as in the single-c
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import Tensor
 from samtailor.adapters.sam_f import ScaleWeights
 from samtailor.bases import Base
 from samtailor.bases._quick import Quick
+from samtailor.cache.bounded import BoundedCache
 from samtailor.errors import InputError
 from samtailor.registry import refuse_unknown
 from samtailor.segmenter import Segmenter
@@ -47,8 +47,7 @@ class Scale(Joint):
 
     def __init__(self, *args: Any, cache_bytes: int = 256 << 20, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._kept: OrderedDict[bytes, tuple[Tensor, Tensor]] = OrderedDict()
-        self._room = cache_bytes
+        self._kept: BoundedCache[bytes, tuple[Tensor, Tensor]] = BoundedCache(max_size=cache_bytes, size=_bytes)
         self._quick = Quick(self.bare.base)
 
     def forward(self, batch: Batch) -> Output:
@@ -65,13 +64,8 @@ class Scale(Joint):
     def _row(self, batch: Batch, index: int) -> tuple[Tensor, Tensor]:
         row = slice(index, index + 1)
         key = _key(batch, row)
-        if key not in self._kept:
-            self._kept[key] = self._decode(batch, row)
-            size = sum(tensor.nbytes for tensor in self._kept[key])
-            while len(self._kept) > max(1, self._room // size):
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        kept = self._kept.get(key)
+        return self._kept.put(key, self._decode(batch, row)) if kept is None else kept
 
     @torch.no_grad()  # the trained weights come after the base
     def _decode(self, batch: Batch, row: slice) -> tuple[Tensor, Tensor]:
@@ -84,6 +78,10 @@ def _features(batch: Batch) -> Features:
     if batch.features is None:
         raise InputError("SAM-F needs the embeddings of the images, and this batch has none.")
     return batch.features
+
+
+def _bytes(tensors: tuple[Tensor, Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 def _key(batch: Batch, row: slice) -> bytes:

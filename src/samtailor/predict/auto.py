@@ -122,7 +122,7 @@ def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -
         for part in connected(chance > CUT):
             score = float(chance[part].mean())
             if np.count_nonzero(part) >= min_area and score >= least:
-                ask = _ask(None, np.array(interior.centre(part)), score, label)
+                ask = _ask(None, np.array(interior.center(part)), score, label)
                 asks.append(replace(ask, mask_rle=Annotation.from_mask("", part).rle))
         return sorted(asks, key=lambda ask: -ask.score)
 

@@ -18,8 +18,9 @@ import torch
 from samtailor.cache.detections import DetectionCache
 from samtailor.errors import InputError
 from samtailor.masks import interior
+from samtailor.masks.nms import box_iou
 from samtailor.prompts._fallbacks import Fallbacks
-from samtailor.proposals.detectors import Detections, iou
+from samtailor.proposals.detectors import Detections
 from samtailor.registry import choose, find, refuse_unknown
 from samtailor.structures import Prompts, Sample
 
@@ -106,7 +107,7 @@ def _nearest(mask: np.ndarray, found: Detections, frame: tuple[int, int], name: 
             f"{name!r} has {len(found)} boxes; to choose among them the mask must be of the image's frame."
         )
     x0, y0, x1, y1 = interior.box(mask)
-    return found.boxes[int(iou(np.array([x0, y0, x1 + 1, y1 + 1], np.float32), found.boxes).argmax())]
+    return found.boxes[int(box_iou(np.array([x0, y0, x1 + 1, y1 + 1], np.float32), found.boxes).argmax())]
 
 
 def _whole(frame: tuple[int, int]) -> np.ndarray:

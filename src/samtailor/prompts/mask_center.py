@@ -14,7 +14,7 @@ from samtailor.prompts import Source
 from samtailor.registry import refuse_unknown
 from samtailor.structures import Prompts, Sample
 
-center = interior.centre
+center = interior.center
 
 CLICK = True
 

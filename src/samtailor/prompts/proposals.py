@@ -18,9 +18,9 @@ from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.masks import interior
+from samtailor.masks.nms import box_iou
 from samtailor.prompts._fallbacks import Fallbacks
 from samtailor.proposals import GIVES, Proposals, Proposed, disk
-from samtailor.proposals.detectors import iou
 from samtailor.registry import choose, refuse_unknown
 from samtailor.structures import Prompts, Sample
 
@@ -123,7 +123,7 @@ def _nearest(mask: np.ndarray, found: Proposed, size: tuple[int, int], name: str
             return 0
         raise InputError(f"{name!r} has {len(found)} proposals; to choose, the mask must be of the image's frame.")
     x0, y0, x1, y1 = interior.box(mask)
-    overlap = iou(np.array([x0, y0, x1 + 1, y1 + 1], np.float32), found.boxes)
+    overlap = box_iou(np.array([x0, y0, x1 + 1, y1 + 1], np.float32), found.boxes)
     columns, rows = (found.points + 0.5).astype(int).T
     on = mask[np.clip(rows, 0, size[0] - 1), np.clip(columns, 0, size[1] - 1)]
     return int((overlap + on).argmax())

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from samtailor.masks.nms import box_iou
 from samtailor.proposals import Proposals, Proposed, platt
-from samtailor.proposals.detectors import iou
 from samtailor.structures import Annotation
 
 _IOU = 0.5
@@ -179,7 +179,7 @@ def _candidates(found: Proposed, row: int, true: np.ndarray, give: str) -> list[
     """True objects that a proposal may find, the best one first."""
     if not len(true):
         return []
-    overlap = iou(found.boxes[row], true)
+    overlap = box_iou(found.boxes[row], true)
     if give == "boxes":
         return [int(k) for k in np.argsort(-overlap, kind="stable") if overlap[k] >= _IOU]
     x, y = found.points[row]

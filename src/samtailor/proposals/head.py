@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from samtailor.adapters.pyramid import Pyramid
 from samtailor.data.transform import Frame
+from samtailor.masks.nms import box_nms
 from samtailor.structures import Features
 
 if TYPE_CHECKING:
@@ -112,26 +113,10 @@ def decode(heat: Tensor, sides: Tensor, frame: Frame) -> tuple[np.ndarray, np.nd
         inside = (points[:, 0] <= frame.width - 1) & (points[:, 1] <= frame.height - 1)
         inside &= (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         boxes, points, score = boxes[inside], points[inside], score[inside]
-        kept = mask_nms(boxes)
+        kept = box_nms(boxes, iou=OVERLAP, containment=COVERED)
         parts.append((boxes[kept], points[kept], score[kept], np.full(len(kept), index)))
     boxes, points, score, index = (np.concatenate(column) for column in zip(*parts, strict=True))
     return boxes, points, score, [int(i) for i in index]
-
-
-def mask_nms(boxes: np.ndarray) -> list[int]:
-    """Rows of boxes, by falling score, that are no second look at a better one."""
-    x0, y0, x1, y1 = boxes.T
-    areas = (x1 - x0) * (y1 - y0)
-    across = (np.minimum.outer(x1, x1) - np.maximum.outer(x0, x0)).clip(0)
-    common = across * (np.minimum.outer(y1, y1) - np.maximum.outer(y0, y0)).clip(0)
-    apart = common <= OVERLAP * (np.add.outer(areas, areas) - common)
-    apart &= common <= COVERED * np.minimum.outer(areas, areas)
-    open_, kept = np.ones(len(boxes), bool), []
-    for i in range(len(boxes)):
-        if open_[i]:
-            kept.append(i)
-            open_ &= apart[i]
-    return kept
 
 
 def _in_image(boxes: Tensor, points: Tensor, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
@@ -142,4 +127,4 @@ def _in_image(boxes: Tensor, points: Tensor, frame: Frame) -> tuple[np.ndarray, 
     return boxes, np.maximum(points.numpy() / scale - 0.5, 0)
 
 
-__all__ = ["CELLS", "Head", "Heads", "decode", "make_head", "mask_nms", "skip_channels"]
+__all__ = ["CELLS", "Head", "Heads", "decode", "make_head", "skip_channels"]

@@ -196,7 +196,7 @@ class Batch:
         radius: float32 (B, P) largest interior distance of the mask, model-frame pixels; None without contours.
         labels: class name of each mask, length B.
         ids: sample id of each mask, length B.
-        images: float32 (B, 3, size, size) normalised images, for methods that adapt the encoder; else None.
+        images: float32 (B, 3, size, size) normalized images, for methods that adapt the encoder; else None.
     """
 
     features: Features | None

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from samtailor.errors import InputError
+from samtailor.masks.nms import box_nms
 from samtailor.structures.detections import FLOOR, Detections, Detector
 
 
@@ -35,27 +36,7 @@ def ordered(
     rows = np.flatnonzero(good)
     rows = rows[np.argsort(-scores[rows], kind="stable")]
     found = Detections(boxes, np.minimum(scores, 1), tuple(labels)).pick(rows)
-    return found if nms is None else found.pick(suppress(found.boxes, found.labels, nms))
-
-
-def suppress(boxes: np.ndarray, labels: Sequence[str], overlap: float) -> list[int]:
-    """Greedy non-maximum suppression within a class; boxes come by falling score. Rows that stay."""
-    kept: list[int] = []
-    names = np.array(labels, dtype=object)
-    open_ = np.ones(len(boxes), bool)
-    for i in range(len(boxes)):
-        if open_[i]:
-            kept.append(i)
-            open_[i + 1 :] &= (iou(boxes[i], boxes[i + 1 :]) <= overlap) | (names[i + 1 :] != names[i])
-    return kept
-
-
-def iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """IoU of one box (4,) with each of (N, 4); edges, not pixel indices."""
-    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    common = sides.clip(0).prod(axis=1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
-    return common / np.maximum(areas - common, 1e-9)
+    return found if nms is None else found.pick(box_nms(found.boxes, found.labels, iou=nms))
 
 
 def fingerprint(*parts: object, file: Path | None = None) -> str:
@@ -78,4 +59,4 @@ def weights_file(weights: str | Path | None, what: str) -> Path:
     return path
 
 
-__all__ = ["FLOOR", "Detections", "Detector", "fingerprint", "iou", "ordered", "suppress", "weights_file"]
+__all__ = ["FLOOR", "Detections", "Detector", "fingerprint", "ordered", "weights_file"]
