@@ -100,8 +100,9 @@ def choose(name: str, value: str, known: Collection[str]) -> str:
 
 def _built_in(kind: str) -> list[str]:
     package = importlib.import_module(KINDS[kind])
+    other = getattr(package, "NOT_REGISTERED", ())
     modules = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return [name.replace("_", "-") for name in modules if not name.startswith("_")]
+    return [name.replace("_", "-") for name in modules if not name.startswith("_") and name not in other]
 
 
 def _files(kind: str) -> dict[str, Path]:

@@ -7,7 +7,7 @@ view). An entry that is gone or damaged is made again.
 Numbers are the same cold and warm: what comes straight from the encoder is rounded to half precision too. On the CPU
 images are encoded one at a time, hence an embedding does not depend on its neighbours either; on an accelerator
 batches of other sizes may round the last bit differently. SAM 2's neck is summed in the cheaper order of
-`bases/_encoding.py`, which agrees with the vendor's far within half precision.
+`bases/encoder.py`, which agrees with the vendor's far within half precision.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from samtailor.bases import Base
-from samtailor.bases._encoding import encoding
+from samtailor.bases.encoder import fast_encoder
 from samtailor.cache.digests import SCHEMA, ImageLike, PixelDigests, remember
 from samtailor.cache.folder import CacheFolder, touch
 from samtailor.data.augment import UNTOUCHED, View
@@ -208,7 +208,7 @@ def _encoder(base: Base) -> Base:
     device, known = _device(base), _encoders.get(base)
     if known is None or known[0] != device:
         with torch.inference_mode(False):
-            made = encoding(base)
+            made = fast_encoder(base)
         known = _encoders[base] = device, None if made is base else made  # itself, it would keep itself
     return base if known[1] is None else known[1]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from samtailor.adapters.sam_f import ScaleWeights
 from samtailor.bases import Base
-from samtailor.bases._quick import Quick
+from samtailor.bases.decoder import PromptDecoder
 from samtailor.registry import refuse_unknown
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Batch, Output
@@ -47,12 +47,12 @@ class Scale(Joint):
         super().__init__(*args, **options)
         self._kept: OrderedDict[bytes, tuple[Tensor, Tensor]] = OrderedDict()
         self._room = cache_bytes
-        self._quick = Quick(self.bare.base)
+        self._decoder = PromptDecoder(self.bare.base)
 
     def forward(self, batch: Batch) -> Output:
         """The mixed mask; decodes what was not decoded before."""
         if self.accelerator.num_processes > 1:  # gradients are averaged by the wrapped module's own forward
-            return self.segmenter(batch)
+            return self.segmenter(batch, fast=True)
         rows = [self._row(batch, index) for index in range(len(batch))]
         logits, iou = (torch.stack(parts).float() for parts in zip(*rows, strict=True))
         empty = logits.new_zeros(*logits.shape[:2], 1, 1, 1)
@@ -74,7 +74,7 @@ class Scale(Joint):
     @torch.no_grad()  # sound here: the weights come after the base, and nothing before them learns
     def _decode(self, batch: Batch, row: slice) -> tuple[Tensor, Tensor]:
         base = self.bare.base
-        output = self._quick(batch.features[row], base.encode_prompts(batch.prompts[row])).output()
+        output = self._decoder(batch.features[row], base.encode_prompts(batch.prompts[row])).output()
         return output.candidate_logits()[0].half(), output.candidate_iou()[0].half()
 
 

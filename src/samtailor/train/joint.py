@@ -62,7 +62,7 @@ class Joint:
 
     def forward(self, batch: Batch) -> Output:
         """The output that the loss sees."""
-        return self.segmenter(batch)
+        return self.segmenter(batch, fast=True)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """All terms, and their weighted sum as "loss"; nothing is changed."""
