@@ -17,7 +17,7 @@ from samtailor.masks import interior
 from samtailor.prompts.proposals import build
 from samtailor.proposals import Proposals, Proposed, disk, platt
 from samtailor.proposals.calibration import Scene, calibrate, fit_platt, matched, measure
-from samtailor.proposals.head import Head, Heads, decode, mask_nms
+from samtailor.proposals.head import Head, Heads, box_nms, decode
 from samtailor.proposals.targets import loss, place, target
 from samtailor.structures import Annotation, Features, Sample
 from tiny import disc_sample
@@ -168,7 +168,7 @@ def test_the_loss_by_hand():
 
 def test_a_second_look_and_a_part_are_no_second_object():
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [2, 2, 5, 5], [8, 0, 18, 10]], np.float32)
-    assert mask_nms(boxes) == [0, 3]
+    assert box_nms(boxes) == [0, 3]
 
 
 @pytest.mark.parametrize("skips", [(), (8, 0)])
@@ -327,7 +327,7 @@ def test_the_prompt_source_points_at_the_masks(learnt, tiny_sam, store):
     sample = disc_sample(51)
     source = build(proposals=learnt, base=tiny_sam, store=store)
     masks = [a.mask for a in sample.annotations]
-    found, _ = source.found(sample)
+    found, _ = source.proposed(sample)
     clicks = source(sample, masks)
     assert clicks.frame == (48, 80)
     assert clicks.points.shape == (1, 2, 1, 2)

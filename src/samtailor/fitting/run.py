@@ -12,6 +12,7 @@ from samtailor.errors import InputError
 from samtailor.fitting import folder
 from samtailor.fitting.images import split_in
 from samtailor.fitting.result import FitResult, export, figures_of
+from samtailor.prompts import prompt_type
 from samtailor.registry import find
 from samtailor.train.config import FitConfig, of_group
 
@@ -174,7 +175,7 @@ class Run:
         """Let the segmenter know how it will be asked: as it is fitted, where that is not with the usual click."""
         config = self.config
         asked_so = (
-            not getattr(find("prompts", config.prompt), "CLICK", False)
+            prompt_type(config.prompt) != "points"
             or getattr(find("methods", config.method), "PROMPT", None) is not None
         )
         if segmenter.inference.prompt is None and asked_so:
