@@ -6,7 +6,7 @@ damaged entries are recomputed.
 
 Results do not depend on the state of the cache: new embeddings are rounded to half precision too. On the CPU images
 are encoded one at a time, so an embedding does not depend on the rest of its batch. On an accelerator another batch
-size may change the last bit. SAM 2's neck is summed in the cheaper order of `bases/_encoding.py`, whose difference to
+size may change the last bit. SAM 2's neck is summed in the cheaper order of `bases/encoder.py`, whose difference to
 the original is far below half precision.
 """
 
@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from samtailor.bases import Base
-from samtailor.bases._encoding import encoding
+from samtailor.bases.encoder import fast_encoder
 from samtailor.cache.bounded import BoundedCache
 from samtailor.cache.digests import MEMO, SCHEMA, ImageLike, PixelDigests
 from samtailor.cache.folder import CacheFolder, default_root, touch
@@ -192,7 +192,7 @@ def _encoder(base: Base) -> Base:
     device, cached = _device(base), _encoders.get(base)
     if cached is None or cached[0] != device:
         with torch.inference_mode(False):
-            made = encoding(base)
+            made = fast_encoder(base)
         # a value that refers to its own key would never be released
         cached = _encoders[base] = device, None if made is base else made
     return base if cached[1] is None else cached[1]

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samtailor.adapters import pmm
-from samtailor.bases._encoding import encoding
+from samtailor.bases.encoder import fast_encoder
 from samtailor.cache.bounded import BoundedCache
 from samtailor.data.transform import Frame
 from samtailor.labelling._once import looks, once, placed
@@ -99,7 +99,7 @@ class MultiAdapterPredictor:
         self._passes, self._sources = BatchedDecoder(self._base, self._adapters), sources
         asked = [self._adapters[source.adapter] for source in sources if source.adapter is not None]
         self._common = all(one.encoder_frozen for one in asked)  # else an adapter needs the image itself
-        self._encoding = encoding(self._base)
+        self._encoding = fast_encoder(self._base)
         self._locks = [threading.Lock() for _ in sources]  # a detector may answer one question at a time
         self._local = threading.local()
         self._looks = looks([source.tiles for source in sources])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import numpy as np
 
@@ -19,8 +18,6 @@ MAX_VIEWS = 65536
 """Largest number of cached views, about 300 bytes each."""
 _MIN_SHARE = 0.5  # if a crop keeps less of the mask, the original image is used
 
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 Target = tuple[Annotation, Frame, int]
 """Mask in the model frame, its geometry, and the number of its view."""
 
