@@ -26,7 +26,7 @@ import numpy as np
 import bench
 from samtailor.bases import load_base
 from samtailor.data.synth.samples import samples
-from samtailor.masks.rle import plain_runs
+from samtailor.masks.rle import to_json
 from samtailor.workbench.start import draw
 
 
@@ -70,7 +70,7 @@ def measure(page: Page, size: tuple[int, int], options: argparse.Namespace) -> d
     if options.fit:
         truth = samples(4, 0, kind="banners", size=size)
         for id, one in zip(ids, truth, strict=True):
-            masks = enumerate(plain_runs(annotation.rle) for annotation in one.annotations)
+            masks = enumerate(to_json(annotation.rle) for annotation in one.annotations)
             objects = [{"id": str(i), "class": "banner", "rle": rle} for i, rle in masks]
             page.ask("PUT", f"/api/images/{id}/annotations", {"revision": 0, "state": "accepted", "objects": objects})
         page.ask("POST", "/api/jobs/fit", {"steps": 100_000, "proposals": False})

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from samtailor.masks.rle import encode, plain_runs
+from samtailor.masks.rle import encode, to_json
 from samtailor.serve.engine import Engine
 from samtailor.serve.limits import Limits
 from samtailor.workbench.images import ImageFolder
@@ -44,7 +44,7 @@ def ids(project: Project) -> list[str]:
 def objects_of(index: int) -> list[Object]:
     """The true objects of image number `index`."""
     return [
-        Object(id=f"o{i}", class_=one.label, rle=plain_runs(one.rle), clicks=1)
+        Object(id=f"o{i}", class_=one.label, rle=to_json(one.rle), clicks=1)
         for i, one in enumerate(disc_sample(index).annotations)
     ]
 
@@ -57,4 +57,4 @@ def square(top: int, left: int, side: int = 6, size: tuple[int, int] = (48, 80))
     """Run lengths of a filled square."""
     mask = np.zeros(size, bool)
     mask[top : top + side, left : left + side] = True
-    return plain_runs(encode(mask))
+    return to_json(encode(mask))

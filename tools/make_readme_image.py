@@ -19,7 +19,7 @@ from samtailor.data.dataset import open_dataset
 from samtailor.data.image import replacing
 from samtailor.evaluation.masks import evaluate_many
 from samtailor.masks import overlay
-from samtailor.masks.interior import centre
+from samtailor.masks.interior import center
 from samtailor.predict.predictor import Predictor
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "assets" / "before_after.png"
@@ -42,7 +42,7 @@ def main(demo: Path) -> None:
 
 def _strip(predictor: Predictor, sample, index: int) -> np.ndarray:
     image, truth = sample.image, sample.of(["banner"])[index].mask
-    point = centre(truth)
+    point = center(truth)
     predictor.set_image(image)
     panels = [("truth and click", truth)]
     for title, adapter in (("SAM (nano)", None), ("with the adapter", "banner")):

@@ -20,7 +20,7 @@ import results
 from results import Cell, Column, Table
 from samtailor.bases import load_on
 from samtailor.data.dataset import open_dataset
-from samtailor.masks.interior import centre
+from samtailor.masks.interior import center
 from samtailor.masks.metrics import iou
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.adapters import Adapters
@@ -93,7 +93,7 @@ def _measure(name: str, base: Any, options: argparse.Namespace) -> dict[str, Cel
             known = Embedding(sample.id, frame.height, frame.width, features, b"")
             for place in rng.permutation(len(truths))[: options.most]:
                 truth = truths[place].mask
-                x, y = centre(truth)
+                x, y = center(truth)
                 ask = ObjectPrompt(clicks=((float(x), float(y), 1),))
                 predictor.set_features(features, frame.height, frame.width, image=lambda shown=image: shown)
                 output = predictor.decode(ask.prompts(truth.shape), slot.name)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 
 def painted(seed: int, labels: tuple[str, ...] = ("left_eye", "right_eye", "nose")) -> Sample:
-    """Each object is painted in a grey of its own, so that a view's mask can be read off its pixels."""
+    """Each object is painted in a gray of its own, so that a view's mask can be read off its pixels."""
     rng = np.random.default_rng(seed)
     image = np.zeros((60, 90, 3), np.uint8)
     masks = []
@@ -28,7 +28,7 @@ def painted(seed: int, labels: tuple[str, ...] = ("left_eye", "right_eye", "nose
 
 @pytest.mark.parametrize("seed", range(6))
 def test_masks_follow_the_pixels(seed):
-    sample, family = painted(seed), Augment(views=5, colour=0)
+    sample, family = painted(seed), Augment(views=5, color=0)
     for index in range(5):
         seen = family.draw(sample, index).sample(sample)
         assert len(seen.annotations) == 3
@@ -86,12 +86,12 @@ def test_a_crop_may_drop_one_of_many():
 
 def test_only_some_things_change():
     sample = painted(2)
-    assert Augment(views=3, crop=1, colour=0, flip=False).draw(sample, 2).untouched
-    coloured = Augment(views=2, crop=1, flip=False).draw(sample, 1)
-    assert not coloured.untouched
-    assert coloured.size(60, 90) == (60, 90)
-    assert coloured.image(sample.image).dtype == np.uint8
-    assert (coloured.image(sample.image) != sample.image).any()
+    assert Augment(views=3, crop=1, color=0, flip=False).draw(sample, 2).untouched
+    colored = Augment(views=2, crop=1, flip=False).draw(sample, 1)
+    assert not colored.untouched
+    assert colored.size(60, 90) == (60, 90)
+    assert colored.image(sample.image).dtype == np.uint8
+    assert (colored.image(sample.image) != sample.image).any()
     assert view(sample, 1).id == sample.id
     assert view(sample, 1).group == "anna"
 
@@ -121,7 +121,7 @@ def test_pairs_by_their_names(labels, pairs):
     assert flip_pairs(labels) == pairs
 
 
-@pytest.mark.parametrize("wrong", [{"views": 0}, {"crop": 0.0}, {"crop": 1.5}, {"colour": 1.0}])
+@pytest.mark.parametrize("wrong", [{"views": 0}, {"crop": 0.0}, {"crop": 1.5}, {"color": 1.0}])
 def test_senseless_families_are_refused(wrong):
     with pytest.raises(InputError):
         Augment(**wrong)

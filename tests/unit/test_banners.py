@@ -91,7 +91,7 @@ def test_images_show_one_to_three_separate_visible_banners(scenes):
 
 
 def test_banners_stand_out_and_their_content_varies(scenes):
-    """Across the edge the colour changes; inside there is enough to mistake a letter or a photograph for the object."""
+    """Across the edge the color changes; inside there is enough to mistake a letter or a photograph for the object."""
     steps, spreads = [], []
     for scene in scenes:
         for mask in scene.masks:
@@ -148,7 +148,7 @@ def test_a_sagging_banner_hangs_lower_in_the_middle():
     assert lows[1][1] >= lows[1][0] + 3
 
 
-def test_a_print_keeps_away_from_the_colour_behind_it():
+def test_a_print_keeps_away_from_the_color_behind_it():
     behind = (200.0, 200.0, 195.0)
     for seed in range(20):
         print_ = art(np.random.default_rng(seed), 120, 300, behind)
@@ -207,9 +207,9 @@ def test_nothing_is_painted_between_a_banner_and_a_background_of_ones_own(own):
         assert not canvas.groups
 
 
-def test_clicks_at_the_centre_meet_print_and_bare_ground():
+def test_clicks_at_the_center_meet_print_and_bare_ground():
     printed = [
-        bool(canvas.parts[interior.centre(canvas.objects == banner)[::-1]])
+        bool(canvas.parts[interior.center(canvas.objects == banner)[::-1]])
         for canvas, hung in (paint(np.random.default_rng(seed), SMALL) for seed in range(120))
         for banner in hung
     ]

@@ -74,11 +74,11 @@ def exif(orientation):
         ("mask resized", "note", lambda d: photo(d / "images/2.png", 2, (120, 160))),
         ("mask turned", "warning", lambda d: photo(d / "images/2.png", 2, exif=exif(6))),
         ("turned image", "note", lambda d: photo(d / "images/2.png", 2, exif=exif(3))),
-        ("grey image", "note", lambda d: photo(d / "images/2.png", 2, channels=1)),
+        ("gray image", "note", lambda d: photo(d / "images/2.png", 2, channels=1)),
         ("transparent image", "note", lambda d: photo(d / "images/2.png", 2, channels=4)),
         ("deep image", "note", lambda d: save(d / "images/2.png", np.arange(4800, dtype=np.uint16).reshape(60, 80))),
         ("near-duplicates", "warning", lambda d: photo(d / "images/2.png", 1, (120, 160))),
-        ("grey mask", "warning", lambda d: save(d / "masks/2.png", np.arange(4800).reshape(60, 80).astype(np.uint8))),
+        ("gray mask", "warning", lambda d: save(d / "masks/2.png", np.arange(4800).reshape(60, 80).astype(np.uint8))),
     ],
 )
 def test_every_kind_of_harm_is_found(folder, kind, severity, harm):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from samtailor.errors import InputError, MissingExtraError
-from samtailor.masks.rle import polygon
+from samtailor.masks.rle import from_polygons
 from samtailor.serve.annotators import cvat
 from samtailor.serve.refusals import Refused
 from saved import save
@@ -76,7 +76,7 @@ def test_frames_are_labelled(sdk, folders):
     assert {row.type for row in exact} == {"polygon"}
     from pycocotools import mask as coco
 
-    drawn = np.any([coco.decode(polygon([row.points], (48, 80))).astype(bool) for row in exact], axis=0)
+    drawn = np.any([coco.decode(from_polygons([row.points], (48, 80))).astype(bool) for row in exact], axis=0)
     assert (np.any(masks, axis=0) <= drawn).all()  # holes are lost in polygons, nothing else
 
 

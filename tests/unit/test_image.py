@@ -12,15 +12,15 @@ from samtailor.data import image as reading
 from samtailor.data.notices import collected
 from samtailor.data.placement import same_aspect
 from samtailor.errors import DataError, InputError
-from samtailor.masks.rle import encode, polygon, rectangle, regions, run_lengths
+from samtailor.masks.rle import encode, from_box, from_index_map, from_polygons, validated
 
 # pycocotools' decode under NumPy 2; nothing of ours
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 RNG = np.random.default_rng(0)
-GREY = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
+GRAY = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
-CORNERS = RGB // 128 * 255  # eight colours: a palette holds them exactly
+CORNERS = RGB // 128 * 255  # eight colors: a palette holds them exactly
 
 
 def save(path, values, **options):
@@ -33,14 +33,14 @@ def save(path, values, **options):
     ("name", "image", "expected"),
     [
         ("rgb.png", RGB, RGB),
-        ("grey.png", GREY, np.repeat(GREY[..., None], 3, 2)),
-        ("bit.png", Image.fromarray(GREY > 99), np.repeat(((GREY > 99) * 255)[..., None], 3, 2)),
+        ("gray.png", GRAY, np.repeat(GRAY[..., None], 3, 2)),
+        ("bit.png", Image.fromarray(GRAY > 99), np.repeat(((GRAY > 99) * 255)[..., None], 3, 2)),
         ("palette.png", Image.fromarray(CORNERS).convert("P", palette=Image.Palette.ADAPTIVE), CORNERS),
-        ("deep.png", GREY.astype(np.uint16) << 8, np.repeat(GREY[..., None], 3, 2)),
-        ("twelve.png", GREY.astype(np.uint16) << 4, None),
-        ("shallow.png", GREY.astype(np.uint16), np.repeat(GREY[..., None], 3, 2)),
-        ("float.tif", (GREY / 255).astype(np.float32), np.repeat(GREY[..., None], 3, 2)),
-        ("int.tif", GREY.astype(np.int32) << 8, np.repeat(GREY[..., None], 3, 2)),
+        ("deep.png", GRAY.astype(np.uint16) << 8, np.repeat(GRAY[..., None], 3, 2)),
+        ("twelve.png", GRAY.astype(np.uint16) << 4, None),
+        ("shallow.png", GRAY.astype(np.uint16), np.repeat(GRAY[..., None], 3, 2)),
+        ("float.tif", (GRAY / 255).astype(np.float32), np.repeat(GRAY[..., None], 3, 2)),
+        ("int.tif", GRAY.astype(np.int32) << 8, np.repeat(GRAY[..., None], 3, 2)),
     ],
 )
 def test_modes_come_out_as_rgb(tmp_path, name, image, expected):
@@ -52,9 +52,9 @@ def test_modes_come_out_as_rgb(tmp_path, name, image, expected):
 
 
 def test_twelve_bits_keep_their_brightness(tmp_path):
-    values = (GREY.astype(np.uint16) << 4) | 15  # largest value 4095
+    values = (GRAY.astype(np.uint16) << 4) | 15  # largest value 4095
     got = reading.read_image(save(tmp_path / "a.png", values))
-    np.testing.assert_array_equal(got[..., 0], GREY)
+    np.testing.assert_array_equal(got[..., 0], GRAY)
 
 
 def test_cmyk(tmp_path):
@@ -132,12 +132,12 @@ def test_a_png_that_lies_about_its_size(tmp_path):
         reading.read_image(tmp_path / "liar.png")
 
 
-MASK = GREY > 120
+MASK = GRAY > 120
 
 
-def palette(indices, colours):
+def palette(indices, colors):
     image = Image.fromarray(indices.astype(np.uint8))
-    image.putpalette(colours)
+    image.putpalette(colors)
     return image
 
 
@@ -177,10 +177,10 @@ def test_a_jpeg_mask_is_cut_at_half(tmp_path):
     assert (reading.read_mask(path) != mask).mean() < 0.01
 
 
-def test_shades_of_grey_are_noticed(tmp_path):
+def test_shades_of_gray_are_noticed(tmp_path):
     with collected() as notices:
-        reading.read_mask(save(tmp_path / "a.png", GREY))
-    assert [n.kind for n in notices] == ["grey mask"]
+        reading.read_mask(save(tmp_path / "a.png", GRAY))
+    assert [n.kind for n in notices] == ["gray mask"]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
@@ -195,12 +195,12 @@ def test_index_maps_by_palette_and_equal_channels(tmp_path):
     np.testing.assert_array_equal(reading.read_index(path), indices)
     path = save(tmp_path / "rgb.png", np.repeat(indices[..., None], 3, 2))
     np.testing.assert_array_equal(reading.read_index(path), indices)
-    with pytest.raises(DataError, match="colour"):
+    with pytest.raises(DataError, match="color"):
         reading.read_index(save(tmp_path / "c.png", RGB))
     with pytest.raises(DataError, match="without loss"):
-        reading.read_index(save(tmp_path / "c.jpg", GREY))
+        reading.read_index(save(tmp_path / "c.jpg", GRAY))
     with pytest.raises(DataError, match="mode"):
-        reading.read_index(save(tmp_path / "f.tif", GREY.astype(np.float32)))
+        reading.read_index(save(tmp_path / "f.tif", GRAY.astype(np.float32)))
 
 
 def test_writing_is_all_or_nothing(tmp_path):
@@ -216,20 +216,20 @@ def test_writing_is_all_or_nothing(tmp_path):
     assert [f.name for f in path.parent.iterdir()] == ["a.json"]
 
 
-@pytest.mark.parametrize("values", [GREY, RGB, GREY.astype(np.uint16) * 200, MASK])
+@pytest.mark.parametrize("values", [GRAY, RGB, GRAY.astype(np.uint16) * 200, MASK])
 def test_png_round_trip(tmp_path, values):
     reading.write_png(tmp_path / "a.png", values)
     got = np.asarray(Image.open(tmp_path / "a.png"))
     np.testing.assert_array_equal(got, values * np.uint8(255) if values.dtype == bool else values)
 
 
-@pytest.mark.parametrize("values", [GREY / 2, RGB.astype(np.uint16), GREY[None], RGB[..., :2]])
+@pytest.mark.parametrize("values", [GRAY / 2, RGB.astype(np.uint16), GRAY[None], RGB[..., :2]])
 def test_png_refuses_what_it_cannot_hold(tmp_path, values):
     with pytest.raises(InputError, match="PNG takes"):
         reading.write_png(tmp_path / "a.png", values)
 
 
-def test_nearest_resize_maps_centres():
+def test_nearest_resize_maps_centers():
     values = np.arange(6).reshape(2, 3)
     np.testing.assert_array_equal(reading.resize_nearest(values, (4, 6)), np.kron(values, np.ones((2, 2))))
     np.testing.assert_array_equal(reading.resize_nearest(reading.resize_nearest(values, (10, 9)), (2, 3)), values)
@@ -245,12 +245,12 @@ def decoded(rle):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
 def test_regions_equal_the_slow_way(dtype):
     index = RNG.integers(0, 6, (23, 17)).astype(dtype)
-    got = {value: decoded(rle) for value, rle in regions(index)}
+    got = {value: decoded(rle) for value, rle in from_index_map(index)}
     assert list(got) == [1, 2, 3, 4, 5]
     for value, mask in got.items():
         np.testing.assert_array_equal(mask, index == value)
-    assert not list(regions(np.zeros((4, 5), dtype)))
-    assert [v for v, _ in regions(np.full((4, 5), 3, dtype))] == [3]
+    assert not list(from_index_map(np.zeros((4, 5), dtype)))
+    assert [v for v, _ in from_index_map(np.full((4, 5), 3, dtype))] == [3]
 
 
 def test_run_lengths_compressed_or_not():
@@ -262,7 +262,7 @@ def test_run_lengths_compressed_or_not():
     counts = np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()
     counts = [0, *counts] if flat[0] else counts
     for given in (rle["counts"], rle["counts"].decode(), counts):
-        got = run_lengths({"size": [31, 40], "counts": given}, "x")
+        got = validated({"size": [31, 40], "counts": given}, "x")
         np.testing.assert_array_equal(decoded(got), mask)
 
 
@@ -282,28 +282,28 @@ def test_run_lengths_compressed_or_not():
 )
 def test_wrong_run_lengths_are_refused(rle):
     with pytest.raises(DataError, match="here"):
-        run_lengths(rle, "here")
+        validated(rle, "here")
 
 
 def test_rectangles_are_rounded_cut_and_never_vanish():
-    mask = decoded(rectangle((2.4, 1.6, 5.5, 3.2), (10, 12)))
+    mask = decoded(from_box((2.4, 1.6, 5.5, 3.2), (10, 12)))
     assert np.argwhere(mask).min(0).tolist() == [2, 2]
     assert mask.sum() == 1 * 4  # rows 2..2, columns 2..5
-    assert decoded(rectangle((3.1, 3.1, 3.3, 3.3), (10, 12))).sum() == 1
-    assert decoded(rectangle((-5, -5, 50, 50), (10, 12))).all()
+    assert decoded(from_box((3.1, 3.1, 3.3, 3.3), (10, 12))).sum() == 1
+    assert decoded(from_box((-5, -5, 50, 50), (10, 12))).all()
     for nothing in [(5, 5, 5, 9), (5, 5, 3, 9), (12, 0, 20, 5), (-5, 0, 0, 5), (0, 0, float("nan"), 5)]:
-        assert rectangle(nothing, (10, 12)) is None
+        assert from_box(nothing, (10, 12)) is None
 
 
 def test_polygons():
     square = [2, 3, 8, 3, 8, 7, 2, 7]
-    mask = decoded(polygon([square], (10, 12)))
+    mask = decoded(from_polygons([square], (10, 12)))
     expected = np.zeros((10, 12), bool)
     expected[3:7, 2:8] = True
     np.testing.assert_array_equal(mask, expected)
-    assert polygon([[1, 1, 5, 5]], (10, 12)) is None, "two points are no box either"
-    assert polygon([[1, 1, 5, 5, float("inf"), 3]], (10, 12)) is None
-    assert decoded(polygon([[-1e12, -1e12, 1e12, -1e12, 1e12, 1e12, -1e12, 1e12]], (10, 12))).all()
+    assert from_polygons([[1, 1, 5, 5]], (10, 12)) is None, "two points are no box either"
+    assert from_polygons([[1, 1, 5, 5, float("inf"), 3]], (10, 12)) is None
+    assert decoded(from_polygons([[-1e12, -1e12, 1e12, -1e12, 1e12, 1e12, -1e12, 1e12]], (10, 12))).all()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from samtailor.data.augment import View
 from samtailor.data.tile_views import OVERLAP, fitting, views
 from samtailor.errors import InputError
 from samtailor.evaluation import instances as ev
-from samtailor.masks.average_precision import Answered, Instance
+from samtailor.masks.average_precision import ImageResult, Instance
 from samtailor.predict.instances import InstanceMask, answer_asks, mask_nms, objects
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
@@ -110,10 +110,10 @@ def test_figures_of_what_is_given_and_of_what_is_ranked():
     one[2:9, 2:9], stray[12:15, 12:15] = True, True
     truth, other = Annotation.from_mask("a", one), Annotation.from_mask("a", stray)
     seen = (
-        Answered("p", (truth,), (Instance("a", truth.rle, 0.9, True), Instance("a", other.rle, 0.8, True)), "p"),
-        Answered("q", (truth,), (Instance("a", truth.rle, 0.3, False),), "q"),
-        Answered("r", (), (Instance("a", other.rle, 0.1, False),), "r"),
-        Answered("s", (), (Instance("a", other.rle, 0.5, True),), "s"),
+        ImageResult("p", (truth,), (Instance("a", truth.rle, 0.9, True), Instance("a", other.rle, 0.8, True)), "p"),
+        ImageResult("q", (truth,), (Instance("a", truth.rle, 0.3, False),), "q"),
+        ImageResult("r", (), (Instance("a", other.rle, 0.1, False),), "r"),
+        ImageResult("s", (), (Instance("a", other.rle, 0.5, True),), "s"),
     )
     evaluation = ev.InstanceEvaluation(seen, ("a", "b"))
     figures = evaluation.summary(draws=50)
@@ -149,7 +149,7 @@ def test_a_data_set_is_looked_through(tiny_sam, tmp_path):
     ).values()
     assert done == [(1, 2), (2, 2)]
     assert [len(p.truths) for p in got.images] == [1, 1]
-    assert not any(one.accepted or one.label != "disc" for p in got.images for one in p.found)
+    assert not any(one.accepted or one.label != "disc" for p in got.images for one in p.predictions)
     with pytest.raises(InputError, match="no object to find"):
         ev.evaluate_instances(predictor, asked, samples, ["nothing"])
 

@@ -16,11 +16,11 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from samtailor import artefact
-from samtailor.masks.rle import polygon
+from samtailor.masks.polygons import outlines
+from samtailor.masks.rle import from_polygons
 from samtailor.predict.auto import GROWN, proposer
 from samtailor.predict.instances import objects
 from samtailor.predict.predictor import Predictor
-from samtailor.serve.answers import outlines
 from samtailor.serve.app import build
 from samtailor.serve.engine import Engine
 from samtailor.serve.limits import Limits
@@ -109,9 +109,9 @@ def test_the_answer_is_the_same_in_every_format(served):
 def drawn(parts, size):
     canvas = np.zeros(size, bool)
     for outer, holes in parts:
-        part = coco.decode(polygon([np.ravel(outer).tolist()], size)).astype(bool)
+        part = coco.decode(from_polygons([np.ravel(outer).tolist()], size)).astype(bool)
         for hole in holes:
-            part &= ~coco.decode(polygon([np.ravel(hole).tolist()], size)).astype(bool)
+            part &= ~coco.decode(from_polygons([np.ravel(hole).tolist()], size)).astype(bool)
         canvas |= part
     return canvas
 
@@ -228,7 +228,7 @@ def test_memory_is_bounded_and_the_oldest_goes_first(tiny_sam2):
         first, second = sent(client, 0), sent(client, 1)
         one = engine.find(first).bytes
         assert engine.embeddings.bytes == pytest.approx(2 * one, rel=0.01)
-        engine.embeddings._room = int(2.5 * one)
+        engine.embeddings._kept.max_size = int(2.5 * one)
         client.get(f"/embeddings/{first}")  # used: now the second is the oldest
         third = sent(client, 2)
         known = [client.get(f"/embeddings/{id}").status_code for id in (first, second, third)]

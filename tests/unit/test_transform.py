@@ -36,7 +36,7 @@ def test_image_is_preprocessed_as_sams(tiny_sam, height, width):
 
 
 def test_golden_numbers(tiny_sam):
-    """Black and white by hand; the padding is the mean colour, so it is zero after normalisation."""
+    """Black and white by hand; the padding is the mean color, so it is zero after normalization."""
     black = Frame.of(tiny_sam, 48, 80).image(np.zeros((48, 80, 3), np.uint8), tiny_sam)
     assert black[:, 0, 0].tolist() == pytest.approx([-2.11790, -2.03571, -1.80444], abs=1e-5)
     assert not black[:, 38:].any()

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from pycocotools import mask as coco
 
-from samtailor.masks.interior import centre
+from samtailor.masks.interior import center
 from samtailor.predict.predictor import Predictor
 from samtailor.serve.answers import outlines
 from samtailor.serve.limits import Limits
@@ -196,7 +196,7 @@ def test_automatic_objects_are_sound_and_not_saved(client, first):
 
 def test_a_mask_becomes_polygons_and_the_same_mask_again(client, first):
     mask = disc_sample(3).annotations[0].mask
-    x, y = centre(mask)
+    x, y = center(mask)
     mask[y - 2 : y + 2, x - 3 : x + 3] = False
     mask[2:5, 60:66] = True
     given = {"rle": masks.shape(mask)["rle"], "tolerance": 0}

@@ -1,4 +1,4 @@
-"""Augmented views of an image: horizontal flip, mild crop (hence scale), colour; masks follow exactly.
+"""Augmented views of an image: horizontal flip, mild crop (hence scale), color; masks follow exactly.
 
 A view is a handful of numbers (`View`), drawn from (sample id, index, seed) and from nothing else, so that it can be
 named in the key of the embedding cache and made again anywhere. Index 0 is always the untouched image.
@@ -29,13 +29,13 @@ class View:
     Args:
         crop: kept part (x0, y0, x1, y1), fractions of width and height; applied first.
         flip: mirror left to right.
-        colour: factors of brightness, contrast (about the mean grey) and saturation.
+        color: factors of brightness, contrast (about the mean gray) and saturation.
         labels: label after a flip by label before it, for labels that name a side.
     """
 
     crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     flip: bool = False
-    colour: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    color: tuple[float, float, float] = (1.0, 1.0, 1.0)
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -46,7 +46,7 @@ class View:
     @property
     def key(self) -> str:
         """Everything that changes the pixels, exactly; part of the key of the embedding cache."""
-        numbers = ",".join(repr(v) for v in (*self.crop, *self.colour))
+        numbers = ",".join(repr(v) for v in (*self.crop, *self.color))
         return f"crop-flip-colour-1:{int(self.flip)}:{numbers}"
 
     def size(self, height: int, width: int) -> tuple[int, int]:
@@ -56,7 +56,7 @@ class View:
 
     def image(self, image: np.ndarray) -> np.ndarray:
         """uint8 RGB (height, width, 3) to the view, same type."""
-        return image if self.untouched else _coloured(self._moved(image), self.colour)
+        return image if self.untouched else _colored(self._moved(image), self.color)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """Boolean (height, width) mask to the view; no pixel is interpolated."""
@@ -132,7 +132,7 @@ class Augment:
         flip: half of the views are mirrored.
         flip_pairs: pairs of labels that swap in a mirrored image, as ("left_eye", "right_eye"); see `flip_pairs`.
         crop: smallest kept share of each side; 1 is off.
-        colour: largest change of brightness, contrast and saturation, as a share; 0 is off.
+        color: largest change of brightness, contrast and saturation, as a share; 0 is off.
         seed: any integer.
     """
 
@@ -140,14 +140,14 @@ class Augment:
     flip: bool = True
     flip_pairs: tuple[tuple[str, str], ...] = ()
     crop: float = 0.7
-    colour: float = 0.2
+    color: float = 0.2
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.views < 1:
             raise InputError(f"views counts the untouched image too and must be at least 1, got {self.views}.")
-        if not 0 < self.crop <= 1 or not 0 <= self.colour < 1:
-            raise InputError(f"crop must lie in (0, 1] and colour in [0, 1), got {self.crop} and {self.colour}.")
+        if not 0 < self.crop <= 1 or not 0 <= self.color < 1:
+            raise InputError(f"crop must lie in (0, 1] and color in [0, 1), got {self.crop} and {self.color}.")
 
     def draw(self, sample: Sample, index: int) -> View:
         """View `index` of a sample; 0 is untouched. Reads the annotations (a crop keeps one object of each class)."""
@@ -158,10 +158,10 @@ class Augment:
         digest = hashlib.sha256(f"{sample.id}\0{index}\0{self.seed}".encode()).digest()
         rng = np.random.default_rng(np.frombuffer(digest, np.uint32))
         flip = bool(rng.integers(2)) and self.flip
-        colour = rng.uniform(1 - self.colour, 1 + self.colour, 3) if self.colour else np.ones(3)
+        color = rng.uniform(1 - self.color, 1 + self.color, 3) if self.color else np.ones(3)
         crop = _crop(sample, self.crop, rng) if self.crop < 1 else (0.0, 0.0, 1.0, 1.0)
         labels = dict(self.flip_pairs) | {b: a for a, b in self.flip_pairs}
-        return View(crop, flip, tuple(round(float(c), 4) for c in colour), labels)
+        return View(crop, flip, tuple(round(float(c), 4) for c in color), labels)
 
 
 def view(sample: Sample, index: int, seed: int = 0, *, flip: bool = True, flip_pairs: Iterable = ()) -> Sample:
@@ -221,14 +221,14 @@ def _crop(sample: Sample, smallest: float, rng: np.random.Generator) -> tuple[fl
     return 0.0, 0.0, 1.0, 1.0
 
 
-def _coloured(image: np.ndarray, colour: tuple[float, float, float]) -> np.ndarray:
-    brightness, contrast, saturation = colour
-    if colour == (1.0, 1.0, 1.0):
+def _colored(image: np.ndarray, color: tuple[float, float, float]) -> np.ndarray:
+    brightness, contrast, saturation = color
+    if color == (1.0, 1.0, 1.0):
         return image
     pixels = image.astype(np.float32) * brightness
-    grey = pixels @ np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
-    pixels = grey[..., None] + (pixels - grey[..., None]) * saturation
-    mean = grey.mean(dtype=np.float64).astype(np.float32)
+    gray = pixels @ np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+    pixels = gray[..., None] + (pixels - gray[..., None]) * saturation
+    mean = gray.mean(dtype=np.float64).astype(np.float32)
     return np.rint((pixels - mean) * contrast + mean).clip(0, 255).astype(np.uint8)
 
 

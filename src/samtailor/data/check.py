@@ -31,7 +31,7 @@ _SEVERITY = {
     "annotation without image": "warning",
     "class without masks": "warning",
     "empty mask": "warning",
-    "grey mask": "warning",
+    "gray mask": "warning",
     "mask turned": "warning",
     "mask covers everything": "warning",
     "no class names": "warning",
@@ -45,7 +45,7 @@ _SUMMARY = {
     "annotation without image": "Annotations without an image, left out: {n}.",
     "class without masks": "Named classes without a mask: {n}.",
     "empty mask": "Empty masks or shapes, left out: {n}.",
-    "grey mask": "Masks with shades of grey, all above 0 is object: {n}.",
+    "gray mask": "Masks with shades of gray, all above 0 is object: {n}.",
     "mask resized": "Masks of another size than their image (same aspect), resized to it (nearest): {n}.",
     "mask turned": "Masks drawn before the EXIF rotation of their image, turned along: {n}.",
     "mask covers everything": "Masks that cover their whole image: {n}.",
@@ -54,7 +54,7 @@ _SUMMARY = {
     "box as mask": "Objects with a box only, whose rectangle is taken as the mask: {n}.",
     "no class names": "The classes have no names.",
     "no target": "Images without an object: {n}.",
-    "grey image": "Grey images, read as RGB with three equal channels: {n}.",
+    "gray image": "Gray images, read as RGB with three equal channels: {n}.",
     "deep image": "Images with more than 8 bits a channel, scaled down to 8: {n}.",
     "transparent image": "Images with transparency, laid over white: {n}.",
     "turned image": "Images turned as their EXIF rotation says: {n}.",
@@ -197,7 +197,7 @@ def _image(sample: Sample, found: dict[str, list[str]]) -> Header:
         return Header(shape, shape, 1, "RGB", "")
     frame = header(sample.source)
     if frame.mode in ("1", "L", "LA"):
-        found["grey image"].append(sample.id)
+        found["gray image"].append(sample.id)
     if frame.mode.startswith(("I", "F")):
         found["deep image"].append(sample.id)
     if frame.mode in ("RGBA", "LA", "PA"):

@@ -1,6 +1,6 @@
-"""Near-duplicate images: the same photo saved again, resized, slightly cropped or recoloured.
+"""Near-duplicate images: the same photo saved again, resized, slightly cropped or recolored.
 
-Fingerprint: a 16 x 16 grey thumbnail's signs of change along x and y (a difference hash, 480 bits). Two images are
+Fingerprint: a 16 x 16 gray thumbnail's signs of change along x and y (a difference hash, 480 bits). Two images are
 near-duplicates when at most 13 % of the bits differ *and* the 32 x 32 thumbnails correlate by 0.9 or more; the second
 condition keeps dark or flat images apart, whose signs are mostly noise. Measured on eight sets of real images:
 true copies differ in 0 to 11 % of the bits, the closest different images in 18 % and more (faces of one person in
@@ -35,7 +35,7 @@ def near_duplicates(samples: Sequence[Sample]) -> list[tuple[int, int]]:
 
 
 def _thumbnail(sample: Sample) -> np.ndarray:
-    """Grey uint8 image of shape (32, 32), aspect given up."""
+    """Gray uint8 image of shape (32, 32), aspect given up."""
     if sample.source is not None:
         small = read_thumbnail(sample.source, SIDE)
     else:

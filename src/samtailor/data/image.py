@@ -1,8 +1,8 @@
-"""Images and masks, file to array. The only place that knows about file formats and colour modes.
+"""Images and masks, file to array. The only place that knows about file formats and color modes.
 
 An image always comes out as uint8 RGB with its EXIF rotation applied:
 * transparency is laid over white, as a viewer shows it;
-* grey, palette, 1-bit, CMYK and other colour modes are converted;
+* gray, palette, 1-bit, CMYK and other color modes are converted;
 * more than 8 bits a channel are scaled down by the smallest of 8, 10, 12, 14, 16, 24, 32 bits that holds the
   largest value (a 12-bit camera in a 16-bit file keeps its brightness); floats are taken as 0 to 1 where they lie
   there and are stretched from minimum to maximum otherwise.
@@ -52,7 +52,7 @@ class Header:
         size: (height, width) in the image frame, that is after the EXIF rotation.
         stored: (height, width) as stored, before the EXIF rotation.
         orientation: EXIF orientation, 1 (upright) to 8.
-        mode: Pillow's colour mode ("RGB", "L", "I;16", ...).
+        mode: Pillow's color mode ("RGB", "L", "I;16", ...).
         format: Pillow's name of the file format ("JPEG", "PNG", ...).
     """
 
@@ -87,7 +87,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
 
 
 def read_thumbnail(path: Path, side: int) -> np.ndarray:
-    """float32 grey image of shape (side, side), 0 to 255, aspect given up. JPEG files are decoded at low resolution.
+    """float32 gray image of shape (side, side), 0 to 255, aspect given up. JPEG files are decoded at low resolution.
 
     The EXIF rotation is applied. Meant for fingerprints of images, not for looking at.
     """
@@ -103,7 +103,7 @@ def read_thumbnail(path: Path, side: int) -> np.ndarray:
 def read_mask(path: Path) -> np.ndarray:
     """Boolean mask, shape (height, width), of a binary mask file.
 
-    Object is whatever is not black: 0/1, 0/255, coloured, palette (by its colours). In an image of one colour with
+    Object is whatever is not black: 0/1, 0/255, colored, palette (by its colors). In an image of one color with
     transparency the object is what is not transparent. A lossy file (JPEG, WebP) is cut at half its range, since its
     background is not exactly black.
     """
@@ -122,26 +122,26 @@ def read_index(path: Path) -> np.ndarray:
     """Index map (classes or instances), integers of shape (height, width), as stored: palette indices, 8 or 16 bit.
 
     Raises:
-        DataError: a colour image (its three channels differ), floats, or a lossy file, which has no exact values.
+        DataError: a color image (its three channels differ), floats, or a lossy file, which has no exact values.
     """
     with _opened(path) as image:
         if image.format in _LOSSY and image.format != "WEBP":
             raise DataError(f"{path}: an index map must be stored without loss (PNG), this is {image.format}.")
         if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "RGB", "RGBA", "LA"):
-            raise DataError(f"{path}: an index map holds one integer a pixel, this is in colour mode {image.mode!r}.")
+            raise DataError(f"{path}: an index map holds one integer a pixel, this is in color mode {image.mode!r}.")
         values = np.asarray(_turned(image, _orientation(image)))
         if values.ndim == 3:
-            colours = values if image.mode == "RGB" else values[..., :-1]
-            if (colours != colours[..., :1]).any():
+            colors = values if image.mode == "RGB" else values[..., :-1]
+            if (colors != colors[..., :1]).any():
                 raise DataError(
-                    f"{path}: an index map holds one integer a pixel, this is a colour image. Convert it to indices."
+                    f"{path}: an index map holds one integer a pixel, this is a color image. Convert it to indices."
                 )
-            values = colours[..., 0]
+            values = colors[..., 0]
         return values.astype(np.uint8) if values.dtype == bool else values
 
 
 def resize_nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Nearest resize of a (height, width) array to `size` (height, width), pixel centres mapped onto each other."""
+    """Nearest resize of a (height, width) array to `size` (height, width), pixel centers mapped onto each other."""
     rows, columns = (
         np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.intp), old - 1)
         for new, old in zip(size, values.shape, strict=True)
@@ -201,8 +201,8 @@ def _rgb(image: Image.Image) -> np.ndarray:
 def _flat(image: Image.Image) -> np.ndarray:
     """Any mode to uint8 RGB."""
     if image.mode.startswith(("I", "F")):
-        grey = _eight_bits(np.asarray(image))
-        return np.repeat(grey[..., None], 3, axis=2)
+        gray = _eight_bits(np.asarray(image))
+        return np.repeat(gray[..., None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -225,14 +225,14 @@ def _object(image: Image.Image, lossy: bool, name: Path | str) -> np.ndarray:
     mode = image.mode
     if mode == "P" and "transparency" not in image.info:
         values = np.asarray(image)
-        coloured = np.asarray(image.convert("RGB")).any(axis=2)
-        return coloured if coloured.any() else values > 0  # a palette of nothing but black: by its indices
+        colored = np.asarray(image.convert("RGB")).any(axis=2)
+        return colored if colored.any() else values > 0  # a palette of nothing but black: by its indices
     if mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         values = np.asarray(image.convert("RGBA"))
         opaque = values[..., 3] > 0
-        colours = values[..., :3]
-        one_colour = (colours == colours[:1, :1]).all() and not opaque.all()
-        return opaque if one_colour else opaque & colours.any(axis=2)
+        colors = values[..., :3]
+        one_color = (colors == colors[:1, :1]).all() and not opaque.all()
+        return opaque if one_color else opaque & colors.any(axis=2)
     if mode not in ("1", "L", "I", "F") and not mode.startswith("I;16"):
         image = image.convert("RGB")
     values = np.asarray(image)
@@ -240,12 +240,12 @@ def _object(image: Image.Image, lossy: bool, name: Path | str) -> np.ndarray:
         values = values.max(axis=2)
     if lossy and values.max(initial=0) > 127:
         return values > 127
-    if values.dtype == np.uint8 and _has_greys(values):
-        notice("grey mask", f"{name}: the mask has shades between 0 and {values.max()}; everything above 0 is object.")
+    if values.dtype == np.uint8 and _has_grays(values):
+        notice("gray mask", f"{name}: the mask has shades between 0 and {values.max()}; everything above 0 is object.")
     return values > 0
 
 
-def _has_greys(values: np.ndarray) -> bool:
+def _has_grays(values: np.ndarray) -> bool:
     return bool((np.bincount(values.ravel(), minlength=256)[1:] > 0).sum() > 1)
 
 

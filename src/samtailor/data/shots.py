@@ -28,7 +28,7 @@ def shots(
 ) -> list[Sample]:
     """K images that contain a target, for each of the classes; the first 4 of 8 shots are the 4 shots.
 
-    Images of different groups come first (neighbouring frames of one video are one example, not several). An image
+    Images of different groups come first (neighboring frames of one video are one example, not several). An image
     with two of the classes counts for both. Reads annotations only until it has enough.
 
     Args:

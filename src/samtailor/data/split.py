@@ -18,6 +18,7 @@ from samtailor.data.shots import shots, shuffle_key
 from samtailor.data.writing import write_json
 from samtailor.errors import DataError, InputError, counted
 from samtailor.structures import Sample
+from samtailor.structures.disjoint_sets import DisjointSets
 
 Amount = int | float | None
 PARTS = ("train", "val", "test")
@@ -138,25 +139,16 @@ def split(
 
 def group(samples: Sequence[Sample], *, near_duplicates: bool = True) -> list[tuple[str, ...]]:
     """Ids that must stay together: explicit groups joined with near-duplicates; every id is in exactly one tuple."""
-    parent = list(range(len(samples)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
+    sets = DisjointSets(len(samples))
     by_group: dict[str, list[int]] = {}
     for i, sample in enumerate(samples):
         if sample.group is not None:
             by_group.setdefault(sample.group, []).append(i)
     pairs = [pair for members in by_group.values() for pair in pairwise(members)]
     for i, j in [*pairs, *(find_near_duplicates(samples) if near_duplicates else ())]:
-        parent[root(i)] = root(j)
-    joined: dict[int, list[str]] = {}
-    for i, sample in enumerate(samples):
-        joined.setdefault(root(i), []).append(sample.id)
-    return sorted((tuple(sorted(m, key=natural_key)) for m in joined.values()), key=lambda m: natural_key(m[0]))
+        sets.union(i, j)
+    joined = (sorted((samples[i].id for i in members), key=natural_key) for members in sets.groups())
+    return sorted(map(tuple, joined), key=lambda ids: natural_key(ids[0]))
 
 
 def _counts(amounts: Mapping[str, Amount], total: int) -> dict[str, int]:

@@ -1,7 +1,7 @@
-"""Pixels of an image to the model frame and back. The only place that resizes, pads or normalises.
+"""Pixels of an image to the model frame and back. The only place that resizes, pads or normalizes.
 
 SAM 1: the longest side becomes `size` (Pillow bilinear on uint8, antialiased), the rest is padded right and bottom
-with zeros AFTER normalisation, so that the padding is the mean colour. SAM 2 squashes to the square.
+with zeros AFTER normalization, so that the padding is the mean color. SAM 2 squashes to the square.
 Masks come back by bilinear interpolation of logits (align_corners=False), are cropped, resized to the image, and
 only then cut at 0: thresholding before resizing would tear thin objects.
 """
@@ -65,7 +65,7 @@ class Frame:
         return width / self.width, height / self.height
 
     def image(self, image: np.ndarray, base: Base) -> Tensor:
-        """uint8 RGB (height, width, 3) to a normalised float32 (3, size, size)."""
+        """uint8 RGB (height, width, 3) to a normalized float32 (3, size, size)."""
         if image.dtype != np.uint8 or image.shape != (self.height, self.width, 3):
             raise InputError(
                 f"An image must be uint8 RGB of shape ({self.height}, {self.width}, 3), "
@@ -101,7 +101,7 @@ class Frame:
         return replace(prompts, points=points, boxes=boxes, frame=(self.size, self.size))
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
-        """Boolean mask (height, width) to the model frame (size, size), nearest neighbour, padding False."""
+        """Boolean mask (height, width) to the model frame (size, size), nearest neighbor, padding False."""
         height, width = self.inner
         out = np.zeros((self.size, self.size), bool)
         rows = np.minimum(((np.arange(height) + 0.5) * self.height / height).astype(int), self.height - 1)

@@ -16,7 +16,7 @@ import numpy as np
 
 from samtailor.errors import InputError
 from samtailor.masks import average_precision as precision
-from samtailor.masks.average_precision import Answered, Instance
+from samtailor.masks.average_precision import ImageResult, Instance
 from samtailor.predict.auto import GROWN, proposer, thresholds, tiles_of
 from samtailor.predict.instances import InstanceMask, objects
 from samtailor.structures import Sample
@@ -87,7 +87,7 @@ class InstanceEvaluation:
         seed: of the bootstrap.
     """
 
-    images: tuple[Answered, ...]
+    images: tuple[ImageResult, ...]
     classes: tuple[str, ...]
     seed: int = 0
 
@@ -123,10 +123,11 @@ class InstanceEvaluation:
         judged = precision.match(given, self.classes, _EVERY)
         return _given_figures(given, self.classes, judged)["f1"] or 0.0
 
-    def _given(self) -> list[Answered]:
+    def _given(self) -> list[ImageResult]:
         """Only what a user would be given."""
         return [
-            Answered(one.id, one.truths, tuple(f for f in one.found if f.accepted), one.group) for one in self.images
+            ImageResult(one.id, one.truths, tuple(f for f in one.predictions if f.accepted), one.group)
+            for one in self.images
         ]
 
 
@@ -156,13 +157,13 @@ def evaluate_instances(
     """
     if not any(sample.of(classes) for sample in samples):
         raise InputError(f"There is no object to find: none of {len(samples)} images has one of {', '.join(classes)}.")
-    rows: dict[str, list[Answered]] = {name: [] for name in asked}
+    rows: dict[str, list[ImageResult]] = {name: [] for name in asked}
     for done, sample in enumerate(samples, 1):
         truths = tuple(a for a in sample.annotations if a.label in classes and a.area)
         for name, who in asked.items():
             found = objects(predictor, sample, who.propose, who.adapter, tiles=who.tiles, store=store)
             seen = tuple(_instance(one, who) for one in found if one.ask.label in classes)
-            rows[name].append(Answered(sample.id, truths, seen, sample.group or sample.id))
+            rows[name].append(ImageResult(sample.id, truths, seen, sample.group or sample.id))
         if progress:
             progress(done, len(samples))
     return {name: InstanceEvaluation(tuple(own), tuple(classes), seed) for name, own in rows.items()}
@@ -174,14 +175,14 @@ def _instance(one: InstanceMask, who: Asked) -> Instance:
 
 
 def _given_figures(
-    given: Sequence[Answered], classes: Sequence[str], judged: dict[str, precision.Matched]
+    given: Sequence[ImageResult], classes: Sequence[str], judged: dict[str, precision.Matched]
 ) -> dict[str, Any]:
     own = [judged[label] for label in classes]
     total = sum(int(one.objects.sum()) for one in own)
     found = sum(int(one.counts[0].sum()) for one in own)
-    right = sum(int((one.right[0] & one.counts[0]).sum()) for one in own)
+    right = sum(int((one.correct[0] & one.counts[0]).sum()) for one in own)
     empty = [p for p in given if not any(t.label in classes for t in p.truths)]
-    alarms = [any(f.label in classes for f in p.found) for p in empty]
+    alarms = [any(f.label in classes for f in p.predictions) for p in empty]
     return {
         "precision": right / found if found else None,
         "recall": right / total if total else None,

@@ -56,7 +56,7 @@ def prompt_batches(sample: Sample, objects: int = 2) -> Iterator[PromptBatch]:
         mask = annotation.mask
         inside = np.argwhere(mask)[:, ::-1]
         outside = np.argwhere(~mask)[:, ::-1]
-        centre, box = np.array([interior.centre(mask)]), np.array(annotation.box)
+        centre, box = np.array([interior.center(mask)]), np.array(annotation.box)
         yield PromptBatch(centre, np.ones(1))
         yield PromptBatch(centre, np.ones(1), again=True)
         for on, off in ((1, 1), (2, 1), (3, 1), (3, 2)):

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samtailor.adapters import pmm
-from samtailor.bases._encoding import encoding
+from samtailor.bases.encoder import fast_encoder
+from samtailor.cache.bounded import BoundedCache
 from samtailor.data.transform import Frame
 from samtailor.labelling._once import looks, once, placed
 from samtailor.labelling._tiles import Piece
@@ -55,7 +56,9 @@ class Source:
 class Windows:
     """Logits to masks in windows; the matrices of the last sizes of images and tiles are kept."""
 
-    _known: dict[tuple[Frame, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _known: BoundedCache[tuple[Frame, int], tuple[Tensor, Tensor]] = field(
+        default_factory=lambda: BoundedCache(_SIZES, lru=False)
+    )
 
     def mask(self, low: Tensor, frame: Frame) -> tuple[np.ndarray, int, int]:
         """(h, w) logits to a bool array and the column and row of the image where it starts; empty where nothing is.
@@ -75,13 +78,11 @@ class Windows:
 
     def _matrices(self, frame: Frame, cells: int) -> tuple[Tensor, Tensor]:
         """For rows and for columns; closer looks (`looks`) have more cells."""
-        if (frame, cells) not in self._known:
-            while len(self._known) >= _SIZES:
-                del self._known[next(iter(self._known))]
-            (height, width), size = frame.inner, frame.size
-            rows = _enlarging(cells, size, height, frame.height)
-            self._known[frame, cells] = rows, _enlarging(cells, size, width, frame.width)
-        return self._known[frame, cells]
+        if (kept := self._known.get((frame, cells))) is not None:
+            return kept
+        (height, width), size = frame.inner, frame.size
+        rows = _enlarging(cells, size, height, frame.height)
+        return self._known.put((frame, cells), (rows, _enlarging(cells, size, width, frame.width)))
 
 
 class MultiAdapterPredictor:
@@ -98,7 +99,7 @@ class MultiAdapterPredictor:
         self._passes, self._sources = BatchedDecoder(self._base, self._adapters), sources
         asked = [self._adapters[source.adapter] for source in sources if source.adapter is not None]
         self._common = all(one.encoder_frozen for one in asked)  # else an adapter needs the image itself
-        self._encoding = encoding(self._base)
+        self._encoding = fast_encoder(self._base)
         self._locks = [threading.Lock() for _ in sources]  # a detector may answer one question at a time
         self._local = threading.local()
         self._looks = looks([source.tiles for source in sources])

@@ -19,7 +19,7 @@ from samtailor.data.listing import read_json
 from samtailor.data.writers import LabelledImage, LabelledObject
 from samtailor.data.writing import replacing, write_json
 from samtailor.errors import InputError
-from samtailor.masks.rle import plain_runs
+from samtailor.masks.rle import to_json
 
 HOME, SETTINGS = ".label", "settings.json"
 
@@ -65,7 +65,7 @@ class Journal:
                     "label": one.label,
                     "adapter": one.adapter,
                     "score": one.score,
-                    **plain_runs(one.rle),
+                    **to_json(one.rle),
                     **({} if one.polygons is None else {"outlines": [_packed(ring) for ring in one.polygons]}),
                 }
                 for one in image.objects

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from samtailor.errors import InputError
+from samtailor.structures.disjoint_sets import DisjointSets
 
 NMS_IOU = 0.5
 """IoU of two pieces within the strip that both tiles see, from which on they are one object."""
@@ -160,17 +161,14 @@ def _groups(pieces: list[Piece]) -> list[list[Piece]]:
             likeness = _likeness(one, pieces[j])
             if likeness > 0:
                 pairs.append((likeness, i, j))
-    leader = list(range(len(pieces)))
+    sets = DisjointSets(len(pieces))
     taken: set[tuple[int, int, int]] = set()
     for _, i, j in sorted(pairs, reverse=True):
         ends = ((i, *_place(pieces[j])), (j, *_place(pieces[i])))
         if not taken.intersection(ends):
             taken.update(ends)
-            _unite(leader, i, j)
-    groups: dict[int, list[Piece]] = {}
-    for i, piece in enumerate(pieces):
-        groups.setdefault(_find(leader, i), []).append(piece)
-    return list(groups.values())
+            sets.union(i, j)
+    return [[pieces[i] for i in group] for group in sets.groups()]
 
 
 def _likeness(one: Piece, other: Piece) -> float:
@@ -210,16 +208,6 @@ def _place(piece: Piece) -> tuple[int, int]:
 
 def _common(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     return max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])
-
-
-def _find(leader: list[int], i: int) -> int:
-    while leader[i] != i:
-        i = leader[i]
-    return i
-
-
-def _unite(leader: list[int], i: int, j: int) -> None:
-    leader[_find(leader, j)] = _find(leader, i)
 
 
 __all__ = ["CONTAINMENT", "NMS_IOU", "Piece", "Tile", "merged", "tiles"]

@@ -21,13 +21,12 @@ from samtailor.masks import interior
 from samtailor.masks.contours import connected
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
+from samtailor.prompts import prompt_type
 from samtailor.proposals import GIVES, Proposals, disk
-from samtailor.registry import find
+from samtailor.proposals.detectors import make, open_source
 from samtailor.structures import Annotation, Prompts
 
 Proposer = Callable[[Predictor, np.ndarray], list[ObjectPrompt]]
-BOXED = ("detector", "mask-box", "full-frame")
-"""Prompt sources of boxes; the others give clicks."""
 GROWN = (1.0, 1.5)
 """Sizes in which a learnt box is asked for where doubles are sorted out after (`instances.mask_nms`). A head that saw
 few objects points well and measures badly; of its two masks the one of higher predicted IoU stays."""
@@ -122,7 +121,7 @@ def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -
         for part in connected(chance > CUT):
             score = float(chance[part].mean())
             if np.count_nonzero(part) >= min_area and score >= least:
-                ask = _ask(None, np.array(interior.centre(part)), score, label)
+                ask = _ask(None, np.array(interior.center(part)), score, label)
                 asks.append(replace(ask, mask_rle=Annotation.from_mask("", part).rle))
         return sorted(asks, key=lambda ask: -ask.score)
 
@@ -213,26 +212,20 @@ def tiles_of(folder: str | Path | None) -> int:
 
 def gives(prompt: str | None, fitted: bool = True) -> str:
     """ "points" or "boxes" for an adapter that was fitted with a prompt source; boxes for the base alone."""
-    return "boxes" if prompt in BOXED or not fitted else "points"
+    if not fitted:
+        return "boxes"
+    return "boxes" if prompt is not None and prompt_type(prompt) == "boxes" else "points"
 
 
 def open_detector(source: str, classes: Sequence[str] | None) -> tuple[DetectionCache, Sequence[str] | None]:
     """A detector by its file or name, and the classes to keep of it."""
-    kind = {".onnx": "onnx", ".pt": "ultralytics"}.get(Path(source).suffix.lower(), "transformers")
-    module = find("detectors", kind)
-    if kind == "transformers" and module.takes_text(source):
-        return DetectionCache(module.build(weights=source, text=classes)), None
-    made = module.build(weights=source)
-    strange = [name for name in classes or () if made.names and name not in made.names]
-    if strange:
-        raise InputError(f"The detector {source} knows no class {strange[0]!r}; it knows {', '.join(made.names)}.")
-    return DetectionCache(made), classes
+    detector, classes = open_source(source, classes)
+    return DetectionCache(detector), classes
 
 
 def _as_fitted(options: dict[str, Any], least: dict[str, float]) -> Proposer:
     """The detector that an adapter was fitted with."""
-    given = {} if options.get("weights") is None else {"weights": options["weights"]}
-    made = find("detectors", options.get("detector", "onnx")).build(**given, **dict(options.get("settings") or {}))
+    made = make(options.get("detector", "onnx"), options.get("weights"), options.get("settings"))
     asked = {name: options[name] for name in ("classes", "threshold", "pick") if options.get(name) is not None}
     return by_detector(DetectionCache(made, options.get("cache")), **({"pick": "best"} | asked | least))
 
@@ -250,7 +243,6 @@ def _ask(box: np.ndarray | None, point: np.ndarray, score: float, label: str) ->
 
 
 __all__ = [
-    "BOXED",
     "DETECTED",
     "GROWN",
     "Proposer",

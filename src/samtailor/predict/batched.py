@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from samtailor.bases._quick import Answers, Quick, quick
+from samtailor.bases.decoder import DecodedPrompts, PromptDecoder, with_fast_attention
 from samtailor.structures import Output, Prompts, Tokens
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ class BatchedDecoder:
     """
 
     def __init__(self, base: Base, adapters: Mapping[str, Segmenter]) -> None:
-        self._decode = Quick(base)
-        self._joined = {name: quick(one) for name, one in adapters.items() if one.model is base}
+        self._decode = PromptDecoder(base)
+        self._joined = {name: with_fast_attention(one) for name, one in adapters.items() if one.model is base}
 
     @torch.no_grad()
     def answers(self, predictor: Predictor, asked: Sequence[PromptBatch]) -> list[BestMask]:
@@ -113,7 +113,7 @@ class BatchedDecoder:
             return predictor.base.encode_prompts(prompts)
         return self._joined[question.adapter].prompted(predictor.features, prompts)
 
-    def _of_rows(self, predictor: Predictor, adapter: str | None, rows: Answers) -> BestMask:
+    def _of_rows(self, predictor: Predictor, adapter: str | None, rows: DecodedPrompts) -> BestMask:
         if adapter is not None and (self._joined[adapter].outputs or self._joined[adapter].maps):
             return _of_output(self._joined[adapter].finished(rows.output(), predictor.features))
         candidates = list(rows.candidates)

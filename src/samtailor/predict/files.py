@@ -17,7 +17,7 @@ from samtailor.data.image import SUFFIXES, header, read_image, write_json, write
 from samtailor.data.listing import natural_key
 from samtailor.errors import DataError, InputError
 from samtailor.masks.overlay import overlay
-from samtailor.masks.rle import plain_runs
+from samtailor.masks.rle import to_json
 from samtailor.predict.instances import answer_asks, objects
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
@@ -222,7 +222,7 @@ def _annotation(mask: np.ndarray, image: int, category: int) -> dict[str, Any]:
         "id": 0,
         "image_id": image,
         "category_id": category,
-        "segmentation": plain_runs(rle),
+        "segmentation": to_json(rle),
         "bbox": [float(v) for v in coco.toBbox(rle)],
         "area": int(coco.area(rle)),
         "iscrowd": 0,

@@ -9,7 +9,7 @@ import numpy as np
 
 from samtailor.errors import counted
 from samtailor.evaluation.instances import InstanceEvaluation
-from samtailor.masks.average_precision import Answered
+from samtailor.masks.average_precision import ImageResult
 from samtailor.masks.overlay import fit, overlay
 from samtailor.report.panels import sheet
 from samtailor.report.tables import Section
@@ -66,7 +66,7 @@ def instance_sheet(evaluation: InstanceEvaluation, samples: Sequence[Sample], co
     for name, score, image in ranked(evaluation, count):
         truth, given = panels(by_id[image.id].image, image)
         caption = f"{counted(len(image.truths), 'true object')}"
-        found = sum(one.accepted for one in image.found)
+        found = sum(one.accepted for one in image.predictions)
         rows.append((name, f"{image.id} · F1 {100 * score:.0f}", [(truth, caption), (given, f"{found} found")]))
     text = (
         "Chosen by rank of F1 (IoU at least 0.5) within the image, not by hand. Left: true objects. Right: what "
@@ -75,7 +75,7 @@ def instance_sheet(evaluation: InstanceEvaluation, samples: Sequence[Sample], co
     return sheet("Images", text, rows)
 
 
-def ranked(evaluation: InstanceEvaluation, count: int) -> list[tuple[str, float, Answered]]:
+def ranked(evaluation: InstanceEvaluation, count: int) -> list[tuple[str, float, ImageResult]]:
     """(rank in words, F1, image) at even ranks, the worst first; images without an object are left out."""
     scored = []
     for image in evaluation.images:
@@ -87,10 +87,10 @@ def ranked(evaluation: InstanceEvaluation, count: int) -> list[tuple[str, float,
     return [(f"{place + 1} of {len(scored)}", *scored[place]) for place in places]
 
 
-def panels(image: np.ndarray, answered: Answered) -> tuple[np.ndarray, np.ndarray]:
+def panels(image: np.ndarray, answered: ImageResult) -> tuple[np.ndarray, np.ndarray]:
     """The image with its true objects, and with what would be given; uint8 RGB of one size."""
     truths = [one.mask for one in answered.truths]
-    given = [one.mask for one in answered.found if one.accepted]
+    given = [one.mask for one in answered.predictions if one.accepted]
     scale = fit(image, _SIDE)
     size = scale.shape[1], scale.shape[0]
     truths, given = ([_resized(mask, size) for mask in masks] for masks in (truths, given))

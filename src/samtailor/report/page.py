@@ -147,7 +147,7 @@ def _clicks(prompts: Prompts) -> list[tuple[float, float, int]]:
 def _moved(image: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
     soft = (0.5 * grey + 120).clip(0, 255).astype(np.uint8)
-    return overlay(soft, [after & ~before, before & ~after], colours=((255, 120, 0), (150, 60, 220)), alpha=0.9)
+    return overlay(soft, [after & ~before, before & ~after], colors=((255, 120, 0), (150, 60, 220)), alpha=0.9)
 
 
 def history_of(folder: str | Path) -> dict[str, Any]:

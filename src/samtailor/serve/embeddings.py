@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from samtailor.cache.bounded import BoundedCache
 from samtailor.data.image import decode_image
 from samtailor.predict.predictor import Predictor
 from samtailor.serve.limits import BoundedExecutor
@@ -65,11 +65,15 @@ class Embeddings:
     """
 
     def __init__(self, lane: BoundedExecutor, room: int, watch: Watch) -> None:
-        self._lane, self._room, self._watch = lane, room, watch
+        self._lane, self._watch = lane, watch
         self._lock = threading.RLock()  # a job may be done before its callback is attached, which then runs at once
-        self._kept: OrderedDict[Key, Embedding] = OrderedDict()
+        self._kept: BoundedCache[Key, Embedding] = BoundedCache(max_size=room, size=lambda kept: kept.bytes)
         self._making: dict[Key, Future[Embedding]] = {}
-        self.bytes = 0
+
+    @property
+    def bytes(self) -> int:
+        """Total size of all embeddings."""
+        return self._kept.size
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -77,15 +81,13 @@ class Embeddings:
     def get(self, key: Key) -> Embedding | None:
         """What is kept under a key."""
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
             return self._kept.get(key)
 
     def of_image(self, id: str) -> Embedding | None:
         """What is kept of an image, under whichever encoder; the base's first."""
         with self._lock:
-            own = (kept for (image, _), kept in self._kept.items() if image == id)
-            return self.get((id, "")) or next(own, None)
+            own = (key for key in self._kept if key[0] == id)
+            return self.get((id, "")) or next((self._kept.peek(key) for key in own), None)
 
     def get_or_make(self, key: Key, make: Callable[[], Embedding]) -> Future[Embedding]:
         """The embedding of a key. Those who ask while it is being made wait for the same one.
@@ -121,7 +123,7 @@ class Embeddings:
         with self._lock:
             keys = [key for key in self._kept if matches(key)]
             for key in keys:
-                self.bytes -= self._kept.pop(key).bytes
+                self._kept.discard(key)
             return bool(keys)
 
     def _made(self, key: Key, future: Future[Embedding]) -> None:
@@ -129,10 +131,7 @@ class Embeddings:
             del self._making[key]
             if future.cancelled() or future.exception() is not None:
                 return
-            self._kept[key] = future.result()
-            self.bytes += future.result().bytes
-            while self.bytes > self._room and len(self._kept) > 1:
-                self.bytes -= self._kept.popitem(last=False)[1].bytes
+            self._kept.put(key, future.result())
 
 
 __all__ = ["Embedding", "Embeddings", "Key", "Watch"]

@@ -182,6 +182,17 @@ class Output:
         """(B, P, len(candidates))."""
         return self.iou[:, :, list(self.candidates)]
 
+    def best_masks(self) -> tuple[Tensor, Tensor]:
+        """For each prompt the candidate with the highest predicted IoU.
+
+        Returns:
+            (B, P) predicted IoU and (B, P, h, w) low-resolution logits, gradients kept.
+        """
+        scores, best = self.candidate_iou().max(dim=2)
+        logits = self.candidate_logits()
+        index = best[:, :, None, None, None].expand(-1, -1, 1, *logits.shape[-2:])
+        return scores, logits.gather(2, index)[:, :, 0]
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -196,7 +207,7 @@ class Batch:
         radius: float32 (B, P) largest interior distance of the mask, model-frame pixels; None without contours.
         labels: class name of each mask, length B.
         ids: sample id of each mask, length B.
-        images: float32 (B, 3, size, size) normalised images, for methods that adapt the encoder; else None.
+        images: float32 (B, 3, size, size) normalized images, for methods that adapt the encoder; else None.
     """
 
     features: Features | None

@@ -12,8 +12,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 
 from samtailor.errors import InputError
-from samtailor.masks.rle import run_lengths
-from samtailor.serve.answers import outlines
+from samtailor.masks.polygons import outlines
+from samtailor.masks.rle import validated
 from samtailor.serve.app import bare, tell_health
 from samtailor.serve.guard import Guard
 from samtailor.workbench import masks, schema, static
@@ -173,7 +173,7 @@ def _polygons(app: FastAPI, bench: Session) -> None:
         one = bench.project.images.get(id)
         if given.rle.size != (one.height, one.width):
             raise InputError(f"The mask has size {given.rle.size}, its image {(one.height, one.width)}.")
-        mask = coco.decode(run_lengths(given.rle.model_dump(), "rle")).astype(bool)
+        mask = coco.decode(validated(given.rle.model_dump(), "rle")).astype(bool)
         parts = outlines(mask, given.tolerance)
         return {"polygons": [{"outer": o.tolist(), "holes": [h.tolist() for h in holes]} for o, holes in parts]}
 

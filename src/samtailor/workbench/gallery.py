@@ -13,7 +13,8 @@ from samtailor import artefact
 from samtailor.data.regions import regions
 from samtailor.labelling._answers import Windows
 from samtailor.masks.metrics import iou
-from samtailor.masks.rle import encode, plain_runs
+from samtailor.masks.rle import encode
+from samtailor.masks.rle import to_json as rle_to_json
 from samtailor.predict.predictor import Predictor
 from samtailor.prompts.mask_center import center, clicks
 from samtailor.structures import Prompts, Sample
@@ -55,7 +56,7 @@ def gallery(
         for index, one in enumerate(sample.of(classes)[:each]):
             row = _row(predictor, one.mask, empty=loaded.segmenter.inference.prompt == "none")
             head = {"id": sample.id, "name": names[sample.id], "class": one.label, "object": index}
-            rows.append({**head, **row, "truth": plain_runs(one.rle)})
+            rows.append({**head, **row, "truth": rle_to_json(one.rle)})
     means = {
         f"{when}_miou": float(np.mean([row[f"{when}_iou"] for row in rows])) for when in ("before", "after") if rows
     }
@@ -69,7 +70,7 @@ def _row(predictor: Predictor, truth: np.ndarray, *, empty: bool) -> dict[str, A
     after = _answer(predictor, "it", Prompts(truth.shape) if empty else asked)
     return {
         "before_iou": round(float(iou(before, truth)), 4), "after_iou": round(float(iou(after, truth)), 4),
-        "before": plain_runs(encode(before)), "after": plain_runs(encode(after)),
+        "before": rle_to_json(encode(before)), "after": rle_to_json(encode(after)),
     }  # fmt: skip
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.labelling._answers import Windows
-from samtailor.masks.rle import encode, plain_runs
+from samtailor.masks.rle import encode
+from samtailor.masks.rle import to_json as rle_to_json
 from samtailor.structures import Output
 
 CORNERS = 200_000
@@ -44,7 +45,7 @@ def shape(mask: np.ndarray) -> dict[str, Any]:
     rle = encode(mask)
     x, y, width, height = (int(v) for v in _coco().toBbox(rle))
     count = int(_coco().area(rle))
-    return {"rle": plain_runs(rle), "area": count, "box": [x, y, x + width, y + height] if count else None}
+    return {"rle": rle_to_json(rle), "area": count, "box": [x, y, x + width, y + height] if count else None}
 
 
 def placed(mask: np.ndarray, x: int, y: int, size: tuple[int, int]) -> np.ndarray:
@@ -57,7 +58,7 @@ def placed(mask: np.ndarray, x: int, y: int, size: tuple[int, int]) -> np.ndarra
 def rasterise(polygons: Sequence[tuple[np.ndarray, Sequence[np.ndarray]]], size: tuple[int, int]) -> np.ndarray:
     """bool (height, width): pixels whose centre lies in one of the polygons, and not in its holes (even-odd rule).
 
-    The inverse of `serve.answers.outlines` with tolerance 0, to the pixel.
+    The inverse of `masks.polygons.outlines` with tolerance 0, to the pixel.
 
     Args:
         polygons: outer ring and holes, each (n, 2), x then y, (0, 0) being the corner of the top-left pixel.

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import torch
 
+from samtailor.cache.bounded import BoundedCache
 from samtailor.errors import InputError
 from samtailor.evaluation.iou_map import IouMap, iou_map
 from samtailor.predict.predictor import Predictor
@@ -47,7 +47,7 @@ class PromptService:
         self._slow = BoundedExecutor("maps and proposals", 1, 8)
         self._ids: dict[tuple[str, str], str] = {}
         self._closer = Closer()
-        self._maps: OrderedDict[tuple, dict[str, Any]] = OrderedDict()
+        self._maps: BoundedCache[tuple, dict[str, Any]] = BoundedCache(_MAPS, lru=False)
 
     def close(self) -> None:
         """Finish what runs."""
@@ -144,15 +144,13 @@ class PromptService:
         if slot.meta is not None and slot.meta.inference.prompt == "none":
             raise Refused(f"The adapter {adapter!r} is asked without a click: there is no map of where to click.")
         key = (id, hashlib.sha256(one.rle.counts.encode()).hexdigest(), slot.meta and slot.meta.sha256, grid)
-        if key not in self._maps:
-            embedding, whole = await self.encode(id, adapter), _decoded(one)
-            made = await self._in(
-                self._slow, adapter, embedding, lambda s, p: iou_map(p, whole, adapter=s.name, cells=grid)
-            )
-            self._maps[key] = _told(made)
-            while len(self._maps) > _MAPS:
-                self._maps.popitem(last=False)
-        return self._maps[key]
+        if (kept := self._maps.get(key)) is not None:
+            return kept
+        embedding, whole = await self.encode(id, adapter), _decoded(one)
+        made = await self._in(
+            self._slow, adapter, embedding, lambda s, p: iou_map(p, whole, adapter=s.name, cells=grid)
+        )
+        return self._maps.put(key, _told(made))
 
     @property
     def _images(self) -> ImageFolder:

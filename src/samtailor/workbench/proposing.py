@@ -20,7 +20,7 @@ from torch import Tensor
 
 from samtailor.data.transform import Frame
 from samtailor.labelling._answers import Windows
-from samtailor.masks.rle import plain_runs
+from samtailor.masks.rle import to_json as rle_to_json
 from samtailor.predict.auto import GROWN, Proposer
 from samtailor.predict.batched import BatchedDecoder, PromptBatch
 from samtailor.predict.instances import InstanceMask, mask_nms, placed, views
@@ -109,7 +109,7 @@ def _object(slot: LoadedAdapter, found: _Steady, id: str) -> Object:
     asked = Asked(points=[c[:2] for c in ask.clicks], labels=[c[2] for c in ask.clicks], box=ask.box)
     return Object(
         id=id, class_=ask.label or (classes[0] if classes else slot.name or "object"), source="auto",
-        rle=Runs(**plain_runs(found.rle)), adapter=slot.name, score=score, clicks=0,
+        rle=Runs(**rle_to_json(found.rle)), adapter=slot.name, score=score, clicks=0,
         uncertainty=min(max(1 - score * found.stability, 0.0), 1.0), prompts=None if ask.promptless else asked,
     )  # fmt: skip
 

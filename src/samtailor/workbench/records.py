@@ -14,7 +14,8 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from samtailor.data.writing import replacing
 from samtailor.errors import DataError, InputError
-from samtailor.masks.rle import plain_runs, run_lengths
+from samtailor.masks.rle import to_json as rle_to_json
+from samtailor.masks.rle import validated
 
 State = Literal["open", "proposed", "accepted"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -83,12 +84,12 @@ class Object(BaseModel):
         if tuple(self.rle.size) != size:
             raise InputError(f"The mask of object {self.id!r} has size {self.rle.size}, its image {size}.")
         try:
-            packed = run_lengths(self.rle.model_dump(), f"object {self.id!r}")
+            packed = validated(self.rle.model_dump(), f"object {self.id!r}")
         except DataError as error:
             raise InputError(str(error)) from error
         if not area(packed):
             raise InputError(f"The mask of object {self.id!r} is empty.")
-        return self.model_copy(update={"rle": Runs(**plain_runs(packed))})
+        return self.model_copy(update={"rle": Runs(**rle_to_json(packed))})
 
 
 class Record(BaseModel):

@@ -7,14 +7,13 @@ the answer is offered beside the others.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 import torch
 
 from samtailor.bases import Base
+from samtailor.cache.bounded import BoundedCache
 from samtailor.data.augment import View
 from samtailor.data.tile_views import views
 from samtailor.data.transform import Frame
@@ -39,8 +38,7 @@ class Closer:
     """Tiles and their embeddings, of the images that were clicked on last."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str], Features] = OrderedDict()
+        self._kept: BoundedCache[tuple[str, str], Features] = BoundedCache(_KEPT, thread_safe=True)
 
     def candidate(
         self, slot: LoadedAdapter, predictor: Predictor, embedding: Embedding, ask: ObjectPrompt, box: list[int] | None
@@ -73,16 +71,8 @@ class Closer:
 
     def _features(self, base: Base, predictor: Predictor, embedding: Embedding, view: View) -> Features:
         key = (embedding.id, view.key)
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        made = predictor.seen(view)
-        with self._lock:
-            self._kept[key] = made
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        return made
+        kept = self._kept.get(key)
+        return self._kept.put(key, predictor.seen(view)) if kept is None else kept
 
 
 def tile(ask: ObjectPrompt, box: list[int], size: tuple[int, int], low_res: int) -> View | None:

@@ -12,7 +12,7 @@ from samtailor.data.layout import file_sample, shape_annotation
 from samtailor.data.listing import chosen, json_mentions, read_json, subfolder
 from samtailor.data.notices import notice
 from samtailor.errors import DataError, InputError
-from samtailor.masks.rle import polygon, rectangle, run_lengths
+from samtailor.masks.rle import from_box, from_polygons, validated
 from samtailor.structures import Annotation, Sample
 
 
@@ -144,18 +144,18 @@ def _annotations(
 def _mask(entry: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:
     shape = entry.get("segmentation")
     if isinstance(shape, dict):
-        rle = run_lengths(shape, name)
+        rle = validated(shape, name)
         if tuple(rle["size"]) != size:
             raise DataError(f"{name}: run lengths for {rle['size']} (height, width), the image is listed as {size}.")
         return rle
     try:
         if shape:
-            return polygon(shape, size)
+            return from_polygons(shape, size)
         x, y, width, height = (float(v) for v in entry["bbox"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{name}: neither polygons, run lengths nor a box ({error!r}).") from error
     notice("box as mask", f"{name}: no polygon, only a box; its rectangle is taken as the mask.")
-    return rectangle((x, y, x + width, y + height), size)
+    return from_box((x, y, x + width, y + height), size)
 
 
 __all__ = ["build", "matches"]

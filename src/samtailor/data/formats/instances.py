@@ -14,7 +14,7 @@ from samtailor.data.listing import files, has_files, paired, single_class, subfo
 from samtailor.data.notices import notice
 from samtailor.data.placement import fitted
 from samtailor.errors import DataError
-from samtailor.masks.rle import regions
+from samtailor.masks.rle import from_index_map
 from samtailor.structures import Annotation, Sample
 
 _LOOK_AT = 12  # maps looked into to tell objects from classes
@@ -61,7 +61,7 @@ def build(
 
 def _annotations(image: Path, file: Path, label: str) -> Iterator[Annotation]:
     index = fitted(read_index(file), header(image), file)
-    found = [Annotation(label, rle) for _, rle in regions(index)]
+    found = [Annotation(label, rle) for _, rle in from_index_map(index)]
     if not found:
         notice("empty mask", f"{file}: no object in this image.")
     yield from found

@@ -11,7 +11,7 @@ from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, has_files, json_mentions, paired, read_json, subfolder
 from samtailor.data.placement import fitted
 from samtailor.errors import DataError
-from samtailor.masks.rle import regions
+from samtailor.masks.rle import from_index_map
 from samtailor.structures import Annotation, Sample
 
 _NOTHING = frozenset({"null", "background", "ignore", "unlabeled", "unlabelled", "void", ""})
@@ -86,7 +86,7 @@ def _annotations(
     image: Path, file: Path, names: Mapping[int, str], known: frozenset[int], wanted: frozenset[str]
 ) -> Iterator[Annotation]:
     index = fitted(read_index(file), header(image), file)
-    for value, rle in regions(index):
+    for value, rle in from_index_map(index):
         if value not in known:
             raise DataError(f"{file}: the index {value} has no name (known: 0 to {max(names)}). Add it to labels.json.")
         if names.get(value) in wanted:

@@ -17,7 +17,7 @@ from samtailor.data.listing import chosen, files, json_mentions, natural_key, re
 from samtailor.data.notices import notice
 from samtailor.data.placement import placed
 from samtailor.errors import DataError, counted
-from samtailor.masks.rle import encode, polygon, rectangle
+from samtailor.masks.rle import encode, from_box, from_polygons
 from samtailor.structures import Annotation, Sample
 
 _FOLDERS = ("annotations", "labels", "images", "json")
@@ -123,11 +123,11 @@ def _mask(shape: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[st
 
 
 def _polygon(points: np.ndarray, shape: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:
-    return polygon([points.ravel().tolist()], size)
+    return from_polygons([points.ravel().tolist()], size)
 
 
 def _rectangle(points: np.ndarray, shape: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:
-    return rectangle((*points.min(axis=0), *points.max(axis=0)), size)
+    return from_box((*points.min(axis=0), *points.max(axis=0)), size)
 
 
 def _circle(points: np.ndarray, shape: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from samtailor.data.layout import file_sample, shape_annotation
 from samtailor.data.listing import chosen, files, has_files, natural_key, paired, subfolder
 from samtailor.data.placement import fitted
 from samtailor.errors import DataError, InputError
-from samtailor.masks.rle import rectangle, regions
+from samtailor.masks.rle import from_box, from_index_map
 from samtailor.structures import Annotation, Sample
 
 _NAMES = (
@@ -103,7 +103,7 @@ def _boxes(image: Path, file: Path, wanted: frozenset[str], one_based: bool) -> 
     size = _size(sheet) or frame.size
     for name, (x0, y0, x1, y1) in _objects(sheet, file):
         if name in wanted:
-            rle = rectangle((x0 - one_based, y0 - one_based, x1, y1), size)
+            rle = from_box((x0 - one_based, y0 - one_based, x1, y1), size)
             yield from shape_annotation(name, rle, frame, file)
 
 
@@ -130,7 +130,7 @@ def _segments(
 ) -> Iterator[Annotation]:
     frame = header(image)
     index = _without_void(fitted(read_index(file), frame, file))
-    by_class = dict(regions(index))
+    by_class = dict(from_index_map(index))
     strange = sorted(set(by_class) - set(names))
     if strange:
         raise DataError(f"{file}: the index {strange[0]} has no name. Name all of them in a labels.json.")
@@ -138,7 +138,7 @@ def _segments(
         yield from (Annotation(names[value], rle) for value, rle in by_class.items() if names[value] in wanted)
         return
     instance = _without_void(fitted(read_index(objects), frame, objects))
-    for value, rle in regions(instance):
+    for value, rle in from_index_map(instance):
         under = np.bincount(index[instance == value])
         under[0] = 0
         if under.any() and names[int(under.argmax())] in wanted:

@@ -11,7 +11,7 @@ from samtailor.data.layout import file_sample, shape_annotation
 from samtailor.data.listing import chosen, files, has_files, paired, read_text, subfolder
 from samtailor.data.notices import notice
 from samtailor.errors import DataError, counted
-from samtailor.masks.rle import polygon, rectangle
+from samtailor.masks.rle import from_box, from_polygons
 from samtailor.structures import Annotation, Sample
 
 _PARTS = ("train", "valid", "val", "test")
@@ -146,8 +146,8 @@ def _mask(shape: Sequence[float], size: tuple[int, int]) -> dict[str, Any] | Non
     height, width = size
     if len(shape) == 4:
         x, y, w, h = shape[0] * width, shape[1] * height, shape[2] * width, shape[3] * height
-        return rectangle((x - w / 2, y - h / 2, x + w / 2, y + h / 2), size)
-    return polygon([[v * (height if i % 2 else width) for i, v in enumerate(shape)]], size)
+        return from_box((x - w / 2, y - h / 2, x + w / 2, y + h / 2), size)
+    return from_polygons([[v * (height if i % 2 else width) for i, v in enumerate(shape)]], size)
 
 
 __all__ = ["build", "matches"]

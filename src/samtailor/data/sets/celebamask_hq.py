@@ -5,7 +5,7 @@
 
 The part files overlap (skin lies under nose, mouth, eyes ...). They are kept apart here; a merged map would change
 "skin". Masks are resized to the image (nearest). Left and right are the person's: mirroring an image swaps the
-labels in `MIRROR`. The licence is non-commercial; nothing of the data comes with samtailor.
+labels in `MIRROR`. The license is non-commercial; nothing of the data comes with samtailor.
 
 Kim et al. use 21,000 images to train and 6,000 to validate and do not say which. Here: image numbers are ordered
 by the SHA-256 of "{seed}:{number}"; the first 70 % are `train`, the next 20 % are `val`, the rest is `unused`

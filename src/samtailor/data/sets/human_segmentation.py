@@ -6,7 +6,7 @@
 Its page and the paper say 300 images; the repository holds 290 pairs, ids 1 to 289 and 300. Most masks (198) are
 smaller than their photo with the same aspect and are resized (nearest) with a notice. The paper tests on 100 and does
 not say which; here they are the last 100 by number (191 to 289, and 300), not by the alphabet, whose last 100 share
-only 21 images with them. The set states no licence; nothing of it comes with samtailor.
+only 21 images with them. The set states no license; nothing of it comes with samtailor.
 """
 
 from __future__ import annotations

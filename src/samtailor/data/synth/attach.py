@@ -61,8 +61,8 @@ def spot(rng: Rng, place: Backdrop, *, aspect: float, area: float, taken: list[n
         reach = np.abs(shape).max(0)
         spare = np.maximum(np.array([width, height]) / 2 - reach * rng.uniform(0.8, 1.0), 0)
         low = min(spare[1], max(place.ground + 0.25 * (height - place.ground) - reach[1] - height / 2, -spare[1]))
-        centre = (rng.uniform(-spare[0], spare[0]), rng.uniform(-spare[1], low))
-        corners = shape + centre + (width / 2, height / 2)
+        center = (rng.uniform(-spare[0], spare[0]), rng.uniform(-spare[1], low))
+        corners = shape + center + (width / 2, height / 2)
         if all(_clear(corners, other, _APART * min(height, width)) for other in taken):
             loose = kind == "loose"
             sag = abs(rng.normal(0, 0.06)) if loose and aspect > 1.3 else 0.0
@@ -101,15 +101,15 @@ def flatten(
     turn = np.float32(2 * np.pi * where.waves) * across + np.float32(where.phase) + np.float32(0.6) * down
     v -= np.float32(where.sag * rows * 4) * across * (1 - across)
     v += np.float32(where.depth * min(rows, columns)) * np.sin(turn) * (0.35 + 0.65 * down)
-    colours = cv2.remap(np.ascontiguousarray(print_.image), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    colors = cv2.remap(np.ascontiguousarray(print_.image), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     cover = cv2.remap(np.ascontiguousarray(print_.cover), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     parts = cv2.remap(print_.parts, u, v, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
     light = 1 + np.float32(min(where.depth * 9, 0.28)) * np.cos(turn)
     light *= np.float32(rng.uniform(0.86, 1.06)) - np.float32(rng.uniform(0, 0.14)) * down
     if where.depth > 0.004 and rng.uniform() < 0.4:
         light += _creases(rng, across)
-    colours = np.clip(colours * light[..., None], 0, 255).astype(np.uint8)
-    return Print(colours, parts, cover, print_.names, print_.nested), (int(x0), int(y0), int(x1), int(y1))
+    colors = np.clip(colors * light[..., None], 0, 255).astype(np.uint8)
+    return Print(colors, parts, cover, print_.names, print_.nested), (int(x0), int(y0), int(x1), int(y1))
 
 
 def shadow(rng: Rng, image: np.ndarray, cover: np.ndarray, box: tuple[int, int, int, int]) -> None:
@@ -205,10 +205,10 @@ def _creases(rng: Rng, across: np.ndarray) -> np.ndarray:
     return light
 
 
-def _bar(rng: Rng, canvas: Canvas, start: np.ndarray, end: np.ndarray, thick: float, colour: tuple) -> None:
+def _bar(rng: Rng, canvas: Canvas, start: np.ndarray, end: np.ndarray, thick: float, color: tuple) -> None:
     outline = shapes.limb(*start, *end, thick / 2, thick / 2)
-    surface = Material("flat", near(rng, colour, 12), colour, 0.0, 1.0, 0.0)
-    canvas.add(rng, "fixing", [Layer([outline], surface)], centre=(0, 0), scale=(1, 1))
+    surface = Material("flat", near(rng, color, 12), color, 0.0, 1.0, 0.0)
+    canvas.add(rng, "fixing", [Layer([outline], surface)], center=(0, 0), scale=(1, 1))
 
 
 __all__ = ["Spot", "fixings", "flatten", "hang", "shadow", "spot"]

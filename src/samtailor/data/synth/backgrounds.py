@@ -7,16 +7,16 @@ import numpy as np
 
 from samtailor.data.synth import shapes, textures
 from samtailor.data.synth.canvas import blend
-from samtailor.data.synth.textures import RGB, colour, material, near
+from samtailor.data.synth.textures import RGB, color, material, near
 
 Rng = np.random.Generator
 
 
 def background(rng: Rng, size: int) -> tuple[np.ndarray, list[RGB]]:
-    """A background ``(size, size, 3)`` uint8 and its main colours."""
+    """A background ``(size, size, 3)`` uint8 and its main colors."""
     kind = rng.choice(["plain", "horizon", "room", "clutter"], p=[0.35, 0.25, 0.2, 0.2])
     if kind == "plain":
-        base = colour(rng)
+        base = color(rng)
         return _surface(rng, base, size), [base]
     if kind == "horizon":
         return _horizon(rng, size)
@@ -43,8 +43,8 @@ def _surface(rng: Rng, base: RGB, size: int, height: int | None = None) -> np.nd
 
 def _horizon(rng: Rng, size: int) -> tuple[np.ndarray, list[RGB]]:
     line = int(size * rng.uniform(0.3, 0.75))
-    sky = near(rng, (150, 190, 230), 35) if rng.uniform() < 0.6 else colour(rng)
-    ground = near(rng, (110, 120, 80), 35) if rng.uniform() < 0.5 else colour(rng)
+    sky = near(rng, (150, 190, 230), 35) if rng.uniform() < 0.6 else color(rng)
+    ground = near(rng, (110, 120, 80), 35) if rng.uniform() < 0.5 else color(rng)
     upper = textures.Material("gradient", sky, near(rng, sky, 30), 1.0, 1.0, np.pi / 2).fill(rng, line, size)
     if rng.uniform() < 0.4:
         white = np.full_like(upper, 240)
@@ -53,7 +53,7 @@ def _horizon(rng: Rng, size: int) -> tuple[np.ndarray, list[RGB]]:
 
 
 def _room(rng: Rng, size: int) -> tuple[np.ndarray, list[RGB]]:
-    wall, floor = colour(rng), colour(rng)
+    wall, floor = color(rng), color(rng)
     line = int(size * rng.uniform(0.5, 0.85))
     image = np.concatenate([_surface(rng, wall, size, line), _surface(rng, floor, size, size - line)])
     for _ in range(int(rng.integers(0, 3))):
@@ -64,13 +64,13 @@ def _room(rng: Rng, size: int) -> tuple[np.ndarray, list[RGB]]:
 
 
 def _clutter(rng: Rng, size: int) -> tuple[np.ndarray, list[RGB]]:
-    base = colour(rng)
+    base = color(rng)
     image = _surface(rng, base, size)
     for _ in range(int(rng.integers(8, 30))):
         outline = shapes.polygon(rng, int(rng.integers(3, 8)))
         reach = size * rng.uniform(0.03, 0.2, 2)
         placed = shapes.place(
-            outline, centre=tuple(rng.uniform(0, size, 2)), scale=tuple(reach), angle=rng.uniform(0, 3.1)
+            outline, center=tuple(rng.uniform(0, size, 2)), scale=tuple(reach), angle=rng.uniform(0, 3.1)
         )
         cv2.fillPoly(image, [placed.astype(np.int32)], near(rng, base, 22), cv2.LINE_AA)
     return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 3) * size / 256), [base]

@@ -29,9 +29,9 @@ def art(rng: Rng, height: int, width: int, behind: RGB) -> Print:
         rng: source of every choice.
         height: px, at least 8.
         width: px, at least 8.
-        behind: main colour of what the banner will hang in front of; its rim keeps away from it.
+        behind: main color of what the banner will hang in front of; its rim keeps away from it.
     """
-    ground = _ground_colour(rng, behind)
+    ground = _ground_color(rng, behind)
     sheet = Print.on(_ground(rng, ground, height, width))
     names, odds = zip(*_LAYOUTS.items(), strict=True)
     layout = names[rng.choice(len(names), p=odds)]
@@ -45,7 +45,7 @@ def art(rng: Rng, height: int, width: int, behind: RGB) -> Print:
     return sheet
 
 
-def _ground_colour(rng: Rng, behind: RGB) -> RGB:
+def _ground_color(rng: Rng, behind: RGB) -> RGB:
     """Mostly strong or white, as printers and their customers like it, and away from what is behind."""
     best, gap = (255.0, 255.0, 255.0), -1.0
     for _ in range(8):
@@ -134,7 +134,7 @@ def _emblem(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
 
 
 def _bands(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
-    """Two or three bands of colour, each with a line of its own."""
+    """Two or three bands of color, each with a line of its own."""
     height, width = sheet.image.shape[:2]
     count = int(rng.integers(2, 4))
     edges = (
@@ -142,15 +142,15 @@ def _bands(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
         + np.r_[0, rng.integers(-height // 12, height // 12 + 1, count - 1), 0]
     )
     for i, (top, bottom) in enumerate(itertools.pairwise(edges)):
-        colour = ground if i == 0 else apart(rng, [ground], 80)
+        color = ground if i == 0 else apart(rng, [ground], 80)
         part = 0
         if i:
-            sheet.image[top:bottom] = colour
+            sheet.image[top:bottom] = color
             part = sheet.mark("band", (0, int(top), width, int(bottom)))
         band = _inner((box[0], int(top), box[2], int(bottom)), 0.12)
         if rng.uniform() < 0.75:
             lines = 1 if count > 2 else int(rng.integers(1, 3))
-            text(rng, sheet, band, ink(rng, colour), lines=lines, within=part)
+            text(rng, sheet, band, ink(rng, color), lines=lines, within=part)
         else:
             photo(rng, sheet, band)
 
@@ -181,8 +181,8 @@ def _border(rng: Rng, image: np.ndarray, ground: RGB, behind: RGB) -> None:
     lost = float(np.linalg.norm(edge.mean(0) - np.asarray(behind))) < 0.7 * _STANDS_OUT
     if lost or rng.uniform() < 0.3:
         thick = max(int(short * rng.uniform(0.025, 0.07)), 2 if lost else 1)
-        colour = apart(rng, [behind, ground] if lost else [ground], 110)
-        cv2.rectangle(image, (0, 0), (width - 1, height - 1), colour, 2 * thick)
+        color = apart(rng, [behind, ground] if lost else [ground], 110)
+        cv2.rectangle(image, (0, 0), (width - 1, height - 1), color, 2 * thick)
     if rng.uniform() < 0.5:
         inset, radius = max(int(short * 0.04), 2), max(int(short * 0.018), 1)
         for x in (inset, width - 1 - inset):

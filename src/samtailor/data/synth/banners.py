@@ -147,7 +147,7 @@ def _aspect(rng: Rng) -> float:
 
 
 def _behind(image: np.ndarray, corners: np.ndarray) -> tuple[float, float, float]:
-    """Mean colour of the image just outside of the banner's edge."""
+    """Mean color of the image just outside of the banner's edge."""
     height, width = image.shape[:2]
     points = corners + 0.12 * (corners - corners.mean(0))
     steps = np.linspace(0, 1, 24, endpoint=False)[:, None, None]

@@ -69,19 +69,19 @@ class Canvas:
         name: str,
         layers: list[Layer],
         *,
-        centre: tuple[float, float],
+        center: tuple[float, float],
         scale: tuple[float, float],
         angle: float = 0.0,
     ) -> None:
-        """Paint a thing over what is there: ``centre`` and ``scale`` in px, ``angle`` in rad."""
+        """Paint a thing over what is there: ``center`` and ``scale`` in px, ``angle`` in rad."""
         self.object_names.append(name)
         owner = len(self.object_names)
         for layer in layers:
-            outlines = [shapes.place(o, centre=centre, scale=scale, angle=angle) for o in layer.outlines]
+            outlines = [shapes.place(o, center=center, scale=scale, angle=angle) for o in layer.outlines]
             self._paint(rng, layer, outlines, owner)
 
     def _paint(self, rng: np.random.Generator, layer: Layer, outlines: list[np.ndarray], owner: int) -> None:
-        drawn = shapes.rasterise(outlines, self.size)
+        drawn = shapes.rasterize(outlines, self.size)
         if drawn is None:
             return
         cover, (x0, y0, x1, y1) = drawn

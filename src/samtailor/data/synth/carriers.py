@@ -14,7 +14,7 @@ from samtailor.data.synth import shapes, things
 from samtailor.data.synth.attach import Spot
 from samtailor.data.synth.canvas import DECOR, Canvas, Layer
 from samtailor.data.synth.street import Backdrop
-from samtailor.data.synth.textures import RGB, apart, colour, material
+from samtailor.data.synth.textures import RGB, apart, color, material
 
 Rng = np.random.Generator
 Reach = tuple[float, float, float, float]
@@ -38,11 +38,11 @@ def carry(rng: Rng, canvas: Canvas, where: Spot, name: str) -> int:
     top = where.corners[1] - where.corners[0]
     angle = float(np.arctan2(top[1], top[0])) * rng.uniform(0.3, 1.0)
     turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    centre = where.corners.mean(0) + turned @ (right * half_wide, down * half_tall)
+    center = where.corners.mean(0) + turned @ (right * half_wide, down * half_tall)
     flip = rng.choice([-1, 1]) if right == 0 else 1
-    ground = (float(rng.uniform(90, 240)),) * 3 if rng.uniform() < 0.4 else colour(rng)
+    ground = (float(rng.uniform(90, 240)),) * 3 if rng.uniform() < 0.4 else color(rng)
     scale = (half_wide * flip, half_tall)
-    canvas.add(rng, name, layers(rng, ground), centre=tuple(centre), scale=scale, angle=angle)
+    canvas.add(rng, name, layers(rng, ground), center=tuple(center), scale=scale, angle=angle)
     return len(canvas.object_names)
 
 
@@ -98,10 +98,10 @@ def awning(rng: Rng, base: RGB) -> list[Layer]:
 
 
 def _wheels(rng: Rng, places: tuple[float, float]) -> list[Layer]:
-    tyre, hub = material(rng, (30, 30, 32), calm=0.7), material(rng, (170, 170, 175), calm=1)
+    tire, hub = material(rng, (30, 30, 32), calm=0.7), material(rng, (170, 170, 175), calm=1)
     layers = []
     for x in places:
-        layers.append(Layer([shapes.ellipse(x, 0.68, 0.15, 0.3)], tyre, "wheel"))
+        layers.append(Layer([shapes.ellipse(x, 0.68, 0.15, 0.3)], tire, "wheel"))
         layers.append(Layer([shapes.ellipse(x, 0.68, 0.07, 0.14)], hub, DECOR))
     return layers
 

@@ -1,4 +1,4 @@
-"""What a camera and a file format do to a scene: light, shadow, blur, noise, compression, loss of colour."""
+"""What a camera and a file format do to a scene: light, shadow, blur, noise, compression, loss of color."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def compress(image: np.ndarray, quality: int) -> np.ndarray:
     return cv2.imdecode(packed, cv2.IMREAD_COLOR)
 
 
-def shadow(rng: Rng, image: np.ndarray, centre: tuple[float, float], reach: tuple[float, float]) -> None:
-    """Darken a soft ellipse of radii ``reach`` (px) about ``centre`` (px), in place."""
-    outline = shapes.ellipse(centre[0], centre[1], reach[0], reach[1], 20)
-    drawn = shapes.rasterise([outline], image.shape[0])
+def shadow(rng: Rng, image: np.ndarray, center: tuple[float, float], reach: tuple[float, float]) -> None:
+    """Darken a soft ellipse of radii ``reach`` (px) about ``center`` (px), in place."""
+    outline = shapes.ellipse(center[0], center[1], reach[0], reach[1], 20)
+    drawn = shapes.rasterize([outline], image.shape[0])
     if drawn is None:
         return
     cover, (x0, y0, x1, y1) = drawn

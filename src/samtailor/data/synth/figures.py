@@ -12,7 +12,7 @@ Rng = np.random.Generator
 
 
 def face(rng: Rng, base: RGB) -> list[Layer]:
-    """A head with skin, hair, eyes, nose and mouth; ``base`` colours the hair."""
+    """A head with skin, hair, eyes, nose and mouth; ``base`` colors the hair."""
     tone = skin(rng)
     plain = material(rng, tone, calm=0.3)
     layers = _hair_behind(rng, base) + [Layer([shapes.rect(-0.28, 0.5, 0.28, 1)], plain, DECOR)] * int(
@@ -20,7 +20,7 @@ def face(rng: Rng, base: RGB) -> list[Layer]:
     )
     layers.append(Layer([shapes.ellipse(0, 0.1, 0.68, 0.85)], plain, "skin"))
     if rng.uniform() < 0.85:
-        fringe = shapes.place(shapes.crescent(rng.uniform(0.1, 0.6)), centre=(0, -0.05), scale=(0.75, 0.9))
+        fringe = shapes.place(shapes.crescent(rng.uniform(0.1, 0.6)), center=(0, -0.05), scale=(0.75, 0.9))
         layers.append(Layer([fringe], material(rng, base), "hair"))
     return layers + _eyes(rng, tone) + _nose_and_mouth(rng, tone)
 
@@ -59,7 +59,7 @@ def _nose_and_mouth(rng: Rng, tone: RGB) -> list[Layer]:
 
 
 def person(rng: Rng, base: RGB) -> list[Layer]:
-    """A standing figure: head, hair, top, trousers or skirt, arms, shoes; ``base`` colours the top."""
+    """A standing figure: head, hair, top, trousers or skirt, arms, shoes; ``base`` colors the top."""
     tone, top = material(rng, skin(rng), calm=0.6), material(rng, base)
     below = material(rng, apart(rng, [base]), calm=0.3)
     spread, legs = rng.uniform(0.05, 0.3), []
@@ -91,7 +91,7 @@ def _arms_and_top(rng: Rng, top, tone) -> list[Layer]:
 def _head(rng: Rng, tone) -> list[Layer]:
     hair = material(rng, near(rng, tuple(rng.uniform(0.1, 1) * np.array((150, 110, 70))), 20), calm=0.4)
     long = [Layer([shapes.rounded_rect(-0.19, -0.95, 0.19, -0.4, 0.1)], hair, "hair")] if rng.uniform() < 0.4 else []
-    cap = shapes.place(shapes.crescent(rng.uniform(0, 0.4)), centre=(0, -0.8), scale=(0.175, 0.19))
+    cap = shapes.place(shapes.crescent(rng.uniform(0, 0.4)), center=(0, -0.8), scale=(0.175, 0.19))
     return [
         *long,
         Layer([shapes.ellipse(0, -0.77, 0.155, 0.19), shapes.rect(-0.06, -0.65, 0.06, -0.55)], tone, "head"),
@@ -103,7 +103,7 @@ def animal(rng: Rng, base: RGB) -> list[Layer]:
     """Something on four legs, or a bird or fish: body, head, legs or fins, tail."""
     coat = material(rng, base)
     other = coat if rng.uniform() < 0.4 else material(rng, apart(rng, [base]))
-    body = shapes.place(shapes.blob(rng, 0.15), centre=(0, 0), scale=(0.65, 0.35))
+    body = shapes.place(shapes.blob(rng, 0.15), center=(0, 0), scale=(0.65, 0.35))
     tail = shapes.limb(-0.6, -0.1, -0.95, rng.uniform(-0.6, 0.3), 0.09, 0.05)
     if rng.uniform() < 0.65:
         feet = [shapes.limb(x, 0.15, x + rng.uniform(-0.1, 0.1), 0.9, 0.1, 0.07) for x in (-0.5, -0.3, 0.3, 0.5)]
@@ -113,7 +113,7 @@ def animal(rng: Rng, base: RGB) -> list[Layer]:
             [np.array([[-0.2, -0.1], [0.2, -0.1], [rng.uniform(-0.5, 0.2), rng.choice([-0.8, 0.8])]])], other, "wing"
         )
         tail = np.array([[-0.55, 0], [-1, -0.4], [-1, 0.4]])
-    head = shapes.place(shapes.blob(rng, 0.12), centre=(0.7, -0.35), scale=(0.3, 0.28))
+    head = shapes.place(shapes.blob(rng, 0.12), center=(0.7, -0.35), scale=(0.3, 0.28))
     layers = [Layer([tail], other, "tail"), lower, Layer([body], coat, "body"), Layer([head], other, "head")]
     layers.append(Layer([shapes.ellipse(0.78, -0.4, 0.05, 0.05, 10)], material(rng, (15, 15, 15), calm=1), DECOR))
     return layers

@@ -54,7 +54,7 @@ def _pole(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, flo
     )
     tone = near(rng, (75, 78, 80) if rng.uniform() < 0.6 else (150, 150, 148), 18)
     surface = Material("gradient", tone, near(rng, tone, 25), 1.0, 1.0, 0.0)
-    canvas.add(rng, "pole", [Layer([post], surface)], centre=(0, 0), scale=(1, 1))
+    canvas.add(rng, "pole", [Layer([post], surface)], center=(0, 0), scale=(1, 1))
 
 
 def _branch(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, float, float, float]) -> None:
@@ -77,11 +77,11 @@ def _branch(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, f
             long = height * rng.uniform(0.012, 0.026)
             leaves.append(
                 shapes.place(
-                    shapes.ellipse(n=12), centre=tuple(at), scale=(long, long * 0.5), angle=rng.uniform(0, 3.1)
+                    shapes.ellipse(n=12), center=tuple(at), scale=(long, long * 0.5), angle=rng.uniform(0, 3.1)
                 )
             )
         layers.append(Layer(leaves, Material("flat", near(rng, leaf, 14), leaf, 0.0, 1.0, 0.0)))
-    canvas.add(rng, "branch", layers, centre=(0, 0), scale=(1, 1))
+    canvas.add(rng, "branch", layers, center=(0, 0), scale=(1, 1))
 
 
 def _person(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, float, float, float]) -> None:
@@ -89,12 +89,12 @@ def _person(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, f
     height, _ = size
     tall = height * rng.uniform(0.22, 0.42)
     head = rng.uniform(max(box[1], 0.35 * height), 0.95 * height)
-    layers = figures.person(rng, textures.colour(rng))
+    layers = figures.person(rng, textures.color(rng))
     canvas.add(
         rng,
         "person",
         layers,
-        centre=(rng.uniform(box[0], box[2]), max(head, box[3] - 0.35 * tall) + tall),
+        center=(rng.uniform(box[0], box[2]), max(head, box[3] - 0.35 * tall) + tall),
         scale=(tall * 0.75, tall),
     )
 
@@ -104,12 +104,12 @@ def _car(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, floa
     height, _ = size
     reach = height * rng.uniform(0.2, 0.32)
     y = min(max(box[3] + reach * rng.uniform(-0.1, 0.4), 0.86 * height), height)
-    layers = things.car_side(rng, textures.colour(rng))
+    layers = things.car_side(rng, textures.color(rng))
     canvas.add(
         rng,
         "car",
         layers,
-        centre=(rng.uniform(box[0], box[2]), y),
+        center=(rng.uniform(box[0], box[2]), y),
         scale=(reach * float(rng.choice([-1, 1])), reach * 0.55),
     )
 
@@ -120,13 +120,13 @@ def _plant(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, fl
     reach = height * rng.uniform(0.08, 0.2)
     leaf = Material("mottled", near(rng, (75, 105, 55), 14), near(rng, (50, 75, 40), 10), 1.0, height / 60, 0.0)
     crown = [
-        shapes.place(shapes.blob(rng, 0.4), centre=(rng.normal(0, 0.35), rng.normal(0, 0.25)), scale=(0.7, 0.6))
+        shapes.place(shapes.blob(rng, 0.4), center=(rng.normal(0, 0.35), rng.normal(0, 0.25)), scale=(0.7, 0.6))
         for _ in range(3)
     ]
     where = (rng.uniform(box[0], box[2]), box[3] + reach * rng.uniform(-0.2, 0.5))
     stem = shapes.rect(-0.06, 0, 0.06, max((height - where[1]) / reach, 0) + 0.5)
     bark = Material("flat", near(rng, (90, 72, 55), 10), (0, 0, 0), 0.0, 1.0, 0.0)
-    canvas.add(rng, "plant", [Layer([stem], bark), Layer(crown, leaf)], centre=where, scale=(reach, reach))
+    canvas.add(rng, "plant", [Layer([stem], bark), Layer(crown, leaf)], center=where, scale=(reach, reach))
 
 
 def _railing(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, float, float, float]) -> None:
@@ -143,7 +143,7 @@ def _railing(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, 
     rail = [shapes.rect(-2, top - thick, width + 2, top + thick)]
     tone = near(rng, (60, 62, 64) if rng.uniform() < 0.7 else (205, 205, 200), 12)
     canvas.add(
-        rng, "railing", [Layer(bars + rail, Material("flat", tone, tone, 0.0, 1.0, 0.0))], centre=(0, 0), scale=(1, 1)
+        rng, "railing", [Layer(bars + rail, Material("flat", tone, tone, 0.0, 1.0, 0.0))], center=(0, 0), scale=(1, 1)
     )
 
 

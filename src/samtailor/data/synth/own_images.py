@@ -57,8 +57,8 @@ def cutout(rng: Rng, files: Sequence[Path]) -> np.ndarray:
         DataError: the file cannot be read, or nothing in it is opaque.
     """
     path = files[int(rng.integers(len(files)))]
-    colours = read_image(path)  # says in words what is wrong with a broken file
-    banner = np.dstack([colours, np.full(colours.shape[:2], 255, np.uint8)])
+    colors = read_image(path)  # says in words what is wrong with a broken file
+    banner = np.dstack([colors, np.full(colors.shape[:2], 255, np.uint8)])
     with Image.open(path) as image:
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             banner = np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))

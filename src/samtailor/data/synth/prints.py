@@ -63,7 +63,7 @@ class Print:
 
 
 def text(rng: Rng, sheet: Print, box: Box, ink: RGB, lines: int | None = None, within: int = 0) -> None:
-    """Fill the box with centred or left-set lines of text, the first or second one the largest.
+    """Fill the box with centered or left-set lines of text, the first or second one the largest.
 
     The words of a line are parts of it; the lines on a strip or a band (``within``) are parts of that, without words.
     """
@@ -101,13 +101,13 @@ def _words(cover: np.ndarray) -> list[tuple[int, int]]:
 def logo(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
     """A badge: an outline, a smaller one on it, at times with a letter or two."""
     x0, y0, x1, y1 = box
-    centre, reach = ((x0 + x1) / 2, (y0 + y1) / 2), 0.48 * min(x1 - x0, y1 - y0)
-    colour = ink(rng, ground)
-    outlines = [(things.silhouette(rng), 1.0, colour), (things.silhouette(rng), 0.62, apart(rng, [colour], _INK))]
+    center, reach = ((x0 + x1) / 2, (y0 + y1) / 2), 0.48 * min(x1 - x0, y1 - y0)
+    color = ink(rng, ground)
+    outlines = [(things.silhouette(rng), 1.0, color), (things.silhouette(rng), 0.62, apart(rng, [color], _INK))]
     badge = 0
     for outline, size, fill in outlines:
         outline = outline / max(float(np.abs(outline).max()), 1e-3)
-        points = shapes.place(outline, centre=centre, scale=(reach * size, reach * size), angle=rng.normal(0, 0.3))
+        points = shapes.place(outline, center=center, scale=(reach * size, reach * size), angle=rng.normal(0, 0.3))
         corners = [np.round(points * 16).astype(np.int32)]
         cv2.fillPoly(sheet.image, corners, fill, cv2.LINE_AA, 4)
         drawn = np.zeros_like(sheet.parts)
@@ -116,8 +116,8 @@ def logo(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
             drawn[sheet.parts != badge] = 0
         badge = sheet.mark("logo", (0, 0, drawn.shape[1], drawn.shape[0]), drawn > 0, within=badge)
     if rng.uniform() < 0.5:
-        inner = (int(centre[0] - reach * 0.35), int(centre[1] - reach * 0.35))
-        text(rng, sheet, (*inner, int(centre[0] + reach * 0.35), int(centre[1] + reach * 0.35)), colour, lines=1)
+        inner = (int(center[0] - reach * 0.35), int(center[1] - reach * 0.35))
+        text(rng, sheet, (*inner, int(center[0] + reach * 0.35), int(center[1] + reach * 0.35)), color, lines=1)
 
 
 def photo(rng: Rng, sheet: Print, box: Box) -> None:
@@ -126,16 +126,16 @@ def photo(rng: Rng, sheet: Print, box: Box) -> None:
     if x1 - x0 < 4 or y1 - y0 < 4:
         return
     side = 112
-    scene, colours = background(rng, side)
-    canvas, catalogue = Canvas.on(scene), things.catalogue()
+    scene, colors = background(rng, side)
+    canvas, catalog = Canvas.on(scene), things.catalog()
     wide = (x1 - x0) / (y1 - y0)
     names = ["face", "person", "car", "bottle", "animal", "plant", "vessel", "house", "shape", "box"]
     for _ in range(int(rng.choice([1, 1, 2, 3]))):
-        layers = catalogue[str(rng.choice(names))][1](rng, apart(rng, colours))
+        layers = catalog[str(rng.choice(names))][1](rng, apart(rng, colors))
         reach = side * rng.uniform(0.2, 0.42)
         # the panel squeezes the square scene into its own aspect; the things are drawn so that they come out right
         scale = (reach / max(wide, 1) ** 0.7, reach * min(wide, 1) ** 0.7)
-        canvas.add(rng, "thing", layers, centre=tuple(rng.uniform(0.25, 0.75, 2) * side), scale=scale)
+        canvas.add(rng, "thing", layers, center=tuple(rng.uniform(0.25, 0.75, 2) * side), scale=scale)
     panel = cv2.resize(canvas.image, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
     things_ = cv2.resize(canvas.objects, (x1 - x0, y1 - y0), interpolation=cv2.INTER_NEAREST)
     if rng.uniform() < 0.75:
@@ -143,8 +143,8 @@ def photo(rng: Rng, sheet: Print, box: Box) -> None:
         _mark_photo(sheet, box, np.ones(panel.shape[:2], bool), things_)
         return
     cover = np.zeros(panel.shape[:2], np.uint8)
-    centre, axes = ((x1 - x0) // 2, (y1 - y0) // 2), (max((x1 - x0) // 2 - 1, 1), max((y1 - y0) // 2 - 1, 1))
-    cv2.ellipse(cover, centre, axes, 0, 0, 360, 255, -1, cv2.LINE_AA)
+    center, axes = ((x1 - x0) // 2, (y1 - y0) // 2), (max((x1 - x0) // 2 - 1, 1), max((y1 - y0) // 2 - 1, 1))
+    cv2.ellipse(cover, center, axes, 0, 0, 360, 255, -1, cv2.LINE_AA)
     blend(sheet.image[y0:y1, x0:x1], panel, cover)
     _mark_photo(sheet, box, cover > 127, things_)
 
@@ -157,7 +157,7 @@ def _mark_photo(sheet: Print, box: Box, inside: np.ndarray, things_: np.ndarray)
 
 
 def ink(rng: Rng, ground: RGB) -> RGB:
-    """A colour that reads well on the ground: black or white, or one far from it."""
+    """A color that reads well on the ground: black or white, or one far from it."""
     if rng.uniform() < 0.45:
         return (248.0, 246.0, 240.0) if sum(ground) < 380 else (25.0, 25.0, 30.0)
     return apart(rng, [ground], _INK)

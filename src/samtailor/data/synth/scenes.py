@@ -51,18 +51,18 @@ def paint(rng: np.random.Generator, size: int) -> Canvas:
 
 def _mixed(rng: np.random.Generator, size: int) -> Canvas:
     """One to seven different things, later ones in front."""
-    image, colours = background(rng, size)
+    image, colors = background(rng, size)
     canvas = Canvas.on(image)
     count = int(rng.choice([1, 2, 3, 4, 5, 7], p=[0.16, 0.22, 0.22, 0.18, 0.14, 0.08]))
     for _ in range(count):
         reach = size * rng.uniform(0.1, 0.5) / (1 + 0.12 * count)
-        _stand(rng, canvas, _pick(rng), colours, tuple(rng.uniform(0.12, 0.88, 2) * size), reach)
+        _stand(rng, canvas, _pick(rng), colors, tuple(rng.uniform(0.12, 0.88, 2) * size), reach)
     return canvas
 
 
 def _portrait(rng: np.random.Generator, size: int) -> Canvas:
     """One thing with parts that fills most of the image."""
-    image, colours = background(rng, size)
+    image, colors = background(rng, size)
     canvas = Canvas.on(image)
     name = str(
         rng.choice(
@@ -70,13 +70,13 @@ def _portrait(rng: np.random.Generator, size: int) -> Canvas:
             p=[0.3, 0.2, 0.12, 0.08, 0.08, 0.07, 0.08, 0.07],
         )
     )
-    _stand(rng, canvas, name, colours, tuple(rng.uniform(0.4, 0.6, 2) * size), size * rng.uniform(0.36, 0.52))
+    _stand(rng, canvas, name, colors, tuple(rng.uniform(0.4, 0.6, 2) * size), size * rng.uniform(0.36, 0.52))
     return canvas
 
 
 def _row(rng: np.random.Generator, size: int) -> Canvas:
     """Several of one kind side by side: shelves, crowds, traffic."""
-    image, colours = background(rng, size)
+    image, colors = background(rng, size)
     canvas, name = Canvas.on(image), _pick(rng)
     columns, rows = int(rng.integers(2, 6)), int(rng.integers(1, 4))
     for row in range(rows):
@@ -85,20 +85,20 @@ def _row(rng: np.random.Generator, size: int) -> Canvas:
                 (column + 0.5 + rng.uniform(-0.1, 0.1)) * size / columns,
                 (row + 0.5 + rng.uniform(-0.1, 0.1)) * size / rows,
             )
-            _stand(rng, canvas, name, colours, where, 0.45 * size / max(rows, columns) * rng.uniform(0.8, 1.2))
+            _stand(rng, canvas, name, colors, where, 0.45 * size / max(rows, columns) * rng.uniform(0.8, 1.2))
     return canvas
 
 
 def _cells(rng: np.random.Generator, size: int) -> Canvas:
     """A slide with many similar cells or nuclei."""
-    ground = (rng.uniform(0, 40),) * 3 if rng.uniform() < 0.4 else textures.colour(rng)
+    ground = (rng.uniform(0, 40),) * 3 if rng.uniform() < 0.4 else textures.color(rng)
     canvas, base = Canvas.on(tissue(rng, size, ground)), apart(rng, [ground], 80)
     reach = size * rng.uniform(0.03, 0.1)
     for _ in range(int(rng.integers(6, 45))):
         layers = things.cell(rng, textures.near(rng, base, 15))
         stretch = rng.uniform(0.6, 1.3, 2) * reach
         canvas.add(
-            rng, "cell", layers, centre=tuple(rng.uniform(0, size, 2)), scale=tuple(stretch), angle=rng.uniform(0, 3.1)
+            rng, "cell", layers, center=tuple(rng.uniform(0, size, 2)), scale=tuple(stretch), angle=rng.uniform(0, 3.1)
         )
     return canvas
 
@@ -110,30 +110,30 @@ def _lesion(rng: np.random.Generator, size: int) -> Canvas:
     for _ in range(int(rng.choice([1, 1, 1, 2]))):
         dark = tuple(float(c * rng.uniform(0.3, 0.8)) for c in ground)
         scale = tuple(size * rng.uniform(0.08, 0.4) * rng.uniform(0.7, 1.2, 2))
-        canvas.add(rng, "lesion", things.lesion(rng, dark), centre=tuple(rng.uniform(0.3, 0.7, 2) * size), scale=scale)
+        canvas.add(rng, "lesion", things.lesion(rng, dark), center=tuple(rng.uniform(0.3, 0.7, 2) * size), scale=scale)
     return canvas
 
 
 def _pick(rng: np.random.Generator) -> str:
-    names, odds = zip(*((name, odds) for name, (odds, _) in things.catalogue().items()), strict=True)
+    names, odds = zip(*((name, odds) for name, (odds, _) in things.catalog().items()), strict=True)
     return str(rng.choice(names, p=np.array(odds) / sum(odds)))
 
 
-def _stand(rng: np.random.Generator, canvas: Canvas, name: str, colours: list, centre: tuple, reach: float) -> None:
-    """Put a thing of about ``reach`` px radius at ``centre`` (px), at times with a shadow."""
+def _stand(rng: np.random.Generator, canvas: Canvas, name: str, colors: list, center: tuple, reach: float) -> None:
+    """Put a thing of about ``reach`` px radius at ``center`` (px), at times with a shadow."""
     if canvas.full:
         return
-    _, draw = things.catalogue()[name]
-    layers = draw(rng, apart(rng, colours))
+    _, draw = things.catalog()[name]
+    layers = draw(rng, apart(rng, colors))
     narrow = 0.6 if name in ("person", "bottle") else 1.0
     stretch = np.exp(rng.normal(0, 0.22))
     scale = (reach * narrow * stretch, reach / stretch)
     angle = rng.normal(0, 0.18) if rng.uniform() < 0.75 else rng.uniform(-np.pi, np.pi)
     if rng.uniform() < 0.3:
         camera.shadow(
-            rng, canvas.image, (centre[0] + 0.15 * reach, centre[1] + 0.8 * scale[1]), (scale[0] * 1.1, 0.35 * reach)
+            rng, canvas.image, (center[0] + 0.15 * reach, center[1] + 0.8 * scale[1]), (scale[0] * 1.1, 0.35 * reach)
         )
-    canvas.add(rng, name, layers, centre=centre, scale=(scale[0] * rng.choice([-1, 1]), scale[1]), angle=angle)
+    canvas.add(rng, name, layers, center=center, scale=(scale[0] * rng.choice([-1, 1]), scale[1]), angle=angle)
 
 
 def _collect(canvas: Canvas) -> Scene:

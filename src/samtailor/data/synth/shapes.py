@@ -86,15 +86,15 @@ def ring(inner: float = 0.6, n: int = 28) -> np.ndarray:
 
 
 def place(
-    outline: np.ndarray, *, centre: tuple[float, float], scale: tuple[float, float], angle: float = 0.0
+    outline: np.ndarray, *, center: tuple[float, float], scale: tuple[float, float], angle: float = 0.0
 ) -> np.ndarray:
-    """Unit-frame outline -> px: stretch by ``scale`` (px), turn by ``angle`` (rad), move to ``centre`` (px)."""
+    """Unit-frame outline -> px: stretch by ``scale`` (px), turn by ``angle`` (rad), move to ``center`` (px)."""
     c, s = np.cos(angle), np.sin(angle)
     turned = (outline * np.asarray(scale)) @ np.array([[c, s], [-s, c]])
-    return turned + np.asarray(centre)
+    return turned + np.asarray(center)
 
 
-def rasterise(outlines: list[np.ndarray], size: int) -> tuple[np.ndarray, tuple[int, int, int, int]] | None:
+def rasterize(outlines: list[np.ndarray], size: int) -> tuple[np.ndarray, tuple[int, int, int, int]] | None:
     """Fill pixel outlines with an anti-aliased edge.
 
     Returns coverage ``(h, w)`` uint8 of the clipped bounding box and that box ``(x0, y0, x1, y1)``,

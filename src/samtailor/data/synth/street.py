@@ -49,8 +49,8 @@ def _front(rng: Rng, height: int, width: int) -> Backdrop:
     """A wall that fills the image, at times seen from the side, with pavement below."""
     ground = int(height * rng.uniform(0.78, 0.95)) if rng.uniform() < 0.7 else height
     image = np.empty((height, width, 3), np.uint8)
-    storey = height * rng.uniform(0.28, 0.6)
-    _house(rng, image[:ground], storey, shop=ground < height and rng.uniform() < 0.6)
+    story = height * rng.uniform(0.28, 0.6)
+    _house(rng, image[:ground], story, shop=ground < height and rng.uniform() < 0.6)
     if rng.uniform() < 0.5:
         image[:ground] = _aslant(rng, image[:ground])
     if ground < height:
@@ -96,7 +96,7 @@ def _park(rng: Rng, height: int, width: int) -> Backdrop:
 
 
 def _sky(rng: Rng, image: np.ndarray) -> None:
-    """Blue, grey or evening sky, paler towards the horizon, with clouds at times."""
+    """Blue, gray or evening sky, paler towards the horizon, with clouds at times."""
     height, width = image.shape[:2]
     top = near(rng, ((110, 160, 215), (170, 180, 190), (150, 140, 175))[rng.choice(3, p=[0.6, 0.3, 0.1])], 12)
     pale = near(rng, tuple(0.45 * c + 130 for c in top), 6)
@@ -107,8 +107,8 @@ def _sky(rng: Rng, image: np.ndarray) -> None:
         blend(image, np.full_like(image, 238), np.clip(cover, 0, 220).astype(np.uint8))
 
 
-def _house(rng: Rng, image: np.ndarray, storey: float, *, shop: bool) -> None:
-    """Paint a front over all of ``image``: wall, storeys of windows, a shop in the lowest one."""
+def _house(rng: Rng, image: np.ndarray, story: float, *, shop: bool) -> None:
+    """Paint a front over all of ``image``: wall, stories of windows, a shop in the lowest one."""
     height = image.shape[0]
     base = near(rng, _WALLS[rng.integers(len(_WALLS))], 14)
     _wall(rng, image, base)
@@ -116,12 +116,12 @@ def _house(rng: Rng, image: np.ndarray, storey: float, *, shop: bool) -> None:
         return  # a blind gable
     low = height
     if shop:
-        low = int(height - min(storey * 1.1, height * 0.4))
+        low = int(height - min(story * 1.1, height * 0.4))
         _shop(rng, image[low:], base)
     if rng.uniform() < 0.4:
-        ledge = max(int(storey * 0.03), 1)
+        ledge = max(int(story * 0.03), 1)
         image[max(low - ledge, 0) : low] = near(rng, tuple(0.8 * c for c in base), 8)
-    _windows(rng, image[:low], base, storey)
+    _windows(rng, image[:low], base, story)
 
 
 def _wall(rng: Rng, image: np.ndarray, base: RGB) -> None:
@@ -143,16 +143,16 @@ def _wall(rng: Rng, image: np.ndarray, base: RGB) -> None:
     )
 
 
-def _windows(rng: Rng, image: np.ndarray, base: RGB, storey: float) -> None:
+def _windows(rng: Rng, image: np.ndarray, base: RGB, story: float) -> None:
     """A grid of windows with frames, sills and at times blinds; each has its own light."""
     height, width = image.shape[:2]
-    pane_height = storey * rng.uniform(0.45, 0.65)
+    pane_height = story * rng.uniform(0.45, 0.65)
     pane_width = pane_height * rng.uniform(0.5, 1.1)
     step = pane_width * rng.uniform(1.5, 2.4)
     glass = near(rng, ((70, 85, 100), (110, 130, 150), (45, 48, 55))[rng.integers(3)], 10)
     frame = near(rng, (230, 228, 222) if rng.uniform() < 0.6 else (80, 65, 55), 10)
     thick = max(int(pane_width * 0.07), 1)
-    for y in np.arange(storey * 0.2, height - pane_height * 0.6, storey):
+    for y in np.arange(story * 0.2, height - pane_height * 0.6, story):
         for x in np.arange(step * rng.uniform(0.2, 0.3), width - pane_width * 0.5, step):
             if rng.uniform() < 0.06:
                 continue
@@ -215,13 +215,13 @@ def _pavement(rng: Rng, image: np.ndarray) -> None:
 
 def _road(rng: Rng, image: np.ndarray) -> None:
     height, width = image.shape[:2]
-    kerb = max(int(height * rng.uniform(0.1, 0.25)), 1)
-    _pavement(rng, image[:kerb])
+    curb = max(int(height * rng.uniform(0.1, 0.25)), 1)
+    _pavement(rng, image[:curb])
     asphalt = near(rng, (92, 92, 95), 12)
-    image[kerb:] = Material("grain", asphalt, near(rng, asphalt, 14), 1.0, 2.0, 0.0).fill(rng, height - kerb, width)
-    image[kerb : kerb + max(height // 40, 1)] = near(rng, (170, 168, 162), 6)
+    image[curb:] = Material("grain", asphalt, near(rng, asphalt, 14), 1.0, 2.0, 0.0).fill(rng, height - curb, width)
+    image[curb : curb + max(height // 40, 1)] = near(rng, (170, 168, 162), 6)
     if rng.uniform() < 0.6:
-        y, dash = int(kerb + (height - kerb) * rng.uniform(0.4, 0.7)), width / rng.uniform(5, 9)
+        y, dash = int(curb + (height - curb) * rng.uniform(0.4, 0.7)), width / rng.uniform(5, 9)
         for x in np.arange(rng.uniform(-dash, 0), width, dash):
             cv2.rectangle(image, (int(x), y), (int(x + dash * 0.5), y + max(height // 30, 1)), (215, 213, 205), -1)
 
@@ -234,7 +234,7 @@ def _treeline(rng: Rng, image: np.ndarray, ground: int) -> None:
         while x < width * 1.05:
             reach = height * rng.uniform(0.06, 0.2)
             crown = shapes.place(
-                shapes.blob(rng, 0.25), centre=(x, ground - reach * 0.6), scale=(reach, reach * rng.uniform(0.8, 1.4))
+                shapes.blob(rng, 0.25), center=(x, ground - reach * 0.6), scale=(reach, reach * rng.uniform(0.8, 1.4))
             )
             cv2.fillPoly(image, [np.round(crown * 16).astype(np.int32)], near(rng, leaf, 7), cv2.LINE_AA, 4)
             x += reach * rng.uniform(0.7, 1.6)
@@ -247,11 +247,11 @@ def _stand(rng: Rng, image: np.ndarray, ground: int, reach: float, names: list[s
     canvas = Canvas.on(np.zeros((side, side, 3), np.uint8))
     canvas.image[:height, :width] = image
     for name in (str(n) for n in rng.choice(names, count)):
-        layers = _tree(rng) if name == "plant" else things.catalogue()[name][1](rng, textures.colour(rng))
+        layers = _tree(rng) if name == "plant" else things.catalog()[name][1](rng, textures.color(rng))
         tall = reach * {"car": 0.5, "person": 0.8, "plant": 1.2}[name]
         wide = tall * {"car": 1.9, "person": 0.75, "plant": 0.8}[name]
         base = ground + (height - ground) * rng.uniform(0.02, 0.3)
-        canvas.add(rng, name, layers, centre=(rng.uniform(0, width), base - tall * 0.75), scale=(wide, tall))
+        canvas.add(rng, name, layers, center=(rng.uniform(0, width), base - tall * 0.75), scale=(wide, tall))
     image[:] = canvas.image[:height, :width]
 
 
@@ -263,7 +263,7 @@ def _tree(rng: Rng) -> list[Layer]:
     crown = [
         shapes.place(
             shapes.blob(rng, 0.25),
-            centre=(rng.normal(0, 0.2), rng.normal(-0.4, 0.15)),
+            center=(rng.normal(0, 0.2), rng.normal(-0.4, 0.15)),
             scale=tuple(rng.uniform(0.45, 0.75, 2)),
         )
         for _ in range(3)

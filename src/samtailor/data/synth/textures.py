@@ -42,8 +42,8 @@ class Material:
         return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def colour(rng: np.random.Generator) -> RGB:
-    """RGB, 0 to 255: saturated, pale, dark and grey colours in about equal parts."""
+def color(rng: np.random.Generator) -> RGB:
+    """RGB, 0 to 255: saturated, pale, dark and gray colors in about equal parts."""
     saturation = rng.choice([rng.uniform(0, 0.15), rng.uniform(0.15, 0.5), rng.uniform(0.5, 1.0)])
     r, g, b = colorsys.hsv_to_rgb(rng.uniform(), saturation, rng.uniform(0.12, 1.0))
     return 255 * r, 255 * g, 255 * b
@@ -57,17 +57,17 @@ def skin(rng: np.random.Generator) -> RGB:
 
 
 def near(rng: np.random.Generator, rgb: RGB, spread: float) -> RGB:
-    """A colour about ``spread`` (0 to 255) away from ``rgb`` in each channel, brightness mostly in common."""
+    """A color about ``spread`` (0 to 255) away from ``rgb`` in each channel, brightness mostly in common."""
     shift = rng.normal(0, spread) + rng.normal(0, spread * 0.35, 3)
     r, g, b = np.clip(np.array(rgb) + shift, 0, 255)
     return float(r), float(g), float(b)
 
 
 def apart(rng: np.random.Generator, others: list[RGB], distance: float = 60.0) -> RGB:
-    """A colour at least ``distance`` (Euclidean, RGB) from all ``others``; after a few tries the farthest tried."""
-    best, gap = colour(rng), -1.0
+    """A color at least ``distance`` (Euclidean, RGB) from all ``others``; after a few tries the farthest tried."""
+    best, gap = color(rng), -1.0
     for _ in range(6):
-        candidate = colour(rng)
+        candidate = color(rng)
         far = min((float(np.linalg.norm(np.subtract(candidate, other))) for other in others), default=1e9)
         if far > gap:
             best, gap = candidate, far
@@ -77,13 +77,13 @@ def apart(rng: np.random.Generator, others: list[RGB], distance: float = 60.0) -
 
 
 def material(rng: np.random.Generator, base: RGB, *, calm: float = 0.0, scale: float = 1.0) -> Material:
-    """A random surface about the colour ``base``.
+    """A random surface about the color ``base``.
 
     calm: chance that it is plain. scale: px per 1/256 of the image.
     """
     kind = "flat" if rng.uniform() < calm else KINDS[rng.choice(len(KINDS), p=_ODDS)]
     strong = kind in ("stripes", "checks", "dots") and rng.uniform() < 0.5
-    second = colour(rng) if strong else near(rng, base, 35)
+    second = color(rng) if strong else near(rng, base, 35)
     return Material(
         kind,
         base,

@@ -36,7 +36,7 @@ def shape(rng: Rng, base: RGB) -> list[Layer]:
         reach = rng.uniform(0.25, 0.55)
         where = (rng.uniform(-0.5, 0.5), rng.uniform(-0.5, 0.5))
         patch = shapes.place(
-            silhouette(rng), centre=where, scale=(reach, reach * rng.uniform(0.5, 1.2)), angle=rng.uniform(0, 3)
+            silhouette(rng), center=where, scale=(reach, reach * rng.uniform(0.5, 1.2)), angle=rng.uniform(0, 3)
         )
         layers.append(Layer([patch], material(rng, apart(rng, [base])), "patch", clip=True))
     return layers
@@ -92,27 +92,27 @@ def front(rng: Rng, base: RGB) -> list[Layer]:
 
 
 def car(rng: Rng, base: RGB) -> list[Layer]:
-    """A car from the side or from behind, with wheels, windows and a licence plate."""
+    """A car from the side or from behind, with wheels, windows and a license plate."""
     return car_side(rng, base) if rng.uniform() < 0.5 else car_rear(rng, base)
 
 
 def car_side(rng: Rng, base: RGB) -> list[Layer]:
     """A car from the side."""
-    glass, tyre = material(rng, apart(rng, [base]), calm=0.7), material(rng, (30, 30, 32), calm=0.7)
+    glass, tire = material(rng, apart(rng, [base]), calm=0.7), material(rng, (30, 30, 32), calm=0.7)
     nose, tail = rng.uniform(0.4, 0.7), rng.uniform(-0.9, -0.5)
     cabin = np.array([[tail, 0], [tail + 0.25, -0.6], [nose - 0.35, -0.6], [nose, 0]])
     layers = [Layer([shapes.rounded_rect(-1, -0.1, 1, 0.5, 0.2), cabin], material(rng, base, calm=0.6))]
     layers.append(Layer([cabin * (0.8, 0.75) + (0.0, -0.08)], glass, "window"))
     for x in (-0.55, 0.55):
-        layers.append(Layer([shapes.ellipse(x, 0.5, 0.22, 0.27)], tyre, "wheel"))
+        layers.append(Layer([shapes.ellipse(x, 0.5, 0.22, 0.27)], tire, "wheel"))
         layers.append(Layer([shapes.ellipse(x, 0.5, 0.1, 0.12)], material(rng, (170, 170, 175), calm=1), DECOR))
     return layers
 
 
 def car_rear(rng: Rng, base: RGB) -> list[Layer]:
     """A car from behind or from the front."""
-    glass, tyre = material(rng, apart(rng, [base]), calm=0.7), material(rng, (30, 30, 32), calm=0.7)
-    layers = [Layer([shapes.rect(x, 0.4, x + 0.25, 0.85) for x in (-0.85, 0.6)], tyre)]
+    glass, tire = material(rng, apart(rng, [base]), calm=0.7), material(rng, (30, 30, 32), calm=0.7)
+    layers = [Layer([shapes.rect(x, 0.4, x + 0.25, 0.85) for x in (-0.85, 0.6)], tire)]
     roof = np.array([[-0.85, 0], [-0.6, -0.75], [0.6, -0.75], [0.85, 0]])
     layers.append(Layer([shapes.rounded_rect(-1, -0.15, 1, 0.65, 0.2), roof], material(rng, base, calm=0.6)))
     layers.append(Layer([roof * (0.85, 0.8) + (0, -0.08)], glass, "window"))
@@ -152,7 +152,7 @@ def sign(rng: Rng, base: RGB) -> list[Layer]:
     layers = [Layer([shapes.rect(-0.08, -0.2, 0.08, 1)], material(rng, near(rng, (110, 105, 100), 40), calm=0.6))]
     outline = silhouette(rng) if rng.uniform() < 0.5 else shapes.rounded_rect(-1, -1, 1, 1, 0.2)
     layers.append(
-        Layer([shapes.place(outline, centre=(0, -0.4), scale=(0.8, 0.55))], material(rng, base, calm=0.6), "board")
+        Layer([shapes.place(outline, center=(0, -0.4), scale=(0.8, 0.55))], material(rng, base, calm=0.6), "board")
     )
     ink = material(rng, apart(rng, [base], 110), calm=1)
     layers.append(Layer(writing(rng, -0.5, -0.6, 0.5, -0.2, int(rng.integers(1, 4))), ink, DECOR, clip=True))
@@ -167,7 +167,7 @@ def banner(rng: Rng, base: RGB) -> list[Layer]:
     ink = material(rng, apart(rng, [base], 110), calm=1)
     layers.append(Layer(writing(rng, -0.8, -0.7, 0.8, 0.1, int(rng.integers(1, 4))), ink, DECOR, clip=True))
     if rng.uniform() < 0.6:
-        image = shapes.place(silhouette(rng), centre=(rng.uniform(-0.4, 0.4), 0.5), scale=(0.35, 0.35))
+        image = shapes.place(silhouette(rng), center=(rng.uniform(-0.4, 0.4), 0.5), scale=(0.35, 0.35))
         layers.append(Layer([image], material(rng, apart(rng, [base])), "image", clip=True))
     if rng.uniform() < 0.4:
         layers.append(Layer([shapes.rect(-1.3, 0.6, 1.3, 1.3)], material(rng, apart(rng, [base])), "stripe", clip=True))
@@ -191,12 +191,12 @@ def writing(rng: Rng, x0: float, y0: float, x1: float, y1: float, lines: int) ->
 def plant(rng: Rng, base: RGB) -> list[Layer]:
     """A tree, a potted plant or a flower."""
     if rng.uniform() < 0.6:
-        crown = shapes.place(shapes.blob(rng, 0.4), centre=(0, -0.35), scale=(0.8, 0.6))
+        crown = shapes.place(shapes.blob(rng, 0.4), center=(0, -0.35), scale=(0.8, 0.6))
         stem = material(rng, near(rng, (95, 70, 45), 25))
         return [Layer([shapes.rect(-0.12, 0, 0.12, 1)], stem, "trunk"), Layer([crown], material(rng, base), "crown")]
     count = int(rng.integers(5, 9))
     petals = [
-        shapes.place(shapes.ellipse(), centre=(0.6 * np.cos(t), 0.6 * np.sin(t)), scale=(0.4, 0.24), angle=t)
+        shapes.place(shapes.ellipse(), center=(0.6 * np.cos(t), 0.6 * np.sin(t)), scale=(0.4, 0.24), angle=t)
         for t in np.arange(count) * 2 * np.pi / count
     ]
     heart = shapes.ellipse(0, 0, 0.3, 0.3)
@@ -210,21 +210,21 @@ def vessel(rng: Rng, base: RGB) -> list[Layer]:
         material(rng, base if rng.uniform() < 0.6 else apart(rng, [base]), calm=0.6),
     )
     if rng.uniform() < 0.5:
-        loop = shapes.place(shapes.ring(0.65), centre=(0.65, 0.1), scale=(0.35, 0.5))
+        loop = shapes.place(shapes.ring(0.65), center=(0.65, 0.1), scale=(0.35, 0.5))
         hull = np.array([[-0.8, -0.9], [0.65, -0.9], [rng.uniform(0.3, 0.65), 1], [-rng.uniform(0.4, 0.8), 1]])
     else:
-        loop = shapes.place(shapes.ring(0.75), centre=(0, -0.4), scale=(0.5, 0.6))
+        loop = shapes.place(shapes.ring(0.75), center=(0, -0.4), scale=(0.5, 0.6))
         hull = shapes.rounded_rect(-1, -0.3, 1, 1, 0.25)
     layers = [Layer([loop], handle, "handle"), Layer([hull], body)]
     if rng.uniform() < 0.5:
         where = (rng.uniform(-0.3, 0.2), rng.uniform(0.1, 0.5))
-        image = shapes.place(silhouette(rng), centre=where, scale=(0.35, 0.3))
+        image = shapes.place(silhouette(rng), center=where, scale=(0.35, 0.3))
         layers.append(Layer([image], material(rng, apart(rng, [base])), "image", clip=True))
     return layers
 
 
 def box(rng: Rng, base: RGB) -> list[Layer]:
-    """A box in oblique view: three faces of one colour in different light."""
+    """A box in oblique view: three faces of one color in different light."""
     depth, rise = rng.uniform(0.3, 0.7), rng.uniform(0.25, 0.6)
     x, y = 1 - depth, -1 + rise
     faces = {
@@ -253,7 +253,7 @@ def cell(rng: Rng, base: RGB) -> list[Layer]:
     layers = [Layer([shapes.blob(rng, 0.12)], material(rng, base, calm=0.5))]
     if rng.uniform() < 0.3:
         heart = shapes.place(
-            shapes.blob(rng, 0.15), centre=(rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2)), scale=(0.45, 0.45)
+            shapes.blob(rng, 0.15), center=(rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2)), scale=(0.45, 0.45)
         )
         layers.append(Layer([heart], material(rng, apart(rng, [base]), calm=0.5), "nucleus", clip=True))
     return layers
@@ -268,12 +268,12 @@ def lesion(rng: Rng, base: RGB) -> list[Layer]:
         )
     ]
     for _ in range(int(rng.integers(0, 4))):
-        spot = shapes.place(shapes.blob(rng, 0.4), centre=tuple(rng.uniform(-0.5, 0.5, 2)), scale=(0.35, 0.3))
+        spot = shapes.place(shapes.blob(rng, 0.4), center=tuple(rng.uniform(-0.5, 0.5, 2)), scale=(0.35, 0.3))
         layers.append(Layer([spot], material(rng, near(rng, base, 25)), DECOR, clip=True))
     return layers
 
 
-def catalogue() -> dict[str, tuple[float, Callable[[Rng, RGB], list[Layer]]]]:
+def catalog() -> dict[str, tuple[float, Callable[[Rng, RGB], list[Layer]]]]:
     """Every thing by name, with the odds of meeting it in a mixed scene."""
     from samtailor.data.synth import figures
 

@@ -28,7 +28,7 @@ from samtailor.data.synth.own_images import images
 from samtailor.data.synth.samples import KINDS, SIDES, samples
 from samtailor.data.writing import write_json
 from samtailor.errors import InputError, counted
-from samtailor.masks.rle import plain_runs
+from samtailor.masks.rle import to_json
 from samtailor.structures import Annotation, Sample
 
 Progress = Callable[[int, int], None]
@@ -192,7 +192,7 @@ def _entry(number: int, image: int, category: int, annotation: Any) -> dict[str,
         "iscrowd": 0,
         "area": annotation.area,
         "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "segmentation": plain_runs(annotation.rle),
+        "segmentation": to_json(annotation.rle),
     }
 
 

@@ -1,4 +1,4 @@
-"""Labelled images to the files of other programs, one file a format: `find("writers", "coco").write(...)`.
+"""Labeled images to the files of other programs, one file a format: `find("writers", "coco").write(...)`.
 
     write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[str]) -> None
     POLYGONS: "parts" or "whole", which of `Destination`'s the format is made of; absent where it holds masks or boxes

@@ -18,7 +18,7 @@ from PIL import Image
 
 from samtailor.data.writing import replacing, write_json
 from samtailor.errors import DataError
-from samtailor.masks import rle as shapes
+from samtailor.masks import rle as rle_masks
 
 _SUFFIX = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "GIF": ".gif",
            "PPM": ".ppm"}  # fmt: skip
@@ -55,7 +55,7 @@ class Collection:
         """
         with Image.open(io.BytesIO(data)) as image:
             name = f"task-{int(task)}{_SUFFIX.get(image.format or '', '.png')}"
-        rows = [{"label": label, "segmentation": shapes.plain_runs(shapes.encode(mask))} for label, mask in objects]
+        rows = [{"label": label, "segmentation": rle_masks.to_json(rle_masks.encode(mask))} for label, mask in objects]
         with self._lock:
             with replacing(self._images / name) as temporary:
                 temporary.write_bytes(data)

@@ -90,7 +90,7 @@ class Function:
         return [one for ask, mask, _ in answers for one in self._shapes(shape, self._ids[ask.label], mask)]
 
     def _shapes(self, shape: str, label: int, mask: np.ndarray) -> list[Any]:
-        from samtailor.serve.answers import outlines
+        from samtailor.masks.polygons import outlines
 
         make = _cvat().shape
         if shape == "mask":

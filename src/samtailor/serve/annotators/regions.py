@@ -11,11 +11,11 @@ from uuid import uuid4
 import numpy as np
 
 from samtailor.errors import DataError, InputError
-from samtailor.masks import rle as shapes
+from samtailor.masks import rle as rle_masks
+from samtailor.masks.polygons import outlines
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.annotators import brush
 from samtailor.serve.annotators.label_config import LabelConfig
-from samtailor.serve.answers import outlines
 
 _MOST = 256  # regions of one click; more is no click
 TOLERANCE = 1.0
@@ -63,10 +63,10 @@ def mask(region: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray | None:
             return brush.decode(value["rle"], height, width)
         if kind.startswith("polygon"):
             points = np.asarray(value["points"], float).reshape(-1, 2) * (width / 100, height / 100)
-            rle = shapes.polygon([points.ravel().tolist()], size)
+            rle = rle_masks.from_polygons([points.ravel().tolist()], size)
         elif kind.startswith("rectangle"):
             _refuse_turned(region)
-            rle = shapes.rectangle(_box(value, size), size)
+            rle = rle_masks.from_box(_box(value, size), size)
         else:
             return None
     except (KeyError, TypeError, ValueError) as error:

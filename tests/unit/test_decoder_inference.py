@@ -1,4 +1,4 @@
-"""The decoder for many prompts gives what the vendor's gives, for every family, kind of prompt and adapter."""
+"""The decoder for many prompts equals the vendor's, for every family, kind of prompt and adapter."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from samtailor.adapters.learnt_prompt import DensePrompt
-from samtailor.bases._encoding import encoding
-from samtailor.bases._quick import Quick, quick
+from samtailor.bases.decoder import PromptDecoder, with_fast_attention
+from samtailor.bases.encoder import fast_encoder
 from samtailor.predict.batched import BatchedDecoder, prompt_batches
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
@@ -22,7 +22,7 @@ PAIRS = [ObjectPrompt(clicks=((30.0, 20.0, 1), (5.0, 6.0, 0)))]
 
 
 def made(base, method, **options):
-    """An adapter that changes the answer in every part that it has."""
+    """An adapter whose every part changes the output."""
     segmenter = find("methods", method).build(base, **options)[0]
     torch.manual_seed(5)
     with torch.no_grad():
@@ -46,7 +46,7 @@ def prompts(base, count, kind):
 
 @pytest.mark.parametrize("kind", ["click", "clicks", "boxes"])
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_answers_are_the_vendors(tiny_base, count, kind):
+def test_outputs_are_the_vendors(tiny_base, count, kind):
     frame = disc_sample(count).image[:, : tiny_base.size]
     predictor = Predictor(tiny_base)
     predictor.set_image(frame)
@@ -54,19 +54,21 @@ def test_answers_are_the_vendors(tiny_base, count, kind):
         tokens = tiny_base.encode_prompts(prompts(tiny_base, count, kind))
         tokens = Tokens(tokens.sparse, tokens.dense + torch.randn_like(tokens.dense[:1]))
         vendor = tiny_base.decode(predictor.features, tokens)
-    quick = Quick(tiny_base)(predictor.features, tokens)
+    decoded = PromptDecoder(tiny_base)(predictor.features, tokens)
     for name in ("logits", "iou", "keys", "upscaled", "hyper"):
-        one, other = getattr(vendor, name), getattr(quick.output(), name)
+        one, other = getattr(vendor, name), getattr(decoded.output(), name)
         assert one.shape == other.shape
         assert one.std() > 0.01  # something to compare
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-4 * float(one.abs().max())), name
-    assert quick.output().candidates == vendor.candidates
-    rows = quick[count - 1 : count]
+    assert decoded.output().candidates == vendor.candidates
+    rows = decoded[count - 1 : count]
     assert torch.allclose(rows.logits(rows.hyper), vendor.logits[0, count - 1 :], rtol=1e-4, atol=1e-3)
+    for ours, reference in zip(decoded.best_masks(), vendor.best_masks(), strict=True):
+        assert torch.allclose(ours, reference[0], rtol=1e-4, atol=1e-3)
 
 
-def test_biases_take_part(tiny_base):
-    """transformers draws biases as zero: what is done to them would not show."""
+def test_biases_are_used(tiny_base):
+    """transformers initializes biases as zero, which would hide an error."""
     decoder = tiny_base.model.mask_decoder
     biases = {name: value.clone() for name, value in decoder.named_parameters() if name.endswith("bias")}
     torch.manual_seed(2)
@@ -76,19 +78,19 @@ def test_biases_take_part(tiny_base):
                 decoder.get_parameter(name).normal_(std=0.5)
             features = tiny_base.encode_image(torch.randn(1, 3, tiny_base.size, tiny_base.size))
             tokens = tiny_base.encode_prompts(prompts(tiny_base, 5, "click"))
-            vendor, quick = tiny_base.decode(features, tokens), Quick(tiny_base)(features, tokens).output()
+            vendor, decoded = tiny_base.decode(features, tokens), PromptDecoder(tiny_base)(features, tokens).output()
     finally:
         with torch.no_grad():
             for name, value in biases.items():
                 decoder.get_parameter(name).copy_(value)
     for name in ("logits", "iou", "keys", "upscaled"):
-        one, other = getattr(vendor, name), getattr(quick, name)
+        one, other = getattr(vendor, name), getattr(decoded, name)
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-4 * float(one.abs().max())), name
 
 
 @pytest.fixture
 def mixed(tiny_base):
-    """Adapters of prompts, of answers, of both ends, and inside the decoder."""
+    """Adapters of prompts, of outputs, of both, and inside the decoder."""
     adapters = {
         "plm": made(tiny_base, "plm"),
         "other": made(tiny_base, "plm", head="paper_plain"),
@@ -105,7 +107,7 @@ def mixed(tiny_base):
     return predictor
 
 
-def test_together_is_one_by_one(mixed):
+def test_prompts_decoded_together_equal_single_ones(mixed):
     whole = [ObjectPrompt(promptless=True)]
     asks = {
         None: BOXES,
@@ -130,11 +132,13 @@ def test_together_is_one_by_one(mixed):
             assert torch.allclose(best.keys()[index], alone.keys[0, 0], rtol=1e-3, atol=1e-3)
 
 
-def test_alike_questions_share_a_pass(mixed, monkeypatch):
+def test_similar_prompts_share_a_pass(mixed, monkeypatch):
     counted, passes = [], BatchedDecoder(mixed.base, segmenters(mixed))
     monkeypatch.setattr(mixed, "decode", None)
-    whole = Quick.__call__
-    monkeypatch.setattr(Quick, "__call__", lambda self, *a: counted.append(a[1].sparse.shape[1]) or whole(self, *a))
+    whole = PromptDecoder.__call__
+    monkeypatch.setattr(
+        PromptDecoder, "__call__", lambda self, *a: counted.append(a[1].sparse.shape[1]) or whole(self, *a)
+    )
     asked = [q for name in (None, "plm", "other", "f") for q in prompt_batches(name, CLICKS)]
     together = passes.answers(mixed, asked)
     assert counted == [16]
@@ -145,45 +149,45 @@ def test_alike_questions_share_a_pass(mixed, monkeypatch):
 
 
 @pytest.mark.parametrize("adding", [None, [2, 3], [0, 1, 2, 3], [1]])
-def test_the_encoder_with_a_cheaper_neck_gives_the_vendors(tiny_base, adding, monkeypatch):
+def test_the_fast_encoder_gives_the_vendors_features(tiny_base, adding, monkeypatch):
     if any(tiny_base.skips):
         neck, decoder = tiny_base.model.vision_encoder.neck, tiny_base.model.mask_decoder
         monkeypatch.setattr(neck, "fpn_top_down_levels", adding or neck.fpn_top_down_levels)
-        for conv in (*neck.convs, decoder.conv_s0, decoder.conv_s1):  # transformers draws biases as zero
+        for conv in (*neck.convs, decoder.conv_s0, decoder.conv_s1):  # transformers initializes biases as zero
             monkeypatch.setattr(conv.bias, "data", torch.randn_like(conv.bias))
     images = torch.randn(2, 3, tiny_base.size, tiny_base.size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        one, other = tiny_base.encode_image(images), encoding(tiny_base).encode_image(images)
+        one, other = tiny_base.encode_image(images), fast_encoder(tiny_base).encode_image(images)
     for whole, cheap in zip((one.main, *one.skips), (other.main, *other.skips), strict=True):
         assert whole.shape == cheap.shape
         assert torch.allclose(whole, cheap, rtol=1e-5, atol=1e-5 * float(whole.abs().max()))
-    assert (encoding(tiny_base) is tiny_base) == (not one.skips)
+    assert (fast_encoder(tiny_base) is tiny_base) == (not one.skips)
 
 
-def test_tiny_weights_cost_no_more(tiny_base, monkeypatch):
-    """Denormal numbers make a product ten times as slow: none may be left in the weights of the last product."""
-    seen = []
+def test_no_denormal_attention_weights_are_left(tiny_base, monkeypatch):
+    """Denormal numbers make a product ten times as slow."""
+    factors = []
     product = torch.baddbmm
-    monkeypatch.setattr(torch, "baddbmm", lambda a, b, c: seen.append(b) or product(a, b, c))
+    monkeypatch.setattr(torch, "baddbmm", lambda a, b, c: factors.append(b) or product(a, b, c))
     with torch.no_grad():
         features = tiny_base.encode_image(torch.randn(1, 3, tiny_base.size, tiny_base.size))
         tokens = tiny_base.encode_prompts(prompts(tiny_base, 3, "click"))
-        Quick(tiny_base)(features, Tokens(900 * tokens.sparse, tokens.dense))
-    weights = [one for one in seen if one.min() == 0]
+        PromptDecoder(tiny_base)(features, Tokens(900 * tokens.sparse, tokens.dense))
+    weights = [factor for factor in factors if factor.min() == 0]
     assert weights  # the softmax of such tokens has zeros
     tiny = torch.finfo(torch.float32).tiny
-    assert not any(((one > 0) & (one < tiny)).any() for one in seen)
+    assert not any(((factor > 0) & (factor < tiny)).any() for factor in factors)
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])
-def test_attention_to_the_image_is_torchs(count):
+def test_attention_to_the_image_equals_torchs(count):
     torch.manual_seed(count)
     whole = torch.nn.MultiheadAttention(64, 8, batch_first=True)
     torch.nn.init.normal_(whole.in_proj_bias)
     torch.nn.init.normal_(whole.out_proj.bias)
     query, key, value = torch.randn(2, count, 64), torch.randn(2, 99, 64), torch.randn(2, 99, 64)
     holder = torch.nn.ModuleDict({"it": whole})
-    copy = quick(holder)
+    copy = with_fast_attention(holder)
     assert copy["it"] is not whole
     assert holder["it"] is whole
     one, other = whole(query, key, value, need_weights=False)[0], copy["it"](query, key, value, need_weights=False)[0]

@@ -12,8 +12,8 @@ from samtailor.bases import load_base
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.compare import compare, variants
 from samtailor.compare.cost import Cost
-from samtailor.compare.entries import contender
-from samtailor.compare.parallel import Job, fit_side_by_side
+from samtailor.compare.entries import make_entry
+from samtailor.compare.parallel import Job, parallel_fits
 from samtailor.data.split import Split
 from samtailor.data.synth.samples import samples
 from samtailor.errors import DataError
@@ -49,11 +49,11 @@ def test_two_processes_learn_what_one_learns(tmp_path, store, images):
 def test_progress_of_each_is_told_and_a_failing_fit_is_raised(tmp_path, store, images):
     base, train = load_base("nano"), images[0]
     good = load(None, {**SETTINGS, "method": "plm", "steps": 1, "classes": ("banner",), "out": tmp_path / "good"})
-    row = contender(good, base, ["banner"])
+    row = make_entry(good, base, ["banner"])
     bad = replace(row, config=row.config.model_copy(update={"classes": ("none such",), "out": tmp_path / "bad"}))
     dealt, told = Split(tuple(sample.id for sample in train)), []
     with pytest.raises(DataError, match="none such"):
-        fit_side_by_side(
+        parallel_fits(
             {"good": Job(row, train, dealt), "bad": Job(bad, train, dealt)},
             store,
             watch=lambda name, progress: told.append(name),

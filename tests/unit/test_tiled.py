@@ -1,8 +1,9 @@
-"""Closer looks: tiles put together in their places, boxes that the decoder answers, and who needs the image."""
+"""Tiled inference: tiles in their places, masks of the decoder for boxes of parts, and where the image is needed."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from samtailor.errors import InputError
 from samtailor.masks.contours import part_boxes
 from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
-from samtailor.structures import Features, Prompts, Sample, TilingPlan
+from samtailor.structures import Features, Output, Prompts, Sample, TilingPlan
 
 SIZE = (90, 128)  # height and width of the image
 
@@ -28,14 +29,14 @@ def disc(height: int, width: int, x: float, y: float, radius: float) -> np.ndarr
 
 
 def painted(view, mask, frame):
-    """What a perfect map would answer in a view: +6 on the mask, -6 elsewhere, at the low-resolution grid."""
-    own = Frame(*view.size(frame.height, frame.width), frame.size, frame.squash, frame.low_res)
-    return 12 * own.target(view.mask(mask))[None, None] - 6
+    """Logits of a perfect map for a view: +6 on the mask, -6 elsewhere, at the low-resolution grid."""
+    view_frame = Frame(*view.size(frame.height, frame.width), frame.size, frame.squash, frame.low_res)
+    return 12 * view_frame.target(view.mask(mask))[None, None] - 6
 
 
 @pytest.mark.parametrize("squash", [False, True])
 @pytest.mark.parametrize("tiles", [2, 3])
-def test_tiles_come_back_to_their_places(squash, tiles):
+def test_tiles_are_merged_in_their_places(squash, tiles):
     frame = Frame(*SIZE, 128, squash, 32)
     mask = disc(*SIZE, 100, 20, 11) | disc(*SIZE, 40, 60, 17)
     parts = [(view, painted(view, mask, frame)) for view in views(tiles)[1:]]
@@ -45,10 +46,10 @@ def test_tiles_come_back_to_their_places(squash, tiles):
     iou = (got & mask).sum() / (got | mask).sum()
     coarse = (frame.logits(painted(views(1)[0], mask, frame))[0, 0] > 0).numpy()
     assert iou > 0.95
-    assert iou > (coarse & mask).sum() / (coarse | mask).sum()  # more cells, closer outlines
+    assert iou > (coarse & mask).sum() / (coarse | mask).sum()  # more cells, better outlines
 
 
-def test_an_inner_edge_gives_way_to_the_tile_that_sees_beyond_it():
+def test_tiles_fade_out_toward_inner_edges():
     frame = Frame(*SIZE, 128, True, 32)
     first, *others = views(2)[1:]
     parts = [(first, torch.full((1, 1, 32, 32), 6.0)), *((view, torch.full((1, 1, 32, 32), -6.0)) for view in others)]
@@ -56,19 +57,19 @@ def test_an_inner_edge_gives_way_to_the_tile_that_sees_beyond_it():
     assert row[0] == 6
     assert row[-1] == -6
     assert (row.diff() <= 1e-4).all()
-    assert (row.diff() < -1e-3).sum() > 5  # it fades, it does not jump
+    assert (row.diff() < -1e-3).sum() > 5  # gradually, without a step
 
 
-def test_looks_are_averaged_at_the_finest_grid():
+def test_passes_are_averaged_at_the_finest_grid():
     frame = Frame(*SIZE, 128, True, 32)
-    shown = {view.key: torch.full((1, 1, 32, 32), 2.0 if view.untouched else -4.0) for view in views(2)}
-    logits = tiled_logits(TilingPlan((1, 2)), lambda features: features, None, frame, lambda view: shown[view.key])
+    logits_of = {view.key: torch.full((1, 1, 32, 32), 2.0 if view.untouched else -4.0) for view in views(2)}
+    logits = tiled_logits(TilingPlan((1, 2)), lambda features: features, None, frame, lambda view: logits_of[view.key])
     assert logits.shape == (1, 1, 64, 64)
     torch.testing.assert_close(logits, torch.full((1, 1, 64, 64), -1.0))
     assert TilingPlan((1, 2)).encodes == 5
 
 
-def test_boxes_are_those_of_the_parts_and_count_by_their_weight(tiny_base):
+def test_masks_for_the_boxes_of_the_parts_are_averaged_by_their_weight(tiny_base):
     base = tiny_base
     features = base.encode_image(torch.rand(1, 3, base.size, base.size))
     frame = Frame(base.size, base.size, base.size, base.squash, base.low_res)
@@ -88,7 +89,41 @@ def test_boxes_are_those_of_the_parts_and_count_by_their_weight(tiny_base):
     )
 
 
-def test_the_padding_of_a_base_that_pads_is_no_part(tiny_sam):
+class Decoded(NamedTuple):
+    """A base that decodes every box to the same logits."""
+
+    logits: torch.Tensor
+
+    def encode_prompts(self, prompts):
+        return prompts
+
+    def decode(self, features, prompts):
+        logits = self.logits.expand(1, prompts.shape[1], 1, -1, -1)
+        return Output(logits, torch.ones(logits.shape[:3]), logits, logits, logits, candidates=(0,))
+
+
+@pytest.mark.parametrize("boxes", [0.5, 1.0, 4.0])
+def test_logits_of_map_and_decoder_are_both_clamped(boxes):
+    frame = Frame(64, 64, 64, True, 16)
+    region = torch.full((1, 1, 16, 16), 90.0)
+    decoded = Decoded(torch.full((1, 1, 1, 16, 16), -70.0))
+    logits = tile_logits(lambda _: region, decoded, None, frame, boxes)
+    torch.testing.assert_close(logits, torch.full_like(logits, LOGIT_LIMIT * (1 - boxes) / (1 + boxes)))
+
+
+def test_overlapping_tiles_are_averaged():
+    """Between two tiles the logits are a mean of both, never the higher or the lower one."""
+    frame = Frame(*SIZE, 128, True, 32)
+    left, right = (view for view in views(2)[1:] if view.crop[1] == 0)
+    top = [(left, torch.full((1, 1, 32, 32), 2.0)), (right, torch.full((1, 1, 32, 32), -4.0))]
+    bottom = [(view, torch.zeros(1, 1, 32, 32)) for view in views(2)[1:] if view.crop[1] != 0]
+    row = merge_tiles([*top, *bottom], frame)[0, 0, 0]
+    mixed = row[(row < 1.9) & (row > -3.9)]
+    assert len(mixed) > 4
+    assert mixed.mean() == pytest.approx(-1.0, abs=0.5)
+
+
+def test_the_padding_is_not_a_part(tiny_sam):
     frame = Frame(32, 64, tiny_sam.size, False, tiny_sam.low_res)
     features = tiny_sam.encode_image(torch.rand(1, 3, tiny_sam.size, tiny_sam.size))
     drawn = torch.full((1, 1, tiny_sam.low_res, tiny_sam.low_res), -4.0)
@@ -99,7 +134,7 @@ def test_the_padding_of_a_base_that_pads_is_no_part(tiny_sam):
 def test_boxes_of_parts_come_largest_first():
     mask = np.zeros((20, 30), bool)
     mask[2:4, 3:5] = True
-    mask[4, 5] = True  # touches by a corner: the same part
+    mask[4, 5] = True  # touches at a corner: the same part
     mask[10:19, 8:29] = True
     mask[0, 29] = True
     assert part_boxes(mask).tolist() == [[8, 10, 29, 19], [3, 2, 6, 5], [29, 0, 30, 1]]
@@ -108,7 +143,7 @@ def test_boxes_of_parts_come_largest_first():
 
 
 @pytest.mark.parametrize("wrong", [{"tiles": ()}, {"tiles": (0,)}, {"boxes": -1.0}])
-def test_looks_that_make_no_sense_are_refused(wrong):
+def test_invalid_tiling_plans_are_refused(wrong):
     with pytest.raises(InputError, match="tiling plan needs"):
         TilingPlan(**wrong)
 
@@ -121,35 +156,37 @@ def tiling(tiny_base: Base):
     return segmenter
 
 
-def asked(size: tuple[int, int], prompts: int = 1) -> Prompts:
+def empty(size: tuple[int, int], prompts: int = 1) -> Prompts:
     return Prompts(size, count=(1, prompts))
 
 
-def test_a_predictor_looks_as_the_adapter_says(tiling, tiny_base, tiny_samples, tmp_path):
+def test_a_predictor_uses_the_tiling_of_the_adapter(tiling, tiny_base, tiny_samples, tmp_path):
     sample = tiny_samples[0]
     predictor = Predictor(tiny_base, {"it": tiling})
     predictor.set_image(sample.image)
-    output = predictor.decode(asked(sample.size, 3), "it")
-    found, frame = tiling.adapter("map"), predictor.frame
+    output = predictor.decode(empty(sample.size, 3), "it")
+    region_map, frame = tiling.adapter("map"), predictor.frame
     parts = []
     for view in views(2)[1:]:
-        own = Frame.of(tiny_base, *view.size(*sample.size))
-        features = tiny_base.encode_image(own.image(np.ascontiguousarray(view.image(sample.image)), tiny_base)[None])
-        parts.append((view, found.logits(features).detach()))
-    closer = merge_tiles(parts, frame)
+        view_frame = Frame.of(tiny_base, *view.size(*sample.size))
+        features = tiny_base.encode_image(
+            view_frame.image(np.ascontiguousarray(view.image(sample.image)), tiny_base)[None]
+        )
+        parts.append((view, region_map.logits(features).detach()))
+    tiled = merge_tiles(parts, frame)
     whole = torch.nn.functional.interpolate(
-        found.logits(predictor.features).detach(), closer.shape[-2:], mode="bilinear", align_corners=False
+        region_map.logits(predictor.features).detach(), tiled.shape[-2:], mode="bilinear", align_corners=False
     )
-    assert output.candidate_logits().shape == (1, 3, 1, *closer.shape[-2:])
-    torch.testing.assert_close(output.candidate_logits()[:, 0], (closer + whole) / 2, atol=1e-4, rtol=1e-4)
+    assert output.candidate_logits().shape == (1, 3, 1, *tiled.shape[-2:])
+    torch.testing.assert_close(output.candidate_logits()[:, 0], (tiled + whole) / 2, atol=1e-4, rtol=1e-4)
     masks, _, low = predictor.predict(adapter="it")
     assert masks.shape == (1, *sample.size)
-    assert low.shape == (1, tiny_base.low_res, tiny_base.low_res)  # can be given back as mask_input
+    assert low.shape == (1, tiny_base.low_res, tiny_base.low_res)  # can be used as mask_input
     tiling.inference = replace(tiling.inference, tiling=TilingPlan())
-    assert predictor.decode(asked(sample.size), "it").logits.shape[-1] == tiny_base.low_res
+    assert predictor.decode(empty(sample.size), "it").logits.shape[-1] == tiny_base.low_res
 
 
-def test_views_are_encoded_once_an_image_and_kept_on_disk(tiling, tiny_base, tiny_samples, tmp_path, monkeypatch):
+def test_views_are_encoded_once_per_image_and_cached_on_disk(tiling, tiny_base, tiny_samples, tmp_path, monkeypatch):
     count = 0
     encode = type(tiny_base).encode_image
 
@@ -159,23 +196,23 @@ def test_views_are_encoded_once_an_image_and_kept_on_disk(tiling, tiny_base, tin
         return encode(self, images)
 
     monkeypatch.setattr(type(tiny_base), "encode_image", counted)
-    for expected in (5, 5):  # the second predictor finds all of them in the store
+    for expected in (5, 5):  # the second predictor finds all of them in the cache
         predictor = Predictor(tiny_base, {"it": tiling}, store=EmbeddingCache(tmp_path))
         predictor.set_sample(tiny_samples[0])
         for _ in range(2):
-            predictor.decode(asked(tiny_samples[0].size), "it")
+            predictor.decode(empty(tiny_samples[0].size), "it")
         assert count == expected
 
 
-def test_without_the_image_a_closer_look_is_refused(tiling, tiny_base, tiny_samples):
+def test_without_the_image_tiled_inference_is_refused(tiling, tiny_base, tiny_samples):
     sample: Sample = tiny_samples[0]
     predictor = Predictor(tiny_base, {"it": tiling})
     predictor.set_image(sample.image)
     features = Features(predictor.features.main, predictor.features.skips)
     predictor.set_features(features, *sample.size)
     with pytest.raises(InputError, match="set the image"):
-        predictor.decode(asked(sample.size), "it")
+        predictor.decode(empty(sample.size), "it")
     click = Prompts(sample.size, points=torch.tensor([[[[5.0, 5.0]]]]), labels=torch.ones(1, 1, 1, dtype=torch.int64))
-    predictor.decode(click, "it")  # clicks need no closer look
+    predictor.decode(click, "it")  # clicks need no tiles
     predictor.set_features(features, *sample.size, image=lambda: sample.image)
-    predictor.decode(asked(sample.size), "it")
+    predictor.decode(empty(sample.size), "it")

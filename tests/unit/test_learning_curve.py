@@ -38,6 +38,6 @@ def test_the_next_masks():
 
 def test_no_gain_is_called_none():
     noise = {4: {"0": 0.5, "1": 0.7}, 8: {"0": 0.6, "1": 0.6}}
-    assert "cannot be told apart" in words(learning_curve(noise))
+    assert "not distinguishable from no change" in words(learning_curve(noise))
     falling = {k: {"0": 0.9 - 0.01 * k, "1": 0.9 - 0.011 * k} for k in (4, 8, 16)}
-    assert "nothing is promised" in words(learning_curve(falling))
+    assert "there is no prediction for 32 masks" in words(learning_curve(falling))

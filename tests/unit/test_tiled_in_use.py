@@ -1,4 +1,4 @@
-"""An adapter that looks closer answers the same wherever it is asked: predictor, labelling, service."""
+"""Tiled inference gives the same masks in the predictor, in labeling and in the service."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def test_windows_take_any_number_of_cells(squash, cells):
         torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)), (cells, cells), mode="bilinear"
     )[0, 0]
     windows = Windows()
-    windows.mask(torch.ones(32, 32), frame)  # of another number just before
+    windows.mask(torch.ones(32, 32), frame)  # of another grid just before
     mask, x, y = windows.mask(low, frame)
     wanted = (frame.logits(low[None, None])[0, 0] > 0).numpy()
     got = np.zeros_like(wanted)
     got[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
-    assert (got != wanted).mean() < 1e-3  # the last bit of a logit at 0
+    assert (got != wanted).mean() < 1e-3  # rounding of logits at 0
 
 
-def test_an_embedding_of_the_service_can_be_looked_at_closer(tiny_base, tiny_samples):
+def test_the_service_supports_tiled_inference(tiny_base, tiny_samples):
     from io import BytesIO
 
     from PIL import Image
@@ -46,9 +46,9 @@ def test_an_embedding_of_the_service_can_be_looked_at_closer(tiny_base, tiny_sam
     Image.fromarray(image).save(file, "PNG")
     predictor = Predictor(tiny_base, {"it": segmenter})
     predictor.set_image(image)
-    asked = Prompts(image.shape[:2], count=(1, 1))
-    wanted = predictor.decode(asked, "it").logits
+    prompts = Prompts(image.shape[:2], count=(1, 1))
+    wanted = predictor.decode(prompts, "it").logits
     made = Embedding(identity(image), *image.shape[:2], predictor.features, file.getvalue())
     other = Predictor(tiny_base, {"it": segmenter})
     made.set_on(other)
-    assert torch.equal(other.decode(asked, "it").logits, wanted)
+    assert torch.equal(other.decode(prompts, "it").logits, wanted)
