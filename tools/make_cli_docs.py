@@ -44,6 +44,8 @@ def _short(command: Any) -> str:
 
 
 def _section(title: str, command: Any) -> str:
+    if (fill := getattr(command, "fill_in_names", None)) is not None:  # names of the registry in help texts
+        fill()
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     names = " ".join(a.metavar or a.name.upper() for a in arguments)
     lines = [f"## {title}", "", _linked((command.help or "").strip()), ""]
