@@ -1,5 +1,5 @@
 """Region map: a few small networks predict the class in every cell from the frozen image embedding. It gives masks
-without a prompt, and it is added to the decoder's logits for prompts. Not from a paper; see `docs/tailor.md`.
+without a prompt, and it is added to the decoder's logits for prompts. Not from a paper; see `docs/research/tailor.md`.
 
 With 4 to 64 masks, a small network on the frozen embedding generalizes better than a fine-tuned decoder: the decoder
 segments the one object of a prompt, and few masks cannot train it for another task.

@@ -8,7 +8,7 @@ options improve that on some objects and not on others, so each fit selects them
 * *Boxes.* The base's decoder is good at outlines. It is prompted with the box of each connected part of the map, and
   its logits are averaged with the map's.
 
-Not from a paper; docs/tailor.md has the measurements.
+Not from a paper; docs/research/tailor.md has the measurements.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def by_itself(label: str | None) -> Proposer:
 def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -> Proposer:
     """Give each connected part of an adapter's map (`tailor`) as an object.
 
-    The decoder is not asked again: a click at the part's centre says less than the map knows (docs/tailor.md). Objects
+    The decoder is not asked again: a click at the part's centre says less than the map knows (docs/research/tailor.md). Objects
     that touch are one part; learnt proposals tell them apart.
 
     Args:

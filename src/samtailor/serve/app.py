@@ -1,4 +1,4 @@
-"""The HTTP service: FastAPI around an `Engine`. See docs/serving.md for its use."""
+"""The HTTP service: FastAPI around an `Engine`. See docs/guides/serve.md for its use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interface that the page uses: FastAPI around a `Session`. See docs/workbench.md."""
+"""The interface that the page uses: FastAPI around a `Session`. See docs/guides/annotate.md."""
 
 from __future__ import annotations
 
