@@ -22,8 +22,8 @@ import results
 from results import Cell, Column, Table
 from samtailor.bases import load_on
 from samtailor.cache.embeddings import EmbeddingCache
-from samtailor.compare import compare, deal
-from samtailor.compare.folds import settled
+from samtailor.compare import compare, split_for_seed
+from samtailor.compare.seed_split import with_settings
 from samtailor.data.dataset import open_dataset
 from samtailor.data.writing import write_json
 from samtailor.train.config import FitConfig
@@ -68,13 +68,13 @@ def _tried(name: str, options: argparse.Namespace, base: Any, store: EmbeddingCa
     samples = open_dataset(options.data / about.get("folder", name), group=about.get("group"))
     classes = list(about.get("classes") or ()) or None
     settings = FitConfig(base=options.base, method="tailor", val=0, trackers=())
-    first = deal(samples, settings, options.seed, classes)
+    first = split_for_seed(samples, settings, options.seed, classes)
     pool = first.split.pick(samples, "train")
     judges = min(JUDGES, len(pool) // 3)
-    second = deal(pool, settled(settings, test=judges), options.seed, classes)
+    second = split_for_seed(pool, with_settings(settings, test=judges), options.seed, classes)
     fitted = second.split.pick(pool, "train")
     count = min(options.shots, sum(bool(sample.of(classes)) for sample in fitted))
-    runs = {"defaults": settings} | {label: settled(settings, **own) for label, own in options.variant}
+    runs = {"defaults": settings} | {label: with_settings(settings, **own) for label, own in options.variant}
     found = compare(
         runs,
         options.out / f"{name}-{options.shots}-{options.seed}",

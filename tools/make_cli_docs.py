@@ -1,7 +1,8 @@
-"""Write docs/cli.md from the command line itself: python tools/make_cli_docs.py."""
+"""Write docs/reference/cli.md from the command line itself: python tools/make_cli_docs.py."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,19 @@ import typer
 
 from samtailor.cli import app
 
-PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
 INTRO = """# Command line
 
-Written by `tools/make_cli_docs.py` from the program; do not edit. Exit codes: 0 done, 1 `check` found errors, 2 wrong
-input (told in one message on standard error), 130 stopped with Ctrl-C. Results go to standard output, everything else
-to standard error; files are written whole or not at all.
+This page is generated from the program by `tools/make_cli_docs.py`. Do not edit it.
+
+Results go to standard output, messages to standard error. Files are written completely or not at all.
+
+| exit code | meaning |
+|---|---|
+| 0 | success |
+| 1 | `check` found errors, or `label` could not read some images |
+| 2 | invalid input; one message on standard error says what and why |
+| 130 | stopped with Ctrl-C |
 """
 
 
@@ -36,15 +44,27 @@ def _short(command: Any) -> str:
 
 
 def _section(title: str, command: Any) -> str:
+    if (fill := getattr(command, "fill_in_names", None)) is not None:  # names of the registry in help texts
+        fill()
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     names = " ".join(a.metavar or a.name.upper() for a in arguments)
-    lines = [f"## {title}", "", (command.help or "").strip(), ""]
+    lines = [f"## {title}", "", _linked((command.help or "").strip()), ""]
     if getattr(command, "commands", None):
         return "\n".join(lines)
     lines += ["```", f"{title} [OPTIONS] {names}".strip(), "```", ""]
     rows = [_row(p) for p in command.params if p.param_type_name == "argument" and getattr(p, "help", None)]
-    rows += [_row(p) for p in command.params if p.param_type_name == "option" and p.name != "help"]
+    shown = [p for p in command.params if p.param_type_name == "option" and not getattr(p, "hidden", False)]
+    rows += [_row(p) for p in shown if p.name != "help"]
     return "\n".join([*lines, "| | | default |", "|---|---|---|", *rows, ""])
+
+
+def _linked(text: str) -> str:
+    """Pages of the documentation become links."""
+    return re.sub(r"\bdocs/([\w/-]+\.md)", _link, text)
+
+
+def _link(match: re.Match[str]) -> str:
+    return f"[{match[0]}](../{match[1]})" if (PAGE.parents[1] / match[1]).is_file() else match[0]
 
 
 def _row(parameter: Any) -> str:
@@ -53,7 +73,7 @@ def _row(parameter: Any) -> str:
     name = parameter.metavar if parameter.param_type_name == "argument" else ", ".join(parameter.opts) + metavar
     default = "required" if parameter.required else "" if parameter.default in (None, False) else parameter.default
     default = f"`{default}`" if default not in ("", "required") else default
-    text = (parameter.help or "").replace("|", "\\|")
+    text = _linked((parameter.help or "").replace("|", "\\|"))
     return f"| `{name.replace('|', chr(92) + '|')}` | {text} | {default} |"
 
 

@@ -38,7 +38,7 @@ def built(request, tiny_base):
 def steps(segmenter: Segmenter, step, batch: Batch, count: int = 3) -> list[dict[str, float]]:
     optimizers = {name: torch.optim.AdamW(group, lr=1e-2) for name, group in segmenter.groups.items() if group}
     taken = step(segmenter.train(), optimizers, Accelerator(cpu=True))
-    figures = [taken(batch, batch if taken.second else None) for _ in range(count)] if optimizers else []
+    figures = [taken(batch, batch) for _ in range(count)] if optimizers else []
     segmenter.eval()
     return figures
 

@@ -186,7 +186,7 @@ def test_model_card(saved):
     _, front, body = text.split("---\n", 2)
     assert yaml.safe_load(front)["library_name"] == "samtailor"
     assert "base_model" not in yaml.safe_load(front), "tiny-sam is not on the hub"
-    assert "| held out miou | 0.5000 |" in body
+    assert "| held-out mIoU | 50.0 % |" in body
     meta = artefact.read_meta(saved)
     odd = meta.model_copy(
         update={"classes": ("a|b: #",), "base": meta.base.model_copy(update={"name": "facebook/sam-vit-base"})}
@@ -280,10 +280,10 @@ def test_proposals_of_an_earlier_adapter_do_not_stay_on_the_hub(saved, tiny_sam,
 def test_damaged_proposals_are_not_uploaded(tiny_sam, tmp_path):
     folder = save(tmp_path / "adapter", tiny_sam, proposals=True)
     (folder / disk.TENSORS).write_bytes(b"other")
-    with pytest.raises(ArtefactError, match="do not belong together"):
+    with pytest.raises(ArtefactError, match="do not match"):
         artefact.push_to_hub(folder, "anna/discs", api=FakeHub(tmp_path))
     (folder / disk.TENSORS).unlink()
-    with pytest.raises(ArtefactError, match="do not belong together"):
+    with pytest.raises(ArtefactError, match="do not match"):
         artefact.push_to_hub(folder, "anna/discs", api=FakeHub(tmp_path))
 
 
@@ -292,7 +292,7 @@ def test_what_the_hub_does_not_have(tiny_sam, monkeypatch):
         raise OSError("offline")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    with pytest.raises(ArtefactError, match="neither a folder here nor"):
+    with pytest.raises(ArtefactError, match="neither a folder nor"):
         artefact.load("anna/plates", tiny_sam)
 
 

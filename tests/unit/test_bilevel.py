@@ -173,7 +173,7 @@ def test_what_a_bilevel_step_cannot_do():
             SimpleNamespace(num_processes=2, scaler=None, gradient_accumulation_steps=1),
             hypergradient="unrolled",
         )
-    with pytest.raises(InputError, match="each half"):
+    with pytest.raises(InputError, match="a batch of D1 and a batch of D2"):
         Small(model, optimizers(model), Accelerator(cpu=True))(data(1))
 
 
@@ -229,7 +229,7 @@ def test_near_duplicates_stay_on_one_side():
 
 def test_one_image_is_both_halves_and_says_so(caplog):
     assert bilevel_split(["a"], 0) == (("a",), ("a",))
-    assert "cannot be halved" in caplog.text
+    assert "cannot be split in halves" in caplog.text
 
 
 # -- rates and epochs

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from samtailor.cache.embeddings import EmbeddingCache
-from samtailor.compare import compare, cross_model, deal, few, parameters, variants
+from samtailor.compare import compare, cross_model, limit_shots, parameters, split_for_seed, variants
 from samtailor.errors import InputError
 from samtailor.registry import find
 from samtailor.train.config import load
@@ -36,7 +36,7 @@ def test_matched_images_and_seeds_and_no_fit_twice(tiny_sam, tiny_samples, tmp_p
         watch=lambda w, p: told.append(w),
     )
     fits = {f"{name}, seed {seed}" for name in ("SAM-F", "SAM+PLM") for seed in (0, 1)}
-    assert set(told) == fits | {"judging, seed 0", "judging, seed 1"}
+    assert set(told) == fits | {"evaluation, seed 0", "evaluation, seed 1"}
     for seed, parts in zip(found.seeds, zip(*found.scores.values(), strict=True), strict=True):
         asked = [[(r.id, r.label, r.index) for r in part.rows] for part in parts]
         assert asked[0] == asked[1] == asked[2]
@@ -78,8 +78,8 @@ def test_one_adapter_a_class_and_cross_model(tiny_sam, tiny_samples, tmp_path, s
 
 def test_shots_are_a_class_each(tiny_samples):
     config = load(None, FAST | {"shots": 2})
-    images = deal(tiny_samples, config, 0, ["disc", "square"])
-    kept = few(images, config, ["disc"])
+    images = split_for_seed(tiny_samples, config, 0, ["disc", "square"])
+    kept = limit_shots(images, config, ["disc"])
     assert len(kept.split.train) == 2
     assert set(kept.split.train) <= set(images.split.train)
     assert kept.held_out == images.held_out

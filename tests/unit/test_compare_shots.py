@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from samtailor.cache.embeddings import EmbeddingCache
-from samtailor.compare import compare_shots, deal, few, rows_of, variants
+from samtailor.compare import compare_shots, limit_shots, rows_of, split_for_seed, variants
 from samtailor.compare.cost import Cost, Meter
-from samtailor.compare.entries import contender, kind_of
-from samtailor.compare.folds import few_shot
+from samtailor.compare.entries import kind_of, make_entry
+from samtailor.compare.seed_split import few_shot_config
 from samtailor.errors import InputError
 from samtailor.train.config import load
 from tiny import disc_sample
@@ -112,7 +112,7 @@ def test_what_each_costs(found, tiny_sam):
         "peak_memory_mib": None,
         "encoder_cached": True,
     }
-    row = contender(runs()["BLO-SAM"], tiny_sam, ["disc"])
+    row = make_entry(runs()["BLO-SAM"], tiny_sam, ["disc"])
     assert costs["blo-sam"]["parameters"] == row.learns > 0
     assert costs["blo-sam"]["encoder_cached"]
     assert not costs["deeplabv3"]["encoder_cached"]
@@ -140,18 +140,18 @@ def test_started_again_it_goes_on_and_other_settings_are_refused(asked, found, m
 
 
 def test_shots_hold_nothing_out_unless_it_is_asked_for():
-    assert few_shot(load(None, {}), 4).val == 0
-    assert few_shot(load(None, {"val": 0.25}), 4).val == 0.25
-    assert few_shot(load(None, {}), None).val == 0.15
+    assert few_shot_config(load(None, {}), 4).val == 0
+    assert few_shot_config(load(None, {"val": 0.25}), 4).val == 0.25
+    assert few_shot_config(load(None, {}), None).val == 0.15
 
 
 def test_shots_of_one_group_come_last(tiny_samples):
     """Near-copies that the split keeps together are one example."""
     config = load(None, FAST | {"shots": 2})
-    images = deal(tiny_samples, config, 0, ["disc"])
+    images = split_for_seed(tiny_samples, config, 0, ["disc"])
     train = images.split.train
     grouped = replace(images, split=replace(images.split, groups=(train[:-1],)))
-    kept = few(grouped, config, ["disc"]).split.train
+    kept = limit_shots(grouped, config, ["disc"]).split.train
     assert train[-1] in kept
 
 
@@ -165,7 +165,7 @@ def test_names_and_classes_are_looked_at_before_anything_is_fitted(tiny_sam, tin
     with pytest.raises(InputError, match="rising"):
         compare_shots(rows, tmp_path, tiny_sam, tiny_samples, shots=[4, 2])
     with pytest.raises(InputError, match="no option 'nose'"):
-        contender(load(None, FAST | {"method": "plm", "options": {"nose": 1}}), tiny_sam, ["disc"])
+        make_entry(load(None, FAST | {"method": "plm", "options": {"nose": 1}}), tiny_sam, ["disc"])
     assert list(tmp_path.iterdir()) == []
 
 

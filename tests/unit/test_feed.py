@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from samtailor.cache.embeddings import EmbeddingCache
-from samtailor.data.augment import Augment
+from samtailor.data.augment import Augment, View
 from samtailor.data.transform import Frame
 from samtailor.errors import DataError, InputError
 from samtailor.registry import find
@@ -178,8 +178,8 @@ def test_held_out_masks_are_few_fixed_and_of_every_class(tiny_sam, tiny_samples,
 
 
 def test_memory_is_bounded(tiny_sam, tiny_samples, store, monkeypatch):
-    monkeypatch.setattr(targets_module, "_MASKS", 5)
-    monkeypatch.setattr(targets_module, "_VIEWS", 3)
+    monkeypatch.setattr(targets_module, "MAX_MASKS", 5)
+    monkeypatch.setattr(targets_module, "MAX_VIEWS", 3)
     feed = make(tiny_sam, tiny_samples, store, None, augment=Augment(views=4), batch_size=8)
     before = [feed.batch(step) for step in range(3)]
     assert len(feed._targets._masks) == 5
@@ -187,8 +187,35 @@ def test_memory_is_bounded(tiny_sam, tiny_samples, store, monkeypatch):
     assert all(equal(feed.batch(step), before[step]) for step in range(3))
 
 
+class Numbered:
+    """Views that can be told apart only by their number."""
+
+    def draw(self, sample, index):
+        return View(colour=(1.0, 1.0, 1.0 + index))
+
+
+def test_the_oldest_targets_are_dropped_beyond_the_bounds(tiny_sam, tiny_samples, monkeypatch):
+    monkeypatch.setattr(targets_module, "MAX_MASKS", 3)
+    monkeypatch.setattr(targets_module, "MAX_VIEWS", 2)
+    targets = targets_module.Targets(tiny_sam, tiny_samples, None, Numbered())
+    for index in (1, 2, 3, 1, 4):
+        targets.of(0, 0, index)
+    assert list(targets._masks) == [(0, 0, 3), (0, 0, 1), (0, 0, 4)], "the least recently used mask is dropped"
+    assert list(targets._views) == [(0, 3), (0, 4)]
+
+
+def test_the_default_bounds_are_4096_masks_and_65536_views(tiny_sam, tiny_samples):
+    targets = targets_module.Targets(tiny_sam, tiny_samples, None, Numbered())
+    for index in range(65540):
+        targets.view(0, index)
+    for index in range(1, 4100):
+        targets.of(0, 0, index)
+    assert len(targets._views) == 65536
+    assert len(targets._masks) == 4096
+
+
 def test_nothing_to_train_on(tiny_sam, tiny_samples, store):
-    with pytest.raises(DataError, match="none has a mask of wheel"):
+    with pytest.raises(DataError, match="none of 8 images has a mask of wheel"):
         make(tiny_sam, tiny_samples, store, ("wheel",))
     crowd = Sample("c", lambda: None, lambda: [Annotation.from_mask("disc", np.ones((4, 4), bool), crowd=True)])
     with pytest.raises(DataError):

@@ -13,13 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from samtailor import artefact
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.split import Split
 from samtailor.errors import DataError, InputError
 from samtailor.fitting import fit
+from samtailor.registry import find
 from samtailor.structures import Annotation, Sample
 from samtailor.train.config import load
 from samtailor.train.interrupt import Interrupted
@@ -117,6 +121,71 @@ def test_stopped_and_resumed(go, tiny_sam, tmp_path):
     assert not (folder / "checkpoint.safetensors").exists()
     again = go("parts", lr=1e-2, resume=True, stop=lambda: pytest.fail("nothing is left to do"))
     assert (again.figures, again.history) == (whole.figures, whole.history)
+
+
+OLD_NAMES = {"max_grad_norm": "clip", "milestones": "decay_at", "gamma": "decay", "color_jitter": "colour"}
+
+
+def test_a_run_folder_of_0_1_is_resumed_without_warnings(go, tiny_base, tmp_path, caplog):
+    """Old names in config.yaml and in the tensors of the checkpoint."""
+    options = {"members": 2, "width": 16, "heads": 4, "mlp_dim": 64}
+    given = {"method": "tailor", "options": options, "lr": None, "base": tiny_base, "val": 0}
+    whole = go("whole", **given)
+    with pytest.raises(Interrupted):
+        go("parts", **given, stop=lambda: True)
+    folder = tmp_path / "parts"
+    settings = yaml.safe_load((folder / "config.yaml").read_text())
+    settings = {OLD_NAMES.get(name, name): value for name, value in settings.items()}
+    settings["accumulate"] = settings.pop("grad_accum_steps")
+    settings["options"] = options | {"others": 0.5}
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    with safe_open(folder / "checkpoint.safetensors", framework="pt") as file:
+        header = file.metadata()
+        tensors = {name.replace("map_gain", "leaning"): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    state = json.loads(header["samtailor"])
+    del state["state"]["start_validation"], state["state"]["best_validation"]
+    save_file(tensors, folder / "checkpoint.safetensors", metadata={"samtailor": json.dumps(state)})
+    caplog.clear()
+    resumed = go("parts", **given | {"options": options | {"multimask_dice_weight": 0.5}}, resume=True)
+    assert "is now called" not in caplog.text
+    assert resumed.history["train"] == whole.history["train"]
+
+
+PLUGIN = """
+from samtailor.methods.plm import build as build_plm
+from samtailor.train.joint import Joint
+from samtailor.train.step import StepFeeds
+
+DEFAULTS = {"steps": 3, "batch_size": 2}
+batches = []
+
+
+class Alternating(Joint):
+    def feeds(self, data):
+        first, *others = data.prompted
+        return StepFeeds(data.masks([first]), data.masks(others, second=True), selection=others)
+
+    def __call__(self, train, second=None):
+        batches.append((set(train.ids), set(second.ids)))
+        return super().__call__(train) | {"second": super().__call__(second)["loss"]}
+
+
+def build(base, **options):
+    return build_plm(base, **options)[0], Alternating
+"""
+
+
+def test_a_plugin_brings_its_step_and_its_feeds(go, tmp_path, monkeypatch):
+    (tmp_path / "plugins" / "methods").mkdir(parents=True)
+    (tmp_path / "plugins" / "methods" / "alternating.py").write_text(PLUGIN)
+    monkeypatch.setenv("SAMTAILOR_PLUGINS", str(tmp_path / "plugins"))
+    result = go(method="alternating", steps=None, val=0)
+    batches = find("methods", "alternating").batches
+    train = Split.read(result.folder / "split.json").train
+    assert len(batches) == 3
+    assert all(first == {train[0]} and not second & first for first, second in batches)
+    assert "second" in result.history["train"][-1]
+    assert result.figures["selection"] == "paper", "its second images select the state, since none is held out"
 
 
 def test_stopped_before_the_first_step_can_be_resumed(go, tmp_path):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,9 +23,9 @@ from samtailor.train.checkpoint import State
 from samtailor.train.config import FitConfig, load, resolve
 from samtailor.train.feed import Feed
 from samtailor.train.interrupt import Interrupted, signals
-from samtailor.train.joint import decay_groups, shortening
+from samtailor.train.joint import clip_gradients, decay_groups
 from samtailor.train.processes import make_accelerator
-from samtailor.train.validate import validate
+from samtailor.train.validate import Validation, validate
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 SETTINGS = {
@@ -147,7 +148,7 @@ def test_the_best_state_is_kept_and_of_equal_ones_the_earlier(tiny_sam, tiny_sam
     def scripted(segmenter, *_):
         states.append({name: tensor.clone() for name, tensor in segmenter.learned().items()})
         value = next(figures)
-        return {"miou": value, "oracle_miou": value}
+        return Validation((value,), (value,), ("a",), ("s",))
 
     monkeypatch.setattr(loop, "validate", scripted)
     run = Run(tiny_sam, tiny_samples, store, tmp_path / "c", method="plm", steps=6, eval_every=2, lr=1e-2)
@@ -163,8 +164,10 @@ def test_validation_measures_the_base_when_nothing_is_learnt_yet(tiny_base, tiny
     run = Run(tiny_base, tiny_samples, store, tmp_path / "c", method="plm")
     figures = validate(run.segmenter, run.held_out, 64, torch.device("cpu"))
     bare, _ = find("methods", "sam").build(tiny_base)
-    assert figures == pytest.approx(validate(bare, run.held_out, 64, torch.device("cpu")), abs=1e-6)
-    assert 0 <= figures["miou"] <= figures["oracle_miou"] <= 1
+    plain = validate(bare, run.held_out, 64, torch.device("cpu"))
+    assert figures.figures() == pytest.approx(plain.figures(), abs=1e-6)
+    assert figures.ious == pytest.approx(plain.ious, abs=1e-6)
+    assert 0 <= figures.miou <= figures.oracle_miou <= 1
 
 
 def test_validation_takes_the_mask_of_highest_predicted_iou(tiny_sam, tiny_samples, store, tmp_path, monkeypatch):
@@ -188,8 +191,35 @@ def test_validation_takes_the_mask_of_highest_predicted_iou(tiny_sam, tiny_sampl
     good = validate(oracle, run.held_out, 64, torch.device("cpu"))
     oracle.sure = 1
     bad = validate(oracle, run.held_out, 64, torch.device("cpu"))
-    assert good["miou"] == good["oracle_miou"] == bad["oracle_miou"] > 0.75
-    assert bad["miou"] == 0
+    assert good.miou == good.oracle_miou == bad.oracle_miou > 0.75
+    assert bad.miou == 0
+
+
+def test_validation_is_a_mean_over_classes():
+    """Three masks of class b do not outweigh the one of class a."""
+    validation = Validation((0.9, 0.1, 0.2, 0.3), (1.0, 0.4, 0.4, 0.4), ("a", "b", "b", "b"), ("s", "s", "t", "u"))
+    assert validation.miou == pytest.approx((0.9 + 0.2) / 2)
+    assert validation.oracle_miou == pytest.approx((1.0 + 0.4) / 2)
+    assert validation.n_images == 3
+    assert validation.gain_interval(validation) == [0.0, 0.0]
+    low, high = validation.interval()
+    assert 0.1 <= low < validation.miou < high <= 0.9
+    assert Validation((0.5, 0.7), (0.5, 0.7), ("a", "a"), ("s", "s")).interval() is None
+
+
+def test_validation_of_a_segmenter_keeps_classes_apart(tiny_base, tiny_samples, store, tmp_path, monkeypatch):
+    few_a = [
+        replace(s, read_annotations=lambda s=s, i=i: [replace(s.annotations[0], label="a" if i == 5 else "b")])
+        for i, s in enumerate(tiny_samples)
+    ]
+    run = Run(tiny_base, few_a, store, tmp_path / "c", method="plm")
+    by_label = {"a": (0.8, 0.9), "b": (0.2, 0.5)}
+    monkeypatch.setattr(
+        "samtailor.train.validate._ious", lambda output, part: [by_label[label] for label in part.batch.labels]
+    )
+    validation = validate(run.segmenter, run.held_out, 64, torch.device("cpu"))
+    assert sorted(validation.labels) == ["a", "b", "b"]
+    assert validation.figures() == pytest.approx({"miou": 0.5, "oracle_miou": 0.7})
 
 
 def test_rates_of_the_paper():
@@ -256,12 +286,12 @@ def test_damaged_and_foreign_checkpoints(tiny_sam, tiny_samples, store, tmp_path
     content = file.read_bytes()
     for damaged in (content[:-3], content[:9], b"", b"\0" * 99):
         file.write_bytes(damaged)
-        with pytest.raises(ArtefactError, match="cannot be resumed"):
+        with pytest.raises(ArtefactError, match="Cannot resume from"):
             Run(tiny_sam, tiny_samples, store, file, method="plm", steps=4)(resume=True)
     file.write_bytes(content)
-    with pytest.raises(ArtefactError, match="cannot be resumed"):
+    with pytest.raises(ArtefactError, match="Cannot resume from"):
         Run(tiny_sam, tiny_samples, store, file, method="plm-pmm", steps=4)(resume=True)
-    with pytest.raises(InputError, match="masks a step"):
+    with pytest.raises(InputError, match="masks per step"):
         Run(tiny_sam, tiny_samples, store, file, method="plm", steps=4, batch_size=3)(resume=True)
 
 
@@ -285,7 +315,7 @@ def test_a_write_that_breaks_off_leaves_the_old_checkpoint(tiny_sam, tiny_sample
 
 def test_an_unknown_device_is_said_in_words(tmp_path):
     for device in ("cuda:99", "toaster"):
-        with pytest.raises(InputError, match="Known: auto, cpu"):
+        with pytest.raises(InputError, match="Devices: auto, cpu"):
             make_accelerator(FitConfig(device=device, trackers=()), tmp_path)
     with pytest.raises(InputError):
         make_accelerator(FitConfig(device="cpu", trackers=("pencil",)), tmp_path)
@@ -344,7 +374,7 @@ def test_a_long_gradient_is_shortened_and_a_short_one_is_not(longest, moved):
         torch.nn.Parameter(torch.ones(3)),
     ]
     optimizer = torch.optim.SGD(parameters[:2], lr=1.0)
-    handle = shortening(optimizer, longest)
+    handle = clip_gradients(optimizer, longest)
     for _ in range(2):
         before = [p.detach().clone() for p in parameters]
         parameters[0].grad, parameters[1].grad = torch.full((1,), 3.0), torch.tensor([[4.0], [0.0]])

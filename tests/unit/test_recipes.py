@@ -149,7 +149,7 @@ def test_only_some_of_a_table():
     faces = narrowed(read("celebamask-hq"), classes=["nose", "hat"])
     assert [len(cells) for cells in faces.published.values()] == [3] * len(faces.published)
     assert faces.published["SAM"][-1] is None  # the paper's average is over all columns
-    with pytest.raises(InputError, match="no 5"):
+    with pytest.raises(InputError, match="no number of shots 5"):
         narrowed(recipe, shots=[5])
 
 

@@ -1,9 +1,9 @@
-"""An adapter on disk: adapter.safetensors + adapter.json + README.md (model card), and beside them its learnt proposals
-where it has some (`proposals.disk`); on the hub the same files.
+"""Adapters on disk and on the hub: adapter.safetensors, adapter.json, README.md (model card), and learnt proposals
+where there are any (`proposals.disk`).
 
-adapter.json is written last and holds the digest of the tensors: a folder with it is whole. Loading is strict: another
-base, an extra or missing tensor, a damaged or newer file is an `ArtefactError` that says what to do. Nothing is ever
-unpickled. Reading the metadata needs no torch.
+adapter.json is written last and contains the digest of the tensors, so a folder with it is complete. Loading is
+strict: another base, an extra or missing tensor, a damaged or newer file is an `ArtefactError` with a remedy. Nothing
+is ever unpickled. Reading the metadata does not import torch.
 """
 
 from samtailor.artefact.disk import Adapter, base_of, from_pretrained, load, save
@@ -19,7 +19,7 @@ from samtailor.artefact.metadata import (
     describe,
     read_meta,
 )
-from samtailor.artefact.model_card import card
+from samtailor.artefact.model_card import card, summary_rows
 
 __all__ = [
     "CARD",
@@ -39,4 +39,5 @@ __all__ = [
     "push_to_hub",
     "read_meta",
     "save",
+    "summary_rows",
 ]

@@ -1,4 +1,4 @@
-"""An adapter written into a folder, and read from one: strictly, onto the base that it was fitted on."""
+"""Write an adapter to a folder, and load one strictly onto the base that it was fitted on."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Adapter:
     """A loaded adapter.
 
     Args:
-        segmenter: ready to use (evaluation mode, on the base's device).
-        meta: tells about it.
-        folder: that it was read from, where its proposals are too; of the hub's, the copy on this machine.
+        segmenter: in evaluation mode, on the device of the base.
+        meta: contents of adapter.json.
+        folder: folder of its files and of its proposals; for an adapter of the hub, the local copy.
     """
 
     segmenter: Segmenter
@@ -34,10 +34,9 @@ class Adapter:
 
 
 def save(folder: str | Path, segmenter: Segmenter, meta: AdapterMeta) -> AdapterMeta:
-    """Write an adapter into a folder, each file at once, adapter.json last; returns the metadata as written.
+    """Write an adapter to a folder, each file atomically and adapter.json last; returns the metadata as written.
 
-    An adapter that was there is replaced. Between its first and last file the folder does not load (the digest
-    differs), it never loads as something else.
+    An existing adapter is replaced. While it is being replaced the digest differs, so the folder does not load.
     """
     from safetensors.torch import save_file
 
@@ -45,7 +44,7 @@ def save(folder: str | Path, segmenter: Segmenter, meta: AdapterMeta) -> Adapter
 
     folder = Path(folder)
     with replacing(folder / TENSORS) as temporary:
-        # one key only: safetensors writes several in random order, and equal adapters should be equal files
+        # one key only: safetensors writes several keys in random order, and equal adapters should be equal files
         save_file(segmenter.learned(), temporary, metadata={"format": "pt"})
         meta = meta.model_copy(update={"sha256": digest(temporary)})
     with replacing(folder / CARD) as temporary:
@@ -55,16 +54,16 @@ def save(folder: str | Path, segmenter: Segmenter, meta: AdapterMeta) -> Adapter
 
 
 def load(source: str | Path, base: Base | None = None, *, revision: str | None = None, token: Any = None) -> Adapter:
-    """Load an adapter and, unless it is given, its base.
+    """Load an adapter, and its base unless one is given.
 
     Args:
         source: folder, or hub id.
-        base: the base to stand on; None loads the one that the adapter names.
-        revision, token: as huggingface_hub has them.
+        base: a loaded base; None loads the base named in adapter.json.
+        revision, token: see huggingface_hub.
 
     Raises:
         ArtefactError: no adapter there, another base, an extra or missing tensor, a damaged or newer file.
-        BaseUnavailableError: the base cannot be had.
+        BaseUnavailableError: the base cannot be loaded.
     """
     folder = folder_of(source, revision=revision, token=token)
     meta = read_meta(folder)
@@ -76,7 +75,7 @@ def load(source: str | Path, base: Base | None = None, *, revision: str | None =
     if base.fingerprint != meta.base.fingerprint:
         raise ArtefactError(
             f"The adapter {source} was fitted on the base {meta.base.name!r} (fingerprint {meta.base.fingerprint}), "
-            f"not on {base.name!r} (fingerprint {base.fingerprint}). Load it with its own base, or fit it again."
+            f"not on {base.name!r} (fingerprint {base.fingerprint}). Load it with its base, or fit it again."
         )
     segmenter = _rebuild(source, meta, base)
     try:
@@ -85,8 +84,7 @@ def load(source: str | Path, base: Base | None = None, *, revision: str | None =
         raise ArtefactError(f"{folder / TENSORS} does not fit the method {meta.method!r}. {error}") from error
     if digest(folder / TENSORS) != meta.sha256:
         raise ArtefactError(
-            f"{folder / TENSORS} is not the file that {METADATA} belongs to (its digest differs): it was damaged or "
-            "exchanged. Copy the adapter again, or fit it again."
+            f"{folder / TENSORS} does not match {METADATA} (its digest differs): it was damaged or replaced. {MEND}"
         )
     return Adapter(segmenter.to(next(base.model.parameters()).device).eval(), meta, folder)
 
@@ -94,12 +92,12 @@ def load(source: str | Path, base: Base | None = None, *, revision: str | None =
 def from_pretrained(
     source: str | Path, base: Base | None = None, *, revision: str | None = None, token: Any = None
 ) -> Adapter:
-    """`load`, under the name that the hub's users look for."""
+    """Same as `load`, under the usual name of the hub."""
     return load(source, base, revision=revision, token=token)
 
 
 def base_of(source: str | Path, *, revision: str | None = None, token: Any = None) -> str:
-    """Name of the base that an adapter was fitted on."""
+    """Name of the base model of an adapter."""
     return read_meta(folder_of(source, revision=revision, token=token)).base.name
 
 
@@ -109,7 +107,9 @@ def _rebuild(source: str | Path, meta: AdapterMeta, base: Base) -> Segmenter:
     try:
         segmenter = find("methods", meta.method).build(base, **meta.options)[0]
     except (InputError, TypeError) as error:
-        raise ArtefactError(f"The adapter {source} cannot be rebuilt: {error} Is it of another samtailor?") from error
+        raise ArtefactError(
+            f"The adapter {source} cannot be rebuilt: {error} Use the version of samtailor that saved it."
+        ) from error
     segmenter.inference = meta.inference
     return segmenter
 

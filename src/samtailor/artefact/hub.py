@@ -1,4 +1,4 @@
-"""Adapters on the hub: up from a folder, down into one."""
+"""Upload adapters to the hub, and download them."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ def push_to_hub(
     with_split: bool = False,
     api: Any = None,
 ) -> str:
-    """Upload an adapter to the hub; returns its address.
+    """Upload an adapter to the hub and return the address of the repository.
 
-    Only the adapter's own three files and those of its proposals go up: not the checkpoint, not the logs, and not the
-    list of images unless `with_split` (file names may tell more than one wants to). Proposals that an earlier adapter
-    has left there are deleted where this one has none.
+    Only the three files of the adapter and those of its proposals are uploaded: not the checkpoint, not the logs, and
+    not the list of images unless `with_split`, because file names may be confidential. Proposals of an earlier
+    adapter in the repository are deleted if this one has none.
 
     Args:
-        folder: what `save` wrote; its metadata is checked first.
-        repo_id: "user/name"; made when it does not exist.
-        private: of a new repository.
-        token: of huggingface_hub; None takes the one that is logged in.
-        message: of the commit.
+        folder: folder written by `save`; its metadata is checked first.
+        repo_id: "user/name"; created if it does not exist.
+        private: visibility of a new repository.
+        token: see huggingface_hub; None uses the token of the current login.
+        message: commit message.
         with_split: upload split.json too.
         api: a `huggingface_hub.HfApi` to use.
 
     Raises:
-        ArtefactError: no adapter there, or damaged proposals.
+        ArtefactError: no adapter in the folder, or damaged proposals.
     """
     from samtailor.proposals import disk
 
@@ -44,7 +44,7 @@ def push_to_hub(
     proposals = [disk.TENSORS, disk.METADATA]
     tensors = Path(folder) / disk.TENSORS
     if disk.exists(folder) and not (tensors.is_file() and digest(tensors) == disk.read_meta(folder).sha256):
-        raise ArtefactError(f"{folder}: {disk.TENSORS} and {disk.METADATA} do not belong together. Train them again.")
+        raise ArtefactError(f"{folder}: {disk.TENSORS} and {disk.METADATA} do not match. Train the proposals again.")
     if api is None:
         from huggingface_hub import HfApi
 
@@ -55,23 +55,23 @@ def push_to_hub(
         repo_id=repo_id,
         folder_path=str(folder),
         allow_patterns=files,
-        delete_patterns=proposals,  # of files that go up now nothing is deleted
+        delete_patterns=proposals,  # files that are uploaded now are not deleted
         commit_message=message,
     )
     return str(url)
 
 
 def folder_of(source: str | Path, *, revision: str | None = None, token: Any = None) -> Path:
-    """The folder, or where the hub's files were put.
+    """The folder itself, or the local copy of a repository of the hub.
 
     Raises:
-        ArtefactError: neither a folder nor to be had from the hub.
+        ArtefactError: neither a folder nor a repository that can be downloaded.
     """
     if Path(source).is_dir():
         return Path(source)
     name = str(source)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise ArtefactError(f"There is no folder {source}. Give the folder that `samtailor fit` wrote, or a hub id.")
+        raise ArtefactError(f"There is no folder {source}. Give the folder of an adapter, or a hub id.")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -82,7 +82,7 @@ def folder_of(source: str | Path, *, revision: str | None = None, token: Any = N
         return Path(snapshot_download(name, revision=revision, token=token, allow_patterns=files))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise ArtefactError(
-            f"{name!r} is neither a folder here nor an adapter that the hub gives to this machine "
+            f"{name!r} is neither a folder nor an adapter that can be downloaded from the hub "
             f"({type(error).__name__}). Check the name, the network and the token."
         ) from error
 

@@ -1,4 +1,4 @@
-"""What is told about an adapter: adapter.json, and the names of the files beside it. Reading it needs no torch."""
+"""Metadata of an adapter (adapter.json) and the names of its files. Reading it does not import torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from samtailor.data.strict_files import read_metadata
 from samtailor.structures import InferenceSpec
-from samtailor.structures.renames import renamed_options
+from samtailor.structures.renames import renamed_figures, renamed_options
 
 if TYPE_CHECKING:
     from samtailor.segmenter import Segmenter
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 SCHEMA = 2
 TENSORS, METADATA, CARD, SPLIT = "adapter.safetensors", "adapter.json", "README.md", "split.json"
 MEND = "Copy the adapter again, or fit it again."
-"""What to do about a damaged one."""
+"""Remedy for a damaged file."""
 
 
 class BaseReference(BaseModel):
-    """Which base an adapter belongs to: what to load, and the fingerprint that it must have."""
+    """The base model of an adapter: name to load and fingerprint to check."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,16 +38,16 @@ class AdapterMeta(BaseModel):
     """adapter.json.
 
     Args:
-        schema_version: of this layout.
-        method, options: what `methods.<method>.build(base, **options)` is called with.
-        base: the base it was fitted on.
+        schema_version: version of this layout.
+        method, options: arguments of `methods.<method>.build(base, **options)`.
+        base: the base model it was fitted on.
         classes: classes it was fitted to.
-        inference: how it is prompted and what its prediction means (`InferenceSpec`).
-        parameters: learnt numbers by adapter module.
-        figures: what is known about its quality, e.g. held-out mIoU and the step it was reached at.
-        seed, steps: of the fit.
-        split: file beside adapter.json with the ids of the images of each part; None without one.
-        versions: of Python and the libraries it was fitted with.
+        inference: how it is prompted and what its prediction means.
+        parameters: number of trained parameters by adapter module.
+        figures: measurements of the fit, see `fitting.FitResult`.
+        seed, steps: seed and number of updates of the fit.
+        split: name of the file with the image ids of each part; None without one.
+        versions: versions of Python and of the libraries.
         created: date and time, ISO 8601, UTC.
         sha256: digest of adapter.safetensors.
     """
@@ -71,7 +71,7 @@ class AdapterMeta(BaseModel):
 
 
 def describe(segmenter: Segmenter, *, method: str, options: Mapping[str, Any], **fields: Any) -> AdapterMeta:
-    """Metadata of a segmenter; what can be read off it is, `fields` are further ones of `AdapterMeta`."""
+    """Metadata of a segmenter; `fields` are further fields of `AdapterMeta`."""
     base = segmenter.base
     count = sum(parameter.numel() for parameter in base.model.parameters())
     counts = {name: sum(p.numel() for p in m.parameters()) for name, m in segmenter.adapters.items()}
@@ -87,18 +87,18 @@ def describe(segmenter: Segmenter, *, method: str, options: Mapping[str, Any], *
 
 
 def read_meta(folder: str | Path) -> AdapterMeta:
-    """adapter.json of a folder.
+    """Read adapter.json of a folder.
 
     Raises:
-        ArtefactError: not there, damaged, or of a newer samtailor.
+        ArtefactError: there is none, it is damaged, or it was written by a newer samtailor.
     """
     return read_metadata(
         Path(folder) / METADATA,
         AdapterMeta,
         SCHEMA,
         upgrade=upgraded,
-        absent=f"{folder} holds no adapter: there is no {METADATA}. Give the folder that `samtailor fit` wrote "
-        "(a fit that was interrupted has none yet: go on with --resume).",
+        absent=f"{folder} holds no adapter: there is no {METADATA}. Give the folder of a finished fit. "
+        "An interrupted fit has none yet; continue it with --resume.",
         mend=MEND,
     )
 
@@ -116,12 +116,13 @@ _OLD_FIELDS = {
 
 
 def upgraded(values: dict[str, Any], version: int) -> dict[str, Any]:
-    """adapter.json of an earlier schema as one of `SCHEMA`; options keep the names that they have today."""
+    """Values of adapter.json of any schema, with the fields of `SCHEMA` and present names of options and figures."""
     if version < 2:
         values = dict(values)
         inference = {new: values.pop(old) for old, new in _OLD_FIELDS.items() if old in values}
         values["inference"] = {"single_class": False, "single_instance": False} | inference
-    return values | {"options": renamed_options(values.get("method", ""), values.get("options", {}))}
+    options = renamed_options(values.get("method", ""), values.get("options", {}))
+    return values | {"options": options, "figures": renamed_figures(values.get("figures", {}))}
 
 
 def _versions() -> dict[str, str]:

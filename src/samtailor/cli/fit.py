@@ -28,7 +28,7 @@ def fit_command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="tailor (default), plm, plm-pmm, sam-f, blo-sam, am-sam, samed, med-sa (docs/methods.md).",
+            help="tailor (default), plm, plm-pmm, sam-f, blo-sam, am-sam, samed, med-sa (docs/methods/index.md).",
         ),
     ] = None,
     base: Annotated[str | None, typer.Option(metavar="BASE", help="Base model; default: nano.")] = None,

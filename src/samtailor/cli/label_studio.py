@@ -53,7 +53,7 @@ def label_studio_command(
     """Clicks and boxes to brush or polygon labels, pre-labels, and fits from what is accepted, inside Label Studio.
 
     Connect it under Settings, Model; with a token as basic authentication, any user name, the token as the password.
-    See docs/label-studio.md.
+    See docs/guides/label-studio.md.
     """
     from samtailor.serve import run
 

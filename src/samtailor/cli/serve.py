@@ -61,7 +61,7 @@ def serve_command(
     """An HTTP service: send an image once, ask for masks many times, with any adapter by name.
 
     Answers on this machine only, unless --host says otherwise; then every request needs a token. The interface is
-    described by /openapi.json and in docs/serving.md.
+    described by /openapi.json and in docs/guides/serve.md.
     """
     from samtailor.serve import run
 

@@ -44,7 +44,7 @@ def ui_command(
     """The workbench: a page in the browser to mark a few images, fit, let it label the rest, correct and export.
 
     Everything is saved as it happens, in IMAGES/.samtailor; the images themselves are never changed. Answers on
-    this machine only, unless --host says otherwise; then a token is needed. See docs/workbench.md.
+    this machine only, unless --host says otherwise; then a token is needed. See docs/guides/annotate.md.
     """
     from samtailor.serve import run
 

@@ -1,4 +1,4 @@
-"""Several methods on the same images, shots, splits and seeds; an adapter on another class; what a method costs."""
+"""Compare methods on the same images, shots, splits and seeds; evaluate adapters on other classes; measure costs."""
 
 from __future__ import annotations
 
@@ -8,44 +8,46 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from samtailor.compare.comparison import Comparison
     from samtailor.compare.cross_class import cross_model, parameters
+    from samtailor.compare.entries import title_of
     from samtailor.compare.extrapolation import learning_curve
-    from samtailor.compare.folds import Deal, deal, few
     from samtailor.compare.rows import learning, rows_of
-    from samtailor.compare.run import TITLES, Watch, compare, compare_shots, variants
+    from samtailor.compare.run import Watch, compare, compare_shots, variants
+    from samtailor.compare.seed_split import SeedSplit, limit_shots, split_for_seed
     from samtailor.evaluation.masks import REFINED
 
 _HOMES = {
     "compare.comparison": ("Comparison",),
     "compare.cross_class": ("cross_model", "parameters"),
-    "compare.folds": ("Deal", "deal", "few"),
-    "compare.learning_curve": ("learning_curve",),
+    "compare.entries": ("title_of",),
+    "compare.extrapolation": ("learning_curve",),
     "compare.rows": ("learning", "rows_of"),
-    "compare.run": ("TITLES", "Watch", "compare", "compare_shots", "variants"),
+    "compare.run": ("Watch", "compare", "compare_shots", "variants"),
+    "compare.seed_split": ("SeedSplit", "limit_shots", "split_for_seed"),
     "evaluation.masks": ("REFINED",),
 }
 
 
-def __getattr__(name: str) -> Any:  # recipes and baselines are read without all that a comparison imports
-    for home, own in _HOMES.items():
-        if name in own:
+def __getattr__(name: str) -> Any:  # recipes and baselines are imported without the imports of a comparison
+    for home, exported in _HOMES.items():
+        if name in exported:
             return getattr(import_module(f"samtailor.{home}"), name)
     raise AttributeError(f"module 'samtailor.compare' has no attribute {name!r}")
 
 
 __all__ = [
     "REFINED",
-    "TITLES",
     "Comparison",
-    "Deal",
+    "SeedSplit",
     "Watch",
     "compare",
     "compare_shots",
     "cross_model",
-    "deal",
-    "few",
     "learning",
     "learning_curve",
+    "limit_shots",
     "parameters",
     "rows_of",
+    "split_for_seed",
+    "title_of",
     "variants",
 ]

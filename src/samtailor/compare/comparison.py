@@ -1,4 +1,4 @@
-"""What came out of a comparison at one number of shots."""
+"""Result of a comparison at one number of shots."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from samtailor.evaluation.scores import Evaluation, difference
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came out.
+    """Result of a comparison.
 
     Args:
-        scores: evaluations by name, one a seed; per seed all names cover the same masks.
-        seeds: of the fits.
-        folders: adapter folder by "NAME/SEED/CLASS" ("all" without `per_class`); None for a method that learns nothing.
-        held_out: ids of the images evaluated on, by seed.
-        methods: the method's or baseline's name by name of the row.
-        costs: of each fit, by the keys of `folders`; None where nobody has measured.
-        regions: everybody was judged on one region an image and class.
-        shots: training images a class; None: all.
-        weights: where the backbones of baselines started, by name of the row.
-        undetected: by name of a row that asks with a detector, in how many of the images (of all seeds) it found
-            nothing.
+        scores: evaluations by name, one per seed; per seed all names cover the same masks.
+        seeds: seeds of the fits.
+        folders: folder of each fit by "NAME/SEED/CLASS" (CLASS is "all" without `per_class`); None for a method without
+            trained parameters.
+        held_out: ids of the evaluated images, by seed.
+        methods: name of the method or baseline by name of the row.
+        costs: cost of each fit, by the keys of `folders`; None where it was not measured.
+        regions: all were evaluated on one region per image and class.
+        shots: training images per class; None: all.
+        weights: initial weights of the backbones of baselines, by name of the row.
+        undetected: number of images (of all seeds) without a detection, by name of a row that uses a detector.
         kept: step of the state that each fit kept, by the keys of `folders`; see `Entry.kept_step`.
     """
 
@@ -44,31 +44,31 @@ class Comparison:
     kept: Mapping[str, int | None] = field(default_factory=dict)
 
     def pooled(self) -> dict[str, Evaluation]:
-        """The rows of all seeds together. An image that occurs under several seeds is one group of the bootstrap."""
+        """The rows of all seeds together. An image of several seeds is one group of the bootstrap."""
         return {
             name: replace(parts[0], rows=tuple(row for part in parts for row in part.rows))
             for name, parts in self.scores.items()
         }
 
     def summary(self, reference: str | None = None) -> dict[str, Any]:
-        """Per name the figures of `Evaluation.summary`, `seeds` (mIoU of each), and `difference` to the reference.
+        """By name the figures of `Evaluation.summary`, `seeds` (mIoU of each), and `difference` to the reference.
 
         Args:
-            reference: name to compare with, paired; None takes the first.
+            reference: name of the reference of the paired differences; None: the first.
         """
         pooled = self.pooled()
         reference = reference or next(iter(pooled))
         if reference not in pooled:
-            raise InputError(f"There is no {reference!r} to compare with; there are {', '.join(pooled)}.")
-        found: dict[str, Any] = {}
+            raise InputError(f"There is no {reference!r} to compare with. Known: {', '.join(pooled)}.")
+        summaries: dict[str, Any] = {}
         for name, evaluation in pooled.items():
-            found[name] = evaluation.summary()
-            found[name]["seeds"] = {
+            summaries[name] = evaluation.summary()
+            summaries[name]["seeds"] = {
                 str(seed): part.figures()["miou"] for seed, part in zip(self.seeds, self.scores[name], strict=True)
             }
             if name != reference:
-                found[name]["difference"] = difference(evaluation, pooled[reference])
-        return found
+                summaries[name]["difference"] = difference(evaluation, pooled[reference])
+        return summaries
 
 
 __all__ = ["Comparison"]

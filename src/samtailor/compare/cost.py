@@ -1,8 +1,8 @@
-"""What a fit costs: how many numbers learn, seconds, memory; cost.json beside its result.
+"""Cost of a fit: trained parameters, seconds, memory; stored as cost.json in its folder.
 
-Memory is the highest resident memory of the whole process during the fit (on the CPU sampled fifty times a second:
-Python, torch and the base are in it, and what an earlier fit in the same process has not given back), and on a GPU the
-most that torch had allocated there.
+On a CPU, memory is the peak resident memory of the whole process during the fit, sampled fifty times a second. It
+includes Python, torch, the base, and memory that an earlier fit in the same process has not released. On a GPU it is
+the peak memory allocated by torch.
 """
 
 from __future__ import annotations
@@ -20,25 +20,23 @@ if TYPE_CHECKING:
     import torch
 
 FILE = "cost.json"
-_EVERY = 0.02  # seconds between two looks at the memory
+_INTERVAL = 0.02  # seconds between two samples of the memory
 _MIB = 2**20
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one fit.
+    """Cost of one fit.
 
     Args:
-        parameters: numbers that learn.
-        seconds: wall time of the fit with its validations, without encoding images; None where it is not known.
-        cpu_seconds: processor time of the same, all threads together: what is left of the seconds when others compute
-            on the same machine.
-        encode_seconds: what the images of the fit take to encode once, all methods together; 0 where the encoder
-            runs inside the fit.
-        peak_memory_mib: highest memory, see above; None where it is not known.
+        parameters: number of trained parameters.
+        seconds: wall time of the fit with its validations, without encoding images; None if unknown.
+        encode_seconds: time to encode the images of the fit once; 0 if the encoder runs inside the fit.
+        peak_memory_mib: peak memory, see above; None if unknown.
         encoder_cached: whether the fit runs on cached embeddings.
-        threads: of torch.
-        resumed: whether the fit was stopped in between; the seconds are those of all its parts.
+        cpu_seconds: processor time of all threads, comparable even if other programs run on the machine.
+        threads: number of torch's threads.
+        resumed: whether the fit was interrupted; the seconds are those of all its parts.
     """
 
     parameters: int
@@ -51,12 +49,17 @@ class Cost:
     resumed: bool = False
 
     def after(self, earlier: Cost | None) -> Cost:
-        """With the part of the same fit before it was stopped."""
+        """Cost of the whole fit, with the part before it was interrupted."""
         if earlier is None:
             return self
-        added = {name: _sum(getattr(self, name), getattr(earlier, name)) for name in ("seconds", "cpu_seconds")}
-        peaks = [one.peak_memory_mib for one in (self, earlier) if one.peak_memory_mib is not None]
-        return replace(self, **added, peak_memory_mib=max(peaks, default=None), resumed=True)
+        peaks = [cost.peak_memory_mib for cost in (self, earlier) if cost.peak_memory_mib is not None]
+        return replace(
+            self,
+            seconds=_sum(self.seconds, earlier.seconds),
+            cpu_seconds=_sum(self.cpu_seconds, earlier.cpu_seconds),
+            peak_memory_mib=max(peaks, default=None),
+            resumed=True,
+        )
 
     def write(self, folder: Path) -> None:
         """Write FOLDER/cost.json."""
@@ -64,20 +67,20 @@ class Cost:
 
     @classmethod
     def read(cls, folder: Path) -> Cost | None:
-        """What `write` wrote; None where nobody has measured."""
+        """Read FOLDER/cost.json; None without one."""
         file = Path(folder, FILE)
         return cls(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
 
 
-def _sum(*values: float | None) -> float | None:
-    return None if None in values else sum(values)
+def _sum(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else first + second
 
 
 class Meter:
-    """Measures a block: `with Meter(device) as meter: ...`, then `seconds`, `cpu_seconds` and `mib`.
+    """Measure a block: `with Meter(device) as meter: ...` sets `seconds`, `cpu_seconds` and `mib`.
 
     Args:
-        device: where the work is done.
+        device: device of the computation.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -111,7 +114,7 @@ class Meter:
         process = psutil.Process()
         while True:
             self.mib = max(self.mib, process.memory_info().rss / _MIB)
-            if self._done.wait(_EVERY):
+            if self._done.wait(_INTERVAL):
                 return
 
 

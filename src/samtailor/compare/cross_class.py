@@ -1,4 +1,4 @@
-"""An adapter asked for another class, and what the parts of a method weigh (Kim et al., Fig. 6 and Table 4)."""
+"""Adapters on classes that they were not fitted to, and parameter counts (Kim et al., Fig. 6 and Table 4)."""
 
 from __future__ import annotations
 
@@ -26,32 +26,35 @@ def cross_model(
     store: EmbeddingCache | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Adapters fitted to one class, asked for another (Kim et al., Fig. 6).
+    """Evaluate adapters of single classes on all classes (Kim et al., Fig. 6).
 
     Args:
+        base: base model, the first row.
         adapters: name (usually the class it was fitted to) to segmenter on `base`.
         samples: held-out images.
-        classes: whose masks are asked for; the columns.
+        classes: classes to evaluate on, the columns.
+        store: cached embeddings.
+        seed: seed of the clicks and of the bootstrap.
 
     Returns:
-        `rows` (the base first), `columns`, `miou` [row][column] in 0..1 with None where a class has no mask, and
-        `summaries` by row.
+        `rows`, `columns`, `miou` [row][column] in [0, 1] with None where a class has no mask, and `summaries` by row.
     """
-    found = evaluate_many({"SAM": base, **adapters}, samples, classes=classes, store=store, seed=seed)
-    summaries = {name: evaluation.summary() for name, evaluation in found.items()}
+    segmenters: dict[str, Segmenter | Base] = {"SAM": base, **adapters}
+    evaluations = evaluate_many(segmenters, samples, classes=classes, store=store, seed=seed)
+    summaries = {name: evaluation.summary() for name, evaluation in evaluations.items()}
     table = [[s["classes"].get(c, {}).get("miou") for c in classes] for s in summaries.values()]
-    return {"rows": list(found), "columns": list(classes), "miou": table, "summaries": summaries}
+    return {"rows": list(evaluations), "columns": list(classes), "miou": table, "summaries": summaries}
 
 
 def parameters(base: Base) -> dict[str, Any]:
-    """What every part weighs, in numbers (Kim et al., Table 4), for any base.
+    """Parameter counts of each part (Kim et al., Table 4), for any base.
 
-    The Fourier matrix of positions is left out: Meta's code has it as a buffer, transformers as a parameter.
+    The Fourier matrix of positions is not counted: it is a buffer in the code of Meta and a parameter in transformers.
 
     Returns:
-        `image_encoder`, `prompt_encoder`, `mask_decoder`, `base` (their sum and what else the base has), `plm` and
-        `plm_paper` (with and without the zero-initialised head), `pmm`, and of the paper's variant `train`
-        (PLM + PMM) and `inference` (PLM); `share` of the base that is trained.
+        `image_encoder`, `prompt_encoder`, `mask_decoder`, `base` (all of the base), `plm` and `plm_paper` (with and
+        without the zero-initialized head), `pmm`, and for the variant of the paper `train` (PLM + PMM) and
+        `inference` (PLM); `share` is PLM relative to the base.
     """
     model = base.model
     counts = {name: _count(getattr(model, name)) for name in ("vision_encoder", "prompt_encoder", "mask_decoder")}

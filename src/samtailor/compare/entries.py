@@ -1,7 +1,7 @@
-"""What stands in a row of a comparison: a method around the frozen base, or a baseline. One face for both.
+"""Rows of a comparison: a method around the frozen base, or a baseline, with one interface for both.
 
 A row is a `FitConfig` whose `method` is a file of `samtailor.methods` or of `compare.baselines`. Of its settings a
-baseline takes options, steps, epochs, seed and classes; its learning rate is an option of its own.
+baseline uses options, steps, epochs, seed and classes; its learning rate is one of its options.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ if TYPE_CHECKING:
 
 KINDS = ("methods", "baselines")
 SETTINGS = "settings.json"
-"""Of a baseline's fit, beside it: a comparison that goes on with other settings is refused."""
+"""Settings of the fit of a baseline, in its folder; a comparison with other settings is refused."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row, looked at before anything is fitted.
+    """One row, checked before anything is fitted.
 
     Args:
-        config: settings of its fit; resolved, where it is a method.
+        config: settings of the fit; resolved for a method.
         kind: "methods" or "baselines".
-        learns: numbers that learn; 0: nothing is fitted.
-        encoder_cached: whether its fit runs on cached embeddings.
-        regions: it answers one region an image and class.
-        weights: where a baseline's backbone starts; None for a method.
+        learns: number of trained parameters; with 0 nothing is fitted.
+        encoder_cached: whether the fit runs on cached embeddings.
+        regions: it predicts one region per image and class.
+        weights: initial weights of the backbone of a baseline; None for a method.
     """
 
     config: FitConfig
@@ -62,31 +62,42 @@ class Entry:
 
     @property
     def folder(self) -> Path | None:
-        """Of its fit; None where nothing is fitted."""
+        """Folder of the fit; None if nothing is fitted."""
         return self.config.out if self.learns else None
 
     @property
+    def output(self) -> Path:
+        """Folder of the fit.
+
+        Raises:
+            InputError: nothing is fitted, or the settings name no folder.
+        """
+        if self.folder is None:
+            raise InputError(f"{self.config.method} has no folder: it has no trained parameters, or out is not set.")
+        return self.folder
+
+    @property
     def finished(self) -> bool:
-        """Whether its fit is there."""
+        """Whether the fit is complete."""
         end = artefact.METADATA if self.kind == "methods" else BASELINE
         return self.folder is not None and (self.folder / end).exists()
 
     @property
     def kept_step(self) -> int | None:
-        """Step after which the state was reached that the finished fit kept; None where nothing chose among states."""
-        read = artefact.read_meta if self.kind == "methods" else read_baseline
-        figures = read(self.folder).figures
+        """Step of the state that the finished fit kept; None if no validation selected it."""
+        meta = artefact.read_meta(self.output) if self.kind == "methods" else read_baseline(self.output)
+        figures = meta.figures
         return figures["best_step"] if figures.get("held_out_miou") is not None else None
 
 
 def kind_of(name: str) -> str:
-    """ "methods" or "baselines", whichever has the name.
+    """ "methods" or "baselines", by the name of a row.
 
     Raises:
-        InputError: neither has, with what there is and the closest one.
+        InputError: neither a method nor a baseline.
     """
     wanted = name.strip().lower().replace("_", "-")
-    known = {one: kind for kind in KINDS for one in names(kind)}
+    known = {known: kind for kind in KINDS for known in names(kind)}
     if wanted not in known:
         close = difflib.get_close_matches(wanted, known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -95,36 +106,45 @@ def kind_of(name: str) -> str:
     return known[wanted]
 
 
-def contender(config: FitConfig, base: Base, classes: Sequence[str]) -> Entry:
-    """Build a row once, so that a mistake in its settings is told before hours of fits.
-
-    Args:
-        config: its settings.
-        base: the base.
-        classes: that one fit of it is for.
+def title_of(name: str) -> str:
+    """Name of a method or baseline in tables: the `TITLE` of its file, else its own name.
 
     Raises:
-        InputError: an unknown name or option, or several classes for a method that answers one.
-        BaseUnavailableError: weights of a baseline that cannot be had.
+        InputError: neither a method nor a baseline.
+    """
+    return getattr(find(kind_of(name), name), "TITLE", name)
+
+
+def make_entry(config: FitConfig, base: Base, classes: Sequence[str]) -> Entry:
+    """Build a row once, so that a mistake in its settings is reported before hours of fits.
+
+    Args:
+        config: settings of the fit.
+        base: base model.
+        classes: classes of one fit.
+
+    Raises:
+        InputError: an unknown name or option, or several classes for a method with one output.
+        BaseUnavailableError: the weights of a baseline cannot be loaded.
     """
     if kind_of(config.method) == "baselines":
-        made = _baseline(config, classes)
-        return Entry(config, "baselines", made.parameters_by_use()["trained"], False, True, made.weights)
+        baseline = _baseline(config, classes)
+        return Entry(config, "baselines", baseline.parameters_by_use()["trained"], False, True, baseline.weights)
     config, module = resolve(config), find("methods", config.method)
     segmenter = module.build(base, **config.options)[0]
     learns = sum(p.numel() for group in segmenter.groups.values() for p in group)
     regions = getattr(module, "REGIONS", False)
     if regions and len(classes) > 1:
         raise InputError(
-            f"{config.method} segments one class, and there are {', '.join(classes)}. "
-            "Choose one with classes (--classes), or fit one adapter for each with per_class (--per-class)."
+            f"{config.method} segments one class, and the data have {', '.join(classes)}. "
+            "Choose one with classes (--classes), or fit one adapter per class with per_class (--per-class)."
         )
     if learns:
         find("prompts", config.prompt).build(**config.prompt_options)
     return Entry(config, "methods", learns, segmenter.encoder_frozen, regions)
 
 
-def fit_contender(
+def fit_entry(
     row: Entry,
     samples: Sequence[Sample],
     split: Split,
@@ -134,50 +154,58 @@ def fit_contender(
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Path:
-    """Fit it into its folder and measure what that costs; a finished one is not repeated, a stopped method goes on.
+    """Fit a row into its folder and measure the cost. A finished fit is not repeated, an interrupted one is resumed.
 
     Raises:
-        InputError: the folder holds a fit with other settings or of other images.
-        Interrupted: stopped; a method has saved, a baseline starts anew.
+        InputError: the folder contains a fit with other settings or of other images.
+        Interrupted: stopped; a method has saved a checkpoint, a baseline starts again.
     """
-    _refuse_other_images(row, split)
+    out = row.output
+    _refuse_other_images(out, split)
     if row.finished and row.kind == "methods":
         return fit(row.config, base=base, samples=samples, resume=True).folder
     if row.finished:
         _refuse_other_settings(row)
-        return row.folder
+        return out
     images = [*split.pick(samples, "train"), *split.pick(samples, "val")]
     device = next(base.model.parameters()).device
-    encoding, earlier = _Encoding(progress), Cost.read(row.folder)
-    if row.encoder_cached:
-        per_image = _seconds_an_image(base, images[0])
+    encoding, earlier = _EncodingTime(progress), Cost.read(out)
+    encode_seconds = len(images) * _seconds_per_image(base, images[0]) if row.encoder_cached else 0.0
     meter = Meter(device)
     try:
         with meter:
             if row.kind == "methods":
-                asked = {"samples": samples, "base": base, "split": split, "store": store, "stop": stop}
-                fit(row.config, resume=True, progress=encoding, **asked)
+                fit(
+                    row.config,
+                    samples=samples,
+                    base=base,
+                    split=split,
+                    store=store,
+                    resume=True,
+                    progress=encoding,
+                    stop=stop,
+                )
             else:
-                _fit_baseline(row, images, split, samples, device, progress, stop)
+                _fit_baseline(row, split, samples, device, progress, stop)
     finally:
         import torch
 
         cost = Cost(
             parameters=row.learns,
             seconds=meter.seconds - encoding.seconds,
-            encode_seconds=len(images) * per_image if row.encoder_cached else 0.0,
+            encode_seconds=encode_seconds,
             peak_memory_mib=meter.mib,
             encoder_cached=row.encoder_cached,
             cpu_seconds=max(0.0, meter.cpu_seconds - encoding.cpu_seconds),
             threads=torch.get_num_threads(),
         ).after(earlier)
-        if (row.folder / CONFIG).exists() or row.finished:  # a fit that never began leaves nothing behind
-            cost.write(row.folder)
-    return row.folder
+        if (out / CONFIG).exists() or row.finished:  # a fit that never started leaves nothing behind
+            cost.write(out)
+    return out
 
 
-class _Encoding:
-    """Passes progress on and adds up the seconds that went into encoding images."""
+class _EncodingTime:
+    """Forwards progress and measures the seconds spent on encoding images."""
 
     def __init__(self, progress: Callable[[Progress], None] | None) -> None:
         self.seconds, self.cpu_seconds, self._progress = 0.0, 0.0, progress
@@ -186,7 +214,7 @@ class _Encoding:
     def __call__(self, update: Progress) -> None:
         if update.stage == "encode" and update.images_per_second:
             self.seconds = update.done / update.images_per_second
-            self.cpu_seconds = time.process_time() - self._cpu  # with the opening of the fit, which is little
+            self.cpu_seconds = time.process_time() - self._cpu  # includes the short start of the fit
         if self._progress is not None:
             self._progress(update)
 
@@ -194,8 +222,8 @@ class _Encoding:
 _measured: dict[tuple[str, str], float] = {}
 
 
-def _seconds_an_image(base: Base, sample: Sample) -> float:
-    """Seconds that the base takes to encode one image, measured once in a process."""
+def _seconds_per_image(base: Base, sample: Sample) -> float:
+    """Seconds that the base takes to encode one image, measured once per process."""
     import torch
 
     from samtailor.data.transform import Frame
@@ -204,7 +232,7 @@ def _seconds_an_image(base: Base, sample: Sample) -> float:
     key = (base.fingerprint, str(device))
     if key not in _measured:
         image, seconds = sample.image, []
-        for _ in range(2):  # the first pass of a network also sets up what later ones find
+        for _ in range(2):  # the first pass of a network includes one-time set-up
             start = time.monotonic()
             with torch.inference_mode():
                 pixels = Frame.of(base, *image.shape[:2]).image(image, base)[None].to(device)
@@ -221,7 +249,6 @@ def _baseline(config: FitConfig, classes: Sequence[str]) -> baselines.Baseline:
 
 def _fit_baseline(
     row: Entry,
-    images: Sequence[Sample],
     split: Split,
     samples: Sequence[Sample],
     device: torch.device,
@@ -230,52 +257,54 @@ def _fit_baseline(
 ) -> None:
     from samtailor.train.interrupt import Interrupted
 
-    def told(update: Progress) -> None:
+    def report(update: Progress) -> None:
         if progress is not None:
             progress(update)
         if stop is not None and stop():
-            raise Interrupted(f"Stopped after step {update.done} of {update.total}; {row.config.method} starts anew.")
+            raise Interrupted(
+                f"Stopped after step {update.done} of {update.total}. {row.config.method} starts again next time."
+            )
 
-    config, classes = row.config, row.config.classes
-    made = _baseline(config, classes)
+    config, classes, out = row.config, row.config.classes or (), row.output
+    baseline = _baseline(config, classes)
     given = {name: getattr(config, name) for name in ("steps", "epochs") if name in config.model_fields_set}
     train, held_out = split.pick(samples, "train"), split.pick(samples, "val")
-    done = made.fit(train, held_out, classes, seed=config.seed, device=device, progress=told, **given)
+    result = baseline.fit(train, held_out, classes, seed=config.seed, device=device, progress=report, **given)
     history = {
-        "train": [{"step": h["step"], "loss": h["loss"]} for h in done.history if h["loss"] is not None],
-        "held_out": [{"step": h["step"], "miou": h["miou"]} for h in done.history if h["miou"] is not None],
+        "train": [{"step": h["step"], "loss": h["loss"]} for h in result.history if h["loss"] is not None],
+        "held_out": [{"step": h["step"], "miou": h["miou"]} for h in result.history if h["miou"] is not None],
     }
-    write_json(row.folder / SETTINGS, _settings(config))
-    write_json(row.folder / HISTORY, history)
-    split.write(row.folder / artefact.SPLIT)
-    baselines.save(row.folder, made, {"held_out_miou": done.best_miou, "best_step": done.best_step})
+    write_json(out / SETTINGS, _settings(config))
+    write_json(out / HISTORY, history)
+    split.write(out / artefact.SPLIT)
+    baselines.save(out, baseline, {"held_out_miou": result.best_miou, "best_step": result.best_step})
 
 
 def _settings(config: FitConfig) -> dict[str, Any]:
-    asked = ("method", "options", "steps", "epochs", "seed", "classes")
-    return {name: config.to_dict()[name] for name in asked if name in config.model_fields_set}
+    used = ("method", "options", "steps", "epochs", "seed", "classes")
+    return {name: config.to_dict()[name] for name in used if name in config.model_fields_set}
 
 
 def _refuse_other_settings(row: Entry) -> None:
-    before, now = read_json(row.folder / SETTINGS), _settings(row.config)
+    before, now = read_json(row.output / SETTINGS), _settings(row.config)
     differing = [name for name in {*before, *now} if before.get(name) != now.get(name)]
     if differing:
         raise InputError(
-            f"The fit in {row.folder} was made with another {' and '.join(sorted(differing))}. "
-            "Give the same settings, or another --out."
+            f"The fit in {row.output} was made with another {' and '.join(sorted(differing))}. "
+            "Use the same settings, or another --out."
         )
 
 
-def _refuse_other_images(row: Entry, split: Split) -> None:
-    file = row.folder / artefact.SPLIT
+def _refuse_other_images(out: Path, split: Split) -> None:
+    file = out / artefact.SPLIT
     if not file.exists():
         return
     before = split.read(file)
     if set(before.train) != set(split.train) or set(before.val) != set(split.val):
         raise InputError(
-            f"The fit in {row.folder} is of other images than would be dealt now: the data, or the settings that "
-            "deal them, have changed. Give the same ones, or another --out."
+            f"The fit in {out} was made with other images: the data, or the settings that split them, have changed. "
+            "Use the same data and settings, or another --out."
         )
 
 
-__all__ = ["KINDS", "Entry", "contender", "fit_contender", "kind_of"]
+__all__ = ["KINDS", "Entry", "fit_entry", "kind_of", "make_entry", "title_of"]

@@ -1,4 +1,4 @@
-"""Means over seeds and what they are worth."""
+"""Means over seeds with intervals."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _T = (
 
 
 def seed_interval(values: Sequence[float]) -> tuple[float, float | None, list[float] | None]:
-    """(mean, standard deviation, [low, high] of the 95 % interval of the mean by Student's t).
+    """Mean, standard deviation and 95 % interval [low, high] of the mean by Student's t.
 
-    The seeds differ in images, start, order and clicks, so the interval is about another draw of all of them. With
-    one seed nothing can be said, and the last two are None.
+    Seeds differ in images, initialization, order and clicks, so the interval covers another draw of all of them. With
+    one seed the last two are None.
     """
-    values = np.asarray(values, np.float64)
-    mean = float(values.mean())
-    if len(values) < 2:
+    array = np.asarray(values, np.float64)
+    mean = float(array.mean())
+    if len(array) < 2:
         return mean, None, None
-    deviation = float(values.std(ddof=1))
-    half = (_T[len(values) - 2] if len(values) <= len(_T) + 1 else 1.96) * deviation / len(values) ** 0.5
+    deviation = float(array.std(ddof=1))
+    half = (_T[len(array) - 2] if len(array) <= len(_T) + 1 else 1.96) * deviation / len(array) ** 0.5
     return mean, deviation, [mean - half, mean + half]
 
 

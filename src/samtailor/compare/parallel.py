@@ -1,7 +1,7 @@
-"""Several fits at once, each in a process of its own.
+"""Parallel fits, each in a separate process.
 
-A small base on cached embeddings hardly gains from a second thread, two fits in two processes take the time of one.
-Figures are those of the same fits one after another with as many threads each.
+A small base on cached embeddings hardly gains from a second thread, while two fits in two processes take the time of
+one. The results equal those of sequential fits with the same number of threads.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import cache
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
-from samtailor.compare.entries import Entry, fit_contender
+from samtailor.compare.entries import Entry, fit_entry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,14 +34,14 @@ Watch = Callable[[str, "Progress"], None]
 
 @dataclass(frozen=True)
 class Job:
-    """One fit: whose it is, its images, and which of them it trains on."""
+    """One fit: row, images, and the split of the images."""
 
     row: Entry
     samples: Sequence[Sample]
     split: Split
 
 
-def fit_side_by_side(
+def parallel_fits(
     jobs: Mapping[str, Job],
     store: EmbeddingCache,
     *,
@@ -49,36 +49,39 @@ def fit_side_by_side(
     workers: int = 2,
     watch: Watch | None = None,
 ) -> dict[str, Path]:
-    """Make every fit, at most `workers` at a time, each with its share of the threads; finished ones are not repeated.
+    """Run all fits, at most `workers` at a time, each with its share of the threads. Finished fits are not repeated.
 
-    Called from a script, that script needs the usual `if __name__ == "__main__":`, for it is imported by the workers.
+    A script that calls this needs the usual `if __name__ == "__main__":`, because the workers import it.
 
     Args:
-        jobs: by name; their settings name the base, which each process loads for itself.
-        store: embeddings.
-        images: encoded by all processes together before the first fit starts, with the base of the first job; a fit
-            encodes for itself what it misses.
-        workers: processes.
-        watch: called with (name, progress), from a thread; ("images", progress) while encoding.
+        jobs: fits by name; each process loads the base named in their settings.
+        store: cached embeddings.
+        images: images that all processes encode together before the first fit, with the base of the first job. A fit
+            encodes any others that it needs.
+        workers: number of processes.
+        watch: called from a thread with (name, progress); while encoding the name is "images".
+
+    Returns:
+        folder of each fit by name.
 
     Raises:
-        Interrupted: stopped by Ctrl-C, after all have saved.
-        SamtailorError: what the first failing fit raised; the others stop and save.
+        Interrupted: stopped by Ctrl-C, after all fits have saved.
+        SamtailorError: error of the first failing fit; the others stop and save.
     """
-    context = get_context("spawn")  # forking a process that has used torch's threads may hang
+    context = get_context("spawn")  # a fork of a process that has used threads of torch may hang
     stop, messages = context.Event(), context.Queue()
     threads = max(1, _threads() // workers)
-    reader = threading.Thread(target=_tell, args=(messages, watch), daemon=True)
+    reader = threading.Thread(target=_forward, args=(messages, watch), daemon=True)
     reader.start()
-    room = {"root": store.root, "max_bytes": store.max_bytes}
-    pool = ProcessPoolExecutor(workers, context, _begin, (stop, messages, threads, room))
+    cache_settings = {"root": store.root, "max_bytes": store.max_bytes}
+    pool = ProcessPoolExecutor(workers, context, _begin, (stop, messages, threads, cache_settings))
     try:
         _encode_all(pool, next(iter(jobs.values())).row.config, images, watch)
-        # long ones first, as far as steps tell (epochs do not), so that no process ends up alone with one
-        by_length = sorted(jobs.items(), key=lambda one: -one[1].row.config.steps * one[1].row.config.batch_size)
+        # long fits first (as far as steps show it), so that none is left over for a single process at the end
+        by_length = sorted(jobs.items(), key=lambda job: -job[1].row.config.steps * job[1].row.config.batch_size)
         pending = {pool.submit(_fit, name, job): name for name, job in by_length}
-        found = {pending[done]: done.result() for done in as_completed(pending)}
-        return {name: found[name] for name in jobs}
+        folders = {pending[done]: done.result() for done in as_completed(pending)}
+        return {name: folders[name] for name in jobs}
     except BaseException:
         stop.set()
         raise
@@ -104,7 +107,7 @@ def _threads() -> int:
     return min(torch.get_num_threads(), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 64)
 
 
-def _tell(messages: Any, watch: Watch | None) -> None:
+def _forward(messages: Any, watch: Watch | None) -> None:
     while (message := messages.get()) is not None:
         if watch is not None:
             watch(*message)
@@ -117,14 +120,14 @@ _messages: Any = None
 _store: Any = None
 
 
-def _begin(stop: Any, messages: Any, threads: int, room: Mapping[str, Any]) -> None:
+def _begin(stop: Any, messages: Any, threads: int, cache_settings: Mapping[str, Any]) -> None:
     global _stop, _messages, _store
     import torch
 
     from samtailor.cache.embeddings import EmbeddingCache
 
     torch.set_num_threads(threads)
-    _stop, _messages, _store = stop, messages, EmbeddingCache(**room)
+    _stop, _messages, _store = stop, messages, EmbeddingCache(**cache_settings)
 
 
 @cache
@@ -140,8 +143,15 @@ def _encode(config: FitConfig, images: Sequence[Sample]) -> None:
 
 def _fit(name: str, job: Job) -> Path:
     base = _base(job.row.config.base, job.row.config.device)
-    told = {"progress": lambda progress: _messages.put((name, progress)), "stop": _stop.is_set}
-    return fit_contender(job.row, job.samples, job.split, base, _store, **told)
+    return fit_entry(
+        job.row,
+        job.samples,
+        job.split,
+        base,
+        _store,
+        progress=lambda progress: _messages.put((name, progress)),
+        stop=_stop.is_set,
+    )
 
 
-__all__ = ["Job", "fit_side_by_side"]
+__all__ = ["Job", "Watch", "parallel_fits"]

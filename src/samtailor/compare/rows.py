@@ -1,4 +1,4 @@
-"""One row a method and number of shots: figures with their intervals over seeds, paired differences, costs."""
+"""One row per method and number of shots: figures with intervals over seeds, paired differences, costs."""
 
 from __future__ import annotations
 
@@ -14,31 +14,34 @@ from samtailor.evaluation.masks import REFINED
 from samtailor.evaluation.scores import Evaluation, difference
 
 FIGURES = {"dice": "dice", "iou": "miou"}
-"""Names in a row, and what `Evaluation.values` calls them."""
+"""Figure of a row to its name in `Evaluation.values`."""
 
 
-def rows_of(found: Sequence[Comparison], reference: str | None = None) -> list[dict[str, Any]]:
-    """The table.
+def rows_of(comparisons: Sequence[Comparison], reference: str | None = None) -> list[dict[str, Any]]:
+    """The rows of a table.
 
     Args:
-        found: one a number of shots.
-        reference: name of the row that differences are to; None: the first.
+        comparisons: one per number of shots.
+        reference: name of the reference row of the differences; None: the first.
 
     Returns:
-        a dictionary a method and number of shots:
+        a dictionary per method and number of shots:
 
-        * `title`, `method`, `shots` (None: all images), `prompt` it was asked with, `weights` of a baseline,
-          `undetected` images of a detector, `masks` and `images` judged on (over all seeds).
-        * `kept_step` by "SEED/CLASS": after how many steps the state was reached that the fit kept; 0 is its start,
-          None: nothing chose.
-        * `dice` and `iou`: means over seeds of the mean over masks, in 0 to 1; `dice_interval`, `iou_interval`: 95 %
-          over seeds (Student's t; None with one seed); `dice_deviation`, `iou_deviation`: standard deviation of the
-          seeds; `dice_masks_interval`, `iou_masks_interval`: bootstrap over groups of images, the seeds as they are.
-        * `seeds`: per seed `dice` and `iou`.
-        * `difference` to the reference at the same number of shots (None for itself), paired: the same four figures.
+        * `title`, `method`, `shots` (None: all images), `prompt`, `weights` of a baseline, `undetected` images of a
+          detector, number of evaluated `masks` and `images` (over all seeds).
+        * `kept_step` by "SEED/CLASS": step of the state that the fit kept; 0 is the start, None: no selection.
+        * `dice` and `iou`: means over seeds of the mean over masks, in [0, 1]; `dice_interval`, `iou_interval`: 95 %
+          over seeds (Student's t; None with one seed); `dice_deviation`, `iou_deviation`: standard deviation over
+          seeds; `dice_masks_interval`, `iou_masks_interval`: bootstrap over groups of images, for fixed seeds.
+        * `seeds`: `dice` and `iou` by seed.
+        * `difference` to the reference at the same number of shots (None for the reference), paired: the same figures.
         * `cost`: see `cost_of`.
     """
-    return [_row(one, name, parts, _reference(one, reference)) for one in found for name, parts in one.scores.items()]
+    return [
+        _row(comparison, name, parts, _reference(comparison, reference))
+        for comparison in comparisons
+        for name, parts in comparison.scores.items()
+    ]
 
 
 def learning(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -46,23 +49,23 @@ def learning(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     curves: dict[str, dict[int, dict[str, float]]] = {}
     for row in rows:
         if row["shots"] is not None and row["cost"]["parameters"] != 0:
-            own = curves.setdefault(row["title"], {})
-            own[row["shots"]] = {seed: figures["dice"] for seed, figures in row["seeds"].items()}
-    found = {title: learning_curve(curve) for title, curve in curves.items()}
-    return {title: one for title, one in found.items() if one is not None}
+            by_shots = curves.setdefault(row["title"], {})
+            by_shots[row["shots"]] = {seed: figures["dice"] for seed, figures in row["seeds"].items()}
+    learnt = {title: learning_curve(curve) for title, curve in curves.items()}
+    return {title: curve for title, curve in learnt.items() if curve is not None}
 
 
 def cost_of(costs: Sequence[Cost | None], seeds: int) -> dict[str, Any]:
-    """What the fits of one row cost; None: not measured.
+    """Cost of the fits of one row; a None among them was not measured.
 
     Returns:
-        `parameters` that learn; `seconds`, `cpu_seconds` and `encode_seconds` of one seed (the adapters of its classes
-        together), `peak_memory_mib` of the largest fit, `encoder_cached`.
+        number of trained `parameters`; `seconds`, `cpu_seconds` and `encode_seconds` per seed (summed over the adapters
+        of its classes), `peak_memory_mib` of the largest fit, `encoder_cached`.
     """
     known = [cost for cost in costs if cost is not None]
     if not costs:
-        nothing = dict.fromkeys(("parameters", "seconds", "cpu_seconds", "encode_seconds"), 0)
-        return nothing | {"peak_memory_mib": None, "encoder_cached": True}
+        zeros: dict[str, Any] = dict.fromkeys(("parameters", "seconds", "cpu_seconds", "encode_seconds"), 0)
+        return zeros | {"peak_memory_mib": None, "encoder_cached": True}
     complete = len(known) == len(costs)
 
     def total(name: str) -> float | None:
@@ -80,43 +83,45 @@ def cost_of(costs: Sequence[Cost | None], seeds: int) -> dict[str, Any]:
     }
 
 
-def _reference(found: Comparison, name: str | None) -> str:
-    name = name or next(iter(found.scores))
-    if name not in found.scores:
-        raise InputError(f"There is no {name!r} to compare with; there are {', '.join(found.scores)}.")
+def _reference(comparison: Comparison, name: str | None) -> str:
+    name = name or next(iter(comparison.scores))
+    if name not in comparison.scores:
+        raise InputError(f"There is no {name!r} to compare with. Known: {', '.join(comparison.scores)}.")
     return name
 
 
-def _row(found: Comparison, name: str, parts: Sequence[Evaluation], reference: str) -> dict[str, Any]:
-    pooled, plain = found.pooled(), name.removesuffix(REFINED)
+def _row(comparison: Comparison, name: str, parts: Sequence[Evaluation], reference: str) -> dict[str, Any]:
+    pooled, plain = comparison.pooled(), name.removesuffix(REFINED)
     seeds = {
         str(seed): {key: float(part.values(figure).mean()) for key, figure in FIGURES.items()}
-        for seed, part in zip(found.seeds, parts, strict=True)
+        for seed, part in zip(comparison.seeds, parts, strict=True)
     }
-    costs = [found.costs.get(key) for key, folder in found.folders.items() if _title(key) == plain and folder]
+    costs = [comparison.costs.get(key) for key, folder in comparison.folders.items() if _title(key) == plain and folder]
     figures = pooled[name].figures()
     row = {
         "title": name,
-        "method": found.methods.get(plain, plain),
-        "shots": found.shots,
+        "method": comparison.methods.get(plain, plain),
+        "shots": comparison.shots,
         "prompt": parts[0].prompt,
-        "weights": found.weights.get(plain),
-        "undetected": found.undetected.get(plain),
-        "kept_step": {key.partition(f"{plain}/")[2]: step for key, step in found.kept.items() if _title(key) == plain},
+        "weights": comparison.weights.get(plain),
+        "undetected": comparison.undetected.get(plain),
+        "kept_step": {
+            key.partition(f"{plain}/")[2]: step for key, step in comparison.kept.items() if _title(key) == plain
+        },
         "masks": figures["masks"],
         "images": figures["images"],
-        **_spread([seeds[seed] for seed in seeds], figures, lowest=0.0),
+        **_intervals([seeds[seed] for seed in seeds], figures, lowest=0.0),
         "seeds": seeds,
         "difference": None,
-        "cost": cost_of(costs, len(found.seeds)),
+        "cost": cost_of(costs, len(comparison.seeds)),
     }
     if name != reference:
-        first = found.scores[reference]
+        first = comparison.scores[reference]
         changes = [
             {key: float((part.values(f) - one.values(f)).mean()) for key, f in FIGURES.items()}
             for part, one in zip(parts, first, strict=True)
         ]
-        row["difference"] = {"to": reference, **_spread(changes, difference(pooled[name], pooled[reference]))}
+        row["difference"] = {"to": reference, **_intervals(changes, difference(pooled[name], pooled[reference]))}
     return row
 
 
@@ -125,8 +130,10 @@ def _title(key: str) -> str:
     return key.rsplit("/", 2)[0]
 
 
-def _spread(values: Sequence[Mapping[str, float]], pooled: Mapping[str, Any], lowest: float = -1.0) -> dict[str, Any]:
-    """Intervals are cut where the figure ends: two or three seeds say so little that they would reach beyond."""
+def _intervals(
+    values: Sequence[Mapping[str, float]], pooled: Mapping[str, Any], lowest: float = -1.0
+) -> dict[str, Any]:
+    """Figures with intervals, clipped to the range of the figure: with two or three seeds they are very wide."""
     out: dict[str, Any] = {}
     for key, figure in FIGURES.items():
         mean, deviation, interval = seed_interval([value[key] for value in values])

@@ -1,7 +1,7 @@
-"""Fit every row with every seed on the same images, and ask all of them for the same masks.
+"""Fit every method with every seed on the same images, and evaluate all of them on the same masks.
 
-Every fit lies in a folder of its own and is not made again when the comparison is started again; one that was stopped
-half-way is resumed, and an answer that was given is not asked for again.
+Every fit has its own folder and is not repeated when the comparison is started again. An interrupted fit is resumed,
+and stored scores are read again.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from samtailor.bases import Base
 from samtailor.compare.comparison import Comparison
 from samtailor.compare.cost import Cost
-from samtailor.compare.entries import Entry, contender, fit_contender
-from samtailor.compare.folds import Deal, deal, few, few_shot, settled
-from samtailor.compare.parallel import Job, fit_side_by_side
-from samtailor.compare.scoring import Questions
+from samtailor.compare.entries import Entry, fit_entry, make_entry, title_of
+from samtailor.compare.parallel import Job, parallel_fits
+from samtailor.compare.scoring import SharedEvaluation
+from samtailor.compare.seed_split import SeedSplit, few_shot_config, limit_shots, split_for_seed, with_settings
 from samtailor.data.dataset import class_names
 from samtailor.errors import InputError
 from samtailor.evaluation.scores import Evaluation
@@ -29,38 +29,24 @@ from samtailor.train.progress import Progress
 if TYPE_CHECKING:
     from samtailor.cache.embeddings import EmbeddingCache
 
-TITLES = {
-    "tailor": "tailor",
-    "sam": "SAM",
-    "sam-f": "SAM-F",
-    "plm": "SAM+PLM",
-    "plm-pmm": "SAM+PLM+PMM",
-    "samed": "SAMed",
-    "med-sa": "Med-SA",
-    "blo-sam": "BLO-SAM",
-    "am-sam": "AM-SAM",
-    "deeplabv3": "DeepLabV3",
-    "swin-unet": "Swin-Unet",
-    "ssp": "SSP",
-    "hsnet": "HSNet",
-}
-"""The papers' names of methods; a method without one goes by its own."""
-
-Watch = Callable[[str, "Progress"], None]
+Watch = Callable[[str, Progress], None]
 
 
 def variants(
     config: FitConfig, methods: Sequence[str], own: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, FitConfig]:
-    """One row a method, otherwise alike; settings that are not given come from each method's own defaults.
+    """One run per method with the same settings; settings that are not given are the defaults of each method.
 
     Args:
-        config: settings of all.
+        config: settings of all runs.
         methods: names of methods and baselines.
-        own: further settings of single ones, by name.
+        own: further settings of single methods, by name.
+
+    Returns:
+        title of the method to its settings.
     """
     own = own or {}
-    return {TITLES.get(name, name): settled(config, method=name, **own.get(name, {})) for name in methods}
+    return {title_of(name): with_settings(config, method=name, **own.get(name, {})) for name in methods}
 
 
 def compare(
@@ -79,74 +65,72 @@ def compare(
     store: EmbeddingCache | None = None,
     workers: int = 1,
     watch: Watch | None = None,
-    dealt: Callable[[int], Deal] | None = None,
+    splits: Callable[[int], SeedSplit] | None = None,
 ) -> Comparison:
     """Fit every run with every seed and evaluate all of them on the same masks.
 
-    Where any of them answers one region an image and class, all are judged on regions.
+    If one of the methods predicts one region per image and class, all are evaluated on regions.
 
     Args:
-        runs: name to settings; `out`, `seed` and `classes` are set here, the data are given. Images are dealt by the
-            settings of the first.
-        out: folder; fits lie in OUT/fits/SEED/CLASS/NAME[-Kshots], answers in OUT/scores.
-        base: the base of all runs.
-        samples: images to fit on.
-        held_out: images to evaluate on; None: a share of `samples`, dealt out anew by each seed.
-        seeds: of split, start, order and clicks; the same for every run (matched seeds).
-        shots: images of each class to fit on, see `few_shot`; None: as the runs have it.
-        classes: of the masks; None takes all.
-        per_class: fit one adapter for each class, as Kim et al. do, and evaluate it on that class.
-        prompt: prompt source of the evaluation; None: each method's own, one click at the mask's centre where it has
-            none.
-        refine: also report PMM's test-time refinement, as a row of its own.
-        store: embeddings on disk.
-        workers: fits of one seed and class that run at once, each in a process that loads its base by the settings'
-            name (see `parallel_fits`).
-        watch: called with (what is going on, progress of it).
-        dealt: seed to its images, where they are dealt already.
+        runs: name to settings; `out`, `seed` and `classes` are set here. The settings of the first run define the
+            split of the images.
+        out: folder; fits are stored in OUT/fits/SEED/CLASS/NAME[-Kshots], scores in OUT/scores.
+        base: base model of all runs.
+        samples: images to train on.
+        held_out: images to evaluate on; None: a share of `samples`, split anew for each seed.
+        seeds: seeds of split, initialization, order and clicks, the same for every run.
+        shots: training images per class, see `few_shot_config`; None: those of the runs.
+        classes: classes of the masks; None: all.
+        per_class: fit one adapter per class, as Kim et al. do, and evaluate it on that class.
+        prompt: prompt source of the evaluation; None: that of each method, else one click at the center of the mask.
+        refine: also evaluate the test-time refinement of PMM, as a row of its own.
+        store: cached embeddings.
+        workers: number of parallel fits, each in a process that loads the base by its name (see `parallel_fits`).
+        watch: called with (description, progress).
+        splits: seed to its images, if they are already split.
 
     Raises:
-        InputError: no run, no seed, an unknown method or option, a fit of other settings in the way.
+        InputError: no run, no seed, an unknown method or option, or a fit with other settings in the folder.
     """
     if not runs or not seeds:
         raise InputError("A comparison needs at least one method and one seed.")
     classes = list(classes or class_names(samples))
-    runs = {name: few_shot(config, shots) for name, config in runs.items()}
+    runs = {name: few_shot_config(config, shots) for name, config in runs.items()}
     parts = [[name] for name in classes] if per_class else [classes]
-    looked = {name: contender(config, base, parts[0]) for name, config in runs.items()}
-    regions = any(row.regions for row in looked.values())
+    entries = {name: make_entry(config, base, parts[0]) for name, config in runs.items()}
+    regions = any(row.regions for row in entries.values())
     first = next(iter(runs.values()))
-    found, held = _Found(), {}
+    results = _Results()
     for seed in seeds:
-        images = dealt(seed) if dealt else deal(samples, first, seed, classes, held_out)
-        held[seed] = tuple(sample.id for sample in images.held_out)
+        images = splits(seed) if splits else split_for_seed(samples, first, seed, classes, held_out)
+        results.held_out[seed] = tuple(sample.id for sample in images.held_out)
         joined: dict[str, list[Evaluation]] = {}
         for part in parts:
             label = _slug(part[0]) if per_class else "all"
-            shown = ", ".join([f"seed {seed}", *part[: int(per_class)], *([f"{shots} shots"] if shots else [])])
-            places = {name: Path(out, "fits", str(seed), label, _folder(name, shots)) for name in runs}
-            rows = {name: _placed(row, runs[name], seed, part, places[name]) for name, row in looked.items()}
-            _fit_all(rows, few(images, first, part), base, store, shown, workers, watch)
+            what = ", ".join([f"seed {seed}", *part[: int(per_class)], *([f"{shots} shots"] if shots else [])])
+            folders = {name: Path(out, "fits", str(seed), label, _folder(name, shots)) for name in runs}
+            rows = {name: _placed(row, runs[name], seed, part, folders[name]) for name, row in entries.items()}
+            _fit_all(rows, limit_shots(images, first, part), base, store, what, workers, watch)
             for name, row in rows.items():
-                found.note(f"{name}/{seed}/{label}", row)
-            asked = Questions(images.held_out, part, prompt, refine, regions)
-            tell = None if watch is None else partial(_evaluating, watch, shown)
-            for name, one in asked.answered(rows, base, store, Path(out, "scores"), tell).items():
-                joined.setdefault(name, []).append(one)
-            found.miss(asked.undetected(rows))
-        found.add(joined, seed)
+                results.add_fit(f"{name}/{seed}/{label}", row)
+            evaluation = SharedEvaluation(images.held_out, part, prompt, refine, regions)
+            report = None if watch is None else partial(_evaluating, watch, what)
+            for name, scores in evaluation.scores(rows, base, store, Path(out, "scores"), report).items():
+                joined.setdefault(name, []).append(scores)
+            results.add_undetected(evaluation.undetected(rows))
+        results.add_scores(joined, seed)
     return Comparison(
-        scores={name: tuple(parts) for name, parts in found.scores.items()},
+        scores={name: tuple(scores) for name, scores in results.scores.items()},
         seeds=tuple(seeds),
-        folders=found.folders,
-        held_out=held,
+        folders=results.folders,
+        held_out=results.held_out,
         methods={name: config.method for name, config in runs.items()},
-        costs=found.costs,
+        costs=results.costs,
         regions=regions,
         shots=shots if shots is not None else first.shots,
-        weights={name: row.weights for name, row in looked.items() if row.weights is not None},
-        undetected=found.undetected,
-        kept=found.kept,
+        weights={name: row.weights for name, row in entries.items() if row.weights is not None},
+        undetected=results.undetected,
+        kept=results.kept,
     )
 
 
@@ -158,31 +142,32 @@ def compare_shots(
     held_out: Sequence[Sample] | None = None,
     *,
     shots: Sequence[int],
-    **asked: Any,
+    **options: Any,
 ) -> list[Comparison]:
-    """`compare` for several numbers of shots: per seed the same images, the smaller subset in the larger one.
+    """`compare` for several numbers of shots. Per seed the images are the same, and smaller sets of shots are subsets.
 
     Args:
-        shots: in rising order.
-        asked: as in `compare`.
+        runs, out, base, samples, held_out: see `compare`.
+        shots: numbers of shots in rising order.
+        options: further arguments of `compare`.
 
     Raises:
-        InputError: as there; numbers of shots that do not rise.
+        InputError: see `compare`; numbers of shots that do not rise.
     """
     if not shots or list(shots) != sorted(set(shots)):
         raise InputError(f"Expected rising numbers of shots, got {', '.join(map(str, shots)) or 'none'}.")
-    asked["classes"] = list(asked.get("classes") or class_names(samples))
-    first = few_shot(next(iter(runs.values()), FitConfig()), shots[0])
+    options["classes"] = list(options.get("classes") or class_names(samples))
+    first = few_shot_config(next(iter(runs.values()), FitConfig()), shots[0])
 
-    @cache  # looking for near-duplicates reads every image
-    def dealt(seed: int) -> Deal:
-        return deal(samples, first, seed, asked["classes"], held_out)
+    @cache  # the search for near-duplicates reads every image
+    def splits(seed: int) -> SeedSplit:
+        return split_for_seed(samples, first, seed, options["classes"], held_out)
 
-    return [compare(runs, out, base, samples, held_out, shots=count, dealt=dealt, **asked) for count in shots]
+    return [compare(runs, out, base, samples, held_out, shots=count, splits=splits, **options) for count in shots]
 
 
-class _Found:
-    """What gathers over seeds and classes."""
+class _Results:
+    """Results collected over seeds and classes."""
 
     def __init__(self) -> None:
         self.scores: dict[str, list[Evaluation]] = {}
@@ -190,56 +175,57 @@ class _Found:
         self.costs: dict[str, Cost | None] = {}
         self.undetected: dict[str, int] = {}
         self.kept: dict[str, int | None] = {}
+        self.held_out: dict[int, tuple[str, ...]] = {}
 
-    def note(self, key: str, row: Entry) -> None:
+    def add_fit(self, key: str, row: Entry) -> None:
         self.folders[key] = row.folder
         if row.folder:
             self.costs[key], self.kept[key] = Cost.read(row.folder), row.kept_step
 
-    def miss(self, counts: Mapping[str, int]) -> None:
+    def add_undetected(self, counts: Mapping[str, int]) -> None:
         for name, count in counts.items():
             self.undetected[name] = self.undetected.get(name, 0) + count
 
-    def add(self, joined: Mapping[str, Sequence[Evaluation]], seed: int) -> None:
+    def add_scores(self, joined: Mapping[str, Sequence[Evaluation]], seed: int) -> None:
         for name, parts in joined.items():
             rows = tuple(row for part in parts for row in part.rows)
             self.scores.setdefault(name, []).append(Evaluation(rows, parts[0].prompt, seed))
 
 
 def _placed(row: Entry, config: FitConfig, seed: int, classes: Sequence[str], out: Path) -> Entry:
-    made = settled(config, seed=seed, out=out, classes=tuple(classes))
-    return replace(row, config=resolve(made) if row.kind == "methods" else made)
+    placed = with_settings(config, seed=seed, out=out, classes=tuple(classes))
+    return replace(row, config=resolve(placed) if row.kind == "methods" else placed)
 
 
 def _fit_all(
     rows: Mapping[str, Entry],
-    images: Deal,
+    images: SeedSplit,
     base: Base,
     store: EmbeddingCache | None,
     what: str,
     workers: int,
     watch: Watch | None,
 ) -> None:
-    """Fit all that learn and are not fitted yet."""
+    """Fit all entries that have trained parameters and are not finished."""
     learning = {name: row for name, row in rows.items() if row.learns}
     waiting = [name for name, row in learning.items() if not row.finished]
     if workers > 1 and len(waiting) > 1 and store is not None:
         jobs = {f"{name}, {what}": Job(learning[name], images.samples, images.split) for name in waiting}
         wanted = _to_encode(images, learning[waiting[0]].config.classes)
-        fit_side_by_side(jobs, store, images=wanted, workers=workers, watch=watch)
+        parallel_fits(jobs, store, images=wanted, workers=workers, watch=watch)
     for name, row in learning.items():
-        tell = None if watch is None else partial(watch, f"{name}, {what}")
-        fit_contender(row, images.samples, images.split, base, store, progress=tell)
+        report = None if watch is None else partial(watch, f"{name}, {what}")
+        fit_entry(row, images.samples, images.split, base, store, progress=report)
 
 
-def _to_encode(images: Deal, classes: Sequence[str] | None) -> list[Sample]:
-    """Images that all runs and the evaluation will ask for."""
-    sides = [images.split.pick(images.samples, side) for side in ("train", "val")]
-    return [sample for side in (*sides, images.held_out) for sample in side if sample.of(classes)]
+def _to_encode(images: SeedSplit, classes: Sequence[str] | None) -> list[Sample]:
+    """Images that all fits and the evaluation need."""
+    parts = [images.split.pick(images.samples, part) for part in ("train", "val")]
+    return [sample for part in (*parts, images.held_out) for sample in part if sample.of(classes)]
 
 
 def _evaluating(watch: Watch, what: str, done: int, total: int) -> None:
-    watch(f"judging, {what}", Progress("evaluate", done, total))
+    watch(f"evaluation, {what}", Progress("evaluate", done, total))
 
 
 def _folder(name: str, shots: int | None) -> str:
@@ -250,4 +236,4 @@ def _slug(name: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
 
 
-__all__ = ["TITLES", "Watch", "compare", "compare_shots", "variants"]
+__all__ = ["Watch", "compare", "compare_shots", "variants"]

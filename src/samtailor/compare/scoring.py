@@ -1,4 +1,4 @@
-"""All methods of a seed on the same masks; what one has answered is kept in a file of its own and not asked again."""
+"""Evaluation of all methods of a seed on the same masks. The scores of each are kept in a file and read again."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from samtailor.data.writing import write_json
 from samtailor.evaluation.masks import REFINED, evaluate_many
 from samtailor.evaluation.scores import Evaluation
 from samtailor.registry import find
+from samtailor.segmenter import Segmenter
 from samtailor.structures import Sample, Score
 
 if TYPE_CHECKING:
@@ -28,15 +29,15 @@ _SCHEMA = 2  # of a file of scores
 
 
 @dataclass(frozen=True)
-class Questions:
-    """What everybody is asked.
+class SharedEvaluation:
+    """One evaluation protocol for all methods.
 
     Args:
         samples: held-out images.
-        classes: whose masks are asked for.
-        prompt: prompt source for all methods; None: each with its own.
-        refine: also PMM's test-time refinement.
-        regions: one region an image and class instead of single objects.
+        classes: classes of the masks.
+        prompt: prompt source for all methods; None: that of each method.
+        refine: also evaluate the test-time refinement of PMM.
+        regions: one region per image and class instead of single objects.
     """
 
     samples: Sequence[Sample]
@@ -45,79 +46,91 @@ class Questions:
     refine: bool
     regions: bool
 
-    def answered(
+    def scores(
         self,
         rows: Mapping[str, Entry],
         base: Base,
         store: EmbeddingCache | None,
-        place: Path,
+        folder: Path,
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Evaluation]:
         """Evaluations by name, refined ones last.
 
         Args:
-            rows: fitted, by name.
-            place: folder of the files; what stands there of the same adapter and questions is taken.
+            rows: fitted entries by name.
+            base: the frozen base.
+            store: cached embeddings.
+            folder: folder of the score files; a file of the same adapter and protocol is read instead of evaluating.
+            progress: called with (images done, all images).
         """
-        files = {name: place / f"{self._key(row, base)}.json" for name, row in rows.items()}
+        files = {name: folder / f"{self._key(row, base)}.json" for name, row in rows.items()}
         missing = {name: row for name, row in rows.items() if not files[name].is_file()}
-        for name, found in self._ask(missing, base, store, progress).items():
-            write_json(files[name], {end: {"prompt": e.prompt, "rows": e.table()} for end, e in found.items()})
-        kept = {name: read_json(file) for name, file in files.items()}
+        for name, evaluations in self._evaluate(missing, base, store, progress).items():
+            write_json(files[name], {end: {"prompt": e.prompt, "rows": e.table()} for end, e in evaluations.items()})
+        stored = {name: read_json(file) for name, file in files.items()}
         return {
             name + end: Evaluation(tuple(Score(**row) for row in parts[end]["rows"]), parts[end]["prompt"], 0)
             for end in ("", REFINED)
-            for name, parts in kept.items()
+            for name, parts in stored.items()
             if end in parts
         }
 
     def undetected(self, rows: Mapping[str, Entry]) -> dict[str, int]:
-        """Images in which the detector of a row found nothing, so that the full frame was asked for; by name."""
-        found: dict[str, int] = {}
+        """By name of an entry with a detector: images without a detection, prompted with the full image instead."""
+        counts: dict[str, int] = {}
         for name, row in rows.items():
-            meta = artefact.read_meta(row.folder) if row.kind == "methods" and row.learns else None
+            meta = artefact.read_meta(row.output) if row.kind == "methods" and row.learns else None
             if meta is not None and meta.inference.prompt == "detector" and self.prompt is None:
                 source = find("prompts", meta.inference.prompt).build(**meta.inference.prompt_options)
                 for sample in self.samples:
                     if sample.of(self.classes):
                         source.detections(sample)
-                found[name] = source.fallbacks
-        return found
+                counts[name] = source.fallbacks
+        return counts
 
-    def _ask(
+    def _evaluate(
         self,
         rows: Mapping[str, Entry],
         base: Base,
         store: EmbeddingCache | None,
         progress: Callable[[int, int], None] | None,
     ) -> dict[str, dict[str, Evaluation]]:
-        segmenters = {
-            name: artefact.load(row.folder, base).segmenter if row.learns else base
+        segmenters: dict[str, Segmenter | Base] = {
+            name: artefact.load(row.output, base).segmenter if row.learns else base
             for name, row in rows.items()
             if row.kind == "methods"
         }
-        found: dict[str, Evaluation] = {}
+        evaluations: dict[str, Evaluation] = {}
         if segmenters:
-            asked = {"classes": self.classes, "prompt": self.prompt, "refine": self.refine, "regions": self.regions}
-            # random clicks are the same for every seed of the fits: only what was learnt differs
-            found = evaluate_many(segmenters, self.samples, store=store, progress=progress, **asked)
+            evaluations = evaluate_many(
+                segmenters,
+                self.samples,
+                classes=self.classes,
+                prompt=self.prompt,
+                refine=self.refine,
+                regions=self.regions,
+                store=store,
+                progress=progress,
+            )  # random clicks are the same for every seed of the fits, so that only the adapters differ
         device = next(base.model.parameters()).device
         for name, row in rows.items():
             if row.kind == "baselines":
-                network = baselines.load(row.folder).to(device)
-                found[name] = baselines.evaluate_baseline(network, self.samples, self.classes, progress=progress)
-        return {name: {end: found[name + end] for end in ("", REFINED) if name + end in found} for name in rows}
+                network = baselines.load(row.output).to(device)
+                evaluations[name] = baselines.evaluate_baseline(network, self.samples, self.classes, progress=progress)
+        return {
+            name: {end: evaluations[name + end] for end in ("", REFINED) if name + end in evaluations} for name in rows
+        }
 
     def _key(self, row: Entry, base: Base) -> str:
-        who: list[Any] = [base.fingerprint]
+        model: list[Any] = [base.fingerprint]
         if row.kind == "baselines":
-            who = [read_baseline(row.folder).sha256]
+            model = [read_baseline(row.output).sha256]
         elif row.learns:
-            meta = artefact.read_meta(row.folder)
-            who += [meta.sha256, meta.inference.prompt, meta.inference.prompt_options]
+            meta = artefact.read_meta(row.output)
+            model += [meta.sha256, meta.inference.prompt, meta.inference.prompt_options]
         masks = [[s.id, [[a.label, a.area, *a.box] for a in s.of(self.classes)]] for s in self.samples]
-        asked = [_SCHEMA, who, self.classes, self.prompt, self.refine, self.regions, masks]
-        return hashlib.sha256(json.dumps(asked, default=str).encode()).hexdigest()[:32]
+        content = [_SCHEMA, model, self.classes, self.prompt, self.refine, self.regions, masks]
+        return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:32]
 
 
-__all__ = ["REFINED", "Questions"]
+__all__ = ["REFINED", "SharedEvaluation"]

@@ -1,4 +1,4 @@
-"""Fit an adapter, or one for each class: data, split, embeddings, method, loop, artefact."""
+"""Fit an adapter, or one adapter per class."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from samtailor import artefact
 from samtailor.fitting import folder, images
 from samtailor.fitting.result import FitResult, finished
 from samtailor.fitting.run import Run
+from samtailor.fitting.verdict import verdict
 from samtailor.train.config import FitConfig, resolve
 
 if TYPE_CHECKING:
@@ -32,23 +33,24 @@ def fit(
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> FitResult:
-    """Fit one adapter, or one for each class.
+    """Fit one adapter, or one adapter per class.
 
     Args:
-        config: `data` and `out` are needed unless `samples` are given (`out` always).
-        samples: images instead of `config.data`.
-        base: a loaded base instead of `config.base`.
-        split: instead of one made from the config (`shots` are then picked from its train part).
-        store: embeddings; None opens `config.cache`.
-        resume: go on where a fit into the same folder stopped; a finished one is returned as it is.
-        overwrite: throw away an earlier fit in that folder.
+        config: settings; `out` is required, and `data` unless `samples` are given.
+        samples: images, instead of `config.data`.
+        base: a loaded base, instead of `config.base`.
+        split: parts of the samples, instead of a split by the config; `shots` are sampled from its train part.
+        store: cached embeddings; None opens `config.cache`.
+        resume: continue an interrupted fit in the same folder; the result of a finished one is returned.
+        overwrite: delete an earlier fit in that folder.
         progress: called with a `train.progress.Progress`.
-        stop: polled after each step; True saves and raises `train.interrupt.Interrupted`, as Ctrl-C does.
+        stop: polled after each step; True saves and raises `train.interrupt.Interrupted`, like Ctrl-C.
 
     Raises:
-        InputError: the folder is in use, an unknown setting, class or method, or a resumed fit with other settings.
-        DataError: the data cannot be read, or hold nothing to train on.
-        ArtefactError: a checkpoint cannot be resumed from.
+        InputError: the folder is in use, an unknown setting, class or method, or other settings than those of the
+            resumed fit.
+        DataError: the data cannot be read, or contain no mask of the classes.
+        ArtefactError: the checkpoint is damaged.
         Interrupted: stopped on request, after saving.
     """
     config = resolve(config)
@@ -70,19 +72,26 @@ def fit(
 
         store = EmbeddingCache(config.cache, max_bytes=int(config.cache_gb * 1e9))
     if not config.per_class:
-        samples = images.as_answered(config, samples, names)
+        samples = images.joined_regions(config, samples, names)
         from samtailor.train.denormals import flushed
 
         with flushed():
             return Run(config, out, samples, names, base, split, store, resume, progress, stop).result()
-    if split is None:  # a common one, so that the held-out images of one class are held out for all
+    if split is None:  # one split, so that the held-out images of one class are held out for all
         split = images.new_split(config, samples, names)
     parts: dict[str, FitResult] = {}
-    for name, own in folder.of_classes(out, names).items():
-        one = config.model_copy(update={"classes": (name,), "out": own, "per_class": False})
-        told = None if progress is None else _named(progress, name)
-        options = {"split": split, "store": store, "resume": resume, "overwrite": overwrite}
-        parts[name] = fit(one, samples=samples, base=base, progress=told, stop=stop, **options)
+    for name, part_folder in folder.of_classes(out, names).items():
+        parts[name] = fit(
+            config.model_copy(update={"classes": (name,), "out": part_folder, "per_class": False}),
+            samples=samples,
+            base=base,
+            split=split,
+            store=store,
+            resume=resume,
+            overwrite=overwrite,
+            progress=None if progress is None else _named(progress, name),
+            stop=stop,
+        )
     return FitResult(out, config, parts=parts)
 
 
@@ -90,4 +99,4 @@ def _named(progress: Callable[[Progress], None], name: str) -> Callable[[Progres
     return lambda update: progress(replace(update, name=name))
 
 
-__all__ = ["FitResult", "fit"]
+__all__ = ["FitResult", "fit", "verdict"]

@@ -1,4 +1,4 @@
-"""The feeds of a run: the masks that it trains on and the masks that judge it, and their embeddings made ahead."""
+"""The feeds of a fit: masks to train on, masks to validate on, and the embeddings that they need."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from samtailor.data.augment import Augment, flip_pairs
 from samtailor.data.dataset import class_names
 from samtailor.data.regions import foreground
 from samtailor.data.split import Split
 from samtailor.errors import InputError
-from samtailor.fitting.interpolate import held_back
+from samtailor.fitting.interpolate import judging_images
 from samtailor.registry import find
 from samtailor.train.bilevel_split import bilevel_split, second_seed
 from samtailor.train.config import FitConfig
 from samtailor.train.feed import Feed
+from samtailor.train.multitask import member_map
 from samtailor.train.progress import Progress
+from samtailor.train.step import StepFeeds
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -33,15 +35,17 @@ _log = logging.getLogger("samtailor.fitting")
 
 @dataclass(frozen=True)
 class Feeds:
-    """Feeds of one run.
+    """Feeds of one run; a `train.step.TrainingData` for its step.
 
     Args:
-        config: of the fit.
-        samples: all images, of which `split` names the parts.
-        classes: whose masks are targets.
-        base, store: whose embeddings, and where they are kept.
-        segmenter: what is fitted; tells how it is asked and what it needs in a batch.
-        accelerator: tells this process's share.
+        config: resolved settings of the fit.
+        samples: all images.
+        split: parts of `samples`.
+        classes: classes of the target masks.
+        base: frozen base.
+        store: cached embeddings.
+        segmenter: the model to fit; defines the validation prompt and the contents of a batch.
+        accelerator: defines the share of this process.
     """
 
     config: FitConfig
@@ -53,89 +57,26 @@ class Feeds:
     segmenter: Segmenter
     accelerator: Accelerator
 
-    def training(self, second: str | None) -> tuple[Feed, Feed | None]:
-        """Batches of the training images; for two levels of D1 and of D2, for a map also of the regions."""
-        train = self.split.pick(self.samples, "train")
-        if second is None:
-            return self._feed(train), None
-        if second == "regions":
-            shared = {"augment": self._augment(), "shard": self._shard}
-            judging = {sample.id for sample in self.held_back()}
-            return self._feed([one for one in train if one.id not in judging]), self._regions(train, **shared)
-        lower, upper = self._halves()
-        return self._feed(lower), self._feed(upper, second_seed(self.config.seed))
-
-    def judges(self, bilevel: bool) -> tuple[Feed | None, str]:
-        """Masks that choose the state to keep, and what that choice is called."""
-        wanted = self.config.selection
-        if wanted in ("auto", "held-out"):
-            held_out = self.split.pick(self.samples, "val")
-            if any(sample.of(self.classes) for sample in held_out):
-                return self._judge(held_out), "held-out"
-        if bilevel and wanted in ("auto", "paper"):
-            return self._judge(self._halves()[1]), "paper"
-        if wanted in ("held-out", "paper"):
-            why = "there is no held-out mask" if wanted == "held-out" else "the method has no second level"
-            raise InputError(f"selection: {wanted} is not possible, {why}. Take auto or last.")
-        if wanted == "auto":
-            _log.warning("No held-out mask of %s: the last state is kept, not the best.", ", ".join(self.classes))
-        return None, "last"
-
-    def held_back(self) -> list[Sample]:
-        """Training images that the prompt adapters do not see, so that they can judge (`interpolate.held_back`)."""
-        if not self.segmenter.tunes_inference:
-            return []
-        (found,) = self.segmenter.maps.values()
-        return held_back(self.split.pick(self.samples, "train"), self.classes, found.folds)
-
-    def tempering(self) -> Feed | None:
-        """Masks that tell how far an adapter of clicks should go: held-out ones, or `held_back`; None without."""
-        held_out = [one for one in self.split.pick(self.samples, "val") if one.of(self.classes)]
-        judging = held_out or self.held_back()
-        return self._judge(judging) if judging else None
-
-    def judged_regions(self) -> Feed:
-        """The regions of the held-out images, for a map."""
-        return self._regions(self.split.pick(self.samples, "val"))
-
-    def steps(self, feed: Feed) -> int:
-        """Updates of the fit: as many as asked for, or what the epochs come to."""
-        config = self.config
-        if config.epochs is None:
-            return config.steps
-        return max(1, round(config.epochs * len(feed) / (feed.masks_per_step * config.grad_accum_steps)))
-
-    def encode(
-        self, feed: Feed, upper: Feed | None, held_out: Feed | None, progress: Callable[[Progress], None] | None
-    ) -> None:
-        """What the fit will look at, once and for all; each process its share."""
-        batches = self.steps(feed) * self.config.grad_accum_steps
-        training = (one.drawn(batches) for one in (feed, upper) if one is not None)
-        judging = [held_out.images()] if held_out is not None else []
-        jobs = list({(s.id, v.key): (s, v) for images in (*training, *judging) for s, v in images}.values())
-        share = jobs[self.accelerator.process_index :: self.accelerator.num_processes]
-        start = time.monotonic()
-
-        def told(done: int, total: int) -> None:
-            if progress is not None and self.accelerator.is_main_process:
-                speed = done / max(time.monotonic() - start, 1e-9)
-                progress(Progress("encode", done, total, images_per_second=speed, seconds_left=(total - done) / speed))
-
-        if share:
-            self.store.prepare(self.base, [s for s, _ in share], [v for _, v in share], progress=told)
-        self.accelerator.wait_for_everyone()
+    # -- data of a training step (`train.step.TrainingData`)
 
     @property
-    def _shard(self) -> tuple[int, int]:
-        return self.accelerator.process_index, self.accelerator.num_processes
+    def train(self) -> list[Sample]:
+        """All training images."""
+        return self.split.pick(self.samples, "train")
 
-    def _halves(self) -> list[list[Sample]]:
+    @property
+    def prompted(self) -> list[Sample]:
+        """Training images for prompted masks: all but `held_back`."""
+        judging = {sample.id for sample in self.held_back()}
+        return [sample for sample in self.train if sample.id not in judging]
+
+    def halves(self) -> tuple[list[Sample], list[Sample]]:
         """The training images of D1 and of D2."""
-        parts = bilevel_split(self.split.train, self.config.seed, self.split.groups)
-        return [replace(self.split, train=part).pick(self.samples, "train") for part in parts]
+        lower, upper = bilevel_split(self.split.train, self.config.seed, self.split.groups)
+        return self._part(lower), self._part(upper)
 
-    def _feed(self, samples: Sequence[Sample], seed: int | None = None) -> Feed:
-        """Batches to train on."""
+    def masks(self, samples: Sequence[Sample], *, second: bool = False) -> Feed:
+        """Prompted masks to train on, augmented."""
         config = self.config
         return Feed(
             self.base,
@@ -145,27 +86,119 @@ class Feeds:
             source=find("prompts", config.prompt).build(**config.prompt_options),
             augment=self._augment(),
             batch_size=config.batch_size,
-            seed=config.seed if seed is None else seed,
+            seed=second_seed(config.seed) if second else config.seed,
             contours=self.segmenter.contour_points,
             shard=self._shard,
             images=not self.segmenter.encoder_frozen,
         )
 
-    def _regions(self, samples: Sequence[Sample], **trained: Any) -> Feed:
-        """The region of the classes in each image, without a prompt: to train on, or without `trained` to judge."""
-        sizes = {"batch_size": self.config.batch_size, "seed": second_seed(self.config.seed)}
-        regions = foreground(samples, self.classes)
-        return Feed(self.base, regions, None, self.store, source=find("prompts", "none").build(), **sizes, **trained)
+    def regions(self, samples: Sequence[Sample]) -> Feed:
+        """Regions of the classes to train on, augmented, without prompts."""
+        return self._regions(samples, self._augment(), self._shard)
 
-    def _judge(self, samples: Sequence[Sample]) -> Feed:
-        """Masks to validate on: as the segmenter is asked in use, untouched views."""
-        segmenter = self.segmenter
-        source = find("prompts", segmenter.inference.prompt or "mask-center").build(
-            **segmenter.inference.prompt_options
+    # -- data to validate on
+
+    def validation(self, selection: Sequence[Sample] | None) -> tuple[Feed | None, str]:
+        """Masks that select the best state, and the name of that choice: "held-out", "paper" or "last".
+
+        Args:
+            selection: training images that may select the state (`StepFeeds.selection`).
+
+        Raises:
+            InputError: the config names a selection that has no images.
+        """
+        wanted = self.config.selection
+        if wanted in ("auto", "held-out"):
+            held_out = self.split.pick(self.samples, "val")
+            if any(sample.of(self.classes) for sample in held_out):
+                return self._untouched(held_out), "held-out"
+        if selection is not None and wanted in ("auto", "paper"):
+            return self._untouched(selection), "paper"
+        if wanted in ("held-out", "paper"):
+            why = "there is no held-out mask" if wanted == "held-out" else "the method has no second level"
+            raise InputError(f"selection: {wanted} is not possible because {why}. Use auto or last.")
+        if wanted == "auto":
+            _log.warning("No held-out mask of %s: the last state is kept, not the best.", ", ".join(self.classes))
+        return None, "last"
+
+    def held_out_regions(self) -> Feed:
+        """Regions of the classes in the held-out images, without prompts or augmentation."""
+        return self._regions(self.split.pick(self.samples, "val"))
+
+    def held_back(self) -> list[Sample]:
+        """Training images that prompt adapters do not learn from, to tune inference on (`judging_images`)."""
+        if not self.segmenter.tunes_inference:
+            return []
+        return judging_images(self.train, self.classes, member_map(self.segmenter).folds)
+
+    def interpolation(self) -> Feed | None:
+        """Masks that select the strength of a click adapter: held-out ones, else `held_back`; None without either."""
+        held_out = [sample for sample in self.split.pick(self.samples, "val") if sample.of(self.classes)]
+        judging = held_out or self.held_back()
+        return self._untouched(judging) if judging else None
+
+    # -- amounts
+
+    def steps(self, feed: Feed) -> int:
+        """Number of updates: `config.steps`, or what `config.epochs` amount to."""
+        config = self.config
+        if config.epochs is None:
+            return config.steps
+        return max(1, round(config.epochs * len(feed) / (feed.masks_per_step * config.grad_accum_steps)))
+
+    def encode(self, feeds: StepFeeds, held_out: Feed | None, progress: Callable[[Progress], None] | None) -> None:
+        """Encode all views that the fit needs into the cache; each process encodes its share."""
+        batches = self.steps(feeds.train) * self.config.grad_accum_steps
+        training = (feed.drawn(batches) for feed in (feeds.train, feeds.second) if feed is not None)
+        validated = [held_out.images()] if held_out is not None else []
+        jobs = list({(s.id, v.key): (s, v) for images in (*training, *validated) for s, v in images}.values())
+        share = jobs[self.accelerator.process_index :: self.accelerator.num_processes]
+        start = time.monotonic()
+
+        def report(done: int, total: int) -> None:
+            if progress is not None and self.accelerator.is_main_process:
+                speed = done / max(time.monotonic() - start, 1e-9)
+                progress(Progress("encode", done, total, images_per_second=speed, seconds_left=(total - done) / speed))
+
+        if share:
+            self.store.prepare(self.base, [s for s, _ in share], [v for _, v in share], progress=report)
+        self.accelerator.wait_for_everyone()
+
+    @property
+    def _shard(self) -> tuple[int, int]:
+        return self.accelerator.process_index, self.accelerator.num_processes
+
+    def _part(self, ids: Sequence[str]) -> list[Sample]:
+        return replace(self.split, train=tuple(ids)).pick(self.samples, "train")
+
+    def _regions(
+        self, samples: Sequence[Sample], augment: Augment | None = None, shard: tuple[int, int] = (0, 1)
+    ) -> Feed:
+        return Feed(
+            self.base,
+            foreground(samples, self.classes),
+            None,
+            self.store,
+            source=find("prompts", "none").build(),
+            augment=augment,
+            batch_size=self.config.batch_size,
+            seed=second_seed(self.config.seed),
+            shard=shard,
         )
-        sizes = {"batch_size": self.config.batch_size, "seed": self.config.seed}
-        images = not segmenter.encoder_frozen
-        return Feed(self.base, samples, self.classes, self.store, source=source, images=images, **sizes)
+
+    def _untouched(self, samples: Sequence[Sample]) -> Feed:
+        """Masks to validate on, without augmentation, prompted as in use."""
+        inference = self.segmenter.inference
+        return Feed(
+            self.base,
+            samples,
+            self.classes,
+            self.store,
+            source=find("prompts", inference.prompt or "mask-center").build(**inference.prompt_options),
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
+            images=not self.segmenter.encoder_frozen,
+        )
 
     def _augment(self) -> Augment:
         config, pairs = self.config, self.config.flip_pairs

@@ -1,4 +1,4 @@
-"""What a fit is made on: its images, its classes, and the split into training and held-out parts."""
+"""Input of a fit: images, classes, and the split into training and held-out parts."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _log = logging.getLogger("samtailor.fitting")
 
 
 def opened(config: FitConfig) -> list[Sample]:
-    """The images of the config's data set."""
+    """Images of the data set of the config."""
     from samtailor.data.dataset import open_dataset
 
     if config.data is None:
-        raise InputError("A fit needs a data set: the folder `data`.")
+        raise InputError("A fit needs a data set. Set data to its folder.")
     wanted = None if config.classes is None else list(config.classes)
     return open_dataset(config.data, format=config.format, classes=wanted, group=config.group, **config.data_options)
 
 
 def classes_of(config: FitConfig, samples: Sequence[Sample]) -> tuple[str, ...]:
-    """The classes that the config names, else all that occur."""
+    """Classes of the config, by default all that occur."""
     if config.classes is not None:
         return config.classes
     from samtailor.data.dataset import class_names
@@ -42,18 +42,18 @@ def classes_of(config: FitConfig, samples: Sequence[Sample]) -> tuple[str, ...]:
     return names
 
 
-def as_answered(config: FitConfig, samples: Sequence[Sample], names: Sequence[str]) -> Sequence[Sample]:
-    """For methods that answer one region an image: the objects of a class joined.
+def joined_regions(config: FitConfig, samples: Sequence[Sample], names: Sequence[str]) -> Sequence[Sample]:
+    """For methods that predict one region per image: the objects of a class joined into one annotation.
 
     Raises:
-        InputError: several classes, which such a method could not tell apart.
+        InputError: several classes; such a method has one output.
     """
     if not getattr(find("methods", config.method), "REGIONS", False):
         return samples
     if len(names) > 1:
         raise InputError(
-            f"{config.method} segments one class, and there are {', '.join(names)}. "
-            "Choose one with classes (--classes), or fit one adapter for each with per_class (--per-class)."
+            f"{config.method} segments one class, and the data have {', '.join(names)}. "
+            "Choose one with classes (--classes), or fit one adapter per class with per_class (--per-class)."
         )
     from samtailor.data.regions import regions
 
@@ -63,7 +63,7 @@ def as_answered(config: FitConfig, samples: Sequence[Sample], names: Sequence[st
 def split_in(
     out: Path, config: FitConfig, samples: Sequence[Sample], classes: Sequence[str], given: Split | None, resume: bool
 ) -> Split:
-    """The one of the fit that is resumed, the one given, or a new one; few shots are picked from its train part."""
+    """Split of a resumed fit, else `given`, else a new one; `shots` are sampled from its train part."""
     from samtailor.data.split import Split, shots
 
     file = out / artefact.SPLIT
@@ -81,11 +81,17 @@ def split_in(
 
 
 def new_split(config: FitConfig, samples: Sequence[Sample], classes: Sequence[str]) -> Split:
-    """A split of the config's amounts and seed."""
+    """Split by the amounts and the seed of the config."""
     from samtailor.data.split import split
 
-    amounts = {"val": config.val, "test": config.test, "near_duplicates": config.near_duplicates}
-    return split(samples, classes=classes, seed=config.seed, **amounts)
+    return split(
+        samples,
+        classes=classes,
+        seed=config.seed,
+        val=config.val,
+        test=config.test,
+        near_duplicates=config.near_duplicates,
+    )
 
 
-__all__ = ["as_answered", "classes_of", "new_split", "opened", "split_in"]
+__all__ = ["classes_of", "joined_regions", "new_split", "opened", "split_in"]

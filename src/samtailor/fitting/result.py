@@ -1,4 +1,4 @@
-"""What a fit leaves: the adapter, its history, and the figures of the state that was kept."""
+"""The result of a fit: adapter, history, and the figures of the exported state."""
 
 from __future__ import annotations
 
@@ -10,26 +10,36 @@ from typing import TYPE_CHECKING, Any
 
 from samtailor import artefact
 from samtailor.fitting.folder import CHECKPOINT, HISTORY
+from samtailor.structures import InferenceSpec
 from samtailor.train.config import FitConfig
 
 if TYPE_CHECKING:
     from samtailor.segmenter import Segmenter
     from samtailor.train.checkpoint import State
+    from samtailor.train.validate import Validation
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a fit leaves.
+    """The result of a fit.
 
     Args:
-        folder: the artefact; with `per_class` the folder of all of them.
-        config: resolved.
-        figures: "held_out_miou", "held_out_oracle_miou" and "best_step" of the exported state, "start_miou" and
-            "start_oracle_miou" of the state before the first step (the base itself, for methods that start at it);
-            empty without held-out images. With two levels also "selection": on what the state was chosen,
-            "held-out" images or D2 ("paper").
-        history: "train" and "held_out", lists of dicts with "step".
+        folder: folder of the adapter; with `per_class` the folder that holds one folder per class.
+        config: resolved settings.
+        figures: measurements on held-out images, all in [0, 1]; empty without held-out images.
+
+            * "held_out_miou", "held_out_oracle_miou", "best_step": of the exported state; "start_miou",
+              "start_oracle_miou": of the state before the first step (the base model, for methods that start at it).
+            * "held_out_images", "held_out_masks": number of images and masks behind them; "held_out_interval" and
+              "held_out_gain_interval": 95 % intervals [low, high] of the mIoU and of its paired difference to the
+              start, where at least two images were held out.
+            * "selection": data that selected the state of a bi-level fit, "held-out" images or "paper" (D2).
+            * "alpha", "alpha_miou", "base_miou", "alpha_images", "alpha_masks": see `fitting.interpolate`.
+            * "region_dice", "region_dice_untiled", "region_images", "region_objects", "region_interval": see
+              `fitting.select_inference`.
+        history: "train" (mean losses) and "held_out" (validations), lists of dicts with "step".
         parts: results by class, with `per_class`.
+        inference: how the adapter is prompted and tiled.
     """
 
     folder: Path
@@ -37,6 +47,7 @@ class FitResult:
     figures: dict[str, Any] = field(default_factory=dict)
     history: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     parts: dict[str, FitResult] = field(default_factory=dict)
+    inference: InferenceSpec = field(default_factory=InferenceSpec)
 
 
 def export(
@@ -48,7 +59,7 @@ def export(
     classes: Sequence[str],
     figures: dict[str, Any],
 ) -> None:
-    """History and adapter into the folder of the fit; its checkpoint goes."""
+    """Write history and adapter into the folder of the fit and remove the checkpoint."""
     from samtailor.data.image import write_json
 
     meta = artefact.describe(
@@ -67,25 +78,38 @@ def export(
 
 
 def finished(config: FitConfig, out: Path) -> FitResult:
-    """Of a fit that had come to its end before."""
+    """Result of a fit that finished earlier."""
     meta = artefact.read_meta(out)
-    return FitResult(out, config, meta.figures, json.loads((out / HISTORY).read_text(encoding="utf-8")))
+    history = json.loads((out / HISTORY).read_text(encoding="utf-8"))
+    return FitResult(out, config, meta.figures, history, inference=meta.inference)
 
 
 def figures_of(state: State) -> dict[str, Any]:
-    """As `FitResult.figures` has them, of the state that is exported."""
+    """The part of `FitResult.figures` about the exported state."""
     held_out = state.history["held_out"]
     if not held_out:
         return {}
     first, best = held_out[0], next(entry for entry in held_out if entry["step"] == state.best_step)
     regions = {"held_out_region_miou": best["region_miou"]} if "region_miou" in best else {}
-    return regions | {
+    return {
+        **regions,
         "held_out_miou": best["miou"],
         "held_out_oracle_miou": best["oracle_miou"],
         "best_step": best["step"],
         "start_miou": first["miou"],
         "start_oracle_miou": first["oracle_miou"],
+        **(counts(state.best_validation, state.start_validation) if state.best_validation is not None else {}),
     }
 
 
-__all__ = ["FitResult", "export", "figures_of", "finished"]
+def counts(validation: Validation, before: Validation | None) -> dict[str, Any]:
+    """Number of images and masks of a validation, and its intervals where there are any."""
+    figures: dict[str, Any] = {"held_out_images": validation.n_images, "held_out_masks": len(validation.ious)}
+    gain = validation.gain_interval(before) if before is not None else None
+    for name, interval in (("held_out_interval", validation.interval()), ("held_out_gain_interval", gain)):
+        if interval is not None:
+            figures[name] = interval
+    return figures
+
+
+__all__ = ["FitResult", "counts", "export", "figures_of", "finished"]

@@ -1,4 +1,4 @@
-"""One run: one adapter, from images to artefact."""
+"""One run: from images to one adapter."""
 
 from __future__ import annotations
 
@@ -12,24 +12,28 @@ from samtailor.errors import InputError
 from samtailor.fitting import folder
 from samtailor.fitting.images import split_in
 from samtailor.fitting.result import FitResult, export, figures_of
+from samtailor.prompts import prompt_type
 from samtailor.registry import find
 from samtailor.train.config import FitConfig, of_group
 
 if TYPE_CHECKING:
     import torch
+    from accelerate import Accelerator
 
     from samtailor.bases import Base
     from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.data.split import Split
     from samtailor.fitting.feeds import Feeds
     from samtailor.segmenter import Segmenter
-    from samtailor.structures import Sample
+    from samtailor.structures import InferenceSpec, Sample
+    from samtailor.train.checkpoint import State
     from samtailor.train.progress import Progress
+    from samtailor.train.step import Step
 
 
 @dataclass
 class Run:
-    """A run; the arguments are those of `fit`, settled."""
+    """One adapter to fit. The arguments are those of `fit`, with data, base and store loaded."""
 
     config: FitConfig
     out: Path
@@ -43,10 +47,8 @@ class Run:
     stop: Callable[[], bool] | None
 
     def result(self) -> FitResult:
-        """Run it."""
-        from samtailor.fitting.feeds import Feeds
-        from samtailor.train import loop
-        from samtailor.train.processes import make_accelerator, start_trackers
+        """Fit, export the adapter and return the result."""
+        from samtailor.train.processes import make_accelerator
 
         config, out = self.config, self.out
         accelerator = make_accelerator(config, out)
@@ -55,68 +57,31 @@ class Run:
         segmenter.to(accelerator.device)
         optimizers = self._optimizers(segmenter)
         step = step_class(segmenter, {g: accelerator.prepare(o) for g, o in optimizers.items()}, accelerator)
-        if step.unrolled and any(of_group(config.max_grad_norm, group) for group in optimizers):
-            raise InputError(
-                "The unrolled hypergradient does not support gradient clipping. "
-                "Use hypergradient: first-order, or max_grad_norm: 0."
-            )
+        self._check_clipping(step, optimizers)
         split = split_in(out, config, self.samples, self.classes, self.split, self.resume)
-        self._ask(segmenter)
-        seen = [one.of(self.classes) for one in split.pick(self.samples, "train")]
-        segmenter.inference = replace(
-            segmenter.inference,
-            single_class=len(self.classes) == 1,
-            single_instance=all(len(objects) <= 1 for objects in seen),
-            # run lengths hold the size of the image: `Sample.size` would read every image without one
-            smallest_object=min((a.area / math.prod(a.rle["size"]) for own in seen for a in own), default=0.0),
-        )
+        segmenter.inference = self._inference(segmenter, split)
         if segmenter.tunes_inference:
-            self._leave_out(segmenter, split)
-        feeds = Feeds(config, self.samples, split, self.classes, self.base, self.store, segmenter, accelerator)
-        feed, upper = feeds.training(step.second)
-        held_out, selection = feeds.judges(step.second == "halves")
-        if accelerator.is_main_process:  # not earlier: a mistake in the settings leaves no folder behind
-            folder.begin(config, out, split)
-        accelerator.wait_for_everyone()
-        start_trackers(accelerator, config)
-        if segmenter.encoder_frozen:
-            feeds.encode(feed, upper, held_out, self.progress)
-        state = loop.run(
-            segmenter,
-            step,
-            optimizers,
-            feed,
-            held_out,
-            config.model_copy(update={"steps": feeds.steps(feed) if optimizers else 0}),
-            accelerator,
-            file=out / folder.CHECKPOINT,
-            resume=self.resume,
-            progress=self.progress,
-            stop=self.stop,
-            upper=upper,
-            regions=feeds.judged_regions() if held_out and step.second == "regions" else None,
-        )
-        for tracker in accelerator.trackers:
-            tracker.finish()
+            self._assign_folds(segmenter, split)
+        state, feeds, selection = self._train(segmenter, step, optimizers, split, accelerator)
         figures = figures_of(state)
         if segmenter.tunes_inference and accelerator.is_main_process:
-            figures |= self._settle(segmenter.eval(), feeds, accelerator.device)
-        if figures and step.second == "halves":
+            figures |= self._tune(segmenter.eval(), feeds, accelerator.device)
+        if figures and selection is not None:
             figures["selection"] = selection
         if accelerator.is_main_process:
             export(out, config, segmenter.eval(), state, classes=self.classes, figures=figures)
         accelerator.wait_for_everyone()
-        return FitResult(out, config, figures, state.history)
+        return FitResult(out, config, figures, state.history, inference=segmenter.inference)
 
     def _build(self) -> tuple[Segmenter, Any]:
-        """The method, started from the fit's seed whatever was drawn before."""
+        """Segmenter and step class of the method, initialized with the seed of the fit."""
         import torch
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
             return find("methods", self.config.method).build(self.base, **self.config.options)
 
-    def _optimizers(self, segmenter: Segmenter) -> dict[str, Any]:
+    def _optimizers(self, segmenter: Segmenter) -> dict[str, torch.optim.Optimizer]:
         import torch
 
         from samtailor.train.joint import decay_groups
@@ -127,7 +92,7 @@ class Run:
                 raise InputError(
                     f"{name} has groups {sorted(value)}, the method {config.method!r} has {sorted(groups)}."
                 )
-        # torch's own choice on a CPU is seven passes over every tensor; on a GPU it chooses well
+        # the default of torch on a CPU takes seven passes over every tensor; on a GPU its choice is good
         fused = True if all(p.device.type == "cpu" for group in groups.values() for p in group) else None
         return {
             name: torch.optim.AdamW(
@@ -136,50 +101,117 @@ class Run:
             for name, group in groups.items()
         }
 
-    def _leave_out(self, segmenter: Segmenter, split: Split) -> None:
-        """With few shots every member of a map leaves some images out, so that they can judge."""
-        from samtailor.fitting.select_inference import assign_folds
+    def _check_clipping(self, step: Step, groups: Sequence[str] | dict[str, Any]) -> None:
+        if step.unrolled and any(of_group(self.config.max_grad_norm, group) for group in groups):
+            raise InputError(
+                "The unrolled hypergradient does not support gradient clipping. "
+                "Use hypergradient: first-order, or max_grad_norm: 0."
+            )
 
-        (found,) = segmenter.maps.values()
-        found.folds = assign_folds(split, len(found.members))
-
-    def _settle(self, segmenter: Segmenter, feeds: Feeds, device: torch.device) -> dict[str, Any]:
-        """How far clicks go from the base, and how it looks at an image without a prompt; figures of both choices."""
-        from samtailor.fitting.interpolate import interpolate_to_base
-        from samtailor.fitting.select_inference import select_inference
-        from samtailor.train.progress import Progress
-
-        figures: dict[str, Any] = {}
-        if (judging := feeds.tempering()) is not None:
-            share, reached = interpolate_to_base(segmenter, judging, device)
-            figures |= {"share": share, "share_miou": reached[share]["miou"], "share_base_miou": reached[0.0]["miou"]}
-            if share < 1 and feeds.split.val:  # the figures of the state are told of what is exported
-                figures |= {f"held_out_{name}": value for name, value in reached[share].items()}
-        (found,) = segmenter.maps.values()
-        split = feeds.split
-        if not (split.val or found.folds) or not segmenter.promptless:
-            return figures
-
-        def told(done: int, total: int) -> None:
-            if self.progress is not None:
-                self.progress(Progress("settle", done, total))
-
-        samples, left_out = split.pick(self.samples, "val" if split.val else "train"), found.folds or None
-        made = select_inference(segmenter, samples, self.classes, self.store, left_out=left_out, progress=told)
-        if made is not None:
-            figures |= {"region_dice": made.dice, "region_dice_one_look": made.whole, "region_images": made.images}
-        return figures
-
-    def _ask(self, segmenter: Segmenter) -> None:
-        """Let the segmenter know how it will be asked: as it is fitted, where that is not with the usual click."""
-        config = self.config
-        asked_so = (
-            not getattr(find("prompts", config.prompt), "CLICK", False)
+    def _inference(self, segmenter: Segmenter, split: Split) -> InferenceSpec:
+        """How the adapter is prompted, and what the training images say about its classes and objects."""
+        config, spec = self.config, segmenter.inference
+        targets = [sample.of(self.classes) for sample in split.pick(self.samples, "train")]
+        # a method is prompted in use as in training, unless that is the usual click
+        prompt_matters = (
+            prompt_type(config.prompt) != "points"
             or getattr(find("methods", config.method), "PROMPT", None) is not None
         )
-        if segmenter.inference.prompt is None and asked_so:
-            options = dict(config.prompt_options)
-            segmenter.inference = replace(segmenter.inference, prompt=config.prompt, prompt_options=options)
+        if spec.prompt is None and prompt_matters:
+            spec = replace(spec, prompt=config.prompt, prompt_options=dict(config.prompt_options))
+        return replace(
+            spec,
+            single_class=len(self.classes) == 1,
+            single_instance=all(len(objects) <= 1 for objects in targets),
+            # run lengths hold the size of the image; `Sample.size` may have to read the image
+            smallest_object=min((a.area / math.prod(a.rle["size"]) for objects in targets for a in objects), default=0),
+        )
+
+    def _assign_folds(self, segmenter: Segmenter, split: Split) -> None:
+        """Let every member of a map leave some training images out, where no image is held out."""
+        from samtailor.fitting.select_inference import assign_folds
+        from samtailor.train.multitask import member_map
+
+        region_map = member_map(segmenter)
+        region_map.folds = assign_folds(split, len(region_map.members))
+
+    def _train(
+        self,
+        segmenter: Segmenter,
+        step: Step,
+        optimizers: dict[str, torch.optim.Optimizer],
+        split: Split,
+        accelerator: Accelerator,
+    ) -> tuple[State, Feeds, str | None]:
+        """Encode, train, and load the best state; the last is what selected the state of a bi-level fit, else None."""
+        from samtailor.fitting.feeds import Feeds
+        from samtailor.train import loop
+        from samtailor.train.processes import start_trackers
+
+        feeds = Feeds(self.config, self.samples, split, self.classes, self.base, self.store, segmenter, accelerator)
+        step_feeds = step.feeds(feeds)
+        held_out, selection = feeds.validation(step_feeds.selection)
+        if accelerator.is_main_process:  # not earlier: a mistake in the settings leaves no folder behind
+            folder.begin(self.config, self.out, split)
+        accelerator.wait_for_everyone()
+        start_trackers(accelerator, self.config)
+        if segmenter.encoder_frozen:
+            feeds.encode(step_feeds, held_out, self.progress)
+        state = loop.run(
+            segmenter,
+            step,
+            optimizers,
+            step_feeds.train,
+            held_out,
+            self.config.model_copy(update={"steps": feeds.steps(step_feeds.train) if optimizers else 0}),
+            accelerator,
+            file=self.out / folder.CHECKPOINT,
+            resume=self.resume,
+            progress=self.progress,
+            stop=self.stop,
+            second=step_feeds.second,
+            regions=feeds.held_out_regions() if held_out and step_feeds.regions else None,
+        )
+        for tracker in accelerator.trackers:
+            tracker.finish()
+        return state, feeds, None if step_feeds.selection is None else selection
+
+    def _tune(self, segmenter: Segmenter, feeds: Feeds, device: torch.device) -> dict[str, Any]:
+        """Select the strength of the click adapter and tiled inference; figures of both."""
+        from samtailor.fitting.interpolate import interpolate_to_base
+        from samtailor.fitting.result import counts
+
+        figures: dict[str, Any] = {}
+        if (judging := feeds.interpolation()) is not None:
+            alpha, validations = interpolate_to_base(segmenter, judging, device)
+            best, base = validations[alpha], validations[0.0]
+            figures |= {"alpha": alpha, "alpha_miou": best.miou, "base_miou": base.miou}
+            figures |= {"alpha_images": best.n_images, "alpha_masks": len(best.ious)}
+            if alpha < 1 and feeds.split.val:  # the held-out figures are those of the exported adapter
+                figures |= {f"held_out_{name}": value for name, value in best.figures().items()}
+                figures |= counts(best, base)
+        return figures | self._select_inference(segmenter, feeds)
+
+    def _select_inference(self, segmenter: Segmenter, feeds: Feeds) -> dict[str, Any]:
+        from samtailor.fitting.select_inference import select_inference
+        from samtailor.train.multitask import member_map
+        from samtailor.train.progress import Progress
+
+        folds, split = member_map(segmenter).folds, feeds.split
+        if not (split.val or folds) or not segmenter.promptless:
+            return {}
+
+        def report(done: int, total: int) -> None:
+            if self.progress is not None:
+                self.progress(Progress("select", done, total))
+
+        samples, left_out = split.pick(self.samples, "val" if split.val else "train"), folds or None
+        selected = select_inference(segmenter, samples, self.classes, self.store, left_out=left_out, progress=report)
+        if selected is None:
+            return {}
+        figures: dict[str, Any] = {"region_dice": selected.dice, "region_dice_untiled": selected.untiled}
+        figures |= {"region_images": selected.images, "region_objects": selected.objects}
+        return figures | ({} if selected.interval is None else {"region_interval": selected.interval})
 
 
 __all__ = ["Run"]

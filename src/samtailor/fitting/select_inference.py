@@ -1,14 +1,15 @@
-"""How an adapter with a map looks at an image without a prompt: chosen on images that it has not learnt from.
+"""Selection of tiled inference for an adapter with a map, on images that it has not learnt from.
 
-Closer looks and the decoder's boxes (`looks`) help some objects and harm others (docs/tailor.md), so each fit tries
-them.
-Held-out images judge where there are some. With few shots there are none to spare: then every member of the map
-leaves some of the training images out (`assign_folds`) and is judged on those alone. It sees only a part of the shots,
-so the Dice told here are below the finished map's; what is taken from them is the order of the choices.
+Tiles and the decoder's masks for boxes (`adapters.tiled`) help with some objects and harm with others (see
+docs/research/tailor.md), so each fit compares them.
+Held-out images are used where there are any. Otherwise every member of the map leaves some of the training images out
+(`assign_folds`) and is evaluated on those alone. A member learns from a part of the images, so the Dice scores
+reported here are below those of the finished map; only the order of the plans is taken from them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -24,11 +25,12 @@ from samtailor.data.transform import Frame
 from samtailor.masks import metrics
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Features, Sample, TilingPlan
+from samtailor.train.multitask import member_map
 
 if TYPE_CHECKING:
     from samtailor.cache.embeddings import EmbeddingCache
 
-CHOICES = (
+PLANS = (
     TilingPlan(),
     TilingPlan(boxes=2.0),
     TilingPlan((1, 2)),
@@ -36,38 +38,46 @@ CHOICES = (
     TilingPlan((2,)),
     TilingPlan((2,), 2.0),
 )
-"""What is tried; the first is what the others must beat."""
-LEAST = 4
-"""Groups of training images from which on members leave some out: with fewer each would see too little."""
-MOST = 24
-"""Images that judge, at most."""
-_GAIN = 0.01  # Dice: less is not worth four more passes of the encoder
+"""Plans to compare; the first is the default that the others must beat."""
+MIN_GROUPS = 4
+"""With fewer groups of training images members do not leave images out: each would learn from too few."""
+MAX_IMAGES = 24
+"""Largest number of images to compare plans on."""
+_GAIN = 0.01  # Dice; a smaller gain does not justify more passes of the encoder
+
+Predict = Callable[[Features], torch.Tensor]
+"""Embedding to logits (B, 1, h, w)."""
 
 
 @dataclass(frozen=True)
 class SelectedInference:
-    """What was chosen.
+    """The selected plan.
 
     Args:
-        looking: the choice.
-        images: how many judged.
-        dice, whole: mean Dice of the choice, and of a single look at the whole image, on those.
+        tiling: the plan.
+        images: number of images that it was selected on.
+        objects: number of annotated objects in them.
+        dice: mean Dice of the plan on these images, in [0, 1].
+        untiled: mean Dice of one pass over the whole image with the map alone.
+        interval: 95 % interval of `dice` by a bootstrap over images.
     """
 
     tiling: TilingPlan
     images: int
+    objects: int
     dice: float
-    whole: float
+    untiled: float
+    interval: list[float] | None
 
 
 def assign_folds(split: Split, members: int) -> dict[str, int]:
-    """Training image to the member that leaves it out; images of one group go together.
+    """The member of the map that leaves out each training image; images of one group go together.
 
-    Empty with fewer groups than `LEAST`, with fewer than two members, and where held-out images can judge.
+    Empty with fewer groups than `MIN_GROUPS`, with fewer than two members, and where images are held out.
     """
     group_of = {id: sorted(ids)[0] for ids in split.groups for id in ids}
     groups = list(dict.fromkeys(group_of.get(id, id) for id in split.train))
-    if split.val or members < 2 or len(groups) < LEAST:
+    if split.val or members < 2 or len(groups) < MIN_GROUPS:
         return {}
     return {id: groups.index(group_of.get(id, id)) % members for id in split.train}
 
@@ -81,58 +91,69 @@ def select_inference(
     left_out: Mapping[str, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SelectedInference | None:
-    """Try all choices and set the segmenter's `tiling`; None, and one look, where no image can judge.
+    """Compare all plans and set the segmenter's `tiling`; None, and no tiling, with fewer than two images.
 
-    The best mean Dice is taken among the choices that are better than one look by more than the standard error of the
-    paired difference, and by at least one point: a choice that only noise favours would cost encodes for nothing.
+    A plan must be better than the default by more than the standard error of the paired difference and by at least one
+    point of Dice; among those plans the one of highest mean Dice is selected. This keeps noise from selecting a plan
+    that costs more encoder passes.
 
     Args:
         segmenter: fitted, with a map.
-        samples: images that it has not learnt from, or (with `left_out`) that one member has not.
-        classes: of the map.
-        store: embeddings on disk.
-        left_out: sample id to the member that answers on it; None: the whole map does.
-        progress: called with (images done, images in all).
+        samples: images that the map has not learnt from, or (with `left_out`) that one member has not.
+        classes: classes of the map.
+        store: cached embeddings.
+        left_out: sample id to the member that is evaluated on it; None: the whole map is.
+        progress: called with (images done, all images).
     """
-    judges = [one for one in foreground(samples, classes) if one.of(None)][:MOST]
-    (found,) = segmenter.maps.values()
+    by_id = {sample.id: sample for sample in samples}
+    judging = [sample for sample in foreground(samples, classes) if sample.of(None)][:MAX_IMAGES]
+    region_map = member_map(segmenter)
     rows = []
-    for done, sample in enumerate(judges, 1):
+    for done, sample in enumerate(judging, 1):
         member = None if left_out is None else left_out.get(sample.id)
-        ask = found.logits if member is None else found.members[member]
-        rows.append(_dice(segmenter, ask, sample, store))
+        predict: Predict = region_map.logits if member is None else region_map.members[member]
+        rows.append(_dice(segmenter, predict, sample, store))
         if progress is not None:
-            progress(done, len(judges))
+            progress(done, len(judging))
     if len(rows) < 2:
         return None
     table = np.array(rows)
     best = _best(table)
-    segmenter.inference = replace(segmenter.inference, tiling=CHOICES[best])
-    return SelectedInference(CHOICES[best], len(rows), float(table[:, best].mean()), float(table[:, 0].mean()))
+    segmenter.inference = replace(segmenter.inference, tiling=PLANS[best])
+    groups = [by_id[sample.id].group or sample.id for sample in judging]
+    _, low, high = metrics.bootstrap(table[:, best].tolist(), groups)
+    return SelectedInference(
+        PLANS[best],
+        images=len(rows),
+        objects=sum(len(by_id[sample.id].of(classes)) for sample in judging),
+        dice=float(table[:, best].mean()),
+        untiled=float(table[:, 0].mean()),
+        interval=None if math.isnan(low) else [low, high],
+    )
 
 
 @torch.no_grad()
-def _dice(segmenter: Segmenter, ask: Callable[[Features], torch.Tensor], sample: Sample, store: EmbeddingCache) -> list:
-    """Dice of each choice on one image."""
+def _dice(segmenter: Segmenter, predict: Predict, sample: Sample, store: EmbeddingCache) -> list[float]:
+    """Dice of each plan on one image."""
     base, truth = segmenter.base, sample.annotations[0].mask
     device, frame = next(base.model.parameters()).device, Frame.of(base, *truth.shape)
-    seen: dict[str, Features] = {}
+    encoded: dict[str, Features] = {}
 
-    def see(view: View) -> Features:
-        if view.key not in seen:
-            seen[view.key] = store.features(base, [sample], [view]).to(device)
-        return seen[view.key]
+    def encode(view: View) -> Features:
+        if view.key not in encoded:
+            encoded[view.key] = store.features(base, [sample], [view]).to(device)
+        return encoded[view.key]
 
-    answers = (frame.logits(tiled_logits(choice, ask, base, frame, see)) for choice in CHOICES)
-    return [metrics.dice((logits[0, 0] > 0).cpu().numpy(), truth) for logits in answers]
+    predictions = (frame.logits(tiled_logits(plan, predict, base, frame, encode)) for plan in PLANS)
+    return [float(metrics.dice((logits[0, 0] > 0).cpu().numpy(), truth)) for logits in predictions]
 
 
 def _best(table: np.ndarray) -> int:
-    """Column of a (images, choices) table of Dice."""
+    """Column to select from a table of Dice, (images, plans)."""
     gains = table - table[:, :1]
     mean, error = gains.mean(axis=0), gains.std(axis=0, ddof=1) / len(gains) ** 0.5
     sound = (mean >= _GAIN) & (mean > error)
     return int(np.where(sound, mean, -1.0).argmax()) if sound.any() else 0
 
 
-__all__ = ["CHOICES", "LEAST", "MOST", "SelectedInference", "assign_folds", "select_inference"]
+__all__ = ["MAX_IMAGES", "MIN_GROUPS", "PLANS", "SelectedInference", "assign_folds", "select_inference"]

@@ -1,11 +1,12 @@
 """`am-sam`: AM-SAM (Li et al., arXiv 2410.09714): BLO-SAM with a box prompt from a frozen detector and a calibration of
-the mask logits. No code was published; where the text is open, the option `reading` says which way it is read:
+the mask logits. No code was published. Where the text is ambiguous, the option `reading` selects an interpretation:
 
-* "R1" (default): the image's box as sparse prompt, in training and at test; the upper level learns the dense prompt.
+* "R1" (default): the box of the image as sparse prompt, in training and at test; the upper level learns the dense
+  prompt.
 * "R2": R1, and a shared offset of the two box tokens in the upper level.
 * "R3": the box is only the initial value (mean over the training images) of a learnt sparse prompt; no box at test.
 * "R4": the box drawn as a mask prompt, plus the learnt dense prompt.
-* "R5": the box in early training only (a probability that falls to 0 half-way); no box at test.
+* "R5": the box in early training only (with a probability that falls to 0 half-way); no box at test.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from samtailor.segmenter import Segmenter
 from samtailor.structures import InferenceSpec
 from samtailor.train.bilevel import Bilevel
 
+TITLE = "AM-SAM"
 PROMPT = "detector"
-"""The prompt source it is fitted and asked with (readings R3 and R5 are asked with none)."""
+"""Prompt source in training and use (in use none for the readings R3 and R5)."""
 REGIONS = True
-"""One region an image and class."""
+"""It predicts one region per image and class."""
 DEFAULTS: dict[str, Any] = blo_sam.DEFAULTS | {"prompt": PROMPT, "lr": {"lower": 5e-3, "upper": 1e-3}}
 READINGS = ("R1", "R2", "R3", "R4", "R5")
 _LEARNS = {"R1": "dense", "R2": "both", "R3": "both", "R4": "dense", "R5": "dense"}
@@ -54,13 +56,13 @@ def build(
 
     Args:
         base: frozen base.
-        reading: of the box's role, "R1" to "R5" (above).
-        upper: what the upper level learns: "dense", "sparse" or "both"; None: as the reading has it. Sparse is the
-            offset of the box's tokens, in reading R3 the tokens themselves.
+        reading: interpretation of the role of the box, "R1" to "R5" (above).
+        upper: parameters of the upper level: "dense", "sparse" or "both"; None: those of the reading. Sparse is the
+            offset of the box tokens, in reading R3 the tokens themselves.
         calibration: "per_sample", "paper_batch", "channel_weights", "nonlinear" or "none" (see `Calibration`).
-        alpha: of the calibration.
+        alpha: strength of the calibration.
         rank, start, iou, dice_weight, per_mask, hypergradient, limit: as in `blo-sam`.
-        **unknown: refused with an InputError.
+        **unknown: any other option is an InputError.
     """
     refuse_unknown(build, unknown)
     learns = choose("upper", upper or _LEARNS[choose("reading", reading, READINGS)], UPPER)
@@ -78,14 +80,14 @@ def build(
         groups={"lower": [*inside, *calibrated], "upper": _learning(prompts, learns)},
         inference=InferenceSpec(prompt="none" if reading in ("R3", "R5") else None, regions=REGIONS),
         transform_prompts=partial(box_as_mask, side=4 * base.grid) if reading == "R4" else None,
-        on_start=sparse.begin if reading == "R3" else None,
+        on_start=sparse.begin if isinstance(sparse, SparsePrompt) else None,
         on_step=fading.at if reading == "R5" else None,
     )
     return segmenter, bilevel(iou, dice_weight, per_mask, hypergradient, limit)
 
 
 def _learning(prompts: dict[str, nn.Module], learns: str) -> list[str]:
-    """Names of the upper level; a sparse prompt that only stands at its initial value is frozen."""
+    """Names of the prompts of the upper level; a sparse prompt that keeps its initial value is frozen."""
     for name, prompt in prompts.items():
         prompt.requires_grad_(learns in (name, "both"))
     return [name for name in prompts if learns in (name, "both")]

@@ -1,8 +1,8 @@
 """`blo-sam`: BLO-SAM (Zhang et al., arXiv 2402.16338): few-shot segmentation of one region without prompts. The
-decoder's LoRA and ends (W) learn on one half of the shots, the dense default prompt (A) on the other.
+LoRA and the output layers of the decoder (W) learn on one half of the shots, the dense default prompt (A) on the other.
 
-Defects of the reference code that are not repeated: the upper level saw the first D2 image only; no shuffling; the
-upper rate was overwritten; beta_1 was 0.95; file order decided the shots; images not normalised; Dice on a grid.
+Not adopted from the reference code: the upper level used only the first D2 image; no shuffling; the upper learning
+rate was overwritten; beta_1 was 0.95; file order selected the shots; images were not normalized; Dice on a grid.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from samtailor.structures import InferenceSpec
 from samtailor.train.bilevel import Bilevel
 from samtailor.train.losses import region_loss
 
+TITLE = "BLO-SAM"
 PROMPT = "none"
-"""The prompt source it is fitted and asked with."""
+"""Prompt source in training and use."""
 REGIONS = True
-"""One region an image and class."""
+"""It predicts one region per image and class."""
 DEFAULTS: dict[str, Any] = {
     "prompt": PROMPT,
     "epochs": 100,
@@ -57,16 +58,16 @@ def build(
 
     Args:
         base: frozen base.
-        upper: what the upper level learns: the "dense" default prompt (the paper), "sparse" tokens, or "both".
-        rank: of the LoRA on the decoder's q and v.
-        start: of the channels: "sam", or "random" as the reference code (see `DecoderTail`).
-        iou: the IoU head is "trained" along, or "idle" (see `DecoderTail`).
+        upper: parameters of the upper level: the "dense" default prompt (the paper), "sparse" tokens, or "both".
+        rank: rank of the LoRA on q and v of the decoder.
+        start: initialization of the channels: "sam", or "random" as in the reference code (see `DecoderTail`).
+        iou: the IoU head is "trained", or "idle" (see `DecoderTail`).
         dice_weight: lambda of the loss.
-        per_mask: Dice of each mask alone instead of the batch's sums.
-        logit_scale: factor on the logits; 0.709375 is the control of AM-SAM's calibration.
+        per_mask: compute Dice per mask instead of over the batch.
+        logit_scale: factor on the logits; 0.709375 is the control experiment for the calibration of AM-SAM.
         hypergradient: "first-order" or "unrolled" (see `Bilevel`).
-        limit: of the unrolled gradient's second term, in lengths of the first; None leaves the exact one.
-        **unknown: refused with an InputError.
+        limit: largest norm of the second term of the unrolled gradient, relative to the first; None: no limit.
+        **unknown: any other option is an InputError.
     """
     refuse_unknown(build, unknown)
     choose("upper", upper, UPPER)
@@ -86,7 +87,7 @@ def build(
 
 
 def lower_level(base: Base, *, rank: int, start: str, iou: str) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
-    """Adapters inside the base (LoRA, trained ends of the decoder) and what makes one mask of its two channels."""
+    """Adapters inside the base (LoRA, trained output layers of the decoder), and the one that joins two channels."""
     inside = {"lora": LoRA(base, "decoder.qv", rank=rank), "tail": DecoderTail(base, start=start, iou=iou)}
     return inside, {"region": Region(iou)}
 
@@ -94,6 +95,13 @@ def lower_level(base: Base, *, rank: int, start: str, iou: str) -> tuple[dict[st
 def bilevel(
     iou: str, dice_weight: float, per_mask: bool, hypergradient: str, limit: float | None = 1.0
 ) -> partial[Bilevel]:
-    """The step with the loss of both papers."""
-    loss = {"dice_weight": dice_weight, "per_mask": per_mask, "iou_weight": float(iou == "trained")}
-    return partial(Bilevel, objective=region_loss, hypergradient=hypergradient, limit=limit, **loss)
+    """The step with the loss of BLO-SAM and AM-SAM."""
+    return partial(
+        Bilevel,
+        objective=region_loss,
+        hypergradient=hypergradient,
+        limit=limit,
+        dice_weight=dice_weight,
+        per_mask=per_mask,
+        iou_weight=float(iou == "trained"),
+    )

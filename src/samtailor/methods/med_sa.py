@@ -1,10 +1,10 @@
 """`med-sa`: Med-SA, the Medical SAM Adapter (Wu et al., arXiv 2304.12620): bottleneck adapters in every block of the
-image encoder, the mask decoder trained, one click. The encoder changes, so that no embedding can be cached.
+image encoder, the mask decoder trained, one click. The encoder changes, so embeddings cannot be cached.
 
-7,100,928 parameters in the adapters of SAM ViT-B and 3,638,916 in the decoder (of its 4,058,340 the MLPs of the three
-masks that are not asked for would get no gradient). Its click comes from the true mask at test too: an oracle prompt,
-not to be compared with methods that need none. Random views of the reference and its Dice, averaged over five
-thresholds, are left out.
+7,100,928 parameters in the adapters of SAM ViT-B and 3,638,916 in the decoder (of its 4,058,340, the MLPs of the three
+unused masks would get no gradient). Its click comes from the true mask at test too: an oracle prompt, not comparable
+with methods without a prompt. The random views of the reference and its Dice averaged over five thresholds are not
+implemented.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from samtailor.segmenter import Segmenter
 from samtailor.train.joint import Joint
 from samtailor.train.losses import cross_entropy
 
+TITLE = "Med-SA"
 # Adam 1e-4, halved every 10 of 100 epochs
 DEFAULTS: dict[str, Any] = {
     "epochs": 100,
@@ -39,9 +40,9 @@ def build(
 
     Args:
         base: frozen base.
-        ratio: hidden width of the adapters as a share of the block's.
-        positive_weight: weight of the object's cells in the cross entropy.
-        **unknown: refused with an InputError.
+        ratio: hidden width of the adapters relative to that of the block.
+        positive_weight: weight of the cells of the object in the cross entropy.
+        **unknown: any other option is an InputError.
     """
     refuse_unknown(build, unknown)
     inside = {"adapters": Bottlenecks(base, ratio=ratio), "decoder": DecoderCopy(base, ends=True)}

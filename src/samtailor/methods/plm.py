@@ -1,5 +1,5 @@
 """`plm`: SAM+PLM (Kim et al., arXiv 2403.09199, section 4.1): a prompt learning module between the two encoders and the
-mask decoder. The paper trains one for each part or object class."""
+mask decoder. The paper trains one per part or object class."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from samtailor.registry import refuse_unknown
 from samtailor.segmenter import Segmenter
 from samtailor.train.joint import Joint
 
-# minutes on cached embeddings; the paper's 20,000 steps at lr 1e-5 with weight decay 0.01 on everything are a recipe
+TITLE = "SAM+PLM"
+STARTS_AT_BASE = True
+# takes minutes on cached embeddings; the settings of the paper (20,000 steps at lr 1e-5) are the recipe "paper"
 DEFAULTS: dict[str, Any] = {
     "steps": 1000,
     "batch_size": 8,
@@ -40,13 +42,13 @@ def build(
 
     Args:
         base: frozen base.
-        head: "zero_linear" (starts exactly at the base) or "paper_plain" (the paper's count, see `PLM`).
+        head: "zero_linear" (starts exactly at the base) or "paper_plain" (the architecture of the paper, see `PLM`).
         heads, mlp_dim: size of the module.
-        supervise: IoU head's slots, "all" or "best" (see `losses.segmentation_loss`).
-        multimask_dice_weight: weight of the mean Dice loss of all three masks, added to the best mask's loss; 0 is the
-            paper's (and SAM's) minimum.
-        focal_weight: focal : dice, the paper's 20.
-        **unknown: refused with an InputError.
+        supervise: candidates that the IoU head learns from, "all" or "best" (see `losses.segmentation_loss`).
+        multimask_dice_weight: weight of the mean Dice loss of all three masks, added to the loss of the best mask; 0 is
+            the minimum of the paper (and of SAM).
+        focal_weight: weight of focal relative to dice, 20 in the paper.
+        **unknown: any other option is an InputError.
     """
     refuse_unknown(build, unknown)
     segmenter = Segmenter(base, tokens={"plm": PLM(base.dim, heads=heads, mlp_dim=mlp_dim, head=head)})

@@ -1,5 +1,5 @@
 """`plm-pmm`: SAM+PLM+PMM (Kim et al., arXiv 2403.09199, sections 4.1 to 4.3): the prompt learning module trained with
-the point matching module beside it, L = L_seg + lambda L_pm. At test only the PLM works."""
+a point matching module, L = L_seg + lambda L_pm. At test only the PLM is used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from samtailor.train.joint import Joint
 from samtailor.train.losses import MATCHING
 from samtailor.train.matching import matching_loss
 
-__all__ = ["DEFAULTS", "build"]
+__all__ = ["DEFAULTS", "STARTS_AT_BASE", "TITLE", "build"]
+TITLE = "SAM+PLM+PMM"
+STARTS_AT_BASE = True
 
 
 def build(
@@ -39,12 +41,12 @@ def build(
 
     Args:
         base: frozen base.
-        head, heads, mlp_dim: of the PLM (see `PLM`).
-        form, shape_code, points: of the PMM (see `PMM`); `points` is K, the feed's contours have a multiple of it.
+        head, heads, mlp_dim: options of the PLM (see `PLM`).
+        form, shape_code, points: options of the PMM (see `PMM`); a batch has contours of a multiple of `points` points.
         matching: "index", "cyclic", "symmetric" or "paper" (Eq. 4), see `losses.contour_matching`.
-        matching_weight: the paper's lambda; L_pm is in cells of the image embedding.
+        matching_weight: lambda of the paper; L_pm is in cells of the image embedding.
         supervise, multimask_dice_weight, focal_weight: see `losses.segmentation_loss`.
-        **unknown: refused with an InputError.
+        **unknown: any other option is an InputError.
     """
     refuse_unknown(build, unknown)
     choose("matching", matching, MATCHING)

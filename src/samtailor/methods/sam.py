@@ -1,4 +1,4 @@
-"""`sam`: the base as it is (Kirillov et al., arXiv 2304.02643). Nothing learns; the row every table starts with."""
+"""`sam`: the unchanged base model (Kirillov et al., arXiv 2304.02643). It has no trained parameters."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from samtailor.registry import refuse_unknown
 from samtailor.segmenter import Segmenter
 from samtailor.train.joint import Joint
 
+TITLE = "SAM"
+STARTS_AT_BASE = True
 DEFAULTS: dict[str, Any] = {"steps": 0}
 
 

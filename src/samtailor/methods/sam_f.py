@@ -1,7 +1,7 @@
 """`sam-f`: SAM-F (Kim et al., arXiv 2403.09199, section 5.1), the weights of PerSAM-F (Zhang et al., arXiv 2305.03048):
-two numbers mix SAM's three masks. 1000 iterations, AdamW 1e-3 with cosine decay, dice + focal 1 : 1.
+two weights mix the three masks of SAM. 1000 iterations, AdamW 1e-3 with cosine decay, dice + focal 1 : 1.
 
-Left out on purpose, as in Kim et al.'s single-click protocol: PerSAM's feature prompting and its cascade.
+The feature prompting and the cascade of PerSAM are left out, as in the single-click protocol of Kim et al.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from torch import Tensor
 
 from samtailor.adapters.sam_f import ScaleWeights
 from samtailor.bases import Base
-from samtailor.bases._quick import Quick
+from samtailor.bases.decoder import PromptDecoder
 from samtailor.cache.bounded import BoundedCache
+from samtailor.errors import InputError
 from samtailor.registry import refuse_unknown
 from samtailor.segmenter import Segmenter
-from samtailor.structures import Batch, Output
+from samtailor.structures import Batch, Features, Output
 from samtailor.train.joint import Joint
 
+TITLE = "SAM-F"
 DEFAULTS: dict[str, Any] = {
     "steps": 1000,
     "batch_size": 8,
@@ -29,14 +31,14 @@ DEFAULTS: dict[str, Any] = {
     "weight_decay": 0.0,
     "warmup": 0,
     "schedule": "cosine",
-    "prompt": "pooled-click",  # PerSAM-F precomputes its logits: clicks have to come back
+    "prompt": "pooled-click",  # PerSAM-F precomputes its logits, so clicks must repeat
 }
 
 
 class Scale(Joint):
-    """A joint step whose decoder runs once for each mask and click: the base is frozen, its logits are constants.
+    """A joint step that decodes each mask and click once: the base is frozen, so its logits are constants.
 
-    Which pays where clicks come back, see the prompt source `pooled-click`.
+    This saves time if clicks repeat, see the prompt source `pooled-click`.
 
     Args:
         cache_bytes: bound on the logits kept (half precision, also where none were kept, so that a resumed run is the
@@ -46,12 +48,12 @@ class Scale(Joint):
     def __init__(self, *args: Any, cache_bytes: int = 256 << 20, **options: Any) -> None:
         super().__init__(*args, **options)
         self._kept: BoundedCache[bytes, tuple[Tensor, Tensor]] = BoundedCache(max_size=cache_bytes, size=_bytes)
-        self._quick = Quick(self.bare.base)
+        self._decoder = PromptDecoder(self.bare.base)
 
     def forward(self, batch: Batch) -> Output:
-        """The mixed mask; decodes what was not decoded before."""
+        """The mixed mask; decodes only rows that are not cached."""
         if self.accelerator.num_processes > 1:  # gradients are averaged by the wrapped module's own forward
-            return self.segmenter(batch)
+            return self.segmenter(batch, fast=True)
         rows = [self._row(batch, index) for index in range(len(batch))]
         logits, iou = (torch.stack(parts).float() for parts in zip(*rows, strict=True))
         empty = logits.new_zeros(*logits.shape[:2], 1, 1, 1)
@@ -65,11 +67,17 @@ class Scale(Joint):
         kept = self._kept.get(key)
         return self._kept.put(key, self._decode(batch, row)) if kept is None else kept
 
-    @torch.no_grad()  # sound here: the weights come after the base, and nothing before them learns
+    @torch.no_grad()  # the trained weights come after the base
     def _decode(self, batch: Batch, row: slice) -> tuple[Tensor, Tensor]:
         base = self.bare.base
-        output = self._quick(batch.features[row], base.encode_prompts(batch.prompts[row])).output()
+        output = self._decoder(_features(batch)[row], base.encode_prompts(batch.prompts[row])).output()
         return output.candidate_logits()[0].half(), output.candidate_iou()[0].half()
+
+
+def _features(batch: Batch) -> Features:
+    if batch.features is None:
+        raise InputError("SAM-F needs the embeddings of the images, and this batch has none.")
+    return batch.features
 
 
 def _bytes(tensors: tuple[Tensor, Tensor]) -> int:
@@ -77,9 +85,9 @@ def _bytes(tensors: tuple[Tensor, Tensor]) -> int:
 
 
 def _key(batch: Batch, row: slice) -> bytes:
-    """By content: a view of an image has the image's id, but not its embedding."""
+    """Key by content: views of an image share its id, but not its embedding."""
     prompts = batch.prompts[row]
-    tensors = (batch.features.main[row, :, ::8, ::8], prompts.points, prompts.labels, prompts.boxes, prompts.masks)
+    tensors = (_features(batch).main[row, :, ::8, ::8], prompts.points, prompts.labels, prompts.boxes, prompts.masks)
     digest = hashlib.blake2b(repr(batch.ids[row]).encode(), digest_size=16)
     for tensor in tensors:
         digest.update(b"-" if tensor is None else tensor.detach().float().cpu().contiguous().numpy().tobytes())
@@ -91,9 +99,9 @@ def build(base: Base, *, gamma: float = 2.0, alpha: float = 0.25, **unknown: Any
 
     Args:
         base: frozen base with three multimask outputs.
-        gamma, alpha: of the focal loss (PerSAM-F's).
-        **unknown: refused with an InputError.
+        gamma, alpha: parameters of the focal loss (those of PerSAM-F).
+        **unknown: any other option is an InputError.
     """
     refuse_unknown(build, unknown)
-    weights = {"focal_weight": 1.0, "dice_weight": 1.0, "iou_weight": 0.0}
-    return Segmenter(base, outputs={"scale": ScaleWeights()}), partial(Scale, gamma=gamma, alpha=alpha, **weights)
+    step = partial(Scale, gamma=gamma, alpha=alpha, focal_weight=1.0, dice_weight=1.0, iou_weight=0.0)
+    return Segmenter(base, outputs={"scale": ScaleWeights()}), step

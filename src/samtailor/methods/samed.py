@@ -1,9 +1,9 @@
 """`samed`: SAMed (Zhang and Liu, arXiv 2304.13785): LoRA on q and v of every block of the image encoder, the whole mask
-decoder trained, no prompt. The encoder changes, so that no embedding can be cached: every step and every question runs
+decoder trained, no prompt. The encoder changes, so embeddings cannot be cached: every step and every prediction runs
 it.
 
-3,925,410 parameters learn on SAM ViT-B with one class. The reference counts 3,931,374: it also frees the rest of the
-prompt encoder (5,964), which without prompts gets no gradient.
+3,925,410 parameters are trained on SAM ViT-B with one class. The reference counts 3,931,374: it also unfreezes the
+remainder of the prompt encoder (5,964), which gets no gradient without prompts.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from samtailor.structures import InferenceSpec
 from samtailor.train.joint import Joint
 from samtailor.train.losses import region_loss
 
+TITLE = "SAMed"
 PROMPT = "none"
-"""The prompt source it is fitted and asked with."""
+"""Prompt source in training and use."""
 REGIONS = True
-"""One region an image and class."""
-# the reference: batches of 12 a GPU, a warm-up of 250 steps; a few shots would end before it does
+"""It predicts one region per image and class."""
+# the reference uses batches of 12 per GPU and a warm-up of 250 steps, longer than a fit with few shots
 DEFAULTS: dict[str, Any] = {
     "prompt": PROMPT,
     "epochs": 200,
@@ -51,12 +52,12 @@ def build(
 
     Args:
         base: frozen base.
-        rank: of the LoRA.
-        start: of the two mask channels, "sam" or "random" (see `DecoderTail`).
-        iou: the IoU head is "trained" along, or "idle".
-        dice_weight: 0.2 CE + 0.8 Dice.
-        per_mask: Dice of each mask alone instead of the batch's sums.
-        **unknown: refused with an InputError.
+        rank: rank of the LoRA.
+        start: initialization of the two mask channels, "sam" or "random" (see `DecoderTail`).
+        iou: the IoU head is "trained", or "idle".
+        dice_weight: lambda of the loss, by default 0.2 CE + 0.8 Dice.
+        per_mask: compute Dice per mask instead of over the batch.
+        **unknown: any other option is an InputError.
     """
     refuse_unknown(build, unknown)
     inside = {
@@ -72,5 +73,11 @@ def build(
         encoder_frozen=False,
         inference=InferenceSpec(regions=REGIONS),
     )
-    loss = {"dice_weight": dice_weight, "per_mask": per_mask, "iou_weight": float(iou == "trained")}
-    return segmenter, partial(Joint, objective=region_loss, **loss)
+    step = partial(
+        Joint,
+        objective=region_loss,
+        dice_weight=dice_weight,
+        per_mask=per_mask,
+        iou_weight=float(iou == "trained"),
+    )
+    return segmenter, step

@@ -23,8 +23,18 @@ OPTIONS: dict[str, dict[str, str]] = {
     "tailor": {"others": "multimask_dice_weight", "settle": "select_inference"},
 }
 """Options of methods: method to old name to new name (0.2)."""
+DETECTOR_OPTIONS = {"onnx": {"colour": "color"}}
+"""Options of detectors: detector to old name to new name (0.2)."""
 FLAGS = {"--give": "--prompt-type", "--part": "--split", "--all": "--include-train"}
 """Flags of the command line: old name to new name (0.2)."""
+
+FIGURES = {
+    "share": "alpha",
+    "share_miou": "alpha_miou",
+    "share_base_miou": "base_miou",
+    "region_dice_one_look": "region_dice_untiled",
+}
+"""Figures of adapters: old name to new name (0.2)."""
 
 TENSORS = {"maps.map.leaning": "maps.map.map_gain"}
 """Tensors of adapters: old name to new name (0.2)."""
@@ -33,11 +43,11 @@ _log = logging.getLogger("samtailor")
 
 
 def renamed_settings(values: Mapping[str, Any], *, quiet: bool = False) -> dict[str, Any]:
-    """Settings of a fit under their present names; options of the method too.
+    """Settings of a fit under their present names, with the options of the method.
 
     Args:
         values: settings by name.
-        quiet: do not tell the new names, for files that samtailor wrote itself.
+        quiet: log no warnings, for files that samtailor wrote itself.
     """
     named = _renamed(values, SETTINGS, "setting", quiet)
     if isinstance(named.get("options"), Mapping):
@@ -50,6 +60,17 @@ def renamed_options(method: str, options: Mapping[str, Any], *, quiet: bool = Tr
     """Options of a method under their present names."""
     table = OPTIONS.get(method.strip().lower().replace("_", "-"), {})
     return _renamed(options, table, f"option of {method}", quiet)
+
+
+def renamed_figures(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures of an adapter under their present names."""
+    return _renamed(figures, FIGURES, "figure", quiet=True)
+
+
+def renamed_detector_options(detector: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a detector under their present names."""
+    table = DETECTOR_OPTIONS.get(detector.strip().lower().replace("_", "-"), {})
+    return _renamed(options, table, f"option of {detector}", quiet=True)
 
 
 def renamed_tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,4 +90,16 @@ def _renamed(values: Mapping[str, Any], table: Mapping[str, str], what: str, qui
     return named
 
 
-__all__ = ["FLAGS", "OPTIONS", "SETTINGS", "TENSORS", "renamed_options", "renamed_settings", "renamed_tensors"]
+__all__ = [
+    "DETECTOR_OPTIONS",
+    "FIGURES",
+    "FLAGS",
+    "OPTIONS",
+    "SETTINGS",
+    "TENSORS",
+    "renamed_detector_options",
+    "renamed_figures",
+    "renamed_options",
+    "renamed_settings",
+    "renamed_tensors",
+]

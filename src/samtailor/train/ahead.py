@@ -1,4 +1,4 @@
-"""Batches made ahead of their use, in a thread."""
+"""Prefetching of batches in a thread."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from samtailor.structures import Batch
 
 
 def ahead(batch: Callable[[int], Batch], steps: Sequence[int]) -> Iterator[Batch]:
-    """`batch` of each step in order, the next one made in a thread while the last one is used."""
+    """`batch` of each step in order; the next one is prepared in a thread while the current one is used."""
     with ThreadPoolExecutor(1, thread_name_prefix="feed") as thread:
         pending = [thread.submit(batch, step) for step in steps[:1]]
-        for step in [*steps[1:], None]:
-            ready = pending.pop() if pending else None
-            if step is not None:
-                pending.append(thread.submit(batch, step))
-            if ready is not None:
-                yield ready.result()
+        for step in steps[1:]:
+            current = pending.pop()
+            pending.append(thread.submit(batch, step))
+            yield current.result()
+        for last in pending:
+            yield last.result()
 
 
 __all__ = ["ahead"]

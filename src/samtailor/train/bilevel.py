@@ -1,12 +1,12 @@
-"""One bi-level step (BLO-SAM, Zhang et al., arXiv 2402.16338; AM-SAM, Li et al., arXiv 2410.09714): the lower level W
-learns on D1, then the upper level A on D2, judged with the W that the step has just made.
+"""A bi-level step (BLO-SAM, Zhang et al., arXiv 2402.16338; AM-SAM, Li et al., arXiv 2410.09714): the lower level W
+learns on D1, then the upper level A learns on D2 with the updated W.
 
     W+ = AdamW(W, g),  g = dL(W, A; D1)/dW          A <- AdamW(A, h)
     first order  h = dL(W+, A; D2)/dA
     unrolled     h = dL(W+, A; D2)/dA + (dg/dA)^T P dL(W+, A; D2)/dW+,   P = diag(dW+/dg)
 
-P is the derivative of AdamW's own update, both moments and bias correction included. BLO-SAM's code takes -lr
-instead, as for SGD (where it is P): on a small problem that has a cosine of 0.64 to the exact gradient, P has 1.00.
+P is the derivative of the AdamW update, both moments and bias correction included. The code of BLO-SAM takes -lr
+instead, which is P of SGD: on a small problem its hypergradient has a cosine of 0.64 with the exact one, P has 1.00.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
@@ -23,34 +24,33 @@ from samtailor.errors import InputError
 from samtailor.registry import choose
 from samtailor.structures import Batch
 from samtailor.train.joint import Joint
+from samtailor.train.step import StepFeeds, TrainingData
 
 HYPERGRADIENT = ("first-order", "unrolled")
 LOWER, UPPER = "lower", "upper"
 
 
 class Bilevel(Joint):
-    """Lower level on the training batch, upper level on the held-out one.
+    """Lower level on a batch of D1, upper level on a batch of D2.
 
     Args:
         segmenter, optimizers, accelerator: as in `Joint`; groups "lower" and "upper".
-        hypergradient: "first-order", or "unrolled": one step looked ahead, exactly (a second backward pass through the
-            gradient; about twice the time).
-        limit: the second term of the unrolled gradient is shortened to at most so many lengths of the first; None
-            leaves it. AdamW's first steps go by the sign of g, so that P is huge where g is almost 0.
+        hypergradient: "first-order", or "unrolled": the exact gradient through one lower step (a second backward
+            pass through the gradient; about twice the time).
+        limit: largest norm of the second term of the unrolled gradient, relative to the norm of the first; None: no
+            limit. The first steps of AdamW follow the sign of g, so that P is huge where g is almost 0.
         options: `objective`, `terms` and the objective's arguments, as in `Joint`.
 
     Raises:
-        InputError: other groups, a limit that is no length, accumulation (the lower level must have moved before the
-            upper one looks), or the unrolled gradient with several processes or fp16.
+        InputError: other groups, a negative limit, gradient accumulation (the lower level must move before the upper
+            gradient is computed), or the unrolled gradient with several processes or fp16.
     """
-
-    second = "halves"
 
     def __init__(
         self,
         segmenter: nn.Module,
         optimizers: Mapping[str, Optimizer],
-        accelerator: Any,
+        accelerator: Accelerator,
         *,
         hypergradient: str = "first-order",
         limit: float | None = 1.0,
@@ -70,14 +70,19 @@ class Bilevel(Joint):
         if self.unrolled and (accelerator.num_processes > 1 or accelerator.scaler is not None):
             raise InputError("The unrolled hypergradient works in one process and without fp16; take first-order.")
 
-    def __call__(self, train: Batch, held_out: Batch | None = None) -> dict[str, float]:
-        """One step of both levels; "loss" and its parts are the lower level's, "upper_loss" is D2's.
+    def feeds(self, data: TrainingData) -> StepFeeds:
+        """Prompted masks of D1 and of D2; D2 may select the state."""
+        lower, upper = data.halves()
+        return StepFeeds(data.masks(lower), data.masks(upper, second=True), selection=upper)
+
+    def __call__(self, train: Batch, second: Batch | None = None) -> dict[str, float]:
+        """One step of both levels; "loss" and its parts are those of the lower level, "upper_loss" is that of D2.
 
         Raises:
-            InputError: no held-out batch.
+            InputError: no second batch.
         """
-        if held_out is None:
-            raise InputError("A bi-level step needs a batch of each half, D1 and D2.")
+        if second is None:
+            raise InputError("A bi-level step needs a batch of D1 and a batch of D2.")
         lower, upper = (parameters(self.optimizers[name]) for name in (LOWER, UPPER))
         before = [p.detach().clone() for p in lower] if self.unrolled else []
         figures = self.losses(train)
@@ -85,18 +90,18 @@ class Bilevel(Joint):
         self.optimizers[LOWER].step()
         factors = update_slope(self.optimizers[LOWER]) if self.unrolled else []
         self.optimizers[LOWER].zero_grad(set_to_none=True)
-        looked = self.losses(held_out)
-        self.accelerator.backward(looked["loss"], inputs=upper + lower if self.unrolled else upper)
+        upper_figures = self.losses(second)
+        self.accelerator.backward(upper_figures["loss"], inputs=upper + lower if self.unrolled else upper)
         if self.unrolled:
             pull = [f * p.grad if p.grad is not None else None for f, p in zip(factors, lower, strict=True)]
-            self._look_ahead(train, before, pull, lower, upper)
+            self._add_second_term(train, before, pull, lower, upper)
         self.optimizers[UPPER].step()
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        found = {name: float(value.detach()) for name, value in figures.items()}
-        return found | {"upper_loss": float(looked["loss"].detach())}
+        values = {name: float(value.detach()) for name, value in figures.items()}
+        return values | {"upper_loss": float(upper_figures["loss"].detach())}
 
-    def _look_ahead(
+    def _add_second_term(
         self,
         train: Batch,
         before: Sequence[Tensor],
@@ -104,7 +109,7 @@ class Bilevel(Joint):
         lower: Sequence[nn.Parameter],
         upper: Sequence[nn.Parameter],
     ) -> None:
-        """Add (dg/dA)^T pull, taken at W, to the gradient of the upper level; W+ is in its place again afterwards."""
+        """Add (dg/dA)^T pull, computed at W, to the gradient of the upper level, and restore W+."""
         after = [p.detach().clone() for p in lower]
         _put(lower, before)
         with sdpa_kernel(SDPBackend.MATH):  # the fast kernels cannot be differentiated twice
@@ -120,30 +125,32 @@ class Bilevel(Joint):
                 p.grad = term * factor if p.grad is None else p.grad + term * factor
 
     def _factor(self, upper: Sequence[nn.Parameter], second: Sequence[Tensor | None]) -> float:
-        """1, or what shortens the second term to the limit."""
+        """Factor of the second term: 1, or less where its norm exceeds the limit."""
         if self.limit is None:
             return 1.0
-        direct, further = (
-            sum(float(t.detach().square().sum()) for t in tensors if t is not None) ** 0.5
-            for tensors in ([p.grad for p in upper], second)
-        )
-        return min(1.0, self.limit * direct / further) if further > 0 else 1.0
+        first_norm, second_norm = _norm([p.grad for p in upper]), _norm(second)
+        return min(1.0, self.limit * first_norm / second_norm) if second_norm > 0 else 1.0
+
+
+def _norm(tensors: Sequence[Tensor | None]) -> float:
+    """Joint norm of the tensors that are not None."""
+    return float(sum(float(t.detach().square().sum()) for t in tensors if t is not None) ** 0.5)
 
 
 def parameters(optimizer: Optimizer) -> list[nn.Parameter]:
-    """All parameters of an optimiser, in its order."""
+    """All parameters of an optimizer, in its order."""
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
 @torch.no_grad()
 def update_slope(optimizer: Optimizer) -> list[Tensor]:
-    """P = dW+/dg, elementwise, of the step that an AdamW (or a plain SGD) has just taken; its `grad` are still there.
+    """P = dW+/dg, elementwise, of the last step of an AdamW or plain SGD; call it before the gradients are zeroed.
 
     AdamW: W+ = ... - lr m^ / (sqrt(v^) + eps), m^ = m / (1 - b1^t), v^ = v / (1 - b2^t), and m and v contain g:
 
         P = -lr [ (1 - b1) / (1 - b1^t) / d  -  m^ (1 - b2) g / ((1 - b2^t) sqrt(v^) d^2) ],  d = sqrt(v^) + eps.
 
-    Where gradient and moments are all zero (the A of a LoRA at its first step) there is no slope to speak of: 0.
+    Where gradient and moments are all zero (the A of a LoRA at its first step) the slope is set to 0.
     """
     slopes = []
     for group in optimizer.param_groups:

@@ -1,6 +1,6 @@
-"""State of a fit on disk: one safetensors file with a JSON header, replaced at once; no pickle.
+"""Checkpoint of a fit: one safetensors file with a JSON header, replaced atomically; no pickle.
 
-What is random in a step is seeded by the step's number (see `train.loop`), so that a checkpoint holds no generators.
+Random numbers of a step are seeded with the number of the step (see `train.loop`), so a checkpoint stores no generator.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,26 @@ from torch.optim import Optimizer
 from samtailor.data.image import replacing
 from samtailor.errors import ArtefactError
 from samtailor.segmenter import Segmenter
+from samtailor.structures.renames import renamed_tensors
+from samtailor.train.validate import Validation
 
 _SCHEMA = 1
 
 
 @dataclass
 class State:
-    """What a fit knows of itself between two steps.
+    """State of a fit between two steps.
 
     Args:
-        step: updates done.
-        history: "train" (mean losses since the entry before) and "held_out" (validations), each a list of dicts
-            with "step".
+        step: number of finished updates.
+        history: "train" (mean losses since the previous entry) and "held_out" (validations), lists of dicts with
+            "step".
         pending: sums of the losses since the last entry of "train", and their number "n".
-        best: what was learnt when held-out mIoU was highest; None before the first validation.
-        best_step, best_miou: its place and figure.
-        masks_per_step: masks that all processes take in an update; data would come in another order with another.
+        best: learnt tensors at the highest held-out figure; None before the first validation.
+        best_step, best_miou: step and figure of the best state.
+        masks_per_step: masks per update of all processes. The order of the data depends on it, so a resumed fit
+            must have the same number.
+        start_validation, best_validation: IoU of each held-out mask before the first step and at the best step.
     """
 
     step: int = 0
@@ -45,12 +49,14 @@ class State:
     best_step: int | None = None
     best_miou: float | None = None
     masks_per_step: int = 0
+    start_validation: Validation | None = None
+    best_validation: Validation | None = None
 
 
 def save(
     path: Path, state: State, segmenter: Segmenter, optimizers: Mapping[str, Optimizer], scaler: Any = None
 ) -> None:
-    """Write everything that the next step depends on; either the old or the new file is there, never half of one."""
+    """Write everything that the next step depends on. An interrupted call leaves the previous file intact."""
     tensors = {f"learned/{name}": tensor for name, tensor in segmenter.learned().items()}
     tensors |= {f"best/{name}": tensor for name, tensor in (state.best or {}).items()}
     numbers: dict[str, dict[str, Any]] = {}
@@ -62,7 +68,8 @@ def save(
                     tensors[name] = value.detach().cpu().contiguous()
                 else:
                     numbers[name] = value
-    record = {name: value for name, value in vars(state).items() if name != "best"}
+    record = asdict(replace(state, best=None))
+    del record["best"]
     header = {"schema": _SCHEMA, "state": record, "numbers": numbers, "scaler": scaler.state_dict() if scaler else None}
     with replacing(path) as temporary:
         save_file({k: t.clone() for k, t in tensors.items()}, temporary, metadata={"samtailor": json.dumps(header)})
@@ -71,10 +78,10 @@ def save(
 
 
 def load(path: Path, segmenter: Segmenter, optimizers: Mapping[str, Optimizer], scaler: Any = None) -> State:
-    """The inverse of `save`: puts segmenter and optimisers back, returns the state.
+    """Restore segmenter and optimizers from a checkpoint and return the state.
 
     Raises:
-        ArtefactError: the file is damaged, or belongs to another method or a newer samtailor.
+        ArtefactError: the file is damaged, or was written by another method or a newer samtailor.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -82,21 +89,30 @@ def load(path: Path, segmenter: Segmenter, optimizers: Mapping[str, Optimizer], 
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         if header["schema"] > _SCHEMA:
             raise ArtefactError(
-                f"{path} was written by a newer samtailor; upgrade it, or start again with --overwrite."
+                f"{path} was written by a newer samtailor. Upgrade samtailor, or start again with --overwrite."
             )
         _restore(optimizers, _below(tensors, "optimizer/") | header["numbers"])
-        segmenter.load_learned(_below(tensors, "learned/"))
-        state = State(**header["state"])
+        segmenter.load_learned(renamed_tensors(_below(tensors, "learned/")))
+        state = _state(header["state"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, ArtefactError):
             raise
         raise ArtefactError(
-            f"{path} cannot be resumed from: {error}. It is damaged or of another fit; start again with --overwrite."
+            f"Cannot resume from {path}: {error}. It is damaged or belongs to another fit. "
+            "Start again with --overwrite."
         ) from error
     if scaler is not None and header["scaler"]:
         scaler.load_state_dict(header["scaler"])
-    state.best = _below(tensors, "best/") if state.best_step is not None else None
+    state.best = renamed_tensors(_below(tensors, "best/")) if state.best_step is not None else None
     return state
+
+
+def _state(record: dict[str, Any]) -> State:
+    """State from the JSON header; checkpoints of 0.1 have no validations."""
+    for name in ("start_validation", "best_validation"):
+        if record.get(name) is not None:
+            record[name] = Validation(**{key: tuple(values) for key, values in record[name].items()})
+    return State(**record)
 
 
 def _restore(optimizers: Mapping[str, Optimizer], values: Mapping[str, Any]) -> None:

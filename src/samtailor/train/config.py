@@ -1,7 +1,7 @@
-"""A fit as one frozen model. File, command line and Python all end here; an unknown key is an error.
+"""Settings of a fit, from a file, the command line or Python. An unknown setting is an error.
 
 config = load("fit.yaml", {"steps": 500})
-config = resolve(config)  # what the user left open is filled from the method's DEFAULTS, then from the fields below
+config = resolve(config)  # fills settings that are not given from the DEFAULTS of the method, then from the fields
 """
 
 from __future__ import annotations
@@ -16,88 +16,105 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from samtailor import registry
 from samtailor.errors import InputError
 from samtailor.structures.renames import renamed_settings
+from samtailor.train.schedule import Kind
 
 Amount = int | float
 
 
 class FitConfig(BaseModel):
-    """Everything that decides the result of a fit, and a little that does not (device, trackers, cache).
+    """All settings of a fit. Those in `FREE` do not change its result.
 
-    A field that the user does not give is filled by `resolve` with the method's own default where it has one.
+    `resolve` fills a field that is not given with the default of the method, if it has one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    data: Path | None = Field(None, description="Folder of the data set.")
-    format: str | None = Field(None, description="Layout of the data; found out when not given.")
-    data_options: dict[str, Any] = Field({}, description="Options of the layout.")
-    group: str | None = Field(None, description="What keeps images on one side of a split: prefix:N, regex:..., ...")
-    base: str = Field("nano", description="Base model: nano, a hub id, a folder, or Meta's .pth.")
-    method: str = Field("tailor", description="Method, a file of samtailor.methods.")
-    options: dict[str, Any] = Field({}, description="Options of the method.")
-    classes: tuple[str, ...] | None = Field(None, description="Classes to fit; all when not given.")
-    per_class: bool = Field(False, description="One adapter for each class, in OUT/CLASS (as Kim et al.).")
-    out: Path | None = Field(None, description="Folder of the result.")
+    data: Path | None = Field(default=None, description="Folder of the data set.")
+    format: str | None = Field(default=None, description="Layout of the data; detected by default.")
+    data_options: dict[str, Any] = Field(default={}, description="Options of the layout.")
+    group: str | None = Field(
+        default=None, description="Rule that keeps related images on one side of a split: prefix:N, regex:..., ..."
+    )
+    base: str = Field(default="nano", description="Base model: nano, a hub id, a folder, or Meta's .pth.")
+    method: str = Field(default="tailor", description="Name of the method.")
+    options: dict[str, Any] = Field(default={}, description="Options of the method.")
+    classes: tuple[str, ...] | None = Field(default=None, description="Classes to fit; default: all.")
+    per_class: bool = Field(default=False, description="Fit one adapter per class, in OUT/CLASS (as in Kim et al.).")
+    out: Path | None = Field(default=None, description="Folder for the adapter.")
 
-    shots: int | None = Field(None, ge=1, description="Train on so many images of each class.")
+    shots: int | None = Field(default=None, ge=1, description="Number of training images per class.")
     val: Amount = Field(
-        0.15, ge=0, description="Held-out images that choose the best state; share or count; none with shots."
+        default=0.15, ge=0, description="Held-out images that select the best state; share or count; 0 with shots."
     )
-    test: Amount = Field(0.0, ge=0, description="Images kept for `evaluate`; share or count.")
-    near_duplicates: bool = Field(True, description="Keep near-duplicate images on one side of the split.")
-    seed: int = Field(0, ge=0, description="Seed of split, start, order, clicks and dropout.")
+    test: Amount = Field(default=0.0, ge=0, description="Images kept for `evaluate`; share or count.")
+    near_duplicates: bool = Field(default=True, description="Keep near-duplicate images on one side of the split.")
+    seed: int = Field(default=0, ge=0, description="Seed of split, initialization, order, clicks and dropout.")
 
-    steps: int = Field(1000, ge=0, description="Updates of the parameters.")
-    epochs: float | None = Field(None, gt=0, description="Rounds over the training masks; decides the steps.")
-    batch_size: int = Field(8, ge=1, description="Masks a batch and process.")
-    grad_accum_steps: int = Field(1, ge=1, description="Batches per update of the parameters.")
-    lr: float | dict[str, float] = Field(1e-3, description="Learning rate, or one for each group of parameters.")
-    weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay.")
+    steps: int = Field(default=1000, ge=0, description="Number of updates.")
+    epochs: float | None = Field(
+        default=None, gt=0, description="Passes over the training masks; determines the steps."
+    )
+    batch_size: int = Field(default=8, ge=1, description="Masks per batch and process.")
+    grad_accum_steps: int = Field(default=1, ge=1, description="Batches per update of the parameters.")
+    lr: float | dict[str, float] = Field(
+        default=1e-3, description="Peak learning rate, or one per group of parameters."
+    )
+    weight_decay: float = Field(default=0.01, ge=0, description="Weight decay of AdamW.")
     max_grad_norm: float | dict[str, float] = Field(
-        0.0, description="Largest norm of the gradients of a step, or one for each group of parameters; 0: no clipping."
+        default=0.0, description="Largest gradient norm of a step, or one per group of parameters; 0: no clipping."
     )
-    decay_all: bool = Field(False, description="Weight decay also on norms and biases (torch's default; the papers).")
-    schedule: Literal["step", "cosine", "constant", "poly"] = Field(
-        "step", description="Course of the rate after warm-up."
+    decay_all: bool = Field(
+        default=False, description="Weight decay on norms and biases too (the default of torch and of the papers)."
     )
-    warmup: int = Field(50, ge=0, description="Steps in which the rate rises from 0.")
+    schedule: Kind = Field(default="step", description="Learning-rate schedule after the warm-up.")
+    warmup: int = Field(default=50, ge=0, description="Steps of the linear warm-up.")
     milestones: tuple[float, ...] = Field(
-        (0.66667, 0.86666), description="Shares of the steps at which the learning rate falls."
+        default=(0.66667, 0.86666), description="Shares of the steps at which the learning rate is multiplied by gamma."
     )
-    gamma: float = Field(0.1, gt=0, le=1, description="Factor of the learning rate at each milestone.")
-    power: float = Field(0.9, gt=0, description="Of the schedule poly: (1 - share of the steps done) ** power.")
+    gamma: float = Field(default=0.1, gt=0, le=1, description="Factor of the learning rate at each milestone.")
+    power: float = Field(
+        default=0.9, gt=0, description="Exponent of the schedule poly: (1 - share of the steps done) ** power."
+    )
     selection: Literal["auto", "held-out", "paper", "last"] = Field(
-        "auto",
-        description="Which state is kept: the best on held-out images; on D2, which the upper level learns from "
-        "(BLO-SAM's choice); the last. auto: the first of them that there is.",
+        default="auto",
+        description="State to keep: held-out: the best on held-out images; paper: the best on D2, the data of the "
+        "upper level (as BLO-SAM does); last: the last one; auto: the first of these that is possible.",
     )
 
-    prompt: str = Field("sampled-click", description="Where training prompts come from, a file of samtailor.prompts.")
-    prompt_options: dict[str, Any] = Field({}, description="Options of the prompt source.")
-    views: int = Field(1, ge=1, description="Views of each image, the untouched one included; 1: no augmentation.")
-    flip: bool = Field(True, description="Mirror some of the views.")
+    prompt: str = Field(default="sampled-click", description="Prompt source in training.")
+    prompt_options: dict[str, Any] = Field(default={}, description="Options of the prompt source.")
+    views: int = Field(default=1, ge=1, description="Views per image, the original included; 1: no augmentation.")
+    flip: bool = Field(default=True, description="Flip some of the views horizontally.")
     flip_pairs: tuple[tuple[str, str], ...] | None = Field(
-        None, description="Classes that swap in a mirror; found by their names when not given."
+        default=None, description="Pairs of classes that swap when flipped; by default detected from their names."
     )
-    crop: float = Field(0.7, gt=0, le=1, description="Smallest share of each side that a view keeps.")
-    color_jitter: float = Field(0.2, ge=0, lt=1, description="Largest change of brightness, contrast and saturation.")
+    crop: float = Field(default=0.7, gt=0, le=1, description="Smallest share of each side that a crop keeps.")
+    color_jitter: float = Field(
+        default=0.2, ge=0, lt=1, description="Largest change of brightness, contrast and saturation."
+    )
 
-    eval_every: int | None = Field(None, ge=1, description="Steps between validations; a tenth of all when not given.")
-    eval_masks: int = Field(64, ge=1, description="Held-out masks of a validation, at most.")
-    checkpoint_every: int | None = Field(None, ge=1, description="Steps between checkpoints; as validations.")
+    eval_every: int | None = Field(
+        default=None, ge=1, description="Steps between validations; default: a tenth of all steps."
+    )
+    eval_masks: int = Field(default=64, ge=1, description="Largest number of held-out masks per validation.")
+    checkpoint_every: int | None = Field(
+        default=None, ge=1, description="Steps between checkpoints; default: eval_every."
+    )
 
-    precision: Literal["no", "fp16", "bf16"] = Field("no", description="Mixed precision.")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
+    precision: Literal["no", "fp16", "bf16"] = Field(default="no", description="Mixed precision.")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps.")
     trackers: tuple[str, ...] | None = Field(
-        None, description="Trackers of accelerate; tensorboard where it is installed when not given, [] for none."
+        default=None, description="Trackers of accelerate; default: tensorboard if it is installed; [] for none."
     )
-    cache: Path | None = Field(None, description="Folder of the embeddings; the user's cache when not given.")
-    cache_gb: float = Field(20.0, gt=0, description="Most room that the embeddings may take, GB (1e9 bytes).")
+    cache: Path | None = Field(
+        default=None, description="Folder of cached embeddings; default: the cache folder of the user."
+    )
+    cache_gb: float = Field(default=20.0, gt=0, description="Size limit of the cached embeddings, GB (1e9 bytes).")
 
     @field_validator("classes", "trackers", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
-        """A comma-separated text is a list, as on the command line."""
+        """Split comma-separated text, as given on the command line."""
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip() and part.strip() != "none")
         return value
@@ -118,8 +135,8 @@ class FitConfig(BaseModel):
 
     @field_validator("max_grad_norm")
     @classmethod
-    def _some_length(cls, value: float | dict[str, float]) -> float | dict[str, float]:
-        if not all(length >= 0 for length in _each(value)):
+    def _not_negative(cls, value: float | dict[str, float]) -> float | dict[str, float]:
+        if not all(norm >= 0 for norm in _each(value)):
             raise ValueError("a gradient norm must be 0 (no clipping) or more")
         return value
 
@@ -132,12 +149,12 @@ class FitConfig(BaseModel):
 
     @property
     def validate_every(self) -> int:
-        """`eval_every` with its default: ten times a fit."""
+        """`eval_every`, by default a tenth of the steps."""
         return self.eval_every or max(1, self.steps // 10)
 
     @property
     def save_every(self) -> int:
-        """`checkpoint_every` with its default."""
+        """`checkpoint_every`, by default `validate_every`."""
         return self.checkpoint_every or self.validate_every
 
     def to_dict(self) -> dict[str, Any]:
@@ -145,33 +162,36 @@ class FitConfig(BaseModel):
         return self.model_dump(mode="json")
 
     def to_yaml(self) -> str:
-        """All fields as YAML; `load` reads it back to an equal config."""
+        """All fields as YAML; `load` returns an equal config."""
         import yaml
 
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
 
 
 FREE = frozenset({"data", "out", "device", "trackers", "cache", "cache_gb", "checkpoint_every"})
-"""Fields that may differ when a fit is resumed: they do not change its result."""
+"""Fields that may change when a fit is resumed, because they do not change its result."""
 
 
-def load(path: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> FitConfig:
-    """Config from a YAML file and overrides on top of it; either may be left out.
+def load(
+    path: str | Path | None = None, overrides: Mapping[str, Any] | None = None, *, quiet: bool = False
+) -> FitConfig:
+    """Config from a YAML file, from overrides, or from both.
 
     Args:
         path: a YAML file with fields of `FitConfig`.
-        overrides: fields that win over the file's; None values stand for "not given".
+        overrides: fields that take precedence over the file; None values count as not given.
+        quiet: log no warning about old names in the file, for files that samtailor wrote itself.
 
     Raises:
-        InputError: no such file, not YAML, an unknown field (with the closest one), or a value that makes no sense.
+        InputError: no such file, not YAML, an unknown field, or a value out of range.
     """
-    values = {} if path is None else renamed_settings(_read_yaml(Path(path)))
+    values = {} if path is None else renamed_settings(_read_yaml(Path(path)), quiet=quiet)
     values |= renamed_settings({key: value for key, value in (overrides or {}).items() if value is not None})
     return _checked(values, f"{path}: " if path is not None else "")
 
 
 def resolve(config: FitConfig) -> FitConfig:
-    """Fill what the user left open: first from the method's DEFAULTS, then from the fields' own.
+    """Fill fields that are not given: first from the DEFAULTS of the method, then from the defaults of the fields.
 
     Imports the method, hence torch. The result has every field set, so resolving it again changes nothing.
 
@@ -180,21 +200,21 @@ def resolve(config: FitConfig) -> FitConfig:
     """
     defaults = getattr(registry.find("methods", config.method), "DEFAULTS", {})
     given = {name: getattr(config, name) for name in config.model_fields_set}
-    if config.shots is not None:  # shots are all the masks there are: none beyond them chooses a state
+    if config.shots is not None:  # with few shots all masks are trained on; none is held out
         given.setdefault("val", 0)
-    if "steps" in given:  # a number of steps that somebody asked for is not to be overruled by a method's epochs
+    if "steps" in given:  # a given number of steps takes precedence over the epochs of a method
         given.setdefault("epochs", None)
     filled = {name: getattr(config, name) for name in FitConfig.model_fields}
     return _checked(filled | dict(defaults) | given, f"defaults of {config.method}: ")
 
 
 def of_group(value: float | dict[str, float], group: str) -> float:
-    """What a setting that may differ between groups of parameters (`lr`, `max_grad_norm`) is for one of them."""
+    """Value for one group of parameters of a setting that may differ between groups (`lr`, `max_grad_norm`)."""
     return value[group] if isinstance(value, dict) else value
 
 
 def changed(config: FitConfig, other: FitConfig) -> list[str]:
-    """Names of the fields that decide the result and differ, each with both values."""
+    """Fields not in `FREE` that differ, each with both values, as text."""
     mine, theirs = config.to_dict(), other.to_dict()
     return [f"{n}: {theirs[n]!r} became {mine[n]!r}" for n in mine if n not in FREE and mine[n] != theirs[n]]
 
@@ -214,7 +234,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(values, dict):
         raise InputError(
-            f"{path} must hold fields and their values (`steps: 500`), it holds a {type(values).__name__}."
+            f"{path} must contain fields and values (`steps: 500`), but contains a {type(values).__name__}."
         )
     return values
 

@@ -1,8 +1,8 @@
-"""Numbers below 1e-38 are 0 while a fit runs.
+"""Flush denormal numbers to 0 while a fit runs.
 
-A sharp attention of the mask decoder leaves most cells a weight near 0; in the gradients, products of such weights,
-one number in thirty is then denormal (below 1.2e-38), and a processor takes a hundred times as long for each. Beside
-a number above 1e-30 they are lost in the rounding anyway.
+A sharp attention of the mask decoder gives most cells a weight near 0. In the gradients, which are products of such
+weights, one number in thirty is denormal (below 1.2e-38), and a processor takes a hundred times as long for each. In
+sums with numbers above 1e-30 they vanish in the rounding anyway.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import torch
 
 @contextmanager
 def flushed() -> Iterator[None]:
-    """Flush them to 0 meanwhile, where the processor can.
+    """Flush denormal numbers to 0 inside the block, if the processor supports it.
 
-    It holds for this thread and for those that it starts meanwhile, torch's own among them: begin early, before the
-    first large tensor has made torch start them.
+    This affects the current thread and threads that it starts, including those of torch. Enter the block before the
+    first operation on a large tensor makes torch start its threads.
     """
     before = _flushing()
     torch.set_flush_denormal(True)

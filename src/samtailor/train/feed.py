@@ -1,10 +1,9 @@
-"""Batches of masks for training, on cached embeddings, in the model frame.
+"""Batches of masks for training, with cached embeddings, in the model frame.
 
-A batch is a function of (seed, step) alone: the stream of masks is one shuffled epoch after another, in which every
-mask of the wanted classes comes once, however many of them share an image. View and click of an item are drawn from
-a generator of its own, so that neither resuming nor the number of processes changes them. Masks of one image are
-not put into one batch on purpose: it would save reading the embedding a few times, at the price of gradients that
-are no longer a fair sample.
+A batch depends on (seed, step) alone. The stream of masks is one shuffled epoch after another, and each epoch contains
+every mask of the classes once, however many of them share an image. View and click of an item are drawn from a
+separate generator, so that neither resuming nor the number of processes changes them. Masks of one image are not
+grouped in a batch: that would save some reads of embeddings, but the gradients would be a biased sample.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class HeldOut:
     Args:
         batch: embeddings, prompts and low-resolution targets of B masks.
         masks: B boolean masks (size, size), model frame.
-        inner: (height, width) of each image inside the model frame; the rest is padding.
+        inner: (height, width) of each image inside the model frame; the remainder is padding.
     """
 
     batch: Batch
@@ -50,21 +49,20 @@ class Feed:
     """Deterministic stream of batches with P = 1.
 
     Args:
-        base: the frozen base; gives the model frame, and encodes what the store does not have.
+        base: frozen base; defines the model frame and encodes images that are not cached.
         samples: images to train on.
-        classes: classes whose masks are targets; None for all.
-        store: embeddings on disk.
-        source: prompt source, asked with masks of the model frame.
-        augment: views to draw from; the default is no augmentation.
-        batch_size: masks a batch (in one process).
-        seed: order, views and clicks.
-        contours: number Q of outline points, for methods that match points; None leaves them out.
-        images: give the images themselves (`Batch.images`) instead of their embeddings, for methods that adapt the
-            image encoder.
+        classes: classes of the target masks; None for all.
+        store: cached embeddings.
+        source: prompt source; it gets masks in the model frame.
+        augment: views to draw from; default: no augmentation.
+        batch_size: masks per batch and process.
+        seed: seed of order, views and clicks.
+        contours: number Q of outline points, for methods that match points; None: no contours.
+        images: add images (`Batch.images`) instead of embeddings, for methods that adapt the image encoder.
         shard: (rank, processes); process r takes every processes-th batch of the common stream.
 
     Raises:
-        DataError: no mask of the wanted classes.
+        DataError: no mask of the classes.
     """
 
     def __init__(
@@ -89,41 +87,41 @@ class Feed:
         self._images = images
         self._augment, self._contours, self._shard = augment or Augment(), contours, shard
         self._targets = Targets(base, samples, classes, self._augment)
-        found = [
+        items = [
             (i, k)
             for i, sample in enumerate(samples)
             for k, annotation in enumerate(sample.annotations)
             if annotation.is_target(classes)
         ]
-        if not found:
+        if not items:
             wanted = "any class" if classes is None else ", ".join(classes)
-            raise DataError(f"There is nothing to train on: {len(samples)} images, none has a mask of {wanted}.")
-        self._items = np.array(found, np.int32)
+            raise DataError(f"There is nothing to train on: none of {len(samples)} images has a mask of {wanted}.")
+        self._items = np.array(items, np.int32)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
     def __len__(self) -> int:
-        """Masks of an epoch."""
+        """Masks per epoch."""
         return len(self._items)
 
     @property
     def masks_per_step(self) -> int:
-        """Masks that all processes together take in one call of `batch`."""
+        """Masks per call of `batch`, summed over all processes."""
         return self.batch_size * self._shard[1]
 
     def epoch(self, step: int) -> float:
-        """Epochs done before a step, with fraction."""
+        """Number of epochs before a step, with fraction."""
         return step * self.masks_per_step / len(self)
 
     def images(self) -> Iterator[tuple[Sample, View]]:
-        """Every (sample, view) that a batch may ask for; what to have encoded ahead."""
+        """Every (sample, view) that a batch may need."""
         for i in dict.fromkeys(self._items[:, 0].tolist()):
             for index in range(self._augment.views):
                 yield self._samples[i], self._targets.view(i, index)
 
     def drawn(self, steps: int) -> Iterator[tuple[Sample, View]]:
-        """Every (sample, view) that the batches of the first steps ask for, of all processes, each once.
+        """Every (sample, view) that the batches of the first steps need in all processes, each once.
 
-        A short fit on many images and views draws few of them; encoding the others ahead would be its longest part.
+        A short fit on many images and views draws few of them; encoding the others would take longer than the fit.
         """
         if self._augment.views == 1 and steps * self.masks_per_step >= len(self):
             yield from self.images()
@@ -133,16 +131,15 @@ class Feed:
             yield self._samples[i], self._targets.view(i, index)
 
     def batch(self, step: int) -> Batch:
-        """Batch of a step (counted from 0), on the CPU."""
+        """Batch of a step, counted from 0, on the CPU."""
         rank, processes = self._shard
         first = (step * processes + rank) * self.batch_size
         return self._joined([self._item(position) for position in range(first, first + self.batch_size)])
 
     def held_out(self, at_most: int) -> Iterator[HeldOut]:
-        """The same masks every time, at most so many, of every class alike, untouched views, in batches.
+        """The same at most `at_most` masks on every call, balanced over classes, without augmentation, in batches.
 
-        Meant for validation during a fit: cheap, bounded, and read from the store each time. A source that draws its
-        clicks draws the same ones every time.
+        Prompts are the same on every call, also those of a source that draws clicks at random.
         """
         rng = np.random.default_rng([self.seed, 2])
         by_class: dict[str, list[int]] = {}
@@ -163,7 +160,7 @@ class Feed:
         return self._drawn(*self._place(position))
 
     def _place(self, position: int) -> tuple[int, int, np.random.Generator]:
-        """Row and view of a place in the stream, and the generator that has drawn the view."""
+        """Row and view at a position of the stream, and the generator that drew the view."""
         epoch, place = divmod(position, len(self))
         if self._order[0] != epoch:
             self._order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self))
@@ -172,7 +169,7 @@ class Feed:
         return int(self._order[1][place]), index, rng
 
     def _index(self, row: int, index: int) -> int:
-        """The view that a mask is taken from in the end (see `Targets.of`)."""
+        """The view that a mask is taken from, see `Targets.of`."""
         i, k = (int(v) for v in self._items[row])
         return self._targets.of(i, k, index)[2]
 
@@ -183,10 +180,10 @@ class Feed:
         of_image = getattr(self._source, "of_image", False)  # not the mask: a file, a detector
         prompts = self._source(self._samples[i], [self._samples[i].annotations[k].mask if of_image else mask], rng)
         if of_image or prompts.frame != mask.shape:
-            seen = view.prompts(prompts)
-            if seen is None:  # the crop keeps the mask and cuts off what was asked with
+            moved = view.prompts(prompts)
+            if moved is None:  # the crop keeps the mask but cuts off the prompt
                 return self._drawn(row, 0, rng)
-            prompts = frame.prompts(seen)
+            prompts = frame.prompts(moved)
         return _Item(self._samples[i], view, annotation.label, mask, frame, prompts)
 
     # -- a batch
@@ -226,7 +223,7 @@ class _Item:
 
 
 def _image(base: Base, sample: Sample, view: View) -> torch.Tensor:
-    """The view of an image as the encoder takes it, (3, size, size)."""
+    """The view of an image as input of the encoder, (3, size, size)."""
     image = view.image(sample.image)
     return Frame.of(base, *image.shape[:2]).image(image, base)
 

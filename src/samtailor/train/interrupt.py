@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during a fit: finish the step, save, say how to go on."""
+"""Ctrl-C and SIGTERM during a fit: finish the step, save a checkpoint, and stop."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
-    """A fit was stopped and saved; its text says how to go on. A command line exits with 130, as for any Ctrl-C."""
+    """A fit was stopped after saving; the message says how to continue. The command line exits with status 130."""
 
 
 @contextmanager
 def signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM; the second one works as if there were no loop."""
-    seen: list[int] = []
+    """Collect SIGINT and SIGTERM in a list; a second signal has its usual effect."""
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield seen  # only the main thread may set handlers; `stop` is there for others
+        yield received  # only the main thread may set handlers; other threads use `stop`
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def note(number: int, frame: Any) -> None:
-        seen.append(number)
+        received.append(number)
         signal.signal(number, before[number] or signal.SIG_DFL)
 
     for number in before:
         signal.signal(number, note)
     try:
-        yield seen
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)

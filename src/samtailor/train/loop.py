@@ -1,11 +1,11 @@
-"""The loop: flat, short, owned. What varies (how a step is taken, where batches come from) is passed in.
+"""The training loop. Steps and feeds are passed in.
 
-Everything random is a function of (seed, step), so that a fit that was interrupted and resumed is, bit for bit, the
-fit that was not: batches come from `Feed.batch(step)`, dropout and shaking from a generator seeded with the step's
-number, rates from `rate(config, step)`. (On a GPU, up to operations that are not deterministic there.)
+Everything random is a function of (seed, step), so that an interrupted and resumed fit equals an uninterrupted one bit
+for bit: batches come from `Feed.batch(step)`, dropout and jitter from a generator seeded with the number of the step,
+learning rates from `rate(config, step)`. On a GPU this holds up to its nondeterministic operations.
 
-Several processes (accelerate launch): every process takes batches of its own, gradients are averaged just before an
-optimiser moves, and all of them validate alike, so that nothing else has to be sent around.
+With several processes (accelerate launch) each process takes its own batches, gradients are averaged before each
+update, and all processes validate on the same masks.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ from torch.optim import Optimizer
 
 from samtailor.errors import InputError
 from samtailor.segmenter import Segmenter
+from samtailor.structures import Batch
 from samtailor.train import checkpoint
 from samtailor.train.ahead import ahead
 from samtailor.train.checkpoint import State
 from samtailor.train.config import FitConfig, of_group
 from samtailor.train.feed import Feed
 from samtailor.train.interrupt import Interrupted, signals
-from samtailor.train.joint import Step, shortening
+from samtailor.train.joint import clip_gradients
 from samtailor.train.processes import agreed, averaging, mean
 from samtailor.train.progress import Clock, Progress
+from samtailor.train.schedule import Schedule
+from samtailor.train.step import Step
 from samtailor.train.validate import validate
 
 _CURVE = 200  # points of the loss curve
@@ -50,28 +53,28 @@ def run(
     resume: bool = False,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
-    upper: Feed | None = None,
+    second: Feed | None = None,
     regions: Feed | None = None,
 ) -> State:
-    """Train until `config.steps`, leave the best state in the segmenter, return history and figures.
+    """Train until `config.steps`, load the best state into the segmenter, and return the state with its history.
 
     Args:
-        segmenter: on the accelerator's device.
-        step: takes one step on a batch.
-        optimizers: the bare optimisers that `step` moves, by group.
+        segmenter: on the device of the accelerator.
+        step: updates the parameters with one batch of each feed.
+        optimizers: the bare optimizers that `step` moves, by group.
         feed: batches to train on.
-        held_out: masks to validate on; None: the last state counts as the best.
-        config: resolved.
-        accelerator: as `processes.make_accelerator` made it.
+        held_out: masks to validate on; None: the last state is the best.
+        config: resolved settings.
+        accelerator: from `processes.make_accelerator`.
         file: the checkpoint.
-        resume: go on from `file` where it is there.
+        resume: continue from `file` if it exists.
         progress: called after every step.
-        stop: polled after every step; True does what Ctrl-C does.
-        upper: second batches, for a step that needs them (`Bilevel`, `MultiTask`); not those to validate on.
-        regions: held-out regions to be found without a prompt; the best state is then the best mean of both figures.
+        stop: polled after every step; True has the effect of Ctrl-C.
+        second: second batches of a step that takes two (`Bilevel`, `MultiTask`).
+        regions: held-out regions to validate on without a prompt; the best state then has the best mean of both mIoU.
 
     Raises:
-        Interrupted: stopped; the checkpoint is written.
+        Interrupted: stopped after the checkpoint was written.
         InputError: the loss became infinite or NaN.
         ArtefactError: the checkpoint cannot be resumed from.
     """
@@ -80,17 +83,21 @@ def run(
     state = checkpoint.load(file, segmenter, optimizers, scaler) if resume and file.exists() else State()
     if state.step and state.masks_per_step != masks:
         raise InputError(
-            f"This fit took {state.masks_per_step} masks a step, now it would be {masks}: other processes?"
+            f"This fit took {state.masks_per_step} masks per step, now it would take {masks}. "
+            "Resume it with the same number of processes."
         )
     state.masks_per_step = masks
     hooks = [averaging(optimizer, accelerator) for optimizer in optimizers.values()]
-    hooks += [shortening(optimizer, of_group(config.max_grad_norm, group)) for group, optimizer in optimizers.items()]
+    hooks += [
+        clip_gradients(optimizer, of_group(config.max_grad_norm, group)) for group, optimizer in optimizers.items()
+    ]
     numbers = range(state.step * config.grad_accum_steps, total * config.grad_accum_steps)
-    batches, others = ahead(feed.batch, numbers), ahead(upper.batch, numbers) if upper is not None else repeat(None)
+    batches = ahead(feed.batch, numbers)
+    second_batches: Iterator[Batch | None] = ahead(second.batch, numbers) if second is not None else repeat(None)
     clock = Clock(state.step, total, masks)
     with _own_generator(device), signals() as signalled:
         if state.step == 0:
-            _start(segmenter, [part for part in (feed, upper) if part is not None], device)
+            _start(segmenter, [part for part in (feed, second) if part is not None], device)
             _validate(state, segmenter, (held_out, regions), config, accelerator)
         for number in range(state.step, total):
             for group, optimizer in optimizers.items():
@@ -101,8 +108,8 @@ def run(
             if segmenter.on_step is not None:
                 segmenter.on_step(number / total)
             for _ in range(config.grad_accum_steps):
-                lower, held = next(batches).to(device), next(others)
-                _record(state, mean(step(lower, None if held is None else held.to(device)), accelerator), number)
+                batch, other = next(batches).to(device), next(second_batches)
+                _record(state, mean(step(batch, None if other is None else other.to(device)), accelerator), number)
             state.step = number + 1
             if state.step % math.ceil(total / _CURVE) == 0 or state.step == total:
                 _log(state, accelerator)
@@ -116,7 +123,7 @@ def run(
                     checkpoint.save(file, state, segmenter, optimizers, scaler)
                 accelerator.wait_for_everyone()
             if stopping:
-                raise Interrupted(f"Stopped after step {state.step} of {total}; saved. Go on with --resume.")
+                raise Interrupted(f"Stopped after step {state.step} of {total}. Continue with --resume.")
     for handle in hooks:
         handle.remove()
     if state.best is not None:
@@ -125,22 +132,13 @@ def run(
 
 
 def rate(config: FitConfig, step: int, group: str = "lower") -> float:
-    """Learning rate of a step (from 0): linear warm-up, then a step decay, half a cosine, poly, or constant."""
-    peak = of_group(config.lr, group)
-    if step < config.warmup:
-        return peak * (step + 1) / config.warmup
-    done = (step - config.warmup) / max(1, config.steps - config.warmup)
-    if config.schedule == "poly":
-        return peak * (1 - done) ** config.power
-    if config.schedule == "cosine":
-        return peak * 0.5 * (1 + math.cos(math.pi * done))
-    if config.schedule == "step":
-        return peak * config.gamma ** sum(step >= int(share * config.steps) for share in config.milestones)
-    return peak
+    """Learning rate of a group of parameters at a step, counted from 0."""
+    schedule = Schedule(config.schedule, config.warmup, config.milestones, config.gamma, config.power)
+    return schedule.rate(of_group(config.lr, group), step, config.steps)
 
 
 def _start(segmenter: Segmenter, feeds: Sequence[Feed], device: torch.device) -> None:
-    """What begins at the data sees an epoch of every feed."""
+    """Pass one epoch of every feed to `Segmenter.on_start`."""
     if segmenter.on_start is not None:
         with torch.no_grad():
             segmenter.on_start(
@@ -167,24 +165,27 @@ def _log(state: State, accelerator: Accelerator) -> None:
 def _validate(
     state: State,
     segmenter: Segmenter,
-    judges: tuple[Feed | None, Feed | None],
+    feeds: tuple[Feed | None, Feed | None],
     config: FitConfig,
     accelerator: Accelerator,
 ) -> None:
-    """Validate and keep the state if it is the best so far; of equal ones the earlier stays."""
-    held_out, regions = judges
+    """Validate, and keep the state if it is better than all earlier ones."""
+    held_out, regions = feeds
     if held_out is None:
         return
-    figures = validate(segmenter, held_out, config.eval_masks, accelerator.device)
+    validation = validate(segmenter, held_out, config.eval_masks, accelerator.device)
+    figures = validation.figures()
     reached = figures["miou"]
     if regions is not None:
-        figures["region_miou"] = validate(segmenter, regions, config.eval_masks, accelerator.device)["miou"]
+        figures["region_miou"] = validate(segmenter, regions, config.eval_masks, accelerator.device).miou
         reached = figures["reached"] = (reached + figures["region_miou"]) / 2
     state.history["held_out"].append({"step": state.step, **figures})
     accelerator.log({f"held_out/{name}": value for name, value in figures.items()}, step=state.step)
+    if state.start_validation is None and state.step == 0:
+        state.start_validation = validation
     if state.best_miou is None or reached > state.best_miou:
         state.best = {name: tensor.clone() for name, tensor in segmenter.learned().items()}
-        state.best_step, state.best_miou = state.step, reached
+        state.best_step, state.best_miou, state.best_validation = state.step, reached, validation
 
 
 def _seed(seed: int, step: int, process: int) -> int:
@@ -193,7 +194,7 @@ def _seed(seed: int, step: int, process: int) -> int:
 
 @contextmanager
 def _own_generator(device: torch.device) -> Iterator[None]:
-    """torch's global generators are the caller's again afterwards."""
+    """Restore the global generators of torch afterwards."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         yield

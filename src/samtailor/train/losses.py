@@ -1,6 +1,6 @@
-"""Losses. Pure functions: every term per mask over the valid cells, averaged over masks last.
+"""Losses, as pure functions. Every term is computed per mask over the valid cells and averaged over masks last.
 
-Letters as in `types`: B images, P prompts, M masks, h w low-resolution cells, K contour points.
+Letters as in `structures`: B images, P prompts, M masks, h w low-resolution cells, K contour points.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ def focal(logits: Tensor, targets: Tensor, valid: Tensor, *, alpha: float = 0.25
     """Focal loss (Lin et al., arXiv 1708.02002, Eq. 5), mean over the valid cells of each mask.
 
     FL = alpha_t |t - p|^gamma BCE(p, t), alpha_t = alpha t + (1 - alpha)(1 - t), p = sigmoid(logit). For t in {0, 1},
-    |t - p| = 1 - p_t, the paper's factor; for coverage t between it is that of quality focal loss (Li et al.,
-    arXiv 2006.04388, Eq. 3), smallest at p = t. The factor is taken per cell: the scalar factor over a mean BCE that
-    circulates in SAM training code is not a focal loss. alpha and gamma are SAM 2's (SAM's paper gives none).
+    |t - p| = 1 - p_t, the factor of the paper; for coverage t in between it is that of quality focal loss (Li et al.,
+    arXiv 2006.04388, Eq. 3), smallest at p = t. The factor is applied per cell: a scalar factor on a mean BCE, as in
+    some SAM training code, is not a focal loss. alpha and gamma are those of SAM 2 (the paper of SAM gives none).
 
     Args:
         logits: (B, P, M, h, w).
         targets: (B, P, 1, h, w) in [0, 1].
-        valid: bool, broadcastable to the logits; False cells count nowhere.
+        valid: bool, broadcastable to the logits; False cells are ignored.
 
     Returns:
         (B, P, M).
@@ -42,7 +42,7 @@ def focal(logits: Tensor, targets: Tensor, valid: Tensor, *, alpha: float = 0.25
 def dice(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
     """Dice loss of each mask, 1 - (2 sum p t + 1) / (sum p + sum t + 1) (arXiv 1606.04797; SAM 2's form).
 
-    Per mask, never over the flattened batch, where large masks would hide small ones. Shapes as in `focal`.
+    It is computed per mask: over the flattened batch large masks would outweigh small ones. Shapes as in `focal`.
     """
     p = logits.sigmoid()
     return 1 - (2 * _sum(p * targets, valid) + 1) / (_sum(p, valid) + _sum(targets.expand_as(p), valid) + 1)
@@ -50,10 +50,10 @@ def dice(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
 
 @torch.no_grad()
 def measured_iou(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """IoU of the binarised mask (logit > 0) with the binarised target, (B, P, M), without gradient.
+    """IoU of the binarized mask (logit > 0) with the binarized target, (B, P, M), without gradient.
 
-    A cell is of the target when half of it is covered; of an object too small for that, where it is covered most.
-    Both empty: 1.
+    A cell belongs to the target if at least half of it is covered; for an object too small for that, the cells of
+    largest coverage do. The IoU of two empty masks is 1.
     """
     level = targets.amax(dim=(-2, -1), keepdim=True).clamp(max=0.5)
     true = (targets >= level) & (targets > 0)
@@ -74,25 +74,24 @@ def segmentation_loss(
     alpha: float = 0.25,
     gamma: float = 2.0,
 ) -> dict[str, Tensor]:
-    """SAM's training loss (arXiv 2304.02643, appendix A; Kim et al., arXiv 2403.09199, 4.3: 20:1 and IoU loss).
+    """Training loss of SAM (arXiv 2304.02643, appendix A; Kim et al., arXiv 2403.09199, 4.3: 20:1 and IoU loss).
 
     L = min over the multimask outputs of (20 focal + dice) + multimask_dice_weight * mean over them of dice
-    + MSE(predicted IoU,
-    measured IoU). Token 0, which one click never shows, takes no part. With multimask_dice_weight = 0 it is SAM's.
+    + MSE(predicted IoU, measured IoU). Token 0, which is not used for a single click, takes no part. With
+    multimask_dice_weight = 0 it is the loss of SAM.
 
     Args:
         output: (B, P, M, h, w) logits and (B, P, M) predicted IoU; `output.candidates` are supervised.
         batch: targets (B, P, h, w) and valid (B, 1, h, w).
-        supervise: the IoU head learns from "all" candidates, or from the "best" only. The paper does not say; a slot
-            never supervised keeps the base's confidence and then wins at test by predicted IoU, hence "all".
-        multimask_dice_weight: weight of the Dice loss of all candidates beside the best one's loss. SAM's minimum is
-            made for clicks
-            of which nobody knows what they mean; an adapter's object is known, and where every candidate learns it,
-            little hangs on choosing the right one by predicted IoU. Dice alone, because focal is a mean over the
-            image: that of a candidate a hundred times the object's size outweighs all else, and what it teaches is
-            empty masks.
+        supervise: the IoU head learns from "all" candidates, or from the "best" only. The paper leaves this open; a
+            candidate that is never supervised keeps the confidence of the base and then wins by predicted IoU, hence
+            "all".
+        multimask_dice_weight: weight of the mean Dice loss of all candidates, added to the loss of the best one. The
+            minimum of SAM is for ambiguous clicks; the object of an adapter is known, and if every candidate learns
+            it, the choice by predicted IoU matters less. Only Dice is averaged, because focal is a mean over the
+            image: that of a candidate a hundred times as large as the object dominates and leads to empty masks.
         focal_weight, dice_weight, iou_weight: weights of the terms.
-        alpha, gamma: of the focal loss.
+        alpha, gamma: parameters of the focal loss.
 
     Returns:
         "loss" (scalar, with gradient) and its parts "focal", "dice", "iou" (scalars, detached), unweighted.
@@ -123,20 +122,20 @@ def region_loss(
     per_mask: bool = False,
     iou_weight: float = 1.0,
 ) -> dict[str, Tensor]:
-    """(1 - lambda) CE + lambda Dice over background and object (BLO-SAM's and SAMed's loss; AM-SAM: lambda = 0.8).
+    """(1 - lambda) CE + lambda Dice over background and object (loss of BLO-SAM and SAMed; AM-SAM: lambda = 0.8).
 
-    The output's one candidate is z = m1 - m0, so that the softmax over the channels is (1 - p, p), p = sigmoid(z), and
-    CE is the binary cross entropy of z, mean over the valid cells of the batch. Dice is the mean over both channels of
+    The single candidate is z = m1 - m0, so that the softmax over the channels is (1 - p, p), p = sigmoid(z), and CE is
+    the binary cross entropy of z, mean over the valid cells of the batch. Dice is the mean over both channels of
     1 - (2 sum p g + e) / (sum p^2 + sum g^2 + e), e = 1e-5. Targets are the covered share of each cell; the reference
     code samples them to the nearest.
 
     Args:
-        output: one candidate a prompt, logits z.
+        output: one candidate per prompt, logits z.
         batch: targets (B, P, h, w) and valid (B, 1, h, w).
         dice_weight: lambda.
-        per_mask: sums of each mask alone; False sums over the whole batch, as the reference code (with one mask a batch
-            the same): small objects then hide behind large ones.
-        iou_weight: of the squared error of the predicted IoU; 0 where the IoU head does not learn.
+        per_mask: compute Dice per mask; False sums over the batch as the reference code does, where large objects
+            outweigh small ones (with one mask per batch both are the same).
+        iou_weight: weight of the squared error of the predicted IoU; 0 if the IoU head does not learn.
 
     Returns:
         "loss" (scalar, with gradient), "ce", "dice" and, with a weight, "iou" (scalars, detached), unweighted.
@@ -157,13 +156,13 @@ def region_loss(
 def cross_entropy(
     output: Output, batch: Batch, *, positive_weight: float = 1.0, iou_weight: float = 1.0
 ) -> dict[str, Tensor]:
-    """Binary cross entropy of the one candidate, cells of the object weighted (Med-SA: 2), mean over the valid cells.
+    """Binary cross entropy of a single candidate, cells of the object weighted (Med-SA: 2), mean over the valid cells.
 
     Args:
-        output: one candidate a prompt.
+        output: one candidate per prompt.
         batch: targets (B, P, h, w) and valid (B, 1, h, w).
-        positive_weight: of the object's cells.
-        iou_weight: of the squared error of the predicted IoU.
+        positive_weight: weight of the cells of the object.
+        iou_weight: weight of the squared error of the predicted IoU.
 
     Returns:
         "loss" (scalar, with gradient), "ce" and "iou" (scalars, detached).
@@ -190,19 +189,20 @@ def _channel_dice(p: Tensor, targets: Tensor, valid: Tensor, per_mask: bool) -> 
 def contour_matching(points: Tensor, true: Tensor, *, kind: str = "index", unit: float = 1.0) -> Tensor:
     """Distance between contours of K points each, mean over contours.
 
-    * "index": smooth-L1 between points of equal index. Sound where the predicted contour started as a shaken copy of
+    * "index": smooth-L1 between points of equal index. Correct if the predicted contour started as a jittered copy of
       the true one, so that the correspondence is known.
-    * "cyclic": its minimum over the K cyclic shifts (TextBPN++'s PolyMatchingLoss).
+    * "cyclic": its minimum over the K cyclic shifts (PolyMatchingLoss of TextBPN++).
     * "paper": Kim et al. (arXiv 2403.09199) Eq. 4, mean over true points of the squared distance to the nearest
-      predicted point. A predicted point that is nobody's nearest gets no gradient, and the order does not count.
+      predicted point. A predicted point that is not the nearest of any true point gets no gradient, and the order of
+      the points has no effect.
     * "symmetric": mean of Eq. 4 and its reverse.
 
     Args:
         points: (..., K, 2) predicted, pixels.
         true: (..., K, 2), pixels.
         kind: one of the above.
-        unit: pixels that count as 1. The paper names no unit; in pixels Eq. 4 would swamp the segmentation loss, in
-            cells of the image embedding both are of one size.
+        unit: length of one unit in pixels. The paper names no unit; in pixels Eq. 4 dominates the segmentation loss,
+            in cells of the image embedding both have the same order of magnitude.
 
     Raises:
         InputError: unknown kind.
@@ -229,3 +229,16 @@ def _cyclic(points: Tensor, true: Tensor) -> Tensor:
 def _sum(values: Tensor, valid: Tensor) -> Tensor:
     # masked_fill, not a product: 0 times an infinite value of the padding would be nan
     return values.masked_fill(~valid.expand_as(values), 0).sum(dim=(-2, -1))
+
+
+__all__ = [
+    "MATCHING",
+    "SUPERVISE",
+    "contour_matching",
+    "cross_entropy",
+    "dice",
+    "focal",
+    "measured_iou",
+    "region_loss",
+    "segmentation_loss",
+]

@@ -1,33 +1,41 @@
-"""One step of two lessons: single objects from prompts, and the region of the class without a prompt."""
+"""A step with two tasks: single objects from prompts, and the region of the class without a prompt."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
+import torch
+from torch import Tensor, nn
+
+from samtailor.errors import InputError
 from samtailor.segmenter import Segmenter
-from samtailor.structures import Batch
+from samtailor.structures import Batch, Features, Output
 from samtailor.train.joint import Joint
 from samtailor.train.losses import region_loss
+from samtailor.train.step import StepFeeds, TrainingData
 
 
 class MultiTask(Joint):
     """L = L_seg of a batch of prompted objects + the region loss of another batch, mean over the members of the map.
 
-    Arguments as in `Joint`. The second batch holds the same images' regions (`data.regions.foreground`) with empty
-    prompts; without one (a method's own test) only the first lesson is given.
+    Arguments as in `Joint`. The second batch holds regions (`data.regions.foreground`) of the training images with
+    empty prompts; without one, only L_seg is computed.
     """
-
-    second = "regions"
 
     _regions: Batch | None = None
 
-    def __call__(self, train: Batch, held_out: Batch | None = None) -> dict[str, float]:
+    def feeds(self, data: TrainingData) -> StepFeeds:
+        """A batch of prompted masks and a batch of regions."""
+        return StepFeeds(data.masks(data.prompted), data.regions(data.train), regions=True)
+
+    def __call__(self, train: Batch, second: Batch | None = None) -> dict[str, float]:
         """One step on both batches."""
-        self._regions = held_out
+        self._regions = second
         return super().__call__(train)
 
-    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Both lessons: the terms of `Joint`, "region", and their sum as "loss"."""
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The terms of `Joint`, "region", and their sum as "loss"."""
         figures = super().losses(batch)
         if self._regions is None:
             return figures
@@ -36,20 +44,55 @@ class MultiTask(Joint):
         return figures | {"region": region.detach(), "loss": figures["loss"] + region}
 
 
-def map_loss(segmenter: Segmenter, batch: Batch) -> torch.Tensor:
-    """Region loss (see `losses.region_loss`; Dice of each mask alone) of every member of the map, their mean.
+@runtime_checkable
+class MemberMap(Protocol):
+    """A map adapter that is the mean of several networks, such as `adapters.region_map.RegionMap`."""
 
-    Each member learns by itself, a loss of their mean would let one of them do the work, and only from the images
-    that are not left out for it (`RegionMap.folds`).
+    members: nn.ModuleList
+    folds: dict[str, int]
+    """Sample id to the member that does not learn from it."""
+
+    def learners(self, ids: Sequence[str]) -> list[list[int]]:
+        """For each member the rows of the samples that it learns from."""
+        ...
+
+    def logits(self, features: Features) -> Tensor:
+        """Mean logits of the members, (B, 1, h, w)."""
+        ...
+
+    def as_output(self, logits: Tensor, features: Features, prompts: int = 1) -> Output:
+        """Logits of any grid as the output for each of P = `prompts` empty prompts."""
+        ...
+
+
+def member_map(segmenter: Segmenter) -> MemberMap:
+    """The map adapter of a segmenter.
+
+    Raises:
+        InputError: it has none, or one without members.
     """
-    (found,) = segmenter.maps.values()
+    for adapter in segmenter.maps.values():
+        if isinstance(adapter, MemberMap):
+            return adapter
+    raise InputError("This needs a method with a region map of several members, such as tailor.")
+
+
+def map_loss(segmenter: Segmenter, batch: Batch) -> Tensor:
+    """Region loss (`losses.region_loss` with the Dice of each mask) of every member of the map, averaged.
+
+    A loss of the averaged logits would let a single member do the work. A member does not learn from the images of
+    its fold (`RegionMap.folds`).
+    """
+    region_map = member_map(segmenter)
     losses = []
-    for member, rows in zip(found.members, found.learners(batch.ids), strict=True):
+    for member, rows in zip(region_map.members, region_map.learners(batch.ids), strict=True):
         if rows or not batch.ids:
             part = batch[rows] if len(rows) < len(batch.ids) else batch
-            answer = found.as_output(member(part.features), part.features)
-            losses.append(region_loss(answer, part, per_mask=True, iou_weight=0.0)["loss"])
-    return torch.stack(losses).sum() / len(found.members)
+            if part.features is None:
+                raise InputError("A region map needs the embeddings of the images, and this batch has none.")
+            output = region_map.as_output(member(part.features), part.features)
+            losses.append(region_loss(output, part, per_mask=True, iou_weight=0.0)["loss"])
+    return torch.stack(losses).sum() / len(region_map.members)
 
 
-__all__ = ["MultiTask", "map_loss"]
+__all__ = ["MemberMap", "MultiTask", "map_loss", "member_map"]

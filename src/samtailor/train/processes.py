@@ -1,4 +1,4 @@
-"""accelerate for a fit: device, precision, trackers, and what several processes have to agree on."""
+"""accelerate for a fit: device, precision, trackers, and reductions over several processes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from samtailor.errors import InputError
 from samtailor.train.config import FitConfig
 
 
 def make_accelerator(config: FitConfig, folder: Path) -> Accelerator:
-    """accelerate's Accelerator for a config; its process-wide state is renewed, so that fits may differ.
+    """An Accelerator for a config. Its process-wide state is reset, so that later fits may have other settings.
 
     Raises:
         InputError: no such device, a tracker that is not installed, or fp16 with several processes.
@@ -41,12 +42,12 @@ def make_accelerator(config: FitConfig, folder: Path) -> Accelerator:
     finally:
         os.environ.pop("ACCELERATE_TORCH_DEVICE", None) if config.device not in ("auto", "cpu") else None
     if made.num_processes > 1 and config.precision == "fp16":
-        raise InputError("fp16 with several processes is not supported (they may skip different steps); take bf16.")
+        raise InputError("fp16 with several processes is not supported (they may skip different steps). Use bf16.")
     return made
 
 
 def start_trackers(accelerator: Accelerator, config: FitConfig) -> None:
-    """Begin logging, below OUT/logs for tensorboard."""
+    """Start the trackers; tensorboard writes to OUT/logs."""
     if accelerator.log_with:
         plain = {k: v for k, v in config.to_dict().items() if isinstance(v, int | float | str)}
         accelerator.init_trackers("logs", config=plain)
@@ -56,9 +57,9 @@ def _device(name: str) -> str:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0].rstrip(".")
         raise InputError(
-            f"The device {name!r} cannot be used: {reason} Known: auto, cpu, cuda, cuda:N, mps."
+            f"The device {name!r} cannot be used: {reason}. Devices: auto, cpu, cuda, cuda:N, mps."
         ) from error
     return name
 
@@ -71,11 +72,11 @@ def _trackers(config: FitConfig) -> tuple[str, ...]:
     return ("tensorboard",) if is_tensorboard_available() else ()
 
 
-def averaging(optimizer: Optimizer, accelerator: Accelerator) -> Any:
-    """Average gradients over the processes just before the optimiser moves.
+def averaging(optimizer: Optimizer, accelerator: Accelerator) -> RemovableHandle:
+    """Average gradients over the processes before each update.
 
-    Instead of wrapping the segmenter for distributed training: the modules that only take part in the loss (PMM) are
-    not in `forward`, and what is averaged is a few megabytes.
+    This replaces a distributed wrapper of the segmenter: modules that only take part in the loss (PMM) are not in
+    `forward`, and only a few megabytes are averaged.
     """
 
     def average(*_: Any) -> None:
@@ -89,7 +90,7 @@ def averaging(optimizer: Optimizer, accelerator: Accelerator) -> Any:
 
 
 def mean(figures: Mapping[str, float], accelerator: Accelerator) -> Mapping[str, float]:
-    """Figures of a step averaged over the processes, so that all of them log (and judge) the same."""
+    """Figures of a step averaged over the processes, so that all processes log the same values."""
     if accelerator.num_processes == 1:
         return figures
     values = accelerator.reduce(torch.tensor(list(figures.values()), device=accelerator.device), "mean")
@@ -97,11 +98,11 @@ def mean(figures: Mapping[str, float], accelerator: Accelerator) -> Mapping[str,
 
 
 def agreed(stopping: bool, accelerator: Accelerator) -> bool:
-    """Whether any process was told to stop; all must leave at the same step."""
+    """Whether any process has to stop; all processes must stop at the same step."""
     if accelerator.num_processes == 1:
         return stopping
-    told = torch.tensor(float(stopping), device=accelerator.device)
-    return bool(accelerator.reduce(told, "sum") > 0)
+    count = torch.tensor(float(stopping), device=accelerator.device)
+    return bool(accelerator.reduce(count, "sum") > 0)
 
 
 __all__ = ["agreed", "averaging", "make_accelerator", "mean", "start_trackers"]

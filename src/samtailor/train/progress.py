@@ -1,4 +1,4 @@
-"""Where a fit stands, for whoever shows it."""
+"""Progress of a fit."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from samtailor.train.checkpoint import State
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a fit stands.
+    """Progress of a fit.
 
     Args:
-        stage: "encode" (images into the cache), "fit", or "settle" (images that choose how to look).
-        done, total: images, or steps.
-        loss: mean since the last point of the curve.
-        miou: held-out mIoU of the last validation, 0 to 1; of clicks, also where regions are judged beside them.
-        best_miou: of the state that is the best so far.
-        images_per_second: masks (each an image and a prompt) that this run has trained on, or images, per second.
-        seconds_left: at the speed of this run.
-        name: class, when one adapter is fitted for each class.
+        stage: "encode" (images are encoded into the cache), "fit" (training), or "select" (tiled inference is
+            selected); evaluations of a comparison have "evaluate".
+        done, total: images, or steps of training.
+        loss: mean since the last point of the loss curve.
+        miou: held-out mIoU of clicks at the last validation, in [0, 1].
+        best_miou: held-out mIoU of the best state so far.
+        images_per_second: images, or masks trained on, per second.
+        seconds_left: estimate from the speed of this run.
+        name: class name, with one adapter per class.
     """
 
     stage: str
@@ -35,13 +36,13 @@ class Progress:
 
 
 class Clock:
-    """Speed of one run: from its first step on, or from where it was resumed."""
+    """Speed of one run since its first step, or since it was resumed."""
 
     def __init__(self, first: int, total: int, masks: int) -> None:
         self.first, self.total, self.masks, self.start = first, total, masks, time.monotonic()
 
     def progress(self, state: State) -> Progress:
-        """Progress after a step of this run."""
+        """Progress after a step."""
         seconds = max(time.monotonic() - self.start, 1e-9)
         steps = state.step - self.first
         curve = state.history["train"][-1]["loss"] if state.history["train"] else None

@@ -1,46 +1,102 @@
-"""Held-out validation during a fit: single clicks on a bounded number of masks, cheap enough to do often.
+"""Held-out validation during a fit: one prompt for each of a bounded number of masks.
 
-IoU is taken in the model frame (padding cut off), not at the image's own size, so that its cost does not depend on
-the images. `evaluate` is the measurement to report; this one chooses the best state.
+IoU is measured in the model frame without its padding, not at the size of the image, so that the cost does not depend
+on the images. Report the figures of `evaluate`; these select the best state.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samtailor.segmenter import Segmenter
+from samtailor.masks import metrics
 from samtailor.structures import Output
 from samtailor.train.feed import Feed, HeldOut
 
 
-def validate(segmenter: Segmenter, feed: Feed, at_most: int, device: torch.device) -> dict[str, float]:
-    """Mean IoU over classes (each the mean over its masks) of the mask chosen by predicted IoU, and of the best one.
+@dataclass(frozen=True)
+class Validation:
+    """IoU of each validated mask; all fields have one entry per mask.
 
     Args:
-        segmenter: put into evaluation mode meanwhile.
-        feed: held-out images with a prompt source that does not draw (`mask-center`).
-        at_most: number of masks.
-        device: where the segmenter is.
+        ious: IoU of the candidate mask of highest predicted IoU, in [0, 1].
+        oracle_ious: highest IoU among the candidates, in [0, 1].
+        labels: class names.
+        images: sample ids, the groups of the bootstrap.
+    """
 
-    Returns:
-        "miou" and "oracle_miou" in 0 to 1.
+    ious: tuple[float, ...]
+    oracle_ious: tuple[float, ...]
+    labels: tuple[str, ...]
+    images: tuple[str, ...]
+
+    @property
+    def miou(self) -> float:
+        """Unweighted mean over classes of the mean IoU of each class."""
+        return self._means()[0]
+
+    @property
+    def oracle_miou(self) -> float:
+        """The same mean of the oracle IoU."""
+        return self._means()[1]
+
+    @property
+    def n_images(self) -> int:
+        """Number of different images."""
+        return len(set(self.images))
+
+    def interval(self) -> list[float] | None:
+        """95 % interval of `miou` by a bootstrap over images, [low, high]; None with fewer than two images."""
+        return _bounds(metrics.bootstrap(self.ious, self.images, classes=self.labels))
+
+    def gain_interval(self, before: Validation) -> list[float] | None:
+        """95 % interval of the paired difference of `miou`, this minus `before`; None with fewer than two images.
+
+        Raises:
+            InputError: `before` has another number of masks.
+        """
+        return _bounds(metrics.paired_difference(self.ious, before.ious, self.images, classes=self.labels))
+
+    def figures(self) -> dict[str, float]:
+        """ "miou" and "oracle_miou" in [0, 1]."""
+        return {"miou": self.miou, "oracle_miou": self.oracle_miou}
+
+    def _means(self) -> tuple[float, float]:
+        by_class: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        for label, *pair in zip(self.labels, self.ious, self.oracle_ious, strict=True):
+            by_class[label].append((pair[0], pair[1]))
+        chosen, oracle = np.mean([np.mean(pairs, axis=0) for pairs in by_class.values()], axis=0)
+        return float(chosen), float(oracle)
+
+
+def validate(segmenter: nn.Module, feed: Feed, at_most: int, device: torch.device) -> Validation:
+    """IoU of held-out masks, without gradients.
+
+    Args:
+        segmenter: a `Segmenter`; it is in evaluation mode during the call.
+        feed: held-out images with a deterministic prompt source (`mask-center`).
+        at_most: largest number of masks.
+        device: device of the segmenter.
     """
     training = segmenter.training
     segmenter.eval()
-    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    pairs: list[tuple[float, float]] = []
+    labels: list[str] = []
+    images: list[str] = []
     with torch.no_grad():
         for part in feed.held_out(at_most):
-            output = segmenter(part.batch.to(device))
-            for label, pair in zip(part.batch.labels, _ious(output, part), strict=True):
-                found[label].append(pair)
+            pairs += _ious(segmenter(part.batch.to(device)), part)
+            labels += part.batch.labels
+            images += part.batch.ids
     segmenter.train(training)
-    chosen, oracle = np.mean([np.mean(pairs, axis=0) for pairs in found.values()], axis=0)
-    return {"miou": float(chosen), "oracle_miou": float(oracle)}
+    chosen, oracle = zip(*pairs, strict=True)
+    return Validation(chosen, oracle, tuple(labels), tuple(images))
 
 
 def _ious(output: Output, part: HeldOut) -> list[tuple[float, float]]:
@@ -57,8 +113,13 @@ def _ious(output: Output, part: HeldOut) -> list[tuple[float, float]]:
 
 
 def _iou(masks: Tensor, truth: Tensor) -> Tensor:
-    """bool (M, h, w) against bool (h, w): (M,); the truth is never empty."""
+    """IoU of bool (M, h, w) with bool (h, w), not empty: (M,)."""
     return (masks & truth).sum(dim=(1, 2)) / (masks | truth).sum(dim=(1, 2))
 
 
-__all__ = ["validate"]
+def _bounds(interval: metrics.Interval) -> list[float] | None:
+    _, low, high = interval
+    return None if math.isnan(low) else [low, high]
+
+
+__all__ = ["Validation", "validate"]

@@ -22,6 +22,8 @@ from samtailor.compare.baselines._supervised import Supervised, cross_entropy
 from samtailor.compare.baselines._weights import seeded
 from samtailor.registry import refuse_unknown
 
+TITLE = "DeepLabV3"
+"""Name in tables."""
 RATES = {8: (12, 24, 36), 16: (6, 12, 18), 32: (3, 6, 9)}
 """Dilations of the three 3x3 branches by output stride (section 3.3: doubled at stride 8)."""
 

@@ -26,6 +26,8 @@ from samtailor.compare.baselines._resnet import Backbone, ResNet
 from samtailor.compare.baselines._weights import seeded
 from samtailor.registry import refuse_unknown
 
+TITLE = "HSNet"
+"""Name in tables."""
 WIDTHS = (16, 64, 128)
 """Channels of the three squeezing convolutions."""
 SQUEEZE = (((5, 4), (5, 4), (3, 2)), ((5, 4), (3, 2), (3, 2)), ((3, 2), (3, 2), (3, 2)))

@@ -24,6 +24,8 @@ from samtailor.compare.baselines._loop import Training, thirds
 from samtailor.compare.baselines._resnet import Backbone, ResNet
 from samtailor.registry import refuse_unknown
 
+TITLE = "SSP"
+"""Name in tables."""
 SCALE = 10.0
 """Of the cosine, before the softmax."""
 FOREGROUND, BACKGROUND = 0.7, 0.6

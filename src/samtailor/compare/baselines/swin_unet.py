@@ -22,6 +22,8 @@ from samtailor.compare.baselines._weights import pretrained, seeded
 from samtailor.errors import InputError
 from samtailor.registry import refuse_unknown
 
+TITLE = "Swin-Unet"
+"""Name in tables."""
 HUB = "microsoft/swin-tiny-patch4-window7-224"
 
 

@@ -1,4 +1,4 @@
-"""Recipes: one YAML a table of a paper (data, methods, settings, published figures), or settings of a fit alone."""
+"""Recipes: one YAML file per table of a paper (data, methods, settings, published figures), or settings of a fit."""
 
 from samtailor.compare.recipes._read import (
     NOT_LEGIBLE,

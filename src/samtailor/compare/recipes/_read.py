@@ -1,4 +1,4 @@
-"""Reading and checking of the YAML files beside this one."""
+"""Read and check the YAML files of recipes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_LEGIBLE = "not legible"
 _FOLDER = Path(__file__).parent
 
 Cell = float | Literal["not legible"] | None
-"""A published figure in percent; "not legible" where the source cannot be read, None where the paper has none."""
+"""A published figure in percent; "not legible" if the source cannot be read, None if the paper has none."""
 
 
 class Run(BaseModel):
@@ -25,10 +25,10 @@ class Run(BaseModel):
 
     Args:
         method: name of a method.
-        fit: name of a YAML with settings of a fit, or None for the method's own defaults.
-        options: of the method.
-        published: the row of the published table it stands beside; None: there is none.
-        published_oracle: the published row of its oracle.
+        fit: name of a YAML file with settings of a fit; None: the defaults of the method.
+        options: options of the method.
+        published: row of the published table to compare with; None: there is none.
+        published_oracle: published row of its oracle.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,19 +44,20 @@ class Recipe(BaseModel):
 
     Args:
         kind: "table".
-        title, source: what it is, and where the published figures stand.
-        format: name of the data set's reader; None finds the layout out.
+        title, source: title of the table, and where the figures were published.
+        format: layout of the data set; None: detect it.
         train, held_out: options of the reader for the two parts, e.g. `{part: train}`.
-        columns: classes of the table; with `per_class` one adapter is fitted for each.
-        per_class: whether it is.
-        figure: what the cells are, "miou" or "dice".
-        shots: images fitted on, one cell each (then there is one column); empty: all images, a cell a column.
-        synthetic: how to make the data when the user has none; None: it cannot be made.
+        columns: classes of the table.
+        per_class: fit one adapter per class.
+        figure: figure in the cells, "miou" or "dice".
+        shots: numbers of training images, one cell each, for a table of one column; empty: all images, one cell per
+            column.
+        synthetic: settings to generate the data without the original data set; None: they cannot be generated.
         runs: rows by title.
-        published: published figures in percent by row, one for each column, and with several columns an average last;
-            with `shots` one for each of them.
-        sweep: option of the runs whose values are drawn as a curve.
-        notes: what is odd about the published figures, or differs here.
+        published: published figures in percent by row, one per column and with several columns an average last; with
+            `shots` one per number of shots.
+        sweep: option of the runs whose values are plotted as a curve.
+        notes: remarks on the published figures, and differences.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,17 +80,17 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _complete(self) -> Recipe:
         if self.shots and len(self.columns) > 1:
-            raise ValueError("a table over numbers of shots has one column, not several")
+            raise ValueError("a table over numbers of shots must have one column")
         width = len(self.shots) or len(self.columns) + (len(self.columns) > 1)
         for row, cells in self.published.items():
             if len(cells) != width:
                 raise ValueError(f"the published row {row!r} has {len(cells)} figures instead of {width}")
         for title, run in self.runs.items():
             if self.sweep is not None and not isinstance(run.options.get(self.sweep), int | float):
-                raise ValueError(f"{title!r} has no number as option {self.sweep!r}, over which the table sweeps")
+                raise ValueError(f"{title!r} has no number as option {self.sweep!r}, which the table sweeps over")
             for row in (run.published, run.published_oracle):
                 if row is not None and row not in self.published:
-                    raise ValueError(f"{title!r} names the published row {row!r}, which is not there")
+                    raise ValueError(f"{title!r} names the published row {row!r}, which does not exist")
         return self
 
 
@@ -99,17 +100,15 @@ def narrowed(
     methods: Sequence[str] | None = None,
     shots: Sequence[int] | None = None,
 ) -> Recipe:
-    """Only some columns, methods and numbers of shots; a published average of other columns is left out.
+    """Some of the columns, methods and numbers of shots; a published average over other columns is dropped.
 
     Raises:
-        InputError: one that the recipe does not have.
+        InputError: a class, method or number of shots that the recipe does not have.
     """
     known = {run.method for run in recipe.runs.values()}
-    asked = ((classes, recipe.columns), (methods, sorted(known)), (shots, recipe.shots))
-    for wanted, there in asked:
-        for one in wanted or ():
-            if one not in there:
-                raise InputError(f"The recipe has no {one!r}: {', '.join(map(str, there)) or 'it has none of these'}.")
+    _refuse_unknown("class", classes, recipe.columns)
+    _refuse_unknown("method", methods, sorted(known))
+    _refuse_unknown("number of shots", shots, recipe.shots)
     runs = {title: run for title, run in recipe.runs.items() if methods is None or run.method in methods}
     kept = tuple(name for name in recipe.columns if classes is None or name in classes)
     counts = tuple(count for count in recipe.shots if shots is None or count in shots)
@@ -123,16 +122,22 @@ def narrowed(
     return recipe.model_copy(update={"runs": runs, "columns": kept, "shots": counts, "published": published})
 
 
+def _refuse_unknown(what: str, wanted: Sequence[object] | None, known: Sequence[object]) -> None:
+    for value in wanted or ():
+        if value not in known:
+            raise InputError(f"The recipe has no {what} {value!r}. Known: {', '.join(map(str, known)) or 'none'}.")
+
+
 def recipe_names() -> list[str]:
-    """Names that `read` takes."""
+    """Names of the recipes of tables."""
     return [name for name in _names() if _yaml(name).get("kind") == "table"]
 
 
 def read(name: str) -> Recipe:
-    """A table's recipe by name.
+    """Read the recipe of a table.
 
     Raises:
-        InputError: unknown name, or a file that is not a recipe.
+        InputError: an unknown name, or an invalid file.
     """
     values = _yaml(_known(name, recipe_names()))
     try:
@@ -142,10 +147,10 @@ def read(name: str) -> Recipe:
 
 
 def fit_settings(name: str) -> dict[str, Any]:
-    """Fields of `FitConfig` by the name of a recipe ("paper"), or from a user's YAML file; checked.
+    """Fields of `FitConfig` of a recipe ("paper") or of a YAML file, checked.
 
     Raises:
-        InputError: unknown name, no such file, an unknown field.
+        InputError: an unknown name or field, or no such file.
     """
     if name.endswith((".yaml", ".yml")) or Path(name).is_file():
         config = load(name)
@@ -157,7 +162,7 @@ def fit_settings(name: str) -> dict[str, Any]:
 
 
 def config_of(run: Run, **given: Any) -> FitConfig:
-    """Settings of a recipe's row: its `fit` file, then what is given (None: not given; options join its own)."""
+    """Settings of a row: its `fit` file, then `given` (None counts as not given; options are merged)."""
     fields = fit_settings(run.fit) if run.fit else {}
     more = {key: value for key, value in given.items() if value is not None}
     options = run.options | dict(more.pop("options", {}))

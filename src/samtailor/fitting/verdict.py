@@ -1,0 +1,145 @@
+"""The outcome of a fit in plain sentences, each with the number of images or objects it is based on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from samtailor.errors import counted
+from samtailor.fitting.result import FitResult
+from samtailor.structures import TilingPlan
+
+MIN_OBJECTS = 5
+"""With fewer objects no percentage is reported."""
+_NOTABLE = 0.01  # mIoU; a smaller difference between two oracles is not reported
+
+
+def verdict(result: FitResult) -> list[str]:
+    """Sentences about a finished fit; with `per_class` those of each class, prefixed with its name.
+
+    All percentages are means over held-out data. The best state of a fit is selected on the same images, so its mIoU
+    is slightly optimistic; `samtailor evaluate` measures on other images.
+
+    Args:
+        result: of `fit`, also one that was read back from its folder.
+    """
+    if result.parts:
+        return [f"{name}: {sentence}" for name, part in result.parts.items() for sentence in verdict(part)]
+    figures = result.figures
+    return [
+        *_clicks(figures),
+        *_oracle(figures),
+        *_strength(figures),
+        *_automatic(figures, result.inference.tiling),
+    ]
+
+
+def _clicks(figures: Mapping[str, Any]) -> list[str]:
+    """Whether the selected state is better than the state before training."""
+    if "held_out_miou" not in figures:
+        return ["No image was held out, so the last state was kept. Run `samtailor evaluate` to measure it."]
+    masks = figures.get("held_out_masks")
+    judged_on = _judged_on(figures)
+    if masks is not None and masks < MIN_OBJECTS:
+        return [f"Too few objects to judge the prompted masks (n = {masks})."]
+    after, before = figures["held_out_miou"], figures["start_miou"]
+    if after <= before:
+        return [_not_improved(figures, judged_on)]
+    interval = figures.get("held_out_gain_interval")
+    gain = f"gain {_percent(after - before)}{_interval(interval)}"
+    sentences = [f"mIoU rose from {_percent(before)} to {_percent(after)} on {judged_on} ({gain})."]
+    if interval is not None and interval[0] <= 0:
+        sentences.append("The interval includes 0: hold out more images to confirm the gain.")
+    return sentences
+
+
+def _not_improved(figures: Mapping[str, Any], judged_on: str) -> str:
+    """The sentence for a fit without a gain."""
+    at_base = "alpha" in figures  # only methods that start at the base model can be interpolated to it
+    reference = "the base model" if at_base else "the adapter before training"
+    measured = f"mIoU {_percent(figures['held_out_miou'])}{_interval(figures.get('held_out_interval'))} on {judged_on}"
+    unchanged = at_base and (figures["alpha"] == 0 or figures["best_step"] == 0)
+    effect = "; the adapter leaves clicks unchanged" if unchanged else ""
+    return f"Training did not improve on {reference} ({measured}){effect}."
+
+
+def _oracle(figures: Mapping[str, Any]) -> list[str]:
+    """Whether the gain comes from better masks or from a better choice among the candidates."""
+    if not {"held_out_oracle_miou", "start_oracle_miou"} <= set(figures) or _few(figures.get("held_out_masks")):
+        return []
+    gain = figures["held_out_miou"] - figures["start_miou"]
+    oracle_gain = figures["held_out_oracle_miou"] - figures["start_oracle_miou"]
+    if gain < _NOTABLE or oracle_gain >= _NOTABLE:
+        return []
+    reference = "the base model" if "alpha" in figures else "before training"
+    return [f"The adapter picks the right mask more often; it does not draw better outlines than {reference}."]
+
+
+def _strength(figures: Mapping[str, Any]) -> list[str]:
+    """The interpolation between base model and adapter, where the full adapter was not the best choice."""
+    alpha = figures.get("alpha", 1.0)
+    if alpha == 1:
+        return []
+    sentences = [f"Click adapter strength: {alpha:g} (0 = base model, 1 = full adapter)."]
+    masks = figures.get("alpha_masks")
+    if alpha > 0 and masks is not None and not _few(masks):
+        sentences.append(
+            f"At this strength mIoU is {_percent(figures['alpha_miou'])} on "
+            f"{_images(figures['alpha_images'], masks, _kind(figures))}, "
+            f"{_percent(figures['base_miou'])} with the base model."
+        )
+    return sentences
+
+
+def _automatic(figures: Mapping[str, Any], tiling: TilingPlan) -> list[str]:
+    """Quality without a prompt."""
+    if "region_dice" not in figures:
+        return []
+    images, objects = figures["region_images"], figures.get("region_objects")
+    if _few(objects):
+        return [f"Automatic mode: too few objects to judge (n = {objects})."]
+    judged_on = f"{counted(images, _kind(figures))}{_interval(figures.get('region_interval'))}"
+    dice = f"Automatic mode: Dice {_percent(figures['region_dice'])} ({judged_on})"
+    if tiling.plain:
+        return [f"{dice}."]
+    return [f"{dice}, with {_tiling(tiling)}; {_percent(figures['region_dice_untiled'])} without."]
+
+
+def _tiling(tiling: TilingPlan) -> str:
+    """A short name of a tiling plan, e.g. "2x2 tiling"."""
+    parts = [f"{n}x{n} tiling" for n in tiling.tiles if n > 1] + (["box prompts"] if tiling.boxes else [])
+    return " and ".join(parts)
+
+
+def _judged_on(figures: Mapping[str, Any]) -> str:
+    """The images behind the held-out figures."""
+    images, masks = figures.get("held_out_images"), figures.get("held_out_masks")
+    if figures.get("selection") == "paper":
+        what = "training images" if images is None else _images(images, masks, "training image")
+        return f"{what} that select the best state; no image was held out"
+    return "held-out images" if images is None else _images(images, masks, "held-out image")
+
+
+def _kind(figures: Mapping[str, Any]) -> str:
+    """Without held-out images, inference is tuned on training images that were left out for that."""
+    return "held-out image" if "held_out_miou" in figures else "left-out training image"
+
+
+def _images(images: int, masks: int | None, noun: str) -> str:
+    return counted(images, noun) + (f" with {counted(masks, 'object')}" if masks is not None else "")
+
+
+def _few(objects: int | None) -> bool:
+    return objects is not None and objects < MIN_OBJECTS
+
+
+def _interval(bounds: list[float] | None) -> str:
+    """ ", 95 % interval 38.2 to 49.5", or nothing where there is none."""
+    return "" if bounds is None else f", 95 % interval {_percent(bounds[0])} to {_percent(bounds[1])}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+__all__ = ["MIN_OBJECTS", "verdict"]
