@@ -28,8 +28,9 @@ lint: env
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-docs: env  ## write the generated pages again
-	$(BIN)/python tools/make_cli_docs.py
+docs: env  ## generated pages and the site, in site/; the tests build it too
+	for file in tools/make_*_docs.py; do $(BIN)/python $$file || exit 1; done
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: env  ## ratios measured in one run
 	for file in benchmarks/*.py; do OMP_NUM_THREADS=2 $(BIN)/python $$file || exit 1; done

@@ -38,7 +38,7 @@ import bench
 from bench import Column, Table, results
 from random_sam import vit_b
 from samtailor.bases import load_base
-from samtailor.bases._encoding import encoding
+from samtailor.bases.encoder import fast_encoder
 from samtailor.data.image import read_image
 from samtailor.data.synth.samples import samples
 from samtailor.data.transform import Frame
@@ -219,7 +219,7 @@ def encode(predictor: Predictor, files: Any) -> None:
 def encode_ahead(base: Any, images: Any) -> None:
     workers = _pipeline.Workers.for_base(base)
     cut = _pipeline.Cut(None, 0.0, base.mean)
-    own = encoding(base)
+    own = fast_encoder(base)
     for _ in _pipeline.predict_ahead(images.items(), cut, lambda view: Predictor(own).set_image(view.pixels), workers):
         pass
 

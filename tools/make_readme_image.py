@@ -1,4 +1,4 @@
-"""Write docs/before_after.png: held-out banners of a demo, one click each, base model and adapter.
+"""Write docs/assets/before_after.png: held-out banners of a demo, one click each, base model and adapter.
 
     python tools/make_readme_image.py demo
 
@@ -22,7 +22,7 @@ from samtailor.masks import overlay
 from samtailor.masks.interior import center
 from samtailor.predict.predictor import Predictor
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "before_after.png"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "assets" / "before_after.png"
 SIDE = 360
 
 

@@ -1,7 +1,8 @@
 """Methods, formats, prompt sources, detectors, bases, baselines and writers by name. A name is a file.
 
 `find("methods", "plm-pmm")` imports `samtailor/methods/plm_pmm.py`. There are no decorators and nothing is registered
-at import time. A file whose name starts with an underscore is private.
+at import time. A file whose name starts with an underscore is private, and `NOT_REGISTERED` lists further modules
+that have no name here.
 
 Files outside the package are found too (plug-ins):
 
@@ -9,12 +10,13 @@ Files outside the package are found too (plug-ins):
   which has one subfolder for each kind: `FOLDER/methods/my_method.py`;
 * as an entry point of an installed distribution: group `samtailor.methods`, name `my-method`, value the module.
 
-A plug-in cannot replace a name of the package. Plug-ins run as part of the program: name only folders that you trust.
+A plug-in cannot replace a built-in name. Plug-ins run as part of the program: use only folders that you trust.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -40,26 +42,31 @@ KINDS = {
     "writers": "samtailor.data.writers",
     "export": "samtailor.export",
 }
-"""Kinds of things that have a name, and the package that holds the built-in ones."""
+"""The kinds, and the package with the built-in modules of each."""
 NOT_REGISTERED = {"bases": ("decoder", "encoder")}
 """Public modules of these packages that are not of the kind."""
 PLUGINS = "SAMTAILOR_PLUGINS"
-"""Environment variable that names folders of plug-ins."""
+"""Environment variable with the folders of plug-ins."""
+_SINGULAR = {"prompts": "prompt source", "sets": "data set", "export": "export format"}
 
 
 def names(kind: str) -> list[str]:
-    """Names available for a kind of `KINDS`, sorted, with dashes: those of the package, then of plug-ins."""
+    """Names of a kind of `KINDS`, built-in and of plug-ins, sorted, with dashes.
+
+    Raises:
+        InputError: a folder of plug-ins does not exist or cannot be read.
+    """
     return sorted({*_built_in(kind), *_files(kind), *_entry_points(kind)})
 
 
 def find(kind: str, name: str) -> ModuleType:
-    """Import the module that a name stands for.
+    """Import the module of a name. Case, dashes and underscores do not matter.
 
     Raises:
-        InputError: no file of that name; the message lists the names and the closest one. Or a plug-in that cannot be
+        InputError: there is no such name (the message lists the names and the closest one), or a plug-in cannot be
             imported.
     """
-    wanted = name.strip().lower().replace("_", "-")
+    wanted = _normalized(name)
     if wanted in _built_in(kind):
         return importlib.import_module(f"{KINDS[kind]}.{wanted.replace('-', '_')}")
     if (file := _files(kind).get(wanted)) is not None:
@@ -67,7 +74,8 @@ def find(kind: str, name: str) -> ModuleType:
     if (entry := _entry_points(kind).get(wanted)) is not None:
         return _plugin(kind, wanted, entry.load)
     known = names(kind)
-    raise InputError(f"No {kind.rstrip('s')} is called {name!r}. Known: {', '.join(known)}.{_closest(wanted, known)}")
+    singular = _SINGULAR.get(kind, kind.removesuffix("s"))
+    raise InputError(f"No {singular} is called {name!r}. Known: {', '.join(known)}.{_closest(wanted, known)}")
 
 
 def options(build: Callable[..., Any]) -> dict[str, Any]:
@@ -77,7 +85,7 @@ def options(build: Callable[..., Any]) -> dict[str, Any]:
 
 
 def refuse_unknown(build: Callable[..., Any], unknown: Collection[str]) -> None:
-    """Raise unless `unknown` (what a `build` caught in its `**unknown`) is empty.
+    """Raise unless `unknown`, the `**unknown` arguments of a `build` function, is empty.
 
     Raises:
         InputError: with the known options and the closest one.
@@ -90,13 +98,39 @@ def refuse_unknown(build: Callable[..., Any], unknown: Collection[str]) -> None:
 
 
 def choose(name: str, value: str, known: Collection[str]) -> str:
-    """`value`, checked against the values that an option takes.
+    """`value`, checked to be one of the known values of an option.
 
     Raises:
-        InputError: it is none of them.
+        InputError: it is not.
     """
     if value not in known:
         raise InputError(f"{name} must be one of {', '.join(known)}, got {value!r}.{_closest(str(value), known)}")
+    return value
+
+
+def number(
+    name: str, value: Any, *, at_least: float | None = None, at_most: float | None = None, integer: bool = False
+) -> Any:
+    """`value`, checked to be a number in a range.
+
+    Args:
+        name: of the option, for the message.
+        value: the value.
+        at_least, at_most: bounds, inclusive; None: no bound.
+        integer: whether it must be an integer.
+
+    Raises:
+        InputError: it is not such a number.
+    """
+    kind = int if integer else (int, float)
+    numeric = isinstance(value, kind) and not isinstance(value, bool) and value == value  # NaN differs from itself
+    low = numeric and at_least is not None and value < at_least
+    high = numeric and at_most is not None and value > at_most
+    if not numeric or low or high:
+        bounds = (("at least", at_least), ("at most", at_most))
+        limits = " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
+        wanted = f"{'an integer' if integer else 'a number'} {limits}".rstrip()
+        raise InputError(f"{name} must be {wanted}, got {value!r}.")
     return value
 
 
@@ -109,25 +143,36 @@ def _built_in(kind: str) -> list[str]:
 
 
 def _files(kind: str) -> dict[str, Path]:
-    """Plug-in files of the folders in `SAMTAILOR_PLUGINS`; of two files of one name the first folder's counts."""
-    found: dict[str, Path] = {}
-    for folder in _folders():
-        for file in sorted((folder / kind).glob("*.py")):
+    """Plug-in files by name; of two files with one name, the one in the earlier folder is used."""
+    files: dict[str, Path] = {}
+    for folder in _folders(kind):
+        for file in sorted(folder.glob("*.py")):
             if not file.name.startswith("_"):
-                found.setdefault(file.stem.replace("_", "-"), file)
-    return found
+                files.setdefault(_normalized(file.stem), file)
+    return files
 
 
-def _folders() -> Iterator[Path]:
+def _folders(kind: str) -> Iterator[Path]:
+    """Folders with plug-ins of a kind."""
     for text in filter(None, os.environ.get(PLUGINS, "").split(os.pathsep)):
         folder = Path(text).expanduser()
         if not folder.is_dir():
             raise InputError(f"{PLUGINS} names {text}, which is not a folder. Correct the variable or unset it.")
-        yield folder
+        for part in (folder, folder / kind):
+            if part.is_dir() and not os.access(part, os.R_OK | os.X_OK):
+                raise InputError(f"The folder of plug-ins {part} cannot be read. Check its permissions or {PLUGINS}.")
+        if (folder / kind).is_dir():
+            yield folder / kind
 
 
 def _entry_points(kind: str) -> dict[str, metadata.EntryPoint]:
-    return {entry.name.replace("_", "-"): entry for entry in metadata.entry_points(group=f"samtailor.{kind}")}
+    return _entry_points_on(kind, tuple(sys.path))
+
+
+@functools.lru_cache(maxsize=64)
+def _entry_points_on(kind: str, path: tuple[str, ...]) -> dict[str, metadata.EntryPoint]:
+    """Entry points of the distributions on `sys.path`, which takes milliseconds to search."""
+    return {_normalized(entry.name): entry for entry in metadata.entry_points(group=f"samtailor.{kind}")}
 
 
 def _imported(kind: str, name: str, file: Path) -> ModuleType:
@@ -149,13 +194,20 @@ def _imported(kind: str, name: str, file: Path) -> ModuleType:
     return module
 
 
-def _plugin(kind: str, name: str, load: Callable[[], ModuleType]) -> ModuleType:
+def _plugin(kind: str, name: str, load: Callable[[], Any]) -> ModuleType:
     try:
-        return load()
+        module = load()
     except Exception as error:
         raise InputError(
             f"The plug-in {name!r} ({kind}) cannot be imported: {type(error).__name__}: {error}"
         ) from error
+    if not isinstance(module, ModuleType):
+        raise InputError(f"The plug-in {name!r} ({kind}) must be a module, got {type(module).__name__}.")
+    return module
+
+
+def _normalized(name: str) -> str:
+    return name.strip().lower().replace("_", "-")
 
 
 def _closest(name: str, known: Collection[str]) -> str:
@@ -163,4 +215,4 @@ def _closest(name: str, known: Collection[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-__all__ = ["KINDS", "PLUGINS", "choose", "find", "names", "options", "refuse_unknown"]
+__all__ = ["KINDS", "PLUGINS", "choose", "find", "names", "number", "options", "refuse_unknown"]

@@ -1,9 +1,11 @@
-"""Segmenter: a frozen base, what learns around it, and nothing else. The one object that is trained, saved, served."""
+"""Segmenter: a frozen base and the modules that are trained around it. It is what a fit trains, saves and serves."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from functools import cache
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -18,62 +20,72 @@ from samtailor.structures import Batch, Features, InferenceSpec, Output, Prompts
 class TokenAdapter(Protocol):
     """Changes the encoded prompts before the mask decoder (PLM, a learnt dense prompt)."""
 
-    def __call__(self, tokens: Tokens, features: Features, positions: Tensor) -> Tokens:
-        """Same shapes as came in."""
+    def __call__(self, tokens: Tokens, features: Features, positions: Tensor, *, fast: bool = False) -> Tokens:
+        """Tokens of the same shapes.
+
+        Args:
+            tokens: of B images with P prompts each.
+            features: of the B images.
+            positions: (1, D, H, W) positional encoding of the grid.
+            fast: as in `Segmenter.decode`; an adapter without a faster way need not have this argument.
+        """
 
 
 class OutputAdapter(Protocol):
-    """Changes what the mask decoder answers (SAM-F, mask calibration)."""
+    """Changes the output of the mask decoder (SAM-F, mask calibration)."""
 
     def __call__(self, output: Output) -> Output:
         """May change the number of masks, then also `candidates`."""
 
 
 class InsideAdapter(Protocol):
-    """Enters the base model itself (LoRA, a trained copy of the decoder's tail, bottleneck adapters)."""
+    """Replaces modules of the base model (LoRA, a trained copy of the decoder's tail, bottleneck adapters)."""
 
     def modules_of(self, base: Base) -> Mapping[str, nn.Module]:
-        """What stands in for which module of `base.model`, by name; all of it owned by the adapter."""
+        """Replacements by the name of the module of `base.model`; all of them belong to the adapter."""
 
 
 class MapAdapter(Protocol):
-    """Reads the image embedding itself: answers without a prompt, and joins in where there is one (a region map)."""
+    """Predicts from the image embedding without a prompt, and changes the masks of prompts (a region map)."""
 
     def logits(self, features: Features) -> Tensor:
-        """Where the class is, (B, 1, h, w)."""
+        """Logits of the class, (B, 1, h, w)."""
 
     def as_output(self, logits: Tensor, features: Features, prompts: int = 1) -> Output:
-        """Such logits, of any grid, as an answer to each of P = `prompts` empty prompts."""
+        """Such logits, of any grid, as the output for P = `prompts` empty prompts, all equal."""
 
     def __call__(self, output: Output, features: Features) -> Output:
-        """May change the masks of the decoder's answer."""
+        """May change the masks of the decoder's output."""
 
 
 class Segmenter(nn.Module):
-    """Freezes everything, then frees exactly `groups`.
+    """Freezes everything, then unfreezes exactly `groups`.
 
-    Adapters inside the base do not touch it: the segmenter asks a twin (`Base.with_modules`) that shares every frozen
-    tensor with the base. With none the twin is the base.
+    Adapters inside the base do not change it: they enter a twin (`Base.with_modules`) that shares every frozen tensor
+    with the base. Without such adapters the twin is the base.
 
     Args:
-        base: frozen base model; kept out of this module's parameters, so that `state_dict` is what was learnt.
+        base: frozen base model; not a submodule, so that `state_dict` holds exactly what was learnt.
         inside: adapters inside the base; no two may exchange the same module.
         tokens: adapters of the encoded prompts, applied in order.
-        outputs: adapters of the decoder's answer, applied in order.
-        maps: at most one adapter that reads the embedding itself; empty prompts are its own to answer (`promptless`).
+        outputs: adapters of the decoder's output, applied in order.
+        maps: at most one adapter that reads the embedding itself; it predicts for empty prompts (`promptless`).
         training_only: modules that take part in the loss and are saved, but not in `forward` (PMM).
         groups: names of the parameter groups of a step, each a list of the names of adapters
             (default: one group "lower" with all of them).
-        contour_points: how many points of the true outline a training batch must bring along; None: none.
+        contour_points: number of points of the true outline in each training batch; None: no outlines.
         encoder_frozen: the image embedding is the base's, cached and shared; False where an adapter is inside the
-            encoder, which then runs in every step and for every question.
+            encoder, which then runs in every step and for every prediction.
         tunes_inference: a fit chooses `inference.tiling` and the strength of the prompt adapters on held-out images.
         inference: how it is prompted and what its prediction means; a fit replaces it as a whole.
         transform_prompts: changes the prompts before they are encoded.
         on_start: called once before the first step with an iterable of training batches.
-        on_step: called before each step with the share of the training that is done, in [0, 1).
+        on_step: called before each step with the fraction of the training that is done, in [0, 1).
 
     The names of the five mappings must differ; they prefix the tensors in the artefact.
+
+    Raises:
+        InputError: two adapters exchange the same module of the base.
     """
 
     def __init__(
@@ -107,7 +119,8 @@ class Segmenter(nn.Module):
         self._members = groups or {"lower": list(self.adapters)}
         for parameter in base.model.parameters():
             parameter.requires_grad_(False)
-        exchanged = _disjoint({name: adapter.modules_of(base) for name, adapter in self.inside.items()})
+        replacing: Mapping[str, Any] = inside or {}  # see `InsideAdapter`
+        exchanged = _disjoint({name: adapter.modules_of(base) for name, adapter in replacing.items()})
         self._twin = (base.with_modules(exchanged) if exchanged else base,)
 
     @property
@@ -117,7 +130,7 @@ class Segmenter(nn.Module):
 
     @property
     def model(self) -> Base:
-        """The base with the adapters inside it: shares the frozen tensors."""
+        """The base with the adapters inside it; shares the frozen tensors."""
         return self._twin[0]
 
     @property
@@ -127,7 +140,7 @@ class Segmenter(nn.Module):
 
     @property
     def by_itself(self) -> bool:
-        """Whether a prediction without a prompt is the objects of an image, not several objects joined."""
+        """Whether a prediction without a prompt is one object or region, not several objects joined."""
         return self.inference.prompt == "none" or (self.promptless and self.inference.single_instance)
 
     @property
@@ -138,7 +151,7 @@ class Segmenter(nn.Module):
 
     @property
     def groups(self) -> dict[str, list[nn.Parameter]]:
-        """Learnt parameters by group of the training step."""
+        """Trained parameters by group of the training step."""
         return {
             group: [p for name in members for p in self.adapter(name).parameters() if p.requires_grad]
             for group, members in self._members.items()
@@ -154,43 +167,62 @@ class Segmenter(nn.Module):
             return self.adapters[name]
         raise InputError(f"This segmenter has no adapter {name!r}; it has {', '.join(self.adapters) or 'none'}.")
 
-    def forward(self, batch: Batch) -> Output:
-        """Decode a training batch on cached embeddings (or encode its images first), gradients kept."""
-        if self.encoder_frozen:
-            return self.decode(batch.features, batch.prompts)
-        if batch.images is None:
-            raise InputError("This method adapts the image encoder: its batches need `images`, not an embedding.")
-        return self.decode(self.model.encode_image(batch.images), batch.prompts)
+    def forward(self, batch: Batch, *, fast: bool = False) -> Output:
+        """Decode a training batch on cached embeddings (or encode its images first), gradients kept.
 
-    def decode(self, features: Features, prompts: Prompts) -> Output:
-        """Prompts of the model frame on embeddings (of `model.encode_image`) to masks, through every adapter."""
+        Args:
+            batch: B masks with one prompt each.
+            fast: as in `decode`; training steps set it.
+
+        Raises:
+            InputError: the batch has no embedding, or no images where this method adapts the encoder.
+        """
+        if not self.encoder_frozen:
+            if batch.images is None:
+                raise InputError("This method adapts the image encoder: its batches need `images`, not an embedding.")
+            return self.decode(self.model.encode_image(batch.images), batch.prompts, fast=fast)
+        if batch.features is None:
+            raise InputError("This method needs batches with `features`, the embeddings of the images.")
+        return self.decode(batch.features, batch.prompts, fast=fast)
+
+    def decode(self, features: Features, prompts: Prompts, *, fast: bool = False) -> Output:
+        """Prompts of the model frame on embeddings (of `model.encode_image`) to masks, through every adapter.
+
+        Args:
+            features: of B images.
+            prompts: P prompts for each of them.
+            fast: use the faster ways of decoder and adapters where they apply, see `Base.decode`. The result differs
+                by rounding.
+        """
         if prompts.empty and self.maps:
-            (found,) = self.maps.values()
-            return found.as_output(found.logits(features), features, prompts.shape[1])
-        return self.finished(self.model.decode(features, self.prompted(features, prompts)), features)
+            region_map = self._map()
+            return region_map.as_output(region_map.logits(features), features, prompts.shape[1])
+        tokens = self.prompted(features, prompts, fast=fast)
+        return self.finished(self.model.decode(features, tokens, fast=fast), features)
 
     def predict_tiled(self, frame: Frame, see: Callable[[View], Features], prompts: int) -> Output:
-        """What is in an image without a prompt, by tiled inference; P = `prompts` equal answers.
+        """Predict an image without a prompt by tiled inference (`inference.tiling`).
 
         Args:
             frame: of the image.
-            see: gives the embedding of a view of the image, one row.
-            prompts: P.
+            see: returns the embedding of a view of the image, one row.
+            prompts: P; the P predictions are equal.
         """
-        (found,) = self.maps.values()
-        logits = tiled_logits(self.inference.tiling, found.logits, self.model, frame, see)
-        return found.as_output(logits, see(UNTOUCHED), prompts)
+        region_map = self._map()
+        logits = tiled_logits(self.inference.tiling, region_map.logits, self.model, frame, see)
+        return region_map.as_output(logits, see(UNTOUCHED), prompts)
 
-    def prompted(self, features: Features, prompts: Prompts) -> Tokens:
-        """The part of `decode` before the mask decoder: prompts to tokens, through the adapters of prompts."""
+    def prompted(self, features: Features, prompts: Prompts, *, fast: bool = False) -> Tokens:
+        """The part of `decode` before the mask decoder: encodes the prompts and applies the token adapters."""
         tokens = self.model.encode_prompts(self.transform_prompts(prompts) if self.transform_prompts else prompts)
         positions = self.model.positions() if self.tokens else None
         for adapter in self.tokens.values():
-            tokens = adapter(tokens, features, positions)
+            options = {"fast": True} if fast and _has_fast_way(type(adapter)) else {}
+            tokens = adapter(tokens, features, positions, **options)
         return tokens
 
     def finished(self, output: Output, features: Features) -> Output:
-        """The part of `decode` after the mask decoder: its answer through the adapters of answers."""
+        """The part of `decode` after the mask decoder: applies the map and the output adapters."""
         for adapter in self.maps.values():
             output = adapter(output, features)
         for adapter in self.outputs.values():
@@ -221,18 +253,18 @@ class Segmenter(nn.Module):
         ).eval()
 
     def learned(self) -> dict[str, Tensor]:
-        """Exactly what the artefact holds: tensors by name, on the CPU, detached."""
+        """The tensors that the artefact holds, by name, on the CPU and detached."""
         return {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
 
     def load_learned(self, tensors: Mapping[str, Tensor]) -> None:
         """The inverse of `learned`, strict.
 
         Raises:
-            InputError: a tensor is missing, left over, or has another shape.
+            InputError: a tensor is missing, unknown, or has another shape.
         """
-        own = self.state_dict()
-        missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
-        shapes = [k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape]
+        state = self.state_dict()
+        missing, extra = sorted(state.keys() - tensors.keys()), sorted(tensors.keys() - state.keys())
+        shapes = [k for k in state.keys() & tensors.keys() if state[k].shape != tensors[k].shape]
         if missing or extra or shapes:
             raise InputError(
                 "The tensors do not fit this method: "
@@ -241,9 +273,20 @@ class Segmenter(nn.Module):
             )
         self.load_state_dict(dict(tensors))
 
+    def _map(self) -> Any:
+        """The one adapter in `maps`, see `MapAdapter`."""
+        (region_map,) = self.maps.values()
+        return region_map
+
+
+@cache
+def _has_fast_way(adapter: type[nn.Module]) -> bool:
+    """Whether `forward` of an adapter has the optional argument `fast`."""
+    return "fast" in inspect.signature(adapter.forward).parameters
+
 
 def _disjoint(parts: Mapping[str, Mapping[str, nn.Module]]) -> dict[str, nn.Module]:
-    """All exchanged modules together; two adapters in one place, or one within the other, would lose one of them."""
+    """All exchanged modules together. Of two adapters in one place, or one within the other, one would be lost."""
     owners: dict[str, str] = {}
     for adapter, modules in parts.items():
         for name in modules:

@@ -1,4 +1,4 @@
-"""The backend beside a real Label Studio: what docs/label-studio.md tells to do is done here, over HTTP on both sides.
+"""The backend beside a real Label Studio: what docs/guides/label-studio.md tells to do is done here, over HTTP on both sides.
 
 Label Studio is not a dependency: `pip install label-studio` into an environment of its own, and name its executable in
 SAMTAILOR_LABEL_STUDIO (or have it in PATH). Tried with Label Studio 1.23.2.
@@ -36,7 +36,7 @@ pytestmark = [
     ),
 ]
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
-CONFIG = re.search(r"```xml\n(.*?)```", Path("docs/label-studio.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+CONFIG = re.search(r"```xml\n(.*?)```", Path("docs/guides/label-studio.md").read_text(encoding="utf-8"), re.DOTALL)[1]
 IMAGES = samples(6, 0, kind="banners", size=(192, 256))
 
 

@@ -24,7 +24,7 @@ tomllib = pytest.importorskip("tomllib")  # Python 3.11
 ROOT = Path(__file__).parents[2]
 PYTHON = "3.12"  # of Ubuntu 24.04
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-DOCS = (ROOT / "docs" / "container.md").read_text(encoding="utf-8")
+DOCS = (ROOT / "docs" / "guides" / "container.md").read_text(encoding="utf-8")
 
 
 def instructions() -> list[tuple[str, str]]:

@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 
 from samtailor.cache import digests, embeddings
-from samtailor.cache.embeddings import EmbeddingCache, default_root
+from samtailor.cache.embeddings import EmbeddingCache
+from samtailor.cache.folder import CacheFolder, default_root
 from samtailor.data.augment import View
 from samtailor.data.image import read_image
 from samtailor.data.transform import Frame
@@ -183,6 +184,16 @@ def test_the_least_recently_used_go_first(tmp_path):
     assert base.encoded == before + 4
 
 
+def test_eviction_frees_a_tenth_of_the_folder_oldest_files_first(tmp_path):
+    folder = CacheFolder(tmp_path, 1000)
+    paths = [folder.place(str(i), ".bin") for i in range(11)]
+    for age, path in enumerate(paths):
+        folder.write(path, lambda temporary: temporary.write_bytes(bytes(100)))
+        if age < 10:
+            os.utime(path, (age, age))
+    assert [path.exists() for path in paths] == [False] * 2 + [True] * 9
+
+
 def test_what_a_crash_left_behind_is_swept(tmp_path):
     base = CountingBase()
     EmbeddingCache(tmp_path).features(base, image(0))
@@ -204,7 +215,7 @@ def test_a_write_that_breaks_off_leaves_nothing(tmp_path, monkeypatch, caplog):
     first, second = store.features(base, image(0)), store.features(base, image(0))
     assert same(first, second)
     assert base.encoded == 2
-    assert caplog.text.count("cannot be kept") == 1
+    assert caplog.text.count("is not writable") == 1
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -212,7 +223,7 @@ def test_a_place_that_cannot_be_written_to_costs_only_time(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     store = EmbeddingCache(tmp_path / "file" / "cache")
     assert len(store.features(CountingBase(), [image(0), image(1)])) == 2
-    assert "cannot be kept" in caplog.text
+    assert "is not writable" in caplog.text
 
 
 def test_preparing_makes_only_what_is_missing(tmp_path):

@@ -121,6 +121,20 @@ def test_summary_macro_and_intervals():
     json.dumps(summary, allow_nan=False)
 
 
+def test_intervals_are_95_percent_ranges_over_as_many_groups_as_there_are():
+    rng = np.random.default_rng(0)
+    rows = tuple(row(f"p{i}", "a", float(rng.random()), f"g{i // 3}") for i in range(24))
+    summary = Evaluation(rows, "mask-center", 3).summary(draws=500)
+    by_group = np.array([r.iou for r in rows]).reshape(8, 3)
+    occurrences = np.random.default_rng(3).multinomial(8, [1 / 8] * 8, size=500)
+    means = [np.repeat(by_group, counts, axis=0).mean() for counts in occurrences]
+    assert summary["miou_interval"] == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=1e-12)
+    after = Evaluation(tuple(replace(r, iou=r.iou**2) for r in rows), "mask-center", 3)
+    changes = [np.repeat(by_group**2 - by_group, counts, axis=0).mean() for counts in occurrences]
+    change = difference(after, Evaluation(rows, "mask-center", 3), draws=500)
+    assert change["miou_interval"] == pytest.approx(np.percentile(changes, [2.5, 97.5]), abs=1e-12)
+
+
 def test_paired_differences_have_narrower_intervals_and_need_the_same_masks():
     rng = np.random.default_rng(0)
     before = tuple(row(f"p{i}", "a", float(v)) for i, v in enumerate(rng.uniform(0.1, 0.7, 40)))

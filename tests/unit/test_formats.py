@@ -119,12 +119,12 @@ def test_shapes_for_another_size_are_brought_along(layout, tmp_path):
 
 
 def test_the_format_of_the_documentation_works(tmp_path, monkeypatch):
-    page = (Path(__file__).parents[2] / "docs/adding-a-format.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs/plug-ins/format.md").read_text("utf-8")
     module = ModuleType("my_layout")
     monkeypatch.setitem(sys.modules, "my_layout", module)
     exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], module.__dict__)
     for i in (1, 2):
-        photo(tmp_path / f"pictures/{i}.jpg")
+        photo(tmp_path / f"images/{i}.jpg")
         save(tmp_path / f"truth/{i}.png", blob(i))
     assert module.matches(tmp_path)
     assert not mismatch(module.build(tmp_path), {str(i): [("object", blob(i))] for i in (1, 2)})

@@ -18,6 +18,7 @@ from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Output, Prompts
+from samtailor.train.losses import measured_iou, region_loss
 
 FRAME = (64, 64)
 
@@ -285,7 +286,6 @@ def test_expected_iou_of_sure_and_unsure_masks():
 
 def test_the_iou_head_learns_without_touching_the_masks(tiny_base, batch):
     """Its input is detached: the gradient of everything else is the same with and without it."""
-    from samtailor.train.losses import region_loss
 
     gradients = []
     for iou in ("trained", "idle"):
@@ -307,3 +307,15 @@ def test_random_start_is_drawn(tiny_base):
     assert torch.equal(one.upscale_conv1.weight, sam.upscale_conv1.weight)
     with pytest.raises(InputError, match="start must be one of"):
         DecoderTail(tiny_base, start="zero")
+
+
+def test_a_target_cell_counts_from_half_coverage():
+    """Cells of coverage 0.5 to 1 are of the object; of an object too small for that, its most covered cells."""
+    targets = torch.zeros(1, 1, 1, 4, 4)
+    targets[..., 0, :] = torch.tensor([1.0, 0.7, 0.5, 0.4])
+    logits, valid = torch.full((1, 1, 1, 4, 4), -1.0), torch.ones(1, 1, 1, 4, 4, dtype=torch.bool)
+    logits[..., 0, :3] = 1.0
+    assert measured_iou(logits, targets, valid) == 1.0
+    logits[..., 0, 1:3] = -1.0
+    assert measured_iou(logits, targets, valid) == pytest.approx(1 / 3)
+    assert measured_iou(logits, 0.3 * targets, valid) == 1.0

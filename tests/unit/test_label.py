@@ -226,6 +226,16 @@ def test_an_object_that_two_adapters_predict_is_one_object(tiny_sam, folder):
     assert len(apart) == 2 * len(one)
 
 
+@pytest.mark.parametrize(("rows", "kept"), [(83, [0.9]), (78, [0.9, 0.6])])
+def test_predictions_of_a_class_above_an_iou_of_80_percent_are_one_object(rows, kept):
+    def piece(height, score, label="a"):
+        return Piece(np.ones((height, 10), bool), 3, 4, label, score, None)
+
+    objects = labelling._objects([[piece(rows, 0.6)], [piece(100, 0.9), piece(100, 0.5, "b")]], (120, 20))
+    assert [one.score for one in objects if one.label == "a"] == kept
+    assert [one.score for one in objects if one.label == "b"] == [0.5]
+
+
 def test_a_stopped_run_continues_and_repeats_nothing(tiny_sam, folder, tmp_path):
     predicted = []
     third = disc_sample(2).image

@@ -1,4 +1,4 @@
-"""Metrics against plain counting; intervals against resampling written out."""
+"""Metrics against plain counting; intervals against explicit resampling."""
 
 from __future__ import annotations
 
@@ -65,6 +65,21 @@ def test_bootstrap_resamples_groups():
     assert high - low > 1.5 * (high_alone - low_alone)
 
 
+@pytest.mark.parametrize("classes", [False, True])
+def test_the_interval_is_the_95_percent_range_of_as_many_groups_as_there_are(classes):
+    rng = np.random.default_rng(5)
+    values, groups = rng.random(30), np.repeat(np.arange(6), 5)
+    labels = [["a", "b"][i % 2] for i in range(30)]
+    draws = np.random.default_rng(7).multinomial(6, [1 / 6] * 6, size=1000)
+    by_hand = []
+    for counts in draws:
+        rows = [i for i in range(30) for _ in range(counts[groups[i]])]
+        kinds = [[i for i in rows if labels[i] == kind] for kind in "ab"] if classes else [rows]
+        by_hand.append(np.mean([values[one].mean() for one in kinds]))
+    _, low, high = metrics.bootstrap(values, groups, seed=7, classes=labels if classes else None)
+    assert (low, high) == pytest.approx(np.percentile(by_hand, [2.5, 97.5]), abs=1e-12)
+
+
 def test_bootstrap_of_groups_of_unlike_size_is_the_mean_of_masks():
     mean, low, high = metrics.bootstrap([1, 1, 1, 0], ["a", "a", "a", "b"], seed=0)
     assert mean == pytest.approx(0.75)
@@ -117,7 +132,7 @@ def test_macro_average_weighs_classes_alike():
 
 @pytest.mark.parametrize(("values", "groups"), [([], []), ([0.1], []), ([0.1], ["a", "b"])])
 def test_nothing_to_average_is_refused(values, groups):
-    with pytest.raises(InputError, match="Expected one or more values"):
+    with pytest.raises(InputError, match="Expected at least one value"):
         metrics.bootstrap(values, groups)
 
 

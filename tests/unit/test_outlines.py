@@ -10,6 +10,7 @@ from pycocotools import mask as coco
 from samtailor.errors import InputError
 from samtailor.masks import polygons as outlines
 from samtailor.masks.metrics import iou
+from samtailor.masks.polygons import outlines as rings
 from samtailor.masks.polygons import polygon, polygons
 from samtailor.masks.rle import from_polygons as draw
 
@@ -51,6 +52,19 @@ def test_a_frame_with_a_hole_is_exact():
     (part,) = polygons(mask)
     assert len(part) == 10  # two rectangles and the way there and back
     assert np.array_equal(drawn([part], mask.shape), mask)
+
+
+def test_parts_come_by_falling_area():
+    mask = np.zeros((30, 40), bool)
+    areas = {}
+    for x, y, side in ((1, 1, 3), (10, 1, 9), (25, 2, 5), (2, 20, 7)):
+        mask[y : y + side, x : x + side] = True
+        areas[side * side] = (x, y)
+    expected = [areas[area] for area in sorted(areas, reverse=True)]
+    assert [tuple(ring.min(axis=0)) for ring in polygons(mask)] == expected
+    assert [tuple(ring.min(axis=0)) for ring in polygons(mask, 16)] == expected
+    assert [tuple(outer.min(axis=0)) for outer, _ in rings(mask, 0)] == expected
+    assert tuple(polygon(mask)[0]) == expected[0]
 
 
 @pytest.mark.parametrize("budget", [3, 4, 7, 12, 30, 60])

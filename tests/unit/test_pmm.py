@@ -1,4 +1,4 @@
-"""Kim et al. 4.2: the module, its sampling, contours and refinement, and the traps around them (method-spec I8, I5)."""
+"""Point matching (Kim et al. 4.2): the module, its sampling, its loss, contours and refinement."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from samtailor.adapters.pmm import JITTER, PMM, jitter, refine, sample, subsample
+from samtailor.adapters.pmm import JITTER, PMM, jitter, place_code, refine, sample, subsample
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.masks import contours
@@ -21,14 +21,14 @@ SIZE = 64
 
 
 def lively(pmm: PMM) -> PMM:
-    """The last layer is zero at the start; give it something to say."""
+    """Initialize the last layer, which is zero at the start."""
     nn.init.normal_(pmm.decoder[-1].weight, std=0.02)
     return pmm.eval()
 
 
-def ring(count: int, centre: float = 32.0, radius: float = 14.0) -> torch.Tensor:
+def ring(count: int, center: float = 32.0, radius: float = 14.0) -> torch.Tensor:
     turn = torch.arange(count) * 2 * torch.pi / count
-    return centre + radius * torch.stack([turn.cos(), turn.sin()], 1)
+    return center + radius * torch.stack([turn.cos(), turn.sin()], 1)
 
 
 @pytest.mark.parametrize("form", ["sound", "reference"])
@@ -72,7 +72,7 @@ def test_residuals(form, factor):
 
 
 def test_training_on_one_contour_is_training_on_it_in_a_batch():
-    """A BatchNorm would tie a contour to its neighbours, and behave differently in training."""
+    """With a BatchNorm contours would interact, and training would differ from evaluation."""
     torch.manual_seed(2)
     pmm, keys, points = lively(PMM(16)), torch.randn(3, 16, 8, 8), ring(64).expand(3, -1, -1) + torch.randn(3, 64, 2)
     pmm.decoder[2].p = 0.0
@@ -107,14 +107,26 @@ def test_offsets_start_at_zero_and_stay_within_a_cell():
     assert pmm(keys, points, SIZE).abs().max() == SIZE / 8
 
 
-def test_shape_code_tells_points_apart_where_the_image_does_not():
+def test_shape_code_distinguishes_points_on_a_uniform_image():
     keys, points = torch.ones(1, 16, 8, 8), ring(64)[None]
     with_code, without = (lively(PMM(16, shape_code=on))(keys, points, SIZE) for on in (True, False))
     assert with_code.std(dim=1).min() > 0
     assert without.std(dim=1).max() < 1e-6
 
 
-def test_shake_reaches_as_far_as_the_mask_is_deep():
+def test_place_code_is_relative_to_the_center_and_the_extent():
+    """A contour has the same code wherever it lies and whatever its size is."""
+    contour = torch.cat([ring(32), ring(32) * torch.tensor([1.5, 0.5])])[None] - torch.tensor([32.0, 32.0])
+    code = place_code(contour, 64)
+    for shift in ([20.0, 0.0], [-7.0, 300.0]):
+        torch.testing.assert_close(place_code(contour + torch.tensor(shift), 64), code, atol=1e-4, rtol=0)
+    torch.testing.assert_close(place_code(3 * contour, 64), code, atol=1e-5, rtol=0)
+    assert not torch.allclose(place_code(contour.flip(2), 64), code, atol=0.1)  # x and y are told apart
+    center = torch.tensor([[[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]]]) + 40
+    assert place_code(center, 64)[0, 2, 32:48].abs().max() < 1e-5  # the sines of a point at the center
+
+
+def test_jitter_is_proportional_to_the_depth_of_the_mask():
     radius = torch.tensor([1.0, 100.0, 1000.0])
     reach = (jitter(torch.zeros(3, 5000, 2), radius, 16.0)).abs().amax(dim=(1, 2))
     torch.testing.assert_close(reach, torch.tensor([1.0, 100 * JITTER, 16.0]), rtol=1e-2, atol=0)
@@ -132,7 +144,7 @@ def matching_batch(keys: torch.Tensor, true: torch.Tensor, radius: float) -> tup
     return output, Batch(Features(keys), prompts, blank[:, :, 0], valid, true[:, None], depth)
 
 
-def test_offsets_are_added_to_the_shaken_contour_and_measured_in_cells():
+def test_offsets_are_added_to_the_jittered_contour_and_measured_in_cells():
     pmm, keys, true = PMM(16), torch.randn(2, 16, 8, 8), ring(64).expand(2, -1, -1)
     torch.manual_seed(5)
     got = matching_loss(pmm, *matching_batch(keys, true, 20.0))
@@ -142,7 +154,7 @@ def test_offsets_are_added_to_the_shaken_contour_and_measured_in_cells():
     assert 0 < got < 0.1
 
 
-def test_learns_to_undo_the_shake():
+def test_training_learns_to_undo_the_jitter():
     torch.manual_seed(0)
     y, x = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
     depth = 14 - ((8 * x + 3.5 - 32) ** 2 + (8 * y + 3.5 - 32) ** 2).sqrt()
@@ -159,10 +171,10 @@ def test_learns_to_undo_the_shake():
     assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
 
 
-def test_contours_are_thinned_or_refused():
+def test_contours_are_subsampled_or_refused():
     points = ring(128)[None]
     torch.testing.assert_close(subsample(points, 64), ring(64)[None], atol=1e-4, rtol=1e-4)
-    with pytest.raises(InputError, match="thinned to 48"):
+    with pytest.raises(InputError, match="subsampled to 48"):
         subsample(points, 48)
 
 
@@ -188,7 +200,7 @@ def disc(height: int, width: int, x: float, y: float, radius: float) -> np.ndarr
     return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
 
 
-def test_largest_component_is_taken_wherever_it_lies():
+def test_the_largest_component_is_used_wherever_it_lies():
     mask = disc(60, 60, 30, 30, 12) | disc(60, 60, 5, 5, 3) | disc(60, 60, 54, 54, 4)
     points = contours.resample(mask, 64)
     np.testing.assert_allclose(np.hypot(*(points - 30).T), 12, atol=1)
@@ -199,7 +211,7 @@ def test_outline_is_the_outer_one():
     assert np.hypot(*(contours.resample(mask, 64) - 30).T).min() > 18
 
 
-def test_points_lie_at_equal_arc_length():
+def test_points_are_at_equal_arc_length():
     square = np.zeros((50, 50), bool)
     square[10:31, 5:46] = True  # outline 20 by 40, 120 long
     points = contours.resample(square, 24)
@@ -221,7 +233,7 @@ def test_ceiling_rises_with_points():
     assert few < 0.8 < 0.9 < default < 0.98 < many <= 1
 
 
-def test_one_pixel_has_an_outline_and_nothing_has_none():
+def test_one_pixel_has_an_outline_and_an_empty_mask_has_none():
     mask = np.zeros((9, 9), bool)
     with pytest.raises(InputError, match="empty mask"):
         contours.resample(mask, 8)
@@ -234,7 +246,7 @@ def test_one_pixel_has_an_outline_and_nothing_has_none():
 
 @dataclass
 class Mover(nn.Module):
-    """A stand-in for a PMM: scales contours about their centre, in the model frame."""
+    """Stands in for a PMM: scales contours about their center, in the model frame."""
 
     factor: float
     points: int = 64
@@ -246,7 +258,7 @@ class Mover(nn.Module):
         return (self.factor - 1) * (points - points.mean(dim=1, keepdim=True))
 
 
-FRAME = Frame(height=120, width=200, size=64, squash=False, low_res=32)  # 0.32 model pixels an image pixel
+FRAME = Frame(height=120, width=200, size=64, squash=False, low_res=32)  # 0.32 model pixels per image pixel
 KEYS = torch.zeros(16, 8, 8)
 
 
@@ -254,7 +266,7 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
     return (a & b).sum() / (a | b).sum()
 
 
-def test_refining_by_nothing_keeps_components_and_holes():
+def test_refinement_with_zero_offsets_keeps_components_and_holes():
     mask = disc(120, 200, 60, 60, 40) & ~disc(120, 200, 60, 60, 20) | disc(120, 200, 60, 60, 8)
     mask |= disc(120, 200, 150, 70, 25)
     mask[5, 190] = True
@@ -265,7 +277,7 @@ def test_refining_by_nothing_keeps_components_and_holes():
     assert not got[60, 74]
 
 
-def test_refinement_comes_back_to_the_image_frame():
+def test_refinement_is_in_the_image_frame():
     mask = disc(120, 200, 130, 60, 30)
     got = refine(mask, KEYS, FRAME, Mover(1.2))
     assert overlap(got, disc(120, 200, 130, 60, 36)) > 0.97
@@ -277,7 +289,7 @@ def test_degenerate_refinement_falls_back(factor):
     assert np.array_equal(refine(mask, KEYS, FRAME, Mover(factor)), mask)
 
 
-def test_small_and_empty_masks_stay():
+def test_small_and_empty_masks_are_not_refined():
     for mask in (disc(120, 200, 20, 20, 3), np.zeros((120, 200), bool)):
         assert np.array_equal(refine(mask, KEYS, FRAME, Mover(1.5)), mask)
 

@@ -18,7 +18,7 @@ from samtailor.masks.nms import box_nms
 from samtailor.prompts.proposals import build
 from samtailor.proposals import Proposals, Proposed, disk, platt
 from samtailor.proposals.calibration import Scene, calibrate, fit_platt, matched, measure
-from samtailor.proposals.head import COVERED, OVERLAP, Head, Heads, decode
+from samtailor.proposals.head import CONTAINMENT, OVERLAP, Head, Heads, decode
 from samtailor.proposals.targets import loss, place, target
 from samtailor.structures import Annotation, Features, Sample
 from tiny import disc_sample
@@ -131,6 +131,34 @@ def test_a_target_decodes_to_its_own_box_and_point():
     assert scores[0] == pytest.approx(torch.tensor(5.0).sigmoid().item())
 
 
+@pytest.mark.parametrize("upright", [False, True])
+def test_the_gaussian_of_a_target_is_as_elongated_as_the_object(upright):
+    """Sigma is an eighth of each side of the box, at least 0.6 cells."""
+    side = 160
+    mask = np.zeros((side, side), bool)
+    mask[64:96, 16:144] = True  # 128 by 32 px; in a frame of 64 px with 16 cells 51.2 by 12.8 px, 12.8 by 3.2 cells
+    mask = mask.T if upright else mask
+    frame = Frame(side, side, 64, True, 32)
+    heat = target([Annotation.from_mask("a", mask)], ("a",), frame, 16).heat[0]
+    row, column = (int(v) for v in (heat == 1).nonzero()[0])
+    along, across = heat[row, column - 3 : column + 4], heat[row - 3 : row + 4, column]
+    along, across = (across, along) if upright else (along, across)
+    steps = torch.arange(-3.0, 4.0)
+    torch.testing.assert_close(along, torch.exp(-(steps**2) / (2 * 1.6**2)))
+    torch.testing.assert_close(across, torch.exp(-(steps**2) / (2 * 0.6**2)))
+
+
+def test_a_box_matches_from_an_iou_of_one_half():
+    mask = np.zeros((40, 40), bool)
+    mask[10:20, 10:20] = True
+    truth = [Annotation.from_mask("a", mask)]
+    for height, iou in ((10, 1.0), (15, 2 / 3), (19, 10 / 19), (21, 10 / 21)):
+        box = np.array([[10, 10, 20, 10 + height]], np.float32)
+        proposed = Proposed(box, np.array([[0, 0]], np.float32), np.ones(1, np.float32), ("a",))
+        assert matched(proposed, truth, "boxes").tolist() == [0 if iou >= 0.5 else -1]
+        assert matched(proposed, truth, "points").tolist() == [-1]
+
+
 def test_a_small_object_in_front_keeps_its_cells():
     large, small = np.zeros((48, 80), bool), np.zeros((48, 80), bool)
     large[4:44, 20:60], small[22:26, 38:42] = True, True
@@ -169,7 +197,7 @@ def test_the_loss_by_hand():
 
 def test_nms_drops_a_duplicate_box_and_a_box_inside_another():
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [2, 2, 5, 5], [8, 0, 18, 10]], np.float32)
-    assert box_nms(boxes, iou=OVERLAP, containment=COVERED) == [0, 3]
+    assert box_nms(boxes, iou=OVERLAP, containment=CONTAINMENT) == [0, 3]
 
 
 @pytest.mark.parametrize("skips", [(), (8, 0)])
@@ -328,7 +356,7 @@ def test_the_prompt_source_points_at_the_masks(learnt, tiny_sam, store):
     sample = disc_sample(51)
     source = build(proposals=learnt, base=tiny_sam, store=store)
     masks = [a.mask for a in sample.annotations]
-    found, _ = source.found(sample)
+    found, _ = source.proposed(sample)
     clicks = source(sample, masks)
     assert clicks.frame == (48, 80)
     assert clicks.points.shape == (1, 2, 1, 2)

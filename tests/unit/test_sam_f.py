@@ -66,8 +66,8 @@ def test_step_on_kept_logits_is_the_plain_step(tiny_sam, batch):
 
 
 def count_decodes(monkeypatch, step) -> list[int]:
-    calls, real = [], step._quick
-    monkeypatch.setattr(step, "_quick", lambda *a: calls.append(1) or real(*a))
+    calls, real = [], step._decoder
+    monkeypatch.setattr(step, "_decoder", lambda *a: calls.append(1) or real(*a))
     return calls
 
 

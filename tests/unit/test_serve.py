@@ -16,11 +16,11 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from samtailor import artefact
+from samtailor.masks.polygons import outlines
 from samtailor.masks.rle import from_polygons
 from samtailor.predict.instances import predict_instances
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.source import AdapterSource
-from samtailor.serve.answers import outlines
 from samtailor.serve.app import build
 from samtailor.serve.engine import Engine
 from samtailor.serve.limits import Limits

@@ -45,6 +45,12 @@ def test_counts_and_shares():
     assert (len(parts.train), len(parts.test)) == (5, 5)
 
 
+@pytest.mark.parametrize(("total", "share", "count"), [(9, 0.3, 3), (11, 0.15, 2), (7, 0.2, 1), (12, 0.2, 2)])
+def test_a_share_is_rounded_to_the_nearest_number_of_images(total, share, count):
+    parts = deal(plain(total), val=share, test=share)
+    assert (len(parts.val), len(parts.test)) == (count, count)
+
+
 def test_every_image_in_one_part_and_in_natural_order():
     parts = deal(plain(30), val=4, test=7)
     ids = [*parts.train, *parts.val, *parts.test, *parts.unused]
@@ -271,6 +277,40 @@ def test_near_duplicates_stay_together_in_a_split():
     apart = split(samples, test=0.3, near_duplicates=False)
     assert apart.groups == ()
     assert any((f"p{i}" in apart.test) != (f"p{i + 20}" in apart.test) for i in range(20))
+
+
+def noisy_pairs():
+    """Gray images and noisy copies, the share of differing hash bits (computed apart) and the correlation of each."""
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        one = cv2.resize(rng.uniform(40, 210, (8, 8)), (16, 16), interpolation=cv2.INTER_CUBIC)
+        other = one + rng.normal(0, 1 + seed, one.shape)
+        pair = [np.clip(np.round(x), 0, 255).astype(np.uint8).repeat(2, 0).repeat(2, 1) for x in (one, other)]
+        bits = [
+            np.concatenate([(np.diff(x[::2, ::2].astype(float), axis=a) > 0).ravel() for a in (1, 0)]) for x in pair
+        ]
+        yield pair, np.mean(bits[0] != bits[1]), np.corrcoef(pair[0].ravel(), pair[1].ravel())[0, 1]
+
+
+def test_images_are_near_duplicates_up_to_13_percent_of_differing_bits():
+    shares = {True: [], False: []}
+    for pair, share, correlation in noisy_pairs():
+        if correlation >= 0.9:
+            samples = [
+                sample(name, image=np.repeat(x[..., None], 3, axis=2)) for name, x in zip("ab", pair, strict=True)
+            ]
+            shares[near_duplicates(samples) == [(0, 1)]].append(share)
+    assert max(shares[True]) <= 0.13 < min(shares[False])
+    assert max(shares[True]) > 0.1
+    assert min(shares[False]) < 0.18
+
+
+def test_groups_that_share_a_copy_become_one_group():
+    images = [scene(0), scene(1), scene(2), copies(scene(0))["noisy"], copies(scene(0))["smaller"], scene(5)]
+    rows = zip(images, ("w", "x", "y", "x", "y", "z"), strict=True)
+    samples = [sample(f"p{i}", image=image, group=g) for i, (image, g) in enumerate(rows)]
+    assert group(samples) == [("p0", "p1", "p2", "p3", "p4"), ("p5",)]
+    assert group(samples, near_duplicates=False) == [("p0",), ("p1", "p3"), ("p2", "p4"), ("p5",)]
 
 
 def test_explicit_groups_and_copies_join():

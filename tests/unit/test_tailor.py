@@ -245,7 +245,7 @@ def test_the_map_learns_the_same_in_the_order_of_memory_of_training(tiny_base, t
 
 
 def test_clicks_learn_with_gradients_as_short_as_those_of_plm(tiny_sam):
-    """Without it a batch of a crowded image pushes every click to an empty mask (docs/tailor.md)."""
+    """Without it a batch of a crowded image pushes every click to an empty mask (docs/research/tailor.md)."""
     defaults = find("methods", "tailor").DEFAULTS
     assert defaults["max_grad_norm"]["prompt"] == find("methods", "plm").DEFAULTS["max_grad_norm"] > 0
     segmenter, _ = find("methods", "tailor").build(tiny_sam)

@@ -142,10 +142,10 @@ def test_images_are_prepared_by_the_files_numbers(image):
     assert pixels.unique().tolist() == pytest.approx([2.0])
 
 
-def test_what_is_no_detector_is_said(tmp_path):
+def test_a_source_that_is_no_detector_is_refused(tmp_path):
     from transformers import BertConfig
 
-    with pytest.raises(BaseUnavailableError, match="neither a folder here"):
+    with pytest.raises(BaseUnavailableError, match="not a local folder"):
         detectors.build(weights=tmp_path / "nothing")
     BertConfig().save_pretrained(tmp_path)
     with pytest.raises(InputError, match="not a detector"):

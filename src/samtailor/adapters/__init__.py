@@ -1,1 +1,1 @@
-"""What can learn."""
+"""Modules that a fit trains, around and inside the frozen base."""

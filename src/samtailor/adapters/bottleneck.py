@@ -1,7 +1,9 @@
-"""Bottleneck adapters in every block of the image encoder (Med-SA, Wu et al., arXiv 2304.12620): a Linear to a quarter
-of the width, GELU, and back; one after the attention with a skip, one beside the MLP, halved.
+"""Bottleneck adapters in every block of the image encoder (Med-SA, Wu et al., arXiv 2304.12620): a linear layer to a
+quarter of the width, GELU, and back. One follows the attention, with a skip connection; one is parallel to the MLP,
+with weight 0.5.
 
-At SAM ViT-B 2 x 295,872 x 12 = 7,100,928 parameters; the depth adapter of the reference code, idle in 2D, is left out.
+At SAM ViT-B these are 2 x 295,872 x 12 = 7,100,928 parameters. The depth adapter of the reference code is left out: it
+has no effect in 2D.
 """
 
 from __future__ import annotations
@@ -14,15 +16,15 @@ from torch import Tensor, nn
 from samtailor.adapters.lora import matching
 from samtailor.bases import Base
 
-BESIDE = 0.5
+PARALLEL_WEIGHT = 0.5
 
 
 class Bottleneck(nn.Module):
-    """down, GELU, up; `up` starts at zero, so that the encoder starts as the base's.
+    """Linear, GELU, linear. The last layer starts at zero, so the encoder starts as the base's.
 
     Args:
         dim: width of the block.
-        ratio: hidden width as a share of it.
+        ratio: hidden width as a fraction of it.
     """
 
     def __init__(self, dim: int, ratio: float = 0.25) -> None:
@@ -48,7 +50,7 @@ class Bottlenecks(nn.Module):
         super().__init__()
         self.after, self.beside = nn.ModuleList(), nn.ModuleList()
         for name in matching(base, "encoder.attention"):
-            attention = base.model.get_submodule(name)
+            attention: Any = base.model.get_submodule(name)
             self.after.append(_After(attention, Bottleneck(attention.proj.out_features, ratio)))
         for name in matching(base, "encoder.mlp"):
             mlp = base.model.get_submodule(name)
@@ -62,28 +64,28 @@ class Bottlenecks(nn.Module):
 
 
 class _After(nn.Module):
-    """Attention, then the adapter with its skip; SAM 1's attention gives its weights beside the answer."""
+    """Attention, then the adapter with its skip connection. SAM 1's attention returns its weights too."""
 
     def __init__(self, attention: nn.Module, adapter: Bottleneck) -> None:
         super().__init__()
         self._frozen, self.adapter = (attention,), adapter
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        found = self._frozen[0](*args, **kwargs)
-        x, *rest = found if isinstance(found, tuple) else (found,)
+        output = self._frozen[0](*args, **kwargs)
+        x, *rest = output if isinstance(output, tuple) else (output,)
         x = x + self.adapter(x)
-        return (x, *rest) if isinstance(found, tuple) else x
+        return (x, *rest) if isinstance(output, tuple) else x
 
 
 class _Beside(nn.Module):
-    """The MLP plus half of the adapter, on the same input."""
+    """The MLP plus half of the adapter's output, both of the same input."""
 
     def __init__(self, mlp: nn.Module, adapter: Bottleneck) -> None:
         super().__init__()
         self._frozen, self.adapter = (mlp,), adapter
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._frozen[0](x) + BESIDE * self.adapter(x)
+        return self._frozen[0](x) + PARALLEL_WEIGHT * self.adapter(x)
 
 
 __all__ = ["Bottleneck", "Bottlenecks"]

@@ -1,13 +1,13 @@
-"""AM-SAM's mask calibration (Li et al., arXiv 2410.09714, Eqs. 9 to 12), what it is, and what keeps its intent.
+"""AM-SAM's mask calibration (Li et al., arXiv 2410.09714, Eqs. 9 to 12), and variants that follow its intent.
 
 R_i[b, n] = U[b, i] H[b, n, i] (Eq. 9); all R_i of a batch are concatenated (Eq. 10) and averaged over the b c rows
 (Eq. 11); M_final = alpha M + (1 - alpha) M_new (Eq. 12), alpha = 0.7. SAM's logits are M[b, n] = sum_i R_i[b, n], hence
 
     M_new[n] = 1 / (b c) sum_b sum_i U H = mean_b M[b, n] / c,
 
-the logits themselves. With one image M_final = (alpha + (1 - alpha) / c) M = 0.709375 M at c = 32: a temperature,
-which the last layer of the hyper-network MLPs absorbs. It adds no capacity, changes no arg-max, only the course of
-training; and with several images it leaks each one's logits into the others.
+the logits divided by c. With one image M_final = (alpha + (1 - alpha) / c) M = 0.709375 M at c = 32: a temperature,
+which the last layer of the hyper-network MLPs can absorb. It adds no capacity and changes no arg-max, only the course
+of training. With several images the logits of each leak into the others.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ KINDS = ("per_sample", "paper_batch", "channel_weights", "nonlinear", "none")
 class Calibration(nn.Module):
     """Changes the mask logits from the upscaled embedding U and the MLPs' outputs H.
 
-    * "per_sample": the mean over the c channels of each image alone, M_final = (alpha + (1 - alpha) / c) M.
-    * "paper_batch": the equations as printed, in closed form: an image's answer depends on what else is in its batch.
-      All B P prompts of a call are the paper's b.
-    * "channel_weights": M_new = sum_i a_i R_i with learnt a, started at 1 / c; c parameters. Still linear in H: the
-      MLPs absorb it, it changes conditioning only.
-    * "nonlinear": M_final = M + g(R), g a depthwise 3 x 3 convolution, GELU and a 1 x 1 convolution started at zero,
-      shared by the masks (353 parameters at c = 32): spatial, not additive, nothing crosses images. Starts at M;
-      alpha takes no part. (The last bias is common to background and object and cancels between them.)
-    * "none": nothing.
+    * "per_sample": the mean over the c channels of each image separately, M_final = (alpha + (1 - alpha) / c) M.
+    * "paper_batch": the equations as printed, in closed form. The prediction of an image depends on the other images
+      of its batch. All B P prompts of a call are the paper's b.
+    * "channel_weights": M_new = sum_i a_i R_i with learnt a, initially 1 / c; c parameters. It is still linear in H,
+      so the MLPs can absorb it; only the conditioning changes.
+    * "nonlinear": M_final = M + g(R). g is a depthwise 3 x 3 convolution, GELU and a 1 x 1 convolution that starts at
+      zero, shared by the masks (353 parameters at c = 32). It is spatial, and images do not interact. It starts at M;
+      alpha is not used. (The last bias is common to background and object and cancels between them.)
+    * "none": no calibration.
 
     Args:
         kind: one of the above.
@@ -43,7 +43,7 @@ class Calibration(nn.Module):
         alpha: weight of the original mask, in [0, 1].
 
     Raises:
-        InputError: unknown kind, alpha outside [0, 1].
+        InputError: unknown kind, or alpha outside [0, 1].
     """
 
     def __init__(self, kind: str = "per_sample", *, channels: int = 32, alpha: float = 0.7) -> None:
@@ -56,11 +56,11 @@ class Calibration(nn.Module):
         if kind == "nonlinear":
             self.spatial = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
             self.mix = nn.Conv2d(channels, 1, 1)
-            nn.init.zeros_(self.mix.weight)
-            nn.init.zeros_(self.mix.bias)
+            for parameter in self.mix.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, output: Output) -> Output:
-        """The output with calibrated logits; H is scaled along where logits = H U can be kept."""
+        """The output with calibrated logits; H is scaled too where logits = H U can hold."""
         return getattr(self, f"_{self.kind}")(output)
 
     def _none(self, output: Output) -> Output:
@@ -85,7 +85,7 @@ class Calibration(nn.Module):
 
 
 class Scaled(nn.Module):
-    """All logits times a number: the control experiment of the calibration, and a temperature of 1 / factor.
+    """Multiplies all logits by a number, a temperature of 1 / factor: the control experiment of the calibration.
 
     Args:
         factor: the number.
@@ -101,7 +101,7 @@ class Scaled(nn.Module):
 
 
 def scale(alpha: float, channels: int) -> float:
-    """The number that the calibration of one image multiplies its logits with; 0.709375 for 0.7 and 32."""
+    """The factor by which the calibration of one image multiplies its logits; 0.709375 for 0.7 and 32."""
     return alpha + (1 - alpha) / channels
 
 

@@ -1,15 +1,16 @@
-"""The ends of the mask decoder, trained as copies: tokens, upscaling, hyper-network MLPs and IoU head; its transformer
+"""Trained copies of the ends of the mask decoder: tokens, upscaling, hyper-network MLPs and IoU head. Its transformer
 stays frozen (BLO-SAM, Zhang et al., arXiv 2402.16338, and AM-SAM, Li et al., arXiv 2410.09714: part of the lower
 level W).
 
-A class is two mask tokens, background and object, softmax over both; `Region` makes one mask of them.
+A class has two mask tokens, background and object, with a softmax over both; `Region` turns them into one mask.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,10 @@ from samtailor.structures import Output
 
 START = ("sam", "random")
 IOU = ("trained", "idle")
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 MASKS = 2
 SINGLE = 0
-"""SAM's token for an unambiguous question, from which both channels start."""
+"""SAM's mask token for unambiguous prompts, from which both channels start."""
 
 
 class DecoderTail(nn.Module):
@@ -34,11 +36,14 @@ class DecoderTail(nn.Module):
     Args:
         base: frozen base.
         start: "sam": the object's channel starts as half SAM's single mask, the background's as minus half, so that
-            their difference is exactly SAM's mask. "random": mask tokens, MLPs and IoU head are drawn anew, as
-            BLO-SAM's code does (its loader drops every tensor once one shape differs).
-        iou: "trained": the IoU head learns along; its input is detached, so that the masks are, bit for bit, those
-            without it. "idle": the head stays out (in the reference code it is counted, but gets no gradient); the
-            predicted IoU then is not the head's (see `Region`).
+            their difference is exactly SAM's mask. "random": mask tokens, MLPs and IoU head are initialized at random,
+            as in BLO-SAM's code (its loader drops every tensor once one shape differs).
+        iou: "trained": the IoU head is trained too; its input is detached, so the masks are bit for bit those without
+            it. "idle": the head is left out (in the reference code it is counted but gets no gradient), and the
+            predicted IoU is computed otherwise (see `Region`).
+
+    Raises:
+        InputError: unknown `start` or `iou`.
     """
 
     def __init__(self, base: Base, *, start: str = "sam", iou: str = "trained") -> None:
@@ -49,10 +54,15 @@ class DecoderTail(nn.Module):
         for site in ("decoder.iou_token", "decoder.upscaling"):
             for name in matching(base, site):
                 self._add(name, _free(base.model.get_submodule(name)))
-        for site, made in (("decoder.mask_tokens", _tokens), ("decoder.hyper", _mlps), ("decoder.iou_head", _head)):
+        copies: dict[str, Callable[[Any, str], nn.Module]] = {
+            "decoder.mask_tokens": _tokens,
+            "decoder.hyper": _mlps,
+            "decoder.iou_head": _head,
+        }
+        for site, copy in copies.items():
             if site != "decoder.iou_head" or iou == "trained":
                 (name,) = matching(base, site)
-                self._add(name, made(base.model.get_submodule(name), start))
+                self._add(name, copy(base.model.get_submodule(name), start))
 
     def modules_of(self, base: Base) -> Mapping[str, nn.Module]:
         """The copies, by the name of the frozen modules."""
@@ -69,8 +79,9 @@ class DecoderCopy(nn.Module):
 
     Args:
         base: frozen base.
-        ends: also the ends, as they are, for the single mask of token 0 (Med-SA): tokens, upscaling, that token's MLP
-            and the IoU head (its input detached, as in `DecoderTail`). The other tokens' MLPs would get no gradient.
+        ends: also copy the ends, unchanged, for the single mask of token 0 (Med-SA): tokens, upscaling, that token's
+            MLP and the IoU head (its input detached, as in `DecoderTail`). The MLPs of the other tokens would get no
+            gradient.
     """
 
     def __init__(self, base: Base, *, ends: bool = False) -> None:
@@ -83,7 +94,7 @@ class DecoderCopy(nn.Module):
                 for name in matching(base, site):
                     self._add(name, _free(base.model.get_submodule(name)))
             (mlps,), (head,) = matching(base, "decoder.hyper"), matching(base, "decoder.iou_head")
-            self._add(f"{mlps}.{SINGLE}", _free(base.model.get_submodule(mlps)[SINGLE]), "hyper")
+            self._add(f"{mlps}.{SINGLE}", _free(base.model.get_submodule(f"{mlps}.{SINGLE}")), "hyper")
             self._add(head, _Detached(_free(base.model.get_submodule(head))))
 
     def modules_of(self, base: Base) -> Mapping[str, nn.Module]:
@@ -97,21 +108,21 @@ class DecoderCopy(nn.Module):
 
 
 class Single(nn.Module):
-    """Only the mask of token 0, SAM's answer to an unambiguous question, with its predicted IoU."""
+    """Keeps only the mask of token 0, SAM's single mask, with its predicted IoU."""
 
     def forward(self, output: Output) -> Output:
         """An output with one mask, `candidates=(0,)`."""
-        one = slice(SINGLE, SINGLE + 1)
-        parts = {"logits": output.logits[:, :, one], "hyper": output.hyper[:, :, one], "iou": output.iou[:, :, one]}
-        return replace(output, **parts, candidates=(0,))
+        single = slice(SINGLE, SINGLE + 1)
+        logits, hyper, iou = (part[:, :, single] for part in (output.logits, output.hyper, output.iou))
+        return replace(output, logits=logits, hyper=hyper, iou=iou, candidates=(0,))
 
 
 class Region(nn.Module):
     """Background and object channels to one mask: its logit is m1 - m0.
 
-    The softmax of two channels is the sigmoid of their difference, so cutting it at 0 is the arg-max. One candidate
-    needs no ranking. The score beside it is the IoU head's where that head was trained along; else the expected IoU
-    of the mask under its own probabilities, never the head of a decoder that has changed.
+    The softmax of two channels is the sigmoid of their difference, so a threshold of 0 is the arg-max. The predicted
+    IoU is the IoU head's where that head was trained; else it is the expected IoU of the mask under its own
+    probabilities, since the frozen head does not fit a changed decoder.
 
     Args:
         iou: "trained" or "idle", as of the `DecoderTail`.
@@ -130,7 +141,7 @@ class Region(nn.Module):
 
 
 def expected_iou(logits: Tensor) -> Tensor:
-    """IoU that a mask cut at 0 has on average if its probabilities are right: (..., h, w) to (...).
+    """Expected IoU of a mask (logits > 0) if its probabilities are right: (..., h, w) to (...).
 
     Sum of p inside the mask over the mask's area plus the sum of p outside (ratio of expectations).
     """
@@ -141,7 +152,7 @@ def expected_iou(logits: Tensor) -> Tensor:
 
 
 class _Detached(nn.Module):
-    """An IoU head that teaches nobody but itself."""
+    """An IoU head whose loss does not reach the layers before it."""
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()
@@ -151,16 +162,16 @@ class _Detached(nn.Module):
         return self.head(x.detach())
 
 
-def _free(module: nn.Module) -> nn.Module:
-    """A copy that learns, without the hooks of the original."""
+def _free(module: AnyModule) -> AnyModule:
+    """A trainable copy, without the hooks of the original."""
     copy = deepcopy(module)
     for part in copy.modules():
         part._forward_hooks.clear()
     return copy.requires_grad_(True)
 
 
-def _drawn(module: nn.Module) -> nn.Module:
-    """Linear and embedding layers as torch draws them."""
+def _reset(module: AnyModule) -> AnyModule:
+    """The module with linear and embedding layers initialized as by torch."""
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Embedding):
             part.reset_parameters()
@@ -169,29 +180,29 @@ def _drawn(module: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def _tokens(tokens: nn.Embedding, start: str) -> nn.Module:
-    own = nn.Embedding(MASKS, tokens.embedding_dim, device=tokens.weight.device)
+    copy = nn.Embedding(MASKS, tokens.embedding_dim, device=tokens.weight.device)
     if start == "sam":
-        own.weight.copy_(tokens.weight[SINGLE].expand_as(own.weight))
-    return own
+        copy.weight.copy_(tokens.weight[SINGLE].expand_as(copy.weight))
+    return copy
 
 
 @torch.no_grad()
 def _mlps(mlps: nn.ModuleList, start: str) -> nn.Module:
-    own = nn.ModuleList(_free(mlps[SINGLE]) for _ in range(MASKS))
-    for mlp, sign in zip(own, (-0.5, 0.5), strict=True):
+    copies: list[Any] = [_free(mlps[SINGLE]) for _ in range(MASKS)]
+    for mlp, sign in zip(copies, (-0.5, 0.5), strict=True):
         for tensor in mlp.proj_out.parameters():
             tensor.mul_(sign)
-    return own if start == "sam" else _drawn(own)
+    return nn.ModuleList(copies) if start == "sam" else _reset(nn.ModuleList(copies))
 
 
 @torch.no_grad()
-def _head(head: nn.Module, start: str) -> nn.Module:
-    own, last = _free(head), head.proj_out
-    own.proj_out = nn.Linear(last.in_features, MASKS, device=last.weight.device)
+def _head(head: Any, start: str) -> nn.Module:
+    copy, last = _free(head), head.proj_out
+    copy.proj_out = nn.Linear(last.in_features, MASKS, device=last.weight.device)
     if start == "sam":
-        own.proj_out.weight.copy_(last.weight[SINGLE].expand_as(own.proj_out.weight))
-        own.proj_out.bias.copy_(last.bias[SINGLE].expand_as(own.proj_out.bias))
-    return _Detached(own if start == "sam" else _drawn(own))
+        copy.proj_out.weight.copy_(last.weight[SINGLE].expand_as(copy.proj_out.weight))
+        copy.proj_out.bias.copy_(last.bias[SINGLE].expand_as(copy.proj_out.bias))
+    return _Detached(copy if start == "sam" else _reset(copy))
 
 
 __all__ = ["DecoderCopy", "DecoderTail", "Region", "Single", "expected_iou"]

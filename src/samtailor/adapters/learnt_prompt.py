@@ -1,5 +1,5 @@
-"""Prompts that learn (the upper level A of BLO-SAM and AM-SAM): the dense default prompt, sparse tokens, their offset,
-and a prompt that fades away during training."""
+"""Learnt prompts (the upper level A of BLO-SAM and AM-SAM): the dense default prompt, sparse tokens, an offset of them,
+and a prompt that is faded out during training."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from samtailor.structures import Batch, Features, Prompts, Tokens
 
 
 class DensePrompt(nn.Module):
-    """BLO-SAM's A: D numbers in the place of SAM's `no_mask_embed`, broadcast to every cell of the image embedding.
+    """BLO-SAM's A: a vector of D numbers that replaces SAM's `no_mask_embed` in every cell of the image embedding.
 
-    Starts at SAM's value (the text of AM-SAM says random; BLO-SAM's code, which it builds on, does not). Beside a mask
-    prompt, which SAM encodes without that vector, the change of it is added.
+    It starts at SAM's value (AM-SAM's text says random, but BLO-SAM's code, on which it builds, does not). SAM encodes
+    mask prompts without that vector; to these the change of the vector is added.
 
     Args:
         base: frozen base.
     """
+
+    first: Tensor
 
     def __init__(self, base: Base) -> None:
         super().__init__()
@@ -30,8 +32,8 @@ class DensePrompt(nn.Module):
         self.weight = nn.Parameter(value.detach().clone())
         self.register_buffer("first", value.detach().clone(), persistent=False)
 
-    def forward(self, tokens: Tokens, features: Features, positions: Tensor) -> Tokens:
-        """The dense prompt with A for SAM's vector; the sparse tokens as they came."""
+    def forward(self, tokens: Tokens, features: Features, positions: Tensor, *, fast: bool = False) -> Tokens:
+        """The dense prompt with A in place of SAM's vector; sparse tokens are not changed."""
         first, now = (value[None, :, None, None] for value in (self.first, self.weight))
         return Tokens(tokens.sparse, (tokens.dense - first) + now)
 
@@ -39,8 +41,8 @@ class DensePrompt(nn.Module):
 class SparsePrompt(nn.Module):
     """Learnt tokens instead of encoded points and boxes, the same for every image.
 
-    They start as the base's tokens of a box around the whole image, or (AM-SAM, reading R3) by `begin` as the mean
-    of the training images' tokens.
+    They start as the base's tokens of a box around the whole image, or, with `begin` (AM-SAM, reading R3), as the mean
+    of the tokens of the training images.
 
     Args:
         base: frozen base.
@@ -57,14 +59,14 @@ class SparsePrompt(nn.Module):
 
     @torch.no_grad()
     def begin(self, batches: Iterable[Batch]) -> None:
-        """Start at the mean of the encoded boxes of training batches; batches without boxes change nothing."""
-        given = [batch.prompts.to(self.weight.device) for batch in batches if batch.prompts.boxes is not None]
-        if given:
-            sparse = [self._base[0].encode_prompts(prompts).sparse.flatten(0, 1) for prompts in given]
+        """Start at the mean of the encoded boxes of training batches; batches without boxes are ignored."""
+        boxes = [batch.prompts.to(self.weight.device) for batch in batches if batch.prompts.boxes is not None]
+        if boxes:
+            sparse = [self._base[0].encode_prompts(prompts).sparse.flatten(0, 1) for prompts in boxes]
             self.weight.copy_(torch.cat(sparse).mean(dim=0))
 
-    def forward(self, tokens: Tokens, features: Features, positions: Tensor) -> Tokens:
-        """These tokens for every prompt, whatever was asked."""
+    def forward(self, tokens: Tokens, features: Features, positions: Tensor, *, fast: bool = False) -> Tokens:
+        """The learnt tokens for every prompt; the encoded ones are dropped."""
         return Tokens(self.weight.expand(*tokens.sparse.shape[:2], -1, -1), tokens.dense)
 
 
@@ -79,8 +81,8 @@ class SparseOffset(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(2, dim))
 
-    def forward(self, tokens: Tokens, features: Features, positions: Tensor) -> Tokens:
-        """Tokens plus offset; a prompt with fewer than two tokens is left alone."""
+    def forward(self, tokens: Tokens, features: Features, positions: Tensor, *, fast: bool = False) -> Tokens:
+        """Tokens plus offset; prompts with fewer than two tokens are not changed."""
         sparse = tokens.sparse
         if sparse.shape[2] < 2:
             return tokens
@@ -88,12 +90,12 @@ class SparseOffset(nn.Module):
 
 
 class FadingPrompt(nn.Module):
-    """Sparse tokens in early training only (AM-SAM, reading R5): kept with a probability that falls from 1 to 0.
+    """Keeps the sparse tokens in early training only (AM-SAM, reading R5), with a probability that falls from 1 to 0.
 
-    The die is cast once a step, for both levels alike. When not training, tokens are always dropped.
+    It is drawn once per step, the same for both levels. In evaluation mode tokens are always dropped.
 
     Args:
-        early: share of the training after which the probability is 0.
+        early: fraction of the training after which the probability is 0.
     """
 
     def __init__(self, early: float = 0.5) -> None:
@@ -101,11 +103,11 @@ class FadingPrompt(nn.Module):
         self.early, self._kept = early, True
 
     def at(self, done: float) -> None:
-        """Tell the share of the training that is done; draws from torch's generator."""
+        """Set the fraction of the training that is done; draws from torch's global generator."""
         self._kept = bool(torch.rand(()) < 1 - done / self.early)
 
-    def forward(self, tokens: Tokens, features: Features, positions: Tensor) -> Tokens:
-        """The tokens, or none of them."""
+    def forward(self, tokens: Tokens, features: Features, positions: Tensor, *, fast: bool = False) -> Tokens:
+        """All tokens, or none."""
         if self.training and self._kept:
             return tokens
         return Tokens(tokens.sparse[:, :, :0], tokens.dense)
@@ -115,17 +117,17 @@ def box_as_mask(prompts: Prompts, side: int, logit: float = 8.0) -> Prompts:
     """Boxes of the model frame drawn as mask prompts (AM-SAM, reading R4): +logit inside, -logit outside.
 
     Args:
-        prompts: with boxes (B, 1, 4); without boxes they are given back as they are.
+        prompts: with boxes (B, 1, 4); prompts without boxes are returned unchanged.
         side: cells of a mask prompt.
-        logit: value; SAM's own answers reach about this.
+        logit: absolute value; SAM's own logits are of this size.
 
     Raises:
-        InputError: several boxes an image, which one mask prompt cannot hold.
+        InputError: several boxes per image, which one mask prompt cannot represent.
     """
     if prompts.boxes is None:
         return prompts
     if prompts.boxes.shape[1] != 1:
-        raise InputError(f"A box drawn as a mask prompt needs one box an image, got {prompts.boxes.shape[1]}.")
+        raise InputError(f"A box drawn as a mask prompt needs one box per image, got {prompts.boxes.shape[1]}.")
     cell = prompts.frame[0] / side
     middle = (torch.arange(side, device=prompts.boxes.device) + 0.5) * cell - 0.5  # pixel-index convention
     x0, y0, x1, y1 = prompts.boxes[:, 0, :, None].unbind(1)

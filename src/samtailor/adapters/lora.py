@@ -1,8 +1,8 @@
 """Low-rank adaptation (Hu et al., arXiv 2106.09685) of linear layers inside the frozen base: y = W x + b + s B A x.
 
-A starts from kaiming_uniform(sqrt 5), B from zero, s = alpha / rank; no dropout. Tensors are named as in peft, below
-the module's own name (`...q_proj.lora_A.weight`), see `to_peft`. On the decoder's q and v projections at rank 4 it
-has 23,552 parameters (SAM's decoder, width 256), BLO-SAM's and AM-SAM's count.
+A starts from kaiming_uniform(sqrt 5), B from zero, s = alpha / rank; there is no dropout. Tensors are named as in peft,
+below the name of the module (`...q_proj.lora_A.weight`), see `to_peft`. On the q and v projections of SAM's decoder
+(width 256) at rank 4 these are 23,552 parameters, the count of BLO-SAM and AM-SAM.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,42 +25,40 @@ class LoRALinear(nn.Module):
     """A frozen linear layer and its low-rank change.
 
     Args:
-        linear: stays frozen, and is not a parameter of this module.
+        linear: frozen layer; not a submodule.
         rank: r.
-        scale: s; the reference codes of BLO-SAM and SAMed have alpha = r, hence 1.
+        scale: s; 1 in the reference codes of BLO-SAM and SAMed, which have alpha = r.
     """
 
     def __init__(self, linear: nn.Linear, rank: int, scale: float = 1.0) -> None:
         super().__init__()
         self._linear, self.scale = (linear,), scale
-        self.lora_A = nn.Linear(linear.in_features, rank, bias=False)
-        self.lora_B = nn.Linear(rank, linear.out_features, bias=False)
-        _start(self.lora_A, self.lora_B)
+        self.lora_A, self.lora_B = _pair(linear.in_features, rank, linear.out_features)
 
     @property
     def weight(self) -> Tensor:
-        """W + s B A, for who multiplies with it elsewhere."""
+        """W + s B A, which the fast decoder multiplies with directly."""
         return torch.addmm(self._linear[0].weight, self.lora_B.weight, self.lora_A.weight, alpha=self.scale)
 
     @property
     def bias(self) -> Tensor | None:
-        """b, as of the frozen layer."""
+        """b of the frozen layer."""
         return self._linear[0].bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the linear layer."""
+        """Same shapes as the linear layer."""
         change = self.lora_B(self.lora_A(x))
         return self._linear[0](x) + (change if self.scale == 1 else change * self.scale)
 
 
 class LoRAQueryValue(nn.Module):
-    """The q and v thirds of a frozen fused q-k-v layer, each with A and B of its own (SAMed).
+    """LoRA on the q and v thirds of a frozen fused q-k-v layer, with separate A and B (SAMed).
 
-    peft on the fused layer has as many numbers at this rank, but shares A between q and v and changes k too: equal
-    count, different model.
+    LoRA of peft on the fused layer has as many parameters at this rank, but it shares A between q and v and changes k
+    too: a different model.
 
     Args:
-        linear: (dim -> 3 * width), q, k and v one after the other.
+        linear: (dim -> 3 * width), q, k and v concatenated.
         rank: r.
         scale: as in `LoRALinear`.
     """
@@ -68,14 +67,11 @@ class LoRAQueryValue(nn.Module):
         super().__init__()
         self._linear, self.scale = (linear,), scale
         width = linear.out_features // 3
-        for part in ("q", "v"):
-            down, up = nn.Linear(linear.in_features, rank, bias=False), nn.Linear(rank, width, bias=False)
-            _start(down, up)
-            self.add_module(f"{part}_lora_A", down)
-            self.add_module(f"{part}_lora_B", up)
+        self.q_lora_A, self.q_lora_B = _pair(linear.in_features, rank, width)
+        self.v_lora_A, self.v_lora_B = _pair(linear.in_features, rank, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the linear layer."""
+        """Same shapes as the linear layer."""
         q, v = self.q_lora_B(self.q_lora_A(x)), self.v_lora_B(self.v_lora_A(x))
         return self._linear[0](x) + torch.cat([q, torch.zeros_like(q), v], dim=-1) * self.scale
 
@@ -85,10 +81,9 @@ class LoRA(nn.Module):
 
     Args:
         base: frozen base.
-        site: name in `base.sites`: "decoder.qv" (separate layers) or "encoder.qkv" (fused ones: q and v are adapted).
+        site: name in `base.sites`: "decoder.qv" (separate layers) or "encoder.qkv" (fused layers: q and v are adapted).
         rank: r, at least 1.
         alpha: s = alpha / rank; None: alpha = rank.
-        within: only layers whose name begins so.
 
     Raises:
         InputError: a rank below 1, or a base without that site.
@@ -102,14 +97,15 @@ class LoRA(nn.Module):
         scale = 1.0 if alpha is None else alpha / rank
         self._names = tuple(matching(base, site))
         for name in self._names:
-            _put(self, name, kind(base.model.get_submodule(name), rank, scale))
+            linear: Any = base.model.get_submodule(name)
+            _put(self, name, kind(linear, rank, scale))
 
     def modules_of(self, base: Base) -> Mapping[str, nn.Module]:
         """The adapted layers, by the name of the frozen ones."""
         return {name: self.get_submodule(name) for name in self._names}
 
     def to_peft(self) -> dict[str, Tensor]:
-        """Tensors under the names of peft's own files (`adapter_model.safetensors`); separate layers only."""
+        """Tensors under the names of peft's files (`adapter_model.safetensors`); for separate layers only."""
         return {_PEFT + name: tensor.detach().clone() for name, tensor in self.state_dict().items()}
 
     def from_peft(self, tensors: Mapping[str, Tensor]) -> None:
@@ -129,18 +125,21 @@ def matching(base: Base, site: str) -> list[str]:
 
 
 def _put(home: nn.Module, name: str, module: nn.Module) -> None:
-    """Register below nested containers, so that the tensors' names are the model's own."""
+    """Register a module below nested containers, so that its tensors are named as in the model."""
     *path, last = name.split(".")
     for part in path:
         if part not in home._modules:
             home.add_module(part, nn.Module())
-        home = home._modules[part]
+        home = home.get_submodule(part)
     home.add_module(last, module)
 
 
-def _start(down: nn.Linear, up: nn.Linear) -> None:
+def _pair(width: int, rank: int, outputs: int) -> tuple[nn.Linear, nn.Linear]:
+    """A and B at their initial values."""
+    down, up = nn.Linear(width, rank, bias=False), nn.Linear(rank, outputs, bias=False)
     nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))
     nn.init.zeros_(up.weight)
+    return down, up
 
 
 __all__ = ["LoRA", "LoRALinear", "LoRAQueryValue", "matching"]

@@ -1,5 +1,5 @@
-"""What small networks on the frozen embedding have in common: a trunk at its grid, then doublings that take the base's
-high-resolution features in (the region map, the heads of the proposals)."""
+"""Backbone of the small networks on the frozen embedding (the region map, the proposal heads): a trunk at the grid of
+the embedding, then upsampling steps that add the base's high-resolution features."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Pyramid(nn.Module):
 
     Args:
         dim: channels of the embedding.
-        skips: channels of the base's high-resolution features at each doubling; 0 where there are none.
-        width: channels of the trunk; each doubling halves them, to 32 at the least. The last are `channels`.
-        dropout: share of the trunk's channels that are dropped while training.
+        skips: channels of the base's high-resolution features at each upsampling by 2; 0 where there are none.
+        width: channels of the trunk; each upsampling halves them, to 32 at the least. `channels` is the last number.
+        dropout: fraction of the trunk's channels that are dropped in training.
     """
 
     def __init__(self, dim: int, skips: Sequence[int], width: int, dropout: float) -> None:
@@ -37,7 +37,7 @@ class Pyramid(nn.Module):
         self.channels = width
 
     def climb(self, features: Features) -> Tensor:
-        """(B, channels, s, s), s the embedding's side doubled once for each of the skips."""
+        """(B, channels, s, s); s is the side of the embedding, doubled for each entry of `skips`."""
         x = self.enter(features.main)
         x = x + self.trunk(x)
         for narrow, lateral, rise in zip(self.narrow, self.lateral, self.rise, strict=True):
@@ -49,7 +49,7 @@ class Pyramid(nn.Module):
 
 
 def _skip_of(features: Features, side: int) -> Tensor:
-    """The high-resolution features of a grid."""
+    """The high-resolution features whose grid has this side."""
     return next(skip for skip in features.skips if skip.shape[-1] == side)
 
 

@@ -14,11 +14,11 @@ from samtailor.structures import Output
 class ScaleWeights(nn.Module):
     """M = w1 M1 + w2 M2 + (1 - w1 - w2) M3 on the logits of the multimask outputs.
 
-    Unconstrained, as in PerSAM-F: a weight may become negative. The low-resolution logits are summed; resizing is
-    linear, so that is the sum of the full-resolution logits that PerSAM-F thresholds at 0.
+    The weights are unconstrained, as in PerSAM-F, and may become negative. The low-resolution logits are summed;
+    resizing is linear, so this equals the sum of the full-resolution logits that PerSAM-F thresholds at 0.
 
     Args:
-        masks: number of candidates that are mixed.
+        masks: number of candidates.
     """
 
     def __init__(self, masks: int = 3) -> None:
@@ -26,11 +26,11 @@ class ScaleWeights(nn.Module):
         self.weights = nn.Parameter(torch.full((masks - 1,), 1 / masks))
 
     def all_weights(self) -> Tensor:
-        """(masks,) weights in the order of the candidates; they sum to 1."""
+        """(masks,) weights in the order of the candidates, with sum 1."""
         return torch.cat([self.weights, 1 - self.weights.sum(dim=0, keepdim=True)])
 
     def forward(self, output: Output) -> Output:
-        """An output with ONE mask, `candidates=(0,)`; its predicted IoU is the same mixture, which nothing trains."""
+        """An output with one mask, `candidates=(0,)`. The predicted IoU is mixed likewise; no loss trains it."""
         weights = self.all_weights()
         logits = torch.einsum("bpmhw,m->bphw", output.candidate_logits(), weights).unsqueeze(2)
         hyper = torch.einsum("bpmc,m->bpc", output.hyper[:, :, list(output.candidates)], weights).unsqueeze(2)

@@ -1,7 +1,13 @@
-"""Frozen promptable models, one file per decoder family.
+"""Frozen promptable models, one file per model family.
 
 `load_base("nano")`, `load_base("facebook/sam-vit-base")`, `load_base("models/my-sam")`,
-`load_base("sam_vit_b_01ec64.pth")`: each file here says by `matches` whether it is the one.
+`load_base("sam_vit_b_01ec64.pth")`.
+
+To add a base, write a file with two functions, here or as a plug-in (see `samtailor.registry`):
+
+* `matches(source, model_type) -> bool`: whether this file loads `source`. `model_type` is that of the config.json of a
+  folder or hub id; it is None for a checkpoint file and for a plain name such as "nano".
+* `build(source) -> Base`: loads it, frozen.
 """
 
 from __future__ import annotations
@@ -21,33 +27,42 @@ __all__ = ["Base", "load_base", "load_on"]
 
 
 def load_base(source: str | Path = "nano") -> Base:
-    """Load a base model by name, hub id, folder or checkpoint file, frozen.
+    """Load a base model, frozen.
+
+    Args:
+        source: name of a base, hub id, folder made with `save_pretrained`, or checkpoint file.
 
     Raises:
-        BaseUnavailableError: nothing of that name here, and the hub cannot be reached or does not have it.
-        InputError: it is there, but no file of `samtailor.bases` can load it.
+        BaseUnavailableError: there is no such model, or the hub cannot be reached.
+        InputError: no base of `samtailor.bases` or of a plug-in loads this type of model.
     """
     source = str(source)
-    if source in names("bases"):
-        if source != "nano":
-            raise InputError(f"{source!r} is a model family, not a model; give a hub id or folder, or 'nano'.")
-        return find("bases", source).build(source)
+    known = names("bases")
+    for name in known:  # names and checkpoint files first: they have no config.json
+        if (module := find("bases", name)).matches(source, None):
+            return module.build(source)
+    if source in known:
+        raise InputError(
+            f"{source!r} is a model family, not a model. Give a hub id or a folder, or one of: {_loadable()}."
+        )
     model_type = _model_type(source)
-    for name in names("bases"):
-        module = find("bases", name)
-        if module.matches(source, model_type):
+    for name in known:
+        if (module := find("bases", name)).matches(source, model_type):
             return module.build(source)
     raise InputError(
-        f"The model {source!r} is of type {model_type!r}, which no base of samtailor loads. "
-        "Expected a SAM ('sam') or SAM 2 ('sam2') in transformers' layout, or Meta's sam_vit_*.pth."
+        f"The model {source!r} is of type {model_type!r}, which no base loads. Known bases: {', '.join(known)}."
     )
 
 
 def load_on(base: str | Path, device: str | torch.device | None = None) -> Base:
-    """Load a base onto a device; None takes a GPU where there is one.
+    """Load a base onto a device.
+
+    Args:
+        base: as in `load_base`.
+        device: None or "auto" takes a GPU if there is one, else the CPU.
 
     Raises:
-        BaseUnavailableError: the base cannot be had.
+        BaseUnavailableError: the base is not available.
         InputError: there is no such device.
     """
     import torch  # the command line lists bases without it
@@ -62,29 +77,32 @@ def load_on(base: str | Path, device: str | torch.device | None = None) -> Base:
     return loaded
 
 
-def _model_type(source: str) -> str | None:
-    """config.json's model_type; None for a checkpoint file."""
+def _loadable() -> str:
+    """Names of bases that `load_base` takes as they are."""
+    return ", ".join(repr(name) for name in names("bases") if find("bases", name).matches(name, None))
+
+
+def _model_type(source: str) -> str:
+    """`model_type` of the config.json of a folder or hub id."""
     path = Path(source)
-    if path.suffix == ".pth":
-        return None
     if path.is_dir():
         return _read_model_type(path / "config.json", source)
-    nothing = BaseUnavailableError(
-        f"No base model at {source!r}. Expected 'nano', a hub id such as facebook/sam-vit-base, a folder made with "
-        "save_pretrained, or Meta's sam_vit_*.pth."
+    unknown = BaseUnavailableError(
+        f"No base model at {source!r}. Expected a name ({_loadable()}), a hub id such as facebook/sam-vit-base, a "
+        "folder made with save_pretrained, or Meta's sam_vit_*.pth."
     )
     if path.exists() or source.startswith((".", "/")) or source.count("/") != 1:
-        raise nothing
+        raise unknown
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return _read_model_type(Path(hf_hub_download(source, "config.json")), source)
     except HFValidationError as error:
-        raise nothing from error
+        raise unknown from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise BaseUnavailableError(
-            f"The base model {source!r} is not in this machine's cache and the hub cannot be reached or does not "
+            f"The base model {source!r} is not in the cache of this machine, and the hub cannot be reached or does not "
             "have it. Check the name and the network, or use the bundled base 'nano', which needs none."
         ) from error
 
@@ -92,7 +110,7 @@ def _model_type(source: str) -> str | None:
 def _read_model_type(path: Path, source: str) -> str:
     try:
         return json.loads(path.read_text(encoding="utf-8"))["model_type"]
-    except (OSError, KeyError, json.JSONDecodeError) as error:
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise BaseUnavailableError(
-            f"{source!r} has no readable config.json with a model_type; expected a folder made with save_pretrained."
+            f"{source!r} has no readable config.json with a model_type. Expected a folder made with save_pretrained."
         ) from error

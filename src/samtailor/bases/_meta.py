@@ -1,6 +1,7 @@
 """Meta's original SAM 1 checkpoints (`sam_vit_{b,l,h}_*.pth`) as transformers' SamModel.
 
-The configuration is read off the tensors' shapes, so any SAM 1 in Meta's key layout loads, not only the three sizes.
+The configuration is derived from the shapes of the tensors, so any SAM 1 in Meta's key layout loads, not only the three
+published sizes.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def load(path: Path) -> nn.Module:
 
 
 def rename(key: str) -> str:
-    """Meta's tensor name as transformers'."""
+    """The name in transformers of a tensor of Meta."""
     for pattern, new in RENAMES:
         key, changed = re.subn(pattern, new, key)
         if changed:

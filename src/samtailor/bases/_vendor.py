@@ -1,20 +1,22 @@
-"""What the bases over transformers share: loading, freezing, fingerprints, and one look inside the mask decoder."""
+"""Code shared by the bases of the transformers library: loading, freezing, fingerprints and twins."""
 
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from samtailor.bases import _learning
+from samtailor.bases._modules import exchange, shallow_copy
+from samtailor.bases.decoder import ReferenceDecoder
 from samtailor.errors import BaseUnavailableError, InputError
-from samtailor.structures import Features, Output, Prompts, Tokens
+from samtailor.structures import Prompts
+
+AnyBase = TypeVar("AnyBase", bound="TransformersBase")
 
 TAIL = {
     "prompt_encoder": r"prompt_encoder\.(point_embed(\.\d+)?|not_a_point_embed|no_mask_embed|mask_embed)",
@@ -25,100 +27,31 @@ TAIL = {
     "decoder.hyper": r"mask_decoder\.output_hypernetworks_mlps",
     "decoder.iou_head": r"mask_decoder\.iou_prediction_head",
 }
-"""Sites of the prompt encoder and of the mask decoder's ends, named alike in both families."""
-
-
-class DecoderTap:
-    """Reads the mask decoder's inner tensors while the vendor's own forward runs.
-
-    transformers returns either token 0 or tokens 1 to 3, and neither the image keys nor the upscaled embedding.
-    Forward hooks see all of them, so the decoder is wrapped, not copied. Captures are per thread: a service may
-    decode from several threads at once.
-    """
-
-    def __init__(self, decoder: nn.Module) -> None:
-        self._local = threading.local()
-        self._decoder, self._readable = decoder, _learning.readable(decoder)
-        decoder.transformer.register_forward_hook(self._on("transformer"))
-        decoder.activation.register_forward_hook(self._on("upscaled"))
-        decoder.iou_prediction_head.register_forward_hook(self._on("iou"))
-        self._mlps = len(decoder.output_hypernetworks_mlps)
-        for index, mlp in enumerate(decoder.output_hypernetworks_mlps):
-            mlp.register_forward_hook(self._on(f"hyper{index}"))
-
-    def _on(self, key: str) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            seen = getattr(self._local, "seen", None)
-            if seen is not None:
-                seen[key] = output  # the activation runs twice; the second call is the finished upscaling
-
-        return hook
-
-    @contextmanager
-    def listen(self) -> Iterator[dict[str, Any]]:
-        """Collect what the hooks see in this thread."""
-        self._local.seen = {}
-        try:
-            yield self._local.seen
-        finally:
-            self._local.seen = None
-
-    def decode(self, features: Features, tokens: Tokens, positions: Tensor, grid: int, **extra: Any) -> Output:
-        """Run the vendor's decoder and return all its mask tokens; `extra` goes to its forward."""
-        batch, prompts = tokens.sparse.shape[:2]
-        if (
-            prompts == 1
-            and self._readable
-            and _learning.learning(features.main)
-            and _learning.frozen_keys(self._decoder)
-        ):
-            return _learning.decode(self._decoder, features, tokens, positions)
-        with self.listen() as seen:
-            self._decoder(
-                image_embeddings=features.main,
-                image_positional_embeddings=positions.expand(batch, -1, -1, -1),
-                sparse_prompt_embeddings=tokens.sparse,
-                dense_prompt_embeddings=tokens.dense,
-                multimask_output=True,
-                **extra,
-            )
-            return self.output(seen, batch, prompts, grid)
-
-    def output(self, seen: dict[str, Any], batch: int, prompts: int, grid: int) -> Output:
-        """Put the captured tensors together (shapes: see `Output`)."""
-        keys = seen["transformer"][1]  # (B, P, H*W, D), or (B*P, 1, H*W, D): the same memory order
-        keys = keys.reshape(batch, prompts, grid * grid, -1).transpose(2, 3)
-        keys = keys.reshape(batch, prompts, -1, grid, grid)
-        upscaled = seen["upscaled"]
-        upscaled = upscaled.reshape(batch, prompts, *upscaled.shape[-3:])
-        hyper = torch.stack([seen[f"hyper{i}"] for i in range(self._mlps)], dim=2)
-        logits = (hyper @ upscaled.flatten(3)).reshape(batch, prompts, self._mlps, *upscaled.shape[-2:])
-        candidates = tuple(range(1, self._mlps))
-        return Output(logits, seen["iou"], keys=keys, upscaled=upscaled, hyper=hyper, candidates=candidates)
+"""Sites of the prompt encoder and of the mask decoder's ends; both families use the same names."""
 
 
 class Positions:
-    """The Fourier encoding of the grid, which depends on one frozen matrix alone: computed again when that changes."""
+    """Positional encoding of the grid. It depends on one frozen matrix and is recomputed only when that changes."""
 
     def __init__(self) -> None:
-        self._kept: tuple[Any, Tensor] | None = None
+        self._cached: tuple[Any, Tensor] | None = None
 
-    def __call__(self, model: nn.Module) -> Tensor:
-        """(1, D, H, W) of the model, an ordinary tensor without a graph whatever mode is on."""
+    def __call__(self, model: Any) -> Tensor:
+        """(1, D, H, W) of a model; a normal tensor without a graph, also in inference mode."""
         matrix = model.shared_image_embedding.positional_embedding
         state = (matrix.data_ptr(), matrix._version, matrix.device, matrix.dtype)
-        kept = self._kept  # read once: another thread may put a new one in its place
-        if kept is None or kept[0] != state:
+        cached = self._cached  # read once, since another thread may replace it
+        if cached is None or cached[0] != state:
             with torch.inference_mode(False), torch.no_grad():
-                kept = self._kept = state, model.get_image_wide_positional_embeddings()
-        return kept[1]
+                cached = self._cached = state, model.get_image_wide_positional_embeddings()
+        return cached[1]
 
 
-def twin(base: Any, modules: Mapping[str, nn.Module]) -> Any:
-    """A base of the same class with modules of its model exchanged, everything else shared (`Base.with_modules`).
+def twin(base: AnyBase, modules: Mapping[str, nn.Module]) -> AnyBase:
+    """A base of the same class with modules of its model exchanged and everything else shared (`Base.with_modules`).
 
-    The tree of modules is copied, the tensors in it are not: about a thousand small Python objects. What moves the
-    base to a device or changes a weight of it in place does so for the twin too.
+    The tree of modules is copied, its tensors are not: about a thousand small Python objects. Moving the base to a
+    device or changing a weight in place therefore affects the twin too.
 
     Args:
         base: `Sam` or `Sam2`.
@@ -130,32 +63,54 @@ def twin(base: Any, modules: Mapping[str, nn.Module]) -> Any:
     known = {name for name, _ in base.model.named_modules()}
     if unknown := sorted(modules.keys() - known):
         raise InputError(f"The model of {base.name!r} has no module {unknown[0]!r}; see the base's `sites`.")
-    new = _same(base)
-    new._modules = {"model": exchanged(base.model, modules)}
-    decoder = new.model.mask_decoder
+    copy = shallow_copy(base)
+    copy._modules = {"model": exchange(base.model, modules)}
+    decoder = copy.model.mask_decoder
     decoder.num_mask_tokens = len(decoder.output_hypernetworks_mlps)
-    new._tap = DecoderTap(decoder)
-    return new
+    copy._decoder = ReferenceDecoder(decoder)
+    return copy
 
 
-def exchanged(module: nn.Module, modules: Mapping[str, nn.Module], prefix: str = "") -> nn.Module:
-    """The tree of a module once more with some of its modules exchanged by name; every tensor is shared."""
-    new = _same(module)
-    for name, child in module._modules.items():
-        path = prefix + name
-        new._modules[name] = modules[path] if path in modules else child and exchanged(child, modules, f"{path}.")
-    return new
+class TransformersBase(nn.Module):
+    """What `Sam` and `Sam2` share; see `bases._protocol.Base` for the attributes."""
 
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    squash: bool
+    sites: Mapping[str, str]
+    name: str
+    model: Any
+    size: int
+    dim: int
+    grid: int
+    low_res: int
+    fingerprint: str
+    _positions: Positions
+    _decoder: ReferenceDecoder
 
-def _same(module: nn.Module) -> nn.Module:
-    """The module once more: own dictionaries (so that hooks and exchanged children stay its own), the same values."""
-    new = module.__new__(type(module))
-    new.__dict__.update({k: v.copy() if isinstance(v, dict) else v for k, v in module.__dict__.items()})
-    return new
+    def _set_up(self, model: nn.Module, name: str, *, size: int, dim: int, patch: int) -> None:
+        """Freeze the model and set the attributes of `Base`."""
+        self.model, self.name = freeze(model), name
+        self.size, self.dim, self.grid = size, dim, size // patch
+        self.low_res = 4 * self.grid
+        self.fingerprint = fingerprint(model, mean=self.mean, std=self.std, size=size, squash=self.squash)
+        self._positions, self._decoder = Positions(), ReferenceDecoder(self.model.mask_decoder)
+
+    def positions(self) -> Tensor:
+        """(1, D, H, W) Fourier encoding of the grid."""
+        return self._positions(self.model)
+
+    def with_modules(self: AnyBase, modules: Mapping[str, nn.Module]) -> AnyBase:
+        """A twin that shares every frozen tensor, with modules of `model` exchanged by name."""
+        return twin(self, modules)
+
+    def train(self: AnyBase, mode: bool = True) -> AnyBase:
+        """Does nothing: a base stays in evaluation mode."""
+        return super().train(False)
 
 
 def freeze(model: nn.Module) -> nn.Module:
-    """Evaluation mode and no parameter learns; includes transformers' Fourier matrix, which is a Parameter there."""
+    """Set evaluation mode and freeze every parameter, also the Fourier matrix, which is a Parameter in transformers."""
     return model.eval().requires_grad_(False)
 
 
@@ -168,12 +123,12 @@ def fingerprint(model: nn.Module, **preprocessing: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def load_pretrained(model_class: Any, source: str, **options: Any) -> nn.Module:
-    """transformers' `from_pretrained` with our words when neither hub nor folder has the model, and strict keys.
+def load_pretrained(model_class: Any, source: str, **options: Any) -> Any:
+    """`from_pretrained` of transformers with strict keys, and with a clear message where the model is not available.
 
     Raises:
-        BaseUnavailableError: the hub cannot be reached or does not have it, or the folder holds no such model.
-        InputError: tensors are missing from the file or have other shapes than the configuration says.
+        BaseUnavailableError: the hub cannot be reached or has no such model, or the folder holds none.
+        InputError: tensors are missing from the file or have other shapes than in the configuration.
     """
     try:
         with _quiet():
@@ -198,15 +153,15 @@ def load_pretrained(model_class: Any, source: str, **options: Any) -> nn.Module:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bar of transformers for a load that takes a second; the user's own setting comes back after."""
+    """Disable the progress bar of transformers, since loading takes a second; the previous setting is restored."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    was_enabled = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
+        if was_enabled:
             logging.enable_progress_bar()
 
 
@@ -219,7 +174,7 @@ def check_square(images: Tensor, size: int) -> None:
     """Raise InputError unless images are (B, 3, size, size)."""
     if images.ndim != 4 or tuple(images.shape[1:]) != (3, size, size):
         raise InputError(
-            f"encode_image expects normalised images of shape (B, 3, {size}, {size}), got {tuple(images.shape)}; "
+            f"encode_image expects normalized images of shape (B, 3, {size}, {size}), got {tuple(images.shape)}; "
             "use samtailor.data.transform.Frame to make them."
         )
 

@@ -3,8 +3,8 @@ Meta's original `sam_vit_{b,l,h}_*.pth`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -24,7 +24,7 @@ SITES = {
 
 
 def matches(source: str, model_type: str | None) -> bool:
-    """Whether this file loads what `source` names (`model_type` is config.json's, where there is one)."""
+    """Whether this base loads `source`; `model_type` is that of its config.json, None where it has none."""
     return model_type == "sam" or (model_type is None and source.endswith(".pth"))
 
 
@@ -33,6 +33,10 @@ def build(source: str) -> Sam:
 
     Args:
         source: hub id, folder made with `save_pretrained`, or path of Meta's `.pth`.
+
+    Raises:
+        BaseUnavailableError: there is no such model, or it cannot be read.
+        InputError: its tensors do not fit its configuration.
     """
     from transformers import SamModel
 
@@ -41,27 +45,25 @@ def build(source: str) -> Sam:
     return Sam(_vendor.load_pretrained(SamModel, source), source)
 
 
-class Sam(nn.Module):
-    """A frozen SAM 1; see `bases._protocol.Base` for the attributes."""
+class Sam(_vendor.TransformersBase):
+    """A frozen SAM 1; see `bases.Base` for the attributes.
+
+    Args:
+        model: transformers' SamModel.
+        name: see `Base.name`.
+    """
 
     mean, std, squash, sites = MEAN, STD, False, SITES
     skips = (0, 0)
 
     def __init__(self, model: nn.Module, name: str) -> None:
         super().__init__()
-        self.model = _vendor.freeze(model)
-        self.name = name
-        config = model.config
-        self.size = config.vision_config.image_size
-        self.dim = config.mask_decoder_config.hidden_size
-        self.grid = self.size // config.vision_config.patch_size
-        self.low_res = 4 * self.grid
-        self.fingerprint = _vendor.fingerprint(model, mean=MEAN, std=STD, size=self.size, squash=False)
-        self._positions = _vendor.Positions()
-        self._tap = _vendor.DecoderTap(model.mask_decoder)
+        config: Any = model.config
+        vision, dim = config.vision_config, config.mask_decoder_config.hidden_size
+        self._set_up(model, name, size=vision.image_size, dim=dim, patch=vision.patch_size)
 
     def encode_image(self, images: Tensor) -> Features:
-        """Normalised images (B, 3, size, size) to the image embedding (B, D, H, W)."""
+        """Normalized images (B, 3, size, size) to the image embedding (B, D, H, W)."""
         _vendor.check_square(images, self.size)
         return Features(self.model.vision_encoder(images)[0])
 
@@ -78,18 +80,6 @@ class Sam(nn.Module):
             sparse = dense.new_zeros(*prompts.shape, 0, self.dim)
         return Tokens(sparse, dense)
 
-    def positions(self) -> Tensor:
-        """(1, D, H, W) Fourier encoding of the grid."""
-        return self._positions(self.model)
-
-    def decode(self, features: Features, tokens: Tokens) -> Output:
-        """Masks and predicted IoU of all mask tokens."""
-        return self._tap.decode(features, tokens, self.positions(), self.grid)
-
-    def with_modules(self, modules: Mapping[str, nn.Module]) -> Sam:
-        """A twin that shares every frozen tensor, with modules of `model` exchanged by name."""
-        return _vendor.twin(self, modules)
-
-    def train(self, mode: bool = True) -> Sam:
-        """The base stays in evaluation mode whatever the segmenter around it does."""
-        return super().train(False)
+    def decode(self, features: Features, tokens: Tokens, *, fast: bool = False) -> Output:
+        """Masks and predicted IoU of all mask tokens; `fast` as in `Base.decode`."""
+        return self._decoder.decode(features, tokens, self.positions(), self.grid, fast=fast)

@@ -3,7 +3,6 @@ or a local folder. High-resolution features enter the decoder, and images are sq
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ SITES = {
 
 
 def matches(source: str, model_type: str | None) -> bool:
-    """Whether this file loads what `source` names (`model_type` is config.json's, where there is one)."""
+    """Whether this base loads `source`; `model_type` is that of its config.json, None where it has none."""
     return model_type in ("sam2", "sam2_video")
 
 
@@ -34,34 +33,36 @@ def build(source: str) -> Sam2:
 
     Args:
         source: hub id or folder made with `save_pretrained`.
+
+    Raises:
+        BaseUnavailableError: there is no such model, or it cannot be read.
+        InputError: its tensors do not fit its configuration.
     """
     from transformers import Sam2Model
 
     return Sam2(_vendor.load_pretrained(Sam2Model, source), source)
 
 
-class Sam2(nn.Module):
-    """A frozen SAM 2; see `bases._protocol.Base` for the attributes."""
+class Sam2(_vendor.TransformersBase):
+    """A frozen SAM 2; see `bases.Base` for the attributes.
+
+    Args:
+        model: transformers' Sam2Model.
+        name: see `Base.name`.
+    """
 
     mean, std, squash, sites = MEAN, STD, True, SITES
 
     def __init__(self, model: nn.Module, name: str) -> None:
         super().__init__()
-        self.model = _vendor.freeze(model)
-        self.name = name
-        prompt = model.config.prompt_encoder_config
-        self.size = prompt.image_size
-        self.dim = model.config.mask_decoder_config.hidden_size
-        self.grid = prompt.image_size // prompt.patch_size
-        self.low_res = 4 * self.grid
-        decoder = model.mask_decoder
+        config: Any = model.config
+        prompt, dim = config.prompt_encoder_config, config.mask_decoder_config.hidden_size
+        self._set_up(model, name, size=prompt.image_size, dim=dim, patch=prompt.patch_size)
+        decoder = self.model.mask_decoder
         self.skips = (decoder.conv_s1.out_channels, decoder.conv_s0.out_channels)
-        self.fingerprint = _vendor.fingerprint(model, mean=MEAN, std=STD, size=self.size, squash=True)
-        self._positions = _vendor.Positions()
-        self._tap = _vendor.DecoderTap(model.mask_decoder)
 
     def encode_image(self, images: Tensor) -> Features:
-        """Normalised images (B, 3, size, size) to the embedding and two high-resolution maps, finest first."""
+        """Normalized images (B, 3, size, size) to the embedding and two high-resolution maps, finest first."""
         _vendor.check_square(images, self.size)
         maps: list[Any] = list(self.model.get_image_features(images, return_dict=True).fpn_hidden_states)
         maps[-1] = maps[-1] + self.model.no_memory_embedding
@@ -76,27 +77,15 @@ class Sam2(nn.Module):
         if prompts.empty:
             dense = self.model.prompt_encoder(None, None, None, None)[1]
             return Tokens(dense.new_zeros(*prompts.shape, 0, self.dim), dense)
-        if points is None and prompts.boxes is None:  # SAM 2 answers a mask prompt with one empty point, as upstream
-            points = torch.zeros(*prompts.shape, 1, 2, device=prompts.masks.device)
+        if prompts.masks is not None and points is None and prompts.boxes is None:
+            points = torch.zeros(*prompts.shape, 1, 2, device=prompts.masks.device)  # an empty point, as upstream
             labels = -torch.ones(*prompts.shape, 1, dtype=torch.int64, device=points.device)
         sparse, dense = self.model.prompt_encoder(
             input_points=points, input_labels=labels, input_boxes=prompts.boxes, input_masks=prompts.masks
         )
         return Tokens(sparse, dense)
 
-    def positions(self) -> Tensor:
-        """(1, D, H, W) Fourier encoding of the grid."""
-        return self._positions(self.model)
-
-    def decode(self, features: Features, tokens: Tokens) -> Output:
-        """Masks and predicted IoU of all mask tokens."""
-        skips = list(features.skips)
-        return self._tap.decode(features, tokens, self.positions(), self.grid, high_resolution_features=skips)
-
-    def with_modules(self, modules: Mapping[str, nn.Module]) -> Sam2:
-        """A twin that shares every frozen tensor, with modules of `model` exchanged by name."""
-        return _vendor.twin(self, modules)
-
-    def train(self, mode: bool = True) -> Sam2:
-        """The base stays in evaluation mode whatever the segmenter around it does."""
-        return super().train(False)
+    def decode(self, features: Features, tokens: Tokens, *, fast: bool = False) -> Output:
+        """Masks and predicted IoU of all mask tokens; `fast` as in `Base.decode`."""
+        skips = {"high_resolution_features": list(features.skips)}
+        return self._decoder.decode(features, tokens, self.positions(), self.grid, fast=fast, **skips)

@@ -1,1 +1,1 @@
-"""What is computed once per image and kept on disk: image embeddings, detections, and the digests they are keyed by."""
+"""What is computed once per image and kept on disk: embeddings, detections, and the digests that name them."""

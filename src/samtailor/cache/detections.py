@@ -1,7 +1,7 @@
-"""Detections on disk: each image is looked at once, whatever asks how often, with whichever threshold.
+"""Detections on disk: a detector runs once per image, whatever the threshold.
 
-An entry is one JSON file of a `CacheFolder`, named by the SHA-256 of (pixels, the detector's fingerprint). One that is
-gone or damaged is made again; a folder that cannot be written to costs time, not correctness.
+An entry is one JSON file of a `CacheFolder`, named by the SHA-256 of pixels and detector fingerprint. Missing or
+damaged entries are recomputed. If the folder is not writable, detections are recomputed each time.
 """
 
 from __future__ import annotations
@@ -14,34 +14,32 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from samtailor.cache.digests import ImageLike, PixelDigests
-from samtailor.cache.folder import CacheFolder
+from samtailor.cache.folder import CacheFolder, default_root
 from samtailor.structures import Sample
 from samtailor.structures.detections import Detections, Detector
 
-_SCHEMA = "1"  # part of every key: raise it when the layout of an entry changes
+_SCHEMA = "1"  # part of every key: increase it when the content of entries changes
 _MAX_BYTES = 2**29
 _log = logging.getLogger("samtailor.proposals.detectors")
 
 
 class DetectionCache:
-    """What one detector answers, made when first asked for.
+    """Detections of one detector, computed on first use.
 
     Args:
         detector: the frozen detector.
-        root: folder; None for "detections" beside the embeddings' folder. Made when first written to.
+        root: folder, created when first written to; None for `default_root("detections")`.
     """
 
     def __init__(self, detector: Detector, root: str | Path | None = None) -> None:
-        from samtailor.cache.embeddings import default_root
-
         self.detector = detector
-        self.root = default_root().with_name("detections") if root is None else Path(root)
+        self.root = default_root("detections") if root is None else Path(root)
         self._folder = CacheFolder(self.root, _MAX_BYTES)
         self._digests = PixelDigests(self._folder)
         self._by_sample: WeakKeyDictionary[Sample, Detections] = WeakKeyDictionary()
 
     def __call__(self, image: ImageLike) -> Detections:
-        """Detections of a sample, or of a uint8 RGB image (height, width, 3); scores from `FLOOR` on."""
+        """Detections of a sample or a uint8 RGB image (height, width, 3), with scores of at least `FLOOR`."""
         if isinstance(image, np.ndarray):
             return self._of(image)
         if image not in self._by_sample:
@@ -51,12 +49,13 @@ class DetectionCache:
     def _of(self, image: ImageLike) -> Detections:
         key = f"detections-{_SCHEMA}\0{self._digests.of(image)}\0{self.detector.fingerprint}"
         path = self._folder.place(key, ".json")
-        found = _read(path)
-        if found is None:
-            found = self.detector.detect(image if isinstance(image, np.ndarray) else image.image)
-            entry = {"boxes": found.boxes.tolist(), "scores": found.scores.tolist(), "labels": list(found.labels)}
-            self._folder.write(path, lambda temporary: temporary.write_text(json.dumps(entry), encoding="utf-8"))
-        return found
+        cached = _read(path)
+        if cached is not None:
+            return cached
+        made = self.detector.detect(image if isinstance(image, np.ndarray) else image.image)
+        entry = {"boxes": made.boxes.tolist(), "scores": made.scores.tolist(), "labels": list(made.labels)}
+        self._folder.write(path, lambda temporary: temporary.write_text(json.dumps(entry), encoding="utf-8"))
+        return made
 
 
 def _read(path: Path) -> Detections | None:
@@ -67,7 +66,7 @@ def _read(path: Path) -> Detections | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        _log.warning("The cached detections %s are damaged (%s); they are made again.", path, error)
+        _log.warning("The cached detections %s are damaged (%s) and will be recomputed.", path, error)
         return None
 
 

@@ -1,7 +1,7 @@
-"""SHA-256 of an image's pixels: the part of an embedding's key that is the image.
+"""SHA-256 of image pixels, which is the image's part of a cache key.
 
-For image files a tiny file in the cache maps the digest of the file's bytes to the digest of its pixels, so that a
-warm start does not decode images; within a process the file's stamp is enough.
+For image files, a small file in the cache maps the digest of the bytes to the digest of the pixels, so that a warm
+start does not decode images. Within a process, the file's path, size and time stamps are sufficient.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ ImageLike = Sample | np.ndarray
 """A sample, or uint8 RGB of shape (height, width, 3)."""
 
 SCHEMA = "1"
-"""Part of every key: raise it when decoding of images, views or the layout of an entry changes."""
+"""Part of every key: increase it when image decoding, views or the layout of entries change."""
 
 MEMO = 65536
-"""Entries that a memo in memory holds at most."""
+"""Largest number of entries of each in-memory cache."""
 
-_RACY_SECONDS = 2.0  # a file changed this recently may change again without its time stamp telling
+_RACY_SECONDS = 2.0  # a file changed this recently may change again within the resolution of its time stamp
 
 
 class PixelDigests:
-    """Digests of images, remembered for samples and image files.
+    """Digests of images, cached for samples and image files.
 
     Args:
-        folder: where the digests of image files are kept.
+        folder: keeps the digests of image files.
     """
 
     def __init__(self, folder: CacheFolder) -> None:
@@ -49,7 +49,8 @@ class PixelDigests:
         """Hexadecimal digest of shape and pixels.
 
         Raises:
-            InputError: not uint8 RGB. DataError: a file that cannot be read as an image.
+            InputError: not uint8 RGB.
+            DataError: the file cannot be read as an image.
         """
         if isinstance(image, np.ndarray):
             return of_pixels(image)
@@ -64,11 +65,11 @@ class PixelDigests:
         try:
             stat = file.stat()
             stamp = (str(file), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-            if known := self._by_stat.get(stamp):
-                return known
+            if cached := self._by_stat.get(stamp):
+                return cached
             of_bytes = of_file(file)
         except OSError:
-            return of_pixels(sample.image)  # reading it says in words what is wrong with the file
+            return of_pixels(sample.image)  # reading the image raises the error that describes the problem
         digest = self._aliased(of_bytes, sample)
         if time.time() - max(stat.st_mtime, stat.st_ctime) > _RACY_SECONDS:
             self._by_stat.put(stamp, digest)
@@ -86,10 +87,11 @@ class PixelDigests:
 
 
 def _file(sample: Sample) -> Path | None:
-    """The file whose plain decoding the sample's image is, if it is that."""
+    """The image file of a sample that decodes it without further processing, else None."""
     read = sample.read_image
-    plain = isinstance(read, partial) and read.func is read_image and len(read.args) == 1 and not read.keywords
-    return Path(read.args[0]) if plain else None  # type: ignore[union-attr]
+    if isinstance(read, partial) and read.func is read_image and len(read.args) == 1 and not read.keywords:
+        return Path(read.args[0])
+    return None
 
 
 def of_pixels(image: np.ndarray) -> str:
@@ -97,7 +99,7 @@ def of_pixels(image: np.ndarray) -> str:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InputError(f"An image must be uint8 RGB of shape (height, width, 3), got {image.dtype} {image.shape}.")
     digest = hashlib.sha256(repr(image.shape).encode())
-    digest.update(np.ascontiguousarray(image))
+    digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
 
 

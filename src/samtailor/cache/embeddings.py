@@ -1,20 +1,18 @@
-"""Image embeddings on disk: content-addressed, crash-safe, bounded, shared by everything that looks at an image.
+"""Image embeddings on disk: content-addressed, crash-safe, bounded, shared by training, evaluation and prediction.
 
-The base is frozen, so an image is encoded once and for all. An entry is one safetensors file (half precision, one
-tensor a level, checksum in its header) of a `CacheFolder`, named by the SHA-256 of (pixels, fingerprint of the base,
-view). An entry that is gone or damaged is made again.
+The base is frozen, so each image is encoded once. An entry is one safetensors file (half precision, one tensor per
+level, checksum in its header) of a `CacheFolder`, named by the SHA-256 of pixels, base fingerprint and view. Missing or
+damaged entries are recomputed.
 
-Numbers are the same cold and warm: what comes straight from the encoder is rounded to half precision too. On the CPU
-images are encoded one at a time, hence an embedding does not depend on its neighbors either; on an accelerator
-batches of other sizes may round the last bit differently. SAM 2's neck is summed in the cheaper order of
-`bases/_encoding.py`, which agrees with the vendor's far within half precision.
+Results do not depend on the state of the cache: new embeddings are rounded to half precision too. On the CPU images
+are encoded one at a time, so an embedding does not depend on the rest of its batch. On an accelerator another batch
+size may change the last bit. SAM 2's neck is summed in the cheaper order of `bases/encoder.py`, whose difference to
+the original is far below half precision.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,10 +26,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from samtailor.bases import Base
-from samtailor.bases._encoding import encoding
+from samtailor.bases.encoder import fast_encoder
 from samtailor.cache.bounded import BoundedCache
 from samtailor.cache.digests import MEMO, SCHEMA, ImageLike, PixelDigests
-from samtailor.cache.folder import CacheFolder, touch
+from samtailor.cache.folder import CacheFolder, default_root, touch
 from samtailor.data.augment import UNTOUCHED, View
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError, counted
@@ -41,27 +39,14 @@ _log = logging.getLogger("samtailor.cache.embeddings")
 _encoders: WeakKeyDictionary[Base, tuple[torch.device, Base | None]] = WeakKeyDictionary()
 
 
-def default_root() -> Path:
-    """Folder of the cache: below $SAMTAILOR_CACHE, else below the platform's user cache folder."""
-    if given := os.environ.get("SAMTAILOR_CACHE"):
-        return Path(given).expanduser() / "embeddings"
-    if sys.platform == "win32":
-        home = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        home = Path.home() / "Library" / "Caches"
-    else:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "samtailor" / "embeddings"
-
-
 class EmbeddingCache:
-    """Embeddings of images under base models, made when first asked for.
+    """Image embeddings of base models, computed on first use.
 
     Args:
-        root: folder; None for `default_root()`. Made when first written to. One that cannot be written to costs
-            time, not correctness: it is said once, and embeddings are made anew.
-        max_bytes: the least recently used entries go when the folder grows beyond this.
-        batch: images a pass of the encoder; None is 1 on the CPU and 8 elsewhere.
+        root: folder, created when first written to; None for `default_root()`. If the folder is not writable, warn
+            once and recompute embeddings.
+        max_bytes: the least recently used entries are removed when the folder grows beyond this size.
+        batch: images per encoder pass; None is 1 on the CPU and 8 elsewhere.
     """
 
     def __init__(
@@ -77,15 +62,15 @@ class EmbeddingCache:
     def features(
         self, base: Base, images: ImageLike | Sequence[ImageLike], views: Sequence[View] | None = None
     ) -> Features:
-        """Embeddings of B images: float32 on the CPU, (B, D, H, W) and skips, ordinary tensors without a graph.
+        """Embeddings of B images: float32 on the CPU, (B, D, H, W) and skips, without gradients.
 
         Args:
             base: the base model, on any device.
-            images: samples or uint8 RGB arrays, in any mixture; a single one is a batch of one.
-            views: one view an image; None for the images as they are.
+            images: samples or uint8 RGB arrays (height, width, 3), also mixed; a single one is a batch of one.
+            views: one view per image; None for the untransformed images.
 
         Raises:
-            InputError: something that is not an image, or a base that answers infinity or NaN.
+            InputError: something is not an image, or the encoder returns infinity or NaN.
         """
         jobs = _jobs(images, views)
         rows: list[Features | None] = [self._read(self._path(base, *job), base) for job in jobs]
@@ -106,7 +91,7 @@ class EmbeddingCache:
         *,
         progress: Callable[[int, int], None] | None = None,
     ) -> int:
-        """Make the embeddings that are missing, without reading any; returns how many were made.
+        """Compute missing embeddings without reading existing ones; returns the number computed.
 
         Args:
             base: the base model.
@@ -133,7 +118,7 @@ class EmbeddingCache:
         return self._folder.place(key, ".safetensors")
 
     def _read(self, path: Path, base: Base) -> Features | None:
-        """An entry as a batch of one in half precision, mapped from the file; None when it has to be made."""
+        """An entry as a batch of one in half precision, memory-mapped; None if it must be computed."""
         try:
             with safe_open(path, framework="pt") as entry:
                 tensors = [entry.get_tensor(name) for name in ("main", *_skip_names(entry.keys()))]
@@ -147,7 +132,7 @@ class EmbeddingCache:
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError, ValueError) as error:
-            _log.warning("The cached embedding %s is damaged (%s); it is made again.", path, error)
+            _log.warning("The cached embedding %s is damaged (%s) and will be recomputed.", path, error)
             return None
         touch(path)
         return Features(tensors[0][None], tuple(t[None] for t in tensors[1:]))
@@ -171,7 +156,7 @@ class EmbeddingCache:
         needed = count * sum(t.numel() * t.element_size() for t in (row.main, *row.skips))
         if needed > self.max_bytes:
             _log.warning(
-                "Room for %s: %.1f GB, but the cache is limited to %.1f GB: images will be encoded again and again. "
+                "%s need %.1f GB, but the cache is limited to %.1f GB: images will be encoded repeatedly. "
                 "Raise the limit or use fewer views.",
                 counted(count, "embedding"),
                 needed / 1e9,
@@ -180,11 +165,10 @@ class EmbeddingCache:
 
 
 def _jobs(images: ImageLike | Sequence[ImageLike], views: Sequence[View] | None) -> list[tuple[ImageLike, View]]:
-    single = isinstance(images, Sample | np.ndarray)
-    listed: list[ImageLike] = [images] if single else list(images)  # type: ignore[list-item]
+    listed = [images] if isinstance(images, Sample | np.ndarray) else list(images)
     chosen = [UNTOUCHED] * len(listed) if views is None else list(views)
     if len(chosen) != len(listed) or not listed:
-        raise InputError(f"Expected at least one image and one view for each, got {len(listed)} and {len(chosen)}.")
+        raise InputError(f"Expected at least one image and one view per image, got {len(listed)} and {len(chosen)}.")
     return list(zip(listed, chosen, strict=True))
 
 
@@ -193,24 +177,25 @@ def _pixels(image: ImageLike) -> np.ndarray:
 
 
 def _encode(base: Base, images: Sequence[np.ndarray]) -> Features:
-    """Half precision on the CPU."""
+    """Embeddings in half precision on the CPU."""
     frames = [Frame.of(base, *image.shape[:2]).image(image, base) for image in images]
     with torch.inference_mode():
         made = _encoder(base).encode_image(torch.stack(frames).to(_device(base))).to("cpu", torch.float16)
     levels = [level.clone() for level in (made.main, *made.skips)]  # inference tensors cannot enter autograd
     if not all(torch.isfinite(level).all() for level in levels):
-        raise InputError("The image encoder answered infinity or NaN (in half precision); its weights are not usable.")
+        raise InputError("The image encoder returned infinity or NaN (in half precision). Its weights are not usable.")
     return Features(levels[0], tuple(levels[1:]))
 
 
 def _encoder(base: Base) -> Base:
-    """What encodes for a base: made once for each device it is on, and kept as long as the base."""
-    device, known = _device(base), _encoders.get(base)
-    if known is None or known[0] != device:
+    """The encoder of a base, prepared once per device and kept as long as the base."""
+    device, cached = _device(base), _encoders.get(base)
+    if cached is None or cached[0] != device:
         with torch.inference_mode(False):
-            made = encoding(base)
-        known = _encoders[base] = device, None if made is base else made  # itself, it would keep itself
-    return base if known[1] is None else known[1]
+            made = fast_encoder(base)
+        # a value that refers to its own key would never be released
+        cached = _encoders[base] = device, None if made is base else made
+    return base if cached[1] is None else cached[1]
 
 
 def _device(base: Base) -> torch.device:
@@ -220,7 +205,7 @@ def _device(base: Base) -> torch.device:
 def _checksum(tensors: Sequence[Tensor]) -> str:
     value = 0
     for tensor in tensors:
-        value = zlib.crc32(tensor.contiguous().numpy(), value)
+        value = zlib.crc32(tensor.contiguous().numpy().data, value)
     return f"{value:08x}"
 
 
@@ -228,4 +213,4 @@ def _skip_names(names: Sequence[str]) -> list[str]:
     return sorted((name for name in names if name.startswith("skip")), key=lambda name: int(name[4:]))
 
 
-__all__ = ["EmbeddingCache", "ImageLike", "default_root"]
+__all__ = ["EmbeddingCache", "ImageLike"]

@@ -1,7 +1,7 @@
-"""A folder of files made once and shared by processes: crash-safe, bounded, the least recently used go first.
+"""A folder of cache files shared by processes: crash-safe, bounded, least recently used files are removed first.
 
-There are no locks: a file takes its place by a rename, two processes that make the same file make the same content,
-and a file that is gone is made again.
+There are no locks. Files appear by an atomic rename, two processes that write the same file write the same content, and
+a missing file is written again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import platformdirs
 from safetensors import SafetensorError
 
 from samtailor.data.writing import replacing
@@ -21,27 +22,34 @@ _STALE_SECONDS = 3600.0  # a hidden file older than this was left behind by a cr
 _log = logging.getLogger("samtailor.cache.embeddings")
 
 
+def default_root(kind: str = "embeddings") -> Path:
+    """Folder of a kind of cache: below $SAMTAILOR_CACHE if set, else below the platform's user cache folder."""
+    if root := os.environ.get("SAMTAILOR_CACHE"):
+        return Path(root).expanduser() / kind
+    return platformdirs.user_cache_path("samtailor", appauthor=False, opinion=False) / kind
+
+
 class CacheFolder:
-    """Files below one folder, by the hash of their key.
+    """Files in one folder, named by the hash of their key.
 
     Args:
-        root: made when first written to. One that cannot be written to is said once; then nothing is written.
-        max_bytes: the least recently used files go when the folder grows beyond this.
+        root: created when first written to. If it is not writable, warn once and write nothing.
+        max_bytes: the least recently used files are removed when the folder grows beyond this size.
     """
 
     def __init__(self, root: Path, max_bytes: int) -> None:
         self.root, self.max_bytes = root, max_bytes
-        self._bytes: int | None = None  # size of the folder as last counted, plus what was written since
+        self._bytes: int | None = None  # size at the last count, plus bytes written since
         self._written = 0
         self._writable = True
 
     def place(self, key: str, suffix: str) -> Path:
-        """Where the file of a key is, or would be."""
+        """Path of the file of a key, whether it exists or not."""
         name = hashlib.sha256(key.encode()).hexdigest()[:40]
         return self.root / name[:2] / (name + suffix)
 
     def write(self, path: Path, write: Callable[[Path], object]) -> None:
-        """Let `write` fill a temporary file that then takes its place at once; make room where it is needed."""
+        """Write a file atomically: `write` fills a temporary file, which is then renamed. Evict files if necessary."""
         if not self._writable:
             return
         try:
@@ -50,19 +58,19 @@ class CacheFolder:
             with replacing(path) as temporary:
                 write(temporary)
                 with temporary.open("rb") as file:
-                    os.fsync(file.fileno())  # a rename that outlives a power cut must not outlive the content
+                    os.fsync(file.fileno())  # the content must reach the disk before the rename
                 size = temporary.stat().st_size
         except (OSError, SafetensorError) as error:
             self._writable = False
-            _log.warning("Embeddings cannot be kept in %s (%s); they are made anew each time.", self.root, error)
+            _log.warning("The cache folder %s is not writable (%s). Its content will be recomputed.", self.root, error)
             return
         self._bytes += size
         self._written += size
         if self._bytes > self.max_bytes or self._written > self.max_bytes // 20:
-            self._evict()  # counting now and then sees what other processes wrote
+            self._evict()  # regular counting includes files of other processes
 
     def _evict(self) -> None:
-        """Drop the least recently used files until a tenth of the room is free, and what crashes left behind."""
+        """Remove the least recently used files until a tenth of `max_bytes` is free, and leftovers of crashes."""
         self._written = 0
         files = sorted(self._files())
         self._bytes = sum(size for _, size, _ in files)
@@ -73,12 +81,12 @@ class CacheFolder:
                 continue
             try:
                 path.unlink(missing_ok=True)
-            except OSError:  # Windows: another process has it mapped
+            except OSError:  # Windows: mapped by another process
                 continue
             self._bytes -= size
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
-        """(last use, bytes, path) of every file, half-written ones included."""
+        """(last use, bytes, path) of every file, partially written ones included."""
         root = self.root
         for folder in (f for f in (root.iterdir() if root.is_dir() else ()) if len(f.name) == 2 and f.is_dir()):
             for path in folder.iterdir():
@@ -90,11 +98,11 @@ class CacheFolder:
 
 
 def touch(path: Path) -> None:
-    """Mark as used now; access times of the file system are too coarse (relatime) or off."""
+    """Mark a file as used now; access times of file systems are too coarse (relatime) or disabled."""
     try:
         os.utime(path)
-    except OSError:  # evicted in between, or a cache that is only readable
+    except OSError:  # evicted meanwhile, or a read-only cache
         return
 
 
-__all__ = ["CacheFolder", "touch"]
+__all__ = ["CacheFolder", "default_root", "touch"]

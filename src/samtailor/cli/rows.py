@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -113,17 +112,17 @@ def detector_options(detector: str | None, classes: str | None, methods: Sequenc
         InputError: classes without a detector.
     """
     from samtailor.compare.entries import kind_of
+    from samtailor.proposals.detectors import module_of
     from samtailor.registry import find
-    from samtailor.registry import names as registered
 
     if detector is None:
         if classes is not None:
             raise InputError("--detector-classes needs a --detector.")
         return {}
-    given: dict[str, Any] = {"detector": detector}
-    if detector not in registered("detectors"):
-        kind = {".onnx": "onnx", ".pt": "ultralytics"}.get(Path(detector).suffix.lower(), "transformers")
-        given = {"detector": kind, "weights": detector}
+    name, _ = module_of(detector)
+    given: dict[str, Any] = {"detector": name}
+    if name != detector:
+        given["weights"] = detector
     if classes is not None:
         given["classes"] = options.names(classes)
     named = [name for name in methods if kind_of(name) == "methods"]

@@ -152,7 +152,7 @@ def _accepted_figures(
     by_class = [matched[label] for label in classes]
     objects = sum(int(one.objects.sum()) for one in by_class)
     predicted = sum(int(one.counts[0].sum()) for one in by_class)
-    right = sum(int((one.right[0] & one.counts[0]).sum()) for one in by_class)
+    right = sum(int((one.correct[0] & one.counts[0]).sum()) for one in by_class)
     empty = [image for image in images if not any(truth.label in classes for truth in image.truths)]
     false_alarms = [any(one.label in classes for one in image.predictions) for image in empty]
     return {

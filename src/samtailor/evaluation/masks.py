@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samtailor.bases import Base
-from samtailor.data.regions import regions as joined
+from samtailor.data.regions import regions as join_regions
 from samtailor.data.split import Split
 from samtailor.errors import InputError
 from samtailor.evaluation.protocol import prompt_source, prompts_for
@@ -79,7 +79,7 @@ def evaluate_many(
     if regions is None:
         regions = any(isinstance(s, Segmenter) and s.inference.regions for s in segmenters.values())
     sources = {name: prompt_source(segmenter, prompt, regions) for name, segmenter in segmenters.items()}
-    samples = joined(samples, classes) if regions else samples
+    samples = join_regions(samples, classes) if regions else samples
     refiners = {n: s for n, s in segmenters.items() if refine and isinstance(s, Segmenter) and "pmm" in s.training_only}
     rows: dict[str, list[Score]] = {name: [] for name in [*segmenters, *(n + REFINED for n in refiners)]}
     for done, sample in enumerate(samples):

@@ -34,7 +34,7 @@ from samtailor.structures import Features, Sample
 from samtailor.train.config import load
 
 STEPS = 600
-"""Updates of each head. With a third of them heads of 54 images find half as much (docs/instances.md)."""
+"""Updates of each head. With a third of them heads of 54 images find half as much (docs/guides/many-objects.md)."""
 _MEMORY = 10**9  # bytes of embeddings kept in memory during training
 _log = logging.getLogger("samtailor.proposals")
 

@@ -12,6 +12,7 @@ from samtailor.errors import InputError
 from samtailor.fitting import folder
 from samtailor.fitting.images import split_in
 from samtailor.fitting.result import FitResult, export, figures_of
+from samtailor.prompts import prompt_type
 from samtailor.registry import find
 from samtailor.train.config import FitConfig, of_group
 
@@ -113,7 +114,7 @@ class Run:
         targets = [sample.of(self.classes) for sample in split.pick(self.samples, "train")]
         # a method is prompted in use as in training, unless that is the usual click
         prompt_matters = (
-            not getattr(find("prompts", config.prompt), "CLICK", False)
+            prompt_type(config.prompt) != "points"
             or getattr(find("methods", config.method), "PROMPT", None) is not None
         )
         if spec.prompt is None and prompt_matters:

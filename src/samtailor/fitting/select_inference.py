@@ -1,7 +1,7 @@
 """Selection of tiled inference for an adapter with a map, on images that it has not learnt from.
 
 Tiles and the decoder's masks for boxes (`adapters.tiled`) help with some objects and harm with others (see
-docs/tailor.md), so each fit compares them.
+docs/research/tailor.md), so each fit compares them.
 Held-out images are used where there are any. Otherwise every member of the map leaves some of the training images out
 (`assign_folds`) and is evaluated on those alone. A member learns from a part of the images, so the Dice scores
 reported here are below those of the finished map; only the order of the plans is taken from them.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from samtailor.adapters import pmm
-from samtailor.bases._encoding import encoding
+from samtailor.bases.encoder import fast_encoder
 from samtailor.errors import InputError
 from samtailor.labelling._tiles import Piece
 from samtailor.labelling._views import in_image, suppress_duplicates, tile_views
@@ -45,7 +45,7 @@ class MultiAdapterPredictor:
         self._decoder, self._sources = BatchedDecoder(self._base, self._adapters), sources
         used = [self._adapters[source.adapter] for source in sources if source.adapter is not None]
         self._share_embedding = all(segmenter.encoder_frozen for segmenter in used)
-        self._encoding = encoding(self._base)
+        self._encoding = fast_encoder(self._base)
         self._locks = [threading.Lock() for _ in sources]  # a detector need not be thread-safe
         self._local = threading.local()
         self._views = tile_views([source.tiles for source in sources])

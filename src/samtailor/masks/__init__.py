@@ -1,1 +1,1 @@
-"""Geometry and measures of single masks: interior distance, contours, polygons, run lengths, overlays, IoU, mask AP."""
+"""Geometry of one mask: run lengths, outlines, interior distance, overlap metrics, drawing."""

@@ -1,8 +1,9 @@
-"""Mask AP as COCO defines it: answers are matched with true objects by pycocotools, precision is read at 101 recalls.
+"""Mask AP as defined by COCO: pycocotools matches predictions with true objects, precision is read at 101 recalls.
 
-pycocotools averages a whole data set at once, and an interval needs many resampled data sets. So its matching
-(`COCOeval.evaluate`: per image and class, by falling score, each object once, crowds ignored) is done once, and the
-averaging (`COCOeval.accumulate`) is written here with a weight for each image; with weights of 1 both agree exactly.
+pycocotools averages over a whole data set only, but a bootstrap interval needs many resampled data sets. So its
+matching (`COCOeval.evaluate`: per image and class, by falling score, each object once, crowds ignored) runs once, and
+the averaging (`COCOeval.accumulate`) is reimplemented here with a weight per image. With weights of 1 the results are
+identical.
 """
 
 from __future__ import annotations
@@ -18,23 +19,24 @@ import numpy as np
 from samtailor.errors import InputError
 from samtailor.structures import Annotation, RunLengths
 
-MOST = 100
-"""Answers of a class and image that count, the best ones (COCO's maxDets)."""
+MAX_DETECTIONS = 100
+"""Predictions per image and class that count, those of highest score (COCO's maxDets)."""
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
+"""IoU thresholds that AP is averaged over."""
 _RECALLS = np.linspace(0, 1, 101)
 NAMES = {"ap": slice(None), "ap50": slice(0, 1), "ap75": slice(5, 6)}
-"""Figures and the IoU thresholds they are the mean over."""
+"""Metrics and the slice of `THRESHOLDS` that each is the mean over."""
 
 
 @dataclass(frozen=True)
 class Instance(RunLengths):
-    """An object that was found.
+    """A predicted object.
 
     Args:
         label: class name.
         rle: its mask, as in `Annotation`.
-        score: what it is ranked by, in [0, 1].
-        accepted: whether it would be given to a user (its proposal's score reaches the class's threshold).
+        score: ranking score, in [0, 1].
+        accepted: whether its confidence reaches the threshold of its class, so that a user would receive it.
     """
 
     label: str
@@ -45,12 +47,13 @@ class Instance(RunLengths):
 
 @dataclass(frozen=True)
 class ImageResult:
-    """An image with its true objects (crowds among them) and what was found.
+    """True objects and predictions of one image.
 
     Args:
-        id: of the sample.
-        truths, predictions: true objects and predictions.
-        group: bootstrap unit; its id where there is none.
+        id: sample id.
+        truths: true objects, crowds included.
+        predictions: predicted objects.
+        group: bootstrap unit.
     """
 
     id: str
@@ -61,74 +64,83 @@ class ImageResult:
 
 @dataclass(frozen=True)
 class Matched:
-    """Answers of one class against its objects, all images together, by falling score.
+    """Predictions of one class matched with its objects, all images together, by falling score.
+
+    T IoU thresholds, N predictions.
 
     Args:
-        image: int (N,), index of the image of each answer.
-        right: bool (T, N), whether it found an object, by IoU threshold.
-        counts: bool (T, N), False where it lies on a crowd.
-        objects: int (images,), objects that are no crowd.
+        image: int (N,), index of the image of each prediction.
+        correct: bool (T, N), whether the prediction is matched with an object.
+        counts: bool (T, N), False where the prediction lies on a crowd.
+        objects: int (images,), number of objects that are not crowds.
     """
 
     image: np.ndarray
-    right: np.ndarray
+    correct: np.ndarray
     counts: np.ndarray
     objects: np.ndarray
 
 
-def match(images: Sequence[ImageResult], classes: Sequence[str], most: int = MOST) -> dict[str, Matched]:
-    """Match answers with objects, class by class; other classes are left out.
+def match(
+    images: Sequence[ImageResult], classes: Sequence[str], max_detections: int = MAX_DETECTIONS
+) -> dict[str, Matched]:
+    """Match predictions with true objects, class by class.
 
     Args:
-        images: what was found where.
-        classes: names.
-        most: answers of a class and image that count.
+        images: results of all images.
+        classes: class names; objects and predictions of other classes are ignored.
+        max_detections: predictions per image and class that count.
 
     Raises:
-        InputError: no image, or `most` below 1.
+        InputError: no image, or `max_detections` below 1.
     """
-    if not images or most < 1:
-        raise InputError(f"Mask AP needs an image and at least one answer an image, got {len(images)} and {most}.")
+    if not images or max_detections < 1:
+        raise InputError(
+            f"Mask AP needs at least one image and one detection per image, got {len(images)} and {max_detections}."
+        )
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    truths, found = COCO(), COCO()
-    truths.dataset, found.dataset = (_dataset(images, classes, part) for part in ("truths", "predictions"))
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports on standard output
+    truths, predictions = COCO(), COCO()
+    truths.dataset, predictions.dataset = (_dataset(images, classes, part) for part in ("truths", "predictions"))
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         truths.createIndex()
-        found.createIndex()
-        judge = COCOeval(truths, found, "segm")
-        judge.params.iouThrs, judge.params.maxDets, judge.params.areaRng = THRESHOLDS, [most], [[0, 1e10]]
-        judge.params.areaRngLbl = ["all"]
-        judge.evaluate()
-    per_class = [judge.evalImgs[k * len(images) : (k + 1) * len(images)] for k in range(len(classes))]
+        predictions.createIndex()
+        evaluator = COCOeval(truths, predictions, "segm")
+        evaluator.params.iouThrs, evaluator.params.maxDets = THRESHOLDS, [max_detections]
+        evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0, 1e10]], ["all"]
+        evaluator.evaluate()
+    per_class = [evaluator.evalImgs[k * len(images) : (k + 1) * len(images)] for k in range(len(classes))]
     return {label: _pooled(rows) for label, rows in zip(classes, per_class, strict=True)}
 
 
 def precision(matched: Matched, weights: np.ndarray | None = None) -> np.ndarray:
-    """AP of one class at each of `THRESHOLDS`, float64 (T,); nan where there is no object.
+    """AP of one class at each of `THRESHOLDS`, float64 (T,); nan for a class without objects.
 
     Args:
         matched: from `match`.
-        weights: how often each image counts, (images,); None: once.
+        weights: (images,), how often each image counts; None counts each once.
     """
     objects = matched.objects.sum() if weights is None else float(matched.objects @ weights)
     if not objects:
         return np.full(len(THRESHOLDS), np.nan)
     weight = np.ones(len(matched.image)) if weights is None else weights[matched.image]
-    right = np.cumsum((matched.right & matched.counts) * weight, axis=1)
-    wrong = np.cumsum((~matched.right & matched.counts) * weight, axis=1)
-    share = right / (right + wrong + np.spacing(1))
-    share = np.maximum.accumulate(share[:, ::-1], axis=1)[:, ::-1]
+    correct = np.cumsum((matched.correct & matched.counts) * weight, axis=1)
+    wrong = np.cumsum((~matched.correct & matched.counts) * weight, axis=1)
+    envelope = correct / (correct + wrong + np.spacing(1))
+    envelope = np.maximum.accumulate(envelope[:, ::-1], axis=1)[:, ::-1]
     out = np.zeros(len(THRESHOLDS))
-    for t, (recall, own) in enumerate(zip(right / objects, share, strict=True)):
+    for t, (recall, precisions) in enumerate(zip(correct / objects, envelope, strict=True)):
         at = np.searchsorted(recall, _RECALLS, side="left")
-        out[t] = own[at[at < len(own)]].sum() / len(_RECALLS)
+        out[t] = precisions[at[at < len(precisions)]].sum() / len(_RECALLS)
     return out
 
 
 def mean_precision(matched: Mapping[str, Matched], weights: np.ndarray | None = None) -> dict[str, float | None]:
-    """`ap` (mean over IoU 0.50 to 0.95), `ap50` and `ap75`, each the mean over the classes that have an object."""
+    """Means over the classes that have objects: `ap` (mean over IoU 0.50 to 0.95), `ap50` and `ap75`, in [0, 1].
+
+    All are None if no class has objects.
+    """
     by_class = np.stack([precision(one, weights) for one in matched.values()])
     by_class = by_class[~np.isnan(by_class).any(axis=1)]
     return {name: float(by_class[:, part].mean()) if len(by_class) else None for name, part in NAMES.items()}
@@ -137,65 +149,66 @@ def mean_precision(matched: Mapping[str, Matched], weights: np.ndarray | None = 
 def with_intervals(
     matched: Mapping[str, Matched], groups: Sequence[Hashable], seed: int = 0, draws: int = 1000
 ) -> dict[str, Any]:
-    """`mean_precision` with `..._interval` [low, high], 95 %: whole groups of images are drawn.
+    """`mean_precision` with 95 % cluster bootstrap intervals `..._interval` [low, high].
 
     Args:
         matched: from `match`.
-        groups: of each image.
-        seed, draws: of the bootstrap.
+        groups: group of each image; whole groups are resampled.
+        seed: random seed.
+        draws: number of bootstrap samples.
 
     Returns:
-        intervals are None with fewer than two groups.
+        metrics and intervals; intervals are None with fewer than two groups.
     """
-    known = {group: i for i, group in enumerate(dict.fromkeys(groups))}
-    member = np.array([known[group] for group in groups])
-    out: dict[str, Any] = mean_precision(matched)
+    numbers = {group: i for i, group in enumerate(dict.fromkeys(groups))}
+    member = np.array([numbers[group] for group in groups])
+    out: dict[str, Any] = dict(mean_precision(matched))
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(known), np.full(len(known), 1 / len(known)), size=draws if len(known) > 1 else 0)
-    found = [mean_precision(matched, counts[member].astype(np.float64)) for counts in drawn]
+    count = len(numbers)
+    occurrences = rng.multinomial(count, np.full(count, 1 / count), size=draws if count > 1 else 0)
+    resampled = [mean_precision(matched, counts[member].astype(np.float64)) for counts in occurrences]
     for name in NAMES:
-        values = [one[name] for one in found if one[name] is not None]
+        values = [value for one in resampled if (value := one[name]) is not None]
         out[f"{name}_interval"] = np.percentile(values, [2.5, 97.5]).tolist() if values else None
     return out
 
 
-def _dataset(image_files: Sequence[ImageResult], classes: Sequence[str], part: str) -> dict[str, Any]:
-    """COCO's form, from memory: answers with their score, objects with `iscrowd`."""
+def _dataset(results: Sequence[ImageResult], classes: Sequence[str], part: str) -> dict[str, Any]:
+    """COCO's JSON structure: predictions with their score, true objects with `iscrowd`."""
     from pycocotools import mask as coco
 
-    kinds = {label: i for i, label in enumerate(classes, 1)}
+    categories = {label: i for i, label in enumerate(classes, 1)}
     rows: list[dict[str, Any]] = []
-    for number, image in enumerate(image_files, 1):
+    for number, image in enumerate(results, 1):
         for one in getattr(image, part):
-            if one.label in kinds:
-                row = {"id": len(rows) + 1, "image_id": number, "category_id": kinds[one.label]}
+            if one.label in categories:
+                row: dict[str, Any] = {"id": len(rows) + 1, "image_id": number, "category_id": categories[one.label]}
                 row |= {"segmentation": one.rle, "area": float(coco.area(one.rle)), "iscrowd": 0}
-                kind = {"iscrowd": int(one.crowd)} if part == "truths" else {"score": float(one.score)}
-                rows.append(row | kind)
-    images = [{"id": number, **_size(image)} for number, image in enumerate(image_files, 1)]
-    return {"images": images, "annotations": rows, "categories": [{"id": i, "name": n} for n, i in kinds.items()]}
+                rows.append(row | ({"iscrowd": int(one.crowd)} if part == "truths" else {"score": float(one.score)}))
+    images = [{"id": number, **_size(image)} for number, image in enumerate(results, 1)]
+    return {"images": images, "annotations": rows, "categories": [{"id": i, "name": n} for n, i in categories.items()]}
 
 
 def _size(image: ImageResult) -> dict[str, int]:
-    one = next(iter((*image.truths, *image.predictions)), None)
-    height, width = (1, 1) if one is None else one.rle["size"]
+    masks: list[RunLengths] = [*image.truths, *image.predictions]
+    height, width = masks[0].rle["size"] if masks else (1, 1)
     return {"height": int(height), "width": int(width)}
 
 
 def _pooled(rows: Sequence[dict[str, Any] | None]) -> Matched:
-    """One class of `COCOeval.evalImgs`; None stands for an image with neither object nor answer."""
+    """One class of `COCOeval.evalImgs`; None stands for an image with neither objects nor predictions."""
     objects = np.array([0 if row is None else int((np.asarray(row["gtIgnore"]) == 0).sum()) for row in rows])
     kept = [(i, row) for i, row in enumerate(rows) if row is not None]
     scores = np.concatenate([np.zeros(0), *(np.asarray(row["dtScores"], np.float64) for _, row in kept)])
     image = np.concatenate([np.zeros(0, np.intp), *(np.full(len(row["dtScores"]), i) for i, row in kept)])
     empty = np.zeros((len(THRESHOLDS), 0), bool)
-    right, ignored = (
+    correct, ignored = (
         np.concatenate([empty, *(np.asarray(row[key], bool).reshape(len(THRESHOLDS), -1) for _, row in kept)], axis=1)
         for key in ("dtMatches", "dtIgnore")
     )
     order = np.argsort(-scores, kind="mergesort")
-    return Matched(image[order], right[:, order], ~ignored[:, order], objects)
+    return Matched(image[order], correct[:, order], ~ignored[:, order], objects)
 
 
-__all__ = ["MOST", "NAMES", "THRESHOLDS", "ImageResult", "Instance", "Matched", "match", "mean_precision", "precision",
-           "with_intervals"]  # fmt: skip
+__all__ = ["MAX_DETECTIONS", "NAMES", "THRESHOLDS", "ImageResult", "Instance", "Matched", "match", "mean_precision",
+           "precision", "with_intervals"]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Metrics: per mask first, then aggregated with an interval. Arrays are bool (height, width)."""
+"""Metrics of single masks, and their means with confidence intervals. Masks are bool (height, width)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Interval = tuple[float, float, float]
 
 
 def iou(mask: np.ndarray, true: np.ndarray) -> float:
-    """Intersection over union in [0, 1]. Both empty: 1 (nothing was asked and nothing given); one empty: 0.
+    """Intersection over union in [0, 1]. Both masks empty: 1. One empty: 0.
 
     Raises:
         InputError: the shapes differ.
@@ -24,7 +24,7 @@ def iou(mask: np.ndarray, true: np.ndarray) -> float:
 
 
 def dice(mask: np.ndarray, true: np.ndarray) -> float:
-    """2 |A and B| / (|A| + |B|) in [0, 1]. Both empty: 1; one empty: 0.
+    """Dice score 2 |A and B| / (|A| + |B|) in [0, 1]. Both masks empty: 1. One empty: 0.
 
     Raises:
         InputError: the shapes differ.
@@ -35,10 +35,10 @@ def dice(mask: np.ndarray, true: np.ndarray) -> float:
 
 
 def paper_dice(mask: np.ndarray, true: np.ndarray, *, cells: int = 64) -> float:
-    """Dice as BLO-SAM and AM-SAM count it: both masks sampled at 64 x 64 points; an empty truth counts 0.
+    """Dice as BLO-SAM and AM-SAM compute it: both masks sampled at 64 x 64 points; an empty true mask counts 0.
 
-    The papers cut their low-resolution logits there; here the mask at the image's own size is sampled, so that every
-    base and baseline has the figure. For comparison with published figures only: thin objects come out otherwise.
+    The papers threshold their low-resolution logits there. Here the full-size mask is sampled, so that the metric
+    exists for every base and baseline. Use it only to compare with published results: it distorts thin objects.
     """
     _same_shape(mask, true)
     rows, columns = (np.rint(np.linspace(0, length - 1, cells)).astype(np.intp) for length in mask.shape)
@@ -47,11 +47,11 @@ def paper_dice(mask: np.ndarray, true: np.ndarray, *, cells: int = 64) -> float:
 
 
 def boundary_iou(mask: np.ndarray, true: np.ndarray, *, dilation: float = 0.02) -> float:
-    """IoU of the inner boundary bands (Cheng et al., arXiv 2103.16562, Eq. 4): more telling than IoU for large objects.
+    """IoU of the inner boundary bands (Cheng et al., arXiv 2103.16562, Eq. 4); sensitive to outlines of large objects.
 
     Args:
         mask, true: the masks.
-        dilation: width of the band as a share of the image's diagonal; at least one pixel.
+        dilation: width of the band relative to the image diagonal; at least one pixel.
     """
     _same_shape(mask, true)
     width = max(1, round(dilation * float(np.hypot(*mask.shape))))
@@ -59,97 +59,98 @@ def boundary_iou(mask: np.ndarray, true: np.ndarray, *, dilation: float = 0.02) 
 
 
 def _band(mask: np.ndarray, width: int) -> np.ndarray:
-    """Pixels of the mask within `width` pixels (chessboard) of its boundary; the image's border is boundary."""
+    """Pixels of the mask within `width` pixels (chessboard distance) of its boundary, image border included."""
     padded = np.pad(mask.astype(np.uint8), 1)
     eroded = cv2.erode(padded, np.ones((3, 3), np.uint8), iterations=width)[1:-1, 1:-1]
     return mask & ~eroded.astype(bool)
 
 
 def bootstrap(
-    values: Sequence[float],
+    values: Sequence[float] | np.ndarray,
     groups: Sequence[Hashable],
     seed: int = 0,
     n: int = 1000,
     *,
     classes: Sequence[str] | None = None,
 ) -> Interval:
-    """Mean with a 95 % cluster bootstrap interval: whole groups are drawn, masks of one image depend on each other.
+    """Mean with a 95 % cluster bootstrap interval. Whole groups are resampled, since masks of one image are dependent.
 
     Args:
-        values: one figure for each mask.
+        values: one value per mask.
         groups: the group (image, person, video) of each mask.
-        seed: of the draws.
-        n: number of draws.
-        classes: class of each mask; the figure is then the macro average, the unweighted mean of the means by class
-            (Kim et al.'s "Average"; a class that a draw misses is left out of that draw).
+        seed: random seed.
+        n: number of bootstrap samples.
+        classes: class of each mask. The statistic is then the macro average, the unweighted mean of the class means
+            (Kim et al.'s "Average"); a class absent from a bootstrap sample is left out of that sample.
 
     Returns:
-        (mean, low, high). With fewer than two groups there is no telling, and low and high are nan.
+        (mean, low, high). With fewer than two groups low and high are nan.
 
     Raises:
-        InputError: nothing to average, or lengths that differ.
+        InputError: no values, or the lengths differ.
     """
-    values = np.asarray(values, np.float64)
     labels = ["" for _ in values] if classes is None else classes
     if len(values) == 0 or len(groups) != len(values) or len(labels) != len(values):
         raise InputError(
-            f"Expected one or more values, with a group and a class each; got "
+            f"Expected at least one value, with a group and a class for each, got "
             f"{counted(len(values), 'value')}, {counted(len(groups), 'group')} and "
             f"{counted(len(labels), 'class', 'classes')}."
         )
     group_of, class_of = (_codes(keys) for keys in (groups, labels))
     shape = group_of.max() + 1, class_of.max() + 1
     sums, counts = np.zeros(shape), np.zeros(shape)
-    np.add.at(sums, (group_of, class_of), values)
+    np.add.at(sums, (group_of, class_of), np.asarray(values, np.float64))
     np.add.at(counts, (group_of, class_of), 1)
     mean = float((sums.sum(0) / counts.sum(0)).mean())
     if shape[0] < 2:
         return mean, float("nan"), float("nan")
     rng = np.random.default_rng(seed)
-    # how often each group is drawn, instead of the draws themselves: (n, groups)
-    drawn = rng.multinomial(shape[0], np.full(shape[0], 1 / shape[0]), size=n)
+    # how often each group occurs in each bootstrap sample: (n, groups)
+    occurrences = rng.multinomial(shape[0], np.full(shape[0], 1 / shape[0]), size=n)
     with np.errstate(invalid="ignore"):
-        means = np.nanmean((drawn @ sums) / (drawn @ counts), axis=1)
+        means = np.nanmean((occurrences @ sums) / (occurrences @ counts), axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
     return mean, float(low), float(high)
 
 
 def paired_difference(
-    first: Sequence[float],
-    second: Sequence[float],
+    first: Sequence[float] | np.ndarray,
+    second: Sequence[float] | np.ndarray,
     groups: Sequence[Hashable],
     seed: int = 0,
     n: int = 1000,
     *,
     classes: Sequence[str] | None = None,
 ) -> Interval:
-    """Mean of first - second on the SAME masks, with its interval; far tighter than comparing two intervals.
+    """Mean of first - second on the same masks, with its interval. Arguments as for `bootstrap`.
+
+    Pairing removes the variation between masks, so the interval is far narrower than a comparison of two intervals.
 
     Raises:
-        InputError: lengths that differ.
+        InputError: the lengths differ.
     """
     if len(first) != len(second):
-        raise InputError(f"A paired difference needs the same masks on both sides, got {len(first)} and {len(second)}.")
+        raise InputError(f"A paired difference compares the same masks, got {len(first)} and {len(second)} values.")
     return bootstrap(np.asarray(first) - np.asarray(second), groups, seed, n, classes=classes)
 
 
-def macro(values: Sequence[float], classes: Sequence[str]) -> float:
-    """Unweighted mean over classes of each class's mean."""
+def macro(values: Sequence[float] | np.ndarray, classes: Sequence[str]) -> float:
+    """Unweighted mean of the class means."""
     return bootstrap(values, range(len(values)), n=1, classes=classes)[0]
 
 
-def by_class(values: Sequence[float], classes: Sequence[str]) -> dict[str, float]:
-    """Mean of each class, sorted by name."""
+def by_class(values: Sequence[float] | np.ndarray, classes: Sequence[str]) -> dict[str, float]:
+    """Mean per class, sorted by class name."""
     pairs = list(zip(values, classes, strict=True))
     return {name: float(np.mean([v for v, label in pairs if label == name])) for name in sorted(set(classes))}
 
 
 def _codes(keys: Sequence[Hashable]) -> np.ndarray:
     """0, 1, 2, ... in order of first appearance."""
-    seen: dict[Hashable, int] = {}
-    return np.array([seen.setdefault(key, len(seen)) for key in keys])
+    codes: dict[Hashable, int] = {}
+    return np.array([codes.setdefault(key, len(codes)) for key in keys])
 
 
 def _same_shape(mask: np.ndarray, true: np.ndarray) -> None:
     if mask.shape != true.shape or mask.ndim != 2:
-        raise InputError(f"Two masks of one shape (height, width) were expected, got {mask.shape} and {true.shape}.")
+        raise InputError(f"Two masks of one shape (height, width) are expected, got {mask.shape} and {true.shape}.")

@@ -1,4 +1,4 @@
-"""Images to look at: masks laid over an image in color with their outline, clicks and boxes drawn in."""
+"""Draw masks, outlines, clicks and boxes on an image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PALETTE: tuple[Color, ...] = (
     (255, 214, 10),
     (255, 100, 160),
 )
-"""Colors of masks, in order; told apart by people with red-green blindness by lightness."""
+"""Colors of masks, in order. They differ in lightness, so that color-blind readers can tell them apart."""
 
 
 def overlay(
@@ -36,11 +36,11 @@ def overlay(
 
     Args:
         image: uint8 RGB (height, width, 3).
-        masks: bool (height, width) each, filled and outlined in the colors in turn.
-        outlines: bool (height, width) each, of true masks: only their outline, green on dark.
-        points: (x, y, label) clicks in pixels; 1 a bright dot, 0 a red cross.
+        masks: bool (height, width) each, filled and outlined; the colors repeat.
+        outlines: bool (height, width) each, true masks of which only the outline is drawn, green on black.
+        points: (x, y, label) clicks in pixels; label 1 is a green dot, 0 a red cross.
         boxes: (x0, y0, x1, y1) in pixels.
-        alpha: share of the color in a mask.
+        alpha: opacity of the fill, in [0, 1].
 
     Returns:
         uint8 RGB (height, width, 3).
@@ -64,7 +64,7 @@ def overlay(
 
 
 def fit(image: np.ndarray, side: int) -> np.ndarray:
-    """An image made smaller (or, if tiny, larger) so that its longer side is `side` pixels."""
+    """Resize an image so that its longer side has `side` pixels."""
     height, width = image.shape[:2]
     scale = side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -72,9 +72,13 @@ def fit(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def around(box: Sequence[float], height: int, width: int, margin: float = 0.75) -> tuple[slice, slice]:
-    """Rows and columns of a view around a box: small objects would not be seen in the whole image.
+    """Rows and columns of a detail view around a box, to show small objects.
 
-    The view is the box and `margin` of its longer side all around, at least a quarter of the image.
+    Args:
+        box: (x0, y0, x1, y1) in pixels.
+        height, width: size of the image.
+        margin: padding on each side, relative to the longer side of the box. The view covers at least a quarter of
+            the longer side of the image.
     """
     x0, y0, x1, y1 = box
     reach = max(max(x1 - x0, y1 - y0) * (0.5 + margin), max(height, width) / 8)

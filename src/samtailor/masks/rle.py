@@ -1,7 +1,7 @@
-"""From what annotation files hold (index maps, boxes, polygons, run lengths) to run-length encoded masks.
+"""Run-length encoded masks (COCO) from index maps, boxes, polygons and the run lengths of annotation files.
 
-Coordinates of shapes are in pixels with the origin at the *corner* of the top-left pixel (the convention of COCO and
-YOLO): the box (0, 0, width, height) covers the whole image.
+Coordinates are in pixels with the origin at the *corner* of the top-left pixel (the convention of COCO and YOLO): the
+box (0, 0, width, height) covers the whole image.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from samtailor.errors import DataError
 
 
 def encode(mask: np.ndarray) -> dict[str, Any]:
-    """Run-length encoding of a boolean mask of shape (height, width)."""
+    """Encode a boolean mask of shape (height, width)."""
     from pycocotools import mask as coco
 
     return coco.encode(np.asfortranarray(mask, dtype=np.uint8))
 
 
 def from_index_map(index: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(value, run-length encoding) of every value above 0 in an index map, by rising value.
+    """Masks of all values above 0 in an index map (height, width), as (value, encoding) by rising value.
 
-    One pass over the pixels finds all runs; no value costs a pass of its own.
+    The pixels are read once, whatever the number of values.
     """
     from pycocotools import mask as coco
 
@@ -45,9 +45,9 @@ def from_index_map(index: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def from_box(box: Sequence[float], size: tuple[int, int]) -> dict[str, Any] | None:
-    """Filled box (x0, y0, x1, y1) as a mask, edges rounded to whole pixels, at least one pixel wide.
+    """Mask of a filled box (x0, y0, x1, y1), edges rounded to whole pixels, at least one pixel wide and high.
 
-    None for a box without area or outside of the image.
+    None if the box has no area or lies outside the image of `size` (height, width).
     """
     height, width = size
     x0, y0, x1, y1 = (float(v) for v in box)
@@ -63,14 +63,18 @@ def from_box(box: Sequence[float], size: tuple[int, int]) -> dict[str, Any] | No
 
 
 def from_polygons(parts: Sequence[Sequence[float]], size: tuple[int, int]) -> dict[str, Any] | None:
-    """Union of closed polygons, each (x0, y0, x1, y1, ...), as pycocotools draws them.
+    """Mask of the union of closed polygons, each (x0, y0, x1, y1, ...), as pycocotools rasterizes them.
 
-    Parts of fewer than three points are left out; None when no part is left.
+    Polygons of fewer than three points are skipped. None if no polygon is left.
+
+    Args:
+        parts: the polygons.
+        size: (height, width) of the image.
     """
     from pycocotools import mask as coco
 
     height, width = size
-    far = 10.0 * max(size)  # pycocotools walks along every edge; keep a wild coordinate from taking for ever
+    far = 10.0 * max(size)  # pycocotools steps along every edge: bound the time of absurd coordinates
     good = [
         np.clip(np.asarray(part, float), -far, far).tolist()
         for part in parts
@@ -80,10 +84,14 @@ def from_polygons(parts: Sequence[Sequence[float]], size: tuple[int, int]) -> di
 
 
 def validated(rle: dict[str, Any], name: Path | str) -> dict[str, Any]:
-    """COCO run lengths, compressed or not, checked and compressed.
+    """Check COCO run lengths, compressed or not, and return them compressed.
+
+    Args:
+        rle: {"size": [height, width], "counts": text, bytes or list of run lengths}.
+        name: file and place, for the error message.
 
     Raises:
-        DataError: the runs do not add up to the number of pixels.
+        DataError: not run lengths, or they do not add up to the number of pixels.
     """
     from pycocotools import mask as coco
 
@@ -106,7 +114,7 @@ def _span(low: float, high: float, limit: int) -> tuple[int, int]:
 
 
 def _unpacked(text: bytes) -> list[int]:
-    """Run lengths of COCO's compressed string (LEB128 in 5-bit digits, differences from the third run on)."""
+    """Decode COCO's compressed string: LEB128 in 5-bit digits, differences from the third run on."""
     runs: list[int] = []
     value = shift = 0
     for byte in text:
@@ -127,7 +135,7 @@ def _unpacked(text: bytes) -> list[int]:
 
 
 def to_json(rle: dict[str, Any]) -> dict[str, Any]:
-    """A run-length encoding as JSON holds it: {"size": [height, width], "counts": text}."""
+    """Convert an encoding for JSON: {"size": [height, width], "counts": text}."""
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 

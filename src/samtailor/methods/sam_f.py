@@ -15,7 +15,7 @@ from torch import Tensor
 
 from samtailor.adapters.sam_f import ScaleWeights
 from samtailor.bases import Base
-from samtailor.bases._quick import Quick
+from samtailor.bases.decoder import PromptDecoder
 from samtailor.cache.bounded import BoundedCache
 from samtailor.errors import InputError
 from samtailor.registry import refuse_unknown
@@ -48,12 +48,12 @@ class Scale(Joint):
     def __init__(self, *args: Any, cache_bytes: int = 256 << 20, **options: Any) -> None:
         super().__init__(*args, **options)
         self._kept: BoundedCache[bytes, tuple[Tensor, Tensor]] = BoundedCache(max_size=cache_bytes, size=_bytes)
-        self._quick = Quick(self.bare.base)
+        self._decoder = PromptDecoder(self.bare.base)
 
     def forward(self, batch: Batch) -> Output:
         """The mixed mask; decodes only rows that are not cached."""
         if self.accelerator.num_processes > 1:  # gradients are averaged by the wrapped module's own forward
-            return self.segmenter(batch)
+            return self.segmenter(batch, fast=True)
         rows = [self._row(batch, index) for index in range(len(batch))]
         logits, iou = (torch.stack(parts).float() for parts in zip(*rows, strict=True))
         empty = logits.new_zeros(*logits.shape[:2], 1, 1, 1)
@@ -70,7 +70,7 @@ class Scale(Joint):
     @torch.no_grad()  # the trained weights come after the base
     def _decode(self, batch: Batch, row: slice) -> tuple[Tensor, Tensor]:
         base = self.bare.base
-        output = self._quick(_features(batch)[row], base.encode_prompts(batch.prompts[row])).output()
+        output = self._decoder(_features(batch)[row], base.encode_prompts(batch.prompts[row])).output()
         return output.candidate_logits()[0].half(), output.candidate_iou()[0].half()
 
 

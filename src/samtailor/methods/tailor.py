@@ -1,6 +1,6 @@
 """`tailor`: the method of this project, the default of `fit`. A map of the class on the frozen embedding (`RegionMap`)
 predicts without a prompt. For a click, a prompt learning module (Kim et al., arXiv 2403.09199) and the map are
-combined. Both learn jointly from the same masks, on augmented views. See `docs/tailor.md` for the experiments.
+combined. Both learn jointly from the same masks, on augmented views. See `docs/research/tailor.md` for the experiments.
 """
 
 from __future__ import annotations

@@ -9,25 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from samtailor.cache.detections import DetectionCache
-from samtailor.errors import InputError
 from samtailor.masks import interior
 from samtailor.masks.contours import connected
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
+from samtailor.prompts import prompt_type
 from samtailor.proposals import Proposals
-from samtailor.registry import find, names
+from samtailor.proposals.detectors import make, open_source
 from samtailor.structures import Annotation, Prompts, Sample
 
 Proposer = Callable[[Predictor, Sample | np.ndarray], list[ObjectPrompt]]
 """Function of a predictor, on which the image is set, and the image itself (a sample or uint8 RGB)."""
-BOXED = ("detector", "mask-box", "full-frame")
-"""Prompt sources that give boxes; the others give clicks."""
 BOX_SCALES = (1.0, 1.5)
 """Sizes of the box prompts of each learned proposal, relative to its box. Proposals trained on few objects are better
 at points than at sizes; of the two masks, non-maximum suppression keeps the one with the higher predicted IoU."""
@@ -105,7 +102,7 @@ def promptless(label: str | None) -> Proposer:
 def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -> Proposer:
     """Each connected region of an adapter's map (method `tailor`) as one object, with its mask.
 
-    The decoder is not run: a click at the center of the region has less information than the map (docs/tailor.md).
+    The decoder is not run: a click at the center of the region has less information than the map (docs/research/tailor.md).
     Objects that touch are one region; learned proposals can separate them.
 
     Args:
@@ -134,15 +131,14 @@ def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -
 
 def prompt_type_of(source: str | None) -> str:
     """ "points" or "boxes" for an adapter that was fitted with a prompt source; None is the default source, a click."""
-    return "boxes" if source in BOXED else "points"
+    return "boxes" if source is not None and prompt_type(source) == "boxes" else "points"
 
 
 def open_detector(source: str, classes: Sequence[str] | None) -> tuple[DetectionCache, Sequence[str] | None]:
     """Open a detector.
 
     Args:
-        source: ONNX file, .pt file of ultralytics, hub id or folder of transformers, or the name of a detector that
-            needs no weights ("full-frame" or a plug-in).
+        source: name of a detector, its weights file, or a hub id or folder of transformers.
         classes: classes to keep; for a detector with a text prompt, the text.
 
     Returns:
@@ -151,19 +147,8 @@ def open_detector(source: str, classes: Sequence[str] | None) -> tuple[Detection
     Raises:
         InputError: the detector has no such class.
     """
-    if source in names("detectors") and not Path(source).exists():
-        return DetectionCache(find("detectors", source).build()), classes
-    kind = {".onnx": "onnx", ".pt": "ultralytics"}.get(Path(source).suffix.lower(), "transformers")
-    module = find("detectors", kind)
-    if kind == "transformers" and module.takes_text(source):
-        return DetectionCache(module.build(weights=source, text=classes)), None
-    detector = module.build(weights=source)
-    unknown = [name for name in classes or () if detector.names and name not in detector.names]
-    if unknown:
-        raise InputError(
-            f"The detector {source} has no class {unknown[0]!r}. Its classes: {', '.join(detector.names)}."
-        )
-    return DetectionCache(detector), classes
+    detector, kept = open_source(source, classes)
+    return DetectionCache(detector), kept
 
 
 def by_fitted_detector(options: dict[str, Any], threshold: float | None = None) -> Proposer:
@@ -173,10 +158,7 @@ def by_fitted_detector(options: dict[str, Any], threshold: float | None = None) 
         options: `prompt_options` of the adapter.
         threshold: lowest score; None: that of the options.
     """
-    weights = {} if options.get("weights") is None else {"weights": options["weights"]}
-    detector = find("detectors", options.get("detector", "onnx")).build(
-        **weights, **dict(options.get("settings") or {})
-    )
+    detector = make(options.get("detector", "onnx"), options.get("weights"), options.get("settings"))
     settings = {name: options[name] for name in ("classes", "threshold", "pick") if options.get(name) is not None}
     if threshold is not None:
         settings["threshold"] = threshold
@@ -197,7 +179,6 @@ def _prompt(box: np.ndarray | None, point: np.ndarray, score: float, label: str 
 
 
 __all__ = [
-    "BOXED",
     "BOX_SCALES",
     "DETECTION_THRESHOLD",
     "Proposer",

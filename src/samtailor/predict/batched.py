@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from samtailor.bases._quick import Answers, Quick, quick
+from samtailor.bases.decoder import DecodedPrompts, PromptDecoder, with_fast_attention
 from samtailor.predict.predictor import BASE
 from samtailor.structures import Output, Prompts, Tokens
 
@@ -87,8 +87,8 @@ class BatchedDecoder:
     """
 
     def __init__(self, base: Base, adapters: Mapping[str, Segmenter]) -> None:
-        self._decode = Quick(base)
-        self._shared = {name: quick(one) for name, one in adapters.items() if one.model is base}
+        self._decode = PromptDecoder(base)
+        self._shared = {name: with_fast_attention(one) for name, one in adapters.items() if one.model is base}
 
     @torch.no_grad()
     def predict(self, predictor: Predictor, batches: Sequence[PromptBatch]) -> list[BestMask]:
@@ -121,7 +121,7 @@ class BatchedDecoder:
             return predictor.base.encode_prompts(prompts)
         return self._shared[batch.adapter].prompted(predictor.features, prompts)
 
-    def _best_of_rows(self, predictor: Predictor, adapter: str | None, rows: Answers) -> BestMask:
+    def _best_of_rows(self, predictor: Predictor, adapter: str | None, rows: DecodedPrompts) -> BestMask:
         if adapter is not None and (self._shared[adapter].outputs or self._shared[adapter].maps):
             return BestMask.of(self._shared[adapter].finished(rows.output(), predictor.features))
         # the same choice as `Output.best_masks`, made before the logits of the other candidates are computed

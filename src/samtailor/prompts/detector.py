@@ -1,8 +1,8 @@
-"""`detector`: boxes of a frozen detector, one an image (the likeliest, as AM-SAM takes it) or one an object.
+"""`detector`: boxes of a frozen detector, the one with the highest score per image (as in AM-SAM) or one per object.
 
-AM-SAM (see docs/methods.md) prompts with the box of highest confidence of a COCO detector. A detector knows its own
-classes only: COCO has persons and no lesion, plate or banner; for those take `proposals`, which are learnt.
-Where nothing is detected the full frame is asked for, and that is counted: it must not pass for a find.
+AM-SAM (see docs/methods/index.md) prompts with the box of the highest confidence of a COCO detector. A detector has a fixed
+set of classes: COCO has persons but no lesions, plates or banners. For those use `proposals`, which are trained.
+Where nothing is detected, the prompt is the full frame; this is counted and reported (`fallbacks`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from samtailor.errors import InputError
 from samtailor.masks import interior
 from samtailor.masks.nms import box_iou
 from samtailor.prompts._fallbacks import Fallbacks
-from samtailor.proposals.detectors import Detections
-from samtailor.registry import choose, find, refuse_unknown
+from samtailor.proposals.detectors import Detections, check_classes, class_list, make
+from samtailor.registry import choose, number, refuse_unknown
 from samtailor.structures import Prompts, Sample
 
+TYPE = "boxes"
 PICKS = ("best", "all")
 _log = logging.getLogger("samtailor.prompts")
 
@@ -39,30 +40,33 @@ def build(
     cache: str | Path | None = None,
     **unknown: Any,
 ) -> DetectorSource:
-    """The source. Boxes are of the image frame, found on the image as stored, whatever frame the masks have.
+    """The source. The boxes are of the image frame and detected on the image as stored, whatever frame the masks have.
 
     Args:
-        detector: a file of `samtailor.proposals.detectors`: onnx, transformers, ultralytics, full-frame.
+        detector: name of a detector: onnx, transformers, ultralytics, full-frame, or a plug-in.
         weights: of the detector.
-        classes: only detections of these of its classes; None takes any.
-        threshold: lowest score of a detection, from 0.05.
-        pick: "best": the box of highest score, for every mask of the image. "all": without masks every box; for
-            given masks each gets the box of highest IoU with its own (training and evaluation of instances: the
-            truth chooses among the boxes, it makes none).
+        classes: keep only detections of these classes of the detector; None keeps all. A string is split at commas.
+        threshold: lowest score of a detection, in [0, 1]; scores below 0.05 are never kept.
+        pick: "best": the box of the highest score, for every mask of the image. "all": without masks every box; with
+            masks, each gets the box of the highest IoU with its own box (for training and evaluation of instances: the
+            true mask selects a box, but does not make one).
         settings: further options of the detector.
-        cache: folder of the detections; None: beside the embeddings.
+        cache: folder for the detections; None: beside the embeddings.
         **unknown: refused with an InputError.
+
+    Raises:
+        InputError: an invalid value, an unknown detector, or a class that the detector does not have.
+        MissingExtraError: the library of the detector is not installed.
     """
     refuse_unknown(build, unknown)
     choose("pick", pick, PICKS)
-    if isinstance(classes, str):
-        classes = [name.strip() for name in classes.split(",")]
-    given = {} if weights is None else {"weights": weights}
-    made = find("detectors", detector).build(**given, **dict(settings or {}))
-    strange = [name for name in classes or () if made.names and name not in made.names]
-    if strange:
-        raise InputError(f"The detector knows no class {strange[0]!r}; it knows {', '.join(made.names)}.")
-    return DetectorSource(DetectionCache(made, cache), classes, threshold, pick)
+    number("threshold", threshold, at_least=0, at_most=1)
+    classes = None if classes is None else class_list("classes", classes)
+    if not isinstance(cache, Path | str | None):
+        raise InputError(f"cache must be a folder, got {cache!r}.")
+    frozen = make(detector, weights, settings)
+    check_classes(frozen, classes)
+    return DetectorSource(DetectionCache(frozen, cache), classes, threshold, pick)
 
 
 class DetectorSource(Fallbacks):
@@ -75,43 +79,44 @@ class DetectorSource(Fallbacks):
     def __call__(
         self, sample: Sample, masks: Sequence[np.ndarray] = (), rng: np.random.Generator | None = None
     ) -> Prompts:
-        """Prompts with boxes (1, P, 4): P masks, or all that was picked when there are none."""
+        """Prompts with boxes (1, P, 4), one for each mask, or all picked boxes without masks."""
         frame = sample.size
-        found = self.detections(sample)
-        if not len(found):
-            boxes = np.tile(_whole(frame), (max(len(masks), 1), 1))
+        detections = self.detections(sample)
+        if not len(detections):
+            boxes = np.tile(_full_frame(frame), (max(len(masks), 1), 1))
         elif self._pick == "best":
-            boxes = np.repeat(found.boxes[:1], max(len(masks), 1), axis=0)
+            boxes = np.repeat(detections.boxes[:1], max(len(masks), 1), axis=0)
         elif len(masks):
-            boxes = np.stack([_nearest(mask, found, frame, sample.id) for mask in masks])
+            boxes = np.stack([_nearest(mask, detections, frame, sample.id) for mask in masks])
         else:
-            boxes = found.boxes
+            boxes = detections.boxes
         return Prompts(frame, boxes=torch.tensor(boxes, dtype=torch.float32)[None])
 
     def detections(self, sample: Sample) -> Detections:
-        """What counts as found in an image; nothing found is told and counted."""
-        found = self._store(sample).kept(self._threshold, self._classes)
-        if sample.id not in self._found:
-            self._found[sample.id] = bool(len(found))
-            if not len(found):
+        """Detections in an image above the threshold; an empty result is logged and counted."""
+        detections = self._store(sample).kept(self._threshold, self._classes)
+        if sample.id not in self._nonempty:
+            self._nonempty[sample.id] = bool(len(detections))
+            if not len(detections):
                 level = logging.WARNING if self.fallbacks == 1 else logging.INFO
-                _log.log(level, "Nothing is detected in %s: its full frame is asked for (and counted).", sample.id)
-        return found
+                _log.log(level, "Nothing is detected in %s. Its full frame is the prompt; this is counted.", sample.id)
+        return detections
 
 
-def _nearest(mask: np.ndarray, found: Detections, frame: tuple[int, int], name: str) -> np.ndarray:
+def _nearest(mask: np.ndarray, detections: Detections, frame: tuple[int, int], name: str) -> np.ndarray:
     if mask.shape != frame:
-        if len(found) == 1:
-            return found.boxes[0]
+        if len(detections) == 1:
+            return detections.boxes[0]
         raise InputError(
-            f"{name!r} has {len(found)} boxes; to choose among them the mask must be of the image's frame."
+            f"{name!r} has {len(detections)} boxes; to select one of them, the mask must be of the image frame."
         )
     x0, y0, x1, y1 = interior.box(mask)
-    return found.boxes[int(box_iou(np.array([x0, y0, x1 + 1, y1 + 1], np.float32), found.boxes).argmax())]
+    box = np.array([x0, y0, x1 + 1, y1 + 1], np.float32)
+    return detections.boxes[int(box_iou(box, detections.boxes).argmax())]
 
 
-def _whole(frame: tuple[int, int]) -> np.ndarray:
+def _full_frame(frame: tuple[int, int]) -> np.ndarray:
     return np.array([[0, 0, frame[1], frame[0]]], np.float32)
 
 
-__all__ = ["DetectorSource", "build"]
+__all__ = ["TYPE", "DetectorSource", "build"]

@@ -1,17 +1,17 @@
-"""`file`: a user's own prompts from JSON, image by image.
+"""`file`: the user's prompts from a JSON file.
 
     {"images/a.jpg": [
         {"points": [[120, 40], [10, 12]], "labels": [1, 0], "box": [90, 20, 160, 80], "label": "banner"}
     ]}
 
-Coordinates are pixels of the image, x to the right, y down. `labels` are 1 (on the object, the default) or 0;
-`points` or `box` may be left out, not both. An image is named by its sample id or by its file name.
+Coordinates are pixels of the image, x to the right, y down. `labels` are 1 (on the object, the default) or 0 (not on
+it). Every prompt needs `points` or a `box` or both. An image is named by its sample id or by its file name.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from samtailor.errors import InputError
-from samtailor.prompts import Source
 from samtailor.registry import refuse_unknown
 from samtailor.structures import Prompts, Sample
 
@@ -35,14 +34,15 @@ class Entry(BaseModel):
     label: str = ""
 
 
-CLICK = True
+TYPE = "points"
+_EXAMPLE = json.dumps({"image.jpg": [{"points": [[120, 40]], "labels": [1], "box": [90, 20, 160, 80]}]})
 
 
 def read(path: Path | str) -> dict[str, tuple[Entry, ...]]:
-    """The entries of each image.
+    """The prompts of each image.
 
     Raises:
-        InputError: the file cannot be read, is not of the form above, or an entry has neither points nor box.
+        InputError: the file cannot be read or has another form than above, or a prompt has neither points nor a box.
     """
     path = Path(path)
     try:
@@ -53,8 +53,7 @@ def read(path: Path | str) -> dict[str, tuple[Entry, ...]]:
         first = error.errors()[0]
         where = " > ".join(str(part) for part in first["loc"]) or "the top level"
         raise InputError(
-            f"The prompts file {path} is not as expected at {where}: {first['msg']}. Expected "
-            + json.dumps({"image.jpg": [{"points": [[120, 40]], "labels": [1], "box": [90, 20, 160, 80]}]})
+            f"The prompts file {path} is invalid at {where}: {first['msg']}. Expected {_EXAMPLE}"
         ) from error
     for name, prompts in entries.items():
         for entry in prompts:
@@ -62,41 +61,100 @@ def read(path: Path | str) -> dict[str, tuple[Entry, ...]]:
     return entries
 
 
-def build(*, path: Path | str, **unknown: Any) -> Source:
-    """The source. Without masks, all entries of the image are taken in order.
-
-    Given as many masks as the image has entries, entry i belongs to mask i; given fewer (an evaluation mask by mask),
-    each takes the one entry that points at it: every point labelled 1 on the mask, the middle of the box on it. The
-    prompts are always of the image frame, whatever frame the masks have.
+def build(*, path: Path | str | None = None, **unknown: Any) -> FileSource:
+    """The source.
 
     Args:
-        path: the JSON file.
+        path: the JSON file, required.
         **unknown: refused with an InputError.
+
+    Raises:
+        InputError: no path, or as in `read`.
     """
     refuse_unknown(build, unknown)
-    entries = read(path)
+    if not isinstance(path, Path | str):
+        raise InputError(f"The prompt source 'file' needs path=FILE, a JSON file such as {_EXAMPLE}")
+    return FileSource(read(path))
 
-    def source(sample: Sample, masks: Sequence[np.ndarray], rng: np.random.Generator | None = None) -> Prompts:
-        found, frame = of(sample, entries), sample.size
-        if len(masks) and len(masks) != len(found):
+
+class FileSource:
+    """Prompts by image. They are always of the image frame, whatever frame the masks have.
+
+    Without masks, all prompts of the image are returned in order. With as many masks as prompts, prompt i belongs to
+    mask i. With fewer masks (evaluation mask by mask), each mask gets the one prompt that points at it: every point
+    labeled 1 and the center of the box lie on the mask.
+
+    Args:
+        entries: of each image, see `read`.
+    """
+
+    of_image = True
+
+    def __init__(self, entries: Mapping[str, tuple[Entry, ...]]) -> None:
+        self._entries = entries
+
+    def __call__(
+        self, sample: Sample, masks: Sequence[np.ndarray] = (), rng: np.random.Generator | None = None
+    ) -> Prompts:
+        """Prompts (1, P).
+
+        Raises:
+            InputError: the file has no prompts for the image, or not exactly one of them points at a mask.
+        """
+        entries, frame = of(sample, self._entries), sample.size
+        if len(masks) and len(masks) != len(entries):
             if masks[0].shape != frame:
                 raise InputError(
-                    f"{sample.id!r} has {len(found)} prompts in the file; to train on one mask of it at a time, one."
+                    f"{sample.id!r} has {len(entries)} prompts in the file. To train on one mask of it at a time, it "
+                    "must have one prompt."
                 )
-            found = tuple(_pointing_at(mask, found, sample.id) for mask in masks)
-        return prompts_of(sample.id, found, frame)
+            entries = tuple(_pointing_at(mask, entries, sample.id) for mask in masks)
+        return prompts_of(sample.id, entries, frame)
 
-    source.of_image = True  # its coordinates are the image's: ask it with masks of the image frame
-    return source
+
+def of(sample: Sample, entries: Mapping[str, tuple[Entry, ...]]) -> tuple[Entry, ...]:
+    """Prompts of an image, by its id, else by its file name.
+
+    Raises:
+        InputError: there are none.
+    """
+    names = [sample.id, *([str(sample.source), sample.source.name] if sample.source else [])]
+    for name in names:
+        if entries.get(name):
+            return entries[name]
+    raise InputError(
+        f"The prompts file has no prompts for the image {sample.id!r}. Its first images are {list(entries)[:3]}."
+    )
+
+
+def prompts_of(name: str, entries: Sequence[Entry], frame: tuple[int, int]) -> Prompts:
+    """Prompts of one image. Shorter lists of points are padded with SAM's padding point (label -1).
+
+    Raises:
+        InputError: some prompts of the image have a box and others none, or some have points and others none.
+    """
+    boxes, points = [entry.box for entry in entries], [entry.points for entry in entries]
+    for what, present in (("a box", [box is not None for box in boxes]), ("points", [bool(p) for p in points])):
+        if any(present) and not all(present):
+            raise InputError(
+                f"Either all prompts of {name!r} need {what} or none; {sum(present)} of {len(present)} have."
+            )
+    box_tensor = None if boxes[0] is None else torch.tensor([boxes], dtype=torch.float32)
+    if not points[0]:
+        return Prompts(frame, boxes=box_tensor)
+    most = max(len(p) for p in points)
+    padded = [[*p, *[(0.0, 0.0)] * (most - len(p))] for p in points]
+    labels = [[*(e.labels or [1] * len(e.points)), *[-1] * (most - len(e.points))] for e in entries]
+    return Prompts(frame, torch.tensor([padded], dtype=torch.float32), torch.tensor([labels]), box_tensor)
 
 
 def _pointing_at(mask: np.ndarray, entries: Sequence[Entry], name: str) -> Entry:
-    fitting = [entry for entry in entries if _points_at(entry, mask)]
-    if len(fitting) != 1:
+    matching = [entry for entry in entries if _points_at(entry, mask)]
+    if len(matching) != 1:
         raise InputError(
-            f"One prompt of {name!r} should point at each mask; {len(fitting)} of {len(entries)} do at one."
+            f"Exactly one prompt of {name!r} must point at each mask; {len(matching)} of {len(entries)} point at one."
         )
-    return fitting[0]
+    return matching[0]
 
 
 def _points_at(entry: Entry, mask: np.ndarray) -> bool:
@@ -106,40 +164,6 @@ def _points_at(entry: Entry, mask: np.ndarray) -> bool:
         places.append(((entry.box[0] + entry.box[2]) / 2, (entry.box[1] + entry.box[3]) / 2))
     height, width = mask.shape
     return all(0 <= x < width and 0 <= y < height and mask[int(y), int(x)] for x, y in places)
-
-
-def of(sample: Sample, entries: dict[str, tuple[Entry, ...]]) -> tuple[Entry, ...]:
-    """Entries of an image, by id, else by file name.
-
-    Raises:
-        InputError: there are none.
-    """
-    names = [sample.id, *([str(sample.source), sample.source.name] if sample.source else [])]
-    found = next((entries[name] for name in names if entries.get(name)), None)
-    if found is None:
-        raise InputError(f"The prompts file has nothing for the image {sample.id!r}; it names {list(entries)[:3]}.")
-    return found
-
-
-def prompts_of(name: str, entries: Sequence[Entry], frame: tuple[int, int]) -> Prompts:
-    """Entries as Prompts of one image. Shorter lists of points are filled with SAM's own padding point (label -1).
-
-    Raises:
-        InputError: some entries of the image have a box and others none, or some have points and others none.
-    """
-    boxes, points = [entry.box for entry in entries], [entry.points for entry in entries]
-    for what, given in (("a box", [box is not None for box in boxes]), ("points", [bool(p) for p in points])):
-        if any(given) and not all(given):
-            raise InputError(f"Either all prompts of {name!r} have {what} or none; {sum(given)} of {len(given)} have.")
-    kwargs: dict[str, torch.Tensor] = {}
-    if boxes[0] is not None:
-        kwargs["boxes"] = torch.tensor([boxes], dtype=torch.float32)
-    if points[0]:
-        most = max(len(p) for p in points)
-        filled = [[*p, *[(0.0, 0.0)] * (most - len(p))] for p in points]
-        labels = [[*(e.labels or [1] * len(e.points)), *[-1] * (most - len(e.points))] for e in entries]
-        kwargs |= {"points": torch.tensor([filled], dtype=torch.float32), "labels": torch.tensor([labels])}
-    return Prompts(frame, **kwargs)
 
 
 def _check(name: str, entry: Entry) -> None:
@@ -153,3 +177,6 @@ def _check(name: str, entry: Entry) -> None:
         )
     if entry.box is not None and not (entry.box[0] < entry.box[2] and entry.box[1] < entry.box[3]):
         raise InputError(f"A box of {name!r} must be x0, y0, x1, y1 with x0 < x1 and y0 < y1, got {list(entry.box)}.")
+
+
+__all__ = ["TYPE", "Entry", "FileSource", "build", "of", "prompts_of", "read"]

@@ -16,7 +16,7 @@ from samtailor.structures import Prompts, Sample
 
 center = interior.center
 
-CLICK = True
+TYPE = "points"
 
 
 def clicks(points: Sequence[tuple[float, float]], frame: tuple[int, int]) -> Prompts:
@@ -26,10 +26,15 @@ def clicks(points: Sequence[tuple[float, float]], frame: tuple[int, int]) -> Pro
 
 
 def build(**unknown: Any) -> Source:
-    """The source; it has no options."""
+    """The source; it has no options.
+
+    Args:
+        **unknown: refused with an InputError.
+    """
     refuse_unknown(build, unknown)
 
     def source(sample: Sample, masks: Sequence[np.ndarray], rng: np.random.Generator | None = None) -> Prompts:
-        return clicks([center(mask) for mask in masks], masks[0].shape)
+        height, width = masks[0].shape
+        return clicks([center(mask) for mask in masks], (height, width))
 
     return source

@@ -1,6 +1,6 @@
-"""`proposals`: boxes or points that an adapter's learnt proposals find, see `samtailor.proposals`.
+"""`proposals`: boxes or points from the trained proposals of an adapter, see `samtailor.proposals`.
 
-For evaluation without a human prompt, and for fitting on boxes that the head itself will give later.
+For evaluation without a user's prompts, and for fitting on the boxes that the proposals will give at inference.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from samtailor.masks import interior
 from samtailor.masks.nms import box_iou
 from samtailor.prompts._fallbacks import Fallbacks
 from samtailor.proposals import GIVES, Proposals, Proposed, disk
-from samtailor.registry import choose, refuse_unknown
+from samtailor.registry import choose, number, refuse_unknown
 from samtailor.structures import Prompts, Sample
 
+TYPE = "either"
 PICKS = ("best", "all")
 
 
@@ -43,23 +44,31 @@ def build(
 
     Args:
         adapter: folder with proposals (`samtailor propose-fit`).
-        proposals: the proposals themselves instead, with their `base`.
-        base: a loaded base; None loads the adapter's own.
-        store: embeddings; None opens the user's cache.
-        classes: only proposals of these; None takes all.
-        threshold: lowest score; None takes each class's own.
-        pick: "best": the proposal of highest score, for every mask. "all": without masks all of them; for given masks
-            each gets the proposal whose point lies on it or whose box overlaps its box most (the truth chooses).
-        give: "points" or "boxes"; None takes what the proposals were made for.
+        proposals: loaded proposals instead of a folder, with their `base`.
+        base: a loaded base; None loads the base of the adapter.
+        store: cache of embeddings; None opens the user's cache.
+        classes: only proposals of these classes; None takes all.
+        threshold: lowest score, in [0, 1]; None takes the threshold of each class.
+        pick: "best": the proposal of the highest score, for every mask. "all": without masks all of them; with masks,
+            each gets the proposal whose point lies on it or whose box overlaps its box most (the true mask selects).
+        give: "points" or "boxes"; None: what the proposals were trained for.
         **unknown: refused with an InputError.
+
+    Raises:
+        InputError: neither or both of `adapter` and `proposals`, or an invalid value.
+        ArtefactError: the folder has no proposals, or they are of another base.
     """
     refuse_unknown(build, unknown)
     choose("pick", pick, PICKS)
-    if (adapter is None) == (proposals is None) or (proposals is not None and base is None):
-        raise InputError("Give either adapter=FOLDER, or proposals= with their base=.")
-    if base is None:
-        base = load_base(disk.read_meta(adapter).base_name)
-    proposals = disk.load(adapter, base) if proposals is None else proposals
+    if threshold is not None:
+        number("threshold", threshold, at_least=0, at_most=1)
+    if proposals is not None and base is not None and adapter is None:
+        pass
+    elif adapter is not None and proposals is None:
+        base = load_base(disk.read_meta(adapter).base_name) if base is None else base
+        proposals = disk.load(adapter, base)
+    else:
+        raise InputError("The prompt source 'proposals' needs either adapter=FOLDER, or proposals= with their base=.")
     give = choose("give", give or proposals.give, GIVES)
     return ProposalSource(proposals, base, store or EmbeddingCache(), classes, threshold, pick, give)
 
@@ -85,10 +94,13 @@ class ProposalSource(Fallbacks):
     def __call__(
         self, sample: Sample, masks: Sequence[np.ndarray] = (), rng: np.random.Generator | None = None
     ) -> Prompts:
-        """Prompts (1, P): P masks, or all that was found; where nothing was, the full frame or its middle, counted."""
-        found, frame = self.found(sample)
+        """Prompts (1, P), one for each mask, or all proposals without masks.
+
+        Without a proposal the prompt is the full frame, or its center; this is counted (`fallbacks`).
+        """
+        proposed, frame = self.proposed(sample)
         size = (frame.height, frame.width)
-        if not len(found):
+        if not len(proposed):
             rows = [0] * max(len(masks), 1)
             boxes = np.array([[0, 0, frame.width, frame.height]], np.float32)
             points = np.array([[(frame.width - 1) / 2, (frame.height - 1) / 2]], np.float32)
@@ -96,17 +108,17 @@ class ProposalSource(Fallbacks):
         if self._pick == "best":
             rows = [0] * max(len(masks), 1)
         else:
-            rows = [_nearest(mask, found, size, sample.id) for mask in masks] or list(range(len(found)))
-        return self._prompts(found.boxes[rows], found.points[rows], size)
+            rows = [_nearest(mask, proposed, size, sample.id) for mask in masks] or list(range(len(proposed)))
+        return self._prompts(proposed.boxes[rows], proposed.points[rows], size)
 
-    def found(self, sample: Sample) -> tuple[Proposed, Frame]:
-        """What is proposed in an image, possibly nothing, and the image's geometry."""
+    def proposed(self, sample: Sample) -> tuple[Proposed, Frame]:
+        """The proposals for an image, possibly none, and the geometry of the image."""
         frame = Frame.of(self._base, *sample.size)
         if sample not in self._by_sample:
             features = self._store.features(self._base, sample)
-            asked = {"threshold": self._threshold, "classes": self._classes}
-            self._by_sample[sample] = self._proposals.propose(features, frame, **asked)
-            self._found[sample.id] = bool(len(self._by_sample[sample]))
+            proposed = self._proposals.propose(features, frame, threshold=self._threshold, classes=self._classes)
+            self._by_sample[sample] = proposed
+            self._nonempty[sample.id] = bool(len(proposed))
         return self._by_sample[sample], frame
 
     def _prompts(self, boxes: np.ndarray, points: np.ndarray, size: tuple[int, int]) -> Prompts:
@@ -116,17 +128,17 @@ class ProposalSource(Fallbacks):
         return Prompts(size, points=clicks, labels=torch.ones(clicks.shape[:3], dtype=torch.int64))
 
 
-def _nearest(mask: np.ndarray, found: Proposed, size: tuple[int, int], name: str) -> int:
-    """The proposal for a mask: its point on the mask counts for more than any overlap of boxes."""
+def _nearest(mask: np.ndarray, proposed: Proposed, size: tuple[int, int], name: str) -> int:
+    """The proposal for a mask: a point on the mask counts more than any overlap of boxes."""
     if mask.shape != size:
-        if len(found) == 1:
+        if len(proposed) == 1:
             return 0
-        raise InputError(f"{name!r} has {len(found)} proposals; to choose, the mask must be of the image's frame.")
+        raise InputError(f"{name!r} has {len(proposed)} proposals; to select one, the mask must be of the image frame.")
     x0, y0, x1, y1 = interior.box(mask)
-    overlap = box_iou(np.array([x0, y0, x1 + 1, y1 + 1], np.float32), found.boxes)
-    columns, rows = (found.points + 0.5).astype(int).T
-    on = mask[np.clip(rows, 0, size[0] - 1), np.clip(columns, 0, size[1] - 1)]
-    return int((overlap + on).argmax())
+    overlap = box_iou(np.array([x0, y0, x1 + 1, y1 + 1], np.float32), proposed.boxes)
+    columns, rows = (proposed.points + 0.5).astype(int).T
+    on_mask = mask[np.clip(rows, 0, size[0] - 1), np.clip(columns, 0, size[1] - 1)]
+    return int((overlap + on_mask).argmax())
 
 
-__all__ = ["ProposalSource", "build"]
+__all__ = ["TYPE", "ProposalSource", "build"]

@@ -1,5 +1,6 @@
-"""`sampled-click`: one click drawn from the mask, likelier near its centre (Kim et al., arXiv 2403.09199, 4.3: "an
-arbitrary point from the training mask", by a probability that prefers points close to the centre; no formula given)."""
+"""`sampled-click`: one click drawn from the mask, more probable near its center (Kim et al., arXiv 2403.09199, 4.3: "an
+arbitrary point from the training mask", with a probability that prefers points close to the center; no formula is
+given)."""
 
 from __future__ import annotations
 
@@ -8,32 +9,35 @@ from typing import Any
 
 import numpy as np
 
-from samtailor.errors import InputError
 from samtailor.masks import interior
 from samtailor.prompts import Source
 from samtailor.prompts.mask_center import clicks
-from samtailor.registry import choose, refuse_unknown
+from samtailor.registry import choose, number, refuse_unknown
 from samtailor.structures import Prompts, Sample
 
-CLICK = True
+TYPE = "points"
 SHAPES = ("distance", "gaussian")
 
 
 def build(*, gamma: float = 1.0, shape: str = "distance", **unknown: Any) -> Source:
-    """The source. Always inside the mask.
+    """The source. Clicks are always inside the mask.
 
     Args:
-        gamma: p proportional to (D / max D)^gamma, D the interior distance. 0: uniform, SAM's own training clicks;
-            towards infinity: the evaluation's centre click.
-        shape: "distance", or "gaussian" around the centre click, sigma = sqrt(area / pi) / 2, cut at the mask (gamma is
-            not used then).
+        gamma: p is proportional to (D / max D)^gamma, D being the interior distance. 0: uniform, as in SAM's training;
+            toward infinity: the center click of the evaluation protocol.
+        shape: "distance", or "gaussian" around the center click with sigma = sqrt(area / pi) / 2, limited to the mask
+            (gamma is then not used).
         **unknown: refused with an InputError.
+
+    Raises:
+        InputError: unknown shape, or gamma is not a number of at least 0.
     """
     refuse_unknown(build, unknown)
     check(gamma, shape)
 
     def source(sample: Sample, masks: Sequence[np.ndarray], rng: np.random.Generator) -> Prompts:
-        return clicks([draw(mask, rng, gamma=gamma, shape=shape) for mask in masks], masks[0].shape)
+        height, width = masks[0].shape
+        return clicks([draw(mask, rng, gamma=gamma, shape=shape) for mask in masks], (height, width))
 
     return source
 
@@ -44,14 +48,13 @@ def draw(mask: np.ndarray, rng: np.random.Generator, *, gamma: float = 1.0, shap
 
 
 def check(gamma: float, shape: str) -> None:
-    """Refuse what is no distribution, with an InputError."""
+    """Raise InputError unless this is a valid distribution."""
     choose("shape", shape, SHAPES)
-    if gamma < 0:
-        raise InputError(f"gamma must not be negative, got {gamma}.")
+    number("gamma", gamma, at_least=0)
 
 
 def at(mask: np.ndarray, chance: float, *, gamma: float = 1.0, shape: str = "distance") -> tuple[int, int]:
-    """The pixel (x, y) of a mask at a place in [0, 1) of the distribution, pixels in raster order."""
+    """The pixel (x, y) at quantile `chance`, in [0, 1), of the distribution over the mask's pixels in raster order."""
     distances, (x0, y0) = interior.distance(mask)
     rows, columns = np.nonzero(distances)
     inside = distances[rows, columns].astype(np.float64)

@@ -1,14 +1,13 @@
-"""Learnt proposals: where objects of the user's own classes are, from the cached image embedding alone.
+"""Trained proposals: they find objects of the user's classes from the cached image embedding.
 
-A detector of COCO's classes knows no lesion, no plate, no banner. This small head is trained in seconds from the same
-masks: a heat map a class over a grid of at most 64 cells a side, and at each cell the distances to the four sides of
-the object's box (after CenterNet, arXiv 1904.07850, and FCOS, arXiv 1904.01355; differences: the peak sits on a point
-inside the object, so that it can serve as a click, and not on the middle of the box, which may lie outside).
+A detector of COCO's classes cannot detect lesions, plates or banners. This small head is trained in seconds on the
+user's masks. It predicts a heat map per class over a grid of at most 64 cells per side, and in each cell the distances
+to the four sides of the object's box (after CenterNet, arXiv 1904.07850, and FCOS, arXiv 1904.01355). One difference:
+the peak is at a point inside the object, so that it can be used as a click. The center of the box may lie outside.
 
-The heads of the cross-fitting are kept and asked together with the one of all images.
-Its scores are calibrated (Platt scaling) on images that the scored head never saw, by cross-fitting, and a threshold
-that is chosen there as well refuses images without the object. `fit.py` trains,
-`disk.py` saves and loads.
+The heads of the cross-fitting are kept and averaged with the head of all images. Scores are calibrated (Platt scaling)
+by cross-fitting, on images that the scored head was not trained on. A threshold that is selected on the same scores
+also rejects images without the object. `fitting.proposals` trains proposals; `disk.py` saves and loads them.
 """
 
 from __future__ import annotations
@@ -32,16 +31,17 @@ if TYPE_CHECKING:
     from samtailor.bases import Base
 
 GIVES = ("points", "boxes")
+"""Prompts that proposals are trained for."""
 
 
 @dataclass(frozen=True)
 class Proposed:
-    """Proposals for one image, by falling score.
+    """Proposals for one image, by decreasing score.
 
     Args:
         boxes: float32 (N, 4), x0 y0 x1 y1, edges in pixels of the image.
-        points: float32 (N, 2), x y in pixels of the image, meant to lie on the object.
-        scores: float32 (N,), calibrated share of such proposals that are right.
+        points: float32 (N, 2), x y in pixels of the image, predicted to lie on the object.
+        scores: float32 (N,), calibrated probability that the proposal is correct.
         labels: N class names.
     """
 
@@ -55,18 +55,18 @@ class Proposed:
 
 
 class Proposals:
-    """A trained head with its classes and its calibration.
+    """A trained head with its classes and its calibration; the head is put into evaluation mode.
 
     Args:
-        head: see `Head` and `Heads`; put into evaluation mode.
+        head: see `Head` and `Heads`.
         classes: names, in the order of the heat maps.
-        base: fingerprint of the base whose embeddings it reads.
-        base_name: what to load that base by.
+        base: fingerprint of the base whose embeddings it was trained on.
+        base_name: source of that base, see `bases.load_base`.
         calibration: class to (slope, offset): score = sigmoid(slope * logit(heat) + offset).
-        thresholds: class to the lowest score that counts as found.
-        give: "points" or "boxes": what the adapter beside it is to be asked with.
-        tiles: tiles a side in which it looks, see `instances`; 1: the whole image.
-        figures: what is known about its quality, see `fit.measure`.
+        thresholds: class to the lowest score of a proposal.
+        give: "points" or "boxes": the prompts for the adapter.
+        tiles: tiles per side at inference, see `predict.instances`; 1: the whole image.
+        figures: measured quality, see `calibration.measure`.
     """
 
     def __init__(
@@ -92,13 +92,13 @@ class Proposals:
     def propose(
         self, features: Features, frame: Frame, *, threshold: float | None = None, classes: Sequence[str] | None = None
     ) -> Proposed:
-        """What is found in an image; nothing is a possible answer.
+        """Proposals for an image, possibly none.
 
         Args:
             features: embedding of the image, one row, of the base it was trained on.
             frame: geometry of the image.
-            threshold: lowest score, for all classes; None takes each class's own.
-            classes: only these; None takes all.
+            threshold: lowest score, for all classes; None takes the threshold of each class.
+            classes: only these classes; None takes all.
 
         Raises:
             InputError: features of several images, or a class it was not trained on.
@@ -106,8 +106,8 @@ class Proposals:
         if len(features) != 1:
             raise InputError(f"Proposals are made for one image, got features of {len(features)}.")
         wanted = self.classes if classes is None else tuple(classes)
-        if strange := [name for name in wanted if name not in self.classes]:
-            raise InputError(f"The proposals know no class {strange[0]!r}; they know {', '.join(self.classes)}.")
+        if unknown := [name for name in wanted if name not in self.classes]:
+            raise InputError(f"The proposals have no class {unknown[0]!r}. Their classes: {', '.join(self.classes)}.")
         raw = self.raw(features, frame)
         rows = [i for i, label in enumerate(raw.labels) if label in wanted]
         scores = np.array([self._calibrated(raw.labels[i], raw.scores[i]) for i in rows], np.float32)
@@ -120,7 +120,7 @@ class Proposals:
 
     @torch.no_grad()
     def raw(self, features: Features, frame: Frame) -> Proposed:
-        """All candidates of an image with their heat as score, before calibration and threshold."""
+        """All candidates of an image, with their heat as score, before calibration and threshold."""
         device = next(self.head.parameters()).device
         heat, sides = self.head(features.to(device, torch.float32))
         boxes, points, scores, index = decode(heat[0].cpu(), sides[0].cpu(), frame)
@@ -131,21 +131,21 @@ class Proposals:
         return platt(float(heat), slope, offset)
 
     def save(self, folder: str | Path) -> None:
-        """Write into an adapter's folder, see `disk.py`."""
+        """Save in an adapter's folder, see `disk.save`."""
         from samtailor.proposals import disk
 
         disk.save(folder, self)
 
     @staticmethod
     def load(folder: str | Path, base: Base) -> Proposals:
-        """Read from an adapter's folder, see `disk.py`."""
+        """Load from an adapter's folder, see `disk.load`."""
         from samtailor.proposals import disk
 
         return disk.load(folder, base)
 
     @property
     def parameters(self) -> int:
-        """Learnt numbers."""
+        """Number of trained parameters."""
         return sum(p.numel() for p in self.head.parameters())
 
 

@@ -1,4 +1,4 @@
-"""What the scores of proposals mean: Platt scaling, thresholds, and figures on images with and without objects."""
+"""Calibration of the scores of proposals: Platt scaling, thresholds, and figures on images with and without objects."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from samtailor.structures import Annotation
 
 _IOU = 0.5
 ALARMS = 0.2
-"""Share of the images without the object in which anything may be proposed; by one standard error more of them."""
-_DEAR = 0.25  # F1 that this may cost: a handful of images without the object, one unmarked, must not silence a class
-_NEAR = 0.9  # of the best F1: so much is noise, and new images have lower scores than those that the folds had
+"""Fraction of the images without the object that may get a proposal, plus one standard error."""
+_MAX_F1_LOSS = 0.25  # F1 that this limit may cost: one unlabeled object must not suppress all proposals of a class
+_NEAR = 0.9  # of the best F1: the rest is noise, and scores are lower on new images than on those of the folds
 
 
 @dataclass(frozen=True)
 class Scene:
-    """An image that the head was not trained on.
+    """An image that the scored head was not trained on.
 
     Args:
         id: of the sample.
-        raw: candidates with their heat as score.
-        truths: its objects.
+        raw: candidates, with their heat as score.
+        truths: its true objects.
     """
 
     id: str
@@ -35,61 +35,67 @@ class Scene:
     truths: tuple[Annotation, ...]
 
     def of(self, label: str) -> tuple[Proposed, list[Annotation]]:
-        """Candidates and truths of a class, candidates by falling heat."""
+        """Candidates and true objects of a class, candidates by decreasing heat."""
         rows = [i for i, name in enumerate(self.raw.labels) if name == label]
         rows.sort(key=lambda i: -self.raw.scores[i])
         part = Proposed(self.raw.boxes[rows], self.raw.points[rows], self.raw.scores[rows], (label,) * len(rows))
         return part, [a for a in self.truths if a.label == label]
 
 
-def matched(found: Proposed, truths: Sequence[Annotation], give: str) -> np.ndarray:
-    """Index of the true object that each proposal finds, -1 for none; by falling score, each object once."""
+def matched(proposed: Proposed, truths: Sequence[Annotation], give: str) -> np.ndarray:
+    """Index of the true object of each proposal, -1 for none; by decreasing score, each object once.
+
+    Args:
+        proposed: N proposals of one class.
+        truths: true objects of that class.
+        give: "boxes": a match has a box IoU of at least 0.5. "points": the point lies on the mask.
+    """
     taken: set[int] = set()
-    out = np.full(len(found), -1)
+    matches = np.full(len(proposed), -1)
     true = np.array([a.box for a in truths], np.float32).reshape(-1, 4)
     masks: dict[int, np.ndarray] = {}
-    for row in range(len(found)):
-        for k in _candidates(found, row, true, give):
+    for row in range(len(proposed)):
+        for k in _candidates(proposed, row, true, give):
             if k in taken:
                 continue
-            if give == "points" and not _on(masks.setdefault(k, truths[k].mask), found.points[row]):
+            if give == "points" and not _on(masks.setdefault(k, truths[k].mask), proposed.points[row]):
                 continue
-            out[row] = k
+            matches[row] = k
             taken.add(k)
             break
-    return out
+    return matches
 
 
 def calibrate(
     scenes: Sequence[Scene], classes: Sequence[str], give: str
 ) -> tuple[dict[str, tuple[float, float]], dict[str, float]]:
-    """Slope and offset, and threshold, of each class.
+    """Slope and offset of each class, and its threshold.
 
-    The threshold is the lowest that is near the best F1 over all images, among those that refuse enough of the
-    images without the object (`ALARMS`): where the objects are many, F1 alone would let nearly every empty image
-    through. Where that would cost more than 0.25 of F1 it is the highest that costs as much.
+    The threshold is the lowest with nearly the best F1 over all images, among those that reject enough of the images
+    without the object (`ALARMS`): with many objects, F1 alone would accept nearly every empty image. If that costs more
+    than 0.25 of F1, it is the highest threshold that costs as much.
     """
     slopes, thresholds = {}, {}
     for label in classes:
         heat, right, total = _pooled(scenes, label, give)
         slopes[label] = fit_platt(heat, right)
         scores = np.array([platt(float(h), *slopes[label]) for h in heat])
-        strongest = [max(found.scores, default=0.0) for found, truths in (s.of(label) for s in scenes) if not truths]
-        refused = sorted((platt(float(h), *slopes[label]) for h in strongest), reverse=True)
-        allowed = round(ALARMS * len(refused) + (ALARMS * (1 - ALARMS) * len(refused)) ** 0.5)
-        least = refused[allowed] if allowed < len(refused) else 0.0
+        strongest = [max(rows.scores, default=0.0) for rows, truths in (s.of(label) for s in scenes) if not truths]
+        rejected = sorted((platt(float(h), *slopes[label]) for h in strongest), reverse=True)
+        allowed = round(ALARMS * len(rejected) + (ALARMS * (1 - ALARMS) * len(rejected)) ** 0.5)
+        least = rejected[allowed] if allowed < len(rejected) else 0.0
         thresholds[label] = _best_threshold(scores, right, total, least)
     return slopes, thresholds
 
 
 def measure(scenes: Sequence[Scene], proposals: Proposals) -> dict[str, Any]:
-    """Figures by class at the proposals' own thresholds.
+    """Figures by class at the thresholds of the proposals.
 
     Returns:
         for each class `objects`, `images`, `negatives` (images without it); `recall_boxes` (IoU >= 0.5),
-        `recall_points` and `precision_points` (on an object, each object once), `points_on_object` (share of the
-        proposals on any object of the class), `false_positives_per_image` (points on no new object), and
-        `false_positive_rate`: the share of negatives in which anything is proposed, None without negatives.
+        `recall_points` and `precision_points` (point on an object, each object once), `points_on_object` (fraction of
+        the proposals whose point is on any object of the class), `false_positives_per_image` (points that match no
+        object), and `false_positive_rate`: the fraction of negatives with a proposal, None without negatives.
     """
     return {label: _figures(scenes, proposals, label) for label in proposals.classes}
 
@@ -97,8 +103,8 @@ def measure(scenes: Sequence[Scene], proposals: Proposals) -> dict[str, Any]:
 def fit_platt(heat: np.ndarray, right: np.ndarray) -> tuple[float, float]:
     """Slope and offset of sigmoid(slope * logit(heat) + offset), by Newton's method, with Platt's smoothed targets.
 
-    Few or one-sided scores leave it near (1, 0): a weak prior holds it there. The slope is never negative: a higher
-    heat must not mean less.
+    A weak prior keeps it near (1, 0) with few or one-sided scores. The slope is always positive, so that the score
+    increases with the heat.
     """
     if not len(heat):
         return 1.0, 0.0
@@ -120,26 +126,26 @@ def fit_platt(heat: np.ndarray, right: np.ndarray) -> tuple[float, float]:
 
 
 def _pooled(scenes: Sequence[Scene], label: str, give: str) -> tuple[np.ndarray, np.ndarray, int]:
-    """Heat of all candidates, whether each is right, and the number of objects."""
+    """Heat of all candidates, whether each is correct, and the number of objects."""
     heat, right, total = [np.zeros(0)], [np.zeros(0, bool)], 0
     for scene in scenes:
-        found, truths = scene.of(label)
-        heat.append(found.scores)
-        right.append(matched(found, truths, give) >= 0)
+        candidates, truths = scene.of(label)
+        heat.append(candidates.scores)
+        right.append(matched(candidates, truths, give) >= 0)
         total += len(truths)
     return np.concatenate(heat), np.concatenate(right), total
 
 
 def _best_threshold(scores: np.ndarray, right: np.ndarray, total: int, least: float) -> float:
-    """Middle between the lowest score that is kept and the next lower one; above `least` unless that is too dear."""
+    """Midpoint of the lowest accepted score and the next lower one; above `least` unless that costs too much F1."""
     order = np.argsort(-scores, kind="stable")
     f1 = 2 * np.cumsum(right[order]) / (np.arange(1, len(order) + 1) + max(total, 1))
-    refusing = np.where(scores[order] > least, f1, 0.0)
-    highest, reached = (float(one.max(initial=0.0)) for one in (f1, refusing))
-    if highest - reached > _DEAR:
-        last, least = int(np.argmax(f1 >= highest - _DEAR)), 0.0
+    above = np.where(scores[order] > least, f1, 0.0)
+    highest, reached = float(f1.max(initial=0.0)), float(above.max(initial=0.0))
+    if highest - reached > _MAX_F1_LOSS:
+        last, least = int(np.argmax(f1 >= highest - _MAX_F1_LOSS)), 0.0
     elif reached:
-        last = int(np.flatnonzero(refusing >= _NEAR * reached)[-1])
+        last = int(np.flatnonzero(above >= _NEAR * reached)[-1])
     else:
         return min((least + 1) / 2, 1.0) if least else 0.5
     kept = float(scores[order[last]])
@@ -150,17 +156,17 @@ def _best_threshold(scores: np.ndarray, right: np.ndarray, total: int, least: fl
 def _figures(scenes: Sequence[Scene], proposals: Proposals, label: str) -> dict[str, Any]:
     objects = boxes = points = on = proposed = negatives = alarms = 0
     for scene in scenes:
-        found, truths = scene.of(label)
+        raw, truths = scene.of(label)
         slope = proposals.calibration[label]
-        rows = [i for i, h in enumerate(found.scores) if platt(float(h), *slope) >= proposals.thresholds[label]]
-        found = Proposed(found.boxes[rows], found.points[rows], found.scores[rows], (label,) * len(rows))
-        objects, proposed = objects + len(truths), proposed + len(found)
-        boxes += int((matched(found, truths, "boxes") >= 0).sum())
-        points += int((matched(found, truths, "points") >= 0).sum())
-        masks = [a.mask for a in truths] if len(found) else []
-        on += sum(any(_on(mask, point) for mask in masks) for point in found.points)
+        rows = [i for i, h in enumerate(raw.scores) if platt(float(h), *slope) >= proposals.thresholds[label]]
+        accepted = Proposed(raw.boxes[rows], raw.points[rows], raw.scores[rows], (label,) * len(rows))
+        objects, proposed = objects + len(truths), proposed + len(accepted)
+        boxes += int((matched(accepted, truths, "boxes") >= 0).sum())
+        points += int((matched(accepted, truths, "points") >= 0).sum())
+        masks = [a.mask for a in truths] if len(accepted) else []
+        on += sum(any(_on(mask, point) for mask in masks) for point in accepted.points)
         negatives += not truths
-        alarms += not truths and len(found) > 0
+        alarms += not truths and len(accepted) > 0
     return {
         "objects": objects,
         "images": len(scenes),
@@ -175,14 +181,14 @@ def _figures(scenes: Sequence[Scene], proposals: Proposals, label: str) -> dict[
     }
 
 
-def _candidates(found: Proposed, row: int, true: np.ndarray, give: str) -> list[int]:
-    """True objects that a proposal may find, the best one first."""
+def _candidates(proposed: Proposed, row: int, true: np.ndarray, give: str) -> list[int]:
+    """True objects that a proposal may match, by decreasing IoU."""
     if not len(true):
         return []
-    overlap = box_iou(found.boxes[row], true)
+    overlap = box_iou(proposed.boxes[row], true)
     if give == "boxes":
         return [int(k) for k in np.argsort(-overlap, kind="stable") if overlap[k] >= _IOU]
-    x, y = found.points[row]
+    x, y = proposed.points[row]
     within = (true[:, 0] <= x + 0.5) & (x + 0.5 < true[:, 2]) & (true[:, 1] <= y + 0.5) & (y + 0.5 < true[:, 3])
     return [int(k) for k in np.argsort(-overlap, kind="stable") if within[k]]
 

@@ -1,7 +1,7 @@
 """Proposals on disk, inside an adapter's folder: proposals.safetensors and proposals.json.
 
-proposals.json is written last and holds the digest of the tensors. Loading is strict, as of the adapter itself: another
-base, a missing or extra tensor, a damaged or newer file is an `ArtefactError`.
+proposals.json is written last and holds the digest of the tensors. Loading is strict, as for adapters: another base, a
+missing or unknown tensor, a damaged file or a newer format is an `ArtefactError`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MEND = "Copy the adapter again, or train the proposals again."
 
 
 class ProposalsMeta(BaseModel):
-    """proposals.json: what `Head` and `Proposals` are made with, and the digest of the tensors."""
+    """proposals.json: the arguments of `Head` and `Proposals`, and the digest of the tensors."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -44,12 +44,12 @@ class ProposalsMeta(BaseModel):
 
 
 def exists(folder: str | Path) -> bool:
-    """Whether there are proposals in a folder."""
+    """Whether a folder has proposals."""
     return (Path(folder) / METADATA).is_file()
 
 
 def save(folder: str | Path, proposals: Proposals) -> None:
-    """Write both files, each at once, the metadata last."""
+    """Write both files, each atomically, the metadata last."""
     from safetensors.torch import save_file
 
     folder, head = Path(folder), proposals.head
@@ -76,17 +76,18 @@ def save(folder: str | Path, proposals: Proposals) -> None:
 
 
 def load(folder: str | Path, base: Base) -> Proposals:
-    """Read what `save` wrote, onto the base's device.
+    """Load proposals onto the device of the base.
 
     Raises:
-        ArtefactError: nothing there, another base, or damaged.
+        ArtefactError: there are none, they are of another base, or a file is damaged.
     """
     meta = read_meta(folder)
     file = Path(folder) / TENSORS
     if meta.base != base.fingerprint:
         raise ArtefactError(
-            f"The proposals in {folder} were trained on the embeddings of another base (fingerprint {meta.base}) than "
-            f"{base.name!r} ({base.fingerprint}). Train them again: samtailor propose-fit DATA --adapter {folder}."
+            f"The proposals in {folder} were trained on the embeddings of another base (fingerprint {meta.base}), "
+            f"not of {base.name!r} ({base.fingerprint}). Train them again: "
+            f"samtailor propose-fit DATA --adapter {folder}."
         )
     shape = meta.dim, meta.skips, len(meta.classes), meta.width
     head = Head(*shape) if meta.heads == 1 else Heads([Head(*shape) for _ in range(meta.heads)])
@@ -96,7 +97,7 @@ def load(folder: str | Path, base: Base) -> Proposals:
     except RuntimeError as error:
         raise ArtefactError(f"{file} does not fit {METADATA} ({str(error).splitlines()[0]}). {_MEND}") from error
     if digest(file) != meta.sha256:
-        raise ArtefactError(f"{file} is not the file that {METADATA} belongs to (its digest differs).")
+        raise ArtefactError(f"{file} and {METADATA} do not belong together (the digest differs). {_MEND}")
     return Proposals(
         head.to(next(base.model.parameters()).device),
         meta.classes,
@@ -114,13 +115,13 @@ def read_meta(folder: str | Path) -> ProposalsMeta:
     """proposals.json of a folder.
 
     Raises:
-        ArtefactError: not there, damaged, or of a newer samtailor.
+        ArtefactError: there is none, it is damaged, or it is of a newer samtailor.
     """
     return read_metadata(
         Path(folder) / METADATA,
         ProposalsMeta,
         SCHEMA,
-        absent=f"{folder} holds no proposals. Train them: samtailor propose-fit DATA --adapter {folder}.",
+        absent=f"{folder} has no proposals. Train them: samtailor propose-fit DATA --adapter {folder}.",
         mend=_MEND,
     )
 

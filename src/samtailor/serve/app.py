@@ -1,4 +1,4 @@
-"""The HTTP service: a FastAPI application for an `Engine`. docs/serving.md describes how to use it."""
+"""The HTTP service: a FastAPI application for an `Engine`. docs/guides/serve.md describes how to use it."""
 
 from __future__ import annotations
 

@@ -23,6 +23,8 @@ OPTIONS: dict[str, dict[str, str]] = {
     "tailor": {"others": "multimask_dice_weight", "settle": "select_inference"},
 }
 """Options of methods: method to old name to new name (0.2)."""
+DETECTOR_OPTIONS = {"onnx": {"colour": "color"}}
+"""Options of detectors: detector to old name to new name (0.2)."""
 FLAGS = {"--give": "--prompt-type", "--part": "--split", "--all": "--include-train"}
 """Flags of the command line: old name to new name (0.2)."""
 
@@ -65,6 +67,12 @@ def renamed_figures(figures: Mapping[str, Any]) -> dict[str, Any]:
     return _renamed(figures, FIGURES, "figure", quiet=True)
 
 
+def renamed_detector_options(detector: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a detector under their present names."""
+    table = DETECTOR_OPTIONS.get(detector.strip().lower().replace("_", "-"), {})
+    return _renamed(options, table, f"option of {detector}", quiet=True)
+
+
 def renamed_tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Tensors of an adapter under their present names."""
     return _renamed(tensors, TENSORS, "tensor", quiet=True)
@@ -83,11 +91,13 @@ def _renamed(values: Mapping[str, Any], table: Mapping[str, str], what: str, qui
 
 
 __all__ = [
+    "DETECTOR_OPTIONS",
     "FIGURES",
     "FLAGS",
     "OPTIONS",
     "SETTINGS",
     "TENSORS",
+    "renamed_detector_options",
     "renamed_figures",
     "renamed_options",
     "renamed_settings",

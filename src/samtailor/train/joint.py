@@ -60,7 +60,7 @@ class Joint:
 
     def forward(self, batch: Batch) -> Output:
         """The output that the loss is computed on."""
-        return self.segmenter(batch)
+        return self.segmenter(batch, fast=True)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """All terms, and their weighted sum as "loss"; no parameter changes."""

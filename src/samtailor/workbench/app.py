@@ -1,4 +1,4 @@
-"""The interface that the page uses: FastAPI around a `Session`. See docs/workbench.md."""
+"""The interface that the page uses: FastAPI around a `Session`. See docs/guides/annotate.md."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 
 from samtailor.errors import InputError
+from samtailor.masks.polygons import outlines
 from samtailor.masks.rle import validated
-from samtailor.serve.answers import outlines
 from samtailor.serve.app import add_health, bare
 from samtailor.serve.guard import Guard
 from samtailor.workbench import masks, schema, static

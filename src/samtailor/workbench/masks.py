@@ -58,7 +58,7 @@ def placed(mask: np.ndarray, x: int, y: int, size: tuple[int, int]) -> np.ndarra
 def rasterise(polygons: Sequence[tuple[np.ndarray, Sequence[np.ndarray]]], size: tuple[int, int]) -> np.ndarray:
     """bool (height, width): pixels whose centre lies in one of the polygons, and not in its holes (even-odd rule).
 
-    The inverse of `serve.answers.outlines` with tolerance 0, to the pixel.
+    The inverse of `masks.polygons.outlines` with tolerance 0, to the pixel.
 
     Args:
         polygons: outer ring and holes, each (n, 2), x then y, (0, 0) being the corner of the top-left pixel.

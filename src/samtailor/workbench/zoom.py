@@ -1,7 +1,7 @@
 """A closer look at small objects: the tile of the image that shows one with more pixels is asked the same.
 
 A base sees the whole image at one size, and its masks have few cells for a small object. In one of 2 x 2 overlapping
-tiles it has 1.7 times as many on a side. Nobody knows beforehand which look is the better one (docs/workbench.md), so
+tiles it has 1.7 times as many on a side. Nobody knows beforehand which look is the better one (docs/guides/annotate.md), so
 the answer is offered beside the others.
 """
 

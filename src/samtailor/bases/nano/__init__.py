@@ -9,7 +9,7 @@ from samtailor.bases.sam2 import Sam2
 
 
 def matches(source: str, model_type: str | None) -> bool:
-    """Only by its own name."""
+    """Whether this base loads `source`: only the name "nano"."""
     return source == "nano"
 
 

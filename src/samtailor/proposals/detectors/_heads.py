@@ -1,17 +1,17 @@
-"""Output layouts of one-stage detectors: raw tensors to boxes, objectness and class scores.
+"""Output layouts of one-stage detectors: from raw tensors to boxes and class scores.
 
-Every `decode_...` takes one image's output and the network's input size and returns boxes float32 (N, 4), edges in
+Each `decode_...` takes one image's output and the network's input size and returns boxes float32 (N, 4), edges in
 pixels of the network's input, and scores float32 (N, C).
 
 | head | output | score |
 |---|---|---|
-| yolov8 | (4 + C, N) or (N, 4 + C): centre, size, class scores | class |
-| yolov5 | (3 * cells, 5 + C): centre, size, objectness, class scores | objectness * class |
+| yolov8 | (4 + C, N) or (N, 4 + C): center, size, class scores | class |
+| yolov5 | (3 * cells, 5 + C): center, size, objectness, class scores | objectness * class |
 | yolox | (cells, 5 + C): as yolov5; raw exports need the grid: (xy + cell) * stride, exp(wh) * stride | as yolov5 |
 | fastestdet | (1 + 4 + C, h, w): objectness, tanh offset, sigmoid size, class scores | objectness^0.6 * class^0.4 |
-| end2end | (N, 6): x0 y0 x1 y1 score class, suppressed already | score |
+| end2end | (N, 6): x0 y0 x1 y1 score class, after suppression | score |
 
-Sources: ultralytics' and YOLOX's export code and FastestDet's `handle_preds` were read for the conventions.
+The conventions follow the export code of ultralytics and YOLOX and FastestDet's `handle_preds`.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ def cells(size: tuple[int, int]) -> int:
     return sum((size[0] // s) * (size[1] // s) for s in STRIDES)
 
 
-def tell(shape: tuple[int, ...], size: tuple[int, int], classes: int | None) -> str:
-    """The head that an output of this shape has.
+def head_of(shape: tuple[int, ...], size: tuple[int, int], classes: int | None) -> str:
+    """The head whose output has this shape.
 
     Args:
         shape: of the first output, with the batch axis.
         size: (height, width) of the network's input.
-        classes: number of classes where it is known.
+        classes: number of classes; None if unknown.
 
     Raises:
-        InputError: no head answers like this; the message lists what is known.
+        InputError: no known head has such an output; the message lists the known ones.
     """
     count = cells(size)
     if len(shape) == 4 and shape[1] > 5 and classes in (None, shape[1] - 5):
@@ -55,11 +55,11 @@ def tell(shape: tuple[int, ...], size: tuple[int, int], classes: int | None) -> 
         if columns > 5 and classes in (None, columns - 5) and rows in (count, 3 * count):
             return "yolox" if rows == count else "yolov5"
     raise InputError(
-        f"The output of shape {shape} for an input of {size[0]}x{size[1]} px is of no known head: "
+        f"The output of shape {shape} for an input of {size[0]}x{size[1]} px does not match any known head: "
         f"v8 (1, 4+C, {count}), v5 (1, {3 * count}, 5+C), YOLOX (1, {count}, 5+C), "
         "FastestDet (1, 5+C, h, w), end-to-end (1, N, 6)"
         + ("" if classes is None else f", with C = {classes}")
-        + f". Say which with layout={' or '.join(HEADS)}, and the class names with names=[...]."
+        + f". Set layout={' or '.join(HEADS)} and the class names with names=[...]."
     )
 
 
@@ -75,7 +75,7 @@ def decode_yolov5(output: np.ndarray, size: tuple[int, int]) -> Decoded:
 
 
 def decode_yolox(output: np.ndarray, size: tuple[int, int]) -> Decoded:
-    """(N, 5 + C). Raw exports hold offsets of a few cells, decoded ones pixels: told by the largest centre."""
+    """(N, 5 + C). Raw exports hold offsets of a few cells, decoded exports pixels; the largest center decides."""
     places = output[:, :4]
     if float(np.abs(places).max()) < max(size) / 8:
         cell, stride = _grid(size)
@@ -88,9 +88,9 @@ def decode_fastestdet(output: np.ndarray, size: tuple[int, int]) -> Decoded:
     height, width = output.shape[1:]
     rows = output.reshape(len(output), -1).T
     y, x = (axis.reshape(-1) for axis in np.mgrid[:height, :width])
-    centre = (np.tanh(rows[:, 1:3]) + np.stack([x, y], 1)) / (width, height)
+    center = (np.tanh(rows[:, 1:3]) + np.stack([x, y], 1)) / (width, height)
     sides = 1 / (1 + np.exp(-rows[:, 3:5]))
-    boxes = _corners(np.concatenate([centre, sides], 1) * (size[1], size[0], size[1], size[0]))
+    boxes = _corners(np.concatenate([center, sides], 1) * (size[1], size[0], size[1], size[0]))
     return boxes, rows[:, :1].clip(0) ** 0.6 * rows[:, 5:].clip(0) ** 0.4
 
 
@@ -107,11 +107,11 @@ DECODE = {head: globals()[f"decode_{head}"] for head in HEADS}
 
 def _grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Cell (x, y) and stride of every row, fine to coarse, row by row."""
-    found = []
+    cells_by_stride = []
     for stride in STRIDES:
         y, x = np.mgrid[: size[0] // stride, : size[1] // stride]
-        found.append(np.stack([x.reshape(-1), y.reshape(-1), np.full(x.size, stride)], 1))
-    rows = np.concatenate(found).astype(np.float32)
+        cells_by_stride.append(np.stack([x.reshape(-1), y.reshape(-1), np.full(x.size, stride)], 1))
+    rows = np.concatenate(cells_by_stride).astype(np.float32)
     return rows[:, :2], rows[:, 2:]
 
 
@@ -120,4 +120,4 @@ def _corners(places: np.ndarray) -> np.ndarray:
     return np.concatenate([places[:, :2] - half, places[:, :2] + half], axis=1)
 
 
-__all__ = ["DECODE", "HEADS", "tell"]
+__all__ = ["DECODE", "HEADS", "head_of"]

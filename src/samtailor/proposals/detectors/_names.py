@@ -1,4 +1,4 @@
-"""The 80 classes of COCO's detection task, in the order that detectors trained on it count them."""
+"""The 80 classes of COCO's detection task, in the order used by detectors trained on it."""
 
 from __future__ import annotations
 

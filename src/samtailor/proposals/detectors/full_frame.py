@@ -1,4 +1,4 @@
-"""`full-frame`: one box around the whole image. What is left when nothing detects, and the ablation without a box."""
+"""`full-frame`: one box around the whole image, for an ablation without a detector."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from samtailor.registry import refuse_unknown
 
 
 def build(**unknown: Any) -> FullFrame:
-    """The detector; it has no options."""
+    """The detector; it has no options.
+
+    Args:
+        **unknown: refused with an InputError.
+    """
     refuse_unknown(build, unknown)
     return FullFrame()
 
 
 class FullFrame:
-    """Answers every image with its frame, label "image", score 1."""
+    """Returns the frame of every image, with label "image" and score 1."""
 
     fingerprint, names = "full-frame", ("image",)
 
     def detect(self, image: np.ndarray) -> Detections:
-        """As `Detector` has it."""
+        """See `Detector.detect`."""
         height, width = image.shape[:2]
         return ordered(np.array([[0, 0, width, height]]), np.ones(1), ["image"], (height, width))
 

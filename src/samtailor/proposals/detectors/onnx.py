@@ -1,10 +1,10 @@
-"""`onnx`: any YOLO-layout ONNX file through onnxruntime (YOLOv8 and its likes, v5, YOLOX, FastestDet), on the CPU.
+"""`onnx`: ONNX files in a YOLO layout (YOLOv8 and later, v5, YOLOX, FastestDet) through onnxruntime on the CPU.
 
     build(weights="yolox_nano.onnx")
 
-The head is told by the shape of the output; see `_heads.py`. Each head brings the input convention that its networks
-are trained with: YOLOX BGR 0..255 letter-boxed at the top left, FastestDet BGR/255 stretched, the others RGB/255
-letter-boxed in the middle (grey 114). Needs the extra `samtailor[onnx]`.
+The head is recognized by the shape of the output, see `_heads.py`. It determines the input that its networks are
+trained with: YOLOX BGR 0..255, letterboxed at the top left; FastestDet BGR/255, stretched; the others RGB/255,
+letterboxed in the middle (gray 114). Needs the extra `samtailor[onnx]`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from samtailor.errors import InputError, MissingExtraError
-from samtailor.proposals.detectors import Detections, _heads, fingerprint, ordered, weights_file
+from samtailor.proposals.detectors import Detections, _heads, class_list, fingerprint, ordered, weights_file
 from samtailor.proposals.detectors._names import COCO
-from samtailor.registry import choose, refuse_unknown
+from samtailor.registry import choose, number, refuse_unknown
 
 _FILL = 114.0
-_ROWS = 3000  # rows that enter non-maximum suppression, the best first
-# colour order, divisor, how the image is put into the square
+_ROWS = 3000  # rows of the highest scores that enter non-maximum suppression
+# color order, divisor, placement of the image in the square
 _INPUT = {
     "yolox": ("bgr", 1.0, "top-left"),
     "fastestdet": ("bgr", 255.0, "stretch"),
@@ -34,12 +34,17 @@ _INPUT = {
 }
 
 
+def matches(source: str) -> bool:
+    """Whether `source` is an .onnx file."""
+    return Path(source).suffix.lower() == ".onnx"
+
+
 def build(
     *,
     weights: str | Path | None = None,
     layout: str = "auto",
     names: Sequence[str] | None = None,
-    colour: str = "auto",
+    color: str = "auto",
     scale: float | None = None,
     placing: str = "auto",
     size: int | None = None,
@@ -50,33 +55,44 @@ def build(
 
     Args:
         weights: the ONNX file.
-        layout: head; "auto" tells it by the output's shape.
-        names: class names in the network's order; None takes the file's metadata, else COCO's 80 where C is 80.
-        colour: "rgb", "bgr", or "auto": the head's own.
-        scale: pixels are divided by this before they enter; None: the head's own, 1 or 255.
-        placing: "top-left" or "middle" (letter-boxed), "stretch", or "auto": the head's own.
-        size: side of the input, for files that leave it open (default 640).
-        nms: largest IoU of two boxes of one class.
+        layout: head; "auto" recognizes it by the shape of the output.
+        names: class names in the order of the network; None takes the metadata of the file, else COCO's if C is 80.
+        color: "rgb", "bgr", or "auto": as the head needs.
+        scale: divisor of the pixel values; None: as the head needs, 1 or 255.
+        placing: "top-left" or "middle" (letterboxed), "stretch", or "auto": as the head needs.
+        size: side of the input in pixels, for files with a dynamic size (default 640).
+        nms: largest IoU of two boxes of one class, in [0, 1].
         **unknown: refused with an InputError.
 
     Raises:
         MissingExtraError: onnxruntime is not installed.
-        InputError: no such file, not an ONNX network with one image input, or a head that is not known.
+        InputError: no such file, not an ONNX network with one image input, an unknown head, or an invalid value.
     """
     refuse_unknown(build, unknown)
     choose("layout", layout, ("auto", *_heads.HEADS))
-    choose("colour", colour, ("auto", "rgb", "bgr"))
+    choose("color", color, ("auto", "rgb", "bgr"))
     choose("placing", placing, ("auto", "top-left", "middle", "stretch"))
+    number("nms", nms, at_least=0, at_most=1)
+    if scale is not None and number("scale", scale, at_least=0) == 0:
+        raise InputError("scale must not be 0.")
+    if size is not None:
+        number("size", size, at_least=1, integer=True)
+    if names is not None:
+        names = class_list("names", names)
     path = weights_file(weights, "an ONNX network in a YOLO layout")
     session = _session(path)
     shape = session.get_inputs()[0].shape
     if len(session.get_inputs()) != 1 or len(shape) != 4 or shape[1] != 3:
         raise InputError(f"{path}: expected one input of shape (1, 3, height, width), got {shape}.")
-    return Onnx(session, path, layout, names, (colour, scale, placing), size, nms)
+    return Onnx(session, path, layout, names, (color, scale, placing), size, nms)
 
 
 class Onnx:
-    """A network of onnxruntime behind `Detector`."""
+    """An ONNX network in onnxruntime.
+
+    Attributes:
+        head: name of the output layout.
+    """
 
     def __init__(
         self,
@@ -90,50 +106,46 @@ class Onnx:
     ) -> None:
         self._session, self._path, self._nms = session, path, nms
         shape = session.get_inputs()[0].shape
-        self._size = tuple(side if isinstance(side, int) else size or 640 for side in shape[2:])
+        height, width = (side if isinstance(side, int) else size or 640 for side in shape[2:])
+        self._size = (height, width)
         known = names or _stored_names(session)
-        self._head, classes = self._told(layout, known)
+        self.head, classes = self._recognize(layout, known)
         self.names = _class_names(known, classes, path)
-        colour, scale, placing = given
-        own = _INPUT[self._head]
-        self._colour = own[0] if colour == "auto" else colour
-        self._scale = own[1] if scale is None else scale
-        self._placing = own[2] if placing == "auto" else placing
+        color, scale, placing = given
+        default = _INPUT[self.head]
+        self._color = default[0] if color == "auto" else color
+        self._scale = default[1] if scale is None else scale
+        self._placing = default[2] if placing == "auto" else placing
         self.fingerprint = fingerprint(
-            "onnx-1", self._head, self._size, self.names, self._colour, self._scale, self._placing, nms, file=path
+            "onnx-1", self.head, self._size, self.names, self._color, self._scale, self._placing, nms, file=path
         )
 
-    @property
-    def head(self) -> str:
-        """Name of the output layout."""
-        return self._head
-
     def detect(self, image: np.ndarray) -> Detections:
-        """As `Detector` has it."""
+        """See `Detector.detect`."""
         blob, factors, shift = place(image, self._size, self._placing)
-        if self._colour == "bgr":
+        if self._color == "bgr":
             blob = blob[..., ::-1]
         output = self._run((blob / self._scale).astype(np.float32).transpose(2, 0, 1)[None])
-        boxes, scores = _heads.DECODE[self._head](output[0], self._size)
+        boxes, scores = _heads.DECODE[self.head](output[0], self._size)
         best = scores.argmax(axis=1)
         top = scores[np.arange(len(scores)), best]
         rows = np.argsort(-top, kind="stable")[:_ROWS]
         boxes = (boxes[rows] - np.tile(shift, 2)) / np.tile(factors, 2)
         labels = [self.names[i] if i < len(self.names) else str(i) for i in best[rows]]
-        nms = None if self._head == "end2end" else self._nms
+        nms = None if self.head == "end2end" else self._nms
         return ordered(boxes, top[rows], labels, image.shape[:2], nms=nms)
 
     def _run(self, blob: np.ndarray) -> np.ndarray:
         output = self._session.run(None, {self._session.get_inputs()[0].name: np.ascontiguousarray(blob)})[0]
         if not np.isfinite(output).all():
-            raise InputError(f"{self._path}: the network answers infinity or NaN.")
+            raise InputError(f"{self._path}: the output of the network is infinite or NaN.")
         return output
 
-    def _told(self, layout: str, known: Sequence[str] | None) -> tuple[str, int | None]:
-        """Head and number of classes, by the shape of the answer to a grey image (files may leave shapes open)."""
+    def _recognize(self, layout: str, known: Sequence[str] | None) -> tuple[str, int | None]:
+        """Head and number of classes, from the output for a gray image (the file may have dynamic shapes)."""
         blob = np.full((1, 3, *self._size), 0.5, np.float32)
         shape = self._run(blob).shape
-        head = _heads.tell(shape, self._size, len(known) if known else None) if layout == "auto" else layout
+        head = _heads.head_of(shape, self._size, len(known) if known else None) if layout == "auto" else layout
         if head == "end2end":
             return head, None
         wide = shape[1] if head == "fastestdet" else min(shape[1:]) if head == "yolov8" else shape[2]
@@ -143,11 +155,11 @@ class Onnx:
 def place(
     image: np.ndarray, size: tuple[int, int], placing: str
 ) -> tuple[np.ndarray, tuple[float, float], tuple[float, float]]:
-    """An image put into the network's input.
+    """Place an image in the input of the network.
 
     Returns:
-        float32 (height, width, 3) RGB in 0..255; factors (x, y) from image to input pixels; shift (x, y) of the
-        image's corner in the input.
+        float32 (height, width, 3) RGB in 0..255; factors (x, y) from image to input pixels; offset (x, y) of the
+        image in the input.
     """
     import cv2
 
@@ -168,34 +180,34 @@ def _session(path: Path) -> Any:
         import onnxruntime
     except ImportError as error:
         raise MissingExtraError(
-            "An ONNX detector needs onnxruntime: pip install 'samtailor[onnx]', or use another detector."
+            "An ONNX detector needs onnxruntime. Install it by pip install 'samtailor[onnx]', or use another detector."
         ) from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0") or 0)  # 0: as many as there are cores
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0") or 0)  # 0: all cores
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises classes of its own for each kind of damage
+    except Exception as error:  # onnxruntime has its own exception for every kind of damage
         raise InputError(f"{path} cannot be loaded as an ONNX network: {str(error).splitlines()[0]}") from error
 
 
 def _stored_names(session: Any) -> tuple[str, ...] | None:
-    """Class names that ultralytics' export leaves in the file's metadata."""
+    """Class names in the metadata of the file, as the export of ultralytics writes them."""
     text = session.get_modelmeta().custom_metadata_map.get("names")
     try:
-        found = ast.literal_eval(text) if text else None
+        names = ast.literal_eval(text) if text else None
     except (ValueError, SyntaxError):
         return None
-    if isinstance(found, Mapping):
-        return tuple(str(found[key]) for key in sorted(found))
-    return tuple(map(str, found)) if isinstance(found, list | tuple) else None
+    if isinstance(names, Mapping):
+        return tuple(str(names[key]) for key in sorted(names))
+    return tuple(map(str, names)) if isinstance(names, list | tuple) else None
 
 
 def _class_names(known: Sequence[str] | None, classes: int | None, path: Path) -> tuple[str, ...]:
     if known is None:
-        return COCO if classes in (80, None) else tuple(str(i) for i in range(classes))
+        return COCO if classes is None or classes == 80 else tuple(str(i) for i in range(classes))
     if classes is not None and len(known) != classes:
-        raise InputError(f"{path} tells {classes} classes apart; names has {len(known)}.")
+        raise InputError(f"{path} has {classes} classes, but names has {len(known)}.")
     return tuple(known)
 
 

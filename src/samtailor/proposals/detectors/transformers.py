@@ -1,11 +1,11 @@
-"""`transformers`: detectors of the transformers library, by hub id or local folder (D-FINE, RT-DETR v2, DETR,
-YOLOS; with a text: Grounding DINO).
+"""`transformers`: detectors of the transformers library, by hub id or local folder (D-FINE, RT-DETR v2, DETR, YOLOS;
+with text prompts: Grounding DINO).
 
     build(weights="ustc-community/dfine-small-coco")
-    build(weights="IDEA-Research/grounding-dino-tiny", text=["a banner", "a licence plate"])
+    build(weights="IDEA-Research/grounding-dino-tiny", text=["a banner", "a license plate"])
 
-Images are prepared here, from the numbers in preprocessor_config.json, since transformers' own image processors
-for these models need torchvision. The code and most of the weights are Apache-2.0; look at the model's card.
+Images are prepared here, as preprocessor_config.json says, since the image processors of transformers for these models
+need torchvision. The code and most of the weights are Apache-2.0; see the model card.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samtailor.errors import BaseUnavailableError, InputError
-from samtailor.proposals.detectors import Detections, fingerprint, ordered
-from samtailor.registry import refuse_unknown
+from samtailor.proposals.detectors import Detections, class_list, fingerprint, ordered
+from samtailor.registry import number, refuse_unknown
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, where the file names none
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, if the file has none
 
 
 def build(
@@ -39,27 +39,34 @@ def build(
 
     Args:
         weights: hub id, or a folder made with `save_pretrained`.
-        text: names of what to look for, for detectors that take a text; each is a class of the answer.
-        size: side that images are resized to; None takes preprocessor_config.json's.
-        device: where it computes.
+        text: phrases to detect, for detectors with text prompts; each phrase is a class of the detections.
+        size: side to which images are resized, pixels; None takes preprocessor_config.json's.
+        device: torch device.
         **unknown: refused with an InputError.
 
     Raises:
-        BaseUnavailableError: the weights cannot be had.
-        InputError: not a detector, or a text where none is taken (or the reverse).
+        BaseUnavailableError: the weights are not available.
+        InputError: not a detector, a text for a detector without text prompts (or the reverse), or an invalid value.
     """
     refuse_unknown(build, unknown)
-    if weights is None:
+    if not isinstance(weights, Path | str):
         raise InputError("This detector needs weights: a hub id such as ustc-community/dfine-small-coco, or a folder.")
+    if size is not None:
+        number("size", size, at_least=1, integer=True)
+    text = None if text is None else class_list("text", text)
     source = str(weights)
     config = _config(source)
     model = _model(source, config, text)
     tokenizer = None if text is None else _tokenizer(source)
-    return Transformers(model.eval().to(device), _settings(source), tokenizer, tuple(text or ()), size)
+    try:
+        model.eval().to(device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise InputError(f"The device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return Transformers(model, _settings(source), tokenizer, text or (), size)
 
 
 class Transformers:
-    """A detector of transformers behind `Detector`."""
+    """A detector of transformers."""
 
     def __init__(
         self, model: nn.Module, settings: dict[str, Any], tokenizer: Any, text: tuple[str, ...], size: int | None
@@ -67,14 +74,15 @@ class Transformers:
         self._model, self._settings, self._tokenizer, self._text = model, settings, tokenizer, text
         if size is not None:
             settings["size"] = {"height": size, "width": size}
-        labels = getattr(model.config, "id2label", {}) or {}
+        config: Any = model.config
+        labels = getattr(config, "id2label", {}) or {}
         self.names = text or tuple(labels[key] for key in sorted(labels))
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         self.fingerprint = fingerprint("transformers-1", _digest(model), sorted(settings.items()), text)
 
     def detect(self, image: np.ndarray) -> Detections:
-        """As `Detector` has it."""
+        """See `Detector.detect`."""
         import torch
 
         pixels = prepare(image, self._settings).to(next(self._model.parameters()).device)
@@ -90,7 +98,7 @@ class Transformers:
         top = scores.float().cpu().numpy()
         best = top.argmax(axis=1)
         labels = [self.names[i] for i in best]
-        nms = None if self._tokenizer is None else 0.7  # a set prediction has one box an object; phrases share boxes
+        nms = None if self._tokenizer is None else 0.7  # a set prediction has one box per object; phrases share boxes
         return ordered(boxes, top.max(axis=1), labels, image.shape[:2], nms=nms)
 
     def _separators(self) -> set[int]:
@@ -98,14 +106,14 @@ class Transformers:
 
 
 def takes_text(source: str | Path) -> bool:
-    """Whether a detector looks for what a text names, and knows no classes of its own."""
+    """Whether a detector detects what a text names, and has no fixed classes."""
     from transformers import AutoModelForZeroShotObjectDetection
 
     return type(_config(str(source))) in AutoModelForZeroShotObjectDetection._model_mapping
 
 
 def prepare(image: np.ndarray, settings: dict[str, Any]) -> Tensor:
-    """uint8 RGB (height, width, 3) to float32 (1, 3, h, w), by the names of preprocessor_config.json."""
+    """uint8 RGB (height, width, 3) to float32 (1, 3, h, w), by the settings of preprocessor_config.json."""
     import torch
     from PIL import Image
 
@@ -124,17 +132,17 @@ def prepare(image: np.ndarray, settings: dict[str, Any]) -> Tensor:
 
 
 def class_scores(logits: Tensor, classes: int) -> Tensor:
-    """(Q, C) probabilities: sigmoid, or softmax without its last column where that is "no object" (DETR, YOLOS)."""
+    """(Q, C) probabilities: a sigmoid, or a softmax without its last column if that is "no object" (DETR, YOLOS)."""
     return logits.softmax(-1)[:, :classes] if logits.shape[-1] == classes + 1 else logits.sigmoid()[:, :classes]
 
 
 def phrase_scores(logits: Tensor, ids: Tensor, separators: set[int]) -> Tensor:
-    """(Q, phrases): the best token of each phrase of the sentence, phrases being what separators part.
+    """(Q, phrases): the highest probability among the tokens of each phrase of the sentence.
 
     Args:
-        logits: (Q, tokens or more); columns behind the sentence are ignored.
+        logits: (Q, tokens or more); columns after the sentence are ignored.
         ids: (tokens,) of the sentence.
-        separators: ids of the full stop and the special tokens.
+        separators: ids of the full stop and the special tokens, which separate phrases.
     """
     import torch
 
@@ -149,7 +157,7 @@ def phrase_scores(logits: Tensor, ids: Tensor, separators: set[int]) -> Tensor:
 
 
 def _sentence(text: Sequence[str]) -> str:
-    """Grounding DINO wants lower case, each phrase ended by a full stop."""
+    """Phrases in lower case, each with a full stop, as Grounding DINO expects."""
     return " ".join(f"{phrase.lower().strip().rstrip('.')}." for phrase in text)
 
 
@@ -162,7 +170,7 @@ def _resized(size: tuple[int, int], wanted: dict[str, int]) -> tuple[int, int]:
 
 
 def _edges(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Centre and size as shares of the image to edges in pixels, each axis by its own side."""
+    """Boxes as center and size, in fractions of the image sides, to edges in pixels."""
     scale = np.array([size[1], size[0]] * 2, np.float32)
     half = boxes[:, 2:] / 2
     return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1) * scale
@@ -184,7 +192,7 @@ def _model(source: str, config: Any, text: Sequence[str] | None) -> nn.Module:
     if not wants_text and type(config) not in AutoModelForObjectDetection._model_mapping:
         raise InputError(f"{source!r} is of type {config.model_type!r}, which is not a detector.")
     if wants_text != bool(text):
-        need = "needs a text: text=['a banner']" if wants_text else "takes no text; it knows its own classes"
+        need = "needs a text: text=['a banner']" if wants_text else "takes no text; it has fixed classes"
         raise InputError(f"The detector {source!r} ({config.model_type}) {need}.")
     kind = AutoModelForZeroShotObjectDetection if wants_text else AutoModelForObjectDetection
     try:
@@ -203,7 +211,7 @@ def _tokenizer(source: str) -> Any:
 
 
 def _settings(source: str) -> dict[str, Any]:
-    """preprocessor_config.json; without one, the usual 640 px and no normalisation."""
+    """preprocessor_config.json; without one, 640 px and no normalization."""
     from transformers.utils import cached_file
 
     try:
@@ -215,7 +223,7 @@ def _settings(source: str) -> dict[str, Any]:
 
 def _unavailable(source: str) -> BaseUnavailableError:
     return BaseUnavailableError(
-        f"The detector {source!r} is neither a folder here nor to be had from the hub (safetensors only). Check the "
+        f"The detector {source!r} is not a local folder and not available from the hub (safetensors only). Check the "
         "name and the network."
     )
 

@@ -96,7 +96,7 @@ class Function:
         return [row for one in instances for row in self._shapes(shape, self._ids[one.label or ""], one.mask)]
 
     def _shapes(self, shape: str, label: int, mask: np.ndarray) -> list[Any]:
-        from samtailor.serve.answers import outlines
+        from samtailor.masks.polygons import outlines
 
         make = _cvat().shape
         if shape == "mask":

@@ -14,10 +14,10 @@ import numpy as np
 
 from samtailor.errors import DataError, InputError
 from samtailor.masks import rle as rle_masks
+from samtailor.masks.polygons import outlines
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.annotators import brush
 from samtailor.serve.annotators.label_config import LabelConfig
-from samtailor.serve.answers import outlines
 
 _MAX_REGIONS = 256  # per prompt
 TOLERANCE = 1.0

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from samtailor.workbench.worker import Line
 
 _VIEWS, _NEGATIVES = 4, 64  # as `samtailor propose-fit`
-_FEW = 16  # images below which an adapter's own map proposes, see docs/tailor.md
+_FEW = 16  # images below which an adapter's own map proposes, see docs/research/tailor.md
 
 
 def run(job: Mapping[str, Any], line: Line) -> None:

@@ -8,7 +8,7 @@ import torch
 from samtailor.registry import refuse_unknown
 from samtailor.structures import Prompts
 
-CLICK = True
+TYPE = "points"
 
 
 def build(**unknown):

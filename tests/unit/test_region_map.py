@@ -1,0 +1,85 @@
+"""The region map: clamped logits, the mean of its members, and its gain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from batches import batch_of
+from samtailor.adapters.region_map import RegionMap
+from samtailor.adapters.tiled import LOGIT_LIMIT
+from samtailor.structures import Features
+
+
+@pytest.fixture
+def features(tiny_base, tiny_samples) -> Features:
+    return batch_of(tiny_base, tiny_samples[:2]).features
+
+
+@pytest.fixture
+def output(tiny_base, tiny_samples):
+    batch = batch_of(tiny_base, tiny_samples[:2])
+    with torch.no_grad():
+        return tiny_base.decode(batch.features, tiny_base.encode_prompts(batch.prompts))
+
+
+def constant_map(base, *logits: float) -> RegionMap:
+    """A map whose members predict one number each in all cells."""
+    region_map = RegionMap(base, members=len(logits), width=16).eval()
+    for member, logit in zip(region_map.members, logits, strict=True):
+        nn.init.zeros_(member.last.weight)
+        nn.init.constant_(member.last.bias, logit)
+    return region_map
+
+
+@pytest.mark.parametrize(("logit", "clamped"), [(50.0, LOGIT_LIMIT), (-50.0, -LOGIT_LIMIT), (3.0, 3.0)])
+def test_the_map_is_clamped_before_it_is_added(tiny_base, features, output, logit, clamped):
+    region_map = constant_map(tiny_base, logit)
+    with torch.no_grad():
+        region_map.map_gain.copy_(torch.tensor([0.1, 0.0, 0.05, -0.1]))
+        changed = region_map(output, features)
+    gain = torch.tensor([1.0, 0.0, 0.5, -1.0])[:, None, None]
+    torch.testing.assert_close(changed.logits, output.logits + gain * clamped)
+    assert changed.iou is output.iou
+
+
+def test_the_map_is_the_mean_of_its_members_not_clamped(tiny_base, features):
+    region_map = constant_map(tiny_base, -50.0, 2.0, 3.0)
+    with torch.no_grad():
+        logits = region_map.logits(features)
+    torch.testing.assert_close(logits, torch.full_like(logits, -15.0))
+
+
+def test_interpolation_to_the_base_scales_the_gain(tiny_base, features, output):
+    region_map = constant_map(tiny_base, 4.0)
+    with torch.no_grad():
+        region_map.map_gain.fill_(0.1)
+        whole = region_map(output, features).logits - output.logits
+        region_map.interpolate_to_base(0.25)
+        torch.testing.assert_close(region_map(output, features).logits - output.logits, 0.25 * whole)
+        region_map.interpolate_to_base(0.0)
+        assert torch.equal(region_map(output, features).logits, output.logits)
+
+
+def test_members_learn_from_images_that_are_not_held_out_for_them(tiny_base):
+    region_map = RegionMap(tiny_base, members=2, width=16)
+    region_map.folds = {"a": 0, "b": 1}
+    assert region_map.learners(["a", "b", "c", "a"]) == [[1, 2], [0, 2, 3]]
+
+
+def test_best_masks_have_the_highest_predicted_iou_of_the_candidates(output):
+    iou = output.iou.clone()
+    iou[:, :, 0] = 9.0  # not a candidate
+    output = replace(output, iou=iou)
+    scores, logits = output.best_masks()
+    for image in range(2):
+        best = 1 + int(output.candidate_iou()[image, 0].argmax())
+        assert scores[image, 0] == output.iou[image, 0, best]
+        assert torch.equal(logits[image, 0], output.logits[image, 0, best])
+    swapped = replace(output, iou=output.iou[:, :, [0, 3, 1, 2]])
+    assert not torch.equal(swapped.best_masks()[1], logits)
+    single = replace(output, candidates=(0,))
+    assert torch.equal(single.best_masks()[1], output.logits[:, :, 0])
