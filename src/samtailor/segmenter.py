@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -217,7 +216,7 @@ class Segmenter(nn.Module):
         tokens = self.model.encode_prompts(self.transform_prompts(prompts) if self.transform_prompts else prompts)
         positions = self.model.positions() if self.tokens else None
         for adapter in self.tokens.values():
-            options = {"fast": True} if fast and _has_fast_way(type(adapter)) else {}
+            options = {"fast": True} if fast and _has_fast_way(adapter) else {}
             tokens = adapter(tokens, features, positions, **options)
         return tokens
 
@@ -279,10 +278,9 @@ class Segmenter(nn.Module):
         return region_map
 
 
-@cache
-def _has_fast_way(adapter: type[nn.Module]) -> bool:
+def _has_fast_way(adapter: Callable[..., Tokens]) -> bool:
     """Whether `forward` of an adapter has the optional argument `fast`."""
-    return "fast" in inspect.signature(adapter.forward).parameters
+    return "fast" in inspect.signature(getattr(adapter, "forward", adapter)).parameters
 
 
 def _disjoint(parts: Mapping[str, Mapping[str, nn.Module]]) -> dict[str, nn.Module]:
