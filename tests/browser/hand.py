@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 
 import cv2
@@ -45,6 +46,14 @@ def settled(page) -> None:
     """Wait until no request is running."""
     page.wait_for_timeout(60)
     page.wait_for_selector("#stage[data-busy=false]")
+
+
+def wait_until(page, condition, seconds: float = 120.0) -> None:
+    """Wait until a function returns true, while the page goes on."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "The condition did not become true."
+        page.wait_for_timeout(20)
 
 
 def drag(page, start, end, **options) -> None:

@@ -53,16 +53,15 @@ def hand_saved(page, server) -> list[dict]:
 
 def test_slow_response_does_not_replace_a_newer_one(page, place):
     server, sample = place
-    held = []
-    page.route(re.compile(r"/segment$"), lambda route: held.append(route) if not held else route.continue_())
+    pending = []
+    page.route(re.compile(r"/segment$"), lambda route: pending.append(route) if not pending else route.continue_())
     inside = hand.middle(sample.of(None)[0].rle)
     page.mouse.click(*hand.screen(page, inside))
-    page.wait_for_timeout(200)
-    assert len(held) == 1
+    hand.wait_until(page, lambda: pending)
     hand.click(page, (inside[0] + 4, inside[1] + 4))
     objects = hand_saved(page, server)
     assert len(objects[0]["prompts"]["points"]) == 2
-    held[0].fulfill(json={"masks": [], "milliseconds": 1})
+    pending[0].fulfill(json={"masks": [], "milliseconds": 1})
     page.wait_for_timeout(200)
     assert hand_saved(page, server) == objects
 
@@ -71,15 +70,15 @@ def test_accept_waits_for_a_running_request(page, workbench):
     scenes = list(samples(3, 5, kind="banners", size=(240, 320)))
     server = workbench(scenes, "--classes", "banner")
     hand.go(page, server, scenes[0])
-    held = []
-    page.route(re.compile(r"/(segment|rasterize)$"), lambda route: held.append(route))
+    pending = []
+    page.route(re.compile(r"/(segment|rasterize)$"), lambda route: pending.append(route))
     name, address = page.locator(".current-image b").inner_text(), page.url.partition("#")[2]
     page.mouse.click(*hand.screen(page, hand.middle(scenes[0].of(None)[0].rle)))
-    page.wait_for_timeout(100)
+    hand.wait_until(page, lambda: pending)
     page.keyboard.press("Enter")
     page.wait_for_timeout(200)
     assert page.locator(".current-image b").inner_text() == name
-    held.pop().continue_()
+    pending.pop().continue_()
     page.wait_for_function("name => document.querySelector('.current-image b').innerText !== name", arg=name)
     hand.opened(page)
     record = hand.fetch(server.url, f"/images/{address}/annotations")
@@ -90,8 +89,8 @@ def test_accept_waits_for_a_running_request(page, workbench):
     for at in ((50, 50), (150, 50), (150, 130), (51, 51)):  # the last one closes the polygon, directly before Enter
         page.mouse.click(*hand.screen(page, at))
     page.keyboard.press("Enter")
-    page.wait_for_timeout(200)
-    held.pop().continue_()
+    hand.wait_until(page, lambda: pending)
+    pending.pop().continue_()
     page.wait_for_function("name => document.querySelector('.current-image b').innerText !== name", arg=name)
     hand.opened(page)
     record = hand.fetch(server.url, f"/images/{address}/annotations")
@@ -157,8 +156,7 @@ def test_conflicting_changes_in_two_tabs(page, place):
     assert other.locator(".object").count() == 1
     other.keyboard.press("Control+z")
     assert [one["source"] for one in hand_saved(other, server)] == ["brush"]
-    page.wait_for_timeout(500)
-    assert page.locator(".object").count() == 1
+    hand.wait_until(page, lambda: page.locator(".object").count() == 1)
 
 
 def test_brush_eraser_and_polygon(page, place):
@@ -171,9 +169,8 @@ def test_brush_eraser_and_polygon(page, place):
     page.locator(".object[data-source=polygon]").wait_for()
     triangle = hand_saved(page, server)[0]
     hand.drag(page, (50, 50), (50, 130))
-    page.wait_for_timeout(300)
+    hand.wait_until(page, lambda: hand_saved(page, server)[0]["rle"] != triangle["rle"])
     moved = hand_saved(page, server)[0]
-    assert moved["rle"] != triangle["rle"]
     page.keyboard.press("e")
     hand.drag(page, (90, 115), (125, 115))
     erased = hand_saved(page, server)[0]
