@@ -258,6 +258,7 @@ export class MockServer {
     job.state = "done";
     if (job.kind !== "fit") return;
     job.automatic_miou = 0.74;
+    job.held_out_images = 1;
     const figures = { start_miou: job.start_miou, held_out_miou: job.miou, held_out_region_miou: job.automatic_miou };
     const adapter = { name: job.adapter!, classes: ["banner"], method: "plm-pmm", auto: true, promptless: false, figures };
     this.project.adapters = [...this.project.adapters, adapter];

@@ -75,6 +75,7 @@ export interface WireJob {
   miou: number | null;
   start_miou: number | null;
   automatic_miou?: number | null;
+  held_out_images?: number | null;
   seconds_left: number | null;
   images_per_second: number | null;
   message: string | null;
@@ -195,6 +196,7 @@ export const toJob = (wire: WireJob): Job => ({
   clickMiou: wire.miou,
   baseMiou: wire.start_miou,
   automaticMiou: wire.automatic_miou ?? null,
+  heldOutImages: wire.held_out_images ?? null,
   secondsLeft: wire.seconds_left,
   imagesPerSecond: wire.images_per_second,
   message: wire.message,

@@ -24,6 +24,7 @@ describe("contract", () => {
     const { stage, clickMiou, baseMiou, automaticMiou, secondsLeft } = toJob(wireJob);
     expect([stage, clickMiou, baseMiou, automaticMiou, secondsLeft]).toEqual(["select-inference", 0.8, 0.6, null, 12]);
     expect(toJob({ ...wireJob, automatic_miou: 0.7 }).automaticMiou).toBe(0.7);
+    expect(toJob({ ...wireJob, held_out_images: 2 }).heldOutImages).toBe(2);
     expect(toJob({ ...wireJob, stage: "settle" }).stage).toBe("select-inference");
   });
 

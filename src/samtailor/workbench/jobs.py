@@ -40,6 +40,7 @@ class Job:
         loss: training loss.
         miou, start_miou: held-out mIoU of clicks, now and before the first step, in [0, 1].
         automatic_miou: held-out mIoU of automatic mode after the fit, in [0, 1].
+        held_out_images: number of images behind these scores, after the fit.
         seconds_left: of the present stage.
         images_per_second: of the present stage.
         message: the error, or a note on the result.
@@ -56,6 +57,7 @@ class Job:
     miou: float | None = None
     start_miou: float | None = None
     automatic_miou: float | None = None
+    held_out_images: int | None = None
     seconds_left: float | None = None
     images_per_second: float | None = None
     message: str | None = None

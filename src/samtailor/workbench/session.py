@@ -220,6 +220,7 @@ class Session:
             "miou": figures.get("held_out_miou"),
             "start_miou": figures.get("start_miou"),
             "automatic_miou": figures.get("held_out_region_miou"),
+            "held_out_images": result["held_out_images"],
             "message": result["message"],
         }
 

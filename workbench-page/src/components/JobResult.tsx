@@ -4,7 +4,7 @@ import { openImage } from "../editor";
 import { inQueueOrder } from "../image-queue";
 import * as store from "../store";
 import type { Job } from "../types";
-import { formatPercent } from "./format";
+import { counted, formatPercent } from "./format";
 
 export function JobResult({ job }: { job: Job }) {
   if (job.state === "failed") {
@@ -18,7 +18,7 @@ export function JobResult({ job }: { job: Job }) {
 }
 
 function FitResult({ job }: { job: Job }) {
-  const { adapter, clickMiou, baseMiou, automaticMiou } = job;
+  const { adapter, clickMiou, baseMiou, automaticMiou, heldOutImages } = job;
   const exists = store.project.value!.adapters.some((one) => one.name === adapter);
   return (
     <div class="result good">
@@ -27,7 +27,8 @@ function FitResult({ job }: { job: Job }) {
         {clickMiou !== null && (
           <>
             {" "}
-            Held-out mIoU with clicks: {formatPercent(baseMiou)} → <b>{formatPercent(clickMiou)}</b>.
+            mIoU with clicks on {heldOutImages === null ? "held-out images" : counted(heldOutImages, "held-out image")}:{" "}
+            {formatPercent(baseMiou)} → <b>{formatPercent(clickMiou)}</b>.
           </>
         )}
         {clickMiou !== null && automaticMiou !== null && (

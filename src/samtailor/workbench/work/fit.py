@@ -62,7 +62,7 @@ def run(job: Mapping[str, Any], channel: Channel) -> None:
         settings = {"seed": config.seed, "steps": job["proposal_steps"]}
         missing = _propose(base, out, samples, names, store, settings, channel)
         notice = " ".join(text for text in (notice, missing) if text) or None
-    channel.send(done={"figures": result.figures, "message": notice})
+    channel.send(done={"figures": result.figures, "held_out_images": len(held_out), "message": notice})
 
 
 def read_samples(job: Mapping[str, Any]) -> list[Sample]:
