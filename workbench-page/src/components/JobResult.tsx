@@ -17,6 +17,9 @@ export function JobResult({ job }: { job: Job }) {
   return job.kind === "label" ? <LabelResult job={job} /> : <FitResult job={job} />;
 }
 
+/** With fewer held-out images, the scores of a fit are a rough estimate. */
+const MIN_HELD_OUT = 5;
+
 function FitResult({ job }: { job: Job }) {
   const { adapter, clickMiou, baseMiou, automaticMiou, heldOutImages } = job;
   const exists = store.project.value!.adapters.some((one) => one.name === adapter);
@@ -38,6 +41,9 @@ function FitResult({ job }: { job: Job }) {
           </>
         )}
       </p>
+      {clickMiou !== null && heldOutImages !== null && heldOutImages < MIN_HELD_OUT && (
+        <p class="hint">A rough estimate: with more accepted images, more are held out.</p>
+      )}
       {job.message && <p class="hint">{job.message}</p>}
       {adapter && exists && (
         <button class="plain wide" id="gallery" onClick={() => store.showBeforeAfter(adapter)}>
