@@ -49,7 +49,7 @@ def objects_of(index: int) -> list[Object]:
     ]
 
 
-def to_json(objects: list[Object]) -> list[dict]:
+def objects_to_json(objects: list[Object]) -> list[dict]:
     return [o.model_dump(mode="json", by_alias=True) for o in objects]
 
 

@@ -19,7 +19,7 @@ from samtailor.workbench import masks, static
 from samtailor.workbench.app import build
 from saved import save
 from tiny import disc_sample
-from workbench import ids, images_folder, objects_of, open_session, square, to_json
+from workbench import ids, images_folder, objects_of, objects_to_json, open_session, square
 
 URL = "http://127.0.0.1:8765"
 
@@ -100,7 +100,7 @@ def test_adapter_fitted_with_and_without_prompts_takes_clicks(client, first, ses
         "both": False,
         "never": True,
     }
-    saved = {"revision": 0, "state": "open", "objects": to_json(objects_of(0))}
+    saved = {"revision": 0, "state": "open", "objects": objects_to_json(objects_of(0))}
     client.put(f"/api/images/{first}/annotations", json=saved)
     url = f"/api/images/{first}/iou-map?object=o0&grid=4&adapter="
     assert client.get(url + "both").status_code == 200
@@ -155,7 +155,7 @@ def test_invalid_prompts_are_refused(client, first, body, status, word):
 
 
 def test_annotations_and_conflicting_saves(client, first):
-    url, objects = f"/api/images/{first}/annotations", to_json(objects_of(0))
+    url, objects = f"/api/images/{first}/annotations", objects_to_json(objects_of(0))
     assert client.get(url).json() == {"revision": 0, "state": "open", "objects": []}
     assert client.put(url, json={"revision": 0, "state": "open", "objects": objects}).json() == {"revision": 1}
     assert client.get(url).json() == {"revision": 1, "state": "open", "objects": objects}
@@ -173,7 +173,7 @@ def test_annotations_and_conflicting_saves(client, first):
 def test_iou_map_needs_a_saved_object_and_is_cached(client, first, session):
     url = f"/api/images/{first}/iou-map"
     check_refused(client.get(url, params={"object": "o0"}), 404, "Save it first")
-    objects = to_json(objects_of(0))
+    objects = objects_to_json(objects_of(0))
     client.put(f"/api/images/{first}/annotations", json={"revision": 0, "state": "open", "objects": objects})
     iou_map = client.get(url, params={"object": "o0", "adapter": "one", "grid": 8}).json()
     assert (len(iou_map["y"]), len(iou_map["x"])) == np.array(iou_map["grid"]).shape
@@ -224,7 +224,7 @@ def test_rasterized_outlines_equal_the_mask():
 
 def test_impossible_fits_and_labeling_jobs_are_refused(client, session, first):
     client.put(f"/api/images/{first}/annotations", json={"revision": 0, "state": "accepted",
-                                                          "objects": to_json(objects_of(0))})  # fmt: skip
+                                                          "objects": objects_to_json(objects_of(0))})  # fmt: skip
     check_refused(client.post("/api/jobs/fit", json={}), 422, "3 more images")
     check_refused(client.post("/api/jobs/fit", json={"name": "../up"}), 422, "name")
     check_refused(client.post("/api/jobs/fit", json={"name": "one"}), 409, "already")
@@ -267,7 +267,7 @@ def test_adapters_of_a_project_are_loaded_and_damaged_ones_are_reported(tiny_sam
 
 def test_exports_are_downloaded_by_name_only(client, first):
     check_refused(client.post("/api/export", json={"format": "coco"}), 422, "Nothing to export: no image is accepted")
-    saved = {"revision": 0, "state": "accepted", "objects": to_json(objects_of(0))}
+    saved = {"revision": 0, "state": "accepted", "objects": objects_to_json(objects_of(0))}
     client.put(f"/api/images/{first}/annotations", json=saved)
     check_refused(client.post("/api/export", json={"format": "nothing"}), 422, "Known")
     export = client.post("/api/export", json={"format": "yolo", "states": ["accepted"]}).json()
