@@ -46,7 +46,7 @@ SAM2 = {
 
 
 def standard_normal_fourier(model: torch.nn.Module) -> None:
-    """As Meta draws it; transformers' scale makes neighbouring positions unrelated."""
+    """As Meta draws it; transformers' scale makes neighboring positions unrelated."""
     matrix = torch.randn_like(model.shared_image_embedding.positional_embedding)
     with torch.no_grad():
         model.shared_image_embedding.positional_embedding.copy_(matrix)
@@ -54,9 +54,10 @@ def standard_normal_fourier(model: torch.nn.Module) -> None:
 
 
 def wake(model: torch.nn.Module) -> None:
-    """Weights of the size a trained model has. transformers draws SAM's encoder at 1e-10 and all else at 0.02:
+    """Initialize weights as large as those of a trained model.
 
-    features would be 1e-22 and logits 1e-5, and whatever a test compares would be equal.
+    transformers initializes SAM's encoder at 1e-10 and the rest at 0.02. Features would be 1e-22 and logits 1e-5, and
+    comparisons in tests would be meaningless.
     """
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -69,8 +70,8 @@ def disc_sample(index: int, height: int = 48, width: int = 80) -> Sample:
     rng = np.random.default_rng(index)
     image = rng.integers(90, 140, (height, width, 3), dtype=np.uint8)
     y, x = np.mgrid[:height, :width]
-    centre = rng.uniform(14, height - 14), rng.uniform(14, width / 2 - 4)
-    disc = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= 10**2
+    center = rng.uniform(14, height - 14), rng.uniform(14, width / 2 - 4)
+    disc = (y - center[0]) ** 2 + (x - center[1]) ** 2 <= 10**2
     left, top = int(rng.integers(width // 2, width - 18)), int(rng.integers(2, height - 18))
     square = (abs(x - left - 8) <= 7) & (abs(y - top - 8) <= 7)
     image[disc], image[square] = (230, 200, 60), (20, 30, 40)

@@ -151,11 +151,11 @@ def test_a_folder_that_is_absent_or_unreadable_is_an_error(folder, monkeypatch):
 
 @pytest.mark.parametrize("value", ["1", None, True, float("nan"), -0.1, 1.1, [1]])
 def test_a_number_out_of_range_or_of_another_type_is_refused(value):
-    with pytest.raises(InputError, match="nms must be a number at least 0 and at most 1, got"):
+    with pytest.raises(InputError, match="nms must be a number from 0 to 1, got"):
         number("nms", value, at_least=0, at_most=1)
     assert number("nms", 0.5, at_least=0, at_most=1) == 0.5
     assert number("size", 3, integer=True) == 3
-    with pytest.raises(InputError, match=r"size must be an integer at least 1, got 2\.5"):
+    with pytest.raises(InputError, match=r"size must be an integer of at least 1, got 2\.5"):
         number("size", 2.5, at_least=1, integer=True)
 
 
@@ -201,9 +201,7 @@ def test_a_base_of_a_plug_in_is_loaded_by_its_name_and_by_its_type(folder, tmp_p
     with pytest.raises(InputError, match=r"'sam' is a model family.*'my-base', 'nano'"):
         load_base("sam")
     (tmp_path / "model" / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
-    with pytest.raises(
-        InputError, match="Known bases: my-base, nano, sam, sam2"
-    ):
+    with pytest.raises(InputError, match="Known bases: my-base, nano, sam, sam2"):
         load_base(tmp_path / "model")
 
 
