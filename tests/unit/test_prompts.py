@@ -166,7 +166,14 @@ def test_one_pixel_can_be_clicked():
     assert draw(mask, rng()) == (0, 4)
 
 
-@pytest.mark.parametrize(("options", "message"), [({"gamma": -1}, "gamma must be a number of at least 0, got -1"), ({"gamma": "deep"}, "gamma must be a number"), ({"shape": "gauss"}, "gaussian")])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gamma": -1}, "gamma must be a number of at least 0, got -1"),
+        ({"gamma": "deep"}, "gamma must be a number"),
+        ({"shape": "gauss"}, "gaussian"),
+    ],
+)
 def test_wrong_click_options_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         build("sampled-click", **options)
