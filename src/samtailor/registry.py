@@ -4,7 +4,7 @@
 at import time. A file whose name starts with an underscore is private; a package may exclude further modules by a
 constant `NOT_REGISTERED`.
 
-Files outside the package are found too (plug-ins):
+Files outside the package (plug-ins) are used too:
 
 * in a folder named by the environment variable `SAMTAILOR_PLUGINS` (several folders are separated as in `PATH`),
   which has one subfolder for each kind: `FOLDER/methods/my_method.py`;
@@ -125,9 +125,10 @@ def number(
     low = numeric and at_least is not None and value < at_least
     high = numeric and at_most is not None and value > at_most
     if not numeric or low or high:
-        bounds = (("at least", at_least), ("at most", at_most))
-        limits = " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
-        wanted = f"{'an integer' if integer else 'a number'} {limits}".rstrip()
+        limits = "" if at_least is None else f" of at least {at_least}"
+        limits = limits if at_most is None else f" of at most {at_most}"
+        limits = limits if at_least is None or at_most is None else f" from {at_least} to {at_most}"
+        wanted = ("an integer" if integer else "a number") + limits
         raise InputError(f"{name} must be {wanted}, got {value!r}.")
     return value
 

@@ -151,11 +151,11 @@ def test_a_folder_that_is_absent_or_unreadable_is_an_error(folder, monkeypatch):
 
 @pytest.mark.parametrize("value", ["1", None, True, float("nan"), -0.1, 1.1, [1]])
 def test_a_number_out_of_range_or_of_another_type_is_refused(value):
-    with pytest.raises(InputError, match="nms must be a number at least 0 and at most 1, got"):
+    with pytest.raises(InputError, match="nms must be a number from 0 to 1, got"):
         number("nms", value, at_least=0, at_most=1)
     assert number("nms", 0.5, at_least=0, at_most=1) == 0.5
     assert number("size", 3, integer=True) == 3
-    with pytest.raises(InputError, match=r"size must be an integer at least 1, got 2\.5"):
+    with pytest.raises(InputError, match=r"size must be an integer of at least 1, got 2\.5"):
         number("size", 2.5, at_least=1, integer=True)
 
 

@@ -120,7 +120,7 @@ def test_foreground_is_all_wanted_objects_as_one(tiny_samples):
 
 @pytest.mark.parametrize("wrong", [{"members": 0}, {"width": 20}, {"width": 8}, {"dropout": 1.0}])
 def test_a_map_that_makes_no_sense_is_refused(tiny_base, wrong):
-    with pytest.raises(InputError, match="members from 1"):
+    with pytest.raises(InputError, match="members >= 1"):
         RegionMap(tiny_base, **wrong)
 
 
