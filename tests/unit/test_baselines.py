@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from samtailor.compare.baselines import evaluate_baseline, load, save
-from samtailor.compare.baselines._feed import Entry, Feed
+from samtailor.compare.baselines._feed import Feed, InputFormat
 from samtailor.data.regions import regions
 from samtailor.errors import ArtefactError, BaseUnavailableError, DataError, InputError
 from samtailor.registry import find, names
@@ -136,7 +136,7 @@ def test_labels_put_small_regions_on_top_and_views_follow_the_seed():
     image = np.zeros((32, 32, 3), np.uint8)
     notes = [Annotation.from_mask("nose", nose), Annotation.from_mask("skin", skin)]
     sample = Sample("a", lambda: image, lambda: notes)
-    entry = Entry(32, (0.0,) * 3, (1.0,) * 3)
+    entry = InputFormat(32, (0.0,) * 3, (1.0,) * 3)
     _, labels = Feed([sample], ["nose", "skin"], entry, augment=False, seed=0).batch(0, 8)
     assert labels.shape == (2, 32, 32), "two views even of one image"
     np.testing.assert_array_equal(labels[0].numpy(), np.where(nose, 1, np.where(skin, 2, 0)))
@@ -150,7 +150,7 @@ def test_mirrored_sides_swap_even_where_one_is_fitted():
     left, right = np.zeros((2, 32, 32), bool)
     left[8:16, 2:10], right[20:28, 20:30] = True, True
     notes = [Annotation.from_mask("l_eye", left), Annotation.from_mask("r_eye", right)]
-    sample, entry = Sample("a", lambda: image, lambda: notes), Entry(32, (0.0,) * 3, (1.0,) * 3)
+    sample, entry = Sample("a", lambda: image, lambda: notes), InputFormat(32, (0.0,) * 3, (1.0,) * 3)
     feed = Feed([sample], ["l_eye"], entry, augment=True, seed=0)
     mirrored = [n for n in range(20) if feed._augment.draw(feed.samples[0], 1 + n).flip]
     assert mirrored
@@ -183,7 +183,7 @@ def test_refusals(discs, tmp_path):
         tiny("ssp", backbone="resnet5")
     with pytest.raises(InputError, match="multiple of 32 x window"):
         tiny("swin-unet", size=100)
-    with pytest.raises(InputError, match="from 1"):
+    with pytest.raises(InputError, match="at least 1"):
         tiny("ssp", classes=0)
     with pytest.raises(InputError, match="weights"):
         find("baselines", "ssp").build(1, backbone=RESNET)
@@ -228,7 +228,7 @@ def test_damaged_files_are_told(discs, tmp_path):
     with pytest.raises(ArtefactError, match="support set"):
         load(tmp_path)
     save_file(tensors | {"more": torch.zeros(1)}, file)
-    with pytest.raises(ArtefactError, match="left over"):
+    with pytest.raises(ArtefactError, match="1 unexpected, e.g. more"):
         load(tmp_path)
     save_file({n: v + 1 if v.is_floating_point() else v for n, v in tensors.items()}, file)
     with pytest.raises(ArtefactError, match="digest"):

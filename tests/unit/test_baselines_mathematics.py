@@ -159,8 +159,8 @@ def test_k_shot_prototypes_are_the_mean_over_shots():
     network = tiny("ssp").network.eval()
     images, masks = torch.randn(3, 3, 64, 64), torch.rand(3, 64, 64) > 0.5
     with torch.no_grad():
-        together = network.remember(images, masks)
-        alone = [network.remember(images[k : k + 1], masks[k : k + 1]) for k in range(3)]
+        together = network.encode_support(images, masks)
+        alone = [network.encode_support(images[k : k + 1], masks[k : k + 1]) for k in range(3)]
     torch.testing.assert_close(together[0], torch.stack([front for front, _ in alone]).mean(0))
 
 
