@@ -228,7 +228,7 @@ def test_damaged_files_are_told(discs, tmp_path):
     with pytest.raises(ArtefactError, match="support set"):
         load(tmp_path)
     save_file(tensors | {"more": torch.zeros(1)}, file)
-    with pytest.raises(ArtefactError, match="1 unexpected, e.g. more"):
+    with pytest.raises(ArtefactError, match="1 unexpected"):
         load(tmp_path)
     save_file({n: v + 1 if v.is_floating_point() else v for n, v in tensors.items()}, file)
     with pytest.raises(ArtefactError, match="digest"):

@@ -180,7 +180,7 @@ def test_a_fit_leaves_an_adapter_and_held_out_objects_before_and_after(work, tmp
 
     assert one["after_iou"] == pytest.approx(iou(coco.decode(after.rle.packed).astype(bool), true), abs=1e-4)
     stages = list(dict.fromkeys(said["progress"]["stage"] for said in line.of("progress")))
-    assert stages == ["start", "encode", "fit", "settle", "gallery"]
+    assert stages == ["start", "encode", "fit", "select", "gallery"]
     last = [said["progress"] for said in line.of("progress") if said["progress"]["stage"] == "fit"][-1]
     assert (last["done"], last["total"]) == (4, 4)
     assert last["loss"] > 0

@@ -111,11 +111,13 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         InputError: a tensor is missing, unexpected, or of another shape.
     """
-    own = module.state_dict()
+    expected = module.state_dict()
     wrong = {
-        "missing": sorted(own.keys() - tensors.keys()),
-        "unexpected": sorted(tensors.keys() - own.keys()),
-        "of another shape": sorted(n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape),
+        "missing": sorted(expected.keys() - tensors.keys()),
+        "unexpected": sorted(tensors.keys() - expected.keys()),
+        "of another shape": sorted(
+            n for n in expected.keys() & tensors.keys() if expected[n].shape != tensors[n].shape
+        ),
     }
     problems = [f"{len(names)} {what}, e.g. {names[0]}" for what, names in wrong.items() if names]
     if problems:
