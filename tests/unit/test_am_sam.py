@@ -36,7 +36,7 @@ def literal(given: Output, alpha: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("b", [1, 4])
 @pytest.mark.parametrize("alpha", [0.7, 0.0, 1.0])
-def test_paper_batch_is_the_literal_equations(b, alpha):
+def test_paper_batch_matches_the_equations(b, alpha):
     given = output(b)
     got = Calibration("paper_batch", alpha=alpha)(given).logits
     torch.testing.assert_close(got, literal(given, alpha), atol=1e-12, rtol=1e-12)
@@ -75,7 +75,7 @@ def test_hyper_follows(kind):
     torch.testing.assert_close(got.hyper @ got.upscaled.flatten(3), got.logits.flatten(3))
 
 
-def test_calibrations_are_checked(tiny_sam):
+def test_unknown_calibrations_are_refused(tiny_sam):
     assert set(KINDS) == {"per_sample", "paper_batch", "channel_weights", "nonlinear", "none"}
     with pytest.raises(InputError, match="alpha"):
         Calibration(alpha=1.2)
@@ -237,7 +237,7 @@ def test_region_loss_is_the_papers_over_two_channels():
     assert "iou" not in found
 
 
-def test_region_loss_never_sees_the_padding():
+def test_region_loss_ignores_the_padding():
     given, batch = lossy()
     other = given.logits.clone()
     other[..., 6:] = 1e30

@@ -37,7 +37,7 @@ def test_the_names():
         ("hsnet", {"backbone": "resnet101"}, "trained", 2_587_394),
     ],
 )
-def test_sizes_are_the_references(name, options, part, count):
+def test_sizes_match_the_references(name, options, part, count):
     with torch.device("meta"):
         baseline = find("baselines", name).build(1, weights="scratch", **options)
     assert baseline.parameters_by_use()[part] == count
@@ -60,7 +60,7 @@ def test_every_network_learns_four_images(fitted, discs):
     assert evaluate_baseline(baseline, discs).figures(draws=2)["dice"] > 0.85
 
 
-def test_saved_and_loaded_it_answers_the_same(fitted, discs, tmp_path):
+def test_a_loaded_baseline_predicts_the_same(fitted, discs, tmp_path):
     baseline, _ = fitted
     save(tmp_path, baseline, {"dice": 0.5})
     again = load(tmp_path)
@@ -68,7 +68,7 @@ def test_saved_and_loaded_it_answers_the_same(fitted, discs, tmp_path):
     assert (again.classes, again.weights, again.options) == (("disc",), "scratch", baseline.options)
 
 
-def test_what_is_frozen_stays_and_the_rest_moves(discs):
+def test_only_trained_parameters_change(discs):
     for name in ("ssp", "hsnet"):
         baseline = tiny(name)
         before = {n: v.clone() for n, v in baseline.state_dict().items()}
@@ -106,7 +106,7 @@ def test_the_best_state_on_held_out_images_is_kept(discs):
         assert all(torch.equal(v, start[n]) for n, v in baseline.state_dict().items())
 
 
-def test_several_classes_at_the_images_size():
+def test_several_classes_at_the_size_of_the_image():
     samples = [disc_sample(i) for i in range(2)]
     for name in ("swin-unet", "hsnet"):
         baseline = tiny(name, classes=2)
@@ -145,7 +145,7 @@ def test_labels_put_small_regions_on_top_and_views_follow_the_seed():
     assert not torch.equal(views[0], views[2])
 
 
-def test_mirrored_sides_swap_even_where_one_is_fitted():
+def test_sides_swap_when_flipped_even_if_one_is_fitted():
     image = np.zeros((32, 32, 3), np.uint8)
     left, right = np.zeros((2, 32, 32), bool)
     left[8:16, 2:10], right[20:28, 20:30] = True, True
@@ -216,7 +216,7 @@ def test_backbone_weights_of_a_folder_and_of_another_size(tmp_path):
         find("baselines", "ssp").build(1, weights=str(tmp_path), backbone="resnet50")
 
 
-def test_damaged_files_are_told(discs, tmp_path):
+def test_damaged_files_are_refused(discs, tmp_path):
     from safetensors.torch import load_file, save_file
 
     baseline = tiny("ssp")

@@ -18,13 +18,13 @@ def test_names():
     ("name", "wanted"),
     [("sam", []), ("sam-f", ["scale"]), ("plm", ["plm"]), ("plm-pmm", ["plm", "pmm"])],
 )
-def test_what_learns(tiny_sam, name, wanted):
+def test_trained_adapters(tiny_sam, name, wanted):
     segmenter, _ = find("methods", name).build(tiny_sam)
     assert sorted({key.split(".")[1] for key in segmenter.learned()}) == wanted
     assert segmenter.encoder_frozen
 
 
-def test_only_the_plm_works_at_test(tiny_sam, tiny_samples):
+def test_only_the_plm_is_used_at_test(tiny_sam, tiny_samples):
     segmenter, _ = find("methods", "plm-pmm").build(tiny_sam)
     torch.nn.init.normal_(segmenter.adapter("pmm").decoder[-1].weight)
     batch = batch_of(tiny_sam, tiny_samples[:2])
@@ -33,7 +33,7 @@ def test_only_the_plm_works_at_test(tiny_sam, tiny_samples):
         assert torch.equal(segmenter(batch).logits, plain.logits)
 
 
-def test_sound_readings_are_the_defaults(tiny_sam):
+def test_defaults_of_plm_pmm(tiny_sam):
     given = options(find("methods", "plm-pmm").build)
     wanted = {
         "head": "zero_linear",
@@ -46,7 +46,7 @@ def test_sound_readings_are_the_defaults(tiny_sam):
     assert {name: given[name] for name in wanted} == wanted
 
 
-def test_papers_reading_is_selected_by_name(tiny_sam):
+def test_options_of_the_paper(tiny_sam):
     segmenter, step = find("methods", "plm-pmm").build(
         tiny_sam,
         head="paper_plain",

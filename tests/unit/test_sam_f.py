@@ -53,7 +53,7 @@ def test_weights_are_the_papers(tiny_sam, batch):
     )
 
 
-def test_step_on_kept_logits_is_the_plain_step(tiny_sam, batch):
+def test_a_step_on_cached_logits_equals_a_plain_step(tiny_sam, batch):
     weights = []
     for kind in (None, Joint):
         options = {} if kind is None else {"focal_weight": 1.0, "iou_weight": 0.0}
@@ -84,7 +84,7 @@ def test_decodes_each_mask_and_click_once(tiny_sam, batch, monkeypatch):
     assert len(calls) == 10
 
 
-def test_kept_logits_are_bounded_and_forgetting_changes_nothing(tiny_sam, batch, monkeypatch):
+def test_cached_logits_are_bounded_and_eviction_changes_nothing(tiny_sam, batch, monkeypatch):
     one_row = 3 * tiny_sam.low_res**2 * 2 + 3 * 2
     small, step = stepper(tiny_sam, cache_bytes=2 * one_row)
     roomy, other = stepper(tiny_sam)
