@@ -126,7 +126,7 @@ def test_with_sgd_the_plain_product_is_exact():
 
 @pytest.mark.parametrize("method", ["blo-sam", "am-sam"])
 @pytest.mark.parametrize("limit", [None, 1.0, 0.01, 0.0])
-def test_the_second_term_is_cut_to_the_limit_that_the_method_is_given(tiny_sam, method, limit):
+def test_the_second_term_is_limited_as_the_method_is_set(tiny_sam, method, limit):
     """Along the whole run: direct + min(1, limit |direct| / |second|) second, with both terms by autograd."""
     built = find("methods", method).build(tiny_sam, hypergradient="unrolled", limit=limit)[1].keywords
     model = Problem()
@@ -144,14 +144,14 @@ def test_the_second_term_is_cut_to_the_limit_that_the_method_is_given(tiny_sam, 
     assert (cut > 0) == (limit in (0.01, 0.0)), "the problem must tell the limits apart"
 
 
-def test_a_limit_is_a_length():
+def test_a_limit_is_not_negative():
     model = Problem()
     for wrong in (-1.0, float("nan"), "much"):
         with pytest.raises(InputError, match="limit must be"):
             Small(model, optimizers(model), Accelerator(cpu=True), hypergradient="unrolled", limit=wrong)
 
 
-def test_no_slope_where_nothing_was_ever_seen():
+def test_the_slope_is_zero_without_any_gradient():
     p = nn.Parameter(torch.ones(2))
     optimizer = torch.optim.AdamW([p], lr=0.1)
     p.grad = torch.tensor([0.0, 1.0])
@@ -160,7 +160,7 @@ def test_no_slope_where_nothing_was_ever_seen():
     assert torch.isfinite(update_slope(optimizer)[0]).all()
 
 
-def test_what_a_bilevel_step_cannot_do():
+def test_unsupported_settings_of_a_bilevel_step():
     model = Problem()
     with pytest.raises(InputError, match="lower and upper"):
         Small(model, {"lower": optimizers(model)["lower"]}, Accelerator(cpu=True))
@@ -177,7 +177,7 @@ def test_what_a_bilevel_step_cannot_do():
         Small(model, optimizers(model), Accelerator(cpu=True))(data(1))
 
 
-def test_levels_keep_to_their_batches(tiny_base, tiny_samples):
+def test_each_level_learns_from_its_batch(tiny_base, tiny_samples):
     """The lower step knows nothing of D2; the upper one sees the lower level's new weights."""
     one, two, three = (batch_of(tiny_base, tiny_samples[i : i + 1]) for i in range(3))
     found = []
@@ -219,7 +219,7 @@ def test_halves_are_disjoint_seeded_and_independent_of_order():
     assert len({second_seed(seed) for seed in range(50)} | set(range(50))) == 100
 
 
-def test_near_duplicates_stay_on_one_side():
+def test_near_duplicates_stay_in_one_half():
     ids = [f"p{i}" for i in range(8)]
     for seed in range(10):
         one, two = bilevel_split(ids, seed, [ids[:2], ids[2:4], ids[4:6], ids[6:]])
@@ -227,7 +227,7 @@ def test_near_duplicates_stay_on_one_side():
         assert len(one) == len(two)
 
 
-def test_one_image_is_both_halves_and_says_so(caplog):
+def test_a_single_image_is_both_halves_with_a_warning(caplog):
     assert bilevel_split(["a"], 0) == (("a",), ("a",))
     assert "cannot be split in halves" in caplog.text
 
@@ -273,7 +273,7 @@ def go(tiny_sam, tiny_samples, tmp_path, tmp_path_factory):
     return run
 
 
-def test_epochs_are_of_d1_and_d2_is_seen_whole(go, monkeypatch):
+def test_epochs_count_d1_and_cover_all_of_d2(go, monkeypatch):
     seen = {"lower": [], "upper": []}
     real = Bilevel.__call__
 
@@ -308,7 +308,7 @@ def test_selection_by_name(go, monkeypatch):
 
 
 @pytest.mark.parametrize("options", [{}, {"hypergradient": "unrolled"}])
-def test_stopped_and_resumed_is_the_same_fit(go, options):
+def test_a_resumed_fit_equals_an_uninterrupted_one(go, options):
     whole = go("whole", options=options)
     calls = iter(range(100))
     with pytest.raises(Interrupted):
@@ -320,13 +320,13 @@ def test_stopped_and_resumed_is_the_same_fit(go, options):
     assert files[0] == files[1]
 
 
-def test_shortened_gradients_are_no_part_of_the_unrolled_hypergradient(go):
+def test_the_unrolled_hypergradient_refuses_gradient_clipping(go):
     go("first-order", max_grad_norm=1.0, steps=1)
     with pytest.raises(InputError, match="max_grad_norm: 0"):
         go("unrolled", max_grad_norm={"lower": 0, "upper": 1.0}, options={"hypergradient": "unrolled"})
 
 
-def test_the_artefact_knows_how_it_is_asked(go, tiny_sam, tiny_samples):
+def test_an_adapter_stores_its_prompt_source(go, tiny_sam, tiny_samples):
     adapter = artefact.load(go().folder, tiny_sam)
     assert (adapter.meta.inference.prompt, adapter.meta.inference.regions) == ("none", True)
     assert adapter.segmenter.inference.prompt == "none"
@@ -348,13 +348,13 @@ def test_several_classes_are_refused(go):
     assert set(go(classes=None, per_class=True).parts) == {"disc", "square"}
 
 
-def test_epochs_give_way_to_steps():
+def test_given_steps_override_epochs():
     assert resolve(FitConfig(method="blo-sam", steps=5)).steps == 5
     assert resolve(FitConfig(method="blo-sam", steps=5)).epochs is None
     assert resolve(FitConfig(method="plm")).epochs is None
 
 
-def test_encoders_that_learn_are_fitted_on_images(go, tiny_sam, tiny_samples):
+def test_methods_that_adapt_the_encoder_get_images(go, tiny_sam, tiny_samples):
     result = go("samed", method="samed", epochs=1)
     adapter = artefact.load(result.folder, tiny_sam)
     assert (adapter.meta.inference.prompt, adapter.meta.inference.regions) == ("none", True)

@@ -59,7 +59,7 @@ def test_matched_images_and_seeds_and_no_fit_twice(tiny_sam, tiny_samples, tmp_p
     assert again.scores == found.scores
 
 
-def test_one_adapter_a_class_and_cross_model(tiny_sam, tiny_samples, tmp_path, store):
+def test_one_adapter_per_class_and_cross_model(tiny_sam, tiny_samples, tmp_path, store):
     runs = variants(load(None, FAST), ["sam", "plm"])
     found = compare(
         runs, tmp_path, tiny_sam, tiny_samples[:6], tiny_samples[6:], per_class=True, store=store, seeds=[3]
@@ -76,7 +76,7 @@ def test_one_adapter_a_class_and_cross_model(tiny_sam, tiny_samples, tmp_path, s
     assert cross["miou"][0][:2] == cross["miou"][1][:2]  # a fresh PLM
 
 
-def test_shots_are_a_class_each(tiny_samples):
+def test_shots_are_counted_per_class(tiny_samples):
     config = load(None, FAST | {"shots": 2})
     images = split_for_seed(tiny_samples, config, 0, ["disc", "square"])
     kept = limit_shots(images, config, ["disc"])
@@ -85,12 +85,12 @@ def test_shots_are_a_class_each(tiny_samples):
     assert kept.held_out == images.held_out
 
 
-def test_nothing_to_compare_is_told(tiny_sam, tiny_samples, tmp_path):
+def test_an_empty_comparison_is_refused(tiny_sam, tiny_samples, tmp_path):
     with pytest.raises(InputError, match="at least one method"):
         compare({}, tmp_path, tiny_sam, tiny_samples)
 
 
-def test_what_a_method_weighs(tiny_sam, tiny_sam_model):
+def test_parameter_counts(tiny_sam, tiny_sam_model):
     """Kim et al., Table 4: PLM 1.6M, PMM 1.2M, 2.8M in training at D = 256."""
     counts = parameters(SimpleNamespace(model=tiny_sam_model, dim=256))
     assert counts["plm_paper"] == counts["inference"] == 1_578_752

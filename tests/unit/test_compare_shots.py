@@ -53,7 +53,7 @@ def split_of(one, name, seed):
     return json.loads((one.folders[f"{name}/{seed}/all"] / "split.json").read_text())
 
 
-def test_everybody_gets_the_same_images_and_the_larger_number_holds_the_smaller(found):
+def test_all_methods_get_the_same_images_and_smaller_sets_are_subsets(found):
     for seed in (0, 1):
         parts = []
         for one, count in zip(found, (2, 4), strict=True):
@@ -67,7 +67,7 @@ def test_everybody_gets_the_same_images_and_the_larger_number_holds_the_smaller(
     assert split_of(found[0], "SAM+PLM", 0)["train"] != split_of(found[0], "SAM+PLM", 1)["train"]
 
 
-def test_all_are_judged_on_the_same_regions(found):
+def test_all_are_evaluated_on_the_same_regions(found):
     for one in found:
         assert one.regions
         for parts in zip(*one.scores.values(), strict=True):
@@ -102,7 +102,7 @@ def test_rows_are_means_over_seeds_with_paired_differences(found):
         rows_of(found, "HSNet")
 
 
-def test_what_each_costs(found, tiny_sam):
+def test_costs_of_each_method(found, tiny_sam):
     costs = {row["method"]: row["cost"] for row in rows_of(found[:1])}
     assert costs["sam"] == {
         "parameters": 0,
@@ -122,7 +122,7 @@ def test_what_each_costs(found, tiny_sam):
         assert costs[name]["peak_memory_mib"] > 50
 
 
-def test_started_again_it_goes_on_and_other_settings_are_refused(asked, found, monkeypatch):
+def test_a_restarted_comparison_continues_and_refuses_other_settings(asked, found, monkeypatch):
     places, more = asked
     with monkeypatch.context() as patch:
         patch.setattr("samtailor.train.loop.run", None)
@@ -139,7 +139,7 @@ def test_started_again_it_goes_on_and_other_settings_are_refused(asked, found, m
         compare_shots(runs(), out, base, samples[:5], held_out, **more)
 
 
-def test_shots_hold_nothing_out_unless_it_is_asked_for():
+def test_shots_hold_nothing_out_by_default():
     assert few_shot_config(load(None, {}), 4).val == 0
     assert few_shot_config(load(None, {"val": 0.25}), 4).val == 0.25
     assert few_shot_config(load(None, {}), None).val == 0.15
@@ -155,7 +155,7 @@ def test_shots_of_one_group_come_last(tiny_samples):
     assert train[-1] in kept
 
 
-def test_names_and_classes_are_looked_at_before_anything_is_fitted(tiny_sam, tiny_samples, tmp_path):
+def test_names_and_classes_are_checked_before_anything_is_fitted(tiny_sam, tiny_samples, tmp_path):
     assert (kind_of("AM_SAM"), kind_of("swin-unet")) == ("methods", "baselines")
     with pytest.raises(InputError, match="Did you mean 'am-sam'"):
         kind_of("am-sm")

@@ -62,7 +62,7 @@ def test_a_batch_is_a_function_of_seed_and_step(tiny_sam, tiny_samples, store):
     assert not equal(new(6).batch(4), batches[4])
 
 
-def test_every_mask_once_an_epoch_however_many_share_an_image(tiny_sam, store):
+def test_every_mask_comes_once_per_epoch(tiny_sam, store):
     image = np.zeros((64, 64, 3), np.uint8)
 
     def sample(name: str, count: int) -> Sample:
@@ -125,7 +125,7 @@ def test_targets_are_coverage_in_the_model_frame(tiny_sam, tiny_samples, store):
     assert ((batch.targets > 0) & (batch.targets < 1)).any()
 
 
-def test_embeddings_are_of_the_view_the_target_is_of(tiny_sam, tiny_samples, store):
+def test_embedding_and_target_are_of_the_same_view(tiny_sam, tiny_samples, store):
     family = Augment(views=4)
     feed = make(tiny_sam, tiny_samples[:2], store, augment=family, batch_size=8)
     possible = {}
@@ -143,7 +143,7 @@ def test_embeddings_are_of_the_view_the_target_is_of(tiny_sam, tiny_samples, sto
     assert len(seen) > 2
 
 
-def test_what_a_view_loses_comes_from_the_untouched_image(tiny_sam, store):
+def test_a_mask_that_a_view_cuts_off_comes_from_the_original_image(tiny_sam, store):
     """Two left eyes, one right: the flipped view's left eye is the right one; ours would get the wrong name."""
     masks = {"l_eye": np.zeros((40, 60), bool), "r_eye": np.zeros((40, 60), bool)}
     masks["l_eye"][10:20, 35:50] = masks["r_eye"][10:20, 10:25] = True
@@ -156,7 +156,7 @@ def test_what_a_view_loses_comes_from_the_untouched_image(tiny_sam, store):
     assert all(torch.equal(target[0], Frame.of(tiny_sam, 40, 60).target(masks["l_eye"])) for target in targets)
 
 
-def test_an_object_smaller_than_a_pixel_of_the_model_is_not_lost(tiny_sam, store):
+def test_an_object_smaller_than_a_pixel_keeps_one(tiny_sam, store):
     mask = np.zeros((640, 640), bool)
     mask[633, 451] = True
     sample = Sample("dot", lambda: np.zeros((640, 640, 3), np.uint8), lambda: [Annotation.from_mask("dot", mask)])
@@ -262,7 +262,7 @@ def test_prompts_of_the_image_follow_its_views(tiny_sam, store):
         assert moved > 16
 
 
-def test_where_a_crop_cuts_the_prompt_off_the_untouched_image_is_taken(tiny_sam, store):
+def test_if_a_crop_cuts_the_prompt_off_the_original_image_is_used(tiny_sam, store):
     def corner(sample, masks, rng):
         return Prompts(sample.size, torch.full((1, 1, 1, 2), 0.0), torch.ones(1, 1, 1, dtype=torch.int64))
 
@@ -274,7 +274,7 @@ def test_where_a_crop_cuts_the_prompt_off_the_untouched_image_is_taken(tiny_sam,
             raise AssertionError("the corner is not in that view")
 
 
-def test_images_are_all_that_batches_ask_for(tiny_sam, tiny_samples, tmp_path):
+def test_images_are_all_that_batches_need(tiny_sam, tiny_samples, tmp_path):
     store, calls = EmbeddingCache(tmp_path), []
     feed = make(tiny_sam, tiny_samples, store, augment=Augment(views=2), batch_size=8)
     images = list(feed.images())
@@ -287,7 +287,7 @@ def test_images_are_all_that_batches_ask_for(tiny_sam, tiny_samples, tmp_path):
 
 
 @pytest.mark.parametrize(("views", "steps"), [(6, 2), (6, 30), (1, 1), (1, 9)])
-def test_drawn_is_exactly_what_the_first_batches_ask_for(tiny_sam, tiny_samples, tmp_path, views, steps):
+def test_drawn_is_exactly_what_the_first_batches_need(tiny_sam, tiny_samples, tmp_path, views, steps):
     store, asked = EmbeddingCache(tmp_path), set()
     feed = make(tiny_sam, tiny_samples, store, augment=Augment(views=views), batch_size=2)
     drawn = [(sample.id, view.key) for sample, view in feed.drawn(steps)]
@@ -304,7 +304,7 @@ def test_drawn_is_exactly_what_the_first_batches_ask_for(tiny_sam, tiny_samples,
     assert set(drawn) == asked
 
 
-def test_processes_together_draw_what_one_would(tiny_sam, tiny_samples, tmp_path):
+def test_all_processes_together_draw_the_same_views_as_one(tiny_sam, tiny_samples, tmp_path):
     asked = {"augment": Augment(views=5), "batch_size": 2}
     alone = make(tiny_sam, tiny_samples, EmbeddingCache(tmp_path), **(asked | {"batch_size": 4}))
     first = make(tiny_sam, tiny_samples, EmbeddingCache(tmp_path), shard=(0, 2), **asked)

@@ -228,13 +228,13 @@ def test_folders_in_use(go, tmp_path):
         ({"val": 8}, "8 images"),
     ],
 )
-def test_a_mistake_leaves_no_folder_behind(go, tmp_path, given, error):
+def test_an_invalid_setting_leaves_no_folder_behind(go, tmp_path, given, error):
     with pytest.raises((InputError, DataError), match=error):
         go(**given)
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_needed(tiny_sam):
+def test_required_settings(tiny_sam):
     with pytest.raises(InputError, match="--out"):
         fit(load())
     with pytest.raises(InputError, match="data set"):
@@ -264,7 +264,7 @@ def test_shots_are_picked_from_the_train_part(go, tiny_samples):
     assert set(used.unused) == set(given.train) - set(used.train)
 
 
-def test_without_held_out_images_the_last_state_counts(go, caplog):
+def test_without_held_out_images_the_last_state_is_kept(go, caplog):
     result = go(val=0)
     assert result.figures == {}
     assert "last state" in caplog.text
@@ -282,7 +282,7 @@ def test_the_base_is_encoded_once_for_all_fits(go, tiny_sam, tmp_path, monkeypat
     assert sum(calls) == 14
 
 
-def test_sides_are_found_by_their_names(go, tiny_samples):
+def test_pairs_of_sides_are_detected_from_names(go, tiny_samples):
     def named(sample, disc, square):
         one, two = sample.annotations
         return replace(sample, read_annotations=lambda: (replace(one, label=disc), replace(two, label=square)))
@@ -338,6 +338,6 @@ def test_ctrl_c_saves(go, tmp_path):
 
 
 @pytest.mark.parametrize(("prompt", "wanted"), [("sampled-click", None), ("mask-box", "mask-box")])
-def test_an_adapter_fitted_on_boxes_is_judged_and_asked_with_boxes(go, tiny_sam, prompt, wanted):
+def test_an_adapter_fitted_on_boxes_is_validated_and_used_with_boxes(go, tiny_sam, prompt, wanted):
     result = go(prompt=prompt)
     assert artefact.load(result.folder, tiny_sam).meta.inference.prompt == wanted

@@ -46,7 +46,7 @@ def test_sound_readings_are_the_defaults(tiny_sam):
     assert {name: defaults[name] for name in wanted} == wanted
 
 
-def test_papers_reading_is_selected_by_name(tiny_sam):
+def test_options_of_the_paper(tiny_sam):
     segmenter, step = find("methods", "plm-pmm").build(
         tiny_sam,
         head="paper_plain",

@@ -32,7 +32,7 @@ def images():
     return samples(4, 0, size=(96, 128)), samples(2, 0, size=(96, 128), side="test")
 
 
-def test_two_processes_learn_what_one_learns(tmp_path, store, images):
+def test_parallel_fits_equal_sequential_ones(tmp_path, store, images):
     base, (train, test) = load_base("nano"), images
     runs = variants(load(None, SETTINGS), ["sam", "plm", "sam-f"])
     made = [
@@ -46,7 +46,7 @@ def test_two_processes_learn_what_one_learns(tmp_path, store, images):
         assert all((alone[key] == beside[key]).all() for key in alone)
 
 
-def test_progress_of_each_is_told_and_a_failing_fit_is_raised(tmp_path, store, images):
+def test_progress_of_each_fit_is_reported_and_an_error_is_raised(tmp_path, store, images):
     base, train = load_base("nano"), images[0]
     good = load(None, {**SETTINGS, "method": "plm", "steps": 1, "classes": ("banner",), "out": tmp_path / "good"})
     row = make_entry(good, base, ["banner"])

@@ -8,8 +8,9 @@ only then cut at 0: thresholding before resizing would tear thin objects.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +23,20 @@ from samtailor.structures import Prompts
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
+
+
+class Normalization(Protocol):
+    """Mean and standard deviation of the channels, RGB, on the scale 0 to 255; a `Base` has them."""
+
+    @property
+    def mean(self) -> Sequence[float]:
+        """Mean of each channel."""
+        ...
+
+    @property
+    def std(self) -> Sequence[float]:
+        """Standard deviation of each channel."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -64,7 +79,7 @@ class Frame:
         height, width = self.inner
         return width / self.width, height / self.height
 
-    def image(self, image: np.ndarray, base: Base) -> Tensor:
+    def image(self, image: np.ndarray, base: Normalization) -> Tensor:
         """uint8 RGB (height, width, 3) to a normalized float32 (3, size, size)."""
         if image.dtype != np.uint8 or image.shape != (self.height, self.width, 3):
             raise InputError(

@@ -5,7 +5,7 @@
     ISIC2018_Task1-2_Test_Input/                          ISIC2018_Task1_Test_GroundTruth/
 
 The official parts have 2,594, 100 and 1,000 images. Several images are of one patient, which the files do not tell.
-"""  # noqa: E501 (a layout in one line)
+"""
 
 from __future__ import annotations
 
