@@ -43,8 +43,8 @@ from samtailor.data.image import read_image
 from samtailor.data.synth.samples import samples
 from samtailor.data.transform import Frame
 from samtailor.data.writers import coco
-from samtailor.labelling import Journal, Source, _ahead, _answers, label
-from samtailor.predict import batched as passes
+from samtailor.labelling import AdapterSource, Journal, _pipeline, label
+from samtailor.predict import batched, windows
 from samtailor.predict.auto import by_proposals
 from samtailor.predict.files import find_images
 from samtailor.predict.predictor import Predictor
@@ -58,7 +58,7 @@ def main() -> None:
     options = arguments()
     base = vit_b() if options.base == "vit-b" else load_base(options.base)
     if options.base == "vit-b":
-        passes.BatchedDecoder.answers = with_discs(passes.BatchedDecoder.answers)
+        batched.BatchedDecoder.predict = with_discs(batched.BatchedDecoder.predict)
     shares: dict[str, dict[str, results.Cell]] = {}
     own: dict[str, dict[str, results.Cell]] = {}
     for heads in options.heads:
@@ -78,7 +78,7 @@ def measure(
     print(f"{heads} heads and {objects} objects per adapter")
     names = [f"adapter {number}" for number in range(options.adapters)]
     predictor = Predictor(base, {name: find("methods", "plm").build(base)[0] for name in names})
-    sources = [Source(name, asker(base, objects, heads), label=name) for name in names]
+    sources = [AdapterSource(name, asker(base, objects, heads), label=name) for name in names]
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
         (folder / "in").mkdir()
@@ -178,9 +178,9 @@ def stages(run: Callable[[], Any], base: Any, images: int) -> dict[str, float]:
     """Milliseconds of CPU time per image of the stages of one run; a nested stage is not counted twice."""
     spent: Counter[str] = Counter()
     places = [
-        (_ahead, "read_image", "read"), (Frame, "image", "resize"), (type(base), "encode_image", "encode"),
-        (Proposals, "propose", "proposals"), (passes.BatchedDecoder, "_tokens", "prompts and their adapters"),
-        (passes.BatchedDecoder, "answers", "decode"), (_answers.Windows, "mask", "logits to masks"),
+        (_pipeline, "read_image", "read"), (Frame, "image", "resize"), (type(base), "encode_image", "encode"),
+        (Proposals, "propose", "proposals"), (batched.BatchedDecoder, "_tokens", "prompts and their adapters"),
+        (batched.BatchedDecoder, "predict", "decode"), (windows.Windows, "mask", "logits to masks"),
         (Journal, "add", "journal"), (coco, "write", "polygons and file"),
     ]  # fmt: skip
     before = [getattr(owner, name) for owner, name, _ in places]
@@ -217,10 +217,10 @@ def encode(predictor: Predictor, files: Any) -> None:
 
 
 def encode_ahead(base: Any, images: Any) -> None:
-    share = _ahead.Share.of(base)
-    cut = _ahead.Cut(None, 0.0, base.mean)
+    workers = _pipeline.Workers.for_base(base)
+    cut = _pipeline.Cut(None, 0.0, base.mean)
     own = fast_encoder(base)
-    for _ in _ahead.ahead(images.items(), cut, lambda view: Predictor(own).set_image(view.pixels), share):
+    for _ in _pipeline.predict_ahead(images.items(), cut, lambda view: Predictor(own).set_image(view.pixels), workers):
         pass
 
 

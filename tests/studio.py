@@ -1,4 +1,4 @@
-"""What Label Studio sends, and a backend for it on small images."""
+"""Requests of Label Studio, and a backend with small images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def disc(x: float = 30, y: float = 20, radius: float = 9) -> np.ndarray:
 
 
 class Idle:
-    """A training that only notes that it was asked for."""
+    """A training that only records that it was started."""
 
     def __init__(self, folder):
         self.folder, self.started, self.running, self.current, self.error = folder, 0, False, None, None
@@ -48,7 +48,7 @@ class Idle:
 
 
 def open_backend(base, folder) -> Backend:
-    """A backend with three images p0.png, p1.png, p2.png of `folder`/files; every two annotations ask for a fit."""
+    """A backend with three images p0.png, p1.png, p2.png in `folder`/files; every two annotations start a fit."""
     files = folder / "files"
     files.mkdir()
     for i in range(3):
@@ -78,6 +78,6 @@ def rectangle(x: float, y: float, width: float, height: float):
 def predict(client, *context, config=BRUSH, tasks=None, status=200):
     params = {"login": None, "password": None, "context": {"result": list(context)} if context else None}
     given = {"tasks": tasks or [task()], "model_version": "x", "project": "1.1690000000", "label_config": config}
-    answer = client.post("/predict", json=given | {"params": params})
-    assert answer.status_code == status, answer.text
-    return answer.json()
+    response = client.post("/predict", json=given | {"params": params})
+    assert response.status_code == status, response.text
+    return response.json()

@@ -80,7 +80,7 @@ def _measure(name: str, base: Any, options: argparse.Namespace) -> dict[str, Cel
     folder, title, classes = SETS[name]
     rng = np.random.default_rng(options.seed)
     adapters = Adapters(base, 1)
-    slot = adapters.add("adapter", options.adapter) if options.adapter else adapters.slot(None)
+    slot = adapters.add("adapter", options.adapter) if options.adapter else adapters.get(None)
     samples = [one for one in open_dataset(options.data / folder) if one.of(classes)]
     rows: list[tuple[float, float]] = []
     clicks = 0

@@ -84,9 +84,9 @@ def _judge(name: str, options: argparse.Namespace) -> None:
     from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.data.split import Split
     from samtailor.data.writing import write_json
-    from samtailor.evaluation.instances import Asked, evaluate_instances
-    from samtailor.predict.auto import tiles_of
+    from samtailor.evaluation.instances import LOWEST, evaluate_instances
     from samtailor.predict.predictor import Predictor
+    from samtailor.predict.source import AdapterSource
 
     folder = options.out / name
     samples = {sample.id: sample for sample in _samples(options.data / name)}
@@ -97,7 +97,7 @@ def _judge(name: str, options: argparse.Namespace) -> None:
     base = load_on(meta.base.name)
     predictor = Predictor(base, {"adapter": artefact.load(folder, base).segmenter}, store=store)
     asked = {
-        who: Asked.of(predictor, adapter, folder)
+        who: AdapterSource.of(predictor, adapter, folder, lowest=LOWEST)
         for who, adapter in (("base", None), ("adapter", "adapter"))
         if adapter or options.base
     }
@@ -106,7 +106,7 @@ def _judge(name: str, options: argparse.Namespace) -> None:
     summaries = {who: one.summary() for who, one in found.items()}
     about = {
         "base_fingerprint": base.fingerprint,
-        "tiles": tiles_of(folder),
+        "tiles": asked["adapter"].tiles,
         "judged": chosen,
         "seconds": time.monotonic() - start,
     }

@@ -226,6 +226,29 @@ class Segmenter(nn.Module):
             output = adapter(output)
         return output
 
+    def on_adapted_base(self) -> Segmenter:
+        """The same predictions by a segmenter whose base is `model`: every setting is kept.
+
+        Its `encoder_frozen` is True, since the embedding of that base is the one to decode, and the adapters inside the
+        base are part of that base: they are not in its `adapters`, `groups` and `learned` any more. For inference only,
+        since they are frozen.
+        """
+        groups = {name: [one for one in members if one not in self.inside] for name, members in self._members.items()}
+        return Segmenter(
+            self.model,
+            tokens=dict(self.tokens.items()),
+            outputs=dict(self.outputs.items()),
+            maps=dict(self.maps.items()),
+            training_only=dict(self.training_only.items()),
+            groups={name: members for name, members in groups.items() if members},
+            contour_points=self.contour_points,
+            tunes_inference=self.tunes_inference,
+            inference=self.inference,
+            transform_prompts=self.transform_prompts,
+            on_start=self.on_start,
+            on_step=self.on_step,
+        ).eval()
+
     def learned(self) -> dict[str, Tensor]:
         """The tensors that the artefact holds, by name, on the CPU and detached."""
         return {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}

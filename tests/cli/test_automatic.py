@@ -13,21 +13,22 @@ from pycocotools import mask as coco
 from onnx_networks import constant
 from samtailor.cache.detections import DetectionCache
 from samtailor.errors import InputError
-from samtailor.predict.auto import by_detector, by_itself, gives
-from samtailor.predict.files import answer
+from samtailor.predict.auto import by_detector, prompt_type_of, promptless
+from samtailor.predict.files import predict_files
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
+from samtailor.predict.source import AdapterSource
 from samtailor.proposals.detectors import _heads
 
 
 @pytest.fixture
 def own(adapter_folder, tmp_path):
-    """An adapter that may be written to."""
+    """A copy of the adapter, to write proposals into."""
     return shutil.copytree(adapter_folder, tmp_path / "own")
 
 
 def detector_file(path, score: float):
-    """A v8 network of one class that sees a box in the middle of a 64 px input, with a score."""
+    """A v8 network of one class that detects a box in the middle of a 64 px input, with the given score."""
     rows = np.zeros((_heads.cells((64, 64)), 5), np.float32)
     rows[:, :4] = 1
     rows[3] = [32, 32, 20, 20, score]
@@ -37,7 +38,7 @@ def detector_file(path, score: float):
 def test_propose_fit_then_predict_without_a_prompt(run, own, data_folder, tmp_path):
     result = run("propose-fit", data_folder, "--adapter", own, "--steps", 3, "--views", 2, "--json", "f.json")
     assert "false-positive rate" in result.stdout
-    assert "points) are in" in result.stderr  # fitted on clicks
+    assert "points) are in" in result.stderr  # it was fitted on clicks
     figures = json.loads((tmp_path / "f.json").read_text())
     split = json.loads((own / "split.json").read_text())
     assert figures["images"] == len(split["train"])
@@ -46,11 +47,11 @@ def test_propose_fit_then_predict_without_a_prompt(run, own, data_folder, tmp_pa
 
     images = data_folder / "images"
     result = run("predict", images, "--adapter", own, "--prompt", "auto", "--threshold", 0, "--out", "all")
-    found = json.loads((tmp_path / "all" / "predictions.json").read_text())
-    assert [c["name"] for c in found["categories"]] == ["disc"]
-    assert len(found["annotations"]) == sum(image["objects"] for image in found["images"])
-    assert found["annotations"]
-    for row in found["annotations"]:
+    result_json = json.loads((tmp_path / "all" / "predictions.json").read_text())
+    assert [c["name"] for c in result_json["categories"]] == ["disc"]
+    assert len(result_json["annotations"]) == sum(image["objects"] for image in result_json["images"])
+    assert result_json["annotations"]
+    for row in result_json["annotations"]:
         assert 0 <= row["score"] <= 1
         assert row["score"] == row["prompt"]["score"]
         assert row["prompt"]["points"]
@@ -58,44 +59,44 @@ def test_propose_fit_then_predict_without_a_prompt(run, own, data_folder, tmp_pa
         assert row["area"] == coco.area(row["segmentation"]) > 0
 
     result = run("predict", images, "--adapter", own, "--prompt", "auto", "--threshold", 1, "--out", "none")
-    found = json.loads((tmp_path / "none" / "predictions.json").read_text())
-    assert found["annotations"] == []
-    assert len(found["images"]) == 8
+    result_json = json.loads((tmp_path / "none" / "predictions.json").read_text())
+    assert result_json["annotations"] == []
+    assert len(result_json["images"]) == 8
     assert "Nothing was found in 8 of 8: " in result.stderr
 
 
 @pytest.mark.parametrize(("score", "objects"), [(0.9, 1), (0.1, 0)])
-def test_a_detector_asks_the_base_with_boxes(run, base_folder, tmp_path, score, objects):
+def test_detections_prompt_the_base_with_boxes(run, base_folder, tmp_path, score, objects):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     file = detector_file(tmp_path / "d.onnx", score)
-    asked = ["predict", "a.png", "--base", base_folder, "--detector", file, "--out", "o"]
-    result = run(*asked)
-    found = json.loads((tmp_path / "o" / "predictions.json").read_text())
-    assert [image["objects"] for image in found["images"]] == [objects]
+    arguments = ["predict", "a.png", "--base", base_folder, "--detector", file, "--out", "o"]
+    result = run(*arguments)
+    result_json = json.loads((tmp_path / "o" / "predictions.json").read_text())
+    assert [image["objects"] for image in result_json["images"]] == [objects]
     assert ("Nothing was found in 1 of 1" in result.stderr) is (objects == 0)
     if objects:
-        (row,) = found["annotations"]
+        (row,) = result_json["annotations"]
         assert row["prompt"]["box"] == pytest.approx([22, 22, 42, 42])
         assert row["score"] == pytest.approx(0.9)
-        assert found["categories"][0]["name"] == "thing"
-        run(*asked, "--overwrite", "--give", "points")
+        assert result_json["categories"][0]["name"] == "thing"
+        run(*arguments, "--overwrite", "--give", "points")
         again = json.loads((tmp_path / "o" / "predictions.json").read_text())
         assert again["annotations"][0]["prompt"]["points"] == [[31.5, 31.5]]
 
 
-def test_who_cannot_ask_says_so(run, base_folder, own, data_folder, tmp_path):
+def test_without_a_prompt_source_predict_fails(run, base_folder, own, data_folder, tmp_path):
     image = next((data_folder / "images").iterdir())
-    for asked in (["--base", base_folder], ["--adapter", own]):
-        assert "propose-fit DATA" in run("predict", image, *asked, "--prompt", "auto", code=2).stderr
+    for arguments in (["--base", base_folder], ["--adapter", own]):
+        assert "propose-fit DATA" in run("predict", image, *arguments, "--prompt", "auto", code=2).stderr
     assert "takes auto" in run("predict", image, "--prompt", "magic", "--base", base_folder, code=2).stderr
     assert "takes auto" in run("predict", image, "--prompt", "auto", "--click", "1,1", code=2).stderr
     file = detector_file(tmp_path / "d.onnx", 0.9)
-    asked = ["predict", image, "--base", base_folder, "--detector", file, "--detector-classes", "cat"]
-    assert "no class 'cat'" in run(*asked, code=2).stderr
+    arguments = ["predict", image, "--base", base_folder, "--detector", file, "--detector-classes", "cat"]
+    assert "no class 'cat'" in run(*arguments, code=2).stderr
 
 
 class Two:
-    """Detects the same place twice, under one name."""
+    """Detects the same object twice."""
 
     fingerprint, names = "two", ()
 
@@ -106,39 +107,37 @@ class Two:
         return Detections(boxes, np.array([0.9, 0.8], np.float32), ("a", "a"))
 
 
-def test_two_proposals_that_give_one_mask_are_one_object(tiny_sam, tmp_path):
+def test_two_proposals_with_the_same_mask_are_one_object(tiny_sam, tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
-    proposer = by_detector(DetectionCache(Two(), tmp_path / "cache"))
-    found = answer(
-        Predictor(tiny_sam), {"a": tmp_path / "a.png"}, {}, tmp_path / "o", adapters=[None], automatic={None: proposer}
-    )
-    assert [row["score"] for row in found["annotations"]] == [pytest.approx(0.9)]
+    source = AdapterSource(None, by_detector(DetectionCache(Two(), tmp_path / "cache")))
+    written = predict_files(Predictor(tiny_sam), {"a": tmp_path / "a.png"}, {}, tmp_path / "o", sources=[source])
+    assert [row["score"] for row in written["annotations"]] == [pytest.approx(0.9)]
 
 
-def test_who_gets_points_and_who_boxes():
-    assert [gives(name) for name in (None, "sampled-click", "mask-box", "detector")] == ["points"] * 2 + ["boxes"] * 2
-    assert gives(None, fitted=False) == "boxes"
-    assert by_itself("a")(None, None) == [ObjectPrompt(promptless=True, label="a")]
+def test_prompt_type_follows_the_prompt_source():
+    sources = (None, "sampled-click", "mask-box", "detector")
+    assert [prompt_type_of(name) for name in sources] == ["points"] * 2 + ["boxes"] * 2
+    assert promptless("a")(None, None) == [ObjectPrompt(promptless=True, label="a")]
     ObjectPrompt(promptless=True).check((5, 5))
     with pytest.raises(InputError, match="at least one click"):
         ObjectPrompt().check((5, 5))
 
 
-def test_evaluate_auto_gives_mask_ap_and_alarms(run, own, data_folder, tmp_path):
+def test_evaluate_auto_reports_ap_and_false_positives(run, own, data_folder, tmp_path):
     run("propose-fit", data_folder, "--adapter", own, "--steps", 3, "--views", 1)
-    asked = ["evaluate", data_folder, "--adapter", own, "--prompt", "auto"]
-    result = run(*asked, "--json", "f.json", "--html", "f.html")
+    arguments = ["evaluate", data_folder, "--adapter", own, "--prompt", "auto"]
+    result = run(*arguments, "--json", "f.json", "--html", "f.html")
     assert "AP50" in result.stdout
-    found = json.loads((tmp_path / "f.json").read_text())
+    result_json = json.loads((tmp_path / "f.json").read_text())
     split = json.loads((own / "split.json").read_text())
     for name in ("base", "adapter"):
-        assert 0 <= found[name]["ap"] <= found[name]["ap50"] <= 1
-        assert found[name]["images"] == 8 - len(split["train"])
-    assert sorted(found["left_out_ids"]) == sorted(split["train"])
+        assert 0 <= result_json[name]["ap"] <= result_json[name]["ap50"] <= 1
+        assert result_json[name]["images"] == 8 - len(split["train"])
+    assert sorted(result_json["left_out_ids"]) == sorted(split["train"])
     assert "Automatic instances" in (tmp_path / "f.html").read_text()
-    run(*asked, "--part", "val", "--threshold", 0, "--json", "v.json")
+    run(*arguments, "--part", "val", "--threshold", 0, "--json", "v.json")
     part = json.loads((tmp_path / "v.json").read_text())["adapter"]
     assert part["images"] == len(split["val"])
-    assert part["found"] >= found["adapter"]["found"]
+    assert part["found"] >= result_json["adapter"]["found"]
     assert "--part takes val or test" in run("evaluate", data_folder, "--part", "val", code=2).stderr
     assert "go with --prompt auto" in run("evaluate", data_folder, "--give", "boxes", code=2).stderr

@@ -146,12 +146,12 @@ def test_predict_does_not_replace_what_is_not_its_own(run, base_folder, data_fol
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("important")
     asked = ["predict", data_folder / "images" / "p000.png", "--base", base_folder, "--click", "9,9", "--out", "out"]
-    assert "is there already" in run(*asked, code=2).stderr
+    assert "exists already" in run(*asked, code=2).stderr
     assert "not an earlier result" in run(*asked, "--overwrite", code=2).stderr
     assert (tmp_path / "out" / "thesis.txt").read_text() == "important"
     (tmp_path / "out" / "thesis.txt").unlink()
     run(*asked)
-    assert "is there already" in run(*asked, code=2).stderr
+    assert "exists already" in run(*asked, code=2).stderr
     run(*asked, "--overwrite")
     assert "no image or folder" in run("predict", "nowhere.jpg", "--click", "1,1", code=2).stderr
 

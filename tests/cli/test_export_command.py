@@ -17,5 +17,5 @@ def test_export_writes_a_folder(run, adapter_folder, tmp_path):
     assert report["parity"]["prompts"] >= 40
     for name in ("encoder.onnx", "decoder.onnx", "cvat/function.yaml", "cvat/main.py"):
         assert (tmp_path / "out" / name).is_file()
-    assert "there already" in run("export", adapter_folder, "--out", "out", code=2).stderr
+    assert "exists already" in run("export", adapter_folder, "--out", "out", code=2).stderr
     assert "Known: onnx" in run("export", adapter_folder, "--to", "coreml", code=2).stderr

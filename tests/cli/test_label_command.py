@@ -1,4 +1,4 @@
-"""samtailor label, from adapters' folders and images to a data set."""
+"""`samtailor label`: from adapters and images to a data set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from samtailor.data.dataset import open_dataset
 
 @pytest.fixture(scope="module")
 def proposing(adapter_folder, base_folder, tmp_path_factory):
-    """The adapter with an untrained head of proposals that finds something everywhere."""
+    """The adapter with an untrained proposal head that proposes objects everywhere."""
     import torch
 
     from samtailor.bases import load_base
@@ -58,7 +58,7 @@ def test_tiles_refinement_and_a_broken_image(run, proposing, data_folder, tmp_pa
     assert len(open_dataset(tmp_path / "out")) == 2
 
 
-def test_wrong_questions_are_told(run, adapter_folder, proposing, data_folder):
+def test_invalid_arguments_raise(run, adapter_folder, proposing, data_folder):
     images = data_folder / "images"
     assert "propose-fit" in run("label", images, "--adapter", adapter_folder, "--out", "a", code=2).stderr
     assert "Known: coco" in run("label", images, "--adapter", proposing, "--format", "x", "--out", "a", code=2).stderr

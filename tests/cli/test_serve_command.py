@@ -1,4 +1,4 @@
-"""`serve` and `label-studio` at their door: what they start with, and what they refuse before a port is opened."""
+"""`serve` and `label-studio`: what they start with, and errors before a port is opened."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from fastapi.testclient import TestClient
 
 @pytest.fixture
 def started(monkeypatch):
-    """What would have listened: (application, host, port)."""
-    seen: list = []
-    monkeypatch.setattr("samtailor.serve.run.run", lambda *arguments: seen.append(arguments))
-    return seen
+    """Arguments of the server that would have been started: (application, host, port)."""
+    calls: list = []
+    monkeypatch.setattr("samtailor.serve.run.run", lambda *arguments: calls.append(arguments))
+    return calls
 
 
 def test_serve_starts_with_its_adapters(run, started, adapter_folder):
-    told = run("serve", "--adapter", f"disc={adapter_folder}", "--port", 8123)
+    result = run("serve", "--adapter", f"disc={adapter_folder}", "--port", 8123)
     ((app, host, port),) = started
     assert (host, port) == ("127.0.0.1", 8123)
-    assert "Token" not in told.stderr
+    assert "Token" not in result.stderr
     with TestClient(app, base_url="http://localhost") as client:
         assert [one["name"] for one in client.get("/adapters").json()["adapters"]] == ["disc"]
 
 
-def test_elsewhere_a_token_is_made_and_needed(run, started, base_folder):
+def test_other_hosts_need_a_token(run, started, base_folder):
     token = run("serve", "--base", base_folder, "--host", "0.0.0.0").stderr.partition("Token: ")[2].strip()
     with TestClient(started[0][0], base_url="http://localhost") as client:
         assert client.get("/adapters").status_code == 401
@@ -31,8 +31,8 @@ def test_elsewhere_a_token_is_made_and_needed(run, started, base_folder):
 
 
 def test_label_studio_starts(run, started, base_folder, tmp_path):
-    told = run("label-studio", "project", "--base", base_folder, "--url", "http://localhost:8080", "--train-every", 8)
-    assert "http://127.0.0.1:9090" in told.stderr
+    result = run("label-studio", "project", "--base", base_folder, "--url", "http://localhost:8080", "--train-every", 8)
+    assert "http://127.0.0.1:9090" in result.stderr
     with TestClient(started[0][0], base_url="http://localhost:9090") as client:
         assert client.get("/health").json()["status"] == "UP"
     assert (tmp_path / "project" / "tasks").is_dir()
@@ -50,7 +50,7 @@ def test_label_studio_starts(run, started, base_folder, tmp_path):
         (["label-studio", "p", "--set", "steps"], "KEY=VALUE"),
     ],
 )
-def test_what_is_wrong_is_told_before_the_port_is_opened(run, started, base_folder, arguments, word):
+def test_errors_are_raised_before_the_port_is_opened(run, started, base_folder, arguments, word):
     base = [] if "a=./nowhere" in arguments else ["--base", base_folder]
     assert word in run(*arguments, *base, code=2).stderr
     assert started == []

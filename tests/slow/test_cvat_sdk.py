@@ -99,7 +99,7 @@ def test_masks_boxes_and_polygons_pass_cvats_checks(adapter, annotate):
         assert all(shape.type.value == "polygon" and len(shape.points) >= 6 for shape in polygons)
 
 
-def test_cvats_threshold_wins_and_the_functions_own_is_the_default(adapter, annotate):
+def test_cvats_threshold_overrides_that_of_the_function(adapter, annotate):
     every = annotate(loaded(adapter))
     assert every
     assert annotate(loaded(adapter, "threshold=float:1")) == []
@@ -107,7 +107,7 @@ def test_cvats_threshold_wins_and_the_functions_own_is_the_default(adapter, anno
     assert annotate(loaded(adapter), conf_threshold=1.0) == []
 
 
-def test_a_task_without_the_label_is_refused_by_cvat(adapter, annotate):
+def test_cvat_rejects_a_task_without_the_label(adapter, annotate):
     from cvat_sdk.auto_annotation import BadFunctionError
 
     with pytest.raises(BadFunctionError, match="mask"):

@@ -41,15 +41,15 @@ IMAGES = samples(6, 0, kind="banners", size=(192, 256))
 
 
 class Refused(Exception):
-    """Label Studio or the backend answered with an error."""
+    """Label Studio or the backend returned an error."""
 
 
 def call(url: str, body: object = None, method: str | None = None, kind: str = "application/json", token: str = TOKEN):
     data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
     headers = {"Authorization": f"Token {token}", "Content-Type": kind}
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=120) as answer:
-            text = answer.read()
+        with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=120) as response:
+            text = response.read()
     except HTTPError as error:
         with error:
             raise Refused(f"{error.code} {error.read()[:1000].decode()}") from None
@@ -70,7 +70,7 @@ def up(url: str) -> bool:
 
 
 class Server:
-    """A process that answers at a port of its own."""
+    """A server process with its own port."""
 
     def __init__(self, folder: Path, name: str, command: list[str], port: int, **environment: str) -> None:
         self.url, self.log = f"http://127.0.0.1:{port}", folder / f"{name}.log"
@@ -106,7 +106,7 @@ def studio(folder):
 
 @pytest.fixture(scope="module")
 def access(studio) -> str:
-    """A personal access token, the kind that Label Studio gives by default."""
+    """A personal access token, the default kind of Label Studio."""
     return call(f"{studio}/api/token/", {})["token"]
 
 
@@ -130,7 +130,7 @@ def backend(folder, studio, access):
 
 
 def opened(studio: str, title: str, images: int) -> tuple[int, list[int]]:
-    """A project with so many of `IMAGES`; its id and those of its tasks, in order."""
+    """A project with the first `IMAGES`: its id, and the ids of its tasks in order."""
     project = call(f"{studio}/api/projects", {"title": title, "label_config": CONFIG})["id"]
     for sample in IMAGES[:images]:
         stream = io.BytesIO()
@@ -148,7 +148,7 @@ def connected(studio: str, project: int, backend: Server, **fields: object) -> i
 
 
 def asked(kind: str, **value: float) -> dict:
-    """A smart region as the page sends it, percents of the image."""
+    """A smart region as the page sends it, in percent of the image."""
     name = {"keypointlabels": "click", "rectanglelabels": "box"}[kind]
     fields = {"original_width": 256, "original_height": 192, "image_rotation": 0, "from_name": name,
               "to_name": "image", "type": kind, "id": "x1", "is_positive": True}  # fmt: skip
@@ -167,13 +167,13 @@ def accept(studio: str, task: int, sample) -> int:
 
 
 def action(studio: str, project: int, name: str, tasks: list[int], **fields: object) -> dict:
-    """An entry of the data manager's menu, on some tasks."""
+    """Run an action of the data manager on some tasks."""
     given = {"selectedItems": {"all": False, "included": tasks}, **fields}
     return call(f"{studio}/api/dm/actions?id={name}&project={project}", given)
 
 
 def finished(backend: Server) -> dict:
-    """How the backend stands once no fit is in progress."""
+    """The state of the backend once no fit is running."""
     while (state := call(f"{backend.url}/is_training"))["is_training"]:
         time.sleep(1)
     return state
@@ -193,14 +193,14 @@ def test_clicks_and_boxes_get_the_masks_of_the_base(studio, backend):
         (asked("rectanglelabels", x=25, y=25, width=50, height=50, rotation=0), predictor.predict(box=box)),
     ]
     for region, (masks, scores, _) in prompt_batches:
-        found = call(f"{studio}/api/ml/{ml}/interactive-annotating", {"task": task, "context": {"result": [region]}})
-        (row,) = found["data"]["result"]
+        result = call(f"{studio}/api/ml/{ml}/interactive-annotating", {"task": task, "context": {"result": [region]}})
+        (row,) = result["data"]["result"]
         assert (row["from_name"], row["to_name"], row["value"]["brushlabels"]) == ("mask", "image", ["banner"])
         assert np.array_equal(brush.decode(row["value"]["rle"], 192, 256), masks[scores.argmax()])
 
 
 def test_the_whole_loop(studio, backend):
-    """Connect, look in vain, accept four, see the fit, pre-label, accept those, delete, fit again."""
+    """Connect, predict nothing, accept four tasks, fit, pre-label, accept pre-labels, delete, fit again."""
     project, tasks = opened(studio, "the whole loop", 6)
     ml = connected(studio, project, backend)
     hooks = call(f"{studio}/api/webhooks/?project={project}")
@@ -220,12 +220,12 @@ def test_the_whole_loop(studio, backend):
         assert all(np.array_equal(a.mask, b.mask) for a, b in zip(sample.annotations, truth.annotations, strict=True))
 
     action(studio, project, "retrieve_tasks_predictions", tasks)
-    found = call(predictions)
-    assert {one["model_version"] for one in found} == {"live-0001"}
-    assert sorted(one["task"] for one in found) == tasks
-    full = [one["task"] for one in found if one["result"]]
+    result = call(predictions)
+    assert {one["model_version"] for one in result} == {"live-0001"}
+    assert sorted(one["task"] for one in result) == tasks
+    full = [one["task"] for one in result if one["result"]]
     assert full, "five steps are few, but proposals see some of these banners"
-    for row in (row for one in found for row in one["result"]):
+    for row in (row for one in result for row in one["result"]):
         assert row["value"]["brushlabels"] == ["banner"]
         assert brush.decode(row["value"]["rle"], 192, 256).any()
     assert call(f"{studio}/api/ml/{ml}")["model_version"] == "live-0001"

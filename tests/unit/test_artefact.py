@@ -17,8 +17,8 @@ from samtailor import artefact
 from samtailor.artefact import AdapterMeta
 from samtailor.data.transform import Frame
 from samtailor.errors import ArtefactError
-from samtailor.predict.auto import proposer
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.source import AdapterSource
 from samtailor.proposals import disk
 from samtailor.registry import find
 from samtailor.serve.adapters import Adapters
@@ -264,7 +264,8 @@ def test_proposals_are_uploaded_too(tiny_sam, tmp_path, monkeypatch):
     shutil.rmtree(hub.copies)
     assert Adapters(tiny_sam, 1).add("discs", "anna/discs").automatic, "the service has them too"
     shutil.rmtree(hub.copies)
-    assert callable(proposer(Predictor(tiny_sam, {"discs": adapter.segmenter}), "discs", "anna/discs"))
+    predictor = Predictor(tiny_sam, {"discs": adapter.segmenter})
+    assert callable(AdapterSource.of(predictor, "discs", "anna/discs").propose)
     assert all(np.array_equal(getattr(found[0], name), getattr(found[1], name)) for name in ("points", "scores"))
 
 

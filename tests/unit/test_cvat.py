@@ -1,4 +1,4 @@
-"""CVAT's auto-annotation function, against a stand-in for cvat_sdk of the same interface."""
+"""CVAT's auto-annotation function, with a fake cvat_sdk of the same interface."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def unpacked(points, size):
     return mask
 
 
-def test_masks_go_round():
+def test_masks_survive_a_round_trip():
     rng = np.random.default_rng(0)
     for share in (0.05, 0.5, 1.0):
         mask = rng.random((9, 13)) < share
@@ -62,7 +62,7 @@ def test_masks_go_round():
     assert cvat.packed(np.array([[False, True, True], [False, True, False]])) == [0, 3, 1, 1, 0, 2, 1]
 
 
-def test_frames_are_labelled(sdk, folders):
+def test_frames_are_labeled(sdk, folders):
     made = cvat.create(str(folders / "finds"))
     assert [(label.name, label.id, label.type) for label in made.spec.labels] == [("disc", 0, "mask")]
     rows = made.detect(context(), frame())
@@ -80,14 +80,14 @@ def test_frames_are_labelled(sdk, folders):
     assert (np.any(masks, axis=0) <= drawn).all()  # holes are lost in polygons, nothing else
 
 
-def test_what_cannot_label_is_refused_in_words(sdk, folders):
+def test_adapters_without_a_prompt_source_raise(sdk, folders):
     with pytest.raises(Refused, match="propose-fit"):
         cvat.create(str(folders / "plain"))
     with pytest.raises(InputError, match="shape"):
         cvat.create(str(folders / "finds"), shape="cuboid")
 
 
-def test_without_cvat_sdk_it_is_told(folders, monkeypatch):
+def test_a_missing_cvat_sdk_raises(folders, monkeypatch):
     monkeypatch.setitem(sys.modules, "cvat_sdk", None)
     with pytest.raises(MissingExtraError, match="pip install cvat-sdk"):
         cvat.create(str(folders / "finds"))

@@ -109,7 +109,7 @@ def mixed(tiny_base):
 
 def test_prompts_decoded_together_equal_single_ones(mixed):
     whole = [ObjectPrompt(promptless=True)]
-    asks = {
+    prompts_by_adapter = {
         None: BOXES,
         "plm": CLICKS + BOXES + PAIRS,
         "other": CLICKS,
@@ -118,12 +118,13 @@ def test_prompts_decoded_together_equal_single_ones(mixed):
         "own": whole,
         "dense": CLICKS,
     }
-    asked = [question for name, own in asks.items() for question in prompt_batches(name, own)]
-    found = BatchedDecoder(mixed.base, segmenters(mixed)).answers(mixed, asked)
-    assert sum(len(question.asks) for question in asked) == sum(map(len, asks.values()))
-    for question, best in zip(asked, found, strict=True):
-        for index, ask in enumerate(question.asks):
-            alone = mixed.decode(prompt_batches(question.adapter, [ask])[0].prompts(mixed), question.adapter)
+    batches = [batch for name, own in prompts_by_adapter.items() for batch in prompt_batches(name, own)]
+    predicted = BatchedDecoder(mixed.base, segmenters(mixed)).predict(mixed, batches)
+    assert sum(len(batch.prompts) for batch in batches) == sum(map(len, prompts_by_adapter.values()))
+    for batch, best in zip(batches, predicted, strict=True):
+        for index, prompt in enumerate(batch.prompts):
+            (alone_batch,) = prompt_batches(batch.adapter, [prompt])
+            alone = mixed.decode(alone_batch.stacked(mixed), batch.adapter or "base")
             scores = alone.candidate_iou()[0, 0]
             low = alone.candidate_logits()[0, 0, scores.argmax()]
             close = {"rtol": 1e-3, "atol": 1e-3 * float(low.abs().max())}
@@ -140,10 +141,10 @@ def test_similar_prompts_share_a_pass(mixed, monkeypatch):
         PromptDecoder, "__call__", lambda self, *a: counted.append(a[1].sparse.shape[1]) or whole(self, *a)
     )
     asked = [q for name in (None, "plm", "other", "f") for q in prompt_batches(name, CLICKS)]
-    together = passes.answers(mixed, asked)
+    together = passes.predict(mixed, asked)
     assert counted == [16]
     monkeypatch.setattr("samtailor.predict.batched.PROMPTS_PER_PASS", 9)
-    parts = passes.answers(mixed, asked)
+    parts = passes.predict(mixed, asked)
     assert counted == [16, 8, 8]
     assert all(torch.allclose(a.logits, b.logits, atol=1e-3) for a, b in zip(together, parts, strict=True))
 

@@ -1,4 +1,4 @@
-"""Single-click protocol, paired evaluations, intervals."""
+"""Evaluation: single-click protocol, paired differences, intervals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from samtailor.errors import InputError
 from samtailor.evaluation import masks as module
-from samtailor.evaluation.masks import REFINED, evaluate, evaluate_many, unseen
+from samtailor.evaluation.masks import REFINED, evaluate, evaluate_many, without_training_images
 from samtailor.evaluation.protocol import prompts_for
 from samtailor.evaluation.scores import Evaluation, difference
 from samtailor.masks import metrics
@@ -30,9 +30,9 @@ def row(id, label, iou, group="", index=0):
 
 
 def test_default_is_the_highest_predicted_iou_and_oracle_the_best_of_the_same_three(tiny_base, tiny_samples):
-    found = evaluate(tiny_base, tiny_samples[:3], classes=["disc"])
+    evaluation = evaluate(tiny_base, tiny_samples[:3], classes=["disc"])
     predictor = Predictor(tiny_base)
-    for score, sample in zip(found.rows, tiny_samples, strict=False):
+    for score, sample in zip(evaluation.rows, tiny_samples, strict=False):
         (target,) = sample.of(["disc"])
         x, y = find("prompts", "mask-center").center(target.mask)
         predictor.set_image(sample.image)
@@ -45,7 +45,7 @@ def test_default_is_the_highest_predicted_iou_and_oracle_the_best_of_the_same_th
         assert (score.id, score.label, score.index, score.area) == (sample.id, "disc", 0, target.area)
 
 
-def test_several_segmenters_are_asked_the_same_and_as_if_alone(tiny_sam, tiny_samples, tmp_path):
+def test_several_segmenters_get_the_same_prompts_as_single_ones(tiny_sam, tiny_samples, tmp_path):
     many = {"base": tiny_sam, "plm": segmenter(tiny_sam, head="paper_plain"), "f": segmenter(tiny_sam, "sam-f")}
     together = evaluate_many(many, tiny_samples[:3], prompt="sampled-click", seed=4)
     for name, one in many.items():
@@ -55,7 +55,7 @@ def test_several_segmenters_are_asked_the_same_and_as_if_alone(tiny_sam, tiny_sa
     assert other.rows != together["base"].rows
 
 
-def test_chunks_change_nothing_and_bound_the_prompts(tiny_sam, monkeypatch):
+def test_chunks_do_not_change_the_scores(tiny_sam, monkeypatch):
     rng = np.random.default_rng(0)
     masks = np.zeros((40, 48, 80), bool)
     for mask in masks:
@@ -78,7 +78,7 @@ def test_chunks_change_nothing_and_bound_the_prompts(tiny_sam, monkeypatch):
     parts = evaluate(tiny_sam, [sample])
     assert [r.iou for r in parts.rows] == pytest.approx([r.iou for r in whole.rows], abs=0.02)
     assert [r.index for r in parts.rows] == list(range(40))
-    monkeypatch.setattr(module, "_LOGITS_AT_ONCE", 3 * 2 * 64 * 64)
+    monkeypatch.setattr(module, "_MAX_LOGITS", 3 * 2 * 64 * 64)
     sizes.clear()
     evaluate(tiny_sam, [sample])
     assert max(sizes) == 2  # large images: fewer prompts at once
@@ -91,7 +91,7 @@ def test_a_click_does_not_depend_on_the_other_images(tiny_samples):
     assert repr(prompts_for(sample, sample.of(None), 1, "sampled-click", 1).points.tolist()) not in clicks
 
 
-def test_masks_of_one_image_draw_clicks_of_their_own(tiny_samples):
+def test_each_mask_of_an_image_has_its_own_click(tiny_samples):
     target = tiny_samples[0].annotations[0]
     targets = (target,) * 6
     clicks = {repr(prompts_for(tiny_samples[0], targets, i, "sampled-click", 0).points.tolist()) for i in range(6)}
@@ -99,11 +99,11 @@ def test_masks_of_one_image_draw_clicks_of_their_own(tiny_samples):
 
 
 def test_box_prompts_and_refinement(tiny_sam, tiny_samples):
-    found = evaluate_many(
+    evaluations = evaluate_many(
         {"base": tiny_sam, "pmm": segmenter(tiny_sam, "plm-pmm")}, tiny_samples[:2], prompt="mask-box", refine=True
     )
-    assert set(found) == {"base", "pmm", "pmm" + REFINED}
-    assert {len(e.rows) for e in found.values()} == {4}
+    assert set(evaluations) == {"base", "pmm", "pmm" + REFINED}
+    assert {len(e.rows) for e in evaluations.values()} == {4}
 
 
 def test_summary_macro_and_intervals():
@@ -148,7 +148,7 @@ def test_paired_difference_is_tighter_and_refuses_other_masks():
         difference(Evaluation(after[1:], "x", 0), one)
 
 
-def test_what_cannot_be_evaluated_is_told(tiny_sam, tiny_sam2, tiny_samples):
+def test_invalid_evaluations_raise(tiny_sam, tiny_sam2, tiny_samples):
     with pytest.raises(InputError, match=r"no mask to evaluate.*nose"):
         evaluate(tiny_sam, tiny_samples[:1], classes=["nose"])
     with pytest.raises(InputError, match="another base object"):
@@ -159,11 +159,11 @@ def test_what_cannot_be_evaluated_is_told(tiny_sam, tiny_sam2, tiny_samples):
         evaluate(tiny_sam, tiny_samples[:1], prompt="file")
     with pytest.raises(InputError, match="Did you mean"):
         evaluate(tiny_sam, tiny_samples[:1], prompt="mask-centre")
-    with pytest.raises(InputError, match="No figure"):
+    with pytest.raises(InputError, match="No metric"):
         Evaluation((), "x", 0).values("accuracy")
 
 
-def test_images_of_the_fit_are_left_out_only_on_the_same_data(tiny_samples, tmp_path):
+def test_training_images_are_left_out_of_the_same_data_set(tiny_samples, tmp_path):
     from samtailor.data.split import Split
     from samtailor.train.config import FitConfig
 
@@ -172,35 +172,37 @@ def test_images_of_the_fit_are_left_out_only_on_the_same_data(tiny_samples, tmp_
     adapter.mkdir()
     Split(train=tuple(ids[:3]), val=tuple(ids[3:5])).write(adapter / "split.json")
     (adapter / "config.yaml").write_text(FitConfig(data=data).to_yaml())
-    left, out = unseen(tiny_samples, adapter, data)
+    left, out = without_training_images(tiny_samples, adapter, data)
     assert out == ids[:3]
     assert [sample.id for sample in left] == ids[3:]
-    assert unseen(tiny_samples[1:], adapter, tmp_path / "other")[1] == [], "one of its images is not there"
-    assert unseen(tiny_samples, tmp_path, data)[1] == []
+    assert (
+        without_training_images(tiny_samples[1:], adapter, tmp_path / "other")[1] == []
+    )  # one of its images is missing
+    assert without_training_images(tiny_samples, tmp_path, data)[1] == []
 
 
-def test_images_of_the_fit_are_left_out_of_a_moved_copy_and_for_fits_of_a_comparison(tiny_samples, tmp_path):
-    """A path alone said nothing there, and the figures were of images learnt by heart."""
+def test_training_images_are_left_out_of_a_moved_copy(tiny_samples, tmp_path):
+    """Also for the fits of a comparison, which name no data set: the ids of the images decide."""
     from samtailor.data.split import Split
     from samtailor.train.config import FitConfig
 
     ids = [sample.id for sample in tiny_samples]
     Split(train=tuple(ids[:3]), val=tuple(ids[3:5])).write(tmp_path / "split.json")
-    assert unseen(tiny_samples, tmp_path, tmp_path / "data")[1] == ids[:3], "no config.yaml, as on a hub"
+    assert without_training_images(tiny_samples, tmp_path, tmp_path / "data")[1] == ids[:3]
     for fitted_on in (tmp_path / "moved", None):
         (tmp_path / "config.yaml").write_text(FitConfig(data=fitted_on).to_yaml())
-        assert unseen(tiny_samples, tmp_path, tmp_path / "data")[1] == ids[:3]
+        assert without_training_images(tiny_samples, tmp_path, tmp_path / "data")[1] == ids[:3]
     Split(train=(), val=()).write(tmp_path / "split.json")
-    assert unseen(tiny_samples, tmp_path, tmp_path / "data")[1] == []
+    assert without_training_images(tiny_samples, tmp_path, tmp_path / "data")[1] == []
 
 
-def test_the_papers_dice_is_a_figure_where_every_row_has_it(tiny_sam):
+def test_the_dice_of_the_papers_needs_a_value_in_every_row(tiny_sam):
     from tiny import disc_sample
 
-    found = evaluate(tiny_sam, [disc_sample(0), disc_sample(1)])
-    summary = found.summary(draws=10)
-    assert summary["paper"] == pytest.approx(np.mean([row.paper_dice for row in found.rows]))
-    old = Evaluation((*found.rows[:-1], replace(found.rows[-1], paper_dice=None)), found.prompt, 0)
+    evaluation = evaluate(tiny_sam, [disc_sample(0), disc_sample(1)])
+    summary = evaluation.summary(draws=10)
+    assert summary["paper"] == pytest.approx(np.mean([row.paper_dice for row in evaluation.rows]))
+    old = Evaluation((*evaluation.rows[:-1], replace(evaluation.rows[-1], paper_dice=None)), evaluation.prompt, 0)
     assert old.summary(draws=10)["paper"] is None
-    assert difference(found, old, draws=10)["paper"] is None
-    assert difference(found, found, draws=10)["paper"] == 0
+    assert difference(evaluation, old, draws=10)["paper"] is None
+    assert difference(evaluation, evaluation, draws=10)["paper"] == 0

@@ -1,4 +1,4 @@
-"""Export to ONNX: the official contracts, parity on prompts not used at export, the gate, the loss of int8."""
+"""Export to ONNX: the official interfaces, parity on prompts not used at export, ParityError, the loss of int8."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SAM2 = ["image_embed", "high_res_feats_0", "high_res_feats_1", *OFFICIAL[1:5]]
 
 
 def moved(base, method, **options):
-    """A segmenter whose every adapter changes the answer."""
+    """A segmenter of which every adapter changes the prediction."""
     torch.manual_seed(4)
     segmenter = find("methods", method).build(base, **options)[0].eval()
     with torch.no_grad():
@@ -59,8 +59,8 @@ def embedding(exported, image):
     return {"image_embeddings": encoder.run(None, {"input_image": np.asarray(resized, np.float32)})[0]}
 
 
-def asked(exported, image, points, labels, mask=None):
-    """The decoder fed by hand, as an annotator does it; points in pixels of the image."""
+def decoded(exported, image, points, labels, mask=None):
+    """Outputs of the decoder with inputs as an annotation program makes them; points in pixels of the image."""
     size, (height, width) = exported.segmenter.base.size, image.shape[:2]
     scale = np.array([size / width, size / height]) if exported.family == "sam2" else size / max(height, width)
     if exported.family == "sam":
@@ -90,7 +90,7 @@ def asked(exported, image, points, labels, mask=None):
         ([[12, 8], [50, 40]], [2, 3], True),
     ],
 )
-def test_the_files_answer_as_the_predictor(exported, points, labels, masked):
+def test_the_files_predict_as_the_predictor(exported, points, labels, masked):
     sample = disc_sample(5, 50, 70)
     predictor = Predictor(exported.segmenter.base, {"a": exported.segmenter})
     predictor.set_image(sample.image)
@@ -98,20 +98,20 @@ def test_the_files_answer_as_the_predictor(exported, points, labels, masked):
     box = np.array(points).ravel() if 2 in labels else None
     clicks = (None, None) if box is not None else (points, labels)
     masks, scores, lows = predictor.predict(*clicks, box, low, adapter="a", return_logits=True)
-    found = asked(exported, sample.image, points, labels, low)
+    outputs = decoded(exported, sample.image, points, labels, low)
     best = int(scores.argmax())
     if exported.family == "sam":
-        assert np.allclose(found[1][0], scores[best], atol=1e-4)
-        assert np.allclose(found[2][0, 0], lows[best], atol=1e-3)
-        assert np.allclose(found[0][0, 0], masks[best], atol=1e-3)
+        assert np.allclose(outputs[1][0], scores[best], atol=1e-4)
+        assert np.allclose(outputs[2][0, 0], lows[best], atol=1e-3)
+        assert np.allclose(outputs[0][0, 0], masks[best], atol=1e-3)
     else:
-        assert np.allclose(found[1][0], scores, atol=1e-4)
-        assert np.allclose(found[0][0], lows, atol=1e-3)
-    bare = predictor.predict(*clicks, box, low, return_logits=True)[2]
-    assert bare.shape != lows.shape or not np.allclose(bare, lows, atol=1e-2)  # the adapter is inside
+        assert np.allclose(outputs[1][0], scores, atol=1e-4)
+        assert np.allclose(outputs[0][0], lows, atol=1e-3)
+    bare = predictor.predict(*clicks, box, low, adapter="base", return_logits=True)[2]
+    assert bare.shape != lows.shape or not np.allclose(bare, lows, atol=1e-2)  # the files contain the adapter
 
 
-def test_the_contract_is_the_official_one(exported):
+def test_the_interface_is_the_official_one(exported):
     import onnx
 
     decoder, encoder = (onnx.load(str(exported.folder / f"{part}.onnx")) for part in ("decoder", "encoder"))
@@ -125,7 +125,7 @@ def test_the_contract_is_the_official_one(exported):
     if exported.family == "sam":
         assert list(shapes) == OFFICIAL
         assert outputs == ["masks", "iou_predictions", "low_res_masks"]
-    else:  # annotators feed and take by position
+    else:  # annotation programs use the order of inputs and outputs
         assert list(shapes) == SAM2
         assert outputs == ["masks", "iou_predictions"]
         assert [one.name for one in encoder.graph.output] == ["high_res_feats_0", "high_res_feats_1", "image_embed"]
@@ -144,13 +144,13 @@ def test_configuration_files_name_the_files(exported):
     assert yaml.safe_load((exported.folder / "anylabeling.yaml").read_text())["type"] == "segment_anything"
 
 
-def test_the_cvat_function_answers_a_question(exported):
+def test_the_cvat_function_predicts_a_mask(exported):
     function = yaml.safe_load((exported.folder / "cvat" / "function.yaml").read_text())
     assert function["metadata"]["annotations"]["type"] == "interactor"
     spec = importlib.util.spec_from_file_location("main", exported.folder / "cvat" / "main.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    context = SimpleNamespace(user_data=SimpleNamespace(), Response=lambda **answer: answer)
+    context = SimpleNamespace(user_data=SimpleNamespace(), Response=lambda **response: response)
     module.init_context(context)
     sample, buffer = disc_sample(5, 50, 70), io.BytesIO()
     Image.fromarray(sample.image).save(buffer, "PNG")
@@ -160,7 +160,7 @@ def test_the_cvat_function_answers_a_question(exported):
     predictor.set_image(sample.image)
     masks, scores, _ = predictor.predict([[30, 20], [5, 40]], [1, 0], adapter="a")
     assert mask.shape == (50, 70)
-    assert (mask == masks[int(scores.argmax())]).mean() > 0.98  # Pillow enlarges a SAM 2 answer a little differently
+    assert (mask == masks[int(scores.argmax())]).mean() > 0.98  # Pillow resizes logits slightly differently
 
 
 def test_an_adapter_without_prompts_ignores_clicks(tiny_sam, tmp_path):
@@ -169,7 +169,7 @@ def test_an_adapter_without_prompts_ignores_clicks(tiny_sam, tmp_path):
     report = export(segmenter, tmp_path / "out", images=[disc_sample(1)])
     exported = SimpleNamespace(family="sam", segmenter=segmenter, folder=tmp_path / "out")
     image = disc_sample(5, 50, 70).image
-    one, other = (asked(exported, image, [[x, 20]], [1])[0] for x in (10, 60))
+    one, other = (decoded(exported, image, [[x, 20]], [1])[0] for x in (10, 60))
     predictor = Predictor(tiny_sam, {"a": segmenter})
     predictor.set_image(image)
     assert np.array_equal(one, other)
@@ -177,22 +177,22 @@ def test_an_adapter_without_prompts_ignores_clicks(tiny_sam, tmp_path):
     assert "ignored" in report["asked_with"]
 
 
-def test_a_file_that_answers_differently_is_refused_and_nothing_is_left(tiny_sam2, tmp_path, monkeypatch):
+def test_a_file_that_differs_from_the_adapter_raises_and_leaves_nothing(tiny_sam2, tmp_path, monkeypatch):
     segmenter = moved(tiny_sam2, "plm")
     write = _trace.write
 
-    def then_move(graph, file):
+    def then_change(graph, file):
         write(graph, file)
         with torch.no_grad():
             segmenter.adapter("plm").head.bias.add_(0.5)
 
-    monkeypatch.setattr(_trace, "write", then_move)
-    with pytest.raises(_parity.ParityError, match="differently"):
+    monkeypatch.setattr(_trace, "write", then_change)
+    with pytest.raises(_parity.ParityError, match="differ from the adapter"):
         export(segmenter, tmp_path / "out", images=[disc_sample(1)])
     assert not list(tmp_path.iterdir())
 
 
-def test_int8_is_smaller_and_its_loss_is_told(tiny_sam2, tmp_path):
+def test_int8_is_smaller_and_its_loss_is_reported(tiny_sam2, tmp_path):
     report = export(moved(tiny_sam2, "plm"), tmp_path / "out", int8=True, images=[disc_sample(1)])
     files = report["files"]
     for part in ("encoder", "decoder"):
@@ -204,12 +204,12 @@ def test_int8_is_smaller_and_its_loss_is_told(tiny_sam2, tmp_path):
     assert json.loads((tmp_path / "out" / "export.json").read_text()) == report
 
 
-def test_what_cannot_be_exported_is_refused_in_words(tiny_sam, tmp_path):
+def test_invalid_exports_raise(tiny_sam, tmp_path):
     with pytest.raises(InputError, match="reading"):
         export(moved(tiny_sam, "am-sam", reading="R4"), tmp_path / "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="there already"):
+    with pytest.raises(InputError, match="exists already"):
         export(moved(tiny_sam, "plm"), tmp_path / "b", overwrite=True, images=[disc_sample(1)])
     with pytest.raises(InputError, match="Known: onnx"):
         find("export", "tflite")

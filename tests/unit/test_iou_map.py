@@ -1,4 +1,4 @@
-"""IoU maps: what a click at each place gives."""
+"""IoU maps: the IoU of a click at each position."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from samtailor.masks import metrics
 from samtailor.predict.predictor import Predictor
 
 
-def test_the_map_is_what_single_clicks_give(tiny_base, tiny_samples, tmp_path):
+def test_the_map_equals_single_clicks(tiny_base, tiny_samples, tmp_path):
     sample = tiny_samples[0]
     predictor = Predictor(tiny_base)
     predictor.set_image(sample.image)
     truth = sample.annotations[0].mask
-    found = maps.iou_map(predictor, truth, cells=10)
-    assert found.iou.shape == found.points.shape[:2] == found.inside.shape
-    assert found.inside.sum() >= 9
-    for place in ((0, 0), (2, 5), (found.iou.shape[0] - 1, found.iou.shape[1] - 1)):
-        x, y = found.points[place]
+    result = maps.iou_map(predictor, truth, cells=10)
+    assert result.iou.shape == result.points.shape[:2] == result.inside.shape
+    assert result.inside.sum() >= 9
+    for place in ((0, 0), (2, 5), (result.iou.shape[0] - 1, result.iou.shape[1] - 1)):
+        x, y = result.points[place]
         masks, scores, _ = predictor.predict([[x, y]], [1])
         ious = [metrics.iou(mask, truth) for mask in masks]
-        assert found.iou[place] == pytest.approx(ious[scores.argmax()], abs=0.02)
-        assert found.oracle[place] == pytest.approx(max(ious), abs=0.02)
-        assert found.inside[place] == truth[int(y), int(x)]
-    assert found.mean == pytest.approx(found.iou[found.inside].mean())
-    json.dumps(found.to_json(), allow_nan=False)
-    maps.save(maps.draw(sample.image, truth, {"base": found, "again": found}), tmp_path / "map.png")
+        assert result.iou[place] == pytest.approx(ious[scores.argmax()], abs=0.02)
+        assert result.oracle[place] == pytest.approx(max(ious), abs=0.02)
+        assert result.inside[place] == truth[int(y), int(x)]
+    assert result.mean == pytest.approx(result.iou[result.inside].mean())
+    json.dumps(result.to_json(), allow_nan=False)
+    maps.save(maps.draw(sample.image, truth, {"base": result, "again": result}), tmp_path / "map.png")
     with Image.open(tmp_path / "map.png") as image:
         assert image.width > image.height
     assert [file.name for file in tmp_path.iterdir()] == ["map.png"]
 
 
-def test_a_small_mask_refines_the_grid_and_a_tiny_one_is_met(tiny_sam, tiny_samples):
+def test_small_masks_have_a_finer_grid(tiny_sam, tiny_samples):
     predictor = Predictor(tiny_sam)
     predictor.set_image(tiny_samples[0].image)
     small, tiny = np.zeros((2, 48, 80), bool)
     small[20:40, 30:50] = tiny[20:22, 30:32] = True
     assert maps.iou_map(predictor, small, cells=4).iou.shape == (4, 6)
-    found = maps.iou_map(predictor, tiny, cells=4)
-    assert found.inside.sum() == 1
-    assert found.iou.size <= 12 * 12
+    result = maps.iou_map(predictor, tiny, cells=4)
+    assert result.inside.sum() == 1
+    assert result.iou.size <= 12 * 12
 
 
-def test_wrong_masks_are_told(tiny_sam, tiny_samples):
+def test_invalid_masks_raise(tiny_sam, tiny_samples):
     predictor = Predictor(tiny_sam)
     predictor.set_image(tiny_samples[0].image)
     with pytest.raises(InputError, match="empty"):

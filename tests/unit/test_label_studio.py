@@ -1,4 +1,4 @@
-"""Label Studio's backend asked for masks, by payloads of the shapes that it sends; its brush encoding."""
+"""Label Studio's backend: predictions for the requests that Label Studio sends, and its brush encoding."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def expected(base, points=None, labels=None, box=None, adapter=None):
     return masks[scores.argmax()], float(scores.max())
 
 
-def test_the_brush_goes_round():
+def test_brush_regions_survive_a_round_trip():
     rng = np.random.default_rng(0)
     for shape in [(1, 1), (1, 7), (9, 13), (60, 500)]:
         for share in (0.0, 0.1, 0.5, 1.0):
@@ -48,7 +48,7 @@ def test_the_brush_goes_round():
     assert np.array_equal(brush.decode(packed, 300, 700), large)
 
 
-def test_the_brush_is_label_studios():
+def test_brush_regions_have_the_format_of_label_studio():
     """The bytes by hand: 8 values, words of 8 bits, sizes 3, 4, 8, 16; a run of 4 zeros, a run of 4 of 255."""
     bits = f"{8:032b}" + f"{7:05b}" + "0010" + "0011" + "0111" + "1111"
     bits += "1" + "00" + "011" + "00000000" + "1" + "00" + "011" + "11111111"
@@ -64,17 +64,17 @@ def test_the_brush_is_label_studios():
 @pytest.mark.parametrize(
     "rle", [[], [0] * 6, [0, 0, 0, 8], [0, 0, 0, 8, 57, 25, 0], "text", [300], [0, 0, 1, 0, 0, 0, 0, 0]]
 )
-def test_damaged_brushes_are_refused(rle):
+def test_damaged_brush_regions_raise(rle):
     with pytest.raises(DataError):
         brush.decode(rle, 1, 2)
 
 
-def test_configurations():
-    found = label_config.parse(BRUSH)
-    assert (found.image, found.value, found.control, found.kind) == ("image", "image", "tag", "brushlabels")
-    assert found.labels == ("plate", "disc")
-    assert found.label(["nose", "disc"]) == "disc"
-    assert found.label([]) == "plate"
+def test_labeling_configurations():
+    config = label_config.parse(BRUSH)
+    assert (config.image, config.value, config.control, config.kind) == ("image", "image", "tag", "brushlabels")
+    assert config.labels == ("plate", "disc")
+    assert config.label(["nose", "disc"]) == "disc"
+    assert config.label([]) == "plate"
     assert label_config.parse(POLYGON).kind == "polygonlabels"
     bomb = '<!DOCTYPE x [<!ENTITY a "aaaa">]><View>&a;</View>'
     for wrong in (
@@ -102,7 +102,7 @@ def test_setup_and_health(client):
     assert client.post("/predict", json={**without, "project": "3.1"}).status_code == 422
 
 
-def test_clicks_and_boxes_are_answered_with_the_brush(client, tiny_sam2):
+def test_clicks_and_boxes_return_brush_regions(client, tiny_sam2):
     clicked = predict(client, keypoint(40, 45), keypoint(5, 10, 0))["results"]
     mask, score = expected(tiny_sam2, [[31.5, 21.1], [3.5, 4.3]], [1, 0])
     (row,) = clicked[0]["result"]
@@ -116,7 +116,7 @@ def test_clicks_and_boxes_are_answered_with_the_brush(client, tiny_sam2):
     assert np.array_equal(brush.decode(boxed["value"]["rle"], *SIZE), mask)
 
 
-def test_clicks_are_answered_with_polygons(client, tiny_sam2):
+def test_clicks_return_polygons(client, tiny_sam2):
     rows = predict(client, keypoint(40, 45), config=POLYGON)["results"][0]["result"]
     mask, _ = expected(tiny_sam2, [[31.5, 21.1]])
     again = np.zeros(SIZE, bool)
@@ -128,26 +128,26 @@ def test_clicks_are_answered_with_polygons(client, tiny_sam2):
     assert (again & mask).sum() / mask.sum() > 0.8
 
 
-def test_the_adapter_of_the_label_answers(client, backend, tiny_sam2, tmp_path):
+def test_the_adapter_of_the_label_is_used(client, backend, tiny_sam2, tmp_path):
     torch.manual_seed(3)
     segmenter = find("methods", "plm").build(tiny_sam2, head="paper_plain")[0]
     options = {"method": "plm", "options": {"head": "paper_plain"}}
     artefact.save(tmp_path / "a", segmenter, artefact.describe(segmenter, **options, classes=("disc",)))
     backend.engine.adapters.add("mine", tmp_path / "a")
-    found = predict(client, keypoint(40, 45))
+    response = predict(client, keypoint(40, 45))
     mask, _ = expected(tiny_sam2, [[31.5, 21.1]], adapter={"mine": segmenter})
-    assert np.array_equal(brush.decode(found["results"][0]["result"][0]["value"]["rle"], *SIZE), mask)
-    assert found["model_version"] == "mine"
+    assert np.array_equal(brush.decode(response["results"][0]["result"][0]["value"]["rle"], *SIZE), mask)
+    assert response["model_version"] == "mine"
 
 
-def test_without_proposals_there_are_no_pre_labels_and_with_them_there_are(client, backend, tiny_sam2, tmp_path):
+def test_pre_labels_need_proposals(client, backend, tiny_sam2, tmp_path):
     tasks = [task(0), {"id": 99, "data": {"image": "/data/local-files/?d=gone.png"}}, task(1)]
     assert predict(client, tasks=tasks)["results"] == [[], [], []]  # an empty prediction would be kept as one
     backend.engine.adapters.add("finds", save(tmp_path / "f", tiny_sam2, proposals=True, head="paper_plain"))
     first, missing, second = predict(client, tasks=tasks)["results"]
     assert first["result"]
     assert second["result"]
-    assert missing == []  # the log says why; the others are not lost
+    assert missing == []  # the reason is logged, and the other tasks are predicted
     assert {row["value"]["brushlabels"][0] for row in first["result"]} == {"disc"}
 
 
@@ -162,15 +162,15 @@ def test_without_proposals_there_are_no_pre_labels_and_with_them_there_are(clien
         "text",
     ],
 )
-def test_wrong_contexts_are_refused_in_words(client, context):
+def test_invalid_contexts_are_rejected(client, context):
     assert "error" in predict(client, context, status=422)
     predict(client, keypoint(50, 50))
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"[" * 100_000, b'{"tasks": 3}', b'{"tasks": [3], "project": "1"}'])
-def test_what_is_no_request_is_refused_in_words(client, body):
+def test_invalid_requests_are_rejected(client, body):
     predict(client, keypoint(50, 50))
-    answer = client.post("/predict", content=body, headers={"content-type": "application/json"})
-    assert answer.status_code in (200, 422)
-    if answer.status_code == 200:
-        assert answer.json()["results"] == [[]]
+    response = client.post("/predict", content=body, headers={"content-type": "application/json"})
+    assert response.status_code in (200, 422)
+    if response.status_code == 200:
+        assert response.json()["results"] == [[]]

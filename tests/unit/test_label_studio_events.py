@@ -1,4 +1,4 @@
-"""What Label Studio tells its backend: annotations become a data set, and data sets adapters."""
+"""Webhooks of Label Studio: annotations become a data set, and a fit to it an adapter."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_accepted_annotations_become_a_data_set(client, backend):
     assert np.array_equal(one.mask, disc(50))
 
 
-def test_deleted_and_skipped_annotations_are_forgotten(client, backend):
+def test_deleted_and_skipped_annotations_are_removed(client, backend):
     for number in range(3):
         client.post("/webhook", json=event("ANNOTATION_CREATED", number, brushed(disc())))
     assert len(backend.collection) == 3
@@ -81,16 +81,16 @@ def test_deleted_and_skipped_annotations_are_forgotten(client, backend):
     assert len(backend.collection) == 1
     assert client.post("/train").status_code == 422  # two are needed
     damaged = event("ANNOTATION_CREATED", 1, brushed(np.ones((3, 3), bool)))
-    told = client.post("/webhook", json=damaged)
-    assert told.status_code == 422
-    assert "does not fit" in told.json()["error"]
+    response = client.post("/webhook", json=damaged)
+    assert response.status_code == 422
+    assert "does not fit" in response.json()["error"]
     assert len(backend.collection) == 1
     again = Collection(backend.collection.data.parent)
     assert len(again) == 1
 
 
 def test_many_annotations_at_once(client, backend):
-    """Predictions that were made annotations: one event, lists of annotations and of tasks."""
+    """Accepted predictions: one event with lists of annotations and of tasks."""
     one, two, lost = (event("ANNOTATIONS_CREATED", number, brushed(disc())) for number in range(3))
     rows = [{**part["annotation"], "task": part["task"]["id"]} for part in (one, lost, two)]
     rows[1] |= {"task": 99}
@@ -106,8 +106,8 @@ def test_many_annotations_at_once(client, backend):
     assert client.post("/webhook", json={"action": "ANNOTATION_CREATED"}).status_code == 422
 
 
-def test_the_same_annotation_told_twice_counts_once(client, backend):
-    """Label Studio adds a webhook of its own; somebody may have added a second one."""
+def test_an_annotation_that_is_sent_twice_counts_once(client, backend):
+    """Label Studio adds a webhook itself; users may add a second one."""
     for _ in range(3):
         client.post("/webhook", json=event("ANNOTATION_CREATED", 0, brushed(disc())))
         client.post("/webhook", json=event("ANNOTATION_UPDATED", 0, brushed(disc())))
@@ -118,7 +118,7 @@ def test_the_same_annotation_told_twice_counts_once(client, backend):
     assert backend.training.started == 1
 
 
-def test_training_can_be_asked_for(client, backend):
+def test_training_can_be_requested(client, backend):
     for number in range(2):
         client.post("/webhook", json=event("ANNOTATION_CREATED", number, brushed(disc())))
     assert client.post("/train").json()["job"] == "0002"
@@ -129,7 +129,7 @@ def test_training_can_be_asked_for(client, backend):
     assert backend.training.started == 2
 
 
-def test_a_finished_fit_answers_in_place_of_the_one_before(backend, client, tiny_sam2, tmp_path):
+def test_a_finished_fit_replaces_the_earlier_one(backend, client, tiny_sam2, tmp_path):
     before = predict(client, keypoint(40, 45))
     for number in (1, 2):
         use(backend.engine, save(tmp_path / f"000{number}", tiny_sam2, head="paper_plain", seed=number))
@@ -139,15 +139,15 @@ def test_a_finished_fit_answers_in_place_of_the_one_before(backend, client, tiny
         before = after
 
 
-def test_a_fit_runs_in_a_process_of_its_own(tmp_path, monkeypatch):
-    """With a stand-in for the command line: what is called, what is told, what happens when it fails."""
+def test_a_fit_runs_in_a_separate_process(tmp_path, monkeypatch):
+    """With a fake command line: its arguments, the notification, and a failure."""
     stand_in = tmp_path / "samtailor.py"
     stand_in.write_text(
         "import json, pathlib, sys\n"
         "out = pathlib.Path(sys.argv[sys.argv.index('--out') + 1 if '--out' in sys.argv else -1])\n"
         "(out / 'called.jsonl').open('a').write(json.dumps(sys.argv[1:]) + chr(10))\n"
         "(out / 'adapter.json').write_text('{}')\n"
-        "print('Error: as asked')\n"
+        "print('Error: as requested')\n"
         "sys.exit(2 if 'bad=1' in sys.argv else 0)\n"
     )
     monkeypatch.setattr("sys.executable", _python_in(tmp_path))
@@ -163,14 +163,14 @@ def test_a_fit_runs_in_a_process_of_its_own(tmp_path, monkeypatch):
     bad = Training(tmp_path / "fits", tmp_path / "data", "nano", arguments=["--set", "bad=1"], done=done.append)
     assert bad.start().name == "0002"
     bad.wait()
-    assert "as asked" in bad.error
+    assert "as requested" in bad.error
     assert len(done) == 1
     with pytest.raises(InputError, match="KEY=VALUE"):
         fit_arguments(None, None, ["x"])
 
 
 def _python_in(folder) -> str:
-    """A python that takes `samtailor` from a folder."""
+    """A Python executable that imports `samtailor` from a folder."""
     import sys
 
     script = folder / "python"
@@ -179,7 +179,7 @@ def _python_in(folder) -> str:
     return str(script)
 
 
-def test_a_mask_is_measured_as_it_was_drawn(tmp_path):
+def test_area_and_box_are_those_of_the_mask(tmp_path):
     stream = io.BytesIO()
     Image.fromarray(image()).save(stream, "PNG")
     collection = Collection(tmp_path)

@@ -1,4 +1,4 @@
-"""Where the images of Label Studio may come from, and where not."""
+"""Allowed and forbidden addresses of images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def backend(tiny_sam2, tmp_path):
      "/data/local-files/?d=../secret.png", "/data/local-files/?d=/etc/passwd", "link.png", "data:image/png;base64,AA",
      "s3://bucket/x.png", "p0.png\0", "ftp://localhost/x"],
 )  # fmt: skip
-def test_no_image_from_elsewhere(backend, tmp_path, address):
+def test_images_from_other_places_are_rejected(backend, tmp_path, address):
     (tmp_path / "secret.png").write_bytes(b"secret")
     (tmp_path / "files" / "link.png").symlink_to(tmp_path / "secret.png")
     with pytest.raises(NotAllowed):
@@ -32,12 +32,12 @@ def test_no_image_from_elsewhere(backend, tmp_path, address):
 
 
 class Studio(BaseHTTPRequestHandler):
-    """A Label Studio in small."""
+    """A minimal Label Studio."""
 
-    seen: list = []  # noqa: RUF012
+    requests: list = []  # noqa: RUF012
 
     def do_GET(self):
-        self.seen.append((self.path, self.headers.get("Authorization")))
+        self.requests.append((self.path, self.headers.get("Authorization")))
         if self.path.startswith("/away"):
             self.send_response(302)
             self.send_header("Location", "http://127.0.0.1:1/secret")
@@ -61,23 +61,23 @@ def studio():
     server = HTTPServer(("127.0.0.1", 0), Studio)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    Studio.seen = []
+    Studio.requests = []
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     thread.join()
     server.server_close()
 
 
-def test_images_of_the_named_label_studio(studio):
+def test_images_are_fetched_from_the_given_label_studio(studio):
     images = ImageFetcher(studio, "secret", None)
     assert images.get("/data/upload/1/a b.png") == b"x" * 50
     assert images.get(f"{studio}/data/upload/1/c.png") == b"x" * 50
-    assert Studio.seen == [("/data/upload/1/a%20b.png", "Token secret"), ("/data/upload/1/c.png", "Token secret")]
+    assert Studio.requests == [("/data/upload/1/a%20b.png", "Token secret"), ("/data/upload/1/c.png", "Token secret")]
     ImageFetcher(studio, "aa.bb.cc", None).get("/data/upload/1/d.png")
-    assert Studio.seen[-1] == ("/data/upload/1/d.png", "Bearer short-lived")
+    assert Studio.requests[-1] == ("/data/upload/1/d.png", "Bearer short-lived")
     with pytest.raises(TooLarge):
-        ImageFetcher(studio, None, None, most=49).get("/data/upload/1/a.png")
-    with pytest.raises(DataError, match="Redirections are not followed"):
+        ImageFetcher(studio, None, None, max_bytes=49).get("/data/upload/1/a.png")
+    with pytest.raises(DataError, match="Redirects are not followed"):
         images.get("/away")
     with pytest.raises(DataError, match="404"):
         images.get("/nowhere.png")
@@ -86,14 +86,14 @@ def test_images_of_the_named_label_studio(studio):
         studio.replace("//", "//me@"),
         studio.replace("http", "https"),
     )
-    seen = len(Studio.seen)
+    requests = len(Studio.requests)
     for address in elsewhere:
         with pytest.raises(NotAllowed):
             images.get(f"{address}/data/upload/1/a.png")
-    assert len(Studio.seen) == seen
+    assert len(Studio.requests) == requests
 
 
 @pytest.mark.parametrize("url", ["localhost:8080", "ftp://x", "http://", "http://me:pw@x", "http://x?y=1"])
-def test_addresses_that_are_no_label_studio(url):
+def test_invalid_addresses_raise(url):
     with pytest.raises(InputError, match="address of Label Studio"):
         ImageFetcher(url, None, None)

@@ -1,4 +1,4 @@
-"""The service: the predictor's own masks, one encode however many ask, hot adapters, metrics."""
+"""The service: the masks of the predictor, one encoding for concurrent requests, replaceable adapters, metrics."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from pycocotools import mask as coco
 from samtailor import artefact
 from samtailor.masks.polygons import outlines
 from samtailor.masks.rle import from_polygons
-from samtailor.predict.auto import GROWN, proposer
-from samtailor.predict.instances import objects
+from samtailor.predict.instances import predict_instances
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.source import AdapterSource
 from samtailor.serve.app import build
 from samtailor.serve.engine import Engine
 from samtailor.serve.limits import Limits
@@ -42,20 +42,20 @@ def image(index: int = 0, size: tuple[int, int] = (48, 80)) -> np.ndarray:
 
 @pytest.fixture
 def served(tiny_sam2, tmp_path):
-    """A client, its engine, and the folder of adapters: plm is loaded, more lie there."""
+    """A client, its engine with the adapter plm, and the folder for further adapters."""
     root = tmp_path / "adapters"
     save(root / "plm", tiny_sam2, head="paper_plain")
     metrics = Metrics()
-    engine = Engine(tiny_sam2, limits=Limits(bytes=200_000, pixels=100_000), root=root, watch=metrics)
+    engine = Engine(tiny_sam2, limits=Limits(bytes=200_000, pixels=100_000), root=root, counter=metrics)
     engine.adapters.add("plm", root / "plm")
     with TestClient(build(engine, metrics=metrics), base_url="http://127.0.0.1:8000") as client:
         yield client, engine, root
 
 
 def sent(client, index=0):
-    answer = client.post("/embeddings", content=png(index))
-    assert answer.status_code == 201, answer.text
-    return answer.json()["id"]
+    response = client.post("/embeddings", content=png(index))
+    assert response.status_code == 201, response.text
+    return response.json()["id"]
 
 
 def ask(client, **question):
@@ -73,24 +73,24 @@ def count(client, name):
 
 @pytest.mark.parametrize("adapter", [None, "plm"])
 @pytest.mark.parametrize("prompt", [ASKED, {"box": [5, 5, 30, 40]}, {"points": [[9, 9]], "box": [5, 5, 30, 40]}])
-def test_masks_are_the_predictors_own(served, tiny_sam2, adapter, prompt):
+def test_masks_equal_those_of_the_predictor(served, tiny_sam2, adapter, prompt):
     client, _, root = served
     predictor = Predictor(tiny_sam2, {"plm": artefact.load(root / "plm", tiny_sam2).segmenter})
     predictor.set_image(image())
     given = (prompt.get("points"), prompt.get("labels"), prompt.get("box"))
-    masks, scores, _ = predictor.predict(*given, adapter=adapter)
+    masks, scores, _ = predictor.predict(*given, adapter=adapter or "base")
     order = np.argsort(-scores)
-    asked = {"embedding": sent(client), "adapter": adapter, "prompts": [prompt]}
-    every = client.post("/segment", json=asked | {"masks": "all"}).json()["masks"]
+    request = {"embedding": sent(client), "adapter": adapter, "prompts": [prompt]}
+    every = client.post("/segment", json=request | {"masks": "all"}).json()["masks"]
     assert [np.array_equal(mask_of(row), masks[i]) for row, i in zip(every, order, strict=True)] == [True] * 3
     assert np.allclose([row["score"] for row in every], scores[order])
-    best = client.post("/segment", json=asked).json()
+    best = client.post("/segment", json=request).json()
     assert best["masks"] == [every[0]]
     assert best["masks"][0]["area"] == masks[order[0]].sum()
-    assert best["embedding"] == {"id": asked["embedding"], "width": 80, "height": 48}
+    assert best["embedding"] == {"id": request["embedding"], "width": 80, "height": 48}
 
 
-def test_the_answer_is_the_same_in_every_format(served):
+def test_all_formats_have_the_same_mask(served):
     client, _, _ = served
     id = sent(client)
     rle, text, shapes = (
@@ -116,7 +116,7 @@ def drawn(parts, size):
     return canvas
 
 
-def test_outlines_are_exact_and_simplified_ones_close():
+def test_polygons_are_exact_or_within_the_tolerance():
     rng = np.random.default_rng(0)
     for _ in range(20):
         mask = rng.random((9, 13)) > 0.4
@@ -132,7 +132,7 @@ def test_outlines_are_exact_and_simplified_ones_close():
     assert outlines(np.ones((1, 1), bool), 5.0)[0][0].tolist() == [[0, 0], [0, 1], [1, 1], [1, 0]]
 
 
-def test_an_image_may_come_along_with_the_question(served):
+def test_the_image_may_be_part_of_the_request(served):
     client, _, _ = served
     by_id = ask(client, embedding=sent(client), adapter="plm").json()
     form = {"question": json.dumps({"prompts": [ASKED], "adapter": "plm"})}
@@ -147,7 +147,7 @@ def test_an_image_may_come_along_with_the_question(served):
 
 
 def slow(engine, monkeypatch):
-    """The encoder waits for `go` and counts."""
+    """The encoder waits for `go` and counts its calls."""
     go, calls, encode = threading.Event(), [], engine.base.encode_image
 
     def waiting(images):
@@ -161,7 +161,7 @@ def slow(engine, monkeypatch):
 
 @contextmanager
 def released(go):
-    """Nobody is left waiting when a test fails."""
+    """Release waiting threads when a test fails."""
     try:
         yield
     finally:
@@ -176,23 +176,23 @@ def until(truth):
     raise AssertionError("never happened")
 
 
-def test_requests_for_one_image_share_one_encode(served, monkeypatch):
+def test_concurrent_requests_for_one_image_share_one_encoding(served, monkeypatch):
     client, engine, _ = served
     go, calls = slow(engine, monkeypatch)
     with ThreadPoolExecutor(6) as pool, released(go):
         waiting = [pool.submit(client.post, "/embeddings", content=png()) for _ in range(6)]
         until(lambda: count(client, 'samtailor_embeddings_total{how="joined"}') == 5)
         go.set()
-        answers = [one.result() for one in waiting]
-    assert {answer.status_code for answer in answers} == {201}
-    assert len({answer.json()["id"] for answer in answers}) == 1
+        responses = [one.result() for one in waiting]
+    assert {response.status_code for response in responses} == {201}
+    assert len({response.json()["id"] for response in responses}) == 1
     assert len(calls) == 1
-    ask(client, embedding=answers[0].json()["id"])
+    ask(client, embedding=responses[0].json()["id"])
     sent(client)
     assert len(calls) == 1
 
 
-def test_above_the_queue_is_503_and_others_go_on(tiny_sam2, monkeypatch):
+def test_a_full_queue_returns_503_and_other_requests_continue(tiny_sam2, monkeypatch):
     engine = Engine(tiny_sam2, limits=Limits(encodes=1, encode_queue=1))
     with TestClient(build(engine), base_url="http://localhost") as client:
         known = sent(client, 9)
@@ -211,7 +211,7 @@ def test_above_the_queue_is_503_and_others_go_on(tiny_sam2, monkeypatch):
         assert client.post("/embeddings", content=png(2)).status_code == 201
 
 
-def test_a_failing_encode_fails_for_itself_and_is_tried_again(served, monkeypatch):
+def test_a_failed_encoding_is_repeated_by_the_next_request(served, monkeypatch):
     client, engine, _ = served
     client = TestClient(client.app, base_url="http://localhost", raise_server_exceptions=False)
     with monkeypatch.context() as broken:
@@ -222,7 +222,7 @@ def test_a_failing_encode_fails_for_itself_and_is_tried_again(served, monkeypatc
     assert client.post("/embeddings", content=png()).status_code == 201
 
 
-def test_memory_is_bounded_and_the_oldest_goes_first(tiny_sam2):
+def test_memory_is_bounded_and_the_oldest_embedding_is_dropped(tiny_sam2):
     engine = Engine(tiny_sam2)
     with TestClient(build(engine), base_url="http://localhost") as client:
         first, second = sent(client, 0), sent(client, 1)
@@ -236,17 +236,17 @@ def test_memory_is_bounded_and_the_oldest_goes_first(tiny_sam2):
         assert "Send the image" in client.get(f"/embeddings/{second}").json()["error"]
 
 
-def test_a_folder_keeps_embeddings_over_a_restart(tiny_sam2, tmp_path, monkeypatch):
-    def answer():
+def test_cached_embeddings_survive_a_restart(tiny_sam2, tmp_path, monkeypatch):
+    def response():
         with TestClient(build(Engine(tiny_sam2, cache=tmp_path)), base_url="http://localhost") as client:
             return ask(client, embedding=sent(client)).json()
 
-    first = answer()
+    first = response()
     monkeypatch.setattr(tiny_sam2, "encode_image", None)
-    assert answer() == first
+    assert response() == first
 
 
-def test_adapters_come_and_go_while_questions_are_answered(served, tiny_sam2):
+def test_adapters_are_added_and_removed_during_requests(served, tiny_sam2):
     client, _, root = served
     save(root / "more" / "other", tiny_sam2, head="paper_plain", seed=8)
     id = sent(client)
@@ -276,20 +276,20 @@ def test_adapters_come_and_go_while_questions_are_answered(served, tiny_sam2):
     assert len(without) > 3
 
 
-def test_many_threads_on_one_base_answer_as_one_thread(served, tiny_sam2, tmp_path):
+def test_many_threads_predict_as_one_thread(served, tiny_sam2, tmp_path):
     client, engine, _ = served
     engine.adapters.add("lora", save(tmp_path / "lora", tiny_sam2, "am-sam"))
     engine.adapters.add("sam-f", save(tmp_path / "f", tiny_sam2, "sam-f"))
     ids = [sent(client, i) for i in range(3)]
-    asked = [(id, adapter) for id in ids for adapter in (None, "plm", "lora", "sam-f")]
-    alone = [ask(client, embedding=id, adapter=adapter).json() for id, adapter in asked]
+    request = [(id, adapter) for id in ids for adapter in (None, "plm", "lora", "sam-f")]
+    alone = [ask(client, embedding=id, adapter=adapter).json() for id, adapter in request]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda row: ask(client, embedding=row[0], adapter=row[1]).json(), asked * 3))
+        together = list(pool.map(lambda row: ask(client, embedding=row[0], adapter=row[1]).json(), request * 3))
     assert together == alone * 3
-    assert len({str(answer["masks"]) for answer in alone}) == 12
+    assert len({str(response["masks"]) for response in alone}) == 12
 
 
-def test_an_adapter_inside_the_encoder_has_an_embedding_of_its_own(served, tiny_sam2, tmp_path, monkeypatch):
+def test_an_adapter_inside_the_encoder_has_its_own_embedding(served, tiny_sam2, tmp_path, monkeypatch):
     client, engine, _ = served
     folder = save(tmp_path / "samed", tiny_sam2, "samed")
     engine.adapters.add("samed", folder)
@@ -299,13 +299,13 @@ def test_an_adapter_inside_the_encoder_has_an_embedding_of_its_own(served, tiny_
     predictor.set_image(image())
     masks, scores, _ = predictor.predict(ASKED["points"], ASKED["labels"], adapter="samed")
     id = sent(client)
-    asked = {"embedding": id, "adapter": "samed", "prompts": [ASKED]}
-    told = client.post("/segment", json=asked).json()
-    assert np.array_equal(mask_of(told["masks"][0]), masks[scores.argmax()])
+    request = {"embedding": id, "adapter": "samed", "prompts": [ASKED]}
+    response = client.post("/segment", json=request).json()
+    assert np.array_equal(mask_of(response["masks"][0]), masks[scores.argmax()])
     assert [a["own_encoder"] for a in client.get("/adapters").json()["adapters"]] == [False, True]
     made = count(client, 'samtailor_embeddings_total{how="made"}')
     assert made == 2
-    assert client.post("/segment", json=asked).json() == told
+    assert client.post("/segment", json=request).json() == response
     assert ask(client, embedding=id).status_code == 200
     assert count(client, 'samtailor_embeddings_total{how="made"}') == made
     assert len(engine.embeddings) == 2
@@ -313,62 +313,68 @@ def test_an_adapter_inside_the_encoder_has_an_embedding_of_its_own(served, tiny_
     assert len(engine.embeddings) == 1
 
 
-def test_an_adapter_without_prompts_may_be_asked_without(served, tiny_sam2, tmp_path):
+def test_a_promptless_adapter_needs_no_prompt(served, tiny_sam2, tmp_path):
     client, engine, _ = served
     folder = save(tmp_path / "blo", tiny_sam2, "blo-sam", prompt="none")
     engine.adapters.add("blo", folder)
     predictor = Predictor(tiny_sam2, {"blo": artefact.load(folder, tiny_sam2).segmenter})
     predictor.set_image(image())
     masks, scores, _ = predictor.predict(adapter="blo")
-    asked = {"embedding": sent(client), "adapter": "blo"}
-    (by_prompt,) = client.post("/segment", json={**asked, "prompts": [{}]}).json()["masks"]
+    request = {"embedding": sent(client), "adapter": "blo"}
+    (by_prompt,) = client.post("/segment", json={**request, "prompts": [{}]}).json()["masks"]
     assert np.array_equal(mask_of(by_prompt), masks[scores.argmax()])
-    found = client.post("/segment", json={**asked, "auto": True}).json()["masks"]
-    assert [row["rle"] for row in found] == [by_prompt["rle"]] * bool(by_prompt["area"])
+    predicted = client.post("/segment", json={**request, "auto": True}).json()["masks"]
+    assert [row["rle"] for row in predicted] == [by_prompt["rle"]] * bool(by_prompt["area"])
 
 
-def test_auto_asks_what_the_proposals_find(served, tiny_sam2, tmp_path):
+def test_auto_uses_the_proposals(served, tiny_sam2, tmp_path):
     client, engine, _ = served
     folder = save(tmp_path / "finds", tiny_sam2, proposals=True, head="paper_plain")
     engine.adapters.add("finds", folder)
     id = sent(client)
-    found = client.post("/segment", json={"embedding": id, "adapter": "finds", "auto": True}).json()["masks"]
-    assert found
-    assert {row["label"] for row in found} == {"disc"}
+    predicted = client.post("/segment", json={"embedding": id, "adapter": "finds", "auto": True}).json()["masks"]
+    assert predicted
+    assert {row["label"] for row in predicted} == {"disc"}
     predictor = Predictor(tiny_sam2, {"finds": artefact.load(folder, tiny_sam2).segmenter})
-    propose = proposer(predictor, "finds", folder, sizes=GROWN)
-    same = objects(predictor, image(), propose, "finds")  # as `predict --prompt auto` finds them
-    assert [row["score"] for row in found] == pytest.approx([one.score for one in same])
-    assert all(np.array_equal(mask_of(row), one.mask) for row, one in zip(found, same, strict=True))
+    same = predict_instances(predictor, image(), AdapterSource.of(predictor, "finds", folder))
+    assert [row["score"] for row in predicted] == pytest.approx([one.score for one in same])
+    assert all(np.array_equal(mask_of(row), one.mask) for row, one in zip(predicted, same, strict=True))
     none = client.post("/segment", json={"embedding": id, "adapter": "finds", "auto": True, "threshold": 1.0})
     assert none.json()["masks"] == []
     for adapter in ("plm", None):
-        told = client.post("/segment", json={"embedding": id, "adapter": adapter, "auto": True})
-        assert told.status_code == 422
-        assert "propose-fit" in told.json()["error"]
+        response = client.post("/segment", json={"embedding": id, "adapter": adapter, "auto": True})
+        assert response.status_code == 422
+        assert "propose-fit" in response.json()["error"]
 
 
-def test_metrics_tell_what_happened(served):
+def test_metrics_count_requests_and_embeddings(served):
     client, _, _ = served
     id = sent(client)
     ask(client, embedding=id, adapter="plm")
-    ask(client, embedding="nobody")
+    ask(client, embedding="unknown")
     client.get("/made/up/path")
-    told = client.get("/metrics").text
-    assert 'samtailor_requests_total{method="POST",route="/segment",status="200"} 1.0' in told
-    assert 'samtailor_requests_total{method="POST",route="/segment",status="404"} 1.0' in told
-    assert 'samtailor_requests_total{method="GET",route="other",status="404"} 1.0' in told
-    assert 'samtailor_masks_total{adapter="plm"} 1.0' in told
-    assert 'samtailor_embeddings_total{how="made"} 1.0' in told
-    assert "samtailor_embeddings_kept 1.0" in told
-    assert "samtailor_adapters 1.0" in told
+    response = client.get("/metrics").text
+    assert 'samtailor_requests_total{method="POST",route="/segment",status="200"} 1.0' in response
+    assert 'samtailor_requests_total{method="POST",route="/segment",status="404"} 1.0' in response
+    assert 'samtailor_requests_total{method="GET",route="other",status="404"} 1.0' in response
+    assert 'samtailor_masks_total{adapter="plm"} 1.0' in response
+    assert 'samtailor_embeddings_total{how="made"} 1.0' in response
+    assert "samtailor_embeddings_kept 1.0" in response
+    assert "samtailor_adapters 1.0" in response
 
 
-def test_the_interface_is_described(served):
+def test_openapi_describes_the_interface(served):
     client, _, _ = served
-    found = client.get("/openapi.json").json()
-    assert set(found["paths"]) >= {"/embeddings", "/segment", "/adapters", "/adapters/{name}", "/health", "/ready"}
-    assert "Prompt" in found["components"]["schemas"]
-    assert "adapter" in found["components"]["schemas"]["Question"]["properties"]
+    description = client.get("/openapi.json").json()
+    assert set(description["paths"]) >= {
+        "/embeddings",
+        "/segment",
+        "/adapters",
+        "/adapters/{name}",
+        "/health",
+        "/ready",
+    }
+    assert "Prompt" in description["components"]["schemas"]
+    assert "adapter" in description["components"]["schemas"]["Question"]["properties"]
     assert client.get("/ready").json() == {"status": "ready"}
     assert client.get("/docs").status_code == 404  # its page would fetch scripts from elsewhere

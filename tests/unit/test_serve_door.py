@@ -1,4 +1,4 @@
-"""What the service says no to: strangers, other sites, hostile files, wrong questions."""
+"""What the service rejects: requests without a token or from other sites, invalid files, invalid prompts."""
 
 from __future__ import annotations
 
@@ -52,24 +52,24 @@ def client(engine):
         yield client
 
 
-def check_refused(answer, status, *words):
-    assert answer.status_code == status, answer.text
-    assert list(answer.json()) == ["error"]
+def check_refused(response, status, *words):
+    assert response.status_code == status, response.text
+    assert list(response.json()) == ["error"]
     for word in words:
-        assert word in answer.json()["error"]
+        assert word in response.json()["error"]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM"])
-def test_images_of_every_kind_are_taken(client, kind):
-    answer = client.post("/embeddings", content=image_file(kind))
-    assert (answer.status_code, answer.json()["width"], answer.json()["height"]) == (201, 40, 30)
+def test_images_of_every_format_are_accepted(client, kind):
+    response = client.post("/embeddings", content=image_file(kind))
+    assert (response.status_code, response.json()["width"], response.json()["height"]) == (201, 40, 30)
 
 
 @pytest.mark.parametrize(
     ("data", "status", "word"),
     [
         (b"", 422, "no image"),
-        (b"hello", 415, "not an image"),
+        (b"hello", 415, "not a readable image"),
         (image_file()[:500], 415, "cut off"),
         (image_file("JPEG")[:300], 415, "image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 415, "Expected JPEG"),
@@ -77,34 +77,34 @@ def test_images_of_every_kind_are_taken(client, kind):
         (bomb(300, 300), 413, "90,000 pixels"),
         (bomb(60_000, 60_000), 413, "pixels"),
         (bomb(2**31 - 1, 2**31 - 1), 413, "pixels"),
-        (bomb(0, 0), 415, "not an image"),
+        (bomb(0, 0), 415, "not a readable image"),
         (image_file() + b"\0" * 20_000, 413, "20,000 bytes"),
     ],
 )
-def test_broken_hostile_and_oversized_files_are_refused_in_words(client, data, status, word):
+def test_damaged_and_oversized_files_are_rejected(client, data, status, word):
     check_refused(client.post("/embeddings", content=data), status, word)
     if data:
         check_refused(client.post("/segment", files={"image": data}, data={"question": '{"auto": true}'}), status)
     assert client.post("/embeddings", content=image_file()).status_code == 201
 
 
-def test_a_body_of_unsaid_length_is_bounded_too(client):
+def test_a_body_without_a_stated_length_is_limited(client):
     def pieces():
         for _ in range(30):
             yield b"\0" * 1000
 
-    check_refused(client.post("/embeddings", content=pieces()), 413, "At most 20,000 bytes")
+    check_refused(client.post("/embeddings", content=pieces()), 413, "the limit is 20,000 bytes")
 
 
-def test_json_is_bounded_by_itself(client):
-    told = client.post("/segment", content=b" " * 4000, headers={"content-type": "application/json"})
-    check_refused(told, 413, "3,000")
+def test_json_has_its_own_limit(client):
+    response = client.post("/segment", content=b" " * 4000, headers={"content-type": "application/json"})
+    check_refused(response, 413, "3,000")
 
 
 @pytest.mark.parametrize(
     ("question", "status", "words"),
     [
-        ({}, 422, ["Which image"]),
+        ({}, 422, ["The image is missing"]),
         ({"embedding": "ID"}, 422, ["1 to 3 prompts"]),
         ({"embedding": "0" * 40, "prompts": [{"points": [[1, 1]]}]}, 404, ["Send the image"]),
         ({"embedding": "../../etc/passwd", "prompts": [{"points": [[1, 1]]}]}, 404, []),
@@ -113,7 +113,7 @@ def test_json_is_bounded_by_itself(client):
         ({"embedding": "ID", "prompts": [{"points": [[-1, 1]]}]}, 422, ["outside"]),
         ({"embedding": "ID", "prompts": [{"points": [[1, 1, 1]]}]}, 422, ["prompts.0.points.0"]),
         ({"embedding": "ID", "prompts": [{"points": [["a", 1]]}]}, 422, ["prompts.0.points.0.0"]),
-        ({"embedding": "ID", "prompts": [{"points": [[1, 1]], "labels": [1, 1]}]}, 422, ["one a point"]),
+        ({"embedding": "ID", "prompts": [{"points": [[1, 1]], "labels": [1, 1]}]}, 422, ["one value per point"]),
         ({"embedding": "ID", "prompts": [{"points": [[1, 1]], "labels": [2]}]}, 422, ["labels"]),
         ({"embedding": "ID", "prompts": [{"points": [[1, 1]] * 5}]}, 422, ["at most 4 points"]),
         ({"embedding": "ID", "prompts": [{"box": [1, 2, 3]}]}, 422, ["prompts.0.box"]),
@@ -126,18 +126,18 @@ def test_json_is_bounded_by_itself(client):
         ({"embedding": "ID", "promts": []}, 422, ["promts"]),
     ],
 )
-def test_wrong_questions_are_refused_in_words(client, question, status, words):
+def test_invalid_requests_are_rejected(client, question, status, words):
     id = client.post("/embeddings", content=image_file()).json()["id"]
-    asked = {**question, "embedding": id} if question.get("embedding") == "ID" else question
-    check_refused(client.post("/segment", json=asked), status, *words)
+    request = {**question, "embedding": id} if question.get("embedding") == "ID" else question
+    check_refused(client.post("/segment", json=request), status, *words)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "NaN", '{"embedding": "x", "prompts": [{"points": [[NaN, 1]]}]}'])
-def test_what_is_no_json_is_refused_in_words(client, text):
+def test_invalid_json_is_rejected(client, text):
     check_refused(client.post("/segment", content=text, headers={"content-type": "application/json"}), 422)
 
 
-def test_forms_that_miss_something(client):
+def test_incomplete_forms_are_rejected(client):
     check_refused(client.post("/segment", files={"other": image_file()}), 422, "image")
     check_refused(client.post("/embeddings", data={"image": "text"}, files={"x": b"1"}), 422, "image")
     both = {"question": '{"embedding": "x", "auto": true}'}
@@ -173,15 +173,15 @@ def test_forms_that_miss_something(client):
         ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}, 403),
     ],
 )
-def test_other_names_and_other_sites_are_refused(engine, headers, status):
+def test_other_hosts_and_other_sites_are_rejected(engine, headers, status):
     with TestClient(build(engine, hosts=["named.example"]), base_url=HERE) as client:
         for path in ("/adapters", "/health"):
-            answer = client.get(path, headers=headers)
-            assert answer.status_code == status, answer.text
+            response = client.get(path, headers=headers)
+            assert response.status_code == status, response.text
         if status == 403 or "sec-fetch-mode" in headers:
             assert client.post("/embeddings", content=image_file(), headers=headers).status_code == 403
-    assert "access-control-allow-origin" not in answer.headers
-    assert answer.headers.get("x-content-type-options", "nosniff") == "nosniff"
+    assert "access-control-allow-origin" not in response.headers
+    assert response.headers.get("x-content-type-options", "nosniff") == "nosniff"
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_other_names_and_other_sites_are_refused(engine, headers, status):
         ("Bearer s\xe9cret", 401),
     ],
 )
-def test_a_token_opens_the_door(engine, header, status):
+def test_requests_need_the_token(engine, header, status):
     with TestClient(build(engine, token="secret-secret"), base_url=HERE) as client:
         headers = {} if header is None else {"authorization": header.encode("latin-1")}
         for path in ("/adapters", "/metrics", "/openapi.json"):
@@ -221,11 +221,11 @@ def test_a_token_opens_the_door(engine, header, status):
         ("labels.example", "http://labels.example:8765"),
     ],
 )
-def test_the_address_that_is_told_is_one_to_go_to(host, place):
+def test_the_printed_address_can_be_opened(host, place):
     assert address(host, 8765) == place
 
 
-def test_who_needs_a_token():
+def test_a_token_is_generated_for_other_hosts():
     assert token_for("127.0.0.1", None) == token_for("localhost", None) == token_for("::1", None) == (None, False)
     token, made = token_for("0.0.0.0", None)
     assert made
@@ -238,16 +238,16 @@ def test_who_needs_a_token():
             token_for("0.0.0.0", bad)
 
 
-def test_too_many_requests_at_once_are_refused(tiny_sam2):
+def test_too_many_concurrent_requests_are_rejected(tiny_sam2):
     import asyncio
 
     engine = Engine(tiny_sam2, limits=Limits(requests=1, seconds=1))
-    app, answers = build(engine), {}
+    app, statuses = build(engine), {}
 
     async def one(name, receive):
         async def send(message):
             if message["type"] == "http.response.start":
-                answers[name] = message["status"]
+                statuses[name] = message["status"]
 
         scope = {"type": "http", "method": "POST", "path": "/embeddings", "raw_path": b"", "query_string": b"",
                  "headers": [(b"host", b"localhost")], "scheme": "http", "server": ("localhost", 80),
@@ -261,14 +261,14 @@ def test_too_many_requests_at_once_are_refused(tiny_sam2):
         await stalled
 
     asyncio.run(both())
-    assert answers == {"second": 503, "stalled": 408}
+    assert statuses == {"second": 503, "stalled": 408}
 
 
 def put(client, name, folder):
     return client.put(f"/adapters/{name}", json={"folder": folder})
 
 
-def test_adapters_only_from_below_the_root(client, engine, tiny_sam2, tmp_path):
+def test_adapters_are_loaded_only_from_below_the_root(client, engine, tiny_sam2, tmp_path):
     from samtailor import artefact
 
     root, outside = tmp_path / "root", tmp_path / "outside"
@@ -291,7 +291,7 @@ def test_adapters_only_from_below_the_root(client, engine, tiny_sam2, tmp_path):
         check_refused(put(bare, "x", "good"), 403, "without a folder")
 
 
-def test_damaged_and_pickled_adapters_are_refused(client, tiny_sam2, tmp_path):
+def test_damaged_and_pickled_adapters_are_rejected(client, tiny_sam2, tmp_path):
     from samtailor import artefact
 
     root = tmp_path / "root"

@@ -18,9 +18,10 @@ from samtailor.data.regions import foreground
 from samtailor.errors import InputError
 from samtailor.evaluation.masks import evaluate_many
 from samtailor.fitting import fit
-from samtailor.predict.auto import by_map, proposer
-from samtailor.predict.instances import objects
+from samtailor.predict.auto import by_map
+from samtailor.predict.instances import predict_instances
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.source import AdapterSource
 from samtailor.registry import find
 from samtailor.structures import Annotation, Prompts
 from samtailor.train.config import FitConfig
@@ -187,12 +188,12 @@ def test_no_prompt_is_needed_where_images_have_one_object(tiny_base, tiny_sample
     predictor = Predictor(tiny_base, {"it": tmp_path / "a"})
     assert predictor.segmenter("it").promptless
     if objects == 1:
-        (ask,) = proposer(predictor, "it", tmp_path / "a")(predictor, samples[0].image)
+        (ask,) = AdapterSource.of(predictor, "it", tmp_path / "a").propose(predictor, samples[0].image)
         assert ask.promptless
         assert ask.label == names[0]
     else:
         predictor.set_image(samples[0].image)
-        asks = proposer(predictor, "it", tmp_path / "a", threshold=0.0)(predictor, samples[0].image)
+        asks = AdapterSource.of(predictor, "it", tmp_path / "a", threshold=0.0).propose(predictor, samples[0].image)
         assert all(len(ask.clicks) == 1 and ask.label == names[0] and 0 <= ask.score <= 1 for ask in asks)
 
 
@@ -217,8 +218,8 @@ def test_each_part_of_a_map_is_prompted_once(tiny_base, tiny_samples):
     drawn = predictor.frame.logits(logits)[0, 0].numpy() > 0
     assert np.array_equal(first.mask | second.mask, drawn)  # the parts are the objects
     assert not (first.mask & second.mask).any()
-    found = objects(predictor, np.zeros((64, 64, 3), np.uint8), by_map("it", "a"), "it")
-    assert [one.ask.score for one in found] == [first.score, second.score]
+    found = predict_instances(predictor, np.zeros((64, 64, 3), np.uint8), AdapterSource("it", by_map("it", "a")))
+    assert [one.prompt.score for one in found] == [first.score, second.score]
     assert np.array_equal(found[0].mask, first.mask)
     segmenter.inference = replace(
         segmenter.inference, smallest_object=4 * second.mask.sum() / 64**2

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from samtailor.data.transform import Frame
-from samtailor.labelling._answers import Windows
 from samtailor.predict.predictor import Predictor
+from samtailor.predict.windows import Windows
 from samtailor.registry import find
 from samtailor.serve.embeddings import Embedding
 from samtailor.serve.images import identity

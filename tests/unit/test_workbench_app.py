@@ -108,12 +108,12 @@ def test_adapter_fitted_with_and_without_prompts_takes_clicks(client, first, ses
 
 
 def test_segment_returns_the_candidates_of_the_predictor(client, first, session):
-    predictor = Predictor(session.engine.base, {"one": session.engine.adapters.slot("one").folder})
+    predictor = Predictor(session.engine.base, {"one": session.engine.adapters.get("one").folder})
     predictor.set_image(disc_sample(0).image)
     for adapter in (None, "one"):
         body = {"adapter": adapter, "points": [[20, 20], [70, 5]], "labels": [1, 0]}
         response = client.post(f"/api/images/{first}/segment", json=body).json()
-        expected, scores, _ = predictor.predict([[20, 20], [70, 5]], [1, 0], adapter=adapter)
+        expected, scores, _ = predictor.predict([[20, 20], [70, 5]], [1, 0], adapter=adapter or "base")
         order = np.argsort(-scores, kind="stable")
         assert [m["predicted_iou"] for m in response["masks"]] == pytest.approx(np.clip(scores[order], 0, 1), abs=1e-4)
         for candidate, index in zip(response["masks"], order, strict=True):
@@ -142,7 +142,7 @@ def test_image_is_encoded_once_for_all_adapters(client, first, session, monkeypa
     [
         ({}, 422, "points or a box"),
         ({"points": [[90, 10]]}, 422, "outside"),
-        ({"points": [[1, 1]], "labels": [1, 0]}, 422, "one a point"),
+        ({"points": [[1, 1]], "labels": [1, 0]}, 422, "one value per point"),
         ({"points": [[1, 1]], "labels": [2]}, 422, "labels"),
         ({"box": [10, 10, 5, 20]}, 422, "x0 < x1"),
         ({"points": [[1, 1]], "adapter": "missing"}, 404, "missing"),
@@ -196,7 +196,7 @@ def test_automatic_objects_are_valid_and_not_saved(client, first):
     assert client.get(f"/api/images/{first}/annotations").json()["objects"] == []
     saved = {"revision": 0, "state": "accepted", "objects": objects}
     assert client.put(f"/api/images/{first}/annotations", json=saved).status_code == 200
-    check_refused(client.post(f"/api/images/{first}/auto", json={"adapter": "two"}), 422, "where to look")
+    check_refused(client.post(f"/api/images/{first}/auto", json={"adapter": "two"}), 422, "no prompt source")
 
 
 def test_mask_to_polygons_and_back(client, first):
@@ -229,7 +229,7 @@ def test_impossible_fits_and_labeling_jobs_are_refused(client, session, first):
     check_refused(client.post("/api/jobs/fit", json={"name": "../up"}), 422, "name")
     check_refused(client.post("/api/jobs/fit", json={"name": "one"}), 409, "already")
     check_refused(client.post("/api/jobs/fit", json={"classes": ["cat"]}), 422, "cat")
-    check_refused(client.post("/api/jobs/label", json={"adapter": "two"}), 422, "where to look")
+    check_refused(client.post("/api/jobs/label", json={"adapter": "two"}), 422, "no prompt source")
     check_refused(client.post("/api/jobs/label", json={"adapter": "one", "only": ["nowhere"]}), 404)
     check_refused(client.post("/api/jobs/label", json={"adapter": "one", "only": [first]}), 422, "no image left")
     check_refused(client.delete("/api/jobs/current"), 404)

@@ -64,7 +64,7 @@ def evaluate_command(
     from samtailor.cli.screen import counting, percent, say, summaries, table
     from samtailor.data.dataset import open_dataset
     from samtailor.data.writing import write_json
-    from samtailor.evaluation.masks import evaluate_many, unseen
+    from samtailor.evaluation.masks import evaluate_many, without_training_images
     from samtailor.evaluation.scores import difference
 
     samples = open_dataset(data, format=format, group=group)
@@ -73,7 +73,7 @@ def evaluate_command(
     wanted = _classes(options.names(classes), own.meta.classes if own else None, samples)
     left_out: list[str] = []
     if own and not everything:
-        samples, left_out = unseen(samples, Path(adapter), data)
+        samples, left_out = without_training_images(samples, Path(adapter), data)
         if left_out:
             why = "the fit used them, or others of their names"
             say(f"{counted(len(left_out), 'image')} left out: {why} (--all takes all in).")

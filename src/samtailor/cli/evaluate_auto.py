@@ -45,8 +45,9 @@ def evaluate_auto(
     from samtailor.artefact import folder_of
     from samtailor.cli.screen import counting, say, table
     from samtailor.data.writing import write_json
-    from samtailor.evaluation.instances import Asked, evaluate_instances
+    from samtailor.evaluation.instances import LOWEST, evaluate_instances
     from samtailor.predict.predictor import Predictor
+    from samtailor.predict.source import AdapterSource
     from samtailor.proposals import disk as proposals
     from samtailor.report import versions
     from samtailor.report.instance_tables import cells, note
@@ -63,10 +64,15 @@ def evaluate_auto(
     elif detector is None and not proposals.exists(folder_of(adapter)):  # the adapter finds them by itself
         del who["base"]
         say("Without learnt proposals or a detector the base cannot be asked: only the adapter is judged.")
-    given = {"detector": detector, "classes": detector_classes, "threshold": threshold, "give": give}
-    asked = {name: Asked.of(predictor, one, adapter, **given) for name, one in who.items()}
+    sources = {
+        name: AdapterSource.of(
+            predictor, one, adapter, detector=detector, classes=detector_classes, threshold=threshold, lowest=LOWEST,
+            prompt_type=give,
+        )
+        for name, one in who.items()
+    }  # fmt: skip
     with counting("images") as progress:
-        found = evaluate_instances(predictor, asked, samples, classes, store=store, seed=seed, progress=progress)
+        found = evaluate_instances(predictor, sources, samples, classes, store=store, seed=seed, progress=progress)
     summaries = {name: one.summary() for name, one in found.items()}
     table(about["data"], *cells(summaries), note(summaries))
     if len(classes) > 1:

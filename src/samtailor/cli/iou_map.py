@@ -40,7 +40,9 @@ def iou_map_command(
 
     predictor, names = load_predictor([adapter] if adapter else [], base, device)
     predictor.set_image(image)
-    found = {name or "base": maps.iou_map(predictor, truth, adapter=name, cells=cells) for name in (None, *names)}
+    found = {
+        name or "base": maps.iou_map(predictor, truth, adapter=name or "base", cells=cells) for name in (None, *names)
+    }
     maps.save(maps.draw(image, truth, found), out)
     if json is not None:
         write_json(json, {name: one.to_json() for name, one in found.items()})

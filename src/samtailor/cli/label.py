@@ -13,8 +13,9 @@ from samtailor.cli.predict import Adapters, load_predictor
 from samtailor.errors import InputError
 
 if TYPE_CHECKING:
-    from samtailor.labelling import Labelled, Source
+    from samtailor.labelling import Labelled
     from samtailor.predict.predictor import Predictor
+    from samtailor.predict.source import AdapterSource
 
 
 def label_command(
@@ -87,10 +88,9 @@ def label_command(
 def _sources(
     predictor: Predictor, folders: Mapping[str, str], classes: Mapping[str, tuple[str, ...]],
     asked: dict[str, Any], refine: bool,
-) -> list[Source]:  # fmt: skip
+) -> list[AdapterSource]:  # fmt: skip
     """One for each adapter, or the base alone. What an adapter of one class answers is of that class."""
-    from samtailor.labelling import Source
-    from samtailor.predict.auto import GROWN, proposer, tiles_of
+    from samtailor.predict.source import AdapterSource
 
     with_pmm = {name for name in folders if "pmm" in predictor.segmenter(name).adapters}
     if refine and not with_pmm:
@@ -99,9 +99,12 @@ def _sources(
     for name in [*folders] or [None]:
         own = classes.get(name, ()) if name else ()
         folder = folders.get(name) if name else None
-        ask = proposer(predictor, name, folder, sizes=GROWN, **asked)
-        tiles = 1 if asked["detector"] else tiles_of(folder)
-        sources.append(Source(name, ask, own[0] if len(own) == 1 else None, refine and name in with_pmm, tiles))
+        source = AdapterSource.of(
+            predictor, name, folder, detector=asked["detector"], classes=asked["classes"],
+            threshold=asked["threshold"], prompt_type=asked["give"], label=own[0] if len(own) == 1 else None,
+            refine=refine and name in with_pmm,
+        )  # fmt: skip
+        sources.append(source)
     return sources
 
 

@@ -73,11 +73,11 @@ def label_studio_command(
 
     named = serve.adapters_by_name(adapter or [])
     limits = Limits(bytes=int(max_mb * 1e6), pixels=int(max_megapixels * 1e6))
-    images = ImageFetcher(url, api_key, files, most=limits.bytes)
+    images = ImageFetcher(url, api_key, files, max_bytes=limits.bytes)
     arguments = fit_arguments(method, steps, setting or [])
     metrics = Metrics()
     loaded = serve.load_base_of(named, base, device)
-    engine = Engine(loaded, limits=limits, watch=metrics)
+    engine = Engine(loaded, limits=limits, counter=metrics)
     for name, source in named.items():
         engine.adapters.add(name, source)
     collection = Collection(project)
@@ -95,7 +95,7 @@ def label_studio_command(
         hosts=allow_host or (),
         metrics=metrics,
     )
-    say(f"Base {loaded.name}, adapters {', '.join(s.name for s in engine.adapters.slots()) or 'none'}.")
+    say(f"Base {loaded.name}, adapters {', '.join(s.name for s in engine.adapters.all()) or 'none'}.")
     say(f"Connect Label Studio to {run.address(host, port)} (Settings, Model). Ctrl-C stops.")
     if made:
         say(f"Token (the password of basic authentication, with any user name): {shown}")

@@ -82,13 +82,13 @@ def predict_command(
         )  # fmt: skip
     asked = _asks(click or [], box, prompts)
     from samtailor.cli.screen import counting, say
-    from samtailor.predict.files import answer, find_images
+    from samtailor.predict.files import find_images, predict_files
 
     found = find_images(images)
     per_image = {name: asked for name in found} if isinstance(asked, list) else _matched(asked, found)
     predictor, names = load_predictor(adapter or [], base, device)
     with counting("images") as progress:
-        coco = answer(
+        coco = predict_files(
             predictor,
             found,
             per_image,
@@ -112,19 +112,18 @@ def _automatic(
 ) -> None:
     """Masks of what is proposed; images in which nothing is found are named."""
     from samtailor.cli.screen import counting, say
-    from samtailor.predict.auto import GROWN, proposer, tiles_of
-    from samtailor.predict.files import answer, find_images
+    from samtailor.predict.files import find_images, predict_files
+    from samtailor.predict.source import AdapterSource
 
     found = find_images(images)
     predictor, names = load_predictor(adapters, base, device)
     folders = dict(zip(names, (text.rpartition("=")[2] for text in adapters), strict=True))
     who: list[str | None] = [*([None] if with_base or not names else []), *names]
-    automatic = {name: proposer(predictor, name, folders.get(name), sizes=GROWN, **asked) for name in who}
-    tiles = {name: 1 if asked["detector"] else tiles_of(folders.get(name)) for name in who}
+    asked["prompt_type"] = asked.pop("give")
+    sources = [AdapterSource.of(predictor, name, folders.get(name) if name else None, **asked) for name in who]
     with counting("images") as progress:
-        coco = answer(
-            predictor, found, {}, out, adapters=who, automatic=automatic, tiles=tiles, overwrite=overwrite,
-            progress=progress,
+        coco = predict_files(
+            predictor, found, {}, out, sources=sources, overwrite=overwrite, progress=progress,
         )  # fmt: skip
     empty = [image["file_name"] for image in coco["images"] if not image["objects"]]
     say(f"{len(coco['annotations'])} masks of {len(coco['images'])} images are in {out}.")

@@ -73,7 +73,7 @@ def propose_fit_command(
     seen += [(sample, UNTOUCHED) for sample in held_out]
     with counting("encoding") as progress:
         store.prepare(base, [s for s, _ in seen], [v for _, v in seen], progress=progress)
-    how = give or automatic.gives(meta.inference.prompt)
+    how = give or automatic.prompt_type_of(meta.inference.prompt)
     with counting("proposals") as progress:
         asked = {"seed": seed, "steps": steps, "augment": augment, "give": how, "tiles": tiles, "progress": progress}
         found = fit_proposals(base, train, wanted, store, **asked)

@@ -84,7 +84,7 @@ def serve_command(
     )
     metrics = Metrics()
     loaded = load_base_of(named, base, device)
-    engine = Engine(loaded, limits=limits, cache=cache, root=adapters_root, watch=metrics)
+    engine = Engine(loaded, limits=limits, cache=cache, root=adapters_root, counter=metrics)
     for name, source in named.items():
         engine.adapters.add(name, source)
     app = build(engine, token=shown, hosts=allow_host or (), metrics=metrics)

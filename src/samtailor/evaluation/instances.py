@@ -1,15 +1,14 @@
-"""Automatic instances against the truth: mask AP, what a user would be given, alarms on images without the object.
+"""Evaluate automatic mode against the truth: mask AP, precision and recall, false positives on images without objects.
 
-Answers are ranked by the score of their proposal times their predicted IoU. For AP all of them count, however unlikely,
-since AP is about the ranking; precision, recall and the false-positive rate are of those that `predict --prompt auto`
-would give: the proposal's score reaches the threshold of its class.
+Predictions are ranked by the score of their proposal times their predicted IoU. AP counts all of them, however
+unlikely, since it measures the ranking. Precision, recall and the false-positive rate count the accepted ones, which
+`predict --prompt auto` returns: the score of the proposal reaches the threshold of its class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,73 +16,27 @@ import numpy as np
 from samtailor.errors import InputError
 from samtailor.masks import average_precision as precision
 from samtailor.masks.average_precision import ImageResult, Instance
-from samtailor.predict.auto import GROWN, proposer, thresholds, tiles_of
-from samtailor.predict.instances import InstanceMask, objects
+from samtailor.predict.instances import predict_instances
+from samtailor.predict.source import AdapterSource
 from samtailor.structures import Sample
 
 if TYPE_CHECKING:
     from samtailor.cache.embeddings import EmbeddingCache
-    from samtailor.predict.instances import Proposer
     from samtailor.predict.predictor import Predictor
 
 LOWEST = 0.02
-"""Score of a proposal below which it is not asked for at all: it could not change AP by a thousandth."""
-_EVERY = 10**6  # answers an image: no limit
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Who answers, and who says where to look.
-
-    Args:
-        adapter: name in the predictor; None is the base.
-        propose: with a threshold of `LOWEST`.
-        least: class to the score from which on something counts as found.
-        tiles: see `instances.objects`.
-    """
-
-    adapter: str | None
-    propose: Proposer
-    least: Callable[[str | None], float]
-    tiles: int = 1
-
-    @classmethod
-    def of(
-        cls,
-        predictor: Predictor,
-        adapter: str | None,
-        folder: str | Path | None,
-        *,
-        detector: str | None = None,
-        classes: Sequence[str] | None = None,
-        threshold: float | None = None,
-        give: str | None = None,
-    ) -> Asked:
-        """As `predict --prompt auto` asks, but with every proposal that could change AP; see `automatic.proposer`.
-
-        Args:
-            predictor: with the adapter.
-            adapter: its name; None is the base.
-            folder: with the proposals, also for the base.
-            detector, classes, give: who proposes instead, and how.
-            threshold: lowest score that counts as found; None takes each class's own.
-
-        Raises:
-            InputError: nothing is there that could ask.
-        """
-        how = {"detector": detector, "classes": classes, "threshold": LOWEST, "give": give, "sizes": GROWN}
-        propose = proposer(predictor, adapter, folder, **how)
-        least = thresholds(predictor, adapter, folder, detector=detector, threshold=threshold)
-        return cls(adapter, propose, least, 1 if detector else tiles_of(folder))
+"""Score below which a proposal is not decoded at all; such proposals change AP by less than a thousandth. Pass it as
+`lowest` to `AdapterSource.of`."""
+_NO_LIMIT = 10**6  # predictions per image
 
 
 @dataclass(frozen=True)
 class InstanceEvaluation:
-    """What was found in every image.
+    """Predictions of all images, with their figures.
 
     Args:
         images: with their true objects of the classes.
-        classes: that were asked for.
+        classes: that are evaluated.
         seed: of the bootstrap.
     """
 
@@ -92,48 +45,45 @@ class InstanceEvaluation:
     seed: int = 0
 
     def summary(self, draws: int = 1000) -> dict[str, Any]:
-        """Figures in 0..1, 95 % intervals by bootstrap over groups of images.
+        """Figures in [0, 1], with 95 % intervals from a bootstrap over groups of images.
 
         Returns:
-            `ap`, `ap50`, `ap75` as COCO has them (at most 100 answers a class and image), each with `..._interval`;
-            `without_limit`: the same three when every answer counts; of what a user would be given `precision`,
-            `recall`, `f1` (IoU at least 0.5, all classes together) and `false_positive_rate`: the share of the images
-            without an object of the classes in which anything is found, None without such images; counts `images`,
-            `empty_images`, `objects`, `found`; and `classes`: the same by class, `empty_images` being those without
-            an object of that class.
+            `ap`, `ap50`, `ap75` as defined by COCO (at most 100 predictions per class and image), each with
+            `..._interval`; `without_limit`: the same three without that maximum; of the accepted predictions
+            `precision`, `recall`, `f1` (IoU at least 0.5, all classes together) and `false_positive_rate`: the share
+            of the images without an object of the classes that have an accepted prediction, None without such images;
+            counts `images`, `empty_images`, `objects`, `found`; and `classes`: the same by class, where `empty_images`
+            are those without an object of that class.
         """
         groups = [image.group or image.id for image in self.images]
         limited = precision.match(self.images, self.classes)
-        every = precision.match(self.images, self.classes, _EVERY)
-        given = self._given()
-        judged = precision.match(given, self.classes, _EVERY)
+        unlimited = precision.match(self.images, self.classes, _NO_LIMIT)
+        accepted = self._accepted()
+        matched = precision.match(accepted, self.classes, _NO_LIMIT)
         return {
             **precision.with_intervals(limited, groups, self.seed, draws),
-            "without_limit": precision.mean_precision(every),
-            **_given_figures(given, self.classes, judged),
+            "without_limit": precision.mean_precision(unlimited),
+            **_accepted_figures(accepted, self.classes, matched),
             "classes": {
-                label: {**precision.mean_precision({label: one}), **_given_figures(given, [label], judged)}
+                label: {**precision.mean_precision({label: one}), **_accepted_figures(accepted, [label], matched)}
                 for label, one in limited.items()
             },
         }
 
-    def given_f1(self) -> float:
-        """F1 of what a user would be given, IoU at least 0.5, in [0, 1]."""
-        given = self._given()
-        judged = precision.match(given, self.classes, _EVERY)
-        return _given_figures(given, self.classes, judged)["f1"] or 0.0
+    def accepted_f1(self) -> float:
+        """F1 of the accepted predictions at IoU 0.5, in [0, 1]."""
+        accepted = self._accepted()
+        matched = precision.match(accepted, self.classes, _NO_LIMIT)
+        return _accepted_figures(accepted, self.classes, matched)["f1"] or 0.0
 
-    def _given(self) -> list[ImageResult]:
-        """Only what a user would be given."""
-        return [
-            ImageResult(one.id, one.truths, tuple(f for f in one.predictions if f.accepted), one.group)
-            for one in self.images
-        ]
+    def _accepted(self) -> list[ImageResult]:
+        """The images with only the predictions that a user would get."""
+        return [replace(one, predictions=tuple(p for p in one.predictions if p.accepted)) for one in self.images]
 
 
 def evaluate_instances(
     predictor: Predictor,
-    asked: dict[str, Asked],
+    sources: Mapping[str, AdapterSource],
     samples: Sequence[Sample],
     classes: Sequence[str],
     *,
@@ -141,58 +91,57 @@ def evaluate_instances(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, InstanceEvaluation]:
-    """Look for all objects of some classes in every image, with one or several adapters on the same embeddings.
+    """Predict all objects of some classes in every image, with one or several adapters on the same embeddings.
 
     Args:
-        predictor: with the adapters.
-        asked: name of the result to who answers.
-        samples: images, those without an object among them: they tell the false-positive rate.
-        classes: names; answers of other classes do not count.
-        store: embeddings on disk.
+        predictor: with the adapters loaded.
+        sources: name of the result to adapter and prompt source, made with `lowest=LOWEST`.
+        samples: images; those without an object determine the false-positive rate.
+        classes: names; predictions of other classes do not count.
+        store: embedding cache on disk.
         seed: of the bootstrap.
         progress: called with (images done, images in all).
 
     Raises:
-        InputError: there is no object of the classes to find.
+        InputError: the samples have no object of the classes.
     """
     if not any(sample.of(classes) for sample in samples):
         raise InputError(f"There is no object to find: none of {len(samples)} images has one of {', '.join(classes)}.")
-    rows: dict[str, list[ImageResult]] = {name: [] for name in asked}
+    results: dict[str, list[ImageResult]] = {name: [] for name in sources}
     for done, sample in enumerate(samples, 1):
         truths = tuple(a for a in sample.annotations if a.label in classes and a.area)
-        for name, who in asked.items():
-            found = objects(predictor, sample, who.propose, who.adapter, tiles=who.tiles, store=store)
-            seen = tuple(_instance(one, who) for one in found if one.ask.label in classes)
-            rows[name].append(ImageResult(sample.id, truths, seen, sample.group or sample.id))
+        for name, source in sources.items():
+            predicted = predict_instances(predictor, sample, source, store=store)
+            predictions = tuple(
+                Instance(one.label, one.rle, one.rank, one.score >= source.threshold(one.label))
+                for one in predicted
+                if one.label is not None and one.label in classes
+            )
+            results[name].append(ImageResult(sample.id, truths, predictions, sample.group or sample.id))
         if progress:
             progress(done, len(samples))
-    return {name: InstanceEvaluation(tuple(own), tuple(classes), seed) for name, own in rows.items()}
+    return {name: InstanceEvaluation(tuple(images), tuple(classes), seed) for name, images in results.items()}
 
 
-def _instance(one: InstanceMask, who: Asked) -> Instance:
-    label = one.ask.label
-    return Instance(label, one.rle, one.rank, one.score >= who.least(label))
-
-
-def _given_figures(
-    given: Sequence[ImageResult], classes: Sequence[str], judged: dict[str, precision.Matched]
+def _accepted_figures(
+    images: Sequence[ImageResult], classes: Sequence[str], matched: dict[str, precision.Matched]
 ) -> dict[str, Any]:
-    own = [judged[label] for label in classes]
-    total = sum(int(one.objects.sum()) for one in own)
-    found = sum(int(one.counts[0].sum()) for one in own)
-    right = sum(int((one.correct[0] & one.counts[0]).sum()) for one in own)
-    empty = [p for p in given if not any(t.label in classes for t in p.truths)]
-    alarms = [any(f.label in classes for f in p.predictions) for p in empty]
+    by_class = [matched[label] for label in classes]
+    objects = sum(int(one.objects.sum()) for one in by_class)
+    predicted = sum(int(one.counts[0].sum()) for one in by_class)
+    right = sum(int((one.correct[0] & one.counts[0]).sum()) for one in by_class)
+    empty = [image for image in images if not any(truth.label in classes for truth in image.truths)]
+    false_alarms = [any(one.label in classes for one in image.predictions) for image in empty]
     return {
-        "precision": right / found if found else None,
-        "recall": right / total if total else None,
-        "f1": 2 * right / (found + total) if found + total else None,
-        "false_positive_rate": float(np.mean(alarms)) if alarms else None,
-        "images": len(given),
+        "precision": right / predicted if predicted else None,
+        "recall": right / objects if objects else None,
+        "f1": 2 * right / (predicted + objects) if predicted + objects else None,
+        "false_positive_rate": float(np.mean(false_alarms)) if false_alarms else None,
+        "images": len(images),
         "empty_images": len(empty),
-        "objects": total,
-        "found": found,
+        "objects": objects,
+        "found": predicted,
     }
 
 
-__all__ = ["LOWEST", "Asked", "InstanceEvaluation", "evaluate_instances"]
+__all__ = ["LOWEST", "InstanceEvaluation", "evaluate_instances"]

@@ -1,4 +1,4 @@
-"""How an evaluation asks: one prompt a mask, by SAM's single-point protocol (SAM paper 7.1, App. D.1) unless told."""
+"""Prompts of an evaluation: one per mask, by default SAM's single-point protocol (arXiv 2304.02643, 7.1)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,21 @@ from samtailor.segmenter import Segmenter
 from samtailor.structures import Annotation, Prompts, Sample
 
 PROTOCOL = "mask-center"
+"""Prompt source of the protocol."""
 
 
-def asked_with(
+def prompt_source(
     segmenter: Segmenter | Base, prompt: str | Callable[..., Prompts] | None, regions: bool
 ) -> tuple[str, Callable[..., Prompts]]:
-    """(label, source) of the prompts for a segmenter; equal labels are equal sources, asked once.
+    """The prompt source for a segmenter.
 
-    For regions nobody has to click where the segmenter finds them alone.
+    Args:
+        segmenter: or the base.
+        prompt: name, source, or None for the one that the segmenter was fitted with.
+        regions: regions are evaluated; a promptless segmenter then gets no prompt.
+
+    Returns:
+        a key, equal for equal sources, and the source.
     """
     if prompt is None and regions and isinstance(segmenter, Segmenter) and segmenter.promptless:
         return "none", _source("none")
@@ -38,21 +45,21 @@ def asked_with(
 def prompts_for(
     sample: Sample, targets: Sequence[Annotation], index: int, source: str | Callable[..., Prompts], seed: int
 ) -> Prompts:
-    """The prompt that an evaluation asks for mask `index` of an image's targets, image frame."""
+    """The prompt for mask `index` of the targets of an image, in the image frame."""
     source = _source(source) if isinstance(source, str) else source
-    # a generator a mask: the click does not depend on which other masks are evaluated with it
+    # one generator per mask: its click does not depend on which other masks are evaluated
     rng = np.random.default_rng([seed, crc32(sample.id.encode()), index])
     return source(sample, [targets[index].mask], rng)
 
 
 def _source(name: str) -> Callable[..., Prompts]:
     build = find("prompts", name).build
-    needed = [option for option, default in options(build).items() if default is inspect.Parameter.empty]
-    if needed:
+    required = [option for option, default in options(build).items() if default is inspect.Parameter.empty]
+    if required:
         raise InputError(
-            f"The prompt source {name!r} needs {', '.join(needed)}: build it and give the source instead of its name."
+            f"The prompt source {name!r} needs {', '.join(required)}: build it and pass the source instead of its name."
         )
     return build()
 
 
-__all__ = ["PROTOCOL", "asked_with", "prompts_for"]
+__all__ = ["PROTOCOL", "prompt_source", "prompts_for"]

@@ -1,4 +1,4 @@
-"""The table of an evaluation, one row a mask, and its figures with intervals by a bootstrap over groups."""
+"""The scores of an evaluation, one row per mask, and their means with bootstrap intervals over groups."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Evaluation:
     """Scores of one segmenter.
 
     Args:
-        rows: one a mask, in the order of the samples.
+        rows: one per mask, in the order of the samples.
         prompt: name of the prompt source.
         seed: of the clicks and of the bootstrap.
     """
@@ -38,35 +38,38 @@ class Evaluation:
     seed: int
 
     def values(self, figure: str) -> np.ndarray:
-        """float64 (masks,) of a figure: miou, oracle_miou, dice, oracle_dice, boundary_iou, paper.
+        """Values of a metric: miou, oracle_miou, dice, oracle_dice, boundary_iou or paper.
 
-        Empty where a row of an earlier version does not have it.
+        Returns:
+            float64 (masks,), in [0, 1]; empty if a row, of an earlier version, does not have it.
+
+        Raises:
+            InputError: an unknown metric.
         """
         if figure not in _FIGURES:
-            raise InputError(f"No figure is called {figure!r}. Known: {', '.join(_FIGURES)}.")
-        found = [getattr(row, _FIGURES[figure]) for row in self.rows]
-        return np.array([] if None in found else found, dtype=np.float64)
+            raise InputError(f"No metric is called {figure!r}. Known: {', '.join(_FIGURES)}.")
+        values = [getattr(row, _FIGURES[figure]) for row in self.rows]
+        return np.array([] if None in values else values, dtype=np.float64)
 
     def summary(self, draws: int = 1000) -> dict[str, Any]:
-        """Figures in 0..1 with 95 % intervals.
+        """Means in [0, 1] with 95 % intervals.
 
         Returns:
             `miou`, `oracle_miou`, `dice`, `oracle_dice`, `boundary_iou` and `paper` (Dice on the papers' 64 x 64 grid,
-            see `metrics.paper_dice`; means over masks), each with its
-            `..._interval` [low, high] from a bootstrap over groups; `macro_...` the unweighted mean over classes
-            of the first three, with intervals; counts `masks`, `images`, `groups`; and `classes`: the same per
-            class. An evaluation without masks has None for figures.
+            see `metrics.paper_dice`), means over masks, each with `..._interval` [low, high] from a bootstrap over
+            groups; `macro_miou`, `macro_oracle_miou` and `macro_dice`, unweighted means over classes, with intervals;
+            counts `masks`, `images`, `groups`; and `classes`: the same per class. Without masks all means are None.
         """
         classes = {name: self.of(name).figures(draws) for name in self.labels}
         return {**self.figures(draws), **self._macro(draws), "classes": classes}
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Classes that occur, in order of appearance."""
+        """Classes of the rows, in order of appearance."""
         return tuple(dict.fromkeys(row.label for row in self.rows))
 
     def of(self, label: str) -> Evaluation:
-        """Only the rows of one class."""
+        """The rows of one class."""
         return Evaluation(tuple(row for row in self.rows if row.label == label), self.prompt, self.seed)
 
     def table(self) -> list[dict[str, Any]]:
@@ -74,7 +77,7 @@ class Evaluation:
         return [asdict(row) for row in self.rows]
 
     def figures(self, draws: int = 1000) -> dict[str, Any]:
-        """The part of `summary` that is not about classes."""
+        """The part of `summary` without classes."""
         out: dict[str, Any] = {}
         for name in _FIGURES:
             out[name], out[f"{name}_interval"] = interval(self.values(name), self._groups(), self.seed, draws)
@@ -88,8 +91,8 @@ class Evaluation:
         out: dict[str, Any] = {}
         labels = [row.label for row in self.rows]
         for name in ("miou", "oracle_miou", "dice"):
-            found = interval(self.values(name), self._groups(), self.seed, draws, labels)
-            out[f"macro_{name}"], out[f"macro_{name}_interval"] = found
+            mean, bounds = interval(self.values(name), self._groups(), self.seed, draws, labels)
+            out[f"macro_{name}"], out[f"macro_{name}_interval"] = mean, bounds
         return out
 
 
@@ -97,8 +100,8 @@ def difference(after: Evaluation, before: Evaluation, draws: int = 1000) -> dict
     """Paired differences, after minus before, of two evaluations on the same masks and clicks.
 
     Returns:
-        per figure its mean difference and `..._interval` (bootstrap of the differences over groups), and `better`,
-        the share of masks whose IoU rose.
+        per metric its mean difference and `..._interval` (bootstrap of the differences over groups), and `better`, the
+        share of masks whose IoU increased.
 
     Raises:
         InputError: the evaluations do not cover the same masks.
@@ -108,23 +111,30 @@ def difference(after: Evaluation, before: Evaluation, draws: int = 1000) -> dict
         raise InputError("Paired differences need two evaluations of the same masks in the same order.")
     out: dict[str, Any] = {}
     for name in _FIGURES:
-        one, other = after.values(name), before.values(name)
-        change = one - other if len(one) == len(other) else np.empty(0)
+        new, old = after.values(name), before.values(name)
+        change = new - old if len(new) == len(old) else np.empty(0)
         out[name], out[f"{name}_interval"] = interval(change, after._groups(), after.seed, draws)
-    rose = after.values("miou") > before.values("miou")
-    return {**out, "better": float(rose.mean()) if len(rose) else None}
+    better = after.values("miou") > before.values("miou")
+    return {**out, "better": float(better.mean()) if len(better) else None}
 
 
 def interval(
     values: np.ndarray, groups: Sequence[str], seed: int, draws: int = 1000, classes: Sequence[str] | None = None
 ) -> tuple[float | None, list[float] | None]:
-    """Mean and [low, high] of its 95 % interval by cluster bootstrap; with `classes` of the unweighted mean over them.
+    """Mean and 95 % interval by a cluster bootstrap.
 
-    The interval is None with fewer than two groups, where nothing can be said; both are None without values.
+    Args:
+        values: (N,), one per mask.
+        groups: of each mask.
+        seed, draws: of the bootstrap.
+        classes: of each mask, for the unweighted mean over classes; None: the mean over masks.
+
+    Returns:
+        the mean and [low, high]; no interval with fewer than two groups, and neither without values.
     """
     if len(values) == 0:
         return None, None
-    mean, low, high = metrics.bootstrap(values, groups, seed, draws, classes=classes)
+    mean, low, high = metrics.bootstrap(values.tolist(), groups, seed, draws, classes=classes)
     return mean, None if math.isnan(low) else [low, high]
 
 

@@ -1,7 +1,7 @@
 """Model configuration files that let X-AnyLabeling, AnyLabeling and CVAT load the two ONNX files.
 
-What each program reads was taken from its public repository: the keys of the YAML, the shapes that the
-program feeds, and which of the masks it draws. Programs that fix SAM 1 at 1024 px are told apart here.
+The keys of the YAML files, the shapes that each program feeds, and the mask that it shows were taken from its public
+repository. Some programs support SAM 1 at 1024 px only.
 """
 
 from __future__ import annotations
@@ -10,36 +10,36 @@ from pathlib import Path
 from typing import Any
 
 SAM1_SIDE = 1024
-"""X-AnyLabeling and AnyLabeling feed SAM 1 a mask prompt of 256 x 256, that is a frame of 1024 px."""
+"""X-AnyLabeling and AnyLabeling feed SAM 1 a mask prompt of 256 x 256, which implies a frame of 1024 px."""
 
 
 def write(folder: Path, name: str, title: str, *, family: str, size: int, classes: list[str]) -> dict[str, str]:
-    """Write the files beside `encoder.onnx` and `decoder.onnx`.
+    """Write the files next to `encoder.onnx` and `decoder.onnx`.
 
     Args:
         folder: of the export.
         name: short name without spaces.
-        title: what the user sees in the program's list.
+        title: shown in the program's list.
         family: "sam" or "sam2".
         size: side of the model frame, pixels.
         classes: what the adapter was fitted to.
 
     Returns:
-        program to the file it loads; a program that cannot load this base gets the reason instead.
+        program to the file that it loads, or to the reason why it cannot load this base.
     """
     import yaml
 
-    found = {}
+    files: dict[str, str] = {}
     for program, config in (("X-AnyLabeling", _xanylabeling), ("AnyLabeling", _anylabeling)):
         if family == "sam" and size != SAM1_SIDE:
-            found[program] = f"not written: it feeds SAM 1 at {SAM1_SIDE} px, this base has {size} px"
+            files[program] = f"not written: it supports SAM 1 at {SAM1_SIDE} px only, this base has {size} px"
             continue
         file = f"{program.lower()}.yaml"
         text = yaml.safe_dump(config(name, title, family, size), sort_keys=False, allow_unicode=True)
         (folder / file).write_text(text, encoding="utf-8")
-        found[program] = file
-    found["CVAT"] = _cvat(folder, name, title, classes)
-    return found
+        files[program] = file
+    files["CVAT"] = _cvat(folder, name, title, classes)
+    return files
 
 
 def _xanylabeling(name: str, title: str, family: str, size: int) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def _xanylabeling(name: str, title: str, family: str, size: int) -> dict[str, An
 
 
 def _anylabeling(name: str, title: str, family: str, size: int) -> dict[str, Any]:
-    # one type for both families there: it tells SAM 2 by the decoder's inputs
+    # AnyLabeling has one type for both families and detects SAM 2 by the decoder's inputs
     return _paths("segment_anything", name, title) | _frame(size)
 
 
@@ -58,12 +58,12 @@ def _paths(kind: str, name: str, title: str) -> dict[str, Any]:
 
 
 def _frame(size: int) -> dict[str, Any]:
-    # as wide as high: the longest side becomes `size` for upright images too, as SAM does it
+    # equal sides: the longest side becomes `size` for portrait images too, as in SAM
     return {"input_size": size, "max_width": size, "max_height": size}
 
 
 def _cvat(folder: Path, name: str, title: str, classes: list[str]) -> str:
-    """A serverless function (nuclio) of the type interactor; `cvat_handler.py` is copied beside it as main.py."""
+    """A serverless function (nuclio) of type interactor, with `_cvat_handler.py` as main.py."""
     import yaml
 
     home = folder / "cvat"
@@ -77,7 +77,7 @@ def _cvat(folder: Path, name: str, title: str, classes: list[str]) -> str:
 
 def _function(name: str, title: str, classes: list[str]) -> dict[str, Any]:
     home = "/opt/nuclio"
-    what = ", ".join(classes) or "objects"
+    objects = ", ".join(classes) or "objects"
     steps = [
         ("ENV", "DEBIAN_FRONTEND=noninteractive"),
         ("WORKDIR", home),
@@ -95,11 +95,11 @@ def _function(name: str, title: str, classes: list[str]) -> dict[str, Any]:
                 "min_pos_points": "1",
                 "min_neg_points": "0",
                 "startswith_box_optional": "true",
-                "help_message": f"Click on or draw a box around: {what}",
+                "help_message": f"Click on or draw a box around: {objects}",
             },
         },
         "spec": {
-            "description": f"Segment Anything, fitted to {what} with samtailor",
+            "description": f"Segment Anything, fitted to {objects} with samtailor",
             "runtime": "python:3.10",
             "handler": "main:handler",
             "eventTimeout": "30s",

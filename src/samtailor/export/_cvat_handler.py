@@ -1,7 +1,7 @@
-"""CVAT serverless function (nuclio, type interactor) around encoder.onnx and decoder.onnx of a samtailor export.
+"""CVAT serverless function (nuclio, type interactor) that runs encoder.onnx and decoder.onnx of a samtailor export.
 
-Needs numpy, pillow and onnxruntime only. `samtailor export` copies this file to cvat/main.py; the two ONNX files and
-export.json are found beside it or one folder up.
+Needs numpy, pillow and onnxruntime only. `samtailor export` copies this file to cvat/main.py. The two ONNX files and
+export.json must be in the same folder or its parent.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-KEPT = 8  # images whose embedding is kept
+KEPT = 8  # number of images whose embedding is kept
 
 
 class Model:
-    """The two ONNX files; `mask` answers a prompt in pixels of the image."""
+    """The two ONNX files; `mask` predicts from a prompt in pixels of the image."""
 
     def __init__(self, home: Path) -> None:
         home = home if (home / "export.json").exists() else home.parent
@@ -32,13 +32,13 @@ class Model:
         self.kept: OrderedDict[bytes, list[np.ndarray]] = OrderedDict()
 
     def mask(self, data: bytes, positive: list, negative: list, box: list | None) -> np.ndarray:
-        """bool (height, width) of the image in `data` (bytes of a file)."""
+        """bool (height, width): mask of the image in `data` (content of a file)."""
         image = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
         points = [*positive, *negative]
         labels = [1.0] * len(positive) + [0.0] * len(negative)
         if box:
             points, labels = [*points, *box], [*labels, 2.0, 3.0]
-        logits = self._answer(image, self._embedding(data, image), np.array(points, np.float32), labels, bool(box))
+        logits = self._logits(image, self._embedding(data, image), np.array(points, np.float32), labels, bool(box))
         return logits > 0
 
     def _embedding(self, data: bytes, image: Image.Image) -> list[np.ndarray]:
@@ -58,14 +58,14 @@ class Model:
         return [embed, high0, high1]
 
     def _inner(self, image: Image.Image) -> tuple[int, int]:
-        """(width, height) of the image in the model's frame."""
+        """(width, height) of the image in the model frame."""
         size = self.geometry["size"]
         if self.geometry["squash"]:
             return size, size
         scale = size / max(image.size)
         return tuple(max(1, int(side * scale + 0.5)) for side in image.size)
 
-    def _answer(
+    def _logits(
         self, image: Image.Image, embedding: list[np.ndarray], points: np.ndarray, labels: list, box: bool
     ) -> np.ndarray:
         width, height = image.size
@@ -85,22 +85,25 @@ class Model:
 
 
 def init_context(context: object) -> None:
-    """Called by nuclio once a worker."""
+    """Called by nuclio once per worker."""
     context.user_data.model = Model(Path(__file__).resolve().parent)
 
 
 def handler(context: object, event: object) -> object:
-    """Called by nuclio for every question of CVAT: mask (rows of 0 and 1) of the whole frame."""
-    asked = event.body if isinstance(event.body, dict) else json.loads(event.body)
+    """Called by nuclio for every request of CVAT; returns the mask of the whole image as rows of 0 and 1."""
+    request = event.body if isinstance(event.body, dict) else json.loads(event.body)
     mask = context.user_data.model.mask(
-        base64.b64decode(asked["image"]), asked["pos_points"], asked["neg_points"], asked.get("obj_bbox") or None
+        base64.b64decode(request["image"]),
+        request["pos_points"],
+        request["neg_points"],
+        request.get("obj_bbox") or None,
     )
     body = json.dumps({"mask": mask.astype(int).tolist(), "points": _rectangle(mask)})
     return context.Response(body=body, headers={}, content_type="application/json", status_code=200)
 
 
 def _rectangle(mask: np.ndarray) -> list[list[int]]:
-    """Corners of the mask's box: a polygon for versions of CVAT that do not take the mask."""
+    """Corners of the mask's box: a polygon for versions of CVAT that do not support masks."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return []

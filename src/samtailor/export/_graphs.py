@@ -1,14 +1,17 @@
-"""The two halves of a segmenter as modules of tensors only, with the inputs and outputs that annotators expect.
+"""Encoder and decoder of a segmenter as modules of tensors only, with the inputs and outputs that annotators expect.
 
-SAM 1: the contract of segment_anything's own ONNX export. Points in the model frame (longest side = `size`), labels
-1 object, 0 not the object, 2 and 3 the corners of a box, -1 padding. A point (0, 0) of label -1 is the caller's to
-add when there is no box. SAM 2: the contract of the usual SAM 2 exports; the padding point is added inside.
+SAM 1: the interface of segment_anything's own ONNX export. Points in the model frame (longest side = `size`); labels
+1 object, 0 background, 2 and 3 the corners of a box, -1 padding. Without a box the caller adds a point (0, 0) of label
+-1. SAM 2: the interface of the usual SAM 2 exports, which add the padding point themselves.
+
+The decoder selects the best candidate itself rather than by `Output.best_masks`, since tracing needs a fixed number of
+dimensions and `index_select`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,16 +22,21 @@ from samtailor.errors import InputError
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Features, Prompts, Tokens
 
+Axes = dict[str, dict[int, str]]
+"""Input or output to its dynamic axes by index."""
+
 
 class Sam1Encoder(nn.Module):
-    """An image whose longest side is at most `size` to the image embedding, normalised and padded inside.
+    """Normalize, pad and encode an image whose longest side is at most `size`.
 
     Args:
-        segmenter: whose model encodes (the base's own encoder, or the adapted one).
+        segmenter: its model encodes (the encoder of the base, or the adapted one).
     """
 
     inputs, outputs = ("input_image",), ("image_embeddings",)
-    dynamic = {"input_image": {0: "image_height", 1: "image_width"}}  # noqa: RUF012
+    dynamic: ClassVar[Axes] = {"input_image": {0: "image_height", 1: "image_width"}}
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, segmenter: Segmenter) -> None:
         super().__init__()
@@ -44,15 +52,15 @@ class Sam1Encoder(nn.Module):
         return self.model.encode_image(padded.reshape(1, 3, size, size)).main
 
     def example(self) -> tuple[Tensor, ...]:
-        """Something to trace with."""
+        """Inputs for tracing."""
         return (torch.full((self.model.size * 2 // 3, self.model.size, 3), 100.0),)
 
 
 class Sam2Encoder(nn.Module):
-    """A normalised square image to the embedding and the two high-resolution maps, finest first."""
+    """Encode a normalized square image to the embedding and the two high-resolution maps, finest first."""
 
     inputs, outputs = ("image",), ("high_res_feats_0", "high_res_feats_1", "image_embed")
-    dynamic: dict[str, dict[int, str]] = {}  # noqa: RUF012
+    dynamic: ClassVar[Axes] = {}
 
     def __init__(self, segmenter: Segmenter) -> None:
         super().__init__()
@@ -64,29 +72,31 @@ class Sam2Encoder(nn.Module):
         return (*features.skips, features.main)
 
     def example(self) -> tuple[Tensor, ...]:
-        """Something to trace with."""
+        """Inputs for tracing."""
         return (torch.zeros(1, 3, self.model.size, self.model.size),)
 
 
 class _Decoder(nn.Module):
-    """What both decoders share: prompts as points and labels, through every adapter.
+    """Base class of the decoders: prompts as points and labels, through all adapters.
 
     Args:
         segmenter: on the CPU, in evaluation mode.
-        single: of the candidates only the one with the highest predicted IoU.
+        single: return only the candidate with the highest predicted IoU.
 
     Raises:
-        InputError: the method changes prompts before they are encoded, which no fixed set of inputs can express.
+        InputError: the method changes prompts before they are encoded, which a fixed set of inputs cannot express.
     """
 
     pads = False
+    no_mask: Tensor
+    codes: Tensor
 
     def __init__(self, segmenter: Segmenter, single: bool) -> None:
         super().__init__()
         if segmenter.transform_prompts is not None:
             raise InputError(
-                "This adapter draws its boxes as mask prompts (AM-SAM, reading R4) before anything is encoded. The "
-                "ONNX contract has no place for that: draw the box into mask_input with an adapter of another reading."
+                "This adapter draws its boxes as mask prompts (AM-SAM, reading R4) before they are encoded, which the "
+                "ONNX interface does not support. Use an adapter of another reading and draw the box into mask_input."
             )
         self.segmenter, self.model, self.single = segmenter, segmenter.model, single
         empty = _empty(self.model)
@@ -95,32 +105,30 @@ class _Decoder(nn.Module):
         self.register_buffer("codes", codes)
 
     def tokens(self, coords: Tensor, labels: Tensor, mask: Tensor, has_mask: Tensor) -> Tokens:
-        """Points (1, N, 2) and labels (1, N), mask logits (1, 1, h, w) and 0 or 1 whether they count, to tokens."""
+        """Encode points (1, N, 2) with labels (1, N) and mask logits (1, 1, h, w), which a flag of 0 disables."""
         if self.pads:
             coords = torch.cat([coords, torch.zeros_like(coords[:, :1])], dim=1)
             labels = torch.cat([labels, -torch.ones_like(labels[:, :1])], dim=1)
-        encoder = self.model.model.prompt_encoder
+        encoder: Any = self.model.model.prompt_encoder
         dense = has_mask.reshape(-1, 1, 1, 1) * encoder.mask_embed(mask)
         dense = dense + (1 - has_mask.reshape(-1, 1, 1, 1)) * self.no_mask
         return Tokens(self._sparse(coords, labels).unsqueeze(1), dense)
 
     def _sparse(self, coords: Tensor, labels: Tensor) -> Tensor:
-        """Written out: the vendor's prompt encoder takes boxes apart from points and pads by itself."""
-        if (
-            self.segmenter.inference.prompt == "none"
-        ):  # fitted without prompts: whatever is clicked, the region is answered
-            # sums of nothing: the inputs stay part of the graph, as every caller feeds them
+        """Encode points; the vendor's prompt encoder takes boxes separately and adds padding, so it cannot be used."""
+        if self.segmenter.inference.prompt == "none":  # fitted without prompts: clicks do not change the prediction
+            # adding zero keeps the inputs in the graph, since every caller feeds them
             return self.codes[:0].unsqueeze(0) + (coords.sum() + labels.sum()) * 0
-        matrix = self.model.model.prompt_encoder.shared_embedding.positional_embedding
-        place = (2 * ((coords + 0.5) / self.model.size) - 1) @ matrix * (2 * math.pi)
-        place = torch.cat([place.sin(), place.cos()], dim=-1)
-        found = labels.unsqueeze(-1)
-        sparse = place * (found >= 0)
+        encoder: Any = self.model.model.prompt_encoder
+        matrix: Tensor = encoder.shared_embedding.positional_embedding
+        phase = (2 * ((coords + 0.5) / self.model.size) - 1) @ matrix * (2 * math.pi)
+        kinds = labels.unsqueeze(-1)
+        sparse = torch.cat([phase.sin(), phase.cos()], dim=-1) * (kinds >= 0)
         for row, label in enumerate((-1, 0, 1, 2, 3)):
-            sparse = sparse + self.codes[row] * (found == label)
+            sparse = sparse + self.codes[row] * (kinds == label)
         return sparse
 
-    def answer(self, features: Features, tokens: Tokens) -> tuple[Tensor, Tensor]:
+    def predict(self, features: Features, tokens: Tokens) -> tuple[Tensor, Tensor]:
         """Low-resolution logits (1, M, h, w) and predicted IoU (1, M) of the candidates, or of the best one."""
         for adapter in self.segmenter.tokens.values():
             tokens = adapter(tokens, features, self.model.positions())
@@ -140,25 +148,25 @@ class _Decoder(nn.Module):
         return coords, labels, torch.zeros(1, 1, side, side), torch.zeros(1)
 
 
-POINTS = {"point_coords": {1: "num_points"}, "point_labels": {1: "num_points"}}
+POINTS: Axes = {"point_coords": {1: "num_points"}, "point_labels": {1: "num_points"}}
 
 
 class Sam1Decoder(_Decoder):
-    """segment_anything's decoder contract, masks at the image's own size."""
+    """The decoder interface of segment_anything: masks at the size of the image."""
 
     inputs = ("image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input", "orig_im_size")
     outputs = ("masks", "iou_predictions", "low_res_masks")
-    dynamic = {**POINTS, "masks": {2: "height", 3: "width"}}  # noqa: RUF012
+    dynamic: ClassVar[Axes] = {**POINTS, "masks": {2: "height", 3: "width"}}
 
     def forward(
         self, image_embeddings: Tensor, coords: Tensor, labels: Tensor, mask: Tensor, has_mask: Tensor, orig: Tensor
     ) -> tuple[Tensor, ...]:
         """Masks (1, M, height, width) logits, predicted IoU (1, M), low-resolution logits (1, M, h, w)."""
-        low, iou = self.answer(Features(image_embeddings), self.tokens(coords, labels, mask, has_mask))
+        low, iou = self.predict(Features(image_embeddings), self.tokens(coords, labels, mask, has_mask))
         return self._full(low, orig), iou, low
 
     def _full(self, low: Tensor, orig: Tensor) -> Tensor:
-        """As `Frame.logits`, for an image size that is only known at run time."""
+        """As `Frame.logits`, for an image size that is an input."""
         size = self.model.size
         full = F.interpolate(low, (size, size), mode="bilinear", align_corners=False)
         inner = torch.floor(orig * (size / orig.max()) + 0.5).clamp(min=1).to(torch.int64)
@@ -167,13 +175,13 @@ class Sam1Decoder(_Decoder):
         return F.interpolate(full, (height, width), mode="bilinear", align_corners=False)
 
     def example(self) -> tuple[Tensor, ...]:
-        """Something to trace with."""
+        """Inputs for tracing."""
         base, size = self.model, self.model.size
         return torch.zeros(1, base.dim, base.grid, base.grid), *self.prompt_example(), torch.tensor([size * 0.6, size])
 
 
 class Sam2Decoder(_Decoder):
-    """The usual SAM 2 decoder contract: masks are low-resolution logits of the square."""
+    """The usual SAM 2 decoder interface: masks are low-resolution logits of the square."""
 
     pads = True
     inputs = (
@@ -181,33 +189,37 @@ class Sam2Decoder(_Decoder):
         *("point_coords", "point_labels", "mask_input", "has_mask_input"),
     )
     outputs = ("masks", "iou_predictions")
-    dynamic = POINTS
+    dynamic: ClassVar[Axes] = POINTS
 
     def forward(
         self, embed: Tensor, high0: Tensor, high1: Tensor, coords: Tensor, labels: Tensor, mask: Tensor, has: Tensor
     ) -> tuple[Tensor, ...]:
         """Low-resolution logits (1, M, h, w) and predicted IoU (1, M)."""
-        return self.answer(Features(embed, (high0, high1)), self.tokens(coords, labels, mask, has))
+        return self.predict(Features(embed, (high0, high1)), self.tokens(coords, labels, mask, has))
 
     def example(self) -> tuple[Tensor, ...]:
-        """Something to trace with."""
+        """Inputs for tracing."""
         with torch.no_grad():
             features = self.model.encode_image(torch.zeros(1, 3, self.model.size, self.model.size))
         return features.main, *features.skips, *self.prompt_example()
 
 
 def graphs(segmenter: Segmenter, *, single: bool) -> tuple[Any, Any]:
-    """Encoder and decoder of a segmenter in its family's contract; `single` concerns SAM 1 only.
+    """Encoder and decoder of a segmenter with the interface of its family.
+
+    Args:
+        segmenter: on the CPU, in evaluation mode.
+        single: return only the best candidate (SAM 1 only).
 
     Raises:
-        InputError: a base of another family, or a method that no contract can express.
+        InputError: a base of another family, or a method that the interface cannot express.
     """
     kind = getattr(segmenter.base.model.config, "model_type", "")
     if kind == "sam":
         return Sam1Encoder(segmenter), Sam1Decoder(segmenter, single)
     if kind in ("sam2", "sam2_video"):
         return Sam2Encoder(segmenter), Sam2Decoder(segmenter, False)
-    raise InputError(f"Bases of the type {kind!r} have no ONNX contract here; SAM and SAM 2 have.")
+    raise InputError(f"Bases of type {kind!r} cannot be exported to ONNX; SAM and SAM 2 can.")
 
 
 @torch.no_grad()
@@ -217,8 +229,8 @@ def _empty(base: Base) -> Tokens:
 
 @torch.no_grad()
 def _codes(base: Base) -> Tensor:
-    """(5, D): what is added for the labels -1 (padding), 0, 1, 2, 3."""
-    encoder = base.model.prompt_encoder
+    """(5, D): embeddings of the labels -1 (padding), 0, 1, 2, 3."""
+    encoder: Any = base.model.prompt_encoder
     points = encoder.point_embed
     rows = points.weight if isinstance(points, nn.Embedding) else torch.cat([one.weight for one in points])
     return torch.cat([encoder.not_a_point_embed.weight, rows[:4]]).detach().clone()

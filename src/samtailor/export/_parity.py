@@ -1,4 +1,4 @@
-"""Do the exported files answer as the segmenter does? Real prompts on synthetic images, onnxruntime against torch."""
+"""Compare the exported files in onnxruntime with the segmenter in torch, on real prompts and synthetic images."""
 
 from __future__ import annotations
 
@@ -20,60 +20,60 @@ from samtailor.segmenter import Segmenter
 from samtailor.structures import Features, Prompts, Sample
 
 TOLERANCE = 1e-3
-"""Largest difference of embedding, logits and predicted IoU, as a share of the largest value (at least of 1)."""
+"""Largest allowed difference of embedding, logits and predicted IoU, relative to the largest value (at least 1)."""
 
 
 class ParityError(SamtailorError, RuntimeError):
-    """An exported file answers differently from the adapter it was made of; nothing is written then."""
+    """An exported file does not reproduce the adapter; nothing is written."""
 
 
 @dataclass(frozen=True)
-class PromptBatch:
-    """A prompt of the image frame.
+class ParityPrompt:
+    """A prompt in the image frame.
 
     Args:
         points: (K, 2) clicks, pixels.
         labels: (K,) 1 or 0.
         box: (4,) or None.
-        again: ask with the low-resolution answer to the question before as mask prompt.
+        with_mask: add the low-resolution logits of the previous prompt as mask prompt.
     """
 
     points: np.ndarray
     labels: np.ndarray
     box: np.ndarray | None = None
-    again: bool = False
+    with_mask: bool = False
 
 
 def synthetic() -> list[Sample]:
-    """Two scenes and a street with banners, whose sides differ."""
+    """Two scenes and a street with banners, of different aspect ratios."""
     return [*samples(2, 7, kind="scenes"), *samples(1, 7, kind="banners", size=(180, 240))]
 
 
-def prompt_batches(sample: Sample, objects: int = 2) -> Iterator[PromptBatch]:
-    """Clicks (1 to 5, on and beside the object), boxes, both, and each with the earlier mask, for some objects."""
+def parity_prompts(sample: Sample, objects: int = 2) -> Iterator[ParityPrompt]:
+    """Clicks (1 to 5, on the object and the background), boxes, both, and each with a mask prompt, for some objects."""
     rng = np.random.default_rng(0)
     for annotation in sample.of(None)[:objects]:
         mask = annotation.mask
         inside = np.argwhere(mask)[:, ::-1]
         outside = np.argwhere(~mask)[:, ::-1]
-        centre, box = np.array([interior.center(mask)]), np.array(annotation.box)
-        yield PromptBatch(centre, np.ones(1))
-        yield PromptBatch(centre, np.ones(1), again=True)
+        center, box = np.array([interior.center(mask)]), np.array(annotation.box)
+        yield ParityPrompt(center, np.ones(1))
+        yield ParityPrompt(center, np.ones(1), with_mask=True)
         for on, off in ((1, 1), (2, 1), (3, 1), (3, 2)):
             points = np.concatenate([rng.choice(inside, on), rng.choice(outside, off)])
-            yield PromptBatch(points, np.repeat([1.0, 0.0], (on, off)))
-        yield PromptBatch(points, np.repeat([1.0, 0.0], (on, off)), again=True)
-        yield PromptBatch(np.zeros((0, 2)), np.zeros(0), box)
-        yield PromptBatch(np.zeros((0, 2)), np.zeros(0), box, again=True)
-        yield PromptBatch(np.concatenate([centre, outside[:1]]), np.array([1.0, 0.0]), box)
+            yield ParityPrompt(points, np.repeat([1.0, 0.0], (on, off)))
+        yield ParityPrompt(points, np.repeat([1.0, 0.0], (on, off)), with_mask=True)
+        yield ParityPrompt(np.zeros((0, 2)), np.zeros(0), box)
+        yield ParityPrompt(np.zeros((0, 2)), np.zeros(0), box, with_mask=True)
+        yield ParityPrompt(np.concatenate([center, outside[:1]]), np.array([1.0, 0.0]), box)
 
 
 class Files:
-    """An encoder and a decoder file behind onnxruntime.
+    """An encoder and a decoder file, run by onnxruntime.
 
     Args:
         encoder, decoder: the files.
-        segmenter: what they were made of; tells the geometry.
+        segmenter: that was exported.
         pads: the decoder adds the padding point itself (SAM 2).
     """
 
@@ -82,44 +82,44 @@ class Files:
         self.base, self.pads = segmenter.base, pads
 
     def encode(self, image: np.ndarray) -> list[np.ndarray]:
-        """The encoder's outputs, in the order in which the decoder takes them."""
+        """Outputs of the encoder, in the order of the decoder's inputs."""
         frame = Frame.of(self.base, *image.shape[:2])
         if self.pads:
-            found = self._encoder.run(None, {"image": frame.image(image, self.base)[None].numpy()})
-            return [found[2], found[0], found[1]]
+            high0, high1, embed = self._encoder.run(None, {"image": frame.image(image, self.base)[None].numpy()})
+            return [embed, high0, high1]
         height, width = frame.inner
         resized = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR), np.float32)
         return self._encoder.run(None, {"input_image": resized})
 
     def decode(
-        self, embedding: Sequence[np.ndarray], question: PromptBatch, frame: Frame, mask: np.ndarray | None
+        self, embedding: Sequence[np.ndarray], prompt: ParityPrompt, frame: Frame, mask: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Low-resolution logits (M, h, w), predicted IoU (M,), and the full-size logits where the contract has them."""
-        coords, labels = corners(question, frame, pad=not self.pads)
+        """Low-resolution logits (M, h, w), predicted IoU (M,), and logits at the size of the image (SAM 1 only)."""
+        coords, labels = corners(prompt, frame, pad=not self.pads)
         side = self.base.low_res
-        given = np.zeros((1, 1, side, side), np.float32) if mask is None else mask[None, None]
+        masks = np.zeros((1, 1, side, side), np.float32) if mask is None else mask[None, None]
         names = [one.name for one in self._decoder.get_inputs()]
-        fed: list[Any] = [*embedding, coords[None], labels[None], given, np.full(1, mask is not None, np.float32)]
+        fed: list[Any] = [*embedding, coords[None], labels[None], masks, np.full(1, mask is not None, np.float32)]
         fed += [] if self.pads else [np.array([frame.height, frame.width], np.float32)]
-        found = self._decoder.run(None, dict(zip(names, fed, strict=True)))
-        low = found[0] if self.pads else found[2]
-        return low[0], found[1][0], None if self.pads else found[0][0]
+        outputs = self._decoder.run(None, dict(zip(names, fed, strict=True)))
+        low = outputs[0] if self.pads else outputs[2]
+        return low[0], outputs[1][0], None if self.pads else outputs[0][0]
 
-    def mask(self, embedding: Sequence[np.ndarray], question: PromptBatch, frame: Frame) -> np.ndarray:
-        """bool (height, width): the best answer at the image's own size, without a mask prompt."""
-        low, scores, _ = self.decode(embedding, question, frame, None)
+    def mask(self, embedding: Sequence[np.ndarray], prompt: ParityPrompt, frame: Frame) -> np.ndarray:
+        """bool (height, width): the best mask at the size of the image, without a mask prompt."""
+        low, scores, _ = self.decode(embedding, prompt, frame, None)
         best = torch.from_numpy(low[int(scores.argmax())])
         return (frame.logits(best[None, None])[0, 0] > 0).numpy()
 
 
-def corners(question: PromptBatch, frame: Frame, *, pad: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Points (N, 2) of the model frame and labels (N,), a box as two of label 2 and 3, padding where SAM 1 needs it."""
-    points, labels = question.points.astype(np.float32).reshape(-1, 2), question.labels
-    if question.box is not None:
-        points = np.concatenate([points, question.box.reshape(2, 2)])
+def corners(prompt: ParityPrompt, frame: Frame, *, pad: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Points (N, 2) in the model frame with labels (N,): a box is two points of labels 2 and 3, padding is -1."""
+    points, labels = prompt.points.astype(np.float32).reshape(-1, 2), prompt.labels
+    if prompt.box is not None:
+        points = np.concatenate([points, prompt.box.reshape(2, 2)])
         labels = np.concatenate([labels, [2, 3]])
     coords = frame.points(points).numpy()
-    if pad and question.box is None:
+    if pad and prompt.box is None:
         coords, labels = np.concatenate([coords, np.zeros((1, 2))]), np.concatenate([labels, [-1]])
     return coords.astype(np.float32), labels.astype(np.float32)
 
@@ -134,60 +134,62 @@ def session(file: Path) -> Any:
 
 
 @torch.no_grad()
-def compare(files: Files, segmenter: Segmenter, images: Sequence[Sample], tolerance: float = TOLERANCE) -> dict:
-    """Largest differences over all questions; the whole way, from pixels through both files.
+def compare(
+    files: Files, segmenter: Segmenter, images: Sequence[Sample], tolerance: float = TOLERANCE
+) -> dict[str, Any]:
+    """Largest differences over all prompts, from pixels through both files.
 
     Raises:
         ParityError: one is above the tolerance.
     """
     largest = {"embedding": 0.0, "logits": 0.0, "predicted_iou": 0.0}
-    asked = 0
+    count = 0
     for sample in images:
         image = sample.image
         frame = Frame.of(segmenter.base, *image.shape[:2])
         features = segmenter.model.encode_image(frame.image(image, segmenter.base)[None])
         embedding = files.encode(image)
-        for own, theirs in zip(embedding, (features.main, *features.skips), strict=True):
-            largest["embedding"] = max(largest["embedding"], _difference(own, theirs.numpy()))
-        earlier = None
-        for question in prompt_batches(sample):
-            mask = earlier if question.again else None
-            low, iou, full = files.decode(embedding, question, frame, mask)
-            expected, scores = answer(segmenter, features, question, frame, mask)
-            logits, score = _apart(low, iou, full, expected, scores, frame, tolerance)
+        for exported, expected in zip(embedding, (features.main, *features.skips), strict=True):
+            largest["embedding"] = max(largest["embedding"], _difference(exported, expected.numpy()))
+        previous: np.ndarray | None = None
+        for prompt in parity_prompts(sample):
+            mask = previous if prompt.with_mask else None
+            low, iou, full = files.decode(embedding, prompt, frame, mask)
+            candidates, scores = decode(segmenter, features, prompt, frame, mask)
+            logits, score = _differences(low, iou, full, candidates, scores, frame, tolerance)
             largest["logits"], largest["predicted_iou"] = (
                 max(largest["logits"], logits),
                 max(largest["predicted_iou"], score),
             )
-            earlier, asked = expected[int(scores.argmax())].numpy(), asked + 1
+            previous, count = candidates[int(scores.argmax())].numpy(), count + 1
     worst = max(largest, key=lambda name: largest[name])
     if not all(np.isfinite(v) for v in largest.values()) or largest[worst] > tolerance:
         raise ParityError(
-            f"The ONNX files answer differently from the adapter: {worst} differs by {largest[worst]:.2g} of its "
-            f"largest value, {tolerance:g} is allowed. Nothing is written. Please report this with the versions of "
+            f"The ONNX files differ from the adapter: {worst} differs by {largest[worst]:.2g} of its largest value, "
+            f"{tolerance:g} is allowed. Nothing was written. Please report this with the versions of "
             "torch, transformers and onnxruntime."
         )
-    return {"tolerance": tolerance, "largest_difference": largest, "prompts": asked, "images": len(images)}
+    return {"tolerance": tolerance, "largest_difference": largest, "prompts": count, "images": len(images)}
 
 
 @torch.no_grad()
-def answer(
-    segmenter: Segmenter, features: Features, question: PromptBatch, frame: Frame, mask: np.ndarray | None
+def decode(
+    segmenter: Segmenter, features: Features, prompt: ParityPrompt, frame: Frame, mask: np.ndarray | None
 ) -> tuple[Tensor, Tensor]:
-    """torch's candidates: low-resolution logits (M, h, w) and predicted IoU (M,)."""
+    """Candidates in torch: low-resolution logits (M, h, w) and predicted IoU (M,)."""
     masks = None if mask is None else torch.from_numpy(mask)[None, None]
     size = (frame.size, frame.size)
     prompts = Prompts(size, masks=masks)
     if segmenter.inference.prompt != "none":
-        points = frame.points(question.points.astype(np.float32))[None, None] if len(question.points) else None
-        labels = torch.from_numpy(question.labels.astype(np.int64))[None, None] if len(question.points) else None
-        boxes = None if question.box is None else frame.boxes(question.box.astype(np.float32))[None, None]
+        points = frame.points(prompt.points.astype(np.float32))[None, None] if len(prompt.points) else None
+        labels = torch.from_numpy(prompt.labels.astype(np.int64))[None, None] if len(prompt.points) else None
+        boxes = None if prompt.box is None else frame.boxes(prompt.box.astype(np.float32))[None, None]
         prompts = replace(prompts, points=points, labels=labels, boxes=boxes)
     output = segmenter.decode(features, prompts)
     return output.candidate_logits()[0, 0], output.candidate_iou()[0, 0]
 
 
-def _apart(
+def _differences(
     low: np.ndarray,
     iou: np.ndarray,
     full: np.ndarray | None,
@@ -196,7 +198,7 @@ def _apart(
     frame: Frame,
     tolerance: float,
 ) -> tuple[float, float]:
-    """Differences of logits and predicted IoU. A single mask may be either of two candidates that score alike."""
+    """Differences of logits and predicted IoU; a single mask may be either of two candidates with equal scores."""
     rows = torch.arange(len(scores))
     if len(low) < len(scores):
         rows = torch.nonzero(scores >= scores.max() - tolerance)[:, 0]
@@ -208,20 +210,20 @@ def _apart(
     return logits, _difference(iou, scores[rows].numpy())
 
 
-def _difference(own: np.ndarray, theirs: np.ndarray) -> float:
-    if own.shape != theirs.shape:
-        raise ParityError(f"The ONNX files answer in the shape {own.shape}, the adapter in {theirs.shape}.")
-    return float(np.abs(own - theirs).max() / max(1.0, float(np.abs(theirs).max())))
+def _difference(exported: np.ndarray, expected: np.ndarray) -> float:
+    if exported.shape != expected.shape:
+        raise ParityError(f"The output of the ONNX files has shape {exported.shape}, expected {expected.shape}.")
+    return float(np.abs(exported - expected).max() / max(1.0, float(np.abs(expected).max())))
 
 
 __all__ = [
     "TOLERANCE",
     "Files",
     "ParityError",
-    "PromptBatch",
-    "answer",
+    "ParityPrompt",
     "compare",
-    "prompt_batches",
+    "decode",
+    "parity_prompts",
     "session",
     "synthetic",
 ]

@@ -1,4 +1,4 @@
-"""A module of tensors to an ONNX file: torch's tracing exporter, with what it needs to follow this code."""
+"""Write a module of tensors as an ONNX file with torch's tracing exporter."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import torch
-from torch import nn
 
 from samtailor.errors import MissingExtraError
 
 OPSET = 17
-"""LayerNormalization is one operator from 17 on; onnxruntime reads it since 1.12."""
+"""LayerNormalization is a single operator from opset 17; onnxruntime supports it since 1.12."""
 _WEIGHT_BYTES = 1024
-_PROTOBUF_LIMIT = 1_900_000_000  # 2 GiB less some room
+_PROTOBUF_LIMIT = 1_900_000_000  # 2 GiB with a margin
 
 
 def require_onnx() -> None:
@@ -31,12 +30,29 @@ def require_onnx() -> None:
         ) from error
 
 
+class Graph(Protocol):
+    """A module that can be traced.
+
+    Args:
+        inputs, outputs: names, in order.
+        dynamic: input or output to its dynamic axes by index.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    dynamic: ClassVar[dict[str, dict[int, str]]]
+
+    def example(self) -> tuple[torch.Tensor, ...]:
+        """Inputs for tracing."""
+
+
 @torch.no_grad()
-def write(graph: nn.Module, file: Path) -> None:
-    """Trace `graph` (with `example`, `inputs`, `outputs`, `dynamic`) into an ONNX file of opset 17, on the CPU."""
-    chosen = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+def write(graph: Graph, file: Path) -> None:
+    """Trace a module into an ONNX file of opset 17, on the CPU."""
+    export: Any = torch.onnx.export
+    options = {"dynamo": False} if "dynamo" in inspect.signature(export).parameters else {}
     with _traceable():
-        torch.onnx.export(
+        export(
             graph,
             graph.example(),
             str(file),
@@ -45,14 +61,14 @@ def write(graph: nn.Module, file: Path) -> None:
             dynamic_axes=graph.dynamic,
             opset_version=OPSET,
             do_constant_folding=True,
-            **chosen,
+            **options,
         )
     _tidy(file)
 
 
 def _tidy(file: Path) -> None:
-    """Large constants become weights (what quantisation looks for), and guessed shapes go: the tracer's are not all
-    right, and onnxruntime infers its own. A model of more than 2 GB keeps its weights in a file beside it."""
+    """Turn large constants into weights, which quantization needs, and delete the inferred shapes: some of the tracer's
+    are wrong, and onnxruntime infers its own. The weights of a model over 2 GB go into a separate file."""
     import onnx
 
     model = onnx.load(str(file))
@@ -74,13 +90,13 @@ def _large(node: Any) -> bool:
 
 @contextmanager
 def _traceable() -> Iterator[None]:
-    """Attention spelled out instead of torch's fused kernel, a rule for `.mT`, no warnings about what is constant."""
+    """Disable torch's fused attention kernel, define `.mT`, and silence warnings about constants."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     torch.onnx.register_custom_op_symbolic("aten::mT", _swap_last_two, OPSET)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # shapes that never change here (frame, grid) become constants, as wanted
+            warnings.simplefilter("ignore")  # shapes that never change (frame, grid) become constants on purpose
             yield
     finally:
         torch.onnx.unregister_custom_op_symbolic("aten::mT", OPSET)
@@ -92,4 +108,4 @@ def _swap_last_two(g: Any, x: Any) -> Any:
     return g.op("Transpose", x, perm_i=[*range(rank - 2), rank - 1, rank - 2])
 
 
-__all__ = ["OPSET", "require_onnx", "write"]
+__all__ = ["OPSET", "Graph", "require_onnx", "write"]

@@ -1,7 +1,8 @@
-"""`onnx`: encoder and adapted decoder as two ONNX files in the contract of the base's family, checked beforehand.
+"""`onnx`: encoder and adapted decoder as two ONNX files with the interface of the base's family, verified before use.
 
-The files hold everything that works when the adapter answers: PLM, LoRA, learnt prompts, trained decoder ends, SAM-F's
-weights, calibration. The encoder is the base's own unless the adapter changes it (`encoder_of` in export.json).
+The files include everything that an adapter uses for prediction: PLM, LoRA, learned prompts, trained parts of the
+decoder, SAM-F's weights, calibration. The encoder is that of the base unless the adapter changes it (`encoder_of` in
+export.json).
 """
 
 from __future__ import annotations
@@ -40,48 +41,48 @@ def export(
 ) -> dict[str, Any]:
     """Write `encoder.onnx`, `decoder.onnx`, annotators' configuration files and export.json into a new folder.
 
-    The folder appears only after onnxruntime has answered as torch does on real prompts (1 to 5 clicks, boxes, both,
-    with and without a mask prompt), from pixels to logits.
+    The folder is created only after onnxruntime has given the same results as torch on real prompts (1 to 5 clicks,
+    boxes, both, with and without a mask prompt), from pixels to logits.
 
     Args:
         segmenter: in evaluation mode, on the CPU.
         out: folder.
         name: of the adapter, for the annotators.
-        classes: what it was fitted to.
-        int8: also `encoder.int8.onnx` and `decoder.int8.onnx`, with their measured loss in export.json.
-        all_masks: SAM 1 only: every candidate mask instead of the one with the highest predicted IoU. Annotators
-            draw the first mask they get.
-        tolerance: largest difference that is let through, see `_parity`.
-        images: to check on; None draws three.
+        classes: of the adapter.
+        int8: also `encoder.int8.onnx` and `decoder.int8.onnx`, with their loss of quality in export.json.
+        all_masks: SAM 1 only: return every candidate mask instead of the one with the highest predicted IoU.
+            Annotation programs show the first mask.
+        tolerance: largest allowed difference, see `_parity`.
+        images: to verify on; None generates three.
         overwrite: replace an earlier export.
-        progress: told what is being done.
+        progress: called with a description of each step.
 
     Returns:
-        what stands in export.json.
+        the content of export.json.
 
     Raises:
         MissingExtraError: onnx or onnxruntime is not installed.
-        InputError: a base or method without a contract, an adapter elsewhere than on the CPU, `out` exists.
-        ParityError: the files do not answer as the adapter does.
+        InputError: a base or method that cannot be exported, an adapter that is not on the CPU, or `out` exists.
+        ParityError: the files do not reproduce the adapter.
     """
     _trace.require_onnx()
-    tell = progress or (lambda text: None)
-    _refuse_accelerator(segmenter)
+    report_step = progress or (lambda text: None)
+    _require_cpu(segmenter)
     training = segmenter.training
     encoder, decoder = (graph.eval() for graph in _graphs.graphs(segmenter.eval(), single=not all_masks))
-    checked = list(images) if images is not None else _parity.synthetic()
+    samples = list(images) if images is not None else _parity.synthetic()
     try:
         with new_folder(Path(out), REPORT if overwrite else None) as folder:
             for part, graph in (("encoder", encoder), ("decoder", decoder)):
-                tell(f"writing {part}.onnx")
+                report_step(f"writing {part}.onnx")
                 _trace.write(graph, folder / f"{part}.onnx")
-            tell("comparing onnxruntime with torch")
+            report_step("comparing onnxruntime with torch")
             full = _parity.Files(folder / "encoder.onnx", folder / "decoder.onnx", segmenter, decoder.pads)
             report = _report(segmenter, encoder, decoder, name, classes)
-            report["parity"] = _parity.compare(full, segmenter, checked, tolerance)
+            report["parity"] = _parity.compare(full, segmenter, samples, tolerance)
             if int8:
-                tell("int8: quantising and measuring the loss")
-                report["int8"] = _small(folder, full, segmenter, decoder.pads, checked)
+                report_step("int8: quantizing and measuring the loss")
+                report["int8"] = _small(folder, full, segmenter, decoder.pads, samples)
             family, size = report["family"], segmenter.base.size
             title = f"{', '.join(classes) or name} (samtailor, {segmenter.base.name})"
             report["annotators"] = _annotators.write(
@@ -96,7 +97,7 @@ def export(
 
 def _small(folder: Path, full: Any, segmenter: Segmenter, pads: bool, images: Sequence[Sample]) -> dict[str, Any]:
     for part in ("encoder", "decoder"):
-        _quantise.quantise(folder / f"{part}.onnx", folder / f"{part}.int8.onnx")
+        _quantise.quantize(folder / f"{part}.onnx", folder / f"{part}.int8.onnx")
     names = {
         "encoder": ("encoder.int8.onnx", "decoder.onnx"),
         "decoder": ("encoder.onnx", "decoder.int8.onnx"),
@@ -132,14 +133,14 @@ def _report(segmenter: Segmenter, encoder: Any, decoder: Any, name: str, classes
     }
 
 
-def _refuse_accelerator(segmenter: Segmenter) -> None:
+def _require_cpu(segmenter: Segmenter) -> None:
     device = next(segmenter.base.model.parameters()).device
     if device.type != "cpu":
-        raise InputError(f"Exporting works on the CPU, the adapter is on {device}. Load it with device='cpu'.")
+        raise InputError(f"Exporting needs an adapter on the CPU, this one is on {device}. Load it with device='cpu'.")
 
 
 def _plain(name: str) -> str:
-    """A name that file systems and container registries take."""
+    """A name that is valid in file systems and container registries."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "adapter"
 
 

@@ -1,39 +1,40 @@
-"""Label many images with several adapters, one embedding an image (or tile), and write them in a format.
+"""Label many images with several adapters and write the result in a data set format.
 
-Nobody clicks: each adapter's own proposals, or a detector, say where to look (see `automatic`).
+Each image (or tile) is encoded once for all adapters. The prompts come from each adapter's learned proposals or from a
+detector (`predict.source`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from samtailor.data.image import write_json
 from samtailor.data.writers import Destination, LabelledImage, LabelledObject
 from samtailor.errors import InputError
-from samtailor.labelling._ahead import Cut, Share, Unreadable, ahead
-from samtailor.labelling._answers import MultiAdapterPredictor, Source
 from samtailor.labelling._journal import Journal
+from samtailor.labelling._pipeline import Cut, Unreadable, Workers, predict_ahead
+from samtailor.labelling._predict import MultiAdapterPredictor
 from samtailor.labelling._tiles import Piece, Tile, merged, tiles
+from samtailor.masks.nms import mask_nms
+from samtailor.predict.source import AdapterSource
 from samtailor.registry import find
 
 if TYPE_CHECKING:
     from samtailor.predict.predictor import Predictor
 
-DOUBLE = 0.8
-"""IoU above which two answers of a class are one object, whoever gave them; the better score stays."""
+NMS_IOU = 0.8
+"""IoU above which two predictions of a class, of any adapters, are one object; the one with the higher score stays."""
 REPORT = "label.json"
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """Cut images larger than `side` pixels into tiles of that side, overlapping by the share `overlap`."""
+    """Split images larger than `side` pixels into tiles of that side, overlapping by the share `overlap`."""
 
     side: int
     overlap: float = 0.25
@@ -41,14 +42,14 @@ class Tiling:
 
 @dataclass
 class Labelled:
-    """What a run did.
+    """Summary of a run.
 
     Args:
-        images: with an answer, also those of an earlier run.
+        images: labeled images, those of an earlier run included.
         objects: number by class.
-        earlier: images that were done before.
-        empty: names of the images in which nothing was found.
-        unreadable: file to the reason.
+        earlier: images that an earlier run labeled.
+        empty: names of the images without any object.
+        unreadable: file to the error.
     """
 
     images: int = 0
@@ -60,7 +61,7 @@ class Labelled:
 
 def label(
     predictor: Predictor,
-    sources: Sequence[Source],
+    sources: Sequence[AdapterSource],
     images: Mapping[str, Path],
     out: str | Path,
     *,
@@ -75,137 +76,141 @@ def label(
 ) -> Labelled:
     """Label images and write them.
 
-    An image that is done is kept in `out` at once; the files of the format are written at the end, also of what an
-    earlier, stopped run did. An image that cannot be read is told in the result, and the rest is done.
+    Every labeled image is saved in `out` at once, so that a stopped run can be continued; the files of the format are
+    written at the end. Images that cannot be read are listed in the result, and the others are labeled.
 
     Args:
-        predictor: with the adapters.
-        sources: who answers, see `Source`.
-        images: name to file, see `answers.find_images`.
+        predictor: with the adapters loaded.
+        sources: adapters with their prompt sources.
+        images: name to file, see `predict.files.find_images`.
         out: folder; new, or of a run with the same `settings`.
-        format: a file of `samtailor.data.writers`.
-        classes: order of the classes; those that are found and not named come after.
-        vertices: budget of an object's polygons.
+        format: name of a file in `samtailor.data.writers`.
+        classes: order of the classes; other predicted classes follow by name.
+        vertices: maximum number of vertices of an object's polygons; None: no limit.
         tiling: for large images.
-        put: "copy", "link" or "none": the images in the result.
-        settings: what else the answers depend on (which adapters, which detector).
-        overwrite: begin anew.
-        progress: called with (done, all) after each image.
+        put: "copy", "link" or "none": whether the images become part of the result.
+        settings: what else the predictions depend on (adapters, detector).
+        overwrite: delete an earlier result and start again.
+        progress: called with (images done, images in all).
 
     Raises:
-        InputError: an unknown format, a budget below 3, or `out` holds something else.
+        InputError: an unknown format, fewer than 3 vertices, or `out` contains something else.
     """
     writer = find("writers", format)
     if vertices is not None and vertices < 3:
-        raise InputError(f"A polygon needs at least 3 vertices, got a budget of {vertices}.")
-    cut = None if tiling is None else [tiling.side, tiling.overlap]
+        raise InputError(f"A polygon needs at least 3 vertices, got a maximum of {vertices}.")
     if tiling is not None:
-        tiles(1, 1, tiling.side, tiling.overlap)  # refuses before anything is made
-    everything = {"base": predictor.base.fingerprint, **(settings or {}), "tiling": cut}
-    everything |= {"format": format.replace("_", "-"), "vertices": vertices, "images": put}
+        tiles(1, 1, tiling.side, tiling.overlap)  # raises before anything is written
+    everything = {
+        "base": predictor.base.fingerprint,
+        **(settings or {}),
+        "tiling": None if tiling is None else [tiling.side, tiling.overlap],
+        "format": format.replace("_", "-"),
+        "vertices": vertices,
+        "images": put,
+    }
     destination = Destination(Path(out), vertices, put)
-    journal, done = Journal(Path(out), everything, overwrite=overwrite), Labelled()
+    journal, result = Journal(Path(out), everything, overwrite=overwrite), Labelled()
     waiting = [(name, path) for name, path in images.items() if not journal.done(name, path)]
-    done.earlier = len(images) - len(waiting)
-    answered = _answered(predictor, sources, waiting, tiling)
-    with closing(answered):
-        for number, found in enumerate(answered, done.earlier + 1):
-            if isinstance(found, Unreadable):
-                done.unreadable[str(found.path)] = str(found.reason)
-                journal.forget(found.name)
+    result.earlier = len(images) - len(waiting)
+    with closing(_predicted(predictor, sources, waiting, tiling)) as predicted:
+        for number, image in enumerate(predicted, result.earlier + 1):
+            if isinstance(image, Unreadable):
+                result.unreadable[str(image.path)] = str(image.reason)
+                journal.forget(image.name)
             else:
-                # now, beside the images that are being answered: at the end nothing else would be at work
-                drawn = (destination.drawn(one, getattr(writer, "POLYGONS", None)) for one in found.objects)
-                journal.add(replace(found, objects=tuple(drawn)))
+                # polygons are computed now, while the next images are predicted, rather than at the end
+                polygons = getattr(writer, "POLYGONS", None)
+                objects = tuple(destination.drawn(one, polygons) for one in image.objects)
+                journal.add(replace(image, objects=objects))
             if progress:
                 progress(number, len(images))
-    for image in journal.images(images):
-        done.images += 1
-        done.objects.update(one.label for one in image.objects)
-        done.empty += [] if image.objects else [image.name]
-    names = list(dict.fromkeys([*classes, *sorted(done.objects)]))
+    _count(result, journal, images)
+    names = list(dict.fromkeys([*classes, *sorted(result.objects)]))
     writer.write(destination, journal.images(images), names)
-    write_json(Path(out) / REPORT, _report(done, names, everything))
-    return done
+    write_json(Path(out) / REPORT, _report(result, names, everything))
+    return result
 
 
 def find_objects(
-    predictor: Predictor, sources: Sequence[Source], name: str, path: Path, *, tiling: Tiling | None = None
+    predictor: Predictor, sources: Sequence[AdapterSource], name: str, path: Path, *, tiling: Tiling | None = None
 ) -> LabelledImage:
-    """All objects of an image file, each once, by falling score.
+    """Predict all objects of an image file, each once, sorted by falling score.
 
     Raises:
         DataError: the image cannot be read.
     """
-    (found,) = _answered(predictor, sources, [(name, path)], tiling)
-    if isinstance(found, Unreadable):
-        raise found.reason
-    return found
+    (image,) = _predicted(predictor, sources, [(name, path)], tiling)
+    if isinstance(image, Unreadable):
+        raise image.reason
+    return image
 
 
-def _answered(
-    predictor: Predictor, sources: Sequence[Source], jobs: Sequence[tuple[str, Path]], tiling: Tiling | None
-) -> Iterator[LabelledImage | Unreadable]:
-    """Images in order; one embedding a view for all sources, then the pieces of each source are put together."""
-    asking, side, overlap = MultiAdapterPredictor(predictor, sources), None, 0.0
+def _predicted(
+    predictor: Predictor,
+    sources: Sequence[AdapterSource],
+    images: Sequence[tuple[str, Path]],
+    tiling: Tiling | None,
+) -> Generator[LabelledImage | Unreadable, None, None]:
+    """Predict images in order; each view is encoded once, and the pieces of each source are merged per image."""
+    model, cut = MultiAdapterPredictor(predictor, sources), Cut(None, 0.0, predictor.base.mean)
     if tiling is not None:
-        side, overlap = tiling.side, tiling.overlap
+        cut = replace(cut, side=tiling.side, overlap=tiling.overlap)
     regions = [one.adapter is not None and predictor.segmenter(one.adapter).inference.regions for one in sources]
-    share = Share(1, None) if len(jobs) == 1 and tiling is None else Share.of(predictor.base)
-    made = ahead(jobs, Cut(side, overlap, predictor.base.mean), lambda view: asking.pieces(view.pixels), share)
+    workers = Workers(1, None) if len(images) == 1 and tiling is None else Workers.for_base(predictor.base)
     by_source: list[list[Piece]] = [[] for _ in sources]
-    with closing(made):
-        for given in made:
-            if isinstance(given, Unreadable):
-                yield given
+    with closing(predict_ahead(images, cut, lambda view: model.predict(view.pixels), workers)) as predicted:
+        for result in predicted:
+            if isinstance(result, Unreadable):
+                yield result
                 continue
-            view, parts = given
-            for kept, found in zip(by_source, parts, strict=True):
-                kept += (_placed(piece, view.tile) for piece in found)
+            view, predictions = result
+            for kept, pieces in zip(by_source, predictions, strict=True):
+                kept += (_in_image(piece, view.tile) for piece in pieces)
             if view.last:
                 if view.tile is not None:
                     by_source = [
-                        merged((one for one in kept if one.mask.any()), regions=whole)
+                        merged((piece for piece in kept if piece.mask.any()), regions=whole)
                         for kept, whole in zip(by_source, regions, strict=True)
                     ]
-                pieces = [one for kept in by_source for one in kept]
-                yield LabelledImage(view.name, view.path, *view.size, _objects(pieces, view.size))
+                yield LabelledImage(view.name, view.path, *view.size, _objects(by_source, view.size))
                 by_source = [[] for _ in sources]
 
 
-def _placed(piece: Piece, tile: Tile | None) -> Piece:
-    """A piece of a tile at its place in the image, without what lies beyond the image."""
+def _in_image(piece: Piece, tile: Tile | None) -> Piece:
+    """Convert a piece to the frame of the image, without the part outside the image."""
     if tile is None:
         return piece
     x0, y0, x1, y1 = tile.box
     inside = piece.mask[: max(y1 - y0 - piece.y, 0), : max(x1 - x0 - piece.x, 0)]
-    return replace(piece, mask=inside, x=piece.x + x0, y=piece.y + y0, tile=tile, rle=None)
+    return replace(piece, mask=inside, x=piece.x + x0, y=piece.y + y0, tile=tile, rle={})
 
 
-def _objects(found: Sequence[Piece], size: tuple[int, int]) -> tuple[LabelledObject, ...]:
-    """Each object of a class once: of several the one with the best score."""
-    from pycocotools import mask as coco
-
-    kept: dict[str, list[dict[str, Any]]] = {}
-    objects = []
-    for piece in sorted(found, key=lambda piece: -piece.score):
-        rle = piece.encoded(size) if piece.rle is None else piece.rle
-        others = kept.setdefault(piece.label, [])
-        if others and float(np.max(coco.iou([rle], others, [0] * len(others)))) > DOUBLE:
-            continue
-        others.append(rle)
-        objects.append(LabelledObject(piece.label, rle, piece.score, piece.adapter))
-    return tuple(objects)
+def _objects(by_source: Sequence[Sequence[Piece]], size: tuple[int, int]) -> tuple[LabelledObject, ...]:
+    """Each object of a class once, sorted by falling score."""
+    objects = [
+        LabelledObject(piece.label, piece.rle or piece.encoded(size), piece.score, piece.adapter)
+        for pieces in by_source
+        for piece in pieces
+    ]
+    return tuple(mask_nms(objects, rank=lambda one: one.score, iou=NMS_IOU, containment=None))
 
 
-def _report(done: Labelled, classes: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _count(result: Labelled, journal: Journal, images: Mapping[str, Path]) -> None:
+    for image in journal.images(images):
+        result.images += 1
+        result.objects.update(one.label for one in image.objects)
+        result.empty += [] if image.objects else [image.name]
+
+
+def _report(result: Labelled, classes: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "settings": dict(settings),
-        "classes": {name: done.objects.get(name, 0) for name in classes},
-        "images": done.images,
-        "nothing_found": done.empty,
-        "unreadable": done.unreadable,
+        "classes": {name: result.objects.get(name, 0) for name in classes},
+        "images": result.images,
+        "nothing_found": result.empty,
+        "unreadable": result.unreadable,
     }
 
 
-__all__ = ["DOUBLE", "Labelled", "Source", "Tiling", "find_objects", "label"]
+__all__ = ["NMS_IOU", "AdapterSource", "Labelled", "Tiling", "find_objects", "label"]

@@ -1,6 +1,6 @@
-"""What is done so far, on disk: one JSON file an image below OUT/.label/, each written whole.
+"""Progress of a labeling run on disk: one JSON file per image in OUT/.label/, each written atomically.
 
-A run that is stopped goes on where it was: an image whose file is unchanged is not asked again.
+A run that was stopped continues where it was: an image whose file has not changed is not predicted again.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Journal:
 
     Args:
         out: folder of the result.
-        settings: everything that the answers depend on.
-        overwrite: start anew where there is an earlier result.
+        settings: everything that the predictions depend on.
+        overwrite: delete an earlier result and start again.
 
     Raises:
-        InputError: the folder holds something else, or a run with other settings.
+        InputError: the folder contains something else, or a run with other settings.
     """
 
     def __init__(self, out: Path, settings: Mapping[str, Any], *, overwrite: bool = False) -> None:
@@ -42,64 +42,60 @@ class Journal:
         if (self.home / SETTINGS).is_file() and overwrite:
             shutil.rmtree(out)
         elif (self.home / SETTINGS).is_file():
-            _refuse_other(out, read_json(self.home / SETTINGS), plain)
+            _check_settings(out, read_json(self.home / SETTINGS), plain)
         elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(f"{out} is there already and holds no earlier labelling. Choose another folder.")
+            raise InputError(f"{out} exists already and contains no earlier labeling. Choose another folder.")
         write_json(self.home / SETTINGS, plain)
 
     def done(self, name: str, source: Path) -> bool:
-        """Whether the image was finished, and its file is the same since."""
+        """Whether the image was predicted and its file has not changed since."""
         try:
             return json.loads(self._file(name).read_text(encoding="utf-8"))["stamp"] == _stamp(source)
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def add(self, image: LabelledImage) -> None:
-        """Keep the answers for an image."""
+        """Save the objects of an image."""
         content = {
             "name": image.name,
             "stamp": _stamp(image.source),
             "size": [image.height, image.width],
-            "objects": [
-                {
-                    "label": one.label,
-                    "adapter": one.adapter,
-                    "score": one.score,
-                    **to_json(one.rle),
-                    **({} if one.polygons is None else {"outlines": [_packed(ring) for ring in one.polygons]}),
-                }
-                for one in image.objects
-            ],
+            "objects": [_plain(one) for one in image.objects],
         }
         with replacing(self._file(image.name)) as file:
             file.write_text(json.dumps(content), encoding="utf-8")
 
     def images(self, sources: Mapping[str, Path]) -> Iterator[LabelledImage]:
-        """What is kept for these images, in their order; those that are not done are left out."""
+        """The saved images among these, in their order."""
         for name, source in sources.items():
             if self._file(name).is_file():
                 content = read_json(self._file(name))
+                height, width = content["size"]
                 objects = tuple(_object(row) for row in content["objects"])
-                yield LabelledImage(name, source, *content["size"], objects)
+                yield LabelledImage(name, source, height, width, objects)
 
     def forget(self, name: str) -> None:
-        """Drop an image."""
+        """Delete the objects of an image."""
         self._file(name).unlink(missing_ok=True)
 
     def _file(self, name: str) -> Path:
         return self.home / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
 
 
+def _plain(one: LabelledObject) -> dict[str, Any]:
+    """An object as JSON."""
+    row = {"label": one.label, "adapter": one.adapter, "score": one.score, **to_json(one.rle)}
+    return row if one.polygons is None else row | {"outlines": [_packed(ring) for ring in one.polygons]}
+
+
 def _object(row: Mapping[str, Any]) -> LabelledObject:
     rle = {"size": row["size"], "counts": row["counts"].encode("ascii")}
-    drawn = None
-    if "outlines" in row:
-        drawn = tuple(_unpacked(ring) for ring in row["outlines"])
-    return LabelledObject(row["label"], rle, row["score"], row["adapter"], drawn)
+    polygons = tuple(_unpacked(ring) for ring in row["outlines"]) if "outlines" in row else None
+    return LabelledObject(row["label"], rle, row["score"], row["adapter"], polygons)
 
 
 def _packed(ring: np.ndarray) -> str:
-    """A polygon as base64: thousands of numbers as text would take longer than finding them."""
+    """A polygon as base64: thousands of numbers as text would take longer than computing them."""
     return base64.b64encode(ring.astype("<f4").tobytes()).decode("ascii")
 
 
@@ -108,16 +104,17 @@ def _unpacked(text: str) -> np.ndarray:
 
 
 def _stamp(source: Path) -> list[int]:
+    """Size and modification time of a file."""
     stat = source.stat()
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _refuse_other(out: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    other = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    if other:
+def _check_settings(out: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    if changed:
         raise InputError(
-            f"{out} was begun with other settings: {other[0]} was {old.get(other[0])!r}, now it is "
-            f"{new.get(other[0])!r}. Give the same to go on, another --out, or --overwrite to begin anew."
+            f"{out} contains a run with other settings: {changed[0]} was {old.get(changed[0])!r}, now it is "
+            f"{new.get(changed[0])!r}. Use the same settings to continue, another --out, or --overwrite to start again."
         )
 
 

@@ -1,258 +1,192 @@
-"""What is asked of an image when no human asks: an adapter's learnt proposals, a detector, or the adapter by itself.
+"""Prompt sources for automatic mode: learned proposals, a detector, or the adapter's own prediction without a prompt.
 
-A `Proposer` looks at the image that is set on a predictor and gives what to ask; an empty list says that nothing is
-there, and then nothing is answered. Who is asked with points and who with boxes: adapters that were fitted on clicks
-get points, those that were fitted on boxes and the bare base get boxes.
+A `Proposer` takes the current image of a predictor and returns prompts; an empty list means that the image has no
+object. Adapters that were fitted on clicks are prompted with points; those fitted on boxes, and the base model, with
+boxes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from samtailor import artefact
 from samtailor.cache.detections import DetectionCache
-from samtailor.errors import InputError
 from samtailor.masks import interior
 from samtailor.masks.contours import connected
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.prompts import prompt_type
-from samtailor.proposals import GIVES, Proposals, disk
+from samtailor.proposals import Proposals
 from samtailor.proposals.detectors import make, open_source
-from samtailor.structures import Annotation, Prompts
+from samtailor.structures import Annotation, Prompts, Sample
 
-Proposer = Callable[[Predictor, np.ndarray], list[ObjectPrompt]]
-GROWN = (1.0, 1.5)
-"""Sizes in which a learnt box is asked for where doubles are sorted out after (`instances.mask_nms`). A head that saw
-few objects points well and measures badly; of its two masks the one of higher predicted IoU stays."""
-CUT = 0.5
-"""Probability from which on a pixel of a map is of the object."""
-DETECTED = 0.25
-"""Lowest score of a detection that counts as found."""
+Proposer = Callable[[Predictor, Sample | np.ndarray], list[ObjectPrompt]]
+"""Function of a predictor, on which the image is set, and the image itself (a sample or uint8 RGB)."""
+BOX_SCALES = (1.0, 1.5)
+"""Sizes of the box prompts of each learned proposal, relative to its box. Proposals trained on few objects are better
+at points than at sizes; of the two masks, non-maximum suppression keeps the one with the higher predicted IoU."""
+MAP_THRESHOLD = 0.5
+"""Probability above which a pixel of a region map belongs to the object."""
+DETECTION_THRESHOLD = 0.25
+"""Default lowest score of a detection."""
 
 
 def by_proposals(
     proposals: Proposals,
     *,
-    give: str | None = None,
+    prompt_type: str | None = None,
     threshold: float | None = None,
-    sizes: Sequence[float] = (1.0,),
+    scales: Sequence[float] = BOX_SCALES,
 ) -> Proposer:
-    """Ask for what an adapter's learnt proposals find.
+    """Prompts from an adapter's learned proposals.
 
     Args:
         proposals: of the adapter.
-        give: "points" or "boxes"; None takes what they were made for.
-        threshold: lowest score; None takes each class's own.
-        sizes: factors of each box, asked for apart; see `GROWN`.
+        prompt_type: "points" or "boxes"; None: the type that they were trained for.
+        threshold: lowest score, in [0, 1]; None: the threshold of each class.
+        scales: factors of the box sizes, one prompt each; see `BOX_SCALES`.
     """
-    boxed = (give or proposals.give) == "boxes"
+    boxed = (prompt_type or proposals.give) == "boxes"
 
-    def propose(predictor: Predictor, image: np.ndarray) -> list[ObjectPrompt]:
-        found = proposals.propose(predictor.features, predictor.frame, threshold=threshold)
-        rows = zip(found.boxes, found.points, found.scores, found.labels, strict=True)
+    def propose(predictor: Predictor, image: Sample | np.ndarray) -> list[ObjectPrompt]:
         frame = predictor.frame
+        proposed = proposals.propose(predictor.features, frame, threshold=threshold)
+        rows = zip(proposed.boxes, proposed.points, proposed.scores, proposed.labels, strict=True)
         return [
-            _ask(_grown(box, factor, frame.height, frame.width) if boxed else None, point, score, label)
+            _prompt(_scaled(box, factor, frame.height, frame.width) if boxed else None, point, score, label)
             for box, point, score, label in rows
-            for factor in (sizes if boxed else (1.0,))
+            for factor in (scales if boxed else (1.0,))
         ]
 
     return propose
 
 
 def by_detector(
-    store: DetectionCache,
+    detections: DetectionCache,
     *,
     classes: Sequence[str] | None = None,
-    threshold: float = DETECTED,
+    threshold: float = DETECTION_THRESHOLD,
     pick: str = "all",
-    give: str = "boxes",
+    prompt_type: str = "boxes",
 ) -> Proposer:
-    """Ask for what a detector finds; a point is the middle of its box.
+    """Prompts from a detector; a point prompt is the center of the box.
 
     Args:
-        store: the detector with its cache.
-        classes: only these of its classes.
-        threshold: lowest score.
-        pick: "all", or "best": the one of highest score (AM-SAM).
-        give: "boxes" or "points".
+        detections: the detector with its cache.
+        classes: keep only these classes.
+        threshold: lowest score, in [0, 1].
+        pick: "all", or "best" for the detection with the highest score (AM-SAM).
+        prompt_type: "boxes" or "points".
     """
 
-    def propose(predictor: Predictor, image: np.ndarray) -> list[ObjectPrompt]:
-        found = store(image).kept(threshold, classes)
-        found = found.pick([0]) if pick == "best" and len(found) else found
-        middles = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2 - 0.5
-        rows = zip(found.boxes, np.maximum(middles, 0), found.scores, found.labels, strict=True)
-        return [_ask(box if give == "boxes" else None, point, score, label) for box, point, score, label in rows]
+    def propose(predictor: Predictor, image: Sample | np.ndarray) -> list[ObjectPrompt]:
+        kept = detections(image).kept(threshold, classes)
+        kept = kept.pick([0]) if pick == "best" and len(kept) else kept
+        centers = np.maximum((kept.boxes[:, :2] + kept.boxes[:, 2:]) / 2 - 0.5, 0)
+        rows = zip(kept.boxes, centers, kept.scores, kept.labels, strict=True)
+        return [
+            _prompt(box if prompt_type == "boxes" else None, point, score, label) for box, point, score, label in rows
+        ]
 
     return propose
 
 
-def by_itself(label: str | None) -> Proposer:
-    """Ask once without a prompt, as adapters are asked that were fitted so (BLO-SAM, SAMed)."""
+def promptless(label: str | None) -> Proposer:
+    """One empty prompt, for adapters that were fitted without prompts (BLO-SAM, SAMed)."""
     return lambda predictor, image: [ObjectPrompt(promptless=True, label=label)]
 
 
 def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -> Proposer:
-    """Give each connected part of an adapter's map (`tailor`) as an object.
+    """Each connected region of an adapter's map (method `tailor`) as one object, with its mask.
 
-    The decoder is not asked again: a click at the part's centre says less than the map knows (docs/research/tailor.md). Objects
-    that touch are one part; learnt proposals tell them apart.
+    The decoder is not run: a click at the center of the region has less information than the map (docs/research/tailor.md).
+    Objects that touch are one region; learned proposals can separate them.
 
     Args:
         adapter: its name in the predictor.
         label: its class.
-        threshold: lowest score, the mean probability of the part's pixels; None, and whatever is below 0.5, takes all
-            parts: the map is cut at 0.5.
+        threshold: lowest score, which is the mean probability of the region's pixels. None, and every value below
+            0.5, keeps all regions, since the map is cut at 0.5.
     """
-    least = CUT if threshold is None else threshold
+    lowest = MAP_THRESHOLD if threshold is None else threshold
 
-    def propose(predictor: Predictor, image: np.ndarray) -> list[ObjectPrompt]:
+    def propose(predictor: Predictor, image: Sample | np.ndarray) -> list[ObjectPrompt]:
         frame = predictor.frame
         output = predictor.decode(Prompts((frame.height, frame.width), count=(1, 1)), adapter)
-        chance = frame.logits(output.candidate_logits()[0])[0, 0].sigmoid().cpu().numpy()
-        asks, min_area = [], predictor.segmenter(adapter).inference.min_area(frame.height, frame.width)
-        for part in connected(chance > CUT):
-            score = float(chance[part].mean())
-            if np.count_nonzero(part) >= min_area and score >= least:
-                ask = _ask(None, np.array(interior.center(part)), score, label)
-                asks.append(replace(ask, mask_rle=Annotation.from_mask("", part).rle))
-        return sorted(asks, key=lambda ask: -ask.score)
+        probability = frame.logits(output.candidate_logits()[0])[0, 0].sigmoid().cpu().numpy()
+        min_area = predictor.segmenter(adapter).inference.min_area(frame.height, frame.width)
+        scored: list[tuple[float, ObjectPrompt]] = []
+        for region in connected(probability > MAP_THRESHOLD):
+            score = float(probability[region].mean())
+            if np.count_nonzero(region) >= min_area and score >= lowest:
+                prompt = _prompt(None, np.array(interior.center(region)), score, label)
+                scored.append((score, replace(prompt, mask_rle=Annotation.from_mask("", region).rle)))
+        return [prompt for _, prompt in sorted(scored, key=lambda row: -row[0])]
 
     return propose
 
 
-def proposer(
-    predictor: Predictor,
-    adapter: str | None,
-    folder: str | Path | None,
-    *,
-    detector: str | None = None,
-    classes: Sequence[str] | None = None,
-    threshold: float | None = None,
-    give: str | None = None,
-    sizes: Sequence[float] = (1.0,),
-) -> Proposer:
-    """What asks for an adapter: a given detector, else its own proposals, else what it was fitted with.
-
-    Args:
-        predictor: with the adapter loaded.
-        adapter: its name; None for the base alone.
-        folder: of the adapter, or its hub id.
-        detector: ONNX file, .pt file of ultralytics, or hub id or folder of transformers.
-        classes: of the detector; for a detector that takes a text, the text.
-        threshold: lowest score.
-        give: "points" or "boxes"; None: see the head of this file.
-        sizes: of learnt boxes, see `GROWN`.
-
-    Raises:
-        InputError: nothing is there that could ask.
-    """
-    segmenter = None if adapter is None else predictor.segmenter(adapter)
-    give = give or gives(None if segmenter is None else segmenter.inference.prompt, adapter is not None)
-    if give not in GIVES:
-        raise InputError(f"give must be one of {', '.join(GIVES)}, got {give!r}.")
-    least = {} if threshold is None else {"threshold": threshold}
-    if detector is not None:
-        store, known = open_detector(detector, classes)
-        return by_detector(store, classes=known, give=give, **least)
-    folder = None if folder is None else artefact.folder_of(folder)
-    if folder is not None and disk.exists(folder):
-        return by_proposals(disk.load(folder, predictor.base), give=give, sizes=sizes, **least)
-    fitted = None if segmenter is None else segmenter.inference.prompt
-    if segmenter is not None and segmenter.by_itself:
-        labels = artefact.read_meta(folder).classes if folder is not None else ()
-        return by_itself(labels[0] if len(labels) == 1 else None)
-    if segmenter is not None and adapter is not None and segmenter.promptless:
-        labels = artefact.read_meta(folder).classes if folder is not None else ()
-        return by_map(adapter, labels[0] if len(labels) == 1 else None, threshold=threshold)
-    if fitted == "detector":
-        return _as_fitted(dict(segmenter.inference.prompt_options), least)
-    raise InputError(
-        "Nothing here can propose where to look. Train proposals for the adapter with samtailor propose-fit DATA "
-        "--adapter DIR, or give a detector: --detector FILE.onnx."
-    )
-
-
-def thresholds(
-    predictor: Predictor,
-    adapter: str | None,
-    folder: str | Path | None,
-    *,
-    detector: str | None = None,
-    threshold: float | None = None,
-) -> Callable[[str | None], float]:
-    """Class to the score from which on `proposer`, with the same arguments, takes something for found."""
-    if threshold is not None:
-        return lambda label: threshold
-    if detector is not None:
-        return lambda label: DETECTED
-    folder = None if folder is None else artefact.folder_of(folder)
-    if folder is not None and disk.exists(folder):
-        own = disk.read_meta(folder).thresholds
-        return lambda label: own[label]
-    segmenter = None if adapter is None else predictor.segmenter(adapter)
-    if segmenter is None or segmenter.inference.prompt != "detector":
-        return lambda label: 0.0
-    least = segmenter.inference.prompt_options.get("threshold", DETECTED)
-    return lambda label: least
-
-
-def tiles_of(folder: str | Path | None) -> int:
-    """Tiles a side in which an adapter's proposals look, see `instances`; 1 without proposals."""
-    folder = None if folder is None else artefact.folder_of(folder)
-    return disk.read_meta(folder).tiles if folder is not None and disk.exists(folder) else 1
-
-
-def gives(prompt: str | None, fitted: bool = True) -> str:
-    """ "points" or "boxes" for an adapter that was fitted with a prompt source; boxes for the base alone."""
-    if not fitted:
-        return "boxes"
-    return "boxes" if prompt is not None and prompt_type(prompt) == "boxes" else "points"
+def prompt_type_of(source: str | None) -> str:
+    """ "points" or "boxes" for an adapter that was fitted with a prompt source; None is the default source, a click."""
+    return "boxes" if source is not None and prompt_type(source) == "boxes" else "points"
 
 
 def open_detector(source: str, classes: Sequence[str] | None) -> tuple[DetectionCache, Sequence[str] | None]:
-    """A detector by its file or name, and the classes to keep of it."""
+    """Open a detector.
+
+    Args:
+        source: ONNX file, .pt file of ultralytics, or hub id or folder of transformers.
+        classes: classes to keep; for a detector with a text prompt, the text.
+
+    Returns:
+        the detector with its cache, and the classes by which to filter its detections.
+
+    Raises:
+        InputError: the detector has no such class.
+    """
     detector, classes = open_source(source, classes)
     return DetectionCache(detector), classes
 
 
-def _as_fitted(options: dict[str, Any], least: dict[str, float]) -> Proposer:
-    """The detector that an adapter was fitted with."""
-    made = make(options.get("detector", "onnx"), options.get("weights"), options.get("settings"))
-    asked = {name: options[name] for name in ("classes", "threshold", "pick") if options.get(name) is not None}
-    return by_detector(DetectionCache(made, options.get("cache")), **({"pick": "best"} | asked | least))
+def by_fitted_detector(options: dict[str, Any], threshold: float | None = None) -> Proposer:
+    """Prompts from the detector that an adapter was fitted with.
+
+    Args:
+        options: `prompt_options` of the adapter.
+        threshold: lowest score; None: that of the options.
+    """
+    detector = make(options.get("detector", "onnx"), options.get("weights"), options.get("settings"))
+    settings = {name: options[name] for name in ("classes", "threshold", "pick") if options.get(name) is not None}
+    if threshold is not None:
+        settings["threshold"] = threshold
+    return by_detector(DetectionCache(detector, options.get("cache")), **({"pick": "best"} | settings))
 
 
-def _grown(box: np.ndarray, factor: float, height: int, width: int) -> np.ndarray:
-    """A box about its middle, within the image."""
-    middle, reach = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * factor
-    return np.clip(np.concatenate([middle - reach, middle + reach]), 0, [width, height] * 2)
+def _scaled(box: np.ndarray, factor: float, height: int, width: int) -> np.ndarray:
+    """A box scaled about its center and clipped to the image."""
+    center, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * factor
+    return np.clip(np.concatenate([center - half, center + half]), 0, [width, height] * 2)
 
 
-def _ask(box: np.ndarray | None, point: np.ndarray, score: float, label: str) -> ObjectPrompt:
+def _prompt(box: np.ndarray | None, point: np.ndarray, score: float, label: str | None) -> ObjectPrompt:
     if box is not None:
-        return ObjectPrompt(box=tuple(float(v) for v in box), label=label, score=float(score))
+        x0, y0, x1, y1 = (float(v) for v in box)
+        return ObjectPrompt(box=(x0, y0, x1, y1), label=label, score=float(score))
     return ObjectPrompt(clicks=((float(point[0]), float(point[1]), 1),), label=label, score=float(score))
 
 
 __all__ = [
-    "DETECTED",
-    "GROWN",
+    "BOX_SCALES",
+    "DETECTION_THRESHOLD",
     "Proposer",
     "by_detector",
-    "by_itself",
+    "by_fitted_detector",
     "by_map",
     "by_proposals",
-    "gives",
     "open_detector",
-    "proposer",
-    "thresholds",
-    "tiles_of",
-]  # fmt: skip
+    "prompt_type_of",
+    "promptless",
+]

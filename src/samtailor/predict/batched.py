@@ -1,7 +1,7 @@
-"""Several adapters' questions about one image in as few passes of the mask decoder as can be.
+"""Decode the prompts of several adapters on one image in as few passes of the mask decoder as possible.
 
-An adapter that only changes prompts (PLM) or answers (SAM-F) leaves the decoder alone: its prompts go through the
-base's decoder beside those of the others, one pass for all. One with modules inside the base has a decoder of its own.
+An adapter that only changes prompts (PLM) or outputs (SAM-F) uses the base's mask decoder, so that its prompts are
+decoded in one pass with those of other such adapters. An adapter with modules inside the base has its own decoder.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from samtailor.bases.decoder import DecodedPrompts, PromptDecoder, with_fast_attention
+from samtailor.predict.predictor import BASE
 from samtailor.structures import Output, Prompts, Tokens
 
 if TYPE_CHECKING:
@@ -23,132 +24,146 @@ if TYPE_CHECKING:
     from samtailor.segmenter import Segmenter
 
 PROMPTS_PER_PASS = 64
-"""Prompts a pass of the decoder."""
+"""Largest number of prompts in one pass of the decoder."""
 
 
 @dataclass(frozen=True)
 class PromptBatch:
-    """What one adapter is asked at once: asks with as many clicks each, all or none with a box.
+    """Prompts of one adapter that can be stacked: the same number of clicks each, and all or none with a box.
 
     Args:
         adapter: name in the predictor; None is the base.
-        asks: at most `PROMPTS_PER_PASS`.
+        prompts: at most `PROMPTS_PER_PASS`.
     """
 
     adapter: str | None
-    asks: tuple[ObjectPrompt, ...]
+    prompts: tuple[ObjectPrompt, ...]
 
-    def prompts(self, predictor: Predictor) -> Prompts:
-        """Of the image that is set."""
-        return prompts_of(self.asks, (predictor.frame.height, predictor.frame.width))
+    def stacked(self, predictor: Predictor) -> Prompts:
+        """As tensors, in the frame of the current image."""
+        return stack_prompts(self.prompts, (predictor.frame.height, predictor.frame.width))
 
 
 @dataclass(frozen=True)
 class BestMask:
-    """Of each prompt the mask with the highest predicted IoU.
+    """The candidate mask with the highest predicted IoU of each of P prompts.
 
     Args:
-        scores: (P,) float32, on the predictor's device as all of it.
+        scores: (P,) float32 predicted IoU; all tensors are on the predictor's device.
         logits: (P, h, w) float32.
-        keys: gives the image keys (P, D, H, W); only outlines that are refined need them.
+        keys: returns the image keys (P, D, H, W), which only the refinement of outlines needs.
     """
 
     scores: Tensor
     logits: Tensor
     keys: Callable[[], Tensor]
 
+    @classmethod
+    def of(cls, output: Output) -> BestMask:
+        """Of an output of one image (B = 1)."""
+        scores, logits = output.best_masks()
+        return cls(scores[0].float(), logits[0].float(), lambda: output.keys[0])
 
-def prompt_batches(adapter: str | None, asks: Sequence[ObjectPrompt]) -> list[PromptBatch]:
-    """What an adapter is asked, alike asks together; what is given needs no asking."""
+
+def prompt_batches(adapter: str | None, prompts: Sequence[ObjectPrompt]) -> list[PromptBatch]:
+    """Group the prompts of an adapter into batches, without those that include their mask and need no decoder."""
     groups: dict[tuple[int, bool], list[ObjectPrompt]] = {}
-    for ask in (one for one in asks if one.mask_rle is None):
-        groups.setdefault((len(ask.clicks), ask.box is not None), []).append(ask)
+    for prompt in prompts:
+        if prompt.mask_rle is None:
+            groups.setdefault((len(prompt.clicks), prompt.box is not None), []).append(prompt)
     return [
-        PromptBatch(adapter, tuple(alike[start : start + PROMPTS_PER_PASS]))
-        for alike in groups.values()
-        for start in range(0, len(alike), PROMPTS_PER_PASS)
+        PromptBatch(adapter, tuple(group[start : start + PROMPTS_PER_PASS]))
+        for group in groups.values()
+        for start in range(0, len(group), PROMPTS_PER_PASS)
     ]
 
 
 class BatchedDecoder:
-    """Answers questions about the image that is set on a predictor; holds no image itself.
+    """Decodes batches on the current image of a predictor; has no state of its own besides weights.
 
     Args:
         base: frozen base.
-        adapters: on that base, by name.
+        adapters: name to segmenter, all on that base.
     """
 
     def __init__(self, base: Base, adapters: Mapping[str, Segmenter]) -> None:
         self._decode = PromptDecoder(base)
-        self._joined = {name: with_fast_attention(one) for name, one in adapters.items() if one.model is base}
+        self._shared = {name: with_fast_attention(one) for name, one in adapters.items() if one.model is base}
 
     @torch.no_grad()
-    def answers(self, predictor: Predictor, asked: Sequence[PromptBatch]) -> list[BestMask]:
-        """The answer to each question."""
-        found: dict[int, BestMask] = {}
-        waiting: list[tuple[list[int], list[Tokens]]] = []
-        for index, question in enumerate(asked):
-            if self._by_decoder(question):
-                _join(waiting, index, self._tokens(predictor, question))
+    def predict(self, predictor: Predictor, batches: Sequence[PromptBatch]) -> list[BestMask]:
+        """The best masks of each batch, in order."""
+        predicted: dict[int, BestMask] = {}
+        passes: list[tuple[list[int], list[Tokens]]] = []
+        for index, batch in enumerate(batches):
+            if self._uses_shared_decoder(batch):
+                _add(passes, index, self._tokens(predictor, batch))
             else:
-                found[index] = _of_output(predictor.decode(question.prompts(predictor), question.adapter))
-        for indices, parts in waiting:
+                predicted[index] = BestMask.of(predictor.decode(batch.stacked(predictor), batch.adapter or BASE))
+        for indices, parts in passes:
             sparse, start = torch.cat([part.sparse for part in parts], dim=1), 0
-            whole = self._decode(predictor.features, Tokens(sparse, parts[0].dense))
+            decoded = self._decode(predictor.features, Tokens(sparse, parts[0].dense))
             for index, part in zip(indices, parts, strict=True):
                 rows = slice(start, start := start + part.sparse.shape[1])
-                found[index] = self._of_rows(predictor, asked[index].adapter, whole[rows])
-        return [found[index] for index in range(len(asked))]
+                predicted[index] = self._best_of_rows(predictor, batches[index].adapter, decoded[rows])
+        return [predicted[index] for index in range(len(batches))]
 
-    def _by_decoder(self, question: PromptBatch) -> bool:
-        """Whether it is one for the common pass: of the base, or of an adapter around it that does not answer alone."""
-        if question.adapter is None:
+    def _uses_shared_decoder(self, batch: PromptBatch) -> bool:
+        """True for the base, and for adapters around it unless the prediction comes from their map alone."""
+        if batch.adapter is None:
             return True
-        one = self._joined.get(question.adapter)
-        return one is not None and not (one.maps and question.asks[0].promptless)
+        segmenter = self._shared.get(batch.adapter)
+        return segmenter is not None and not (segmenter.maps and batch.prompts[0].promptless)
 
-    def _tokens(self, predictor: Predictor, question: PromptBatch) -> Tokens:
-        prompts = predictor.frame.prompts(question.prompts(predictor)).to(predictor.device)
-        if question.adapter is None:
+    def _tokens(self, predictor: Predictor, batch: PromptBatch) -> Tokens:
+        prompts = predictor.frame.prompts(batch.stacked(predictor)).to(predictor.device)
+        if batch.adapter is None:
             return predictor.base.encode_prompts(prompts)
-        return self._joined[question.adapter].prompted(predictor.features, prompts)
+        return self._shared[batch.adapter].prompted(predictor.features, prompts)
 
-    def _of_rows(self, predictor: Predictor, adapter: str | None, rows: DecodedPrompts) -> BestMask:
-        if adapter is not None and (self._joined[adapter].outputs or self._joined[adapter].maps):
-            return _of_output(self._joined[adapter].finished(rows.output(), predictor.features))
+    def _best_of_rows(self, predictor: Predictor, adapter: str | None, rows: DecodedPrompts) -> BestMask:
+        if adapter is not None and (self._shared[adapter].outputs or self._shared[adapter].maps):
+            return BestMask.of(self._shared[adapter].finished(rows.output(), predictor.features))
+        # the same choice as `Output.best_masks`, made before the logits of the other candidates are computed
         candidates = list(rows.candidates)
         scores, best = rows.iou[:, candidates].max(dim=1)
         chosen = rows.hyper[:, candidates][torch.arange(len(best), device=best.device), best][:, None]
         return BestMask(scores.float(), rows.logits(chosen)[:, 0].float(), lambda: rows.keys)
 
 
-def _join(waiting: list[tuple[list[int], list[Tokens]]], index: int, tokens: Tokens) -> None:
-    """Beside prompts of as many tokens on the same dense prompt, while there is room."""
-    for indices, parts in waiting:
-        room = sum(part.sparse.shape[1] for part in parts) + tokens.sparse.shape[1] <= PROMPTS_PER_PASS
-        alike = parts[0].sparse.shape[2] == tokens.sparse.shape[2]
-        if room and alike and torch.equal(parts[0].dense, tokens.dense):
+def _add(passes: list[tuple[list[int], list[Tokens]]], index: int, tokens: Tokens) -> None:
+    """Add the tokens to a pass with the same number of tokens per prompt and the same dense prompt, or start one."""
+    for indices, parts in passes:
+        fits = sum(part.sparse.shape[1] for part in parts) + tokens.sparse.shape[1] <= PROMPTS_PER_PASS
+        same_length = parts[0].sparse.shape[2] == tokens.sparse.shape[2]
+        if fits and same_length and torch.equal(parts[0].dense, tokens.dense):
             indices.append(index)
             parts.append(tokens)
             return
-    waiting.append(([index], [tokens]))
+    passes.append(([index], [tokens]))
 
 
-def _of_output(output: Output) -> BestMask:
-    scores, best = output.candidate_iou()[0].max(dim=1)
-    logits = output.candidate_logits()[0][torch.arange(len(best), device=best.device), best]
-    return BestMask(scores.float(), logits.float(), lambda: output.keys[0])
+def stack_prompts(prompts: Sequence[ObjectPrompt], size: tuple[int, int]) -> Prompts:
+    """Stack P prompts with the same number of clicks, all or none with a box.
 
-
-def prompts_of(asks: Sequence[ObjectPrompt], size: tuple[int, int]) -> Prompts:
-    """Asks of one kind (as many clicks each, all or none with a box), size (height, width), as P prompts."""
+    Args:
+        prompts: at least one.
+        size: (height, width) of the image.
+    """
     points = labels = boxes = None
-    if asks[0].clicks:
-        points = torch.tensor([[click[:2] for click in ask.clicks] for ask in asks], dtype=torch.float32)[None]
-        labels = torch.tensor([[click[2] for click in ask.clicks] for ask in asks], dtype=torch.int64)[None]
-    if asks[0].box is not None:
-        boxes = torch.tensor([ask.box for ask in asks], dtype=torch.float32)[None]
-    return Prompts(size, points, labels, boxes, count=(1, len(asks)))
+    if prompts[0].clicks:
+        points = torch.tensor([[click[:2] for click in one.clicks] for one in prompts], dtype=torch.float32)[None]
+        labels = torch.tensor([[click[2] for click in one.clicks] for one in prompts], dtype=torch.int64)[None]
+    if prompts[0].box is not None:
+        boxes = torch.tensor([one.box for one in prompts], dtype=torch.float32)[None]
+    return Prompts(size, points, labels, boxes, count=(1, len(prompts)))
 
 
-__all__ = ["PROMPTS_PER_PASS", "BatchedDecoder", "BestMask", "PromptBatch", "prompt_batches", "prompts_of"]
+__all__ = [
+    "PROMPTS_PER_PASS",
+    "BatchedDecoder",
+    "BestMask",
+    "PromptBatch",
+    "prompt_batches",
+    "stack_prompts",
+]

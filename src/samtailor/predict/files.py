@@ -1,4 +1,4 @@
-"""Images on disk with prompts to files: COCO JSON with run-length encoded masks, mask PNGs, overlays."""
+"""Predict images on disk and write COCO JSON with run-length encoded masks, mask PNGs and overlays."""
 
 from __future__ import annotations
 
@@ -13,143 +13,145 @@ from uuid import uuid4
 import numpy as np
 
 from samtailor import __version__
+from samtailor.data.augment import UNTOUCHED
 from samtailor.data.image import SUFFIXES, header, read_image, write_json, write_png
 from samtailor.data.listing import natural_key
 from samtailor.errors import DataError, InputError
 from samtailor.masks.overlay import overlay
 from samtailor.masks.rle import to_json
-from samtailor.predict.instances import answer_asks, objects
+from samtailor.predict.instances import InstanceMask, in_image, predict_instances, predict_prompts
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
+from samtailor.predict.source import AdapterSource
 from samtailor.prompts.file import read
+
+RESULT = "predictions.json"
 
 
 def find_images(paths: Sequence[Path]) -> dict[str, Path]:
-    """Images by a name that is unique in the result ("trip/img1"), from files and folders, in natural order.
+    """List the images in files and folders, in natural order, by names that are unique in the result ("trip/img1").
 
     Raises:
-        DataError: a path is missing, a folder holds no image, or two images would get the same name.
+        DataError: a path is missing, a folder holds no image, or two images would have the same name.
     """
-    found: dict[str, Path] = {}
+    images: dict[str, Path] = {}
     for path in paths:
         if path.is_dir():
             inside = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
             files = {p.relative_to(path).with_suffix("").as_posix(): p for p in sorted(inside)}
             if not files:
-                raise DataError(f"The folder {path} holds no image.")
+                raise DataError(f"The folder {path} contains no image.")
         elif path.is_file():
             files = {path.stem: path}
         else:
             raise DataError(f"There is no image or folder {path}.")
         for name, file in files.items():
-            if name in found and found[name] != file:
-                raise DataError(f"{found[name]} and {file} would both be called {name!r} in the result. Rename one.")
-            found[name] = file
-    return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
+            if name in images and images[name] != file:
+                raise DataError(
+                    f"{images[name]} and {file} would have the same name {name!r} in the result. Rename one of them."
+                )
+            images[name] = file
+    return dict(sorted(images.items(), key=lambda item: natural_key(item[0])))
 
 
 def read_prompts(path: Path) -> dict[str, list[ObjectPrompt]]:
-    """Prompts of many images, by the names in a file as `prompts/file.py` describes it.
+    """Read the prompts of many images, by name; `prompts/file.py` describes the format.
 
     Raises:
-        InputError: the file is not of that form.
+        InputError: the file does not have this format.
     """
-    found: dict[str, list[ObjectPrompt]] = {}
+    prompts: dict[str, list[ObjectPrompt]] = {}
     for name, entries in read(path).items():
         for entry in entries:
             labels = entry.labels or (1,) * len(entry.points)
             clicks = tuple((x, y, label) for (x, y), label in zip(entry.points, labels, strict=True))
-            found.setdefault(name, []).append(ObjectPrompt(clicks, entry.box, entry.label or None))
-    return found
+            prompts.setdefault(name, []).append(ObjectPrompt(clicks, entry.box, entry.label or None))
+    return prompts
 
 
-def answer(
+def predict_files(
     predictor: Predictor,
     images: Mapping[str, Path],
-    asks: Mapping[str, Sequence[ObjectPrompt]],
+    prompts: Mapping[str, Sequence[ObjectPrompt]],
     out: Path,
     *,
     adapters: Sequence[str | None] = (None,),
-    automatic: Mapping[str | None, Callable[[Predictor, np.ndarray], Sequence[ObjectPrompt]]] | None = None,
-    tiles: Mapping[str | None, int] | None = None,
+    sources: Sequence[AdapterSource] | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Ask every image and write the answers to a folder, all or nothing.
+    """Predict every image and write the results to a folder, all or nothing.
 
     Args:
+        predictor: with the adapters loaded.
         images: name to file, see `find_images`.
-        asks: name to prompts; an image without prompts gets none. All are checked before the first is answered.
+        prompts: name to prompts; an image without prompts has no predictions. All prompts are checked before the
+            first image is predicted.
         out: new folder: `predictions.json` (COCO), `masks/NAME_OBJECT_ADAPTER.png`, `overlays/NAME.png`.
-        adapters: who answers, in turn, on one embedding; None is the base.
-        automatic: what asks for each of `adapters`, see `automatic.py`; goes with empty `asks`. Of answers that come
-            out empty, and of several that come out as one object, nothing or the best is kept.
-        tiles: for each of `adapters` the tiles a side in which `automatic` looks, see `instances.objects`; 1 if absent.
-        overwrite: replace `out` when it is there.
+        adapters: names; None is the base. All predict from the same embedding.
+        sources: automatic mode: adapters with their prompt sources, in place of `prompts` and `adapters`. Empty masks
+            and duplicates are dropped.
+        overwrite: replace an earlier result in `out`.
+        progress: called with (images done, images in all).
 
     Returns:
-        what stands in `predictions.json`. `score` is the proposer's where there is one, else the predicted IoU; each
-        image has the number of its `objects`.
+        the content of `predictions.json`. `score` is that of the proposal, or the predicted IoU of a user's prompt;
+        each image has the number of its `objects`.
 
     Raises:
-        InputError: a prompt outside its image, or `out` is there already.
+        InputError: a prompt outside its image, or `out` exists already.
     """
-    for name, path in images.items():
-        for ask in asks.get(name, ()):
-            try:
-                ask.check(header(path).size)
-            except InputError as error:
-                raise InputError(f"{path}: {error}") from error
-    labels = dict.fromkeys(_label(ask, a) for name in images for ask in asks.get(name, ()) for a in adapters)
+    adapters = adapters if sources is None else [source.adapter for source in sources]
+    _check(images, prompts)
+    labels = dict.fromkeys(_label(one, name) for image in images for one in prompts.get(image, ()) for name in adapters)
+    ids = {label: i for i, label in enumerate(labels, 1)}
     coco: dict[str, Any] = {
         "info": {"description": f"samtailor {__version__}", "base": predictor.base.name},
         "images": [],
         "annotations": [],
         "categories": [],
     }
-    ids = {label: i for i, label in enumerate(labels, 1)}
-    with new_folder(out, "predictions.json" if overwrite else None) as folder:
+    with new_folder(out, RESULT if overwrite else None) as folder:
         for number, (name, path) in enumerate(images.items(), 1):
             image = read_image(path)
             height, width = image.shape[:2]
-            coco["images"].append({"id": number, "file_name": str(path), "height": height, "width": width})
-            found: list[InstanceMask] = []
-            if asks.get(name) or automatic is not None:
+            predictions: list[_Prediction] = []
+            if prompts.get(name) or sources is not None:
                 predictor.set_image(image)
-                if automatic is None:
-                    found += [one for adapter in adapters for one in _answers(predictor, asks[name], adapter)]
+                if sources is None:
+                    predictions += [one for adapter in adapters for one in _prompted(predictor, prompts[name], adapter)]
                 else:
-                    found += _found(predictor, image, automatic, tiles or {}, adapters)
-                _write(folder, name, image, found, len(adapters) > 1)
-            for one in found:
-                row = _annotation(one.mask, number, ids.setdefault(_label(one.ask, one.adapter), len(ids) + 1))
-                row |= {"id": len(coco["annotations"]) + 1, "score": round(one.score, 6)}
-                row |= {"predicted_iou": round(one.iou, 6), "adapter": one.adapter, "prompt": _plain(one.ask)}
-                coco["annotations"].append(row)
-            coco["images"][-1]["objects"] = len(found)
+                    predictions += _automatic(predictor, image, sources)
+                _write(folder, name, image, predictions, len(adapters) > 1)
+            for one in predictions:
+                category = ids.setdefault(_label(one.instance.prompt, one.adapter), len(ids) + 1)
+                coco["annotations"].append(_annotation(one, len(coco["annotations"]) + 1, number, category))
+            entry = {"id": number, "file_name": str(path), "height": height, "width": width}
+            coco["images"].append(entry | {"objects": len(predictions)})
             if progress:
                 progress(number, len(images))
         coco["categories"] += [{"id": i, "name": label} for label, i in ids.items()]
-        write_json(folder / "predictions.json", coco)
+        write_json(folder / RESULT, coco)
     return coco
 
 
 @contextmanager
 def new_folder(path: Path, replace: str | None = None) -> Iterator[Path]:
-    """A folder to fill that takes its place at once when the block ends well and leaves nothing when it does not.
+    """A temporary folder that takes its final name when the block ends, and is deleted if the block raises.
 
     Args:
-        path: the folder; may exist if it is empty.
-        replace: a folder that holds a file of this name is an earlier result and is replaced; None never replaces.
+        path: the folder; it may exist if it is empty.
+        replace: name of a file that marks an earlier result: a folder that contains it is replaced. None never
+            replaces.
 
     Raises:
-        InputError: something else is there.
+        InputError: the folder exists and is not to be replaced.
     """
     path = Path(path)
     empty = path.is_dir() and not any(path.iterdir())
     if path.exists() and not empty and (replace is None or not (path / replace).is_file()):
-        why = "" if replace is None else f" It holds no {replace}, so it is not an earlier result to be replaced."
-        raise InputError(f"{path} is there already.{why} Choose another place, or give --overwrite for a result.")
+        why = "" if replace is None else f" It contains no {replace}, so that it is not an earlier result."
+        raise InputError(f"{path} exists already.{why} Choose another folder, or give --overwrite to replace a result.")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     temporary.mkdir()
@@ -163,80 +165,86 @@ def new_folder(path: Path, replace: str | None = None) -> Iterator[Path]:
 
 
 @dataclass(frozen=True)
-class InstanceMask:
-    """One answer: who gave it, to which prompt (`index` among those of the image), its mask, score, predicted IoU."""
+class _Prediction:
+    """A mask with the adapter that predicted it (None: the base) and the index of its prompt in the image."""
 
     adapter: str | None
     index: int
-    ask: ObjectPrompt
-    mask: np.ndarray
-    score: float
-    iou: float
+    instance: InstanceMask
 
 
-def _answers(predictor: Predictor, asks: Sequence[ObjectPrompt], adapter: str | None) -> list[InstanceMask]:
-    """Of each prompt the mask with the highest predicted IoU."""
-    answered = enumerate(answer_asks(predictor, asks, adapter))
+def _check(images: Mapping[str, Path], prompts: Mapping[str, Sequence[ObjectPrompt]]) -> None:
+    for name, path in images.items():
+        for prompt in prompts.get(name, ()):
+            try:
+                prompt.check(header(path).size)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from error
+
+
+def _prompted(predictor: Predictor, prompts: Sequence[ObjectPrompt], adapter: str | None) -> list[_Prediction]:
+    """The best mask of each prompt."""
+    size = (predictor.frame.height, predictor.frame.width)
     return [
-        InstanceMask(adapter, i, ask, mask, iou if ask.score is None else ask.score, iou)
-        for i, (ask, mask, iou) in answered
+        _Prediction(adapter, index, in_image(prompt, mask, iou, UNTOUCHED, size))
+        for index, (prompt, mask, iou) in enumerate(predict_prompts(predictor, prompts, adapter))
     ]
 
 
-def _found(
-    predictor: Predictor,
-    image: np.ndarray,
-    automatic: Mapping[str | None, Callable[[Predictor, np.ndarray], Sequence[ObjectPrompt]]],
-    tiles: Mapping[str | None, int],
-    adapters: Sequence[str | None],
-) -> list[InstanceMask]:
-    """Of each adapter the objects that it finds in the image that is set."""
-    found = []
-    for adapter in sorted(adapters, key=lambda adapter: tiles.get(adapter, 1)):  # tiles take the image's place
-        count = tiles.get(adapter, 1)
-        seen = objects(predictor, image, automatic[adapter], adapter, tiles=count, ready=True)
-        found += [InstanceMask(adapter, i, one.ask, one.mask, one.score, one.iou) for i, one in enumerate(seen)]
-        if count > 1:
+def _automatic(predictor: Predictor, image: np.ndarray, sources: Sequence[AdapterSource]) -> list[_Prediction]:
+    """The objects that each adapter predicts in the current image."""
+    predictions: list[_Prediction] = []
+    for source in sorted(sources, key=lambda source: source.tiles):  # tiles replace the current image
+        instances = predict_instances(predictor, image, source, image_is_set=True)
+        predictions += [_Prediction(source.adapter, index, one) for index, one in enumerate(instances)]
+        if source.tiles > 1:
             predictor.set_image(image)
-    return found
+    return predictions
 
 
-def _write(folder: Path, name: str, image: np.ndarray, found: Sequence[InstanceMask], several: bool) -> None:
-    asks = {id(one.ask): one.ask for one in found}.values()
-    for adapter in dict.fromkeys(one.adapter for one in found):
-        end = f"_{adapter or 'base'}" if several else ""
-        own = [one for one in found if one.adapter == adapter]
-        for one in own:
-            write_png(folder / "masks" / f"{name}_{one.index:03d}{end}.png", one.mask)
-        clicks = [click for ask in asks for click in ask.clicks]
-        boxes = [ask.box for ask in asks if ask.box is not None]
-        drawn = overlay(image, [one.mask for one in own], points=clicks, boxes=boxes)
-        write_png(folder / "overlays" / f"{name}{end}.png", drawn)
+def _write(folder: Path, name: str, image: np.ndarray, predictions: Sequence[_Prediction], several: bool) -> None:
+    """Mask PNGs and overlays; with several adapters their names are part of the file names."""
+    prompts = {id(one.instance.prompt): one.instance.prompt for one in predictions}.values()
+    clicks = [click for prompt in prompts for click in prompt.clicks]
+    boxes = [prompt.box for prompt in prompts if prompt.box is not None]
+    for adapter in dict.fromkeys(one.adapter for one in predictions):
+        suffix = f"_{adapter or 'base'}" if several else ""
+        masks = {one.index: one.instance.mask for one in predictions if one.adapter == adapter}
+        for index, mask in masks.items():
+            write_png(folder / "masks" / f"{name}_{index:03d}{suffix}.png", mask)
+        drawn = overlay(image, list(masks.values()), points=clicks, boxes=boxes)
+        write_png(folder / "overlays" / f"{name}{suffix}.png", drawn)
 
 
-def _annotation(mask: np.ndarray, image: int, category: int) -> dict[str, Any]:
+def _annotation(prediction: _Prediction, number: int, image: int, category: int) -> dict[str, Any]:
+    """COCO annotation with `score`, `predicted_iou`, `adapter` and `prompt`."""
     from pycocotools import mask as coco
 
-    rle = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+    instance = prediction.instance
     return {
-        "id": 0,
+        "id": number,
         "image_id": image,
         "category_id": category,
-        "segmentation": to_json(rle),
-        "bbox": [float(v) for v in coco.toBbox(rle)],
-        "area": int(coco.area(rle)),
+        "segmentation": to_json(instance.rle),
+        "bbox": [float(v) for v in coco.toBbox(instance.rle)],
+        "area": instance.area,
         "iscrowd": 0,
+        "score": round(instance.score, 6),
+        "predicted_iou": round(instance.iou, 6),
+        "adapter": prediction.adapter,
+        "prompt": _plain(instance.prompt),
     }
 
 
-def _label(ask: ObjectPrompt, adapter: str | None) -> str:
-    return ask.label or adapter or "object"
+def _label(prompt: ObjectPrompt, adapter: str | None) -> str:
+    return prompt.label or adapter or "object"
 
 
-def _plain(ask: ObjectPrompt) -> dict[str, Any]:
-    points, labels = [list(c[:2]) for c in ask.clicks], [c[2] for c in ask.clicks]
-    plain = {"points": points, "labels": labels, "box": None if ask.box is None else list(ask.box)}
-    return plain if ask.score is None else plain | {"score": round(ask.score, 6)}
+def _plain(prompt: ObjectPrompt) -> dict[str, Any]:
+    """A prompt as JSON."""
+    points, labels = [list(c[:2]) for c in prompt.clicks], [c[2] for c in prompt.clicks]
+    plain = {"points": points, "labels": labels, "box": None if prompt.box is None else list(prompt.box)}
+    return plain if prompt.score is None else plain | {"score": round(prompt.score, 6)}
 
 
-__all__ = ["ObjectPrompt", "answer", "find_images", "new_folder", "read_prompts"]
+__all__ = ["RESULT", "find_images", "new_folder", "predict_files", "read_prompts"]

@@ -1,6 +1,6 @@
-"""What callers hand to a predictor -- an image, clicks, a box, an earlier mask -- checked and converted.
+"""Check and convert the inputs of a predictor: an image, clicks, a box, an earlier mask.
 
-Whatever is wrong is an `InputError` that says what was expected and what came.
+Every invalid input raises an `InputError` that gives the expected and the actual value.
 """
 
 from __future__ import annotations
@@ -18,9 +18,23 @@ from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.structures import Prompts
 
+CHANNELS = ("RGB", "BGR")
+"""Channel orders that an array may have."""
 
-def as_image(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
-    """Whatever stands for an image to uint8 RGB (height, width, 3); see `Predictor.set_image`."""
+
+def as_image(image: np.ndarray | Image.Image | str | Path, image_format: str = "RGB") -> np.ndarray:
+    """Convert an image to uint8 RGB (height, width, 3).
+
+    Args:
+        image: array, Pillow image or path, see `Predictor.set_image`.
+        image_format: channel order of an array, "RGB" or "BGR"; ignored for Pillow images and files.
+
+    Raises:
+        InputError: another type, shape, dtype or format.
+        DataError: a file that is not an image.
+    """
+    if image_format not in CHANNELS:
+        raise InputError(f"image_format must be one of {', '.join(CHANNELS)}, got {image_format!r}.")
     if isinstance(image, str | Path):
         return read_image(Path(image))
     if isinstance(image, Image.Image):
@@ -32,9 +46,9 @@ def as_image(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
         hint += " Channels first: transpose(1, 2, 0)." if image.ndim == 3 and image.shape[0] == 3 else ""
         raise InputError(
             f"An image must be uint8 RGB of shape (height, width, 3), got {image.dtype} {image.shape}.{hint} "
-            "Grey or transparent images are converted when given as a path or Pillow image."
+            "Gray or transparent images are converted when given as a path or Pillow image."
         )
-    return np.ascontiguousarray(image)
+    return np.ascontiguousarray(image if image_format == "RGB" else image[..., ::-1])
 
 
 def _from_pillow(image: Image.Image) -> np.ndarray:
@@ -46,7 +60,16 @@ def _from_pillow(image: Image.Image) -> np.ndarray:
 
 
 def click_tensors(points: Any, labels: Any, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Clicks of one prompt, checked: points float32 (1, 1, K, 2), labels int64 (1, 1, K); size is (height, width)."""
+    """Check the clicks of one prompt and convert them to tensors.
+
+    Args:
+        points: (K, 2), x then y, pixels of the image.
+        labels: (K,) 1 or 0; None: all 1.
+        size: (height, width) of the image.
+
+    Returns:
+        points float32 (1, 1, K, 2) and labels int64 (1, 1, K).
+    """
     points = _numbers("point_coords", points)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
         raise InputError(f"point_coords must have shape (K, 2), x then y in pixels, got {points.shape}.")
@@ -61,16 +84,16 @@ def click_tensors(points: Any, labels: Any, size: tuple[int, int]) -> tuple[Tens
     labels = np.ones(len(points)) if labels is None else _numbers("point_labels", labels)
     if labels.shape != (len(points),) or not np.isin(labels, (0, 1)).all():
         raise InputError(
-            f"point_labels must be {len(points)} numbers, 1 for the object and 0 for not the object, "
+            f"point_labels must be {len(points)} numbers, 1 for the object and 0 for the background, "
             f"got {labels.tolist()}."
         )
     return torch.from_numpy(points)[None, None], torch.from_numpy(labels.astype(np.int64))[None, None]
 
 
 def box_tensor(box: Any, size: tuple[int, int]) -> Tensor:
-    """One box, checked: float32 (1, 1, 4); size is (height, width)."""
+    """Check one box (x0, y0, x1, y1) and convert it to float32 (1, 1, 4); `size` is (height, width)."""
     box = _numbers("box", box)
-    if box.shape == (1, 4):  # as Meta's predictor takes it too
+    if box.shape == (1, 4):  # Meta's predictor accepts this shape too
         box = box[0]
     if box.shape != (4,):
         raise InputError(f"box must be four numbers x0, y0, x1, y1, got shape {box.shape}.")
@@ -85,7 +108,7 @@ def box_tensor(box: Any, size: tuple[int, int]) -> Tensor:
 
 
 def mask_tensor(mask: Any, side: int) -> Tensor:
-    """Low-resolution logits of an earlier answer, checked: float32 (1, 1, side, side)."""
+    """Check the low-resolution logits of an earlier prediction and convert them to float32 (1, 1, side, side)."""
     mask = _numbers("mask_input", mask)
     if mask.shape not in ((side, side), (1, side, side)):
         raise InputError(
@@ -96,7 +119,7 @@ def mask_tensor(mask: Any, side: int) -> Tensor:
 
 
 def _numbers(name: str, value: Any) -> np.ndarray:
-    """Finite float32 array from anything array-like."""
+    """Convert anything array-like to a finite float32 array."""
     value = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
     try:
         array = np.asarray(value)
@@ -111,7 +134,7 @@ def _numbers(name: str, value: Any) -> np.ndarray:
 
 
 def as_prompts(points: Any, labels: Any, box: Any, mask: Any, frame: Frame) -> Prompts:
-    """Clicks (K, 2) with labels (K,), a box (4,) and mask logits as `Prompts` of one image; each may be None.
+    """Convert clicks (K, 2) with labels (K,), a box (4,) and mask logits (h, w) to `Prompts`; each may be None.
 
     Raises:
         InputError: wrong shapes or types, coordinates outside the image, labels without points.
@@ -130,4 +153,4 @@ def as_prompts(points: Any, labels: Any, box: Any, mask: Any, frame: Frame) -> P
     )
 
 
-__all__ = ["as_image", "as_prompts", "box_tensor", "click_tensors", "mask_tensor"]
+__all__ = ["CHANNELS", "as_image", "as_prompts", "box_tensor", "click_tensors", "mask_tensor"]

@@ -1,21 +1,22 @@
-"""Objects of an image without a human prompt: what is proposed, answered in passes of the decoder, each object once.
+"""Predict all objects of an image without a user's prompt: propose prompts, decode them in batches, drop duplicates.
 
-Small objects are looked for in tiles: overlapping parts of the image, each brought to the model frame by itself, so
-that an object of 12 px has twice or three times as many. An object that no inner edge of its tile cuts is taken from
-the tile; one that is larger than the overlap, and so may be whole in no tile, from the whole image.
+Small objects are also searched in tiles: overlapping parts of the image, each resized to the model frame, so that an
+object has two or three times as many pixels in it. An object is taken from a tile unless an inner edge of the tile
+cuts it; one that is larger than the overlap, and may be complete in no tile, is taken from the whole image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from samtailor.data.augment import View
 from samtailor.data.tile_views import OVERLAP, views
 from samtailor.masks import interior
+from samtailor.masks.nms import mask_nms
 from samtailor.predict.batched import BatchedDecoder, PromptBatch
 from samtailor.structures import Annotation, RunLengths, Sample
 
@@ -23,218 +24,187 @@ if TYPE_CHECKING:
     from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.predict.predictor import Predictor
     from samtailor.predict.prompt import ObjectPrompt
+    from samtailor.predict.source import AdapterSource
 
-    Proposer = Callable[[Predictor, Sample | np.ndarray], list[ObjectPrompt]]
-
-NMS_IOU = 0.6
-"""IoU of two masks of one class from which on they are one object, and the one of higher rank stays."""
-CONTAINMENT = 0.8
-"""Likewise the share of the smaller one that the larger one covers."""
-
-
-class RankedMask(Protocol):
-    """What `mask_nms` compares: run lengths in the image, their number of pixels, a class and a rank."""
-
-    rle: dict[str, Any]
-
-    @property
-    def area(self) -> int:
-        """Pixels of the mask."""
-
-    @property
-    def label(self) -> str | None:
-        """Class."""
-
-    @property
-    def rank(self) -> float:
-        """The higher one of two stays."""
-
-
-Answered = TypeVar("Answered", bound=RankedMask)
-_TOGETHER = 32  # prompts a pass of the decoder
-_PIXELS = 24_000_000  # float32 logits at the image's size, about 100 MB
+_PROMPTS_PER_PASS = 32
+_MAX_PIXELS = 24_000_000  # float32 logits at the size of the image, about 100 MB
 
 
 @dataclass(frozen=True)
 class InstanceMask(RunLengths):
-    """One answer to a proposal.
+    """The mask predicted for one prompt.
 
     Args:
-        ask: what was asked for, pixels of the image.
-        rle: its mask in the image, run-length encoded; may be empty.
+        prompt: in pixels of the image.
+        rle: mask in the image frame, COCO run-length encoding; may be empty.
         iou: predicted IoU.
-        whole: no inner edge of a tile cuts it.
+        complete: no inner edge of a tile cuts it.
     """
 
-    ask: ObjectPrompt
-    rle: dict
+    prompt: ObjectPrompt
+    rle: dict[str, Any]
     iou: float
-    whole: bool = True
+    complete: bool = True
 
     @property
     def label(self) -> str | None:
-        """Its class."""
-        return self.ask.label
+        """Class of the prompt."""
+        return self.prompt.label
 
     @property
     def score(self) -> float:
-        """The proposer's score; the predicted IoU where it has none."""
-        return self.iou if self.ask.score is None else self.ask.score
+        """Score of the proposal, in [0, 1]; the predicted IoU if the prompt is the user's."""
+        return self.iou if self.prompt.score is None else self.prompt.score
 
     @property
     def rank(self) -> float:
-        """What answers are ranked by: score of the proposal times predicted IoU."""
-        sure = min(max(self.iou, 0.0), 1.0)
-        return sure if self.ask.score is None else self.ask.score * sure
+        """Sort key of predictions: score of the proposal times predicted IoU, in [0, 1]."""
+        iou = min(max(self.iou, 0.0), 1.0)
+        return iou if self.prompt.score is None else self.prompt.score * iou
 
-    def seen_best(self, view: View, size: tuple[int, int], tiles: int) -> bool:
-        """Whether the view that it was seen in is the one to take it from, of so many tiles a side of the image."""
-        return self.whole and (tiles == 1 or not view.untouched or beyond_tiles(self.box, size, tiles))
+    def belongs_to(self, view: View, size: tuple[int, int], tiles: int) -> bool:
+        """Whether the object is taken from this view rather than from another one.
+
+        Args:
+            view: in which it was predicted.
+            size: (height, width) of the image.
+            tiles: tiles per side.
+        """
+        return self.complete and (tiles == 1 or not view.untouched or exceeds_overlap(self.box, size, tiles))
 
 
-def objects(
+def predict_instances(
     predictor: Predictor,
     image: Sample | np.ndarray,
-    propose: Proposer,
-    adapter: str | None,
+    source: AdapterSource,
     *,
-    tiles: int = 1,
     store: EmbeddingCache | None = None,
-    ready: bool = False,
+    image_is_set: bool = False,
 ) -> list[InstanceMask]:
-    """All objects of an image, each once, by falling rank.
+    """Predict all objects of an image, each once, sorted by falling rank.
 
     Args:
-        predictor: with the adapter.
+        predictor: with the adapter loaded. With several tiles per side, the last tile is set on it afterwards.
         image: a sample, or uint8 RGB (height, width, 3).
-        propose: says what to ask for in the image (or tile) that is set.
-        adapter: who answers; None is the base.
-        tiles: tiles a side; 1 looks at the whole image only.
-        store: embeddings of a sample's tiles, kept on disk.
-        ready: the whole image is set on the predictor already. After several tiles the last of them is.
+        source: the adapter, what proposes its prompts, and the tiles per side.
+        store: embedding cache for the tiles of a sample.
+        image_is_set: the image is already set on the predictor.
     """
-    size = image.size if isinstance(image, Sample) else image.shape[:2]
-    frozen = adapter is None or predictor.segmenter(adapter).encoder_frozen
-    found: list[InstanceMask] = []
-    for view in views(tiles):
-        ready = ready and view.untouched
-        seen = image if ready else _set(predictor, image, view, store if frozen else None)
-        asks = propose(predictor, seen)
-        for ask, mask, iou in answer_asks(predictor, asks, adapter):
-            one = placed(ask, mask, iou, view, size)
-            if one.seen_best(view, size, tiles):
-                found.append(one)
-    return mask_nms(found)
+    size = image.size if isinstance(image, Sample) else (image.shape[0], image.shape[1])
+    frozen = source.adapter is None or predictor.segmenter(source.adapter).encoder_frozen
+    instances: list[InstanceMask] = []
+    for view in views(source.tiles):
+        ready = image_is_set and view.untouched
+        shown = image if ready else _set_view(predictor, image, view, store if frozen else None)
+        prompts = source.propose(predictor, shown)
+        for prompt, mask, iou in predict_prompts(predictor, prompts, source.adapter):
+            instance = in_image(prompt, mask, iou, view, size)
+            if instance.belongs_to(view, size, source.tiles):
+                instances.append(instance)
+    return mask_nms(instances, rank=lambda one: one.rank)
 
 
-def answer_asks(
-    predictor: Predictor, asks: Sequence[ObjectPrompt], adapter: str | None
+def predict_prompts(
+    predictor: Predictor, prompts: Sequence[ObjectPrompt], adapter: str | None
 ) -> Iterator[tuple[ObjectPrompt, np.ndarray, float]]:
-    """Of each prompt the mask with the highest predicted IoU, bool (height, width), and that IoU; in order.
+    """Predict the best mask of each prompt on the current image.
 
-    What is given is its own answer, its score in the place of a predicted IoU.
+    Args:
+        predictor: with the adapter loaded and an image set.
+        prompts: of any kind; consecutive prompts of one kind are decoded together.
+        adapter: name; None is the base.
+
+    Yields:
+        the prompt, its mask as bool (height, width), and its predicted IoU, in order. A prompt that includes its mask
+        is not decoded; its score takes the place of the predicted IoU.
     """
     size = (predictor.frame.height, predictor.frame.width)
-    step = max(1, min(_TOGETHER, _PIXELS // max(size[0] * size[1], predictor.base.size**2)))
-    passes, start = (
-        BatchedDecoder(predictor.base, {} if adapter is None else {adapter: predictor.segmenter(adapter)}),
-        0,
-    )
-    while start < len(asks):
-        kind = _kind(asks[start])
-        end = start + 1
-        while end < min(len(asks), start + step) and _kind(asks[end]) == kind:
+    step = max(1, min(_PROMPTS_PER_PASS, _MAX_PIXELS // max(size[0] * size[1], predictor.base.size**2)))
+    decoder = BatchedDecoder(predictor.base, {} if adapter is None else {adapter: predictor.segmenter(adapter)})
+    start = 0
+    while start < len(prompts):
+        kind, end = _kind(prompts[start]), start + 1
+        while end < min(len(prompts), start + step) and _kind(prompts[end]) == kind:
             end += 1
-        part = asks[start:end]
+        part = prompts[start:end]
+        start = end
         if part[0].mask_rle is not None:
-            yield from ((ask, ask.mask, ask.score or 0.0) for ask in part)
-            start = end
+            yield from ((prompt, prompt.mask, prompt.score or 0.0) for prompt in part)
             continue
-        (best,) = passes.answers(predictor, [PromptBatch(adapter, tuple(part))])
+        (best,) = decoder.predict(predictor, [PromptBatch(adapter, tuple(part))])
         masks = (predictor.frame.logits(best.logits[:, None])[:, 0] > 0).cpu().numpy()
         yield from zip(part, masks, best.scores.tolist(), strict=True)
-        start = end
 
 
-def mask_nms(found: Sequence[Answered]) -> list[Answered]:
-    """Without empty masks, and each object of a class once, by falling rank: two proposals may lead to one mask."""
-    from pycocotools import mask as coco
-
-    kept: dict[str | None, list[Answered]] = {}
-    for one in sorted(found, key=lambda one: -one.rank):
-        others = kept.setdefault(one.label, [])
-        if not one.area or (others and _doubled(coco, one, others)):
-            continue
-        others.append(one)
-    return sorted((one for own in kept.values() for one in own), key=lambda one: -one.rank)
-
-
-def _doubled(coco: Any, one: RankedMask, others: Sequence[RankedMask]) -> bool:
-    runs = [other.rle for other in others]
-    if float(np.max(coco.iou([one.rle], runs, [0] * len(runs)))) > NMS_IOU:
-        return True
-    # with "crowd" pycocotools divides by the area of the first: the share of it that is covered
-    covered = coco.iou([one.rle], runs, [1] * len(runs))[0]
-    smaller = np.array([one.area <= other.area for other in others])
-    return bool((covered[smaller] > CONTAINMENT).any())
-
-
-def _set(
+def _set_view(
     predictor: Predictor, image: Sample | np.ndarray, view: View, store: EmbeddingCache | None
 ) -> Sample | np.ndarray:
-    """Set a view of the image, from the store where there is one; the view, for whoever proposes."""
+    """Set a view of the image on the predictor, from the cache if there is one, and return the view."""
     if not isinstance(image, Sample):
-        seen = np.ascontiguousarray(view.image(image))
-        predictor.set_image(seen)
-        return seen
+        shown = np.ascontiguousarray(view.image(image))
+        predictor.set_image(shown)
+        return shown
     if view.untouched:
         predictor.set_sample(image)
         return image
     if store is None:
         predictor.set_image(view.image(image.image))
     else:
-        shown = {"image": lambda: view.image(image.image)}
-        predictor.set_features(store.features(predictor.base, [image], [view]), *view.size(*image.size), **shown)
+        features = store.features(predictor.base, [image], [view])
+        predictor.set_features(features, *view.size(*image.size), image=lambda: view.image(image.image))
     return view.sample(image)
 
 
-def placed(ask: ObjectPrompt, mask: np.ndarray, iou: float, view: View, size: tuple[int, int]) -> InstanceMask:
-    """An answer of a view, bool mask of the view's size, at its place in the image of (height, width)."""
+def in_image(prompt: ObjectPrompt, mask: np.ndarray, iou: float, view: View, size: tuple[int, int]) -> InstanceMask:
+    """Convert a prediction on a view to the frame of the image.
+
+    Args:
+        prompt: in pixels of the view.
+        mask: bool, of the size of the view.
+        iou: predicted IoU.
+        view: part of the image.
+        size: (height, width) of the image.
+    """
     if view.untouched:
-        return InstanceMask(ask, Annotation.from_mask("", mask).rle, iou)
+        return InstanceMask(prompt, Annotation.from_mask("", mask).rle, iou)
     top, bottom, left, right = view.edges(*size)
     full = np.zeros(size, bool)
     full[top:bottom, left:right] = mask
-    cut = mask.any() and cut_off(interior.box(mask), view, size)
-    return InstanceMask(ask.moved(left, top), Annotation.from_mask("", full).rle, iou, not cut)
+    cut = bool(mask.any()) and cut_off(interior.box(mask), view, size)
+    return InstanceMask(prompt.moved(left, top), Annotation.from_mask("", full).rle, iou, not cut)
 
 
 def cut_off(box: tuple[int, int, int, int], view: View, size: tuple[int, int]) -> bool:
-    """Whether an inner edge of a view of an image of (height, width) cuts an object.
+    """Whether an inner edge of a view cuts an object; masks fade out within about 1 % of an edge.
 
     Args:
         box: first and last column and row of the object in the view (x0, y0, x1, y1), all inclusive.
+        view: part of the image.
+        size: (height, width) of the image.
     """
     top, bottom, left, right = view.edges(*size)
     height, width = bottom - top, right - left
-    across, down = max(1, width // 100), max(1, height // 100)  # masks fade out a little before the edge
+    across, down = max(1, width // 100), max(1, height // 100)
     x0, y0, x1, y1 = box
     at_rows = (top > 0 and y0 < down) or (bottom < size[0] and y1 >= height - down)
     return at_rows or (left > 0 and x0 < across) or (right < size[1] and x1 >= width - across)
 
 
-def beyond_tiles(box: tuple[float, float, float, float], size: tuple[int, int], tiles: int) -> bool:
-    """Whether no tile is sure to have an object whole: its box (x1, y1 exclusive) is longer than the overlap."""
+def exceeds_overlap(box: tuple[float, float, float, float], size: tuple[int, int], tiles: int) -> bool:
+    """Whether an object is longer than the overlap of the tiles, so that it may be complete in none of them.
+
+    Args:
+        box: (x0, y0, x1, y1) in pixels of the image, x1 and y1 exclusive.
+        size: (height, width) of the image.
+        tiles: tiles per side.
+    """
     x0, y0, x1, y1 = box
     shared = OVERLAP / (tiles - (tiles - 1) * OVERLAP)
     return x1 - x0 > shared * size[1] or y1 - y0 > shared * size[0]
 
 
-def _kind(ask: ObjectPrompt) -> tuple[int, bool, bool]:
-    return len(ask.clicks), ask.box is not None, ask.mask_rle is not None
+def _kind(prompt: ObjectPrompt) -> tuple[int, bool, bool]:
+    return len(prompt.clicks), prompt.box is not None, prompt.mask_rle is not None
 
 
-__all__ = [
-    "OVERLAP", "InstanceMask", "RankedMask", "answer_asks", "beyond_tiles", "cut_off", "mask_nms", "objects",
-    "placed", "views",
-]  # fmt: skip
+__all__ = ["InstanceMask", "cut_off", "exceeds_overlap", "in_image", "predict_instances", "predict_prompts"]

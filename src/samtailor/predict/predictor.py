@@ -1,11 +1,12 @@
-"""Predictor: set an image once, ask many times, with any number of adapters on the one image embedding.
+"""Predictor: encode an image once, then predict masks for any number of prompts and adapters.
 
-Works as Meta's `SamPredictor`; `adapter=` chooses who answers, None the untouched base.
+The interface follows Meta's `SamPredictor`; `adapter=` selects an adapter or, with "base", the unchanged base model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,82 +20,124 @@ from samtailor.data.augment import View
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.predict.inputs import as_image, as_prompts
+from samtailor.predict.pretrained import adapter_folder, adapter_name
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Features, Output, Prompts, Sample
 
 if TYPE_CHECKING:
     from samtailor.cache.embeddings import EmbeddingCache
 
+BASE = "base"
+"""Value of `adapter=` that selects the unchanged base model; no adapter may have this name."""
+
 
 class Predictor:
-    """Masks from prompts on one image at a time.
+    """Predict masks from prompts, one image at a time.
 
     Args:
         base: frozen base model.
-        adapters: name to segmenter; each must have been built on the same `base` object.
-        store: embeddings on disk; an image seen before is not encoded again. Kept in half precision there, so
-            answers differ from those without a store in the fourth digit.
+        adapters: name to segmenter (or folder or hub id of an adapter); each must have been built on the same `base`
+            object.
+        store: embedding cache on disk; a cached image is not encoded again. Cached embeddings have half precision, so
+            that predictions differ from those without a cache in about the fourth digit.
 
-    Not safe for several threads: the image is state. Make one predictor a thread; they may share the base.
+    Not thread-safe: the image is state. Create one predictor per thread; they may share the base and the adapters.
     """
 
     def __init__(
-        self, base: Base, adapters: Mapping[str, Segmenter] | None = None, *, store: EmbeddingCache | None = None
+        self,
+        base: Base,
+        adapters: Mapping[str, Segmenter | str | Path] | None = None,
+        *,
+        store: EmbeddingCache | None = None,
     ) -> None:
         self.base = base
         self._store = store
         self._segmenters: dict[str, Segmenter] = {}
         self._features: Features | None = None
-        self._own: dict[str, Features] = {}
-        self._views: dict[str, Features] = {}
+        self._adapter_features: dict[str, Features] = {}
+        self._view_features: dict[str, Features] = {}
         self._image: Callable[[], np.ndarray] | None = None
         self._sample: Sample | None = None
         self._frame: Frame | None = None
-        for name, segmenter in (adapters or {}).items():
-            self.add_adapter(name, segmenter)
+        for name, adapter in (adapters or {}).items():
+            self.add_adapter(name, adapter)
 
     @classmethod
     def from_pretrained(
         cls,
-        base: str | Path = "nano",
+        source: str | Path = "nano",
         adapters: Mapping[str, str | Path] | None = None,
         *,
         device: str | torch.device | None = None,
         store: EmbeddingCache | None = None,
     ) -> Predictor:
-        """Load a base and adapters from disk or hub.
+        """Load an adapter with its base, or a base with any number of adapters.
 
         Args:
-            base: "nano", a hub id, a folder, or Meta's `sam_vit_*.pth`.
-            adapters: name to folder (or hub id) of an adapter that `samtailor fit` wrote.
-            device: where to compute; None takes a GPU where there is one.
+            source: an adapter (folder that `samtailor fit` wrote, or hub id), whose base is read from its metadata and
+                whose name is that of the folder or repository; or a base ("nano", hub id, folder, or Meta's
+                `sam_vit_*.pth`).
+            adapters: name to folder or hub id of further adapters on the same base.
+            device: device of the base and the adapters; None selects a GPU if there is one.
+            store: embedding cache on disk.
 
         Raises:
-            BaseUnavailableError: the base cannot be had.
+            BaseUnavailableError: the base cannot be loaded.
             ArtefactError: an adapter is damaged or belongs to another base.
+            InputError: an adapter is called "base", or there is no such device.
         """
-        predictor = cls(load_on(base, device), store=store)
-        for name, folder in (adapters or {}).items():
-            predictor.add_adapter(name, folder)
-        return predictor
+        folder = adapter_folder(source)
+        if folder is None:
+            return cls(load_on(source, device), adapters, store=store)
+        from samtailor import artefact
+
+        base = load_on(artefact.read_meta(folder).base.name, device)
+        return cls(base, {adapter_name(source, reserved=BASE): folder, **(adapters or {})}, store=store)
 
     @property
     def adapters(self) -> tuple[str, ...]:
-        """Names that `adapter=` takes, in the order they were added."""
+        """Names of the loaded adapters, in the order in which they were added."""
         return tuple(self._segmenters)
 
     @property
     def device(self) -> torch.device:
-        """Where the base computes."""
+        """Device of the base."""
         return next(self.base.model.parameters()).device
 
-    def add_adapter(self, name: str, adapter: Segmenter | str | Path) -> None:
-        """Plug an adapter in, as a segmenter or from its folder; the image that is set stays set.
+    def to(self, device: str | torch.device) -> Predictor:
+        """Move the base, the adapters and the embeddings of the current image to a device.
+
+        The base is moved in place, so other predictors that share it must be moved as well.
 
         Raises:
-            InputError: the name is taken, or the segmenter stands on another base object.
-            ArtefactError: the folder holds no sound adapter for this base.
+            InputError: there is no such device.
         """
+        try:
+            self.base.model.to(device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"The device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
+        for segmenter in self._segmenters.values():
+            segmenter.to(self.device)
+            segmenter.model.model.to(self.device)
+        self._features = None if self._features is None else self._features.to(self.device)
+        for kept in (self._adapter_features, self._view_features):
+            kept.update({key: features.to(self.device) for key, features in kept.items()})
+        return self
+
+    def add_adapter(self, name: str, adapter: Segmenter | str | Path) -> None:
+        """Add an adapter; the current image stays set.
+
+        Args:
+            name: value of `adapter=` that selects it; not "base".
+            adapter: segmenter, folder, or hub id.
+
+        Raises:
+            InputError: the name is reserved or taken, or the segmenter was built on another base object.
+            ArtefactError: the folder holds no valid adapter for this base.
+        """
+        if name == BASE or not name:
+            raise InputError(f'An adapter cannot be called {name!r}: adapter="base" selects the unchanged base model.')
         if name in self._segmenters:
             raise InputError(f"There is an adapter {name!r} already; remove_adapter({name!r}) first.")
         if not isinstance(adapter, Segmenter):
@@ -103,42 +146,69 @@ class Predictor:
             adapter = artefact.load(adapter, self.base).segmenter
         if adapter.base is not self.base:
             raise InputError(
-                f"The adapter {name!r} was built on another base object. Adapters share one embedding only when they "
+                f"The adapter {name!r} was built on another base object. Adapters can share an embedding only if they "
                 "share the base: build or load it with this predictor's `base`."
             )
         self._segmenters[name] = adapter.to(self.device).eval()
 
     def remove_adapter(self, name: str) -> None:
-        """Take an adapter out; an unknown name is an InputError."""
+        """Remove an adapter.
+
+        Raises:
+            InputError: no adapter of this name.
+        """
         self.segmenter(name)
         del self._segmenters[name]
-        self._own.pop(name, None)
+        self._adapter_features.pop(name, None)
 
     def segmenter(self, name: str) -> Segmenter:
-        """The segmenter of an adapter's name; an unknown name is an InputError."""
+        """The segmenter of an adapter.
+
+        Raises:
+            InputError: no adapter of this name.
+        """
         if name not in self._segmenters:
             known = ", ".join(self._segmenters) or "none"
             raise InputError(f"No adapter is called {name!r}. Loaded: {known}. Add it with add_adapter(name, folder).")
         return self._segmenters[name]
 
-    @torch.no_grad()
-    def set_image(self, image: np.ndarray | Image.Image | str | Path) -> None:
-        """Encode an image: the one expensive step, done once whatever is asked after.
-
-        Args:
-            image: uint8 RGB array (height, width, 3), a Pillow image, or a path. Files and Pillow images may be
-                grey, palette or transparent (laid over white) and have their EXIF rotation applied.
+    def selected(self, adapter: str | None) -> str:
+        """Name that a value of `adapter=` selects: an adapter or "base".
 
         Raises:
-            InputError: an array of another shape or dtype.
+            InputError: no adapter of this name, or None while several adapters are loaded.
+        """
+        if adapter == BASE:
+            return BASE
+        if adapter is not None:
+            self.segmenter(adapter)
+            return adapter
+        if len(self._segmenters) > 1:
+            raise InputError(
+                f"Several adapters are loaded: {', '.join(self._segmenters)}. Select one with adapter=NAME, or the "
+                'unchanged base model with adapter="base".'
+            )
+        return next(iter(self._segmenters), BASE)
+
+    @torch.no_grad()
+    def set_image(self, image: np.ndarray | Image.Image | str | Path, image_format: str = "RGB") -> None:
+        """Encode an image. This is the expensive step; every prediction on the image reuses its embedding.
+
+        Args:
+            image: uint8 array (height, width, 3), a Pillow image, or a path. Files and Pillow images may be gray,
+                palette or transparent (composited over white), and their EXIF rotation is applied.
+            image_format: channel order of an array, "RGB" or "BGR" (OpenCV); Pillow images and files have their own.
+
+        Raises:
+            InputError: an array of another shape or dtype, or an unknown format.
             DataError: a file that is not an image.
         """
-        pixels = as_image(image)
+        pixels = as_image(image, image_format)
         self.set_features(self._encode(pixels), *pixels.shape[:2], image=lambda: pixels)
 
     @torch.no_grad()
     def set_sample(self, sample: Sample) -> None:
-        """Set the image of a data set's sample; with a store, one seen before is not even read."""
+        """Set the image of a data set's sample; with a cache that has its embedding, the image is not read."""
         features = self._encode(sample.image) if self._store is None else self._store.features(self.base, sample)
         self.set_features(features, *sample.size, image=lambda: sample.image)
         self._sample = sample
@@ -146,80 +216,109 @@ class Predictor:
     def set_features(
         self, features: Features, height: int, width: int, *, image: Callable[[], np.ndarray] | None = None
     ) -> None:
-        """Set an image by its embedding (one row) and its size in pixels.
+        """Set an image by its embedding.
 
         Args:
-            features: the embedding.
-            height, width: of the image.
-            image: reads it, uint8 RGB, for adapters inside the image encoder and for closer looks; without it
-                they cannot answer.
+            features: embedding of one image, one row.
+            height, width: of the image, pixels.
+            image: returns the image, uint8 RGB. Adapters inside the image encoder and tiled inference need it.
+
+        Raises:
+            InputError: more or less than one row.
         """
         if len(features) != 1:
             raise InputError(f"A predictor holds one image: expected features of one row, got {len(features)}.")
         self._frame = Frame.of(self.base, height, width)
         self._features = features.to(self.device, torch.float32)
-        self._own, self._views, self._image, self._sample = {}, {}, image, None
+        self._adapter_features, self._view_features, self._image, self._sample = {}, {}, image, None
 
     def reset_image(self) -> None:
-        """Forget the image."""
+        """Drop the current image."""
         self._features = self._frame = self._image = self._sample = None
-        self._own, self._views = {}, {}
+        self._adapter_features, self._view_features = {}, {}
 
     @property
     def features(self) -> Features:
-        """Image embedding of the image, one row, float32."""
-        self.frame  # noqa: B018 - raises when there is no image
+        """Embedding of the current image, one row, float32.
+
+        Raises:
+            InputError: no image is set.
+        """
+        if self._features is None:
+            raise InputError("No image is set. Call set_image(image) first.")
         return self._features
 
     @property
     def frame(self) -> Frame:
-        """Geometry of the image; an InputError when none is set."""
+        """Geometry of the current image.
+
+        Raises:
+            InputError: no image is set.
+        """
         if self._frame is None:
             raise InputError("No image is set. Call set_image(image) first.")
         return self._frame
 
-    @torch.no_grad()
-    def decode(self, prompts: Prompts, adapter: str | None = None) -> Output:
-        """Answer P prompts of the image frame at once (B = 1), all mask tokens, on the predictor's device."""
-        prompts = self.frame.prompts(prompts).to(self.device)
-        if adapter is None:
-            return self.base.decode(self.features, self.base.encode_prompts(prompts))
-        segmenter = self.segmenter(adapter)
-        if prompts.empty and segmenter.maps and not segmenter.inference.tiling.plain:
-            return segmenter.predict_tiled(self.frame, self.seen, prompts.shape[1])
-        return segmenter.decode(self.features_of(adapter), prompts)
-
-    @torch.no_grad()
-    def seen(self, view: View) -> Features:
-        """The embedding of a view of the image that is set, one row; kept with the image, common to all adapters.
+    @property
+    def image(self) -> np.ndarray:
+        """The current image, uint8 RGB (height, width, 3), read again.
 
         Raises:
-            InputError: the view is closer than the whole image, and only an embedding is set.
+            InputError: no image is set, or only its embedding.
+        """
+        return self._pixels("Only the embedding of the image is available")
+
+    @torch.no_grad()
+    def view_features(self, view: View) -> Features:
+        """Embedding of a view of the current image, one row; kept with the image and shared by all adapters.
+
+        Raises:
+            InputError: the view is a part of the image, and only an embedding is set.
         """
         if view.untouched:
             return self.features
-        if view.key not in self._views:
+        if view.key not in self._view_features:
             if self._store is not None and self._sample is not None:
-                found = self._store.features(self.base, [self._sample], [view])
+                features = self._store.features(self.base, [self._sample], [view])
             else:
-                found = self._encode(view.image(self._pixels("The adapter looks closer than the embedding shows")))
-            self._views[view.key] = found.to(self.device, torch.float32)
-        return self._views[view.key]
+                features = self._encode(view.image(self._pixels("Tiled inference needs the image itself")))
+            self._view_features[view.key] = features.to(self.device, torch.float32)
+        return self._view_features[view.key]
 
     @torch.no_grad()
     def features_of(self, adapter: str) -> Features:
-        """The embedding an adapter answers on: the common one, or its own where it adapts the encoder (kept).
+        """Embedding that an adapter decodes: the base's, or that of its own encoder (kept) if it adapts the encoder.
 
         Raises:
-            InputError: it adapts the encoder, and only an embedding is set.
+            InputError: no adapter of this name, or it adapts the encoder, and only an embedding is set.
         """
         segmenter = self.segmenter(adapter)
         if segmenter.encoder_frozen:
             return self.features
-        if adapter not in self._own:
+        if adapter not in self._adapter_features:
             image = self.frame.image(self._pixels(f"The adapter {adapter!r} changes the image encoder"), self.base)
-            self._own[adapter] = segmenter.model.encode_image(image[None].to(self.device))
-        return self._own[adapter]
+            self._adapter_features[adapter] = segmenter.model.encode_image(image[None].to(self.device))
+        return self._adapter_features[adapter]
+
+    @torch.no_grad()
+    def decode(self, prompts: Prompts, adapter: str | None = None) -> Output:
+        """Decode P prompts of the image frame in one pass.
+
+        Args:
+            prompts: B = 1.
+            adapter: as in `predict`.
+
+        Returns:
+            all mask tokens at low resolution, on the predictor's device.
+        """
+        adapter = self.selected(adapter)
+        prompts = self.frame.prompts(prompts).to(self.device)
+        if adapter == BASE:
+            return self.base.decode(self.features, self.base.encode_prompts(prompts))
+        segmenter = self.segmenter(adapter)
+        if prompts.empty and segmenter.maps and not segmenter.inference.tiling.plain:
+            return segmenter.predict_tiled(self.frame, self.view_features, prompts.shape[1])
+        return segmenter.decode(self.features_of(adapter), prompts)
 
     @torch.no_grad()
     def predict(
@@ -233,53 +332,67 @@ class Predictor:
         *,
         adapter: str | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Masks for one prompt, as Meta's `SamPredictor.predict`.
+        """Predict masks for one prompt, as Meta's `SamPredictor.predict`.
 
-        Nothing may be given where the adapter is asked without prompts (BLO-SAM, SAMed).
+        Adapters that were fitted without prompts (BLO-SAM, SAMed) need no prompt.
 
         Args:
             point_coords: (K, 2) clicks, x then y, pixels of the image.
-            point_labels: (K,) 1 object, 0 not the object; None: all 1.
+            point_labels: (K,) 1 for the object, 0 for the background; None: all 1.
             box: (4,) x0, y0, x1, y1, pixels of the image.
-            mask_input: (h, w) or (1, h, w) low-resolution logits of an earlier answer.
-            multimask_output: True gives the three masks of an ambiguous prompt. False gives one: of the base SAM's
-                single-mask token; of an adapter the mask with the highest score, since adapters learn those three.
-            return_logits: give logits instead of boolean masks; an object is where they are above 0.
-            adapter: who answers; None is the base, exactly as without samtailor.
+            mask_input: (h, w) or (1, h, w) low-resolution logits of an earlier prediction.
+            multimask_output: True returns the three candidate masks of an ambiguous prompt. False returns one mask: of
+                the base SAM's single-mask token; of an adapter the candidate with the highest predicted IoU, since
+                adapters are trained on the candidates.
+            return_logits: return logits instead of boolean masks; the mask is where they are above 0.
+            adapter: name of an adapter, or "base" for the unchanged base model, bit for bit. None selects the only
+                loaded adapter, or the base if there is none.
 
         Returns:
-            masks (M, height, width) bool, or float32 with `return_logits`; scores (M,) predicted IoU; low-resolution
-            logits (M, h, w), to be given back as `mask_input`.
+            masks (M, height, width) bool, or float32 with `return_logits`; scores (M,) predicted IoU in about [0, 1];
+            low-resolution logits (M, h, w), to be passed as `mask_input` later.
 
         Raises:
-            InputError: no image, no prompt, wrong shapes or types, coordinates outside the image.
+            InputError: no image, no prompt, wrong shapes or types, coordinates outside the image, no adapter of this
+                name, or several adapters and no `adapter`.
         """
-        promptless = adapter is not None and self.segmenter(adapter).promptless
+        adapter = self.selected(adapter)
+        promptless = adapter != BASE and self.segmenter(adapter).promptless
         if all(given is None for given in (point_coords, point_labels, box, mask_input)) and not promptless:
             raise InputError("A prompt needs points, a box or a mask; none was given.")
         prompts = as_prompts(point_coords, point_labels, box, mask_input, self.frame)
         output = self.decode(prompts, adapter)
         low, scores = output.candidate_logits()[0, 0], output.candidate_iou()[0, 0]
-        if not multimask_output and adapter is None:
+        if not multimask_output and adapter == BASE:
             low, scores = output.logits[0, 0, :1], output.iou[0, 0, :1]
         elif not multimask_output:
-            best = scores.argmax()
-            low, scores = low[best][None], scores[best][None]
+            (scores,), (low,) = output.best_masks()
         full = self.frame.logits(low[None])[0].cpu()
-        if low.shape[-1] != self.base.low_res:  # closer looks have more cells than a mask prompt takes
+        if low.shape[-1] != self.base.low_res:  # tiled inference has more cells than a mask prompt takes
             low = F.adaptive_avg_pool2d(low, self.base.low_res)
         masks = full.numpy() if return_logits else (full > 0).numpy()
         return masks, scores.float().cpu().numpy(), low.float().cpu().numpy()
 
-    @property
-    def image(self) -> np.ndarray:
-        """The image that is set, uint8 RGB, read again; an InputError where only an embedding is."""
-        return self._pixels("Only the embedding of the image is known")
+    def __repr__(self) -> str:
+        return f"Predictor({', '.join(f'{name}={value}' for name, value in self._summary().items())})"
 
-    def _pixels(self, why: str) -> np.ndarray:
+    def _repr_html_(self) -> str:
+        rows = (f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in self._summary().items())
+        return f"<table><caption>samtailor Predictor</caption>{''.join(rows)}</table>"
+
+    def _summary(self) -> dict[str, str]:
+        size = "none" if self._frame is None else f"{self._frame.width}x{self._frame.height} px"
+        return {
+            "base": self.base.name,
+            "adapters": "[" + ", ".join(self._segmenters) + "]",
+            "device": str(self.device),
+            "image": size,
+        }
+
+    def _pixels(self, reason: str) -> np.ndarray:
         self.frame  # noqa: B018 - raises when there is no image
         if self._image is None:
-            raise InputError(f"{why}: set the image, not its features.")
+            raise InputError(f"{reason}: set the image, not its features.")
         return self._image()
 
     def _encode(self, pixels: np.ndarray) -> Features:
@@ -289,4 +402,4 @@ class Predictor:
         return self.base.encode_image(image[None].to(self.device))
 
 
-__all__ = ["Predictor"]
+__all__ = ["BASE", "Predictor"]

@@ -18,7 +18,7 @@ class ObjectPrompt:
     """Prompt for one object of an image.
 
     Args:
-        clicks: (x, y, label) each, pixels of the image; label 1 object, 0 not the object.
+        clicks: (x, y, label) each, pixels of the image; label 1 is the object, 0 the background.
         box: (x0, y0, x1, y1), pixels of the image.
         label: class of the object in the result; None: the adapter's name.
         score: of the proposal, in [0, 1]; None for a prompt given by the user.
@@ -36,9 +36,15 @@ class ObjectPrompt:
 
     @property
     def mask(self) -> np.ndarray:
-        """bool (height, width): `mask_rle` decoded."""
+        """bool (height, width): `mask_rle` decoded.
+
+        Raises:
+            InputError: the prompt includes no mask.
+        """
         from pycocotools import mask as coco
 
+        if self.mask_rle is None:
+            raise InputError("This prompt includes no mask.")
         return coco.decode(dict(self.mask_rle)).astype(bool)
 
     def moved(self, x: float, y: float) -> ObjectPrompt:
@@ -47,17 +53,21 @@ class ObjectPrompt:
         The mask is dropped, since its run lengths are of one view.
         """
         clicks = tuple((column + x, row + y, label) for column, row, label in self.clicks)
-        box = None if self.box is None else tuple(value + by for value, by in zip(self.box, (x, y) * 2, strict=True))
+        box = self.box and (self.box[0] + x, self.box[1] + y, self.box[2] + x, self.box[3] + y)
         return replace(self, clicks=clicks, box=box, mask_rle=None)
 
     def check(self, size: tuple[int, int]) -> None:
-        """Raise InputError unless there is something, and inside an image of (height, width)."""
+        """Raise InputError unless the prompt has a click or a box (or is promptless), all inside the image.
+
+        Args:
+            size: (height, width) of the image.
+        """
         if not self.clicks and self.box is None and not self.promptless:
             raise InputError("A prompt needs at least one click or a box.")
         self.prompts(size)
 
     def prompts(self, size: tuple[int, int]) -> Prompts:
-        """As prompts of an image of (height, width); the empty one where `promptless`."""
+        """As tensors for an image of (height, width); the empty prompt if `promptless`."""
         points, labels = None, None
         if self.clicks:
             points, labels = click_tensors([c[:2] for c in self.clicks], [c[2] for c in self.clicks], size)

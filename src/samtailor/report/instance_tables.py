@@ -80,7 +80,7 @@ def ranked(evaluation: InstanceEvaluation, count: int) -> list[tuple[str, float,
     scored = []
     for image in evaluation.images:
         if image.truths:
-            one = InstanceEvaluation((image,), evaluation.classes).given_f1()
+            one = InstanceEvaluation((image,), evaluation.classes).accepted_f1()
             scored.append((one, image))
     scored.sort(key=lambda pair: pair[0])
     places = sorted({round(i * (len(scored) - 1) / max(count - 1, 1)) for i in range(count)})

@@ -17,7 +17,7 @@ from samtailor.evaluation.protocol import prompts_for
 from samtailor.evaluation.scores import Evaluation
 from samtailor.fitting.folder import HISTORY
 from samtailor.masks.overlay import around, overlay
-from samtailor.predict.predictor import Predictor
+from samtailor.predict.predictor import BASE, Predictor
 from samtailor.report import Section
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Prompts, Sample
@@ -78,7 +78,7 @@ class Show:
         sample = self._sample(score.id)
         truth, predictor = sample.of(self.classes)[score.index].mask, self.predictor()
         predictor.set_sample(sample)
-        found = {n: maps.iou_map(predictor, truth, adapter=self._adapter(n), cells=cells) for n in names}
+        found = {n: maps.iou_map(predictor, truth, adapter=self._adapter(n) or BASE, cells=cells) for n in names}
         image = sample.image
         text = (
             f"A click at every grid position of {sample.id}, the median image by IoU; the colour is the IoU of the "
@@ -131,7 +131,7 @@ class Show:
 
 def _answer(predictor: Predictor, prompts: Prompts, adapter: str | None) -> tuple[np.ndarray, Any]:
     """Mask chosen by predicted IoU, bool (height, width), and the image keys (D, H, W) of its prompt."""
-    output = predictor.decode(prompts, adapter)
+    output = predictor.decode(prompts, adapter or BASE)
     best = int(output.candidate_iou()[0, 0].argmax())
     logits = predictor.frame.logits(output.candidate_logits()[0, :, best : best + 1])
     return (logits[0, 0] > 0).cpu().numpy(), output.keys[0, 0]

@@ -1,5 +1,5 @@
-"""The service: images are encoded once, any number of adapters answer on the one embedding.
+"""The service: each image is encoded once, and any number of adapters predict from its embedding.
 
-`engine.Engine` is the part without HTTP (limits, coalescing, hot exchange of adapters); `app.build` puts it behind
-FastAPI. Whatever else wants to answer images for several users (Label Studio, a page) stands on the same engine.
+`engine.Engine` is the part without HTTP (limits, shared computation, replaceable adapters); `app.build` adds HTTP with
+FastAPI. Label Studio, CVAT and the workbench use the same engine.
 """

@@ -1,15 +1,15 @@
-"""Adapters that come and go while questions are answered.
+"""The adapters of a service, which may be added, replaced and removed while requests are processed.
 
-An adapter is loaded, moved to its device and given to its predictors before its name is known to anyone; what is
-known is never changed afterwards, only exchanged. A request keeps the `LoadedAdapter` that it began with, so taking an
-adapter out, or putting another in its place, disturbs nobody.
+An adapter is loaded, moved to its device and given to its predictors before its name is published; a published
+`LoadedAdapter` is never changed, only replaced. A request keeps the `LoadedAdapter` that it started with, and is not
+affected when adapters are added or removed.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +19,8 @@ from samtailor import artefact
 from samtailor.artefact import AdapterMeta
 from samtailor.bases import Base
 from samtailor.errors import InputError
-from samtailor.predict.auto import Proposer, by_itself, by_map, by_proposals
-from samtailor.predict.predictor import Predictor
+from samtailor.predict.predictor import BASE, Predictor
+from samtailor.predict.source import AdapterSource, adapter_proposer
 from samtailor.proposals import Proposals, disk
 from samtailor.segmenter import Segmenter
 from samtailor.serve.refusals import NotAllowed, Refused, Taken, Unknown
@@ -31,17 +31,18 @@ _FILES = ("adapter.safetensors", "adapter.json", "proposals.safetensors", "propo
 
 @dataclass(frozen=True)
 class LoadedAdapter:
-    """Who answers: the base alone, or an adapter.
+    """The base alone, or an adapter that is ready to predict.
 
     Args:
         name: None for the base.
-        encoder: whose embedding it answers on: "" the base's, else the digest of the adapter, which has its own.
-        base: what encodes for it.
+        encoder: which encoder made the embedding that it decodes: "" the base's, else the digest of the adapter, which
+            has its own.
+        base: model that encodes for it.
         meta: of the adapter.
-        folder: of the adapter; None when it came from the hub.
-        proposals: learnt ones that lie in its folder.
-        promptless: it answers without a prompt.
-        by_itself: that answer is the image's objects.
+        folder: of the adapter; None if it came from the hub.
+        proposals: learned proposals in its folder.
+        promptless: it predicts without a prompt.
+        by_itself: a prediction without a prompt is the objects of the image.
         spare: one predictor for each thread that decodes.
     """
 
@@ -57,53 +58,63 @@ class LoadedAdapter:
 
     @property
     def automatic(self) -> bool:
-        """Whether it can be asked without a prompt."""
+        """Whether it supports automatic mode."""
         return self.promptless or self.proposals is not None
 
     @property
-    def tiles(self) -> int:
-        """Tiles a side in which its proposals look, see `instances`."""
-        return 1 if self.proposals is None else self.proposals.tiles
+    def classes(self) -> tuple[str, ...]:
+        """Classes of the adapter; none for the base."""
+        return self.meta.classes if self.meta is not None else ()
 
     @contextmanager
     def predictor(self) -> Iterator[Predictor]:
-        """A predictor for the time of one question; it forgets the image afterwards."""
-        one = self.spare.get()
+        """A predictor for one request; its image is dropped afterwards."""
+        predictor = self.spare.get()
         try:
-            yield one
+            yield predictor
         finally:
-            one.reset_image()
-            self.spare.put(one)
+            predictor.reset_image()
+            self.spare.put(predictor)
 
-    def proposer(self, threshold: float | None, sizes: Sequence[float] = (1.0,)) -> Proposer:
-        """What asks when nobody does; `sizes` are those of learnt boxes, see `automatic.GROWN`.
+    def source(self, threshold: float | None) -> AdapterSource:
+        """The adapter with its prompt source for automatic mode.
 
-        Only learnt proposals, and adapters that answer without prompts (of several objects: the parts of their map).
-        A detector that an adapter was fitted with is not opened: its file is named by the adapter and may lie anywhere.
+        Only sources that are part of the adapter: learned proposals, and the prediction without a prompt. A detector
+        that the adapter was fitted with is never opened, since its path comes from the adapter and may be any file.
+
+        Args:
+            threshold: lowest score of a proposal; None: the threshold of each class.
 
         Raises:
-            Refused: nothing can propose.
+            Refused: it has no such prompt source.
         """
-        if self.proposals is not None:
-            return by_proposals(self.proposals, threshold=threshold, sizes=sizes)
-        if self.promptless and self.name is not None:
-            classes = self.meta.classes if self.meta else ()
-            label = classes[0] if len(classes) == 1 else None
-            return by_itself(label) if self.by_itself else by_map(self.name, label, threshold=threshold)
-        who = "The base alone" if self.name is None else f"The adapter {self.name!r}"
-        raise Refused(
-            f"{who} cannot say by itself where to look. Give points or a box, or train proposals for an adapter: "
-            "samtailor propose-fit DATA --adapter DIR."
+        propose = adapter_proposer(
+            self.name,
+            proposals=self.proposals,
+            promptless=self.promptless,
+            by_itself=self.by_itself,
+            classes=self.classes,
+            threshold=threshold,
         )
+        if propose is None:
+            name = "The base model" if self.name is None else f"The adapter {self.name!r}"
+            raise Refused(
+                f"{name} has no prompt source for automatic mode. Give points or a box, or train proposals for an "
+                "adapter: samtailor propose-fit DATA --adapter DIR."
+            )
+        return AdapterSource(self.name, propose, tiles=1 if self.proposals is None else self.proposals.tiles)
 
 
 class Adapters:
     """The adapters of a service, by name.
 
     Args:
-        base: what they stand on.
-        threads: how many questions are decoded at once.
-        root: folder below which adapters may be added by `add_below`; None: nowhere.
+        base: of all adapters.
+        threads: number of threads that decode.
+        root: folder below which `add_below` may load adapters; None: it may load none.
+
+    Raises:
+        InputError: there is no such folder.
     """
 
     def __init__(self, base: Base, threads: int, root: Path | None = None) -> None:
@@ -113,118 +124,115 @@ class Adapters:
             raise InputError(f"There is no folder {root} for adapters.")
         self._lock = threading.Lock()
         self._loading: set[str] = set()
-        self._slots: dict[str, LoadedAdapter] = {}
-        self._bare = self._filled(LoadedAdapter(None, "", base), None)
+        self._loaded: dict[str, LoadedAdapter] = {}
+        self._bare = self._with_predictors(LoadedAdapter(None, "", base), None)
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self._loaded)
 
-    def slots(self) -> list[LoadedAdapter]:
-        """In the order they were added."""
+    def all(self) -> list[LoadedAdapter]:
+        """All adapters, in the order in which they were added."""
         with self._lock:
-            return list(self._slots.values())
+            return list(self._loaded.values())
 
-    def slot(self, name: str | None) -> LoadedAdapter:
-        """Who a name stands for; None is the base.
+    def get(self, name: str | None) -> LoadedAdapter:
+        """The adapter of a name; None is the base.
 
         Raises:
-            Unknown: no adapter of that name.
+            Unknown: no adapter of this name.
         """
         if name is None:
             return self._bare
         with self._lock:
-            if name in self._slots:
-                return self._slots[name]
-            known = ", ".join(self._slots) or "none"
+            if name in self._loaded:
+                return self._loaded[name]
+            known = ", ".join(self._loaded) or "none"
         raise Unknown(f"No adapter is called {name!r}. Loaded: {known}.")
 
     def add(self, name: str, source: str | Path, *, replace: bool = False) -> LoadedAdapter:
         """Load an adapter from a folder or the hub.
 
         Args:
-            name: letters, digits, "_", "-" and ".", at most 64.
+            name: letters, digits, "_", "-" and ".", at most 64 characters; not "base".
             source: folder, or hub id.
-            replace: take the place of one of that name; without, that is refused.
+            replace: replace a loaded adapter of this name instead of raising.
 
         Raises:
-            Taken: there is one of that name, or it is being loaded.
-            Refused: not a name. ArtefactError: no sound adapter for this base.
+            Taken: an adapter of this name is loaded or being loaded.
+            Refused: an invalid name.
+            ArtefactError: no valid adapter for this base.
         """
-        if not _NAME.fullmatch(name):
-            raise Refused(f"{name[:80]!r} is no name for an adapter: letters, digits, '_', '-' and '.', at most 64.")
+        if not _NAME.fullmatch(name) or name == BASE:
+            raise Refused(
+                f"{name[:80]!r} is not a valid adapter name: letters, digits, '_', '-' and '.', at most 64 characters, "
+                f"and not {BASE!r}."
+            )
         with self._lock:
-            if name in self._loading or (name in self._slots and not replace):
+            if name in self._loading or (name in self._loaded and not replace):
                 raise Taken(f"There is an adapter {name!r} already; remove it first.")
             self._loading.add(name)
         try:
-            slot = self._load(name, source)
+            loaded = self._load(name, source)
             with self._lock:
-                self._slots[name] = slot
+                self._loaded[name] = loaded
         finally:
             with self._lock:
                 self._loading.discard(name)
-        return slot
+        return loaded
 
     def add_below(self, name: str, folder: str) -> LoadedAdapter:
-        """`add` for strangers: a folder below the root, given relative to it, whose files lie below the root too.
+        """Load an adapter on behalf of a client: only a folder, and files, below the root.
+
+        Args:
+            name: as in `add`.
+            folder: relative to the root.
 
         Raises:
             NotAllowed: there is no root, or the folder or one of its files lies elsewhere.
+            Unknown: there is no such folder.
         """
         if self.root is None:
-            raise NotAllowed("This service adds no adapters while it runs: it was started without a folder for them.")
+            raise NotAllowed("This service was started without a folder for adapters, so that none can be added.")
         path = (self.root / folder).resolve() if "\0" not in folder else self.root
         if path == self.root or not path.is_relative_to(self.root):
-            raise NotAllowed(f"{folder!r} is not a folder below the one that adapters are taken from.")
+            raise NotAllowed(f"{folder!r} is not below the folder for adapters.")
         if not path.is_dir():
-            raise Unknown(f"There is no folder {folder!r} below the one that adapters are taken from.")
+            raise Unknown(f"There is no folder {folder!r} below the folder for adapters.")
         if any(not (path / file).resolve().is_relative_to(self.root) for file in _FILES):
-            raise NotAllowed(f"{folder!r} holds a link to a file elsewhere.")
+            raise NotAllowed(f"{folder!r} contains a link to a file elsewhere.")
         return self.add(name, path)
 
     def remove(self, name: str) -> LoadedAdapter:
-        """Take an adapter out; questions that it is answering are answered.
+        """Remove an adapter; requests in progress keep it.
 
         Raises:
-            Unknown: no adapter of that name.
+            Unknown: no adapter of this name.
         """
-        slot = self.slot(name)
+        loaded = self.get(name)
         with self._lock:
-            self._slots.pop(name, None)
-        return slot
+            self._loaded.pop(name, None)
+        return loaded
 
     def _load(self, name: str, source: str | Path) -> LoadedAdapter:
-        loaded = artefact.load(source, self._base)
+        adapter = artefact.load(source, self._base)
         folder = Path(source) if Path(source).is_dir() else None
-        proposals = disk.load(loaded.folder, self._base) if disk.exists(loaded.folder) else None
-        segmenter, encoder = loaded.segmenter, ""
+        proposals = disk.load(adapter.folder, self._base) if disk.exists(adapter.folder) else None
+        segmenter, encoder = adapter.segmenter, ""
         if not segmenter.encoder_frozen:
-            segmenter, encoder = _on_own_base(segmenter), loaded.meta.sha256
-        slot = LoadedAdapter(
-            name, encoder, segmenter.base, loaded.meta, folder,
-            proposals=proposals if not encoder else None,  # they read the base's embedding
+            # its embedding can be kept and set only as that of a base
+            segmenter, encoder = segmenter.on_adapted_base(), adapter.meta.sha256
+        loaded = LoadedAdapter(
+            name, encoder, segmenter.base, adapter.meta, folder,
+            proposals=proposals if not encoder else None,  # proposals read the base's embedding
             promptless=segmenter.promptless, by_itself=segmenter.by_itself,
         )  # fmt: skip
-        return self._filled(slot, segmenter)
+        return self._with_predictors(loaded, segmenter)
 
-    def _filled(self, slot: LoadedAdapter, segmenter: Segmenter | None) -> LoadedAdapter:
-        adapters = {} if segmenter is None or slot.name is None else {slot.name: segmenter}
+    def _with_predictors(self, loaded: LoadedAdapter, segmenter: Segmenter | None) -> LoadedAdapter:
+        adapters = {} if segmenter is None or loaded.name is None else {loaded.name: segmenter}
         for _ in range(self._threads):
-            slot.spare.put(Predictor(slot.base, adapters))
-        return slot
-
-
-def _on_own_base(segmenter: Segmenter) -> Segmenter:
-    """The same answers by a segmenter whose base is the twin, so that the twin's embedding can be kept and set."""
-    own = Segmenter(
-        segmenter.model,
-        tokens=segmenter.tokens,
-        outputs=segmenter.outputs,
-        maps=segmenter.maps,
-        inference=segmenter.inference,
-        transform_prompts=segmenter.transform_prompts,
-    )
-    return own.eval()
+            loaded.spare.put(Predictor(loaded.base, adapters))
+        return loaded
 
 
 __all__ = ["Adapters", "LoadedAdapter"]

@@ -1,4 +1,4 @@
-"""Masks as what travels: COCO run lengths, PNG, polygons."""
+"""Convert masks for JSON: COCO run lengths, PNG, polygons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP service: FastAPI around an `Engine`. See docs/guides/serve.md for its use."""
+"""The HTTP service: a FastAPI application for an `Engine`. docs/guides/serve.md describes how to use it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from samtailor.serve import schema
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.answers import shape
 from samtailor.serve.embeddings import Embedding
-from samtailor.serve.engine import Answer, Engine
+from samtailor.serve.engine import Engine, Prediction
 from samtailor.serve.guard import Guard
 from samtailor.serve.metrics import Metrics
 from samtailor.serve.refusals import Busy, Refused
@@ -34,7 +34,7 @@ _UPLOAD = {
         "application/octet-stream": {"schema": _IMAGE},
     },
 }
-_QUESTION = {
+_REQUEST = {
     "required": True,
     "content": {
         "application/json": {"schema": {"$ref": "#/components/schemas/Question"}},
@@ -58,147 +58,153 @@ _WRONG: dict[int | str, dict[str, Any]] = {
 def build(
     engine: Engine, *, token: str | None = None, hosts: Collection[str] = (), metrics: Metrics | None = None
 ) -> FastAPI:
-    """The application; closes the engine when it shuts down.
+    """The application; it closes the engine on shutdown.
 
     Args:
         engine: with its adapters.
-        token: what requests must show; None: nothing.
-        hosts: names that it is reached by, besides localhost and IP addresses.
-        metrics: the one that the engine was told to count with.
+        token: that requests must send; None: no token.
+        hosts: host names of the service besides localhost and IP addresses.
+        metrics: the counter of the engine; None creates new metrics.
     """
     metrics = metrics or Metrics()
     metrics.follow(engine)
     app = bare("samtailor", engine)
-    tell_health(app)
-    _tell(app, metrics)
-    _images(app, engine, metrics)
-    _adapters(app, engine)
+    add_health(app)
+    _add_status(app, metrics)
+    _add_images(app, engine, metrics)
+    _add_adapters(app, engine)
     app.openapi = partial(_openapi, app, app.openapi)  # type: ignore[method-assign]
     app.add_middleware(Guard, limits=engine.limits, token=token, hosts=hosts, count=metrics)
     return app
 
 
 def bare(title: str, engine: Engine) -> FastAPI:
-    """A FastAPI that says no in words and fetches nothing from elsewhere: no page with scripts of other hosts."""
+    """A FastAPI application with JSON error messages and without documentation pages, which load external scripts.
+
+    Args:
+        title: of the API.
+        engine: closed on shutdown.
+    """
 
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         engine.close()
 
     app = FastAPI(
-        title=title, version=__version__, lifespan=life, docs_url=None, redoc_url=None, responses=_WRONG,
+        title=title, version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, responses=_WRONG,
         redirect_slashes=False,
     )  # fmt: skip
-    app.add_exception_handler(SamtailorError, _refused)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(Exception, _failed)
+    app.add_exception_handler(SamtailorError, _on_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(Exception, _on_failure)
     return app
 
 
-def tell_health(app: FastAPI) -> None:
-    """Answer /health, for whoever watches the process; it needs no token."""
+def add_health(app: FastAPI) -> None:
+    """Add /health for process monitors; it needs no token."""
 
-    @app.get("/health", summary="Whether the process lives")
+    @app.get("/health", summary="Whether the process runs")
     async def health() -> dict[str, str]:
         return {"status": "up"}
 
 
-def _tell(app: FastAPI, metrics: Metrics) -> None:
-    @app.get("/ready", summary="Whether questions are answered")
+def _add_status(app: FastAPI, metrics: Metrics) -> None:
+    @app.get("/ready", summary="Whether the service is ready")
     async def ready() -> dict[str, str]:
         return {"status": "ready"}  # the base and the adapters are loaded before the port is opened
 
-    @app.get("/metrics", summary="For Prometheus", response_class=Response)
+    @app.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
     async def figures() -> Response:
         return Response(metrics.text(), headers={"content-type": metrics.content_type})
 
 
-def _images(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
+def _add_images(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
     @app.post("/embeddings", status_code=201, summary="Encode an image", openapi_extra={"requestBody": _UPLOAD})
     async def embed(request: Request, adapter: str | None = None) -> schema.EncodedImage:
         image, _ = await _upload(request)
         return _image(await engine.embed(image, adapter))
 
-    @app.get("/embeddings/{id}", summary="Whether an image is known")
+    @app.get("/embeddings/{id}", summary="Whether an image is encoded")
     async def known(id: str) -> schema.EncodedImage:
         return _image(engine.find(id))
 
-    @app.delete("/embeddings/{id}", status_code=204, summary="Forget an image")
-    async def forget(id: str) -> None:
+    @app.delete("/embeddings/{id}", status_code=204, summary="Drop an image")
+    async def drop(id: str) -> None:
         engine.find(id)
         engine.embeddings.drop(id)
 
     @app.post(
         "/segment",
         summary="Masks for prompts",
-        openapi_extra={"requestBody": _QUESTION},
+        openapi_extra={"requestBody": _REQUEST},
         response_model_exclude_unset=True,
     )
     async def segment(request: Request) -> schema.Masks:
-        image, asked = await _asked(request)
-        embedding, answers = await engine.segment(
+        image, batch = await _image_and_prompts(request)
+        embedding, predictions = await engine.segment(
             image,
-            asked.asks(engine.limits.prompts, engine.limits.points),
-            asked.adapter,
-            automatic=asked.auto,
-            threshold=asked.threshold,
-            every=asked.masks == "all",
-            form=lambda mask: shape(mask, asked.format, asked.tolerance),
+            batch.object_prompts(engine.limits.prompts, engine.limits.points),
+            batch.adapter,
+            automatic=batch.auto,
+            threshold=batch.threshold,
+            every=batch.masks == "all",
+            form=lambda mask: shape(mask, batch.format, batch.tolerance),
         )
-        metrics.masks(asked.adapter, len(answers))
-        masks = [_mask(answer, asked.format) for answer in answers]
-        return schema.Masks(embedding=_image(embedding), adapter=asked.adapter, masks=masks)
+        metrics.masks(batch.adapter, len(predictions))
+        masks = [_mask(prediction, batch.format) for prediction in predictions]
+        return schema.Masks(embedding=_image(embedding), adapter=batch.adapter, masks=masks)
 
 
-def _adapters(app: FastAPI, engine: Engine) -> None:
-    @app.get("/adapters", summary="Who can be asked")
+def _add_adapters(app: FastAPI, engine: Engine) -> None:
+    @app.get("/adapters", summary="List the adapters")
     async def listed() -> schema.Adapters:
-        slots = [_adapter(slot) for slot in engine.adapters.slots()]
-        return schema.Adapters(base=engine.base.name, adapters=slots)
+        adapters = [_adapter(loaded) for loaded in engine.adapters.all()]
+        return schema.Adapters(base=engine.base.name, adapters=adapters)
 
     @app.put("/adapters/{name}", status_code=201, summary="Load an adapter")
     async def add(name: str, place: schema.Place) -> schema.Adapter:
         return _adapter(await engine.add_adapter(name, place.folder))
 
-    @app.delete("/adapters/{name}", status_code=204, summary="Take an adapter out")
+    @app.delete("/adapters/{name}", status_code=204, summary="Remove an adapter")
     async def remove(name: str) -> None:
         engine.remove_adapter(name)
 
 
-async def _asked(request: Request) -> tuple[bytes | str, schema.PromptBatch]:
-    """The image or its id, and the question."""
+async def _image_and_prompts(request: Request) -> tuple[bytes | str, schema.PromptBatch]:
+    """The image or its id, and the prompts."""
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         image, text = await _upload(request)
-        asked = _question(text if text is not None else "{}")
-        if asked.embedding is not None:
+        batch = _prompt_batch(text if text is not None else "{}")
+        if batch.embedding is not None:
             raise InputError("Send the image, or the id of its embedding, not both.")
-        return image, asked
-    asked = _question(await request.body())
-    if asked.embedding is None:
+        return image, batch
+    batch = _prompt_batch(await request.body())
+    if batch.embedding is None:
         raise InputError(
-            "Which image? Give `embedding`, or send multipart/form-data with the fields image and question."
+            "The image is missing: give `embedding`, or send multipart/form-data with the fields image and question."
         )
-    return asked.embedding, asked
+    return batch.embedding, batch
 
 
 async def _upload(request: Request) -> tuple[bytes, str | None]:
-    """The bytes of the image, and the field `question` beside it."""
+    """Content of the image file, and the form field `question`."""
+    text: str | None = None
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        image, text = await request.body(), None
+        image = await request.body()
     else:
         async with request.form(max_files=1, max_fields=1) as form:
-            file, text = form.get("image"), form.get("question")
-            if not isinstance(file, UploadFile) or not (text is None or isinstance(text, str)):
-                raise InputError("The form needs a file in the field `image`, and may have the text `question`.")
-            image = await file.read()
+            file, question = form.get("image"), form.get("question")
+            if not isinstance(file, UploadFile) or isinstance(question, UploadFile):
+                raise InputError("The form needs a file in the field `image`, and may have the text field `question`.")
+            image, text = await file.read(), question
     if not image:
-        raise InputError("There is no image in the request: send its bytes, or a form with a file in `image`.")
+        raise InputError("The request contains no image: send its bytes, or a form with a file in the field `image`.")
     return image, text
 
 
-def _question(text: str | bytes) -> schema.PromptBatch:
+def _prompt_batch(text: str | bytes) -> schema.PromptBatch:
     try:
         return schema.PromptBatch.model_validate_json(text)
     except ValidationError as error:
@@ -206,33 +212,33 @@ def _question(text: str | bytes) -> schema.PromptBatch:
 
 
 def words(errors: Any) -> str:
-    """pydantic's list of what is wrong, in one line, without repeating what came in."""
-    told = []
+    """The first five validation errors of pydantic in one line, without the invalid input."""
+    messages = []
     for error in list(errors)[:5]:
         place = ".".join(str(part) for part in error["loc"] if part != "body")
-        told.append(f"{place}: {error['msg']}" if place else error["msg"])
-    return "; ".join(told) + "."
+        messages.append(f"{place}: {error['msg']}" if place else error["msg"])
+    return "; ".join(messages) + "."
 
 
-async def _refused(request: Request, error: Exception) -> JSONResponse:
+async def _on_error(request: Request, error: Exception) -> JSONResponse:
     status = error.status if isinstance(error, Refused) else 422
     headers = {"retry-after": str(error.retry_after)} if isinstance(error, Busy) else None
-    return _no(status, str(error), headers)
+    return _error(status, str(error), headers)
 
 
-async def _http(request: Request, error: Any) -> JSONResponse:
-    return _no(error.status_code, error.detail, error.headers)
+async def _on_http_error(request: Request, error: Any) -> JSONResponse:
+    return _error(error.status_code, error.detail, error.headers)
 
 
-async def _invalid(request: Request, error: Any) -> JSONResponse:
-    return _no(422, words(error.errors()))
+async def _on_invalid_request(request: Request, error: Any) -> JSONResponse:
+    return _error(422, words(error.errors()))
 
 
-async def _failed(request: Request, error: Exception) -> JSONResponse:
-    return _no(500, "Something went wrong inside; the log of the service says what.")
+async def _on_failure(request: Request, error: Exception) -> JSONResponse:
+    return _error(500, "Internal error; see the log of the service.")
 
 
-def _no(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def _error(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
     return JSONResponse({"error": str(text)}, status, headers)
 
 
@@ -240,29 +246,39 @@ def _image(embedding: Embedding) -> schema.EncodedImage:
     return schema.EncodedImage(id=embedding.id, width=embedding.width, height=embedding.height)
 
 
-def _mask(answer: Answer, form: str) -> schema.Mask:
-    known = {"prompt": answer.prompt, "label": answer.label, "score": answer.score, "predicted_iou": answer.iou}
-    return schema.Mask(**known, area=answer.area, box=answer.box, **{form: answer.shape})
-
-
-def _adapter(slot: LoadedAdapter) -> schema.Adapter:
-    return schema.Adapter(
-        name=slot.name,
-        method=slot.meta.method,
-        classes=list(slot.meta.classes),
-        auto=slot.automatic,
-        promptless=slot.promptless,
-        own_encoder=bool(slot.encoder),
-        parameters=sum(slot.meta.parameters.values()),
+def _mask(prediction: Prediction, form: str) -> schema.Mask:
+    shape: dict[str, Any] = {form: prediction.shape}
+    return schema.Mask(
+        prompt=prediction.prompt,
+        label=prediction.label,
+        score=prediction.score,
+        predicted_iou=prediction.iou,
+        area=prediction.area,
+        box=prediction.box,
+        **shape,
     )
 
 
-def _openapi(app: FastAPI, made: Any) -> dict[str, Any]:
-    """With the schemas of questions, which the service reads by itself."""
-    found = made()
-    question = schema.PromptBatch.model_json_schema(ref_template="#/components/schemas/{model}")
-    found["components"]["schemas"].update({**question.pop("$defs", {}), "Question": question})
-    return found
+def _adapter(loaded: LoadedAdapter) -> schema.Adapter:
+    if loaded.name is None or loaded.meta is None:
+        raise InputError("The base model is not an adapter.")
+    return schema.Adapter(
+        name=loaded.name,
+        method=loaded.meta.method,
+        classes=list(loaded.classes),
+        auto=loaded.automatic,
+        promptless=loaded.promptless,
+        own_encoder=bool(loaded.encoder),
+        parameters=sum(loaded.meta.parameters.values()),
+    )
 
 
-__all__ = ["bare", "build", "tell_health", "words"]
+def _openapi(app: FastAPI, generate: Any) -> dict[str, Any]:
+    """FastAPI's description with the schema of `PromptBatch`, which the service parses itself."""
+    description = generate()
+    batch = schema.PromptBatch.model_json_schema(ref_template="#/components/schemas/{model}")
+    description["components"]["schemas"].update({**batch.pop("$defs", {}), "Question": batch})
+    return description
+
+
+__all__ = ["add_health", "bare", "build", "words"]

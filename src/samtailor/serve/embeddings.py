@@ -1,4 +1,4 @@
-"""Embeddings by id: bounded in memory, the least recently used go first, made once however many ask."""
+"""Embeddings by id: bounded in memory (least recently used first out), and computed once for concurrent requests."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from samtailor.serve.limits import BoundedExecutor
 from samtailor.structures import Features
 
 Key = tuple[str, str]
-"""(id of the image, encoder): the encoder is "" for the base's, else the digest of the adapter that changes it."""
+"""(id of the image, encoder): the encoder is "" for the base's, else the digest of the adapter that has its own."""
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """What is kept of an image.
+    """The embedding of an image, and its file.
 
     Args:
         id: see `images.identity`.
         height, width: pixels, after the EXIF rotation.
         features: one row, on the device that computes.
-        data: the bytes of the file, for adapters that need the image (inside the encoder, closer looks).
+        data: content of the file, for adapters that need the image (inside the encoder, tiled inference).
     """
 
     id: str
@@ -37,37 +37,38 @@ class Embedding:
     data: bytes
 
     def set_on(self, predictor: Predictor) -> None:
-        """Set the image; it is read again only for whoever needs more than the embedding."""
+        """Set the image on a predictor; the file is decoded only if more than the embedding is needed."""
         read = partial(decode_image, self.data, self.id)
         predictor.set_features(self.features, self.height, self.width, image=read)
 
     @property
     def bytes(self) -> int:
-        """What it takes."""
+        """Size in memory, the file included."""
         levels = (self.features.main, *self.features.skips)
         return len(self.data) + sum(level.numel() * level.element_size() for level in levels)
 
 
-class Watch(Protocol):
-    """Who counts: "made", "hit" or "joined" (another request was already at it)."""
+class EmbeddingCounter(Protocol):
+    """Counts requests for embeddings."""
 
-    def embedding(self, what: str) -> None:
-        """One more of it."""
+    def embedding(self, event: str) -> None:
+        """Count one: "made", "hit" (in memory), or "joined" (another request was computing it)."""
 
 
 class Embeddings:
-    """See the head of the file.
+    """See the module docstring.
 
     Args:
-        lane: where embeddings are made.
-        room: bytes; the last one is kept whatever its size.
-        watch: told what happens.
+        executor: computes embeddings.
+        max_bytes: maximum size in memory; the newest embedding is kept whatever its size.
+        counter: counts requests.
     """
 
-    def __init__(self, lane: BoundedExecutor, room: int, watch: Watch) -> None:
-        self._lane, self._watch = lane, watch
-        self._lock = threading.RLock()  # a job may be done before its callback is attached, which then runs at once
-        self._kept: BoundedCache[Key, Embedding] = BoundedCache(max_size=room, size=lambda kept: kept.bytes)
+    def __init__(self, executor: BoundedExecutor, max_bytes: int, counter: EmbeddingCounter) -> None:
+        self._executor, self._counter = executor, counter
+        # reentrant: if a job is done before its callback is added, the callback runs at once, in the same thread
+        self._lock = threading.RLock()
+        self._kept: BoundedCache[Key, Embedding] = BoundedCache(max_size=max_bytes, size=lambda kept: kept.bytes)
         self._making: dict[Key, Future[Embedding]] = {}
 
     @property
@@ -79,44 +80,44 @@ class Embeddings:
         return len(self._kept)
 
     def get(self, key: Key) -> Embedding | None:
-        """What is kept under a key."""
+        """The embedding of a key, or None; counts as a use."""
         with self._lock:
             return self._kept.get(key)
 
     def of_image(self, id: str) -> Embedding | None:
-        """What is kept of an image, under whichever encoder; the base's first."""
+        """The embedding of an image by any encoder, the base's first, or None."""
         with self._lock:
-            own = (key for key in self._kept if key[0] == id)
-            return self.get((id, "")) or next((self._kept.peek(key) for key in own), None)
+            keys = (key for key in self._kept if key[0] == id)
+            return self.get((id, "")) or next((self._kept.peek(key) for key in keys), None)
 
     def get_or_make(self, key: Key, make: Callable[[], Embedding]) -> Future[Embedding]:
-        """The embedding of a key. Those who ask while it is being made wait for the same one.
+        """The embedding of a key; concurrent requests for one key wait for the same computation.
 
-        A failure is everybody's who waited for it, and is not kept: the next one who asks tries again.
+        If the computation fails, it fails for all that wait for it, and the next request starts it again.
 
         Raises:
-            Busy: it would have to be made, and the queue is full.
+            Busy: it is not in memory, and the queue is full.
         """
         with self._lock:
             if (kept := self.get(key)) is not None:
-                self._watch.embedding("hit")
+                self._counter.embedding("hit")
                 done: Future[Embedding] = Future()
                 done.set_result(kept)
                 return done
             if key in self._making:
-                self._watch.embedding("joined")
+                self._counter.embedding("joined")
                 return self._making[key]
-            future = self._making[key] = self._lane.submit(make)
-            self._watch.embedding("made")
+            future = self._making[key] = self._executor.submit(make)
+            self._counter.embedding("made")
             future.add_done_callback(lambda made: self._made(key, made))
             return future
 
     def drop(self, id: str) -> bool:
-        """Forget an image under every encoder; whether it was there."""
+        """Drop an image, by every encoder; False if it was not there."""
         return self._drop(lambda key: key[0] == id)
 
     def drop_encoder(self, encoder: str) -> bool:
-        """Forget what an adapter's own encoder made."""
+        """Drop the embeddings of an adapter's own encoder; False if there were none."""
         return self._drop(lambda key: key[1] == encoder)
 
     def _drop(self, matches: Callable[[Key], bool]) -> bool:
@@ -134,4 +135,4 @@ class Embeddings:
             self._kept.put(key, future.result())
 
 
-__all__ = ["Embedding", "Embeddings", "Key", "Watch"]
+__all__ = ["Embedding", "EmbeddingCounter", "Embeddings", "Key"]

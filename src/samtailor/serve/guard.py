@@ -1,8 +1,9 @@
-"""The door: who may ask (host, origin, token), how much may come in, how many at once. Plain ASGI around any app.
+"""ASGI middleware that checks host, origin and token of requests and limits their size and number.
 
-Host. A page of another site can make a browser send requests to 127.0.0.1, and by DNS rebinding even under its own
-name. Such requests carry that name as Host, so only localhost, IP addresses and names that were allowed are answered.
-Origin. Requests that a browser says come from another site (Origin, Sec-Fetch-Site) are refused. There is no CORS.
+Host: a page of another site can make a browser send requests to 127.0.0.1, and with DNS rebinding even under its own
+name. Such requests have that name as Host, so only localhost, IP addresses and allowed names are accepted.
+Origin: requests that the browser marks as coming from another site (Origin, Sec-Fetch-Site) are rejected. There is no
+CORS.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from starlette.exceptions import HTTPException
 from samtailor.serve.limits import Limits
 
 OPEN = ("/health", "/ready")
-"""Paths that need no token and are answered however busy the service is: they tell nothing but that it lives."""
+"""Paths without a token and without a limit on requests: they only report that the service runs."""
 
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -33,23 +34,23 @@ _HEADERS = [
 ]
 
 
-class Count(Protocol):
-    """Who counts requests."""
+class RequestCounter(Protocol):
+    """Counts requests."""
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """One more."""
+        """Count one."""
 
 
 class Guard:
-    """See the head of the file.
+    """See the module docstring.
 
     Args:
-        app: what is behind the door.
-        limits: bounds.
-        token: what a request must show (Bearer, or the password of Basic); None: nothing.
-        hosts: names that the service is reached by, besides localhost and IP addresses.
-        json_bytes: of a body that is JSON; None takes the limits' own.
-        count: told of every request.
+        app: the protected application.
+        limits: on size and number of requests.
+        token: that a request must send (Bearer, or the password of Basic); None: no token.
+        hosts: host names of the service besides localhost and IP addresses.
+        json_bytes: maximum size of a JSON body; None: that of `limits`.
+        count: counts requests.
     """
 
     def __init__(
@@ -60,69 +61,71 @@ class Guard:
         token: str | None = None,
         hosts: Collection[str] = (),
         json_bytes: int | None = None,
-        count: Count | None = None,
+        count: RequestCounter | None = None,
     ) -> None:
         self._app, self._limits, self._token, self._count = app, limits, token, count
         self._hosts = {"localhost", *(host.lower() for host in hosts)}
         self._json_bytes = json_bytes or limits.json_bytes
-        self._inside = 0
+        self._active = 0
 
-    async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
-        """ASGI."""
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """ASGI entry point."""
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
         if scope["type"] != "http":
-            return None  # a websocket is closed by not being accepted
-        start, answered = time.monotonic(), {"status": 500}
+            return None  # a websocket that is not accepted is closed
+        start, response = time.monotonic(), {"status": 500}
 
-        async def tell(message: dict) -> None:
+        async def send_with_headers(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                answered["status"] = message["status"]
+                response["status"] = message["status"]
                 message = {**message, "headers": [*message.get("headers", ()), *_HEADERS]}
             await send(message)
 
         try:
-            await self._checked(scope, receive, tell)
+            await self._checked(scope, receive, send_with_headers)
         finally:
             if self._count is not None:
-                route = getattr(scope.get("route"), "path", "other")  # never the path itself: anyone may make up paths
-                self._count.request(route, _known(scope["method"]), answered["status"], time.monotonic() - start)
+                route = getattr(scope.get("route"), "path", "other")  # not the path, which a client may invent
+                self._count.request(route, _known(scope["method"]), response["status"], time.monotonic() - start)
 
-    async def _checked(self, scope: dict, receive: Any, send: Any) -> None:
+    async def _checked(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         headers = _headers(scope)
-        if (no := self._refusal(scope, headers)) is not None:
-            return await _say(send, *no)
+        if (rejection := self._rejection(scope, headers)) is not None:
+            return await _send_error(send, *rejection)
         if scope["path"] in OPEN:
             return await self._app(scope, receive, send)
-        if self._inside >= self._limits.requests:
-            return await _say(send, 503, "Too many requests at the moment. Try again in 1 s.", ("retry-after", "1"))
-        self._inside += 1
+        if self._active >= self._limits.requests:
+            return await _send_error(
+                send, 503, "Too many requests at the moment. Try again in 1 s.", ("retry-after", "1")
+            )
+        self._active += 1
         try:
             await self._app(scope, self._bounded(receive, headers), send)
         finally:
-            self._inside -= 1
+            self._active -= 1
 
-    def _refusal(self, scope: dict, headers: dict[str, list[str]]) -> tuple | None:
-        """Status, words and headers of a no."""
+    def _rejection(
+        self, scope: dict[str, Any], headers: dict[str, list[str]]
+    ) -> tuple[int, str] | tuple[int, str, tuple[str, str]] | None:
+        """Status, message and headers of an error; None if the request is accepted."""
         host = headers.get("host", [])
-        if len(host) != 1 or not self._is_ours(host[0]):
+        if len(host) != 1 or not self._is_allowed_host(host[0]):
             return 403, (
-                "This service does not answer under that host name. Ask for localhost or an IP address, or start it "
-                "with --allow-host NAME."
+                "This host name is not allowed. Use localhost or an IP address, or start the service with --allow-host "
+                "NAME."
             )
         if _foreign(scope, headers, host[0]):
-            return 403, "Requests from pages of other sites are refused."
-        if self._token is not None and scope["path"] not in OPEN and not self._shown(headers):
-            words = (
-                "A token is needed: the header 'Authorization: Bearer TOKEN'. It was printed when the service started."
-            )
-            return 401, words, ("www-authenticate", "Bearer")
+            return 403, "Requests from pages of other sites are not allowed."
+        if self._token is not None and scope["path"] not in OPEN and not self._has_token(headers):
+            message = "A token is required: 'Authorization: Bearer TOKEN'. It was printed when the service started."
+            return 401, message, ("www-authenticate", "Bearer")
         length = headers.get("content-length", ["0"])[0]
-        if not length.isdecimal() or int(length) > self._most(headers):
-            return 413, f"At most {self._most(headers):,} bytes are taken."
+        if not length.isdecimal() or int(length) > self._max_bytes(headers):
+            return 413, f"The request is too large: the limit is {self._max_bytes(headers):,} bytes."
         return None
 
-    def _is_ours(self, host: str) -> bool:
+    def _is_allowed_host(self, host: str) -> bool:
         name = _name(host)
         if name in self._hosts:
             return True
@@ -132,7 +135,7 @@ class Guard:
             return False
         return True
 
-    def _shown(self, headers: dict[str, list[str]]) -> bool:
+    def _has_token(self, headers: dict[str, list[str]]) -> bool:
         kind, _, value = (headers.get("authorization") or [""])[0].partition(" ")
         if kind.lower() == "basic":
             try:
@@ -143,48 +146,48 @@ class Guard:
             return False
         return hmac.compare_digest(value.strip().encode(), (self._token or "").encode())
 
-    def _most(self, headers: dict[str, list[str]]) -> int:
+    def _max_bytes(self, headers: dict[str, list[str]]) -> int:
         kind = (headers.get("content-type") or [""])[0].lower()
-        room = 2**16 if kind.startswith("multipart/") else 0  # boundaries and the question beside the image
+        room = 2**16 if kind.startswith("multipart/") else 0  # boundaries and the field `question`
         return self._json_bytes if "json" in kind else self._limits.bytes + room
 
     def _bounded(self, receive: Any, headers: dict[str, list[str]]) -> Any:
-        """`receive` that counts what a body without a stated length brings, and does not wait for ever."""
-        left, whole = self._most(headers), False
+        """`receive` with a timeout, and with a limit on bodies without a stated length."""
+        left, complete = self._max_bytes(headers), False
 
-        async def bounded() -> dict:
-            nonlocal left, whole
-            if whole:
+        async def bounded() -> dict[str, Any]:
+            nonlocal left, complete
+            if complete:
                 return await receive()
             try:
                 message = await asyncio.wait_for(receive(), self._limits.seconds)
             except (TimeoutError, asyncio.TimeoutError) as error:
-                raise HTTPException(408, "The upload stopped.") from error
+                raise HTTPException(408, "The upload timed out.") from error
             left -= len(message.get("body", b""))
             if left < 0:
-                raise HTTPException(413, f"At most {self._most(headers):,} bytes are taken.")
-            whole = not message.get("more_body", False)
+                raise HTTPException(413, f"The request is too large: the limit is {self._max_bytes(headers):,} bytes.")
+            complete = not message.get("more_body", False)
             return message
 
         return bounded
 
 
-def _headers(scope: dict) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+def _headers(scope: dict[str, Any]) -> dict[str, list[str]]:
+    headers: dict[str, list[str]] = {}
     for name, value in scope["headers"]:
-        found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
-    return found
+        headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    return headers
 
 
 def _name(host: str) -> str:
-    """Of "name:port", "1.2.3.4:port" or "[::1]:port", in lower case."""
+    """Host name of "name:port", "1.2.3.4:port" or "[::1]:port", in lower case."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0].lower().rstrip(".")
 
 
-def _foreign(scope: dict, headers: dict[str, list[str]], host: str) -> bool:
-    """Whether a browser says that a page of another site asks; following a link to here is no such thing."""
+def _foreign(scope: dict[str, Any], headers: dict[str, list[str]], host: str) -> bool:
+    """Whether a page of another site sent the request, according to the browser; following a link is allowed."""
     for origin in headers.get("origin", []):
         parts = urlsplit(origin)
         if parts.scheme not in ("http", "https") or parts.netloc.lower() != host.lower():
@@ -198,12 +201,12 @@ def _known(method: str) -> str:
     return method if method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH") else "other"
 
 
-async def _say(send: Any, status: int, words: str, *headers: tuple[str, str]) -> None:
-    body = json.dumps({"error": words}).encode()
-    told = [("content-type", "application/json"), ("content-length", str(len(body))), *headers]
-    named = [(name.encode(), value.encode()) for name, value in told]
-    await send({"type": "http.response.start", "status": status, "headers": named})
+async def _send_error(send: Any, status: int, message: str, *headers: tuple[str, str]) -> None:
+    body = json.dumps({"error": message}).encode()
+    pairs = [("content-type", "application/json"), ("content-length", str(len(body))), *headers]
+    encoded = [(name.encode(), value.encode()) for name, value in pairs]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
     await send({"type": "http.response.body", "body": body})
 
 
-__all__ = ["OPEN", "Guard"]
+__all__ = ["OPEN", "Guard", "RequestCounter"]

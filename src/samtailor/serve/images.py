@@ -1,4 +1,4 @@
-"""Bytes that a stranger sent, to an image. Size and kind are checked before a pixel is decoded."""
+"""Decode uploaded images. Size and format are checked before any pixel is decoded."""
 
 from __future__ import annotations
 
@@ -15,20 +15,25 @@ from samtailor.serve.limits import Limits
 from samtailor.serve.refusals import Refused, TooLarge, Unreadable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-"""Pillow's names of what is accepted: no format that runs other programs or fetches other files."""
+"""Accepted formats, as Pillow names them: none that runs other programs or reads other files."""
 
 _log = logging.getLogger("samtailor.serve")
 
 
 def read(data: bytes, limits: Limits, name: str = "the image") -> np.ndarray:
-    """uint8 RGB (height, width, 3), EXIF rotation applied.
+    """Decode an image to uint8 RGB (height, width, 3), EXIF rotation applied.
+
+    Args:
+        data: content of a file.
+        limits: on bytes and pixels.
+        name: for error messages.
 
     Raises:
-        TooLarge: more bytes or pixels than allowed, told by the header: nothing was decoded.
-        Unreadable: not an image, broken, cut off.
+        TooLarge: more bytes or pixels than allowed, according to the header.
+        Unreadable: not an image, damaged, or truncated.
     """
     if len(data) > limits.bytes:
-        raise TooLarge(f"{name}: {len(data):,} bytes; at most {limits.bytes:,} are taken.")
+        raise TooLarge(f"{name}: {len(data):,} bytes; the limit is {limits.bytes:,}.")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
@@ -39,21 +44,19 @@ def read(data: bytes, limits: Limits, name: str = "the image") -> np.ndarray:
     except DataError as error:
         raise Unreadable(str(error)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise TooLarge(f"{name}: far more pixels than the {limits.pixels:,} that are taken.") from error
-    except Exception as error:  # a hostile file may make a decoder raise anything; none of it is our fault
+        raise TooLarge(f"{name}: far more pixels than the limit of {limits.pixels:,}.") from error
+    except Exception as error:  # a malicious file may make a decoder raise anything
         _log.info("%s cannot be read: %r", name, error)
-        raise Unreadable(f"{name}: not an image that can be read. Expected {', '.join(FORMATS)}.") from error
+        raise Unreadable(f"{name}: not a readable image. Expected {', '.join(FORMATS)}.") from error
 
 
 def _check(width: int, height: int, limits: Limits, name: str) -> None:
     if width * height > limits.pixels:
-        raise TooLarge(
-            f"{name}: {width}x{height} px are {width * height:,} pixels; at most {limits.pixels:,} are taken."
-        )
+        raise TooLarge(f"{name}: {width}x{height} px are {width * height:,} pixels; the limit is {limits.pixels:,}.")
 
 
 def identity(image: np.ndarray) -> str:
-    """The id of an image: 40 hexadecimal digits of the SHA-256 of shape and pixels."""
+    """Id of an image: the first 40 hexadecimal digits of the SHA-256 of its shape and pixels."""
     return of_pixels(image)[:40]
 
 

@@ -1,4 +1,4 @@
-"""How much a service takes on at once: `Limits` says it, a `BoundedExecutor` keeps to it."""
+"""Limits of a service, and an executor with a bounded queue."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ from samtailor.serve.refusals import Busy
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of a service; all are at least 1.
+    """Limits of a service; all are at least 1 (queues: 0).
 
     Args:
-        bytes: of an uploaded image.
-        json_bytes: of a question without an image.
-        pixels: of an image, width times height.
-        encodes: images in the encoder at once.
-        encode_queue: images that may wait for it.
+        bytes: size of an uploaded image.
+        json_bytes: size of a request without an image.
+        pixels: width times height of an image.
+        encodes: images that are encoded at the same time.
+        encode_queue: images that may wait for the encoder.
         decodes: threads that read images and decode masks.
-        decode_queue: jobs that may wait for them.
-        requests: requests in progress at once, uploads included.
-        seconds: of waiting for the next piece of an upload.
-        memory: bytes of embeddings (and of the files they were made from) kept in memory.
-        prompts: of one question.
-        points: of one prompt.
+        decode_queue: jobs that may wait for these threads.
+        requests: requests in progress, uploads included.
+        seconds: timeout for the next part of an upload.
+        memory: bytes of embeddings, and of their image files, in memory.
+        prompts: per request.
+        points: per prompt.
+
+    Raises:
+        InputError: a limit is too low.
     """
 
     bytes: int = 32 * 2**20
@@ -53,36 +56,36 @@ class Limits:
 
 
 class BoundedExecutor:
-    """Threads and a bounded queue before them.
+    """Threads with a bounded queue.
 
     Args:
-        name: of the jobs, in the plural; stands in the refusal.
-        workers: threads.
-        queue: jobs that may wait.
+        name: of the jobs, plural, for the error message.
+        workers: number of threads.
+        queue: number of jobs that may wait.
     """
 
     def __init__(self, name: str, workers: int, queue: int) -> None:
         self.name, self.workers, self._queue = name, workers, queue
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix=f"samtailor-{name}")
         self._lock = threading.Lock()
-        self._inside = 0
-        self._seconds = 1.0  # a job, as a moving average; the first guess is of no consequence
+        self._jobs = 0
+        self._seconds = 1.0  # per job, moving average with an arbitrary start
 
     @property
     def waiting(self) -> int:
-        """Jobs that no thread has taken yet."""
-        return max(0, self._inside - self.workers)
+        """Number of jobs that no thread has started."""
+        return max(0, self._jobs - self.workers)
 
-    def submit(self, job: Callable[[], Any]) -> Future:
+    def submit(self, job: Callable[[], Any]) -> Future[Any]:
         """Queue a job.
 
         Raises:
-            Busy: no room; says when there may be some.
+            Busy: the queue is full; with an estimate of when to retry.
         """
         with self._lock:
-            if self._inside >= self.workers + self._queue:
-                raise Busy(self.name, max(1, math.ceil(self._seconds * self._inside / self.workers)))
-            self._inside += 1
+            if self._jobs >= self.workers + self._queue:
+                raise Busy(self.name, max(1, math.ceil(self._seconds * self._jobs / self.workers)))
+            self._jobs += 1
         try:
             future = self._pool.submit(self._timed, job)
         except RuntimeError:  # closed
@@ -92,7 +95,7 @@ class BoundedExecutor:
         return future
 
     def close(self) -> None:
-        """Finish what runs, drop what waits."""
+        """Finish running jobs and drop waiting ones."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _timed(self, job: Callable[[], Any]) -> Any:
@@ -104,7 +107,7 @@ class BoundedExecutor:
 
     def _leave(self) -> None:
         with self._lock:
-            self._inside -= 1
+            self._jobs -= 1
 
 
 __all__ = ["BoundedExecutor", "Limits"]

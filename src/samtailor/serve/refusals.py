@@ -1,4 +1,4 @@
-"""What a service says no with: an HTTP status and words. The text goes to whoever asked."""
+"""Errors of a service, each with its HTTP status. The message is sent to the client."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from samtailor.errors import SamtailorError
 
 
 class Refused(SamtailorError):
-    """A request that is not answered."""
+    """A request that cannot be processed."""
 
     status = 422
 
 
 class NotAllowed(Refused):
-    """Outside of what the service may touch, or asked by a page of another site."""
+    """A file or address that the service must not access."""
 
     status = 403
 
 
 class Unknown(Refused):
-    """No embedding of that id, no adapter of that name."""
+    """No embedding of this id, or no adapter of this name."""
 
     status = 404
 
 
 class Taken(Refused):
-    """The name belongs to something else."""
+    """The name is in use."""
 
     status = 409
 
@@ -36,23 +36,23 @@ class TooLarge(Refused):
 
 
 class Unreadable(Refused):
-    """Bytes that are not an image."""
+    """Not a readable image."""
 
     status = 415
 
 
 class Busy(Refused):
-    """All workers are occupied and the queue before them is full.
+    """All workers are busy and their queue is full.
 
     Args:
-        what: what there is too much of.
-        retry_after: whole seconds after which trying again makes sense.
+        jobs: name of the jobs, plural.
+        retry_after: seconds after which to retry.
     """
 
     status = 503
 
-    def __init__(self, what: str, retry_after: int) -> None:
-        super().__init__(f"Too many {what} at the moment. Try again in {retry_after} s.")
+    def __init__(self, jobs: str, retry_after: int) -> None:
+        super().__init__(f"Too many {jobs} at the moment. Try again in {retry_after} s.")
         self.retry_after = retry_after
 
 

@@ -1,4 +1,4 @@
-"""Open the port. Safe by default: only this machine, or a token."""
+"""Run a service: on this machine only, or with a token."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def need_web() -> None:
 
 
 def is_local(host: str) -> bool:
-    """Whether only this machine reaches what listens there."""
+    """Whether a host is reachable from this machine only."""
     if host == "localhost":
         return True
     try:
@@ -33,9 +33,9 @@ def is_local(host: str) -> bool:
 
 
 def address(host: str, port: int) -> str:
-    """Where a browser on this machine finds what listens there, "http://HOST:PORT".
+    """Address of the service for a browser on this machine, "http://HOST:PORT".
 
-    "All addresses" is nowhere to go to; this machine's own stands for it.
+    For an unspecified host ("all addresses") it is the loopback address.
     """
     try:
         ip = ipaddress.ip_address(host.strip("[]"))
@@ -47,14 +47,17 @@ def address(host: str, port: int) -> str:
 
 
 def token_for(host: str, given: str | None) -> tuple[str | None, bool]:
-    """(token, whether it was made here): as given; made where others than this machine can reach the service.
+    """The token of a service: the given one, or a generated one if other machines can reach the service.
+
+    Returns:
+        the token (None: no token), and whether it was generated.
 
     Raises:
-        InputError: a token that is empty or has other characters than a header takes.
+        InputError: a token of fewer than 8 characters, or with characters that a header does not allow.
     """
     if given is not None:
         if len(given) < 8 or not given.isascii() or not given.isprintable() or " " in given:
-            raise InputError("A token has at least 8 ASCII characters and no space. Leave it out to have one made.")
+            raise InputError("A token needs at least 8 ASCII characters and no space. Omit it to generate one.")
         return given, False
     return (None, False) if is_local(host) else (secrets.token_urlsafe(24), True)
 
@@ -63,7 +66,7 @@ def run(app: Any, host: str, port: int) -> None:
     """Serve until Ctrl-C.
 
     Raises:
-        InputError: the port cannot be had.
+        InputError: the port cannot be opened.
     """
     import uvicorn
 
@@ -76,7 +79,7 @@ def run(app: Any, host: str, port: int) -> None:
         listening = config.bind_socket()
     except SystemExit as error:
         raise InputError(
-            f"Port {port} of {host} cannot be opened: it is in use or not allowed. Take another."
+            f"Port {port} of {host} cannot be opened: it is in use or not allowed. Choose another port."
         ) from error
     uvicorn.Server(config).run(sockets=[listening])
 

@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from samtailor.errors import InputError
 from samtailor.masks.polygons import outlines
 from samtailor.masks.rle import validated
-from samtailor.serve.app import bare, tell_health
+from samtailor.serve.app import add_health, bare
 from samtailor.serve.guard import Guard
 from samtailor.workbench import masks, schema, static
 from samtailor.workbench.project import Stale
@@ -45,7 +45,7 @@ def build(
     app = bare("samtailor ui", session.engine)
     app.router.lifespan_context = _lifespan(app.router.lifespan_context, session, ready)
     app.add_exception_handler(Stale, _stale)
-    tell_health(app)
+    add_health(app)
     _add_project(app, session)
     _add_images(app, session)
     _add_prompts(app, session)

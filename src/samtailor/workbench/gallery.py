@@ -11,11 +11,11 @@ import torch
 
 from samtailor import artefact
 from samtailor.data.regions import regions
-from samtailor.labelling._answers import Windows
 from samtailor.masks.metrics import iou
 from samtailor.masks.rle import encode
 from samtailor.masks.rle import to_json as rle_to_json
-from samtailor.predict.predictor import Predictor
+from samtailor.predict.predictor import BASE, Predictor
+from samtailor.predict.windows import Windows
 from samtailor.prompts.mask_center import center, clicks
 from samtailor.structures import Prompts, Sample
 from samtailor.workbench.masks import paste
@@ -85,7 +85,7 @@ def _row(predictor: Predictor, truth: np.ndarray, *, promptless: bool) -> dict[s
 
 def _mask(predictor: Predictor, adapter: str | None, prompts: Prompts) -> np.ndarray:
     """Mask with the highest predicted IoU, bool (height, width)."""
-    output, frame = predictor.decode(prompts, adapter), predictor.frame
+    output, frame = predictor.decode(prompts, adapter or BASE), predictor.frame
     best = int(output.candidate_iou()[0, 0].argmax())
     window = Windows().mask(output.candidate_logits()[0, 0, best].float().cpu(), frame)
     return paste(*window, (frame.height, frame.width)).astype(bool)

@@ -9,9 +9,9 @@ import numpy as np
 
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
-from samtailor.labelling._answers import Windows
 from samtailor.masks.rle import encode
 from samtailor.masks.rle import to_json as rle_to_json
+from samtailor.predict.windows import Windows
 from samtailor.structures import Output
 
 MAX_POINTS = 200_000

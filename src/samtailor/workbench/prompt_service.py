@@ -19,7 +19,7 @@ import torch
 from samtailor.cache.bounded import BoundedCache
 from samtailor.errors import InputError
 from samtailor.evaluation.iou_map import IouMap, iou_map
-from samtailor.predict.predictor import Predictor
+from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.embeddings import Embedding
@@ -61,7 +61,7 @@ class PromptService:
         Raises:
             Unknown: no such image or adapter. Unreadable, TooLarge: the image. Busy: a queue is full.
         """
-        slot, image = self.engine.adapters.slot(adapter), self._images.get(id)
+        slot, image = self.engine.adapters.get(adapter), self._images.get(id)
         cached = self.engine.embeddings.get((self._ids.get((id, image.stamp), ""), slot.encoder))
         if cached is not None:
             return cached
@@ -107,7 +107,7 @@ class PromptService:
             if prompt.promptless and not slot.promptless:
                 raise InputError("A prompt needs points or a box; only adapters fitted without prompts work without.")
             prompt.check(size)
-            candidates = masks.candidates(predictor.decode(prompt.prompts(size), slot.name), frame, every=every)
+            candidates = masks.candidates(predictor.decode(prompt.prompts(size), slot.name or BASE), frame, every=every)
             if zoom is not None:
                 zoomed = self._zoom.candidate(slot, predictor, embedding, prompt, candidates[0]["box"])
                 candidates[int(not zoom) : int(not zoom)] = [] if zoomed is None else [zoomed]
@@ -156,7 +156,7 @@ class PromptService:
         target = next((o for o in record.objects if o.id == object), None)
         if target is None:
             raise Unknown("There is no such object in this image. Save it first.")
-        slot = self.engine.adapters.slot(adapter)
+        slot = self.engine.adapters.get(adapter)
         if slot.meta is not None and slot.meta.inference.prompt == "none":
             raise Refused(f"The adapter {adapter!r} works without clicks, so it has no click map.")
         key = (id, hashlib.sha256(target.rle.counts.encode()).hexdigest(), slot.meta and slot.meta.sha256, grid)
@@ -164,7 +164,7 @@ class PromptService:
             return kept
         embedding, truth = await self.encode(id, adapter), _decoded(target)
         made = await self._run(
-            self._slow, adapter, embedding, lambda s, p: iou_map(p, truth, adapter=s.name, cells=grid)
+            self._slow, adapter, embedding, lambda s, p: iou_map(p, truth, adapter=s.name or BASE, cells=grid)
         )
         return self._maps.put(key, _to_json(made))
 
@@ -179,7 +179,7 @@ class PromptService:
         embedding: Embedding,
         predict: Callable[[LoadedAdapter, Predictor], T],
     ) -> T:
-        slot = self.engine.adapters.slot(adapter)
+        slot = self.engine.adapters.get(adapter)
 
         @torch.no_grad()
         def job() -> T:

@@ -18,14 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from samtailor.data.tile_views import views
 from samtailor.data.transform import Frame
-from samtailor.labelling._answers import Windows
+from samtailor.masks.nms import mask_nms
 from samtailor.masks.rle import to_json as rle_to_json
-from samtailor.predict.auto import GROWN, Proposer
+from samtailor.predict.auto import Proposer
 from samtailor.predict.batched import BatchedDecoder, PromptBatch
-from samtailor.predict.instances import InstanceMask, mask_nms, placed, views
+from samtailor.predict.instances import InstanceMask, in_image
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
+from samtailor.predict.windows import Windows
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.workbench.masks import paste
 from samtailor.workbench.records import Object, Runs, SavedPrompt
@@ -50,18 +52,18 @@ def objects(slot: LoadedAdapter, predictor: Predictor, threshold: float | None =
     Raises:
         Refused: the adapter has no proposals.
     """
-    propose, size = slot.proposer(threshold, GROWN), (predictor.frame.height, predictor.frame.width)
-    image = predictor.image if slot.tiles > 1 else _NO_IMAGE
+    source, size = slot.source(threshold), (predictor.frame.height, predictor.frame.width)
+    image = predictor.image if source.tiles > 1 else _NO_IMAGE
     decoder = BatchedDecoder(predictor.base, {} if slot.name is None else {slot.name: predictor.segmenter(slot.name)})
     instances: list[_StableMask] = []
-    for view in views(slot.tiles):
+    for view in views(source.tiles):
         if not view.untouched:
             predictor.set_image(view.image(image))
-        for prompt, mask, iou, stability in _predict(slot, decoder, predictor, propose):
-            one = placed(prompt, mask, iou, view, size)
-            if one.seen_best(view, size, slot.tiles):
-                instances.append(_StableMask(one.ask, one.rle, one.iou, stability=stability))
-    kept = sorted(mask_nms(instances), key=lambda instance: -instance.score)
+        for prompt, mask, iou, stability in _predict(slot, decoder, predictor, source.propose):
+            one = in_image(prompt, mask, iou, view, size)
+            if one.belongs_to(view, size, source.tiles):
+                instances.append(_StableMask(one.prompt, one.rle, one.iou, stability=stability))
+    kept = sorted(mask_nms(instances, rank=lambda instance: instance.rank), key=lambda instance: -instance.score)
     return [_object(slot, instance, f"a{i}") for i, instance in enumerate(kept, 1)]
 
 
@@ -103,7 +105,7 @@ def _decode(
 
 
 def _object(slot: LoadedAdapter, instance: _StableMask, id: str) -> Object:
-    prompt, score = instance.ask, min(max(instance.score, 0.0), 1.0)
+    prompt, score = instance.prompt, min(max(instance.score, 0.0), 1.0)
     classes = slot.meta.classes if slot.meta is not None else ()
     saved = SavedPrompt.model_validate(
         {"points": [c[:2] for c in prompt.clicks], "labels": [c[2] for c in prompt.clicks], "box": prompt.box}
@@ -168,7 +170,7 @@ def _best(
 
     All prompts must be of one kind, which proposals guarantee.
     """
-    (best,) = decoder.answers(predictor, [PromptBatch(adapter, tuple(prompts))])
+    (best,) = decoder.predict(predictor, [PromptBatch(adapter, tuple(prompts))])
     return best.logits.cpu(), best.scores.tolist()
 
 

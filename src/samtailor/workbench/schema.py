@@ -51,7 +51,9 @@ class Segment(_Strict):
         Raises:
             InputError: more points than `max_points`, or labels and points differ in number.
         """
-        return Prompt.model_validate({"points": self.points, "labels": self.labels, "box": self.box}).ask(max_points)
+        return Prompt.model_validate({"points": self.points, "labels": self.labels, "box": self.box}).to_object_prompt(
+            max_points
+        )
 
 
 class Compare(Segment):

@@ -68,7 +68,7 @@ class Session:
             "images": len(project.images),
             "counts": counts,
             "min_images": MIN_IMAGES,
-            "adapters": [self._adapter_to_json(slot) for slot in self.engine.adapters.slots()],
+            "adapters": [self._adapter_to_json(slot) for slot in self.engine.adapters.all()],
             "broken_adapters": [{"name": name, "error": error} for name, error in self._broken.items()],
             "unfinished": self._unfinished(),
             "job": self.jobs.current and self.jobs.current.to_json(),
@@ -129,8 +129,8 @@ class Session:
             Unknown: no such adapter or image.
         """
         self._check_no_job()
-        slot = self.engine.adapters.slot(adapter)
-        slot.proposer(threshold)
+        slot = self.engine.adapters.get(adapter)
+        slot.source(threshold)
         if slot.folder is None:
             raise Refused(f"The adapter {adapter!r} was loaded from the hub. Download it and pass its folder instead.")
         self.project.images.refresh()
@@ -156,7 +156,7 @@ class Session:
         job, out = self.jobs.current, self._folder(name)
         if self.jobs.running and job is not None and job.adapter == name:
             raise Taken(f"The adapter {name!r} is in use by a job. Stop the job first.")
-        slot = next((slot for slot in self.engine.adapters.slots() if slot.name == name), None)
+        slot = next((slot for slot in self.engine.adapters.all() if slot.name == name), None)
         if slot is not None and (slot.folder is None or slot.folder.resolve() != out):
             raise Taken(f"The adapter {name!r} was given on the command line; it does not belong to this project.")
         if slot is None and not out.is_dir():
@@ -176,7 +176,7 @@ class Session:
             Unknown: no such adapter, or it was not fitted in this project.
         """
         file = self._folder(name) / gallery.FILE
-        self.engine.adapters.slot(name)
+        self.engine.adapters.get(name)
         if not file.is_file():
             raise Unknown(f"The adapter {name!r} has no held-out objects to show: it was not fitted in this project.")
         return json.loads(file.read_text(encoding="utf-8"))
@@ -247,7 +247,7 @@ class Session:
         }  # fmt: skip
 
     def _adapter_names(self) -> list[str]:
-        return [slot.name for slot in self.engine.adapters.slots() if slot.name is not None]
+        return [slot.name for slot in self.engine.adapters.all() if slot.name is not None]
 
     def _unfinished(self) -> list[str]:
         """Names of fits that were stopped or killed; their job file still exists. They can be continued."""

@@ -17,11 +17,11 @@ from samtailor.cache.bounded import BoundedCache
 from samtailor.data.augment import View
 from samtailor.data.tile_views import views
 from samtailor.data.transform import Frame
-from samtailor.labelling._answers import Windows
 from samtailor.masks import interior
 from samtailor.predict.instances import cut_off
-from samtailor.predict.predictor import Predictor
+from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.prompt import ObjectPrompt
+from samtailor.predict.windows import Windows
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.embeddings import Embedding
 from samtailor.structures import Features
@@ -69,7 +69,7 @@ class Zoom:
             return None
         top, bottom, left, right = view.edges(*size)
         predictor.set_features(self._features(slot.base, predictor, embedding, view), bottom - top, right - left)
-        output = predictor.decode(prompt.moved(-left, -top).prompts((bottom - top, right - left)), slot.name)
+        output = predictor.decode(prompt.moved(-left, -top).prompts((bottom - top, right - left)), slot.name or BASE)
         scores = output.candidate_iou()[0, 0].float().cpu()
         best = int(scores.argmax())
         mask, x, y = Windows().mask(output.candidate_logits()[0, 0, best].float().cpu(), predictor.frame)
@@ -81,7 +81,7 @@ class Zoom:
     def _features(self, base: Base, predictor: Predictor, embedding: Embedding, view: View) -> Features:
         key = (embedding.id, view.key)
         kept = self._kept.get(key)
-        return self._kept.put(key, predictor.seen(view)) if kept is None else kept
+        return self._kept.put(key, predictor.view_features(view)) if kept is None else kept
 
 
 def tile(prompt: ObjectPrompt, box: list[int], size: tuple[int, int], low_res: int) -> View | None:

@@ -1,1 +1,1 @@
-"""The tools that annotators already use, Label Studio and CVAT, both on the service's engine."""
+"""Label Studio and CVAT on the engine of the service."""

@@ -1,5 +1,4 @@
-"""What Label Studio's protocol asks for, without HTTP: clicks and boxes to masks, pre-labels, fits from what is
-accepted."""
+"""Label Studio's machine-learning backend without HTTP: masks for clicks and boxes, pre-labels, and fits."""
 
 from __future__ import annotations
 
@@ -21,20 +20,20 @@ from samtailor.serve.annotators.training import Training
 from samtailor.serve.engine import Engine
 
 LIVE = "live"
-"""Name of the adapter that is fitted from accepted annotations."""
+"""Name of the adapter that is fitted to accepted annotations."""
 
 _log = logging.getLogger("samtailor.serve.annotators")
 
 
 class Backend:
-    """What the protocol asks for, without HTTP.
+    """See the module docstring.
 
     Args:
-        engine: with the adapters to start with.
-        images: where tasks' images come from.
-        collection: of accepted annotations.
-        training: fits on them; `use` is to be told when one is finished.
-        every: begin a fit after so many annotations were taken in; 0: only when asked.
+        engine: with the initial adapters.
+        images: reads the images of tasks.
+        collection: accepted annotations.
+        training: fits adapters to them and calls `use` with a finished one.
+        every: number of new annotations after which a fit is started; 0: only on request.
     """
 
     def __init__(
@@ -49,65 +48,80 @@ class Backend:
 
     @property
     def version(self) -> str:
-        """What predictions are marked with: the newest fit, else the adapters, else the base."""
-        slots = {slot.name: slot for slot in self.engine.adapters.slots()}
-        if LIVE in slots:
-            return f"{LIVE}-{slots[LIVE].folder.name}"
-        return "+".join(slots) or self.engine.base.name
+        """Model version of predictions: the newest fit, else the adapters, else the base."""
+        adapters = self.engine.adapters.all()
+        live = next((one.folder for one in adapters if one.name == LIVE), None)
+        if live is not None:
+            return f"{LIVE}-{live.name}"
+        return "+".join(str(one.name) for one in adapters) or self.engine.base.name
 
     def configure(self, project: object, text: object) -> LabelConfig:
-        """Remember a project's labelling configuration; one that is not given is the one remembered."""
+        """Parse and keep the labeling configuration of a project.
+
+        Args:
+            project: its id.
+            text: XML; empty: the configuration that was given before.
+
+        Raises:
+            InputError: an invalid configuration, or none was given yet.
+        """
         key = str(project).partition(".")[0]
         if text:
             self._configs[key] = label_config.parse(text)
         if key not in self._configs:
-            raise InputError("The labelling configuration of this project is not known: set the backend up again.")
+            raise InputError("This project has no labeling configuration: set up the backend again.")
         return self._configs[key]
 
     async def predict(
         self, tasks: Sequence[Mapping[str, Any]], config: LabelConfig, context: Mapping[str, Any] | None
-    ) -> list[dict[str, Any] | list]:
-        """For a click or box its mask; else for each task what proposals find, an empty list where nobody looked.
+    ) -> list[dict[str, Any] | list[Any]]:
+        """The mask of a click or box; without one, the pre-labels of each task.
 
-        Label Studio keeps an empty prediction as one: the task would count as pre-labelled, and not be asked for again.
+        The result of a task is an empty list if no adapter supports automatic mode or its image cannot be read. Label
+        Studio stores an empty prediction as a prediction: the task would count as pre-labeled.
+
+        Raises:
+            InputError: a click without its task, or an invalid prompt.
         """
         if context and context.get("result"):
             if not tasks:
-                raise InputError("A click needs its task.")
+                raise InputError("A click needs a task.")
             return [await self._clicked(tasks[0], config, context)]
-        slot = next((one for one in self._newest_first() if one.automatic), None)
-        return [await self._proposed(task, config, slot) for task in tasks]
+        adapter = next((one for one in self._newest_first() if one.automatic), None)
+        return [await self._pre_labels(task, config, adapter) for task in tasks]
 
     async def _clicked(self, task: Any, config: LabelConfig, context: Mapping[str, Any]) -> dict[str, Any]:
         data = await self._data(task, config)
         embedding = await self.engine.embed(data)  # shared by all clicks on the image
-        ask, labels = regions.ask(context, (embedding.height, embedding.width))
+        prompt, labels = regions.prompt(context, (embedding.height, embedding.width))
         name = config.label(labels)
-        form = partial(regions.answers, config=config)
-        _, (answer,) = await self.engine.segment(data, [ask], self._who(name), form=form)
-        return self._prediction(regions.marked(answer.shape, name, answer.score), answer.score)
+        form = partial(regions.from_mask, config=config)
+        _, (predicted,) = await self.engine.segment(data, [prompt], self._adapter_of(name), form=form)
+        return self._prediction(regions.labeled(predicted.shape, name, predicted.score), predicted.score)
 
-    async def _proposed(self, task: Any, config: LabelConfig, slot: LoadedAdapter | None) -> dict[str, Any] | list:
-        if slot is None:
+    async def _pre_labels(
+        self, task: Any, config: LabelConfig, adapter: LoadedAdapter | None
+    ) -> dict[str, Any] | list[Any]:
+        if adapter is None:
             return []
         try:
             data = await self._data(task, config)
-            form = partial(regions.answers, config=config)
-            _, found = await self.engine.segment(data, [], slot.name, automatic=True, form=form)
-        except (SamtailorError, OSError) as error:  # one task that cannot be read must not cost the others
+            form = partial(regions.from_mask, config=config)
+            _, predicted = await self.engine.segment(data, [], adapter.name, automatic=True, form=form)
+        except (SamtailorError, OSError) as error:  # the other tasks are still predicted
             _log.warning("No pre-labels for task %s: %s", task.get("id"), error)
             return []
-        marked = [regions.marked(one.shape, config.label([one.label or ""]), one.score) for one in found]
-        score = sum(one.score for one in found) / len(found) if found else 0.0
-        return self._prediction([row for rows in marked for row in rows], score)
+        labeled = [regions.labeled(one.shape, config.label([one.label or ""]), one.score) for one in predicted]
+        score = sum(one.score for one in predicted) / len(predicted) if predicted else 0.0
+        return self._prediction([row for rows in labeled for row in rows], score)
 
     async def event(self, payload: Mapping[str, Any]) -> None:
-        """A webhook: takes accepted annotations in, forgets deleted ones, begins a fit when it is time."""
+        """Handle a webhook: save or delete annotations, and start a fit after `every` new ones."""
         action = str(payload.get("action"))
         if action in ("ANNOTATION_CREATED", "ANNOTATION_UPDATED"):
-            await self._take_in(payload.get("task"), payload.get("annotation"), payload.get("project"))
-        elif action == "ANNOTATIONS_CREATED":  # predictions that were made annotations, many at once
-            await self._take_all_in(payload)
+            await self._save(payload.get("task"), payload.get("annotation"), payload.get("project"))
+        elif action == "ANNOTATIONS_CREATED":  # predictions that were accepted, many at once
+            await self._save_all(payload)
         elif action in ("ANNOTATION_DELETED", "ANNOTATIONS_DELETED"):
             for one in [payload.get("annotation"), *(payload.get("annotations") or ())]:
                 if one:
@@ -121,30 +135,30 @@ class Backend:
             await self.train()
 
     async def train(self) -> Path | None:
-        """Begin a fit on what is collected; None when one is in progress.
+        """Start a fit to the collected annotations and return its folder; None if one is running.
 
         Raises:
             InputError: fewer than two annotated images.
         """
         if self.training.running:
             return None
-        if (known := await asyncio.to_thread(self.collection.write_dataset)) < 2:
-            raise InputError(f"A fit needs at least 2 annotated images, there are {known}.")
+        if (count := await asyncio.to_thread(self.collection.write_dataset)) < 2:
+            raise InputError(f"A fit needs at least 2 annotated images, there are {count}.")
         self._new = 0
         return self.training.start()
 
-    async def _take_all_in(self, payload: Mapping[str, Any]) -> None:
+    async def _save_all(self, payload: Mapping[str, Any]) -> None:
         tasks = {int(task["id"]): task for task in payload.get("task") or ()}
         for annotation in payload.get("annotation") or ():
             try:
-                await self._take_in(tasks.get(annotation.get("task")), annotation, payload.get("project"))
-            except (SamtailorError, OSError) as error:  # one that cannot be read must not cost the others
-                _log.warning("Annotation %s is not taken in: %s", annotation.get("id"), error)
+                await self._save(tasks.get(annotation.get("task")), annotation, payload.get("project"))
+            except (SamtailorError, OSError) as error:  # the other annotations are still saved
+                _log.warning("Annotation %s was not saved: %s", annotation.get("id"), error)
 
-    async def _take_in(self, task: Any, annotation: Any, project: Any) -> None:
+    async def _save(self, task: Any, annotation: Any, project: Any) -> None:
         task, annotation, project = task or {}, annotation or {}, project or {}
         if "id" not in task or "id" not in annotation:
-            raise InputError("An accepted annotation has an id, and so has its task.")
+            raise InputError("An annotation and its task need ids.")
         number, accepted = int(task["id"]), annotation.get("result") or []
         config = self.configure(project.get("id"), project.get("label_config"))
         if annotation.get("was_cancelled") or not accepted:
@@ -155,32 +169,32 @@ class Backend:
 
     def _keep(self, task: int, annotation: int, data: bytes, accepted: Sequence[Mapping[str, Any]]) -> bool:
         size = reading.read(data, self.engine.limits).shape[:2]
-        found = ((regions.label(one), regions.mask(one, size)) for one in accepted if isinstance(one, Mapping))
-        objects = [(name, mask) for name, mask in found if name and mask is not None and mask.any()]
+        labeled = ((regions.label(one), regions.mask(one, size)) for one in accepted if isinstance(one, Mapping))
+        objects = [(name, mask) for name, mask in labeled if name and mask is not None and mask.any()]
         return self.collection.put(task, annotation, data, size, objects)
 
     async def _data(self, task: Any, config: LabelConfig) -> bytes:
         if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping):
-            raise InputError("A task has an id and data.")
+            raise InputError("A task needs an id and data.")
         return await asyncio.to_thread(self._images.get, task["data"].get(config.value))
 
     def _newest_first(self) -> list[LoadedAdapter]:
-        return sorted(self.engine.adapters.slots(), key=lambda slot: slot.name != LIVE)
+        return sorted(self.engine.adapters.all(), key=lambda adapter: adapter.name != LIVE)
 
-    def _who(self, label: str) -> str | None:
-        """The adapter of a label: of that name, or fitted to that class, the live one first; else the only one."""
-        slots = self._newest_first()
-        for slot in slots:
-            if slot.name == label or (slot.meta is not None and label in slot.meta.classes):
-                return slot.name
-        return slots[0].name if len(slots) == 1 else None
+    def _adapter_of(self, label: str) -> str | None:
+        """The adapter of a label: with that name or class, the live one first; else the only adapter, else the base."""
+        adapters = self._newest_first()
+        for adapter in adapters:
+            if label in (adapter.name, *adapter.classes):
+                return adapter.name
+        return adapters[0].name if len(adapters) == 1 else None
 
     def _prediction(self, result: list[dict[str, Any]], score: float) -> dict[str, Any]:
         return {"result": result, "score": score, "model_version": self.version}
 
 
 def use(engine: Engine, folder: Path) -> None:
-    """Let a finished fit answer in place of the one before; questions in progress are not disturbed."""
+    """Replace the live adapter by a finished fit; requests in progress keep the earlier one."""
     engine.adapters.add(LIVE, folder, replace=True)
 
 

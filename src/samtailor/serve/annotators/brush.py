@@ -1,8 +1,9 @@
-"""Label Studio's brush: run lengths packed into bits (the format of @thi.ng/rle-pack), over RGBA pixels.
+"""Label Studio's brush regions: bit-packed run lengths (the format of @thi.ng/rle-pack) of RGBA pixels.
 
-Bits, most significant first: 32 the number of values, 5 the bits of a value less one, 4 x 4 four sizes less one; then
-blocks: 1 bit whether it is a run, 2 bits which size, as many bits its length less one; a run holds one value, the
-others each of theirs. A mask is its alpha: four values a pixel, row by row.
+Bits, most significant first: 32 for the number of values, 5 for the bits per value minus one, 4 x 4 for four sizes
+minus one; then blocks: 1 bit whether the block is a run, 2 bits for the index of a size, as many bits as that size for
+the length minus one; a run has one value, another block one per element. The mask is the alpha channel: four values
+per pixel, row by row.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _WORD = 8
 
 
 def encode(mask: np.ndarray) -> list[int]:
-    """Bytes of a boolean mask (height, width), as `value.rle` holds them."""
+    """Encode a boolean mask (height, width) to the bytes of `value.rle`."""
     flat = np.repeat(np.asarray(mask, bool).ravel(), 4)
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
     lengths = np.diff(starts, append=flat.size)
@@ -39,10 +40,10 @@ def _runs(length: int, on: bool) -> Iterator[str]:
 
 
 def decode(rle: Sequence[int], height: int, width: int) -> np.ndarray:
-    """The boolean mask (height, width) of `value.rle`: where alpha is above half, as the browser's brush draws it.
+    """Decode `value.rle` to a boolean mask (height, width): where alpha is above one half, as in the browser.
 
     Raises:
-        DataError: not such bytes, or of an image of another size.
+        DataError: invalid bytes, or an image of another size.
     """
     try:
         data = bytes(rle)
@@ -56,7 +57,7 @@ def decode(rle: Sequence[int], height: int, width: int) -> np.ndarray:
     word = reader.read(5) + 1
     sizes = [reader.read(4) + 1 for _ in range(4)]
     if word > 8:
-        raise DataError(f"A brush region of {word} bits a value; expected 8.")
+        raise DataError(f"A brush region has {word} bits per value; expected 8.")
     place = 0
     while place < count:
         run = reader.read(1)
@@ -70,13 +71,15 @@ def decode(rle: Sequence[int], height: int, width: int) -> np.ndarray:
 
 
 class _Bits:
+    """Reads bits of a byte string."""
+
     def __init__(self, data: bytes, place: int) -> None:
         self._data, self._place = data, place
 
     def read(self, count: int) -> int:
         first, self._place = self._place, self._place + count
         if self._place > 8 * len(self._data):
-            raise DataError("A brush region is cut off.")
+            raise DataError("A brush region is truncated.")
         last = (self._place + 7) // 8
         window = int.from_bytes(self._data[first // 8 : last], "big")
         return (window >> (8 * last - self._place)) & ((1 << count) - 1)

@@ -1,7 +1,7 @@
-"""Accepted annotations as a COCO data set on disk, one task at a time, so that a fit can read it at any moment.
+"""Accepted annotations as a COCO data set on disk, updated task by task.
 
-FOLDER/data/images/NAME the image's own bytes, FOLDER/tasks/ID.json its objects; `write_dataset` joins the latter into
-FOLDER/data/annotations.json. Each file appears whole or not at all: a killed server loses nothing it has accepted.
+FOLDER/data/images/NAME is the image file of a task, FOLDER/tasks/ID.json its objects; `write_dataset` joins the objects
+to FOLDER/data/annotations.json. Every file is written atomically, so that nothing is lost if the server is killed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _SUFFIX = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP":
 
 
 class Collection:
-    """See the head of the file.
+    """See the module docstring.
 
     Args:
-        folder: made when it is not there.
+        folder: created if it does not exist.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,19 +39,22 @@ class Collection:
             place.mkdir(parents=True, exist_ok=True)
 
     def __len__(self) -> int:
-        """Tasks with at least one object."""
+        """Number of tasks with at least one object."""
         return sum(bool(task["objects"]) for task in self._all())
 
     def put(
         self, task: int, annotation: int, data: bytes, size: tuple[int, int], objects: Sequence[tuple[str, np.ndarray]]
     ) -> bool:
-        """Take a task's annotation in, in place of an earlier one; whether this is news.
+        """Save the annotation of a task, replacing an earlier one.
 
         Args:
             task, annotation: their ids in Label Studio.
-            data: the image's file.
+            data: content of the image file.
             size: (height, width) after the EXIF rotation.
-            objects: label and mask (height, width) each.
+            objects: label and mask (height, width) of each.
+
+        Returns:
+            False if the annotation has not changed.
         """
         with Image.open(io.BytesIO(data)) as image:
             name = f"task-{int(task)}{_SUFFIX.get(image.format or '', '.png')}"
@@ -60,13 +63,13 @@ class Collection:
             with replacing(self._images / name) as temporary:
                 temporary.write_bytes(data)
             file = self._tasks / f"{int(task)}.json"
-            kept = {"image": name, "size": list(size), "annotation": int(annotation), "objects": rows}
+            content = {"image": name, "size": list(size), "annotation": int(annotation), "objects": rows}
             before = file.read_bytes() if file.exists() else b""
-            write_json(file, kept)
+            write_json(file, content)
             return file.read_bytes() != before
 
     def remove(self, *, task: int | None = None, annotation: int | None = None) -> bool:
-        """Forget a task, or whichever task an annotation belongs to; whether it was there."""
+        """Delete a task, or the task of an annotation; False if it does not exist."""
         with self._lock:
             for file in self._files():
                 known = _read(file)
@@ -76,7 +79,7 @@ class Collection:
         return False
 
     def write_dataset(self) -> int:
-        """Write data/annotations.json; returns the number of images with objects."""
+        """Write data/annotations.json and return the number of images with objects."""
         with self._lock:
             tasks = [task for task in self._all() if task["objects"]]
         labels = dict.fromkeys(one["label"] for task in tasks for one in task["objects"])
@@ -107,7 +110,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{file} cannot be read ({error}). Delete it; the task is collected again.") from error
+        raise DataError(f"{file} cannot be read ({error}). Delete it and submit the task again.") from error
 
 
 def _measured(rle: dict[str, Any]) -> dict[str, Any]:

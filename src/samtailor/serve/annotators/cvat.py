@@ -1,13 +1,14 @@
-"""A CVAT auto-annotation function: labels the frames of a task with what an adapter's proposals find.
+"""A CVAT auto-annotation function: labels the frames of a task with an adapter in automatic mode.
 
 cvat-cli task auto-annotate 137 --function-module samtailor.serve.annotators.cvat -p adapter=str:adapters/banner
 
-`create` takes the parameters that cvat-cli gives (-p NAME=TYPE:VALUE) and returns the object with `spec` and `detect`
-that cvat_sdk.auto_annotation asks for. cvat-sdk is not a dependency: it is there where this is called from.
+`create` has the parameters of cvat-cli (-p NAME=TYPE:VALUE) and returns an object with `spec` and `detect`, as
+cvat_sdk.auto_annotation requires. cvat-sdk is not a dependency, since cvat-cli is part of it.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from samtailor.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from samtailor.serve.adapters import LoadedAdapter
 
 SHAPES = ("mask", "polygon", "rectangle")
 
@@ -27,14 +30,16 @@ def create(
 
     Args:
         adapter: folder that `samtailor fit` wrote, with proposals (`samtailor propose-fit`).
-        base: base model; empty: the adapter's own.
-        device: empty: a GPU where there is one.
-        shape: "mask", "polygon" (one for each part, without holes) or "rectangle".
-        threshold: lowest score of a proposal; below 0: each class's own. CVAT's own threshold wins over it.
-        tolerance: largest distance of a polygon from the mask's outline, pixels.
+        base: base model; empty: that of the adapter.
+        device: empty: a GPU if there is one.
+        shape: "mask", "polygon" (one per part, without holes) or "rectangle".
+        threshold: lowest score of a proposal; below 0: the threshold of each class. CVAT's threshold overrides it.
+        tolerance: largest distance of a polygon from the outline of the mask, pixels.
 
     Raises:
-        InputError: an unknown shape. ArtefactError: no sound adapter, or one without proposals.
+        InputError: an unknown shape, or an adapter of several classes without proposals.
+        Refused: the adapter has no prompt source for automatic mode.
+        ArtefactError: no valid adapter.
         MissingExtraError: cvat-sdk is not installed.
     """
     from samtailor.artefact import base_of
@@ -44,25 +49,26 @@ def create(
 
     choose("shape", shape, SHAPES)
     adapters = Adapters(load_on(base or base_of(adapter), device or None), 1)
-    slot = adapters.add("adapter", adapter)
-    slot.proposer(None)  # says in words when nothing can propose
-    return Function(slot, shape, None if threshold < 0 else threshold, tolerance)
+    loaded = adapters.add("adapter", adapter)
+    loaded.source(None)  # raises if it has no prompt source
+    return Function(loaded, shape, None if threshold < 0 else threshold, tolerance)
 
 
 class Function:
-    """What CVAT calls, see `create`.
+    """The object that CVAT calls, see `create`.
 
     Attributes:
-        spec: labels that it gives: the adapter's classes.
+        spec: its labels, which are the classes of the adapter.
     """
 
-    def __init__(self, slot: Any, shape: str, threshold: float | None, tolerance: float) -> None:
-        self._slot, self._shape, self._threshold, self._tolerance = slot, shape, threshold, tolerance
-        labels = slot.proposals.classes if slot.proposals is not None else slot.meta.classes
-        if not labels or (slot.proposals is None and len(labels) > 1):
+    def __init__(self, loaded: LoadedAdapter, shape: str, threshold: float | None, tolerance: float) -> None:
+        self._loaded, self._shape, self._threshold, self._tolerance = loaded, shape, threshold, tolerance
+        labels = loaded.proposals.classes if loaded.proposals is not None else loaded.classes
+        if not labels or (loaded.proposals is None and len(labels) > 1):
             raise InputError(
-                f"CVAT matches answers with labels by name, and whole images of the classes {', '.join(labels)} have "
-                "none. Fit one adapter a class, or train proposals: samtailor propose-fit DATA --adapter DIR."
+                "CVAT needs a label for every mask, and without proposals this adapter does not separate its classes "
+                f"{', '.join(labels)}. Fit one adapter per class, or train proposals: samtailor propose-fit DATA "
+                "--adapter DIR."
             )
         self._ids = {label: number for number, label in enumerate(labels)}
         kind = self._shape
@@ -74,20 +80,20 @@ class Function:
         """The shapes of one frame.
 
         Args:
-            context: CVAT's `DetectionFunctionContext`: its confidence threshold and whether masks are to be polygons.
+            context: CVAT's `DetectionFunctionContext` with the confidence threshold and whether masks become polygons.
             image: the frame.
         """
         from samtailor.predict.inputs import as_image
-        from samtailor.serve.engine import found
+        from samtailor.serve.engine import predict_automatically
 
-        given = getattr(context, "conf_threshold", None)
-        threshold = self._threshold if given is None else given
-        turn = self._shape == "mask" and getattr(context, "conv_mask_to_poly", False)
-        shape = "polygon" if turn else self._shape
-        with self._slot.predictor() as predictor:
+        confidence = getattr(context, "conf_threshold", None)
+        threshold = self._threshold if confidence is None else confidence
+        to_polygon = self._shape == "mask" and getattr(context, "conv_mask_to_poly", False)
+        shape = "polygon" if to_polygon else self._shape
+        with self._loaded.predictor() as predictor:
             predictor.set_image(as_image(image))
-            answers = found(self._slot, predictor, threshold)
-        return [one for ask, mask, _ in answers for one in self._shapes(shape, self._ids[ask.label], mask)]
+            instances = predict_automatically(self._loaded, predictor, threshold)
+        return [row for one in instances for row in self._shapes(shape, self._ids[one.label or ""], one.mask)]
 
     def _shapes(self, shape: str, label: int, mask: np.ndarray) -> list[Any]:
         from samtailor.masks.polygons import outlines
@@ -103,7 +109,7 @@ class Function:
 
 
 def packed(mask: np.ndarray) -> list[float]:
-    """CVAT's mask: lengths of runs in the tight box, row by row, first of background, then the box, its edges included.
+    """Encode a mask as CVAT does: run lengths in the tight box, row by row, background first, then the box (inclusive).
 
     Args:
         mask: bool (height, width), not empty.
@@ -116,16 +122,16 @@ def packed(mask: np.ndarray) -> list[float]:
 
 
 def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Tight box x0, y0, x1, y1, x1 and y1 exclusive."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _cvat() -> Any:
     try:
-        import cvat_sdk.auto_annotation as cvat
+        return importlib.import_module("cvat_sdk.auto_annotation")
     except ImportError as error:
-        raise MissingExtraError("CVAT's side is needed: pip install cvat-sdk.") from error
-    return cvat
+        raise MissingExtraError("cvat-sdk is needed: pip install cvat-sdk.") from error
 
 
 __all__ = ["SHAPES", "Function", "create", "packed"]

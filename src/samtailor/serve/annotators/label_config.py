@@ -1,4 +1,4 @@
-"""Label Studio's labelling configuration (XML): where the image is, and which control takes masks."""
+"""Parse Label Studio's labeling configuration (XML): the key of the image and the control for masks."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from xml.etree import ElementTree
 from samtailor.errors import InputError
 
 CONTROLS = ("BrushLabels", "PolygonLabels")
-"""Controls that a mask can be given to, the first that a configuration has is taken."""
+"""Controls for masks, in order of preference."""
 
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """What is needed of a configuration.
+    """The relevant parts of a configuration.
 
     Args:
-        image: name of the image's tag.
-        value: key of the task's data that holds the image's address.
-        control: name of the tag that masks are given to.
+        image: name of the image tag.
+        value: key of the image address in the data of a task.
+        control: name of the tag for masks.
         kind: "brushlabels" or "polygonlabels".
         labels: of that control.
     """
@@ -31,22 +31,22 @@ class LabelConfig:
     labels: tuple[str, ...]
 
     def label(self, wanted: Sequence[str]) -> str:
-        """The first wanted label that the control has, else its first one."""
+        """The first of the wanted labels that the control has, else its first label."""
         return next((name for name in wanted if name in self.labels), self.labels[0])
 
 
 def parse(text: object) -> LabelConfig:
-    """Read a configuration.
+    """Parse a configuration.
 
     Raises:
-        InputError: not one, or one without an image and a BrushLabels or PolygonLabels for it.
+        InputError: not a configuration, or without an image that has BrushLabels or PolygonLabels.
     """
-    if not isinstance(text, str) or "<!" in text.replace("<!--", ""):  # no entities: they can be made to explode
-        raise InputError("The labelling configuration must be XML without a document type.")
+    if not isinstance(text, str) or "<!" in text.replace("<!--", ""):  # entities can expand without limit
+        raise InputError("The labeling configuration must be XML without a document type.")
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
-        raise InputError(f"The labelling configuration is not XML: {error}.") from error
+        raise InputError(f"The labeling configuration is not XML: {error}.") from error
     images = {tag.get("name"): tag.get("value", "") for tag in root.iter("Image")}
     for kind in CONTROLS:
         for tag in root.iter(kind):
@@ -55,7 +55,7 @@ def parse(text: object) -> LabelConfig:
             if target in images and images[target].startswith("$") and labels and tag.get("name"):
                 return LabelConfig(target, images[target][1:], tag.get("name", ""), kind.lower(), labels)
     raise InputError(
-        "The labelling configuration needs an <Image> and <BrushLabels> or <PolygonLabels> with labels for it; "
+        "The labeling configuration needs an <Image> and <BrushLabels> or <PolygonLabels> with labels for it; "
         'for clicks also <KeyPointLabels smart="true">, for boxes <RectangleLabels smart="true">.'
     )
 

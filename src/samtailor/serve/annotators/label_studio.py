@@ -1,8 +1,7 @@
 """Label Studio's machine-learning backend over HTTP.
 
-The protocol (setup, predict, webhook, train, health, ...) is the one that label-studio-ml speaks; that library is not
-needed. Images are fetched from the one Label Studio that was named at the start: the host name and the token that
-a request brings along are ignored.
+The protocol (setup, predict, webhook, train, health, ...) is that of label-studio-ml; the library is not needed. Images
+are fetched only from the Label Studio given at the start; the host name and the token in a request are ignored.
 """
 
 from __future__ import annotations
@@ -24,34 +23,34 @@ from samtailor.serve.metrics import Metrics
 def build(
     backend: Backend, *, token: str | None = None, hosts: Names[str] = (), metrics: Metrics | None = None
 ) -> FastAPI:
-    """The application; ends the fit that is in progress and closes the engine when it shuts down.
+    """The application; on shutdown it stops a running fit and closes the engine.
 
     Args:
-        backend: what answers.
-        token: what Label Studio must show, as the password of its basic authentication; None: nothing.
-        hosts: names that it is reached by, besides localhost and IP addresses.
-        metrics: the one that the engine was told to count with.
+        backend: implements the protocol.
+        token: that Label Studio must send, as the password of basic authentication; None: no token.
+        hosts: host names of the service besides localhost and IP addresses.
+        metrics: the counter of the engine; None creates new metrics.
     """
     metrics = metrics or Metrics()
     metrics.follow(backend.engine)
     app = bare("samtailor label-studio", backend.engine)
-    life = app.router.lifespan_context
+    lifespan = app.router.lifespan_context
 
     @asynccontextmanager
-    async def ending(app: FastAPI) -> Any:
-        async with life(app):
+    async def lifespan_with_training(app: FastAPI) -> Any:
+        async with lifespan(app):
             yield
             backend.training.close()
 
-    app.router.lifespan_context = ending
-    _tell(app, backend, metrics)
-    _work(app, backend)
+    app.router.lifespan_context = lifespan_with_training
+    _add_status(app, backend, metrics)
+    _add_protocol(app, backend)
     limits = backend.engine.limits  # brush regions travel as JSON
     app.add_middleware(Guard, limits=limits, token=token, hosts=hosts, json_bytes=limits.bytes, count=metrics)
     return app
 
 
-def _tell(app: FastAPI, backend: Backend, metrics: Metrics) -> None:
+def _add_status(app: FastAPI, backend: Backend, metrics: Metrics) -> None:
     @app.get("/")
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -73,26 +72,26 @@ def _tell(app: FastAPI, backend: Backend, metrics: Metrics) -> None:
     async def job_status() -> dict[str, Any]:
         return _state(backend)
 
-    @app.get("/versions")  # Label Studio itself
-    @app.post("/versions")  # as label-studio-ml has it
+    @app.get("/versions")  # used by Label Studio
+    @app.post("/versions")  # used by label-studio-ml
     async def versions() -> dict[str, list[str]]:
         return {"versions": [backend.version]}
 
 
-def _work(app: FastAPI, backend: Backend) -> None:
+def _add_protocol(app: FastAPI, backend: Backend) -> None:
     @app.post("/setup")
     async def setup(request: Request) -> dict[str, str]:
-        given = await _json(request)
-        backend.configure(given.get("project"), given.get("schema"))
+        body = await _json(request)
+        backend.configure(body.get("project"), body.get("schema"))
         return {"model_version": backend.version}
 
     @app.post("/predict")
     async def predict(request: Request) -> dict[str, Any]:
-        given = await _json(request)
-        tasks, params = given.get("tasks"), given.get("params") or {}
+        body = await _json(request)
+        tasks, params = body.get("tasks"), body.get("params") or {}
         if not isinstance(tasks, list) or not isinstance(params, dict):
-            raise InputError("A request for predictions has the list tasks, and may have params.")
-        config = backend.configure(given.get("project"), given.get("label_config"))
+            raise InputError("A prediction request needs the list `tasks`, and may have the object `params`.")
+        config = backend.configure(body.get("project"), body.get("label_config"))
         results = await backend.predict(tasks, config, params.get("context"))
         return {"results": results, "model_version": backend.version}
 
@@ -120,12 +119,12 @@ def _state(backend: Backend) -> dict[str, Any]:
 
 async def _json(request: Request) -> dict[str, Any]:
     try:
-        given = json.loads(await request.body())
+        body = json.loads(await request.body())
     except (ValueError, RecursionError) as error:
         raise InputError("Expected JSON.") from error
-    if not isinstance(given, dict):
+    if not isinstance(body, dict):
         raise InputError("Expected a JSON object.")
-    return given
+    return body
 
 
 __all__ = ["build"]

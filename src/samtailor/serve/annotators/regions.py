@@ -1,5 +1,7 @@
-"""Regions of Label Studio to prompts and masks, and masks to regions. Its coordinates are percents of the image,
-measured from the corner of the top-left pixel."""
+"""Convert Label Studio's regions to prompts and masks, and masks to regions.
+
+Its coordinates are percentages of the image, measured from the corner of the top-left pixel.
+"""
 
 from __future__ import annotations
 
@@ -17,26 +19,29 @@ from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.annotators import brush
 from samtailor.serve.annotators.label_config import LabelConfig
 
-_MOST = 256  # regions of one click; more is no click
+_MAX_REGIONS = 256  # per prompt
 TOLERANCE = 1.0
-"""Largest distance of a polygon from the mask's outline, pixels."""
+"""Largest distance of a polygon from the outline of the mask, pixels."""
 
 
-def ask(context: Mapping[str, Any], size: tuple[int, int]) -> tuple[ObjectPrompt, list[str]]:
-    """The smart regions of a click or box to one prompt, and the labels that were chosen with them.
+def prompt(context: Mapping[str, Any], size: tuple[int, int]) -> tuple[ObjectPrompt, list[str]]:
+    """Convert the smart regions of a click or box to a prompt.
 
     Args:
         context: with `result`, a list of regions.
         size: (height, width) of the image.
 
+    Returns:
+        the prompt, and the labels that were selected.
+
     Raises:
-        InputError: no keypoint or rectangle among them, or not of the form that Label Studio sends.
+        InputError: there is no keypoint and no rectangle, or the context has another structure.
     """
     clicks, box, labels = [], None, []
     try:
-        for region in list(context["result"])[:_MOST]:
+        for region in list(context["result"])[:_MAX_REGIONS]:
             kind, value = region["type"], region["value"]
-            _refuse_turned(region)
+            _check_rotation(region)
             labels += [str(name) for name in value.get(kind, ()) or ()]
             if kind.startswith("keypoint"):
                 positive = bool(region.get("is_positive", 1))
@@ -44,9 +49,9 @@ def ask(context: Mapping[str, Any], size: tuple[int, int]) -> tuple[ObjectPrompt
             elif kind.startswith("rectangle"):
                 box = _box(value, size)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"The context is not as Label Studio sends it: {error!r}.") from error
+        raise InputError(f"The context does not have the structure that Label Studio sends: {error!r}.") from error
     if not clicks and box is None:
-        raise InputError("The context holds neither a keypoint nor a rectangle.")
+        raise InputError("The context contains neither a keypoint nor a rectangle.")
     return ObjectPrompt(tuple(clicks), box), labels
 
 
@@ -54,7 +59,8 @@ def mask(region: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray | None:
     """The mask (height, width) of an annotated brush, polygon or rectangle region; None for other kinds.
 
     Raises:
-        DataError: a region that is damaged, turned, or of an image of another size.
+        DataError: a region that is damaged or of an image of another size.
+        InputError: a rotated rectangle.
     """
     height, width = size
     kind, value = str(region.get("type", "")), region.get("value") or {}
@@ -65,7 +71,7 @@ def mask(region: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray | None:
             points = np.asarray(value["points"], float).reshape(-1, 2) * (width / 100, height / 100)
             rle = rle_masks.from_polygons([points.ravel().tolist()], size)
         elif kind.startswith("rectangle"):
-            _refuse_turned(region)
+            _check_rotation(region)
             rle = rle_masks.from_box(_box(value, size), size)
         else:
             return None
@@ -80,10 +86,12 @@ def label(region: Mapping[str, Any]) -> str | None:
     return str(names[0]) if names else None
 
 
-def answers(one: np.ndarray, config: LabelConfig) -> list[dict[str, Any]]:
-    """Regions of a mask: one brush, or a polygon for each part (holes are lost in a polygon); none when it is empty.
+def from_mask(one: np.ndarray, config: LabelConfig) -> list[dict[str, Any]]:
+    """Regions of a mask, without a label (see `labeled`): one brush, or a polygon per part without its holes.
 
-    They have no label yet, see `marked`.
+    Args:
+        one: bool (height, width); an empty mask has no region.
+        config: selects brush or polygons.
     """
     height, width = one.shape
     if not one.any():
@@ -98,13 +106,13 @@ def answers(one: np.ndarray, config: LabelConfig) -> list[dict[str, Any]]:
     return [{"id": uuid4().hex[:10], **common, "value": value} for value in values]
 
 
-def marked(rows: Iterable[Mapping[str, Any]], name: str, score: float) -> list[dict[str, Any]]:
-    """The regions with their label and score."""
+def labeled(rows: Iterable[Mapping[str, Any]], name: str, score: float) -> list[dict[str, Any]]:
+    """The regions with a label and a score."""
     return [{**row, "score": score, "value": {**row["value"], row["type"]: [name]}} for row in rows]
 
 
 def _click(value: Mapping[str, Any], size: tuple[int, int]) -> tuple[float, float]:
-    """Percents to pixel indices (the centre of the first pixel is 0), inside the image."""
+    """Percentages to pixel indices (the center of the first pixel is 0), clipped to the image."""
     height, width = size
     x, y = _finite(value["x"]) / 100 * width - 0.5, _finite(value["y"]) / 100 * height - 0.5
     return min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
@@ -125,9 +133,9 @@ def _finite(value: Any) -> float:
     return number
 
 
-def _refuse_turned(region: Mapping[str, Any]) -> None:
+def _check_rotation(region: Mapping[str, Any]) -> None:
     if region.get("image_rotation") or (region.get("value") or {}).get("rotation"):
-        raise InputError("Turned images and turned rectangles are not understood.")
+        raise InputError("Rotated images and rotated rectangles are not supported.")
 
 
 def _decoded(rle: dict[str, Any]) -> np.ndarray:
@@ -136,4 +144,4 @@ def _decoded(rle: dict[str, Any]) -> np.ndarray:
     return coco.decode(rle).astype(bool)
 
 
-__all__ = ["TOLERANCE", "answers", "ask", "label", "marked", "mask"]
+__all__ = ["TOLERANCE", "from_mask", "label", "labeled", "mask", "prompt"]

@@ -1,4 +1,4 @@
-"""Fits in a process of their own, one at a time, while the service goes on answering."""
+"""Run fits in a separate process, one at a time, while the service keeps running."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _log = logging.getLogger("samtailor.serve.annotators")
 
 
 class Training:
-    """See the head of the file. Each fit has a folder FOLDER/0001, FOLDER/0002, ... with its log beside it.
+    """See the module docstring. Each fit has a folder FOLDER/0001, FOLDER/0002, ... and a log file next to it.
 
     Args:
         folder: of the fits.
-        data: COCO folder that is fitted to.
+        data: COCO folder to fit to.
         base: name of the base.
-        arguments: further ones of `samtailor fit`.
-        propose: also train proposals, so that the result labels without a click.
+        arguments: further arguments of `samtailor fit`.
+        propose: also train proposals, for automatic mode.
         done: called with the folder of a finished fit, in a thread.
     """
 
@@ -41,7 +41,7 @@ class Training:
         self._arguments, self._propose, self._done = tuple(arguments), propose, done
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
         self.current: Path | None = None
         self.error: str | None = None
@@ -49,15 +49,15 @@ class Training:
 
     @property
     def running(self) -> bool:
-        """Whether a fit is in progress, the exchange of the adapter included."""
+        """Whether a fit is running, or its adapter is being loaded."""
         return self._thread is not None and self._thread.is_alive()
 
     def finished(self) -> list[Path]:
-        """Folders of whole adapters, oldest first."""
+        """Folders of complete adapters, oldest first."""
         return [folder for folder in self._numbered() if (folder / artefact.METADATA).is_file()]
 
     def start(self) -> Path | None:
-        """Begin a fit; None when one is in progress."""
+        """Start a fit and return its folder; None if one is running."""
         with self._lock:
             if self.running or self._closed:
                 return None
@@ -68,12 +68,12 @@ class Training:
             return self.current
 
     def wait(self) -> None:
-        """Until no fit is in progress."""
+        """Wait until no fit is running."""
         if self._thread is not None:
             self._thread.join()
 
     def close(self) -> None:
-        """Stop a fit that is in progress; it saves and can be resumed by hand."""
+        """Stop a running fit; it saves a checkpoint and can be resumed from the command line."""
         with self._lock:
             self._closed = True
             if self._process is not None and self._process.poll() is None:
@@ -88,12 +88,12 @@ class Training:
         try:
             out.mkdir()
             for command in self._commands(out):
-                if not self._called(command, log):
+                if not self._succeeds(command, log):
                     self.error = f"The fit stopped. {_last(log)}"
                     _log.warning("%s See %s.", self.error, log)
                     return
             self._done(out)
-        except Exception as error:  # a thread has nobody to tell; `error` is shown by /is_training
+        except Exception as error:  # nothing catches errors of a thread; /is_training returns `error`
             self.error = f"The fit cannot be used: {error}"
             _log.exception("The fit in %s cannot be used.", out)
 
@@ -102,7 +102,7 @@ class Training:
         propose = ["propose-fit", str(self._data), "--format", "coco", "--adapter", str(out)]
         return [fit, propose] if self._propose else [fit]
 
-    def _called(self, command: Sequence[str], log: Path) -> bool:
+    def _succeeds(self, command: Sequence[str], log: Path) -> bool:
         with log.open("ab") as stream:
             with self._lock:
                 if self._closed:
@@ -124,8 +124,8 @@ def fit_arguments(method: str | None, steps: int | None, settings: Sequence[str]
     """
     if wrong := [pair for pair in settings if "=" not in pair]:
         raise InputError(f"Expected KEY=VALUE, got {wrong[0]!r}.")
-    given = {"--method": method, "--steps": steps}
-    named = [part for name, value in given.items() if value is not None for part in (name, str(value))]
+    options = {"--method": method, "--steps": steps}
+    named = [part for name, value in options.items() if value is not None for part in (name, str(value))]
     return [*named, *(part for pair in settings for part in ("--set", pair))]
 
 

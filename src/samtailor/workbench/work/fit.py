@@ -157,7 +157,7 @@ def _propose(
     try:
         repeated = [sample for sample in chosen for _ in range(_VIEWS)]
         store.prepare(base, repeated, views, progress=_reporter(channel, "encode"))
-        give = automatic.gives(meta.inference.prompt)
+        give = automatic.prompt_type_of(meta.inference.prompt)
         report = _reporter(channel, "proposals")
         fit_proposals(
             base, chosen, names, store, augment=augment, give=give, tiles=tiles, progress=report, **settings
