@@ -128,7 +128,7 @@ def test_senseless_families_are_refused(wrong):
 
 
 def test_an_unknown_view_is_refused():
-    with pytest.raises(InputError, match="there are 2"):
+    with pytest.raises(InputError, match="from 0 to 1"):
         Augment(views=2).draw(painted(0), 2)
 
 

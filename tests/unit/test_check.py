@@ -97,7 +97,7 @@ def test_every_kind_of_harm_is_found(folder, kind, severity, harm):
 def test_no_layout_is_a_finding_not_an_exception(tmp_path):
     report = check(tmp_path)
     assert not report.ok
-    assert "none of the known layouts" in report.findings[0].examples[0]
+    assert "matches no known layout" in report.findings[0].examples[0]
     assert "There are errors" in report.render()
     assert not check(tmp_path / "nowhere").ok
     with pytest.raises(InputError):

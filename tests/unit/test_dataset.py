@@ -12,7 +12,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 def test_no_layout_says_what_was_looked_for(tmp_path):
     photo(tmp_path / "a.jpg")
-    with pytest.raises(DataError, match=r"(?s)none of the known layouts.*coco:.*folder:.*yolo:.*celebamask-hq"):
+    with pytest.raises(DataError, match=r"(?s)matches no known layout.*coco:.*folder:.*yolo:.*celebamask-hq"):
         open_dataset(tmp_path)
     with pytest.raises(DataError, match="no folder"):
         open_dataset(tmp_path / "nowhere")
@@ -20,14 +20,14 @@ def test_no_layout_says_what_was_looked_for(tmp_path):
 
 def test_a_folder_above_the_data_set(tmp_path):
     write_folder(tmp_path / "train")
-    with pytest.raises(DataError, match=r"train is folder\. Give that folder"):
+    with pytest.raises(DataError, match=r"train has the layout folder\. Use that folder"):
         open_dataset(tmp_path)
 
 
 def test_two_layouts_are_ambiguous(tmp_path):
     write_folder(tmp_path)
     write_coco(tmp_path)
-    with pytest.raises(DataError, match=r"coco or folder.*format="):
+    with pytest.raises(DataError, match=r"coco, folder.*format="):
         open_dataset(tmp_path)
     assert len(open_dataset(tmp_path, format="coco")) == 3
 
@@ -78,7 +78,7 @@ def test_groups(tmp_path, rule, groups):
     [
         ("prefix:x", InputError, "number of characters"),
         ("regex:(", InputError, "regular expression"),
-        ("regex:nothing", InputError, "fits no image"),
+        ("regex:nothing", InputError, "matches no image"),
         ("person", InputError, "Unknown group rule"),
         ("csv:none.csv", DataError, "cannot be read"),
         ("csv:short.csv", DataError, "no group for the image '2'"),

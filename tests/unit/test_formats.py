@@ -131,7 +131,7 @@ def test_the_format_of_the_documentation_works(tmp_path, monkeypatch):
 
 
 def test_a_notice_is_told_once(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("samtailor.data.notices._told", set())
+    monkeypatch.setattr("samtailor.data.notices._logged", set())
     write_folder(tmp_path)
     for i in (1, 2, 10):
         photo(tmp_path / f"images/{i}.jpg", (48, 72))

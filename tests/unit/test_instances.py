@@ -47,7 +47,7 @@ def test_tiles_cover_the_image_and_hold_whole_whatever_is_no_longer_than_the_ove
         seen[top:bottom, left:right] = True
     assert seen.all()
     assert [view.untouched for view in views(1)] == [True]
-    with pytest.raises(InputError, match="tiles counts"):
+    with pytest.raises(InputError, match="tiles per side"):
         views(0)
 
 

@@ -39,7 +39,7 @@ def test_folder_partners(tmp_path):
 def test_folder_twins_are_refused(tmp_path):
     write_folder(tmp_path)
     photo(tmp_path / "images/2.png")
-    with pytest.raises(DataError, match=r"2\.(jpg|png).*same name but for the ending"):
+    with pytest.raises(DataError, match=r"2\.(jpg|png).*differ only in their suffix"):
         open_dataset(tmp_path)
 
 
@@ -78,7 +78,7 @@ def test_folder_flat_pair_by_options_and_a_name_for_the_class(tmp_path):
         open_dataset(tmp_path, format="folder", images="nope")
     with pytest.raises(DataError, match="no folder 'images'"):
         open_dataset(tmp_path, format="folder")
-    with pytest.raises(InputError, match="one name"):
+    with pytest.raises(InputError, match="exactly one class name"):
         open_dataset(tmp_path, format="folder", images="photos", masks="truth", mask_suffix="_gt", classes=["a", "b"])
 
 
@@ -146,6 +146,6 @@ def test_instances_in_eight_bits(tmp_path):
 def test_class_maps_without_names_are_not_read_as_instances(tmp_path):
     write_labelmap(tmp_path)
     (tmp_path / "labels.json").unlink()
-    with pytest.raises(DataError, match=r"in several pieces.*labels\.json"):
+    with pytest.raises(DataError, match=r"several separate regions.*labels\.json"):
         open_dataset(tmp_path)
     assert len(open_dataset(tmp_path, format="instances", sure=True)) == 3

@@ -82,7 +82,7 @@ def test_faces_refusals(faces, tmp_path_factory):
     with pytest.raises(DataError, match="CelebA-HQ-img"):
         open_dataset(tmp_path_factory.mktemp("empty"), format="celebamask-hq")
     save(faces / "CelebA-HQ-img/x.jpg", np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(DataError, match="by number"):
+    with pytest.raises(DataError, match="names of CelebAMask-HQ are numbers"):
         open_dataset(faces, format="celebamask-hq")
 
 

@@ -37,15 +37,15 @@ def coco_json(root, change):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda c: c.pop("images"), "is an object with the lists"),
+        (lambda c: c.pop("images"), "must be an object with the lists"),
         (lambda c: c["annotations"][0].update(category_id=9), "category 9"),
         (lambda c: c["annotations"][0].pop("image_id"), "image_id"),
-        (lambda c: c["images"].append(c["images"][0]), "again"),
+        (lambda c: c["images"].append(c["images"][0]), "listed twice"),
         (lambda c: c["annotations"][1]["segmentation"].update(counts=[3, 4]), "add up to 7"),
         (lambda c: c["annotations"][1]["segmentation"].update(size=[36, 24]), r"run lengths for \[36, 24\]"),
-        (lambda c: c["annotations"][0].update(segmentation=None), "neither polygons"),
-        (lambda c: c["annotations"][0].update(segmentation=[["a"] * 8]), "neither polygons"),
-        (lambda c: [i.update(file_name="gone.png") for i in c["images"]], "is on disk"),
+        (lambda c: c["annotations"][0].update(segmentation=None), "no valid polygons, run lengths or box"),
+        (lambda c: c["annotations"][0].update(segmentation=[["a"] * 8]), "no valid polygons, run lengths or box"),
+        (lambda c: [i.update(file_name="gone.png") for i in c["images"]], "None of the images of .* exists"),
     ],
 )
 def test_coco_refusals(tmp_path, change, words):
@@ -107,11 +107,11 @@ def test_coco_roboflow_and_several_files(tmp_path):
     [
         ("0 0.5 0.5 0.1", "got 4 numbers"),
         ("0 0.5 0.5 0.1 0.1 0.9", "got 6 numbers"),
-        ("0 100 100 50 50", "shares"),
+        ("0 100 100 50 50", "relative to the image size"),
         ("x 0.5 0.5 0.1 0.1", "expected numbers"),
-        ("0.5 0.5 0.5 0.1 0.1", "whole number"),
+        ("0.5 0.5 0.5 0.1 0.1", "an integer of at least 0"),
         ("7 0.5 0.5 0.1 0.1", "class 7 has no name"),
-        ("0 nan 0.5 0.1 0.1", "shares"),
+        ("0 nan 0.5 0.1 0.1", "relative to the image size"),
     ],
 )
 def test_yolo_wrong_lines_are_named(tmp_path, line, words):
@@ -226,10 +226,10 @@ def test_labelme_in_folders(tmp_path, folder):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"points": [[1, 2, 3]]}, "as labelme writes it"),
-        ({"points": [["a", "b"]]}, "as labelme writes it"),
-        ({"shape_type": "circle", "points": [[1, 2]]}, "as labelme writes it"),
-        ({"shape_type": "mask", "mask": "%%%"}, "as labelme writes it"),
+        ({"points": [[1, 2, 3]]}, "not a valid .* of labelme"),
+        ({"points": [["a", "b"]]}, "not a valid .* of labelme"),
+        ({"shape_type": "circle", "points": [[1, 2]]}, "not a valid .* of labelme"),
+        ({"shape_type": "mask", "mask": "%%%"}, "not a valid .* of labelme"),
         ({"shape_type": "mask", "mask": base64.b64encode(b"x").decode()}, "shape 0"),
         ({"label": 3}, "imagePath"),
     ],

@@ -105,7 +105,7 @@ def test_a_part_left_empty_is_refused():
         ({"test": -1}, "count"),
         ({"test": 1.5}, "share"),
         ({"test": True}, "count"),
-        ({"train": 6, "val": 0.3, "test": 0.2}, "asked for: train 6, val 3, test 2"),
+        ({"train": 6, "val": 0.3, "test": 0.2}, "requested are: train 6, val 3, test 2"),
     ],
 )
 def test_impossible_amounts(options, words):
@@ -174,7 +174,7 @@ def test_shots_read_no_more_than_they_need():
 
 
 def test_too_few_for_the_shots():
-    with pytest.raises(DataError, match="8 shots asked for, but only 5 of 5"):
+    with pytest.raises(DataError, match="8 shots requested, but only 5 of 5"):
         shots(plain(5), 8)
     with pytest.raises(DataError, match="class 'b'"):
         shots(plain(5), 1, classes=["b"])

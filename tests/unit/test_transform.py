@@ -85,7 +85,7 @@ def test_prompts_change_frame_once(tiny_sam):
     inside = frame.prompts(prompts)
     assert inside.frame == (64, 64)
     assert inside.points[0, 0, 0].tolist() == pytest.approx([32.0, 40 * 38 / 48])
-    with pytest.raises(InputError, match="cannot be used on a 48x80 image"):
+    with pytest.raises(InputError, match="the image is 48x80"):
         frame.prompts(inside)
 
 
