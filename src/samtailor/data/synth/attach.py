@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -11,9 +12,11 @@ from samtailor.data.synth import shapes
 from samtailor.data.synth.banner_art import Print
 from samtailor.data.synth.canvas import Canvas, Layer, blend
 from samtailor.data.synth.street import Backdrop
-from samtailor.data.synth.textures import Material, near
+from samtailor.data.synth.textures import RGB, Material, near
 
 Rng = np.random.Generator
+Point = Sequence[float] | np.ndarray
+"""x, y."""
 
 _APART = 0.03  # gap kept between two banners, share of the shorter side of the image
 
@@ -205,8 +208,9 @@ def _creases(rng: Rng, across: np.ndarray) -> np.ndarray:
     return light
 
 
-def _bar(rng: Rng, canvas: Canvas, start: np.ndarray, end: np.ndarray, thick: float, color: tuple) -> None:
-    outline = shapes.limb(*start, *end, thick / 2, thick / 2)
+def _bar(rng: Rng, canvas: Canvas, start: Point, end: Point, thick: float, color: RGB) -> None:
+    (x0, y0), (x1, y1) = start, end
+    outline = shapes.limb(x0, y0, x1, y1, thick / 2, thick / 2)
     surface = Material("flat", near(rng, color, 12), color, 0.0, 1.0, 0.0)
     canvas.add(rng, "fixing", [Layer([outline], surface)], center=(0, 0), scale=(1, 1))
 

@@ -53,7 +53,7 @@ def _ground_color(rng: Rng, behind: RGB) -> RGB:
         saturation, value = (rng.uniform(0.55, 1), rng.uniform(0.45, 1)) if kind < 0.6 else (rng.uniform(0, 0.12), 0.95)
         if kind > 0.85:
             saturation, value = rng.uniform(0, 0.6), rng.uniform(0.05, 0.3)
-        candidate = tuple(255 * c for c in colorsys.hsv_to_rgb(rng.uniform(), saturation, value))
+        candidate = textures.rgb(255 * c for c in colorsys.hsv_to_rgb(rng.uniform(), saturation, value))
         far = float(np.linalg.norm(np.subtract(candidate, behind)))
         if far > _STANDS_OUT:
             return candidate

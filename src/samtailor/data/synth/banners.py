@@ -134,10 +134,13 @@ def _hang(rng: Rng, canvas: Canvas, place: Backdrop, where: attach.Spot, own: np
     rows, columns = where.size
     behind = canvas.image[:height, :width]
     print_ = art(rng, rows, columns, _behind(behind, where.corners)) if own is None else _scaled(own, rows, columns)
-    seen, box = attach.flatten(rng, where, print_, (height, width))
+    flattened = attach.flatten(rng, where, print_, (height, width))
+    if flattened is None:
+        raise ValueError("The banner lies outside of the image.")
+    visible, box = flattened
     if place.wall or rng.uniform() < 0.3:
-        attach.shadow(rng, canvas.image, seen.cover, box)
-    return attach.hang(canvas, seen, box), int((seen.cover > 127).sum())
+        attach.shadow(rng, canvas.image, visible.cover, box)
+    return attach.hang(canvas, visible, box), int((visible.cover > 127).sum())
 
 
 def _aspect(rng: Rng) -> float:

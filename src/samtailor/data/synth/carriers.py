@@ -14,7 +14,7 @@ from samtailor.data.synth import shapes, things
 from samtailor.data.synth.attach import Spot
 from samtailor.data.synth.canvas import DECOR, Canvas, Layer
 from samtailor.data.synth.street import Backdrop
-from samtailor.data.synth.textures import RGB, apart, color, material
+from samtailor.data.synth.textures import RGB, apart, color, material, rgb
 
 Rng = np.random.Generator
 Reach = tuple[float, float, float, float]
@@ -72,7 +72,7 @@ def hoarding(rng: Rng, base: RGB) -> list[Layer]:
     rim = rng.uniform(0.02, 0.07) if rng.uniform() < 0.5 else 0.0
     layers.append(Layer([shapes.rect(rim - 1, rim - 1, 1 - rim, 1 - rim)], material(rng, base, calm=0.3), DECOR))
     if rng.uniform() < 0.4:
-        dark = material(rng, tuple(0.7 * v for v in base), calm=1)
+        dark = material(rng, rgb(0.7 * v for v in base), calm=1)
         at = np.linspace(-1, 1, int(rng.integers(4, 9)))[1:-1]
         layers.append(Layer([shapes.rect(x - 0.006, -1, x + 0.006, 1) for x in at], dark, DECOR, clip=True))
     return layers

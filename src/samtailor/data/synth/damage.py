@@ -46,7 +46,7 @@ def noise(rng: Rng, image: np.ndarray) -> np.ndarray:
 def compress(image: np.ndarray, quality: int) -> np.ndarray:
     """JPEG and back, ``quality`` 1 to 100."""
     _, packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(packed, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))
 
 
 def shadow(rng: Rng, image: np.ndarray, center: tuple[float, float], reach: tuple[float, float]) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from samtailor.data.synth import shapes
 from samtailor.data.synth.canvas import DECOR, Layer
-from samtailor.data.synth.textures import RGB, apart, material, near, skin
+from samtailor.data.synth.textures import RGB, Material, apart, material, near, rgb, skin
 
 Rng = np.random.Generator
 
@@ -51,7 +51,7 @@ def _eyes(rng: Rng, tone: RGB) -> list[Layer]:
 
 
 def _nose_and_mouth(rng: Rng, tone: RGB) -> list[Layer]:
-    shade = material(rng, near(rng, tuple(0.8 * c for c in tone), 8), calm=0.7)
+    shade = material(rng, near(rng, rgb(0.8 * c for c in tone), 8), calm=0.7)
     nose = np.array([[-0.06, 0], [0.06, 0], [rng.uniform(0.12, 0.2), 0.4], [-rng.uniform(0.12, 0.2), 0.4]])
     lips = material(rng, near(rng, (170, 60, 65), 25), calm=0.8)
     width, height = rng.uniform(0.2, 0.38), rng.uniform(0.06, 0.16)
@@ -76,7 +76,7 @@ def person(rng: Rng, base: RGB) -> list[Layer]:
     return layers + _arms_and_top(rng, top, tone) + _head(rng, tone)
 
 
-def _arms_and_top(rng: Rng, top, tone) -> list[Layer]:
+def _arms_and_top(rng: Rng, top: Material, tone: Material) -> list[Layer]:
     sleeve, layers = rng.uniform() < 0.6, []
     for side in (-1, 1):
         elbow = (side * rng.uniform(0.3, 0.5), rng.uniform(-0.35, -0.1))
@@ -88,8 +88,8 @@ def _arms_and_top(rng: Rng, top, tone) -> list[Layer]:
     return layers
 
 
-def _head(rng: Rng, tone) -> list[Layer]:
-    hair = material(rng, near(rng, tuple(rng.uniform(0.1, 1) * np.array((150, 110, 70))), 20), calm=0.4)
+def _head(rng: Rng, tone: Material) -> list[Layer]:
+    hair = material(rng, near(rng, rgb(rng.uniform(0.1, 1) * np.array((150, 110, 70))), 20), calm=0.4)
     long = [Layer([shapes.rounded_rect(-0.19, -0.95, 0.19, -0.4, 0.1)], hair, "hair")] if rng.uniform() < 0.4 else []
     cap = shapes.place(shapes.crescent(rng.uniform(0, 0.4)), center=(0, -0.8), scale=(0.175, 0.19))
     return [

@@ -83,7 +83,7 @@ def _word(rng: Rng, *, foreign: bool) -> str:
 
 
 @lru_cache(maxsize=len(_FACES))
-def _font(typeface: str) -> ImageFont.FreeTypeFont:
+def _font(typeface: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     path = _matplotlib_fonts() / f"{typeface}.ttf"
     if typeface and path.is_file():
         # the basic layout engine: raqm, where it is installed, would set the same words a little otherwise

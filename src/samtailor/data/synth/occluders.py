@@ -66,8 +66,8 @@ def _branch(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, f
     leaf = near(rng, ((70, 105, 50), (100, 125, 60), (160, 110, 50))[rng.choice(3, p=[0.5, 0.35, 0.15])], 14)
     along = root + np.linspace(0, 1, 5)[:, None] * (tip - root) + rng.normal(0, 0.015 * height, (5, 2))
     wood = [
-        shapes.limb(*a, *b, 0.008 * height * (1 - i / 6), 0.007 * height * (1 - i / 5))
-        for i, (a, b) in enumerate(itertools.pairwise(along))
+        shapes.limb(x0, y0, x1, y1, 0.008 * height * (1 - i / 6), 0.007 * height * (1 - i / 5))
+        for i, ((x0, y0), (x1, y1)) in enumerate(itertools.pairwise(along))
     ]
     layers = [Layer(wood, bark)]
     for _ in range(2):

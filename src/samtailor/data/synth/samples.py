@@ -65,22 +65,24 @@ class _Drawing:
     """One image; the annotations are encoded at the first drawing and kept, the image is not."""
 
     def __init__(self, draw: partial[Scene]) -> None:
-        self._draw, self._annotations = draw, None
+        self._draw = draw
+        self._annotations: Sequence[Annotation] | None = None
 
     def image(self) -> np.ndarray:
         drawn = self._draw()
-        self._remember(drawn)
+        if self._annotations is None:
+            self._annotations = _annotations(drawn)
         return drawn.image
 
     def annotations(self) -> Sequence[Annotation]:
         if self._annotations is None:
-            self._remember(self._draw())
+            self._annotations = _annotations(self._draw())
         return self._annotations
 
-    def _remember(self, drawn: Scene) -> None:
-        if self._annotations is None:
-            pairs = zip(drawn.labels, drawn.masks, strict=True)
-            self._annotations = tuple(Annotation.from_mask(label, mask) for label, mask in pairs)
+
+def _annotations(drawn: Scene) -> tuple[Annotation, ...]:
+    pairs = zip(drawn.labels, drawn.masks, strict=True)
+    return tuple(Annotation.from_mask(label, mask) for label, mask in pairs)
 
 
 def _sample(name: str, drawing: _Drawing) -> Sample:

@@ -108,7 +108,7 @@ def _lesion(rng: np.random.Generator, size: int) -> Canvas:
     ground = textures.skin(rng)
     canvas = Canvas.on(tissue(rng, size, ground))
     for _ in range(int(rng.choice([1, 1, 1, 2]))):
-        dark = tuple(float(c * rng.uniform(0.3, 0.8)) for c in ground)
+        dark = textures.rgb(c * rng.uniform(0.3, 0.8) for c in ground)
         scale = tuple(size * rng.uniform(0.08, 0.4) * rng.uniform(0.7, 1.2, 2))
         canvas.add(rng, "lesion", things.lesion(rng, dark), center=tuple(rng.uniform(0.3, 0.7, 2) * size), scale=scale)
     return canvas
@@ -141,7 +141,9 @@ def _collect(canvas: Canvas) -> Scene:
     least = SMALLEST * canvas.size**2
     object_area = np.bincount(canvas.objects.ravel(), minlength=256)
     part_area = np.bincount(canvas.parts.ravel(), minlength=256)
-    masks, labels, parents = [], [], []
+    masks: list[np.ndarray] = []
+    labels: list[str] = []
+    parents: list[int] = []
     for owner, name in enumerate(canvas.object_names, 1):
         if object_area[owner] < least:
             continue

@@ -9,7 +9,7 @@ import numpy as np
 
 from samtailor.data.synth import shapes, textures, things
 from samtailor.data.synth.canvas import Canvas, Layer, blend
-from samtailor.data.synth.textures import RGB, Material, near
+from samtailor.data.synth.textures import RGB, Material, near, rgb
 
 Rng = np.random.Generator
 
@@ -99,7 +99,7 @@ def _sky(rng: Rng, image: np.ndarray) -> None:
     """Blue, gray or evening sky, paler towards the horizon, with clouds at times."""
     height, width = image.shape[:2]
     top = near(rng, ((110, 160, 215), (170, 180, 190), (150, 140, 175))[rng.choice(3, p=[0.6, 0.3, 0.1])], 12)
-    pale = near(rng, tuple(0.45 * c + 130 for c in top), 6)
+    pale = near(rng, rgb(0.45 * c + 130 for c in top), 6)
     ramp = np.linspace(top, pale, height, dtype=np.float32)
     image[:] = ramp[:, None].astype(np.uint8)
     if rng.uniform() < 0.5:
@@ -120,7 +120,7 @@ def _house(rng: Rng, image: np.ndarray, story: float, *, shop: bool) -> None:
         _shop(rng, image[low:], base)
     if rng.uniform() < 0.4:
         ledge = max(int(story * 0.03), 1)
-        image[max(low - ledge, 0) : low] = near(rng, tuple(0.8 * c for c in base), 8)
+        image[max(low - ledge, 0) : low] = near(rng, rgb(0.8 * c for c in base), 8)
     _windows(rng, image[:low], base, story)
 
 
@@ -130,7 +130,7 @@ def _wall(rng: Rng, image: np.ndarray, base: RGB) -> None:
     if rng.uniform() < 0.4:
         image[:] = Material("mottled", base, near(rng, base, 14), 1.0, 14 * scale, 0.0).fill(rng, height, width)
         course = max(scale * rng.uniform(2.2, 5), 3)
-        joint = near(rng, tuple(0.85 * c + 10 for c in base), 6)
+        joint = near(rng, rgb(0.85 * c + 10 for c in base), 6)
         for i, y in enumerate(np.arange(0, height, course)):
             cv2.line(image, (0, int(y)), (width, int(y)), joint, 1)
             for x in np.arange((i % 2) * course * 1.2, width, course * 2.4) if course > 5 else ():
@@ -169,7 +169,7 @@ def _windows(rng: Rng, image: np.ndarray, base: RGB, story: float) -> None:
                 image,
                 (a[0] - thick, b[1] + thick),
                 (b[0] + thick, b[1] + thick),
-                near(rng, tuple(0.75 * c for c in base), 4),
+                near(rng, rgb(0.75 * c for c in base), 4),
                 thick,
             )
 
@@ -177,7 +177,7 @@ def _windows(rng: Rng, image: np.ndarray, base: RGB, story: float) -> None:
 def _shop(rng: Rng, image: np.ndarray, base: RGB) -> None:
     """A ground floor of glass, doors and at times a striped awning."""
     height, width = image.shape[:2]
-    trim = near(rng, (60, 55, 50) if rng.uniform() < 0.6 else tuple(0.6 * c for c in base), 12)
+    trim = near(rng, (60, 55, 50) if rng.uniform() < 0.6 else rgb(0.6 * c for c in base), 12)
     x, top = 0, int(height * rng.uniform(0.2, 0.32))
     image[:top] = near(rng, trim, 10)
     while x < width:
@@ -207,7 +207,7 @@ def _pavement(rng: Rng, image: np.ndarray) -> None:
             image,
             (int(x), height),
             (int(vanishing + (x - vanishing) * 0.6), 0),
-            near(rng, tuple(0.88 * c for c in stone), 3),
+            near(rng, rgb(0.88 * c for c in stone), 3),
             1,
             cv2.LINE_AA,
         )
@@ -229,7 +229,7 @@ def _road(rng: Rng, image: np.ndarray) -> None:
 def _treeline(rng: Rng, image: np.ndarray, ground: int) -> None:
     height, width = image.shape[:2]
     for shade in (0.75, 1.0):
-        leaf = near(rng, tuple(shade * c for c in (80, 105, 62)), 12)
+        leaf = near(rng, rgb(shade * c for c in (80, 105, 62)), 12)
         x = -width * 0.05
         while x < width * 1.05:
             reach = height * rng.uniform(0.06, 0.2)

@@ -8,7 +8,7 @@ import numpy as np
 
 from samtailor.data.synth import shapes, textures
 from samtailor.data.synth.canvas import DECOR, Layer
-from samtailor.data.synth.textures import RGB, Material, apart, material, near
+from samtailor.data.synth.textures import RGB, Material, apart, material, near, rgb
 
 Rng = np.random.Generator
 
@@ -242,9 +242,7 @@ def box(rng: Rng, base: RGB) -> list[Layer]:
 
 def _lit(surface: Material, gain: float) -> Material:
     """The same surface under ``gain`` times the light."""
-    base, second = (
-        tuple(float(v) for v in np.clip(np.array(c) * gain, 0, 255)) for c in (surface.base, surface.second)
-    )
+    base, second = (rgb(np.clip(np.array(c) * gain, 0, 255)) for c in (surface.base, surface.second))
     return Material(surface.kind, base, second, surface.contrast, surface.period, surface.angle)
 
 

@@ -152,7 +152,9 @@ def _after(progress: Progress | None, before: int, total: int, done: int) -> Non
 def _write(folder: Path, part: Sequence[Sample], workers: int, progress: Callable[[int], Any]) -> dict[str, int]:
     """Images and one COCO file; returns the number of masks of each class."""
     (folder / "images").mkdir(parents=True)
-    images_, annotations, numbers = [], [], Counter()
+    images_: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    numbers: Counter[str] = Counter()
     classes: dict[str, int] = {}
     for index, (image, found) in enumerate(_drawn(folder / "images", part, workers), 1):
         images_.append({"id": index, **image})
