@@ -367,7 +367,7 @@ def test_own_banners_are_not_on_both_sides(own, tmp_path):
     single = tmp_path / "single"
     single.mkdir()
     (single / "0.png").write_bytes((banners / "0.png").read_bytes())
-    with pytest.raises(InputError, match="one banner only"):
+    with pytest.raises(InputError, match="only one banner"):
         build_dataset(tmp_path / "other", count=4, test=2, size=SMALL, banners=single)
 
 

@@ -12,7 +12,7 @@ Rng = np.random.Generator
 
 
 def face(rng: Rng, base: RGB) -> list[Layer]:
-    """A head with skin, hair, eyes, nose and mouth; ``base`` colors the hair."""
+    """A head with skin, hair, eyes, nose and mouth; `base` is the color of the hair."""
     tone = skin(rng)
     plain = material(rng, tone, calm=0.3)
     layers = _hair_behind(rng, base) + [Layer([shapes.rect(-0.28, 0.5, 0.28, 1)], plain, DECOR)] * int(
@@ -59,7 +59,7 @@ def _nose_and_mouth(rng: Rng, tone: RGB) -> list[Layer]:
 
 
 def person(rng: Rng, base: RGB) -> list[Layer]:
-    """A standing figure: head, hair, top, trousers or skirt, arms, shoes; ``base`` colors the top."""
+    """A standing figure: head, hair, top, trousers or skirt, arms, shoes; `base` is the color of the top."""
     tone, top = material(rng, skin(rng), calm=0.6), material(rng, base)
     below = material(rng, apart(rng, [base]), calm=0.3)
     spread, legs = rng.uniform(0.05, 0.3), []
@@ -100,7 +100,7 @@ def _head(rng: Rng, tone: Material) -> list[Layer]:
 
 
 def animal(rng: Rng, base: RGB) -> list[Layer]:
-    """Something on four legs, or a bird or fish: body, head, legs or fins, tail."""
+    """A four-legged animal, bird or fish: body, head, legs or fins, tail."""
     coat = material(rng, base)
     other = coat if rng.uniform() < 0.4 else material(rng, apart(rng, [base]))
     body = shapes.place(shapes.blob(rng, 0.15), center=(0, 0), scale=(0.65, 0.35))
