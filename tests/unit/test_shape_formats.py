@@ -1,4 +1,4 @@
-"""Layouts with polygons, boxes and runs, one by one: coco, yolo, voc, labelme."""
+"""Layouts with polygons, boxes and run lengths: coco, yolo, voc, labelme."""
 
 import base64
 import json
@@ -80,7 +80,7 @@ def test_coco_boxes_two_points_and_missing_images(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["train2017", "images/train2017", "images"])
-def test_coco_finds_images_where_coco_puts_them(tmp_path, place):
+def test_coco_images_in_the_usual_folders(tmp_path, place):
     expected = write_coco(tmp_path)
     (tmp_path / "images").rename(tmp_path / "moved")
     (tmp_path / place).parent.mkdir(exist_ok=True)
@@ -114,7 +114,7 @@ def test_coco_roboflow_and_several_files(tmp_path):
         ("0 nan 0.5 0.1 0.1", "relative to the image size"),
     ],
 )
-def test_yolo_wrong_lines_are_named(tmp_path, line, words):
+def test_yolo_errors_name_the_line(tmp_path, line, words):
     write_yolo(tmp_path)
     text(tmp_path / "labels/2.txt", f"0 0.5 0.5 0.1 0.1\n\n{line}\n")
     with pytest.raises(DataError, match=rf"2\.txt.*{words}"):
