@@ -234,7 +234,7 @@ def test_damaged_files_are_refused(discs, tmp_path):
     with pytest.raises(ArtefactError, match="digest"):
         load(tmp_path)
     file.write_bytes(whole[:100])
-    with pytest.raises(ArtefactError, match="cut off"):
+    with pytest.raises(ArtefactError, match="truncated"):
         load(tmp_path)
     with pytest.raises(ArtefactError, match="no baseline"):
         load(tmp_path / "elsewhere")

@@ -149,7 +149,7 @@ def test_a_mask_that_a_view_cuts_off_comes_from_the_original_image(tiny_sam, sto
     masks["l_eye"][10:20, 35:50] = masks["r_eye"][10:20, 10:25] = True
     notes = [Annotation.from_mask(name, mask) for name, mask in masks.items()]
     sample = Sample("face", lambda: np.zeros((40, 60, 3), np.uint8), lambda: notes)
-    family = Augment(views=6, flip_pairs=(("l_eye", "r_eye"),), crop=1.0, colour=0)
+    family = Augment(views=6, flip_pairs=(("l_eye", "r_eye"),), crop=1.0, color=0)
     assert any(family.draw(sample, index).flip for index in range(6))
     feed = make(tiny_sam, [sample], store, ("l_eye",), augment=family, batch_size=16)
     targets = feed.batch(0).targets

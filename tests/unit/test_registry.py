@@ -16,7 +16,7 @@ from samtailor.bases import load_base
 from samtailor.cache.detections import DetectionCache
 from samtailor.cli import app
 from samtailor.errors import InputError
-from samtailor.predict.auto import gives, open_detector
+from samtailor.predict.auto import open_detector, prompt_type_of
 from samtailor.prompts import prompt_type
 from samtailor.prompts.detector import DetectorSource
 from samtailor.registry import KINDS, PLUGINS, find, names, number
@@ -231,7 +231,7 @@ def test_a_detector_of_a_plug_in_is_used_by_its_name_and_by_its_weights(folder, 
 def test_a_prompt_source_of_a_plug_in_says_what_it_gives(folder):
     write(folder, "prompts", "my_boxes.py", PROMPTS)
     assert prompt_type("my-boxes") == "boxes"
-    assert gives("my-boxes") == "boxes"
+    assert prompt_type_of("my-boxes") == "boxes"
     write(folder, "prompts", "silent.py", "def build(): ...")
     with pytest.raises(InputError, match="'silent' must declare TYPE, one of points, boxes, none, either; got None"):
         prompt_type("silent")
