@@ -292,15 +292,15 @@ def test_labeling_reports_each_image_and_skips_a_damaged_one(work, tmp_path, bas
 @pytest.fixture
 def adapter(tiny_sam2, tmp_path):
     """An adapter with proposals, and its predictor with an image set."""
-    slot = Adapters(tiny_sam2, 1).add("it", save(tmp_path / "it", tiny_sam2, proposals=True))
-    with slot.predictor() as predictor, torch.no_grad():
+    loaded = Adapters(tiny_sam2, 1).add("it", save(tmp_path / "it", tiny_sam2, proposals=True))
+    with loaded.predictor() as predictor, torch.no_grad():
         predictor.set_image(disc_sample(0).image)
-        yield slot, predictor
+        yield loaded, predictor
 
 
 def test_uncertainty_is_one_minus_score_times_stability(adapter):
-    slot, predictor = adapter
-    objects = proposing.objects(slot, predictor)
+    loaded, predictor = adapter
+    objects = proposing.objects(loaded, predictor)
     assert [o.score for o in objects] == sorted((o.score for o in objects), reverse=True)
     for o in objects[:3]:
         ((x, y),) = o.prompts.points
@@ -325,10 +325,10 @@ def test_uncertainty_of_an_image_is_the_highest_of_its_objects_and_one_without_o
 
 
 def test_uncertainty_without_a_prompt_is_one_minus_the_predicted_iou(tiny_sam2, tmp_path):
-    slot = Adapters(tiny_sam2, 1).add("it", save(tmp_path / "it", tiny_sam2, prompt="none"))
-    with slot.predictor() as predictor:
+    loaded = Adapters(tiny_sam2, 1).add("it", save(tmp_path / "it", tiny_sam2, prompt="none"))
+    with loaded.predictor() as predictor:
         predictor.set_image(disc_sample(0).image)
-        objects = proposing.objects(slot, predictor)
+        objects = proposing.objects(loaded, predictor)
         for o in objects:
             assert o.uncertainty == pytest.approx(1 - o.score)
             assert (o.prompts, o.class_) == (None, "disc")

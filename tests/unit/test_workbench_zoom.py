@@ -52,19 +52,19 @@ def segment(session, id, prompt, zoom):
 def test_zoomed_mask_equals_the_prediction_on_the_tile_and_its_embedding_is_cached(session, tiny_sam2, monkeypatch):
     id = ids(session.project)[0]
     embedding = asyncio.run(session.prompt_service.encode(id))
-    slot, zoom = session.engine.adapters.get(None), Zoom()
+    loaded, zoom = session.engine.adapters.get(None), Zoom()
     height, width = embedding.height, embedding.width
     prompt, box = click(width // 4, height // 4), [width // 4 - 3, height // 4 - 3, width // 4 + 3, height // 4 + 3]
     # masks of a random base model fill the tile
     monkeypatch.setattr("samtailor.workbench.zoom.cut_off", lambda *a: False)
     views = []
-    with slot.predictor() as predictor:
+    with loaded.predictor() as predictor:
         whole = predictor.view_features
         monkeypatch.setattr(predictor, "view_features", lambda view: views.append(view) or whole(view))
         for _ in range(2):
             embedding.set_on(predictor)
             image = predictor.image
-            zoomed = zoom.candidate(slot, predictor, embedding, prompt, box)
+            zoomed = zoom.candidate(loaded, predictor, embedding, prompt, box)
     assert len(views) == 1
     top, bottom, left, right = views[0].edges(height, width)
     alone = Predictor(tiny_sam2)

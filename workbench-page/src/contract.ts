@@ -168,7 +168,6 @@ const STAGES: Record<string, JobStage> = {
   encode: "encode",
   fit: "train",
   select: "select-inference",
-  settle: "select-inference", // until every fit reports "select"
   gallery: "compare",
   proposals: "train-proposals",
   label: "label",

@@ -61,8 +61,8 @@ class PromptService:
         Raises:
             Unknown: no such image or adapter. Unreadable, TooLarge: the image. Busy: a queue is full.
         """
-        slot, image = self.engine.adapters.get(adapter), self._images.get(id)
-        cached = self.engine.embeddings.get((self._ids.get((id, image.stamp), ""), slot.encoder))
+        loaded, image = self.engine.adapters.get(adapter), self._images.get(id)
+        cached = self.engine.embeddings.get((self._ids.get((id, image.stamp), ""), loaded.encoder))
         if cached is not None:
             return cached
         image, data = await asyncio.to_thread(self._images.data, id)
@@ -101,15 +101,17 @@ class PromptService:
         """
         embedding = await self.encode(id, adapter)
 
-        def predict(slot: LoadedAdapter, predictor: Predictor) -> list[dict[str, Any]]:
+        def predict(loaded: LoadedAdapter, predictor: Predictor) -> list[dict[str, Any]]:
             frame = predictor.frame
             size = (frame.height, frame.width)
-            if prompt.promptless and not slot.promptless:
+            if prompt.promptless and not loaded.promptless:
                 raise InputError("A prompt needs points or a box; only adapters fitted without prompts work without.")
             prompt.check(size)
-            candidates = masks.candidates(predictor.decode(prompt.prompts(size), slot.name or BASE), frame, every=every)
+            candidates = masks.candidates(
+                predictor.decode(prompt.prompts(size), loaded.name or BASE), frame, every=every
+            )
             if zoom is not None:
-                zoomed = self._zoom.candidate(slot, predictor, embedding, prompt, candidates[0]["box"])
+                zoomed = self._zoom.candidate(loaded, predictor, embedding, prompt, candidates[0]["box"])
                 candidates[int(not zoom) : int(not zoom)] = [] if zoomed is None else [zoomed]
             return candidates
 
@@ -156,17 +158,17 @@ class PromptService:
         target = next((o for o in record.objects if o.id == object), None)
         if target is None:
             raise Unknown("There is no such object in this image. Save it first.")
-        slot = self.engine.adapters.get(adapter)
-        if slot.meta is not None and slot.meta.inference.prompt == "none":
+        loaded = self.engine.adapters.get(adapter)
+        if loaded.meta is not None and loaded.meta.inference.prompt == "none":
             raise Refused(f"The adapter {adapter!r} works without clicks, so it has no click map.")
-        key = (id, hashlib.sha256(target.rle.counts.encode()).hexdigest(), slot.meta and slot.meta.sha256, grid)
+        key = (id, hashlib.sha256(target.rle.counts.encode()).hexdigest(), loaded.meta and loaded.meta.sha256, grid)
         if (kept := self._maps.get(key)) is not None:
             return kept
         embedding, truth = await self.encode(id, adapter), _decoded(target)
-        made = await self._run(
+        result = await self._run(
             self._slow, adapter, embedding, lambda s, p: iou_map(p, truth, adapter=s.name or BASE, cells=grid)
         )
-        return self._maps.put(key, _to_json(made))
+        return self._maps.put(key, _to_json(result))
 
     @property
     def _images(self) -> ImageFolder:
@@ -179,13 +181,13 @@ class PromptService:
         embedding: Embedding,
         predict: Callable[[LoadedAdapter, Predictor], T],
     ) -> T:
-        slot = self.engine.adapters.get(adapter)
+        loaded = self.engine.adapters.get(adapter)
 
         @torch.no_grad()
         def job() -> T:
-            with slot.predictor() as predictor:
+            with loaded.predictor() as predictor:
                 embedding.set_on(predictor)
-                return predict(slot, predictor)
+                return predict(loaded, predictor)
 
         future: Future[T] = executor.submit(job)
         return await asyncio.shield(asyncio.wrap_future(future))

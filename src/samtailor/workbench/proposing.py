@@ -39,32 +39,34 @@ _SHIFTS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
 @torch.no_grad()
-def objects(slot: LoadedAdapter, predictor: Predictor, threshold: float | None = None) -> list[Object]:
+def objects(loaded: LoadedAdapter, predictor: Predictor, threshold: float | None = None) -> list[Object]:
     """Objects in the image that is set, in descending order of score, without duplicates and empty masks.
 
     If the proposals use tiles, the predictor holds the last tile afterwards.
 
     Args:
-        slot: the adapter.
+        loaded: the adapter.
         predictor: predictor of the adapter, with the embedding of the image set.
         threshold: lowest score of a proposal; None: the default of each class.
 
     Raises:
         Refused: the adapter has no proposals.
     """
-    source, size = slot.source(threshold), (predictor.frame.height, predictor.frame.width)
+    source, size = loaded.source(threshold), (predictor.frame.height, predictor.frame.width)
     image = predictor.image if source.tiles > 1 else _NO_IMAGE
-    decoder = BatchedDecoder(predictor.base, {} if slot.name is None else {slot.name: predictor.segmenter(slot.name)})
+    decoder = BatchedDecoder(
+        predictor.base, {} if loaded.name is None else {loaded.name: predictor.segmenter(loaded.name)}
+    )
     instances: list[_StableMask] = []
     for view in views(source.tiles):
         if not view.untouched:
             predictor.set_image(view.image(image))
-        for prompt, mask, iou, stability in _predict(slot, decoder, predictor, source.propose):
-            one = in_image(prompt, mask, iou, view, size)
-            if one.belongs_to(view, size, source.tiles):
-                instances.append(_StableMask(one.prompt, one.rle, one.iou, stability=stability))
+        for prompt, mask, iou, stability in _predict(loaded, decoder, predictor, source.propose):
+            instance = in_image(prompt, mask, iou, view, size)
+            if instance.belongs_to(view, size, source.tiles):
+                instances.append(_StableMask(instance.prompt, instance.rle, instance.iou, stability=stability))
     kept = sorted(mask_nms(instances, rank=lambda instance: instance.rank), key=lambda instance: -instance.score)
-    return [_object(slot, instance, f"a{i}") for i, instance in enumerate(kept, 1)]
+    return [_object(loaded, instance, f"a{i}") for i, instance in enumerate(kept, 1)]
 
 
 def uncertainty(objects: Sequence[Object]) -> float:
@@ -80,45 +82,45 @@ class _StableMask(InstanceMask):
 
 
 def _predict(
-    slot: LoadedAdapter, decoder: BatchedDecoder, predictor: Predictor, propose: Proposer
+    loaded: LoadedAdapter, decoder: BatchedDecoder, predictor: Predictor, propose: Proposer
 ) -> Iterator[tuple[ObjectPrompt, np.ndarray, float, float]]:
     """Prompt, mask (bool, image or tile), predicted IoU and stability of each proposal for the image or tile set."""
     proposed = propose(predictor, _NO_IMAGE)
-    yield from ((one, one.mask, one.score or 0.0, 1.0) for one in proposed if one.mask_rle is not None)
-    prompts = [one for one in proposed if one.mask_rle is None]
+    yield from ((p, p.mask, p.score or 0.0, 1.0) for p in proposed if p.mask_rle is not None)
+    prompts = [p for p in proposed if p.mask_rle is None]
     for start in range(0, len(prompts), _BATCH):
-        yield from _decode(slot, decoder, predictor, prompts[start : start + _BATCH])
+        yield from _decode(loaded, decoder, predictor, prompts[start : start + _BATCH])
 
 
 def _decode(
-    slot: LoadedAdapter, decoder: BatchedDecoder, predictor: Predictor, prompts: Sequence[ObjectPrompt]
+    loaded: LoadedAdapter, decoder: BatchedDecoder, predictor: Predictor, prompts: Sequence[ObjectPrompt]
 ) -> Iterator[tuple[ObjectPrompt, np.ndarray, float, float]]:
     """Masks for some prompts; a second decoder pass with shifted prompts gives their stability."""
     frame, windows = predictor.frame, Windows()
-    logits, scores = _best(decoder, predictor, prompts, slot.name)
-    masks = [windows.mask(one, frame) for one in logits]
+    logits, scores = _best(decoder, predictor, prompts, loaded.name)
+    masks = [windows.mask(row, frame) for row in logits]
     kept = [i for i, (mask, _, _) in enumerate(masks) if mask.any()]
     areas = [int(masks[i][0].sum()) for i in kept]
-    stabilities = _stability(slot, decoder, predictor, [prompts[i] for i in kept], logits[kept], areas)
+    stabilities = _stability(loaded, decoder, predictor, [prompts[i] for i in kept], logits[kept], areas)
     for i, stability in zip(kept, stabilities, strict=True):
         yield prompts[i], paste(*masks[i], (frame.height, frame.width)), scores[i], stability
 
 
-def _object(slot: LoadedAdapter, instance: _StableMask, id: str) -> Object:
+def _object(loaded: LoadedAdapter, instance: _StableMask, id: str) -> Object:
     prompt, score = instance.prompt, min(max(instance.score, 0.0), 1.0)
-    classes = slot.meta.classes if slot.meta is not None else ()
+    classes = loaded.meta.classes if loaded.meta is not None else ()
     saved = SavedPrompt.model_validate(
         {"points": [c[:2] for c in prompt.clicks], "labels": [c[2] for c in prompt.clicks], "box": prompt.box}
     )
     return Object(
-        id=id, class_=prompt.label or (classes[0] if classes else slot.name or "object"), source="auto",
-        rle=Runs(**rle_to_json(instance.rle)), adapter=slot.name, score=score, clicks=0,
+        id=id, class_=prompt.label or (classes[0] if classes else loaded.name or "object"), source="auto",
+        rle=Runs(**rle_to_json(instance.rle)), adapter=loaded.name, score=score, clicks=0,
         uncertainty=min(max(1 - score * instance.stability, 0.0), 1.0), prompts=None if prompt.promptless else saved,
     )  # fmt: skip
 
 
 def _stability(
-    slot: LoadedAdapter,
+    loaded: LoadedAdapter,
     decoder: BatchedDecoder,
     predictor: Predictor,
     prompts: Sequence[ObjectPrompt],
@@ -128,7 +130,7 @@ def _stability(
     """Stability of each mask.
 
     Args:
-        slot, decoder, predictor: as in `_decode`.
+        loaded, decoder, predictor: as in `_decode`.
         prompts: P prompts.
         logits: (P, h, w) mask logits for the prompts.
         areas: areas of the masks in the image, pixels.
@@ -142,7 +144,7 @@ def _stability(
         _shifted(prompt, area, shift, frame) for prompt, area in zip(prompts, areas, strict=True) for shift in _SHIFTS
     ]
     batches = (shifted[at : at + _BATCH] for at in range(0, len(shifted), _BATCH))
-    parts = [_best(decoder, predictor, batch, slot.name)[0] for batch in batches]
+    parts = [_best(decoder, predictor, batch, loaded.name)[0] for batch in batches]
     others = (small.logits(torch.cat(parts)[:, None])[:, 0] > 0).unflatten(0, (len(prompts), len(_SHIFTS)))
     masks = (small.logits(logits[:, None]) > 0).expand_as(others)
     intersection, union = (masks & others).flatten(2).sum(-1), (masks | others).flatten(2).sum(-1)

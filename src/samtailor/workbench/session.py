@@ -68,7 +68,7 @@ class Session:
             "images": len(project.images),
             "counts": counts,
             "min_images": MIN_IMAGES,
-            "adapters": [self._adapter_to_json(slot) for slot in self.engine.adapters.all()],
+            "adapters": [self._adapter_to_json(loaded) for loaded in self.engine.adapters.all()],
             "broken_adapters": [{"name": name, "error": error} for name, error in self._broken.items()],
             "unfinished": self._unfinished(),
             "job": self.jobs.current and self.jobs.current.to_json(),
@@ -129,19 +129,19 @@ class Session:
             Unknown: no such adapter or image.
         """
         self._check_no_job()
-        slot = self.engine.adapters.get(adapter)
-        slot.source(threshold)
-        if slot.folder is None:
+        loaded = self.engine.adapters.get(adapter)
+        loaded.source(threshold)
+        if loaded.folder is None:
             raise Refused(f"The adapter {adapter!r} was loaded from the hub. Download it and pass its folder instead.")
         self.project.images.refresh()
-        by = f"{adapter_meta(slot).sha256[:16]}:{threshold}"
+        by = f"{adapter_meta(loaded).sha256[:16]}:{threshold}"
         ids = self.project.waiting(by, only)
         if not ids:
             raise Refused(
                 "There is no image left to label: all are accepted, have a draft, or were labeled by this adapter."
             )
         samples = [{"id": id, "file": self.project.images.get(id).name} for id in ids]
-        work = {"samples": samples, "adapter": adapter, "folder": str(slot.folder), "threshold": threshold}
+        work = {"samples": samples, "adapter": adapter, "folder": str(loaded.folder), "threshold": threshold}
         return self.jobs.start(
             "label", adapter, work | self._environment(),
             on_message=lambda message: self._save_objects(message, by), on_done=lambda result: self._labeled(),
@@ -156,12 +156,12 @@ class Session:
         job, out = self.jobs.current, self._folder(name)
         if self.jobs.running and job is not None and job.adapter == name:
             raise Taken(f"The adapter {name!r} is in use by a job. Stop the job first.")
-        slot = next((slot for slot in self.engine.adapters.all() if slot.name == name), None)
-        if slot is not None and (slot.folder is None or slot.folder.resolve() != out):
+        loaded = next((loaded for loaded in self.engine.adapters.all() if loaded.name == name), None)
+        if loaded is not None and (loaded.folder is None or loaded.folder.resolve() != out):
             raise Taken(f"The adapter {name!r} was given on the command line; it does not belong to this project.")
-        if slot is None and not out.is_dir():
+        if loaded is None and not out.is_dir():
             raise Unknown(f"There is no adapter {name!r}.")
-        if slot is not None:
+        if loaded is not None:
             self.engine.remove_adapter(name)
         (out / artefact.METADATA).unlink(missing_ok=True)  # without it the folder no longer counts as an adapter
         shutil.rmtree(out)
@@ -234,20 +234,20 @@ class Session:
             self._broken[name] = str(error)
             _log.warning("The adapter %s cannot be loaded: %s", name, error)
 
-    def _adapter_to_json(self, slot: LoadedAdapter) -> dict[str, Any]:
-        meta, aliases = adapter_meta(slot), self.project.settings.aliases
+    def _adapter_to_json(self, loaded: LoadedAdapter) -> dict[str, Any]:
+        meta, aliases = adapter_meta(loaded), self.project.settings.aliases
         figures = {key: meta.figures.get(key) for key in ("start_miou", "held_out_miou")}
         complete = all(isinstance(value, float) for value in figures.values())
         figures["held_out_region_miou"] = meta.figures.get("held_out_region_miou")
         return {
-            "name": slot.name, "classes": [aliases.get(name, name) for name in meta.classes],
-            "method": meta.method, "auto": slot.automatic, "promptless": meta.inference.prompt == "none",
+            "name": loaded.name, "classes": [aliases.get(name, name) for name in meta.classes],
+            "method": meta.method, "auto": loaded.automatic, "promptless": meta.inference.prompt == "none",
             "figures": figures if complete else None,
-            "deletable": slot.folder is not None and slot.folder.parent == self._fits, "created": meta.created,
+            "deletable": loaded.folder is not None and loaded.folder.parent == self._fits, "created": meta.created,
         }  # fmt: skip
 
     def _adapter_names(self) -> list[str]:
-        return [slot.name for slot in self.engine.adapters.all() if slot.name is not None]
+        return [loaded.name for loaded in self.engine.adapters.all() if loaded.name is not None]
 
     def _unfinished(self) -> list[str]:
         """Names of fits that were stopped or killed; their job file still exists. They can be continued."""
@@ -282,11 +282,11 @@ class Session:
         return next(name for i in range(1, len(taken) + 2) if (name := f"fit-{i}") not in taken)
 
 
-def adapter_meta(slot: LoadedAdapter) -> AdapterMeta:
+def adapter_meta(loaded: LoadedAdapter) -> AdapterMeta:
     """Metadata of an adapter. Raises InputError for the base model, which has none."""
-    if slot.meta is None:
+    if loaded.meta is None:
         raise InputError("The base model is not an adapter.")
-    return slot.meta
+    return loaded.meta
 
 
 def adapters(home: Path) -> Path:

@@ -74,7 +74,7 @@ def _make_session(project: Project, engine: Engine, sources: Mapping[str, str], 
     for name, source in sources.items():
         engine.adapters.add(name, source)
     if not project.classes:
-        fitted = dict.fromkeys(label for one in engine.adapters.all() for label in adapter_meta(one).classes)
+        fitted = dict.fromkeys(label for loaded in engine.adapters.all() for label in adapter_meta(loaded).classes)
         project.add_classes(list(fitted) or [DEFAULT_CLASS])
     return Session(project, engine, device)
 

@@ -43,7 +43,7 @@ class Zoom:
 
     def candidate(
         self,
-        slot: LoadedAdapter,
+        loaded: LoadedAdapter,
         predictor: Predictor,
         embedding: Embedding,
         prompt: ObjectPrompt,
@@ -52,7 +52,7 @@ class Zoom:
         """The best mask of the zoomed crop as `masks.candidate_to_json` returns it, with "zoomed": True.
 
         Args:
-            slot: the adapter, or the base model.
+            loaded: the adapter, or the base model.
             predictor: predictor of the adapter, with the image set.
             embedding: embedding of the image.
             prompt: clicks or a box.
@@ -61,21 +61,21 @@ class Zoom:
         Returns:
             None if the object is not small, no tile contains it, or its mask in the tile is empty or cut by an edge.
         """
-        if box is None or prompt.promptless or slot.encoder or not _fast(slot.base):
+        if box is None or prompt.promptless or loaded.encoder or not _fast(loaded.base):
             return None
         size = (predictor.frame.height, predictor.frame.width)
-        view = tile(prompt, box, size, slot.base.low_res)
+        view = tile(prompt, box, size, loaded.base.low_res)
         if view is None:
             return None
         top, bottom, left, right = view.edges(*size)
-        predictor.set_features(self._features(slot.base, predictor, embedding, view), bottom - top, right - left)
-        output = predictor.decode(prompt.moved(-left, -top).prompts((bottom - top, right - left)), slot.name or BASE)
+        predictor.set_features(self._features(loaded.base, predictor, embedding, view), bottom - top, right - left)
+        output = predictor.decode(prompt.moved(-left, -top).prompts((bottom - top, right - left)), loaded.name or BASE)
         scores = output.candidate_iou()[0, 0].float().cpu()
         best = int(scores.argmax())
         mask, x, y = Windows().mask(output.candidate_logits()[0, 0, best].float().cpu(), predictor.frame)
         if not mask.any() or cut_off(tuple(np.add(interior.box(mask), (x, y) * 2).tolist()), view, size):
             return None
-        whole = Frame.of(slot.base, *size)
+        whole = Frame.of(loaded.base, *size)
         return {**candidate_to_json(mask, x + left, y + top, whole, float(scores[best])), "zoomed": True}
 
     def _features(self, base: Base, predictor: Predictor, embedding: Embedding, view: View) -> Features:

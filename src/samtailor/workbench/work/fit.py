@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from samtailor.workbench.worker import Channel
 
 _VIEWS, _NEGATIVES = 4, 64  # the defaults of `samtailor propose-fit`
-_STAGES = {"settle": "select"}  # earlier name of the stage
 _MIN_IMAGES = 16  # with fewer images the map of the adapter gives better proposals, see docs/research/tailor.md
 
 
@@ -119,7 +118,7 @@ class _FitProgress:
         if self._start_miou is None:
             self._start_miou = at.miou
         self._channel.progress(
-            stage=_STAGES.get(at.stage, at.stage), done=at.done, total=at.total, loss=at.loss, miou=at.miou,
+            stage=at.stage, done=at.done, total=at.total, loss=at.loss, miou=at.miou,
             start_miou=self._start_miou, images_per_second=at.images_per_second, seconds_left=at.seconds_left,
         )  # fmt: skip
 

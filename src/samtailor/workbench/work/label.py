@@ -32,15 +32,15 @@ def run(job: Mapping[str, Any], channel: Channel) -> None:
     total = len(job["samples"])
     channel.progress(stage="start", done=0, total=total)
     base = load_on(job["base"], job["device"])
-    slot = Adapters(base, 1).add(job["adapter"], job["folder"])
-    slot.source(job["threshold"])  # refuses before an image is read
+    loaded = Adapters(base, 1).add(job["adapter"], job["folder"])
+    loaded.source(job["threshold"])  # refuses before an image is read
     store, limits, root = EmbeddingCache(job["cache"]), Limits(**job["limits"]), Path(job["images"])
     start = time.monotonic()
-    with slot.predictor() as predictor:
+    with loaded.predictor() as predictor:
         for done, row in enumerate(job["samples"], 1):
             channel.check_stop()
             try:
-                objects = _objects(root / row["file"], row["file"], slot, predictor, store, limits, job["threshold"])
+                objects = _objects(root / row["file"], row["file"], loaded, predictor, store, limits, job["threshold"])
             except Refused as error:
                 channel.send(failed=row["id"], error=str(error))
             else:
@@ -54,7 +54,7 @@ def run(job: Mapping[str, Any], channel: Channel) -> None:
 
 @torch.no_grad()
 def _objects(
-    path: Path, name: str, slot: LoadedAdapter, predictor: Predictor, store: EmbeddingCache, limits: Limits,
+    path: Path, name: str, loaded: LoadedAdapter, predictor: Predictor, store: EmbeddingCache, limits: Limits,
     threshold: float | None,
 ) -> list[Object]:  # fmt: skip
     try:
@@ -62,11 +62,11 @@ def _objects(
     except OSError as error:
         raise Unreadable(f"{name}: cannot be opened ({error.strerror}).") from error
     image = reading.read(data, limits, name)
-    if slot.encoder:  # the adapter changes the image encoder, so cached embeddings do not apply
+    if loaded.encoder:  # the adapter changes the image encoder, so cached embeddings do not apply
         predictor.set_image(image)
     else:
-        predictor.set_features(store.features(slot.base, image), *image.shape[:2], image=lambda: image)
-    return proposing.objects(slot, predictor, threshold)
+        predictor.set_features(store.features(loaded.base, image), *image.shape[:2], image=lambda: image)
+    return proposing.objects(loaded, predictor, threshold)
 
 
 __all__ = ["run"]
