@@ -97,10 +97,10 @@ def test_control_experiment(tiny_sam, tiny_samples):
     batches = [batch_of(tiny_sam, tiny_samples[i : i + 1], prompt="mask-box") for i in range(4)]
     factor = scale(0.7, tiny_sam.dim // 8)
     control, control_figures = trained(tiny_sam, "blo-sam", batches, logit_scale=factor)
-    calibrated, figures = trained(tiny_sam, "am-sam", batches, calibration="per_sample")
+    found, figures = trained(tiny_sam, "am-sam", batches, calibration="per_sample")
     assert figures == control_figures
-    assert control.keys() == calibrated.keys()
-    assert all(torch.equal(control[name], calibrated[name]) for name in calibrated)
+    assert control.keys() == found.keys()
+    assert all(torch.equal(control[name], found[name]) for name in found)
     plain, _ = trained(tiny_sam, "blo-sam", batches)
     assert not all(torch.equal(control[name], plain[name]) for name in plain)
 
@@ -230,11 +230,11 @@ def test_region_loss_is_the_papers_over_two_channels():
     for channel, truth in ((p[:, 0], 1 - g), (p[:, 1], g)):
         a, t = channel[valid], truth[valid]
         dice += (1 - (2 * (a * t).sum() + 1e-5) / (a.square().sum() + t.square().sum() + 1e-5)) / 2
-    losses = region_loss(given, batch, iou_weight=0.0)
-    torch.testing.assert_close(losses["ce"], ce)
-    torch.testing.assert_close(losses["dice"], dice)
-    torch.testing.assert_close(losses["loss"], 0.2 * ce + 0.8 * dice)
-    assert "iou" not in losses
+    found = region_loss(given, batch, iou_weight=0.0)
+    torch.testing.assert_close(found["ce"], ce)
+    torch.testing.assert_close(found["dice"], dice)
+    torch.testing.assert_close(found["loss"], 0.2 * ce + 0.8 * dice)
+    assert "iou" not in found
 
 
 def test_region_loss_ignores_the_padding():
@@ -260,7 +260,7 @@ def test_dice_of_each_mask_or_of_the_batch():
 
 def test_predicted_iou_learns_the_measured_one():
     given, batch = lossy()
-    losses = region_loss(given, batch)
+    found = region_loss(given, batch)
     true = measured_iou(given.logits, batch.targets.unsqueeze(2), batch.valid.unsqueeze(2))
-    torch.testing.assert_close(losses["iou"], (given.iou - true).square().mean())
-    torch.testing.assert_close(losses["loss"], region_loss(given, batch, iou_weight=0)["loss"] + losses["iou"])
+    torch.testing.assert_close(found["iou"], (given.iou - true).square().mean())
+    torch.testing.assert_close(found["loss"], region_loss(given, batch, iou_weight=0)["loss"] + found["iou"])

@@ -78,7 +78,7 @@ def test_decodes_each_mask_and_click_once(tiny_sam, batch, monkeypatch):
     step(batch)
     assert len(calls) == 4
     view = replace(batch, features=batch.features.to(torch.float64).to(torch.float32)[torch.tensor([1, 0, 2, 3])])
-    step(view)  # rows 0 and 1 keep their ids and clicks, but use other pixels
+    step(view)  # rows 0 and 1 keep their ids and clicks, but look at other pixels
     assert len(calls) == 6
     step(replace(batch, prompts=replace(batch.prompts, points=batch.prompts.points + 1)))
     assert len(calls) == 10
