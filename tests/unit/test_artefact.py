@@ -1,4 +1,4 @@
-"""Adapters on disk: they load unchanged, and other files are refused with readable errors."""
+"""An adapter on disk: what is saved comes back, and everything else is refused in words."""
 
 from __future__ import annotations
 
@@ -258,18 +258,18 @@ def test_proposals_are_uploaded_too(tiny_sam, tmp_path, monkeypatch):
     assert adapter.folder == hub.copies / "anna" / "discs"
     rng = np.random.default_rng(0)
     features = tiny_sam.encode_image(torch.from_numpy(rng.normal(size=(1, 3, 64, 64))).float())
-    loaded = [disk.load(place, tiny_sam).propose(features, Frame.of(tiny_sam, 64, 64)) for place in
+    found = [disk.load(place, tiny_sam).propose(features, Frame.of(tiny_sam, 64, 64)) for place in
              (folder, adapter.folder)]  # fmt: skip
-    assert len(loaded[0].scores)
+    assert len(found[0].scores)
     shutil.rmtree(hub.copies)
     assert Adapters(tiny_sam, 1).add("discs", "anna/discs").automatic, "the service has them too"
     shutil.rmtree(hub.copies)
     assert callable(proposer(Predictor(tiny_sam, {"discs": adapter.segmenter}), "discs", "anna/discs"))
-    assert all(np.array_equal(getattr(loaded[0], name), getattr(loaded[1], name)) for name in ("points", "scores"))
+    assert all(np.array_equal(getattr(found[0], name), getattr(found[1], name)) for name in ("points", "scores"))
 
 
 def test_proposals_of_an_earlier_adapter_do_not_stay_on_the_hub(saved, tiny_sam, tmp_path):
-    """On the same base they would load and propose the objects of another adapter."""
+    """On the same base they would load, and look for what that adapter was fitted to."""
     hub = FakeHub(tmp_path)
     artefact.push_to_hub(save(tmp_path / "adapter", tiny_sam, proposals=True), "anna/discs", api=hub)
     artefact.push_to_hub(saved, "anna/discs", api=hub)

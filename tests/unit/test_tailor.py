@@ -54,41 +54,41 @@ def test_without_a_prompt_the_output_is_the_mean_of_the_members(built, tiny_base
 
 
 def test_high_resolution_features_are_used(tiny_sam2, tiny_samples):
-    region_map = RegionMap(tiny_sam2, width=32).eval()
+    found = RegionMap(tiny_sam2, width=32).eval()
     features = batch_of(tiny_sam2, tiny_samples[:1]).features
     for index in range(len(features.skips)):
         skips = [skip + (i == index) for i, skip in enumerate(features.skips)]
         changed = replace(features, skips=tuple(skips))
-        assert not torch.allclose(region_map.each(features), region_map.each(changed))
+        assert not torch.allclose(found.each(features), found.each(changed))
 
 
 def test_a_prompt_uses_the_map_without_training_it(built, tiny_base, tiny_samples):
     segmenter, _ = built
-    batch, region_map = batch_of(tiny_base, tiny_samples[:2]), segmenter.adapter("map")
+    batch, found = batch_of(tiny_base, tiny_samples[:2]), segmenter.adapter("map")
     with torch.no_grad():
         plain = segmenter.eval()(batch).logits
-        region_map.map_gain[2] = 0.1
+        found.map_gain[2] = 0.1
         map_gain = segmenter(batch).logits
-        each = region_map.each(batch.features).mean(0).clamp(-8, 8)
+        each = found.each(batch.features).mean(0).clamp(-8, 8)
     torch.testing.assert_close(map_gain[:, 0, 2], plain[:, 0, 2] + each[:, 0])
     assert torch.equal(map_gain[:, :, [0, 1, 3]], plain[:, :, [0, 1, 3]])
     segmenter(batch).logits.square().mean().backward()
-    assert region_map.map_gain.grad.abs().min() > 0
-    assert all(p.grad is None for p in region_map.members.parameters())
+    assert found.map_gain.grad.abs().min() > 0
+    assert all(p.grad is None for p in found.members.parameters())
 
 
 def test_every_member_learns_the_regions_separately(built, tiny_base, tiny_samples):
     segmenter, _ = built
-    batch, region_map = empty(tiny_base, batch_of(tiny_base, tiny_samples[:3])), segmenter.eval().adapter("map")
+    batch, found = empty(tiny_base, batch_of(tiny_base, tiny_samples[:3])), segmenter.eval().adapter("map")
     whole = map_loss(segmenter, batch)
     alone = [
-        region_loss(region_map.as_output(logits, batch.features), batch, per_mask=True, iou_weight=0)["loss"]
-        for logits in region_map.each(batch.features)
+        region_loss(found.as_output(logits, batch.features), batch, per_mask=True, iou_weight=0)["loss"]
+        for logits in found.each(batch.features)
     ]
     torch.testing.assert_close(whole, sum(alone) / 4)
     whole.backward()
-    assert region_map.map_gain.grad is None
-    assert all(p.grad.abs().sum() > 0 for p in region_map.members.parameters())
+    assert found.map_gain.grad is None
+    assert all(p.grad.abs().sum() > 0 for p in found.members.parameters())
 
 
 def test_a_step_trains_both_tasks(built, tiny_base, tiny_samples):
@@ -138,13 +138,13 @@ def test_fit_save_load_and_predict_with_and_without_a_prompt(tiny_base, tiny_sam
     assert any("region" in entry for entry in result.history["train"])
     loaded = artefact.load(tmp_path / "a", tiny_base)
     assert loaded.meta.inference.single_class
-    shares = [a.area / (s.size[0] * s.size[1]) for s in one for a in s.of(names)]
+    seen = [a.area / (s.size[0] * s.size[1]) for s in one for a in s.of(names)]
     assert loaded.segmenter.inference.smallest_object == loaded.meta.inference.smallest_object
-    assert loaded.meta.inference.smallest_object in shares
+    assert loaded.meta.inference.smallest_object in seen
     assert "| without a prompt | the object |" in (tmp_path / "a" / "README.md").read_text()
-    options = {"classes": names, "store": store}
-    clicks = evaluate_many({"it": loaded.segmenter}, one, **options)["it"]
-    regions = evaluate_many({"it": loaded.segmenter}, one, regions=True, **options)["it"]
+    asked = {"classes": names, "store": store}
+    clicks = evaluate_many({"it": loaded.segmenter}, one, **asked)["it"]
+    regions = evaluate_many({"it": loaded.segmenter}, one, regions=True, **asked)["it"]
     assert (clicks.prompt, regions.prompt) == ("mask-center", "none")
     predictor = Predictor(tiny_base, {"it": loaded.segmenter})
     predictor.set_image(one[0].image)
@@ -217,9 +217,9 @@ def test_each_part_of_a_map_is_prompted_once(tiny_base, tiny_samples):
     drawn = predictor.frame.logits(logits)[0, 0].numpy() > 0
     assert np.array_equal(first.mask | second.mask, drawn)  # the parts are the objects
     assert not (first.mask & second.mask).any()
-    objects_found = objects(predictor, np.zeros((64, 64, 3), np.uint8), by_map("it", "a"), "it")
-    assert [one.ask.score for one in objects_found] == [first.score, second.score]
-    assert np.array_equal(objects_found[0].mask, first.mask)
+    found = objects(predictor, np.zeros((64, 64, 3), np.uint8), by_map("it", "a"), "it")
+    assert [one.ask.score for one in found] == [first.score, second.score]
+    assert np.array_equal(found[0].mask, first.mask)
     segmenter.inference = replace(
         segmenter.inference, smallest_object=4 * second.mask.sum() / 64**2
     )  # a quarter of it is just the larger part
@@ -230,15 +230,15 @@ def test_each_part_of_a_map_is_prompted_once(tiny_base, tiny_samples):
 
 def test_the_map_learns_the_same_in_channels_last_memory(tiny_base, tiny_samples):
     torch.manual_seed(0)
-    region_map = RegionMap(tiny_base, dropout=0.0).double()
+    found = RegionMap(tiny_base, dropout=0.0).double()
     features = batch_of(tiny_base, tiny_samples[:2]).features.to(torch.double)
-    logits_of_both, slopes = [], []
+    answers, slopes = [], []
     for training in (True, False):
-        logits = region_map.train(training).each(features)
-        parameters = list(region_map.members.parameters())
-        logits_of_both.append(logits)
+        logits = found.train(training).each(features)
+        parameters = list(found.members.parameters())
+        answers.append(logits)
         slopes.append(torch.autograd.grad((logits * torch.arange(logits.shape[-1])).mean(), parameters))
-    torch.testing.assert_close(logits_of_both[0], logits_of_both[1], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(answers[0], answers[1], rtol=1e-9, atol=1e-12)
     for one, other in zip(*slopes, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
 
