@@ -102,8 +102,7 @@ def promptless(label: str | None) -> Proposer:
 def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -> Proposer:
     """Each connected region of an adapter's map (method `tailor`) as one object, with its mask.
 
-    The decoder is not run: a click at the center of the region has less information than the map
-    (docs/research/tailor.md).
+    The decoder is not run: a click at the center of the region has less information than the map.
     Objects that touch are one region; learned proposals can separate them.
 
     Args:
