@@ -2,6 +2,9 @@
 
     # stage 1: neck and decoder on cached features of the frozen trunk (see bundled_base/cache.py)
     python tools/train_bundled_base.py --run RUN --trunk LITE2.pth --cache CACHE --minutes 60
+    # stage 2: the trunk too, at a small rate, on fresh views
+    python tools/train_bundled_base.py --run RUN2 --start BASE.safetensors --trunk-rate 0.1 --data D --data-open O \
+        --drawings P --minutes 60 --device cuda --batch 32 --workers 12
     # write the averaged weights in fp16
     python tools/train_bundled_base.py --run RUN --export tools/bundled_base/checkpoint/base.safetensors
 
@@ -16,6 +19,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -30,8 +34,8 @@ from bundled_base import checkpoint, network  # noqa: E402
 from bundled_base.corrections import chosen, correct  # noqa: E402
 from bundled_base.decoder import Decode, Levels, Neck  # noqa: E402
 from bundled_base.evaluation import Item, held_out_sets, measure  # noqa: E402
-from bundled_base.feeding import CachedBatches, maps  # noqa: E402
-from bundled_base.losses import Dense, prompt_losses  # noqa: E402
+from bundled_base.feeding import CachedBatches, LiveBatches, load, maps  # noqa: E402
+from bundled_base.losses import Dense, MaskLoss, prompt_losses  # noqa: E402
 from bundled_base.optimisers import Optimisers  # noqa: E402
 
 
@@ -42,11 +46,12 @@ def options() -> argparse.Namespace:
     parser.add_argument("--start", type=Path, help="a new run begins with these exported weights")
     parser.add_argument("--trunk", type=Path, help="a new run without --start: ImageNet weights of the trunk")
     parser.add_argument("--export", type=Path, help="do not train: write the averaged weights of the run to this file")
-    parser.add_argument("--cache", type=Path, help="stage 1: folder of cached features")
+    parser.add_argument("--cache", type=Path, help="stage 1: folder of cached features; without it, fresh views")
     parser.add_argument("--data", type=Path, help="folder with street_fashion, nuclei, facades and evaluation sets")
     parser.add_argument("--data-open", type=Path, help="folder with the openly licensed sets")
     parser.add_argument("--drawings", type=Path, help="folder of prepared drawings")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--size", type=int, default=network.SIZE, help="side of the images; that of the cached views")
     parser.add_argument("--batch", type=int, default=8, help="images a step and process")
     parser.add_argument("--clicks", type=int, default=6, help="single clicks an image")
     parser.add_argument("--others", type=int, default=2, help="boxes or point groups an image")
@@ -59,8 +64,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--early", type=int, default=1500, help="steps in which balanced cross-entropy fades out")
     parser.add_argument("--dense", type=float, default=0.5, help="weight of the dense training heads")
     parser.add_argument("--average", type=float, default=0.998, help="decay of the averaged weights, per step")
+    parser.add_argument("--workers", type=int, default=0, help="background processes that make fresh views")
     parser.add_argument("--processes", type=int, default=1, help="on a shared CPU, 2 of one thread each are faster")
     parser.add_argument("--threads", type=int, default=2, help="of each process")
+    parser.add_argument("--compile", action="store_true", help="compile the mask loss; needs a C++ compiler")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--evaluate-every", type=float, default=20.0, help="minutes")
     parser.add_argument("--held-out", type=float, default=0.4, help="share of the evaluation sets")
@@ -75,6 +82,7 @@ class Trainer:
         self.args, self.rank, self.world = args, rank, args.processes
         self.device = torch.device(args.device)
         self.model = network.build(args.seed).to(self.device).train()
+        network.set_size(self.model, args.size)
         self.trunk = self.model.vision_encoder.backbone.trunk
         if args.trunk:
             network.load_trunk(self.model, args.trunk)
@@ -106,7 +114,7 @@ class Trainer:
         early = max(0.0, 1 - self.progress["step"] / max(1, self.args.early))
         ones = torch.ones(batch["clicks"].shape[:3], dtype=torch.long, device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
-            levels = self.neck(maps(batch))
+            levels = self.neck(self._maps(batch))
             dense = self.dense(levels, batch) if self.args.dense else levels[0].new_zeros(())
             first = self.decode(levels, batch["clicks"], ones)
             second = self.decode(levels, batch["points"], batch["labels"])
@@ -115,6 +123,14 @@ class Trainer:
         if self.args.corrections and torch.rand(()) < self.args.corrections:
             losses["corrected"] = self._corrected(levels, batch, found, ones, early)
         return losses
+
+    def _maps(self, batch: dict[str, Tensor]) -> list[Tensor]:
+        """Maps of the trunk (B, h, w, C): cached, or of the batch's images."""
+        if "image" not in batch:
+            return maps(batch)
+        pixels = network.normalise(batch["image"]).contiguous(memory_format=torch.channels_last)
+        with torch.set_grad_enabled(self.args.trunk_rate > 0):
+            return [x.permute(0, 2, 3, 1) for x in self.trunk(pixels)]
 
     def _corrected(
         self, levels: Levels, batch: dict[str, Tensor], found: list[Tensor], ones: Tensor, early: float
@@ -131,7 +147,7 @@ class Trainer:
         }
         index = torch.arange(len(before), device=self.device)[:, None]
         wanted = batch["masks"][index, part["targets"][..., 0]].float() / 255
-        more, marks = correct(before, wanted, network.SIZE)
+        more, marks = correct(before, wanted, self.args.size)
         masks = before.clamp(-32, 32) if torch.rand(()) < 0.75 else None
         with torch.autocast(self.device.type, torch.bfloat16):
             again = self.decode(levels, torch.cat([points, more], 2), torch.cat([labels, marks], 2), masks)
@@ -157,8 +173,10 @@ class Trainer:
         """Mean IoUs of the averaged weights."""
         own = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average)
+        network.set_size(self.model, network.SIZE)
         rows = {name: measure(items, self.features, self.decode) for name, items in sets.items()}
         self.model.load_state_dict(own)
+        network.set_size(self.model, self.args.size)
         return rows
 
 
@@ -191,12 +209,20 @@ class Clock:
         return float(signal[0]), bool(signal[1]), bool(signal[2])
 
 
+def batches(args: argparse.Namespace, seed: int) -> Iterable[dict[str, Tensor]]:
+    """Cached views where a cache is given, else fresh ones."""
+    prompts = (args.batch, args.clicks, args.others, seed)
+    if args.cache:
+        return CachedBatches(args.cache, *prompts)
+    return load(LiveBatches((args.data, args.data_open, args.drawings), args.size, *prompts), args.workers)
+
+
 def train(trainer: Trainer) -> None:
     """Train for `--minutes` of wall clock, evaluating and saving on the way."""
     args, first = trainer.args, trainer.rank == 0
     held_out = held_out_sets(args.data, args.data_open, args.held_out) if first and args.data else {}
     seed = args.seed + 1 + trainer.progress["step"] + 500_000 * trainer.rank
-    data = CachedBatches(args.cache, args.batch, args.clicks, args.others, seed)
+    data = batches(args, seed)
     clock, share, last, begin = Clock(args), 0.0, time.monotonic(), trainer.progress["step"]
     sums: dict[str, list[float]] = {}
     for count, batch in enumerate(data, 1):
@@ -239,6 +265,7 @@ def work(rank: int, args: argparse.Namespace) -> None:
             world_size=args.processes,
             timeout=timedelta(minutes=30),
         )
+    MaskLoss.compiled = args.compile
     trainer = Trainer(args, rank)
     torch.manual_seed(args.seed + 1 + trainer.progress["step"] + 1000 * rank)
     if rank == 0:

@@ -213,17 +213,15 @@ def arguments(run: Path, features: Path, **others) -> Namespace:
     """The command line of a tiny run."""
     sys.argv = ["train", "--run", str(run), "--cache", str(features)]
     args = training.options()
-    vars(args).update({"batch": 2, "clicks": 2, "others": 1, "warm_up": 1} | others)
+    vars(args).update({"batch": 2, "clicks": 2, "others": 1, "warm_up": 1, "size": SIDE} | others)
     run.mkdir(exist_ok=True)
     return args
 
 
 def test_a_run_goes_on_from_its_checkpoint_and_from_an_export(features, tmp_path, monkeypatch):
-    monkeypatch.setattr(network, "SIZE", SIDE)
     monkeypatch.setattr(sys, "argv", [])
     args = arguments(tmp_path / "run", features, corrections=1.0)
     trainer = training.Trainer(args)
-    network.set_size(trainer.model, SIDE)
     batches = iter(CachedBatches(features, 2, 2, 1, 0))
     found = trainer.step(next(batches), 1e-3)
     assert {"mask", "iou", "presence", "dense", "corrected"} <= found.keys()

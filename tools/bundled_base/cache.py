@@ -69,7 +69,8 @@ def encode(trunk: torch.nn.Module, images: list[np.ndarray]) -> list[Tensor]:
 def usable(rng: Rng, labelled: Labelled, size: int) -> Labelled | None:
     """A view with at least one object of 0.1 % of it, or None."""
     seen = view(rng, labelled, size)
-    return seen if np.bincount(seen.objects.ravel(), minlength=2)[1:].max() > 0.001 * seen.objects.size else None
+    largest = np.bincount(seen.objects.ravel(), minlength=2)[1:].max()
+    return seen if largest > 0.001 * seen.objects.size else None
 
 
 def make(trunk: torch.nn.Module, stream, count: int, size: int, batch: int = 8) -> tuple[dict, list]:
@@ -112,6 +113,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--views", type=int, default=3000)
+    parser.add_argument("--size", type=int, default=network.SIZE, help="side of the views")
     parser.add_argument("--shard", type=int, default=200)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -121,7 +123,7 @@ def main() -> None:
     trunk = model.vision_encoder.backbone.trunk.eval().to(memory_format=torch.channels_last)
     stream = Sources(args.data, args.data_open, args.drawings).stream(args.seed)
     for number in range(-(-args.views // args.shard)):
-        write(args.out / f"{args.seed:04d}-{number:04d}", *make(trunk, stream, args.shard, network.SIZE))
+        write(args.out / f"{args.seed:04d}-{number:04d}", *make(trunk, stream, args.shard, args.size))
         print(json.dumps({"seed": args.seed, "views": (number + 1) * args.shard}), flush=True)
 
 

@@ -67,11 +67,11 @@ class Decode(nn.Module):
         own = torch.cat(own).expand(*sparse.shape[:2], -1, -1)
         tokens, keys = _two_way(decoder.transformer, torch.cat([own, sparse], dim=2), image, positions)
         side = embedding.shape[-1]
-        fine = _upscale(decoder, keys, s4, s8, side)
+        fine = _upscale(decoder, keys, s4, s8)
         hyper = [mlp(tokens[:, :, 2 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
-        logits = torch.stack(hyper, dim=2) @ fine.mT
+        logits = _in_place(fine @ torch.stack(hyper, dim=2).mT, side)
         iou, presence = decoder.iou_prediction_head(tokens[:, :, 1]), decoder.pred_obj_score_head(tokens[:, :, 0])
-        return logits.unflatten(-1, (4 * side, 4 * side)), iou, presence[..., 0]
+        return logits, iou, presence[..., 0]
 
 
 def _two_way(transformer: nn.Module, tokens: Tensor, keys: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,55 +79,88 @@ def _two_way(transformer: nn.Module, tokens: Tensor, keys: Tensor, where: Tensor
     queries = tokens
     for layer in transformer.layers:
         mixed = queries if layer.skip_first_layer_pe else queries + tokens
-        out = _attention(layer.self_attn, mixed, mixed, queries)
+        out = _self(layer.self_attn, mixed, queries)
         queries = layer.layer_norm1(out if layer.skip_first_layer_pe else queries + out)
-        seen = _attention(layer.cross_attn_token_to_image, queries + tokens, keys + where, keys)
+        seen = _read(layer.cross_attn_token_to_image, queries + tokens, keys + where, keys)
         queries = layer.layer_norm2(queries + seen)
         queries = layer.layer_norm3(queries + layer.mlp(queries))
-        told = _attention(layer.cross_attn_image_to_token, keys + where, queries + tokens, queries)
+        told = _write(layer.cross_attn_image_to_token, keys + where, queries + tokens, queries)
         keys = layer.layer_norm4(keys + told)
-    out = _attention(transformer.final_attn_token_to_image, queries + tokens, keys + where, keys)
+    out = _read(transformer.final_attn_token_to_image, queries + tokens, keys + where, keys)
     return transformer.layer_norm_final_attn(queries + out), keys
 
 
-def _attention(attention: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """`Sam2Attention` on (B, P or 1, T, C) each; a 1 is broadcast after the projection."""
+def _self(attention: nn.Module, query: Tensor, value: Tensor) -> Tensor:
+    """Attention among the tokens (B, P, N, D)."""
     heads = (attention.num_attention_heads, attention.head_dim)
-    q, k, v = (
-        f(x).unflatten(-1, heads).transpose(2, 3)
-        for f, x in ((attention.q_proj, query), (attention.k_proj, key), (attention.v_proj, value))
-    )
-    prompts = max(q.shape[1], k.shape[1])
-    q, k, v = (x.expand(-1, prompts, -1, -1, -1).flatten(0, 1) for x in (q, k, v))
-    out = attend(q, k, v)
-    return attention.o_proj(out.transpose(1, 2).flatten(2).unflatten(0, (-1, prompts)))
+    q, k = (f(query).unflatten(-1, heads).transpose(2, 3) for f in (attention.q_proj, attention.k_proj))
+    v = attention.v_proj(value).unflatten(-1, heads).transpose(2, 3)
+    weights = ((q * attention.head_dim**-0.5) @ k.mT).softmax(-1)
+    return attention.o_proj((weights.to(v.dtype) @ v).transpose(2, 3).flatten(3))
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Softmax attention on (B, heads, T, d).
+def _read(attention: nn.Module, query: Tensor, placed: Tensor, cells: Tensor) -> Tensor:
+    """What tokens (B, P, N, D) read from cells (B, 1 or P, K, D).
 
-    On a CPU the backward pass of PyTorch's fused bf16 kernel is several times slower than two plain products.
+    Tokens are few and cells are many, so the projections of the cells are applied to the tokens instead: of each
+    query what its product with an unprojected key needs, of each read value its projection. The bias of the keys
+    cancels in the softmax.
     """
-    if query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value)
-    with torch.autocast("cpu", enabled=False):
-        weights = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-        return weights.softmax(-1) @ value
+    count, heads, width = query.shape[2], attention.num_attention_heads, attention.head_dim
+    q = attention.q_proj(query).unflatten(-1, (heads, width)).transpose(2, 3) * width**-0.5
+    rows = (q @ attention.k_proj.weight.unflatten(0, (heads, width))).flatten(2, 3)
+    seen = _product(_product(rows, placed.mT).float().softmax(-1), cells)
+    seen = seen.unflatten(2, (heads, count)) @ attention.v_proj.weight.unflatten(0, (heads, width)).mT
+    return attention.o_proj(seen.transpose(2, 3).flatten(3) + attention.v_proj.bias)
 
 
-def _upscale(decoder: nn.Module, keys: Tensor, s4: Tensor, s8: Tensor, side: int) -> Tensor:
-    """Keys (B, P, G G, D) to (B, P, 16 G G, D / 8)."""
-    x = _unfold(keys, decoder.upscale_conv1, side) + s8.permute(0, 2, 3, 1).unsqueeze(1)
+def _write(attention: nn.Module, placed: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """What cells (B, 1 or P, K, D) read from tokens (B, P, N, D), by products with the tokens as in `_read`."""
+    count, heads, width = key.shape[2], attention.num_attention_heads, attention.head_dim
+    k = attention.k_proj(key).unflatten(-1, (heads, width)).transpose(2, 3) * width**-0.5
+    rows = (k @ attention.q_proj.weight.unflatten(0, (heads, width))).flatten(2, 3)
+    same = (k @ attention.q_proj.bias.view(heads, width, 1)).flatten(2)
+    scores = (_product(rows, placed.mT) + same[..., None]).float()
+    weights = scores.unflatten(2, (heads, count)).softmax(3).flatten(2, 3)  # the inner axis of the cells vectorises
+    v = attention.v_proj(value).unflatten(-1, (heads, width)).transpose(2, 3)
+    given = (v @ attention.o_proj.weight.unflatten(1, (heads, width)).permute(1, 2, 0)).flatten(2, 3)
+    return _product(weights.mT, given) + attention.o_proj.bias
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Product of (B, 1 or P, ., .) with (B, P or 1, ., .).
+
+    Cells that all prompts share are multiplied with all of them at once.
+    """
+    rows, prompts = left.shape[0], left.shape[1]
+    if prompts > 1 and right.shape[1] == 1:
+        return (left.flatten(1, 2) @ right[:, 0]).unflatten(1, (prompts, -1))
+    if prompts == 1 and right.shape[1] > 1:
+        found = left[:, 0] @ right.transpose(1, 2).flatten(2)
+        return found.view(rows, left.shape[2], right.shape[1], -1).transpose(1, 2)
+    return left @ right
+
+
+def _upscale(decoder: nn.Module, keys: Tensor, s4: Tensor, s8: Tensor) -> Tensor:
+    """Keys (B, P, G G, D) to (B, P, 16 G G, D / 8): of each cell 2 x 2 parts, of each part 2 x 2 places.
+
+    Transposed convolutions of size and stride 2 are products, and nothing is moved to its place in the image: skips
+    are sorted by cell instead, once for all prompts.
+    """
+    side = s8.shape[-1] // 2
+    first, second = decoder.upscale_conv1, decoder.upscale_conv2
+    skip = s8.unflatten(3, (side, 2)).unflatten(2, (side, 2)).permute(0, 2, 4, 3, 5, 1).flatten(3, 5).flatten(1, 2)
+    x = F.linear(keys, first.weight.permute(2, 3, 1, 0).flatten(0, 2), first.bias.repeat(4)) + skip[:, None]
     norm = decoder.upscale_layer_norm
+    x = x.unflatten(3, (4, -1)).flatten(2, 3)
     x = decoder.activation(F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps))
-    x = _unfold(x.flatten(2, 3), decoder.upscale_conv2, 2 * side) + s4.permute(0, 2, 3, 1).unsqueeze(1)
-    return decoder.activation(x).flatten(2, 3)
+    skip = s4.unflatten(3, (side, 2, 2)).unflatten(2, (side, 2, 2)).permute(0, 2, 5, 3, 6, 4, 7, 1)
+    skip = skip.flatten(5, 7).flatten(1, 4)
+    x = F.linear(x, second.weight.permute(2, 3, 1, 0).flatten(0, 2), second.bias.repeat(4)) + skip[:, None]
+    return decoder.activation(x).unflatten(3, (4, -1)).flatten(2, 3)
 
 
-def _unfold(x: Tensor, conv: nn.ConvTranspose2d, side: int) -> Tensor:
-    """(B, P, s s, C) through a transposed convolution of size and stride 2 to (B, P, 2s, 2s, C')."""
-    rows, prompts = x.shape[:2]
-    out = conv.weight.shape[1]
-    weight = conv.weight.permute(2, 3, 1, 0).reshape(4 * out, -1)
-    y = F.linear(x, weight, conv.bias.repeat(4)).view(rows, prompts, side, side, 2, 2, out)
-    return y.permute(0, 1, 2, 4, 3, 5, 6).reshape(rows, prompts, 2 * side, 2 * side, out)
+def _in_place(x: Tensor, side: int) -> Tensor:
+    """(B, P, 16 G G, M) in the order of `_upscale` to (B, P, M, 4 G, 4 G)."""
+    x = x.unflatten(2, (side, side, 2, 2, 2, 2)).permute(0, 1, 8, 2, 4, 6, 3, 5, 7)
+    return x.flatten(6, 8).flatten(3, 5)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 Rng = np.random.Generator
-SMALLEST = (8 / 256) ** 2  # share of the view below which a mask is not trained on
+SMALLEST = 36  # pixels of the id maps, 3 x 3 cells of the mask logits, below which a mask is not trained on
 MAX_IDS = 250
 FILL = (127, 127, 127)
 

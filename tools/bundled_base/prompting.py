@@ -16,20 +16,19 @@ class Levels:
 
     def __init__(self, labelled: Labelled) -> None:
         self.labelled = labelled
-        least = SMALLEST * labelled.objects.size
         objects = np.bincount(labelled.objects.ravel(), minlength=256)
-        self.ids = [(0, int(i)) for i in np.flatnonzero(objects >= least) if i > 0]
+        self.ids = [(0, int(i)) for i in np.flatnonzero(objects >= SMALLEST) if i > 0]
         self.areas = [int(objects[i]) for _, i in self.ids]
         self.of_object = {i: k for k, (_, i) in enumerate(self.ids)}
-        self.of_part = self._parts(objects, least)
-        self.of_group = self._groups(objects, least)
+        self.of_part = self._parts(objects)
+        self.of_group = self._groups(objects)
 
     def _add(self, kind: int, number: int, area: int) -> int:
         self.ids.append((kind, number))
         self.areas.append(area)
         return len(self.ids) - 1
 
-    def _parts(self, objects: np.ndarray, least: float) -> dict[int, int]:
+    def _parts(self, objects: np.ndarray) -> dict[int, int]:
         nested, area = self.labelled.nested, np.bincount(self.labelled.parts.ravel(), minlength=256)
         self.pieces: dict[int, list[int]] = {int(part): [int(part)] for part in np.flatnonzero(area) if part > 0}
         for part in sorted(self.pieces, reverse=True):  # inner parts have larger ids
@@ -40,11 +39,11 @@ class Levels:
             owner = self.labelled.owner.get(part, 0)
             size, whole = int(area[pieces].sum()), nested.get(part)
             around = objects[owner] if whole is None else area[self.pieces[whole]].sum()
-            if owner in self.of_object and least <= size < WHOLE * around:
+            if owner in self.of_object and SMALLEST <= size < WHOLE * around:
                 found[part] = self._add(1, part, size)
         return found
 
-    def _groups(self, objects: np.ndarray, least: float) -> dict[int, int]:
+    def _groups(self, objects: np.ndarray) -> dict[int, int]:
         members: dict[int, set[int]] = {}
         for carried, carrier in self.labelled.groups.items():
             members.setdefault(carrier, {carrier}).add(carried)
@@ -52,7 +51,7 @@ class Levels:
         found: dict[int, int] = {}
         for carrier, group in members.items():
             whole = int(objects[list(group)].sum())
-            if whole >= least and objects[list(group)].max() < WHOLE * whole:
+            if whole >= SMALLEST and objects[list(group)].max() < WHOLE * whole:
                 self.members[carrier] = sorted(group)
                 found |= dict.fromkeys(group, self._add(2, carrier, whole))
         return found

@@ -150,7 +150,7 @@ class Fusion(nn.Module):
         self.lateral = nn.ModuleList(nn.Linear(i, o) for i, o in zip(channels[:3], fused, strict=True))
         coarser = [*fused[1:], channels[3]]
         self.top_down = nn.ModuleList(nn.Linear(i, o, bias=False) for i, o in zip(coarser, fused, strict=True))
-        kernels = (3, 3, 5)
+        kernels = (3, 3, 3)
         self.blocks = nn.ModuleList(
             nn.Sequential(*(FusionBlock(width, kernel) for _ in range(count)))
             for width, kernel, count in zip(fused, kernels, blocks, strict=True)
