@@ -45,7 +45,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, required=True, help="folder for checkpoints and log")
     parser.add_argument("--start", type=Path, help="a new run begins with these exported weights")
     parser.add_argument("--trunk", type=Path, help="a new run without --start: ImageNet weights of the trunk")
-    parser.add_argument("--export", type=Path, help="do not train: write the averaged weights of the run to this file")
+    parser.add_argument(
+        "--export", type=Path, help="only write the averaged weights to this .safetensors file or folder"
+    )
     parser.add_argument("--cache", type=Path, help="stage 1: folder of cached features; without it, fresh views")
     parser.add_argument("--data", type=Path, help="folder with street_fashion, nuclei, facades and evaluation sets")
     parser.add_argument("--data-open", type=Path, help="folder with the openly licensed sets")
@@ -280,9 +282,7 @@ def main() -> None:
     args = options()
     args.run.mkdir(parents=True, exist_ok=True)
     if args.export:
-        checkpoint.export(
-            args.run, args.export, {"command": "python tools/train_bundled_base.py --start " + args.export.name}
-        )
+        checkpoint.export(args.run, args.export)
     elif args.processes == 1:
         work(0, args)
     else:

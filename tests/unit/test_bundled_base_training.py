@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import Sam2Model
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
@@ -67,8 +68,6 @@ def test_the_cheaper_forward_passes_equal_transformers(model):
 
 
 def test_a_saved_model_loads_again_by_transformers(model, tmp_path):
-    from transformers import Sam2Model
-
     model.save_pretrained(tmp_path)
     back = Sam2Model.from_pretrained(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["vision_config"]["backbone_config"]["model_type"] == (
@@ -232,11 +231,13 @@ def test_a_run_goes_on_from_its_checkpoint_and_from_an_export(features, tmp_path
     assert again.progress["images"] == 2
     for name, value in trainer.model.state_dict().items():
         assert torch.equal(again.model.state_dict()[name], value), name
-    checkpoint.export(args.run, tmp_path / "base.safetensors", {})
+    checkpoint.export(args.run, tmp_path / "base.safetensors")
+    checkpoint.export(args.run, tmp_path / "folder")
     started = training.Trainer(arguments(tmp_path / "other", features, start=tmp_path / "base.safetensors"))
     assert started.progress["step"] == 1
     name = "mask_decoder.iou_token.weight"
-    torch.testing.assert_close(started.model.state_dict()[name], trainer.average[name], atol=1e-3, rtol=1e-3)
+    for found in (started.model, Sam2Model.from_pretrained(tmp_path / "folder", dtype=torch.float32)):
+        torch.testing.assert_close(found.state_dict()[name], trainer.average[name], atol=1e-3, rtol=1e-3)
 
 
 def test_stage_one_leaves_the_trunk_alone(model):

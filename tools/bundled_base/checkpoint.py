@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+
+from bundled_base import network
+
+GO_ON = (
+    "python tools/train_bundled_base.py --run RUN --start tools/bundled_base/checkpoint/base.safetensors --cache CACHE "
+    "--data DATA --data-open DATA_OPEN --processes 2 --threads 1 --compile --batch 8 --corrections 0.35 --lr 1e-3 "
+    "--early 1 --minutes 60 --finish"
+)
 
 
 def save(run: Path, trainer) -> None:
@@ -83,19 +92,54 @@ def log(run: Path, trainer, entry: dict) -> None:
         file.write(line + "\n")
 
 
-def export(run: Path, file: Path, about: dict) -> None:
-    """Write the averaged weights of a run in fp16 and, beside them, a JSON file that describes them.
+def export(run: Path, target: Path) -> None:
+    """Write the averaged weights of a run in fp16, and a JSON file that describes them.
 
     Args:
         run: folder of the run; it may be in use.
-        file: the safetensors file to write.
-        about: added to the description.
+        target: a `.safetensors` file, or a folder, which then is what `Sam2Model.from_pretrained` loads.
     """
     weights = _below(load_file(run / "weights.safetensors"), "average.")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.half() if v.is_floating_point() else v for k, v in weights.items()}, file)
-    description = {"progress": json.loads((run / "progress.json").read_text()), "held_out": _last_figures(run), **about}
-    file.with_suffix(".json").write_text(json.dumps(description, indent=2) + "\n")
+    half = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
+    description = {
+        "progress": json.loads((run / "progress.json").read_text()),
+        "held_out": _last_figures(run),
+        "trained_at_commit": _commit(),
+        "go_on": GO_ON,
+    }
+    if target.suffix == ".safetensors":
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_file(half, target)
+        about = target.with_suffix(".json")
+    else:
+        _pretrained(weights, target)
+        about = target / "training.json"
+    about.write_text(json.dumps(description, indent=2) + "\n")
+
+
+def _pretrained(weights: dict[str, torch.Tensor], folder: Path) -> None:
+    model = network.build()
+    model.load_state_dict(weights)
+    model.half().save_pretrained(folder)
+    side = {"height": network.SIZE, "width": network.SIZE}
+    preprocessing = {
+        "image_processor_type": "Sam2ImageProcessor",
+        "do_resize": True,
+        "size": side,
+        "mask_size": {k: v // 4 for k, v in side.items()},
+        "resample": 2,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [m / 255 for m in network.MEAN],
+        "image_std": [s / 255 for s in network.STD],
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing, indent=2) + "\n")
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _last_figures(run: Path) -> dict:
