@@ -90,9 +90,10 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) to (B, C', h / stride, w / stride)."""
-        inner = x if self.expand is None else F.relu6(self.expand(x))
-        out = self.project(F.relu6(self.depthwise(inner)))
-        return x + out if self.residual else out
+        # in place: new memory for activations of this size costs more than the activations
+        inner = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        out = self.project(F.relu6(self.depthwise(inner), inplace=True))
+        return out.add_(x) if self.residual else out
 
 
 class EfficientNetLite(nn.Module):
@@ -120,7 +121,7 @@ class EfficientNetLite(nn.Module):
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """(B, 3, s, s) to maps (B, C, h, w), finest first."""
-        x, maps = F.relu6(self.stem(pixels)), []
+        x, maps = F.relu6(self.stem(pixels), inplace=True), []
         for index, block in enumerate(self.blocks):
             x = block(x)
             maps += [x] if index in self.ends else []
