@@ -48,6 +48,7 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--export", type=Path, help="only write the averaged weights to this .safetensors file or folder"
     )
+    parser.add_argument("--evaluate", action="store_true", help="only measure the averaged weights; see --held-out")
     parser.add_argument("--cache", type=Path, help="stage 1: folder of cached features; without it, fresh views")
     parser.add_argument("--data", type=Path, help="folder with street_fashion, nuclei, facades and evaluation sets")
     parser.add_argument("--data-open", type=Path, help="folder with the openly licensed sets")
@@ -283,6 +284,11 @@ def main() -> None:
     args.run.mkdir(parents=True, exist_ok=True)
     if args.export:
         checkpoint.export(args.run, args.export)
+    elif args.evaluate:
+        torch.set_num_threads(args.threads)
+        trainer = Trainer(args)
+        sets = held_out_sets(args.data, args.data_open, args.held_out)
+        checkpoint.log(args.run, trainer, {"share": args.held_out, "held_out": trainer.evaluate(sets)})
     elif args.processes == 1:
         work(0, args)
     else:

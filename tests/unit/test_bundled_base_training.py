@@ -277,3 +277,40 @@ def test_the_learning_rate_warms_up_and_finishes():
     assert training.rate(args, 0, 0.0) == pytest.approx(0.1)
     assert training.rate(args, 100, 0.25) == pytest.approx(0.75)
     assert training.rate(args, 100, 1.0) == 0
+
+
+def test_held_out_images_are_none_of_the_training_images(tmp_path):
+    from bundled_base import sources
+
+    for name, kept in (("nuclei", 4), ("granular", 2)):
+        folder = tmp_path / name
+        (folder / "images").mkdir(parents=True)
+        for number in range(20):
+            (folder / "images" / f"{number:02d}.jpg").touch()
+        training_images, held_out = sources.training_images(folder), sources.held_out_images(folder)
+        assert len(held_out) == kept
+        assert set(training_images).isdisjoint(held_out)
+        assert len(training_images) + kept == 20
+
+
+def test_fresh_views_make_batches_with_images(tmp_path, monkeypatch):
+    from bundled_base import feeding
+
+    class Scenes:
+        def __init__(self, *folders):
+            pass
+
+        def stream(self, seed):
+            rng = np.random.default_rng(seed)
+            while True:
+                yield rng, labelled(96)
+
+    monkeypatch.setattr(feeding, "Sources", Scenes)
+    batch = next(iter(feeding.LiveBatches((tmp_path,) * 3, SIDE, 2, 3, 1, seed=0)))
+    assert batch["image"].shape == (2, 3, SIDE, SIDE)
+    assert batch["targets"].shape == (2, 4, 4)
+    args = arguments(tmp_path / "run", tmp_path, trunk_rate=0.1, dense=0.0)
+    trainer = training.Trainer(args)
+    before = trainer.trunk.stem.weight.clone()
+    trainer.step(batch, 1e-3)
+    assert not torch.equal(before, trainer.trunk.stem.weight)
