@@ -26,6 +26,7 @@ lint: env
 	$(BIN)/ruff check src tests tools benchmarks
 	$(BIN)/ruff format --check src tests tools benchmarks
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 docs: env  ## generated pages and the site, in site/; the tests build it too
 	for file in tools/make_*_docs.py; do $(BIN)/python $$file || exit 1; done

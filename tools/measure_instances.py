@@ -124,12 +124,12 @@ def _sheet(evaluation, samples: dict):
     import cv2
     import numpy as np
 
-    from samtailor.report.instance_tables import panels, ranked
+    from samtailor.report.panels import instance_panels, ranked
 
     columns = []
     for _, _, image in ranked(evaluation, 6):
         pair = []
-        for panel in panels(samples[image.id].image, image):
+        for panel in instance_panels(samples[image.id].image, image):
             scale = 300 / max(panel.shape[:2])
             small = cv2.resize(panel, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
             pad = ((0, 300 - small.shape[0]), (0, 300 - small.shape[1]), (0, 0))

@@ -1,22 +1,63 @@
 """samtailor: fit a frozen Segment Anything model to your own objects from a few masks.
 
-from samtailor import Predictor
-predictor = Predictor.from_pretrained("nano", adapters={"banner": "adapters/banner"})
+```python
+import samtailor
+
+samtailor.fit("data/banners", "adapters/banner", classes=["banner"], shots=8)
+
+predictor = samtailor.Predictor.from_pretrained("adapters/banner")
 predictor.set_image(image)
-masks, scores, logits = predictor.predict(point_coords=[[320, 240]], point_labels=[1], adapter="banner")
+masks, scores, logits = predictor.predict(point_coords=[[320, 240]], point_labels=[1])
+```
+
+`import samtailor` is fast: PyTorch is imported when a function is first used.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["Predictor", "__version__"]
+if TYPE_CHECKING:
+    from samtailor.artefact import load as load_adapter
+    from samtailor.bases import load_base
+    from samtailor.data.dataset import open_dataset
+    from samtailor.evaluation.api import evaluate
+    from samtailor.fitting.api import fit
+    from samtailor.labelling.api import label
+    from samtailor.predict.predictor import Predictor
+    from samtailor.train.config import FitConfig
+
+__version__ = "0.2.0"
+__all__ = [
+    "FitConfig",
+    "Predictor",
+    "__version__",
+    "evaluate",
+    "fit",
+    "label",
+    "load_adapter",
+    "load_base",
+    "open_dataset",
+]
+_MODULES = {
+    "FitConfig": "train.config",
+    "Predictor": "predict.predictor",
+    "evaluate": "evaluation.api",
+    "fit": "fitting.api",
+    "label": "labelling.api",
+    "load_adapter": "artefact",
+    "load_base": "bases",
+    "open_dataset": "data.dataset",
+}
 
 
-def __getattr__(name: str) -> Any:  # torch takes seconds to import: nothing heavy before it is asked for
-    if name == "Predictor":
-        from samtailor.predict.predictor import Predictor
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'samtailor' has no attribute {name!r}")
+    module = importlib.import_module(f"samtailor.{_MODULES[name]}")
+    return getattr(module, "load" if name == "load_adapter" else name)
 
-        return Predictor
-    raise AttributeError(f"module 'samtailor' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,4 +1,4 @@
-"""`python -m samtailor` is the command line."""
+"""`python -m samtailor` runs the command line."""
 
 from samtailor.cli import main
 

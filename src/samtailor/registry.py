@@ -1,8 +1,8 @@
 """Methods, formats, prompt sources, detectors, bases, baselines and writers by name. A name is a file.
 
 `find("methods", "plm-pmm")` imports `samtailor/methods/plm_pmm.py`. There are no decorators and nothing is registered
-at import time. A file whose name starts with an underscore is private; a package may exclude further modules by a
-constant `NOT_REGISTERED`.
+at import time. A file whose name starts with an underscore is private; `NOT_REGISTERED` lists public
+modules of a package that are not of its kind.
 
 Files outside the package (plug-ins) are used too:
 
@@ -42,7 +42,9 @@ KINDS = {
     "writers": "samtailor.data.writers",
     "export": "samtailor.export",
 }
-"""The kinds, and the package with the built-in modules of each."""
+"""Kinds of things that have a name, and the package that holds the built-in ones."""
+NOT_REGISTERED = {"bases": ("decoder", "encoder")}
+"""Public modules of these packages that are not of the kind."""
 PLUGINS = "SAMTAILOR_PLUGINS"
 """Environment variable with the folders of plug-ins."""
 _SINGULAR = {"prompts": "prompt source", "sets": "data set", "export": "export format"}
@@ -134,10 +136,11 @@ def number(
 
 
 def _built_in(kind: str) -> list[str]:
-    package = importlib.import_module(KINDS[kind])
-    excluded = getattr(package, "NOT_REGISTERED", ())
-    modules = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return [name.replace("_", "-") for name in modules if not name.startswith("_") and name not in excluded]
+    # by path: importing the package would import torch, and help texts list names
+    folder = Path(__file__).parent.joinpath(*KINDS[kind].split(".")[1:])
+    modules = (module.name for module in pkgutil.iter_modules([str(folder)]))
+    other = NOT_REGISTERED.get(kind, ())
+    return [name.replace("_", "-") for name in modules if not name.startswith("_") and name not in other]
 
 
 def _files(kind: str) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""`propose-fit` and `predict --prompt auto`: no human prompt, from files to files."""
+"""`propose-fit` and `--prompt auto`: objects found without a prompt, from input files to output files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from samtailor.proposals.detectors import _heads
 
 
 @pytest.fixture
-def own(adapter_folder, tmp_path):
+def adapter_copy(adapter_folder, tmp_path):
     """A copy of the adapter, to write proposals into."""
     return shutil.copytree(adapter_folder, tmp_path / "own")
 
@@ -35,34 +35,34 @@ def detector_file(path, score: float):
     return constant(path, rows.T, (64, 64), names="{0: 'thing'}")
 
 
-def test_propose_fit_then_predict_without_a_prompt(run, own, data_folder, tmp_path):
-    result = run("propose-fit", data_folder, "--adapter", own, "--steps", 3, "--views", 2, "--json", "f.json")
+def test_propose_fit_then_predict_without_a_prompt(run, adapter_copy, data_folder, tmp_path):
+    result = run("propose-fit", data_folder, "--adapter", adapter_copy, "--steps", 3, "--views", 2, "--json", "f.json")
     assert "false-positive rate" in result.stdout
     assert "points) are in" in result.stderr  # it was fitted on clicks
     figures = json.loads((tmp_path / "f.json").read_text())
-    split = json.loads((own / "split.json").read_text())
+    split = json.loads((adapter_copy / "split.json").read_text())
     assert figures["images"] == len(split["train"])
     assert figures["held_out"]["disc"]["images"] == len(split["val"])
-    assert "Replace them with --overwrite" in run("propose-fit", data_folder, "--adapter", own, code=2).stderr
+    assert "Replace them with --overwrite" in run("propose-fit", data_folder, "--adapter", adapter_copy, code=2).stderr
 
     images = data_folder / "images"
-    result = run("predict", images, "--adapter", own, "--prompt", "auto", "--threshold", 0, "--out", "all")
-    result_json = json.loads((tmp_path / "all" / "predictions.json").read_text())
-    assert [c["name"] for c in result_json["categories"]] == ["disc"]
-    assert len(result_json["annotations"]) == sum(image["objects"] for image in result_json["images"])
-    assert result_json["annotations"]
-    for row in result_json["annotations"]:
+    result = run("predict", images, "--adapter", adapter_copy, "--prompt", "auto", "--threshold", 0, "--out", "all")
+    content = json.loads((tmp_path / "all" / "predictions.json").read_text())
+    assert [c["name"] for c in content["categories"]] == ["disc"]
+    assert len(content["annotations"]) == sum(image["objects"] for image in content["images"])
+    assert content["annotations"]
+    for row in content["annotations"]:
         assert 0 <= row["score"] <= 1
         assert row["score"] == row["prompt"]["score"]
         assert row["prompt"]["points"]
         assert row["prompt"]["box"] is None
         assert row["area"] == coco.area(row["segmentation"]) > 0
 
-    result = run("predict", images, "--adapter", own, "--prompt", "auto", "--threshold", 1, "--out", "none")
-    result_json = json.loads((tmp_path / "none" / "predictions.json").read_text())
-    assert result_json["annotations"] == []
-    assert len(result_json["images"]) == 8
-    assert "Nothing was found in 8 of 8: " in result.stderr
+    result = run("predict", images, "--adapter", adapter_copy, "--prompt", "auto", "--threshold", 1, "--out", "none")
+    content = json.loads((tmp_path / "none" / "predictions.json").read_text())
+    assert content["annotations"] == []
+    assert len(content["images"]) == 8
+    assert "No objects in 8 of 8 images: " in result.stderr
 
 
 @pytest.mark.parametrize(("score", "objects"), [(0.9, 1), (0.1, 0)])
@@ -71,25 +71,25 @@ def test_detections_prompt_the_base_with_boxes(run, base_folder, tmp_path, score
     file = detector_file(tmp_path / "d.onnx", score)
     arguments = ["predict", "a.png", "--base", base_folder, "--detector", file, "--out", "o"]
     result = run(*arguments)
-    result_json = json.loads((tmp_path / "o" / "predictions.json").read_text())
-    assert [image["objects"] for image in result_json["images"]] == [objects]
-    assert ("Nothing was found in 1 of 1" in result.stderr) is (objects == 0)
+    content = json.loads((tmp_path / "o" / "predictions.json").read_text())
+    assert [image["objects"] for image in content["images"]] == [objects]
+    assert ("No objects in 1 of 1 image" in result.stderr) is (objects == 0)
     if objects:
-        (row,) = result_json["annotations"]
+        (row,) = content["annotations"]
         assert row["prompt"]["box"] == pytest.approx([22, 22, 42, 42])
         assert row["score"] == pytest.approx(0.9)
-        assert result_json["categories"][0]["name"] == "thing"
-        run(*arguments, "--overwrite", "--give", "points")
+        assert content["categories"][0]["name"] == "thing"
+        run(*arguments, "--overwrite", "--prompt-type", "points")
         again = json.loads((tmp_path / "o" / "predictions.json").read_text())
         assert again["annotations"][0]["prompt"]["points"] == [[31.5, 31.5]]
 
 
-def test_without_a_prompt_source_predict_fails(run, base_folder, own, data_folder, tmp_path):
+def test_without_a_prompt_source_predict_fails(run, base_folder, adapter_copy, data_folder, tmp_path):
     image = next((data_folder / "images").iterdir())
-    for arguments in (["--base", base_folder], ["--adapter", own]):
+    for arguments in (["--base", base_folder], ["--adapter", adapter_copy]):
         assert "propose-fit DATA" in run("predict", image, *arguments, "--prompt", "auto", code=2).stderr
-    assert "takes auto" in run("predict", image, "--prompt", "magic", "--base", base_folder, code=2).stderr
-    assert "takes auto" in run("predict", image, "--prompt", "auto", "--click", "1,1", code=2).stderr
+    assert "must be auto" in run("predict", image, "--prompt", "magic", "--base", base_folder, code=2).stderr
+    assert "must be auto" in run("predict", image, "--prompt", "auto", "--click", "1,1", code=2).stderr
     file = detector_file(tmp_path / "d.onnx", 0.9)
     arguments = ["predict", image, "--base", base_folder, "--detector", file, "--detector-classes", "cat"]
     assert "no class 'cat'" in run(*arguments, code=2).stderr
@@ -123,21 +123,21 @@ def test_prompt_type_follows_the_prompt_source():
         ObjectPrompt().check((5, 5))
 
 
-def test_evaluate_auto_reports_ap_and_false_positives(run, own, data_folder, tmp_path):
-    run("propose-fit", data_folder, "--adapter", own, "--steps", 3, "--views", 1)
-    arguments = ["evaluate", data_folder, "--adapter", own, "--prompt", "auto"]
+def test_evaluate_auto_reports_ap_and_false_positives(run, adapter_copy, data_folder, tmp_path):
+    run("propose-fit", data_folder, "--adapter", adapter_copy, "--steps", 3, "--views", 1)
+    arguments = ["evaluate", data_folder, "--adapter", adapter_copy, "--prompt", "auto"]
     result = run(*arguments, "--json", "f.json", "--html", "f.html")
     assert "AP50" in result.stdout
-    result_json = json.loads((tmp_path / "f.json").read_text())
-    split = json.loads((own / "split.json").read_text())
+    content = json.loads((tmp_path / "f.json").read_text())
+    split = json.loads((adapter_copy / "split.json").read_text())
     for name in ("base", "adapter"):
-        assert 0 <= result_json[name]["ap"] <= result_json[name]["ap50"] <= 1
-        assert result_json[name]["images"] == 8 - len(split["train"])
-    assert sorted(result_json["left_out_ids"]) == sorted(split["train"])
-    assert "Automatic instances" in (tmp_path / "f.html").read_text()
-    run(*arguments, "--part", "val", "--threshold", 0, "--json", "v.json")
+        assert 0 <= content[name]["ap"] <= content[name]["ap50"] <= 1
+        assert content[name]["images"] == 8 - len(split["train"])
+    assert sorted(content["left_out_ids"]) == sorted(split["train"])
+    assert "Automatic mode" in (tmp_path / "f.html").read_text()
+    run(*arguments, "--split", "val", "--threshold", 0, "--json", "v.json")
     part = json.loads((tmp_path / "v.json").read_text())["adapter"]
     assert part["images"] == len(split["val"])
-    assert part["found"] >= result_json["adapter"]["found"]
-    assert "--part takes val or test" in run("evaluate", data_folder, "--part", "val", code=2).stderr
-    assert "go with --prompt auto" in run("evaluate", data_folder, "--give", "boxes", code=2).stderr
+    assert part["found"] >= content["adapter"]["found"]
+    assert "--split must be val or test" in run("evaluate", data_folder, "--split", "val", code=2).stderr
+    assert "options of --prompt auto" in run("evaluate", data_folder, "--prompt-type", "boxes", code=2).stderr

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from samtailor.cli.rows import detected, seeds_of, settings_by_method, shots_of
+from samtailor.cli.rows import detector_options, seeds_of, settings_by_method, shots_of
 from samtailor.errors import InputError
 
 RESNET = "{embedding_size: 16, hidden_sizes: [16, 32, 64, 128], depths: [1, 1, 2, 1]}"
@@ -33,18 +33,18 @@ def test_seeds_and_shots():
 
 def test_settings_of_single_methods_and_detectors():
     pairs = ["steps=5", "options.x=1", "ssp.steps=2", "baselines.options.weights=scratch", "ssp.options.size=64"]
-    general, own = settings_by_method(pairs, ["plm", "ssp", "deeplabv3"])
+    general, by_method = settings_by_method(pairs, ["plm", "ssp", "deeplabv3"])
     assert general == ["steps=5", "options.x=1"]
-    assert own == {
+    assert by_method == {
         "plm": {},
         "ssp": {"options": {"weights": "scratch", "size": 64}, "steps": 2},
         "deeplabv3": {"options": {"weights": "scratch"}},
     }
-    given = detected("people.onnx", "person", ["sam", "am-sam", "blo-sam", "ssp"])
-    asked = {"detector": "onnx", "weights": "people.onnx", "classes": ["person"]}
-    assert given == {"am-sam": {"prompt_options": asked}}
+    given = detector_options("people.onnx", "person", ["sam", "am-sam", "blo-sam", "ssp"])
+    expected = {"detector": "onnx", "weights": "people.onnx", "classes": ["person"]}
+    assert given == {"am-sam": {"prompt_options": expected}}
     with pytest.raises(InputError, match="needs a --detector"):
-        detected(None, "person", ["am-sam"])
+        detector_options(None, "person", ["am-sam"])
 
 
 def test_compare_over_shots_with_a_baseline_and_a_test_set(run, base_folder, data_folder, tmp_path):
@@ -72,7 +72,7 @@ def test_compare_over_shots_with_a_baseline_and_a_test_set(run, base_folder, dat
     assert (row["prompt"], row["undetected"]) == ("detector", 0)
     assert len(made["judged_on"]["0"]) == 8
     assert set(made["trained_on"]["2"]["0/all"]) < set(made["trained_on"]["3"]["0/all"])
-    assert set(made["next_masks"]) == {"AM-SAM", "DeepLabV3"}
+    assert set(made["learning_curve"]) == {"AM-SAM", "DeepLabV3"}
     assert (tmp_path / "c" / "table.md").read_text().count("\n| ") == 6
     page = (tmp_path / "c" / "report.html").read_text()
     for words in ("Learning curve", "Dice of training batches", "one region"):
@@ -88,16 +88,16 @@ def test_a_recipe_over_shots(run, base_folder, data_folder, tmp_path):
         for number, path in enumerate(sorted((data_folder / source).iterdir()), 1):
             end = "jpg" if folder == "Training_Images" else "png"
             Image.open(path).save(tmp_path / "humans" / folder / f"{number}.{end}")
-    asked = ["--data", "humans", "--base", base_folder, "--shots", 4, "--detector", "full-frame", *FAST]
-    result = run("recipe", "am-sam-table2", *asked, "--out", "r")
+    arguments = ["--data", "humans", "--base", base_folder, "--shots", 4, "--detector", "full-frame", *FAST]
+    result = run("recipe", "am-sam-table2", *arguments, "--out", "r")
     assert "90.4" in result.stdout
     table = json.loads((tmp_path / "r" / "am-sam-table2.json").read_text())
     assert table["columns"] == ["4 shots"]
     assert [(row["title"], row["published"]) for row in table["rows"]] == [("BLO-SAM", [89.1]), ("AM-SAM", [90.4])]
     dice = [row["dice"] for row in table["measured"]]
     assert [row["ours"] for row in table["rows"]] == [[pytest.approx(100 * value)] for value in dice]
-    run("recipe", "am-sam-figure6", *asked, "--out", "f")
+    run("recipe", "am-sam-figure6", *arguments, "--out", "f")
     swept = json.loads((tmp_path / "f" / "am-sam-figure6.json").read_text())
     assert [row["title"] for row in swept["measured"]][-1] == "alpha 1.0"
     assert "Dice over alpha" in (tmp_path / "f" / "report.html").read_text()
-    assert "no 5" in run("recipe", "am-sam-table2", "--data", "humans", "--shots", 5, code=2).stderr
+    assert "no number of shots 5" in run("recipe", "am-sam-table2", "--data", "humans", "--shots", 5, code=2).stderr

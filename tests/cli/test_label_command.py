@@ -44,7 +44,7 @@ def test_two_adapters_label_a_folder(run, proposing, data_folder, tmp_path):
     assert all(len(line.split()) <= 1 + 2 * 24 for line in lines)
     again = run("label", data_folder / "images", "--adapter", f"one={proposing}", "--adapter", f"two={proposing}",
                 "--format", "yolo", "--vertices", 24, "--out", "out")  # fmt: skip
-    assert "8 of an earlier run" in again.stderr
+    assert "8 from an earlier run" in again.stderr
 
 
 def test_tiles_refinement_and_a_broken_image(run, proposing, data_folder, tmp_path):

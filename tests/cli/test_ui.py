@@ -89,7 +89,7 @@ def test_demo_draws_images_once(run, started, base_folder, monkeypatch, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["ui"], "Which images"),
+        (["ui"], "Expected a folder of images"),
         (["ui", "nowhere"], "no folder nowhere"),
         (["ui", "empty"], "contains no image"),
         (["ui", "images", "--classes", "a/b"], "a class name has"),

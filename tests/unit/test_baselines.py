@@ -55,7 +55,7 @@ def fitted(request, discs):
 
 def test_every_network_learns_four_images(fitted, discs):
     baseline, done = fitted
-    losses = [look["loss"] for look in done.history[1:]]
+    losses = [entry["loss"] for entry in done.history[1:]]
     assert losses[-1] < 0.7 * losses[0]
     assert evaluate_baseline(baseline, discs).figures(draws=2)["dice"] > 0.85
 
@@ -99,9 +99,9 @@ def test_the_best_state_on_held_out_images_is_kept(discs):
         done = baseline.fit(discs[:2], discs[2:], ["disc"], steps=2)
     except InputError as error:
         pytest.fail(f"two updates should stay finite: {error}")
-    best = max(look["miou"] for look in done.history)
+    best = max(entry["miou"] for entry in done.history)
     assert done.best_miou == best
-    assert done.best_step == next(look["step"] for look in done.history if look["miou"] == best)
+    assert done.best_step == next(entry["step"] for entry in done.history if entry["miou"] == best)
     if done.best_step == 0:
         assert all(torch.equal(v, start[n]) for n, v in baseline.state_dict().items())
 

@@ -46,8 +46,8 @@ def test_pyramid_branches_have_exactly_their_rate():
     pyramid = Pyramid(4, 4, (2, 5)).eval()
     x = torch.zeros(1, 4, 17, 17, requires_grad=True)
     for rate, branch in zip((2, 5), pyramid.branches[1:], strict=True):
-        (seen,) = torch.autograd.grad(branch[0](x)[0, :, 8, 8].sum(), x)
-        places = torch.nonzero(seen[0].abs().sum(0)).tolist()
+        (gradient,) = torch.autograd.grad(branch[0](x)[0, :, 8, 8].sum(), x)
+        places = torch.nonzero(gradient[0].abs().sum(0)).tolist()
         assert places == [[8 + a * rate, 8 + b * rate] for a in (-1, 0, 1) for b in (-1, 0, 1)]
 
 
@@ -66,8 +66,8 @@ def test_decoder_blocks_of_swin_use_windows(discs):
     blocks = tiny("swin-unet").network.blocks[-1]
     x = torch.randn(1, 16 * 16, 16)
     with torch.no_grad():
-        answer = blocks[0](x, (16, 16))
-        whole = (answer[0] if isinstance(answer, tuple) else answer).view(16, 16, 16)
+        output = blocks[0](x, (16, 16))
+        whole = (output[0] if isinstance(output, tuple) else output).view(16, 16, 16)
         for row, column in ((0, 0), (6, 10), (14, 14)):
             window = x.view(1, 16, 16, 16)[:, row : row + 2, column : column + 2].reshape(1, 4, 16)
             alone = blocks[0](window, (2, 2))
@@ -78,12 +78,12 @@ def test_decoder_blocks_of_swin_use_windows(discs):
 def test_the_swin_encoder_is_that_of_transformers():
     network = tiny("swin-unet").network.eval()
     images = torch.randn(2, 3, 64, 64)
-    seen = []
-    network.encoder.layernorm.register_forward_hook(lambda module, given, answer: seen.append(answer))
+    outputs = []
+    network.encoder.layernorm.register_forward_hook(lambda module, given, output: outputs.append(output))
     with torch.no_grad():
         network(images)
         own = network.encoder(images).last_hidden_state
-    torch.testing.assert_close(seen[0], own)
+    torch.testing.assert_close(outputs[0], own)
 
 
 def test_expanding_matches_a_literal_loop():
@@ -184,10 +184,10 @@ def test_center_pivot_is_the_4d_convolution_with_a_kernel_on_the_pivots(stride):
 
 def test_hypercorrelations_are_cosines_without_negative_ones():
     query, support = torch.randn(1, 4, 2, 3), torch.randn(1, 4, 3, 2)
-    (found,) = hypercorrelation([[query]], [[support]])
+    (correlations,) = hypercorrelation([[query]], [[support]])
     wanted = F.cosine_similarity(query[0, :, 1, 2], support[0, :, 2, 0], dim=0).clamp(min=0)
-    torch.testing.assert_close(found[0, 0, 1, 2, 2, 0], wanted, atol=1e-4, rtol=1e-4)
-    assert float(found.min()) == 0
+    torch.testing.assert_close(correlations[0, 0, 1, 2, 2, 0], wanted, atol=1e-4, rtol=1e-4)
+    assert float(correlations.min()) == 0
 
 
 @pytest.mark.parametrize("side", [64, 100, 400])

@@ -61,11 +61,11 @@ def optimizers(model: Problem, kind: str = "adamw") -> dict[str, torch.optim.Opt
     return {"lower": lower, "upper": torch.optim.SGD([model.upper], lr=0.0)}
 
 
-def seen(step: Small) -> list[torch.Tensor]:
-    """Gradients that the upper optimiser gets."""
-    found = []
-    step.optimizers["upper"].register_step_pre_hook(lambda *a: found.append(step.segmenter.upper.grad.clone()))
-    return found
+def upper_gradients(step: Small) -> list[torch.Tensor]:
+    """Gradients at each step of the upper optimizer."""
+    gradients = []
+    step.optimizers["upper"].register_step_pre_hook(lambda *a: gradients.append(step.segmenter.upper.grad.clone()))
+    return gradients
 
 
 def exact(model: Problem, moments, t: int, train, held_out):
@@ -88,12 +88,12 @@ def exact(model: Problem, moments, t: int, train, held_out):
 def test_upper_gradient_is_the_exact_one(hypergradient):
     model = Problem()
     step = Small(model, optimizers(model), Accelerator(cpu=True), hypergradient=hypergradient, limit=None)
-    found, moments = seen(step), (torch.zeros(7).double(), torch.zeros(7).double())
+    gradients, moments = upper_gradients(step), (torch.zeros(7).double(), torch.zeros(7).double())
     for t in range(1, 9):
         whole, direct, _, moments, after = exact(model, moments, t, data(t), data(100 + t))
         figures = step(data(t), data(100 + t))
         torch.testing.assert_close(model.lower.detach(), after, atol=1e-12, rtol=1e-10)
-        torch.testing.assert_close(found[-1], whole if step.unrolled else direct, atol=1e-9, rtol=1e-7)
+        torch.testing.assert_close(gradients[-1], whole if step.unrolled else direct, atol=1e-9, rtol=1e-7)
         assert set(figures) == {"loss", "upper_loss"}
         assert model.lower.grad is None
         assert model.upper.grad is None
@@ -103,13 +103,13 @@ def test_the_preconditioner_is_what_makes_it_exact():
     """Without it (BLO-SAM's code: -lr instead of P) the direction is another one."""
     model, moments = Problem(), (torch.zeros(7).double(), torch.zeros(7).double())
     step = Small(model, optimizers(model), Accelerator(cpu=True), hypergradient="unrolled", limit=None)
-    found, cosines = seen(step), []
+    gradients, cosines = upper_gradients(step), []
     for t in range(1, 6):
         whole, direct, plain, moments, _ = exact(model, moments, t, data(t), data(100 + t))
         step(data(t), data(100 + t))
         cosine = nn.functional.cosine_similarity
         if t > 1:  # the first step goes by the sign of g alone: its slope is 0 but for eps
-            cosines.append([float(cosine(v - direct, whole - direct, dim=0)) for v in (found[-1], plain)])
+            cosines.append([float(cosine(v - direct, whole - direct, dim=0)) for v in (gradients[-1], plain)])
     assert all(ours == pytest.approx(1) for ours, _ in cosines)
     assert min(theirs for _, theirs in cosines) < 0.9
 
@@ -117,11 +117,15 @@ def test_the_preconditioner_is_what_makes_it_exact():
 def test_with_sgd_the_plain_product_is_exact():
     model = Problem()
     step = Small(model, optimizers(model, "sgd"), Accelerator(cpu=True), hypergradient="unrolled", limit=None)
-    found, w, a = seen(step), model.lower.detach().clone().requires_grad_(), model.upper.detach().requires_grad_()
+    gradients, w, a = (
+        upper_gradients(step),
+        model.lower.detach().clone().requires_grad_(),
+        model.upper.detach().requires_grad_(),
+    )
     (g,) = torch.autograd.grad(model.loss(w, a, data(1)), w, create_graph=True)
     (want,) = torch.autograd.grad(model.loss(w - RATE * g, a, data(2)), a)
     step(data(1), data(2))
-    torch.testing.assert_close(found[0], want)
+    torch.testing.assert_close(gradients[0], want)
 
 
 @pytest.mark.parametrize("method", ["blo-sam", "am-sam"])
@@ -133,15 +137,15 @@ def test_the_second_term_is_limited_as_the_method_is_set(tiny_sam, method, limit
     step = Small(
         model, optimizers(model), Accelerator(cpu=True), hypergradient=built["hypergradient"], limit=built["limit"]
     )
-    found, moments, cut = seen(step), (torch.zeros(7).double(), torch.zeros(7).double()), 0
+    gradients, moments, cut = upper_gradients(step), (torch.zeros(7).double(), torch.zeros(7).double()), 0
     for t in range(1, 9):
         whole, direct, _, moments, _ = exact(model, moments, t, data(t), data(100 + t))
         step(data(t), data(100 + t))
         longest = float("inf") if limit is None else limit * float(direct.norm())
         cut += float((whole - direct).norm()) > longest
         second = (whole - direct) * min(1.0, longest / float((whole - direct).norm()))
-        torch.testing.assert_close(found[-1], direct + second, atol=1e-9, rtol=1e-7)
-    assert (cut > 0) == (limit in (0.01, 0.0)), "the problem must tell the limits apart"
+        torch.testing.assert_close(gradients[-1], direct + second, atol=1e-9, rtol=1e-7)
+    assert (cut > 0) == (limit in (0.01, 0.0)), "the problem must distinguish the limits"
 
 
 def test_a_limit_is_not_negative():
@@ -178,16 +182,16 @@ def test_unsupported_settings_of_a_bilevel_step():
 
 
 def test_each_level_learns_from_its_batch(tiny_base, tiny_samples):
-    """The lower step knows nothing of D2; the upper one sees the lower level's new weights."""
+    """The lower step does not depend on D2; the upper one uses the updated weights of the lower level."""
     one, two, three = (batch_of(tiny_base, tiny_samples[i : i + 1]) for i in range(3))
-    found = []
+    states = []
     for held_out in (two, three):
         torch.manual_seed(0)
         segmenter, step = find("methods", "blo-sam").build(tiny_base)
         moving = {name: torch.optim.AdamW(group, lr=1e-2) for name, group in segmenter.groups.items()}
         step(segmenter.train(), moving, Accelerator(cpu=True))(one, held_out)
-        found.append(segmenter.learned())
-    differing = {name for name in found[0] if not torch.equal(found[0][name], found[1][name])}
+        states.append(segmenter.learned())
+    differing = {name for name in states[0] if not torch.equal(states[0][name], states[1][name])}
     assert differing <= {"tokens.dense.weight"}
     assert moving["lower"].state
     assert moving["upper"].state
@@ -195,14 +199,14 @@ def test_each_level_learns_from_its_batch(tiny_base, tiny_samples):
 
 def test_unrolled_works_on_the_decoder(tiny_base, tiny_samples):
     one, two = (batch_of(tiny_base, tiny_samples[i : i + 1]) for i in range(2))
-    found = []
+    states = []
     for hypergradient in ("first-order", "unrolled"):
         torch.manual_seed(0)
         segmenter, step = find("methods", "blo-sam").build(tiny_base, hypergradient=hypergradient)
         moving = {name: torch.optim.SGD(group, lr=1e-2) for name, group in segmenter.groups.items()}
         step(segmenter.train(), moving, Accelerator(cpu=True))(one, two)
-        found.append(segmenter.learned())
-    assert {n for n in found[0] if not torch.equal(found[0][n], found[1][n])} == {"tokens.dense.weight"}
+        states.append(segmenter.learned())
+    assert {n for n in states[0] if not torch.equal(states[0][n], states[1][n])} == {"tokens.dense.weight"}
 
 
 # -- D1 and D2
@@ -237,7 +241,7 @@ def test_a_single_image_is_both_halves_with_a_warning(caplog):
 
 def test_poly_rates_by_group():
     config = resolve(load(None, {"method": "am-sam", "steps": 10}))
-    assert config.epochs is None, "steps that were asked for"
+    assert config.epochs is None, "steps were given"
     assert loop.rate(config, 0, "lower") == 5e-3
     assert loop.rate(config, 0, "upper") == 1e-3
     assert loop.rate(config, 5, "upper") == pytest.approx(1e-3 * 0.5**0.9)
@@ -274,20 +278,20 @@ def go(tiny_sam, tiny_samples, tmp_path, tmp_path_factory):
 
 
 def test_epochs_count_d1_and_cover_all_of_d2(go, monkeypatch):
-    seen = {"lower": [], "upper": []}
+    ids = {"lower": [], "upper": []}
     real = Bilevel.__call__
 
     def spy(self, train, held_out=None):
-        seen["lower"] += train.ids
-        seen["upper"] += held_out.ids
+        ids["lower"] += train.ids
+        ids["upper"] += held_out.ids
         return real(self, train, held_out)
 
     monkeypatch.setattr(Bilevel, "__call__", spy)
     result = go()
-    assert len(seen["lower"]) == 4 * 2, "four images: two in D1, four epochs"
-    assert len(set(seen["lower"])) == len(set(seen["upper"])) == 2
-    assert not set(seen["lower"]) & set(seen["upper"])
-    assert all(seen["upper"].count(id) == 4 for id in seen["upper"])
+    assert len(ids["lower"]) == 4 * 2, "four images: two in D1, four epochs"
+    assert len(set(ids["lower"])) == len(set(ids["upper"])) == 2
+    assert not set(ids["lower"]) & set(ids["upper"])
+    assert all(ids["upper"].count(id) == 4 for id in ids["upper"])
     assert result.figures["selection"] == "held-out"
 
 

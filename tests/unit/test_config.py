@@ -124,5 +124,5 @@ def test_with_shots_nothing_is_held_out_unless_val_is_given():
     assert resolve(load(None, {"shots": 4})).val == 0
     assert resolve(load(None, {"shots": 4, "val": 0.3})).val == 0.3
     assert resolve(load(None, {})).val == 0.15
-    settled = resolve(load(None, {"shots": 4}))
-    assert resolve(settled) == settled
+    resolved = resolve(load(None, {"shots": 4}))
+    assert resolve(resolved) == resolved

@@ -1,4 +1,4 @@
-"""From images to an adapter: folders, splits, resuming, one adapter a class, bounded memory."""
+"""From images to an adapter: folders, splits, resuming, one adapter per class, bounded memory."""
 
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ def test_every_method_fits_saves_and_loads(go, tiny_sam, tiny_samples, method):
     assert adapter.meta.figures == result.figures
     assert 0 <= result.figures["start_miou"] <= result.figures["start_oracle_miou"] <= 1
     assert result.figures["held_out_miou"] >= result.figures["start_miou"], "the best state, the start included"
-    found = {path.name for path in result.folder.iterdir()}
+    files = {path.name for path in result.folder.iterdir()}
     want = {"README.md", "adapter.json", "adapter.safetensors", "config.yaml", "history.json", "split.json"}
-    assert found - {"logs"} == want
+    assert files - {"logs"} == want
     split = Split.read(result.folder / "split.json")
     assert len(split.val) == 2
     assert set(split.train) | set(split.val) == {sample.id for sample in tiny_samples}
@@ -294,7 +294,7 @@ def test_pairs_of_sides_are_detected_from_names(go, tiny_samples):
 
 
 def made(index: int) -> Sample:
-    """An image that is made when asked for, as a file is read."""
+    """An image that is generated on access, as a file is read."""
 
     def pixels() -> np.ndarray:
         return np.random.default_rng(index).integers(0, 255, (200, 320, 3), dtype=np.uint8)
@@ -317,9 +317,9 @@ def test_memory_does_not_grow_with_the_number_of_images(go, views, steps, fewer,
         gc.collect()
         tracemalloc.start()
         go(f"of{count}", samples=[made(i) for i in range(count)], steps=steps, batch_size=4, val=0, views=views)
-        found = tracemalloc.get_traced_memory()[1]
+        peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        return found
+        return peak
 
     peak(6)  # what is imported and made once
     few, many = peak(fewer), peak(more)

@@ -16,7 +16,8 @@ from samtailor.predict.instances import InstanceMask, predict_instances, predict
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.predict.source import AdapterSource
-from samtailor.report.instance_tables import cells, instance_sheet, note, ranked
+from samtailor.report.panels import instance_sheet, ranked
+from samtailor.report.tables import instance_cells, instance_note
 from samtailor.structures import Annotation, Sample
 from tiny import disc_sample
 
@@ -131,10 +132,10 @@ def test_precision_counts_accepted_and_ap_counts_all_predictions():
     assert figures["classes"]["b"]["ap"] is None
     assert figures["classes"]["b"]["false_positive_rate"] == 0
     assert [name for name, *_ in ranked(evaluation, 5)] == ["1 of 2", "2 of 2"]
-    head, rows = cells({"it": figures})
+    head, rows = instance_cells({"it": figures})
     assert len(head) == len(rows[0])
     assert rows[0][-1] == "2 / 3 / 4 / 2"
-    assert "without that limit" not in note({"it": figures})
+    assert "without the limit" not in instance_note({"it": figures})
     samples = [Sample(p.id, lambda: np.zeros((20, 20, 3), np.uint8), lambda: ()) for p in images]
     assert len(instance_sheet(evaluation, samples)["cases"]) == 2
 

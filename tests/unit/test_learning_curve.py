@@ -23,14 +23,14 @@ def test_a_power_law_is_recovered():
 
 def test_the_gain_of_further_masks():
     dice = {k: {s: 1 - (0.8 + 0.1 * s) * k**-0.5 for s in (0, 1)} for k in (4, 8, 16)}
-    found = learning_curve(dice)
-    assert (found["from"], found["to"]) == (8, 16)
+    curve = learning_curve(dice)
+    assert (curve["from"], curve["to"]) == (8, 16)
     gains = [dice[16][s] - dice[8][s] for s in (0, 1)]
-    assert found["gain"] == pytest.approx(sum(gains) / 2)
-    assert found["law"]["shots"] == 32
-    assert found["law"]["gain"] == pytest.approx(0.85 * (16**-0.5 - 32**-0.5))
-    assert found["law"]["exponent"] == pytest.approx(0.5)
-    assert "power law" in words(found)
+    assert curve["gain"] == pytest.approx(sum(gains) / 2)
+    assert curve["law"]["shots"] == 32
+    assert curve["law"]["gain"] == pytest.approx(0.85 * (16**-0.5 - 32**-0.5))
+    assert curve["law"]["exponent"] == pytest.approx(0.5)
+    assert "power law" in words(curve)
     assert "law" not in learning_curve({4: {"0": 0.5}, 8: {"0": 0.6}})
     assert "one seed" in words(learning_curve({4: {"0": 0.5}, 8: {"0": 0.6}}))
     assert learning_curve({4: {"0": 0.5}}) is None

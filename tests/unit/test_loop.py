@@ -1,4 +1,4 @@
-"""The loop: rates, best state, and that stopping and resuming changes nothing, bit for bit."""
+"""The training loop: learning rates, best state, and bit-identical results after stopping and resuming."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def stop_after(count: int):
 
 
 def test_a_resumed_fit_equals_an_uninterrupted_one(tiny_base, tiny_samples, store, tmp_path):
-    """Stopped by `stop` and by Ctrl-C, at several places, with dropout and shaken contours (PMM), AdamW's moments,
+    """Stopped by `stop` and by Ctrl-C, at several places, with dropout and jittered contours (PMM), AdamW's moments,
     augmented views and accumulation: all tensors of checkpoint and result are equal, and the history too."""
     straight = Run(tiny_base, tiny_samples, store, tmp_path / "straight")
     want = straight()
@@ -109,14 +109,14 @@ def test_a_resumed_fit_equals_an_uninterrupted_one(tiny_base, tiny_samples, stor
 
 
 def test_dropout_is_active_in_training_and_differs_between_steps(tiny_sam, tiny_samples, store, tmp_path):
-    seen = []
+    recorded = []
     run = Run(tiny_sam, tiny_samples, store, tmp_path / "c", steps=3, grad_accum_steps=1)
     dropout = next(m for m in run.segmenter.modules() if isinstance(m, torch.nn.Dropout))
     run.segmenter.eval()  # whatever mode it comes in
-    dropout.register_forward_hook(lambda module, inputs, output: seen.append(output.detach() == 0))
+    dropout.register_forward_hook(lambda module, inputs, output: recorded.append(output.detach() == 0))
     run()
-    assert len(seen) == 3
-    assert not torch.equal(seen[0], seen[1])
+    assert len(recorded) == 3
+    assert not torch.equal(recorded[0], recorded[1])
 
 
 def test_the_global_generator_is_restored(tiny_sam, tiny_samples, store, tmp_path):
@@ -171,7 +171,7 @@ def test_validation_before_training_measures_the_base(tiny_base, tiny_samples, s
 
 
 def test_validation_takes_the_mask_of_highest_predicted_iou(tiny_sam, tiny_samples, store, tmp_path, monkeypatch):
-    """A segmenter that knows the truth answers it in one of three masks; only its predicted IoU says in which."""
+    """A segmenter predicts the truth in one of three masks, and its predicted IoU decides which mask is chosen."""
     from samtailor.train import validate as module
 
     run = Run(tiny_sam, tiny_samples, store, tmp_path / "c", method="plm")
@@ -241,20 +241,20 @@ def test_other_schedules():
 
 
 def test_the_learning_rate_reaches_the_optimizer(tiny_sam, tiny_samples, store, tmp_path):
-    run, seen = (
+    run, recorded = (
         Run(tiny_sam, tiny_samples, store, tmp_path / "c", method="plm", steps=4, warmup=2, lr=1.0, schedule="step"),
         [],
     )
-    run.optimizers["lower"].register_step_pre_hook(lambda o, *_: seen.append([g["lr"] for g in o.param_groups]))
+    run.optimizers["lower"].register_step_pre_hook(lambda o, *_: recorded.append([g["lr"] for g in o.param_groups]))
     run()
-    assert seen == [[rate, rate] for rate in (0.5, 1.0, pytest.approx(0.1), pytest.approx(0.01))]
+    assert recorded == [[rate, rate] for rate in (0.5, 1.0, pytest.approx(0.1), pytest.approx(0.01))]
 
 
 def test_progress_has_all_figures(tiny_sam, tiny_samples, store, tmp_path):
-    run, seen = Run(tiny_sam, tiny_samples, store, tmp_path / "c", method="plm", steps=4), []
-    run(progress=seen.append)
-    assert [update.done for update in seen] == [1, 2, 3, 4]
-    last = seen[-1]
+    run, recorded = Run(tiny_sam, tiny_samples, store, tmp_path / "c", method="plm", steps=4), []
+    run(progress=recorded.append)
+    assert [update.done for update in recorded] == [1, 2, 3, 4]
+    last = recorded[-1]
     assert (last.stage, last.total, last.seconds_left) == ("fit", 4, 0)
     assert last.images_per_second > 0
     assert last.loss > 0
@@ -270,9 +270,9 @@ def test_a_loss_that_is_not_finite_stops_the_fit(tiny_sam, tiny_samples, store, 
 
 def test_a_second_signal_interrupts_immediately():
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell starts with it ignored
-    with signals() as seen:
+    with signals() as recorded:
         signal.raise_signal(signal.SIGINT)
-        assert seen == [signal.SIGINT]
+        assert recorded == [signal.SIGINT]
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -389,14 +389,14 @@ def test_gradients_are_clipped_after_accumulation(tiny_base, tiny_samples, store
     lengths: dict[float, list[float]] = {}
     for clip in (0, 1e-3):
         run = Run(tiny_base, tiny_samples, store, tmp_path / f"{clip}.safetensors", steps=2, max_grad_norm=clip)
-        seen = lengths[clip] = []
+        recorded = lengths[clip] = []
         for optimizer in run.optimizers.values():
             everything = [p for group in optimizer.param_groups for p in group["params"]]
 
-            def told(*_, everything=everything, seen=seen):
-                seen.append(float(torch.stack([p.grad.norm() for p in everything if p.grad is not None]).norm()))
+            def record(*_, everything=everything, recorded=recorded):
+                recorded.append(float(torch.stack([p.grad.norm() for p in everything if p.grad is not None]).norm()))
 
-            optimizer.register_step_post_hook(told)
+            optimizer.register_step_post_hook(record)
         run()
     assert len(lengths[0]) == 2
     assert min(lengths[0]) > 0.1

@@ -70,11 +70,11 @@ def test_multimask_dice_weight_adds_the_mean_dice_of_the_three(weight):
     wanted = sum(min(20 * f + d for f, d, _ in row) + weight * sum(d for _, d, _ in row) / 3 for row in rows) / 2
     plain, mixed = segmentation_loss(output, batch), segmentation_loss(output, batch, multimask_dice_weight=weight)
     assert (mixed["loss"] - mixed["iou"]).item() == pytest.approx(wanted, rel=1e-5)
-    assert mixed["dice"] == plain["dice"]  # what is told is the best mask's
+    assert mixed["dice"] == plain["dice"]  # the reported value is that of the best mask
 
 
 def test_a_candidate_that_fills_the_image_does_not_dominate_a_small_object():
-    """Its focal loss is tens of times that of the whole small object; the way out of it would be an empty mask."""
+    """Its focal loss is tens of times that of the whole small object; an empty mask would avoid it."""
     output, batch = case()
     batch.targets.zero_()[..., 2, 2] = 1
     output.logits.data[:, :, 3] = 20.0
@@ -147,7 +147,7 @@ def test_focal_of_coverage_is_least_at_the_coverage():
 
 
 def test_dice_counts_small_and_large_masks_alike():
-    """Flattened over the batch the large mask, which is right, would hide the small one, which is missed."""
+    """Flattened over the batch, the correct large mask would outweigh the missed small one."""
     targets = torch.zeros(2, 1, 1, 32, 32)
     targets[0, ..., :30, :] = 1
     targets[1, ..., :3, :3] = 1

@@ -51,13 +51,13 @@ def test_progress_of_each_fit_is_reported_and_an_error_is_raised(tmp_path, store
     good = load(None, {**SETTINGS, "method": "plm", "steps": 1, "classes": ("banner",), "out": tmp_path / "good"})
     row = make_entry(good, base, ["banner"])
     bad = replace(row, config=row.config.model_copy(update={"classes": ("none such",), "out": tmp_path / "bad"}))
-    dealt, told = Split(tuple(sample.id for sample in train)), []
+    parts, updates = Split(tuple(sample.id for sample in train)), []
     with pytest.raises(DataError, match="none such"):
         parallel_fits(
-            {"good": Job(row, train, dealt), "bad": Job(bad, train, dealt)},
+            {"good": Job(row, train, parts), "bad": Job(bad, train, parts)},
             store,
-            watch=lambda name, progress: told.append(name),
+            watch=lambda name, progress: updates.append(name),
         )
-    assert "good" in told
+    assert "good" in updates
     assert not (tmp_path / "bad").exists()
     assert Cost.read(tmp_path / "good").peak_memory_mib > 100

@@ -134,12 +134,12 @@ def test_tables_over_shots_name_a_reader_and_every_published_row(name):
 
 def test_measured_figures_over_shots_next_to_published_ones():
     recipe = read("am-sam-table2")
-    found = {k: {"classes": {"person": {"dice": k / 100, "miou": 0.0}}} for k in (4, 8, 16)}
-    rows = beside(recipe, dict.fromkeys(recipe.runs, found))
+    by_shots = {k: {"classes": {"person": {"dice": k / 100, "miou": 0.0}}} for k in (4, 8, 16)}
+    rows = beside(recipe, dict.fromkeys(recipe.runs, by_shots))
     assert [row["title"] for row in rows] == ["BLO-SAM", "AM-SAM"]
     assert rows[1] == {"title": "AM-SAM", "ours": [4.0, 8.0, 16.0], "published": [90.4, 92.9, 93.3]}
     with pytest.raises(InputError, match="8 has none"):
-        beside(recipe, {title: {4: found[4]} for title in recipe.runs})
+        beside(recipe, {title: {4: by_shots[4]} for title in recipe.runs})
 
 
 def test_only_some_of_a_table():

@@ -11,28 +11,28 @@ from samtailor import report
 from samtailor.evaluation.masks import evaluate_many
 from samtailor.masks.overlay import around, fit, overlay
 from samtailor.registry import find
-from samtailor.report import panels as drawings
-from samtailor.report.page import Show, history_of
+from samtailor.report import plots
+from samtailor.report.predictions import Predictions, history_of
 
 
 @pytest.fixture
 def shown(tiny_sam, tiny_samples):
     segmenters = {"SAM": tiny_sam, "SAM+PLM+PMM": find("methods", "plm-pmm").build(tiny_sam)[0]}
-    return Show(tiny_sam, segmenters, tiny_samples[:4], None), evaluate_many(segmenters, tiny_samples[:4])
+    return Predictions(tiny_sam, segmenters, tiny_samples[:4], None), evaluate_many(segmenters, tiny_samples[:4])
 
 
 def test_the_page_is_complete_and_self_contained(shown, tmp_path):
-    show, found = shown
+    show, evaluations = shown
     history = {
         "train": [{"step": s, "loss": 1 / (s + 1)} for s in range(30)],
         "held_out": [{"step": 5, "miou": 0.4, "oracle_miou": 0.5}],
     }
     sections = [
-        report.headline(found),
-        report.class_table(found),
-        show.overlays(found),
-        show.iou_map(found["SAM+PLM+PMM"], ["SAM", "SAM+PLM+PMM"], cells=6),
-        show.refinement(found["SAM+PLM+PMM"], "SAM+PLM+PMM"),
+        report.headline(evaluations),
+        report.class_table(evaluations),
+        show.overlays(evaluations),
+        show.iou_map(evaluations["SAM+PLM+PMM"], ["SAM", "SAM+PLM+PMM"], cells=6),
+        show.refinement(evaluations["SAM+PLM+PMM"], "SAM+PLM+PMM"),
         report.curves({"fit": history}),
         None,
         report.settings("Settings", {"data": "a <b>", "lr": 1e-4, "none": None}, {"ids": ["p1", "p2"]}),
@@ -46,50 +46,51 @@ def test_the_page_is_complete_and_self_contained(shown, tmp_path):
     assert sources
     assert all(source.startswith("data:image/") for source in sources)
     assert not re.search(r"https?://|<script|@import|url\(", html)
-    for word in ("Before and after", "Per class", "worst", "median", "best", "Where one may click", "Refinement"):
+    assert html.count("<picture><source srcset=") == html.count("</picture>") == 2  # a plot for dark and light pages
+    for word in ("Before and after", "Per class", "worst", "median", "best", "IoU by click position", "Refinement"):
         assert word in html
     assert "prefers-color-scheme: dark" in html
     assert "@media print" in html
 
 
 def test_images_are_chosen_by_rank(shown):
-    _, found = shown
-    ious = found["SAM"].values("miou")
-    ranks = dict((name, ious[row]) for name, row in report.cases(found["SAM"]))
+    _, evaluations = shown
+    ious = evaluations["SAM"].values("miou")
+    ranks = dict((name, ious[row]) for name, row in report.cases(evaluations["SAM"]))
     assert ranks["worst"] == ious.min()
     assert ranks["best"] == ious.max()
     assert ious.min() <= ranks["median"] <= ious.max()
 
 
 def test_figures_hold_paired_differences(shown):
-    _, found = shown
-    figures = report.figures(found)
+    _, evaluations = shown
+    figures = report.figures(evaluations)
     assert figures["differences"]["SAM+PLM+PMM"]["miou"] == 0.0  # a fresh PLM starts at the base
 
 
 def test_nothing_to_show_is_left_out(shown, tmp_path):
-    show, found = shown
-    assert show.refinement(found["SAM"], "SAM") is None
+    show, evaluations = shown
+    assert show.refinement(evaluations["SAM"], "SAM") is None
     assert report.curves({"fit": {}}) is None
     assert history_of(tmp_path) == {}
 
 
 def test_many_curves_have_their_names_below_and_one_style_each(monkeypatch):
     """Fifteen names inside the first plot hid it; a fit without Dice shifted the colours of those after it."""
-    monkeypatch.setattr(drawings, "figure", lambda title, text, draw, alt: draw())
+    monkeypatch.setattr(plots, "figure", lambda title, text, draw, alt: draw())
     steps = [{"step": s, "loss": 1.0, "dice": 0.5} for s in range(30)]
     bare = [{"step": s, "loss": 1.0} for s in range(30)]
     names = [f"fit {i}" for i in range(15)]
-    made = drawings.curves({name: {"train": steps if i else bare} for i, name in enumerate(names)})
+    made = plots.curves({name: {"train": steps if i else bare} for i, name in enumerate(names)})
     assert [text.get_text() for text in made.legends[0].get_texts()] == names
     assert not any(axis.get_legend() for axis in made.axes)
-    seen = {}
+    styles_of = {}
     for axis in made.axes:
         for line in axis.lines:
-            seen.setdefault(line.get_label(), set()).add((line.get_color(), line.get_linestyle()))
-    assert all(len(styles) == 1 for styles in seen.values())
-    assert len(set.union(*seen.values())) == len(names)
-    few = drawings.curves({name: {"train": steps} for name in names[:3]})
+            styles_of.setdefault(line.get_label(), set()).add((line.get_color(), line.get_linestyle()))
+    assert all(len(styles) == 1 for styles in styles_of.values())
+    assert len(set.union(*styles_of.values())) == len(names)
+    few = plots.curves({name: {"train": steps} for name in names[:3]})
     assert not few.legends
     assert few.axes[0].get_legend()
 

@@ -23,9 +23,6 @@ from samtailor.registry import find, names
 if TYPE_CHECKING:
     import torch
 
-NOT_REGISTERED = ("decoder", "encoder")
-"""Modules of this package that are not bases, see `samtailor.registry`."""
-
 __all__ = ["Base", "load_base", "load_on"]
 
 

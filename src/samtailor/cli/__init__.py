@@ -1,6 +1,6 @@
-"""The command line: `samtailor`, one file per command.
+"""The command line: `samtailor`, one file for each command.
 
-Nothing heavy is imported before a command runs, so that `samtailor --help` answers at once.
+Heavy libraries are imported when a command runs, so that `samtailor --help` takes a fraction of a second.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from samtailor import __version__
-from samtailor.cli.group import Group
+from samtailor.cli.group import Command, Group
 
 COMMANDS = (
     *("ui", "fit", "evaluate", "predict", "propose-fit", "label", "export", "serve", "label-studio"),
@@ -40,7 +40,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
@@ -48,11 +48,13 @@ def _root(
 
 for _name in COMMANDS:
     _module = importlib.import_module(f"samtailor.cli.{_name.replace('-', '_')}")
-    _short = (_module.__doc__ or "").partition(": ")[2]
-    app.command(_name, short_help=_short)(getattr(_module, f"{_name.replace('-', '_')}_command"))
+    _short = (_module.__doc__ or "").partition(": ")[2].split("\n")[0]
+    app.command(_name, cls=Command, short_help=_short[:1].upper() + _short[1:])(
+        getattr(_module, f"{_name.replace('-', '_')}_command")
+    )
 app.add_typer(importlib.import_module("samtailor.cli.synth").app, name="synth")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point. Exit codes: 0 done, 2 wrong input (told in one message), 130 stopped with Ctrl-C."""
+    """Run the command line. Exit codes: 0 success, 2 wrong input (one message), 130 stopped with Ctrl-C."""
     app(list(arguments) if arguments is not None else None)

@@ -1,4 +1,4 @@
-"""`samtailor check`: what is wrong with a data set, before a run pays for it."""
+"""`samtailor check`: find errors in a data set before fitting."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def check_command(
     classes: options.Classes = None,
     group: options.GroupRule = None,
     json: options.Json = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 on warnings too.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 on warnings too.")] = False,
 ) -> None:
-    """Open a data set, read all of it, and say in words what is wrong or noteworthy.
+    """Read a whole data set and report errors, warnings and statistics.
 
-    Exit code 0: no errors; 1: errors were found (with --strict also warnings).
+    Exit code 0: no errors; 1: errors (with --strict also warnings).
     """
     from samtailor.cli.screen import results
     from samtailor.data.check import check
@@ -30,6 +30,6 @@ def check_command(
     results().print(report.render(), markup=False, soft_wrap=True)
     if json is not None:
         write_json(json, report.to_json())
-    warned = any(finding.severity == "warning" for finding in report.findings)
-    if not report.ok or (strict and warned):
+    has_warnings = any(finding.severity == "warning" for finding in report.findings)
+    if not report.ok or (strict and has_warnings):
         raise typer.Exit(1)

@@ -1,10 +1,8 @@
-"""`samtailor compare`: several methods on the same split, seeds and clicks."""
+"""`samtailor compare`: compare methods on the same splits, seeds and prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +15,7 @@ from samtailor.cli.rows import (
     Seeds,
     Setting,
     Shots,
-    detected,
+    detector_options,
     merged,
     seeds_of,
     settings_by_method,
@@ -26,14 +24,21 @@ from samtailor.cli.rows import (
 from samtailor.errors import InputError, counted
 
 if TYPE_CHECKING:
-    from samtailor.compare import Watch
+    from samtailor.bases import Base
+    from samtailor.cache.embeddings import EmbeddingCache
+    from samtailor.compare import Comparison
+    from samtailor.structures import Sample
 
 
 def compare_command(
     data: options.Data,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder; started again it goes on where it was.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the result; started again it continues.")],
     methods: Annotated[
-        str, typer.Option(metavar="NAME,...", help="Methods and baselines; the first is what others are compared to.")
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="Methods ({methods}) and baselines ({baselines}); the others are compared to the first.",
+        ),
     ] = "sam,sam-f,plm,plm-pmm",
     shots: Shots = None,
     seeds: Seeds = "1",
@@ -43,24 +48,27 @@ def compare_command(
             "--test",
             "--held-out",
             metavar="DATA",
-            help="A test set of its own; default: a fifth of DATA, by each seed.",
+            help="A separate test set; default: a fifth of DATA, chosen by each seed.",
         ),
     ] = None,
     base: options.Base = "nano",
     classes: options.Classes = None,
-    per_class: Annotated[bool, typer.Option("--per-class", help="One adapter a class, as Kim et al.")] = False,
+    per_class: Annotated[bool, typer.Option("--per-class", help="Fit one adapter for each class.")] = False,
     cross: Annotated[
-        bool, typer.Option("--cross", help="With --per-class: every adapter on every class (Kim et al., Fig. 6).")
+        bool,
+        typer.Option("--cross", help="With --per-class: evaluate each adapter on all classes (Kim et al., Fig. 6)."),
     ] = False,
     prompt: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Ask all methods with this prompt source; default: each with its own."),
+        typer.Option(metavar="NAME", help="Prompt source for all methods: {prompts}. Default: that of each method."),
     ] = None,
     detector: Detector = None,
     detector_classes: DetectorClasses = None,
-    refine: Annotated[bool, typer.Option("--refine", help="Also PMM's test-time refinement, as its own row.")] = False,
+    refine: Annotated[
+        bool, typer.Option("--refine", help="Add a row with the test-time refinement of the PMM.")
+    ] = False,
     config: Annotated[
-        str | None, typer.Option(metavar="FILE|NAME", help="Settings of the fits: a YAML file, or paper.")
+        str | None, typer.Option(metavar="FILE|NAME", help="Settings of the fits from a YAML file, or paper.")
     ] = None,
     setting: Setting = None,
     format: options.Format = None,
@@ -68,88 +76,90 @@ def compare_command(
     workers: options.Workers = 1,
     json: options.Json = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="The report; default: OUT/report.html.")
+        Path | None, typer.Option("--html", metavar="FILE", help="HTML report; default: OUT/report.html.")
     ] = None,
     device: options.Device = None,
 ) -> None:
-    """Fit several methods with the same seeds on the same images and compare them on the same masks.
+    """Fit several methods with the same seeds on the same images and evaluate them on the same masks.
 
-    OUT gets compare.json, table.md and report.html. With --shots each number of shots is a row, and without a `val` of
-    your own no image beyond the shots chooses a state.
+    Writes compare.json, table.md and report.html to OUT. With --shots there is a row for each number of shots, and no
+    image beyond the shots chooses a state unless `val` is set.
     """
     from samtailor.bases import load_on
     from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.cli import results
     from samtailor.cli.fit import settings_of
+    from samtailor.cli.progress import watching
     from samtailor.cli.screen import say, summaries
     from samtailor.compare import compare, compare_shots, variants
     from samtailor.compare.entries import kind_of
     from samtailor.data.dataset import open_dataset
 
-    wanted, listed, counts = options.names(classes), options.names(methods), shots_of(shots)
-    for name in listed:
+    wanted, named, counts = options.names(classes), options.listed(methods), shots_of(shots)
+    for name in named:
         kind_of(name)
     if held_out is not None and held_out.resolve() == data.resolve():
-        raise InputError("--test is DATA itself: the images to judge on must not be among those to fit on.")
-    general, own = settings_by_method(setting or [], listed)
-    own = merged(detected(detector, detector_classes, listed), own)
+        raise InputError("--test is DATA itself: test images must not be training images.")
+    general, by_method = settings_by_method(setting or [], named)
+    by_method = merged(detector_options(detector, detector_classes, named), by_method)
     given = {"base": base, "format": format, "group": group, "device": device, "trackers": ()}
-    runs = variants(settings_of(config, given, general), listed, own)
+    runs = variants(settings_of(config, given, general), named, by_method)
     samples = open_dataset(data, format=format, classes=wanted, group=group)
     held = open_dataset(held_out, format=format, classes=wanted) if held_out else None
     loaded, store = load_on(base, device), EmbeddingCache()
-    asked = {"seeds": seeds_of(seeds), "classes": wanted, "per_class": per_class, "prompt": prompt, "refine": refine}
     with watching() as watch:
-        asked |= {"store": store, "workers": options.workers(workers), "watch": watch}
+        how: dict[str, Any] = {
+            "seeds": seeds_of(seeds),
+            "classes": wanted,
+            "per_class": per_class,
+            "prompt": prompt,
+            "refine": refine,
+            "store": store,
+            "workers": options.workers(workers),
+            "watch": watch,
+        }
         if counts is None:
-            found = [compare(runs, out, loaded, samples, held, **asked)]
+            comparisons = [compare(runs, out, loaded, samples, held, **how)]
         else:
-            found = compare_shots(runs, out, loaded, samples, held, shots=counts, **asked)
+            comparisons = compare_shots(runs, out, loaded, samples, held, shots=counts, **how)
     if counts is None:
-        note = f"Percent, {counted(len(found[0].seeds), 'seed')}; intervals: bootstrap over groups of images."
-        summaries(str(data), found[0].summary(), note)
-    rows = results.show(str(data), found)
-    matrices = cross_tables(found[-1], runs, loaded, held or samples, store) if cross and per_class else {}
-    content = {**results.content_of(found, rows), "cross_model": matrices}
-    # comparison.json: the name that this file had before there were shots
+        note = f"Percent, {counted(len(comparisons[0].seeds), 'seed')}; intervals: bootstrap over groups of images."
+        summaries(str(data), comparisons[0].summary(), note)
+    rows = results.show(str(data), comparisons)
+    matrices = cross_tables(comparisons[-1], list(runs), loaded, held or samples, store) if cross and per_class else {}
+    content = {**results.content_of(comparisons, rows), "cross_model": matrices}
+    # comparison.json: the name of this file before there were shots
     places = [json] if json else [Path(out, "compare.json"), *([Path(out, "comparison.json")] * (counts is None))]
     results.write_json(places[0], content, runs, str(data), loaded, places[1:])
-    results.write_table(Path(out, "table.md"), rows, found[0].regions)
-    results.write_page(html or Path(out, "report.html"), found, runs, content, str(data), loaded)
+    results.write_table(Path(out, "table.md"), rows, comparisons[0].regions)
+    results.write_page(html or Path(out, "report.html"), comparisons, runs, content, str(data), loaded)
     say(f"Table, report, fits and scores are in {out}.")
 
 
-@contextmanager
-def watching() -> Iterator[Watch]:
-    """Progress bars named after what is going on; a row each for what goes on at once."""
-    from samtailor.cli.fit import fit_progress
-
-    with fit_progress() as show:
-        yield lambda what, progress: show(replace(progress, name=what))
-
-
-def cross_tables(found: Any, runs: Any, base: Any, samples: Any, store: Any) -> dict[str, Any]:
-    """By method: adapters of the first seed on every class."""
+def cross_tables(
+    comparison: Comparison, names: Sequence[str], base: Base, samples: Sequence[Sample], store: EmbeddingCache
+) -> dict[str, Any]:
+    """Print, and return by method, the scores of the adapters of the first seed on all classes."""
     from samtailor import artefact
     from samtailor.cli.screen import percent, table
     from samtailor.compare import cross_model
 
     matrices: dict[str, Any] = {}
-    for name in runs:
-        own = {
-            key.split("/")[2]: artefact.load(folder, base)
-            for key, folder in found.folders.items()
-            if folder is not None and key.startswith(f"{name}/{found.seeds[0]}/")
-        }
-        if own:
-            columns = [adapter.meta.classes[0] for adapter in own.values()]
-            segmenters = {f"{a.meta.classes[0]} adapter": a.segmenter for a in own.values()}
-            ids = set(found.held_out[found.seeds[0]])
-            held = [sample for sample in samples if sample.id in ids]
-            matrices[name] = cross_model(base, segmenters, held, columns, store=store)
-            rows = [
-                [row, *map(percent, cells)]
-                for row, cells in zip(matrices[name]["rows"], matrices[name]["miou"], strict=True)
-            ]
-            table(f"{name}: adapter (row) asked for class (column), mIoU", ["", *columns], rows)
+    seed = comparison.seeds[0]
+    ids = set(comparison.held_out[seed])
+    for name in names:
+        adapters = [
+            artefact.load(folder, base)
+            for key, folder in comparison.folders.items()
+            if folder is not None and key.startswith(f"{name}/{seed}/")
+        ]
+        if not adapters:
+            continue
+        columns = [adapter.meta.classes[0] for adapter in adapters]
+        segmenters = {f"{a.meta.classes[0]} adapter": a.segmenter for a in adapters}
+        held_out = [sample for sample in samples if sample.id in ids]
+        matrix: Mapping[str, Any] = cross_model(base, segmenters, held_out, columns, store=store)
+        rows = [[row, *map(percent, cells)] for row, cells in zip(matrix["rows"], matrix["miou"], strict=True)]
+        table(f"{name}: mIoU of each adapter (row) on each class (column)", ["", *columns], rows)
+        matrices[name] = matrix
     return matrices

@@ -1,148 +1,161 @@
-"""`samtailor evaluate`: base against adapter on the same clicks."""
+"""`samtailor evaluate`: compare an adapter with its base model on the same prompts."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from samtailor.cli import options
-from samtailor.errors import InputError, counted
+from samtailor.errors import counted
 
 if TYPE_CHECKING:
+    from samtailor.evaluation.api import Subject
+    from samtailor.evaluation.instances import InstanceEvaluation
     from samtailor.evaluation.scores import Evaluation
 
 
 def evaluate_command(
     data: options.Data,
-    adapter: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Adapter folder or hub id; none: the base alone.")
-    ] = None,
-    base: Annotated[
-        str | None, typer.Option(metavar="BASE", help="Base model; default: the adapter's own, else nano.")
-    ] = None,
+    adapter: options.Adapter = None,
+    base: options.AdapterBase = None,
     classes: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="Classes to ask for; default: the adapter's.")
+        str | None, typer.Option(metavar="NAME,...", help="Classes to evaluate; default: those of the adapter.")
     ] = None,
     prompt: options.Prompt = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Also the images that the adapter was fitted on (same DATA).")
+    include_train: Annotated[
+        bool, typer.Option("--include-train", help="Also use the images that the adapter was fitted on.")
     ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N images.")] = None,
-    part: Annotated[
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Use only the first N images.")] = None,
+    split: Annotated[
         str | None,
-        typer.Option(metavar="val|test", help="Only this part of the split that the adapter was fitted with."),
+        typer.Option(metavar="val|test", help="Use only this part of the split that the adapter was fitted with."),
     ] = None,
-    detector: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Detector for --prompt auto, as predict has it.")
-    ] = None,
-    detector_classes: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="Only these classes of the detector.")
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, metavar="T", help="With auto: lowest score that counts as found.")
-    ] = None,
-    give: Annotated[str | None, typer.Option(metavar="points|boxes", help="With auto: what is asked with.")] = None,
-    refine: Annotated[bool, typer.Option("--refine", help="Also PMM's test-time refinement, as its own row.")] = False,
+    detector: options.Detector = None,
+    detector_classes: options.DetectorClasses = None,
+    threshold: options.Threshold = None,
+    prompt_type: options.PromptType = None,
+    refine: Annotated[
+        bool, typer.Option("--refine", help="Add a row with the test-time refinement of the PMM.")
+    ] = False,
     seed: options.Seed = 0,
     format: options.Format = None,
     group: options.GroupRule = None,
     json: options.Json = None,
-    rows: Annotated[bool, typer.Option("--rows", help="Put a row for every mask into the JSON.")] = False,
+    rows: Annotated[bool, typer.Option("--rows", help="Include one row for each mask in the JSON file.")] = False,
     html: options.Html = None,
     device: options.Device = None,
 ) -> None:
-    """Single-click protocol: mIoU, oracle and Dice of base and adapter, per class, with 95 % intervals.
+    """mIoU, best-candidate mIoU and Dice of base model and adapter, per class, with 95 % intervals.
 
-    Images that the adapter was fitted on are left out when DATA, or a copy of it, is what it was fitted on. With
-    --prompt auto objects are found without a prompt: mask AP, and false positives on images without the object.
+    One click for each mask (single-point protocol). Images that the adapter was fitted on are left out if DATA is the
+    data set of the fit or a copy of it. With --prompt auto objects are found without a prompt: mask AP, and false
+    positives on images without an object.
     """
-    from samtailor import artefact
-    from samtailor.bases import load_on
-    from samtailor.cache.embeddings import EmbeddingCache
-    from samtailor.cli.screen import counting, percent, say, summaries, table
-    from samtailor.data.dataset import open_dataset
+    from samtailor.cli.screen import say
+    from samtailor.evaluation import api
+
+    if prompt != api.AUTO:
+        api.refuse_automatic_options(detector, options.names(detector_classes), threshold, prompt_type)
+    subject = api.select(
+        data, adapter, base, classes=options.names(classes), split=split, include_train=include_train, limit=limit,
+        format=format, group=group, device=device,
+    )  # fmt: skip
+    if subject.left_out:
+        say(
+            f"{counted(len(subject.left_out), 'image')} left out because the adapter was fitted on images with these "
+            "names (--include-train keeps them)."
+        )
+    about = {"data": str(data), "adapter_folder": adapter, "left_out_ids": list(subject.left_out), "seed": seed}
+    if prompt == api.AUTO:
+        how = {
+            "detector": detector,
+            "detector_classes": options.names(detector_classes),
+            "threshold": threshold,
+            "prompt_type": prompt_type,
+        }
+        _automatic(subject, about, how, json, html)
+    else:
+        _prompted(subject, about, prompt, refine, json, rows, html)
+
+
+def _prompted(
+    subject: Subject,
+    about: Mapping[str, Any],
+    prompt: str | None,
+    refine: bool,
+    json: Path | None,
+    rows: bool,
+    html: Path | None,
+) -> None:
+    """Evaluate with one prompt for each mask; print the tables, write JSON and report."""
+    from samtailor.cli.progress import counting
+    from samtailor.cli.screen import percent, say, summaries, table
     from samtailor.data.writing import write_json
-    from samtailor.evaluation.masks import evaluate_many, without_training_images
+    from samtailor.evaluation.masks import evaluate_many
     from samtailor.evaluation.scores import difference
+    from samtailor.report.evaluation import write_evaluation
 
-    samples = open_dataset(data, format=format, group=group)
-    loaded = load_on(base or (artefact.base_of(adapter) if adapter else "nano"), device)
-    own = artefact.load(adapter, loaded) if adapter else None
-    wanted = _classes(options.names(classes), own.meta.classes if own else None, samples)
-    left_out: list[str] = []
-    if own and not everything:
-        samples, left_out = without_training_images(samples, Path(adapter), data)
-        if left_out:
-            why = "the fit used them, or others of their names"
-            say(f"{counted(len(left_out), 'image')} left out: {why} (--all takes all in).")
-    if part is not None:
-        samples = _part(part, samples, adapter, data)
-    if prompt == "auto":
-        from samtailor.cli.evaluate_auto import evaluate_auto
-        from samtailor.data.dataset import class_names
-
-        about = {"data": str(data), "adapter_folder": adapter, "left_out_ids": left_out, "seed": seed}
-        return evaluate_auto(
-            loaded, samples[:limit], wanted or class_names(samples), about, adapter=adapter, own=own,
-            store=EmbeddingCache(), seed=seed, detector=detector, detector_classes=options.names(detector_classes),
-            threshold=threshold, give=give, json=json, html=html,
+    with counting("Evaluating images") as progress:
+        evaluations = evaluate_many(
+            subject.segmenters, subject.samples, classes=subject.classes, prompt=prompt, seed=about["seed"],
+            store=subject.store, refine=refine, progress=progress,
         )  # fmt: skip
-    if detector or detector_classes or give or threshold is not None:
-        raise InputError("--detector, --detector-classes, --threshold and --give go with --prompt auto.")
-    segmenters = {"base": loaded, **({"adapter": own.segmenter} if own else {})}
-    asked = {"classes": wanted, "prompt": prompt, "seed": seed, "store": EmbeddingCache()}
-    with counting("images") as progress:
-        found = evaluate_many(segmenters, samples[:limit], refine=refine, progress=progress, **asked)
-    summary = {name: evaluation.summary() for name, evaluation in found.items()}
+    summary = {name: evaluation.summary() for name, evaluation in evaluations.items()}
     groups = counted(summary["base"]["groups"], "group")
-    note = f"Percent. {_asked_with(found)}, one prompt a mask; intervals: bootstrap over {groups}."
-    summaries(str(data), summary, note)
+    note = f"Percent. Prompt: {_prompts(evaluations)}, one for each mask. Intervals: bootstrap over {groups}."
+    summaries(about["data"], summary, note)
     if len(summary["base"]["classes"]) > 1:
         table("mIoU by class", *_class_rows(summary))
-    change = {name: difference(found[name], found["base"]) for name in found if name != "base"}
+    change = {name: difference(evaluations[name], evaluations["base"]) for name in evaluations if name != "base"}
     for name, one in change.items():
-        say(f"{name} minus base: mIoU {percent(one['miou'], one['miou_interval'], signed=True)} points, paired.")
-    content = _content(summary, change, found, data, adapter, own, wanted, asked, left_out, rows)
+        say(f"{name} minus base, paired: mIoU {percent(one['miou'], one['miou_interval'], signed=True)} points.")
+    content = {**summary, **({} if "adapter" in summary else {"adapter": None}), "difference": change}
+    content |= _about(subject, evaluations, about)
+    if rows:
+        content["rows"] = {name: evaluation.table() for name, evaluation in evaluations.items()}
     if json is not None:
         write_json(json, content)
     if html is not None:
-        _page(html, found, segmenters, samples[:limit], content, asked, Path(adapter) if adapter else None)
+        write_evaluation(html, subject, evaluations, content, prompt)
         say(f"The report is in {html}.")
 
 
-def _part(part: str, samples: list[Any], adapter: str | None, data: Path) -> list[Any]:
-    """Images of one part of an adapter's split."""
-    from samtailor.artefact import SPLIT
-    from samtailor.data.split import Split
+def _automatic(
+    subject: Subject, about: Mapping[str, Any], how: dict[str, Any], json: Path | None, html: Path | None
+) -> None:
+    """Evaluate without a prompt; print the tables, write JSON and report."""
+    from samtailor.cli.progress import counting
+    from samtailor.cli.screen import say, table
+    from samtailor.data.writing import write_json
+    from samtailor.evaluation.api import evaluate_automatic
+    from samtailor.report import versions
+    from samtailor.report.evaluation import write_instances
+    from samtailor.report.tables import instance_cells, instance_note
 
-    file = None if adapter is None else Path(adapter, SPLIT)
-    if file is None or not file.is_file() or part not in ("val", "test"):
-        raise InputError(f"--part takes val or test and an --adapter with a {SPLIT}; got {part!r} and {adapter}.")
-    ids = set(getattr(Split.read(file), part))
-    chosen = [sample for sample in samples if sample.id in ids]
-    if not chosen:
-        raise InputError(f"The split of {adapter} has no {part} image that is in {data}.")
-    return chosen
+    with counting("Evaluating images") as progress:
+        evaluations: dict[str, InstanceEvaluation] = evaluate_automatic(
+            subject, seed=about["seed"], progress=progress, **how
+        )
+    if subject.adapter is not None and "base" not in evaluations:
+        say("Only the adapter is evaluated: the base model needs proposals or a detector (--detector) to find objects.")
+    summary = {name: one.summary() for name, one in evaluations.items()}
+    table(about["data"], *instance_cells(summary), instance_note(summary))
+    last = list(evaluations)[-1]
+    classes = evaluations[last].classes
+    if len(classes) > 1:
+        table("By class", *instance_cells(summary[last]["classes"]))
+    content = {**summary, **about, "classes": list(classes), "automatic": how, "versions": versions()}
+    if json is not None:
+        write_json(json, content)
+    if html is not None:
+        write_instances(html, subject, evaluations, content)
+        say(f"The report is in {html}.")
 
 
-def _classes(asked: list[str] | None, fitted: tuple[str, ...] | None, samples: list[Any]) -> list[str] | None:
-    """Classes to ask for: those that were given, else the adapter's where the data have them."""
-    if asked is None and fitted is None:
-        return None
-    from samtailor.data.dataset import class_names
-
-    known = class_names(samples)
-    wanted = list(asked or fitted or ())
-    missing = [name for name in wanted if name not in known]
-    if missing and (asked is not None or len(missing) == len(wanted)):
-        hint = "" if asked else " Say with --classes what the adapter is to be asked for."
-        raise InputError(f"The data have no class {missing[0]!r}; they have {', '.join(known) or 'none'}.{hint}")
-    return [name for name in wanted if name in known]
-
-
-def _class_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def _class_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     from samtailor.cli.screen import percent
 
     rows = []
@@ -161,93 +174,28 @@ def _class_rows(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return ["class", *(h for name in summary for h in (name, "oracle")), "masks"], rows
 
 
-def _content(
-    summary: dict[str, Any],
-    change: dict[str, Any],
-    found: dict[str, Evaluation],
-    data: Path,
-    adapter: str | None,
-    own: Any,
-    classes: list[str] | None,
-    asked: dict[str, Any],
-    left_out: list[str],
-    rows: bool,
-) -> dict[str, Any]:
-    """What `--json` holds: `base` and `adapter` with their figures, then what they were measured on."""
+def _about(subject: Subject, evaluations: Mapping[str, Evaluation], about: Mapping[str, Any]) -> dict[str, Any]:
+    """What the JSON file holds besides the scores."""
     from samtailor.report import versions
 
-    ids = list(dict.fromkeys(row.id for row in found["base"].rows))
+    ids = list(dict.fromkeys(row.id for row in evaluations["base"].rows))
     return {
-        **summary,
-        **({} if "adapter" in summary else {"adapter": None}),
-        "difference": change,
         "protocol": {
-            "prompt": _asked_with(found),
-            "seed": asked["seed"],
-            "classes": classes,
-            "mask": "highest predicted IoU of the candidates; oracle: best of the same by the truth",
+            "prompt": _prompts(evaluations),
+            "seed": about["seed"],
+            "classes": None if subject.classes is None else list(subject.classes),
+            "mask": "candidate with the highest predicted IoU; oracle: best candidate by the true mask",
             "interval": "95 %, cluster bootstrap over groups of images, 1000 draws",
         },
-        "data": str(data),
-        "adapter_folder": adapter,
-        "adapter_meta": None if own is None else own.meta.model_dump(mode="json"),
+        "data": about["data"],
+        "adapter_folder": about["adapter_folder"],
+        "adapter_meta": None if subject.adapter is None else subject.adapter.meta.model_dump(mode="json"),
         "images": len(ids),
         "ids": ids,
-        "left_out_ids": left_out,
+        "left_out_ids": about["left_out_ids"],
         "versions": versions(),
-        **({"rows": {name: evaluation.table() for name, evaluation in found.items()}} if rows else {}),
     }
 
 
-def _asked_with(found: dict[str, Evaluation]) -> str:
-    return ", ".join(dict.fromkeys(evaluation.prompt for evaluation in found.values()))
-
-
-def _page(
-    path: Path,
-    found: dict[str, Evaluation],
-    segmenters: dict[str, Any],
-    samples: list[Any],
-    content: dict[str, Any],
-    asked: dict[str, Any],
-    folder: Path | None,
-) -> None:
-    from samtailor import report
-    from samtailor.data.regions import regions
-    from samtailor.report.page import Show, history_of
-
-    last = list(segmenters)[-1]
-    if any(getattr(segmenter, "regions", False) for segmenter in segmenters.values()):
-        samples = regions(samples, asked["classes"])  # what was evaluated
-    prompt = asked["prompt"] or found[last].prompt
-    show = Show(segmenters["base"], segmenters, samples, asked["classes"], prompt, asked["seed"], asked["store"])
-    meta = content["adapter_meta"] or {}
-    pairs = {
-        "data": content["data"],
-        "adapter": content["adapter_folder"],
-        "method": meta.get("method"),
-        "options": meta.get("options") or None,
-        "classes": asked["classes"],
-        "base": segmenters["base"].name,
-        "base's fingerprint": segmenters["base"].fingerprint,
-        "steps and seed of the fit": f"{meta['steps']}, {meta['seed']}" if meta else None,
-        "versions": content["versions"],
-    }
-    sections = [
-        report.headline(found),
-        report.class_table(found),
-        show.overlays(found),
-        show.iou_map(found[last], list(segmenters)),
-        show.refinement(found[last], last),
-        report.curves({"fit": history_of(folder)}) if folder else None,
-        report.settings("Settings", pairs, {"images": content["ids"], "left out": content["left_out_ids"]}),
-    ]
-    report.write_page(path, f"Evaluation on {Path(content['data']).name}", _lead(content), sections)
-
-
-def _lead(content: dict[str, Any]) -> str:
-    base, adapter = content["base"], content["adapter"]
-    if adapter is None:
-        return f"The base alone: mIoU {100 * base['miou']:.1f} on {counted(base['masks'], 'mask')}."
-    change = adapter["miou"]
-    return f"mIoU {100 * base['miou']:.1f} without, {100 * change:.1f} with the adapter."
+def _prompts(evaluations: Mapping[str, Evaluation]) -> str:
+    return ", ".join(dict.fromkeys(evaluation.prompt for evaluation in evaluations.values()))

@@ -1,58 +1,125 @@
-"""What every command shares at its door: errors in words, Ctrl-C, notices."""
+"""Behavior that all commands share: error messages, exit codes, notes, renamed flags, and help texts with names.
+
+Help texts may contain `{methods}`, `{writers}` and so on (any kind of `registry.KINDS`, and `{recipes}`). The names
+are read from the registry when the help is printed, so that plug-ins are listed and nothing is imported before.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from samtailor.errors import SamtailorError
+from samtailor.registry import KINDS, names
+
+
+class Command(TyperCommand):
+    """A command whose help texts list the names of the registry, and that accepts flags by their old names."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Replace old flags before parsing."""
+        known = {flag for parameter in self.get_params(ctx) for flag in (*parameter.opts, *parameter.secondary_opts)}
+        return super().parse_args(ctx, renamed_flags(args, known))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help text."""
+        self.fill_in_names()
+        super().format_help(ctx, formatter)
+
+    def fill_in_names(self) -> None:
+        """Replace `{methods}` and the like in the help texts of all parameters."""
+        for parameter in self.params:
+            text = getattr(parameter, "help", None)
+            if text and "{" in text:
+                parameter.help = with_names(text)  # type: ignore[attr-defined]
 
 
 class Group(TyperGroup):
-    """A group of commands that tells a user's mistake in one message, without a traceback, with exit code 2."""
+    """A group of commands. An expected error is one message without a traceback; the exit code is 2."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
-        _listen_to_notices()
+        _print_notices()
         try:
             return super().invoke(ctx)
         except SamtailorError as error:
-            _say("Error", str(error), "bold red")
+            _message("Error", str(error), "bold red")
             raise typer.Exit(2) from error
-        except KeyboardInterrupt as stopped:  # a fit says how to go on
-            _say("Stopped", str(stopped) or "by Ctrl-C.", "bold yellow")
+        except KeyboardInterrupt as stopped:  # an interrupted fit says how to continue
+            _message("Stopped", str(stopped) or "by Ctrl-C.", "bold yellow")
             raise typer.Exit(130) from None
         except BrokenPipeError:  # `samtailor ... | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """In the order in which a user meets them, not the alphabet's."""
+        """Commands in the order in which they were added, not in alphabetical order."""
         return list(self.commands)
 
 
+def renamed_flags(arguments: Sequence[str], known: Collection[str] = ()) -> list[str]:
+    """Arguments with flags under their present names; one note on standard error for each old flag.
+
+    Args:
+        arguments: of the command line.
+        known: flags that the command has, which are never replaced.
+    """
+    if all(not argument.startswith("--") or argument.partition("=")[0] in known for argument in arguments):
+        return list(arguments)
+    from samtailor.structures.renames import FLAGS  # imports numpy: only if a flag is unknown
+
+    renamed: list[str] = []
+    for position, argument in enumerate(arguments):
+        if argument == "--":
+            return [*renamed, *arguments[position:]]
+        flag, equals, value = argument.partition("=")
+        if flag in FLAGS and flag not in known:
+            _message("Note", f"{flag} is now called {FLAGS[flag]}. The old name works until version 0.3.", "yellow")
+            flag = FLAGS[flag]
+        renamed.append(f"{flag}{equals}{value}")
+    return renamed
+
+
+def with_names(text: str) -> str:
+    """A help text in which `{methods}` and the like are replaced by the names of the registry."""
+    return re.sub(r"\{(\w+)\}", lambda match: ", ".join(_names(match[1])) or match[0], text)
+
+
+def _names(kind: str) -> list[str]:
+    if kind == "recipes":
+        from samtailor.compare.recipes import recipe_names
+
+        return recipe_names()
+    return names(kind) if kind in KINDS else []
+
+
 class _Notices(logging.Handler):
-    """What readers of data put right by themselves goes to standard error, beside the progress bar, not into it."""
+    """Prints warnings of the package on standard error, above a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _say("Note", record.getMessage(), "yellow")
+        _message("Note", record.getMessage(), "yellow")
 
 
-def _listen_to_notices() -> None:
+def _print_notices() -> None:
     logger = logging.getLogger("samtailor")
     if not any(isinstance(handler, _Notices) for handler in logger.handlers):
         logger.addHandler(_Notices(logging.WARNING))
         logger.propagate = False
 
 
-def _say(word: str, text: str, style: str) -> None:
+def _message(word: str, text: str, style: str) -> None:
     from rich.text import Text
 
     from samtailor.cli.screen import errors
 
     errors().print(Text.assemble((f"{word}: ", style), text), soft_wrap=True)
+
+
+__all__ = ["Command", "Group", "renamed_flags", "with_names"]

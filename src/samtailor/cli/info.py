@@ -1,58 +1,100 @@
-"""`samtailor info`: what an adapter or a base is."""
+"""`samtailor info`: describe an adapter or a base model."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from samtailor.cli import options
+
+if TYPE_CHECKING:
+    from samtailor.artefact import AdapterMeta
+
+FIGURES = {
+    "start_miou": "held-out mIoU before the fit",
+    "held_out_miou": "held-out mIoU",
+    "held_out_oracle_miou": "held-out mIoU of the best candidate",
+    "held_out_region_miou": "held-out mIoU without a prompt",
+    "region_dice": "Dice without a prompt",
+}
+"""Scores in `AdapterMeta.figures` that `info` shows, in percent; all of them are in the JSON file."""
 
 
 def info_command(
     source: Annotated[str, typer.Argument(metavar="ADAPTER|BASE", help="Adapter folder, or a base model.")] = "nano",
     json: options.Json = None,
 ) -> None:
-    """What an adapter was fitted on and how good it is, or what a base model weighs (Kim et al., Table 4)."""
+    """Classes, method, scores and settings of an adapter; or size and number of parameters of a base model."""
+    from samtailor import artefact
     from samtailor.cli.screen import table
     from samtailor.data.writing import write_json
 
-    content = _adapter(source) if (Path(source) / "adapter.json").is_file() else _base(source)
-    rows = [[name.replace("_", " "), _text(value)] for name, value in content.items() if value not in (None, {}, [])]
-    table(source, ["", ""], rows)
+    if (Path(source) / artefact.METADATA).is_file():
+        meta = artefact.read_meta(source)
+        rows, content = _adapter(meta), meta.model_dump(mode="json")
+    else:
+        rows, content = _base(source)
+    table(source, ["", ""], [[name, value] for name, value in rows if value])
     if json is not None:
         write_json(json, content)
 
 
-def _adapter(source: str) -> dict[str, Any]:
-    from samtailor import artefact
+def _adapter(meta: AdapterMeta) -> list[tuple[str, str]]:
+    inference = meta.inference
+    scores = [(words, f"{100 * meta.figures[key]:.1f} %") for key, words in FIGURES.items() if key in meta.figures]
+    predicts = "one region per image" if inference.regions else "one object per prompt"
+    return [
+        ("method", meta.method),
+        ("classes", ", ".join(meta.classes)),
+        ("base model", f"{meta.base.name} ({meta.base.parameters:,} parameters)"),
+        ("adapter parameters", f"{sum(meta.parameters.values()):,}"),
+        ("prompt", inference.prompt or "clicks"),
+        ("predicts", predicts),
+        *scores,
+        ("click adapter strength", f"{meta.figures['alpha']:g}" if "alpha" in meta.figures else ""),
+        ("training steps", f"{meta.steps:,}"),
+        ("seed", str(meta.seed)),
+        ("options", ", ".join(f"{name}={value}" for name, value in meta.options.items())),
+        ("created", meta.created),
+        ("samtailor version", meta.versions.get("samtailor", "")),
+    ]
 
-    return artefact.read_meta(source).model_dump(mode="json")
 
-
-def _base(source: str) -> dict[str, Any]:
+def _base(source: str) -> tuple[list[tuple[str, str]], dict[str, Any]]:
     from samtailor.bases import load_base
     from samtailor.compare import parameters
 
     base = load_base(source)
-    return {
+    counts = parameters(base)
+    content = {
         "name": base.name,
         "fingerprint": base.fingerprint,
         "model_frame": f"{base.size} x {base.size} px, " + ("squashed" if base.squash else "padded"),
         "token_width": base.dim,
         "embedding": f"{base.grid} x {base.grid} cells",
-        "parameters": parameters(base),
+        "parameters": counts,
         "adapter_sites": ", ".join(base.sites),
     }
+    titles = {
+        "base": "parameters",
+        "image_encoder": "of the image encoder",
+        "prompt_encoder": "of the prompt encoder",
+        "mask_decoder": "of the mask decoder",
+        "plm": "of a PLM adapter",
+        "plm_paper": "of the PLM of the paper",
+        "pmm": "of a PMM",
+    }
+    how = "stretched to a square" if base.squash else "resized and padded to a square"
+    rows = [
+        ("name", base.name),
+        ("input", f"{base.size} x {base.size} px, {how}"),
+        ("image embedding", f"{base.grid} x {base.grid} cells of {base.dim} channels"),
+        *((titles[key], f"{counts[key]:,}") for key in titles if key in counts),
+        ("fingerprint", base.fingerprint),
+    ]
+    return rows, content
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        width = max(len(str(key)) for key in value) if value else 0
-        return "\n".join(f"{str(key).replace('_', ' '):<{width}}  {_text(one)}" for key, one in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+__all__ = ["FIGURES", "info_command"]

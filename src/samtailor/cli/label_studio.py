@@ -1,4 +1,4 @@
-"""`samtailor label-studio`: a machine-learning backend for Label Studio that fits live."""
+"""`samtailor label-studio`: run a machine-learning backend for Label Studio."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from samtailor.cli import options, serve
 
 def label_studio_command(
     project: Annotated[
-        Path, typer.Argument(metavar="PROJECT", help="Folder for accepted annotations and fits; made when missing.")
+        Path,
+        typer.Argument(
+            metavar="PROJECT", help="Folder of accepted annotations and fits; created if it does not exist."
+        ),
     ],
     url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Label Studio, e.g. http://localhost:8080: images come from it.")
+        str | None,
+        typer.Option(
+            metavar="URL", help="Address of Label Studio, e.g. http://localhost:8080; images are loaded from it."
+        ),
     ] = None,
     api_key: Annotated[
         str | None,
@@ -23,24 +29,26 @@ def label_studio_command(
             metavar="KEY",
             envvar="LABEL_STUDIO_API_KEY",
             show_envvar=False,
-            help="Access token of a Label Studio user, or the variable LABEL_STUDIO_API_KEY.",
+            help="Access token of a Label Studio user; also read from LABEL_STUDIO_API_KEY.",
         ),
     ] = None,
     files: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder that tasks may name images in (local storage).")
+        Path | None, typer.Option(metavar="DIR", help="Folder of images that tasks may refer to (local storage).")
     ] = None,
     adapter: serve.Adapters = None,
-    base: serve.OneBase = None,
+    base: options.AdapterBase = None,
     train_every: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Fit after N accepted annotations; 0: only when asked.")
+        int, typer.Option(min=0, metavar="N", help="Fit after each N accepted annotations; 0: only on request.")
     ] = 0,
-    method: Annotated[str | None, typer.Option(metavar="NAME", help="Method of the fits; default: fit's own.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Updates of a fit.")] = None,
+    method: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Method of the fits: {methods}. Default: tailor.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Training steps of a fit.")] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting of the fits.")
     ] = None,
     propose: Annotated[
-        bool, typer.Option("--propose", help="After each fit also train proposals, which pre-label tasks.")
+        bool, typer.Option("--propose", help="Train proposals after each fit, to pre-label tasks.")
     ] = False,
     host: serve.Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, metavar="N", help="Port.")] = 9090,
@@ -50,10 +58,10 @@ def label_studio_command(
     max_megapixels: serve.MaxMegapixels = 50.0,
     device: options.Device = None,
 ) -> None:
-    """Clicks and boxes to brush or polygon labels, pre-labels, and fits from what is accepted, inside Label Studio.
+    """Machine-learning backend for Label Studio: smart labels from clicks and boxes, pre-labels, and fits.
 
-    Connect it under Settings, Model; with a token as basic authentication, any user name, the token as the password.
-    See docs/guides/label-studio.md.
+    Connect it under Settings, Model. If a token is required, choose basic authentication with any user name and the
+    token as the password. See docs/guides/label-studio.md.
     """
     from samtailor.serve import run
 
@@ -95,8 +103,9 @@ def label_studio_command(
         hosts=allow_host or (),
         metrics=metrics,
     )
-    say(f"Base {loaded.name}, adapters {', '.join(s.name for s in engine.adapters.all()) or 'none'}.")
-    say(f"Connect Label Studio to {run.address(host, port)} (Settings, Model). Ctrl-C stops.")
+    names = [one.name for one in engine.adapters.all() if one.name is not None]
+    say(f"Serving base model {loaded.name}, adapters: {', '.join(names) or 'none'}.")
+    say(f"Connect Label Studio to {run.address(host, port)} (Settings, Model). Stop with Ctrl-C.")
     if made:
-        say(f"Token (the password of basic authentication, with any user name): {shown}")
+        say(f"Token (password of basic authentication, any user name): {shown}")
     run.run(app, host, port)

@@ -1,95 +1,169 @@
-"""Arguments and options that several commands share, stated once."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from samtailor.errors import InputError
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of the data set, in any known layout.")]
-Base = Annotated[
-    str, typer.Option(metavar="BASE", help="Base model: nano, a hub id, a folder, or Meta's sam_vit_*.pth.")
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of the data set, in any supported format.")]
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files and folders.")]
+Adapter = Annotated[
+    str | None,
+    typer.Option("--adapter", metavar="DIR", help="Adapter folder or hub id; default: the base model alone."),
 ]
-Classes = Annotated[str | None, typer.Option(metavar="NAME,...", help="Only these classes; default: all.")]
-Format = Annotated[str | None, typer.Option(metavar="NAME", help="Layout of the data; default: found out.")]
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter",
+        metavar="[NAME=]DIR",
+        help="Adapter folder or hub id; repeat for several. Default: the base model alone.",
+    ),
+]
+Base = Annotated[
+    str, typer.Option(metavar="BASE", help="Base model: nano, a hub id, a folder, or a sam_vit_*.pth file from Meta.")
+]
+AdapterBase = Annotated[
+    str | None, typer.Option("--base", metavar="BASE", help="Base model; default: the one of the adapter, or nano.")
+]
+Classes = Annotated[str | None, typer.Option(metavar="NAME,...", help="Use only these classes; default: all.")]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Format of the data: {formats}, or a public data set: {sets}. Default: detected."
+    ),
+]
 GroupRule = Annotated[
     str | None,
     typer.Option(
         "--group",
         metavar="RULE",
-        help="What keeps images together: prefix:N, regex:PATTERN, folder, or csv:FILE (columns id, group).",
+        help="How images are grouped; a group is never split. prefix:N, regex:PATTERN, folder, or csv:FILE (columns "
+        "id, group).",
     ),
 ]
-Seed = Annotated[int, typer.Option(metavar="S", help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(metavar="S", help="Random seed.")]
 Device = Annotated[
-    str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, ...; default: a GPU where there is one.")
+    str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one.")
 ]
 Prompt = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Where prompts come from: mask-center, sampled-click, mask-box, ...; default: what the adapter was made "
-        "for, a click at the mask's centre for the base.",
+        help="Prompt source: {prompts}; or auto, to find the objects without a prompt. Default: the one that the "
+        "adapter was fitted for; for the base model a click at the center of the mask.",
     ),
 ]
-Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here.")]
-Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a self-contained report here.")]
+Detector = Annotated[
+    str | None,
+    typer.Option(
+        "--detector",
+        metavar="FILE",
+        help="Detector for automatic mode: an .onnx or .pt file, a hub id or folder of transformers, or the name "
+        "of a detector without weights (full-frame, plug-ins). Default: the proposals of the adapter.",
+    ),
+]
+DetectorClasses = Annotated[
+    str | None,
+    typer.Option(
+        "--detector-classes",
+        metavar="NAME,...",
+        help="Use only these classes of the detector; the text prompt of an open-vocabulary detector.",
+    ),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option("--threshold", min=0, max=1, metavar="T", help="Minimum score in automatic mode, 0 to 1."),
+]
+PromptType = Annotated[
+    str | None,
+    typer.Option(
+        "--prompt-type",
+        metavar="points|boxes",
+        help="Prompts in automatic mode; default: as the adapter was fitted, boxes for the base model.",
+    ),
+]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the results to a JSON file.")]
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a self-contained HTML report.")]
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", min=1, metavar="N", help="Fits at once, a process each; default: as many as cores, to 4."
+        "--workers", min=1, metavar="N", help="Fits that run in parallel; default: the number of cores, at most 4."
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing result.")]
 
 
 def workers(given: int | None) -> int:
-    """The number given, or one for each core, at most four: each process holds a base of its own."""
+    """The given number, or one worker per core, at most four: each process holds its own base model."""
     return given or min(os.cpu_count() or 1, 4)
 
 
 def names(text: str | None) -> list[str] | None:
     """ "a, b" to ["a", "b"]; None stays None."""
-    if text is None:
-        return None
-    found = [name.strip() for name in text.split(",") if name.strip()]
-    if not found:
+    return None if text is None else listed(text)
+
+
+def listed(text: str) -> list[str]:
+    """ "a, b" to ["a", "b"].
+
+    Raises:
+        InputError: there is no name.
+    """
+    parts = [name.strip() for name in text.split(",") if name.strip()]
+    if not parts:
         raise InputError(f"Expected names separated by commas, got {text!r}.")
-    return found
+    return parts
 
 
 def numbers(text: str, count: Sequence[int], form: str) -> list[float]:
-    """ "3,4" to [3.0, 4.0]; `count` lists how many there may be, `form` is shown in the error."""
+    """ "3,4" to [3.0, 4.0]; `count` lists the allowed lengths, `form` describes the format in the error message."""
     try:
-        found = [float(part) for part in text.split(",")]
+        values = [float(part) for part in text.split(",")]
     except ValueError:
-        found = []
-    if len(found) not in count:
+        values = []
+    if len(values) not in count:
         raise InputError(f"Expected {form}, got {text!r}.")
-    return found
+    return values
 
 
-def settings(pairs: Sequence[str]) -> dict[str, object]:
+def settings(pairs: Sequence[str]) -> dict[str, Any]:
     """["lr=1e-4", "options.head=paper_plain"] to {"lr": 0.0001, "options.head": "paper_plain"}; values are YAML."""
     import yaml
 
-    found: dict[str, object] = {}
+    values: dict[str, Any] = {}
     for pair in pairs:
-        key, equals, value = pair.partition("=")
+        key, equals, text = pair.partition("=")
         if not equals or not key:
             raise InputError(f"Expected KEY=VALUE, got {pair!r}.")
         try:
-            parsed = yaml.safe_load(value)
+            value = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise InputError(f"The value of {pair!r} is not YAML: {error}.") from error
-        # YAML 1.1 takes 1e-4 for text
-        found[key.strip()] = float(parsed) if isinstance(parsed, str) and _is_number(parsed) else parsed
-    return found
+            raise InputError(f"The value of {pair!r} is not valid YAML: {error}.") from error
+        # YAML 1.1 reads 1e-4 as text
+        values[key.strip()] = float(value) if isinstance(value, str) and _is_number(value) else value
+    return values
+
+
+def adapters_by_name(texts: Sequence[str]) -> dict[str, str]:
+    """["banner=DIR", "adapters/plate"] to {"banner": "DIR", "plate": "adapters/plate"}.
+
+    Raises:
+        InputError: two adapters have the same name.
+    """
+    named: dict[str, str] = {}
+    for text in texts:
+        name, equals, folder = text.partition("=")
+        name, folder = (name, folder) if equals else (Path(text).name, text)
+        if name in named:
+            raise InputError(f"Two adapters have the name {name!r}; name them: --adapter one=DIR --adapter two=DIR.")
+        named[name] = folder
+    return named
 
 
 def _is_number(text: str) -> bool:

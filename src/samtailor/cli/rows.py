@@ -1,4 +1,4 @@
-"""What the command line says about the rows of a comparison: seeds, shots, settings of single methods, a detector."""
+"""Options of the rows of a comparison: seeds, shots, settings of single methods, a detector."""
 
 from __future__ import annotations
 
@@ -14,30 +14,33 @@ from samtailor.errors import InputError
 Seeds = Annotated[
     str,
     typer.Option(
-        metavar="N|S,...", help="Number of seeds (5: the seeds 0 to 4), or the seeds themselves (0,1,2; one alone: 7,)."
+        metavar="N|S,...", help="Number of seeds (5 means 0 to 4), or a list of seeds (0,1,2; a single one: 7,)."
     ),
 ]
 Shots = Annotated[
     str | None,
-    typer.Option(metavar="K,...", help="Fit on so many images of each class; the smaller subsets in the larger."),
+    typer.Option(
+        metavar="K,...", help="Number of training images of each class; smaller subsets are part of larger ones."
+    ),
 ]
 Detector = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="For methods that ask with a detector: an .onnx file, a hub id or folder of transformers, or full-frame.",
+        help="Detector of methods that need one: an .onnx or .pt file, a hub id or folder of transformers, or the "
+        "name of a detector without weights (full-frame, plug-ins).",
     ),
 ]
 DetectorClasses = Annotated[
-    str | None, typer.Option("--detector-classes", metavar="NAME,...", help="Only these classes of the detector.")
+    str | None, typer.Option("--detector-classes", metavar="NAME,...", help="Use only these classes of the detector.")
 ]
 Setting = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="A setting of the fits, e.g. steps=500; of one method: samed.lr=1e-3, or deeplabv3.options.size=256; of "
-        "all baselines: baselines.options.weights=scratch.",
+        help="Setting of all fits, e.g. steps=500; of one method, e.g. samed.lr=1e-3 or deeplabv3.options.size=256; of "
+        "all baselines, e.g. baselines.options.weights=scratch.",
     ),
 ]
 
@@ -46,29 +49,29 @@ def seeds_of(text: str) -> list[int]:
     """ "5" to [0, 1, 2, 3, 4]; "0,1,2" to [0, 1, 2]; "7," to [7].
 
     Raises:
-        InputError: neither, a seed twice, or no seed at all.
+        InputError: the text has another form, contains a seed twice, or no seed.
     """
     several = "," in text
-    found = _whole([part for part in text.split(",") if part.strip()], "--seeds", text)
-    if not several and found[0] == 0:
-        raise InputError("--seeds 0 would be no seed: a number alone says how many. For the seed 0 alone write 0,")
-    if len(set(found)) != len(found):
-        raise InputError(f"--seeds {text} names a seed twice.")
-    return found if several else list(range(found[0]))
+    numbers = _whole([part for part in text.split(",") if part.strip()], "--seeds", text)
+    if not several and numbers[0] == 0:
+        raise InputError("--seeds 0 means no seeds: a single number is a count. For the seed 0 alone write 0,")
+    if len(set(numbers)) != len(numbers):
+        raise InputError(f"--seeds {text} contains a seed twice.")
+    return numbers if several else list(range(numbers[0]))
 
 
 def shots_of(text: str | None) -> list[int] | None:
-    """ "4,8,16" to [4, 8, 16], in rising order.
+    """ "4,8,16" to [4, 8, 16], in ascending order.
 
     Raises:
-        InputError: something else, or a number below 1.
+        InputError: the text has another form, or a number is below 1.
     """
     if text is None:
         return None
-    found = sorted(set(_whole(text.split(","), "--shots", text)))
-    if found[0] < 1:
+    counts = sorted(set(_whole(text.split(","), "--shots", text)))
+    if counts[0] < 1:
         raise InputError(f"--shots must be numbers of images from 1, got {text!r}.")
-    return found
+    return counts
 
 
 def _whole(parts: Sequence[str], option: str, text: str) -> list[int]:
@@ -81,53 +84,58 @@ def settings_by_method(pairs: Sequence[str], methods: Sequence[str]) -> tuple[li
     """KEY=VALUE pairs of all fits, and the fields of single methods by name.
 
     Args:
-        pairs: METHOD.KEY=VALUE and METHOD.options.KEY=VALUE are one method's own; `baselines` stands for all of them.
-        methods: names that are compared.
+        pairs: METHOD.KEY=VALUE and METHOD.options.KEY=VALUE belong to one method; `baselines` stands for all
+            baselines.
+        methods: names of the methods that are compared.
     """
     from samtailor.compare.entries import kind_of
 
     general: list[str] = []
     shared: dict[str, Any] = {}
-    own: dict[str, dict[str, Any]] = {name: {} for name in methods}
+    by_method: dict[str, dict[str, Any]] = {name: {} for name in methods}
     for pair in pairs:
         owner, dot, rest = pair.partition("=")[0].partition(".")
         if not dot or owner not in (*methods, "baselines"):
             general.append(pair)
             continue
         ((_, value),) = options.settings([pair]).items()
-        _put(shared if owner == "baselines" else own[owner], rest, value)
+        _put(shared if owner == "baselines" else by_method[owner], rest, value)
     for name in methods:
         if shared and kind_of(name) == "baselines":
-            own[name] = _merged(shared, own[name])
-    return general, own
+            by_method[name] = _merged(shared, by_method[name])
+    return general, by_method
 
 
-def detected(detector: str | None, classes: str | None, methods: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """`prompt_options` of the methods that ask with a detector, by name.
+def detector_options(detector: str | None, classes: str | None, methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`prompt_options` of the methods that are prompted by a detector, by name.
 
     Raises:
         InputError: classes without a detector.
     """
     from samtailor.compare.entries import kind_of
     from samtailor.registry import find
+    from samtailor.registry import names as registered
 
     if detector is None:
         if classes is not None:
             raise InputError("--detector-classes needs a --detector.")
         return {}
-    given: dict[str, Any] = {"detector": "full-frame"}
-    if detector != "full-frame":
+    given: dict[str, Any] = {"detector": detector}
+    if detector not in registered("detectors"):
         kind = {".onnx": "onnx", ".pt": "ultralytics"}.get(Path(detector).suffix.lower(), "transformers")
         given = {"detector": kind, "weights": detector}
     if classes is not None:
         given["classes"] = options.names(classes)
-    asking = [name for name in methods if kind_of(name) == "methods"]
-    asking = [name for name in asking if getattr(find("methods", name), "PROMPT", None) == "detector"]
-    return {name: {"prompt_options": given} for name in asking}
+    named = [name for name in methods if kind_of(name) == "methods"]
+    return {
+        name: {"prompt_options": given}
+        for name in named
+        if getattr(find("methods", name), "PROMPT", None) == "detector"
+    }
 
 
 def merged(one: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Settings by method, the second ones on top."""
+    """Settings by method; those of `other` take precedence."""
     return {name: _merged(one.get(name, {}), other.get(name, {})) for name in {**one, **other}}
 
 
@@ -149,5 +157,5 @@ def _put(fields: dict[str, Any], key: str, value: Any) -> None:
         fields[owner] = value
 
 
-__all__ = ["Detector", "DetectorClasses", "Seeds", "Setting", "Shots", "detected", "merged", "seeds_of",
-           "settings_by_method", "shots_of"]  # fmt: skip
+__all__ = ["Detector", "DetectorClasses", "Seeds", "Setting", "Shots", "detector_options", "merged",
+           "seeds_of", "settings_by_method", "shots_of"]  # fmt: skip

@@ -1,9 +1,8 @@
-"""Tables and progress on the terminal. Results go to standard output, everything else to standard error."""
+"""Tables and messages in the terminal. Results go to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +11,14 @@ if TYPE_CHECKING:
 
 
 def errors() -> Console:
-    """Standard error; made anew when the stream was replaced (tests do)."""
+    """Console of standard error; a new one if the stream was replaced, as tests do."""
     import sys
 
     return _console(sys.stderr)
 
 
 def results() -> Console:
-    """Standard output."""
+    """Console of standard output."""
     import sys
 
     return _console(sys.stdout)
@@ -33,12 +32,12 @@ def _console(stream: Any) -> Console:
 
 
 def say(text: str) -> None:
-    """One line for the user on standard error."""
+    """Print one line on standard error."""
     errors().print(text, soft_wrap=True, markup=False)
 
 
 def percent(value: float | None, interval: Sequence[float] | None = None, signed: bool = False) -> str:
-    """A figure in 0..1 as "71.2 [69.0, 73.1]" in percent; "-" for None."""
+    """A value in 0..1 as "71.2 [69.0, 73.1]" in percent; "-" for None."""
     if value is None:
         return "-"
     form = "{:+.1f}" if signed else "{:.1f}"
@@ -50,7 +49,7 @@ def percent(value: float | None, interval: Sequence[float] | None = None, signed
 
 
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> None:
-    """Print a table; all columns but the first are figures. Wider than the window rather than with figures cut off."""
+    """Print a table of numbers, except for the first column. It may exceed the window, so that no number is cut off."""
     from rich import box
     from rich.console import Console
     from rich.measure import Measurement
@@ -68,8 +67,8 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], note: 
         console.print(note, style="dim", soft_wrap=True, markup=False)
 
 
-def summaries(title: str, found: Mapping[str, Mapping[str, Any]], note: str = "") -> None:
-    """Print the figures of several evaluations (see `Evaluation.summary`), in percent; fits into 80 columns."""
+def summaries(title: str, evaluations: Mapping[str, Mapping[str, Any]], note: str = "") -> None:
+    """Print the scores of several evaluations (see `Evaluation.summary`) in percent; fits into 80 columns."""
     rows = [
         [
             name,
@@ -79,20 +78,9 @@ def summaries(title: str, found: Mapping[str, Mapping[str, Any]], note: str = ""
             percent(s["paper"]),
             str(s["masks"]),
         ]
-        for name, s in found.items()
+        for name, s in evaluations.items()
     ]
     table(title, ["", "mIoU [95 %]", "oracle mIoU [95 %]", "Dice", "paper", "masks"], rows, note)
 
 
-@contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for `progress(done, total)` callbacks."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors(), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-__all__ = ["counting", "errors", "percent", "results", "say", "summaries", "table"]
+__all__ = ["errors", "percent", "results", "say", "summaries", "table"]

@@ -1,4 +1,4 @@
-"""`samtailor serve`: an HTTP service that answers prompts with masks."""
+"""`samtailor serve`: run an HTTP service that predicts masks."""
 
 from __future__ import annotations
 
@@ -15,52 +15,57 @@ if TYPE_CHECKING:
 
 Adapters = Annotated[
     list[str] | None,
-    typer.Option("--adapter", metavar="NAME=DIR", help="Adapter and its folder or hub id; give it again for more."),
+    typer.Option("--adapter", metavar="NAME=DIR", help="Name and folder or hub id of an adapter; repeat for several."),
 ]
-OneBase = Annotated[str | None, typer.Option(metavar="BASE", help="Base model; default: the adapters' own, else nano.")]
-Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on; others than 127.0.0.1 need a token.")]
+Host = Annotated[
+    str, typer.Option(metavar="ADDRESS", help="Address to listen on; addresses other than 127.0.0.1 require a token.")
+]
 Token = Annotated[
     str | None,
     typer.Option(
         metavar="T",
         envvar="SAMTAILOR_TOKEN",
         show_envvar=False,
-        help="What requests must show, or the variable SAMTAILOR_TOKEN; made and printed where one is needed.",
+        help="Token that requests must send; also read from SAMTAILOR_TOKEN. Generated and printed if required.",
     ),
 ]
 AllowHost = Annotated[
     list[str] | None,
-    typer.Option("--allow-host", metavar="NAME", help="Name that the service is reached by; give it again for more."),
+    typer.Option(
+        "--allow-host", metavar="NAME", help="Host name under which the service is reached; repeat for several."
+    ),
 ]
-MaxMegabytes = Annotated[float, typer.Option(min=0.01, metavar="MB", help="Largest upload.")]
-MaxMegapixels = Annotated[float, typer.Option(min=0.01, metavar="MP", help="Largest image, million pixels.")]
+MaxMegabytes = Annotated[float, typer.Option(min=0.01, metavar="MB", help="Maximum size of an upload.")]
+MaxMegapixels = Annotated[float, typer.Option(min=0.01, metavar="MP", help="Maximum size of an image, in megapixels.")]
 
 
 def serve_command(
     adapter: Adapters = None,
-    base: OneBase = None,
+    base: options.AdapterBase = None,
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, metavar="N", help="Port.")] = 8000,
     token: Token = None,
     allow_host: AllowHost = None,
     adapters_root: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Adapters below this folder may be added while it runs; default: none."),
+        typer.Option(metavar="DIR", help="Adapters in this folder can be added while the service runs; default: none."),
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep embeddings in this folder; default: in memory only.")
+        Path | None, typer.Option(metavar="DIR", help="Also keep embeddings in this folder; default: in memory only.")
     ] = None,
-    memory: Annotated[float, typer.Option(min=0.01, metavar="GB", help="Embeddings kept in memory.")] = 2.0,
-    encodes: Annotated[int, typer.Option(min=1, metavar="N", help="Images in the encoder at once.")] = 1,
-    queue: Annotated[int, typer.Option(min=0, metavar="N", help="Images that may wait for it; then 503.")] = 16,
-    decodes: Annotated[int, typer.Option(min=1, metavar="N", help="Questions answered at once.")] = 2,
+    memory: Annotated[float, typer.Option(min=0.01, metavar="GB", help="Memory for embeddings.")] = 2.0,
+    encodes: Annotated[int, typer.Option(min=1, metavar="N", help="Images that are encoded in parallel.")] = 1,
+    queue: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Images that may wait for the encoder; more get status 503.")
+    ] = 16,
+    decodes: Annotated[int, typer.Option(min=1, metavar="N", help="Prompts that are decoded in parallel.")] = 2,
     max_mb: MaxMegabytes = 32.0,
     max_megapixels: MaxMegapixels = 50.0,
     device: options.Device = None,
 ) -> None:
-    """An HTTP service: send an image once, ask for masks many times, with any adapter by name.
+    """HTTP service: send an image once, then request any number of masks, with any adapter by name.
 
-    Answers on this machine only, unless --host says otherwise; then every request needs a token. The interface is
+    By default the service is reachable from this machine only. With --host each request needs a token. The API is
     described by /openapi.json and in docs/guides/serve.md.
     """
     from samtailor.serve import run
@@ -88,7 +93,8 @@ def serve_command(
     for name, source in named.items():
         engine.adapters.add(name, source)
     app = build(engine, token=shown, hosts=allow_host or (), metrics=metrics)
-    say(f"Base {loaded.name}, adapters {', '.join(named) or 'none'}: {run.address(host, port)} (Ctrl-C stops)")
+    say(f"Serving base model {loaded.name}, adapters: {', '.join(named) or 'none'}.")
+    say(f"{run.address(host, port)} (stop with Ctrl-C)")
     if made:
         say(f"Token: {shown}")
     run.run(app, host, port)
@@ -102,13 +108,13 @@ def adapters_by_name(texts: list[str]) -> dict[str, str]:
         if not equals or not name or not source:
             raise InputError(f"Expected --adapter NAME=DIR, got {text!r}.")
         if name in named:
-            raise InputError(f"Two adapters are called {name!r}.")
+            raise InputError(f"Two adapters have the name {name!r}.")
         named[name] = source
     return named
 
 
 def load_base_of(named: dict[str, str], base: str | None, device: str | None) -> Base:
-    """The base that is asked for, else the first adapter's."""
+    """The given base model, or that of the first adapter, or nano."""
     from samtailor.artefact import base_of
     from samtailor.bases import load_on
 

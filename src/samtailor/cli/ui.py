@@ -1,4 +1,4 @@
-"""`samtailor ui`: mark, fit, label and export in the browser."""
+"""`samtailor ui`: annotate, fit, label and export in the browser."""
 
 from __future__ import annotations
 
@@ -16,35 +16,36 @@ if TYPE_CHECKING:
 
 
 def ui_command(
-    images: Annotated[Path | None, typer.Argument(metavar="IMAGES", help="Folder of images, at any depth.")] = None,
+    images: Annotated[Path | None, typer.Argument(metavar="IMAGES", help="Folder of images, with subfolders.")] = None,
     project: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where everything is kept; default: the hidden folder IMAGES/.samtailor."),
+        typer.Option(metavar="DIR", help="Folder of annotations and adapters; default: IMAGES/.samtailor."),
     ] = None,
     base: Annotated[
-        str | None, typer.Option(metavar="BASE", help="Base model; default: the project's, the adapters' own, or nano.")
+        str | None,
+        typer.Option(metavar="BASE", help="Base model; default: the one of the project, of the adapter, or nano."),
     ] = None,
     adapter: serve.Adapters = None,
     classes: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="Classes to begin with; the page can change them.")
+        str | None, typer.Option(metavar="NAME,...", help="Initial classes; they can be changed in the browser.")
     ] = None,
     host: serve.Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, metavar="N", help="Port.")] = 8765,
     token: serve.Token = None,
     allow_host: serve.AllowHost = None,
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page.")] = False,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the browser.")] = False,
     demo: Annotated[
         bool,
-        typer.Option("--demo", help="Draw synthetic images first: into IMAGES, or into a temporary folder."),
+        typer.Option("--demo", help="Draw synthetic images into IMAGES or a temporary folder first."),
     ] = False,
-    max_mb: Annotated[float, typer.Option(min=0.01, metavar="MB", help="Largest image file.")] = 64.0,
+    max_mb: Annotated[float, typer.Option(min=0.01, metavar="MB", help="Maximum size of an image file.")] = 64.0,
     max_megapixels: serve.MaxMegapixels = 50.0,
     device: options.Device = None,
 ) -> None:
-    """The workbench: a page in the browser to mark a few images, fit, let it label the rest, correct and export.
+    """Workbench in the browser: annotate a few images, fit, label the other images automatically, correct, export.
 
-    Everything is saved as it happens, in IMAGES/.samtailor; the images themselves are never changed. Answers on
-    this machine only, unless --host says otherwise; then a token is needed. See docs/guides/annotate.md.
+    All changes are saved at once in IMAGES/.samtailor; the images are not changed. By default the workbench is
+    reachable from this machine only; with --host a token is required. See docs/guides/annotate.md.
     """
     from samtailor.serve import run
 
@@ -58,8 +59,8 @@ def ui_command(
         images = draw(images)
         classes = classes or "banner"
     if images is None:
-        raise InputError("Which images? Give their folder, or --demo for synthetic ones.")
-    bench = open_session(
+        raise InputError("Expected a folder of images, or --demo for synthetic images.")
+    session = open_session(
         images,
         project,
         base=base,
@@ -70,25 +71,25 @@ def ui_command(
         pixels=int(max_megapixels * 1e6),
     )
     place = f"{run.address(host, port)}/"
-    say(f"Images of {bench.project.images.folder}; everything is kept in {bench.project.home}.")
-    say(f"{place}{f'?token={shown}' if made else ''} (Ctrl-C stops)")
+    say(f"Images: {session.project.images.folder}. Annotations and adapters: {session.project.home}.")
+    say(f"{place}{f'?token={shown}' if made else ''} (stop with Ctrl-C)")
     ready = None if no_browser else _opener(f"{place}?token={shown}" if shown else place)
-    app = build(bench, token=shown, hosts=allow_host or (), ready=ready)
+    app = build(session, token=shown, hosts=allow_host or (), ready=ready)
     try:
         run.run(app, host, port)
     finally:
-        _close(bench)
+        _close(session)
 
 
 def _opener(address: str) -> Callable[[], None]:
-    """Opens the page half a second later, when the port answers."""
+    """A function that opens the browser half a second later, when the server accepts connections."""
     import threading
     import webbrowser
 
     return lambda: threading.Timer(0.5, webbrowser.open, [address]).start()
 
 
-def _close(bench: Session) -> None:
-    """Also when the port could not be had, and the application never began."""
-    bench.close()
-    bench.engine.close()
+def _close(session: Session) -> None:
+    """Close the session; also if the port was taken and the application did not start."""
+    session.close()
+    session.engine.close()

@@ -19,6 +19,7 @@ from samtailor.masks.average_precision import ImageResult, Instance
 from samtailor.predict.instances import predict_instances
 from samtailor.predict.source import AdapterSource
 from samtailor.structures import Sample
+from samtailor.structures.notebook import table_html
 
 if TYPE_CHECKING:
     from samtailor.cache.embeddings import EmbeddingCache
@@ -38,11 +39,33 @@ class InstanceEvaluation:
         images: with their true objects of the classes.
         classes: that are evaluated.
         seed: of the bootstrap.
+        reference: the base model on the same images, where both were evaluated together.
     """
 
     images: tuple[ImageResult, ...]
     classes: tuple[str, ...]
     seed: int = 0
+    reference: InstanceEvaluation | None = None
+
+    def __repr__(self) -> str:
+        """Scores in percent, of the reference too."""
+        head, rows = self._table()
+        return "\n".join(f"{row[0]}: " + ", ".join(map(" ".join, zip(head[1:], row[1:], strict=True))) for row in rows)
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        return table_html(*self._table(), "Percent. Objects found without a prompt.")
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        pairs = [("Evaluation", self)] if self.reference is None else [("Base", self.reference), ("Adapter", self)]
+        named = {"AP50": "ap50", "AP": "ap", "precision": "precision", "recall": "recall"}
+        rows = []
+        for name, one in pairs:
+            summary = one.summary(draws=0)
+            values = [summary[key] for key in named.values()]
+            cells = ["-" if value is None else f"{100 * value:.1f}" for value in values]
+            rows.append([name, *cells, str(summary["objects"])])
+        return ["", *named, "objects"], rows
 
     def summary(self, draws: int = 1000) -> dict[str, Any]:
         """Figures in [0, 1], with 95 % intervals from a bootstrap over groups of images.

@@ -12,6 +12,7 @@ import numpy as np
 from samtailor.errors import InputError
 from samtailor.masks import metrics
 from samtailor.structures import Score
+from samtailor.structures.notebook import table_html
 
 _FIGURES = {
     "miou": "iou",
@@ -31,11 +32,33 @@ class Evaluation:
         rows: one per mask, in the order of the samples.
         prompt: name of the prompt source.
         seed: of the clicks and of the bootstrap.
+        reference: the base model on the same masks and prompts, where both were evaluated together.
     """
 
     rows: tuple[Score, ...]
     prompt: str
     seed: int
+    reference: Evaluation | None = None
+
+    def __repr__(self) -> str:
+        """Scores in percent, of the reference too."""
+        return "\n".join(f"{name}: {', '.join(cells)}" for name, *cells in self._lines())
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        rows = [[name, *(cell.split(" ", 1)[1] for cell in cells)] for name, *cells in self._lines()]
+        head = ["", "mIoU", "oracle mIoU", "Dice", "masks"]
+        return table_html(head, rows, f"Percent, mean over masks. Prompt: {self.prompt}.")
+
+    def _lines(self) -> list[list[str]]:
+        pairs = [("Evaluation", self)] if self.reference is None else [("Base", self.reference), ("Adapter", self)]
+        return [[name, *one._cells()] for name, one in pairs]
+
+    def _cells(self) -> list[str]:
+        named = (("mIoU", "miou"), ("oracle", "oracle_miou"), ("Dice", "dice"))
+        means = [(label, self.values(name)) for label, name in named]
+        cells = [f"{label} {100 * values.mean():.1f}" if len(values) else f"{label} -" for label, values in means]
+        return [*cells, f"masks {len(self.rows)}"]
 
     def values(self, figure: str) -> np.ndarray:
         """Values of a metric: miou, oracle_miou, dice, oracle_dice, boundary_iou or paper.

@@ -34,7 +34,8 @@ from samtailor.structures import Features, Sample
 from samtailor.train.config import load
 
 STEPS = 600
-"""Updates per head. With a third of them, heads trained on 54 images find half as much (docs/guides/many-objects.md)."""
+"""Updates per head. With a third of them, heads trained on 54 images find half as much
+(docs/guides/many-objects.md)."""
 _MEMORY = 10**9  # bytes of embeddings kept in memory during training
 _log = logging.getLogger("samtailor.proposals")
 

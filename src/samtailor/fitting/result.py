@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from samtailor import artefact
 from samtailor.fitting.folder import CHECKPOINT, HISTORY
 from samtailor.structures import InferenceSpec
+from samtailor.structures.notebook import table_html
 from samtailor.train.config import FitConfig
 
 if TYPE_CHECKING:
@@ -48,6 +49,25 @@ class FitResult:
     history: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     parts: dict[str, FitResult] = field(default_factory=dict)
     inference: InferenceSpec = field(default_factory=InferenceSpec)
+
+    def __repr__(self) -> str:
+        """Folder, method and held-out scores in percent."""
+        rows = "; ".join(f"{name} {value}" for name, value in self._rows())
+        return f"FitResult({self.config.method}, {self.folder}: {rows or 'no held-out images'})"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        rows = [["folder", str(self.folder)], ["method", self.config.method], *self._rows()]
+        return table_html(["", ""], rows, "Fitted adapter")
+
+    def _rows(self) -> list[list[str]]:
+        """Held-out scores before and after the fit, by class with several parts."""
+        rows = []
+        for name, part in (self.parts or {"": self}).items():
+            before, after = part.figures.get("start_miou"), part.figures.get("held_out_miou")
+            if before is not None and after is not None:
+                rows.append([f"{name} held-out mIoU".strip(), f"{100 * before:.1f} -> {100 * after:.1f} %"])
+        return rows
 
 
 def export(

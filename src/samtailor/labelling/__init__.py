@@ -23,6 +23,7 @@ from samtailor.labelling._tiles import Piece, Tile, merged, tiles
 from samtailor.masks.nms import mask_nms
 from samtailor.predict.source import AdapterSource
 from samtailor.registry import find
+from samtailor.structures.notebook import table_html
 
 if TYPE_CHECKING:
     from samtailor.predict.predictor import Predictor
@@ -57,6 +58,19 @@ class Labelled:
     earlier: int = 0
     empty: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Number of images, and of objects by class."""
+        objects = ", ".join(f"{number} {name}" for name, number in sorted(self.objects.items())) or "no objects"
+        unreadable = f", {len(self.unreadable)} unreadable" if self.unreadable else ""
+        return f"Labelled({self.images} images: {objects}; {len(self.empty)} without objects{unreadable})"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        rows = [[name, str(number)] for name, number in sorted(self.objects.items())]
+        rows += [["images", str(self.images)], ["images without objects", str(len(self.empty))]]
+        rows += [["unreadable images", str(len(self.unreadable))]] if self.unreadable else []
+        return table_html(["class", "objects"], rows, "Labeled images")
 
 
 def label(

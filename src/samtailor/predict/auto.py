@@ -102,7 +102,7 @@ def promptless(label: str | None) -> Proposer:
 def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -> Proposer:
     """Each connected region of an adapter's map (method `tailor`) as one object, with its mask.
 
-    The decoder is not run: a click at the center of the region has less information than the map (docs/research/tailor.md).
+    The decoder is not run: a click at the center of the region has less information than the map.
     Objects that touch are one region; learned proposals can separate them.
 
     Args:
@@ -138,7 +138,8 @@ def open_detector(source: str, classes: Sequence[str] | None) -> tuple[Detection
     """Open a detector.
 
     Args:
-        source: ONNX file, .pt file of ultralytics, or hub id or folder of transformers.
+        source: ONNX file, .pt file of ultralytics, hub id or folder of transformers, or the name of a detector that
+            needs no weights ("full-frame" or a plug-in).
         classes: classes to keep; for a detector with a text prompt, the text.
 
     Returns:

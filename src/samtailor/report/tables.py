@@ -1,4 +1,4 @@
-"""Evaluations as tables of a report. Figures in percent, 95 % intervals in brackets."""
+"""Evaluations as tables of a report. Scores in percent, 95 % intervals in brackets."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ import numpy as np
 
 from samtailor.errors import counted
 from samtailor.evaluation.scores import Evaluation, difference
+from samtailor.report.page import Section
 
-Section = dict[str, Any]
-"""One section of a page, as `templates/report.html` takes it."""
+INSTANCE_HEAD = [
+    *("", "AP50", "AP", "AP75", "precision", "recall", "false positives"),
+    "objects / found / images / without objects",
+]
 
 
 def figures(evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
-    """Summary of every evaluation by name, and under `differences` each one minus the first, paired."""
-    found: dict[str, Any] = {name: evaluation.summary() for name, evaluation in evaluations.items()}
-    first, *others = evaluations
-    found["differences"] = {name: difference(evaluations[name], evaluations[first]) for name in others}
-    return found
+    """Summary of each evaluation by name; "differences" holds each one minus the first, paired."""
+    summaries: dict[str, Any] = {name: evaluation.summary() for name, evaluation in evaluations.items()}
+    first, *rest = evaluations
+    summaries["differences"] = {name: difference(evaluations[name], evaluations[first]) for name in rest}
+    return summaries
 
 
 def headline(evaluations: Mapping[str, Evaluation], note: str = "") -> Section:
-    """Table of all evaluations with 95 % intervals; differences to the first are paired."""
-    found = figures(evaluations)
+    """Table of all evaluations with 95 % intervals, and their paired differences to the first one."""
+    scores = figures(evaluations)
     rows = []
     for name in evaluations:
-        summary, change = found[name], found["differences"].get(name)
-        cells = [
+        summary, change = scores[name], scores["differences"].get(name)
+        cells: list[dict[str, Any]] = [
             {"text": name},
             _figure(summary, "miou"),
             {"text": _percent(summary["miou"]), "bar": _bar(summary)},
@@ -40,17 +43,17 @@ def headline(evaluations: Mapping[str, Evaluation], note: str = "") -> Section:
         ]
         rows.append({"cells": cells})
     first = next(iter(evaluations))
-    count = found[first]
+    count = scores[first]
     prompts = ", ".join(dict.fromkeys(evaluation.prompt for evaluation in evaluations.values()))
     text = (
         f"{counted(count['masks'], 'mask')} in {counted(count['images'], 'image')}, one prompt each "
-        f"({prompts}). The mask is the one with the highest predicted IoU; "
-        "“oracle” takes the best of the same candidates by the truth."
+        f"({prompts}). The predicted mask is the candidate with the highest predicted IoU; "
+        "“oracle” is the best of the same candidates by the true mask."
     )
     end = (
-        f"In percent, means over masks. Brackets: 95 % interval, bootstrap over {_groups(count)} of images. "
-        f"Paper: Dice as BLO-SAM and AM-SAM count it, on a grid of 64 x 64. Change: to {first} on the same masks and "
-        "clicks, paired."
+        f"Percent, means over masks. Brackets: 95 % interval, bootstrap over {counted(count['groups'], 'group')} of "
+        "images. Paper: Dice as in the papers of BLO-SAM and AM-SAM, on a grid of 64 x 64. "
+        f"Change: difference to {first} on the same masks and prompts, paired."
     )
     return {
         "kind": "table",
@@ -64,146 +67,189 @@ def headline(evaluations: Mapping[str, Evaluation], note: str = "") -> Section:
 
 def class_table(evaluations: Mapping[str, Evaluation]) -> Section | None:
     """mIoU and oracle per class; None with a single class."""
-    found = {name: evaluation.summary() for name, evaluation in evaluations.items()}
-    labels = list(next(iter(found.values()))["classes"])
+    summaries = {name: evaluation.summary() for name, evaluation in evaluations.items()}
+    labels = list(next(iter(summaries.values()))["classes"])
     if len(labels) < 2:
         return None
-    rows = []
+    rows: list[dict[str, Any]] = []
     for label in labels:
-        own = [summary["classes"][label] for summary in found.values()]
-        cells = [c for s in own for c in (_figure(s, "miou"), {"text": _percent(s["oracle_miou"])})]
-        rows.append({"cells": [{"text": label}, {"text": str(own[0]["masks"])}, *cells]})
-    macro = [c for s in found.values() for c in (_macro(s, "miou"), {"text": _percent(s["macro_oracle_miou"])})]
-    masks = str(next(iter(found.values()))["masks"])
+        by_class = [summary["classes"][label] for summary in summaries.values()]
+        cells = [c for s in by_class for c in (_figure(s, "miou"), {"text": _percent(s["oracle_miou"])})]
+        rows.append({"cells": [{"text": label}, {"text": str(by_class[0]["masks"])}, *cells]})
+    macro = [
+        c for s in summaries.values() for c in (_figure(s, "macro_miou"), {"text": _percent(s["macro_oracle_miou"])})
+    ]
+    masks = str(next(iter(summaries.values()))["masks"])
     rows.append({"cells": [{"text": "mean over classes"}, {"text": masks}, *macro], "strong": True})
-    head = ["class", "masks", *(h for name in found for h in (f"{name}, mIoU", "oracle"))]
+    head = ["class", "masks", *(h for name in summaries for h in (f"{name}, mIoU", "oracle"))]
     return {"kind": "table", "title": "Per class", "head": head, "rows": rows}
 
 
 def seed_table(summaries: Mapping[str, Mapping[str, Any]]) -> Section:
-    """mIoU of every seed, from `Comparison.summary`."""
+    """mIoU of each seed, from `Comparison.summary`."""
     seeds = list(next(iter(summaries.values()))["seeds"])
     rows = []
     for name, summary in summaries.items():
         values = [summary["seeds"][seed] for seed in seeds]
-        spread = {"text": _percent(float(np.mean(values))), "small": f"± {100 * np.std(values, ddof=1):.1f}"}
-        rows.append({"cells": [{"text": name}, *({"text": _percent(v)} for v in values), spread]})
+        mean = {"text": _percent(float(np.mean(values))), "small": f"± {100 * np.std(values, ddof=1):.1f}"}
+        rows.append({"cells": [{"text": name}, *({"text": _percent(v)} for v in values), mean]})
     head = ["", *(f"seed {seed}" for seed in seeds), "mean ± standard deviation"]
     return {"kind": "table", "title": "mIoU by seed", "head": head, "rows": rows}
 
 
-def matrix(name: str, found: Mapping[str, Any]) -> Section:
-    """Cross-model testing, from `compare.cross_class`."""
+def matrix(name: str, scores: Mapping[str, Any]) -> Section:
+    """Adapters of one class on the masks of another, from `compare.cross_class`."""
     rows = [
         {"cells": [{"text": row}, *({"text": _percent(v)} for v in values)]}
-        for row, values in zip(found["rows"], found["miou"], strict=True)
+        for row, values in zip(scores["rows"], scores["miou"], strict=True)
     ]
-    text = "Row: whose adapter. Column: the class that is asked for. mIoU in percent."
+    text = "Row: class that the adapter was fitted on. Column: class of the masks. mIoU in percent."
     return {
         "kind": "table",
-        "title": f"{name}: one class's adapter on another",
+        "title": f"{name}: adapters on other classes",
         "text": text,
-        "head": ["", *found["columns"]],
+        "head": ["", *scores["columns"]],
         "rows": rows,
     }
 
 
 def parameter_table(counts: Mapping[str, Any]) -> Section:
-    """What every part weighs (Kim et al., Table 4), from `compare.parameters`."""
+    """Number of parameters of each part (Kim et al., Table 4), from `compare.parameters`."""
     titles = {
         "image_encoder": "image encoder (frozen)",
         "prompt_encoder": "prompt encoder (frozen)",
         "mask_decoder": "mask decoder (frozen)",
-        "base": "base in all (frozen)",
-        "plm": "PLM with a zero-initialised head (here)",
-        "plm_paper": "PLM as in the paper",
-        "pmm": "PMM (only in training)",
+        "base": "base model in total (frozen)",
+        "plm": "PLM with a zero-initialized head (samtailor)",
+        "plm_paper": "PLM of the paper",
+        "pmm": "PMM (training only)",
     }
     rows = [{"cells": [{"text": title}, {"text": f"{counts[key]:,}"}]} for key, title in titles.items()]
-    return {"kind": "table", "title": "Parameters", "head": ["part", "numbers"], "rows": rows}
+    return {"kind": "table", "title": "Parameters", "head": ["part", "parameters"], "rows": rows}
 
 
 def comparison_cells(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Head and cells, as text, of the table of `compare.rows_of`: for terminal, Markdown and page alike."""
+    """Head and cells of the table of `compare.rows_of`, as text for the terminal, Markdown and the page."""
     several, shots = len(rows[0]["seeds"]) > 1, any(row["shots"] for row in rows)
     bounds = "interval" if several else "masks_interval"
     head = ["", *(["shots"] if shots else []), "Dice", "IoU", *(["sd"] if several else []), "change of Dice"]
-    head += ["learns", "fit, s", "encode, s", "MiB", "cached", "asked with"]
+    head += ["trainable", "fit, s", "encode, s", "MiB", "cached", "prompt"]
     cells = []
     for row in rows:
         cost, change = row["cost"], row["difference"]
-        figures = [_with_bounds(row, name, bounds) for name in ("dice", "iou")]
-        spread = [_percent(row["dice_deviation"])] if several else []
+        scores = [_with_bounds(row, name, bounds) for name in ("dice", "iou")]
+        deviation = [_percent(row["dice_deviation"])] if several else []
         against = "-" if change is None else _with_bounds(change, "dice", bounds, signed=True)
         spent = [_number(cost["seconds"], 1), _number(cost["encode_seconds"], 1), _number(cost["peak_memory_mib"])]
-        learns = "-" if cost["parameters"] is None else f"{cost['parameters']:,}"
-        asked = row["prompt"] + (f" ({row['weights']})" if row["weights"] else "")
+        trainable = "-" if cost["parameters"] is None else f"{cost['parameters']:,}"
+        prompt = row["prompt"] + (f" ({row['weights']})" if row["weights"] else "")
         start = [row["title"], *([str(row["shots"] or "all")] if shots else [])]
         cached = "yes" if cost["encoder_cached"] else "no"
-        cells.append([*start, *figures, *spread, against, learns, *spent, cached, asked])
+        cells.append([*start, *scores, *deviation, against, trainable, *spent, cached, prompt])
     return head, cells
 
 
 def comparison_note(rows: Sequence[Mapping[str, Any]], regions: bool) -> str:
-    """What has to be known to read that table."""
+    """The note below that table."""
     seeds, first = list(rows[0]["seeds"]), rows[0]["title"]
     interval = (
         "95 % over the seeds (Student's t)"
         if len(seeds) > 1
-        else "95 %, bootstrap over groups of images; of one seed nothing is known about another draw"
+        else "95 %, bootstrap over groups of images; it does not include the variance between seeds"
     )
-    judged = (
-        "Everybody is judged on one region an image and class, the objects of a class joined, because some methods "
-        "answer only so. "
+    truth = (
+        "All methods are evaluated on one region per image and class (the union of its objects), because some of them "
+        "predict only regions. "
         if regions
         else ""
     )
     return (
-        f"{judged}Percent; {counted(len(seeds), 'seed')} ({', '.join(seeds)}), mean over them; brackets: {interval}. "
-        f"Change: to {first} on the same images, paired. Masks judged in each row: {rows[0]['masks']} in "
-        f"{counted(rows[0]['images'], 'image')}. Asked with: where the prompt comes from at test; mask-center is a "
-        "click inside the true mask, which no method without a prompt is given. Fit, s: wall seconds of one fit with "
-        "its validations, without encoding. Encode, s: what its images take to encode, once for all methods that "
-        "share the cached embeddings. MiB: highest resident memory of the whole process during a fit, Python, torch "
-        "and base included (on a GPU: the most that torch had allocated)."
+        f"{truth}Percent, mean over {counted(len(seeds), 'seed')} ({', '.join(seeds)}). Brackets: {interval}. "
+        f"Change: difference to {first} on the same images, paired. Each row: {counted(rows[0]['masks'], 'mask')} in "
+        f"{counted(rows[0]['images'], 'image')}. Prompt: source of the prompt at test time; mask-center is a click "
+        "inside the true mask, an advantage over methods without a prompt. Fit, s: wall time of one fit including "
+        "validation, without encoding. Encode, s: time to encode its images, once for all methods that share the "
+        "cached embeddings. MiB: peak resident memory of the process during a fit, including Python, torch and the "
+        "base model (on a GPU: peak memory allocated by torch)."
     )
 
 
 def comparison(rows: Sequence[Mapping[str, Any]], regions: bool) -> Section:
     """The table of `compare.rows_of` as a section."""
     head, cells = comparison_cells(rows)
-    listed = [{"cells": [{"text": text} for text in line]} for line in cells]
+    lines = [{"cells": [{"text": text} for text in line]} for line in cells]
     note = comparison_note(rows, regions)
-    return {"kind": "table", "title": "Methods", "head": head, "rows": listed, "note": note}
+    return {"kind": "table", "title": "Methods", "head": head, "rows": lines, "note": note}
 
 
-def _with_bounds(found: Mapping[str, Any], name: str, bounds: str, signed: bool = False) -> str:
-    interval = found[f"{name}_{bounds}"]
-    small = "" if interval is None else " [" + ", ".join(_percent(b, signed) for b in interval) + "]"
-    return _percent(found[name], signed) + small
+def instance_cells(summaries: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Head and cells of the table of `InstanceEvaluation.summary` by name, or of its `classes`, as text."""
+    rows = [
+        [
+            name,
+            *(_percent_with(one[figure], one.get(f"{figure}_interval")) for figure in ("ap50", "ap", "ap75")),
+            *(_percent(one[figure]) for figure in ("precision", "recall", "false_positive_rate")),
+            f"{one['objects']} / {one['found']} / {one['images']} / {one['empty_images']}",
+        ]
+        for name, one in summaries.items()
+    ]
+    return INSTANCE_HEAD, rows
+
+
+def instance_note(summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    """The note below that table."""
+    text = (
+        "Percent. Mask AP as in COCO: mean over classes, for AP also over IoU thresholds 0.50 to 0.95, at most 100 "
+        "predictions per class and image. Brackets: 95 %, bootstrap over groups of images. Precision, recall (IoU of "
+        "at least 0.5) and found: predictions above the threshold, as predict --prompt auto writes them. False "
+        "positives: fraction of the images without an object in which something is found."
+    )
+    more = [
+        f"{name} {_percent(one['without_limit']['ap50'])}"
+        for name, one in summaries.items()
+        if one["without_limit"]["ap50"] != one["ap50"]
+    ]
+    return text + (f" AP50 without the limit of 100: {', '.join(more)}." if more else "")
+
+
+def instance_table(summaries: Mapping[str, Mapping[str, Any]]) -> Section:
+    """The table of automatic mode as a section."""
+    return _table("Automatic mode", summaries, instance_note(summaries))
+
+
+def instance_classes(summary: Mapping[str, Any]) -> Section:
+    """The table of automatic mode by class."""
+    return _table("By class", summary["classes"], "")
+
+
+def _table(title: str, summaries: Mapping[str, Mapping[str, Any]], end: str) -> Section:
+    head, rows = instance_cells(summaries)
+    lines = [{"cells": [{"text": text} for text in row]} for row in rows]
+    return {"kind": "table", "title": title, "head": head, "rows": lines, "note": end}
+
+
+def _with_bounds(scores: Mapping[str, Any], name: str, bounds: str, signed: bool = False) -> str:
+    return _percent_with(scores[name], scores[f"{name}_{bounds}"], signed)
+
+
+def _percent_with(value: float | None, interval: Sequence[float] | None, signed: bool = False) -> str:
+    bounds = "" if interval is None else " [" + ", ".join(_percent(b, signed) for b in interval) + "]"
+    return _percent(value, signed) + ("" if value is None else bounds)
 
 
 def _number(value: float | None, digits: int = 0) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
 
 
-def _figure(found: Mapping[str, Any], name: str, signed: bool = False) -> dict[str, str]:
-    bounds = found[f"{name}_interval"]
+def _figure(scores: Mapping[str, Any], name: str, signed: bool = False) -> dict[str, Any]:
+    bounds = scores[f"{name}_interval"]
     small = "" if bounds is None else "[" + ", ".join(_percent(b, signed) for b in bounds) + "]"
-    return {"text": _percent(found[name], signed), "small": small}
+    return {"text": _percent(scores[name], signed), "small": small}
 
 
-def _groups(found: Mapping[str, Any]) -> str:
-    return counted(found["groups"], "group")
-
-
-def _macro(found: Mapping[str, Any], name: str) -> dict[str, str]:
-    return _figure(found, f"macro_{name}")
-
-
-def _bar(found: Mapping[str, Any]) -> dict[str, float | None]:
-    low, high = found["miou_interval"] or (None, None)
-    return {"mean": found["miou"], "low": low, "high": high}
+def _bar(scores: Mapping[str, Any]) -> dict[str, float | None]:
+    low, high = scores["miou_interval"] or (None, None)
+    return {"mean": scores["miou"], "low": low, "high": high}
 
 
 def _percent(value: float | None, signed: bool = False) -> str:
@@ -213,13 +259,16 @@ def _percent(value: float | None, signed: bool = False) -> str:
 
 
 __all__ = [
-    "Section",
     "class_table",
     "comparison",
     "comparison_cells",
     "comparison_note",
     "figures",
     "headline",
+    "instance_cells",
+    "instance_classes",
+    "instance_note",
+    "instance_table",
     "matrix",
     "parameter_table",
     "seed_table",

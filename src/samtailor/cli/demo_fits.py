@@ -1,9 +1,10 @@
-"""The main job in small, offline: banners from a seed, three fits on the bundled base, one table, one report."""
+"""The fits of `samtailor demo`: synthetic banners, three methods on the bundled base model, a table and a report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from samtailor.data.image import write_json
 from samtailor.data.listing import read_json
 from samtailor.data.synth.write import build_dataset
 from samtailor.errors import InputError, counted
-from samtailor.report.page import Show, history_of
+from samtailor.report.predictions import Predictions, history_of
 from samtailor.structures import Sample
 from samtailor.train.config import load
 from samtailor.train.progress import Progress
@@ -31,7 +32,7 @@ Watch = Callable[[str, Progress], None]
 
 @dataclass(frozen=True)
 class Demo:
-    """What came out: figures (what stands in report.json), and the page."""
+    """Result of the demo: `figures` is the content of report.json, `page` the HTML report."""
 
     figures: dict[str, Any]
     page: Path
@@ -49,33 +50,33 @@ def demo(
     workers: int = 1,
     watch: Watch | None = None,
 ) -> Demo:
-    """Draw banners, fit SAM-F, PLM and PLM+PMM, evaluate them beside SAM, write OUT/report.html and OUT/report.json.
+    """Draw banners, fit SAM-F, PLM and PLM+PMM, compare them with SAM, and write OUT/report.html and OUT/report.json.
 
-    Started again with the same settings it goes on where it was stopped.
+    Started again with the same settings, it continues where it was stopped.
 
     Args:
         out: folder; images in OUT/data, adapters in OUT/fits.
         base: base model.
-        seed: of images, split, start, order and clicks.
-        steps: updates of PLM and PLM+PMM; SAM-F has five for every six of them, at most the 1000 of its paper.
-        train, test: number of images; of the first a share chooses the best state.
-        device: None takes a GPU where there is one.
+        seed: seed of images, split, initialization, order and clicks.
+        steps: training steps of PLM and PLM+PMM; SAM-F has five for six of them, at most the 1000 of its paper.
+        train, test: number of images; a part of the training images chooses the best state.
+        device: None uses a GPU if there is one.
         workers: processes that draw, encode and fit.
-        watch: called with (what is going on, progress).
+        watch: called with (name of the task, progress).
 
     Raises:
-        InputError: the folder holds a demo with other images.
+        InputError: the folder contains a demo with other images.
     """
     out = Path(out)
     _draw(out / "data", seed, train, test, workers, watch)
     samples, held_out = (open_dataset(out / "data" / part) for part in ("train", "test"))
     loaded, store = load_on(base, device), EmbeddingCache(out / "embeddings")
     runs = variants(load(None, {"base": base, "trackers": ()}), METHODS)
-    # SAM-F's two weights stand still after a hundred of the thousand iterations of its paper; those take 1,200 steps
+    # SAM-F converges after a hundred of the thousand iterations of its paper
     lengths = {"sam-f": min(1000, round(500 * steps / STEPS)), "plm": steps, "plm-pmm": steps}
-    # one view of each: banners are many, and eight would be three minutes of encoding
+    # no augmentation: there are many images, and eight views would take three minutes to encode
     runs = {n: c.model_copy(update={"steps": lengths.get(c.method, c.steps), "views": 1}) for n, c in runs.items()}
-    found = compare(
+    comparison = compare(
         runs,
         out,
         loaded,
@@ -89,16 +90,16 @@ def demo(
         watch=watch,
     )
     figures = {
-        "methods": found.summary(),
+        "methods": comparison.summary(),
         "parameters": parameters(loaded),
         "settings": {name: config.to_dict() for name, config in runs.items()},
         "base": {"name": loaded.name, "fingerprint": loaded.fingerprint},
         "data": read_json(out / "data" / "dataset.json"),
-        "ids": list(found.held_out[seed]),
+        "ids": list(comparison.held_out[seed]),
         "versions": report.versions(),
     }
     write_json(out / "report.json", figures)
-    _page(out / "report.html", found, loaded, held_out, store, seed, figures)
+    _page(out / "report.html", comparison, loaded, held_out, store, seed, figures)
     return Demo(figures, out / "report.html")
 
 
@@ -107,31 +108,39 @@ def _draw(folder: Path, seed: int, train: int, test: int, workers: int, watch: W
     if about.is_file():
         made = read_json(about)
         if (made["seed"], made["images"]) != (seed, {"train": train, "test": test}):
-            raise InputError(f"{folder.parent} holds a demo of other images. Choose another --out, or remove it.")
+            raise InputError(f"{folder.parent} contains a demo with other images. Choose another --out, or remove it.")
         return
-    tell = None if watch is None else (lambda done, total: watch("images", Progress("draw", done, total)))
-    size = {"count": train, "test": test, "size": SIZE}
-    build_dataset(folder, kind="banners", seed=seed, workers=workers, progress=tell, **size)
+    progress = None if watch is None else partial(_drawn, watch)
+    build_dataset(
+        folder, kind="banners", count=train, test=test, size=SIZE, seed=seed, workers=workers, progress=progress
+    )
+
+
+def _drawn(watch: Watch, done: int, total: int) -> None:
+    watch("Banners", Progress("draw", done, total))
 
 
 def _page(
     path: Path,
-    found: Comparison,
+    comparison: Comparison,
     base: Base,
     held_out: list[Sample],
     store: EmbeddingCache,
     seed: int,
     figures: dict[str, Any],
 ) -> None:
-    folders = {key.split("/")[0]: folder for key, folder in found.folders.items()}
+    folders = {key.split("/")[0]: folder for key, folder in comparison.folders.items()}
     segmenters = {n: base if f is None else artefact.load(f, base).segmenter for n, f in folders.items()}
-    scores = found.pooled()
+    scores = comparison.pooled()
     first, plm, last = (next(n for n in folders if n.endswith(end)) for end in ("SAM", "+PLM", "+PMM"))
-    show = Show(base, segmenters, held_out, [CLASS], store=store)
+    show = Predictions(base, segmenters, held_out, [CLASS], store=store)
     panels = {name: scores[name] for name in (first, plm, last)}
     before, after = (figures["methods"][name] for name in (first, last))
     sections = [
-        report.headline(scores, "“+ refinement” moves the outline by the PMM at test time; the paper's tables do not."),
+        report.headline(
+            scores,
+            "“+ refinement”: outlines refined by the PMM at test time; not used in the tables of the paper.",
+        ),
         show.overlays(panels),
         show.iou_map(scores[last], [first, last]),
         show.refinement(scores[last], last),
@@ -151,9 +160,9 @@ def _page(
         ),
     ]
     lead = (
-        f"Synthetic outdoor banners, one click each, on the frozen base “{base.name}”: mIoU {100 * before['miou']:.1f} "
-        f"before, {100 * after['miou']:.1f} after the fit, on {counted(after['masks'], 'banner')} in "
-        f"{counted(after['images'], 'image')} that no fit has seen."
+        f"Synthetic outdoor banners, one click each, frozen base model “{base.name}”: mIoU {100 * before['miou']:.1f} "
+        f"before and {100 * after['miou']:.1f} after the fit, on {counted(after['masks'], 'banner')} in "
+        f"{counted(after['images'], 'test image')}."
     )
     report.write_page(path, "samtailor demo", lead, sections)
 

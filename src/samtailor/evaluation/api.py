@@ -1,0 +1,278 @@
+"""`samtailor.evaluate`: base model and adapter on the masks of a data set, as `samtailor evaluate` does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from samtailor import artefact
+from samtailor.bases import Base, load_on
+from samtailor.cache.embeddings import EmbeddingCache
+from samtailor.data.dataset import class_names, open_dataset
+from samtailor.data.split import Split
+from samtailor.errors import InputError
+from samtailor.evaluation.instances import LOWEST, InstanceEvaluation, evaluate_instances
+from samtailor.evaluation.masks import evaluate_many, without_training_images
+from samtailor.evaluation.scores import Evaluation
+from samtailor.predict.predictor import Predictor
+from samtailor.predict.source import AdapterSource
+from samtailor.proposals import disk as proposals
+from samtailor.train.progress_lines import ProgressLines, count_lines
+
+if TYPE_CHECKING:
+    from samtailor.artefact import Adapter
+    from samtailor.segmenter import Segmenter
+    from samtailor.structures import Sample
+
+Result = TypeVar("Result", Evaluation, InstanceEvaluation)
+AUTO = "auto"
+"""Value of `prompt` that finds objects without a prompt."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Base model, adapter and the images to evaluate them on.
+
+    Args:
+        base: loaded base model.
+        adapter: loaded adapter; None evaluates the base model alone.
+        samples: images to evaluate on.
+        left_out: ids of the images that were left out because the adapter was fitted on them.
+        classes: classes to evaluate; None for all.
+        store: cached embeddings.
+    """
+
+    base: Base
+    adapter: Adapter | None
+    samples: tuple[Sample, ...]
+    left_out: tuple[str, ...]
+    classes: tuple[str, ...] | None
+    store: EmbeddingCache
+
+    @property
+    def segmenters(self) -> dict[str, Segmenter | Base]:
+        """ "base" and, if there is one, "adapter"."""
+        pair: dict[str, Segmenter | Base] = {"base": self.base}
+        return pair if self.adapter is None else {**pair, "adapter": self.adapter.segmenter}
+
+
+def evaluate(
+    data: str | Path | Sequence[Sample],
+    adapter: str | Path | None = None,
+    base: str | Path | Base | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    prompt: str | None = None,
+    split: str | None = None,
+    include_train: bool = False,
+    limit: int | None = None,
+    detector: str | None = None,
+    detector_classes: Sequence[str] | None = None,
+    threshold: float | None = None,
+    prompt_type: str | None = None,
+    seed: int = 0,
+    format: str | None = None,
+    group: str | None = None,
+    device: str | None = None,
+    verbose: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation | InstanceEvaluation:
+    """Evaluate an adapter and its base model on the masks of a data set.
+
+    One prompt for each mask; the predicted mask is the candidate with the highest predicted IoU (single-point
+    protocol, Kirillov et al. 2023, section 7.1). Images that the adapter was fitted on are left out.
+
+    Args:
+        data: folder of the data set, or samples as `open_dataset` returns them.
+        adapter: folder or hub id of the adapter; None evaluates the base model alone.
+        base: base model; None uses the one that the adapter was fitted on, or "nano".
+        classes: classes to evaluate; None uses those of the adapter, or all.
+        prompt: name of a prompt source, for example "mask-center" or "mask-box"; None uses the one that the adapter
+            was fitted for. "auto" finds the objects without a prompt and returns an `InstanceEvaluation`.
+        split: "val" or "test": only this part of the split that the adapter was fitted with.
+        include_train: also evaluate on the images that the adapter was fitted on.
+        limit: evaluate only the first `limit` images.
+        detector, detector_classes, threshold, prompt_type: for `prompt="auto"`: a detector instead of the proposals
+            of the adapter, its classes, the minimum score (0 to 1), and "points" or "boxes".
+        seed: seed of random prompts and of the bootstrap.
+        format, group: as in `open_dataset`.
+        device: "cpu", "cuda", ...; None uses a GPU if there is one.
+        verbose: print progress on standard error; has no effect if `progress` is given.
+        progress: called with (images done, images in total).
+
+    Returns:
+        The evaluation of the adapter, with the base model on the same masks and prompts in `reference`; without an
+        adapter the evaluation of the base model. Scores are in 0 to 1.
+
+    Raises:
+        InputError: an unknown class, prompt source or split, or no mask to evaluate.
+        DataError: the data cannot be read.
+        ArtefactError: the adapter is damaged or belongs to another base model.
+
+    Example:
+        ```python
+        import samtailor
+
+        evaluation = samtailor.evaluate("data/banners", "adapters/banner")
+        print(evaluation.summary()["miou"], evaluation.reference.summary()["miou"])
+        ```
+    """
+    subject = select(
+        data, adapter, base, classes=classes, split=split, include_train=include_train, limit=limit, format=format,
+        group=group, device=device,
+    )  # fmt: skip
+    if progress is None and verbose:
+        progress = count_lines(ProgressLines(), "Evaluating images")
+    if prompt == AUTO:
+        instances = evaluate_automatic(
+            subject, detector=detector, detector_classes=detector_classes, threshold=threshold,
+            prompt_type=prompt_type, seed=seed, progress=progress,
+        )  # fmt: skip
+        return _with_reference(instances)
+    refuse_automatic_options(detector, detector_classes, threshold, prompt_type)
+    evaluations = evaluate_many(
+        subject.segmenters, subject.samples, classes=subject.classes, prompt=prompt, store=subject.store, seed=seed,
+        progress=progress,
+    )  # fmt: skip
+    return _with_reference(evaluations)
+
+
+def select(
+    data: str | Path | Sequence[Sample],
+    adapter: str | Path | None = None,
+    base: str | Path | Base | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    split: str | None = None,
+    include_train: bool = False,
+    limit: int | None = None,
+    format: str | None = None,
+    group: str | None = None,
+    device: str | None = None,
+) -> Subject:
+    """Open the data, load base model and adapter, and choose images and classes; arguments as in `evaluate`."""
+    samples = open_dataset(data, format=format, group=group) if isinstance(data, str | Path) else list(data)
+    if isinstance(base, Base):
+        loaded = base
+    else:
+        loaded = load_on(base or ("nano" if adapter is None else artefact.base_of(adapter)), device)
+    fitted = None if adapter is None else artefact.load(adapter, loaded)
+    chosen = _classes(classes, None if fitted is None else fitted.meta.classes, samples)
+    left_out: list[str] = []
+    if fitted is not None and not include_train:
+        # samples without a folder are compared by their ids: no data set lies in the folder of the adapter
+        folder = Path(data) if isinstance(data, str | Path) else fitted.folder
+        samples, left_out = without_training_images(samples, fitted.folder, folder)
+    if split is not None:
+        samples = _part(split, samples, fitted, data if isinstance(data, str | Path) else "the data")
+    return Subject(
+        loaded,
+        fitted,
+        tuple(samples[:limit]),
+        tuple(left_out),
+        None if chosen is None else tuple(chosen),
+        EmbeddingCache(),
+    )
+
+
+def evaluate_automatic(
+    subject: Subject,
+    *,
+    detector: str | None = None,
+    detector_classes: Sequence[str] | None = None,
+    threshold: float | None = None,
+    prompt_type: str | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, InstanceEvaluation]:
+    """Find the objects of all images without a prompt: mask AP, and false positives on images without an object.
+
+    Args:
+        subject: as `select` returns it.
+        detector, detector_classes, threshold, prompt_type: as in `evaluate`.
+        seed: seed of the bootstrap.
+        progress: called with (images done, images in total).
+
+    Returns:
+        Evaluations by name, "base" and "adapter". The base model is left out if neither the proposals of the adapter
+        nor a detector can prompt it.
+
+    Raises:
+        InputError: the adapter segments one region per image instead of single objects.
+    """
+    fitted = subject.adapter
+    if fitted is not None and fitted.meta.inference.regions:
+        raise InputError(
+            "The adapter segments one region per image, not single objects: evaluate it without --prompt auto."
+        )
+    adapters = {} if fitted is None else {"adapter": fitted.segmenter}
+    predictor = Predictor(subject.base, adapters, store=subject.store)
+    names: dict[str, str | None] = {"base": None, "adapter": "adapter"}
+    if fitted is None:
+        del names["adapter"]
+    elif detector is None and not proposals.exists(fitted.folder):
+        del names["base"]
+    folder = None if fitted is None else fitted.folder
+    sources = {
+        name: AdapterSource.of(
+            predictor,
+            one,
+            folder,
+            detector=detector,
+            classes=detector_classes,
+            threshold=threshold,
+            lowest=LOWEST,
+            prompt_type=prompt_type,
+        )
+        for name, one in names.items()
+    }
+    classes = list(subject.classes or class_names(subject.samples))
+    return evaluate_instances(
+        predictor, sources, subject.samples, classes, store=subject.store, seed=seed, progress=progress
+    )
+
+
+def refuse_automatic_options(
+    detector: str | None, detector_classes: Sequence[str] | None, threshold: float | None, prompt_type: str | None
+) -> None:
+    """Raise an `InputError` if an option of automatic mode is given without `prompt="auto"`."""
+    if detector or detector_classes or prompt_type or threshold is not None:
+        raise InputError("detector, detector_classes, threshold and prompt_type are options of --prompt auto.")
+
+
+def _with_reference(evaluations: Mapping[str, Result]) -> Result:
+    """The evaluation of the adapter with that of the base model as its reference."""
+    last = list(evaluations)[-1]
+    if last == "base" or "base" not in evaluations:
+        return evaluations[last]
+    return replace(evaluations[last], reference=evaluations["base"])
+
+
+def _classes(wanted: Sequence[str] | None, fitted: Sequence[str] | None, samples: Sequence[Sample]) -> list[str] | None:
+    """The given classes, or those of the adapter that the data contain; None for all."""
+    if wanted is None and fitted is None:
+        return None
+    known = class_names(samples)
+    chosen = list(wanted or fitted or ())
+    missing = [name for name in chosen if name not in known]
+    if missing and (wanted is not None or len(missing) == len(chosen)):
+        hint = "" if wanted else " Choose the class that the adapter should segment with classes (--classes)."
+        raise InputError(f"The data have no class {missing[0]!r}. Their classes: {', '.join(known) or 'none'}.{hint}")
+    return [name for name in chosen if name in known]
+
+
+def _part(part: str, samples: Sequence[Sample], adapter: Adapter | None, data: str | Path) -> list[Sample]:
+    """Images of one part of the split of an adapter."""
+    file = None if adapter is None else adapter.folder / artefact.SPLIT
+    if file is None or not file.is_file() or part not in ("val", "test"):
+        raise InputError(f"--split must be val or test, with an --adapter that has a {artefact.SPLIT}; got {part!r}.")
+    ids = set(getattr(Split.read(file), part))
+    chosen = [sample for sample in samples if sample.id in ids]
+    if not chosen:
+        raise InputError(f"The {part} part of {file} has no image of {data}.")
+    return chosen
+
+
+__all__ = ["AUTO", "Subject", "evaluate", "evaluate_automatic", "refuse_automatic_options", "select"]

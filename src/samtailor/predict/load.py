@@ -1,0 +1,34 @@
+"""A predictor with one or several adapters, on the base model that the first of them was fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from samtailor import artefact
+from samtailor.bases import load_on
+from samtailor.predict.predictor import Predictor
+
+
+def load_predictor(
+    adapters: Mapping[str, str | Path], base: str | Path | None = None, device: str | None = None
+) -> Predictor:
+    """Load a base model and adapters.
+
+    Args:
+        adapters: name to folder or hub id; empty for the base model alone.
+        base: base model; None uses the one of the first adapter, or "nano" without adapters.
+        device: None uses a GPU if there is one.
+
+    Raises:
+        BaseUnavailableError: the base model cannot be loaded.
+        ArtefactError: an adapter is damaged or belongs to another base model.
+    """
+    first = next(iter(adapters.values()), None)
+    predictor = Predictor(load_on(base or ("nano" if first is None else artefact.base_of(first)), device))
+    for name, folder in adapters.items():
+        predictor.add_adapter(name, folder)
+    return predictor
+
+
+__all__ = ["load_predictor"]

@@ -1,0 +1,106 @@
+"""The pages of `samtailor evaluate`: with one prompt for each mask, and in automatic mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from samtailor.data.regions import regions
+from samtailor.errors import counted
+from samtailor.evaluation.api import Subject
+from samtailor.evaluation.instances import InstanceEvaluation
+from samtailor.evaluation.scores import Evaluation
+from samtailor.report.page import settings, versions, write_page
+from samtailor.report.panels import instance_sheet
+from samtailor.report.plots import curves
+from samtailor.report.predictions import Predictions, history_of
+from samtailor.report.tables import class_table, headline, instance_classes, instance_table
+
+
+def write_evaluation(
+    path: Path,
+    subject: Subject,
+    evaluations: Mapping[str, Evaluation],
+    content: Mapping[str, Any],
+    prompt: str | None = None,
+) -> None:
+    """Write the page of an evaluation with prompts.
+
+    Args:
+        path: HTML file to write.
+        subject: base model, adapter and images.
+        evaluations: "base", "adapter" and refined results by name.
+        content: what the JSON file of the evaluation holds.
+        prompt: prompt source; None uses the one of the last evaluation.
+    """
+    segmenters = subject.segmenters
+    last = list(segmenters)[-1]
+    samples = subject.samples
+    if subject.adapter is not None and subject.adapter.meta.inference.regions:
+        samples = tuple(regions(samples, subject.classes))  # the truth of the evaluation
+    show = Predictions(
+        subject.base,
+        segmenters,
+        samples,
+        subject.classes,
+        prompt or evaluations[last].prompt,
+        content["protocol"]["seed"],
+        subject.store,
+    )
+    meta = content["adapter_meta"] or {}
+    pairs = {
+        "data": content["data"],
+        "adapter": content["adapter_folder"],
+        "method": meta.get("method"),
+        "options": meta.get("options") or None,
+        "classes": subject.classes,
+        "base model": subject.base.name,
+        "fingerprint of the base model": subject.base.fingerprint,
+        "steps and seed of the fit": f"{meta['steps']}, {meta['seed']}" if meta else None,
+        "versions": content["versions"],
+    }
+    sections = [
+        headline(evaluations),
+        class_table(evaluations),
+        show.overlays(evaluations),
+        show.iou_map(evaluations[last], list(segmenters)),
+        show.refinement(evaluations[last], last),
+        None if subject.adapter is None else curves({"fit": history_of(subject.adapter.folder)}),
+        settings("Settings", pairs, {"images": content["ids"], "left out": content["left_out_ids"]}),
+    ]
+    write_page(path, f"Evaluation on {Path(content['data']).name}", _lead(content), sections)
+
+
+def write_instances(
+    path: Path, subject: Subject, evaluations: Mapping[str, InstanceEvaluation], content: Mapping[str, Any]
+) -> None:
+    """Write the page of an evaluation in automatic mode; arguments as in `write_evaluation`."""
+    last = list(evaluations)[-1]
+    summaries = {name: content[name] for name in evaluations}
+    ids = {"images": [image.id for image in evaluations[last].images], "left out": content["left_out_ids"]}
+    pairs = {
+        "data": content["data"],
+        "adapter": content["adapter_folder"],
+        "classes": content["classes"],
+        **content["automatic"],
+        "versions": versions(),
+    }
+    sections = [
+        instance_table(summaries),
+        instance_classes(summaries[last]) if len(content["classes"]) > 1 else None,
+        instance_sheet(evaluations[last], subject.samples),
+        settings("Settings", pairs, ids),
+    ]
+    lead = f"Objects found without a prompt: mask AP50 {100 * summaries[last]['ap50']:.1f}."
+    write_page(path, f"Automatic mode on {Path(content['data']).name}", lead, sections)
+
+
+def _lead(content: Mapping[str, Any]) -> str:
+    base, adapter = content["base"], content["adapter"]
+    if adapter is None:
+        return f"Base model: mIoU {100 * base['miou']:.1f} on {counted(base['masks'], 'mask')}."
+    return f"mIoU {100 * base['miou']:.1f} with the base model, {100 * adapter['miou']:.1f} with the adapter."
+
+
+__all__ = ["write_evaluation", "write_instances"]
