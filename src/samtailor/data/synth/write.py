@@ -88,8 +88,8 @@ def build_dataset(
         written, total, masks = 0, count + test, {}
         for side, part in parts.items():
             place = folder / side if test else folder
-            tell = partial(_after, progress, written, total)
-            masks[side] = _write(place, part, workers, tell)
+            report = partial(_after, progress, written, total)
+            masks[side] = _write(place, part, workers, report)
             written += len(part)
         about = _about(kind, seed, size, parts, masks, own)
         write_json(folder / "dataset.json", about)
