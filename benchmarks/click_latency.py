@@ -1,10 +1,9 @@
-"""Latency of a click in the workbench: POST segment over HTTP, all candidates and the zoomed mask, on an image that is
-encoded.
+"""Latency of a click in the workbench: POST segment over HTTP, all candidates and the zoomed mask, image encoded.
 
 python benchmarks/click_latency.py [--base nano] [--clicks 200] [--size 480x640] [--fit]
 
-The server is `samtailor ui` in a process of its own, on synthetic banners. With --fit four images are accepted and
-the clicks are repeated while a fit is in its steps.
+The server is `samtailor ui` in a separate process, on synthetic banners. With --fit, four images are accepted and the
+clicks are repeated while a fit trains.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ def main() -> None:
     parser.add_argument("--base", default="nano")
     parser.add_argument("--clicks", type=int, default=200)
     parser.add_argument("--size", default="480x640", help="height x width of the images, pixels")
-    parser.add_argument("--fit", action="store_true", help="also while a fit runs")
+    parser.add_argument("--fit", action="store_true", help="measure also while a fit runs")
     options = parser.parse_args()
     size = tuple(int(side) for side in options.size.split("x"))
     with tempfile.TemporaryDirectory() as home:
         folder = draw(Path(home) / "images", 4, size)
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
         command = [sys.executable, "-m", "samtailor", "ui", str(folder), "--base", options.base, "--classes", "banner",
                    "--port", str(port), "--no-browser"]  # fmt: skip
         server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -58,70 +57,71 @@ def main() -> None:
 def measure(page: Page, size: tuple[int, int], options: argparse.Namespace) -> dict[str, bench.Row]:
     rows: dict[str, bench.Row] = {}
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, images {options.size}, base {options.base}")
-    ids = [row["id"] for row in page.ask("GET", "/api/images")]
+    ids = [row["id"] for row in page.request("GET", "/api/images")]
     start = time.perf_counter()
-    page.ask("POST", f"/api/images/{ids[0]}/encode")
+    page.request("POST", f"/api/images/{ids[0]}/encode")
     print(f"first encode                {1000 * (time.perf_counter() - start):7.1f} ms")
     clicks(page, ids[0], size, 10)
     what = (
         f"Click in the workbench over HTTP, all candidates and the zoomed mask; base {options.base}, {options.size} px"
     )
-    rows |= tell("", f"{what}, {os.cpu_count()} cores", clicks(page, ids[0], size, options.clicks))
+    rows |= summarize("", f"{what}, {os.cpu_count()} cores", clicks(page, ids[0], size, options.clicks))
     if options.fit:
         truth = samples(4, 0, kind="banners", size=size)
-        for id, one in zip(ids, truth, strict=True):
-            masks = enumerate(to_json(annotation.rle) for annotation in one.annotations)
+        for id, sample in zip(ids, truth, strict=True):
+            masks = enumerate(to_json(annotation.rle) for annotation in sample.annotations)
             objects = [{"id": str(i), "class": "banner", "rle": rle} for i, rle in masks]
-            page.ask("PUT", f"/api/images/{id}/annotations", {"revision": 0, "state": "accepted", "objects": objects})
-        page.ask("POST", "/api/jobs/fit", {"steps": 100_000, "proposals": False})
-        while (job := page.ask("GET", "/api/jobs/current"))["stage"] != "fit" and job["state"] == "running":
+            body = {"revision": 0, "state": "accepted", "objects": objects}
+            page.request("PUT", f"/api/images/{id}/annotations", body)
+        page.request("POST", "/api/jobs/fit", {"steps": 100_000, "proposals": False})
+        while (job := page.request("GET", "/api/jobs/current"))["stage"] != "fit" and job["state"] == "running":
             time.sleep(0.2)
-        rows |= tell("fit-", "The same while a fit runs", clicks(page, ids[0], size, options.clicks))
-        print(f"the fit meanwhile: {page.ask('GET', '/api/jobs/current')['images_per_second']:.1f} masks/s")
+        rows |= summarize("fit-", "The same while a fit runs", clicks(page, ids[0], size, options.clicks))
+        print(f"speed of the fit: {page.request('GET', '/api/jobs/current')['images_per_second']:.1f} masks/s")
     return rows
 
 
 def clicks(page: Page, id: str, size: tuple[int, int], count: int) -> list[float]:
-    """Milliseconds of each click, one after the other, a twentieth of a second apart."""
-    rng, found = np.random.default_rng(0), []
+    """Latency in milliseconds of `count` clicks at random places, 50 ms apart."""
+    rng, milliseconds = np.random.default_rng(0), []
     for _ in range(count):
         x, y = rng.uniform(0, size[1] - 1), rng.uniform(0, size[0] - 1)
         start = time.perf_counter()
-        asked = {"adapter": None, "points": [[x, y]], "labels": [1], "closer": False}  # as the page asks
-        page.ask("POST", f"/api/images/{id}/segment", asked)
-        found.append(1000 * (time.perf_counter() - start))
+        prompt = {"adapter": None, "points": [[x, y]], "labels": [1], "zoom": False}  # as the page sends it
+        page.request("POST", f"/api/images/{id}/segment", prompt)
+        milliseconds.append(1000 * (time.perf_counter() - start))
         time.sleep(0.05)
-    return found
+    return milliseconds
 
 
-def tell(key: str, what: str, found: list[float]) -> dict[str, bench.Row]:
-    middle, worst = statistics.median(found), statistics.quantiles(found, n=20)[-1]
-    print(f"{what}: {middle:.1f} ms median, {worst:.1f} ms 95th percentile, {len(found)} clicks")
+def summarize(key: str, what: str, milliseconds: list[float]) -> dict[str, bench.Row]:
+    middle, worst = statistics.median(milliseconds), statistics.quantiles(milliseconds, n=20)[-1]
+    print(f"{what}: {middle:.1f} ms median, {worst:.1f} ms 95th percentile, {len(milliseconds)} clicks")
     rows = {f"{key}median": (f"{what}, median", round(middle, 1), "ms")}
     return rows | {f"{key}p95": ("The same, 95th percentile", round(worst, 1), "ms")}
 
 
 class Page:
-    """Talks to the server on one connection, as a browser does."""
+    """A client with one connection, like a browser."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         for _ in range(600):
             try:
-                self.ask("GET", "/api/project")
+                self.request("GET", "/api/project")
                 return
             except ConnectionError:
                 self._connection.close()
                 time.sleep(0.2)
         raise SystemExit("The server did not start.")
 
-    def ask(self, method: str, path: str, body: object = None) -> object:
+    def request(self, method: str, path: str, body: object = None) -> object:
         headers = {} if body is None else {"content-type": "application/json"}
         self._connection.request(method, path, None if body is None else json.dumps(body), headers)
-        answer = self._connection.getresponse()
-        data = answer.read()
-        if answer.status >= 400:
-            raise SystemExit(f"{method} {path}: {answer.status} {data.decode()}")
+        response = self._connection.getresponse()
+        data = response.read()
+        if response.status >= 400:
+            raise SystemExit(f"{method} {path}: {response.status} {data.decode()}")
         return json.loads(data) if data else None
 
 

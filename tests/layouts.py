@@ -1,4 +1,4 @@
-"""Small data sets, one in each layout that is read: what is written, and what should be read back."""
+"""Small data sets, one per layout: writers, and the expected samples."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ SIZE = (24, 36)
 
 
 def blob(seed, size=SIZE):
-    """A ragged mask in several pieces."""
+    """A ragged mask of several parts."""
     mask = np.random.default_rng(seed).random(size) > 0.8
     mask[4:15, 5 + seed % 7 : 25] = True
     return mask
@@ -43,7 +43,7 @@ def masks_of(samples):
 
 
 def mismatch(samples, expected):
-    """The first difference in ids, labels or masks (and their order), in words; empty when there is none."""
+    """Description of the first difference in ids, labels or masks (and their order); empty if there is none."""
     got = masks_of(samples)
     if list(got) != list(expected):
         return f"ids {list(got)}, not {list(expected)}"

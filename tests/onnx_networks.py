@@ -1,4 +1,4 @@
-"""Networks in ONNX files that answer every image alike."""
+"""ONNX networks with the same output for every image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 def constant(
     path: Path, output: np.ndarray, size: tuple[int, int], *, names: str | None = None, score_of_first_channel=False
 ) -> Path:
-    """A network whose answer is `output` (a batch axis is put before it).
+    """A network with a fixed `output`; a batch axis is added in front.
 
     With `score_of_first_channel` it is multiplied by 1 in the first four columns and by the mean of the image's first
     channel in the others.
@@ -57,7 +57,7 @@ def constant(
 
 
 def grid_rows(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Cell (x, y) and stride of each row of a YOLOX answer, written out in loops."""
+    """Cell (x, y) and stride of each row of a YOLOX output, computed by loops."""
     rows = [
         (x, y, stride) for stride in (8, 16, 32) for y in range(size[0] // stride) for x in range(size[1] // stride)
     ]

@@ -1,4 +1,4 @@
-"""Adapters on disk that change the answer, with proposals where they are wanted."""
+"""Adapters on disk that change the prediction, with proposals if requested."""
 
 from __future__ import annotations
 

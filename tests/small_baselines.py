@@ -26,7 +26,7 @@ def big_disc(index):
     rng = np.random.default_rng(index)
     image = rng.integers(60, 110, (64, 64, 3), dtype=np.uint8)
     y, x = np.mgrid[:64, :64]
-    centre = rng.uniform(22, 42, 2)
-    disc = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= 18**2
+    center = rng.uniform(22, 42, 2)
+    disc = (y - center[0]) ** 2 + (x - center[1]) ** 2 <= 18**2
     image[disc] = (230, 200, 60)
     return Sample(f"d{index}", lambda: image, lambda: (Annotation.from_mask("disc", disc),))

@@ -54,9 +54,10 @@ def standard_normal_fourier(model: torch.nn.Module) -> None:
 
 
 def wake(model: torch.nn.Module) -> None:
-    """Weights of the size a trained model has. transformers draws SAM's encoder at 1e-10 and all else at 0.02:
+    """Initialize weights as large as those of a trained model.
 
-    features would be 1e-22 and logits 1e-5, and whatever a test compares would be equal.
+    transformers initializes SAM's encoder at 1e-10 and the rest at 0.02. Features would be 1e-22 and logits 1e-5, and
+    comparisons in tests would be meaningless.
     """
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -1,4 +1,4 @@
-"""A folder of small images with a project around it."""
+"""Projects and sessions on small synthetic images."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def open_project(root: Path, classes: tuple[str, ...] = ("disc", "square"), limi
 
 
 def open_session(root: Path, base, **project) -> Session:
-    made = open_project(root, **project)
-    return Session(made, Engine(base, limits=made.images.limits, root=adapters(made.home)))
+    opened = open_project(root, **project)
+    return Session(opened, Engine(base, limits=opened.images.limits, root=adapters(opened.home)))
 
 
 def ids(project: Project) -> list[str]:
@@ -42,19 +42,19 @@ def ids(project: Project) -> list[str]:
 
 
 def objects_of(index: int) -> list[Object]:
-    """The true objects of image number `index`."""
+    """Ground truth of image number `index`."""
     return [
-        Object(id=f"o{i}", class_=one.label, rle=to_json(one.rle), clicks=1)
-        for i, one in enumerate(disc_sample(index).annotations)
+        Object(id=f"o{i}", class_=annotation.label, rle=to_json(annotation.rle), clicks=1)
+        for i, annotation in enumerate(disc_sample(index).annotations)
     ]
 
 
-def plain(objects: list[Object]) -> list[dict]:
-    return [one.model_dump(mode="json", by_alias=True) for one in objects]
+def objects_to_json(objects: list[Object]) -> list[dict]:
+    return [o.model_dump(mode="json", by_alias=True) for o in objects]
 
 
 def square(top: int, left: int, side: int = 6, size: tuple[int, int] = (48, 80)) -> dict:
-    """Run lengths of a filled square."""
+    """Run lengths of a filled square, size (height, width)."""
     mask = np.zeros(size, bool)
     mask[top : top + side, left : left + side] = True
     return to_json(encode(mask))

@@ -3,7 +3,7 @@
     python tools/measure_closer.py DATA [--only nuclei,plates] [--base nano] [--adapter DIR] [--images 40] [--most 15]
 
 DATA holds the data sets as folders. Images and, in each, objects are drawn with --seed. Reported are the clicks for
-which a zoomed mask is offered (`workbench/closer.py`), and their mIoU: of the best mask of the whole image, of the
+which a zoomed mask is offered (`workbench/zoom.py`), and their mIoU: of the best mask of the whole image, of the
 zoomed mask, and of the better of the two. `--only` measures some of the sets again; they have to be of the same base.
 """
 
@@ -27,7 +27,7 @@ from samtailor.serve.adapters import Adapters
 from samtailor.serve.embeddings import Embedding
 from samtailor.workbench import masks
 from samtailor.workbench.records import Runs
-from samtailor.workbench.zoom import Closer
+from samtailor.workbench.zoom import Zoom
 
 SETS: dict[str, tuple[str, str, list[str] | None]] = {
     "nuclei": ("nuclei", "Nuclei", None),
@@ -85,7 +85,7 @@ def _measure(name: str, base: Any, options: argparse.Namespace) -> dict[str, Cel
     rows: list[tuple[float, float]] = []
     clicks = 0
     for index in rng.permutation(len(samples))[: options.images]:
-        sample, near = samples[index], Closer()
+        sample, near = samples[index], Zoom()
         truths = sample.of(classes)
         with slot.predictor() as predictor:
             predictor.set_image(sample.image)

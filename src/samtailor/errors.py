@@ -1,21 +1,21 @@
-"""The exceptions a user can meet. The command line prints them without a traceback and exits with code 2.
+"""Exceptions for users. The command line prints them without a traceback and exits with code 2.
 
-Every message says what was expected, what came, and what to do about it.
+Every message states what was expected, what was given, and what to do.
 """
 
 from __future__ import annotations
 
 
 class SamtailorError(Exception):
-    """Base of every error that samtailor raises on purpose."""
+    """Base class of all errors that samtailor raises."""
 
 
 class InputError(SamtailorError, ValueError):
-    """An argument, prompt, image or option is not what was expected."""
+    """An argument, prompt, image or option is invalid."""
 
 
 class DataError(SamtailorError, ValueError):
-    """A data set cannot be read as the layout it was taken for."""
+    """A data set cannot be read in its layout."""
 
 
 class ArtefactError(SamtailorError, ValueError):
@@ -23,13 +23,13 @@ class ArtefactError(SamtailorError, ValueError):
 
 
 class BaseUnavailableError(SamtailorError, OSError):
-    """The weights of a base model are neither on this machine nor to be had from the hub."""
+    """The weights of a base model are neither on this machine nor available from the hub."""
 
 
 class MissingExtraError(SamtailorError, ImportError):
-    """An optional dependency is needed; the message names the extra to install."""
+    """An optional dependency is missing; the message names the extra to install."""
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """A count in a message: "1 mask", "2 masks", "0 masks"; `plural` for a noun that takes more than an s."""
+    """A count with its noun: "1 mask", "2 masks", "0 masks"; `plural` for irregular nouns."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -1,10 +1,10 @@
 """Methods, formats, prompt sources, detectors, bases, baselines and writers by name. A name is a file.
 
 `find("methods", "plm-pmm")` imports `samtailor/methods/plm_pmm.py`. There are no decorators and nothing is registered
-at import time. A file whose name starts with an underscore is private, and `NOT_REGISTERED` lists further modules
-that have no name here.
+at import time. A file whose name starts with an underscore is private; `NOT_REGISTERED` lists public
+modules of a package that are not of its kind.
 
-Files outside the package are found too (plug-ins):
+Files outside the package (plug-ins) are used too:
 
 * in a folder named by the environment variable `SAMTAILOR_PLUGINS` (several folders are separated as in `PATH`),
   which has one subfolder for each kind: `FOLDER/methods/my_method.py`;
@@ -42,7 +42,7 @@ KINDS = {
     "writers": "samtailor.data.writers",
     "export": "samtailor.export",
 }
-"""The kinds, and the package with the built-in modules of each."""
+"""Kinds of things that have a name, and the package that holds the built-in ones."""
 NOT_REGISTERED = {"bases": ("decoder", "encoder")}
 """Public modules of these packages that are not of the kind."""
 PLUGINS = "SAMTAILOR_PLUGINS"
@@ -127,9 +127,10 @@ def number(
     low = numeric and at_least is not None and value < at_least
     high = numeric and at_most is not None and value > at_most
     if not numeric or low or high:
-        bounds = (("at least", at_least), ("at most", at_most))
-        limits = " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
-        wanted = f"{'an integer' if integer else 'a number'} {limits}".rstrip()
+        limits = "" if at_least is None else f" of at least {at_least}"
+        limits = limits if at_most is None else f" of at most {at_most}"
+        limits = limits if at_least is None or at_most is None else f" from {at_least} to {at_most}"
+        wanted = ("an integer" if integer else "a number") + limits
         raise InputError(f"{name} must be {wanted}, got {value!r}.")
     return value
 

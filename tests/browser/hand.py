@@ -1,8 +1,9 @@
-"""What a person does on the page: positions of the image become positions on the screen."""
+"""Actions of a user on the page. Positions are given in pixels of the image."""
 
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 
 import cv2
@@ -11,15 +12,15 @@ from pycocotools import mask as coco
 
 
 def opened(page) -> None:
-    """Wait until the image is there and prepared."""
+    """Wait until the image is shown and encoded."""
     page.wait_for_selector("#stage[data-ready=true]")
     page.wait_for_selector("#stage canvas[data-view]")
     page.wait_for_timeout(100)
 
 
-def go(page, bench, sample=None) -> None:
-    """To the page, and there to the image of a sample."""
-    page.goto(bench.url)
+def go(page, server, sample=None) -> None:
+    """Open the page and the image of a sample."""
+    page.goto(server.url)
     opened(page)
     if sample is not None:
         row = page.locator(".row", has_text=sample.id)
@@ -29,26 +30,34 @@ def go(page, bench, sample=None) -> None:
 
 
 def screen(page, at) -> tuple[float, float]:
-    """Where a position of the image lies now."""
+    """Position on the screen of a position in the image."""
     scale, x, y = map(float, page.locator("#stage canvas").get_attribute("data-view").split())
     box = page.locator("#stage").bounding_box()
     return box["x"] + x + at[0] * scale, box["y"] + y + at[1] * scale
 
 
 def click(page, at, **options) -> None:
-    """Click and wait for the answer."""
+    """Click and wait for the mask."""
     page.mouse.click(*screen(page, at), **options)
     settled(page)
 
 
 def settled(page) -> None:
-    """Nothing is asked any more."""
+    """Wait until no request is running."""
     page.wait_for_timeout(60)
     page.wait_for_selector("#stage[data-busy=false]")
 
 
+def wait_until(page, condition, seconds: float = 120.0) -> None:
+    """Wait until a function returns true, while the page goes on."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "The condition did not become true."
+        page.wait_for_timeout(20)
+
+
 def drag(page, start, end, **options) -> None:
-    """Drag from one position of the image to another."""
+    """Drag from one position in the image to another."""
     page.mouse.move(*screen(page, start))
     page.mouse.down(**options)
     middle = [(a + b) / 2 for a, b in zip(start, end, strict=True)]
@@ -66,28 +75,28 @@ def middle(rle) -> tuple[float, float]:
 
 
 def box_of(rle) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Two corners around a mask."""
+    """Two opposite corners of a mask's box."""
     x, y, w, h = coco.toBbox(rle)
     return (float(x), float(y)), (float(x + w), float(y + h))
 
 
-def ask(url: str, path: str):
-    """What the server has on disk."""
-    with urllib.request.urlopen(f"{url}api{path}", timeout=30) as answer:
-        return json.load(answer)
+def fetch(url: str, path: str):
+    """JSON of the server, GET /api/PATH."""
+    with urllib.request.urlopen(f"{url}api{path}", timeout=120) as response:
+        return json.load(response)
 
 
 def annotations(page, url: str) -> dict:
-    """Of the open image, as the server has them."""
-    return ask(url, f"/images/{page.url.partition('#')[2]}/annotations")
+    """Annotations of the open image on the server."""
+    return fetch(url, f"/images/{page.url.partition('#')[2]}/annotations")
 
 
 def saved(page) -> None:
-    """Wait until everything is on disk."""
+    """Wait until everything is saved."""
     page.wait_for_timeout(60)
     page.wait_for_selector("#save-state[data-state=saved]")
 
 
 def iou(one, other) -> float:
-    """Of two run-length encoded masks."""
+    """IoU of two run-length encoded masks."""
     return float(coco.iou([one], [other], [0])[0][0])

@@ -1,4 +1,4 @@
-"""The whole loop on the bundled base: mark four images, fit, label the rest, correct one, export, read it back."""
+"""The complete workflow on the bundled base model: annotate four images, fit, label, correct, export, read back."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def scenes():
     return list(samples(9, 5, kind="banners", size=(240, 320)))
 
 
-def mark(page, sample) -> None:
-    """Every banner of an image: by click and, where that is not enough, by box."""
+def annotate(page, sample) -> None:
+    """Annotate every banner of an image with a box."""
     for truth in sample.of(None):
         page.keyboard.press("n")
         hand.drag(page, *hand.box_of(truth.rle))
 
 
-def test_mark_fit_label_correct_export(page, workbench, scenes, tmp_path):
-    bench = workbench(scenes, "--classes", "banner")
-    page.goto(bench.url)
+def test_annotate_fit_label_correct_export(page, workbench, scenes, tmp_path):
+    server = workbench(scenes, "--classes", "banner")
+    page.goto(server.url)
     for index, sample in enumerate(scenes[:4]):
         hand.opened(page)
         assert sample.id in page.locator(".current-image b").inner_text()
-        mark(page, sample)
+        annotate(page, sample)
         assert page.locator(".object").count() == len(sample.of(None))
-        if index == 1:  # the tab is reloaded before the wait for the save is over
+        if index == 1:  # reload before the delayed save
             page.reload()
             hand.opened(page)
             assert page.locator(".object").count() == len(sample.of(None))
@@ -44,20 +44,20 @@ def test_mark_fit_label_correct_export(page, workbench, scenes, tmp_path):
     page.get_by_label("Steps").fill(str(STEPS))
     page.locator("#fit").click()
     page.locator("#job[data-kind=fit]").wait_for()
-    page.locator("#fit-panel .result").wait_for(timeout=300_000)
+    page.locator("#fit-panel .result").wait_for(timeout=600_000)
     assert "bad" not in page.locator("#fit-panel .result").get_attribute("class")
     page.locator("#gallery").click()
     page.locator("dialog .gallery figure").first.wait_for()
     page.keyboard.press("Escape")
 
     page.locator("#label-rest").click()
-    page.locator("#review").wait_for(timeout=120_000)
-    rows = hand.ask(bench.url, "/images")
+    page.locator("#review").wait_for(timeout=600_000)
+    rows = hand.fetch(server.url, "/images")
     assert [row["state"] for row in rows].count("proposed") == 5
     page.locator("#review").click()
     hand.opened(page)
-    doubt = {row["id"]: row["uncertainty"] for row in rows if row["state"] == "proposed"}
-    assert doubt[page.url.partition("#")[2]] == max(doubt.values())
+    uncertainty = {row["id"]: row["uncertainty"] for row in rows if row["state"] == "proposed"}
+    assert uncertainty[page.url.partition("#")[2]] == max(uncertainty.values())
 
     before = page.locator(".object").count()
     page.keyboard.press("Escape")
@@ -68,14 +68,14 @@ def test_mark_fit_label_correct_export(page, workbench, scenes, tmp_path):
     page.keyboard.press("Enter")
     hand.opened(page)
     hand.saved(page)
-    record = hand.ask(bench.url, f"/images/{corrected}/annotations")
+    record = hand.fetch(server.url, f"/images/{corrected}/annotations")
     assert record["state"] == "accepted"
     assert record["objects"][-1]["source"] == "brush"
 
-    check_export(page, bench, tmp_path / "export.zip")
+    check_export(page, server, tmp_path / "export.zip")
 
 
-def check_export(page, bench, path: Path) -> None:
+def check_export(page, server, path: Path) -> None:
     from pycocotools.coco import COCO
 
     page.locator("#export").click()
@@ -87,19 +87,19 @@ def check_export(page, bench, path: Path) -> None:
     download.value.save_as(path)
     page.keyboard.press("Escape")
     with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
-        name = next(one for one in archive.namelist() if one.endswith(".json"))
+        name = next(name for name in archive.namelist() if name.endswith(".json"))
         (path.parent / "coco.json").write_bytes(archive.read(name))
     data = COCO(str(path.parent / "coco.json"))
     exported = {data.imgs[i]["file_name"].rpartition("/")[2]: data.imgToAnns[i] for i in data.getImgIds()}
-    for row in hand.ask(bench.url, "/images"):
-        kept = hand.ask(bench.url, f"/images/{row['id']}/annotations")["objects"]
-        surest_first = sorted(((sureness(one), one) for one in kept), key=lambda pair: -pair[0])
-        for one, (score, other) in zip(exported[row["name"]], surest_first, strict=True):
-            assert hand.iou(data.annToRLE(one), other["rle"]) == 1, json.dumps(row)
-            assert data.cats[one["category_id"]]["name"] == other["class"]
-            assert one["score"] == pytest.approx(score, abs=1e-6)
+    for row in hand.fetch(server.url, "/images"):
+        objects = hand.fetch(server.url, f"/images/{row['id']}/annotations")["objects"]
+        by_score = sorted(((exported_score(o), o) for o in objects), key=lambda pair: -pair[0])
+        for annotation, (score, saved) in zip(exported[row["name"]], by_score, strict=True):
+            assert hand.iou(data.annToRLE(annotation), saved["rle"]) == 1, json.dumps(row)
+            assert data.cats[annotation["category_id"]]["name"] == saved["class"]
+            assert annotation["score"] == pytest.approx(score, abs=1e-6)
 
 
-def sureness(one: dict) -> float:
-    """What an export says of an object: 1 of all that a person made, else the score of the proposal."""
-    return one["score"] if one["source"] == "auto" else 1.0
+def exported_score(saved: dict) -> float:
+    """Score of an object in an export: 1 if the user made it, else the score of the proposal."""
+    return saved["score"] if saved["source"] == "auto" else 1.0

@@ -1,4 +1,4 @@
-"""`samtailor ui`: what it opens, what it keeps where, what it refuses before a port is opened."""
+"""`samtailor ui`: projects, adapters, tokens, and errors before a port is opened."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from PIL import Image
 
 @pytest.fixture
 def started(monkeypatch):
-    """What would have listened: (application, host, port), asked about while it is there."""
-    seen: list = []
+    """Instead of listening: (host, port, response of /api/project, response of /api/images) of each start."""
+    calls: list = []
 
     def run(app, host, port):
         with TestClient(app, base_url="http://localhost") as client:
-            seen.append((host, port, client.get("/api/project"), client.get("/api/images")))
+            calls.append((host, port, client.get("/api/project"), client.get("/api/images")))
 
     monkeypatch.setattr("samtailor.serve.run.run", run)
-    return seen
+    return calls
 
 
 @pytest.fixture
@@ -32,37 +32,37 @@ def images(tmp_path):
     return folder
 
 
-def test_a_project_begins_beside_its_images_and_goes_on(run, started, images, base_folder):
-    told = run("ui", images, "--base", base_folder, "--classes", "plate,sign", "--no-browser")
-    assert "http://127.0.0.1:8765/" in told.stderr
+def test_project_is_created_next_to_its_images_and_continued(run, started, images, base_folder):
+    result = run("ui", images, "--base", base_folder, "--classes", "plate,sign", "--no-browser")
+    assert "http://127.0.0.1:8765/" in result.stderr
     settings = json.loads((images / ".samtailor" / "project.json").read_text())
-    assert [one["name"] for one in settings["classes"]] == ["plate", "sign"]
-    run("ui", images, "--no-browser", "--port", 9000)  # the base is the project's own
+    assert [class_["name"] for class_ in settings["classes"]] == ["plate", "sign"]
+    run("ui", images, "--no-browser", "--port", 9000)  # the base model is that of the project
     host, port, project, rows = started[1]
     assert (host, port) == ("127.0.0.1", 9000)
-    assert [one["name"] for one in project.json()["classes"]] == ["plate", "sign"]
-    assert [one["name"] for one in rows.json()] == ["p0.png", "p1.png"]
-    assert "stands on the base" in run("ui", images, "--base", "nano", "--no-browser", code=2).stderr
+    assert [class_["name"] for class_ in project.json()["classes"]] == ["plate", "sign"]
+    assert [row["name"] for row in rows.json()] == ["p0.png", "p1.png"]
+    assert "uses the base model" in run("ui", images, "--base", "nano", "--no-browser", code=2).stderr
 
 
-def test_another_place_for_the_project_and_an_adapter(run, started, images, base_folder, adapter_folder, tmp_path):
+def test_project_folder_and_adapter_options(run, started, images, base_folder, adapter_folder, tmp_path):
     run("ui", images, "--project", "kept", "--adapter", f"disc={adapter_folder}", "--no-browser")
     assert (tmp_path / "kept" / "project.json").exists()
     assert not (images / ".samtailor").exists()
     project = started[0][2].json()
-    assert [(one["name"], one["own"]) for one in project["adapters"]] == [("disc", False)]
-    assert [one["name"] for one in project["classes"]] == ["disc"]  # what the adapter knows
+    assert [(adapter["name"], adapter["deletable"]) for adapter in project["adapters"]] == [("disc", False)]
+    assert [class_["name"] for class_ in project["classes"]] == ["disc"]  # the classes of the adapter
 
 
-def test_elsewhere_a_token_is_made_and_told_with_the_address(run, started, images, base_folder):
-    told = run("ui", images, "--base", base_folder, "--host", "0.0.0.0", "--no-browser")
-    assert "http://127.0.0.1:8765/?token=" in told.stderr
+def test_other_hosts_get_a_token_that_is_printed_with_the_address(run, started, images, base_folder):
+    result = run("ui", images, "--base", base_folder, "--host", "0.0.0.0", "--no-browser")
+    assert "http://127.0.0.1:8765/?token=" in result.stderr
     assert started[0][2].status_code == 401
 
 
-def test_the_page_is_opened_unless_it_is_not_wanted(run, started, images, base_folder, monkeypatch):
+def test_browser_is_opened_unless_disabled(run, started, images, base_folder, monkeypatch):
     opened: list = []
-    monkeypatch.setattr("threading.Timer", lambda seconds, call, arguments: _Now(call, arguments))
+    monkeypatch.setattr("threading.Timer", lambda seconds, call, arguments: _Immediate(call, arguments))
     monkeypatch.setattr("webbrowser.open", opened.append)
     run("ui", images, "--base", base_folder)
     run("ui", images, "--no-browser")
@@ -70,12 +70,12 @@ def test_the_page_is_opened_unless_it_is_not_wanted(run, started, images, base_f
     assert opened == ["http://127.0.0.1:8765/", "http://192.168.1.5:8765/?token=a-long-token"]
 
 
-class _Now:
+class _Immediate:
     def __init__(self, call, arguments):
         self.start = lambda: call(*arguments)
 
 
-def test_the_demo_draws_images_once(run, started, base_folder, monkeypatch, tmp_path):
+def test_demo_draws_images_once(run, started, base_folder, monkeypatch, tmp_path):
     monkeypatch.setattr("samtailor.workbench.start.draw.__defaults__", (2, (96, 128)))
     run("ui", "drawn", "--demo", "--base", base_folder, "--no-browser")
     files = sorted((tmp_path / "drawn").glob("*.jpg"))
@@ -83,7 +83,7 @@ def test_the_demo_draws_images_once(run, started, base_folder, monkeypatch, tmp_
     before = files[0].stat().st_mtime_ns
     run("ui", "drawn", "--demo", "--no-browser")
     assert files[0].stat().st_mtime_ns == before
-    assert [one["name"] for one in started[1][2].json()["classes"]] == ["banner"]
+    assert [class_["name"] for class_ in started[1][2].json()["classes"]] == ["banner"]
 
 
 @pytest.mark.parametrize(
@@ -91,13 +91,13 @@ def test_the_demo_draws_images_once(run, started, base_folder, monkeypatch, tmp_
     [
         (["ui"], "Expected a folder of images"),
         (["ui", "nowhere"], "no folder nowhere"),
-        (["ui", "empty"], "holds no image"),
-        (["ui", "images", "--classes", "a/b"], "a class has"),
+        (["ui", "empty"], "contains no image"),
+        (["ui", "images", "--classes", "a/b"], "a class name has"),
         (["ui", "images", "--token", "short"], "at least 8"),
         (["ui", "images", "--adapter", "a=./none"], "no folder"),
     ],
 )
-def test_what_is_wrong_is_told_before_the_port_is_opened(run, started, images, base_folder, tmp_path, arguments, word):
+def test_errors_are_reported_before_the_port_is_opened(run, started, images, base_folder, tmp_path, arguments, word):
     (tmp_path / "empty").mkdir()
     base = ["--base", base_folder] if "images" in arguments else []
     assert word in run(*arguments, *base, "--no-browser", code=2).stderr

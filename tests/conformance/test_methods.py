@@ -1,4 +1,4 @@
-"""What every method promises on every base (registry x decoder family)."""
+"""Guarantees of every method on every base (registry x decoder family)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from samtailor.segmenter import Segmenter
 from samtailor.structures import Batch, Prompts
 
 METHODS = names("methods")
-BEGINS_AS_THE_BASE = {"sam", "plm", "plm-pmm", "tailor"}
-MULTIMASK = {"sam", "plm", "plm-pmm", "tailor"}
 VARIANTS = [
     *((name, {}) for name in METHODS),
     ("plm", {"head": "paper_plain", "supervise": "best"}),
@@ -37,28 +35,29 @@ def built(request, tiny_base):
 
 def steps(segmenter: Segmenter, step, batch: Batch, count: int = 3) -> list[dict[str, float]]:
     optimizers = {name: torch.optim.AdamW(group, lr=1e-2) for name, group in segmenter.groups.items() if group}
-    taken = step(segmenter.train(), optimizers, Accelerator(cpu=True))
-    figures = [taken(batch, batch) for _ in range(count)] if optimizers else []
+    bound = step(segmenter.train(), optimizers, Accelerator(cpu=True))
+    figures = [bound(batch, batch) for _ in range(count)] if optimizers else []
     segmenter.eval()
     return figures
 
 
-def answer(segmenter: Segmenter, batch: Batch):
+def predict(segmenter: Segmenter, batch: Batch):
     with torch.no_grad():
         return segmenter(batch)
 
 
-def test_begins_as_the_base_where_it_says_so(built, tiny_base, tiny_samples):
+def test_starts_as_the_base_where_declared(built, tiny_base, tiny_samples):
     name, options, segmenter, _ = built
     batch = batch_of(tiny_base, tiny_samples[:2])
     with torch.no_grad():
         plain = tiny_base.decode(batch.features, tiny_base.encode_prompts(batch.prompts))
-    got = answer(segmenter, batch)
+    got = predict(segmenter, batch)
     same = got.logits.shape == plain.logits.shape and torch.equal(got.logits, plain.logits)
-    assert same == (name in BEGINS_AS_THE_BASE and options.get("head") != "paper_plain")
+    declared = getattr(find("methods", name), "STARTS_AT_BASE", False)
+    assert same == (declared and options.get("head") != "paper_plain")
 
 
-def test_learns_what_it_declares_and_nothing_else(built, tiny_base, tiny_samples):
+def test_trains_exactly_the_declared_parameters(built, tiny_base, tiny_samples):
     _, _, segmenter, step = built
     frozen = {key: value.clone() for key, value in tiny_base.model.state_dict().items()}
     before = segmenter.learned()
@@ -70,24 +69,24 @@ def test_learns_what_it_declares_and_nothing_else(built, tiny_base, tiny_samples
     assert {id(p) for p in declared} == {id(p) for p in segmenter.parameters() if p.requires_grad}
     assert len({id(p) for p in declared}) == len(declared)
     moved = {key for key, value in segmenter.learned().items() if not torch.equal(value, before[key])}
-    assert moved == {key for key in before if not key.endswith("bias_k")}  # every declared tensor, none is dead
+    assert moved == {key for key in before if not key.endswith("bias_k")}  # every declared tensor is trained
     assert all(torch.isfinite(torch.tensor(f["loss"])) for f in figures)
     assert bool(figures) == bool(declared)
 
 
-def test_learned_tensors_make_the_same_segmenter(built, tiny_base, tiny_samples):
+def test_loaded_tensors_give_the_same_predictions(built, tiny_base, tiny_samples):
     name, options, segmenter, step = built
     batch = batch_of(tiny_base, tiny_samples[:4])
     steps(segmenter, step, batch)
     other = find("methods", name).build(tiny_base, **options)[0].eval()
     other.load_learned({key: value.clone() for key, value in segmenter.learned().items()})
-    mine, theirs = answer(segmenter, batch), answer(other, batch)
+    mine, theirs = predict(segmenter, batch), predict(other, batch)
     assert torch.equal(mine.logits, theirs.logits)
     assert torch.equal(mine.iou, theirs.iou)
     assert all(value.device.type == "cpu" and not value.requires_grad for value in segmenter.learned().values())
 
 
-def test_foreign_tensors_are_refused(built):
+def test_unknown_tensors_are_refused(built):
     _, _, segmenter, _ = built
     with pytest.raises(InputError, match=r"unknown \['tokens.x"):
         segmenter.load_learned(segmenter.learned() | {"tokens.x": torch.zeros(1)})
@@ -97,17 +96,17 @@ def test_foreign_tensors_are_refused(built):
 
 
 @pytest.mark.parametrize("prompt", ["mask-center", "mask-box"])
-def test_batch_of_images_is_one_by_one(built, tiny_base, tiny_samples, prompt):
+def test_a_batch_of_images_equals_single_images(built, tiny_base, tiny_samples, prompt):
     _, _, segmenter, step = built
     steps(segmenter, step, batch_of(tiny_base, tiny_samples[:4]))
-    together = answer(segmenter, batch_of(tiny_base, tiny_samples[:3], prompt=prompt))
+    together = predict(segmenter, batch_of(tiny_base, tiny_samples[:3], prompt=prompt))
     for row, sample in enumerate(tiny_samples[:3]):
-        alone = answer(segmenter, batch_of(tiny_base, [sample], prompt=prompt))
+        alone = predict(segmenter, batch_of(tiny_base, [sample], prompt=prompt))
         torch.testing.assert_close(alone.logits[0], together.logits[row], atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(alone.iou[0], together.iou[row], atol=1e-5, rtol=1e-4)
 
 
-def test_prompts_of_an_image_are_one_by_one(built, tiny_base, tiny_samples):
+def test_prompts_of_an_image_equal_single_prompts(built, tiny_base, tiny_samples):
     _, _, segmenter, step = built
     batch = batch_of(tiny_base, tiny_samples[:4])
     steps(segmenter, step, batch)
@@ -123,9 +122,10 @@ def test_prompts_of_an_image_are_one_by_one(built, tiny_base, tiny_samples):
 
 def test_candidates_are_masks_of_the_output(built, tiny_base, tiny_samples):
     name, _, segmenter, _ = built
-    output = answer(segmenter, batch_of(tiny_base, tiny_samples[:2]))
+    output = predict(segmenter, batch_of(tiny_base, tiny_samples[:2]))
     assert max(output.candidates) < output.logits.shape[2] == output.iou.shape[2]
-    assert output.candidates == ((1, 2, 3) if name in MULTIMASK else (0,))
+    # methods that start at the base keep its three candidates, others predict a single mask
+    assert output.candidates == ((1, 2, 3) if getattr(find("methods", name), "STARTS_AT_BASE", False) else (0,))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -135,7 +135,7 @@ def test_unknown_option_is_refused(tiny_base, name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_tells_its_paper(name):
+def test_the_docstring_names_the_paper(name):
     module = find("methods", name)
     assert "arXiv" in module.__doc__
     assert module.build.__doc__

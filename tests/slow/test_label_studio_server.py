@@ -1,4 +1,4 @@
-"""The backend with a real Label Studio: the steps of docs/guides/label-studio.md, over HTTP on both sides.
+"""The backend beside a real Label Studio: the steps of docs/guides/label-studio.md, over HTTP on both sides.
 
 Label Studio is not a dependency: `pip install label-studio` into an environment of its own, and name its executable in
 SAMTAILOR_LABEL_STUDIO (or have it in PATH). Tried with Label Studio 1.23.2.

@@ -18,7 +18,7 @@ from samtailor.structures import Batch, Features, Output, Prompts, Tokens
 from samtailor.train.losses import measured_iou, region_loss
 
 
-def output(b: int = 4, n: int = 2, c: int = 32) -> Output:
+def make_output(b: int = 4, n: int = 2, c: int = 32) -> Output:
     generator = torch.Generator().manual_seed(b)
     upscaled = torch.randn(b, 1, c, 8, 8, generator=generator, dtype=torch.double)
     hyper = torch.randn(b, 1, n, c, generator=generator, dtype=torch.double)
@@ -26,25 +26,25 @@ def output(b: int = 4, n: int = 2, c: int = 32) -> Output:
     return Output(logits, torch.rand(b, 1, n), keys=upscaled, upscaled=upscaled, hyper=hyper)
 
 
-def literal(given: Output, alpha: float) -> torch.Tensor:
+def literal(output: Output, alpha: float) -> torch.Tensor:
     """Eqs. 9 to 12 with all their tensors: R of b c rows."""
-    u, h = given.upscaled[:, 0], given.hyper[:, 0]
+    u, h = output.upscaled[:, 0], output.hyper[:, 0]
     rows = torch.cat([u[:, i : i + 1] * h[:, :, i, None, None] for i in range(u.shape[1])], 0)
     assert rows.shape[0] == u.shape[0] * u.shape[1]
-    return (alpha * given.logits[:, 0] + (1 - alpha) * rows.mean(0, keepdim=True))[:, None]
+    return (alpha * output.logits[:, 0] + (1 - alpha) * rows.mean(0, keepdim=True))[:, None]
 
 
 @pytest.mark.parametrize("b", [1, 4])
 @pytest.mark.parametrize("alpha", [0.7, 0.0, 1.0])
 def test_paper_batch_is_the_literal_equations(b, alpha):
-    given = output(b)
-    got = Calibration("paper_batch", alpha=alpha)(given).logits
-    torch.testing.assert_close(got, literal(given, alpha), atol=1e-12, rtol=1e-12)
+    output = make_output(b)
+    got = Calibration("paper_batch", alpha=alpha)(output).logits
+    torch.testing.assert_close(got, literal(output, alpha), atol=1e-12, rtol=1e-12)
 
 
-def test_one_image_is_a_temperature_several_leak():
+def test_calibration_of_one_image_is_a_temperature_and_several_images_leak():
     assert scale(0.7, 32) == pytest.approx(0.709375, abs=1e-15)
-    one, four = output(1), output(4)
+    one, four = make_output(1), make_output(4)
     same, batched = Calibration("per_sample"), Calibration("paper_batch")
     torch.testing.assert_close(same(one).logits, batched(one).logits)
     torch.testing.assert_close(same(one).logits, 0.709375 * one.logits)
@@ -54,28 +54,28 @@ def test_one_image_is_a_temperature_several_leak():
     torch.testing.assert_close(same(four).logits, alone)
 
 
-def test_channel_weights_start_as_per_sample_and_nonlinear_as_nothing():
-    given = output(3)
+def test_channel_weights_start_as_per_sample_and_nonlinear_as_none():
+    output = make_output(3)
     weights = Calibration("channel_weights").double()
-    torch.testing.assert_close(weights(given).logits, Calibration("per_sample")(given).logits)
+    torch.testing.assert_close(weights(output).logits, Calibration("per_sample")(output).logits)
     nonlinear = Calibration("nonlinear").double()
     assert sum(p.numel() for p in nonlinear.parameters()) == 353
-    assert torch.equal(nonlinear(given).logits, given.logits)
+    assert torch.equal(nonlinear(output).logits, output.logits)
     torch.nn.init.normal_(nonlinear.mix.weight)
-    whole = nonlinear(given).logits
-    assert not torch.allclose(whole, given.logits)
-    one = Output(given.logits[:1], given.iou[:1], given.keys, given.upscaled[:1], given.hyper[:1])
+    whole = nonlinear(output).logits
+    assert not torch.allclose(whole, output.logits)
+    one = Output(output.logits[:1], output.iou[:1], output.keys, output.upscaled[:1], output.hyper[:1])
     torch.testing.assert_close(nonlinear(one).logits[0], whole[0], msg="no image leaks into another")
-    assert Calibration("none")(given) is given
+    assert Calibration("none")(output) is output
 
 
 @pytest.mark.parametrize("kind", ["per_sample", "channel_weights"])
-def test_hyper_follows(kind):
-    got = Calibration(kind, alpha=0.3).double()(output(2))
+def test_hyper_is_scaled_with_the_logits(kind):
+    got = Calibration(kind, alpha=0.3).double()(make_output(2))
     torch.testing.assert_close(got.hyper @ got.upscaled.flatten(3), got.logits.flatten(3))
 
 
-def test_calibrations_are_checked(tiny_sam):
+def test_invalid_calibrations_are_refused(tiny_sam):
     assert set(KINDS) == {"per_sample", "paper_batch", "channel_weights", "nonlinear", "none"}
     with pytest.raises(InputError, match="alpha"):
         Calibration(alpha=1.2)
@@ -92,7 +92,7 @@ def trained(base, name: str, batches: list[Batch], **options) -> tuple[dict[str,
     return segmenter.learned(), figures
 
 
-def test_control_experiment(tiny_sam, tiny_samples):
+def test_per_sample_calibration_trains_like_scaled_logits(tiny_sam, tiny_samples):
     """BLO-SAM with a constant on its logits IS the per-image calibration, bit for bit, over training."""
     batches = [batch_of(tiny_sam, tiny_samples[i : i + 1], prompt="mask-box") for i in range(4)]
     factor = scale(0.7, tiny_sam.dim // 8)
@@ -135,7 +135,7 @@ def test_upper_levels(tiny_sam):
     assert len(frozen.groups["upper"]) == 1
 
 
-def test_the_dense_prompt_stands_in_for_sams(tiny_base):
+def test_the_dense_prompt_replaces_sams(tiny_base):
     prompt = DensePrompt(tiny_base)
     tokens = tiny_base.encode_prompts(Prompts((64, 64), count=(2, 1)))
     assert torch.equal(prompt(tokens, None, None).dense, tokens.dense)
@@ -167,7 +167,7 @@ def test_sparse_prompts(tiny_base, tiny_samples):
     assert offset(empty, None, None) is empty
 
 
-def test_a_fading_prompt_is_gone_half_way_and_at_test():
+def test_a_fading_prompt_ends_half_way_and_is_not_used_at_test():
     fading, tokens = FadingPrompt(), Tokens(torch.zeros(1, 1, 2, 4), torch.zeros(1))
     torch.manual_seed(0)
 
@@ -212,17 +212,17 @@ def test_no_box_at_test_in_readings_3_and_5(tiny_sam, tiny_samples):
 def lossy(b: int = 3) -> tuple[Output, Batch]:
     generator = torch.Generator().manual_seed(7)
     z = 3 * torch.randn(b, 1, 1, 8, 8, generator=generator)
-    given = Output(z, torch.rand(b, 1, 1, generator=generator), z, z, z, candidates=(0,))
+    output = Output(z, torch.rand(b, 1, 1, generator=generator), z, z, z, candidates=(0,))
     targets = (torch.rand(b, 1, 8, 8, generator=generator) > 0.5).float()
     valid = torch.ones(b, 1, 8, 8, dtype=torch.bool)
     valid[..., 6:] = False
     features = Features(torch.zeros(b, 1, 1, 1))
-    return given, Batch(features, Prompts((64, 64), count=(b, 1)), targets, valid)
+    return output, Batch(features, Prompts((64, 64), count=(b, 1)), targets, valid)
 
 
-def test_region_loss_is_the_papers_over_two_channels():
-    given, batch = lossy()
-    z, g, valid = given.logits[:, 0, 0], batch.targets[:, 0], batch.valid[:, 0]
+def test_region_loss_equals_the_papers_over_two_channels():
+    output, batch = lossy()
+    z, g, valid = output.logits[:, 0, 0], batch.targets[:, 0], batch.valid[:, 0]
     pair = torch.stack([torch.zeros_like(z), z], 1)
     ce = F.cross_entropy(pair, g.long(), reduction="none")[valid].mean()
     p = pair.softmax(1)
@@ -230,37 +230,37 @@ def test_region_loss_is_the_papers_over_two_channels():
     for channel, truth in ((p[:, 0], 1 - g), (p[:, 1], g)):
         a, t = channel[valid], truth[valid]
         dice += (1 - (2 * (a * t).sum() + 1e-5) / (a.square().sum() + t.square().sum() + 1e-5)) / 2
-    found = region_loss(given, batch, iou_weight=0.0)
+    found = region_loss(output, batch, iou_weight=0.0)
     torch.testing.assert_close(found["ce"], ce)
     torch.testing.assert_close(found["dice"], dice)
     torch.testing.assert_close(found["loss"], 0.2 * ce + 0.8 * dice)
     assert "iou" not in found
 
 
-def test_region_loss_never_sees_the_padding():
-    given, batch = lossy()
-    other = given.logits.clone()
+def test_region_loss_ignores_the_padding():
+    output, batch = lossy()
+    other = output.logits.clone()
     other[..., 6:] = 1e30
-    one, two = (region_loss(replace(given, logits=z), batch)["loss"] for z in (given.logits, other))
+    one, two = (region_loss(replace(output, logits=z), batch)["loss"] for z in (output.logits, other))
     assert torch.equal(one, two)
 
 
 def test_dice_of_each_mask_or_of_the_batch():
-    given, batch = lossy()
-    whole, each = (region_loss(given, batch, per_mask=flag, dice_weight=1.0, iou_weight=0)["loss"] for flag in (0, 1))
+    output, batch = lossy()
+    whole, each = (region_loss(output, batch, per_mask=flag, dice_weight=1.0, iou_weight=0)["loss"] for flag in (0, 1))
     alone = []
     for i in range(3):
         row = slice(i, i + 1)
         part = Batch(Features(torch.zeros(1, 1, 1, 1)), Prompts((64, 64)), batch.targets[row], batch.valid[row])
-        one = replace(given, logits=given.logits[row], iou=given.iou[row])
+        one = replace(output, logits=output.logits[row], iou=output.iou[row])
         alone.append(region_loss(one, part, dice_weight=1.0, iou_weight=0)["loss"])
     torch.testing.assert_close(each, torch.stack(alone).mean())
     assert not torch.allclose(whole, each)
 
 
 def test_predicted_iou_learns_the_measured_one():
-    given, batch = lossy()
-    found = region_loss(given, batch)
-    true = measured_iou(given.logits, batch.targets.unsqueeze(2), batch.valid.unsqueeze(2))
-    torch.testing.assert_close(found["iou"], (given.iou - true).square().mean())
-    torch.testing.assert_close(found["loss"], region_loss(given, batch, iou_weight=0)["loss"] + found["iou"])
+    output, batch = lossy()
+    found = region_loss(output, batch)
+    true = measured_iou(output.logits, batch.targets.unsqueeze(2), batch.valid.unsqueeze(2))
+    torch.testing.assert_close(found["iou"], (output.iou - true).square().mean())
+    torch.testing.assert_close(found["loss"], region_loss(output, batch, iou_weight=0)["loss"] + found["iou"])

@@ -58,7 +58,7 @@ def edit(folder: Path, **changes) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-def test_comes_back_as_it_was(saved, tiny_sam):
+def test_a_saved_adapter_loads_unchanged(saved, tiny_sam):
     adapter = artefact.load(saved, tiny_sam)
     tensors = load_file(saved / artefact.TENSORS)
     assert adapter.segmenter.learned().keys() == tensors.keys()
@@ -73,7 +73,7 @@ def test_comes_back_as_it_was(saved, tiny_sam):
     assert sorted(path.name for path in saved.iterdir()) == ["README.md", "adapter.json", "adapter.safetensors"]
 
 
-def test_its_own_base_is_loaded_when_none_is_given(folder, tiny_sam, tiny_sam_model, tmp_path, monkeypatch):
+def test_the_base_of_the_adapter_is_loaded_by_default(folder, tiny_sam, tiny_sam_model, tmp_path, monkeypatch):
     monkeypatch.setattr("samtailor.bases.load_base", lambda name: {"tiny-sam": tiny_sam}[name])
     assert artefact.from_pretrained(folder).segmenter.base is tiny_sam
 
@@ -117,7 +117,7 @@ def test_the_tensors_of_another_adapter(folder, tiny_sam):
 def test_a_truncated_file(folder, tiny_sam, keep):
     file = folder / artefact.TENSORS
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(ArtefactError, match="cut off or damaged"):
+    with pytest.raises(ArtefactError, match="truncated or damaged"):
         artefact.load(folder, tiny_sam)
 
 
@@ -128,9 +128,9 @@ def test_a_missing_file(folder, tiny_sam, name):
         artefact.load(folder, tiny_sam)
 
 
-def test_a_newer_schema_is_said_even_when_nothing_else_can_be_read(folder, tiny_sam):
+def test_a_newer_schema_is_reported_before_other_errors(folder, tiny_sam):
     (folder / artefact.METADATA).write_text(json.dumps({"schema_version": 3, "all": "different"}))
-    with pytest.raises(ArtefactError, match="upgrade samtailor"):
+    with pytest.raises(ArtefactError, match="Upgrade samtailor"):
         artefact.load(folder, tiny_sam)
 
 
@@ -148,7 +148,7 @@ def test_a_method_that_cannot_be_rebuilt(folder, tiny_sam, change):
         artefact.load(folder, tiny_sam)
 
 
-def test_metadata_says_no_code_to_run(folder, tiny_sam):
+def test_metadata_cannot_run_code(folder, tiny_sam):
     edit(folder, method="../train/loop")
     with pytest.raises(ArtefactError, match="No method is called"):
         artefact.load(folder, tiny_sam)
@@ -159,7 +159,7 @@ def test_neither_folder_nor_hub_id(tiny_sam, tmp_path):
         artefact.load(tmp_path / "nothing", tiny_sam)
 
 
-def test_saving_again_replaces_and_a_half_written_one_does_not_load(folder, tiny_sam, monkeypatch):
+def test_saving_replaces_an_adapter_and_a_partial_one_does_not_load(folder, tiny_sam, monkeypatch):
     segmenter = artefact.load(folder, tiny_sam).segmenter
     with torch.no_grad():
         next(segmenter.parameters()).add_(1)
@@ -175,7 +175,7 @@ def test_saving_again_replaces_and_a_half_written_one_does_not_load(folder, tiny
     assert len(list(folder.iterdir())) == 3
 
 
-def test_a_method_without_anything_learnt(tiny_sam, tmp_path):
+def test_a_method_without_trained_parameters(tiny_sam, tmp_path):
     segmenter, _ = find("methods", "sam").build(tiny_sam)
     artefact.save(tmp_path, segmenter, artefact.describe(segmenter, method="sam", options={}))
     assert artefact.load(tmp_path, tiny_sam).segmenter.learned() == {}
@@ -248,7 +248,7 @@ def test_to_the_hub_and_back(folder, tiny_sam, tmp_path, monkeypatch):
     assert "split.json" in hub.files("anna/plates")
 
 
-def test_proposals_go_along(tiny_sam, tmp_path, monkeypatch):
+def test_proposals_are_uploaded_too(tiny_sam, tmp_path, monkeypatch):
     folder = save(tmp_path / "adapter", tiny_sam, proposals=True, head="paper_plain")
     hub = FakeHub(tmp_path)
     artefact.push_to_hub(folder, "anna/discs", api=hub)
@@ -287,7 +287,7 @@ def test_damaged_proposals_are_not_uploaded(tiny_sam, tmp_path):
         artefact.push_to_hub(folder, "anna/discs", api=FakeHub(tmp_path))
 
 
-def test_what_the_hub_does_not_have(tiny_sam, monkeypatch):
+def test_an_adapter_that_is_not_on_the_hub(tiny_sam, monkeypatch):
     def download(*args, **options):
         raise OSError("offline")
 
@@ -301,6 +301,6 @@ def test_only_an_adapter_is_uploaded(tmp_path):
         artefact.push_to_hub(tmp_path, "anna/plates", api=FakeHub(tmp_path))
 
 
-def test_metadata_survives_the_file(saved):
+def test_metadata_is_read_as_written(saved):
     meta = artefact.read_meta(saved)
     assert AdapterMeta(**json.loads(meta.model_dump_json())) == meta

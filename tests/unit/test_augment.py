@@ -1,4 +1,4 @@
-"""Views: deterministic, masks follow the image exactly, sides swap."""
+"""Views: deterministic, masks transformed exactly, sides exchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 
 def painted(seed: int, labels: tuple[str, ...] = ("left_eye", "right_eye", "nose")) -> Sample:
-    """Each object is painted in a gray of its own, so that a view's mask can be read off its pixels."""
+    """Each object has its own gray value, so that masks of a view can be derived from its pixels."""
     rng = np.random.default_rng(seed)
     image = np.zeros((60, 90, 3), np.uint8)
     masks = []
@@ -30,13 +30,13 @@ def painted(seed: int, labels: tuple[str, ...] = ("left_eye", "right_eye", "nose
 def test_masks_follow_the_pixels(seed):
     sample, family = painted(seed), Augment(views=5, color=0)
     for index in range(5):
-        seen = family.draw(sample, index).sample(sample)
-        assert len(seen.annotations) == 3
-        for i, annotation in enumerate(seen.annotations):
-            np.testing.assert_array_equal(annotation.mask, seen.image[..., 0] == 50 * (i + 1))
+        transformed = family.draw(sample, index).sample(sample)
+        assert len(transformed.annotations) == 3
+        for i, annotation in enumerate(transformed.annotations):
+            np.testing.assert_array_equal(annotation.mask, transformed.image[..., 0] == 50 * (i + 1))
 
 
-def test_view_0_is_the_image_itself(tiny_samples):
+def test_view_0_is_the_untransformed_image(tiny_samples):
     assert view(tiny_samples[0], 0, seed=3) is tiny_samples[0]
     assert UNTOUCHED.image(tiny_samples[0].image) is tiny_samples[0].image
 
@@ -54,7 +54,7 @@ def test_a_view_depends_on_id_index_and_seed_alone():
     np.testing.assert_array_equal(one.image, two.image)
 
 
-def test_flips_swap_sides_only_when_told():
+def test_flips_exchange_sides_only_for_flip_pairs():
     sample = painted(0)
     flipped = [
         v
@@ -69,22 +69,22 @@ def test_flips_swap_sides_only_when_told():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_crop_keeps_something_of_every_class(seed):
+def test_a_crop_keeps_an_object_of_every_class(seed):
     sample = painted(seed)
     for index in range(1, 6):
-        seen = Augment(views=6, crop=0.5).draw(sample, index).sample(sample)
-        for before, after in zip(sample.annotations, seen.annotations, strict=True):
+        transformed = Augment(views=6, crop=0.5).draw(sample, index).sample(sample)
+        for before, after in zip(sample.annotations, transformed.annotations, strict=True):
             assert after.area >= 0.4 * before.area
 
 
-def test_a_crop_may_drop_one_of_many():
+def test_a_crop_may_exclude_one_of_several_objects():
     masks = [Annotation.from_mask("cell", np.eye(40, dtype=bool)[i : i + 1].repeat(40, 0)) for i in range(40)]
     sample = Sample("cells", lambda: np.zeros((40, 40, 3), np.uint8), lambda: masks)
-    seen = Augment(views=2, crop=0.5).draw(sample, 1).sample(sample)
-    assert 20 <= len(seen.of(None)) < 40
+    transformed = Augment(views=2, crop=0.5).draw(sample, 1).sample(sample)
+    assert 20 <= len(transformed.of(None)) < 40
 
 
-def test_only_some_things_change():
+def test_settings_at_zero_change_nothing():
     sample = painted(2)
     assert Augment(views=3, crop=1, color=0, flip=False).draw(sample, 2).untouched
     colored = Augment(views=2, crop=1, flip=False).draw(sample, 1)
@@ -96,7 +96,7 @@ def test_only_some_things_change():
     assert view(sample, 1).group == "anna"
 
 
-def test_size_says_the_size_of_the_view():
+def test_size_is_the_size_of_the_view():
     v = View(crop=(0.1234, 0.2, 0.8, 0.777))
     assert (
         v.image(np.zeros((61, 93, 3), np.uint8)).shape[:2] == v.size(61, 93) == v.mask(np.zeros((61, 93), bool)).shape
@@ -116,19 +116,19 @@ def test_size_says_the_size_of_the_view():
         (["u_lip", "l_lip"], None),
     ],
 )
-def test_pairs_by_their_names(labels, pairs):
-    """CelebAMask-HQ's l_lip is the lower lip: in doubt no flip, never a wrong name."""
+def test_flip_pairs_of_label_names(labels, pairs):
+    """l_lip of CelebAMask-HQ is the lower lip: without a counterpart there is no flip."""
     assert flip_pairs(labels) == pairs
 
 
 @pytest.mark.parametrize("wrong", [{"views": 0}, {"crop": 0.0}, {"crop": 1.5}, {"color": 1.0}])
-def test_senseless_families_are_refused(wrong):
+def test_invalid_settings_are_refused(wrong):
     with pytest.raises(InputError):
         Augment(**wrong)
 
 
 def test_an_unknown_view_is_refused():
-    with pytest.raises(InputError, match="there are 2"):
+    with pytest.raises(InputError, match="from 0 to 1"):
         Augment(views=2).draw(painted(0), 2)
 
 
@@ -140,20 +140,22 @@ def test_prompts_follow_the_view_as_masks_do(flip):
 
     mask = np.zeros((50, 90), bool)
     mask[12:31, 30:62] = True
-    seen = View((0.2, 0.1, 0.6, 0.9), flip)
+    view = View((0.2, 0.1, 0.6, 0.9), flip)
     box = torch.tensor([[[30.0, 12.0, 62.0, 31.0], [20.0, 6.0, 30.0, 9.0]]])
     points = torch.tensor([[[[31.0, 13.0], [80.0, 40.0]], [[20.0, 7.0], [25.0, 8.0]]]])
     labels = torch.tensor([[[1, 1], [1, 0]]])
-    found = seen.prompts(Prompts((50, 90), points, labels, box))
-    assert found.frame == seen.size(50, 90)
-    assert found.boxes[0, 0].tolist() == list(seen.annotation(Annotation.from_mask("a", mask)).box)  # cut at the crop
-    assert found.labels.tolist() == [[[1, -10], [1, 0]]]  # the point beyond the crop is ignored
+    transformed = view.prompts(Prompts((50, 90), points, labels, box))
+    assert transformed.frame == view.size(50, 90)
+    assert transformed.boxes[0, 0].tolist() == list(
+        view.annotation(Annotation.from_mask("a", mask)).box
+    )  # cut at the crop
+    assert transformed.labels.tolist() == [[[1, -10], [1, 0]]]  # the point beyond the crop is ignored
     place = np.zeros((50, 90), bool)
     place[13, 31] = True
-    ((row, column),) = np.argwhere(seen.mask(place))
-    assert found.points[0, 0, 0].tolist() == [column, row]
+    ((row, column),) = np.argwhere(view.mask(place))
+    assert transformed.points[0, 0, 0].tolist() == [column, row]
     lost = Prompts((50, 90), boxes=torch.tensor([[[70.0, 0.0, 90.0, 50.0]]]))
-    assert seen.prompts(lost) is None
+    assert view.prompts(lost) is None
     one = Prompts((50, 90), torch.tensor([[[[80.0, 40.0]]]]), torch.tensor([[[1]]]))
-    assert seen.prompts(one) is None
+    assert view.prompts(one) is None
     assert View().prompts(one) is one

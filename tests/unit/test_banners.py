@@ -37,7 +37,7 @@ def scenes() -> list:
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> tuple[Path, Path]:
+def user_images(tmp_path: Path) -> tuple[Path, Path]:
     """Six plain red banners with a transparent left half, four backgrounds without any red."""
     banners, backgrounds = tmp_path / "b", tmp_path / "g"
     rng = np.random.default_rng(0)
@@ -54,14 +54,14 @@ def own(tmp_path: Path) -> tuple[Path, Path]:
     return banners, backgrounds
 
 
-def test_a_seed_is_an_image(scenes):
+def test_a_seed_determines_the_image(scenes):
     again = banner_scene(7)
     assert np.array_equal(again.image, scenes[7].image)
     assert all(np.array_equal(a, b) for a, b in zip(again.masks, scenes[7].masks, strict=True))
     assert not np.array_equal(scenes[7].image, scenes[8].image)
 
 
-def test_global_random_state_neither_matters_nor_changes():
+def test_global_random_state_is_not_used():
     np.random.seed(3)
     random.seed(3)
     cv2.setRNGSeed(3)
@@ -91,7 +91,7 @@ def test_images_show_one_to_three_separate_visible_banners(scenes):
 
 
 def test_banners_stand_out_and_their_content_varies(scenes):
-    """Across the edge the color changes; inside there is enough to mistake a letter or a photograph for the object."""
+    """The color changes at the edge of a banner, and its inside varies."""
     steps, spreads = [], []
     for scene in scenes:
         for mask in scene.masks:
@@ -119,7 +119,7 @@ def test_arguments_out_of_range_are_refused(seed, size):
         banner_scene(seed, size)
 
 
-def test_taut_banner_without_perspective_lands_where_its_corners_say():
+def test_a_taut_banner_without_perspective_fills_its_corners():
     corners = np.array([[20, 10], [80, 10], [80, 40], [20, 40]], float)
     where = attach.Spot(corners, sag=0.0, waves=1.0, depth=0.0, phase=0.0)
     rows, columns = where.size
@@ -127,14 +127,14 @@ def test_taut_banner_without_perspective_lands_where_its_corners_say():
     print_ = Print.on(np.full((rows, columns, 3), 255, np.uint8))
     print_.image[:, : columns // 2, 0] = 0
     print_.mark("left", (0, 0, columns // 2, rows))
-    seen, (x0, y0, x1, y1) = attach.flatten(np.random.default_rng(0), where, print_, (60, 100))
+    warped, (x0, y0, x1, y1) = attach.flatten(np.random.default_rng(0), where, print_, (60, 100))
     whole = np.zeros((60, 100), bool)
-    whole[y0:y1, x0:x1] = seen.cover > 127
+    whole[y0:y1, x0:x1] = warped.cover > 127
     assert whole[10:40, 20:80].all()
     assert whole.sum() == 30 * 60
-    assert seen.image[25 - y0, 30 - x0, 0] < 60 < seen.image[25 - y0, 70 - x0, 0]
-    assert seen.parts[25 - y0, 30 - x0] == 1
-    assert seen.parts[25 - y0, 70 - x0] == 0
+    assert warped.image[25 - y0, 30 - x0, 0] < 60 < warped.image[25 - y0, 70 - x0, 0]
+    assert warped.parts[25 - y0, 30 - x0] == 1
+    assert warped.parts[25 - y0, 70 - x0] == 0
 
 
 def test_a_sagging_banner_hangs_lower_in_the_middle():
@@ -142,8 +142,8 @@ def test_a_sagging_banner_hangs_lower_in_the_middle():
     lows = []
     for spot in (where, replace(where, sag=0.15)):
         flat = Print.on(np.full((30, 80, 3), 255, np.uint8))
-        seen, (x0, y0, _, _) = attach.flatten(np.random.default_rng(0), spot, flat, (80, 100))
-        lows.append([y0 + np.flatnonzero(seen.cover[:, x - x0] > 127).max() for x in (12, 50)])
+        warped, (x0, y0, _, _) = attach.flatten(np.random.default_rng(0), spot, flat, (80, 100))
+        lows.append([y0 + np.flatnonzero(warped.cover[:, x - x0] > 127).max() for x in (12, 50)])
     assert lows[0][0] == lows[0][1]
     assert lows[1][1] >= lows[1][0] + 3
 
@@ -159,7 +159,7 @@ def test_a_print_keeps_away_from_the_color_behind_it():
         assert np.linalg.norm(rim - behind) > 40
 
 
-def test_what_is_printed_is_a_part_of_its_own_banner_and_hidden_where_the_banner_is():
+def test_prints_are_parts_of_their_banner_and_hidden_with_it():
     for seed in range(12):
         canvas, hung = paint(np.random.default_rng(seed), SMALL)
         assert set(hung) <= set(np.unique(canvas.objects)) - {0}
@@ -168,7 +168,7 @@ def test_what_is_printed_is_a_part_of_its_own_banner_and_hidden_where_the_banner
         assert any(canvas.part_owner[part - 1] in hung for part in np.unique(canvas.parts[canvas.parts > 0]))
 
 
-def test_words_and_things_in_photographs_are_parts_of_parts():
+def test_words_and_objects_in_photographs_are_nested_parts():
     names = set()
     for seed in range(40):
         canvas, _ = paint(np.random.default_rng(seed), SMALL)
@@ -179,7 +179,7 @@ def test_words_and_things_in_photographs_are_parts_of_parts():
     assert names == {("word", "text"), ("thing", "photograph"), ("text", "strip"), ("text", "band"), ("logo", "logo")}
 
 
-def test_words_fill_their_line_but_for_the_gaps():
+def test_words_fill_their_line_except_for_gaps():
     sheet = Print.on(np.full((60, 400, 3), 255, np.uint8))
     text(np.random.default_rng(3), sheet, (0, 0, 400, 60), (0, 0, 0), lines=1)
     words = [part for part, whole in sheet.nested.items() if whole == 1]
@@ -189,7 +189,7 @@ def test_words_fill_their_line_but_for_the_gaps():
     assert (sheet.parts[dark] > 1).mean() > 0.98
 
 
-def test_most_banners_hang_on_something_that_is_larger_and_around_them():
+def test_most_banners_have_a_larger_carrier_around_them():
     carried = free = 0
     for seed in range(150):
         canvas, hung = paint(np.random.default_rng(seed), SMALL)
@@ -201,13 +201,13 @@ def test_most_banners_hang_on_something_that_is_larger_and_around_them():
     assert carried / (carried + free) == pytest.approx(0.95, abs=0.05)
 
 
-def test_nothing_is_painted_between_a_banner_and_a_background_of_ones_own(own):
+def test_there_are_no_carriers_on_backgrounds_of_the_user(user_images):
     for seed in range(20):
-        canvas, _ = paint(np.random.default_rng(seed), SMALL, backgrounds=images(own[1], "g"))
+        canvas, _ = paint(np.random.default_rng(seed), SMALL, backgrounds=images(user_images[1], "g"))
         assert not canvas.groups
 
 
-def test_clicks_at_the_center_meet_print_and_bare_ground():
+def test_center_clicks_hit_both_prints_and_ground():
     printed = [
         bool(canvas.parts[interior.center(canvas.objects == banner)[::-1]])
         for canvas, hung in (paint(np.random.default_rng(seed), SMALL) for seed in range(120))
@@ -216,14 +216,14 @@ def test_clicks_at_the_center_meet_print_and_bare_ground():
     assert 0.3 < np.mean(printed) < 0.7
 
 
-def test_what_holds_a_banner_hides_no_other():
+def test_carriers_do_not_hide_other_banners():
     for seed in range(60):
         canvas, hung = paint(np.random.default_rng(seed), SMALL)
         assert all((canvas.objects == owner).sum() > 100 for owner in hung)
 
 
 @pytest.mark.parametrize("name", sorted(carriers.CARRIERS))
-def test_a_carrier_lies_around_its_banner(name):
+def test_a_carrier_surrounds_its_banner(name):
     corners = np.array([[150, 170], [250, 180], [250, 220], [150, 210]], float)
     where = attach.Spot(corners, 0.0, 1.0, 0.0, 0.0)
     behind = np.zeros((400, 400), np.uint8)
@@ -235,7 +235,7 @@ def test_a_carrier_lies_around_its_banner(name):
         assert on.sum() > 1.8 * behind.sum()
 
 
-def test_what_stands_in_front_leaves_most_of_a_banner():
+def test_occluders_leave_most_of_a_banner_visible():
     for seed in range(30):
         canvas = Canvas.on(np.zeros((160, 160, 3), np.uint8))
         canvas.object_names.append("banner")
@@ -252,7 +252,7 @@ def test_streets_have_a_ground_within_the_image():
         assert 0 < place.ground <= SMALL[0]
 
 
-def test_words_fit_their_box_and_leave_ink():
+def test_words_fit_their_box_and_are_not_blank():
     rng = np.random.default_rng(0)
     for _ in range(30):
         typeface = lettering.face(rng)
@@ -262,8 +262,8 @@ def test_words_fit_their_box_and_leave_ink():
         assert cover.max() > 100
 
 
-def test_own_banners_and_backgrounds_are_what_is_seen(own):
-    banners, backgrounds = own
+def test_images_of_the_user_are_used(user_images):
+    banners, backgrounds = user_images
     for seed in range(8):
         scene = banner_scene(seed, (120, 160), banners=images(banners, "b"), backgrounds=images(backgrounds, "g"))
         redness = scene.image[..., 0].astype(int) - scene.image[..., 1:].max(2)
@@ -273,8 +273,8 @@ def test_own_banners_and_backgrounds_are_what_is_seen(own):
             assert np.median(redness[core]) > 60  # nothing of the transparent half counts as banner
 
 
-def test_own_images_are_found_once_and_told_apart(own, tmp_path):
-    banners, _ = own
+def test_image_files_of_equal_content_are_listed_once(user_images, tmp_path):
+    banners, _ = user_images
     (banners / "copy.png").write_bytes((banners / "0.png").read_bytes())
     (banners / "notes.txt").write_text("no image")
     assert [path.name for path in images(banners, "banners")] == [f"{i}.png" for i in range(6)]
@@ -289,7 +289,7 @@ def test_own_images_are_found_once_and_told_apart(own, tmp_path):
             cutout(np.random.default_rng(0), [tmp_path / name])
 
 
-def test_samples_draw_in_memory_and_do_not_depend_on_how_many():
+def test_samples_do_not_depend_on_their_number():
     few, more = samples(2, 4, size=SMALL), samples(3, 4, size=SMALL)
     assert [s.id for s in more] == ["train_00000", "train_00001", "train_00002"]
     assert np.array_equal(few[1].image, more[1].image)
@@ -318,16 +318,16 @@ def test_train_and_test_never_share_a_seed():
         {"kind": "scenes", "banners": [Path("a.png")]},
     ],
 )
-def test_samples_refuse_what_they_cannot_do(wrong):
+def test_samples_refuse_invalid_arguments(wrong):
     with pytest.raises(InputError):
         samples(**{"count": 1, "seed": 0, **wrong})
 
 
-def test_data_set_on_disk_reads_back_without_options(tmp_path):
-    told = []
+def test_a_written_data_set_is_read_without_options(tmp_path):
+    calls = []
     out = tmp_path / "deep" / "set"
-    about = build_dataset(out, count=3, test=2, seed=9, size=SMALL, progress=lambda *done: told.append(done))
-    assert told == [(i, 5) for i in range(1, 6)]
+    about = build_dataset(out, count=3, test=2, seed=9, size=SMALL, progress=lambda *done: calls.append(done))
+    assert calls == [(i, 5) for i in range(1, 6)]
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "dataset.json", "test", "train"]
     assert about["images"] == {"train": 3, "test": 2}
     for side, count in about["images"].items():
@@ -354,8 +354,8 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
-def test_own_banners_are_not_on_both_sides(own, tmp_path):
-    banners, backgrounds = own
+def test_banners_of_the_user_are_not_shared_by_training_and_test(user_images, tmp_path):
+    banners, backgrounds = user_images
     out = tmp_path / "set"
     about = build_dataset(out, count=4, test=2, size=SMALL, banners=banners, backgrounds=backgrounds)
     for what, number in (("own_banners", 6), ("own_backgrounds", 4)):
@@ -367,17 +367,17 @@ def test_own_banners_are_not_on_both_sides(own, tmp_path):
     single = tmp_path / "single"
     single.mkdir()
     (single / "0.png").write_bytes((banners / "0.png").read_bytes())
-    with pytest.raises(InputError, match="one banner only"):
+    with pytest.raises(InputError, match="only one banner"):
         build_dataset(tmp_path / "other", count=4, test=2, size=SMALL, banners=single)
 
 
-def test_a_target_that_is_not_empty_is_left_alone(tmp_path):
+def test_a_folder_that_is_not_empty_is_not_changed(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "mine.txt").write_text("mine")
-    told = []
+    calls = []
     with pytest.raises(InputError, match="not empty"):
-        build_dataset(tmp_path / "set", count=1, size=SMALL, progress=lambda *done: told.append(done))
-    assert not told  # refused before the work, not after it
+        build_dataset(tmp_path / "set", count=1, size=SMALL, progress=lambda *done: calls.append(done))
+    assert not calls  # refused before the work, not after it
     assert [path.name for path in tmp_path.rglob("*")] == ["set", "mine.txt"]
     (tmp_path / "vacant").mkdir()
     build_dataset(tmp_path / "vacant", count=1, size=SMALL)
@@ -394,7 +394,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [{"count": 0}, {"test": -1}, {"kind": "x"}, {"seed": -1}, {"size": (10, 10)}])
-def test_writing_refuses_what_cannot_be_drawn(tmp_path, wrong):
+def test_writing_refuses_invalid_arguments(tmp_path, wrong):
     with pytest.raises(InputError):
         build_dataset(tmp_path / "set", **{"count": 1, "size": SMALL, **wrong})
     assert list(tmp_path.iterdir()) == []

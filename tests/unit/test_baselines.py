@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from samtailor.compare.baselines import evaluate_baseline, load, save
-from samtailor.compare.baselines._feed import Entry, Feed
+from samtailor.compare.baselines._feed import Feed, InputFormat
 from samtailor.data.regions import regions
 from samtailor.errors import ArtefactError, BaseUnavailableError, DataError, InputError
 from samtailor.registry import find, names
@@ -37,7 +37,7 @@ def test_the_names():
         ("hsnet", {"backbone": "resnet101"}, "trained", 2_587_394),
     ],
 )
-def test_sizes_are_the_references(name, options, part, count):
+def test_sizes_match_the_references(name, options, part, count):
     with torch.device("meta"):
         baseline = find("baselines", name).build(1, weights="scratch", **options)
     assert baseline.parameters_by_use()[part] == count
@@ -55,12 +55,12 @@ def fitted(request, discs):
 
 def test_every_network_learns_four_images(fitted, discs):
     baseline, done = fitted
-    losses = [look["loss"] for look in done.history[1:]]
+    losses = [entry["loss"] for entry in done.history[1:]]
     assert losses[-1] < 0.7 * losses[0]
     assert evaluate_baseline(baseline, discs).figures(draws=2)["dice"] > 0.85
 
 
-def test_saved_and_loaded_it_answers_the_same(fitted, discs, tmp_path):
+def test_a_loaded_baseline_predicts_the_same(fitted, discs, tmp_path):
     baseline, _ = fitted
     save(tmp_path, baseline, {"dice": 0.5})
     again = load(tmp_path)
@@ -68,7 +68,7 @@ def test_saved_and_loaded_it_answers_the_same(fitted, discs, tmp_path):
     assert (again.classes, again.weights, again.options) == (("disc",), "scratch", baseline.options)
 
 
-def test_what_is_frozen_stays_and_the_rest_moves(discs):
+def test_only_trained_parameters_change(discs):
     for name in ("ssp", "hsnet"):
         baseline = tiny(name)
         before = {n: v.clone() for n, v in baseline.state_dict().items()}
@@ -99,14 +99,14 @@ def test_the_best_state_on_held_out_images_is_kept(discs):
         done = baseline.fit(discs[:2], discs[2:], ["disc"], steps=2)
     except InputError as error:
         pytest.fail(f"two updates should stay finite: {error}")
-    best = max(look["miou"] for look in done.history)
+    best = max(entry["miou"] for entry in done.history)
     assert done.best_miou == best
-    assert done.best_step == next(look["step"] for look in done.history if look["miou"] == best)
+    assert done.best_step == next(entry["step"] for entry in done.history if entry["miou"] == best)
     if done.best_step == 0:
         assert all(torch.equal(v, start[n]) for n, v in baseline.state_dict().items())
 
 
-def test_several_classes_at_the_images_size():
+def test_several_classes_at_the_size_of_the_image():
     samples = [disc_sample(i) for i in range(2)]
     for name in ("swin-unet", "hsnet"):
         baseline = tiny(name, classes=2)
@@ -136,7 +136,7 @@ def test_labels_put_small_regions_on_top_and_views_follow_the_seed():
     image = np.zeros((32, 32, 3), np.uint8)
     notes = [Annotation.from_mask("nose", nose), Annotation.from_mask("skin", skin)]
     sample = Sample("a", lambda: image, lambda: notes)
-    entry = Entry(32, (0.0,) * 3, (1.0,) * 3)
+    entry = InputFormat(32, (0.0,) * 3, (1.0,) * 3)
     _, labels = Feed([sample], ["nose", "skin"], entry, augment=False, seed=0).batch(0, 8)
     assert labels.shape == (2, 32, 32), "two views even of one image"
     np.testing.assert_array_equal(labels[0].numpy(), np.where(nose, 1, np.where(skin, 2, 0)))
@@ -145,12 +145,12 @@ def test_labels_put_small_regions_on_top_and_views_follow_the_seed():
     assert not torch.equal(views[0], views[2])
 
 
-def test_mirrored_sides_swap_even_where_one_is_fitted():
+def test_sides_swap_when_flipped_even_if_one_is_fitted():
     image = np.zeros((32, 32, 3), np.uint8)
     left, right = np.zeros((2, 32, 32), bool)
     left[8:16, 2:10], right[20:28, 20:30] = True, True
     notes = [Annotation.from_mask("l_eye", left), Annotation.from_mask("r_eye", right)]
-    sample, entry = Sample("a", lambda: image, lambda: notes), Entry(32, (0.0,) * 3, (1.0,) * 3)
+    sample, entry = Sample("a", lambda: image, lambda: notes), InputFormat(32, (0.0,) * 3, (1.0,) * 3)
     feed = Feed([sample], ["l_eye"], entry, augment=True, seed=0)
     mirrored = [n for n in range(20) if feed._augment.draw(feed.samples[0], 1 + n).flip]
     assert mirrored
@@ -183,7 +183,7 @@ def test_refusals(discs, tmp_path):
         tiny("ssp", backbone="resnet5")
     with pytest.raises(InputError, match="multiple of 32 x window"):
         tiny("swin-unet", size=100)
-    with pytest.raises(InputError, match="from 1"):
+    with pytest.raises(InputError, match="at least 1"):
         tiny("ssp", classes=0)
     with pytest.raises(InputError, match="weights"):
         find("baselines", "ssp").build(1, backbone=RESNET)
@@ -216,7 +216,7 @@ def test_backbone_weights_of_a_folder_and_of_another_size(tmp_path):
         find("baselines", "ssp").build(1, weights=str(tmp_path), backbone="resnet50")
 
 
-def test_damaged_files_are_told(discs, tmp_path):
+def test_damaged_files_are_refused(discs, tmp_path):
     from safetensors.torch import load_file, save_file
 
     baseline = tiny("ssp")
@@ -228,13 +228,13 @@ def test_damaged_files_are_told(discs, tmp_path):
     with pytest.raises(ArtefactError, match="support set"):
         load(tmp_path)
     save_file(tensors | {"more": torch.zeros(1)}, file)
-    with pytest.raises(ArtefactError, match="left over"):
+    with pytest.raises(ArtefactError, match="1 unexpected"):
         load(tmp_path)
     save_file({n: v + 1 if v.is_floating_point() else v for n, v in tensors.items()}, file)
     with pytest.raises(ArtefactError, match="digest"):
         load(tmp_path)
     file.write_bytes(whole[:100])
-    with pytest.raises(ArtefactError, match="cut off"):
+    with pytest.raises(ArtefactError, match="truncated"):
         load(tmp_path)
     with pytest.raises(ArtefactError, match="no baseline"):
         load(tmp_path / "elsewhere")

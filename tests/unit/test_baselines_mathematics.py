@@ -42,12 +42,12 @@ def test_first_block_of_a_dilated_stage_keeps_the_dilation_before_it():
     assert strides == [[1], [2, 1], [1, 1], [1, 1]]
 
 
-def test_pyramid_branches_see_exactly_their_rate():
+def test_pyramid_branches_have_exactly_their_rate():
     pyramid = Pyramid(4, 4, (2, 5)).eval()
     x = torch.zeros(1, 4, 17, 17, requires_grad=True)
     for rate, branch in zip((2, 5), pyramid.branches[1:], strict=True):
-        (seen,) = torch.autograd.grad(branch[0](x)[0, :, 8, 8].sum(), x)
-        places = torch.nonzero(seen[0].abs().sum(0)).tolist()
+        (gradient,) = torch.autograd.grad(branch[0](x)[0, :, 8, 8].sum(), x)
+        places = torch.nonzero(gradient[0].abs().sum(0)).tolist()
         assert places == [[8 + a * rate, 8 + b * rate] for a in (-1, 0, 1) for b in (-1, 0, 1)]
 
 
@@ -61,13 +61,13 @@ def test_sums_are_the_blocks_before_their_relu():
     torch.testing.assert_close(F.relu(sums[-1][-1]), last)
 
 
-def test_decoder_blocks_of_swin_are_windows_of_their_own(discs):
+def test_decoder_blocks_of_swin_use_windows(discs):
     """Attention of a block against a literal loop over its windows."""
     blocks = tiny("swin-unet").network.blocks[-1]
     x = torch.randn(1, 16 * 16, 16)
     with torch.no_grad():
-        answer = blocks[0](x, (16, 16))
-        whole = (answer[0] if isinstance(answer, tuple) else answer).view(16, 16, 16)
+        output = blocks[0](x, (16, 16))
+        whole = (output[0] if isinstance(output, tuple) else output).view(16, 16, 16)
         for row, column in ((0, 0), (6, 10), (14, 14)):
             window = x.view(1, 16, 16, 16)[:, row : row + 2, column : column + 2].reshape(1, 4, 16)
             alone = blocks[0](window, (2, 2))
@@ -75,18 +75,18 @@ def test_decoder_blocks_of_swin_are_windows_of_their_own(discs):
             torch.testing.assert_close(whole[row : row + 2, column : column + 2], alone, atol=1e-5, rtol=1e-4)
 
 
-def test_swin_encoder_is_transformers_own():
+def test_the_swin_encoder_is_that_of_transformers():
     network = tiny("swin-unet").network.eval()
     images = torch.randn(2, 3, 64, 64)
-    seen = []
-    network.encoder.layernorm.register_forward_hook(lambda module, given, answer: seen.append(answer))
+    outputs = []
+    network.encoder.layernorm.register_forward_hook(lambda module, given, output: outputs.append(output))
     with torch.no_grad():
         network(images)
         own = network.encoder(images).last_hidden_state
-    torch.testing.assert_close(seen[0], own)
+    torch.testing.assert_close(outputs[0], own)
 
 
-def test_expanding_puts_channels_where_the_literal_loop_does():
+def test_expanding_matches_a_literal_loop():
     expand = Expand(8)
     x = torch.randn(1, 2 * 3, 8)
     with torch.no_grad():
@@ -147,7 +147,7 @@ def test_self_support_against_a_literal_loop():
         torch.testing.assert_close(local[0, :, p[0], p[1]], wanted)
 
 
-def test_nobody_sure_takes_the_twelve_likeliest():
+def test_without_confident_positions_the_twelve_most_probable_are_used():
     features = torch.randn(1, 3, 4, 4)
     logits = torch.zeros(1, 2, 4, 4)
     logits[0, 1, 0] = -0.1  # four places less likely object than the others, none above the threshold
@@ -159,8 +159,8 @@ def test_k_shot_prototypes_are_the_mean_over_shots():
     network = tiny("ssp").network.eval()
     images, masks = torch.randn(3, 3, 64, 64), torch.rand(3, 64, 64) > 0.5
     with torch.no_grad():
-        together = network.remember(images, masks)
-        alone = [network.remember(images[k : k + 1], masks[k : k + 1]) for k in range(3)]
+        together = network.encode_support(images, masks)
+        alone = [network.encode_support(images[k : k + 1], masks[k : k + 1]) for k in range(3)]
     torch.testing.assert_close(together[0], torch.stack([front for front, _ in alone]).mean(0))
 
 
@@ -184,14 +184,14 @@ def test_center_pivot_is_the_4d_convolution_with_a_kernel_on_the_pivots(stride):
 
 def test_hypercorrelations_are_cosines_without_negative_ones():
     query, support = torch.randn(1, 4, 2, 3), torch.randn(1, 4, 3, 2)
-    (found,) = hypercorrelation([[query]], [[support]])
+    (correlations,) = hypercorrelation([[query]], [[support]])
     wanted = F.cosine_similarity(query[0, :, 1, 2], support[0, :, 2, 0], dim=0).clamp(min=0)
-    torch.testing.assert_close(found[0, 0, 1, 2, 2, 0], wanted, atol=1e-4, rtol=1e-4)
-    assert float(found.min()) == 0
+    torch.testing.assert_close(correlations[0, 0, 1, 2, 2, 0], wanted, atol=1e-4, rtol=1e-4)
+    assert float(correlations.min()) == 0
 
 
 @pytest.mark.parametrize("side", [64, 100, 400])
-def test_learner_takes_any_size(side):
+def test_the_learner_accepts_any_size(side):
     """The three stages have the same support grid after their strides, whatever the input."""
     grids = [-(-side // s) for s in (8, 16, 32)]
     learner = Learner((1, 1, 1), (4, 4, 8))

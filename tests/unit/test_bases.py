@@ -1,4 +1,4 @@
-"""The wrapped bases against their vendors' own forward, their seams, Meta's files (method-spec A3, H4, I2, I5, I11)."""
+"""The wrapped bases against the vendors' forward, gradients, parameter counts and Meta's files."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_parity_with_the_vendors_forward(tiny_base, name):
             multimask_output=True,
         )
     assert got.candidates == (1, 2, 3)
-    assert wanted.pred_masks.std() > 0.1  # else 1e-5 would say nothing
+    assert wanted.pred_masks.std() > 0.1  # otherwise a tolerance of 1e-5 would be meaningless
     torch.testing.assert_close(got.candidate_logits(), wanted.pred_masks, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(got.candidate_iou(), wanted.iou_scores, atol=1e-5, rtol=1e-5)
 
@@ -92,7 +92,7 @@ def test_mask_prompt_alone(tiny_base):
     assert output.logits.shape == (1, 1, 4, tiny_base.low_res, tiny_base.low_res)
 
 
-def test_is_a_base(tiny_base):
+def test_the_vendors_models_fulfil_the_base_protocol(tiny_base):
     assert isinstance(tiny_base, Base)
     features = tiny_base.encode_image(random_images(tiny_base))
     tokens = tiny_base.encode_prompts(KINDS["boxes"])
@@ -108,18 +108,18 @@ def test_is_a_base(tiny_base):
 
 
 def test_keys_are_the_transformers_image_keys(tiny_base):
-    """In raster order of the grid, for the right prompt: what a prompt changes, it changes in its own keys."""
-    seen = []
-    hook = tiny_base.model.mask_decoder.upscale_conv1.register_forward_hook(lambda m, i, o: seen.append(i[0]))
+    """In raster order of the grid, for the right prompt."""
+    inputs = []
+    hook = tiny_base.model.mask_decoder.upscale_conv1.register_forward_hook(lambda m, i, o: inputs.append(i[0]))
     with torch.no_grad():
         features = tiny_base.encode_image(random_images(tiny_base))
         output = tiny_base.decode(features, tiny_base.encode_prompts(KINDS["boxes"]))
     hook.remove()
-    torch.testing.assert_close(output.keys.flatten(0, 1), seen[0])
+    torch.testing.assert_close(output.keys.flatten(0, 1), inputs[0])
 
 
 @pytest.mark.parametrize("name", ["boxes", "box", "several clicks, several prompts"])
-def test_batch_of_images_is_one_by_one(tiny_base, name):
+def test_a_batch_of_images_equals_single_images(tiny_base, name):
     """Meta's decoder repeats images by prompts and makes B times B of a batch with boxes."""
     prompts = KINDS[name]
     with torch.no_grad():
@@ -137,7 +137,7 @@ def test_tokens_of_a_click_and_a_box(tiny_sam):
     assert tiny_sam.encode_prompts(KINDS["box"]).sparse.shape == (2, 1, 2, 32)
 
 
-# -- frozen, but not cut off
+# -- frozen, with gradients
 
 
 def test_everything_is_frozen_the_fourier_matrix_too(tiny_base):
@@ -146,7 +146,7 @@ def test_everything_is_frozen_the_fourier_matrix_too(tiny_base):
     assert any("positional_embedding" in name for name in everything)
 
 
-def test_gradient_flows_through_both_seams(tiny_base):
+def test_gradients_flow_through_features_and_tokens(tiny_base):
     features = tiny_base.encode_image(random_images(tiny_base))
     tokens = tiny_base.encode_prompts(KINDS["click"])
     sparse = tokens.sparse.detach().requires_grad_()
@@ -163,7 +163,7 @@ def test_wrong_frames_are_refused(tiny_base):
         tiny_base.encode_image(torch.zeros(1, 3, 32, 32))
 
 
-def test_fingerprint_knows_the_weights():
+def test_the_fingerprint_depends_on_the_weights():
     torch.manual_seed(3)
     model = SamModel(SamConfig(**SAM))
     first, same = Sam(model, "a").fingerprint, Sam(model, "b").fingerprint
@@ -183,13 +183,13 @@ def counts() -> dict[str, dict[str, int]]:
         "num_attention_heads": 16,
         "global_attn_indexes": [7, 15, 23, 31],
     }
-    found = {}
+    sizes = {}
     for name, vision in {"b": {}, "h": huge | {"mlp_dim": 5120}}.items():
         with torch.device("meta"):
             model = SamModel(SamConfig(vision_config=vision))
         parts = {"encoder": model.vision_encoder, "prompt": model.prompt_encoder, "decoder": model.mask_decoder}
-        found[name] = {part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()}
-    return found
+        sizes[name] = {part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()}
+    return sizes
 
 
 def test_parameters_of_sam(counts):
@@ -201,7 +201,7 @@ def test_parameters_of_sam(counts):
 
 # -- loading
 
-META = {  # written out by hand, transformers' name to Meta's; not derived from the table under test
+META = {  # written by hand, transformers' name to Meta's; independent of the table under test
     "vision_encoder.patch_embed.projection": "image_encoder.patch_embed.proj",
     "vision_encoder.layers": "image_encoder.blocks",
     "layer_norm1": "norm1",
@@ -245,11 +245,11 @@ def meta_layout(model: SamModel) -> dict[str, torch.Tensor]:
 @pytest.fixture
 def meta_model() -> SamModel:
     torch.manual_seed(7)
-    heads = {"num_attention_heads": 8}  # not to be read off the tensors; in Meta's code always 8
+    heads = {"num_attention_heads": 8}  # cannot be derived from the tensors; always 8 in Meta's code
     model = SamModel(SamConfig(**SAM | {"mask_decoder_config": SAM["mask_decoder_config"] | heads})).eval()
     wake(model)
     with torch.no_grad():
-        for parameter in model.parameters():  # no norm or bias may be mistaken for another of its shape
+        for parameter in model.parameters():  # norms and biases of one shape must differ
             parameter.add_(0.05 * torch.randn_like(parameter))
     standard_normal_fourier(model)
     return model
@@ -257,7 +257,7 @@ def meta_model() -> SamModel:
 
 def test_metas_names_are_metas(meta_model):
     keys = meta_layout(meta_model).keys()
-    known = (  # as in segment-anything's own checkpoints
+    known = (  # as in segment-anything's checkpoints
         "image_encoder.pos_embed",
         "image_encoder.blocks.1.attn.rel_pos_h",
         "image_encoder.blocks.0.mlp.lin1.weight",
@@ -327,16 +327,16 @@ def test_saved_folder_is_the_same_function(tmp_path, family, request):
     assert type(loaded) is type(base)
 
 
-def test_unreachable_hub_says_so(monkeypatch):
+def test_an_unreachable_hub_is_reported(monkeypatch):
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(BaseUnavailableError, match="bundled base 'nano', which needs none"):
-        load_base("nobody-here/sam-that-is-not-cached")
+        load_base("no-such-user/sam-that-is-not-cached")
 
 
 @pytest.mark.parametrize("source", ["./not/here", "sam", "folder-that-is-not"])
-def test_absent_bases_are_refused_in_words(source):
+def test_unknown_bases_are_refused(source):
     with pytest.raises((BaseUnavailableError, InputError), match="hub id"):
         load_base(source)
 
@@ -351,6 +351,6 @@ def test_folder_without_weights_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["nowhere/", "/nowhere", "a/b/c", "no where/at all"])
-def test_what_can_be_no_model_is_said_without_asking_the_hub(name):
+def test_names_that_cannot_be_models_are_refused_without_the_hub(name):
     with pytest.raises(BaseUnavailableError, match="No base model at"):
         load_base(name)

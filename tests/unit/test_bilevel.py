@@ -61,11 +61,11 @@ def optimizers(model: Problem, kind: str = "adamw") -> dict[str, torch.optim.Opt
     return {"lower": lower, "upper": torch.optim.SGD([model.upper], lr=0.0)}
 
 
-def seen(step: Small) -> list[torch.Tensor]:
-    """Gradients that the upper optimiser gets."""
-    found = []
-    step.optimizers["upper"].register_step_pre_hook(lambda *a: found.append(step.segmenter.upper.grad.clone()))
-    return found
+def upper_gradients(step: Small) -> list[torch.Tensor]:
+    """Gradients at each step of the upper optimizer."""
+    gradients = []
+    step.optimizers["upper"].register_step_pre_hook(lambda *a: gradients.append(step.segmenter.upper.grad.clone()))
+    return gradients
 
 
 def exact(model: Problem, moments, t: int, train, held_out):
@@ -88,12 +88,12 @@ def exact(model: Problem, moments, t: int, train, held_out):
 def test_upper_gradient_is_the_exact_one(hypergradient):
     model = Problem()
     step = Small(model, optimizers(model), Accelerator(cpu=True), hypergradient=hypergradient, limit=None)
-    found, moments = seen(step), (torch.zeros(7).double(), torch.zeros(7).double())
+    gradients, moments = upper_gradients(step), (torch.zeros(7).double(), torch.zeros(7).double())
     for t in range(1, 9):
         whole, direct, _, moments, after = exact(model, moments, t, data(t), data(100 + t))
         figures = step(data(t), data(100 + t))
         torch.testing.assert_close(model.lower.detach(), after, atol=1e-12, rtol=1e-10)
-        torch.testing.assert_close(found[-1], whole if step.unrolled else direct, atol=1e-9, rtol=1e-7)
+        torch.testing.assert_close(gradients[-1], whole if step.unrolled else direct, atol=1e-9, rtol=1e-7)
         assert set(figures) == {"loss", "upper_loss"}
         assert model.lower.grad is None
         assert model.upper.grad is None
@@ -103,13 +103,13 @@ def test_the_preconditioner_is_what_makes_it_exact():
     """Without it (BLO-SAM's code: -lr instead of P) the direction is another one."""
     model, moments = Problem(), (torch.zeros(7).double(), torch.zeros(7).double())
     step = Small(model, optimizers(model), Accelerator(cpu=True), hypergradient="unrolled", limit=None)
-    found, cosines = seen(step), []
+    gradients, cosines = upper_gradients(step), []
     for t in range(1, 6):
         whole, direct, plain, moments, _ = exact(model, moments, t, data(t), data(100 + t))
         step(data(t), data(100 + t))
         cosine = nn.functional.cosine_similarity
         if t > 1:  # the first step goes by the sign of g alone: its slope is 0 but for eps
-            cosines.append([float(cosine(v - direct, whole - direct, dim=0)) for v in (found[-1], plain)])
+            cosines.append([float(cosine(v - direct, whole - direct, dim=0)) for v in (gradients[-1], plain)])
     assert all(ours == pytest.approx(1) for ours, _ in cosines)
     assert min(theirs for _, theirs in cosines) < 0.9
 
@@ -117,41 +117,45 @@ def test_the_preconditioner_is_what_makes_it_exact():
 def test_with_sgd_the_plain_product_is_exact():
     model = Problem()
     step = Small(model, optimizers(model, "sgd"), Accelerator(cpu=True), hypergradient="unrolled", limit=None)
-    found, w, a = seen(step), model.lower.detach().clone().requires_grad_(), model.upper.detach().requires_grad_()
+    gradients, w, a = (
+        upper_gradients(step),
+        model.lower.detach().clone().requires_grad_(),
+        model.upper.detach().requires_grad_(),
+    )
     (g,) = torch.autograd.grad(model.loss(w, a, data(1)), w, create_graph=True)
     (want,) = torch.autograd.grad(model.loss(w - RATE * g, a, data(2)), a)
     step(data(1), data(2))
-    torch.testing.assert_close(found[0], want)
+    torch.testing.assert_close(gradients[0], want)
 
 
 @pytest.mark.parametrize("method", ["blo-sam", "am-sam"])
 @pytest.mark.parametrize("limit", [None, 1.0, 0.01, 0.0])
-def test_the_second_term_is_cut_to_the_limit_that_the_method_is_given(tiny_sam, method, limit):
+def test_the_second_term_is_limited_as_the_method_is_set(tiny_sam, method, limit):
     """Along the whole run: direct + min(1, limit |direct| / |second|) second, with both terms by autograd."""
     built = find("methods", method).build(tiny_sam, hypergradient="unrolled", limit=limit)[1].keywords
     model = Problem()
     step = Small(
         model, optimizers(model), Accelerator(cpu=True), hypergradient=built["hypergradient"], limit=built["limit"]
     )
-    found, moments, cut = seen(step), (torch.zeros(7).double(), torch.zeros(7).double()), 0
+    gradients, moments, cut = upper_gradients(step), (torch.zeros(7).double(), torch.zeros(7).double()), 0
     for t in range(1, 9):
         whole, direct, _, moments, _ = exact(model, moments, t, data(t), data(100 + t))
         step(data(t), data(100 + t))
         longest = float("inf") if limit is None else limit * float(direct.norm())
         cut += float((whole - direct).norm()) > longest
         second = (whole - direct) * min(1.0, longest / float((whole - direct).norm()))
-        torch.testing.assert_close(found[-1], direct + second, atol=1e-9, rtol=1e-7)
-    assert (cut > 0) == (limit in (0.01, 0.0)), "the problem must tell the limits apart"
+        torch.testing.assert_close(gradients[-1], direct + second, atol=1e-9, rtol=1e-7)
+    assert (cut > 0) == (limit in (0.01, 0.0)), "the problem must distinguish the limits"
 
 
-def test_a_limit_is_a_length():
+def test_a_limit_is_not_negative():
     model = Problem()
     for wrong in (-1.0, float("nan"), "much"):
         with pytest.raises(InputError, match="limit must be"):
             Small(model, optimizers(model), Accelerator(cpu=True), hypergradient="unrolled", limit=wrong)
 
 
-def test_no_slope_where_nothing_was_ever_seen():
+def test_the_slope_is_zero_without_any_gradient():
     p = nn.Parameter(torch.ones(2))
     optimizer = torch.optim.AdamW([p], lr=0.1)
     p.grad = torch.tensor([0.0, 1.0])
@@ -160,7 +164,7 @@ def test_no_slope_where_nothing_was_ever_seen():
     assert torch.isfinite(update_slope(optimizer)[0]).all()
 
 
-def test_what_a_bilevel_step_cannot_do():
+def test_unsupported_settings_of_a_bilevel_step():
     model = Problem()
     with pytest.raises(InputError, match="lower and upper"):
         Small(model, {"lower": optimizers(model)["lower"]}, Accelerator(cpu=True))
@@ -177,17 +181,17 @@ def test_what_a_bilevel_step_cannot_do():
         Small(model, optimizers(model), Accelerator(cpu=True))(data(1))
 
 
-def test_levels_keep_to_their_batches(tiny_base, tiny_samples):
-    """The lower step knows nothing of D2; the upper one sees the lower level's new weights."""
+def test_each_level_learns_from_its_batch(tiny_base, tiny_samples):
+    """The lower step does not depend on D2; the upper one uses the updated weights of the lower level."""
     one, two, three = (batch_of(tiny_base, tiny_samples[i : i + 1]) for i in range(3))
-    found = []
+    states = []
     for held_out in (two, three):
         torch.manual_seed(0)
         segmenter, step = find("methods", "blo-sam").build(tiny_base)
         moving = {name: torch.optim.AdamW(group, lr=1e-2) for name, group in segmenter.groups.items()}
         step(segmenter.train(), moving, Accelerator(cpu=True))(one, held_out)
-        found.append(segmenter.learned())
-    differing = {name for name in found[0] if not torch.equal(found[0][name], found[1][name])}
+        states.append(segmenter.learned())
+    differing = {name for name in states[0] if not torch.equal(states[0][name], states[1][name])}
     assert differing <= {"tokens.dense.weight"}
     assert moving["lower"].state
     assert moving["upper"].state
@@ -195,14 +199,14 @@ def test_levels_keep_to_their_batches(tiny_base, tiny_samples):
 
 def test_unrolled_works_on_the_decoder(tiny_base, tiny_samples):
     one, two = (batch_of(tiny_base, tiny_samples[i : i + 1]) for i in range(2))
-    found = []
+    states = []
     for hypergradient in ("first-order", "unrolled"):
         torch.manual_seed(0)
         segmenter, step = find("methods", "blo-sam").build(tiny_base, hypergradient=hypergradient)
         moving = {name: torch.optim.SGD(group, lr=1e-2) for name, group in segmenter.groups.items()}
         step(segmenter.train(), moving, Accelerator(cpu=True))(one, two)
-        found.append(segmenter.learned())
-    assert {n for n in found[0] if not torch.equal(found[0][n], found[1][n])} == {"tokens.dense.weight"}
+        states.append(segmenter.learned())
+    assert {n for n in states[0] if not torch.equal(states[0][n], states[1][n])} == {"tokens.dense.weight"}
 
 
 # -- D1 and D2
@@ -219,7 +223,7 @@ def test_halves_are_disjoint_seeded_and_independent_of_order():
     assert len({second_seed(seed) for seed in range(50)} | set(range(50))) == 100
 
 
-def test_near_duplicates_stay_on_one_side():
+def test_near_duplicates_stay_in_one_half():
     ids = [f"p{i}" for i in range(8)]
     for seed in range(10):
         one, two = bilevel_split(ids, seed, [ids[:2], ids[2:4], ids[4:6], ids[6:]])
@@ -227,7 +231,7 @@ def test_near_duplicates_stay_on_one_side():
         assert len(one) == len(two)
 
 
-def test_one_image_is_both_halves_and_says_so(caplog):
+def test_a_single_image_is_both_halves_with_a_warning(caplog):
     assert bilevel_split(["a"], 0) == (("a",), ("a",))
     assert "cannot be split in halves" in caplog.text
 
@@ -237,7 +241,7 @@ def test_one_image_is_both_halves_and_says_so(caplog):
 
 def test_poly_rates_by_group():
     config = resolve(load(None, {"method": "am-sam", "steps": 10}))
-    assert config.epochs is None, "steps that were asked for"
+    assert config.epochs is None, "steps were given"
     assert loop.rate(config, 0, "lower") == 5e-3
     assert loop.rate(config, 0, "upper") == 1e-3
     assert loop.rate(config, 5, "upper") == pytest.approx(1e-3 * 0.5**0.9)
@@ -273,21 +277,21 @@ def go(tiny_sam, tiny_samples, tmp_path, tmp_path_factory):
     return run
 
 
-def test_epochs_are_of_d1_and_d2_is_seen_whole(go, monkeypatch):
-    seen = {"lower": [], "upper": []}
+def test_epochs_count_d1_and_cover_all_of_d2(go, monkeypatch):
+    ids = {"lower": [], "upper": []}
     real = Bilevel.__call__
 
     def spy(self, train, held_out=None):
-        seen["lower"] += train.ids
-        seen["upper"] += held_out.ids
+        ids["lower"] += train.ids
+        ids["upper"] += held_out.ids
         return real(self, train, held_out)
 
     monkeypatch.setattr(Bilevel, "__call__", spy)
     result = go()
-    assert len(seen["lower"]) == 4 * 2, "four images: two in D1, four epochs"
-    assert len(set(seen["lower"])) == len(set(seen["upper"])) == 2
-    assert not set(seen["lower"]) & set(seen["upper"])
-    assert all(seen["upper"].count(id) == 4 for id in seen["upper"])
+    assert len(ids["lower"]) == 4 * 2, "four images: two in D1, four epochs"
+    assert len(set(ids["lower"])) == len(set(ids["upper"])) == 2
+    assert not set(ids["lower"]) & set(ids["upper"])
+    assert all(ids["upper"].count(id) == 4 for id in ids["upper"])
     assert result.figures["selection"] == "held-out"
 
 
@@ -308,7 +312,7 @@ def test_selection_by_name(go, monkeypatch):
 
 
 @pytest.mark.parametrize("options", [{}, {"hypergradient": "unrolled"}])
-def test_stopped_and_resumed_is_the_same_fit(go, options):
+def test_a_resumed_fit_equals_an_uninterrupted_one(go, options):
     whole = go("whole", options=options)
     calls = iter(range(100))
     with pytest.raises(Interrupted):
@@ -320,13 +324,13 @@ def test_stopped_and_resumed_is_the_same_fit(go, options):
     assert files[0] == files[1]
 
 
-def test_shortened_gradients_are_no_part_of_the_unrolled_hypergradient(go):
+def test_the_unrolled_hypergradient_refuses_gradient_clipping(go):
     go("first-order", max_grad_norm=1.0, steps=1)
     with pytest.raises(InputError, match="max_grad_norm: 0"):
         go("unrolled", max_grad_norm={"lower": 0, "upper": 1.0}, options={"hypergradient": "unrolled"})
 
 
-def test_the_artefact_knows_how_it_is_asked(go, tiny_sam, tiny_samples):
+def test_an_adapter_stores_its_prompt_source(go, tiny_sam, tiny_samples):
     adapter = artefact.load(go().folder, tiny_sam)
     assert (adapter.meta.inference.prompt, adapter.meta.inference.regions) == ("none", True)
     assert adapter.segmenter.inference.prompt == "none"
@@ -348,13 +352,13 @@ def test_several_classes_are_refused(go):
     assert set(go(classes=None, per_class=True).parts) == {"disc", "square"}
 
 
-def test_epochs_give_way_to_steps():
+def test_given_steps_override_epochs():
     assert resolve(FitConfig(method="blo-sam", steps=5)).steps == 5
     assert resolve(FitConfig(method="blo-sam", steps=5)).epochs is None
     assert resolve(FitConfig(method="plm")).epochs is None
 
 
-def test_encoders_that_learn_are_fitted_on_images(go, tiny_sam, tiny_samples):
+def test_methods_that_adapt_the_encoder_get_images(go, tiny_sam, tiny_samples):
     result = go("samed", method="samed", epochs=1)
     adapter = artefact.load(result.folder, tiny_sam)
     assert (adapter.meta.inference.prompt, adapter.meta.inference.regions) == ("none", True)

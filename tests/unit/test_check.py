@@ -1,4 +1,4 @@
-"""The check says everything that is wrong with a data set, and changes nothing."""
+"""The check reports all problems of a data set and changes nothing."""
 
 import json
 
@@ -41,7 +41,7 @@ def kinds(report):
     return {finding.kind: finding for finding in report.findings}
 
 
-def test_a_sound_data_set_has_no_findings(folder):
+def test_a_valid_data_set_has_no_findings(folder):
     report = check(folder)
     assert report.ok
     assert report.findings == ()
@@ -81,7 +81,7 @@ def exif(orientation):
         ("gray mask", "warning", lambda d: save(d / "masks/2.png", np.arange(4800).reshape(60, 80).astype(np.uint8))),
     ],
 )
-def test_every_kind_of_harm_is_found(folder, kind, severity, harm):
+def test_every_kind_of_problem_is_reported(folder, kind, severity, harm):
     harm(folder)
     report = check(folder)
     assert kind in kinds(report)
@@ -94,10 +94,10 @@ def test_every_kind_of_harm_is_found(folder, kind, severity, harm):
     json.dumps(report.to_json(), allow_nan=False)
 
 
-def test_no_layout_is_a_finding_not_an_exception(tmp_path):
+def test_an_unknown_layout_is_reported_not_raised(tmp_path):
     report = check(tmp_path)
     assert not report.ok
-    assert "none of the known layouts" in report.findings[0].examples[0]
+    assert "matches no known layout" in report.findings[0].examples[0]
     assert "There are errors" in report.render()
     assert not check(tmp_path / "nowhere").ok
     with pytest.raises(InputError):

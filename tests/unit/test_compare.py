@@ -24,8 +24,8 @@ def store(tmp_path_factory):
 def test_matched_images_and_seeds_and_no_fit_twice(tiny_sam, tiny_samples, tmp_path, store, monkeypatch):
     runs = variants(load(None, FAST), ["sam", "sam-f", "plm"])
     assert list(runs) == ["SAM", "SAM-F", "SAM+PLM"]
-    told = []
-    found = compare(
+    updates = []
+    comparison = compare(
         runs,
         tmp_path,
         tiny_sam,
@@ -33,40 +33,40 @@ def test_matched_images_and_seeds_and_no_fit_twice(tiny_sam, tiny_samples, tmp_p
         seeds=[0, 1],
         classes=["disc"],
         store=store,
-        watch=lambda w, p: told.append(w),
+        watch=lambda w, p: updates.append(w),
     )
     fits = {f"{name}, seed {seed}" for name in ("SAM-F", "SAM+PLM") for seed in (0, 1)}
-    assert set(told) == fits | {"evaluation, seed 0", "evaluation, seed 1"}
-    for seed, parts in zip(found.seeds, zip(*found.scores.values(), strict=True), strict=True):
-        asked = [[(r.id, r.label, r.index) for r in part.rows] for part in parts]
-        assert asked[0] == asked[1] == asked[2]
-        assert {row[0] for row in asked[0]} == set(found.held_out[seed])
-    splits = [json.loads((f / "split.json").read_text()) for f in found.folders.values() if f is not None]
+    assert set(updates) == fits | {"evaluation, seed 0", "evaluation, seed 1"}
+    for seed, parts in zip(comparison.seeds, zip(*comparison.scores.values(), strict=True), strict=True):
+        evaluated = [[(r.id, r.label, r.index) for r in part.rows] for part in parts]
+        assert evaluated[0] == evaluated[1] == evaluated[2]
+        assert {row[0] for row in evaluated[0]} == set(comparison.held_out[seed])
+    splits = [json.loads((f / "split.json").read_text()) for f in comparison.folders.values() if f is not None]
     assert splits[0] == splits[1]
     assert splits[0]["train"] != splits[2]["train"]
-    metas = [json.loads((f / "adapter.json").read_text()) for f in found.folders.values() if f is not None]
+    metas = [json.loads((f / "adapter.json").read_text()) for f in comparison.folders.values() if f is not None]
     assert [meta["seed"] for meta in metas] == [0, 0, 1, 1]
     for made in splits[:2]:
-        assert not set(made["train"] + made["val"]) & set(found.held_out[0])
-    summary = found.summary()
+        assert not set(made["train"] + made["val"]) & set(comparison.held_out[0])
+    summary = comparison.summary()
     assert set(summary["SAM"]["seeds"]) == {"0", "1"}
     assert "difference" not in summary["SAM"]
     assert summary["SAM+PLM"]["difference"]["miou_interval"] is not None
     with pytest.raises(InputError, match="no 'PLM'"):
-        found.summary("PLM")
+        comparison.summary("PLM")
     monkeypatch.setattr("samtailor.compare.scoring.evaluate_many", None)
     again = compare(runs, tmp_path, tiny_sam, tiny_samples, seeds=[0, 1], classes=["disc"], store=store)
-    assert again.scores == found.scores
+    assert again.scores == comparison.scores
 
 
-def test_one_adapter_a_class_and_cross_model(tiny_sam, tiny_samples, tmp_path, store):
+def test_one_adapter_per_class_and_cross_model(tiny_sam, tiny_samples, tmp_path, store):
     runs = variants(load(None, FAST), ["sam", "plm"])
-    found = compare(
+    comparison = compare(
         runs, tmp_path, tiny_sam, tiny_samples[:6], tiny_samples[6:], per_class=True, store=store, seeds=[3]
     )
-    assert set(found.folders) == {f"{n}/3/{c}" for n in ("SAM", "SAM+PLM") for c in ("disc", "square")}
-    assert found.folders["SAM/3/disc"] is None
-    (plm,) = found.scores["SAM+PLM"]
+    assert set(comparison.folders) == {f"{n}/3/{c}" for n in ("SAM", "SAM+PLM") for c in ("disc", "square")}
+    assert comparison.folders["SAM/3/disc"] is None
+    (plm,) = comparison.scores["SAM+PLM"]
     assert sorted(plm.labels) == ["disc", "square"]
     assert {row.id for row in plm.rows} == {sample.id for sample in tiny_samples[6:]}
     adapters = {"disc": find("methods", "plm").build(tiny_sam)[0]}
@@ -76,7 +76,7 @@ def test_one_adapter_a_class_and_cross_model(tiny_sam, tiny_samples, tmp_path, s
     assert cross["miou"][0][:2] == cross["miou"][1][:2]  # a fresh PLM
 
 
-def test_shots_are_a_class_each(tiny_samples):
+def test_shots_are_counted_per_class(tiny_samples):
     config = load(None, FAST | {"shots": 2})
     images = split_for_seed(tiny_samples, config, 0, ["disc", "square"])
     kept = limit_shots(images, config, ["disc"])
@@ -85,12 +85,12 @@ def test_shots_are_a_class_each(tiny_samples):
     assert kept.held_out == images.held_out
 
 
-def test_nothing_to_compare_is_told(tiny_sam, tiny_samples, tmp_path):
+def test_an_empty_comparison_is_refused(tiny_sam, tiny_samples, tmp_path):
     with pytest.raises(InputError, match="at least one method"):
         compare({}, tmp_path, tiny_sam, tiny_samples)
 
 
-def test_what_a_method_weighs(tiny_sam, tiny_sam_model):
+def test_parameter_counts(tiny_sam, tiny_sam_model):
     """Kim et al., Table 4: PLM 1.6M, PMM 1.2M, 2.8M in training at D = 256."""
     counts = parameters(SimpleNamespace(model=tiny_sam_model, dim=256))
     assert counts["plm_paper"] == counts["inference"] == 1_578_752

@@ -25,7 +25,7 @@ def test_file_and_overrides(tmp_path):
     ("key", "hint"),
     [("step", "Did you mean 'steps'"), ("batchsize", "Did you mean 'batch_size'"), ("qqq", "Settings:")],
 )
-def test_an_unknown_key_is_an_error_with_the_closest(tmp_path, key, hint):
+def test_an_unknown_setting_is_an_error_with_the_closest_name(tmp_path, key, hint):
     (tmp_path / "fit.yaml").write_text(f"{key}: 1\n")
     with pytest.raises(InputError, match=hint) as error:
         load(tmp_path / "fit.yaml")
@@ -55,7 +55,7 @@ def test_an_unknown_key_is_an_error_with_the_closest(tmp_path, key, hint):
         ("seed", -1),
     ],
 )
-def test_senseless_values(key, value):
+def test_values_out_of_range(key, value):
     with pytest.raises(InputError, match=key):
         load(None, {key: value})
 
@@ -74,7 +74,7 @@ def test_frozen():
         load().steps = 3
 
 
-def test_defaults_of_the_method_stand_below_the_users():
+def test_given_settings_override_defaults_of_the_method():
     mine = find("methods", "plm").DEFAULTS
     assert mine["max_grad_norm"] != FitConfig().max_grad_norm, "the test needs a default that differs"
     assert resolve(load(None, {"method": "plm"})).max_grad_norm == mine["max_grad_norm"]
@@ -110,19 +110,19 @@ def test_what_changed():
     assert set(FitConfig.model_fields) >= FREE
 
 
-def test_every_field_says_what_it_is():
+def test_every_field_has_a_description():
     assert all(field.description for field in FitConfig.model_fields.values())
 
 
 @pytest.mark.parametrize("module", ["samtailor.train.config", "samtailor.artefact", "samtailor.fitting"])
-def test_no_torch_before_it_is_needed(module):
+def test_settings_are_read_without_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_shots_are_all_there_is_unless_images_to_choose_on_are_asked_for():
+def test_with_shots_nothing_is_held_out_unless_val_is_given():
     assert resolve(load(None, {"shots": 4})).val == 0
     assert resolve(load(None, {"shots": 4, "val": 0.3})).val == 0.3
     assert resolve(load(None, {})).val == 0.15
-    settled = resolve(load(None, {"shots": 4}))
-    assert resolve(settled) == settled
+    resolved = resolve(load(None, {"shots": 4}))
+    assert resolve(resolved) == resolved

@@ -1,4 +1,4 @@
-"""Opening a folder: which layout it is in, in which order its images come, what keeps them together."""
+"""Opening a folder: layout, order of samples, and groups."""
 
 import pytest
 
@@ -10,29 +10,29 @@ from samtailor.errors import DataError, InputError
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 
-def test_no_layout_says_what_was_looked_for(tmp_path):
+def test_an_unknown_layout_lists_the_known_ones(tmp_path):
     photo(tmp_path / "a.jpg")
-    with pytest.raises(DataError, match=r"(?s)none of the known layouts.*coco:.*folder:.*yolo:.*celebamask-hq"):
+    with pytest.raises(DataError, match=r"(?s)matches no known layout.*coco:.*folder:.*yolo:.*celebamask-hq"):
         open_dataset(tmp_path)
     with pytest.raises(DataError, match="no folder"):
         open_dataset(tmp_path / "nowhere")
 
 
-def test_a_folder_above_the_data_set(tmp_path):
+def test_a_parent_of_the_data_set_names_the_data_set(tmp_path):
     write_folder(tmp_path / "train")
-    with pytest.raises(DataError, match=r"train is folder\. Give that folder"):
+    with pytest.raises(DataError, match=r"train has the layout folder\. Use that folder"):
         open_dataset(tmp_path)
 
 
 def test_two_layouts_are_ambiguous(tmp_path):
     write_folder(tmp_path)
     write_coco(tmp_path)
-    with pytest.raises(DataError, match=r"coco or folder.*format="):
+    with pytest.raises(DataError, match=r"coco, folder.*format="):
         open_dataset(tmp_path)
     assert len(open_dataset(tmp_path, format="coco")) == 3
 
 
-def test_unknown_words_are_refused_with_the_known_ones(tmp_path):
+def test_unknown_names_are_refused_with_the_known_ones(tmp_path):
     write_class_folders(tmp_path)
     with pytest.raises(InputError, match=r"Did you mean 'hair'"):
         open_dataset(tmp_path, classes=["hiar"])
@@ -44,7 +44,7 @@ def test_unknown_words_are_refused_with_the_known_ones(tmp_path):
         open_dataset(tmp_path, format="foldr")
 
 
-def test_natural_order_not_that_of_text(tmp_path):
+def test_samples_are_in_natural_order(tmp_path):
     """Vikram Shenoy's "last 100" differs by 79 images between the two orders."""
     for i in (1, 2, 9, 10, 100, 21):
         photo(tmp_path / f"images/{i}.png")
@@ -78,7 +78,7 @@ def test_groups(tmp_path, rule, groups):
     [
         ("prefix:x", InputError, "number of characters"),
         ("regex:(", InputError, "regular expression"),
-        ("regex:nothing", InputError, "fits no image"),
+        ("regex:nothing", InputError, "matches no image"),
         ("person", InputError, "Unknown group rule"),
         ("csv:none.csv", DataError, "cannot be read"),
         ("csv:short.csv", DataError, "no group for the image '2'"),

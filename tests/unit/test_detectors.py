@@ -180,7 +180,7 @@ def test_detections_are_clipped_sorted_and_above_the_floor():
     ("options", "message"),
     [
         ({"nms": "high"}, "nms must be a number"),
-        ({"nms": 2}, "nms must be a number at least 0 and at most 1"),
+        ({"nms": 2}, "nms must be a number from 0 to 1"),
         ({"scale": 0}, "scale must not be 0"),
         ({"scale": "255"}, "scale must be a number"),
         ({"size": 0.5}, "size must be an integer"),
@@ -202,7 +202,7 @@ def test_invalid_options_of_an_onnx_detector_are_refused(options, message, tmp_p
     [
         ({"detector": "store"}, "No detector is called 'store'"),
         ({"detector": 3}, "detector must be a name"),
-        ({"threshold": "high"}, "threshold must be a number at least 0 and at most 1, got 'high'"),
+        ({"threshold": "high"}, "threshold must be a number from 0 to 1, got 'high'"),
         ({"threshold": 1.5}, "threshold must be a number"),
         ({"pick": "first"}, "pick must be one of best, all"),
         ({"classes": 7}, "classes must be a list of class names"),

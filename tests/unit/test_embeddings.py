@@ -1,4 +1,4 @@
-"""The cache of image embeddings: same numbers cold and warm, content addresses, crashes, room, two processes."""
+"""The embedding cache: equal results cold and warm, keys, crashes, eviction, two processes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def same(one: Features, other: Features) -> bool:
     return all(torch.equal(a, b) for a, b in levels)
 
 
-def test_cold_and_warm_are_the_same_numbers_and_one_encoder_pass(tmp_path, tiny_base):
+def test_cold_and_warm_embeddings_are_equal(tmp_path, tiny_base):
     store = EmbeddingCache(tmp_path)
     pixels = image(0, 48, 80)
     cold = store.features(tiny_base, pixels)
@@ -77,7 +77,7 @@ def test_cold_and_warm_are_the_same_numbers_and_one_encoder_pass(tmp_path, tiny_
     assert len(cold.skips) == (2 if tiny_base.squash else 0)
 
 
-def test_the_answer_can_enter_autograd(tmp_path):
+def test_embeddings_can_enter_autograd(tmp_path):
     store, weight = EmbeddingCache(tmp_path), torch.ones(3, 1, 1, requires_grad=True)
     for _ in ("cold", "warm"):
         features = store.features(CountingBase(), image(0))
@@ -85,7 +85,7 @@ def test_the_answer_can_enter_autograd(tmp_path):
     assert weight.grad.abs().sum() > 0
 
 
-def test_rows_come_in_the_order_asked_for_whatever_was_there(tmp_path):
+def test_rows_have_the_requested_order(tmp_path):
     base, store = CountingBase(), EmbeddingCache(tmp_path, batch=3)
     alone = [store.features(base, image(seed)) for seed in (1, 4)]
     together = store.features(base, [image(seed) for seed in (0, 1, 2, 3, 4)])
@@ -95,18 +95,18 @@ def test_rows_come_in_the_order_asked_for_whatever_was_there(tmp_path):
     assert same(EmbeddingCache(tmp_path / "new").features(base, image(3)), together[3:4])
 
 
-def test_the_address_is_the_content(tmp_path):
+def test_the_key_is_the_content(tmp_path):
     base, store = CountingBase(), EmbeddingCache(tmp_path)
     store.features(base, [in_memory(0), image(0), on_disk(tmp_path / "a.png", 0), on_disk(tmp_path / "b.png", 0)])
     assert len(entries(store)) == 1, "sample, array and two files of the same pixels share an entry"
     store.features(CountingBase("other"), image(0))
     store.features(base, image(0), [View(flip=True)])
-    assert len(entries(store)) == 3, "another base and another view have entries of their own"
+    assert len(entries(store)) == 3, "another base and another view have separate entries"
     flipped = store.features(base, image(0)[:, ::-1].copy())
     assert same(flipped, store.features(base, image(0), [View(flip=True)]))
 
 
-def test_a_file_seen_before_is_not_decoded(tmp_path, monkeypatch):
+def test_a_cached_file_is_not_decoded(tmp_path, monkeypatch):
     sample, base = on_disk(tmp_path / "a.png", 0), CountingBase()
     cold = EmbeddingCache(tmp_path / "cache").features(base, sample)
     monkeypatch.setattr(digests, "of_pixels", lambda pixels: pytest.fail("the image was decoded"))
@@ -121,7 +121,7 @@ def test_a_file_that_changes_is_another_image(tmp_path):
         assert same(store.features(base, sample), store.features(base, image(seed)))
 
 
-def test_a_stat_is_believed_only_when_it_has_aged(tmp_path, monkeypatch):
+def test_a_recent_time_stamp_is_not_trusted(tmp_path, monkeypatch):
     sample, base, store = on_disk(tmp_path / "a.png", 0), CountingBase(), EmbeddingCache(tmp_path / "cache")
     store.features(base, sample)
     assert not store._digests._by_stat
@@ -131,7 +131,7 @@ def test_a_stat_is_believed_only_when_it_has_aged(tmp_path, monkeypatch):
     assert len(store._digests._by_stat) == 1
 
 
-def test_a_sample_that_is_not_the_plain_file_goes_by_its_pixels(tmp_path):
+def test_a_sample_with_processed_pixels_is_keyed_by_its_pixels(tmp_path):
     path, base, store = tmp_path / "a.png", CountingBase(), EmbeddingCache(tmp_path / "cache")
     whole = on_disk(path, 0)
     left = Sample("left", lambda: image(0)[:, :16].copy(), lambda: (), source=path)
@@ -139,7 +139,7 @@ def test_a_sample_that_is_not_the_plain_file_goes_by_its_pixels(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "zeros", "flipped bit", "text"])
-def test_a_damaged_entry_is_made_again_and_said(tmp_path, caplog, damage):
+def test_a_damaged_entry_is_recomputed_with_a_warning(tmp_path, caplog, damage):
     base = CountingBase()
     cold = EmbeddingCache(tmp_path).features(base, image(0))
     (path,) = entries(EmbeddingCache(tmp_path))
@@ -156,7 +156,7 @@ def test_a_damaged_entry_is_made_again_and_said(tmp_path, caplog, damage):
     assert not caplog.text
 
 
-def test_a_damaged_alias_is_made_again(tmp_path):
+def test_a_damaged_alias_is_recomputed(tmp_path):
     sample, base = on_disk(tmp_path / "a.png", 0), CountingBase()
     cold = EmbeddingCache(tmp_path / "cache").features(base, sample)
     (alias,) = (tmp_path / "cache").rglob("*.pixels")
@@ -166,7 +166,7 @@ def test_a_damaged_alias_is_made_again(tmp_path):
     assert len(alias.read_text()) == 64
 
 
-def test_the_least_recently_used_go_first(tmp_path):
+def test_the_least_recently_used_entries_are_evicted(tmp_path):
     base = CountingBase()
     EmbeddingCache(tmp_path).features(base, image(0))
     size = sum(path.stat().st_size for path in entries(EmbeddingCache(tmp_path)))
@@ -194,7 +194,7 @@ def test_eviction_frees_a_tenth_of_the_folder_oldest_files_first(tmp_path):
     assert [path.exists() for path in paths] == [False] * 2 + [True] * 9
 
 
-def test_what_a_crash_left_behind_is_swept(tmp_path):
+def test_leftovers_of_a_crash_are_removed(tmp_path):
     base = CountingBase()
     EmbeddingCache(tmp_path).features(base, image(0))
     left = entries(EmbeddingCache(tmp_path))[0].parent / ".half.1.2.safetensors"
@@ -205,7 +205,7 @@ def test_what_a_crash_left_behind_is_swept(tmp_path):
     assert not left.exists()
 
 
-def test_a_write_that_breaks_off_leaves_nothing(tmp_path, monkeypatch, caplog):
+def test_an_interrupted_write_leaves_no_file(tmp_path, monkeypatch, caplog):
     def broken(tensors, path, metadata):
         Path(path).write_bytes(b"half")
         raise OSError("No space left on device")
@@ -219,24 +219,24 @@ def test_a_write_that_breaks_off_leaves_nothing(tmp_path, monkeypatch, caplog):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_a_place_that_cannot_be_written_to_costs_only_time(tmp_path, caplog):
+def test_a_folder_that_is_not_writable_causes_one_warning(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     store = EmbeddingCache(tmp_path / "file" / "cache")
     assert len(store.features(CountingBase(), [image(0), image(1)])) == 2
     assert "is not writable" in caplog.text
 
 
-def test_preparing_makes_only_what_is_missing(tmp_path):
-    base, store, seen = CountingBase(), EmbeddingCache(tmp_path, batch=2), []
+def test_prepare_computes_only_missing_entries(tmp_path):
+    base, store, calls = CountingBase(), EmbeddingCache(tmp_path, batch=2), []
     store.features(base, image(1))
-    made = store.prepare(base, [image(i) for i in range(5)], progress=lambda done, total: seen.append((done, total)))
+    made = store.prepare(base, [image(i) for i in range(5)], progress=lambda done, total: calls.append((done, total)))
     assert made == 4
     assert base.encoded == 5
-    assert seen == [(i, 5) for i in range(1, 6)]
+    assert calls == [(i, 5) for i in range(1, 6)]
     assert store.prepare(base, [image(i) for i in range(5)]) == 0
 
 
-def test_too_little_room_is_said_before_it_hurts(tmp_path, caplog):
+def test_a_cache_that_is_too_small_causes_a_warning(tmp_path, caplog):
     EmbeddingCache(tmp_path, max_bytes=5000).prepare(CountingBase(), [image(i) for i in range(3)])
     assert "limited to" in caplog.text
 
@@ -244,7 +244,7 @@ def test_too_little_room_is_said_before_it_hurts(tmp_path, caplog):
 @pytest.mark.parametrize(
     "wrong", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), [], np.zeros((4, 4, 4), np.uint8)], ids=str
 )
-def test_what_is_not_an_image_is_refused(tmp_path, wrong):
+def test_invalid_images_are_refused(tmp_path, wrong):
     with pytest.raises(InputError):
         EmbeddingCache(tmp_path).features(CountingBase(), wrong)
 
@@ -282,7 +282,7 @@ for turn in range(3):
 
 
 def test_two_processes_at_once(tmp_path):
-    """They write, read and evict the same entries (there is room for about half of them)."""
+    """Both write, read and evict the same entries (about half of them fit)."""
     code = TWO.format(here=str(Path(__file__).parent), root=str(tmp_path))
     runs = [subprocess.Popen([sys.executable, "-c", code, n], stderr=subprocess.PIPE, text=True) for n in "ab"]
     for run in runs:
@@ -295,19 +295,19 @@ def test_two_processes_at_once(tmp_path):
 def test_the_cheaper_encoder_gives_the_base_s_own_embedding_to_half_precision(tiny_base, tmp_path, monkeypatch):
     frame = Frame.of(tiny_base, 24, 32)
     with torch.no_grad():
-        own = tiny_base.encode_image(frame.image(image(0), tiny_base)[None])
+        expected = tiny_base.encode_image(frame.image(image(0), tiny_base)[None])
     base, made, whole = tiny_base.with_modules({}), [], embeddings.encoding
     monkeypatch.setattr(embeddings, "encoding", lambda base: made.append(1) or whole(base))
     store = EmbeddingCache(tmp_path)
     for seed in (0, 1, 2):
-        found = store.features(base, image(seed))
+        features = store.features(base, image(seed))
         if seed == 0:
-            for one, other in zip((own.main, *own.skips), (found.main, *found.skips), strict=True):
+            for one, other in zip((expected.main, *expected.skips), (features.main, *features.skips), strict=True):
                 assert torch.allclose(one, other, rtol=2e-3, atol=1e-3 * float(one.abs().max()))
     assert len(made) == 1
 
 
-def test_a_base_that_is_no_longer_wanted_goes_with_its_encoder(tiny_base, tmp_path):
+def test_a_released_base_is_freed_with_its_encoder(tiny_base, tmp_path):
     base = tiny_base.with_modules({})
     EmbeddingCache(tmp_path).features(base, image(0))
     gone = weakref.ref(base)

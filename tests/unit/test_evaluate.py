@@ -135,7 +135,7 @@ def test_intervals_are_95_percent_ranges_over_as_many_groups_as_there_are():
     assert change["miou_interval"] == pytest.approx(np.percentile(changes, [2.5, 97.5]), abs=1e-12)
 
 
-def test_paired_differences_have_narrower_intervals_and_need_the_same_masks():
+def test_paired_difference_is_tighter_and_refuses_other_masks():
     rng = np.random.default_rng(0)
     before = tuple(row(f"p{i}", "a", float(v)) for i, v in enumerate(rng.uniform(0.1, 0.7, 40)))
     after = tuple(replace(r, iou=r.iou + 0.1) for r in before)

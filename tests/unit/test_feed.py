@@ -62,7 +62,7 @@ def test_a_batch_is_a_function_of_seed_and_step(tiny_sam, tiny_samples, store):
     assert not equal(new(6).batch(4), batches[4])
 
 
-def test_every_mask_once_an_epoch_however_many_share_an_image(tiny_sam, store):
+def test_every_mask_comes_once_per_epoch(tiny_sam, store):
     image = np.zeros((64, 64, 3), np.uint8)
 
     def sample(name: str, count: int) -> Sample:
@@ -75,16 +75,16 @@ def test_every_mask_once_an_epoch_however_many_share_an_image(tiny_sam, store):
     feed = make(tiny_sam, [sample("many", 11), sample("one", 1), sample("none", 0)], store, ("cell",), batch_size=5)
     assert len(feed) == 12
     batches = [feed.batch(step) for step in range(12)]
-    seen = [
+    stream = [
         (id, tuple(target.nonzero()[0].tolist()))
         for batch in batches
         for id, target in zip(batch.ids, batch.targets[:, 0], strict=True)
     ]
     for epoch in range(5):
-        items = seen[12 * epoch : 12 * epoch + 12]
+        items = stream[12 * epoch : 12 * epoch + 12]
         assert len(set(items)) == 12, "each mask exactly once"
         assert Counter(id for id, _ in items) == {"many": 11, "one": 1}
-    assert seen[:12] != seen[12:24], "another order in the next epoch"
+    assert stream[:12] != stream[12:24], "another order in the next epoch"
     assert feed.epoch(24) == 10
 
 
@@ -125,7 +125,7 @@ def test_targets_are_coverage_in_the_model_frame(tiny_sam, tiny_samples, store):
     assert ((batch.targets > 0) & (batch.targets < 1)).any()
 
 
-def test_embeddings_are_of_the_view_the_target_is_of(tiny_sam, tiny_samples, store):
+def test_embedding_and_target_are_of_the_same_view(tiny_sam, tiny_samples, store):
     family = Augment(views=4)
     feed = make(tiny_sam, tiny_samples[:2], store, augment=family, batch_size=8)
     possible = {}
@@ -135,28 +135,28 @@ def test_embeddings_are_of_the_view_the_target_is_of(tiny_sam, tiny_samples, sto
             frame = Frame.of(tiny_sam, *view.size(48, 80))
             target = frame.target(view.mask(sample.annotations[0].mask))
             possible[sample.id, index] = store.features(tiny_sam, sample, [view]).main[0], target
-    batch, seen = feed.batch(0), set()
+    batch, hit = feed.batch(0), set()
     for row, id in enumerate(batch.ids):
         hits = [k for k, (main, _) in possible.items() if k[0] == id and torch.equal(main, batch.features.main[row])]
         assert any(torch.equal(possible[k][1], batch.targets[row, 0]) for k in hits)
-        seen.update(hits)
-    assert len(seen) > 2
+        hit.update(hits)
+    assert len(hit) > 2
 
 
-def test_what_a_view_loses_comes_from_the_untouched_image(tiny_sam, store):
-    """Two left eyes, one right: the flipped view's left eye is the right one; ours would get the wrong name."""
+def test_a_mask_that_a_view_cuts_off_comes_from_the_original_image(tiny_sam, store):
+    """Two left eyes, one right: a flip turns the right eye into a left eye, and ours would get the wrong label."""
     masks = {"l_eye": np.zeros((40, 60), bool), "r_eye": np.zeros((40, 60), bool)}
     masks["l_eye"][10:20, 35:50] = masks["r_eye"][10:20, 10:25] = True
     notes = [Annotation.from_mask(name, mask) for name, mask in masks.items()]
     sample = Sample("face", lambda: np.zeros((40, 60, 3), np.uint8), lambda: notes)
-    family = Augment(views=6, flip_pairs=(("l_eye", "r_eye"),), crop=1.0, colour=0)
+    family = Augment(views=6, flip_pairs=(("l_eye", "r_eye"),), crop=1.0, color=0)
     assert any(family.draw(sample, index).flip for index in range(6))
     feed = make(tiny_sam, [sample], store, ("l_eye",), augment=family, batch_size=16)
     targets = feed.batch(0).targets
     assert all(torch.equal(target[0], Frame.of(tiny_sam, 40, 60).target(masks["l_eye"])) for target in targets)
 
 
-def test_an_object_smaller_than_a_pixel_of_the_model_is_not_lost(tiny_sam, store):
+def test_an_object_smaller_than_a_pixel_keeps_one(tiny_sam, store):
     mask = np.zeros((640, 640), bool)
     mask[633, 451] = True
     sample = Sample("dot", lambda: np.zeros((640, 640, 3), np.uint8), lambda: [Annotation.from_mask("dot", mask)])
@@ -188,10 +188,10 @@ def test_memory_is_bounded(tiny_sam, tiny_samples, store, monkeypatch):
 
 
 class Numbered:
-    """Views that can be told apart only by their number."""
+    """Views of all pixels that differ only in their key."""
 
     def draw(self, sample, index):
-        return View(colour=(1.0, 1.0, 1.0 + index))
+        return View(crop=(0.0, 0.0, 1.0, 1.0 - 1e-9 * index))
 
 
 def test_the_oldest_targets_are_dropped_beyond_the_bounds(tiny_sam, tiny_samples, monkeypatch):
@@ -231,7 +231,7 @@ def test_clicks_of_the_image_are_converted(tiny_sam, tiny_samples, store):
 
 
 class Boxes:
-    """The box of each mask of the image, as a detector gives it, and one click at its middle."""
+    """The box of each mask, as from a detector, and one click at its center."""
 
     of_image = True
 
@@ -244,7 +244,7 @@ class Boxes:
 
 
 def test_prompts_of_the_image_follow_its_views(tiny_sam, store):
-    """Also where the image is as large as the model frame, and sizes cannot tell whose coordinates they are."""
+    """Also if the image has the size of the model frame, so that sizes do not reveal the frame of the coordinates."""
     for height, width in ((48, 80), (64, 64)):
         samples = [disc_sample(i, height, width) for i in range(6)]
         feed = Feed(tiny_sam, samples, ["square"], store, source=Boxes(), augment=Augment(views=9), batch_size=8)
@@ -262,7 +262,7 @@ def test_prompts_of_the_image_follow_its_views(tiny_sam, store):
         assert moved > 16
 
 
-def test_where_a_crop_cuts_the_prompt_off_the_untouched_image_is_taken(tiny_sam, store):
+def test_if_a_crop_cuts_the_prompt_off_the_original_image_is_used(tiny_sam, store):
     def corner(sample, masks, rng):
         return Prompts(sample.size, torch.full((1, 1, 1, 2), 0.0), torch.ones(1, 1, 1, dtype=torch.int64))
 
@@ -274,7 +274,7 @@ def test_where_a_crop_cuts_the_prompt_off_the_untouched_image_is_taken(tiny_sam,
             raise AssertionError("the corner is not in that view")
 
 
-def test_images_are_all_that_batches_ask_for(tiny_sam, tiny_samples, tmp_path):
+def test_images_are_all_that_batches_need(tiny_sam, tiny_samples, tmp_path):
     store, calls = EmbeddingCache(tmp_path), []
     feed = make(tiny_sam, tiny_samples, store, augment=Augment(views=2), batch_size=8)
     images = list(feed.images())
@@ -287,27 +287,27 @@ def test_images_are_all_that_batches_ask_for(tiny_sam, tiny_samples, tmp_path):
 
 
 @pytest.mark.parametrize(("views", "steps"), [(6, 2), (6, 30), (1, 1), (1, 9)])
-def test_drawn_is_exactly_what_the_first_batches_ask_for(tiny_sam, tiny_samples, tmp_path, views, steps):
-    store, asked = EmbeddingCache(tmp_path), set()
+def test_drawn_is_exactly_what_the_first_batches_need(tiny_sam, tiny_samples, tmp_path, views, steps):
+    store, needed = EmbeddingCache(tmp_path), set()
     feed = make(tiny_sam, tiny_samples, store, augment=Augment(views=views), batch_size=2)
     drawn = [(sample.id, view.key) for sample, view in feed.drawn(steps)]
     assert len(drawn) == len(set(drawn))
     features = store.features
 
-    def noted(base, samples, seen=None):
-        asked.update((s.id, v.key) for s, v in zip(samples, seen, strict=True))
-        return features(base, samples, seen)
+    def noted(base, samples, views=None):
+        needed.update((s.id, v.key) for s, v in zip(samples, views, strict=True))
+        return features(base, samples, views)
 
     store.features = noted
     for step in range(steps):
         feed.batch(step)
-    assert set(drawn) == asked
+    assert set(drawn) == needed
 
 
-def test_processes_together_draw_what_one_would(tiny_sam, tiny_samples, tmp_path):
-    asked = {"augment": Augment(views=5), "batch_size": 2}
-    alone = make(tiny_sam, tiny_samples, EmbeddingCache(tmp_path), **(asked | {"batch_size": 4}))
-    first = make(tiny_sam, tiny_samples, EmbeddingCache(tmp_path), shard=(0, 2), **asked)
+def test_all_processes_together_draw_the_same_views_as_one(tiny_sam, tiny_samples, tmp_path):
+    options = {"augment": Augment(views=5), "batch_size": 2}
+    alone = make(tiny_sam, tiny_samples, EmbeddingCache(tmp_path), **(options | {"batch_size": 4}))
+    first = make(tiny_sam, tiny_samples, EmbeddingCache(tmp_path), shard=(0, 2), **options)
     keys = [{(sample.id, view.key) for sample, view in feed.drawn(3)} for feed in (alone, first)]
     assert keys[0] == keys[1]
 

@@ -1,4 +1,4 @@
-"""From images to an adapter: folders, splits, resuming, one adapter a class, bounded memory."""
+"""From images to an adapter: folders, splits, resuming, one adapter per class, bounded memory."""
 
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ def test_every_method_fits_saves_and_loads(go, tiny_sam, tiny_samples, method):
     assert adapter.meta.figures == result.figures
     assert 0 <= result.figures["start_miou"] <= result.figures["start_oracle_miou"] <= 1
     assert result.figures["held_out_miou"] >= result.figures["start_miou"], "the best state, the start included"
-    found = {path.name for path in result.folder.iterdir()}
+    files = {path.name for path in result.folder.iterdir()}
     want = {"README.md", "adapter.json", "adapter.safetensors", "config.yaml", "history.json", "split.json"}
-    assert found - {"logs"} == want
+    assert files - {"logs"} == want
     split = Split.read(result.folder / "split.json")
     assert len(split.val) == 2
     assert set(split.train) | set(split.val) == {sample.id for sample in tiny_samples}
@@ -228,13 +228,13 @@ def test_folders_in_use(go, tmp_path):
         ({"val": 8}, "8 images"),
     ],
 )
-def test_a_mistake_leaves_no_folder_behind(go, tmp_path, given, error):
+def test_an_invalid_setting_leaves_no_folder_behind(go, tmp_path, given, error):
     with pytest.raises((InputError, DataError), match=error):
         go(**given)
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_needed(tiny_sam):
+def test_required_settings(tiny_sam):
     with pytest.raises(InputError, match="--out"):
         fit(load())
     with pytest.raises(InputError, match="data set"):
@@ -264,7 +264,7 @@ def test_shots_are_picked_from_the_train_part(go, tiny_samples):
     assert set(used.unused) == set(given.train) - set(used.train)
 
 
-def test_without_held_out_images_the_last_state_counts(go, caplog):
+def test_without_held_out_images_the_last_state_is_kept(go, caplog):
     result = go(val=0)
     assert result.figures == {}
     assert "last state" in caplog.text
@@ -282,7 +282,7 @@ def test_the_base_is_encoded_once_for_all_fits(go, tiny_sam, tmp_path, monkeypat
     assert sum(calls) == 14
 
 
-def test_sides_are_found_by_their_names(go, tiny_samples):
+def test_pairs_of_sides_are_detected_from_names(go, tiny_samples):
     def named(sample, disc, square):
         one, two = sample.annotations
         return replace(sample, read_annotations=lambda: (replace(one, label=disc), replace(two, label=square)))
@@ -294,7 +294,7 @@ def test_sides_are_found_by_their_names(go, tiny_samples):
 
 
 def made(index: int) -> Sample:
-    """An image that is made when asked for, as a file is read."""
+    """An image that is generated on access, as a file is read."""
 
     def pixels() -> np.ndarray:
         return np.random.default_rng(index).integers(0, 255, (200, 320, 3), dtype=np.uint8)
@@ -317,9 +317,9 @@ def test_memory_does_not_grow_with_the_number_of_images(go, views, steps, fewer,
         gc.collect()
         tracemalloc.start()
         go(f"of{count}", samples=[made(i) for i in range(count)], steps=steps, batch_size=4, val=0, views=views)
-        found = tracemalloc.get_traced_memory()[1]
+        peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        return found
+        return peak
 
     peak(6)  # what is imported and made once
     few, many = peak(fewer), peak(more)
@@ -338,6 +338,6 @@ def test_ctrl_c_saves(go, tmp_path):
 
 
 @pytest.mark.parametrize(("prompt", "wanted"), [("sampled-click", None), ("mask-box", "mask-box")])
-def test_an_adapter_fitted_on_boxes_is_judged_and_asked_with_boxes(go, tiny_sam, prompt, wanted):
+def test_an_adapter_fitted_on_boxes_is_validated_and_used_with_boxes(go, tiny_sam, prompt, wanted):
     result = go(prompt=prompt)
     assert artefact.load(result.folder, tiny_sam).meta.inference.prompt == wanted

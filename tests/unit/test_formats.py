@@ -1,4 +1,4 @@
-"""Every layout, written and read back: the masks come out exactly."""
+"""Every layout, written and read back exactly."""
 
 import pickle
 import re
@@ -29,7 +29,7 @@ def test_every_format_of_the_registry_is_tested():
     assert {FORMATS.get(name, name) for name in WRITERS} == set(registry.names("formats"))
 
 
-def test_read_back_exactly_and_found_by_itself(written):
+def test_layouts_are_detected_and_read_exactly(written):
     name, root, expected = written
     assert detect(root) == FORMATS.get(name, name)
     samples = open_dataset(root)
@@ -40,7 +40,7 @@ def test_read_back_exactly_and_found_by_itself(written):
     assert class_names(samples) == sorted({label for masks in expected.values() for label, _ in masks})
 
 
-def test_only_the_classes_asked_for(written):
+def test_only_requested_classes_are_read(written):
     name, root, expected = written
     label = expected["1"][-1][0]
     assert not mismatch(
@@ -51,7 +51,7 @@ def test_only_the_classes_asked_for(written):
             open_dataset(root, classes=[label + "x"])
 
 
-def test_nothing_is_read_before_it_is_asked_for_and_workers_can_have_it(written):
+def test_samples_are_lazy_and_can_be_pickled(written):
     name, root, expected = written
     samples = pickle.loads(pickle.dumps(open_dataset(root)))
     assert not mismatch(samples, expected)
@@ -64,7 +64,7 @@ def test_nothing_is_read_before_it_is_asked_for_and_workers_can_have_it(written)
             _ = sample.image
 
 
-def test_layouts_survive_junk_that_systems_leave(written):
+def test_system_files_are_ignored(written):
     _, root, expected = written
     for folder in [root, *(f for f in root.rglob("*") if f.is_dir())]:
         (folder / ".DS_Store").write_bytes(b"\0\1")
@@ -73,8 +73,8 @@ def test_layouts_survive_junk_that_systems_leave(written):
     assert not mismatch(open_dataset(root), expected)
 
 
-def test_exif_rotated_images_take_their_masks_along(written):
-    """Masks drawn on the image as stored are turned with it, in every layout."""
+def test_masks_are_rotated_with_their_image(written):
+    """Masks drawn on the stored image are rotated with it, in every layout."""
     name, root, expected = written
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -93,7 +93,7 @@ def test_exif_rotated_images_take_their_masks_along(written):
 
 
 @pytest.mark.parametrize("layout", ["folder", "class folders", "labelmap", "instances", "voc segmentation"])
-def test_small_maps_are_resized_with_a_notice_and_another_aspect_is_refused(layout, tmp_path):
+def test_small_maps_are_resized_and_other_aspect_ratios_are_refused(layout, tmp_path):
     expected = WRITERS[layout](tmp_path)
     for sample in open_dataset(tmp_path):
         photo(sample.source, (SIZE[0] * 3, SIZE[1] * 3))
@@ -109,7 +109,7 @@ def test_small_maps_are_resized_with_a_notice_and_another_aspect_is_refused(layo
 
 
 @pytest.mark.parametrize("layout", ["coco", "voc", "labelme"])
-def test_shapes_for_another_size_are_brought_along(layout, tmp_path):
+def test_shapes_for_another_image_size_are_scaled(layout, tmp_path):
     expected = WRITERS[layout](tmp_path)
     for sample in open_dataset(tmp_path):
         photo(sample.source, (SIZE[0] * 2, SIZE[1] * 2))
@@ -130,8 +130,8 @@ def test_the_format_of_the_documentation_works(tmp_path, monkeypatch):
     assert not mismatch(module.build(tmp_path), {str(i): [("object", blob(i))] for i in (1, 2)})
 
 
-def test_a_notice_is_told_once(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("samtailor.data.notices._told", set())
+def test_a_notice_is_logged_once(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("samtailor.data.notices._logged", set())
     write_folder(tmp_path)
     for i in (1, 2, 10):
         photo(tmp_path / f"images/{i}.jpg", (48, 72))

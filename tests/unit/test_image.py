@@ -1,4 +1,4 @@
-"""Images and masks in every mode that users bring."""
+"""Images and masks in all color modes."""
 
 import json
 import struct
@@ -43,7 +43,7 @@ def save(path, values, **options):
         ("int.tif", GRAY.astype(np.int32) << 8, np.repeat(GRAY[..., None], 3, 2)),
     ],
 )
-def test_modes_come_out_as_rgb(tmp_path, name, image, expected):
+def test_color_modes_are_converted_to_rgb(tmp_path, name, image, expected):
     got = reading.read_image(save(tmp_path / name, image))
     assert got.dtype == np.uint8
     assert got.shape == (20, 30, 3)
@@ -64,7 +64,7 @@ def test_cmyk(tmp_path):
     assert got[0, 0, 1] < 60
 
 
-def test_transparency_lies_over_white(tmp_path):
+def test_transparency_is_composited_over_white(tmp_path):
     values = np.zeros((4, 5, 4), np.uint8)
     values[:, :2] = (10, 20, 30, 255)
     got = reading.read_image(save(tmp_path / "a.png", values))
@@ -94,7 +94,7 @@ def test_exif_rotation(tmp_path, orientation, ending):
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "missing", "folder"])
-def test_a_broken_file_is_named(tmp_path, damage):
+def test_an_error_names_the_damaged_file(tmp_path, damage):
     path = tmp_path / "broken.png"
     save(path, RGB)
     if damage == "cut":
@@ -121,7 +121,7 @@ def test_too_many_pixels_is_a_clear_error(tmp_path, monkeypatch):
             reading.read_image(path)
 
 
-def test_a_png_that_lies_about_its_size(tmp_path):
+def test_a_png_with_a_wrong_size(tmp_path):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -161,7 +161,7 @@ def palette(indices, colors):
         ("a.webp", np.kron(MASK, np.ones((8, 8))).astype(np.uint8) * 255),
     ],
 )
-def test_masks_in_every_dress(tmp_path, name, image):
+def test_masks_in_all_color_modes(tmp_path, name, image):
     options = {"lossless": True} if name.endswith("webp") else {}
     got = reading.read_mask(save(tmp_path / name, image, **options))
     got = got[::8, ::8] if name.endswith("webp") else got
@@ -169,7 +169,7 @@ def test_masks_in_every_dress(tmp_path, name, image):
     np.testing.assert_array_equal(got, MASK)
 
 
-def test_a_jpeg_mask_is_cut_at_half(tmp_path):
+def test_a_jpeg_mask_is_thresholded_at_half(tmp_path):
     mask = np.zeros((64, 64), bool)
     mask[13:40, 9:50] = True
     path = save(tmp_path / "a.jpg", mask.astype(np.uint8) * 255, quality=60)
@@ -177,14 +177,14 @@ def test_a_jpeg_mask_is_cut_at_half(tmp_path):
     assert (reading.read_mask(path) != mask).mean() < 0.01
 
 
-def test_shades_of_gray_are_noticed(tmp_path):
+def test_shades_of_gray_cause_a_notice(tmp_path):
     with collected() as notices:
         reading.read_mask(save(tmp_path / "a.png", GRAY))
     assert [n.kind for n in notices] == ["gray mask"]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
-def test_index_maps_keep_their_numbers(tmp_path, dtype):
+def test_index_maps_keep_their_values(tmp_path, dtype):
     values = RNG.integers(0, 200 if dtype == np.uint8 else 60000, (9, 11)).astype(dtype)
     np.testing.assert_array_equal(reading.read_index(save(tmp_path / "a.tif", values)), values)
 
@@ -197,13 +197,13 @@ def test_index_maps_by_palette_and_equal_channels(tmp_path):
     np.testing.assert_array_equal(reading.read_index(path), indices)
     with pytest.raises(DataError, match="color"):
         reading.read_index(save(tmp_path / "c.png", RGB))
-    with pytest.raises(DataError, match="without loss"):
+    with pytest.raises(DataError, match="stored losslessly"):
         reading.read_index(save(tmp_path / "c.jpg", GRAY))
     with pytest.raises(DataError, match="mode"):
         reading.read_index(save(tmp_path / "f.tif", GRAY.astype(np.float32)))
 
 
-def test_writing_is_all_or_nothing(tmp_path):
+def test_writing_is_atomic(tmp_path):
     path = tmp_path / "new" / "a.json"
     reading.write_json(path, {"ä": 1})
     with pytest.raises(ValueError, match="nan"):
@@ -224,8 +224,8 @@ def test_png_round_trip(tmp_path, values):
 
 
 @pytest.mark.parametrize("values", [GRAY / 2, RGB.astype(np.uint16), GRAY[None], RGB[..., :2]])
-def test_png_refuses_what_it_cannot_hold(tmp_path, values):
-    with pytest.raises(InputError, match="PNG takes"):
+def test_png_refuses_unsupported_values(tmp_path, values):
+    with pytest.raises(InputError, match="PNG file needs"):
         reading.write_png(tmp_path / "a.png", values)
 
 
@@ -243,7 +243,7 @@ def decoded(rle):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
-def test_regions_equal_the_slow_way(dtype):
+def test_masks_of_an_index_map_equal_a_comparison_per_value(dtype):
     index = RNG.integers(0, 6, (23, 17)).astype(dtype)
     got = {value: decoded(rle) for value, rle in from_index_map(index)}
     assert list(got) == [1, 2, 3, 4, 5]
@@ -285,7 +285,7 @@ def test_wrong_run_lengths_are_refused(rle):
         validated(rle, "here")
 
 
-def test_rectangles_are_rounded_cut_and_never_vanish():
+def test_boxes_are_rounded_clipped_and_never_empty():
     mask = decoded(from_box((2.4, 1.6, 5.5, 3.2), (10, 12)))
     assert np.argwhere(mask).min(0).tolist() == [2, 2]
     assert mask.sum() == 1 * 4  # rows 2..2, columns 2..5

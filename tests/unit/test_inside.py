@@ -33,7 +33,7 @@ def meta_sam(monkeypatch):
     """SAM ViT-B without its weights."""
     from samtailor.bases import _vendor
 
-    monkeypatch.setattr(_vendor, "fingerprint", lambda model, **given: "none")
+    monkeypatch.setattr(_vendor, "fingerprint", lambda model, **options: "none")
     with torch.device("meta"):
         return Sam(SamModel(SamConfig()), "meta-b")
 
@@ -42,7 +42,7 @@ def size(module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def shaken(module: torch.nn.Module) -> None:
+def perturb(module: torch.nn.Module) -> None:
     torch.manual_seed(5)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -74,7 +74,7 @@ def test_the_empty_prompt_is_the_vendors_decoder_without_tokens(tiny_base):
     torch.testing.assert_close(got.candidate_iou(), wanted[1], atol=1e-5, rtol=1e-5)
 
 
-def test_the_empty_prompt_of_sam_is_the_whole_models(tiny_sam):
+def test_the_empty_prompt_of_sam_equals_the_whole_models(tiny_sam):
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         got = tiny_sam.decode(tiny_sam.encode_image(images), tiny_sam.encode_prompts(Prompts(FRAME, count=(2, 1))))
@@ -93,14 +93,14 @@ def test_none_is_a_prompt_source(tiny_samples):
 # -- twins
 
 
-def test_a_twin_shares_every_tensor_and_leaves_the_base_alone(tiny_base, batch):
+def test_a_twin_shares_every_tensor_and_does_not_change_the_base(tiny_base, batch):
     with torch.no_grad():
         tokens = tiny_base.encode_prompts(batch.prompts)
         before = tiny_base.decode(batch.features, tokens).logits
         lora = LoRA(tiny_base)
         twin = tiny_base.with_modules(lora.modules_of(tiny_base))
         assert torch.equal(twin.decode(batch.features, tokens).logits, before), "B = 0"
-        shaken(lora)
+        perturb(lora)
         changed = twin.decode(batch.features, tokens).logits
         assert not torch.allclose(changed, before)
         assert torch.equal(tiny_base.decode(batch.features, tokens).logits, before)
@@ -111,7 +111,7 @@ def test_a_twin_shares_every_tensor_and_leaves_the_base_alone(tiny_base, batch):
     assert isinstance(twin, type(tiny_base))
 
 
-def test_a_module_that_is_not_there_is_refused(tiny_base):
+def test_an_unknown_module_is_refused(tiny_base):
     with pytest.raises(InputError, match=r"no module 'mask_decoder\.nose'"):
         tiny_base.with_modules({"mask_decoder.nose": torch.nn.Identity()})
     with pytest.raises(InputError, match=r"no site 'decoder\.nose'"):
@@ -121,40 +121,40 @@ def test_a_module_that_is_not_there_is_refused(tiny_base):
         Segmenter(tiny_base, inside={"one": one, "two": two})
 
 
-def test_adapters_and_base_answer_side_by_side_from_threads(tiny_base, batch):
+def test_adapters_and_base_can_be_used_from_several_threads(tiny_base, batch):
     segmenters = []
     for seed in range(3):
         torch.manual_seed(seed)
         segmenter = find("methods", "blo-sam").build(tiny_base)[0].eval()
-        shaken(segmenter)
+        perturb(segmenter)
         segmenter.adapter("lora").requires_grad_(False)
         segmenters.append(segmenter)
     with torch.no_grad():
         tokens = tiny_base.encode_prompts(batch.prompts)
 
-    def ask(number: int) -> torch.Tensor:
+    def decode(number: int) -> torch.Tensor:
         with torch.no_grad():
             if number % 4 == 3:
                 return tiny_base.decode(batch.features, tokens).logits
             return segmenters[number % 4](batch).logits
 
-    alone = [ask(number) for number in range(4)]
+    alone = [decode(number) for number in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(ask, range(40)))
-    assert all(torch.equal(logits, alone[number % 4]) for number, logits in enumerate(found))
+        results = list(pool.map(decode, range(40)))
+    assert all(torch.equal(logits, alone[number % 4]) for number, logits in enumerate(results))
 
 
 # -- LoRA
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-def test_lora_is_pefts(tiny_sam, tiny_samples):
+def test_lora_equals_pefts(tiny_sam, tiny_samples):
     from copy import deepcopy
 
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
     lora = LoRA(tiny_sam)
-    shaken(lora)
+    perturb(lora)
     config = LoraConfig(r=4, lora_alpha=4, lora_dropout=0.0, target_modules=tiny_sam.sites["decoder.qv"])
     theirs = get_peft_model(deepcopy(tiny_sam.model), config)
     state = get_peft_model_state_dict(theirs)
@@ -192,7 +192,7 @@ def test_counts_of_the_baselines(meta_sam):
     assert {name: sum(p.numel() for p in ps) for name, ps in blo_sam.groups.items()} == {"lower": 509_986, "upper": 256}
 
 
-def test_encoders_that_learn_start_as_the_base_and_see_images(tiny_base, tiny_samples):
+def test_trained_encoders_start_as_the_base_and_need_images(tiny_base, tiny_samples):
     batch = batch_of(tiny_base, tiny_samples[:2])
     for name in ("samed", "med-sa"):
         torch.manual_seed(0)
@@ -201,7 +201,7 @@ def test_encoders_that_learn_start_as_the_base_and_see_images(tiny_base, tiny_sa
         with torch.no_grad():
             want = tiny_base.encode_image(batch.images).main
             assert torch.equal(segmenter.model.encode_image(batch.images).main, want)
-            shaken(segmenter)
+            perturb(segmenter)
             assert not torch.allclose(segmenter.model.encode_image(batch.images).main, want)
             assert torch.equal(tiny_base.encode_image(batch.images).main, want)
         with pytest.raises(InputError, match="need `images`"):
@@ -210,7 +210,7 @@ def test_encoders_that_learn_start_as_the_base_and_see_images(tiny_base, tiny_sa
 
 def test_a_predictor_encodes_for_the_adapter(tiny_base, tiny_samples):
     segmenter = find("methods", "med-sa").build(tiny_base)[0].eval()
-    shaken(segmenter)
+    perturb(segmenter)
     predictor = Predictor(tiny_base, {"it": segmenter})
     sample = tiny_samples[0]
     prompts = find("prompts", "mask-center").build()(sample, [sample.annotations[0].mask])
@@ -234,7 +234,7 @@ def test_fused_layers_change_in_q_and_v_only():
     adapted = LoRAQueryValue(linear, 2)
     x = torch.randn(3, 6)
     assert torch.equal(adapted(x), linear(x))
-    shaken(adapted)
+    perturb(adapted)
     change = adapted(x) - linear(x)
     want = adapted.q_lora_B.weight @ adapted.q_lora_A.weight
     torch.testing.assert_close(change[:, :4], x @ want.T, atol=1e-5, rtol=1e-4)
@@ -246,7 +246,7 @@ def test_fused_layers_change_in_q_and_v_only():
 def test_alpha_scales(tiny_sam):
     lora = LoRA(tiny_sam, rank=2, alpha=8)
     layer = next(m for m in lora.modules() if isinstance(m, LoRALinear))
-    shaken(layer)
+    perturb(layer)
     x = torch.randn(1, layer.lora_A.in_features)
     torch.testing.assert_close(layer(x) - layer._linear[0](x), 4 * layer.lora_B(layer.lora_A(x)), atol=1e-5, rtol=1e-4)
 
@@ -259,7 +259,7 @@ def test_region_starts_at_sams_single_mask(tiny_base, batch):
     with torch.no_grad():
         got = segmenter(batch)
         base = tiny_base.decode(batch.features, tiny_base.encode_prompts(batch.prompts))
-        # mask tokens attend to each other: with two of them instead of four the answer is near, not equal
+        # mask tokens attend to each other: with two instead of four the mask is close, not equal
     assert got.candidates == (0,)
     assert got.logits.shape[2] == got.iou.shape[2] == 1
     pair = torch.stack([got.logits.flatten(), base.logits[:, :, :1].flatten()])
@@ -278,7 +278,7 @@ def test_the_difference_of_the_channels_is_their_softmax():
     assert not torch.equal(idle.iou, region.iou)
 
 
-def test_expected_iou_of_sure_and_unsure_masks():
+def test_expected_iou_of_confident_and_uncertain_masks():
     assert expected_iou(torch.tensor([[20.0, -20.0]])) == pytest.approx(1)
     p = torch.tensor([[0.8, 0.2]]).logit()
     assert expected_iou(p) == pytest.approx(0.8 / 1.2)
@@ -299,7 +299,7 @@ def test_the_iou_head_learns_without_touching_the_masks(tiny_base, batch):
     assert all(torch.equal(gradients[0][name], gradients[1][name]) for name in gradients[1])
 
 
-def test_random_start_is_drawn(tiny_base):
+def test_random_start_differs_from_sam(tiny_base):
     torch.manual_seed(0)
     one, sam = DecoderTail(tiny_base, start="random"), DecoderTail(tiny_base)
     assert not torch.equal(one.mask_tokens.weight, sam.mask_tokens.weight)

@@ -51,7 +51,7 @@ def test_tiles_cover_the_image_and_contain_every_object_up_to_the_overlap(tiles)
         covered[top:bottom, left:right] = True
     assert covered.all()
     assert [view.untouched for view in views(1)] == [True]
-    with pytest.raises(InputError, match="tiles counts"):
+    with pytest.raises(InputError, match="tiles per side"):
         views(0)
 
 

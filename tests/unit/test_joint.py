@@ -46,7 +46,7 @@ def test_gradient_flows_through_the_frozen_base(tiny_base, batch):
     assert all(p.grad is None for p in tiny_base.model.parameters())
 
 
-def test_step_moves_the_groups_only(tiny_base, batch):
+def test_a_step_changes_only_its_groups(tiny_base, batch):
     segmenter = lively(Segmenter(tiny_base, tokens={"plm": PLM(tiny_base.dim, mlp_dim=64)}))
     before = {k: v.clone() for k, v in tiny_base.model.state_dict().items()}
     learnt = {k: v.clone() for k, v in segmenter.state_dict().items()}
@@ -82,7 +82,7 @@ def test_matching_reaches_the_plm_through_the_image_keys(tiny_base, batch):
 
 
 @pytest.mark.parametrize("bare", [False, True])
-def test_accumulated_halves_are_the_whole(tiny_sam, tiny_samples, bare):
+def test_two_accumulated_batches_equal_one_large_batch(tiny_sam, tiny_samples, bare):
     states = []
     for parts, accumulate in (([tiny_samples[:4]], 1), ([tiny_samples[:2], tiny_samples[2:4]], 2)):
         segmenter = lively(Segmenter(tiny_sam, tokens={"plm": seeded_plm(tiny_sam.dim)}))
@@ -111,7 +111,7 @@ def test_loss_falls(tiny_base, batch):
     assert losses[-1] < losses[0]
 
 
-def test_training_mode_does_not_reach_the_base(tiny_base):
+def test_the_base_stays_in_evaluation_mode(tiny_base):
     segmenter, _ = find("methods", "plm-pmm").build(tiny_base)
     segmenter.train()
     assert segmenter.adapter("pmm").decoder[2].training
@@ -120,7 +120,7 @@ def test_training_mode_does_not_reach_the_base(tiny_base):
     assert not any(module.training for module in tiny_base.modules())
 
 
-def test_weight_decay_is_for_matrices_unless_asked():
+def test_weight_decay_is_for_matrices_by_default():
     plm = PLM(32)
     decayed, kept = decay_groups(plm.parameters(), 0.01)
     assert decayed["weight_decay"] == 0.01

@@ -1,4 +1,4 @@
-"""The loop: rates, best state, and that stopping and resuming changes nothing, bit for bit."""
+"""The training loop: learning rates, best state, and bit-identical results after stopping and resuming."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def stop_after(count: int):
     return lambda: next(calls) == count
 
 
-def test_stopped_and_resumed_is_the_same_fit(tiny_base, tiny_samples, store, tmp_path):
-    """Stopped by `stop` and by Ctrl-C, at several places, with dropout and shaken contours (PMM), AdamW's moments,
+def test_a_resumed_fit_equals_an_uninterrupted_one(tiny_base, tiny_samples, store, tmp_path):
+    """Stopped by `stop` and by Ctrl-C, at several places, with dropout and jittered contours (PMM), AdamW's moments,
     augmented views and accumulation: all tensors of checkpoint and result are equal, and the history too."""
     straight = Run(tiny_base, tiny_samples, store, tmp_path / "straight")
     want = straight()
@@ -108,18 +108,18 @@ def test_stopped_and_resumed_is_the_same_fit(tiny_base, tiny_samples, store, tmp
         assert torch.equal(one[name], other[name]), name
 
 
-def test_dropout_is_on_in_training_and_differs_between_steps(tiny_sam, tiny_samples, store, tmp_path):
-    seen = []
+def test_dropout_is_active_in_training_and_differs_between_steps(tiny_sam, tiny_samples, store, tmp_path):
+    recorded = []
     run = Run(tiny_sam, tiny_samples, store, tmp_path / "c", steps=3, grad_accum_steps=1)
     dropout = next(m for m in run.segmenter.modules() if isinstance(m, torch.nn.Dropout))
     run.segmenter.eval()  # whatever mode it comes in
-    dropout.register_forward_hook(lambda module, inputs, output: seen.append(output.detach() == 0))
+    dropout.register_forward_hook(lambda module, inputs, output: recorded.append(output.detach() == 0))
     run()
-    assert len(seen) == 3
-    assert not torch.equal(seen[0], seen[1])
+    assert len(recorded) == 3
+    assert not torch.equal(recorded[0], recorded[1])
 
 
-def test_the_callers_generator_is_left_alone(tiny_sam, tiny_samples, store, tmp_path):
+def test_the_global_generator_is_restored(tiny_sam, tiny_samples, store, tmp_path):
     run = Run(tiny_sam, tiny_samples, store, tmp_path / "c", method="plm", steps=2)
     torch.manual_seed(7)
     before = torch.get_rng_state()
@@ -127,7 +127,7 @@ def test_the_callers_generator_is_left_alone(tiny_sam, tiny_samples, store, tmp_
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_base_does_not_move_and_what_learns_does(tiny_sam, tiny_samples, store, tmp_path):
+def test_only_trained_parameters_change(tiny_sam, tiny_samples, store, tmp_path):
     run = Run(tiny_sam, tiny_samples, store, tmp_path / "c", steps=3, lr=1e-2)
     base = {name: tensor.clone() for name, tensor in tiny_sam.model.state_dict().items()}
     first = run.segmenter.learned()
@@ -141,7 +141,7 @@ def test_the_base_does_not_move_and_what_learns_does(tiny_sam, tiny_samples, sto
     assert not tiny_sam.model.training
 
 
-def test_the_best_state_is_kept_and_of_equal_ones_the_earlier(tiny_sam, tiny_samples, store, tmp_path, monkeypatch):
+def test_the_best_state_is_kept_and_ties_go_to_the_earlier(tiny_sam, tiny_samples, store, tmp_path, monkeypatch):
     figures = iter([0.2, 0.5, 0.5, 0.4])
     states = []
 
@@ -160,7 +160,7 @@ def test_the_best_state_is_kept_and_of_equal_ones_the_earlier(tiny_sam, tiny_sam
     assert not all(torch.equal(kept[name], states[3][name]) for name in kept)
 
 
-def test_validation_measures_the_base_when_nothing_is_learnt_yet(tiny_base, tiny_samples, store, tmp_path):
+def test_validation_before_training_measures_the_base(tiny_base, tiny_samples, store, tmp_path):
     run = Run(tiny_base, tiny_samples, store, tmp_path / "c", method="plm")
     figures = validate(run.segmenter, run.held_out, 64, torch.device("cpu"))
     bare, _ = find("methods", "sam").build(tiny_base)
@@ -171,7 +171,7 @@ def test_validation_measures_the_base_when_nothing_is_learnt_yet(tiny_base, tiny
 
 
 def test_validation_takes_the_mask_of_highest_predicted_iou(tiny_sam, tiny_samples, store, tmp_path, monkeypatch):
-    """A segmenter that knows the truth answers it in one of three masks; only its predicted IoU says in which."""
+    """A segmenter predicts the truth in one of three masks, and its predicted IoU decides which mask is chosen."""
     from samtailor.train import validate as module
 
     run = Run(tiny_sam, tiny_samples, store, tmp_path / "c", method="plm")
@@ -232,7 +232,7 @@ def test_rates_of_the_paper():
     assert sum(rates) == pytest.approx(0.136, abs=0.001)
 
 
-def test_other_courses():
+def test_other_schedules():
     cosine = FitConfig(steps=100, lr={"lower": 1.0, "upper": 3.0}, warmup=0, schedule="cosine")
     assert loop.rate(cosine, 0, "lower") == 1.0
     assert loop.rate(cosine, 50, "upper") == pytest.approx(1.5)
@@ -240,21 +240,21 @@ def test_other_courses():
     assert loop.rate(FitConfig(steps=9, lr=2.0, warmup=0, schedule="constant"), 8) == 2.0
 
 
-def test_the_rate_reaches_the_optimiser(tiny_sam, tiny_samples, store, tmp_path):
-    run, seen = (
+def test_the_learning_rate_reaches_the_optimizer(tiny_sam, tiny_samples, store, tmp_path):
+    run, recorded = (
         Run(tiny_sam, tiny_samples, store, tmp_path / "c", method="plm", steps=4, warmup=2, lr=1.0, schedule="step"),
         [],
     )
-    run.optimizers["lower"].register_step_pre_hook(lambda o, *_: seen.append([g["lr"] for g in o.param_groups]))
+    run.optimizers["lower"].register_step_pre_hook(lambda o, *_: recorded.append([g["lr"] for g in o.param_groups]))
     run()
-    assert seen == [[rate, rate] for rate in (0.5, 1.0, pytest.approx(0.1), pytest.approx(0.01))]
+    assert recorded == [[rate, rate] for rate in (0.5, 1.0, pytest.approx(0.1), pytest.approx(0.01))]
 
 
-def test_progress_tells_all(tiny_sam, tiny_samples, store, tmp_path):
-    run, seen = Run(tiny_sam, tiny_samples, store, tmp_path / "c", method="plm", steps=4), []
-    run(progress=seen.append)
-    assert [update.done for update in seen] == [1, 2, 3, 4]
-    last = seen[-1]
+def test_progress_has_all_figures(tiny_sam, tiny_samples, store, tmp_path):
+    run, recorded = Run(tiny_sam, tiny_samples, store, tmp_path / "c", method="plm", steps=4), []
+    run(progress=recorded.append)
+    assert [update.done for update in recorded] == [1, 2, 3, 4]
+    last = recorded[-1]
     assert (last.stage, last.total, last.seconds_left) == ("fit", 4, 0)
     assert last.images_per_second > 0
     assert last.loss > 0
@@ -268,11 +268,11 @@ def test_a_loss_that_is_not_finite_stops_the_fit(tiny_sam, tiny_samples, store, 
         run()
 
 
-def test_a_second_signal_works_at_once():
+def test_a_second_signal_interrupts_immediately():
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell starts with it ignored
-    with signals() as seen:
+    with signals() as recorded:
         signal.raise_signal(signal.SIGINT)
-        assert seen == [signal.SIGINT]
+        assert recorded == [signal.SIGINT]
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -295,7 +295,7 @@ def test_damaged_and_foreign_checkpoints(tiny_sam, tiny_samples, store, tmp_path
         Run(tiny_sam, tiny_samples, store, file, method="plm", steps=4, batch_size=3)(resume=True)
 
 
-def test_a_write_that_breaks_off_leaves_the_old_checkpoint(tiny_sam, tiny_samples, store, tmp_path, monkeypatch):
+def test_an_interrupted_write_keeps_the_old_checkpoint(tiny_sam, tiny_samples, store, tmp_path, monkeypatch):
     file = tmp_path / "c"
     run = Run(tiny_sam, tiny_samples, store, file, method="plm", steps=4)
     with pytest.raises(Interrupted):
@@ -313,7 +313,7 @@ def test_a_write_that_breaks_off_leaves_the_old_checkpoint(tiny_sam, tiny_sample
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
-def test_an_unknown_device_is_said_in_words(tmp_path):
+def test_an_unknown_device_is_a_readable_error(tmp_path):
     for device in ("cuda:99", "toaster"):
         with pytest.raises(InputError, match="Devices: auto, cpu"):
             make_accelerator(FitConfig(device=device, trackers=()), tmp_path)
@@ -349,7 +349,7 @@ run()
 
 
 @pytest.mark.slow
-def test_two_processes_do_what_one_does_with_twice_the_batch(tmp_path):
+def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
     tests = Path(__file__).parents[1]
     code = tmp_path / "run.py"
     code.write_text(PROCESSES.format(tests=str(tests), unit=str(tests / "unit"), cache=str(tmp_path / "cache")))
@@ -367,7 +367,7 @@ def test_two_processes_do_what_one_does_with_twice_the_batch(tmp_path):
 
 
 @pytest.mark.parametrize(("longest", "moved"), [(0.0, 5.0), (1.0, 1.0), (9.0, 5.0)])
-def test_a_long_gradient_is_shortened_and_a_short_one_is_not(longest, moved):
+def test_only_long_gradients_are_clipped(longest, moved):
     parameters = [
         torch.nn.Parameter(torch.zeros(1)),
         torch.nn.Parameter(torch.zeros(2, 1)),
@@ -385,18 +385,18 @@ def test_a_long_gradient_is_shortened_and_a_short_one_is_not(longest, moved):
     handle.remove()
 
 
-def test_the_loop_shortens_gradients_after_all_batches_of_a_step(tiny_base, tiny_samples, store, tmp_path):
+def test_gradients_are_clipped_after_accumulation(tiny_base, tiny_samples, store, tmp_path):
     lengths: dict[float, list[float]] = {}
     for clip in (0, 1e-3):
         run = Run(tiny_base, tiny_samples, store, tmp_path / f"{clip}.safetensors", steps=2, max_grad_norm=clip)
-        seen = lengths[clip] = []
+        recorded = lengths[clip] = []
         for optimizer in run.optimizers.values():
             everything = [p for group in optimizer.param_groups for p in group["params"]]
 
-            def told(*_, everything=everything, seen=seen):
-                seen.append(float(torch.stack([p.grad.norm() for p in everything if p.grad is not None]).norm()))
+            def record(*_, everything=everything, recorded=recorded):
+                recorded.append(float(torch.stack([p.grad.norm() for p in everything if p.grad is not None]).norm()))
 
-            optimizer.register_step_post_hook(told)
+            optimizer.register_step_post_hook(record)
         run()
     assert len(lengths[0]) == 2
     assert min(lengths[0]) > 0.1

@@ -70,11 +70,11 @@ def test_multimask_dice_weight_adds_the_mean_dice_of_the_three(weight):
     wanted = sum(min(20 * f + d for f, d, _ in row) + weight * sum(d for _, d, _ in row) / 3 for row in rows) / 2
     plain, mixed = segmentation_loss(output, batch), segmentation_loss(output, batch, multimask_dice_weight=weight)
     assert (mixed["loss"] - mixed["iou"]).item() == pytest.approx(wanted, rel=1e-5)
-    assert mixed["dice"] == plain["dice"]  # what is told is the best mask's
+    assert mixed["dice"] == plain["dice"]  # the reported value is that of the best mask
 
 
-def test_a_candidate_that_fills_the_image_does_not_drown_a_small_object():
-    """Its focal loss is tens of times that of the whole small object; the way out of it would be an empty mask."""
+def test_a_candidate_that_fills_the_image_does_not_dominate_a_small_object():
+    """Its focal loss is tens of times that of the whole small object; an empty mask would avoid it."""
     output, batch = case()
     batch.targets.zero_()[..., 2, 2] = 1
     output.logits.data[:, :, 3] = 20.0
@@ -88,7 +88,7 @@ def test_multimask_dice_weight_is_a_weight(weight):
         segmentation_loss(*case(), multimask_dice_weight=weight)
 
 
-def test_only_the_best_of_the_three_learns_and_never_token_0():
+def test_only_the_best_of_three_masks_learns_and_never_token_0():
     output, batch = case()
     segmentation_loss(output, batch)["loss"].backward()
     touched = output.logits.grad.abs().sum(dim=(-2, -1)) > 0
@@ -97,7 +97,7 @@ def test_only_the_best_of_the_three_learns_and_never_token_0():
 
 
 @pytest.mark.parametrize(("supervise", "slots"), [("all", 3), ("best", 1)])
-def test_supervised_slots_of_the_iou_head(supervise, slots):
+def test_candidates_that_the_iou_head_learns_from(supervise, slots):
     output, batch = case()
     segmentation_loss(output, batch, supervise=supervise)["loss"].backward()
     touched = output.iou.grad != 0
@@ -112,7 +112,7 @@ def test_iou_target_has_no_gradient():
 
 
 @pytest.mark.parametrize("garbage", [50.0, -1000.0, float("inf"), float("nan")])
-def test_padding_is_invisible(garbage):
+def test_padding_does_not_change_the_loss(garbage):
     output, batch = case()
     spoilt = output.logits.detach().clone()
     spoilt[..., 4:] = garbage
@@ -147,7 +147,7 @@ def test_focal_of_coverage_is_least_at_the_coverage():
 
 
 def test_dice_counts_small_and_large_masks_alike():
-    """Flattened over the batch the large mask, which is right, would hide the small one, which is missed."""
+    """Flattened over the batch, the correct large mask would outweigh the missed small one."""
     targets = torch.zeros(2, 1, 1, 32, 32)
     targets[0, ..., :30, :] = 1
     targets[1, ..., :3, :3] = 1
@@ -193,7 +193,7 @@ def test_index_matching_is_smooth_l1_in_units():
     assert contour_matching(TRUE + 40, TRUE, unit=8).item() == pytest.approx(5 - 0.5)
 
 
-def test_only_index_and_cyclic_matching_see_the_order():
+def test_only_index_and_cyclic_matching_depend_on_the_order():
     shuffled, turned = TRUE[:, [0, 2, 1, 3]], TRUE[:, [2, 3, 0, 1]]
     for kind in ("paper", "symmetric"):
         assert contour_matching(shuffled, TRUE, kind=kind) == 0

@@ -1,4 +1,4 @@
-"""Layouts with masks as images, one by one: folder, labelmap, instances."""
+"""Layouts with masks as images: folder, labelmap, instances."""
 
 import numpy as np
 import pytest
@@ -36,21 +36,21 @@ def test_folder_partners(tmp_path):
     ]
 
 
-def test_folder_twins_are_refused(tmp_path):
+def test_folder_equal_names_are_refused(tmp_path):
     write_folder(tmp_path)
     photo(tmp_path / "images/2.png")
-    with pytest.raises(DataError, match=r"2\.(jpg|png).*same name but for the ending"):
+    with pytest.raises(DataError, match=r"2\.(jpg|png).*differ only in their suffix"):
         open_dataset(tmp_path)
 
 
-def test_folder_without_a_pair_shows_both_sides(tmp_path):
+def test_folder_without_a_pair_lists_images_and_masks(tmp_path):
     photo(tmp_path / "images/a.jpg")
     save(tmp_path / "masks/b.png", blob(1))
     with pytest.raises(DataError, match=r"Images: a\. Masks: b\."):
         open_dataset(tmp_path)
 
 
-def test_folder_empty_mask_is_left_out_with_a_notice(tmp_path):
+def test_folder_empty_mask_is_skipped_with_a_notice(tmp_path):
     write_folder(tmp_path)
     save(tmp_path / "masks/2.png", np.zeros(SIZE, np.uint8))
     with collected() as notices:
@@ -59,7 +59,7 @@ def test_folder_empty_mask_is_left_out_with_a_notice(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["_mask", "_segmentation"])
-def test_folder_mask_names_with_an_ending(tmp_path, ending):
+def test_folder_mask_names_with_a_suffix(tmp_path, ending):
     for i in (1, 2):
         photo(tmp_path / f"Images/ISIC_{i}.jpg")
         save(tmp_path / f"Masks/ISIC_{i}{ending}.png", blob(i))
@@ -78,7 +78,7 @@ def test_folder_flat_pair_by_options_and_a_name_for_the_class(tmp_path):
         open_dataset(tmp_path, format="folder", images="nope")
     with pytest.raises(DataError, match="no folder 'images'"):
         open_dataset(tmp_path, format="folder")
-    with pytest.raises(InputError, match="one name"):
+    with pytest.raises(InputError, match="exactly one class name"):
         open_dataset(tmp_path, format="folder", images="photos", masks="truth", mask_suffix="_gt", classes=["a", "b"])
 
 
@@ -146,6 +146,6 @@ def test_instances_in_eight_bits(tmp_path):
 def test_class_maps_without_names_are_not_read_as_instances(tmp_path):
     write_labelmap(tmp_path)
     (tmp_path / "labels.json").unlink()
-    with pytest.raises(DataError, match=r"in several pieces.*labels\.json"):
+    with pytest.raises(DataError, match=r"several separate regions.*labels\.json"):
         open_dataset(tmp_path)
     assert len(open_dataset(tmp_path, format="instances", sure=True)) == 3

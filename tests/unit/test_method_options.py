@@ -18,13 +18,13 @@ def test_names():
     ("name", "wanted"),
     [("sam", []), ("sam-f", ["scale"]), ("plm", ["plm"]), ("plm-pmm", ["plm", "pmm"])],
 )
-def test_what_learns(tiny_sam, name, wanted):
+def test_trained_adapters_of_each_method(tiny_sam, name, wanted):
     segmenter, _ = find("methods", name).build(tiny_sam)
     assert sorted({key.split(".")[1] for key in segmenter.learned()}) == wanted
     assert segmenter.encoder_frozen
 
 
-def test_only_the_plm_works_at_test(tiny_sam, tiny_samples):
+def test_the_pmm_is_not_used_at_test(tiny_sam, tiny_samples):
     segmenter, _ = find("methods", "plm-pmm").build(tiny_sam)
     torch.nn.init.normal_(segmenter.adapter("pmm").decoder[-1].weight)
     batch = batch_of(tiny_sam, tiny_samples[:2])
@@ -34,7 +34,7 @@ def test_only_the_plm_works_at_test(tiny_sam, tiny_samples):
 
 
 def test_sound_readings_are_the_defaults(tiny_sam):
-    given = options(find("methods", "plm-pmm").build)
+    defaults = options(find("methods", "plm-pmm").build)
     wanted = {
         "head": "zero_linear",
         "form": "sound",
@@ -43,10 +43,10 @@ def test_sound_readings_are_the_defaults(tiny_sam):
         "supervise": "all",
         "multimask_dice_weight": 0.5,
     }
-    assert {name: given[name] for name in wanted} == wanted
+    assert {name: defaults[name] for name in wanted} == wanted
 
 
-def test_papers_reading_is_selected_by_name(tiny_sam):
+def test_options_of_the_paper(tiny_sam):
     segmenter, step = find("methods", "plm-pmm").build(
         tiny_sam,
         head="paper_plain",
@@ -65,7 +65,7 @@ def test_papers_reading_is_selected_by_name(tiny_sam):
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "words"),
+    ("name", "values", "message"),
     [
         ("sam", {"head": "zero_linear"}, "'sam' has no option 'head'. Known: none"),
         ("plm", {"haed": "paper_plain"}, "Did you mean 'head'"),
@@ -74,9 +74,9 @@ def test_papers_reading_is_selected_by_name(tiny_sam):
         ("sam-f", {"alhpa": 1}, "Did you mean 'alpha'"),
     ],
 )
-def test_wrong_options_are_refused(tiny_sam, name, given, words):
-    with pytest.raises(InputError, match=words.replace("(", "\\(")):
-        find("methods", name).build(tiny_sam, **given)
+def test_wrong_options_are_refused(tiny_sam, name, values, message):
+    with pytest.raises(InputError, match=message.replace("(", "\\(")):
+        find("methods", name).build(tiny_sam, **values)
 
 
 def test_options_are_the_keyword_only_arguments():

@@ -80,7 +80,7 @@ def test_the_interval_is_the_95_percent_range_of_as_many_groups_as_there_are(cla
     assert (low, high) == pytest.approx(np.percentile(by_hand, [2.5, 97.5]), abs=1e-12)
 
 
-def test_bootstrap_of_groups_of_unlike_size_is_the_mean_of_masks():
+def test_the_mean_over_unequal_groups_is_the_mean_over_masks():
     mean, low, high = metrics.bootstrap([1, 1, 1, 0], ["a", "a", "a", "b"], seed=0)
     assert mean == pytest.approx(0.75)
     assert (low, high) == (0, 1)
@@ -92,7 +92,7 @@ def test_bootstrap_is_seeded():
     assert metrics.bootstrap(values, groups, seed=3) != metrics.bootstrap(values, groups, seed=4)
 
 
-def test_interval_covers_the_truth_about_as_often_as_it_says():
+def test_intervals_have_about_the_nominal_coverage():
     rng, hits = np.random.default_rng(1), 0
     for trial in range(200):
         values = rng.normal(0, 1, (40, 1)) + rng.normal(0, 0.3, (40, 3))
@@ -101,7 +101,7 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     assert 0.88 <= hits / 200 <= 0.99
 
 
-def test_one_group_tells_no_interval():
+def test_one_group_has_no_interval():
     mean, low, high = metrics.bootstrap([0.2, 0.4], ["a", "a"])
     assert mean == pytest.approx(0.3)
     assert math.isnan(low)
@@ -121,7 +121,7 @@ def test_paired_difference_is_tighter_than_two_intervals():
         metrics.paired_difference([1.0], [1.0, 2.0], [0])
 
 
-def test_macro_average_weighs_classes_alike():
+def test_the_macro_average_weights_classes_equally():
     values, classes = [1.0, 1.0, 1.0, 0.0], ["nose", "nose", "nose", "hat"]
     assert metrics.macro(values, classes) == pytest.approx(0.5)
     assert metrics.by_class(values, classes) == {"hat": 0.0, "nose": 1.0}
@@ -131,12 +131,12 @@ def test_macro_average_weighs_classes_alike():
 
 
 @pytest.mark.parametrize(("values", "groups"), [([], []), ([0.1], []), ([0.1], ["a", "b"])])
-def test_nothing_to_average_is_refused(values, groups):
+def test_empty_and_unequal_inputs_are_refused(values, groups):
     with pytest.raises(InputError, match="Expected at least one value"):
         metrics.bootstrap(values, groups)
 
 
-def test_the_papers_dice_is_counted_on_a_grid_of_64():
+def test_paper_dice_uses_a_grid_of_64():
     y, x = np.mgrid[:127, :190]
     a, b = (y - 60) ** 2 + (x - 80) ** 2 < 1600, (y - 62) ** 2 + (x - 99) ** 2 < 1500
     rows, columns = np.arange(64) * 2, np.rint(np.arange(64) * 3).astype(int)  # 127 and 190 px: every 2nd and 3rd

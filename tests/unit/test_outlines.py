@@ -1,4 +1,4 @@
-"""Polygons of masks: drawn again they are the mask; the budget holds."""
+"""Polygons of masks: filled polygons restore the mask, and budgets are kept."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def blobs(seed, holes=True):
     return mask.astype(bool)
 
 
-def test_a_rectangle_comes_back_to_the_pixel_with_four_corners():
+def test_a_rectangle_has_four_exact_corners():
     mask = np.zeros((20, 30), bool)
     mask[4:9, 6:17] = True
     (part,) = polygons(mask)
@@ -39,7 +39,7 @@ def test_a_rectangle_comes_back_to_the_pixel_with_four_corners():
     assert np.array_equal(drawn([part], mask.shape), mask)
 
 
-def test_parts_and_holes_come_back():
+def test_parts_and_holes_are_restored():
     for seed in range(8):
         mask = blobs(seed)
         assert iou(drawn(polygons(mask), mask.shape), mask) > 0.97
@@ -54,7 +54,7 @@ def test_a_frame_with_a_hole_is_exact():
     assert np.array_equal(drawn([part], mask.shape), mask)
 
 
-def test_parts_come_by_falling_area():
+def test_parts_are_sorted_by_falling_area():
     mask = np.zeros((30, 40), bool)
     areas = {}
     for x, y, side in ((1, 1, 3), (10, 1, 9), (25, 2, 5), (2, 20, 7)):
@@ -73,15 +73,15 @@ def test_the_budget_holds_and_more_vertices_are_better(budget):
     for mask in masks:
         assert 3 <= sum(map(len, polygons(mask, budget))) <= budget
         assert 3 <= len(polygon(mask, budget)) <= budget
-    own, double = (np.mean([iou(drawn(polygons(m, n), m.shape), m) for m in masks]) for n in (budget, 2 * budget))
-    assert own <= double + 0.01
-    assert own > {3: 0.2, 4: 0.3, 7: 0.4, 12: 0.6, 30: 0.9, 60: 0.95}[budget]
+    single, double = (np.mean([iou(drawn(polygons(m, n), m.shape), m) for m in masks]) for n in (budget, 2 * budget))
+    assert single <= double + 0.01
+    assert single > {3: 0.2, 4: 0.3, 7: 0.4, 12: 0.6, 30: 0.9, 60: 0.95}[budget]
 
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("budget", [3, 9, 24, 70])
-def test_no_more_goes_than_must(seed, budget):
-    """Against taking the smallest away one by one, holes before the part that they are in."""
+def test_only_as_many_rings_are_dropped_as_necessary(seed, budget):
+    """Compared with dropping the smallest ring one by one, holes before their part."""
     ragged = cv2.blur(np.random.default_rng(seed).random((40, 50)).astype(np.float32), (5, 5)) > 0.5
     parts = outlines._rings(ragged)
     assert sum(map(len, parts)) > 8
@@ -95,22 +95,22 @@ def test_no_more_goes_than_must(seed, budget):
         return parts
 
     left = one_by_one(parts)
-    found = outlines._within(parts, budget, joined=False)
-    assert [len(part) for part in outlines._simple(left, outlines._coarsest(left))] == [len(part) for part in found]
+    kept = outlines._within(parts, budget, joined=False)
+    assert [len(part) for part in outlines._simple(left, outlines._coarsest(left))] == [len(part) for part in kept]
     assert sum(len(path) for path in polygons(ragged, budget)) <= budget
 
 
-def test_all_rings_are_squared_as_one_alone():
-    found, _ = cv2.findContours(blobs(3).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    assert len(found) > 2
-    for ring, alone in zip(outlines._square(found), found, strict=True):
+def test_rings_are_squared_together_as_separately():
+    contours, _ = cv2.findContours(blobs(3).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    assert len(contours) > 2
+    for ring, alone in zip(outlines._square(contours), contours, strict=True):
         (one,) = outlines._square([alone])
         assert ring.dtype == np.float32
         assert np.array_equal(ring, one)
         assert len(one) > len(alone)  # there is a corner to square
 
 
-def test_single_pixels_nothing_and_a_bad_budget():
+def test_single_pixels_empty_masks_and_invalid_budgets():
     mask = np.zeros((9, 9), bool)
     assert polygons(mask) == []
     assert polygon(mask) is None

@@ -32,7 +32,7 @@ def images():
     return samples(4, 0, size=(96, 128)), samples(2, 0, size=(96, 128), side="test")
 
 
-def test_two_processes_learn_what_one_learns(tmp_path, store, images):
+def test_parallel_fits_equal_sequential_ones(tmp_path, store, images):
     base, (train, test) = load_base("nano"), images
     runs = variants(load(None, SETTINGS), ["sam", "plm", "sam-f"])
     made = [
@@ -46,18 +46,18 @@ def test_two_processes_learn_what_one_learns(tmp_path, store, images):
         assert all((alone[key] == beside[key]).all() for key in alone)
 
 
-def test_progress_of_each_is_told_and_a_failing_fit_is_raised(tmp_path, store, images):
+def test_progress_of_each_fit_is_reported_and_an_error_is_raised(tmp_path, store, images):
     base, train = load_base("nano"), images[0]
     good = load(None, {**SETTINGS, "method": "plm", "steps": 1, "classes": ("banner",), "out": tmp_path / "good"})
     row = make_entry(good, base, ["banner"])
     bad = replace(row, config=row.config.model_copy(update={"classes": ("none such",), "out": tmp_path / "bad"}))
-    dealt, told = Split(tuple(sample.id for sample in train)), []
+    parts, updates = Split(tuple(sample.id for sample in train)), []
     with pytest.raises(DataError, match="none such"):
         parallel_fits(
-            {"good": Job(row, train, dealt), "bad": Job(bad, train, dealt)},
+            {"good": Job(row, train, parts), "bad": Job(bad, train, parts)},
             store,
-            watch=lambda name, progress: told.append(name),
+            watch=lambda name, progress: updates.append(name),
         )
-    assert "good" in told
+    assert "good" in updates
     assert not (tmp_path / "bad").exists()
     assert Cost.read(tmp_path / "good").peak_memory_mib > 100

@@ -62,7 +62,7 @@ def test_the_papers_count_does_not_determine_the_design():
 
 
 @pytest.mark.parametrize("head", ["zero_linear", "paper_plain"])
-def test_is_the_papers_formula(case, head):
+def test_the_module_follows_the_papers_formula(case, head):
     tokens, features, positions = case
     plm = stirred(PLM(32, mlp_dim=64, head=head))
     got = plm(tokens, features, positions).sparse
@@ -80,7 +80,7 @@ def test_zero_head_starts_exactly_at_the_base(case):
     assert out.dense is tokens.dense
 
 
-def test_plain_head_starts_with_an_offset_that_drowns_the_click(case):
+def test_plain_head_starts_with_an_offset_larger_than_the_click(case):
     norms = offset_norm(PLM(32, head="paper_plain"), *case)
     torch.testing.assert_close(norms, torch.full((2, 3, 2), 32**0.5), atol=1e-3, rtol=1e-3)
 
@@ -103,7 +103,7 @@ def test_zero_head_moves_at_the_papers_learning_rate():
     assert plm.offset(sparse, image, torch.zeros(1, 256, 4, 4)).norm(dim=-1).min() > 0.4
 
 
-def test_prompts_of_an_image_do_not_see_each_other(case):
+def test_prompts_of_an_image_do_not_interact(case):
     tokens, features, positions = case
     plm = stirred(PLM(32))
     together = plm(tokens, features, positions).sparse
@@ -112,13 +112,13 @@ def test_prompts_of_an_image_do_not_see_each_other(case):
         torch.testing.assert_close(alone[:, 0], together[:, p], atol=1e-5, rtol=1e-5)
 
 
-def test_prompt_without_sparse_tokens_passes_through(case):
+def test_prompts_without_sparse_tokens_are_not_changed(case):
     _, features, positions = case
     tokens = Tokens(torch.zeros(2, 1, 0, 32), torch.zeros(1, 32, 5, 5))
     assert PLM(32)(tokens, features, positions) is tokens
 
 
-def test_features_in_half_precision_are_taken(case):
+def test_features_in_half_precision_are_accepted(case):
     tokens, features, positions = case
     out = stirred(PLM(32))(tokens, Features(features.main.half()), positions)
     assert out.sparse.dtype == torch.float32

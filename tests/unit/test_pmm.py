@@ -36,7 +36,7 @@ def test_count_at_sams_width(form):
     assert sum(p.numel() for p in PMM(256, form=form).parameters()) == 1_245_250
 
 
-# -- attention, residuals, normalisation
+# -- attention, residuals, normalization
 
 
 def changed_by_moving_a_point(form: str) -> torch.Tensor:
@@ -121,7 +121,7 @@ def test_place_code_is_relative_to_the_center_and_the_extent():
     for shift in ([20.0, 0.0], [-7.0, 300.0]):
         torch.testing.assert_close(place_code(contour + torch.tensor(shift), 64), code, atol=1e-4, rtol=0)
     torch.testing.assert_close(place_code(3 * contour, 64), code, atol=1e-5, rtol=0)
-    assert not torch.allclose(place_code(contour.flip(2), 64), code, atol=0.1)  # x and y are told apart
+    assert not torch.allclose(place_code(contour.flip(2), 64), code, atol=0.1)  # x and y differ
     center = torch.tensor([[[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]]]) + 40
     assert place_code(center, 64)[0, 2, 32:48].abs().max() < 1e-5  # the sines of a point at the center
 

@@ -1,4 +1,4 @@
-"""Prompt sources: the single-click protocol, drawn clicks, boxes, a user's file (method-spec A1, B7, I1)."""
+"""Prompt sources: the single-click protocol, drawn clicks, boxes, a user's file."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def test_distance_is_exact(seed):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_equal_masks_have_the_same_depths_to_the_last_bit(seed):
-    """OpenCV's own differ in the last bit with the place in memory: a fit with contours was not the same twice."""
+def test_equal_masks_have_bit_identical_depths(seed):
+    """OpenCV's distances depend in the last bit on the memory address, and fits with contours were not reproducible."""
     y, x = np.mgrid[:70, :90]
     cx, cy, r = rng(seed).uniform((20, 20, 8), (70, 50, 40), (4, 3)).T[:, :, None, None]
     mask = ((x - cx) ** 2 + 2 * (y - cy) ** 2 < r**2).any(0)
@@ -66,7 +66,7 @@ def test_equal_masks_have_the_same_depths_to_the_last_bit(seed):
     assert interior.radius(mask) == exact.max()
 
 
-def test_centre_is_the_deepest_pixel_not_the_centroid():
+def test_the_center_is_the_deepest_pixel_not_the_centroid():
     mask = crescent()
     rows, columns = np.nonzero(mask)
     assert not mask[round(rows.mean()), round(columns.mean())]
@@ -90,7 +90,7 @@ def test_of_several_deepest_pixels_the_first_in_raster_order():
     assert center(np.ones((4, 9), bool)) == (1, 1)
 
 
-def test_centre_click_has_the_frame_of_the_mask():
+def test_the_center_click_has_the_frame_of_the_mask():
     masks = [crescent(), np.ones((40, 60), bool)]
     prompts = build("mask-center")(SAMPLE, masks, rng())
     assert prompts.frame == (40, 60)
@@ -110,11 +110,11 @@ def test_empty_mask_is_refused(name):
 
 
 def histogram(mask: np.ndarray, count: int = 4000, **options) -> np.ndarray:
-    source, seen = rng(7), np.zeros(mask.shape)
+    source, counts = rng(7), np.zeros(mask.shape)
     for _ in range(count):
         x, y = draw(mask, source, **options)
-        seen[y, x] += 1
-    return seen / count
+        counts[y, x] += 1
+    return counts / count
 
 
 @pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0])
@@ -125,7 +125,7 @@ def test_clicks_are_drawn_by_depth(gamma):
     np.testing.assert_allclose(histogram(mask, gamma=gamma), weights / weights.sum(), atol=0.015)
 
 
-def test_large_gamma_is_the_centre_click():
+def test_large_gamma_is_the_center_click():
     depth = depth_by_hand(crescent())
     x, y = draw(crescent(), rng(), gamma=1e4)
     assert depth[y, x] == depth.max()
@@ -140,7 +140,7 @@ def test_gaussian_clicks_spread_by_the_area():
 
 
 @pytest.mark.parametrize("shape", ["distance", "gaussian"])
-def test_clicks_lie_inside_and_are_seeded(shape):
+def test_clicks_are_inside_and_seeded(shape):
     mask, source = crescent(), build("sampled-click", shape=shape)
     prompts = source(SAMPLE, [mask] * 50, rng(1))
     assert all(mask[int(y), int(x)] for x, y in prompts.points[0, :, 0].tolist())
@@ -148,10 +148,10 @@ def test_clicks_lie_inside_and_are_seeded(shape):
     assert torch.equal(prompts.points, source(SAMPLE, [mask] * 50, rng(1)).points)
 
 
-def test_a_pool_of_clicks_is_the_distribution_and_comes_back():
+def test_a_pool_of_clicks_follows_the_distribution_and_repeats():
     mask, source = crescent(), build("pooled-click", draws=8)
-    seen = [source(SAMPLE, [mask], rng(seed)).points[0, 0, 0].tolist() for seed in range(100)]
-    assert {tuple(click) for click in seen} == {at(mask, (step + 0.5) / 8) for step in range(8)}
+    clicks = [source(SAMPLE, [mask], rng(seed)).points[0, 0, 0].tolist() for seed in range(100)]
+    assert {tuple(click) for click in clicks} == {at(mask, (step + 0.5) / 8) for step in range(8)}
     fine = build("pooled-click", draws=4000)  # as good as the distribution itself
     clicks = fine(SAMPLE, [mask] * 3000, rng(0)).points[0, :, 0]
     drawn = build("sampled-click")(SAMPLE, [mask] * 3000, rng(1)).points[0, :, 0]
@@ -166,9 +166,16 @@ def test_one_pixel_can_be_clicked():
     assert draw(mask, rng()) == (0, 4)
 
 
-@pytest.mark.parametrize(("options", "words"), [({"gamma": -1}, "negative"), ({"shape": "gauss"}, "gaussian")])
-def test_wrong_click_options_are_refused(options, words):
-    with pytest.raises(InputError, match=words):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gamma": -1}, "gamma must be a number of at least 0, got -1"),
+        ({"gamma": "deep"}, "gamma must be a number"),
+        ({"shape": "gauss"}, "gaussian"),
+    ],
+)
+def test_wrong_click_options_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
         build("sampled-click", **options)
 
 
@@ -189,7 +196,7 @@ def test_box_is_tight():
     assert prompts.points is None
 
 
-def test_jittered_box_stays_near_in_the_frame_and_upright():
+def test_a_jittered_box_stays_close_inside_the_frame_and_valid():
     masks = [np.zeros((40, 60), bool) for _ in range(200)]
     for mask in masks:
         mask[0:3, 20:50] = True
@@ -224,7 +231,7 @@ def test_file_names_images_by_file_name_too(tmp_path):
     assert build("file", path=path)(SAMPLE, [], rng()).boxes.tolist() == [[[1, 2, 30, 20]]]
 
 
-def test_file_serves_an_evaluation_mask_by_mask(tmp_path):
+def test_file_supports_an_evaluation_mask_by_mask(tmp_path):
     masks = [np.zeros((40, 60), bool) for _ in range(2)]
     masks[0][2:9, 2:9] = masks[1][20:30, 20:30] = True
     source = build("file", path=written(tmp_path, {"a.jpg": [{"points": [[25, 25]]}, {"points": [[4, 4]]}]}))
@@ -233,8 +240,8 @@ def test_file_serves_an_evaluation_mask_by_mask(tmp_path):
         source(SAMPLE, [~(masks[0] | masks[1])], rng())
 
 
-def test_file_keeps_to_the_image_frame(tmp_path):
-    """Training asks with masks of the model frame; the clicks are the image's."""
+def test_file_prompts_are_of_the_image_frame(tmp_path):
+    """Training passes masks of the model frame; the clicks are of the image frame."""
     inside = np.ones((64, 64), bool)
     source = build("file", path=written(tmp_path, {"a.jpg": [{"points": [[25, 25]]}]}))
     assert source(SAMPLE, [inside], rng()).frame == (40, 60)
@@ -244,9 +251,9 @@ def test_file_keeps_to_the_image_frame(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
-        ("[1, 2", "not as expected"),
+        ("[1, 2", "invalid at the top level"),
         ({"a.jpg": [{"pts": [[1, 2]]}]}, "a.jpg > 0 > pts"),
         ({"a.jpg": [{"points": [[1, 2, 3]]}]}, "points"),
         ({"a.jpg": [{"label": "x"}]}, "neither points nor a box"),
@@ -255,16 +262,18 @@ def test_file_keeps_to_the_image_frame(tmp_path):
         ({"a.jpg": [{"box": [9, 2, 3, 20]}]}, "x0 < x1"),
     ],
 )
-def test_file_of_another_form_is_refused(tmp_path, content, words):
-    with pytest.raises(InputError, match=words):
+def test_file_of_another_form_is_refused(tmp_path, content, message):
+    with pytest.raises(InputError, match=message):
         build("file", path=written(tmp_path, content))
 
 
 def test_file_without_the_image_is_refused(tmp_path):
-    with pytest.raises(InputError, match="nothing for the image 'images/a'"):
+    with pytest.raises(InputError, match="no prompts for the image 'images/a'"):
         build("file", path=written(tmp_path, {"b.jpg": [{"points": [[1, 2]]}]}))(SAMPLE, [], rng())
     with pytest.raises(InputError, match="cannot be read"):
         build("file", path=tmp_path / "absent.json")
+    with pytest.raises(InputError, match="needs path=FILE"):
+        build("file")
 
 
 def test_file_with_mixed_kinds_is_refused(tmp_path):

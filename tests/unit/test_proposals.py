@@ -1,4 +1,4 @@
-"""Learnt proposals: targets, loss and calibration against references; learning; refusing; disk."""
+"""Trained proposals: targets, loss and calibration against references; training; rejection; disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FRAME = Frame(height=48, width=80, size=64, squash=False, low_res=16)
 
 
 def blank(index: int) -> Sample:
-    """An image of the same make without its disc and square."""
+    """A similar image without disc and square."""
     pixels = np.random.default_rng(index).integers(90, 140, (48, 80, 3), dtype=np.uint8)
     return Sample(f"n{index:03d}", lambda: pixels, lambda: ())
 
@@ -52,7 +52,7 @@ def learnt(tiny_sam, samples, store) -> Proposals:
 # -- learning
 
 
-def test_objects_are_found_in_new_images_and_blank_ones_are_refused(learnt, tiny_sam, store):
+def test_objects_are_detected_in_new_images_and_blank_images_are_rejected(learnt, tiny_sam, store):
     new = [*(disc_sample(i) for i in range(50, 58)), *(blank(i) for i in range(150, 156))]
     figures = evaluate_proposals(learnt, tiny_sam, new, store)
     for label in ("disc", "square"):
@@ -66,7 +66,7 @@ def test_objects_are_found_in_new_images_and_blank_ones_are_refused(learnt, tiny
     assert (cross["images"], cross["objects"], cross["negatives"]) == (18, 12, 6)
 
 
-def test_scores_mean_what_they_say(learnt):
+def test_scores_are_calibrated(learnt):
     assert all(slope > 0 for slope, _ in learnt.calibration.values())
     assert platt(0.5, 2.0, 0.0) == 0.5
     assert platt(0.9, 1.0, 0.0) == pytest.approx(0.9)
@@ -89,7 +89,7 @@ def test_every_number_of_steps_has_a_learning_rate(tiny_sam, samples, store, ste
     assert all(value.isfinite().all() for value in learnt.head.state_dict().values())
 
 
-def test_what_cannot_be_learnt_is_said(tiny_sam, samples, store):
+def test_data_that_cannot_be_learnt_is_refused(tiny_sam, samples, store):
     with pytest.raises(DataError, match="object of the class 'banner'"):
         fit_proposals(tiny_sam, samples, ["banner"], store)
     with pytest.raises(InputError, match="folds"):
@@ -99,7 +99,7 @@ def test_what_cannot_be_learnt_is_said(tiny_sam, samples, store):
 # -- targets and loss
 
 
-def test_the_place_of_a_mask_lies_deep_inside_and_in_the_middle_of_a_bar():
+def test_the_point_of_a_mask_is_deep_inside_and_in_the_middle_of_a_bar():
     bar = np.zeros((20, 60), bool)
     bar[8:13, 5:56] = True
     assert place(bar) == (30, 10)
@@ -164,12 +164,12 @@ def test_a_small_object_in_front_keeps_its_cells():
     large[4:44, 20:60], small[22:26, 38:42] = True, True
     made = target([Annotation.from_mask("a", small), Annotation.from_mask("a", large)], ("a",), FRAME, 16)
     row, column = (made.heat[0] == 1).nonzero()[0].tolist()
-    # a frame of 64 px, 0.8 px an image's pixel: no side of the small one is longer than 4 cells
+    # a frame of 64 px, 0.8 px per image pixel: no side of the small one is longer than 4 cells
     assert (made.sides[0, :, row, column] * 64).max() < 8
 
 
 def test_the_loss_by_hand():
-    """CenterNet's Eq. 1 and generalised IoU, element by element."""
+    """CenterNet's Eq. 1 and generalized IoU, element by element."""
     mask = np.zeros((48, 80), bool)
     mask[10:30, 20:60] = True
     made = target([Annotation.from_mask("a", mask)], ("a",), FRAME, 16)
@@ -201,7 +201,7 @@ def test_nms_drops_a_duplicate_box_and_a_box_inside_another():
 
 
 @pytest.mark.parametrize("skips", [(), (8, 0)])
-def test_heads_read_what_the_base_gives(skips):
+def test_heads_use_the_high_resolution_features_of_the_base(skips):
     head = Head(32, skips, classes=3, width=32)
     features = Features(torch.randn(2, 32, 8, 8), (torch.randn(2, 8, 16, 16),) if skips else ())
     heat, sides = head.eval()(features)
@@ -216,7 +216,7 @@ def test_heads_read_what_the_base_gives(skips):
 
 
 def scene(name: str, heats: list[float], hits: list[bool], empty: bool = False) -> Scene:
-    """A candidate every 10 px along a line; `hits` says under which of them lies an object."""
+    """A candidate every 10 px along a line; `hits` tells which of them have an object."""
     masks = []
     for i, hit in enumerate(hits):
         if hit:
@@ -231,7 +231,7 @@ def scene(name: str, heats: list[float], hits: list[bool], empty: bool = False) 
     return Scene(name, raw, () if empty else tuple(masks))
 
 
-def test_platt_finds_the_slope_that_made_the_labels():
+def test_platt_scaling_recovers_the_slope_of_the_labels():
     rng = np.random.default_rng(0)
     heat = rng.uniform(0.01, 0.99, 4000)
     right = rng.random(4000) < [platt(h, 2.0, -1.0) for h in heat]
@@ -242,7 +242,7 @@ def test_platt_finds_the_slope_that_made_the_labels():
     assert fit_platt(heat, ~(heat > 0.5))[0] > 0  # a higher heat never means less
 
 
-def test_the_threshold_keeps_the_best_f1_and_refuses_images_without_the_object():
+def test_the_threshold_keeps_the_best_f1_and_rejects_images_without_the_object():
     scenes = [
         scene("p", [0.9, 0.8, 0.3], [True, True, False]),
         scene("q", [0.7, 0.2], [True, False]),
@@ -252,18 +252,18 @@ def test_the_threshold_keeps_the_best_f1_and_refuses_images_without_the_object()
     low, high = (platt(h, *slopes["a"]) for h in (0.4, 0.7))
     assert low < thresholds["a"] < high
     head = Head(8, (), 1, 32)
-    found = Proposals(head, ["a"], "f", calibration=slopes, thresholds=thresholds)
-    figures = measure(scenes, found)["a"]
+    proposals = Proposals(head, ["a"], "f", calibration=slopes, thresholds=thresholds)
+    figures = measure(scenes, proposals)["a"]
     assert figures["recall_points"] == figures["precision_points"] == figures["recall_boxes"] == 1
     assert (figures["negatives"], figures["false_positive_rate"]) == (1, 0)
-    found.thresholds["a"] = 0.0
-    figures = measure(scenes, found)["a"]
+    proposals.thresholds["a"] = 0.0
+    figures = measure(scenes, proposals)["a"]
     assert figures["false_positive_rate"] == 1
     assert figures["precision_points"] == pytest.approx(3 / 7)
     assert figures["false_positives_per_image"] == pytest.approx(4 / 3)
 
 
-def test_empty_images_are_refused_even_where_f1_would_rather_keep_more():
+def test_empty_images_are_rejected_even_where_f1_is_higher_without():
     full = [scene(f"p{i}", [0.9, 0.5], [True, True]) for i in range(10)]
     empty = [scene(f"n{i}", [0.6], [False]) for i in range(5)]
     _, with_empty = calibrate([*full, *empty], ["a"], "points")
@@ -276,7 +276,7 @@ def test_empty_images_are_refused_even_where_f1_would_rather_keep_more():
     assert platt(0.6, *slopes["a"]) < thresholds["a"] < platt(0.9, *slopes["a"])
 
 
-def test_two_images_that_are_wrongly_marked_empty_do_not_silence_a_class():
+def test_two_unlabeled_images_do_not_suppress_a_class():
     full = [scene(f"p{i}", [0.9, 0.5], [True, True]) for i in range(10)]
     unmarked = [scene(f"n{i}", [0.95], [False]) for i in range(2)]
     slopes, thresholds = calibrate([*full, *unmarked], ["a"], "points")
@@ -292,7 +292,7 @@ def test_a_threshold_is_the_lowest_of_those_near_the_best():
     assert thresholds["a"] < platt(0.3, *slopes["a"])  # one more wrong one costs 2 % of F1
 
 
-def test_each_object_is_found_once():
+def test_each_object_is_matched_once():
     one = scene("p", [0.9], [True])
     twice = Proposed(one.raw.boxes[[0, 0]], one.raw.points[[0, 0]], np.array([0.9, 0.8]), ("a", "a"))
     assert matched(twice, one.truths, "points").tolist() == [0, -1]
@@ -302,7 +302,7 @@ def test_each_object_is_found_once():
     assert matched(beside, one.truths, "boxes").tolist() == [0, -1]
 
 
-def test_folds_keep_groups_together_and_take_every_image_once(samples):
+def test_folds_keep_groups_together_and_hold_out_every_image_once(samples):
     grouped = [replace(s, group=f"g{i // 3}") for i, s in enumerate(samples)]
     parts = assign_folds(grouped, 3, seed=1)
     assert sorted(i for part in parts for i in part) == list(range(len(samples)))
@@ -314,7 +314,7 @@ def test_folds_keep_groups_together_and_take_every_image_once(samples):
 # -- disk and prompt source
 
 
-def test_saved_and_loaded_proposals_answer_alike(learnt, tiny_sam, store, tmp_path):
+def test_loaded_proposals_equal_the_saved_ones(learnt, tiny_sam, store, tmp_path):
     learnt.save(tmp_path)
     again = Proposals.load(tmp_path, tiny_sam)
     features = store.features(tiny_sam, disc_sample(60))
@@ -338,13 +338,13 @@ def test_other_bases_and_damage_are_refused(learnt, tiny_sam, tiny_sam2, tmp_pat
     with pytest.raises(ArtefactError, match="another base"):
         Proposals.load(tmp_path, tiny_sam2)
     values = json.loads((tmp_path / disk.METADATA).read_text())
-    for change, said in (
+    for change, message in (
         ({"schema_version": 9}, "upgrade"),
         ({"width": 64}, "does not fit"),
         ({"sha256": ""}, "digest"),
     ):
         (tmp_path / disk.METADATA).write_text(json.dumps(values | change))
-        with pytest.raises(ArtefactError, match=said):
+        with pytest.raises(ArtefactError, match=message):
             Proposals.load(tmp_path, tiny_sam)
     (tmp_path / disk.METADATA).write_text(json.dumps(values))
     (tmp_path / disk.TENSORS).write_bytes((tmp_path / disk.TENSORS).read_bytes()[:-40])
@@ -356,12 +356,12 @@ def test_the_prompt_source_points_at_the_masks(learnt, tiny_sam, store):
     sample = disc_sample(51)
     source = build(proposals=learnt, base=tiny_sam, store=store)
     masks = [a.mask for a in sample.annotations]
-    found, _ = source.proposed(sample)
+    proposed, _ = source.proposed(sample)
     clicks = source(sample, masks)
     assert clicks.frame == (48, 80)
     assert clicks.points.shape == (1, 2, 1, 2)
     boxes = build(proposals=learnt, base=tiny_sam, store=store, give="boxes", pick="best")(sample, masks)
-    assert boxes.boxes[0].tolist() == found.boxes[[0, 0]].tolist()
+    assert boxes.boxes[0].tolist() == proposed.boxes[[0, 0]].tolist()
     nothing = build(proposals=learnt, base=tiny_sam, store=store, threshold=1.0)
     assert nothing(sample, masks).points[0, :, 0].tolist() == [[39.5, 23.5]] * 2
     assert nothing.fallbacks == 1
@@ -369,7 +369,7 @@ def test_the_prompt_source_points_at_the_masks(learnt, tiny_sam, store):
         build()
 
 
-def test_several_heads_answer_with_their_mean_and_come_back_from_disk(learnt, tiny_sam, samples, store, tmp_path):
+def test_several_heads_are_averaged_and_loaded_from_disk(learnt, tiny_sam, samples, store, tmp_path):
     assert len(learnt.head.members) == 3  # two folds and all images
     features = store.features(tiny_sam, samples[0])
     with torch.no_grad():

@@ -20,7 +20,7 @@ from samtailor.errors import InputError
 from samtailor.train.config import resolve
 
 
-def test_the_tables_that_there_are():
+def test_names_of_the_recipes():
     assert recipe_names() == ["am-sam-figure6", *AM_SAM, "banner", "car-plate", "celebamask-hq"]
 
 
@@ -53,13 +53,13 @@ def test_published_figures(name, row, column, figure):
     assert recipe.published[row][head(recipe).index(column)] == figure
 
 
-def test_parts_and_their_order_are_the_data_sets():
+def test_columns_are_the_parts_of_the_data_set():
     from samtailor.data.sets.celebamask_hq import PARTS
 
     assert read("celebamask-hq").columns == PARTS
 
 
-def test_ours_stand_beside_the_papers():
+def test_measured_figures_next_to_published_ones():
     recipe = read("celebamask-hq")
     classes = {name: {"miou": 0.5, "oracle_miou": 0.6} for name in recipe.columns if name != "hat"}
     rows = {row["title"]: row for row in beside(recipe, {title: {"classes": classes} for title in recipe.runs})}
@@ -74,7 +74,7 @@ def test_ours_stand_beside_the_papers():
     assert text(None) == "-"
 
 
-def test_the_papers_fit():
+def test_settings_of_the_paper():
     settings = fit_settings("paper")
     assert settings["steps"] == 20000
     assert settings["lr"] == 1e-5
@@ -86,7 +86,7 @@ def test_the_papers_fit():
     assert "steps" not in config_of(read("banner").runs["SAM-F"]).model_fields_set  # its own 1000
 
 
-def test_unknown_names_are_told(tmp_path):
+def test_unknown_names_are_refused(tmp_path):
     with pytest.raises(InputError, match="Did you mean 'banner'"):
         read("baner")
     with pytest.raises(InputError, match="Known: paper"):
@@ -132,14 +132,14 @@ def test_tables_over_shots_name_a_reader_and_every_published_row(name):
     assert recipe.figure == "dice"
 
 
-def test_ours_over_shots_stand_beside_the_papers():
+def test_measured_figures_over_shots_next_to_published_ones():
     recipe = read("am-sam-table2")
-    found = {k: {"classes": {"person": {"dice": k / 100, "miou": 0.0}}} for k in (4, 8, 16)}
-    rows = beside(recipe, dict.fromkeys(recipe.runs, found))
+    by_shots = {k: {"classes": {"person": {"dice": k / 100, "miou": 0.0}}} for k in (4, 8, 16)}
+    rows = beside(recipe, dict.fromkeys(recipe.runs, by_shots))
     assert [row["title"] for row in rows] == ["BLO-SAM", "AM-SAM"]
     assert rows[1] == {"title": "AM-SAM", "ours": [4.0, 8.0, 16.0], "published": [90.4, 92.9, 93.3]}
     with pytest.raises(InputError, match="8 has none"):
-        beside(recipe, {title: {4: found[4]} for title in recipe.runs})
+        beside(recipe, {title: {4: by_shots[4]} for title in recipe.runs})
 
 
 def test_only_some_of_a_table():
@@ -161,7 +161,7 @@ def test_a_sweep_has_a_number_in_every_row():
         Recipe(kind="table", title="", source="", columns=("a",), sweep="alpha", runs={"x": run}, published={})
 
 
-def test_options_of_a_row_stay_beside_those_that_are_given():
+def test_options_of_a_row_are_merged_with_given_ones():
     run = Run(method="am-sam", options={"alpha": 0.3})
     assert config_of(run, options={"rank": 2}).options == {"alpha": 0.3, "rank": 2}
 

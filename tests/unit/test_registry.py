@@ -16,7 +16,7 @@ from samtailor.bases import load_base
 from samtailor.cache.detections import DetectionCache
 from samtailor.cli import app
 from samtailor.errors import InputError
-from samtailor.predict.auto import gives, open_detector
+from samtailor.predict.auto import open_detector, prompt_type_of
 from samtailor.prompts import prompt_type
 from samtailor.prompts.detector import DetectorSource
 from samtailor.registry import KINDS, PLUGINS, find, names, number
@@ -151,11 +151,11 @@ def test_a_folder_that_is_absent_or_unreadable_is_an_error(folder, monkeypatch):
 
 @pytest.mark.parametrize("value", ["1", None, True, float("nan"), -0.1, 1.1, [1]])
 def test_a_number_out_of_range_or_of_another_type_is_refused(value):
-    with pytest.raises(InputError, match="nms must be a number at least 0 and at most 1, got"):
+    with pytest.raises(InputError, match="nms must be a number from 0 to 1, got"):
         number("nms", value, at_least=0, at_most=1)
     assert number("nms", 0.5, at_least=0, at_most=1) == 0.5
     assert number("size", 3, integer=True) == 3
-    with pytest.raises(InputError, match=r"size must be an integer at least 1, got 2\.5"):
+    with pytest.raises(InputError, match=r"size must be an integer of at least 1, got 2\.5"):
         number("size", 2.5, at_least=1, integer=True)
 
 
@@ -231,7 +231,7 @@ def test_a_detector_of_a_plug_in_is_used_by_its_name_and_by_its_weights(folder, 
 def test_a_prompt_source_of_a_plug_in_says_what_it_gives(folder):
     write(folder, "prompts", "my_boxes.py", PROMPTS)
     assert prompt_type("my-boxes") == "boxes"
-    assert gives("my-boxes") == "boxes"
+    assert prompt_type_of("my-boxes") == "boxes"
     write(folder, "prompts", "silent.py", "def build(): ...")
     with pytest.raises(InputError, match="'silent' must declare TYPE, one of points, boxes, none, either; got None"):
         prompt_type("silent")

@@ -26,7 +26,7 @@ def stepper(base, kind=None, **options):
     return segmenter, (step if kind is None else kind)(segmenter, optimizers, Accelerator(cpu=True), **options)
 
 
-def test_starts_with_thirds_and_gives_one_mask(tiny_sam, batch):
+def test_weights_start_at_one_third_and_give_one_mask(tiny_sam, batch):
     segmenter, _ = stepper(tiny_sam)
     output = tiny_sam.decode(batch.features, tiny_sam.encode_prompts(batch.prompts))
     mixed = segmenter(batch)
@@ -53,7 +53,7 @@ def test_weights_are_the_papers(tiny_sam, batch):
     )
 
 
-def test_step_on_kept_logits_is_the_plain_step(tiny_sam, batch):
+def test_a_step_on_cached_logits_equals_a_plain_step(tiny_sam, batch):
     weights = []
     for kind in (None, Joint):
         options = {} if kind is None else {"focal_weight": 1.0, "iou_weight": 0.0}
@@ -78,13 +78,13 @@ def test_decodes_each_mask_and_click_once(tiny_sam, batch, monkeypatch):
     step(batch)
     assert len(calls) == 4
     view = replace(batch, features=batch.features.to(torch.float64).to(torch.float32)[torch.tensor([1, 0, 2, 3])])
-    step(view)  # rows 0 and 1 keep their ids and clicks, but look at other pixels
+    step(view)  # rows 0 and 1 keep their ids and clicks, but have other pixels
     assert len(calls) == 6
     step(replace(batch, prompts=replace(batch.prompts, points=batch.prompts.points + 1)))
     assert len(calls) == 10
 
 
-def test_kept_logits_are_bounded_and_forgetting_changes_nothing(tiny_sam, batch, monkeypatch):
+def test_cached_logits_are_bounded_and_eviction_changes_nothing(tiny_sam, batch, monkeypatch):
     one_row = 3 * tiny_sam.low_res**2 * 2 + 3 * 2
     small, step = stepper(tiny_sam, cache_bytes=2 * one_row)
     roomy, other = stepper(tiny_sam)

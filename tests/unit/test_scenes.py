@@ -1,4 +1,4 @@
-"""Procedural scenes: the same seed gives the same scene, and masks, labels and parents fit together."""
+"""Procedural scenes: the same seed gives the same scene with consistent masks, labels and parents."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def scenes():
     return [scene(seed) for seed in SEEDS]
 
 
-def test_a_seed_is_a_scene(scenes):
+def test_a_seed_determines_the_scene(scenes):
     for seed, first in zip(SEEDS, scenes, strict=True):
         again = scene(seed)
         assert np.array_equal(first.image, again.image)
@@ -43,7 +43,7 @@ def test_parts_lie_in_their_object_and_are_smaller(scenes):
         assert s.masks[i].sum() < whole.sum()
 
 
-def test_objects_do_not_overlap_since_masks_are_what_is_visible(scenes):
+def test_masks_of_objects_do_not_overlap(scenes):
     for s in scenes:
         objects = [m for m, parent in zip(s.masks, s.parents, strict=True) if parent < 0]
         assert np.sum(objects, axis=0).max() <= 1
@@ -53,5 +53,5 @@ def test_tiny_masks_are_left_out(scenes):
     assert min(m.sum() for s in scenes for m in s.masks) >= SMALLEST * 256**2
 
 
-def test_most_scenes_show_something():
+def test_most_scenes_have_objects():
     assert np.mean([bool(scene(seed, size=96).masks) for seed in range(40)]) > 0.95

@@ -70,7 +70,7 @@ def test_images_of_every_format_are_accepted(client, kind):
     [
         (b"", 422, "no image"),
         (b"hello", 415, "not a readable image"),
-        (image_file()[:500], 415, "cut off"),
+        (image_file()[:500], 415, "truncated"),
         (image_file("JPEG")[:300], 415, "image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 415, "Expected JPEG"),
         (image_file("ICO"), 415, "Expected JPEG"),

@@ -1,4 +1,4 @@
-"""The papers' data sets, on miniature copies of their layouts with made-up images."""
+"""Published data sets, on miniature copies of their layouts with random images."""
 
 import numpy as np
 import pytest
@@ -82,7 +82,7 @@ def test_faces_refusals(faces, tmp_path_factory):
     with pytest.raises(DataError, match="CelebA-HQ-img"):
         open_dataset(tmp_path_factory.mktemp("empty"), format="celebamask-hq")
     save(faces / "CelebA-HQ-img/x.jpg", np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(DataError, match="by number"):
+    with pytest.raises(DataError, match="names of CelebAMask-HQ are numbers"):
         open_dataset(faces, format="celebamask-hq")
 
 
@@ -121,7 +121,7 @@ def test_cars_with_copies_on_one_side(cars):
 
 
 def pairs(images, masks, ids, ending=".png", suffix="", size=32):
-    """Images of their number's colour, each with a square."""
+    """Images in the color of their number, each with a square."""
     for i, id in enumerate(ids):
         save(images / f"{id}.jpg", np.full((size, size, 3), i % 255, np.uint8))
         save(masks / f"{id}{suffix}{ending}", square(2, 3, 8, size))
@@ -221,7 +221,7 @@ def test_lesions_have_their_official_parts(lesions):
         open_dataset(lesions, format="isic2018", part="pool")
 
 
-def test_lesions_say_which_folder_is_missing(lesions, tmp_path_factory):
+def test_lesions_errors_name_the_missing_folder(lesions, tmp_path_factory):
     (lesions / "ISIC2018_Task1_Test_GroundTruth").rename(lesions / "elsewhere")
     assert len(ids_of(lesions, format="isic2018")) == 7
     with pytest.raises(DataError, match="ISIC2018_Task1_Test_GroundTruth"):

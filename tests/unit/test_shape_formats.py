@@ -1,4 +1,4 @@
-"""Layouts with polygons, boxes and runs, one by one: coco, yolo, voc, labelme."""
+"""Layouts with polygons, boxes and run lengths: coco, yolo, voc, labelme."""
 
 import base64
 import json
@@ -37,15 +37,15 @@ def coco_json(root, change):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda c: c.pop("images"), "is an object with the lists"),
+        (lambda c: c.pop("images"), "must be an object with the lists"),
         (lambda c: c["annotations"][0].update(category_id=9), "category 9"),
         (lambda c: c["annotations"][0].pop("image_id"), "image_id"),
-        (lambda c: c["images"].append(c["images"][0]), "again"),
+        (lambda c: c["images"].append(c["images"][0]), "listed twice"),
         (lambda c: c["annotations"][1]["segmentation"].update(counts=[3, 4]), "add up to 7"),
         (lambda c: c["annotations"][1]["segmentation"].update(size=[36, 24]), r"run lengths for \[36, 24\]"),
-        (lambda c: c["annotations"][0].update(segmentation=None), "neither polygons"),
-        (lambda c: c["annotations"][0].update(segmentation=[["a"] * 8]), "neither polygons"),
-        (lambda c: [i.update(file_name="gone.png") for i in c["images"]], "is on disk"),
+        (lambda c: c["annotations"][0].update(segmentation=None), "no valid polygons, run lengths or box"),
+        (lambda c: c["annotations"][0].update(segmentation=[["a"] * 8]), "no valid polygons, run lengths or box"),
+        (lambda c: [i.update(file_name="gone.png") for i in c["images"]], "None of the images of .* exists"),
     ],
 )
 def test_coco_refusals(tmp_path, change, words):
@@ -80,7 +80,7 @@ def test_coco_boxes_two_points_and_missing_images(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["train2017", "images/train2017", "images"])
-def test_coco_finds_images_where_coco_puts_them(tmp_path, place):
+def test_coco_images_in_the_usual_folders(tmp_path, place):
     expected = write_coco(tmp_path)
     (tmp_path / "images").rename(tmp_path / "moved")
     (tmp_path / place).parent.mkdir(exist_ok=True)
@@ -107,14 +107,14 @@ def test_coco_roboflow_and_several_files(tmp_path):
     [
         ("0 0.5 0.5 0.1", "got 4 numbers"),
         ("0 0.5 0.5 0.1 0.1 0.9", "got 6 numbers"),
-        ("0 100 100 50 50", "shares"),
+        ("0 100 100 50 50", "relative to the image size"),
         ("x 0.5 0.5 0.1 0.1", "expected numbers"),
-        ("0.5 0.5 0.5 0.1 0.1", "whole number"),
+        ("0.5 0.5 0.5 0.1 0.1", "an integer of at least 0"),
         ("7 0.5 0.5 0.1 0.1", "class 7 has no name"),
-        ("0 nan 0.5 0.1 0.1", "shares"),
+        ("0 nan 0.5 0.1 0.1", "relative to the image size"),
     ],
 )
-def test_yolo_wrong_lines_are_named(tmp_path, line, words):
+def test_yolo_errors_name_the_line(tmp_path, line, words):
     write_yolo(tmp_path)
     text(tmp_path / "labels/2.txt", f"0 0.5 0.5 0.1 0.1\n\n{line}\n")
     with pytest.raises(DataError, match=rf"2\.txt.*{words}"):
@@ -226,10 +226,10 @@ def test_labelme_in_folders(tmp_path, folder):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"points": [[1, 2, 3]]}, "as labelme writes it"),
-        ({"points": [["a", "b"]]}, "as labelme writes it"),
-        ({"shape_type": "circle", "points": [[1, 2]]}, "as labelme writes it"),
-        ({"shape_type": "mask", "mask": "%%%"}, "as labelme writes it"),
+        ({"points": [[1, 2, 3]]}, "not a valid .* of labelme"),
+        ({"points": [["a", "b"]]}, "not a valid .* of labelme"),
+        ({"shape_type": "circle", "points": [[1, 2]]}, "not a valid .* of labelme"),
+        ({"shape_type": "mask", "mask": "%%%"}, "not a valid .* of labelme"),
         ({"shape_type": "mask", "mask": base64.b64encode(b"x").decode()}, "shape 0"),
         ({"label": 3}, "imagePath"),
     ],

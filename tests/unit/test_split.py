@@ -1,4 +1,4 @@
-"""Splits and shots: seeded, grouped, nested, the same in any order."""
+"""Splits and shots: seeded, grouped, nested, independent of the order of samples."""
 
 import json
 from dataclasses import replace
@@ -25,7 +25,7 @@ def plain(count, **options):
     return [sample(f"p{i}", **options) for i in range(count)]
 
 
-def deal(samples, **options):
+def assigned(samples, **options):
     return split(samples, near_duplicates=False, **options)
 
 
@@ -35,24 +35,24 @@ def scene(seed, size=(120, 160)):
 
 
 def test_counts_and_shares():
-    parts = deal(plain(20), val=0.1, test=5)
+    parts = assigned(plain(20), val=0.1, test=5)
     assert [len(getattr(parts, part)) for part in (*PARTS, "unused")] == [13, 2, 5, 0]
-    parts = deal(plain(20), train=4, val=2, test=3)
+    parts = assigned(plain(20), train=4, val=2, test=3)
     assert [len(getattr(parts, part)) for part in (*PARTS, "unused")] == [4, 2, 3, 11]
-    parts = deal(plain(433), train=None, test=87)
+    parts = assigned(plain(433), train=None, test=87)
     assert (len(parts.train), len(parts.test)) == (346, 87)
-    parts = deal(plain(10), train=0.5, test=None)
+    parts = assigned(plain(10), train=0.5, test=None)
     assert (len(parts.train), len(parts.test)) == (5, 5)
 
 
 @pytest.mark.parametrize(("total", "share", "count"), [(9, 0.3, 3), (11, 0.15, 2), (7, 0.2, 1), (12, 0.2, 2)])
 def test_a_share_is_rounded_to_the_nearest_number_of_images(total, share, count):
-    parts = deal(plain(total), val=share, test=share)
+    parts = assigned(plain(total), val=share, test=share)
     assert (len(parts.val), len(parts.test)) == (count, count)
 
 
 def test_every_image_in_one_part_and_in_natural_order():
-    parts = deal(plain(30), val=4, test=7)
+    parts = assigned(plain(30), val=4, test=7)
     ids = [*parts.train, *parts.val, *parts.test, *parts.unused]
     assert sorted(ids) == sorted(s.id for s in plain(30))
     assert list(parts.train) == sorted(parts.train, key=lambda id: int(id[1:]))
@@ -60,21 +60,21 @@ def test_every_image_in_one_part_and_in_natural_order():
 
 def test_seeded_and_independent_of_listing_order():
     samples = plain(40)
-    first = deal(samples, seed=3)
-    assert deal(samples[::-1], seed=3) == first
-    assert deal(samples, seed=4).test != first.test
-    more = deal([*samples, sample("new")], test=8, seed=3)
+    first = assigned(samples, seed=3)
+    assert assigned(samples[::-1], seed=3) == first
+    assert assigned(samples, seed=4).test != first.test
+    more = assigned([*samples, sample("new")], test=8, seed=3)
     assert len(set(more.test) & set(first.test)) >= 7, "one more image may move one"
 
 
 def test_golden_split():
-    """The rule of dealing is part of every published number: it must not change."""
-    assert deal(plain(10), test=3, seed=0).test == ("p2", "p4", "p7")
+    """The assignment is part of every published result and must not change."""
+    assert assigned(plain(10), test=3, seed=0).test == ("p2", "p4", "p7")
 
 
 def test_groups_stay_together():
     samples = [sample(f"p{i}", group=f"g{i // 4}") for i in range(40)]
-    parts = deal(samples, val=0.2, test=0.2)
+    parts = assigned(samples, val=0.2, test=0.2)
     side = {id: part for part in PARTS for id in getattr(parts, part)}
     for i in range(0, 40, 4):
         assert len({side[f"p{k}"] for k in range(i, i + 4)}) == 1
@@ -82,18 +82,18 @@ def test_groups_stay_together():
     assert len(parts.groups) == 10
 
 
-def test_what_groups_do_not_allow_is_said():
+def test_deviations_due_to_groups_are_noted():
     samples = [sample(f"p{i}", group=f"g{i // 4}") for i in range(40)]
-    parts = deal(samples, test=6)
+    parts = assigned(samples, test=6)
     assert len(parts.test) == 4
     assert parts.notices == ("test has 4 images instead of 6, because groups stay together.",)
     assert len(parts.train) == 36, "train takes all the rest"
-    assert len(deal(samples, test=2).test) == 4, "better one group too many than an empty part"
+    assert len(assigned(samples, test=2).test) == 4, "better one group too many than an empty part"
 
 
 def test_a_part_left_empty_is_refused():
     with pytest.raises(DataError, match="Nothing is left for train"):
-        deal([sample("a", group="g"), sample("b", group="g")], test=1)
+        assigned([sample("a", group="g"), sample("b", group="g")], test=1)
 
 
 @pytest.mark.parametrize(
@@ -105,41 +105,41 @@ def test_a_part_left_empty_is_refused():
         ({"test": -1}, "count"),
         ({"test": 1.5}, "share"),
         ({"test": True}, "count"),
-        ({"train": 6, "val": 0.3, "test": 0.2}, "asked for: train 6, val 3, test 2"),
+        ({"train": 6, "val": 0.3, "test": 0.2}, "requested are: train 6, val 3, test 2"),
     ],
 )
 def test_impossible_amounts(options, words):
     with pytest.raises(InputError, match=words):
-        deal(plain(10), **options)
+        assigned(plain(10), **options)
 
 
 def test_only_images_with_the_class_are_split():
     samples = [*plain(10), *(sample(f"q{i}", labels=("b",)) for i in range(10))]
-    parts = deal(samples, classes=["a"], test=0.2)
+    parts = assigned(samples, classes=["a"], test=0.2)
     assert (len(parts.train), len(parts.test)) == (8, 2)
     assert set(parts.unused) == {f"q{i}" for i in range(10)}
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_rare_classes_get_on_every_side(seed):
+def test_rare_classes_are_in_every_part(seed):
     samples = [*plain(30), sample("x", labels=("rare",)), sample("y", labels=("rare",))]
-    parts = deal(samples, classes=["a", "rare"], test=0.3, seed=seed)
+    parts = assigned(samples, classes=["a", "rare"], test=0.3, seed=seed)
     assert len({"x", "y"} & set(parts.test)) == 1
     assert not parts.notices
 
 
 def test_a_class_in_one_group_only():
     samples = [*plain(10), sample("x", labels=("rare",), group="g"), sample("y", labels=("rare",), group="g")]
-    parts = deal(samples, classes=["a", "rare"], test=0.3)
+    parts = assigned(samples, classes=["a", "rare"], test=0.3)
     assert {"x", "y"} <= set(parts.train)
     assert any("test has no image of the class 'rare'" in notice for notice in parts.notices)
     with pytest.raises(DataError, match="class 'none'"):
-        deal(samples, classes=["none"])
+        assigned(samples, classes=["none"])
     with pytest.raises(DataError, match=r"rare.*to train on"):
-        deal(samples, classes=["a", "rare"], train=1, test=9)
+        assigned(samples, classes=["a", "rare"], train=1, test=9)
 
 
-def test_shots_are_nested_seeded_and_hold_the_class():
+def test_shots_are_nested_seeded_and_contain_the_class():
     samples = [sample(f"p{i}", labels=("a",) if i % 3 else ("b",)) for i in range(60)]
     eight = [s.id for s in shots(samples, 8, 1, classes=["b"])]
     assert [s.id for s in shots(samples[::-1], 4, 1, classes=["b"])] == eight[:4]
@@ -174,7 +174,7 @@ def test_shots_read_no_more_than_they_need():
 
 
 def test_too_few_for_the_shots():
-    with pytest.raises(DataError, match="8 shots asked for, but only 5 of 5"):
+    with pytest.raises(DataError, match="8 shots requested, but only 5 of 5"):
         shots(plain(5), 8)
     with pytest.raises(DataError, match="class 'b'"):
         shots(plain(5), 1, classes=["b"])
@@ -187,16 +187,16 @@ def test_too_few_for_the_shots():
 
 def test_split_with_shots():
     samples = plain(40)
-    whole, few = deal(samples, test=10, seed=5), deal(samples, test=10, shots=4, seed=5)
+    whole, few = assigned(samples, test=10, seed=5), assigned(samples, test=10, shots=4, seed=5)
     assert few.test == whole.test
     assert len(few.train) == 4
     assert set(few.train) <= set(whole.train)
-    assert few.train == deal(samples, test=10, shots=8, seed=5).train[:4]
+    assert few.train == assigned(samples, test=10, shots=8, seed=5).train[:4]
     assert len(few.unused) == 26
 
 
 def test_written_and_read(tmp_path):
-    parts = deal([sample(f"p{i}", group=f"g{i // 3}") for i in range(20)], val=3, test=4, shots=2, seed=9)
+    parts = assigned([sample(f"p{i}", group=f"g{i // 3}") for i in range(20)], val=3, test=4, shots=2, seed=9)
     parts.write(tmp_path / "run" / "split.json")
     assert Split.read(tmp_path / "run" / "split.json") == parts
     value = json.loads((tmp_path / "run" / "split.json").read_text())
@@ -212,9 +212,9 @@ def test_written_and_read(tmp_path):
         Split.read(tmp_path / "none.json")
 
 
-def test_picking_a_part():
+def test_picking_the_samples_of_a_part():
     samples = plain(10)
-    parts = deal(samples, test=3)
+    parts = assigned(samples, test=3)
     assert tuple(s.id for s in parts.pick(samples, "test")) == parts.test
     with pytest.raises(InputError, match="No part"):
         parts.pick(samples, "tests")
@@ -237,14 +237,14 @@ def copies(image):
     }
 
 
-def test_copies_are_found_and_others_are_not():
+def test_copies_are_detected_and_other_images_are_not():
     images = [*copies(scene(0)).values(), *(scene(i) for i in range(1, 30))]
     samples = [sample(f"p{i}", image=image) for i, image in enumerate(images)]
     assert group(samples)[0] == tuple(f"p{i}" for i in range(6))
     assert all(i < 6 and j < 6 for i, j in near_duplicates(samples))
 
 
-def test_copies_are_found_in_files(tmp_path):
+def test_copies_are_detected_in_files(tmp_path):
     samples = []
     for i, (name, image) in enumerate([*copies(scene(0)).items(), *((f"s{k}", scene(k)) for k in range(1, 6))]):
         path = tmp_path / f"{name}.{'jpg' if i % 2 else 'png'}"
@@ -257,7 +257,7 @@ def test_copies_are_found_in_files(tmp_path):
         group(samples)
 
 
-def test_flat_and_dark_images_are_not_alike():
+def test_flat_and_dark_images_are_no_duplicates():
     rng = np.random.default_rng(0)
     dark = [rng.integers(0, 3, (40, 40, 3), dtype=np.uint8) for _ in range(20)]
     for i, image in enumerate(dark):
@@ -280,7 +280,7 @@ def test_near_duplicates_stay_together_in_a_split():
 
 
 def noisy_pairs():
-    """Gray images and noisy copies, the share of differing hash bits (computed apart) and the correlation of each."""
+    """Gray images and noisy copies, the share of differing hash bits (computed independently) and their correlation."""
     for seed in range(40):
         rng = np.random.default_rng(seed)
         one = cv2.resize(rng.uniform(40, 210, (8, 8)), (16, 16), interpolation=cv2.INTER_CUBIC)

@@ -40,7 +40,7 @@ def empty(base, batch):
     return replace(batch, prompts=Prompts((base.size, base.size), count=batch.prompts.shape))
 
 
-def test_without_a_prompt_the_mean_of_the_members_answers(built, tiny_base, tiny_samples):
+def test_without_a_prompt_the_output_is_the_mean_of_the_members(built, tiny_base, tiny_samples):
     segmenter, _ = built
     batch = batch_of(tiny_base, tiny_samples[:2])
     segmenter.eval()
@@ -54,7 +54,7 @@ def test_without_a_prompt_the_mean_of_the_members_answers(built, tiny_base, tiny
     torch.testing.assert_close(torch.einsum("bpmc,bpchw->bpmhw", output.hyper, output.upscaled), output.logits)
 
 
-def test_high_resolution_features_are_seen(tiny_sam2, tiny_samples):
+def test_high_resolution_features_are_used(tiny_sam2, tiny_samples):
     found = RegionMap(tiny_sam2, width=32).eval()
     features = batch_of(tiny_sam2, tiny_samples[:1]).features
     for index in range(len(features.skips)):
@@ -63,7 +63,7 @@ def test_high_resolution_features_are_seen(tiny_sam2, tiny_samples):
         assert not torch.allclose(found.each(features), found.each(changed))
 
 
-def test_a_prompt_leans_on_the_map_without_teaching_it(built, tiny_base, tiny_samples):
+def test_a_prompt_uses_the_map_without_training_it(built, tiny_base, tiny_samples):
     segmenter, _ = built
     batch, found = batch_of(tiny_base, tiny_samples[:2]), segmenter.adapter("map")
     with torch.no_grad():
@@ -78,7 +78,7 @@ def test_a_prompt_leans_on_the_map_without_teaching_it(built, tiny_base, tiny_sa
     assert all(p.grad is None for p in found.members.parameters())
 
 
-def test_every_member_learns_the_regions_by_itself(built, tiny_base, tiny_samples):
+def test_every_member_learns_the_regions_separately(built, tiny_base, tiny_samples):
     segmenter, _ = built
     batch, found = empty(tiny_base, batch_of(tiny_base, tiny_samples[:3])), segmenter.eval().adapter("map")
     whole = map_loss(segmenter, batch)
@@ -92,7 +92,7 @@ def test_every_member_learns_the_regions_by_itself(built, tiny_base, tiny_sample
     assert all(p.grad.abs().sum() > 0 for p in found.members.parameters())
 
 
-def test_a_step_gives_both_lessons(built, tiny_base, tiny_samples):
+def test_a_step_trains_both_tasks(built, tiny_base, tiny_samples):
     segmenter, step = built
     batch = batch_of(tiny_base, tiny_samples[:3])
     optimizers = {name: torch.optim.AdamW(group, lr=3e-3) for name, group in segmenter.groups.items()}
@@ -105,7 +105,7 @@ def test_a_step_gives_both_lessons(built, tiny_base, tiny_samples):
     assert "region" not in taken(batch)
 
 
-def test_foreground_is_all_wanted_objects_as_one(tiny_samples):
+def test_foreground_joins_all_objects_of_the_classes(tiny_samples):
     whole = tiny_samples[0]
     labels = {one.label for one in whole.annotations}
     (joined,) = foreground([whole])
@@ -121,11 +121,11 @@ def test_foreground_is_all_wanted_objects_as_one(tiny_samples):
 
 @pytest.mark.parametrize("wrong", [{"members": 0}, {"width": 20}, {"width": 8}, {"dropout": 1.0}])
 def test_a_map_that_makes_no_sense_is_refused(tiny_base, wrong):
-    with pytest.raises(InputError, match="members from 1"):
+    with pytest.raises(InputError, match="members >= 1"):
         RegionMap(tiny_base, **wrong)
 
 
-def test_fit_save_load_ask_in_both_ways(tiny_base, tiny_samples, tmp_path):
+def test_fit_save_load_and_predict_with_and_without_a_prompt(tiny_base, tiny_samples, tmp_path):
     one = [replace(s, read_annotations=lambda s=s: s.annotations[:1]) for s in tiny_samples]
     names = sorted({s.annotations[0].label for s in one})[:1]
     config = FitConfig(
@@ -155,7 +155,7 @@ def test_fit_save_load_ask_in_both_ways(tiny_base, tiny_samples, tmp_path):
     assert scores.shape == (1,)
 
 
-def test_a_map_of_several_classes_does_not_answer_alone(tiny_base, tiny_samples, tmp_path):
+def test_a_map_of_several_classes_does_not_predict_without_a_prompt(tiny_base, tiny_samples, tmp_path):
     names = sorted({a.label for s in tiny_samples for a in s.annotations})
     assert len(names) > 1
     config = FitConfig(method="tailor", options={"width": 32}, out=tmp_path / "a", steps=1, val=0, trackers=())
@@ -174,7 +174,7 @@ def test_annotations_of_other_classes_stay_out_of_the_region(tiny_samples):
 
 
 @pytest.mark.parametrize("objects", [1, 2])
-def test_nobody_has_to_ask_where_images_have_one_object(tiny_base, tiny_samples, tmp_path, objects):
+def test_no_prompt_is_needed_where_images_have_one_object(tiny_base, tiny_samples, tmp_path, objects):
     def several(sample):
         first = sample.annotations[0]
         return (first,) + (replace(sample.annotations[1], label=first.label),) * (objects - 1)
@@ -197,7 +197,7 @@ def test_nobody_has_to_ask_where_images_have_one_object(tiny_base, tiny_samples,
         assert all(len(ask.clicks) == 1 and ask.label == names[0] and 0 <= ask.score <= 1 for ask in asks)
 
 
-def test_each_part_of_a_map_is_asked_for_once(tiny_base, tiny_samples):
+def test_each_part_of_a_map_is_prompted_once(tiny_base, tiny_samples):
     torch.manual_seed(0)
     segmenter, _ = find("methods", "tailor").build(tiny_base, width=32)
     predictor = Predictor(tiny_base, {"it": segmenter})
@@ -229,7 +229,7 @@ def test_each_part_of_a_map_is_asked_for_once(tiny_base, tiny_samples):
     assert by_map("it", "a")(predictor, None) == []
 
 
-def test_the_map_learns_the_same_in_the_order_of_memory_of_training(tiny_base, tiny_samples):
+def test_the_map_learns_the_same_in_channels_last_memory(tiny_base, tiny_samples):
     torch.manual_seed(0)
     found = RegionMap(tiny_base, dropout=0.0).double()
     features = batch_of(tiny_base, tiny_samples[:2]).features.to(torch.double)

@@ -1,4 +1,4 @@
-"""Preprocessing as SAM's (method-spec A3, I3), against a second implementation of a few lines."""
+"""Preprocessing of SAM (method-spec A3, I3), against a second short implementation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_image_is_preprocessed_as_sams(tiny_sam, height, width):
 
 
 def test_golden_numbers(tiny_sam):
-    """Black and white by hand; the padding is the mean color, so it is zero after normalization."""
+    """Values of black and white by hand; the padding is the mean color, which is zero after normalization."""
     black = Frame.of(tiny_sam, 48, 80).image(np.zeros((48, 80, 3), np.uint8), tiny_sam)
     assert black[:, 0, 0].tolist() == pytest.approx([-2.11790, -2.03571, -1.80444], abs=1e-5)
     assert not black[:, 38:].any()
@@ -62,7 +62,7 @@ def test_sam2_squashes(tiny_sam2):
     assert frame.image(random_image(48, 80), tiny_sam2).shape == (3, 64, 64)
 
 
-def test_points_and_boxes_go_by_each_axis(tiny_sam):
+def test_points_and_boxes_are_scaled_per_axis(tiny_sam):
     frame = Frame.of(tiny_sam, 48, 80)
     np.testing.assert_allclose(frame.points(np.array([[40, 24]])), [[40 * 64 / 80, 24 * 38 / 48]], rtol=1e-6)
     np.testing.assert_allclose(frame.boxes(np.array([[40, 24, 79, 47]])), [[32, 19, 63.2, 47 * 38 / 48]], rtol=1e-6)
@@ -85,7 +85,7 @@ def test_prompts_change_frame_once(tiny_sam):
     inside = frame.prompts(prompts)
     assert inside.frame == (64, 64)
     assert inside.points[0, 0, 0].tolist() == pytest.approx([32.0, 40 * 38 / 48])
-    with pytest.raises(InputError, match="cannot be used on a 48x80 image"):
+    with pytest.raises(InputError, match="the image is 48x80"):
         frame.prompts(inside)
 
 
@@ -94,8 +94,8 @@ def disc(height: int, width: int, x: float, y: float, radius: float) -> np.ndarr
     return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
 
 
-def test_masks_are_cut_after_resizing(tiny_sam):
-    """A line between two cells: cut first it is torn or gone, cut last it is whole."""
+def test_masks_are_thresholded_after_resizing(tiny_sam):
+    """A line between two cells: thresholding first breaks or removes it, thresholding last keeps it."""
     frame = Frame.of(tiny_sam, 48, 80)
     logits = torch.full((1, 1, 32, 32), -1.0)
     for i in range(4, 18):
@@ -109,7 +109,7 @@ def test_masks_are_cut_after_resizing(tiny_sam):
 
 
 def test_crop_is_made_in_the_model_frame(tiny_sam):
-    """The padding begins at row 38 of 64, in the middle of a cell of 2 px only by luck: here at cell 19 exactly."""
+    """The padding begins at row 38 of 64, which is exactly at cell 19."""
     frame = Frame.of(tiny_sam, 47, 80)  # 37.6 -> 38 rows of 64; at low resolution 19 of 32
     assert frame.inner == (38, 64)
     frame = Frame.of(tiny_sam, 46, 80)  # 36.8 -> 37 rows: cell 18 is half image, half padding
@@ -120,7 +120,7 @@ def test_crop_is_made_in_the_model_frame(tiny_sam):
     np.testing.assert_allclose(got[3:-3], ((rows + 0.5) / 2 - 0.5)[3:-3], atol=1e-4)
 
 
-def test_logits_come_back_to_where_the_mask_was(tiny_sam):
+def test_logits_return_to_the_position_of_the_mask(tiny_sam):
     mask = disc(480, 800, 500, 200, 150)
     frame = Frame.of(tiny_sam, 480, 800)
     back = frame.logits((frame.target(mask)[None, None] - 0.5) * 8)[0, 0] > 0
@@ -162,7 +162,7 @@ def test_valid_is_the_image(tiny_sam, height, rows):
         (np.zeros((48, 81, 3), np.uint8), "\\(48, 81, 3\\)"),
     ],
 )
-def test_other_images_are_refused(tiny_sam, image, words):
+def test_images_of_another_size_are_refused(tiny_sam, image, words):
     with pytest.raises(InputError, match=words):
         Frame.of(tiny_sam, 48, 80).image(image, tiny_sam)
 

@@ -70,7 +70,7 @@ def grounding_dino(folder):
     config = GroundingDinoConfig(
         backbone_config=swin, text_config=bert, d_model=32, num_queries=10, max_text_len=32, **sizes
     )
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "banner", "plate", ".", "licence"]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "banner", "plate", ".", "license"]
     (folder / "vocab.txt").write_text("\n".join(words))
     BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
     GroundingDinoForObjectDetection(config).save_pretrained(folder)
@@ -82,17 +82,17 @@ def image() -> np.ndarray:
 
 
 @pytest.mark.parametrize("make", [rt_detr_v2, d_fine])
-def test_boxes_are_the_models_own_in_image_pixels(make, image, tmp_path):
+def test_boxes_are_the_models_in_image_pixels(make, image, tmp_path):
     torch.manual_seed(0)
     make().save_pretrained(tmp_path)
-    found = detectors.build(weights=tmp_path, size=64)
-    answer = found.detect(image)
-    assert len(answer) == 10
-    assert set(answer.labels) <= set(found.names)
-    assert len(found.names) == 3
+    detector = detectors.build(weights=tmp_path, size=64)
+    detections = detector.detect(image)
+    assert len(detections) == 10
+    assert set(detections.labels) <= set(detector.names)
+    assert len(detector.names) == 3
     # a detector is frozen: the same twice, no gradient anywhere
-    assert found.detect(image).boxes.tolist() == answer.boxes.tolist()
-    model = found._model
+    assert detector.detect(image).boxes.tolist() == detections.boxes.tolist()
+    model = detector._model
     assert not any(p.requires_grad for p in model.parameters())
     pixels = detectors.prepare(image, {"size": {"height": 64, "width": 64}})
     with torch.inference_mode():
@@ -100,7 +100,7 @@ def test_boxes_are_the_models_own_in_image_pixels(make, image, tmp_path):
     best = int(output.logits[0].sigmoid().amax(1).argmax())
     x, y, w, h = output.pred_boxes[0, best].tolist()
     expected = np.clip([(x - w / 2) * 80, (y - h / 2) * 48, (x + w / 2) * 80, (y + h / 2) * 48], 0, [80, 48] * 2)
-    assert answer.boxes[0] == pytest.approx(expected, abs=1e-3)
+    assert detections.boxes[0] == pytest.approx(expected, abs=1e-3)
     with pytest.raises(InputError, match="takes no text"):
         detectors.build(weights=tmp_path, text=["a banner"])
 
@@ -109,32 +109,32 @@ def test_a_text_names_the_classes(image, tmp_path):
     torch.manual_seed(0)
     grounding_dino(tmp_path)
     assert detectors.takes_text(tmp_path)
-    found = detectors.build(weights=tmp_path, text=["A banner.", "licence plate"], size=256)
-    answer = found.detect(image)
-    assert found.names == ("A banner.", "licence plate")
-    assert len(answer)
-    assert set(answer.labels) <= set(found.names)
+    detector = detectors.build(weights=tmp_path, text=["A banner.", "license plate"], size=256)
+    detections = detector.detect(image)
+    assert detector.names == ("A banner.", "license plate")
+    assert len(detections)
+    assert set(detections.labels) <= set(detector.names)
     with pytest.raises(InputError, match="needs a text"):
         detectors.build(weights=tmp_path)
 
 
-def test_phrases_take_their_best_token():
-    ids = torch.tensor([101, 5, 6, 1012, 9, 7, 1012, 102])  # [CLS] a banner . licence plate . [SEP]
+def test_the_score_of_a_phrase_is_that_of_its_best_token():
+    ids = torch.tensor([101, 5, 6, 1012, 9, 7, 1012, 102])  # [CLS] a banner . license plate . [SEP]
     logits = torch.full((2, 12), -9.0)
     logits[0, 2], logits[0, 3] = 1.0, 8.0  # "banner"; the full stop belongs to no phrase
-    logits[1, 4], logits[1, 10] = 2.0, 8.0  # "licence"; behind the sentence
+    logits[1, 4], logits[1, 10] = 2.0, 8.0  # "license"; after the sentence
     scores = detectors.phrase_scores(logits, ids, {101, 102, 1012})
     assert scores.argmax(1).tolist() == [0, 1]
     assert scores.amax(1).tolist() == pytest.approx(torch.tensor([1.0, 2.0]).sigmoid().tolist())
 
 
-def test_softmax_models_have_a_column_for_nothing():
+def test_softmax_models_have_a_column_for_no_object():
     logits = torch.tensor([[1.0, 2.0, 5.0]])
     assert detectors.class_scores(logits, 2).tolist()[0] == pytest.approx(logits.softmax(-1)[0, :2].tolist())
     assert detectors.class_scores(logits, 3).tolist()[0] == pytest.approx(logits.sigmoid()[0].tolist())
 
 
-def test_images_are_prepared_by_the_files_numbers(image):
+def test_images_are_prepared_as_the_file_says(image):
     settings = {"size": {"shortest_edge": 24, "longest_edge": 30}, "do_normalize": True, "image_mean": [0.5] * 3,
                 "image_std": [0.25] * 3}  # fmt: skip
     pixels = detectors.prepare(np.full_like(image, 255), settings)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from samtailor.fitting import FitResult, verdict
+from samtailor.fitting import FitResult
+from samtailor.fitting.verdict import verdict
 from samtailor.structures import InferenceSpec, TilingPlan
 from samtailor.train.config import FitConfig
 

@@ -1,4 +1,4 @@
-"""The workbench's interface as the page uses it, on a small random base."""
+"""The HTTP interface of the workbench, on a small random base model."""
 
 from __future__ import annotations
 
@@ -19,69 +19,69 @@ from samtailor.workbench import masks, static
 from samtailor.workbench.app import build
 from saved import save
 from tiny import disc_sample
-from workbench import ids, images_folder, objects_of, open_session, plain, square
+from workbench import ids, images_folder, objects_of, objects_to_json, open_session, square
 
-HERE = "http://127.0.0.1:8765"
+URL = "http://127.0.0.1:8765"
 
 
 @pytest.fixture
-def bench(tiny_sam2, tmp_path):
-    made = open_session(images_folder(tmp_path / "images"), tiny_sam2)
-    save(made.project.home / "adapters" / "one", tiny_sam2, proposals=True)
-    save(made.project.home / "adapters" / "two", tiny_sam2, seed=5)
+def session(tiny_sam2, tmp_path):
+    opened = open_session(images_folder(tmp_path / "images"), tiny_sam2)
+    save(opened.project.home / "adapters" / "one", tiny_sam2, proposals=True)
+    save(opened.project.home / "adapters" / "two", tiny_sam2, seed=5)
     for name in ("one", "two"):
-        made.engine.adapters.add_below(name, name)
-    yield made
-    made.close()
-    made.engine.close()
+        opened.engine.adapters.add_below(name, name)
+    yield opened
+    opened.close()
+    opened.engine.close()
 
 
 @pytest.fixture
-def client(bench):
-    with TestClient(build(bench), base_url=HERE) as client:
+def client(session):
+    with TestClient(build(session), base_url=URL) as client:
         yield client
 
 
 @pytest.fixture
-def first(bench):
-    return ids(bench.project)[0]
+def first(session):
+    return ids(session.project)[0]
 
 
 def decoded(rle: dict) -> np.ndarray:
     return coco.decode(rle).astype(bool)
 
 
-def check_refused(answer, status, *words):
-    assert answer.status_code == status, answer.text
+def check_refused(response, status, *words):
+    assert response.status_code == status, response.text
     for word in words:
-        assert word in answer.json()["error"]
+        assert word in response.json()["error"]
 
 
-def test_whoever_watches_the_process_needs_no_token(bench):
-    with TestClient(build(bench, token="secret"), base_url=HERE) as stranger:
-        assert stranger.get("/health").json() == {"status": "up"}
-        assert stranger.get("/api/project").status_code == 401
+def test_health_check_needs_no_token(session):
+    with TestClient(build(session, token="secret"), base_url=URL) as anonymous:
+        assert anonymous.get("/health").json() == {"status": "up"}
+        assert anonymous.get("/api/project").status_code == 401
 
 
-def test_the_project_tells_what_the_page_shows(client):
-    found = client.get("/api/project").json()
-    assert (found["name"], found["base"], found["images"], found["minimum"]) == ("images", "tiny-sam2", 6, 4)
-    assert [one["name"] for one in found["classes"]] == ["disc", "square"]
-    assert [(one["name"], one["auto"], one["own"]) for one in found["adapters"]] == [
+def test_project_contains_what_the_page_shows(client):
+    about = client.get("/api/project").json()
+    assert (about["name"], about["base"], about["images"], about["min_images"]) == ("images", "tiny-sam2", 6, 4)
+    assert [class_["name"] for class_ in about["classes"]] == ["disc", "square"]
+    assert [(adapter["name"], adapter["auto"], adapter["deletable"]) for adapter in about["adapters"]] == [
         ("one", True, True),
         ("two", False, True),
     ]
-    assert {"coco", "yolo", "masks", "labelme"} <= set(found["formats"])
-    assert (found["job"], found["unfinished"]) == (None, [])
+    assert {"coco", "yolo", "masks", "labelme"} <= set(about["formats"])
+    assert (about["job"], about["unfinished"]) == (None, [])
 
 
-def test_images_thumbnails_and_images(client, first):
+def test_list_of_images_thumbnails_and_files(client, first):
     rows = client.get("/api/images").json()
     assert rows[0] == {"id": first, "name": "p0.png", "width": 80, "height": 48, "state": "open", "objects": 0,
                        "uncertainty": None, "error": None}  # fmt: skip
-    shown = client.get(f"/api/images/{first}/image")
-    assert shown.headers["content-type"] == "image/png"
-    assert (np.asarray(Image.open(io.BytesIO(shown.content))) == disc_sample(0).image).all()
+    full = client.get(f"/api/images/{first}/image")
+    assert full.headers["content-type"] == "image/png"
+    assert (np.asarray(Image.open(io.BytesIO(full.content))) == disc_sample(0).image).all()
     small = client.get(f"/api/images/{first}/thumbnail")
     assert max(Image.open(io.BytesIO(small.content)).size) == 80
     again = client.get(f"/api/images/{first}/thumbnail", headers={"if-none-match": small.headers["etag"]})
@@ -89,73 +89,78 @@ def test_images_thumbnails_and_images(client, first):
     check_refused(client.get("/api/images/nowhere/image"), 404)
 
 
-def test_an_adapter_that_answers_both_ways_counts_as_one_that_is_clicked(client, first, bench, tiny_sam2):
-    for name, given in (("both", {"method": "tailor"}), ("never", {"prompt": "none"})):
-        save(bench.project.home / "adapters" / name, tiny_sam2, **given)
-        bench.engine.adapters.add_below(name, name)
-    told = {one["name"]: one["promptless"] for one in client.get("/api/project").json()["adapters"]}
-    assert told == {"one": False, "two": False, "both": False, "never": True}
-    saved = {"revision": 0, "state": "open", "objects": plain(objects_of(0))}
+def test_adapter_fitted_with_and_without_prompts_takes_clicks(client, first, session, tiny_sam2):
+    for name, options in (("both", {"method": "tailor"}), ("never", {"prompt": "none"})):
+        save(session.project.home / "adapters" / name, tiny_sam2, **options)
+        session.engine.adapters.add_below(name, name)
+    adapters = client.get("/api/project").json()["adapters"]
+    assert {adapter["name"]: adapter["promptless"] for adapter in adapters} == {
+        "one": False,
+        "two": False,
+        "both": False,
+        "never": True,
+    }
+    saved = {"revision": 0, "state": "open", "objects": objects_to_json(objects_of(0))}
     client.put(f"/api/images/{first}/annotations", json=saved)
     url = f"/api/images/{first}/iou-map?object=o0&grid=4&adapter="
     assert client.get(url + "both").status_code == 200
-    check_refused(client.get(url + "never"), 422, "without a click")
+    check_refused(client.get(url + "never"), 422, "without clicks")
 
 
-def test_segment_answers_all_candidates_as_the_predictor_does(client, first, bench):
-    predictor = Predictor(bench.engine.base, {"one": bench.engine.adapters.get("one").folder})
+def test_segment_returns_the_candidates_of_the_predictor(client, first, session):
+    predictor = Predictor(session.engine.base, {"one": session.engine.adapters.get("one").folder})
     predictor.set_image(disc_sample(0).image)
     for adapter in (None, "one"):
-        given = {"adapter": adapter, "points": [[20, 20], [70, 5]], "labels": [1, 0]}
-        answer = client.post(f"/api/images/{first}/segment", json=given).json()
-        true, scores, _ = predictor.predict([[20, 20], [70, 5]], [1, 0], adapter=adapter or "base")
+        body = {"adapter": adapter, "points": [[20, 20], [70, 5]], "labels": [1, 0]}
+        response = client.post(f"/api/images/{first}/segment", json=body).json()
+        expected, scores, _ = predictor.predict([[20, 20], [70, 5]], [1, 0], adapter=adapter or "base")
         order = np.argsort(-scores, kind="stable")
-        assert [m["predicted_iou"] for m in answer["masks"]] == pytest.approx(np.clip(scores[order], 0, 1), abs=1e-4)
-        for one, index in zip(answer["masks"], order, strict=True):
-            assert np.count_nonzero(decoded(one["rle"]) != true[index]) <= 2  # at 0 to rounding
-            assert one["area"] == np.count_nonzero(decoded(one["rle"]))
-            if one["area"]:
-                x0, y0, x1, y1 = one["box"]
-                rows, columns = np.nonzero(decoded(one["rle"]))
+        assert [m["predicted_iou"] for m in response["masks"]] == pytest.approx(np.clip(scores[order], 0, 1), abs=1e-4)
+        for candidate, index in zip(response["masks"], order, strict=True):
+            assert np.count_nonzero(decoded(candidate["rle"]) != expected[index]) <= 2  # logits at 0, up to rounding
+            assert candidate["area"] == np.count_nonzero(decoded(candidate["rle"]))
+            if candidate["area"]:
+                x0, y0, x1, y1 = candidate["box"]
+                rows, columns = np.nonzero(decoded(candidate["rle"]))
                 assert (x0, y0, x1, y1) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
 
 
-def test_an_image_is_encoded_once_for_all_who_answer(client, first, bench, monkeypatch):
-    calls, encode = [], bench.engine.base.encode_image
-    monkeypatch.setattr(bench.engine.base, "encode_image", lambda *a: calls.append(1) or encode(*a), raising=False)
+def test_image_is_encoded_once_for_all_adapters(client, first, session, monkeypatch):
+    calls, encode = [], session.engine.base.encode_image
+    monkeypatch.setattr(session.engine.base, "encode_image", lambda *a: calls.append(1) or encode(*a), raising=False)
     assert client.post(f"/api/images/{first}/encode").json()["seconds"] >= 0
     for _ in range(2):
         client.post(f"/api/images/{first}/segment", json={"points": [[20, 20]]})
-    asked = {"adapters": [None, "one", "two"], "box": [10, 5, 40, 40]}
-    answers = client.post(f"/api/images/{first}/compare", json=asked).json()["answers"]
-    assert [one["adapter"] for one in answers] == [None, "one", "two"]
+    body = {"adapters": [None, "one", "two"], "box": [10, 5, 40, 40]}
+    results = client.post(f"/api/images/{first}/compare", json=body).json()["results"]
+    assert [result["adapter"] for result in results] == [None, "one", "two"]
     assert len(calls) == 1
 
 
 @pytest.mark.parametrize(
-    ("given", "status", "word"),
+    ("body", "status", "word"),
     [
         ({}, 422, "points or a box"),
         ({"points": [[90, 10]]}, 422, "outside"),
         ({"points": [[1, 1]], "labels": [1, 0]}, 422, "one value per point"),
         ({"points": [[1, 1]], "labels": [2]}, 422, "labels"),
         ({"box": [10, 10, 5, 20]}, 422, "x0 < x1"),
-        ({"points": [[1, 1]], "adapter": "nobody"}, 404, "nobody"),
+        ({"points": [[1, 1]], "adapter": "missing"}, 404, "missing"),
         ({"points": [[1, 1]] * 300}, 422, "256"),
         ({"points": [[1, 1]], "other": 1}, 422, "other"),
     ],
 )
-def test_questions_without_sense_are_refused_in_words(client, first, given, status, word):
-    check_refused(client.post(f"/api/images/{first}/segment", json=given), status, word)
+def test_invalid_prompts_are_refused(client, first, body, status, word):
+    check_refused(client.post(f"/api/images/{first}/segment", json=body), status, word)
 
 
-def test_saving_reading_and_meeting_another_tab(client, first):
-    url, objects = f"/api/images/{first}/annotations", plain(objects_of(0))
+def test_annotations_and_conflicting_saves(client, first):
+    url, objects = f"/api/images/{first}/annotations", objects_to_json(objects_of(0))
     assert client.get(url).json() == {"revision": 0, "state": "open", "objects": []}
     assert client.put(url, json={"revision": 0, "state": "open", "objects": objects}).json() == {"revision": 1}
     assert client.get(url).json() == {"revision": 1, "state": "open", "objects": objects}
     late = client.put(url, json={"revision": 0, "state": "accepted", "objects": []})
-    check_refused(late, 409, "changed meanwhile")
+    check_refused(late, 409, "changed in the meantime")
     assert (late.json()["revision"], late.json()["objects"]) == (1, objects)
     check_refused(client.put(url, json={"revision": 1, "state": "proposed", "objects": []}), 422, "state")
     check_refused(client.put(url, json={"revision": 1, "state": "open", "objects": [{**objects[0], "x": 1}]}), 422, "x")
@@ -165,61 +170,61 @@ def test_saving_reading_and_meeting_another_tab(client, first):
     assert client.get(url).json()["objects"][0]["class"] == "plate"
 
 
-def test_a_map_of_where_to_click_is_of_a_saved_object_and_kept(client, first, bench):
+def test_iou_map_needs_a_saved_object_and_is_cached(client, first, session):
     url = f"/api/images/{first}/iou-map"
     check_refused(client.get(url, params={"object": "o0"}), 404, "Save it first")
-    objects = plain(objects_of(0))
+    objects = objects_to_json(objects_of(0))
     client.put(f"/api/images/{first}/annotations", json={"revision": 0, "state": "open", "objects": objects})
-    found = client.get(url, params={"object": "o0", "adapter": "one", "grid": 8}).json()
-    assert (len(found["y"]), len(found["x"])) == np.array(found["grid"]).shape
-    x, y = found["x"][2], found["y"][1]
-    asked = {"adapter": "one", "points": [[x, y]]}
-    best = client.post(f"/api/images/{first}/segment", json=asked).json()["masks"][0]
-    true, got = decoded(objects[0]["rle"]), decoded(best["rle"])
-    assert found["grid"][1][2] == pytest.approx((true & got).sum() / max((true | got).sum(), 1), abs=0.02)
-    bench.asking._slow.close()  # a second answer needs no decoder
-    assert client.get(url, params={"object": "o0", "adapter": "one", "grid": 8}).json() == found
+    iou_map = client.get(url, params={"object": "o0", "adapter": "one", "grid": 8}).json()
+    assert (len(iou_map["y"]), len(iou_map["x"])) == np.array(iou_map["grid"]).shape
+    x, y = iou_map["x"][2], iou_map["y"][1]
+    body = {"adapter": "one", "points": [[x, y]]}
+    best = client.post(f"/api/images/{first}/segment", json=body).json()["masks"][0]
+    truth, mask = decoded(objects[0]["rle"]), decoded(best["rle"])
+    assert iou_map["grid"][1][2] == pytest.approx((truth & mask).sum() / max((truth | mask).sum(), 1), abs=0.02)
+    session.prompt_service._slow.close()  # a cached map needs no executor
+    assert client.get(url, params={"object": "o0", "adapter": "one", "grid": 8}).json() == iou_map
     check_refused(client.get(url, params={"object": "o0", "grid": 999}), 422, "grid")
 
 
-def test_automatic_objects_are_sound_and_not_saved(client, first):
-    found = client.post(f"/api/images/{first}/auto", json={"adapter": "one"}).json()["objects"]
-    assert found
-    assert {one["source"] for one in found} == {"auto"}
-    assert all(0 <= one["uncertainty"] <= 1 and one["prompts"]["points"] for one in found)
-    assert len({one["id"] for one in found}) == len(found)
+def test_automatic_objects_are_valid_and_not_saved(client, first):
+    objects = client.post(f"/api/images/{first}/auto", json={"adapter": "one"}).json()["objects"]
+    assert objects
+    assert {o["source"] for o in objects} == {"auto"}
+    assert all(0 <= o["uncertainty"] <= 1 and o["prompts"]["points"] for o in objects)
+    assert len({o["id"] for o in objects}) == len(objects)
     assert client.get(f"/api/images/{first}/annotations").json()["objects"] == []
-    saved = {"revision": 0, "state": "accepted", "objects": found}
+    saved = {"revision": 0, "state": "accepted", "objects": objects}
     assert client.put(f"/api/images/{first}/annotations", json=saved).status_code == 200
     check_refused(client.post(f"/api/images/{first}/auto", json={"adapter": "two"}), 422, "no prompt source")
 
 
-def test_a_mask_becomes_polygons_and_the_same_mask_again(client, first):
+def test_mask_to_polygons_and_back(client, first):
     mask = disc_sample(3).annotations[0].mask
     x, y = center(mask)
     mask[y - 2 : y + 2, x - 3 : x + 3] = False
     mask[2:5, 60:66] = True
-    given = {"rle": masks.shape(mask)["rle"], "tolerance": 0}
-    polygons = client.post(f"/api/images/{first}/polygon", json=given).json()["polygons"]
-    assert (len(polygons), [len(one["holes"]) for one in polygons]) == (2, [1, 0])
-    back = client.post(f"/api/images/{first}/rasterise", json={"polygons": polygons}).json()
-    assert back == masks.shape(mask)
-    check_refused(client.post(f"/api/images/{first}/rasterise", json={"polygons": [{"outer": [[1, 1]]}]}), 422)
+    body = {"rle": masks.mask_to_json(mask)["rle"], "tolerance": 0}
+    polygons = client.post(f"/api/images/{first}/polygon", json=body).json()["polygons"]
+    assert (len(polygons), [len(polygon["holes"]) for polygon in polygons]) == (2, [1, 0])
+    back = client.post(f"/api/images/{first}/rasterize", json={"polygons": polygons}).json()
+    assert back == masks.mask_to_json(mask)
+    check_refused(client.post(f"/api/images/{first}/rasterize", json={"polygons": [{"outer": [[1, 1]]}]}), 422)
     wild = {"polygons": [{"outer": [[-1e9, -1e9], [1e9, -1e9], [1e9, 1e9], [-1e9, 1e9]]}]}
-    assert client.post(f"/api/images/{first}/rasterise", json=wild).json()["area"] == 48 * 80
+    assert client.post(f"/api/images/{first}/rasterize", json=wild).json()["area"] == 48 * 80
     check_refused(client.post(f"/api/images/{first}/polygon", json={"rle": square(1, 1, size=(9, 9))}), 422, "size")
 
 
-def test_outlines_drawn_again_are_the_mask_to_the_pixel():
+def test_rasterized_outlines_equal_the_mask():
     rng = np.random.default_rng(0)
-    for share in (0.2, 0.5, 0.8):
-        mask = rng.random((23, 31)) < share
-        assert (masks.rasterise(outlines(mask, 0), mask.shape) == mask).all()
+    for density in (0.2, 0.5, 0.8):
+        mask = rng.random((23, 31)) < density
+        assert (masks.rasterize(outlines(mask, 0), mask.shape) == mask).all()
 
 
-def test_fits_and_labellings_that_cannot_be_are_refused(client, bench, first):
+def test_impossible_fits_and_labeling_jobs_are_refused(client, session, first):
     client.put(f"/api/images/{first}/annotations", json={"revision": 0, "state": "accepted",
-                                                          "objects": plain(objects_of(0))})  # fmt: skip
+                                                          "objects": objects_to_json(objects_of(0))})  # fmt: skip
     check_refused(client.post("/api/jobs/fit", json={}), 422, "3 more images")
     check_refused(client.post("/api/jobs/fit", json={"name": "../up"}), 422, "name")
     check_refused(client.post("/api/jobs/fit", json={"name": "one"}), 409, "already")
@@ -231,59 +236,59 @@ def test_fits_and_labellings_that_cannot_be_are_refused(client, bench, first):
     assert client.get("/api/jobs/current").json() is None
 
 
-def test_only_the_projects_own_adapters_can_be_deleted(client, bench, tiny_sam2, tmp_path):
+def test_only_adapters_of_the_project_can_be_deleted(client, session, tiny_sam2, tmp_path):
     outside = save(tmp_path / "given", tiny_sam2)
-    bench.engine.adapters.add("given", outside)
-    check_refused(client.delete("/api/adapters/given"), 409, "at the start")
+    session.engine.adapters.add("given", outside)
+    check_refused(client.delete("/api/adapters/given"), 409, "on the command line")
     check_refused(client.delete("/api/adapters/none"), 404)
     check_refused(client.delete("/api/adapters/%2e%2e"), 422, "name")
     assert client.delete("/api/adapters/two").status_code == 204
-    assert not (bench.project.home / "adapters" / "two").exists()
+    assert not (session.project.home / "adapters" / "two").exists()
     assert [one["name"] for one in client.get("/api/project").json()["adapters"]] == ["one", "given"]
-    (bench.project.home / "adapters" / "link").symlink_to(outside)
+    (session.project.home / "adapters" / "link").symlink_to(outside)
     check_refused(client.delete("/api/adapters/link"), 422, "link")
     assert (outside / "adapter.json").exists()
 
 
-def test_adapters_of_a_project_are_there_again_and_damaged_ones_are_told(tiny_sam2, tmp_path):
+def test_adapters_of_a_project_are_loaded_and_damaged_ones_are_reported(tiny_sam2, tmp_path):
     root = images_folder(tmp_path / "images", 2)
     fits = root / ".samtailor" / "adapters"
     save(fits / "good", tiny_sam2)
     save(fits / "bad", tiny_sam2)
     (fits / "bad" / "adapter.safetensors").write_bytes(b"damaged")
     (fits / "half").mkdir()
-    bench = open_session(root, tiny_sam2)
-    about = bench.about()
+    session = open_session(root, tiny_sam2)
+    about = session.about()
     assert [one["name"] for one in about["adapters"]] == ["good"]
     assert [one["name"] for one in about["broken_adapters"]] == ["bad"]
-    bench.close()
-    bench.engine.close()
+    session.close()
+    session.engine.close()
 
 
-def test_exports_are_fetched_by_name_only(client, first):
-    check_refused(client.post("/api/export", json={"format": "coco"}), 422, "nothing to export")
-    saved = {"revision": 0, "state": "accepted", "objects": plain(objects_of(0))}
+def test_exports_are_downloaded_by_name_only(client, first):
+    check_refused(client.post("/api/export", json={"format": "coco"}), 422, "Nothing to export: no image is accepted")
+    saved = {"revision": 0, "state": "accepted", "objects": objects_to_json(objects_of(0))}
     client.put(f"/api/images/{first}/annotations", json=saved)
     check_refused(client.post("/api/export", json={"format": "nothing"}), 422, "Known")
-    made = client.post("/api/export", json={"format": "yolo", "states": ["accepted"]}).json()
-    packed = client.get(made["url"])
+    export = client.post("/api/export", json={"format": "yolo", "states": ["accepted"]}).json()
+    packed = client.get(export["url"])
     assert packed.headers["content-type"] == "application/zip"
     assert packed.content[:2] == b"PK"
     for name in ("..%2f..%2fproject", "yolo-999", ".."):
         assert client.get(f"/api/exports/{name}.zip").status_code == 404
 
 
-def test_the_page_is_served_with_its_policy_and_nothing_beside_it(bench, tmp_path, monkeypatch):
+def test_page_is_served_with_its_policy_and_no_other_files(session, tmp_path, monkeypatch):
     page = tmp_path / "page"
     (page / "assets").mkdir(parents=True)
     (page / "index.html").write_text("<!doctype html>")
     (page / "assets" / "app-1a2b.js").write_text("1")
     (tmp_path / "secret.txt").write_text("secret")
     monkeypatch.setattr(static.add, "__defaults__", (page,))
-    with TestClient(build(bench), base_url=HERE) as client:
-        shown = client.get("/")
-        assert shown.headers["content-type"].startswith("text/html")
-        assert shown.headers["content-security-policy"].startswith("default-src 'self'; img-src 'self' data: blob:")
+    with TestClient(build(session), base_url=URL) as client:
+        index = client.get("/")
+        assert index.headers["content-type"].startswith("text/html")
+        assert index.headers["content-security-policy"].startswith("default-src 'self'; img-src 'self' data: blob:")
         script = client.get("/assets/app-1a2b.js")
         assert script.headers["content-type"].startswith("text/javascript")
         assert "immutable" in script.headers["cache-control"]
@@ -291,15 +296,15 @@ def test_the_page_is_served_with_its_policy_and_nothing_beside_it(bench, tmp_pat
             assert client.get(path).status_code == 404
 
 
-def test_strangers_and_other_sites_are_kept_out(bench, first):
+def test_requests_without_token_or_from_other_sites_are_refused(session, first):
     token = "a-token-of-some-length"
-    with TestClient(build(bench, token=token), base_url=HERE) as client:
+    with TestClient(build(session, token=token), base_url=URL) as client:
         check_refused(client.get("/api/project"), 401)
         check_refused(client.get("/?token=wrong-token"), 401)
         assert client.get("/api/project", headers={"authorization": f"Bearer {token}"}).status_code == 200
-        let_in = client.get(f"/?token={token}", follow_redirects=False)
-        assert (let_in.status_code, let_in.headers["location"]) == (303, "/")
-        cookie = let_in.headers["set-cookie"]
+        redirect = client.get(f"/?token={token}", follow_redirects=False)
+        assert (redirect.status_code, redirect.headers["location"]) == (303, "/")
+        cookie = redirect.headers["set-cookie"]
         assert "HttpOnly" in cookie
         assert "SameSite=Strict" in cookie
         assert client.get("/api/project").status_code == 200  # the client keeps cookies
@@ -308,32 +313,32 @@ def test_strangers_and_other_sites_are_kept_out(bench, first):
             check_refused(client.get(f"/api/images/{first}/image", headers=headers), 403)
 
 
-def test_bodies_are_bounded(client, first, monkeypatch):
+def test_too_large_bodies_are_refused(client, first, monkeypatch):
     huge = b'{"revision":0,"state":"open","objects":[' + b" " * (33 * 2**20) + b"]}"
-    answer = client.put(f"/api/images/{first}/annotations", content=huge, headers={"content-type": "application/json"})
-    check_refused(answer, 413)
+    headers = {"content-type": "application/json"}
+    check_refused(client.put(f"/api/images/{first}/annotations", content=huge, headers=headers), 413)
 
 
-def test_a_full_queue_is_503_with_a_time_to_come_back(tiny_sam2, tmp_path):
+def test_full_queue_is_503_with_retry_after(tiny_sam2, tmp_path):
     limits = Limits(bytes=200_000, pixels=50_000, encodes=1, encode_queue=0)
-    bench = open_session(images_folder(tmp_path / "images"), tiny_sam2, limits=limits)
-    one = ids(bench.project)[0]
-    with TestClient(build(bench), base_url=HERE) as client:
+    session = open_session(images_folder(tmp_path / "images"), tiny_sam2, limits=limits)
+    one = ids(session.project)[0]
+    with TestClient(build(session), base_url=URL) as client:
         free = threading.Event()
-        bench.engine.encoding.submit(free.wait)
+        session.engine.encoding.submit(free.wait)
         try:
-            answer = client.post(f"/api/images/{one}/encode")
-            check_refused(answer, 503)
-            assert int(answer.headers["retry-after"]) >= 1
+            response = client.post(f"/api/images/{one}/encode")
+            check_refused(response, 503)
+            assert int(response.headers["retry-after"]) >= 1
             assert client.get("/api/project").status_code == 200
-            assert bench.project.row(one)["state"] == "open"  # a full queue is not the image's fault
+            assert session.project.row(one)["state"] == "open"  # the image itself is fine
         finally:
             free.set()
 
 
-def test_an_image_that_breaks_in_the_encoder_is_listed_and_hurts_no_other(client, bench):
-    one, other, *_ = ids(bench.project)
-    path = bench.project.images.folder / "p0.png"
+def test_damaged_image_is_listed_as_failed_and_others_still_work(client, session):
+    one, other, *_ = ids(session.project)
+    path = session.project.images.folder / "p0.png"
     path.write_bytes(path.read_bytes()[:900])
     assert client.get("/api/images").json()[0]["state"] == "open"  # its header is whole
     check_refused(client.post(f"/api/images/{one}/segment", json={"points": [[5, 5]]}), 415)
@@ -341,12 +346,12 @@ def test_an_image_that_breaks_in_the_encoder_is_listed_and_hurts_no_other(client
     assert [row["state"] for row in client.get("/api/images").json()[:2]] == ["failed", "open"]
 
 
-def test_a_slanted_polygon_takes_the_pixels_whose_centres_lie_in_it():
+def test_polygon_covers_the_pixels_whose_centers_lie_in_it():
     ring = np.array([[2.3, 1.2], [17.6, 5.9], [6.1, 13.7]])
     y, x = np.mgrid[:16, :20] + 0.5
     sides = [
         (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0) > 0
         for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0), strict=True)
     ]
-    assert (masks.rasterise([(ring, [])], (16, 20)) == np.all(sides, axis=0)).all()
-    assert (masks.rasterise([(ring, [])], (16, 20)) == masks.rasterise([(ring[::-1], [])], (16, 20))).all()
+    assert (masks.rasterize([(ring, [])], (16, 20)) == np.all(sides, axis=0)).all()
+    assert (masks.rasterize([(ring, [])], (16, 20)) == masks.rasterize([(ring[::-1], [])], (16, 20))).all()

@@ -1,4 +1,4 @@
-"""What a workbench keeps on disk: nothing is lost by a kill, nothing outside the folder is touched."""
+"""Projects on disk: a killed process loses nothing that was confirmed, and no file outside the folder is opened."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -21,6 +22,7 @@ from samtailor.masks.metrics import iou
 from samtailor.registry import names
 from samtailor.serve.refusals import Refused, Taken, TooLarge, Unknown, Unreadable
 from samtailor.workbench.exports import Exports
+from samtailor.workbench.file_lock import lock_project
 from samtailor.workbench.images import by_name
 from samtailor.workbench.project import Stale
 from samtailor.workbench.records import Object
@@ -38,11 +40,19 @@ from samtailor.workbench.records import Object
 root = Path(sys.argv[1])
 project = Project(root / ".samtailor", ImageFolder(root, root / ".samtailor" / "cache", Limits()), "tiny-sam2")
 id, *_ = project.images.all()
-one = Object.model_validate_json(sys.argv[2])
+object = Object.model_validate_json(sys.argv[2])
 revision = project.read(id).revision
 while True:
-    revision = project.put(id, revision, "open", [] if revision % 2 else [one]).revision
+    revision = project.put(id, revision, "open", [] if revision % 2 else [object]).revision
     print(revision, flush=True)
+"""
+
+LOCKER = """
+import sys
+from pathlib import Path
+from samtailor.workbench.file_lock import lock_project
+lock = lock_project(Path(sys.argv[1]))
+print("locked", flush=True)
 """
 
 
@@ -53,27 +63,27 @@ def root(tmp_path) -> Path:
 
 @pytest.fixture
 def project(root):
-    made = open_project(root)
-    yield made
-    made.close()
+    opened = open_project(root)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
 def reopened():
-    """Ends a project and opens it again."""
+    """A function that closes a project and opens it again."""
     opened = []
 
-    def again(project):
+    def reopen(project):
         project.close()
         opened.append(open_project(project.images.folder))
         return opened[-1]
 
-    yield again
-    for one in opened:
-        one.close()
+    yield reopen
+    for project in opened:
+        project.close()
 
 
-def test_what_was_put_is_there_after_a_restart(project, reopened):
+def test_saved_annotations_are_there_after_a_restart(project, reopened):
     first, second, *_ = ids(project)
     assert project.put(first, 0, "accepted", objects_of(0)).revision == 1
     assert project.put(second, 0, "open", objects_of(1)[:1]).revision == 1
@@ -84,7 +94,7 @@ def test_what_was_put_is_there_after_a_restart(project, reopened):
     assert (again.labels(), again.labels("open")) == ({"disc": 1, "square": 1}, {"disc": 1})
 
 
-def test_a_project_of_version_0_1_keeps_its_annotations(project, reopened):
+def test_project_of_version_0_1_keeps_its_annotations(project, reopened):
     first = ids(project)[0]
     project.put(first, 0, "accepted", objects_of(0))
     project.close()
@@ -97,20 +107,20 @@ def test_a_project_of_version_0_1_keeps_its_annotations(project, reopened):
     assert not (home / "pictures").exists()
 
 
-def test_an_old_revision_changes_nothing_and_brings_the_newer_record(project):
+def test_save_with_an_old_revision_fails_and_returns_the_newer_record(project):
     id = ids(project)[0]
     project.put(id, 0, "open", objects_of(0))
     for old in (0, 2):
-        with pytest.raises(Stale) as told:
+        with pytest.raises(Stale) as raised:
             project.put(id, old, "accepted", [])
-        assert (told.value.status, told.value.record.revision, len(told.value.record.objects)) == (409, 1, 2)
+        assert (raised.value.status, raised.value.record.revision, len(raised.value.record.objects)) == (409, 1, 2)
     assert project.read(id).state == "open"
 
 
-def test_a_kill_at_any_moment_leaves_whole_records_and_loses_nothing_told(root):
-    project, one = open_project(root), objects_of(0)[0]
+def test_kill_while_saving_leaves_complete_records_and_loses_no_confirmed_save(root):
+    project, object = open_project(root), objects_of(0)[0]
     project.close()
-    command, acknowledged = [sys.executable, "-c", WRITER, str(root), one.model_dump_json(by_alias=True)], 0
+    command, acknowledged = [sys.executable, "-c", WRITER, str(root), object.model_dump_json(by_alias=True)], 0
     for lines in (3, 12):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             for _ in range(lines):
@@ -119,27 +129,44 @@ def test_a_kill_at_any_moment_leaves_whole_records_and_loses_nothing_told(root):
             process.kill()
             rest = process.stdout.read().splitlines()
             acknowledged = int(rest[-1]) if rest else acknowledged
-        project = open_project(root)  # the lock of the dead process is gone
-        found = project.read(ids(project)[0])
-        assert found.revision in (acknowledged, acknowledged + 1)
-        assert len(found.objects) == (1 if found.revision % 2 else 0)
+        project = open_project(root)  # the system has released the lock of the killed process
+        record = project.read(ids(project)[0])
+        assert record.revision in (acknowledged, acknowledged + 1)
+        assert len(record.objects) == (1 if record.revision % 2 else 0)
         assert not list((root / ".samtailor" / "annotations").glob(".*"))
         project.close()
 
 
-def test_a_second_process_is_refused(project):
-    with pytest.raises(InputError, match="open in another"):
+def test_second_session_is_refused(project):
+    with pytest.raises(InputError, match=r"open in another samtailor ui\. Stop that one first"):
         open_project(project.images.folder)
 
 
-def test_another_base_is_refused(project, reopened):
+def test_lock_excludes_other_processes_and_is_released_by_any_thread(tmp_path):
+    command = [sys.executable, "-c", LOCKER, str(tmp_path / "home")]
+    lock = lock_project(tmp_path / "home")
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "is open in another samtailor ui" in refused.stderr
+    thread = threading.Thread(target=lock.release)
+    thread.start()
+    thread.join()
+    assert subprocess.run(command, capture_output=True, text=True, timeout=120).stdout == "locked\n"
+
+
+def test_project_folder_that_is_not_writable_is_an_input_error(root):
+    (root / "file").write_text("")
+    with pytest.raises(InputError, match=r"is not writable \(.*\)\. Choose another one with --project DIR"):
+        lock_project(root / "file" / "home")
+
+
+def test_other_base_model_is_refused(project, reopened):
     project.settings.base = "other"
     project._save()
     with pytest.raises(InputError, match="--base other"):
         reopened(project)
 
 
-def test_a_damaged_record_is_told_and_never_written_over(project, reopened):
+def test_damaged_record_is_reported_and_never_overwritten(project, reopened):
     id = ids(project)[0]
     project.put(id, 0, "accepted", objects_of(0))
     file = project.home / "annotations" / f"{id}.json"
@@ -158,14 +185,14 @@ def test_a_damaged_record_is_told_and_never_written_over(project, reopened):
     ("change", "word"),
     [
         ({"class_": "cat"}, "no class 'cat'"),
-        ({"rle": square(2, 2, size=(80, 48))}, "its image"),
+        ({"rle": square(2, 2, size=(80, 48))}, r"expected \(48, 80\) \(its image\)"),
         ({"rle": {"size": (48, 80), "counts": "1"}}, "add up"),
         ({"rle": {"size": (48, 80), "counts": "\x7f\x7f"}}, "not a COCO"),
         ({"rle": square(2, 2, side=0)}, "empty"),
         ({"id": "o1"}, "same id"),
     ],
 )
-def test_unsound_objects_are_refused_and_nothing_is_saved(project, change, word):
+def test_invalid_objects_are_refused_and_nothing_is_saved(project, change, word):
     id, good = ids(project)[0], objects_of(0)
     bad = Object(**{**good[0].model_dump(), **change})
     with pytest.raises(InputError, match=word):
@@ -173,15 +200,15 @@ def test_unsound_objects_are_refused_and_nothing_is_saved(project, change, word)
     assert project.read(id).revision == 0
 
 
-def test_an_adapter_never_writes_over_what_a_human_made(project):
+def test_adapter_never_overwrites_work_of_the_user(project):
     accepted, draft, empty, proposed, *_ = ids(project)
     project.put(accepted, 0, "accepted", [])
     project.put(draft, 0, "open", objects_of(1)[:1])
     assert project.propose(proposed, objects_of(3), 0.7, "one")
     assert {accepted, draft} & set(project.waiting("two")) == set()
-    assert proposed not in project.waiting("one")  # a stopped job does nothing twice
+    assert proposed not in project.waiting("one")  # a stopped job processes no image twice
     assert {empty, proposed} <= set(project.waiting("two"))
-    assert project.waiting("one", [accepted, proposed]) == [proposed]  # asked for by name it does
+    assert project.waiting("one", [accepted, proposed]) == [proposed]  # explicitly chosen images are labeled again
     for id in (accepted, draft):
         assert not project.propose(id, objects_of(2), 0.1, "two")
     assert project.read(accepted).objects == []
@@ -190,7 +217,7 @@ def test_an_adapter_never_writes_over_what_a_human_made(project):
     assert project.row(proposed)["uncertainty"] is None
 
 
-def test_classes_are_renamed_everywhere_and_for_adapters_of_the_old_name(project, reopened):
+def test_classes_are_renamed_in_all_records_and_for_earlier_adapters(project, reopened):
     id, other, *_ = ids(project)
     project.put(id, 0, "accepted", objects_of(0))
     with pytest.raises(Taken, match="'disc'"):
@@ -204,7 +231,7 @@ def test_classes_are_renamed_everywhere_and_for_adapters_of_the_old_name(project
     assert again.settings.classes[0].color == "#123456"
 
 
-def test_a_renaming_that_was_cut_off_is_finished_at_the_next_start(project, reopened, monkeypatch):
+def test_interrupted_renaming_is_completed_at_the_next_start(project, reopened, monkeypatch):
     for index, id in enumerate(ids(project)[:3]):
         project.put(id, 0, "accepted", objects_of(index))
     write, calls = type(project)._write, []
@@ -228,24 +255,24 @@ def test_a_renaming_that_was_cut_off_is_finished_at_the_next_start(project, reop
     ("classes", "renamed", "word"),
     [
         (["disc", "Disc"], {}, "same name"),
-        (["disc", "square"], {"disc": "square"}, "cannot be renamed"),
+        (["disc", "square"], {"disc": "square"}, "'disc' cannot be renamed to 'square'"),
         (["disc", "plate"], {"square": "nowhere"}, "cannot be renamed"),
         (["disc", "plate"], {"cat": "plate"}, "cannot be renamed"),
     ],
 )
-def test_lists_of_classes_that_make_no_sense(project, classes, renamed, word):
+def test_invalid_lists_of_classes_are_refused(project, classes, renamed, word):
     with pytest.raises(InputError, match=word):
         project.set_classes([Class(name=name) for name in classes], renamed)
     assert project.classes == ["disc", "square"]
 
 
 @pytest.mark.parametrize("name", ["", " ", "../up", "a/b", "a\\b", ".hidden", "x" * 65, "a\nb", 'a"b'])
-def test_names_that_are_no_folder_are_no_class(project, name):
+def test_invalid_class_names_are_refused(project, name):
     with pytest.raises(InputError):
         project.add_classes([name])
 
 
-def test_broken_hostile_and_linked_images_are_listed_as_failed(tmp_path):
+def test_damaged_hostile_and_linked_images_are_listed_as_failed(tmp_path):
     root = images_folder(tmp_path / "images", 1)
     secret = tmp_path / "secret.png"
     Image.fromarray(disc_sample(9).image).save(secret)
@@ -272,44 +299,44 @@ def test_broken_hostile_and_linked_images_are_listed_as_failed(tmp_path):
     project.close()
 
 
-def test_a_link_put_in_place_of_an_image_is_not_followed(root, tmp_path):
+def test_link_that_replaces_an_image_is_not_followed(root, tmp_path):
     project = open_project(root)
     secret = tmp_path / "secret.png"
     Image.fromarray(disc_sample(9).image).save(secret)
     (root / "p0.png").unlink()
     (root / "p0.png").symlink_to(secret)
-    for look in (project.images.data, project.images.upright, project.images.thumbnail):
+    for read in (project.images.data, project.images.upright, project.images.thumbnail):
         with pytest.raises(Unreadable, match="outside"):
-            look(ids_of(project, "p0.png"))
+            read(id_of(project, "p0.png"))
     project.close()
 
 
-def ids_of(project, name: str) -> str:
-    return next(one.id for one in project.images.all().values() if one.name == name)
+def id_of(project, name: str) -> str:
+    return next(image.id for image in project.images.all().values() if image.name == name)
 
 
-def test_an_image_cut_off_in_its_pixels_is_found_out_when_it_is_read(root):
+def test_truncated_image_fails_when_it_is_read(root):
     data = (root / "p0.png").read_bytes()
     (root / "p0.png").write_bytes(data[: len(data) // 2])
     project = open_project(root)
-    id = ids_of(project, "p0.png")
-    assert project.row(id)["state"] == "open"  # the header says nothing of it
+    id = id_of(project, "p0.png")
+    assert project.row(id)["state"] == "open"  # the header is intact
     with pytest.raises(Unreadable):
         project.images.thumbnail(id)
     assert project.row(id)["state"] == "failed"
-    (root / "p0.png").write_bytes(data)  # mended
+    (root / "p0.png").write_bytes(data)  # repaired
     assert {row["id"]: row for row in project.rows()}[id]["state"] == "open"
     project.close()
 
 
 @pytest.mark.parametrize("id", ["", "..", "../project", "%2e%2e", "p0.png", "0" * 20, "/etc/passwd"])
-def test_ids_name_no_files(project, id):
-    for look in (project.read, project.images.data, project.images.thumbnail, project.row):
+def test_ids_cannot_name_files(project, id):
+    for read in (project.read, project.images.data, project.images.thumbnail, project.row):
         with pytest.raises(Unknown):
-            look(id)
+            read(id)
 
 
-def test_rotated_images_are_shown_and_thumbnailed_upright(tmp_path):
+def test_exif_rotation_applies_to_images_and_thumbnails(tmp_path):
     root, exif = tmp_path / "images", Image.Exif()
     root.mkdir()
     exif[0x0112] = 6
@@ -344,7 +371,7 @@ def test_two_thousand_images_are_listed_from_the_index(tmp_path, monkeypatch):
     project.close()
 
 
-def test_names_in_a_result_differ_where_only_the_ending_did(root):
+def test_names_of_images_that_differ_only_in_suffix_stay_unique(root):
     (root / "p0.bmp").write_bytes(b"")
     project = open_project(root)
     assert set(by_name(project.images.all())) == {"p0_png", "p0_bmp", *(f"p{i}" for i in range(1, 6))}
@@ -352,46 +379,46 @@ def test_names_in_a_result_differ_where_only_the_ending_did(root):
 
 
 @pytest.mark.parametrize("format", names("writers"))
-def test_labels_survive_each_export(project, format):
+def test_every_format_exports_the_labels(project, format):
     chosen = ids(project)[:3]
     for index, id in enumerate(chosen):
         project.put(id, 0, "accepted", objects_of(index))
     project.propose(ids(project)[3], objects_of(3), 0.2, "x")
     exports = Exports(project.home / "exports", project)
-    made = exports.write(format, ["accepted"])
-    folder = Path(made["folder"])
-    assert (made["images"], made["objects"]) == (3, 6)
-    assert made["files"] == sum(f.is_file() for f in folder.rglob("*"))
+    export = exports.write(format, ["accepted"])
+    folder = Path(export["folder"])
+    assert (export["images"], export["objects"]) == (3, 6)
+    assert export["files"] == sum(f.is_file() for f in folder.rglob("*"))
     assert exports.write(format, ["accepted", "proposed"])["objects"] == 8
-    if format in ("cvat", "label-studio"):  # not read by this program; test_writers.py looks into them
+    if format in ("cvat", "label-studio"):  # these formats cannot be read back; see test_writers.py
         return
     samples = {sample.id: sample for sample in open_dataset(folder, format=None if format != "masks" else "folder")}
     assert set(samples) == {"p0", "p1", "p2"}
     for index in range(3):
-        true, found = disc_sample(index).annotations, samples[f"p{index}"].annotations
-        assert [one.label for one in found] == [one.label for one in true]
-        for one, other in zip(found, true, strict=True):
-            least = 0.6 if format == "voc" else 0.95  # boxes only
-            assert iou(one.mask, other.mask) > least
+        expected, exported = disc_sample(index).annotations, samples[f"p{index}"].annotations
+        assert [annotation.label for annotation in exported] == [annotation.label for annotation in expected]
+        for annotation, truth in zip(exported, expected, strict=True):
+            least = 0.6 if format == "voc" else 0.95  # voc has boxes only
+            assert iou(annotation.mask, truth.mask) > least
 
 
-def test_an_export_has_what_a_person_made_first_and_proposals_by_falling_score(project):
-    made = [("auto", 0.4), ("auto", 0.9), ("brush", None), ("click", 0.3)]
+def test_export_lists_manual_objects_first_and_proposals_by_score(project):
+    sources = [("auto", 0.4), ("auto", 0.9), ("brush", None), ("click", 0.3)]
     objects = [
         Object(id=f"o{i}", class_="disc", rle=square(1 + 10 * i, 5, side=4 + i), source=source, score=score)
-        for i, (source, score) in enumerate(made)
+        for i, (source, score) in enumerate(sources)
     ]
     project.put(ids(project)[0], 0, "accepted", objects)
     folder = Path(Exports(project.home / "exports", project).write("coco", ["accepted"])["folder"])
     written = json.loads((folder / "annotations" / "instances.json").read_text())["annotations"]
-    assert [(one["area"], one["score"]) for one in written] == [(36, 1.0), (49, 1.0), (25, 0.9), (16, 0.4)]
+    assert [(row["area"], row["score"]) for row in written] == [(36, 1.0), (49, 1.0), (25, 0.9), (16, 0.4)]
 
 
-def test_an_export_is_packed_whole_and_named_by_nothing_else(project):
+def test_zip_file_contains_the_export_and_only_exports_are_packed(project):
     project.put(ids(project)[0], 0, "accepted", objects_of(0))
     exports = Exports(project.home / "exports", project)
-    made = exports.write("coco", ["accepted"])
-    with zipfile.ZipFile(exports.packed(made["name"])) as archive:
+    export = exports.write("coco", ["accepted"])
+    with zipfile.ZipFile(exports.packed(export["name"])) as archive:
         assert sorted(archive.namelist()) == ["coco-001/annotations/instances.json", "coco-001/images/p0.png"]
         content = json.loads(archive.read("coco-001/annotations/instances.json"))
         assert archive.read("coco-001/images/p0.png") == (project.images.folder / "p0.png").read_bytes()
@@ -399,6 +426,6 @@ def test_an_export_is_packed_whole_and_named_by_nothing_else(project):
     for name in ("..", "../cache", "coco-002", "coco-001/images", ".coco-001", ""):
         with pytest.raises(Unknown):
             exports.packed(name)
-    with pytest.raises(Refused, match="no image that is proposed"):
+    with pytest.raises(Refused, match="no image is proposed"):
         exports.write("coco", ["proposed"])
     assert exports.write("coco", ["accepted"])["name"] == "coco-002"

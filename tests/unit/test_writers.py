@@ -1,4 +1,4 @@
-"""What the writers write is read back by our own readers, and COCO by pycocotools."""
+"""Written data sets are read back by the readers of samtailor, and COCO by pycocotools."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def box(height=60, width=90):
 
 @pytest.fixture
 def images(tmp_path):
-    found = []
+    images = []
     for name, objects in (("a", (("ring", ring()), ("box", box()))), ("trip/b", ()), ("c", (("box", box()),))):
         source = tmp_path / "from" / f"{name}.png"
         source.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((60, 90, 3), 99, np.uint8)).save(source)
         made = tuple(LabelledObject(label, encode(mask), 0.9, "x") for label, mask in objects)
-        found.append(LabelledImage(name, source, 60, 90, made))
-    return found
+        images.append(LabelledImage(name, source, 60, 90, made))
+    return images
 
 
-def written(format, found, folder, **options):
-    find("writers", format).write(Destination(folder, **options), found, CLASSES)
+def written(format, labeled, folder, **options):
+    find("writers", format).write(Destination(folder, **options), labeled, CLASSES)
     return folder
 
 
@@ -53,7 +53,7 @@ def test_every_format_is_there():
 
 
 @pytest.mark.parametrize(("format", "layout"), [("coco",) * 2, ("yolo",) * 2, ("labelme",) * 2, ("masks", "folder")])
-def test_masks_come_back(format, layout, images, tmp_path):
+def test_masks_are_read_back(format, layout, images, tmp_path):
     folder = written(format, images, tmp_path / "out")
     assert detect(folder) == layout
     samples = {sample.id: sample for sample in open_dataset(folder)}
@@ -69,13 +69,13 @@ def test_masks_come_back(format, layout, images, tmp_path):
     assert sum(len(sample.of(None)) for sample in samples.values()) == 3
 
 
-def test_boxes_come_back(images, tmp_path):
+def test_boxes_are_read_back(images, tmp_path):
     samples = open_dataset(written("voc", images, tmp_path / "out"))
     first = next(sample for sample in samples if sample.id == "a")
     assert {one.label: one.box for one in first.annotations} == {"ring": (11, 9, 81, 54), "box": (60, 5, 85, 20)}
 
 
-def test_pycocotools_opens_it_without_complaint(images, tmp_path):
+def test_pycocotools_reads_the_file(images, tmp_path):
     from pycocotools.coco import COCO
 
     folder = written("coco", images, tmp_path / "out", vertices=20)
@@ -119,7 +119,7 @@ def test_cvat_groups_the_parts_of_an_object(images, tmp_path):
     assert corners == {(60, 5), (85, 5), (85, 20), (60, 20)}
 
 
-def test_images_are_copied_linked_or_left(images, tmp_path):
+def test_images_are_copied_linked_or_omitted(images, tmp_path):
     copied = written("coco", images, tmp_path / "copied") / "images" / "a.png"
     linked = written("coco", images, tmp_path / "linked", images="link") / "images" / "a.png"
     source = images[0].source
@@ -132,7 +132,7 @@ def test_images_are_copied_linked_or_left(images, tmp_path):
     assert rows[0]["file_name"] == str(source)
 
 
-def test_a_class_that_is_gone_leaves_no_mask_of_an_earlier_run(images, tmp_path):
+def test_masks_of_an_earlier_run_are_removed(images, tmp_path):
     written("masks", images, tmp_path / "out")
     without = [LabelledImage(p.name, p.source, p.height, p.width, ()) for p in images]
     written("masks", without, tmp_path / "out")

@@ -1,4 +1,4 @@
-/** Answers /api during `npm run dev` from memory. */
+/** Serves /api during `npm run dev` from memory. */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Plugin } from "vite";

@@ -69,7 +69,7 @@ export class MockServer {
       ],
       images: count,
       counts: { open: count, proposed: 0, accepted: 0, failed: 0 },
-      minimum: 4,
+      min_images: 4,
       adapters: [],
       job: null,
       formats: ["coco", "yolo", "masks", "labelme"],
@@ -178,7 +178,7 @@ export class MockServer {
 
   private compare(id: string, body: Prompts & { adapters: (string | null)[] }): WireComparison {
     const { rle } = this.candidates(id, body)[0]!;
-    return { answers: body.adapters.map((adapter) => ({ adapter, mask: { rle, predicted_iou: adapter ? 0.93 : 0.81 } })) };
+    return { results: body.adapters.map((adapter) => ({ adapter, mask: { rle, predicted_iou: adapter ? 0.93 : 0.81 } })) };
   }
 
   private findObjects(id: string, adapter: string): ObjectRecord[] {
@@ -216,7 +216,7 @@ export class MockServer {
       loss: null,
       miou: null,
       start_miou: fit ? 0.61 : null,
-      alone_miou: null,
+      automatic_miou: null,
       seconds_left: null,
       images_per_second: null,
       message: null,
@@ -257,8 +257,9 @@ export class MockServer {
   private finishJob(job: WireJob): void {
     job.state = "done";
     if (job.kind !== "fit") return;
-    job.alone_miou = 0.74;
-    const figures = { start_miou: job.start_miou, held_out_miou: job.miou, held_out_region_miou: job.alone_miou };
+    job.automatic_miou = 0.74;
+    job.held_out_images = 1;
+    const figures = { start_miou: job.start_miou, held_out_miou: job.miou, held_out_region_miou: job.automatic_miou };
     const adapter = { name: job.adapter!, classes: ["banner"], method: "plm-pmm", auto: true, promptless: false, figures };
     this.project.adapters = [...this.project.adapters, adapter];
     this.publish("project", this.currentProject());

@@ -21,7 +21,7 @@ import type {
   Rle,
 } from "./types";
 
-/** The server answered with an error status; `message` is its own text. */
+/** A response with an error status; `message` is the text of the server. */
 export class ServerError extends Error {
   constructor(
     readonly status: number,
@@ -32,7 +32,7 @@ export class ServerError extends Error {
   }
 }
 
-/** No answer: the server has stopped or the connection is down. */
+/** No response: the server has stopped or the connection is down. */
 export class Unreachable extends Error {}
 
 interface RequestOptions {

@@ -44,7 +44,7 @@ export const IMAGE_ROUTES = {
   iouMap: "iou-map",
   auto: "auto",
   toPolygons: "polygon",
-  rasterize: "rasterise",
+  rasterize: "rasterize",
 } as const;
 
 /** Names of the server-sent events. */
@@ -56,7 +56,7 @@ export interface WireAdapter {
   method: string;
   auto: boolean;
   promptless: boolean;
-  own?: boolean;
+  deletable?: boolean;
   figures: {
     start_miou: number | null;
     held_out_miou: number | null;
@@ -74,7 +74,8 @@ export interface WireJob {
   loss: number | null;
   miou: number | null;
   start_miou: number | null;
-  alone_miou?: number | null;
+  automatic_miou?: number | null;
+  held_out_images?: number | null;
   seconds_left: number | null;
   images_per_second: number | null;
   message: string | null;
@@ -88,7 +89,7 @@ export interface WireProject {
   classes: ClassInfo[];
   images: number;
   counts: Record<ImageState, number>;
-  minimum: number;
+  min_images: number;
   adapters: WireAdapter[];
   job: WireJob | null;
   formats: string[];
@@ -103,7 +104,7 @@ export type WireImage = ImageInfo;
 export interface WireCandidate {
   rle: Rle;
   predicted_iou: number;
-  closer?: boolean;
+  zoomed?: boolean;
   area: number;
 }
 
@@ -112,7 +113,7 @@ export interface WireCandidates {
 }
 
 export interface WireComparison {
-  answers: { adapter: string | null; mask: { rle: Rle; predicted_iou: number } }[];
+  results: { adapter: string | null; mask: { rle: Rle; predicted_iou: number } }[];
 }
 
 export interface WireGallery {
@@ -143,7 +144,7 @@ export interface WireExport {
 export const segmentBody = (adapter: string | null, prompts: Prompts, zoomFirst: boolean) => ({
   adapter,
   ...prompts,
-  closer: zoomFirst, // false: the zoomed masks come second
+  zoom: zoomFirst, // false: the zoomed mask comes second
 });
 export type WireSegment = ReturnType<typeof segmentBody>;
 
@@ -160,22 +161,22 @@ export interface AnnotationsBody {
 }
 export type WireAnnotations = Annotations;
 
-// what the server answers
+// what the page receives
 
 const STAGES: Record<string, JobStage> = {
   start: "start",
   encode: "encode",
   fit: "train",
-  settle: "select-inference",
+  select: "select-inference",
   gallery: "compare",
   proposals: "train-proposals",
   label: "label",
 };
 
-export const toAdapter = ({ auto, own, figures, ...rest }: WireAdapter): Adapter => ({
+export const toAdapter = ({ auto, deletable, figures, ...rest }: WireAdapter): Adapter => ({
   ...rest,
   automatic: auto,
-  deletable: own !== false,
+  deletable: deletable !== false,
   metrics: figures && {
     baseMiou: figures.start_miou,
     clickMiou: figures.held_out_miou,
@@ -193,7 +194,8 @@ export const toJob = (wire: WireJob): Job => ({
   loss: wire.loss,
   clickMiou: wire.miou,
   baseMiou: wire.start_miou,
-  automaticMiou: wire.alone_miou ?? null,
+  automaticMiou: wire.automatic_miou ?? null,
+  heldOutImages: wire.held_out_images ?? null,
   secondsLeft: wire.seconds_left,
   imagesPerSecond: wire.images_per_second,
   message: wire.message,
@@ -205,7 +207,7 @@ export const toProject = (wire: WireProject): Project => ({
   folder: wire.folder ?? null,
   base: wire.base,
   classes: wire.classes,
-  minImages: wire.minimum,
+  minImages: wire.min_images,
   adapters: wire.adapters.map(toAdapter),
   brokenAdapters: wire.broken_adapters ?? [],
   unfinishedFits: wire.unfinished ?? [],
@@ -216,15 +218,15 @@ export const toProject = (wire: WireProject): Project => ({
 });
 
 export const toCandidates = ({ masks }: WireCandidates): MaskCandidate[] =>
-  masks.map(({ rle, predicted_iou, closer, area }) => ({
+  masks.map(({ rle, predicted_iou, zoomed, area }) => ({
     rle,
     predictedIou: predicted_iou,
-    zoomed: closer ?? false,
+    zoomed: zoomed ?? false,
     area,
   }));
 
-export const toComparedMasks = ({ answers }: WireComparison): ComparedMask[] =>
-  answers.map(({ adapter, mask }) => ({ adapter, rle: mask.rle, predictedIou: mask.predicted_iou }));
+export const toComparedMasks = ({ results }: WireComparison): ComparedMask[] =>
+  results.map(({ adapter, mask }) => ({ adapter, rle: mask.rle, predictedIou: mask.predicted_iou }));
 
 export const toHeldOutObjects = ({ images }: WireGallery): HeldOutObject[] =>
   images.map((wire) => ({

@@ -10,7 +10,7 @@ import * as store from "./store";
 import type { AnnotatedObject } from "./store";
 
 const closeHandlers = new Set<() => void>();
-/** Counts openings, so that a slow one can tell that the user has moved on. */
+/** Number of images opened so far; a slow opening compares it to notice that the user has opened another image. */
 let openings = 0;
 
 /** Registers what must be reset when another image is opened. */
@@ -154,7 +154,7 @@ export function redo(): void {
   if (document?.history.redo()) applyChange(document);
 }
 
-/** The image without objects for which the user was asked to confirm. */
+/** The image without objects for which a confirmation was shown. */
 let confirmEmpty: string | null = null;
 
 /** Accepts the open image and opens the next pending one; first waits for a mask that is still being computed. */

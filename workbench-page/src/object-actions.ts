@@ -43,7 +43,7 @@ export function setClass(id: string, name: string): void {
   commit(store.objects.value.map((one) => (one.id === id ? { ...one, class: name } : one)));
 }
 
-/** Adds objects that an adapter has found. */
+/** Adds objects that an adapter predicted. */
 export function addObjects(records: readonly ObjectRecord[]): void {
   const ids = new Set(store.objects.value.map((one) => one.id));
   const added = records.map(fromRecord).map((one) => (ids.has(one.id) ? { ...one, id: newId() } : one));

@@ -37,7 +37,7 @@ export function objectAt(point: Point): AnnotatedObject | null {
  *
  * It refines the selected object. It starts a new object if none is selected or if each click starts one (`otherMode`
  * inverts that setting for one click). A click on another object selects that object; while no object is selected, only
- * if it has the active class, so that a license plate can be marked within a car.
+ * if it has the active class, so that a license plate can be annotated within a car.
  */
 export function click(point: Point, label: 0 | 1, otherMode = false): void {
   const current = store.pendingPrompt.value?.object ?? store.selectedId.value;

@@ -131,7 +131,7 @@ export function chooseAdapter(name: string | null): void {
   adapterByProject.value = { ...adapterByProject.value, [key]: name ?? "" };
 }
 
-/** Whether there is a class for a new object; if not, tells the user to add one. */
+/** Whether there is a class for a new object; if not, shows a notice. */
 export function requireClass(): boolean {
   if (activeClass.value) return true;
   notify("Add a class first, in the panel on the right.");

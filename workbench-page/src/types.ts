@@ -83,6 +83,8 @@ export interface Job {
   baseMiou: number | null;
   /** Held-out mIoU without clicks. */
   automaticMiou: number | null;
+  /** Number of images behind these scores. */
+  heldOutImages: number | null;
   secondsLeft: number | null;
   imagesPerSecond: number | null;
   message: string | null;

@@ -9,7 +9,7 @@ const wireJob: WireJob = {
   state: "running",
   done: 3,
   total: 40,
-  stage: "settle",
+  stage: "select",
   loss: 0.5,
   miou: 0.8,
   start_miou: 0.6,
@@ -23,21 +23,27 @@ describe("contract", () => {
   it("reads a job; what is missing is null", () => {
     const { stage, clickMiou, baseMiou, automaticMiou, secondsLeft } = toJob(wireJob);
     expect([stage, clickMiou, baseMiou, automaticMiou, secondsLeft]).toEqual(["select-inference", 0.8, 0.6, null, 12]);
-    expect(toJob({ ...wireJob, alone_miou: 0.7 }).automaticMiou).toBe(0.7);
+    expect(toJob({ ...wireJob, automatic_miou: 0.7 }).automaticMiou).toBe(0.7);
+    expect(toJob({ ...wireJob, held_out_images: 2 }).heldOutImages).toBe(2);
   });
 
   it("reads an adapter, which can be deleted unless the server forbids it", () => {
     const wire: WireAdapter = { name: "a", classes: [], method: "plm", auto: true, promptless: false, figures: null };
     expect(toAdapter(wire)).toMatchObject({ automatic: true, deletable: true, metrics: null });
-    expect(toAdapter({ ...wire, own: false }).deletable).toBe(false);
+    expect(toAdapter({ ...wire, deletable: false }).deletable).toBe(false);
   });
 
   it("sends prompts and reads candidates", () => {
     const rle = { size: [1, 1] as [number, number], counts: "01" };
     const prompts = { points: [[1, 2]] as [number, number][], labels: [1], box: null };
-    expect(segmentBody(null, prompts, true)).toEqual({ adapter: null, ...prompts, closer: true });
-    expect(toCandidates({ masks: [{ rle, predicted_iou: 0.9, area: 1 }] })).toEqual([
+    expect(segmentBody(null, prompts, true)).toEqual({ adapter: null, ...prompts, zoom: true });
+    const masks = [
+      { rle, predicted_iou: 0.9, area: 1 },
+      { rle, predicted_iou: 0.8, area: 2, zoomed: true },
+    ];
+    expect(toCandidates({ masks })).toEqual([
       { rle, predictedIou: 0.9, zoomed: false, area: 1 },
+      { rle, predictedIou: 0.8, zoomed: true, area: 2 },
     ]);
   });
 });

@@ -33,20 +33,20 @@ Watch = Callable[[str, Progress], None]
 
 
 def variants(
-    config: FitConfig, methods: Sequence[str], own: Mapping[str, Mapping[str, Any]] | None = None
+    config: FitConfig, methods: Sequence[str], overrides: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, FitConfig]:
     """One run per method with the same settings; settings that are not given are the defaults of each method.
 
     Args:
         config: settings of all runs.
         methods: names of methods and baselines.
-        own: further settings of single methods, by name.
+        overrides: further settings of single methods, by name.
 
     Returns:
         title of the method to its settings.
     """
-    own = own or {}
-    return {title_of(name): with_settings(config, method=name, **own.get(name, {})) for name in methods}
+    overrides = overrides or {}
+    return {title_of(name): with_settings(config, method=name, **overrides.get(name, {})) for name in methods}
 
 
 def compare(

@@ -1,4 +1,4 @@
-"""What is wrong or noteworthy about a data set, in words, before a run pays for it."""
+"""Check a data set for errors and peculiarities before training."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from samtailor.data.dataset import detect, open_dataset
 from samtailor.data.image import Header, header
 from samtailor.data.listing import natural_key
 from samtailor.data.notices import Notice, collected
-from samtailor.data.split import group as together
+from samtailor.data.split import group
 from samtailor.errors import DataError, counted
 from samtailor.structures import Annotation, Sample
 
 SEVERITIES = ("error", "warning", "note")
 TINY = 16 * 16
-"""Pixels below which a mask is called tiny."""
+"""Masks with fewer pixels are reported as tiny."""
 WHOLE = 0.99
-"""Share of the image from which on a mask is said to cover everything."""
+"""Masks that cover at least this share of the image are reported."""
 _EXAMPLES = 5
 
 _SEVERITY = {
@@ -39,40 +39,40 @@ _SEVERITY = {
     "near-duplicates": "warning",
 }
 _SUMMARY = {
-    "unreadable": "Images or annotations that cannot be read: {n}.",
+    "unreadable": "Unreadable images or annotations: {n}.",
     "refused": "The data set cannot be opened.",
-    "image without partner": "Images without an annotation file, left out: {n}.",
-    "annotation without image": "Annotations without an image, left out: {n}.",
-    "class without masks": "Named classes without a mask: {n}.",
-    "empty mask": "Empty masks or shapes, left out: {n}.",
-    "gray mask": "Masks with shades of gray, all above 0 is object: {n}.",
-    "mask resized": "Masks of another size than their image (same aspect), resized to it (nearest): {n}.",
-    "mask turned": "Masks drawn before the EXIF rotation of their image, turned along: {n}.",
-    "mask covers everything": "Masks that cover their whole image: {n}.",
+    "image without partner": "Images without an annotation file (skipped): {n}.",
+    "annotation without image": "Annotations without an image (skipped): {n}.",
+    "class without masks": "Classes without a mask: {n}.",
+    "empty mask": "Empty masks or shapes (skipped): {n}.",
+    "gray mask": "Masks with shades of gray; all values above 0 are foreground: {n}.",
+    "mask resized": "Masks of another size than their image (same aspect ratio), resized (nearest neighbor): {n}.",
+    "mask turned": "Masks drawn before the EXIF rotation of their image, rotated with it: {n}.",
+    "mask covers everything": "Masks that cover the whole image: {n}.",
     "tiny mask": "Masks of fewer than 256 pixels (16 x 16): {n}.",
-    "near-duplicates": "Groups of near-duplicate images, which a split keeps together: {n}.",
-    "box as mask": "Objects with a box only, whose rectangle is taken as the mask: {n}.",
+    "near-duplicates": "Groups of near-duplicate images, kept together in a split: {n}.",
+    "box as mask": "Objects with only a box, used as a rectangular mask: {n}.",
     "no class names": "The classes have no names.",
     "no target": "Images without an object: {n}.",
-    "gray image": "Gray images, read as RGB with three equal channels: {n}.",
-    "deep image": "Images with more than 8 bits a channel, scaled down to 8: {n}.",
-    "transparent image": "Images with transparency, laid over white: {n}.",
-    "turned image": "Images turned as their EXIF rotation says: {n}.",
-    "shape beyond image": "Shapes that reach beyond their image, cut off at its edge: {n}.",
-    "shape without area": "Points and lines, left out: {n}.",
+    "gray image": "Grayscale images, converted to RGB: {n}.",
+    "deep image": "Images with more than 8 bits per channel, scaled to 8 bits: {n}.",
+    "transparent image": "Images with transparency, composited over white: {n}.",
+    "turned image": "Images rotated according to their EXIF orientation: {n}.",
+    "shape beyond image": "Shapes that extend beyond their image, clipped: {n}.",
+    "shape without area": "Points and lines (skipped): {n}.",
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of thing found.
+    """All findings of one kind.
 
     Args:
-        severity: "error" (a run would fail or be wrong), "warning" (look at it), "note" (good to know).
+        severity: "error" (training would fail or be wrong), "warning" (should be checked) or "note".
         kind: short stable name.
         message: one sentence.
-        count: how many of them.
-        examples: up to five, each a sentence or id.
+        count: number of cases.
+        examples: up to five cases, each a sentence or id.
     """
 
     severity: str
@@ -84,7 +84,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class ClassStatistics:
-    """Masks of one class: their number, images that have one, and smallest, median, largest area in pixels."""
+    """Statistics of one class: masks, images that contain one, smallest, median and largest area in pixels."""
 
     masks: int
     images: int
@@ -92,19 +92,19 @@ class ClassStatistics:
     area_median: float
     area_max: int
     share_median: float
-    """Median share of the image that a mask covers, 0 to 1."""
+    """Median share of the image that a mask covers, in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Result of a check. `ok` says that nothing is an error.
+    """Result of a check.
 
     Args:
         path: folder of the data set.
-        format: name of its layout; None when none fits.
-        images: how many were opened.
+        format: name of its layout; None if none matches.
+        images: number of images.
         classes: statistics by class name, in natural order.
-        sizes: (height, width) of the smallest and of the largest image by area; None without images.
+        sizes: (height, width) of the smallest and the largest image by area; None without images.
         findings: errors first, then warnings, then notes.
     """
 
@@ -117,15 +117,15 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is an error."""
+        """Whether there are no errors."""
         return all(finding.severity != "error" for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain lists, dicts, numbers and texts."""
+        """The report as JSON-compatible values."""
         return {"ok": self.ok, **asdict(self)}
 
     def render(self) -> str:
-        """The report as text, for a terminal."""
+        """The report as text for a terminal."""
         lines = [f"{self.path}: {self.format or 'unknown layout'}, {counted(self.images, 'image')}"]
         if self.sizes:
             (h, w), (H, W) = self.sizes
@@ -141,21 +141,21 @@ class Report:
             lines += [f"  {example}" for example in finding.examples]
             if finding.count > len(finding.examples) > 0:
                 lines.append(f"  ... and {finding.count - len(finding.examples)} more")
-        return "\n".join([*lines, "", "No errors." if self.ok else "There are errors: mend them first."])
+        return "\n".join([*lines, "", "No errors." if self.ok else "There are errors. Fix them before training."])
 
 
 def check(path: str | Path, format: str | None = None, **options: Any) -> Report:
-    """Open a data set, read all of it, and report. Nothing on disk is changed.
+    """Read a whole data set and report findings. Files are not changed.
 
     Args:
         path: folder of the data set.
-        format: name of the layout; None finds it out.
+        format: name of the layout; None detects it.
         options: as for `open_dataset`.
 
     Raises:
-        InputError: an unknown format, class or option. What is wrong with the data is in the report instead.
+        InputError: an unknown format, class or option. Problems of the data are reported, not raised.
     """
-    found: dict[str, list[str]] = defaultdict(list)
+    cases: dict[str, list[str]] = defaultdict(list)
     samples: list[Sample] = []
     masks: list[tuple[Sample, Header, Annotation]] = []
     headers: list[Header] = []
@@ -165,20 +165,20 @@ def check(path: str | Path, format: str | None = None, **options: Any) -> Report
             format = format or detect(Path(path))
             samples = open_dataset(path, format=format, **options)
         except DataError as error:
-            found["refused"].append(str(error))
+            cases["refused"].append(str(error))
         for sample in samples:
             try:
-                frame = _image(sample, found)
+                frame = _image(sample, cases)
                 headers.append(frame)
                 readable.append(sample)
                 annotations = sample.annotations
             except DataError as error:
-                found["unreadable"].append(str(error))
+                cases["unreadable"].append(str(error))
                 continue
             masks += [(sample, frame, annotation) for annotation in annotations]
-            _annotations(sample, frame, annotations, found)
-    _noticed(notices, masks, found)
-    _alike(readable, found)
+            _annotations(sample, frame, annotations, cases)
+    _noticed(notices, masks, cases)
+    _alike(readable, cases)
     sizes = sorted((frame.size for frame in headers), key=lambda size: (size[0] * size[1], size))
     return Report(
         path=str(path),
@@ -186,53 +186,53 @@ def check(path: str | Path, format: str | None = None, **options: Any) -> Report
         images=len(samples),
         classes=_classes(masks),
         sizes=(sizes[0], sizes[-1]) if sizes else None,
-        findings=_findings(found),
+        findings=_findings(cases),
     )
 
 
-def _image(sample: Sample, found: dict[str, list[str]]) -> Header:
-    """Read an image and note what is special about its file."""
-    shape = sample.image.shape[:2]
+def _image(sample: Sample, cases: dict[str, list[str]]) -> Header:
+    """Read an image and record peculiarities of its file."""
+    height, width = sample.image.shape[:2]
     if sample.source is None:
-        return Header(shape, shape, 1, "RGB", "")
+        return Header((height, width), (height, width), 1, "RGB", "")
     frame = header(sample.source)
     if frame.mode in ("1", "L", "LA"):
-        found["gray image"].append(sample.id)
+        cases["gray image"].append(sample.id)
     if frame.mode.startswith(("I", "F")):
-        found["deep image"].append(sample.id)
+        cases["deep image"].append(sample.id)
     if frame.mode in ("RGBA", "LA", "PA"):
-        found["transparent image"].append(sample.id)
+        cases["transparent image"].append(sample.id)
     if frame.orientation != 1:
-        found["turned image"].append(sample.id)
+        cases["turned image"].append(sample.id)
     return frame
 
 
-def _annotations(sample: Sample, frame: Header, annotations: Sequence[Annotation], found: dict[str, list[str]]) -> None:
+def _annotations(sample: Sample, frame: Header, annotations: Sequence[Annotation], cases: dict[str, list[str]]) -> None:
     pixels = frame.size[0] * frame.size[1]
     for annotation in annotations:
         area = annotation.area
         if area >= WHOLE * pixels:
-            found["mask covers everything"].append(f"{sample.id}: {annotation.label}")
+            cases["mask covers everything"].append(f"{sample.id}: {annotation.label}")
         if 0 < area < TINY:
-            found["tiny mask"].append(f"{sample.id}: {annotation.label}, {area} px")
+            cases["tiny mask"].append(f"{sample.id}: {annotation.label}, {area} px")
     if not any(not a.crowd for a in annotations):
-        found["no target"].append(sample.id)
+        cases["no target"].append(sample.id)
 
 
 def _noticed(
-    notices: Iterable[Notice], masks: Sequence[tuple[Sample, Header, Annotation]], found: dict[str, list[str]]
+    notices: Iterable[Notice], masks: Sequence[tuple[Sample, Header, Annotation]], cases: dict[str, list[str]]
 ) -> None:
     present = {annotation.label for _, _, annotation in masks}
     for one in dict.fromkeys(notices):
         if one.kind != "class":
-            found[one.kind].append(one.message)
+            cases[one.kind].append(one.message)
         elif masks and one.message not in present:
-            found["class without masks"].append(one.message)
+            cases["class without masks"].append(one.message)
 
 
-def _alike(samples: Sequence[Sample], found: dict[str, list[str]]) -> None:
-    plain = [replace(sample, group=None) for sample in samples]  # explicit groups are no finding
-    found["near-duplicates"] += [", ".join(ids) for ids in together(plain) if len(ids) > 1]
+def _alike(samples: Sequence[Sample], cases: dict[str, list[str]]) -> None:
+    plain = [replace(sample, group=None) for sample in samples]  # explicit groups are not reported
+    cases["near-duplicates"] += [", ".join(ids) for ids in group(plain) if len(ids) > 1]
 
 
 def _classes(masks: Sequence[tuple[Sample, Header, Annotation]]) -> dict[str, ClassStatistics]:
@@ -250,7 +250,7 @@ def _classes(masks: Sequence[tuple[Sample, Header, Annotation]]) -> dict[str, Cl
     return statistics
 
 
-def _findings(found: dict[str, list[str]]) -> tuple[Finding, ...]:
+def _findings(cases: dict[str, list[str]]) -> tuple[Finding, ...]:
     findings = [
         Finding(
             severity=_SEVERITY.get(kind, "note"),
@@ -259,7 +259,7 @@ def _findings(found: dict[str, list[str]]) -> tuple[Finding, ...]:
             count=len(entries),
             examples=tuple(entries[:_EXAMPLES]),
         )
-        for kind, entries in found.items()
+        for kind, entries in cases.items()
         if entries
     ]
     return tuple(sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), finding.kind)))

@@ -1,13 +1,13 @@
-"""Images and masks, file to array. The only place that knows about file formats and color modes.
+"""Read image and mask files. The only module that handles file formats and color modes.
 
-An image always comes out as uint8 RGB with its EXIF rotation applied:
-* transparency is laid over white, as a viewer shows it;
-* gray, palette, 1-bit, CMYK and other color modes are converted;
-* more than 8 bits a channel are scaled down by the smallest of 8, 10, 12, 14, 16, 24, 32 bits that holds the
-  largest value (a 12-bit camera in a 16-bit file keeps its brightness); floats are taken as 0 to 1 where they lie
-  there and are stretched from minimum to maximum otherwise.
+Images are returned as uint8 RGB with the EXIF rotation applied:
+* transparency is composited over white, as viewers do;
+* grayscale, palette, 1-bit, CMYK and other color modes are converted;
+* more than 8 bits per channel are scaled by the smallest of 8, 10, 12, 14, 16, 24, 32 bits that holds the largest value
+  (so that 12-bit data in a 16-bit file keeps its brightness);
+* floats in [0, 1] are scaled by 255, other floats are stretched from minimum to maximum.
 
-A file that cannot be read is a `DataError` that names it, whatever Pillow raised.
+Unreadable files raise a `DataError` with the file name, whatever error Pillow raised.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from samtailor.data.writing import replacing, write_json, write_png
 from samtailor.errors import DataError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif", ".ppm", ".pgm"})
-"""File name endings taken for images (compared in lower case)."""
+"""Suffixes of image files (compared in lower case)."""
 
 _LOSSY = ("JPEG", "MPO", "WEBP")
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, TypeError, KeyError, IndexError)
@@ -46,10 +46,10 @@ _TURN = {
 
 @dataclass(frozen=True)
 class Header:
-    """What an image says of itself before its pixels are read.
+    """Properties of an image file that are available without decoding pixels.
 
     Args:
-        size: (height, width) in the image frame, that is after the EXIF rotation.
+        size: (height, width) in the image frame, after the EXIF rotation.
         stored: (height, width) as stored, before the EXIF rotation.
         orientation: EXIF orientation, 1 (upright) to 8.
         mode: Pillow's color mode ("RGB", "L", "I;16", ...).
@@ -64,48 +64,48 @@ class Header:
 
 
 def header(path: Path) -> Header:
-    """Size, rotation and mode of an image file, without decoding its pixels."""
+    """Size, rotation and mode of an image file."""
     with _opened(path) as image:
         stored, turn = (image.height, image.width), _orientation(image)
-        return Header(stored[::-1] if turn >= 5 else stored, stored, turn, image.mode, image.format or "")
+        size = (image.width, image.height) if turn >= 5 else stored
+        return Header(size, stored, turn, image.mode, image.format or "")
 
 
 def read_image(path: Path) -> np.ndarray:
-    """uint8 RGB, shape (height, width, 3), EXIF rotation applied.
+    """Read an image file as uint8 RGB (height, width, 3), EXIF rotation applied.
 
     Raises:
-        DataError: missing, broken, cut off, not an image, or above Pillow's limit of pixels.
+        DataError: the file is missing, damaged, not an image, or exceeds Pillow's limit of pixels.
     """
     with _opened(path) as image:
         return _rgb(image)
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
-    """As `read_image`, from the bytes of an image file; `name` stands in the error message."""
+    """Like `read_image`, from the bytes of an image file; `name` is for error messages."""
     with _opened(name, io.BytesIO(data)) as image:
         return _rgb(image)
 
 
 def read_thumbnail(path: Path, side: int) -> np.ndarray:
-    """float32 gray image of shape (side, side), 0 to 255, aspect given up. JPEG files are decoded at low resolution.
+    """Gray thumbnail for fingerprints: float32 (side, side) in [0, 255], aspect ratio ignored, EXIF rotation applied.
 
-    The EXIF rotation is applied. Meant for fingerprints of images, not for looking at.
+    JPEG files are decoded at low resolution.
     """
     with _opened(path) as image:
         image.draft("L", (side * 4, side * 4))
         turn = _orientation(image)
-        if image.mode not in ("L", "RGB"):
-            image = Image.fromarray(_flat(image))
-        small = image.convert("L").resize((side, side), Image.Resampling.BOX)
+        flat = image if image.mode in ("L", "RGB") else Image.fromarray(_flat(image))
+        small = flat.convert("L").resize((side, side), Image.Resampling.BOX)
         return np.asarray(_turned(small, turn), np.float32)
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Boolean mask, shape (height, width), of a binary mask file.
+    """Read a binary mask file as a boolean mask (height, width).
 
-    Object is whatever is not black: 0/1, 0/255, colored, palette (by its colors). In an image of one color with
-    transparency the object is what is not transparent. A lossy file (JPEG, WebP) is cut at half its range, since its
-    background is not exactly black.
+    Foreground is every pixel that is not black: values 0/1 or 0/255, colors, palette images by their colors. In an
+    image of a single color with transparency, opaque pixels are foreground. Lossy files (JPEG, WebP) are thresholded at
+    half their range, since their background is not exactly black.
     """
     with _opened(path) as image:
         lossy = image.format in _LOSSY
@@ -113,35 +113,35 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def decode_mask(data: bytes, name: str) -> np.ndarray:
-    """As `read_mask`, from the bytes of an image file; `name` stands in the error message."""
+    """Like `read_mask`, from the bytes of an image file; `name` is for error messages."""
     with _opened(name, io.BytesIO(data)) as image:
         return _object(image, image.format in _LOSSY, name)
 
 
 def read_index(path: Path) -> np.ndarray:
-    """Index map (classes or instances), integers of shape (height, width), as stored: palette indices, 8 or 16 bit.
+    """Read an index map of classes or instances: integers (height, width) as stored (palette indices, 8 or 16 bit).
 
     Raises:
-        DataError: a color image (its three channels differ), floats, or a lossy file, which has no exact values.
+        DataError: a color image (its channels differ), floats, or lossy compression.
     """
     with _opened(path) as image:
         if image.format in _LOSSY and image.format != "WEBP":
-            raise DataError(f"{path}: an index map must be stored without loss (PNG), this is {image.format}.")
+            raise DataError(f"{path}: an index map must be stored losslessly (PNG), but this is {image.format}.")
         if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "RGB", "RGBA", "LA"):
-            raise DataError(f"{path}: an index map holds one integer a pixel, this is in color mode {image.mode!r}.")
+            raise DataError(f"{path}: an index map has one integer per pixel, but the color mode is {image.mode!r}.")
         values = np.asarray(_turned(image, _orientation(image)))
         if values.ndim == 3:
             colors = values if image.mode == "RGB" else values[..., :-1]
             if (colors != colors[..., :1]).any():
                 raise DataError(
-                    f"{path}: an index map holds one integer a pixel, this is a color image. Convert it to indices."
+                    f"{path}: an index map has one integer per pixel, but this is a color image. Convert it to indices."
                 )
             values = colors[..., 0]
         return values.astype(np.uint8) if values.dtype == bool else values
 
 
 def resize_nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Nearest resize of a (height, width) array to `size` (height, width), pixel centers mapped onto each other."""
+    """Resize an array (height, width) to `size` (height, width) by nearest neighbor with aligned pixel centers."""
     rows, columns = (
         np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.intp), old - 1)
         for new, old in zip(size, values.shape, strict=True)
@@ -150,7 +150,7 @@ def resize_nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def turn(values: np.ndarray, orientation: int) -> np.ndarray:
-    """Apply an EXIF orientation (1 to 8) to a (height, width) array that was made on the image as stored."""
+    """Apply an EXIF orientation (1 to 8) to an array (height, width) in the frame of the stored image."""
     if orientation == 1:
         return values
     steps = {2: (0, 1), 3: (2, 0), 4: (2, 1), 5: (1, 2), 6: (3, 0), 7: (3, 2), 8: (1, 0)}
@@ -172,17 +172,17 @@ def _opened(name: Path | str, stream: BinaryIO | None = None) -> Iterator[Image.
         raise DataError(f"There is no file {name}.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
-            f"{name}: the image has more pixels than the limit against decompression bombs allows ({error}). "
-            "Make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it."
+            f"{name}: the image exceeds the pixel limit against decompression bombs ({error}). "
+            "Resize it, or increase PIL.Image.MAX_IMAGE_PIXELS if you trust the file."
         ) from error
     except Image.UnidentifiedImageError as error:
-        raise DataError(f"{name}: not an image that Pillow knows. Is the file whole, its ending right?") from error
+        raise DataError(f"{name}: not an image file that Pillow supports, or damaged.") from error
     except _BROKEN as error:
-        raise DataError(f"{name}: the image cannot be read ({error}). The file may be broken or cut off.") from error
+        raise DataError(f"{name}: the image cannot be read ({error}). The file may be damaged or truncated.") from error
 
 
 def _orientation(image: Image.Image) -> int:
-    # Image.getexif of the base class: the PNG one would decode the whole image to look behind its pixels
+    # getexif of the base class: the one of PNG would decode the whole image to read chunks after the pixels
     turn = Image.Image.getexif(image).get(0x0112, 1)
     return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
 
@@ -199,7 +199,7 @@ def _rgb(image: Image.Image) -> np.ndarray:
 
 
 def _flat(image: Image.Image) -> np.ndarray:
-    """Any mode to uint8 RGB."""
+    """Convert any color mode to uint8 RGB."""
     if image.mode.startswith(("I", "F")):
         gray = _eight_bits(np.asarray(image))
         return np.repeat(gray[..., None], 3, axis=2)
@@ -225,14 +225,14 @@ def _object(image: Image.Image, lossy: bool, name: Path | str) -> np.ndarray:
     mode = image.mode
     if mode == "P" and "transparency" not in image.info:
         values = np.asarray(image)
-        colored = np.asarray(image.convert("RGB")).any(axis=2)
-        return colored if colored.any() else values > 0  # a palette of nothing but black: by its indices
+        colored = np.asarray(image.convert("RGB")).max(axis=2) > 0
+        return colored if colored.any() else values > 0  # an all-black palette: use the indices
     if mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         values = np.asarray(image.convert("RGBA"))
         opaque = values[..., 3] > 0
         colors = values[..., :3]
         one_color = (colors == colors[:1, :1]).all() and not opaque.all()
-        return opaque if one_color else opaque & colors.any(axis=2)
+        return opaque if one_color else opaque & (colors.max(axis=2) > 0)
     if mode not in ("1", "L", "I", "F") and not mode.startswith("I;16"):
         image = image.convert("RGB")
     values = np.asarray(image)
@@ -241,7 +241,7 @@ def _object(image: Image.Image, lossy: bool, name: Path | str) -> np.ndarray:
     if lossy and values.max(initial=0) > 127:
         return values > 127
     if values.dtype == np.uint8 and _has_grays(values):
-        notice("gray mask", f"{name}: the mask has shades between 0 and {values.max()}; everything above 0 is object.")
+        notice("gray mask", f"{name}: the mask has shades of gray; all values above 0 are foreground.")
     return values > 0
 
 

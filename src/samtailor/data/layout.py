@@ -1,4 +1,4 @@
-"""What the readers of all layouts end in: a sample of an image file, and annotations of the shapes beside it."""
+"""Samples and annotations, as the readers of all layouts make them."""
 
 from __future__ import annotations
 
@@ -11,43 +11,47 @@ import numpy as np
 
 from samtailor.data.image import Header, read_image
 from samtailor.data.notices import notice
-from samtailor.data.placement import placed
+from samtailor.data.placement import rle_to_image_frame
 from samtailor.masks.rle import encode
 from samtailor.structures import Annotation, Sample
 
 
-def file_sample(id: str, image: Path, annotations: Callable[..., Iterable[Annotation]], *more: Any) -> Sample:
-    """Sample of an image file; `annotations(image, *more)` is called when they are asked for."""
-    return Sample(id, partial(read_image, image), partial(annotations, image, *more), source=image)
+def file_sample(id: str, image: Path, annotations: Callable[..., Iterable[Annotation]], *args: Any) -> Sample:
+    """Sample of an image file; its annotations are read lazily as `annotations(image, *args)`."""
+    return Sample(id, partial(read_image, image), partial(_listed, annotations, image, *args), source=image)
 
 
-def shape_annotation(
+def _listed(annotations: Callable[..., Iterable[Annotation]], image: Path, *args: Any) -> list[Annotation]:
+    return list(annotations(image, *args))
+
+
+def rle_annotation(
     label: str, rle: dict[str, Any] | None, frame: Header, name: Path | str, crowd: bool = False
 ) -> Iterator[Annotation]:
-    """The annotation of a drawn shape, brought to the image frame; none, with a notice, where it has no area.
+    """Annotation of an encoded mask, brought to the image frame. Yields nothing, with a notice, if it has no area.
 
     Args:
         label: class name.
-        rle: mask of the shape, run-length encoded; None for a shape without an area in the image.
+        rle: mask, run-length encoded; None for a shape without area in the image.
         frame: header of the image.
-        name: file and place of the shape, for messages.
+        name: file and place of the annotation, for messages.
         crowd: whether it is a region of many objects.
 
     Raises:
-        DataError: the mask has another aspect than the image.
+        DataError: the aspect ratios of mask and image differ.
     """
     if rle is None:
-        notice("empty mask", f"{name}: {label!r} has no area in the image; left out.")
+        notice("empty mask", f"{name}: {label!r} has no area in the image and is skipped.")
     else:
-        yield Annotation(label, placed(rle, frame, name), crowd)
+        yield Annotation(label, rle_to_image_frame(rle, frame, name), crowd)
 
 
 def mask_annotation(label: str, mask: np.ndarray, name: Path | str) -> Iterator[Annotation]:
-    """The annotation of a boolean mask (height, width) in the image frame; none, with a notice, where it is empty."""
+    """Annotation of a boolean mask (height, width) in the image frame. Yields nothing, with a notice, if empty."""
     if mask.any():
         yield Annotation(label, encode(mask))
     else:
-        notice("empty mask", f"{name}: the mask is empty; nothing of class {label!r} in this image.")
+        notice("empty mask", f"{name}: the mask of class {label!r} is empty and is skipped.")
 
 
-__all__ = ["file_sample", "mask_annotation", "shape_annotation"]
+__all__ = ["file_sample", "mask_annotation", "rle_annotation"]

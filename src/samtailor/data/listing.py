@@ -1,4 +1,4 @@
-"""Finding the files of a data set: folders, images, partners of the same stem, names of classes."""
+"""List the files of a data set, pair images with annotations, and check class names."""
 
 from __future__ import annotations
 
@@ -16,44 +16,45 @@ from samtailor.errors import DataError, InputError
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key that puts "img10" behind "img9"."""
+    """Sort key for natural order: "img9" before "img10"."""
     parts = re.findall(r"\d+|\D+", text)
     return tuple((0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts)
 
 
 def subfolder(root: Path, *names: str) -> Path | None:
-    """First folder directly in `root` that has one of the names, upper and lower case being the same."""
+    """First folder directly in `root` with one of the names, ignoring case; None if there is none."""
     if not root.is_dir():
         return None
-    found = {entry.name.lower(): entry for entry in sorted(root.iterdir(), reverse=True) if entry.is_dir()}
-    return next((found[name.lower()] for name in names if name.lower() in found), None)
+    folders = {entry.name.lower(): entry for entry in sorted(root.iterdir(), reverse=True) if entry.is_dir()}
+    return next((folders[name.lower()] for name in names if name.lower() in folders), None)
 
 
 def files(folder: Path, suffixes: Iterable[str] = SUFFIXES) -> dict[str, Path]:
-    """Files at any depth under `folder` by their relative path without ending ("train/0001"); hidden ones are left out.
+    """Files below `folder` by their relative path without suffix ("train/0001"); hidden files are skipped.
 
     Raises:
-        DataError: two files differ only in their ending, so that it is unclear which one is meant.
+        DataError: two files differ only in their suffix.
     """
-    wanted, found = frozenset(suffixes), {}
+    wanted = frozenset(suffixes)
+    by_stem: dict[str, Path] = {}
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            stem, ending = os.path.splitext(name)
-            if name.startswith(".") or ending.lower() not in wanted:
+            stem, suffix = os.path.splitext(name)
+            if name.startswith(".") or suffix.lower() not in wanted:
                 continue
             relative = Path(os.path.relpath(parent, folder), stem).as_posix()
-            if relative in found:
+            if relative in by_stem:
                 raise DataError(
-                    f"{found[relative]} and {name} in the same folder have the same name but for the ending: "
-                    "which one is meant? Remove or rename one of them."
+                    f"{by_stem[relative]} and {name} in the same folder differ only in their suffix. "
+                    "Remove or rename one of them."
                 )
-            found[relative] = Path(parent, name)
-    return found
+            by_stem[relative] = Path(parent, name)
+    return by_stem
 
 
 def has_files(folder: Path | None, *suffixes: str) -> bool:
-    """Whether a file with one of the endings lies at any depth under `folder`; stops at the first."""
+    """Whether a file with one of the suffixes exists below `folder`; stops at the first."""
     if folder is None:
         return False
     for _, folders, names in os.walk(folder):
@@ -64,30 +65,30 @@ def has_files(folder: Path | None, *suffixes: str) -> bool:
 
 
 def paired(images: Mapping[str, Path], partners: Iterable[str], what: str) -> list[str]:
-    """Stems that have an image and a partner, in natural order; what stands alone is left out with a notice.
+    """Stems that have both an image and a partner, in natural order; others are skipped with a notice.
 
     Raises:
-        DataError: nothing pairs up.
+        DataError: no image has a partner.
     """
     others = set(partners)
     both = [stem for stem in sorted(images, key=natural_key) if stem in others]
     if not both:
         raise DataError(
             f"No image has a {what} of the same name. Images: {_some(images)}. {what.capitalize()}s: "
-            f"{_some(others)}. Give an image and its {what} the same file name (the ending may differ)."
+            f"{_some(others)}. An image and its {what} must have the same file name (the suffix may differ)."
         )
     for stem in sorted(set(images) - others, key=natural_key):
-        notice("image without partner", f"{images[stem]} has no {what} and is left out.")
+        notice("image without partner", f"{images[stem]} has no {what} and is skipped.")
     for stem in sorted(others - set(images), key=natural_key):
-        notice("annotation without image", f"The {what} {stem!r} has no image and is left out.")
+        notice("annotation without image", f"The {what} {stem!r} has no image and is skipped.")
     return both
 
 
 def chosen(classes: Sequence[str] | None, known: Iterable[str]) -> tuple[str, ...]:
-    """Check the classes that were asked for against those there are; None means all.
+    """Check requested classes against the known ones; None selects all.
 
     Raises:
-        InputError: an unknown class; the message lists the known ones and the closest.
+        InputError: an unknown class; the message lists the known classes and the closest match.
     """
     names = tuple(dict.fromkeys(known))
     for name in names:
@@ -95,7 +96,7 @@ def chosen(classes: Sequence[str] | None, known: Iterable[str]) -> tuple[str, ..
     if classes is None:
         return names
     if isinstance(classes, str):
-        raise InputError(f"classes must be a list of names, got the text {classes!r}. Write [{classes!r}].")
+        raise InputError(f"classes must be a list of names, got the string {classes!r}. Use [{classes!r}].")
     for name in classes:
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
@@ -105,18 +106,22 @@ def chosen(classes: Sequence[str] | None, known: Iterable[str]) -> tuple[str, ..
 
 
 def single_class(classes: Sequence[str] | None, default: str) -> str:
-    """Class name for a layout that has no names of its own: the one that was asked for, or the default."""
+    """Class name for a layout without class names: the requested one, or the default."""
     if classes is None:
         return default
     if isinstance(classes, str) or len(classes) != 1:
         raise InputError(
-            f"This layout has masks of one kind of object and no class names: give one name for it, got {classes!r}."
+            f"This layout has a single class without a name. Give exactly one class name, got {classes!r}."
         )
     return classes[0]
 
 
 def read_text(path: Path) -> str:
-    """Text of a UTF-8 file (a byte order mark is dropped); a DataError names the file that cannot be read."""
+    """Text of a UTF-8 file without its byte order mark.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -124,7 +129,11 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Content of a JSON file; a DataError names the file and the place that is wrong."""
+    """Content of a JSON file.
+
+    Raises:
+        DataError: the file cannot be read or is not valid JSON.
+    """
     try:
         return json.loads(read_text(path))
     except (json.JSONDecodeError, RecursionError) as error:
@@ -132,7 +141,7 @@ def read_json(path: Path) -> Any:
 
 
 def json_mentions(path: Path, *keys: str) -> bool:
-    """Whether the first megabyte of a JSON file has a list under one of the keys; a cheap test of the layout."""
+    """Whether the first megabyte of a JSON file has a list under one of the keys; a fast test of the layout."""
     with path.open("rb") as file:
         head = file.read(1 << 20)
     return any(re.search(rb'"' + key.encode() + rb'"\s*:\s*\[', head) for key in keys)

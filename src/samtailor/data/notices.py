@@ -1,7 +1,7 @@
-"""Notices: what a reader of data put right by itself and a user may want to know.
+"""Notices: problems of a data set that its reader corrected.
 
-They go to the logger `samtailor.data`: the first of each kind as a warning, the rest as debug, so that two hundred
-resized masks make one line. `data.check` collects all of them.
+They are logged to `samtailor.data`, the first of each kind as a warning and the others at debug level, so that two
+hundred resized masks produce one line. `data.check` collects all of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 _logger = logging.getLogger("samtailor.data")
-_told: set[str] = set()
+_logged: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -24,30 +24,30 @@ class Notice:
 
 
 def notice(kind: str, message: str, *, quiet: bool = False) -> None:
-    """Tell the user once a kind (never when `quiet`), and every time whoever collects."""
-    first = kind not in _told and not quiet
-    _told.add(kind)
-    more = " (More of this kind are not shown; `samtailor check` lists them.)" if first else ""
+    """Log a notice: a warning for the first of its kind (never if `quiet`), else a debug message."""
+    first = kind not in _logged and not quiet
+    _logged.add(kind)
+    more = " (Further notices of this kind are not shown; `samtailor check` lists them.)" if first else ""
     extra = {"notice": Notice(kind, message)}
     _logger.log(logging.WARNING if first else logging.DEBUG, "%s%s", message, more, extra=extra)
 
 
 @contextmanager
 def collected() -> Iterator[list[Notice]]:
-    """Collect every notice given inside the block, and keep them off the screen."""
-    found: list[Notice] = []
+    """Collect all notices logged inside the block instead of showing them."""
+    notices: list[Notice] = []
 
     class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if hasattr(record, "notice"):
-                found.append(record.notice)
+                notices.append(record.notice)
 
     handler, level, propagate = Collector(), _logger.level, _logger.propagate
     _logger.addHandler(handler)
     _logger.setLevel(logging.DEBUG)
     _logger.propagate = False
     try:
-        yield found
+        yield notices
     finally:
         _logger.removeHandler(handler)
         _logger.setLevel(level)

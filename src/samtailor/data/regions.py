@@ -1,4 +1,4 @@
-"""Objects of a class joined to one region an image: what methods answer that segment a class, not an object."""
+"""Merge the objects of each class into one region per image, for methods that segment classes, not objects."""
 
 from __future__ import annotations
 
@@ -12,43 +12,42 @@ from samtailor.structures import Annotation, Sample
 
 
 def regions(samples: Sequence[Sample], classes: Sequence[str] | None = None) -> list[Sample]:
-    """The samples with at most one annotation a class, the union of its masks.
+    """Samples with at most one annotation per class, the union of its masks.
 
-    Crowd regions count as the class too: nobody asked for single objects. Ids, images and groups stay, so that
-    embeddings and splits do.
+    Crowds are part of the union. Ids, images and groups do not change, so embeddings and splits remain valid.
 
     Args:
-        samples: as read.
-        classes: only these; None keeps all.
+        samples: the samples.
+        classes: classes to keep; None keeps all.
     """
     wanted = None if classes is None else tuple(classes)
-    return [replace(sample, read_annotations=partial(_joined, sample, wanted)) for sample in samples]
+    return [replace(sample, read_annotations=partial(_merged, sample, wanted)) for sample in samples]
 
 
 def foreground(samples: Sequence[Sample], classes: Sequence[str] | None = None) -> list[Sample]:
-    """The samples with at most one annotation, the union of all masks of the classes whatever they are called."""
+    """Samples with at most one annotation, the union of all masks of the given classes (None: all)."""
     wanted = None if classes is None else tuple(classes)
     return [replace(sample, read_annotations=partial(_any, sample, wanted)) for sample in samples]
 
 
 def _any(sample: Sample, classes: tuple[str, ...] | None) -> list[Annotation]:
-    found = _joined(sample, classes)
-    if not found:
+    by_class = _merged(sample, classes)
+    if not by_class:
         return []
-    label = " or ".join(sorted(one.label for one in found))
-    return [Annotation.from_mask(label, np.logical_or.reduce([one.mask for one in found]))]
+    label = " or ".join(sorted(one.label for one in by_class))
+    return [Annotation.from_mask(label, np.logical_or.reduce([one.mask for one in by_class]))]
 
 
-def _joined(sample: Sample, classes: tuple[str, ...] | None) -> list[Annotation]:
-    found: dict[str, list[Annotation]] = {}
+def _merged(sample: Sample, classes: tuple[str, ...] | None) -> list[Annotation]:
+    by_label: dict[str, list[Annotation]] = {}
     for annotation in sample.annotations:
         if (classes is None or annotation.label in classes) and annotation.area > 0:
-            found.setdefault(annotation.label, []).append(annotation)
+            by_label.setdefault(annotation.label, []).append(annotation)
     return [
         same[0]
         if len(same) == 1 and not same[0].crowd
         else Annotation.from_mask(label, np.logical_or.reduce([a.mask for a in same]))
-        for label, same in found.items()
+        for label, same in by_label.items()
     ]
 
 

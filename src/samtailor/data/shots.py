@@ -1,4 +1,4 @@
-"""Seeded shots: K images of each class; and the dice that every seeded choice of images is made with."""
+"""Seeded selection of K images per class (shots), and the sort key of all seeded selections."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from samtailor.structures import Sample
 def shuffle_key(seed: int | str, key: str) -> str:
     """Sort key that shuffles: a hash of seed and id.
 
-    The order depends neither on the one the files are listed in nor on a random number generator, and an image added
-    later moves no other.
+    The order does not depend on the order of files or on a random number generator, and an additional image does not
+    change the order of the others.
     """
     return hashlib.sha256(f"{seed}:{key}".encode()).hexdigest()
 
@@ -26,31 +26,32 @@ def shots(
     classes: Sequence[str] | None = None,
     groups: Mapping[str, str] | None = None,
 ) -> list[Sample]:
-    """K images that contain a target, for each of the classes; the first 4 of 8 shots are the 4 shots.
+    """K images with a target of each class. Selections are nested: the first 4 of 8 shots are the 4 shots.
 
-    Images of different groups come first (neighboring frames of one video are one example, not several). An image
-    with two of the classes counts for both. Reads annotations only until it has enough.
+    Images of different groups come first, since neighboring frames of a video count as one example. An image with two
+    of the classes counts for both. Annotations are read only until enough images are selected.
 
     Args:
         samples: images to choose from.
-        k: images a class, from 1.
-        seed: another seed, other images.
-        classes: class names; None: any target counts.
-        groups: group by id; None takes `Sample.group`.
+        k: images per class, at least 1.
+        seed: random seed.
+        classes: class names; None counts any target.
+        groups: group of each id; None uses `Sample.group`.
 
     Raises:
-        InputError: k below 1. DataError: a class has fewer images than k.
+        InputError: k is below 1.
+        DataError: a class has fewer than k images.
     """
     if k < 1:
         raise InputError(f"The number of shots must be 1 or more, got {k}.")
-    deal = _shot_order(samples, seed, groups)
-    picked = [_containing(deal, k, label) for label in classes or (None,)]
+    order = _shot_order(samples, seed, groups)
+    picked = [_containing(order, k, label) for label in classes or (None,)]
     rounds = (sample for turn in zip(*picked, strict=True) for sample in turn)
     return list({sample.id: sample for sample in rounds}.values())
 
 
 def _shot_order(samples: Sequence[Sample], seed: int, groups: Mapping[str, str] | None) -> list[Sample]:
-    """One image of every group, then a second one, ...; groups and images in the order of their hashes."""
+    """One image of each group, then a second one, and so on; groups and images in the order of their hashes."""
     by_key: dict[str, list[Sample]] = {}
     for sample in samples:
         key = (groups or {}).get(sample.id) or sample.group or sample.id
@@ -62,16 +63,16 @@ def _shot_order(samples: Sequence[Sample], seed: int, groups: Mapping[str, str] 
     return [sample for *_, sample in sorted(ranked, key=lambda entry: entry[:2])]
 
 
-def _containing(deal: Sequence[Sample], k: int, label: str | None) -> list[Sample]:
-    found: list[Sample] = []
-    for sample in deal:
+def _containing(order: Sequence[Sample], k: int, label: str | None) -> list[Sample]:
+    selected: list[Sample] = []
+    for sample in order:
         if sample.of(None if label is None else [label]):
-            found.append(sample)
-            if len(found) == k:
-                return found
+            selected.append(sample)
+            if len(selected) == k:
+                return selected
     what = "a target" if label is None else f"an object of the class {label!r}"
-    asked, have = counted(k, "shot"), counted(len(deal), "image")
-    raise DataError(f"{asked} asked for, but only {len(found)} of {have} with {what}.")
+    available = counted(len(order), "image")
+    raise DataError(f"{counted(k, 'shot')} requested, but only {len(selected)} of {available} with {what}.")
 
 
 __all__ = ["shots", "shuffle_key"]

@@ -1,6 +1,6 @@
-"""Metadata and tensors that belong together on disk, read strictly: what adapters, proposals and baselines share.
+"""Strict reading of the metadata and tensors of adapters, proposals and baselines.
 
-Everything that is wrong with a file is an `ArtefactError`; `mend` says in each what to do. Nothing is ever unpickled.
+Every problem of a file raises an `ArtefactError`, with `mend` as its last sentence. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ def read_metadata(
     mend: str,
     upgrade: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
 ) -> Meta:
-    """A JSON file as `model`.
+    """Read a JSON file as `model`.
 
     Args:
-        file: to read.
-        model: has a field `schema_version`.
-        schema: highest version that this samtailor reads.
-        absent: what is said where there is no such file.
-        mend: what to do about a damaged one, a sentence.
-        upgrade: brings the values of an earlier version to the present one.
+        file: the file.
+        model: class with a field `schema_version`.
+        schema: highest supported schema version.
+        absent: message if the file does not exist.
+        mend: advice for a damaged file, a sentence.
+        upgrade: converts the values of an earlier version to the current one.
 
     Raises:
-        ArtefactError: not there, damaged, or of a newer samtailor.
+        ArtefactError: the file is missing, damaged, or of a newer version of samtailor.
     """
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
@@ -51,19 +51,19 @@ def read_metadata(
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtefactError(f"{file} is damaged ({error!r}). {mend}") from error
     if not isinstance(version, int) or version > schema:
-        raise ArtefactError(f"{file} has schema {version}, this samtailor reads up to {schema}: upgrade samtailor.")
+        raise ArtefactError(f"{file} has schema {version}, but this samtailor reads up to {schema}. Upgrade samtailor.")
     try:
         return model(**(values if upgrade is None else upgrade(values, version)))
     except ValidationError as error:
         wrong = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors()}))
-        raise ArtefactError(f"{file} is damaged: {wrong} cannot be read. {mend}") from error
+        raise ArtefactError(f"{file} is damaged: invalid {wrong}. {mend}") from error
 
 
 def read_tensors(file: Path, *, mend: str) -> dict[str, Tensor]:
-    """A safetensors file, on the CPU.
+    """Read a safetensors file to the CPU.
 
     Raises:
-        ArtefactError: not there, cut off or damaged.
+        ArtefactError: the file is missing, truncated or damaged.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -73,16 +73,16 @@ def read_tensors(file: Path, *, mend: str) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise ArtefactError(f"{file} is missing. {mend}") from error
     except (SafetensorError, OSError, ValueError) as error:
-        raise ArtefactError(f"{file} is cut off or damaged ({error}). {mend}") from error
+        raise ArtefactError(f"{file} is truncated or damaged ({error}). {mend}") from error
 
 
 def digest(file: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     with file.open("rb") as stream:
         while block := stream.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
+            hasher.update(block)
+    return hasher.hexdigest()
 
 
 __all__ = ["digest", "read_metadata", "read_tensors"]

@@ -1,4 +1,4 @@
-"""An image in overlapping tiles, as views of it: small objects have more pixels there than in the whole image."""
+"""Views of an image as overlapping tiles, in which small objects have more pixels of the model frame."""
 
 from __future__ import annotations
 
@@ -11,48 +11,51 @@ from samtailor.errors import InputError
 from samtailor.structures import Sample
 
 OVERLAP = 0.3
-"""Share of a tile's side that it has in common with the next one."""
+"""Overlap of neighboring tiles as a share of their side."""
 MOST = 3
-"""Tiles a side that are chosen at most: the cost grows with their square."""
-_CELLS = 5.0  # side that the median object should have, in cells of the low-resolution logits
+"""Largest number of tiles per side that `fitting` chooses. The cost grows with its square."""
+_CELLS = 5.0  # target side of the median object, in cells of the low-resolution logits
 
 
 def views(tiles: int) -> tuple[View, ...]:
-    """The whole image, and tiles a side as crops of it, each overlapping the next by `OVERLAP`.
+    """The whole image and, for more than one tile per side, its tiles as crops that overlap by `OVERLAP`.
 
     Raises:
-        InputError: fewer than one tile.
+        InputError: fewer than one tile per side.
     """
     if tiles < 1:
-        raise InputError(f"tiles counts tiles a side and must be 1 or more, got {tiles}.")
-    own = side(tiles)
-    starts = [i * (1 - own) / max(tiles - 1, 1) for i in range(tiles)]
-    crops = [(x, y, min(x + own, 1.0), min(y + own, 1.0)) for y, x in product(starts, starts)]
-    return UNTOUCHED, *(View(tuple(round(v, 6) for v in crop)) for crop in crops if tiles > 1)
+        raise InputError(f"tiles is the number of tiles per side and must be at least 1, got {tiles}.")
+    if tiles == 1:
+        return (UNTOUCHED,)
+    length = side(tiles)
+    starts = [i * (1 - length) / (tiles - 1) for i in range(tiles)]
+    ends = [min(start + length, 1.0) for start in starts]
+    spans = [(round(start, 6), round(end, 6)) for start, end in zip(starts, ends, strict=True)]
+    return UNTOUCHED, *(View((x0, y0, x1, y1)) for (y0, y1), (x0, x1) in product(spans, spans))
 
 
 def side(tiles: int) -> float:
-    """Side of a tile as a share of the image's."""
+    """Side of a tile as a share of the side of the image."""
     return 1 / (tiles - (tiles - 1) * OVERLAP)
 
 
 def fitting(samples: Sequence[Sample], classes: Sequence[str], low_res: int) -> int:
-    """Tiles a side for objects of a size: so many that the median one is five cells of the mask logits wide, at most 3.
+    """Smallest number of tiles per side, at most 3, with which the median object spans five cells of the mask logits.
 
     Args:
         samples: training images.
-        classes: names.
-        low_res: side of the low-resolution logits, cells.
+        classes: class names.
+        low_res: side of the low-resolution logits, in cells.
     """
     sides = [_side(a.box, sample.size) for sample in samples for a in sample.of(classes)]
     if not sides:
         return 1
-    seen = median(sides) * low_res
-    return next((count for count in range(1, MOST) if seen / side(count) >= _CELLS), MOST)
+    cells = median(sides) * low_res
+    return next((count for count in range(1, MOST) if cells / side(count) >= _CELLS), MOST)
 
 
 def _side(box: Sequence[float], size: tuple[int, int]) -> float:
-    """Geometric mean of a box's sides as shares of the image's."""
+    """Geometric mean of the sides of a box, relative to the sides of the image."""
     x0, y0, x1, y1 = box
     return ((x1 - x0) / size[1] * (y1 - y0) / size[0]) ** 0.5
 

@@ -1,15 +1,16 @@
-"""Pixels of an image to the model frame and back. The only place that resizes, pads or normalizes.
+"""Transform images, prompts and masks to the model frame and back. The only module that resizes, pads or normalizes.
 
-SAM 1: the longest side becomes `size` (Pillow bilinear on uint8, antialiased), the rest is padded right and bottom
-with zeros AFTER normalization, so that the padding is the mean color. SAM 2 squashes to the square.
-Masks come back by bilinear interpolation of logits (align_corners=False), are cropped, resized to the image, and
-only then cut at 0: thresholding before resizing would tear thin objects.
+SAM 1 resizes the longest side to `size` (Pillow bilinear on uint8, antialiased) and pads right and bottom with zeros
+after normalization, so that the padding is the mean color. SAM 2 resizes to a square without keeping the aspect ratio.
+Mask logits are upsampled bilinearly (align_corners=False), cropped and resized to the image. They are thresholded at 0
+last, since thresholding before resizing breaks thin objects.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -24,15 +25,29 @@ if TYPE_CHECKING:
     from samtailor.bases import Base
 
 
+class Normalization(Protocol):
+    """Mean and standard deviation of the channels, RGB, on the scale 0 to 255; a `Base` has them."""
+
+    @property
+    def mean(self) -> Sequence[float]:
+        """Mean of each channel."""
+        ...
+
+    @property
+    def std(self) -> Sequence[float]:
+        """Standard deviation of each channel."""
+        ...
+
+
 @dataclass(frozen=True)
 class Frame:
     """Geometry between one image and the model frame.
 
     Args:
-        height, width: image size, pixels.
-        size: side of the model frame, pixels.
-        squash: ignore the aspect (SAM 2) instead of padding (SAM 1).
-        low_res: side of the low-resolution logits, cells.
+        height, width: image size, in pixels.
+        size: side of the model frame, in pixels.
+        squash: resize without keeping the aspect ratio (SAM 2) instead of padding (SAM 1).
+        low_res: side of the low-resolution logits, in cells.
     """
 
     height: int
@@ -43,7 +58,7 @@ class Frame:
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
-            raise InputError(f"An image needs at least one pixel, got {self.height}x{self.width}.")
+            raise InputError(f"An image must have at least one pixel, got {self.height}x{self.width}.")
 
     @classmethod
     def of(cls, base: Base, height: int, width: int) -> Frame:
@@ -52,7 +67,7 @@ class Frame:
 
     @property
     def inner(self) -> tuple[int, int]:
-        """(height, width) of the image inside the model frame; what is right and below is padding."""
+        """(height, width) of the image within the model frame; the rest at the right and bottom is padding."""
         if self.squash:
             return self.size, self.size
         scale = self.size / max(self.height, self.width)
@@ -60,12 +75,12 @@ class Frame:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """(x, y) factors from image to model pixels."""
+        """(x, y) factors from image pixels to model pixels."""
         height, width = self.inner
         return width / self.width, height / self.height
 
-    def image(self, image: np.ndarray, base: Base) -> Tensor:
-        """uint8 RGB (height, width, 3) to a normalized float32 (3, size, size)."""
+    def image(self, image: np.ndarray, base: Normalization) -> Tensor:
+        """Normalize an image: uint8 RGB (height, width, 3) to float32 (3, size, size)."""
         if image.dtype != np.uint8 or image.shape != (self.height, self.width, 3):
             raise InputError(
                 f"An image must be uint8 RGB of shape ({self.height}, {self.width}, 3), "
@@ -78,30 +93,30 @@ class Frame:
         return F.pad((tensor - mean) / std, (0, self.size - width, 0, self.size - height))
 
     def points(self, points: Tensor | np.ndarray) -> Tensor:
-        """(..., 2) image points (x, y) to the model frame, float32; SAM adds its half pixel itself."""
+        """Image points (..., 2), x then y, to the model frame, float32; SAM itself adds half a pixel."""
         return torch.as_tensor(points, dtype=torch.float32) * torch.tensor(self.scale)
 
     def boxes(self, boxes: Tensor | np.ndarray) -> Tensor:
-        """(..., 4) image boxes (x0, y0, x1, y1) to the model frame; each axis by its own factor."""
+        """Image boxes (..., 4), x0 y0 x1 y1, to the model frame, float32."""
         return torch.as_tensor(boxes, dtype=torch.float32) * torch.tensor(self.scale * 2)
 
     def prompts(self, prompts: Prompts) -> Prompts:
-        """Prompts of the image frame to the model frame; mask prompts are in the model frame already.
+        """Prompts from the image frame to the model frame; mask prompts are already in the model frame.
 
         Raises:
-            InputError: the prompts belong to an image of another size.
+            InputError: the prompts were made for an image of another size.
         """
         if prompts.frame != (self.height, self.width):
             raise InputError(
-                f"Prompts of a {prompts.frame} frame cannot be used on a {self.height}x{self.width} image; "
-                "make them for this image."
+                f"The prompts were made for an image of size {prompts.frame} (height, width), but the image is "
+                f"{self.height}x{self.width}."
             )
         points = None if prompts.points is None else self.points(prompts.points)
         boxes = None if prompts.boxes is None else self.boxes(prompts.boxes)
         return replace(prompts, points=points, boxes=boxes, frame=(self.size, self.size))
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
-        """Boolean mask (height, width) to the model frame (size, size), nearest neighbor, padding False."""
+        """Boolean mask (height, width) to the model frame (size, size); nearest neighbor, False on the padding."""
         height, width = self.inner
         out = np.zeros((self.size, self.size), bool)
         rows = np.minimum(((np.arange(height) + 0.5) * self.height / height).astype(int), self.height - 1)
@@ -110,14 +125,15 @@ class Frame:
         return out
 
     def target(self, mask: np.ndarray) -> Tensor:
-        """Boolean mask (height, width) to coverage (low_res, low_res), float32 in [0, 1].
+        """Boolean mask (height, width) to its coverage of the low-resolution cells, float32 (low_res, low_res) in [0,
+        1].
 
-        Coverage instead of nearest sampling: an object smaller than a cell does not vanish from the loss.
+        With coverage instead of nearest sampling, objects smaller than a cell contribute to the loss.
         """
         return coverage(self.mask(mask), self.low_res)
 
     def valid(self) -> Tensor:
-        """bool (low_res, low_res): False on cells that lie wholly in the padding."""
+        """bool (low_res, low_res): False on cells that lie entirely in the padding."""
         height, width = self.inner
         cell = self.size // self.low_res
         valid = torch.zeros(self.low_res, self.low_res, dtype=torch.bool)
@@ -125,7 +141,7 @@ class Frame:
         return valid
 
     def logits(self, logits: Tensor) -> Tensor:
-        """(N, M, low_res, low_res) logits to (N, M, height, width) at the image's own size; threshold at 0 after."""
+        """Upsample logits (N, M, low_res, low_res) to the image, (N, M, height, width). Threshold the result at 0."""
         full = F.interpolate(logits.float(), (self.size, self.size), mode="bilinear", align_corners=False)
         height, width = self.inner
         full = full[..., :height, :width]
@@ -133,6 +149,6 @@ class Frame:
 
 
 def coverage(mask: np.ndarray, cells: int) -> Tensor:
-    """Boolean (S, S) to float32 (cells, cells): share of each cell that is True. S must be a multiple of cells."""
+    """Share of each cell that is True: bool (S, S) to float32 (cells, cells). S must be a multiple of `cells`."""
     side = mask.shape[0] // cells
     return torch.from_numpy(mask.reshape(cells, side, cells, side).mean(axis=(1, 3), dtype=np.float32))

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: a hidden one beside them takes their name at the very end."""
+"""Atomic writes: a hidden temporary file is renamed to its destination when it is complete."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from samtailor.errors import InputError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; on success the file takes its place at once, on failure it is removed."""
+    """Yield a temporary file beside `path`. It replaces `path` on success and is removed on failure."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.{uuid4().hex[:8]}{path.suffix}")
     temporary.touch()
-    usual = stat.S_IMODE(temporary.stat().st_mode)  # what the umask allows; safetensors would leave 0600
+    usual = stat.S_IMODE(temporary.stat().st_mode)  # permissions of the umask; safetensors would set 0600
     try:
         yield temporary
         temporary.chmod(usual)
@@ -34,16 +34,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_png(path: Path, values: np.ndarray) -> None:
-    """Write a PNG at once (never half a file).
+    """Write a PNG file atomically.
 
     Args:
-        path: the file; missing folders are made.
+        path: the file; missing folders are created.
         values: uint8 (height, width) or (height, width, 3 or 4); uint16 (height, width); bool (height, width) as 0/255.
+
+    Raises:
+        InputError: other values.
     """
     good = values.dtype in (np.uint8, np.uint16, np.bool_) and values.ndim in (2, 3)
     if not good or (values.ndim == 3 and (values.dtype != np.uint8 or values.shape[2] not in (3, 4))):
         raise InputError(
-            f"A PNG takes uint8 (height, width[, 3 or 4]), uint16 or bool (height, width); "
+            f"A PNG file needs uint8 (height, width[, 3 or 4]), uint16 or bool (height, width), "
             f"got {values.dtype} of shape {values.shape}."
         )
     if values.dtype == bool:
@@ -53,12 +56,12 @@ def write_png(path: Path, values: np.ndarray) -> None:
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
-    """Write a JSON file at once (never half a file), UTF-8, two spaces, keys in the order given.
+    """Write a JSON file atomically, in UTF-8, keys in the given order.
 
     Args:
-        path: the file; missing folders are made.
-        value: what json takes.
-        indent: None puts all on one line: six times faster, and half the size for lists of numbers.
+        path: the file; missing folders are created.
+        value: a JSON-compatible value.
+        indent: spaces; None writes one line, which is faster and smaller for lists of numbers.
     """
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
     with replacing(path) as temporary:

@@ -10,7 +10,6 @@ from samtailor import artefact
 from samtailor.fitting import folder, images
 from samtailor.fitting.result import FitResult, finished
 from samtailor.fitting.run import Run
-from samtailor.fitting.verdict import verdict
 from samtailor.train.config import FitConfig, resolve
 
 if TYPE_CHECKING:
@@ -99,4 +98,4 @@ def _named(progress: Callable[[Progress], None], name: str) -> Callable[[Progres
     return lambda update: progress(replace(update, name=name))
 
 
-__all__ = ["FitResult", "fit", "verdict"]
+__all__ = ["FitResult", "fit"]

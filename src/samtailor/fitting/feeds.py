@@ -70,7 +70,7 @@ class Feeds:
         judging = {sample.id for sample in self.held_back()}
         return [sample for sample in self.train if sample.id not in judging]
 
-    def halves(self) -> tuple[list[Sample], list[Sample]]:
+    def bilevel_split(self) -> tuple[list[Sample], list[Sample]]:
         """The training images of D1 and of D2."""
         lower, upper = bilevel_split(self.split.train, self.config.seed, self.split.groups)
         return self._part(lower), self._part(upper)

@@ -1,10 +1,10 @@
-"""Train proposals on cached embeddings: images with objects and images without.
+"""Train proposals on cached embeddings of images with and without objects.
 
-The targets and the loss are in `targets.py`.
-Calibration is cross-fitted: the images are dealt into folds, whole groups together; each fold is scored by heads
-that were trained on the others, and slope, offset and threshold come from those scores alone. One more head is
-trained on all images; what is kept is the mean of it and of one head a fold. The mean of two heads scores each fold:
-one alone has higher peaks, on its own errors too, and its thresholds are not those of a mean.
+Targets and loss are in `proposals.targets`. Calibration is cross-fitted: groups of images are assigned to folds, each
+fold is scored by heads that were trained on the other folds, and slope, offset and threshold are fitted to these scores
+alone. One more head is trained on all images. The result is the mean of that head and of one head per fold. Each fold
+is scored by the mean of two heads, because a single head has higher peaks, false ones too, and other thresholds than a
+mean.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from samtailor.structures import Features, Sample
 from samtailor.train.config import load
 
 STEPS = 600
-"""Updates of each head. With a third of them heads of 54 images find half as much (docs/guides/many-objects.md)."""
+"""Updates per head. With a third of them, heads trained on 54 images find half as much
+(docs/guides/many-objects.md)."""
 _MEMORY = 10**9  # bytes of embeddings kept in memory during training
 _log = logging.getLogger("samtailor.proposals")
 
@@ -60,25 +61,26 @@ def fit_proposals(
 
     Args:
         base: the frozen base.
-        samples: images to train on; those without an object of a class are its negatives, so every object of the
-            classes must be marked in every image.
-        classes: names.
-        store: embeddings.
-        seed: of start, order and folds.
-        steps: updates of each head, None: `STEPS`; 2 `folds` + 1 heads are trained and `folds` + 1 kept.
-        batch_size: images a step.
-        lr: largest learning rate, warmed up and lowered on a cosine.
-        width: channels of the head's trunk.
-        folds: parts of the cross-fitted calibration; 0 goes without (scores are then the raw heat).
-        augment: views to draw from; the default is none.
-        tiles: tiles a side in which it will look (`data.tile_views`): scores are calibrated on such views too. The
-            head is trained on `augment`'s views, whose crops should then be as small.
-        give: "points" or "boxes", what the adapter is asked with; calibration counts a proposal as right when its
-            point lies on an object, or its box has an IoU of at least 0.5.
-        progress: called with (steps done, steps in all).
+        samples: images to train on. Images without an object of a class are its negatives, so every object of the
+            classes must be annotated in every image.
+        classes: class names.
+        store: cached embeddings.
+        seed: seed of initialization, order and folds.
+        steps: updates per head; None: `STEPS`. 2 `folds` + 1 heads are trained, and `folds` + 1 are kept.
+        batch_size: images per step.
+        lr: peak learning rate of the one-cycle schedule.
+        width: channels of the trunk of a head.
+        folds: folds of the cross-fitted calibration; 0: no calibration (scores are the raw heat).
+        augment: views to draw from; default: no augmentation.
+        give: prompt for the adapter, "points" or "boxes". Calibration counts a proposal as correct if its point lies on
+            an object, or if its box has an IoU of at least 0.5.
+        tiles: tiles per side at inference (`data.tile_views`). Scores are calibrated on such views too; the crops of
+            `augment` should be as small.
+        progress: called with (steps done, all steps).
 
     Raises:
-        DataError: no image, or none with an object of a class. InputError: a number that makes no sense.
+        DataError: no image, or no object of a class.
+        InputError: a number out of range.
     """
     steps = STEPS if steps is None else steps
     if steps < 1 or batch_size < 1 or folds < 0 or folds == 1:
@@ -89,50 +91,50 @@ def fit_proposals(
         if not any(sample.of([name]) for sample in samples):
             raise DataError(f"None of the {len(samples)} images has an object of the class {name!r}.")
     scenes = _Scenes(base, samples, tuple(classes), store, augment or Augment())
-    dealt = assign_folds(samples, folds, seed)
+    parts = assign_folds(samples, folds, seed)
     ticks = count(1)
-    total = steps * (2 * len(dealt) + 1)
+    total = steps * (2 * len(parts) + 1)
 
-    def told() -> None:
+    def report() -> None:
         done = next(ticks)
         if progress is not None:
             progress(done, total)
 
     def train(rows: Sequence[int], part: int) -> Head:
-        return _train(scenes, rows, seed + 1000 * part, steps, batch_size, lr, width, told)
+        return _train(scenes, rows, seed + 1000 * part, steps, batch_size, lr, width, report)
 
-    seen: list[Scene] = []
+    scored: list[Scene] = []
     heads: list[Head] = []
-    for part, held_out in enumerate(dealt, 1):
+    for part, held_out in enumerate(parts, 1):
         rows = [i for i in range(len(samples)) if i not in set(held_out)]
-        pair = [train(rows, part), train(rows, len(dealt) + part)]
+        pair = [train(rows, part), train(rows, len(parts) + part)]
         heads.append(pair[0])
         two = Proposals(Heads(pair), classes, base.fingerprint)
-        seen += [scene for i in held_out for scene in scenes.looked(i, two, tiles)]
+        scored += [scene for i in held_out for scene in scenes.candidates(i, two, tiles)]
     head = Heads([train(range(len(samples)), 0), *heads]) if heads else train(range(len(samples)), 0)
-    if not seen:
-        _log.warning("Scores of the proposals are not calibrated: that needs at least two images (of two groups).")
+    if not scored:
+        _log.warning("The scores of the proposals are not calibrated: this needs images of at least two groups.")
         return Proposals(head, classes, base.fingerprint, base_name=base.name, give=give, tiles=tiles)
-    calibration, thresholds = calibrate(seen, classes, give)
-    found = Proposals(
+    calibration, thresholds = calibrate(scored, classes, give)
+    proposals = Proposals(
         head, classes, base.fingerprint, base_name=base.name, calibration=calibration, thresholds=thresholds, give=give,
         tiles=tiles, figures={"images": len(samples), "seed": seed, "steps": steps},
     )  # fmt: skip
-    found.figures["cross_fitted"] = measure(seen, found)
-    return found
+    proposals.figures["cross_fitted"] = measure(scored, proposals)
+    return proposals
 
 
 def plan_tiles(
     samples: Sequence[Sample], classes: Sequence[str], base: Base, *, views: int, tiles: int | None = None
 ) -> tuple[int, Augment]:
-    """Tiles a side that suit the objects (see `data.tile_views.fitting`), and views to train on that show as much.
+    """Tiles per side that fit the size of the objects (`data.tile_views.fitting`), and an augmentation of that scale.
 
     Args:
         samples: training images.
-        classes: to propose.
+        classes: classes to propose.
         base: frozen base.
-        views: of each image, the untouched one included.
-        tiles: where they are given.
+        views: views per image, the original included.
+        tiles: tiles per side, if they are given.
     """
     pairs = flip_pairs(classes)
     tiles = tiles or fitting(samples, classes, base.low_res)
@@ -142,46 +144,47 @@ def plan_tiles(
 def evaluate_proposals(
     proposals: Proposals, base: Base, samples: Sequence[Sample], store: EmbeddingCache
 ) -> dict[str, Any]:
-    """Recall, precision and false positives by class on images it was not trained on; see `calibration.measure`.
+    """Recall, precision and false positives by class on other images; see `calibration.measure`.
 
-    With tiles each of them counts as an image, beside the whole one.
+    With tiles each tile counts as an image, in addition to the whole image.
     """
     scenes = _Scenes(base, samples, proposals.classes, store, Augment())
-    seen = [scene for i in range(len(samples)) for scene in scenes.looked(i, proposals, proposals.tiles)]
-    return measure(seen, proposals)
+    scored = [scene for i in range(len(samples)) for scene in scenes.candidates(i, proposals, proposals.tiles)]
+    return measure(scored, proposals)
 
 
 def parts(
     samples: Sequence[Sample], classes: Sequence[str], adapter: Path, data: Path, negatives: int
 ) -> tuple[list[Sample], list[Sample]]:
-    """Images to train an adapter's proposals on, and images to judge them on.
+    """Images to train the proposals of an adapter on, and images to evaluate them on.
 
-    Where the adapter was fitted on this data set: its own training images, judged on its own held-out ones; and of
-    the images without an object two thirds, judged on the rest. On other data: all of them, judged on none.
+    If the adapter was fitted on this data set, they are the training and the held-out images of its fit, with two
+    thirds of the images without an object to train on and one third to evaluate on. With other data, all images are
+    trained on and none is held out.
 
     Args:
-        samples: of the data set.
-        classes: names.
-        adapter: folder; config.yaml tells its data set, split.json its images.
+        samples: images of the data set.
+        classes: class names.
+        adapter: folder of the adapter, with config.yaml and split.json of its fit.
         data: folder of the data set.
-        negatives: at most so many images without an object are trained on, and half as many judged on.
+        negatives: largest number of images without an object to train on; half as many are evaluated on.
     """
     config, file = adapter / "config.yaml", adapter / "split.json"
-    known = load(config).data if config.is_file() and file.is_file() else None
+    known = load(config, quiet=True).data if config.is_file() and file.is_file() else None
     empty = sorted((s for s in samples if not s.of(classes)), key=lambda s: sha256(s.id.encode()).hexdigest())
     if known is None or known.resolve() != data.resolve():
         return [*(s for s in samples if s.of(classes)), *empty[:negatives]], []
     split = Split.read(file)
-    train, judged = (set(split.train), {*split.val, *split.test})
-    free = [s for s in empty if s.id not in train | judged]
+    train, held_out = (set(split.train), {*split.val, *split.test})
+    free = [s for s in empty if s.id not in train | held_out]
     return (
         [*(s for s in samples if s.id in train), *[s for i, s in enumerate(free) if i % 3][:negatives]],
-        [*(s for s in samples if s.id in judged), *free[::3][: negatives // 2]],
+        [*(s for s in samples if s.id in held_out), *free[::3][: negatives // 2]],
     )
 
 
 def assign_folds(samples: Sequence[Sample], folds: int, seed: int) -> list[list[int]]:
-    """Indices of the samples in folds of whole groups; no fold when there are fewer than two groups."""
+    """Indices of the samples by fold, with whole groups in one fold; no folds with fewer than two groups."""
     groups: dict[str, list[int]] = {}
     for i, sample in enumerate(samples):
         groups.setdefault(sample.group or sample.id, []).append(i)
@@ -197,7 +200,7 @@ def assign_folds(samples: Sequence[Sample], folds: int, seed: int) -> list[list[
 
 
 class _Scenes:
-    """Images with their embeddings and targets, made when first asked for."""
+    """Embeddings and targets of images, computed on first use."""
 
     def __init__(
         self, base: Base, samples: Sequence[Sample], classes: tuple[str, ...], store: EmbeddingCache, augment: Augment
@@ -222,21 +225,21 @@ class _Scenes:
             view, sample = self._view(i, index), self.samples[i]
             size = self.samples[i].size if view.untouched else view.size(*self.samples[i].size)
             frame = Frame.of(self.base, *size)
-            seen = [view.annotation(a) for a in sample.annotations if a.label in self.classes or view.labels]
-            self._targets[i, index] = target(seen, self.classes, frame, cells)
+            shown = [view.annotation(a) for a in sample.annotations if a.label in self.classes or view.labels]
+            self._targets[i, index] = target(shown, self.classes, frame, cells)
         return self._targets[i, index]
 
     def has_object(self, i: int) -> bool:
         return bool(self.samples[i].of(self.classes))
 
-    def looked(self, i: int, proposals: Proposals, tiles: int) -> Iterator[Scene]:
-        """Candidates and truths of an image and of its tiles, for calibration and figures."""
+    def candidates(self, i: int, proposals: Proposals, tiles: int) -> Iterator[Scene]:
+        """Candidates and true objects of an image and of its tiles."""
         sample = self.samples[i]
         for view in views(tiles):
             features = self.features(i) if view.untouched else self.store.features(self.base, [sample], [view])
-            seen = view.sample(sample)
+            shown = view.sample(sample)
             raw = proposals.raw(features, Frame.of(self.base, *view.size(*sample.size)))
-            yield Scene(sample.id, raw, seen.of(self.classes))
+            yield Scene(sample.id, raw, shown.of(self.classes))
 
     def _view(self, i: int, index: int) -> View:
         return UNTOUCHED if index == 0 else self.augment.draw(self.samples[i], index)
@@ -250,9 +253,9 @@ def _train(
     batch_size: int,
     lr: float,
     width: int,
-    told: Callable[[], None],
+    report: Callable[[], None],
 ) -> Head:
-    """One head on some of the images; those with objects make up at least half of each batch."""
+    """Train one head on some of the images; at least half of each batch are images with objects."""
     rng = np.random.default_rng([seed, 5])
     full, empty = ([i for i in rows if scenes.has_object(i) is has] for has in (True, False))
     share = 0 if not empty else min(batch_size // 2, max(1, round(batch_size * len(empty) / len(rows))))
@@ -262,7 +265,8 @@ def _train(
         head = make_head(scenes.base, scenes.features(rows[0]), len(scenes.classes), width=width).to(device).train()
         optimizer = torch.optim.AdamW(head.parameters(), lr=lr, weight_decay=1e-2)
         total = max(steps, 2)
-        warm = max(0.1, 1.5 / total)  # of a single step the schedule divides by zero
+        warm = max(0.1, 1.5 / total)  # with a single step the schedule would divide by zero
+        # not `train.schedule`: it also cycles beta_1 of AdamW
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=total, pct_start=warm)
         streams = _stream(full, rng), _stream(empty, rng)
         for _ in range(steps):
@@ -277,12 +281,12 @@ def _train(
             torch.nn.utils.clip_grad_norm_(head.parameters(), 5.0)
             optimizer.step()
             schedule.step()
-            told()
+            report()
     return head.eval()
 
 
-def _stream(rows: Sequence[int], rng: np.random.Generator) -> Any:
-    """The rows for ever, each once an epoch, in an order of each epoch's own."""
+def _stream(rows: Sequence[int], rng: np.random.Generator) -> Iterator[int]:
+    """An endless stream of rows, reshuffled every epoch."""
     while rows:
         yield from (rows[i] for i in rng.permutation(len(rows)))
 

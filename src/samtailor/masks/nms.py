@@ -100,10 +100,10 @@ def box_nms(
             continue
         kept.append(i)
         box, rest = boxes[i], boxes[i + 1 :]
-        distinct = box_iou(box, rest) <= iou
+        separate = box_iou(box, rest) <= iou
         if containment is not None:
-            distinct &= _shared(box, rest) <= containment * np.minimum(areas[i], areas[i + 1 :])
-        remaining[i + 1 :] &= distinct | (names[i + 1 :] != names[i])
+            separate &= _shared(box, rest) <= containment * np.minimum(areas[i], areas[i + 1 :])
+        remaining[i + 1 :] &= separate | (names[i + 1 :] != names[i])
     return kept
 
 

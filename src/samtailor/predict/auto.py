@@ -102,8 +102,8 @@ def promptless(label: str | None) -> Proposer:
 def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -> Proposer:
     """Each connected region of an adapter's map (method `tailor`) as one object, with its mask.
 
-    The decoder is not run: a click at the center of the region has less information than the map
-    (docs/research/tailor.md). Objects that touch are one region; learned proposals can separate them.
+    The decoder is not run: a click at the center of the region has less information than the map.
+    Objects that touch are one region; learned proposals can separate them.
 
     Args:
         adapter: its name in the predictor.
@@ -147,8 +147,8 @@ def open_detector(source: str, classes: Sequence[str] | None) -> tuple[Detection
     Raises:
         InputError: the detector has no such class.
     """
-    detector, kept = open_source(source, classes)
-    return DetectionCache(detector), kept
+    detector, classes = open_source(source, classes)
+    return DetectionCache(detector), classes
 
 
 def by_fitted_detector(options: dict[str, Any], threshold: float | None = None) -> Proposer:

@@ -10,7 +10,7 @@ from samtailor import artefact
 def adapter_folder(source: str | Path) -> Path | None:
     """Local folder of an adapter given by its folder or hub id; None if the source is not an adapter.
 
-    A hub id that is cached as a base is not looked up on the hub again.
+    A hub id that is cached as a base is not queried on the hub again.
 
     Raises:
         ArtefactError: the repository has an adapter that cannot be downloaded.

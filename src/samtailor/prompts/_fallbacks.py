@@ -1,4 +1,4 @@
-"""Counts the images in which a source that detects objects itself found none and prompted with the full frame."""
+"""Counts the images without detections, in which a source prompts with the full frame instead."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`detector`: boxes of a frozen detector, the one with the highest score per image (as in AM-SAM) or one per object.
 
-AM-SAM (see docs/methods/index.md) prompts with the box of the highest confidence of a COCO detector. A detector has a
-fixed set of classes: COCO has persons but no lesions, plates or banners. For those use `proposals`, which are trained.
+AM-SAM (docs/methods/index.md) prompts with the box of the highest confidence of a COCO detector. A detector has a fixed
+set of classes: COCO has persons but no lesions, plates or banners. For those use `proposals`, which are trained.
 Where nothing is detected, the prompt is the full frame; this is counted and reported (`fallbacks`).
 """
 

@@ -1,7 +1,7 @@
-"""Data structures shared by all parts. Shape, dtype, axis order, unit and frame stand on every field.
+"""Data structures shared by all packages. Every field documents its shape, dtype, axis order, unit and frame.
 
 Frames. *Image frame*: pixels of the image as stored, after EXIF rotation, origin at the center of the top-left pixel
-(pixel-index convention, x to the right, y down). *Model frame*: pixels of the square that the base model takes (side
+(pixel-index convention, x to the right, y down). *Model frame*: pixels of the square input of the base model (side
 `base.size`), after resizing the image and padding it right and bottom. `data.transform` is the only place that
 converts between them.
 

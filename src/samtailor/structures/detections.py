@@ -1,4 +1,4 @@
-"""What a detector finds in an image, and what a detector is."""
+"""Detections of an image, and the interface of a detector."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from samtailor.errors import InputError
 
 FLOOR = 0.05
-"""Detections below this score are not kept; thresholds are applied to what is kept, without detecting again."""
+"""Detections below this score are dropped. Higher thresholds are applied to the rest without detecting again."""
 
 
 @dataclass(frozen=True)
 class Detections:
-    """What was found in one image, by falling score.
+    """Detections of one image, by falling score.
 
     Args:
-        boxes: float32 (N, 4), x0 y0 x1 y1, edges in pixels of the image (a box of one pixel is 1 wide).
+        boxes: float32 (N, 4), x0 y0 x1 y1, edges in image pixels (a box of one pixel is 1 wide).
         scores: float32 (N,) in [0, 1].
-        labels: N class names, the detector's own.
+        labels: N class names of the detector.
     """
 
     boxes: np.ndarray
@@ -39,32 +39,32 @@ class Detections:
         return len(self.labels)
 
     def pick(self, rows: Sequence[int] | np.ndarray) -> Detections:
-        """The given rows, in the given order."""
+        """Detections of the given rows, in that order."""
         rows = np.asarray(rows, np.intp)
         return Detections(self.boxes[rows], self.scores[rows], tuple(self.labels[i] for i in rows))
 
     def kept(self, threshold: float, classes: Collection[str] | None = None) -> Detections:
-        """Those of at least the score, of the classes (None: any)."""
-        good = [
+        """Detections with at least the score `threshold`, of the given classes (None: any)."""
+        rows = [
             i for i, label in enumerate(self.labels)
             if self.scores[i] >= threshold and (classes is None or label in classes)
         ]  # fmt: skip
-        return self.pick(good)
+        return self.pick(rows)
 
 
 class Detector(Protocol):
     """A frozen detector.
 
     Attributes:
-        fingerprint: everything that its answer depends on: weights and settings.
-        names: class names it can answer with; empty where they are not known before.
+        fingerprint: digest of everything its output depends on: weights and settings.
+        names: class names it can return; empty if unknown in advance.
     """
 
     fingerprint: str
     names: tuple[str, ...]
 
     def detect(self, image: np.ndarray) -> Detections:
-        """Detections of a uint8 RGB image (height, width, 3), scores from `FLOOR` on."""
+        """Detections of a uint8 RGB image (height, width, 3), with scores of at least `FLOOR`."""
 
 
 __all__ = ["FLOOR", "Detections", "Detector"]

@@ -1,4 +1,4 @@
-"""How an adapter is used at inference. Its method and its fit decide it, and it is saved with the adapter."""
+"""Inference settings of an adapter, decided by its method and its fit and saved with it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class TilingPlan:
         return 1 + sum(count * count for count in self.tiles if count > 1)
 
     def __str__(self) -> str:
-        """In words, for reports and model cards."""
+        """Description for reports and model cards."""
         passes = ("the whole image" if tiles == 1 else f"{tiles} x {tiles} overlapping tiles" for tiles in self.tiles)
         boxes = ", combined with the decoder's masks for the boxes of the map's parts" if self.boxes else ""
         return (
@@ -56,14 +56,14 @@ class TilingPlan:
 
 @dataclass(frozen=True)
 class InferenceSpec:
-    """How an adapter is prompted and what its answer means.
+    """How an adapter is prompted and what its predictions mean.
 
     Args:
         prompt: name of the prompt source that it was fitted for; None: a click ("mask-center").
         prompt_options: options of that prompt source.
         regions: it predicts one region per image and class instead of single objects.
-        single_class: of an adapter with a map: the map is of one class, so that it predicts without a prompt.
-        single_instance: no training image had more than one object, so that a prediction without a prompt is the
+        single_class: the map of an adapter is of one class, so that it can predict without a prompt.
+        single_instance: no training image had more than one object, so that a prediction without a prompt is one
             object.
         smallest_object: area of the smallest training object as a share of its image, in [0, 1].
         tiling: how an adapter with a map predicts without a prompt.
@@ -80,8 +80,8 @@ class InferenceSpec:
     tiling: TilingPlan = TilingPlan()
 
     def min_area(self, height: int, width: int) -> int:
-        """Pixels that a part of a map must have in an image of this size: a quarter of the smallest training object,
-        at least 16.
+        """Smallest area of a part of a map, in pixels of an image of this size: a quarter of the smallest training
+        object, at least 16.
         """
         return max(16, round(self.smallest_object * height * width / 4))
 

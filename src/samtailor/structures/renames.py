@@ -1,6 +1,6 @@
-"""Settings and options that have another name than in an earlier version. Old names work for one version.
+"""Renamed settings and options. Old names keep working for one version.
 
-One table, used by YAML files, Python, the command line and adapters that were saved earlier.
+One table for YAML files, Python, the command line and adapters saved by earlier versions.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ _log = logging.getLogger("samtailor")
 
 
 def renamed_settings(values: Mapping[str, Any], *, quiet: bool = False) -> dict[str, Any]:
-    """Settings of a fit under their present names, with the options of the method.
+    """Settings of a fit under their current names, including options of the method.
 
     Args:
         values: settings by name.
-        quiet: log no warnings, for files that samtailor wrote itself.
+        quiet: do not warn about old names, for files that samtailor wrote itself.
     """
     named = _renamed(values, SETTINGS, "setting", quiet)
     if isinstance(named.get("options"), Mapping):
@@ -57,7 +57,7 @@ def renamed_settings(values: Mapping[str, Any], *, quiet: bool = False) -> dict[
 
 
 def renamed_options(method: str, options: Mapping[str, Any], *, quiet: bool = True) -> dict[str, Any]:
-    """Options of a method under their present names."""
+    """Options of a method under their current names."""
     table = OPTIONS.get(method.strip().lower().replace("_", "-"), {})
     return _renamed(options, table, f"option of {method}", quiet)
 
@@ -74,7 +74,7 @@ def renamed_detector_options(detector: str, options: Mapping[str, Any]) -> dict[
 
 
 def renamed_tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Tensors of an adapter under their present names."""
+    """Tensors of an adapter under their current names."""
     return _renamed(tensors, TENSORS, "tensor", quiet=True)
 
 
@@ -85,7 +85,7 @@ def _renamed(values: Mapping[str, Any], table: Mapping[str, str], what: str, qui
         if new != name and not quiet:
             _log.warning("The %s %r is now called %r. The old name works until version 0.3.", what, name, new)
         if new != name and new in values:
-            continue  # the new name is given as well and counts
+            continue  # the new name is present too and takes precedence
         named[new] = value
     return named
 

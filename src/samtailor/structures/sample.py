@@ -1,4 +1,4 @@
-"""What a data set gives: images, and the objects in them as run-length encoded masks. Needs no torch."""
+"""Images of a data set and their objects as run-length encoded masks. Does not import torch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from samtailor.errors import InputError
 
 
 class RunLengths:
-    """What can be told of a mask that is kept run-length encoded in `rle`, see `Annotation`."""
+    """Properties of a mask that is stored run-length encoded in `rle`, see `Annotation`."""
 
     rle: dict[str, Any]
 
     @property
     def mask(self) -> np.ndarray:
-        """Boolean mask, shape (height, width), image frame. Decoded anew at every access."""
+        """Boolean mask (height, width), image frame. Decoded on every access."""
         from pycocotools import mask as coco
 
         return coco.decode(self.rle).astype(bool)
@@ -43,12 +43,12 @@ class RunLengths:
 
 @dataclass(frozen=True)
 class Annotation(RunLengths):
-    """One object of an image: its class and its mask, kept run-length encoded.
+    """One object of an image: its class and its mask, stored run-length encoded.
 
     Args:
         label: class name.
         rle: COCO run-length encoding, `{"size": [height, width], "counts": bytes}`, in the image frame.
-        crowd: a region of many objects (COCO `iscrowd`); never a training or evaluation target.
+        crowd: a region of many objects (COCO `iscrowd`), never a target of training or evaluation.
     """
 
     label: str
@@ -65,20 +65,20 @@ class Annotation(RunLengths):
         return cls(label, coco.encode(np.asfortranarray(mask.astype(np.uint8))), crowd)
 
     def is_target(self, classes: Sequence[str] | None) -> bool:
-        """Whether it can be one: of the given classes (None: all), not crowd, not empty."""
+        """Whether it is a target of training and evaluation: of the given classes (None: all), no crowd, not empty."""
         return not self.crowd and (classes is None or self.label in classes) and self.area > 0
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a data set with its annotations. Nothing is read before it is asked for.
+    """One image of a data set with its annotations. Files are read lazily.
 
     Args:
-        id: unique within the data set, stable across runs, free of path separators other than "/".
+        id: unique within the data set and stable across runs; "/" is the only path separator.
         read_image: returns the image as uint8 RGB, shape (height, width, 3), EXIF rotation applied.
         read_annotations: returns the annotations in a stable order.
-        group: images of one group never fall on two sides of a split (a person, a video, a patient).
-        source: file that the image comes from; None for an image made in memory.
+        group: images of one group (a person, a video, a patient) stay together in a split.
+        source: image file; None for an image in memory.
     """
 
     id: str
@@ -89,22 +89,22 @@ class Sample:
 
     @property
     def image(self) -> np.ndarray:
-        """uint8 RGB, shape (height, width, 3). Read anew at every access."""
+        """uint8 RGB, shape (height, width, 3). Read on every access."""
         return self.read_image()
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) in pixels; the image is read only where no mask tells."""
+        """(height, width) in pixels. The image is read only if it has no annotation."""
         height, width = self.annotations[0].rle["size"] if self.annotations else self.image.shape[:2]
         return int(height), int(width)
 
     @cached_property
     def annotations(self) -> tuple[Annotation, ...]:
-        """All annotations; read once, kept run-length encoded (about a hundred bytes to a kilobyte each)."""
+        """All annotations, read once and kept run-length encoded (0.1 to 1 kB each)."""
         return tuple(self.read_annotations())
 
     def of(self, classes: Sequence[str] | None) -> tuple[Annotation, ...]:
-        """Annotations that can be a target: of the given classes (None: all), not crowd, not empty."""
+        """Targets of training and evaluation: annotations of the given classes (None: all), no crowds, not empty."""
         return tuple(a for a in self.annotations if a.is_target(classes))
 
 

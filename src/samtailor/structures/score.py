@@ -1,4 +1,4 @@
-"""What an evaluation finds about one mask."""
+"""Scores of one evaluated mask."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Score:
         index: position of the mask among its image's targets.
         iou: IoU of the mask chosen by predicted IoU, in [0, 1], at the image's own size.
         oracle_iou: best IoU over the same candidates.
-        dice, oracle_dice: likewise.
+        dice, oracle_dice: the same for the Dice score.
         boundary_iou: boundary IoU of the chosen mask.
-        predicted_iou: the score the mask was chosen by.
-        area: pixels of the true mask.
+        predicted_iou: predicted IoU of the chosen mask.
+        area: area of the true mask in pixels.
         group: group of the sample (bootstrap unit), or its id.
         paper_dice: Dice of the chosen mask on the papers' 64 x 64 grid; None in rows of earlier versions.
     """

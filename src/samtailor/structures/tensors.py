@@ -1,4 +1,4 @@
-"""What a model takes and gives: prompts, embeddings, tokens, answers, and the batches of a fit."""
+"""Inputs and outputs of a model: prompts, embeddings, tokens, masks, and training batches."""
 
 from __future__ import annotations
 
@@ -10,24 +10,27 @@ import numpy as np
 
 from samtailor.errors import InputError
 
-if TYPE_CHECKING:  # torch takes seconds to import and data handling does not need it
+if TYPE_CHECKING:  # importing torch takes seconds, and data handling does not need it
     import torch
     from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """What is asked of the model, for B images with P prompts each.
+    """Prompts for B images with P prompts each.
 
     Without points, boxes and masks it is the empty prompt (BLO-SAM, SAMed): no sparse token, the default dense prompt.
 
     Args:
         points: float32 (B, P, K, 2), x then y, pixels of `frame`; None without clicks.
-        labels: int64 (B, P, K): 1 object, 0 not the object, -1 no point (padding of SAM), -10 ignored.
+        labels: int64 (B, P, K): 1 foreground, 0 background, -1 no point (SAM's padding), -10 ignored.
         boxes: float32 (B, P, 4), x0 y0 x1 y1, pixels of `frame`; None without boxes.
-        masks: float32 (B, 1, 4H, 4W), logits of an earlier answer, model frame; None without. Needs P = 1.
-        frame: (height, width) of the frame the coordinates live in.
-        count: (B, P) of an empty prompt; what is given tells it otherwise.
+        masks: float32 (B, 1, 4H, 4W), logits of an earlier prediction, model frame; None without. Requires P = 1.
+        frame: (height, width) of the frame of the coordinates.
+        count: (B, P) of an empty prompt; otherwise taken from the tensors.
+
+    Raises:
+        InputError: the shapes do not fit together.
     """
 
     frame: tuple[int, int]
@@ -47,7 +50,7 @@ class Prompts:
             _expect("boxes", self.boxes, (None, None, 4))
             if self.points is not None and self.points.shape[:2] != self.boxes.shape[:2]:
                 raise InputError(
-                    f"points and boxes must agree in (B, P): {tuple(self.points.shape[:2])} against "
+                    f"points and boxes must have the same (B, P), got {tuple(self.points.shape[:2])} and "
                     f"{tuple(self.boxes.shape[:2])}."
                 )
         if self.masks is not None:
@@ -56,14 +59,14 @@ class Prompts:
     @property
     def shape(self) -> tuple[int, int]:
         """(B, P)."""
-        if self.empty:
-            return self.count
-        given = self.points if self.points is not None else self.boxes
-        return (self.masks.shape[0], 1) if given is None else (given.shape[0], given.shape[1])
+        sparse = self.points if self.points is not None else self.boxes
+        if sparse is not None:
+            return sparse.shape[0], sparse.shape[1]
+        return self.count if self.masks is None else (self.masks.shape[0], 1)
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is given."""
+        """Whether there are neither points, boxes nor masks."""
         return self.points is None and self.boxes is None and self.masks is None
 
     def to(self, *args: Any) -> Prompts:
@@ -71,44 +74,48 @@ class Prompts:
         return _move(self, *args)
 
     def __getitem__(self, rows: Sequence[int] | slice) -> Prompts:
-        """The prompts of some of the B images."""
+        """Prompts of some of the B images."""
         rows = list(range(self.shape[0])[rows]) if isinstance(rows, slice) else list(rows)
-        named = ((name, getattr(self, name)) for name in ("points", "labels", "boxes", "masks"))
-        given = {name: value[rows] for name, value in named if value is not None}
-        return replace(self, **given, count=(len(rows), self.count[1]))
+        picked = _rows(self, ("points", "labels", "boxes", "masks"), rows)
+        return replace(self, **picked, count=(len(rows), self.count[1]))
 
     @staticmethod
     def cat(parts: Sequence[Prompts], axis: int = 0) -> Prompts:
-        """Join along B (axis 0) or P (axis 1) in one frame; points are padded with SAM's ignored label to one K.
+        """Join prompts of one frame along B (axis 0) or P (axis 1); points are padded to one K with ignored points.
 
         Raises:
-            InputError: some have points, boxes or masks and others do not, or the frames differ.
+            InputError: only some have points, boxes or masks, or the frames differ.
         """
-        import torch
+        from torch.nn.functional import pad
 
         kinds = {(p.frame, p.points is None, p.boxes is None, p.masks is None) for p in parts}
         if len(kinds) != 1:
             raise InputError(
-                "Prompts can be joined only in one frame and when all have the same of points, boxes, masks."
+                "Prompts can be joined only if they have the same frame and the same kinds (points, boxes, masks)."
             )
-        first, joined = parts[0], {}
-        for name in ("boxes", "masks"):
-            if getattr(first, name) is not None:
-                joined[name] = torch.cat([getattr(p, name) for p in parts], axis)
+        first = parts[0]
+        count = (1, 1)
         if first.empty:
             total = sum(p.count[axis] for p in parts)
-            joined["count"] = (total, first.count[1]) if axis == 0 else (first.count[0], total)
-        if first.points is not None:
-            most = max(p.points.shape[2] for p in parts)
-            pad = torch.nn.functional.pad
-            joined["points"] = torch.cat([pad(p.points, (0, 0, 0, most - p.points.shape[2])) for p in parts], axis)
-            joined["labels"] = torch.cat([pad(p.labels, (0, most - p.labels.shape[2]), value=-10) for p in parts], axis)
-        return Prompts(frame=first.frame, **joined)
+            count = (total, first.count[1]) if axis == 0 else (first.count[0], total)
+        points, labels, boxes, masks = (
+            [value for part in parts if (value := getattr(part, name)) is not None]
+            for name in ("points", "labels", "boxes", "masks")
+        )
+        most = max((p.shape[2] for p in points), default=0)
+        return Prompts(
+            first.frame,
+            points=_joined([pad(p, (0, 0, 0, most - p.shape[2])) for p in points], axis),
+            labels=_joined([pad(p, (0, most - p.shape[2]), value=-10) for p in labels], axis),
+            boxes=_joined(boxes, axis),
+            masks=_joined(masks, axis),
+            count=count,
+        )
 
 
 @dataclass(frozen=True)
 class Features:
-    """Image embedding of B images: what the encoder gives and the decoder takes; what the cache holds.
+    """Embeddings of B images: output of the encoder, input of the decoder, content of the cache.
 
     Args:
         main: (B, D, H, W) image embedding.
@@ -143,7 +150,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Encoded prompts.
+    """Encoded prompts of B images with P prompts each.
 
     Args:
         sparse: (B, P, N, D) tokens of points and boxes.
@@ -156,15 +163,15 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Output:
-    """What the mask decoder answers, for ALL its mask tokens, gradients kept.
+    """Output of the mask decoder for all its mask tokens, with gradients.
 
     Args:
         logits: (B, P, M, h, w) low-resolution mask logits; token 0 is SAM's single-mask token.
         iou: (B, P, M) predicted IoU.
-        keys: (B, P, D, H, W) image keys after the two-way transformer (Kim et al.: f_DT).
-        upscaled: (B, P, c, h, w) upscaled image keys (AM-SAM: U).
-        hyper: (B, P, M, c) outputs of the hyper-network MLPs (AM-SAM: H); logits = hyper @ upscaled.
-        candidates: mask tokens a user chooses among; SAM's three multimask outputs are (1, 2, 3).
+        keys: (B, P, D, H, W) image keys after the two-way transformer (f_DT in Kim et al.).
+        upscaled: (B, P, c, h, w) upscaled image keys (U in AM-SAM).
+        hyper: (B, P, M, c) outputs of the hypernetwork MLPs (H in AM-SAM); logits = hyper @ upscaled.
+        candidates: mask tokens of the candidate masks; SAM's three multimask outputs are (1, 2, 3).
     """
 
     logits: Tensor
@@ -175,11 +182,11 @@ class Output:
     candidates: tuple[int, ...] = (1, 2, 3)
 
     def candidate_logits(self) -> Tensor:
-        """(B, P, len(candidates), h, w)."""
+        """Logits of the candidate masks, (B, P, len(candidates), h, w)."""
         return self.logits[:, :, list(self.candidates)]
 
     def candidate_iou(self) -> Tensor:
-        """(B, P, len(candidates))."""
+        """Predicted IoU of the candidate masks, (B, P, len(candidates))."""
         return self.iou[:, :, list(self.candidates)]
 
     def best_masks(self) -> tuple[Tensor, Tensor]:
@@ -196,18 +203,18 @@ class Output:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a training step takes: B masks, each with the embedding of its image and one prompt.
+    """Input of a training step: B masks, each with the embedding of its image and one prompt.
 
     Args:
-        features: embedding of each mask's image (view), B rows; None where the encoder learns and `images` are given.
+        features: embedding of the image (view) of each mask, B rows; None if the encoder is trained from `images`.
         prompts: model frame, (B, P) with P = 1 in training.
         targets: float32 (B, P, h, w) in [0, 1]: share of each low-resolution cell that the mask covers.
-        valid: bool (B, 1, h, w): False on the padding, which no loss may see.
-        contours: float32 (B, P, Q, 2) points of the mask's outline in the model frame, or None (see adapters.pmm).
+        valid: bool (B, 1, h, w): False on the padding, which losses ignore.
+        contours: float32 (B, P, Q, 2) points of the mask outline, model frame; None unless needed (see adapters.pmm).
         radius: float32 (B, P) largest interior distance of the mask, model-frame pixels; None without contours.
         labels: class name of each mask, length B.
         ids: sample id of each mask, length B.
-        images: float32 (B, 3, size, size) normalized images, for methods that adapt the encoder; else None.
+        images: float32 (B, 3, size, size) normalized images for methods that adapt the encoder, else None.
     """
 
     features: Features | None
@@ -229,21 +236,34 @@ class Batch:
     def __getitem__(self, rows: Sequence[int]) -> Batch:
         """Some of the B masks, in the order given."""
         rows = list(rows)
-        names = ("features", "prompts", "targets", "valid", "contours", "radius", "images")
-        given = {name: value[rows] for name in names if (value := getattr(self, name)) is not None}
-        told = {name: tuple(value[row] for row in rows) for name in ("labels", "ids") if (value := getattr(self, name))}
-        return replace(self, **given, **told)
+        picked = _rows(self, ("features", "prompts", "targets", "valid", "contours", "radius", "images"), rows)
+        named = {
+            name: tuple(value[row] for row in rows) for name in ("labels", "ids") if (value := getattr(self, name))
+        }
+        return replace(self, **(picked | named))
 
     def to(self, *args: Any) -> Batch:
         """Move every tensor to a device."""
         return _move(self, *args)
 
 
+def _joined(tensors: Sequence[Tensor], axis: int) -> Tensor | None:
+    import torch
+
+    return torch.cat(list(tensors), axis) if tensors else None
+
+
+def _rows(value: Any, names: Sequence[str], rows: list[int]) -> dict[str, Any]:
+    """The rows of those of the fields that are not None."""
+    fields_of = ((name, getattr(value, name)) for name in names)
+    return {name: field[rows] for name, field in fields_of if field is not None}
+
+
 def _expect(name: str, tensor: torch.Tensor | np.ndarray, shape: tuple[int | None, ...]) -> None:
     got = tuple(tensor.shape)
     if len(got) != len(shape) or any(want not in (None, have) for want, have in zip(shape, got, strict=False)):
-        wanted = ", ".join("any" if want is None else str(want) for want in shape)
-        raise InputError(f"{name} must have shape ({wanted}), got {got}.")
+        expected = ", ".join("any" if want is None else str(want) for want in shape)
+        raise InputError(f"{name} must have shape ({expected}), got {got}.")
 
 
 def _move(value: Any, *args: Any) -> Any:

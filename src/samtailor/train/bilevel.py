@@ -72,7 +72,7 @@ class Bilevel(Joint):
 
     def feeds(self, data: TrainingData) -> StepFeeds:
         """Prompted masks of D1 and of D2; D2 may select the state."""
-        lower, upper = data.halves()
+        lower, upper = data.bilevel_split()
         return StepFeeds(data.masks(lower), data.masks(upper, second=True), selection=upper)
 
     def __call__(self, train: Batch, second: Batch | None = None) -> dict[str, float]:

@@ -23,7 +23,7 @@ class TrainingData(Protocol):
         """Training images for prompted masks: all but those kept to tune inference on."""
         ...
 
-    def halves(self) -> tuple[list[Sample], list[Sample]]:
+    def bilevel_split(self) -> tuple[list[Sample], list[Sample]]:
         """The training images in two halves, D1 and D2 of a bi-level step."""
         ...
 

@@ -1,5 +1,6 @@
-"""The workbench in the browser (`samtailor ui`): mark a few images, fit, let it label the rest, correct, export.
+"""The annotation workbench in the browser (`samtailor ui`): annotate, fit, label the rest, correct, export.
 
-`images.py` and `project.py` are what is on disk, `asking.py` answers clicks on the engine of `serve`, `jobs.py` runs
-fits and labelling in processes of their own (`child.py`), `app.py` is the interface that the page (`page/`) uses.
+`images.py` and `project.py` hold what is on disk. `prompt_service.py` predicts masks on the engine of `serve`.
+`jobs.py` runs fits and labeling in separate processes (`worker.py`). `app.py` is the HTTP interface of the page
+(`page/`, built from `workbench-page/`).
 """

@@ -1,4 +1,4 @@
-"""The interface that the page uses: FastAPI around a `Session`. See docs/guides/annotate.md."""
+"""HTTP interface of the page: a FastAPI application around a `Session`. See docs/guides/annotate.md."""
 
 from __future__ import annotations
 
@@ -23,60 +23,64 @@ from samtailor.workbench.session import Session
 from samtailor.workbench.token_cookie import TokenCookie
 
 JSON_BYTES = 32 * 2**20
-"""Of a request: the masks of one image."""
+"""Largest request body: the masks of one image."""
 _CACHED = "private, max-age=3600"
 
 
 def build(
-    bench: Session, *, token: str | None = None, hosts: Collection[str] = (), ready: Callable[[], object] | None = None
+    session: Session,
+    *,
+    token: str | None = None,
+    hosts: Collection[str] = (),
+    ready: Callable[[], object] | None = None,
 ) -> FastAPI:
-    """The application; closes the bench and its engine when it shuts down.
+    """The application. It closes the session and its engine when it shuts down.
 
     Args:
-        bench: the project with its adapters.
-        token: what requests must show, as a cookie that /?token=... sets or as a header; None: nothing.
-        hosts: names that it is reached by, besides localhost and IP addresses.
-        ready: called when it is about to listen.
+        session: the open project.
+        token: token that requests must carry, in a cookie that /?token=... sets or in a header; None: no token.
+        hosts: host names that are allowed besides localhost and IP addresses.
+        ready: called when the server is about to listen.
     """
-    app = bare("samtailor ui", bench.engine)
-    app.router.lifespan_context = _life(app.router.lifespan_context, bench, ready)
+    app = bare("samtailor ui", session.engine)
+    app.router.lifespan_context = _lifespan(app.router.lifespan_context, session, ready)
     app.add_exception_handler(Stale, _stale)
     add_health(app)
-    _project(app, bench)
-    _images(app, bench)
-    _questions(app, bench)
-    _polygons(app, bench)
-    _jobs(app, bench)
-    _exports(app, bench)
+    _add_project(app, session)
+    _add_images(app, session)
+    _add_prompts(app, session)
+    _add_polygons(app, session)
+    _add_jobs(app, session)
+    _add_exports(app, session)
     static.add(app)
-    app.add_middleware(Guard, limits=bench.engine.limits, token=token, hosts=hosts, json_bytes=JSON_BYTES)
+    app.add_middleware(Guard, limits=session.engine.limits, token=token, hosts=hosts, json_bytes=JSON_BYTES)
     if token is not None:
         app.add_middleware(TokenCookie, token=token)
     return app
 
 
-def _life(inner: Any, bench: Session, ready: Callable[[], object] | None) -> Any:
+def _lifespan(inner: Any, session: Session, ready: Callable[[], object] | None) -> Any:
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
-        _also_on_signals(bench.events.close)  # a server that is told to end waits for its streams
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        _call_on_signals(session.events.close)  # the server waits for open streams before it shuts down
         async with inner(app):
             if ready is not None:
                 ready()
             yield
-            bench.close()
+            session.close()
 
-    return life
+    return lifespan
 
 
-def _also_on_signals(call: Callable[[], object]) -> None:
-    """Also call something when the process is told to end. The server puts back what was there before it."""
+def _call_on_signals(call: Callable[[], object]) -> None:
+    """Call a function before the present handlers of SIGINT and SIGTERM. The server restores its handlers itself."""
     if threading.current_thread() is not threading.main_thread():
-        return  # tests run the application in another one, where no handler may be set
+        return  # handlers can only be set in the main thread; tests run the application in another one
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _both(call, signal.getsignal(number)))
+        signal.signal(number, _chained(call, signal.getsignal(number)))
 
 
-def _both(call: Callable[[], object], before: Any) -> Callable[[int, Any], None]:
+def _chained(call: Callable[[], object], before: Any) -> Callable[[int, Any], None]:
     def handler(number: int, frame: Any) -> None:
         call()
         if callable(before):
@@ -85,149 +89,150 @@ def _both(call: Callable[[], object], before: Any) -> Callable[[int, Any], None]
     return handler
 
 
-def _project(app: FastAPI, bench: Session) -> None:
+def _add_project(app: FastAPI, session: Session) -> None:
     @app.get("/api/project", summary="Classes, adapters, counts")
     def project() -> dict[str, Any]:
-        return bench.about()
+        return session.about()
 
     @app.put("/api/classes", summary="Replace the list of classes")
-    def classes(given: schema.Classes) -> dict[str, Any]:
-        bench.project.set_classes(given.classes, given.renamed)
-        bench.publish_project()
-        return bench.about()
+    def classes(body: schema.Classes) -> dict[str, Any]:
+        session.project.set_classes(body.classes, body.renamed)
+        session.publish_project()
+        return session.about()
 
-    @app.get("/api/events", summary="What happens, as server-sent events")
+    @app.get("/api/events", summary="Changes as server-sent events")
     async def events() -> StreamingResponse:
-        job = bench.jobs.current
-        first = [("project", bench.about()), *([("job", job.plain())] if job else [])]
+        job = session.jobs.current
+        first = [("project", session.about()), *([("job", job.to_json())] if job else [])]
         headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-        return StreamingResponse(bench.events.listen(*first), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(session.events.listen(*first), media_type="text/event-stream", headers=headers)
 
     @app.get("/api/adapters/{name}/gallery", summary="Held-out objects before and after the fit")
     def gallery(name: str) -> dict[str, Any]:
-        return bench.gallery(name)
+        return session.gallery(name)
 
     @app.delete("/api/adapters/{name}", status_code=204, summary="Delete an adapter")
     def remove(name: str) -> None:
-        bench.remove(name)
+        session.remove(name)
 
 
-def _images(app: FastAPI, bench: Session) -> None:
-    images = bench.project.images
+def _add_images(app: FastAPI, session: Session) -> None:
+    images = session.project.images
 
     @app.get("/api/images", summary="All images")
-    def listed() -> list[dict[str, Any]]:
-        return bench.project.rows()
+    def rows() -> list[dict[str, Any]]:
+        return session.project.rows()
 
-    @app.get("/api/images/{id}/thumbnail", summary="A small JPEG")
+    @app.get("/api/images/{id}/thumbnail", summary="Thumbnail of an image, JPEG")
     def thumbnail(id: str, request: Request) -> Response:
-        return _kept(request, images.get(id).stamp, lambda: (images.thumbnail(id), "image/jpeg"))
+        return _cached(request, images.get(id).stamp, lambda: (images.thumbnail(id), "image/jpeg"))
 
-    @app.get("/api/images/{id}/image", summary="The image upright")
+    @app.get("/api/images/{id}/image", summary="The image after its EXIF rotation")
     def image(id: str, request: Request) -> Response:
-        return _kept(request, images.get(id).stamp, lambda: images.upright(id))
+        return _cached(request, images.get(id).stamp, lambda: images.upright(id))
 
-    @app.get("/api/images/{id}/annotations", summary="Objects of an image")
+    @app.get("/api/images/{id}/annotations", summary="Annotations of an image")
     def annotations(id: str) -> dict[str, Any]:
-        return _record(bench.project.read(id))
+        return _record_to_json(session.project.read(id))
 
-    @app.put("/api/images/{id}/annotations", summary="Save the objects of an image")
-    def save(id: str, given: schema.Annotations) -> dict[str, Any]:
-        made = bench.project.put(id, given.revision, given.state, given.objects)
-        bench.publish_image(id)
-        return {"revision": made.revision}
+    @app.put("/api/images/{id}/annotations", summary="Save the annotations of an image")
+    def save(id: str, body: schema.Annotations) -> dict[str, Any]:
+        record = session.project.put(id, body.revision, body.state, body.objects)
+        session.publish_image(id)
+        return {"revision": record.revision}
 
 
-def _questions(app: FastAPI, bench: Session) -> None:
-    asking, points = bench.asking, bench.engine.limits.points
+def _add_prompts(app: FastAPI, session: Session) -> None:
+    service, max_points = session.prompt_service, session.engine.limits.points
 
-    @app.post("/api/images/{id}/encode", summary="Encode an image ahead of questions")
-    async def ahead(id: str) -> dict[str, Any]:
-        return {"seconds": await asking.ahead(id)}
+    @app.post("/api/images/{id}/encode", summary="Encode an image before the first prompt")
+    async def encode(id: str) -> dict[str, Any]:
+        return {"seconds": await service.encode_ahead(id)}
 
     @app.post("/api/images/{id}/segment", summary="Masks for a prompt")
-    async def segment(id: str, given: schema.Segment) -> dict[str, Any]:
-        return await asking.segment(id, given.ask(points), given.adapter, closer=given.closer)
+    async def segment(id: str, body: schema.Segment) -> dict[str, Any]:
+        return await service.segment(id, body.prompt(max_points), body.adapter, zoom=body.zoom)
 
-    @app.post("/api/images/{id}/compare", summary="The best mask of several adapters")
-    async def compare(id: str, given: schema.Compare) -> dict[str, Any]:
-        return {"answers": await asking.compare(id, given.ask(points), given.adapters), "encode_once": True}
+    @app.post("/api/images/{id}/compare", summary="The best mask of each of several adapters")
+    async def compare(id: str, body: schema.Compare) -> dict[str, Any]:
+        return {"results": await service.compare(id, body.prompt(max_points), body.adapters)}
 
-    @app.get("/api/images/{id}/iou-map", summary="IoU with an object when clicking anywhere")
-    async def map(id: str, object: str, adapter: str | None = None, grid: int = 16) -> dict[str, Any]:
+    @app.get("/api/images/{id}/iou-map", summary="IoU with an object for a click at each position of a grid")
+    async def iou_map(id: str, object: str, adapter: str | None = None, grid: int = 16) -> dict[str, Any]:
         if not 1 <= grid <= 48:
-            raise InputError(f"grid must be 1 to 48, got {grid}.")
-        return await asking.iou_map(id, object, adapter or None, grid)
+            raise InputError(f"grid must be between 1 and 48, got {grid}.")
+        return await service.iou_map(id, object, adapter or None, grid)
 
-    @app.post("/api/images/{id}/auto", summary="What an adapter finds by itself; not saved")
-    async def auto(id: str, given: schema.Auto) -> dict[str, Any]:
-        found = await asking.automatic(id, given.adapter, given.threshold)
-        return {"objects": [one.model_dump(mode="json", by_alias=True) for one in found]}
+    @app.post("/api/images/{id}/auto", summary="Objects that an adapter predicts in automatic mode; not saved")
+    async def auto(id: str, body: schema.Auto) -> dict[str, Any]:
+        objects = await service.automatic(id, body.adapter, body.threshold)
+        return {"objects": [o.model_dump(mode="json", by_alias=True) for o in objects]}
 
 
-def _polygons(app: FastAPI, bench: Session) -> None:
-    @app.post("/api/images/{id}/polygon", summary="A mask as polygons")
-    def polygon(id: str, given: schema.Outline) -> dict[str, Any]:
+def _add_polygons(app: FastAPI, session: Session) -> None:
+    @app.post("/api/images/{id}/polygon", summary="Convert a mask to polygons")
+    def polygon(id: str, body: schema.MaskToPolygons) -> dict[str, Any]:
         from pycocotools import mask as coco
 
-        one = bench.project.images.get(id)
-        if given.rle.size != (one.height, one.width):
-            raise InputError(f"The mask has size {given.rle.size}, its image {(one.height, one.width)}.")
-        mask = coco.decode(validated(given.rle.model_dump(), "rle")).astype(bool)
-        parts = outlines(mask, given.tolerance)
+        image = session.project.images.get(id)
+        if body.rle.size != (image.height, image.width):
+            raise InputError(f"The mask has size {body.rle.size}, expected {(image.height, image.width)} (its image).")
+        mask = coco.decode(validated(body.rle.model_dump(), "rle")).astype(bool)
+        parts = outlines(mask, body.tolerance)
         return {"polygons": [{"outer": o.tolist(), "holes": [h.tolist() for h in holes]} for o, holes in parts]}
 
-    @app.post("/api/images/{id}/rasterise", summary="Polygons as a mask")
-    def rasterise(id: str, given: schema.Polygons) -> dict[str, Any]:
-        one = bench.project.images.get(id)
-        mask = masks.rasterise([part.rings() for part in given.polygons], (one.height, one.width))
-        return masks.shape(mask)
+    @app.post("/api/images/{id}/rasterize", summary="Convert polygons to a mask")
+    def rasterize(id: str, body: schema.Polygons) -> dict[str, Any]:
+        image = session.project.images.get(id)
+        mask = masks.rasterize([part.rings() for part in body.polygons], (image.height, image.width))
+        return masks.mask_to_json(mask)
 
 
-def _jobs(app: FastAPI, bench: Session) -> None:
+def _add_jobs(app: FastAPI, session: Session) -> None:
     @app.post("/api/jobs/fit", status_code=201, summary="Fit an adapter on the accepted images")
-    def fit(given: schema.Fit) -> dict[str, Any]:
-        return bench.fit(**dict(given)).plain()
+    def fit(body: schema.Fit) -> dict[str, Any]:
+        return session.fit(**dict(body)).to_json()
 
-    @app.post("/api/jobs/label", status_code=201, summary="Label what no human has been at")
-    def label(given: schema.Label) -> dict[str, Any]:
-        return bench.label(given.adapter, given.threshold, given.only).plain()
+    @app.post("/api/jobs/label", status_code=201, summary="Label the images without annotations")
+    def label(body: schema.Label) -> dict[str, Any]:
+        return session.label(body.adapter, body.threshold, body.only).to_json()
 
-    @app.get("/api/jobs/current", summary="The job in progress, or the last one")
+    @app.get("/api/jobs/current", summary="The running job, or the last one")
     def current() -> dict[str, Any] | None:
-        return bench.jobs.current and bench.jobs.current.plain()
+        job = session.jobs.current
+        return None if job is None else job.to_json()
 
-    @app.delete("/api/jobs/current", summary="Stop the job; it saves")
+    @app.delete("/api/jobs/current", summary="Stop the job after it has saved")
     def stop() -> dict[str, Any]:
-        return bench.jobs.stop().plain()
+        return session.jobs.stop().to_json()
 
 
-def _exports(app: FastAPI, bench: Session) -> None:
+def _add_exports(app: FastAPI, session: Session) -> None:
     @app.post("/api/export", status_code=201, summary="Write an export")
-    def export(given: schema.Export) -> dict[str, Any]:
-        return bench.exports.write(given.format, list(dict.fromkeys(given.states)), given.images)
+    def export(body: schema.Export) -> dict[str, Any]:
+        return session.exports.write(body.format, list(dict.fromkeys(body.states)), body.images)
 
-    @app.get("/api/exports/{name}.zip", summary="An export as one file")
+    @app.get("/api/exports/{name}.zip", summary="An export as a zip file")
     def packed(name: str) -> FileResponse:
-        return FileResponse(bench.exports.packed(name), media_type="application/zip", filename=f"{name}.zip")
+        return FileResponse(session.exports.packed(name), media_type="application/zip", filename=f"{name}.zip")
 
 
-def _record(record: Record) -> dict[str, Any]:
-    kept = record.model_dump(mode="json", by_alias=True)
-    return {key: kept[key] for key in ("revision", "state", "objects")}
+def _record_to_json(record: Record) -> dict[str, Any]:
+    dumped = record.model_dump(mode="json", by_alias=True)
+    return {key: dumped[key] for key in ("revision", "state", "objects")}
 
 
-def _kept(request: Request, stamp: str, make: Callable[[], tuple[bytes, str]]) -> Response:
-    """A file that a browser may keep; asked whether it is still the same, the answer is short."""
+def _cached(request: Request, stamp: str, make: Callable[[], tuple[bytes, str]]) -> Response:
+    """A response that the browser may cache; 304 if it already has this stamp."""
     headers = {"etag": f'"{stamp}"', "cache-control": _CACHED}
     if request.headers.get("if-none-match") == headers["etag"]:
         return Response(status_code=304, headers=headers)
-    data, kind = make()
-    return Response(data, media_type=kind, headers=headers)
+    data, media_type = make()
+    return Response(data, media_type=media_type, headers=headers)
 
 
 async def _stale(request: Request, error: Any) -> JSONResponse:
-    return JSONResponse({"error": str(error), **_record(error.record)}, 409)
+    return JSONResponse({"error": str(error), **_record_to_json(error.record)}, 409)
 
 
 __all__ = ["JSON_BYTES", "build"]

@@ -1,4 +1,4 @@
-"""Server-sent events: what happens, to every page that listens."""
+"""Server-sent events for the pages that are open."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
-_ROOM = 2000  # events that may wait for one page; beyond, it is cut off, and looks at everything anew
+_MAX_QUEUED = 2000  # events per page; a page that falls further behind is disconnected and reloads everything
 _HEARTBEAT = 15.0  # seconds
 
 
 class Events:
-    """Anyone may publish from any thread; each listener gets all that comes after it began."""
+    """Publish events from any thread. A listener receives all events from the moment it starts."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -22,28 +22,28 @@ class Events:
         self._closed = False
 
     def publish(self, event: str, data: Any) -> None:
-        """Send an event to all who listen."""
-        self._send(f"event: {event}\ndata: {json.dumps(data)}\n\n")
+        """Send an event to all listeners; `data` must be JSON-serializable."""
+        self._send(_format(event, data))
 
     def close(self) -> None:
-        """End all streams; they would keep a server from ending."""
+        """End all streams. Open streams would keep the server from shutting down."""
         self._closed = True
         self._send(None)
 
     async def listen(self, *first: tuple[str, Any]) -> AsyncIterator[str]:
-        """The stream of one page, beginning with some events."""
-        queue: asyncio.Queue[str | None] = asyncio.Queue(_ROOM)
+        """Stream of one page: the events in `first` (name, data), then everything that is published."""
+        queue: asyncio.Queue[str | None] = asyncio.Queue(_MAX_QUEUED)
         with self._lock:
             self._listeners[queue] = asyncio.get_running_loop()
         try:
             yield "retry: 2000\n\n"
             for event, data in first:
-                yield f"event: {event}\ndata: {json.dumps(data)}\n\n"
+                yield _format(event, data)
             while not self._closed:
                 try:
                     text = await asyncio.wait_for(queue.get(), _HEARTBEAT)
                 except (TimeoutError, asyncio.TimeoutError):
-                    text = ": still here\n\n"
+                    text = ": heartbeat\n\n"
                 if text is None or queue.full():
                     return
                 yield text
@@ -54,13 +54,17 @@ class Events:
     def _send(self, text: str | None) -> None:
         with self._lock:
             for queue, loop in self._listeners.items():
-                with contextlib.suppress(RuntimeError):  # its loop has ended
+                with contextlib.suppress(RuntimeError):  # the event loop is closed
                     loop.call_soon_threadsafe(_put, queue, text)
+
+
+def _format(event: str, data: Any) -> str:
+    return f"event: {event}\ndata: {json.dumps(data)}\n\n"
 
 
 def _put(queue: asyncio.Queue[str | None], text: str | None) -> None:
     if queue.full():
-        queue.get_nowait()  # its end is seen by `listen`, which cuts the page off
+        queue.get_nowait()  # the queue stays full, and `listen` disconnects the page
     queue.put_nowait(text)
 
 

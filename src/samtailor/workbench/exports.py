@@ -1,4 +1,4 @@
-"""A project's objects in the formats of other programs, and the result as one file to take away."""
+"""Exports of a project in the formats of other tools, each as a folder and as a zip file."""
 
 from __future__ import annotations
 
@@ -20,15 +20,22 @@ from samtailor.workbench.project import Project
 from samtailor.workbench.records import Record
 
 _NAME = re.compile(r"[a-z-]{1,32}-\d{3,9}")
-_PACKED = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".jfif"}  # packing them again takes time and gains nothing
+_COMPRESSED = {
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".gif",
+    ".jfif",
+}  # already compressed
 
 
 class Exports:
-    """See the head of the file.
+    """Exports of one project.
 
     Args:
-        folder: each export is a folder FORMAT-NNN below it.
-        project: what is exported.
+        folder: each export is a folder FORMAT-NNN in it.
+        project: the project to export.
     """
 
     def __init__(self, folder: Path, project: Project) -> None:
@@ -36,74 +43,77 @@ class Exports:
         self._lock = threading.Lock()
 
     def write(self, format: str, states: Sequence[str], images: str = "link") -> dict[str, Any]:
-        """Write a new export; it appears whole.
+        """Write a new export. Its folder appears only when it is complete.
 
         Args:
-            format: a file of `writers`.
-            states: "accepted", or that and "proposed".
-            images: "link" (copied where the disk is another), "copy" or "none".
+            format: name of a writer.
+            states: states of the images to export, "accepted" and "proposed".
+            images: "link" (copied if the export is on another file system), "copy" or "none".
+
+        Returns:
+            Name, folder and URL of the export, and the numbers of files, images and objects.
 
         Raises:
-            InputError: an unknown format. Refused: there is no image in these states.
+            InputError: unknown format. Refused: no image has one of the states.
         """
         writer, classes = find("writers", format), self._project.classes
-        chosen = self._chosen(states)
-        if not chosen:
-            raise Refused(f"There is no image that is {' or '.join(states)}: nothing to export.")
+        labeled = self._labeled_images(states)
+        if not labeled:
+            raise Refused(f"Nothing to export: no image is {' or '.join(states)}.")
         with self._lock:
-            name = self._free(format.replace("_", "-"))
-            making = self._folder / f".{name}.{uuid4().hex[:8]}"
-            making.mkdir(parents=True)
+            name = self._next_name(format.replace("_", "-"))
+            temporary = self._folder / f".{name}.{uuid4().hex[:8]}"
+            temporary.mkdir(parents=True)
             try:
-                writer.write(Destination(making, images=images), iter(chosen), classes)
-                making.rename(self._folder / name)
+                writer.write(Destination(temporary, images=images), iter(labeled), classes)
+                temporary.rename(self._folder / name)
             finally:
-                shutil.rmtree(making, ignore_errors=True)
+                shutil.rmtree(temporary, ignore_errors=True)
         folder = self._folder / name
         return {
-            "name": name, "files": sum(path.is_file() for path in folder.rglob("*")), "images": len(chosen),
-            "objects": sum(len(one.objects) for one in chosen), "url": f"/api/exports/{name}.zip",
+            "name": name, "files": sum(path.is_file() for path in folder.rglob("*")), "images": len(labeled),
+            "objects": sum(len(image.objects) for image in labeled), "url": f"/api/exports/{name}.zip",
             "folder": str(folder),
         }  # fmt: skip
 
     def packed(self, name: str) -> Path:
-        """An export as one file, made when it is first asked for.
+        """Zip file of an export; written at the first call.
 
         Raises:
             Unknown: no such export.
         """
         folder, file = self._folder / name, self._folder / f"{name}.zip"
         if not _NAME.fullmatch(name) or not folder.is_dir():
-            raise Unknown("There is no such export.")
+            raise Unknown("No such export.")
         with self._lock:
             if not file.exists():
                 with replacing(file) as temporary, zipfile.ZipFile(temporary, "w") as archive:
                     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-                        how = zipfile.ZIP_STORED if path.suffix.lower() in _PACKED else zipfile.ZIP_DEFLATED
-                        archive.write(path, f"{name}/{path.relative_to(folder).as_posix()}", how)
+                        method = zipfile.ZIP_STORED if path.suffix.lower() in _COMPRESSED else zipfile.ZIP_DEFLATED
+                        archive.write(path, f"{name}/{path.relative_to(folder).as_posix()}", method)
         return file
 
-    def _chosen(self, states: Sequence[str]) -> list[LabelledImage]:
-        known = {one.id: record for one, record in self._project.records(states)}
+    def _labeled_images(self, states: Sequence[str]) -> list[LabelledImage]:
+        records = {image.id: record for image, record in self._project.records(states)}
         images = self._project.images
         return [
-            LabelledImage(name, images.path(one.name), one.height, one.width, _objects(known[one.id]))
-            for name, one in by_name(images.all()).items()
-            if one.id in known
+            LabelledImage(name, images.path(image.name), image.height, image.width, _objects(records[image.id]))
+            for name, image in by_name(images.all()).items()
+            if image.id in records
         ]
 
-    def _free(self, format: str) -> str:
+    def _next_name(self, format: str) -> str:
         numbers = [int(f.name.rpartition("-")[2]) for f in self._folder.glob(f"{format}-*") if _NAME.fullmatch(f.name)]
         return f"{format}-{max(numbers, default=0) + 1:03d}"
 
 
 def _objects(record: Record) -> tuple[LabelledObject, ...]:
-    """By falling score, as the writers have them; what a human made counts as sure."""
-    found = [
+    """Objects in descending order of score, as the writers expect. Objects drawn by the user have score 1."""
+    objects = [
         LabelledObject(o.class_, o.rle.packed, 1.0 if o.score is None or o.source != "auto" else o.score, o.adapter)
         for o in record.objects
     ]
-    return tuple(sorted(found, key=lambda one: -one.score))
+    return tuple(sorted(objects, key=lambda o: -o.score))
 
 
 __all__ = ["Exports"]

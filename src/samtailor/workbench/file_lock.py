@@ -1,40 +1,37 @@
-"""One process at a time: a file that is held open, and let go by the system however the process ends."""
+"""A lock that lets one process at a time open a project."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from samtailor.errors import InputError
 
 
-def hold(file: Path) -> IO[bytes]:
-    """An open file that no other process can hold until it is closed.
+def lock_project(home: Path) -> BaseFileLock:
+    """Lock a project folder for this process, until `release()` is called on the result or the process ends.
+
+    The operating system drops the lock of a process that was killed.
+
+    Args:
+        home: folder of the project; created if it does not exist.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds the lock, or the folder is not writable.
     """
-    stream = file.open("ab")
     try:
-        _exclusive(stream)
+        home.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(home / "lock", thread_local=False)  # the server closes the project in another thread
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise InputError(f"The project in {home} is open in another samtailor ui. Stop that one first.") from error
     except OSError as error:
-        stream.close()
-        raise InputError(f"The project in {file.parent} is open in another samtailor ui. End that one.") from error
-    return stream
+        raise InputError(
+            f"The project folder {home} is not writable ({error.strerror or error}). "
+            "Choose another one with --project DIR."
+        ) from error
+    return lock
 
 
-def _lock_of_the_system() -> Callable[[IO[bytes]], None]:
-    if os.name == "nt":
-        import msvcrt
-
-        return lambda stream: msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-    import fcntl
-
-    return lambda stream: fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-_exclusive = _lock_of_the_system()
-
-__all__ = ["hold"]
+__all__ = ["lock_project"]

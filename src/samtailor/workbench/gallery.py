@@ -1,8 +1,8 @@
-"""Before and after: what the base and an adapter answer to a click on held-out objects."""
+"""Before and after a fit: masks of the base model and of the adapter for held-out objects."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,45 +18,53 @@ from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.windows import Windows
 from samtailor.prompts.mask_center import center, clicks
 from samtailor.structures import Prompts, Sample
-from samtailor.workbench.masks import placed
+from samtailor.workbench.masks import paste
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
     from samtailor.cache.embeddings import EmbeddingCache
 
 FILE = "gallery.json"
-"""In the adapter's folder."""
-OBJECTS = 60
-"""At most so many are shown; the same number of each image as far as there are enough."""
+"""Name of the file in the adapter's folder."""
+MAX_OBJECTS = 60
+"""Largest number of objects in a gallery, spread evenly over the images."""
+_ADAPTER = "adapter"
 
 
 def gallery(
     base: Base, folder: Path, samples: Sequence[Sample], classes: Sequence[str], store: EmbeddingCache,
-    names: Mapping[str, str],
+    names: Mapping[str, str], progress: Callable[[int, int], object] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Held-out objects with the answers of the base and of the adapter in a folder to a click at the object's centre.
+    """Masks of held-out objects for one click at the object's center, by the base model and by an adapter.
 
-    An adapter that is asked without a prompt is asked without; the base is clicked all the same.
+    An adapter that was fitted without prompts predicts without a prompt; the base model always gets the click.
 
     Args:
-        base: of the adapter.
-        folder: of the adapter.
+        base: base model of the adapter.
+        folder: folder of the adapter.
         samples: held-out images.
-        classes: of the adapter.
-        store: embeddings.
-        names: of the images, by id.
+        classes: classes of the adapter.
+        store: embedding cache.
+        names: image id to file name.
+        progress: called with (images done, number of images).
+
+    Returns:
+        "before_miou" and "after_miou" in [0, 1] (left out without objects) and "images", a list with the class, the
+        true mask, both predicted masks and their IoU of each object.
     """
     loaded = artefact.load(folder, base)
-    predictor = Predictor(base, {"it": loaded.segmenter}, store=store)
-    seen = regions(samples, classes) if loaded.meta.inference.regions else samples
-    each = max(1, OBJECTS // max(len(seen), 1))
+    predictor = Predictor(base, {_ADAPTER: loaded.segmenter}, store=store)
+    targets = list(regions(samples, classes) if loaded.meta.inference.regions else samples)[:MAX_OBJECTS]
+    per_image = max(1, MAX_OBJECTS // max(len(targets), 1))
     rows = []
-    for sample in seen[:OBJECTS]:
+    for done, sample in enumerate(targets, 1):
         predictor.set_sample(sample)
-        for index, one in enumerate(sample.of(classes)[:each]):
-            row = _row(predictor, one.mask, empty=loaded.segmenter.inference.prompt == "none")
-            head = {"id": sample.id, "name": names[sample.id], "class": one.label, "object": index}
-            rows.append({**head, **row, "truth": rle_to_json(one.rle)})
+        for index, annotation in enumerate(sample.of(classes)[:per_image]):
+            row = _row(predictor, annotation.mask, promptless=loaded.segmenter.inference.prompt == "none")
+            head = {"id": sample.id, "name": names[sample.id], "class": annotation.label, "object": index}
+            rows.append({**head, **row, "truth": rle_to_json(annotation.rle)})
+        if progress is not None:
+            progress(done, len(targets))
     means = {
         f"{when}_miou": float(np.mean([row[f"{when}_iou"] for row in rows])) for when in ("before", "after") if rows
     }
@@ -64,21 +72,23 @@ def gallery(
 
 
 @torch.no_grad()
-def _row(predictor: Predictor, truth: np.ndarray, *, empty: bool) -> dict[str, Any]:
-    asked = clicks([center(truth)], truth.shape)
-    before = _answer(predictor, None, asked)
-    after = _answer(predictor, "it", Prompts(truth.shape) if empty else asked)
+def _row(predictor: Predictor, truth: np.ndarray, *, promptless: bool) -> dict[str, Any]:
+    size = (truth.shape[0], truth.shape[1])
+    click = clicks([center(truth)], size)
+    before = _mask(predictor, None, click)
+    after = _mask(predictor, _ADAPTER, Prompts(size) if promptless else click)
     return {
         "before_iou": round(float(iou(before, truth)), 4), "after_iou": round(float(iou(after, truth)), 4),
         "before": rle_to_json(encode(before)), "after": rle_to_json(encode(after)),
     }  # fmt: skip
 
 
-def _answer(predictor: Predictor, adapter: str | None, prompts: Prompts) -> np.ndarray:
+def _mask(predictor: Predictor, adapter: str | None, prompts: Prompts) -> np.ndarray:
+    """Mask with the highest predicted IoU, bool (height, width)."""
     output, frame = predictor.decode(prompts, adapter or BASE), predictor.frame
     best = int(output.candidate_iou()[0, 0].argmax())
     window = Windows().mask(output.candidate_logits()[0, 0, best].float().cpu(), frame)
-    return placed(*window, (frame.height, frame.width)).astype(bool)
+    return paste(*window, (frame.height, frame.width)).astype(bool)
 
 
-__all__ = ["FILE", "OBJECTS", "gallery"]
+__all__ = ["FILE", "MAX_OBJECTS", "gallery"]

@@ -1,4 +1,4 @@
-"""One job at a time, a fit or a labelling, in a process of its own; the server lives whatever becomes of it."""
+"""Fits and labeling jobs: one at a time, in a worker process, so that a crash of a job does not affect the server."""
 
 from __future__ import annotations
 
@@ -16,28 +16,34 @@ from uuid import uuid4
 
 from samtailor.data.writing import write_json
 from samtailor.serve.refusals import Taken, Unknown
-from samtailor.workbench import worker as child
+from samtailor.workbench import worker
 
-_PYTHON = (sys.executable, "-m")
-_PATIENCE = 30.0  # seconds that a job has for saving before it is ended
+_COMMAND = (sys.executable, "-m", worker.__name__)
+_STOP_SECONDS = 30.0  # a job that has not saved and stopped by then is killed
 _log = logging.getLogger("samtailor.workbench")
+
+Message = Mapping[str, Any]
+"""A message of a worker."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the page is told of a job.
+    """State of a job, as the page receives it.
 
     Args:
-        id: changes with each job.
+        id: unique.
         kind: "fit" or "label".
-        state: how it is; only a running one changes.
+        adapter: the adapter that is fitted, or that labels.
+        state: only a running job changes.
         done, total: steps or images of the present stage.
-        stage: "start", "encode", "fit", "settle", "gallery", "proposals" or "label".
-        loss, miou, start_miou: of a fit; held-out mIoU now and before the first step, in [0, 1].
-        alone_miou: likewise of what it finds without a prompt, once it is fitted.
-        seconds_left, images_per_second: of the present stage.
-        message: why it failed, or what the user is to know of the result.
-        adapter: that is fitted, or that labels.
+        stage: "start", "encode", "fit", "select", "gallery", "proposals" or "label".
+        loss: training loss.
+        miou, start_miou: held-out mIoU of clicks, now and before the first step, in [0, 1].
+        automatic_miou: held-out mIoU of automatic mode after the fit, in [0, 1].
+        held_out_images: number of images behind these scores, after the fit.
+        seconds_left: of the present stage.
+        images_per_second: of the present stage.
+        message: the error, or a note on the result.
     """
 
     id: str
@@ -50,28 +56,27 @@ class Job:
     loss: float | None = None
     miou: float | None = None
     start_miou: float | None = None
-    alone_miou: float | None = None
+    automatic_miou: float | None = None
+    held_out_images: int | None = None
     seconds_left: float | None = None
     images_per_second: float | None = None
     message: str | None = None
 
-    def plain(self) -> dict[str, Any]:
-        """As JSON."""
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a dict."""
         return asdict(self)
 
 
 class Jobs:
-    """See the head of the file.
+    """Runs one job at a time.
 
     Args:
-        folder: of the jobs' files and logs.
-        changed: told of the job whenever something changes, from a thread.
-        command: what is started, with the job's file as the last argument.
+        folder: folder of the job files and logs.
+        changed: called with the job after each change, in a thread.
+        command: command that is started, with the job file as the last argument.
     """
 
-    def __init__(
-        self, folder: Path, changed: Callable[[Job], object], command: Sequence[str] = (*_PYTHON, child.__name__)
-    ) -> None:
+    def __init__(self, folder: Path, changed: Callable[[Job], object], command: Sequence[str] = _COMMAND) -> None:
         self._folder, self._changed, self._command = folder, changed, tuple(command)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
@@ -81,126 +86,142 @@ class Jobs:
 
     @property
     def running(self) -> bool:
-        """Whether there is one in progress."""
+        """Whether a job is in progress."""
         return self.current is not None and self.current.state == "running"
 
     def start(
         self, kind: str, adapter: str, work: Mapping[str, Any], *,
-        line: Callable[[Mapping[str, Any]], object], finished: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        on_message: Callable[[Message], object], on_done: Callable[[Message], Mapping[str, Any]],
     ) -> Job:  # fmt: skip
-        """Begin a job.
+        """Start a job.
 
         Args:
-            kind: a file of `work`.
-            adapter: told of it.
-            work: what it is about, see there.
-            line: called in a thread with each line that is no progress.
-            finished: called in a thread with the last line; gives what is to be told at the end. What it raises is the
-                job's failure.
+            kind: name of a module in `work`.
+            adapter: name of the adapter.
+            work: input of the job, see its module.
+            on_message: called in a thread with each message that is neither progress nor the end.
+            on_done: called in a thread with the result. Returns fields of the finished job. If it raises, the job has
+                failed.
 
         Raises:
-            Taken: there is one in progress.
+            Taken: a job is in progress.
         """
         with self._lock:
             if self.running:
-                raise Taken("A job is in progress. Wait for it, or stop it first.")
+                raise Taken("A job is in progress. Wait until it is done, or stop it first.")
             job, self._stopping = Job(uuid4().hex[:12], kind, adapter), False
             self._process = None
             file = self._folder / f"{kind}-{adapter}.json"
             write_json(file, {"kind": kind, **work})
             self.current, log = job, file.with_suffix(".log")
-            target = (file, log, line, finished)
+            target = (file, log, on_message, on_done)
             self._thread = threading.Thread(target=self._run, args=target, name="samtailor-job", daemon=True)
             self._thread.start()
         self._changed(job)
         return job
 
     def stop(self, wait: float | None = 5.0) -> Job:
-        """Ask the job to stop, and wait a little for it; a fit keeps its checkpoint.
+        """Request a stop, and wait up to `wait` seconds for it. A fit keeps its checkpoint.
 
         Raises:
-            Unknown: there is none.
+            Unknown: there is no job.
         """
         if self.current is None:
             raise Unknown("There is no job.")
         self._stopping = True
         process, thread = self._process, self._thread
         if self.running and process is not None and process.stdin is not None:
-            process.stdin.close()  # see `child`
-            threading.Thread(target=_end, args=(process,), daemon=True).start()
+            process.stdin.close()  # see `worker`
+            threading.Thread(target=_kill_later, args=(process,), daemon=True).start()
         if thread is not None:
             thread.join(wait)
         return self.current
 
     def close(self) -> None:
-        """Stop what runs; it saves."""
+        """Stop a running job and wait until it has saved."""
         if self.running:
-            self.stop(_PATIENCE + 5)
+            self.stop(_STOP_SECONDS + 5)
 
-    def _run(self, file: Path, log: Path, line: Callable, finished: Callable) -> None:
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the job has ended, at most `timeout` seconds."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def _run(
+        self,
+        file: Path,
+        log: Path,
+        on_message: Callable[[Message], object],
+        on_done: Callable[[Message], Mapping[str, Any]],
+    ) -> None:
         last: dict[str, Any] = {}
         try:
-            code = self._followed(file, log, line, last)
+            code = self._follow(file, log, on_message, last)
             if code == 0 and "done" in last:
-                self._now(**finished(last["done"]), state="done", seconds_left=None)
-            elif self._stopping or code == child.STOPPED:
-                self._now(state="stopped", seconds_left=None)
+                self._update(**on_done(last["done"]), state="done", seconds_left=None)
+            elif self._stopping or code == worker.STOPPED:
+                self._update(state="stopped", seconds_left=None)
             else:
-                self._now(state="failed", message=last.get("error") or _why(code, log), seconds_left=None)
-        except Exception as error:  # a thread has nobody else to tell
+                self._update(state="failed", message=last.get("error") or _reason(code, log), seconds_left=None)
+        except Exception as error:  # this is a thread: the page is the only place to report the error
             _log.exception("The job in %s failed.", file)
-            self._now(state="failed", message=f"{error}", seconds_left=None)
+            self._update(state="failed", message=f"{error}", seconds_left=None)
 
-    def _followed(self, file: Path, log: Path, line: Callable, last: dict[str, Any]) -> int:
-        """Run the process to its end; `last` gets what it says of its end."""
-        with log.open("w", encoding="utf-8") as errors:
-            self._process = subprocess.Popen(
+    def _follow(self, file: Path, log: Path, on_message: Callable[[Message], object], last: dict[str, Any]) -> int:
+        """Run the worker to its end and return its exit code; `last` receives its result or error."""
+        with (
+            log.open("w", encoding="utf-8") as errors,
+            subprocess.Popen(
                 [*self._command, str(file)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8",
-                start_new_session=True,  # Ctrl-C is for the server, which then asks the job to stop
-            )  # fmt: skip
+                start_new_session=True,  # Ctrl-C is for the server, which then stops the job
+            ) as process,
+        ):  # fmt: skip
+            self._process = process
+            if process.stdin is None or process.stdout is None:
+                raise RuntimeError("The worker process has no pipes.")
             try:
-                if self._stopping:  # asked before there was anybody to ask
-                    self._process.stdin.close()
-                for text in self._process.stdout:
-                    said = json.loads(text)
-                    if "progress" in said:
-                        self._now(**said["progress"])
-                    elif "done" in said or "error" in said:
-                        last.update(said)
+                if self._stopping:  # requested before the process existed
+                    process.stdin.close()
+                for line in process.stdout:
+                    message = json.loads(line)
+                    if "progress" in message:
+                        self._update(**message["progress"])
+                    elif "done" in message or "error" in message:
+                        last.update(message)
                     else:
-                        line(said)
-                return self._process.wait()
+                        on_message(message)
+                return process.wait()
             finally:
-                self._process.kill()  # does nothing to one that has ended
-                self._process.wait()
-                self._process.stdout.close()
-                if not self._process.stdin.closed:
-                    self._process.stdin.close()
+                process.kill()  # has no effect on a process that has ended
 
-    def _now(self, **what: Any) -> None:
-        if what.get("stage") not in (None, self.current.stage):
-            what = {"seconds_left": None, "images_per_second": None, **what}
-        kept = {key: value for key, value in what.items() if value is not None or not key.endswith(("miou", "loss"))}
-        self.current = replace(self.current, **kept)
+    def _update(self, **values: Any) -> None:
+        job = self.current
+        if job is None:
+            return
+        if values.get("stage") not in (None, job.stage):
+            values = {"seconds_left": None, "images_per_second": None, **values}
+        keep = {key: value for key, value in values.items() if value is not None or not key.endswith(("miou", "loss"))}
+        self.current = replace(job, **keep)
         self._changed(self.current)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _kill_later(process: subprocess.Popen[str]) -> None:
     try:
-        process.wait(_PATIENCE)
+        process.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
 
 
-def _why(code: int, log: Path) -> str:
-    """Why a process ended that did not say it."""
+def _reason(code: int, log: Path) -> str:
+    """Error message for a process that ended without one."""
     if code < 0:
         name = signal.Signals(-code).name
         hint = " The system may have run out of memory." if name == "SIGKILL" else ""
-        return f"The process was ended from outside ({name}).{hint} Start it again: it goes on where it was."
-    lines = [text for text in log.read_text(encoding="utf-8", errors="replace").splitlines() if text.strip()]
-    return f"It stopped without a word (exit code {code}). {lines[-1].strip()[:300] if lines else ''} See {log}."
+        return f"The job was killed ({name}).{hint} Start it again to continue."
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    last = f" Last line of the log: {lines[-1].strip()[:300]}" if lines else ""
+    return f"The job ended unexpectedly (exit code {code}).{last} Full log: {log}"
 
 
-__all__ = ["Job", "Jobs"]
+__all__ = ["Job", "Jobs", "Message"]

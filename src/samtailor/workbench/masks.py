@@ -1,4 +1,4 @@
-"""Masks as they travel to the page and back: run lengths of what a decoder answers, polygons and their pixels."""
+"""Masks as JSON for the page: run lengths of the decoder's candidate masks; polygons to masks."""
 
 from __future__ import annotations
 
@@ -14,83 +14,92 @@ from samtailor.masks.rle import to_json as rle_to_json
 from samtailor.predict.windows import Windows
 from samtailor.structures import Output
 
-CORNERS = 200_000
-"""Of all polygons of one object."""
+MAX_POINTS = 200_000
+"""Largest number of polygon points of one object."""
 
 
 def candidates(output: Output, frame: Frame, *, every: bool, row: int = 0) -> list[dict[str, Any]]:
-    """Masks of one prompt as JSON, by falling predicted IoU.
+    """Candidate masks of one prompt as JSON, in descending order of predicted IoU.
 
     Args:
-        output: of the decoder.
+        output: output of the decoder for one image.
         frame: geometry of the image.
-        every: all candidates; else the best.
-        row: which prompt.
+        every: return all candidates; otherwise only the best one.
+        row: index of the prompt.
     """
     logits = output.candidate_logits()[0, row].float().cpu()
     scores = output.candidate_iou()[0, row].float().cpu()
-    wanted = scores.argsort(descending=True).tolist()
+    order = scores.argsort(descending=True).tolist()
     windows = Windows()
-    return [told(*windows.mask(logits[i], frame), frame, float(scores[i])) for i in wanted[: None if every else 1]]
+    return [
+        candidate_to_json(*windows.mask(logits[i], frame), frame, float(scores[i]))
+        for i in order[: None if every else 1]
+    ]
 
 
-def told(mask: np.ndarray, x: int, y: int, frame: Frame, score: float) -> dict[str, Any]:
-    """A mask within a window of the image as `shape`, with its predicted IoU."""
-    found = shape(placed(mask, x, y, (frame.height, frame.width)))
-    return {**found, "predicted_iou": round(min(max(score, 0.0), 1.0), 6)}
+def candidate_to_json(mask: np.ndarray, x: int, y: int, frame: Frame, score: float) -> dict[str, Any]:
+    """`mask_to_json` of a mask within a window at (x, y) of the image, with its predicted IoU in [0, 1]."""
+    whole = paste(mask, x, y, (frame.height, frame.width))
+    return {**mask_to_json(whole), "predicted_iou": round(min(max(score, 0.0), 1.0), 6)}
 
 
-def shape(mask: np.ndarray) -> dict[str, Any]:
-    """A mask (height, width) as JSON: run lengths, area, and a tight box, x1 and y1 exclusive, None when empty."""
+def mask_to_json(mask: np.ndarray) -> dict[str, Any]:
+    """A mask (height, width) as JSON: run lengths, area in pixels and tight box.
+
+    The box is (x0, y0, x1, y1) with x1 and y1 exclusive; None for an empty mask.
+    """
     rle = encode(mask)
     x, y, width, height = (int(v) for v in _coco().toBbox(rle))
-    count = int(_coco().area(rle))
-    return {"rle": rle_to_json(rle), "area": count, "box": [x, y, x + width, y + height] if count else None}
+    area = int(_coco().area(rle))
+    return {"rle": rle_to_json(rle), "area": area, "box": [x, y, x + width, y + height] if area else None}
 
 
-def placed(mask: np.ndarray, x: int, y: int, size: tuple[int, int]) -> np.ndarray:
-    """A window's mask in a whole image of (height, width), columns together in memory as run lengths want them."""
+def paste(mask: np.ndarray, x: int, y: int, size: tuple[int, int]) -> np.ndarray:
+    """uint8 mask of an image of (height, width) from a mask within a window at (x, y).
+
+    Column-major in memory, as run-length encoding needs it.
+    """
     whole = np.zeros(size, np.uint8, order="F")
     whole[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
     return whole
 
 
-def rasterise(polygons: Sequence[tuple[np.ndarray, Sequence[np.ndarray]]], size: tuple[int, int]) -> np.ndarray:
-    """bool (height, width): pixels whose centre lies in one of the polygons, and not in its holes (even-odd rule).
+def rasterize(polygons: Sequence[tuple[np.ndarray, Sequence[np.ndarray]]], size: tuple[int, int]) -> np.ndarray:
+    """bool (height, width): pixels whose center lies in one of the polygons and not in its holes (even-odd rule).
 
-    The inverse of `masks.polygons.outlines` with tolerance 0, to the pixel.
+    The exact inverse of `masks.polygons.outlines` with tolerance 0.
 
     Args:
-        polygons: outer ring and holes, each (n, 2), x then y, (0, 0) being the corner of the top-left pixel.
+        polygons: outer ring and holes, each (n, 2), x then y; (0, 0) is the corner of the top-left pixel.
         size: (height, width).
 
     Raises:
-        InputError: a ring of fewer than three points, numbers that are not finite, or too many points.
+        InputError: a ring of fewer than three points, values that are not finite, or too many points.
     """
     rings = [ring for outer, holes in polygons for ring in (outer, *holes)]
-    if sum(len(ring) for ring in rings) > CORNERS:
-        raise InputError(f"Polygons may have {CORNERS:,} points together.")
+    if sum(len(ring) for ring in rings) > MAX_POINTS:
+        raise InputError(f"Polygons may have at most {MAX_POINTS:,} points in total.")
     if any(ring.ndim != 2 or ring.shape[1:] != (2,) or len(ring) < 3 or not np.isfinite(ring).all() for ring in rings):
-        raise InputError("A polygon needs at least three points (x, y) of finite numbers.")
+        raise InputError("A polygon needs at least three points (x, y) with finite coordinates.")
     whole = np.zeros(size, bool)
     for outer, holes in polygons:
-        turns = np.zeros((size[0], size[1] + 1), bool)
+        toggles = np.zeros((size[0], size[1] + 1), bool)
         for ring in (outer, *holes):
-            _cross(turns, ring)
-        whole |= np.logical_xor.accumulate(turns, axis=1)[:, :-1]
+            _toggle_edges(toggles, ring)
+        whole |= np.logical_xor.accumulate(toggles, axis=1)[:, :-1]
     return whole
 
 
-def _cross(turns: np.ndarray, ring: np.ndarray) -> None:
-    """Flip, in each row, the first pixel whose centre lies right of where an edge crosses the row's middle."""
-    height, width = turns.shape[0], turns.shape[1] - 1
+def _toggle_edges(toggles: np.ndarray, ring: np.ndarray) -> None:
+    """Flip, in each row, the first pixel whose center lies right of an edge's crossing with the row's middle."""
+    height, width = toggles.shape[0], toggles.shape[1] - 1
     for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
         low, high = min(y0, y1), max(y0, y1)
         rows = np.arange(max(0, int(np.ceil(low - 0.5))), min(height, int(np.ceil(high - 0.5))))
         if len(rows):
             crossing = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
             columns = np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.intp)
-            turns[rows, columns] ^= True
+            toggles[rows, columns] ^= True
 
 
 def _coco() -> Any:
@@ -99,4 +108,4 @@ def _coco() -> Any:
     return mask
 
 
-__all__ = ["candidates", "placed", "rasterise", "shape", "told"]
+__all__ = ["MAX_POINTS", "candidate_to_json", "candidates", "mask_to_json", "paste", "rasterize"]

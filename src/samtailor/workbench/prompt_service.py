@@ -1,7 +1,7 @@
-"""Questions about the images of a project, on the engine of the service: one encode an image, then the decoder.
+"""Masks for prompts on the images of a project: each image is encoded once, then only the decoder runs.
 
-What answers a click runs in the engine's decoding lane. What takes longer (maps, proposals) has a lane of its own, so
-that it never stands before a click.
+Prompts run in the decoding executor of the engine. Slower work (IoU maps, automatic segmentation) has its own executor,
+so that it never delays a click.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from samtailor.cache.bounded import BoundedCache
@@ -29,16 +30,17 @@ from samtailor.workbench import masks, proposing
 from samtailor.workbench.images import ImageFolder
 from samtailor.workbench.project import Project
 from samtailor.workbench.records import Object
-from samtailor.workbench.zoom import Closer
+from samtailor.workbench.zoom import Zoom
 
+T = TypeVar("T")
 _MAPS = 256  # maps kept in memory, a few kilobytes each
 
 
 class PromptService:
-    """See the head of the file.
+    """Predicts masks for the images of a project.
 
     Args:
-        engine: with its adapters.
+        engine: engine with the adapters.
         project: images and objects.
     """
 
@@ -46,147 +48,163 @@ class PromptService:
         self.engine, self._project = engine, project
         self._slow = BoundedExecutor("maps and proposals", 1, 8)
         self._ids: dict[tuple[str, str], str] = {}
-        self._closer = Closer()
+        self._zoom = Zoom()
         self._maps: BoundedCache[tuple, dict[str, Any]] = BoundedCache(_MAPS, lru=False)
 
     def close(self) -> None:
-        """Finish what runs."""
+        """Wait for running work, and stop the executor."""
         self._slow.close()
 
     async def encode(self, id: str, adapter: str | None = None) -> Embedding:
-        """The embedding of an image, made when it is not there.
+        """The embedding of an image; computed if it is not cached.
 
         Raises:
-            Unknown: the image or the adapter. Unreadable, TooLarge: the image. Busy: no room in a queue.
+            Unknown: no such image or adapter. Unreadable, TooLarge: the image. Busy: a queue is full.
         """
-        slot, one = self.engine.adapters.get(adapter), self._images.get(id)
-        known = self.engine.embeddings.get((self._ids.get((id, one.stamp), ""), slot.encoder))
-        if known is not None:
-            return known
-        one, data = await asyncio.to_thread(self._images.data, id)
+        loaded, image = self.engine.adapters.get(adapter), self._images.get(id)
+        cached = self.engine.embeddings.get((self._ids.get((id, image.stamp), ""), loaded.encoder))
+        if cached is not None:
+            return cached
+        image, data = await asyncio.to_thread(self._images.data, id)
         try:
-            made = await self.engine.embed(data, adapter)
+            embedding = await self.engine.embed(data, adapter)
         except Refused as error:
-            if error.status in (413, 415):  # not the queue's fault but the file's
+            if error.status in (413, 415):  # the file is at fault, not the queue
                 await asyncio.to_thread(self._images.fail, id, str(error))
             raise
-        self._ids[id, one.stamp] = made.id
-        return made
+        self._ids[id, image.stamp] = embedding.id
+        return embedding
 
-    async def ahead(self, id: str) -> float:
-        """Encode an image before anybody asks; seconds it took. Errors as of `encode`."""
+    async def encode_ahead(self, id: str) -> float:
+        """Encode an image before the first prompt. Returns the seconds it took; raises the errors of `encode`."""
         start = time.perf_counter()
         await self.encode(id)
         return round(time.perf_counter() - start, 4)
 
     async def segment(
-        self, id: str, ask: ObjectPrompt, adapter: str | None, *, every: bool = True, closer: bool | None = None
+        self, id: str, prompt: ObjectPrompt, adapter: str | None, *, every: bool = True, zoom: bool | None = None
     ) -> dict[str, Any]:
-        """Masks for one prompt by falling predicted IoU, all candidates or the best, with the milliseconds it took.
+        """Masks for one prompt, in descending order of predicted IoU.
 
         Args:
-            id: of the image.
-            ask: the prompt.
-            adapter: who answers; None is the base.
-            every: all candidates.
-            closer: also what a closer look at a small object gives (`closer.py`): True puts it first, False second.
+            id: id of the image.
+            prompt: the prompt.
+            adapter: name of the adapter; None for the base model.
+            every: return all candidates; otherwise only the best one.
+            zoom: add the mask of a zoomed crop for a small object (`zoom.py`): True puts it first, False second.
+
+        Returns:
+            "masks", a list as `masks.candidates` returns it, and "milliseconds", the time of the decoder.
 
         Raises:
-            InputError: a prompt that makes no sense on this image. Else as `encode`.
+            InputError: the prompt is invalid for this image. Also the errors of `encode`.
         """
         embedding = await self.encode(id, adapter)
 
-        def answer(slot: LoadedAdapter, predictor: Predictor) -> list[dict[str, Any]]:
+        def predict(loaded: LoadedAdapter, predictor: Predictor) -> list[dict[str, Any]]:
             frame = predictor.frame
             size = (frame.height, frame.width)
-            if ask.promptless and not slot.promptless:
-                raise InputError("A prompt needs points or a box; only adapters fitted without prompts go without.")
-            ask.check(size)
-            offered = masks.candidates(predictor.decode(ask.prompts(size), slot.name or BASE), frame, every=every)
-            if closer is not None:
-                near = self._closer.candidate(slot, predictor, embedding, ask, offered[0]["box"])
-                offered[int(not closer) : int(not closer)] = [] if near is None else [near]
-            return offered
+            if prompt.promptless and not loaded.promptless:
+                raise InputError("A prompt needs points or a box; only adapters fitted without prompts work without.")
+            prompt.check(size)
+            candidates = masks.candidates(
+                predictor.decode(prompt.prompts(size), loaded.name or BASE), frame, every=every
+            )
+            if zoom is not None:
+                zoomed = self._zoom.candidate(loaded, predictor, embedding, prompt, candidates[0]["box"])
+                candidates[int(not zoom) : int(not zoom)] = [] if zoomed is None else [zoomed]
+            return candidates
 
         start = time.perf_counter()
-        found = await self._in(self.engine.decoding, adapter, embedding, answer)
-        return {"masks": found, "milliseconds": round(1000 * (time.perf_counter() - start), 2)}
+        candidates = await self._run(self.engine.decoding, adapter, embedding, predict)
+        return {"masks": candidates, "milliseconds": round(1000 * (time.perf_counter() - start), 2)}
 
-    async def compare(self, id: str, ask: ObjectPrompt, adapters: Sequence[str | None]) -> list[dict[str, Any]]:
-        """The best mask of each of several, on one embedding where they share it."""
-        answers = []
+    async def compare(self, id: str, prompt: ObjectPrompt, adapters: Sequence[str | None]) -> list[dict[str, Any]]:
+        """The best mask of each of several adapters; those with the same image encoder share an embedding."""
+        results = []
         for name in adapters:
-            found = await self.segment(id, ask, name, every=False)
-            mask = {key: found["masks"][0][key] for key in ("rle", "predicted_iou")}
-            answers.append({"adapter": name, "mask": mask, "milliseconds": found["milliseconds"]})
-        return answers
+            result = await self.segment(id, prompt, name, every=False)
+            mask = {key: result["masks"][0][key] for key in ("rle", "predicted_iou")}
+            results.append({"adapter": name, "mask": mask, "milliseconds": result["milliseconds"]})
+        return results
 
     async def automatic(self, id: str, adapter: str | None, threshold: float | None) -> list[Object]:
-        """What an adapter finds by itself; nothing is saved.
+        """Objects that an adapter predicts without a user prompt; nothing is saved.
+
+        Args:
+            id: id of the image.
+            adapter: name of the adapter.
+            threshold: lowest score of a proposal; None: the default of each class.
 
         Raises:
-            Refused: it cannot say where to look. Else as `encode`.
+            Refused: the adapter has no proposals. Also the errors of `encode`.
         """
         embedding = await self.encode(id, adapter)
-        return await self._in(self._slow, adapter, embedding, lambda s, p: proposing.objects(s, p, threshold))
+        return await self._run(self._slow, adapter, embedding, lambda s, p: proposing.objects(s, p, threshold))
 
     async def iou_map(self, id: str, object: str, adapter: str | None, grid: int) -> dict[str, Any]:
-        """IoU with a saved object's mask when clicking at each position of a grid; kept in memory.
+        """IoU with a saved object's mask for a click at each position of a grid; cached in memory.
+
+        Args:
+            id: id of the image.
+            object: id of the object.
+            adapter: name of the adapter; None for the base model.
+            grid: positions along the longer side of the image.
 
         Raises:
-            Unknown: no such object. Else as `encode`.
+            Unknown: no such object. Refused: the adapter takes no clicks. Also the errors of `encode`.
         """
         record = await asyncio.to_thread(self._project.read, id)
-        one = next((one for one in record.objects if one.id == object), None)
-        if one is None:
+        target = next((o for o in record.objects if o.id == object), None)
+        if target is None:
             raise Unknown("There is no such object in this image. Save it first.")
-        slot = self.engine.adapters.get(adapter)
-        if slot.meta is not None and slot.meta.inference.prompt == "none":
-            raise Refused(f"The adapter {adapter!r} is asked without a click: there is no map of where to click.")
-        key = (id, hashlib.sha256(one.rle.counts.encode()).hexdigest(), slot.meta and slot.meta.sha256, grid)
+        loaded = self.engine.adapters.get(adapter)
+        if loaded.meta is not None and loaded.meta.inference.prompt == "none":
+            raise Refused(f"The adapter {adapter!r} works without clicks, so it has no click map.")
+        key = (id, hashlib.sha256(target.rle.counts.encode()).hexdigest(), loaded.meta and loaded.meta.sha256, grid)
         if (kept := self._maps.get(key)) is not None:
             return kept
-        embedding, whole = await self.encode(id, adapter), _decoded(one)
-        made = await self._in(
-            self._slow, adapter, embedding, lambda s, p: iou_map(p, whole, adapter=s.name or BASE, cells=grid)
+        embedding, truth = await self.encode(id, adapter), _decoded(target)
+        result = await self._run(
+            self._slow, adapter, embedding, lambda s, p: iou_map(p, truth, adapter=s.name or BASE, cells=grid)
         )
-        return self._maps.put(key, _told(made))
+        return self._maps.put(key, _to_json(result))
 
     @property
     def _images(self) -> ImageFolder:
         return self._project.images
 
-    async def _in(
+    async def _run(
         self,
-        lane: BoundedExecutor,
+        executor: BoundedExecutor,
         adapter: str | None,
         embedding: Embedding,
-        answer: Callable[[LoadedAdapter, Predictor], Any],
-    ) -> Any:
-        slot = self.engine.adapters.get(adapter)
+        predict: Callable[[LoadedAdapter, Predictor], T],
+    ) -> T:
+        loaded = self.engine.adapters.get(adapter)
 
         @torch.no_grad()
-        def job() -> Any:
-            with slot.predictor() as predictor:
+        def job() -> T:
+            with loaded.predictor() as predictor:
                 embedding.set_on(predictor)
-                return answer(slot, predictor)
+                return predict(loaded, predictor)
 
-        future: Future = lane.submit(job)
+        future: Future[T] = executor.submit(job)
         return await asyncio.shield(asyncio.wrap_future(future))
 
 
-def _decoded(one: Object) -> Any:
+def _decoded(object: Object) -> np.ndarray:
     from pycocotools import mask as coco
 
-    return coco.decode(one.rle.packed).astype(bool)
+    return coco.decode(object.rle.packed).astype(bool)
 
 
-def _told(found: IouMap) -> dict[str, Any]:
+def _to_json(result: IouMap) -> dict[str, Any]:
     return {
-        "grid": found.iou.round(4).tolist(),
-        "x": found.points[0, :, 0].round(2).tolist(),
-        "y": found.points[:, 0, 1].round(2).tolist(),
-        "mean_inside": round(found.mean, 4) if found.inside.any() else None,
+        "grid": result.iou.round(4).tolist(),
+        "x": result.points[0, :, 0].round(2).tolist(),
+        "y": result.points[:, 0, 1].round(2).tolist(),
+        "mean_inside": round(result.mean, 4) if result.inside.any() else None,
     }
 
 

@@ -1,11 +1,11 @@
-"""What an adapter finds in an image by itself, and how sure it is of each object.
+"""Automatic segmentation of an image, with an uncertainty for each object.
 
-Uncertainty of an object: 1 - score x stability. `score` is the proposal's calibrated score, for adapters that are asked
-without a prompt their predicted IoU. `stability` is the mean IoU of its mask with the masks that the same adapter gives
-when the prompt is moved a little: a click by a quarter of the radius of a disc of the mask's area (at least one pixel)
-to the left, right, up and down; a box by a twentieth of its sides likewise. Without a prompt, and where a part of a map
-is the object, there is nothing to move and stability is 1. An image is as uncertain as its most uncertain object, and
-one in which nothing was found is 1.
+Uncertainty of an object: 1 - score x stability. `score` is the calibrated score of the proposal; for adapters that
+predict without a prompt it is the predicted IoU. `stability` is the mean IoU of the mask with the masks that the same
+adapter predicts for four shifted prompts: a click is shifted left, right, up and down by a quarter of the radius of a
+disc with the mask's area (at least one pixel), a box by a twentieth of its sides. Without a prompt, and where the
+object is a part of a map, stability is 1. The uncertainty of an image is that of its most uncertain object; without
+objects it is 1.
 """
 
 from __future__ import annotations
@@ -29,133 +29,150 @@ from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.predict.windows import Windows
 from samtailor.serve.adapters import LoadedAdapter
-from samtailor.workbench.masks import placed as whole_mask
-from samtailor.workbench.records import Asked, Object, Runs
+from samtailor.workbench.masks import paste
+from samtailor.workbench.records import Object, Runs, SavedPrompt
 
-_NO_IMAGE = np.zeros((0, 0, 3), np.uint8)  # proposals look at the embedding
-_SIDE = 320  # pixels; masks are compared with their shifted ones at this size
-_TOGETHER = 64  # prompts a pass of the decoder
-_STEPS = ((-1, 0), (1, 0), (0, -1), (0, 1))
+_NO_IMAGE = np.zeros((0, 0, 3), np.uint8)  # proposals need the embedding only
+_SIDE = 320  # px, longer side of the masks that are compared for stability
+_BATCH = 64  # prompts per decoder pass
+_SHIFTS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
 @torch.no_grad()
-def objects(slot: LoadedAdapter, predictor: Predictor, threshold: float | None = None) -> list[Object]:
-    """What is found in the image that is set, by falling score, each object of a class once, empty masks left out.
+def objects(loaded: LoadedAdapter, predictor: Predictor, threshold: float | None = None) -> list[Object]:
+    """Objects in the image that is set, in descending order of score, without duplicates and empty masks.
 
-    As `instances.objects` has it. After proposals that look in tiles, the last of them is set.
+    If the proposals use tiles, the predictor holds the last tile afterwards.
 
     Args:
-        slot: who answers.
-        predictor: of the slot, with the image's embedding set.
-        threshold: lowest score of a proposal; None takes each class's own.
+        loaded: the adapter.
+        predictor: predictor of the adapter, with the embedding of the image set.
+        threshold: lowest score of a proposal; None: the default of each class.
 
     Raises:
-        Refused: nothing can propose.
+        Refused: the adapter has no proposals.
     """
-    source, size = slot.source(threshold), (predictor.frame.height, predictor.frame.width)
+    source, size = loaded.source(threshold), (predictor.frame.height, predictor.frame.width)
     image = predictor.image if source.tiles > 1 else _NO_IMAGE
-    passes = BatchedDecoder(predictor.base, {} if slot.name is None else {slot.name: predictor.segmenter(slot.name)})
-    found: list[_Steady] = []
+    decoder = BatchedDecoder(
+        predictor.base, {} if loaded.name is None else {loaded.name: predictor.segmenter(loaded.name)}
+    )
+    instances: list[_StableMask] = []
     for view in views(source.tiles):
         if not view.untouched:
             predictor.set_image(view.image(image))
-        for ask, mask, iou, stability in _seen(slot, passes, predictor, source.propose):
-            one = in_image(ask, mask, iou, view, size)
-            if one.belongs_to(view, size, source.tiles):
-                found.append(_Steady(one.prompt, one.rle, one.iou, stability=stability))
-    kept = sorted(mask_nms(found, rank=lambda one: one.rank), key=lambda one: -one.score)
-    return [_object(slot, one, f"a{i}") for i, one in enumerate(kept, 1)]
+        for prompt, mask, iou, stability in _predict(loaded, decoder, predictor, source.propose):
+            instance = in_image(prompt, mask, iou, view, size)
+            if instance.belongs_to(view, size, source.tiles):
+                instances.append(_StableMask(instance.prompt, instance.rle, instance.iou, stability=stability))
+    kept = sorted(mask_nms(instances, rank=lambda instance: instance.rank), key=lambda instance: -instance.score)
+    return [_object(loaded, instance, f"a{i}") for i, instance in enumerate(kept, 1)]
 
 
-def uncertainty(found: Sequence[Object]) -> float:
-    """Of an image, see the head of the file."""
-    return max((one.uncertainty or 0.0 for one in found), default=1.0)
+def uncertainty(objects: Sequence[Object]) -> float:
+    """Uncertainty of an image with these objects, in [0, 1]."""
+    return max((o.uncertainty or 0.0 for o in objects), default=1.0)
 
 
 @dataclass(frozen=True)
-class _Steady(InstanceMask):
-    """An answer and how stable it is."""
+class _StableMask(InstanceMask):
+    """A mask with its stability in [0, 1]."""
 
     stability: float = 1.0
 
 
-def _seen(
-    slot: LoadedAdapter, passes: BatchedDecoder, predictor: Predictor, propose: Proposer
+def _predict(
+    loaded: LoadedAdapter, decoder: BatchedDecoder, predictor: Predictor, propose: Proposer
 ) -> Iterator[tuple[ObjectPrompt, np.ndarray, float, float]]:
-    """What is proposed in the image or tile that is set: mask (bool, of its size), predicted IoU, stability."""
+    """Prompt, mask (bool, image or tile), predicted IoU and stability of each proposal for the image or tile set."""
     proposed = propose(predictor, _NO_IMAGE)
-    yield from ((ask, ask.mask, ask.score or 0.0, 1.0) for ask in proposed if ask.mask_rle is not None)
-    asks = [ask for ask in proposed if ask.mask_rle is None]
-    for start in range(0, len(asks), _TOGETHER):
-        yield from _asked(slot, passes, predictor, asks[start : start + _TOGETHER])
+    yield from ((p, p.mask, p.score or 0.0, 1.0) for p in proposed if p.mask_rle is not None)
+    prompts = [p for p in proposed if p.mask_rle is None]
+    for start in range(0, len(prompts), _BATCH):
+        yield from _decode(loaded, decoder, predictor, prompts[start : start + _BATCH])
 
 
-def _asked(
-    slot: LoadedAdapter, passes: BatchedDecoder, predictor: Predictor, asks: Sequence[ObjectPrompt]
+def _decode(
+    loaded: LoadedAdapter, decoder: BatchedDecoder, predictor: Predictor, prompts: Sequence[ObjectPrompt]
 ) -> Iterator[tuple[ObjectPrompt, np.ndarray, float, float]]:
-    """The answers to some prompts, and their stability by a second pass with all prompts moved."""
+    """Masks for some prompts; a second decoder pass with shifted prompts gives their stability."""
     frame, windows = predictor.frame, Windows()
-    logits, scores = _best(passes, predictor, asks, slot.name)
-    masks = [windows.mask(one, frame) for one in logits]
-    seen = [i for i, (mask, _, _) in enumerate(masks) if mask.any()]
-    stable = _stability(
-        slot, passes, predictor, [asks[i] for i in seen], logits[seen], [masks[i][0].sum() for i in seen]
+    logits, scores = _best(decoder, predictor, prompts, loaded.name)
+    masks = [windows.mask(row, frame) for row in logits]
+    kept = [i for i, (mask, _, _) in enumerate(masks) if mask.any()]
+    areas = [int(masks[i][0].sum()) for i in kept]
+    stabilities = _stability(loaded, decoder, predictor, [prompts[i] for i in kept], logits[kept], areas)
+    for i, stability in zip(kept, stabilities, strict=True):
+        yield prompts[i], paste(*masks[i], (frame.height, frame.width)), scores[i], stability
+
+
+def _object(loaded: LoadedAdapter, instance: _StableMask, id: str) -> Object:
+    prompt, score = instance.prompt, min(max(instance.score, 0.0), 1.0)
+    classes = loaded.meta.classes if loaded.meta is not None else ()
+    saved = SavedPrompt.model_validate(
+        {"points": [c[:2] for c in prompt.clicks], "labels": [c[2] for c in prompt.clicks], "box": prompt.box}
     )
-    for i, stability in zip(seen, stable, strict=True):
-        yield asks[i], whole_mask(*masks[i], (frame.height, frame.width)), scores[i], stability
-
-
-def _object(slot: LoadedAdapter, found: _Steady, id: str) -> Object:
-    ask, score = found.prompt, min(max(found.score, 0.0), 1.0)
-    classes = slot.meta.classes if slot.meta is not None else ()
-    asked = Asked(points=[c[:2] for c in ask.clicks], labels=[c[2] for c in ask.clicks], box=ask.box)
     return Object(
-        id=id, class_=ask.label or (classes[0] if classes else slot.name or "object"), source="auto",
-        rle=Runs(**rle_to_json(found.rle)), adapter=slot.name, score=score, clicks=0,
-        uncertainty=min(max(1 - score * found.stability, 0.0), 1.0), prompts=None if ask.promptless else asked,
+        id=id, class_=prompt.label or (classes[0] if classes else loaded.name or "object"), source="auto",
+        rle=Runs(**rle_to_json(instance.rle)), adapter=loaded.name, score=score, clicks=0,
+        uncertainty=min(max(1 - score * instance.stability, 0.0), 1.0), prompts=None if prompt.promptless else saved,
     )  # fmt: skip
 
 
 def _stability(
-    slot: LoadedAdapter,
-    passes: BatchedDecoder,
+    loaded: LoadedAdapter,
+    decoder: BatchedDecoder,
     predictor: Predictor,
-    asks: Sequence[ObjectPrompt],
+    prompts: Sequence[ObjectPrompt],
     logits: Tensor,
     areas: Sequence[int],
 ) -> list[float]:
-    if not asks or asks[0].promptless:
-        return [1.0] * len(asks)
+    """Stability of each mask.
+
+    Args:
+        loaded, decoder, predictor: as in `_decode`.
+        prompts: P prompts.
+        logits: (P, h, w) mask logits for the prompts.
+        areas: areas of the masks in the image, pixels.
+    """
+    if not prompts or prompts[0].promptless:
+        return [1.0] * len(prompts)
     frame = predictor.frame
-    shrink = min(1.0, _SIDE / max(frame.height, frame.width))
-    small = Frame.of(predictor.base, max(1, round(frame.height * shrink)), max(1, round(frame.width * shrink)))
-    moved = [_moved(ask, area, step, frame) for ask, area in zip(asks, areas, strict=True) for step in _STEPS]
-    turns = (moved[at : at + _TOGETHER] for at in range(0, len(moved), _TOGETHER))
-    parts = [_best(passes, predictor, part, slot.name)[0] for part in turns]
-    others = (small.logits(torch.cat(parts)[:, None])[:, 0] > 0).unflatten(0, (len(asks), len(_STEPS)))
-    own = (small.logits(logits[:, None]) > 0).expand_as(others)
-    both, either = (own & others).flatten(2).sum(-1), (own | others).flatten(2).sum(-1)
-    return (both / either.clamp(min=1)).mean(dim=1).tolist()
+    scale = min(1.0, _SIDE / max(frame.height, frame.width))
+    small = Frame.of(predictor.base, max(1, round(frame.height * scale)), max(1, round(frame.width * scale)))
+    shifted = [
+        _shifted(prompt, area, shift, frame) for prompt, area in zip(prompts, areas, strict=True) for shift in _SHIFTS
+    ]
+    batches = (shifted[at : at + _BATCH] for at in range(0, len(shifted), _BATCH))
+    parts = [_best(decoder, predictor, batch, loaded.name)[0] for batch in batches]
+    others = (small.logits(torch.cat(parts)[:, None])[:, 0] > 0).unflatten(0, (len(prompts), len(_SHIFTS)))
+    masks = (small.logits(logits[:, None]) > 0).expand_as(others)
+    intersection, union = (masks & others).flatten(2).sum(-1), (masks | others).flatten(2).sum(-1)
+    return (intersection / union.clamp(min=1)).mean(dim=1).tolist()
 
 
-def _moved(ask: ObjectPrompt, area: int, step: tuple[int, int], frame: Frame) -> ObjectPrompt:
-    """The prompt moved a little, kept inside the image."""
+def _shifted(prompt: ObjectPrompt, area: int, shift: tuple[int, int], frame: Frame) -> ObjectPrompt:
+    """The prompt shifted in one direction and kept inside the image."""
     width, height = frame.width, frame.height
-    if ask.box is None:
-        far = max(1.0, math.sqrt(area / math.pi) / 4)
-        (x, y, label), *_ = ask.clicks
-        x, y = (min(max(v + far * s, 0), side - 1) for v, s, side in zip((x, y), step, (width, height), strict=True))
+    if prompt.box is None:
+        distance = max(1.0, math.sqrt(area / math.pi) / 4)
+        (x, y, label), *_ = prompt.clicks
+        x = min(max(x + distance * shift[0], 0), width - 1)
+        y = min(max(y + distance * shift[1], 0), height - 1)
         return ObjectPrompt(clicks=((x, y, label),))
-    x0, y0, x1, y1 = ask.box
-    dx, dy = step[0] * (x1 - x0) / 20, step[1] * (y1 - y0) / 20
+    x0, y0, x1, y1 = prompt.box
+    dx, dy = shift[0] * (x1 - x0) / 20, shift[1] * (y1 - y0) / 20
     return ObjectPrompt(box=(max(x0 + dx, 0), max(y0 + dy, 0), min(x1 + dx, width), min(y1 + dy, height)))
 
 
 def _best(
-    passes: BatchedDecoder, predictor: Predictor, asks: Sequence[ObjectPrompt], adapter: str | None
+    decoder: BatchedDecoder, predictor: Predictor, prompts: Sequence[ObjectPrompt], adapter: str | None
 ) -> tuple[Tensor, list[float]]:
-    """Of each prompt the logits (P, h, w) of highest predicted IoU, and that; proposers ask all in the same way."""
-    (best,) = passes.predict(predictor, [PromptBatch(adapter, tuple(asks))])
+    """Logits (P, h, w) with the highest predicted IoU for each prompt, and that IoU.
+
+    All prompts must be of one kind, which proposals guarantee.
+    """
+    (best,) = decoder.predict(predictor, [PromptBatch(adapter, tuple(prompts))])
     return best.logits.cpu(), best.scores.tolist()
 
 

@@ -1,6 +1,6 @@
-"""What is known of one image: objects with their masks, a state and a revision; one JSON file an image.
+"""Annotations of one image: objects with their masks, a state and a revision; one JSON file per image.
 
-A file appears whole or not at all and is on disk before anybody is told that it was saved.
+A file is replaced as a whole, and it is flushed to disk before a save is confirmed.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from samtailor.data.writing import replacing
-from samtailor.errors import DataError, InputError
+from samtailor.errors import DataError, InputError, counted
 from samtailor.masks.rle import to_json as rle_to_json
 from samtailor.masks.rle import validated
 
 State = Literal["open", "proposed", "accepted"]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+UnitInterval = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
-MOST = 5000
-"""Objects of one image."""
+MAX_OBJECTS = 5000
+"""Largest number of objects in one image."""
 
 
-class Asked(BaseModel):
-    """What an object was asked for with, pixels of the image."""
+class SavedPrompt(BaseModel):
+    """The prompt that an object was made with, in pixels of the image."""
 
     model_config = ConfigDict(extra="forbid")
 
-    points: list[tuple[Number, Number]] = Field([], max_length=256)
-    labels: list[Literal[0, 1]] = Field([], max_length=256)
+    points: list[tuple[Number, Number]] = Field(default=[], max_length=256)
+    labels: list[Literal[0, 1]] = Field(default=[], max_length=256)
     box: tuple[Number, Number, Number, Number] | None = None
 
 
@@ -44,7 +44,7 @@ class Runs(BaseModel):
 
     @property
     def packed(self) -> dict[str, Any]:
-        """As pycocotools takes it."""
+        """The run lengths in the form that pycocotools takes."""
         return {"size": list(self.size), "counts": self.counts.encode("ascii")}
 
 
@@ -52,37 +52,40 @@ class Object(BaseModel):
     """One object of an image.
 
     Args:
-        id: unique in its image.
-        class_: name of its class; "class" in JSON.
+        id: unique within the image.
+        class_: name of the class; "class" in JSON.
         rle: mask, image frame.
-        source: what made it.
-        adapter: who answered; None: the base, or nobody.
-        score: in [0, 1]; of the proposal, or predicted IoU.
+        source: how the object was made.
+        adapter: adapter that predicted the mask; None for the base model and for masks drawn by hand.
+        score: in [0, 1]: score of the proposal, or predicted IoU.
         uncertainty: in [0, 1], see `proposing`.
-        clicks: how many it took.
-        prompts: what it was asked for with.
+        clicks: number of clicks.
+        prompts: the prompt.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     id: str = Field(min_length=1, max_length=64)
-    class_: str = Field(alias="class", min_length=1, max_length=64)
+    class_: str = Field(validation_alias="class", serialization_alias="class", min_length=1, max_length=64)
     rle: Runs
     source: Literal["click", "box", "brush", "polygon", "auto"] = "click"
-    adapter: str | None = Field(None, max_length=64)
-    score: Share | None = None
-    uncertainty: Share | None = None
-    clicks: int = Field(0, ge=0, le=100_000)
-    prompts: Asked | None = None
+    adapter: str | None = Field(default=None, max_length=64)
+    score: UnitInterval | None = None
+    uncertainty: UnitInterval | None = None
+    clicks: int = Field(default=0, ge=0, le=100_000)
+    prompts: SavedPrompt | None = None
 
     def checked(self, size: tuple[int, int]) -> Object:
-        """The same with run lengths that are sound and in their usual form.
+        """The same object with valid run lengths in canonical form.
+
+        Args:
+            size: (height, width) of the image.
 
         Raises:
-            InputError: run lengths of another size than the image's, broken, or of nothing.
+            InputError: the mask has another size than the image, cannot be decoded, or is empty.
         """
         if tuple(self.rle.size) != size:
-            raise InputError(f"The mask of object {self.id!r} has size {self.rle.size}, its image {size}.")
+            raise InputError(f"The mask of object {self.id!r} has size {self.rle.size}, expected {size} (its image).")
         try:
             packed = validated(self.rle.model_dump(), f"object {self.id!r}")
         except DataError as error:
@@ -93,45 +96,47 @@ class Object(BaseModel):
 
 
 class Record(BaseModel):
-    """What is known of one image.
+    """Annotations of one image.
 
     Args:
-        revision: rises by one with each change; 0: never saved.
-        state: "open" (objects, if any, are a draft), "proposed" by an adapter, or "accepted" by a human.
+        revision: increases by one with each change; 0: never saved.
+        state: "open" (objects are a draft), "proposed" by an adapter, or "accepted" by the user.
         size: (height, width) of the image that the masks belong to.
-        image: its name, for whoever reads the file.
+        image: name of the image, for readers of the file.
         objects: in the order they were made.
-        uncertainty: of a proposed image.
-        by: what proposed it, so that a stopped job goes on and does nothing twice.
+        uncertainty: of a proposed image, in [0, 1].
+        by: digest of the adapter and threshold that proposed the objects. A labeling job that was stopped continues
+            with the images that lack it.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    revision: int = Field(0, ge=0)
+    revision: int = Field(default=0, ge=0)
     state: State = "open"
     size: tuple[int, int] = (0, 0)
-    image: str = Field("", validation_alias=AliasChoices("image", "picture"))  # "picture": files of version 0.1
+    # "picture": files of version 0.1
+    image: str = Field(default="", validation_alias=AliasChoices("image", "picture"))
     objects: list[Object] = []
-    uncertainty: Share | None = None
+    uncertainty: UnitInterval | None = None
     by: str | None = None
 
     @property
     def untouched(self) -> bool:
-        """Whether no human has anything in it: an adapter may fill it, or fill it anew."""
+        """Whether the record holds no work of the user, so that an adapter may replace it."""
         return self.state == "proposed" or (self.state == "open" and not self.objects)
 
 
 def read(file: Path) -> Record:
-    """A record from its file.
+    """Read a record.
 
     Raises:
-        DataError: not as `write` writes it. It is never written over then.
+        DataError: the file is damaged. It is never overwritten then.
     """
     try:
         return Record.model_validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"{error.error_count()} things are wrong in it"
-        raise DataError(f"{file} cannot be read ({reason}). Mend it, or move it away to begin anew.") from None
+        reason = error.strerror if isinstance(error, OSError) else counted(error.error_count(), "error")
+        raise DataError(f"{file} cannot be read ({reason}). Repair it, or move it away to start over.") from None
 
 
 def write(file: Path, record: Record) -> None:
@@ -140,12 +145,12 @@ def write(file: Path, record: Record) -> None:
 
 
 def write_through(file: Path, content: Any) -> None:
-    """JSON to a file, whole or not at all, past the caches of the system: it outlives a power cut."""
+    """Write JSON atomically and flush it to disk, so that it survives a power failure."""
     with replacing(file) as temporary, temporary.open("w", encoding="utf-8") as stream:
         json.dump(content, stream, ensure_ascii=False, allow_nan=False)
         stream.flush()
         os.fsync(stream.fileno())
-    if hasattr(os, "O_DIRECTORY"):  # the name in the folder too; Windows does that by itself
+    if hasattr(os, "O_DIRECTORY"):  # the directory entry too; Windows flushes it by itself
         folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
@@ -154,10 +159,10 @@ def write_through(file: Path, content: Any) -> None:
 
 
 def area(packed: dict[str, Any]) -> int:
-    """Pixels of a mask."""
+    """Area of a run-length encoded mask in pixels."""
     from pycocotools import mask as coco
 
     return int(coco.area(packed))
 
 
-__all__ = ["MOST", "Asked", "Object", "Record", "Runs", "area", "read", "write", "write_through"]
+__all__ = ["MAX_OBJECTS", "Object", "Record", "Runs", "SavedPrompt", "State", "area", "read", "write", "write_through"]

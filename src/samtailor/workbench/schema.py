@@ -1,4 +1,4 @@
-"""What the page sends, checked."""
+"""Bodies of the page's requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.schema import Number, Prompt
-from samtailor.workbench.records import Object, Runs, Share
+from samtailor.workbench.records import Object, Runs, UnitInterval
 from samtailor.workbench.settings import Class
 
 
@@ -18,14 +18,14 @@ class _Strict(BaseModel):
 
 
 class Classes(_Strict):
-    """The list of classes, and which of the old ones are called otherwise in it."""
+    """A new list of classes."""
 
     classes: list[Class] = Field(max_length=500)
-    renamed: dict[str, str] = {}
+    renamed: dict[str, str] = Field(default={}, description="Old name to new name.")
 
 
 class Annotations(_Strict):
-    """What a human made of an image, on top of a revision."""
+    """Annotations of an image, based on a revision."""
 
     revision: int = Field(ge=0)
     state: Literal["open", "accepted"]
@@ -33,82 +33,91 @@ class Annotations(_Strict):
 
 
 class Segment(_Strict):
-    """A prompt, and who answers; None the base."""
+    """A prompt for one object."""
 
-    adapter: str | None = None
+    adapter: str | None = Field(default=None, description="Name of the adapter; null for the base model.")
     points: list[tuple[Number, Number]] = []
     labels: list[Literal[0, 1]] | None = None
     box: tuple[Number, Number, Number, Number] | None = None
-    closer: bool | None = Field(None, description="Also a closer look at a small object: first, or second.")
-    previous: Any = None  # may be sent, and is ignored
+    zoom: bool | None = Field(
+        default=None,
+        description="Add the mask of a zoomed crop for a small object: true puts it first, false second.",
+    )
+    previous: Any = Field(default=None, description="Ignored.")
 
-    def ask(self, most: int) -> ObjectPrompt:
-        """As the decoder takes it. InputError: more points than `most`, or another number of labels."""
-        return Prompt(points=self.points, labels=self.labels, box=self.box).to_object_prompt(most)
+    def prompt(self, max_points: int) -> ObjectPrompt:
+        """The prompt for the decoder.
+
+        Raises:
+            InputError: more points than `max_points`, or labels and points differ in number.
+        """
+        return Prompt.model_validate({"points": self.points, "labels": self.labels, "box": self.box}).to_object_prompt(
+            max_points
+        )
 
 
 class Compare(Segment):
-    """A prompt for several."""
+    """A prompt for several adapters."""
 
     adapters: list[str | None] = Field(min_length=1, max_length=16)
 
 
 class Auto(_Strict):
-    """Who is to find objects by itself."""
+    """Automatic segmentation of an image."""
 
     adapter: str | None
-    threshold: Share | None = None
+    threshold: UnitInterval | None = Field(default=None, description="Lowest score of a proposal.")
 
 
-class Outline(_Strict):
-    """A mask that is wanted as polygons."""
+class MaskToPolygons(_Strict):
+    """A mask to convert to polygons."""
 
     rle: Runs
-    tolerance: float = Field(1.0, ge=0, le=100)
+    tolerance: float = Field(default=1.0, ge=0, le=100, description="Largest distance from the outline, pixels.")
 
 
 class Polygon(_Strict):
-    """One connected part: its outline and its holes."""
+    """One connected part: outer ring and holes."""
 
     outer: list[tuple[Number, Number]]
     holes: list[list[tuple[Number, Number]]] = []
 
     def rings(self) -> tuple[np.ndarray, list[np.ndarray]]:
-        """As `masks.rasterise` takes it."""
+        """The rings as arrays (n, 2), the form that `masks.rasterize` takes."""
         return _ring(self.outer), [_ring(hole) for hole in self.holes]
 
 
 class Polygons(_Strict):
-    """Polygons that are wanted as a mask."""
+    """Polygons to convert to a mask."""
 
     polygons: list[Polygon] = Field(max_length=10_000)
 
 
 class Fit(_Strict):
-    """A fit; everything may be left out."""
+    """Settings of a fit; all are optional."""
 
     name: str | None = None
-    classes: list[str] | None = Field(None, min_length=1)
-    method: str | None = Field(None, max_length=64)
-    steps: int | None = Field(None, ge=1, le=1_000_000)
-    seed: int | None = Field(None, ge=0)
+    classes: list[str] | None = Field(default=None, min_length=1)
+    method: str | None = Field(default=None, max_length=64)
+    steps: int | None = Field(default=None, ge=1, le=1_000_000)
+    seed: int | None = Field(default=None, ge=0)
     proposals: bool = True
-    proposal_steps: int | None = Field(None, ge=20, le=100_000)
+    proposal_steps: int | None = Field(default=None, ge=20, le=100_000)
 
 
 class Label(_Strict):
-    """A labelling."""
+    """Settings of a labeling job."""
 
     adapter: str
-    threshold: Share | None = None
-    only: list[str] | None = None
+    threshold: UnitInterval | None = Field(default=None, description="Lowest score of a proposal.")
+    only: list[str] | None = Field(default=None, description="Ids of images; default: all that are not annotated.")
 
 
 class Export(_Strict):
-    """An export."""
+    """Settings of an export."""
 
     format: str = Field(max_length=64)
-    states: list[Literal["accepted", "proposed"]] = Field(["accepted"], min_length=1)
+    states: list[Literal["accepted", "proposed"]] = Field(default=["accepted"], min_length=1)
     images: Literal["link", "copy", "none"] = "link"
 
 
@@ -116,4 +125,16 @@ def _ring(points: list[tuple[float, float]]) -> np.ndarray:
     return np.array(points, float).reshape(-1, 2)
 
 
-__all__ = ["Annotations", "Auto", "Classes", "Compare", "Export", "Fit", "Label", "Outline", "Polygons", "Segment"]
+__all__ = [
+    "Annotations",
+    "Auto",
+    "Classes",
+    "Compare",
+    "Export",
+    "Fit",
+    "Label",
+    "MaskToPolygons",
+    "Polygon",
+    "Polygons",
+    "Segment",
+]

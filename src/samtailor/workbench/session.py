@@ -1,4 +1,4 @@
-"""The workbench without HTTP: a project, the adapters that answer, the jobs that make and use them."""
+"""The workbench without HTTP: a project, its adapters and its jobs."""
 
 from __future__ import annotations
 
@@ -12,35 +12,36 @@ from pathlib import Path
 from typing import Any
 
 from samtailor import __version__, artefact, registry
-from samtailor.errors import SamtailorError
+from samtailor.artefact import AdapterMeta
+from samtailor.errors import InputError, SamtailorError
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.engine import Engine
 from samtailor.serve.refusals import Refused, Taken, Unknown
 from samtailor.workbench import gallery
 from samtailor.workbench.events import Events
 from samtailor.workbench.exports import Exports
-from samtailor.workbench.jobs import Job, Jobs
+from samtailor.workbench.jobs import Job, Jobs, Message
 from samtailor.workbench.project import Project
 from samtailor.workbench.prompt_service import PromptService
 from samtailor.workbench.records import Object
-from samtailor.workbench.snapshot import MINIMUM, snapshot
+from samtailor.workbench.snapshot import MIN_IMAGES, snapshot
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
 _log = logging.getLogger("samtailor.workbench")
 
 
 class Session:
-    """See the head of the file.
+    """An open project.
 
     Args:
         project: images and objects.
-        engine: its root must be `adapters(project.home)`; adapters given at the start are in it.
-        device: that jobs compute on; None takes a GPU where there is one.
+        engine: engine with the adapters of the command line; its root must be `adapters(project.home)`.
+        device: device of the jobs; None uses a GPU if there is one.
     """
 
     def __init__(self, project: Project, engine: Engine, device: str | None = None) -> None:
         self.project, self.engine, self._device = project, engine, device
-        self.asking, self.events = PromptService(engine, project), Events()
+        self.prompt_service, self.events = PromptService(engine, project), Events()
         self.exports = Exports(project.home / "exports", project)
         self.jobs = Jobs(project.home / "jobs", self._job_changed)
         self._fits = adapters(project.home)
@@ -50,188 +51,206 @@ class Session:
                 self._load(folder.name)
 
     def close(self) -> None:
-        """Stop the job, which saves, and let go of the project."""
+        """Stop the running job after it has saved, and release the project."""
         self.events.close()
         self.jobs.close()
-        self.asking.close()
+        self.prompt_service.close()
         self.project.close()
 
     def about(self) -> dict[str, Any]:
-        """The project as the page shows it."""
+        """The project as JSON for the page."""
         project, counts = self.project, self.project.counts()
         return {
             "name": project.images.folder.name or str(project.images.folder),
             "folder": str(project.images.folder),
             "base": self.engine.base.name,
-            "classes": [one.model_dump() for one in project.settings.classes],
+            "classes": [class_.model_dump() for class_ in project.settings.classes],
             "images": len(project.images),
             "counts": counts,
-            "minimum": MINIMUM,
-            "adapters": [self._told(slot) for slot in self.engine.adapters.all()],
+            "min_images": MIN_IMAGES,
+            "adapters": [self._adapter_to_json(loaded) for loaded in self.engine.adapters.all()],
             "broken_adapters": [{"name": name, "error": error} for name, error in self._broken.items()],
             "unfinished": self._unfinished(),
-            "job": self.jobs.current and self.jobs.current.plain(),
+            "job": self.jobs.current and self.jobs.current.to_json(),
             "formats": registry.names("writers"),
             "methods": registry.names("methods"),
             "version": __version__,
         }
 
     def publish_project(self) -> None:
-        """Tell all pages what the project is now."""
+        """Send the project to all open pages."""
         self.events.publish("project", self.about())
 
     def publish_image(self, id: str) -> None:
-        """Tell all pages how an image stands."""
+        """Send the state of an image to all open pages."""
         self.events.publish("image", self.project.row(id))
 
     def fit(
         self, name: str | None, classes: Sequence[str] | None, method: str | None, steps: int | None,
         seed: int | None, proposals: bool, proposal_steps: int | None = None,
     ) -> Job:  # fmt: skip
-        """Begin a fit on the accepted images, or go on with the one of that name that was stopped.
+        """Start a fit on the accepted images, or continue the stopped fit of that name with its earlier settings.
+
+        Args:
+            name: name of the adapter; None: the next free "fit-N".
+            classes: None: all classes of the accepted images.
+            method, steps, seed: None: the default of `samtailor fit`.
+            proposals: also fit proposals for automatic mode.
+            proposal_steps: None: the default of `samtailor propose-fit`.
 
         Raises:
-            Refused: too few images. Taken: a job is in progress, or the name is taken. InputError: a setting.
+            Refused: too few accepted images. Taken: a job is in progress, or the name is taken. InputError: an invalid
+                setting.
         """
-        self._refuse_second_job()
-        name = name or self._free()
-        out = self._place(name)
+        self._check_no_job()
+        name = name or self._next_name()
+        out = self._folder(name)
         if name in self._unfinished():
-            work = json.loads(self._job_file(name).read_text(encoding="utf-8")) | self._where()
-        elif name in [slot.name for slot in self.engine.adapters.all()] or out.exists():
-            raise Taken(f"There is an adapter {name!r} already. Choose another name, or delete it first.")
+            work = json.loads(self._job_file(name).read_text(encoding="utf-8")) | self._environment()
+        elif name in self._adapter_names() or out.exists():
+            raise Taken(f"There is already an adapter named {name!r}. Choose another name, or delete it first.")
         else:
-            work = (
-                snapshot(self.project, classes, method, steps, seed)
-                | self._where()
-                | {
-                    "out": str(out),
-                    "proposals": proposals,
-                    "proposal_steps": proposal_steps,
-                }
-            )
-        return self.jobs.start("fit", name, work, line=self._said, finished=lambda made: self._fitted(name, made))
+            work = snapshot(self.project, classes, method, steps, seed) | self._environment()
+            work |= {"out": str(out), "proposals": proposals, "proposal_steps": proposal_steps}
+        return self.jobs.start(
+            "fit", name, work, on_message=self._save_objects, on_done=lambda result: self._fitted(name, result)
+        )
 
     def label(self, adapter: str, threshold: float | None, only: Sequence[str] | None) -> Job:
-        """Begin to label all images that no human has been at.
+        """Start labeling the images without work of the user.
+
+        Args:
+            adapter: name of the adapter.
+            threshold: lowest score of a proposal; None: the default of each class.
+            only: ids of images; None: all.
 
         Raises:
-            Refused: the adapter cannot say where to look, or there is nothing to label. Taken: a job is in progress.
-            Unknown: the adapter, or an image.
+            Refused: the adapter has no proposals, or there is no image to label. Taken: a job is in progress.
+            Unknown: no such adapter or image.
         """
-        self._refuse_second_job()
-        slot = self.engine.adapters.get(adapter)
-        slot.source(threshold)
-        if slot.folder is None:
-            raise Refused(f"The adapter {adapter!r} came from the hub: give its folder at the start instead.")
+        self._check_no_job()
+        loaded = self.engine.adapters.get(adapter)
+        loaded.source(threshold)
+        if loaded.folder is None:
+            raise Refused(f"The adapter {adapter!r} was loaded from the hub. Download it and pass its folder instead.")
         self.project.images.refresh()
-        by = f"{slot.meta.sha256[:16]}:{threshold}"
+        by = f"{adapter_meta(loaded).sha256[:16]}:{threshold}"
         ids = self.project.waiting(by, only)
         if not ids:
-            raise Refused("There is no image left to label: all are accepted, have drafts, or were labelled by it.")
+            raise Refused(
+                "There is no image left to label: all are accepted, have a draft, or were labeled by this adapter."
+            )
         samples = [{"id": id, "file": self.project.images.get(id).name} for id in ids]
-        work = {"samples": samples, "adapter": adapter, "folder": str(slot.folder), "threshold": threshold}
+        work = {"samples": samples, "adapter": adapter, "folder": str(loaded.folder), "threshold": threshold}
         return self.jobs.start(
-            "label", adapter, work | self._where(), line=lambda said: self._said(said, by),
-            finished=lambda made: self._labelled(),
+            "label", adapter, work | self._environment(),
+            on_message=lambda message: self._save_objects(message, by), on_done=lambda result: self._labeled(),
         )  # fmt: skip
 
     def remove(self, name: str) -> None:
-        """Delete an adapter that was fitted here, or a fit that was stopped.
+        """Delete an adapter of the project, or a stopped fit.
 
         Raises:
-            Unknown: there is none. Taken: it is at work, or was given at the start.
+            Unknown: no such adapter. Taken: a job uses it, or it does not belong to the project.
         """
-        job, out = self.jobs.current, self._place(name)
+        job, out = self.jobs.current, self._folder(name)
         if self.jobs.running and job is not None and job.adapter == name:
-            raise Taken(f"{name!r} is at work. Stop the job first.")
-        slot = next((one for one in self.engine.adapters.all() if one.name == name), None)
-        if slot is not None and (slot.folder is None or slot.folder.resolve() != out):
-            raise Taken(f"The adapter {name!r} was given at the start; it does not belong to this project.")
-        if slot is None and not out.is_dir():
+            raise Taken(f"The adapter {name!r} is in use by a job. Stop the job first.")
+        loaded = next((loaded for loaded in self.engine.adapters.all() if loaded.name == name), None)
+        if loaded is not None and (loaded.folder is None or loaded.folder.resolve() != out):
+            raise Taken(f"The adapter {name!r} was given on the command line; it does not belong to this project.")
+        if loaded is None and not out.is_dir():
             raise Unknown(f"There is no adapter {name!r}.")
-        if slot is not None:
+        if loaded is not None:
             self.engine.remove_adapter(name)
-        (out / artefact.METADATA).unlink(missing_ok=True)  # a folder without it is no adapter
+        (out / artefact.METADATA).unlink(missing_ok=True)  # without it the folder no longer counts as an adapter
         shutil.rmtree(out)
         self._job_file(name).unlink(missing_ok=True)
         self._broken.pop(name, None)
         self.publish_project()
 
     def gallery(self, name: str) -> dict[str, Any]:
-        """What the fit of an adapter left to look at; no images where none was held out.
+        """Held-out objects before and after the fit of an adapter, see `gallery`; empty if no image was held out.
 
         Raises:
-            Unknown: no such adapter, or it was not fitted here.
+            Unknown: no such adapter, or it was not fitted in this project.
         """
-        file = self._place(name) / gallery.FILE
+        file = self._folder(name) / gallery.FILE
         self.engine.adapters.get(name)
         if not file.is_file():
-            raise Unknown(f"The adapter {name!r} was not fitted here, or by an earlier version: it has no gallery.")
+            raise Unknown(f"The adapter {name!r} has no held-out objects to show: it was not fitted in this project.")
         return json.loads(file.read_text(encoding="utf-8"))
 
-    def _where(self) -> dict[str, Any]:
+    def _environment(self) -> dict[str, Any]:
+        """Part of a job's input that may change between two runs."""
         home, images = self.project.home, self.project.images
         return {
             "base": self.engine.base.name, "device": self._device, "images": str(images.folder),
             "cache": str(embeddings(home)), "limits": asdict(images.limits),
         }  # fmt: skip
 
-    def _said(self, said: Mapping[str, Any], by: str = "") -> None:
-        """A line of a labelling: an image is done, or cannot be read."""
-        if "failed" in said:
-            self.project.images.fail(said["failed"], said["error"])
-            self.publish_image(said["failed"])
+    def _save_objects(self, message: Message, by: str = "") -> None:
+        """Handle a message of a labeling job: the objects of an image, or why it cannot be read."""
+        if "failed" in message:
+            self.project.images.fail(message["failed"], message["error"])
+            self.publish_image(message["failed"])
             return
-        found = [Object.model_validate(one) for one in said["objects"]]
+        objects = [Object.model_validate(row) for row in message["objects"]]
         try:
-            kept = self.project.propose(said["image"], found, said["uncertainty"], by)
-        except SamtailorError as error:  # one image must not cost the others
-            _log.warning("What was found in %s cannot be kept: %s", said["image"], error)
+            saved = self.project.propose(message["image"], objects, message["uncertainty"], by)
+        except SamtailorError as error:  # the other images go on
+            _log.warning("The objects of image %s cannot be saved: %s", message["image"], error)
             return
-        if kept:
-            self.publish_image(said["image"])
+        if saved:
+            self.publish_image(message["image"])
 
-    def _labelled(self) -> dict[str, Any]:
+    def _labeled(self) -> dict[str, Any]:
         self.publish_project()
         return {}
 
-    def _fitted(self, name: str, made: Mapping[str, Any]) -> dict[str, Any]:
-        if name in [slot.name for slot in self.engine.adapters.all()]:  # of a fit that was stopped at its end
+    def _fitted(self, name: str, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Load the new adapter. Returns the fields of the finished job."""
+        if name in self._adapter_names():  # of an earlier run of the fit that was stopped at its end
             self.engine.remove_adapter(name)
         self.engine.adapters.add_below(name, name)
         self._job_file(name).unlink(missing_ok=True)
         self.publish_project()
-        figures = made["figures"]
-        shown = {"miou": figures.get("held_out_miou"), "start_miou": figures.get("start_miou")}
-        shown["alone_miou"] = figures.get("held_out_region_miou")
-        return {**shown, "message": made["message"]}
+        figures = result["figures"]
+        return {
+            "miou": figures.get("held_out_miou"),
+            "start_miou": figures.get("start_miou"),
+            "automatic_miou": figures.get("held_out_region_miou"),
+            "held_out_images": result["held_out_images"],
+            "message": result["message"],
+        }
 
     def _job_changed(self, job: Job) -> None:
-        self.events.publish("job", job.plain())
+        self.events.publish("job", job.to_json())
 
     def _load(self, name: str) -> None:
         try:
             self.engine.adapters.add_below(name, name)
         except SamtailorError as error:
             self._broken[name] = str(error)
-            _log.warning("The adapter %s is left out: %s", name, error)
+            _log.warning("The adapter %s cannot be loaded: %s", name, error)
 
-    def _told(self, slot: LoadedAdapter) -> dict[str, Any]:
-        known = slot.meta.figures
-        figures = {key: known.get(key) for key in ("start_miou", "held_out_miou")}
-        sound = all(isinstance(value, float) for value in figures.values())
-        figures["held_out_region_miou"] = known.get("held_out_region_miou")
-        aliases = self.project.settings.aliases
+    def _adapter_to_json(self, loaded: LoadedAdapter) -> dict[str, Any]:
+        meta, aliases = adapter_meta(loaded), self.project.settings.aliases
+        figures = {key: meta.figures.get(key) for key in ("start_miou", "held_out_miou")}
+        complete = all(isinstance(value, float) for value in figures.values())
+        figures["held_out_region_miou"] = meta.figures.get("held_out_region_miou")
         return {
-            "name": slot.name, "classes": [aliases.get(name, name) for name in slot.meta.classes],
-            "method": slot.meta.method, "auto": slot.automatic, "promptless": slot.meta.inference.prompt == "none",
-            "figures": figures if sound else None,
-            "own": slot.folder is not None and slot.folder.parent == self._fits, "created": slot.meta.created,
+            "name": loaded.name, "classes": [aliases.get(name, name) for name in meta.classes],
+            "method": meta.method, "auto": loaded.automatic, "promptless": meta.inference.prompt == "none",
+            "figures": figures if complete else None,
+            "deletable": loaded.folder is not None and loaded.folder.parent == self._fits, "created": meta.created,
         }  # fmt: skip
 
+    def _adapter_names(self) -> list[str]:
+        return [loaded.name for loaded in self.engine.adapters.all() if loaded.name is not None]
+
     def _unfinished(self) -> list[str]:
-        """Fits that were stopped or killed: their job file is there. A fit of the same name goes on."""
+        """Names of fits that were stopped or killed; their job file still exists. They can be continued."""
         busy = self.jobs.current.adapter if self.jobs.running and self.jobs.current else None
         names = (folder.name for folder in sorted(self._fits.iterdir()) if (folder / "config.yaml").is_file())
         return [name for name in names if name != busy and self._job_file(name).is_file()]
@@ -239,30 +258,39 @@ class Session:
     def _job_file(self, name: str) -> Path:
         return self.project.home / "jobs" / f"fit-{name}.json"
 
-    def _refuse_second_job(self) -> None:
+    def _check_no_job(self) -> None:
         if self.jobs.running:
-            raise Taken("A job is in progress. Wait for it, or stop it first.")
+            raise Taken("A job is in progress. Wait until it is done, or stop it first.")
 
-    def _place(self, name: str) -> Path:
-        """The folder of an adapter's name, below the project's.
+    def _folder(self, name: str) -> Path:
+        """Folder of an adapter in the project.
 
         Raises:
-            Refused: not a name.
+            Refused: an invalid name, or the folder is a link.
         """
         if not _NAME.fullmatch(name):
-            raise Refused("A name has letters, digits, '_' and '-', at most 48, and begins with a letter or digit.")
+            raise Refused(
+                "An adapter name has 1 to 48 letters, digits, '_' and '-', and starts with a letter or digit."
+            )
         path = self._fits / name
         if path.is_symlink():
-            raise Refused(f"{name!r} is a link to another place; it is not touched.")
+            raise Refused(f"{name!r} is a link to another folder, and is left untouched.")
         return path
 
-    def _free(self) -> str:
-        taken = {slot.name for slot in self.engine.adapters.all()} | {f.name for f in self._fits.iterdir()}
+    def _next_name(self) -> str:
+        taken = {*self._adapter_names(), *(folder.name for folder in self._fits.iterdir())}
         return next(name for i in range(1, len(taken) + 2) if (name := f"fit-{i}") not in taken)
 
 
+def adapter_meta(loaded: LoadedAdapter) -> AdapterMeta:
+    """Metadata of an adapter. Raises InputError for the base model, which has none."""
+    if loaded.meta is None:
+        raise InputError("The base model is not an adapter.")
+    return loaded.meta
+
+
 def adapters(home: Path) -> Path:
-    """Folder of the adapters that are fitted in a project; made when it is not there."""
+    """Folder of the adapters fitted in a project; created if it does not exist."""
     folder = home.resolve() / "adapters"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -273,4 +301,4 @@ def embeddings(home: Path) -> Path:
     return home / "cache" / "embeddings"
 
 
-__all__ = ["Session", "adapters", "embeddings"]
+__all__ = ["Session", "adapter_meta", "adapters", "embeddings"]

@@ -1,4 +1,4 @@
-"""What a project is, beside its images: the classes of its objects and the base, in `project.json`."""
+"""Settings of a project in `project.json`: its classes and its base model."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from samtailor.errors import DataError, InputError
 
-COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#f032e6", "#9a6324", "#808000", "#42a5f5",
-           "#ffe119", "#aaffc3")  # fmt: skip
-"""Of classes that come without one, in turn."""
+COLORS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#f032e6", "#9a6324", "#808000", "#42a5f5",
+          "#ffe119", "#aaffc3")  # fmt: skip
+"""Default colors of classes, used in turn."""
 
 
 class Class(BaseModel):
-    """A class of objects; its name can be a folder's."""
+    """A class of objects. Its name is also valid as a folder name."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -25,28 +25,28 @@ class Class(BaseModel):
 
     @field_validator("name")
     @classmethod
-    def _plain(cls, name: str) -> str:
+    def _check_name(cls, name: str) -> str:
         name = name.strip()
         if not 1 <= len(name) <= 64 or not name.isprintable() or set(name) & set('/\\:*?"<>|') or name[0] == ".":
-            raise ValueError('a class has 1 to 64 characters, none of / \\ : * ? " < > | and no dot first')
+            raise ValueError('a class name has 1 to 64 characters, none of / \\ : * ? " < > | and no leading dot')
         return name
 
     @field_validator("color")
     @classmethod
-    def _hexadecimal(cls, color: str) -> str:
+    def _check_color(cls, color: str) -> str:
         if color and (len(color) != 7 or color[0] != "#" or not set(color[1:].lower()) <= set("0123456789abcdef")):
-            raise ValueError("a colour is #rrggbb")
+            raise ValueError("a color has the form #rrggbb")
         return color
 
 
 class Settings(BaseModel):
-    """project.json.
+    """Content of project.json.
 
     Args:
-        base: name of the base that adapters are fitted on.
+        base: name of the base model that adapters are fitted on.
         classes: in their order.
-        aliases: earlier name of a class to its name now, for adapters that were fitted before.
-        renaming: old name to new while records are being written over.
+        aliases: earlier name of a class to its present name, for adapters that were fitted before a renaming.
+        renaming: old name to new name while records are being rewritten.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -59,10 +59,10 @@ class Settings(BaseModel):
 
 
 def read_settings(home: Path) -> Settings | None:
-    """project.json of a project; None where there is none yet.
+    """Read project.json of a project folder; None if there is no such file.
 
     Raises:
-        DataError: damaged, or of a newer samtailor.
+        DataError: the file is damaged, or was written by a newer version.
     """
     file = home / "project.json"
     try:
@@ -70,26 +70,28 @@ def read_settings(home: Path) -> Settings | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise DataError(f"{file} cannot be read. Is it of a newer samtailor? ({type(error).__name__})") from error
+        raise DataError(
+            f"{file} cannot be read ({type(error).__name__}). It is damaged, or was written by a newer samtailor."
+        ) from error
 
 
-def named(name: str) -> Class:
-    """A class of that name; anything that is no name is an InputError."""
+def make_class(name: str) -> Class:
+    """A class without a color. Raises InputError for an invalid name."""
     try:
         return Class(name=name)
     except ValidationError as error:
-        raise InputError(f"{name[:80]!r}: {error.errors()[0]['msg']}.") from error
+        raise InputError(f"Invalid class name {name[:80]!r}: {error.errors()[0]['msg']}.") from error
 
 
-def coloured(one: Class, index: int) -> Class:
-    """The class with a colour; the next one of `COLOURS` where it has none."""
-    return one if one.color else Class(name=one.name, color=COLOURS[index % len(COLOURS)])
+def with_color(class_: Class, index: int) -> Class:
+    """The class with a color: its own, or number `index` of `COLORS`."""
+    return class_ if class_.color else Class(name=class_.name, color=COLORS[index % len(COLORS)])
 
 
-def aliases(old: Mapping[str, str], renamed: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
-    """Every earlier name to the present one; names that are in use again stand for themselves."""
-    found = {earlier: renamed.get(now, now) for earlier, now in old.items()} | dict(renamed)
-    return {earlier: now for earlier, now in found.items() if earlier not in names}
+def updated_aliases(old: Mapping[str, str], renamed: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    """Every earlier name to the present name, without names that are in use again."""
+    updated = {earlier: renamed.get(now, now) for earlier, now in old.items()} | dict(renamed)
+    return {earlier: now for earlier, now in updated.items() if earlier not in names}
 
 
-__all__ = ["COLOURS", "Class", "Settings", "aliases", "coloured", "named", "read_settings"]
+__all__ = ["COLORS", "Class", "Settings", "make_class", "read_settings", "updated_aliases", "with_color"]

@@ -1,4 +1,4 @@
-"""What a fit is about: the accepted images as they are when it begins."""
+"""Input of a fit: the accepted images at the time it starts."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from samtailor.workbench.images import ImageFile
 from samtailor.workbench.project import Project
 from samtailor.workbench.records import Record
 
-MINIMUM = 4
-"""Accepted images with an object that a fit needs."""
+MIN_IMAGES = 4
+"""Number of accepted images with an object that a fit needs."""
 
 
 def snapshot(
     project: Project, classes: Sequence[str] | None, method: str | None, steps: int | None, seed: int | None
 ) -> dict[str, Any]:
-    """Images, objects and settings of a new fit, for `work.fit`.
+    """Images, objects and settings of a new fit, the input of `work.fit`.
 
     Args:
-        project: with accepted images.
-        classes: None: all that they have.
-        method, steps, seed: None: as `samtailor fit` has it.
+        project: project with accepted images.
+        classes: classes to fit; None: all classes of the accepted images.
+        method, steps, seed: None: the default of `samtailor fit`.
 
     Raises:
-        Refused: too few accepted images, or none of a class. InputError: a setting that makes no sense.
+        Refused: too few accepted images, or none with an object of a class. InputError: an invalid setting.
     """
-    known = project.labels()
-    names = [name for name in project.classes if known[name] and (classes is None or name in classes)]
+    labels = project.labels()
+    names = [name for name in project.classes if labels[name] and (classes is None or name in classes)]
     if missing := [name for name in classes or () if name not in names]:
         raise Refused(f"No accepted image has an object of the class {missing[0]!r}.")
-    rows = [_row(one, record) for one, record in project.records(["accepted"])]
-    full = sum(any(o["class"] in names for o in row["objects"]) for row in rows)
-    if full < MINIMUM:
+    rows = [_row(image, record) for image, record in project.records(["accepted"])]
+    usable = sum(any(o["class"] in names for o in row["objects"]) for row in rows)
+    if usable < MIN_IMAGES:
         raise Refused(
-            f"A fit needs {MINIMUM} accepted images with an object, there are {full}: "
-            f"accept {counted(MINIMUM - full, 'more image')}."
+            f"A fit needs {MIN_IMAGES} accepted images with objects, the project has {usable}. "
+            f"Accept {counted(MIN_IMAGES - usable, 'more image')}."
         )
-    given = {"method": method, "steps": steps, "seed": seed}
-    settings = {key: value for key, value in given.items() if value is not None}
-    config = resolve(load(None, settings))  # refuses what makes no sense before anything begins
-    _refuse_several(config, names)
+    chosen = {"method": method, "steps": steps, "seed": seed}
+    settings = {key: value for key, value in chosen.items() if value is not None}
+    config = resolve(load(None, settings))  # invalid settings are refused before the job starts
+    _check_single_class(config, names)
     return {"samples": rows, "classes": names, "settings": settings,
             "names": {row["id"]: row["file"] for row in rows}}  # fmt: skip
 
 
-def _row(one: ImageFile, record: Record) -> dict[str, Any]:
+def _row(image: ImageFile, record: Record) -> dict[str, Any]:
     objects = [{"class": o.class_, "rle": o.rle.model_dump(mode="json")} for o in record.objects]
-    return {"id": one.id, "file": one.name, "objects": objects}
+    return {"id": image.id, "file": image.name, "objects": objects}
 
 
-def _refuse_several(config: FitConfig, names: Sequence[str]) -> None:
+def _check_single_class(config: FitConfig, names: Sequence[str]) -> None:
     if getattr(find("methods", config.method), "REGIONS", False) and len(names) > 1:
-        raise InputError(f"{config.method} segments one class, and there are {', '.join(names)}. Choose one.")
+        raise InputError(f"The method {config.method} fits one class. Choose one of {', '.join(names)}.")
 
 
-__all__ = ["MINIMUM", "snapshot"]
+__all__ = ["MIN_IMAGES", "snapshot"]

@@ -1,4 +1,4 @@
-"""A workbench from what a command line knows: folders, names, limits."""
+"""Opening a session from the options of the command line."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from samtailor.serve.limits import Limits
 from samtailor.workbench import session
 from samtailor.workbench.images import ImageFolder
 from samtailor.workbench.project import Project
-from samtailor.workbench.session import Session, embeddings
+from samtailor.workbench.session import Session, adapter_meta, embeddings
 from samtailor.workbench.settings import read_settings
 
 HOME = ".samtailor"
-"""Folder of the project in the images' folder."""
-FIRST = "object"
-"""Class of a new project that is given none."""
-DRAWN = 24
-"""Images of the demo."""
+"""Default folder of a project, in the folder of the images."""
+DEFAULT_CLASS = "object"
+"""Class of a new project without classes."""
+DEMO_IMAGES = 24
+"""Number of images of the demo."""
 
 
 def open_session(
@@ -35,58 +35,60 @@ def open_session(
     bytes: int = 64_000_000,
     pixels: int = 50_000_000,
 ) -> Session:
-    """Open the project of a folder of images, or begin one.
+    """Open the project of a folder of images, or create one.
 
     Args:
-        images: the folder.
-        home: of the project; None: `HOME` in the images' folder.
-        base: None: the project's, else the first adapter's, else nano.
-        adapters: name to folder or hub id, besides those that were fitted in the project.
-        classes: names to begin with.
-        device: None takes a GPU where there is one.
-        bytes, pixels: of an image, at most.
+        images: folder of the images.
+        home: folder of the project; None: `HOME` in the folder of the images.
+        base: base model; None: that of the project, else of the first adapter, else nano.
+        adapters: name to folder or hub id, in addition to those fitted in the project.
+        classes: names of classes to add.
+        device: None uses a GPU if there is one.
+        bytes, pixels: limits of one image.
 
     Raises:
-        DataError: no folder, or no image in it. InputError: another base or process, see `Project`.
-        ArtefactError: an adapter is damaged or belongs to another base.
+        DataError: no such folder, or it contains no image. InputError: another base model or process, see `Project`.
+        ArtefactError: an adapter is damaged or belongs to another base model.
     """
     from samtailor.artefact import base_of
     from samtailor.bases import load_on
 
     home = (images / HOME if home is None else home).resolve()
     limits = Limits(bytes=bytes, pixels=pixels, decodes=3, encode_queue=32)
-    listed = ImageFolder(images, home / "cache", limits)
-    if not len(listed):
-        raise DataError(f"The folder {images} holds no image.")
-    given, known = dict(adapters or {}), read_settings(home)
-    source = base or (known.base if known else base_of(next(iter(given.values()))) if given else "nano")
-    loaded = load_on(source, device)
-    project = Project(home, listed, loaded.name, classes)
+    folder = ImageFolder(images, home / "cache", limits)
+    if not len(folder):
+        raise DataError(f"The folder {images} contains no image.")
+    sources, settings = dict(adapters or {}), read_settings(home)
+    default = base_of(next(iter(sources.values()))) if sources and settings is None else "nano"
+    model = load_on(base or (settings.base if settings else default), device)
+    project = Project(home, folder, model.name, classes)
     try:
-        return _bench(
-            project, Engine(loaded, limits=limits, cache=embeddings(home), root=session.adapters(home)), given, device
-        )
+        engine = Engine(model, limits=limits, cache=embeddings(home), root=session.adapters(home))
+        return _make_session(project, engine, sources, device)
     except BaseException:
         project.close()
         raise
 
 
-def _bench(project: Project, engine: Engine, given: Mapping[str, str], device: str | None) -> Session:
-    for name, source in given.items():
+def _make_session(project: Project, engine: Engine, sources: Mapping[str, str], device: str | None) -> Session:
+    for name, source in sources.items():
         engine.adapters.add(name, source)
     if not project.classes:
-        fitted = dict.fromkeys(label for slot in engine.adapters.all() for label in slot.meta.classes)
-        project.add_classes(list(fitted) or [FIRST])
+        fitted = dict.fromkeys(label for loaded in engine.adapters.all() for label in adapter_meta(loaded).classes)
+        project.add_classes(list(fitted) or [DEFAULT_CLASS])
     return Session(project, engine, device)
 
 
-def draw(folder: Path | None, count: int = DRAWN, size: tuple[int, int] = (360, 480)) -> Path:
-    """Synthetic outdoor banners as JPEG files; returns their folder. One that has images already is left as it is.
+def draw(folder: Path | None, count: int = DEMO_IMAGES, size: tuple[int, int] = (360, 480)) -> Path:
+    """Write synthetic street scenes with banners as JPEG files, unless the folder already contains JPEG files.
 
     Args:
-        folder: None makes one in the system's folder for temporary files.
+        folder: None creates a temporary folder.
         count: number of images.
         size: (height, width), pixels.
+
+    Returns:
+        The folder.
     """
     from PIL import Image
 
@@ -98,4 +100,4 @@ def draw(folder: Path | None, count: int = DRAWN, size: tuple[int, int] = (360, 
     return folder
 
 
-__all__ = ["DRAWN", "FIRST", "HOME", "draw", "open_session"]
+__all__ = ["DEFAULT_CLASS", "DEMO_IMAGES", "HOME", "draw", "open_session"]

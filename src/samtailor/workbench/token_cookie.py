@@ -1,7 +1,7 @@
-"""The way in for a browser: a token in the address becomes a cookie, and the cookie counts as the token.
+"""Token authentication for browsers: the token in the address becomes a cookie, and the cookie counts as the token.
 
-Stands before `serve.guard.Guard`, which decides. The cookie is of this site only (SameSite=Strict) and out of reach of
-scripts; its name tells servers on other ports of the same host apart.
+Runs before `serve.guard.Guard`, which checks the token. The cookie is limited to this site (SameSite=Strict) and not
+readable by scripts. Its name distinguishes servers on other ports of the same host.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from urllib.parse import parse_qs
 
 
 class TokenCookie:
-    """Plain ASGI around the guard.
+    """ASGI middleware around the guard.
 
     Args:
         app: the guard.
-        token: what it wants to be shown.
+        token: the token that the guard checks.
     """
 
     def __init__(self, app: Any, token: str) -> None:
@@ -26,36 +26,36 @@ class TokenCookie:
         self._name = f"samtailor-{hashlib.sha256(token.encode()).hexdigest()[:8]}"
 
     async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
-        """ASGI."""
+        """ASGI interface."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         headers = dict(scope["headers"])
-        if scope["method"] == "GET" and scope["path"] == "/" and self._right(_asked(scope)):
-            return await self._let_in(send)
-        if b"authorization" not in headers and self._right(self._shown(headers.get(b"cookie", b""))):
-            shown = (b"authorization", f"Bearer {self._token}".encode())
-            scope = {**scope, "headers": [*scope["headers"], shown]}
+        if scope["method"] == "GET" and scope["path"] == "/" and self._matches(_token_in_address(scope)):
+            return await self._set_cookie(send)
+        if b"authorization" not in headers and self._matches(self._token_in_cookie(headers.get(b"cookie", b""))):
+            authorization = (b"authorization", f"Bearer {self._token}".encode())
+            scope = {**scope, "headers": [*scope["headers"], authorization]}
         await self._app(scope, receive, send)
 
-    async def _let_in(self, send: Any) -> None:
+    async def _set_cookie(self, send: Any) -> None:
         cookie = f"{self._name}={self._token}; Path=/; HttpOnly; SameSite=Strict"
         headers = [(b"location", b"/"), (b"set-cookie", cookie.encode()), (b"cache-control", b"no-store"),
                    (b"referrer-policy", b"no-referrer"), (b"content-length", b"0")]  # fmt: skip
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
-    def _shown(self, header: bytes) -> str:
+    def _token_in_cookie(self, header: bytes) -> str:
         try:
-            found = SimpleCookie(header.decode("latin-1")).get(self._name)
+            morsel = SimpleCookie(header.decode("latin-1")).get(self._name)
         except CookieError:
             return ""
-        return found.value if found is not None else ""
+        return morsel.value if morsel is not None else ""
 
-    def _right(self, shown: str) -> bool:
-        return hmac.compare_digest(shown.encode(), self._token.encode())
+    def _matches(self, token: str) -> bool:
+        return hmac.compare_digest(token.encode(), self._token.encode())
 
 
-def _asked(scope: dict) -> str:
+def _token_in_address(scope: dict) -> str:
     return parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
 
 

@@ -1,8 +1,8 @@
-"""A fit or a labelling in a process of its own: `python -m samtailor.workbench.worker JOB.json`.
+"""Worker process of a fit or a labeling job: `python -m samtailor.workbench.worker JOB.json`.
 
-What happens is told in lines of JSON on standard output. It ends when its standard input does: that is how it is
-stopped, and how it learns that the server was killed. It takes one core less than there are and a low priority, so
-that clicks stay fast.
+The worker reports to the server in lines of JSON on standard output. It stops when its standard input ends, which is
+also how it notices that the server was killed. It uses one core less than available and a low priority, so that
+predictions on the page stay fast.
 """
 
 from __future__ import annotations
@@ -16,80 +16,108 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from samtailor.errors import SamtailorError
 
 STOPPED = 3
-"""Exit code after a stop that was asked for."""
+"""Exit code after a requested stop."""
 
 
 class Stop(Exception):
-    """Raised inside a job that was asked to stop."""
+    """Raised inside a job when a stop was requested."""
 
 
-class Line:
-    """To and from the server.
+class Channel:
+    """Connection of a job to the server.
 
     Args:
-        out: where lines go.
-        every: seconds between two lines of progress; what lies between is left out.
+        out: stream that messages are written to.
+        every: seconds between two progress messages; those in between are dropped.
     """
 
-    def __init__(self, out: Any, every: float = 0.2) -> None:
+    def __init__(self, out: TextIO, every: float = 0.2) -> None:
         self._out, self._every, self._last = out, every, 0.0
         self._lock = threading.Lock()
+        self._clock = _StageClock()
         self.stop = threading.Event()
 
-    def tell(self, **what: Any) -> None:
-        """One line; when nobody reads any more the job is over."""
+    def send(self, **message: Any) -> None:
+        """Send one message. If the server is gone, the job is stopped."""
         try:
             with self._lock:
-                self._out.write(json.dumps(what) + "\n")
+                self._out.write(json.dumps(message) + "\n")
                 self._out.flush()
         except (BrokenPipeError, ValueError):
             self.stop.set()
 
-    def progress(self, **what: Any) -> None:
-        """Where the job stands; told now and then, and at the end of a stage."""
-        now = time.monotonic()
-        if now - self._last >= self._every or what.get("done") == what.get("total"):
-            self._last = now
-            self.tell(progress=what)
+    def progress(self, *, stage: str, done: int, total: int, **values: Any) -> None:
+        """Report progress, at most every `every` seconds and at the end of a stage.
 
-    def check(self) -> None:
-        """Raise Stop when it was asked for."""
+        Args:
+            stage: see `Job.stage`.
+            done, total: steps or images of the stage.
+            values: other fields of `Job`. "seconds_left" is estimated from the speed of the stage if it is missing.
+        """
+        seconds_left = self._clock.seconds_left(stage, done, total)
+        now = time.monotonic()
+        if now - self._last >= self._every or done == total:
+            self._last = now
+            if values.get("seconds_left") is None:
+                values["seconds_left"] = seconds_left
+            self.send(progress={"stage": stage, "done": done, "total": total, **values})
+
+    def check_stop(self) -> None:
+        """Raise Stop if a stop was requested."""
         if self.stop.is_set():
             raise Stop
 
 
+class _StageClock:
+    """Remaining time of a stage, from its first progress report on."""
+
+    def __init__(self) -> None:
+        self._stage: tuple[str, int] | None = None
+        self._start, self._first, self._last = 0.0, 0, 0
+
+    def seconds_left(self, stage: str, done: int, total: int) -> float | None:
+        """Estimate in seconds; None before there is a speed."""
+        now = time.monotonic()
+        if (stage, total) != self._stage or done < self._last:
+            self._stage, self._start, self._first = (stage, total), now, done
+        self._last = done
+        if done == self._first:
+            return None
+        return (total - done) * (now - self._start) / (done - self._first)
+
+
 def main(arguments: list[str]) -> int:
-    """Run the job of a file; exit codes: 0 done, 2 it cannot be done (told), 3 stopped."""
+    """Run the job in a file. Exit codes: 0 done, 2 failed with an error message, 3 stopped."""
     job = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-    out, sys.stdout = sys.stdout, sys.stderr  # whatever a library prints must not come between the lines
-    line = Line(out)
-    threading.Thread(target=_listen, args=(line.stop.set,), daemon=True).start()
-    _be_modest()
+    out, sys.stdout = sys.stdout, sys.stderr  # prints of libraries must not mix with the messages
+    channel = Channel(out)
+    threading.Thread(target=_watch_input, args=(channel.stop.set,), daemon=True).start()
+    _lower_priority()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
-        import_module(f"samtailor.workbench.work.{job['kind']}").run(job, line)
+        import_module(f"samtailor.workbench.work.{job['kind']}").run(job, channel)
     except Stop:
         return STOPPED
-    except KeyboardInterrupt:  # train.interrupt.Interrupted is one: saved and stopped
+    except KeyboardInterrupt:  # includes train.interrupt.Interrupted: the fit was saved and stopped
         return STOPPED
     except SamtailorError as error:
-        line.tell(error=str(error))
+        channel.send(error=str(error))
         return 2
     return 0
 
 
-def _listen(stop: Callable[[], None]) -> None:
-    while os.read(0, 1):  # not sys.stdin: its lock would be held when the interpreter ends
+def _watch_input(stop: Callable[[], None]) -> None:
+    while os.read(0, 1):  # not sys.stdin, whose lock would be held while the interpreter shuts down
         pass
     stop()
 
 
-def _be_modest() -> None:
+def _lower_priority() -> None:
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:

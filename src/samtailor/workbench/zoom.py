@@ -1,8 +1,8 @@
-"""A closer look at small objects: the tile of the image that shows one with more pixels is asked the same.
+"""Zoomed masks for small objects: the prompt is repeated on a tile of the image that shows the object larger.
 
-A base sees the whole image at one size, and its masks have few cells for a small object. In one of 2 x 2 overlapping
-tiles it has 1.7 times as many on a side. Nobody knows beforehand which look is the better one (docs/guides/annotate.md), so
-the answer is offered beside the others.
+A base model sees the whole image at one resolution, and its masks have few cells for a small object. In one of 2 x 2
+overlapping tiles an object has 1.7 times as many cells per side. Neither mask is always the better one
+(docs/guides/annotate.md), so the zoomed mask is offered next to the others.
 """
 
 from __future__ import annotations
@@ -25,49 +25,58 @@ from samtailor.predict.windows import Windows
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.embeddings import Embedding
 from samtailor.structures import Features
-from samtailor.workbench.masks import told
+from samtailor.workbench.masks import candidate_to_json
 
 TILES = 2
+"""Tiles per side."""
 SMALL = 16
-"""Cells of the mask logits up to which an object is looked at closer, the longer side of its box."""
-_LARGEST = 512  # side of the model frame, px, beyond which an encode takes a CPU longer than a click may
+"""Objects up to this size get a zoomed mask: longer side of the box in cells of the mask logits."""
+_MAX_CPU_SIZE = 512  # px, side of the model frame above which an encode on a CPU is too slow for a click
 _KEPT = 64  # tiles whose embeddings are kept, about 1 MB each
 
 
-class Closer:
-    """Tiles and their embeddings, of the images that were clicked on last."""
+class Zoom:
+    """Zoomed masks, with the embeddings of the tiles used last."""
 
     def __init__(self) -> None:
         self._kept: BoundedCache[tuple[str, str], Features] = BoundedCache(_KEPT, thread_safe=True)
 
     def candidate(
-        self, slot: LoadedAdapter, predictor: Predictor, embedding: Embedding, ask: ObjectPrompt, box: list[int] | None
+        self,
+        loaded: LoadedAdapter,
+        predictor: Predictor,
+        embedding: Embedding,
+        prompt: ObjectPrompt,
+        box: list[int] | None,
     ) -> dict[str, Any] | None:
-        """The best mask of the closer look as `masks.told` has it; None where there is none to offer.
+        """The best mask of the zoomed crop as `masks.candidate_to_json` returns it, with "zoomed": True.
 
         Args:
-            slot: who answers.
-            predictor: of the slot, with the image set.
-            embedding: the image's.
-            ask: clicks or a box.
-            box: of the answer to the whole image, x0 y0 x1 y1, exclusive; None for an empty one.
+            loaded: the adapter, or the base model.
+            predictor: predictor of the adapter, with the image set.
+            embedding: embedding of the image.
+            prompt: clicks or a box.
+            box: box of the mask predicted on the whole image, (x0, y0, x1, y1), exclusive; None for an empty mask.
+
+        Returns:
+            None if the object is not small, no tile contains it, or its mask in the tile is empty or cut by an edge.
         """
-        if box is None or ask.promptless or slot.encoder or not _quick(slot.base):
+        if box is None or prompt.promptless or loaded.encoder or not _fast(loaded.base):
             return None
         size = (predictor.frame.height, predictor.frame.width)
-        view = tile(ask, box, size, slot.base.low_res)
+        view = tile(prompt, box, size, loaded.base.low_res)
         if view is None:
             return None
         top, bottom, left, right = view.edges(*size)
-        predictor.set_features(self._features(slot.base, predictor, embedding, view), bottom - top, right - left)
-        output = predictor.decode(ask.moved(-left, -top).prompts((bottom - top, right - left)), slot.name or BASE)
+        predictor.set_features(self._features(loaded.base, predictor, embedding, view), bottom - top, right - left)
+        output = predictor.decode(prompt.moved(-left, -top).prompts((bottom - top, right - left)), loaded.name or BASE)
         scores = output.candidate_iou()[0, 0].float().cpu()
         best = int(scores.argmax())
         mask, x, y = Windows().mask(output.candidate_logits()[0, 0, best].float().cpu(), predictor.frame)
         if not mask.any() or cut_off(tuple(np.add(interior.box(mask), (x, y) * 2).tolist()), view, size):
             return None
-        whole = Frame.of(slot.base, *size)
-        return {**told(mask, x + left, y + top, whole, float(scores[best])), "closer": True}
+        whole = Frame.of(loaded.base, *size)
+        return {**candidate_to_json(mask, x + left, y + top, whole, float(scores[best])), "zoomed": True}
 
     def _features(self, base: Base, predictor: Predictor, embedding: Embedding, view: View) -> Features:
         key = (embedding.id, view.key)
@@ -75,18 +84,27 @@ class Closer:
         return self._kept.put(key, predictor.view_features(view)) if kept is None else kept
 
 
-def tile(ask: ObjectPrompt, box: list[int], size: tuple[int, int], low_res: int) -> View | None:
-    """The tile of an image (height, width) that shows a small object best; None for a large one, or one that no tile
-    has whole, with all that was asked."""
+def tile(prompt: ObjectPrompt, box: list[int], size: tuple[int, int], low_res: int) -> View | None:
+    """The tile with the most space around a small object and its prompt.
+
+    Args:
+        prompt: clicks or a box, pixels of the image.
+        box: box of the object, (x0, y0, x1, y1), exclusive.
+        size: (height, width) of the image.
+        low_res: side of the mask logits.
+
+    Returns:
+        None for a large object, or if no tile contains the object and the whole prompt.
+    """
     x0, y0, x1, y1 = box
     height, width = size
     if max((x1 - x0) / width, (y1 - y0) / height) * low_res > SMALL:
         return None
-    asked = [(x, y) for x, y, _ in ask.clicks] + ([] if ask.box is None else [ask.box[:2], ask.box[2:]])
-    xs, ys = [x0, x1, *(x for x, _ in asked)], [y0, y1, *(y for _, y in asked)]
+    points = [(x, y) for x, y, _ in prompt.clicks] + ([] if prompt.box is None else [prompt.box[:2], prompt.box[2:]])
+    xs, ys = [x0, x1, *(x for x, _ in points)], [y0, y1, *(y for _, y in points)]
 
-    def room(view: View) -> float:
-        """Pixels to the nearest inner edge."""
+    def margin(view: View) -> float:
+        """Distance to the nearest edge inside the image, pixels."""
         top, bottom, left, right = view.edges(height, width)
         far = float(height + width)
         return min(
@@ -96,13 +114,13 @@ def tile(ask: ObjectPrompt, box: list[int], size: tuple[int, int], low_res: int)
             bottom - max(ys) if bottom < height else far,
         )
 
-    best = max(views(TILES)[1:], key=room)
-    return best if room(best) > max(x1 - x0, y1 - y0) / 4 else None
+    best = max(views(TILES)[1:], key=margin)
+    return best if margin(best) > max(x1 - x0, y1 - y0) / 4 else None
 
 
-def _quick(base: Base) -> bool:
+def _fast(base: Base) -> bool:
     device: torch.device = next(base.model.parameters()).device
-    return base.size <= _LARGEST or device.type != "cpu"
+    return base.size <= _MAX_CPU_SIZE or device.type != "cpu"
 
 
-__all__ = ["SMALL", "TILES", "Closer", "tile"]
+__all__ = ["SMALL", "TILES", "Zoom", "tile"]

@@ -2,7 +2,7 @@
 
 import { accept, reopen, step } from "../editor";
 import * as store from "../store";
-import { STATE_LABELS } from "./format";
+import { stateLabel } from "./format";
 import { Icon } from "./Icon";
 import { IconButton } from "./IconButton";
 import { MiddleEllipsis } from "./MiddleEllipsis";
@@ -25,7 +25,7 @@ export function Footer() {
           </b>
           <small>
             {index >= 0 ? `${index + 1} of ${images.length} · ` : ""}
-            <span id="state">{STATE_LABELS[state]}</span>
+            <span id="state">{stateLabel(state, store.objects.value.length)}</span>
           </small>
         </span>
         <IconButton icon="right" label="Next image (.)" disabled={index < 0 || index >= images.length - 1} onClick={() => step(1)} />

@@ -7,7 +7,7 @@ import { openImage } from "../editor";
 import { type Filter, matchesFilter } from "../image-queue";
 import * as store from "../store";
 import type { ImageInfo } from "../types";
-import { STATE_LABELS, counted } from "./format";
+import { counted, stateLabel } from "./format";
 import { MiddleEllipsis } from "./MiddleEllipsis";
 
 /** Height of a row in pixels, as in style.css. */
@@ -94,7 +94,7 @@ function ImageRow({ image, top }: { image: ImageInfo; top: number }) {
       <span class="about">
         <MiddleEllipsis text={image.name} />
         <span class="status">
-          <i class={`dot ${draft ? "draft" : image.state}`} /> {draft ? "Draft" : STATE_LABELS[image.state]}
+          <i class={`dot ${draft ? "draft" : image.state}`} /> {stateLabel(image.state, image.objects)}
           {image.objects > 0 && ` · ${image.objects}`}
           {image.state === "proposed" && image.uncertainty !== null && <UncertaintyBar value={image.uncertainty} />}
         </span>

@@ -26,7 +26,7 @@ export function JobProgress({ job }: { job: Job }) {
     <div class="running" id="job" data-kind={job.kind}>
       <div class="spread">
         <b>{job.kind === "fit" ? "Fitting" : "Labeling images"}</b>
-        <span>{job.secondsLeft !== null ? `${formatDuration(job.secondsLeft)} left` : ""}</span>
+        <span>{job.secondsLeft !== null && job.secondsLeft >= 0.5 ? `${formatDuration(job.secondsLeft)} left` : ""}</span>
       </div>
       <div class="bar" role="progressbar" aria-label="Progress" aria-valuenow={Math.round(percent)} aria-valuemin={0} aria-valuemax={100}>
         <i class="accepted" style={{ width: `${percent}%` }} />

@@ -4,7 +4,7 @@ import { openImage } from "../editor";
 import { inQueueOrder } from "../image-queue";
 import * as store from "../store";
 import type { Job } from "../types";
-import { formatPercent } from "./format";
+import { counted, formatPercent } from "./format";
 
 export function JobResult({ job }: { job: Job }) {
   if (job.state === "failed") {
@@ -17,8 +17,11 @@ export function JobResult({ job }: { job: Job }) {
   return job.kind === "label" ? <LabelResult job={job} /> : <FitResult job={job} />;
 }
 
+/** With fewer held-out images, the scores of a fit are a rough estimate. */
+const MIN_HELD_OUT = 5;
+
 function FitResult({ job }: { job: Job }) {
-  const { adapter, clickMiou, baseMiou, automaticMiou } = job;
+  const { adapter, clickMiou, baseMiou, automaticMiou, heldOutImages } = job;
   const exists = store.project.value!.adapters.some((one) => one.name === adapter);
   return (
     <div class="result good">
@@ -27,7 +30,8 @@ function FitResult({ job }: { job: Job }) {
         {clickMiou !== null && (
           <>
             {" "}
-            Held-out mIoU with clicks: {formatPercent(baseMiou)} → <b>{formatPercent(clickMiou)}</b>.
+            mIoU with clicks on {heldOutImages === null ? "held-out images" : counted(heldOutImages, "held-out image")}:{" "}
+            {formatPercent(baseMiou)} → <b>{formatPercent(clickMiou)}</b>.
           </>
         )}
         {clickMiou !== null && automaticMiou !== null && (
@@ -37,6 +41,9 @@ function FitResult({ job }: { job: Job }) {
           </>
         )}
       </p>
+      {clickMiou !== null && heldOutImages !== null && heldOutImages < MIN_HELD_OUT && (
+        <p class="hint">A rough estimate: with more accepted images, more are held out.</p>
+      )}
       {job.message && <p class="hint">{job.message}</p>}
       {adapter && exists && (
         <button class="plain wide" id="gallery" onClick={() => store.showBeforeAfter(adapter)}>

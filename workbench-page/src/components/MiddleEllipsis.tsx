@@ -1,4 +1,4 @@
-/** Characters at the end that are always shown: numbers and extensions tell most names apart. */
+/** Characters at the end that are always shown: most names differ in numbers and extensions. */
 const TAIL = 9;
 /** Names up to this length fit, or nearly. */
 const SHORT = 16;

@@ -1,4 +1,4 @@
-/** The model that answers prompts: the base model or an adapter. Switches for comparison, IoU map and preview. */
+/** The model that predicts masks for prompts: the base model or an adapter. Switches for comparison, IoU map and preview. */
 
 import type { ComponentChildren } from "preact";
 

@@ -9,6 +9,10 @@ export const STATE_LABELS: Record<ImageState, string> = {
   failed: "Unreadable",
 };
 
+/** The state of an image as text; an open image with objects is a draft. */
+export const stateLabel = (state: ImageState, objects: number): string =>
+  state === "open" && objects > 0 ? "Draft" : STATE_LABELS[state];
+
 export function formatDuration(seconds: number): string {
   const total = Math.max(0, Math.round(seconds));
   const [hours, minutes] = [Math.floor(total / 3600), Math.floor(total / 60) % 60];

@@ -125,8 +125,8 @@ def _layer(
     if layer.skip_first_layer_pe:
         queries = layer.self_attn(query=queries, key=queries, value=queries)[0]
     else:
-        placed = queries + tokens
-        queries = queries + layer.self_attn(query=placed, key=placed, value=queries)[0]
+        with_positions = queries + tokens
+        queries = queries + layer.self_attn(query=with_positions, key=with_positions, value=queries)[0]
     queries = layer.layer_norm1(queries)
     attended = _tokens_to_cells(layer.cross_attn_token_to_image, queries + tokens, keys, cells)
     queries = layer.layer_norm2(queries + attended)

@@ -51,9 +51,9 @@ def decode(decoder: Any, features: Features, tokens: Tokens, positions: Tensor) 
         tokens: sparse (B, 1, N, D).
         positions: (1, D, G, G) positional encoding of the grid.
     """
-    placed = positions.flatten(2).mT.contiguous()
+    cell_positions = positions.flatten(2).mT.contiguous()
     iou, hyper, cells = run_transformer(
-        decoder, features, tokens.dense, tokens.sparse[:, 0], placed, flush_denormals=False
+        decoder, features, tokens.dense, tokens.sparse[:, 0], cell_positions, flush_denormals=False
     )
     upscaled = _upscale(decoder, cells, features)
     grid, low = features.main.shape[-1], 4 * features.main.shape[-1]

@@ -1,8 +1,9 @@
-"""Networks that are not SAM, for comparison: one file a network, `find("baselines", "deeplabv3").build(...)`.
+"""Networks other than SAM, for comparison: one file per network, `find("baselines", NAME).build(classes, **options)`.
 
-They answer one region a class and an image (`data.regions`), so that their masks stand beside those of SAM methods
-in one table. Two kinds: networks trained on the images (`deeplabv3`, `swin-unet`) and few-shot networks that take
-them as support set (`ssp`, `hsnet`).
+They predict one region per class and image (`data.regions`), so that their masks are comparable with those of SAM
+methods. There are two kinds: networks trained on the images, and few-shot networks with the images as support set. A
+file outside the package is a baseline too if its `build` returns a `Baseline`; it may declare `TITLE`, its name in
+tables.
 """
 
 from __future__ import annotations
@@ -20,18 +21,17 @@ if TYPE_CHECKING:  # torch takes seconds to import and a list of names does not 
     from samtailor.train.progress import Progress
 
 SCRATCH = "scratch"
-"""Value of the option `weights` for a backbone that starts from random numbers."""
+"""Value of the option `weights` for a randomly initialized backbone."""
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """What a fit did.
+class BaselineFit:
+    """Result of a fit.
 
     Args:
-        steps: updates made.
-        best_step: update after which the kept state was reached; `steps` where nothing chose among states.
-        best_miou: held-out mIoU of the kept state, 0 to 1, one region a class and image; None without held-out
-            images.
+        steps: number of updates.
+        best_step: step of the kept state; `steps` without held-out images.
+        best_miou: held-out mIoU of the kept state over regions, in [0, 1]; None without held-out images.
         history: per validation {"step", "loss" (mean since the last one), "miou" (None without held-out images)}.
     """
 
@@ -42,13 +42,13 @@ class Fitted:
 
 
 class Baseline(Protocol):
-    """A network with everything it needs to be fitted, asked and saved. It is an `nn.Module`.
+    """A network with methods to fit, predict and save. It is an `nn.Module`.
 
     Args:
-        name: of its file, with dashes.
-        options: of its `build`, as JSON holds them; with `weights="scratch"` they make the same architecture again.
-        weights: where its backbone started: a hub id, a folder, or "scratch".
-        classes: names it was fitted to, in the order of its answers; empty before.
+        name: name of its file, with dashes.
+        options: JSON-compatible options of `build`; with `weights="scratch"` they build the same architecture again.
+        weights: initial weights of the backbone: a hub id, a folder, or "scratch".
+        classes: class names in the order of the predictions; empty before the fit.
     """
 
     name: str
@@ -67,50 +67,55 @@ class Baseline(Protocol):
         epochs: int | None = None,
         device: torch.device | str | None = None,
         progress: Callable[[Progress], None] | None = None,
-    ) -> Fitted:
-        """Fit to images, the objects of a class joined to one region.
+    ) -> BaselineFit:
+        """Fit to images, with the objects of a class joined to one region.
 
         Args:
             samples: images with masks; a few-shot network keeps them as its support set.
-            held_out: images that choose the best of ten states by mIoU; empty: the last state is kept.
-            classes: names of the classes, as many as the network was built for.
-            seed: of order, augmentation and dropout; the same seed gives the same network on a CPU.
-            steps: updates; None: `epochs`, or the network's default. A few-shot network takes 0 (no training).
+            held_out: images that select the best of ten states by mIoU; empty: the last state is kept.
+            classes: class names, as many as the network was built for.
+            seed: seed of order, augmentation and dropout; on a CPU the same seed gives the same network.
+            steps: number of updates; None: by `epochs`, or the default of the network. For a few-shot network it may
+                be 0 (no training).
             epochs: passes over the images, instead of `steps`.
-            device: to fit on and to stay on; None: where it is.
+            device: device of the fit, where the network stays; None: its present device.
             progress: called after every update.
 
         Raises:
-            InputError: another number of classes, both `steps` and `epochs`, a loss that is not finite.
-            DataError: no image has any of the classes; for a few-shot network, one of the classes is in none.
+            InputError: another number of classes, both `steps` and `epochs`, or a loss that is not finite.
+            DataError: no image has any of the classes; for a few-shot network, a class is missing.
         """
         ...
 
     def segment(self, image: np.ndarray) -> Tensor:
-        """uint8 RGB (height, width, 3) to float32 (classes, height, width) on the CPU, at the image's own size.
+        """uint8 RGB (height, width, 3) to float32 (classes, height, width) on the CPU, at the size of the image.
 
-        A pixel belongs to a class where its value is above 0.
+        A pixel belongs to a class if its value is above 0.
         """
         ...
 
     def learned(self) -> dict[str, Tensor]:
-        """All that `load_learned` needs, on the CPU: the whole network, and a few-shot network's support set."""
+        """Tensors for `load_learned`, on the CPU: the whole network, and the support set of a few-shot network."""
         ...
 
     def load_learned(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over `learned()` of the same architecture; strict.
+        """Load `learned()` of the same architecture, strictly.
 
         Raises:
-            InputError: a tensor is missing, left over, or of another shape.
+            InputError: a tensor is missing, unexpected, or of another shape.
         """
         ...
 
     def parameters_by_use(self) -> dict[str, int]:
-        """Numbers: "all", and "trained" (those that `fit` changes)."""
+        """Number of parameters: "all", and "trained" (those that `fit` changes)."""
+        ...
+
+    def to(self, device: Any) -> Baseline:
+        """Move to a device, see `nn.Module`."""
         ...
 
 
-def __getattr__(name: str) -> Any:  # torch only when something is done with a baseline
+def __getattr__(name: str) -> Any:  # a list of names does not import torch
     homes = {"load": "_artefact", "save": "_artefact", "evaluate_baseline": "_evaluation"}
     if name in homes:
         import importlib
@@ -119,4 +124,4 @@ def __getattr__(name: str) -> Any:  # torch only when something is done with a b
     raise AttributeError(f"module 'samtailor.compare.baselines' has no attribute {name!r}")
 
 
-__all__ = ["SCRATCH", "Baseline", "Fitted", "evaluate_baseline", "load", "save"]
+__all__ = ["SCRATCH", "Baseline", "BaselineFit", "evaluate_baseline", "load", "save"]

@@ -1,6 +1,6 @@
-"""A baseline on disk: baseline.safetensors + baseline.json, written last, with the digest of the tensors.
+"""Baselines on disk: baseline.safetensors, and baseline.json with the digest of the tensors, written last.
 
-Loading is strict and needs no hub: the whole network lies in the file. Nothing is ever unpickled.
+The file contains the whole network, so loading is strict and does not use the hub. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class BaselineMeta(BaseModel):
     """baseline.json.
 
     Args:
-        schema_version: of this layout.
-        name, options: what `baselines.<name>.build(**options)` is called with.
-        weights: where the backbone started: hub id, folder or "scratch".
+        schema_version: version of this layout.
+        name, options: arguments of `baselines.<name>.build(**options)`.
+        weights: initial weights of the backbone: hub id, folder or "scratch".
         classes: classes it was fitted to.
-        parameters: numbers, "all" and "trained".
-        figures: what is known about its quality.
+        parameters: number of parameters, "all" and "trained".
+        figures: "held_out_miou" and "best_step" of the fit.
         sha256: digest of baseline.safetensors.
     """
 
@@ -47,17 +47,17 @@ class BaselineMeta(BaseModel):
 
 
 def save(folder: str | Path, baseline: Baseline, figures: Mapping[str, Any] | None = None) -> BaselineMeta:
-    """Write a fitted baseline into a folder, each file at once, baseline.json last.
+    """Write a fitted baseline to a folder, each file atomically and baseline.json last.
 
     Raises:
-        InputError: it is not fitted.
+        InputError: the baseline is not fitted.
     """
     from safetensors.torch import save_file
 
     from samtailor.data.image import replacing, write_json
 
     if not baseline.classes:
-        raise InputError(f"{baseline.name!r} is not fitted: there is nothing to save.")
+        raise InputError(f"{baseline.name!r} is not fitted, so it cannot be saved.")
     folder = Path(folder)
     with replacing(folder / TENSORS) as temporary:
         save_file(baseline.learned(), temporary, metadata={"format": "pt"})
@@ -76,36 +76,35 @@ def save(folder: str | Path, baseline: Baseline, figures: Mapping[str, Any] | No
 
 
 def load(folder: str | Path) -> Baseline:
-    """A baseline as it was saved, in evaluation mode, on the CPU.
+    """Load a baseline, in evaluation mode, on the CPU.
 
     Raises:
-        ArtefactError: no baseline there, a tensor missing or left over, a damaged or newer file.
+        ArtefactError: no baseline there, a tensor missing or unexpected, a damaged or newer file.
     """
     folder = Path(folder)
     meta, tensors = read_meta(folder), read_tensors(folder / TENSORS, mend=_MEND)
     try:
-        baseline = find("baselines", meta.name).build(**meta.options, weights=SCRATCH)
+        baseline: Baseline = find("baselines", meta.name).build(**meta.options, weights=SCRATCH)
         baseline.classes, baseline.weights = meta.classes, meta.weights
         baseline.load_learned(tensors)
     except (InputError, TypeError) as error:
         raise ArtefactError(
-            f"The baseline in {folder} cannot be rebuilt: {error} Is it of another samtailor?"
+            f"The baseline in {folder} cannot be rebuilt: {error} Use the version of samtailor that saved it."
         ) from error
     if digest(folder / TENSORS) != meta.sha256:
         raise ArtefactError(
-            f"{folder / TENSORS} is not the file that {METADATA} belongs to (its digest differs): it was damaged or "
-            "exchanged. Copy the baseline again, or fit it again."
+            f"{folder / TENSORS} does not match {METADATA} (its digest differs): it was damaged or replaced. {_MEND}"
         )
     return baseline
 
 
 def read_meta(folder: str | Path) -> BaselineMeta:
-    """baseline.json of a folder.
+    """Read baseline.json of a folder.
 
     Raises:
-        ArtefactError: not there, damaged, or of a newer samtailor.
+        ArtefactError: there is none, it is damaged, or it was written by a newer samtailor.
     """
-    absent = f"{folder} holds no baseline: there is no {METADATA}."
+    absent = f"{folder} contains no baseline: there is no {METADATA}."
     return read_metadata(Path(folder) / METADATA, BaselineMeta, SCHEMA, absent=absent, mend=_MEND)
 
 

@@ -1,4 +1,4 @@
-"""Scores of a baseline, in the rows that `evaluation.masks` gives for SAM methods on `data.regions`."""
+"""Scores of a baseline, in the same rows as those of SAM methods on `data.regions`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from samtailor.masks import metrics
 from samtailor.structures import Annotation, Sample, Score
 
 PROMPT = "none"
-"""In the place of a prompt source: a baseline is asked for classes, not for a place."""
+"""Prompt name in the evaluation: a baseline has no prompt."""
 
 
 def evaluate_baseline(
@@ -25,39 +25,39 @@ def evaluate_baseline(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """One row an image and class, in the order and with the ids, labels and indices of `evaluate_many` on `regions`.
+    """One row per image and class, in the order and with the ids, labels and indices of `evaluate_many` on `regions`.
 
-    There is one answer, so the oracle's figures are the same as the others. Its predicted IoU is the IoU that its own
-    probabilities p = sigmoid(value) expect: sum of p inside over (area of the mask + sum of p outside).
+    A baseline predicts one mask, so the oracle figures equal the others. The predicted IoU is the expected IoU under
+    its probabilities p = sigmoid(value): sum of p inside over (area of the mask + sum of p outside).
 
     Args:
-        baseline: fitted.
+        baseline: a fitted baseline.
         samples: held-out images.
-        classes: only these; None: all that the baseline was fitted to.
-        seed: of the bootstrap.
-        progress: called with (images done, images in all).
+        classes: classes to evaluate; None: all classes of the baseline.
+        seed: seed of the bootstrap.
+        progress: called with (images done, all images).
 
     Raises:
-        InputError: a class that the baseline does not know, or no mask at all to evaluate.
+        InputError: a class that the baseline was not fitted to, or no mask to evaluate.
     """
     wanted = tuple(baseline.classes if classes is None else classes)
-    strange = [name for name in wanted if name not in baseline.classes]
-    if strange:
+    unknown = [name for name in wanted if name not in baseline.classes]
+    if unknown:
         raise InputError(
-            f"{baseline.name!r} was fitted to {', '.join(baseline.classes) or 'nothing'}, not {strange[0]!r}."
+            f"{baseline.name!r} was fitted to {', '.join(baseline.classes) or 'nothing'}, not {unknown[0]!r}."
         )
     rows: list[Score] = []
     for done, sample in enumerate(regions(samples, wanted)):
         targets = sample.of(wanted)
         if targets:
             values = baseline.segment(sample.image).numpy()
-            answers = [values[baseline.classes.index(target.label)] for target in targets]
-            rows += [_row(sample, i, *pair) for i, pair in enumerate(zip(targets, answers, strict=True))]
+            for index, target in enumerate(targets):
+                rows.append(_row(sample, index, target, values[baseline.classes.index(target.label)]))
         if progress:
             progress(done + 1, len(samples))
     if not rows:
         raise InputError(
-            f"There is no mask to evaluate: {len(samples)} images, none has a mask of {', '.join(wanted)}."
+            f"There is no mask to evaluate: none of {len(samples)} images has a mask of {', '.join(wanted)}."
         )
     return Evaluation(tuple(rows), PROMPT, seed)
 

@@ -1,4 +1,4 @@
-"""The loop of all baselines: updates, and ten looks at the held-out images that choose the state to keep."""
+"""Training loop of all baselines, with ten validations that select the state to keep."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from samtailor.compare.baselines import Baseline, Fitted
+from samtailor.compare.baselines import BaselineFit
 from samtailor.compare.baselines._weights import seeded
 from samtailor.data.regions import regions
 from samtailor.errors import InputError
 from samtailor.masks import metrics
 from samtailor.structures import Sample
 from samtailor.train.progress import Progress
+from samtailor.train.schedule import Schedule
 
-LOOKS = 10
+VALIDATIONS = 10
 
 
 @dataclass(frozen=True)
@@ -27,15 +29,15 @@ class Training:
     """Settings of a fit.
 
     Args:
-        optimizer: makes one from parameters.
-        rate: (step, steps in all) to the factor of the optimiser's learning rate.
-        batch: images, or episodes, an update.
-        steps: updates where neither steps nor epochs are said.
-        augment: train on mirrored, cropped and recoloured views.
+        optimizer: creates an optimizer of parameters, with the peak learning rate.
+        schedule: of the learning rate.
+        batch: images, or episodes, per update.
+        steps: default number of updates.
+        augment: train on flipped, cropped and color-jittered views.
     """
 
     optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
-    rate: Callable[[int, int], float]
+    schedule: Schedule
     batch: int
     steps: int
     augment: bool
@@ -49,23 +51,18 @@ class Training:
         return self.steps if steps is None else steps
 
 
-def poly(step: int, steps: int) -> float:
-    """(1 - step / steps)^0.9."""
-    return (1 - step / max(1, steps)) ** 0.9
+class Trainable(nn.Module):
+    """A network that can be trained and validated on regions."""
 
+    classes: tuple[str, ...] = ()
 
-def thirds(step: int, steps: int) -> float:
-    """Divided by ten after each third."""
-    return 0.1 ** sum(step >= steps * k // 3 for k in (1, 2))
-
-
-def constant(step: int, steps: int) -> float:
-    """Always 1."""
-    return 1.0
+    def segment(self, image: np.ndarray) -> Tensor:
+        """See `Baseline.segment`."""
+        raise NotImplementedError
 
 
 def run(
-    baseline: Baseline,
+    baseline: Trainable,
     loss_of: Callable[[int], Tensor],
     training: Training,
     held_out: Sequence[Sample],
@@ -73,8 +70,8 @@ def run(
     steps: int,
     seed: int,
     progress: Callable[[Progress], None] | None,
-) -> Fitted:
-    """Take `steps` updates on `loss_of(step)`; the state that is best on the held-out images stays.
+) -> BaselineFit:
+    """Make `steps` updates with the loss `loss_of(step)`, and load the state of highest held-out mIoU.
 
     Raises:
         InputError: the loss became infinite or NaN.
@@ -82,13 +79,14 @@ def run(
     learning = [p for p in baseline.parameters() if p.requires_grad]
     optimizer = training.optimizer(learning)
     peaks = [group["lr"] for group in optimizer.param_groups]
-    asked = [s for s in regions(held_out, baseline.classes) if s.of(None)]
-    keeper, losses, start = _Keeper(baseline, asked), [], time.monotonic()
+    validated = [s for s in regions(held_out, baseline.classes) if s.of(None)]
+    best, start = _BestState(baseline, validated), time.monotonic()
+    losses: list[float] = []
     with seeded(seed):
-        keeper.look(0, None)
+        best.validate(0, None)
         for step in range(steps):
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                group["lr"] = peak * training.rate(step, steps)
+                group["lr"] = training.schedule.rate(peak, step, steps)
             baseline.train()
             loss = loss_of(step)
             if not torch.isfinite(loss):
@@ -99,44 +97,44 @@ def run(
             latest = loss.item()
             losses.append(latest)
             done = step + 1
-            if done % math.ceil(steps / LOOKS) == 0 or done == steps:
-                keeper.look(done, sum(losses) / len(losses))
+            if done % math.ceil(steps / VALIDATIONS) == 0 or done == steps:
+                best.validate(done, sum(losses) / len(losses))
                 losses = []
             if progress is not None:
                 left = (time.monotonic() - start) / done * (steps - done)
-                progress(Progress("fit", done, steps, latest, keeper.last, keeper.best_miou, seconds_left=left))
-    keeper.restore()
+                progress(Progress("fit", done, steps, latest, best.last, best.miou, seconds_left=left))
+    best.restore()
     baseline.eval()
-    return Fitted(
-        steps, steps if keeper.best_step is None else keeper.best_step, keeper.best_miou, tuple(keeper.history)
-    )
+    best_step = steps if best.step is None else best.step
+    return BaselineFit(steps, best_step, best.miou, tuple(best.history))
 
 
-def region_miou(baseline: Baseline, samples: Sequence[Sample]) -> float:
-    """Mean IoU over the regions of `samples` (one a class), at the images' own size."""
-    found = []
+def region_miou(baseline: Trainable, samples: Sequence[Sample]) -> float:
+    """Mean IoU over the regions of `samples` (one per class), at the size of the images."""
+    ious: list[float] = []
     for sample in samples:
         masks = baseline.segment(sample.image).numpy() > 0
-        found += [metrics.iou(masks[baseline.classes.index(a.label)], a.mask) for a in sample.of(baseline.classes)]
-    return sum(found) / len(found)
+        for target in sample.of(baseline.classes):
+            ious.append(float(metrics.iou(masks[baseline.classes.index(target.label)], target.mask)))
+    return sum(ious) / len(ious)
 
 
-class _Keeper:
-    """Remembers the best state; of equal ones the earlier."""
+class _BestState:
+    """The state of highest mIoU; the earlier of equal ones."""
 
-    def __init__(self, baseline: Baseline, samples: Sequence[Sample]) -> None:
+    def __init__(self, baseline: Trainable, samples: Sequence[Sample]) -> None:
         self.baseline, self.samples = baseline, samples
-        self.best_step: int | None = None
-        self.best_miou: float | None = None
+        self.step: int | None = None
+        self.miou: float | None = None
         self.last: float | None = None
         self.history: list[dict[str, float | int | None]] = []
         self._state: dict[str, Tensor] = {}
 
-    def look(self, step: int, loss: float | None) -> None:
+    def validate(self, step: int, loss: float | None) -> None:
         self.last = region_miou(self.baseline, self.samples) if self.samples else None
         self.history.append({"step": step, "loss": loss, "miou": self.last})
-        if self.last is not None and (self.best_miou is None or self.last > self.best_miou):
-            self.best_step, self.best_miou = step, self.last
+        if self.last is not None and (self.miou is None or self.last > self.miou):
+            self.step, self.miou = step, self.last
             self._state = {name: value.detach().clone() for name, value in self.baseline.state_dict().items()}
 
     def restore(self) -> None:
@@ -144,4 +142,4 @@ class _Keeper:
             self.baseline.load_state_dict(self._state)
 
 
-__all__ = ["LOOKS", "Training", "constant", "poly", "region_miou", "run", "thirds"]
+__all__ = ["VALIDATIONS", "Trainable", "Training", "region_miou", "run"]

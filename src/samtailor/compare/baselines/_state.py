@@ -1,4 +1,4 @@
-"""What all baselines are, do and check alike: the way of a fit, names of classes, and tensors that must fit."""
+"""Common parts of all baselines: the fit, class names, and strict loading of tensors."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samtailor.compare.baselines import Fitted
-from samtailor.compare.baselines._feed import Entry, Feed
-from samtailor.compare.baselines._loop import Training, run
+from samtailor.compare.baselines import BaselineFit
+from samtailor.compare.baselines._feed import Feed, InputFormat
+from samtailor.compare.baselines._loop import Trainable, Training, run
 from samtailor.errors import InputError
 from samtailor.structures import Sample
 from samtailor.train.progress import Progress
 
 
-class Fittable(nn.Module):
-    """What every `Baseline` holds, and how it is fitted; its kind says on what and by which loss.
+class Fittable(Trainable):
+    """Base class of the baselines of this package; subclasses define the loss.
 
     Args:
-        network: frozen parameters have `requires_grad` off.
-        entry: how images enter.
+        network: the network; `requires_grad` is off for frozen parameters.
+        input_format: input of the network.
         training: settings of a fit.
         name, options, weights: see `Baseline`.
     """
@@ -29,7 +29,7 @@ class Fittable(nn.Module):
     def __init__(
         self,
         network: nn.Module,
-        entry: Entry,
+        input_format: InputFormat,
         training: Training,
         *,
         name: str,
@@ -37,9 +37,8 @@ class Fittable(nn.Module):
         weights: str,
     ) -> None:
         super().__init__()
-        self.network, self.entry, self.training_settings = network, entry, training
+        self.network, self.input_format, self.training_settings = network, input_format, training
         self.name, self.options, self.weights = name, dict(options), weights
-        self.classes: tuple[str, ...] = ()
         check_count(options)
 
     def fit(
@@ -53,22 +52,30 @@ class Fittable(nn.Module):
         epochs: int | None = None,
         device: torch.device | str | None = None,
         progress: Callable[[Progress], None] | None = None,
-    ) -> Fitted:
+    ) -> BaselineFit:
         """See `Baseline.fit`."""
-        names, settings = named(classes, self.options["classes"]), self.training_settings
+        names, settings = checked_names(classes, self.options["classes"]), self.training_settings
         count = settings.updates(len(samples), steps, epochs)
-        feed = self._fed(samples, names, seed)
+        feed = self._feed(samples, names, seed)
         self.classes = names
         self.to(device)
         loss_of = self._loss_of(feed, seed, next(self.parameters()).device)
         return run(self, loss_of, settings, held_out, steps=count, seed=seed, progress=progress)
 
-    def _fed(self, samples: Sequence[Sample], classes: tuple[str, ...], seed: int) -> Feed:
-        """The images as the network takes them."""
-        return Feed(samples, classes, self.entry, augment=self.training_settings.augment, seed=seed)
+    def _feed(self, samples: Sequence[Sample], classes: tuple[str, ...], seed: int) -> Feed:
+        """Batches of the images."""
+        return Feed(samples, classes, self.input_format, augment=self.training_settings.augment, seed=seed)
 
-    def _loss_of(self, feed: Feed, seed: int, where: torch.device) -> Callable[[int], Tensor]:
-        """The loss of a step, counted from 0."""
+    def _loss_of(self, feed: Feed, seed: int, device: torch.device) -> Callable[[int], Tensor]:
+        """A function of the step, counted from 0, that computes its loss."""
+        raise NotImplementedError
+
+    def learned(self) -> dict[str, Tensor]:
+        """See `Baseline.learned`."""
+        raise NotImplementedError
+
+    def load_learned(self, tensors: Mapping[str, Tensor]) -> None:
+        """See `Baseline.load_learned`."""
         raise NotImplementedError
 
     def parameters_by_use(self) -> dict[str, int]:
@@ -79,10 +86,10 @@ class Fittable(nn.Module):
         }
 
 
-def named(classes: Sequence[str], count: int) -> tuple[str, ...]:
-    """The names, checked against the number of classes that a network was built for."""
+def checked_names(classes: Sequence[str], count: int) -> tuple[str, ...]:
+    """Class names, checked against the number of classes that the network was built for."""
     if isinstance(classes, str):
-        raise InputError(f"classes must be a list of names, got the text {classes!r}. Write [{classes!r}].")
+        raise InputError(f"classes must be a list of names, got the string {classes!r}. Write [{classes!r}].")
     if len(set(classes)) != count or len(classes) != count:
         raise InputError(
             f"The network was built for {count} class{'es' * (count > 1)}, got {len(classes)}: "
@@ -92,28 +99,30 @@ def named(classes: Sequence[str], count: int) -> tuple[str, ...]:
 
 
 def check_count(options: Mapping[str, Any]) -> None:
-    """Raise InputError unless `options["classes"]` is a whole number from 1."""
+    """Raise an `InputError` unless `options["classes"]` is an integer of at least 1."""
     count = options["classes"]
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise InputError(f"classes must be the number of classes, from 1, the background not counted; got {count!r}.")
+        raise InputError(f"classes must be the number of classes without the background, at least 1; got {count!r}.")
 
 
 def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """`load_state_dict` that says in words what does not fit.
+    """`load_state_dict` with a readable error.
 
     Raises:
-        InputError: a tensor is missing, left over, or of another shape.
+        InputError: a tensor is missing, unexpected, or of another shape.
     """
-    own = module.state_dict()
+    expected = module.state_dict()
     wrong = {
-        "missing": sorted(own.keys() - tensors.keys()),
-        "left over": sorted(tensors.keys() - own.keys()),
-        "of another shape": sorted(n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape),
+        "missing": sorted(expected.keys() - tensors.keys()),
+        "unexpected": sorted(tensors.keys() - expected.keys()),
+        "of another shape": sorted(
+            n for n in expected.keys() & tensors.keys() if expected[n].shape != tensors[n].shape
+        ),
     }
-    found = [f"{len(names)} {what}, e.g. {names[0]}" for what, names in wrong.items() if names]
-    if found:
-        raise InputError(f"The tensors are not of this network: {'; '.join(found)}.")
+    problems = [f"{len(names)} {what}, e.g. {names[0]}" for what, names in wrong.items() if names]
+    if problems:
+        raise InputError(f"The tensors do not belong to this network: {'; '.join(problems)}.")
     module.load_state_dict(dict(tensors))
 
 
-__all__ = ["Fittable", "check_count", "load_strictly", "named"]
+__all__ = ["Fittable", "check_count", "checked_names", "load_strictly"]

@@ -1,4 +1,4 @@
-"""A segmentation network trained on the images: softmax over background and classes."""
+"""Segmentation networks trained on the images, with a softmax over background and classes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samtailor.compare.baselines._feed import Entry, Feed
+from samtailor.compare.baselines._feed import Feed, InputFormat
 from samtailor.compare.baselines._loop import Training
 from samtailor.compare.baselines._state import Fittable, load_strictly
 
@@ -19,9 +19,9 @@ class Supervised(Fittable):
     """See `samtailor.compare.baselines.Baseline`.
 
     Args:
-        network: (B, 3, size, size) to logits (B, 1 + classes, size, size), background first.
-        loss: (logits, int64 labels (B, size, size)) to a scalar.
-        entry: how images enter.
+        network: maps (B, 3, size, size) to logits (B, 1 + classes, size, size), background first.
+        loss: maps logits and int64 labels (B, size, size) to a scalar.
+        input_format: input of the network.
         training: settings of a fit.
         name, options, weights: see `Baseline`.
     """
@@ -30,26 +30,26 @@ class Supervised(Fittable):
         self,
         network: nn.Module,
         loss: Callable[[Tensor, Tensor], Tensor],
-        entry: Entry,
+        input_format: InputFormat,
         training: Training,
         **about: Any,
     ) -> None:
-        super().__init__(network, entry, training, **about)
+        super().__init__(network, input_format, training, **about)
         self._loss = loss
 
-    def _loss_of(self, feed: Feed, seed: int, where: torch.device) -> Callable[[int], Tensor]:
+    def _loss_of(self, feed: Feed, seed: int, device: torch.device) -> Callable[[int], Tensor]:
         def loss_of(step: int) -> Tensor:
             images, labels = feed.batch(step, self.training_settings.batch)
-            return self._loss(self.network(images.to(where)), labels.to(where))
+            return self._loss(self.network(images.to(device)), labels.to(device))
 
         return loss_of
 
     @torch.no_grad()
-    def segment(self, pixels: np.ndarray) -> Tensor:
-        """See `Baseline.segment`. The value is the class's logit minus the largest other one: above 0 it wins."""
+    def segment(self, image: np.ndarray) -> Tensor:
+        """See `Baseline.segment`. The value is the logit of the class minus the largest other logit."""
         self.eval()
-        image = self.entry.image(pixels)[None].to(next(self.parameters()).device)
-        logits = self.entry.frame(*pixels.shape[:2]).logits(self.network(image))[0].cpu()
+        pixels = self.input_format.image(image)[None].to(next(self.parameters()).device)
+        logits = self.input_format.frame(*image.shape[:2]).logits(self.network(pixels))[0].cpu()
         others = [torch.cat([logits[:c], logits[c + 1 :]]).amax(0) for c in range(1, len(logits))]
         return logits[1:] - torch.stack(others)
 
@@ -64,14 +64,14 @@ class Supervised(Fittable):
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over pixels."""
+    """Cross entropy, mean over pixels."""
     return F.cross_entropy(logits, labels)
 
 
 def dice(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean over images and classes, background included, of 1 - (2 sum p t + e) / (sum p^2 + sum t^2 + e), e = 1e-5.
 
-    The references sum over the whole batch, which lets large objects hide small ones; here every image counts.
+    The references sum over the whole batch, where large objects outweigh small ones; here every image counts equally.
     """
     p = logits.softmax(dim=1)
     t = F.one_hot(labels, logits.shape[1]).permute(0, 3, 1, 2).to(p.dtype)

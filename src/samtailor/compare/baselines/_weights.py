@@ -1,4 +1,4 @@
-"""Backbones over transformers: from random numbers, a hub id or a local folder, and which one it was."""
+"""Pretrained backbones of transformers, and reproducible random initialization."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from samtailor.errors import BaseUnavailableError, InputError
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """torch's global generators start from `seed` inside; afterwards they are the caller's again."""
+    """Seed the global generators of torch inside the block, and restore them afterwards."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -24,11 +24,11 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def pretrained(model_class: Any, source: str, **options: Any) -> nn.Module:
-    """transformers' `from_pretrained`, float32, complete.
+    """Load a complete float32 model with `from_pretrained` of transformers.
 
     Raises:
-        BaseUnavailableError: neither hub nor folder has it.
-        InputError: tensors are missing from it.
+        BaseUnavailableError: neither the hub nor the folder has it.
+        InputError: it lacks tensors.
     """
     from transformers.utils import logging
 
@@ -42,9 +42,9 @@ def pretrained(model_class: Any, source: str, **options: Any) -> nn.Module:
         where = "folder" if Path(source).exists() else "hub id"
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise BaseUnavailableError(
-            f"The backbone weights {source!r} ({where}) could not be loaded: {reason}. Expected a folder made with "
-            "save_pretrained, or a hub id that this machine can reach or has in its cache. Without either, take "
-            f"weights={SCRATCH!r}; few images then teach the network far less."
+            f"The backbone weights {source!r} ({where}) could not be loaded: {reason}. Expected a folder written by "
+            "save_pretrained, or a hub id that can be downloaded or is in the cache. Without either, use "
+            f"weights={SCRATCH!r}; the network then learns much less from few images."
         ) from error
     finally:
         if shown:

@@ -1,8 +1,8 @@
 """`deeplabv3`: DeepLabV3 (Chen et al., arXiv 1706.05587): a dilated ResNet and atrous spatial pyramid pooling.
 
-The size of torchvision's model (no auxiliary head): 39,633,986 numbers with ResNet-50 and one class, 58,626,114 with
-ResNet-101. AM-SAM's table says "DeepLab" and cites an earlier article of the same group. Left out: the paper's
-multi-grid and its scales and flips at test.
+It has the size of the model in torchvision without the auxiliary head: 39,633,986 parameters with ResNet-50 and one
+class, 58,626,114 with ResNet-101. The table of AM-SAM says "DeepLab" and cites an earlier article of the same group.
+The multi-grid of the paper and its scales and flips at test are not implemented.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samtailor.compare.baselines import _resnet
-from samtailor.compare.baselines._feed import Entry
-from samtailor.compare.baselines._loop import Training, poly
+from samtailor.compare.baselines._feed import InputFormat
+from samtailor.compare.baselines._loop import Training
 from samtailor.compare.baselines._resnet import Backbone, ResNet
 from samtailor.compare.baselines._supervised import Supervised, cross_entropy
 from samtailor.compare.baselines._weights import seeded
 from samtailor.registry import refuse_unknown
+from samtailor.train.schedule import POLY
 
 TITLE = "DeepLabV3"
 """Name in tables."""
@@ -50,19 +51,25 @@ def build(
     Args:
         classes: number of classes, the background not counted.
         backbone: "resnet50", "resnet101", or fields of a ResNetConfig.
-        weights: of the backbone: hub id, folder or "scratch"; None: its ImageNet weights on the hub.
-        size: side of the square input, pixels; the paper crops at 513.
-        output_stride: 16 (the paper trains with it) or 8 (finer, four times the work in the last stages).
+        weights: weights of the backbone: hub id, folder or "scratch"; None: its ImageNet weights on the hub.
+        size: side of the square input, pixels; the paper uses crops of 513.
+        output_stride: 16 (as in the training of the paper) or 8 (finer, four times the work in the last stages).
         width: channels of the pyramid.
         lr, momentum, weight_decay: SGD; the rate falls as (1 - step / steps)^0.9 (section 4.1).
-        batch: images an update, at most.
-        steps: updates by default; the paper's 30,000 are for ten thousand images.
-        augment: train on mirrored, cropped and recoloured views.
-        seed: of the random start.
-        **unknown: refused with an InputError.
+        batch: largest number of images per update.
+        steps: default number of updates; the paper makes 30,000 for ten thousand images.
+        augment: train on flipped, cropped and color-jittered views.
+        seed: seed of the random initialization.
+        **unknown: any other option is an InputError.
     """
     refuse_unknown(build, unknown)
-    options = {"classes": classes, "backbone": backbone, "size": size, "output_stride": output_stride, "width": width}
+    options: dict[str, Any] = {
+        "classes": classes,
+        "backbone": backbone,
+        "size": size,
+        "output_stride": output_stride,
+        "width": width,
+    }
     options |= {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "batch": batch, "steps": steps}
     model, origin = _resnet.load(backbone, weights, seed)
     with seeded(seed):
@@ -71,8 +78,8 @@ def build(
     return Supervised(
         network,
         cross_entropy,
-        Entry(size, _resnet.MEAN, _resnet.STD),
-        Training(optimizer, poly, batch, steps, augment),
+        InputFormat(size, _resnet.MEAN, _resnet.STD),
+        Training(optimizer, POLY, batch, steps, augment),
         name="deeplabv3",
         options=options | {"augment": augment, "seed": seed},
         weights=origin,
@@ -80,7 +87,7 @@ def build(
 
 
 class DeepLabV3(nn.Module):
-    """Backbone, pyramid, a 3x3 convolution and the classifier; logits come back at the input's size."""
+    """Backbone, pyramid, a 3x3 convolution and the classifier; logits have the size of the input."""
 
     def __init__(self, backbone: ResNet, outputs: int, rates: tuple[int, ...], width: int) -> None:
         super().__init__()

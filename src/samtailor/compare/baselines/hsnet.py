@@ -1,10 +1,10 @@
 """`hsnet`: Hypercorrelation Squeeze for few-shot segmentation (Min et al., arXiv 2104.01538).
 
-Not the polyp network of the same name (Zhang et al., 2022), which AM-SAM cites beside its few-shot row.
+This is not the polyp network of the same name (Zhang et al., 2022), which AM-SAM cites in its few-shot row.
 
-Cosines between all places of query and masked support, at every block of a frozen ResNet's last three stages, are
-squeezed by 4D convolutions with a centre-pivot kernel. The learner has 2,573,794 numbers behind ResNet-50 and
-2,587,394 behind ResNet-101.
+Cosine similarities between all positions of query and masked support, at every block of the last three stages of a
+frozen ResNet, are squeezed by 4D convolutions with a center-pivot kernel. The learner has 2,573,794 parameters with
+ResNet-50 and 2,587,394 with ResNet-101.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samtailor.compare.baselines import _resnet
-from samtailor.compare.baselines._feed import Entry
-from samtailor.compare.baselines._fewshot import FewShot
-from samtailor.compare.baselines._loop import Training, constant
+from samtailor.compare.baselines._feed import InputFormat
+from samtailor.compare.baselines._fewshot import FewShot, Network
+from samtailor.compare.baselines._loop import Training
 from samtailor.compare.baselines._resnet import Backbone, ResNet
 from samtailor.compare.baselines._weights import seeded
 from samtailor.registry import refuse_unknown
+from samtailor.train.schedule import CONSTANT
 
 TITLE = "HSNet"
 """Name in tables."""
 WIDTHS = (16, 64, 128)
 """Channels of the three squeezing convolutions."""
 SQUEEZE = (((5, 4), (5, 4), (3, 2)), ((5, 4), (3, 2), (3, 2)), ((3, 2), (3, 2), (3, 2)))
-"""(kernel, stride over the support's two dimensions) of each, for the second, third and fourth stage."""
+"""(kernel, stride over the two dimensions of the support) of each, for the second, third and fourth stage."""
 
 
 def build(
@@ -51,36 +52,43 @@ def build(
     """HSNet of Min et al.
 
     Args:
-        classes: number of classes, each asked for on its own.
+        classes: number of classes, each predicted separately.
         backbone: "resnet50", "resnet101", or fields of a ResNetConfig; frozen.
-        weights: of the backbone: hub id, folder or "scratch"; None: its ImageNet weights on the hub. From scratch its
-            features tell little.
-        size: side of the square input, pixels. The work grows with its fourth power: on a CPU take 128 or so.
-        widths: channels of the learner's three squeezing convolutions, multiples of 4.
-        lr: of Adam, constant.
-        batch: episodes an update; the reference's 20 needs a GPU at 400 px.
-        steps: updates by default, on episodes made of the shots; 0 leaves the learner random.
-        augment: episodes of mirrored, cropped and recoloured views; the reference has none.
-        seed: of the random start.
-        **unknown: refused with an InputError.
+        weights: weights of the backbone: hub id, folder or "scratch"; None: its ImageNet weights on the hub. Random
+            features are of little use.
+        size: side of the square input, pixels. The cost grows with its fourth power: use about 128 on a CPU.
+        widths: channels of the three squeezing convolutions, multiples of 4.
+        lr: constant learning rate of Adam.
+        batch: episodes per update; the 20 of the reference need a GPU at 400 px.
+        steps: default number of updates, on episodes made of the shots; 0 leaves the learner random.
+        augment: episodes of flipped, cropped and color-jittered views; the reference has none.
+        seed: seed of the random initialization.
+        **unknown: any other option is an InputError.
     """
     refuse_unknown(build, unknown)
-    options = {"classes": classes, "backbone": backbone, "size": size, "lr": lr, "batch": batch, "steps": steps}
+    options: dict[str, Any] = {
+        "classes": classes,
+        "backbone": backbone,
+        "size": size,
+        "lr": lr,
+        "batch": batch,
+        "steps": steps,
+    }
     options["widths"] = list(widths)
     model, origin = _resnet.load(backbone, weights, seed)
     with seeded(seed):
         network = HSNet(ResNet(model), widths)
     return FewShot(
         network,
-        Entry(size, _resnet.MEAN, _resnet.STD),
-        Training(partial(torch.optim.Adam, lr=lr), constant, batch, steps, augment),
+        InputFormat(size, _resnet.MEAN, _resnet.STD),
+        Training(partial(torch.optim.Adam, lr=lr), CONSTANT, batch, steps, augment),
         name="hsnet",
         options=options | {"augment": augment, "seed": seed},
         weights=origin,
     )
 
 
-class HSNet(nn.Module):
+class HSNet(Network):
     """See `samtailor.compare.baselines._fewshot.Network`."""
 
     def __init__(self, backbone: ResNet, widths: Sequence[int] = WIDTHS) -> None:
@@ -89,20 +97,20 @@ class HSNet(nn.Module):
         self.learner = Learner(backbone.depths[1:], widths)
 
     def train(self, mode: bool = True) -> HSNet:
-        """The backbone keeps its statistics."""
+        """See `nn.Module`; the backbone stays in evaluation mode."""
         super().train(mode)
         self.backbone.eval()
         return self
 
-    def remember(self, images: Tensor, masks: Tensor) -> list[list[list[Tensor]]]:
-        """Per shot its masked features."""
+    def encode_support(self, images: Tensor, masks: Tensor) -> list[list[list[Tensor]]]:
+        """Masked features of each shot."""
         return [self._masked(i[None], m[None]) for i, m in zip(images, masks, strict=True)]
 
-    def answer(self, image: Tensor, memory: Sequence[Any], resize: Callable[[Tensor], Tensor]) -> Tensor:
-        """Every shot votes with its own mask (section 4.4); see `agreed`."""
+    def predict(self, image: Tensor, support: Sequence[Any], resize: Callable[[Tensor], Tensor]) -> Tensor:
+        """Vote over the masks predicted with each shot (section 4.4); see `agreed`."""
         query = self._features(image)
-        answers = (resize(self._up(self.learner(hypercorrelation(query, shot)), image))[0] for shot in memory)
-        return agreed(sum((logits[1] > logits[0]).int() for logits in answers))
+        logits = (resize(self._up(self.learner(hypercorrelation(query, shot)), image))[0] for shot in support)
+        return agreed(torch.stack([(values[1] > values[0]).int() for values in logits]).sum(dim=0))
 
     def loss(self, queries: Tensor, targets: Tensor, images: Tensor, masks: Tensor) -> Tensor:
         """Cross entropy of one-shot episodes."""
@@ -114,8 +122,8 @@ class HSNet(nn.Module):
         return self.backbone.sums(images)[1:]
 
     def _masked(self, images: Tensor, masks: Tensor) -> list[list[Tensor]]:
-        found = self._features(images)
-        return [[feature * self._down(masks, feature) for feature in stage] for stage in found]
+        stages = self._features(images)
+        return [[feature * self._down(masks, feature) for feature in stage] for stage in stages]
 
     @staticmethod
     def _down(masks: Tensor, feature: Tensor) -> Tensor:
@@ -128,16 +136,16 @@ class HSNet(nn.Module):
 
 
 def agreed(votes: Tensor) -> Tensor:
-    """Numbers of votes a place (height, width) to values above 0 exactly where half of the most votes any has is met.
+    """Map votes (height, width) to values above 0 where a pixel has at least half of the largest number of votes.
 
-    (2 votes - most + 1/2) / most; where nobody votes, nothing is object.
+    The value is (2 votes - most + 1/2) / most; without votes all values are below 0.
     """
     most = votes.max().clamp(min=1)
     return (2 * votes - most + 0.5) / most
 
 
 def hypercorrelation(query: Sequence[Sequence[Tensor]], support: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-    """Per stage (B, blocks, h, w, h', w'): cosines of all places of query and support, negative ones 0 (Eq. 1)."""
+    """Per stage (B, blocks, h, w, h', w'): cosines of all positions of query and support, clipped at 0 (Eq. 1)."""
     return [
         torch.stack([_cosines(q, s) for q, s in zip(*stages, strict=True)], dim=1)
         for stages in zip(query, support, strict=True)
@@ -150,10 +158,10 @@ def _cosines(query: Tensor, support: Tensor) -> Tensor:
 
 
 class Learner(nn.Module):
-    """Squeezes a pyramid of hypercorrelations, mixes it from coarse to fine, decodes it (sections 4.2 and 4.3).
+    """Squeeze a pyramid of hypercorrelations, mix it from coarse to fine, and decode it (sections 4.2 and 4.3).
 
     Args:
-        blocks: of the three stages, finest first: channels of the hypercorrelations.
+        blocks: channels of the hypercorrelations of the three stages, finest first.
         widths: channels of the squeezing convolutions.
     """
 
@@ -166,7 +174,7 @@ class Learner(nn.Module):
         self.head = nn.Sequential(_conv(middle, middle), nn.ReLU(), _conv(middle, 2))
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
-        """Per stage, finest first, (B, blocks, h, w, h', w'), to logits (B, 2, 2h, 2w) of the finest; background first.
+        """(B, blocks, h, w, h', w') by stage, finest first, to logits (B, 2, 2h, 2w) of the finest; background first.
 
         After the strides all stages have the same support grid, ceil(S / 256) squared.
         """
@@ -178,15 +186,15 @@ class Learner(nn.Module):
 
 
 class CenterPivotConv4d(nn.Module):
-    """4D convolution whose kernel is 0 unless its query or its support offset is the centre (section 4.2, Eq. 3).
+    """4D convolution whose kernel is 0 unless its query or its support offset is the center (section 4.2, Eq. 3).
 
-    Two 2D convolutions: over the query's dimensions at every support place that the stride keeps, and over the
-    support's dimensions at every query place; their sum.
+    It is the sum of two 2D convolutions: over the query dimensions at every support position that the stride keeps, and
+    over the support dimensions at every query position.
 
     Args:
-        channels, width: before and after.
-        kernel: odd side, in all four dimensions.
-        stride: over the support's two dimensions; the query's keep theirs.
+        channels, width: number of channels before and after.
+        kernel: odd side of the kernel, in all four dimensions.
+        stride: stride over the two dimensions of the support.
     """
 
     def __init__(self, channels: int, width: int, kernel: int, stride: int) -> None:

@@ -1,8 +1,9 @@
-"""`swin-unet`: Swin-Unet (Cao et al., arXiv 2105.05537): a U-shape of Swin transformer blocks, nothing convolutional.
+"""`swin-unet`: Swin-Unet (Cao et al., arXiv 2105.05537): a U-shaped network of Swin transformer blocks.
 
-The encoder is transformers' SwinModel, the decoder's blocks are those of a second one of the same configuration, and
-what lies between (patch expanding, joining of skips, the fourfold expansion at the end) is written here: 27,168,228
-numbers with one class, as the reference. transformers drops whole paths of the attention only, not of the MLP.
+The encoder is the SwinModel of transformers, and the blocks of the decoder are those of a second one with the same
+configuration. Patch expanding, the joining of skips and the final fourfold expansion are implemented here: 27,168,228
+parameters with one class, as in the reference. The stochastic depth of transformers applies to the attention only, not
+to the MLP.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from samtailor.compare.baselines import SCRATCH, _resnet
-from samtailor.compare.baselines._feed import Entry
-from samtailor.compare.baselines._loop import Training, poly
+from samtailor.compare.baselines._feed import InputFormat
+from samtailor.compare.baselines._loop import Training
 from samtailor.compare.baselines._supervised import Supervised, cross_entropy, dice
 from samtailor.compare.baselines._weights import pretrained, seeded
 from samtailor.errors import InputError
 from samtailor.registry import refuse_unknown
+from samtailor.train.schedule import POLY
 
 TITLE = "Swin-Unet"
 """Name in tables."""
@@ -50,24 +52,24 @@ def build(
 
     Args:
         classes: number of classes, the background not counted.
-        weights: hub id or folder of a Swin classifier, into encoder and decoder as the reference does; "scratch":
-            random; None: Swin-T of ImageNet on the hub (its third stage gives the first two of its six blocks).
+        weights: hub id or folder of a Swin classifier, copied to encoder and decoder as in the reference; "scratch":
+            random; None: Swin-T of ImageNet on the hub (the first two of the six blocks of its third stage are used).
         size: side of the square input, pixels; a multiple of 32 x window.
         window: side of the attention windows, patches; weights of another window do not fit.
-        embed_dim, depths, heads: of the encoder, the decoder mirrors them.
+        embed_dim, depths, heads: dimensions of the encoder, mirrored by the decoder.
         drop_path: stochastic depth of the last block, rising from 0.
-        lr, momentum, weight_decay: SGD; the rate falls as (1 - step / steps)^0.9.
-        batch: images an update, at most.
-        steps: updates by default; the reference takes 150 epochs (`epochs=150` when fitting).
-        augment: train on mirrored, cropped and recoloured views; the reference mirrors and turns.
-        seed: of the random start.
-        **unknown: refused with an InputError.
+        lr, momentum, weight_decay: settings of SGD; the learning rate falls as (1 - step / steps)^0.9.
+        batch: largest number of images per update.
+        steps: default number of updates; the reference trains for 150 epochs (`epochs=150`).
+        augment: train on flipped, cropped and color-jittered views; the reference flips and rotates.
+        seed: seed of the random initialization.
+        **unknown: any other option is an InputError.
     """
     refuse_unknown(build, unknown)
     if size % (32 * window):
         raise InputError(
             f"Swin-Unet needs a size that is a multiple of 32 x window = {32 * window}, got {size}. "
-            "Give another size, or a window that fits (224 with 7, 256 with 8 or 4, 128 with 4)."
+            "Use another size, or a window that fits (224 with 7, 256 with 8 or 4, 128 with 4)."
         )
     from transformers import SwinConfig
 
@@ -83,16 +85,22 @@ def build(
         network = SwinUnet(config, 1 + classes)
     origin = weights or HUB
     if origin != SCRATCH:
-        network.take_over(origin)
-    options = {"classes": classes, "size": size, "window": window, "embed_dim": embed_dim, "depths": list(depths)}
+        network.load_pretrained(origin)
+    options: dict[str, Any] = {
+        "classes": classes,
+        "size": size,
+        "window": window,
+        "embed_dim": embed_dim,
+        "depths": list(depths),
+    }
     options |= {"heads": list(heads), "drop_path": drop_path, "lr": lr, "momentum": momentum, "batch": batch}
     options |= {"weight_decay": weight_decay, "steps": steps, "augment": augment, "seed": seed}
     optimizer = partial(torch.optim.SGD, lr=lr, momentum=momentum, weight_decay=weight_decay)
     return Supervised(
         network,
         loss,
-        Entry(size, _resnet.MEAN, _resnet.STD),
-        Training(optimizer, poly, batch, steps, augment),
+        InputFormat(size, _resnet.MEAN, _resnet.STD),
+        Training(optimizer, POLY, batch, steps, augment),
         name="swin-unet",
         options=options,
         weights=origin,
@@ -105,10 +113,10 @@ def loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 class SwinUnet(nn.Module):
-    """Encoder, and a decoder of as many stages less one, each joined with the encoder's map of its size.
+    """Encoder, and a decoder with one stage less, each stage joined with the encoder features of its size.
 
     Args:
-        config: transformers' SwinConfig.
+        config: a SwinConfig of transformers.
         outputs: channels of the logits.
     """
 
@@ -142,26 +150,27 @@ class SwinUnet(nn.Module):
         x = self.last(self.norm(x), (rows, columns))
         return self.head(x.transpose(1, 2).unflatten(2, (4 * rows, 4 * columns)))
 
-    def take_over(self, source: str) -> None:
-        """ImageNet weights into the encoder, and of the same stages into the decoder's blocks.
+    def load_pretrained(self, source: str) -> None:
+        """Load weights into the encoder, and those of the same stages into the blocks of the decoder.
 
         Raises:
-            BaseUnavailableError: they cannot be had. InputError: they are of another width, window or fewer blocks.
+            BaseUnavailableError: they cannot be loaded.
+            InputError: they have another width or window, or fewer blocks.
         """
         from transformers import SwinModel
 
-        given = pretrained(SwinModel, source, add_pooling_layer=False)
-        _copy(self.encoder, given, source)
-        for blocks, stage in zip(self.blocks, reversed(given.encoder.layers[:-1]), strict=True):
+        model: Any = pretrained(SwinModel, source, add_pooling_layer=False)
+        _copy(self.encoder, model, source)
+        for blocks, stage in zip(self.blocks, reversed(model.encoder.layers[:-1]), strict=True):
             _copy(blocks, stage.blocks, source)
 
 
 class Expand(nn.Module):
-    """Patch expanding: a linear layer whose channels become a grid of finer patches, then a norm.
+    """Patch expanding: a linear layer whose channels are rearranged to a grid of finer patches, then a norm.
 
     Args:
-        width: channels before.
-        factor: 2 (channels halve) or 4 (the last one, channels stay).
+        width: number of input channels.
+        factor: 2 (halves the channels) or 4 (the final expansion, keeps the channels).
     """
 
     def __init__(self, width: int, factor: int = 2) -> None:
@@ -177,20 +186,20 @@ class Expand(nn.Module):
         return self.norm(x.permute(0, 1, 3, 2, 4, 5).reshape(len(x), -1, self.width))
 
 
-def _through(blocks: nn.ModuleList, x: Tensor, grid: tuple[int, int]) -> Tensor:
+def _through(blocks: Any, x: Tensor, grid: tuple[int, int]) -> Tensor:
     for block in blocks:
-        answer = block(x, grid)
-        x = answer[0] if isinstance(answer, tuple) else answer
+        output = block(x, grid)
+        x = output[0] if isinstance(output, tuple) else output
     return x
 
 
-def _copy(target: nn.Module, given: nn.Module, source: str) -> None:
-    """Every tensor of `target` from that of the same name; what `given` has beyond them is left."""
-    have, own = given.state_dict(), target.state_dict()
-    wrong = sorted(name for name in own if name not in have or have[name].shape != own[name].shape)
+def _copy(target: nn.Module, model: nn.Module, source: str) -> None:
+    """Load every tensor of `target` from the one of the same name; further tensors of `model` are ignored."""
+    have, wanted = model.state_dict(), target.state_dict()
+    wrong = sorted(name for name in wanted if name not in have or have[name].shape != wanted[name].shape)
     if wrong:
         raise InputError(
             f"The weights {source!r} do not fit this Swin-Unet: {len(wrong)} tensors are missing or of another shape, "
-            f"e.g. {wrong[0]}. Their window, width and heads must be the network's."
+            f"e.g. {wrong[0]}. They must have the same window, width and heads."
         )
-    target.load_state_dict({name: have[name] for name in own})
+    target.load_state_dict({name: have[name] for name in wanted})

@@ -88,9 +88,9 @@ class Recipe(BaseModel):
         for title, run in self.runs.items():
             if self.sweep is not None and not isinstance(run.options.get(self.sweep), int | float):
                 raise ValueError(f"{title!r} has no number as option {self.sweep!r}, which the table sweeps over")
-            for row in (run.published, run.published_oracle):
-                if row is not None and row not in self.published:
-                    raise ValueError(f"{title!r} names the published row {row!r}, which does not exist")
+            for published in (run.published, run.published_oracle):
+                if published is not None and published not in self.published:
+                    raise ValueError(f"{title!r} names the published row {published!r}, which does not exist")
         return self
 
 

@@ -1,1 +1,1 @@
-"""Layouts of data on disk, one file each: build(path, *, classes=None, **options) -> Iterable[Sample]."""
+"""Layouts of data sets, one module each, with `matches(path)` and `build(path, *, classes=None, **options)`."""

@@ -1,4 +1,4 @@
-"""COCO: a JSON in annotations/ or on top, with images, categories, annotations (polygons, RLE, boxes, crowd)."""
+"""COCO: a JSON file in annotations/ or the top folder, with images, categories and annotations (polygon, RLE, box)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from samtailor.data.image import SUFFIXES, header
-from samtailor.data.layout import file_sample, shape_annotation
+from samtailor.data.layout import file_sample, rle_annotation
 from samtailor.data.listing import chosen, json_mentions, read_json, subfolder
 from samtailor.data.notices import notice
 from samtailor.errors import DataError, InputError
@@ -17,54 +17,55 @@ from samtailor.structures import Annotation, Sample
 
 
 def matches(path: Path) -> bool:
-    """Whether a COCO JSON lies in annotations/, on top, or as <part>/_annotations.coco.json (Roboflow)."""
+    """Whether there is a COCO file in annotations/, in the top folder, or <part>/_annotations.coco.json (Roboflow)."""
     return bool(_jsons(path))
 
 
 def build(
     path: Path, *, classes: Sequence[str] | None = None, annotations: str | None = None, images: str | None = None
 ) -> Iterable[Sample]:
-    """Samples of a COCO data set. Images without an annotation stay in, as COCO means them.
+    """Samples of a COCO data set, including images without annotations.
 
     Args:
         path: folder of the data set.
         classes: category names to read; None for all.
-        annotations: JSON file relative to `path`; when left out, all instances*.json (or the only COCO JSON).
-        images: folder of the images relative to `path`; found by itself when left out.
+        annotations: JSON file relative to `path`; None uses all instances*.json, or the only COCO file.
+        images: folder of the images relative to `path`; None detects it.
 
     Raises:
-        DataError: no or several candidate files, a broken file, an image listed twice, no image on disk;
-            reading an annotation whose run lengths do not fit.
+        DataError: no or several candidate files, an invalid file, an image listed twice, no image on disk. Reading an
+            annotation with invalid run lengths raises it too.
         InputError: an unknown class.
     """
     sources = [path / annotations] if annotations is not None else _choice(path)
     contents = {source: _content(source) for source in sources}
     names = {name: None for content in contents.values() for name in _names(content).values()}
     wanted = frozenset(chosen(classes, names))
-    find, samples = _Finder(path, images), {}
+    find = _Finder(path, images)
+    samples: dict[str, Sample] = {}
     for source, content in contents.items():
         for sample in _samples(source, content, find, wanted):
             if sample.id in samples:
-                raise DataError(f"{source}: lists the image {sample.id!r} again. Choose one file: annotations=...")
+                raise DataError(f"{source}: the image {sample.id!r} is listed twice. Choose one file: annotations=...")
             samples[sample.id] = sample
     if not samples:
-        raise DataError(f"None of the images of {sources[0]} is on disk. First place looked at: {path / 'images'}.")
+        raise DataError(f"None of the images of {sources[0]} exists. Expected them in {path / 'images'}.")
     return list(samples.values())
 
 
 def _jsons(path: Path) -> list[Path]:
-    places = [subfolder(path, "annotations"), path]
-    found = [f for place in places if place for f in sorted(place.glob("*.json"))]
-    found += sorted(path.glob("*/_annotations.coco.json"))
-    return [f for f in found if f.name[0] != "." and json_mentions(f, "images", "annotations", "categories")]
+    folders = [subfolder(path, "annotations"), path]
+    candidates = [f for folder in folders if folder for f in sorted(folder.glob("*.json"))]
+    candidates += sorted(path.glob("*/_annotations.coco.json"))
+    return [f for f in candidates if f.name[0] != "." and json_mentions(f, "images", "annotations", "categories")]
 
 
 def _choice(path: Path) -> list[Path]:
-    found = _jsons(path)
-    best = [f for f in found if f.name.startswith("instances") or f.name == "_annotations.coco.json"] or found
+    candidates = _jsons(path)
+    best = [f for f in candidates if f.name.startswith("instances") or f.name == "_annotations.coco.json"] or candidates
     if not best:
-        raise DataError(f"{path} has no COCO JSON, neither in annotations/ nor on top.")
-    if len(best) > 1 and best == found and not all(f.name[:1] in "i_" for f in best):
+        raise DataError(f"{path} has no COCO file, neither in annotations/ nor in the top folder.")
+    if len(best) > 1 and best == candidates and not all(f.name[:1] in "i_" for f in best):
         raise DataError(f"Several COCO files: {', '.join(f.name for f in best)}. Choose one: annotations=...")
     return best
 
@@ -73,7 +74,7 @@ def _content(file: Path) -> dict[str, Any]:
     content = read_json(file)
     keys = ("images", "annotations", "categories")
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in keys):
-        raise DataError(f"{file}: a COCO file is an object with the lists {', '.join(keys)}.")
+        raise DataError(f"{file}: a COCO file must be an object with the lists {', '.join(keys)}.")
     return content
 
 
@@ -82,14 +83,18 @@ def _names(content: Mapping[str, Any]) -> dict[int, str]:
 
 
 class _Finder:
-    """Where an image lies: the usual places first, then any place of that name if there is only one."""
+    """Finds image files: in the usual folders first, then anywhere if the file name is unique."""
 
     def __init__(self, root: Path, images: str | None) -> None:
         if images is not None and not (root / images).is_dir():
-            raise InputError(f"There is no folder {images!r} in {root} for the images.")
-        folder = root / images if images is not None else subfolder(root, "images")
-        self.places = [folder] if images is not None else [p for p in (folder, root) if p]
-        self.root, self.by_name = folder or root, None
+            raise InputError(f"There is no image folder {images!r} in {root}.")
+        if images is not None:
+            self.root = root / images
+            self.places = [self.root]
+        else:
+            self.root = subfolder(root, "images") or root
+            self.places = list(dict.fromkeys([self.root, root]))
+        self.by_name: dict[str, list[Path]] | None = None
 
     def __call__(self, name: str, source: Path) -> Path | None:
         part = source.stem.removeprefix("instances_")
@@ -101,26 +106,27 @@ class _Finder:
             for file in self.root.rglob("*"):
                 if file.suffix.lower() in SUFFIXES:
                     self.by_name[file.name].append(file)
-        found = self.by_name.get(PurePosixPath(name).name, [])
-        if len(found) > 1:
-            raise DataError(f"{source}: {name!r} could be {found[0]} or {found[1]}. Give the folder: images=...")
-        return found[0] if found else None
+        matching = self.by_name.get(PurePosixPath(name).name, [])
+        if len(matching) > 1:
+            raise DataError(f"{source}: {name!r} could be {matching[0]} or {matching[1]}. Give the folder: images=...")
+        return matching[0] if matching else None
 
 
 def _samples(source: Path, content: Mapping[str, Any], find: _Finder, wanted: frozenset[str]) -> Iterator[Sample]:
     try:
-        names, by_image = _names(content), defaultdict(list)
+        names = _names(content)
+        by_image: dict[Any, list[tuple[str, Mapping[str, Any]]]] = defaultdict(list)
         for entry in content["annotations"]:
             if entry["category_id"] not in names:
                 number, category = entry.get("id"), entry["category_id"]
-                raise DataError(f"{source}: annotation {number} has the category {category}, which is not listed.")
+                raise DataError(f"{source}: annotation {number} has the unlisted category {category}.")
             if names[entry["category_id"]] in wanted:
                 by_image[entry["image_id"]].append((names[entry["category_id"]], entry))
         for image in content["images"]:
             name = str(image["file_name"]).replace("\\", "/")
             file = find(name, source)
             if file is None:
-                notice("annotation without image", f"{source}: the image {name!r} is not on disk and is left out.")
+                notice("annotation without image", f"{source}: the image {name!r} does not exist and is skipped.")
                 continue
             size = (int(image["height"]), int(image["width"])) if image.get("height") else header(file).size
             stem = PurePosixPath(name).with_suffix("").as_posix().lstrip("./")
@@ -129,7 +135,7 @@ def _samples(source: Path, content: Mapping[str, Any], find: _Finder, wanted: fr
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{source}: not as COCO defines it ({error!r}).") from error
+        raise DataError(f"{source}: not valid COCO ({error!r}).") from error
 
 
 def _annotations(
@@ -138,23 +144,23 @@ def _annotations(
     frame = header(image)
     for label, entry in entries:
         name = f"{source}, annotation {entry.get('id')}"
-        yield from shape_annotation(label, _mask(entry, size, name), frame, name, bool(entry.get("iscrowd", 0)))
+        yield from rle_annotation(label, _mask(entry, size, name), frame, name, bool(entry.get("iscrowd", 0)))
 
 
 def _mask(entry: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:
-    shape = entry.get("segmentation")
-    if isinstance(shape, dict):
-        rle = validated(shape, name)
+    segmentation = entry.get("segmentation")
+    if isinstance(segmentation, dict):
+        rle = validated(segmentation, name)
         if tuple(rle["size"]) != size:
-            raise DataError(f"{name}: run lengths for {rle['size']} (height, width), the image is listed as {size}.")
+            raise DataError(f"{name}: run lengths for {rle['size']} (height, width), but the image has size {size}.")
         return rle
     try:
-        if shape:
-            return from_polygons(shape, size)
+        if segmentation:
+            return from_polygons(segmentation, size)
         x, y, width, height = (float(v) for v in entry["bbox"])
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{name}: neither polygons, run lengths nor a box ({error!r}).") from error
-    notice("box as mask", f"{name}: no polygon, only a box; its rectangle is taken as the mask.")
+        raise DataError(f"{name}: no valid polygons, run lengths or box ({error!r}).") from error
+    notice("box as mask", f"{name}: no polygon, only a box, which is used as a rectangular mask.")
     return from_box((x, y, x + width, y + height), size)
 
 

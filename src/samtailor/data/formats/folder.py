@@ -8,7 +8,7 @@ from pathlib import Path
 from samtailor.data.image import SUFFIXES, header, read_mask
 from samtailor.data.layout import file_sample, mask_annotation
 from samtailor.data.listing import chosen, files, has_files, natural_key, paired, single_class, subfolder
-from samtailor.data.placement import fitted
+from samtailor.data.placement import to_image_frame
 from samtailor.errors import DataError, InputError
 from samtailor.structures import Annotation, Sample
 
@@ -17,7 +17,7 @@ _ENDINGS = ("_mask", "-mask", "_segmentation")
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` holds images/ and masks/ (upper and lower case, and "image", "imgs", "mask" too)."""
+    """Whether `path` contains images/ and masks/ (ignoring case; also "image", "imgs", "mask")."""
     return subfolder(path, *_IMAGES) is not None and has_files(subfolder(path, *_MASKS), *SUFFIXES)
 
 
@@ -29,18 +29,18 @@ def build(
     masks: str | None = None,
     mask_suffix: str | None = None,
 ) -> Iterable[Sample]:
-    """Samples of a folder of images and binary masks (object: above 0).
+    """Samples of a folder of images and binary masks (foreground: above 0).
 
     Args:
         path: folder of the data set.
-        classes: class folders to read; in a layout without class folders one name for its objects ("object").
-        images: folder of the images relative to `path`; found by itself when left out.
-        masks: likewise of the masks.
-        mask_suffix: what a mask's name has behind the image's ("_mask"); found by itself when left out.
+        classes: class folders to read, None for all; without class folders, one name for the objects ("object").
+        images: folder of the images relative to `path`; None detects it.
+        masks: folder of the masks relative to `path`; None detects it.
+        mask_suffix: suffix that mask names add to image names ("_mask"); None detects it.
 
     Raises:
-        DataError: a folder is missing or empty, nothing pairs up, names are ambiguous. Reading a mask whose aspect
-            differs from its image's raises as well.
+        DataError: a folder is missing or empty, no image has a mask, or names are ambiguous. Reading a mask whose
+            aspect ratio differs from its image raises it too.
         InputError: an unknown class.
     """
     image_folder = _folder(path, images, _IMAGES, "images")
@@ -65,49 +65,49 @@ def build(
 def _annotations(image: Path, masks: Mapping[str, Path]) -> Iterator[Annotation]:
     frame = header(image)
     for label, file in masks.items():
-        yield from mask_annotation(label, fitted(read_mask(file), frame, file), file)
+        yield from mask_annotation(label, to_image_frame(read_mask(file), frame, file), file)
 
 
 def _folder(root: Path, given: str | None, usual: Sequence[str], what: str) -> Path:
     if given is not None:
         if not (root / given).is_dir():
-            raise InputError(f"There is no folder {given!r} in {root} for the {what}.")
+            raise InputError(f"There is no folder {given!r} for the {what} in {root}.")
         return root / given
-    found = subfolder(root, *usual)
-    if found is None:
-        raise DataError(f"{root} has no folder {usual[0]!r} for the {what}. Rename it, or give its name as an option.")
-    return found
+    folder = subfolder(root, *usual)
+    if folder is None:
+        raise DataError(f"{root} has no folder {usual[0]!r} for the {what}. Rename it, or set the option {what!r}.")
+    return folder
 
 
 def _class_folders(masks: Path, images: Path, image_files: Mapping[str, Path]) -> dict[str, Path]:
-    """Folders of classes; empty where masks/ mirrors the folders of images/ (or has none)."""
+    """Class folders by name; empty if masks/ mirrors the folders of images/ or has no folders."""
     inside = {entry.name: entry for entry in sorted(masks.iterdir()) if entry.is_dir() and entry.name[0] != "."}
     inside = {name: folder for name, folder in inside.items() if has_files(folder, *SUFFIXES)}
     if not inside or all((images / name).is_dir() for name in inside):
         return {}
     if any(entry.suffix.lower() in SUFFIXES and entry.name[0] != "." for entry in masks.iterdir() if entry.is_file()):
         raise DataError(
-            f"{masks} holds both mask files and folders ({', '.join(list(inside)[:5])}). Put every mask into "
-            "a folder of its class, or all of them directly there."
+            f"{masks} contains both mask files and folders ({', '.join(list(inside)[:5])}). Put either every mask into "
+            "the folder of its class, or no mask into a folder."
         )
     if all(name in image_files for name in inside):
         raise DataError(
-            f"{masks} has one folder per image, which would be read as one class per image. Join the masks of "
-            "an image to one instance map (format 'instances'), or sort them into masks/<class>/."
+            f"{masks} has one folder per image, which would be read as one class per image. Combine the masks of an "
+            "image into one instance map (format 'instances'), or sort them into masks/<class>/."
         )
     return inside
 
 
 def _masks(folder: Path, images: Mapping[str, Path], suffix: str | None) -> dict[str, Path]:
     """Mask files by the stem of their image."""
-    found = files(folder)
+    by_stem = files(folder)
     if suffix is not None:
-        return {stem.removesuffix(suffix): file for stem, file in found.items() if stem.endswith(suffix)}
-    if not any(stem in images for stem in found):
+        return {stem.removesuffix(suffix): file for stem, file in by_stem.items() if stem.endswith(suffix)}
+    if not any(stem in images for stem in by_stem):
         for ending in _ENDINGS:
-            if any(stem.endswith(ending) and stem.removesuffix(ending) in images for stem in found):
+            if any(stem.endswith(ending) and stem.removesuffix(ending) in images for stem in by_stem):
                 return _masks(folder, images, ending)
-    return found
+    return by_stem
 
 
 __all__ = ["build", "matches"]

@@ -12,16 +12,16 @@ from samtailor.data.image import SUFFIXES, header, read_index
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import files, has_files, paired, single_class, subfolder
 from samtailor.data.notices import notice
-from samtailor.data.placement import fitted
+from samtailor.data.placement import to_image_frame
 from samtailor.errors import DataError
 from samtailor.masks.rle import from_index_map
 from samtailor.structures import Annotation, Sample
 
-_LOOK_AT = 12  # maps looked into to tell objects from classes
+_SAMPLED = 12  # maps that are read to distinguish objects from classes
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` holds images/ and labels/ with images, and no labels.json."""
+    """Whether `path` contains images/ and labels/ with image files, but no labels.json."""
     return (
         subfolder(path, "images") is not None
         and has_files(subfolder(path, "labels"), *SUFFIXES)
@@ -41,16 +41,16 @@ def build(
 
     Args:
         path: folder of the data set.
-        classes: one name for the objects; "object" when left out.
+        classes: one name for the objects; None is "object".
         images, labels: folders of the images and the maps relative to `path`.
-        sure: do not look whether the maps are class maps in truth.
+        sure: skip the test whether the maps are class maps.
 
     Raises:
-        DataError: missing folders, nothing pairs up; 8-bit maps whose numbers lie scattered like classes do.
+        DataError: a folder is missing, no image has a map, or 8-bit maps look like class maps.
     """
     image_folder, map_folder = subfolder(path, images), subfolder(path, labels)
     if image_folder is None or map_folder is None:
-        raise DataError(f"{path} must hold the folders {images}/ and {labels}/ for instance maps.")
+        raise DataError(f"{path} must contain the folders {images}/ and {labels}/ for instance maps.")
     label = single_class(classes, "object")
     image_files, maps = files(image_folder), files(map_folder)
     stems = paired(image_files, maps, "instance map")
@@ -60,29 +60,29 @@ def build(
 
 
 def _annotations(image: Path, file: Path, label: str) -> Iterator[Annotation]:
-    index = fitted(read_index(file), header(image), file)
-    found = [Annotation(label, rle) for _, rle in from_index_map(index)]
-    if not found:
-        notice("empty mask", f"{file}: no object in this image.")
-    yield from found
+    index = to_image_frame(read_index(file), header(image), file)
+    annotations = [Annotation(label, rle) for _, rle in from_index_map(index)]
+    if not annotations:
+        notice("empty mask", f"{file}: the instance map is empty.")
+    yield from annotations
 
 
 def _refuse_classes(maps: Sequence[Path]) -> None:
-    """An object is in one piece as a rule, a class is not: the sign that 8-bit maps hold classes without names."""
+    """Refuse 8-bit maps whose values are mostly not connected: they are probably class maps without names."""
     if any(header(file).mode.startswith("I") for file in maps):
         return
     several = numbers = 0
-    step = max(1, len(maps) // _LOOK_AT)
-    for file in maps[::step][:_LOOK_AT]:
+    step = max(1, len(maps) // _SAMPLED)
+    for file in maps[::step][:_SAMPLED]:
         index = read_index(file)
         for value in np.unique(index[index > 0]):
             numbers += 1
             several += cv2.connectedComponents((index == value).astype(np.uint8))[0] > 2
     if several > numbers * 0.5:
         raise DataError(
-            f"{maps[0].parent}: {several} of {numbers} numbers looked at lie in several pieces, as classes do and "
-            "objects do not, and no labels.json names the classes. For class maps add labels.json (a list of names "
-            "by index); for instance maps give format 'instances' and the option sure=true."
+            f"{maps[0].parent}: {several} of {numbers} values cover several separate regions, so these are "
+            "probably class maps, but there is no labels.json. For class maps, add labels.json (names by index). "
+            "For instance maps, use the format 'instances' with the option sure=true."
         )
 
 

@@ -1,4 +1,4 @@
-"""Semantic index maps: images/ + labels/NAME.png + labels.json (names by index; "null" or "background" is no class)."""
+"""Class maps: images/ + labels/NAME.png + labels.json (class names by index; "null" or "background" is no class)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from samtailor.data.image import SUFFIXES, header, read_index
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, has_files, json_mentions, paired, read_json, subfolder
-from samtailor.data.placement import fitted
+from samtailor.data.placement import to_image_frame
 from samtailor.errors import DataError
 from samtailor.masks.rle import from_index_map
 from samtailor.structures import Annotation, Sample
@@ -18,7 +18,7 @@ _NOTHING = frozenset({"null", "background", "ignore", "unlabeled", "unlabelled",
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` holds images/, labels/ with images, and labels.json."""
+    """Whether `path` contains images/, labels/ with image files, and labels.json."""
     names = path / "labels.json"
     return (
         names.is_file()
@@ -35,22 +35,23 @@ def build(
     names: str = "labels.json",
     ignore: Sequence[int] = (255,),
 ) -> Iterable[Sample]:
-    """Samples of a semantic data set: one annotation per class and image.
+    """Samples of a data set of class maps: one annotation per class and image.
 
     Args:
         path: folder of the data set.
-        classes: names to read; None for all.
+        classes: class names to read; None for all.
         names: JSON file relative to `path`: a list of names by index, or an object {"index": "name"} or
-            {"name": index}. The names null, background, ignore, unlabeled and void stand for no class.
-        ignore: indices of no class, unless they are named.
+            {"name": index}. The names null, background, ignore, unlabeled and void mean no class.
+        ignore: indices without a class, unless they have a name.
 
     Raises:
-        DataError: missing folders or names, nothing pairs up; reading a map with an index without a name.
+        DataError: folders or names are missing, or no image has a map. Reading a map with an unnamed index raises it
+            too.
         InputError: an unknown class.
     """
     images, labels = subfolder(path, "images"), subfolder(path, "labels")
     if images is None or labels is None:
-        raise DataError(f"{path} must hold the folders images/ and labels/ for semantic index maps.")
+        raise DataError(f"{path} must contain the folders images/ and labels/ for class maps.")
     table = read_names(path / names)
     targets = {index: name for index, name in table.items() if name.lower() not in _NOTHING}
     wanted = frozenset(chosen(classes, targets.values()))
@@ -63,10 +64,10 @@ def build(
 
 
 def read_names(path: Path) -> dict[int, str]:
-    """Names by index of a labels.json.
+    """Read class names by index from labels.json.
 
     Raises:
-        DataError: neither a list of names, nor {"index": "name"}, nor {"name": index}; two names of one index.
+        DataError: neither a list of names, nor {"index": "name"}, nor {"name": index}, or an index has two names.
     """
     value = read_json(path)
     pairs: list[tuple[Any, Any]] = list(enumerate(value)) if isinstance(value, list) else []
@@ -76,7 +77,7 @@ def read_names(path: Path) -> dict[int, str]:
     table = {int(i): n or "null" for i, n in pairs} if good else {}
     if not table or len(table) != len(pairs):
         raise DataError(
-            f"{path}: expected a list of class names by index, or an object of index and name, each index once. "
+            f"{path}: expected a list of class names by index, or an object of index and name with unique indices. "
             'Example: ["null", "roof", "window"] or {"1": "roof", "2": "window"}.'
         )
     return table
@@ -85,10 +86,10 @@ def read_names(path: Path) -> dict[int, str]:
 def _annotations(
     image: Path, file: Path, names: Mapping[int, str], known: frozenset[int], wanted: frozenset[str]
 ) -> Iterator[Annotation]:
-    index = fitted(read_index(file), header(image), file)
+    index = to_image_frame(read_index(file), header(image), file)
     for value, rle in from_index_map(index):
         if value not in known:
-            raise DataError(f"{file}: the index {value} has no name (known: 0 to {max(names)}). Add it to labels.json.")
+            raise DataError(f"{file}: the index {value} has no name (largest: {max(names)}). Add it to labels.json.")
         if names.get(value) in wanted:
             yield Annotation(names[value], rle)
 

@@ -1,4 +1,4 @@
-"""labelme: a JSON per image, beside it or in annotations/, with "shapes" (polygon, rectangle, circle, mask)."""
+"""labelme: a JSON file per image, beside it or in annotations/, with "shapes" (polygon, rectangle, circle, mask)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from samtailor.data.image import decode_mask, header
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, json_mentions, natural_key, read_json, subfolder
 from samtailor.data.notices import notice
-from samtailor.data.placement import placed
+from samtailor.data.placement import rle_to_image_frame
 from samtailor.errors import DataError, counted
 from samtailor.masks.rle import encode, from_box, from_polygons
 from samtailor.structures import Annotation, Sample
@@ -24,42 +24,43 @@ _FOLDERS = ("annotations", "labels", "images", "json")
 
 
 def matches(path: Path) -> bool:
-    """Whether a JSON with "shapes" lies on top or in annotations/, labels/, images/ or json/."""
+    """Whether a JSON file with "shapes" is in the top folder, annotations/, labels/, images/ or json/."""
     return any(json_mentions(file, "shapes") for _, file in zip(range(3), _sheets(path).values(), strict=False))
 
 
 def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sample]:
-    """Samples of a labelme folder. Shapes of one label and `group_id` are one object; points and lines are left out.
+    """Samples of a labelme folder. Shapes of one label and `group_id` are one object; points and lines are skipped.
 
     Args:
         path: folder of the data set.
         classes: labels to read; None for all.
 
     Raises:
-        DataError: no JSON file, a broken one, an image that is missing for all of them, a shape that is not valid.
+        DataError: no JSON file, an invalid file or shape, or no image exists.
         InputError: an unknown class.
     """
     sheets = {stem: (file, _content(file)) for stem, file in _sheets(path).items()}
     if not sheets:
-        raise DataError(f"{path} has no labelme JSON files, neither on top nor in {'/, '.join(_FOLDERS)}/.")
+        raise DataError(f"{path} has no labelme files, neither in the top folder nor in {'/, '.join(_FOLDERS)}/.")
     known = {shape["label"] for _, content in sheets.values() for shape in content["shapes"]}
     wanted = frozenset(chosen(classes, sorted(known, key=natural_key)))
     samples = []
     for stem, (file, content) in sorted(sheets.items(), key=lambda item: natural_key(item[0])):
         image = _image(path, file, content)
         if image is None:
-            notice("annotation without image", f"{file}: its image {content['imagePath']!r} is missing; left out.")
+            notice("annotation without image", f"{file}: its image {content['imagePath']!r} does not exist; skipped.")
             continue
         samples.append(file_sample(stem, image, _annotations, file, wanted))
     if not samples:
-        raise DataError(f"None of the images of {counted(len(sheets), 'labelme file')} is on disk (first: {file}).")
+        raise DataError(f"None of the images of {counted(len(sheets), 'labelme file')} exists (first file: {file}).")
     return samples
 
 
 def _sheets(path: Path) -> dict[str, Path]:
     folders = [folder for folder in (subfolder(path, name) for name in _FOLDERS) if folder]
     on_top = {f.stem: f for f in sorted(path.glob("*.json")) if f.name[0] != "." and json_mentions(f, "shapes")}
-    return next((found for found in (on_top, *(files(folder, [".json"]) for folder in folders)) if found), {})
+    candidates = (on_top, *(files(folder, [".json"]) for folder in folders))
+    return next((sheets for sheets in candidates if sheets), {})
 
 
 def _content(file: Path) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def _content(file: Path) -> dict[str, Any]:
         isinstance(s, dict) and isinstance(s.get("label"), str) and isinstance(s.get("points"), list) for s in shapes
     )
     if not good or not isinstance(content.get("imagePath"), str):
-        raise DataError(f'{file}: a labelme file has "imagePath" and "shapes", each with a label and points.')
+        raise DataError(f'{file}: a labelme file must have "imagePath" and "shapes", each with a label and points.')
     return {"imagePath": content["imagePath"].replace("\\", "/"), **{k: v for k, v in content.items() if k in _KEPT}}
 
 
@@ -99,14 +100,14 @@ def _annotations(image: Path, file: Path, wanted: frozenset[str]) -> Iterator[An
     from pycocotools import mask as coco
 
     for (label, _), parts in groups.items():
-        yield Annotation(label, placed(coco.merge(parts), frame, file))
+        yield Annotation(label, rle_to_image_frame(coco.merge(parts), frame, file))
 
 
 def _mask(shape: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:
     kind = shape.get("shape_type") or "polygon"
     draw = {"polygon": _polygon, "rectangle": _rectangle, "circle": _circle, "mask": _bitmap}.get(kind)
     if draw is None:
-        notice("shape without area", f"{name}: a {kind} has no area; left out.")
+        notice("shape without area", f"{name}: a {kind} has no area and is skipped.")
         return None
     try:
         points = np.asarray(shape["points"], float)
@@ -116,9 +117,9 @@ def _mask(shape: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[st
     except (KeyError, TypeError, ValueError, IndexError, binascii.Error) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{name}: not a {kind} as labelme writes it ({error}).") from error
+        raise DataError(f"{name}: not a valid {kind} of labelme ({error}).") from error
     if rle is None:
-        notice("empty mask", f"{name}: a {kind} without an area in the image; left out.")
+        notice("empty mask", f"{name}: the {kind} has no area in the image and is skipped.")
     return rle
 
 
@@ -138,7 +139,7 @@ def _circle(points: np.ndarray, shape: Mapping[str, Any], size: tuple[int, int],
 
 
 def _bitmap(points: np.ndarray, shape: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:
-    """labelme's "mask": a PNG in base64 whose top-left pixel stands at the first point."""
+    """A "mask" of labelme: a base64 PNG whose top-left pixel is at the first point."""
     part = decode_mask(base64.b64decode(shape["mask"], validate=True), name)
     left, top = (round(v) for v in points[0])
     whole = np.zeros(size, bool)

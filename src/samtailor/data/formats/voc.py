@@ -1,4 +1,4 @@
-"""Pascal VOC: images/ or JPEGImages/ with boxes in annotations/NAME.xml, or SegmentationClass/ (and Object/)."""
+"""Pascal VOC: JPEGImages/ or images/ with boxes in Annotations/NAME.xml, or SegmentationClass/ (and Object/)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from samtailor.data.formats.labelmap import read_names
 from samtailor.data.image import SUFFIXES, header, read_index
-from samtailor.data.layout import file_sample, shape_annotation
+from samtailor.data.layout import file_sample, rle_annotation
 from samtailor.data.listing import chosen, files, has_files, natural_key, paired, subfolder
-from samtailor.data.placement import fitted
+from samtailor.data.placement import to_image_frame
 from samtailor.errors import DataError, InputError
 from samtailor.masks.rle import from_box, from_index_map
 from samtailor.structures import Annotation, Sample
@@ -25,7 +25,7 @@ _VOID = 255
 
 
 def matches(path: Path) -> bool:
-    """Whether images and XML files, or SegmentationClass/, are there."""
+    """Whether there are images and XML files or SegmentationClass/."""
     return _images(path) is not None and (
         has_files(subfolder(path, "annotations"), ".xml") or has_files(_classes_folder(path), *SUFFIXES)
     )
@@ -38,22 +38,22 @@ def build(
 
     Args:
         path: folder of the data set.
-        classes: names to read; None for all.
-        masks: "boxes" fills the boxes of the XML files; "segmentation" takes SegmentationClass/ (cut into objects by
-            SegmentationObject/ where there); "auto" is segmentation where that folder is there, else boxes. The
-            names of the indices are VOC's twenty, or those of a labels.json.
-        one_based: xmin and ymin count from 1 and xmax, ymax are inside (VOC's own devkit); by default the four
-            numbers are taken for the edges of the box.
+        classes: class names to read; None for all.
+        masks: "boxes" uses the boxes of the XML files as rectangular masks; "segmentation" reads SegmentationClass/,
+            divided into objects by SegmentationObject/ if present; "auto" is segmentation if that folder exists, else
+            boxes. Class names are those of VOC, or of a labels.json.
+        one_based: xmin and ymin count from 1 and xmax, ymax are inclusive (VOC devkit). By default the four numbers
+            are the edges of the box.
 
     Raises:
-        DataError: missing folders, nothing pairs up, broken XML, an object without a name or box.
+        DataError: folders are missing, no image has annotations, invalid XML, or an object without name or box.
         InputError: an unknown class or option.
     """
     if masks not in ("auto", "boxes", "segmentation"):
         raise InputError(f"masks must be 'auto', 'boxes' or 'segmentation', got {masks!r}.")
     images = _images(path)
     if images is None:
-        raise DataError(f"{path} has no folder JPEGImages/ or images/ for the images.")
+        raise DataError(f"{path} has no image folder JPEGImages/ or images/.")
     image_files = files(images)
     if masks != "boxes" and has_files(_classes_folder(path), *SUFFIXES):
         return _segmented(path, image_files, classes)
@@ -104,7 +104,7 @@ def _boxes(image: Path, file: Path, wanted: frozenset[str], one_based: bool) -> 
     for name, (x0, y0, x1, y1) in _objects(sheet, file):
         if name in wanted:
             rle = from_box((x0 - one_based, y0 - one_based, x1, y1), size)
-            yield from shape_annotation(name, rle, frame, file)
+            yield from rle_annotation(name, rle, frame, file)
 
 
 def _size(sheet: ElementTree.Element) -> tuple[int, int] | None:
@@ -129,20 +129,20 @@ def _segments(
     image: Path, file: Path, objects: Path | None, names: Mapping[int, str], wanted: frozenset[str]
 ) -> Iterator[Annotation]:
     frame = header(image)
-    index = _without_void(fitted(read_index(file), frame, file))
+    index = _without_void(to_image_frame(read_index(file), frame, file))
     by_class = dict(from_index_map(index))
-    strange = sorted(set(by_class) - set(names))
-    if strange:
-        raise DataError(f"{file}: the index {strange[0]} has no name. Name all of them in a labels.json.")
+    unnamed = sorted(set(by_class) - set(names))
+    if unnamed:
+        raise DataError(f"{file}: the index {unnamed[0]} has no name. Add a labels.json with all names.")
     if objects is None:
         yield from (Annotation(names[value], rle) for value, rle in by_class.items() if names[value] in wanted)
         return
-    instance = _without_void(fitted(read_index(objects), frame, objects))
+    instance = _without_void(to_image_frame(read_index(objects), frame, objects))
     for value, rle in from_index_map(instance):
-        under = np.bincount(index[instance == value])
-        under[0] = 0
-        if under.any() and names[int(under.argmax())] in wanted:
-            yield Annotation(names[int(under.argmax())], rle)
+        counts = np.bincount(index[instance == value])
+        counts[0] = 0
+        if counts.any() and names[int(counts.argmax())] in wanted:
+            yield Annotation(names[int(counts.argmax())], rle)
 
 
 def _without_void(index: np.ndarray) -> np.ndarray:

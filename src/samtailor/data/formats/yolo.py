@@ -1,4 +1,4 @@
-"""YOLO: images/ + labels/NAME.txt (boxes or polygons, as shares of the size), names in data.yaml or classes.txt."""
+"""YOLO: images/ + labels/NAME.txt (boxes or polygons, relative to the size), names in data.yaml or classes.txt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from samtailor.data.image import header
-from samtailor.data.layout import file_sample, shape_annotation
+from samtailor.data.layout import file_sample, rle_annotation
 from samtailor.data.listing import chosen, files, has_files, paired, read_text, subfolder
 from samtailor.data.notices import notice
 from samtailor.errors import DataError, counted
@@ -16,29 +16,28 @@ from samtailor.structures import Annotation, Sample
 
 _PARTS = ("train", "valid", "val", "test")
 _NOT_LABELS = frozenset({"classes", "labels", "readme", "obj", "train", "val", "test"})
-_SLACK = 0.01  # rounding beyond the image's edge that is not worth a word
+_SLACK = 0.01  # coordinates this far outside the image count as rounding
 
 
 def matches(path: Path) -> bool:
-    """Whether images/ and labels/*.txt are there, on top or in train/, valid/, val/, test/."""
+    """Whether there are images/ and labels/*.txt, in the top folder or in train/, valid/, val/, test/."""
     return bool(_places(path))
 
 
 def build(
     path: Path, *, classes: Sequence[str] | None = None, names: str | None = None, part: str | None = None
 ) -> Iterable[Sample]:
-    """Samples of a YOLO data set. An image with an empty label file holds nothing; one without a file is left out.
+    """Samples of a YOLO data set. Images with an empty label file have no objects; images without a file are skipped.
 
     Args:
         path: folder of the data set.
-        classes: names to read; None for all.
-        names: YAML (key "names": a list or {index: name}) or text file (a name a line) relative to `path`; found by
-            itself when left out (data.yaml, the only *.yaml with names, classes.txt).
-        part: "train", "val", ... to read one part only; None for all of them, told apart in the id.
+        classes: class names to read; None for all.
+        names: YAML file (key "names": a list or {index: name}) or text file (one name per line) relative to `path`.
+            None uses data.yaml, another *.yaml with names, or classes.txt.
+        part: part to read ("train", "val", ...); None for all, with the part in the id.
 
     Raises:
-        DataError: nothing found; reading a line that is neither `class x y width height` nor `class x1 y1 x2 y2 x3 y3
-            ...`, a number without a name, or coordinates that are not shares of the size.
+        DataError: no images and labels. Reading invalid lines, unnamed classes or absolute coordinates raises it too.
         InputError: an unknown class.
     """
     images, labels = _listed(path, part)
@@ -46,35 +45,35 @@ def build(
     table = _names(path, names)
     if table is None:
         table = {i: str(i) for i in sorted({int(n) for stem in stems for n, *_ in _lines(labels[stem])})}
-        notice("no class names", f"{path}: no data.yaml or classes.txt names the classes; their numbers are the names.")
+        notice("no class names", f"{path}: no class names in data.yaml or classes.txt; numbers are used as names.")
     wanted = frozenset(chosen(classes, table.values()))
     return [file_sample(stem, images[stem], _annotations, labels[stem], table, wanted) for stem in stems]
 
 
 def _places(path: Path) -> list[tuple[str, Path, Path]]:
-    """(part, folder of images, folder of labels): the usual two arrangements."""
-    found = []
+    """(part, image folder, label folder) of the two usual arrangements."""
+    places = []
     for part in ("", *_PARTS):
         images, labels = (subfolder(path / part, name) for name in ("images", "labels"))
-        if images and has_files(labels, ".txt"):
-            found.append((part, images, labels))
-    return found
+        if images and labels and has_files(labels, ".txt"):
+            places.append((part, images, labels))
+    return places
 
 
 def _listed(path: Path, part: str | None) -> tuple[dict[str, Path], dict[str, Path]]:
     images: dict[str, Path] = {}
     labels: dict[str, Path] = {}
     for prefix, image_folder, label_folder in _places(path):
-        lead = f"{prefix}/" if prefix else ""
-        images |= {lead + stem: file for stem, file in files(image_folder).items()}
-        labels |= {lead + stem: file for stem, file in files(label_folder, [".txt"]).items()}
+        start = f"{prefix}/" if prefix else ""
+        images |= {start + stem: file for stem, file in files(image_folder).items()}
+        labels |= {start + stem: file for stem, file in files(label_folder, [".txt"]).items()}
     labels = {stem: file for stem, file in labels.items() if stem in images or file.stem.lower() not in _NOT_LABELS}
     if part is not None:
         images = {stem: file for stem, file in images.items() if stem.startswith(f"{part}/")}
         labels = {stem: file for stem, file in labels.items() if stem.startswith(f"{part}/")}
     if not images or not labels:
         which = f" of the part {part!r}" if part else ""
-        raise DataError(f"{path} has no YOLO images and labels{which}: expected images/NAME.jpg and labels/NAME.txt.")
+        raise DataError(f"{path} has no YOLO images and labels{which}. Expected images/NAME.jpg and labels/NAME.txt.")
     return images, labels
 
 
@@ -106,7 +105,7 @@ def _table(file: Path) -> dict[int, str] | None:
     try:
         return {int(index): str(name) for index, name in pairs} or None
     except (TypeError, ValueError) as error:
-        raise DataError(f"{file}: 'names' must be a list of names or index: name, got {value!r}.") from error
+        raise DataError(f"{file}: 'names' must be a list, or a mapping from index to name, got {value!r}.") from error
 
 
 def _lines(file: Path) -> Iterator[tuple[float, ...]]:
@@ -120,34 +119,34 @@ def _lines(file: Path) -> Iterator[tuple[float, ...]]:
         if len(values) != 5 and (len(values) < 7 or len(values) % 2 == 0):
             raise DataError(
                 f"{file}, line {number}: expected `class x y width height` or `class x1 y1 x2 y2 x3 y3 ...`, "
-                f"got {counted(len(values), 'number')}. (Predictions with a confidence are not labels.)"
+                f"got {counted(len(values), 'number')}. (Predictions with a confidence are not supported.)"
             )
         if values[0] != int(values[0]) or values[0] < 0:
-            raise DataError(f"{file}, line {number}: the class must be a whole number from 0, got {values[0]}.")
+            raise DataError(f"{file}, line {number}: the class must be an integer of at least 0, got {values[0]}.")
         if not all(-0.5 <= value <= 1.5 for value in values[1:]):
             raise DataError(
-                f"{file}, line {number}: coordinates must be shares of the image's size (0 to 1), got pixels?"
+                f"{file}, line {number}: coordinates must be relative to the image size (0 to 1), not pixels."
             )
         if not all(-_SLACK <= value <= 1 + _SLACK for value in values[1:]):
-            notice("shape beyond image", f"{file}, line {number}: reaches beyond the image; cut off at its edge.")
+            notice("shape beyond image", f"{file}, line {number}: the shape extends beyond the image and is clipped.")
         yield values
 
 
 def _annotations(image: Path, file: Path, names: Mapping[int, str], wanted: frozenset[str]) -> Iterator[Annotation]:
     frame = header(image)
-    for number, *shape in _lines(file):
+    for number, *coordinates in _lines(file):
         if number not in names:
-            raise DataError(f"{file}: the class {int(number)} has no name; named are {sorted(names)}.")
+            raise DataError(f"{file}: the class {int(number)} has no name. Named classes: {sorted(names)}.")
         if names[int(number)] in wanted:
-            yield from shape_annotation(names[int(number)], _mask(shape, frame.size), frame, file)
+            yield from rle_annotation(names[int(number)], _mask(coordinates, frame.size), frame, file)
 
 
-def _mask(shape: Sequence[float], size: tuple[int, int]) -> dict[str, Any] | None:
+def _mask(values: Sequence[float], size: tuple[int, int]) -> dict[str, Any] | None:
     height, width = size
-    if len(shape) == 4:
-        x, y, w, h = shape[0] * width, shape[1] * height, shape[2] * width, shape[3] * height
+    if len(values) == 4:
+        x, y, w, h = values[0] * width, values[1] * height, values[2] * width, values[3] * height
         return from_box((x - w / 2, y - h / 2, x + w / 2, y + h / 2), size)
-    return from_polygons([[v * (height if i % 2 else width) for i, v in enumerate(shape)]], size)
+    return from_polygons([[v * (height if i % 2 else width) for i, v in enumerate(values)]], size)
 
 
 __all__ = ["build", "matches"]

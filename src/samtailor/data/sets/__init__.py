@@ -1,1 +1,1 @@
-"""The papers' data sets as named readers over the formats."""
+"""Published data sets of papers, as named readers based on the formats."""

@@ -1,4 +1,4 @@
-"""Splits by file number: the last images of a data set are its test part, the first ones the pool of shots."""
+"""Splits by file number: the last images are the test part, the first ones the pool for shots."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def part_of(samples: Sequence[Sample], part: str | None, test: int | None, publi
     """Samples of one part.
 
     Args:
-        samples: all, in the order of their numbers.
+        samples: all samples, in the order of their numbers.
         part: "pool", "test", or None for all.
-        test: images of the test part, the last ones; None: the paper's number, and in a copy with another number of
-            images the paper's share, with a notice.
-        published: (images of the test part, images in all) of the paper.
+        test: number of test images. None is the number of the paper, or its share, with a notice, in a copy with
+            another number of images.
+        published: (test images, all images) of the paper.
 
     Raises:
         InputError: an unknown part, or a test part that leaves no pool.
@@ -39,11 +39,11 @@ def _count(total: int, test: int | None, published: tuple[int, int]) -> int:
             test = max(1, round(total * published[0] / published[1]))
             notice(
                 "another number of images",
-                f"The data set has {total} images instead of {published[1]}: the last {test} instead of "
-                f"{published[0]} are its test part. Give test=N for another number.",
+                f"The data set has {total} images instead of {published[1]}, so the last {test} instead of "
+                f"{published[0]} are the test part. Use test=N for another number.",
             )
     if not 0 < test < total:
-        raise InputError(f"test must lie between 1 and {total - 1}, one image less than there are; got {test}.")
+        raise InputError(f"test must be between 1 and {total - 1} (one less than all images), got {test}.")
     return test
 
 

@@ -1,8 +1,8 @@
 """Car plates (Kaggle "Car License Plate Detection", 433 images): images/ + annotations/*.xml, boxes as rectangles.
 
-Kim et al. split 80:20 (346 / 87) and do not say how. Here: image ids are ordered by the SHA-256 of "{seed}:{id}"; the
-first round(0.8 n) are `train`, the rest is `test`. The set has many near-copies; `grouped=True` keeps them on
-one side (`data.split`), which is sounder and not what the paper can have done.
+Kim et al. split 80:20 (346 / 87) without further details. Here, image ids are ordered by the SHA-256 of "{seed}:{id}";
+the first round(0.8 n) are `train`, the others `test`. The set has many near-duplicates. `grouped=True` keeps them
+together (`data.split`), which is sounder but differs from the paper.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ def build(
         path: folder with images/ and annotations/.
         classes: class names; None for all.
         part: "train" or "test" of the seeded split; None for all images.
-        seed: of the split.
-        grouped: keep near-copies on one side.
+        seed: random seed of the split.
+        grouped: keep near-duplicates together.
 
     Raises:
-        DataError: not the layout. InputError: an unknown class or part.
+        DataError: the layout differs.
+        InputError: an unknown class or part.
     """
     samples = list(voc.build(path, classes=classes, masks="boxes"))
     if part is None:
@@ -47,8 +48,8 @@ def build(
     count = round(TRAIN_SHARE * len(samples))
     if grouped:
         return split(samples, train=None, test=len(samples) - count, seed=seed).pick(samples, part)
-    dealt = sorted(samples, key=lambda sample: shuffle_key(seed, sample.id))
-    return dealt[:count] if part == "train" else dealt[count:]
+    shuffled = sorted(samples, key=lambda sample: shuffle_key(seed, sample.id))
+    return shuffled[:count] if part == "train" else shuffled[count:]
 
 
 __all__ = ["TRAIN_SHARE", "build"]

@@ -1,14 +1,14 @@
 """CelebAMask-HQ (Lee et al., CVPR 2020): 30,000 faces with up to 18 part masks, in the layout it is published in.
 
     CelebA-HQ-img/ID.jpg                                     1024 x 1024
-    CelebAMask-HQ-mask-anno/{ID // 2000}/{ID:05d}_{part}.png   512 x 512, there only when the part is visible
+    CelebAMask-HQ-mask-anno/{ID // 2000}/{ID:05d}_{part}.png   512 x 512, only for visible parts
 
-The part files overlap (skin lies under nose, mouth, eyes ...). They are kept apart here; a merged map would change
-"skin". Masks are resized to the image (nearest). Left and right are the person's: mirroring an image swaps the
-labels in `MIRROR`. The license is non-commercial; nothing of the data comes with samtailor.
+The masks of parts overlap (skin includes nose, mouth, eyes ...) and are kept separate; a merged map would change
+"skin". Masks are resized to the image (nearest neighbor). Left and right are those of the person: mirroring an image
+exchanges the labels in `MIRROR`. The license is non-commercial; samtailor contains no data of this set.
 
-Kim et al. use 21,000 images to train and 6,000 to validate and do not say which. Here: image numbers are ordered
-by the SHA-256 of "{seed}:{number}"; the first 70 % are `train`, the next 20 % are `val`, the rest is `unused`
+Kim et al. use 21,000 images for training and 6,000 for validation, without saying which. Here, image numbers are
+ordered by the SHA-256 of "{seed}:{number}"; the first 70 % are `train`, the next 20 % `val` and the others `unused`
 (21,000 / 6,000 / 3,000 of the full set).
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from samtailor.data.image import header, read_mask
 from samtailor.data.layout import file_sample, mask_annotation
 from samtailor.data.listing import chosen, files, natural_key
-from samtailor.data.placement import fitted
+from samtailor.data.placement import to_image_frame
 from samtailor.data.shots import shuffle_key
 from samtailor.errors import DataError, InputError
 from samtailor.structures import Annotation, Sample
@@ -40,7 +40,7 @@ _VAL = (
     *(3452, 5978, 5983, 5834, 266, 1497, 319, 5840, 3763),
 )
 TABLE_1 = {"train": dict(zip(PARTS, _TRAIN, strict=True)), "val": dict(zip(PARTS, _VAL, strict=True))}
-"""Masks of each part as Kim et al. count them (Table 1)."""
+"""Number of masks of each part in Kim et al., Table 1."""
 
 _IMAGES, _MASKS = "CelebA-HQ-img", "CelebAMask-HQ-mask-anno"
 _SHARES = {"train": (0.0, 0.7), "val": (0.7, 0.9), "unused": (0.9, 1.0)}
@@ -52,23 +52,23 @@ def build(
     """Samples of CelebAMask-HQ.
 
     Args:
-        path: folder that holds CelebA-HQ-img/ and CelebAMask-HQ-mask-anno/ (the unpacked CelebAMask-HQ/).
-        classes: of the 18 parts; None for all.
+        path: folder with CelebA-HQ-img/ and CelebAMask-HQ-mask-anno/ (the unpacked CelebAMask-HQ/).
+        classes: names among the 18 parts; None for all.
         part: "train", "val" or "unused" of the seeded split above; None for all images.
-        seed: of the split.
+        seed: random seed of the split.
 
     Raises:
-        DataError: the two folders are not there, or an image's name is not a number.
+        DataError: the folders are missing, or the name of an image is not a number.
         InputError: an unknown class or part.
     """
     wanted = chosen(classes, PARTS)
     images, masks = path / _IMAGES, path / _MASKS
     if not images.is_dir() or not masks.is_dir():
-        raise DataError(f"{path} must hold {_IMAGES}/ and {_MASKS}/ (the unpacked CelebAMask-HQ).")
+        raise DataError(f"{path} must contain {_IMAGES}/ and {_MASKS}/ (the unpacked CelebAMask-HQ).")
     image_files = files(images)
-    strange = [name for name in image_files if not name.isdecimal()]
-    if strange:
-        raise DataError(f"{image_files[strange[0]]}: CelebAMask-HQ names its images by number.")
+    invalid = [name for name in image_files if not name.isdecimal()]
+    if invalid:
+        raise DataError(f"{image_files[invalid[0]]}: image names of CelebAMask-HQ are numbers.")
     return [file_sample(id, image_files[id], _parts, masks, wanted) for id in _of_part(image_files, part, seed)]
 
 
@@ -78,17 +78,17 @@ def _of_part(ids: Iterable[str], part: str | None, seed: int) -> list[str]:
         return ordered
     if part not in _SHARES:
         raise InputError(f"No part is called {part!r}. Parts: {', '.join(_SHARES)}.")
-    dealt = sorted(ordered, key=lambda id: shuffle_key(seed, str(int(id))))
-    first, last = (round(share * len(dealt)) for share in _SHARES[part])
-    return sorted(dealt[first:last], key=natural_key)
+    shuffled = sorted(ordered, key=lambda id: shuffle_key(seed, str(int(id))))
+    first, last = (round(share * len(shuffled)) for share in _SHARES[part])
+    return sorted(shuffled[first:last], key=natural_key)
 
 
 def _parts(image: Path, masks: Path, wanted: Sequence[str]) -> Iterator[Annotation]:
     number, frame = int(image.stem), header(image)
     for label in wanted:
         file = masks / str(number // 2000) / f"{number:05d}_{label}.png"
-        if file.is_file():  # masks of half the image's size are how the set is published
-            yield from mask_annotation(label, fitted(read_mask(file), frame, file, quiet=True), file)
+        if file.is_file():  # published masks have half the size of their image
+            yield from mask_annotation(label, to_image_frame(read_mask(file), frame, file, quiet=True), file)
 
 
 __all__ = ["MIRROR", "PARTS", "TABLE_1", "build"]

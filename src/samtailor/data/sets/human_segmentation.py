@@ -3,10 +3,10 @@
     Training_Images/ID.jpg
     Ground_Truth/ID.png     0 / 255
 
-Its page and the paper say 300 images; the repository holds 290 pairs, ids 1 to 289 and 300. Most masks (198) are
-smaller than their photo with the same aspect and are resized (nearest) with a notice. The paper tests on 100 and does
-not say which; here they are the last 100 by number (191 to 289, and 300), not by the alphabet, whose last 100 share
-only 21 images with them. The set states no license; nothing of it comes with samtailor.
+The page and the paper mention 300 images; the repository has 290 pairs, ids 1 to 289 and 300. Most masks (198) are
+smaller than their photo, with the same aspect ratio, and are resized (nearest neighbor) with a notice. The paper tests
+on 100 images without saying which. Here they are the last 100 by number (191 to 289, and 300), which share only 21
+images with the last 100 in alphabetical order. The set has no license; samtailor contains no data of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from samtailor.errors import DataError
 from samtailor.structures import Sample
 
 TEST, IMAGES = 100, 290
-"""Images of the test part, and in all."""
+"""Test images, and all images."""
 
 _IMAGES, _MASKS = ("Training_Images", "images"), ("Ground_Truth", "masks")
 
@@ -29,22 +29,23 @@ _IMAGES, _MASKS = ("Training_Images", "images"), ("Ground_Truth", "masks")
 def build(
     path: Path, *, classes: Sequence[str] | None = None, part: str | None = None, test: int | None = None
 ) -> Iterable[Sample]:
-    """Samples of the human segmentation set; the class is called "person" unless `classes` names it otherwise.
+    """Samples of the human segmentation set; the class is "person" unless `classes` has another name.
 
     Args:
         path: folder with Training_Images/ and Ground_Truth/ (or images/ and masks/).
         classes: one name for the class.
-        part: "pool" (the first ones, to draw shots from), "test" (the last ones), or None for all images.
-        test: images of the test part; None: 100, and in a smaller copy the same share.
+        part: "pool" (the first images, for shots), "test" (the last images), or None for all.
+        test: number of test images; None is 100, or the same share of a smaller copy.
 
     Raises:
-        DataError: not the layout. InputError: an unknown part, several classes.
+        DataError: the layout differs.
+        InputError: an unknown part, or several classes.
     """
     images, masks = subfolder(path, *_IMAGES), subfolder(path, *_MASKS)
     if images is None or masks is None:
-        raise DataError(f"{path} must hold {_IMAGES[0]}/ and {_MASKS[0]}/ (or {_IMAGES[1]}/ and {_MASKS[1]}/).")
-    found = folder.build(path, classes=classes or ["person"], images=images.name, masks=masks.name)
-    return part_of(sorted(found, key=lambda sample: natural_key(sample.id)), part, test, (TEST, IMAGES))
+        raise DataError(f"{path} must contain {_IMAGES[0]}/ and {_MASKS[0]}/ (or {_IMAGES[1]}/ and {_MASKS[1]}/).")
+    samples = folder.build(path, classes=classes or ["person"], images=images.name, masks=masks.name)
+    return part_of(sorted(samples, key=lambda sample: natural_key(sample.id)), part, test, (TEST, IMAGES))
 
 
 __all__ = ["IMAGES", "TEST", "build"]

@@ -1,10 +1,9 @@
 """TikTok body segmentation (Kaggle, tapakah68; AM-SAM Table 1): 2,615 frames of dancing people, Images/ + Masks/.
 
-A mask is whatever is above 0. Frames are put in the order of their numbers; the paper tests on the last 2,000 and draws
-its examples from the first 615. Neighbouring frames of one video hardly differ: K of them are one example, and frames
-on both sides of the border leak from one part to the other. `clip` groups neighbors, so that shots come from
-different groups and intervals count a group once. The license is non-commercial; nothing of the data comes with
-samtailor.
+Mask values above 0 are foreground. Frames are ordered by number; the paper tests on the last 2,000 and takes its
+examples from the first 615. Neighboring frames of a video are nearly identical: K of them count as one example, and
+frames at the border leak from one part to the other. `clip` groups neighbors, so that shots come from different
+groups and intervals count a group once. The license is non-commercial; samtailor contains no data of this set.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from samtailor.errors import InputError
 from samtailor.structures import Sample
 
 TEST, IMAGES = 2000, 2615
-"""Images of the paper's test part, and in all."""
+"""Test images of the paper, and all images."""
 
 
 def build(
@@ -31,20 +30,21 @@ def build(
     test: int | None = None,
     clip: int | None = None,
 ) -> Iterable[Sample]:
-    """Samples of the TikTok set; the class is called "person" unless `classes` names it otherwise.
+    """Samples of the TikTok set; the class is "person" unless `classes` has another name.
 
     Args:
         path: folder with Images/ and Masks/.
         classes: one name for the class.
-        part: "pool" (the first ones, to draw shots from), "test" (the last ones), or None for all images.
-        test: images of the test part; None: 2,000, and in a smaller copy the same share.
-        clip: this many neighboring frames are one group; None: every frame counts on its own.
+        part: "pool" (the first images, for shots), "test" (the last images), or None for all.
+        test: number of test images; None is 2,000, or the same share of a smaller copy.
+        clip: number of neighboring frames that form a group; None for no groups.
 
     Raises:
-        DataError: not the layout. InputError: an unknown part, several classes, a clip below 1.
+        DataError: the layout differs.
+        InputError: an unknown part, several classes, or `clip` below 1.
     """
     if clip is not None and clip < 1:
-        raise InputError(f"clip must be the number of neighboring frames that are one group, from 1; got {clip}.")
+        raise InputError(f"clip is the number of neighboring frames in a group and must be at least 1, got {clip}.")
     samples = sorted(folder.build(path, classes=classes or ["person"]), key=lambda sample: natural_key(sample.id))
     if clip is not None:
         samples = [replace(sample, group=f"clip{i // clip}") for i, sample in enumerate(samples)]

@@ -1,1 +1,1 @@
-"""Procedural images with masks, made from a seed, nothing downloaded."""
+"""Procedural images with masks, determined by a seed. Nothing is downloaded."""

@@ -1,7 +1,8 @@
-"""Hanging a flat banner in an image: where, at what angle, with which sag, folds, shadow, ropes and poles."""
+"""Hang a flat banner in an image: position, perspective, sag, folds, shadow, ropes and poles."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -11,20 +12,25 @@ from samtailor.data.synth import shapes
 from samtailor.data.synth.banner_art import Print
 from samtailor.data.synth.canvas import Canvas, Layer, blend
 from samtailor.data.synth.street import Backdrop
-from samtailor.data.synth.textures import Material, near
+from samtailor.data.synth.textures import RGB, Material, near
 
 Rng = np.random.Generator
+Point = Sequence[float] | np.ndarray
+"""x, y."""
 
-_APART = 0.03  # gap kept between two banners, share of the shorter side of the image
+_APART = 0.03  # smallest gap between two banners, relative to the shorter side of the image
 
 
 @dataclass(frozen=True)
 class Spot:
-    """Where a banner goes.
+    """Position and folds of a banner.
 
-    corners: ``(4, 2)`` float px of the image (pixel i reaches from i to i + 1), from the print's top left
-    clockwise. sag: how far the middle hangs below the ends, share of the print's height. waves: number of folds
-    across; depth: their amplitude, share of the print's shorter side. phase: rad.
+    Args:
+        corners: float (4, 2), pixels of the image (pixel i spans i to i + 1), clockwise from the top left.
+        sag: how far the middle hangs below the ends, relative to the height of the print.
+        waves: number of folds across.
+        depth: amplitude of the folds, relative to the shorter side of the print.
+        phase: phase of the folds, in radians.
     """
 
     corners: np.ndarray
@@ -35,23 +41,24 @@ class Spot:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) in px at which the print is drawn so that the warp neither blurs nor aliases it."""
+        """(height, width) in pixels of the print, such that warping neither blurs nor aliases it."""
         sides = np.linalg.norm(np.roll(self.corners, -1, 0) - self.corners, axis=1)
         return max(int(max(sides[1], sides[3])), 8), max(int(max(sides[0], sides[2])), 8)
 
 
 def spot(rng: Rng, place: Backdrop, *, aspect: float, area: float, taken: list[np.ndarray], kind: str) -> Spot | None:
-    """Look for a free place.
+    """Choose a free position.
 
     Args:
-        rng: source of every choice.
-        place: what the banner hangs in front of.
-        aspect: width over height of the print.
-        area: wanted px of the print in the image.
-        taken: corners of the banners that hang already.
+        rng: random generator.
+        place: the background.
+        aspect: width of the print divided by its height.
+        area: intended area of the print in the image, in pixels.
+        taken: corners of the existing banners.
         kind: "taut" (a board, hardly any folds) or "loose".
 
-    Returns: None after a dozen vain tries.
+    Returns:
+        the position, or None after 12 failed attempts.
     """
     height, width = place.image.shape[:2]
     for attempt in range(12):
@@ -74,16 +81,16 @@ def spot(rng: Rng, place: Backdrop, *, aspect: float, area: float, taken: list[n
 def flatten(
     rng: Rng, where: Spot, print_: Print, size: tuple[int, int]
 ) -> tuple[Print, tuple[int, int, int, int]] | None:
-    """Carry a print into the image.
+    """Warp a print into the image.
 
     Args:
-        rng: creases and light.
-        where: the place.
-        print_: flat.
+        rng: random generator, for creases and light.
+        where: position of the banner.
+        print_: the flat print.
         size: (height, width) of the image.
 
-    Returns: the print as the image sees it and the box x0, y0, x1, y1 it fills; None where nothing of it lies in the
-    image.
+    Returns:
+        the warped print and its box x0, y0, x1, y1; None if it is outside the image.
     """
     rows, columns = print_.parts.shape
     droop = (where.sag + where.depth) * np.linalg.norm(where.corners[3] - where.corners[0]) + 2
@@ -113,7 +120,7 @@ def flatten(
 
 
 def shadow(rng: Rng, image: np.ndarray, cover: np.ndarray, box: tuple[int, int, int, int]) -> None:
-    """Darken what is behind a banner, a little to one side and below; ``image`` in place."""
+    """Darken the background of a banner slightly beside and below it; changes `image`."""
     x0, y0, x1, y1 = box
     reach = max(int(0.02 * image.shape[0]), 2)
     dx, dy = int(rng.integers(-reach, reach + 1)), int(rng.integers(1, reach + 1))
@@ -129,7 +136,7 @@ def shadow(rng: Rng, image: np.ndarray, cover: np.ndarray, box: tuple[int, int, 
 
 
 def fixings(rng: Rng, canvas: Canvas, where: Spot, place: Backdrop) -> None:
-    """What holds the banner, painted before it: ropes to the wall, poles at its sides, a rod above."""
+    """Paint the fixings of a banner: ropes to the wall, poles at its sides, or a rod above. Call before `hang`."""
     height, _width = place.image.shape[:2]
     top_left, top_right, bottom_right, bottom_left = where.corners
     thick = max(height / 480 * rng.uniform(1.2, 2.6), 1.0)
@@ -140,7 +147,7 @@ def fixings(rng: Rng, canvas: Canvas, where: Spot, place: Backdrop) -> None:
     )
     if kind == "ropes":
         middle, reach = where.corners.mean(0), height * rng.uniform(0.04, 0.2)
-        tall = where.size[0] > 1.5 * where.size[1]  # may end in a point: there is nothing to tie below
+        tall = where.size[0] > 1.5 * where.size[1]  # tall banners may end in a point, without lower corners
         for corner in where.corners[: 2 if tall else 4]:
             away = (corner - middle) / max(float(np.linalg.norm(corner - middle)), 1e-3)
             end = corner + (away + rng.normal(0, 0.25, 2)) * reach
@@ -156,37 +163,37 @@ def fixings(rng: Rng, canvas: Canvas, where: Spot, place: Backdrop) -> None:
             _bar(rng, canvas, upper - (0, 0.03 * height), base, thick * 3, tone)
 
 
-def hang(canvas: Canvas, seen: Print, box: tuple[int, int, int, int]) -> int:
-    """Paint what `flatten` gave; returns the banner's id in ``canvas.objects``."""
+def hang(canvas: Canvas, warped: Print, box: tuple[int, int, int, int]) -> int:
+    """Paint the result of `flatten`; returns the id of the banner in `canvas.objects`."""
     x0, y0, x1, y1 = box
     canvas.object_names.append("banner")
     owner, first = len(canvas.object_names), len(canvas.part_names)
-    blend(canvas.image[y0:y1, x0:x1], seen.image, seen.cover)
-    inside = seen.cover > 127
+    blend(canvas.image[y0:y1, x0:x1], warped.image, warped.cover)
+    inside = warped.cover > 127
     canvas.objects[y0:y1, x0:x1][inside] = owner
-    canvas.parts[y0:y1, x0:x1][inside] = np.where(seen.parts, seen.parts + first, 0)[inside]
-    canvas.part_names += seen.names
-    canvas.part_owner += [owner] * len(seen.names)
-    canvas.nested |= {first + part: first + whole for part, whole in seen.nested.items()}
+    canvas.parts[y0:y1, x0:x1][inside] = np.where(warped.parts, warped.parts + first, 0)[inside]
+    canvas.part_names += warped.names
+    canvas.part_owner += [owner] * len(warped.names)
+    canvas.nested |= {first + part: first + whole for part, whole in warped.nested.items()}
     return owner
 
 
 def _corners(rng: Rng, wide: float, tall: float) -> np.ndarray:
-    """Corners ``(4, 2)`` px about the origin: a rectangle after a random affine and a perspective map."""
+    """Corners (4, 2) about the origin, in pixels: a rectangle after a random affine and a perspective map."""
     flat = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (wide / 2, tall / 2)
     turn = np.radians(np.clip(rng.normal(0, 5 if rng.uniform() < 0.75 else 14), -28, 28))
     lean, squeeze = rng.normal(0, 0.06), rng.uniform(0.8, 1.0)
     affine = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.array(
         [[squeeze, lean], [0, 1]]
     )
-    # pixel depth grows linearly across the print: one side, or the top, is farther away
+    # depth grows linearly across the print: one side, or the top, is farther away
     yaw, pitch = np.clip(rng.normal(0, 0.16), -0.35, 0.35), np.clip(rng.normal(0, 0.08), -0.2, 0.2)
     distance = 1 + yaw * flat[:, :1] / (wide / 2) + pitch * flat[:, 1:] / (tall / 2)
     return (flat / distance) @ affine.T
 
 
 def _clear(corners: np.ndarray, other: np.ndarray, gap: float) -> bool:
-    """Whether two quadrilaterals stay apart (by their convex hulls, the first one grown by ``gap`` px)."""
+    """Whether the convex hulls of two quadrilaterals are at least about `gap` pixels apart."""
     middle = corners.mean(0)
     away = corners - middle
     grown = middle + away * (1 + gap / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-3))
@@ -197,7 +204,7 @@ def _clear(corners: np.ndarray, other: np.ndarray, gap: float) -> bool:
 
 
 def _creases(rng: Rng, across: np.ndarray) -> np.ndarray:
-    """Light ``(h, w)`` to add along one to three vertical folds from the parcel the banner came in."""
+    """Light (h, w) to add along one to three vertical creases from packaging."""
     light = np.zeros_like(across)
     for at in np.linspace(0, 1, int(rng.integers(2, 5)) + 1)[1:-1]:
         near_fold = (across - np.float32(at)) / np.float32(0.012)
@@ -205,8 +212,9 @@ def _creases(rng: Rng, across: np.ndarray) -> np.ndarray:
     return light
 
 
-def _bar(rng: Rng, canvas: Canvas, start: np.ndarray, end: np.ndarray, thick: float, color: tuple) -> None:
-    outline = shapes.limb(*start, *end, thick / 2, thick / 2)
+def _bar(rng: Rng, canvas: Canvas, start: Point, end: Point, thick: float, color: RGB) -> None:
+    (x0, y0), (x1, y1) = start, end
+    outline = shapes.limb(x0, y0, x1, y1, thick / 2, thick / 2)
     surface = Material("flat", near(rng, color, 12), color, 0.0, 1.0, 0.0)
     canvas.add(rng, "fixing", [Layer([outline], surface)], center=(0, 0), scale=(1, 1))
 

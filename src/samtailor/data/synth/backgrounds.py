@@ -1,4 +1,4 @@
-"""What things stand in front of."""
+"""Backgrounds of scenes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Rng = np.random.Generator
 
 
 def background(rng: Rng, size: int) -> tuple[np.ndarray, list[RGB]]:
-    """A background ``(size, size, 3)`` uint8 and its main colors."""
+    """A random background, uint8 (size, size, 3), and its main colors."""
     kind = rng.choice(["plain", "horizon", "room", "clutter"], p=[0.35, 0.25, 0.2, 0.2])
     if kind == "plain":
         base = color(rng)
@@ -26,7 +26,7 @@ def background(rng: Rng, size: int) -> tuple[np.ndarray, list[RGB]]:
 
 
 def tissue(rng: Rng, size: int, base: RGB) -> np.ndarray:
-    """Skin or a specimen slide ``(size, size, 3)`` uint8: mottled, at times with hairs."""
+    """Skin or a microscope slide, uint8 (size, size, 3): mottled, sometimes with hairs."""
     image = textures.Material("mottled", base, near(rng, base, 18), 1.0, rng.uniform(10, 60), 0.0).fill(rng, size, size)
     for _ in range(int(rng.choice([0, 0, 0, 8, 20]))):
         x, y, turn = rng.uniform(0, size), rng.uniform(0, size), rng.uniform(0, 6.3)
@@ -69,8 +69,8 @@ def _clutter(rng: Rng, size: int) -> tuple[np.ndarray, list[RGB]]:
     for _ in range(int(rng.integers(8, 30))):
         outline = shapes.polygon(rng, int(rng.integers(3, 8)))
         reach = size * rng.uniform(0.03, 0.2, 2)
-        placed = shapes.place(
+        polygon = shapes.place(
             outline, center=tuple(rng.uniform(0, size, 2)), scale=tuple(reach), angle=rng.uniform(0, 3.1)
         )
-        cv2.fillPoly(image, [placed.astype(np.int32)], near(rng, base, 22), cv2.LINE_AA)
+        cv2.fillPoly(image, [polygon.astype(np.int32)], near(rng, base, 22), cv2.LINE_AA)
     return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 3) * size / 256), [base]

@@ -1,7 +1,7 @@
-"""What is printed on a banner: text, photographs, patterns, logos and borders in several layouts.
+"""Prints of banners: text, photographs, patterns, logos and borders in several layouts.
 
 The content varies strongly on purpose. A click on a letter or on a photograph is ambiguous for a promptable model:
-it may mean the letter, the photograph or the whole banner (Kim et al., section 5.3).
+it may refer to the letter, the photograph or the whole banner (Kim et al., section 5.3).
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ from samtailor.data.synth.textures import RGB, apart, near
 
 Rng = np.random.Generator
 
-_ASIDE = 0.95  # share of the layouts that can, which leave more than half of the banner bare
-_STANDS_OUT = 95.0  # RGB distance between a banner's rim and what hangs behind it
+_ASIDE = 0.95  # probability that a suitable layout leaves more than half of the banner empty
+_STANDS_OUT = 95.0  # RGB distance between the rim of a banner and its background
 
 
 def art(rng: Rng, height: int, width: int, behind: RGB) -> Print:
-    """A flat banner.
+    """A random flat banner.
 
     Args:
-        rng: source of every choice.
-        height: px, at least 8.
-        width: px, at least 8.
-        behind: main color of what the banner will hang in front of; its rim keeps away from it.
+        rng: random generator.
+        height, width: in pixels, at least 8.
+        behind: main color of the background, from which the rim of the banner must differ.
     """
     ground = _ground_color(rng, behind)
     sheet = Print.on(_ground(rng, ground, height, width))
@@ -46,14 +45,14 @@ def art(rng: Rng, height: int, width: int, behind: RGB) -> Print:
 
 
 def _ground_color(rng: Rng, behind: RGB) -> RGB:
-    """Mostly strong or white, as printers and their customers like it, and away from what is behind."""
+    """A mostly saturated or white color that differs from the background."""
     best, gap = (255.0, 255.0, 255.0), -1.0
     for _ in range(8):
         kind = rng.uniform()
         saturation, value = (rng.uniform(0.55, 1), rng.uniform(0.45, 1)) if kind < 0.6 else (rng.uniform(0, 0.12), 0.95)
         if kind > 0.85:
             saturation, value = rng.uniform(0, 0.6), rng.uniform(0.05, 0.3)
-        candidate = tuple(255 * c for c in colorsys.hsv_to_rgb(rng.uniform(), saturation, value))
+        candidate = textures.rgb(255 * c for c in colorsys.hsv_to_rgb(rng.uniform(), saturation, value))
         far = float(np.linalg.norm(np.subtract(candidate, behind)))
         if far > _STANDS_OUT:
             return candidate
@@ -91,7 +90,7 @@ def _half(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
 
 
 def _poster(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
-    """A photograph over nearly all of it, with a strip of text across."""
+    """A photograph over most of the banner, with a strip of text."""
     height, width = sheet.image.shape[:2]
     full = (0, 0, width, height) if rng.uniform() < 0.5 else box
     photo(rng, sheet, full)
@@ -134,7 +133,7 @@ def _emblem(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
 
 
 def _bands(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
-    """Two or three bands of color, each with a line of its own."""
+    """Two or three bands of color, each with its own text."""
     height, width = sheet.image.shape[:2]
     count = int(rng.integers(2, 4))
     edges = (
@@ -156,7 +155,7 @@ def _bands(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
 
 
 def _aside(rng: Rng, box: Box) -> Box:
-    """The smaller piece of a box that is cut along its longer side, to the left or right, above or below."""
+    """The smaller part of a box that is divided along its longer side; any of the four sides."""
     share = rng.uniform(0.3, 0.45)
     return _share(box, share)[0] if rng.uniform() < 0.5 else _share(box, 1 - share)[1]
 
@@ -166,7 +165,7 @@ _MAY_STAND_ASIDE = (_headline, _half, _tiles, _emblem)
 
 
 def _border(rng: Rng, image: np.ndarray, ground: RGB, behind: RGB) -> None:
-    """A frame by taste, and always where the rim would be lost against what is behind."""
+    """Sometimes a frame, and always if the rim would be hard to distinguish from the background."""
     height, width = image.shape[:2]
     short = min(height, width)
     rim = max(int(short * 0.03), 1)
@@ -191,7 +190,7 @@ def _border(rng: Rng, image: np.ndarray, ground: RGB, behind: RGB) -> None:
 
 
 def _cut(rng: Rng, height: int, width: int) -> np.ndarray:
-    """Alpha ``(height, width)`` uint8: a rectangle; some tall banners end in a point, a swallowtail or an arc."""
+    """Opacity, uint8 (height, width): a rectangle; some tall banners end in a point, a swallowtail or an arc."""
     alpha = np.full((height, width), 255, np.uint8)
     if height < 1.6 * width or rng.uniform() > 0.35:
         return alpha
@@ -220,7 +219,7 @@ def _share(box: Box, share: float) -> tuple[Box, Box]:
 
 
 def _cut_off(box: Box, share: float) -> tuple[Box, Box]:
-    """The upper ``share`` of a box, and the rest."""
+    """The upper `share` of a box, and the rest."""
     x0, y0, x1, y1 = box
     y = int(y0 + share * (y1 - y0))
     return (x0, y0, x1, y), (x0, y, x1, y1)

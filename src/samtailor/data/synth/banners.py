@@ -1,8 +1,8 @@
-"""Images of outdoor banners and their masks, from a seed (Kim et al., section 5.3).
+"""Images of outdoor banners and their masks, determined by a seed (Kim et al., section 5.3).
 
-Banners are printed, hung into a street by a random affine and perspective map, partly hidden by what stands in
-front, and photographed. `banner_scene(7)` is the same image today and tomorrow on one machine; another build of
-OpenCV, Pillow or matplotlib (its fonts) may differ in single pixels.
+Banners are printed, placed in a street by a random affine and perspective map, partly occluded and photographed.
+`banner_scene(7)` is reproducible on one machine. Another build of OpenCV, Pillow or matplotlib (its fonts) may change
+single pixels.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from samtailor.errors import InputError
 Rng = np.random.Generator
 
 SIZE = (480, 640)
-"""Height and width, px, of a banner image when nothing else is said."""
+"""Default (height, width) of a banner image, in pixels."""
 
 _SMALLEST_SIDE = 64
-_KEEP = 0.6  # share of a banner that occluders leave visible at least
-_CARRIED = 0.95  # share of the banners that hang on a van, a hoarding, a front; none in backgrounds of a user's own
+_KEEP = 0.6  # smallest visible share of a banner
+_CARRIED = 0.95  # probability of a carrier (van, hoarding, front); none in backgrounds of the user
 
 
 def banner_scene(
@@ -39,21 +39,21 @@ def banner_scene(
     banners: Sequence[Path] = (),
     backgrounds: Sequence[Path] = (),
 ) -> Scene:
-    """The banner image of this seed.
+    """The banner image of a seed.
 
     Args:
-        seed: not negative; everything random comes from it.
-        size: (height, width) in px, each at least 64.
-        banners: image files to print (PNG transparency is respected); empty: printed by the program.
-        backgrounds: image files to hang them in; empty: painted by the program.
+        seed: random seed, at least 0.
+        size: (height, width) in pixels, each at least 64.
+        banners: image files of banners (transparency is respected); empty for generated banners.
+        backgrounds: image files of backgrounds; empty for generated backgrounds.
 
     Returns:
-        image ``(height, width, 3)`` uint8 RGB; one to three masks ``(height, width)`` bool, what is visible of each
-        banner; all labels "banner"; all parents -1.
+        image, uint8 RGB (height, width, 3); masks of the visible parts of one to three banners, bool (height, width);
+        all labels "banner"; all parents -1.
 
     Raises:
-        InputError: a negative seed or a size that is too small.
-        DataError: an image file that cannot be read.
+        InputError: a negative seed, or a size that is too small.
+        DataError: an image file cannot be read.
     """
     size = _checked(seed, size)
     canvas, hung = paint(np.random.default_rng(seed), size, banners=banners, backgrounds=backgrounds)
@@ -67,11 +67,10 @@ def paint(
     banners: Sequence[Path] = (),
     backgrounds: Sequence[Path] = (),
 ) -> tuple[Canvas, list[int]]:
-    """Paint a banner image and keep its id maps ``(height, width)``: what is printed on a banner is a part of it.
+    """Paint a banner image with its id maps (height, width). Prints are parts of their banner.
 
     Returns:
-        the canvas, and the ids of the banners. Other objects are what stands before them or holds them; what belongs
-        to the background has no id.
+        the canvas, and the ids of the banners. Other objects occlude or hold banners. The background has no ids.
     """
     height, width = size
     place = backdrop(rng, backgrounds, size) if backgrounds else street(rng, size)
@@ -88,16 +87,16 @@ def paint(
 
 def _checked(seed: int, size: tuple[int, int]) -> tuple[int, int]:
     if seed < 0:
-        raise InputError(f"A seed is an integer from 0 on, got {seed}.")
+        raise InputError(f"seed must be at least 0, got {seed}.")
     if len(size) != 2 or min(size) < _SMALLEST_SIDE:
-        raise InputError(f"size is (height, width) in pixels, each at least {_SMALLEST_SIDE}; got {tuple(size)}.")
+        raise InputError(f"size must be (height, width) of at least {_SMALLEST_SIDE} pixels each, got {tuple(size)}.")
     return int(size[0]), int(size[1])
 
 
 def _hang_all(rng: Rng, canvas: Canvas, place: Backdrop, banners: Sequence[Path], carried: float) -> dict[int, int]:
-    """Hang one to three banners, a share of them on carriers; returns id -> visible px of each.
+    """Hang one to three banners, some on carriers; returns the visible pixels of each by id.
 
-    What holds them is painted first, for all: a van of one must not hide another.
+    All carriers and fixings are painted first, so that they do not hide another banner.
     """
     height, width = place.image.shape[:2]
     count = int(rng.choice([1, 2, 3], p=[0.6, 0.27, 0.13]))
@@ -122,7 +121,7 @@ def _hang_all(rng: Rng, canvas: Canvas, place: Backdrop, banners: Sequence[Path]
 
 
 def _hold(rng: Rng, canvas: Canvas, place: Backdrop, where: attach.Spot, carried: float) -> int | None:
-    """Paint what holds a banner; returns its id if it is a carrier."""
+    """Paint the carrier or the fixings of a banner; returns the id of the carrier."""
     if rng.uniform() < carried:
         return carriers.carry(rng, canvas, where, carriers.pick(rng, place))
     attach.fixings(rng, canvas, where, place)
@@ -134,20 +133,23 @@ def _hang(rng: Rng, canvas: Canvas, place: Backdrop, where: attach.Spot, own: np
     rows, columns = where.size
     behind = canvas.image[:height, :width]
     print_ = art(rng, rows, columns, _behind(behind, where.corners)) if own is None else _scaled(own, rows, columns)
-    seen, box = attach.flatten(rng, where, print_, (height, width))
+    flattened = attach.flatten(rng, where, print_, (height, width))
+    if flattened is None:
+        raise ValueError("The banner is outside the image.")
+    visible, box = flattened
     if place.wall or rng.uniform() < 0.3:
-        attach.shadow(rng, canvas.image, seen.cover, box)
-    return attach.hang(canvas, seen, box), int((seen.cover > 127).sum())
+        attach.shadow(rng, canvas.image, visible.cover, box)
+    return attach.hang(canvas, visible, box), int((visible.cover > 127).sum())
 
 
 def _aspect(rng: Rng) -> float:
-    """Width over height: long, squarish or tall."""
+    """Random width divided by height: long, nearly square or tall."""
     low, high = ((2.2, 5.5), (0.9, 2.2), (0.3, 0.75))[rng.choice(3, p=[0.45, 0.33, 0.22])]
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def _behind(image: np.ndarray, corners: np.ndarray) -> tuple[float, float, float]:
-    """Mean color of the image just outside of the banner's edge."""
+    """Mean color of the image just outside the banner."""
     height, width = image.shape[:2]
     points = corners + 0.12 * (corners - corners.mean(0))
     steps = np.linspace(0, 1, 24, endpoint=False)[:, None, None]
@@ -158,7 +160,7 @@ def _behind(image: np.ndarray, corners: np.ndarray) -> tuple[float, float, float
 
 
 def _scaled(own: np.ndarray, rows: int, columns: int) -> Print:
-    """A user's own banner, RGBA; nothing is known of its parts."""
+    """A banner of the user, RGBA, without parts."""
     shrink = rows * columns < own.shape[0] * own.shape[1]
     own = cv2.resize(own, (columns, rows), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
     return Print(own[..., :3], np.zeros((rows, columns), np.uint8), own[..., 3])
@@ -188,7 +190,7 @@ def _light(rng: Rng, image: np.ndarray) -> np.ndarray:
 
 
 def _grain(rng: Rng, image: np.ndarray, amplitude: float) -> np.ndarray:
-    """Noise of standard deviation ``amplitude``; from this generator, so that no global state is touched."""
+    """Noise of standard deviation ``amplitude``; from this generator, so that global state does not change."""
     first, second = (np.frombuffer(rng.bytes(image.size), np.uint8).reshape(image.shape) for _ in range(2))
     summed = cv2.addWeighted(first, amplitude / 104, second, amplitude / 104, -255 * amplitude / 104, dtype=cv2.CV_16S)
     return cv2.add(image, summed, dtype=cv2.CV_8U)

@@ -1,4 +1,4 @@
-"""The canvas: an image being painted, and beside it the maps of which pixel belongs to what."""
+"""A canvas: an image and the id maps of its objects and parts."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ import numpy as np
 from samtailor.data.synth import shapes
 from samtailor.data.synth.textures import Material
 
-DECOR = "*"  # label of a layer that is drawn on a thing without being a part of its own
+DECOR = "*"  # label of a layer that is no part
 
 
 @dataclass
 class Layer:
-    """One surface of a thing.
+    """One surface of an object.
 
-    outlines: unit-frame polygons painted together, as one mask. label: name of the part; None for
-    what is the thing itself, without a part; :data:`DECOR` for drawing that leaves the parts as they are.
-    clip: paint only where the thing already is.
+    Args:
+        outlines: polygons in the unit frame, painted as one mask.
+        material: its surface.
+        label: name of the part; None if it belongs to the object without being a part; `DECOR` for decoration that
+            does not change parts.
+        clip: paint only on existing pixels of the object.
     """
 
     outlines: list[np.ndarray]
@@ -32,10 +35,13 @@ class Layer:
 class Canvas:
     """An image and its id maps.
 
-    image: ``(S, S, 3)`` uint8 RGB. objects, parts: ``(S, S)`` uint8 ids; 0 is none, and id i is
-    called ``object_names[i - 1]`` or ``part_names[i - 1]``. groups: what hangs on what, object id to object id; a
-    carrier and all that hangs on it are one group. nested: part id to that of the part it is a
-    part of; ``parts`` has the smallest one.
+    Args:
+        image: uint8 RGB (S, S, 3).
+        objects, parts: uint8 (S, S) ids, 0 for none.
+        object_names, part_names: names; id i has the name at index i - 1.
+        part_owner: object id of each part.
+        groups: object id to the id of its carrier.
+        nested: part id to the id of the part that contains it; `parts` has the innermost one.
     """
 
     image: np.ndarray
@@ -43,24 +49,24 @@ class Canvas:
     parts: np.ndarray
     object_names: list[str] = field(default_factory=list)
     part_names: list[str] = field(default_factory=list)
-    part_owner: list[int] = field(default_factory=list)  # object id of each part
+    part_owner: list[int] = field(default_factory=list)
     groups: dict[int, int] = field(default_factory=dict)
     nested: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def on(cls, background: np.ndarray) -> Canvas:
-        """A canvas with ``background`` ``(S, S, 3)`` uint8 and nothing on it."""
+        """A canvas with a background, uint8 (S, S, 3), and no objects."""
         size = background.shape[0]
         return cls(background, np.zeros((size, size), np.uint8), np.zeros((size, size), np.uint8))
 
     @property
     def size(self) -> int:
-        """Side of the image, px."""
+        """Side of the image, in pixels."""
         return self.image.shape[0]
 
     @property
     def full(self) -> bool:
-        """Whether the 8-bit ids are nearly used up."""
+        """Whether the 8-bit ids are nearly exhausted."""
         return len(self.object_names) >= 240 or len(self.part_names) >= 230
 
     def add(
@@ -73,7 +79,7 @@ class Canvas:
         scale: tuple[float, float],
         angle: float = 0.0,
     ) -> None:
-        """Paint a thing over what is there: ``center`` and ``scale`` in px, ``angle`` in rad."""
+        """Paint an object on top; `center` and `scale` in pixels, `angle` in radians."""
         self.object_names.append(name)
         owner = len(self.object_names)
         for layer in layers:
@@ -90,7 +96,7 @@ class Canvas:
             cover[objects != owner] = 0
         blend(self.image[y0:y1, x0:x1], layer.material.fill(rng, y1 - y0, x1 - x0), cover)
         inside = cover > 127
-        parts[inside & (objects != owner)] = 0  # what lay there was a part of something now hidden
+        parts[inside & (objects != owner)] = 0  # parts of objects that are now hidden
         objects[inside] = owner
         if layer.label is None:
             parts[inside] = 0
@@ -101,6 +107,6 @@ class Canvas:
 
 
 def blend(below: np.ndarray, above: np.ndarray, cover: np.ndarray) -> None:
-    """Lay ``above`` over ``below``, in place, with opacity ``cover``; ``(h, w, 3)`` twice and ``(h, w)``, uint8."""
+    """Blend `above` onto `below`, in place, with opacity `cover`: uint8 (h, w, 3), (h, w, 3) and (h, w)."""
     weight = cover.astype(np.float32) / 255
     below[...] = cv2.blendLinear(np.ascontiguousarray(above), np.ascontiguousarray(below), weight, 1 - weight)

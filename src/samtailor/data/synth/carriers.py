@@ -1,7 +1,7 @@
-"""What a banner hangs on when it is no rope and no pole: a van, a bus, a hoarding, a stall, a kiosk, a house front.
+"""Carriers of banners: a van, a bus, a hoarding, a stall, a kiosk, a house front.
 
-A carrier and what hangs on it are one group (`Canvas.groups`): a click on the banner may mean what is printed on it,
-the banner, or all of the van.
+A carrier and its banners form a group (`Canvas.groups`): a click on the banner may refer to the print, the banner or
+the whole van.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from samtailor.data.synth import shapes, things
 from samtailor.data.synth.attach import Spot
 from samtailor.data.synth.canvas import DECOR, Canvas, Layer
 from samtailor.data.synth.street import Backdrop
-from samtailor.data.synth.textures import RGB, apart, color, material
+from samtailor.data.synth.textures import RGB, apart, color, material, rgb
 
 Rng = np.random.Generator
 Reach = tuple[float, float, float, float]
-"""Half width and half height in px, and the middle relative to the banner's in units of those."""
+"""Half width and half height in pixels, and the center relative to that of the banner, in units of these."""
 
 
 ON_WALL = ("hoarding", "front", "awning")
@@ -26,12 +26,12 @@ STANDING = ("van", "bus", "hoarding", "kiosk", "front", "stall")
 
 
 def pick(rng: Rng, place: Backdrop) -> str:
-    """A carrier that may be met there."""
+    """Name of a random carrier that fits the place."""
     return str(rng.choice(ON_WALL if place.wall else STANDING))
 
 
 def carry(rng: Rng, canvas: Canvas, where: Spot, name: str) -> int:
-    """Paint a carrier behind where a banner is to hang, turned as it is; returns its id in ``canvas.objects``."""
+    """Paint a carrier at the position of a banner, rotated like it; returns its id in `canvas.objects`."""
     layers, reach = CARRIERS[name]
     tall, wide = where.size
     half_wide, half_tall, right, down = reach(rng, wide / 2, tall / 2)
@@ -47,7 +47,7 @@ def carry(rng: Rng, canvas: Canvas, where: Spot, name: str) -> int:
 
 
 def van(rng: Rng, base: RGB) -> list[Layer]:
-    """A van from the side, its box free of anything."""
+    """A van from the side, its box without decoration."""
     nose, roof = rng.uniform(0.5, 0.62), rng.uniform(-0.95, -0.7)
     body = np.array([[-1, roof], [nose, roof], [0.93, -0.1], [1, 0.62], [-1, 0.62]])
     pane = np.array([[nose + 0.03, roof + 0.15], [nose + 0.12, roof + 0.15], [0.88, -0.12], [nose + 0.03, -0.12]])
@@ -56,7 +56,7 @@ def van(rng: Rng, base: RGB) -> list[Layer]:
 
 
 def bus(rng: Rng, base: RGB) -> list[Layer]:
-    """A bus from the side: a row of windows above, free below."""
+    """A bus from the side: a row of windows above, no decoration below."""
     glass = material(rng, apart(rng, [base]), calm=0.7)
     layers = [Layer([shapes.rounded_rect(-1, -1, 1, 0.7, 0.08)], material(rng, base, calm=0.6))]
     count = int(rng.integers(4, 8))
@@ -67,12 +67,12 @@ def bus(rng: Rng, base: RGB) -> list[Layer]:
 
 
 def hoarding(rng: Rng, base: RGB) -> list[Layer]:
-    """A wall of boards, at times framed or planked."""
+    """A wall of boards, sometimes framed or planked."""
     layers = [Layer([shapes.rect(-1, -1, 1, 1)], material(rng, apart(rng, [base]), calm=0.7))]
     rim = rng.uniform(0.02, 0.07) if rng.uniform() < 0.5 else 0.0
     layers.append(Layer([shapes.rect(rim - 1, rim - 1, 1 - rim, 1 - rim)], material(rng, base, calm=0.3), DECOR))
     if rng.uniform() < 0.4:
-        dark = material(rng, tuple(0.7 * v for v in base), calm=1)
+        dark = material(rng, rgb(0.7 * v for v in base), calm=1)
         at = np.linspace(-1, 1, int(rng.integers(4, 9)))[1:-1]
         layers.append(Layer([shapes.rect(x - 0.006, -1, x + 0.006, 1) for x in at], dark, DECOR, clip=True))
     return layers

@@ -1,4 +1,4 @@
-"""What a camera and a file format do to a scene: light, shadow, blur, noise, compression, loss of color."""
+"""Effects of cameras and file formats: light, shadow, blur, noise, compression, loss of color."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Rng = np.random.Generator
 
 
 def damage(rng: Rng, image: np.ndarray) -> np.ndarray:
-    """A photographed version of ``image`` ``(S, S, 3)`` uint8; what belongs to what stays in place."""
+    """A photographed version of an image, uint8 (S, S, 3). Masks remain valid."""
     if rng.uniform() < 0.5:
         image = light(rng, image)
     if rng.uniform() < 0.08:
@@ -44,13 +44,13 @@ def noise(rng: Rng, image: np.ndarray) -> np.ndarray:
 
 
 def compress(image: np.ndarray, quality: int) -> np.ndarray:
-    """JPEG and back, ``quality`` 1 to 100."""
+    """Compress to JPEG and decompress; `quality` is 1 to 100."""
     _, packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(packed, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))
 
 
 def shadow(rng: Rng, image: np.ndarray, center: tuple[float, float], reach: tuple[float, float]) -> None:
-    """Darken a soft ellipse of radii ``reach`` (px) about ``center`` (px), in place."""
+    """Darken a soft ellipse with center and radii `reach` in pixels, in place."""
     outline = shapes.ellipse(center[0], center[1], reach[0], reach[1], 20)
     drawn = shapes.rasterize([outline], image.shape[0])
     if drawn is None:

@@ -6,13 +6,13 @@ import numpy as np
 
 from samtailor.data.synth import shapes
 from samtailor.data.synth.canvas import DECOR, Layer
-from samtailor.data.synth.textures import RGB, apart, material, near, skin
+from samtailor.data.synth.textures import RGB, Material, apart, material, near, rgb, skin
 
 Rng = np.random.Generator
 
 
 def face(rng: Rng, base: RGB) -> list[Layer]:
-    """A head with skin, hair, eyes, nose and mouth; ``base`` colors the hair."""
+    """A head with skin, hair, eyes, nose and mouth; `base` is the color of the hair."""
     tone = skin(rng)
     plain = material(rng, tone, calm=0.3)
     layers = _hair_behind(rng, base) + [Layer([shapes.rect(-0.28, 0.5, 0.28, 1)], plain, DECOR)] * int(
@@ -51,7 +51,7 @@ def _eyes(rng: Rng, tone: RGB) -> list[Layer]:
 
 
 def _nose_and_mouth(rng: Rng, tone: RGB) -> list[Layer]:
-    shade = material(rng, near(rng, tuple(0.8 * c for c in tone), 8), calm=0.7)
+    shade = material(rng, near(rng, rgb(0.8 * c for c in tone), 8), calm=0.7)
     nose = np.array([[-0.06, 0], [0.06, 0], [rng.uniform(0.12, 0.2), 0.4], [-rng.uniform(0.12, 0.2), 0.4]])
     lips = material(rng, near(rng, (170, 60, 65), 25), calm=0.8)
     width, height = rng.uniform(0.2, 0.38), rng.uniform(0.06, 0.16)
@@ -59,7 +59,7 @@ def _nose_and_mouth(rng: Rng, tone: RGB) -> list[Layer]:
 
 
 def person(rng: Rng, base: RGB) -> list[Layer]:
-    """A standing figure: head, hair, top, trousers or skirt, arms, shoes; ``base`` colors the top."""
+    """A standing figure: head, hair, top, trousers or skirt, arms, shoes; `base` is the color of the top."""
     tone, top = material(rng, skin(rng), calm=0.6), material(rng, base)
     below = material(rng, apart(rng, [base]), calm=0.3)
     spread, legs = rng.uniform(0.05, 0.3), []
@@ -76,7 +76,7 @@ def person(rng: Rng, base: RGB) -> list[Layer]:
     return layers + _arms_and_top(rng, top, tone) + _head(rng, tone)
 
 
-def _arms_and_top(rng: Rng, top, tone) -> list[Layer]:
+def _arms_and_top(rng: Rng, top: Material, tone: Material) -> list[Layer]:
     sleeve, layers = rng.uniform() < 0.6, []
     for side in (-1, 1):
         elbow = (side * rng.uniform(0.3, 0.5), rng.uniform(-0.35, -0.1))
@@ -88,8 +88,8 @@ def _arms_and_top(rng: Rng, top, tone) -> list[Layer]:
     return layers
 
 
-def _head(rng: Rng, tone) -> list[Layer]:
-    hair = material(rng, near(rng, tuple(rng.uniform(0.1, 1) * np.array((150, 110, 70))), 20), calm=0.4)
+def _head(rng: Rng, tone: Material) -> list[Layer]:
+    hair = material(rng, near(rng, rgb(rng.uniform(0.1, 1) * np.array((150, 110, 70))), 20), calm=0.4)
     long = [Layer([shapes.rounded_rect(-0.19, -0.95, 0.19, -0.4, 0.1)], hair, "hair")] if rng.uniform() < 0.4 else []
     cap = shapes.place(shapes.crescent(rng.uniform(0, 0.4)), center=(0, -0.8), scale=(0.175, 0.19))
     return [
@@ -100,7 +100,7 @@ def _head(rng: Rng, tone) -> list[Layer]:
 
 
 def animal(rng: Rng, base: RGB) -> list[Layer]:
-    """Something on four legs, or a bird or fish: body, head, legs or fins, tail."""
+    """A four-legged animal, bird or fish: body, head, legs or fins, tail."""
     coat = material(rng, base)
     other = coat if rng.uniform() < 0.4 else material(rng, apart(rng, [base]))
     body = shapes.place(shapes.blob(rng, 0.15), center=(0, 0), scale=(0.65, 0.35))

@@ -1,4 +1,4 @@
-"""Words as coverage masks, set in the typefaces that Pillow and matplotlib bring along; nothing is downloaded."""
+"""Words as coverage masks, in the fonts of Pillow and matplotlib. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 Rng = np.random.Generator
 
-_SIZE = 72  # px at which every word is set; `fit` brings it to its place
+_SIZE = 72  # font size in pixels; `fit` resizes the words
 _FACES = (
     "DejaVuSans-Bold",
     "DejaVuSans",
@@ -22,9 +22,9 @@ _FACES = (
     "DejaVuSansMono-Bold",
     "STIXGeneralBol",
     "STIXGeneralBolIta",
-    "",  # Pillow's own
+    "",  # Pillow's default font
 )
-_LATIN_ONLY = ("",)  # Pillow's own has neither Cyrillic nor Greek
+_LATIN_ONLY = ("",)  # Pillow's font has neither Cyrillic nor Greek letters
 _WORDS = """
 SALE OPEN NEW FREE HELLO GRAND OPENING FESTIVAL SUMMER WINTER SPRING AUTUMN MUSIC COFFEE BAKERY PIZZA MARKET
 WELCOME CONCERT BOOKS BIKES FLOWERS JAZZ ART CITY RUN FILM DANCE SCHOOL FAIR GARDEN HOTEL TOURS ROOMS VOTE JOBS
@@ -41,7 +41,7 @@ _ALPHABETS = (
 
 
 def words(rng: Rng, count: int, typeface: str) -> str:
-    """A line of ``count`` words: real ones, prices, dates, telephone numbers, and letters that mean nothing."""
+    """A line of `count` words: real words, prices, dates, telephone numbers, and random letters."""
     return " ".join(_word(rng, foreign=typeface not in _LATIN_ONLY) for _ in range(count))
 
 
@@ -51,7 +51,7 @@ def face(rng: Rng) -> str:
 
 
 def line(text: str, typeface: str) -> np.ndarray:
-    """Coverage ``(h, w)`` uint8 of one line of text, cut tight; a single pixel where the text is blank."""
+    """Coverage of one line of text, uint8 (h, w), without margins; a single pixel for blank text."""
     font = _font(typeface)
     x0, y0, x1, y1 = font.getbbox(text)
     page = Image.new("L", (max(int(x1 - x0), 1), max(int(y1 - y0), 1)))
@@ -60,7 +60,7 @@ def line(text: str, typeface: str) -> np.ndarray:
 
 
 def fit(mask: np.ndarray, width: float, height: float, stretch: float = 1.5) -> np.ndarray:
-    """Resize a line to the largest size within ``width`` x ``height`` px, one side stretched at most by ``stretch``."""
+    """Resize a line to fill `width` x `height` pixels, with its aspect ratio changed by at most `stretch`."""
     rows, columns = mask.shape
     across, down = width / columns, height / rows
     across, down = min(across, down * stretch), min(down, across * stretch)
@@ -83,19 +83,19 @@ def _word(rng: Rng, *, foreign: bool) -> str:
 
 
 @lru_cache(maxsize=len(_FACES))
-def _font(typeface: str) -> ImageFont.FreeTypeFont:
+def _font(typeface: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     path = _matplotlib_fonts() / f"{typeface}.ttf"
     if typeface and path.is_file():
-        # the basic layout engine: raqm, where it is installed, would set the same words a little otherwise
+        # the basic layout engine, since results of raqm differ slightly where it is installed
         return ImageFont.truetype(path, _SIZE, layout_engine=ImageFont.Layout.BASIC)
     return ImageFont.load_default(_SIZE)
 
 
 @lru_cache(maxsize=1)
 def _matplotlib_fonts() -> Path:
-    """Folder of matplotlib's fonts, found without importing matplotlib, which takes half a second."""
-    found = importlib.util.find_spec("matplotlib")
-    roots = list(found.submodule_search_locations or ()) if found else []
+    """Folder of matplotlib's fonts, without importing matplotlib, which takes half a second."""
+    spec = importlib.util.find_spec("matplotlib")
+    roots = list(spec.submodule_search_locations or ()) if spec else []
     return Path(roots[0] if roots else ".") / "mpl-data" / "fonts" / "ttf"
 
 

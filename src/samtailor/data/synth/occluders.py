@@ -1,4 +1,4 @@
-"""What stands between the camera and a banner: poles, branches, people, cars, plants, railings."""
+"""Objects in front of banners: poles, branches, people, cars, plants, railings."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Rng = np.random.Generator
 
 
 def occlude(rng: Rng, canvas: Canvas, size: tuple[int, int], banners: dict[int, int], keep: float) -> None:
-    """Put up to three things in front; one that would hide too much of a banner is taken away again.
+    """Add up to three objects in front of banners. Those that would hide too much of a banner are removed.
 
     Args:
-        rng: source of every choice.
-        canvas: painted on, banners included.
-        size: (height, width) px of the image, at the top left of the canvas.
-        banners: id in ``canvas.objects`` -> px of the banner before anything stood in front of it.
-        keep: share of each banner that stays visible at least.
+        rng: random generator.
+        canvas: canvas with the banners.
+        size: (height, width) in pixels of the image, at the top left of the canvas.
+        banners: id in `canvas.objects` to the pixels of the banner without occlusion.
+        keep: smallest share of each banner that remains visible.
     """
     names, odds = zip(*_KINDS.items(), strict=True)
     for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.34, 0.38, 0.2, 0.08]))):
@@ -34,7 +34,7 @@ def occlude(rng: Rng, canvas: Canvas, size: tuple[int, int], banners: dict[int, 
 
 
 def _target(rng: Rng, canvas: Canvas, banners: list[int]) -> tuple[float, float, float, float]:
-    """Box x0, y0, x1, y1 of one of the banners, so that what is put in front has something to hide."""
+    """Box x0, y0, x1, y1 of a random banner to occlude."""
     mask = canvas.objects == banners[int(rng.integers(len(banners)))]
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     return float(columns[0]), float(rows[0]), float(columns[-1]) + 1, float(rows[-1]) + 1
@@ -58,7 +58,7 @@ def _pole(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, flo
 
 
 def _branch(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, float, float, float]) -> None:
-    """A branch with leaves that reaches in from the side or from above."""
+    """A branch with leaves from the side or from above."""
     height, width = size
     tip = np.array([rng.uniform(box[0], box[2]), rng.uniform(box[1], 0.6 * box[1] + 0.4 * box[3])])
     root = np.array([-0.05 * width if tip[0] < width / 2 else 1.05 * width, rng.uniform(-0.1, 0.3) * height])
@@ -66,8 +66,8 @@ def _branch(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, f
     leaf = near(rng, ((70, 105, 50), (100, 125, 60), (160, 110, 50))[rng.choice(3, p=[0.5, 0.35, 0.15])], 14)
     along = root + np.linspace(0, 1, 5)[:, None] * (tip - root) + rng.normal(0, 0.015 * height, (5, 2))
     wood = [
-        shapes.limb(*a, *b, 0.008 * height * (1 - i / 6), 0.007 * height * (1 - i / 5))
-        for i, (a, b) in enumerate(itertools.pairwise(along))
+        shapes.limb(x0, y0, x1, y1, 0.008 * height * (1 - i / 6), 0.007 * height * (1 - i / 5))
+        for i, ((x0, y0), (x1, y1)) in enumerate(itertools.pairwise(along))
     ]
     layers = [Layer(wood, bark)]
     for _ in range(2):
@@ -85,7 +85,7 @@ def _branch(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, f
 
 
 def _person(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, float, float, float]) -> None:
-    """Somebody walking by, feet below the image or on the ground."""
+    """A pedestrian, with feet below the image or on the ground."""
     height, _ = size
     tall = height * rng.uniform(0.22, 0.42)
     head = rng.uniform(max(box[1], 0.35 * height), 0.95 * height)
@@ -100,7 +100,7 @@ def _person(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, f
 
 
 def _car(rng: Rng, canvas: Canvas, size: tuple[int, int], box: tuple[float, float, float, float]) -> None:
-    """A parked car before the lower edge."""
+    """A parked car at the lower edge."""
     height, _ = size
     reach = height * rng.uniform(0.2, 0.32)
     y = min(max(box[3] + reach * rng.uniform(-0.1, 0.4), 0.86 * height), height)

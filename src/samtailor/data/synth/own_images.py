@@ -1,4 +1,4 @@
-"""The user's own banners and backgrounds, sampled by a seed."""
+"""Banners and backgrounds of the user, sampled by a seed."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ from samtailor.errors import DataError, InputError
 
 Rng = np.random.Generator
 
-_LONGEST = 1600  # px; larger banners are made smaller at once
+_LONGEST = 1600  # pixels; larger banners are resized
 
 
 def images(folder: Path, what: str) -> list[Path]:
-    """Image files at any depth under ``folder``, in natural order, files of the same bytes only once.
+    """Image files below `folder`, in natural order, without files of equal content.
 
     Args:
-        folder: where they are.
-        what: "banners" or "backgrounds", for the message.
+        folder: the folder.
+        what: "banners" or "backgrounds", for error messages.
 
     Raises:
-        InputError: no such folder, or no image in it.
+        InputError: the folder does not exist or has no images.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"There is no folder {folder} to take {what} from.")
-    found = [
+        raise InputError(f"There is no folder {folder} for the {what}.")
+    paths = [
         Path(parent, name)
         for parent, _, names in os.walk(folder)
         for name in names
         if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
     ]
-    if not found:
-        raise InputError(f"{folder} has no images to take {what} from (looked for {', '.join(sorted(SUFFIXES))}).")
-    found.sort(key=lambda path: natural_key(path.relative_to(folder).as_posix()))
-    # copies of one file would end up on both sides of the split between training and test
+    if not paths:
+        raise InputError(f"{folder} has no images for the {what} (supported: {', '.join(sorted(SUFFIXES))}).")
+    paths.sort(key=lambda path: natural_key(path.relative_to(folder).as_posix()))
+    # copies of one file could be in both training and test images
     unique: dict[bytes, Path] = {}
-    for path in found:
+    for path in paths:
         unique.setdefault(hashlib.sha256(path.read_bytes()).digest(), path)
     return list(unique.values())
 
 
 def cutout(rng: Rng, files: Sequence[Path]) -> np.ndarray:
-    """One of the banners, RGBA uint8 ``(h, w, 4)``, cut to what is not transparent.
+    """A random banner, RGBA uint8 (h, w, 4), cropped to its opaque part.
 
     Raises:
-        DataError: the file cannot be read, or nothing in it is opaque.
+        DataError: the file cannot be read or has no opaque part.
     """
     path = files[int(rng.integers(len(files)))]
-    colors = read_image(path)  # says in words what is wrong with a broken file
+    colors = read_image(path)  # raises a DataError for a damaged file
     banner = np.dstack([colors, np.full(colors.shape[:2], 255, np.uint8)])
     with Image.open(path) as image:
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -71,7 +71,7 @@ def cutout(rng: Rng, files: Sequence[Path]) -> np.ndarray:
 
 
 def backdrop(rng: Rng, files: Sequence[Path], size: tuple[int, int]) -> Backdrop:
-    """A random crop, at times mirrored, of one of the backgrounds, at ``size`` (height, width) px."""
+    """A random crop of a random background, sometimes mirrored, resized to `size` (height, width)."""
     pixels = read_image(files[int(rng.integers(len(files)))])
     rows, columns = pixels.shape[:2]
     height, width = size

@@ -1,4 +1,4 @@
-"""The pieces that are printed on a flat banner, each marked as a part of it: text, logos, photographs."""
+"""Elements of a print, each marked as a part of the banner: text, logos, photographs."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from samtailor.data.synth.canvas import Canvas, blend
 from samtailor.data.synth.textures import RGB, apart
 
 Rng = np.random.Generator
-Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in px of the banner
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels of the banner
 
-_MOST = 60  # parts of a banner
-_GAP = 0.2  # of a line's height: wider gaps part words
-_INK = 130.0  # RGB distance at which writing reads well on its ground
+_MOST = 60  # largest number of parts of a banner
+_GAP = 0.2  # relative to the line height; wider gaps separate words
+_INK = 130.0  # RGB distance of legible text from its ground
 
 
 @dataclass
 class Print:
     """A flat banner.
 
-    image: ``(height, width, 3)`` uint8 RGB. parts: ``(height, width)`` uint8, which line of text, photograph, logo or
-    band a pixel belongs to, the smallest one; 0 is none, and id i is called ``names[i - 1]``. nested: id of a word, a
-    thing in a photograph, ... to that of what it is a part of. cover: ``(height, width)`` uint8 opacity.
+    Args:
+        image: uint8 RGB (height, width, 3).
+        parts: uint8 (height, width), id of the innermost line of text, photograph, logo or band; 0 for none.
+        cover: opacity, uint8 (height, width).
+        names: names of the parts; id i has the name at index i - 1.
+        nested: id of a part (a word, an object in a photograph) to the id of the part that contains it.
     """
 
     image: np.ndarray
@@ -38,19 +41,20 @@ class Print:
 
     @classmethod
     def on(cls, ground: np.ndarray) -> Print:
-        """Nothing but ``ground`` ``(height, width, 3)``."""
+        """A banner with the ground (height, width, 3) only."""
         return cls(ground, np.zeros(ground.shape[:2], np.uint8), np.full(ground.shape[:2], 255, np.uint8))
 
     def mark(self, name: str, box: Box, inside: np.ndarray | None = None, within: int = 0) -> int:
-        """Make a part of the pixels of ``box``, of those where ``inside`` ``(h, w)`` is true if it is given.
+        """Mark the pixels of a box as a part.
 
         Args:
-            name: what it is.
-            box: in px of the banner.
-            inside: bool ``(h, w)``.
-            within: id of the part that it is a part of; 0 for none.
+            name: name of the part.
+            box: in pixels of the banner.
+            inside: bool (h, w), the pixels of the part within the box; None for all.
+            within: id of the part that contains it; 0 for none.
 
-        Returns: its id, 0 where the ids are used up.
+        Returns:
+            its id, or 0 if the ids are exhausted.
         """
         x0, y0, x1, y1 = box
         if len(self.names) >= _MOST:
@@ -63,9 +67,9 @@ class Print:
 
 
 def text(rng: Rng, sheet: Print, box: Box, ink: RGB, lines: int | None = None, within: int = 0) -> None:
-    """Fill the box with centered or left-set lines of text, the first or second one the largest.
+    """Fill the box with centered or left-aligned lines of text, the first or second one the largest.
 
-    The words of a line are parts of it; the lines on a strip or a band (``within``) are parts of that, without words.
+    Words are parts of their line. Lines on a strip or band (`within`) are parts of it, without words.
     """
     x0, y0, x1, y1 = box
     if x1 - x0 < 4 or y1 - y0 < 4:
@@ -90,7 +94,7 @@ def text(rng: Rng, sheet: Print, box: Box, ink: RGB, lines: int | None = None, w
 
 
 def _words(cover: np.ndarray) -> list[tuple[int, int]]:
-    """First and last column (exclusive) of each word of a line; none where it has only one."""
+    """First and last column (exclusive) of each word of a line; empty if there is only one."""
     bare = np.flatnonzero(cover.max(axis=0) < 40)
     runs = np.split(bare, np.flatnonzero(np.diff(bare) > 1) + 1)
     gaps = [(int(run[0]), int(run[-1]) + 1) for run in runs if len(run) > _GAP * cover.shape[0]]
@@ -99,7 +103,7 @@ def _words(cover: np.ndarray) -> list[tuple[int, int]]:
 
 
 def logo(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
-    """A badge: an outline, a smaller one on it, at times with a letter or two."""
+    """A badge: an outline, a smaller one inside, sometimes with one or two letters."""
     x0, y0, x1, y1 = box
     center, reach = ((x0 + x1) / 2, (y0 + y1) / 2), 0.48 * min(x1 - x0, y1 - y0)
     color = ink(rng, ground)
@@ -121,7 +125,7 @@ def logo(rng: Rng, sheet: Print, box: Box, ground: RGB) -> None:
 
 
 def photo(rng: Rng, sheet: Print, box: Box) -> None:
-    """A photograph-like panel: a small scene of its own."""
+    """A photograph: a small random scene."""
     x0, y0, x1, y1 = box
     if x1 - x0 < 4 or y1 - y0 < 4:
         return
@@ -133,7 +137,7 @@ def photo(rng: Rng, sheet: Print, box: Box) -> None:
     for _ in range(int(rng.choice([1, 1, 2, 3]))):
         layers = catalog[str(rng.choice(names))][1](rng, apart(rng, colors))
         reach = side * rng.uniform(0.2, 0.42)
-        # the panel squeezes the square scene into its own aspect; the things are drawn so that they come out right
+        # the square scene is resized to the aspect of the panel; objects are drawn with the inverse distortion
         scale = (reach / max(wide, 1) ** 0.7, reach * min(wide, 1) ** 0.7)
         canvas.add(rng, "thing", layers, center=tuple(rng.uniform(0.25, 0.75, 2) * side), scale=scale)
     panel = cv2.resize(canvas.image, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
@@ -150,14 +154,14 @@ def photo(rng: Rng, sheet: Print, box: Box) -> None:
 
 
 def _mark_photo(sheet: Print, box: Box, inside: np.ndarray, things_: np.ndarray) -> None:
-    """The photograph is a part, and each thing in it a part of that."""
+    """Mark the photograph as a part, and each object in it as a part of the photograph."""
     whole = sheet.mark("photograph", box, inside)
     for thing in np.unique(things_[inside & (things_ > 0)]) if whole else ():
         sheet.mark("thing", box, inside & (things_ == thing), within=whole)
 
 
 def ink(rng: Rng, ground: RGB) -> RGB:
-    """A color that reads well on the ground: black or white, or one far from it."""
+    """A legible color on the ground: black, white, or a distant color."""
     if rng.uniform() < 0.45:
         return (248.0, 246.0, 240.0) if sum(ground) < 380 else (25.0, 25.0, 30.0)
     return apart(rng, [ground], _INK)

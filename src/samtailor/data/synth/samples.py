@@ -1,4 +1,4 @@
-"""Synthetic data sets in memory: images are drawn when asked for, nothing is written to disk."""
+"""Synthetic data sets in memory: images are drawn lazily, nothing is written to disk."""
 
 from __future__ import annotations
 
@@ -32,55 +32,57 @@ def samples(
     banners: Path | Sequence[Path] | None = None,
     backgrounds: Path | Sequence[Path] | None = None,
 ) -> list[Sample]:
-    """Samples that draw their image anew at every access; annotations are kept once drawn.
+    """Samples that draw their image on every access. Annotations are kept.
 
     Args:
-        count: how many.
-        seed: not negative; the same seed gives the same images, and the first ones do not depend on `count`.
+        count: number of samples.
+        seed: random seed, at least 0. The first images do not depend on `count`.
         kind: one of `KINDS`.
-        size: (height, width) in px; None for 480 x 640 (banners) or 256 x 256 (scenes, which are square).
-        side: one of `SIDES`; images of the two sides have no seed in common.
-        banners, backgrounds: folder of the user's own images, or the files; None for procedural ones. Only banners.
+        size: (height, width) in pixels; None for 480 x 640 (banners) or 256 x 256 (scenes, which are square).
+        side: one of `SIDES`, which have no seeds in common.
+        banners, backgrounds: folder or files of the user's images; None for generated ones. For the kind "banners".
 
     Raises:
-        InputError: an argument out of range, an unknown kind or side, no image in a folder.
+        InputError: an argument out of range, an unknown kind or side, or a folder without images.
     """
     if count < 1 or seed < 0:
-        raise InputError(f"count is at least 1 and seed at least 0, got {count} and {seed}.")
+        raise InputError(f"count must be at least 1 and seed at least 0, got {count} and {seed}.")
     if side not in SIDES:
-        raise InputError(f"side is one of {', '.join(SIDES)}, got {side!r}.")
+        raise InputError(f"side must be one of {', '.join(SIDES)}, got {side!r}.")
     draw = _drawer(kind, size, _files(banners, "banners"), _files(backgrounds, "backgrounds"))
     seeds = image_seeds(count, seed, side)
     return [_sample(f"{side}_{i:05d}", _Drawing(partial(draw, number))) for i, number in enumerate(seeds)]
 
 
 def image_seeds(count: int, seed: int, side: str) -> list[int]:
-    """The seed of each image: 63-bit numbers, even for training and odd for test, so that no two sides share one."""
+    """The seed of each image: a 63-bit number, even for training and odd for test, so that the sides share none."""
     parity = SIDES.index(side)
     roots = (np.random.SeedSequence([seed, index]) for index in range(count))
     return [int(root.generate_state(1, np.uint64)[0] >> 2) * 2 + parity for root in roots]
 
 
 class _Drawing:
-    """One image; the annotations are encoded at the first drawing and kept, the image is not."""
+    """One image, drawn on every access. Its annotations are kept from the first drawing."""
 
     def __init__(self, draw: partial[Scene]) -> None:
-        self._draw, self._annotations = draw, None
+        self._draw = draw
+        self._annotations: Sequence[Annotation] | None = None
 
     def image(self) -> np.ndarray:
         drawn = self._draw()
-        self._remember(drawn)
+        if self._annotations is None:
+            self._annotations = _annotations(drawn)
         return drawn.image
 
     def annotations(self) -> Sequence[Annotation]:
         if self._annotations is None:
-            self._remember(self._draw())
+            self._annotations = _annotations(self._draw())
         return self._annotations
 
-    def _remember(self, drawn: Scene) -> None:
-        if self._annotations is None:
-            pairs = zip(drawn.labels, drawn.masks, strict=True)
-            self._annotations = tuple(Annotation.from_mask(label, mask) for label, mask in pairs)
+
+def _annotations(drawn: Scene) -> tuple[Annotation, ...]:
+    pairs = zip(drawn.labels, drawn.masks, strict=True)
+    return tuple(Annotation.from_mask(label, mask) for label, mask in pairs)
 
 
 def _sample(name: str, drawing: _Drawing) -> Sample:
@@ -92,12 +94,12 @@ def _drawer(kind: str, size: tuple[int, int] | None, banners: list[Path], backgr
     if kind == "banners":
         return partial(banner_scene, size=size or hung.SIZE, banners=banners, backgrounds=backgrounds)
     if kind != "scenes":
-        raise InputError(f"kind is one of {', '.join(KINDS)}, got {kind!r}.")
+        raise InputError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
     if banners or backgrounds:
-        raise InputError("Own banners and backgrounds go with kind 'banners', not with 'scenes'.")
+        raise InputError("Images of banners and backgrounds require the kind 'banners'.")
     height, width = size or (256, 256)
     if height != width or height < 64:
-        raise InputError(f"Scenes are square and at least 64 px a side, got {height} x {width}.")
+        raise InputError(f"Scenes must be square with sides of at least 64 pixels, got {height} x {width}.")
     return partial(scene, size=height)
 
 

@@ -1,7 +1,6 @@
-"""Procedural scenes: images of things with parts, and the mask of every one, from a seed.
+"""Procedural scenes: images of objects with parts, and their masks, determined by a seed.
 
-Nothing is downloaded and nothing is random but the seed: ``scene(7)`` is the same image today
-and tomorrow on one machine (another build of OpenCV may differ in single pixels).
+`scene(7)` is reproducible on one machine. Another build of OpenCV may change single pixels.
 """
 
 from __future__ import annotations
@@ -16,17 +15,19 @@ from samtailor.data.synth.backgrounds import background, tissue
 from samtailor.data.synth.canvas import Canvas
 from samtailor.data.synth.textures import apart
 
-SMALLEST = 100 / 256**2  # share of the image below which a visible mask is dropped
-_WHOLE = 0.9  # a part that covers more of its object than this says nothing new
+SMALLEST = 100 / 256**2  # visible masks below this share of the image are dropped
+_WHOLE = 0.9  # parts that cover more than this share of their object are dropped
 
 
 @dataclass(frozen=True)
 class Scene:
-    """An image and what is in it.
+    """An image and the masks of its objects and parts.
 
-    image: ``(S, S, 3)`` uint8 RGB. masks: ``(S, S)`` bool each, the **visible** pixels of one object
-    (its parts included) or of one part. labels: what each mask shows. parents: index of the object
-    that a part belongs to, -1 for an object.
+    Args:
+        image: uint8 RGB (S, S, 3).
+        masks: bool (S, S) each, the visible pixels of an object (with its parts) or of a part.
+        labels: class of each mask.
+        parents: index of the object of a part; -1 for an object.
     """
 
     image: np.ndarray
@@ -36,13 +37,13 @@ class Scene:
 
 
 def scene(seed: int, size: int = 256) -> Scene:
-    """The scene of this seed, ``size`` px a side."""
+    """The scene of a seed, with sides of `size` pixels."""
     canvas = paint(np.random.default_rng(seed), size)
     return _collect(canvas)
 
 
 def paint(rng: np.random.Generator, size: int) -> Canvas:
-    """Paint a random scene and keep its id maps, without cutting it into masks."""
+    """Paint a random scene with its id maps."""
     kind = rng.choice(["mixed", "cells", "lesion", "portrait", "row"], p=[0.76, 0.06, 0.05, 0.07, 0.06])
     canvas = {"mixed": _mixed, "cells": _cells, "lesion": _lesion, "portrait": _portrait, "row": _row}[kind](rng, size)
     canvas.image = camera.damage(rng, canvas.image)
@@ -50,7 +51,7 @@ def paint(rng: np.random.Generator, size: int) -> Canvas:
 
 
 def _mixed(rng: np.random.Generator, size: int) -> Canvas:
-    """One to seven different things, later ones in front."""
+    """One to seven different objects, later ones in front."""
     image, colors = background(rng, size)
     canvas = Canvas.on(image)
     count = int(rng.choice([1, 2, 3, 4, 5, 7], p=[0.16, 0.22, 0.22, 0.18, 0.14, 0.08]))
@@ -61,7 +62,7 @@ def _mixed(rng: np.random.Generator, size: int) -> Canvas:
 
 
 def _portrait(rng: np.random.Generator, size: int) -> Canvas:
-    """One thing with parts that fills most of the image."""
+    """One object with parts that fills most of the image."""
     image, colors = background(rng, size)
     canvas = Canvas.on(image)
     name = str(
@@ -75,7 +76,7 @@ def _portrait(rng: np.random.Generator, size: int) -> Canvas:
 
 
 def _row(rng: np.random.Generator, size: int) -> Canvas:
-    """Several of one kind side by side: shelves, crowds, traffic."""
+    """Several objects of one kind side by side: shelves, crowds, traffic."""
     image, colors = background(rng, size)
     canvas, name = Canvas.on(image), _pick(rng)
     columns, rows = int(rng.integers(2, 6)), int(rng.integers(1, 4))
@@ -104,11 +105,11 @@ def _cells(rng: np.random.Generator, size: int) -> Canvas:
 
 
 def _lesion(rng: np.random.Generator, size: int) -> Canvas:
-    """One lesion, seldom two, on skin."""
+    """One lesion, rarely two, on skin."""
     ground = textures.skin(rng)
     canvas = Canvas.on(tissue(rng, size, ground))
     for _ in range(int(rng.choice([1, 1, 1, 2]))):
-        dark = tuple(float(c * rng.uniform(0.3, 0.8)) for c in ground)
+        dark = textures.rgb(c * rng.uniform(0.3, 0.8) for c in ground)
         scale = tuple(size * rng.uniform(0.08, 0.4) * rng.uniform(0.7, 1.2, 2))
         canvas.add(rng, "lesion", things.lesion(rng, dark), center=tuple(rng.uniform(0.3, 0.7, 2) * size), scale=scale)
     return canvas
@@ -120,7 +121,7 @@ def _pick(rng: np.random.Generator) -> str:
 
 
 def _stand(rng: np.random.Generator, canvas: Canvas, name: str, colors: list, center: tuple, reach: float) -> None:
-    """Put a thing of about ``reach`` px radius at ``center`` (px), at times with a shadow."""
+    """Add an object with a radius of about `reach` pixels at `center`, sometimes with a shadow."""
     if canvas.full:
         return
     _, draw = things.catalog()[name]
@@ -137,11 +138,13 @@ def _stand(rng: np.random.Generator, canvas: Canvas, name: str, colors: list, ce
 
 
 def _collect(canvas: Canvas) -> Scene:
-    """Cut the id maps into masks; what is hidden or tiny is left out."""
+    """Masks from the id maps; hidden and tiny objects are left out."""
     least = SMALLEST * canvas.size**2
     object_area = np.bincount(canvas.objects.ravel(), minlength=256)
     part_area = np.bincount(canvas.parts.ravel(), minlength=256)
-    masks, labels, parents = [], [], []
+    masks: list[np.ndarray] = []
+    labels: list[str] = []
+    parents: list[int] = []
     for owner, name in enumerate(canvas.object_names, 1):
         if object_area[owner] < least:
             continue

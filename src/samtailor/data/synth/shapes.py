@@ -1,7 +1,7 @@
-"""Outlines: polygons in a unit frame, and the one place that turns them into pixels.
+"""Outlines: polygons in a unit frame, and their rasterization.
 
-Every outline is a float array ``(N, 2)`` of (x, y). In the unit frame a thing spans about
-[-1, 1] with y pointing down, as in images; :func:`place` moves it into pixels.
+An outline is a float array (N, 2) of x and y. In the unit frame an object spans about [-1, 1] with y pointing down, as
+in images; `place` transforms it to pixels.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def star(points: int, depth: float = 0.5) -> np.ndarray:
 
 
 def limb(x0: float, y0: float, x1: float, y1: float, w0: float, w1: float) -> np.ndarray:
-    """Outline of two discs of radius ``w0`` and ``w1`` and all that lies between them."""
+    """Outline of the convex hull of two discs of radius `w0` and `w1`."""
     ends = np.concatenate([ellipse(x0, y0, w0, w0, 12), ellipse(x1, y1, w1, w1, 12)])
     return cv2.convexHull(ends.astype(np.float32))[:, 0].astype(float)
 
@@ -88,7 +88,7 @@ def ring(inner: float = 0.6, n: int = 28) -> np.ndarray:
 def place(
     outline: np.ndarray, *, center: tuple[float, float], scale: tuple[float, float], angle: float = 0.0
 ) -> np.ndarray:
-    """Unit-frame outline -> px: stretch by ``scale`` (px), turn by ``angle`` (rad), move to ``center`` (px)."""
+    """Transform an outline to pixels: scale by `scale` (pixels), rotate by `angle` (radians), move to `center`."""
     c, s = np.cos(angle), np.sin(angle)
     turned = (outline * np.asarray(scale)) @ np.array([[c, s], [-s, c]])
     return turned + np.asarray(center)
@@ -97,8 +97,9 @@ def place(
 def rasterize(outlines: list[np.ndarray], size: int) -> tuple[np.ndarray, tuple[int, int, int, int]] | None:
     """Fill pixel outlines with an anti-aliased edge.
 
-    Returns coverage ``(h, w)`` uint8 of the clipped bounding box and that box ``(x0, y0, x1, y1)``,
-    or None where nothing of it lies in the ``size`` x ``size`` image.
+    Returns:
+        coverage of the clipped bounding box, uint8 (h, w), and the box (x0, y0, x1, y1); None if it is outside the
+        image of `size` x `size` pixels.
     """
     points = np.concatenate(outlines)
     x0, y0 = np.maximum(np.floor(points.min(0)).astype(int) - 1, 0)
@@ -107,7 +108,7 @@ def rasterize(outlines: list[np.ndarray], size: int) -> tuple[np.ndarray, tuple[
         return None
     cover = np.zeros((y1 - y0, x1 - x0), np.uint8)
     for outline in outlines:
-        # One call per outline: handed over together, overlapping outlines would cancel (even-odd rule).
+        # one call per outline: in a single call overlapping outlines would cancel (even-odd rule)
         fixed = np.round((outline - (x0, y0)) * (1 << _SHIFT)).astype(np.int32)
         cv2.fillPoly(cover, [fixed], 255, cv2.LINE_AA, _SHIFT)
     return cover, (int(x0), int(y0), int(x1), int(y1))

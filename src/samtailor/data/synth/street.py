@@ -1,4 +1,4 @@
-"""Where banners hang: house fronts, streets, parks, all painted from a seed."""
+"""Backgrounds of banners: house fronts, streets, parks, determined by a seed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from samtailor.data.synth import shapes, textures, things
 from samtailor.data.synth.canvas import Canvas, Layer, blend
-from samtailor.data.synth.textures import RGB, Material, near
+from samtailor.data.synth.textures import RGB, Material, near, rgb
 
 Rng = np.random.Generator
 
@@ -28,10 +28,12 @@ _WALLS: tuple[RGB, ...] = (
 
 @dataclass(frozen=True)
 class Backdrop:
-    """A place without its banners.
+    """A background without banners.
 
-    image: ``(height, width, 3)`` uint8 RGB. wall: whether a wall stands close behind, which takes shadows and hooks.
-    ground: y in px at which the ground begins (``height`` where none is seen).
+    Args:
+        image: uint8 RGB (height, width, 3).
+        wall: whether there is a wall close behind, for shadows and ropes.
+        ground: first row of the ground (the height if there is none).
     """
 
     image: np.ndarray
@@ -40,13 +42,13 @@ class Backdrop:
 
 
 def street(rng: Rng, size: tuple[int, int]) -> Backdrop:
-    """A place of ``size`` (height, width) px: a house front close by, a row of houses, or a park."""
+    """A random background of `size` (height, width): a near house front, a row of houses, or a park."""
     kind = rng.choice(["front", "row", "park"], p=[0.45, 0.33, 0.22])
     return {"front": _front, "row": _row, "park": _park}[kind](rng, *size)
 
 
 def _front(rng: Rng, height: int, width: int) -> Backdrop:
-    """A wall that fills the image, at times seen from the side, with pavement below."""
+    """A wall that fills the image, sometimes in oblique view, with pavement below."""
     ground = int(height * rng.uniform(0.78, 0.95)) if rng.uniform() < 0.7 else height
     image = np.empty((height, width, 3), np.uint8)
     story = height * rng.uniform(0.28, 0.6)
@@ -96,10 +98,10 @@ def _park(rng: Rng, height: int, width: int) -> Backdrop:
 
 
 def _sky(rng: Rng, image: np.ndarray) -> None:
-    """Blue, gray or evening sky, paler towards the horizon, with clouds at times."""
+    """Blue, gray or evening sky, paler towards the horizon, sometimes with clouds."""
     height, width = image.shape[:2]
     top = near(rng, ((110, 160, 215), (170, 180, 190), (150, 140, 175))[rng.choice(3, p=[0.6, 0.3, 0.1])], 12)
-    pale = near(rng, tuple(0.45 * c + 130 for c in top), 6)
+    pale = near(rng, rgb(0.45 * c + 130 for c in top), 6)
     ramp = np.linspace(top, pale, height, dtype=np.float32)
     image[:] = ramp[:, None].astype(np.uint8)
     if rng.uniform() < 0.5:
@@ -108,7 +110,7 @@ def _sky(rng: Rng, image: np.ndarray) -> None:
 
 
 def _house(rng: Rng, image: np.ndarray, story: float, *, shop: bool) -> None:
-    """Paint a front over all of ``image``: wall, stories of windows, a shop in the lowest one."""
+    """Paint a house front over the whole image: wall, stories of windows, a shop in the lowest one."""
     height = image.shape[0]
     base = near(rng, _WALLS[rng.integers(len(_WALLS))], 14)
     _wall(rng, image, base)
@@ -120,7 +122,7 @@ def _house(rng: Rng, image: np.ndarray, story: float, *, shop: bool) -> None:
         _shop(rng, image[low:], base)
     if rng.uniform() < 0.4:
         ledge = max(int(story * 0.03), 1)
-        image[max(low - ledge, 0) : low] = near(rng, tuple(0.8 * c for c in base), 8)
+        image[max(low - ledge, 0) : low] = near(rng, rgb(0.8 * c for c in base), 8)
     _windows(rng, image[:low], base, story)
 
 
@@ -130,7 +132,7 @@ def _wall(rng: Rng, image: np.ndarray, base: RGB) -> None:
     if rng.uniform() < 0.4:
         image[:] = Material("mottled", base, near(rng, base, 14), 1.0, 14 * scale, 0.0).fill(rng, height, width)
         course = max(scale * rng.uniform(2.2, 5), 3)
-        joint = near(rng, tuple(0.85 * c + 10 for c in base), 6)
+        joint = near(rng, rgb(0.85 * c + 10 for c in base), 6)
         for i, y in enumerate(np.arange(0, height, course)):
             cv2.line(image, (0, int(y)), (width, int(y)), joint, 1)
             for x in np.arange((i % 2) * course * 1.2, width, course * 2.4) if course > 5 else ():
@@ -144,7 +146,7 @@ def _wall(rng: Rng, image: np.ndarray, base: RGB) -> None:
 
 
 def _windows(rng: Rng, image: np.ndarray, base: RGB, story: float) -> None:
-    """A grid of windows with frames, sills and at times blinds; each has its own light."""
+    """A grid of windows with frames, sills and sometimes blinds, each with its own light."""
     height, width = image.shape[:2]
     pane_height = story * rng.uniform(0.45, 0.65)
     pane_width = pane_height * rng.uniform(0.5, 1.1)
@@ -169,15 +171,15 @@ def _windows(rng: Rng, image: np.ndarray, base: RGB, story: float) -> None:
                 image,
                 (a[0] - thick, b[1] + thick),
                 (b[0] + thick, b[1] + thick),
-                near(rng, tuple(0.75 * c for c in base), 4),
+                near(rng, rgb(0.75 * c for c in base), 4),
                 thick,
             )
 
 
 def _shop(rng: Rng, image: np.ndarray, base: RGB) -> None:
-    """A ground floor of glass, doors and at times a striped awning."""
+    """A ground floor of glass, doors and sometimes a striped awning."""
     height, width = image.shape[:2]
-    trim = near(rng, (60, 55, 50) if rng.uniform() < 0.6 else tuple(0.6 * c for c in base), 12)
+    trim = near(rng, (60, 55, 50) if rng.uniform() < 0.6 else rgb(0.6 * c for c in base), 12)
     x, top = 0, int(height * rng.uniform(0.2, 0.32))
     image[:top] = near(rng, trim, 10)
     while x < width:
@@ -207,7 +209,7 @@ def _pavement(rng: Rng, image: np.ndarray) -> None:
             image,
             (int(x), height),
             (int(vanishing + (x - vanishing) * 0.6), 0),
-            near(rng, tuple(0.88 * c for c in stone), 3),
+            near(rng, rgb(0.88 * c for c in stone), 3),
             1,
             cv2.LINE_AA,
         )
@@ -229,7 +231,7 @@ def _road(rng: Rng, image: np.ndarray) -> None:
 def _treeline(rng: Rng, image: np.ndarray, ground: int) -> None:
     height, width = image.shape[:2]
     for shade in (0.75, 1.0):
-        leaf = near(rng, tuple(shade * c for c in (80, 105, 62)), 12)
+        leaf = near(rng, rgb(shade * c for c in (80, 105, 62)), 12)
         x = -width * 0.05
         while x < width * 1.05:
             reach = height * rng.uniform(0.06, 0.2)
@@ -241,7 +243,7 @@ def _treeline(rng: Rng, image: np.ndarray, ground: int) -> None:
 
 
 def _stand(rng: Rng, image: np.ndarray, ground: int, reach: float, names: list[str], count: int) -> None:
-    """Put cars, people and plants on the ground, small, as part of the place."""
+    """Add small cars, people and plants on the ground, as part of the background."""
     height, width = image.shape[:2]
     side = max(height, width)
     canvas = Canvas.on(np.zeros((side, side, 3), np.uint8))
@@ -274,7 +276,7 @@ def _tree(rng: Rng) -> list[Layer]:
 
 
 def _aslant(rng: Rng, image: np.ndarray) -> np.ndarray:
-    """The front seen from one side: one edge larger than the other, nothing left blank."""
+    """A house front in oblique view: one edge is larger than the other, and the image remains filled."""
     height, width = image.shape[:2]
     near_edge, far_edge = rng.uniform(0.05, 0.3), rng.uniform(0, 0.1)
     left, right = (near_edge, far_edge) if rng.uniform() < 0.5 else (far_edge, near_edge)

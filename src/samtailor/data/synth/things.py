@@ -1,4 +1,4 @@
-"""Things that can stand in a scene: each function draws one at random as layers in the unit frame."""
+"""Objects of scenes: each function makes a random one, as layers in the unit frame."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 from samtailor.data.synth import shapes, textures
 from samtailor.data.synth.canvas import DECOR, Layer
-from samtailor.data.synth.textures import RGB, Material, apart, material, near
+from samtailor.data.synth.textures import RGB, Material, apart, material, near, rgb
 
 Rng = np.random.Generator
 
 
 def silhouette(rng: Rng) -> np.ndarray:
-    """A random plain outline ``(N, 2)`` in the unit frame."""
+    """A random simple outline (N, 2) in the unit frame."""
     kind = rng.integers(8)
     if kind <= 2:
         return shapes.blob(rng, rng.uniform(0.1, 0.45))
@@ -29,8 +29,8 @@ def silhouette(rng: Rng) -> np.ndarray:
     return shapes.rect(-1, -1, 1, 1)
 
 
-def shape(rng: Rng, base: RGB) -> list[Layer]:
-    """A plain outline with none to four patches on it."""
+def patched(rng: Rng, base: RGB) -> list[Layer]:
+    """A simple outline with up to four patches."""
     layers = [Layer([silhouette(rng)], material(rng, base))]
     for _ in range(int(rng.choice(5, p=[0.4, 0.25, 0.2, 0.1, 0.05]))):
         reach = rng.uniform(0.25, 0.55)
@@ -148,7 +148,7 @@ def bottle(rng: Rng, base: RGB) -> list[Layer]:
 
 
 def sign(rng: Rng, base: RGB) -> list[Layer]:
-    """A sign on a post, the board a part."""
+    """A sign on a post; the board is a part."""
     layers = [Layer([shapes.rect(-0.08, -0.2, 0.08, 1)], material(rng, near(rng, (110, 105, 100), 40), calm=0.6))]
     outline = silhouette(rng) if rng.uniform() < 0.5 else shapes.rounded_rect(-1, -1, 1, 1, 0.2)
     layers.append(
@@ -160,7 +160,7 @@ def sign(rng: Rng, base: RGB) -> list[Layer]:
 
 
 def banner(rng: Rng, base: RGB) -> list[Layer]:
-    """A hanging or slanted banner: writing, an image, a stripe."""
+    """A hanging or slanted banner: text, an image, a stripe."""
     slant = rng.uniform(-0.2, 0.2, (4, 2))
     outline = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) + slant
     layers = [Layer([outline], material(rng, base, calm=0.6))]
@@ -175,7 +175,7 @@ def banner(rng: Rng, base: RGB) -> list[Layer]:
 
 
 def writing(rng: Rng, x0: float, y0: float, x1: float, y1: float, lines: int) -> list[np.ndarray]:
-    """Outlines that look like ``lines`` lines of writing in a unit-frame rectangle."""
+    """Outlines that resemble `lines` lines of text in a rectangle of the unit frame."""
     height, strokes = (y1 - y0) / lines, []
     for line in range(lines):
         y, x = y0 + line * height, x0
@@ -204,7 +204,7 @@ def plant(rng: Rng, base: RGB) -> list[Layer]:
 
 
 def vessel(rng: Rng, base: RGB) -> list[Layer]:
-    """A cup, pot or bag: body and handle, at times an image on it."""
+    """A cup, pot or bag: body and handle, sometimes with an image."""
     body, handle = (
         material(rng, base, calm=0.4),
         material(rng, base if rng.uniform() < 0.6 else apart(rng, [base]), calm=0.6),
@@ -241,15 +241,13 @@ def box(rng: Rng, base: RGB) -> list[Layer]:
 
 
 def _lit(surface: Material, gain: float) -> Material:
-    """The same surface under ``gain`` times the light."""
-    base, second = (
-        tuple(float(v) for v in np.clip(np.array(c) * gain, 0, 255)) for c in (surface.base, surface.second)
-    )
+    """The same surface with its light multiplied by `gain`."""
+    base, second = (rgb(np.clip(np.array(c) * gain, 0, 255)) for c in (surface.base, surface.second))
     return Material(surface.kind, base, second, surface.contrast, surface.period, surface.angle)
 
 
 def cell(rng: Rng, base: RGB) -> list[Layer]:
-    """A cell, coin or fruit: a roundish outline, at times with a nucleus."""
+    """A cell, coin or fruit: a roundish outline, sometimes with a nucleus."""
     layers = [Layer([shapes.blob(rng, 0.12)], material(rng, base, calm=0.5))]
     if rng.uniform() < 0.3:
         heart = shapes.place(
@@ -260,7 +258,7 @@ def cell(rng: Rng, base: RGB) -> list[Layer]:
 
 
 def lesion(rng: Rng, base: RGB) -> list[Layer]:
-    """An uneven blotch with darker patches that are no parts."""
+    """An irregular blotch with darker patches, which are no parts."""
     layers = [
         Layer(
             [shapes.blob(rng, 0.35)],
@@ -274,11 +272,11 @@ def lesion(rng: Rng, base: RGB) -> list[Layer]:
 
 
 def catalog() -> dict[str, tuple[float, Callable[[Rng, RGB], list[Layer]]]]:
-    """Every thing by name, with the odds of meeting it in a mixed scene."""
+    """All objects by name, with their odds in a mixed scene."""
     from samtailor.data.synth import figures
 
     return {
-        "shape": (5.0, shape),
+        "shape": (5.0, patched),
         "banded": (1.5, banded),
         "house": (1.0, house),
         "front": (0.8, front),

@@ -1,7 +1,6 @@
-"""Writing a synthetic data set to disk, all of it or nothing, in COCO's layout.
+"""Write a synthetic data set atomically, in COCO format.
 
-COCO rather than mask files, because an image may show several banners and the parts of a scene overlap their
-object: one mask file a class would melt them into one target.
+Mask files with one file per class would merge several banners of an image, and parts with their object.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from samtailor.structures import Annotation, Sample
 
 Progress = Callable[[int, int], None]
 
-_QUALITY = 95  # JPEG; a PNG with camera noise would be six times the size
+_QUALITY = 95  # JPEG quality; a PNG file with camera noise is six times larger
 
 
 def build_dataset(
@@ -49,30 +48,30 @@ def build_dataset(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Draw a data set and write it to `out`, which `data.dataset.open_dataset` reads without options.
+    """Generate a data set and write it to `out`, which `data.dataset.open_dataset` reads without options.
 
-    Without a test part `out` holds `images/` and `annotations/instances.json`; with one, `out/train` and `out/test`
-    do. `out/dataset.json` says how it was made, `out/README.md` says it in words. Everything is written to a hidden
-    folder beside `out` that takes its name at the very end; if anything goes wrong it is removed.
+    `out`, or `out/train` and `out/test` with a test part, contains `images/` and `annotations/instances.json`.
+    `out/dataset.json` and `out/README.md` describe how it was made. Everything is written to a hidden folder beside
+    `out`, which is renamed at the end, or removed after an error.
 
     Args:
-        out: folder that does not exist or is empty; its parents are made.
+        out: folder that does not exist or is empty; its parents are created.
         kind: "banners" or "scenes".
         count: number of training images, at least 1.
-        seed: not negative. The same seed, versions and files give the same data set.
-        size: (height, width) in px; None for the kind's own.
-        banners: folder of the user's own banners. With a test part, no banner file is used on both sides.
-        backgrounds: folder of the user's own backgrounds; kept apart likewise where there are at least two.
+        seed: random seed, at least 0. The same seed, versions and files give the same data set.
+        size: (height, width) in pixels; None for the default of the kind.
+        banners: folder of the user's banners. Training and test images share no banner file.
+        backgrounds: folder of the user's backgrounds; not shared either if there are at least two.
         test: number of test images.
-        workers: processes that draw; the images are the same.
-        progress: called with (images done, images in all) after each.
+        workers: number of processes; the images do not depend on it.
+        progress: called with (done, total) after each image.
 
     Returns:
-        what `dataset.json` holds: kind, seed, size, counts of images and masks, versions, own files by side.
+        the content of `dataset.json`: kind, seed, size, counts of images and masks, versions, files of the user.
 
     Raises:
-        InputError: an argument out of range, a target that is not empty, too few own banners to split.
-        DataError: one of the own images cannot be read.
+        InputError: an argument out of range, a folder that is not empty, or too few banners to split.
+        DataError: an image of the user cannot be read.
     """
     out = Path(out)
     _check(out, kind, count, test)
@@ -89,8 +88,8 @@ def build_dataset(
         written, total, masks = 0, count + test, {}
         for side, part in parts.items():
             place = folder / side if test else folder
-            tell = partial(_after, progress, written, total)
-            masks[side] = _write(place, part, workers, tell)
+            report = partial(_after, progress, written, total)
+            masks[side] = _write(place, part, workers, report)
             written += len(part)
         about = _about(kind, seed, size, parts, masks, own)
         write_json(folder / "dataset.json", about)
@@ -100,15 +99,15 @@ def build_dataset(
 
 def _check(out: Path, kind: str, count: int, test: int) -> None:
     if kind not in KINDS:
-        raise InputError(f"kind is one of {', '.join(KINDS)}, got {kind!r}.")
+        raise InputError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
     if count < 1 or test < 0:
-        raise InputError(f"count is at least 1 and test at least 0, got {count} and {test}.")
+        raise InputError(f"count must be at least 1 and test at least 0, got {count} and {test}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already and not empty. Choose another place or remove it first.")
+        raise InputError(f"{out} exists and is not empty. Choose another folder or remove it first.")
 
 
 def _divided(folder: Path | None, what: str, seed: int, count: int, test: int) -> dict[str, list[Path]]:
-    """The files of a folder for each side, in the proportion of the images and by the seed."""
+    """Files of a folder for each side, in proportion to the images, shuffled by the seed."""
     if folder is None:
         return {side: [] for side in SIDES}
     files = images(folder, what)
@@ -116,7 +115,7 @@ def _divided(folder: Path | None, what: str, seed: int, count: int, test: int) -
         return {"train": files, "test": []}
     if len(files) < 2:
         if what == "banners":
-            raise InputError(f"{folder} has one banner only: training and test would show the same. Give two or more.")
+            raise InputError(f"{folder} has only one banner, which training and test would share. Add another.")
         return {side: files for side in SIDES}
     order = np.random.default_rng([seed, len(files)]).permutation(len(files))
     first = int(np.clip(round(len(files) * test / (count + test)), 1, len(files) - 1))
@@ -125,21 +124,21 @@ def _divided(folder: Path | None, what: str, seed: int, count: int, test: int) -
 
 @contextmanager
 def _whole(out: Path) -> Iterator[Path]:
-    """A hidden folder beside `out` that becomes `out` when the block ends well, and vanishes otherwise."""
+    """A hidden folder beside `out`, renamed to `out` on success and removed on failure."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = out.parent / f".{out.name}.{os.getpid()}.{uuid4().hex[:8]}"
         temporary.mkdir()
     except OSError as error:
-        raise InputError(f"{out} cannot be made ({error}).") from error
+        raise InputError(f"{out} cannot be created ({error}).") from error
     try:
         yield temporary
         try:
             if out.exists():
-                out.rmdir()  # only ever an empty folder: anything else is an error, not a loss
+                out.rmdir()  # removes empty folders only
             temporary.rename(out)
         except OSError as error:
-            raise InputError(f"{out} was filled by someone else in the meantime ({error}). Choose another.") from error
+            raise InputError(f"{out} was changed by another process ({error}). Choose another folder.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -150,13 +149,15 @@ def _after(progress: Progress | None, before: int, total: int, done: int) -> Non
 
 
 def _write(folder: Path, part: Sequence[Sample], workers: int, progress: Callable[[int], Any]) -> dict[str, int]:
-    """Images and one COCO file; returns the number of masks of each class."""
+    """Write images and one COCO file; returns the number of masks per class."""
     (folder / "images").mkdir(parents=True)
-    images_, annotations, numbers = [], [], Counter()
+    images_: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    numbers: Counter[str] = Counter()
     classes: dict[str, int] = {}
-    for index, (image, found) in enumerate(_drawn(folder / "images", part, workers), 1):
+    for index, (image, drawn) in enumerate(_drawn(folder / "images", part, workers), 1):
         images_.append({"id": index, **image})
-        for annotation in found:
+        for annotation in drawn:
             category = classes.setdefault(annotation.label, len(classes) + 1)
             annotations.append(_entry(len(annotations) + 1, index, category, annotation))
             numbers[annotation.label] += 1
@@ -168,7 +169,7 @@ def _write(folder: Path, part: Sequence[Sample], workers: int, progress: Callabl
 
 
 def _drawn(folder: Path, part: Sequence[Sample], workers: int) -> Iterator[tuple[dict[str, Any], list[Annotation]]]:
-    """Draw and save every sample; its entry without the number, and its annotations, in order."""
+    """Draw and save all samples; yields their COCO entries without id, and their annotations, in order."""
     if workers == 1:
         yield from map(partial(_draw, folder), part)
         return
@@ -197,7 +198,7 @@ def _entry(number: int, image: int, category: int, annotation: Any) -> dict[str,
 
 
 def _about(kind: str, seed: int, size: tuple[int, int] | None, parts: dict, masks: dict, own: tuple) -> dict[str, Any]:
-    """How the data set was made. No key is called as one of COCO's, so that no reader takes this file for one."""
+    """How the data set was made. Keys differ from those of COCO, so that the file is not read as a COCO file."""
     height, width = size or parts["train"][0].image.shape[:2]
     about: dict[str, Any] = {
         "made_by": f"samtailor {__version__}",
@@ -215,7 +216,7 @@ def _about(kind: str, seed: int, size: tuple[int, int] | None, parts: dict, mask
 
 
 def _versions() -> dict[str, str]:
-    """What single pixels depend on. OpenCV goes by several package names, so it is asked itself."""
+    """Versions that single pixels depend on. OpenCV is read from its module, since its package has several names."""
     import cv2
 
     try:
@@ -233,9 +234,9 @@ def _readme(about: dict[str, Any]) -> str:
     )
     height, width = about["size"]
     return (
-        f"# Synthetic {about['kind']}\n\nMade by {about['made_by']} from seed {about['seed']}, {height} x {width} px "
-        f"(height x width). Masks show what is visible of each object and lie in COCO's form in "
-        f"`annotations/instances.json`.\n\n{places}\n\nThe whole recipe is in `dataset.json`.\n"
+        f"# Synthetic {about['kind']}\n\nMade by {about['made_by']} with seed {about['seed']}, {height} x {width} px "
+        f"(height x width). Masks of the visible parts of objects are in `annotations/instances.json` (COCO format)."
+        f"\n\n{places}\n\nAll settings are in `dataset.json`.\n"
     )
 
 

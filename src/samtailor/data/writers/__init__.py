@@ -1,9 +1,9 @@
-"""Labeled images to the files of other programs, one file a format: `find("writers", "coco").write(...)`.
+"""Write labeled images in the formats of other programs, one module per format: `find("writers", "coco").write(...)`.
 
     write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[str]) -> None
-    POLYGONS: "parts" or "whole", which of `Destination`'s the format is made of; absent where it holds masks or boxes
+    POLYGONS: "parts" or "whole", the method of `Destination` that makes the polygons; absent for masks and boxes
 
-Images may be iterated once; files are named after the images and replace earlier ones of the same name.
+Images are iterated once. Files are named after the images and replace existing ones.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ IMAGE_MODES = ("copy", "link", "none")
 
 @dataclass(frozen=True)
 class LabelledObject(RunLengths):
-    """One object.
+    """One predicted object.
 
     Args:
         label: class name.
         rle: COCO run-length encoding of the mask, image frame, counts as bytes.
         score: in [0, 1].
-        adapter: who answered; None is the base.
-        polygons: what `Destination` draws of it for the format that it is on its way to, where that was done already.
+        adapter: name of the adapter that predicted it; None is the base.
+        polygons: polygons for the format to be written, if already computed, see `Destination.drawn`.
     """
 
     label: str
@@ -46,13 +46,13 @@ class LabelledObject(RunLengths):
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """An image file with what was found in it.
+    """An image file and its predicted objects.
 
     Args:
-        name: unique, without ending, "/" between folders.
-        source: the file.
-        height, width: pixels, after the EXIF rotation.
-        objects: by falling score.
+        name: unique name without suffix, "/" between folders.
+        source: the image file.
+        height, width: in pixels, after the EXIF rotation.
+        objects: objects by falling score.
     """
 
     name: str
@@ -67,9 +67,12 @@ class Destination:
     """Where and how a format is written.
 
     Args:
-        folder: of the result.
-        vertices: budget of an object's polygons; None: within half a pixel.
-        images: "copy" the images into the result, hard "link" them (copied across file systems), or "none".
+        folder: output folder.
+        vertices: largest number of vertices of the polygons of an object; None stays within half a pixel.
+        images: "copy" or hard "link" (copied across file systems) the images to the output folder, or "none".
+
+    Raises:
+        InputError: an unknown value of `images`.
     """
 
     folder: Path
@@ -80,19 +83,19 @@ class Destination:
         choose("images", self.images, IMAGE_MODES)
 
     def file(self, image: LabelledImage, folder: str) -> Path:
-        """Where the image stands, relative to the result; its own path where images are not put there."""
+        """Path of the image relative to the output folder; its source if images are not written there."""
         if self.images == "none":
             return image.source.resolve()
         return Path(folder) / f"{image.name}{image.source.suffix}"
 
     def put(self, image: LabelledImage, folder: str) -> Path:
-        """Put the image into a folder of the result, unless it is there; returns `file`."""
+        """Copy or link the image to a folder of the output, unless it exists; returns `file`."""
         place = self.file(image, folder)
         if self.images != "none" and not _same(image.source, self.folder / place):
-            self._bring(image.source, self.folder / place)
+            self._transfer(image.source, self.folder / place)
         return place
 
-    def _bring(self, source: Path, target: Path) -> None:
+    def _transfer(self, source: Path, target: Path) -> None:
         if self.images == "link" and _linked(source, target):
             return
         with replacing(target) as temporary:
@@ -100,14 +103,14 @@ class Destination:
         os.utime(target, ns=(source.stat().st_atime_ns, source.stat().st_mtime_ns))
 
     def parts(self, one: LabelledObject) -> list[np.ndarray]:
-        """Polygons of an object within the budget, one for each part."""
+        """Polygons of an object within the vertex budget, one per part."""
         if one.polygons is not None:
             return list(one.polygons)
         mask, corner = _window(one)
         return [ring + corner for ring in outlines.polygons(mask, self.vertices)]
 
     def whole(self, one: LabelledObject) -> np.ndarray | None:
-        """One polygon of an object within the budget; None of an empty mask."""
+        """One polygon of an object within the vertex budget; None for an empty mask."""
         if one.polygons is not None:
             return one.polygons[0] if one.polygons else None
         mask, corner = _window(one)
@@ -115,21 +118,21 @@ class Destination:
         return None if ring is None else ring + corner
 
     def drawn(self, one: LabelledObject, polygons: str | None) -> LabelledObject:
-        """The object with the polygons that a format is made of (its `POLYGONS`)."""
+        """The object with the polygons of a format (its `POLYGONS`)."""
         if polygons is None or one.polygons is not None:
             return one
-        found = self.parts(one) if polygons == "parts" else [self.whole(one)]
-        return replace(one, polygons=tuple(ring for ring in found if ring is not None))
+        rings = self.parts(one) if polygons == "parts" else [self.whole(one)]
+        return replace(one, polygons=tuple(ring for ring in rings if ring is not None))
 
 
 def _window(one: LabelledObject) -> tuple[np.ndarray, np.ndarray]:
-    """The mask within its box, and the box's corner (x, y): the rest of a large image is not looked through."""
+    """The mask within its box, and the corner (x, y) of the box; faster than the whole of a large image."""
     x0, y0, x1, y1 = (int(value) for value in one.box)
     return one.mask[y0:y1, x0:x1], np.array([x0, y0], np.float32)
 
 
 def _linked(source: Path, target: Path) -> bool:
-    """A hard link, at once; False where the file system cannot (another disk)."""
+    """Create a hard link atomically; False if the file system does not support it (another disk)."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.stem}.{uuid4().hex[:8]}{target.suffix}")
     try:
@@ -148,4 +151,4 @@ def _same(source: Path, target: Path) -> bool:
     return (one.st_size, int(one.st_mtime)) == (other.st_size, int(other.st_mtime))
 
 
-__all__ = ["IMAGES", "Destination", "LabelledImage", "LabelledObject"]
+__all__ = ["IMAGE_MODES", "Destination", "LabelledImage", "LabelledObject"]

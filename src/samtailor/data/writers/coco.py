@@ -12,7 +12,7 @@ POLYGONS = "parts"
 
 
 def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[str]) -> None:
-    """Write the data set. `score` and `adapter` of an annotation are ours; readers of COCO leave them alone."""
+    """Write the data set. `score` and `adapter` of annotations are extensions that COCO readers ignore."""
     ids = {label: number for number, label in enumerate(classes, 1)}
     content: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
     content["categories"] = [{"id": number, "name": label} for label, number in ids.items()]

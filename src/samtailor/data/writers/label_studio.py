@@ -1,7 +1,7 @@
 """Label Studio: tasks.json with pre-annotations (polygons in percent) and label_config.xml; images in images/.
 
-Serve the folder to Label Studio as local files: LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and
-LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT=<this folder>, then import tasks.json.
+Serve the folder to Label Studio as local files with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and
+LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT=<this folder>, and import tasks.json.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ POLYGONS = "parts"
 
 
 def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[str]) -> None:
-    """Write tasks and configuration; a part of an object is a region of its own."""
+    """Write tasks and configuration. Each part of an object is a separate region."""
     tasks = []
     for image in images:
         place = to.put(image, "images")
@@ -32,7 +32,7 @@ def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[st
             for number, one in enumerate(image.objects)
             for index, part in enumerate(to.parts(one))
         ]
-        lowest = min((one.score for one in image.objects), default=0.0)  # Label Studio's queue: uncertain ones first
+        lowest = min((one.score for one in image.objects), default=0.0)  # lets Label Studio sort uncertain images first
         prediction = {"model_version": f"samtailor {__version__}", "score": round(lowest, 6), "result": regions}
         url = f"/data/local-files/?d={quote(place.as_posix().lstrip('/'))}"
         tasks.append({"data": {"image": url}, "predictions": [prediction]})

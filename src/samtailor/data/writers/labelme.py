@@ -1,4 +1,4 @@
-"""labelme: images/NAME.jpg with images/NAME.json beside it, a polygon for each part of an object."""
+"""labelme: images/NAME.jpg and images/NAME.json, with a polygon for each part of an object."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POLYGONS = "parts"
 
 
 def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[str]) -> None:
-    """Write the data set. Parts of one object share a `group_id`; scores stand in the shapes' descriptions."""
+    """Write the data set. Parts of one object share a `group_id`; scores are in the descriptions of the shapes."""
     for image in images:
         place = to.put(image, "images")
         shapes = [
@@ -23,7 +23,7 @@ def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[st
             for parts in (to.parts(one),)
             for part in parts
         ]
-        sheet = {
+        sheet: dict[str, Any] = {
             "version": "5.5.0",
             "flags": {},
             "shapes": shapes,

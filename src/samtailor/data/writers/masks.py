@@ -1,4 +1,4 @@
-"""Masks: images/ and masks/CLASS/NAME.png, one binary PNG (0 and 255) a class; objects of a class are joined."""
+"""Masks: images/ and masks/CLASS/NAME.png, one binary PNG (0 and 255) per class; objects of a class are merged."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from samtailor.data.writing import write_png
 
 
 def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[str]) -> None:
-    """Write the data set. A class without an object in an image has no file there; an image without any object has a
-    black mask of the first class, so that it stays in the set as one where nothing is."""
+    """Write the data set. There is no file for a class without objects in an image. An image without any object gets
+    an empty mask of the first class, so that it remains in the data set."""
     for image in images:
         to.put(image, "images")
         by_class: dict[str, np.ndarray] = {}
@@ -25,4 +25,4 @@ def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[st
             if label in by_class:
                 write_png(file, by_class[label])
             else:
-                file.unlink(missing_ok=True)  # of an earlier run
+                file.unlink(missing_ok=True)  # left by an earlier run

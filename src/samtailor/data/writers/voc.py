@@ -11,7 +11,7 @@ from samtailor.data.writing import replacing
 
 
 def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[str]) -> None:
-    """Write the data set. Boxes only: the format's masks are index maps that cannot hold objects over each other."""
+    """Write boxes only: masks of the format are index maps, which cannot represent overlapping objects."""
     for image in images:
         sheet = _sheet(image, to.put(image, "JPEGImages"))
         with replacing(to.folder / "Annotations" / f"{image.name}.xml") as file:
@@ -20,18 +20,18 @@ def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[st
 
 def _sheet(image: LabelledImage, place: Path) -> ElementTree.Element:
     sheet = ElementTree.Element("annotation")
-    _tell(sheet, folder=str(place.parent), filename=place.name)
-    _tell(ElementTree.SubElement(sheet, "size"), width=image.width, height=image.height, depth=3)
-    _tell(sheet, segmented=0)
+    _add(sheet, folder=str(place.parent), filename=place.name)
+    _add(ElementTree.SubElement(sheet, "size"), width=image.width, height=image.height, depth=3)
+    _add(sheet, segmented=0)
     for one in image.objects:
         entry = ElementTree.SubElement(sheet, "object")
-        _tell(entry, name=one.label, pose="Unspecified", truncated=0, difficult=0, score=f"{one.score:.6f}")
+        _add(entry, name=one.label, pose="Unspecified", truncated=0, difficult=0, score=f"{one.score:.6f}")
         x0, y0, x1, y1 = (round(v) for v in one.box)
-        _tell(ElementTree.SubElement(entry, "bndbox"), xmin=x0, ymin=y0, xmax=x1, ymax=y1)
+        _add(ElementTree.SubElement(entry, "bndbox"), xmin=x0, ymin=y0, xmax=x1, ymax=y1)
     ElementTree.indent(sheet)
     return sheet
 
 
-def _tell(parent: ElementTree.Element, **values: object) -> None:
+def _add(parent: ElementTree.Element, **values: object) -> None:
     for name, value in values.items():
         ElementTree.SubElement(parent, name).text = str(value)

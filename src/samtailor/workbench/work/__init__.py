@@ -1,1 +1,1 @@
-"""What `child.py` runs, one file a kind of job: `run(job, line)`."""
+"""Jobs that `worker.py` runs, one module per kind: `run(job, channel)`."""

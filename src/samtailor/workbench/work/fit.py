@@ -1,8 +1,8 @@
-"""Fit an adapter on accepted images, judge it on held-out ones, teach it where to look."""
+"""Fit an adapter on accepted images, evaluate it on held-out images, and fit its proposals."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,100 +27,110 @@ from samtailor.workbench.gallery import FILE, gallery
 if TYPE_CHECKING:
     from samtailor.bases import Base
     from samtailor.train.progress import Progress
-    from samtailor.workbench.worker import Line
+    from samtailor.workbench.worker import Channel
 
-_VIEWS, _NEGATIVES = 4, 64  # as `samtailor propose-fit`
-_FEW = 16  # images below which an adapter's own map proposes, see docs/research/tailor.md
+_VIEWS, _NEGATIVES = 4, 64  # the defaults of `samtailor propose-fit`
+_MIN_IMAGES = 16  # with fewer images the map of the adapter gives better proposals, see docs/research/tailor.md
 
 
-def run(job: Mapping[str, Any], line: Line) -> None:
-    """Leaves a whole adapter in job["out"], with its gallery; started again it goes on where it was.
+def run(job: Mapping[str, Any], channel: Channel) -> None:
+    """Write an adapter with its gallery to job["out"]. A fit that was stopped is continued.
 
     Raises:
-        SamtailorError: it cannot be fitted. Interrupted, Stop: on request, after saving.
+        SamtailorError: the fit is not possible. Interrupted, Stop: on request, after saving.
     """
-    line.progress(stage="start", done=0, total=1)
+    channel.progress(stage="start", done=0, total=1)
     out, names = Path(job["out"]), tuple(job["classes"])
     base = load_on(job["base"], job["device"])
     store, samples = EmbeddingCache(job["cache"]), read_samples(job)
     config = load(None, {**job["settings"], "out": out, "base": job["base"], "classes": names, "trackers": ()})
-    dealt, notice = _dealt(samples, names, config, out)
-    told = _Told(line)
-    made = fit(
-        config, samples=samples, base=base, split=dealt, store=store, resume=True,
-        progress=told, stop=line.stop.is_set,
+    parts, notice = _split(samples, names, config, out)
+    result = fit(
+        config, samples=samples, base=base, split=parts, store=store, resume=True,
+        progress=_FitProgress(channel), stop=channel.stop.is_set,
     )  # fmt: skip
-    line.check()
-    held = Split.read(out / artefact.SPLIT).pick(samples, "val")
+    channel.check_stop()
+    held_out = Split.read(out / artefact.SPLIT).pick(samples, "val")
     if not (out / FILE).exists():
-        line.progress(stage="gallery", done=0, total=1)
-        write_json(out / FILE, gallery(base, out, held, names, store, job["names"]))
-    line.check()
-    notice = notice or _unseen(held, names)
+        report = _reporter(channel, "gallery")
+        channel.progress(stage="gallery", done=0, total=max(len(held_out), 1))
+        write_json(out / FILE, gallery(base, out, held_out, names, store, job["names"], report))
+    channel.check_stop()
+    notice = notice or _classes_not_held_out(held_out, names)
     if job["proposals"] and not disk.exists(out):
-        how = {"seed": config.seed, "steps": job["proposal_steps"]}
-        missing = _propose(base, out, samples, names, store, how, line)
+        settings = {"seed": config.seed, "steps": job["proposal_steps"]}
+        missing = _propose(base, out, samples, names, store, settings, channel)
         notice = " ".join(text for text in (notice, missing) if text) or None
-    line.tell(done={"figures": made.figures, "message": notice})
+    channel.send(done={"figures": result.figures, "held_out_images": len(held_out), "message": notice})
 
 
 def read_samples(job: Mapping[str, Any]) -> list[Sample]:
-    """The accepted images as they were when the fit began; ids are those of the project."""
+    """The accepted images as they were when the fit started, with the ids of the project."""
     root, limits = Path(job["images"]), Limits(**job["limits"])
-    return [_sample(root / one["file"], limits, one) for one in job["samples"]]
+    return [_sample(root / row["file"], limits, row) for row in job["samples"]]
 
 
-def _sample(path: Path, limits: Limits, one: Mapping[str, Any]) -> Sample:
+def _sample(path: Path, limits: Limits, row: Mapping[str, Any]) -> Sample:
     def image() -> Any:
         try:
-            return reading.read(path.read_bytes(), limits, one["file"])
+            return reading.read(path.read_bytes(), limits, row["file"])
         except OSError as error:
-            raise DataError(f"{path} cannot be read any more ({error.strerror}).") from error
+            raise DataError(f"{path} can no longer be read ({error.strerror}).") from error
 
     def annotations() -> list[Annotation]:
-        rows = ((o["class"], {**o["rle"], "counts": o["rle"]["counts"].encode("ascii")}) for o in one["objects"])
-        return [Annotation(label, rle) for label, rle in rows]
+        objects = ((o["class"], {**o["rle"], "counts": o["rle"]["counts"].encode("ascii")}) for o in row["objects"])
+        return [Annotation(label, rle) for label, rle in objects]
 
-    return Sample(one["id"], image, annotations, source=path)
+    return Sample(row["id"], image, annotations, source=path)
 
 
-def _dealt(
+def _split(
     samples: Sequence[Sample], names: tuple[str, ...], config: FitConfig, out: Path
 ) -> tuple[Split | None, str | None]:
-    """The split, and what the user is to know of it: images that are all alike leave nothing to hold out."""
-    if (out / artefact.SPLIT).exists():  # of the fit that goes on
+    """The split, and a note for the user if no image can be held out, for example because all are near-duplicates."""
+    if (out / artefact.SPLIT).exists():  # the fit is continued with its split
         return None, None
     try:
         return split(samples, val=config.val, test=0, seed=config.seed, classes=names), None
     except DataError as error:
-        alone = split(samples, val=0, test=0, seed=config.seed, classes=names)
-        return alone, f"No image was held out, so nobody knows how good the adapter is: {error}"
+        without = split(samples, val=0, test=0, seed=config.seed, classes=names)
+        return without, f"No image was held out, so the quality of the adapter is unknown. {error}"
 
 
-def _unseen(held: Sequence[Sample], names: tuple[str, ...]) -> str | None:
-    """That the figures leave some classes out: of few images one may be held out, with one class on."""
-    missing = [name for name in names if not any(sample.of([name]) for sample in held)]
-    if not held or not missing:
+def _classes_not_held_out(held_out: Sequence[Sample], names: tuple[str, ...]) -> str | None:
+    """A note if some classes have no held-out object, which is common with few images."""
+    missing = [name for name in names if not any(sample.of([name]) for sample in held_out)]
+    if not held_out or not missing:
         return None
-    return f"The figures say nothing about {' and '.join(missing)}: on no held-out image is there one."
+    return f"The scores do not cover {' and '.join(missing)}: no held-out image has such an object."
 
 
-class _Told:
-    """Progress of the fit to the line."""
+class _FitProgress:
+    """Reports the progress of the fit."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
-        self._start: float | None = None
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._start_miou: float | None = None
 
     def __call__(self, at: Progress) -> None:
         if at.stage == "encode":
-            self._line.check()  # nothing is lost: embeddings are kept
-        if self._start is None:
-            self._start = at.miou
-        self._line.progress(
-            stage=at.stage, done=at.done, total=at.total, loss=at.loss, miou=at.miou, start_miou=self._start,
-            images_per_second=at.images_per_second, seconds_left=at.seconds_left,
+            self._channel.check_stop()  # nothing is lost, since embeddings are cached
+        if self._start_miou is None:
+            self._start_miou = at.miou
+        self._channel.progress(
+            stage=at.stage, done=at.done, total=at.total, loss=at.loss, miou=at.miou,
+            start_miou=self._start_miou, images_per_second=at.images_per_second, seconds_left=at.seconds_left,
         )  # fmt: skip
+
+
+def _reporter(channel: Channel, stage: str) -> Callable[[int, int], None]:
+    """A progress callback (done, total) that also stops the job on request."""
+
+    def report(done: int, total: int) -> None:
+        channel.check_stop()
+        channel.progress(stage=stage, done=done, total=total)
+
+    return report
 
 
 def _propose(
@@ -129,32 +139,30 @@ def _propose(
     samples: Sequence[Sample],
     names: Sequence[str],
     store: EmbeddingCache,
-    how: Mapping[str, int],
-    line: Line,
+    settings: Mapping[str, int],
+    channel: Channel,
 ) -> str | None:
-    """Proposals from all accepted images (their calibration is cross-fitted); or why there are none."""
+    """Fit proposals on all accepted images; their calibration is cross-fitted. Returns a note if that is impossible."""
     meta, fitted = artefact.read_meta(out), artefact.load(out, base).segmenter
     if fitted.by_itself or not fitted.encoder_frozen:
-        return None  # it needs none, or does not look at the base's embedding
-    if fitted.promptless and sum(bool(sample.of(names)) for sample in samples) < _FEW:
-        return None  # the parts of its map are found better than what so few images teach a head
-    seen = regions(samples, names) if meta.inference.regions else list(samples)
-    chosen = [s for s in seen if s.of(names)] + [s for s in seen if not s.of(names)][:_NEGATIVES]
+        return None  # proposals are not needed, or cannot use the embedding of the base model
+    if fitted.promptless and sum(bool(sample.of(names)) for sample in samples) < _MIN_IMAGES:
+        return None  # parts of the map are better proposals than those of a head fitted on so few images
+    targets = regions(samples, names) if meta.inference.regions else list(samples)
+    chosen = [s for s in targets if s.of(names)] + [s for s in targets if not s.of(names)][:_NEGATIVES]
     tiles, augment = plan_tiles(chosen, names, base, views=_VIEWS)
     views = [augment.draw(sample, i) if i else UNTOUCHED for sample in chosen for i in range(_VIEWS)]
 
-    def told(done: int, total: int) -> None:
-        line.check()
-        line.progress(stage="proposals", done=done, total=total)
-
     try:
-        store.prepare(base, [sample for sample in chosen for _ in range(_VIEWS)], views, progress=told)
+        repeated = [sample for sample in chosen for _ in range(_VIEWS)]
+        store.prepare(base, repeated, views, progress=_reporter(channel, "encode"))
         give = automatic.prompt_type_of(meta.inference.prompt)
-        fit_proposals(base, chosen, names, store, augment=augment, give=give, tiles=tiles, progress=told, **how).save(
-            out
-        )
-    except SamtailorError as error:  # the adapter answers clicks all the same
-        return f"It answers clicks, but cannot label by itself: {error}"
+        report = _reporter(channel, "proposals")
+        fit_proposals(
+            base, chosen, names, store, augment=augment, give=give, tiles=tiles, progress=report, **settings
+        ).save(out)
+    except SamtailorError as error:  # the adapter works with prompts all the same
+        return f"The adapter works with clicks and boxes, but not in automatic mode. {error}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Label images with one adapter; each is told as soon as it is done, so that nothing is lost by a stop."""
+"""Label images with an adapter. Each image is sent when it is done, so that a stop loses nothing."""
 
 from __future__ import annotations
 
@@ -17,54 +17,56 @@ from samtailor.serve.adapters import Adapters, LoadedAdapter
 from samtailor.serve.limits import Limits
 from samtailor.serve.refusals import Refused, Unreadable
 from samtailor.workbench import proposing
+from samtailor.workbench.records import Object
 
 if TYPE_CHECKING:
-    from samtailor.workbench.worker import Line
+    from samtailor.workbench.worker import Channel
 
 
-def run(job: Mapping[str, Any], line: Line) -> None:
-    """One line an image: its objects, or why it cannot be read.
+def run(job: Mapping[str, Any], channel: Channel) -> None:
+    """Send one message per image: its objects, or why it cannot be read.
 
     Raises:
-        Refused: the adapter cannot label by itself. Stop: on request.
+        Refused: the adapter has no proposals. Stop: on request.
     """
-    line.progress(stage="start", done=0, total=len(job["samples"]))
+    total = len(job["samples"])
+    channel.progress(stage="start", done=0, total=total)
     base = load_on(job["base"], job["device"])
-    slot = Adapters(base, 1).add(job["adapter"], job["folder"])
-    slot.source(job["threshold"])  # refuses before an image is read
+    loaded = Adapters(base, 1).add(job["adapter"], job["folder"])
+    loaded.source(job["threshold"])  # refuses before an image is read
     store, limits, root = EmbeddingCache(job["cache"]), Limits(**job["limits"]), Path(job["images"])
-    start, total = time.monotonic(), len(job["samples"])
-    with slot.predictor() as predictor:
-        for done, one in enumerate(job["samples"], 1):
-            line.check()
+    start = time.monotonic()
+    with loaded.predictor() as predictor:
+        for done, row in enumerate(job["samples"], 1):
+            channel.check_stop()
             try:
-                found = _found(root / one["file"], one["file"], slot, predictor, store, limits, job["threshold"])
+                objects = _objects(root / row["file"], row["file"], loaded, predictor, store, limits, job["threshold"])
             except Refused as error:
-                line.tell(failed=one["id"], error=str(error))
+                channel.send(failed=row["id"], error=str(error))
             else:
-                rows = [o.model_dump(mode="json", by_alias=True) for o in found]
-                line.tell(image=one["id"], objects=rows, uncertainty=proposing.uncertainty(found))
+                dumped = [o.model_dump(mode="json", by_alias=True) for o in objects]
+                channel.send(image=row["id"], objects=dumped, uncertainty=proposing.uncertainty(objects))
             speed = done / max(time.monotonic() - start, 1e-9)
-            rest = {"images_per_second": speed, "seconds_left": (total - done) / speed}
-            line.progress(stage="label", done=done, total=total, **rest)
-    line.tell(done={})
+            remaining = {"images_per_second": speed, "seconds_left": (total - done) / speed}
+            channel.progress(stage="label", done=done, total=total, **remaining)
+    channel.send(done={})
 
 
 @torch.no_grad()
-def _found(
-    path: Path, name: str, slot: LoadedAdapter, predictor: Predictor, store: EmbeddingCache, limits: Limits,
+def _objects(
+    path: Path, name: str, loaded: LoadedAdapter, predictor: Predictor, store: EmbeddingCache, limits: Limits,
     threshold: float | None,
-) -> list[Any]:  # fmt: skip
+) -> list[Object]:  # fmt: skip
     try:
         data = path.read_bytes()
     except OSError as error:
         raise Unreadable(f"{name}: cannot be opened ({error.strerror}).") from error
     image = reading.read(data, limits, name)
-    if slot.encoder:  # its base is a twin with an encoder of its own
+    if loaded.encoder:  # the adapter changes the image encoder, so cached embeddings do not apply
         predictor.set_image(image)
     else:
-        predictor.set_features(store.features(slot.base, image), *image.shape[:2], image=lambda: image)
-    return proposing.objects(slot, predictor, threshold)
+        predictor.set_features(store.features(loaded.base, image), *image.shape[:2], image=lambda: image)
+    return proposing.objects(loaded, predictor, threshold)
 
 
 __all__ = ["run"]

@@ -1,0 +1,195 @@
+"""Held-out figures: centre clicks, random clicks, boxes and corrective clicks on scenes and real images.
+
+None of these images is trained on. `humans`, `face_parts` and `lesions` carry no licence: they are only measured on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bundled_base.decoder import Decode, Levels
+from bundled_base.network import SIZE
+from bundled_base.prompting import anywhere, centre
+from bundled_base.sources import HELD_OUT, held_out_images
+from samtailor.data.synth.scenes import scene
+
+LEAST = 256  # pixels of a procedural scene of 256 x 256: masks from 16 x 16 on
+SIDE = 384  # longest side at which real masks are compared
+PARTS = ("skin", "hair", "nose", "mouth", "eyes")
+
+
+@dataclass
+class Item:
+    """An image in the model's frame and its masks.
+
+    Args:
+        image: (SIZE, SIZE, 3) uint8 RGB.
+        masks: (M, H, W) bool.
+    """
+
+    image: np.ndarray
+    masks: np.ndarray
+
+    def points(self, choose: Callable[[np.ndarray], tuple[int, int]]) -> Tensor:
+        """(1, M, 1, 2) one click for each mask, in pixels of the frame."""
+        found = np.array([choose(mask) for mask in self.masks], np.float32)
+        return self.frame(found)[None, :, None]
+
+    def boxes(self) -> Tensor:
+        """(1, M, 2, 2) corners."""
+        found = [(np.argwhere(m).min(0)[::-1], np.argwhere(m).max(0)[::-1]) for m in self.masks]
+        return self.frame(np.array(found, np.float32))[None]
+
+    def frame(self, points: np.ndarray) -> Tensor:
+        """Pixels (..., 2) of the masks to pixels of the frame."""
+        height, width = self.masks.shape[1:]
+        return torch.from_numpy((points + 0.5) * np.array([SIZE / width, SIZE / height]) - 0.5).float()
+
+
+def scenes_items(count: int, first: int = HELD_OUT) -> Iterator[Item]:
+    """Procedural scenes of 256 px, enlarged."""
+    for seed in range(first, first + count):
+        drawn = scene(seed)
+        masks = [mask for mask in drawn.masks if mask.sum() >= LEAST]
+        if masks:
+            yield Item(cv2.resize(drawn.image, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR), np.stack(masks))
+
+
+def real_item(path: Path, masks: list[np.ndarray], limit: int = 16) -> Item | None:
+    """A real image with at most `limit` of its masks."""
+    image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    zoom = min(1.0, SIDE / max(image.shape[:2]))
+    size = (round(image.shape[1] * zoom), round(image.shape[0] * zoom))
+    small = [cv2.resize(m.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for m in masks]
+    small = [m for m in small if m.any()]
+    if len(small) > limit:
+        small = [small[i] for i in np.random.default_rng(len(small)).permutation(len(small))[:limit]]
+    interpolation = cv2.INTER_AREA if max(image.shape[:2]) > SIZE else cv2.INTER_LINEAR
+    return Item(cv2.resize(image, (SIZE, SIZE), interpolation=interpolation), np.stack(small)) if small else None
+
+
+def _binary(path: Path) -> list[np.ndarray]:
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    return [] if mask is None else [mask > 127]
+
+
+def one_mask(folder: Path, count: int) -> Iterator[Item]:
+    """The first images by name of a set with one mask each (`humans`, `lesions`)."""
+    for path in sorted((folder / "images").iterdir())[:count]:
+        item = real_item(path, _binary(next((folder / "masks").glob(f"{path.stem}.*"))))
+        if item:
+            yield item
+
+
+def face_items(folder: Path, count: int) -> Iterator[Item]:
+    """The first images by name of `face_parts`."""
+    for path in sorted((folder / "images").iterdir())[:count]:
+        item = real_item(path, [m for part in PARTS for m in _binary(folder / "masks" / part / f"{path.stem}.png")])
+        if item:
+            yield item
+
+
+def instance_items(folder: Path, count: int) -> Iterator[Item]:
+    """Held-out images of a set with instance ids."""
+    for path in held_out_images(folder)[:count]:
+        ids = cv2.imread(str(folder / "labels" / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED)
+        item = real_item(path, [ids == i for i in np.unique(ids) if i > 0])
+        if item:
+            yield item
+
+
+def held_out_sets(data: Path, data_open: Path, scale: float = 1.0) -> dict[str, list[Item]]:
+    """All evaluation sets; `watched` ones are never chosen by, `dev` ones are held-out parts of training sources."""
+    count = {"scenes": 150, "humans": 30, "faces": 15, "lesions": 30, "nuclei": 15, "dev_fashion": 24, "dev_open": 6}
+    count = {k: max(2, round(scale * v)) for k, v in count.items()}
+    sets = {
+        "scenes": scenes_items(count["scenes"]),
+        "humans": one_mask(data / "humans", count["humans"]),
+        "faces": face_items(data / "face_parts", count["faces"]),
+        "lesions": one_mask(data / "lesions", count["lesions"]),
+        "nuclei": instance_items(data / "nuclei", count["nuclei"]),
+        "dev_fashion": fashion_items(data / "street_fashion", count["dev_fashion"]),
+        "dev_open": (item for folder in sorted(data_open.iterdir()) if (folder / "labels").is_dir()
+                     for item in instance_items(folder, count["dev_open"])),
+    }  # fmt: skip
+    return {name: list(items) for name, items in sets.items()}
+
+
+def fashion_items(folder: Path, count: int) -> Iterator[Item]:
+    """Held-out people: the whole person and each class of clothing."""
+    for path in held_out_images(folder)[:count]:
+        classes = cv2.imread(str(folder / "labels" / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED)
+        masks = [classes > 0, *(classes == c for c in np.unique(classes) if c > 0 and (classes == c).sum() > 300)]
+        item = real_item(path, masks)
+        if item:
+            yield item
+
+
+def overlap(found: Tensor, true: Tensor) -> Tensor:
+    """IoU of bool masks (..., H, W)."""
+    return (found & true).sum((-2, -1)) / (found | true).sum((-2, -1)).clamp(min=1)
+
+
+@torch.inference_mode()
+def measure(
+    items: list[Item], features: Callable[[Item], Levels], decode: Decode, *, clicks: int = 3
+) -> dict[str, float]:
+    """Mean IoUs over all masks of a set: `oracle` of three masks, `default` by predicted IoU, for each kind of prompt;
+    `click2` and `click3` are the default after corrective clicks at the centre of the largest error."""
+    rows: dict[str, list[Tensor]] = {}
+    for number, item in enumerate(items):
+        levels, rng = features(item), np.random.default_rng(number)
+        for name, values in _figures(item, levels, decode, rng, clicks).items():
+            rows.setdefault(name, []).append(values)
+    return {name: round(float(torch.cat(values).mean()), 4) for name, values in rows.items()}
+
+
+def _figures(item: Item, levels: Levels, decode: Decode, rng: np.random.Generator, clicks: int) -> dict[str, Tensor]:
+    device = levels[0].device
+    true = torch.from_numpy(item.masks)
+    found: dict[str, Tensor] = {}
+
+    def answer(points: Tensor, labels: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.autocast(device.type, torch.bfloat16):
+            logits, iou, _ = decode(levels, points.to(device), labels.to(device), before)
+        logits, best = logits[0, :, 1:].float(), iou[0, :, 1:].float().argmax(1).cpu()
+        large = F.interpolate(logits, true.shape[-2:], mode="bilinear", align_corners=False).cpu() > 0
+        chosen = torch.arange(len(best))
+        return overlap(large, true[:, None]), large[chosen, best], logits[chosen, best]
+
+    def note(name: str, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        scores, mask, logits = answer(points, labels)
+        found[f"{name}_oracle"], found[f"{name}_default"] = scores.max(1).values, overlap(mask, true)
+        return mask, logits
+
+    ones = torch.ones(1, len(true), 1, dtype=torch.long)
+    random = item.points(lambda mask: anywhere(rng, mask))
+    note("random", random, ones)
+    note("box", item.boxes(), torch.tensor([2, 3]).expand(1, len(true), 2))
+    points, labels = item.points(lambda mask: centre(mask)[:2]), ones
+    mask, logits = note("centre", points, labels)
+    for count in range(2, clicks + 1):
+        more, marks = corrections(item, mask.numpy())
+        points, labels = torch.cat([points, more], 2), torch.cat([labels, marks], 2)
+        _, mask, logits = answer(points, labels, logits[None])
+        found[f"click{count}"] = overlap(mask, true)
+    return found
+
+
+def corrections(item: Item, found: np.ndarray) -> tuple[Tensor, Tensor]:
+    """A click at the centre of the largest error of each mask: (1, M, 1, 2) and its labels (1, M, 1)."""
+    points, labels = [], []
+    for mask, guess in zip(item.masks, found, strict=True):
+        missed, wrong = (centre(m) for m in (mask & ~guess, guess & ~mask))
+        inside = missed[2].max() >= wrong[2].max()
+        points.append((missed if inside else wrong)[:2])
+        labels.append(int(inside))
+    return item.frame(np.array(points, np.float32))[None, :, None], torch.tensor(labels)[None, :, None]

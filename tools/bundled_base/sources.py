@@ -1,0 +1,184 @@
+"""Where training images come from, and in which shares.
+
+Only openly licensed images are read: see `ATTRIBUTIONS`. Every fifth nuclei image by sorted name is held out, and every
+tenth of the other real sets; procedural seeds from `HELD_OUT` on are never drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from bundled_base.compose import CutOut, Drawings, cut_out, paste
+from bundled_base.images import Labelled, Rng
+from samtailor.data.synth import backgrounds, banners, scenes
+
+HELD_OUT = 10_000_000  # procedural seeds from here on are never trained on
+OPEN_SETS = {"granular": 2.0, "nasa_micrographs": 2.5, "pebbles": 0.7, "breadboard": 1.0, "wagons": 0.8}
+OPEN_SETS |= {"qr_photos": 0.7, "coffee_leaf": 1.3, "nuclei": 3.0}
+SHARES = {"scenes": 0.28, "streets": 0.08, "fashion": 0.19, "instances": 0.17, "drawings": 0.22, "cutouts": 0.06}
+
+
+def held_out_every(name: str) -> int:
+    """Each how many-th image by sorted name of a real set is held out."""
+    return 5 if name == "nuclei" else 10
+
+
+def training_images(folder: Path) -> list[Path]:
+    """Images of a real set that may be trained on."""
+    every = held_out_every(folder.name)
+    return [p for i, p in enumerate(sorted((folder / "images").iterdir())) if i % every != every - 1]
+
+
+def held_out_images(folder: Path) -> list[Path]:
+    """Images of a real set that are never trained on."""
+    every = held_out_every(folder.name)
+    return sorted((folder / "images").iterdir())[every - 1 :: every]
+
+
+def scene(rng: Rng) -> Labelled:
+    """A procedural scene."""
+    canvas = scenes.paint(np.random.default_rng(int(rng.integers(HELD_OUT))), int(rng.choice([256, 384])))
+    return _of_canvas(canvas, complete=True, source="scenes")
+
+
+def street(rng: Rng) -> Labelled:
+    """A procedural street with banners; never one that `banner_scene` draws."""
+    shape = (240, 320) if rng.uniform() < 0.5 else (360, 480)
+    canvas, _ = banners.paint(np.random.default_rng([1, int(rng.integers(HELD_OUT))]), shape)
+    return _of_canvas(canvas, complete=False, source="streets")
+
+
+def _of_canvas(canvas, *, complete: bool, source: str) -> Labelled:
+    owner = dict(enumerate(canvas.part_owner, 1))
+    ids = (canvas.objects.astype(np.uint16), canvas.parts.astype(np.uint16))
+    return Labelled(canvas.image, *ids, owner, complete, dict(canvas.groups), dict(canvas.nested), source)
+
+
+class Instances:
+    """A real set with instance ids and, where it has them, parts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.paths = folder, training_images(folder)
+
+    def draw(self, rng: Rng) -> Labelled:
+        """A random training image."""
+        return self.read(self.paths[rng.integers(len(self.paths))])
+
+    def read(self, path: Path) -> Labelled:
+        """One image with its ids."""
+        image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        objects = cv2.imread(str(self.folder / "labels" / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED).astype(np.uint16)
+        file = self.folder / "parts" / f"{path.stem}.png"
+        parts = np.zeros_like(objects)
+        if file.exists():
+            parts = cv2.imread(str(file), cv2.IMREAD_UNCHANGED).astype(np.uint16)
+        owner = {int(p): int(np.bincount(objects[parts == p]).argmax()) for p in np.unique(parts) if p}
+        return Labelled(image, objects, parts, owner, complete=False, source=self.folder.name)
+
+
+class Fashion:
+    """Dressed people (clothing-co-parsing): the person is the object, connected pieces of a class are parts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.paths = folder, training_images(folder)
+
+    def draw(self, rng: Rng) -> Labelled:
+        """A random training image."""
+        return self.read(self.paths[rng.integers(len(self.paths))])
+
+    def read(self, path: Path) -> Labelled:
+        """One image with its ids."""
+        image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        classes = cv2.imread(str(self.folder / "labels" / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED)
+        parts, count = np.zeros(classes.shape, np.uint16), 0
+        for name in np.unique(classes[classes > 0]):
+            pieces, labels, stats, _ = cv2.connectedComponentsWithStats((classes == name).astype(np.uint8))
+            for piece in range(1, pieces):
+                if stats[piece, cv2.CC_STAT_AREA] >= 80:
+                    count += 1
+                    parts[labels == piece] = count
+        objects = (classes > 0).astype(np.uint16)
+        return Labelled(image, objects, parts, dict.fromkeys(range(1, count + 1), 1), complete=False, source="fashion")
+
+
+class Sources:
+    """All sources together.
+
+    Args:
+        data: folder with `street_fashion`, `nuclei` and `facades`.
+        data_open: folder with the openly licensed sets.
+        drawings: folder of prepared drawings.
+    """
+
+    def __init__(self, data: Path, data_open: Path, drawings: Path) -> None:
+        self.fashion, self.drawings = Fashion(data / "street_fashion"), Drawings(drawings)
+        folders = {name: (data if name == "nuclei" else data_open) / name for name in OPEN_SETS}
+        self.sets = {name: Instances(folder) for name, folder in folders.items()}
+        self.facades = training_images(data / "facades")
+
+    def stream(self, seed: int) -> Iterator[tuple[Rng, Labelled]]:
+        """Endless (generator, image)."""
+        rng, names = np.random.default_rng(seed), list(SHARES)
+        shares = np.array([SHARES[name] for name in names])
+        while True:
+            yield rng, self.draw(rng, str(rng.choice(names, p=shares / shares.sum())))
+
+    def draw(self, rng: Rng, name: str) -> Labelled:
+        """A random image of one source."""
+        if name == "scenes":
+            return scene(rng)
+        if name == "streets":
+            return street(rng)
+        if name == "fashion":
+            return self.fashion.draw(rng)
+        if name == "instances":
+            return self._instances(rng)
+        return self._pasted(rng, name)
+
+    def _instances(self, rng: Rng) -> Labelled:
+        weights = np.array(list(OPEN_SETS.values()))
+        return self.sets[str(rng.choice(list(OPEN_SETS), p=weights / weights.sum()))].draw(rng)
+
+    def _pasted(self, rng: Rng, name: str) -> Labelled:
+        count = int(rng.choice([1, 2, 3, 5], p=[0.35, 0.3, 0.2, 0.15]))
+        onto = self._background(rng)
+        items = [self.drawings.draw(rng) if name == "drawings" else self._cut_out(rng) for _ in range(count)]
+        pasted = paste(rng, onto, items)
+        pasted.source = name
+        return pasted
+
+    def _cut_out(self, rng: Rng) -> CutOut:
+        """An object of a photograph that covers a fair share of it, or a drawing."""
+        for _ in range(4):
+            photo = self.fashion.draw(rng) if rng.uniform() < 0.6 else self._instances(rng)
+            ids, counts = np.unique(photo.objects, return_counts=True)
+            large = ids[(ids > 0) & (counts > 1500)]
+            if len(large):
+                return cut_out(photo, int(rng.choice(large)))
+        return self.drawings.draw(rng)
+
+    def _background(self, rng: Rng) -> Labelled:
+        """A procedural background, a facade, or a photograph with what is labelled in it."""
+        kind = rng.uniform()
+        if kind < 0.35:
+            image = backgrounds.background(rng, 384)[0]
+        elif kind < 0.6:
+            image = self._facade(rng)
+        elif kind < 0.85:
+            photo = self.fashion.draw(rng) if rng.uniform() < 0.6 else self._instances(rng)
+            return Labelled(photo.image, photo.objects, photo.parts, photo.owner, complete=False)
+        else:
+            return scene(rng)
+        nothing = np.zeros(image.shape[:2], np.uint16)
+        return Labelled(image, nothing, nothing.copy(), complete=kind < 0.35)
+
+    def _facade(self, rng: Rng) -> np.ndarray:
+        image = cv2.imread(str(self.facades[rng.integers(len(self.facades))]))
+        side = int(min(image.shape[:2]) * rng.uniform(0.3, 1))
+        top, left = (int(rng.integers(0, n - side + 1)) for n in image.shape[:2])
+        crop = cv2.resize(image[top : top + side, left : left + side], (384, 384), interpolation=cv2.INTER_AREA)
+        return cv2.cvtColor(crop, cv2.COLOR_BGR2RGB)
