@@ -104,20 +104,20 @@ class EfficientNetLite(nn.Module):
         self.stem = SameConv(3, config.stem, 3, 2)
         self.blocks = nn.ModuleList()
         self.ends: list[int] = []
+        self.channels: list[int] = []
+        """Channels at strides 4, 8, 16 and 32."""
         width, reach = config.stem, 2
         for kernel, stride, expansion, outputs, repeats in config.stages:
             if stride == 2:
-                self.ends += [len(self.blocks) - 1] if reach > 2 else []
+                if reach > 2:
+                    self.ends.append(len(self.blocks) - 1)
+                    self.channels.append(width)
                 reach *= 2
             for repeat in range(repeats):
                 self.blocks.append(InvertedResidual(width, outputs, kernel, stride if repeat == 0 else 1, expansion))
                 width = outputs
         self.ends.append(len(self.blocks) - 1)
-
-    @property
-    def channels(self) -> list[int]:
-        """Channels at strides 4, 8, 16 and 32."""
-        return [self.blocks[end].project.out_channels for end in self.ends]
+        self.channels.append(width)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """(B, 3, s, s) to maps (B, C, h, w), finest first."""
@@ -159,7 +159,7 @@ class Fusion(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         """Maps (B, h, w, C) at strides 4, 8, 16 and 32 to fused maps at strides 4, 8 and 16."""
-        x, fused = maps[3], []
+        x, fused = maps[3], list[Tensor]()
         for level in (2, 1, 0):
             x = self.lateral[level](maps[level]) + _double(self.top_down[level](x))
             x = self.blocks[level](x)
