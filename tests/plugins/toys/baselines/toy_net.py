@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from samtailor.compare.baselines import Fitted
+from samtailor.compare.baselines import BaselineFit
 from samtailor.registry import refuse_unknown
 
 
@@ -27,7 +27,7 @@ class ToyNet(nn.Module):
         for index, label in enumerate(classes):
             pixels = [s.image.mean(axis=2)[a.mask] for s in samples for a in s.of([label])]
             self.brightness.data[index] = float(np.concatenate(pixels).mean())
-        return Fitted(steps=1, best_step=1, best_miou=None)
+        return BaselineFit(steps=1, best_step=1, best_miou=None)
 
     def segment(self, image):
         return torch.tensor(image.mean(axis=2), dtype=torch.float32) - 0.9 * self.brightness.data[:, None, None]
