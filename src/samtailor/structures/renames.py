@@ -25,7 +25,7 @@ OPTIONS: dict[str, dict[str, str]] = {
 """Options of methods: method to old name to new name (0.2)."""
 DETECTOR_OPTIONS = {"onnx": {"colour": "color"}}
 """Options of detectors: detector to old name to new name (0.2)."""
-FLAGS = {"--give": "--prompt-type", "--part": "--split", "--all": "--include-train"}
+FLAGS = {"--give": "--prompt-type", "--part": "--split", "--all": "--include-train", "--pictures": "--images"}
 """Flags of the command line: old name to new name (0.2)."""
 
 FIGURES = {
