@@ -296,8 +296,8 @@ def test_the_cheaper_encoder_gives_the_base_s_own_embedding_to_half_precision(ti
     frame = Frame.of(tiny_base, 24, 32)
     with torch.no_grad():
         expected = tiny_base.encode_image(frame.image(image(0), tiny_base)[None])
-    base, made, whole = tiny_base.with_modules({}), [], embeddings.encoding
-    monkeypatch.setattr(embeddings, "encoding", lambda base: made.append(1) or whole(base))
+    base, made, whole = tiny_base.with_modules({}), [], embeddings.fast_encoder
+    monkeypatch.setattr(embeddings, "fast_encoder", lambda base: made.append(1) or whole(base))
     store = EmbeddingCache(tmp_path)
     for seed in (0, 1, 2):
         features = store.features(base, image(seed))

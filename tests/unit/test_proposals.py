@@ -339,7 +339,7 @@ def test_other_bases_and_damage_are_refused(learnt, tiny_sam, tiny_sam2, tmp_pat
         Proposals.load(tmp_path, tiny_sam2)
     values = json.loads((tmp_path / disk.METADATA).read_text())
     for change, message in (
-        ({"schema_version": 9}, "upgrade"),
+        ({"schema_version": 9}, "Upgrade"),
         ({"width": 64}, "does not fit"),
         ({"sha256": ""}, "digest"),
     ):
