@@ -141,7 +141,7 @@ LABELS = {
     "entries": "entries at the top of the package",
     "modules": "modules",
     "arrows": "imports between modules",
-    "room-arrows": "pairs of rooms, one of which imports the other",
+    "room-arrows": "pairs of packages, one of which imports the other",
     "circles": "circles of imports",
     "file-median": "lines of a file, median",
     "file-p95": "lines of a file, 95th percentile",

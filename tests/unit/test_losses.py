@@ -219,3 +219,11 @@ def test_paper_matching_is_equation_4():
 def test_unknown_matching_is_refused():
     with pytest.raises(InputError, match="Did you mean 'index'"):
         contour_matching(TRUE, TRUE, kind="indx")
+
+
+def test_a_cell_belongs_to_the_target_from_half_its_area_on():
+    targets = torch.zeros(1, 1, 4, 4)
+    targets[0, 0, 0] = torch.tensor([1.0, 0.5, 0.49, 0.0])
+    logits = torch.full((1, 1, 1, 4, 4), -1.0)
+    logits[..., 0, :2] = 1.0
+    assert measured_iou(logits, targets[:, :, None], torch.ones(1, 1, 4, 4, dtype=torch.bool)) == 1.0
