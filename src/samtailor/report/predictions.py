@@ -147,8 +147,8 @@ def history_of(folder: str | Path) -> dict[str, Any]:
 def _best_mask(predictor: Predictor, prompts: Prompts, adapter: str) -> tuple[np.ndarray, Output]:
     """Mask with the highest predicted IoU, bool (height, width), and the output of the decoder."""
     output = predictor.decode(prompts, adapter)
-    best = int(output.candidate_iou()[0, 0].argmax())
-    logits = predictor.frame.logits(output.candidate_logits()[0, :, best : best + 1])
+    _, low_res = output.best_masks()
+    logits = predictor.frame.logits(low_res[:, :1])
     return (logits[0, 0] > 0).cpu().numpy(), output
 
 

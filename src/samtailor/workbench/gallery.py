@@ -86,8 +86,8 @@ def _row(predictor: Predictor, truth: np.ndarray, *, promptless: bool) -> dict[s
 def _mask(predictor: Predictor, adapter: str | None, prompts: Prompts) -> np.ndarray:
     """Mask with the highest predicted IoU, bool (height, width)."""
     output, frame = predictor.decode(prompts, adapter or BASE), predictor.frame
-    best = int(output.candidate_iou()[0, 0].argmax())
-    window = Windows().mask(output.candidate_logits()[0, 0, best].float().cpu(), frame)
+    _, logits = output.best_masks()
+    window = Windows().mask(logits[0, 0].float().cpu(), frame)
     return paste(*window, (frame.height, frame.width)).astype(bool)
 
 

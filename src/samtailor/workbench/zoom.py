@@ -70,13 +70,12 @@ class Zoom:
         top, bottom, left, right = view.edges(*size)
         predictor.set_features(self._features(loaded.base, predictor, embedding, view), bottom - top, right - left)
         output = predictor.decode(prompt.moved(-left, -top).prompts((bottom - top, right - left)), loaded.name or BASE)
-        scores = output.candidate_iou()[0, 0].float().cpu()
-        best = int(scores.argmax())
-        mask, x, y = Windows().mask(output.candidate_logits()[0, 0, best].float().cpu(), predictor.frame)
+        scores, logits = output.best_masks()
+        mask, x, y = Windows().mask(logits[0, 0].float().cpu(), predictor.frame)
         if not mask.any() or cut_off(tuple(np.add(interior.box(mask), (x, y) * 2).tolist()), view, size):
             return None
         whole = Frame.of(loaded.base, *size)
-        return {**candidate_to_json(mask, x + left, y + top, whole, float(scores[best])), "zoomed": True}
+        return {**candidate_to_json(mask, x + left, y + top, whole, float(scores[0, 0])), "zoomed": True}
 
     def _features(self, base: Base, predictor: Predictor, embedding: Embedding, view: View) -> Features:
         key = (embedding.id, view.key)
