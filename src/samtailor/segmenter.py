@@ -112,6 +112,7 @@ class Segmenter(nn.Module):
         self._base = (base,)  # a tuple hides it from nn.Module: the base is shared between segmenters
         self.inside = nn.ModuleDict(inside or {})
         self.tokens = nn.ModuleDict(tokens or {})
+        self._fast_tokens = frozenset(name for name, adapter in self.tokens.items() if _has_fast_way(adapter))
         self.outputs = nn.ModuleDict(outputs or {})
         self.maps = nn.ModuleDict(maps or {})
         self.training_only = nn.ModuleDict(training_only or {})
@@ -215,8 +216,8 @@ class Segmenter(nn.Module):
         """The part of `decode` before the mask decoder: encodes the prompts and applies the token adapters."""
         tokens = self.model.encode_prompts(self.transform_prompts(prompts) if self.transform_prompts else prompts)
         positions = self.model.positions() if self.tokens else None
-        for adapter in self.tokens.values():
-            options = {"fast": True} if fast and _has_fast_way(adapter) else {}
+        for name, adapter in self.tokens.items():
+            options = {"fast": True} if fast and name in self._fast_tokens else {}
             tokens = adapter(tokens, features, positions, **options)
         return tokens
 

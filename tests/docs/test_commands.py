@@ -66,7 +66,8 @@ def test_the_pages_have_commands():
 def test_the_program_accepts_the_command(line):
     command, words = command_of(shlex.split(line, comments=True)[1:])
     if words != ["--version"]:
-        command.make_context("samtailor", words)  # parses, and runs nothing
+        context = command.make_context("samtailor", words)  # parses, and runs nothing
+        assert context.command is command
 
 
 @pytest.mark.parametrize("line", mentions())

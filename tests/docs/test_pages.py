@@ -57,7 +57,7 @@ def test_pages_named_in_the_code_exist():
 @pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)], ids=name)
 def test_python_in_the_pages_compiles(page):
     for block in python_blocks(page):
-        compile(block, name(page), "exec")
+        assert compile(block, name(page), "exec").co_filename == name(page)
 
 
 @pytest.mark.parametrize("page", sorted((DOCS / "plug-ins").glob("*.md")), ids=name)
