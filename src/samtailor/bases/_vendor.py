@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from samtailor.bases._modules import exchange, shallow_copy
 from samtailor.bases.decoder import ReferenceDecoder
 from samtailor.errors import BaseUnavailableError, InputError
+from samtailor.registry import BUNDLED_BASE
 from samtailor.structures import Prompts
 
 AnyBase = TypeVar("AnyBase", bound="TransformersBase")
@@ -28,6 +30,12 @@ TAIL = {
     "decoder.iou_head": r"mask_decoder\.iou_prediction_head",
 }
 """Sites of the prompt encoder and of the mask decoder's ends; both families use the same names."""
+
+
+def sites_of(model: nn.Module, sites: Mapping[str, str]) -> dict[str, str]:
+    """The sites whose expression matches a module of the model, see `Base.sites`."""
+    names = [name for name, _ in model.named_modules()]
+    return {site: pattern for site, pattern in sites.items() if any(re.fullmatch(pattern, name) for name in names)}
 
 
 class Positions:
@@ -140,7 +148,7 @@ def load_pretrained(model_class: Any, source: str, **options: Any) -> Any:
         raise BaseUnavailableError(
             f"The base model {source!r} ({where}) could not be loaded: {_first_line(error)} Expected a folder made "
             "with save_pretrained (config.json and model.safetensors), a hub id that this machine can reach or has "
-            "in its cache, or the bundled base 'nano', which needs no network."
+            f"in its cache, or the bundled base {BUNDLED_BASE!r}, which needs no network."
         ) from error
     wrong = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if wrong:
