@@ -142,25 +142,25 @@ better outlines (see `--base`). It is not meant for decisions about people, nor 
 
 ## Training data
 
-The weights contain the ImageNet weights of the trunk, and were trained on procedural images of this project and on these
-openly licensed sources:
+The weights contain the ImageNet weights of the trunk, and were trained on procedural images of this project and on
+these openly licensed sources:
 
 {sources}
 
-Images of people, of faces and of skin lesions without a license are only measured on, never trained on. Every fifth image
-of the nuclei and every tenth of the other real sets is held out.
+Images of people, of faces and of skin lesions without a license are only measured on, never trained on. Every fifth
+image of the nuclei and every tenth of the other real sets is held out.
 
 ## Training
 
 {images} views of {steps} steps, each with eight prompts: clicks, boxes and groups of points; in a share of the steps a
-corrective click in the error of the mask, with the mask before as a prompt; clicks on nothing train the object score. Code
-at commit `{commit}`. How to train again, and what limits the model: `tools/bundled_base/README.md` and
+corrective click in the error of the mask, with the mask before as a prompt; clicks on nothing train the object score.
+Code at commit `{commit}`. How to train again, and what limits the model: `tools/bundled_base/README.md` and
 `docs/research/bundled-base-training.md`.
 
 ## Limits
 
-* Masks are {cells} x {cells} logits: what is thinner than about {cell} px of {side} is lost. A long panorama is squashed to the
-  square; use tiles for small objects.
+* Masks are {cells} x {cells} logits: what is thinner than about {cell} px of {side} is lost. A long panorama is
+  squashed to the square; use tiles for small objects.
 * Procedural scenes and drawings are a large part of the training: expect less on fine texture, crowds, transparency and
   soft outlines.
 * An image has more levels under a click than three masks. No mask always means the whole object.

@@ -16,8 +16,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samtailor.bases._retired import is_retired, retired_base
 from samtailor.bases._protocol import Base
+from samtailor.bases._retired import is_retired, retired_base
 from samtailor.errors import BaseUnavailableError, InputError
 from samtailor.registry import BUNDLED_BASE, find, names
 
