@@ -115,7 +115,7 @@ everything in samtailor runs offline on a CPU. Written by `tools/bundled_base/ca
 | input | {side} x {side} px, squashed (the aspect ratio is not kept), RGB, mean {mean}, deviation {std} |
 | trunk | {trunk} without its classifier, batch norm folded; strides 4, 8, 16 and 32 |
 | fusion | top-down to strides 4, 8 and 16 with {fused} channels, {blocks} residual blocks |
-| prompt encoder, mask decoder | transformers' `Sam2Model`, width {width}, {heads} heads, MLP {mlp}; features of strides 4 and 8 |
+| prompts, mask decoder | transformers' `Sam2Model`: width {width}, {heads} heads, MLP {mlp}; strides 4 and 8 too |
 | masks | three (and token 0) of {cells} x {cells} logits, predicted IoU, object score |
 | parameters | {parameters} M; {megabytes} MB in fp16, computed in fp32 |
 | license | Apache-2.0; sources of the weights and of the training images below |
@@ -152,7 +152,7 @@ image of the nuclei and every tenth of the other real sets is held out.
 
 ## Training
 
-{images} views of {steps} steps, each with eight prompts: clicks, boxes and groups of points; in a share of the steps a
+{images} views in {steps} steps, each with eight prompts: clicks, boxes and groups of points; in a share of the steps a
 corrective click in the error of the mask, with the mask before as a prompt; clicks on nothing train the object score.
 Code at commit `{commit}`. How to train again, and what limits the model: `tools/bundled_base/README.md` and
 `docs/research/bundled-base-training.md`.
