@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_RELU, _RELU6, _NONE = ("relu", []), ("hardtanh", [0.0, 6.0]), ("none", [])
 _OPERATORS = ("_convolution_pointwise", "_reorder_convolution_weight")
 """What TorchInductor calls for CPUs too."""
 _Activation = tuple[str, list[float]]
+_NONE: _Activation = ("none", [])
+_RELU: _Activation = ("relu", [])
+_RELU6: _Activation = ("hardtanh", [0.0, 6.0])
 
 
 def for_inference(backbone: Any) -> nn.Module:
