@@ -22,10 +22,12 @@ from samtailor.bases.encoder import fast_encoder
 from samtailor.errors import ArtefactError, BaseUnavailableError, InputError
 from samtailor.registry import BUNDLED_BASE, find, names
 from saved import save
+from tiny import disc_sample
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
+import measure_bundled_base as measuring  # noqa: E402
 from bundled_base import card, checkpoint, network  # noqa: E402
 from figures import blocks  # noqa: E402
 
@@ -286,3 +288,49 @@ def test_a_click_and_a_box_find_a_plain_disc(bundled):
         masks, _, _ = predictor.predict(**prompt)
         ious = (masks & disc).sum((1, 2)) / (masks | disc).sum((1, 2))
         assert ious.max() > 0.7
+
+
+# -- measurement
+
+
+def test_the_area_under_the_curve_counts_ties_half():
+    assert measuring.area(np.array([1.0, 2.0]), np.array([0.0, 1.0])) == 0.875
+    assert measuring.area(np.array([1.0]), np.array([])) is None
+
+
+def test_a_correction_lies_in_the_larger_error_with_its_label():
+    true, predicted = np.zeros((20, 30), bool), np.zeros((20, 30), bool)
+    true[2:9, 2:9] = predicted[2:9, 6:9] = predicted[12:15, 20:24] = True
+    (x, y), label = measuring.correction(predicted, true)
+    assert label == 1
+    assert true[y, x]
+    assert not predicted[y, x]
+    predicted[10:20, 18:30] = True
+    (x, y), label = measuring.correction(predicted, true)
+    assert label == 0
+    assert predicted[y, x]
+    assert not true[y, x]
+
+
+def test_scores_that_rank_well_are_told_from_scores_that_do_not():
+    found = measuring.Measured(present=[3.0, 2.0], absent=[-1.0])
+    found.true = [np.array([0.9, 0.2, 0.4]), np.array([0.3, 0.8, 0.1])]
+    found.predicted = list(found.true)
+    good = measuring.reliability(found)
+    assert (good["close"], good["auc"], good["correlation"], good["bias"], good["object-auc"]) == (100, 1, 1, 0, 1)
+    found.predicted = [1 - values for values in found.true]
+    bad = measuring.reliability(found)
+    assert (bad["close"], bad["auc"], bad["correlation"]) == (0, 0, -1)
+
+
+def test_every_mask_gets_every_prompt(tiny_lite):
+    from samtailor.predict import Predictor
+
+    sample = disc_sample(0)
+    masks = np.stack([annotation.mask for annotation in sample.annotations])
+    found = measuring.measure(Predictor(tiny_lite), [measuring.Case(sample.image, masks)])
+    assert set(found.iou) == set(measuring.FIGURES)
+    assert {len(values) for values in found.iou.values()} == {len(masks)}
+    assert (found.images, len(found.present), len(found.absent)) == (1, 2, 1)
+    assert all(0 <= value <= 1 for values in found.iou.values() for value in values)
+    assert len({*found.present, *found.absent}) == 3  # the head of the object score was read, not a constant
