@@ -59,7 +59,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--clicks", type=int, default=6, help="single clicks an image")
     parser.add_argument("--others", type=int, default=2, help="boxes or point groups an image")
     parser.add_argument("--corrections", type=float, default=0.0, help="share of steps with a corrective click")
-    parser.add_argument("--rounds", type=int, default=2, help="further clicks in half of the steps with a corrective one")
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="further clicks in half of the steps with a corrective one"
+    )
     parser.add_argument("--minutes", type=float, default=60.0, help="wall clock of this call")
     parser.add_argument("--finish", action="store_true", help="let the learning rate fall to 0 over these minutes")
     parser.add_argument("--lr", type=float, default=2e-3)

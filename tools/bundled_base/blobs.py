@@ -113,8 +113,12 @@ def _camera(rng: Rng, image: np.ndarray) -> np.ndarray:
         shade *= 1 - rng.uniform(0.3, 1) / (1 + np.exp(-(np.hypot(xs, ys) - edge) / rng.uniform(0.01, 0.08)))
     picture = image.astype(np.float32) * np.clip(shade, 0, 2)[..., None]
     for _ in range(int(rng.choice([0, 0, 2, 6]))):
-        spot = np.exp(-(((xs - rng.uniform(-0.5, 0.5)) / rng.uniform(0.005, 0.03)) ** 2 +
-                        ((ys - rng.uniform(-0.5, 0.5)) / rng.uniform(0.005, 0.03)) ** 2))
+        spot = np.exp(
+            -(
+                ((xs - rng.uniform(-0.5, 0.5)) / rng.uniform(0.005, 0.03)) ** 2
+                + ((ys - rng.uniform(-0.5, 0.5)) / rng.uniform(0.005, 0.03)) ** 2
+            )
+        )
         picture += (rng.uniform(60, 200) * spot)[..., None]
     picture = np.clip(picture, 0, 255).astype(np.uint8)
     for _ in range(int(rng.choice([0, 0, 0, 6, 25]))):
