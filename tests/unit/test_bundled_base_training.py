@@ -321,7 +321,9 @@ def test_blobs_differ_from_their_ground_inside_only():
     differences = []
     for seed in range(6):
         drawn = blobs.blobs(np.random.default_rng(seed), ground)
-        assert drawn.complete and drawn.image.dtype == np.uint8 and drawn.objects.any()
+        assert drawn.complete
+        assert drawn.image.dtype == np.uint8
+        assert drawn.objects.any()
         gray = np.abs(drawn.image.astype(float).mean(2) - np.median(drawn.image[drawn.objects == 0]))
         differences.append(gray[drawn.objects > 0].mean() - gray[drawn.objects == 0].mean())
     assert np.median(differences) > 5
@@ -334,8 +336,10 @@ def test_a_portrait_has_the_parts_of_a_face_within_the_skin():
     skin = np.isin(drawn.parts, [portraits.SKIN, *inside])
     for part in inside:
         ys, xs = np.nonzero(drawn.parts == part)
-        assert len(ys) and skin[ys.min() : ys.max(), xs.min() : xs.max()].mean() > 0.8
-    assert set(np.unique(drawn.objects)) == {0, 1} and np.array_equal(drawn.objects > 0, drawn.parts > 0)
+        assert len(ys)
+        assert skin[ys.min() : ys.max(), xs.min() : xs.max()].mean() > 0.8
+    assert set(np.unique(drawn.objects)) == {0, 1}
+    assert np.array_equal(drawn.objects > 0, drawn.parts > 0)
 
 
 def test_a_box_on_nothing_holds_no_object():

@@ -34,8 +34,8 @@ class Portrait:
     def ellipse(self, center: np.ndarray, axes: np.ndarray, angle: float = 0.0) -> np.ndarray:
         """(SIDE, SIDE) bool."""
         mask = np.zeros((SIDE, SIDE), np.uint8)
-        axes = tuple(int(round(16 * float(max(a, 1)))) for a in axes)
-        middle = tuple(int(round(16 * float(c))) for c in center)
+        axes = tuple(round(16 * float(max(a, 1))) for a in axes)
+        middle = tuple(round(16 * float(c)) for c in center)
         cv2.ellipse(mask, middle, axes, np.degrees(angle), 0, 360, 1, -1, cv2.LINE_8, 4)
         return mask > 0
 
