@@ -62,6 +62,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--clicks", type=int, default=6, help="single clicks an image")
     parser.add_argument("--others", type=int, default=2, help="boxes or point groups an image")
     parser.add_argument("--corrections", type=float, default=0.0, help="share of steps with a corrective click")
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="further clicks in half of the steps with a corrective one"
+    )
     parser.add_argument("--minutes", type=float, default=60.0, help="wall clock of this call")
     parser.add_argument("--finish", action="store_true", help="let the learning rate fall to 0 over these minutes")
     parser.add_argument("--lr", type=float, default=2e-3)
@@ -144,7 +147,7 @@ class Trainer:
     def _corrected(
         self, levels: Levels, batch: dict[str, Tensor], found: list[Tensor], ones: Tensor, early: float
     ) -> Tensor:
-        """Mask and IoU loss after one more click: on the single clicks, or on the other prompts."""
+        """Mask and IoU loss after one more click or several: on the single clicks, or on the other prompts."""
         clicks = ones.shape[1]
         single = bool(torch.rand(()) < 0.6)
         rows = slice(0, clicks) if single else slice(clicks, None)
@@ -156,12 +159,17 @@ class Trainer:
         }
         index = torch.arange(len(before), device=self.device)[:, None]
         wanted = batch["masks"][index, part["targets"][..., 0]].float() / 255
-        more, marks = correct(before, wanted, self.args.size)
-        masks = before.clamp(-32, 32) if torch.rand(()) < 0.75 else None
-        with torch.autocast(self.device.type, torch.bfloat16):
-            again = self.decode(levels, torch.cat([points, more], 2), torch.cat([labels, marks], 2), masks)
-        losses = prompt_losses(*(x.float() for x in again), part, early)
-        return losses["mask"] + losses["iou"]
+        total, rounds = levels[0].new_zeros((), dtype=torch.float32), 1 + int(torch.rand(()) < 0.5) * self.args.rounds
+        for _ in range(rounds):
+            more, marks = correct(before, wanted, self.args.size)
+            points, labels = torch.cat([points, more], 2), torch.cat([labels, marks], 2)
+            masks = before.clamp(-32, 32) if torch.rand(()) < 0.75 else None
+            with torch.autocast(self.device.type, torch.bfloat16):
+                again = [x.float() for x in self.decode(levels, points, labels, masks)]
+            losses = prompt_losses(*again, part, early)
+            total = total + (losses["mask"] + losses["iou"]) / rounds
+            before = chosen(again[0], again[1]).detach()
+        return total
 
     @torch.no_grad()
     def _average(self) -> None:

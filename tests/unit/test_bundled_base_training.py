@@ -17,7 +17,7 @@ from transformers import Sam2Model
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
 import train_bundled_base as training
-from bundled_base import cache, checkpoint, compose, corrections, drawings, losses, network, prompting
+from bundled_base import blobs, cache, checkpoint, compose, corrections, drawings, losses, network, portraits, prompting
 from bundled_base.decoder import Decode, Neck
 from bundled_base.evaluation import Item, measure
 from bundled_base.feeding import CachedBatches, maps
@@ -314,3 +314,40 @@ def test_fresh_views_make_batches_with_images(tmp_path, monkeypatch):
     before = trainer.trunk.stem.weight.clone()
     trainer.step(batch, 1e-3)
     assert not torch.equal(before, trainer.trunk.stem.weight)
+
+
+def test_blobs_differ_from_their_ground_inside_only():
+    ground = np.full((blobs.SIDE, blobs.SIDE, 3), 200, np.uint8)
+    differences = []
+    for seed in range(6):
+        drawn = blobs.blobs(np.random.default_rng(seed), ground)
+        assert drawn.complete
+        assert drawn.image.dtype == np.uint8
+        assert drawn.objects.any()
+        gray = np.abs(drawn.image.astype(float).mean(2) - np.median(drawn.image[drawn.objects == 0]))
+        differences.append(gray[drawn.objects > 0].mean() - gray[drawn.objects == 0].mean())
+    assert np.median(differences) > 5
+
+
+def test_a_portrait_has_the_parts_of_a_face_within_the_skin():
+    drawn = portraits.portrait(np.random.default_rng(2), np.full((portraits.SIDE, portraits.SIDE, 3), 90, np.uint8))
+    inside = [part for part, around in drawn.nested.items() if around == portraits.SKIN]
+    assert len(inside) == len(portraits.INSIDE)
+    skin = np.isin(drawn.parts, [portraits.SKIN, *inside])
+    for part in inside:
+        ys, xs = np.nonzero(drawn.parts == part)
+        assert len(ys)
+        assert skin[ys.min() : ys.max(), xs.min() : xs.max()].mean() > 0.8
+    assert set(np.unique(drawn.objects)) == {0, 1}
+    assert np.array_equal(drawn.objects > 0, drawn.parts > 0)
+
+
+def test_a_box_on_nothing_holds_no_object():
+    nothing = np.ones((96, 96), bool)
+    nothing[40:, 40:] = False
+    boxes = [prompting.empty_box(np.random.default_rng(seed), nothing) for seed in range(20)]
+    placed = [box for box in boxes if box is not None]
+    assert placed
+    for (left, top), (right, bottom) in placed:
+        assert nothing[int(top) : int(bottom) + 1, int(left) : int(right) + 1].all()
+    assert prompting.empty_box(np.random.default_rng(0), np.zeros((96, 96), bool)) is None

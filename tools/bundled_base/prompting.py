@@ -109,6 +109,17 @@ def box(rng: Rng, mask: np.ndarray) -> list[tuple[float, float]]:
     return [(corners[0], corners[1]), (corners[2], corners[3])]
 
 
+def empty_box(rng: Rng, nothing: np.ndarray) -> list[tuple[float, float]] | None:
+    """Corners of a random box with no object in it; None where a few tries give none."""
+    side = len(nothing)
+    for _ in range(6):
+        w, h = np.exp(rng.uniform(np.log(0.08), np.log(0.5), 2)) * side
+        x, y = rng.uniform(0, side - w), rng.uniform(0, side - h)
+        if nothing[int(y) : int(y + h) + 1, int(x) : int(x + w) + 1].all():
+            return [(x, y), (x + w, y + h)]
+    return None
+
+
 def several(rng: Rng, mask: np.ndarray, count: int) -> tuple[list[tuple[float, float]], list[int]]:
     """`count` points for one mask: the first inside, each other one inside or near it outside."""
     points, labels = [click(rng, mask)], [1]
@@ -129,7 +140,7 @@ def prompts(rng: Rng, labelled: Labelled, clicks: int, others: int, job: str) ->
     Args:
         rng: random generator.
         labelled: a view; its id maps have half the side of the image.
-        clicks: single clicks. On a complete view one of them may lie on nothing: `present` is 0 there.
+        clicks: single clicks. On a complete view one of them, or a box, may lie on nothing: `present` is 0 there.
         others: prompts of kind `job`.
         job: one of `JOBS`.
 
@@ -150,8 +161,15 @@ def prompts(rng: Rng, labelled: Labelled, clicks: int, others: int, job: str) ->
         present[index] = not absent
         single.append([(x, y)])
         targets.append((source,) * 4 if absent else (source, *levels.at(x, y, source)))
-    for source in order[clicks:]:
+    for index, source in enumerate(order[clicks:], clicks):
         mask = levels.mask(source)
+        empty = empty_box(rng, nothing) if job == "box" and labelled.complete and rng.uniform() < 0.15 else None
+        if empty is not None:
+            present[index] = 0
+            more.append(empty)
+            labels.append([2, 3])
+            targets.append((source,) * 4)
+            continue
         points, marks = (box(rng, mask), [2, 3]) if job == "box" else several(rng, mask, 2 if "two" in job else 3)
         more.append(points)
         labels.append(marks)

@@ -12,14 +12,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from bundled_base.blobs import blobs
 from bundled_base.compose import CutOut, Drawings, cut_out, paste
 from bundled_base.images import Labelled, Rng
+from bundled_base.portraits import portrait
 from samtailor.data.synth import backgrounds, banners, scenes
 
 HELD_OUT = 10_000_000  # procedural seeds from here on are never trained on
 OPEN_SETS = {"granular": 2.0, "nasa_micrographs": 2.5, "pebbles": 0.7, "breadboard": 1.0, "wagons": 0.8}
 OPEN_SETS |= {"qr_photos": 0.7, "coffee_leaf": 1.3, "nuclei": 3.0}
-SHARES = {"scenes": 0.28, "streets": 0.08, "fashion": 0.19, "instances": 0.17, "drawings": 0.22, "cutouts": 0.06}
+SHARES = {"scenes": 0.24, "streets": 0.05, "fashion": 0.19, "instances": 0.17, "drawings": 0.16, "cutouts": 0.05}
+SHARES |= {"blobs": 0.08, "portraits": 0.06}
 
 
 def held_out_every(name: str) -> int:
@@ -137,7 +140,19 @@ class Sources:
             return self.fashion.draw(rng)
         if name == "instances":
             return self._instances(rng)
+        if name == "blobs":
+            return blobs(rng, self._smooth(rng) if rng.uniform() < 0.3 else None)
+        if name == "portraits":
+            return portrait(rng, cv2.resize(self._background(rng).image, (384, 384), interpolation=cv2.INTER_AREA))
         return self._pasted(rng, name)
+
+    def _smooth(self, rng: Rng) -> np.ndarray:
+        """A small piece of a photograph, enlarged."""
+        image = self._background(rng).image
+        side = int(min(image.shape[:2]) * rng.uniform(0.06, 0.4))
+        top, left = (int(rng.integers(0, n - side + 1)) for n in image.shape[:2])
+        piece = cv2.resize(image[top : top + side, left : left + side], (384, 384), interpolation=cv2.INTER_CUBIC)
+        return cv2.GaussianBlur(piece, (0, 0), rng.uniform(1, 8))
 
     def _instances(self, rng: Rng) -> Labelled:
         weights = np.array(list(OPEN_SETS.values()))
