@@ -103,6 +103,7 @@ def _entry(setup: Setup, name: str) -> Entry:
         classes=(name,),
         out=setup.out / "adapters" / name,
         val=0,
+        selection="last",  # there are no other images to choose a state by
         steps=setup.steps or STEPS,
         seed=setup.seed,
         trackers=(),
@@ -255,7 +256,7 @@ def _diseased_text(masks: dict[str, np.ndarray]) -> str:
 
 def _cut_out(sample: Sample, masks: dict[str, np.ndarray]) -> np.ndarray:
     """The image with everything outside of the leaf faded out and its lesions filled; uint8 RGB."""
-    image = sample.image
+    image = sample.image.copy()
     outside = ~(masks["leaf"] | masks["lesion"])
     image[outside] = (0.12 * image[outside] + 0.88 * 244).astype(np.uint8)
     return overlay(image, [masks["lesion"]], colors=[COLORS["lesion"]], alpha=0.55)
