@@ -61,4 +61,5 @@ def demo_command(
         summaries("Outdoor banners", methods, f"Percent, {images} test images, one click for each banner, seed {seed}.")
     results().print(f"The report is {made.page}.", soft_wrap=True)
     if "leaves" in made.figures:
+        say(f"The leaves before and after are in {out / 'leaves.jpg'}.")
         say(f"Next: samtailor label {out}/leaves/images --adapter lesion={out}/adapters/lesion --out {out}/labels")

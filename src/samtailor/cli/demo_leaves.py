@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,7 +34,8 @@ CLASSES = ("leaf", "lesion")
 SHOTS = 8
 STEPS = 100
 ONE_CLICK, EACH_CLICK, ADAPTER = "base model, one click", "base model, a click on each", "adapter, no click"
-COLORS = {"leaf": (10, 132, 255), "lesion": (255, 45, 120)}
+HEAD = ("Photograph and clicks", "True masks", "Base model, one click on each", "Adapters, no click")
+_LESION = (255, 45, 120)
 
 Masks = dict[str, dict[str, dict[str, np.ndarray]]]
 """Row of the table, class and image to mask, bool (height, width)."""
@@ -59,11 +60,7 @@ def leaves(setup: Setup) -> Scenario:
     _fit(setup, entries, samples, split)
     adapters = {name: artefact.load(row.output, setup.base).segmenter for name, row in entries.items()}
     predictor = Predictor(setup.base, adapters, store=setup.store)
-    masks: Masks = {row: {name: {} for name in CLASSES} for row in (ONE_CLICK, EACH_CLICK, ADAPTER)}
-    for done, sample in enumerate(test):
-        _predict(predictor, sample, masks)
-        if setup.watch is not None:
-            setup.watch("Leaves", Progress("evaluate", done + 1, len(test)))
+    masks = predict(predictor, test, setup.watch)
     figures = {
         "classes": {name: _scores(test, name, masks, setup.seed) for name in CLASSES},
         "diseased": _diseased(test, masks[ADAPTER]),
@@ -122,17 +119,29 @@ def _fit(setup: Setup, entries: dict[str, Entry], samples: Sequence[Sample], spl
         fit_entry(row, samples, split, setup.base, setup.store, progress=report_progress)
 
 
-def _predict(predictor: Predictor, sample: Sample, masks: Masks) -> None:
-    """Predict both classes in one image: the base model with clicks on the true mask, the adapters without."""
-    predictor.set_sample(sample)
-    for name in CLASSES:
-        truth = _truth(sample, name)
-        nothing = np.zeros_like(truth)
-        parts = list(connected(truth))
-        for row, objects in ((ONE_CLICK, [truth] if parts else []), (EACH_CLICK, parts)):
-            masks[row][name][sample.id] = _clicked(predictor, objects) if objects else nothing
-        predicted, scores, _ = predictor.predict(adapter=name)
-        masks[ADAPTER][name][sample.id] = predicted[int(np.argmax(scores))]
+def predict(
+    predictor: Predictor, samples: Sequence[Sample], watch: Callable[[str, Progress], None] | None = None
+) -> Masks:
+    """Predict leaf and lesions in each image: the base model with clicks on the true masks, the adapters without.
+
+    Args:
+        predictor: with the adapters "leaf" and "lesion".
+        samples: images with true masks.
+        watch: called with (name of the task, progress).
+    """
+    masks: Masks = {row: {name: {} for name in CLASSES} for row in (ONE_CLICK, EACH_CLICK, ADAPTER)}
+    for done, sample in enumerate(samples):
+        predictor.set_sample(sample)
+        for name in CLASSES:
+            truth = _truth(sample, name)
+            parts = list(connected(truth))
+            for row, objects in ((ONE_CLICK, [truth] if parts else []), (EACH_CLICK, parts)):
+                masks[row][name][sample.id] = _clicked(predictor, objects) if objects else np.zeros_like(truth)
+            predicted, scores, _ = predictor.predict(adapter=name)
+            masks[ADAPTER][name][sample.id] = predicted[int(np.argmax(scores))]
+        if watch is not None:
+            watch("Leaves", Progress("evaluate", done + 1, len(samples)))
+    return masks
 
 
 def _clicked(predictor: Predictor, objects: Sequence[np.ndarray]) -> np.ndarray:
@@ -207,10 +216,9 @@ def _sections(
     masks: Masks,
     figures: dict[str, Any],
 ) -> list[report.Section | None]:
-    head = ["Photograph and clicks", "True masks", "Base model, one click on each", "Adapters, no click"]
-    rows = [_row(sample, masks) for sample in test]
+    rows = [panels(sample, masks) for sample in test]
     with replacing(setup.out / "leaves.jpg") as temporary:
-        Image.fromarray(report.contact_sheet(head, rows, coffee_leaves.CREDIT)).save(temporary, quality=88)
+        Image.fromarray(report.contact_sheet(HEAD, rows, coffee_leaves.CREDIT)).save(temporary, quality=88)
     labeled = [(_cut_out(s, {name: _truth(s, name) for name in CLASSES}), "") for s in train]
     titles, lines, note = table(figures)
     cells = [{"cells": [{"text": text} for text in line], "strong": ADAPTER in line[0]} for line in lines]
@@ -219,7 +227,7 @@ def _sections(
             "Coffee leaves: the test images",
             "All of them, by name. What is not leaf is faded out; lesions are pink. The base model gets a click at the "
             "center of the true leaf and one at the center of the largest lesion. The adapters get the image alone.",
-            head,
+            HEAD,
             rows,
             coffee_leaves.CREDIT,
         ),
@@ -237,17 +245,18 @@ def _sections(
     ]
 
 
-def _row(sample: Sample, masks: Masks) -> Row:
+def panels(sample: Sample, masks: Masks) -> Row:
+    """Four images of a test image, as in `HEAD`, with captions."""
     truth = {name: _truth(sample, name) for name in CLASSES}
     points = [(*interior.center(mask), 1) for mask in truth.values() if mask.any()]
-    shown = {row: {name: masks[row][name][sample.id] for name in CLASSES} for row in (ONE_CLICK, ADAPTER)}
-    panels = [(overlay(sample.image, [], points=points), sample.id), (_cut_out(sample, truth), _diseased_text(truth))]
-    for predicted in shown.values():
+    shown = [(overlay(sample.image, [], points=points), sample.id), (_cut_out(sample, truth), _diseased_text(truth))]
+    for row in (ONE_CLICK, ADAPTER):
+        predicted = {name: masks[row][name][sample.id] for name in CLASSES}
         scores = [
             f"{name} {100 * metrics.iou(predicted[name], truth[name]):.0f}" for name in CLASSES if truth[name].any()
         ]
-        panels.append((_cut_out(sample, predicted), f"IoU: {', '.join(scores)} · {_diseased_text(predicted)}"))
-    return panels
+        shown.append((_cut_out(sample, predicted), f"IoU: {', '.join(scores)} · {_diseased_text(predicted)}"))
+    return shown
 
 
 def _diseased_text(masks: dict[str, np.ndarray]) -> str:
@@ -259,11 +268,11 @@ def _cut_out(sample: Sample, masks: dict[str, np.ndarray]) -> np.ndarray:
     image = sample.image.copy()
     outside = ~(masks["leaf"] | masks["lesion"])
     image[outside] = (0.12 * image[outside] + 0.88 * 244).astype(np.uint8)
-    return overlay(image, [masks["lesion"]], colors=[COLORS["lesion"]], alpha=0.55)
+    return overlay(image, [masks["lesion"]], colors=[_LESION], alpha=0.55)
 
 
 def _percent(value: float, bounds: Sequence[float] | None) -> str:
     return f"{100 * value:.1f}" + ("" if bounds is None else f" [{100 * bounds[0]:.1f}, {100 * bounds[1]:.1f}]")
 
 
-__all__ = ["leaves", "table"]
+__all__ = ["HEAD", "Masks", "leaves", "panels", "predict", "table"]
