@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from samtailor import artefact
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.cli import demo_leaves
 from samtailor.data.dataset import open_dataset
 from samtailor.data.image import replacing
@@ -32,7 +33,8 @@ SIDE = 1280  # width of the image in pixels
 def main(demo: Path) -> None:
     """Predict the test images, choose the rows, draw them."""
     folders = {name: demo / "adapters" / name for name in demo_leaves.CLASSES}
-    predictor = Predictor.from_pretrained(folders["leaf"], {"lesion": folders["lesion"]})
+    store = EmbeddingCache(demo / "embeddings")
+    predictor = Predictor.from_pretrained(folders["leaf"], {"lesion": folders["lesion"]}, store=store)
     test = Split.read(folders["lesion"] / artefact.SPLIT).pick(open_dataset(demo / "leaves"), "test")
     samples = {sample.id: sample for sample in test if sample.of(["lesion"])}
     masks = demo_leaves.predict(predictor, list(samples.values()))
