@@ -13,7 +13,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-demo: env  ## main job, offline: synthetic banners, the bundled base, before/after table and HTML report
+demo: env  ## main job, offline: photographs and drawn banners, the bundled base, before/after tables and HTML report
 	OMP_NUM_THREADS=$$(nproc 2>/dev/null || echo 2) $(BIN)/samtailor demo --out demo
 
 test: env lint  ## everything that is quick
@@ -61,7 +61,7 @@ results-demo: demo
 	OMP_NUM_THREADS=$$(nproc 2>/dev/null || echo 2) $(BIN)/python tools/measure_demo.py demo
 
 results-demo-seeds: env
-	for seed in 0 1 2; do $(BIN)/samtailor demo --seed $$seed --out $(RUNS)/demo-$$seed || exit 1; done
+	for seed in 0 1 2; do $(BIN)/samtailor demo --only banners --seed $$seed --out $(RUNS)/demo-$$seed || exit 1; done
 	$(BIN)/python tools/measure_demo.py $(RUNS)/demo-0 $(RUNS)/demo-1 $(RUNS)/demo-2
 
 results-real-data: env

@@ -1,10 +1,10 @@
-"""Write docs/assets/before_after.png: held-out images, one click each, base model and adapter.
+"""Write docs/assets/before_after.png: photographs of the demo, the base model with a click, the adapters without.
 
-    samtailor fit data_open/coffee_leaf --shots 8 --test 10 --steps 60 --out leaf
-    python tools/make_readme_image.py data_open/coffee_leaf leaf
+    samtailor demo --only leaves --out demo
+    python tools/make_readme_image.py demo
 
-Rows are chosen by rank, not by hand: of the adapter's test images those on which the base model has its lowest IoU,
-the lower quartile and the median.
+Rows are chosen by rank, not by hand: of the test images with lesions those on which the adapters' lesions have their
+lowest, median and highest IoU.
 """
 
 from __future__ import annotations
@@ -13,56 +13,48 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from samtailor import artefact
+from samtailor.cache.embeddings import EmbeddingCache
+from samtailor.cli import demo_leaves
 from samtailor.data.dataset import open_dataset
 from samtailor.data.image import replacing
 from samtailor.data.split import Split
-from samtailor.evaluation.masks import evaluate_many
-from samtailor.masks import overlay
-from samtailor.masks.interior import center
-from samtailor.predict.predictor import BASE, Predictor
-from samtailor.structures import Sample
+from samtailor.masks import metrics
+from samtailor.predict.predictor import Predictor
+from samtailor.report import contact_sheet
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "assets" / "before_after.png"
-SIDE = 420
+RANKS = (0.0, 0.5, 1.0)
+SIDE = 1280  # width of the image in pixels
 
 
-def main(data: Path, folder: Path) -> None:
-    """Evaluate both, choose the rows, draw them."""
-    predictor = Predictor.from_pretrained(folder)
-    (name,) = predictor.adapters
-    samples = Split.read(folder / artefact.SPLIT).pick(open_dataset(data), "test")
-    scores = evaluate_many({"base": predictor.base, "adapter": predictor.segmenter(name)}, samples)
-    ranked = sorted(scores["base"].rows, key=lambda row: row.iou)
-    chosen = [ranked[int(share * (len(ranked) - 1))] for share in (0.0, 0.25, 0.5)]
-    by_id = {sample.id: sample for sample in samples}
-    strips = [_strip(predictor, by_id[row.id], row.index, name) for row in chosen]
+def main(demo: Path) -> None:
+    """Predict the test images, choose the rows, draw them."""
+    folders = {name: demo / "adapters" / name for name in demo_leaves.CLASSES}
+    store = EmbeddingCache(demo / "embeddings")
+    predictor = Predictor.from_pretrained(folders["leaf"], {"lesion": folders["lesion"]}, store=store)
+    test = Split.read(folders["lesion"] / artefact.SPLIT).pick(open_dataset(demo / "leaves"), "test")
+    samples = {sample.id: sample for sample in test if sample.of(["lesion"])}
+    masks = demo_leaves.predict(predictor, list(samples.values()))
+    rows = [demo_leaves.panels(samples[id], masks) for id in ranked(masks, samples)]
+    sheet = Image.fromarray(contact_sheet(demo_leaves.HEAD, rows))
+    sheet.thumbnail((SIDE, SIDE))
     with replacing(PAGE) as temporary:
-        Image.fromarray(np.vstack(strips)).save(temporary, optimize=True)
+        sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(temporary, optimize=True)
 
 
-def _strip(predictor: Predictor, sample: Sample, index: int, name: str) -> np.ndarray:
-    image, truth = sample.image, sample.of(None)[index].mask
-    point = center(truth)
-    predictor.set_image(image)
-    panels = [("true mask and click", truth)]
-    for title, adapter in (("base model", BASE), ("with the adapter", name)):
-        masks, scores, _ = predictor.predict(point_coords=[point], point_labels=[1], adapter=adapter)
-        mask = masks[int(np.argmax(scores))]
-        iou = (mask & truth).sum() / max(1, (mask | truth).sum())
-        panels.append((f"{title}: IoU {100 * iou:.0f} %", mask))
-    return np.hstack([_panel(image, mask, point, title) for title, mask in panels])
-
-
-def _panel(image: np.ndarray, mask: np.ndarray, point: tuple[int, int], title: str) -> np.ndarray:
-    drawn = overlay.fit(overlay.overlay(image, [mask], points=[(*point, 1)]), SIDE)
-    canvas = Image.new("RGB", (drawn.shape[1] + 6, drawn.shape[0] + 30), "white")
-    canvas.paste(Image.fromarray(drawn), (3, 26))
-    ImageDraw.Draw(canvas).text((4, 4), title, fill="black", font=ImageFont.load_default(16))
-    return np.asarray(canvas)
+def ranked(masks: demo_leaves.Masks, samples: dict) -> list[str]:
+    """Ids at the ranks of the IoU of the adapter's lesions."""
+    predicted = masks[demo_leaves.ADAPTER]["lesion"]
+    ious = {
+        id: metrics.iou(predicted[id], np.logical_or.reduce([one.mask for one in sample.of(["lesion"])]))
+        for id, sample in samples.items()
+    }
+    order = sorted(ious, key=lambda id: ious[id])
+    return [order[round(rank * (len(order) - 1))] for rank in RANKS]
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

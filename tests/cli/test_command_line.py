@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
+from samtailor.structures import Annotation, Sample
+
 
 def figures_are_shares(part):
     for name in ("miou", "oracle_miou", "dice"):
@@ -222,13 +224,84 @@ def test_compare_and_recipe(run, base_folder, data_folder, tmp_path):
 
 
 def test_demo_in_small(run, base_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("samtailor.cli.demo_fits.SIZE", (96, 128))
+    monkeypatch.setattr("samtailor.cli.demo_banners.SIZE", (96, 128))
     command = ["demo", "--out", "d", "--base", base_folder, "--steps", 1, "--train", 8, "--test", 3]
-    result = run(*command)
+    result = run(*command, "--only", "banners")
     assert "SAM+PLM+PMM" in result.stdout
     content = json.loads((tmp_path / "d" / "report.json").read_text())
-    assert set(content["methods"]) >= {"SAM", "SAM-F", "SAM+PLM", "SAM+PLM+PMM"}
+    assert set(content["banners"]["methods"]) >= {"SAM", "SAM-F", "SAM+PLM", "SAM+PLM+PMM"}
+    assert "leaves" not in content
+    assert content["base"]["fingerprint"]
     html = (tmp_path / "d" / "report.html").read_text()
     for word in ("Before and after", "IoU by click position", "Refinement by the PMM", "Training", "Parameters"):
         assert word in html
     assert "other images" in run(*command, "--seed", 1, code=2).stderr
+    assert not (tmp_path / "d" / "leaves").exists()  # refused before the first minute of the other part
+
+
+def test_demo_of_leaves_in_small(run, base_folder, tmp_path):
+    command = ["demo", "--only", "leaves", "--out", "d", "--base", base_folder, "--steps", 1, "--workers", 1]
+    result = run(*command)
+    for row in ("leaf: base model, one click", "lesion: base model, a click on each", "lesion: adapter, no click"):
+        assert row in result.stdout
+    assert "leaf: base model, a click on each" not in result.stdout  # a leaf is one piece
+    content = json.loads((tmp_path / "d" / "report.json").read_text())
+    leaves = content["leaves"]
+    assert (len(leaves["images"]["train"]), len(leaves["images"]["test"])) == (8, 11)
+    assert not set(leaves["images"]["train"]) & set(leaves["images"]["test"])
+    for rows in leaves["classes"].values():
+        for one in rows.values():
+            low, high = one["iou_interval"]
+            assert 0 <= low <= one["iou"] <= high <= 1
+    assert leaves["classes"]["lesion"]["adapter, no click"]["clicks"] == 0
+    assert leaves["classes"]["lesion"]["base model, a click on each"]["clicks"] > 2
+    html = (tmp_path / "d" / "report.html").read_text()
+    assert "esgario/lara2018" in html
+    assert all(id in html for id in leaves["images"]["test"])
+    with Image.open(tmp_path / "d" / "leaves.jpg") as sheet:
+        assert sheet.width > 4 * 300
+        assert sheet.height > 11 * 150
+    for name in ("leaf", "lesion"):
+        split = json.loads((tmp_path / "d" / "adapters" / name / "split.json").read_text())
+        assert split["train"] == leaves["images"]["train"]
+    run("check", "d/leaves")
+    assert "--only must be" in run("demo", "--only", "nothing", code=2).stderr
+    before = (tmp_path / "d" / "adapters" / "leaf" / "adapter.json").stat().st_mtime_ns
+    run(*command)  # finished fits are kept
+    assert (tmp_path / "d" / "adapters" / "leaf" / "adapter.json").stat().st_mtime_ns == before
+    assert json.loads((tmp_path / "d" / "report.json").read_text())["leaves"] == leaves
+    assert "other images" in run(*command, "--seed", 1, code=2).stderr
+
+
+def test_the_scores_of_the_leaves_are_those_of_the_masks():
+    from samtailor.cli import demo_leaves as leaves
+
+    leaf, spots = np.zeros((20, 30), bool), np.zeros((20, 30), bool)
+    leaf[2:18, 2:28] = True
+    spots[4:6, 4:6] = spots[10:14, 10:15] = True
+    marked = (Annotation.from_mask("leaf", leaf), Annotation.from_mask("lesion", spots))
+    image = np.zeros((20, 30, 3), np.uint8)
+    test = [Sample("ill", lambda: image, lambda: marked), Sample("well", lambda: image, lambda: marked[:1])]
+    half = leaf.copy()
+    half[:, 15:] = False
+    nothing = np.zeros_like(leaf)
+    masks = {row: {"leaf": {"ill": half, "well": leaf}, "lesion": {"ill": nothing, "well": nothing}}
+             for row in (leaves.ONE_CLICK, leaves.EACH_CLICK)}  # fmt: skip
+    masks[leaves.ADAPTER] = {"leaf": {"ill": leaf, "well": leaf}, "lesion": {"ill": spots, "well": spots}}
+    scores = leaves._scores(test, "leaf", masks, 0)
+    assert list(scores) == [leaves.ONE_CLICK, leaves.ADAPTER]
+    assert scores[leaves.ONE_CLICK]["iou"] == pytest.approx((0.5 + 1) / 2)
+    assert (scores[leaves.ADAPTER]["iou"], scores[leaves.ADAPTER]["images"]) == (1, 2)
+    scores = leaves._scores(test, "lesion", masks, 0)
+    assert {row: one["clicks"] for row, one in scores.items()} == {
+        leaves.ONE_CLICK: 1,
+        leaves.EACH_CLICK: 2,
+        leaves.ADAPTER: 0,
+    }
+    assert [one["iou"] for one in scores.values()] == [0, 0, 1]
+    assert all(one["images"] == 1 for one in scores.values())  # the healthy leaf has no lesion to compare with
+    diseased = leaves._diseased(test, masks[leaves.ADAPTER])
+    share = spots.sum() / leaf.sum()
+    assert (diseased["healthy"], diseased["healthy_right"]) == (1, 0)
+    assert diseased["true"] == pytest.approx(share / 2)
+    assert diseased["difference"] == pytest.approx(share / 2)

@@ -293,3 +293,34 @@ def test_the_make_targets_in_the_pages_exist():
     named = set(re.findall(r"make (results-[\w-]+|figures)", text))
     assert named
     assert named <= made
+
+
+def test_a_demo_of_one_part_keeps_the_tables_of_the_other(tmp_path, monkeypatch):
+    import measure_demo
+
+    score = {"iou": 0.5, "iou_interval": [0.4, 0.6], "dice": 0.625, "dice_interval": None, "clicks": 0.0, "images": 8}
+    leaves = {
+        "classes": {"lesion": {"adapter, no click": score, "base model, a click on each": {**score, "clicks": 6.25}}},
+        "diseased": {"healthy": 3, "healthy_right": 3, "true": 0.05, "predicted": 0.06, "difference": 0.0125},
+        "images": {"train": ["a"] * 8, "test": ["b"] * 11},
+        "settings": {"lesion": {"steps": 7}},
+    }
+    report = {"leaves": leaves, "base": OTHER.model_dump(), "seed": 3}
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    file = tmp_path / "demo.json"
+    shutil.copy(ROOT / "results" / "demo.json", file)
+    monkeypatch.setattr(sys, "argv", ["measure_demo.py", str(tmp_path / "demo"), "--results", str(file)])
+    measure_demo.main()
+    made, before = (
+        results.Result.model_validate_json(f.read_text("utf-8")) for f in (file, ROOT / "results/demo.json")
+    )
+    rows = made.tables["leaves"].rows
+    assert rows["lesion-adapter"]["iou"] == Figure(value=50.0, low=40.0, high=60.0)
+    assert rows["lesion-adapter"]["dice"].value == 62.5
+    assert rows["lesion-each"]["clicks"] == 6.25
+    assert "1.2 points off" in made.tables["leaves"].note
+    assert made.record("leaves").command.endswith("samtailor demo --only leaves --out demo")
+    assert made.record("leaves").seeds == (3,)
+    assert made.tables["figures"].rows == before.tables["figures"].rows
+    assert made.record("figures") == before.record("figures")

@@ -119,3 +119,23 @@ def test_overlays_leave_the_image_alone_and_show_the_mask():
     assert rows.stop >= 40
     assert columns.start <= 30
     assert columns.stop >= 50
+
+
+def test_a_grid_in_the_page_and_as_one_image(tmp_path):
+    wide, tall = np.full((20, 40, 3), 80, np.uint8), np.full((40, 20, 3), 160, np.uint8)
+    rows = [[(wide, "one & all"), (wide, "")], [(tall, ""), (wide, "last")]]
+    report.write_page(tmp_path / "page.html", "t", "lead", [report.grid("Grid", "text", ["A", "B"], rows, "credit")])
+    html = (tmp_path / "page.html").read_text()
+    assert html.count("<img") == 4
+    assert html.count("<figcaption>") == 2
+    assert 'alt="A: one &amp; all"' in html
+    assert html.index('<div class="head">A</div>') < html.index('<div class="head">B</div>') < html.index("<img")
+    assert "--columns: 2" in html
+    assert "credit" in html
+    sheet = report.contact_sheet(["A", "B"], rows, "credit")
+    assert sheet.dtype == np.uint8
+    left, right = (np.flatnonzero((sheet == value).all(axis=(1, 2)) | (sheet[:, column] == value).all(axis=1))
+                   for value, column in ((160, 20), (80, 600)))  # fmt: skip
+    assert len(left) == 400  # the tall image has its longer side, and the row is as high
+    assert len(right) == 2 * 200
+    assert sheet.shape[1] == 2 * 410 + 10

@@ -6,6 +6,7 @@ does `settings`. `evaluation` writes the page of `samtailor evaluate`.
 
 from __future__ import annotations
 
+from samtailor.report.grid import contact_sheet, grid
 from samtailor.report.page import Section, settings, versions, write_page
 from samtailor.report.panels import cases, overlays, sheet
 from samtailor.report.plots import curves, figure, learning_curve, sweep
@@ -24,9 +25,11 @@ __all__ = [
     "cases",
     "class_table",
     "comparison",
+    "contact_sheet",
     "curves",
     "figure",
     "figures",
+    "grid",
     "headline",
     "learning_curve",
     "matrix",

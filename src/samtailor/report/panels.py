@@ -64,10 +64,10 @@ def overlays(
             mask, points = masks_of(name, sample, score.index)
             if not panels:
                 truth = overlay(image, [], outlines=[target.mask], points=points)
-                panels.append(_panel(truth[view], "truth and prompt", f"{sample.id}: true outline"))
+                panels.append(panel(truth[view], "truth and prompt", f"{sample.id}: true outline"))
             drawn = overlay(image, [mask], outlines=[target.mask])
             iou = 100 * evaluation.rows[row].iou
-            panels.append(_panel(drawn[view], f"{name}: IoU {iou:.0f}", f"{sample.id}: mask of {name}"))
+            panels.append(panel(drawn[view], f"{name}: IoU {iou:.0f}", f"{sample.id}: mask of {name}"))
         rows.append({"rank": rank, "name": f"{sample.id} · {target.label}", "panels": panels})
     text = (
         f"Images are chosen by the rank of their IoU with {last}: the worst, the quartiles and the best of "
@@ -79,7 +79,7 @@ def overlays(
 def sheet(title: str, text: str, rows: Sequence[tuple[str, str, Sequence[tuple[np.ndarray, str]]]]) -> Section:
     """A sheet of images; each row is (rank, name, [(uint8 RGB image, caption), ...])."""
     listed = [
-        {"rank": rank, "name": name, "panels": [_panel(image, caption, caption) for image, caption in panels]}
+        {"rank": rank, "name": name, "panels": [panel(image, caption, caption) for image, caption in panels]}
         for rank, name, panels in rows
     ]
     return {"kind": "sheet", "title": title, "text": text, "cases": listed}
@@ -126,10 +126,11 @@ def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0
 
 
-def _panel(image: np.ndarray, caption: str, alt: str) -> dict[str, str]:
+def panel(image: np.ndarray, caption: str, alt: str) -> dict[str, str]:
+    """An image (uint8 RGB) with its caption and alternative text, as the template reads it."""
     stream = io.BytesIO()
     Image.fromarray(fit(image, 440)).save(stream, format="JPEG", quality=84)
     return {"image": data_uri(stream.getvalue(), "jpeg"), "caption": caption, "alt": alt}
 
 
-__all__ = ["cases", "instance_panels", "instance_sheet", "overlays", "ranked", "sheet"]
+__all__ = ["cases", "instance_panels", "instance_sheet", "overlays", "panel", "ranked", "sheet"]
