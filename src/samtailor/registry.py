@@ -46,6 +46,8 @@ KINDS = {
 """Kinds of things that have a name, and the package that holds the built-in ones."""
 NOT_REGISTERED = {"bases": ("companions", "decoder", "encoder")}
 """Public modules of these packages that are not of the kind."""
+BUNDLED_BASE = "lite"
+"""Name of the base whose weights are part of the package: the default wherever a base is chosen."""
 PLUGINS = "SAMTAILOR_PLUGINS"
 """Environment variable with the folders of plug-ins."""
 _SINGULAR = {"prompts": "prompt source", "sets": "data set", "export": "export format"}
@@ -217,4 +219,4 @@ def _closest(name: str, known: Collection[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-__all__ = ["KINDS", "PLUGINS", "choose", "find", "names", "number", "options", "refuse_unknown"]
+__all__ = ["BUNDLED_BASE", "KINDS", "PLUGINS", "choose", "find", "names", "number", "options", "refuse_unknown"]

@@ -1,12 +1,12 @@
 """Frozen promptable models, one file per model family.
 
-`load_base("nano")`, `load_base("facebook/sam-vit-base")`, `load_base("models/my-sam")`,
+`load_base("lite")`, `load_base("facebook/sam-vit-base")`, `load_base("models/my-sam")`,
 `load_base("sam_vit_b_01ec64.pth")`.
 
 To add a base, write a file with two functions, here or as a plug-in (see `samtailor.registry`):
 
 * `matches(source, model_type) -> bool`: whether this file loads `source`. `model_type` is that of the config.json of a
-  folder or hub id; it is None for a checkpoint file and for a plain name such as "nano".
+  folder or hub id; it is None for a checkpoint file and for a plain name such as "lite".
 * `build(source) -> Base`: loads it, frozen.
 """
 
@@ -16,9 +16,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from samtailor.bases import _retired
 from samtailor.bases._protocol import Base
 from samtailor.errors import BaseUnavailableError, InputError
-from samtailor.registry import find, names
+from samtailor.registry import BUNDLED_BASE, find, names
 
 if TYPE_CHECKING:
     import torch
@@ -26,18 +27,21 @@ if TYPE_CHECKING:
 __all__ = ["Base", "load_base", "load_on"]
 
 
-def load_base(source: str | Path = "nano") -> Base:
+def load_base(source: str | Path = BUNDLED_BASE) -> Base:
     """Load a base model, frozen.
 
     Args:
         source: name of a base, hub id, folder made with `save_pretrained`, or checkpoint file.
 
     Raises:
-        BaseUnavailableError: there is no such model, or the hub cannot be reached.
+        BaseUnavailableError: there is no such model, it is a bundled base of an earlier version, or the hub cannot be
+            reached.
         InputError: no base of `samtailor.bases` or of a plug-in loads this type of model.
     """
     source = str(source)
     known = names("bases")
+    if source not in known and (advice := _retired.advice(source)):
+        raise BaseUnavailableError(advice)
     for name in known:  # names and checkpoint files first: they have no config.json
         if (module := find("bases", name)).matches(source, None):
             return module.build(source)
@@ -103,7 +107,7 @@ def _model_type(source: str) -> str:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise BaseUnavailableError(
             f"The base model {source!r} is not in the cache of this machine, and the hub cannot be reached or does not "
-            "have it. Check the name and the network, or use the bundled base 'nano', which needs none."
+            f"have it. Check the name and the network, or use the bundled base {BUNDLED_BASE!r}, which needs none."
         ) from error
 
 

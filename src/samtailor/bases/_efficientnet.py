@@ -16,6 +16,11 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
+SITES = {
+    "encoder.pointwise": r"vision_encoder\.backbone\.trunk\.blocks\.\d+\.(expand|project)",
+    "encoder.block": r"vision_encoder\.backbone\.trunk\.blocks\.\d+",
+}
+"""Sites of adapters, see `Base.sites`: the 1x1 convolutions of the trunk, and its blocks."""
 MEAN, STD = (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)
 """Normalisation of RGB in 0..255 that the ImageNet weights of EfficientNet-Lite expect."""
 
@@ -202,4 +207,4 @@ def register() -> None:
     AutoModel.register(EfficientNetLiteConfig, EfficientNetLiteModel, exist_ok=True)
 
 
-__all__ = ["MEAN", "STD", "EfficientNetLiteConfig", "EfficientNetLiteModel", "register"]
+__all__ = ["MEAN", "SITES", "STD", "EfficientNetLiteConfig", "EfficientNetLiteModel", "register"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from samtailor.bases._modules import exchange, shallow_copy
 from samtailor.bases.decoder import ReferenceDecoder
 from samtailor.errors import BaseUnavailableError, InputError
+from samtailor.registry import BUNDLED_BASE
 from samtailor.structures import Prompts
 
 AnyBase = TypeVar("AnyBase", bound="TransformersBase")
@@ -28,6 +30,12 @@ TAIL = {
     "decoder.iou_head": r"mask_decoder\.iou_prediction_head",
 }
 """Sites of the prompt encoder and of the mask decoder's ends; both families use the same names."""
+
+
+def sites_of(model: nn.Module, sites: Mapping[str, str]) -> dict[str, str]:
+    """The sites whose expression matches a module of the model, see `Base.sites`."""
+    names = [name for name, _ in model.named_modules()]
+    return {site: pattern for site, pattern in sites.items() if any(re.fullmatch(pattern, name) for name in names)}
 
 
 class Positions:
@@ -128,7 +136,7 @@ def load_pretrained(
     source: str,
     *,
     what: str = "base model",
-    instead: str = "the bundled base 'nano', which needs no network",
+    instead: str = f"the bundled base {BUNDLED_BASE!r}, which needs no network",
     **options: Any,
 ) -> Any:
     """`from_pretrained` of transformers with strict keys, and with a clear message where the model is not available.

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from samtailor.bases import _meta, _vendor
+from samtailor.bases._preprocessing import Normalization, read_normalization
 from samtailor.structures import Features, Output, Prompts, Tokens
 
 MEAN = (123.675, 116.28, 103.53)
@@ -42,7 +43,7 @@ def build(source: str) -> Sam:
 
     if source.endswith(".pth"):
         return Sam(_meta.load(Path(source)), Path(source).stem)
-    return Sam(_vendor.load_pretrained(SamModel, source), source)
+    return Sam(_vendor.load_pretrained(SamModel, source), source, read_normalization(source))
 
 
 class Sam(_vendor.TransformersBase):
@@ -51,13 +52,15 @@ class Sam(_vendor.TransformersBase):
     Args:
         model: transformers' SamModel.
         name: see `Base.name`.
+        normalization: of the images; None: that of SAM.
     """
 
-    mean, std, squash, sites = MEAN, STD, False, SITES
+    squash, sites = False, SITES
     skips = (0, 0)
 
-    def __init__(self, model: nn.Module, name: str) -> None:
+    def __init__(self, model: nn.Module, name: str, normalization: Normalization | None = None) -> None:
         super().__init__()
+        self.mean, self.std = normalization or (MEAN, STD)
         config: Any = model.config
         vision, dim = config.vision_config, config.mask_decoder_config.hidden_size
         self._set_up(model, name, size=vision.image_size, dim=dim, patch=vision.patch_size)

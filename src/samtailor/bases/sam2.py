@@ -1,5 +1,6 @@
 """SAM 2.1 on still images (Ravi et al., arXiv 2408.00714) over transformers' Sam2Model: any `facebook/sam2.1-hiera-*`
-or a local folder. High-resolution features enter the decoder, and images are squashed to the square."""
+or a local folder, also with the convolutional backbone of the bundled base (`_efficientnet.py`). High-resolution
+features enter the decoder, and images are squashed to the square."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samtailor.bases import _vendor
+from samtailor.bases import _efficientnet, _vendor
+from samtailor.bases._preprocessing import Normalization, read_normalization
 from samtailor.structures import Features, Output, Prompts, Tokens
 
 MEAN = (123.675, 116.28, 103.53)
@@ -20,7 +22,9 @@ SITES = {
     "encoder.qkv": r"vision_encoder\.backbone\.blocks\.\d+\.attn\.qkv",
     "encoder.attention": r"vision_encoder\.backbone\.blocks\.\d+\.attn",
     "encoder.mlp": r"vision_encoder\.backbone\.blocks\.\d+\.mlp",
+    **_efficientnet.SITES,
 }
+"""Of all backbones; a base has those that its backbone has."""
 
 
 def matches(source: str, model_type: str | None) -> bool:
@@ -38,9 +42,15 @@ def build(source: str) -> Sam2:
         BaseUnavailableError: there is no such model, or it cannot be read.
         InputError: its tensors do not fit its configuration.
     """
+    return load(source, source)
+
+
+def load(source: str, name: str) -> Sam2:
+    """As `build`, under another name than its source."""
     from transformers import Sam2Model
 
-    return Sam2(_vendor.load_pretrained(Sam2Model, source), source)
+    _efficientnet.register()
+    return Sam2(_vendor.load_pretrained(Sam2Model, source), name, read_normalization(source))
 
 
 class Sam2(_vendor.TransformersBase):
@@ -49,12 +59,15 @@ class Sam2(_vendor.TransformersBase):
     Args:
         model: transformers' Sam2Model.
         name: see `Base.name`.
+        normalization: of the images; None: that of SAM 2.
     """
 
-    mean, std, squash, sites = MEAN, STD, True, SITES
+    squash = True
 
-    def __init__(self, model: nn.Module, name: str) -> None:
+    def __init__(self, model: nn.Module, name: str, normalization: Normalization | None = None) -> None:
         super().__init__()
+        self.mean, self.std = normalization or (MEAN, STD)
+        self.sites = _vendor.sites_of(model, SITES)
         config: Any = model.config
         prompt, dim = config.prompt_encoder_config, config.mask_decoder_config.hidden_size
         self._set_up(model, name, size=prompt.image_size, dim=dim, patch=prompt.patch_size)

@@ -22,6 +22,7 @@ from samtailor.cli.rows import (
     shots_of,
 )
 from samtailor.errors import InputError, counted
+from samtailor.registry import BUNDLED_BASE
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
@@ -51,7 +52,7 @@ def compare_command(
             help="A separate test set; default: a fifth of DATA, chosen by each seed.",
         ),
     ] = None,
-    base: options.Base = "nano",
+    base: options.Base = BUNDLED_BASE,
     classes: options.Classes = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="Fit one adapter for each class.")] = False,
     cross: Annotated[

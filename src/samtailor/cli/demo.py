@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from samtailor.cli import options
+from samtailor.registry import BUNDLED_BASE
 
 
 def demo_command(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of images, adapters and report.")] = Path("demo"),
     seed: options.Seed = 0,
-    base: options.Base = "nano",
+    base: options.Base = BUNDLED_BASE,
     steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Training steps of PLM and PLM+PMM.")] = None,
     train: Annotated[int | None, typer.Option(min=8, metavar="N", help="Number of training images.")] = None,
     test: Annotated[int | None, typer.Option(min=2, metavar="N", help="Number of test images.")] = None,

@@ -17,6 +17,7 @@ from samtailor.data.image import write_json
 from samtailor.data.listing import read_json
 from samtailor.data.synth.write import build_dataset
 from samtailor.errors import InputError, counted
+from samtailor.registry import BUNDLED_BASE
 from samtailor.report.predictions import Predictions, history_of
 from samtailor.structures import Sample
 from samtailor.train.config import load
@@ -41,7 +42,7 @@ class Demo:
 def demo(
     out: Path,
     *,
-    base: str = "nano",
+    base: str = BUNDLED_BASE,
     seed: int = 0,
     steps: int = STEPS,
     train: int = TRAIN,

@@ -28,7 +28,7 @@ def fit_command(
     method: Annotated[
         str | None, typer.Option(metavar="NAME", help="Method: {methods} (docs/methods/index.md). Default: tailor.")
     ] = None,
-    base: Annotated[str | None, typer.Option(metavar="BASE", help="Base model; default: nano.")] = None,
+    base: Annotated[str | None, typer.Option(metavar="BASE", help="Base model; default: lite.")] = None,
     classes: options.Classes = None,
     per_class: Annotated[
         bool, typer.Option("--per-class", help="Fit one adapter for each class, in OUT/CLASS.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samtailor.cli import options
+from samtailor.registry import BUNDLED_BASE
 
 if TYPE_CHECKING:
     from samtailor.artefact import AdapterMeta
@@ -23,7 +24,7 @@ FIGURES = {
 
 
 def info_command(
-    source: Annotated[str, typer.Argument(metavar="ADAPTER|BASE", help="Adapter folder, or a base model.")] = "nano",
+    source: Annotated[str, typer.Argument(metavar="ADAPTER|BASE", help="Adapter folder, or a base model.")] = BUNDLED_BASE,
     json: options.Json = None,
 ) -> None:
     """Classes, method, scores and settings of an adapter; or size and number of parameters of a base model."""

@@ -26,10 +26,10 @@ Adapters = Annotated[
     ),
 ]
 Base = Annotated[
-    str, typer.Option(metavar="BASE", help="Base model: nano, a hub id, a folder, or a sam_vit_*.pth file from Meta.")
+    str, typer.Option(metavar="BASE", help="Base model: lite, a hub id, a folder, or a sam_vit_*.pth file from Meta.")
 ]
 AdapterBase = Annotated[
-    str | None, typer.Option("--base", metavar="BASE", help="Base model; default: the one of the adapter, or nano.")
+    str | None, typer.Option("--base", metavar="BASE", help="Base model; default: the one of the adapter, or lite.")
 ]
 Classes = Annotated[str | None, typer.Option(metavar="NAME,...", help="Use only these classes; default: all.")]
 Format = Annotated[

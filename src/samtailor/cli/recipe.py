@@ -20,6 +20,7 @@ from samtailor.cli.rows import (
     shots_of,
 )
 from samtailor.errors import InputError
+from samtailor.registry import BUNDLED_BASE
 
 if TYPE_CHECKING:
     from samtailor.compare import Comparison
@@ -37,7 +38,7 @@ def recipe_command(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the result; default: recipes/NAME.")
     ] = None,
-    base: options.Base = "nano",
+    base: options.Base = BUNDLED_BASE,
     classes: Annotated[str | None, typer.Option(metavar="NAME,...", help="Reproduce only these columns.")] = None,
     methods: Annotated[str | None, typer.Option(metavar="NAME,...", help="Reproduce only these methods.")] = None,
     shots: Annotated[str | None, typer.Option(metavar="K,...", help="Reproduce only these numbers of shots.")] = None,

@@ -9,6 +9,7 @@ import typer
 
 from samtailor.cli import options
 from samtailor.errors import InputError
+from samtailor.registry import BUNDLED_BASE
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
@@ -114,8 +115,8 @@ def adapters_by_name(texts: list[str]) -> dict[str, str]:
 
 
 def load_base_of(named: dict[str, str], base: str | None, device: str | None) -> Base:
-    """The given base model, or that of the first adapter, or nano."""
+    """The given base model, or that of the first adapter, or the bundled one."""
     from samtailor.artefact import base_of
     from samtailor.bases import load_on
 
-    return load_on(base or (base_of(next(iter(named.values()))) if named else "nano"), device)
+    return load_on(base or (base_of(next(iter(named.values()))) if named else BUNDLED_BASE), device)

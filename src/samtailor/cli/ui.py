@@ -23,7 +23,7 @@ def ui_command(
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option(metavar="BASE", help="Base model; default: the one of the project, of the adapter, or nano."),
+        typer.Option(metavar="BASE", help="Base model; default: the one of the project, of the adapter, or lite."),
     ] = None,
     adapter: serve.Adapters = None,
     classes: Annotated[

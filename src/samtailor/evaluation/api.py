@@ -19,6 +19,7 @@ from samtailor.evaluation.scores import Evaluation
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.source import AdapterSource
 from samtailor.proposals import disk as proposals
+from samtailor.registry import BUNDLED_BASE
 from samtailor.train.progress_lines import ProgressLines, count_lines
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def evaluate(
     Args:
         data: folder of the data set, or samples as `open_dataset` returns them.
         adapter: folder or hub id of the adapter; None evaluates the base model alone.
-        base: base model; None uses the one that the adapter was fitted on, or "nano".
+        base: base model; None uses the one that the adapter was fitted on, or the bundled one.
         classes: classes to evaluate; None uses those of the adapter, or all.
         prompt: name of a prompt source, for example "mask-center" or "mask-box"; None uses the one that the adapter
             was fitted for. "auto" finds the objects without a prompt and returns an `InstanceEvaluation`.
@@ -157,7 +158,7 @@ def select(
     if isinstance(base, Base):
         loaded = base
     else:
-        loaded = load_on(base or ("nano" if adapter is None else artefact.base_of(adapter)), device)
+        loaded = load_on(base or (BUNDLED_BASE if adapter is None else artefact.base_of(adapter)), device)
     fitted = None if adapter is None else artefact.load(adapter, loaded)
     chosen = _classes(classes, None if fitted is None else fitted.meta.classes, samples)
     left_out: list[str] = []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from samtailor import fitting
 from samtailor.errors import InputError
 from samtailor.fitting.result import FitResult
+from samtailor.registry import BUNDLED_BASE
 from samtailor.structures import Sample
 from samtailor.train.config import load
 from samtailor.train.progress_lines import ProgressLines, fit_lines
@@ -24,7 +25,7 @@ def fit(
     *,
     method: str | None = None,
     classes: Sequence[str] | None = None,
-    base: str | Path | Base = "nano",
+    base: str | Path | Base = BUNDLED_BASE,
     resume: bool = False,
     overwrite: bool = False,
     verbose: bool = True,
@@ -41,7 +42,7 @@ def fit(
         out: folder of the adapter; created if it does not exist.
         method: name of a method; None uses the default of `FitConfig` ("tailor").
         classes: classes to fit; None uses all classes of the data.
-        base: base model: "nano", a hub id, a folder, a `sam_vit_*.pth` file from Meta, or a loaded base model.
+        base: base model: "lite", a hub id, a folder, a `sam_vit_*.pth` file from Meta, or a loaded base model.
         resume: continue an interrupted fit in `out`; a finished fit is returned unchanged.
         overwrite: replace an earlier fit in `out`.
         verbose: print progress on standard error; has no effect if `progress` is given.

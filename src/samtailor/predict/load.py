@@ -8,6 +8,7 @@ from pathlib import Path
 from samtailor import artefact
 from samtailor.bases import load_on
 from samtailor.predict.predictor import Predictor
+from samtailor.registry import BUNDLED_BASE
 
 
 def load_predictor(
@@ -17,7 +18,7 @@ def load_predictor(
 
     Args:
         adapters: name to folder or hub id; empty for the base model alone.
-        base: base model; None uses the one of the first adapter, or "nano" without adapters.
+        base: base model; None uses the one of the first adapter, or the bundled one without adapters.
         device: None uses a GPU if there is one.
 
     Raises:
@@ -25,7 +26,7 @@ def load_predictor(
         ArtefactError: an adapter is damaged or belongs to another base model.
     """
     first = next(iter(adapters.values()), None)
-    predictor = Predictor(load_on(base or ("nano" if first is None else artefact.base_of(first)), device))
+    predictor = Predictor(load_on(base or (BUNDLED_BASE if first is None else artefact.base_of(first)), device))
     for name, folder in adapters.items():
         predictor.add_adapter(name, folder)
     return predictor

@@ -24,6 +24,7 @@ from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.predict.inputs import as_image, as_prompts
 from samtailor.predict.pretrained import adapter_folder, adapter_name
+from samtailor.registry import BUNDLED_BASE
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Features, Output, Prompts, Sample
 
@@ -70,7 +71,7 @@ class Predictor:
     @classmethod
     def from_pretrained(
         cls,
-        source: str | Path = "nano",
+        source: str | Path = BUNDLED_BASE,
         adapters: Mapping[str, str | Path] | None = None,
         *,
         device: str | torch.device | None = None,
@@ -80,7 +81,7 @@ class Predictor:
 
         Args:
             source: an adapter (folder that `samtailor fit` wrote, or hub id), whose base is read from its metadata and
-                whose name is that of the folder or repository; or a base ("nano", hub id, folder, or Meta's
+                whose name is that of the folder or repository; or a base ("lite", hub id, folder, or Meta's
                 `sam_vit_*.pth`).
             adapters: name to folder or hub id of further adapters on the same base.
             device: device of the base and the adapters; None selects a GPU if there is one.

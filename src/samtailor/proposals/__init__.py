@@ -24,7 +24,7 @@ import torch
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.proposals.head import Head, Heads, decode
-from samtailor.registry import choose
+from samtailor.registry import BUNDLED_BASE, choose
 from samtailor.structures import Features
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Proposals:
         classes: Sequence[str],
         base: str,
         *,
-        base_name: str = "nano",
+        base_name: str = BUNDLED_BASE,
         calibration: Mapping[str, tuple[float, float]] | None = None,
         thresholds: Mapping[str, float] | None = None,
         give: str = "points",

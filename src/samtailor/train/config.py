@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from samtailor import registry
 from samtailor.errors import InputError
+from samtailor.registry import BUNDLED_BASE
 from samtailor.structures.renames import renamed_settings
 from samtailor.train.schedule import Kind
 
@@ -35,7 +36,7 @@ class FitConfig(BaseModel):
     group: str | None = Field(
         default=None, description="Rule that keeps related images on one side of a split: prefix:N, regex:..., ..."
     )
-    base: str = Field(default="nano", description="Base model: nano, a hub id, a folder, or Meta's .pth.")
+    base: str = Field(default=BUNDLED_BASE, description="Base model: lite, a hub id, a folder, or Meta's .pth.")
     method: str = Field(default="tailor", description="Name of the method.")
     options: dict[str, Any] = Field(default={}, description="Options of the method.")
     classes: tuple[str, ...] | None = Field(default=None, description="Classes to fit; default: all.")

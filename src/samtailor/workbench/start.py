@@ -8,6 +8,7 @@ from pathlib import Path
 
 from samtailor.data.synth.samples import samples
 from samtailor.errors import DataError
+from samtailor.registry import BUNDLED_BASE
 from samtailor.serve.engine import Engine
 from samtailor.serve.limits import Limits
 from samtailor.workbench import session
@@ -40,7 +41,7 @@ def open_session(
     Args:
         images: folder of the images.
         home: folder of the project; None: `HOME` in the folder of the images.
-        base: base model; None: that of the project, else of the first adapter, else nano.
+        base: base model; None: that of the project, else of the first adapter, else the bundled one.
         adapters: name to folder or hub id, in addition to those fitted in the project.
         classes: names of classes to add.
         device: None uses a GPU if there is one.
@@ -59,7 +60,7 @@ def open_session(
     if not len(folder):
         raise DataError(f"The folder {images} contains no image.")
     sources, settings = dict(adapters or {}), read_settings(home)
-    default = base_of(next(iter(sources.values()))) if sources and settings is None else "nano"
+    default = base_of(next(iter(sources.values()))) if sources and settings is None else BUNDLED_BASE
     model = load_on(base or (settings.base if settings else default), device)
     project = Project(home, folder, model.name, classes)
     try:

@@ -11,10 +11,11 @@ from torch.nn import functional as F
 from samtailor.bases import _vendor
 from samtailor.bases._efficientnet import MEAN, STD, EfficientNetLite, EfficientNetLiteConfig
 from samtailor.errors import BaseUnavailableError
+from samtailor.registry import BUNDLED_BASE
 
 _STRIDES = (8, 16, 32)
 """Stride 4 shows edges, which the base itself shows better."""
-_WEIGHTS = Path(__file__).parents[4] / "tools" / "bundled_base" / "checkpoint" / "base.safetensors"
+_WEIGHTS = Path(__file__).parents[1] / BUNDLED_BASE / "model.safetensors"
 _PREFIX = "vision_encoder.backbone.trunk."
 
 
