@@ -40,7 +40,8 @@ def fast_encoder(base: Base) -> Base:
     if any(conv.kernel_size != (1, 1) or conv.stride != (1, 1) for conv in known[_NECK].convs):
         return base
     neck = _Neck(known[_NECK], [known[name] for name in _PROJECTIONS])
-    backbone = _Backbone(known[_BACKBONE])
+    backbone = known[_BACKBONE]
+    backbone = _Backbone(backbone) if hasattr(backbone, "stage_ends") else backbone
     return base.with_modules({_BACKBONE: backbone, _NECK: neck, **{name: nn.Identity() for name in _PROJECTIONS}})
 
 

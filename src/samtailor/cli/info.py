@@ -24,7 +24,9 @@ FIGURES = {
 
 
 def info_command(
-    source: Annotated[str, typer.Argument(metavar="ADAPTER|BASE", help="Adapter folder, or a base model.")] = BUNDLED_BASE,
+    source: Annotated[
+        str, typer.Argument(metavar="ADAPTER|BASE", help="Adapter folder, or a base model.")
+    ] = BUNDLED_BASE,
     json: options.Json = None,
 ) -> None:
     """Classes, method, scores and settings of an adapter; or size and number of parameters of a base model."""
