@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from samtailor.structures import Sample
-from tiny import SAM, SAM2, disc_sample, standard_normal_fourier, wake
+from tiny import SAM, SAM2, disc_sample, save_dinov2, standard_normal_fourier, wake
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -71,6 +71,12 @@ def tiny_sam2(tiny_sam2_model):
 def tiny_base(request):
     """Every decoder family in turn."""
     return request.getfixturevalue({"sam": "tiny_sam", "sam2": "tiny_sam2"}[request.param])
+
+
+@pytest.fixture(scope="session")
+def tiny_companion(tmp_path_factory):
+    """Folder of a random DINOv2: 32 px, 4 x 4 cells of 16 channels."""
+    return str(save_dinov2(tmp_path_factory.mktemp("dinov2"), seed=5))
 
 
 @pytest.fixture

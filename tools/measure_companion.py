@@ -5,8 +5,9 @@
     python tools/measure_companion.py --cost
 
 Writes results/companion.json. The prompt module of `tailor` does not change the map, so that the map alone is trained,
-on the batches and with the settings of `tailor`, and predicts the whole image, without tiles. Every fit is kept in RUNS.
-`--cost` times the encoders on this machine, base and companion in turn: the ratio of their CPU seconds, of one thread.
+on the batches and with the settings of `tailor`, and predicts the whole image, without tiles. Every fit is kept in
+RUNS. `--cost` times the encoders on this machine, base and companion in turn, and compares their CPU seconds on one
+thread.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import measure_few_shot
 import numpy as np
-import results
 import torch
-from results import Cell, Column, Figure, Table
 
+import measure_few_shot
+import results
+from results import Cell, Column, Figure, Table
 from samtailor.bases import Base, load_base
-from samtailor.bases.companions import Companion, companion_maps, load_companion
+from samtailor.bases.companions import Companion, companion_maps
 from samtailor.bases.encoder import fast_encoder
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.compare.seed_split import few_shot_config, limit_shots, split_for_seed
@@ -70,8 +71,9 @@ def main() -> None:
 
 def _protocol(options: argparse.Namespace) -> str:
     return (
-        f"The map of `tailor` alone: {options.members} networks, {options.steps} steps, {options.views} views per image, "
-        f"whole images without tiles; Dice is the mean over at most {options.images} held-out images of each seed."
+        f"The map of `tailor` alone: {options.members} networks, {options.steps} steps, {options.views} views per "
+        f"image, whole images without tiles; Dice is the mean over at most {options.images} held-out images of each "
+        "seed."
     )
 
 
@@ -200,8 +202,8 @@ def costs(options: argparse.Namespace) -> dict[str, Table]:
         Column(key="disk", label="Base on disk, kB", digits=0),
         Column(key="disk_bundled", label="bundled on disk, kB", digits=0),
     ]
-    bundled, dino = load_companion("bundled"), _dinov2_small()
-    assert bundled is not None
+    bundled, dino = find("companions", "bundled").build(), _dinov2_small()
+    cells = sum(channels * side**2 for channels, side in zip(bundled.channels, bundled.sides, strict=True))
     rows = {}
     for key, title, base in _bases(options.base):
         image = torch.randn(1, 3, base.size, base.size)
@@ -219,7 +221,7 @@ def costs(options: argparse.Namespace) -> dict[str, Table]:
             "bundled": round(times[1] / times[0], 3),
             "dinov2": round(times[2] / times[0], 3),
             "disk": round(2 * sum(t.numel() for t in features.tensors()) / 1000),
-            "disk_bundled": round(2 * sum(c * s * s for c, s in zip(bundled.channels, bundled.sides)) / 1000),
+            "disk_bundled": round(2 * cells / 1000),
         }
         print(rows[key], file=sys.stderr, flush=True)
     return {"cost": Table(title="Encoding an image", columns=tuple(columns), rows=rows)}

@@ -112,10 +112,11 @@ def resized(x: Tensor, side: int) -> Tensor:
 
     Both operations are in every version of ONNX; antialiased resizing is not.
     """
-    block = x.shape[-1] // side
-    if block > 1 and x.shape[-1] % block == 0:
-        x = F.avg_pool2d(x, block)
-    return x if x.shape[-1] == side else F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
+    have, side = int(x.shape[-1]), int(side)  # in tracing they are tensors, and the sizes must become constants
+    block = have // side
+    if block > 1 and have % block == 0:
+        x, have = F.avg_pool2d(x, block), have // block
+    return x if have == side else F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
 
 
 def _module(source: str) -> Any:

@@ -64,7 +64,7 @@ def _trunk() -> tuple[EfficientNetLite, int]:
 def _normalized(x: Tensor) -> Tensor:
     """(B, C, h, w) with zero mean and unit variance over the channels of each cell."""
     x = x.permute(0, 2, 3, 1)
-    return F.layer_norm(x, x.shape[-1:]).permute(0, 3, 1, 2)
+    return F.layer_norm(x, [int(x.shape[-1])]).permute(0, 3, 1, 2)  # a constant, also in tracing
 
 
 def matches(source: str, model_type: str | None) -> bool:
