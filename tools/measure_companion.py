@@ -50,7 +50,6 @@ from samtailor.train.schedule import Schedule
 CLASSES = {"facades": ["signboard"], "face_parts": ["hair", "nose"]}
 """Classes that are measured, each by its own fit; the other sets have one class."""
 GROUPS = {"face_parts": r"regex:personne\d\d"}
-_REPEATS = 5
 
 
 def main() -> None:
@@ -209,11 +208,12 @@ def costs(options: argparse.Namespace) -> dict[str, Table]:
         image = torch.randn(1, 3, base.size, base.size)
         encoder = fast_encoder(base)
         times = _seconds(
+            options.repeats,
             lambda encoder=encoder, image=image: encoder.encode_image(image),
             lambda base=base, image=image: companion_maps(bundled, base, image),
             lambda base=base, image=image: companion_maps(dino, base, image),
         )
-        features = base.encode_image(image[:, :])
+        features = base.encode_image(image)
         rows[key] = {
             "base": title,
             "size": base.size,
@@ -248,10 +248,10 @@ def _dinov2_small() -> Companion:
 
 
 @torch.no_grad()
-def _seconds(*functions: Callable[[], object]) -> list[float]:
+def _seconds(repeats: int, *functions: Callable[[], object]) -> list[float]:
     """Median CPU seconds of each function, called in turn after one call to warm up."""
     rows = []
-    for _ in range(_REPEATS + 1):
+    for _ in range(repeats + 1):
         row = []
         for function in functions:
             start = time.process_time()
@@ -283,6 +283,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--views", type=int, default=tailor.DEFAULTS["views"])
     parser.add_argument("--images", type=int, default=40, help="largest number of held-out images of each seed")
+    parser.add_argument("--repeats", type=int, default=5, help="measurements of each encoder (--cost)")
     parser.add_argument("--cost", action="store_true", help="measure the time of the encoders instead")
     results.add_option(parser, "companion")
     options = parser.parse_args()
