@@ -40,17 +40,22 @@ clean:
 
 # Measurements: each target writes results/NAME.json. They need data sets that are not in the repository.
 DATA ?= data
+DATA_OPEN ?= data_open
 RUNS ?= runs
 DETECTORS ?= detectors
 ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
-RESULTS := demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour closer-look views \
-	companion tailor-trials
+RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
+	closer-look views companion tailor-trials
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
 figures: env  ## fill the tables and plots of README.md and docs/ from results/
 	$(BIN)/python tools/make_figures.py
+
+results-bundled-base: export OMP_NUM_THREADS = 1
+results-bundled-base: env
+	$(BIN)/python tools/measure_bundled_base.py $(DATA) --data-open $(DATA_OPEN)
 
 results-demo: demo
 	OMP_NUM_THREADS=$$(nproc 2>/dev/null || echo 2) $(BIN)/python tools/measure_demo.py demo

@@ -1,6 +1,6 @@
 """Several adapters on one image: one encoder pass, and one decoder pass per adapter.
 
-python benchmarks/adapters_on_one_image.py [--base nano] [--repeats 20]
+python benchmarks/adapters_on_one_image.py [--base lite] [--repeats 20]
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from samtailor.structures import Prompts
 
 def main() -> None:
     parser = bench.parser(__doc__)
-    parser.add_argument("--base", default="nano")
+    parser.add_argument("--base", default="lite")
     parser.add_argument("--repeats", type=int, default=20)
     options = parser.parse_args()
     base = load_base(options.base)

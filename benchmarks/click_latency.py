@@ -1,6 +1,6 @@
 """Latency of a click in the workbench: POST segment over HTTP, all candidates and the zoomed mask, image encoded.
 
-python benchmarks/click_latency.py [--base nano] [--clicks 200] [--size 480x640] [--fit]
+python benchmarks/click_latency.py [--base lite] [--clicks 200] [--size 480x640] [--fit]
 
 The server is `samtailor ui` in a separate process, on synthetic banners. With --fit, four images are accepted and the
 clicks are repeated while a fit trains.
@@ -31,7 +31,7 @@ from samtailor.workbench.start import draw
 
 def main() -> None:
     parser = bench.parser(__doc__)
-    parser.add_argument("--base", default="nano")
+    parser.add_argument("--base", default="lite")
     parser.add_argument("--clicks", type=int, default=200)
     parser.add_argument("--size", default="480x640", help="height x width of the images, pixels")
     parser.add_argument("--fit", action="store_true", help="measure also while a fit runs")

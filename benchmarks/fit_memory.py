@@ -57,7 +57,7 @@ def _measured(options: argparse.Namespace) -> dict[str, float]:
     from samtailor.train.config import FitConfig
 
     folder = options.child
-    base = load_base("nano")
+    base = load_base("lite")
     config = FitConfig(
         data=folder / "data",
         out=folder / "adapter",

@@ -1,6 +1,6 @@
 """Rate of `label` with three adapters against encoding alone, in one run, from image files to label files.
 
-python benchmarks/label_rate.py [--base nano] [--images 24] [--objects 1 2] [--heads 0 1 4] [--rounds 5]
+python benchmarks/label_rate.py [--base lite] [--images 24] [--objects 1 2] [--heads 0 1 4] [--rounds 5]
     [--adapters 3]
 
 Every combination of --objects and --heads is measured, and written to results/label-rate.json. Each adapter runs its
@@ -152,7 +152,7 @@ def save(
 def arguments() -> argparse.Namespace:
     parser = bench.parser(__doc__)
     parser.set_defaults(results=results.FOLDER / "label-rate.json")
-    parser.add_argument("--base", default="nano", help="a base, or vit-b: SAM ViT-B with random weights, same cost")
+    parser.add_argument("--base", default="lite", help="a base, or vit-b: SAM ViT-B with random weights, same cost")
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--objects", type=int, nargs="+", default=(1, 2), help="per adapter and image")
     parser.add_argument("--adapters", type=int, default=3)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from samtailor.structures import Sample
-from tiny import SAM, SAM2, disc_sample, save_dinov2, standard_normal_fourier, wake
+from tiny import LITE, SAM, SAM2, disc_sample, save_dinov2, standard_normal_fourier, wake
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -67,10 +67,35 @@ def tiny_sam2(tiny_sam2_model):
     return Sam2(tiny_sam2_model, "tiny-sam2")
 
 
-@pytest.fixture(scope="session", params=["sam", "sam2"])
+@pytest.fixture(scope="session")
+def tiny_lite_model() -> torch.nn.Module:
+    """transformers' Sam2Model with the backbone of the bundled base, random, 64 px, D = 32."""
+    from transformers import Sam2Config, Sam2Model
+
+    from samtailor.bases import _efficientnet
+
+    _efficientnet.register()
+    torch.manual_seed(2)
+    model = Sam2Model(Sam2Config(**LITE)).eval()
+    wake(model)
+    standard_normal_fourier(model)
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny_lite(tiny_lite_model):
+    """A base like the bundled one, with its normalization."""
+    from samtailor.bases import _efficientnet
+    from samtailor.bases._preprocessing import Normalization
+    from samtailor.bases.sam2 import Sam2
+
+    return Sam2(tiny_lite_model, "tiny-lite", Normalization(_efficientnet.MEAN, _efficientnet.STD))
+
+
+@pytest.fixture(scope="session", params=["sam", "sam2", "lite"])
 def tiny_base(request):
-    """Every decoder family in turn."""
-    return request.getfixturevalue({"sam": "tiny_sam", "sam2": "tiny_sam2"}[request.param])
+    """Every family in turn: SAM, SAM 2, and SAM 2 with the backbone of the bundled base."""
+    return request.getfixturevalue(f"tiny_{request.param}")
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,27 @@ SAM2 = {
 }
 
 
+LITE = {
+    "vision_config": {
+        "backbone_config": {
+            "model_type": "samtailor_efficientnet_lite",
+            "image_size": 64,
+            "stem": 8,
+            "stages": [[3, 1, 1, 8, 1], [3, 2, 2, 8, 2], [5, 2, 2, 16, 1], [3, 2, 2, 16, 2], [5, 2, 2, 24, 1]],
+            "fused": [8, 16, 32],
+            "fusion_blocks": [1, 1, 1],
+        },
+        "backbone_channel_list": [32, 16, 8],
+        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+        "fpn_hidden_size": 32,
+        "fpn_top_down_levels": [],
+    },
+    "prompt_encoder_config": {"hidden_size": 32, "image_size": 64, "patch_size": 16},
+    "mask_decoder_config": {"hidden_size": 32, "mlp_dim": 64, "num_attention_heads": 4, "iou_head_hidden_dim": 32},
+}
+"""As the bundled base, which has a convolutional backbone."""
+
+
 def save_dinov2(folder: Path, seed: int, **config: int) -> Path:
     """A random DINOv2 of 32 px in a folder, as `save_pretrained` writes it."""
     from transformers import Dinov2Config, Dinov2Model

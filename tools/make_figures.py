@@ -17,7 +17,7 @@ from pathlib import Path
 from figures import blocks, plots
 from results import FOLDER, ROOT, BaseModelUsed, Result, bundled, read_all
 
-MORE = ("README.md", "src/samtailor/bases/nano/README.md")
+MORE = ("README.md", "src/samtailor/bases/lite/README.md")
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The zoomed mask that the workbench offers for small objects: one click in the middle; results/closer-look.json.
 
-    python tools/measure_closer.py DATA [--only nuclei,plates] [--base nano] [--adapter DIR] [--images 40] [--most 15]
+    python tools/measure_closer.py DATA [--only nuclei,plates] [--base lite] [--adapter DIR] [--images 40] [--most 15]
 
 DATA holds the data sets as folders. Images and, in each, objects are drawn with --seed. Reported are the clicks for
 which a zoomed mask is offered (`workbench/zoom.py`), and their mIoU: of the best mask of the whole image, of the
@@ -120,7 +120,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--only", type=lambda text: text.split(","), help="data sets to measure")
-    parser.add_argument("--base", default="nano")
+    parser.add_argument("--base", default="lite")
     parser.add_argument("--adapter")
     parser.add_argument("--images", type=int, default=40)
     parser.add_argument("--most", type=int, default=15, help="objects per image")

@@ -161,7 +161,7 @@ def _save(options: argparse.Namespace) -> None:
         title=TITLE,
         units=UNITS,
         notes=[f"{options.steps} steps on 64 images (54 for training, 10 to select the state)."],
-        base=BaseModelUsed(name="nano", fingerprint=prints.pop()),
+        base=BaseModelUsed(name=results.BUNDLED, fingerprint=prints.pop()),
         seeds=[options.seed],
         file=options.results,
     )

@@ -113,7 +113,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--base", default="nano")
+    parser.add_argument("--base", default="lite")
     parser.add_argument("--methods", default=METHODS)
     parser.add_argument("--only", type=lambda text: text.split(","), help="data sets to measure")
     parser.add_argument("--set", action="append", default=[], help="a setting of the fits, as `compare --set` takes it")

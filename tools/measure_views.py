@@ -65,7 +65,7 @@ def main() -> None:
 
 def _of(options: argparse.Namespace, views: int) -> argparse.Namespace:
     """Options of `measure_real.measure` for this number of views."""
-    own = {"out": options.out / f"views-{views}", "set": [f"views={views}"], "base": "nano"}
+    own = {"out": options.out / f"views-{views}", "set": [f"views={views}"], "base": "lite"}
     return argparse.Namespace(**{**vars(options), **own, "methods": f"sam,{','.join(METHODS.values())}"})
 
 

@@ -20,9 +20,15 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from samtailor.bases import _retired
+from samtailor.registry import BUNDLED_BASE
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "results"
-BUNDLED = "nano"
+BUNDLED = BUNDLED_BASE
+"""Name of the bundled base."""
+EARLIER = _retired.NAMES
+"""Names of the bundled bases of earlier versions."""
 Key = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._+-]*$")]
 
 
@@ -86,7 +92,7 @@ class BaseModelUsed(Strict):
 
     @model_validator(mode="after")
     def _known(self) -> BaseModelUsed:
-        if self.name == BUNDLED and not self.fingerprint:
+        if self.name in (BUNDLED, *EARLIER) and not self.fingerprint:
             raise ValueError("the bundled base changes between versions: its fingerprint is required")
         return self
 

@@ -5,8 +5,11 @@
     # stage 2: the trunk too, at a small rate, on fresh views
     python tools/train_bundled_base.py --run RUN2 --start BASE.safetensors --trunk-rate 0.1 --data D --data-open O \
         --drawings P --minutes 60 --device cuda --batch 32 --workers 12
-    # write the averaged weights in fp16
-    python tools/train_bundled_base.py --run RUN --export tools/bundled_base/checkpoint/base.safetensors
+    # write the averaged weights in fp16: to a file with which a run can start, or as the bundled base of the package
+    python tools/train_bundled_base.py --run RUN --export BASE.safetensors
+    python tools/train_bundled_base.py --run RUN --export src/samtailor/bases/lite
+    # the same from weights that were exported to a file
+    python tools/train_bundled_base.py --start BASE.safetensors --export src/samtailor/bases/lite
 
 RUN and CACHE are folders outside the repository; see docs/research/bundled-base-training.md.
 """
@@ -42,7 +45,7 @@ from bundled_base.optimisers import Optimisers  # noqa: E402
 def options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="folder for checkpoints and log")
+    parser.add_argument("--run", type=Path, help="folder for checkpoints and log")
     parser.add_argument("--start", type=Path, help="a new run begins with these exported weights")
     parser.add_argument("--trunk", type=Path, help="a new run without --start: ImageNet weights of the trunk")
     parser.add_argument(
@@ -75,7 +78,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--evaluate-every", type=float, default=20.0, help="minutes")
     parser.add_argument("--held-out", type=float, default=0.4, help="share of the evaluation sets")
     parser.add_argument("--save-every", type=float, default=3.0, help="minutes")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not args.run and not (args.export and args.start):
+        parser.error("--run is required, except with --start FILE --export FOLDER")
+    return args
 
 
 class Trainer:
@@ -281,6 +287,9 @@ def work(rank: int, args: argparse.Namespace) -> None:
 def main() -> None:
     """Train, or export."""
     args = options()
+    if not args.run:
+        checkpoint.pretrained(args.start, args.export)
+        return
     args.run.mkdir(parents=True, exist_ok=True)
     if args.export:
         checkpoint.export(args.run, args.export)

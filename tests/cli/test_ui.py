@@ -42,7 +42,7 @@ def test_project_is_created_next_to_its_images_and_continued(run, started, image
     assert (host, port) == ("127.0.0.1", 9000)
     assert [class_["name"] for class_ in project.json()["classes"]] == ["plate", "sign"]
     assert [row["name"] for row in rows.json()] == ["p0.png", "p1.png"]
-    assert "uses the base model" in run("ui", images, "--base", "nano", "--no-browser", code=2).stderr
+    assert "uses the base model" in run("ui", images, "--base", "lite", "--no-browser", code=2).stderr
 
 
 def test_project_folder_and_adapter_options(run, started, images, base_folder, adapter_folder, tmp_path):

@@ -26,7 +26,9 @@ TYPED = {"docs/research/bundled-base-training.md"}
 """Pages of these folders whose figures are not generated yet."""
 UNUSED: dict[str, str] = {}
 """Results that no page shows, and why they are kept."""
-OTHER = BaseModelUsed(name="nano", fingerprint="0123456789abcdef")
+OTHER = BaseModelUsed(name="lite", fingerprint="0123456789abcdef")
+MEASURED = results.read("one-head").record("figures").base
+"""The base model of a result that a page shows."""
 
 
 @pytest.fixture(scope="module")
@@ -175,11 +177,12 @@ def filled(text: str, base: BaseModelUsed) -> str:
 
 
 def test_a_block_in_a_line_holds_one_cell(bundled):
-    assert "four -->66.8<!-- /results --> more" in filled(PAGE, bundled)
+    assert "four -->66.8<!-- /results --> more" in filled(PAGE, MEASURED)
     assert "four -->66.8 (earlier bundled base)<!--" in filled(PAGE, OTHER)
     text = "<!-- results: demo value=figures/sam/miou{} --><!-- /results -->"
-    assert ">47.1 [43.8, 50.3]<" in filled(text.format(""), bundled)
-    assert ">43.8<" in filled(text.format(" part=low"), bundled)
+    base = results.read("demo").base
+    assert ">47.1 [43.8, 50.3]<" in filled(text.format(""), base)
+    assert ">43.8<" in filled(text.format(" part=low"), base)
 
 
 def test_examples_in_code_are_left_alone(bundled):
@@ -260,6 +263,8 @@ def test_a_table_with_an_unknown_column_is_refused():
 
 
 def test_the_bundled_base_needs_its_fingerprint():
+    with pytest.raises(ValidationError, match="fingerprint is required"):
+        BaseModelUsed(name="lite", fingerprint=None)
     with pytest.raises(ValidationError, match="fingerprint is required"):
         BaseModelUsed(name="nano", fingerprint=None)
 

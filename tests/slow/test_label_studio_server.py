@@ -185,7 +185,7 @@ def test_clicks_and_boxes_get_the_masks_of_the_base(studio, backend):
     project, (task,) = opened(studio, "clicks and boxes", 1)
     ml = connected(studio, project, backend)
     assert call(f"{studio}/api/ml/{ml}")["readable_state"] == "Connected"
-    predictor = Predictor(load_base("nano"))
+    predictor = Predictor(load_base("lite"))
     predictor.set_image(IMAGES[0].image)
     point, box = np.array([[127.5, 71.5]]), np.array([64.0, 48.0, 192.0, 144.0])
     prompt_batches = [
@@ -209,7 +209,7 @@ def test_the_whole_loop(studio, backend):
 
     action(studio, project, "retrieve_tasks_predictions", tasks)
     assert call(predictions) == [], "nothing can look yet, and nothing is kept"
-    assert call(f"{studio}/api/ml/{ml}/versions") == {"versions": ["nano"]}
+    assert call(f"{studio}/api/ml/{ml}/versions") == {"versions": ["lite"]}
 
     accepted = [accept(studio, task, sample) for task, sample in zip(tasks[:4], IMAGES, strict=False)]
     assert call(f"{backend.url}/is_training")["current"] == "0001", "the fourth one begins a fit"

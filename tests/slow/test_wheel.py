@@ -54,6 +54,6 @@ def test_the_wheel_has_the_page_and_the_type_marker(run):
     code = (
         "import importlib.resources as r, samtailor; p = r.files(samtailor); "
         "print((p / 'py.typed').is_file(), (p / 'workbench/page/index.html').is_file(), "
-        "(p / 'bases/nano/model.safetensors').is_file())"
+        "(p / 'bases/lite/model.safetensors').is_file())"
     )
     assert run("python", "-c", code).split() == ["True"] * 3

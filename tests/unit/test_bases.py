@@ -331,7 +331,7 @@ def test_an_unreachable_hub_is_reported(monkeypatch):
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(BaseUnavailableError, match="bundled base 'nano', which needs none"):
+    with pytest.raises(BaseUnavailableError, match="bundled base 'lite', which needs none"):
         load_base("no-such-user/sam-that-is-not-cached")
 
 

@@ -15,6 +15,7 @@ import torch
 import yaml
 from PIL import Image
 
+from samtailor.bases._preprocessing import IMAGENET
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.export import _parity, _trace
@@ -38,21 +39,25 @@ def moved(base, method, **options):
     return segmenter
 
 
-@pytest.fixture(scope="module", params=[("sam", "plm"), ("sam", "am-sam"), ("sam2", "plm"), ("sam2", "am-sam")])
+@pytest.fixture(
+    scope="module", params=[("sam", "plm"), ("sam", "am-sam"), ("sam2", "plm"), ("sam2", "am-sam"), ("lite", "plm")]
+)
 def exported(request, tmp_path_factory):
     family, method = request.param
     base = request.getfixturevalue(f"tiny_{family}")
     segmenter = moved(base, method, **({"calibration": "nonlinear"} if method == "am-sam" else {}))
     folder = tmp_path_factory.mktemp("export") / "out"
     report = export(segmenter, folder, name="My disc", classes=["disc"], images=[disc_sample(1)])
-    return SimpleNamespace(family=family, segmenter=segmenter, folder=folder, report=report)
+    return SimpleNamespace(
+        family="sam" if family == "sam" else "sam2", segmenter=segmenter, folder=folder, report=report
+    )
 
 
 def embedding(exported, image):
     encoder, base = _parity.session(exported.folder / "encoder.onnx"), exported.segmenter.base
     frame = Frame.of(base, *image.shape[:2])
     if exported.family == "sam2":
-        high0, high1, embed = encoder.run(None, {"image": frame.image(image, base)[None].numpy()})
+        high0, high1, embed = encoder.run(None, {"image": frame.image(image, IMAGENET)[None].numpy()})
         return {"image_embed": embed, "high_res_feats_0": high0, "high_res_feats_1": high1}
     height, width = frame.inner
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)

@@ -153,14 +153,14 @@ def test_a_fit_runs_in_a_separate_process(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.executable", _python_in(tmp_path))
     done: list = []
     arguments = fit_arguments("plm", 7, ["val=2"])
-    good = Training(tmp_path / "fits", tmp_path / "data", "nano", arguments=arguments, propose=True, done=done.append)
+    good = Training(tmp_path / "fits", tmp_path / "data", "lite", arguments=arguments, propose=True, done=done.append)
     folder = good.start()
     good.wait()
     assert done == [folder] == good.finished()
     lines = (folder / "called.jsonl").read_text().splitlines() if (folder / "called.jsonl").exists() else []
     assert '"fit"' in lines[0]
     assert '"--steps", "7", "--set", "val=2"' in lines[0]
-    bad = Training(tmp_path / "fits", tmp_path / "data", "nano", arguments=["--set", "bad=1"], done=done.append)
+    bad = Training(tmp_path / "fits", tmp_path / "data", "lite", arguments=["--set", "bad=1"], done=done.append)
     assert bad.start().name == "0002"
     bad.wait()
     assert "as requested" in bad.error

@@ -19,7 +19,7 @@ from samtailor.data.synth.samples import samples
 from samtailor.errors import DataError
 from samtailor.train.config import load
 
-SETTINGS = {"base": "nano", "steps": 2, "batch_size": 2, "trackers": ()}
+SETTINGS = {"base": "lite", "steps": 2, "batch_size": 2, "trackers": ()}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def images():
 
 
 def test_parallel_fits_equal_sequential_ones(tmp_path, store, images):
-    base, (train, test) = load_base("nano"), images
+    base, (train, test) = load_base("lite"), images
     runs = variants(load(None, SETTINGS), ["sam", "plm", "sam-f"])
     made = [
         compare(runs, tmp_path / str(workers), base, train, test, classes=["banner"], store=store, workers=workers)
@@ -47,7 +47,7 @@ def test_parallel_fits_equal_sequential_ones(tmp_path, store, images):
 
 
 def test_progress_of_each_fit_is_reported_and_an_error_is_raised(tmp_path, store, images):
-    base, train = load_base("nano"), images[0]
+    base, train = load_base("lite"), images[0]
     good = load(None, {**SETTINGS, "method": "plm", "steps": 1, "classes": ("banner",), "out": tmp_path / "good"})
     row = make_entry(good, base, ["banner"])
     bad = replace(row, config=row.config.model_copy(update={"classes": ("none such",), "out": tmp_path / "bad"}))

@@ -60,7 +60,7 @@ def test_every_built_in_name_can_be_imported(kind):
 
 
 def test_helpers_of_a_package_are_not_names():
-    assert names("bases") == ["nano", "sam", "sam2"]
+    assert names("bases") == ["lite", "sam", "sam2"]
     assert names("detectors") == ["full-frame", "onnx", "transformers", "ultralytics"]
 
 
@@ -143,7 +143,7 @@ def test_a_folder_that_is_absent_or_unreadable_is_an_error(folder, monkeypatch):
     monkeypatch.setattr(registry.os, "access", lambda path, mode: Path(path).name != "methods")
     with pytest.raises(InputError, match="cannot be read"):
         names("methods")
-    assert "nano" in names("bases")  # it has no folder for bases
+    assert "lite" in names("bases")  # it has no folder for bases
     monkeypatch.setenv(PLUGINS, str(folder / "absent"))
     with pytest.raises(InputError, match="which is not a folder"):
         names("methods")
@@ -162,11 +162,11 @@ def test_a_number_out_of_range_or_of_another_type_is_refused(value):
 # -- plug-ins in use
 
 BASE = """
-from samtailor.bases.nano import build as nano
+from samtailor.bases.lite import build as lite
 def matches(source, model_type):
     return source == "my-base" or model_type == "my-type"
 def build(source):
-    base = nano()
+    base = lite()
     base.name = source
     return base
 """
@@ -197,11 +197,11 @@ def test_a_base_of_a_plug_in_is_loaded_by_its_name_and_by_its_type(folder, tmp_p
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text('{"model_type": "my-type"}', encoding="utf-8")
     assert load_base(tmp_path / "model").name == str(tmp_path / "model")
-    assert load_base("nano").name == "nano"
-    with pytest.raises(InputError, match=r"'sam' is a model family.*'my-base', 'nano'"):
+    assert load_base("lite").name == "lite"
+    with pytest.raises(InputError, match=r"'sam' is a model family.*'lite', 'my-base'"):
         load_base("sam")
     (tmp_path / "model" / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
-    with pytest.raises(InputError, match="Known bases: my-base, nano, sam, sam2"):
+    with pytest.raises(InputError, match="Known bases: lite, my-base, sam, sam2"):
         load_base(tmp_path / "model")
 
 

@@ -18,7 +18,7 @@ STORED = {
     "data/augment.py": {"colour"},  # part of the key of cached embeddings
 }
 """Names in files that users have, which must stay readable."""
-PROSE = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**/*.md", "src/samtailor/bases/nano/README.md"]
+PROSE = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**/*.md", "src/samtailor/bases/lite/README.md"]
 PAGE = ["workbench-page/src/**/*.ts", "workbench-page/src/**/*.tsx"]
 
 

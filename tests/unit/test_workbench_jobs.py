@@ -370,8 +370,8 @@ def test_fit_and_label_on_the_bundled_base_with_a_killed_worker(tmp_path):
     from samtailor.bases import load_base
 
     root = images_folder(tmp_path / "images", 8)
-    session = open_session(root, load_base("nano"))
-    session.project.settings.base = "nano"
+    session = open_session(root, load_base("lite"))
+    session.project.settings.base = "lite"
     try:
         for i, id in enumerate(ids(session.project)[:4]):
             session.project.put(id, 0, "accepted", objects_of(i))

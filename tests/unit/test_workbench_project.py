@@ -21,6 +21,7 @@ from samtailor.errors import DataError, InputError
 from samtailor.masks.metrics import iou
 from samtailor.registry import names
 from samtailor.serve.refusals import Refused, Taken, TooLarge, Unknown, Unreadable
+from samtailor.workbench import start
 from samtailor.workbench.exports import Exports
 from samtailor.workbench.file_lock import lock_project
 from samtailor.workbench.images import by_name
@@ -429,3 +430,21 @@ def test_zip_file_contains_the_export_and_only_exports_are_packed(project):
     with pytest.raises(Refused, match="no image is proposed"):
         exports.write("coco", ["proposed"])
     assert exports.write("coco", ["accepted"])["name"] == "coco-002"
+
+
+def test_a_project_of_the_earlier_bundled_base_keeps_its_annotations_on_another_base(tmp_path):
+    root = images_folder(tmp_path)
+    project = open_project(root)
+    first = ids(project)[0]
+    project.put(first, 0, "accepted", objects_of(0))
+    project.close()
+    settings = root / ".samtailor" / "project.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text("utf-8")) | {"base": "nano"}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"uses 'nano'.*Fit the adapter again.*--base lite the project keeps its"):
+        start.open_session(root)
+    project = open_project(root)
+    try:
+        assert project.settings.base == "tiny-sam2"
+        assert project.read(first).state == "accepted"
+    finally:
+        project.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -11,13 +12,17 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from bundled_base import network
+from bundled_base import card, network
 
 GO_ON = (
     "python tools/train_bundled_base.py --run RUN --start tools/bundled_base/checkpoint/base.safetensors --cache CACHE "
     "--data DATA --data-open DATA_OPEN --processes 2 --threads 1 --compile --batch 8 --corrections 0.35 --lr 1e-3 "
     "--early 1 --minutes 60 --finish"
 )
+
+
+AFTER = "python tools/measure_bundled_base.py DATA and python tools/make_figures.py"
+"""What depends on the weights: figures and pages."""
 
 
 def save(run: Path, trainer) -> None:
@@ -115,12 +120,22 @@ def export(run: Path, target: Path) -> None:
         _pretrained(weights, target)
         about = target / "training.json"
     about.write_text(json.dumps(description, indent=2) + "\n")
+    if target.suffix != ".safetensors":
+        print(f"Wrote {card.write(target)} and the model beside it. Now: {AFTER}")
+
+
+def pretrained(file: Path, folder: Path) -> None:
+    """A folder, as `export` makes it, of weights that were exported to a file with their description beside it."""
+    _pretrained({k: v.float() for k, v in load_file(file).items()}, folder)
+    shutil.copyfile(file.with_suffix(".json"), folder / "training.json")
+    print(f"Wrote {card.write(folder)} and the model beside it. Now: {AFTER}")
 
 
 def _pretrained(weights: dict[str, torch.Tensor], folder: Path) -> None:
     model = network.build()
     model.load_state_dict(weights)
     model.half().save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)  # safetensors makes the file private
     side = {"height": network.SIZE, "width": network.SIZE}
     preprocessing = {
         "image_processor_type": "Sam2ImageProcessor",

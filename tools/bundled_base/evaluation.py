@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -66,14 +67,28 @@ def scenes_items(count: int, first: int = HELD_OUT) -> Iterator[Item]:
 def real_item(path: Path, masks: list[np.ndarray], limit: int = 16) -> Item | None:
     """A real image with at most `limit` of its masks."""
     image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-    zoom = min(1.0, SIDE / max(image.shape[:2]))
-    size = (round(image.shape[1] * zoom), round(image.shape[0] * zoom))
+    small = reduced(masks, reduced_size(image, SIDE), limit)
+    interpolation = cv2.INTER_AREA if max(image.shape[:2]) > SIZE else cv2.INTER_LINEAR
+    return Item(cv2.resize(image, (SIZE, SIZE), interpolation=interpolation), np.stack(small)) if small else None
+
+
+def reduced_size(image: np.ndarray, side: int) -> tuple[int, int]:
+    """(width, height) with a longest side of at most `side` pixels."""
+    zoom = min(1.0, side / max(image.shape[:2]))
+    return round(image.shape[1] * zoom), round(image.shape[0] * zoom)
+
+
+def reduced(masks: list[np.ndarray], size: tuple[int, int], limit: int) -> list[np.ndarray]:
+    """At most `limit` masks at (width, height), drawn at random; those that vanish are left out."""
     small = [cv2.resize(m.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for m in masks]
     small = [m for m in small if m.any()]
     if len(small) > limit:
         small = [small[i] for i in np.random.default_rng(len(small)).permutation(len(small))[:limit]]
-    interpolation = cv2.INTER_AREA if max(image.shape[:2]) > SIZE else cv2.INTER_LINEAR
-    return Item(cv2.resize(image, (SIZE, SIZE), interpolation=interpolation), np.stack(small)) if small else None
+    return small
+
+
+Make = Callable[[Path, list[np.ndarray]], Any]
+"""Makes an item of an image file and its masks; None if no mask is left."""
 
 
 def _binary(path: Path) -> list[np.ndarray]:
@@ -81,27 +96,27 @@ def _binary(path: Path) -> list[np.ndarray]:
     return [] if mask is None else [mask > 127]
 
 
-def one_mask(folder: Path, count: int) -> Iterator[Item]:
+def one_mask(folder: Path, count: int, make: Make = real_item) -> Iterator[Any]:
     """The first images by name of a set with one mask each (`humans`, `lesions`)."""
     for path in sorted((folder / "images").iterdir())[:count]:
-        item = real_item(path, _binary(next((folder / "masks").glob(f"{path.stem}.*"))))
+        item = make(path, _binary(next((folder / "masks").glob(f"{path.stem}.*"))))
         if item:
             yield item
 
 
-def face_items(folder: Path, count: int) -> Iterator[Item]:
+def face_items(folder: Path, count: int, make: Make = real_item) -> Iterator[Any]:
     """The first images by name of `face_parts`."""
     for path in sorted((folder / "images").iterdir())[:count]:
-        item = real_item(path, [m for part in PARTS for m in _binary(folder / "masks" / part / f"{path.stem}.png")])
+        item = make(path, [m for part in PARTS for m in _binary(folder / "masks" / part / f"{path.stem}.png")])
         if item:
             yield item
 
 
-def instance_items(folder: Path, count: int) -> Iterator[Item]:
+def instance_items(folder: Path, count: int, make: Make = real_item) -> Iterator[Any]:
     """Held-out images of a set with instance ids."""
     for path in held_out_images(folder)[:count]:
         ids = cv2.imread(str(folder / "labels" / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED)
-        item = real_item(path, [ids == i for i in np.unique(ids) if i > 0])
+        item = make(path, [ids == i for i in np.unique(ids) if i > 0])
         if item:
             yield item
 
@@ -123,12 +138,12 @@ def held_out_sets(data: Path, data_open: Path, scale: float = 1.0) -> dict[str, 
     return {name: list(items) for name, items in sets.items()}
 
 
-def fashion_items(folder: Path, count: int) -> Iterator[Item]:
+def fashion_items(folder: Path, count: int, make: Make = real_item) -> Iterator[Any]:
     """Held-out people: the whole person and each class of clothing."""
     for path in held_out_images(folder)[:count]:
         classes = cv2.imread(str(folder / "labels" / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED)
         masks = [classes > 0, *(classes == c for c in np.unique(classes) if c > 0 and (classes == c).sum() > 300)]
-        item = real_item(path, masks)
+        item = make(path, masks)
         if item:
             yield item
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from results import BaseModelUsed, Cell, Column, Figure, Record, Table
+from results import EARLIER, BaseModelUsed, Cell, Column, Figure, Record, Table
 
 
 def table(shown: Table) -> str:
@@ -53,7 +53,7 @@ def source(record: Record) -> str:
 
 def outdated(record: Record, bundled: BaseModelUsed) -> bool:
     """Whether this was measured on other weights of the bundled base than those in the package."""
-    return record.base is not None and record.base.name == bundled.name and record.base != bundled
+    return record.base is not None and record.base.name in (bundled.name, *EARLIER) and record.base != bundled
 
 
 def mark(records: Sequence[Record], bundled: BaseModelUsed) -> str:

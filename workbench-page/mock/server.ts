@@ -62,7 +62,7 @@ export class MockServer {
     }
     this.project = {
       name: "mock",
-      base: "nano",
+      base: "lite",
       classes: [
         { name: "banner", color: "#2f7de1" },
         { name: "plate", color: "#f08a24" },

@@ -1,6 +1,6 @@
 """Bottleneck adapters in every block of the image encoder (Med-SA, Wu et al., arXiv 2304.12620): a linear layer to a
 quarter of the width, GELU, and back. One follows the attention, with a skip connection; one is parallel to the MLP,
-with weight 0.5.
+with weight 0.5. In a convolutional encoder, which has neither, one follows each block.
 
 At SAM ViT-B these are 2 x 295,872 x 12 = 7,100,928 parameters. The depth adapter of the reference code is left out: it
 has no effect in 2D.
@@ -39,7 +39,7 @@ class Bottleneck(nn.Module):
 
 
 class Bottlenecks(nn.Module):
-    """A pair of adapters for every block of the encoder.
+    """A pair of adapters for every block of the encoder, or one adapter for every convolutional block.
 
     Args:
         base: frozen base.
@@ -49,6 +49,12 @@ class Bottlenecks(nn.Module):
     def __init__(self, base: Base, *, ratio: float = 0.25) -> None:
         super().__init__()
         self.after, self.beside = nn.ModuleList(), nn.ModuleList()
+        self._convolutional = "encoder.block" in base.sites
+        if self._convolutional:
+            for name in matching(base, "encoder.block"):
+                block: Any = base.model.get_submodule(name)
+                self.after.append(_AfterBlock(block, Bottleneck(block.project.out_channels, ratio)))
+            return
         for name in matching(base, "encoder.attention"):
             attention: Any = base.model.get_submodule(name)
             self.after.append(_After(attention, Bottleneck(attention.proj.out_features, ratio)))
@@ -58,7 +64,9 @@ class Bottlenecks(nn.Module):
             self.beside.append(_Beside(mlp, Bottleneck(first.in_features, ratio)))
 
     def modules_of(self, base: Base) -> Mapping[str, nn.Module]:
-        """The adapted attentions and MLPs, by the name of the frozen ones."""
+        """The adapted attentions and MLPs, or blocks, by the name of the frozen ones."""
+        if self._convolutional:
+            return dict(zip(matching(base, "encoder.block"), self.after, strict=True))
         places = matching(base, "encoder.attention"), matching(base, "encoder.mlp")
         return dict(zip(places[0] + places[1], [*self.after, *self.beside], strict=True))
 
@@ -75,6 +83,18 @@ class _After(nn.Module):
         x, *rest = output if isinstance(output, tuple) else (output,)
         x = x + self.adapter(x)
         return (x, *rest) if isinstance(output, tuple) else x
+
+
+class _AfterBlock(nn.Module):
+    """A convolutional block, then the adapter on the channels of each cell, with its skip connection."""
+
+    def __init__(self, block: nn.Module, adapter: Bottleneck) -> None:
+        super().__init__()
+        self._frozen, self.adapter = (block,), adapter
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self._frozen[0](x)
+        return x + self.adapter(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class _Beside(nn.Module):

@@ -1,4 +1,4 @@
-"""Low-rank adaptation (Hu et al., arXiv 2106.09685) of linear layers inside the frozen base: y = W x + b + s B A x.
+"""Low-rank adaptation (Hu et al., arXiv 2106.09685) of layers inside the frozen base: y = W x + b + s B A x.
 
 A starts from kaiming_uniform(sqrt 5), B from zero, s = alpha / rank; there is no dropout. Tensors are named as in peft,
 below the name of the module (`...q_proj.lora_A.weight`), see `to_peft`. On the q and v projections of SAM's decoder
@@ -76,12 +76,34 @@ class LoRAQueryValue(nn.Module):
         return self._linear[0](x) + torch.cat([q, torch.zeros_like(q), v], dim=-1) * self.scale
 
 
+class LoRAPointwise(nn.Module):
+    """A frozen 1x1 convolution and its low-rank change, which is a pair of 1x1 convolutions, as in peft.
+
+    Args:
+        conv: frozen layer of kernel size and stride 1; not a submodule.
+        rank: r.
+        scale: as in `LoRALinear`.
+    """
+
+    def __init__(self, conv: nn.Conv2d, rank: int, scale: float = 1.0) -> None:
+        super().__init__()
+        self._conv, self.scale = (conv,), scale
+        self.lora_A = nn.Conv2d(conv.in_channels, rank, 1, bias=False)
+        self.lora_B = nn.Conv2d(rank, conv.out_channels, 1, bias=False)
+        _initialize(self.lora_A, self.lora_B)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) to (B, C', h, w)."""
+        return self._conv[0](x) + self.lora_B(self.lora_A(x)) * self.scale
+
+
 class LoRA(nn.Module):
-    """LoRA on every linear layer of a site of the base.
+    """LoRA on every linear layer, or every 1x1 convolution, of a site of the base.
 
     Args:
         base: frozen base.
-        site: name in `base.sites`: "decoder.qv" (separate layers) or "encoder.qkv" (fused layers: q and v are adapted).
+        site: name in `base.sites`: "decoder.qv" (separate layers), "encoder.qkv" (fused layers: q and v are adapted) or
+            "encoder.pointwise" (1x1 convolutions).
         rank: r, at least 1.
         alpha: s = alpha / rank; None: alpha = rank.
 
@@ -93,12 +115,12 @@ class LoRA(nn.Module):
         super().__init__()
         if rank < 1:
             raise InputError(f"rank must be at least 1, got {rank}.")
-        kind = LoRAQueryValue if site.endswith(".qkv") else LoRALinear
         scale = 1.0 if alpha is None else alpha / rank
         self._names = tuple(matching(base, site))
         for name in self._names:
-            linear: Any = base.model.get_submodule(name)
-            _put(self, name, kind(linear, rank, scale))
+            layer: Any = base.model.get_submodule(name)
+            fused = LoRAQueryValue if site.endswith(".qkv") else LoRALinear
+            _put(self, name, (LoRAPointwise if isinstance(layer, nn.Conv2d) else fused)(layer, rank, scale))
 
     def modules_of(self, base: Base) -> Mapping[str, nn.Module]:
         """The adapted layers, by the name of the frozen ones."""
@@ -137,9 +159,13 @@ def _put(home: nn.Module, name: str, module: nn.Module) -> None:
 def _pair(width: int, rank: int, outputs: int) -> tuple[nn.Linear, nn.Linear]:
     """A and B at their initial values."""
     down, up = nn.Linear(width, rank, bias=False), nn.Linear(rank, outputs, bias=False)
-    nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))
-    nn.init.zeros_(up.weight)
+    _initialize(down, up)
     return down, up
 
 
-__all__ = ["LoRA", "LoRALinear", "LoRAQueryValue", "matching"]
+def _initialize(down: Any, up: Any) -> None:
+    nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))
+    nn.init.zeros_(up.weight)
+
+
+__all__ = ["LoRA", "LoRALinear", "LoRAPointwise", "LoRAQueryValue", "matching"]

@@ -73,9 +73,12 @@ def load(source: str | Path, base: Base | None = None, *, revision: str | None =
 
         base = load_base(meta.base.name)
     if base.fingerprint != meta.base.fingerprint:
+        from samtailor.bases import retired_base
+
+        todo = retired_base(meta.base.name, meta.base.fingerprint) or "Load it with its base, or fit it again."
         raise ArtefactError(
             f"The adapter {source} was fitted on the base {meta.base.name!r} (fingerprint {meta.base.fingerprint}), "
-            f"not on {base.name!r} (fingerprint {base.fingerprint}). Load it with its base, or fit it again."
+            f"not on {base.name!r} (fingerprint {base.fingerprint}). {todo}"
         )
     segmenter = _rebuild(source, meta, base)
     _check_companion(source, meta, segmenter)

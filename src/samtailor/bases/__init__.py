@@ -16,15 +16,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samtailor.bases import _retired
 from samtailor.bases._protocol import Base
+from samtailor.bases._retired import is_retired, retired_base
 from samtailor.errors import BaseUnavailableError, InputError
 from samtailor.registry import BUNDLED_BASE, find, names
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Base", "load_base", "load_on"]
+__all__ = ["Base", "is_retired", "load_base", "load_on", "retired_base"]
 
 
 def load_base(source: str | Path = BUNDLED_BASE) -> Base:
@@ -40,7 +40,7 @@ def load_base(source: str | Path = BUNDLED_BASE) -> Base:
     """
     source = str(source)
     known = names("bases")
-    if source not in known and (advice := _retired.advice(source)):
+    if source not in known and (advice := retired_base(source)):
         raise BaseUnavailableError(advice)
     for name in known:  # names and checkpoint files first: they have no config.json
         if (module := find("bases", name)).matches(source, None):

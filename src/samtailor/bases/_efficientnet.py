@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from samtailor.bases import _efficientnet_inference
+
 SITES = {
     "encoder.pointwise": r"vision_encoder\.backbone\.trunk\.blocks\.\d+\.(expand|project)",
     "encoder.block": r"vision_encoder\.backbone\.trunk\.blocks\.\d+",
@@ -70,16 +72,24 @@ class BackboneOutput(ModelOutput):
 
 
 class SameConv(nn.Conv2d):
-    """Convolution with TensorFlow's "same" padding for inputs of even size."""
+    """Convolution with TensorFlow's "same" padding for inputs of even size.
+
+    With stride 2 there is one row and column more of padding after the image than before it. Instead of padding the
+    image, which copies it, the kernel gets a row and column of zeros in front, and the padding is symmetric.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(inputs, outputs, kernel, stride, (kernel - 1) // 2 if stride == 1 else 0, groups=groups)
-        before = (kernel - 2) // 2
-        self.margins = (before, kernel - 2 - before) * 2 if stride == 2 else None
+        super().__init__(inputs, outputs, kernel, stride, (kernel - 1) // 2, groups=groups)
+
+    def kernel(self) -> tuple[Tensor, int]:
+        """Weight (C', C / groups, k, k) for symmetric padding, and the padding, pixels."""
+        weight = self.weight if self.stride[0] == 1 else F.pad(self.weight, (1, 0, 1, 0))
+        return weight, (self.kernel_size[0] - 1) // 2
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) to (B, C', h / stride, w / stride)."""
-        return super().forward(x if self.margins is None else F.pad(x, self.margins))
+        weight, padding = self.kernel()
+        return F.conv2d(x, weight, self.bias, self.stride, padding, 1, self.groups)
 
 
 class InvertedResidual(nn.Module):
@@ -138,7 +148,7 @@ class FusionBlock(nn.Module):
 
     def __init__(self, width: int, kernel: int) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.depthwise = SameConv(width, width, kernel, groups=width)
         self.expand = nn.Linear(width, 2 * width)
         self.project = nn.Linear(2 * width, width)
 
@@ -190,6 +200,10 @@ class EfficientNetLiteModel(PreTrainedModel):
         self.trunk = EfficientNetLite(config)
         self.fusion = Fusion(self.trunk.channels, config.fused, config.fusion_blocks)
         self.post_init()
+
+    def for_inference(self) -> nn.Module:
+        """A cheaper module with the same forward pass, without gradients; see `_efficientnet_inference`."""
+        return _efficientnet_inference.for_inference(self)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Keep PyTorch's own initialisation."""

@@ -21,6 +21,10 @@ class Normalization(NamedTuple):
     std: Three
 
 
+IMAGENET = Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+"""Of SAM and SAM 2."""
+
+
 def read_normalization(source: str) -> Normalization | None:
     """Normalization of the model in a folder or of a hub id.
 
@@ -76,4 +80,4 @@ def _from_hub(source: str, name: str) -> Path | None:
         return None
 
 
-__all__ = ["Normalization", "read_normalization"]
+__all__ = ["IMAGENET", "Normalization", "read_normalization"]

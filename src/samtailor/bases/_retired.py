@@ -15,7 +15,7 @@ def is_retired(name: str) -> bool:
     return name in NAMES
 
 
-def advice(name: str, fingerprint: str = "") -> str | None:
+def retired_base(name: str, fingerprint: str = "") -> str | None:
     """What to do about a model that refers to a retired base; None if it refers to another base.
 
     Args:
@@ -32,4 +32,4 @@ def advice(name: str, fingerprint: str = "") -> str | None:
     )
 
 
-__all__ = ["advice", "is_retired"]
+__all__ = ["is_retired", "retired_base"]

@@ -9,11 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from samtailor.bases import _meta, _vendor
-from samtailor.bases._preprocessing import Normalization, read_normalization
+from samtailor.bases._preprocessing import IMAGENET, Normalization, read_normalization
 from samtailor.structures import Features, Output, Prompts, Tokens
 
-MEAN = (123.675, 116.28, 103.53)
-STD = (58.395, 57.12, 57.375)
 SITES = {
     "decoder.qv": r"mask_decoder\.transformer\..*\.(q_proj|v_proj)",
     "decoder": r"mask_decoder\..*",
@@ -60,7 +58,7 @@ class Sam(_vendor.TransformersBase):
 
     def __init__(self, model: nn.Module, name: str, normalization: Normalization | None = None) -> None:
         super().__init__()
-        self.mean, self.std = normalization or (MEAN, STD)
+        self.mean, self.std = normalization or IMAGENET
         config: Any = model.config
         vision, dim = config.vision_config, config.mask_decoder_config.hidden_size
         self._set_up(model, name, size=vision.image_size, dim=dim, patch=vision.patch_size)

@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from samtailor.bases import _efficientnet, _vendor
-from samtailor.bases._preprocessing import Normalization, read_normalization
+from samtailor.bases._preprocessing import IMAGENET, Normalization, read_normalization
 from samtailor.structures import Features, Output, Prompts, Tokens
 
-MEAN = (123.675, 116.28, 103.53)
-STD = (58.395, 57.12, 57.375)
 SITES = {
     "decoder.qv": r"mask_decoder\.transformer\..*\.(q_proj|v_proj)",
     "decoder": r"mask_decoder\..*",
@@ -66,7 +64,7 @@ class Sam2(_vendor.TransformersBase):
 
     def __init__(self, model: nn.Module, name: str, normalization: Normalization | None = None) -> None:
         super().__init__()
-        self.mean, self.std = normalization or (MEAN, STD)
+        self.mean, self.std = normalization or IMAGENET
         self.sites = _vendor.sites_of(model, SITES)
         config: Any = model.config
         prompt, dim = config.prompt_encoder_config, config.mask_decoder_config.hidden_size

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samtailor.bases import Base
+from samtailor.bases._preprocessing import IMAGENET
 from samtailor.bases.companions import companion_maps
 from samtailor.errors import InputError
 from samtailor.segmenter import Segmenter
@@ -62,18 +63,33 @@ class Sam1Encoder(nn.Module):
         return (torch.full((self.model.size * 2 // 3, self.model.size, 3), 100.0),)
 
 
-class Sam2Encoder(nn.Module):
-    """Encode a normalized square image to the embedding and the two high-resolution maps, finest first."""
+SAM2_INPUT = IMAGENET
+"""Normalization of images for every SAM 2 encoder file: annotators apply it without asking the model."""
 
+
+class Sam2Encoder(nn.Module):
+    """Encode a square image to the embedding and the two high-resolution maps, finest first.
+
+    The input is normalized as SAM 2's; for a base with another normalization it is converted inside.
+    """
+
+    scale: Tensor
+    shift: Tensor
     inputs, outputs = ("image",), ("high_res_feats_0", "high_res_feats_1", "image_embed")
     dynamic: ClassVar[Axes] = {}
 
     def __init__(self, segmenter: Segmenter) -> None:
         super().__init__()
         self.segmenter, self.model = segmenter, segmenter.model
+        mean, std, given_mean, given_std = map(torch.tensor, (self.model.mean, self.model.std, *SAM2_INPUT))
+        self.converts = (tuple(self.model.mean), tuple(self.model.std)) != tuple(SAM2_INPUT)
+        self.register_buffer("scale", (given_std / std)[:, None, None])
+        self.register_buffer("shift", ((given_mean - mean) / std)[:, None, None])
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """(1, 3, size, size) to (1, c0, 4H, 4W), (1, c1, 2H, 2W), (1, D, H, W)."""
+        if self.converts:
+            image = image * self.scale + self.shift
         features = _encoded(self.segmenter, image)
         return (*features.skips, features.main)
 
@@ -270,4 +286,4 @@ def _codes(base: Base) -> Tensor:
     return torch.cat([encoder.not_a_point_embed.weight, rows[:4]]).detach().clone()
 
 
-__all__ = ["Sam1Decoder", "Sam1Encoder", "Sam2Decoder", "Sam2Encoder", "graphs"]
+__all__ = ["SAM2_INPUT", "Sam1Decoder", "Sam1Encoder", "Sam2Decoder", "Sam2Encoder", "graphs"]

@@ -16,6 +16,7 @@ from samtailor.bases.companions import companion_maps
 from samtailor.data.synth.samples import samples
 from samtailor.data.transform import Frame
 from samtailor.errors import SamtailorError
+from samtailor.export._graphs import SAM2_INPUT
 from samtailor.masks import interior
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Features, Prompts, Sample
@@ -86,7 +87,7 @@ class Files:
         """Outputs of the encoder, in the order of the decoder's inputs."""
         frame = Frame.of(self.base, *image.shape[:2])
         if self.pads:
-            high0, high1, embed = self._encoder.run(None, {"image": frame.image(image, self.base)[None].numpy()})
+            high0, high1, embed = self._encoder.run(None, {"image": frame.image(image, SAM2_INPUT)[None].numpy()})
             return [embed, high0, high1]
         height, width = frame.inner
         resized = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR), np.float32)

@@ -109,6 +109,7 @@ def _small(folder: Path, full: Any, segmenter: Segmenter, pads: bool, images: Se
 
 def _report(segmenter: Segmenter, encoder: Any, decoder: Any, name: str, classes: Sequence[str]) -> dict[str, Any]:
     base = segmenter.base
+    mean, std = _graphs.SAM2_INPUT if decoder.pads else (base.mean, base.std)
     libraries = ("torch", "transformers", "onnx", "onnxruntime")
     return {
         "adapter": name,
@@ -128,8 +129,8 @@ def _report(segmenter: Segmenter, encoder: Any, decoder: Any, name: str, classes
             "size": base.size,
             "low_res": base.low_res,
             "squash": base.squash,
-            "mean": list(base.mean),
-            "std": list(base.std),
+            "mean": list(mean),
+            "std": list(std),
         },
         "encoder": {"inputs": list(encoder.inputs), "outputs": list(encoder.outputs)},
         "decoder": {"inputs": list(decoder.inputs), "outputs": list(decoder.outputs), "best_mask_only": decoder.single},

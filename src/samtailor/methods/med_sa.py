@@ -5,6 +5,8 @@ image encoder, the mask decoder trained, one click. The encoder changes, so embe
 unused masks would get no gradient). Its click comes from the true mask at test too: an oracle prompt, not comparable
 with methods without a prompt. The random views of the reference and its Dice averaged over five thresholds are not
 implemented.
+
+A convolutional encoder, as of the bundled base, gets one adapter after each of its blocks.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ it.
 
 3,925,410 parameters are trained on SAM ViT-B with one class. The reference counts 3,931,374: it also unfreezes the
 remainder of the prompt encoder (5,964), which gets no gradient without prompts.
+
+A convolutional encoder, as of the bundled base, has no q and v: its 1x1 convolutions are adapted instead.
 """
 
 from __future__ import annotations
@@ -60,8 +62,9 @@ def build(
         **unknown: any other option is an InputError.
     """
     refuse_unknown(build, unknown)
+    site = "encoder.qkv" if "encoder.qkv" in base.sites else "encoder.pointwise"
     inside = {
-        "lora": LoRA(base, "encoder.qkv", rank=rank),
+        "lora": LoRA(base, site, rank=rank),
         "transformer": DecoderCopy(base),
         "tail": DecoderTail(base, start=start, iou=iou),
     }

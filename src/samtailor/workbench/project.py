@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from samtailor.bases import is_retired
 from samtailor.errors import DataError, InputError, counted
 from samtailor.serve.refusals import Refused, Taken
 from samtailor.workbench import records
@@ -47,7 +48,8 @@ class Project:
     Args:
         home: folder of the project; created if it does not exist.
         images: the images.
-        base: name of the base model; must be the same in all sessions of a project.
+        base: name of the base model; must be the same in all sessions of a project, but for a project of a bundled base
+            of an earlier version, which is opened with any.
         classes: names of classes to add.
 
     Raises:
@@ -68,6 +70,8 @@ class Project:
 
     def _open(self, base: str, classes: Sequence[str]) -> None:
         self.settings = read_settings(self.home) or Settings(base=base)
+        if is_retired(self.settings.base):  # its annotations do not depend on the base
+            self.settings.base = base
         if self.settings.base != base:
             raise InputError(
                 f"The project in {self.home} uses the base model {self.settings.base!r}, not {base!r}. Use --base "

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from samtailor.data.synth.samples import samples
-from samtailor.errors import DataError
+from samtailor.errors import DataError, InputError
 from samtailor.registry import BUNDLED_BASE
 from samtailor.serve.engine import Engine
 from samtailor.serve.limits import Limits
@@ -48,11 +48,12 @@ def open_session(
         bytes, pixels: limits of one image.
 
     Raises:
-        DataError: no such folder, or it contains no image. InputError: another base model or process, see `Project`.
+        DataError: no such folder, or it contains no image. InputError: another base model or process, see
+            `Project`, or no `base` for a project of a bundled base of an earlier version.
         ArtefactError: an adapter is damaged or belongs to another base model.
     """
     from samtailor.artefact import base_of
-    from samtailor.bases import load_on
+    from samtailor.bases import load_on, retired_base
 
     home = (images / HOME if home is None else home).resolve()
     limits = Limits(bytes=bytes, pixels=pixels, decodes=3, encode_queue=32)
@@ -61,6 +62,11 @@ def open_session(
         raise DataError(f"The folder {images} contains no image.")
     sources, settings = dict(adapters or {}), read_settings(home)
     default = base_of(next(iter(sources.values()))) if sources and settings is None else BUNDLED_BASE
+    if settings and base is None and (advice := retired_base(settings.base)):
+        raise InputError(
+            f"The project in {home} uses {settings.base!r}. {advice} With --base {BUNDLED_BASE} the project keeps its "
+            "annotations, and its adapters have to be fitted again."
+        )
     model = load_on(base or (settings.base if settings else default), device)
     project = Project(home, folder, model.name, classes)
     try:

@@ -1,1 +1,0 @@
-"""Parts of the training of the bundled base `nano`."""
