@@ -411,6 +411,46 @@ def test_the_service_encodes_an_image_once_for_base_and_companion(two, tiny_base
         assert np.array_equal(row.shape, masks[scores.argmax()])
 
 
+def test_labeling_reads_the_companion(two, tiny_base, counted, tiny_samples):
+    from samtailor.labelling._predict import MultiAdapterPredictor
+    from samtailor.predict.instances import predict_instances
+    from samtailor.predict.source import AdapterSource
+
+    predictor, image = Predictor(tiny_base, two), tiny_samples[0].image
+    sources = [AdapterSource.of(predictor, name, folder) for name, folder in two.items()]
+    pieces = MultiAdapterPredictor(predictor, sources).predict(image)
+    assert len(counted) == 1
+    for source, objects in zip(sources, pieces, strict=True):
+        assert len(objects) == len(predict_instances(predictor, image, source))
+
+
+def test_a_labeling_job_of_the_workbench_uses_the_cache(two, tiny_base, counted, tiny_samples, tmp_path):
+    from PIL import Image
+
+    from samtailor.serve.adapters import Adapters
+    from samtailor.serve.limits import Limits
+    from samtailor.workbench.work.label import _objects
+
+    Image.fromarray(tiny_samples[0].image).save(tmp_path / "image.png")
+    loaded, store = Adapters(tiny_base, 1).add("a", two["with"]), EmbeddingCache(tmp_path / "cache")
+    with loaded.predictor() as predictor:
+        first, again = (
+            _objects(tmp_path / "image.png", "image.png", loaded, predictor, store, Limits(), None) for _ in range(2)
+        )
+    assert len(counted) == 1
+    assert [one.model_dump() for one in first] == [one.model_dump() for one in again]
+
+
+def test_the_encoding_time_of_a_comparison_includes_the_companion(tiny_sam, companion, counted, tiny_samples):
+    from samtailor.compare import entries
+
+    assert entries._seconds_per_image(tiny_sam, tiny_samples[0], companion) > 0
+    assert len(counted) == 2  # a first pass for the set-up, and the one that counts
+    for name, wanted in ((companion.name, companion), ("none", None)):
+        row = entries.make_entry(FitConfig(method="tailor", options={"companion": name}), tiny_sam, ("disc",))
+        assert entries._companion(row, tiny_sam) is wanted
+
+
 # -- proposals
 
 
@@ -421,6 +461,8 @@ def test_proposals_read_a_companion(tiny_sam2, companion, tiny_samples, tmp_path
     proposals.save(tmp_path)
     loaded = disk.load(tmp_path, tiny_sam2)
     assert loaded.companion is companion
+    for member in loaded.head.members:
+        torch.nn.init.constant_(member.heat.bias, 2.0)  # after three steps nothing is above the lowest heat yet
     predictor = Predictor(tiny_sam2)
     predictor.set_image(tiny_samples[0].image)
     got = by_proposals(loaded, threshold=0.0)(predictor, tiny_samples[0])
