@@ -32,6 +32,7 @@ from bundled_base import evaluation
 from bundled_base.prompting import centre
 from results import Cell, Column, Table
 from samtailor.bases import Base, load_base
+from samtailor.bases.decoder import PromptDecoder
 from samtailor.bases.encoder import fast_encoder
 from samtailor.data.synth.scenes import scene
 from samtailor.predict import Predictor
@@ -281,7 +282,7 @@ def cost(base: Base, earlier: Base, repeats: int) -> Table:
     for name in names:
         own, theirs = (1e3 * float(np.min(times[which, name])) for which in calls)
         rows[name] = {"what": name, "base": round(own, 2), "earlier": round(theirs, 2), "ratio": round(own / theirs, 2)}
-    keyed = dict(zip(("encode", "encode-cached", "click", "clicks-16"), rows.values(), strict=True))
+    keyed = dict(zip(("encode", "encode-cached", "click", "click-served", "clicks-16"), rows.values(), strict=True))
     own, theirs = (sum(p.numel() for p in b.model.parameters()) / 1e6 for b in (base, earlier))
     keyed["parameters"] = {"what": "Parameters, millions", "base": round(own, 2), "earlier": round(theirs, 2)}
     if (file := results.ROOT / "src" / "samtailor" / "bases" / base.name / "model.safetensors").is_file():
@@ -309,6 +310,13 @@ def _calls(base: Base) -> dict[str, Callable[[], Any]]:
     points = torch.rand(1, 16, 1, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([639.0, 479.0])
     many = Prompts((480, 640), points=points, labels=torch.ones(1, 16, 1).long())
 
+    one = Prompts((480, 640), points=points[:, :1], labels=torch.ones(1, 1, 1).long())
+    decoder = PromptDecoder(base)
+
+    @torch.no_grad()
+    def served(prompts: Prompts) -> None:
+        decoder(predictor.features, base.encode_prompts(predictor.frame.prompts(prompts))).best_masks()
+
     @torch.inference_mode()
     def encode(model: Base) -> None:
         model.encode_image(image)
@@ -316,8 +324,9 @@ def _calls(base: Base) -> dict[str, Callable[[], Any]]:
     return {
         "Encode an image, encode_image": lambda: encode(base),
         "Encode an image, as the cache and the workbench do": lambda: encode(short),
-        "One click": lambda: predictor.predict([[320, 240]], [1]),
-        "16 clicks": lambda: predictor.decode(many),
+        "One click, Predictor.predict": lambda: predictor.predict([[320, 240]], [1]),
+        "One click, as the service and the workbench do": lambda: served(one),
+        "16 clicks": lambda: served(many),
     }
 
 

@@ -88,6 +88,10 @@ class SameConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) to (B, C', h / stride, w / stride)."""
+        if self.stride[0] == 2 and torch.jit.is_tracing():  # the ONNX exporter takes no computed kernel
+            before = (self.kernel_size[0] - 2) // 2
+            padded = F.pad(x, (before, self.kernel_size[0] - 2 - before) * 2)
+            return F.conv2d(padded, self.weight, self.bias, self.stride, 0, 1, self.groups)
         weight, padding = self.kernel()
         return F.conv2d(x, weight, self.bias, self.stride, padding, 1, self.groups)
 
