@@ -61,7 +61,6 @@ def main() -> None:
         tables,
         title="A companion beside the base",
         units="Dice in percent for eight masks without a click; ratios of CPU seconds for the cost",
-        notes=[] if options.cost else [_protocol(options)],
         base=load_base(options.base),
         seeds=seeds,
         file=options.results,
@@ -84,13 +83,14 @@ def quality(options: argparse.Namespace) -> dict[str, Table]:
     companions = options.companions.split(",")
     columns = [Column(key="set", label=""), Column(key="images", label="Held-out images", digits=0)]
     columns += [Column(key=_key(name), label=_title(name)) for name in companions]
-    columns += [Column(key="change", label="Last minus first", signed=True)] if len(companions) > 1 else []
+    columns += [Column(key="change", label="Difference", signed=True)] if len(companions) > 1 else []
     rows: dict[str, dict[str, Cell]] = {}
     for name in options.only or measure_few_shot.SETS:
         for label in CLASSES.get(name, [None]):
             title = measure_few_shot.SETS[name][0] if label is None else label.capitalize()
             rows[f"{name}-{label}" if label else name] = _row(name, label, title, companions, options)
-    return {"quality": Table(title="Eight masks, no click", columns=tuple(columns), rows=rows)}
+    title = f"{options.shots} masks, no click"
+    return {"quality": Table(title=title, columns=tuple(columns), rows=rows, note=_protocol(options))}
 
 
 def _row(
