@@ -54,17 +54,17 @@ GROUPS = {"face_parts": r"regex:personne\d\d"}
 
 def main() -> None:
     options = _options()
-    tables = costs(options) if options.cost else quality(options)
     seeds = [] if options.cost else [int(seed) for seed in options.seeds.split(",")]
-    results.save(
-        "companion",
-        tables,
-        title="A companion beside the base",
-        units="Dice in percent for eight masks without a click; ratios of CPU seconds for the cost",
-        base=load_base(options.base),
-        seeds=seeds,
-        file=options.results,
-    )
+    for tables in costs(options) if options.cost else [quality(options)]:
+        results.save(
+            "companion",
+            tables,
+            title="A companion beside the base",
+            units="Dice in percent for eight masks without a click; ratios of CPU seconds for the cost",
+            base=load_base(options.base),
+            seeds=seeds,
+            file=options.results,
+        )
 
 
 def _protocol(options: argparse.Namespace) -> str:
@@ -189,8 +189,8 @@ def _dices(
 # -- cost
 
 
-def costs(options: argparse.Namespace) -> dict[str, Table]:
-    """CPU seconds of companions in relation to those of bases. Their weights do not matter and are random."""
+def costs(options: argparse.Namespace) -> Iterator[dict[str, Table]]:
+    """CPU seconds of companions in relation to those of bases, after each base; weights do not matter: random ones."""
     torch.set_num_threads(1)
     columns = [
         Column(key="base", label=""),
@@ -224,7 +224,7 @@ def costs(options: argparse.Namespace) -> dict[str, Table]:
             "disk_bundled": round(2 * cells / 1000),
         }
         print(rows[key], file=sys.stderr, flush=True)
-    return {"cost": Table(title="Encoding an image", columns=tuple(columns), rows=rows)}
+        yield {"cost": Table(title="Encoding an image", columns=tuple(columns), rows=dict(rows))}
 
 
 def _bases(bundled: str) -> Iterator[tuple[str, str, Base]]:
