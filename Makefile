@@ -45,8 +45,8 @@ RUNS ?= runs
 DETECTORS ?= detectors
 ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
-RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour closer-look views \
-	tailor-trials
+RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
+	closer-look views companion tailor-trials
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
@@ -96,6 +96,10 @@ results-closer-look: env
 
 results-views: env
 	$(BIN)/python tools/measure_views.py --data $(DATA) --out $(RUNS)/views
+
+results-companion: env
+	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_companion.py --data $(DATA) --out $(RUNS)/companion $(SOME)
+	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_companion.py --cost
 
 results-tailor-trials: env
 	for shots in 64 4; do $(BIN)/python tools/choose_tailor.py --data $(DATA) --out $(RUNS)/tailor-$$shots --shots $$shots \

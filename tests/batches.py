@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from samtailor.bases import Base
+from samtailor.bases.companions import Companion, companion_maps
 from samtailor.data.transform import Frame
 from samtailor.masks import contours
 from samtailor.registry import find
 from samtailor.structures import Batch, Features, Prompts, Sample
 
 
-def batch_of(base: Base, samples: Sequence[Sample], *, points: int = 64, prompt: str = "mask-center") -> Batch:
+def batch_of(
+    base: Base,
+    samples: Sequence[Sample],
+    *,
+    points: int = 64,
+    prompt: str = "mask-center",
+    companions: Sequence[Companion] = (),
+) -> Batch:
     """The first annotation of each sample."""
     source, rows = find("prompts", prompt).build(), []
     for index, sample in enumerate(samples):
@@ -22,7 +31,10 @@ def batch_of(base: Base, samples: Sequence[Sample], *, points: int = 64, prompt:
         frame = Frame.of(base, *mask.shape)
         inside = frame.mask(mask)
         with torch.no_grad():
-            features = base.encode_image(frame.image(image, base)[None])
+            pixels = frame.image(image, base)[None]
+            features = base.encode_image(pixels)
+            maps = {one.fingerprint: companion_maps(one, base, pixels) for one in companions}
+            features = replace(features, companions=maps)
         prompts = source(sample, [inside], np.random.default_rng(index))
         rows.append((features, prompts, frame.target(mask), frame.valid(), inside, frame.image(image, base)))
     features, prompts, targets, valid, masks, images = zip(*rows, strict=True)

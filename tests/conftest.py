@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from samtailor.structures import Sample
-from tiny import LITE, SAM, SAM2, disc_sample, standard_normal_fourier, wake
+from tiny import LITE, SAM, SAM2, disc_sample, save_dinov2, standard_normal_fourier, wake
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -96,6 +96,12 @@ def tiny_lite(tiny_lite_model):
 def tiny_base(request):
     """Every family in turn: SAM, SAM 2, and SAM 2 with the backbone of the bundled base."""
     return request.getfixturevalue(f"tiny_{request.param}")
+
+
+@pytest.fixture(scope="session")
+def tiny_companion(tmp_path_factory):
+    """Folder of a random DINOv2: 32 px, 4 x 4 cells of 16 channels."""
+    return str(save_dinov2(tmp_path_factory.mktemp("dinov2"), seed=5))
 
 
 @pytest.fixture

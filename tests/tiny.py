@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -64,6 +66,19 @@ LITE = {
     "mask_decoder_config": {"hidden_size": 32, "mlp_dim": 64, "num_attention_heads": 4, "iou_head_hidden_dim": 32},
 }
 """As the bundled base, which has a convolutional backbone."""
+
+
+def save_dinov2(folder: Path, seed: int, **config: int) -> Path:
+    """A random DINOv2 of 32 px in a folder, as `save_pretrained` writes it."""
+    from transformers import Dinov2Config, Dinov2Model
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Dinov2Model(Dinov2Config(**(sizes | config)))
+        wake(model)
+    model.save_pretrained(folder)
+    return folder
 
 
 def standard_normal_fourier(model: torch.nn.Module) -> None:

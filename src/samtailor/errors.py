@@ -23,7 +23,7 @@ class ArtefactError(SamtailorError, ValueError):
 
 
 class BaseUnavailableError(SamtailorError, OSError):
-    """The weights of a base model are neither on this machine nor available from the hub."""
+    """The weights of a base model or of a companion are neither on this machine nor available from the hub."""
 
 
 class MissingExtraError(SamtailorError, ImportError):

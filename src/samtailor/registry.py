@@ -1,4 +1,4 @@
-"""Methods, formats, prompt sources, detectors, bases, baselines and writers by name. A name is a file.
+"""Methods, formats, prompt sources, detectors, bases, companions, baselines and writers by name. A name is a file.
 
 `find("methods", "plm-pmm")` imports `samtailor/methods/plm_pmm.py`. There are no decorators and nothing is registered
 at import time. A file whose name starts with an underscore is private; `NOT_REGISTERED` lists public
@@ -35,6 +35,7 @@ KINDS = {
     "methods": "samtailor.methods",
     "baselines": "samtailor.compare.baselines",
     "bases": "samtailor.bases",
+    "companions": "samtailor.bases.companions",
     "prompts": "samtailor.prompts",
     "detectors": "samtailor.proposals.detectors",
     "formats": "samtailor.data.formats",
@@ -43,7 +44,7 @@ KINDS = {
     "export": "samtailor.export",
 }
 """Kinds of things that have a name, and the package that holds the built-in ones."""
-NOT_REGISTERED = {"bases": ("decoder", "encoder")}
+NOT_REGISTERED = {"bases": ("companions", "decoder", "encoder")}
 """Public modules of these packages that are not of the kind."""
 BUNDLED_BASE = "lite"
 """Name of the base whose weights are part of the package: the default wherever a base is chosen."""

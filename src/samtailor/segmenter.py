@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from samtailor.adapters.tiled import tiled_logits
 from samtailor.bases import Base
+from samtailor.bases.companions import Companion
 from samtailor.data.augment import UNTOUCHED, View
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
@@ -56,6 +57,9 @@ class MapAdapter(Protocol):
     def __call__(self, output: Output, features: Features) -> Output:
         """May change the masks of the decoder's output."""
 
+    def combine(self, output: Output, logits: Tensor) -> Output:
+        """The same with the logits (B, 1, h, w) of the class at hand."""
+
 
 class Segmenter(nn.Module):
     """Freezes everything, then unfreezes exactly `groups`.
@@ -78,13 +82,14 @@ class Segmenter(nn.Module):
         tunes_inference: a fit chooses `inference.tiling` and the strength of the prompt adapters on held-out images.
         inference: how it is prompted and what its prediction means; a fit replaces it as a whole.
         transform_prompts: changes the prompts before they are encoded.
+        companion: frozen network whose features the map reads beside the embedding (`Features.companions`).
         on_start: called once before the first step with an iterable of training batches.
         on_step: called before each step with the fraction of the training that is done, in [0, 1).
 
     The names of the five mappings must differ; they prefix the tensors in the artefact.
 
     Raises:
-        InputError: two adapters exchange the same module of the base.
+        InputError: two adapters exchange the same module of the base, or a companion beside an encoder that changes.
     """
 
     def __init__(
@@ -102,6 +107,7 @@ class Segmenter(nn.Module):
         tunes_inference: bool = False,
         inference: InferenceSpec | None = None,
         transform_prompts: Callable[[Prompts], Prompts] | None = None,
+        companion: Companion | None = None,
         on_start: Callable[[Iterable[Batch]], None] | None = None,
         on_step: Callable[[float], None] | None = None,
     ) -> None:
@@ -109,7 +115,10 @@ class Segmenter(nn.Module):
         self.inference, self.tunes_inference = inference or InferenceSpec(), tunes_inference
         self.contour_points, self.encoder_frozen = contour_points, encoder_frozen
         self.transform_prompts, self.on_start, self.on_step = transform_prompts, on_start, on_step
+        if companion is not None and not (encoder_frozen and maps):
+            raise InputError("A companion needs a method with a region map that leaves the image encoder as it is.")
         self._base = (base,)  # a tuple hides it from nn.Module: the base is shared between segmenters
+        self._companion = (companion,)
         self.inside = nn.ModuleDict(inside or {})
         self.tokens = nn.ModuleDict(tokens or {})
         self._fast_tokens = frozenset(name for name, adapter in self.tokens.items() if _has_fast_way(adapter))
@@ -132,6 +141,16 @@ class Segmenter(nn.Module):
     def model(self) -> Base:
         """The base with the adapters inside it; shares the frozen tensors."""
         return self._twin[0]
+
+    @property
+    def companion(self) -> Companion | None:
+        """The frozen network whose features are read beside the base's."""
+        return self._companion[0]
+
+    @property
+    def companions(self) -> tuple[Companion, ...]:
+        """The companions that features to decode must be made with: one or none."""
+        return () if self.companion is None else (self.companion,)
 
     @property
     def promptless(self) -> bool:
@@ -221,10 +240,17 @@ class Segmenter(nn.Module):
             tokens = adapter(tokens, features, positions, **options)
         return tokens
 
-    def finished(self, output: Output, features: Features) -> Output:
-        """The part of `decode` after the mask decoder: applies the map and the output adapters."""
-        for adapter in self.maps.values():
-            output = adapter(output, features)
+    def finished(self, output: Output, features: Features, *, region: Tensor | None = None) -> Output:
+        """The part of `decode` after the mask decoder: applies the map and the output adapters.
+
+        Args:
+            output: of the mask decoder.
+            features: of B images.
+            region: logits (B, 1, h, w) of the map, if they are known already.
+        """
+        if self.maps:
+            region_map = self._map()
+            output = region_map(output, features) if region is None else region_map.combine(output, region)
         for adapter in self.outputs.values():
             output = adapter(output)
         return output
@@ -248,6 +274,7 @@ class Segmenter(nn.Module):
             tunes_inference=self.tunes_inference,
             inference=self.inference,
             transform_prompts=self.transform_prompts,
+            companion=self.companion,
             on_start=self.on_start,
             on_step=self.on_step,
         ).eval()

@@ -22,12 +22,15 @@ VARIANTS = [
     ("blo-sam", {"hypergradient": "unrolled"}),
     *(("am-sam", {"reading": reading}) for reading in ("R2", "R3", "R4", "R5")),
     *(("am-sam", {"calibration": kind}) for kind in ("channel_weights", "none")),
+    ("tailor", {"companion": "tiny"}),
 ]
 
 
 @pytest.fixture(params=VARIANTS, ids=lambda v: "-".join([v[0], *map(str, v[1].values())]))
-def built(request, tiny_base):
+def built(request, tiny_base, tiny_companion):
     name, options = request.param
+    if "companion" in options:
+        options = options | {"companion": tiny_companion}
     torch.manual_seed(0)
     segmenter, step = find("methods", name).build(tiny_base, **options)
     return name, options, segmenter, step
@@ -48,7 +51,7 @@ def predict(segmenter: Segmenter, batch: Batch):
 
 def test_starts_as_the_base_where_declared(built, tiny_base, tiny_samples):
     name, options, segmenter, _ = built
-    batch = batch_of(tiny_base, tiny_samples[:2])
+    batch = batch_of(tiny_base, tiny_samples[:2], companions=segmenter.companions)
     with torch.no_grad():
         plain = tiny_base.decode(batch.features, tiny_base.encode_prompts(batch.prompts))
     got = predict(segmenter, batch)
@@ -62,7 +65,7 @@ def test_trains_exactly_the_declared_parameters(built, tiny_base, tiny_samples):
     frozen = {key: value.clone() for key, value in tiny_base.model.state_dict().items()}
     before = segmenter.learned()
     before = {key: value.clone() for key, value in before.items()}
-    figures = steps(segmenter, step, batch_of(tiny_base, tiny_samples[:4]))
+    figures = steps(segmenter, step, batch_of(tiny_base, tiny_samples[:4], companions=segmenter.companions))
     assert all(torch.equal(value, frozen[key]) for key, value in tiny_base.model.state_dict().items())
     assert not any(p.requires_grad or p.grad is not None for p in tiny_base.model.parameters())
     declared = [p for group in segmenter.groups.values() for p in group]
@@ -76,7 +79,7 @@ def test_trains_exactly_the_declared_parameters(built, tiny_base, tiny_samples):
 
 def test_loaded_tensors_give_the_same_predictions(built, tiny_base, tiny_samples):
     name, options, segmenter, step = built
-    batch = batch_of(tiny_base, tiny_samples[:4])
+    batch = batch_of(tiny_base, tiny_samples[:4], companions=segmenter.companions)
     steps(segmenter, step, batch)
     other = find("methods", name).build(tiny_base, **options)[0].eval()
     other.load_learned({key: value.clone() for key, value in segmenter.learned().items()})
@@ -98,17 +101,17 @@ def test_unknown_tensors_are_refused(built):
 @pytest.mark.parametrize("prompt", ["mask-center", "mask-box"])
 def test_a_batch_of_images_equals_single_images(built, tiny_base, tiny_samples, prompt):
     _, _, segmenter, step = built
-    steps(segmenter, step, batch_of(tiny_base, tiny_samples[:4]))
-    together = predict(segmenter, batch_of(tiny_base, tiny_samples[:3], prompt=prompt))
+    steps(segmenter, step, batch_of(tiny_base, tiny_samples[:4], companions=segmenter.companions))
+    together = predict(segmenter, batch_of(tiny_base, tiny_samples[:3], prompt=prompt, companions=segmenter.companions))
     for row, sample in enumerate(tiny_samples[:3]):
-        alone = predict(segmenter, batch_of(tiny_base, [sample], prompt=prompt))
+        alone = predict(segmenter, batch_of(tiny_base, [sample], prompt=prompt, companions=segmenter.companions))
         torch.testing.assert_close(alone.logits[0], together.logits[row], atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(alone.iou[0], together.iou[row], atol=1e-5, rtol=1e-4)
 
 
 def test_prompts_of_an_image_equal_single_prompts(built, tiny_base, tiny_samples):
     _, _, segmenter, step = built
-    batch = batch_of(tiny_base, tiny_samples[:4])
+    batch = batch_of(tiny_base, tiny_samples[:4], companions=segmenter.companions)
     steps(segmenter, step, batch)
     features, points = batch.features[:1], batch.prompts.points.transpose(0, 1)
     many = Prompts((64, 64), points=points, labels=torch.ones(points.shape[:3]).long())
@@ -122,7 +125,7 @@ def test_prompts_of_an_image_equal_single_prompts(built, tiny_base, tiny_samples
 
 def test_candidates_are_masks_of_the_output(built, tiny_base, tiny_samples):
     name, _, segmenter, _ = built
-    output = predict(segmenter, batch_of(tiny_base, tiny_samples[:2]))
+    output = predict(segmenter, batch_of(tiny_base, tiny_samples[:2], companions=segmenter.companions))
     assert max(output.candidates) < output.logits.shape[2] == output.iou.shape[2]
     # methods that start at the base keep its three candidates, others predict a single mask
     assert output.candidates == ((1, 2, 3) if getattr(find("methods", name), "STARTS_AT_BASE", False) else (0,))

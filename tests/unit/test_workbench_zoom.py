@@ -60,7 +60,9 @@ def test_zoomed_mask_equals_the_prediction_on_the_tile_and_its_embedding_is_cach
     views = []
     with loaded.predictor() as predictor:
         whole = predictor.view_features
-        monkeypatch.setattr(predictor, "view_features", lambda view: views.append(view) or whole(view))
+        monkeypatch.setattr(
+            predictor, "view_features", lambda view, adapter=None: views.append(view) or whole(view, adapter)
+        )
         for _ in range(2):
             embedding.set_on(predictor)
             image = predictor.image

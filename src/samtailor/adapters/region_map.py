@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from samtailor.adapters.decoder_tail import expected_iou
-from samtailor.adapters.pyramid import Pyramid
+from samtailor.adapters.pyramid import CompanionMaps, Pyramid
 from samtailor.adapters.tiled import LOGIT_LIMIT
 from samtailor.bases import Base
+from samtailor.bases.companions import Companion
 from samtailor.errors import InputError
 from samtailor.structures import Features, Output
 
@@ -35,19 +36,29 @@ class RegionMap(nn.Module):
         members: number of networks.
         width: channels of each at the grid of the embedding, a multiple of 8, at least 16.
         dropout: fraction of channels that are dropped in training, in [0, 1).
+        companion: frozen network whose features every member reads beside the embedding; None for none.
 
     Raises:
         InputError: no member, or a width or dropout out of range.
     """
 
-    def __init__(self, base: Base, *, members: int = 4, width: int = 96, dropout: float = 0.3) -> None:
+    def __init__(
+        self,
+        base: Base,
+        *,
+        members: int = 4,
+        width: int = 96,
+        dropout: float = 0.3,
+        companion: Companion | None = None,
+    ) -> None:
         super().__init__()
         if members < 1 or width < 16 or width % 8 or not 0 <= dropout < 1:
             raise InputError(
                 "A region map needs members >= 1, a width >= 16 that is a multiple of 8, and a dropout in [0, 1), "
                 f"got {members}, {width} and {dropout}."
             )
-        self.members = nn.ModuleList(_Network(base.dim, base.skips, width, dropout) for _ in range(members))
+        beside = CompanionMaps.of(companion, base)
+        self.members = nn.ModuleList(_Network(base, width, dropout, beside) for _ in range(members))
         self.map_gain = nn.Parameter(torch.zeros(_TOKENS))
         self.folds: dict[str, int] = {}
         """Sample id to the member for which it is held out; set by a fit, not saved."""
@@ -59,7 +70,8 @@ class RegionMap(nn.Module):
     def each(self, features: Features) -> Tensor:
         """Logits of every member (members, B, 1, h, w), gradients kept."""
         if self.training and features.main.device.type == "cpu":
-            features = _channels_last(features)
+            # upsampling and convolutions of a training step are faster in this format
+            features = features.apply(lambda t: t.contiguous(memory_format=torch.channels_last))
         return torch.stack([member(features) for member in self.members])
 
     def logits(self, features: Features) -> Tensor:
@@ -87,7 +99,12 @@ class RegionMap(nn.Module):
         The map is detached and clamped: it is trained on regions alone, not on the single objects of prompts.
         """
         with torch.no_grad():
-            region = self.logits(features).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+            region = self.logits(features)
+        return self.combine(output, region)
+
+    def combine(self, output: Output, logits: Tensor) -> Output:
+        """`forward` with the logits (B, 1, h, w) of the map at hand."""
+        region = logits.detach().clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
         map_gain = _GAIN_SCALE * self.map_gain[: output.logits.shape[2]]
         return replace(output, logits=output.logits + map_gain[:, None, None] * region[:, None])
 
@@ -95,20 +112,14 @@ class RegionMap(nn.Module):
 class _Network(Pyramid):
     """One logit per low-resolution cell."""
 
-    def __init__(self, dim: int, skips: Sequence[int], width: int, dropout: float) -> None:
-        super().__init__(dim, skips, width, dropout)
+    def __init__(self, base: Base, width: int, dropout: float, companion: CompanionMaps | None) -> None:
+        super().__init__(base.dim, base.skips, width, dropout, companion)
         self.last = nn.Conv2d(self.channels, 1, 1)
         if self.last.bias is not None:
             nn.init.constant_(self.last.bias, -1.0)  # most of an image is background
 
     def forward(self, features: Features) -> Tensor:
         return self.last(self.climb(features))
-
-
-def _channels_last(features: Features) -> Features:
-    """The features in channels-last format, in which upsampling and convolutions of a training step are faster."""
-    main, *skips = (t.contiguous(memory_format=torch.channels_last) for t in (features.main, *features.skips))
-    return Features(main, tuple(skips))
 
 
 __all__ = ["RegionMap"]

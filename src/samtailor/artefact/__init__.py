@@ -16,6 +16,7 @@ from samtailor.artefact.metadata import (
     TENSORS,
     AdapterMeta,
     BaseReference,
+    CompanionReference,
     describe,
     read_meta,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "Adapter",
     "AdapterMeta",
     "BaseReference",
+    "CompanionReference",
     "base_of",
     "card",
     "describe",

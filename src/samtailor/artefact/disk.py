@@ -81,6 +81,7 @@ def load(source: str | Path, base: Base | None = None, *, revision: str | None =
             f"not on {base.name!r} (fingerprint {base.fingerprint}). {todo}"
         )
     segmenter = _rebuild(source, meta, base)
+    _check_companion(source, meta, segmenter)
     try:
         segmenter.load_learned(renamed_tensors(tensors))
     except InputError as error:
@@ -115,6 +116,19 @@ def _rebuild(source: str | Path, meta: AdapterMeta, base: Base) -> Segmenter:
         ) from error
     segmenter.inference = meta.inference
     return segmenter
+
+
+def _check_companion(source: str | Path, meta: AdapterMeta, segmenter: Segmenter) -> None:
+    """Raise unless the segmenter reads the companion that the adapter was fitted with."""
+    wanted = None if meta.companion is None else meta.companion.fingerprint
+    present = None if segmenter.companion is None else segmenter.companion.fingerprint
+    if wanted == present:
+        return
+    name = meta.companion.name if meta.companion is not None else "none"
+    raise ArtefactError(
+        f"The adapter {source} was fitted with the companion {name!r} (fingerprint {wanted or 'none'}), but its "
+        f"weights here have the fingerprint {present or 'none'}. Put the same weights there, or fit the adapter again."
+    )
 
 
 __all__ = ["Adapter", "base_of", "from_pretrained", "load", "save"]

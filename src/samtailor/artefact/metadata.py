@@ -16,6 +16,7 @@ from samtailor.structures import InferenceSpec
 from samtailor.structures.renames import renamed_figures, renamed_options
 
 if TYPE_CHECKING:
+    from samtailor.bases.companions import Companion
     from samtailor.segmenter import Segmenter
 
 SCHEMA = 2
@@ -34,6 +35,22 @@ class BaseReference(BaseModel):
     parameters: int
 
 
+class CompanionReference(BaseModel):
+    """The companion of an adapter: name to load and fingerprint to check."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    fingerprint: str
+    parameters: int
+
+    @classmethod
+    def of(cls, companion: Companion) -> CompanionReference:
+        """Of a loaded companion."""
+        count = sum(parameter.numel() for parameter in companion.model.parameters())
+        return cls(name=companion.name, fingerprint=companion.fingerprint, parameters=count)
+
+
 class AdapterMeta(BaseModel):
     """adapter.json.
 
@@ -41,6 +58,7 @@ class AdapterMeta(BaseModel):
         schema_version: version of this layout.
         method, options: arguments of `methods.<method>.build(base, **options)`.
         base: the base model it was fitted on.
+        companion: the frozen network that it reads beside the base; None without one.
         classes: classes it was fitted to.
         inference: how it is prompted and what its prediction means.
         parameters: number of trained parameters by adapter module.
@@ -58,6 +76,7 @@ class AdapterMeta(BaseModel):
     method: str
     options: dict[str, Any] = {}
     base: BaseReference
+    companion: CompanionReference | None = None
     classes: tuple[str, ...] = ()
     inference: InferenceSpec = InferenceSpec()
     parameters: dict[str, int] = {}
@@ -72,13 +91,14 @@ class AdapterMeta(BaseModel):
 
 def describe(segmenter: Segmenter, *, method: str, options: Mapping[str, Any], **fields: Any) -> AdapterMeta:
     """Metadata of a segmenter; `fields` are further fields of `AdapterMeta`."""
-    base = segmenter.base
+    base, companion = segmenter.base, segmenter.companion
     count = sum(parameter.numel() for parameter in base.model.parameters())
     counts = {name: sum(p.numel() for p in m.parameters()) for name, m in segmenter.adapters.items()}
     return AdapterMeta(
         method=method,
         options=dict(options),
         base=BaseReference(name=base.name, fingerprint=base.fingerprint, parameters=count),
+        companion=None if companion is None else CompanionReference.of(companion),
         parameters={name: count for name, count in counts.items() if count},
         inference=segmenter.inference,
         versions=_versions(),
@@ -141,6 +161,7 @@ __all__ = [
     "TENSORS",
     "AdapterMeta",
     "BaseReference",
+    "CompanionReference",
     "describe",
     "read_meta",
 ]

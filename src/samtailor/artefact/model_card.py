@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from samtailor.artefact.metadata import AdapterMeta
+from samtailor.artefact.metadata import AdapterMeta, CompanionReference
 
 
 def card(meta: AdapterMeta) -> str:
@@ -43,6 +43,7 @@ def summary_rows(meta: AdapterMeta) -> list[tuple[str, str]]:
     rows = [
         ("method", meta.method + (f" ({options})" if options else "")),
         ("base model", base),
+        *([] if meta.companion is None else [("companion", _companion(meta.companion))]),
         ("classes", ", ".join(meta.classes) or "all classes"),
         ("prompt", _prompt(inference.prompt)),
     ]
@@ -60,6 +61,10 @@ def summary_rows(meta: AdapterMeta) -> list[tuple[str, str]]:
         *figure_rows(meta.figures),
         ("created", f"{meta.created}, samtailor {meta.versions.get('samtailor', 'of unknown version')}"),
     ]
+
+
+def _companion(companion: CompanionReference) -> str:
+    return f"{companion.name} ({companion.parameters:,} parameters, frozen; fingerprint {companion.fingerprint})"
 
 
 def figure_rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:

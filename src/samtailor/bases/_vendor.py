@@ -131,8 +131,22 @@ def fingerprint(model: nn.Module, **preprocessing: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def load_pretrained(model_class: Any, source: str, **options: Any) -> Any:
+def load_pretrained(
+    model_class: Any,
+    source: str,
+    *,
+    what: str = "base model",
+    instead: str = f"the bundled base {BUNDLED_BASE!r}, which needs no network",
+    **options: Any,
+) -> Any:
     """`from_pretrained` of transformers with strict keys, and with a clear message where the model is not available.
+
+    Args:
+        model_class: of transformers.
+        source: hub id or folder.
+        what: the model's part, for the message.
+        instead: what to use where the hub is out of reach, for the message.
+        **options: of `from_pretrained`.
 
     Raises:
         BaseUnavailableError: the hub cannot be reached or has no such model, or the folder holds none.
@@ -146,9 +160,9 @@ def load_pretrained(model_class: Any, source: str, **options: Any) -> Any:
     except (OSError, ValueError) as error:
         where = "folder" if Path(source).exists() else "hub id"
         raise BaseUnavailableError(
-            f"The base model {source!r} ({where}) could not be loaded: {_first_line(error)} Expected a folder made "
+            f"The {what} {source!r} ({where}) could not be loaded: {_first_line(error)} Expected a folder made "
             "with save_pretrained (config.json and model.safetensors), a hub id that this machine can reach or has "
-            f"in its cache, or the bundled base {BUNDLED_BASE!r}, which needs no network."
+            f"in its cache, or {instead}."
         ) from error
     wrong = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if wrong:

@@ -52,6 +52,10 @@ def _adapter(meta: AdapterMeta) -> list[tuple[str, str]]:
         ("method", meta.method),
         ("classes", ", ".join(meta.classes)),
         ("base model", f"{meta.base.name} ({meta.base.parameters:,} parameters)"),
+        (
+            "companion",
+            "" if meta.companion is None else f"{meta.companion.name} ({meta.companion.parameters:,} parameters)",
+        ),
         ("adapter parameters", f"{sum(meta.parameters.values()):,}"),
         ("prompt", inference.prompt or "clicks"),
         ("predicts", predicts),

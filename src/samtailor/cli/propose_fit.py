@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from samtailor.errors import InputError
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
+    from samtailor.bases.companions import Companion
     from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.data.augment import Augment
     from samtailor.structures import Sample
@@ -39,6 +41,14 @@ def propose_fit_command(
             min=1, metavar="N", help="Also search N x N tiles, for small objects; default: 1 to 3, by their size."
         ),
     ] = None,
+    companion: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Network whose features are read beside the base's: none, bundled, or a DINOv2 or DINOv3 by hub id or "
+            "folder; default: that of the adapter.",
+        ),
+    ] = None,
     prompt_type: options.PromptType = None,
     seed: options.Seed = 0,
     format: options.Format = None,
@@ -54,6 +64,7 @@ def propose_fit_command(
     """
     from samtailor import artefact
     from samtailor.bases import load_on
+    from samtailor.bases.companions import load_companion
     from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.cli.progress import counting
     from samtailor.cli.screen import say
@@ -72,14 +83,17 @@ def propose_fit_command(
     samples = regions(samples, wanted) if meta.inference.regions else samples
     train, held_out = parts(samples, wanted, adapter, data, negatives)
     base, store = load_on(meta.base.name, device), EmbeddingCache()
-    artefact.load(adapter, base)  # reports a damaged adapter or another base before training starts
+    fitted = artefact.load(adapter, base)  # reports a damaged adapter or another base before training starts
+    beside = fitted.segmenter.companion
+    if companion is not None:
+        beside = load_companion(companion, next(base.model.parameters()).device)
     tiles, augment = plan_tiles(train, wanted, base, views=views, tiles=tiles)
-    _encode(base, store, train, held_out, augment, views)
+    _encode(base, store, train, held_out, augment, views, () if beside is None else (beside,))
     how = prompt_type or automatic.prompt_type_of(meta.inference.prompt)
     with counting("Training proposals") as progress:
         proposals = fit_proposals(
             base, train, wanted, store, seed=seed, steps=steps, augment=augment, give=how, tiles=tiles,
-            progress=progress,
+            companion=beside, progress=progress,
         )  # fmt: skip
     if held_out:
         proposals.figures["held_out"] = evaluate_proposals(proposals, base, held_out, store)
@@ -101,6 +115,7 @@ def _encode(
     held_out: list[Sample],
     augment: Augment,
     views: int,
+    companions: Sequence[Companion],
 ) -> None:
     """Encode all views of the training images, and the held-out images."""
     from samtailor.cli.progress import counting
@@ -109,7 +124,8 @@ def _encode(
     pairs = [(sample, augment.draw(sample, index)) for sample in train for index in range(views)]
     pairs += [(sample, UNTOUCHED) for sample in held_out]
     with counting("Encoding images") as progress:
-        store.prepare(base, [sample for sample, _ in pairs], [view for _, view in pairs], progress=progress)
+        samples, shown = [sample for sample, _ in pairs], [view for _, view in pairs]
+        store.prepare(base, samples, shown, companions, progress=progress)
 
 
 def _print(figures: dict[str, Any], images: int, where: str) -> None:

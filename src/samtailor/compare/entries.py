@@ -23,13 +23,14 @@ from samtailor.data.writing import write_json
 from samtailor.errors import InputError
 from samtailor.fitting import fit
 from samtailor.fitting.folder import CONFIG, HISTORY
-from samtailor.registry import find, names
+from samtailor.registry import find, names, options
 from samtailor.train.config import FitConfig, resolve
 
 if TYPE_CHECKING:
     import torch
 
     from samtailor.bases import Base
+    from samtailor.bases.companions import Companion
     from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.data.split import Split
     from samtailor.structures import Sample
@@ -170,7 +171,9 @@ def fit_entry(
     images = [*split.pick(samples, "train"), *split.pick(samples, "val")]
     device = next(base.model.parameters()).device
     encoding, earlier = _EncodingTime(progress), Cost.read(out)
-    encode_seconds = len(images) * _seconds_per_image(base, images[0]) if row.encoder_cached else 0.0
+    encode_seconds = (
+        len(images) * _seconds_per_image(base, images[0], _companion(row, base)) if row.encoder_cached else 0.0
+    )
     meter = Meter(device)
     try:
         with meter:
@@ -219,17 +222,28 @@ class _EncodingTime:
             self._progress(update)
 
 
-_measured: dict[tuple[str, str], float] = {}
+_measured: dict[tuple[str, str | None, str], float] = {}
 
 
-def _seconds_per_image(base: Base, sample: Sample) -> float:
-    """Seconds that the base takes to encode one image, measured once per process."""
+def _companion(row: Entry, base: Base) -> Companion | None:
+    """The companion of an entry's method."""
+    from samtailor.bases.companions import NONE, load_companion
+
+    if row.kind != "methods":
+        return None
+    known = options(find("methods", row.config.method).build) | row.config.options
+    return load_companion(known.get("companion", NONE), next(base.model.parameters()).device)
+
+
+def _seconds_per_image(base: Base, sample: Sample, companion: Companion | None = None) -> float:
+    """Seconds that the base, and the companion, take to encode one image, measured once per process."""
     import torch
 
+    from samtailor.bases.companions import companion_maps
     from samtailor.data.transform import Frame
 
     device = next(base.model.parameters()).device
-    key = (base.fingerprint, str(device))
+    key = (base.fingerprint, None if companion is None else companion.fingerprint, str(device))
     if key not in _measured:
         image, seconds = sample.image, []
         for _ in range(2):  # the first pass of a network includes one-time set-up
@@ -237,6 +251,8 @@ def _seconds_per_image(base: Base, sample: Sample) -> float:
             with torch.inference_mode():
                 pixels = Frame.of(base, *image.shape[:2]).image(image, base)[None].to(device)
                 base.encode_image(pixels).main.float().sum().item()
+                if companion is not None:
+                    companion_maps(companion, base, pixels)[-1].float().sum().item()
             seconds.append(time.monotonic() - start)
         _measured[key] = min(seconds)
     return _measured[key]

@@ -4,6 +4,10 @@ SAM 1: the interface of segment_anything's own ONNX export. Points in the model 
 1 object, 0 background, 2 and 3 the corners of a box, -1 padding. Without a box the caller adds a point (0, 0) of label
 -1. SAM 2: the interface of the usual SAM 2 exports, which add the padding point themselves.
 
+An adapter with a companion (`bases.companions`) keeps these interfaces. Its region map does not depend on the prompt,
+so the encoder computes the companion and the map, and appends the map to the channels of the embedding: 16 more, the
+4 x 4 cells of the mask logits in each cell. The decoder takes them off again.
+
 The decoder selects the best candidate itself rather than by `Output.best_masks`, since tracing needs a fixed number of
 dimensions and `index_select`.
 """
@@ -11,6 +15,7 @@ dimensions and `index_select`.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -19,6 +24,7 @@ from torch.nn import functional as F
 
 from samtailor.bases import Base
 from samtailor.bases._preprocessing import IMAGENET
+from samtailor.bases.companions import companion_maps
 from samtailor.errors import InputError
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Features, Prompts, Tokens
@@ -41,7 +47,7 @@ class Sam1Encoder(nn.Module):
 
     def __init__(self, segmenter: Segmenter) -> None:
         super().__init__()
-        self.model = segmenter.model
+        self.segmenter, self.model = segmenter, segmenter.model
         self.register_buffer("mean", torch.tensor(self.model.mean))
         self.register_buffer("std", torch.tensor(self.model.std))
 
@@ -50,7 +56,7 @@ class Sam1Encoder(nn.Module):
         image = ((input_image - self.mean) / self.std).permute(2, 0, 1).unsqueeze(0)
         size = self.model.size
         padded = F.pad(image, (0, size - image.shape[3], 0, size - image.shape[2]))
-        return self.model.encode_image(padded.reshape(1, 3, size, size)).main
+        return _encoded(self.segmenter, padded.reshape(1, 3, size, size)).main
 
     def example(self) -> tuple[Tensor, ...]:
         """Inputs for tracing."""
@@ -74,7 +80,7 @@ class Sam2Encoder(nn.Module):
 
     def __init__(self, segmenter: Segmenter) -> None:
         super().__init__()
-        self.model = segmenter.model
+        self.segmenter, self.model = segmenter, segmenter.model
         mean, std, given_mean, given_std = map(torch.tensor, (self.model.mean, self.model.std, *SAM2_INPUT))
         self.converts = (tuple(self.model.mean), tuple(self.model.std)) != tuple(SAM2_INPUT)
         self.register_buffer("scale", (given_std / std)[:, None, None])
@@ -84,7 +90,7 @@ class Sam2Encoder(nn.Module):
         """(1, 3, size, size) to (1, c0, 4H, 4W), (1, c1, 2H, 2W), (1, D, H, W)."""
         if self.converts:
             image = image * self.scale + self.shift
-        features = self.model.encode_image(image)
+        features = _encoded(self.segmenter, image)
         return (*features.skips, features.main)
 
     def example(self) -> tuple[Tensor, ...]:
@@ -146,10 +152,11 @@ class _Decoder(nn.Module):
 
     def predict(self, features: Features, tokens: Tokens) -> tuple[Tensor, Tensor]:
         """Low-resolution logits (1, M, h, w) and predicted IoU (1, M) of the candidates, or of the best one."""
+        features, region = _parted(self.segmenter, features)
         for adapter in self.segmenter.tokens.values():
             tokens = adapter(tokens, features, self.model.positions())
         output = self.model.decode(features, tokens)
-        output = self.segmenter.finished(output, features)
+        output = self.segmenter.finished(output, features, region=region)
         low, iou = output.candidate_logits()[:, 0], output.candidate_iou()[:, 0]
         if not self.single or len(output.candidates) == 1:
             return low, iou
@@ -193,7 +200,8 @@ class Sam1Decoder(_Decoder):
     def example(self) -> tuple[Tensor, ...]:
         """Inputs for tracing."""
         base, size = self.model, self.model.size
-        return torch.zeros(1, base.dim, base.grid, base.grid), *self.prompt_example(), torch.tensor([size * 0.6, size])
+        embedding = torch.zeros(1, base.dim + map_channels(self.segmenter), base.grid, base.grid)
+        return embedding, *self.prompt_example(), torch.tensor([size * 0.6, size])
 
 
 class Sam2Decoder(_Decoder):
@@ -216,8 +224,34 @@ class Sam2Decoder(_Decoder):
     def example(self) -> tuple[Tensor, ...]:
         """Inputs for tracing."""
         with torch.no_grad():
-            features = self.model.encode_image(torch.zeros(1, 3, self.model.size, self.model.size))
+            features = _encoded(self.segmenter, torch.zeros(1, 3, self.model.size, self.model.size))
         return features.main, *features.skips, *self.prompt_example()
+
+
+def map_channels(segmenter: Segmenter) -> int:
+    """Channels of the region map behind those of the embedding; 0 without a companion."""
+    return 0 if segmenter.companion is None else (segmenter.base.low_res // segmenter.base.grid) ** 2
+
+
+def _encoded(segmenter: Segmenter, image: Tensor) -> Features:
+    """Encode a normalized square image; with a companion, the region map is behind the embedding."""
+    features = segmenter.model.encode_image(image)
+    if segmenter.companion is None:
+        return features
+    maps = companion_maps(segmenter.companion, segmenter.base, image)
+    features = replace(features, companions={segmenter.companion.fingerprint: maps})
+    region_map: Any = next(iter(segmenter.maps.values()))
+    logits = F.pixel_unshuffle(region_map.logits(features), segmenter.base.low_res // segmenter.base.grid)
+    return Features(torch.cat([features.main, logits], dim=1), features.skips)
+
+
+def _parted(segmenter: Segmenter, features: Features) -> tuple[Features, Tensor | None]:
+    """The features of the base, and the region map (1, 1, h, w) if it is behind the embedding."""
+    if segmenter.companion is None:
+        return features, None
+    dim = segmenter.base.dim
+    logits = F.pixel_shuffle(features.main[:, dim:], segmenter.base.low_res // segmenter.base.grid)
+    return replace(features, main=features.main[:, :dim]), logits
 
 
 def graphs(segmenter: Segmenter, *, single: bool) -> tuple[Any, Any]:

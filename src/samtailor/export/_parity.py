@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from samtailor.bases.companions import companion_maps
 from samtailor.data.synth.samples import samples
 from samtailor.data.transform import Frame
 from samtailor.errors import SamtailorError
@@ -148,9 +149,14 @@ def compare(
     for sample in images:
         image = sample.image
         frame = Frame.of(segmenter.base, *image.shape[:2])
-        features = segmenter.model.encode_image(frame.image(image, segmenter.base)[None])
+        pixels = frame.image(image, segmenter.base)[None]
+        features = segmenter.model.encode_image(pixels)
+        maps = {one.fingerprint: companion_maps(one, segmenter.base, pixels) for one in segmenter.companions}
+        features = replace(features, companions=maps)
         embedding = files.encode(image)
-        for exported, expected in zip(embedding, (features.main, *features.skips), strict=True):
+        # with a companion the region map is behind the channels of the embedding; the logits of masks verify it
+        embedded = [embedding[0][:, : segmenter.base.dim], *embedding[1:]]
+        for exported, expected in zip(embedded, (features.main, *features.skips), strict=True):
             largest["embedding"] = max(largest["embedding"], _difference(exported, expected.numpy()))
         previous: np.ndarray | None = None
         for prompt in parity_prompts(sample):

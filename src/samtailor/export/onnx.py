@@ -116,6 +116,10 @@ def _report(segmenter: Segmenter, encoder: Any, decoder: Any, name: str, classes
         "classes": list(classes),
         "family": "sam2" if decoder.pads else "sam",
         "base": {"name": base.name, "fingerprint": base.fingerprint},
+        "companion": None
+        if segmenter.companion is None
+        else {"name": segmenter.companion.name, "fingerprint": segmenter.companion.fingerprint},
+        "map_channels": _graphs.map_channels(segmenter),
         "encoder_of": "base" if segmenter.encoder_frozen else "adapter",
         "asked_with": "nothing: prompts are taken and ignored"
         if segmenter.inference.prompt == "none"

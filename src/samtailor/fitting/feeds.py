@@ -88,6 +88,7 @@ class Feeds:
             batch_size=config.batch_size,
             seed=second_seed(config.seed) if second else config.seed,
             contours=self.segmenter.contour_points,
+            companions=self.segmenter.companions,
             shard=self._shard,
             images=not self.segmenter.encoder_frozen,
         )
@@ -161,7 +162,8 @@ class Feeds:
                 progress(Progress("encode", done, total, images_per_second=speed, seconds_left=(total - done) / speed))
 
         if share:
-            self.store.prepare(self.base, [s for s, _ in share], [v for _, v in share], progress=report)
+            samples, views = [s for s, _ in share], [v for _, v in share]
+            self.store.prepare(self.base, samples, views, self.segmenter.companions, progress=report)
         self.accelerator.wait_for_everyone()
 
     @property
@@ -183,6 +185,7 @@ class Feeds:
             augment=augment,
             batch_size=self.config.batch_size,
             seed=second_seed(self.config.seed),
+            companions=self.segmenter.companions,
             shard=shard,
         )
 
@@ -197,6 +200,7 @@ class Feeds:
             source=find("prompts", inference.prompt or "mask-center").build(**inference.prompt_options),
             batch_size=self.config.batch_size,
             seed=self.config.seed,
+            companions=self.segmenter.companions,
             images=not self.segmenter.encoder_frozen,
         )
 

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from samtailor.bases import Base
+from samtailor.bases.companions import Companion
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.augment import UNTOUCHED, Augment, View, flip_pairs
 from samtailor.data.split import Split
@@ -55,6 +56,7 @@ def fit_proposals(
     augment: Augment | None = None,
     give: str = "points",
     tiles: int = 1,
+    companion: Companion | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Proposals:
     """Train proposals for some classes.
@@ -76,6 +78,7 @@ def fit_proposals(
             an object, or if its box has an IoU of at least 0.5.
         tiles: tiles per side at inference (`data.tile_views`). Scores are calibrated on such views too; the crops of
             `augment` should be as small.
+        companion: frozen network whose features the heads read beside the embedding.
         progress: called with (steps done, all steps).
 
     Raises:
@@ -90,7 +93,7 @@ def fit_proposals(
     for name in classes:
         if not any(sample.of([name]) for sample in samples):
             raise DataError(f"None of the {len(samples)} images has an object of the class {name!r}.")
-    scenes = _Scenes(base, samples, tuple(classes), store, augment or Augment())
+    scenes = _Scenes(base, samples, tuple(classes), store, augment or Augment(), companion)
     parts = assign_folds(samples, folds, seed)
     ticks = count(1)
     total = steps * (2 * len(parts) + 1)
@@ -109,16 +112,18 @@ def fit_proposals(
         rows = [i for i in range(len(samples)) if i not in set(held_out)]
         pair = [train(rows, part), train(rows, len(parts) + part)]
         heads.append(pair[0])
-        two = Proposals(Heads(pair), classes, base.fingerprint)
+        two = Proposals(Heads(pair), classes, base.fingerprint, companion=companion)
         scored += [scene for i in held_out for scene in scenes.candidates(i, two, tiles)]
     head = Heads([train(range(len(samples)), 0), *heads]) if heads else train(range(len(samples)), 0)
     if not scored:
         _log.warning("The scores of the proposals are not calibrated: this needs images of at least two groups.")
-        return Proposals(head, classes, base.fingerprint, base_name=base.name, give=give, tiles=tiles)
+        return Proposals(
+            head, classes, base.fingerprint, base_name=base.name, give=give, tiles=tiles, companion=companion
+        )
     calibration, thresholds = calibrate(scored, classes, give)
     proposals = Proposals(
         head, classes, base.fingerprint, base_name=base.name, calibration=calibration, thresholds=thresholds, give=give,
-        tiles=tiles, figures={"images": len(samples), "seed": seed, "steps": steps},
+        tiles=tiles, figures={"images": len(samples), "seed": seed, "steps": steps}, companion=companion,
     )  # fmt: skip
     proposals.figures["cross_fitted"] = measure(scored, proposals)
     return proposals
@@ -148,7 +153,7 @@ def evaluate_proposals(
 
     With tiles each tile counts as an image, in addition to the whole image.
     """
-    scenes = _Scenes(base, samples, proposals.classes, store, Augment())
+    scenes = _Scenes(base, samples, proposals.classes, store, Augment(), proposals.companion)
     scored = [scene for i in range(len(samples)) for scene in scenes.candidates(i, proposals, proposals.tiles)]
     return measure(scored, proposals)
 
@@ -203,9 +208,16 @@ class _Scenes:
     """Embeddings and targets of images, computed on first use."""
 
     def __init__(
-        self, base: Base, samples: Sequence[Sample], classes: tuple[str, ...], store: EmbeddingCache, augment: Augment
+        self,
+        base: Base,
+        samples: Sequence[Sample],
+        classes: tuple[str, ...],
+        store: EmbeddingCache,
+        augment: Augment,
+        companion: Companion | None,
     ) -> None:
         self.base, self.samples, self.classes, self.store, self.augment = base, samples, classes, store, augment
+        self.companion = companion
         self._features: dict[tuple[int, int], Features] = {}
         self._targets: dict[tuple[int, int], Target] = {}
         self._bytes = 0
@@ -214,11 +226,16 @@ class _Scenes:
         key = (i, index)
         if key in self._features:
             return self._features[key]
-        row = self.store.features(self.base, [self.samples[i]], [self._view(i, index)])
-        self._bytes += sum(t.numel() * t.element_size() for t in (row.main, *row.skips))
+        row = self.encode(i, self._view(i, index))
+        self._bytes += sum(t.numel() * t.element_size() for t in row.tensors())
         if self._bytes < _MEMORY:
             self._features[key] = row
         return row
+
+    def encode(self, i: int, view: View) -> Features:
+        """Embedding of a view of an image, not kept in memory."""
+        companions = () if self.companion is None else (self.companion,)
+        return self.store.features(self.base, [self.samples[i]], [view], companions)
 
     def target(self, i: int, index: int, cells: int) -> Target:
         if (i, index) not in self._targets:
@@ -236,7 +253,7 @@ class _Scenes:
         """Candidates and true objects of an image and of its tiles."""
         sample = self.samples[i]
         for view in views(tiles):
-            features = self.features(i) if view.untouched else self.store.features(self.base, [sample], [view])
+            features = self.features(i) if view.untouched else self.encode(i, view)
             shown = view.sample(sample)
             raw = proposals.raw(features, Frame.of(self.base, *view.size(*sample.size)))
             yield Scene(sample.id, raw, shown.of(self.classes))
@@ -262,7 +279,8 @@ def _train(
     device = next(scenes.base.model.parameters()).device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = make_head(scenes.base, scenes.features(rows[0]), len(scenes.classes), width=width).to(device).train()
+        first, companion = scenes.features(rows[0]), scenes.companion
+        head = make_head(scenes.base, first, len(scenes.classes), width=width, companion=companion).to(device).train()
         optimizer = torch.optim.AdamW(head.parameters(), lr=lr, weight_decay=1e-2)
         total = max(steps, 2)
         warm = max(0.1, 1.5 / total)  # with a single step the schedule would divide by zero

@@ -141,7 +141,7 @@ def _dice(segmenter: Segmenter, predict: Predict, sample: Sample, store: Embeddi
 
     def encode(view: View) -> Features:
         if view.key not in encoded:
-            encoded[view.key] = store.features(base, [sample], [view]).to(device)
+            encoded[view.key] = store.features(base, [sample], [view], segmenter.companions).to(device)
         return encoded[view.key]
 
     predictions = (frame.logits(tiled_logits(plan, predict, base, frame, encode)) for plan in PLANS)

@@ -120,8 +120,7 @@ class _ThreadState:
 
 def _channels_last(features: Features) -> Features:
     """Convert the layout once, since heads of proposals and the decoder are faster with it."""
-    main, *skips = (one.contiguous(memory_format=torch.channels_last) for one in (features.main, *features.skips))
-    return Features(main, tuple(skips))
+    return features.apply(lambda one: one.contiguous(memory_format=torch.channels_last))
 
 
 def _pieces(state: _ThreadState, best: BestMask, batch: PromptBatch, source: AdapterSource) -> Iterator[Piece]:

@@ -11,6 +11,7 @@ from typing import Any
 from samtailor.adapters.plm import PLM
 from samtailor.adapters.region_map import RegionMap
 from samtailor.bases import Base
+from samtailor.bases.companions import NONE, load_companion
 from samtailor.registry import refuse_unknown
 from samtailor.segmenter import Segmenter
 from samtailor.train.multitask import MultiTask
@@ -38,6 +39,7 @@ def build(
     members: int = 4,
     width: int = 96,
     dropout: float = 0.3,
+    companion: str = NONE,
     select_inference: bool = True,
     heads: int = 8,
     mlp_dim: int = 2048,
@@ -50,6 +52,8 @@ def build(
     Args:
         base: frozen base.
         members, width, dropout: options of the map (see `RegionMap`).
+        companion: frozen network whose features the map reads beside the base's: none, bundled, or a DINOv2 or DINOv3
+            by hub id or folder (see `bases.companions`). Encoded once per image, and kept in the same cache.
         select_inference: after training, select the strength of the click adapter (`fitting.interpolate`) and tiled
             inference (`fitting.select_inference`) on held-out images. Without any, each member of the map leaves
             some training images out for that.
@@ -59,9 +63,15 @@ def build(
     """
     refuse_unknown(build, unknown)
     plm = PLM(base.dim, heads=heads, mlp_dim=mlp_dim)
-    region_map = RegionMap(base, members=members, width=width, dropout=dropout)
+    beside = load_companion(companion, next(base.model.parameters()).device)
+    region_map = RegionMap(base, members=members, width=width, dropout=dropout, companion=beside)
     groups = {"prompt": ["plm"], "map": ["map"]}
     segmenter = Segmenter(
-        base, tokens={"plm": plm}, maps={"map": region_map}, groups=groups, tunes_inference=select_inference
+        base,
+        tokens={"plm": plm},
+        maps={"map": region_map},
+        groups=groups,
+        tunes_inference=select_inference,
+        companion=beside,
     )
     return segmenter, partial(MultiTask, multimask_dice_weight=multimask_dice_weight, focal_weight=focal_weight)

@@ -53,7 +53,7 @@ def by_proposals(
 
     def propose(predictor: Predictor, image: Sample | np.ndarray) -> list[ObjectPrompt]:
         frame = predictor.frame
-        proposed = proposals.propose(predictor.features, frame, threshold=threshold)
+        proposed = proposals.propose(predictor.with_companions(proposals.companions), frame, threshold=threshold)
         rows = zip(proposed.boxes, proposed.points, proposed.scores, proposed.labels, strict=True)
         return [
             _prompt(_scaled(box, factor, frame.height, frame.width) if boxed else None, point, score, label)

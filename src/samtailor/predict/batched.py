@@ -123,7 +123,7 @@ class BatchedDecoder:
 
     def _best_of_rows(self, predictor: Predictor, adapter: str | None, rows: DecodedPrompts) -> BestMask:
         if adapter is not None and (self._shared[adapter].outputs or self._shared[adapter].maps):
-            return BestMask.of(self._shared[adapter].finished(rows.output(), predictor.features))
+            return BestMask.of(self._shared[adapter].finished(rows.output(), predictor.features_of(adapter)))
         # the same choice as `Output.best_masks`, made before the logits of the other candidates are computed
         candidates = list(rows.candidates)
         scores, best = rows.iou[:, candidates].max(dim=1)

@@ -95,7 +95,7 @@ def predict_instances(
     instances: list[InstanceMask] = []
     for view in views(source.tiles):
         ready = image_is_set and view.untouched
-        shown = image if ready else _set_view(predictor, image, view, store if frozen else None)
+        shown = image if ready else _set_view(predictor, image, view, store if frozen else None, source.adapter)
         prompts = source.propose(predictor, shown)
         for prompt, mask, iou in predict_prompts(predictor, prompts, source.adapter):
             instance = in_image(prompt, mask, iou, view, size)
@@ -137,7 +137,11 @@ def predict_prompts(
 
 
 def _set_view(
-    predictor: Predictor, image: Sample | np.ndarray, view: View, store: EmbeddingCache | None
+    predictor: Predictor,
+    image: Sample | np.ndarray,
+    view: View,
+    store: EmbeddingCache | None,
+    adapter: str | None,
 ) -> Sample | np.ndarray:
     """Set a view of the image on the predictor, from the cache if there is one, and return the view."""
     if not isinstance(image, Sample):
@@ -150,7 +154,8 @@ def _set_view(
     if store is None:
         predictor.set_image(view.image(image.image))
     else:
-        features = store.features(predictor.base, [image], [view])
+        companions = () if adapter is None else predictor.segmenter(adapter).companions
+        features = store.features(predictor.base, [image], [view], companions)
         predictor.set_features(features, *view.size(*image.size), image=lambda: view.image(image.image))
     return view.sample(image)
 

@@ -5,7 +5,8 @@ The interface follows Meta's `SamPredictor`; `adapter=` selects an adapter or, w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.nn import functional as F
 
 from samtailor.bases import Base, load_on
-from samtailor.data.augment import View
+from samtailor.bases.companions import Companion, companion_maps
+from samtailor.data.augment import UNTOUCHED, View
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.predict.inputs import as_image, as_prompts
@@ -58,6 +61,7 @@ class Predictor:
         self._features: Features | None = None
         self._adapter_features: dict[str, Features] = {}
         self._view_features: dict[str, Features] = {}
+        self._maps: dict[tuple[str, str], tuple[Tensor, ...]] = {}  # by companion and view
         self._image: Callable[[], np.ndarray] | None = None
         self._sample: Sample | None = None
         self._frame: Frame | None = None
@@ -121,9 +125,12 @@ class Predictor:
         for segmenter in self._segmenters.values():
             segmenter.to(self.device)
             segmenter.model.model.to(self.device)
+            for companion in segmenter.companions:
+                companion.model.to(self.device)
         self._features = None if self._features is None else self._features.to(self.device)
         for kept in (self._adapter_features, self._view_features):
             kept.update({key: features.to(self.device) for key, features in kept.items()})
+        self._maps = {key: tuple(one.to(self.device) for one in maps) for key, maps in self._maps.items()}
         return self
 
     def add_adapter(self, name: str, adapter: Segmenter | str | Path) -> None:
@@ -220,9 +227,11 @@ class Predictor:
         """Set an image by its embedding.
 
         Args:
-            features: embedding of one image, one row.
+            features: embedding of one image, one row. Maps of companions that it holds are used; others are computed
+                when an adapter needs them.
             height, width: of the image, pixels.
-            image: returns the image, uint8 RGB. Adapters inside the image encoder and tiled inference need it.
+            image: returns the image, uint8 RGB. Adapters inside the image encoder, companions and tiled inference need
+                it.
 
         Raises:
             InputError: more or less than one row.
@@ -231,12 +240,13 @@ class Predictor:
             raise InputError(f"A predictor holds one image: expected features of one row, got {len(features)}.")
         self._frame = Frame.of(self.base, height, width)
         self._features = features.to(self.device, torch.float32)
-        self._adapter_features, self._view_features, self._image, self._sample = {}, {}, image, None
+        self._adapter_features, self._view_features, self._maps = {}, {}, {}
+        self._image, self._sample = image, None
 
     def reset_image(self) -> None:
         """Drop the current image."""
         self._features = self._frame = self._image = self._sample = None
-        self._adapter_features, self._view_features = {}, {}
+        self._adapter_features, self._view_features, self._maps = {}, {}, {}
 
     @property
     def features(self) -> Features:
@@ -269,15 +279,50 @@ class Predictor:
         """
         return self._pixels("Only the embedding of the image is available")
 
-    @torch.no_grad()
-    def view_features(self, view: View) -> Features:
+    def view_features(self, view: View, adapter: str | None = None) -> Features:
         """Embedding of a view of the current image, one row; kept with the image and shared by all adapters.
 
+        Args:
+            view: of the image.
+            adapter: name; the features are made with its companion. None and "base": without.
+
         Raises:
-            InputError: the view is a part of the image, and only an embedding is set.
+            InputError: the view is a part of the image, or the adapter has a companion, and only an embedding is set.
         """
-        if view.untouched:
-            return self.features
+        companions = () if adapter in (None, BASE) else self.segmenter(adapter).companions
+        return self.with_companions(companions, view)
+
+    @torch.no_grad()
+    def with_companions(self, companions: Sequence[Companion], view: View = UNTOUCHED) -> Features:
+        """Embedding of a view of the current image with the maps of some companions, which are kept with the image.
+
+        Raises:
+            InputError: the image itself is needed, and only an embedding is set.
+        """
+        features = self.features if view.untouched else self._of_view(view)
+        missing = [one for one in companions if one.fingerprint not in features.companions]
+        if not missing:
+            return features
+        maps = {one.fingerprint: self._companion_maps(one, view) for one in missing}
+        return replace(features, companions={**features.companions, **maps})
+
+    def _companion_maps(self, companion: Companion, view: View) -> tuple[Tensor, ...]:
+        key = (companion.fingerprint, view.key)
+        if key not in self._maps:
+            reason = f"The companion {companion.name!r} needs the image itself"
+            if self._store is not None and self._sample is not None:
+                maps = self._store.maps(companion, self.base, [self._sample], [view])
+            elif self._store is not None:
+                maps = self._store.maps(companion, self.base, [self._pixels(reason)], [view])
+            else:
+                shown = view.image(self._pixels(reason))
+                image = Frame.of(self.base, *shown.shape[:2]).image(shown, self.base)
+                maps = companion_maps(companion, self.base, image[None].to(self.device))
+            self._maps[key] = tuple(one.to(self.device, torch.float32) for one in maps)
+        return self._maps[key]
+
+    @torch.no_grad()
+    def _of_view(self, view: View) -> Features:
         if view.key not in self._view_features:
             if self._store is not None and self._sample is not None:
                 features = self._store.features(self.base, [self._sample], [view])
@@ -290,12 +335,14 @@ class Predictor:
     def features_of(self, adapter: str) -> Features:
         """Embedding that an adapter decodes: the base's, or that of its own encoder (kept) if it adapts the encoder.
 
+        With the maps of the adapter's companion, if it has one.
+
         Raises:
-            InputError: no adapter of this name, or it adapts the encoder, and only an embedding is set.
+            InputError: no adapter of this name, or it needs the image itself, and only an embedding is set.
         """
         segmenter = self.segmenter(adapter)
         if segmenter.encoder_frozen:
-            return self.features
+            return self.with_companions(segmenter.companions)
         if adapter not in self._adapter_features:
             image = self.frame.image(self._pixels(f"The adapter {adapter!r} changes the image encoder"), self.base)
             self._adapter_features[adapter] = segmenter.model.encode_image(image[None].to(self.device))
@@ -318,7 +365,7 @@ class Predictor:
             return self.base.decode(self.features, self.base.encode_prompts(prompts))
         segmenter = self.segmenter(adapter)
         if prompts.empty and segmenter.maps and not segmenter.inference.tiling.plain:
-            return segmenter.predict_tiled(self.frame, self.view_features, prompts.shape[1])
+            return segmenter.predict_tiled(self.frame, lambda view: self.view_features(view, adapter), prompts.shape[1])
         return segmenter.decode(self.features_of(adapter), prompts)
 
     @torch.no_grad()

@@ -115,7 +115,7 @@ class ProposalSource(Fallbacks):
         """The proposals for an image, possibly none, and the geometry of the image."""
         frame = Frame.of(self._base, *sample.size)
         if sample not in self._by_sample:
-            features = self._store.features(self._base, sample)
+            features = self._store.features(self._base, sample, companions=self._proposals.companions)
             proposed = self._proposals.propose(features, frame, threshold=self._threshold, classes=self._classes)
             self._by_sample[sample] = proposed
             self._nonempty[sample.id] = bool(len(proposed))

@@ -29,6 +29,7 @@ from samtailor.structures import Features
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
+    from samtailor.bases.companions import Companion
 
 GIVES = ("points", "boxes")
 """Prompts that proposals are trained for."""
@@ -67,6 +68,7 @@ class Proposals:
         give: "points" or "boxes": the prompts for the adapter.
         tiles: tiles per side at inference, see `predict.instances`; 1: the whole image.
         figures: measured quality, see `calibration.measure`.
+        companion: frozen network whose features the head reads beside the embedding.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Proposals:
         give: str = "points",
         tiles: int = 1,
         figures: Mapping[str, object] | None = None,
+        companion: Companion | None = None,
     ) -> None:
         self.head = head.eval()
         self.classes, self.base, self.give = tuple(classes), base, choose("give", give, GIVES)
@@ -88,6 +91,12 @@ class Proposals:
         self.calibration = {name: (1.0, 0.0) for name in classes} | dict(calibration or {})
         self.thresholds = {name: 0.3 for name in classes} | dict(thresholds or {})
         self.figures = dict(figures or {})
+        self.companion = companion
+
+    @property
+    def companions(self) -> tuple[Companion, ...]:
+        """The companions that features must be made with: one or none."""
+        return () if self.companion is None else (self.companion,)
 
     def propose(
         self, features: Features, frame: Frame, *, threshold: float | None = None, classes: Sequence[str] | None = None
@@ -95,7 +104,7 @@ class Proposals:
         """Proposals for an image, possibly none.
 
         Args:
-            features: embedding of the image, one row, of the base it was trained on.
+            features: embedding of the image, one row, of the base it was trained on, made with `companions`.
             frame: geometry of the image.
             threshold: lowest score, for all classes; None takes the threshold of each class.
             classes: only these classes; None takes all.

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from samtailor.adapters.pyramid import CompanionMaps
 from samtailor.bases import Base
+from samtailor.bases.companions import Companion, load_companion
 from samtailor.data.image import replacing, write_json
 from samtailor.data.strict_files import digest, read_metadata, read_tensors
 from samtailor.errors import ArtefactError
@@ -20,6 +22,15 @@ from samtailor.proposals.head import Head, Heads
 SCHEMA = 1
 TENSORS, METADATA = "proposals.safetensors", "proposals.json"
 _MEND = "Copy the adapter again, or train the proposals again."
+
+
+class CompanionReference(BaseModel):
+    """The companion of the proposals: name to load and fingerprint to check."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    fingerprint: str
 
 
 class ProposalsMeta(BaseModel):
@@ -37,6 +48,7 @@ class ProposalsMeta(BaseModel):
     give: str
     tiles: int = 1
     heads: int = 1
+    companion: CompanionReference | None = None
     calibration: dict[str, tuple[float, float]]
     thresholds: dict[str, float]
     figures: dict[str, object] = {}
@@ -52,7 +64,7 @@ def save(folder: str | Path, proposals: Proposals) -> None:
     """Write both files, each atomically, the metadata last."""
     from safetensors.torch import save_file
 
-    folder, head = Path(folder), proposals.head
+    folder, head, companion = Path(folder), proposals.head, proposals.companion
     with replacing(folder / TENSORS) as temporary:
         tensors = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
         save_file(tensors, temporary, metadata={"format": "pt"})
@@ -67,6 +79,9 @@ def save(folder: str | Path, proposals: Proposals) -> None:
         give=proposals.give,
         tiles=proposals.tiles,
         heads=len(head.members) if isinstance(head, Heads) else 1,
+        companion=None
+        if companion is None
+        else CompanionReference(name=companion.name, fingerprint=companion.fingerprint),
         calibration=proposals.calibration,
         thresholds=proposals.thresholds,
         figures=proposals.figures,
@@ -89,8 +104,10 @@ def load(folder: str | Path, base: Base) -> Proposals:
             f"not of {base.name!r} ({base.fingerprint}). Train them again: "
             f"samtailor propose-fit DATA --adapter {folder}."
         )
-    shape = meta.dim, meta.skips, len(meta.classes), meta.width
-    head = Head(*shape) if meta.heads == 1 else Heads([Head(*shape) for _ in range(meta.heads)])
+    companion = _companion(folder, meta, base)
+    shape = meta.dim, meta.skips, len(meta.classes), meta.width, CompanionMaps.of(companion, base)
+    members = [Head(*shape) for _ in range(meta.heads)]
+    head = members[0] if meta.heads == 1 else Heads(members)
     tensors = read_tensors(file, mend=_MEND)
     try:
         head.load_state_dict(tensors)
@@ -108,7 +125,23 @@ def load(folder: str | Path, base: Base) -> Proposals:
         give=meta.give,
         tiles=meta.tiles,
         figures=meta.figures,
+        companion=companion,
     )
+
+
+def _companion(folder: str | Path, meta: ProposalsMeta, base: Base) -> Companion | None:
+    """The companion of the proposals, on the device of the base."""
+    if meta.companion is None:
+        return None
+    companion = load_companion(meta.companion.name, next(base.model.parameters()).device)
+    if companion is None or companion.fingerprint != meta.companion.fingerprint:
+        loaded = "none" if companion is None else companion.fingerprint
+        raise ArtefactError(
+            f"The proposals in {folder} read the companion {meta.companion.name!r} with other weights (fingerprint "
+            f"{meta.companion.fingerprint}) than are present (fingerprint {loaded}). Put these weights back, or train "
+            f"the proposals again: samtailor propose-fit DATA --adapter {folder}."
+        )
+    return companion
 
 
 def read_meta(folder: str | Path) -> ProposalsMeta:

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samtailor.adapters.pyramid import Pyramid
+from samtailor.adapters.pyramid import CompanionMaps, Pyramid
 from samtailor.data.transform import Frame
 from samtailor.masks.nms import box_nms
 from samtailor.structures import Features
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
+    from samtailor.bases.companions import Companion
 
 CELLS = 64  # largest side of the heat map
 FLOOR = 0.03  # lowest heat of a candidate
@@ -35,10 +36,18 @@ class Head(Pyramid):
         skips: channels of the base's high-resolution features at each upsampling by 2; 0 where there are none.
         classes: number of classes.
         width: channels of the trunk; each upsampling halves them.
+        companion: maps that are read beside the embedding.
     """
 
-    def __init__(self, dim: int, skips: Sequence[int], classes: int, width: int = 96) -> None:
-        super().__init__(dim, skips, width, dropout=0.3)
+    def __init__(
+        self,
+        dim: int,
+        skips: Sequence[int],
+        classes: int,
+        width: int = 96,
+        companion: CompanionMaps | None = None,
+    ) -> None:
+        super().__init__(dim, skips, width, dropout=0.3, companion=companion)
         self.dim, self.skips, self.width = dim, tuple(skips), width
         self.heat, self.sides = (nn.Conv2d(self.channels, count, 1) for count in (classes, 4 * classes))
         if self.heat.bias is not None:
@@ -75,9 +84,11 @@ class Heads(nn.Module):
         return torch.stack(heat).mean(0), torch.stack([distances.log() for distances in sides]).mean(0).exp()
 
 
-def make_head(base: Base, features: Features, classes: int, *, width: int = 96) -> Head:
-    """An untrained head for embeddings like `features`."""
-    return Head(base.dim, skip_channels(features), classes, width)
+def make_head(
+    base: Base, features: Features, classes: int, *, width: int = 96, companion: Companion | None = None
+) -> Head:
+    """An untrained head for embeddings like `features`, made with this companion."""
+    return Head(base.dim, skip_channels(features), classes, width, CompanionMaps.of(companion, base))
 
 
 def skip_channels(features: Features) -> list[int]:

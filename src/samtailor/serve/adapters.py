@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from samtailor import artefact
 from samtailor.artefact import AdapterMeta
 from samtailor.bases import Base
+from samtailor.bases.companions import Companion
 from samtailor.errors import InputError
 from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.source import AdapterSource, adapter_proposer
@@ -35,9 +36,11 @@ class LoadedAdapter:
 
     Args:
         name: None for the base.
-        encoder: which encoder made the embedding that it decodes: "" the base's, else the digest of the adapter, which
-            has its own.
+        encoder: which encoder made the embedding that it decodes: "" the base's, the digest of the adapter if it has
+            its own, and the fingerprints of `companions` if its features hold their maps.
         base: model that encodes for it.
+        own_encoder: whether that is another one than the base of the service.
+        companions: companions of the adapter and of its proposals, each once.
         meta: of the adapter.
         folder: of the adapter; None if it came from the hub.
         proposals: learned proposals in its folder.
@@ -49,6 +52,8 @@ class LoadedAdapter:
     name: str | None
     encoder: str
     base: Base
+    own_encoder: bool = False
+    companions: tuple[Companion, ...] = ()
     meta: AdapterMeta | None = None
     folder: Path | None = None
     proposals: Proposals | None = None
@@ -221,9 +226,14 @@ class Adapters:
         if not segmenter.encoder_frozen:
             # its embedding can be kept and set only as that of a base
             segmenter, encoder = segmenter.on_adapted_base(), adapter.meta.sha256
+        own = bool(encoder)
+        proposals = None if own else proposals  # they read the base's embedding
+        listed = [*segmenter.companions, *(proposals.companions if proposals is not None else ())]
+        companions = {one.fingerprint: one for one in listed}
         loaded = LoadedAdapter(
-            name, encoder, segmenter.base, adapter.meta, folder,
-            proposals=proposals if not encoder else None,  # proposals read the base's embedding
+            name, " ".join([encoder, *companions]).strip(), segmenter.base, own, tuple(companions.values()),
+            adapter.meta, folder,
+            proposals=proposals,
             promptless=segmenter.promptless, by_itself=segmenter.by_itself,
         )  # fmt: skip
         return self._with_predictors(loaded, segmenter)

@@ -268,7 +268,7 @@ def _adapter(loaded: LoadedAdapter) -> schema.Adapter:
         classes=list(loaded.classes),
         auto=loaded.automatic,
         promptless=loaded.promptless,
-        own_encoder=bool(loaded.encoder),
+        own_encoder=loaded.own_encoder,
         parameters=sum(loaded.meta.parameters.values()),
     )
 

@@ -16,7 +16,7 @@ from samtailor.serve.limits import BoundedExecutor
 from samtailor.structures import Features
 
 Key = tuple[str, str]
-"""(id of the image, encoder): the encoder is "" for the base's, else the digest of the adapter that has its own."""
+"""(id of the image, encoder): see `LoadedAdapter.encoder`; "" is the base's."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,7 @@ class Embedding:
     @property
     def bytes(self) -> int:
         """Size in memory, the file included."""
-        levels = (self.features.main, *self.features.skips)
-        return len(self.data) + sum(level.numel() * level.element_size() for level in levels)
+        return len(self.data) + sum(level.numel() * level.element_size() for level in self.features.tensors())
 
 
 class EmbeddingCounter(Protocol):
@@ -84,6 +83,11 @@ class Embeddings:
         with self._lock:
             return self._kept.get(key)
 
+    def peek(self, key: Key) -> Embedding | None:
+        """The embedding of a key, or None; does not count as a use."""
+        with self._lock:
+            return self._kept.peek(key)
+
     def of_image(self, id: str) -> Embedding | None:
         """The embedding of an image by any encoder, the base's first, or None."""
         with self._lock:
@@ -117,7 +121,7 @@ class Embeddings:
         return self._drop(lambda key: key[0] == id)
 
     def drop_encoder(self, encoder: str) -> bool:
-        """Drop the embeddings of an adapter's own encoder; False if there were none."""
+        """Drop the embeddings of an encoder; False if there were none."""
         return self._drop(lambda key: key[1] == encoder)
 
     def _drop(self, matches: Callable[[Key], bool]) -> bool:

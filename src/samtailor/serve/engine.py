@@ -12,7 +12,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from samtailor.bases import Base
+from samtailor.bases.companions import companion_maps
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.transform import Frame
 from samtailor.masks import interior
@@ -187,15 +188,28 @@ class Engine:
 
     def _encode(self, id: str, image: np.ndarray, data: bytes, loaded: LoadedAdapter) -> Embedding:
         height, width = image.shape[:2]
-        return Embedding(id, height, width, self._features(image, loaded), data)
+        return Embedding(id, height, width, self._features(id, image, loaded), data)
 
     @torch.no_grad()
-    def _features(self, pixels: np.ndarray, loaded: LoadedAdapter) -> Features:
+    def _features(self, id: str, pixels: np.ndarray, loaded: LoadedAdapter) -> Features:
         device = next(self.base.model.parameters()).device
-        if self._cache is not None and not loaded.encoder:
-            return self._disk_cache(self._cache).features(self.base, pixels).to(device)
-        image = Frame.of(loaded.base, *pixels.shape[:2]).image(pixels, loaded.base)
-        return loaded.base.encode_image(image[None].to(device))
+        if self._cache is not None and not loaded.own_encoder:
+            features = self._disk_cache(self._cache).features(self.base, pixels, companions=loaded.companions)
+            return features.to(device)
+        image = Frame.of(loaded.base, *pixels.shape[:2]).image(pixels, loaded.base)[None].to(device)
+        kept = None if loaded.own_encoder else self._by_base(id)
+        features = loaded.base.encode_image(image) if kept is None else kept
+        maps = {
+            one.fingerprint: features.companions.get(one.fingerprint) or companion_maps(one, loaded.base, image)
+            for one in loaded.companions
+        }
+        return replace(features, companions=maps)
+
+    def _by_base(self, id: str) -> Features | None:
+        """The embedding of an image by the encoder of the base, with or without a companion, if it is in memory."""
+        encoders = ("", *(one.encoder for one in self.adapters.all() if not one.own_encoder))
+        embeddings = (self.embeddings.peek((id, encoder)) for encoder in encoders)
+        return next((kept.features for kept in embeddings if kept is not None), None)
 
     def _disk_cache(self, folder: Path) -> EmbeddingCache:
         if not hasattr(self._local, "cache"):

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from samtailor.bases import Base
+from samtailor.bases.companions import Companion
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.augment import Augment, View
 from samtailor.data.transform import Frame, coverage
@@ -58,6 +59,7 @@ class Feed:
         batch_size: masks per batch and process.
         seed: seed of order, views and clicks.
         contours: number Q of outline points, for methods that match points; None: no contours.
+        companions: whose maps are added to the embeddings.
         images: add images (`Batch.images`) instead of embeddings, for methods that adapt the image encoder.
         shard: (rank, processes); process r takes every processes-th batch of the common stream.
 
@@ -77,6 +79,7 @@ class Feed:
         batch_size: int = 8,
         seed: int = 0,
         contours: int | None = None,
+        companions: Sequence[Companion] = (),
         images: bool = False,
         shard: tuple[int, int] = (0, 1),
     ) -> None:
@@ -84,7 +87,7 @@ class Feed:
             raise InputError(f"batch_size must be at least 1, got {batch_size}.")
         self.base, self.store, self.seed, self.batch_size = base, store, seed, batch_size
         self._samples, self._classes, self._source = samples, classes, source
-        self._images = images
+        self._images, self._companions = images, companions
         self._augment, self._contours, self._shard = augment or Augment(), contours, shard
         self._targets = Targets(base, samples, classes, self._augment)
         items = [
@@ -190,7 +193,7 @@ class Feed:
 
     def _joined(self, items: Sequence[_Item]) -> Batch:
         samples, views = [item.sample for item in items], [item.view for item in items]
-        features = None if self._images else self.store.features(self.base, samples, views)
+        features = None if self._images else self.store.features(self.base, samples, views, self._companions)
         targets = torch.stack([coverage(item.mask, self.base.low_res) for item in items])[:, None]
         contours = radii = None
         if self._contours is not None:

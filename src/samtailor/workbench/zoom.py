@@ -39,7 +39,7 @@ class Zoom:
     """Zoomed masks, with the embeddings of the tiles used last."""
 
     def __init__(self) -> None:
-        self._kept: BoundedCache[tuple[str, str], Features] = BoundedCache(_KEPT, thread_safe=True)
+        self._kept: BoundedCache[tuple[str, str, str], Features] = BoundedCache(_KEPT, thread_safe=True)
 
     def candidate(
         self,
@@ -61,14 +61,14 @@ class Zoom:
         Returns:
             None if the object is not small, no tile contains it, or its mask in the tile is empty or cut by an edge.
         """
-        if box is None or prompt.promptless or loaded.encoder or not _fast(loaded.base):
+        if box is None or prompt.promptless or loaded.own_encoder or not _fast(loaded.base):
             return None
         size = (predictor.frame.height, predictor.frame.width)
         view = tile(prompt, box, size, loaded.base.low_res)
         if view is None:
             return None
         top, bottom, left, right = view.edges(*size)
-        predictor.set_features(self._features(loaded.base, predictor, embedding, view), bottom - top, right - left)
+        predictor.set_features(self._features(loaded, predictor, embedding, view), bottom - top, right - left)
         output = predictor.decode(prompt.moved(-left, -top).prompts((bottom - top, right - left)), loaded.name or BASE)
         scores, logits = output.best_masks()
         mask, x, y = Windows().mask(logits[0, 0].float().cpu(), predictor.frame)
@@ -77,10 +77,10 @@ class Zoom:
         whole = Frame.of(loaded.base, *size)
         return {**candidate_to_json(mask, x + left, y + top, whole, float(scores[0, 0])), "zoomed": True}
 
-    def _features(self, base: Base, predictor: Predictor, embedding: Embedding, view: View) -> Features:
-        key = (embedding.id, view.key)
+    def _features(self, loaded: LoadedAdapter, predictor: Predictor, embedding: Embedding, view: View) -> Features:
+        key = (embedding.id, loaded.encoder, view.key)
         kept = self._kept.get(key)
-        return self._kept.put(key, predictor.view_features(view)) if kept is None else kept
+        return self._kept.put(key, predictor.view_features(view, loaded.name)) if kept is None else kept
 
 
 def tile(prompt: ObjectPrompt, box: list[int], size: tuple[int, int], low_res: int) -> View | None:

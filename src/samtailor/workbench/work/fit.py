@@ -155,12 +155,13 @@ def _propose(
 
     try:
         repeated = [sample for sample in chosen for _ in range(_VIEWS)]
-        store.prepare(base, repeated, views, progress=_reporter(channel, "encode"))
+        store.prepare(base, repeated, views, fitted.companions, progress=_reporter(channel, "encode"))
         give = automatic.prompt_type_of(meta.inference.prompt)
         report = _reporter(channel, "proposals")
         fit_proposals(
-            base, chosen, names, store, augment=augment, give=give, tiles=tiles, progress=report, **settings
-        ).save(out)
+            base, chosen, names, store, augment=augment, give=give, tiles=tiles, companion=fitted.companion,
+            progress=report, **settings,
+        ).save(out)  # fmt: skip
     except SamtailorError as error:  # the adapter works with prompts all the same
         return f"The adapter works with clicks and boxes, but not in automatic mode. {error}"
     return None

@@ -62,10 +62,11 @@ def _objects(
     except OSError as error:
         raise Unreadable(f"{name}: cannot be opened ({error.strerror}).") from error
     image = reading.read(data, limits, name)
-    if loaded.encoder:  # the adapter changes the image encoder, so cached embeddings do not apply
+    if loaded.own_encoder:  # the adapter changes the image encoder, so cached embeddings do not apply
         predictor.set_image(image)
     else:
-        predictor.set_features(store.features(loaded.base, image), *image.shape[:2], image=lambda: image)
+        features = store.features(loaded.base, image, companions=loaded.companions)
+        predictor.set_features(features, *image.shape[:2], image=lambda: image)
     return proposing.objects(loaded, predictor, threshold)
 
 
