@@ -7,7 +7,7 @@ from pathlib import Path
 
 from samtailor.data.image import SUFFIXES, header, read_mask
 from samtailor.data.layout import file_sample, mask_annotation
-from samtailor.data.listing import chosen, files, has_files, natural_key, paired, single_class, subfolder
+from samtailor.data.listing import chosen, files, has_files, natural_key, paired, read_json, single_class, subfolder
 from samtailor.data.placement import to_image_frame
 from samtailor.errors import DataError, InputError
 from samtailor.structures import Annotation, Sample
@@ -46,7 +46,7 @@ def build(
     image_folder = _folder(path, images, _IMAGES, "images")
     mask_folder = _folder(path, masks, _MASKS, "masks")
     image_files = files(image_folder)
-    folders = _class_folders(mask_folder, image_folder, image_files)
+    folders = _listed_folders(path, mask_folder) or _class_folders(mask_folder, image_folder, image_files)
     if folders:
         wanted = chosen(classes, sorted(folders, key=natural_key))
         by_class = {label: _masks(folders[label], image_files, mask_suffix) for label in folders}
@@ -77,6 +77,16 @@ def _folder(root: Path, given: str | None, usual: Sequence[str], what: str) -> P
     if folder is None:
         raise DataError(f"{root} has no folder {usual[0]!r} for the {what}. Rename it, or set the option {what!r}.")
     return folder
+
+
+def _listed_folders(path: Path, masks: Path) -> dict[str, Path]:
+    """Class folders by name, from classes.json (folder to class name), which samtailor writes; empty without it."""
+    file = path / "classes.json"
+    table = read_json(file) if file.is_file() else None
+    if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
+        return {}  # a file of another program
+    inside = (entry for entry in sorted(masks.iterdir()) if entry.is_dir() and entry.name[0] != ".")
+    return {table.get(entry.name, entry.name): entry for entry in inside if has_files(entry, *SUFFIXES)}
 
 
 def _class_folders(masks: Path, images: Path, image_files: Mapping[str, Path]) -> dict[str, Path]:

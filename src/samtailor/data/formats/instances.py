@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 
 from samtailor.data.image import SUFFIXES, header, read_index
 from samtailor.data.layout import file_sample
-from samtailor.data.listing import files, has_files, paired, single_class, subfolder
+from samtailor.data.listing import chosen, files, has_files, paired, read_text, single_class, subfolder
 from samtailor.data.notices import notice
 from samtailor.data.placement import to_image_frame
 from samtailor.errors import DataError
@@ -41,7 +42,8 @@ def build(
 
     Args:
         path: folder of the data set.
-        classes: one name for the objects; None is "object".
+        classes: one name for the objects; None is "object". With an objects.csv (columns image, number and class, as
+            samtailor writes it): class names to read; None for all.
         images, labels: folders of the images and the maps relative to `path`.
         sure: skip the test whether the maps are class maps.
 
@@ -51,11 +53,18 @@ def build(
     image_folder, map_folder = subfolder(path, images), subfolder(path, labels)
     if image_folder is None or map_folder is None:
         raise DataError(f"{path} must contain the folders {images}/ and {labels}/ for instance maps.")
-    label = single_class(classes, "object")
+    named = _named(path / "objects.csv")
+    if named:
+        wanted = frozenset(chosen(classes, sorted({name for table in named.values() for name in table.values()})))
+    label = "object" if named else single_class(classes, "object")
     image_files, maps = files(image_folder), files(map_folder)
     stems = paired(image_files, maps, "instance map")
     if not sure:
         _refuse_classes([maps[stem] for stem in stems])
+    if named:
+        return [
+            file_sample(stem, image_files[stem], _of_classes, maps[stem], named.get(stem, {}), wanted) for stem in stems
+        ]
     return [file_sample(stem, image_files[stem], _annotations, maps[stem], label) for stem in stems]
 
 
@@ -65,6 +74,32 @@ def _annotations(image: Path, file: Path, label: str) -> Iterator[Annotation]:
     if not annotations:
         notice("empty mask", f"{file}: the instance map is empty.")
     yield from annotations
+
+
+def _of_classes(image: Path, file: Path, names: Mapping[int, str], wanted: frozenset[str]) -> Iterator[Annotation]:
+    index = to_image_frame(read_index(file), header(image), file)
+    for value, rle in from_index_map(index):
+        if value not in names:
+            raise DataError(f"{file}: the object {value} is not in objects.csv. Add it, or remove objects.csv.")
+        if names[value] in wanted:
+            yield Annotation(names[value], rle)
+
+
+def _named(file: Path) -> dict[str, dict[int, str]]:
+    """Class of each object by image and number, from objects.csv, which samtailor writes; empty without it.
+
+    Raises:
+        DataError: a row without a number or class.
+    """
+    rows = list(csv.DictReader(read_text(file).splitlines())) if file.is_file() else []
+    if not rows or not {"image", "number", "class"} <= rows[0].keys():
+        return {}  # none, or a table of another program
+    named: dict[str, dict[int, str]] = {}
+    for line, row in enumerate(rows, 2):
+        if not str(row["number"]).isdecimal() or not row["class"]:
+            raise DataError(f"{file}, line {line}: expected image, number and class, got {list(row.values())}.")
+        named.setdefault(row["image"], {})[int(row["number"])] = row["class"]
+    return named
 
 
 def _refuse_classes(maps: Sequence[Path]) -> None:
