@@ -1,4 +1,4 @@
-"""CVAT for images 1.1: annotations.xml with polygons or masks, images in images/. Upload it to a task of these images."""
+"""CVAT for images 1.1: annotations.xml with polygons or masks, images in images/. For a task with the same images."""
 
 from __future__ import annotations
 
