@@ -14,8 +14,9 @@ import numpy as np
 from samtailor.data.listing import read_text
 from samtailor.errors import DataError
 
-NOTHING = frozenset({"null", "background", "__background__", "_background_", "ignore", "unlabeled", "unlabelled", "void",
-                     "none", ""})  # fmt: skip
+NOTHING = frozenset(
+    ("null", "background", "__background__", "_background_", "ignore", "unlabeled", "unlabelled", "void", "none", "")
+)
 """Names that mean no class, in lower case."""
 _MAX_BYTES = 1 << 18  # of a palette file
 _MAX_FILES = 32

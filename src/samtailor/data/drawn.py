@@ -24,6 +24,9 @@ _LARGER = 100
 """A declared size may have this many times the pixels of the image (images may be reduced after labeling)."""
 
 
+Draw = Callable[[tuple[int, int]], dict[str, Any] | None]
+
+
 @dataclass(frozen=True)
 class Shape:
     """One shape of an annotation file.
@@ -39,7 +42,7 @@ class Shape:
 
     label: str
     kind: str
-    draw: Callable[[tuple[int, int]], dict[str, Any] | None] | None
+    draw: Draw | None
     place: str
     group: Hashable | None = None
 
@@ -70,7 +73,7 @@ def drawn(
         elif shape.label not in wanted:
             leave_out("class not requested", f"{name}: the class {shape.label!r} is not requested.", quiet=True)
         else:
-            rle = _mask(shape, size, name)
+            rle = _mask(shape, shape.draw, size, name)
             if rle is None:
                 leave_out("empty mask", f"{name}: the {shape.kind} has no area in the image and is skipped.")
                 continue
@@ -83,12 +86,11 @@ def drawn(
         yield from rle_annotation(label, coco.merge(rles) if len(rles) > 1 else rles[0], frame, name)
 
 
-def _mask(shape: Shape, size: tuple[int, int], name: str) -> dict[str, Any] | None:
-    assert shape.draw is not None
+def _mask(shape: Shape, draw: Draw, size: tuple[int, int], name: str) -> dict[str, Any] | None:
     from pycocotools import mask as coco
 
     try:
-        rle = shape.draw(size)
+        rle = draw(size)
     except DataError as error:
         raise error if name in str(error) else DataError(f"{name}: {error}") from error
     except WRONG as error:

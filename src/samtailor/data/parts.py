@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from samtailor.data.listing import read_text
 from samtailor.structures import Sample
 
 _NAMES = {
@@ -41,6 +42,25 @@ def part_of(root: Path, image: Path) -> str | None:
     return None
 
 
+def list_parts(folder: Path | None) -> dict[str, str]:
+    """The part of each name that a text file called train, val or test in a folder lists, one name a line.
+
+    A name in two lists (as in trainval.txt, which is not read) has the part of the first of train, val, test.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    parts: dict[str, str] = {}
+    files = sorted(folder.glob("*.txt")) if folder is not None and folder.is_dir() else []
+    named = [(part_named(file.stem), file) for file in files]
+    for part in ("train", "val", "test"):
+        for file in (file for name, file in named if name == part):
+            for line in read_text(file).splitlines():
+                if line.strip():
+                    parts.setdefault(line.strip(), part)
+    return parts
+
+
 def with_parts(samples: Sequence[Sample], root: Path) -> list[Sample]:
     """Samples with the part of their folder, if the data set has a folder of training images and another part.
 
@@ -54,4 +74,4 @@ def with_parts(samples: Sequence[Sample], root: Path) -> list[Sample]:
     return [replace(sample, part=part) for sample, part in zip(samples, parts, strict=True)]
 
 
-__all__ = ["part_named", "part_of", "with_parts"]
+__all__ = ["list_parts", "part_named", "part_of", "with_parts"]

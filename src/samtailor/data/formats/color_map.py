@@ -1,4 +1,4 @@
-"""Color class maps: images/ + masks/ (or labels/, annotations/) and a palette file (CSV, JSON, text: class, r, g, b)."""
+"""Color class maps: images/ + masks/ (or labels/, annotations/) and a palette file (CSV, JSON, text) of classes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ENDINGS = ("", "_L", "_mask", "-mask", "_label", "_labels", "_color", "_gt", "_
 def matches(path: Path) -> bool:
     """Whether there are folders of images and maps, and a file that lists classes with colors."""
     places = _places(path)
-    if not places or (path / "labelmap.txt").is_file() and subfolder(path, "SegmentationClass"):
+    if not places or ((path / "labelmap.txt").is_file() and subfolder(path, "SegmentationClass")):
         return False
     return palette_file(path, *(masks for _, _, masks in places)) is not None
 

@@ -1,4 +1,4 @@
-"""CVAT for images 1.1: annotations.xml with polygons, boxes, ellipses and masks for each image; images in any folder."""
+"""CVAT for images 1.1: annotations.xml with polygons, boxes, ellipses and masks; images in any folder."""
 
 from __future__ import annotations
 

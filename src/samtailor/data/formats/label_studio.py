@@ -1,4 +1,4 @@
-"""Label Studio JSON (also JSON-MIN): tasks with polygons, rectangles, ellipses and brush regions; images in any folder."""
+"""Label Studio JSON and JSON-MIN: tasks with polygons, rectangles, ellipses and brush; images in any folder."""
 
 from __future__ import annotations
 

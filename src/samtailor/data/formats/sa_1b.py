@@ -1,4 +1,4 @@
-"""SA-1B: a JSON file for each image, sa_1.jpg + sa_1.json, with "image" and "annotations" as run lengths, no classes."""
+"""SA-1B: a JSON file for each image, sa_1.jpg + sa_1.json, with "image" and "annotations" (run lengths, no classes)."""
 
 from __future__ import annotations
 

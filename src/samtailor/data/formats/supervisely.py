@@ -1,4 +1,4 @@
-"""Supervisely: meta.json and DATASET/img/ + DATASET/ann/IMAGE.json with bitmaps, polygons (with holes) and rectangles."""
+"""Supervisely: meta.json and DATASET/img/ + DATASET/ann/IMAGE.json with bitmaps, polygons (holes), rectangles."""
 
 from __future__ import annotations
 

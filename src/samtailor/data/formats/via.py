@@ -30,7 +30,7 @@ _SINGLE = "object"
 
 
 def matches(path: Path) -> bool:
-    """Whether there is a VIA file: JSON in the top folder, annotations/ and the like, or a CSV file in the top folder."""
+    """Whether there is a VIA file: JSON in the top folder, annotations/ and the like, or a CSV file."""
     return bool(_sheets(path, 16))
 
 
