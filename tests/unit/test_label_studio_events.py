@@ -12,7 +12,7 @@ from pycocotools import mask as coco
 
 from samtailor.data.dataset import open_dataset
 from samtailor.errors import InputError
-from samtailor.serve.annotators import brush
+from samtailor.masks import brush
 from samtailor.serve.annotators.backend import use
 from samtailor.serve.annotators.collection import Collection
 from samtailor.serve.annotators.label_studio import build

@@ -13,10 +13,10 @@ from uuid import uuid4
 import numpy as np
 
 from samtailor.errors import DataError, InputError
+from samtailor.masks import brush
 from samtailor.masks import rle as rle_masks
 from samtailor.masks.polygons import outlines
 from samtailor.predict.prompt import ObjectPrompt
-from samtailor.serve.annotators import brush
 from samtailor.serve.annotators.label_config import LabelConfig
 
 _MAX_REGIONS = 256  # per prompt
