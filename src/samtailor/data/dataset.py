@@ -13,9 +13,34 @@ from types import ModuleType
 from typing import Any
 
 from samtailor import registry
+from samtailor.data.account import Record, account, recording
 from samtailor.data.listing import natural_key, read_text
 from samtailor.errors import DataError, InputError
-from samtailor.structures import Sample
+from samtailor.structures import Account, Sample
+
+
+class Dataset(list[Sample]):
+    """Samples of a data set, a list, and the account of what its files contain.
+
+    Args:
+        samples: the samples.
+        path: folder of the data set.
+        format: name of its layout.
+        record: what the reader reported while it listed the samples.
+    """
+
+    def __init__(self, samples: Iterable[Sample], path: Path, format: str, record: Record) -> None:
+        super().__init__(samples)
+        self.path, self.format, self.record = path, format, record
+        self._samples = tuple(self)
+
+    def account(self) -> Account:
+        """Images and annotations in the files, those that are read, and those left out with reasons. Reads them all.
+
+        Raises:
+            DataError: the annotations of an image cannot be read.
+        """
+        return account(self._samples, self.record)
 
 
 def open_dataset(
@@ -25,8 +50,10 @@ def open_dataset(
     classes: Sequence[str] | None = None,
     group: str | None = None,
     **options: Any,
-) -> list[Sample]:
+) -> Dataset:
     """Samples of a data set, sorted by id in natural order (2 before 10). Images and masks are read lazily.
+
+    The result is a list. Its method `account()` reports what is in the files, what is read, and what is left out.
 
     Args:
         path: folder of the data set.
@@ -50,9 +77,10 @@ def open_dataset(
     for option in options:
         if option not in known:
             raise InputError(f"The format {name!r} has no option {option!r}. Options: {', '.join(known) or 'none'}.")
-    samples = sorted(build(root, classes=classes, **options), key=lambda sample: natural_key(sample.id))
+    with recording() as record:
+        samples = sorted(build(root, classes=classes, **options), key=lambda sample: natural_key(sample.id))
     _refuse_equal_ids(samples, root)
-    return _grouped(samples, root, group)
+    return Dataset(_grouped(samples, root, group), root, name, record)
 
 
 def detect(path: Path) -> str:
@@ -171,4 +199,4 @@ def _by_table(value: str, root: Path) -> Callable[[str], str]:
     return group
 
 
-__all__ = ["class_names", "detect", "open_dataset"]
+__all__ = ["Dataset", "class_names", "detect", "open_dataset"]

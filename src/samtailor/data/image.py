@@ -140,6 +140,23 @@ def read_index(path: Path) -> np.ndarray:
         return values.astype(np.uint8) if values.dtype == bool else values
 
 
+def read_colors(path: Path) -> np.ndarray:
+    """Read a class map by its colors: int32 (height, width), 65536 * red + 256 * green + blue; transparent is 0.
+
+    Raises:
+        DataError: lossy compression, or more than 8 bits per channel.
+    """
+    with _opened(path) as image:
+        if image.format in _LOSSY and image.format != "WEBP":
+            raise DataError(f"{path}: a color map must be stored losslessly (PNG), but this is {image.format}.")
+        if image.mode.startswith(("I", "F")):
+            raise DataError(f"{path}: a color map has 8 bits per channel, but the color mode is {image.mode!r}.")
+        turned = _turned(image, _orientation(image))
+        values = np.asarray(turned.convert("RGBA"))
+        packed = values[..., :3].astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+        return np.where(values[..., 3] > 0, packed, 0)
+
+
 def resize_nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize an array (height, width) to `size` (height, width) by nearest neighbor with aligned pixel centers."""
     rows, columns = (
@@ -255,6 +272,7 @@ __all__ = [
     "decode_image",
     "decode_mask",
     "header",
+    "read_colors",
     "read_image",
     "read_index",
     "read_mask",
