@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from samtailor.data.writers import Destination, LabelledImage
@@ -14,10 +15,14 @@ def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[st
     """Write the data set. The format has no classes: they are in `label`, an extension that other readers ignore.
 
     `predicted_iou` is the score. `stability_score` and `point_coords`, which only the generator of SA-1B knows, are
-    not written.
+    not written. All files are in one folder, as in SA-1B: the image "trip/a" becomes "trip_a".
     """
     number = labeled = 0
-    for position, image in enumerate(images, 1):
+    taken: set[str] = set()
+    for position, given in enumerate(images, 1):
+        image = replace(given, name=_flat(given.name, taken))
+        if image.name != given.name:
+            to.report.renamed[given.name] = image.name
         place = to.put(image, ".")
         annotations = []
         for one in image.objects:
@@ -40,3 +45,14 @@ def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[st
         write_json(to.folder / f"{image.name}.json", {"image": about, "annotations": annotations}, indent=None)
     if labeled:
         to.report.notes.append("SA-1B has no classes: they are in `label` of each annotation, which others ignore.")
+
+
+def _flat(name: str, taken: set[str]) -> str:
+    """A name without folders that no other image has."""
+    base = one = name.replace("/", "_")
+    number = 1
+    while one.casefold() in taken:
+        number += 1
+        one = f"{base}_{number}"
+    taken.add(one.casefold())
+    return one
