@@ -15,6 +15,8 @@ from samtailor.artefact.metadata import BaseReference
 from samtailor.errors import DataError, InputError
 
 SUFFIX = "data_options.mask_suffix=_drawn"
+
+
 @pytest.fixture(scope="module")
 def twice(data_folder, tmp_path_factory):
     """Two masks for each image, NAME_drawn (disc) and NAME_copied (square): only an option can say which."""
