@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from samtailor.data.formats.yolo import _annotations as annotations
-from samtailor.data.formats.yolo import _lines as lines
+from samtailor.data.formats import yolo
 
-__all__ = ["annotations", "lines"]
+lines, of_file = yolo.lines, yolo.of_file
+
+__all__ = ["lines", "of_file"]
