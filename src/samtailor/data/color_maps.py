@@ -102,7 +102,7 @@ def _parsed(file: Path) -> list[tuple[str, int]]:
         if file.suffix.lower() == ".csv":
             return list(_from_csv(text))
         return list(_from_text(text))
-    except (ValueError, KeyError, TypeError, RecursionError, csv.Error):
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError, csv.Error):
         return []
 
 

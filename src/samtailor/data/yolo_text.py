@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from samtailor.data.formats.yolo import _annotations as annotations
-from samtailor.data.formats.yolo import _lines as lines
+from samtailor.data.formats.yolo import _annotations as read_annotations
+from samtailor.data.formats.yolo import _lines as read_lines
 
-__all__ = ["annotations", "lines"]
+__all__ = ["read_annotations", "read_lines"]
