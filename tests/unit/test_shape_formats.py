@@ -40,9 +40,10 @@ def coco_json(root, change):
         (lambda c: c.pop("images"), "must be an object with the lists"),
         (lambda c: c["annotations"][0].update(category_id=9), "category 9"),
         (lambda c: c["annotations"][0].pop("image_id"), "image_id"),
-        (lambda c: c["images"].append(c["images"][0]), "listed twice"),
+        (lambda c: c["images"][0].update(height="tall"), "height 'tall'"),
+        (lambda c: c["annotations"][0].update(iscrowd="perhaps"), "iscrowd must be 0 or 1"),
         (lambda c: c["annotations"][1]["segmentation"].update(counts=[3, 4]), "add up to 7"),
-        (lambda c: c["annotations"][1]["segmentation"].update(size=[36, 24]), r"run lengths for \[36, 24\]"),
+        (lambda c: c["annotations"][1]["segmentation"].update(size=[36, 24]), "stated size is 24x36 px"),
         (lambda c: c["annotations"][0].update(segmentation=None), "no valid polygons, run lengths or box"),
         (lambda c: c["annotations"][0].update(segmentation=[["a"] * 8]), "no valid polygons, run lengths or box"),
         (lambda c: [i.update(file_name="gone.png") for i in c["images"]], "None of the images of .* exists"),
@@ -98,7 +99,9 @@ def test_coco_roboflow_and_several_files(tmp_path):
     content = (tmp_path / "train/_annotations.coco.json").read_text()
     for name in ("a.json", "b.json"):
         text(tmp_path / "other/annotations" / name, content)
-    with pytest.raises(DataError, match=r"Several COCO files: a\.json, b\.json"):
+    for i in expected:
+        photo(tmp_path / f"other/images/{i}.png")
+    with pytest.raises(DataError, match=r"a\.json and .*b\.json both list the image '1.png'"):
         open_dataset(tmp_path / "other")
 
 

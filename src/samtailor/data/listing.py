@@ -24,7 +24,7 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def plain(text: str) -> str:
-    """A file name in one spelling: composed letters (NFC), "/" as the separator. macOS writes names decomposed (NFD)."""
+    """A file name in one spelling: composed letters (NFC, macOS decomposes them), "/" as the separator."""
     return unicodedata.normalize("NFC", text).replace("\\", "/")
 
 
