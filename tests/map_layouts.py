@@ -36,7 +36,9 @@ def write_cvat_masks(root):
         save(root / f"SegmentationClass/{i}.png", _colored([(COLORS[name], mask) for name, mask in OBJECTS]))
         objects = [((128 * (k & 1), 0, 30 + 90 * k), mask) for k, (_, mask) in enumerate(OBJECTS)]
         save(root / f"SegmentationObject/{i}.png", _colored(objects))
-        by_color = [entry for _, entry in sorted(zip([c for c, _ in objects], OBJECTS, strict=True), key=lambda p: p[0])]
+        by_color = [
+            entry for _, entry in sorted(zip([c for c, _ in objects], OBJECTS, strict=True), key=lambda p: p[0])
+        ]
         expected[str(i)] = by_color
     text(root / "ImageSets/Segmentation/default.txt", "".join(f"{i}\n" for i in IDS))
     return expected
@@ -61,7 +63,9 @@ def write_cityscapes(root):
         photo(root / f"leftImg8bit/{id}_leftImg8bit.png")
         road, person = box(0, 20, 36, 24), box(30, 0, 36, 6)
         groups, void = box(26, 8, 34, 11), box(26, 12, 34, 14)
-        index = _index([(7, road), (26000, OBJECTS[0][1]), (26001, OBJECTS[1][1]), (24000, person), (26, groups), (3, void)])
+        index = _index(
+            [(7, road), (26000, OBJECTS[0][1]), (26001, OBJECTS[1][1]), (24000, person), (26, groups), (3, void)]
+        )
         save(root / f"gtFine/{id}_gtFine_instanceIds.png", index.astype(np.uint16))
         labels = _index([(7, road), (26, CAT | groups), (24, person), (3, void)])
         save(root / f"gtFine/{id}_gtFine_labelIds.png", labels.astype(np.uint8))

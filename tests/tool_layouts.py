@@ -118,11 +118,7 @@ def write_darwin(root):
         photo(root / f"images/{i}.png")
         layer = np.zeros(SIZE, np.uint8)
         layer[blob(i)], layer[18:22, 30:34] = 1, 2
-        runs = [
-            n
-            for value, length in zip(*_value_runs(layer.ravel()), strict=True)
-            for n in (int(value), int(length))
-        ]
+        runs = [n for value, length in zip(*_value_runs(layer.ravel()), strict=True) for n in (int(value), int(length))]
         slot = {"slot_name": "0", "type": "image", "width": W, "height": H, "source_files": [{"file_name": f"{i}.png"}]}
         mapping = {"m1": 1, "m2": 2}
         rows = [
@@ -214,7 +210,12 @@ def write_supervisely(root):
         empty = {"exterior": [], "interior": []}
         rows = [
             {"classTitle": "cat", "geometryType": "polygon", "points": {"exterior": RING, "interior": [HOLE]}},
-            {"classTitle": "dog", "geometryType": "bitmap", "points": empty, "bitmap": {"data": data, "origin": [8, 5]}},
+            {
+                "classTitle": "dog",
+                "geometryType": "bitmap",
+                "points": empty,
+                "bitmap": {"data": data, "origin": [8, 5]},
+            },
             {
                 "classTitle": "dog",
                 "geometryType": "rectangle",
@@ -236,7 +237,9 @@ def _via_region(kind, values, label):
 def _via_regions():
     corners = [[4, 3], [20, 3], [20, 13], [4, 13]]
     return [
-        _via_region("polygon", {"all_points_x": [x for x, _ in corners], "all_points_y": [y for _, y in corners]}, "cat"),
+        _via_region(
+            "polygon", {"all_points_x": [x for x, _ in corners], "all_points_y": [y for _, y in corners]}, "cat"
+        ),
         _via_region("rect", {"x": 22, "y": 12, "width": 8, "height": 8}, "dog"),
         _via_region("circle", {"cx": 12.5, "cy": 10.5, "r": 6}, "cat"),
         _via_region("ellipse", {"cx": 15.5, "cy": 10.5, "rx": 9, "ry": 4, "theta": math.radians(30)}, "dog"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from samtailor.data.formats import color_map
 from samtailor.data.image import SUFFIXES, header, read_index
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import files, has_files, paired, single_class, subfolder
@@ -26,6 +27,7 @@ def matches(path: Path) -> bool:
         subfolder(path, "images") is not None
         and has_files(subfolder(path, "labels"), *SUFFIXES)
         and not (path / "labels.json").exists()
+        and not color_map.matches(path)
     )
 
 

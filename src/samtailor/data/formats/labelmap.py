@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from samtailor.data.formats import color_map
 from samtailor.data.image import SUFFIXES, header, read_index
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, has_files, json_mentions, paired, read_json, subfolder
@@ -25,6 +26,7 @@ def matches(path: Path) -> bool:
         and not json_mentions(names, "annotations", "shapes")
         and subfolder(path, "images") is not None
         and has_files(subfolder(path, "labels"), *SUFFIXES)
+        and not color_map.matches(path)
     )
 
 

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from samtailor.data.color_maps import palette_file
 from samtailor.data.formats.labelmap import read_names
 from samtailor.data.image import SUFFIXES, header, read_index
 from samtailor.data.layout import file_sample, rle_annotation
@@ -25,10 +26,12 @@ _VOID = 255
 
 
 def matches(path: Path) -> bool:
-    """Whether there are images and XML files or SegmentationClass/."""
-    return _images(path) is not None and (
-        has_files(subfolder(path, "annotations"), ".xml") or has_files(_classes_folder(path), *SUFFIXES)
-    )
+    """Whether there are images and XML files, or SegmentationClass/ without a labelmap.txt of colors."""
+    if _images(path) is None:
+        return False
+    if has_files(_classes_folder(path), *SUFFIXES):
+        return palette_file(path / "labelmap.txt") is None  # with colors it is an export of CVAT, see cvat_masks
+    return has_files(subfolder(path, "annotations"), ".xml")
 
 
 def build(
