@@ -405,6 +405,33 @@ def write_cvat_yolo(root):
     return expected
 
 
+def write_voc_beside(root):
+    from layouts import voc_xml
+
+    expected = {}
+    for i in IDS:
+        part = "valid" if i == 10 else "train"
+        photo(root / f"{part}/{i}.jpg")
+        text(root / f"{part}/{i}.xml", voc_xml([("plate", (4, 3, 20, 9)), ("car", (1.0, 2.0, 30.4, 20.2))]))
+        expected[f"{part}/{i}"] = [("plate", box(4, 3, 20, 9)), ("car", box(1, 2, 30, 20))]
+    text(root / "README.dataset.txt", "Exported.")
+    return expected
+
+
+def write_yolo_beside(root):
+    expected = {}
+    for i in IDS:
+        part = "valid" if i == 10 else "train"
+        photo(root / f"{part}/{i}.jpg")
+        lines = [f"1 {10 / W} {8 / H} {12 / W} {6 / H}", f"0 {26 / W} {16 / H} {8 / W} {8 / H}"]
+        text(root / f"{part}/{i}.txt", "\n".join(lines) + "\n")
+        expected[f"{part}/{i}"] = [("sign", box(4, 5, 16, 11)), ("door", box(22, 12, 30, 20))]
+    for part in ("train", "valid"):
+        text(root / part / "_darknet.labels", "door\nsign")
+    text(root / "README.dataset.txt", "Exported.")
+    return expected
+
+
 TOOLS = {
     "cvat": write_cvat,
     "sa-1b": write_sa1b,
@@ -418,7 +445,9 @@ TOOLS = {
     "label studio min": write_label_studio_min,
     "label-studio-brush": write_label_studio_brush,
     "cvat-yolo": write_cvat_yolo,
+    "voc-beside": write_voc_beside,
+    "yolo-beside": write_yolo_beside,
 }
 FORMATS = {"via 1": "via", "via csv": "via", "label studio min": "label-studio"}
-RELATIVE = ("via", "via 1", "via csv", "cvat-yolo")
+RELATIVE = ("via", "via 1", "via csv", "cvat-yolo", "yolo-beside")
 """Layouts whose coordinates belong to the image as it is shown."""

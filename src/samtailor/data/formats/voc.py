@@ -62,7 +62,8 @@ def build(
         return _segmented(path, image_files, classes)
     if masks == "segmentation":
         raise DataError(f"{path} has no masks in SegmentationClass/.")
-    return _boxed(path, image_files, classes, one_based)
+    folder = subfolder(path, "annotations")
+    return boxed(image_files, files(folder, [".xml"]) if folder else {}, classes, one_based)
 
 
 def _images(path: Path) -> Path | None:
@@ -73,9 +74,14 @@ def _classes_folder(path: Path) -> Path | None:
     return subfolder(path, "SegmentationClass")
 
 
-def _boxed(path: Path, images: Mapping[str, Path], classes: Sequence[str] | None, one_based: bool) -> list[Sample]:
-    folder = subfolder(path, "annotations")
-    sheets = files(folder, [".xml"]) if folder else {}
+def boxed(
+    images: Mapping[str, Path], sheets: Mapping[str, Path], classes: Sequence[str] | None, one_based: bool
+) -> list[Sample]:
+    """Samples of images and VOC's XML files by stem, for layouts that store them in other places too.
+
+    Raises:
+        DataError, InputError: see `build`.
+    """
     stems = paired(images, sheets, "XML file")
     known = {name for stem in stems for name, _ in _objects(_parsed(sheets[stem]), sheets[stem])}
     wanted = frozenset(chosen(classes, sorted(known, key=natural_key)))
@@ -152,4 +158,4 @@ def _without_void(index: np.ndarray) -> np.ndarray:
     return np.where(index == _VOID, 0, index)
 
 
-__all__ = ["build", "matches"]
+__all__ = ["boxed", "build", "matches"]

@@ -40,14 +40,33 @@ def build(
         DataError: no images and labels. Reading invalid lines, unnamed classes or absolute coordinates raises it too.
         InputError: an unknown class.
     """
-    images, labels = _listed(path, part)
+    return labeled(path, *_listed(path, part), class_table(path, names), classes)
+
+
+def labeled(
+    path: Path,
+    images: Mapping[str, Path],
+    labels: Mapping[str, Path],
+    table: Mapping[int, str] | None,
+    classes: Sequence[str] | None,
+) -> list[Sample]:
+    """Samples of images and YOLO text files by stem, for layouts that store them in other places too.
+
+    Args:
+        path: folder of the data set, for messages.
+        images, labels: image and text files by stem.
+        table: class names by index; None uses the numbers.
+        classes: class names to read; None for all.
+
+    Raises:
+        DataError, InputError: see `build`.
+    """
     stems = paired(images, labels, "label file")
-    table = _names(path, names)
     if table is None:
-        table = {i: str(i) for i in sorted({int(n) for stem in stems for n, *_ in _lines(labels[stem])})}
+        table = {i: str(i) for i in sorted({int(n) for stem in stems for n, *_ in lines(labels[stem])})}
         notice("no class names", f"{path}: no class names in data.yaml or classes.txt; numbers are used as names.")
     wanted = frozenset(chosen(classes, table.values()))
-    return [file_sample(stem, images[stem], _annotations, labels[stem], table, wanted) for stem in stems]
+    return [file_sample(stem, images[stem], read_shapes, labels[stem], table, wanted) for stem in stems]
 
 
 def _places(path: Path) -> list[tuple[str, Path, Path]]:
@@ -77,7 +96,12 @@ def _listed(path: Path, part: str | None) -> tuple[dict[str, Path], dict[str, Pa
     return images, labels
 
 
-def _names(path: Path, given: str | None) -> dict[int, str] | None:
+def class_table(path: Path, given: str | None) -> dict[int, str] | None:
+    """Class names by index, from the file `given` or the usual ones of a data set; None if there is none.
+
+    Raises:
+        DataError: an invalid file, or `given` has no names.
+    """
     texts = [f for f in (path / "classes.txt", path / "labels" / "classes.txt", path / "obj.names") if f.is_file()]
     sheets = sorted([*path.glob("*.yaml"), *path.glob("*.yml")], key=lambda f: (f.name != "data.yaml", f.name))
     candidates = [path / given] if given is not None else [*sheets, *texts]
@@ -108,7 +132,12 @@ def _table(file: Path) -> dict[int, str] | None:
         raise DataError(f"{file}: 'names' must be a list, or a mapping from index to name, got {value!r}.") from error
 
 
-def _lines(file: Path) -> Iterator[tuple[float, ...]]:
+def lines(file: Path) -> Iterator[tuple[float, ...]]:
+    """The numbers of each line of a YOLO text file.
+
+    Raises:
+        DataError: a line that is not valid.
+    """
     for number, line in enumerate(read_text(file).splitlines(), 1):
         if not line.strip():
             continue
@@ -132,9 +161,10 @@ def _lines(file: Path) -> Iterator[tuple[float, ...]]:
         yield values
 
 
-def _annotations(image: Path, file: Path, names: Mapping[int, str], wanted: frozenset[str]) -> Iterator[Annotation]:
+def read_shapes(image: Path, file: Path, names: Mapping[int, str], wanted: frozenset[str]) -> Iterator[Annotation]:
+    """Annotations of a YOLO text file of an image, for `file_sample`."""
     frame = header(image)
-    for number, *coordinates in _lines(file):
+    for number, *coordinates in lines(file):
         if number not in names:
             raise DataError(f"{file}: the class {int(number)} has no name. Named classes: {sorted(names)}.")
         if names[int(number)] in wanted:
@@ -149,4 +179,4 @@ def _mask(values: Sequence[float], size: tuple[int, int]) -> dict[str, Any] | No
     return from_polygons([[v * (height if i % 2 else width) for i, v in enumerate(values)]], size)
 
 
-__all__ = ["build", "matches"]
+__all__ = ["build", "class_table", "labeled", "lines", "matches", "read_shapes"]
