@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from samtailor.data.formats import color_map
 from samtailor.data.image import SUFFIXES, header, read_mask
 from samtailor.data.layout import file_sample, mask_annotation
 from samtailor.data.listing import chosen, files, has_files, natural_key, paired, single_class, subfolder
@@ -17,8 +18,10 @@ _ENDINGS = ("_mask", "-mask", "_segmentation")
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` contains images/ and masks/ (ignoring case; also "image", "imgs", "mask")."""
-    return subfolder(path, *_IMAGES) is not None and has_files(subfolder(path, *_MASKS), *SUFFIXES)
+    """Whether `path` contains images/ and masks/ (ignoring case; also "image", "imgs", "mask"), without a palette."""
+    if subfolder(path, *_IMAGES) is None or not has_files(subfolder(path, *_MASKS), *SUFFIXES):
+        return False
+    return not color_map.matches(path)
 
 
 def build(

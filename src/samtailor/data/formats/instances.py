@@ -10,6 +10,7 @@ import numpy as np
 
 from samtailor.data.account import describe
 from samtailor.data.class_lists import names_file
+from samtailor.data.formats import color_map
 from samtailor.data.image import SUFFIXES, header, read_index
 from samtailor.data.index_maps import of_instances
 from samtailor.data.layout import file_sample
@@ -28,6 +29,7 @@ def matches(path: Path) -> bool:
         and names_file(path) is None
         and has_files(subfolder(path, "labels"), *SUFFIXES)
         and not has_files(subfolder(path, "labels"), ".txt")
+        and not color_map.matches(path)
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from samtailor.data.account import count, leave_out
 from samtailor.data.class_lists import NOTHING, names_file, read_names
+from samtailor.data.formats import color_map
 from samtailor.data.image import SUFFIXES, header, read_index
 from samtailor.data.json_kinds import json_kind
 from samtailor.data.layout import file_sample
@@ -30,6 +31,7 @@ def matches(path: Path) -> bool:
         and subfolder(path, "images") is not None
         and has_files(subfolder(path, "labels"), *SUFFIXES)
         and not has_files(subfolder(path, "labels"), ".txt")
+        and not color_map.matches(path)
     )
 
 

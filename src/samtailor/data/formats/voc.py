@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,6 +14,7 @@ import numpy as np
 
 from samtailor.data.account import describe
 from samtailor.data.class_lists import NOTHING, names_file, read_names
+from samtailor.data.color_maps import palette_file
 from samtailor.data.drawn import Draw, Shape, declared_size, drawn
 from samtailor.data.image import SUFFIXES, header, read_index
 from samtailor.data.index_maps import of_classes, of_objects
@@ -36,10 +38,12 @@ _SAMPLED = 12  # maps that are read to number a list of class names
 
 
 def matches(path: Path) -> bool:
-    """Whether there are images and XML files or SegmentationClass/."""
-    return _images(path) is not None and (
-        has_files(subfolder(path, "annotations"), ".xml") or has_files(_classes_folder(path), *SUFFIXES)
-    )
+    """Whether there are images and XML files, or SegmentationClass/ without a labelmap.txt of colors."""
+    if _images(path) is None:
+        return False
+    if has_files(_classes_folder(path), *SUFFIXES):
+        return palette_file(path / "labelmap.txt") is None  # with colors it is an export of CVAT, see cvat_masks
+    return has_files(subfolder(path, "annotations"), ".xml")
 
 
 def build(
@@ -78,7 +82,11 @@ def build(
         return _segmented(path, image_files, classes, first_index, unlabeled)
     if masks == "segmentation":
         raise DataError(f"{path} has no masks in SegmentationClass/.")
-    return _boxed(path, image_files, classes, one_based, unlabeled)
+    folder = subfolder(path, "annotations")
+    sheets = files(folder, [".xml"], role="annotation") if folder else {}
+    samples = boxed(image_files, sheets, classes, one_based, unlabeled)
+    parts = list_parts(subfolder(subfolder(path, "ImageSets") or path, "Main"))
+    return [replace(sample, part=parts.get(sample.id.rpartition("/")[2])) for sample in samples]
 
 
 def _images(path: Path) -> Path | None:
@@ -89,19 +97,22 @@ def _classes_folder(path: Path) -> Path | None:
     return subfolder(path, "SegmentationClass")
 
 
-def _boxed(
-    path: Path, images: Mapping[str, Path], classes: Sequence[str] | None, one_based: bool, unlabeled: str
+def boxed(
+    images: Mapping[str, Path],
+    sheets: Mapping[str, Path],
+    classes: Sequence[str] | None,
+    one_based: bool,
+    unlabeled: str = "skip",
 ) -> list[Sample]:
-    folder = subfolder(path, "annotations")
-    sheets = files(folder, [".xml"], role="annotation") if folder else {}
+    """Samples of images and VOC's XML files by stem, for layouts that store them in other places too.
+
+    Raises:
+        DataError, InputError: see `build`.
+    """
     stems = paired(images, sheets, "XML file", unlabeled=unlabeled, content=lambda file: len(_objects(file)))
     known = {_name(entry, sheets[stem]) for stem in stems if stem in sheets for entry in _objects(sheets[stem])}
     wanted = frozenset(chosen(classes, sorted(known, key=natural_key)))
-    parts = list_parts(subfolder(subfolder(path, "ImageSets") or path, "Main"))
-    return [
-        file_sample(s, images[s], _shapes, sheets.get(s), wanted, one_based, part=parts.get(s.rpartition("/")[2]))
-        for s in stems
-    ]
+    return [file_sample(stem, images[stem], _shapes, sheets.get(stem), wanted, one_based) for stem in stems]
 
 
 def _objects(file: Path) -> list[ElementTree.Element]:
@@ -233,4 +244,4 @@ def _without_void(index: np.ndarray) -> np.ndarray:
     return np.where(index == _VOID, 0, index)
 
 
-__all__ = ["build", "matches"]
+__all__ = ["boxed", "build", "matches"]

@@ -56,8 +56,31 @@ def build(
         InputError: an unknown class or option.
     """
     images, labels = _listed(path, part)
-    table, shape = _names(path, names)
-    values = _keypoints(keypoints) if keypoints is not None else shape
+    return labeled(path, images, labels, class_table(path, names), classes, keypoints, unlabeled)
+
+
+def labeled(
+    path: Path,
+    images: Mapping[str, Path],
+    labels: Mapping[str, Path],
+    table: Mapping[int, str] | None,
+    classes: Sequence[str] | None,
+    keypoints: str | None = None,
+    unlabeled: str = "skip",
+) -> list[Sample]:
+    """Samples of images and YOLO text files by stem, for layouts that store them in other places too.
+
+    Args:
+        path: folder of the data set, for messages and for kpt_shape of its YAML files.
+        images, labels: image and text files by stem.
+        table: class names by index; None uses the numbers.
+        classes: class names to read; None for all.
+        keypoints, unlabeled: see `build`.
+
+    Raises:
+        DataError, InputError: see `build`.
+    """
+    values = _keypoints(keypoints) if keypoints is not None else _stated_keypoints(path)
     if values is None and _is_pose(list(labels.values())):
         values = _POSE
     if values:
@@ -69,7 +92,9 @@ def build(
         table = {i: str(i) for i in sorted({int(n) for file in used for n, *_ in rows(file)})}
         notice("no class names", f"{path}: no class names in data.yaml or classes.txt; numbers are used as names.")
     wanted = frozenset(chosen(classes, table.values()))
-    return [file_sample(stem, images[stem], of_file, labels.get(stem), table, wanted, values or 0) for stem in stems]
+    return [
+        file_sample(stem, images[stem], read_shapes, labels.get(stem), table, wanted, values or 0) for stem in stems
+    ]
 
 
 def _places(path: Path) -> list[tuple[str, Path, Path]]:
@@ -99,38 +124,56 @@ def _listed(path: Path, part: str | None) -> tuple[dict[str, Path], dict[str, Pa
     return images, labels
 
 
-def _names(path: Path, given: str | None) -> tuple[dict[int, str] | None, int | None]:
-    """Class names by number, and the numbers of keypoints in a line; None for what no file states."""
+def class_table(path: Path, given: str | None) -> dict[int, str] | None:
+    """Class names by index, from the file `given` or the usual ones of a data set; None if there is none.
+
+    Raises:
+        DataError: an invalid file, or `given` has no names.
+    """
     texts = [f for f in (path / "classes.txt", path / "labels" / "classes.txt", path / "obj.names") if f.is_file()]
-    sheets = sorted([*path.glob("*.yaml"), *path.glob("*.yml")], key=lambda f: (f.name != "data.yaml", f.name))
-    candidates = [path / given] if given is not None else [*sheets, *texts]
-    for file in candidates:
-        if file.suffix in (".yaml", ".yml"):
-            table, keypoints = _table(file)
-            if table:
-                return table, keypoints
-        else:
-            return dict(enumerate(line.strip() for line in read_text(file).splitlines() if line.strip())), None
+    for file in [path / given] if given is not None else [*_sheets(path), *texts]:
+        if file.suffix not in (".yaml", ".yml"):
+            return dict(enumerate(line.strip() for line in read_text(file).splitlines() if line.strip()))
+        table = _table(file)
+        if table:
+            return table
     if given is not None:
-        raise DataError(f"{candidates[0]}: no class names under the key 'names'.")
-    return None, None
+        raise DataError(f"{path / given}: no class names under the key 'names'.")
+    return None
 
 
-def _table(file: Path) -> tuple[dict[int, str] | None, int | None]:
-    """Class names and numbers of keypoints of a YAML file. All values are read as text: `no` is a name, not false."""
+def _sheets(path: Path) -> list[Path]:
+    return sorted([*path.glob("*.yaml"), *path.glob("*.yml")], key=lambda f: (f.name != "data.yaml", f.name))
+
+
+def _yaml(file: Path) -> dict[str, Any]:
+    """Values of a YAML file, all as text: `no` is a name, not false."""
     import yaml
 
     try:
         content = yaml.load(read_text(file), Loader=yaml.BaseLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{file}: not valid YAML ({error}).") from error
-    value: Any = content.get("names") if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
+
+
+def _table(file: Path) -> dict[int, str] | None:
+    value = _yaml(file).get("names")
     pairs = list(enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ())
     if value and not (pairs and all(isinstance(name, str) and str(index).isdecimal() for index, name in pairs)):
         raise DataError(f"{file}: 'names' must be a list of names, or a mapping from index to name.")
-    shape = content.get("kpt_shape") if isinstance(content, dict) else None
-    values = _keypoints("x".join(map(str, shape))) if isinstance(shape, list) and len(shape) == 2 else None
-    return {int(index): name for index, name in pairs} or None, values
+    return {int(index): name for index, name in pairs} or None
+
+
+def _stated_keypoints(path: Path) -> int | None:
+    """Numbers of keypoints after each box, from kpt_shape of a YAML file; None without one."""
+    for file in _sheets(path):
+        shape = _yaml(file).get("kpt_shape")
+        if isinstance(shape, list) and len(shape) == 2 and all(isinstance(side, str) for side in shape):
+            return _keypoints("x".join(shape))
+    return None
 
 
 def _keypoints(text: str) -> int:
@@ -188,7 +231,7 @@ def lines(file: Path, keypoints: int = 0) -> Iterator[tuple[float, ...]]:
         yield values
 
 
-def of_file(
+def read_shapes(
     image: Path, file: Path | None, names: Mapping[int, str], wanted: frozenset[str], keypoints: int = 0
 ) -> Iterator[Annotation]:
     """Annotations of a label file; none without a file.
@@ -222,4 +265,4 @@ def _mask(values: Sequence[float], size: tuple[int, int]) -> dict[str, Any] | No
     return from_polygons([[v * (height if i % 2 else width) for i, v in enumerate(values)]], size)
 
 
-__all__ = ["build", "lines", "matches", "of_file"]
+__all__ = ["build", "class_table", "labeled", "lines", "matches", "read_shapes"]
