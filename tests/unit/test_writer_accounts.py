@@ -11,7 +11,7 @@ from samtailor.data.dataset import open_dataset
 from samtailor.data.writers import LabelledImage, WriteReport
 from samtailor.data.writers._names import class_files, class_texts, image_name
 from samtailor.errors import InputError
-from samtailor.registry import names
+from samtailor.registry import find, names
 from written import box, labeled, rectangle, ring, write
 
 FORMATS = names("writers")
@@ -48,15 +48,12 @@ def test_class_names_stay_apart_and_inside(format, tmp_path):
     (sample,) = open_dataset(outer, format=layout, **options)
     by_label = {one.label: one.box for one in sample.annotations}
     assert len(by_label) == len(HOSTILE)  # no class lost, none merged with another
-    texts = class_texts(HOSTILE, {"labelmap": LABELMAP, "voc": VOC, "labelme": LABELME}.get(format, ()))
+    texts = class_texts(HOSTILE, getattr(find("writers", format), "RESERVED", ()))
     for name, one in zip(HOSTILE, image.objects, strict=True):
         assert by_label[texts[name]] == one.box
         assert report.renamed.get(name.encode("utf-8", "backslashreplace").decode(), texts[name]) == texts[name]
 
 
-LABELMAP = ("null", "background", "ignore", "unlabeled", "unlabelled", "void")
-VOC = ("background", "void")
-LABELME = ("__ignore__", "_background_")
 
 
 def test_file_names_of_classes():

@@ -26,14 +26,16 @@ _CHANNELS = (("r", "red"), ("g", "green"), ("b", "blue"))
 _TEXT = re.compile(r"^\s*(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\S.*?)\s*$")
 
 
-def palette_file(*folders: Path | None) -> Path | None:
-    """The first file of the folders that lists classes with their colors; None if there is none. Reads small files."""
-    for folder in folders:
-        if folder is None or not folder.is_dir():
+def palette_file(*places: Path | None) -> Path | None:
+    """The first file of the folders or files that lists classes with their colors; None if there is none.
+
+    Reads only small files.
+    """
+    for place in places:
+        if place is None or not place.exists():
             continue
-        files = sorted(
-            f for f in folder.iterdir() if f.suffix.lower() in (".csv", ".json", ".txt") and f.name[0] != "."
-        )
+        files = sorted(place.iterdir()) if place.is_dir() else [place]
+        files = [f for f in files if f.suffix.lower() in (".csv", ".json", ".txt") and f.name[0] != "."]
         for file in files[:_MAX_FILES]:
             try:
                 if file.is_file() and file.stat().st_size <= _MAX_BYTES and _parsed(file):
@@ -102,7 +104,7 @@ def _parsed(file: Path) -> list[tuple[str, int]]:
         if file.suffix.lower() == ".csv":
             return list(_from_csv(text))
         return list(_from_text(text))
-    except (ValueError, KeyError, TypeError, RecursionError, csv.Error):
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError, csv.Error):
         return []
 
 

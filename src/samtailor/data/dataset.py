@@ -15,6 +15,7 @@ from typing import Any
 from samtailor import registry
 from samtailor.data.account import Record, account, recording
 from samtailor.data.listing import natural_key, read_text
+from samtailor.data.parts import with_parts
 from samtailor.errors import DataError, InputError
 from samtailor.structures import Account, Sample
 
@@ -82,7 +83,7 @@ def open_dataset(
         except DataError as error:
             raise DataError(_with_flags(str(error), known)) from error
     _refuse_equal_ids(samples, root)
-    return Dataset(_grouped(samples, root, group), root, name, record)
+    return Dataset(_grouped(with_parts(samples, root), root, group), root, name, record)
 
 
 def layout_options(format: str) -> tuple[str, ...]:

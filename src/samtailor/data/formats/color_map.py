@@ -35,6 +35,8 @@ def matches(path: Path) -> bool:
     places = _places(path)
     if not places or ((path / "labelmap.txt").is_file() and subfolder(path, "SegmentationClass")):
         return False
+    if not all(_aligned(images, masks) for _, images, masks in places):
+        return False  # masks/CLASS/ holds binary masks
     return palette_file(path, *(masks for _, _, masks in places)) is not None
 
 
@@ -95,6 +97,14 @@ def _places(path: Path) -> list[tuple[str, Path, Path]]:
         if partner and has_files(folder, *SUFFIXES) and has_files(partner, *SUFFIXES):
             places.append((folder.name, folder, partner))
     return places
+
+
+def _aligned(images: Path, masks: Path) -> bool:
+    """Whether masks lie directly in their folder, or in folders of the same names as the images."""
+    inside = list(masks.iterdir())
+    if any(entry.suffix.lower() in SUFFIXES for entry in inside):
+        return True
+    return all((images / entry.name).is_dir() for entry in inside if entry.is_dir() and entry.name[0] != ".")
 
 
 def _maps(folder: Path, images: Mapping[str, Path]) -> dict[str, Path]:

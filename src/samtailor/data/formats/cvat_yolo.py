@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 
 from samtailor.data.account import count, count_images, leave_out, leave_out_image
 from samtailor.data.finder import ImageFinder
+from samtailor.data.formats.yolo import lines, read_shapes
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, natural_key, read_text
 from samtailor.data.parts import part_named
-from samtailor.data.yolo_text import annotations, lines
 from samtailor.errors import DataError
 from samtailor.structures import Sample
 
@@ -58,7 +58,7 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
                 unlabeled.add(image)
             elif image not in samples:
                 samples[image] = file_sample(
-                    _id(path, image), image, annotations, label, names, wanted, part=part_named(part)
+                    _id(path, image), image, read_shapes, label, names, wanted, part=part_named(part)
                 )
     if not samples:
         raise DataError(f"{path}: no image of train.txt exists with a text file. Export the task with images.")

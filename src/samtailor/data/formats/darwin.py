@@ -1,4 +1,4 @@
-"""V7 Darwin JSON 2.0 and 1.0: a file for each image in annotations/ or beside it (polygon, ellipse, box, mask layer)."""
+"""V7 Darwin JSON 2.0 and 1.0: a file for each image, in annotations/ or beside it (polygon, ellipse, mask layer)."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from samtailor.data.formats import color_map
 from samtailor.data.image import SUFFIXES, header, read_mask
 from samtailor.data.layout import file_sample, mask_annotation
 from samtailor.data.listing import chosen, files, has_files, natural_key, paired, read_json, single_class, subfolder
@@ -17,8 +18,10 @@ _ENDINGS = ("_mask", "-mask", "_segmentation")
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` contains images/ and masks/ (ignoring case; also "image", "imgs", "mask")."""
-    return subfolder(path, *_IMAGES) is not None and has_files(subfolder(path, *_MASKS), *SUFFIXES)
+    """Whether `path` contains images/ and masks/ (ignoring case; also "image", "imgs", "mask"), without a palette."""
+    if subfolder(path, *_IMAGES) is None or not has_files(subfolder(path, *_MASKS), *SUFFIXES):
+        return False
+    return not color_map.matches(path)
 
 
 def build(
@@ -80,8 +83,8 @@ def _folder(root: Path, given: str | None, usual: Sequence[str], what: str) -> P
 
 
 def _listed_folders(path: Path, masks: Path) -> dict[str, Path]:
-    """Class folders by name, from classes.json (folder to class name), which samtailor writes; empty without it."""
-    file = path / "classes.json"
+    """Class folders by name, from folders.json (folder to class name), which samtailor writes; empty without it."""
+    file = path / "folders.json"
     table = read_json(file) if file.is_file() else None
     if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
         return {}  # a file of another program

@@ -170,7 +170,8 @@ def _annotations(
     frame = header(image)
     joined = _joined(rows)
     sizes = [_size(row) for row in joined if _kind(row) in _AREAS]
-    size = declared_size(*next((s for s in sizes if s != (None, None)), (None, None)), frame, place)
+    height, width = next((s for s in sizes if s != (None, None)), (None, None))
+    size = declared_size(height, width, frame, place)
     if any(s not in ((None, None), size) for s in sizes):
         raise DataError(f"{place}: regions of images of different sizes ({size} and others).")
     yield from drawn((_shape(row, i) for i, row in enumerate(joined)), wanted, size, frame, place)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from samtailor.data.class_lists import NOTHING
 from samtailor.data.writers import Destination, LabelledImage
 from samtailor.data.writers._index import numbers, painted, recolored
 from samtailor.data.writing import replacing, write_json, write_png
 
-RESERVED = ("null", "background", "ignore", "unlabeled", "unlabelled", "void")
+RESERVED = tuple(NOTHING)
 MERGED = "objects of one class are one region"
 
 

@@ -1,4 +1,4 @@
-"""Masks: images/, masks/CLASS/NAME.png, one binary PNG (0 and 255) per class, and classes.json; objects are merged."""
+"""Masks: images/, masks/CLASS/NAME.png, one binary PNG (0 and 255) per class, and folders.json; objects are merged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MERGED = "objects of one class are one mask"
 
 def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[str]) -> None:
     """Write the data set. There is no file for a class without objects in an image. An image without any object gets
-    an empty mask of the first class, so that it remains in the data set. classes.json holds the class of each folder.
+    an empty mask of the first class, so that it remains in the data set. folders.json holds the class of each folder.
     """
     folders = class_files(classes)
     for image in images:
@@ -35,4 +35,4 @@ def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[st
                 write_png(file, by_class[label])
             else:
                 file.unlink(missing_ok=True)  # left by an earlier run
-    write_json(to.folder / "classes.json", {folder: label for label, folder in folders.items()})
+    write_json(to.folder / "folders.json", {folder: label for label, folder in folders.items()})

@@ -8,11 +8,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from samtailor.data.class_lists import NOTHING
 from samtailor.data.writers import Destination, LabelledImage, LabelledObject
 from samtailor.data.writers._index import numbers, painted, palette, recolored, write_palette_png
 from samtailor.data.writing import replacing, write_json, write_png
 
-RESERVED = ("background", "void")
+RESERVED = tuple(NOTHING)
 DEEP = "SegmentationClass or SegmentationObject has 16 bits (more than 254 classes, or objects in an image)"
 
 
