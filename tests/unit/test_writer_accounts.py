@@ -54,8 +54,6 @@ def test_class_names_stay_apart_and_inside(format, tmp_path):
         assert report.renamed.get(name.encode("utf-8", "backslashreplace").decode(), texts[name]) == texts[name]
 
 
-
-
 def test_file_names_of_classes():
     files = class_files(HOSTILE)
     assert len({name.casefold() for name in files.values()}) == len(HOSTILE)
