@@ -45,7 +45,7 @@ DETECTORS ?= detectors
 ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour closer-look views \
-	tailor-trials
+	tailor-trials round-trips
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
@@ -91,6 +91,9 @@ results-closer-look: env
 
 results-views: env
 	$(BIN)/python tools/measure_views.py --data $(DATA) --out $(RUNS)/views
+
+results-round-trips: env
+	$(BIN)/python tools/measure_round_trips.py
 
 results-tailor-trials: env
 	for shots in 64 4; do $(BIN)/python tools/choose_tailor.py --data $(DATA) --out $(RUNS)/tailor-$$shots --shots $$shots \
