@@ -19,7 +19,7 @@ from samtailor.workbench.images import by_name
 from samtailor.workbench.project import Project
 from samtailor.workbench.records import Record
 
-_NAME = re.compile(r"[a-z-]{1,32}-\d{3,9}")
+_NAME = re.compile(r"[a-z0-9-]{1,32}-\d{3,9}")
 _COMPRESSED = {
     ".jpg",
     ".jpeg",
