@@ -115,7 +115,8 @@ def detect(path: Path) -> str:
     sets = ", ".join(registry.names("sets"))
     raise DataError(
         f"{path} matches no known layout. Known layouts:\n{layouts}\n"
-        f"Arrange the files like one of these, or name the format (published data sets: {sets})."
+        f"Arrange the files like one of these, or name the format (published data sets: {sets}). For images and masks "
+        "under other names use format=pairs with the option pair, as in pair=photos/{}.jpg:truth/{}_GT.png."
     )
 
 
