@@ -14,6 +14,7 @@ def check_command(
     format: options.Format = None,
     classes: options.Classes = None,
     group: options.GroupRule = None,
+    setting: options.DataSetting = None,
     json: options.Json = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 on warnings too.")] = False,
 ) -> None:
@@ -25,7 +26,7 @@ def check_command(
     from samtailor.data.check import check
     from samtailor.data.writing import write_json
 
-    more = {} if group is None else {"group": group}
+    more = options.data_options(setting) | ({} if group is None else {"group": group})
     report = check(data, format, classes=options.names(classes), **more)
     results().print(report.render(), markup=False, soft_wrap=True)
     if json is not None:

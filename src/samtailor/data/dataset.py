@@ -83,15 +83,33 @@ def open_dataset(
     root = Path(path)
     _refuse_missing(root)
     name = detect(root) if format is None else format
-    build = _layout(name).build
-    known = list(inspect.signature(build).parameters)[2:]
+    build, known = _layout(name).build, layout_options(name)
     for option in options:
         if option not in known:
             raise InputError(f"The format {name!r} has no option {option!r}. Options: {', '.join(known) or 'none'}.")
     with recording() as record:
-        samples = sorted(build(root, classes=classes, **options), key=lambda sample: natural_key(sample.id))
+        try:
+            samples = sorted(build(root, classes=classes, **options), key=lambda sample: natural_key(sample.id))
+        except DataError as error:
+            raise DataError(_with_flags(str(error), known)) from error
     _refuse_equal_ids(samples, root)
     return Dataset(_grouped(with_parts(samples, root), root, group), root, name, record)
+
+
+def layout_options(format: str) -> tuple[str, ...]:
+    """Names of the options of a layout.
+
+    Raises:
+        InputError: an unknown format.
+    """
+    return tuple(inspect.signature(_layout(format).build).parameters)[2:]
+
+
+def _with_flags(message: str, known: Sequence[str]) -> str:
+    """An error message in which "annotations=..." is followed by the spelling of the command line."""
+    for name in known:
+        message = message.replace(f"{name}=...", f"{name}=... (--set data_options.{name}=...)")
+    return message
 
 
 def detect(path: Path) -> str:
@@ -107,7 +125,10 @@ def detect(path: Path) -> str:
         return fitting[0]
     if fitting:
         names = ", ".join(fitting)
-        raise DataError(f"{path} matches several layouts: {names}. Choose one, for example format={fitting[0]!r}.")
+        raise DataError(
+            f"{path} matches several layouts: {names}. Choose one, for example format={fitting[0]!r} "
+            f"(--format {fitting[0]})."
+        )
     for folder in sorted(entry for entry in path.iterdir() if entry.is_dir()):
         for name in _fits(folder, modules):
             raise DataError(f"{path} matches no known layout, but {folder} has the layout {name}. Use that folder.")
@@ -211,4 +232,4 @@ def _by_table(value: str, root: Path) -> Callable[[str], str]:
     return group
 
 
-__all__ = ["Dataset", "class_names", "detect", "open_dataset"]
+__all__ = ["Dataset", "class_names", "detect", "layout_options", "open_dataset"]
