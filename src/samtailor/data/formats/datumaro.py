@@ -110,7 +110,8 @@ def _shape(row: Any, labels: Sequence[str], place: str, number: int) -> Shape:
         raise DataError(f"{place}, annotation {number}: there is no label with the number {label!r}.")
     draw = partial(_draw, kind, row) if kind in _AREAS else None
     name = "" if label is None else labels[label]
-    return Shape(name, kind, draw, f"annotation {number}", row.get("group") or None)
+    group = row.get("group")
+    return Shape(name, kind, draw, f"annotation {number}", str(group) if group else None)
 
 
 def _draw(kind: str, row: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any] | None:

@@ -122,20 +122,18 @@ def _has_image_suffix(value: str) -> bool:
 
 
 def _joined(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Results with the labels of separate `labels` results of the same region id."""
-    labels: dict[str, list[str]] = {}
+    """Results without those of type `labels` that only name another result of the same id: the shape gets the labels."""
+    labels: dict[str, Any] = {}
     shapes: list[dict[str, Any]] = []
     for row in rows:
-        id, value = row.get("id"), row.get("value")
-        if row.get("type") == "labels" and isinstance(value, dict) and isinstance(id, str):
-            labels[id] = value.get("labels") or []
-            if "points" in value or "rle" in value or "width" in value or "radiusX" in value:
-                shapes.append({**row, "type": None})  # its shape is repeated; without another result it is all there is
+        id, value = str(row.get("id")), row.get("value")
+        if row.get("type") == "labels" and isinstance(value, dict):
+            labels[id] = value.get("labels")
         else:
             shapes.append(dict(row))
-    whole = {row.get("id") for row in shapes if row.get("type") is not None}
-    shapes = [row for row in shapes if row.get("type") is not None or row.get("id") not in whole]
-    return [{**row, "labels": labels.get(str(row.get("id")), [])} for row in shapes]
+    named = {str(row.get("id")) for row in shapes}
+    alone = [dict(row) for row in rows if row.get("type") == "labels" and str(row.get("id")) not in named]
+    return [{**row, "labels": labels.get(str(row.get("id")))} for row in [*shapes, *alone]]
 
 
 def _kind(row: Mapping[str, Any]) -> str:
