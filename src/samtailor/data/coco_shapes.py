@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from samtailor.data.account import describe
+from samtailor.data.drawn import declared_size
 from samtailor.data.image import Header
 from samtailor.data.notices import notice
-from samtailor.data.placement import shown_size
 from samtailor.errors import DataError, counted
 from samtailor.masks.rle import from_box, from_polygons, validated
 
@@ -110,7 +110,7 @@ def mask_of(entry: Mapping[str, Any], size: tuple[int, int], frame: Header, name
     runs = [shape] if isinstance(shape, dict) else shape if _is_runs(shape) else None
     if runs is not None:
         for one in runs:
-            shown_size(one.get("size"), frame, name)
+            declared_size(*_pair(one.get("size")), frame, name)
         parts = [validated(one, name) for one in runs]
         if len({tuple(part["size"]) for part in parts}) > 1:
             raise DataError(f"{name}: the parts of the run lengths have different sizes.")
@@ -129,6 +129,10 @@ def mask_of(entry: Mapping[str, Any], size: tuple[int, int], frame: Header, name
     what = "only polygons of fewer than three points" if polygons else "no polygon"
     notice("box as mask", f"{name}: {what}, and a box, which is used as a rectangular mask.")
     return from_box((x, y, x + width, y + height), size)
+
+
+def _pair(value: Any) -> tuple[Any, Any]:
+    return (value[0], value[1]) if isinstance(value, list) and len(value) == 2 else (value, value)
 
 
 def _is_runs(shape: Any) -> bool:

@@ -95,16 +95,19 @@ class ImageFinder:
             )
         return ranked[0]
 
-    def account(self, used: Mapping[Path, object] | Iterable[Path], missing: Iterable[str], what: str) -> None:
+    def account(
+        self, used: Mapping[Path, object] | Iterable[Path], missing: Iterable[str], what: str, embedded: int = 0
+    ) -> None:
         """Report to `data.account` the images that make no sample.
 
         Args:
             used: image files of samples.
             missing: sentences about images that are listed but do not exist.
             what: what an image without a sample lacks, e.g. "entry in annotations.xml".
+            embedded: number of images that annotation files contain.
         """
         taken, absent = set(used), list(missing)
-        count_images(len(self.files) + len(absent))
+        count_images(len(self.files) + len(absent) + embedded)
         for sentence in absent:
             leave_out_image("annotation without image", sentence)
         for place in sorted(self.files, key=natural_key):

@@ -66,9 +66,19 @@ class Header:
 def header(path: Path) -> Header:
     """Size, rotation and mode of an image file."""
     with _opened(path) as image:
-        stored, turn = (image.height, image.width), _orientation(image)
-        size = (image.width, image.height) if turn >= 5 else stored
-        return Header(size, stored, turn, image.mode, image.format or "")
+        return _header(image)
+
+
+def decode_header(data: bytes, name: str) -> Header:
+    """Like `header`, from the bytes of an image file; `name` is for error messages."""
+    with _opened(name, io.BytesIO(data)) as image:
+        return _header(image)
+
+
+def _header(image: Image.Image) -> Header:
+    stored, turn = (image.height, image.width), _orientation(image)
+    size = (image.width, image.height) if turn >= 5 else stored
+    return Header(size, stored, turn, image.mode, image.format or "")
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -269,6 +279,7 @@ def _has_grays(values: np.ndarray) -> bool:
 __all__ = [
     "SUFFIXES",
     "Header",
+    "decode_header",
     "decode_image",
     "decode_mask",
     "header",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from samtailor.data.account import leave_out, recording
-from samtailor.data.image import Header, read_image
+from samtailor.data.image import Header, decode_image, read_image
 from samtailor.data.placement import rle_to_image_frame
 from samtailor.masks.rle import encode
 from samtailor.structures import Annotation, Reading, Sample
@@ -34,9 +34,23 @@ def file_sample(
     return Sample(id, partial(read_image, image), read, source=image, part=part)
 
 
-def _reading(annotations: Callable[..., Iterable[Annotation]], image: Path, *args: Any) -> Reading:
+def embedded_sample(
+    id: str, read: Callable[[], bytes], annotations: Callable[..., Iterable[Annotation]], *args: Any
+) -> Sample:
+    """Sample of an image inside an annotation file, of which `read` returns the bytes; the rest as in `file_sample`.
+
+    The annotations are read lazily as `annotations(*args)`.
+    """
+    return Sample(id, partial(_decoded, read, id), partial(_reading, annotations, *args))
+
+
+def _decoded(read: Callable[[], bytes], id: str) -> np.ndarray:
+    return decode_image(read(), f"the embedded image of {id}")
+
+
+def _reading(annotations: Callable[..., Iterable[Annotation]], *args: Any) -> Reading:
     with recording() as record:
-        reading = Reading(annotations(image, *args))
+        reading = Reading(annotations(*args))
     reading.tally = record.annotation_tally(len(reading))
     return reading
 
@@ -70,4 +84,4 @@ def mask_annotation(label: str, mask: np.ndarray, name: Path | str) -> Iterator[
         leave_out("empty mask", f"{name}: the mask of class {label!r} is empty and is skipped.")
 
 
-__all__ = ["file_sample", "mask_annotation", "rle_annotation"]
+__all__ = ["embedded_sample", "file_sample", "mask_annotation", "rle_annotation"]

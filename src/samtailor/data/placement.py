@@ -15,38 +15,12 @@ from samtailor.masks.rle import encode
 ASPECT_TOLERANCE = 0.01
 """Largest relative difference of aspect ratios that counts as rounding; one pixel is always allowed."""
 
-MOST_PIXELS = 1 << 28
-"""Largest number of pixels of a mask whose image is smaller."""
-
 
 def same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
     """Whether two sizes (height, width) differ only in scale, up to one pixel of the smaller one or 1 %."""
     (h, w), (H, W) = sorted([size, other], key=lambda s: s[0] * s[1])
     off = min(abs(h - H * w / W), abs(w - W * h / H))  # in pixels of the smaller size, whose rounding is coarser
     return off <= 1.0 or abs((w / h) / (W / H) - 1) <= ASPECT_TOLERANCE
-
-
-def shown_size(size: Any, image: Header, name: Path | str) -> tuple[int, int]:
-    """Size (height, width) that an annotation file states for a mask, checked before anything of it is allocated.
-
-    Raises:
-        DataError: not two numbers, another aspect ratio than the image (stored or shown), or more pixels than
-            `MOST_PIXELS` and the image.
-    """
-    try:
-        height, width = (int(side) for side in size)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{name}: the size must be (height, width), got {size!r}.") from error
-    shown = f"{image.size[1]}x{image.size[0]}"
-    if min(height, width) < 1 or height * width > max(MOST_PIXELS, image.size[0] * image.size[1]):
-        raise DataError(f"{name}: a size of {width}x{height} px is stated for an image of {shown} px.")
-    turned = image.orientation >= 5 and same_aspect((height, width), image.stored)
-    if not turned and not same_aspect((height, width), image.size):
-        raise DataError(
-            f"{name}: the stated size is {width}x{height} px (width x height), but the image has size {shown}, another "
-            "aspect ratio. The file may belong to another version of the images."
-        )
-    return height, width
 
 
 def to_image_frame(values: np.ndarray, image: Header, name: Path | str, *, quiet: bool = False) -> np.ndarray:
@@ -92,4 +66,4 @@ def rle_to_image_frame(rle: dict[str, Any], image: Header, name: Path | str) -> 
     return encode(to_image_frame(coco.decode(rle).astype(bool), image, name))
 
 
-__all__ = ["ASPECT_TOLERANCE", "MOST_PIXELS", "rle_to_image_frame", "same_aspect", "shown_size", "to_image_frame"]
+__all__ = ["ASPECT_TOLERANCE", "rle_to_image_frame", "same_aspect", "to_image_frame"]
