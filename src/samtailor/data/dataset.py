@@ -14,10 +14,12 @@ from typing import Any
 
 from samtailor import registry
 from samtailor.data.account import Record, account, recording
+from samtailor.data.image import pages
 from samtailor.data.listing import natural_key, read_text
 from samtailor.data.parts import with_parts
 from samtailor.errors import DataError, InputError
-from samtailor.structures import Account, Sample
+from samtailor.structures import Account, LeftOut, Sample, Tally
+from samtailor.structures.account import summed
 
 
 class Dataset(list[Sample]):
@@ -41,7 +43,15 @@ class Dataset(list[Sample]):
         Raises:
             DataError: the annotations of an image cannot be read.
         """
-        return account(self._samples, self.record)
+        one = account(self._samples, self.record)
+        further = [(sample, pages(sample.source) - 1) for sample in self._samples if sample.source is not None]
+        left_out = tuple(
+            LeftOut("further page", number, f"{sample.source} has {number + 1} pages, of which the first is read.")
+            for sample, number in further
+            if number
+        )
+        more = Tally(sum(entry.count for entry in left_out), 0, left_out)
+        return replace(one, images=summed([one.images, more]))
 
 
 def open_dataset(

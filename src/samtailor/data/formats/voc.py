@@ -110,7 +110,7 @@ def boxed(
         DataError, InputError: see `build`.
     """
     stems = paired(images, sheets, "XML file", unlabeled=unlabeled, content=lambda file: len(_objects(file)))
-    known = {_name(entry, sheets[stem]) for stem in stems if stem in sheets for entry in _objects(sheets[stem])}
+    known = {_checked(entry, sheets[stem]) for stem in stems if stem in sheets for entry in _objects(sheets[stem])}
     wanted = frozenset(chosen(classes, sorted(known, key=natural_key)))
     return [file_sample(stem, images[stem], _shapes, sheets.get(stem), wanted, one_based) for stem in stems]
 
@@ -123,6 +123,13 @@ def _name(entry: ElementTree.Element, file: Path) -> str:
     name = (entry.findtext("name") or "").strip()
     if not name:
         raise DataError(f"{file}: an object has no name.")
+    return name
+
+
+def _checked(entry: ElementTree.Element, file: Path) -> str:
+    """Name of an object whose shape is valid."""
+    name = _name(entry, file)
+    _shape(entry, name, file, False)
     return name
 
 
