@@ -44,14 +44,24 @@ class Dataset(list[Sample]):
             DataError: the annotations of an image cannot be read.
         """
         one = account(self._samples, self.record)
-        further = [(sample, pages(sample.source) - 1) for sample in self._samples if sample.source is not None]
-        left_out = tuple(
-            LeftOut("further page", number, f"{sample.source} has {number + 1} pages, of which the first is read.")
-            for sample, number in further
-            if number
-        )
-        more = Tally(sum(entry.count for entry in left_out), 0, left_out)
-        return replace(one, images=summed([one.images, more]))
+        return replace(one, images=summed([one.images, self.further_pages()]))
+
+    def further_pages(self) -> Tally:
+        """Pages after the first of the image files, which are left out. Files that cannot be read count as one page."""
+        left_out = []
+        for sample in self._samples:
+            number = _pages(sample.source)
+            if number > 1:
+                sentence = f"{sample.source} has {number} pages, of which the first is read."
+                left_out.append(LeftOut("further page", number - 1, sentence))
+        return summed([Tally(entry.count, 0, (entry,)) for entry in left_out])
+
+
+def _pages(file: Path | None) -> int:
+    try:
+        return 1 if file is None else pages(file)
+    except DataError:
+        return 1
 
 
 def open_dataset(
