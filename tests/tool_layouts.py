@@ -60,7 +60,7 @@ def write_cvat(root):
             f'<image id="{i}" name="{i}.png" subset="default" task_id="3" width="{W}" height="{H}">'
             f'<polygon label="cat" source="manual" occluded="0" points="{points}" z_order="0"><attribute name="a">b'
             "</attribute></polygon>"
-            '<box label="dog" source="manual" occluded="0" xtl="22.00" ytl="12.00" xbr="30.00" ybr="20.00" z_order="0"/>'
+            '<box label="dog" occluded="0" xtl="22.00" ytl="12.00" xbr="30.00" ybr="20.00" z_order="0"/>'
             '<box label="dog" occluded="0" xtl="10.00" ytl="4.00" xbr="20.00" ybr="8.00" rotation="90.00" z_order="0"/>'
             '<ellipse label="cat" occluded="0" cx="15.50" cy="10.50" rx="9.00" ry="4.00" rotation="30.0" z_order="0"/>'
             f'<mask label="dog" source="semi-auto" occluded="0" rle="{runs}" left="8" top="5" width="12" height="10" '

@@ -162,3 +162,10 @@ def test_a_notice_is_logged_once(tmp_path, caplog, monkeypatch):
         masks_of(open_dataset(tmp_path))
     assert [r.message for r in caplog.records if r.levelname == "WARNING" and "resized" in r.message][1:] == []
     assert "samtailor check" in caplog.text
+
+
+def test_every_format_has_a_section_in_the_documentation():
+    page = (Path(__file__).parents[2] / "docs/reference/formats.md").read_text("utf-8")
+    titles = " ".join(re.findall(r"^###? (.*)$", page, re.MULTILINE))
+    missing = [name for name in registry.names("formats") if not re.search(rf"(?<![\w-]){name}(?![\w-])", titles)]
+    assert missing == []

@@ -14,10 +14,12 @@ from typing import Any
 
 from samtailor import registry
 from samtailor.data.account import Record, account, recording
+from samtailor.data.image import pages
 from samtailor.data.listing import natural_key, read_text
 from samtailor.data.parts import with_parts
 from samtailor.errors import DataError, InputError
-from samtailor.structures import Account, Sample
+from samtailor.structures import Account, LeftOut, Sample, Tally
+from samtailor.structures.account import summed
 
 
 class Dataset(list[Sample]):
@@ -41,7 +43,25 @@ class Dataset(list[Sample]):
         Raises:
             DataError: the annotations of an image cannot be read.
         """
-        return account(self._samples, self.record)
+        one = account(self._samples, self.record)
+        return replace(one, images=summed([one.images, self.further_pages()]))
+
+    def further_pages(self) -> Tally:
+        """Pages after the first of the image files, which are left out. Files that cannot be read count as one page."""
+        left_out = []
+        for sample in self._samples:
+            number = _pages(sample.source)
+            if number > 1:
+                sentence = f"{sample.source} has {number} pages, of which the first is read."
+                left_out.append(LeftOut("further page", number - 1, sentence))
+        return summed([Tally(entry.count, 0, (entry,)) for entry in left_out])
+
+
+def _pages(file: Path | None) -> int:
+    try:
+        return 1 if file is None else pages(file)
+    except DataError:
+        return 1
 
 
 def open_dataset(
@@ -126,7 +146,8 @@ def detect(path: Path) -> str:
     sets = ", ".join(registry.names("sets"))
     raise DataError(
         f"{path} matches no known layout. Known layouts:\n{layouts}\n"
-        f"Arrange the files like one of these, or name the format (published data sets: {sets})."
+        f"Arrange the files like one of these, or name the format (published data sets: {sets}). For images and masks "
+        "under other names use format=pairs with the option pair, as in pair=photos/{}.jpg:truth/{}_GT.png."
     )
 
 

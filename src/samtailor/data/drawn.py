@@ -67,7 +67,7 @@ def drawn(
         count()
         name = f"{source}, {shape.place}"
         if shape.draw is None:
-            leave_out("shape without area", f"{name}: a {shape.kind} has no area and is skipped.")
+            leave_out("shape without area", f"{name}: {shape.kind!r} has no area and is skipped.")
         elif not shape.label:
             leave_out("shape without class", f"{name}: the {shape.kind} has no class and is skipped.")
         elif shape.label not in wanted:
@@ -98,6 +98,13 @@ def _mask(shape: Shape, draw: Draw, size: tuple[int, int], name: str) -> dict[st
     return rle if rle is not None and coco.area(rle) else None
 
 
+def without_image(number: int, sentence: str) -> str:
+    """Count the annotations of an image that does not exist as left out; returns the sentence."""
+    count(number)
+    leave_out("annotation without image", sentence, number)
+    return sentence
+
+
 def declared_size(height: Any, width: Any, frame: Header, name: Path | str) -> tuple[int, int]:
     """The size (height, width) that an annotation file declares, compared with its image before it is used.
 
@@ -122,4 +129,4 @@ def declared_size(height: Any, width: Any, frame: Header, name: Path | str) -> t
     return size
 
 
-__all__ = ["WRONG", "Shape", "declared_size", "drawn"]
+__all__ = ["WRONG", "Shape", "declared_size", "drawn", "without_image"]

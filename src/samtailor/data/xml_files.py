@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -71,18 +72,27 @@ def xml_root(path: Path) -> tuple[str, tuple[str, ...]]:
         nonlocal depth
         depth -= 1
 
-    def refuse(*_: Any) -> None:
-        raise ValueError("document type")
+    def stop(*_: Any) -> None:
+        raise _DocumentType
 
+    head = b""
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.StartDoctypeDeclHandler = refuse
+    parser.StartDoctypeDeclHandler = stop
     try:
         with path.open("rb") as file:
-            parser.Parse(file.read(1 << 16), False)
+            head = file.read(1 << 16)
+        parser.Parse(head, False)
+    except _DocumentType:  # `read_xml` says that it is refused
+        first = re.search(rb"<([A-Za-z_][\w.-]*)", head)
+        root = first[1].decode() if first else ""
     except (expat.ExpatError, OSError, ValueError, LookupError):
         pass
     return root, tuple(names)
+
+
+class _DocumentType(Exception):
+    """A document type was declared."""
 
 
 __all__ = ["MAX_DEPTH", "read_xml", "xml_root"]

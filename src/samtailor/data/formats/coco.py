@@ -23,6 +23,7 @@ from samtailor.errors import DataError, InputError, counted
 from samtailor.registry import choose
 from samtailor.structures import Annotation, Sample
 
+_MASKS = ("masks", "mask", "labels", "groundtruth", "SegmentationClass", "SegmentationObject")
 CROWD = ("auto", "keep", "objects")
 
 
@@ -61,7 +62,7 @@ def build(
     sources = [path / annotations] if annotations is not None else _choice(path)
     sheets = [_Sheet.read(source) for source in sources]
     wanted = frozenset(chosen(classes, {name: None for sheet in sheets for name in sheet.names.values()}))
-    finder = ImageFinder(path / images if images is not None else path)
+    finder = ImageFinder(path / images if images is not None else path, skip=_MASKS)
     listed = [entry for sheet in sheets for entry in _listed(sheet, finder)]
     crowds = Crowds.of(crowd, [entry for sheet in sheets for entry in sheet.annotations])
     _refuse_shared(listed)

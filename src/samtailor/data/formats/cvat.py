@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from samtailor.data.drawn import Shape, declared_size, drawn
+from samtailor.data.drawn import Shape, declared_size, drawn, without_image
 from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import header
 from samtailor.data.layout import file_sample
@@ -59,7 +59,8 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
             image = finder.find(name, file, within=entry.get("subset"))
             if image is None:
                 shapes = sum(child.tag in _SHAPES for child in entry)
-                missing.append(f"{file}: the image {name!r} with {shapes} shapes does not exist and is skipped.")
+                sentence = f"{file}: the image {name!r} with {shapes} shapes does not exist and is skipped."
+                missing.append(without_image(shapes, sentence))
                 continue
             if image in samples:
                 raise DataError(f"{file}: the image {name!r} is listed twice.")

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from samtailor.data.drawn import Shape, declared_size, drawn
+from samtailor.data.drawn import Shape, declared_size, drawn, without_image
 from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import header
 from samtailor.data.json_kinds import MAX_FILES, json_files, json_kind, of_kind
@@ -52,8 +52,9 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
         name = _image_name(content, file)
         image = finder.find(name, file, stem=True)
         if image is None:
-            rows = len(content["annotations"])
-            missing.append(f"{file}: its image {name!r} ({rows} annotations) does not exist and is skipped.")
+            rows = sum(_LAYER not in row for row in content["annotations"])
+            sentence = f"{file}: its image {name!r} ({rows} annotations) does not exist and is skipped."
+            missing.append(without_image(rows, sentence))
         elif image in samples:
             raise DataError(f"{file}: the image {name!r} has two files.")
         else:

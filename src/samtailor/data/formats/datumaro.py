@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from samtailor.data.drawn import Shape, declared_size, drawn
+from samtailor.data.drawn import Shape, declared_size, drawn, without_image
 from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import header
 from samtailor.data.json_kinds import of_kind
@@ -58,7 +58,8 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
             image = finder.find(name, file, within=file.stem, stem=True)
             rows = tuple(item.get("annotations", []))
             if image is None:
-                missing.append(f"{file}: the image {name!r} ({len(rows)} annotations) does not exist and is skipped.")
+                sentence = f"{file}: the image {name!r} ({len(rows)} annotations) does not exist and is skipped."
+                missing.append(without_image(len(rows), sentence))
                 continue
             if image in samples:
                 raise DataError(f"{file}: the image {name!r} is listed twice.")
@@ -110,7 +111,8 @@ def _shape(row: Any, labels: Sequence[str], place: str, number: int) -> Shape:
         raise DataError(f"{place}, annotation {number}: there is no label with the number {label!r}.")
     draw = partial(_draw, kind, row) if kind in _AREAS else None
     name = "" if label is None else labels[label]
-    return Shape(name, kind, draw, f"annotation {number}", row.get("group") or None)
+    group = row.get("group")
+    return Shape(name, kind, draw, f"annotation {number}", str(group) if group else None)
 
 
 def _draw(kind: str, row: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from samtailor.data.account import count, leave_out
-from samtailor.data.drawn import Shape, declared_size, drawn
+from samtailor.data.drawn import Shape, declared_size, drawn, without_image
 from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import SUFFIXES, decode_mask, header
 from samtailor.data.json_kinds import of_kind
@@ -63,13 +63,19 @@ def build(
             image = finder.find(name, place)
             results, more = _results(task, predictions)
             if image is None:
-                regions = len(results or ())
-                missing.append(f"{place}: the image {name!r} ({regions} regions) does not exist and is skipped.")
+                number = len(_joined(results or ())) + more
+                sentence = f"{place}: the image {name!r} ({number} regions) does not exist and is skipped."
+                missing.append(without_image(number, sentence))
             elif image in samples:
                 raise DataError(
                     f"{place}: the image {image} has two tasks. Remove one, or give the images other names."
                 )
-            elif results is not None:
+            elif results is None:
+                count(more)
+                leave_out(
+                    "cancelled annotation", f"{place}: {more} results of cancelled annotations are skipped.", more
+                )
+            else:
                 samples[image] = file_sample(
                     image_id(path, image), image, _annotations, tuple(results), more, wanted, place
                 )
@@ -97,7 +103,7 @@ def _results(task: Mapping[str, Any], predictions: bool) -> tuple[list[Any] | No
     if not valid and predictions:
         valid = done = [a for a in task.get("predictions") or () if isinstance(a, dict)]
     if not valid:
-        return None, 0
+        return None, sum(len(a.get("result") or ()) for a in done)
     newest = max(enumerate(valid), key=lambda pair: (str(pair[1].get("updated_at") or ""), pair[0]))[1]
     results = newest.get("result") or []
     others = sum(len(a.get("result") or ()) for a in done if a is not newest)
@@ -122,20 +128,18 @@ def _has_image_suffix(value: str) -> bool:
 
 
 def _joined(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Results with the labels of separate `labels` results of the same region id."""
-    labels: dict[str, list[str]] = {}
+    """Results without those of type `labels` that name another result of the same id: the shape gets the labels."""
+    labels: dict[str, Any] = {}
     shapes: list[dict[str, Any]] = []
     for row in rows:
-        id, value = row.get("id"), row.get("value")
-        if row.get("type") == "labels" and isinstance(value, dict) and isinstance(id, str):
-            labels[id] = value.get("labels") or []
-            if "points" in value or "rle" in value or "width" in value or "radiusX" in value:
-                shapes.append({**row, "type": None})  # its shape is repeated; without another result it is all there is
+        id, value = str(row.get("id")), row.get("value")
+        if row.get("type") == "labels" and isinstance(value, dict):
+            labels[id] = value.get("labels")
         else:
             shapes.append(dict(row))
-    whole = {row.get("id") for row in shapes if row.get("type") is not None}
-    shapes = [row for row in shapes if row.get("type") is not None or row.get("id") not in whole]
-    return [{**row, "labels": labels.get(str(row.get("id")), [])} for row in shapes]
+    named = {str(row.get("id")) for row in shapes}
+    alone = [dict(row) for row in rows if row.get("type") == "labels" and str(row.get("id")) not in named]
+    return [{**row, "labels": labels.get(str(row.get("id")))} for row in [*shapes, *alone]]
 
 
 def _kind(row: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from samtailor.data.account import count, leave_out
+from samtailor.data.drawn import without_image
 from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import header, read_index
 from samtailor.data.json_kinds import of_kind
@@ -72,7 +73,8 @@ def build(
     for task, rows in sorted(by_task.items()):
         image = images.get(task)
         if image is None:
-            missing.append(f"{rows[0].file}: the image of task {task} is not known; {len(rows)} masks are skipped.")
+            sentence = f"{rows[0].file}: the image of task {task} is not known; {len(rows)} masks are skipped."
+            missing.append(without_image(len(rows), sentence))
         else:
             samples[image] = file_sample(image_id(path, image), image, _annotations, tuple(rows), wanted)
     if not samples:

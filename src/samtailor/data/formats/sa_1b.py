@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from samtailor.data.drawn import Shape, declared_size, drawn
+from samtailor.data.drawn import Shape, declared_size, drawn, without_image
 from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import header
 from samtailor.data.json_kinds import MAX_FILES, of_kind
@@ -47,10 +47,11 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
         raise DataError(f"{path} has no JSON file of SA-1B (keys image and annotations).")
     finder, samples, missing = ImageFinder(path), {}, []
     for file in sheets:
-        name = str(_content(file)[0].get("file_name") or file.stem)
+        entry, rows = _content(file)
+        name = str(entry.get("file_name") or file.stem)
         image = finder.find(name, file, stem=True)
         if image is None:
-            missing.append(f"{file}: its image {name!r} does not exist and is skipped.")
+            missing.append(without_image(len(rows), f"{file}: its image {name!r} does not exist and is skipped."))
         elif image in samples:
             raise DataError(f"{file}: the image {name!r} has two files.")
         else:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from samtailor.data.drawn import Shape, declared_size, drawn
+from samtailor.data.drawn import Shape, declared_size, drawn, without_image
 from samtailor.data.finder import ImageFinder
 from samtailor.data.image import decode_mask, header
 from samtailor.data.json_kinds import MAX_FILES, json_files, json_kind
@@ -66,7 +66,8 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
         listed = file.name.removesuffix(".json")  # NAME.jpg.json
         image = finders[images].find(listed, file, stem=True)
         if image is None:
-            missing[images].append(f"{file}: its image {listed!r} does not exist in {images} and is skipped.")
+            sentence = f"{file}: its image {listed!r} does not exist in {images} and is skipped."
+            missing[images].append(without_image(len(contents[file]["objects"]), sentence))
             continue
         if image in samples:
             raise DataError(f"{file}: the image {listed!r} has two files.")

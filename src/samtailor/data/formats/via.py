@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from samtailor.data.drawn import Shape, drawn
+from samtailor.data.drawn import Shape, drawn, without_image
 from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import header
 from samtailor.data.json_kinds import of_kind
@@ -62,7 +62,8 @@ def build(path: Path, *, classes: Sequence[str] | None = None, attribute: str | 
         for name, regions in entries:
             image = finder.find(name, file, within=file.parent.name)
             if image is None:
-                missing.append(f"{file}: the image {name!r} ({len(regions)} regions) does not exist and is skipped.")
+                sentence = f"{file}: the image {name!r} ({len(regions)} regions) does not exist and is skipped."
+                missing.append(without_image(len(regions), sentence))
             elif image in samples:
                 raise DataError(f"{file}: the image {name!r} is listed twice.")
             else:

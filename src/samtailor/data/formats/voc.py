@@ -111,7 +111,7 @@ def boxed(
         DataError, InputError: see `build`.
     """
     stems = paired(images, sheets, "XML file", unlabeled=unlabeled, content=lambda file: len(_objects(file)))
-    known = {_name(entry, sheets[stem]) for stem in stems if stem in sheets for entry in _objects(sheets[stem])}
+    known = {_checked(entry, sheets[stem]) for stem in stems if stem in sheets for entry in _objects(sheets[stem])}
     wanted = frozenset(chosen(classes, sorted(known, key=natural_key)))
     return [file_sample(stem, images[stem], _shapes, sheets.get(stem), wanted, one_based) for stem in stems]
 
@@ -124,6 +124,13 @@ def _name(entry: ElementTree.Element, file: Path) -> str:
     name = (entry.findtext("name") or "").strip()
     if not name:
         raise DataError(f"{file}: an object has no name.")
+    return name
+
+
+def _checked(entry: ElementTree.Element, file: Path) -> str:
+    """Name of an object whose shape is valid."""
+    name = _name(entry, file)
+    _shape(entry, name, file, False)
     return name
 
 
@@ -201,7 +208,11 @@ def _segmented(
     folder, object_folder = _classes_folder(path), subfolder(path, "SegmentationObject")
     maps = files(folder, role="annotation") if folder else {}
     objects = files(object_folder) if object_folder else {}
-    stems = paired(images, maps, "mask in SegmentationClass", unlabeled=unlabeled)
+    stem_of = {file: stem for stem, file in maps.items()}
+    stems = paired(
+        images, maps, "mask in SegmentationClass", unlabeled=unlabeled,
+        content=lambda file: _values(objects.get(stem_of[file], file)),
+    )  # fmt: skip
     names = _class_names(path, first, [maps[stem] for stem in stems if stem in maps])
     wanted = frozenset(chosen(classes, (name for index, name in names.items() if index > 0)))
     parts = list_parts(subfolder(subfolder(path, "ImageSets") or path, "Segmentation"))
@@ -211,6 +222,14 @@ def _segmented(
         )
         for stem in stems
     ]
+
+
+def _values(file: Path) -> int:
+    """Number of objects or classes of a map."""
+    try:
+        return int((np.unique(_without_void(read_index(file))) > 0).sum())
+    except DataError:
+        return 1
 
 
 def _class_names(path: Path, first: int | None, maps: Sequence[Path]) -> dict[int, str]:

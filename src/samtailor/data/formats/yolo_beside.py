@@ -57,7 +57,7 @@ def _is_yolo(sheets: Sequence[Path]) -> bool:
                 values = [float(word) for word in line]
             except ValueError:
                 return False
-            good = len(values) >= 5 and values[0] >= 0 and values[0] == int(values[0])
+            good = len(values) >= 5 and values[0] >= 0 and values[0].is_integer()
             if not good or not all(-0.5 <= value <= 1.5 for value in values[1:5]):
                 return False
             numbers += 1
