@@ -46,7 +46,7 @@ DETECTORS ?= detectors
 ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
-	closer-look views companion tailor-trials
+	closer-look views companion tailor-trials round-trips
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
@@ -100,6 +100,9 @@ results-views: env
 results-companion: env
 	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_companion.py --data $(DATA) --out $(RUNS)/companion $(SOME)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_companion.py --cost
+
+results-round-trips: env
+	$(BIN)/python tools/measure_round_trips.py
 
 results-tailor-trials: env
 	for shots in 64 4; do $(BIN)/python tools/choose_tailor.py --data $(DATA) --out $(RUNS)/tailor-$$shots --shots $$shots \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -39,7 +40,7 @@ def test_two_adapters_label_a_folder(run, proposing, data_folder, tmp_path):
     samples = open_dataset(tmp_path / "out")
     assert len(samples) == 8
     assert {a.label for sample in samples for a in sample.annotations} == {"disc"}
-    lines = (tmp_path / "out" / "labels" / "p000.txt").read_text().splitlines()
+    lines = next((tmp_path / "out" / "labels").rglob("p000.txt")).read_text().splitlines()
     assert lines
     assert all(len(line.split()) <= 1 + 2 * 24 for line in lines)
     again = run("label", data_folder / "images", "--adapter", f"one={proposing}", "--adapter", f"two={proposing}",
@@ -56,6 +57,35 @@ def test_tiles_refinement_and_a_broken_image(run, proposing, data_folder, tmp_pa
     assert "1 image could not be read" in result.stderr
     assert "p001.png" in result.stderr
     assert len(open_dataset(tmp_path / "out")) == 2
+
+
+def test_masks_of_run_lengths_and_what_a_format_cannot_hold(run, proposing, data_folder, tmp_path):
+    image = data_folder / "images" / "p000.png"
+    run("label", image, "--adapter", proposing, "--rle", "--out", "coco")
+    content = json.loads((tmp_path / "coco" / "annotations" / "instances.json").read_text())
+    assert content["annotations"]
+    assert all(isinstance(one["segmentation"], dict) for one in content["annotations"])
+    result = run("label", image, "--adapter", proposing, "--format", "masks", "--threshold", 0, "--out", "masks")
+    written = json.loads((tmp_path / "masks" / "label.json").read_text())["written"]
+    assert written["objects"] == written["written"] > 1
+    assert written["changed"]["objects of one class are one mask"] == written["objects"]
+    assert f"Changed {written['objects']} objects: objects of one class" in result.stderr.replace("\n", " ")
+    arguments = ("label", image, "--adapter", proposing, "--format", "voc", "--out", "x")
+    assert "coco, cvat, label-studio" in run(*arguments, "--rle", code=2).stderr.replace("\n", " ")
+    assert "no option 'depth'" in run(*arguments, "--set", "depth=1", code=2).stderr
+
+
+def test_predictions_as_a_data_set(run, base_folder, data_folder, tmp_path):
+    image = data_folder / "images" / "p000.png"
+    common = ("predict", image, "--base", base_folder, "--box", "10,10,40,40")
+    result = run(*common, "--format", "cvat", "--rle", "--out", "p")
+    assert "format cvat" in result.stderr.replace("\n", " ")
+    predicted = json.loads((tmp_path / "p" / "predictions.json").read_text())
+    (sample,) = open_dataset(tmp_path / "p" / "cvat")
+    assert len(sample.annotations) == predicted["dataset"]["written"] == 1
+    assert sample.annotations[0].area == predicted["annotations"][0]["area"]
+    assert predicted["info"]["base"]
+    assert "--format" in run(*common, "--rle", "--out", "q", code=2).stderr
 
 
 def test_invalid_arguments_raise(run, adapter_folder, proposing, data_folder):

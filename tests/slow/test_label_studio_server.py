@@ -25,8 +25,8 @@ from PIL import Image
 
 from samtailor.data.dataset import open_dataset
 from samtailor.data.synth.samples import samples
+from samtailor.masks import brush
 from samtailor.predict.predictor import Predictor
-from samtailor.serve.annotators import brush
 
 EXECUTABLE = os.environ.get("SAMTAILOR_LABEL_STUDIO") or shutil.which("label-studio")
 pytestmark = [

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import map_layouts
+import tool_layouts
 from layouts import FORMATS, SIZE, WRITERS, blob, masks_of, mismatch, photo, save, write_folder
 from samtailor import registry
 from samtailor.data.dataset import class_names, detect, open_dataset
@@ -20,18 +22,39 @@ from samtailor.errors import DataError, InputError
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 
-@pytest.fixture(params=WRITERS)
+ALL = {**WRITERS, **tool_layouts.TOOLS, **map_layouts.MAPS}
+LAYOUTS = {**FORMATS, **tool_layouts.FORMATS, **map_layouts.FORMATS}
+UNNAMED = ("folder", "instances", "sa-1b", "cellpose", "cellpose train", "dsb2018", "davis")
+"""Layouts with one class without a name."""
+
+
+@pytest.fixture(params=ALL)
 def written(request, tmp_path):
-    return request.param, tmp_path, WRITERS[request.param](tmp_path)
+    return request.param, tmp_path, ALL[request.param](tmp_path)
 
 
 def test_every_format_of_the_registry_is_tested():
-    assert {FORMATS.get(name, name) for name in WRITERS} == set(registry.names("formats"))
+    assert {LAYOUTS.get(name, name) for name in ALL} == set(registry.names("formats"))
+
+
+def test_exactly_one_format_matches(written):
+    name, root, _ = written
+    matching = [format for format in registry.names("formats") if registry.find("formats", format).matches(root)]
+    assert matching == [LAYOUTS.get(name, name)]
+
+
+def test_what_is_read_and_left_out_adds_up(written):
+    _, root, expected = written
+    dataset = open_dataset(root)
+    account = dataset.account()
+    assert account.agrees
+    assert account.images.read == len(expected)
+    assert account.objects == sum(map(len, expected.values()))
 
 
 def test_layouts_are_detected_and_read_exactly(written):
     name, root, expected = written
-    assert detect(root) == FORMATS.get(name, name)
+    assert detect(root) == LAYOUTS.get(name, name)
     samples = open_dataset(root)
     assert not mismatch(samples, expected)
     for sample in samples:
@@ -42,11 +65,11 @@ def test_layouts_are_detected_and_read_exactly(written):
 
 def test_only_requested_classes_are_read(written):
     name, root, expected = written
-    label = expected["1"][-1][0]
+    label = next(iter(expected.values()))[-1][0]
     assert not mismatch(
         open_dataset(root, classes=[label]), {k: [m for m in v if m[0] == label] for k, v in expected.items()}
     )
-    if name not in ("folder", "instances"):  # layouts with names of their own
+    if name not in UNNAMED:
         with pytest.raises(InputError, match=rf"no class '{label}x'.*{label}"):
             open_dataset(root, classes=[label + "x"])
 
@@ -82,7 +105,7 @@ def test_masks_are_rotated_with_their_image(written):
         with Image.open(sample.source) as image:
             image.load()
         image.save(sample.source, exif=exif)
-    if name.startswith("yolo"):
+    if name == "yolo" or name in tool_layouts.RELATIVE:
         return  # shares of the size belong to the image as it is shown
     with collected() as notices:
         got = masks_of(open_dataset(root))
@@ -139,3 +162,10 @@ def test_a_notice_is_logged_once(tmp_path, caplog, monkeypatch):
         masks_of(open_dataset(tmp_path))
     assert [r.message for r in caplog.records if r.levelname == "WARNING" and "resized" in r.message][1:] == []
     assert "samtailor check" in caplog.text
+
+
+def test_every_format_has_a_section_in_the_documentation():
+    page = (Path(__file__).parents[2] / "docs/reference/formats.md").read_text("utf-8")
+    titles = " ".join(re.findall(r"^###? (.*)$", page, re.MULTILINE))
+    missing = [name for name in registry.names("formats") if not re.search(rf"(?<![\w-]){name}(?![\w-])", titles)]
+    assert missing == []

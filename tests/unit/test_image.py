@@ -117,7 +117,7 @@ def test_too_many_pixels_is_a_clear_error(tmp_path, monkeypatch):
     path = save(tmp_path / "bomb.png", np.zeros((100, 100), np.uint8))
     for limit in (100 * 100 // 3, 100 * 100 - 1):  # Pillow raises above twice its limit and warns above it
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-        with pytest.raises(DataError, match=r"bomb\.png.*MAX_IMAGE_PIXELS"):
+        with pytest.raises(DataError, match=r"bomb\.png.*--max-pixels"):
             reading.read_image(path)
 
 
@@ -179,7 +179,7 @@ def test_a_jpeg_mask_is_thresholded_at_half(tmp_path):
 
 def test_shades_of_gray_cause_a_notice(tmp_path):
     with collected() as notices:
-        reading.read_mask(save(tmp_path / "a.png", GRAY))
+        reading.read_mask(save(tmp_path / "a.png", np.repeat(np.arange(3, dtype=np.uint8), 6)[None].repeat(9, 0)))
     assert [n.kind for n in notices] == ["gray mask"]
 
 

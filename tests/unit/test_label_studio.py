@@ -10,9 +10,10 @@ from PIL import Image
 
 from samtailor import artefact
 from samtailor.errors import DataError, InputError
+from samtailor.masks import brush
 from samtailor.predict.predictor import Predictor
 from samtailor.registry import find
-from samtailor.serve.annotators import brush, label_config, regions
+from samtailor.serve.annotators import label_config, regions
 from samtailor.serve.annotators.label_studio import build
 from saved import save
 from studio import BRUSH, POLYGON, SIZE, image, keypoint, open_backend, predict, rectangle, task

@@ -40,9 +40,10 @@ def coco_json(root, change):
         (lambda c: c.pop("images"), "must be an object with the lists"),
         (lambda c: c["annotations"][0].update(category_id=9), "category 9"),
         (lambda c: c["annotations"][0].pop("image_id"), "image_id"),
-        (lambda c: c["images"].append(c["images"][0]), "listed twice"),
+        (lambda c: c["images"][0].update(height="tall"), "height 'tall'"),
+        (lambda c: c["annotations"][0].update(iscrowd="perhaps"), "iscrowd must be 0 or 1"),
         (lambda c: c["annotations"][1]["segmentation"].update(counts=[3, 4]), "add up to 7"),
-        (lambda c: c["annotations"][1]["segmentation"].update(size=[36, 24]), r"run lengths for \[36, 24\]"),
+        (lambda c: c["annotations"][1]["segmentation"].update(size=[36, 24]), "declares an image of 24x36 px"),
         (lambda c: c["annotations"][0].update(segmentation=None), "no valid polygons, run lengths or box"),
         (lambda c: c["annotations"][0].update(segmentation=[["a"] * 8]), "no valid polygons, run lengths or box"),
         (lambda c: [i.update(file_name="gone.png") for i in c["images"]], "None of the images of .* exists"),
@@ -98,7 +99,9 @@ def test_coco_roboflow_and_several_files(tmp_path):
     content = (tmp_path / "train/_annotations.coco.json").read_text()
     for name in ("a.json", "b.json"):
         text(tmp_path / "other/annotations" / name, content)
-    with pytest.raises(DataError, match=r"Several COCO files: a\.json, b\.json"):
+    for i in expected:
+        photo(tmp_path / f"other/images/{i}.png")
+    with pytest.raises(DataError, match=r"a\.json and .*b\.json both list the image '1.png'"):
         open_dataset(tmp_path / "other")
 
 
@@ -226,10 +229,10 @@ def test_labelme_in_folders(tmp_path, folder):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"points": [[1, 2, 3]]}, "not a valid .* of labelme"),
-        ({"points": [["a", "b"]]}, "not a valid .* of labelme"),
-        ({"shape_type": "circle", "points": [[1, 2]]}, "not a valid .* of labelme"),
-        ({"shape_type": "mask", "mask": "%%%"}, "not a valid .* of labelme"),
+        ({"points": [[1, 2, 3]]}, "not a valid (polygon|circle|mask)"),
+        ({"points": [["a", "b"]]}, "not a valid (polygon|circle|mask)"),
+        ({"shape_type": "circle", "points": [[1, 2]]}, "not a valid (polygon|circle|mask)"),
+        ({"shape_type": "mask", "mask": "%%%"}, "not a valid (polygon|circle|mask)"),
         ({"shape_type": "mask", "mask": base64.b64encode(b"x").decode()}, "shape 0"),
         ({"label": 3}, "imagePath"),
     ],

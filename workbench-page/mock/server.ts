@@ -102,7 +102,7 @@ export class MockServer {
       case ROUTES.adapters:
         return method === "DELETE" ? this.deleteAdapter(id) : json(this.gallery());
       case ROUTES.exports: {
-        const result: WireExport = { name: "mock-coco", files: 1, images: 4, objects: 9, url: "/api/exports/mock-coco.zip", folder: "mock/exports/mock-coco" };
+        const result: WireExport = { name: "mock-coco", files: 1, images: 4, objects: 9, url: "/api/exports/mock-coco.zip", folder: "mock/exports/mock-coco", notes: [] };
         return json(result);
       }
       default:

@@ -137,6 +137,7 @@ export interface WireExport {
   objects: number;
   url: string;
   folder: string;
+  notes?: string[];
 }
 
 // what the page sends
@@ -241,4 +242,4 @@ export const toHeldOutObjects = ({ images }: WireGallery): HeldOutObject[] =>
     adapterMask: wire.after,
   }));
 
-export const toExportResult = (wire: WireExport): ExportResult => wire;
+export const toExportResult = (wire: WireExport): ExportResult => ({ ...wire, notes: wire.notes ?? [] });

@@ -158,6 +158,7 @@ export interface ExportResult {
   objects: number;
   url: string;
   folder: string;
+  notes: string[];
 }
 
 export interface FitOptions {

@@ -51,6 +51,20 @@ class CompanionReference(BaseModel):
         return cls(name=companion.name, fingerprint=companion.fingerprint, parameters=count)
 
 
+class DataReference(BaseModel):
+    """How the data set of a fit was read.
+
+    Args:
+        format: name of its layout; None if it is not known.
+        options: options of the layout, for example {"mask_suffix": "_GT"}.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format: str | None = None
+    options: dict[str, Any] = {}
+
+
 class AdapterMeta(BaseModel):
     """adapter.json.
 
@@ -60,6 +74,7 @@ class AdapterMeta(BaseModel):
         base: the base model it was fitted on.
         companion: the frozen network that it reads beside the base; None without one.
         classes: classes it was fitted to.
+        data: how the data set of the fit was read; None in adapters of earlier versions.
         inference: how it is prompted and what its prediction means.
         parameters: number of trained parameters by adapter module.
         figures: measurements of the fit, see `fitting.FitResult`.
@@ -78,6 +93,7 @@ class AdapterMeta(BaseModel):
     base: BaseReference
     companion: CompanionReference | None = None
     classes: tuple[str, ...] = ()
+    data: DataReference | None = None
     inference: InferenceSpec = InferenceSpec()
     parameters: dict[str, int] = {}
     figures: dict[str, Any] = {}
@@ -162,6 +178,7 @@ __all__ = [
     "AdapterMeta",
     "BaseReference",
     "CompanionReference",
+    "DataReference",
     "describe",
     "read_meta",
 ]

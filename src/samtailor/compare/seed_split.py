@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from samtailor.data.dataset import class_names
-from samtailor.data.split import Split, shots, split
+from samtailor.data.split import Split, own_split, shots, split
 from samtailor.structures import Sample
 from samtailor.train.config import FitConfig
 
@@ -64,14 +64,15 @@ def split_for_seed(
         classes: classes that every part must contain.
         held_out: a separate test set.
     """
-    parts = split(
-        samples,
-        val=config.val,
-        test=0 if held_out is not None else config.test or TEST_SHARE,
-        seed=seed,
-        classes=classes or class_names(samples),
-        near_duplicates=config.near_duplicates,
-    )
+    how = {
+        "val": config.val,
+        "test": 0 if held_out is not None else config.test or TEST_SHARE,
+        "seed": seed,
+        "classes": classes or class_names(samples),
+        "near_duplicates": config.near_duplicates,
+    }
+    own = own_split(samples, **how) if config.own_split else None
+    parts = own or split(samples, **how)
     return SeedSplit(samples, parts, parts.pick(samples, "test") if held_out is None else held_out)
 
 

@@ -13,9 +13,55 @@ from types import ModuleType
 from typing import Any
 
 from samtailor import registry
+from samtailor.data.account import Record, account, recording
+from samtailor.data.image import pages
 from samtailor.data.listing import natural_key, read_text
+from samtailor.data.parts import with_parts
 from samtailor.errors import DataError, InputError
-from samtailor.structures import Sample
+from samtailor.structures import Account, LeftOut, Sample, Tally
+from samtailor.structures.account import summed
+
+
+class Dataset(list[Sample]):
+    """Samples of a data set, a list, and the account of what its files contain.
+
+    Args:
+        samples: the samples.
+        path: folder of the data set.
+        format: name of its layout.
+        record: what the reader reported while it listed the samples.
+    """
+
+    def __init__(self, samples: Iterable[Sample], path: Path, format: str, record: Record) -> None:
+        super().__init__(samples)
+        self.path, self.format, self.record = path, format, record
+        self._samples = tuple(self)
+
+    def account(self) -> Account:
+        """Images and annotations in the files, those that are read, and those left out with reasons. Reads them all.
+
+        Raises:
+            DataError: the annotations of an image cannot be read.
+        """
+        one = account(self._samples, self.record)
+        return replace(one, images=summed([one.images, self.further_pages()]))
+
+    def further_pages(self) -> Tally:
+        """Pages after the first of the image files, which are left out. Files that cannot be read count as one page."""
+        left_out = []
+        for sample in self._samples:
+            number = _pages(sample.source)
+            if number > 1:
+                sentence = f"{sample.source} has {number} pages, of which the first is read."
+                left_out.append(LeftOut("further page", number - 1, sentence))
+        return summed([Tally(entry.count, 0, (entry,)) for entry in left_out])
+
+
+def _pages(file: Path | None) -> int:
+    try:
+        return 1 if file is None else pages(file)
+    except DataError:
+        return 1
 
 
 def open_dataset(
@@ -25,8 +71,10 @@ def open_dataset(
     classes: Sequence[str] | None = None,
     group: str | None = None,
     **options: Any,
-) -> list[Sample]:
+) -> Dataset:
     """Samples of a data set, sorted by id in natural order (2 before 10). Images and masks are read lazily.
+
+    The result is a list. Its method `account()` reports what is in the files, what is read, and what is left out.
 
     Args:
         path: folder of the data set.
@@ -45,14 +93,33 @@ def open_dataset(
     root = Path(path)
     _refuse_missing(root)
     name = detect(root) if format is None else format
-    build = _layout(name).build
-    known = list(inspect.signature(build).parameters)[2:]
+    build, known = _layout(name).build, layout_options(name)
     for option in options:
         if option not in known:
             raise InputError(f"The format {name!r} has no option {option!r}. Options: {', '.join(known) or 'none'}.")
-    samples = sorted(build(root, classes=classes, **options), key=lambda sample: natural_key(sample.id))
+    with recording() as record:
+        try:
+            samples = sorted(build(root, classes=classes, **options), key=lambda sample: natural_key(sample.id))
+        except DataError as error:
+            raise DataError(_with_flags(str(error), known)) from error
     _refuse_equal_ids(samples, root)
-    return _grouped(samples, root, group)
+    return Dataset(_grouped(with_parts(samples, root), root, group), root, name, record)
+
+
+def layout_options(format: str) -> tuple[str, ...]:
+    """Names of the options of a layout.
+
+    Raises:
+        InputError: an unknown format.
+    """
+    return tuple(inspect.signature(_layout(format).build).parameters)[2:]
+
+
+def _with_flags(message: str, known: Sequence[str]) -> str:
+    """An error message in which "annotations=..." is followed by the spelling of the command line."""
+    for name in known:
+        message = message.replace(f"{name}=...", f"{name}=... (--set data_options.{name}=...)")
+    return message
 
 
 def detect(path: Path) -> str:
@@ -68,7 +135,10 @@ def detect(path: Path) -> str:
         return fitting[0]
     if fitting:
         names = ", ".join(fitting)
-        raise DataError(f"{path} matches several layouts: {names}. Choose one, for example format={fitting[0]!r}.")
+        raise DataError(
+            f"{path} matches several layouts: {names}. Choose one, for example format={fitting[0]!r} "
+            f"(--format {fitting[0]})."
+        )
     for folder in sorted(entry for entry in path.iterdir() if entry.is_dir()):
         for name in _fits(folder, modules):
             raise DataError(f"{path} matches no known layout, but {folder} has the layout {name}. Use that folder.")
@@ -76,7 +146,8 @@ def detect(path: Path) -> str:
     sets = ", ".join(registry.names("sets"))
     raise DataError(
         f"{path} matches no known layout. Known layouts:\n{layouts}\n"
-        f"Arrange the files like one of these, or name the format (published data sets: {sets})."
+        f"Arrange the files like one of these, or name the format (published data sets: {sets}). For images and masks "
+        "under other names use format=pairs with the option pair, as in pair=photos/{}.jpg:truth/{}_GT.png."
     )
 
 
@@ -171,4 +242,4 @@ def _by_table(value: str, root: Path) -> Callable[[str], str]:
     return group
 
 
-__all__ = ["class_names", "detect", "open_dataset"]
+__all__ = ["Dataset", "class_names", "detect", "layout_options", "open_dataset"]

@@ -7,13 +7,18 @@ Images are returned as uint8 RGB with the EXIF rotation applied:
   (so that 12-bit data in a 16-bit file keeps its brightness);
 * floats in [0, 1] are scaled by 255, other floats are stretched from minimum to maximum.
 
+Color images with more than 8 bits per channel are decoded by OpenCV (`deep_image`). HEIC needs the extra `heic`. Of a
+file with several pages, the first is read, with a notice.
+
 Unreadable files raise a `DataError` with the file name, whatever error Pillow raised.
 """
 
 from __future__ import annotations
 
+import importlib
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,12 +29,19 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from samtailor.data.account import count, leave_out
+from samtailor.data.deep_image import decode, eight_bits, is_deep, is_tiff
+from samtailor.data.mask_values import inspect, threshold
 from samtailor.data.notices import notice
 from samtailor.data.writing import replacing, write_json, write_png
 from samtailor.errors import DataError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif", ".ppm", ".pgm"})
+HEIC = frozenset({".heic", ".heif", ".hif"})
+"""Suffixes of images that need pillow-heif."""
+SUFFIXES = HEIC | {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif", ".ppm", ".pgm", ".avif"}
 """Suffixes of image files (compared in lower case)."""
+PAGED = frozenset({".tif", ".tiff", ".gif", ".webp", ".png", ".avif"})
+"""Suffixes of files that may have several pages or frames."""
 
 _LOSSY = ("JPEG", "MPO", "WEBP")
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, TypeError, KeyError, IndexError)
@@ -52,7 +64,7 @@ class Header:
         size: (height, width) in the image frame, after the EXIF rotation.
         stored: (height, width) as stored, before the EXIF rotation.
         orientation: EXIF orientation, 1 (upright) to 8.
-        mode: Pillow's color mode ("RGB", "L", "I;16", ...).
+        mode: Pillow's color mode ("RGB", "L", "I;16", ...); with ";16" if a color image has 16 bits per channel.
         format: Pillow's name of the file format ("JPEG", "PNG", ...).
     """
 
@@ -66,9 +78,34 @@ class Header:
 def header(path: Path) -> Header:
     """Size, rotation and mode of an image file."""
     with _opened(path) as image:
-        stored, turn = (image.height, image.width), _orientation(image)
-        size = (image.width, image.height) if turn >= 5 else stored
-        return Header(size, stored, turn, image.mode, image.format or "")
+        return _header(image)
+
+
+def decode_header(data: bytes, name: str) -> Header:
+    """Like `header`, from the bytes of an image file; `name` is for error messages."""
+    with _opened(name, io.BytesIO(data)) as image:
+        return _header(image)
+
+
+def _header(image: Image.Image) -> Header:
+    stored, turn = (image.height, image.width), _orientation(image)
+    size = (image.width, image.height) if turn >= 5 else stored
+    mode = f"{image.mode};16" if is_deep(image) or image.info.get("deep") else image.mode
+    return Header(size, stored, turn, mode, image.format or "")
+
+
+def allow_pixels(number: int) -> None:
+    """Set the largest number of pixels of an image, for the whole process. The default is that of Pillow."""
+    Image.MAX_IMAGE_PIXELS = (number + 1) // 2  # Pillow raises above twice this number, and warns above it
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+
+def pages(path: Path) -> int:
+    """Number of pages of a file (frames of an animation). The first is the one that is read."""
+    if path.suffix.lower() not in PAGED:
+        return 1
+    with _opened(path) as image:
+        return int(getattr(image, "n_frames", 1))
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -95,7 +132,8 @@ def read_thumbnail(path: Path, side: int) -> np.ndarray:
     with _opened(path) as image:
         image.draft("L", (side * 4, side * 4))
         turn = _orientation(image)
-        flat = image if image.mode in ("L", "RGB") else Image.fromarray(_flat(image))
+        plain = image.mode in ("L", "RGB") and not is_deep(image)
+        flat = image if plain else Image.fromarray(_flat(image))
         small = flat.convert("L").resize((side, side), Image.Resampling.BOX)
         return np.asarray(_turned(small, turn), np.float32)
 
@@ -104,12 +142,14 @@ def read_mask(path: Path) -> np.ndarray:
     """Read a binary mask file as a boolean mask (height, width).
 
     Foreground is every pixel that is not black: values 0/1 or 0/255, colors, palette images by their colors. In an
-    image of a single color with transparency, opaque pixels are foreground. Lossy files (JPEG, WebP) are thresholded at
-    half their range, since their background is not exactly black.
+    image of a single color with transparency, opaque pixels are foreground. Masks with soft edges or gradients, and
+    lossy files (JPEG, WebP), are thresholded at half their range. 8-bit TIFF files whose zero is white (the inverting
+    lookup table of ImageJ) are read as stored.
     """
     with _opened(path) as image:
         lossy = image.format in _LOSSY
-        return _object(_turned(image, _orientation(image)), lossy, path)
+        turn = _orientation(image)
+        return _turned_array(_object(image, lossy, path), turn)
 
 
 def decode_mask(data: bytes, name: str) -> np.ndarray:
@@ -129,7 +169,10 @@ def read_index(path: Path) -> np.ndarray:
             raise DataError(f"{path}: an index map must be stored losslessly (PNG), but this is {image.format}.")
         if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "RGB", "RGBA", "LA"):
             raise DataError(f"{path}: an index map has one integer per pixel, but the color mode is {image.mode!r}.")
+        _say_pages(image, path)
         values = np.asarray(_turned(image, _orientation(image)))
+        if _is_inverted(image):
+            values = 255 - values
         if values.ndim == 3:
             colors = values if image.mode == "RGB" else values[..., :-1]
             if (colors != colors[..., :1]).any():
@@ -138,6 +181,23 @@ def read_index(path: Path) -> np.ndarray:
                 )
             values = colors[..., 0]
         return values.astype(np.uint8) if values.dtype == bool else values
+
+
+def read_colors(path: Path) -> np.ndarray:
+    """Read a class map by its colors: int32 (height, width), 65536 * red + 256 * green + blue; transparent is 0.
+
+    Raises:
+        DataError: lossy compression, or more than 8 bits per channel.
+    """
+    with _opened(path) as image:
+        if image.format in _LOSSY and image.format != "WEBP":
+            raise DataError(f"{path}: a color map must be stored losslessly (PNG), but this is {image.format}.")
+        if image.mode.startswith(("I", "F")):
+            raise DataError(f"{path}: a color map has 8 bits per channel, but the color mode is {image.mode!r}.")
+        turned = _turned(image, _orientation(image))
+        values = np.asarray(turned.convert("RGBA"))
+        packed = values[..., :3].astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+        return np.where(values[..., 3] > 0, packed, 0)
 
 
 def resize_nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -163,8 +223,19 @@ def turn(values: np.ndarray, orientation: int) -> np.ndarray:
 
 @contextmanager
 def _opened(name: Path | str, stream: BinaryIO | None = None) -> Iterator[Image.Image]:
+    suffix = Path(name).suffix.lower()
+    if suffix in HEIC:
+        _register_heic(name)
+    if stream is None and not Path(name).is_file() and Path(name).exists() and not Path(name).is_dir():
+        raise DataError(f"{name} is not a regular file.")  # a named pipe would wait forever
     try:
-        with Image.open(stream if stream is not None else name) as image:
+        try:
+            opened: Image.Image = Image.open(stream if stream is not None else name)
+        except Image.UnidentifiedImageError:
+            if (deep := _unknown_to_pillow(name, stream)) is None:
+                raise
+            opened = deep
+        with opened as image:
             yield image
     except DataError:
         raise
@@ -173,12 +244,54 @@ def _opened(name: Path | str, stream: BinaryIO | None = None) -> Iterator[Image.
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
             f"{name}: the image exceeds the pixel limit against decompression bombs ({error}). "
-            "Resize it, or increase PIL.Image.MAX_IMAGE_PIXELS if you trust the file."
+            "Resize it, or raise the limit if you trust the file: --max-pixels N on the command line, "
+            "samtailor.data.image.allow_pixels(N) from Python."
         ) from error
     except Image.UnidentifiedImageError as error:
         raise DataError(f"{name}: not an image file that Pillow supports, or damaged.") from error
     except _BROKEN as error:
         raise DataError(f"{name}: the image cannot be read ({error}). The file may be damaged or truncated.") from error
+
+
+def _register_heic(name: Path | str) -> None:
+    try:
+        register_heif_opener = importlib.import_module("pillow_heif").register_heif_opener
+    except ImportError as error:
+        raise DataError(
+            f"{name}: HEIC images need the package pillow-heif. Install it with: pip install 'samtailor[heic]', or "
+            "convert the images to JPEG."
+        ) from error
+    register_heif_opener()
+
+
+def _unknown_to_pillow(name: Path | str, stream: BinaryIO | None) -> Image.Image | None:
+    """A TIFF file that Pillow does not know (float colors), decoded by OpenCV; None if it cannot either."""
+    if stream is not None:
+        stream.seek(0)
+        data = stream.read()
+    else:
+        with open(name, "rb") as file:
+            data = file.read(4)
+            data += file.read() if is_tiff(data) else b""
+    values = decode(data) if is_tiff(data) else None
+    if values is None:
+        return None
+    image = Image.fromarray(values)
+    image.format, image.info["deep"] = "TIFF", True
+    return image
+
+
+def _say_pages(image: Image.Image, name: Path | str) -> None:
+    """State that only the first page of a mask or map is read."""
+    number = int(getattr(image, "n_frames", 1))
+    if number > 1:
+        count(number - 1)
+        leave_out("further page", f"{name}: the file has {number} pages, of which the first is read.", number - 1)
+
+
+def _is_inverted(image: Image.Image) -> bool:
+    """Whether the zero of an 8-bit gray TIFF is white; Pillow inverts it while decoding."""
+    return image.format == "TIFF" and image.mode == "L" and getattr(image, "tag_v2", {}).get(262) == 0
 
 
 def _orientation(image: Image.Image) -> int:
@@ -191,17 +304,27 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(_TURN[orientation]) if orientation in _TURN else image
 
 
+def _turned_array(values: np.ndarray, orientation: int) -> np.ndarray:
+    return np.ascontiguousarray(turn(values, orientation))
+
+
 def _rgb(image: Image.Image) -> np.ndarray:
     turn = _orientation(image)
-    if image.mode != "RGB":
+    if image.mode != "RGB" or is_deep(image):
         image = Image.fromarray(_flat(image))
     return np.ascontiguousarray(np.asarray(_turned(image, turn)))
 
 
 def _flat(image: Image.Image) -> np.ndarray:
     """Convert any color mode to uint8 RGB."""
+    stream = getattr(image, "fp", None)
+    if is_deep(image) and stream is not None:
+        stream.seek(0)
+        values = decode(stream.read())
+        if values is not None:
+            return values
     if image.mode.startswith(("I", "F")):
-        gray = _eight_bits(np.asarray(image))
+        gray = eight_bits(np.asarray(image))
         return np.repeat(gray[..., None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -209,19 +332,28 @@ def _flat(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def _eight_bits(values: np.ndarray) -> np.ndarray:
-    if np.issubdtype(values.dtype, np.floating):
-        values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-        low, high = float(values.min()), float(values.max())
-        if low < 0 or high > 1:
-            values = (values - low) / max(high - low, 1e-12)
-        return np.round(values * 255).astype(np.uint8)
-    values = np.maximum(values.astype(np.int64), 0)
-    bits = next(bits for bits in (8, 10, 12, 14, 16, 24, 32) if values.max() < 1 << bits)
-    return (values >> (bits - 8)).astype(np.uint8)
-
-
 def _object(image: Image.Image, lossy: bool, name: Path | str) -> np.ndarray:
+    _say_pages(image, name)
+    values = mask_values(image)
+    if lossy and values.max(initial=0) > 127:
+        return values > 127
+    seen = inspect(values)
+    if seen.kind == "soft":
+        notice("soft mask", f"{name}: the mask has soft edges or levels; values of half the range are foreground.")
+    elif seen.kind == "numbers":
+        few = f"{name}: the mask has {seen.levels} values above 0"
+        notice("gray mask", f"{few}, which are all foreground.")
+    return threshold(values, seen)
+
+
+def read_levels(path: Path) -> np.ndarray:
+    """Values of a mask file before they are thresholded (see `read_mask`): (height, width), 0 is background."""
+    with _opened(path) as image:
+        return _turned_array(mask_values(image), _orientation(image))
+
+
+def mask_values(image: Image.Image) -> np.ndarray:
+    """One value for each pixel of an opened mask; bool where only colors or transparency decide."""
     mode = image.mode
     if mode == "P" and "transparency" not in image.info:
         values = np.asarray(image)
@@ -232,31 +364,34 @@ def _object(image: Image.Image, lossy: bool, name: Path | str) -> np.ndarray:
         opaque = values[..., 3] > 0
         colors = values[..., :3]
         one_color = (colors == colors[:1, :1]).all() and not opaque.all()
-        return opaque if one_color else opaque & (colors.max(axis=2) > 0)
+        return opaque if one_color else np.where(opaque, colors.max(axis=2), 0)
     if mode not in ("1", "L", "I", "F") and not mode.startswith("I;16"):
         image = image.convert("RGB")
     values = np.asarray(image)
     if values.ndim == 3:
-        values = values.max(axis=2)
-    if lossy and values.max(initial=0) > 127:
-        return values > 127
-    if values.dtype == np.uint8 and _has_grays(values):
-        notice("gray mask", f"{name}: the mask has shades of gray; all values above 0 are foreground.")
-    return values > 0
-
-
-def _has_grays(values: np.ndarray) -> bool:
-    return bool((np.bincount(values.ravel(), minlength=256)[1:] > 0).sum() > 1)
+        return values.max(axis=2)
+    if _is_inverted(image):
+        notice("inverted mask", "8-bit TIFF masks whose zero is white (ImageJ) are read as stored: 255 is foreground.")
+        return 255 - values
+    return values
 
 
 __all__ = [
+    "HEIC",
+    "PAGED",
     "SUFFIXES",
     "Header",
+    "allow_pixels",
+    "decode_header",
     "decode_image",
     "decode_mask",
     "header",
+    "mask_values",
+    "pages",
+    "read_colors",
     "read_image",
     "read_index",
+    "read_levels",
     "read_mask",
     "read_thumbnail",
     "replacing",

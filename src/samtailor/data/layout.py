@@ -9,20 +9,50 @@ from typing import Any
 
 import numpy as np
 
-from samtailor.data.image import Header, read_image
-from samtailor.data.notices import notice
+from samtailor.data.account import leave_out, recording
+from samtailor.data.image import Header, decode_image, read_image
 from samtailor.data.placement import rle_to_image_frame
 from samtailor.masks.rle import encode
-from samtailor.structures import Annotation, Sample
+from samtailor.structures import Annotation, Reading, Sample
 
 
-def file_sample(id: str, image: Path, annotations: Callable[..., Iterable[Annotation]], *args: Any) -> Sample:
-    """Sample of an image file; its annotations are read lazily as `annotations(image, *args)`."""
-    return Sample(id, partial(read_image, image), partial(_listed, annotations, image, *args), source=image)
+def file_sample(
+    id: str, image: Path, annotations: Callable[..., Iterable[Annotation]], *args: Any, part: str | None = None
+) -> Sample:
+    """Sample of an image file; its annotations are read lazily as `annotations(image, *args)`.
+
+    What that function counts and leaves out (`data.account`) becomes the tally of the sample.
+
+    Args:
+        id: id of the sample.
+        image: the image file.
+        annotations: a function of a module, so that samples can be sent to worker processes.
+        args: its further arguments.
+        part: "train", "val" or "test" if the data set assigns the image to one.
+    """
+    read = partial(_reading, annotations, image, *args)
+    return Sample(id, partial(read_image, image), read, source=image, part=part)
 
 
-def _listed(annotations: Callable[..., Iterable[Annotation]], image: Path, *args: Any) -> list[Annotation]:
-    return list(annotations(image, *args))
+def embedded_sample(
+    id: str, read: Callable[[], bytes], annotations: Callable[..., Iterable[Annotation]], *args: Any
+) -> Sample:
+    """Sample of an image inside an annotation file, of which `read` returns the bytes; the rest as in `file_sample`.
+
+    The annotations are read lazily as `annotations(*args)`.
+    """
+    return Sample(id, partial(_decoded, read, id), partial(_reading, annotations, *args))
+
+
+def _decoded(read: Callable[[], bytes], id: str) -> np.ndarray:
+    return decode_image(read(), f"the embedded image of {id}")
+
+
+def _reading(annotations: Callable[..., Iterable[Annotation]], *args: Any) -> Reading:
+    with recording() as record:
+        reading = Reading(annotations(*args))
+    reading.tally = record.annotation_tally(len(reading))
+    return reading
 
 
 def rle_annotation(
@@ -41,7 +71,7 @@ def rle_annotation(
         DataError: the aspect ratios of mask and image differ.
     """
     if rle is None:
-        notice("empty mask", f"{name}: {label!r} has no area in the image and is skipped.")
+        leave_out("empty mask", f"{name}: {label!r} has no area in the image and is skipped.")
     else:
         yield Annotation(label, rle_to_image_frame(rle, frame, name), crowd)
 
@@ -51,7 +81,7 @@ def mask_annotation(label: str, mask: np.ndarray, name: Path | str) -> Iterator[
     if mask.any():
         yield Annotation(label, encode(mask))
     else:
-        notice("empty mask", f"{name}: the mask of class {label!r} is empty and is skipped.")
+        leave_out("empty mask", f"{name}: the mask of class {label!r} is empty and is skipped.")
 
 
-__all__ = ["file_sample", "mask_annotation", "rle_annotation"]
+__all__ = ["embedded_sample", "file_sample", "mask_annotation", "rle_annotation"]

@@ -6,10 +6,12 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from samtailor.data.account import count, count_images, leave_out, leave_out_image
 from samtailor.data.image import SUFFIXES
 from samtailor.data.notices import notice
 from samtailor.errors import DataError, InputError
@@ -21,55 +23,159 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts)
 
 
+def plain(text: str) -> str:
+    """A file name in one spelling: composed letters (NFC, macOS decomposes them), "/" as the separator."""
+    return unicodedata.normalize("NFC", text).replace("\\", "/")
+
+
 def subfolder(root: Path, *names: str) -> Path | None:
     """First folder directly in `root` with one of the names, ignoring case; None if there is none."""
     if not root.is_dir():
         return None
-    folders = {entry.name.lower(): entry for entry in sorted(root.iterdir(), reverse=True) if entry.is_dir()}
+    folders = {plain(entry.name).lower(): entry for entry in sorted(root.iterdir(), reverse=True) if entry.is_dir()}
     return next((folders[name.lower()] for name in names if name.lower() in folders), None)
 
 
-def files(folder: Path, suffixes: Iterable[str] = SUFFIXES) -> dict[str, Path]:
-    """Files below `folder` by their relative path without suffix ("train/0001"); hidden files are skipped.
+Skipped = Callable[[str, str, str], None]
+
+
+def walk(folder: Path, skipped: Skipped | None = None) -> Iterator[Path]:
+    """Regular files below `folder`, sorted within each folder. Hidden files and folders are skipped.
+
+    Links to files and folders are followed, and every folder is entered once, so that links cannot make a circle.
+
+    Args:
+        folder: the folder.
+        skipped: called with the suffix of a file, a kind and a sentence, if the file is not regular (a named pipe, a
+            socket, a link to nothing) or its name is not UTF-8. None: such files are skipped without a notice.
 
     Raises:
-        DataError: two files differ only in their suffix.
+        DataError: a folder cannot be listed.
     """
-    wanted = frozenset(suffixes)
-    by_stem: dict[str, Path] = {}
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            stem, suffix = os.path.splitext(name)
-            if name.startswith(".") or suffix.lower() not in wanted:
-                continue
-            relative = Path(os.path.relpath(parent, folder), stem).as_posix()
-            if relative in by_stem:
-                raise DataError(
-                    f"{by_stem[relative]} and {name} in the same folder differ only in their suffix. "
-                    "Remove or rename one of them."
-                )
-            by_stem[relative] = Path(parent, name)
+    yield from _walk(folder, set(), skipped)
+
+
+def _walk(folder: Path, entered: set[tuple[int, int]], skipped: Skipped | None) -> Iterator[Path]:
+    try:
+        state = folder.stat()
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"{folder}: the folder cannot be listed ({error.strerror}). Check its permissions.") from error
+    here = (state.st_dev, state.st_ino)
+    if here in entered:
+        if skipped is not None:
+            notice("folder linked twice", f"{folder} is a link to a folder that is listed already, and is skipped.")
+        return
+    entered.add(here)
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        suffix = os.path.splitext(entry.name)[1].lower()
+        if not is_utf8(entry.name):
+            if skipped is not None:
+                for name in _inside(folder / entry.name):
+                    shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+                    advice = "the name is not UTF-8, so it is skipped. Rename it, for example with convmv."
+                    skipped(os.path.splitext(name)[1].lower(), "name not UTF-8", f"{shown}: {advice}")
+        elif entry.is_dir():
+            yield from _walk(folder / entry.name, entered, skipped)
+        elif entry.is_file():
+            yield folder / entry.name
+        elif skipped is not None:
+            broken = entry.is_symlink() and not os.path.exists(entry.path)
+            what = "a link to nothing" if broken else "not a regular file (a pipe, a socket or a device)"
+            skipped(suffix, "no regular file", f"{folder / entry.name} is {what} and is skipped.")
+
+
+def _inside(path: Path) -> Iterator[str]:
+    """A file, or the files below a folder."""
+    if not path.is_dir():
+        yield str(path)
+    for parent, _, names in os.walk(path):
+        yield from (os.path.join(parent, name) for name in names)
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file name is valid UTF-8 on disk."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def files(folder: Path, suffixes: Iterable[str] = SUFFIXES, *, role: str | None = None) -> dict[str, Path]:
+    """Files below `folder` by their relative path without suffix ("train/0001"); hidden files are skipped.
+
+    The keys are in one spelling (`plain`), whatever the spelling of the file names.
+
+    Args:
+        folder: the folder.
+        suffixes: suffixes of the files, in lower case.
+        role: what files that are skipped (see `walk`) count as in `data.account`: "image", "annotation", or None for
+            a notice only.
+
+    Raises:
+        DataError: two files differ only in their suffix, or in the spelling of their name.
+    """
+    wanted, by_stem = frozenset(suffixes), dict[str, Path]()
+
+    def skipped(suffix: str, kind: str, message: str) -> None:
+        if suffix in wanted and role == "image":
+            count_images()
+            leave_out_image(kind, message)
+        elif suffix in wanted and role == "annotation":
+            count()
+            leave_out(kind, message)
+        elif suffix in wanted:
+            notice(kind, message)
+
+    for file in walk(folder, skipped):
+        if file.suffix.lower() not in wanted:
+            continue
+        relative = plain(Path(os.path.relpath(file, folder)).with_suffix("").as_posix())
+        if relative in by_stem:
+            raise DataError(
+                f"{by_stem[relative]} and {file.name} in the same folder differ only in their suffix. "
+                "Remove or rename one of them."
+            )
+        by_stem[relative] = file
     return by_stem
 
 
 def has_files(folder: Path | None, *suffixes: str) -> bool:
     """Whether a file with one of the suffixes exists below `folder`; stops at the first."""
-    if folder is None:
-        return False
-    for _, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        if any(os.path.splitext(n)[1].lower() in suffixes and not n.startswith(".") for n in names):
-            return True
-    return False
+    return folder is not None and any(file.suffix.lower() in suffixes for file in walk(folder))
 
 
-def paired(images: Mapping[str, Path], partners: Iterable[str], what: str) -> list[str]:
-    """Stems that have both an image and a partner, in natural order; others are skipped with a notice.
+UNLABELED = ("skip", "negative")
+"""Values of the option `unlabeled`: what an image without an annotation file is."""
+
+
+def paired(
+    images: Mapping[str, Path],
+    partners: Mapping[str, Any] | Iterable[str],
+    what: str,
+    *,
+    unlabeled: str = "skip",
+    content: Callable[[Any], int] | None = None,
+) -> list[str]:
+    """Stems of the images that are read, in natural order. Images and partners are counted, see `data.account`.
+
+    Args:
+        images: image files by stem.
+        partners: annotation files by the stem of their image.
+        what: what a partner is, for messages ("mask").
+        unlabeled: whether an image without a partner is left out ("skip") or is an image without objects ("negative").
+        content: number of annotations in a partner file; None counts one. Used for partners without an image.
 
     Raises:
         DataError: no image has a partner.
+        InputError: another value of `unlabeled`.
     """
+    if unlabeled not in UNLABELED:
+        raise InputError(f"unlabeled must be {' or '.join(map(repr, UNLABELED))}, got {unlabeled!r}.")
     others = set(partners)
     both = [stem for stem in sorted(images, key=natural_key) if stem in others]
     if not both:
@@ -77,11 +183,19 @@ def paired(images: Mapping[str, Path], partners: Iterable[str], what: str) -> li
             f"No image has a {what} of the same name. Images: {_some(images)}. {what.capitalize()}s: "
             f"{_some(others)}. An image and its {what} must have the same file name (the suffix may differ)."
         )
-    for stem in sorted(set(images) - others, key=natural_key):
-        notice("image without partner", f"{images[stem]} has no {what} and is skipped.")
+    count_images(len(images))
+    alone = sorted(set(images) - others, key=natural_key)
+    for stem in alone:
+        if unlabeled == "negative":
+            notice("negative", f"{images[stem]} has no {what} and counts as an image without objects.")
+        else:
+            keep = "the option unlabeled=negative reads such images as images without objects"
+            leave_out_image("image without partner", f"{images[stem]} has no {what} and is skipped ({keep}).")
     for stem in sorted(others - set(images), key=natural_key):
-        notice("annotation without image", f"The {what} {stem!r} has no image and is skipped.")
-    return both
+        number = content(partners[stem]) if content is not None and isinstance(partners, Mapping) else 1
+        count(number)
+        leave_out("annotation without image", f"The {what} {stem!r} has no image and is skipped.", number)
+    return sorted([*both, *alone], key=natural_key) if unlabeled == "negative" else both
 
 
 def chosen(classes: Sequence[str] | None, known: Iterable[str]) -> tuple[str, ...]:
@@ -153,14 +267,18 @@ def _some(names: Iterable[str]) -> str:
 
 
 __all__ = [
+    "UNLABELED",
     "chosen",
     "files",
     "has_files",
+    "is_utf8",
     "json_mentions",
     "natural_key",
     "paired",
+    "plain",
     "read_json",
     "read_text",
     "single_class",
     "subfolder",
+    "walk",
 ]

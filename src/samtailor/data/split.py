@@ -139,6 +139,51 @@ def split(
     )
 
 
+def own_split(
+    samples: Sequence[Sample],
+    *,
+    val: Amount = 0,
+    test: Amount = 0,
+    seed: int = 0,
+    classes: Sequence[str] | None = None,
+    near_duplicates: bool = True,
+) -> Split | None:
+    """The split that a data set brings along: the parts of its samples (`Sample.part`). None if it has none.
+
+    A data set has a split if some samples are of the part train and some of val or test. A part that it lacks is split
+    off its training images as `split` does; a part that it has is taken whole, whatever its amount. With `val` 0, its
+    images of val are unused.
+
+    Args:
+        samples: the data set.
+        val, test: amount of a part that the data set lacks.
+        seed, classes, near_duplicates: as for `split`. With classes, images without one of them are unused.
+
+    Raises:
+        InputError, DataError: as `split`.
+    """
+    by_part: dict[str | None, list[Sample]] = {part: [] for part in (*PARTS, None)}
+    for sample in sorted(samples, key=lambda sample: natural_key(sample.id)):
+        by_part[sample.part].append(sample)
+    if not by_part["train"] or not (by_part["val"] or by_part["test"]):
+        return None
+    lacking = {part: 0 if by_part[part] else amount for part, amount in (("val", val), ("test", test))}
+    inner = split(by_part["train"], **lacking, seed=seed, classes=classes, near_duplicates=near_duplicates)
+    parts = {"train": inner.train, "val": inner.val, "test": inner.test}
+    for part in ("val", "test"):
+        if by_part[part]:
+            parts[part] = tuple(sample.id for sample in by_part[part] if not classes or sample.of(classes))
+    notices = [*inner.notices, "The parts (train, val, test) of the data set are used."]
+    if by_part["val"] and val == 0:
+        parts["val"] = ()
+        notices.append(f"{counted(len(by_part['val']), 'image')} of its part val are unused, since val is 0.")
+    if by_part[None]:
+        notices.append(f"{counted(len(by_part[None]), 'image')} of no part are unused, e.g. {by_part[None][0].id!r}.")
+    taken = {id for ids in parts.values() for id in ids}
+    unused = tuple(s.id for s in sorted(samples, key=lambda s: natural_key(s.id)) if s.id not in taken)
+    return Split(**parts, unused=unused, groups=inner.groups, seed=seed, notices=tuple(notices))
+
+
 def group(samples: Sequence[Sample], *, near_duplicates: bool = True) -> list[tuple[str, ...]]:
     """Ids that stay together: explicit groups merged with near-duplicates. Every id is in exactly one tuple."""
     sets = DisjointSets(len(samples))
@@ -254,4 +299,4 @@ def _uncovered(
     ]
 
 
-__all__ = ["Split", "group", "shots", "split"]
+__all__ = ["Split", "group", "own_split", "shots", "split"]

@@ -81,17 +81,13 @@ def split_in(
 
 
 def new_split(config: FitConfig, samples: Sequence[Sample], classes: Sequence[str]) -> Split:
-    """Split by the amounts and the seed of the config."""
-    from samtailor.data.split import split
+    """The split of the data set (`Sample.part`), else one by the amounts and the seed of the config."""
+    from samtailor.data.split import own_split, split
 
-    return split(
-        samples,
-        classes=classes,
-        seed=config.seed,
-        val=config.val,
-        test=config.test,
-        near_duplicates=config.near_duplicates,
-    )
+    amounts = {"val": config.val, "test": config.test}
+    how = {"classes": classes, "seed": config.seed, "near_duplicates": config.near_duplicates}
+    own = own_split(samples, **amounts, **how) if config.own_split else None
+    return own or split(samples, **amounts, **how)
 
 
 __all__ = ["classes_of", "joined_regions", "new_split", "opened", "split_in"]

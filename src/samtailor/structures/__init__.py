@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from samtailor.structures.account import Account, LeftOut, Tally
 from samtailor.structures.inference import InferenceSpec, TilingPlan
-from samtailor.structures.sample import Annotation, RunLengths, Sample
+from samtailor.structures.sample import Annotation, Reading, RunLengths, Sample
 from samtailor.structures.score import Score
 
 if TYPE_CHECKING:
@@ -30,15 +31,19 @@ def __getattr__(name: str) -> Any:  # reading data and metadata needs no torch
 
 
 __all__ = [
+    "Account",
     "Annotation",
     "Batch",
     "Features",
     "InferenceSpec",
+    "LeftOut",
     "Output",
     "Prompts",
+    "Reading",
     "RunLengths",
     "Sample",
     "Score",
+    "Tally",
     "TilingPlan",
     "Tokens",
 ]

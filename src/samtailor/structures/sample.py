@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from samtailor.errors import InputError
+from samtailor.structures.account import Tally
 
 
 class RunLengths:
@@ -69,6 +70,12 @@ class Annotation(RunLengths):
         return not self.crowd and (classes is None or self.label in classes) and self.area > 0
 
 
+class Reading(list[Annotation]):
+    """Annotations of one image, with the tally of what their files contain."""
+
+    tally: Tally | None = None
+
+
 @dataclass(frozen=True)
 class Sample:
     """One image of a data set with its annotations. Files are read lazily.
@@ -76,9 +83,10 @@ class Sample:
     Args:
         id: unique within the data set and stable across runs; "/" is the only path separator.
         read_image: returns the image as uint8 RGB, shape (height, width, 3), EXIF rotation applied.
-        read_annotations: returns the annotations in a stable order.
+        read_annotations: returns the annotations in a stable order; a `Reading` adds their tally.
         group: images of one group (a person, a video, a patient) stay together in a split.
         source: image file; None for an image in memory.
+        part: "train", "val" or "test" if the data set has a split of its own and the image belongs to that part.
     """
 
     id: str
@@ -86,6 +94,7 @@ class Sample:
     read_annotations: Callable[[], Sequence[Annotation]]
     group: str | None = None
     source: Path | None = None
+    part: str | None = None
 
     @property
     def image(self) -> np.ndarray:
@@ -99,13 +108,25 @@ class Sample:
         return int(height), int(width)
 
     @cached_property
+    def _reading(self) -> tuple[tuple[Annotation, ...], Tally]:
+        read = self.read_annotations()
+        annotations = tuple(read)
+        tally = read.tally if isinstance(read, Reading) else None
+        return annotations, tally or Tally(len(annotations), len(annotations))
+
+    @property
     def annotations(self) -> tuple[Annotation, ...]:
         """All annotations, read once and kept run-length encoded (0.1 to 1 kB each)."""
-        return tuple(self.read_annotations())
+        return self._reading[0]
+
+    @property
+    def tally(self) -> Tally:
+        """How many annotations the files of the image contain, and which of them are left out. Reads them."""
+        return self._reading[1]
 
     def of(self, classes: Sequence[str] | None) -> tuple[Annotation, ...]:
         """Targets of training and evaluation: annotations of the given classes (None: all), no crowds, not empty."""
         return tuple(a for a in self.annotations if a.is_target(classes))
 
 
-__all__ = ["Annotation", "RunLengths", "Sample"]
+__all__ = ["Annotation", "Reading", "RunLengths", "Sample"]

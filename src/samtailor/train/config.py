@@ -48,6 +48,9 @@ class FitConfig(BaseModel):
         default=0.15, ge=0, description="Held-out images that select the best state; share or count; 0 with shots."
     )
     test: Amount = Field(default=0.0, ge=0, description="Images kept for `evaluate`; share or count.")
+    own_split: bool = Field(
+        default=True, description="Use the parts of the data set (folders or lists train, val, test) if it has them."
+    )
     near_duplicates: bool = Field(default=True, description="Keep near-duplicate images on one side of the split.")
     seed: int = Field(default=0, ge=0, description="Seed of split, initialization, order, clicks and dropout.")
 

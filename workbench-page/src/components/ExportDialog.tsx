@@ -13,9 +13,12 @@ const FORMATS: Record<string, string> = {
   yolo: "YOLO (polygons, one text file per image)",
   masks: "PNG masks (one per class and image)",
   labelme: "Labelme (polygons, one JSON file per image)",
-  voc: "Pascal VOC (boxes only, one XML file per image)",
+  voc: "Pascal VOC (boxes and masks, one XML file per image)",
   "label-studio": "Label Studio (polygons, one JSON file)",
   cvat: "CVAT (polygons, one XML file)",
+  instances: "Instance maps (16-bit PNG, one number per object)",
+  labelmap: "Class maps (PNG, one number per class)",
+  "sa-1b": "SA-1B (masks, one JSON file per image)",
 };
 
 export function ExportDialog() {
@@ -73,6 +76,13 @@ export function ExportDialog() {
             Exported {counted(result.images, "image")} with {counted(result.objects, "object")} to{" "}
             <code>{result.folder}</code>
           </p>
+          {result.notes.length > 0 && (
+            <ul class="notes">
+              {result.notes.map((note) => (
+                <li key={note}>{note}</li>
+              ))}
+            </ul>
+          )}
           <a class="button primary wide" id="download" href={result.url} download={`${result.name}.zip`}>
             Download {result.name}.zip
           </a>

@@ -1,63 +1,130 @@
-"""COCO: a JSON file in annotations/ or the top folder, with images, categories and annotations (polygon, RLE, box)."""
+"""COCO: JSON files in annotations/ or the top folder, with images, categories and annotations (polygon, RLE, box)."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import os
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from samtailor.data.image import SUFFIXES, header
+from samtailor.data.account import count, count_images, describe, leave_out, leave_out_image
+from samtailor.data.coco_shapes import Crowds, beyond, mask_of, number, truth
+from samtailor.data.drawn import declared_size
+from samtailor.data.finder import ImageFinder
+from samtailor.data.image import header
+from samtailor.data.json_kinds import json_files, json_kind
 from samtailor.data.layout import file_sample, rle_annotation
-from samtailor.data.listing import chosen, json_mentions, read_json, subfolder
+from samtailor.data.listing import chosen, plain, read_json, subfolder
 from samtailor.data.notices import notice
-from samtailor.errors import DataError, InputError
-from samtailor.masks.rle import from_box, from_polygons, validated
+from samtailor.data.parts import part_named
+from samtailor.errors import DataError, InputError, counted
+from samtailor.registry import choose
 from samtailor.structures import Annotation, Sample
+
+_MASKS = ("masks", "mask", "labels", "groundtruth", "SegmentationClass", "SegmentationObject")
+CROWD = ("auto", "keep", "objects")
 
 
 def matches(path: Path) -> bool:
-    """Whether there is a COCO file in annotations/, in the top folder, or <part>/_annotations.coco.json (Roboflow)."""
-    return bool(_jsons(path))
+    """Whether a JSON file in annotations/, the top folder, or <part>/_annotations.coco.json (Roboflow) is COCO."""
+    return bool(_jsons(path, most=3))
 
 
 def build(
-    path: Path, *, classes: Sequence[str] | None = None, annotations: str | None = None, images: str | None = None
+    path: Path,
+    *,
+    classes: Sequence[str] | None = None,
+    annotations: str | None = None,
+    images: str | None = None,
+    crowd: str = "auto",
 ) -> Iterable[Sample]:
     """Samples of a COCO data set, including images without annotations.
 
     Args:
         path: folder of the data set.
         classes: category names to read; None for all.
-        annotations: JSON file relative to `path`; None uses all instances*.json, or the only COCO file.
-        images: folder of the images relative to `path`; None detects it.
+        annotations: JSON file relative to `path`; None uses all instances*.json, or all COCO files. Files that are
+            named after a part (train.json, instances_val2017.json) assign their images to it.
+        images: folder of the images relative to `path`; None searches `path`.
+        crowd: "keep" reads annotations with iscrowd 1 as regions of many objects, which are no targets; "objects"
+            reads them as objects; "auto" decides by the file: programs for annotation mark every brush mask so.
 
     Raises:
-        DataError: no or several candidate files, an invalid file, an image listed twice, no image on disk. Reading an
-            annotation with invalid run lengths raises it too.
-        InputError: an unknown class.
+        DataError: no COCO file, an invalid file, two files that list one image, no image on disk. Reading an
+            annotation with an invalid shape raises it too.
+        InputError: an unknown class or option.
     """
+    choose("crowd", crowd, CROWD)
+    if images is not None and not (path / images).is_dir():
+        raise InputError(f"There is no image folder {images!r} in {path}.")
     sources = [path / annotations] if annotations is not None else _choice(path)
-    contents = {source: _content(source) for source in sources}
-    names = {name: None for content in contents.values() for name in _names(content).values()}
-    wanted = frozenset(chosen(classes, names))
-    find = _Finder(path, images)
-    samples: dict[str, Sample] = {}
-    for source, content in contents.items():
-        for sample in _samples(source, content, find, wanted):
-            if sample.id in samples:
-                raise DataError(f"{source}: the image {sample.id!r} is listed twice. Choose one file: annotations=...")
-            samples[sample.id] = sample
-    if not samples:
+    sheets = [_Sheet.read(source) for source in sources]
+    wanted = frozenset(chosen(classes, {name: None for sheet in sheets for name in sheet.names.values()}))
+    finder = ImageFinder(path / images if images is not None else path, skip=_MASKS)
+    listed = [entry for sheet in sheets for entry in _listed(sheet, finder)]
+    crowds = Crowds.of(crowd, [entry for sheet in sheets for entry in sheet.annotations])
+    _refuse_shared(listed)
+    ids = _ids(listed, path)
+    finder.account([entry.file for entry in listed], (), "entry in the COCO files")
+    if not listed:
         raise DataError(f"None of the images of {sources[0]} exists. Expected them in {path / 'images'}.")
-    return list(samples.values())
+    turned = any(beyond(entry.size, entry.entries) for entry in listed)
+    several = len({part_named(sheet.file.stem) or part_named(sheet.file.parent.name) for sheet in sheets}) > 1
+    return [
+        file_sample(
+            ids[entry.file], entry.file, _annotations, entry.size, tuple(entry.entries), entry.sheet.names, wanted,
+            entry.sheet.file, crowds, turned, part=entry.sheet.part if several else None,
+        )
+        for entry in listed
+    ]  # fmt: skip
 
 
-def _jsons(path: Path) -> list[Path]:
-    folders = [subfolder(path, "annotations"), path]
-    candidates = [f for folder in folders if folder for f in sorted(folder.glob("*.json"))]
+@dataclass
+class _Sheet:
+    """One COCO file."""
+
+    file: Path
+    names: dict[int | str, str]
+    images: list[Mapping[str, Any]]
+    annotations: list[Mapping[str, Any]]
+
+    @property
+    def part(self) -> str | None:
+        return part_named(self.file.stem) or part_named(self.file.parent.name)
+
+    @classmethod
+    def read(cls, file: Path) -> _Sheet:
+        content = read_json(file)
+        keys = ("images", "annotations", "categories")
+        lists: list[Any] = [content.get(key) for key in keys] if isinstance(content, dict) else []
+        if not lists or not all(isinstance(one, list) and all(isinstance(e, dict) for e in one) for one in lists):
+            raise DataError(f"{file}: a COCO file must be an object with the lists {', '.join(keys)}.")
+        images, annotations, categories = lists
+        try:
+            names = {number(category["id"]): str(category["name"]) for category in categories}
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{file}: every category needs an id and a name ({error!r}).") from error
+        return cls(file, names, images, annotations)
+
+
+@dataclass
+class _Listed:
+    """An image of a COCO file that exists."""
+
+    sheet: _Sheet
+    name: str
+    file: Path
+    size: tuple[int, int] | None
+    entries: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+def _jsons(path: Path, most: int | None = None) -> list[Path]:
+    folders = [folder for folder in (subfolder(path, "annotations"), path) if folder]
+    candidates = [file for folder in folders for file in json_files(folder)[:most]]
     candidates += sorted(path.glob("*/_annotations.coco.json"))
-    return [f for f in candidates if f.name[0] != "." and json_mentions(f, "images", "annotations", "categories")]
+    return [file for file in candidates if json_kind(file) == "coco"]
 
 
 def _choice(path: Path) -> list[Path]:
@@ -65,103 +132,126 @@ def _choice(path: Path) -> list[Path]:
     best = [f for f in candidates if f.name.startswith("instances") or f.name == "_annotations.coco.json"] or candidates
     if not best:
         raise DataError(f"{path} has no COCO file, neither in annotations/ nor in the top folder.")
-    if len(best) > 1 and best == candidates and not all(f.name[:1] in "i_" for f in best):
-        raise DataError(f"Several COCO files: {', '.join(f.name for f in best)}. Choose one: annotations=...")
+    for file in candidates:
+        if file not in best:
+            notice("annotation file not used", f"{file}: not read, because there are files named instances*.json.")
+    describe(f"annotations: {counted(len(best), 'COCO file')} ({', '.join(f.name for f in best[:4])})")
     return best
 
 
-def _content(file: Path) -> dict[str, Any]:
-    content = read_json(file)
-    keys = ("images", "annotations", "categories")
-    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in keys):
-        raise DataError(f"{file}: a COCO file must be an object with the lists {', '.join(keys)}.")
-    return content
-
-
-def _names(content: Mapping[str, Any]) -> dict[int, str]:
-    return {category["id"]: str(category["name"]) for category in content["categories"]}
-
-
-class _Finder:
-    """Finds image files: in the usual folders first, then anywhere if the file name is unique."""
-
-    def __init__(self, root: Path, images: str | None) -> None:
-        if images is not None and not (root / images).is_dir():
-            raise InputError(f"There is no image folder {images!r} in {root}.")
-        if images is not None:
-            self.root = root / images
-            self.places = [self.root]
+def _listed(sheet: _Sheet, finder: ImageFinder) -> list[_Listed]:
+    """Images of a COCO file that exist, with their annotations. All others are left out with their reason."""
+    by_id: dict[int | str, list[_Listed]] = defaultdict(list)
+    by_file: dict[Path, _Listed] = {}
+    absent: dict[int | str, str] = {}
+    part = part_named(sheet.file.stem) or part_named(sheet.file.parent.name)
+    for position, image in enumerate(sheet.images):
+        if not isinstance(image.get("file_name"), str) or "id" not in image:
+            raise DataError(f"{sheet.file}: image {position} needs an id and a file_name, got {str(image)[:100]}.")
+        name, id = plain(image["file_name"]), number(image["id"])
+        file = finder.find(name, sheet.file, within=part)
+        if file is None:
+            count_images()
+            leave_out_image("annotation without image", f"{sheet.file}: the image {name!r} does not exist.")
+            absent[id] = name
+        elif file in by_file:
+            count_images()
+            leave_out_image(
+                "image listed twice", f"{sheet.file}: {name!r} is listed twice; the annotations are joined."
+            )
+            by_id[id].append(by_file[file])
         else:
-            self.root = subfolder(root, "images") or root
-            self.places = list(dict.fromkeys([self.root, root]))
-        self.by_name: dict[str, list[Path]] | None = None
-
-    def __call__(self, name: str, source: Path) -> Path | None:
-        part = source.stem.removeprefix("instances_")
-        for place in (*self.places, *(p / part for p in self.places), source.parent):
-            if (place / name).is_file():
-                return place / name
-        if self.by_name is None:
-            self.by_name = defaultdict(list)
-            for file in self.root.rglob("*"):
-                if file.suffix.lower() in SUFFIXES:
-                    self.by_name[file.name].append(file)
-        matching = self.by_name.get(PurePosixPath(name).name, [])
-        if len(matching) > 1:
-            raise DataError(f"{source}: {name!r} could be {matching[0]} or {matching[1]}. Give the folder: images=...")
-        return matching[0] if matching else None
+            by_file[file] = _Listed(sheet, name, file, _stated(image, name, sheet.file))
+            by_id[id].append(by_file[file])
+    _assign(sheet, by_id, absent)
+    return list(by_file.values())
 
 
-def _samples(source: Path, content: Mapping[str, Any], find: _Finder, wanted: frozenset[str]) -> Iterator[Sample]:
+def _assign(sheet: _Sheet, by_id: Mapping[int | str, list[_Listed]], absent: Mapping[int | str, str]) -> None:
+    """Give every annotation to its image; those without one are left out."""
+    for entry in sheet.annotations:
+        if "image_id" not in entry or "category_id" not in entry:
+            raise DataError(f"{sheet.file}: annotation {entry.get('id')} needs an image_id and a category_id.")
+        id, title = number(entry["image_id"]), f"{sheet.file}: annotation {entry.get('id')}"
+        if number(entry["category_id"]) not in sheet.names:
+            raise DataError(f"{title} has the unlisted category {entry['category_id']!r}.")
+        images = list({image.file: image for image in by_id.get(id, ())}.values())
+        if len(images) == 1 and id not in absent:
+            images[0].entries.append(entry)
+            continue
+        count()
+        if len(images) + (id in absent) > 1:
+            names = [image.name for image in images] + ([absent[id]] if id in absent else [])
+            leave_out("image id listed twice", f"{title} has the image_id {id}, which {' and '.join(names[:3])} share.")
+        elif id in absent:
+            leave_out("annotation without image", f"{title} belongs to the image {absent[id]!r}, which does not exist.")
+        else:
+            leave_out("annotation of an unlisted image", f"{title} has the image_id {id}, which no image has.")
+
+
+def _stated(image: Mapping[str, Any], name: str, file: Path) -> tuple[int, int] | None:
+    """Size that the file states for an image, (height, width); None without one."""
+    height, width = image.get("height"), image.get("width")
+    if not height or not width:
+        return None
     try:
-        names = _names(content)
-        by_image: dict[Any, list[tuple[str, Mapping[str, Any]]]] = defaultdict(list)
-        for entry in content["annotations"]:
-            if entry["category_id"] not in names:
-                number, category = entry.get("id"), entry["category_id"]
-                raise DataError(f"{source}: annotation {number} has the unlisted category {category}.")
-            if names[entry["category_id"]] in wanted:
-                by_image[entry["image_id"]].append((names[entry["category_id"]], entry))
-        for image in content["images"]:
-            name = str(image["file_name"]).replace("\\", "/")
-            file = find(name, source)
-            if file is None:
-                notice("annotation without image", f"{source}: the image {name!r} does not exist and is skipped.")
-                continue
-            size = (int(image["height"]), int(image["width"])) if image.get("height") else header(file).size
-            stem = PurePosixPath(name).with_suffix("").as_posix().lstrip("./")
-            entries = tuple(by_image.get(image["id"], ()))
-            yield file_sample(stem, file, _annotations, size, entries, source)
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{source}: not valid COCO ({error!r}).") from error
+        size = int(float(height)), int(float(width))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{file}: {name!r} has the height {height!r} and the width {width!r}.") from error
+    if min(size) < 1:
+        raise DataError(f"{file}: {name!r} has the height {height!r} and the width {width!r}.")
+    return size
+
+
+def _refuse_shared(listed: Sequence[_Listed]) -> None:
+    sources: dict[Path, _Listed] = {}
+    for entry in listed:
+        other = sources.setdefault(entry.file, entry)
+        if other.sheet is not entry.sheet:
+            raise DataError(
+                f"{other.sheet.file} and {entry.sheet.file} both list the image {entry.name!r}. "
+                "Choose one of these files: annotations=..."
+            )
+
+
+def _ids(listed: Sequence[_Listed], root: Path) -> dict[Path, str]:
+    """Ids by file: the listed path without suffix, or with it where two images differ only in the suffix.
+
+    Images that have the same path in two COCO files have the path of the file as id.
+    """
+    paths = {entry.file: PurePosixPath(entry.name).with_name(plain(entry.file.name)) for entry in listed}
+    if len(set(paths.values())) < len(paths):
+        paths = {file: PurePosixPath(plain(os.path.relpath(file, root))) for file in paths}
+    stems = Counter(path.with_suffix("") for path in paths.values())
+    return {
+        file: (path if stems[path.with_suffix("")] > 1 else path.with_suffix("")).as_posix().lstrip("./")
+        for file, path in paths.items()
+    }
 
 
 def _annotations(
-    image: Path, size: tuple[int, int], entries: Sequence[tuple[str, Mapping[str, Any]]], source: Path
+    image: Path,
+    stated: tuple[int, int] | None,
+    entries: Sequence[Mapping[str, Any]],
+    names: Mapping[int | str, str],
+    wanted: frozenset[str],
+    source: Path,
+    crowds: Crowds,
+    shown: bool,
 ) -> Iterator[Annotation]:
     frame = header(image)
-    for label, entry in entries:
-        name = f"{source}, annotation {entry.get('id')}"
-        yield from rle_annotation(label, _mask(entry, size, name), frame, name, bool(entry.get("iscrowd", 0)))
+    count(len(entries))
+    size = frame.size if stated is None or (shown and stated == frame.size[::-1]) else stated
+    size = declared_size(*size, frame, f"{source}, image {image.name}")
+    for entry in entries:
+        label, name = names[number(entry["category_id"])], f"{source}, annotation {entry.get('id')}"
+        if label not in wanted:
+            leave_out("class not requested", f"{name}: {label!r}", quiet=True)
+            continue
+        crowd = truth(entry.get("iscrowd", 0), name) and crowds.real
+        if crowd:
+            notice("crowd region", f"{name}: a region of many {label!r} (iscrowd 1), which is no target.")
+        yield from rle_annotation(label, mask_of(entry, size, frame, name), frame, name, crowd)
 
 
-def _mask(entry: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:
-    segmentation = entry.get("segmentation")
-    if isinstance(segmentation, dict):
-        rle = validated(segmentation, name)
-        if tuple(rle["size"]) != size:
-            raise DataError(f"{name}: run lengths for {rle['size']} (height, width), but the image has size {size}.")
-        return rle
-    try:
-        if segmentation:
-            return from_polygons(segmentation, size)
-        x, y, width, height = (float(v) for v in entry["bbox"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{name}: no valid polygons, run lengths or box ({error!r}).") from error
-    notice("box as mask", f"{name}: no polygon, only a box, which is used as a rectangular mask.")
-    return from_box((x, y, x + width, y + height), size)
-
-
-__all__ = ["build", "matches"]
+__all__ = ["CROWD", "build", "matches"]

@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from samtailor.data.image import decode_mask, header
-from samtailor.data.layout import file_sample
-from samtailor.data.listing import chosen, files, json_mentions, natural_key, read_json, subfolder
-from samtailor.data.notices import notice
-from samtailor.data.placement import rle_to_image_frame
+from samtailor.data.account import count, leave_out
+from samtailor.data.drawn import Draw, Shape, declared_size, drawn
+from samtailor.data.finder import ImageFinder
+from samtailor.data.image import decode_header, decode_mask, header
+from samtailor.data.json_kinds import FOLDERS, MAX_FILES, json_files, json_kind
+from samtailor.data.layout import embedded_sample, file_sample
+from samtailor.data.listing import chosen, files, natural_key, plain, read_json, subfolder
 from samtailor.errors import DataError, counted
 from samtailor.masks.rle import encode, from_box, from_polygons
+from samtailor.masks.shapes import from_part
 from samtailor.structures import Annotation, Sample
 
-_FOLDERS = ("annotations", "labels", "images", "json")
+_NO_CLASS = frozenset({"__ignore__", "_background_"})
+_WITHOUT_AREA = frozenset({"point", "points", "line", "linestrip", "lines"})
 
 
 def matches(path: Path) -> bool:
     """Whether a JSON file with "shapes" is in the top folder, annotations/, labels/, images/ or json/."""
-    return any(json_mentions(file, "shapes") for _, file in zip(range(3), _sheets(path).values(), strict=False))
+    folders = [path, *(folder for folder in (subfolder(path, name) for name in FOLDERS) if folder)]
+    if any(json_kind(file) == "labelme" for folder in folders for file in json_files(folder)[:MAX_FILES]):
+        return True
+    nested = (files(folder, [".json"]).values() for folder in folders[1:])
+    return any(json_kind(file) == "labelme" for sheets in nested for file in list(sheets)[:MAX_FILES])
 
 
 def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sample]:
-    """Samples of a labelme folder. Shapes of one label and `group_id` are one object; points and lines are skipped.
+    """Samples of a labelme folder. Shapes of one label and `group_id` are one object.
+
+    Points and lines, and the labels __ignore__ and _background_, are left out. The image is the file that "imagePath"
+    names, or "imageData" if there is no such file.
 
     Args:
         path: folder of the data set.
@@ -41,26 +53,38 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
     """
     sheets = {stem: (file, _content(file)) for stem, file in _sheets(path).items()}
     if not sheets:
-        raise DataError(f"{path} has no labelme files, neither in the top folder nor in {'/, '.join(_FOLDERS)}/.")
-    known = {shape["label"] for _, content in sheets.values() for shape in content["shapes"]}
+        raise DataError(f"{path} has no labelme files, neither in the top folder nor in {'/, '.join(FOLDERS)}/.")
+    known = {shape["label"] for _, content in sheets.values() for shape in content["shapes"]} - _NO_CLASS
     wanted = frozenset(chosen(classes, sorted(known, key=natural_key)))
-    samples = []
+    finder = ImageFinder(path)
+    samples, missing = [], []
     for stem, (file, content) in sorted(sheets.items(), key=lambda item: natural_key(item[0])):
-        image = _image(path, file, content)
-        if image is None:
-            notice("annotation without image", f"{file}: its image {content['imagePath']!r} does not exist; skipped.")
-            continue
-        samples.append(file_sample(stem, image, _annotations, file, wanted))
+        image = _image(path, file, content["imagePath"], finder)
+        if image is not None:
+            samples.append(file_sample(stem, image, _annotations, file, wanted))
+        elif content["imageData"]:
+            samples.append(embedded_sample(stem, partial(_embedded, file), _annotations, None, file, wanted))
+        else:
+            missing.append(f"{file}: its image {content['imagePath']!r} does not exist, and is not embedded; skipped.")
+            count(len(content["shapes"]))
+            leave_out("annotation without image", missing[-1], len(content["shapes"]))
     if not samples:
         raise DataError(f"None of the images of {counted(len(sheets), 'labelme file')} exists (first file: {file}).")
+    finder.account([s.source for s in samples if s.source], missing, "labelme file", sum(not s.source for s in samples))
     return samples
 
 
 def _sheets(path: Path) -> dict[str, Path]:
-    folders = [folder for folder in (subfolder(path, name) for name in _FOLDERS) if folder]
-    on_top = {f.stem: f for f in sorted(path.glob("*.json")) if f.name[0] != "." and json_mentions(f, "shapes")}
-    candidates = (on_top, *(files(folder, [".json"]) for folder in folders))
-    return next((sheets for sheets in candidates if sheets), {})
+    """labelme files by stem: those in the top folder, else those of the first usual folder that has one."""
+    folders = [folder for folder in (subfolder(path, name) for name in FOLDERS) if folder]
+    for candidates in ({plain(f.stem): f for f in json_files(path)}, *(files(f, [".json"]) for f in folders)):
+        sheets = {stem: file for stem, file in candidates.items() if json_kind(file) == "labelme"}
+        if sheets:
+            for stem in candidates.keys() - sheets.keys():
+                count()
+                leave_out("not a labelme file", f'{candidates[stem]} has no "shapes" and is skipped.')
+            return sheets
+    return {}
 
 
 def _content(file: Path) -> dict[str, Any]:
@@ -71,82 +95,96 @@ def _content(file: Path) -> dict[str, Any]:
     )
     if not good or not isinstance(content.get("imagePath"), str):
         raise DataError(f'{file}: a labelme file must have "imagePath" and "shapes", each with a label and points.')
-    return {"imagePath": content["imagePath"].replace("\\", "/"), **{k: v for k, v in content.items() if k in _KEPT}}
+    return {
+        "shapes": shapes,
+        "imagePath": plain(content["imagePath"]),
+        "imageData": isinstance(content.get("imageData"), str) and bool(content["imageData"]),
+        "size": (content.get("imageHeight") or None, content.get("imageWidth") or None),
+    }
 
 
-_KEPT = ("shapes", "imageHeight", "imageWidth")
+def _image(root: Path, file: Path, name: str, finder: ImageFinder) -> Path | None:
+    """The image file that a JSON file names, beside it or below the folder of the data set."""
+    beside = Path(os.path.normpath(file.parent / name))
+    if beside.is_relative_to(root) and beside.is_file():
+        return beside
+    return finder.find(name, file, within=file.parent.name)
 
 
-def _image(root: Path, file: Path, content: Mapping[str, Any]) -> Path | None:
-    name = Path(content["imagePath"])
-    places = [file.parent / name, file.parent / name.name, root / name.name]
-    images = subfolder(root, "images")
-    if images is not None:
-        places += [images / name.name, images / file.parent.name / name.name]
-    return next((place for place in places if place.is_file()), None)
+def _embedded(file: Path) -> bytes:
+    """Bytes of the image that a labelme file contains."""
+    content = read_json(file)
+    try:
+        return base64.b64decode(content["imageData"], validate=True)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{file}: imageData is not an image in base64 ({error}).") from error
 
 
-def _annotations(image: Path, file: Path, wanted: frozenset[str]) -> Iterator[Annotation]:
-    frame, content = header(image), _content(file)
-    size = (content.get("imageHeight") or frame.size[0], content.get("imageWidth") or frame.size[1])
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for position, shape in enumerate(content["shapes"]):
-        if shape["label"] not in wanted:
+def _annotations(image: Path | None, file: Path, wanted: frozenset[str]) -> Iterator[Annotation]:
+    frame = header(image) if image is not None else decode_header(_embedded(file), str(file))
+    content = _content(file)
+    height, width = content["size"]
+    size = declared_size(height or frame.size[0], width or frame.size[1], frame, file)
+    yield from drawn(_shapes(content["shapes"], file), wanted, size, frame, file)
+
+
+def _shapes(shapes: Iterable[Mapping[str, Any]], file: Path) -> Iterator[Shape]:
+    for position, shape in enumerate(shapes):
+        kind, place = shape.get("shape_type") or "polygon", f"shape {position}"
+        if shape["label"] in _NO_CLASS:
+            count()
+            leave_out("label without class", f"{file}, {place}: {shape['label']!r} marks a region of no class.")
             continue
-        rle = _mask(shape, size, f"{file}, shape {position}")
-        if rle is not None:
-            alone = shape.get("group_id") is None
-            groups.setdefault((shape["label"], position if alone else f"group {shape['group_id']}"), []).append(rle)
-    from pycocotools import mask as coco
+        draw = _DRAW.get(kind)
+        if draw is None and kind not in _WITHOUT_AREA:
+            count()
+            leave_out("unknown shape type", f"{file}, {place}: the shape type {kind!r} is unknown and is skipped.")
+            continue
+        group = shape.get("group_id")
+        bound: Draw | None = None if draw is None else partial(draw, _points(shape, kind, f"{file}, {place}"), shape)
+        yield Shape(shape["label"], kind, bound, place, None if group is None else str(group))
 
-    for (label, _), parts in groups.items():
-        yield Annotation(label, rle_to_image_frame(coco.merge(parts), frame, file))
 
-
-def _mask(shape: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:
-    kind = shape.get("shape_type") or "polygon"
-    draw = {"polygon": _polygon, "rectangle": _rectangle, "circle": _circle, "mask": _bitmap}.get(kind)
-    if draw is None:
-        notice("shape without area", f"{name}: a {kind} has no area and is skipped.")
-        return None
+def _points(shape: Mapping[str, Any], kind: str, name: str) -> np.ndarray:
     try:
         points = np.asarray(shape["points"], float)
         if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
             raise ValueError(f"points of shape {points.shape}")
-        rle = draw(points, shape, size, name)
-    except (KeyError, TypeError, ValueError, IndexError, binascii.Error) as error:
-        if isinstance(error, DataError):
-            raise
+    except (TypeError, ValueError) as error:
         raise DataError(f"{name}: not a valid {kind} of labelme ({error}).") from error
-    if rle is None:
-        notice("empty mask", f"{name}: the {kind} has no area in the image and is skipped.")
-    return rle
+    return points
 
 
-def _polygon(points: np.ndarray, shape: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:
+def _polygon(points: np.ndarray, shape: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any] | None:
     return from_polygons([points.ravel().tolist()], size)
 
 
-def _rectangle(points: np.ndarray, shape: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:
+def _rectangle(points: np.ndarray, shape: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any] | None:
     return from_box((*points.min(axis=0), *points.max(axis=0)), size)
 
 
-def _circle(points: np.ndarray, shape: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:
+def _circle(points: np.ndarray, shape: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any] | None:
     (x, y), radius = points[0], math.dist(points[0], points[1])
     rows, columns = np.arange(size[0])[:, None] + 0.5, np.arange(size[1])[None] + 0.5
     inside = (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
     return encode(inside) if inside.any() else None
 
 
-def _bitmap(points: np.ndarray, shape: Mapping[str, Any], size: tuple[int, int], name: str) -> dict[str, Any] | None:
+def _bitmap(points: np.ndarray, shape: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any] | None:
     """A "mask" of labelme: a base64 PNG whose top-left pixel is at the first point."""
-    part = decode_mask(base64.b64decode(shape["mask"], validate=True), name)
-    left, top = (round(v) for v in points[0])
-    whole = np.zeros(size, bool)
-    y0, x0 = max(top, 0), max(left, 0)
-    cut = part[y0 - top : size[0] - top, x0 - left : size[1] - left]
-    whole[y0 : y0 + cut.shape[0], x0 : x0 + cut.shape[1]] = cut
-    return encode(whole) if whole.any() else None
+    part = decode_mask(base64.b64decode(shape["mask"], validate=True), "the mask")
+    left, top = (round(float(np.clip(v, -1e6, 1e6))) for v in points[0])
+    return from_part(part, (left, top), size)
 
+
+_DRAW = {
+    "polygon": _polygon,
+    "rectangle": _rectangle,
+    "circle": _circle,
+    "mask": _bitmap,
+    "rotation": _polygon,  # X-AnyLabeling: the four corners of a rotated box
+    "oriented_rectangle": _polygon,
+    "quadrilateral": _polygon,
+}
 
 __all__ = ["build", "matches"]

@@ -1,0 +1,98 @@
+"""Read XML files of data sets: no document type, no entities, bounded nesting."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+from samtailor.errors import DataError
+
+MAX_DEPTH = 32
+"""Largest nesting of elements; annotation files need six."""
+
+
+def read_xml(path: Path) -> ElementTree.Element:
+    """The root element of an XML file.
+
+    Raises:
+        DataError: the file cannot be read, is not well-formed, declares a document type (which may define entities),
+            or is nested too deeply.
+    """
+    builder = ElementTree.TreeBuilder()
+    depth = 0
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise DataError(f"{path}: elements are nested more than {MAX_DEPTH} deep.")
+        builder.start(name, attributes)
+
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(name)
+
+    def refuse(*_: Any) -> None:
+        raise DataError(f"{path}: declares a document type, which annotation files do not need. Remove it.")
+
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = builder.data
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        with path.open("rb") as file:
+            parser.ParseFile(file)
+        return builder.close()
+    except (expat.ExpatError, OSError, ValueError, AssertionError, LookupError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: not valid XML ({error}).") from error
+
+
+def xml_root(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Name of the root element and of the elements directly in it, from the first 64 kB; empty if it is not XML."""
+    names: list[str] = []
+    depth = 0
+    root = ""
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth, root
+        depth += 1
+        if depth == 1:
+            root = name
+        elif depth == 2 and len(names) < 64:
+            names.append(name)
+
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    def stop(*_: Any) -> None:
+        raise _DocumentType
+
+    head = b""
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.StartDoctypeDeclHandler = stop
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 16)
+        parser.Parse(head, False)
+    except _DocumentType:  # `read_xml` says that it is refused
+        first = re.search(rb"<([A-Za-z_][\w.-]*)", head)
+        root = first[1].decode() if first else ""
+    except (expat.ExpatError, OSError, ValueError, LookupError):
+        pass
+    return root, tuple(names)
+
+
+class _DocumentType(Exception):
+    """A document type was declared."""
+
+
+__all__ = ["MAX_DEPTH", "read_xml", "xml_root"]

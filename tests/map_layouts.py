@@ -1,0 +1,168 @@
+"""Small data sets that store masks as maps, as tools and published data sets arrange them. The files are made here."""
+
+import numpy as np
+from PIL import Image
+
+from layouts import SIZE, box, photo, save, text
+
+IDS = (1, 2, 10)
+CAT, DOG = box(1, 1, 9, 9) | box(12, 1, 20, 9), box(5, 12, 25, 20)
+OBJECTS = [("cat", box(1, 1, 9, 9)), ("cat", box(12, 1, 20, 9)), ("dog", DOG)]
+COLORS = {"cat": (250, 50, 83), "dog": (51, 221, 255)}
+
+
+def _index(values, size=SIZE):
+    index = np.zeros(size, np.int32)
+    for value, mask in values:
+        index[mask] = value
+    return index
+
+
+def _colored(pairs):
+    image = np.zeros((*SIZE, 3), np.uint8)
+    for color, mask in pairs:
+        image[mask] = color
+    return image
+
+
+def write_cvat_masks(root):
+    expected = {}
+    text(
+        root / "labelmap.txt",
+        "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:250,50,83::\ndog:51,221,255::\n",
+    )
+    for i in IDS:
+        photo(root / f"JPEGImages/{i}.png")
+        save(root / f"SegmentationClass/{i}.png", _colored([(COLORS[name], mask) for name, mask in OBJECTS]))
+        objects = [((128 * (k & 1), 0, 30 + 90 * k), mask) for k, (_, mask) in enumerate(OBJECTS)]
+        save(root / f"SegmentationObject/{i}.png", _colored(objects))
+        by_color = [
+            entry for _, entry in sorted(zip([c for c, _ in objects], OBJECTS, strict=True), key=lambda p: p[0])
+        ]
+        expected[str(i)] = by_color
+    text(root / "ImageSets/Segmentation/default.txt", "".join(f"{i}\n" for i in IDS))
+    return expected
+
+
+def write_color_map(root):
+    expected = {}
+    text(root / "class_dict.csv", "name,r,g,b\ncat,250,50,83\nvoid,9,9,9\ndog,51,221,255\n")
+    for i in IDS:
+        photo(root / f"images/{i}.png")
+        pairs = [(COLORS["cat"], CAT), (COLORS["dog"], DOG), ((9, 9, 9), box(30, 0, 36, 4))]
+        save(root / f"masks/{i}.png", _colored(pairs))
+        expected[str(i)] = [("dog", DOG), ("cat", CAT)]  # by color
+    return expected
+
+
+def write_cityscapes(root):
+    expected = {}
+    for number in IDS:
+        part = "val" if number == 10 else "train"
+        id = f"{part}/aachen/aachen_{number:06}_000019"
+        photo(root / f"leftImg8bit/{id}_leftImg8bit.png")
+        road, person = box(0, 20, 36, 24), box(30, 0, 36, 6)
+        groups, void = box(26, 8, 34, 11), box(26, 12, 34, 14)
+        index = _index(
+            [(7, road), (26000, OBJECTS[0][1]), (26001, OBJECTS[1][1]), (24000, person), (26, groups), (3, void)]
+        )
+        save(root / f"gtFine/{id}_gtFine_instanceIds.png", index.astype(np.uint16))
+        labels = _index([(7, road), (26, CAT | groups), (24, person), (3, void)])
+        save(root / f"gtFine/{id}_gtFine_labelIds.png", labels.astype(np.uint8))
+        save(root / f"gtFine/{id}_gtFine_color.png", _colored([((128, 64, 128), road)]))
+        text(root / f"gtFine/{id}_gtFine_polygons.json", {"imgHeight": 24, "imgWidth": 36, "objects": []})
+        cars = [("car", OBJECTS[0][1]), ("car", OBJECTS[1][1])]
+        expected[id] = [("road", road), ("car", groups), ("person", person), *cars]
+    return dict(sorted(expected.items()))
+
+
+def write_mmseg(root):
+    expected = {}
+    text(root / "classes.txt", "cat\ndog\nbird\n")
+    for i in IDS:
+        part = "val" if i == 10 else "train"
+        photo(root / f"img_dir/{part}/{i}.jpg")
+        index = np.full(SIZE, 255, np.uint8)
+        index[CAT], index[DOG] = 0, 1
+        save(root / f"ann_dir/{part}/{i}.png", index)
+        expected[f"{part}/{i}"] = [("cat", CAT), ("dog", DOG)]
+    return expected
+
+
+def _instances(i):
+    return [box(1, 1, 9, 9), box(12, 1, 20, 9), box(5, 12, 25, 20 + i % 3)]
+
+
+def write_cellpose(root):
+    expected = {}
+    for i in IDS:
+        photo(root / f"{i}.png")
+        save(root / f"{i}_masks.png", _index(enumerate(_instances(i), 300)).astype(np.uint16))
+        (root / f"{i}_seg.npy").write_bytes(b"\x93NUMPY, a pickle that nobody opens")
+        expected[str(i)] = [("object", mask) for mask in _instances(i)]
+    return expected
+
+
+def write_cellpose_train(root):
+    """The data set of Cellpose: 000_img.png + 000_masks.png."""
+    expected = {}
+    for i in IDS:
+        part = "test" if i == 10 else "train"
+        photo(root / f"{part}/{i}_img.png")
+        save(root / f"{part}/{i}_masks.png", _index(enumerate(_instances(i), 1)).astype(np.uint16))
+        expected[f"{part}/{i}"] = [("object", mask) for mask in _instances(i)]
+    return dict(sorted(expected.items()))
+
+
+def write_dsb2018(root):
+    expected = {}
+    for i in IDS:
+        photo(root / f"stage1_train/{i}/images/{i}.png")
+        for k, mask in enumerate(_instances(i)):
+            save(root / f"stage1_train/{i}/masks/{k}f3a.png", mask.astype(np.uint8) * 255)
+        expected[f"stage1_train/{i}"] = [("object", mask) for mask in _instances(i)]
+    photo(root / "stage1_test/ab/images/ab.png")
+    text(root / "stage1_train_labels.csv", "ImageId,EncodedPixels\n1,1 2\n")
+    return expected
+
+
+def write_roboflow_masks(root):
+    expected = {}
+    for i in IDS:
+        part = "valid" if i == 10 else "train"
+        photo(root / f"{part}/{i}.jpg")
+        save(root / f"{part}/{i}_mask.png", _index([(1, CAT), (2, DOG)]).astype(np.uint8))
+        expected[f"{part}/{i}"] = [("cat", CAT), ("dog", DOG)]
+    for part in ("train", "valid"):
+        text(root / part / "_classes.csv", "Pixel Value, Class\n0, background\n1, cat\n2, dog\n")
+    text(root / "README.roboflow.txt", "Exported.")
+    return expected
+
+
+def write_davis(root):
+    expected = {}
+    for i in IDS:
+        sequence = "bear" if i == 10 else "dog"
+        id = f"{sequence}/{i:05}"
+        photo(root / f"JPEGImages/480p/{id}.jpg")
+        image = Image.fromarray(_index(enumerate(_instances(i), 1)).astype(np.uint8))
+        image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0])
+        save(root / f"Annotations/480p/{id}.png", image)
+        expected[id] = [("object", mask) for mask in _instances(i)]
+    text(root / "ImageSets/2017/train.txt", "dog\n")
+    text(root / "ImageSets/2017/val.txt", "bear\n")
+    return dict(sorted(expected.items()))
+
+
+MAPS = {
+    "cvat-masks": write_cvat_masks,
+    "color-map": write_color_map,
+    "cityscapes": write_cityscapes,
+    "mmseg": write_mmseg,
+    "cellpose": write_cellpose,
+    "cellpose train": write_cellpose_train,
+    "dsb2018": write_dsb2018,
+    "roboflow-masks": write_roboflow_masks,
+    "davis": write_davis,
+}
+FORMATS = {"cellpose train": "cellpose"}
