@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from samtailor.bases._modules import exchange, shallow_copy
 from samtailor.bases.decoder import ReferenceDecoder
-from samtailor.errors import BaseUnavailableError, InputError
+from samtailor.errors import BaseUnavailableError, DataError, InputError
+from samtailor.limits.model_files import check_model_folder, check_size, refuse_not_finite, stored_numbers
 from samtailor.structures import Prompts
 
 AnyBase = TypeVar("AnyBase", bound="TransformersBase")
@@ -123,20 +124,32 @@ def fingerprint(model: nn.Module, **preprocessing: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def load_pretrained(model_class: Any, source: str, **options: Any) -> Any:
+def load_pretrained(model_class: Any, source: str, *, bundled: bool = False, **options: Any) -> Any:
     """`from_pretrained` of transformers with strict keys, and with a clear message where the model is not available.
+
+    Args:
+        model_class: class of transformers.
+        source: hub id or folder.
+        bundled: the folder is part of this package, so that its files are not checked before they are read.
+        options: further arguments of `from_pretrained`.
 
     Raises:
         BaseUnavailableError: the hub cannot be reached or has no such model, or the folder holds none.
         InputError: tensors are missing from the file or have other shapes than in the configuration.
     """
+    folder = Path(source)
     try:
+        if folder.is_dir() and not bundled:
+            check_model_folder(folder)
+            check_size(_declared(model_class, source), stored_numbers(folder), str(folder / "config.json"))
         with _quiet():
             model, info = model_class.from_pretrained(
                 source, output_loading_info=True, dtype=torch.float32, use_safetensors=True, **options
             )
+    except DataError as error:
+        raise BaseUnavailableError(f"The base model {source!r} could not be loaded: {error}") from error
     except (OSError, ValueError) as error:
-        where = "folder" if Path(source).exists() else "hub id"
+        where = "folder" if folder.exists() else "hub id"
         raise BaseUnavailableError(
             f"The base model {source!r} ({where}) could not be loaded: {_first_line(error)} Expected a folder made "
             "with save_pretrained (config.json and model.safetensors), a hub id that this machine can reach or has "
@@ -148,7 +161,15 @@ def load_pretrained(model_class: Any, source: str, **options: Any) -> Any:
             f"The weights of {source!r} do not fit its configuration: {len(wrong)} tensors are missing or have "
             f"another shape, e.g. {wrong[0]}. Download the model again or correct config.json."
         )
+    refuse_not_finite(model.state_dict(), f"The base model {source!r}")
     return model
+
+
+def _declared(model_class: Any, source: str) -> int:
+    """Number of parameters of a model by its configuration, counted without allocating any."""
+    config = model_class.config_class.from_pretrained(source)
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in model_class(config).parameters())
 
 
 @contextmanager

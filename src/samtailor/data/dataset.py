@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 
 from samtailor import registry
 from samtailor.data.listing import natural_key, read_text
-from samtailor.errors import DataError, InputError
+from samtailor.errors import DataError, InputError, SamtailorError
+from samtailor.limits import MALFORMED
 from samtailor.structures import Sample
 
 
@@ -50,9 +52,24 @@ def open_dataset(
     for option in options:
         if option not in known:
             raise InputError(f"The format {name!r} has no option {option!r}. Options: {', '.join(known) or 'none'}.")
-    samples = sorted(build(root, classes=classes, **options), key=lambda sample: natural_key(sample.id))
+    with _malformed(root, name):
+        samples = sorted(build(root, classes=classes, **options), key=lambda sample: natural_key(sample.id))
     _refuse_equal_ids(samples, root)
     return _grouped(samples, root, group)
+
+
+@contextmanager
+def _malformed(root: Path, name: str) -> Iterator[None]:
+    """Turn what a reader raises for values of a wrong type, range or shape into a DataError."""
+    try:
+        yield
+    except SamtailorError:
+        raise
+    except (OSError, *MALFORMED) as error:
+        raise DataError(
+            f"{root} cannot be read as {name}: {type(error).__name__}: {error!s:.300} A file is damaged or of another "
+            "layout."
+        ) from error
 
 
 def detect(path: Path) -> str:
@@ -86,7 +103,12 @@ def class_names(samples: Iterable[Sample]) -> list[str]:
 
 
 def _fits(path: Path, modules: Mapping[str, ModuleType]) -> list[str]:
-    return [name for name, module in modules.items() if module.matches(path)]
+    fitting = []
+    for name, module in modules.items():
+        with _malformed(path, name):
+            if module.matches(path):
+                fitting.append(name)
+    return fitting
 
 
 def _layout(name: str) -> ModuleType:

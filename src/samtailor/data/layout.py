@@ -12,6 +12,8 @@ import numpy as np
 from samtailor.data.image import Header, read_image
 from samtailor.data.notices import notice
 from samtailor.data.placement import rle_to_image_frame
+from samtailor.errors import DataError
+from samtailor.limits import MALFORMED, hold, tick, timed
 from samtailor.masks.rle import encode
 from samtailor.structures import Annotation, Sample
 
@@ -22,7 +24,20 @@ def file_sample(id: str, image: Path, annotations: Callable[..., Iterable[Annota
 
 
 def _listed(annotations: Callable[..., Iterable[Annotation]], image: Path, *args: Any) -> list[Annotation]:
-    return list(annotations(image, *args))
+    """Annotations of an image. A reader that fails on malformed values reports the image, whatever it raised."""
+    listed: list[Annotation] = []
+    try:
+        with timed(str(image)):
+            for annotation in annotations(image, *args):
+                tick()
+                listed.append(annotation)
+                if len(listed) % 1000 == 0:
+                    hold(len(listed), "objects", str(image))
+    except DataError:
+        raise
+    except (OSError, *MALFORMED) as error:
+        raise DataError(f"The annotations of {image} cannot be read: {type(error).__name__}: {error!s:.300}") from error
+    return listed
 
 
 def rle_annotation(

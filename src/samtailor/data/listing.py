@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 from samtailor.data.image import SUFFIXES
 from samtailor.data.notices import notice
 from samtailor.errors import DataError, InputError
+from samtailor.limits import parse_json, read_bytes
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
@@ -123,8 +123,8 @@ def read_text(path: Path) -> str:
         DataError: the file cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_bytes(path, "annotation_bytes").decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
 
 
@@ -134,16 +134,16 @@ def read_json(path: Path) -> Any:
     Raises:
         DataError: the file cannot be read or is not valid JSON.
     """
-    try:
-        return json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{path}: not valid JSON ({error}).") from error
+    return parse_json(read_bytes(path, "annotation_bytes"), str(path))
 
 
 def json_mentions(path: Path, *keys: str) -> bool:
     """Whether the first megabyte of a JSON file has a list under one of the keys; a fast test of the layout."""
-    with path.open("rb") as file:
-        head = file.read(1 << 20)
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 20)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
     return any(re.search(rb'"' + key.encode() + rb'"\s*:\s*\[', head) for key in keys)
 
 

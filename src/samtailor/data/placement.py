@@ -10,7 +10,7 @@ import numpy as np
 from samtailor.data.image import Header, resize_nearest, turn
 from samtailor.data.notices import notice
 from samtailor.errors import DataError
-from samtailor.masks.rle import encode
+from samtailor.masks.rle import checked_size, encode
 
 ASPECT_TOLERANCE = 0.01
 """Largest relative difference of aspect ratios that counts as rounding; one pixel is always allowed."""
@@ -43,10 +43,7 @@ def to_image_frame(values: np.ndarray, image: Header, name: Path | str, *, quiet
     height, width = values.shape
     if not same_aspect((height, width), image.size):
         if not (image.orientation >= 5 and same_aspect((height, width), image.stored)):
-            raise DataError(
-                f"{name}: the mask is {width}x{height} px (width x height), but its image is "
-                f"{image.size[1]}x{image.size[0]} px, another aspect ratio. Export the mask at the size of the image."
-            )
+            raise _other_aspect((height, width), image, name)
         notice("mask turned", f"{name}: the mask was drawn before the EXIF rotation of its image, and is rotated too.")
         values = turn(values, image.orientation)
     if values.shape != image.size:
@@ -57,12 +54,22 @@ def to_image_frame(values: np.ndarray, image: Header, name: Path | str, *, quiet
     return values
 
 
+def _other_aspect(size: tuple[int, int], image: Header, name: Path | str) -> DataError:
+    return DataError(
+        f"{name}: the mask is {size[1]}x{size[0]} px (width x height), but its image is "
+        f"{image.size[1]}x{image.size[0]} px, another aspect ratio. Export the mask at the size of the image."
+    )
+
+
 def rle_to_image_frame(rle: dict[str, Any], image: Header, name: Path | str) -> dict[str, Any]:
     """Bring a run-length encoded mask to the image frame, see `to_image_frame`."""
     from pycocotools import mask as coco
 
-    if tuple(rle["size"]) == image.size:
+    size = checked_size(rle["size"])
+    if size == image.size:
         return rle
+    if not same_aspect(size, image.size) and not (image.orientation >= 5 and same_aspect(size, image.stored)):
+        raise _other_aspect(size, image, name)  # before anything of the declared size is allocated
     return encode(to_image_frame(coco.decode(rle).astype(bool), image, name))
 
 

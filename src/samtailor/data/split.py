@@ -16,6 +16,7 @@ from samtailor.data.listing import natural_key, read_json
 from samtailor.data.shots import shots, shuffle_key
 from samtailor.data.writing import write_json
 from samtailor.errors import DataError, InputError, counted
+from samtailor.limits import MALFORMED
 from samtailor.structures import Sample
 from samtailor.structures.disjoint_sets import DisjointSets
 
@@ -79,8 +80,8 @@ class Split:
             groups = tuple(tuple(str(id) for id in group) for group in value["groups"])
             seed, notices = int(value["seed"]), tuple(value["notices"])
             split = cls(**parts, groups=groups, seed=seed, notices=notices)
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}: not a split file of samtailor ({error!r}).") from error
+        except MALFORMED as error:
+            raise DataError(f"{path}: not a split file of samtailor ({error!r:.200}).") from error
         ids = [id for part in parts.values() for id in part]
         if len(ids) != len(set(ids)):
             raise DataError(f"{path}: an image is in two parts.")

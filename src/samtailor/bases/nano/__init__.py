@@ -17,4 +17,4 @@ def build(source: str = "nano") -> Sam2:
     """Load the bundled base; needs no network."""
     from transformers import Sam2Model
 
-    return Sam2(_vendor.load_pretrained(Sam2Model, str(Path(__file__).parent)), "nano")
+    return Sam2(_vendor.load_pretrained(Sam2Model, str(Path(__file__).parent), bundled=True), "nano")

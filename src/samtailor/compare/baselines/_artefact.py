@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from samtailor.compare.baselines import SCRATCH, Baseline
 from samtailor.data.strict_files import digest, read_metadata, read_tensors
 from samtailor.errors import ArtefactError, InputError
+from samtailor.limits import hold
 from samtailor.registry import find
 
 SCHEMA = 1
@@ -84,12 +85,17 @@ def load(folder: str | Path) -> Baseline:
     folder = Path(folder)
     meta, tensors = read_meta(folder), read_tensors(folder / TENSORS, mend=_MEND)
     try:
+        for name, value in meta.options.items():
+            if isinstance(value, int | float):
+                hold(abs(value), "width", f"{METADATA}, option {name}")
         baseline: Baseline = find("baselines", meta.name).build(**meta.options, weights=SCRATCH)
         baseline.classes, baseline.weights = meta.classes, meta.weights
         baseline.load_learned(tensors)
-    except (InputError, TypeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # options of a damaged file fail anywhere in the network
         raise ArtefactError(
-            f"The baseline in {folder} cannot be rebuilt: {error} Use the version of samtailor that saved it."
+            f"The baseline in {folder} cannot be rebuilt: {str(error)[:300]} Use the version of samtailor that saved it."
         ) from error
     if digest(folder / TENSORS) != meta.sha256:
         raise ArtefactError(

@@ -11,6 +11,7 @@ from samtailor.data.layout import file_sample, rle_annotation
 from samtailor.data.listing import chosen, files, has_files, paired, read_text, subfolder
 from samtailor.data.notices import notice
 from samtailor.errors import DataError, counted
+from samtailor.limits import parse_yaml, read_bytes
 from samtailor.masks.rle import from_box, from_polygons
 from samtailor.structures import Annotation, Sample
 
@@ -94,12 +95,7 @@ def _names(path: Path, given: str | None) -> dict[int, str] | None:
 
 
 def _table(file: Path) -> dict[int, str] | None:
-    import yaml
-
-    try:
-        content = yaml.safe_load(read_text(file))
-    except yaml.YAMLError as error:
-        raise DataError(f"{file}: not valid YAML ({error}).") from error
+    content = parse_yaml(read_bytes(file, "yaml_bytes"), str(file))
     value: Any = content.get("names") if isinstance(content, dict) else None
     pairs = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ()
     try:
