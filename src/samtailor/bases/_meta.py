@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,9 @@ def _read(path: Path) -> dict[str, Tensor]:
             "run code (CVE-2025-32434). Upgrade torch, or use the same model from the hub."
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the protocol of a pickle that is refused anyway
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, *MALFORMED) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BaseUnavailableError(

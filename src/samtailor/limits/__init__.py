@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -170,6 +171,18 @@ def parse_yaml(data: bytes | str, what: str) -> Any:
         raise DataError(f"{what}: not valid YAML ({_short(error)}).") from error
 
 
+def module_command(module: str) -> tuple[str, ...]:
+    """Command that runs a module as `python -m` does, but never imports from the current folder.
+
+    A folder of images from someone else may hold a json.py.
+    """
+    program = (
+        "import sys; sys.path[:] = [place for place in sys.path if place]; import runpy; "
+        f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    )
+    return sys.executable, "-c", program
+
+
 def trust(path: str | Path) -> None:
     """Let a weights file run code in this process and in those that it starts: the user named it on purpose."""
     known = [text for text in os.environ.get(TRUSTED, "").split(os.pathsep) if text]
@@ -256,6 +269,7 @@ __all__ = [
     "Limit",
     "hold",
     "limit",
+    "module_command",
     "parse_json",
     "parse_yaml",
     "read_bytes",

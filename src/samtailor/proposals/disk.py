@@ -121,7 +121,12 @@ def _counts(meta: ProposalsMeta) -> list[tuple[str, int]]:
 def _proposals(folder: str | Path, head: Head | Heads, meta: ProposalsMeta) -> Proposals:
     values = [*meta.thresholds.values(), *(number for pair in meta.calibration.values() for number in pair)]
     named = set(meta.thresholds) == set(meta.classes) and set(meta.calibration) <= set(meta.classes)
-    if not named or not all(map(math.isfinite, values)) or len(set(meta.classes)) != len(meta.classes) or meta.tiles < 1:
+    if (
+        not named
+        or not all(map(math.isfinite, values))
+        or len(set(meta.classes)) != len(meta.classes)
+        or meta.tiles < 1
+    ):
         raise ArtefactError(
             f"{Path(folder) / METADATA} is damaged: thresholds and calibration must be finite and of its classes, each "
             f"class must be named once, and tiles must be at least 1. {_MEND}"

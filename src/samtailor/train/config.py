@@ -250,7 +250,9 @@ def _checked(values: Mapping[str, Any], where: str) -> FitConfig:
     except MALFORMED as error:
         if not isinstance(error, ValidationError):
             raise InputError(f"{where}a value is out of range ({error!s:.200}).") from error
-        wrong = [f"{'.'.join(str(p) for p in e['loc'][:1])}: {e['msg']}, got {e['input']!r:.200}" for e in error.errors()]
+        wrong = [
+            f"{'.'.join(str(p) for p in e['loc'][:1])}: {e['msg']}, got {e['input']!r:.200}" for e in error.errors()
+        ]
         raise InputError(where + "; ".join(dict.fromkeys(wrong)) + ".") from error
 
 

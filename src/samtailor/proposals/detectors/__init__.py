@@ -91,9 +91,7 @@ def open_source(source: str, classes: Sequence[str] | None = None) -> tuple[Dete
     return detector, classes
 
 
-def _refuse_code(
-    name: str, module: ModuleType, weights: str | Path | None, settings: Mapping[str, Any] | None
-) -> None:
+def _refuse_code(name: str, module: ModuleType, weights: str | Path | None, settings: Mapping[str, Any] | None) -> None:
     """Raise InputError if a file names weights or settings that could run code and the user has not trusted them.
 
     A name alone is harmless: it only selects among detectors that the user has installed.
