@@ -37,7 +37,7 @@ def files(folder: Path, suffixes: Iterable[str] = SUFFIXES) -> dict[str, Path]:
     """
     wanted = frozenset(suffixes)
     by_stem: dict[str, Path] = {}
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             stem, suffix = os.path.splitext(name)
@@ -51,6 +51,11 @@ def files(folder: Path, suffixes: Iterable[str] = SUFFIXES) -> dict[str, Path]:
                 )
             by_stem[relative] = Path(parent, name)
     return by_stem
+
+
+def _unreadable(error: OSError) -> None:
+    """`os.walk` would skip a folder that it cannot read, and its images would be missing without a word."""
+    raise DataError(f"The folder {error.filename} cannot be read ({error.strerror}). Check its permissions.")
 
 
 def has_files(folder: Path | None, *suffixes: str) -> bool:

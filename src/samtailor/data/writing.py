@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,15 +24,56 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path`. It replaces `path` on success and is removed on failure."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.{uuid4().hex[:8]}{path.suffix}")
-    temporary.touch()
-    usual = stat.S_IMODE(temporary.stat().st_mode)  # permissions of the umask; safetensors would set 0600
+    temporary = temporary_beside(path)
     try:
+        temporary.touch()
+        usual = stat.S_IMODE(temporary.stat().st_mode)  # permissions of the umask; safetensors would set 0600
         yield temporary
         temporary.chmod(usual)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+_LEFTOVER = re.compile(r"\..+\.(\d+)\.[0-9a-f]{8}(\.[^.]*)?")
+
+
+def sweep(*folders: Path) -> list[Path]:
+    """Delete temporary files and folders of processes that were killed while they wrote; returns what was deleted.
+
+    Args:
+        folders: searched without their subfolders; missing ones are skipped.
+    """
+    gone = []
+    for folder in folders:
+        for path in list(folder.iterdir()) if folder.is_dir() else ():
+            match = _LEFTOVER.fullmatch(path.name)
+            if match is None or _runs(int(match[1])):
+                continue
+            try:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            except OSError:  # another process was faster, or the folder is read-only
+                continue
+            gone.append(path)
+    return gone
+
+
+def temporary_beside(path: Path) -> Path:
+    """A hidden path beside `path` that `sweep` recognizes; it does not exist."""
+    return path.with_name(f".{path.stem}.{os.getpid()}.{uuid4().hex[:8]}{path.suffix}")
+
+
+def _runs(number: int) -> bool:
+    """Whether a process of this number runs on this machine."""
+    if number == os.getpid():
+        return True
+    try:
+        os.kill(number, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # of another user
+        return True
+    return True
 
 
 def write_png(path: Path, values: np.ndarray) -> None:
@@ -68,4 +111,4 @@ def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-__all__ = ["replacing", "write_json", "write_png"]
+__all__ = ["replacing", "sweep", "temporary_beside", "write_json", "write_png"]

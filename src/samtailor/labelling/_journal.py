@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from samtailor.data.folder_lock import NAME
 from samtailor.data.listing import read_json
 from samtailor.data.writers import LabelledImage, LabelledObject
-from samtailor.data.writing import replacing, write_json
+from samtailor.data.writing import replacing, sweep, write_json
 from samtailor.errors import InputError
 from samtailor.masks.rle import to_json
 
@@ -40,11 +41,14 @@ class Journal:
         self.home = out / HOME
         plain = json.loads(json.dumps(settings))
         if (self.home / SETTINGS).is_file() and overwrite:
-            shutil.rmtree(out)
+            for path in out.iterdir():
+                if path.name != NAME:  # held by this process
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         elif (self.home / SETTINGS).is_file():
             _check_settings(out, read_json(self.home / SETTINGS), plain)
-        elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        elif out.exists() and (not out.is_dir() or any(path.name != NAME for path in out.iterdir())):
             raise InputError(f"{out} exists already and contains no earlier labeling. Choose another folder.")
+        sweep(out, self.home)
         write_json(self.home / SETTINGS, plain)
 
     def done(self, name: str, source: Path) -> bool:

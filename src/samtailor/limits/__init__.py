@@ -124,7 +124,7 @@ def read_bytes(path: Path, kind: str) -> bytes:
             if not stat.S_ISREG(status.st_mode):
                 raise DataError(f"{path} is not a regular file, but a folder, pipe or device.")
             hold(status.st_size, kind, str(path))
-            return file.read(limit(kind) + 1)
+            return file.read(status.st_size)
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}.") from error
     except (OSError, ValueError) as error:  # ValueError: a null character in the name

@@ -9,10 +9,9 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from samtailor.data.writers import Destination, LabelledImage, LabelledObject
-from samtailor.data.writing import replacing
+from samtailor.data.writing import replacing, temporary_beside
 from samtailor.registry import find
 from samtailor.serve.refusals import Refused, Unknown
 from samtailor.workbench.images import by_name
@@ -62,7 +61,7 @@ class Exports:
             raise Refused(f"Nothing to export: no image is {' or '.join(states)}.")
         with self._lock:
             name = self._next_name(format.replace("_", "-"))
-            temporary = self._folder / f".{name}.{uuid4().hex[:8]}"
+            temporary = temporary_beside(self._folder / name)
             temporary.mkdir(parents=True)
             try:
                 writer.write(Destination(temporary, images=images), iter(labeled), classes)

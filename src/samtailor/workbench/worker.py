@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
-from samtailor.errors import SamtailorError
+from samtailor.errors import SamtailorError, fault_in_words
 
 STOPPED = 3
 """Exit code after a requested stop."""
@@ -107,6 +107,11 @@ def main(arguments: list[str]) -> int:
         return STOPPED
     except SamtailorError as error:
         channel.send(error=str(error))
+        return 2
+    except Exception as error:
+        if (words := fault_in_words(error)) is None:
+            raise
+        channel.send(error=words)
         return 2
     return 0
 

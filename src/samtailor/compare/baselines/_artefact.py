@@ -95,7 +95,8 @@ def load(folder: str | Path) -> Baseline:
         raise
     except Exception as error:  # options of a damaged file fail anywhere in the network
         raise ArtefactError(
-            f"The baseline in {folder} cannot be rebuilt: {str(error)[:300]} Use the version of samtailor that saved it."
+            f"The baseline in {folder} cannot be rebuilt: {str(error)[:300]} Use the version of samtailor that "
+            "saved it."
         ) from error
     if digest(folder / TENSORS) != meta.sha256:
         raise ArtefactError(

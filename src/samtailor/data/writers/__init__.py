@@ -13,11 +13,10 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
-from samtailor.data.writing import replacing
+from samtailor.data.writing import replacing, temporary_beside
 from samtailor.masks import polygons as outlines
 from samtailor.registry import choose
 from samtailor.structures import RunLengths
@@ -134,7 +133,7 @@ def _window(one: LabelledObject) -> tuple[np.ndarray, np.ndarray]:
 def _linked(source: Path, target: Path) -> bool:
     """Create a hard link atomically; False if the file system does not support it (another disk)."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{uuid4().hex[:8]}{target.suffix}")
+    temporary = temporary_beside(target)
     try:
         os.link(source, temporary)
     except OSError:

@@ -9,8 +9,8 @@ optionally:
 * `matches(source) -> bool`: whether `--detector SOURCE` means this detector; without it, only its name does. `build`
   then gets `weights=source`.
 * `takes_text(source) -> bool`: whether it detects classes that are given as text; `build` then gets `text=classes`.
-* `SAFE = True`: opening its weights runs no code, whatever they contain. Only such a detector may be named by a file (an
-  adapter, a configuration); any other needs the word of the user, see `samtailor.limits.trust`.
+* `SAFE = True`: opening its weights runs no code, whatever they contain. Only such a detector may be named by a file
+  (an adapter, a configuration); any other needs the word of the user, see `samtailor.limits.trust`.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from samtailor.errors import DataError
+from samtailor.limits import tick
 
 _SIZES = (3, 4, 8, 16)
 _WORD = 8
@@ -65,8 +66,9 @@ def decode(rle: Sequence[int], height: int, width: int) -> np.ndarray:
         if run:
             values[place:end] = reader.read(word)
         else:
-            values[place:end] = [reader.read(word) for _ in range(end - place)]
+            values[place:end] = reader.read_many(end - place, word)
         place = end
+        tick()
     return values.reshape(height, width, 4)[..., 3] > (1 << word >> 1) - 1
 
 
@@ -83,6 +85,15 @@ class _Bits:
         last = (self._place + 7) // 8
         window = int.from_bytes(self._data[first // 8 : last], "big")
         return (window >> (8 * last - self._place)) & ((1 << count) - 1)
+
+    def read_many(self, number: int, word: int) -> np.ndarray:
+        """`number` values of `word` bits (at most 8) each, uint8."""
+        first, self._place = self._place, self._place + number * word
+        if self._place > 8 * len(self._data):
+            raise DataError("A brush region is truncated.")
+        part = np.frombuffer(self._data, np.uint8)[first // 8 : (self._place + 7) // 8]
+        bits = np.unpackbits(part)[first % 8 :][: number * word].reshape(number, word)
+        return (bits << np.arange(word - 1, -1, -1, dtype=np.uint8)).sum(axis=1, dtype=np.uint8)
 
 
 __all__ = ["decode", "encode"]

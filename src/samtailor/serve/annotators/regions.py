@@ -13,6 +13,7 @@ from uuid import uuid4
 import numpy as np
 
 from samtailor.errors import DataError, InputError
+from samtailor.limits import MALFORMED
 from samtailor.masks import rle as rle_masks
 from samtailor.masks.polygons import outlines
 from samtailor.predict.prompt import ObjectPrompt
@@ -42,13 +43,15 @@ def prompt(context: Mapping[str, Any], size: tuple[int, int]) -> tuple[ObjectPro
         for region in list(context["result"])[:_MAX_REGIONS]:
             kind, value = region["type"], region["value"]
             _check_rotation(region)
-            labels += [str(name) for name in value.get(kind, ()) or ()]
+            labels += [str(name) for name in value.get(kind, ()) or ()][:_MAX_REGIONS]
             if kind.startswith("keypoint"):
                 positive = bool(region.get("is_positive", 1))
                 clicks.append((*_click(value, size), int(positive)))
             elif kind.startswith("rectangle"):
                 box = _box(value, size)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except InputError:
+        raise
+    except MALFORMED as error:
         raise InputError(f"The context does not have the structure that Label Studio sends: {error!r}.") from error
     if not clicks and box is None:
         raise InputError("The context contains neither a keypoint nor a rectangle.")
@@ -63,8 +66,9 @@ def mask(region: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray | None:
         InputError: a rotated rectangle.
     """
     height, width = size
-    kind, value = str(region.get("type", "")), region.get("value") or {}
+    kind, value = "?", {}
     try:
+        kind, value = str(region.get("type", "")), region.get("value") or {}
         if kind.startswith("brush") and value.get("format") == "rle":
             return brush.decode(value["rle"], height, width)
         if kind.startswith("polygon"):
@@ -75,15 +79,24 @@ def mask(region: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray | None:
             rle = rle_masks.from_box(_box(value, size), size)
         else:
             return None
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"A region of kind {kind!r} cannot be read: {error}.") from error
+    except (DataError, InputError):
+        raise
+    except MALFORMED as error:
+        raise DataError(f"A region of kind {kind!r:.80} cannot be read: {error!s:.200}.") from error
     return None if rle is None else _decoded(rle)
 
 
 def label(region: Mapping[str, Any]) -> str | None:
-    """The first label of a region."""
-    names = (region.get("value") or {}).get(region.get("type")) or ()
-    return str(names[0]) if names else None
+    """The first label of a region.
+
+    Raises:
+        DataError: the region has another structure.
+    """
+    try:
+        names = (region.get("value") or {}).get(region.get("type")) or ()
+        return str(names[0]) if names else None
+    except MALFORMED as error:
+        raise DataError(f"A region has no readable label: {error!r:.200}.") from error
 
 
 def from_mask(one: np.ndarray, config: LabelConfig) -> list[dict[str, Any]]:
