@@ -81,12 +81,24 @@ def _coco(folder: Path) -> None:
     rle = to_json(encode(_mask()))
     flat = _mask().ravel(order="F").astype(int)
     edges = np.concatenate([[0], np.flatnonzero(np.diff(flat)) + 1, [flat.size]])
-    shapes: list[Any] = [rle, {"size": list(SIZE), "counts": np.diff(edges).tolist()}, [[2, 2, 20, 2, 20.5, 18, 3, 19]], []]
+    shapes: list[Any] = [
+        rle,
+        {"size": list(SIZE), "counts": np.diff(edges).tolist()},
+        [[2, 2, 20, 2, 20.5, 18, 3, 19]],
+        [],
+    ]
     for i in (1, 2):
         _image(folder, f"images/{i}.png")
     images = [{"id": i, "file_name": f"{i}.png", "height": SIZE[0], "width": SIZE[1]} for i in (1, 2)]
     rows = [
-        {"id": n, "image_id": 1 + n % 2, "category_id": 1 + n % 2, "segmentation": one, "bbox": [2, 2, 18, 16], "iscrowd": 0}
+        {
+            "id": n,
+            "image_id": 1 + n % 2,
+            "category_id": 1 + n % 2,
+            "segmentation": one,
+            "bbox": [2, 2, 18, 16],
+            "iscrowd": 0,
+        }
         for n, one in enumerate(shapes, 1)
     ]
     content = {"images": images, "annotations": rows, "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]}
@@ -176,7 +188,10 @@ def _regions(folder: Path) -> None:
     common = {"original_width": SIZE[1], "original_height": SIZE[0], "image_rotation": 0}
     regions = [
         {"type": "keypointlabels", "is_positive": 1, "value": {"x": 50, "y": 50, "width": 1, "keypointlabels": ["a"]}},
-        {"type": "rectanglelabels", "value": {"x": 5, "y": 5, "width": 40, "height": 50, "rotation": 0, "rectanglelabels": ["a"]}},
+        {
+            "type": "rectanglelabels",
+            "value": {"x": 5, "y": 5, "width": 40, "height": 50, "rotation": 0, "rectanglelabels": ["a"]},
+        },
         {"type": "polygonlabels", "value": {"points": [[5, 5], [90, 10], [50, 80]], "polygonlabels": ["b"]}},
         {"type": "brushlabels", "value": {"format": "rle", "rle": brush.encode(_mask()), "brushlabels": ["b"]}},
     ]
@@ -245,7 +260,10 @@ def _pth(folder: Path) -> None:
         state[name] = value
     matrix = _base().model.shared_image_embedding.positional_embedding
     state |= {_meta.FOURIER: matrix.detach(), "image_encoder.patch_embed.proj.weight": torch.zeros(32, 3, 8, 8)}
-    state |= {"image_encoder.pos_embed": torch.zeros(1, 8, 8, 32), "image_encoder.neck.0.weight": torch.zeros(32, 32, 1, 1)}
+    state |= {
+        "image_encoder.pos_embed": torch.zeros(1, 8, 8, 32),
+        "image_encoder.neck.0.weight": torch.zeros(32, 32, 1, 1),
+    }
     for i in (0, 1):
         state[f"image_encoder.blocks.{i}.attn.rel_pos_h"] = torch.zeros(7 + 8 * i, 16)
         state[f"image_encoder.blocks.{i}.mlp.lin1.weight"] = torch.zeros(64, 32)

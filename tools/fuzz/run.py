@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import mmap
 import random
 import resource
@@ -30,7 +31,8 @@ HANG = 2.0
 """Longest time of one input, seconds of CPU time."""
 MEMORY = 10**9
 """Most memory that reading may take beyond that of the process before it, bytes."""
-_PATIENCE = 60.0  # seconds of wall time without progress after which a child is killed
+_PATIENCE = 60.0  # seconds of wall time for one input, after which a child is killed
+_START = 900.0  # for the start of a child: importing torch takes minutes on a busy machine
 HYPOTHESIS_SHARE = 4  # one in this many inputs is made by Hypothesis
 
 
@@ -69,7 +71,9 @@ class Outcome:
         self.examples += other.examples
 
 
-def run(name: str, inputs: int, seed: int = 0, *, first: int = 0, generated: bool = True, on_input: Any = None) -> Outcome:
+def run(
+    name: str, inputs: int, seed: int = 0, *, first: int = 0, generated: bool = True, on_input: Any = None
+) -> Outcome:
     """Read `inputs` damaged files with a reader, in this process.
 
     Args:
@@ -119,13 +123,13 @@ def run_apart(name: str, inputs: int, seed: int = 0) -> Outcome:
     total, first = Outcome(), 0
     while first < inputs:
         with tempfile.NamedTemporaryFile() as place:
-            place.write(struct.pack("d", float(first)))
+            place.write(struct.pack("d", first - 0.5))
             place.flush()
             command = [sys.executable, __file__, name, str(inputs), str(seed), str(first), place.name]
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
                 killed = _watch(child, Path(place.name))
                 out, errors = child.communicate()
-            reached = int(struct.unpack("d", Path(place.name).read_bytes())[0])
+            reached = math.ceil(struct.unpack("d", Path(place.name).read_bytes())[0])
         if child.returncode == 0:
             total.add(Outcome(**json.loads(out.splitlines()[-1])))
             return total
@@ -145,7 +149,8 @@ def _lost(name: str, reached: int, first: int, code: int, killed: bool, errors: 
 
 def _watch(child: subprocess.Popen[str], place: Path) -> bool:
     """Wait for a child; kill it if its input does not change for a long time."""
-    seen, since = b"", time.monotonic()
+    start = seen = place.read_bytes()
+    since = time.monotonic()
     while True:
         with suppress(subprocess.TimeoutExpired):
             child.wait(1.0)
@@ -153,7 +158,7 @@ def _watch(child: subprocess.Popen[str], place: Path) -> bool:
         now = place.read_bytes()
         if now != seen:
             seen, since = now, time.monotonic()
-        elif time.monotonic() - since > _PATIENCE:
+        elif time.monotonic() - since > (_START if seen == start else _PATIENCE):
             child.send_signal(signal.SIGKILL)
             return True
 
@@ -182,13 +187,17 @@ def _hypothesis(count: int, seed: int, valid: dict[str, bytes], kinds: dict[str,
 
     numbers = st.integers() | st.floats() | st.integers(-(10**20), 10**20)
     leaves = st.none() | st.booleans() | numbers | st.text(max_size=30)
-    values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=8), inner, max_size=5))
+    values = st.recursive(
+        leaves, lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=8), inner, max_size=5)
+    )
     made: list[tuple[str, bytes]] = []
 
     @hypothesis.seed(seed)
     @hypothesis.settings(max_examples=count, database=None, deadline=None, phases=[hypothesis.Phase.generate],
                          suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
-    @hypothesis.given(st.sampled_from(sorted(valid)), values, st.binary(max_size=40), st.text(max_size=40), st.integers(0, 2**32))
+    @hypothesis.given(
+        st.sampled_from(sorted(valid)), values, st.binary(max_size=40), st.text(max_size=40), st.integers(0, 2**32)
+    )
     def collect(file: str, value: Any, some: bytes, text: str, place: int) -> None:
         made.append((file, _placed(kinds[file], valid[file], value, some, text, random.Random(place))))
 
@@ -200,9 +209,14 @@ def _placed(kind: str, data: bytes, value: Any, some: bytes, text: str, rng: ran
     """Valid data with a value that Hypothesis made at a random place; or that value alone."""
     if kind == "json" and rng.random() < 0.8:
         document = json.loads(data)
-        holder: Any = of_value({"whole": document}, rng) if rng.random() < 0.1 else {"whole": document}
+        holder: Any = {"whole": of_value(document, rng) if rng.random() < 0.1 else document}
         target, key = holder, "whole"
-        while rng.random() < 0.85 and isinstance(target, dict | list) and isinstance(target[key], dict | list) and target[key]:
+        while (
+            rng.random() < 0.85
+            and isinstance(target, dict | list)
+            and isinstance(target[key], dict | list)
+            and target[key]
+        ):
             target = target[key]
             key = rng.choice(list(target)) if isinstance(target, dict) else rng.randrange(len(target))
         target[key] = value

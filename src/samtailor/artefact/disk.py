@@ -41,7 +41,7 @@ def save(folder: str | Path, segmenter: Segmenter, meta: AdapterMeta) -> Adapter
     """
     from safetensors.torch import save_file
 
-    from samtailor.data.image import replacing, write_json
+    from samtailor.data.writing import replacing, sealed, write_json
 
     folder = Path(folder)
     with replacing(folder / TENSORS) as temporary:
@@ -50,7 +50,7 @@ def save(folder: str | Path, segmenter: Segmenter, meta: AdapterMeta) -> Adapter
         meta = meta.model_copy(update={"sha256": digest(temporary)})
     with replacing(folder / CARD) as temporary:
         temporary.write_text(card(meta), encoding="utf-8")
-    write_json(folder / METADATA, meta.model_dump(mode="json"))
+    write_json(folder / METADATA, sealed(meta.model_dump(mode="json")))
     return meta
 
 

@@ -15,7 +15,9 @@ from samtailor.compare import baselines
 from samtailor.compare.baselines._artefact import read_meta as read_baseline
 from samtailor.compare.entries import Entry
 from samtailor.data.listing import read_json
-from samtailor.data.writing import write_json
+from samtailor.data.writing import check_seal, sealed, write_json
+from samtailor.errors import DataError
+from samtailor.limits import MALFORMED
 from samtailor.evaluation.masks import REFINED, evaluate_many
 from samtailor.evaluation.scores import Evaluation
 from samtailor.registry import find
@@ -66,8 +68,9 @@ class SharedEvaluation:
         files = {name: folder / f"{self._key(row, base)}.json" for name, row in rows.items()}
         missing = {name: row for name, row in rows.items() if not files[name].is_file()}
         for name, evaluations in self._evaluate(missing, base, store, progress).items():
-            write_json(files[name], {end: {"prompt": e.prompt, "rows": e.table()} for end, e in evaluations.items()})
-        stored = {name: read_json(file) for name, file in files.items()}
+            content = {end: {"prompt": e.prompt, "rows": e.table()} for end, e in evaluations.items()}
+            write_json(files[name], sealed(content))
+        stored = {name: _stored(file) for name, file in files.items()}
         return {
             name + end: Evaluation(tuple(Score(**row) for row in parts[end]["rows"]), parts[end]["prompt"], 0)
             for end in ("", REFINED)
@@ -131,6 +134,20 @@ class SharedEvaluation:
         masks = [[s.id, [[a.label, a.area, *a.box] for a in s.of(self.classes)]] for s in self.samples]
         content = [_SCHEMA, model, self.classes, self.prompt, self.refine, self.regions, masks]
         return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:32]
+
+
+def _stored(file: Path) -> dict[str, Any]:
+    """Scores of an earlier evaluation.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    content = read_json(file)
+    try:
+        check_seal(content, file)
+        return {end: content[end] for end in ("", REFINED) if end in content}
+    except (DataError, *MALFORMED) as error:
+        raise DataError(f"{error} Delete {file} to evaluate again.") from error
 
 
 __all__ = ["REFINED", "SharedEvaluation"]

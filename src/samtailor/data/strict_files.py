@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from samtailor.data.writing import SEAL, check_seal
 from samtailor.errors import ArtefactError, DataError, InputError
 from samtailor.limits import MALFORMED, parse_json, read_bytes
 from samtailor.limits.model_files import refuse_not_finite
@@ -57,8 +58,13 @@ def read_metadata(
         raise ArtefactError(
             f"{file} has schema {version!r:.40}, but this samtailor reads 1 to {schema}. Upgrade samtailor. {mend}"
         )
+    plain = {key: value for key, value in values.items() if key != SEAL}
     try:
-        return model(**(values if upgrade is None else upgrade(values, version)))
+        read = model(**(plain if upgrade is None else upgrade(plain, version)))
+        check_seal(values, file)  # last: what is wrong is more helpful than that something is
+        return read
+    except DataError as error:
+        raise ArtefactError(f"{error} {mend}") from error
     except ValidationError as error:
         wrong = sorted({".".join(map(str, e["loc"])) for e in error.errors()})
         more = ", ..." if len(wrong) > 10 else ""

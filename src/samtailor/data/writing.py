@@ -7,7 +7,8 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from uuid import uuid4
 import numpy as np
 from PIL import Image
 
-from samtailor.errors import InputError
+from samtailor.errors import DataError, InputError
 
 
 @contextmanager
@@ -98,6 +99,31 @@ def write_png(path: Path, values: np.ndarray) -> None:
         Image.fromarray(np.ascontiguousarray(values)).save(temporary, format="PNG")
 
 
+SEAL = "crc32"
+"""Key of the checksum in a sealed JSON file."""
+
+
+def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with the checksum of its other values, so that a damaged file is noticed when it is read."""
+    plain = {key: value for key, value in values.items() if key != SEAL}
+    return {**plain, SEAL: _checksum(plain)}
+
+
+def check_seal(values: Mapping[str, Any], what: Path | str) -> None:
+    """Raise DataError if a JSON object has a checksum and differs from it. One without a checksum is accepted."""
+    plain = {key: value for key, value in values.items() if key != SEAL}
+    if SEAL in values and values[SEAL] != _checksum(plain):
+        raise DataError(
+            f"{what} has changed since it was written: its checksum differs. If you edited it on purpose, delete its "
+            f"entry {SEAL!r}; else it is damaged."
+        )
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
 def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
     """Write a JSON file atomically, in UTF-8, keys in the given order.
 
@@ -111,4 +137,4 @@ def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-__all__ = ["replacing", "sweep", "temporary_beside", "write_json", "write_png"]
+__all__ = ["SEAL", "check_seal", "replacing", "sealed", "sweep", "temporary_beside", "write_json", "write_png"]

@@ -18,8 +18,9 @@ import numpy as np
 from samtailor.data.folder_lock import NAME
 from samtailor.data.listing import read_json
 from samtailor.data.writers import LabelledImage, LabelledObject
-from samtailor.data.writing import replacing, sweep, write_json
+from samtailor.data.writing import check_seal, replacing, sealed, sweep, write_json
 from samtailor.errors import InputError
+from samtailor.limits import MALFORMED
 from samtailor.masks.rle import to_json
 
 HOME, SETTINGS = ".label", "settings.json"
@@ -54,8 +55,10 @@ class Journal:
     def done(self, name: str, source: Path) -> bool:
         """Whether the image was predicted and its file has not changed since."""
         try:
-            return json.loads(self._file(name).read_text(encoding="utf-8"))["stamp"] == _stamp(source)
-        except (OSError, ValueError, KeyError, TypeError):
+            content = json.loads(self._file(name).read_text(encoding="utf-8"))
+            check_seal(content, self._file(name))
+            return content["stamp"] == _stamp(source)
+        except (OSError, *MALFORMED):  # a damaged file: the image is predicted again
             return False
 
     def add(self, image: LabelledImage) -> None:
@@ -67,13 +70,14 @@ class Journal:
             "objects": [_plain(one) for one in image.objects],
         }
         with replacing(self._file(image.name)) as file:
-            file.write_text(json.dumps(content), encoding="utf-8")
+            file.write_text(json.dumps(sealed(content)), encoding="utf-8")
 
     def images(self, sources: Mapping[str, Path]) -> Iterator[LabelledImage]:
         """The saved images among these, in their order."""
         for name, source in sources.items():
             if self._file(name).is_file():
                 content = read_json(self._file(name))
+                check_seal(content, self._file(name))
                 height, width = content["size"]
                 objects = tuple(_object(row) for row in content["objects"])
                 yield LabelledImage(name, source, height, width, objects)

@@ -50,7 +50,6 @@ LIMITS = {
     "width": Limit(65_536, "", "A layer width, rank or count that an adapter or a base model declares."),
     "layers": Limit(1_024, "", "Layers that a base model declares."),
     "seconds": Limit(120, "seconds", "Reading the annotations of one image."),
-    "request_seconds": Limit(60, "seconds", "Work on one request of the HTTP service."),
 }
 """All limits by name."""
 

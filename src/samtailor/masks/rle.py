@@ -148,6 +148,8 @@ def _integers(counts: Any) -> np.ndarray:
     values = np.asarray(counts)
     if values.ndim != 1 or (values.size and values.dtype.kind not in "iuf"):
         raise ValueError(f"run lengths of type {values.dtype} and shape {values.shape}")
+    if values.dtype.kind == "f" and not (np.isfinite(values) & (np.abs(values) < 2**53)).all():
+        raise ValueError("run lengths must be integers")
     runs = values.astype(np.int64)
     if (runs != values).any():
         raise ValueError("run lengths must be integers")

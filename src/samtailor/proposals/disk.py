@@ -13,8 +13,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from samtailor.bases import Base
-from samtailor.data.image import replacing, write_json
 from samtailor.data.strict_files import digest, read_metadata, read_tensors
+from samtailor.data.writing import replacing, sealed, write_json
 from samtailor.errors import ArtefactError, DataError, InputError
 from samtailor.limits import MALFORMED, hold
 from samtailor.limits.model_files import check_size
@@ -76,7 +76,7 @@ def save(folder: str | Path, proposals: Proposals) -> None:
         figures=proposals.figures,
         sha256=sha256,
     )
-    write_json(folder / METADATA, meta.model_dump(mode="json"))
+    write_json(folder / METADATA, sealed(meta.model_dump(mode="json")))
 
 
 def load(folder: str | Path, base: Base) -> Proposals:

@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 
 from samtailor.serve.limits import Limits
 
+_GRACE = 2.0  # seconds before an upload counts as slow
 OPEN = ("/health", "/ready")
 """Paths without a token and without a limit on requests: they only report that the service runs."""
 
@@ -67,7 +68,8 @@ class Guard:
         self._hosts = {"localhost", *(host.lower() for host in hosts)}
         self._json_bytes = json_bytes or limits.json_bytes
         self._active = 0
-        self._uploads: dict[asyncio.Task[Any], None] = {}  # with an unfinished body, oldest first
+        # start and bytes of unfinished bodies, oldest first
+        self._uploads: dict[asyncio.Task[Any], tuple[float, int]] = {}
         self._ended: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -97,8 +99,8 @@ class Guard:
             return await _send_error(send, *rejection)
         if scope["path"] in OPEN:
             return await self._app(scope, receive, send)
-        if self._active >= self._limits.requests and self._uploads:
-            await self._end_oldest_upload()
+        if self._active >= self._limits.requests:
+            await self._end_slow_upload()
         if self._active >= self._limits.requests:
             return await _send_error(
                 send, 503, "Too many requests at the moment. Try again in 1 s.", ("retry-after", "1")
@@ -117,9 +119,16 @@ class Guard:
                 self._uploads.pop(task, None)
                 self._ended.discard(task)
 
-    async def _end_oldest_upload(self) -> None:
-        """Make room for a request: of unfinished uploads, the oldest one is ended. Others cannot use up all places."""
-        oldest = next(iter(self._uploads))
+    async def _end_slow_upload(self) -> None:
+        """Make room for a request: the oldest upload that is slower than the rate is ended.
+
+        Clients that send a byte now and then cannot use up the places that others need.
+        """
+        now = time.monotonic()
+        slow = (task for task, (start, received) in self._uploads.items()
+                if now - start > _GRACE and received < self._limits.rate * (now - start))  # fmt: skip
+        if (oldest := next(slow, None)) is None:
+            return
         self._uploads.pop(oldest)
         self._ended.add(oldest)
         oldest.cancel()
@@ -183,7 +192,7 @@ class Guard:
         start, received = time.monotonic(), 0
         task = asyncio.current_task()
         if task is not None:
-            self._uploads[task] = None
+            self._uploads[task] = (start, 0)
 
         async def bounded() -> dict[str, Any]:
             nonlocal left, complete, received
@@ -195,6 +204,8 @@ class Guard:
             except (TimeoutError, asyncio.TimeoutError) as error:
                 raise HTTPException(408, "The upload timed out.") from error
             received += len(message.get("body", b""))
+            if task in self._uploads:
+                self._uploads[task] = (start, received)
             left -= len(message.get("body", b""))
             if left < 0:
                 raise HTTPException(413, f"The request is too large: the limit is {self._max_bytes(headers):,} bytes.")

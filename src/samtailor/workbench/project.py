@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from samtailor.data.writing import sweep
+from samtailor.data.writing import sealed, sweep
 from samtailor.errors import DataError, InputError, counted, fault_in_words
 from samtailor.serve.refusals import Refused, Taken
 from samtailor.workbench import records
@@ -311,7 +311,7 @@ class Project:
 
     def _save(self, settings: Settings) -> None:
         """Write project.json, then use the new settings: a failed write changes neither."""
-        records.write_through(self.home / "project.json", settings.model_dump(mode="json"))
+        records.write_through(self.home / "project.json", sealed(settings.model_dump(mode="json")))
         self.settings = settings
 
 

@@ -55,7 +55,7 @@ def save(folder: str | Path, baseline: Baseline, figures: Mapping[str, Any] | No
     """
     from safetensors.torch import save_file
 
-    from samtailor.data.image import replacing, write_json
+    from samtailor.data.writing import replacing, sealed, write_json
 
     if not baseline.classes:
         raise InputError(f"{baseline.name!r} is not fitted, so it cannot be saved.")
@@ -72,7 +72,7 @@ def save(folder: str | Path, baseline: Baseline, figures: Mapping[str, Any] | No
         figures=dict(figures or {}),
         sha256=sha256,
     )
-    write_json(folder / METADATA, meta.model_dump(mode="json"))
+    write_json(folder / METADATA, sealed(meta.model_dump(mode="json")))
     return meta
 
 

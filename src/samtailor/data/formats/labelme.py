@@ -17,7 +17,7 @@ from samtailor.data.listing import chosen, files, json_mentions, natural_key, re
 from samtailor.data.notices import notice
 from samtailor.data.placement import rle_to_image_frame
 from samtailor.errors import DataError, counted
-from samtailor.masks.rle import encode, from_box, from_polygons
+from samtailor.masks.rle import checked_size, encode, from_box, from_polygons
 from samtailor.structures import Annotation, Sample
 
 _FOLDERS = ("annotations", "labels", "images", "json")
@@ -88,7 +88,7 @@ def _image(root: Path, file: Path, content: Mapping[str, Any]) -> Path | None:
 
 def _annotations(image: Path, file: Path, wanted: frozenset[str]) -> Iterator[Annotation]:
     frame, content = header(image), _content(file)
-    size = (content.get("imageHeight") or frame.size[0], content.get("imageWidth") or frame.size[1])
+    size = checked_size((content.get("imageHeight") or frame.size[0], content.get("imageWidth") or frame.size[1]))
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for position, shape in enumerate(content["shapes"]):
         if shape["label"] not in wanted:
