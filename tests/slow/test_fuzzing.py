@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-from fuzz.readers import READERS  # noqa: E402
-from fuzz.run import HANG, MEMORY, run_apart  # noqa: E402
+from fuzz.readers import READERS
+from fuzz.run import HANG, MEMORY, run_apart
 
 pytestmark = pytest.mark.slow
 INPUTS = 4000

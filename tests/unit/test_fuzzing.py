@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-from fuzz.mutations import BY_KIND  # noqa: E402
-from fuzz.readers import READERS  # noqa: E402
-from fuzz.run import Outcome, run  # noqa: E402
+from fuzz.mutations import BY_KIND
+from fuzz.readers import READERS
+from fuzz.run import Outcome, run
 
 INPUTS = 100
 HEAVY = {"base": 30, "pth": 30, "adapter": 40, "proposals": 40}

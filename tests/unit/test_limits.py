@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from layouts import photo, text
 from samtailor import limits
 from samtailor.data.dataset import open_dataset
 from samtailor.errors import DataError, InputError
 from samtailor.masks import rle
 from samtailor.train.config import load
-from layouts import photo, text
 
 HUGE = (2_000_000, 2_000_000)
 

@@ -161,7 +161,7 @@ def test_project_folder_that_is_not_writable_is_an_input_error(root):
 
 def test_other_base_model_is_refused(project, reopened):
     project.settings.base = "other"
-    project._save()
+    project._save(project.settings)
     with pytest.raises(InputError, match="--base other"):
         reopened(project)
 

@@ -46,7 +46,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Ending:
-    """How the operation ended: exit code (0 done, `DEAD`, 2 refused in words, 1 a traceback), writes, and its output."""
+    """How an operation ended: exit code (0 done, `DEAD`, 2 refused in words, 1 a traceback), writes, and output."""
 
     code: int
     writes: int

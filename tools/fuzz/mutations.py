@@ -8,17 +8,22 @@ import random
 import re
 from typing import Any
 
-NUMBERS = (b"0", b"-1", b"1.5", b"1e308", b"-1e308", b"NaN", b"Infinity", b"4294967296", b"1" * 30, b"9" * 5000, b"1e-320",
-           b"100000", b"1000000000", b"2147483647", b"00", b"0x10", b"1_000", b"true", b"null", b'"7"')  # fmt: skip
-SNIPPETS = (b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"{", b"}", b"[", b"]", b'"', b"'", b",", b":", b"\n", b"\r", b"\t", b"<!--",
-            b"&a", b"*a", b"!!binary ", b"!!timestamp 2020-99-99", b"? ", b"<<: *a\n", b"---\n", b"]]>", b"<", b">",
-            b"&lt;", b"&unknown;", b"\xef\xbb\xbf", "\u202e".encode(), "\u0130".encode(), b"%s", b"../../", b"/dev/zero",
-            b"[" * 2000, b"{" * 200, b"a: &a [x, x]\nb: &b [*a, *a]\n", b"<a>" * 500)  # fmt: skip
+NUMBERS = (
+    *(b"0", b"-1", b"1.5", b"1e308", b"-1e308", b"NaN", b"Infinity", b"4294967296", b"1" * 30, b"9" * 5000, b"1e-320"),
+    *(b"100000", b"1000000000", b"2147483647", b"00", b"0x10", b"1_000", b"true", b"null", b'"7"'),
+)
+SNIPPETS = (
+    *(b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"{", b"}", b"[", b"]", b'"', b"'", b",", b":", b"\n", b"\r", b"\t"),
+    *(b"<!--", b"&a", b"*a", b"!!binary ", b"!!timestamp 2020-99-99", b"? ", b"<<: *a\n", b"---\n", b"]]>", b"<", b">"),
+    *(b"&lt;", b"&unknown;", b"\xef\xbb\xbf", "\u202e".encode(), "\u0130".encode(), b"%s", b"../../", b"/dev/zero"),
+    *(b"[" * 2000, b"{" * 200, b"a: &a [x, x]\nb: &b [*a, *a]\n", b"<a>" * 500),
+)
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2, 255, 256, 0.5, -0.5, 1.5, 1e308, -1e308, float("nan"), float("inf"), 10**9, 10**19, 2**31,
-    2**32, 2**63, -(2**63), 10**400, 65536, 100_000, "", "0", "a", "x" * 5000, "\0", "../../etc/passwd", "/dev/stdin", "nan", "\ud800",
-    "é", [], {}, [None], [[]], [{}], {"a": None}, [0, 0], [1e9, 1e9], [[0, 0], [1, 1]], [1, 2, 3, 4, 5, 6], "b" * 100_000,
-)  # fmt: skip
+    *(None, True, False, 0, -1, 1, 2, 255, 256, 0.5, -0.5, 1.5, 1e308, -1e308, float("nan"), float("inf"), 10**9),
+    *(10**19, 2**31, 2**32, 2**63, -(2**63), 10**400, 65536, 100_000, "", "0", "a", "x" * 5000, "\0"),
+    *("../../etc/passwd", "/dev/stdin", "nan", "\ud800", "é", [], {}, [None], [[]], [{}], {"a": None}, [0, 0]),
+    *([1e9, 1e9], [[0, 0], [1, 1]], [1, 2, 3, 4, 5, 6], "b" * 100_000),
+)
 
 
 def of_bytes(data: bytes, rng: random.Random) -> bytes:

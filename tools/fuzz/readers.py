@@ -59,8 +59,8 @@ def _samples(layout: str) -> Callable[[Path], None]:
         for sample in open_dataset(folder, format=layout):
             try:
                 for annotation in sample.annotations:
-                    assert annotation.mask.shape == tuple(annotation.rle["size"])
-                    assert annotation.area >= 0
+                    if annotation.mask.shape != tuple(annotation.rle["size"]) or annotation.area < 0:
+                        raise RuntimeError("a mask of another size")
             except SamtailorError as error:
                 refused = error  # the other images are still read
         if refused is not None:
@@ -209,7 +209,8 @@ def _read_regions(folder: Path) -> None:
         try:
             regions.label(region)
             mask = regions.mask(region, SIZE)
-            assert mask is None or mask.shape == SIZE
+            if mask is not None and mask.shape != SIZE:
+                raise RuntimeError("a mask of another size")
         except SamtailorError:
             continue
     try:

@@ -17,9 +17,9 @@ from samtailor.compare.entries import Entry
 from samtailor.data.listing import read_json
 from samtailor.data.writing import check_seal, sealed, write_json
 from samtailor.errors import DataError
-from samtailor.limits import MALFORMED
 from samtailor.evaluation.masks import REFINED, evaluate_many
 from samtailor.evaluation.scores import Evaluation
+from samtailor.limits import MALFORMED
 from samtailor.registry import find
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Sample, Score

@@ -7,6 +7,7 @@ request was answered, and a response that nobody reads would keep a connection o
 from __future__ import annotations
 
 import asyncio
+from importlib import import_module
 from typing import Any
 
 SECONDS = 30.0
@@ -74,11 +75,14 @@ class _Patience:
             self.transport.abort()
 
 
-def patient_protocol() -> type:
-    """uvicorn's HTTP protocol with these limits; each service has its own."""
-    from uvicorn.protocols.http.auto import AutoHTTPProtocol
+def patient_protocol(place: str = "uvicorn.protocols.http.auto.AutoHTTPProtocol") -> type:
+    """uvicorn's HTTP protocol with these limits; each service has its own.
 
-    return type("PatientProtocol", (_Patience, AutoHTTPProtocol), {"waiting": {}})
+    Args:
+        place: module and name of the protocol.
+    """
+    module, _, name = place.rpartition(".")
+    return type("PatientProtocol", (_Patience, getattr(import_module(module), name)), {"waiting": {}})
 
 
 __all__ = ["SECONDS", "WAITING", "patient_protocol"]
