@@ -84,8 +84,6 @@ def test_a_complete_request_is_answered(port):
 
 
 @pytest.mark.parametrize("start", [b"", b"GET / HTTP/1.1\r\nHost: local", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"])
-    "start", [b"", b"GET / HTTP/1.1\r\nHost: local", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nG"]
-)
 def test_unfinished_headers_are_not_awaited(port, start):
     with connected(port) as one:
         one.sendall(start)
