@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -49,7 +50,7 @@ class Journal:
             _check_settings(out, read_json(self.home / SETTINGS), plain)
         elif out.exists() and (not out.is_dir() or any(path.name != NAME for path in out.iterdir())):
             raise InputError(f"{out} exists already and contains no earlier labeling. Choose another folder.")
-        sweep(out, self.home)
+        sweep(out, *(Path(parent, name) for parent, folders, _ in os.walk(out) for name in folders))
         write_json(self.home / SETTINGS, plain)
 
     def done(self, name: str, source: Path) -> bool:
