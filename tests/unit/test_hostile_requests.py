@@ -110,7 +110,7 @@ def test_label_studio(tiny_sam2, tmp_path):
             "tasks": [task],
             "project": "7.1",
             "label_config": BRUSH,
-            "params": {"context": {"result": [CLICK]}},
+            "params": context,
         },
         "/webhook": {"action": "ANNOTATION_CREATED", "task": task, "annotation": annotation, "project": project},
     }
