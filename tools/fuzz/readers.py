@@ -318,9 +318,9 @@ def _record(folder: Path) -> None:
 
 
 def _read_record(folder: Path) -> None:
-    from samtailor.workbench.records import read
+    from samtailor.workbench.records import checked, read
 
-    for one in read(folder / "1.json").objects:
+    for one in checked(read(folder / "1.json"), folder / "1.json").objects:
         one.checked(SIZE)
 
 

@@ -122,7 +122,7 @@ class Project:
         """
         self.images.get(id)
         file = self._file(id)
-        record = records.read(file) if file.exists() else Record()
+        record = records.checked(records.read(file), file) if file.exists() else Record()
         if self.settings.renaming:
             objects = [o.model_copy(update={"class_": self._present(o.class_)}) for o in record.objects]
             record = record.model_copy(update={"objects": objects})

@@ -143,6 +143,19 @@ def read(file: Path) -> Record:
         raise DataError(f"{file} cannot be read ({reason}). Repair it, or move it away to start over.") from None
 
 
+def checked(record: Record, file: Path) -> Record:
+    """The same record. A file from elsewhere may declare masks of any size, which must not be allocated.
+
+    Raises:
+        DataError: a mask of another size than the record, or run lengths that cannot be decoded.
+    """
+    for one in record.objects:
+        if one.rle.size != record.size:
+            raise DataError(f"{file}: object {one.id!r} has a mask of size {one.rle.size}, expected {record.size}.")
+        validated(one.rle.model_dump(), f"{file}, object {one.id!r}")
+    return record
+
+
 def write(file: Path, record: Record) -> None:
     """Write a record; it is on disk when this returns."""
     write_through(file, sealed(record.model_dump(mode="json", by_alias=True)))
@@ -169,4 +182,4 @@ def area(packed: dict[str, Any]) -> int:
     return int(coco.area(packed))
 
 
-__all__ = ["MAX_OBJECTS", "Object", "Record", "Runs", "SavedPrompt", "State", "area", "read", "write", "write_through"]
+__all__ = ["MAX_OBJECTS", "Object", "Record", "Runs", "SavedPrompt", "State", "area", "checked", "read", "write", "write_through"]
