@@ -109,6 +109,8 @@ class Guard:
         task = asyncio.current_task()
         try:
             await self._app(scope, self._bounded(receive, headers), send)
+        except HTTPException as error:  # of `_bounded`, in an application that does not handle it
+            await _send_error(send, error.status_code, error.detail)
         except asyncio.CancelledError:
             if task not in self._ended:
                 raise
