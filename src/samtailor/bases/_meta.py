@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samtailor.errors import BaseUnavailableError, DataError, InputError
+from samtailor.errors import BaseUnavailableError, DataError, InputError, SamtailorError
 from samtailor.limits import MALFORMED
 from samtailor.limits.model_files import check_size, refuse_not_finite
 
@@ -57,6 +57,8 @@ def load(path: Path) -> nn.Module:
     state = _read(path)
     try:
         return _model(path, state)
+    except SamtailorError:
+        raise
     except MALFORMED as error:
         raise InputError(f"{path.name} is not a SAM 1 checkpoint that can be read ({error!r:.200}).") from error
     except RuntimeError as error:  # tensors of other shapes
