@@ -66,6 +66,7 @@ def hostile(tiny_sam, tmp_path) -> Path:
     meta = json.loads(file.read_text())
     options = {"detector": "ultralytics", "weights": str(tmp_path / "weights.pt")}
     meta["inference"] |= {"prompt": "detector", "prompt_options": options}
+    del meta["crc32"]
     file.write_text(json.dumps(meta))
     return folder
 
