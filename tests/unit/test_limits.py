@@ -146,6 +146,14 @@ def test_values_that_yaml_cannot_make_are_refused(content):
         limits.parse_yaml(content, "x")
 
 
+def test_entities_of_xml_are_refused():
+    bomb = b'<!DOCTYPE a [<!ENTITY x "yyyyyyyyyy"><!ENTITY z "&x;&x;">]><a>&z;</a>'
+    for data in (bomb, bomb.decode().encode("utf-16"), b"<a>" * 100 + b"</a>" * 100, b"", b"<a>", b"<a/><b/>", b"\xff"):
+        with pytest.raises(DataError):
+            limits.parse_xml(data, "x")
+    assert [child.tag for child in limits.parse_xml(b"<a><b/><c>1</c></a>", "x")] == ["b", "c"]
+
+
 def test_json_beyond_its_bounds_is_refused():
     for content in ("9" * 5000, "[" * 100_000, "\ud800x", b"\xff", "nope"):
         with pytest.raises(DataError, match="not valid JSON"):

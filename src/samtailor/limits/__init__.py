@@ -16,9 +16,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from samtailor.errors import DataError, InputError
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 VARIABLE = "SAMTAILOR_LIMITS"
 """Environment variable that changes limits: NAME=VALUE, separated by commas."""
@@ -170,6 +173,35 @@ def parse_yaml(data: bytes | str, what: str) -> Any:
         raise DataError(f"{what}: not valid YAML ({_short(error)}).") from error
 
 
+def parse_xml(data: bytes, what: str) -> Element:
+    """Parse XML. Entities are refused: they may expand without limit.
+
+    Raises:
+        DataError: not XML, entities, or more levels than the limit "nesting".
+    """
+    from xml.etree import ElementTree
+
+    if b"<!ENTITY" in data.replace(b"\0", b""):  # in UTF-16 too
+        raise DataError(f"{what}: a document type with entities is not read.")
+    depth, root = 0, None
+    try:
+        parser = ElementTree.XMLPullParser(("start", "end"))
+        for start in range(0, len(data), 2**20):
+            parser.feed(data[start : start + 2**20])
+            for event, element in parser.read_events():
+                root = element if root is None else root
+                depth += 1 if event == "start" else -1
+                hold(depth, "nesting", what)
+        parser.close()
+    except (ElementTree.ParseError, *MALFORMED) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{what}: not valid XML ({_short(error)}).") from error
+    if root is None:
+        raise DataError(f"{what}: not valid XML (no element).")
+    return root
+
+
 def module_command(module: str) -> tuple[str, ...]:
     """Command that runs a module as `python -m` does, but never imports from the current folder.
 
@@ -270,6 +302,7 @@ __all__ = [
     "limit",
     "module_command",
     "parse_json",
+    "parse_xml",
     "parse_yaml",
     "read_bytes",
     "tick",

@@ -14,6 +14,7 @@ from samtailor.data.layout import file_sample, rle_annotation
 from samtailor.data.listing import chosen, files, has_files, natural_key, paired, subfolder
 from samtailor.data.placement import to_image_frame
 from samtailor.errors import DataError, InputError
+from samtailor.limits import parse_xml, read_bytes
 from samtailor.masks.rle import from_box, from_index_map
 from samtailor.structures import Annotation, Sample
 
@@ -80,10 +81,7 @@ def _boxed(path: Path, images: Mapping[str, Path], classes: Sequence[str] | None
 
 
 def _parsed(file: Path) -> ElementTree.Element:
-    try:
-        return ElementTree.parse(file).getroot()
-    except (ElementTree.ParseError, OSError, ValueError) as error:
-        raise DataError(f"{file}: not valid XML ({error}).") from error
+    return parse_xml(read_bytes(file, "annotation_bytes"), str(file))
 
 
 def _objects(sheet: ElementTree.Element, file: Path) -> Iterator[tuple[str, tuple[float, ...]]]:
