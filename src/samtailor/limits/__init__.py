@@ -183,9 +183,10 @@ def parse_xml(data: bytes, what: str) -> Element:
 
     if b"<!ENTITY" in data.replace(b"\0", b""):  # in UTF-16 too
         raise DataError(f"{what}: a document type with entities is not read.")
-    depth, root = 0, None
+    depth = 0
+    root: Element | None = None
+    parser: Any = ElementTree.XMLPullParser(("start", "end"))
     try:
-        parser = ElementTree.XMLPullParser(("start", "end"))
         for start in range(0, len(data), 2**20):
             parser.feed(data[start : start + 2**20])
             for event, element in parser.read_events():

@@ -66,8 +66,9 @@ def mask(region: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray | None:
         InputError: a rotated rectangle.
     """
     height, width = size
-    kind, value = "?", {}
+    kind = "?"
     try:
+        value: Any
         kind, value = str(region.get("type", "")), region.get("value") or {}
         if kind.startswith("brush") and value.get("format") == "rle":
             return brush.decode(value["rle"], height, width)
