@@ -9,7 +9,7 @@ process of its own with limited memory. Foreign exceptions are all that are not 
 from __future__ import annotations
 
 import argparse
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import results
 from fuzz.readers import READERS
@@ -25,37 +25,48 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=sorted(READERS), default=list(READERS))
     results.add_option(parser, "fuzzing")
     args = parser.parse_args()
-    rows = {}
     with ThreadPoolExecutor(args.jobs) as pool:  # each thread waits for processes
-        outcomes = pool.map(lambda name: run_apart(name, args.inputs, args.seed), args.only)
-        found = dict(zip(args.only, outcomes, strict=True))
-    for name, outcome in found.items():
-        rows[name] = {
-            "reader": READERS[name].label,
-            "inputs": outcome.inputs,
-            "generated": outcome.generated,
-            "refused": outcome.refused,
-            "foreign": sum(outcome.foreign.values()),
-            "crashes": outcome.crashes + outcome.hangs,
-            "seconds": round(outcome.seconds, 3),
-            "megabytes": round(outcome.bytes / 1e6, 1),
-        }
-        print(name, rows[name], *outcome.examples[:20], sep="\n  ", flush=True)
-    columns = (
-        results.Column(key="reader", label="Reader"),
-        results.Column(key="inputs", label="Inputs", digits=None),
-        results.Column(key="generated", label="by Hypothesis", digits=None),
-        results.Column(key="refused", label="Refused in words", digits=None),
-        results.Column(key="foreign", label="Foreign exceptions", digits=None),
-        results.Column(key="crashes", label="Crashes and hangs", digits=None),
-        results.Column(key="seconds", label="Worst CPU time, s", digits=3),
-        results.Column(key="megabytes", label="Memory, MB", digits=1),
-    )
+        running = {pool.submit(run_apart, name, args.inputs, args.seed): name for name in args.only}
+        for done in as_completed(running):
+            name, outcome = running[done], done.result()
+            row = {
+                "reader": READERS[name].label,
+                "inputs": outcome.inputs,
+                "generated": outcome.generated,
+                "refused": outcome.refused,
+                "foreign": sum(outcome.foreign.values()),
+                "crashes": outcome.crashes + outcome.hangs,
+                "seconds": round(outcome.seconds, 3),
+                "megabytes": round(outcome.bytes / 1e6, 1),
+            }
+            print(name, row, *outcome.examples[:20], sep="\n  ", flush=True)
+            _save(args, {name: row})
+
+
+def _save(args: argparse.Namespace, rows: dict[str, dict[str, object]]) -> None:
+    """Write rows beside those that the file has of the same seed, in the order of `READERS`."""
+    if args.results.is_file():
+        before = results.Result.model_validate_json(args.results.read_text(encoding="utf-8"))
+        if before.seeds == (args.seed,):
+            rows = {**before.tables["main"].rows, **rows}
+    rows = {name: rows[name] for name in READERS if name in rows}
+    titles = {
+        "reader": "Reader",
+        "inputs": "Inputs",
+        "generated": "by Hypothesis",
+        "refused": "Refused in words",
+        "foreign": "Foreign exceptions",
+        "crashes": "Crashes and hangs",
+        "seconds": "Worst CPU time, s",
+        "megabytes": "Memory, MB",
+    }
+    digits = {"seconds": 3, "megabytes": 1}
+    columns = tuple(results.Column(key=key, label=label, digits=digits.get(key)) for key, label in titles.items())
     note = "Inputs that are neither refused nor a fault are still valid. Memory: growth over all inputs."
     table = results.Table(columns=columns, rows=rows, note=note)
-    results.save(
-        "fuzzing", {"main": table}, title="Damaged files", units="", base=None, seeds=(args.seed,), file=args.results
-    )
+    command = "python tools/measure_fuzzing.py --inputs 4000"
+    results.save("fuzzing", {"main": table}, title="Damaged files", units="", base=None, seeds=(args.seed,),
+                 command=command, file=args.results)  # fmt: skip
 
 
 if __name__ == "__main__":
