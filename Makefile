@@ -45,7 +45,7 @@ DETECTORS ?= detectors
 ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour closer-look views \
-	tailor-trials
+	tailor-trials fuzzing faults
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
@@ -91,6 +91,12 @@ results-closer-look: env
 
 results-views: env
 	$(BIN)/python tools/measure_views.py --data $(DATA) --out $(RUNS)/views
+
+results-fuzzing: env  ## every reader on damaged files
+	$(BIN)/python tools/measure_fuzzing.py --inputs 4000
+
+results-faults: env  ## named faults at every write
+	$(BIN)/python tools/measure_faults.py --faults 1000
 
 results-tailor-trials: env
 	for shots in 64 4; do $(BIN)/python tools/choose_tailor.py --data $(DATA) --out $(RUNS)/tailor-$$shots --shots $$shots \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from samtailor.serve.metrics import Metrics
 from samtailor.serve.refusals import Busy, Refused
 
 _log = logging.getLogger("samtailor.serve")
+_NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.ENOMEM, getattr(errno, "EDQUOT", errno.ENOSPC))
 _IMAGE: dict[str, Any] = {"type": "string", "format": "binary"}
 _UPLOAD = {
     "required": True,
@@ -247,7 +249,8 @@ async def _on_fault(request: Request, error: Exception) -> JSONResponse:
     _log.error("A request to %s failed.", request.url.path, exc_info=error)
     if words is None:
         return await _on_failure(request, error)
-    return _error(422 if isinstance(error, UnicodeError) else 507, words)
+    no_room = isinstance(error, MemoryError) or getattr(error, "errno", None) in _NO_ROOM
+    return _error(422 if isinstance(error, UnicodeError) else 507 if no_room else 500, words)
 
 
 async def _on_failure(request: Request, error: Exception) -> JSONResponse:

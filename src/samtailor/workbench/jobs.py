@@ -112,7 +112,7 @@ class Jobs:
             job, self._stopping = Job(uuid4().hex[:12], kind, adapter), False
             self._process = None
             file = self._folder / f"{kind}-{adapter}.json"
-            write_json(file, {"kind": kind, **work})
+            write_json(file, {**work, "kind": kind})
             self.current, log = job, file.with_suffix(".log")
             target = (file, log, on_message, on_done)
             self._thread = threading.Thread(target=self._run, args=target, name="samtailor-job", daemon=True)

@@ -19,7 +19,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from samtailor.errors import SamtailorError, fault_in_words
+from samtailor.registry import choose
 
+KINDS = ("fit", "label")
+"""Modules of `work`."""
 STOPPED = 3
 """Exit code after a requested stop."""
 
@@ -100,7 +103,7 @@ def main(arguments: list[str]) -> int:
     _lower_priority()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
-        import_module(f"samtailor.workbench.work.{job['kind']}").run(job, channel)
+        import_module(f"samtailor.workbench.work.{choose('kind', job['kind'], KINDS)}").run(job, channel)
     except Stop:
         return STOPPED
     except KeyboardInterrupt:  # includes train.interrupt.Interrupted: the fit was saved and stopped
