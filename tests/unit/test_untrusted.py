@@ -220,3 +220,26 @@ def test_weights_that_are_not_finite_are_refused(tiny_sam, base_folder, tmp_path
 
 def test_the_option_is_in_the_help():
     assert "--trust-weights" in CliRunner().invoke(app, ["--help"]).output
+
+
+def test_a_job_file_does_not_choose_what_runs(tmp_path):
+    from samtailor.workbench.jobs import Jobs
+
+    jobs = Jobs(tmp_path, lambda job: None, (sys.executable, "-c", ""))
+    jobs.start("fit", "x", {"kind": "os", "out": "x"}, on_message=lambda m: None, on_done=lambda m: {})
+    jobs.join(60)
+    assert json.loads((tmp_path / "fit-x.json").read_text())["kind"] == "fit"
+
+
+@pytest.mark.parametrize("kind", ["os", "..jobs", "fit.os", 7, None])
+def test_a_worker_runs_only_jobs(tmp_path, monkeypatch, kind):
+    from samtailor.workbench import worker
+
+    said = []
+    monkeypatch.setattr(worker, "_lower_priority", lambda: None)
+    monkeypatch.setattr(worker, "_watch_input", lambda stop: None)
+    monkeypatch.setattr(worker.Channel, "send", lambda self, **message: said.append(message))
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    (tmp_path / "job.json").write_text(json.dumps({"kind": kind}))
+    assert worker.main([str(tmp_path / "job.json")]) == 2
+    assert "must be one of fit, label" in said[0]["error"]
