@@ -46,10 +46,11 @@ def coco(root, size, segmentation):
         (HUGE, {"size": list(HUGE), "counts": [HUGE[0] * HUGE[1]]}),
         ((2**16, 2**16), {"size": [2**16, 2**16], "counts": [2**32]}),
         ((15_000, 15_000), {"size": [15_000, 15_000], "counts": [15_000 * 15_000]}),  # allowed, but not for this image
+        ((24 * 17, 36 * 17), [[1, 1, 9, 1, 9, 9]]),  # of the same aspect, but far larger than the image
         ((-5, 7), [[1, 1, 9, 1, 9, 9]]),
         ((1e308, 7), [[1, 1, 9, 1, 9, 9]]),
     ],
-    ids=["polygon", "box", "counts", "2**32", "other aspect", "negative", "float"],
+    ids=["polygon", "box", "counts", "2**32", "other aspect", "far larger", "negative", "float"],
 )
 def test_a_declared_size_is_checked_before_it_is_allocated(tmp_path, little_memory, size, segmentation):
     coco(tmp_path, size, segmentation)

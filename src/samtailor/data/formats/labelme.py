@@ -15,9 +15,9 @@ from samtailor.data.image import decode_mask, header
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, json_mentions, natural_key, read_json, subfolder
 from samtailor.data.notices import notice
-from samtailor.data.placement import rle_to_image_frame
+from samtailor.data.placement import declared_size, rle_to_image_frame
 from samtailor.errors import DataError, counted
-from samtailor.masks.rle import checked_size, encode, from_box, from_polygons
+from samtailor.masks.rle import encode, from_box, from_polygons
 from samtailor.structures import Annotation, Sample
 
 _FOLDERS = ("annotations", "labels", "images", "json")
@@ -88,7 +88,8 @@ def _image(root: Path, file: Path, content: Mapping[str, Any]) -> Path | None:
 
 def _annotations(image: Path, file: Path, wanted: frozenset[str]) -> Iterator[Annotation]:
     frame, content = header(image), _content(file)
-    size = checked_size((content.get("imageHeight") or frame.size[0], content.get("imageWidth") or frame.size[1]))
+    size = content.get("imageHeight") or frame.size[0], content.get("imageWidth") or frame.size[1]
+    size = declared_size(size, frame, file)
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for position, shape in enumerate(content["shapes"]):
         if shape["label"] not in wanted:
