@@ -62,7 +62,7 @@ def declared_size(size: Sequence[Any], image: Header, name: Path | str) -> tuple
     """A size (height, width) that an annotation file declares, held against its image before anything is allocated.
 
     Raises:
-        DataError: not two positive integers, another aspect ratio, or more than `LARGEST` times the pixels of the image.
+        DataError: not two positive integers, another aspect ratio, or more than `LARGEST` times the image's pixels.
     """
     height, width = checked_size(size)
     if not same_aspect((height, width), image.size) and not (

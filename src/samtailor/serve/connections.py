@@ -1,7 +1,7 @@
 """Connections of a service: those that send no complete request, or do not read the response, are ended.
 
 uvicorn limits the time between two requests of a connection only. Unfinished headers, the rest of a body after its
-request was answered, and a response that nobody reads would keep a connection open forever.
+request was answered, and a response that is not read would keep a connection open forever.
 """
 
 from __future__ import annotations

@@ -223,8 +223,8 @@ class _Request:
             self.embedding.set_on(predictor)
             if self.automatic:
                 instances = predict_automatically(self.loaded, predictor, self.threshold)
-                found = ((i, one.prompt, one.mask, one.iou) for i, one in enumerate(instances))
-                return self._within(end, found)
+                rows = ((i, one.prompt, one.mask, one.iou) for i, one in enumerate(instances))
+                return self._within(end, rows)
             for prompt in self.prompts:
                 _check(prompt, self.embedding, self.loaded)
             rows = (
