@@ -14,7 +14,7 @@ from samtailor.masks.rle import to_json as rle_to_json
 from samtailor.predict.windows import Windows
 from samtailor.structures import Output
 
-FARTHEST = 10_000_000
+FARTHEST = 10**12
 """Largest absolute coordinate of a polygon, pixels."""
 MAX_POINTS = 200_000
 """Largest number of polygon points of one object."""
