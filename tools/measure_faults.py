@@ -26,7 +26,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=sorted(SCENES), default=list(SCENES))
     results.add_option(parser, "faults")
     args = parser.parse_args()
-    rows = {}
+    rows: dict[str, dict[str, object]] = {}
+    if args.results.is_file():  # rows of the same seed that this run does not measure are kept
+        before = results.Result.model_validate_json(args.results.read_text(encoding="utf-8"))
+        rows = dict(before.tables["main"].rows) if before.seeds == (args.seed,) else {}
     for name in args.only:
         tally = try_faults(name, round(args.faults * SHARES[name]), args.seed)
         row = {"scene": SCENES[name].label, **{fault: tally.tried[fault] for fault in FAULTS}}
@@ -35,6 +38,7 @@ def main() -> None:
     titles = {"scene": "Operation", **{name: f"`{name}`" for name in FAULTS}}
     titles |= {"complete": "Complete after repeating", "refused": "Damage named in words", "wrong": "Lost or wrong"}
     columns = tuple(results.Column(key=key, label=label, digits=None) for key, label in titles.items())
+    rows = {name: rows[name] for name in SCENES if name in rows}
     table = results.Table(columns=columns, rows=rows)
     results.save("faults", {"main": table}, title="Faults", units="", base=None, seeds=(args.seed,), file=args.results)
 

@@ -225,6 +225,6 @@ def test_metadata_is_json_of_bounded_depth(tmp_path):
 def test_a_brush_of_one_number_is_refused(little_memory):
     from samtailor.serve.annotators import brush
 
-    for rle in (10**9, True, {"a": 1}, "x" * 10, None):
+    for wrong in (10**9, True, {"a": 1}, "x" * 10, None):
         with pytest.raises(DataError):
-            brush.decode(rle, 10, 10)
+            brush.decode(wrong, 10, 10)
