@@ -46,7 +46,7 @@ DETECTORS ?= detectors
 ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
-	closer-look views companion tailor-trials round-trips
+	closer-look views companion tailor-trials round-trips fuzzing faults
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
@@ -103,6 +103,12 @@ results-companion: env
 
 results-round-trips: env
 	$(BIN)/python tools/measure_round_trips.py
+
+results-fuzzing: env  ## every reader on damaged files
+	$(BIN)/python tools/measure_fuzzing.py --inputs 4000
+
+results-faults: env  ## named faults at every write
+	$(BIN)/python tools/measure_faults.py --faults 1000
 
 results-tailor-trials: env
 	for shots in 64 4; do $(BIN)/python tools/choose_tailor.py --data $(DATA) --out $(RUNS)/tailor-$$shots --shots $$shots \

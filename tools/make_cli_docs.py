@@ -21,8 +21,11 @@ Results go to standard output, messages to standard error. Files are written com
 |---|---|
 | 0 | success |
 | 1 | `check` found errors, or `label` could not read some images |
-| 2 | invalid input; one message on standard error says what and why |
+| 2 | invalid input, or a fault of disk or memory; one message on standard error says what and why |
 | 130 | stopped with Ctrl-C |
+
+An option before the command holds for all commands: `samtailor --trust-weights FILE COMMAND ...` lets detector weights
+run code that an adapter or a configuration names, see [Reliability](reliability.md#files-from-others).
 """
 
 

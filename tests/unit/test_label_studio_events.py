@@ -245,7 +245,7 @@ def _python_in(folder) -> str:
     import sys
 
     script = folder / "python"
-    script.write_text(f'#!/bin/sh\ncd "{folder}"\nexec "{sys.executable}" "$@"\n')
+    script.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}" exec "{sys.executable}" "$@"\n')
     script.chmod(0o755)
     return str(script)
 

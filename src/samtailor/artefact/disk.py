@@ -11,6 +11,7 @@ from samtailor.artefact.metadata import CARD, MEND, METADATA, TENSORS, AdapterMe
 from samtailor.artefact.model_card import card
 from samtailor.data.strict_files import digest, read_tensors
 from samtailor.errors import ArtefactError, InputError
+from samtailor.limits import hold
 from samtailor.structures.renames import renamed_tensors
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def save(folder: str | Path, segmenter: Segmenter, meta: AdapterMeta) -> Adapter
     """
     from safetensors.torch import save_file
 
-    from samtailor.data.image import replacing, write_json
+    from samtailor.data.writing import replacing, sealed, write_json
 
     folder = Path(folder)
     with replacing(folder / TENSORS) as temporary:
@@ -49,7 +50,7 @@ def save(folder: str | Path, segmenter: Segmenter, meta: AdapterMeta) -> Adapter
         meta = meta.model_copy(update={"sha256": digest(temporary)})
     with replacing(folder / CARD) as temporary:
         temporary.write_text(card(meta), encoding="utf-8")
-    write_json(folder / METADATA, meta.model_dump(mode="json"))
+    write_json(folder / METADATA, sealed(meta.model_dump(mode="json")))
     return meta
 
 
@@ -109,10 +110,15 @@ def _rebuild(source: str | Path, meta: AdapterMeta, base: Base) -> Segmenter:
     from samtailor.registry import find
 
     try:
+        for name, value in meta.options.items():
+            if isinstance(value, int | float):
+                hold(abs(value), "width", f"{METADATA}, option {name}")
         segmenter = find("methods", meta.method).build(base, **meta.options)[0]
-    except (InputError, TypeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # options of a damaged file fail anywhere in the method
         raise ArtefactError(
-            f"The adapter {source} cannot be rebuilt: {error} Use the version of samtailor that saved it."
+            f"The adapter {source} cannot be rebuilt: {str(error)[:300]} Use the version of samtailor that saved it."
         ) from error
     segmenter.inference = meta.inference
     return segmenter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -9,7 +10,7 @@ from importlib import metadata as packages
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from samtailor.data.strict_files import read_metadata
 from samtailor.structures import InferenceSpec
@@ -103,6 +104,15 @@ class AdapterMeta(BaseModel):
     versions: dict[str, str] = {}
     created: str = Field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
     sha256: str = ""
+
+    @field_validator("figures")
+    @classmethod
+    def _scores_are_numbers(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name, figure in value.items():
+            score = name == "alpha" or name.endswith(("miou", "_dice", "_ap"))
+            if score and not (figure is None or (isinstance(figure, int | float) and math.isfinite(figure))):
+                raise ValueError(f"{name} must be a finite number, got {figure!r:.80}")
+        return value
 
 
 def describe(segmenter: Segmenter, *, method: str, options: Mapping[str, Any], **fields: Any) -> AdapterMeta:

@@ -12,13 +12,14 @@ To add a base, write a file with two functions, here or as a plug-in (see `samta
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from samtailor.bases._protocol import Base
 from samtailor.bases._retired import is_retired, retired_base
-from samtailor.errors import BaseUnavailableError, InputError
+from samtailor.errors import BaseUnavailableError, DataError, InputError, SamtailorError
+from samtailor.limits.model_files import read_model_config
 from samtailor.registry import BUNDLED_BASE, find, names
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def load_base(source: str | Path = BUNDLED_BASE) -> Base:
         raise BaseUnavailableError(advice)
     for name in known:  # names and checkpoint files first: they have no config.json
         if (module := find("bases", name)).matches(source, None):
-            return module.build(source)
+            return _built(module, source)
     if source in known:
         raise InputError(
             f"{source!r} is a model family, not a model. Give a hub id or a folder, or one of: {_loadable()}."
@@ -52,10 +53,23 @@ def load_base(source: str | Path = BUNDLED_BASE) -> Base:
     model_type = _model_type(source)
     for name in known:
         if (module := find("bases", name)).matches(source, model_type):
-            return module.build(source)
+            return _built(module, source)
     raise InputError(
         f"The model {source!r} is of type {model_type!r}, which no base loads. Known bases: {', '.join(known)}."
     )
+
+
+def _built(module: ModuleType, source: str) -> Base:
+    """Build a base. Model files come from others, and transformers raises errors of any type for a damaged one."""
+    try:
+        return module.build(source)
+    except (SamtailorError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(
+            f"The base model {source!r} cannot be built: {type(error).__name__}: {str(error)[:300]} Its config.json or "
+            "its weights are damaged, or of a version of transformers that this one cannot read."
+        ) from error
 
 
 def load_on(base: str | Path, device: str | torch.device | None = None) -> Base:
@@ -113,8 +127,12 @@ def _model_type(source: str) -> str:
 
 def _read_model_type(path: Path, source: str) -> str:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["model_type"]
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        model_type = read_model_config(path)["model_type"]
+    except (DataError, KeyError) as error:
+        reason = "it has no model_type." if isinstance(error, KeyError) else error
         raise BaseUnavailableError(
-            f"{source!r} has no readable config.json with a model_type. Expected a folder made with save_pretrained."
+            f"{source!r} has no usable config.json: {reason} Expected a folder made with save_pretrained."
         ) from error
+    if not isinstance(model_type, str):
+        raise BaseUnavailableError(f"{source!r}: model_type must be a text, got {model_type!r:.80}.")
+    return model_type

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from samtailor.errors import BaseUnavailableError, InputError
+from samtailor.errors import BaseUnavailableError, DataError, InputError, SamtailorError
+from samtailor.limits import MALFORMED
+from samtailor.limits.model_files import check_size, refuse_not_finite
 
 RENAMES: tuple[tuple[str, str], ...] = (
     (r"^image_encoder\.patch_embed\.proj\.", "vision_encoder.patch_embed.projection."),
@@ -52,6 +55,17 @@ def load(path: Path) -> nn.Module:
         InputError: tensors missing or left over.
     """
     state = _read(path)
+    try:
+        return _model(path, state)
+    except SamtailorError:
+        raise
+    except MALFORMED as error:
+        raise InputError(f"{path.name} is not a SAM 1 checkpoint that can be read ({error!r:.200}).") from error
+    except RuntimeError as error:  # tensors of other shapes
+        raise InputError(f"{path.name} does not fit SAM 1: {str(error).splitlines()[0][:200]}") from error
+
+
+def _model(path: Path, state: dict[str, Tensor]) -> nn.Module:
     if FOURIER not in state or "image_encoder.patch_embed.proj.weight" not in state:
         raise InputError(
             f"{path.name} is not a SAM 1 checkpoint in Meta's layout: image_encoder.*, prompt_encoder.* and "
@@ -59,7 +73,15 @@ def load(path: Path) -> nn.Module:
         )
     from transformers import SamModel
 
-    model = SamModel(_config(state))
+    config = _config(state)
+    with torch.device("meta"):
+        declared = sum(parameter.numel() for parameter in SamModel(config).parameters())
+    try:
+        check_size(declared, path.stat().st_size, path.name)
+        refuse_not_finite(state, path.name)
+    except DataError as error:
+        raise InputError(str(error)) from error
+    model = SamModel(config)
     renamed = {rename(key): value for key, value in state.items() if key != FOURIER}
     renamed |= dict.fromkeys(FOURIER_HOMES, state[FOURIER])
     result = model.load_state_dict(renamed, strict=False)
@@ -82,13 +104,25 @@ def rename(key: str) -> str:
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise BaseUnavailableError(f"No checkpoint at {path}. Expected the path of Meta's sam_vit_*.pth.")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
         raise BaseUnavailableError(
-            f"{path.name} is damaged or holds more than tensors, and samtailor never runs pickled code: "
-            f"{str(error).splitlines()[0]}"
+            "A .pth file is read only with torch 2.6 or newer, since `weights_only` of earlier versions can be made to "
+            "run code (CVE-2025-32434). Upgrade torch, or use the same model from the hub."
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the protocol of a pickle that is refused anyway
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, *MALFORMED) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BaseUnavailableError(
+            f"{path.name} is damaged or holds more than tensors, and samtailor never runs pickled code: {reason}"
         ) from error
+    good = isinstance(state, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
+    # a tensor may claim more numbers than are stored, by strides of 0
+    if not good or sum(value.numel() for value in state.values()) > path.stat().st_size:
+        raise BaseUnavailableError(f"{path.name} is not a checkpoint: expected a dictionary of names and tensors.")
+    return state
 
 
 def _config(state: dict[str, Tensor]) -> Any:

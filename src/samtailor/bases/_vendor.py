@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from samtailor.bases._modules import exchange, shallow_copy
 from samtailor.bases.decoder import ReferenceDecoder
-from samtailor.errors import BaseUnavailableError, InputError
+from samtailor.errors import BaseUnavailableError, DataError, InputError
+from samtailor.limits.model_files import check_model_folder, check_size, refuse_not_finite, stored_numbers
 from samtailor.registry import BUNDLED_BASE
 from samtailor.structures import Prompts
 
@@ -135,6 +136,7 @@ def load_pretrained(
     model_class: Any,
     source: str,
     *,
+    bundled: bool = False,
     what: str = "base model",
     instead: str = f"the bundled base {BUNDLED_BASE!r}, which needs no network",
     **options: Any,
@@ -144,6 +146,7 @@ def load_pretrained(
     Args:
         model_class: of transformers.
         source: hub id or folder.
+        bundled: the folder is part of this package, so that its files are not checked before they are read.
         what: the model's part, for the message.
         instead: what to use where the hub is out of reach, for the message.
         **options: of `from_pretrained`.
@@ -152,13 +155,19 @@ def load_pretrained(
         BaseUnavailableError: the hub cannot be reached or has no such model, or the folder holds none.
         InputError: tensors are missing from the file or have other shapes than in the configuration.
     """
+    folder = Path(source)
     try:
+        if folder.is_dir() and not bundled:
+            check_model_folder(folder)
+            check_size(_declared(model_class, source), stored_numbers(folder), str(folder / "config.json"))
         with _quiet():
             model, info = model_class.from_pretrained(
                 source, output_loading_info=True, dtype=torch.float32, use_safetensors=True, **options
             )
+    except DataError as error:
+        raise BaseUnavailableError(f"The base model {source!r} could not be loaded: {error}") from error
     except (OSError, ValueError) as error:
-        where = "folder" if Path(source).exists() else "hub id"
+        where = "folder" if folder.exists() else "hub id"
         raise BaseUnavailableError(
             f"The {what} {source!r} ({where}) could not be loaded: {_first_line(error)} Expected a folder made "
             "with save_pretrained (config.json and model.safetensors), a hub id that this machine can reach or has "
@@ -170,7 +179,15 @@ def load_pretrained(
             f"The weights of {source!r} do not fit its configuration: {len(wrong)} tensors are missing or have "
             f"another shape, e.g. {wrong[0]}. Download the model again or correct config.json."
         )
+    refuse_not_finite(model.state_dict(), f"The base model {source!r}")
     return model
+
+
+def _declared(model_class: Any, source: str) -> int:
+    """Number of parameters of a model by its configuration, counted without allocating any."""
+    config = model_class.config_class.from_pretrained(source)
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in model_class(config).parameters())
 
 
 @contextmanager

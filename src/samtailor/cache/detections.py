@@ -15,6 +15,8 @@ import numpy as np
 
 from samtailor.cache.digests import ImageLike, PixelDigests
 from samtailor.cache.folder import CacheFolder, default_root
+from samtailor.data.writing import check_seal, sealed
+from samtailor.limits import MALFORMED
 from samtailor.structures import Sample
 from samtailor.structures.detections import Detections, Detector
 
@@ -54,18 +56,19 @@ class DetectionCache:
             return cached
         made = self.detector.detect(image if isinstance(image, np.ndarray) else image.image)
         entry = {"boxes": made.boxes.tolist(), "scores": made.scores.tolist(), "labels": list(made.labels)}
-        self._folder.write(path, lambda temporary: temporary.write_text(json.dumps(entry), encoding="utf-8"))
+        self._folder.write(path, lambda temporary: temporary.write_text(json.dumps(sealed(entry)), encoding="utf-8"))
         return made
 
 
 def _read(path: Path) -> Detections | None:
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
+        check_seal(entry, path)
         boxes = np.array(entry["boxes"], np.float32).reshape(-1, 4)
         return Detections(boxes, np.array(entry["scores"], np.float32), tuple(map(str, entry["labels"])))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *MALFORMED) as error:
         _log.warning("The cached detections %s are damaged (%s) and will be recomputed.", path, error)
         return None
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import platformdirs
 from safetensors import SafetensorError
 
-from samtailor.data.writing import replacing
+from samtailor.data.writing import replacing, sweep
 
 _STALE_SECONDS = 3600.0  # a hidden file older than this was left behind by a crash
 _log = logging.getLogger("samtailor.cache.embeddings")
@@ -54,6 +54,7 @@ class CacheFolder:
             return
         try:
             if self._bytes is None:
+                sweep(*(f for f in (self.root.iterdir() if self.root.is_dir() else ()) if len(f.name) == 2))
                 self._bytes = sum(size for _, size, _ in self._files())
             with replacing(path) as temporary:
                 write(temporary)

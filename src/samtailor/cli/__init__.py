@@ -13,6 +13,7 @@ import typer
 
 from samtailor import __version__
 from samtailor.cli.group import Command, Group
+from samtailor.limits import trust
 
 COMMANDS = (
     *("ui", "fit", "evaluate", "predict", "propose-fit", "label", "export", "serve", "label-studio"),
@@ -42,8 +43,18 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    trust_weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trust-weights",
+            metavar="FILE",
+            help="Detector weights that an adapter or a configuration names and that may run code when they are "
+            "opened (.pt files of ultralytics). Only for files whose origin you know.",
+        ),
+    ] = None,
 ) -> None:
-    pass
+    for file in trust_weights or ():
+        trust(file)
 
 
 for _name in COMMANDS:

@@ -73,8 +73,6 @@ def fit_command(
     kept. With --shots there are no held-out images: the last state is kept, or, for two-level methods, the best state
     on the second half of the images.
     """
-    import yaml
-
     given: dict[str, Any] = {
         "data": data,
         "out": out,
@@ -86,8 +84,8 @@ def fit_command(
         "batch_size": batch_size,
         "lr": lr,
         "shots": shots,
-        "val": None if val is None else yaml.safe_load(val),
-        "test": None if test is None else yaml.safe_load(test),
+        "val": options.amount("--val", val),
+        "test": options.amount("--test", test),
         "views": views,
         "seed": seed,
         "format": format,

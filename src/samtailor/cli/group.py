@@ -16,7 +16,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from samtailor.errors import SamtailorError
+from samtailor.errors import SamtailorError, fault_in_words
 from samtailor.registry import KINDS, names
 
 
@@ -47,6 +47,9 @@ class Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         _print_notices()
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show
         try:
             return super().invoke(ctx)
         except SamtailorError as error:
@@ -58,6 +61,12 @@ class Group(TyperGroup):
         except BrokenPipeError:  # `samtailor ... | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
+        except Exception as error:
+            words = fault_in_words(error)
+            if words is None:
+                raise
+            _message("Error", words, "bold red")
+            raise typer.Exit(2) from error
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Commands in the order in which they were added, not in alphabetical order."""

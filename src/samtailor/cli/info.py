@@ -46,7 +46,11 @@ def info_command(
 
 def _adapter(meta: AdapterMeta) -> list[tuple[str, str]]:
     inference = meta.inference
-    scores = [(words, f"{100 * meta.figures[key]:.1f} %") for key, words in FIGURES.items() if key in meta.figures]
+    scores = [
+        (words, f"{100 * meta.figures[key]:.1f} %")
+        for key, words in FIGURES.items()
+        if meta.figures.get(key) is not None
+    ]
     predicts = "one region per image" if inference.regions else "one object per prompt"
     return [
         ("method", meta.method),
@@ -60,7 +64,7 @@ def _adapter(meta: AdapterMeta) -> list[tuple[str, str]]:
         ("prompt", inference.prompt or "clicks"),
         ("predicts", predicts),
         *scores,
-        ("click adapter strength", f"{meta.figures['alpha']:g}" if "alpha" in meta.figures else ""),
+        ("click adapter strength", f"{meta.figures['alpha']:g}" if meta.figures.get("alpha") is not None else ""),
         ("training steps", f"{meta.steps:,}"),
         ("seed", str(meta.seed)),
         ("options", ", ".join(f"{name}={value}" for name, value in meta.options.items())),

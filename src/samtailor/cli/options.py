@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from samtailor.errors import InputError
+from samtailor.errors import DataError, InputError
+from samtailor.limits import parse_yaml, trust
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of the data set, in any supported format.")]
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files and folders.")]
@@ -149,18 +150,21 @@ def numbers(text: str, count: Sequence[int], form: str) -> list[float]:
 
 
 def settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """["lr=1e-4", "options.head=paper_plain"] to {"lr": 0.0001, "options.head": "paper_plain"}; values are YAML."""
-    import yaml
+    """["lr=1e-4", "options.head=paper_plain"] to {"lr": 0.0001, "options.head": "paper_plain"}; values are YAML.
 
+    Weights of a detector given so are trusted (`limits.trust`): the user named them.
+    """
     values: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise InputError(f"Expected KEY=VALUE, got {pair!r}.")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(f"The value of {pair!r} is not valid YAML: {error}.") from error
+            value = parse_yaml(text, f"The value of {key}")
+        except DataError as error:
+            raise InputError(str(error)) from error
+        if key.strip().endswith(("prompt_options.weights", "prompt_options.detector")) and isinstance(value, str):
+            trust(value)
         # YAML 1.1 reads 1e-4 as text
         values[key.strip()] = float(value) if isinstance(value, str) and _is_number(value) else value
     return values
@@ -184,6 +188,20 @@ def data_options(pairs: Sequence[str] | None) -> dict[str, Any]:
             raise InputError(f"--set takes options of the data set here (data_options.NAME=VALUE), got {key!r}.")
         values[name] = value
     return values
+
+
+def amount(flag: str, text: str | None) -> int | float | None:
+    """ "12" to 12, "0.2" to 0.2; None stays None.
+
+    Raises:
+        InputError: not a number.
+    """
+    if text is None:
+        return None
+    try:
+        return int(text) if text.strip().isdecimal() else float(text)
+    except ValueError:
+        raise InputError(f"{flag} needs a number of images or a share of them, got {text!r}.") from None
 
 
 def adapters_by_name(texts: Sequence[str]) -> dict[str, str]:

@@ -70,6 +70,7 @@ def propose_fit_command(
     from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.cli.progress import counting
     from samtailor.cli.screen import say
+    from samtailor.data.folder_lock import locked
     from samtailor.data.image import write_json
     from samtailor.data.regions import regions
     from samtailor.fitting.proposals import evaluate_proposals, fit_proposals, parts, plan_tiles
@@ -101,7 +102,8 @@ def propose_fit_command(
         )  # fmt: skip
     if held_out:
         proposals.figures["held_out"] = evaluate_proposals(proposals, base, held_out, store)
-    proposals.save(adapter)
+    with locked(adapter, "proposals"):
+        proposals.save(adapter)
     where = "held_out" if held_out else "cross_fitted"
     scores = proposals.figures.get(where)
     by_class = scores if isinstance(scores, dict) else {}

@@ -120,6 +120,7 @@ def detector_options(detector: str | None, classes: str | None, methods: Sequenc
         InputError: classes without a detector.
     """
     from samtailor.compare.entries import kind_of
+    from samtailor.limits import trust
     from samtailor.proposals.detectors import module_of
     from samtailor.registry import find
 
@@ -131,6 +132,7 @@ def detector_options(detector: str | None, classes: str | None, methods: Sequenc
     given: dict[str, Any] = {"detector": name}
     if name != detector:
         given["weights"] = detector
+    trust(detector)
     if classes is not None:
         given["classes"] = options.names(classes)
     named = [name for name in methods if kind_of(name) == "methods"]

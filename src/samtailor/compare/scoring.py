@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,11 @@ from samtailor.compare import baselines
 from samtailor.compare.baselines._artefact import read_meta as read_baseline
 from samtailor.compare.entries import Entry
 from samtailor.data.listing import read_json
-from samtailor.data.writing import write_json
+from samtailor.data.writing import check_seal, sealed, write_json
+from samtailor.errors import DataError
 from samtailor.evaluation.masks import REFINED, evaluate_many
 from samtailor.evaluation.scores import Evaluation
+from samtailor.limits import MALFORMED
 from samtailor.registry import find
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Sample, Score
@@ -25,6 +28,7 @@ from samtailor.structures import Sample, Score
 if TYPE_CHECKING:
     from samtailor.cache.embeddings import EmbeddingCache
 
+_log = logging.getLogger("samtailor.compare")
 _SCHEMA = 2  # of a file of scores
 
 
@@ -64,10 +68,12 @@ class SharedEvaluation:
             progress: called with (images done, all images).
         """
         files = {name: folder / f"{self._key(row, base)}.json" for name, row in rows.items()}
-        missing = {name: row for name, row in rows.items() if not files[name].is_file()}
+        stored = {name: content for name, file in files.items() if (content := _stored(file)) is not None}
+        missing = {name: row for name, row in rows.items() if name not in stored}
         for name, evaluations in self._evaluate(missing, base, store, progress).items():
-            write_json(files[name], {end: {"prompt": e.prompt, "rows": e.table()} for end, e in evaluations.items()})
-        stored = {name: read_json(file) for name, file in files.items()}
+            content = {end: {"prompt": e.prompt, "rows": e.table()} for end, e in evaluations.items()}
+            write_json(files[name], sealed(content))
+            stored[name] = _readable(content)
         return {
             name + end: Evaluation(tuple(Score(**row) for row in parts[end]["rows"]), parts[end]["prompt"], 0)
             for end in ("", REFINED)
@@ -131,6 +137,23 @@ class SharedEvaluation:
         masks = [[s.id, [[a.label, a.area, *a.box] for a in s.of(self.classes)]] for s in self.samples]
         content = [_SCHEMA, model, self.classes, self.prompt, self.refine, self.regions, masks]
         return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:32]
+
+
+def _stored(file: Path) -> dict[str, Any] | None:
+    """Scores of an earlier evaluation; None if there are none, or if they are damaged and must be measured again."""
+    if not file.is_file():
+        return None
+    try:
+        content = read_json(file)
+        check_seal(content, file)
+        return _readable(content)
+    except (DataError, *MALFORMED) as error:
+        _log.warning("Earlier scores are measured again: %s", error)
+        return None
+
+
+def _readable(content: dict[str, Any]) -> dict[str, Any]:
+    return {end: content[end] for end in ("", REFINED) if end in content}
 
 
 __all__ = ["REFINED", "SharedEvaluation"]

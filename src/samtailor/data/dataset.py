@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,8 @@ from samtailor.data.account import Record, account, recording
 from samtailor.data.image import pages
 from samtailor.data.listing import natural_key, read_text
 from samtailor.data.parts import with_parts
-from samtailor.errors import DataError, InputError
+from samtailor.errors import DataError, InputError, SamtailorError
+from samtailor.limits import MALFORMED
 from samtailor.structures import Account, LeftOut, Sample, Tally
 from samtailor.structures.account import summed
 
@@ -97,7 +99,7 @@ def open_dataset(
     for option in options:
         if option not in known:
             raise InputError(f"The format {name!r} has no option {option!r}. Options: {', '.join(known) or 'none'}.")
-    with recording() as record:
+    with recording() as record, _malformed(root, name):
         try:
             samples = sorted(build(root, classes=classes, **options), key=lambda sample: natural_key(sample.id))
         except DataError as error:
@@ -120,6 +122,20 @@ def _with_flags(message: str, known: Sequence[str]) -> str:
     for name in known:
         message = message.replace(f"{name}=...", f"{name}=... (--set data_options.{name}=...)")
     return message
+
+
+@contextmanager
+def _malformed(root: Path, name: str) -> Iterator[None]:
+    """Turn what a reader raises for values of a wrong type, range or shape into a DataError."""
+    try:
+        yield
+    except SamtailorError:
+        raise
+    except (OSError, *MALFORMED) as error:
+        raise DataError(
+            f"{root} cannot be read as {name}: {type(error).__name__}: {error!s:.300} A file is damaged or of another "
+            "layout."
+        ) from error
 
 
 def detect(path: Path) -> str:
@@ -157,7 +173,12 @@ def class_names(samples: Iterable[Sample]) -> list[str]:
 
 
 def _fits(path: Path, modules: Mapping[str, ModuleType]) -> list[str]:
-    return [name for name, module in modules.items() if module.matches(path)]
+    fitting = []
+    for name, module in modules.items():
+        with _malformed(path, name):
+            if module.matches(path):
+                fitting.append(name)
+    return fitting
 
 
 def _layout(name: str) -> ModuleType:

@@ -12,6 +12,8 @@ import numpy as np
 from samtailor.data.account import leave_out, recording
 from samtailor.data.image import Header, decode_image, read_image
 from samtailor.data.placement import rle_to_image_frame
+from samtailor.errors import DataError
+from samtailor.limits import MALFORMED, hold, tick, timed
 from samtailor.masks.rle import encode
 from samtailor.structures import Annotation, Reading, Sample
 
@@ -30,7 +32,7 @@ def file_sample(
         args: its further arguments.
         part: "train", "val" or "test" if the data set assigns the image to one.
     """
-    read = partial(_reading, annotations, image, *args)
+    read = partial(_reading, str(image), annotations, image, *args)
     return Sample(id, partial(read_image, image), read, source=image, part=part)
 
 
@@ -41,18 +43,36 @@ def embedded_sample(
 
     The annotations are read lazily as `annotations(*args)`.
     """
-    return Sample(id, partial(_decoded, read, id), partial(_reading, annotations, *args))
+    return Sample(id, partial(_decoded, read, id), partial(_reading, id, annotations, *args))
 
 
 def _decoded(read: Callable[[], bytes], id: str) -> np.ndarray:
     return decode_image(read(), f"the embedded image of {id}")
 
 
-def _reading(annotations: Callable[..., Iterable[Annotation]], *args: Any) -> Reading:
+def _reading(what: str, annotations: Callable[..., Iterable[Annotation]], *args: Any) -> Reading:
+    """Annotations of an image. A reader that fails on malformed values reports the image, whatever it raised."""
     with recording() as record:
-        reading = Reading(annotations(*args))
+        reading = Reading(_bounded(annotations(*args), what))
     reading.tally = record.annotation_tally(len(reading))
     return reading
+
+
+def _bounded(annotations: Iterable[Annotation], what: str) -> Iterator[Annotation]:
+    """The annotations, within the limits of time and number."""
+    count = 0
+    try:
+        with timed(what):
+            for annotation in annotations:
+                tick()
+                count += 1
+                if count % 1000 == 0:
+                    hold(count, "objects", what)
+                yield annotation
+    except DataError:
+        raise
+    except (OSError, *MALFORMED) as error:
+        raise DataError(f"The annotations of {what} cannot be read: {type(error).__name__}: {error!s:.300}") from error
 
 
 def rle_annotation(

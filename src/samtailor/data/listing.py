@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 import unicodedata
@@ -15,6 +14,7 @@ from samtailor.data.account import count, count_images, leave_out, leave_out_ima
 from samtailor.data.image import SUFFIXES
 from samtailor.data.notices import notice
 from samtailor.errors import DataError, InputError
+from samtailor.limits import parse_json, read_bytes
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
@@ -144,6 +144,11 @@ def files(folder: Path, suffixes: Iterable[str] = SUFFIXES, *, role: str | None 
     return by_stem
 
 
+def _unreadable(error: OSError) -> None:
+    """`os.walk` would skip a folder that it cannot read, and its images would be missing without a word."""
+    raise DataError(f"The folder {error.filename} cannot be read ({error.strerror}). Check its permissions.")
+
+
 def has_files(folder: Path | None, *suffixes: str) -> bool:
     """Whether a file with one of the suffixes exists below `folder`; stops at the first."""
     return folder is not None and any(file.suffix.lower() in suffixes for file in walk(folder))
@@ -237,8 +242,8 @@ def read_text(path: Path) -> str:
         DataError: the file cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_bytes(path, "annotation_bytes").decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
 
 
@@ -248,16 +253,16 @@ def read_json(path: Path) -> Any:
     Raises:
         DataError: the file cannot be read or is not valid JSON.
     """
-    try:
-        return json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{path}: not valid JSON ({error}).") from error
+    return parse_json(read_bytes(path, "annotation_bytes"), str(path))
 
 
 def json_mentions(path: Path, *keys: str) -> bool:
     """Whether the first megabyte of a JSON file has a list under one of the keys; a fast test of the layout."""
-    with path.open("rb") as file:
-        head = file.read(1 << 20)
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 20)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
     return any(re.search(rb'"' + key.encode() + rb'"\s*:\s*\[', head) for key in keys)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import numpy as np
 from samtailor.data.image import Header, resize_nearest, turn
 from samtailor.data.notices import notice
 from samtailor.errors import DataError
-from samtailor.masks.rle import encode
+from samtailor.masks.rle import checked_size, encode
 
 ASPECT_TOLERANCE = 0.01
 """Largest relative difference of aspect ratios that counts as rounding; one pixel is always allowed."""
+
+LARGEST = 256
+"""Largest number of pixels of a mask for each pixel of its image: 16 times its height and width."""
 
 
 def same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
@@ -43,10 +47,7 @@ def to_image_frame(values: np.ndarray, image: Header, name: Path | str, *, quiet
     height, width = values.shape
     if not same_aspect((height, width), image.size):
         if not (image.orientation >= 5 and same_aspect((height, width), image.stored)):
-            raise DataError(
-                f"{name}: the mask is {width}x{height} px (width x height), but its image is "
-                f"{image.size[1]}x{image.size[0]} px, another aspect ratio. Export the mask at the size of the image."
-            )
+            raise _other_aspect((height, width), image, name)
         notice("mask turned", f"{name}: the mask was drawn before the EXIF rotation of its image, and is rotated too.")
         values = turn(values, image.orientation)
     if values.shape != image.size:
@@ -57,13 +58,40 @@ def to_image_frame(values: np.ndarray, image: Header, name: Path | str, *, quiet
     return values
 
 
+def declared_size(size: Sequence[Any], image: Header, name: Path | str) -> tuple[int, int]:
+    """A size (height, width) that an annotation file declares, held against its image before anything is allocated.
+
+    Raises:
+        DataError: not two positive integers, another aspect ratio, or more than `LARGEST` times the image's pixels.
+    """
+    height, width = checked_size(size)
+    if not same_aspect((height, width), image.size) and not (
+        image.orientation >= 5 and same_aspect((height, width), image.stored)
+    ):
+        raise _other_aspect((height, width), image, name)
+    if height * width > LARGEST * image.size[0] * image.size[1]:
+        raise DataError(
+            f"{name}: the mask is {width}x{height} px (width x height), more than {LARGEST} times the pixels of its "
+            f"image ({image.size[1]}x{image.size[0]} px). Export the mask at the size of the image."
+        )
+    return height, width
+
+
+def _other_aspect(size: tuple[int, int], image: Header, name: Path | str) -> DataError:
+    return DataError(
+        f"{name}: the mask is {size[1]}x{size[0]} px (width x height), but its image is "
+        f"{image.size[1]}x{image.size[0]} px, another aspect ratio. Export the mask at the size of the image."
+    )
+
+
 def rle_to_image_frame(rle: dict[str, Any], image: Header, name: Path | str) -> dict[str, Any]:
     """Bring a run-length encoded mask to the image frame, see `to_image_frame`."""
     from pycocotools import mask as coco
 
-    if tuple(rle["size"]) == image.size:
+    size = declared_size(rle["size"], image, name)
+    if size == image.size:
         return rle
     return encode(to_image_frame(coco.decode(rle).astype(bool), image, name))
 
 
-__all__ = ["ASPECT_TOLERANCE", "rle_to_image_frame", "same_aspect", "to_image_frame"]
+__all__ = ["ASPECT_TOLERANCE", "LARGEST", "declared_size", "rle_to_image_frame", "same_aspect", "to_image_frame"]

@@ -9,12 +9,13 @@ from statistics import median
 import cv2
 import numpy as np
 
+from samtailor.registry import BUNDLED_BASE
 from samtailor.structures import Annotation
 
 MASKS = 2000
 """Largest number of masks that are decoded; a larger data set is sampled evenly."""
-GRIDS = {"nano": 64, "SAM": 256}
-"""Cells of the mask grid along the longer side of the image: nano, and SAM and SAM 2."""
+GRIDS = {BUNDLED_BASE: 96, "SAM": 256}
+"""Cells of the mask grid along the longer side of the image: the bundled base, and SAM and SAM 2."""
 
 
 @dataclass(frozen=True)

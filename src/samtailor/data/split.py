@@ -14,8 +14,9 @@ from pathlib import Path
 from samtailor.data.duplicates import near_duplicates as find_near_duplicates
 from samtailor.data.listing import natural_key, read_json
 from samtailor.data.shots import shots, shuffle_key
-from samtailor.data.writing import write_json
+from samtailor.data.writing import check_seal, sealed, write_json
 from samtailor.errors import DataError, InputError, counted
+from samtailor.limits import MALFORMED
 from samtailor.structures import Sample
 from samtailor.structures.disjoint_sets import DisjointSets
 
@@ -64,7 +65,7 @@ class Split:
 
     def write(self, path: str | Path) -> None:
         """Write the split as JSON, atomically."""
-        write_json(Path(path), asdict(self))
+        write_json(Path(path), sealed(asdict(self)))
 
     @classmethod
     def read(cls, path: str | Path) -> Split:
@@ -78,9 +79,12 @@ class Split:
             parts = {part: tuple(str(id) for id in value[part]) for part in (*PARTS, "unused")}
             groups = tuple(tuple(str(id) for id in group) for group in value["groups"])
             seed, notices = int(value["seed"]), tuple(value["notices"])
+            check_seal(value, path)
             split = cls(**parts, groups=groups, seed=seed, notices=notices)
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}: not a split file of samtailor ({error!r}).") from error
+        except DataError:
+            raise
+        except MALFORMED as error:
+            raise DataError(f"{path}: not a split file of samtailor ({error!r:.200}).") from error
         ids = [id for part in parts.values() for id in part]
         if len(ids) != len(set(ids)):
             raise DataError(f"{path}: an image is in two parts.")

@@ -6,14 +6,16 @@ Every problem of a file raises an `ArtefactError`, with `mend` as its last sente
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from samtailor.errors import ArtefactError
+from samtailor.data.writing import SEAL, check_seal
+from samtailor.errors import ArtefactError, DataError, InputError
+from samtailor.limits import MALFORMED, parse_json, read_bytes
+from samtailor.limits.model_files import refuse_not_finite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,20 +45,32 @@ def read_metadata(
     Raises:
         ArtefactError: the file is missing, damaged, or of a newer version of samtailor.
     """
+    if not file.exists():
+        raise ArtefactError(absent)
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = parse_json(read_bytes(file, "metadata_bytes"), str(file), nested=True)
         version = values["schema_version"]
-    except FileNotFoundError as error:
-        raise ArtefactError(absent) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except DataError as error:
+        raise ArtefactError(f"{error} {mend}") from error
+    except MALFORMED as error:
         raise ArtefactError(f"{file} is damaged ({error!r}). {mend}") from error
-    if not isinstance(version, int) or version > schema:
-        raise ArtefactError(f"{file} has schema {version}, but this samtailor reads up to {schema}. Upgrade samtailor.")
+    if not isinstance(version, int) or isinstance(version, bool) or not 0 < version <= schema:
+        raise ArtefactError(
+            f"{file} has schema {version!r:.40}, but this samtailor reads 1 to {schema}. Upgrade samtailor. {mend}"
+        )
+    plain = {key: value for key, value in values.items() if key != SEAL}
     try:
-        return model(**(values if upgrade is None else upgrade(values, version)))
+        read = model(**(plain if upgrade is None else upgrade(plain, version)))
+        check_seal(values, file)  # last: what is wrong is more helpful than that something is
+        return read
+    except DataError as error:
+        raise ArtefactError(f"{error} {mend}") from error
     except ValidationError as error:
-        wrong = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors()}))
-        raise ArtefactError(f"{file} is damaged: invalid {wrong}. {mend}") from error
+        wrong = sorted({".".join(map(str, e["loc"])) for e in error.errors()})
+        more = ", ..." if len(wrong) > 10 else ""
+        raise ArtefactError(f"{file} is damaged: invalid {', '.join(wrong[:10])}{more}. {mend}") from error
+    except (InputError, *MALFORMED) as error:
+        raise ArtefactError(f"{file} is damaged ({error}). {mend}") from error
 
 
 def read_tensors(file: Path, *, mend: str) -> dict[str, Tensor]:
@@ -68,12 +82,17 @@ def read_tensors(file: Path, *, mend: str) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    if not file.is_file():
+        raise ArtefactError(f"{file} is missing. {mend}")
     try:
-        return load_file(file)
-    except FileNotFoundError as error:
-        raise ArtefactError(f"{file} is missing. {mend}") from error
-    except (SafetensorError, OSError, ValueError) as error:
+        tensors = load_file(file)
+    except (SafetensorError, OSError, *MALFORMED) as error:
         raise ArtefactError(f"{file} is truncated or damaged ({error}). {mend}") from error
+    try:
+        refuse_not_finite(tensors, str(file))
+    except DataError as error:
+        raise ArtefactError(f"{error} {mend}") from error
+    return tensors
 
 
 def digest(file: Path) -> str:

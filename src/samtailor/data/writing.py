@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import stat
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from uuid import uuid4
 import numpy as np
 from PIL import Image
 
-from samtailor.errors import InputError
+from samtailor.errors import DataError, InputError
 
 
 @contextmanager
@@ -22,15 +25,56 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path`. It replaces `path` on success and is removed on failure."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.{uuid4().hex[:8]}{path.suffix}")
-    temporary.touch()
-    usual = stat.S_IMODE(temporary.stat().st_mode)  # permissions of the umask; safetensors would set 0600
+    temporary = temporary_beside(path)
     try:
+        temporary.touch()
+        usual = stat.S_IMODE(temporary.stat().st_mode)  # permissions of the umask; safetensors would set 0600
         yield temporary
         temporary.chmod(usual)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+_LEFTOVER = re.compile(r"\..+\.(\d+)\.[0-9a-f]{8}(\.[^.]*)?")
+
+
+def sweep(*folders: Path) -> list[Path]:
+    """Delete temporary files and folders of processes that were killed while they wrote; returns what was deleted.
+
+    Args:
+        folders: searched without their subfolders; missing ones are skipped.
+    """
+    gone = []
+    for folder in folders:
+        for path in list(folder.iterdir()) if folder.is_dir() else ():
+            match = _LEFTOVER.fullmatch(path.name)
+            if match is None or _runs(int(match[1])):
+                continue
+            try:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            except OSError:  # another process was faster, or the folder is read-only
+                continue
+            gone.append(path)
+    return gone
+
+
+def temporary_beside(path: Path) -> Path:
+    """A hidden path beside `path` that `sweep` recognizes; it does not exist."""
+    return path.with_name(f".{path.stem}.{os.getpid()}.{uuid4().hex[:8]}{path.suffix}")
+
+
+def _runs(number: int) -> bool:
+    """Whether a process of this number runs on this machine."""
+    if number == os.getpid():
+        return True
+    try:
+        os.kill(number, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # of another user
+        return True
+    return True
 
 
 def write_png(path: Path, values: np.ndarray) -> None:
@@ -55,6 +99,31 @@ def write_png(path: Path, values: np.ndarray) -> None:
         Image.fromarray(np.ascontiguousarray(values)).save(temporary, format="PNG")
 
 
+SEAL = "crc32"
+"""Key of the checksum in a sealed JSON file."""
+
+
+def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with the checksum of its other values, so that a damaged file is noticed when it is read."""
+    plain = {key: value for key, value in values.items() if key != SEAL}
+    return {**plain, SEAL: _checksum(plain)}
+
+
+def check_seal(values: Mapping[str, Any], what: Path | str) -> None:
+    """Raise DataError if a JSON object has a checksum and differs from it. One without a checksum is accepted."""
+    plain = {key: value for key, value in values.items() if key != SEAL}
+    if SEAL in values and values[SEAL] != _checksum(plain):
+        raise DataError(
+            f"{what} has changed since it was written: its checksum differs. If you edited it on purpose, delete its "
+            f"entry {SEAL!r}; else it is damaged."
+        )
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
 def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
     """Write a JSON file atomically, in UTF-8, keys in the given order.
 
@@ -68,4 +137,4 @@ def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-__all__ = ["replacing", "write_json", "write_png"]
+__all__ = ["SEAL", "check_seal", "replacing", "sealed", "sweep", "temporary_beside", "write_json", "write_png"]

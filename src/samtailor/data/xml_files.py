@@ -9,9 +9,7 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from samtailor.errors import DataError
-
-MAX_DEPTH = 32
-"""Largest nesting of elements; annotation files need six."""
+from samtailor.limits import parse_xml, read_bytes
 
 
 def read_xml(path: Path) -> ElementTree.Element:
@@ -19,39 +17,12 @@ def read_xml(path: Path) -> ElementTree.Element:
 
     Raises:
         DataError: the file cannot be read, is not well-formed, declares a document type (which may define entities),
-            or is nested too deeply.
+            or exceeds a limit of size or nesting.
     """
-    builder = ElementTree.TreeBuilder()
-    depth = 0
-
-    def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise DataError(f"{path}: elements are nested more than {MAX_DEPTH} deep.")
-        builder.start(name, attributes)
-
-    def end(name: str) -> None:
-        nonlocal depth
-        depth -= 1
-        builder.end(name)
-
-    def refuse(*_: Any) -> None:
+    data = read_bytes(path, "annotation_bytes")
+    if b"<!DOCTYPE" in data.replace(b"\0", b""):  # in UTF-16 too
         raise DataError(f"{path}: declares a document type, which annotation files do not need. Remove it.")
-
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = refuse
-    try:
-        with path.open("rb") as file:
-            parser.ParseFile(file)
-        return builder.close()
-    except (expat.ExpatError, OSError, ValueError, AssertionError, LookupError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: not valid XML ({error}).") from error
+    return parse_xml(data, str(path))
 
 
 def xml_root(path: Path) -> tuple[str, tuple[str, ...]]:
@@ -95,4 +66,4 @@ class _DocumentType(Exception):
     """A document type was declared."""
 
 
-__all__ = ["MAX_DEPTH", "read_xml", "xml_root"]
+__all__ = ["read_xml", "xml_root"]

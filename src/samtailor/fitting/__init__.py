@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samtailor import artefact
+from samtailor.data.folder_lock import locked
+from samtailor.errors import InputError
 from samtailor.fitting import folder, images
 from samtailor.fitting.result import FitResult, finished
 from samtailor.fitting.run import Run
@@ -54,6 +58,27 @@ def fit(
     """
     config = resolve(config)
     out = folder.of(config)
+    if int(os.environ.get("RANK", "0")) != 0:  # the first of several processes holds the lock for all
+        return _fit(config, out, samples, base, split, store, resume, overwrite, progress, stop)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; a fit needs a folder.")
+    with locked(out, "a fit"):
+        return _fit(config, out, samples, base, split, store, resume, overwrite, progress, stop)
+
+
+def _fit(
+    config: FitConfig,
+    out: Path,
+    samples: Sequence[Sample] | None,
+    base: Base | None,
+    split: Split | None,
+    store: EmbeddingCache | None,
+    resume: bool,
+    overwrite: bool,
+    progress: Callable[[Progress], None] | None,
+    stop: Callable[[], bool] | None,
+) -> FitResult:
+    """`fit`, with resolved settings and the lock held."""
     if config.per_class:
         folder.refuse_other_content(out)
     else:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samtailor import artefact
+from samtailor.data import folder_lock
+from samtailor.data.writing import sweep
 from samtailor.errors import InputError
 from samtailor.train.config import FitConfig, changed, load
 
@@ -50,6 +52,7 @@ def prepare(config: FitConfig, out: Path, resume: bool, overwrite: bool) -> None
     # with several processes only the first checks: the others would see the files that it has written
     if int(os.environ.get("RANK", "0")) != 0:
         return
+    sweep(out)
     refuse_other_content(out)
     if not (out / CONFIG).exists():
         return
@@ -75,7 +78,7 @@ def refuse_other_content(out: Path) -> None:
     """Raise an `InputError` for a folder with files but without a fit."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; a fit needs a folder.")
-    content = sorted(out.iterdir()) if out.is_dir() else []
+    content = sorted(path for path in out.iterdir() if path.name != folder_lock.NAME) if out.is_dir() else []
     if content and not any((folder / CONFIG).exists() for folder in (out, *content)):
         names = ", ".join(f.name for f in content[:3])
         raise InputError(f"{out} is not empty and contains no fit ({names}{', ...' if content[3:] else ''}).")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samtailor.data.folder_lock import locked
 from samtailor.data.image import write_json
 from samtailor.data.writers import (
     Destination,
@@ -122,8 +123,7 @@ def label(
         InputError: an unknown format or option, fewer than 3 vertices, or `out` contains something else.
     """
     chosen = dict(options or {})
-    writer = check_options(format, chosen)
-    polygons = None if chosen.get("rle") else getattr(writer, "POLYGONS", None)
+    check_options(format, chosen)
     if vertices is not None and vertices < 3:
         raise InputError(f"A polygon needs at least 3 vertices, got a maximum of {vertices}.")
     if tiling is not None:
@@ -137,7 +137,33 @@ def label(
         "images": put,
         "options": chosen or None,
     }
-    destination = Destination(Path(out), vertices, put)
+    if Path(out).exists() and not Path(out).is_dir():
+        raise InputError(f"{out} is a file; labels need a folder.")
+    with locked(Path(out), "labels"):
+        return _label(
+            predictor, sources, images, Path(out), format, classes, vertices, tiling, put, chosen, everything,
+            overwrite, progress,
+        )  # fmt: skip
+
+
+def _label(
+    predictor: Predictor,
+    sources: Sequence[AdapterSource],
+    images: Mapping[str, Path],
+    out: Path,
+    format: str,
+    classes: Sequence[str],
+    vertices: int | None,
+    tiling: Tiling | None,
+    put: str,
+    chosen: Mapping[str, Any],
+    everything: Mapping[str, Any],
+    overwrite: bool,
+    progress: Callable[[int, int], None] | None,
+) -> Labelled:
+    """`label`, with checked arguments and the lock held."""
+    polygons = None if chosen.get("rle") else getattr(check_options(format, chosen), "POLYGONS", None)
+    destination = Destination(out, vertices, put)
     journal, result = Journal(Path(out), everything, overwrite=overwrite), Labelled()
     waiting = [(name, path) for name, path in images.items() if not journal.done(name, path)]
     result.earlier = len(images) - len(waiting)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from samtailor.data.folder_lock import NAME
 from samtailor.data.listing import read_json
 from samtailor.data.writers import LabelledImage, LabelledObject
-from samtailor.data.writing import replacing, write_json
+from samtailor.data.writing import check_seal, replacing, sealed, sweep, write_json
 from samtailor.errors import InputError
+from samtailor.limits import MALFORMED
 from samtailor.masks.rle import to_json
 
 HOME, SETTINGS = ".label", "settings.json"
@@ -40,18 +43,23 @@ class Journal:
         self.home = out / HOME
         plain = json.loads(json.dumps(settings))
         if (self.home / SETTINGS).is_file() and overwrite:
-            shutil.rmtree(out)
+            for path in out.iterdir():
+                if path.name != NAME:  # held by this process
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         elif (self.home / SETTINGS).is_file():
             _check_settings(out, read_json(self.home / SETTINGS), plain)
-        elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        elif out.exists() and (not out.is_dir() or any(path.name != NAME for path in out.iterdir())):
             raise InputError(f"{out} exists already and contains no earlier labeling. Choose another folder.")
+        sweep(out, *(Path(parent, name) for parent, folders, _ in os.walk(out) for name in folders))
         write_json(self.home / SETTINGS, plain)
 
     def done(self, name: str, source: Path) -> bool:
         """Whether the image was predicted and its file has not changed since."""
         try:
-            return json.loads(self._file(name).read_text(encoding="utf-8"))["stamp"] == _stamp(source)
-        except (OSError, ValueError, KeyError, TypeError):
+            content = json.loads(self._file(name).read_text(encoding="utf-8"))
+            check_seal(content, self._file(name))
+            return content["stamp"] == _stamp(source)
+        except (OSError, *MALFORMED):  # a damaged file: the image is predicted again
             return False
 
     def add(self, image: LabelledImage) -> None:
@@ -63,13 +71,14 @@ class Journal:
             "objects": [_plain(one) for one in image.objects],
         }
         with replacing(self._file(image.name)) as file:
-            file.write_text(json.dumps(content), encoding="utf-8")
+            file.write_text(json.dumps(sealed(content)), encoding="utf-8")
 
     def images(self, sources: Mapping[str, Path]) -> Iterator[LabelledImage]:
         """The saved images among these, in their order."""
         for name, source in sources.items():
             if self._file(name).is_file():
                 content = read_json(self._file(name))
+                check_seal(content, self._file(name))
                 height, width = content["size"]
                 objects = tuple(_object(row) for row in content["objects"])
                 yield LabelledImage(name, source, height, width, objects)

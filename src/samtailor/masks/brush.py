@@ -49,6 +49,8 @@ def decode(rle: Sequence[int], height: int, width: int) -> np.ndarray:
         DataError: invalid bytes, or an image of another size.
     """
     try:
+        if not isinstance(rle, list | tuple | bytes):  # an integer would become as many bytes
+            raise TypeError
         data = bytes(rle)
     except (TypeError, ValueError) as error:
         raise DataError("A brush region must be a list of bytes.") from error

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from samtailor.data.image import SUFFIXES, header, read_image, write_json, write
 from samtailor.data.listing import natural_key
 from samtailor.data.writers import Destination, LabelledImage, LabelledObject, check_options, write_dataset
 from samtailor.data.writers.coco import annotation, skeleton
+from samtailor.data.writing import sweep, temporary_beside
 from samtailor.errors import DataError, InputError
 from samtailor.masks.overlay import overlay
 from samtailor.masks.rle import to_json
@@ -155,18 +155,23 @@ def new_folder(path: Path, replace: str | None = None) -> Iterator[Path]:
         InputError: the folder exists and is not to be replaced.
     """
     path = Path(path)
+    earlier = path.with_name(f".{path.name}.earlier")
+    if earlier.is_dir():  # left by a process that was killed while it replaced a result
+        shutil.rmtree(earlier) if path.exists() else earlier.replace(path)
     empty = path.is_dir() and not any(path.iterdir())
     if path.exists() and not empty and (replace is None or not (path / replace).is_file()):
         why = "" if replace is None else f" It contains no {replace}, so that it is not an earlier result."
         raise InputError(f"{path} exists already.{why} Choose another folder, or give --overwrite to replace a result.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    sweep(path.parent)
+    temporary = temporary_beside(path)
     temporary.mkdir()
     try:
         yield temporary
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            path.replace(earlier)  # a process that is killed now leaves the earlier result, see above
         temporary.replace(path)
+        shutil.rmtree(earlier, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from samtailor.errors import InputError
+from samtailor.errors import DataError, InputError
+from samtailor.limits import read_bytes
 from samtailor.registry import refuse_unknown
 from samtailor.structures import Prompts, Sample
 
@@ -46,9 +47,9 @@ def read(path: Path | str) -> dict[str, tuple[Entry, ...]]:
     """
     path = Path(path)
     try:
-        entries = TypeAdapter(dict[str, tuple[Entry, ...]]).validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"The prompts file {path} cannot be read: {error.strerror}.") from error
+        entries = TypeAdapter(dict[str, tuple[Entry, ...]]).validate_json(read_bytes(path, "annotation_bytes"))
+    except DataError as error:
+        raise InputError(f"The prompts file cannot be read: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = " > ".join(str(part) for part in first["loc"]) or "the top level"

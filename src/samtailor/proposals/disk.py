@@ -6,16 +6,20 @@ missing or unknown tensor, a damaged file or a newer format is an `ArtefactError
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import torch
 from pydantic import BaseModel, ConfigDict
 
 from samtailor.adapters.pyramid import CompanionMaps
 from samtailor.bases import Base
 from samtailor.bases.companions import Companion, load_companion
-from samtailor.data.image import replacing, write_json
 from samtailor.data.strict_files import digest, read_metadata, read_tensors
-from samtailor.errors import ArtefactError
+from samtailor.data.writing import replacing, sealed, write_json
+from samtailor.errors import ArtefactError, DataError, InputError
+from samtailor.limits import MALFORMED, hold
+from samtailor.limits.model_files import check_size
 from samtailor.proposals import Proposals
 from samtailor.proposals.head import Head, Heads
 
@@ -87,7 +91,7 @@ def save(folder: str | Path, proposals: Proposals) -> None:
         figures=proposals.figures,
         sha256=sha256,
     )
-    write_json(folder / METADATA, meta.model_dump(mode="json"))
+    write_json(folder / METADATA, sealed(meta.model_dump(mode="json")))
 
 
 def load(folder: str | Path, base: Base) -> Proposals:
@@ -105,18 +109,53 @@ def load(folder: str | Path, base: Base) -> Proposals:
             f"samtailor propose-fit DATA --adapter {folder}."
         )
     companion = _companion(folder, meta, base)
-    shape = meta.dim, meta.skips, len(meta.classes), meta.width, CompanionMaps.of(companion, base)
-    members = [Head(*shape) for _ in range(meta.heads)]
-    head = members[0] if meta.heads == 1 else Heads(members)
     tensors = read_tensors(file, mend=_MEND)
+    try:
+        for name, value in (("dim", meta.dim), ("width", meta.width), ("tiles", meta.tiles), *_counts(meta)):
+            hold(value, "width", f"{Path(folder) / METADATA}, {name}")
+        shape = meta.dim, meta.skips, len(meta.classes), meta.width, CompanionMaps.of(companion, base)
+        with torch.device("meta"):
+            declared = meta.heads * sum(value.numel() for value in Head(*shape).state_dict().values())
+        check_size(declared, sum(value.numel() for value in tensors.values()), str(folder))
+        head = Head(*shape) if meta.heads == 1 else Heads([Head(*shape) for _ in range(meta.heads)])
+    except (InputError, DataError, RuntimeError, *MALFORMED) as error:
+        raise ArtefactError(f"{Path(folder) / METADATA} is damaged ({str(error)[:300]}). {_MEND}") from error
     try:
         head.load_state_dict(tensors)
     except RuntimeError as error:
         raise ArtefactError(f"{file} does not fit {METADATA} ({str(error).splitlines()[0]}). {_MEND}") from error
     if digest(file) != meta.sha256:
         raise ArtefactError(f"{file} and {METADATA} do not belong together (the digest differs). {_MEND}")
+    head = head.to(next(base.model.parameters()).device)
+    return _proposals(folder, head, meta, companion)
+
+
+def _counts(meta: ProposalsMeta) -> list[tuple[str, int]]:
+    return [("heads", meta.heads), ("classes", len(meta.classes)), *(("skips", skip) for skip in meta.skips)]
+
+
+def _proposals(folder: str | Path, head: Head | Heads, meta: ProposalsMeta, companion: Companion | None) -> Proposals:
+    values = [*meta.thresholds.values(), *(number for pair in meta.calibration.values() for number in pair)]
+    named = set(meta.thresholds) == set(meta.classes) and set(meta.calibration) <= set(meta.classes)
+    if (
+        not named
+        or not all(map(math.isfinite, values))
+        or len(set(meta.classes)) != len(meta.classes)
+        or meta.tiles < 1
+    ):
+        raise ArtefactError(
+            f"{Path(folder) / METADATA} is damaged: thresholds and calibration must be finite and of its classes, each "
+            f"class must be named once, and tiles must be at least 1. {_MEND}"
+        )
+    try:
+        return _made(head, meta, companion)
+    except InputError as error:
+        raise ArtefactError(f"{Path(folder) / METADATA} is damaged ({error}). {_MEND}") from error
+
+
+def _made(head: Head | Heads, meta: ProposalsMeta, companion: Companion | None) -> Proposals:
     return Proposals(
-        head.to(next(base.model.parameters()).device),
+        head,
         meta.classes,
         meta.base,
         base_name=meta.base_name,

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from samtailor.serve import images
 from samtailor.serve.adapters import Adapters, LoadedAdapter
 from samtailor.serve.embeddings import Embedding, EmbeddingCounter, Embeddings
 from samtailor.serve.limits import BoundedExecutor, Limits
-from samtailor.serve.refusals import Refused, Unknown
+from samtailor.serve.refusals import Refused, TooSlow, Unknown
 from samtailor.structures import Features
 
 _NO_IMAGE = np.zeros((0, 0, 3), np.uint8)  # without tiles, prompt sources read the embedding only
@@ -154,7 +155,8 @@ class Engine:
         """
         loaded = self.adapters.get(adapter)
         embedding = await (self._embed(image, loaded) if isinstance(image, bytes) else self._known(image, loaded))
-        job = _Request(loaded, embedding, tuple(prompts), automatic, threshold, every, form)
+        job = _Request(loaded, embedding, tuple(prompts), automatic, threshold, every, form,
+                       self.limits.work_seconds)  # fmt: skip
         return embedding, await _result(self.decoding.submit(job.predict))
 
     async def add_adapter(self, name: str, folder: str) -> LoadedAdapter:
@@ -226,14 +228,17 @@ class _Request:
     threshold: float | None
     every: bool
     form: Callable[[np.ndarray], Any]
+    seconds: int
 
     @torch.no_grad()
     def predict(self) -> list[Prediction]:
+        end = time.monotonic() + self.seconds
         with self.loaded.predictor() as predictor:
             self.embedding.set_on(predictor)
             if self.automatic:
                 instances = predict_automatically(self.loaded, predictor, self.threshold)
-                return [self._prediction(i, one.prompt, one.mask, one.iou) for i, one in enumerate(instances)]
+                rows = ((i, one.prompt, one.mask, one.iou) for i, one in enumerate(instances))
+                return self._within(end, rows)
             for prompt in self.prompts:
                 _check(prompt, self.embedding, self.loaded)
             rows = (
@@ -241,7 +246,19 @@ class _Request:
                 for i, prompt in enumerate(self.prompts)
                 for mask, iou in _masks(self.loaded, predictor, prompt, self.every)
             )
-            return [self._prediction(*row) for row in rows]
+            return self._within(end, rows)
+
+    def _within(self, end: float, rows: Iterable[tuple[int, ObjectPrompt, np.ndarray, float]]) -> list[Prediction]:
+        """The predictions of masks as they are made; a request may not use a thread for longer than its time."""
+        predictions = []
+        for row in rows:
+            predictions.append(self._prediction(*row))
+            if time.monotonic() > end:
+                raise TooSlow(
+                    f"The request takes more than {self.seconds} s on an image of {self.embedding.width}x"
+                    f"{self.embedding.height} px. Send fewer prompts at once, or a smaller image."
+                )
+        return predictions
 
     def _prediction(self, index: int, prompt: ObjectPrompt, mask: np.ndarray, iou: float) -> Prediction:
         box = None

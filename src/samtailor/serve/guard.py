@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 
 from samtailor.serve.limits import Limits
 
+_GRACE = 2.0  # seconds before an upload counts as slow
 OPEN = ("/health", "/ready")
 """Paths without a token and without a limit on requests: they only report that the service runs."""
 
@@ -67,6 +68,9 @@ class Guard:
         self._hosts = {"localhost", *(host.lower() for host in hosts)}
         self._json_bytes = json_bytes or limits.json_bytes
         self._active = 0
+        # start and bytes of unfinished bodies, oldest first
+        self._uploads: dict[asyncio.Task[Any], tuple[float, int]] = {}
+        self._ended: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """ASGI entry point."""
@@ -96,14 +100,44 @@ class Guard:
         if scope["path"] in OPEN:
             return await self._app(scope, receive, send)
         if self._active >= self._limits.requests:
+            await self._end_slow_upload()
+        if self._active >= self._limits.requests:
             return await _send_error(
                 send, 503, "Too many requests at the moment. Try again in 1 s.", ("retry-after", "1")
             )
         self._active += 1
+        task = asyncio.current_task()
         try:
             await self._app(scope, self._bounded(receive, headers), send)
+        except HTTPException as error:  # of `_bounded`, in an application that does not handle it
+            await _send_error(send, error.status_code, error.detail)
+        except asyncio.CancelledError:
+            if task not in self._ended:
+                raise
+            await _send_error(send, 408, "The upload was ended to make room for other requests.")
         finally:
             self._active -= 1
+            if task is not None:
+                self._uploads.pop(task, None)
+                self._ended.discard(task)
+
+    async def _end_slow_upload(self) -> None:
+        """Make room for a request: the oldest upload that is slower than the rate is ended.
+
+        Clients that send a byte now and then cannot use up the places that others need.
+        """
+        now = time.monotonic()
+        slow = (task for task, (start, received) in self._uploads.items()
+                if now - start > _GRACE and received < self._limits.rate * (now - start))  # fmt: skip
+        if (oldest := next(slow, None)) is None:
+            return
+        self._uploads.pop(oldest)
+        self._ended.add(oldest)
+        oldest.cancel()
+        for _ in range(100):  # until it has left
+            if oldest not in self._ended:
+                return
+            await asyncio.sleep(0)
 
     def _rejection(
         self, scope: dict[str, Any], headers: dict[str, list[str]]
@@ -121,7 +155,7 @@ class Guard:
             message = "A token is required: 'Authorization: Bearer TOKEN'. It was printed when the service started."
             return 401, message, ("www-authenticate", "Bearer")
         length = headers.get("content-length", ["0"])[0]
-        if not length.isdecimal() or int(length) > self._max_bytes(headers):
+        if not length.isdecimal() or len(length) > 18 or int(length) > self._max_bytes(headers):
             return 413, f"The request is too large: the limit is {self._max_bytes(headers):,} bytes."
         return None
 
@@ -152,21 +186,34 @@ class Guard:
         return self._json_bytes if "json" in kind else self._limits.bytes + room
 
     def _bounded(self, receive: Any, headers: dict[str, list[str]]) -> Any:
-        """`receive` with a timeout, and with a limit on bodies without a stated length."""
+        """`receive` with a time limit, and with a limit on bodies without a stated length.
+
+        The time is that of the whole body, so that a client that sends a byte now and then does not prolong it.
+        """
         left, complete = self._max_bytes(headers), False
+        start, received = time.monotonic(), 0
+        task = asyncio.current_task()
+        if task is not None:
+            self._uploads[task] = (start, 0)
 
         async def bounded() -> dict[str, Any]:
-            nonlocal left, complete
+            nonlocal left, complete, received
             if complete:
                 return await receive()
+            seconds = self._limits.seconds + received / self._limits.rate - (time.monotonic() - start)
             try:
-                message = await asyncio.wait_for(receive(), self._limits.seconds)
+                message = await asyncio.wait_for(receive(), max(seconds, 0.001))
             except (TimeoutError, asyncio.TimeoutError) as error:
                 raise HTTPException(408, "The upload timed out.") from error
+            received += len(message.get("body", b""))
+            if task in self._uploads:
+                self._uploads[task] = (start, received)
             left -= len(message.get("body", b""))
             if left < 0:
                 raise HTTPException(413, f"The request is too large: the limit is {self._max_bytes(headers):,} bytes.")
             complete = not message.get("more_body", False)
+            if complete and task is not None:
+                self._uploads.pop(task, None)
             return message
 
         return bounded
@@ -189,7 +236,10 @@ def _name(host: str) -> str:
 def _foreign(scope: dict[str, Any], headers: dict[str, list[str]], host: str) -> bool:
     """Whether a page of another site sent the request, according to the browser; following a link is allowed."""
     for origin in headers.get("origin", []):
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+        except ValueError:  # "http://[" and the like
+            return True
         if parts.scheme not in ("http", "https") or parts.netloc.lower() != host.lower():
             return True
     site = (headers.get("sec-fetch-site") or ["none"])[0]

@@ -27,7 +27,9 @@ class Limits:
         decodes: threads that read images and decode masks.
         decode_queue: jobs that may wait for these threads.
         requests: requests in progress, uploads included.
-        seconds: timeout for the next part of an upload.
+        seconds: for headers and upload of a request, plus the time of a slow line (`rate`); for an idle connection.
+        rate: bytes per second that an upload must reach on average after `seconds`.
+        work_seconds: of a thread for one request.
         memory: bytes of embeddings, and of their image files, in memory.
         prompts: per request.
         points: per prompt.
@@ -45,6 +47,8 @@ class Limits:
     decode_queue: int = 64
     requests: int = 128
     seconds: int = 30
+    rate: int = 2**16
+    work_seconds: int = 30
     memory: int = 2 * 2**30
     prompts: int = 64
     points: int = 256

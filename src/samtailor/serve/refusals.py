@@ -41,6 +41,12 @@ class Unreadable(Refused):
     status = 415
 
 
+class TooSlow(Refused):
+    """The work on one request took longer than the limit."""
+
+    status = 503
+
+
 class Busy(Refused):
     """All workers are busy and their queue is full.
 
@@ -56,4 +62,4 @@ class Busy(Refused):
         self.retry_after = retry_after
 
 
-__all__ = ["Busy", "NotAllowed", "Refused", "Taken", "TooLarge", "Unknown", "Unreadable"]
+__all__ = ["Busy", "NotAllowed", "Refused", "Taken", "TooLarge", "TooSlow", "Unknown", "Unreadable"]

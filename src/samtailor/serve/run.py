@@ -70,10 +70,12 @@ def run(app: Any, host: str, port: int) -> None:
     """
     import uvicorn
 
+    from samtailor.serve.connections import patient_protocol
+
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     config = uvicorn.Config(
         app, host=host, port=port, log_config=None, access_log=False, server_header=False, proxy_headers=False,
-        ws="none", timeout_keep_alive=10, timeout_graceful_shutdown=30,
+        ws="none", timeout_keep_alive=10, timeout_graceful_shutdown=30, http=patient_protocol(),
     )  # fmt: skip
     try:
         listening = config.bind_socket()

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from samtailor.data.image import replacing
+from samtailor.data.writing import check_seal, replacing, sealed
 from samtailor.errors import ArtefactError
 from samtailor.segmenter import Segmenter
 from samtailor.structures.renames import renamed_tensors
@@ -71,8 +73,11 @@ def save(
     record = asdict(replace(state, best=None))
     del record["best"]
     header = {"schema": _SCHEMA, "state": record, "numbers": numbers, "scaler": scaler.state_dict() if scaler else None}
+    header |= {"tensors": _checksums(tensors)}
     with replacing(path) as temporary:
-        save_file({k: t.clone() for k, t in tensors.items()}, temporary, metadata={"samtailor": json.dumps(header)})
+        save_file(
+            {k: t.clone() for k, t in tensors.items()}, temporary, metadata={"samtailor": json.dumps(sealed(header))}
+        )
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
 
@@ -87,6 +92,9 @@ def load(path: Path, segmenter: Segmenter, optimizers: Mapping[str, Optimizer], 
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["samtailor"])
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        check_seal(header, path)
+        if header.get("tensors") not in (None, _checksums(tensors)):  # None: checkpoints of 0.2
+            raise ArtefactError(f"{path} is damaged (a checksum differs). Start again with --overwrite.")
         if header["schema"] > _SCHEMA:
             raise ArtefactError(
                 f"{path} was written by a newer samtailor. Upgrade samtailor, or start again with --overwrite."
@@ -105,6 +113,15 @@ def load(path: Path, segmenter: Segmenter, optimizers: Mapping[str, Optimizer], 
         scaler.load_state_dict(header["scaler"])
     state.best = renamed_tensors(_below(tensors, "best/")) if state.best_step is not None else None
     return state
+
+
+def _checksums(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """CRC-32 of each tensor by name, hexadecimal."""
+    return {
+        name: f"{zlib.crc32(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data):08x}"
+        for name, tensor in sorted(tensors.items())
+        if tensor.numel()
+    }
 
 
 def _state(record: dict[str, Any]) -> State:

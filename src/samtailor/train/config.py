@@ -14,7 +14,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from samtailor import registry
-from samtailor.errors import InputError
+from samtailor.errors import DataError, InputError
+from samtailor.limits import MALFORMED, parse_yaml, read_bytes
 from samtailor.registry import BUNDLED_BASE
 from samtailor.structures.renames import renamed_settings
 from samtailor.train.schedule import Kind
@@ -228,13 +229,11 @@ def _each(value: float | dict[str, float]) -> list[float]:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
+    if not path.exists():
+        raise InputError(f"There is no configuration file {path}.")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError as error:
-        raise InputError(f"There is no configuration file {path}.") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = parse_yaml(read_bytes(path, "yaml_bytes"), str(path)) or {}
+    except DataError as error:
         raise InputError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(values, dict):
         raise InputError(
@@ -252,8 +251,12 @@ def _checked(values: Mapping[str, Any], where: str) -> FitConfig:
             raise InputError(f"{where}there is no setting {key!r}.{hint} Settings: {', '.join(known)}.")
     try:
         return FitConfig(**values)
-    except ValidationError as error:
-        wrong = [f"{'.'.join(str(p) for p in e['loc'][:1])}: {e['msg']}, got {e['input']!r}" for e in error.errors()]
+    except MALFORMED as error:
+        if not isinstance(error, ValidationError):
+            raise InputError(f"{where}a value is out of range ({error!s:.200}).") from error
+        wrong = [
+            f"{'.'.join(str(p) for p in e['loc'][:1])}: {e['msg']}, got {e['input']!r:.200}" for e in error.errors()
+        ]
         raise InputError(where + "; ".join(dict.fromkeys(wrong)) + ".") from error
 
 

@@ -9,10 +9,9 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from samtailor.data.writers import Destination, LabelledImage, LabelledObject, check_options, write_dataset
-from samtailor.data.writing import replacing
+from samtailor.data.writing import replacing, temporary_beside
 from samtailor.errors import counted
 from samtailor.serve.refusals import Refused, Unknown
 from samtailor.workbench.images import by_name
@@ -74,7 +73,7 @@ class Exports:
             raise Refused(f"Nothing to export: no image is {' or '.join(states)}.")
         with self._lock:
             name = self._next_name(format.replace("_", "-"))
-            temporary = self._folder / f".{name}.{uuid4().hex[:8]}"
+            temporary = temporary_beside(self._folder / name)
             temporary.mkdir(parents=True)
             try:
                 to = Destination(temporary, images=images)

@@ -73,6 +73,7 @@ class ImageFolder:
         if not folder.is_dir():
             raise DataError(f"There is no folder {folder}.")
         self.folder, self.limits = folder.resolve(), limits
+        self.cache = cache
         self._index, self._thumbnails = cache / "images.json", cache / "thumbnails"
         self._lock = threading.Lock()
         self._images = self._read_index()
@@ -151,8 +152,11 @@ class ImageFolder:
             return file.read_bytes()
         except FileNotFoundError:
             jpeg = self._make_thumbnail(id)
-            with replacing(file) as temporary:
-                temporary.write_bytes(jpeg)
+            try:
+                with replacing(file) as temporary:
+                    temporary.write_bytes(jpeg)
+            except OSError as error:  # the file only saves time
+                _log.warning("A thumbnail cannot be saved in %s (%s).", self._thumbnails, error.strerror)
             return jpeg
 
     def _make_thumbnail(self, id: str) -> bytes:

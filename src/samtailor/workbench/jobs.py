@@ -6,7 +6,6 @@ import json
 import logging
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,10 +14,11 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from samtailor.data.writing import write_json
+from samtailor.limits import module_command
 from samtailor.serve.refusals import Taken, Unknown
 from samtailor.workbench import worker
 
-_COMMAND = (sys.executable, "-m", worker.__name__)
+_COMMAND = module_command(worker.__name__)
 _STOP_SECONDS = 30.0  # a job that has not saved and stopped by then is killed
 _log = logging.getLogger("samtailor.workbench")
 
@@ -112,7 +112,7 @@ class Jobs:
             job, self._stopping = Job(uuid4().hex[:12], kind, adapter), False
             self._process = None
             file = self._folder / f"{kind}-{adapter}.json"
-            write_json(file, {"kind": kind, **work})
+            write_json(file, {**work, "kind": kind})
             self.current, log = job, file.with_suffix(".log")
             target = (file, log, on_message, on_done)
             self._thread = threading.Thread(target=self._run, args=target, name="samtailor-job", daemon=True)

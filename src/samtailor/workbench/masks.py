@@ -14,6 +14,8 @@ from samtailor.masks.rle import to_json as rle_to_json
 from samtailor.predict.windows import Windows
 from samtailor.structures import Output
 
+FARTHEST = 10**12
+"""Largest absolute coordinate of a polygon, pixels."""
 MAX_POINTS = 200_000
 """Largest number of polygon points of one object."""
 
@@ -74,13 +76,15 @@ def rasterize(polygons: Sequence[tuple[np.ndarray, Sequence[np.ndarray]]], size:
         size: (height, width).
 
     Raises:
-        InputError: a ring of fewer than three points, values that are not finite, or too many points.
+        InputError: a ring of fewer than three points, values that are not finite or far away, or too many points.
     """
     rings = [ring for outer, holes in polygons for ring in (outer, *holes)]
     if sum(len(ring) for ring in rings) > MAX_POINTS:
         raise InputError(f"Polygons may have at most {MAX_POINTS:,} points in total.")
     if any(ring.ndim != 2 or ring.shape[1:] != (2,) or len(ring) < 3 or not np.isfinite(ring).all() for ring in rings):
         raise InputError("A polygon needs at least three points (x, y) with finite coordinates.")
+    if any(np.abs(ring).max() > FARTHEST for ring in rings):
+        raise InputError(f"Coordinates of a polygon must be between -{FARTHEST:,} and {FARTHEST:,}.")
     whole = np.zeros(size, bool)
     for outer, holes in polygons:
         toggles = np.zeros((size[0], size[1] + 1), bool)

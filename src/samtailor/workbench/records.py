@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from samtailor.data.writing import replacing
+from samtailor.data.writing import SEAL, check_seal, replacing, sealed
 from samtailor.errors import DataError, InputError, counted
+from samtailor.limits import MALFORMED, parse_json, read_bytes
 from samtailor.masks.rle import to_json as rle_to_json
 from samtailor.masks.rle import validated
 
@@ -133,15 +134,31 @@ def read(file: Path) -> Record:
         DataError: the file is damaged. It is never overwritten then.
     """
     try:
-        return Record.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError) as error:
-        reason = error.strerror if isinstance(error, OSError) else counted(error.error_count(), "error")
+        values = parse_json(read_bytes(file, "annotation_bytes"), str(file))
+        record = Record.model_validate({key: value for key, value in values.items() if key != SEAL})
+        check_seal(values, file)
+        return record
+    except (DataError, *MALFORMED) as error:
+        reason = counted(error.error_count(), "error") if isinstance(error, ValidationError) else str(error)[:300]
         raise DataError(f"{file} cannot be read ({reason}). Repair it, or move it away to start over.") from None
+
+
+def checked(record: Record, file: Path) -> Record:
+    """The same record. A file from elsewhere may declare masks of any size, which must not be allocated.
+
+    Raises:
+        DataError: a mask of another size than the record, or run lengths that cannot be decoded.
+    """
+    for one in record.objects:
+        if one.rle.size != record.size != (0, 0):  # (0, 0): a record without a size
+            raise DataError(f"{file}: object {one.id!r} has a mask of size {one.rle.size}, expected {record.size}.")
+        validated(one.rle.model_dump(), f"{file}, object {one.id!r}")
+    return record
 
 
 def write(file: Path, record: Record) -> None:
     """Write a record; it is on disk when this returns."""
-    write_through(file, record.model_dump(mode="json", by_alias=True))
+    write_through(file, sealed(record.model_dump(mode="json", by_alias=True)))
 
 
 def write_through(file: Path, content: Any) -> None:
@@ -165,4 +182,16 @@ def area(packed: dict[str, Any]) -> int:
     return int(coco.area(packed))
 
 
-__all__ = ["MAX_OBJECTS", "Object", "Record", "Runs", "SavedPrompt", "State", "area", "read", "write", "write_through"]
+__all__ = [
+    "MAX_OBJECTS",
+    "Object",
+    "Record",
+    "Runs",
+    "SavedPrompt",
+    "State",
+    "area",
+    "checked",
+    "read",
+    "write",
+    "write_through",
+]

@@ -14,6 +14,7 @@ from typing import Any
 from samtailor import __version__, artefact, registry
 from samtailor.artefact import AdapterMeta
 from samtailor.errors import InputError, SamtailorError
+from samtailor.limits import parse_json, read_bytes
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.engine import Engine
 from samtailor.serve.refusals import Refused, Taken, Unknown
@@ -106,7 +107,11 @@ class Session:
         name = name or self._next_name()
         out = self._folder(name)
         if name in self._unfinished():
-            work = json.loads(self._job_file(name).read_text(encoding="utf-8")) | self._environment()
+            # the file may come with a project of someone else: it does not decide where the fit is written
+            work = parse_json(read_bytes(self._job_file(name), "annotation_bytes"), str(self._job_file(name)))
+            if not isinstance(work, dict):
+                raise InputError(f"{self._job_file(name)} is damaged. Delete the fit {name!r}.")
+            work |= self._environment() | {"out": str(out)}
         elif name in self._adapter_names() or out.exists():
             raise Taken(f"There is already an adapter named {name!r}. Choose another name, or delete it first.")
         else:

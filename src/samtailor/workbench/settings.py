@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from samtailor.data.writing import SEAL, check_seal
 from samtailor.errors import DataError, InputError
+from samtailor.limits import MALFORMED, parse_json, read_bytes
 
 COLORS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#f032e6", "#9a6324", "#808000", "#42a5f5",
           "#ffe119", "#aaffc3")  # fmt: skip
@@ -66,12 +67,16 @@ def read_settings(home: Path) -> Settings | None:
     """
     file = home / "project.json"
     try:
-        return Settings.model_validate(json.loads(file.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
+        if not file.exists():
+            return None
+        values = parse_json(read_bytes(file, "metadata_bytes"), str(file), nested=True)
+        settings = Settings.model_validate({key: value for key, value in values.items() if key != SEAL})
+        check_seal(values, file)
+        return settings
+    except (DataError, *MALFORMED) as error:
+        reason = type(error).__name__ if isinstance(error, ValidationError) else str(error)[:300]
         raise DataError(
-            f"{file} cannot be read ({type(error).__name__}). It is damaged, or was written by a newer samtailor."
+            f"{file} cannot be read ({reason}). It is damaged, or was written by a newer samtailor."
         ) from error
 
 

@@ -18,8 +18,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
-from samtailor.errors import SamtailorError
+from samtailor.errors import SamtailorError, fault_in_words
+from samtailor.registry import choose
 
+KINDS = ("fit", "label")
+"""Modules of `work`."""
 STOPPED = 3
 """Exit code after a requested stop."""
 
@@ -100,13 +103,18 @@ def main(arguments: list[str]) -> int:
     _lower_priority()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
-        import_module(f"samtailor.workbench.work.{job['kind']}").run(job, channel)
+        import_module(f"samtailor.workbench.work.{choose('kind', job['kind'], KINDS)}").run(job, channel)
     except Stop:
         return STOPPED
     except KeyboardInterrupt:  # includes train.interrupt.Interrupted: the fit was saved and stopped
         return STOPPED
     except SamtailorError as error:
         channel.send(error=str(error))
+        return 2
+    except Exception as error:
+        if (words := fault_in_words(error)) is None:
+            raise
+        channel.send(error=words)
         return 2
     return 0
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from samtailor.compare.baselines import SCRATCH, Baseline
 from samtailor.data.strict_files import digest, read_metadata, read_tensors
 from samtailor.errors import ArtefactError, InputError
+from samtailor.limits import hold
 from samtailor.registry import find
 
 SCHEMA = 1
@@ -54,7 +55,7 @@ def save(folder: str | Path, baseline: Baseline, figures: Mapping[str, Any] | No
     """
     from safetensors.torch import save_file
 
-    from samtailor.data.image import replacing, write_json
+    from samtailor.data.writing import replacing, sealed, write_json
 
     if not baseline.classes:
         raise InputError(f"{baseline.name!r} is not fitted, so it cannot be saved.")
@@ -71,7 +72,7 @@ def save(folder: str | Path, baseline: Baseline, figures: Mapping[str, Any] | No
         figures=dict(figures or {}),
         sha256=sha256,
     )
-    write_json(folder / METADATA, meta.model_dump(mode="json"))
+    write_json(folder / METADATA, sealed(meta.model_dump(mode="json")))
     return meta
 
 
@@ -84,12 +85,18 @@ def load(folder: str | Path) -> Baseline:
     folder = Path(folder)
     meta, tensors = read_meta(folder), read_tensors(folder / TENSORS, mend=_MEND)
     try:
+        for name, value in meta.options.items():
+            if isinstance(value, int | float):
+                hold(abs(value), "width", f"{METADATA}, option {name}")
         baseline: Baseline = find("baselines", meta.name).build(**meta.options, weights=SCRATCH)
         baseline.classes, baseline.weights = meta.classes, meta.weights
         baseline.load_learned(tensors)
-    except (InputError, TypeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # options of a damaged file fail anywhere in the network
         raise ArtefactError(
-            f"The baseline in {folder} cannot be rebuilt: {error} Use the version of samtailor that saved it."
+            f"The baseline in {folder} cannot be rebuilt: {str(error)[:300]} Use the version of samtailor that "
+            "saved it."
         ) from error
     if digest(folder / TENSORS) != meta.sha256:
         raise ArtefactError(

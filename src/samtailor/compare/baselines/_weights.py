@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from samtailor.compare.baselines import SCRATCH
-from samtailor.errors import BaseUnavailableError, InputError
+from samtailor.errors import BaseUnavailableError, DataError, InputError
+from samtailor.limits.model_files import check_model_folder
 
 
 @contextmanager
@@ -35,9 +36,13 @@ def pretrained(model_class: Any, source: str, **options: Any) -> nn.Module:
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
+        if Path(source).is_dir():
+            check_model_folder(Path(source))
         model, info = model_class.from_pretrained(
             source, output_loading_info=True, dtype=torch.float32, use_safetensors=True, **options
         )
+    except DataError as error:
+        raise BaseUnavailableError(f"The backbone weights {source!r} could not be loaded: {error}") from error
     except (OSError, ValueError) as error:
         where = "folder" if Path(source).exists() else "hub id"
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

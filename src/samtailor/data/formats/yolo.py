@@ -14,6 +14,7 @@ from samtailor.data.layout import file_sample, rle_annotation
 from samtailor.data.listing import chosen, files, has_files, paired, read_text, subfolder
 from samtailor.data.notices import notice
 from samtailor.errors import DataError, InputError, counted
+from samtailor.limits import parse_yaml, read_bytes
 from samtailor.masks.rle import from_box, from_polygons
 from samtailor.structures import Annotation, Sample
 
@@ -148,14 +149,7 @@ def _sheets(path: Path) -> list[Path]:
 
 def _yaml(file: Path) -> dict[str, Any]:
     """Values of a YAML file, all as text: `no` is a name, not false."""
-    import yaml
-
-    try:
-        content = yaml.load(read_text(file), Loader=yaml.BaseLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{file}: not valid YAML ({error}).") from error
+    content = parse_yaml(read_bytes(file, "yaml_bytes"), str(file), as_text=True)
     return content if isinstance(content, dict) else {}
 
 

@@ -18,13 +18,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
 from samtailor.data.writers._names import class_texts, image_name
 from samtailor.data.writers._report import WriteReport
-from samtailor.data.writing import replacing
+from samtailor.data.writing import replacing, temporary_beside
 from samtailor.errors import InputError
 from samtailor.masks import polygons as outlines
 from samtailor.masks.rle import from_polygons
@@ -249,7 +248,7 @@ def _window(one: LabelledObject) -> tuple[np.ndarray, np.ndarray]:
 def _linked(source: Path, target: Path) -> bool:
     """Create a hard link atomically; False if the file system does not support it (another disk)."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{uuid4().hex[:8]}{target.suffix}")
+    temporary = temporary_beside(target)
     try:
         os.link(source, temporary)
     except OSError:

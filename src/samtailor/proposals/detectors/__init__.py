@@ -9,6 +9,8 @@ optionally:
 * `matches(source) -> bool`: whether `--detector SOURCE` means this detector; without it, only its name does. `build`
   then gets `weights=source`.
 * `takes_text(source) -> bool`: whether it detects classes that are given as text; `build` then gets `text=classes`.
+* `SAFE = True`: opening its weights runs no code, whatever they contain. Only such a detector may be named by a file
+  (an adapter, a configuration); any other needs the word of the user, see `samtailor.limits.trust`.
 """
 
 from __future__ import annotations
@@ -23,22 +25,30 @@ from typing import Any
 import numpy as np
 
 from samtailor.errors import InputError
+from samtailor.limits import trusted
 from samtailor.masks.nms import box_nms
 from samtailor.registry import find, names
 from samtailor.structures.detections import FLOOR, Detections, Detector
 from samtailor.structures.renames import renamed_detector_options
 
 
-def make(name: str, weights: str | Path | None = None, settings: Mapping[str, Any] | None = None) -> Detector:
+def make(
+    name: str,
+    weights: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    named_by_user: bool = False,
+) -> Detector:
     """Build a detector by its name.
 
     Args:
         name: e.g. "onnx", see `registry.names("detectors")`.
         weights: of the detector; None where it needs none.
         settings: further options of its `build`.
+        named_by_user: the user gave the weights, so that they may run code; False: they may come from a file.
 
     Raises:
-        InputError: unknown detector, or an unknown or invalid option.
+        InputError: unknown detector, an unknown or invalid option, or a file names weights that could run code.
         MissingExtraError: its library is not installed.
         BaseUnavailableError: its weights are not available.
     """
@@ -46,7 +56,10 @@ def make(name: str, weights: str | Path | None = None, settings: Mapping[str, An
         raise InputError(f"detector must be a name, one of {', '.join(names('detectors'))}; got {name!r}.")
     if not isinstance(settings, Mapping | None):
         raise InputError(f"settings must map options of the detector to values, got {settings!r}.")
-    build = find("detectors", name).build
+    module = find("detectors", name)
+    if not named_by_user:
+        _refuse_code(name, module, weights, settings)
+    build = module.build
     options = renamed_detector_options(name, settings or {}) | ({} if weights is None else {"weights": weights})
     try:
         inspect.signature(build).bind(**options)
@@ -72,10 +85,27 @@ def open_source(source: str, classes: Sequence[str] | None = None) -> tuple[Dete
     weights = None if source == name else source
     takes_text = getattr(module, "takes_text", None)
     if takes_text is not None and takes_text(source):
-        return make(name, weights, {"text": classes}), None
-    detector = make(name, weights)
+        return make(name, weights, {"text": classes}, named_by_user=True), None
+    detector = make(name, weights, named_by_user=True)
     check_classes(detector, classes)
     return detector, classes
+
+
+def _refuse_code(name: str, module: ModuleType, weights: str | Path | None, settings: Mapping[str, Any] | None) -> None:
+    """Raise InputError if a file names weights or settings that could run code and the user has not trusted them.
+
+    A name alone is harmless: it only selects among detectors that the user has installed.
+    """
+    if getattr(module, "SAFE", False) is True or (weights is None and not settings):
+        return
+    file = name if weights is None else weights
+    if not isinstance(file, str | Path) or trusted(file):
+        return  # another type is refused by `build`
+    raise InputError(
+        f"An adapter or a configuration names the detector {name!r} with {str(file)!r}. Opening it can run code, which "
+        f"is not left to a file. If you trust it: samtailor --trust-weights {file} COMMAND ... (Python: "
+        f"samtailor.limits.trust({str(file)!r})), or give a detector yourself: --detector FILE.onnx."
+    )
 
 
 def check_classes(detector: Detector, classes: Sequence[str] | None) -> None:

@@ -9,6 +9,9 @@ import numpy as np
 from samtailor.proposals.detectors import Detections, ordered
 from samtailor.registry import refuse_unknown
 
+SAFE = True
+"""It has no weights."""
+
 
 def build(**unknown: Any) -> FullFrame:
     """The detector; it has no options.

@@ -22,6 +22,8 @@ from samtailor.proposals.detectors import Detections, _heads, class_list, finger
 from samtailor.proposals.detectors._names import COCO
 from samtailor.registry import choose, number, refuse_unknown
 
+SAFE = True
+"""Its weights run no code."""
 _FILL = 114.0
 _ROWS = 3000  # rows of the highest scores that enter non-maximum suppression
 # color order, divisor, placement of the image in the square
@@ -196,10 +198,10 @@ def _stored_names(session: Any) -> tuple[str, ...] | None:
     text = session.get_modelmeta().custom_metadata_map.get("names")
     try:
         names = ast.literal_eval(text) if text else None
-    except (ValueError, SyntaxError):
+        if isinstance(names, Mapping):
+            return tuple(str(names[key]) for key in sorted(names))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # the last two: nested too deeply
         return None
-    if isinstance(names, Mapping):
-        return tuple(str(names[key]) for key in sorted(names))
     return tuple(map(str, names)) if isinstance(names, list | tuple) else None
 
 

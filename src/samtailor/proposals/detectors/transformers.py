@@ -10,20 +10,23 @@ need torchvision. The code and most of the weights are Apache-2.0; see the model
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samtailor.errors import BaseUnavailableError, InputError
+from samtailor.errors import BaseUnavailableError, DataError, InputError
+from samtailor.limits import MALFORMED, parse_json, read_bytes
+from samtailor.limits.model_files import check_model_folder, refuse_not_finite
 from samtailor.proposals.detectors import Detections, class_list, fingerprint, ordered
 from samtailor.registry import number, refuse_unknown
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+SAFE = True
+"""Its weights run no code."""
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, if the file has none
 
 
@@ -180,9 +183,21 @@ def _config(source: str) -> Any:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(source)
-    except (OSError, ValueError) as error:
+        if Path(source).is_dir():
+            check_model_folder(Path(source))
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except DataError as error:
+        raise InputError(f"The detector {source!r} cannot be used: {error}") from error
+    except (OSError, ValueError, *MALFORMED) as error:
         raise _unavailable(source) from error
+    if getattr(config, "use_pretrained_backbone", False):
+        config.use_pretrained_backbone = False  # all weights come from this file, none from a place that it names
+    for name in ("quantization_config", "auto_map"):
+        if getattr(config, name, None):
+            raise InputError(f"The detector {source!r} cannot be used: {name} in its config.json loads code.")
+    if getattr(config, "_attn_implementation", None) not in (None, "eager", "sdpa"):
+        raise InputError(f"The detector {source!r} cannot be used: its config.json names code for the attention.")
+    return config
 
 
 def _model(source: str, config: Any, text: Sequence[str] | None) -> nn.Module:
@@ -196,8 +211,12 @@ def _model(source: str, config: Any, text: Sequence[str] | None) -> nn.Module:
         raise InputError(f"The detector {source!r} ({config.model_type}) {need}.")
     kind = AutoModelForZeroShotObjectDetection if wants_text else AutoModelForObjectDetection
     try:
-        return kind.from_pretrained(source, use_safetensors=True)
-    except (OSError, ValueError) as error:
+        model = kind.from_pretrained(source, config=config, use_safetensors=True, trust_remote_code=False)
+        refuse_not_finite(model.state_dict(), f"The detector {source!r}")
+        return model
+    except DataError as error:
+        raise InputError(str(error)) from error
+    except (OSError, *MALFORMED) as error:
         raise _unavailable(source) from error
 
 
@@ -205,8 +224,8 @@ def _tokenizer(source: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, *MALFORMED) as error:
         raise _unavailable(source) from error
 
 
@@ -218,7 +237,15 @@ def _settings(source: str) -> dict[str, Any]:
         file = cached_file(source, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
     except OSError as error:
         raise _unavailable(source) from error
-    return {} if file is None else json.loads(Path(file).read_text(encoding="utf-8"))
+    if file is None:
+        return {}
+    try:
+        settings = parse_json(read_bytes(Path(file), "metadata_bytes"), str(file), nested=True)
+    except DataError as error:
+        raise InputError(str(error)) from error
+    if not isinstance(settings, dict):
+        raise InputError(f"{file}: expected a JSON object, got a {type(settings).__name__}.")
+    return settings
 
 
 def _unavailable(source: str) -> BaseUnavailableError:

@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from samtailor.cache.bounded import BoundedCache
 from samtailor.errors import InputError, SamtailorError
+from samtailor.limits import timed
 from samtailor.serve import images as reading
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.annotators import label_config, regions
@@ -20,6 +22,7 @@ from samtailor.serve.annotators.label_config import LabelConfig
 from samtailor.serve.annotators.training import Training
 from samtailor.serve.engine import Engine
 
+_MAX_PROJECTS = 256  # whose labeling configuration is kept; Label Studio sends it again with each prediction
 LIVE = "live"
 """Name of the adapter that is fitted to accepted annotations."""
 
@@ -46,7 +49,7 @@ class Backend:
     ) -> None:
         self.engine, self.training, self.collection = engine, training, collection
         self._images, self._every = images, every
-        self._configs: dict[str, LabelConfig] = {}
+        self._configs: BoundedCache[str, LabelConfig] = BoundedCache(_MAX_PROJECTS, thread_safe=True)
         self._new = 0
         self.not_saved: dict[int, str] = {}
         self.skipped: dict[int, Counter[str]] = {}
@@ -72,12 +75,12 @@ class Backend:
         Raises:
             InputError: an invalid configuration, or none was given yet.
         """
-        key = str(project).partition(".")[0]
+        key = str(project).partition(".")[0][:200]
         if text:
-            self._configs[key] = label_config.parse(text)
-        if key not in self._configs:
+            return self._configs.put(key, label_config.parse(text))
+        if (known := self._configs.get(key)) is None:
             raise InputError("This project has no labeling configuration: set up the backend again.")
-        return self._configs[key]
+        return known
 
     async def predict(
         self, tasks: Sequence[Mapping[str, Any]], config: LabelConfig, context: Mapping[str, Any] | None
@@ -179,7 +182,8 @@ class Backend:
     def _keep(self, task: int, annotation: int, data: bytes, accepted: Sequence[Mapping[str, Any]]) -> bool:
         size = reading.read(data, self.engine.limits).shape[:2]
         try:
-            objects, skipped = regions.objects(accepted, size)
+            with timed(f"Annotation {annotation}"):
+                objects, skipped = regions.objects(accepted, size)
         except SamtailorError as error:  # without the region, its object would be background
             self.collection.remove(task=task)
             self.not_saved[task] = str(error)

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from samtailor.errors import InputError
 
+_MAX_LENGTH = 200_000
 CONTROLS = ("BrushLabels", "PolygonLabels")
 """Controls for masks, in order of preference."""
 
@@ -41,11 +42,13 @@ def parse(text: object) -> LabelConfig:
     Raises:
         InputError: not a configuration, or without an image that has BrushLabels or PolygonLabels.
     """
+    if isinstance(text, str) and len(text) > _MAX_LENGTH:
+        raise InputError(f"A labeling configuration has at most {_MAX_LENGTH:,} characters, got {len(text):,}.")
     if not isinstance(text, str) or "<!" in text.replace("<!--", ""):  # entities can expand without limit
         raise InputError("The labeling configuration must be XML without a document type.")
     try:
         root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError) as error:  # ValueError: characters that are not Unicode
         raise InputError(f"The labeling configuration is not XML: {error}.") from error
     images = {tag.get("name"): tag.get("value", "") for tag in root.iter("Image")}
     for kind in CONTROLS:

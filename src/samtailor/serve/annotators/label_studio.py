@@ -7,20 +7,24 @@ are fetched only from the Label Studio given at the start; the host name and the
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Collection as Names
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
 
-from samtailor.errors import InputError
+from samtailor.errors import InputError, SamtailorError
+from samtailor.limits import MALFORMED
 from samtailor.serve.annotators.backend import Backend
-from samtailor.serve.app import bare
+from samtailor.serve.app import bare, on_error
 from samtailor.serve.guard import Guard
 from samtailor.serve.metrics import Metrics
 
 _LISTED = 20  # tasks that were not saved, with their reasons, in an answer
+_log = logging.getLogger("samtailor.serve.annotators")
 
 
 def build(
@@ -48,6 +52,8 @@ def build(
     app.router.lifespan_context = lifespan_with_training
     _add_status(app, backend, metrics)
     _add_protocol(app, backend)
+    for kind in MALFORMED:
+        app.add_exception_handler(kind, _on_malformed)
     limits = backend.engine.limits  # brush regions travel as JSON
     app.add_middleware(Guard, limits=limits, token=token, hosts=hosts, json_bytes=limits.bytes, count=metrics)
     return app
@@ -123,11 +129,21 @@ def _state(backend: Backend) -> dict[str, Any]:
     }
 
 
+async def _on_malformed(request: Request, error: Exception) -> JSONResponse:
+    """A request whose values have other types than those that Label Studio sends."""
+    if isinstance(error, SamtailorError):
+        return await on_error(request, error)
+    _log.warning("A request to %s has another structure than expected.", request.url.path, exc_info=error)
+    text = "The request does not have the structure that Label Studio sends; see the log of the service."
+    return JSONResponse({"error": text}, 422)
+
+
 async def _json(request: Request) -> dict[str, Any]:
     try:
         body = json.loads(await request.body())
+        json.dumps(body, ensure_ascii=False).encode()  # half a surrogate pair could not be written later
     except (ValueError, RecursionError) as error:
-        raise InputError("Expected JSON.") from error
+        raise InputError("Expected JSON in UTF-8.") from error
     if not isinstance(body, dict):
         raise InputError("Expected a JSON object.")
     return body

@@ -14,6 +14,7 @@ from uuid import uuid4
 import numpy as np
 
 from samtailor.errors import DataError, InputError
+from samtailor.limits import MALFORMED
 from samtailor.masks import brush, shapes
 from samtailor.masks import rle as rle_masks
 from samtailor.masks.polygons import outlines
@@ -45,13 +46,15 @@ def prompt(context: Mapping[str, Any], size: tuple[int, int]) -> tuple[ObjectPro
         for region in list(context["result"])[:_MAX_REGIONS]:
             kind, value = region["type"], region["value"]
             _check_rotation(region)
-            labels += [str(name) for name in value.get(kind, ()) or ()]
+            labels += [str(name) for name in value.get(kind, ()) or ()][:_MAX_REGIONS]
             if kind.startswith("keypoint"):
                 positive = bool(region.get("is_positive", 1))
                 clicks.append((*_click(value, size), int(positive)))
             elif kind.startswith("rectangle"):
                 box = _box(value, size)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except InputError:
+        raise
+    except MALFORMED as error:
         raise InputError(f"The context does not have the structure that Label Studio sends: {error!r}.") from error
     if not clicks and box is None:
         raise InputError("The context contains neither a keypoint nor a rectangle.")
@@ -111,13 +114,16 @@ def mask(region: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray | None:
         InputError: a region of another kind, or of a rotated image.
     """
     height, width = size
-    kind, value = str(region.get("type", "")), region.get("value") or {}
-    if region.get("image_rotation"):
-        raise InputError(
-            f"A region of the kind {kind!r} was drawn on an image that was rotated by {region['image_rotation']} "
-            "degrees in Label Studio, which is not supported. Rotate the image back, or rotate the file itself."
-        )
+    kind = "?"
     try:
+        value: Any
+        kind, value = str(region.get("type", "")), region.get("value") or {}
+        if region.get("image_rotation"):
+            raise InputError(
+                f"A region of the kind {kind!r:.80} was drawn on an image that was rotated by "
+                f"{region['image_rotation']!r:.80} degrees in Label Studio, which is not supported. Rotate the image "
+                "back, or rotate the file itself."
+            )
         if kind.startswith("brush") and value.get("format") == "rle":
             return brush.decode(value["rle"], height, width)
         if kind.startswith("polygon"):
@@ -136,10 +142,10 @@ def mask(region: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray | None:
             raise InputError(
                 f"Regions of the kind {kind!r} are not supported. Use brush, polygon, rectangle or ellipse labels."
             )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise DataError(f"A region of the kind {kind!r} cannot be read: {error!r}.") from error
+    except (DataError, InputError):
+        raise
+    except MALFORMED as error:
+        raise DataError(f"A region of the kind {kind!r:.80} cannot be read: {error!s:.200}.") from error
     return None if rle is None else _decoded(rle)
 
 

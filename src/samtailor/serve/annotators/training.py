@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from samtailor import artefact
 from samtailor.errors import InputError
+from samtailor.limits import module_command
 
 _log = logging.getLogger("samtailor.serve.annotators")
 
@@ -108,7 +108,7 @@ class Training:
                 if self._closed:
                     return False
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "samtailor", *command],
+                    [*module_command("samtailor"), *command],
                     stdin=subprocess.DEVNULL,
                     stdout=stream,
                     stderr=stream,
