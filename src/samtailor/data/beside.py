@@ -8,7 +8,7 @@ from pathlib import Path
 
 from samtailor.data.image import SUFFIXES
 
-_FOLDERS = 64  # folders directly below the top folder that are looked at
+_FOLDERS = 64  # folders directly below the top folder that are inspected
 
 
 def folders_with_pairs(path: Path, suffix: str) -> Iterator[tuple[Path, list[Path]]]:

@@ -21,7 +21,7 @@ NOTHING = frozenset(
 _MAX_BYTES = 1 << 18  # of a palette file
 _MAX_FILES = 32
 _NAME = ("name", "class", "label", "class_name", "label_name", "classname", "category", "title", "readable")
-_COLOR = ("color", "class_color", "rgb", "color_rgb", "hex", "colour", "class_colour")
+_COLOR = ("color", "class_color", "rgb", "color_rgb", "hex")
 _CHANNELS = (("r", "red"), ("g", "green"), ("b", "blue"))
 _TEXT = re.compile(r"^\s*(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\S.*?)\s*$")
 

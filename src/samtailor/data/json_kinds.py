@@ -18,9 +18,9 @@ from samtailor.data.listing import subfolder
 FOLDERS = ("annotations", "annotation", "ann", "labels", "json", "images")
 """Folders that may hold JSON files, besides the top folder."""
 MAX_TOKENS = 60_000
-"""Largest number of tokens of a file that are looked at."""
+"""Largest number of tokens of a file that are inspected."""
 MAX_FILES = 3
-"""Number of files of a folder that are looked at to recognize files of one kind for each image."""
+"""Number of files of a folder that are inspected to recognize files of one kind for each image."""
 _DEPTH = 4  # keys below are not needed
 _TOKEN = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
 _MANY = 256  # keys of one object that are kept
@@ -55,7 +55,7 @@ def of_kind(root: Path, kind: str, *, most: int | None = None) -> list[Path]:
     Args:
         root: folder of the data set.
         kind: see `json_kind`.
-        most: look only at so many files of a folder, as a fast test; None looks at all.
+        most: inspect only so many files of a folder, as a fast test; None inspects all.
     """
     for folder in [root, *(f for f in (subfolder(root, name) for name in FOLDERS) if f)]:
         files = [file for file in json_files(folder)[:most] if json_kind(file) == kind]

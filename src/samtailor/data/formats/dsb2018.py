@@ -16,12 +16,12 @@ from samtailor.data.placement import to_image_frame
 from samtailor.errors import DataError
 from samtailor.structures import Annotation, Sample
 
-_LOOKED_AT = 8
+_INSPECTED = 8
 
 
 def matches(path: Path) -> bool:
     """Whether the folders in stage1_train/ (or train/), or in the top folder, have images/ and masks/."""
-    return any(_folders(path, _LOOKED_AT).values())
+    return any(_folders(path, _INSPECTED).values())
 
 
 def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sample]:

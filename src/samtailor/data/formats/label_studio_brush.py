@@ -22,7 +22,7 @@ from samtailor.structures import Annotation, Sample
 
 # the annotator is an address or a number without dashes; the rest is the control, the labels and a counter
 _NAME = re.compile(r"^task-(\d+)-annotation-(\d+)-by-[^-]*-(.+)-(\d+)\.png$", re.IGNORECASE)
-_LOOKED_AT = 10_000
+_INSPECTED = 10_000
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def build(
 ) -> Iterable[Sample]:
     """Samples of an export "Brush labels to PNG" of Label Studio: one annotation for each PNG.
 
-    The PNGs do not name their image. It is looked up in a CSV export (columns id and image) beside them; without one,
+    The PNGs do not name their image. It is listed in a CSV export (columns id and image) beside them; without one,
     images must be named by their task: 1.jpg or task-1.jpg. Of several annotations of a task the newest is read.
 
     Args:
@@ -91,7 +91,7 @@ def _files(path: Path) -> Iterator[Path]:
         return
     folders = [path, *sorted(f for f in path.iterdir() if f.is_dir() and f.name[0] != ".")[:64]]
     for folder in folders:
-        yield from sorted(f for f in islice(folder.iterdir(), _LOOKED_AT * 100) if _NAME.match(f.name))
+        yield from sorted(f for f in islice(folder.iterdir(), _INSPECTED * 100) if _NAME.match(f.name))
 
 
 def _layer(file: Path, tag: str | None) -> _Layer:
