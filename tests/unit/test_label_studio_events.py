@@ -89,6 +89,77 @@ def test_deleted_and_skipped_annotations_are_removed(client, backend):
     assert len(again) == 1
 
 
+def ellipse(x, y, radius_x, radius_y, rotation=0, label="disc"):
+    value = {"x": x, "y": y, "radiusX": radius_x, "radiusY": radius_y, "rotation": rotation, "ellipselabels": [label]}
+    return {**keypoint(0, 0), "type": "ellipselabels", "value": value}
+
+
+def saved_objects(backend):
+    backend.collection.write_dataset()
+    return open_dataset(backend.collection.data, format="coco")[0].annotations
+
+
+def test_ellipses_and_rotated_rectangles_are_objects(client, backend):
+    turned = rectangle(50, 25, 25, 25)  # corner (40, 12), 20 x 12 pixels, a quarter turn clockwise about the corner
+    turned["value"]["rotation"] = 90
+    sent = event("ANNOTATION_CREATED", 0, ellipse(25, 50, 12.5, 12.5), ellipse(75, 50, 12.5, 12.5, 90), turned)
+    assert client.post("/webhook", json=sent).status_code == 201
+    first, second, box = saved_objects(backend)
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
+    assert np.array_equal(first.mask, ((columns - 20) / 10) ** 2 + ((rows - 24) / 6) ** 2 <= 1)
+    assert np.array_equal(second.mask, ((columns - 60) / 6) ** 2 + ((rows - 24) / 10) ** 2 <= 1)
+    assert box.box == (28, 12, 40, 32)
+
+
+@pytest.mark.parametrize(
+    ("region", "why"),
+    [
+        ({**brushed(disc()), "image_rotation": 90}, "rotated by 90"),
+        ({**ellipse(25, 50, 12.5, 12.5), "image_rotation": 180}, "rotated by 180"),
+        ({**keypoint(0, 0), "type": "bitmasklabels", "value": {"bitmasklabels": ["disc"]}}, "bitmasklabels"),
+        ({**ellipse(25, 50, 12.5, 12.5), "value": {"x": 1, "ellipselabels": ["disc"]}}, "cannot be read"),
+        (
+            {**keypoint(0, 0), "type": "ellipselabels", "value": {"x": 9, "y": 9, "radiusX": 9, "radiusY": 9}},
+            "no label",
+        ),
+        ({**keypoint(0, 0), "type": "brushlabels", "value": {"format": "png", "brushlabels": ["disc"]}}, "brush"),
+    ],
+)
+def test_an_annotation_with_a_region_that_cannot_be_read_is_refused_whole_and_counted(client, backend, region, why):
+    assert client.post("/webhook", json=event("ANNOTATION_CREATED", 0, brushed(disc()))).status_code == 201
+    assert len(backend.collection) == 1
+    response = client.post("/webhook", json=event("ANNOTATION_UPDATED", 0, brushed(disc()), region))
+    assert response.status_code == 422
+    assert why in response.json()["error"]
+    assert len(backend.collection) == 0  # the earlier annotation is no longer what the user drew
+    state = client.get("/is_training").json()
+    assert (state["not_saved_tasks"], list(state["not_saved"])) == (1, ["10"])
+    assert why in state["not_saved"]["10"]
+    client.post("/webhook", json=event("ANNOTATION_UPDATED", 0, brushed(disc())))
+    assert client.get("/is_training").json()["not_saved_tasks"] == 0
+    assert len(backend.collection) == 1
+
+
+def test_regions_without_area_are_counted(client, backend):
+    choice = {"type": "choices", "from_name": "c", "to_name": "image", "value": {"choices": ["good"]}}
+    empty = brushed(np.zeros(SIZE, bool))
+    sent = event("ANNOTATION_CREATED", 0, brushed(disc()), keypoint(5, 5), choice, empty)
+    assert client.post("/webhook", json=sent).status_code == 201
+    expected = {"keypointlabels: no area": 1, "choices: no area": 1, "brushlabels: empty": 1}
+    assert client.get("/is_training").json()["regions_without_area"] == expected
+    client.post("/webhook", json=event("ANNOTATION_UPDATED", 0, was_cancelled=True))
+    assert client.get("/is_training").json()["regions_without_area"] == {}
+
+
+def test_every_label_of_a_region_is_an_object(client, backend):
+    two = brushed(disc())
+    two["value"]["brushlabels"] = ["disc", "plate"]
+    apart = {**keypoint(0, 0), "id": "r1", "type": "brush", "value": {"format": "rle", "rle": brush.encode(disc())}}
+    name = {**keypoint(0, 0), "id": "r1", "type": "labels", "value": {"labels": ["plate"]}}
+    assert client.post("/webhook", json=event("ANNOTATION_CREATED", 0, two, apart, name)).status_code == 201
+    assert [one.label for one in saved_objects(backend)] == ["disc", "plate", "plate"]
+
+
 def test_many_annotations_at_once(client, backend):
     """Accepted predictions: one event with lists of annotations and of tasks."""
     one, two, lost = (event("ANNOTATIONS_CREATED", number, brushed(disc())) for number in range(3))

@@ -6,6 +6,7 @@ strict: another base, an extra or missing tensor, a damaged or newer file is an 
 is ever unpickled. Reading the metadata does not import torch.
 """
 
+from samtailor.artefact.data_options import ReadingOptions, open_for, reading_options, reference
 from samtailor.artefact.disk import Adapter, base_of, from_pretrained, load, save
 from samtailor.artefact.hub import folder_of, push_to_hub
 from samtailor.artefact.metadata import (
@@ -16,6 +17,7 @@ from samtailor.artefact.metadata import (
     TENSORS,
     AdapterMeta,
     BaseReference,
+    DataReference,
     describe,
     read_meta,
 )
@@ -30,14 +32,19 @@ __all__ = [
     "Adapter",
     "AdapterMeta",
     "BaseReference",
+    "DataReference",
+    "ReadingOptions",
     "base_of",
     "card",
     "describe",
     "folder_of",
     "from_pretrained",
     "load",
+    "open_for",
     "push_to_hub",
     "read_meta",
+    "reading_options",
+    "reference",
     "save",
     "summary_rows",
 ]

@@ -34,6 +34,20 @@ class BaseReference(BaseModel):
     parameters: int
 
 
+class DataReference(BaseModel):
+    """How the data set of a fit was read.
+
+    Args:
+        format: name of its layout; None if it is not known.
+        options: options of the layout, for example {"mask_suffix": "_GT"}.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format: str | None = None
+    options: dict[str, Any] = {}
+
+
 class AdapterMeta(BaseModel):
     """adapter.json.
 
@@ -42,6 +56,7 @@ class AdapterMeta(BaseModel):
         method, options: arguments of `methods.<method>.build(base, **options)`.
         base: the base model it was fitted on.
         classes: classes it was fitted to.
+        data: how the data set of the fit was read; None in adapters of earlier versions.
         inference: how it is prompted and what its prediction means.
         parameters: number of trained parameters by adapter module.
         figures: measurements of the fit, see `fitting.FitResult`.
@@ -59,6 +74,7 @@ class AdapterMeta(BaseModel):
     options: dict[str, Any] = {}
     base: BaseReference
     classes: tuple[str, ...] = ()
+    data: DataReference | None = None
     inference: InferenceSpec = InferenceSpec()
     parameters: dict[str, int] = {}
     figures: dict[str, Any] = {}
@@ -141,6 +157,7 @@ __all__ = [
     "TENSORS",
     "AdapterMeta",
     "BaseReference",
+    "DataReference",
     "describe",
     "read_meta",
 ]

@@ -14,7 +14,9 @@ def check_command(
     format: options.Format = None,
     classes: options.Classes = None,
     group: options.GroupRule = None,
+    setting: options.DataSetting = None,
     json: options.Json = None,
+    html: options.Html = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 on warnings too.")] = False,
 ) -> None:
     """Read a whole data set and report errors, warnings and statistics.
@@ -25,11 +27,22 @@ def check_command(
     from samtailor.data.check import check
     from samtailor.data.writing import write_json
 
-    more = {} if group is None else {"group": group}
-    report = check(data, format, classes=options.names(classes), **more)
+    more = options.data_options(setting) | ({} if group is None else {"group": group})
+    chosen = options.names(classes)
+    report = check(data, format, classes=chosen, **more)
     results().print(report.render(), markup=False, soft_wrap=True)
     if json is not None:
         write_json(json, report.to_json())
+    if html is not None:
+        from samtailor.cli.screen import say
+        from samtailor.data.dataset import open_dataset
+        from samtailor.report.contact_sheet import write_contact_sheet
+
+        opened = report.images > 0
+        write_contact_sheet(
+            html, report, open_dataset(data, format=report.format, classes=chosen, **more) if opened else []
+        )
+        say(f"The contact sheet is in {html}.")
     has_warnings = any(finding.severity == "warning" for finding in report.findings)
     if not report.ok or (strict and has_warnings):
         raise typer.Exit(1)

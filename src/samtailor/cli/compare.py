@@ -20,6 +20,7 @@ from samtailor.cli.rows import (
     seeds_of,
     settings_by_method,
     shots_of,
+    test_options,
 )
 from samtailor.errors import InputError, counted
 
@@ -103,9 +104,14 @@ def compare_command(
     general, by_method = settings_by_method(setting or [], named)
     by_method = merged(detector_options(detector, detector_classes, named), by_method)
     given = {"base": base, "format": format, "group": group, "device": device, "trackers": ()}
-    runs = variants(settings_of(config, given, general), named, by_method)
-    samples = open_dataset(data, format=format, classes=wanted, group=group)
-    held = open_dataset(held_out, format=format, classes=wanted) if held_out else None
+    general, of_test = test_options(general)
+    if of_test and held_out is None:
+        raise InputError("test_options are options of the data set of --test, which is not given.")
+    settings = settings_of(config, given, general)
+    runs = variants(settings, named, by_method)
+    more = settings.data_options
+    samples = open_dataset(data, format=settings.format, classes=wanted, group=group, **more)
+    held = open_dataset(held_out, format=settings.format, classes=wanted, **{**more, **of_test}) if held_out else None
     loaded, store = load_on(base, device), EmbeddingCache()
     with watching() as watch:
         how: dict[str, Any] = {

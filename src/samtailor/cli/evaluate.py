@@ -43,12 +43,15 @@ def evaluate_command(
     seed: options.Seed = 0,
     format: options.Format = None,
     group: options.GroupRule = None,
+    setting: options.DataSetting = None,
     json: options.Json = None,
     rows: Annotated[bool, typer.Option("--rows", help="Include one row for each mask in the JSON file.")] = False,
     html: options.Html = None,
     device: options.Device = None,
 ) -> None:
     """mIoU, best-candidate mIoU and Dice of base model and adapter, per class, with 95 % intervals.
+
+    DATA is read with the format and the options (--set) that the adapter was fitted with, unless others are given.
 
     One click for each mask (single-point protocol). Images that the adapter was fitted on are left out if DATA is the
     data set of the fit or a copy of it. With --prompt auto objects are found without a prompt: mask AP, and false
@@ -61,8 +64,10 @@ def evaluate_command(
         api.refuse_automatic_options(detector, options.names(detector_classes), threshold, prompt_type)
     subject = api.select(
         data, adapter, base, classes=options.names(classes), split=split, include_train=include_train, limit=limit,
-        format=format, group=group, device=device,
+        format=format, group=group, data_options=options.data_options(setting), device=device,
     )  # fmt: skip
+    if subject.note:
+        say(subject.note)
     if subject.left_out:
         say(
             f"{counted(len(subject.left_out), 'image')} left out because the adapter was fitted on images with these "

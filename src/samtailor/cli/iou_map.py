@@ -29,10 +29,11 @@ def iou_map_command(
     out: Annotated[Path, typer.Option(metavar="FILE", help="PNG file to write.")] = Path("iou-map.png"),
     json: options.Json = None,
     format: options.Format = None,
+    setting: options.DataSetting = None,
     device: options.Device = None,
 ) -> None:
     """IoU maps of base model and adapter for one mask (Kim et al., Fig. 2b and 9)."""
-    image, truth = _target(pixels, mask, data, id, options.names(classes), index, format)
+    image, truth = _target(pixels, mask, data, id, options.names(classes), index, format, setting)
     from samtailor.cli.screen import percent, results
     from samtailor.data.writing import write_json
     from samtailor.evaluation import iou_map as maps
@@ -60,6 +61,7 @@ def _target(
     classes: list[str] | None,
     index: int,
     format: str | None,
+    setting: list[str] | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Image uint8 RGB (height, width, 3) and mask bool (height, width)."""
     if image is not None and data is None:
@@ -72,7 +74,8 @@ def _target(
         raise InputError("Expected either IMAGE with --mask FILE, or --data DATA with --id ID.")
     from samtailor.data.dataset import open_dataset
 
-    samples = {sample.id: sample for sample in open_dataset(data, format=format, classes=classes)}
+    more = options.data_options(setting)
+    samples = {sample.id: sample for sample in open_dataset(data, format=format, classes=classes, **more)}
     if id is None or id not in samples:
         some = ", ".join(list(samples)[:5])
         raise InputError(f"{data} has no image {id!r}. Its images are {some}, ... Choose one with --id.")

@@ -40,6 +40,8 @@ def label_command(
     image_files: Annotated[
         str, typer.Option("--images", metavar="copy|link|none", help="How the images get into the result.")
     ] = "copy",
+    rle: options.RunLengths = False,
+    setting: options.FormatOption = None,
     device: options.Device = None,
     overwrite: options.Overwrite = False,
 ) -> None:
@@ -54,8 +56,8 @@ def label_command(
         result = label(
             images, options.adapters_by_name(adapter or []), out, format, base=base, detector=detector,
             detector_classes=options.names(detector_classes), threshold=threshold, prompt_type=prompt_type,
-            vertices=vertices, refine=refine, tile=tile, overlap=overlap, image_files=image_files, device=device,
-            overwrite=overwrite, progress=progress,
+            vertices=vertices, refine=refine, tile=tile, overlap=overlap, image_files=image_files,
+            options=options.format_options(rle, setting), device=device, overwrite=overwrite, progress=progress,
         )  # fmt: skip
     _print(result, out)
     if result.unreadable:
@@ -71,6 +73,8 @@ def _print(result: Labelled, out: Path) -> None:
     if result.empty:
         more = f" and {len(result.empty) - 5} more" if len(result.empty) > 5 else ""
         say(f"{counted(len(result.empty), 'image')} without objects: {', '.join(result.empty[:5])}{more}.")
+    for sentence in result.report.sentences():
+        say(sentence)
     if result.unreadable:
         say(f"{counted(len(result.unreadable), 'image')} could not be read:")
         for path, reason in result.unreadable.items():

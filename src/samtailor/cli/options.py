@@ -96,6 +96,22 @@ Workers = Annotated[
         "--workers", min=1, metavar="N", help="Fits that run in parallel; default: the number of cores, at most 4."
     ),
 ]
+DataSetting = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Option of the format of DATA, as in `samtailor fit`: data_options.mask_suffix=_GT, "
+        "data_options.annotations=train.json.",
+    ),
+]
+RunLengths = Annotated[
+    bool, typer.Option("--rle", help="Write masks as run lengths, exact, instead of polygons (same as --set rle=true).")
+]
+FormatOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Option of the output format, e.g. rle=true or val=0.1."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing result.")]
 
 
@@ -147,6 +163,26 @@ def settings(pairs: Sequence[str]) -> dict[str, Any]:
             raise InputError(f"The value of {pair!r} is not valid YAML: {error}.") from error
         # YAML 1.1 reads 1e-4 as text
         values[key.strip()] = float(value) if isinstance(value, str) and _is_number(value) else value
+    return values
+
+
+def format_options(rle: bool, pairs: Sequence[str] | None) -> dict[str, Any]:
+    """Options of an output format from --rle and --set."""
+    return settings(pairs or []) | ({"rle": True} if rle else {})
+
+
+def data_options(pairs: Sequence[str] | None) -> dict[str, Any]:
+    """["data_options.mask_suffix=_GT"] to {"mask_suffix": "_GT"}.
+
+    Raises:
+        InputError: another setting.
+    """
+    values = {}
+    for key, value in settings(pairs or []).items():
+        owner, dot, name = key.partition(".")
+        if owner != "data_options" or not dot or not name:
+            raise InputError(f"--set takes options of the data set here (data_options.NAME=VALUE), got {key!r}.")
+        values[name] = value
     return values
 
 

@@ -45,6 +45,11 @@ def predict_command(
     threshold: options.Threshold = None,
     prompt_type: options.PromptType = None,
     with_base: Annotated[bool, typer.Option("--with-base", help="Also predict with the base model alone.")] = False,
+    format: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Also write a data set to OUT/NAME: {writers}.")
+    ] = None,
+    rle: options.RunLengths = False,
+    setting: options.FormatOption = None,
     device: options.Device = None,
     overwrite: options.Overwrite = False,
 ) -> None:
@@ -52,6 +57,9 @@ def predict_command(
 
     The same prompt for all images with --click or --box, prompts for each image from a file, or --prompt auto.
     """
+    if format is None and (rle or setting):
+        raise InputError("--rle and --set are options of an output format: give --format NAME too.")
+    written: dict[str, Any] = {"format": format, "options": options.format_options(rle, setting)}
     if prompt is not None or detector is not None:
         if prompt not in (None, "auto") or click or box or prompts:
             raise InputError("--prompt must be auto, and excludes --click, --box and --prompts.")
@@ -61,10 +69,9 @@ def predict_command(
             "threshold": threshold,
             "prompt_type": prompt_type,
         }
-        return _automatic(images, out, adapter or [], base, with_base, device, overwrite, automatic)
+        return _automatic(images, out, adapter or [], base, with_base, device, overwrite, automatic, written)
     given = _prompts(click or [], box, prompts)
     from samtailor.cli.progress import counting
-    from samtailor.cli.screen import say
     from samtailor.predict.files import find_images, predict_files
     from samtailor.predict.load import load_predictor
 
@@ -81,8 +88,9 @@ def predict_command(
             adapters=[*([None] if with_base or not adapters else []), *adapters],
             overwrite=overwrite,
             progress=progress,
+            **written,
         )
-    say(_written(coco, out))
+    _say(coco, out)
 
 
 def _automatic(
@@ -94,6 +102,7 @@ def _automatic(
     device: str | None,
     overwrite: bool,
     automatic: dict[str, Any],
+    written: dict[str, Any],
 ) -> None:
     """Masks of proposed objects; images without objects are listed."""
     from samtailor.cli.progress import counting
@@ -109,17 +118,27 @@ def _automatic(
     used: list[str | None] = [*([None] if with_base or not named else []), *named]
     sources = [AdapterSource.of(predictor, name, folders.get(name), **automatic) for name in used]
     with counting("Predicting masks") as progress:
-        coco = predict_files(predictor, files, {}, out, sources=sources, overwrite=overwrite, progress=progress)
+        coco = predict_files(
+            predictor, files, {}, out, sources=sources, overwrite=overwrite, progress=progress, **written
+        )
     empty = [image["file_name"] for image in coco["images"] if not image["objects"]]
-    say(_written(coco, out))
+    _say(coco, out)
     if empty:
         more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
         say(f"No objects in {len(empty)} of {counted(len(coco['images']), 'image')}: {', '.join(empty[:5])}{more}.")
 
 
-def _written(coco: dict[str, Any], out: Path) -> str:
+def _say(coco: dict[str, Any], out: Path) -> None:
+    from samtailor.cli.screen import say
+
     masks, images = counted(len(coco["annotations"]), "mask"), counted(len(coco["images"]), "image")
-    return f"{masks} in {images} written to {out}."
+    say(f"{masks} in {images} written to {out}.")
+    if "dataset" in coco:
+        about = coco["dataset"]
+        say(f"A data set in the format {about['format']} with {counted(about['written'], 'object')} is in "
+            f"{out / about['format']}.")  # fmt: skip
+        for sentence in about["sentences"]:
+            say(sentence)
 
 
 def _prompts(

@@ -43,6 +43,7 @@ def propose_fit_command(
     seed: options.Seed = 0,
     format: options.Format = None,
     group: options.GroupRule = None,
+    setting: options.DataSetting = None,
     json: options.Json = None,
     device: options.Device = None,
     overwrite: options.Overwrite = False,
@@ -50,14 +51,14 @@ def propose_fit_command(
     """Train proposals from the same masks; then run `samtailor predict IMAGES --adapter DIR --prompt auto`.
 
     Uses the training images of the adapter if DATA is the data set that it was fitted on, otherwise all images. Images
-    without an object are negatives, so all objects of the classes must be annotated.
+    without an object are negatives, so all objects of the classes must be annotated. DATA is read with the format and
+    the options (--set) that the adapter was fitted with, unless others are given.
     """
     from samtailor import artefact
     from samtailor.bases import load_on
     from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.cli.progress import counting
     from samtailor.cli.screen import say
-    from samtailor.data.dataset import open_dataset
     from samtailor.data.image import write_json
     from samtailor.data.regions import regions
     from samtailor.fitting.proposals import evaluate_proposals, fit_proposals, parts, plan_tiles
@@ -68,7 +69,10 @@ def propose_fit_command(
     if disk.exists(adapter) and not overwrite:
         raise InputError(f"{adapter} already has proposals. Replace them with --overwrite.")
     wanted = tuple(options.names(classes) or meta.classes)
-    samples = open_dataset(data, format=format, group=group)
+    opened, note = artefact.open_for(meta, data, format=format, group=group, given=options.data_options(setting))
+    if note:
+        say(note)
+    samples: list[Sample] = opened
     samples = regions(samples, wanted) if meta.inference.regions else samples
     train, held_out = parts(samples, wanted, adapter, data, negatives)
     base, store = load_on(meta.base.name, device), EmbeddingCache()

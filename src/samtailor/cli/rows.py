@@ -39,7 +39,8 @@ Setting = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Setting of all fits, e.g. steps=500; of one method, e.g. samed.lr=1e-3 or deeplabv3.options.size=256; of "
-        "all baselines, e.g. baselines.options.weights=scratch.",
+        "all baselines, e.g. baselines.options.weights=scratch. data_options.NAME is an option of the format of DATA and "
+        "of --test, test_options.NAME of --test alone.",
     ),
 ]
 
@@ -103,6 +104,13 @@ def settings_by_method(pairs: Sequence[str], methods: Sequence[str]) -> tuple[li
         if shared and kind_of(name) == "baselines":
             by_method[name] = _merged(shared, by_method[name])
     return general, by_method
+
+
+def test_options(pairs: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """KEY=VALUE pairs without those of test_options.NAME, and these by name."""
+    mine = [pair for pair in pairs if pair.startswith("test_options.")]
+    values = {key.partition(".")[2]: value for key, value in options.settings(mine).items()}
+    return [pair for pair in pairs if pair not in mine], values
 
 
 def detector_options(detector: str | None, classes: str | None, methods: Sequence[str]) -> dict[str, dict[str, Any]]:

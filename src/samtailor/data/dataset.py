@@ -44,14 +44,24 @@ class Dataset(list[Sample]):
             DataError: the annotations of an image cannot be read.
         """
         one = account(self._samples, self.record)
-        further = [(sample, pages(sample.source) - 1) for sample in self._samples if sample.source is not None]
-        left_out = tuple(
-            LeftOut("further page", number, f"{sample.source} has {number + 1} pages, of which the first is read.")
-            for sample, number in further
-            if number
-        )
-        more = Tally(sum(entry.count for entry in left_out), 0, left_out)
-        return replace(one, images=summed([one.images, more]))
+        return replace(one, images=summed([one.images, self.further_pages()]))
+
+    def further_pages(self) -> Tally:
+        """Pages after the first of the image files, which are left out. Files that cannot be read count as one page."""
+        left_out = []
+        for sample in self._samples:
+            number = _pages(sample.source)
+            if number > 1:
+                sentence = f"{sample.source} has {number} pages, of which the first is read."
+                left_out.append(LeftOut("further page", number - 1, sentence))
+        return summed([Tally(entry.count, 0, (entry,)) for entry in left_out])
+
+
+def _pages(file: Path | None) -> int:
+    try:
+        return 1 if file is None else pages(file)
+    except DataError:
+        return 1
 
 
 def open_dataset(
@@ -83,15 +93,33 @@ def open_dataset(
     root = Path(path)
     _refuse_missing(root)
     name = detect(root) if format is None else format
-    build = _layout(name).build
-    known = list(inspect.signature(build).parameters)[2:]
+    build, known = _layout(name).build, layout_options(name)
     for option in options:
         if option not in known:
             raise InputError(f"The format {name!r} has no option {option!r}. Options: {', '.join(known) or 'none'}.")
     with recording() as record:
-        samples = sorted(build(root, classes=classes, **options), key=lambda sample: natural_key(sample.id))
+        try:
+            samples = sorted(build(root, classes=classes, **options), key=lambda sample: natural_key(sample.id))
+        except DataError as error:
+            raise DataError(_with_flags(str(error), known)) from error
     _refuse_equal_ids(samples, root)
     return Dataset(_grouped(with_parts(samples, root), root, group), root, name, record)
+
+
+def layout_options(format: str) -> tuple[str, ...]:
+    """Names of the options of a layout.
+
+    Raises:
+        InputError: an unknown format.
+    """
+    return tuple(inspect.signature(_layout(format).build).parameters)[2:]
+
+
+def _with_flags(message: str, known: Sequence[str]) -> str:
+    """An error message in which "annotations=..." is followed by the spelling of the command line."""
+    for name in known:
+        message = message.replace(f"{name}=...", f"{name}=... (--set data_options.{name}=...)")
+    return message
 
 
 def detect(path: Path) -> str:
@@ -107,7 +135,10 @@ def detect(path: Path) -> str:
         return fitting[0]
     if fitting:
         names = ", ".join(fitting)
-        raise DataError(f"{path} matches several layouts: {names}. Choose one, for example format={fitting[0]!r}.")
+        raise DataError(
+            f"{path} matches several layouts: {names}. Choose one, for example format={fitting[0]!r} "
+            f"(--format {fitting[0]})."
+        )
     for folder in sorted(entry for entry in path.iterdir() if entry.is_dir()):
         for name in _fits(folder, modules):
             raise DataError(f"{path} matches no known layout, but {folder} has the layout {name}. Use that folder.")
@@ -115,7 +146,8 @@ def detect(path: Path) -> str:
     sets = ", ".join(registry.names("sets"))
     raise DataError(
         f"{path} matches no known layout. Known layouts:\n{layouts}\n"
-        f"Arrange the files like one of these, or name the format (published data sets: {sets})."
+        f"Arrange the files like one of these, or name the format (published data sets: {sets}). For images and masks "
+        "under other names use format=pairs with the option pair, as in pair=photos/{}.jpg:truth/{}_GT.png."
     )
 
 
@@ -210,4 +242,4 @@ def _by_table(value: str, root: Path) -> Callable[[str], str]:
     return group
 
 
-__all__ = ["Dataset", "class_names", "detect", "open_dataset"]
+__all__ = ["Dataset", "class_names", "detect", "layout_options", "open_dataset"]

@@ -15,6 +15,7 @@ Unreadable files raise a `DataError` with the file name, whatever error Pillow r
 
 from __future__ import annotations
 
+import importlib
 import io
 import struct
 import warnings
@@ -229,7 +230,7 @@ def _opened(name: Path | str, stream: BinaryIO | None = None) -> Iterator[Image.
         raise DataError(f"{name} is not a regular file.")  # a named pipe would wait forever
     try:
         try:
-            opened = Image.open(stream if stream is not None else name)
+            opened: Image.Image = Image.open(stream if stream is not None else name)
         except Image.UnidentifiedImageError:
             if (deep := _unknown_to_pillow(name, stream)) is None:
                 raise
@@ -254,7 +255,7 @@ def _opened(name: Path | str, stream: BinaryIO | None = None) -> Iterator[Image.
 
 def _register_heic(name: Path | str) -> None:
     try:
-        from pillow_heif import register_heif_opener
+        register_heif_opener = importlib.import_module("pillow_heif").register_heif_opener
     except ImportError as error:
         raise DataError(
             f"{name}: HEIC images need the package pillow-heif. Install it with: pip install 'samtailor[heic]', or "

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from samtailor import artefact
 from samtailor.bases import Base, load_on
 from samtailor.cache.embeddings import EmbeddingCache
-from samtailor.data.dataset import class_names, open_dataset
+from samtailor.data.dataset import class_names
 from samtailor.data.split import Split
 from samtailor.errors import InputError
 from samtailor.evaluation.instances import LOWEST, InstanceEvaluation, evaluate_instances
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from samtailor.structures import Sample
 
 Result = TypeVar("Result", Evaluation, InstanceEvaluation)
+_log = logging.getLogger("samtailor.evaluation")
 AUTO = "auto"
 """Value of `prompt` that finds objects without a prompt."""
 
@@ -42,6 +44,7 @@ class Subject:
         left_out: ids of the images that were left out because the adapter was fitted on them.
         classes: classes to evaluate; None for all.
         store: cached embeddings.
+        note: how the data are read, if the adapter decided it; a sentence.
     """
 
     base: Base
@@ -50,6 +53,7 @@ class Subject:
     left_out: tuple[str, ...]
     classes: tuple[str, ...] | None
     store: EmbeddingCache
+    note: str = ""
 
     @property
     def segmenters(self) -> dict[str, Segmenter | Base]:
@@ -75,6 +79,7 @@ def evaluate(
     seed: int = 0,
     format: str | None = None,
     group: str | None = None,
+    data_options: Mapping[str, Any] | None = None,
     device: str | None = None,
     verbose: bool = True,
     progress: Callable[[int, int], None] | None = None,
@@ -98,6 +103,8 @@ def evaluate(
             of the adapter, its classes, the minimum score (0 to 1), and "points" or "boxes".
         seed: seed of random prompts and of the bootstrap.
         format, group: as in `open_dataset`.
+        data_options: options of the layout, for example {"mask_suffix": "_GT"}. The format and the options that are
+            not given are those that the adapter was fitted with, if the data have the same layout.
         device: "cpu", "cuda", ...; None uses a GPU if there is one.
         verbose: print progress on standard error; has no effect if `progress` is given.
         progress: called with (images done, images in total).
@@ -121,8 +128,10 @@ def evaluate(
     """
     subject = select(
         data, adapter, base, classes=classes, split=split, include_train=include_train, limit=limit, format=format,
-        group=group, device=device,
+        group=group, data_options=data_options, device=device,
     )  # fmt: skip
+    if subject.note:
+        _log.info("%s", subject.note)
     if progress is None and verbose:
         progress = count_lines(ProgressLines(), "Evaluating images")
     if prompt == AUTO:
@@ -150,10 +159,17 @@ def select(
     limit: int | None = None,
     format: str | None = None,
     group: str | None = None,
+    data_options: Mapping[str, Any] | None = None,
     device: str | None = None,
 ) -> Subject:
     """Open the data, load base model and adapter, and choose images and classes; arguments as in `evaluate`."""
-    samples = open_dataset(data, format=format, group=group) if isinstance(data, str | Path) else list(data)
+    samples: Sequence[Sample]
+    note = ""
+    if isinstance(data, str | Path):
+        meta = None if adapter is None else artefact.read_meta(artefact.folder_of(adapter))
+        samples, note = artefact.open_for(meta, data, format=format, group=group, given=data_options)
+    else:
+        samples = list(data)
     if isinstance(base, Base):
         loaded = base
     else:
@@ -174,6 +190,7 @@ def select(
         tuple(left_out),
         None if chosen is None else tuple(chosen),
         EmbeddingCache(),
+        note,
     )
 
 

@@ -87,6 +87,7 @@ def export(
         method=config.method,
         options=config.options,
         classes=classes,
+        data=artefact.reference(config.data, config.format, config.data_options),
         figures=figures,
         seed=config.seed,
         steps=state.step,

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtailor.data.image import write_json
-from samtailor.data.writers import Destination, LabelledImage, LabelledObject
+from samtailor.data.writers import (
+    Destination,
+    LabelledImage,
+    LabelledObject,
+    WriteReport,
+    check_options,
+    write_dataset,
+)
 from samtailor.errors import InputError
 from samtailor.labelling._journal import Journal
 from samtailor.labelling._pipeline import Cut, Unreadable, Workers, predict_ahead
@@ -22,7 +29,6 @@ from samtailor.labelling._predict import MultiAdapterPredictor
 from samtailor.labelling._tiles import Piece, Tile, merged, tiles
 from samtailor.masks.nms import mask_nms
 from samtailor.predict.source import AdapterSource
-from samtailor.registry import find
 from samtailor.structures.notebook import table_html
 
 if TYPE_CHECKING:
@@ -51,6 +57,7 @@ class Labelled:
         earlier: images that an earlier run labeled.
         empty: names of the images without any object.
         unreadable: file to the error.
+        report: what the format could not hold.
     """
 
     images: int = 0
@@ -58,6 +65,7 @@ class Labelled:
     earlier: int = 0
     empty: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+    report: WriteReport = field(default_factory=WriteReport)
 
     def __repr__(self) -> str:
         """Number of images, and of objects by class."""
@@ -70,6 +78,7 @@ class Labelled:
         rows = [[name, str(number)] for name, number in sorted(self.objects.items())]
         rows += [["images", str(self.images)], ["images without objects", str(len(self.empty))]]
         rows += [["unreadable images", str(len(self.unreadable))]] if self.unreadable else []
+        rows += [["objects that the format could not hold", str(n)]] if (n := self.report.left_out.total()) else []
         return table_html(["class", "objects"], rows, "Labeled images")
 
 
@@ -84,6 +93,7 @@ def label(
     vertices: int | None = None,
     tiling: Tiling | None = None,
     put: str = "copy",
+    options: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -103,14 +113,17 @@ def label(
         vertices: maximum number of vertices of an object's polygons; None: no limit.
         tiling: for large images.
         put: "copy", "link" or "none": whether the images become part of the result.
+        options: options of the format, for example {"rle": True}.
         settings: what else the predictions depend on (adapters, detector).
         overwrite: delete an earlier result and start again.
         progress: called with (images done, images in all).
 
     Raises:
-        InputError: an unknown format, fewer than 3 vertices, or `out` contains something else.
+        InputError: an unknown format or option, fewer than 3 vertices, or `out` contains something else.
     """
-    writer = find("writers", format)
+    chosen = dict(options or {})
+    writer = check_options(format, chosen)
+    polygons = None if chosen.get("rle") else getattr(writer, "POLYGONS", None)
     if vertices is not None and vertices < 3:
         raise InputError(f"A polygon needs at least 3 vertices, got a maximum of {vertices}.")
     if tiling is not None:
@@ -122,6 +135,7 @@ def label(
         "format": format.replace("_", "-"),
         "vertices": vertices,
         "images": put,
+        "options": chosen or None,
     }
     destination = Destination(Path(out), vertices, put)
     journal, result = Journal(Path(out), everything, overwrite=overwrite), Labelled()
@@ -134,14 +148,13 @@ def label(
                 journal.forget(image.name)
             else:
                 # polygons are computed now, while the next images are predicted, rather than at the end
-                polygons = getattr(writer, "POLYGONS", None)
                 objects = tuple(destination.drawn(one, polygons) for one in image.objects)
                 journal.add(replace(image, objects=objects))
             if progress:
                 progress(number, len(images))
     _count(result, journal, images)
     names = list(dict.fromkeys([*classes, *sorted(result.objects)]))
-    writer.write(destination, journal.images(images), names)
+    result.report = write_dataset(format, destination, journal.images(images), names, chosen)
     write_json(Path(out) / REPORT, _report(result, names, everything))
     return result
 
@@ -224,6 +237,7 @@ def _report(result: Labelled, classes: Sequence[str], settings: Mapping[str, Any
         "images": result.images,
         "nothing_found": result.empty,
         "unreadable": result.unreadable,
+        "written": result.report.to_json(),
     }
 
 

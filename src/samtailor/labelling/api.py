@@ -37,6 +37,7 @@ def label(
     tile: int | None = None,
     overlap: float = 0.25,
     image_files: str = "copy",
+    options: Mapping[str, Any] | None = None,
     device: str | None = None,
     overwrite: bool = False,
     verbose: bool = True,
@@ -53,7 +54,8 @@ def label(
         adapters: folder or hub id of an adapter, several of them, or a mapping from name to folder; None uses the
             base model alone, which needs a detector.
         out: folder of the result.
-        format: "coco", "yolo", "voc", "labelme", "masks", "label-studio", "cvat", or a plug-in.
+        format: "coco", "yolo", "voc", "labelme", "masks", "labelmap", "instances", "sa-1b", "label-studio", "cvat", or
+            a plug-in.
         base: base model; None uses the one of the first adapter.
         detector: ONNX file, .pt file, or hub id or folder of transformers; None uses the proposals of the adapters.
         detector_classes: use only these classes of the detector; the text prompt of an open-vocabulary detector.
@@ -64,13 +66,16 @@ def label(
         tile: side of the tiles into which larger images are cut, pixels; None does not cut.
         overlap: overlap of the tiles as a fraction of their side, 0 to 0.9.
         image_files: "copy", "link" or "none": how the images get into the result.
+        options: options of the format: {"rle": True} writes masks in place of polygons (coco, cvat, label-studio),
+            {"val": 0.2} is the share of the images in val/ (yolo).
         device: "cpu", "cuda", ...; None uses a GPU if there is one.
         overwrite: replace an earlier result in `out`.
         verbose: print progress on standard error; has no effect if `progress` is given.
         progress: called with (images done, images in total).
 
     Returns:
-        Numbers of images and objects, names of images without objects, and unreadable files.
+        Numbers of images and objects, names of images without objects, unreadable files, and in `report` what the
+        format could not hold.
 
     Raises:
         InputError: nothing can propose objects, an unknown format, or `out` holds something else.
@@ -94,7 +99,7 @@ def label(
     return labelling.label(
         predictor, sources, files, out, format=format,
         classes=list(dict.fromkeys(name for names in classes.values() for name in names)),
-        vertices=vertices, tiling=None if tile is None else Tiling(tile, overlap), put=image_files,
+        vertices=vertices, tiling=None if tile is None else Tiling(tile, overlap), put=image_files, options=options,
         # "give": the name in results of version 0.1, which must stay comparable
         settings={"adapters": _digests(folders), **prompting, "give": prompt_type, "refine": refine},
         overwrite=overwrite, progress=progress,

@@ -12,10 +12,11 @@ from uuid import uuid4
 
 import numpy as np
 
-from samtailor import __version__
 from samtailor.data.augment import UNTOUCHED
 from samtailor.data.image import SUFFIXES, header, read_image, write_json, write_png
 from samtailor.data.listing import natural_key
+from samtailor.data.writers import Destination, LabelledImage, LabelledObject, check_options, write_dataset
+from samtailor.data.writers.coco import annotation, skeleton
 from samtailor.errors import DataError, InputError
 from samtailor.masks.overlay import overlay
 from samtailor.masks.rle import to_json
@@ -78,6 +79,8 @@ def predict_files(
     adapters: Sequence[str | None] = (None,),
     sources: Sequence[AdapterSource] | None = None,
     overwrite: bool = False,
+    format: str | None = None,
+    options: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Predict every image and write the results to a folder, all or nothing.
@@ -92,25 +95,25 @@ def predict_files(
         sources: automatic mode: adapters with their prompt sources, in place of `prompts` and `adapters`. Empty masks
             and duplicates are dropped.
         overwrite: replace an earlier result in `out`.
+        format: also write a data set in this output format (see `data.writers`) to `out`/FORMAT, with the images.
+        options: options of the format.
         progress: called with (images done, images in all).
 
     Returns:
         the content of `predictions.json`. `score` is that of the proposal, or the predicted IoU of a user's prompt;
-        each image has the number of its `objects`.
+        each image has the number of its `objects`. With `format`, `dataset` has its account, see `WriteReport`.
 
     Raises:
-        InputError: a prompt outside its image, or `out` exists already.
+        InputError: a prompt outside its image, an unknown format or option, or `out` exists already.
     """
     adapters = adapters if sources is None else [source.adapter for source in sources]
     _check(images, prompts)
+    if format is not None:
+        check_options(format, options or {})
     labels = dict.fromkeys(_label(one, name) for image in images for one in prompts.get(image, ()) for name in adapters)
     ids = {label: i for i, label in enumerate(labels, 1)}
-    coco: dict[str, Any] = {
-        "info": {"description": f"samtailor {__version__}", "base": predictor.base.name},
-        "images": [],
-        "annotations": [],
-        "categories": [],
-    }
+    coco = skeleton([], base=predictor.base.name)
+    labeled: list[LabelledImage] = []
     with new_folder(out, RESULT if overwrite else None) as folder:
         for number, (name, path) in enumerate(images.items(), 1):
             image = read_image(path)
@@ -128,9 +131,13 @@ def predict_files(
                 coco["annotations"].append(_annotation(one, len(coco["annotations"]) + 1, number, category))
             entry = {"id": number, "file_name": str(path), "height": height, "width": width}
             coco["images"].append(entry | {"objects": len(predictions)})
+            labeled.append(LabelledImage(name, path, height, width, _labeled(predictions)))
             if progress:
                 progress(number, len(images))
         coco["categories"] += [{"id": i, "name": label} for label, i in ids.items()]
+        if format is not None:
+            report = write_dataset(format, Destination(folder / format), labeled, list(ids), options)
+            coco["dataset"] = {"format": format, **report.to_json(), "sentences": report.sentences()}
         write_json(folder / RESULT, coco)
     return coco
 
@@ -218,22 +225,22 @@ def _write(folder: Path, name: str, image: np.ndarray, predictions: Sequence[_Pr
 
 def _annotation(prediction: _Prediction, number: int, image: int, category: int) -> dict[str, Any]:
     """COCO annotation with `score`, `predicted_iou`, `adapter` and `prompt`."""
-    from pycocotools import mask as coco
-
     instance = prediction.instance
-    return {
-        "id": number,
-        "image_id": image,
-        "category_id": category,
-        "segmentation": to_json(instance.rle),
-        "bbox": [float(v) for v in coco.toBbox(instance.rle)],
-        "area": instance.area,
-        "iscrowd": 0,
+    return annotation(number, image, category, to_json(instance.rle), instance) | {
         "score": round(instance.score, 6),
         "predicted_iou": round(instance.iou, 6),
         "adapter": prediction.adapter,
         "prompt": _plain(instance.prompt),
     }
+
+
+def _labeled(predictions: Sequence[_Prediction]) -> tuple[LabelledObject, ...]:
+    """The predictions as a writer takes them, by falling score."""
+    objects = [
+        LabelledObject(_label(one.instance.prompt, one.adapter), one.instance.rle, one.instance.score, one.adapter)
+        for one in predictions
+    ]
+    return tuple(sorted(objects, key=lambda one: -one.score))
 
 
 def _label(prompt: ObjectPrompt, adapter: str | None) -> str:

@@ -6,14 +6,14 @@ import re
 import shutil
 import threading
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from samtailor.data.writers import Destination, LabelledImage, LabelledObject
+from samtailor.data.writers import Destination, LabelledImage, LabelledObject, check_options, write_dataset
 from samtailor.data.writing import replacing
-from samtailor.registry import find
+from samtailor.errors import counted
 from samtailor.serve.refusals import Refused, Unknown
 from samtailor.workbench.images import by_name
 from samtailor.workbench.project import Project
@@ -29,6 +29,14 @@ _COMPRESSED = {
     ".jfif",
 }  # already compressed
 
+_WHY = {
+    "open": "their objects are drafts, {}",
+    "proposed": "their objects are proposed and not accepted, {}",
+    "accepted": "accepted images were not chosen, {}",
+    "failed": "they cannot be read, {}",
+}
+"""Why images with objects are not in an export, by state."""
+
 
 class Exports:
     """Exports of one project.
@@ -42,21 +50,25 @@ class Exports:
         self._folder, self._project = folder, project
         self._lock = threading.Lock()
 
-    def write(self, format: str, states: Sequence[str], images: str = "link") -> dict[str, Any]:
+    def write(
+        self, format: str, states: Sequence[str], images: str = "link", options: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Write a new export. Its folder appears only when it is complete.
 
         Args:
             format: name of a writer.
             states: states of the images to export, "accepted" and "proposed".
             images: "link" (copied if the export is on another file system), "copy" or "none".
+            options: options of the format, for example {"rle": True}.
 
         Returns:
-            Name, folder and URL of the export, and the numbers of files, images and objects.
+            Name, folder and URL of the export, the numbers of files, images and objects in it, and `notes`: sentences
+            about drafts and objects that are not in it, or changed.
 
         Raises:
-            InputError: unknown format. Refused: no image has one of the states.
+            InputError: unknown format or option. Refused: no image has one of the states.
         """
-        writer, classes = find("writers", format), self._project.classes
+        check_options(format, options or {})
         labeled = self._labeled_images(states)
         if not labeled:
             raise Refused(f"Nothing to export: no image is {' or '.join(states)}.")
@@ -65,15 +77,16 @@ class Exports:
             temporary = self._folder / f".{name}.{uuid4().hex[:8]}"
             temporary.mkdir(parents=True)
             try:
-                writer.write(Destination(temporary, images=images), iter(labeled), classes)
+                to = Destination(temporary, images=images)
+                report = write_dataset(format, to, iter(labeled), self._project.classes, options)
                 temporary.rename(self._folder / name)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         folder = self._folder / name
         return {
             "name": name, "files": sum(path.is_file() for path in folder.rglob("*")), "images": len(labeled),
-            "objects": sum(len(image.objects) for image in labeled), "url": f"/api/exports/{name}.zip",
-            "folder": str(folder),
+            "objects": report.written, "url": f"/api/exports/{name}.zip",
+            "folder": str(folder), "notes": [*self._not_exported(states), *report.sentences()],
         }  # fmt: skip
 
     def packed(self, name: str) -> Path:
@@ -100,6 +113,18 @@ class Exports:
             LabelledImage(name, images.path(image.name), image.height, image.width, _objects(records[image.id]))
             for name, image in by_name(images.all()).items()
             if image.id in records
+        ]
+
+    def _not_exported(self, states: Sequence[str]) -> list[str]:
+        """Sentences about images with objects that are not in an export of these states, by state."""
+        by_state: dict[str, list[str]] = {}
+        for row in self._project.rows():
+            if row["objects"] and row["state"] not in states:
+                by_state.setdefault(row["state"], []).append(row["name"])
+        return [
+            f"Not exported, because {_WHY[state].format(counted(len(names), 'image'))}: {', '.join(names[:3])}"
+            + (f" and {len(names) - 3} more." if len(names) > 3 else ".")
+            for state, names in by_state.items()
         ]
 
     def _next_name(self, format: str) -> str:

@@ -119,6 +119,7 @@ class Export(_Strict):
     format: str = Field(max_length=64)
     states: list[Literal["accepted", "proposed"]] = Field(default=["accepted"], min_length=1)
     images: Literal["link", "copy", "none"] = "link"
+    options: dict[str, bool | float | str] = Field(default={}, description="Options of the format, such as rle: true.")
 
 
 def _ring(points: list[tuple[float, float]]) -> np.ndarray:

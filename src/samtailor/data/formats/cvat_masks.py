@@ -19,7 +19,9 @@ from samtailor.structures import Annotation, Sample
 
 
 def matches(path: Path) -> bool:
-    """Whether there is labelmap.txt with colors beside SegmentationClass/."""
+    """Whether there is labelmap.txt with colors beside SegmentationClass/, and no labels.json, which names indices."""
+    if (path / "labels.json").is_file():
+        return False
     if not (path / "labelmap.txt").is_file() or not has_files(subfolder(path, "SegmentationClass"), *SUFFIXES):
         return False
     try:

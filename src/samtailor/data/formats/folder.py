@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from samtailor.data.formats import color_map
-from samtailor.data.image import SUFFIXES, header, read_mask
-from samtailor.data.layout import file_sample, mask_annotation
-from samtailor.data.listing import chosen, files, has_files, natural_key, paired, single_class, subfolder
-from samtailor.data.placement import to_image_frame
+from samtailor.data import pairing
+from samtailor.data.account import describe
+from samtailor.data.class_lists import names_file
+from samtailor.data.image import SUFFIXES
+from samtailor.data.layout import file_sample
+from samtailor.data.listing import (
+    chosen,
+    files,
+    has_files,
+    natural_key,
+    paired,
+    read_json,
+    single_class,
+    subfolder,
+)
+from samtailor.data.mask_sets import Meaning, meaning, of_masks
 from samtailor.errors import DataError, InputError
-from samtailor.structures import Annotation, Sample
+from samtailor.structures import Sample
 
 _IMAGES, _MASKS = ("images", "image", "imgs"), ("masks", "mask")
-_ENDINGS = ("_mask", "-mask", "_segmentation")
+LABEL = "object"
+"""Class of masks without a class name."""
+
+Masks = Mapping[str, Sequence[tuple[str, Path]]]
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` contains images/ and masks/ (ignoring case; also "image", "imgs", "mask"), without a palette."""
-    if subfolder(path, *_IMAGES) is None or not has_files(subfolder(path, *_MASKS), *SUFFIXES):
-        return False
-    return not color_map.matches(path)
+    """Whether `path` contains images/ and masks/ (ignoring case; also "image", "imgs", "mask")."""
+    return subfolder(path, *_IMAGES) is not None and has_files(subfolder(path, *_MASKS), *SUFFIXES)
 
 
 def build(
@@ -31,44 +43,115 @@ def build(
     images: str | None = None,
     masks: str | None = None,
     mask_suffix: str | None = None,
+    pair: str | None = None,
+    values: str = "auto",
+    names: str | None = None,
+    first_index: int | None = None,
+    unlabeled: str = "skip",
 ) -> Iterable[Sample]:
-    """Samples of a folder of images and binary masks (foreground: above 0).
+    """Samples of a folder of images and masks.
 
     Args:
         path: folder of the data set.
-        classes: class folders to read, None for all; without class folders, one name for the objects ("object").
+        classes: class folders or names to read, None for all; without class names, one name for the objects ("object").
         images: folder of the images relative to `path`; None detects it.
         masks: folder of the masks relative to `path`; None detects it.
-        mask_suffix: suffix that mask names add to image names ("_mask"); None detects it.
+        mask_suffix: suffix that mask names add to image names ("_mask"); None discovers the pattern of the names.
+        pair: images and masks as two paths with {} for the name, images/{}.jpg:masks/{}_GT.png, in place of `images`,
+            `masks` and `mask_suffix`.
+        values: what the values of the masks mean: "binary", "instances" or "classes"; "auto" decides by a sample.
+        names: file of the class names of class maps relative to `path`; None uses classes.txt, labels.json, ...
+        first_index: value of the first class of a text file; None decides, see `class_lists.read_names`.
+        unlabeled: "skip" leaves out images without a mask; "negative" reads them as images without objects.
 
     Raises:
-        DataError: a folder is missing or empty, no image has a mask, or names are ambiguous. Reading a mask whose
-            aspect ratio differs from its image raises it too.
-        InputError: an unknown class.
+        DataError: a folder is missing or empty, no image has a mask, names are ambiguous, or the kind of the masks is.
+            Reading a mask whose aspect ratio differs from its image raises it too.
+        InputError: an unknown class or option.
     """
+    name_file = path / names if names is not None else names_file(path)
+    if pair is not None:
+        image_files, several = pairing.by_template(path, pair)
+        describe(f"pairs: {pair} (as given)")
+        by_image = {stem: [(LABEL, file) for file in masks] for stem, masks in several.items()}
+        return mask_samples(image_files, by_image, classes, values, name_file, first_index, unlabeled)
     image_folder = _folder(path, images, _IMAGES, "images")
     mask_folder = _folder(path, masks, _MASKS, "masks")
-    image_files = files(image_folder)
-    folders = _class_folders(mask_folder, image_folder, image_files)
-    if folders:
-        wanted = chosen(classes, sorted(folders, key=natural_key))
-        by_class = {label: _masks(folders[label], image_files, mask_suffix) for label in folders}
+    image_files = files(image_folder, role="image")
+    folders = _listed_folders(path, mask_folder) or _class_folders(mask_folder, image_folder, image_files)
+    if not folders:
+        mask_files = files(mask_folder, role="annotation")
+        by_image = paired_masks(image_files, mask_files, LABEL, mask_suffix)
+        return mask_samples(image_files, by_image, classes, values, name_file, first_index, unlabeled)
+    by_class = {
+        label: paired_masks(image_files, files(folders[label], role="annotation"), label, mask_suffix)
+        for label in sorted(folders, key=natural_key)
+    }
+    joined = {stem: [m for masks in by_class.values() for m in masks.get(stem, ())] for stem in _stems(by_class)}
+    wanted = chosen(classes, by_class)
+    return mask_samples(image_files, joined, wanted, values, None, first_index, unlabeled, folders=True)
+
+
+def mask_samples(
+    images: Mapping[str, Path],
+    masks: Masks,
+    classes: Sequence[str] | None,
+    values: str,
+    names: Path | None,
+    first: int | None,
+    unlabeled: str,
+    *,
+    folders: bool = False,
+) -> list[Sample]:
+    """Samples of images and their masks.
+
+    Args:
+        images: image files by stem.
+        masks: class name and file of the masks, by the stem of their image.
+        classes, values, first, unlabeled: options of `build`.
+        names: file of class names.
+        folders: whether the class names of `masks` are those of folders.
+    """
+    every = [file for several in masks.values() for _, file in several]
+    how = meaning(every, values, names, first) if every else Meaning("binary")
+    if how.kind == "classes" and how.names is not None:
+        wanted = frozenset(chosen(classes, how.names.values()))
+    elif folders:
+        wanted = frozenset(classes or ())
     else:
-        wanted = (single_class(classes, "object"),)
-        by_class = {wanted[0]: _masks(mask_folder, image_files, mask_suffix)}
-    stems = paired(image_files, set().union(*by_class.values()), "mask")
-    return [
-        file_sample(
-            stem, image_files[stem], _annotations, {n: by_class[n][stem] for n in wanted if stem in by_class[n]}
-        )
-        for stem in stems
-    ]
+        label = single_class(classes, LABEL)
+        wanted = frozenset([label])
+        masks = {stem: [(label, file) for _, file in several] for stem, several in masks.items()}
+    stems = paired(images, masks, "mask", unlabeled=unlabeled, content=None)
+    return [file_sample(stem, images[stem], of_masks, tuple(masks.get(stem, ())), how, wanted) for stem in stems]
 
 
-def _annotations(image: Path, masks: Mapping[str, Path]) -> Iterator[Annotation]:
-    frame = header(image)
-    for label, file in masks.items():
-        yield from mask_annotation(label, to_image_frame(read_mask(file), frame, file), file)
+def paired_masks(
+    images: Mapping[str, Path], masks: Mapping[str, Path], label: str, suffix: str | None = None
+) -> dict[str, list[tuple[str, Path]]]:
+    """Masks by the stem of their image; masks without an image stay under their own stem.
+
+    Raises:
+        DataError: the names can be paired in two ways.
+    """
+    if suffix is not None:
+        return {s.removesuffix(suffix): [(label, file)] for s, file in masks.items() if s.endswith(suffix)}
+    pairs = pairing.pair(images, masks)
+    if pairs is None:
+        return {stem: [(label, file)] for stem, file in masks.items()}
+    describe(f"pairs: {pairs.sentence(len(images), len(masks))}")
+    by_image = {stem: [(label, masks[mask]) for mask in several] for stem, several in pairs.masks.items()}
+    used = {mask for several in pairs.masks.values() for mask in several}
+    alone = {_free(stem, images): [(label, file)] for stem, file in masks.items() if stem not in used}
+    return {**by_image, **alone}
+
+
+def _free(stem: str, images: Mapping[str, Path]) -> str:
+    return stem if stem not in images else f"{stem} (mask)"
+
+
+def _stems(by_class: Mapping[str, Mapping[str, object]]) -> list[str]:
+    return sorted({stem for masks in by_class.values() for stem in masks}, key=natural_key)
 
 
 def _folder(root: Path, given: str | None, usual: Sequence[str], what: str) -> Path:
@@ -80,6 +163,16 @@ def _folder(root: Path, given: str | None, usual: Sequence[str], what: str) -> P
     if folder is None:
         raise DataError(f"{root} has no folder {usual[0]!r} for the {what}. Rename it, or set the option {what!r}.")
     return folder
+
+
+def _listed_folders(path: Path, masks: Path) -> dict[str, Path]:
+    """Class folders by name, from folders.json (folder to class name), which samtailor writes; empty without it."""
+    file = path / "folders.json"
+    table = read_json(file) if file.is_file() else None
+    if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
+        return {}  # a file of another program
+    inside = (entry for entry in sorted(masks.iterdir()) if entry.is_dir() and entry.name[0] != ".")
+    return {table.get(entry.name, entry.name): entry for entry in inside if has_files(entry, *SUFFIXES)}
 
 
 def _class_folders(masks: Path, images: Path, image_files: Mapping[str, Path]) -> dict[str, Path]:
@@ -101,16 +194,4 @@ def _class_folders(masks: Path, images: Path, image_files: Mapping[str, Path]) -
     return inside
 
 
-def _masks(folder: Path, images: Mapping[str, Path], suffix: str | None) -> dict[str, Path]:
-    """Mask files by the stem of their image."""
-    by_stem = files(folder)
-    if suffix is not None:
-        return {stem.removesuffix(suffix): file for stem, file in by_stem.items() if stem.endswith(suffix)}
-    if not any(stem in images for stem in by_stem):
-        for ending in _ENDINGS:
-            if any(stem.endswith(ending) and stem.removesuffix(ending) in images for stem in by_stem):
-                return _masks(folder, images, ending)
-    return by_stem
-
-
-__all__ = ["build", "matches"]
+__all__ = ["LABEL", "build", "mask_samples", "matches", "paired_masks"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -12,10 +13,11 @@ from samtailor.data.account import describe
 from samtailor.data.class_lists import names_file
 from samtailor.data.formats import color_map
 from samtailor.data.image import SUFFIXES, header, read_index
-from samtailor.data.index_maps import of_instances
+from samtailor.data.index_maps import of_instances, of_objects
 from samtailor.data.layout import file_sample
-from samtailor.data.listing import files, has_files, paired, single_class, subfolder
+from samtailor.data.listing import chosen, files, has_files, paired, read_text, single_class, subfolder
 from samtailor.data.notices import notice
+from samtailor.data.placement import to_image_frame
 from samtailor.errors import DataError
 from samtailor.structures import Annotation, Sample
 
@@ -47,7 +49,8 @@ def build(
 
     Args:
         path: folder of the data set.
-        classes: one name for the objects; None is "object".
+        classes: one name for the objects; None is "object". With an objects.csv (columns image, number and class, as
+            samtailor writes it): class names to read; None for all.
         images, labels: folders of the images and the maps relative to `path`.
         sure: skip the test whether the maps are class maps.
         ignore: numbers that are no objects. None is 255 in 8-bit maps, if it is not the only number of all maps and
@@ -60,10 +63,19 @@ def build(
     image_folder, map_folder = subfolder(path, images), subfolder(path, labels)
     if image_folder is None or map_folder is None:
         raise DataError(f"{path} must contain the folders {images}/ and {labels}/ for instance maps.")
-    label = single_class(classes, "object")
+    named = _named(path / "objects.csv")
+    wanted: frozenset[str] = frozenset()
+    if named:
+        wanted = frozenset(chosen(classes, sorted({name for table in named.values() for name in table.values()})))
+    label = "object" if named else single_class(classes, "object")
     image_files, maps = files(image_folder, role="image"), files(map_folder, role="annotation")
     stems = paired(image_files, maps, "instance map", unlabeled=unlabeled)
     used = [maps[stem] for stem in stems if stem in maps]
+    if named:
+        return [
+            file_sample(stem, image_files[stem], _of_classes, maps.get(stem), named.get(stem, {}), wanted)
+            for stem in stems
+        ]
     if not sure:
         _refuse_classes(used)
     void = void_of(used) if ignore is None else tuple(ignore)
@@ -91,6 +103,32 @@ def void_of(maps: Sequence[Path]) -> tuple[int, ...]:
         return ()
     describe("instance maps: 255 marks regions to be ignored (ignore=[] reads it as an object)")
     return (255,)
+
+
+def _of_classes(
+    image: Path, file: Path | None, names: Mapping[int, str], wanted: frozenset[str]
+) -> Iterator[Annotation]:
+    """Annotations of an instance map whose numbers have classes in objects.csv; none without a file."""
+    if file is not None:
+        index = to_image_frame(read_index(file), header(image), file)
+        yield from of_objects(index, index, names, wanted, file)
+
+
+def _named(file: Path) -> dict[str, dict[int, str]]:
+    """Class of each object by image and number, from objects.csv, which samtailor writes; empty without it.
+
+    Raises:
+        DataError: a row without a number or class.
+    """
+    rows = list(csv.DictReader(read_text(file).splitlines())) if file.is_file() else []
+    if not rows or not {"image", "number", "class"} <= rows[0].keys():
+        return {}  # none, or a table of another program
+    named: dict[str, dict[int, str]] = {}
+    for line, row in enumerate(rows, 2):
+        if not str(row["number"]).isdecimal() or not row["class"]:
+            raise DataError(f"{file}, line {line}: expected image, number and class, got {list(row.values())}.")
+        named.setdefault(row["image"], {})[int(row["number"])] = row["class"]
+    return named
 
 
 def _refuse_classes(maps: Sequence[Path]) -> None:

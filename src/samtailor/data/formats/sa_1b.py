@@ -12,7 +12,7 @@ from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import header
 from samtailor.data.json_kinds import MAX_FILES, of_kind
 from samtailor.data.layout import file_sample
-from samtailor.data.listing import read_json, single_class
+from samtailor.data.listing import chosen, natural_key, read_json, single_class
 from samtailor.errors import DataError
 from samtailor.masks.rle import from_polygons, validated
 from samtailor.structures import Annotation, Sample
@@ -28,14 +28,21 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
 
     Args:
         path: folder of the data set.
-        classes: one name for the objects; None is "object".
+        classes: one name for the objects; None is "object". If annotations have a `label`, as samtailor writes them:
+            labels to read; None for all.
 
     Raises:
         DataError: no file, or none of the images exists. Reading an invalid file, or run lengths of another size than
             the image, raises it too.
     """
-    label = single_class(classes, "object")
     sheets = of_kind(path, "sa-1b")
+    known = {_label(row) for file in sheets for row in _content(file)[1]}
+    if known <= {None}:
+        default = single_class(classes, "object")
+        wanted = frozenset([default])
+    else:
+        default = "object"
+        wanted = frozenset(chosen(classes, sorted((label or default for label in known), key=natural_key)))
     if not sheets:
         raise DataError(f"{path} has no JSON file of SA-1B (keys image and annotations).")
     finder, samples, missing = ImageFinder(path), {}, []
@@ -48,7 +55,7 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
         elif image in samples:
             raise DataError(f"{file}: the image {name!r} has two files.")
         else:
-            samples[image] = file_sample(image_id(path, image), image, _annotations, file, label)
+            samples[image] = file_sample(image_id(path, image), image, _annotations, file, wanted, default)
     if not samples:
         raise DataError(f"None of the images of {len(sheets)} files exists (first file: {sheets[0]}).")
     finder.account(samples, missing, "JSON file")
@@ -64,11 +71,19 @@ def _content(file: Path) -> tuple[dict[str, Any], list[Any]]:
     return image, rows
 
 
-def _annotations(image: Path, file: Path, label: str) -> Iterator[Annotation]:
+def _label(row: Any) -> str | None:
+    """The class of an annotation, an extension of samtailor."""
+    label = row.get("label") if isinstance(row, dict) else None
+    return label if isinstance(label, str) else None
+
+
+def _annotations(image: Path, file: Path, wanted: frozenset[str], default: str) -> Iterator[Annotation]:
     frame, (entry, rows) = header(image), _content(file)
     size = declared_size(entry.get("height"), entry.get("width"), frame, file)
-    shapes = (Shape(label, "mask", partial(_draw, row), f"annotation {i}") for i, row in enumerate(rows))
-    yield from drawn(shapes, {label}, size, frame, file)
+    shapes = (
+        Shape(_label(row) or default, "mask", partial(_draw, row), f"annotation {i}") for i, row in enumerate(rows)
+    )
+    yield from drawn(shapes, wanted, size, frame, file)
 
 
 def _draw(row: dict[str, Any], size: tuple[int, int]) -> dict[str, Any] | None:

@@ -38,11 +38,12 @@ _SAMPLED = 12  # maps that are read to number a list of class names
 
 
 def matches(path: Path) -> bool:
-    """Whether there are images and XML files, or SegmentationClass/ without a labelmap.txt of colors."""
+    """Whether there are images and XML files, or SegmentationClass/ without a labelmap.txt of colors alone."""
     if _images(path) is None:
         return False
     if has_files(_classes_folder(path), *SUFFIXES):
-        return palette_file(path / "labelmap.txt") is None  # with colors it is an export of CVAT, see cvat_masks
+        # with colors it is an export of CVAT, see cvat_masks; samtailor writes labels.json too, with exact names
+        return palette_file(path / "labelmap.txt") is None or (path / "labels.json").is_file()
     return has_files(subfolder(path, "annotations"), ".xml")
 
 

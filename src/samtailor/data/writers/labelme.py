@@ -11,6 +11,8 @@ from samtailor.data.writers import Destination, LabelledImage, LabelledObject
 from samtailor.data.writing import write_json
 
 POLYGONS = "parts"
+RESERVED = ("__ignore__", "_background_")
+"""Labels that labelme's converters take for regions without a class."""
 
 
 def write(to: Destination, images: Iterable[LabelledImage], classes: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,10 @@ class Backend:
         collection: accepted annotations.
         training: fits adapters to them and calls `use` with a finished one.
         every: number of new annotations after which a fit is started; 0: only on request.
+
+    Attributes:
+        not_saved: tasks whose newest annotation could not be saved, and why.
+        skipped: regions without area of each saved task (keypoints, choices, empty masks), by reason.
     """
 
     def __init__(
@@ -43,6 +48,8 @@ class Backend:
         self._images, self._every = images, every
         self._configs: dict[str, LabelConfig] = {}
         self._new = 0
+        self.not_saved: dict[int, str] = {}
+        self.skipped: dict[int, Counter[str]] = {}
         if finished := training.finished():
             use(engine, finished[-1])
 
@@ -128,6 +135,7 @@ class Backend:
                     await asyncio.to_thread(self.collection.remove, annotation=int(one["id"]))
         elif action == "TASKS_DELETED":
             for one in payload.get("tasks") or ():
+                self._forget(int(one["id"]))
                 await asyncio.to_thread(self.collection.remove, task=int(one["id"]))
         elif action == "START_TRAINING":
             await self.train()
@@ -162,6 +170,7 @@ class Backend:
         number, accepted = int(task["id"]), annotation.get("result") or []
         config = self.configure(project.get("id"), project.get("label_config"))
         if annotation.get("was_cancelled") or not accepted:
+            self._forget(number)
             await asyncio.to_thread(self.collection.remove, task=number)
             return
         data = await self._data(task, config)
@@ -169,9 +178,21 @@ class Backend:
 
     def _keep(self, task: int, annotation: int, data: bytes, accepted: Sequence[Mapping[str, Any]]) -> bool:
         size = reading.read(data, self.engine.limits).shape[:2]
-        labeled = ((regions.label(one), regions.mask(one, size)) for one in accepted if isinstance(one, Mapping))
-        objects = [(name, mask) for name, mask in labeled if name and mask is not None and mask.any()]
+        try:
+            objects, skipped = regions.objects(accepted, size)
+        except SamtailorError as error:  # without the region, its object would be background
+            self.collection.remove(task=task)
+            self.not_saved[task] = str(error)
+            _log.warning("The annotation of task %s is not saved: %s", task, error)
+            raise
+        self.not_saved.pop(task, None)
+        self.skipped[task] = skipped
         return self.collection.put(task, annotation, data, size, objects)
+
+    def _forget(self, task: int) -> None:
+        """Drop the account of a task whose annotation is gone."""
+        self.not_saved.pop(task, None)
+        self.skipped.pop(task, None)
 
     async def _data(self, task: Any, config: LabelConfig) -> bytes:
         if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping):

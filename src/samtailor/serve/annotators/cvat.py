@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samtailor.errors import InputError, MissingExtraError
+from samtailor.masks.box_runs import pack
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -114,11 +115,8 @@ def packed(mask: np.ndarray) -> list[float]:
     Args:
         mask: bool (height, width), not empty.
     """
-    x0, y0, x1, y1 = _box(mask)
-    flat = mask[y0:y1, x0:x1].ravel()
-    starts = np.flatnonzero(np.diff(flat, prepend=False))
-    edges = np.concatenate([[0], starts, [flat.size]])
-    return [float(v) for v in (*np.diff(edges), x0, y0, x1 - 1, y1 - 1)]
+    runs, (left, top, width, height) = pack(mask)
+    return [float(v) for v in (*runs, left, top, left + width - 1, top + height - 1)]
 
 
 def _box(mask: np.ndarray) -> tuple[int, int, int, int]:

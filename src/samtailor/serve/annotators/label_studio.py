@@ -7,6 +7,7 @@ are fetched only from the Label Studio given at the start; the host name and the
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection as Names
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,6 +19,8 @@ from samtailor.serve.annotators.backend import Backend
 from samtailor.serve.app import bare
 from samtailor.serve.guard import Guard
 from samtailor.serve.metrics import Metrics
+
+_LISTED = 20  # tasks that were not saved, with their reasons, in an answer
 
 
 def build(
@@ -114,6 +117,9 @@ def _state(backend: Backend) -> dict[str, Any]:
         "current": None if training.current is None else training.current.name,
         "error": training.error,
         "model_version": backend.version,
+        "not_saved": {str(task): reason for task, reason in sorted(backend.not_saved.items())[:_LISTED]},
+        "not_saved_tasks": len(backend.not_saved),
+        "regions_without_area": dict(sum(backend.skipped.values(), Counter())),
     }
 
 

@@ -6,6 +6,7 @@ Its coordinates are percentages of the image, measured from the corner of the to
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import uuid4
@@ -13,13 +14,15 @@ from uuid import uuid4
 import numpy as np
 
 from samtailor.errors import DataError, InputError
-from samtailor.masks import brush
+from samtailor.masks import brush, shapes
 from samtailor.masks import rle as rle_masks
 from samtailor.masks.polygons import outlines
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.annotators.label_config import LabelConfig
 
 _MAX_REGIONS = 256  # per prompt
+_WITHOUT_AREA = ("keypoint", "choices", "textarea", "rating", "number", "taxonomy", "datetime", "relation", "pairwise",
+                 "ranker", "hypertext")  # fmt: skip
 TOLERANCE = 1.0
 """Largest distance of a polygon from the outline of the mask, pixels."""
 
@@ -55,15 +58,65 @@ def prompt(context: Mapping[str, Any], size: tuple[int, int]) -> tuple[ObjectPro
     return ObjectPrompt(tuple(clicks), box), labels
 
 
+def objects(regions: Iterable[Any], size: tuple[int, int]) -> tuple[list[tuple[str, np.ndarray]], Counter[str]]:
+    """The objects of an annotation: class and mask (height, width) of each brush, polygon, rectangle and ellipse.
+
+    A region with several labels is an object of each class.
+
+    Args:
+        regions: `result` of an annotation.
+        size: (height, width) of the image.
+
+    Returns:
+        the objects, and the number of regions without area (keypoints, choices, texts, empty masks) by reason.
+
+    Raises:
+        InputError: a region with an area that cannot be read as a mask: another kind, a rotated image, or no label.
+            Without it the object would count as background.
+        DataError: a region that is damaged or of an image of another size.
+    """
+    listed: list[Mapping[str, Any]] = []
+    for region in regions:
+        if not isinstance(region, Mapping):
+            raise DataError(f"A region must be an object, got {type(region).__name__}.")
+        listed.append(region)
+    by_id: dict[Any, list[str]] = {}
+    for region in listed:  # the tags Labels and Brush, Polygon, ... make a region each, with the same id
+        if region.get("type") == "labels":
+            by_id.setdefault(str(region.get("id")), []).extend(labels(region))
+    made: list[tuple[str, np.ndarray]] = []
+    skipped: Counter[str] = Counter()
+    for region in listed:
+        kind = str(region.get("type", ""))
+        if kind == "labels":
+            continue
+        if kind.startswith(_WITHOUT_AREA):
+            skipped[f"{kind}: no area"] += 1
+            continue
+        one, names = mask(region, size), labels(region) or by_id.get(str(region.get("id")), [])
+        if one is None or not one.any():
+            skipped[f"{kind}: empty"] += 1
+        elif not names:
+            raise InputError(f"A region of the kind {kind!r} has no label. Choose a label for every region.")
+        else:
+            made += [(name, one) for name in dict.fromkeys(names)]
+    return made, skipped
+
+
 def mask(region: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray | None:
-    """The mask (height, width) of an annotated brush, polygon or rectangle region; None for other kinds.
+    """The mask (height, width) of a brush, polygon, rectangle or ellipse region; None if it has no area in the image.
 
     Raises:
         DataError: a region that is damaged or of an image of another size.
-        InputError: a rotated rectangle.
+        InputError: a region of another kind, or of a rotated image.
     """
     height, width = size
     kind, value = str(region.get("type", "")), region.get("value") or {}
+    if region.get("image_rotation"):
+        raise InputError(
+            f"A region of the kind {kind!r} was drawn on an image that was rotated by {region['image_rotation']} "
+            "degrees in Label Studio, which is not supported. Rotate the image back, or rotate the file itself."
+        )
     try:
         if kind.startswith("brush") and value.get("format") == "rle":
             return brush.decode(value["rle"], height, width)
@@ -71,19 +124,36 @@ def mask(region: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray | None:
             points = np.asarray(value["points"], float).reshape(-1, 2) * (width / 100, height / 100)
             rle = rle_masks.from_polygons([points.ravel().tolist()], size)
         elif kind.startswith("rectangle"):
-            _check_rotation(region)
-            rle = rle_masks.from_box(_box(value, size), size)
+            corner, sides = _scaled(value, ("x", "y"), size), _scaled(value, ("width", "height"), size)
+            turned = _finite(value.get("rotation") or 0)  # clockwise, about the corner
+            rle = shapes.from_rotated_box(
+                (*corner, corner[0] + sides[0], corner[1] + sides[1]), size, turned, about=corner
+            )
+        elif kind.startswith("ellipse"):
+            middle, radii = _scaled(value, ("x", "y"), size), _scaled(value, ("radiusX", "radiusY"), size)
+            rle = shapes.from_ellipse(middle, radii, size, _finite(value.get("rotation") or 0))
         else:
-            return None
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"A region of kind {kind!r} cannot be read: {error}.") from error
+            raise InputError(
+                f"Regions of the kind {kind!r} are not supported. Use brush, polygon, rectangle or ellipse labels."
+            )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise DataError(f"A region of the kind {kind!r} cannot be read: {error!r}.") from error
     return None if rle is None else _decoded(rle)
 
 
-def label(region: Mapping[str, Any]) -> str | None:
-    """The first label of a region."""
-    names = (region.get("value") or {}).get(region.get("type")) or ()
-    return str(names[0]) if names else None
+def labels(region: Mapping[str, Any]) -> list[str]:
+    """The labels of a region.
+
+    Raises:
+        DataError: they are not a list of names.
+    """
+    value = region.get("value") or {}
+    names = value.get(str(region.get("type"))) if isinstance(value, Mapping) else None
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise DataError(f"The labels of a region must be a list of names, got {names!r}.")
+    return list(names or ())
 
 
 def from_mask(one: np.ndarray, config: LabelConfig) -> list[dict[str, Any]]:
@@ -126,6 +196,12 @@ def _box(value: Mapping[str, Any], size: tuple[int, int]) -> tuple[float, float,
     return x0, y0, x1, y1
 
 
+def _scaled(value: Mapping[str, Any], keys: tuple[str, str], size: tuple[int, int]) -> tuple[float, float]:
+    """Two percentages, of the width and of the height, in pixels."""
+    height, width = size
+    return _finite(value[keys[0]]) / 100 * width, _finite(value[keys[1]]) / 100 * height
+
+
 def _finite(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
@@ -144,4 +220,4 @@ def _decoded(rle: dict[str, Any]) -> np.ndarray:
     return coco.decode(rle).astype(bool)
 
 
-__all__ = ["TOLERANCE", "from_mask", "label", "labeled", "mask", "prompt"]
+__all__ = ["TOLERANCE", "from_mask", "labeled", "labels", "mask", "objects", "prompt"]
