@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from samtailor.data.listing import subfolder
+from samtailor.data.listing import folders_in
 
 FOLDERS = ("annotations", "annotation", "ann", "labels", "json", "images")
 """Folders that may hold JSON files, besides the top folder."""
@@ -57,7 +57,8 @@ def of_kind(root: Path, kind: str, *, most: int | None = None) -> list[Path]:
         kind: see `json_kind`.
         most: inspect only so many files of a folder, as a fast test; None inspects all.
     """
-    for folder in [root, *(f for f in (subfolder(root, name) for name in FOLDERS) if f)]:
+    inside = {folder.name.lower(): folder for folder in reversed(folders_in(root))}
+    for folder in [root, *(inside[name] for name in FOLDERS if name in inside)]:
         files = [file for file in json_files(folder)[:most] if json_kind(file) == kind]
         if files:
             return files

@@ -8,6 +8,7 @@ from pathlib import Path
 from samtailor.data import pairing
 from samtailor.data.account import describe
 from samtailor.data.class_lists import names_file
+from samtailor.data.formats import color_map
 from samtailor.data.image import SUFFIXES
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import (
@@ -32,8 +33,10 @@ Masks = Mapping[str, Sequence[tuple[str, Path]]]
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` contains images/ and masks/ (ignoring case; also "image", "imgs", "mask")."""
-    return subfolder(path, *_IMAGES) is not None and has_files(subfolder(path, *_MASKS), *SUFFIXES)
+    """Whether `path` contains images/ and masks/ (ignoring case; also "image", "imgs", "mask"), without a palette."""
+    if subfolder(path, *_IMAGES) is None or not has_files(subfolder(path, *_MASKS), *SUFFIXES):
+        return False
+    return not color_map.matches(path)
 
 
 def build(

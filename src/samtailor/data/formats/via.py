@@ -16,7 +16,7 @@ from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import header
 from samtailor.data.json_kinds import of_kind
 from samtailor.data.layout import file_sample
-from samtailor.data.listing import chosen, natural_key, read_json, read_text
+from samtailor.data.listing import chosen, folders_in, natural_key, read_json, read_text
 from samtailor.data.notices import notice
 from samtailor.errors import DataError, InputError
 from samtailor.masks.rle import from_box, from_polygons
@@ -84,7 +84,7 @@ def _sheets(path: Path, most: int | None) -> list[Path]:
     files = of_kind(path, "via", most=most) or [f for f in sorted(path.glob("*.csv"))[:most] if _is_csv(f)]
     if files:
         return files
-    folders = sorted(f for f in path.iterdir() if f.is_dir() and f.name[0] != ".")[:16]
+    folders = folders_in(path)[:16]
     return [f for folder in folders for f in (*of_kind(folder, "via", most=most), *_csvs(folder, most))]
 
 
