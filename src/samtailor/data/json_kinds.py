@@ -154,6 +154,8 @@ def _is_darwin(keys: dict[Path_, str]) -> bool:
 def _is_via(keys: dict[Path_, str]) -> bool:
     if keys.get(("_via_img_metadata",)) == "{":
         return True
+    if keys.get(("metadata",)) == keys.get(("file",)) == keys.get(("project",)) == "{":  # VIA 3
+        return True
     tops = [place for place in keys if len(place) == 1] if keys.get(()) == "{" else []
     return any((*top, "filename") in keys and (*top, "regions") in keys for top in tops)
 

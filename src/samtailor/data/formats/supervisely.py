@@ -22,7 +22,7 @@ from samtailor.masks.rle import from_box
 from samtailor.masks.shapes import from_ellipse, from_part, from_rings
 from samtailor.structures import Annotation, Sample
 
-_AREAS = ("bitmap", "polygon", "rectangle", "ellipse", "rectangular")
+_AREAS = ("bitmap", "alpha_mask", "polygon", "rectangle", "ellipse", "rectangular")
 _MOST = 64 << 20  # bytes of a decompressed bitmap
 
 
@@ -128,7 +128,7 @@ def _shape(row: Mapping[str, Any], number: int) -> Shape:
 
 
 def _draw(kind: str, row: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any] | None:
-    if kind == "bitmap":
+    if kind in ("bitmap", "alpha_mask"):
         return _bitmap(row["bitmap"], size)
     if kind == "ellipse":
         middle = row["points"]["exterior"][0] if "points" in row else row["center"]

@@ -1,4 +1,4 @@
-"""VGG Image Annotator (VIA 2): a JSON project or annotation file, or a CSV file, with regions for each image."""
+"""VGG Image Annotator (VIA 1 to 3): a JSON project or annotation file, or a CSV file, with regions for each image."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _entries(file: Path) -> list[tuple[str, list[dict[str, Any]]]]:
     """(image name, regions) of each image."""
     try:
         return _from_csv(file) if file.suffix.lower() == ".csv" else _from_json(file)
-    except (KeyError, TypeError, ValueError, AttributeError, csv.Error, RecursionError) as error:
+    except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError, csv.Error) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{file}: not a valid file of VIA ({error!r}).") from error
@@ -110,6 +110,8 @@ def _entries(file: Path) -> list[tuple[str, list[dict[str, Any]]]]:
 
 def _from_json(file: Path) -> list[tuple[str, list[dict[str, Any]]]]:
     content = read_json(file)
+    if isinstance(content.get("metadata"), dict) and isinstance(content.get("file"), dict):
+        return _from_three(content)
     entries = []
     for entry in content.get("_via_img_metadata", content).values():
         regions = entry.get("regions") or []
@@ -118,6 +120,38 @@ def _from_json(file: Path) -> list[tuple[str, list[dict[str, Any]]]]:
             raise DataError(f"{file}: a region of {entry['filename']!r} is not an object.")
         entries.append((str(entry["filename"]), rows))
     return entries
+
+
+def _from_three(content: Mapping[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """VIA 3: files, views and regions apart; a region is [number of the shape, coordinates ...]."""
+    attributes = content.get("attribute") or {}
+    table: dict[str, list[dict[str, Any]]] = {str(id): [] for id in content["file"]}
+    views = {str(id): str(view["fid_list"][0]) for id, view in (content.get("view") or {}).items()}
+    for region in content["metadata"].values():
+        values = region.get("xy") or []
+        if not values:
+            continue  # a segment of time
+        named = {}
+        for id, value in (region.get("av") or {}).items():
+            attribute = attributes[id]
+            named[str(attribute["aname"])] = (attribute.get("options") or {}).get(value, value)
+        shape = _shape_three(values)
+        table[views.get(str(region["vid"]), str(region["vid"]))].append(
+            {"shape_attributes": shape, "region_attributes": named}
+        )
+    return [(str(content["file"][id]["fname"]), regions) for id, regions in table.items()]
+
+
+def _shape_three(values: Sequence[float]) -> dict[str, Any]:
+    number, *xy = values
+    if number == 7:
+        return {"name": "polygon", "all_points_x": xy[0::2], "all_points_y": xy[1::2]}
+    name, keys = {
+        2: ("rect", ("x", "y", "width", "height")),
+        3: ("circle", ("cx", "cy", "r")),
+        4: ("ellipse", ("cx", "cy", "rx", "ry")),
+    }.get(int(number), ("point or line", ()))
+    return {"name": name, **dict(zip(keys, xy, strict=True))} if keys else {"name": name}
 
 
 def _from_csv(file: Path) -> list[tuple[str, list[dict[str, Any]]]]:
