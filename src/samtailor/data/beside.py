@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from samtailor.data.account import count_images, leave_out_image
 from samtailor.data.image import SUFFIXES
-from samtailor.data.listing import folders_in
+from samtailor.data.listing import folders_in, is_utf8
 
 _FOLDERS = 64  # folders directly below the top folder that are inspected
 
@@ -34,6 +35,13 @@ def folders_with_pairs(path: Path, suffix: str) -> Iterator[tuple[Path, list[Pat
             yield folder, files
 
 
+def _leave_out(file: Path) -> None:
+    shown = str(file).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    kind = "no regular file" if is_utf8(file.name) else "name not UTF-8"
+    count_images()
+    leave_out_image(kind, f"{shown}: {kind}, skipped.")
+
+
 def files_of(path: Path, folders: list[Path], suffix: str) -> tuple[dict[str, Path], dict[str, Path]]:
     """(images, annotation files) directly in the folders, by their path relative to `path` without suffix.
 
@@ -46,7 +54,11 @@ def files_of(path: Path, folders: list[Path], suffix: str) -> tuple[dict[str, Pa
     others: dict[str, Path] = {}
     for folder in folders:
         for file in sorted(folder.iterdir()):
-            if file.name.startswith(".") or not file.is_file():
+            if file.name.startswith("."):
+                continue
+            if not file.is_file() or not is_utf8(file.name):
+                if file.suffix.lower() in SUFFIXES and not file.is_dir():
+                    _leave_out(file)
                 continue
             key = file.relative_to(path).with_suffix("").as_posix()
             if file.suffix.lower() == suffix:

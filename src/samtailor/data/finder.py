@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
@@ -15,7 +14,7 @@ from urllib.parse import unquote
 
 from samtailor.data.account import count_images, leave_out_image
 from samtailor.data.image import SUFFIXES
-from samtailor.data.listing import natural_key
+from samtailor.data.listing import natural_key, plain, walk
 from samtailor.errors import DataError
 
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")  # Label Studio puts it in front of the names of uploaded files
@@ -39,17 +38,16 @@ class ImageFinder:
         self._by_name: dict[str, list[str]] = defaultdict(list)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         skipped = {name.lower() for name in skip}
-        for parent, folders, names in os.walk(root):
-            top = parent == str(root)
-            folders[:] = sorted(f for f in folders if f[0] != "." and not (top and f.lower() in skipped))
-            for name in sorted(names):
-                stem, suffix = os.path.splitext(name)
-                if suffix.lower() not in SUFFIXES or name.startswith(".") or (ending and stem.endswith(ending)):
-                    continue
-                place = Path(os.path.relpath(parent, root), name).as_posix()
-                self.files[place] = Path(parent, name)
-                self._by_name[_plain(name)].append(place)
-                self._by_stem[_plain(stem)].append(place)
+        for file in walk(root, _skipped):
+            place = os.path.relpath(file, root)
+            top, separator, _ = place.partition(os.sep)
+            masks = ending is not None and file.stem.endswith(ending)
+            if file.suffix.lower() not in SUFFIXES or masks or (separator and top.lower() in skipped):
+                continue
+            name = Path(place).as_posix()
+            self.files[name] = file
+            self._by_name[plain(file.name)].append(name)
+            self._by_stem[plain(file.stem)].append(name)
 
     def find(self, name: str, source: Path | str, *, within: str | None = None, stem: bool = False) -> Path | None:
         """The image file that a name or path means; None if there is none.
@@ -66,7 +64,7 @@ class ImageFinder:
             DataError: several files are meant equally.
         """
         for spelling in _spellings(name):
-            parts = [_plain(part) for part in PurePosixPath(spelling).parts if part not in ("/", "..", ".")]
+            parts = [plain(part) for part in PurePosixPath(spelling).parts if part not in ("/", "..", ".")]
             if not parts:
                 continue
             places = self._by_name.get(parts[-1]) or (self._by_stem.get(parts[-1]) if stem else None)
@@ -79,13 +77,13 @@ class ImageFinder:
             return places[0]
 
         def agreement(place: str) -> tuple[int, bool, bool]:
-            own = [_plain(part) for part in PurePosixPath(place).parts]
+            own = [plain(part) for part in PurePosixPath(place).parts]
             same = 0
             for one, other in zip(reversed(own[:-1]), reversed(parts[:-1]), strict=False):
                 if one != other:
                     break
                 same += 1
-            return same, within is not None and _plain(within) in own[:-1], len(own) == len(parts)
+            return same, within is not None and plain(within) in own[:-1], len(own) == len(parts)
 
         ranked = sorted(places, key=agreement, reverse=True)
         if agreement(ranked[0]) == agreement(ranked[1]):
@@ -115,6 +113,12 @@ class ImageFinder:
                 leave_out_image("image without partner", f"{self.files[place]} has no {what} and is skipped.")
 
 
+def _skipped(suffix: str, kind: str, message: str) -> None:
+    if suffix in SUFFIXES:
+        count_images()
+        leave_out_image(kind, message)
+
+
 def image_id(root: Path, image: Path) -> str:
     """Id of a sample: the path of its image relative to `root`, without suffix and without a folder "images"."""
     place = PurePosixPath(image.relative_to(root).as_posix()).with_suffix("")
@@ -140,10 +144,6 @@ def _spellings(name: str) -> Iterable[str]:
     short = _UPLOAD.sub("", path.name)
     if short != path.name:
         yield (path.parent / short).as_posix()
-
-
-def _plain(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
 
 
 __all__ = ["ImageFinder", "image_id"]

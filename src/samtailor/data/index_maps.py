@@ -8,11 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from samtailor.data.account import count, leave_out
-from samtailor.data.image import Header
+from samtailor.data.image import Header, read_index
 from samtailor.data.placement import to_image_frame
 from samtailor.errors import DataError
 from samtailor.masks.rle import from_index_map
 from samtailor.structures import Annotation
+
+
+def values_in(file: Path) -> int:
+    """Number of different values above 0 of an index map; 1 if the file cannot be read."""
+    try:
+        values = np.unique(read_index(file))
+    except DataError:
+        return 1
+    return int((values > 0).sum())
 
 
 def of_classes(
@@ -85,4 +94,4 @@ def _some(names: Mapping[int, str]) -> str:
     return ", ".join(rows) + (", ..." if len(names) > 8 else "") if rows else "none"
 
 
-__all__ = ["of_classes", "of_instances", "of_objects"]
+__all__ = ["of_classes", "of_instances", "of_objects", "values_in"]

@@ -82,7 +82,7 @@ def _walk(folder: Path, entered: set[tuple[int, int]], skipped: Skipped | None) 
         if entry.name.startswith("."):
             continue
         suffix = os.path.splitext(entry.name)[1].lower()
-        if not _is_utf8(entry.name):
+        if not is_utf8(entry.name):
             if skipped is not None:
                 for name in _inside(folder / entry.name):
                     shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -106,7 +106,8 @@ def _inside(path: Path) -> Iterator[str]:
         yield from (os.path.join(parent, name) for name in names)
 
 
-def _is_utf8(name: str) -> bool:
+def is_utf8(name: str) -> bool:
+    """Whether a file name is valid UTF-8 on disk."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
@@ -164,11 +165,11 @@ UNLABELED = ("skip", "negative")
 
 def paired(
     images: Mapping[str, Path],
-    partners: Mapping[str, Path] | Iterable[str],
+    partners: Mapping[str, Any] | Iterable[str],
     what: str,
     *,
     unlabeled: str = "skip",
-    content: Callable[[Path], int] | None = None,
+    content: Callable[[Any], int] | None = None,
 ) -> list[str]:
     """Stems of the images that are read, in natural order. Images and partners are counted, see `data.account`.
 
@@ -281,6 +282,7 @@ __all__ = [
     "files",
     "folders_in",
     "has_files",
+    "is_utf8",
     "json_mentions",
     "natural_key",
     "paired",

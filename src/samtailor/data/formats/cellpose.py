@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from samtailor.data.image import SUFFIXES, header, read_index
-from samtailor.data.index_maps import of_instances
+from samtailor.data.index_maps import of_instances, values_in
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import files, paired, single_class
 from samtailor.data.parts import part_of
@@ -46,7 +46,7 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
         )
     return [
         file_sample(stem, images[stem], _annotations, masks[stem], label, part=part_of(path, images[stem]))
-        for stem in paired(images, masks, "file NAME_masks")
+        for stem in paired(images, masks, "file NAME_masks", content=values_in)
     ]
 
 
@@ -67,7 +67,7 @@ def _image_of(stem: str) -> str | None:
 
 def _listed(path: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     """Image and mask files by the stem of the image, which may end in _img."""
-    every = files(path)
+    every = files(path, role="image")
     others = {stem: file for stem, file in every.items() if not stem.endswith((*_MASKS, *_CHANNELS))}
     masks = {image: file for stem, file in every.items() if (image := _image_of(stem)) is not None}
     if any(stem not in others and stem + _IMAGE in others for stem in masks):

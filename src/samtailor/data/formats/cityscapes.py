@@ -10,7 +10,7 @@ import numpy as np
 from samtailor.data.account import count, leave_out
 from samtailor.data.color_maps import NOTHING
 from samtailor.data.image import SUFFIXES, header, read_index
-from samtailor.data.index_maps import of_classes
+from samtailor.data.index_maps import of_classes, values_in
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, has_files, paired, read_text, subfolder
 from samtailor.data.parts import part_of
@@ -59,7 +59,7 @@ def build(path: Path, *, classes: Sequence[str] | None = None, truth: str = "aut
     names = _names(path)
     known = {i: name for i, name in names.items() if name not in _VOID and name.lower() not in NOTHING}
     wanted = frozenset(chosen(classes, known.values()))
-    image_files = {stem.removesuffix(_IMAGE): file for stem, file in files(images).items()}
+    image_files = {stem.removesuffix(_IMAGE): file for stem, file in files(images, role="image").items()}
     by_kind = {kind: _maps(maps, kind) for kind in ("instanceIds", "labelIds")}
     kind = truth if truth != "auto" else "instanceIds" if by_kind["instanceIds"] else "labelIds"
     return [
@@ -67,7 +67,7 @@ def build(path: Path, *, classes: Sequence[str] | None = None, truth: str = "aut
             stem, image_files[stem], _annotations, by_kind[kind][stem], known, frozenset(names), wanted, kind,
             part=part_of(path, image_files[stem]),
         )
-        for stem in paired(image_files, by_kind[kind], f"map of {kind}")
+        for stem in paired(image_files, by_kind[kind], f"map of {kind}", content=values_in)
     ]  # fmt: skip
 
 

@@ -68,7 +68,8 @@ def build(path: Path, *, classes: Sequence[str] | None = None, palette: str | No
     wanted = frozenset(chosen(classes, dict.fromkeys(n for n in names.values() if n.lower() not in NOTHING)))
     samples = []
     for part, images, masks in places:
-        image_files, maps = files(images), _maps(masks, files(images))
+        image_files = files(images, role="image")
+        maps = _maps(masks, image_files)
         stems = paired(image_files, maps, "color map")
         for stem in stems:
             id = f"{part}/{stem}" if part else stem
@@ -109,7 +110,7 @@ def _aligned(images: Path, masks: Path) -> bool:
 
 def _maps(folder: Path, images: Mapping[str, Path]) -> dict[str, Path]:
     """Maps by the stem of their image; names may have one of the usual endings more."""
-    maps = files(folder)
+    maps = files(folder, role="annotation")
 
     def renamed(ending: str) -> dict[str, Path]:
         return {stem.removesuffix(ending): file for stem, file in maps.items() if stem.endswith(ending)}

@@ -54,7 +54,7 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
     if image_folder is None or not has_files(image_folder, *SUFFIXES):
         raise DataError(f"{path} has no images in JPEGImages/. Export the task with images, or copy them there.")
     objects = subfolder(path, "SegmentationObject")
-    image_files, maps = files(image_folder), files(folder)
+    image_files, maps = files(image_folder, role="image"), files(folder, role="annotation")
     object_maps = files(objects) if objects else {}
     parts = list_parts(subfolder(path / "ImageSets", "Segmentation", "Main"))
     return [

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from samtailor.data.image import SUFFIXES, header, read_index
-from samtailor.data.index_maps import of_instances
+from samtailor.data.index_maps import of_instances, values_in
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import files, folders_in, has_files, paired, single_class, subfolder
 from samtailor.data.parts import list_parts
@@ -47,9 +47,9 @@ def build(
     if folders is None:
         raise DataError(f"{path} must contain JPEGImages/480p/SEQUENCE/ and Annotations/480p/SEQUENCE/.")
     parts = _parts(path, year)
-    images, maps = files(folders[0]), files(folders[1], [".png"])
+    images, maps = files(folders[0], role="image"), files(folders[1], [".png"], role="annotation")
     samples = []
-    for stem in paired(images, maps, "map"):
+    for stem in paired(images, maps, "map", content=values_in):
         sequence = stem.rpartition("/")[0]
         sample = file_sample(stem, images[stem], _annotations, maps[stem], label, part=parts.get(sequence))
         samples.append(replace(sample, group=sequence or None))

@@ -40,12 +40,12 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
     samples = []
     for stage, folders in _folders(path, None).items():
         for folder in folders:
-            images = files(folder / "images")
+            images = files(folder / "images", role="image")
             count_images(len(images))
             if len(images) != 1:
                 raise DataError(f"{folder / 'images'} must contain exactly one image, it contains {len(images)}.")
             image = next(iter(images.values()))
-            masks = files(folder / "masks") if (folder / "masks").is_dir() else {}
+            masks = files(folder / "masks", role="annotation") if (folder / "masks").is_dir() else {}
             if not masks:
                 leave_out_image("image without partner", f"{image} has no masks and is skipped.")
                 continue

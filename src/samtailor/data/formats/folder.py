@@ -10,6 +10,7 @@ from samtailor.data.account import describe
 from samtailor.data.class_lists import names_file
 from samtailor.data.formats import color_map
 from samtailor.data.image import SUFFIXES
+from samtailor.data.index_maps import values_in
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import (
     chosen,
@@ -33,10 +34,12 @@ Masks = Mapping[str, Sequence[tuple[str, Path]]]
 
 
 def matches(path: Path) -> bool:
-    """Whether `path` contains images/ and masks/ (ignoring case; also "image", "imgs", "mask"), without a palette."""
-    if subfolder(path, *_IMAGES) is None or not has_files(subfolder(path, *_MASKS), *SUFFIXES):
-        return False
-    return not color_map.matches(path)
+    """Whether `path` contains images/ and masks/ (ignoring case; also "image", "imgs", "mask")."""
+    return (
+        subfolder(path, *_IMAGES) is not None
+        and has_files(subfolder(path, *_MASKS), *SUFFIXES)
+        and not color_map.matches(path)
+    )
 
 
 def build(
@@ -125,7 +128,12 @@ def mask_samples(
         label = single_class(classes, LABEL)
         wanted = frozenset([label])
         masks = {stem: [(label, file) for _, file in several] for stem, several in masks.items()}
-    stems = paired(images, masks, "mask", unlabeled=unlabeled, content=None)
+
+    def number(several: Sequence[tuple[str, Path]]) -> int:
+        return sum(1 if how.kind == "binary" else values_in(file) for _, file in several)
+
+    stems = paired(images, masks, "mask", unlabeled=unlabeled, content=number)
+
     return [file_sample(stem, images[stem], of_masks, tuple(masks.get(stem, ())), how, wanted) for stem in stems]
 
 

@@ -13,7 +13,7 @@ from samtailor.data.account import describe
 from samtailor.data.class_lists import names_file
 from samtailor.data.formats import color_map
 from samtailor.data.image import SUFFIXES, header, read_index
-from samtailor.data.index_maps import of_instances, of_objects
+from samtailor.data.index_maps import of_instances, of_objects, values_in
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, has_files, paired, read_text, single_class, subfolder
 from samtailor.data.notices import notice
@@ -69,7 +69,7 @@ def build(
         wanted = frozenset(chosen(classes, sorted({name for table in named.values() for name in table.values()})))
     label = "object" if named else single_class(classes, "object")
     image_files, maps = files(image_folder, role="image"), files(map_folder, role="annotation")
-    stems = paired(image_files, maps, "instance map", unlabeled=unlabeled)
+    stems = paired(image_files, maps, "instance map", unlabeled=unlabeled, content=values_in)
     used = [maps[stem] for stem in stems if stem in maps]
     if named:
         return [

@@ -11,6 +11,7 @@ from samtailor.data.account import count, leave_out
 from samtailor.data.class_lists import NOTHING, names_file, read_names
 from samtailor.data.formats import color_map
 from samtailor.data.image import SUFFIXES, header, read_index
+from samtailor.data.index_maps import values_in
 from samtailor.data.json_kinds import json_kind
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, has_files, paired, subfolder
@@ -65,7 +66,7 @@ def build(
     if images is None or labels is None:
         raise DataError(f"{path} must contain the folders images/ and labels/ for class maps.")
     image_files, maps = files(images, role="image"), files(labels, role="annotation")
-    stems = paired(image_files, maps, "label map", unlabeled=unlabeled)
+    stems = paired(image_files, maps, "label map", unlabeled=unlabeled, content=values_in)
     file = path / names if names is not None else names_file(path) or path / "labels.json"
     table = read_names(file, first=first_index, seen=_seen(file, first_index, [maps[s] for s in stems if s in maps]))
     targets = {index: name for index, name in table.items() if index >= 0 and name.lower() not in NOTHING}

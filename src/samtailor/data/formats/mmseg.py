@@ -60,7 +60,7 @@ def build(
     images, maps = subfolder(path, "img_dir"), subfolder(path, "ann_dir")
     if images is None or maps is None:
         raise DataError(f"{path} must contain img_dir/ and ann_dir/.")
-    image_files, map_files = _renamed(files(images), files(maps))
+    image_files, map_files = _renamed(files(images, role="image"), files(maps, role="annotation"))
     table = _table(path, names)
     if table is None:
         table = _numbers(map_files[stem] for stem in paired(image_files, map_files, "map in ann_dir"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from samtailor.data.color_maps import NOTHING
 from samtailor.data.image import header, read_index
-from samtailor.data.index_maps import of_classes
+from samtailor.data.index_maps import of_classes, values_in
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, folders_in, paired, read_text
 from samtailor.data.parts import part_named
@@ -43,10 +43,10 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
     samples = []
     for folder, names in tables.items():
         part = "" if folder == path else folder.name
-        every = files(folder)
+        every = files(folder, role="image")
         masks = {stem.removesuffix(_ENDING): file for stem, file in every.items() if stem.endswith(_ENDING)}
         images = {stem: file for stem, file in every.items() if not stem.endswith(_ENDING)}
-        for stem in paired(images, masks, "file NAME_mask.png"):
+        for stem in paired(images, masks, "file NAME_mask.png", content=values_in):
             id = f"{part}/{stem}" if part else stem
             samples.append(
                 file_sample(id, images[stem], _annotations, masks[stem], names, wanted, part=part_named(part))

@@ -208,7 +208,11 @@ def _segmented(
     folder, object_folder = _classes_folder(path), subfolder(path, "SegmentationObject")
     maps = files(folder, role="annotation") if folder else {}
     objects = files(object_folder) if object_folder else {}
-    stems = paired(images, maps, "mask in SegmentationClass", unlabeled=unlabeled)
+    stem_of = {file: stem for stem, file in maps.items()}
+    stems = paired(
+        images, maps, "mask in SegmentationClass", unlabeled=unlabeled,
+        content=lambda file: _values(objects.get(stem_of[file], file)),
+    )  # fmt: skip
     names = _class_names(path, first, [maps[stem] for stem in stems if stem in maps])
     wanted = frozenset(chosen(classes, (name for index, name in names.items() if index > 0)))
     parts = list_parts(subfolder(subfolder(path, "ImageSets") or path, "Segmentation"))
@@ -218,6 +222,14 @@ def _segmented(
         )
         for stem in stems
     ]
+
+
+def _values(file: Path) -> int:
+    """Number of objects or classes of a map."""
+    try:
+        return int((np.unique(_without_void(read_index(file))) > 0).sum())
+    except DataError:
+        return 1
 
 
 def _class_names(path: Path, first: int | None, maps: Sequence[Path]) -> dict[int, str]:
