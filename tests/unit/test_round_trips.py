@@ -12,7 +12,7 @@ from PIL import Image
 
 import map_layouts
 import tool_layouts
-from layouts import FORMATS, WRITERS
+from layouts import FORMATS, WRITERS, blob, photo, save
 from samtailor import registry
 from samtailor.data.dataset import open_dataset
 from samtailor.data.writers import LabelledImage
@@ -25,7 +25,16 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 LOWEST = 0.98
 """Lowest IoU of an object of a format of polygons; it also stays within one pixel of the outline. Others are exact."""
-LAYOUTS = {**WRITERS, **tool_layouts.TOOLS, **map_layouts.MAPS}
+
+
+def write_pairs(root: Path) -> None:
+    """Images and masks side by side, NAME.jpg and NAME_GT.png."""
+    for number in (1, 2, 10):
+        photo(root / f"{number}.jpg", seed=number)
+        save(root / f"{number}_GT.png", blob(number).astype(np.uint8) * 255)
+
+
+LAYOUTS = {"pairs": write_pairs, **WRITERS, **tool_layouts.TOOLS, **map_layouts.MAPS}
 
 
 def refuse(score: trips.Score, variant: Variant, pair: str) -> None:
