@@ -165,6 +165,16 @@ def write_davis(root):
     return dict(sorted(expected.items()))
 
 
+def write_pairs(root):
+    """Images and masks side by side."""
+    expected = {}
+    for i in IDS:
+        photo(root / f"photo_{i}.jpg")
+        save(root / f"photo_{i}_GT.png", _instances(i)[2].astype(np.uint8) * 255)
+        expected[f"photo_{i}"] = [("object", _instances(i)[2])]
+    return expected
+
+
 MAPS = {
     "cvat-masks": write_cvat_masks,
     "color-map": write_color_map,
@@ -176,5 +186,6 @@ MAPS = {
     "dsb2018": write_dsb2018,
     "roboflow-masks": write_roboflow_masks,
     "davis": write_davis,
+    "pairs": write_pairs,
 }
 FORMATS = {"cellpose train": "cellpose", "cellpose saved": "cellpose"}
