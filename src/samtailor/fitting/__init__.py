@@ -62,6 +62,7 @@ def fit(
             return finished(config, out)
     samples = images.opened(config) if samples is None else samples
     names = images.classes_of(config, samples)
+    account = images.account_of(samples)
     if base is None:
         from samtailor.bases import load_base
 
@@ -75,7 +76,8 @@ def fit(
         from samtailor.train.denormals import flushed
 
         with flushed():
-            return Run(config, out, samples, names, base, split, store, resume, progress, stop).result()
+            result = Run(config, out, samples, names, base, split, store, resume, progress, stop).result()
+        return replace(result, account=account)
     if split is None:  # one split, so that the held-out images of one class are held out for all
         split = images.new_split(config, samples, names)
     parts: dict[str, FitResult] = {}
@@ -91,7 +93,7 @@ def fit(
             progress=None if progress is None else _named(progress, name),
             stop=stop,
         )
-    return FitResult(out, config, parts=parts)
+    return FitResult(out, config, parts=parts, account=account)
 
 
 def _named(progress: Callable[[Progress], None], name: str) -> Callable[[Progress], None]:
