@@ -13,10 +13,10 @@ word for the change (NAME_flip, NAME_rot90, NAME_aug_3).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import re
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -65,7 +65,7 @@ def named_copies(ids: Sequence[str]) -> list[tuple[int, int]]:
     for base, members in groups.items():
         if base in known:
             members.insert(0, known[base])
-    return [(min(a, b), max(a, b)) for g in groups.values() for a, b in zip(g, g[1:], strict=False) if a != b]
+    return [(min(a, b), max(a, b)) for g in groups.values() for a, b in pairwise(g) if a != b]
 
 
 def _thumbnail(sample: Sample) -> np.ndarray:
