@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samtailor.data.duplicates import near_duplicates
+from samtailor.data.duplicates import named_copies, near_duplicates
 from samtailor.data.parts import with_parts
 from samtailor.data.split import PARTS, Split, group, own_split, shots, split
 from samtailor.errors import DataError, InputError
@@ -373,3 +373,28 @@ def test_a_fit_uses_the_parts_unless_they_are_switched_off(own):
     samples = with_parts_of(plain(8), {f"p{i}": "train" if i < 4 else "val" for i in range(8)})
     made = new_split(FitConfig(own_split=own, val=1, near_duplicates=False), samples, ("a",))
     assert len(made.val) == (4 if own else 1)
+
+
+def test_rotated_and_mirrored_copies_are_near_duplicates():
+    rng = np.random.default_rng(3)
+    photos = [cv2.resize(rng.integers(0, 256, (6, 7, 3), dtype=np.uint8), (84, 72), interpolation=2) for _ in range(6)]
+    changed = [np.rot90(photos[0]), photos[1][:, ::-1], np.rot90(photos[2][:, ::-1], 3), photos[3][::-1]]
+    samples = [sample(f"p{i}", image=np.ascontiguousarray(image)) for i, image in enumerate([*photos, *changed])]
+    assert near_duplicates(samples) == [(0, 6), (1, 7), (2, 8), (3, 9)]
+
+
+def test_copies_are_recognized_by_their_names():
+    names = ["a_jpg.rf.0123abcdef", "a_jpg.rf.fedcba3210", "b.jpg.rf.99999999", "c", "c_hflip", "d_rot90", "d_rot180"]
+    pairs = named_copies([f"train/{name}" for name in [*names, "e_flip", "bird_copy_station", "x.rf.1"]])
+    assert pairs == [(0, 1), (3, 4), (5, 6)]
+
+
+def test_images_that_are_all_near_duplicates_can_still_be_split():
+    image = cv2.resize(np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8), (84, 72))
+    samples = [sample(f"p{i}", image=image) for i in range(6)]
+    parts = split(samples, val=0.2, test=0)
+    assert (len(parts.train), len(parts.val)) == (5, 1)
+    assert "optimistic" in parts.notices[0]
+    grouped = [replace(one, group="video") for one in samples]
+    with pytest.raises(DataError, match="Nothing is left"):
+        split(grouped, val=0.2, test=0)

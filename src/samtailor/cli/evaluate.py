@@ -73,7 +73,15 @@ def evaluate_command(
             f"{counted(len(subject.left_out), 'image')} left out because the adapter was fitted on images with these "
             "names (--include-train keeps them)."
         )
-    about = {"data": str(data), "adapter_folder": adapter, "left_out_ids": list(subject.left_out), "seed": seed}
+    for line in (*subject.account.layout, *subject.account.lines()) if subject.account is not None else ():
+        say(f"Data: {line}" if not line.startswith(" ") else line)
+    about = {
+        "data": str(data),
+        "adapter_folder": adapter,
+        "left_out_ids": list(subject.left_out),
+        "seed": seed,
+        "account": None if subject.account is None else subject.account.to_json(),
+    }
     if prompt == api.AUTO:
         how = {
             "detector": detector,
@@ -198,6 +206,7 @@ def _about(subject: Subject, evaluations: Mapping[str, Evaluation], about: Mappi
         "images": len(ids),
         "ids": ids,
         "left_out_ids": about["left_out_ids"],
+        "account": about["account"],
         "versions": versions(),
     }
 

@@ -104,6 +104,8 @@ def fit_command(
 
     with fit_progress() as progress:
         result = fit(resume=resume, overwrite=overwrite, progress=progress, **fields)
+    for line in (*result.account.layout, *result.account.lines()) if result.account is not None else ():
+        say(f"Data: {line}" if not line.startswith(" ") else line)
     for sentence in verdict(result):
         say(sentence)
     say(f"The adapter is in {result.folder}.")

@@ -43,6 +43,7 @@ def label_command(
     rle: options.RunLengths = False,
     setting: options.FormatOption = None,
     device: options.Device = None,
+    max_pixels: options.MaxPixels = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Label images without prompts: objects are found by the proposals of each adapter or by a detector.
@@ -52,6 +53,7 @@ def label_command(
     from samtailor.cli.progress import counting
     from samtailor.labelling.api import label
 
+    options.allow_pixels(max_pixels)
     with counting("Labeling images") as progress:
         result = label(
             images, options.adapters_by_name(adapter or []), out, format, base=base, detector=detector,

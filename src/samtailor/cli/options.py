@@ -113,7 +113,25 @@ FormatOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Option of the output format, e.g. rle=true or val=0.1."),
 ]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        "--max-pixels",
+        min=1,
+        max=20_000_000_000,
+        metavar="N",
+        help="Largest number of pixels of an image; default: 178956970. An image is read whole: 3 bytes per pixel.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing result.")]
+
+
+def allow_pixels(number: int | None) -> None:
+    """Apply --max-pixels."""
+    if number is not None:
+        from samtailor.data.image import allow_pixels as allow
+
+        allow(number)
 
 
 def workers(given: int | None) -> int:

@@ -51,12 +51,14 @@ def predict_command(
     rle: options.RunLengths = False,
     setting: options.FormatOption = None,
     device: options.Device = None,
+    max_pixels: options.MaxPixels = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Masks for clicks or boxes: COCO JSON with run-length encoded masks, mask PNGs, overlays.
 
     The same prompt for all images with --click or --box, prompts for each image from a file, or --prompt auto.
     """
+    options.allow_pixels(max_pixels)
     if format is None and (rle or setting):
         raise InputError("--rle and --set are options of an output format: give --format NAME too.")
     written: dict[str, Any] = {"format": format, "options": options.format_options(rle, setting)}

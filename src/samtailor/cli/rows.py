@@ -40,7 +40,7 @@ Setting = Annotated[
         metavar="KEY=VALUE",
         help="Setting of all fits, e.g. steps=500; of one method, e.g. samed.lr=1e-3 or deeplabv3.options.size=256; of "
         "all baselines, e.g. baselines.options.weights=scratch. data_options.NAME is an option of the format of DATA "
-        "and --test, test_options.NAME of --test alone.",
+        "and of --test, test_options.NAME of --test alone.",
     ),
 ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from samtailor.data.account import count, leave_out
-from samtailor.data.image import Header, read_index
+from samtailor.data.image import Header, read_colors, read_index
 from samtailor.data.placement import to_image_frame
 from samtailor.errors import DataError
 from samtailor.masks.rle import from_index_map
@@ -22,6 +22,14 @@ def values_in(file: Path) -> int:
     except DataError:
         return 1
     return int((values > 0).sum())
+
+
+def colors_in(file: Path, without: Collection[int] = ()) -> int:
+    """Number of different colors but black and `without` of a color map; 1 if the file cannot be read."""
+    try:
+        return len(set(np.unique(read_colors(file)).tolist()) - {0, *without})
+    except DataError:
+        return 1
 
 
 def of_classes(
@@ -94,4 +102,4 @@ def _some(names: Mapping[int, str]) -> str:
     return ", ".join(rows) + (", ..." if len(names) > 8 else "") if rows else "none"
 
 
-__all__ = ["of_classes", "of_instances", "of_objects", "values_in"]
+__all__ = ["colors_in", "of_classes", "of_instances", "of_objects", "values_in"]

@@ -7,7 +7,7 @@ and the group's first id (`shots.shuffle_key`), so that an additional image move
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,6 +22,11 @@ from samtailor.structures.disjoint_sets import DisjointSets
 
 Amount = int | float | None
 PARTS = ("train", "val", "test")
+_ALIKE = (
+    "Almost all images are near-duplicates of each other and are split as if they were not (as with "
+    "near_duplicates=false): held-out images resemble training images, and scores on them are optimistic. With val=0 "
+    "(--val 0) no image is held out."
+)
 _TRIES = 32  # orders tried until every part has every class
 
 pick_shots = shots  # `split` has an argument named shots
@@ -117,7 +122,8 @@ def split(
     Raises:
         InputError: invalid amounts, or more images requested than available.
         DataError: a class without images or without training images; fewer images than shots; a part that
-            stays empty because groups stay together.
+            stays empty because groups stay together. If that is only because images are near-duplicates, they are split
+            as if they were not, with a notice.
     """
     ordered = sorted(samples, key=lambda sample: natural_key(sample.id))
     contents = {sample.id: frozenset(a.label for a in sample.of(classes)) for sample in ordered} if classes else {}
@@ -127,8 +133,16 @@ def split(
     wanted = _counts(amounts, len(usable))
     rest = next((part for part in PARTS if amounts[part] is None), None)
     groups = group(usable, near_duplicates=near_duplicates)
-    parts = _covering_assignment(groups, wanted, rest, seed, classes or (), contents)
-    notices = [*_deviations(parts, wanted, rest), *_uncovered(parts, classes or (), contents)]
+    try:
+        parts = _covering_assignment(groups, wanted, rest, seed, classes or (), contents)
+        notices = [*_deviations(parts, wanted, rest), *_uncovered(parts, classes or (), contents)]
+    except DataError:
+        if not near_duplicates or len(groups) == len(group(usable, near_duplicates=False)):
+            raise
+        apart = split(
+            samples, train=train, val=val, test=test, shots=shots, seed=seed, classes=classes, near_duplicates=False
+        )
+        return replace(apart, notices=(_ALIKE, *apart.notices))
     if shots is not None:
         pool = [sample for sample in usable if sample.id in set(parts["train"])]
         keys = {id: members[0] for members in groups for id in members}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from samtailor import artefact
 from samtailor.bases import Base, load_on
 from samtailor.cache.embeddings import EmbeddingCache
-from samtailor.data.dataset import class_names
+from samtailor.data.dataset import Dataset, class_names
 from samtailor.data.split import Split
 from samtailor.errors import InputError
 from samtailor.evaluation.instances import LOWEST, InstanceEvaluation, evaluate_instances
@@ -21,6 +21,7 @@ from samtailor.predict.predictor import Predictor
 from samtailor.predict.source import AdapterSource
 from samtailor.proposals import disk as proposals
 from samtailor.registry import BUNDLED_BASE
+from samtailor.structures import Account
 from samtailor.train.progress_lines import ProgressLines, count_lines
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Subject:
         classes: classes to evaluate; None for all.
         store: cached embeddings.
         note: how the data are read, if the adapter decided it; a sentence.
+        account: what the data set contains and what is left out of it; None for samples in memory or with a limit.
     """
 
     base: Base
@@ -55,6 +57,7 @@ class Subject:
     classes: tuple[str, ...] | None
     store: EmbeddingCache
     note: str = ""
+    account: Account | None = None
 
     @property
     def segmenters(self) -> dict[str, Segmenter | Base]:
@@ -140,13 +143,13 @@ def evaluate(
             subject, detector=detector, detector_classes=detector_classes, threshold=threshold,
             prompt_type=prompt_type, seed=seed, progress=progress,
         )  # fmt: skip
-        return _with_reference(instances)
+        return replace(_with_reference(instances), account=subject.account)
     refuse_automatic_options(detector, detector_classes, threshold, prompt_type)
     evaluations = evaluate_many(
         subject.segmenters, subject.samples, classes=subject.classes, prompt=prompt, store=subject.store, seed=seed,
         progress=progress,
     )  # fmt: skip
-    return _with_reference(evaluations)
+    return replace(_with_reference(evaluations), account=subject.account)
 
 
 def select(
@@ -165,10 +168,11 @@ def select(
 ) -> Subject:
     """Open the data, load base model and adapter, and choose images and classes; arguments as in `evaluate`."""
     samples: Sequence[Sample]
-    note = ""
+    note, account = "", None
     if isinstance(data, str | Path):
         meta = None if adapter is None else artefact.read_meta(artefact.folder_of(adapter))
         samples, note = artefact.open_for(meta, data, format=format, group=group, given=data_options)
+        account = samples.account() if isinstance(samples, Dataset) and limit is None else None
     else:
         samples = list(data)
     if isinstance(base, Base):
@@ -192,6 +196,7 @@ def select(
         None if chosen is None else tuple(chosen),
         EmbeddingCache(),
         note,
+        account,
     )
 
 

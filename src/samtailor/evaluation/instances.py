@@ -18,7 +18,7 @@ from samtailor.masks import average_precision as precision
 from samtailor.masks.average_precision import ImageResult, Instance
 from samtailor.predict.instances import predict_instances
 from samtailor.predict.source import AdapterSource
-from samtailor.structures import Sample
+from samtailor.structures import Account, Sample
 from samtailor.structures.notebook import table_html
 
 if TYPE_CHECKING:
@@ -40,12 +40,14 @@ class InstanceEvaluation:
         classes: that are evaluated.
         seed: of the bootstrap.
         reference: the base model on the same images, where both were evaluated together.
+        account: what the data set contains and what is left out of it; None for samples in memory.
     """
 
     images: tuple[ImageResult, ...]
     classes: tuple[str, ...]
     seed: int = 0
     reference: InstanceEvaluation | None = None
+    account: Account | None = None
 
     def __repr__(self) -> str:
         """Scores in percent, of the reference too."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from samtailor.errors import InputError
 from samtailor.masks import metrics
-from samtailor.structures import Score
+from samtailor.structures import Account, Score
 from samtailor.structures.notebook import table_html
 
 _FIGURES = {
@@ -33,12 +33,14 @@ class Evaluation:
         prompt: name of the prompt source.
         seed: of the clicks and of the bootstrap.
         reference: the base model on the same masks and prompts, where both were evaluated together.
+        account: what the data set contains and what is left out of it; None for samples in memory.
     """
 
     rows: tuple[Score, ...]
     prompt: str
     seed: int
     reference: Evaluation | None = None
+    account: Account | None = None
 
     def __repr__(self) -> str:
         """Scores in percent, of the reference too."""

@@ -87,6 +87,7 @@ def _fit(
             return finished(config, out)
     samples = images.opened(config) if samples is None else samples
     names = images.classes_of(config, samples)
+    account = images.account_of(samples)
     if base is None:
         from samtailor.bases import load_base
 
@@ -100,7 +101,8 @@ def _fit(
         from samtailor.train.denormals import flushed
 
         with flushed():
-            return Run(config, out, samples, names, base, split, store, resume, progress, stop).result()
+            result = Run(config, out, samples, names, base, split, store, resume, progress, stop).result()
+        return replace(result, account=account)
     if split is None:  # one split, so that the held-out images of one class are held out for all
         split = images.new_split(config, samples, names)
     parts: dict[str, FitResult] = {}
@@ -116,7 +118,7 @@ def _fit(
             progress=None if progress is None else _named(progress, name),
             stop=stop,
         )
-    return FitResult(out, config, parts=parts)
+    return FitResult(out, config, parts=parts, account=account)
 
 
 def _named(progress: Callable[[Progress], None], name: str) -> Callable[[Progress], None]:

@@ -15,7 +15,7 @@ from samtailor.train.config import FitConfig
 
 if TYPE_CHECKING:
     from samtailor.data.split import Split
-    from samtailor.structures import Sample
+    from samtailor.structures import Account, Sample
 
 _log = logging.getLogger("samtailor.fitting")
 
@@ -28,6 +28,13 @@ def opened(config: FitConfig) -> list[Sample]:
         raise InputError("A fit needs a data set. Set data to its folder.")
     wanted = None if config.classes is None else list(config.classes)
     return open_dataset(config.data, format=config.format, classes=wanted, group=config.group, **config.data_options)
+
+
+def account_of(samples: Sequence[Sample]) -> Account | None:
+    """What the data set contains and what is left out of it; None for samples in memory. Reads all annotations."""
+    from samtailor.data.dataset import Dataset
+
+    return samples.account() if isinstance(samples, Dataset) else None
 
 
 def classes_of(config: FitConfig, samples: Sequence[Sample]) -> tuple[str, ...]:
@@ -95,4 +102,4 @@ def new_split(config: FitConfig, samples: Sequence[Sample], classes: Sequence[st
     return own or split(samples, **how)
 
 
-__all__ = ["classes_of", "joined_regions", "new_split", "opened", "split_in"]
+__all__ = ["account_of", "classes_of", "joined_regions", "new_split", "opened", "split_in"]

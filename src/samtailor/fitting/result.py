@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from samtailor import artefact
 from samtailor.fitting.folder import CHECKPOINT, HISTORY
-from samtailor.structures import InferenceSpec
+from samtailor.structures import Account, InferenceSpec
 from samtailor.structures.notebook import table_html
 from samtailor.train.config import FitConfig
 
@@ -41,6 +41,8 @@ class FitResult:
         history: "train" (mean losses) and "held_out" (validations), lists of dicts with "step".
         parts: results by class, with `per_class`.
         inference: how the adapter is prompted and tiled.
+        account: images and annotations in the data set, those that were read and those left out; None for samples in
+            memory and for a fit that was finished earlier.
     """
 
     folder: Path
@@ -49,6 +51,7 @@ class FitResult:
     history: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     parts: dict[str, FitResult] = field(default_factory=dict)
     inference: InferenceSpec = field(default_factory=InferenceSpec)
+    account: Account | None = None
 
     def __repr__(self) -> str:
         """Folder, method and held-out scores in percent."""

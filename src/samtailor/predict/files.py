@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from samtailor.data.augment import UNTOUCHED
-from samtailor.data.image import SUFFIXES, header, read_image, write_json, write_png
+from samtailor.data.image import header, read_image, write_json, write_png
+from samtailor.data.listing import files as files_in
 from samtailor.data.listing import natural_key
 from samtailor.data.writers import Destination, LabelledImage, LabelledObject, check_options, write_dataset
 from samtailor.data.writers.coco import annotation, skeleton
@@ -32,14 +33,15 @@ RESULT = "predictions.json"
 def find_images(paths: Sequence[Path]) -> dict[str, Path]:
     """List the images in files and folders, in natural order, by names that are unique in the result ("trip/img1").
 
+    Links are followed. Pipes, sockets and names that are not UTF-8 are skipped with a notice.
+
     Raises:
         DataError: a path is missing, a folder holds no image, or two images would have the same name.
     """
     images: dict[str, Path] = {}
     for path in paths:
         if path.is_dir():
-            inside = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-            files = {p.relative_to(path).with_suffix("").as_posix(): p for p in sorted(inside)}
+            files = files_in(path)
             if not files:
                 raise DataError(f"The folder {path} contains no image.")
         elif path.is_file():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from samtailor.data.color_maps import NOTHING, by_color, palette_file, read_palette
 from samtailor.data.image import SUFFIXES, header, read_colors
-from samtailor.data.index_maps import of_classes
+from samtailor.data.index_maps import colors_in, of_classes
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, folders_in, has_files, paired, subfolder
 from samtailor.data.parts import part_named
@@ -66,11 +67,13 @@ def build(path: Path, *, classes: Sequence[str] | None = None, palette: str | No
         raise DataError(f"{path} has no palette file. Add classes.csv with the columns name,r,g,b.")
     names = read_palette(file)
     wanted = frozenset(chosen(classes, dict.fromkeys(n for n in names.values() if n.lower() not in NOTHING)))
+    nothing = {color for color, name in names.items() if name.lower() in NOTHING}
+    content = partial(colors_in, without=nothing)
     samples = []
     for part, images, masks in places:
         image_files = files(images, role="image")
         maps = _maps(masks, image_files)
-        stems = paired(image_files, maps, "color map")
+        stems = paired(image_files, maps, "color map", content=content)
         for stem in stems:
             id = f"{part}/{stem}" if part else stem
             samples.append(

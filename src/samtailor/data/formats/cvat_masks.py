@@ -9,7 +9,7 @@ import numpy as np
 
 from samtailor.data.color_maps import NOTHING, by_color, read_palette
 from samtailor.data.image import SUFFIXES, header, read_colors
-from samtailor.data.index_maps import of_classes, of_objects
+from samtailor.data.index_maps import colors_in, of_classes, of_objects
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, has_files, paired, subfolder
 from samtailor.data.parts import list_parts
@@ -56,13 +56,18 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
     objects = subfolder(path, "SegmentationObject")
     image_files, maps = files(image_folder, role="image"), files(folder, role="annotation")
     object_maps = files(objects) if objects else {}
+    stems = {file: stem for stem, file in maps.items()}
+
+    def content(file: Path) -> int:
+        return colors_in(object_maps.get(stems[file], file))
+
     parts = list_parts(subfolder(path / "ImageSets", "Segmentation", "Main"))
     return [
         file_sample(
             stem, image_files[stem], _annotations, maps[stem], object_maps.get(stem), names, wanted,
             part=parts.get(stem),
         )
-        for stem in paired(image_files, maps, "mask in SegmentationClass")
+        for stem in paired(image_files, maps, "mask in SegmentationClass", content=content)
     ]  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def build(
     image_files, map_files = _renamed(files(images, role="image"), files(maps, role="annotation"))
     table = _table(path, names)
     if table is None:
-        table = _numbers(map_files[stem] for stem in paired(image_files, map_files, "map in ann_dir"))
+        table = _numbers(map_files[stem] for stem in image_files.keys() & map_files.keys())
         notice("no class names", f"{path}: no classes.txt; numbers are used as names.")
         if zero == "class":
             table[0] = "0"
@@ -78,7 +78,7 @@ def build(
             stem, image_files[stem], _annotations, map_files[stem], targets, frozenset(table), wanted,
             part=parts.get(stem) or part_of(path, image_files[stem]),
         )
-        for stem in paired(image_files, map_files, "map in ann_dir")
+        for stem in paired(image_files, map_files, "map in ann_dir", content=lambda file: _values(file, targets))
     ]  # fmt: skip
 
 
@@ -110,6 +110,14 @@ def _numbers(maps: Iterable[Path]) -> dict[int, str]:
     for file in maps:
         values |= {int(value) for value in np.unique(read_index(file))}
     return {value: str(value) for value in sorted(values - {0, _VOID})}
+
+
+def _values(file: Path, targets: Mapping[int, str]) -> int:
+    """Number of classes of a map; 1 if it cannot be read."""
+    try:
+        return len(set(np.unique(read_index(file)).tolist()) & targets.keys())
+    except DataError:
+        return 1
 
 
 def _annotations(
