@@ -15,8 +15,8 @@ import results
 from fuzz.readers import READERS
 from fuzz.run import run_apart
 
-MODELS = ("proposals", "adapter", "pth", "base")
-"""Readers of model files; each input takes a tenth of a second."""
+TABLES = {"proposals": "adapters", "adapter": "adapters", "pth": "bases", "base": "bases"}
+"""Tables of readers that build a model for each input, and may have been measured with other numbers of inputs."""
 
 
 def main() -> None:
@@ -47,9 +47,9 @@ def main() -> None:
 
 
 def _save(args: argparse.Namespace, rows: dict[str, dict[str, object]]) -> None:
-    """Write rows beside those of the same seed, in the order of `READERS`; readers of models have their own table."""
+    """Write rows beside those of the same seed, in the order of `READERS`; readers of models have their own tables."""
     (name,) = rows
-    key = "models" if name in MODELS else "main"
+    key = TABLES.get(name, "main")
     if args.results.is_file():
         before = results.Result.model_validate_json(args.results.read_text(encoding="utf-8"))
         if before.seeds == (args.seed,) and key in before.tables:

@@ -126,6 +126,30 @@ def test_slow_uploads_do_not_use_up_the_places(port):
         one.close()
 
 
+def test_requests_without_a_body_are_no_uploads():
+    """A stream of events, for example, is not ended to make room."""
+    import asyncio
+
+    async def endless(scope, receive, send):
+        await asyncio.Event().wait()
+
+    async def requests() -> list[int]:
+        one = Guard(endless, limits=Limits(requests=1, rate=1000))
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"localhost")]}
+        stream = asyncio.ensure_future(one(scope, asyncio.Event().wait, None))
+        await asyncio.sleep(0)
+        guard_uploads, statuses = len(one._uploads), []
+
+        async def send(message):
+            statuses.append(message.get("status"))
+
+        await one(scope, asyncio.Event().wait, send)
+        stream.cancel()
+        return [guard_uploads, statuses[0]]
+
+    assert asyncio.run(requests()) == [0, 503]
+
+
 def test_waiting_connections_do_not_use_up_the_sockets(port):
     waiting = [connected(port) for _ in range(5)]
     assert rest(waiting[0]) == b""  # the oldest is closed for the fifth

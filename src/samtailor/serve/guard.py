@@ -193,7 +193,8 @@ class Guard:
         left, complete = self._max_bytes(headers), False
         start, received = time.monotonic(), 0
         task = asyncio.current_task()
-        if task is not None:
+        has_body = "transfer-encoding" in headers or headers.get("content-length", ["0"])[0] != "0"
+        if task is not None and has_body:
             self._uploads[task] = (start, 0)
 
         async def bounded() -> dict[str, Any]:
