@@ -173,11 +173,17 @@ def class_names(samples: Iterable[Sample]) -> list[str]:
 
 
 def _fits(path: Path, modules: Mapping[str, ModuleType]) -> list[str]:
-    fitting = []
-    for name, module in modules.items():
-        with _malformed(path, name):
-            if module.matches(path):
-                fitting.append(name)
+    """Names of the layouts that match; those with `FALLBACK` are asked only if no other matches."""
+    fitting: list[str] = []
+    for fallback in (False, True):
+        for name, module in modules.items():
+            if getattr(module, "FALLBACK", False) is not fallback:
+                continue
+            with _malformed(path, name):
+                if module.matches(path):
+                    fitting.append(name)
+        if fitting:
+            break
     return fitting
 
 

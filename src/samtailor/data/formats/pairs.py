@@ -21,6 +21,8 @@ from samtailor.data.parts import part_named
 from samtailor.errors import DataError
 from samtailor.structures import Sample
 
+FALLBACK = True
+"""Asked only where no other layout matches (`data.dataset.detect`)."""
 _MASK_WORDS = frozenset(
     {
         *("mask", "masks", "groundtruth", "ground", "truth", "truths", "gt", "label", "labels", "labeled", "labelled"),
