@@ -103,6 +103,17 @@ def write_cellpose(root):
     return expected
 
 
+def write_cellpose_saved(root):
+    """Masks as Cellpose saves them."""
+    expected = {}
+    for i in IDS:
+        photo(root / f"{i}_img.png")
+        save(root / f"{i}_img_cp_masks.tif", _index(enumerate(_instances(i), 1)).astype(np.uint16))
+        save(root / f"{i}_img_flows.tif", np.zeros(SIZE, np.uint8))
+        expected[f"{i}_img"] = [("object", mask) for mask in _instances(i)]
+    return expected
+
+
 def write_cellpose_train(root):
     """The data set of Cellpose: 000_img.png + 000_masks.png."""
     expected = {}
@@ -154,6 +165,16 @@ def write_davis(root):
     return dict(sorted(expected.items()))
 
 
+def write_pairs(root):
+    """Images and masks side by side."""
+    expected = {}
+    for i in IDS:
+        photo(root / f"photo_{i}.jpg")
+        save(root / f"photo_{i}_GT.png", _instances(i)[2].astype(np.uint8) * 255)
+        expected[f"photo_{i}"] = [("object", _instances(i)[2])]
+    return expected
+
+
 MAPS = {
     "cvat-masks": write_cvat_masks,
     "color-map": write_color_map,
@@ -161,8 +182,10 @@ MAPS = {
     "mmseg": write_mmseg,
     "cellpose": write_cellpose,
     "cellpose train": write_cellpose_train,
+    "cellpose saved": write_cellpose_saved,
     "dsb2018": write_dsb2018,
     "roboflow-masks": write_roboflow_masks,
     "davis": write_davis,
+    "pairs": write_pairs,
 }
-FORMATS = {"cellpose train": "cellpose"}
+FORMATS = {"cellpose train": "cellpose", "cellpose saved": "cellpose"}

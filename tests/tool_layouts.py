@@ -289,6 +289,23 @@ def write_via_one(root):
     return {str(i): _via_masks() for i in IDS}
 
 
+def write_via_three(root):
+    """VIA 3: files, views and regions apart."""
+    files, views, metadata = {}, {}, {}
+    for i in IDS:
+        photo(root / f"{i}.png")
+        files[str(i)] = {"fid": str(i), "fname": f"{i}.png", "type": 2, "loc": 1, "src": ""}
+        views[str(i)] = {"fid_list": [str(i)]}
+        rows = [([7, 4, 3, 20, 3, 20, 13, 4, 13], "0"), ([2, 22, 12, 8, 8], "1"), ([3, 12.5, 10.5, 6], "0")]
+        for k, (xy, option) in enumerate([*rows, ([4, 15.5, 10.5, 9, 4], "1"), ([1, 1, 2], "1")]):
+            metadata[f"{i}_{k}"] = {"vid": str(i), "flg": 0, "z": [], "xy": xy, "av": {"1": option}}
+    attribute = {"1": {"aname": "class", "anchor_id": "FILE1_Z0_XY1", "type": 3, "options": {"0": "cat", "1": "dog"}}}
+    common = {"project": {"pid": "x"}, "config": {}, "attribute": attribute}
+    text(root / "via_project.json", {**common, "file": files, "metadata": metadata, "view": views})
+    masks = [*_via_masks()[:3], ("dog", ellipse(15.5, 10.5, 9, 4))]
+    return {str(i): masks for i in IDS}
+
+
 def write_via_csv(root):
     lines = ["filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"]
     for i in IDS:
@@ -440,6 +457,7 @@ TOOLS = {
     "supervisely": write_supervisely,
     "via": write_via,
     "via 1": write_via_one,
+    "via 3": write_via_three,
     "via csv": write_via_csv,
     "label-studio": write_label_studio,
     "label studio min": write_label_studio_min,
@@ -448,6 +466,6 @@ TOOLS = {
     "voc-beside": write_voc_beside,
     "yolo-beside": write_yolo_beside,
 }
-FORMATS = {"via 1": "via", "via csv": "via", "label studio min": "label-studio"}
-RELATIVE = ("via", "via 1", "via csv", "cvat-yolo", "yolo-beside")
+FORMATS = {"via 1": "via", "via 3": "via", "via csv": "via", "label studio min": "label-studio"}
+RELATIVE = ("via", "via 1", "via 3", "via csv", "cvat-yolo", "yolo-beside")
 """Layouts whose coordinates belong to the image as it is shown."""

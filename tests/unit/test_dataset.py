@@ -19,8 +19,8 @@ def test_an_unknown_layout_lists_the_known_ones(tmp_path):
 
 
 def test_a_parent_of_the_data_set_names_the_data_set(tmp_path):
-    write_folder(tmp_path / "train")
-    with pytest.raises(DataError, match=r"train has the layout folder\. Use that folder"):
+    write_coco(tmp_path / "inner")
+    with pytest.raises(DataError, match=r"inner has the layout coco\. Use that folder"):
         open_dataset(tmp_path)
 
 

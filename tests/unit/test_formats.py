@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 ALL = {**WRITERS, **tool_layouts.TOOLS, **map_layouts.MAPS}
 LAYOUTS = {**FORMATS, **tool_layouts.FORMATS, **map_layouts.FORMATS}
-UNNAMED = ("folder", "instances", "sa-1b", "cellpose", "cellpose train", "dsb2018", "davis")
+UNNAMED = ("folder", "instances", "sa-1b", "cellpose", "cellpose train", "cellpose saved", "dsb2018", "davis", "pairs")
 """Layouts with one class without a name."""
 
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from samtailor.data.duplicates import named_copies, near_duplicates
-from samtailor.data.split import PARTS, Split, group, shots, split
+from samtailor.data.parts import with_parts
+from samtailor.data.split import PARTS, Split, group, own_split, shots, split
 from samtailor.errors import DataError, InputError
 from samtailor.structures import Annotation, Sample
 
@@ -343,3 +344,57 @@ def test_images_that_are_all_near_duplicates_can_still_be_split():
     grouped = [replace(one, group="video") for one in samples]
     with pytest.raises(DataError, match="Nothing is left"):
         split(grouped, val=0.2, test=0)
+
+
+def with_parts_of(samples, parts):
+    return [replace(one, part=parts.get(one.id)) for one in samples]
+
+
+def test_the_parts_of_a_data_set_are_its_split():
+    parts = {f"p{i}": "train" for i in range(6)} | {"p6": "val", "p7": "val", "p8": "test"}
+    samples = with_parts_of(plain(10), parts)
+    made = own_split(samples, val=0.15, near_duplicates=False)
+    assert made.train == tuple(f"p{i}" for i in range(6))
+    assert (made.val, made.test, made.unused) == (("p6", "p7"), ("p8",), ("p9",))
+    assert any("1 image of no part" in notice for notice in made.notices)
+    assert own_split(samples, val=0, near_duplicates=False).val == ()
+
+
+def test_a_part_that_the_data_set_lacks_is_split_off_its_training_images():
+    samples = with_parts_of(plain(12), {f"p{i}": "train" if i < 10 else "test" for i in range(12)})
+    made = own_split(samples, val=2, test=5, near_duplicates=False)
+    assert made.test == ("p10", "p11")
+    assert len(made.val) == 2
+    assert {*made.val, *made.train} == {f"p{i}" for i in range(10)}
+
+
+@pytest.mark.parametrize("parts", [{}, {"p0": "val", "p1": "test"}, {"p0": "train", "p1": "train"}])
+def test_a_data_set_without_training_and_other_images_has_no_split(parts):
+    assert own_split(with_parts_of(plain(4), parts), val=1) is None
+
+
+def test_images_without_a_class_of_the_fit_are_unused():
+    samples = [sample("p0"), sample("p1"), sample("p2", labels=("b",)), sample("p3"), sample("p4", labels=())]
+    parts = {"p0": "train", "p1": "train", "p2": "train", "p3": "val", "p4": "val"}
+    made = own_split(with_parts_of(samples, parts), val=1, classes=["a"], near_duplicates=False)
+    assert (made.train, made.val, made.unused) == (("p0", "p1"), ("p3",), ("p2", "p4"))
+
+
+def test_folders_are_parts_if_they_divide_the_images(tmp_path):
+    def of(*names):
+        return [replace(sample(name), source=tmp_path / f"{name}.jpg") for name in names]
+
+    both = with_parts(of("images/train/1", "images/validation/2", "images/test2017/3", "4"), tmp_path)
+    assert [one.part for one in both] == ["train", "val", "test", None]
+    assert [one.part for one in with_parts(of("train/1", "train/2"), tmp_path)] == [None, None]
+    assert [one.part for one in with_parts(of("crash_test/1", "train/2", "trains/3"), tmp_path)] == [None] * 3
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_fit_uses_the_parts_unless_they_are_switched_off(own):
+    from samtailor.fitting.images import new_split
+    from samtailor.train.config import FitConfig
+
+    samples = with_parts_of(plain(8), {f"p{i}": "train" if i < 4 else "val" for i in range(8)})
+    made = new_split(FitConfig(own_split=own, val=1, near_duplicates=False), samples, ("a",))
+    assert len(made.val) == (4 if own else 1)

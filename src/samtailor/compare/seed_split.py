@@ -64,7 +64,7 @@ def split_for_seed(
         classes: classes that every part must contain.
         held_out: a separate test set.
     """
-    how = {
+    how: dict[str, Any] = {
         "val": config.val,
         "test": 0 if held_out is not None else config.test or TEST_SHARE,
         "seed": seed,

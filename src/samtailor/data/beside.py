@@ -8,9 +8,9 @@ from pathlib import Path
 
 from samtailor.data.account import count_images, leave_out_image
 from samtailor.data.image import SUFFIXES
-from samtailor.data.listing import is_utf8
+from samtailor.data.listing import folders_in, is_utf8
 
-_FOLDERS = 64  # folders directly below the top folder that are looked at
+_FOLDERS = 64  # folders directly below the top folder that are inspected
 
 
 def folders_with_pairs(path: Path, suffix: str) -> Iterator[tuple[Path, list[Path]]]:
@@ -22,8 +22,7 @@ def folders_with_pairs(path: Path, suffix: str) -> Iterator[tuple[Path, list[Pat
     """
     if not path.is_dir():
         return
-    inside = sorted(f for f in path.iterdir() if f.is_dir() and not f.name.startswith("."))[:_FOLDERS]
-    for folder in [path, *inside]:
+    for folder in [path, *folders_in(path)[:_FOLDERS]]:
         stems: dict[str, set[str]] = {}
         for name in os.listdir(folder):
             stem, ending = os.path.splitext(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ NOTHING = frozenset(
 _MAX_BYTES = 1 << 18  # of a palette file
 _MAX_FILES = 32
 _NAME = ("name", "class", "label", "class_name", "label_name", "classname", "category", "title", "readable")
-_COLOR = ("color", "class_color", "rgb", "color_rgb", "hex", "colour", "class_colour")
+_COLOR = ("color", "class_color", "rgb", "color_rgb", "hex")
 _CHANNELS = (("r", "red"), ("g", "green"), ("b", "blue"))
 _TEXT = re.compile(r"^\s*(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\S.*?)\s*$")
 
@@ -34,7 +35,7 @@ def palette_file(*places: Path | None) -> Path | None:
     for place in places:
         if place is None or not place.exists():
             continue
-        files = sorted(place.iterdir()) if place.is_dir() else [place]
+        files = [place / name for name in sorted(os.listdir(place))] if place.is_dir() else [place]
         files = [f for f in files if f.suffix.lower() in (".csv", ".json", ".txt") and f.name[0] != "."]
         for file in files[:_MAX_FILES]:
             try:

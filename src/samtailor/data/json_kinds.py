@@ -13,14 +13,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from samtailor.data.listing import subfolder
+from samtailor.data.listing import folders_in
 
 FOLDERS = ("annotations", "annotation", "ann", "labels", "json", "images")
 """Folders that may hold JSON files, besides the top folder."""
 MAX_TOKENS = 60_000
-"""Largest number of tokens of a file that are looked at."""
+"""Largest number of tokens of a file that are inspected."""
 MAX_FILES = 3
-"""Number of files of a folder that are looked at to recognize files of one kind for each image."""
+"""Number of files of a folder that are inspected to recognize files of one kind for each image."""
 _DEPTH = 4  # keys below are not needed
 _TOKEN = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
 _MANY = 256  # keys of one object that are kept
@@ -55,9 +55,10 @@ def of_kind(root: Path, kind: str, *, most: int | None = None) -> list[Path]:
     Args:
         root: folder of the data set.
         kind: see `json_kind`.
-        most: look only at so many files of a folder, as a fast test; None looks at all.
+        most: inspect only so many files of a folder, as a fast test; None inspects all.
     """
-    for folder in [root, *(f for f in (subfolder(root, name) for name in FOLDERS) if f)]:
+    inside = {folder.name.lower(): folder for folder in reversed(folders_in(root))}
+    for folder in [root, *(inside[name] for name in FOLDERS if name in inside)]:
         files = [file for file in json_files(folder)[:most] if json_kind(file) == kind]
         if files:
             return files
@@ -152,6 +153,8 @@ def _is_darwin(keys: dict[Path_, str]) -> bool:
 
 def _is_via(keys: dict[Path_, str]) -> bool:
     if keys.get(("_via_img_metadata",)) == "{":
+        return True
+    if keys.get(("metadata",)) == keys.get(("file",)) == keys.get(("project",)) == "{":  # VIA 3
         return True
     tops = [place for place in keys if len(place) == 1] if keys.get(()) == "{" else []
     return any((*top, "filename") in keys and (*top, "regions") in keys for top in tops)

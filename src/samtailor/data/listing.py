@@ -28,11 +28,21 @@ def plain(text: str) -> str:
     return unicodedata.normalize("NFC", text).replace("\\", "/")
 
 
+def folders_in(root: Path) -> list[Path]:
+    """Folders directly in `root`, sorted; hidden ones are skipped. Empty if `root` is no folder.
+
+    Files are not examined one by one, so that a folder of a million images is quick.
+    """
+    try:
+        with os.scandir(root) as entries:
+            return sorted(root / e.name for e in entries if not e.name.startswith(".") and e.is_dir())
+    except OSError:
+        return []
+
+
 def subfolder(root: Path, *names: str) -> Path | None:
     """First folder directly in `root` with one of the names, ignoring case; None if there is none."""
-    if not root.is_dir():
-        return None
-    folders = {plain(entry.name).lower(): entry for entry in sorted(root.iterdir(), reverse=True) if entry.is_dir()}
+    folders = {plain(folder.name).lower(): folder for folder in reversed(folders_in(root))}
     return next((folders[name.lower()] for name in names if name.lower() in folders), None)
 
 
@@ -270,6 +280,7 @@ __all__ = [
     "UNLABELED",
     "chosen",
     "files",
+    "folders_in",
     "has_files",
     "is_utf8",
     "json_mentions",

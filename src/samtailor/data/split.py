@@ -181,8 +181,14 @@ def own_split(
         by_part[sample.part].append(sample)
     if not by_part["train"] or not (by_part["val"] or by_part["test"]):
         return None
-    lacking = {part: 0 if by_part[part] else amount for part, amount in (("val", val), ("test", test))}
-    inner = split(by_part["train"], **lacking, seed=seed, classes=classes, near_duplicates=near_duplicates)
+    inner = split(
+        by_part["train"],
+        val=0 if by_part["val"] else val,
+        test=0 if by_part["test"] else test,
+        seed=seed,
+        classes=classes,
+        near_duplicates=near_duplicates,
+    )
     parts = {"train": inner.train, "val": inner.val, "test": inner.test}
     for part in ("val", "test"):
         if by_part[part]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from samtailor import artefact
 from samtailor.errors import DataError, InputError
@@ -91,10 +91,15 @@ def new_split(config: FitConfig, samples: Sequence[Sample], classes: Sequence[st
     """The split of the data set (`Sample.part`), else one by the amounts and the seed of the config."""
     from samtailor.data.split import own_split, split
 
-    amounts = {"val": config.val, "test": config.test}
-    how = {"classes": classes, "seed": config.seed, "near_duplicates": config.near_duplicates}
-    own = own_split(samples, **amounts, **how) if config.own_split else None
-    return own or split(samples, **amounts, **how)
+    how: dict[str, Any] = {
+        "classes": classes,
+        "seed": config.seed,
+        "val": config.val,
+        "test": config.test,
+        "near_duplicates": config.near_duplicates,
+    }
+    own = own_split(samples, **how) if config.own_split else None
+    return own or split(samples, **how)
 
 
 __all__ = ["account_of", "classes_of", "joined_regions", "new_split", "opened", "split_in"]

@@ -1,4 +1,4 @@
-"""Cellpose: NAME.png or NAME_img.png + NAME_masks.png or .tif beside it, one number per object (no _seg.npy)."""
+"""Cellpose: NAME.png + NAME_cp_masks.png or NAME_masks.png (or .tif) beside it, one number per object (no _seg.npy)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from samtailor.data.parts import part_of
 from samtailor.errors import DataError
 from samtailor.structures import Annotation, Sample
 
-_MASKS, _SEG = "_masks", "_seg.npy"
+_MASKS = ("_cp_masks", "_masks")  # saved by Cellpose, and expected by it for training
 _IMAGE, _CHANNELS = "_img", ("_flows", "_outlines", "_cp_output", "_overlay")
 _PARTS = ("train", "test", "val", "valid")
 
@@ -55,18 +55,22 @@ def _looks_so(folder: Path) -> bool:
         return False
     stems = [os.path.splitext(name) for name in os.listdir(folder) if not name.startswith(".")]
     images = {stem for stem, suffix in stems if suffix.lower() in SUFFIXES}
-    masks = {stem.removesuffix(_MASKS) for stem in images if stem.endswith(_MASKS)}
+    named = {stem for stem in map(_image_of, images) if stem is not None}
     seg = {stem.removesuffix("_seg") for stem, suffix in stems if suffix == ".npy" and stem.endswith("_seg")}
-    return any(stem in images or stem + _IMAGE in images for stem in masks | seg)
+    return any(stem in images or stem + _IMAGE in images for stem in named | seg)
+
+
+def _image_of(stem: str) -> str | None:
+    """The stem of the image of a mask file; None if it is no mask file."""
+    return next((stem.removesuffix(ending) for ending in _MASKS if stem.endswith(ending)), None)
 
 
 def _listed(path: Path) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Image and mask files by the stem of the image."""
+    """Image and mask files by the stem of the image, which may end in _img."""
     every = files(path, role="image")
-    masks = {stem.removesuffix(_MASKS): file for stem, file in every.items() if stem.endswith(_MASKS)}
-    others = {stem: file for stem, file in every.items() if not stem.endswith((_MASKS, *_CHANNELS))}
-    numbered = any(stem + _IMAGE in others for stem in masks)
-    if numbered:
+    others = {stem: file for stem, file in every.items() if not stem.endswith((*_MASKS, *_CHANNELS))}
+    masks = {image: file for stem, file in every.items() if (image := _image_of(stem)) is not None}
+    if any(stem not in others and stem + _IMAGE in others for stem in masks):
         others = {stem.removesuffix(_IMAGE): file for stem, file in others.items()}
     return others, masks
 

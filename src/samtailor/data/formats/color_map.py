@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from samtailor.data.color_maps import NOTHING, by_color, palette_file, read_pale
 from samtailor.data.image import SUFFIXES, header, read_colors
 from samtailor.data.index_maps import colors_in, of_classes
 from samtailor.data.layout import file_sample
-from samtailor.data.listing import chosen, files, has_files, paired, subfolder
+from samtailor.data.listing import chosen, files, folders_in, has_files, paired, subfolder
 from samtailor.data.parts import part_named
 from samtailor.errors import DataError, InputError
 from samtailor.structures import Annotation, Sample
@@ -83,32 +84,31 @@ def build(path: Path, *, classes: Sequence[str] | None = None, palette: str | No
 
 def _places(path: Path) -> list[tuple[str, Path, Path]]:
     """(part, image folder, mask folder): images/ + masks/, in the top folder or in parts, or PART/ + PART_labels/."""
-    if not path.is_dir():
-        return []
-    inside = sorted(f for f in path.iterdir() if f.is_dir() and f.name[0] != ".")
-    for part, folder in [("", path), *((f.name, f) for f in inside if part_named(f.name))]:
-        images, masks = subfolder(folder, *_IMAGES), subfolder(folder, *_MASKS)
-        if images and masks and has_files(images, *SUFFIXES) and has_files(masks, *SUFFIXES):
-            if not part:
-                return [("", images, masks)]
-            break
+    inside = {folder.name.lower(): folder for folder in folders_in(path)}
+    images = next((inside[name] for name in _IMAGES if name in inside), None)
+    masks = next((inside[name] for name in _MASKS if name in inside), None)
+    if images and masks:
+        return [("", images, masks)] if _filled(images, masks) else []
     places = []
-    for folder in inside:
-        images, masks = subfolder(folder, *_IMAGES), subfolder(folder, *_MASKS)
-        if part_named(folder.name) and images and masks:
+    for name, folder in inside.items():
+        partner = next((inside[p] for form in _PARTNER if (p := form.format(name)) in inside), None)
+        images, masks = (folder, partner) if partner else (None, None)
+        if part_named(name) and partner is None:
+            images, masks = subfolder(folder, *_IMAGES), subfolder(folder, *_MASKS)
+        if images and masks and _filled(images, masks):
             places.append((folder.name, images, masks))
-        partner = subfolder(path, *(name.format(folder.name) for name in _PARTNER))
-        if partner and has_files(folder, *SUFFIXES) and has_files(partner, *SUFFIXES):
-            places.append((folder.name, folder, partner))
     return places
+
+
+def _filled(images: Path, masks: Path) -> bool:
+    return has_files(images, *SUFFIXES) and has_files(masks, *SUFFIXES)
 
 
 def _aligned(images: Path, masks: Path) -> bool:
     """Whether masks lie directly in their folder, or in folders of the same names as the images."""
-    inside = list(masks.iterdir())
-    if any(entry.suffix.lower() in SUFFIXES for entry in inside):
+    if any(os.path.splitext(name)[1].lower() in SUFFIXES for name in os.listdir(masks)):
         return True
-    return all((images / entry.name).is_dir() for entry in inside if entry.is_dir() and entry.name[0] != ".")
+    return all((images / folder.name).is_dir() for folder in folders_in(masks))
 
 
 def _maps(folder: Path, images: Mapping[str, Path]) -> dict[str, Path]:

@@ -13,7 +13,7 @@ from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import header
 from samtailor.data.json_kinds import MAX_FILES, json_files, json_kind, of_kind
 from samtailor.data.layout import file_sample
-from samtailor.data.listing import chosen, natural_key, read_json
+from samtailor.data.listing import chosen, folders_in, natural_key, read_json
 from samtailor.errors import DataError
 from samtailor.masks.rle import from_box
 from samtailor.masks.shapes import from_ellipse, from_rings, from_value_runs
@@ -69,7 +69,7 @@ def _sheets(path: Path, most: int | None) -> list[Path]:
     files = of_kind(path, "darwin", most=most)
     if files or not (path / "releases").is_dir():
         return files
-    releases = sorted(folder for folder in (path / "releases").iterdir() if folder.is_dir())
+    releases = folders_in(path / "releases")
     newest = releases[-1:] if not (path / "releases" / "latest").is_dir() else [path / "releases" / "latest"]
     return [f for r in newest for f in json_files(r / "annotations")[:most] if json_kind(f) == "darwin"]
 

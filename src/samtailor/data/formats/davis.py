@@ -11,7 +11,7 @@ import numpy as np
 from samtailor.data.image import SUFFIXES, header, read_index
 from samtailor.data.index_maps import of_instances, values_in
 from samtailor.data.layout import file_sample
-from samtailor.data.listing import files, has_files, paired, single_class, subfolder
+from samtailor.data.listing import files, folders_in, has_files, paired, single_class, subfolder
 from samtailor.data.parts import list_parts
 from samtailor.errors import DataError, InputError
 from samtailor.structures import Annotation, Sample
@@ -67,7 +67,7 @@ def _folders(path: Path, resolution: str | None) -> tuple[Path, Path] | None:
             return one, other
     if resolution is not None or has_files(maps, ".xml"):
         return None
-    shared = {f.name for f in images.iterdir() if f.is_dir()} & {f.name for f in maps.iterdir() if f.is_dir()}
+    shared = {f.name for f in folders_in(images)} & {f.name for f in folders_in(maps)}
     return (images, maps) if any(has_files(maps / name, ".png") for name in sorted(shared)) else None
 
 
@@ -77,7 +77,7 @@ def _parts(path: Path, year: str | None) -> dict[str, str]:
         raise InputError(f"{path} has no lists of sequences in ImageSets/{year}/.")
     if sets is None:
         return {}
-    years = [f for f in sorted(sets.iterdir(), reverse=True) if f.is_dir() and f.name.isdecimal()]
+    years = [f for f in reversed(folders_in(sets)) if f.name.isdecimal()]
     folder = subfolder(sets, year) if year is not None else next(iter(years), sets)
     return list_parts(folder)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -10,18 +9,18 @@ from pathlib import Path
 from samtailor.data.account import count, count_images, leave_out_image
 from samtailor.data.image import header, read_mask
 from samtailor.data.layout import file_sample, mask_annotation
-from samtailor.data.listing import files, natural_key, single_class
+from samtailor.data.listing import files, folders_in, natural_key, single_class
 from samtailor.data.parts import part_named
 from samtailor.data.placement import to_image_frame
 from samtailor.errors import DataError
 from samtailor.structures import Annotation, Sample
 
-_LOOKED_AT = 8
+_INSPECTED = 8
 
 
 def matches(path: Path) -> bool:
     """Whether the folders in stage1_train/ (or train/), or in the top folder, have images/ and masks/."""
-    return any(_folders(path, _LOOKED_AT).values())
+    return any(_folders(path, _INSPECTED).values())
 
 
 def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sample]:
@@ -60,11 +59,11 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
 
 def _folders(path: Path, most: int | None) -> dict[str, list[Path]]:
     """Folders of images by stage; "" if they are in the top folder. At least one folder has masks."""
-    inside = _subfolders(path)
+    inside = folders_in(path)
     stages = {f.name: f for f in inside if part_named(f.name)} or {"": path}
     result = {}
     for name, stage in stages.items():
-        folders = [f for f in islice(_subfolders(stage), most) if (f / "images").is_dir()]
+        folders = [f for f in islice(folders_in(stage), most) if (f / "images").is_dir()]
         result[name] = folders
     if not any((f / "masks").is_dir() for folders in result.values() for f in folders):
         return {}
@@ -72,13 +71,6 @@ def _folders(path: Path, most: int | None) -> dict[str, list[Path]]:
     if any(part_named(f.name) for folders in result.values() for f in folders):
         return {}
     return {name: folders for name, folders in result.items() if folders}
-
-
-def _subfolders(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return []
-    with os.scandir(path) as entries:
-        return sorted(Path(e.path) for e in entries if e.is_dir() and not e.name.startswith("."))
 
 
 def _annotations(image: Path, masks: Sequence[Path], label: str) -> Iterator[Annotation]:

@@ -80,7 +80,9 @@ def build(
                     image_id(path, image), image, _annotations, tuple(results), more, wanted, place
                 )
     if not samples:
-        raise DataError(f"None of the images of {next(iter(sheets))} exists below {path}, or no task is annotated.")
+        if not missing:
+            raise DataError(f"{next(iter(sheets))}: no task has an annotation. predictions=true reads predictions.")
+        raise DataError(f"None of the images of {next(iter(sheets))} exists below {path}. Put them into images/.")
     finder.account(samples, missing, "annotated task")
     return list(samples.values())
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from samtailor.data.account import count, leave_out
@@ -15,14 +15,13 @@ from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import header, read_index
 from samtailor.data.json_kinds import of_kind
 from samtailor.data.layout import file_sample, mask_annotation
-from samtailor.data.listing import chosen, natural_key, read_text
+from samtailor.data.listing import chosen, folders_in, natural_key, read_text
 from samtailor.data.placement import to_image_frame
 from samtailor.errors import DataError, InputError
 from samtailor.structures import Annotation, Sample
 
 # the annotator is an address or a number without dashes; the rest is the control, the labels and a counter
 _NAME = re.compile(r"^task-(\d+)-annotation-(\d+)-by-[^-]*-(.+)-(\d+)\.png$", re.IGNORECASE)
-_LOOKED_AT = 10_000
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def build(
 ) -> Iterable[Sample]:
     """Samples of an export "Brush labels to PNG" of Label Studio: one annotation for each PNG.
 
-    The PNGs do not name their image. It is looked up in a CSV export (columns id and image) beside them; without one,
+    The PNGs do not name their image. It is listed in a CSV export (columns id and image) beside them; without one,
     images must be named by their task: 1.jpg or task-1.jpg. Of several annotations of a task the newest is read.
 
     Args:
@@ -89,9 +88,9 @@ def build(
 def _files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         return
-    folders = [path, *sorted(f for f in path.iterdir() if f.is_dir() and f.name[0] != ".")[:64]]
+    folders = [path, *folders_in(path)[:64]]
     for folder in folders:
-        yield from sorted(f for f in islice(folder.iterdir(), _LOOKED_AT * 100) if _NAME.match(f.name))
+        yield from (folder / name for name in sorted(filter(_NAME.match, os.listdir(folder))))
 
 
 def _layer(file: Path, tag: str | None) -> _Layer:

@@ -10,7 +10,7 @@ from samtailor.data.color_maps import NOTHING
 from samtailor.data.image import header, read_index
 from samtailor.data.index_maps import of_classes, values_in
 from samtailor.data.layout import file_sample
-from samtailor.data.listing import chosen, files, paired, read_text
+from samtailor.data.listing import chosen, files, folders_in, paired, read_text
 from samtailor.data.parts import part_named
 from samtailor.errors import DataError
 from samtailor.structures import Annotation, Sample
@@ -57,7 +57,7 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
 def _folders(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
-    return [path, *sorted(f for f in path.iterdir() if f.is_dir() and part_named(f.name))]
+    return [path, *(f for f in folders_in(path) if part_named(f.name))]
 
 
 def _is_list(file: Path) -> bool:

@@ -15,14 +15,14 @@ from samtailor.data.finder import ImageFinder
 from samtailor.data.image import decode_mask, header
 from samtailor.data.json_kinds import MAX_FILES, json_files, json_kind
 from samtailor.data.layout import file_sample
-from samtailor.data.listing import chosen, natural_key, read_json, subfolder
+from samtailor.data.listing import chosen, folders_in, natural_key, read_json, subfolder
 from samtailor.data.parts import part_named
 from samtailor.errors import DataError
 from samtailor.masks.rle import from_box
 from samtailor.masks.shapes import from_ellipse, from_part, from_rings
 from samtailor.structures import Annotation, Sample
 
-_AREAS = ("bitmap", "polygon", "rectangle", "ellipse", "rectangular")
+_AREAS = ("bitmap", "alpha_mask", "polygon", "rectangle", "ellipse", "rectangular")
 _MOST = 64 << 20  # bytes of a decompressed bitmap
 
 
@@ -86,7 +86,7 @@ def _sets(path: Path) -> list[tuple[str, Path, Path]]:
     if not path.is_dir():
         return []
     result = []
-    for folder in [path, *sorted(f for f in path.iterdir() if f.is_dir() and f.name[0] != ".")]:
+    for folder in [path, *folders_in(path)]:
         ann, images = subfolder(folder, "ann"), subfolder(folder, "img")
         if ann and images:
             result.append(("" if folder == path else folder.name, ann, images))
@@ -128,7 +128,7 @@ def _shape(row: Mapping[str, Any], number: int) -> Shape:
 
 
 def _draw(kind: str, row: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any] | None:
-    if kind == "bitmap":
+    if kind in ("bitmap", "alpha_mask"):
         return _bitmap(row["bitmap"], size)
     if kind == "ellipse":
         middle = row["points"]["exterior"][0] if "points" in row else row["center"]

@@ -1,4 +1,4 @@
-"""VGG Image Annotator (VIA 2): a JSON project or annotation file, or a CSV file, with regions for each image."""
+"""VGG Image Annotator (VIA 1 to 3): a JSON project or annotation file, or a CSV file, with regions for each image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import header
 from samtailor.data.json_kinds import of_kind
 from samtailor.data.layout import file_sample
-from samtailor.data.listing import chosen, natural_key, read_json, read_text
+from samtailor.data.listing import chosen, folders_in, natural_key, read_json, read_text
 from samtailor.data.notices import notice
 from samtailor.errors import DataError, InputError
 from samtailor.masks.rle import from_box, from_polygons
@@ -84,7 +84,7 @@ def _sheets(path: Path, most: int | None) -> list[Path]:
     files = of_kind(path, "via", most=most) or [f for f in sorted(path.glob("*.csv"))[:most] if _is_csv(f)]
     if files:
         return files
-    folders = sorted(f for f in path.iterdir() if f.is_dir() and f.name[0] != ".")[:16]
+    folders = folders_in(path)[:16]
     return [f for folder in folders for f in (*of_kind(folder, "via", most=most), *_csvs(folder, most))]
 
 
@@ -102,7 +102,7 @@ def _entries(file: Path) -> list[tuple[str, list[dict[str, Any]]]]:
     """(image name, regions) of each image."""
     try:
         return _from_csv(file) if file.suffix.lower() == ".csv" else _from_json(file)
-    except (KeyError, TypeError, ValueError, AttributeError, csv.Error, RecursionError) as error:
+    except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError, csv.Error) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{file}: not a valid file of VIA ({error!r}).") from error
@@ -110,6 +110,8 @@ def _entries(file: Path) -> list[tuple[str, list[dict[str, Any]]]]:
 
 def _from_json(file: Path) -> list[tuple[str, list[dict[str, Any]]]]:
     content = read_json(file)
+    if isinstance(content.get("metadata"), dict) and isinstance(content.get("file"), dict):
+        return _from_three(content)
     entries = []
     for entry in content.get("_via_img_metadata", content).values():
         regions = entry.get("regions") or []
@@ -118,6 +120,38 @@ def _from_json(file: Path) -> list[tuple[str, list[dict[str, Any]]]]:
             raise DataError(f"{file}: a region of {entry['filename']!r} is not an object.")
         entries.append((str(entry["filename"]), rows))
     return entries
+
+
+def _from_three(content: Mapping[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """VIA 3: files, views and regions apart; a region is [number of the shape, coordinates ...]."""
+    attributes = content.get("attribute") or {}
+    table: dict[str, list[dict[str, Any]]] = {str(id): [] for id in content["file"]}
+    views = {str(id): str(view["fid_list"][0]) for id, view in (content.get("view") or {}).items()}
+    for region in content["metadata"].values():
+        values = region.get("xy") or []
+        if not values:
+            continue  # a segment of time
+        named = {}
+        for id, value in (region.get("av") or {}).items():
+            attribute = attributes[id]
+            named[str(attribute["aname"])] = (attribute.get("options") or {}).get(value, value)
+        shape = _shape_three(values)
+        table[views.get(str(region["vid"]), str(region["vid"]))].append(
+            {"shape_attributes": shape, "region_attributes": named}
+        )
+    return [(str(content["file"][id]["fname"]), regions) for id, regions in table.items()]
+
+
+def _shape_three(values: Sequence[float]) -> dict[str, Any]:
+    number, *xy = values
+    if number == 7:
+        return {"name": "polygon", "all_points_x": xy[0::2], "all_points_y": xy[1::2]}
+    name, keys = {
+        2: ("rect", ("x", "y", "width", "height")),
+        3: ("circle", ("cx", "cy", "r")),
+        4: ("ellipse", ("cx", "cy", "rx", "ry")),
+    }.get(int(number), ("point or line", ()))
+    return {"name": name, **dict(zip(keys, xy, strict=True))} if keys else {"name": name}
 
 
 def _from_csv(file: Path) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -11,7 +11,7 @@ from samtailor.data.xml_files import xml_root
 from samtailor.errors import DataError
 from samtailor.structures import Sample
 
-_LOOKED_AT = 3
+_INSPECTED = 3
 
 
 def matches(path: Path) -> bool:
@@ -38,7 +38,7 @@ def build(path: Path, *, classes: Sequence[str] | None = None, one_based: bool =
 
 
 def _is_voc(sheets: Sequence[Path]) -> bool:
-    return all(xml_root(sheet)[0] == "annotation" for sheet in sheets[:_LOOKED_AT])
+    return all(xml_root(sheet)[0] == "annotation" for sheet in sheets[:_INSPECTED])
 
 
 __all__ = ["build", "matches"]

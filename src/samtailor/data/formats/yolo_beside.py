@@ -13,7 +13,7 @@ from samtailor.errors import DataError
 from samtailor.structures import Sample
 
 _NAMES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt", "darknet.labels")
-_LOOKED_AT = 20
+_INSPECTED = 20
 _NOT_LABELS = ("classes", "labels", "readme", "train", "val", "valid", "test", "notes")
 
 
@@ -47,9 +47,9 @@ def build(path: Path, *, classes: Sequence[str] | None = None, names: str | None
 
 
 def _is_yolo(sheets: Sequence[Path]) -> bool:
-    """Whether the first lines are numbers as in YOLO, in every file that is looked at, with one line at least."""
+    """Whether the first lines are numbers as in YOLO, in every file that is inspected, with one line at least."""
     numbers = 0
-    for sheet in sheets[:_LOOKED_AT]:
+    for sheet in sheets[:_INSPECTED]:
         with sheet.open("rb") as stream:
             lines = stream.read(4096).splitlines()
         for line in islice(filter(None, map(bytes.split, lines[:-1] or lines)), 3):
