@@ -460,7 +460,7 @@ def test_images_and_masks_under_any_names(tmp_path, image, mask):
     assert samples.format == "pairs"
     assert [a.area for sample in samples for a in sample.annotations] == [900] * 3
     layout = check(tmp_path).account.layout
-    assert any("told apart" in line or "are the masks" in line for line in layout)
+    assert any("distinguished" in line or "are the masks" in line for line in layout)
     assert any(line.endswith("certain") for line in layout)
     stated = open_dataset(tmp_path, format="pairs", pair=f"{image}:{mask}")
     assert [a.area for sample in stated for a in sample.annotations] == [900] * 3

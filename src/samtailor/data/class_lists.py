@@ -12,7 +12,7 @@ from samtailor.data.notices import notice
 from samtailor.errors import DataError, counted
 
 FILES = ("labels.json", "classes.json", "class_names.txt", "classes.txt", "labels.txt", "names.txt", "obj.names")
-"""Files of class names, in the order in which they are looked for."""
+"""Files of class names, in order of preference."""
 NOTHING = frozenset(
     {"null", "background", "_background_", "ignore", "__ignore__", "unlabeled", "unlabelled", "void", "none", ""}
 )

@@ -41,7 +41,7 @@ _LOSSY = (".jpg", ".jpeg", ".jfif", ".webp", *(".heic", ".heif"))
 
 
 def matches(path: Path) -> bool:
-    """Whether images and masks can be told apart, and no other layout matches."""
+    """Whether images and masks can be distinguished, and no other layout matches."""
     if not path.is_dir() or any(
         registry.find("formats", name).matches(path) for name in registry.names("formats") if name != "pairs"
     ):
@@ -73,19 +73,19 @@ def build(
         values, names, first_index, unlabeled: as in the format `folder`.
 
     Raises:
-        DataError: images and masks cannot be told apart, or their names can be paired in two ways.
+        DataError: images and masks cannot be distinguished, or their names can be paired in two ways.
         InputError: an unknown class or option.
     """
     name_file = path / names if names is not None else names_file(path)
     if pair is not None:
         images, several = pairing.by_template(path, pair)
         describe(f"pairs: {pair} (as given)")
-        masks = {stem: [(LABEL, file) for file in found] for stem, found in several.items()}
+        masks = {stem: [(LABEL, file) for file in listed_files] for stem, listed_files in several.items()}
         return mask_samples(images, masks, classes, values, name_file, first_index, unlabeled)
     sets = list(_sets(path))
     if not sets:
         raise DataError(
-            f"{path}: images and masks cannot be told apart. Name them with the option pair, for example "
+            f"{path}: images and masks cannot be distinguished. Name them with the option pair, for example "
             "pair=photos/{}.jpg:masks/{}_GT.png."
         )
     images, masks = {}, {}
@@ -120,10 +120,10 @@ def _sets(path: Path) -> Iterator[_Set]:
 
 
 def _folders(path: Path, prefix: str) -> _Set | None:
-    """One folder of images and one of masks, told apart by their names, else by their content."""
+    """One folder of images and one of masks, distinguished by their names, else by their content."""
     inside = [entry for entry in sorted(path.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
     listed = {entry.name: files(entry) for entry in inside if not part_named(entry.name) or prefix}
-    listed = {name: found for name, found in listed.items() if found}
+    listed = {name: listed_files for name, listed_files in listed.items() if listed_files}
     if len(listed) < 2:
         return None
     roles = {name: _role(name) for name in listed}
@@ -131,7 +131,7 @@ def _folders(path: Path, prefix: str) -> _Set | None:
     images = [name for name, role in roles.items() if role == "images"]
     how = "by their names"
     if len(masks) != 1 or len(images) != 1:
-        content = {name: _are_masks(list(found.values())) for name, found in listed.items()}
+        content = {name: _are_masks(list(listed_files.values())) for name, listed_files in listed.items()}
         masks = [name for name in (masks or listed) if content[name]]
         images = [name for name in (images or listed) if not content[name]]
         how = "by their content"
@@ -144,7 +144,7 @@ def _folders(path: Path, prefix: str) -> _Set | None:
         )
     if len(masks) != 1 or len(images) != 1:
         return None
-    sentence = f"images in {prefix}{images[0]}/, masks in {prefix}{masks[0]}/, told apart {how}"
+    sentence = f"images in {prefix}{images[0]}/, masks in {prefix}{masks[0]}/, distinguished {how}"
     return _Set(prefix, listed[images[0]], listed[masks[0]], sentence)
 
 
@@ -167,7 +167,7 @@ def _by_suffix(every: Sequence[Path]) -> tuple[dict[str, Path], dict[str, Path],
     by_suffix = {suffix: {plain(f.stem): f for f in every if f.suffix.lower() == suffix} for suffix in suffixes}
     for suffix in sorted(suffixes - set(_LOSSY)):
         masks = by_suffix[suffix]
-        others = {stem: f for s, found in by_suffix.items() if s != suffix for stem, f in found.items()}
+        others = {stem: f for s, listed_files in by_suffix.items() if s != suffix for stem, f in listed_files.items()}
         if masks.keys() & others.keys() and _are_masks(list(masks.values())) and not _are_masks(list(others.values())):
             return others, masks, f"the {suffix[1:].upper()} files are the masks, by their content"
     return {}, {}, ""
@@ -201,9 +201,9 @@ def _role(name: str) -> str | None:
     return "masks" if words & _MASK_WORDS else "images" if words & _IMAGE_WORDS else None
 
 
-def _are_masks(found: Sequence[Path]) -> bool:
+def _are_masks(listed_files: Sequence[Path]) -> bool:
     """Whether files look like masks: few values, in regions; judged by a sample."""
-    sampled = list(found)[:: max(1, len(found) // _LOOKED_AT)][:_LOOKED_AT]
+    sampled = list(listed_files)[:: max(1, len(listed_files) // _LOOKED_AT)][:_LOOKED_AT]
     return bool(sampled) and all(_is_mask(file) for file in sampled)
 
 
