@@ -78,7 +78,7 @@ def exif(orientation):
         ("transparent image", "note", lambda d: photo(d / "images/2.png", 2, channels=4)),
         ("deep image", "note", lambda d: save(d / "images/2.png", np.arange(4800, dtype=np.uint16).reshape(60, 80))),
         ("near-duplicates", "warning", lambda d: photo(d / "images/2.png", 1, (120, 160))),
-        ("gray mask", "warning", lambda d: save(d / "masks/2.png", np.arange(4800).reshape(60, 80).astype(np.uint8))),
+        ("soft mask", "warning", lambda d: save(d / "masks/2.png", np.arange(4800).reshape(60, 80).astype(np.uint8))),
     ],
 )
 def test_every_kind_of_problem_is_reported(folder, kind, severity, harm):

@@ -62,7 +62,8 @@ def meaning(
     """
     choose("values", values, VALUES)
     sampled = list(masks)[:: max(1, len(masks) // _SAMPLED)][:_SAMPLED]
-    if values == "binary" or not masks:
+    sampled = [file for file in sampled if _is_readable(file)]  # the others are reported when they are used
+    if values == "binary" or not sampled:
         return Meaning("binary")
     if values == "auto":
         values = _decided(sampled, names)
@@ -77,6 +78,14 @@ def meaning(
         table = read_names(names, first=first, seen=seen)
         return Meaning("classes", {i: n for i, n in table.items() if i > 0 and n.lower() not in NOTHING})
     return Meaning("binary")
+
+
+def _is_readable(file: Path) -> bool:
+    try:
+        read_levels(file)
+    except DataError:
+        return False
+    return True
 
 
 def _decided(masks: Sequence[Path], names: Path | None) -> str:

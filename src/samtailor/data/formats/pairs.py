@@ -15,7 +15,7 @@ from samtailor.data.account import count_images, describe, leave_out_image
 from samtailor.data.class_lists import names_file
 from samtailor.data.formats.folder import LABEL, mask_samples, paired_masks
 from samtailor.data.image import SUFFIXES, header, read_levels
-from samtailor.data.listing import files, natural_key, plain, subfolder, walk
+from samtailor.data.listing import files, is_utf8, natural_key, plain, subfolder, walk
 from samtailor.data.mask_values import inspect
 from samtailor.data.parts import part_named
 from samtailor.errors import DataError
@@ -153,7 +153,7 @@ def _beside(path: Path, prefix: str) -> _Set | None:
     places = [path, *(folder for folder in (subfolder(path, *_IMAGE_WORDS),) if folder is not None)]
     for place in places:
         every = [file for file in sorted(place.iterdir()) if file.is_file() and file.suffix.lower() in SUFFIXES]
-        every = [file for file in every if not file.name.startswith(".")]
+        every = [file for file in every if not file.name.startswith(".") and is_utf8(file.name)]
         for split in (_by_suffix, _by_word):
             images, masks, sentence = split(every)
             if images and masks:
@@ -186,13 +186,23 @@ def _by_word(every: Sequence[Path]) -> tuple[dict[str, Path], dict[str, Path], s
             if rest in stems or (before.rstrip("_- .") or after.lstrip("_- .")) in stems:
                 place = "end" if not after else "start" if not before else "middle"
                 words.setdefault((match[0], place), []).append(stem)
-    for (word, _), masks in sorted(words.items(), key=lambda item: -len(item[1])):
+    for (word, place), masks in sorted(words.items(), key=lambda item: -len(item[1])):
         if word.lower() in _MASK_WORDS or _are_masks([stems[stem] for stem in masks]):
-            taken = set(masks)
+            taken = {stem for stem in stems if stem in masks or _has_word(stem, word, place)}  # also without an image
+            masks = sorted(taken, key=natural_key)
             images = {stem: file for stem, file in stems.items() if stem not in taken}
             if images and not _are_masks(list(images.values())):
                 return images, {stem: stems[stem] for stem in masks}, f"files with {word!r} in their name are the masks"
     return {}, {}, ""
+
+
+def _has_word(stem: str, word: str, place: str) -> bool:
+    """Whether a name has a word at its start, its end, or in the middle."""
+    if place == "start":
+        return re.match(rf"{word}(?![A-Za-z])", stem) is not None
+    if place == "end":
+        return re.search(rf"(?<![A-Za-z]){word}$", stem) is not None
+    return re.search(rf".(?<![A-Za-z]){word}(?![A-Za-z]).", stem) is not None
 
 
 def _role(name: str) -> str | None:
@@ -228,12 +238,18 @@ def _is_mask(file: Path) -> bool:
 def _account_others(path: Path, used: Iterable[Path]) -> None:
     """Count image files that are taken neither for an image nor for a mask."""
     taken = set(used)
-    others = sorted((f for f in walk(path) if f.suffix.lower() in SUFFIXES and f not in taken), key=_order)
+    others = sorted((f for f in walk(path, _skipped) if f.suffix.lower() in SUFFIXES and f not in taken), key=_order)
     count_images(len(others))
     for file in others:
         leave_out_image(
             "file of no role", f"{file} is taken neither for an image nor for a mask (see the option pair)."
         )
+
+
+def _skipped(suffix: str, kind: str, message: str) -> None:
+    if suffix in SUFFIXES:
+        count_images()
+        leave_out_image(kind, message)
 
 
 def _order(file: Path) -> tuple[tuple[int, int, str], ...]:
