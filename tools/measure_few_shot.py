@@ -86,8 +86,15 @@ def _measure(name: str, options: argparse.Namespace) -> Path:
         command += seen if name == "humans" else blind
     for setting in options.set:
         command += ["--set", setting]
-    subprocess.run([*command, *SETS[name][1]], check=True)
+    asked = SETS[name][1] if "--detector" in " ".join(command) else _without_detector(SETS[name][1])
+    subprocess.run([*command, *asked], check=True)
     return out / "compare.json"
+
+
+def _without_detector(asked: Sequence[str]) -> list[str]:
+    """The options of a data set without the class of a detector that is not used."""
+    at = asked.index("--detector-classes") if "--detector-classes" in asked else len(asked)
+    return [*asked[:at], *asked[at + 2 :]]
 
 
 def table_of(name: str, rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -112,7 +112,7 @@ def test_label_writes_a_data_set(base_folder, data_folder, tmp_path, capsys):
     )
     assert result.images == 8
     assert sum(result.objects.values()) > 0
-    assert (tmp_path / "out" / "labels" / "p000.txt").is_file()
+    assert len(list((tmp_path / "out" / "labels").rglob("p000.txt"))) == 1
     assert len(samtailor.open_dataset(tmp_path / "out")) == 8
     assert "Labeling images ..." in capsys.readouterr().err
     assert repr(result).startswith("Labelled(8 images: ")

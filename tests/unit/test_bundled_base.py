@@ -198,6 +198,7 @@ def test_an_adapter_of_the_earlier_base_loads_on_its_weights_only(earlier, bundl
     folder = save(tmp_path / "adapter", earlier, "sam-f")
     meta = json.loads((folder / "adapter.json").read_text("utf-8"))
     meta["base"]["name"] = "nano"  # as version 0.2 wrote it
+    meta.pop("crc32")
     (folder / "adapter.json").write_text(json.dumps(meta), encoding="utf-8")
     assert artefact.load(folder, earlier).meta.base.name == "nano"
     with pytest.raises(BaseUnavailableError, match="Fit the adapter again"):

@@ -80,7 +80,7 @@ def test_groups(tmp_path, rule, groups):
         ("regex:(", InputError, "regular expression"),
         ("regex:nothing", InputError, "matches no image"),
         ("person", InputError, "Unknown group rule"),
-        ("csv:none.csv", DataError, "cannot be read"),
+        ("csv:none.csv", DataError, "There is no file"),
         ("csv:short.csv", DataError, "no group for the image '2'"),
         ("csv:bad.csv", DataError, "columns id and group"),
     ],

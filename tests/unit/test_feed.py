@@ -294,9 +294,9 @@ def test_drawn_is_exactly_what_the_first_batches_need(tiny_sam, tiny_samples, tm
     assert len(drawn) == len(set(drawn))
     features = store.features
 
-    def noted(base, samples, views=None):
+    def noted(base, samples, views=None, *companions):
         needed.update((s.id, v.key) for s, v in zip(samples, views, strict=True))
-        return features(base, samples, views)
+        return features(base, samples, views, *companions)
 
     store.features = noted
     for step in range(steps):

@@ -63,7 +63,7 @@ class FilledBoxes:
         monkeypatch.setattr("samtailor.predict.instances._set_view", self._set_view)
         monkeypatch.setattr("samtailor.predict.instances.predict_prompts", self._predict)
 
-    def _set_view(self, predictor, image, view, store):
+    def _set_view(self, predictor, image, view, store, adapter):
         self.view = view
         return view.sample(image)
 
@@ -177,6 +177,7 @@ def test_learned_boxes_are_used_in_two_sizes(tiny_sam):
 
     class Learned:
         give = "boxes"
+        companions = ()
 
         def propose(self, features, frame, *, threshold):
             boxes, points = np.array([[10.0, 20, 30, 40], [0, 0, 20, 47]]), np.array([[20.0, 30], [9, 20]])

@@ -22,8 +22,6 @@ from samtailor.predict.files import new_folder
 from samtailor.workbench.settings import Class
 from workbench import ids, images_folder, objects_of, open_project
 
-pytest_plugins = ("commands",)
-
 
 @pytest.mark.parametrize(
     ("error", "word"),

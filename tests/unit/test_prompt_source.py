@@ -143,6 +143,7 @@ def test_on_adapted_base_keeps_every_setting(tiny_sam):
         "training_only": {"pmm": Shift()},
         "groups": {"lower": [*names, "t"], "upper": ["o", "pmm"], "inner": names},
         "contour_points": 7,
+        "companion": None,
         "tunes_inference": True,
         "inference": InferenceSpec(prompt="none", regions=True, smallest_object=0.25, tiling=TilingPlan((1, 2), 2.0)),
         "transform_prompts": lambda prompts: prompts,

@@ -107,7 +107,7 @@ class View:
 class Views:
     """A stand-in for a cache."""
 
-    def features(self, base, samples, views):
+    def features(self, base, samples, views, companions):
         return View(views[0])
 
 

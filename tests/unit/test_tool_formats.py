@@ -84,7 +84,7 @@ def test_cvat_subsets_become_parts(tmp_path):
         ('points="4.00,', 'points="cat,', "not a valid polygon"),
         ("</annotations>", "", "not valid XML"),
         ("<annotations>", "<!DOCTYPE a [<!ENTITY b 'c'>]><annotations>", "document type"),
-        ("<meta>", "<meta>" + "<a>" * 50 + "</a>" * 50, "nested"),
+        ("<meta>", "<meta>" + "<a>" * 100 + "</a>" * 100, "nesting"),
     ],
 )
 def test_cvat_refusals(tmp_path, old, new, words):

@@ -24,8 +24,6 @@ from samtailor.prompts import detector as detector_source
 from samtailor.proposals.detectors import make, transformers
 from saved import save
 
-pytest_plugins = ("commands",)
-
 
 class Payload:
     """Writes a file when it is unpickled."""

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from bundled_base import card, network
 
 GO_ON = (
-    "python tools/train_bundled_base.py --run RUN --start tools/bundled_base/checkpoint/base.safetensors --cache CACHE "
+    "python tools/train_bundled_base.py --run RUN --start src/samtailor/bases/lite/model.safetensors --cache CACHE "
     "--data DATA --data-open DATA_OPEN --processes 2 --threads 1 --compile --batch 8 --corrections 0.35 --lr 1e-3 "
     "--early 1 --minutes 60 --finish"
 )
@@ -79,9 +79,9 @@ def start(file: Path, trainer) -> None:
     weights = {k: v.float() for k, v in load_file(file, device=str(trainer.device)).items()}
     trainer.model.load_state_dict(weights)
     trainer.average = {k: v.detach().clone() for k, v in trainer.model.state_dict().items()}
-    described = file.with_suffix(".json")
-    if described.exists():
-        trainer.progress |= json.loads(described.read_text())["progress"]
+    described = [one for one in (file.with_suffix(".json"), file.parent / "training.json") if one.exists()]
+    if described:
+        trainer.progress |= json.loads(described[0].read_text())["progress"]
 
 
 def _below(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -184,7 +184,7 @@ def _read_split(folder: Path) -> None:
 
 
 def _regions(folder: Path) -> None:
-    from samtailor.serve.annotators import brush
+    from samtailor.masks import brush
 
     common = {"original_width": SIZE[1], "original_height": SIZE[0], "image_rotation": 0}
     regions = [
@@ -208,7 +208,7 @@ def _read_regions(folder: Path) -> None:
     result = context.get("result") if isinstance(context, dict) else None
     for region in result if isinstance(result, list) else [context]:
         try:
-            regions.label(region)
+            regions.labels(region)
             mask = regions.mask(region, SIZE)
             if mask is not None and mask.shape != SIZE:
                 raise RuntimeError("a mask of another size")

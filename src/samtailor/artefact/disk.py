@@ -10,7 +10,7 @@ from samtailor.artefact.hub import folder_of
 from samtailor.artefact.metadata import CARD, MEND, METADATA, TENSORS, AdapterMeta, read_meta
 from samtailor.artefact.model_card import card
 from samtailor.data.strict_files import digest, read_tensors
-from samtailor.errors import ArtefactError, InputError
+from samtailor.errors import ArtefactError, BaseUnavailableError, InputError
 from samtailor.limits import hold
 from samtailor.structures.renames import renamed_tensors
 
@@ -114,7 +114,7 @@ def _rebuild(source: str | Path, meta: AdapterMeta, base: Base) -> Segmenter:
             if isinstance(value, int | float):
                 hold(abs(value), "width", f"{METADATA}, option {name}")
         segmenter = find("methods", meta.method).build(base, **meta.options)[0]
-    except MemoryError:
+    except (MemoryError, BaseUnavailableError):
         raise
     except Exception as error:  # options of a damaged file fail anywhere in the method
         raise ArtefactError(

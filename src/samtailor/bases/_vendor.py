@@ -185,9 +185,13 @@ def load_pretrained(
 
 def _declared(model_class: Any, source: str) -> int:
     """Number of parameters of a model by its configuration, counted without allocating any."""
-    config = model_class.config_class.from_pretrained(source)
+    from transformers import AutoConfig
+
+    config_class = getattr(model_class, "config_class", None)  # the Auto classes have none
+    config = (config_class or AutoConfig).from_pretrained(source)
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in model_class(config).parameters())
+        model = model_class(config) if config_class else model_class.from_config(config)
+        return sum(parameter.numel() for parameter in model.parameters())
 
 
 @contextmanager

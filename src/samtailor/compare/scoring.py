@@ -77,7 +77,7 @@ class SharedEvaluation:
         return {
             name + end: Evaluation(tuple(Score(**row) for row in parts[end]["rows"]), parts[end]["prompt"], 0)
             for end in ("", REFINED)
-            for name, parts in stored.items()
+            for name, parts in ((name, stored[name]) for name in files)
             if end in parts
         }
 

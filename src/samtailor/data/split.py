@@ -22,11 +22,12 @@ from samtailor.structures.disjoint_sets import DisjointSets
 
 Amount = int | float | None
 PARTS = ("train", "val", "test")
-_ALIKE = (
+ALIKE = (
     "Almost all images are near-duplicates of each other and are split as if they were not (as with "
     "near_duplicates=false): held-out images resemble training images, and scores on them are optimistic. With val=0 "
     "(--val 0) no image is held out."
 )
+"""The notice of a split of images that are almost all near-duplicates."""
 _TRIES = 32  # orders tried until every part has every class
 
 pick_shots = shots  # `split` has an argument named shots
@@ -142,7 +143,7 @@ def split(
         apart = split(
             samples, train=train, val=val, test=test, shots=shots, seed=seed, classes=classes, near_duplicates=False
         )
-        return replace(apart, notices=(_ALIKE, *apart.notices))
+        return replace(apart, notices=(ALIKE, *apart.notices))
     if shots is not None:
         pool = [sample for sample in usable if sample.id in set(parts["train"])]
         keys = {id: members[0] for members in groups for id in members}
@@ -323,4 +324,4 @@ def _uncovered(
     ]
 
 
-__all__ = ["Split", "group", "own_split", "shots", "split"]
+__all__ = ["ALIKE", "Split", "group", "own_split", "shots", "split"]

@@ -135,11 +135,11 @@ class Backend:
         elif action in ("ANNOTATION_DELETED", "ANNOTATIONS_DELETED"):
             for one in [payload.get("annotation"), *(payload.get("annotations") or ())]:
                 if one:
-                    await asyncio.to_thread(self.collection.remove, annotation=int(one["id"]))
+                    await asyncio.to_thread(self.collection.remove, annotation=_id(one["id"]))
         elif action == "TASKS_DELETED":
             for one in payload.get("tasks") or ():
-                self._forget(int(one["id"]))
-                await asyncio.to_thread(self.collection.remove, task=int(one["id"]))
+                self._forget(_id(one["id"]))
+                await asyncio.to_thread(self.collection.remove, task=_id(one["id"]))
         elif action == "START_TRAINING":
             await self.train()
         if self._every and self._new >= self._every and not self.training.running:
@@ -159,7 +159,7 @@ class Backend:
         return self.training.start()
 
     async def _save_all(self, payload: Mapping[str, Any]) -> None:
-        tasks = {int(task["id"]): task for task in payload.get("task") or ()}
+        tasks = {_id(task["id"]): task for task in payload.get("task") or ()}
         for annotation in payload.get("annotation") or ():
             try:
                 await self._save(tasks.get(annotation.get("task")), annotation, payload.get("project"))
@@ -170,14 +170,14 @@ class Backend:
         task, annotation, project = task or {}, annotation or {}, project or {}
         if "id" not in task or "id" not in annotation:
             raise InputError("An annotation and its task need ids.")
-        number, accepted = int(task["id"]), annotation.get("result") or []
+        number, accepted = _id(task["id"]), annotation.get("result") or []
         config = self.configure(project.get("id"), project.get("label_config"))
         if annotation.get("was_cancelled") or not accepted:
             self._forget(number)
             await asyncio.to_thread(self.collection.remove, task=number)
             return
         data = await self._data(task, config)
-        self._new += await asyncio.to_thread(self._keep, number, int(annotation["id"]), data, accepted)
+        self._new += await asyncio.to_thread(self._keep, number, _id(annotation["id"]), data, accepted)
 
     def _keep(self, task: int, annotation: int, data: bytes, accepted: Sequence[Mapping[str, Any]]) -> bool:
         size = reading.read(data, self.engine.limits).shape[:2]
@@ -221,6 +221,21 @@ class Backend:
 def use(engine: Engine, folder: Path) -> None:
     """Replace the live adapter by a finished fit; requests in progress keep the earlier one."""
     engine.adapters.add(LIVE, folder, replace=True)
+
+
+def _id(value: Any) -> int:
+    """The id of a task or an annotation.
+
+    Raises:
+        InputError: no integer, or none of 64 bits.
+    """
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"An id must be an integer, got {value!r:.80}.") from error
+    if not 0 <= number < 2**63:
+        raise InputError("An id must be an integer from 0 to 2^63 - 1.")
+    return number
 
 
 __all__ = ["LIVE", "Backend", "use"]

@@ -12,7 +12,7 @@ from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.augment import UNTOUCHED
 from samtailor.data.image import write_json
 from samtailor.data.regions import regions
-from samtailor.data.split import Split, split
+from samtailor.data.split import ALIKE, Split, split
 from samtailor.errors import DataError, SamtailorError
 from samtailor.fitting import fit
 from samtailor.fitting.proposals import fit_proposals, plan_tiles
@@ -87,11 +87,12 @@ def _sample(path: Path, limits: Limits, row: Mapping[str, Any]) -> Sample:
 def _split(
     samples: Sequence[Sample], names: tuple[str, ...], config: FitConfig, out: Path
 ) -> tuple[Split | None, str | None]:
-    """The split, and a note for the user if no image can be held out, for example because all are near-duplicates."""
+    """The split, and a note for the user if no image can be held out, or only near-duplicates of training images."""
     if (out / artefact.SPLIT).exists():  # the fit is continued with its split
         return None, None
     try:
-        return split(samples, val=config.val, test=0, seed=config.seed, classes=names), None
+        made = split(samples, val=config.val, test=0, seed=config.seed, classes=names)
+        return made, ALIKE if ALIKE in made.notices else None
     except DataError as error:
         without = split(samples, val=0, test=0, seed=config.seed, classes=names)
         return without, f"No image was held out, so the quality of the adapter is unknown. {error}"
