@@ -155,10 +155,12 @@ def labels(region: Mapping[str, Any]) -> list[str]:
     Raises:
         DataError: they are not a list of names.
     """
+    if not isinstance(region, Mapping):
+        raise DataError(f"A region must be an object with a type and a value, got {region!r:.80}.")
     value = region.get("value") or {}
     names = value.get(str(region.get("type"))) if isinstance(value, Mapping) else None
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise DataError(f"The labels of a region must be a list of names, got {names!r}.")
+        raise DataError(f"The labels of a region must be a list of names, got {names!r:.80}.")
     return list(names or ())
 
 
