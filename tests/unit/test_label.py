@@ -16,7 +16,7 @@ from pycocotools import mask as coco
 from samtailor import labelling
 from samtailor.data.transform import Frame
 from samtailor.data.writers import Destination
-from samtailor.errors import InputError
+from samtailor.errors import DataError, InputError
 from samtailor.labelling import AdapterSource, Tiling, find_objects, label
 from samtailor.labelling._journal import Journal
 from samtailor.labelling._pipeline import Cut, Workers, predict_ahead
@@ -381,3 +381,18 @@ def test_polygons_are_computed_once_and_saved(tiny_sam, folder, tmp_path):
             assert np.array_equal(one.polygons[0], plain.whole(replace(one, polygons=None)))
             full = outlines.polygon(one.mask)
             assert np.array_equal(one.polygons[0], full)
+
+
+def test_images_that_differ_only_in_their_suffix_are_named_apart(tmp_path):
+    for name in ("a.jpg", "a.PNG", "b.png", "sub/a.png"):
+        photo = tmp_path / name
+        photo.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(photo)
+    expected = {"a_jpg": "a.jpg", "a_png": "a.PNG", "b": "b.png", "sub/a": "sub/a.png"}
+    assert find_images([tmp_path]) == {name: tmp_path / file for name, file in expected.items()}
+    assert set(find_images([tmp_path / "a.jpg", tmp_path / "a.PNG", tmp_path / "a.jpg"])) == {"a_jpg", "a_png"}
+    with pytest.raises(DataError, match="same name 'a'"):
+        find_images([tmp_path / "a.jpg", tmp_path / "sub" / "a.png"])
+    Image.new("RGB", (8, 8)).save(tmp_path / "a_jpg.png")
+    with pytest.raises(DataError, match="same name 'a_jpg'"):
+        find_images([tmp_path])

@@ -129,7 +129,21 @@ def files(folder: Path, suffixes: Iterable[str] = SUFFIXES, *, role: str | None 
     Raises:
         DataError: two files differ only in their suffix, or in the spelling of their name.
     """
-    wanted, by_stem = frozenset(suffixes), dict[str, Path]()
+    by_stem = files_by_stem(folder, suffixes, role=role)
+    for same in by_stem.values():
+        if len(same) > 1:
+            raise DataError(
+                f"{same[0]} and {same[1].name} in the same folder differ only in their suffix. "
+                "Remove or rename one of them."
+            )
+    return {stem: same[0] for stem, same in by_stem.items()}
+
+
+def files_by_stem(
+    folder: Path, suffixes: Iterable[str] = SUFFIXES, *, role: str | None = None
+) -> dict[str, list[Path]]:
+    """As `files`, but with all files of a stem."""
+    wanted, by_stem = frozenset(suffixes), dict[str, list[Path]]()
 
     def skipped(suffix: str, kind: str, message: str) -> None:
         if suffix in wanted and role == "image":
@@ -145,12 +159,7 @@ def files(folder: Path, suffixes: Iterable[str] = SUFFIXES, *, role: str | None 
         if file.suffix.lower() not in wanted:
             continue
         relative = plain(Path(os.path.relpath(file, folder)).with_suffix("").as_posix())
-        if relative in by_stem:
-            raise DataError(
-                f"{by_stem[relative]} and {file.name} in the same folder differ only in their suffix. "
-                "Remove or rename one of them."
-            )
-        by_stem[relative] = file
+        by_stem.setdefault(relative, []).append(file)
     return by_stem
 
 
@@ -285,6 +294,7 @@ __all__ = [
     "UNLABELED",
     "chosen",
     "files",
+    "files_by_stem",
     "folders_in",
     "has_files",
     "is_utf8",

@@ -13,8 +13,8 @@ import numpy as np
 
 from samtailor.data.augment import UNTOUCHED
 from samtailor.data.image import header, read_image, write_json, write_png
-from samtailor.data.listing import files as files_in
-from samtailor.data.listing import natural_key
+from samtailor.data.listing import files_by_stem, natural_key
+from samtailor.data.notices import notice
 from samtailor.data.writers import Destination, LabelledImage, LabelledObject, check_options, write_dataset
 from samtailor.data.writers.coco import annotation, skeleton
 from samtailor.data.writing import sweep, temporary_beside
@@ -33,28 +33,47 @@ RESULT = "predictions.json"
 def find_images(paths: Sequence[Path]) -> dict[str, Path]:
     """List the images in files and folders, in natural order, by names that are unique in the result ("trip/img1").
 
-    Links are followed. Pipes, sockets and names that are not UTF-8 are skipped with a notice.
+    Links are followed. Pipes, sockets and names that are not UTF-8 are skipped with a notice. Files of a folder that
+    differ only in their suffix have it in their name: a.jpg and a.png are "a_jpg" and "a_png", which is a notice.
 
     Raises:
         DataError: a path is missing, a folder holds no image, or two images would have the same name.
     """
-    images: dict[str, Path] = {}
+    listed: dict[str, list[Path]] = {}
     for path in paths:
         if path.is_dir():
-            files = files_in(path)
+            files = files_by_stem(path)
             if not files:
                 raise DataError(f"The folder {path} contains no image.")
         elif path.is_file():
-            files = {path.stem: path}
+            files = {path.stem: [path]}
         else:
             raise DataError(f"There is no image or folder {path}.")
-        for name, file in files.items():
-            if name in images and images[name] != file:
+        for name, same in files.items():
+            listed.setdefault(name, []).extend(same)
+    images: dict[str, Path] = {}
+    for name, same in listed.items():
+        for own, file in _apart(name, list(dict.fromkeys(same))).items():
+            if own in images:
                 raise DataError(
-                    f"{images[name]} and {file} would have the same name {name!r} in the result. Rename one of them."
+                    f"{images[own]} and {file} would have the same name {own!r} in the result. Rename one of them."
                 )
-            images[name] = file
+            images[own] = file
     return dict(sorted(images.items(), key=lambda item: natural_key(item[0])))
+
+
+def _apart(name: str, same: Sequence[Path]) -> dict[str, Path]:
+    """Names of files with the same stem."""
+    if len(same) == 1:
+        return {name: same[0]}
+    apart = {f"{name}_{file.suffix[1:].lower()}": file for file in same}
+    if len({file.parent for file in same}) > 1 or len(apart) < len(same):
+        raise DataError(f"{same[0]} and {same[1]} would have the same name {name!r} in the result. Rename one of them.")
+    notice(
+        "same stem",
+        f"{same[0]} and {same[1].name} differ only in their suffix. Names in the result: {', '.join(apart)}.",
+    )
+    return apart
 
 
 def read_prompts(path: Path) -> dict[str, list[ObjectPrompt]]:
