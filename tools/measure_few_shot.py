@@ -25,7 +25,7 @@ from results import BaseModelUsed, Cell, Column, Figure, Table
 
 PERSON = "yolox_nano.onnx"
 SETS: dict[str, tuple[str, list[str]]] = {
-    "humans": ("People", ["--detector-classes", "person"]),
+    "humans": ("People", []),
     "lesions": ("Skin lesions", []),
     "plates": ("Licence plates", []),
     "nuclei": ("Cell nuclei", []),
@@ -81,20 +81,13 @@ def _measure(name: str, options: argparse.Namespace) -> Path:
     command += ["--methods", options.methods, "--shots", options.shots, "--seeds", options.seeds]
     command += ["--workers", str(options.workers)]
     if "am-sam" in options.methods.split(","):
-        seen = [f"--detector={options.detectors / PERSON}"]
+        seen = [f"--detector={options.detectors / PERSON}", "--detector-classes=person"]
         blind = ["--detector=full-frame"]
         command += seen if name == "humans" else blind
     for setting in options.set:
         command += ["--set", setting]
-    asked = SETS[name][1] if "--detector" in " ".join(command) else _without_detector(SETS[name][1])
-    subprocess.run([*command, *asked], check=True)
+    subprocess.run([*command, *SETS[name][1]], check=True)
     return out / "compare.json"
-
-
-def _without_detector(asked: Sequence[str]) -> list[str]:
-    """The options of a data set without the class of a detector that is not used."""
-    at = asked.index("--detector-classes") if "--detector-classes" in asked else len(asked)
-    return [*asked[:at], *asked[at + 2 :]]
 
 
 def table_of(name: str, rows: Sequence[Mapping[str, Any]]) -> Table:

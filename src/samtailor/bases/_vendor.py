@@ -165,7 +165,7 @@ def load_pretrained(
                 source, output_loading_info=True, dtype=torch.float32, use_safetensors=True, **options
             )
     except DataError as error:
-        raise BaseUnavailableError(f"The base model {source!r} could not be loaded: {error}") from error
+        raise BaseUnavailableError(f"The {what} {source!r} could not be loaded: {error}") from error
     except (OSError, ValueError) as error:
         where = "folder" if folder.exists() else "hub id"
         raise BaseUnavailableError(
@@ -179,7 +179,7 @@ def load_pretrained(
             f"The weights of {source!r} do not fit its configuration: {len(wrong)} tensors are missing or have "
             f"another shape, e.g. {wrong[0]}. Download the model again or correct config.json."
         )
-    refuse_not_finite(model.state_dict(), f"The base model {source!r}")
+    refuse_not_finite(model.state_dict(), f"The {what} {source!r}")
     return model
 
 

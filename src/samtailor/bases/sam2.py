@@ -43,12 +43,12 @@ def build(source: str) -> Sam2:
     return load(source, source)
 
 
-def load(source: str, name: str) -> Sam2:
-    """As `build`, under another name than its source."""
+def load(source: str, name: str, *, bundled: bool = False) -> Sam2:
+    """As `build`, under another name than its source; `bundled` as in `_vendor.load_pretrained`."""
     from transformers import Sam2Model
 
     _efficientnet.register()
-    return Sam2(_vendor.load_pretrained(Sam2Model, source), name, read_normalization(source))
+    return Sam2(_vendor.load_pretrained(Sam2Model, source, bundled=bundled), name, read_normalization(source))
 
 
 class Sam2(_vendor.TransformersBase):

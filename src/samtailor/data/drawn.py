@@ -13,7 +13,7 @@ from typing import Any
 from samtailor.data.account import count, join, leave_out
 from samtailor.data.image import Header
 from samtailor.data.layout import rle_annotation
-from samtailor.data.placement import same_aspect
+from samtailor.data.placement import fits
 from samtailor.errors import DataError
 from samtailor.structures import Annotation
 
@@ -124,7 +124,7 @@ def declared_size(height: Any, width: Any, frame: Header, name: Path | str) -> t
     shown = f"{name}: declares an image of {size[1]}x{size[0]} px (width x height), but its image is "
     if size[0] * size[1] > _LARGER * frame.size[0] * frame.size[1]:
         raise DataError(f"{shown}only {frame.size[1]}x{frame.size[0]} px. Use the image that was labeled.")
-    if not same_aspect(size, frame.size) and not (frame.orientation >= 5 and same_aspect(size, frame.stored)):
+    if not fits(size, frame):
         raise DataError(f"{shown}{frame.size[1]}x{frame.size[0]} px, another aspect ratio. Use the labeled image.")
     return size
 

@@ -27,6 +27,11 @@ def same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
     return off <= 1.0 or abs((w / h) / (W / H) - 1) <= ASPECT_TOLERANCE
 
 
+def fits(size: tuple[int, int], image: Header) -> bool:
+    """Whether a mask of a size (height, width) has the shape of the image, as shown or as stored (EXIF)."""
+    return same_aspect(size, image.size) or (image.orientation >= 5 and same_aspect(size, image.stored))
+
+
 def to_image_frame(values: np.ndarray, image: Header, name: Path | str, *, quiet: bool = False) -> np.ndarray:
     """Bring a mask or index map (height, width) to the image frame.
 
@@ -45,9 +50,9 @@ def to_image_frame(values: np.ndarray, image: Header, name: Path | str, *, quiet
     if values.shape == image.size:
         return values
     height, width = values.shape
+    if not fits((height, width), image):
+        raise _other_aspect((height, width), image, name)
     if not same_aspect((height, width), image.size):
-        if not (image.orientation >= 5 and same_aspect((height, width), image.stored)):
-            raise _other_aspect((height, width), image, name)
         notice("mask turned", f"{name}: the mask was drawn before the EXIF rotation of its image, and is rotated too.")
         values = turn(values, image.orientation)
     if values.shape != image.size:
@@ -65,9 +70,7 @@ def declared_size(size: Sequence[Any], image: Header, name: Path | str) -> tuple
         DataError: not two positive integers, another aspect ratio, or more than `LARGEST` times the image's pixels.
     """
     height, width = checked_size(size)
-    if not same_aspect((height, width), image.size) and not (
-        image.orientation >= 5 and same_aspect((height, width), image.stored)
-    ):
+    if not fits((height, width), image):
         raise _other_aspect((height, width), image, name)
     if height * width > LARGEST * image.size[0] * image.size[1]:
         raise DataError(
@@ -94,4 +97,12 @@ def rle_to_image_frame(rle: dict[str, Any], image: Header, name: Path | str) -> 
     return encode(to_image_frame(coco.decode(rle).astype(bool), image, name))
 
 
-__all__ = ["ASPECT_TOLERANCE", "LARGEST", "declared_size", "rle_to_image_frame", "same_aspect", "to_image_frame"]
+__all__ = [
+    "ASPECT_TOLERANCE",
+    "LARGEST",
+    "declared_size",
+    "fits",
+    "rle_to_image_frame",
+    "same_aspect",
+    "to_image_frame",
+]

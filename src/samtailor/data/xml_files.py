@@ -8,7 +8,6 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from samtailor.errors import DataError
 from samtailor.limits import parse_xml, read_bytes
 
 
@@ -19,10 +18,7 @@ def read_xml(path: Path) -> ElementTree.Element:
         DataError: the file cannot be read, is not well-formed, declares a document type (which may define entities),
             or exceeds a limit of size or nesting.
     """
-    data = read_bytes(path, "annotation_bytes")
-    if b"<!DOCTYPE" in data.replace(b"\0", b""):  # in UTF-16 too
-        raise DataError(f"{path}: declares a document type, which annotation files do not need. Remove it.")
-    return parse_xml(data, str(path))
+    return parse_xml(read_bytes(path, "annotation_bytes"), str(path))
 
 
 def xml_root(path: Path) -> tuple[str, tuple[str, ...]]:

@@ -180,15 +180,15 @@ def parse_yaml(data: bytes | str, what: str, *, as_text: bool = False) -> Any:
 
 
 def parse_xml(data: bytes, what: str) -> Element:
-    """Parse XML. Entities are refused: they may expand without limit.
+    """Parse XML. A document type is refused: its entities may expand without limit.
 
     Raises:
-        DataError: not XML, entities, or more levels than the limit "nesting".
+        DataError: not XML, a document type, or more levels than the limit "nesting".
     """
     from xml.etree import ElementTree
 
-    if b"<!ENTITY" in data.replace(b"\0", b""):  # in UTF-16 too
-        raise DataError(f"{what}: a document type with entities is not read.")
+    if b"<!DOCTYPE" in data.replace(b"\0", b""):  # in UTF-16 too
+        raise DataError(f"{what}: declares a document type, which annotation files do not need. Remove it.")
     depth = 0
     root: Element | None = None
     parser: Any = ElementTree.XMLPullParser(("start", "end"))

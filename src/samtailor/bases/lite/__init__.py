@@ -16,4 +16,4 @@ def matches(source: str, model_type: str | None) -> bool:
 
 def build(source: str = NAME) -> sam2.Sam2:
     """Load the bundled base; needs no network."""
-    return sam2.load(str(Path(__file__).parent), NAME)
+    return sam2.load(str(Path(__file__).parent), NAME, bundled=True)

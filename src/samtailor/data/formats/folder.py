@@ -77,10 +77,7 @@ def build(
     """
     name_file = path / names if names is not None else names_file(path)
     if pair is not None:
-        image_files, several = pairing.by_template(path, pair)
-        describe(f"pairs: {pair} (as given)")
-        by_image = {stem: [(LABEL, file) for file in masks] for stem, masks in several.items()}
-        return mask_samples(image_files, by_image, classes, values, name_file, first_index, unlabeled)
+        return mask_samples(*by_template(path, pair), classes, values, name_file, first_index, unlabeled)
     image_folder = _folder(path, images, _IMAGES, "images")
     mask_folder = _folder(path, masks, _MASKS, "masks")
     image_files = files(image_folder, role="image")
@@ -96,6 +93,13 @@ def build(
     joined = {stem: [m for masks in by_class.values() for m in masks.get(stem, ())] for stem in _stems(by_class)}
     wanted = chosen(classes, by_class)
     return mask_samples(image_files, joined, wanted, values, None, first_index, unlabeled, folders=True)
+
+
+def by_template(path: Path, pair: str) -> tuple[dict[str, Path], Masks]:
+    """Images and masks that the option `pair` names, see `pairing.by_template`."""
+    images, masks = pairing.by_template(path, pair)
+    describe(f"pairs: {pair} (as given)")
+    return images, {stem: [(LABEL, file) for file in several] for stem, several in masks.items()}
 
 
 def mask_samples(

@@ -13,7 +13,7 @@ from samtailor import registry
 from samtailor.data import pairing
 from samtailor.data.account import count_images, describe, leave_out_image
 from samtailor.data.class_lists import names_file
-from samtailor.data.formats.folder import LABEL, mask_samples, paired_masks
+from samtailor.data.formats.folder import LABEL, by_template, mask_samples, paired_masks
 from samtailor.data.image import SUFFIXES, header, read_levels
 from samtailor.data.listing import files, is_utf8, natural_key, plain, subfolder, walk
 from samtailor.data.mask_values import inspect
@@ -78,17 +78,15 @@ def build(
     """
     name_file = path / names if names is not None else names_file(path)
     if pair is not None:
-        images, several = pairing.by_template(path, pair)
-        describe(f"pairs: {pair} (as given)")
-        masks = {stem: [(LABEL, file) for file in listed_files] for stem, listed_files in several.items()}
-        return mask_samples(images, masks, classes, values, name_file, first_index, unlabeled)
+        return mask_samples(*by_template(path, pair), classes, values, name_file, first_index, unlabeled)
     sets = list(_sets(path))
     if not sets:
         raise DataError(
             f"{path}: images and masks cannot be distinguished. Name them with the option pair, for example "
             "pair=photos/{}.jpg:masks/{}_GT.png."
         )
-    images, masks = {}, {}
+    images: dict[str, Path] = {}
+    masks: dict[str, list[tuple[str, Path]]] = {}
     for one in sets:
         describe(f"images and masks: {one.sentence}")
         paired = paired_masks(one.images, one.masks, LABEL)
