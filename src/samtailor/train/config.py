@@ -43,6 +43,9 @@ class FitConfig(BaseModel):
     classes: tuple[str, ...] | None = Field(default=None, description="Classes to fit; default: all.")
     per_class: bool = Field(default=False, description="Fit one adapter per class, in OUT/CLASS (as in Kim et al.).")
     out: Path | None = Field(default=None, description="Folder for the adapter.")
+    present: Path | None = Field(
+        default=None, description="Adapter in use: the result says whether the new one is better on held-out images."
+    )
 
     shots: int | None = Field(default=None, ge=1, description="Number of training images per class.")
     val: Amount = Field(
@@ -84,6 +87,10 @@ class FitConfig(BaseModel):
         default="auto",
         description="State to keep: held-out: the best on held-out images; paper: the best on D2, the data of the "
         "upper level (as BLO-SAM does); last: the last one; auto: the first of these that is possible.",
+    )
+
+    fallback: bool = Field(
+        default=True, description="Let the base model answer clicks or boxes at which the adapter is not better."
     )
 
     prompt: str = Field(default="sampled-click", description="Prompt source in training.")
@@ -173,7 +180,7 @@ class FitConfig(BaseModel):
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
 
 
-FREE = frozenset({"data", "out", "device", "trackers", "cache", "cache_gb", "checkpoint_every"})
+FREE = frozenset({"data", "out", "present", "device", "trackers", "cache", "cache_gb", "checkpoint_every"})
 """Fields that may change when a fit is resumed, because they do not change its result."""
 
 

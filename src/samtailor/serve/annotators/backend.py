@@ -53,8 +53,8 @@ class Backend:
         self._new = 0
         self.not_saved: dict[int, str] = {}
         self.skipped: dict[int, Counter[str]] = {}
-        if finished := training.finished():
-            use(engine, finished[-1])
+        if (folder := training.in_use()) is not None:
+            use(engine, folder)
 
     @property
     def version(self) -> str:
