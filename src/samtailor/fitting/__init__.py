@@ -107,13 +107,13 @@ def _fit(
             return finished(config, out)
     samples = images.opened(config) if samples is None else samples
     names = images.classes_of(config, samples)
-    if config.present is not None and out == folder.beside(config.present):
-        folder.refuse_other_adapter(config, names)
     account = images.account_of(samples)
     if base is None:
         from samtailor.bases import load_base
 
         base = load_base(config.base)
+    if config.present is not None and out == folder.beside(config.present):
+        folder.refuse_other_adapter(config.present, names, base)
     if store is None:
         from samtailor.cache.embeddings import EmbeddingCache
 

@@ -19,6 +19,7 @@ from samtailor.errors import InputError
 from samtailor.train.config import FitConfig, changed, load
 
 if TYPE_CHECKING:
+    from samtailor.bases import Base
     from samtailor.data.split import Split
 
 CONFIG, CHECKPOINT, HISTORY = "config.yaml", "checkpoint.safetensors", "history.json"
@@ -92,19 +93,13 @@ def beside(out: Path) -> Path:
     return out.with_name(out.name + ".new")
 
 
-def refuse_other_adapter(config: FitConfig, classes: Sequence[str]) -> None:
-    """Raise an `InputError` if the adapter in `config.present` cannot be compared with the fit.
-
-    It cannot be if it is of other classes or on another base model.
-    """
-    out = config.present
-    if out is None:
-        return
+def refuse_other_adapter(out: Path, classes: Sequence[str], base: Base) -> None:
+    """Raise an `InputError` if the adapter in `out` is of other classes or another base, hence cannot be compared."""
     meta, other = artefact.read_meta(out), []
     if sorted(classes) != sorted(meta.classes):
         other.append(f"of {', '.join(meta.classes)}, not of {', '.join(classes)},")
-    if config.base != meta.base.name:
-        other.append(f"on the base model {meta.base.name}, not {config.base}")
+    if base.fingerprint != meta.base.fingerprint:
+        other.append(f"on another base model ({meta.base.name}, fingerprint {meta.base.fingerprint})")
     if other:
         raise InputError(
             f"{out} contains a finished fit {' and '.join(other)}, which cannot be compared. Replace it with "

@@ -153,9 +153,9 @@ def _dice(
     predict: Predict,
     sample: Sample,
     store: EmbeddingCache,
-    plans: Sequence[TilingPlan] = PLANS,
+    plans: Sequence[TilingPlan] | None = None,
 ) -> list[float]:
-    """Dice of each plan on one image."""
+    """Dice of each plan on one image; None: all plans."""
     base, truth = segmenter.base, sample.annotations[0].mask
     device, frame = next(base.model.parameters()).device, Frame.of(base, *truth.shape)
     encoded: dict[str, Features] = {}
@@ -165,7 +165,9 @@ def _dice(
             encoded[view.key] = store.features(base, [sample], [view], segmenter.companions).to(device)
         return encoded[view.key]
 
-    predictions = (frame.logits(tiled_logits(plan, predict, base, frame, encode)) for plan in plans)
+    predictions = (
+        frame.logits(tiled_logits(plan, predict, base, frame, encode)) for plan in (PLANS if plans is None else plans)
+    )
     return [float(metrics.dice((logits[0, 0] > 0).cpu().numpy(), truth)) for logits in predictions]
 
 
