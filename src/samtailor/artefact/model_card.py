@@ -48,6 +48,7 @@ def summary_rows(meta: AdapterMeta) -> list[tuple[str, str]]:
         ("prompt", _prompt(inference.prompt)),
     ]
     rows += [(f"a {name}", "answered by the base model") for name in inference.base_prompts]
+    rows += [("objects of proposals", "segmented by the base model")] if inference.base_instances else []
     rows += [
         (f"adapter strength for a {name}", f"{value:g} (0 = base model, 1 = full adapter)")
         for name, value in inference.strength.items()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from samtailor import artefact
 from samtailor.data.split import Split
-from samtailor.fitting.gate import Decision, Gate, Judged, against_present, compared, decide, gate_of
+from samtailor.fitting.gate import Decision, Gate, Judged, against_present, compared, decide
 from samtailor.fitting.interpolate import MASKS, STRENGTHS, Chosen, as_new, choose_strength
 from samtailor.fitting.result import counts
 from samtailor.fitting.select_inference import SelectedInference, region_dice, select_inference
@@ -201,17 +201,10 @@ def prompt_sources(segmenter: Segmenter) -> dict[str, tuple[str, Mapping[str, An
     return {} if name is None else {name: (inference.prompt, inference.prompt_options)}
 
 
-def with_decision(figures: Mapping[str, Any], decision: Decision, images: int, present: int | None) -> dict[str, Any]:
-    """Figures whose gate has a further decision; numbers of training images as in `gate.compared`."""
-    gate = gate_of(figures) or Gate(())
-    others = [one for one in gate.decisions if one.way != decision.way]
-    return {**figures, "comparison": compared([*others, decision], images=images, images_of_present=present).to_json()}
-
-
 def _region_figures(selected: SelectedInference) -> dict[str, Any]:
     figures: dict[str, Any] = {"region_dice": selected.dice, "region_dice_untiled": selected.untiled}
     figures |= {"region_images": selected.images, "region_objects": selected.objects}
     return figures | ({} if selected.interval is None else {"region_interval": selected.interval})
 
 
-__all__ = ["Judge", "Present", "prompt_sources", "with_decision"]
+__all__ = ["Judge", "Present", "prompt_sources"]

@@ -119,7 +119,10 @@ class LoadedAdapter:
                 f"{name} has no prompt source for automatic mode. Give points or a box, or train proposals for an "
                 "adapter: samtailor propose-fit DATA --adapter DIR."
             )
-        return AdapterSource(self.name, propose, tiles=1 if self.proposals is None else self.proposals.tiles)
+        if self.proposals is None:
+            return AdapterSource(self.name, propose)
+        by_base = self.meta is not None and self.meta.inference.base_instances
+        return AdapterSource(None if by_base else self.name, propose, tiles=self.proposals.tiles)
 
 
 class Adapters:

@@ -74,7 +74,8 @@ class InferenceSpec:
         smallest_object: area of the smallest training object as a share of its image, in [0, 1].
         tiling: how an adapter with a map predicts without a prompt.
         strength: "click" and "box" to the interpolation between the base model (0) and the adapter (1) for prompts of
-            that type; 1 if it is missing. With 0 the prediction is exactly that of the base model.
+            that type; 1 if it is missing. With 0 the prediction is exactly that of the base model. "instances" may be
+            0: the base model segments the objects of learned proposals.
 
     Raises:
         InputError: an unknown type of prompt, or a strength outside [0, 1].
@@ -93,15 +94,21 @@ class InferenceSpec:
 
     def __post_init__(self) -> None:
         for name, value in self.strength.items():
-            if name not in PROMPT_TYPES or not 0 <= value <= 1:
+            if not (0 <= value <= 1 if name in PROMPT_TYPES else name == "instances" and value in (0, 1)):
                 raise InputError(
-                    f"A strength is a number from 0 (base model) to 1 (adapter) for click or box; got {name}={value}."
+                    "A strength is a number from 0 (base model) to 1 (adapter) for click or box, and 0 or 1 for "
+                    f"instances; got {name}={value}."
                 )
 
     @property
     def base_prompts(self) -> tuple[str, ...]:
         """Types of prompts that the base model answers, because their strength is 0."""
         return tuple(name for name in PROMPT_TYPES if self.strength.get(name, 1.0) == 0)
+
+    @property
+    def base_instances(self) -> bool:
+        """Whether the base model segments the objects of learned proposals."""
+        return self.strength.get("instances", 1.0) == 0
 
     def strength_of(self, prompts: Prompts) -> float:
         """Strength for prompts: that of boxes if they have one, else that of clicks; 1 for the empty prompt."""

@@ -14,6 +14,7 @@ from samtailor.data.image import write_json
 from samtailor.data.regions import regions
 from samtailor.data.split import ALIKE, Split, split
 from samtailor.errors import DataError, SamtailorError
+from samtailor.evaluation.instance_gate import gate_instances
 from samtailor.fitting import fit
 from samtailor.fitting.gate import MIN_OBJECTS, gate_of
 from samtailor.fitting.gate_words import sentences
@@ -61,12 +62,14 @@ def run(job: Mapping[str, Any], channel: Channel) -> None:
         channel.progress(stage="gallery", done=0, total=max(len(held_out), 1))
         write_json(out / FILE, gallery(base, out, held_out, names, store, job["names"], report))
     channel.check_stop()
+    gate = gate_of(result.figures)
     notice = notice or _classes_not_held_out(held_out, names)
     if job["proposals"] and not disk.exists(out):
         proposing = {"seed": config.seed, "steps": job["proposal_steps"]}
         missing = _propose(base, out, samples, names, store, proposing, channel)
         notice = " ".join(text for text in (notice, missing) if text) or None
-    gate = gate_of(result.figures)
+    if disk.exists(out) and gate_instances(base, out, held_out, names, store) is not None:
+        gate = gate_of(artefact.read_meta(out).figures)
     channel.send(
         done={
             "figures": result.figures,
