@@ -80,7 +80,7 @@ def test_evaluate_writes_base_and_adapter(run, adapter_folder, data_folder, tmp_
             assert one["miou_interval"] is None
     assert content["difference"]["adapter"]["miou"] is None
     assert content["part"]["name"] == "validation"
-    assert "test image" not in content["part"]["about"]
+    assert content["part"]["about"].startswith("2 validation images (validation part of")
     assert set(content["left_out_ids"]) == set(split["train"])
     assert not set(content["ids"]) & set(split["train"])
     assert content["protocol"]["prompt"] == "mask-center"
@@ -101,7 +101,7 @@ def test_every_figure_has_its_counts_and_interval(run, adapter_folder, data_fold
     for name in ("base", "adapter"):
         figures_are_shares(content[name])
         figures_are_shares(content[name]["classes"]["disc"])
-        row = next(line for line in result.stdout.splitlines() if line.startswith(name))
+        row = next(line for line in result.stdout.splitlines() if line.strip().startswith(f"{name} "))
         assert row.count("[") == 4
         assert row.rstrip().endswith("8/8/8")
     assert content["part"]["name"] == "training"

@@ -211,7 +211,12 @@ def test_fit_writes_an_adapter_and_held_out_objects_before_and_after(work, tmp_p
     last = [at for at in progress if at["stage"] == "fit"][-1]
     assert (last["done"], last["total"]) == (4, 4)
     assert last["loss"] > 0
-    assert last["start_miou"] is not None
+    assert last.get("miou") is None  # of one object: too few to say
+    done = channel.of("done")[0]["done"]
+    assert (done["held_out_objects"], done["replaces"]) == (1, None)
+    assert "too few objects to say" in done["comparison"][0]
+    gallery = json.loads((tmp_path / "out" / "gallery.json").read_text())
+    assert (gallery["objects"], "after_miou" in gallery) == (1, False)
 
 
 def test_stopped_fit_continues_to_the_same_adapter(work, tmp_path):

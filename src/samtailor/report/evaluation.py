@@ -95,8 +95,8 @@ def write_instances(
         settings("Settings", pairs, ids),
     ]
     one = summaries[last]
-    found = TOO_FEW if one["too_few"] else f"mask AP50 {percent(one['ap50'], one['ap50_interval'])}"
-    lead = f"Objects found without a prompt: {found} (n = {one['objects']}). {content['part']['about']}"
+    score = TOO_FEW if one["too_few"] else f"mask AP50 {percent(one['ap50'], one['ap50_interval'])}"
+    lead = f"Objects found without a prompt: {score} (n = {one['objects']}). {content['part']['about']}"
     write_page(path, f"Automatic mode on {Path(content['data']).name}", lead, sections)
 
 
