@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from samtailor.adapters.pyramid import channels_last
 from samtailor.errors import InputError
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Batch, Features, Output
@@ -87,7 +88,7 @@ def map_loss(segmenter: Segmenter, batch: Batch) -> Tensor:
     region_map, features, losses = member_map(segmenter), batch.features, []
     if features is None:
         raise InputError("A region map needs the embeddings of the images, and this batch has none.")
-    targets = replace(batch, features=None)
+    targets, features = replace(batch, features=None), channels_last(features)  # once for all members
     for member, rows in zip(region_map.members, region_map.learners(batch.ids), strict=True):
         if rows or not batch.ids:
             every = len(rows) == len(batch.ids)
