@@ -21,7 +21,7 @@ TITLE = "tailor"
 STARTS_AT_BASE = True
 DEFAULTS: dict[str, Any] = {
     "options": {"convolutions": DEPTHWISE, "member_batch": 2},  # `build` alone rebuilds adapters of earlier versions
-    "steps": 200,
+    "steps": 300,
     "batch_size": 4,
     "views": 8,
     "lr": {"prompt": 1e-3, "map": 2e-3},
