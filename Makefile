@@ -113,3 +113,6 @@ results-faults: env  ## named faults at every write
 results-tailor-trials: env
 	for shots in 64 4; do $(BIN)/python tools/choose_tailor.py --data $(DATA) --out $(RUNS)/tailor-$$shots --shots $$shots \
 		--variant long=steps:600 --variant short=steps:150 --variant one=options.members:1 || exit 1; done
+	OMP_NUM_THREADS=1 $(BIN)/python tools/choose_tailor.py --data $(DATA) --out $(RUNS)/tailor-cheaper --shots 8 --seeds 0,1 \
+		--only humans,lesions,plates --table cheaper \
+		--variant short=steps:200 --variant 'earlier=options.convolutions:"full",options.member_batch:null'

@@ -198,6 +198,8 @@ def load(
 def resolve(config: FitConfig) -> FitConfig:
     """Fill fields that are not given: first from the DEFAULTS of the method, then from the defaults of the fields.
 
+    Default options of a method are filled one by one, so that giving one of them keeps the others.
+
     Imports the method, hence torch. The result has every field set, so resolving it again changes nothing.
 
     Raises:
@@ -209,6 +211,8 @@ def resolve(config: FitConfig) -> FitConfig:
         given.setdefault("val", 0)
     if "steps" in given:  # a given number of steps takes precedence over the epochs of a method
         given.setdefault("epochs", None)
+    if "options" in given and "options" in defaults:
+        given["options"] = defaults["options"] | given["options"]
     filled = {name: getattr(config, name) for name in FitConfig.model_fields}
     return _checked(filled | dict(defaults) | given, f"defaults of {config.method}: ")
 
