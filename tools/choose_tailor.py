@@ -7,8 +7,9 @@ DATA holds the data sets of `measure_few_shot.py` as folders. The fifth of each 
 on with a seed is set aside. Up to 24 of the other images (at most a third) are for evaluation, and the training
 images come from the rest; a set with fewer images is fitted on all of them. The defaults are always measured. A variant
 changes settings of the fit; those that begin with `options.` are of the method: `one=options.members:1,steps:150`. Hair
-and nose of faces are sets of their own. Writes Dice of one region per image, and the CPU seconds of a fit, to table
-`TABLE-SHOTS` of results/tailor-trials.json; RUNS keeps the fits (resumable) and RUNS/choose.json the figures.
+and nose of faces are sets of their own. Writes Dice of one region per image without a prompt, and the CPU seconds of a
+fit, to table `TABLE-SHOTS` of results/tailor-trials.json, and Dice of single objects for a click at their center to
+`TABLE-SHOTS-clicks`; RUNS keeps the fits (resumable) and RUNS/choose.json the figures.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def main() -> None:
             write_json(file, figures)
     results.save(
         "tailor-trials",
-        {f"{options.table}-{options.shots}": _table(figures, options)},
+        {f"{options.table}-{options.shots}{end}": _table(figures, options, end) for end in ("", "-clicks")},
         title="`tailor`: what was tried",
         units="Dice in percent of one region per image, unless the table says otherwise",
         notes=["Cross-validation inside the training part of each set; the held-out fifth was not touched."],
@@ -76,24 +77,18 @@ def _tried(name: str, seed: int, options: argparse.Namespace, base: Any, store: 
     fitted = second.split.pick(pool, "train")
     count = min(options.shots, sum(bool(sample.of(classes)) for sample in fitted))
     runs = {"defaults": settings} | {label: with_settings(settings, **own) for label, own in options.variant}
-    found = compare(
-        runs,
-        options.out / f"{name}-{options.shots}-{seed}",
-        base,
-        fitted,
-        second.held_out,
-        seeds=[seed],
-        shots=count,
-        classes=classes,
-        store=store,
-    )
-    dice = {label: 100 * row["dice"] for label, row in found.summary().items()}
+    out = options.out / f"{name}-{options.shots}-{seed}"
+    how: dict[str, Any] = {"seeds": [seed], "shots": count, "classes": classes, "store": store}
+    dice = {}
+    for end, regions in (("", True), ("-clicks", False)):  # the second time the fits are there
+        found = compare(runs, out, base, fitted, second.held_out, regions=regions, **how)
+        dice["dice" + end] = {label: 100 * row["dice"] for label, row in found.summary().items()}
     spent = {key.split("/")[0]: cost.cpu_seconds for key, cost in found.costs.items() if cost is not None}
-    print(name, seed, count, {label: round(value, 1) for label, value in dice.items()}, spent, flush=True)
-    return {"shots": count, "judged": len(second.held_out), "dice": dice, "cpu_seconds": spent}
+    print(name, seed, count, dice, spent, flush=True)
+    return {"shots": count, "judged": len(second.held_out), **dice, "cpu_seconds": spent}
 
 
-def _table(figures: dict[str, Any], options: argparse.Namespace) -> Table:
+def _table(figures: dict[str, Any], options: argparse.Namespace, end: str) -> Table:
     """Rows are variants, columns are sets; with several seeds each cell has the mean and the seeds."""
     names = list(options.only or SETS)
     runs = {name: [figures[f"{name}/{seed}"] for seed in options.seeds] for name in names}
@@ -102,13 +97,13 @@ def _table(figures: dict[str, Any], options: argparse.Namespace) -> Table:
     columns += [Column(key="mean", label="Mean"), Column(key="seconds", label="Fit, CPU seconds", digits=0)]
     rows: dict[str, dict[str, Cell]] = {}
     for label in ["defaults", *(label for label, _ in options.variant)]:
-        values = {name: [run["dice"][label] for run in runs[name]] for name in names}
+        values = {name: [run["dice" + end][label] for run in runs[name]] for name in names}
         spent = [run["cpu_seconds"].get(label) for name in names for run in runs[name]]
         rows[label.lower()] = {"what": label} | {name: _cell(each) for name, each in values.items()}
         rows[label.lower()]["mean"] = round(sum(map(sum, values.values())) / sum(map(len, values.values())), 2)
         known = [one for one in spent if one is not None]
         rows[label.lower()]["seconds"] = round(sum(known) / len(known), 1) if len(known) == len(spent) else None
-    title = f"Steps and networks, {options.shots} masks"
+    title = f"{options.table.capitalize()}, {options.shots} masks" + (", one click" if end else "")
     return Table(title=title, columns=tuple(columns), rows=rows, best_row=(*names, "mean"))
 
 

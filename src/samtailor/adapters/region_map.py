@@ -38,8 +38,7 @@ class RegionMap(nn.Module):
         dropout: fraction of channels that are dropped in training, in [0, 1).
         companion: frozen network whose features every member reads beside the embedding; None for none.
         convolutions: "full" or "depthwise", see `Pyramid`.
-        member_batch: in training, images of each batch that a member learns from, and prompts read one member, drawn
-            at random, instead of the mean; None: all images and all members.
+        member_batch: in training, images of each batch that a member learns from; None: all.
 
     Raises:
         InputError: no member, an option out of range, or unknown `convolutions`.
@@ -112,12 +111,8 @@ class RegionMap(nn.Module):
         The map is detached and clamped: it is trained on regions alone, not on the single objects of prompts.
         """
         with torch.no_grad():
-            region = self._one_member(features) if self.training and self.member_batch else self.logits(features)
+            region = self.logits(features)
         return self.combine(output, region)
-
-    def _one_member(self, features: Features) -> Tensor:
-        """Logits (B, 1, h, w) of a member drawn at random."""
-        return self.members[int(torch.randint(len(self.members), ()))](features)
 
     def combine(self, output: Output, logits: Tensor) -> Output:
         """`forward` with the logits (B, 1, h, w) of the map at hand."""

@@ -64,6 +64,10 @@ def compare_command(
         str | None,
         typer.Option(metavar="NAME", help="Prompt source for all methods: {prompts}. Default: that of each method."),
     ] = None,
+    regions: Annotated[
+        bool,
+        typer.Option("--regions", help="Evaluate on one region per image and class, without a prompt where possible."),
+    ] = False,
     detector: Detector = None,
     detector_classes: DetectorClasses = None,
     refine: Annotated[
@@ -120,6 +124,7 @@ def compare_command(
             "classes": wanted,
             "per_class": per_class,
             "prompt": prompt,
+            "regions": regions,
             "refine": refine,
             "store": store,
             "workers": options.workers(workers),

@@ -61,6 +61,7 @@ def compare(
     classes: Sequence[str] | None = None,
     per_class: bool = False,
     prompt: str | None = None,
+    regions: bool = False,
     refine: bool = False,
     store: EmbeddingCache | None = None,
     workers: int = 1,
@@ -69,7 +70,7 @@ def compare(
 ) -> Comparison:
     """Fit every run with every seed and evaluate all of them on the same masks.
 
-    If one of the methods predicts one region per image and class, all are evaluated on regions.
+    If one of the methods predicts only regions (one per image and class), all are evaluated on regions.
 
     Args:
         runs: name to settings; `out`, `seed` and `classes` are set here. The settings of the first run define the
@@ -83,6 +84,7 @@ def compare(
         classes: classes of the masks; None: all.
         per_class: fit one adapter per class, as Kim et al. do, and evaluate it on that class.
         prompt: prompt source of the evaluation; None: that of each method, else one click at the center of the mask.
+        regions: evaluate on regions in any case. Methods that need no prompt then get none, unless `prompt` is given.
         refine: also evaluate the test-time refinement of PMM, as a row of its own.
         store: cached embeddings.
         workers: number of parallel fits, each in a process that loads the base by its name (see `parallel_fits`).
@@ -98,7 +100,7 @@ def compare(
     runs = {name: few_shot_config(config, shots) for name, config in runs.items()}
     parts = [[name] for name in classes] if per_class else [classes]
     entries = {name: make_entry(config, base, parts[0]) for name, config in runs.items()}
-    regions = any(row.regions for row in entries.values())
+    regions = regions or any(row.regions for row in entries.values())
     first = next(iter(runs.values()))
     results = _Results()
     for seed in seeds:
