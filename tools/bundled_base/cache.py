@@ -90,7 +90,7 @@ def make(trunk: torch.nn.Module, stream, count: int, size: int, batch: int = 8) 
         for v in views:
             pieces.setdefault("objects", []).append(v.objects[None])
             pieces.setdefault("parts", []).append(v.parts[None])
-            metas.append({k: getattr(v, k) for k in ("owner", "complete", "groups", "nested", "source")})
+            metas.append({k: getattr(v, k) for k in ("owner", "complete", "groups", "nested", "sources")})
     return {k: np.concatenate(v) for k, v in pieces.items()}, metas
 
 

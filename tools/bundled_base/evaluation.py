@@ -5,7 +5,7 @@ None of these images is trained on. `humans`, `face_parts` and `lesions` carry n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from samtailor.data.synth.scenes import scene
 LEAST = 256  # pixels of a procedural scene of 256 x 256: masks from 16 x 16 on
 SIDE = 384  # longest side at which real masks are compared
 PARTS = ("skin", "hair", "nose", "mouth", "eyes")
+COUNTS = {"scenes": 150, "humans": 30, "faces": 15, "lesions": 30, "nuclei": 15, "dev_fashion": 24, "dev_open": 6}
+KINDS = ("random", "box", "centre")
 
 
 @dataclass
@@ -121,10 +123,17 @@ def instance_items(folder: Path, count: int, make: Make = real_item) -> Iterator
             yield item
 
 
-def held_out_sets(data: Path, data_open: Path, scale: float = 1.0) -> dict[str, list[Item]]:
-    """All evaluation sets; `watched` ones are never chosen by, `dev` ones are held-out parts of training sources."""
-    count = {"scenes": 150, "humans": 30, "faces": 15, "lesions": 30, "nuclei": 15, "dev_fashion": 24, "dev_open": 6}
-    count = {k: max(2, round(scale * v)) for k, v in count.items()}
+def held_out_sets(
+    data: Path, data_open: Path, scale: float = 1.0, counts: Mapping[str, int] = COUNTS
+) -> dict[str, list[Item]]:
+    """All evaluation sets; those named `dev` and `nuclei` are held-out images of sources that are trained on.
+
+    Args:
+        data, data_open: as of `Sources`; `data` with `humans`, `face_parts` and `lesions` too.
+        scale: part of the images.
+        counts: images of each set; of the open sets, images of each.
+    """
+    count = {k: max(2, round(scale * v)) for k, v in counts.items()}
     sets = {
         "scenes": scenes_items(count["scenes"]),
         "humans": one_mask(data / "humans", count["humans"]),
@@ -155,19 +164,34 @@ def overlap(found: Tensor, true: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def measure(
-    items: list[Item], features: Callable[[Item], Levels], decode: Decode, *, clicks: int = 3
+    items: list[Item],
+    features: Callable[[Item], Levels],
+    decode: Decode,
+    *,
+    kinds: Sequence[str] = KINDS,
+    clicks: int = 3,
 ) -> dict[str, float]:
     """Mean IoUs over all masks of a set: `oracle` of three masks, `default` by predicted IoU, for each kind of prompt;
-    `click2` and `click3` are the default after corrective clicks at the centre of the largest error."""
+    `click2` and `click3` are the default after corrective clicks at the centre of the largest error.
+
+    Args:
+        items: images with their masks.
+        features: decoder inputs of an image.
+        decode: the decoder.
+        kinds: kinds of prompts, of `KINDS`.
+        clicks: clicks of each mask, with corrective ones; 1 leaves these out.
+    """
     rows: dict[str, list[Tensor]] = {}
     for number, item in enumerate(items):
         levels, rng = features(item), np.random.default_rng(number)
-        for name, values in _figures(item, levels, decode, rng, clicks).items():
+        for name, values in _figures(item, levels, decode, rng, kinds, clicks).items():
             rows.setdefault(name, []).append(values)
     return {name: round(float(torch.cat(values).mean()), 4) for name, values in rows.items()}
 
 
-def _figures(item: Item, levels: Levels, decode: Decode, rng: np.random.Generator, clicks: int) -> dict[str, Tensor]:
+def _figures(
+    item: Item, levels: Levels, decode: Decode, rng: np.random.Generator, kinds: Sequence[str], clicks: int
+) -> dict[str, Tensor]:
     device = levels[0].device
     true = torch.from_numpy(item.masks)
     found: dict[str, Tensor] = {}
@@ -186,9 +210,12 @@ def _figures(item: Item, levels: Levels, decode: Decode, rng: np.random.Generato
         return mask, logits
 
     ones = torch.ones(1, len(true), 1, dtype=torch.long)
-    random = item.points(lambda mask: anywhere(rng, mask))
-    note("random", random, ones)
-    note("box", item.boxes(), torch.tensor([2, 3]).expand(1, len(true), 2))
+    if "random" in kinds:
+        note("random", item.points(lambda mask: anywhere(rng, mask)), ones)
+    if "box" in kinds:
+        note("box", item.boxes(), torch.tensor([2, 3]).expand(1, len(true), 2))
+    if "centre" not in kinds:
+        return found
     points, labels = item.points(lambda mask: centre(mask)[:2]), ones
     mask, logits = note("centre", points, labels)
     for count in range(2, clicks + 1):

@@ -32,14 +32,17 @@ class CachedBatches:
     def __init__(self, folder: Path, batch: int, clicks: int, others: int, seed: int) -> None:
         self.folder, self.batch, self.clicks, self.others = folder, batch, clicks, others
         self.rng = np.random.default_rng(seed)
-        self.shards: dict[str, Shard] = {}
+        self.shards: set[str] = set()
+        self.views: list[tuple[Shard, int]] = []
 
     def refresh(self) -> int:
         """Look for new shards; returns the number of views."""
         for path in sorted(self.folder.iterdir()):
             if path.name not in self.shards and not path.name.startswith("."):
-                self.shards[path.name] = Shard(path)
-        return sum(len(shard) for shard in self.shards.values())
+                self.shards.add(path.name)
+                shard = Shard(path)
+                self.views += [(shard, index) for index in range(len(shard))]
+        return len(self.views)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         """Yield batches for ever."""
@@ -47,12 +50,10 @@ class CachedBatches:
         while True:
             if count % 200 == 0:
                 self.refresh()
-                shards = list(self.shards.values())
             count += 1
             job, rows = str(self.rng.choice(JOBS, p=JOB_SHARES)), []
             while len(rows) < self.batch:
-                shard = shards[self.rng.integers(len(shards))]
-                index = int(self.rng.integers(len(shard)))
+                shard, index = self.views[self.rng.integers(len(self.views))]
                 row = prompts(self.rng, shard.labelled(index), self.clicks, self.others, job)
                 if row is not None:
                     rows.append(row | shard.features(index))

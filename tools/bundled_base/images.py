@@ -25,7 +25,7 @@ class Labelled:
         complete: whether every object in the image has an id, so that what has none is background.
         groups: object id to that of its carrier; a carrier and what it carries are one group.
         nested: part id to that of the part around it.
-        source: name of the data source.
+        sources: names of the data sources in the image, those of the background and of pasted objects too.
     """
 
     image: np.ndarray
@@ -35,7 +35,7 @@ class Labelled:
     complete: bool = True
     groups: dict[int, int] = field(default_factory=dict)
     nested: dict[int, int] = field(default_factory=dict)
-    source: str = ""
+    sources: tuple[str, ...] = ()
 
 
 def view(rng: Rng, labelled: Labelled, size: int, *, close: float = 0.3) -> Labelled:

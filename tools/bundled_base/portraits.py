@@ -85,7 +85,7 @@ def portrait(rng: Rng, ground: np.ndarray) -> Labelled:
     present = [int(i) for i in np.unique(p.parts) if i]
     nested = {i: SKIN for i in present if SKIN < i <= SKIN + len(INSIDE)}
     return Labelled(
-        image, objects, p.parts, dict.fromkeys(present, 1), complete=False, nested=nested, source="portraits"
+        image, objects, p.parts, dict.fromkeys(present, 1), complete=False, nested=nested, sources=("portraits",)
     )
 
 
