@@ -110,7 +110,7 @@ def write(options: argparse.Namespace, settings: dict, views: list[View]) -> Non
         title="The bundled base trained on all data sources, and on all but one",
         units="mean IoU in percent: mean over the seeds (each seed)",
         base=None,
-        seeds=options.seeds,
+        seeds=sorted({seed for own in runs.values() for seed in own}),
         notes=_notes(settings, first["sizes"], runs),
         file=options.results,
     )
