@@ -24,18 +24,12 @@ import cv2
 import torch
 
 import results
-from bundled_base.leave_one_out import CURVE, GROUPS, SETS, Evaluation, View, cached_views, chosen, contains, train
+from bundled_base.evaluation import FIGURES, TITLES
+from bundled_base.leave_one_out import CURVE, GROUPS, Evaluation, View, cached_views, chosen, contains, train
 from bundled_base.losses import MaskLoss
 from bundled_base.trainer import Trainer
 from results import Cell, Column, Figure, Table
 from train_bundled_base import options as training_options
-
-FIGURES = {
-    "oracle": ("Center click, best of three masks", "centre_oracle"),
-    "default": ("Center click, mask of the highest predicted IoU", "centre_default"),
-    "box": ("Box, mask of the highest predicted IoU", "box_default"),
-}
-"""Title of the tables, and name in `evaluation.measure`."""
 
 
 def main() -> None:
@@ -118,7 +112,7 @@ def write(options: argparse.Namespace, settings: dict, views: list[View]) -> Non
 
 def _cells(runs: list[dict], figure: str) -> dict[str, Cell]:
     cells: dict[str, Cell] = {}
-    for name in SETS:
+    for name in TITLES:
         values = tuple(results.percent(run[name][figure]) for run in runs)
         cells[name.replace("_", "-")] = Figure(value=round(sum(values) / len(values), 2), seeds=values)
     return cells
@@ -126,12 +120,12 @@ def _cells(runs: list[dict], figure: str) -> dict[str, Cell]:
 
 def _columns(label: str, *more: str) -> tuple[Column, ...]:
     extra = [Column(key="share", label="Views with it, %", digits=0)] if "share" in more else []
-    sets = [Column(key=name.replace("_", "-"), label=title) for name, (title, _) in SETS.items()]
+    sets = [Column(key=name.replace("_", "-"), label=title) for name, title in TITLES.items()]
     return (Column(key="sources", label=label), *extra, *sets)
 
 
 def _notes(settings: dict, sizes: dict[str, list[int]], runs: dict[str, dict[int, dict]]) -> list[str]:
-    counted = ", ".join(f"{SETS[name][0].lower()} {images} ({masks})" for name, (images, masks) in sizes.items())
+    counted = ", ".join(f"{TITLES[name].lower()} {images} ({masks})" for name, (images, masks) in sizes.items())
     seconds = [run["cpu_seconds"] for own in runs.values() for run in own.values()]
     return [
         f"{settings['views']:,} views of {settings['different']:,} different ones at {settings['size']} px, batches of "

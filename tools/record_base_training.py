@@ -16,22 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import results
+from bundled_base.evaluation import FIGURES, TITLES
 from results import Cell, Column, Table
-
-SETS = {
-    "scenes": "Scenes",
-    "humans": "People",
-    "faces": "Face parts",
-    "lesions": "Lesions",
-    "nuclei": "Nuclei",
-    "dev_fashion": "Clothes",
-    "dev_open": "Open sets",
-}
-FIGURES = {
-    "oracle": ("Center click, best of three masks", "centre_oracle"),
-    "default": ("Center click, mask of the highest predicted IoU", "centre_default"),
-    "box": ("Box, mask of the highest predicted IoU", "box_default"),
-}
 
 
 def main() -> None:
@@ -48,7 +34,7 @@ def main() -> None:
             n: _row(n, sets, figure) for n, sets in found.items()
         }
         columns = [Column(key="views", label="Views seen", digits=0)]
-        columns += [Column(key=name.replace("_", "-"), label=label) for name, label in SETS.items()]
+        columns += [Column(key=name.replace("_", "-"), label=label) for name, label in TITLES.items()]
         tables[key] = Table(title=title, columns=tuple(columns), rows={str(n): rows[n] for n in sorted(rows)})
     results.save(
         "base-training",
@@ -79,7 +65,7 @@ def entries(file: Path) -> Iterator[dict]:
 
 
 def _row(images: int, sets: dict[str, dict[str, float]], figure: str) -> dict[str, Cell]:
-    values = {name.replace("_", "-"): results.percent(sets[name][figure]) for name in SETS if name in sets}
+    values = {name.replace("_", "-"): results.percent(sets[name][figure]) for name in TITLES if name in sets}
     return {"views": images} | values
 
 

@@ -103,11 +103,12 @@ def test_a_cache_that_does_not_do_is_refused(cached, tmp_path):
 
 def test_each_run_is_made_once_and_its_row_written_at_once(cached, tmp_path, monkeypatch):
     item = Item(np.zeros((network.SIZE, network.SIZE, 3), np.uint8), np.eye(2, dtype=bool)[:, :, None].repeat(2, 2))
-    monkeypatch.setattr(leave_one_out, "held_out_sets", lambda *_, **__: {name: [item] for name in leave_one_out.SETS})
+    monkeypatch.setattr(
+        leave_one_out, "held_out_sets", lambda *_, **__: {name: [item] for name in ("humans", "dev_open")}
+    )
     monkeypatch.setattr(leave_one_out, "GROUPS", {k: leave_one_out.GROUPS[k] for k in ("drawings",)})
     monkeypatch.setattr(measure_base_sources, "GROUPS", leave_one_out.GROUPS)
-    for module in (leave_one_out, measure_base_sources):
-        monkeypatch.setattr(module, "SETS", {name: (name, 1) for name in ("humans", "dev_open")})
+    monkeypatch.setattr(measure_base_sources, "TITLES", {name: name for name in ("humans", "dev_open")})
     monkeypatch.setattr(network, "load_trunk", lambda *_: None)
     file, made = tmp_path / "base-sources.json", []
     words = [str(cached), str(tmp_path / "runs"), "--trunk=none", "--data=none", "--data-open=none", "--seeds=0,1"]

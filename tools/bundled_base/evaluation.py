@@ -25,6 +25,21 @@ from samtailor.data.synth.scenes import scene
 LEAST = 256  # pixels of a procedural scene of 256 x 256: masks from 16 x 16 on
 SIDE = 384  # longest side at which real masks are compared
 PARTS = ("skin", "hair", "nose", "mouth", "eyes")
+TITLES = {
+    "scenes": "Scenes",
+    "humans": "People",
+    "faces": "Face parts",
+    "lesions": "Lesions",
+    "nuclei": "Nuclei",
+    "dev_fashion": "Clothes",
+    "dev_open": "Open sets",
+}
+FIGURES = {
+    "oracle": ("Center click, best of three masks", "centre_oracle"),
+    "default": ("Center click, mask of the highest predicted IoU", "centre_default"),
+    "box": ("Box, mask of the highest predicted IoU", "box_default"),
+}
+"""Titles of the figures that are published, and their names in what `measure` returns."""
 COUNTS = {"scenes": 150, "humans": 30, "faces": 15, "lesions": 30, "nuclei": 15, "dev_fashion": 24, "dev_open": 6}
 KINDS = ("random", "box", "centre")
 
