@@ -93,7 +93,7 @@ def write(options: argparse.Namespace, settings: dict, views: list[View]) -> Non
         columns=_columns("Views"),
         rows={
             count: {"sources": f"{int(count):,}"}
-            | _cells([run["held_out"][count] for run in runs["all"].values()], "centre_oracle")
+            | _cells([run["held_out"][count] for run in runs["all"].values()], "center_oracle")
             for count in first["held_out"]
         },
         note="The learning rate falls to 0 at the last row.",

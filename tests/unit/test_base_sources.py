@@ -149,7 +149,7 @@ def test_differences_are_those_of_the_same_seeds():
 
 
 def test_figures_of_a_training_come_from_its_log_and_from_its_export(tmp_path, monkeypatch):
-    figures = {name: {"centre_oracle": 0.5, "centre_default": 0.4, "box_default": 0.6} for name in ("scenes", "humans")}
+    figures = {name: {"center_oracle": 0.5, "center_default": 0.4, "box_default": 0.6} for name in ("scenes", "humans")}
     entry = {"images": 4000, "held_out": figures}
     log, export = tmp_path / "log.jsonl", tmp_path / "training.json"
     log.write_text("\n".join(json.dumps(one) for one in ({"images": 100, "mask": 1.0}, entry)) + "\n")

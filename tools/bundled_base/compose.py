@@ -35,7 +35,7 @@ class Drawings:
         self.paths = sorted(folder.glob("*.npz"))
 
     def draw(self, rng: Rng) -> CutOut:
-        """A random drawing, sometimes without its highlights' colours."""
+        """A random drawing."""
         with np.load(self.paths[rng.integers(len(self.paths))]) as file:
             return CutOut(file["image"], file["regions"], file["parents"], ("drawings",))
 
@@ -99,18 +99,18 @@ def _place(rng: Rng, item: CutOut, shape: tuple[int, int], count: int) -> tuple[
 def _blend(rng: Rng, image: np.ndarray, rgba: np.ndarray) -> np.ndarray:
     """Alpha blending with a random tint, light gradient, texture and soft shadow."""
     cover = rgba[..., 3:].astype(np.float32) / 255
-    colour = rgba[..., :3].astype(np.float32) * np.exp(rng.normal(0, 0.12, 3)) + rng.normal(0, 10)
+    color = rgba[..., :3].astype(np.float32) * np.exp(rng.normal(0, 0.12, 3)) + rng.normal(0, 10)
     if rng.uniform() < 0.5:
-        colour *= _light(rng, image.shape[:2])
+        color *= _light(rng, image.shape[:2])
     if rng.uniform() < 0.3:
         grain = cv2.GaussianBlur(rng.normal(0, 1, image.shape[:2]).astype(np.float32), (0, 0), rng.uniform(0.5, 3))
-        colour += (grain / (grain.std() + 1e-6) * rng.uniform(2, 14))[..., None]
+        color += (grain / (grain.std() + 1e-6) * rng.uniform(2, 14))[..., None]
     behind = image.astype(np.float32)
     if rng.uniform() < 0.4:
         shift = np.float32([[1, 0, rng.normal(0, 6)], [0, 1, rng.uniform(0, 10)]])
         shadow = cv2.GaussianBlur(cv2.warpAffine(cover, shift, image.shape[1::-1]), (0, 0), rng.uniform(2, 10))
         behind = behind * (1 - rng.uniform(0.2, 0.6) * shadow[..., None])
-    return np.clip(behind + cover * (colour - behind), 0, 255).astype(np.uint8)
+    return np.clip(behind + cover * (color - behind), 0, 255).astype(np.uint8)
 
 
 def _light(rng: Rng, shape: tuple[int, int]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Held-out figures: centre clicks, random clicks, boxes and corrective clicks on scenes and real images.
+"""Held-out figures: center clicks, random clicks, boxes and corrective clicks on scenes and real images.
 
 None of these images is trained on. `humans`, `face_parts` and `lesions` carry no licence: they are only measured on.
 """
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from bundled_base.decoder import Decode, Levels
 from bundled_base.network import SIZE
-from bundled_base.prompting import anywhere, centre
+from bundled_base.prompting import anywhere, center
 from bundled_base.sources import HELD_OUT, held_out_images
 from samtailor.data.synth.scenes import scene
 
@@ -35,13 +35,13 @@ TITLES = {
     "dev_open": "Open sets",
 }
 FIGURES = {
-    "oracle": ("Center click, best of three masks", "centre_oracle"),
-    "default": ("Center click, mask of the highest predicted IoU", "centre_default"),
+    "oracle": ("Center click, best of three masks", "center_oracle"),
+    "default": ("Center click, mask of the highest predicted IoU", "center_default"),
     "box": ("Box, mask of the highest predicted IoU", "box_default"),
 }
 """Titles of the figures that are published, and their names in what `measure` returns."""
 COUNTS = {"scenes": 150, "humans": 30, "faces": 15, "lesions": 30, "nuclei": 15, "dev_fashion": 24, "dev_open": 6}
-KINDS = ("random", "box", "centre")
+KINDS = ("random", "box", "center")
 
 
 @dataclass
@@ -187,7 +187,7 @@ def measure(
     clicks: int = 3,
 ) -> dict[str, float]:
     """Mean IoUs over all masks of a set: `oracle` of three masks, `default` by predicted IoU, for each kind of prompt;
-    `click2` and `click3` are the default after corrective clicks at the centre of the largest error.
+    `click2` and `click3` are the default after corrective clicks at the center of the largest error.
 
     Args:
         items: images with their masks.
@@ -229,10 +229,10 @@ def _figures(
         note("random", item.points(lambda mask: anywhere(rng, mask)), ones)
     if "box" in kinds:
         note("box", item.boxes(), torch.tensor([2, 3]).expand(1, len(true), 2))
-    if "centre" not in kinds:
+    if "center" not in kinds:
         return found
-    points, labels = item.points(lambda mask: centre(mask)[:2]), ones
-    mask, logits = note("centre", points, labels)
+    points, labels = item.points(lambda mask: center(mask)[:2]), ones
+    mask, logits = note("center", points, labels)
     for count in range(2, clicks + 1):
         more, marks = corrections(item, mask.numpy())
         points, labels = torch.cat([points, more], 2), torch.cat([labels, marks], 2)
@@ -241,12 +241,19 @@ def _figures(
     return found
 
 
+def correction(predicted: np.ndarray, mask: np.ndarray) -> tuple[tuple[int, int], int]:
+    """A click (x, y) at the center of the largest error, and its label: 1 on what is missing, 0 on what is too much."""
+    missed, wrong = center(mask & ~predicted), center(predicted & ~mask)
+    inside = missed[2].max() >= wrong[2].max()
+    x, y = (missed if inside else wrong)[:2]
+    return (int(x), int(y)), int(inside)
+
+
 def corrections(item: Item, found: np.ndarray) -> tuple[Tensor, Tensor]:
-    """A click at the centre of the largest error of each mask: (1, M, 1, 2) and its labels (1, M, 1)."""
+    """A click at the center of the largest error of each mask: (1, M, 1, 2) and its labels (1, M, 1)."""
     points, labels = [], []
-    for mask, guess in zip(item.masks, found, strict=True):
-        missed, wrong = (centre(m) for m in (mask & ~guess, guess & ~mask))
-        inside = missed[2].max() >= wrong[2].max()
-        points.append((missed if inside else wrong)[:2])
-        labels.append(int(inside))
+    for mask, predicted in zip(item.masks, found, strict=True):
+        point, label = correction(predicted, mask)
+        points.append(point)
+        labels.append(label)
     return item.frame(np.array(points, np.float32))[None, :, None], torch.tensor(labels)[None, :, None]

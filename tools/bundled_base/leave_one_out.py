@@ -18,12 +18,12 @@ from bundled_base.trainer import Trainer, rate
 
 GROUPS = {
     "procedural": ("Procedural scenes and streets", {"scenes", "streets"}),
+    "fashion": ("Street fashion", {"street_fashion"}),
     "drawings": ("Drawings", {"drawings"}),
     "blobs": ("Blobs", {"blobs"}),
-    "portraits": ("Portraits", {"portraits"}),
-    "fashion": ("Street fashion", {"street_fashion"}),
-    "nuclei": ("Nuclei", {"nuclei"}),
     "open": ("Open photographs", set(OPEN_SETS) - {"nuclei"}),
+    "portraits": ("Portraits", {"portraits"}),
+    "nuclei": ("Nuclei", {"nuclei"}),
     "facades": ("Facades (backgrounds only)", {"facades"}),
 }
 """Title and data sources of what is left out."""
@@ -102,7 +102,7 @@ class Evaluation:
 
     def __call__(self, trainer: Trainer) -> dict[str, dict[str, float]]:
         """Figures of the averaged weights."""
-        return trainer.evaluate(self.sets, lambda item: self.maps[id(item)], kinds=("box", "centre"), clicks=1)
+        return trainer.evaluate(self.sets, lambda item: self.maps[id(item)], kinds=("box", "center"), clicks=1)
 
     def sizes(self) -> dict[str, list[int]]:
         """Images and masks of each set."""

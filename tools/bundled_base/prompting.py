@@ -77,7 +77,7 @@ class Levels:
         return first, second, third
 
 
-def centre(mask: np.ndarray) -> tuple[int, int, np.ndarray]:
+def center(mask: np.ndarray) -> tuple[int, int, np.ndarray]:
     """(x, y) farthest inside the mask, and the distance map it was found on."""
     depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     y, x = np.unravel_index(int(depth.argmax()), depth.shape)
@@ -85,11 +85,11 @@ def centre(mask: np.ndarray) -> tuple[int, int, np.ndarray]:
 
 
 def click(rng: Rng, mask: np.ndarray) -> tuple[int, int]:
-    """A click anywhere in the mask (65 %), well inside (15 %) or at its centre (20 %)."""
+    """A click anywhere in the mask (65 %), well inside (15 %) or at its center (20 %)."""
     kind = rng.uniform()
     if kind >= 0.35:
         return anywhere(rng, mask)
-    x, y, depth = centre(mask)
+    x, y, depth = center(mask)
     return (x, y) if kind < 0.2 else anywhere(rng, depth > 0.6 * depth[y, x])
 
 

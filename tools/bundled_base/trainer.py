@@ -1,4 +1,4 @@
-"""What a step of the training does: model, training heads, optimisers, losses and averaged weights of one run."""
+"""What a step of the training does: model, training heads, optimizers, losses and averaged weights of one run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bundled_base.decoder import Decode, Levels, Neck
 from bundled_base.evaluation import Item, measure
 from bundled_base.feeding import maps
 from bundled_base.losses import Dense, prompt_losses
-from bundled_base.optimisers import Optimisers
+from bundled_base.optimizers import Optimizers
 
 
 class Trainer:
-    """Model, training heads, optimisers and averaged weights of one run."""
+    """Model, training heads, optimizers and averaged weights of one run."""
 
     def __init__(self, args: argparse.Namespace, rank: int = 0) -> None:
         self.args, self.rank, self.world = args, rank, args.processes
@@ -31,7 +31,7 @@ class Trainer:
         self.dense = Dense((20, 40, 160)).to(self.device)
         self.neck, self.decode = Neck(self.model), Decode(self.model)
         modules = [self.model, self.dense]
-        self.optimisers = Optimisers(modules, self.trunk, trunk_rate=args.trunk_rate, rank=rank, world=args.processes)
+        self.optimizers = Optimizers(modules, self.trunk, trunk_rate=args.trunk_rate, rank=rank, world=args.processes)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.progress = {"step": 0, "images": 0, "seconds": 0.0}
         if not checkpoint.load(args.run, self) and args.start:
@@ -45,7 +45,7 @@ class Trainer:
         if "corrected" in losses:
             total = total + losses["corrected"]
         total.backward()
-        self.optimisers.step(lr)
+        self.optimizers.step(lr)
         self.progress["step"] += 1
         self.progress["images"] += len(batch["masks"]) * self.world
         self._average()
@@ -70,7 +70,7 @@ class Trainer:
         """Maps of the trunk (B, h, w, C): cached, or of the batch's images."""
         if "image" not in batch:
             return maps(batch)
-        pixels = network.normalise(batch["image"]).contiguous(memory_format=torch.channels_last)
+        pixels = network.normalize(batch["image"]).contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(self.args.trunk_rate > 0):
             return [x.permute(0, 2, 3, 1) for x in self.trunk(pixels)]
 
@@ -111,7 +111,7 @@ class Trainer:
     @torch.inference_mode()
     def trunk_maps(self, item: Item) -> list[Tensor]:
         """Maps of the trunk (1, h, w, C) of one held-out image."""
-        pixels = network.normalise(torch.from_numpy(item.image).permute(2, 0, 1)[None].to(self.device))
+        pixels = network.normalize(torch.from_numpy(item.image).permute(2, 0, 1)[None].to(self.device))
         with torch.autocast(self.device.type, torch.bfloat16):
             found = self.trunk(pixels.contiguous(memory_format=torch.channels_last))
         return [x.permute(0, 2, 3, 1) for x in found]
