@@ -1,4 +1,4 @@
-"""Train the bundled base on a CPU or a GPU; every call goes on where the last one stopped.
+"""Train the bundled base on a CPU or a GPU; every call continues where the last one stopped.
 
     # stage 1: neck and decoder on cached features of the frozen trunk (see bundled_base/cache.py)
     python tools/train_bundled_base.py --run RUN --trunk LITE2.pth --cache CACHE --minutes 60

@@ -26,7 +26,7 @@ AFTER = "python tools/measure_bundled_base.py DATA and python tools/make_figures
 
 
 def save(run: Path, trainer) -> None:
-    """Write everything needed to go on; a crash in between leaves the previous checkpoint.
+    """Write everything that is needed to continue; a crash in between leaves the previous checkpoint.
 
     Weights are written by the first process, its own optimizers' state by each.
     """
@@ -57,7 +57,7 @@ def _layout(trainer) -> list:
 
 
 def load(run: Path, trainer) -> bool:
-    """Take up the checkpoint in `run`; False where there is none."""
+    """Load the checkpoint in `run`; False where there is none."""
     if not (run / "weights.safetensors").exists():
         return False
     weights = load_file(run / "weights.safetensors", device=str(trainer.device))

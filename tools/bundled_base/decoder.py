@@ -84,8 +84,8 @@ def _two_way(transformer: nn.Module, tokens: Tensor, keys: Tensor, where: Tensor
         seen = _read(layer.cross_attn_token_to_image, queries + tokens, keys + where, keys)
         queries = layer.layer_norm2(queries + seen)
         queries = layer.layer_norm3(queries + layer.mlp(queries))
-        told = _write(layer.cross_attn_image_to_token, keys + where, queries + tokens, queries)
-        keys = layer.layer_norm4(keys + told)
+        written = _write(layer.cross_attn_image_to_token, keys + where, queries + tokens, queries)
+        keys = layer.layer_norm4(keys + written)
     out = _read(transformer.final_attn_token_to_image, queries + tokens, keys + where, keys)
     return transformer.layer_norm_final_attn(queries + out), keys
 

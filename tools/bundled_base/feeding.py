@@ -19,7 +19,7 @@ JOB_SHARES = (0.65, 0.2, 0.15)
 
 
 class CachedBatches:
-    """Endless batches from the shards of a cache folder; new shards are taken up as they appear.
+    """Endless batches from the shards of a cache folder; new shards are read as they appear.
 
     Args:
         folder: the cache.
@@ -45,7 +45,7 @@ class CachedBatches:
         return len(self.views)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        """Yield batches for ever."""
+        """Yield batches endlessly."""
         count = 0
         while True:
             if count % 200 == 0:
@@ -76,7 +76,7 @@ class LiveBatches(IterableDataset):
         self.clicks, self.others, self.seed = clicks, others, seed
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        """Yield batches for ever; every worker has its own seed."""
+        """Yield batches endlessly; every worker has its own seed."""
         cv2.setNumThreads(1)
         worker = get_worker_info()
         seed = self.seed * 1000 + (worker.id if worker else 0)

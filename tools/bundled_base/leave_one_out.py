@@ -84,7 +84,7 @@ class Chosen(CachedBatches):
         self.views = views
 
     def refresh(self) -> int:
-        """Take up nothing."""
+        """The number of views; the list is fixed."""
         return len(self.views)
 
 

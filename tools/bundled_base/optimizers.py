@@ -85,7 +85,7 @@ class Optimizers:
         return [optimizer.state_dict() for optimizer in self.all]
 
     def load(self, state: list[dict]) -> None:
-        """Take up a state of `state`."""
+        """Load what `state` returned."""
         for optimizer, saved in zip(self.all, state, strict=True):
             optimizer.load_state_dict(saved)
 
