@@ -43,10 +43,12 @@ DATA ?= data
 DATA_OPEN ?= data_open
 RUNS ?= runs
 DETECTORS ?= detectors
+CACHE ?= cache
+LITE2 ?= lite2.pth
 ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
-	closer-look views companion tailor-trials round-trips fuzzing faults
+	closer-look views companion tailor-trials round-trips fuzzing faults base-sources base-training
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
@@ -56,6 +58,13 @@ figures: env  ## fill the tables and plots of README.md and docs/ from results/
 results-bundled-base: export OMP_NUM_THREADS = 1
 results-bundled-base: env
 	$(BIN)/python tools/measure_bundled_base.py $(DATA) --data-open $(DATA_OPEN)
+
+results-base-sources: env  ## CACHE and LITE2: see tools/bundled_base/README.md
+	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_base_sources.py $(CACHE) $(RUNS)/base-sources --trunk $(LITE2) \
+		--data $(DATA) --data-open $(DATA_OPEN)
+
+results-base-training: env
+	$(BIN)/python tools/record_base_training.py src/samtailor/bases/lite/training.json
 
 results-demo: demo
 	OMP_NUM_THREADS=$$(nproc 2>/dev/null || echo 2) $(BIN)/python tools/measure_demo.py demo
