@@ -46,7 +46,7 @@ DETECTORS ?= detectors
 ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
-	closer-look views companion tailor-trials round-trips fuzzing faults
+	closer-look views companion tailor-trials resident-order embedding-precision round-trips fuzzing faults
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
@@ -100,6 +100,14 @@ results-views: env
 results-companion: env
 	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_companion.py --data $(DATA) --out $(RUNS)/companion $(SOME)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_companion.py --cost
+
+results-resident-order: export OMP_NUM_THREADS = 1
+results-resident-order: env
+	$(BIN)/python tools/measure_resident_order.py --data $(DATA) --out $(RUNS)/resident-order $(SOME)
+
+results-embedding-precision: export OMP_NUM_THREADS = 1
+results-embedding-precision: env
+	$(BIN)/python tools/measure_embedding_precision.py --data $(DATA) $(SOME)
 
 results-round-trips: env
 	$(BIN)/python tools/measure_round_trips.py

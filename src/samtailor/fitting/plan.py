@@ -97,12 +97,12 @@ def resident_images(
             f"{room.problem()} That is too little for a fit, which needs {counted(needed, 'image')} at a time. "
             f"{room.advice(store.precision)}"
         )
-    if all(images >= feed.distinct for feed in feeds):
+    if all(images >= feed.image_count for feed in feeds):
         return None
     _log.warning(
         "%s The fit trains on %d of %d images at a time, %d passes each (blocked shuffling, see "
         "docs/guides/large-data.md). %s",
-        room.problem(), images, max(feed.distinct for feed in feeds), config.resident_passes,
+        room.problem(), images, max(feed.image_count for feed in feeds), config.resident_passes,
         room.advice(store.precision),
     )  # fmt: skip
     return images
@@ -110,7 +110,7 @@ def resident_images(
 
 def _each(config: FitConfig, feed: Feed) -> int:
     """Embeddings of an image that its passes may need."""
-    draws = -(-len(feed) * config.resident_passes // feed.distinct)
+    draws = -(-len(feed) * config.resident_passes // feed.image_count)
     return min(feed.embeddings_per_image, draws)
 
 

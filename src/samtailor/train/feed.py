@@ -136,7 +136,7 @@ class Feed:
         return self._augment.views
 
     @property
-    def distinct(self) -> int:
+    def image_count(self) -> int:
         """Number of images with a mask."""
         return len(np.unique(self._items[:, 0]))
 

@@ -74,8 +74,8 @@ class Blocked:
         if resident < 1 or passes < 1:
             raise InputError(f"resident and passes must be at least 1, got {resident} and {passes}.")
         self._images, self._seed, self.passes = images, seed, passes
-        self._distinct = np.unique(images)
-        self.parts = -(-len(self._distinct) // resident)
+        self._unique = np.unique(images)
+        self.parts = -(-len(self._unique) // resident)
         self._rounds: BoundedCache[int, np.ndarray] = BoundedCache(_KEPT, thread_safe=True)
 
     def row(self, position: int) -> int:
@@ -92,7 +92,7 @@ class Blocked:
     def _round(self, number: int) -> np.ndarray:
         rng = np.random.default_rng([self._seed, 5, number])
         stream = []
-        for part in np.array_split(rng.permutation(self._distinct), self.parts):
+        for part in np.array_split(rng.permutation(self._unique), self.parts):
             rows = np.flatnonzero(np.isin(self._images, part))
             stream += [rng.permutation(rows) for _ in range(self.passes)]
         return np.concatenate(stream)
