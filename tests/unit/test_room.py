@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from samtailor.cache import room
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.cache.room import Room, limit_bytes
+from samtailor.cli import options
 from samtailor.errors import InputError
 from samtailor.fitting.store import open_store
 from samtailor.train.config import load
@@ -80,4 +83,14 @@ def test_bytes_are_known_before_anything_is_encoded(tmp_path, tiny_base, tiny_sa
         sizes = [path.stat().st_size for path in (tmp_path / precision).rglob("*.safetensors")]
         assert len(sizes) == 2
         assert all(each < size < each + 2000 for size in sizes), "the header is not counted"
-        assert store.room(tiny_base, 2).held >= sum(sizes)
+        full = EmbeddingCache(tmp_path / precision, precision=precision, max_bytes=1)
+        assert full.room(tiny_base, 2).held >= sum(sizes)
+
+
+def test_the_command_line_sets_the_limit_for_this_process_and_those_it_starts(monkeypatch):
+    monkeypatch.setenv(room.VARIABLE, "7")
+    options.limit_cache(None)
+    assert limit_bytes() == 7 * GB
+    options.limit_cache(0.5)
+    assert EmbeddingCache().max_bytes == 0.5 * GB
+    assert os.environ[room.VARIABLE] == "0.5"

@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -148,7 +149,8 @@ class EmbeddingCache:
         """Room for embeddings of `count` images, views counted, with the maps of companions."""
         shapes = [shape for encoder in _encoders_of(base, companions) for shape in encoder.shapes]
         each = entries.size(shapes, self.precision)
-        return Room(count, each, self.max_bytes, free_disk(self.root), self._folder.held(), self.sharers)
+        room = Room(count, each, self.max_bytes, free_disk(self.root), 0, self.sharers)
+        return room if room.fits else replace(room, held=self._folder.held())  # counting files takes a while
 
     def _maps(self, companion: Companion, base: Base, jobs: Sequence[Job]) -> tuple[Tensor, ...]:
         return tuple(self._levels(CompanionEncoder(companion, base), jobs))

@@ -1,8 +1,8 @@
 """Masks in the model frame on disk: decoded, transformed and resized once, then kept packed.
 
-One bit per pixel, compressed; a mask of 1024 x 1024 px takes about 2 kB and is unpacked in a third of a millisecond,
-while decoding and resizing it takes about ten. An entry is named by the run lengths of the mask, its view and the
-frame, and holds a SHA-256 of its content. Missing or damaged entries are computed again.
+One bit per pixel, compressed: a few kilobytes for a mask of 1024 x 1024 px, and unpacking it takes a fraction of the
+time of decoding and resizing. An entry is named by the run lengths of the mask, its view and the frame, and holds a
+SHA-256 of its content. Missing or damaged entries are computed again.
 """
 
 from __future__ import annotations

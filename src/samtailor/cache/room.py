@@ -45,7 +45,7 @@ class Room:
         each: bytes of one.
         limit: bytes that the cache may hold.
         free: free bytes on its disk.
-        held: bytes that the cache holds now, of any images; they make room when needed.
+        held: bytes that the cache holds now, of any images; they make room when needed. 0 if not counted.
         sharers: processes that fill the cache at the same time, each with its own share.
     """
 
@@ -97,7 +97,7 @@ def free_disk(folder: Path) -> int:
 
 
 def _gb(bytes: float) -> str:
-    return f"{bytes / 1e9:.1f} GB" if bytes >= 1e9 else f"{bytes / 1e6:.2g} MB"
+    return f"{bytes / 1e9:.1f} GB" if bytes >= 1e9 else f"{bytes / 1e6:.3g} MB"
 
 
 __all__ = ["DEFAULT_GB", "VARIABLE", "Room", "free_disk", "limit_bytes"]

@@ -162,27 +162,14 @@ class Feeds:
         room = self.store.room(self.base, needed, self.segmenter.companions)
         return resident_images(self.config, _both(feeds), room, len(self._validated(held_out)), self.store)
 
-    def encode(
-        self,
-        feeds: StepFeeds,
-        held_out: Feed | None,
-        resident: int | None,
-        progress: Callable[[Progress], None] | None,
-    ) -> None:
-        """Encode what the fit needs into the cache; each process encodes its share.
+    def keep_resident(self, feeds: StepFeeds, held_out: Feed | None, images: int) -> list[tuple[Sample, View]]:
+        """Let the feeds train on so many images at a time; returns the (image, view) of the validations."""
+        for feed in _both(feeds):
+            feed.keep_resident(images, self.config.resident_passes)
+        return [(sample, UNTOUCHED) for sample in self._validated(held_out)]
 
-        Args:
-            feeds, held_out: of the fit.
-            resident: images to train on at a time. If not None, the feeds take that order, and only the images of
-                validations are encoded now.
-            progress: called after each image.
-        """
-        if resident is None:
-            jobs = self.needed(feeds, held_out)
-        else:
-            for feed in _both(feeds):
-                feed.keep_resident(resident, self.config.resident_passes)
-            jobs = [(sample, UNTOUCHED) for sample in self._validated(held_out)]
+    def encode(self, jobs: Sequence[tuple[Sample, View]], progress: Callable[[Progress], None] | None) -> None:
+        """Encode every (image, view) into the cache; each process encodes its share."""
         share = jobs[self.accelerator.process_index :: self.accelerator.num_processes]
         start = time.monotonic()
 

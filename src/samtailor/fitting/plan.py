@@ -94,8 +94,8 @@ def resident_images(
     needed = max(feed.masks_per_step for feed in feeds)
     if images < needed:
         raise InputError(
-            f"{room.problem()} That is too little for a fit, which needs {counted(needed, 'image')} at a time. "
-            f"{room.advice(store.precision)}"
+            f"{room.problem()} That is too little for a fit, which needs {counted(needed, 'image')} at a time "
+            f"(a smaller batch_size needs fewer). {room.advice(store.precision)}"
         )
     if all(images >= feed.image_count for feed in feeds):
         return None

@@ -159,9 +159,10 @@ class Run:
         feeds = feeds_of(size)
         step_feeds = step.feeds(feeds)
         held_out, selection = feeds.validation(step_feeds.selection)
-        resident = kept.resident if kept else None
-        if kept is None and segmenter.encoder_frozen:
-            resident = feeds.resident(step_feeds, held_out, len(feeds.needed(step_feeds, held_out)))
+        resident, needed = kept.resident if kept else None, []
+        if segmenter.encoder_frozen and resident is None:
+            needed = feeds.needed(step_feeds, held_out)
+            resident = None if kept else feeds.resident(step_feeds, held_out, len(needed))
         plan = from_first(Plan(size, resident), accelerator)
         if accelerator.is_main_process:  # not earlier: a mistake in the settings leaves no folder behind
             folder.begin(self.config, self.out, split)
@@ -169,7 +170,8 @@ class Run:
         accelerator.wait_for_everyone()
         start_trackers(accelerator, self.config)
         if segmenter.encoder_frozen:
-            feeds.encode(step_feeds, held_out, plan.resident, self.progress)
+            images = plan.resident
+            feeds.encode(needed if images is None else feeds.keep_resident(step_feeds, held_out, images), self.progress)
         state = loop.run(
             segmenter,
             step,
