@@ -48,7 +48,8 @@ LITE2 ?= lite2.pth
 ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
-	closer-look views companion tailor-trials round-trips fuzzing faults base-sources base-training
+	closer-look views companion tailor-trials resident-order embedding-precision round-trips fuzzing faults \
+	base-sources base-training
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
@@ -109,6 +110,14 @@ results-views: env
 results-companion: env
 	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_companion.py --data $(DATA) --out $(RUNS)/companion $(SOME)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_companion.py --cost
+
+results-resident-order: export OMP_NUM_THREADS = 1
+results-resident-order: env
+	$(BIN)/python tools/measure_resident_order.py --data $(DATA) --out $(RUNS)/resident-order $(SOME)
+
+results-embedding-precision: export OMP_NUM_THREADS = 1
+results-embedding-precision: env
+	$(BIN)/python tools/measure_embedding_precision.py --data $(DATA) $(SOME)
 
 results-round-trips: env
 	$(BIN)/python tools/measure_round_trips.py

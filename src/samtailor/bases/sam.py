@@ -37,11 +37,16 @@ def build(source: str) -> Sam:
         BaseUnavailableError: there is no such model, or it cannot be read.
         InputError: its tensors do not fit its configuration.
     """
-    from transformers import SamModel
-
     if source.endswith(".pth"):
         return Sam(_meta.load(Path(source)), Path(source).stem)
-    return Sam(_vendor.load_pretrained(SamModel, source), source, read_normalization(source))
+    return load(source, source)
+
+
+def load(source: str, name: str) -> Sam:
+    """As `build` for a hub id or folder, under another name than its source."""
+    from transformers import SamModel
+
+    return Sam(_vendor.load_pretrained(SamModel, source), name, read_normalization(source))
 
 
 class Sam(_vendor.TransformersBase):

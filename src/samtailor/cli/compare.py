@@ -92,7 +92,6 @@ def compare_command(
     image beyond the shots chooses a state unless `val` is set.
     """
     from samtailor.bases import load_on
-    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.cli import results
     from samtailor.cli.fit import settings_of
     from samtailor.cli.progress import watching
@@ -100,6 +99,7 @@ def compare_command(
     from samtailor.compare import compare, compare_shots, variants
     from samtailor.compare.entries import kind_of
     from samtailor.data.dataset import open_dataset
+    from samtailor.fitting.store import open_store
 
     wanted, named, counts = options.names(classes), options.listed(methods), shots_of(shots)
     for name in named:
@@ -117,7 +117,7 @@ def compare_command(
     more = settings.data_options
     samples = open_dataset(data, format=settings.format, classes=wanted, group=group, **more)
     held = open_dataset(held_out, format=settings.format, classes=wanted, **{**more, **of_test}) if held_out else None
-    loaded, store = load_on(base, device), EmbeddingCache()
+    loaded, store = load_on(base, device), open_store(*runs.values())
     with watching() as watch:
         how: dict[str, Any] = {
             "seeds": seeds_of(seeds),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,7 +34,9 @@ def fit_command(
         bool, typer.Option("--per-class", help="Fit one adapter for each class, in OUT/CLASS.")
     ] = False,
     steps: Annotated[int | None, typer.Option(min=0, metavar="N", help="Training steps.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, metavar="N", help="Masks per batch.")] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Masks per batch; auto: as many as the memory allows.")
+    ] = None,
     lr: Annotated[float | None, typer.Option(metavar="X", help="Learning rate.")] = None,
     shots: Annotated[int | None, typer.Option(min=1, metavar="K", help="Train on K images of each class.")] = None,
     val: Annotated[
@@ -106,10 +108,22 @@ def fit_command(
         result = fit(resume=resume, overwrite=overwrite, progress=progress, **fields)
     for line in (*result.account.layout, *result.account.lines()) if result.account is not None else ():
         say(f"Data: {line}" if not line.startswith(" ") else line)
-    for sentence in verdict(result):
+    for sentence in (*planned(result), *verdict(result)):
         say(sentence)
     say(f"The adapter is in {result.folder}.")
     say(f"Next: {next_command(result, fields['data'])}")
+
+
+def planned(result: FitResult) -> Iterator[str]:
+    """What the fit decided by the machine it ran on, see `fitting.plan`."""
+    from samtailor.fitting.plan import read_plan
+
+    for part in (result.parts or {"": result}).values():
+        plan = read_plan(part.folder)
+        if plan is not None and part.config.batch_size == "auto":
+            yield f"Batch size: {plan.batch_size} masks, the largest that the memory allows."
+        if plan is not None and plan.resident is not None and part.config.resident is None:
+            yield f"Trained on {plan.resident} images at a time, because their embeddings do not fit in the cache."
 
 
 def fields_of(config: str | None, given: Mapping[str, Any], pairs: list[str]) -> dict[str, Any]:

@@ -71,10 +71,10 @@ def recipe_command(
     the 20,000 steps at 1e-5 of the paper.
     """
     from samtailor.bases import load_on
-    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.cli.progress import watching
     from samtailor.cli.screen import say, table
     from samtailor.compare.recipes import head, narrowed, read, recipe_names, text
+    from samtailor.fitting.store import open_store
 
     if name is None:
         table("Recipes", ["", "", "source"], [[n, read(n).title, read(n).source] for n in recipe_names()])
@@ -90,7 +90,7 @@ def recipe_command(
             "seeds": seeds_of(seeds),
             "classes": recipe.columns,
             "per_class": recipe.per_class,
-            "store": EmbeddingCache(),
+            "store": open_store(*runs.values()),
             "workers": options.workers(workers),
             "watch": watch,
         }

@@ -214,6 +214,8 @@ def _fit_all(
     if workers > 1 and len(waiting) > 1 and store is not None:
         jobs = {f"{name}, {what}": Job(learning[name], images.samples, images.split) for name in waiting}
         wanted = _to_encode(images, learning[waiting[0]].config.classes)
+        if wanted and not store.room(base, len(wanted)).fits:
+            wanted = []  # each fit encodes the part that it trains on
         parallel_fits(jobs, store, images=wanted, workers=workers, watch=watch)
     for name, row in learning.items():
         report = None if watch is None else partial(watch, f"{name}, {what}")

@@ -16,6 +16,7 @@ from samtailor import artefact
 from samtailor.data import folder_lock
 from samtailor.data.writing import sweep
 from samtailor.errors import InputError
+from samtailor.fitting.plan import FILE as PLAN
 from samtailor.train.config import FitConfig, changed, load
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def prepare(config: FitConfig, out: Path, resume: bool, overwrite: bool) -> None
                 f"{'; '.join(differing)}. Use the same settings, another folder, or --overwrite."
             )
     elif overwrite:
-        for name in (artefact.METADATA, artefact.TENSORS, artefact.CARD, artefact.SPLIT, CHECKPOINT, HISTORY, CONFIG):
+        for name in (artefact.METADATA, artefact.TENSORS, artefact.CARD, artefact.SPLIT, CHECKPOINT, HISTORY, CONFIG,
+                     PLAN):  # fmt: skip
             (out / name).unlink(missing_ok=True)
         shutil.rmtree(out / "logs", ignore_errors=True)
     else:

@@ -46,7 +46,7 @@ class Engine:
         limits: bounds.
         cache: folder of embeddings on disk; None keeps them in memory only. With one, embeddings are rounded to half
             precision, and known images are not encoded again after a restart.
-        cache_bytes: maximum size on disk.
+        cache_bytes: maximum size on disk; None for that of `EmbeddingCache`.
         root: folder below which adapters may be added while the service runs.
         counter: counts embeddings.
     """
@@ -57,7 +57,7 @@ class Engine:
         *,
         limits: Limits | None = None,
         cache: Path | None = None,
-        cache_bytes: int = 20 * 2**30,
+        cache_bytes: int | None = None,
         root: Path | None = None,
         counter: EmbeddingCounter | None = None,
     ) -> None:

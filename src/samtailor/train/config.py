@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
 from samtailor import registry
 from samtailor.errors import DataError, InputError
@@ -59,7 +59,11 @@ class FitConfig(BaseModel):
     epochs: float | None = Field(
         default=None, gt=0, description="Passes over the training masks; determines the steps."
     )
-    batch_size: int = Field(default=8, ge=1, description="Masks per batch and process.")
+    batch_size: PositiveInt | Literal["auto"] = Field(
+        default=8,
+        description="Masks per batch and process; auto: as many as the memory allows, at most 64. The learning rate is "
+        "not adapted.",
+    )
     grad_accum_steps: int = Field(default=1, ge=1, description="Batches per update of the parameters.")
     lr: float | dict[str, float] = Field(
         default=1e-3, description="Peak learning rate, or one per group of parameters."
@@ -114,7 +118,30 @@ class FitConfig(BaseModel):
     cache: Path | None = Field(
         default=None, description="Folder of cached embeddings; default: the cache folder of the user."
     )
-    cache_gb: float = Field(default=20.0, gt=0, description="Size limit of the cached embeddings, GB (1e9 bytes).")
+    cache_gb: float | None = Field(
+        default=None,
+        gt=0,
+        description="Size limit of the cached embeddings, GB (1e9 bytes); default: $SAMTAILOR_CACHE_GB, or 20.",
+    )
+    embedding_precision: Literal["half", "8bit"] = Field(
+        default="half", description="Precision of the cached embeddings; 8bit takes half the room."
+    )
+    encoder_precision: Literal["fp32", "bf16", "fp16"] = Field(
+        default="fp32", description="Precision of the image encoder when it fills the cache."
+    )
+    resident: int | None = Field(
+        default=None,
+        ge=1,
+        description="Images trained on at a time (blocked shuffling); default: all, or as many as the cache holds.",
+    )
+    resident_passes: int = Field(
+        default=4, ge=1, description="Passes over these images before the next ones take their place."
+    )
+    feed_workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="Threads that prepare batches ahead; default: 1 on a CPU, else half of the cores, at most 4.",
+    )
 
     @field_validator("classes", "trackers", mode="before")
     @classmethod
@@ -173,7 +200,7 @@ class FitConfig(BaseModel):
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
 
 
-FREE = frozenset({"data", "out", "device", "trackers", "cache", "cache_gb", "checkpoint_every"})
+FREE = frozenset({"data", "out", "device", "trackers", "cache", "cache_gb", "checkpoint_every", "feed_workers"})
 """Fields that may change when a fit is resumed, because they do not change its result."""
 
 

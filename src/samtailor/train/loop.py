@@ -25,7 +25,7 @@ from samtailor.errors import InputError
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Batch
 from samtailor.train import checkpoint
-from samtailor.train.ahead import ahead
+from samtailor.train.ahead import ahead, workers_for
 from samtailor.train.checkpoint import State
 from samtailor.train.config import FitConfig, of_group
 from samtailor.train.feed import Feed
@@ -92,8 +92,11 @@ def run(
         clip_gradients(optimizer, of_group(config.max_grad_norm, group)) for group, optimizer in optimizers.items()
     ]
     numbers = range(state.step * config.grad_accum_steps, total * config.grad_accum_steps)
-    batches = ahead(feed.batch, numbers)
-    second_batches: Iterator[Batch | None] = ahead(second.batch, numbers) if second is not None else repeat(None)
+    workers = workers_for(device.type, config.feed_workers)
+    batches = ahead(feed.batch, numbers, workers)
+    second_batches: Iterator[Batch | None] = (
+        ahead(second.batch, numbers, workers) if second is not None else repeat(None)
+    )
     clock = Clock(state.step, total, masks)
     with _own_generator(device), signals() as signalled:
         if state.step == 0:
