@@ -32,6 +32,13 @@ Base = Annotated[
 AdapterBase = Annotated[
     str | None, typer.Option("--base", metavar="BASE", help="Base model; default: the one of the adapter, or lite.")
 ]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Settings of a paper for all that are not given: {presets} (docs/methods/presets.md).",
+    ),
+]
 Classes = Annotated[str | None, typer.Option(metavar="NAME,...", help="Use only these classes; default: all.")]
 Format = Annotated[
     str | None,

@@ -146,9 +146,11 @@ class Feeds:
     def steps(self, feed: Feed) -> int:
         """Number of updates: `config.steps`, or what `config.epochs` amount to."""
         config = self.config
-        if config.epochs is None:
-            return config.steps
-        return max(1, round(config.epochs * len(feed) / (feed.masks_per_step * config.grad_accum_steps)))
+        return config.steps if config.epochs is None else self.steps_of(config.epochs, feed)
+
+    def steps_of(self, epochs: float, feed: Feed) -> int:
+        """Number of updates that a number of epochs amounts to, at least 1."""
+        return max(1, round(epochs * len(feed) / (feed.masks_per_step * self.config.grad_accum_steps)))
 
     def needed(self, feeds: StepFeeds, held_out: Feed | None) -> list[tuple[Sample, View]]:
         """Every (image, view) that the fit needs."""

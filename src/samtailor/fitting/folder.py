@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from samtailor.data.split import Split
 
 CONFIG, CHECKPOINT, HISTORY = "config.yaml", "checkpoint.safetensors", "history.json"
+SNAPSHOTS = "snapshots"
+"""Folder of the states after the epochs of `FitConfig.snapshots`, each an adapter."""
 
 
 def of(config: FitConfig) -> Path:
@@ -68,7 +70,8 @@ def prepare(config: FitConfig, out: Path, resume: bool, overwrite: bool) -> None
         for name in (artefact.METADATA, artefact.TENSORS, artefact.CARD, artefact.SPLIT, CHECKPOINT, HISTORY, CONFIG,
                      PLAN):  # fmt: skip
             (out / name).unlink(missing_ok=True)
-        shutil.rmtree(out / "logs", ignore_errors=True)
+        for name in ("logs", SNAPSHOTS):
+            shutil.rmtree(out / name, ignore_errors=True)
     else:
         what = "a finished" if (out / artefact.METADATA).exists() else "an unfinished"
         raise InputError(
@@ -95,4 +98,14 @@ def begin(config: FitConfig, out: Path, split: Split) -> None:
         temporary.write_text(config.to_yaml(), encoding="utf-8")
 
 
-__all__ = ["CHECKPOINT", "CONFIG", "HISTORY", "begin", "of", "of_classes", "prepare", "refuse_other_content"]
+__all__ = [
+    "CHECKPOINT",
+    "CONFIG",
+    "HISTORY",
+    "SNAPSHOTS",
+    "begin",
+    "of",
+    "of_classes",
+    "prepare",
+    "refuse_other_content",
+]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from samtailor.segmenter import Segmenter
     from samtailor.structures import InferenceSpec, Sample
     from samtailor.train.checkpoint import State
+    from samtailor.train.feed import Feed
     from samtailor.train.progress import Progress
     from samtailor.train.step import Step
 
@@ -178,7 +179,7 @@ class Run:
             optimizers,
             step_feeds.train,
             held_out,
-            self.config.model_copy(update={"steps": feeds.steps(step_feeds.train) if optimizers else 0}),
+            self._in_steps(feeds, step_feeds.train, bool(optimizers)),
             accelerator,
             file=self.out / folder.CHECKPOINT,
             resume=self.resume,
@@ -186,6 +187,7 @@ class Run:
             stop=self.stop,
             second=step_feeds.second,
             regions=feeds.held_out_regions() if held_out and step_feeds.regions else None,
+            after_step=self._snapshots(segmenter, feeds, step_feeds.train),
         )
         for tracker in accelerator.trackers:
             tracker.finish()
@@ -216,6 +218,28 @@ class Run:
         workers = workers_for(accelerator.device.type, self.config.feed_workers)
         found = memory_batch_size(step, segmenter, step.feeds(feeds), accelerator, workers)
         return smallest(found, accelerator)
+
+    def _in_steps(self, feeds: Feeds, feed: Feed, learns: bool) -> FitConfig:
+        """The settings with everything that is given in epochs converted to steps."""
+        config, steps = self.config, feeds.steps(feed) if learns else 0
+        every: dict[str, int] = {}
+        if config.eval_epochs is not None and learns:
+            # a checkpoint after each of a hundred short epochs would take longer than the epochs
+            every["eval_every"] = feeds.steps_of(config.eval_epochs, feed)
+            every["checkpoint_every"] = config.checkpoint_every or max(1, steps // 10)
+        return config.model_copy(update={"steps": steps, **every})
+
+    def _snapshots(self, segmenter: Segmenter, feeds: Feeds, feed: Feed) -> Callable[[int], None] | None:
+        """Writes the state after the epochs of `config.snapshots`, each as an adapter; None without any."""
+        from samtailor.fitting.result import snapshot
+
+        epochs = {feeds.steps_of(epoch, feed): epoch for epoch in self.config.snapshots}
+
+        def write(step: int) -> None:
+            if step in epochs:
+                snapshot(self.out, epochs[step], self.config, segmenter, step, classes=self.classes)
+
+        return write if epochs else None
 
     def _tune(self, segmenter: Segmenter, feeds: Feeds, device: torch.device) -> dict[str, Any]:
         """Select the strength of the click adapter and tiled inference; figures of both."""

@@ -31,6 +31,10 @@ class FitConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
+    preset: str | None = Field(
+        default=None,
+        description="Published settings of a paper for every setting that is not given: see docs/methods/presets.md.",
+    )
     data: Path | None = Field(default=None, description="Folder of the data set.")
     format: str | None = Field(default=None, description="Layout of the data; detected by default.")
     data_options: dict[str, Any] = Field(default={}, description="Options of the layout.")
@@ -89,6 +93,9 @@ class FitConfig(BaseModel):
         description="State to keep: held-out: the best on held-out images; paper: the best on D2, the data of the "
         "upper level (as BLO-SAM does); last: the last one; auto: the first of these that is possible.",
     )
+    selection_score: Literal["miou", "dice"] = Field(
+        default="miou", description="Score of a state in the selection: mean IoU, or mean Dice."
+    )
 
     prompt: str = Field(default="sampled-click", description="Prompt source in training.")
     prompt_options: dict[str, Any] = Field(default={}, description="Options of the prompt source.")
@@ -105,9 +112,16 @@ class FitConfig(BaseModel):
     eval_every: int | None = Field(
         default=None, ge=1, description="Steps between validations; default: a tenth of all steps."
     )
+    eval_epochs: float | None = Field(
+        default=None, gt=0, description="Epochs between validations; takes precedence over eval_every."
+    )
     eval_masks: int = Field(default=64, ge=1, description="Largest number of held-out masks per validation.")
     checkpoint_every: int | None = Field(
         default=None, ge=1, description="Steps between checkpoints; default: eval_every."
+    )
+
+    snapshots: tuple[float, ...] = Field(
+        default=(), description="Epochs after which the state is also kept, in OUT/snapshots."
     )
 
     precision: Literal["no", "fp16", "bf16"] = Field(default="no", description="Mixed precision.")
@@ -179,6 +193,13 @@ class FitConfig(BaseModel):
             raise ValueError("expected rising shares of the steps, each in (0, 1]")
         return value
 
+    @field_validator("snapshots")
+    @classmethod
+    def _after_the_start(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not epoch > 0 for epoch in value) or list(value) != sorted(set(value)):
+            raise ValueError("expected rising numbers of epochs above 0")
+        return value
+
     @property
     def validate_every(self) -> int:
         """`eval_every`, by default a tenth of the steps."""
@@ -223,15 +244,16 @@ def load(
 
 
 def resolve(config: FitConfig) -> FitConfig:
-    """Fill fields that are not given: first from the DEFAULTS of the method, then from the defaults of the fields.
+    """Fill fields that are not given: from the preset, then from the DEFAULTS of the method, then of the fields.
 
     Default options of a method are filled one by one, so that giving one of them keeps the others.
 
     Imports the method, hence torch. The result has every field set, so resolving it again changes nothing.
 
     Raises:
-        InputError: an unknown method.
+        InputError: an unknown method or preset, or a preset without settings for the method.
     """
+    config = with_preset(config)
     defaults = getattr(registry.find("methods", config.method), "DEFAULTS", {})
     given = {name: getattr(config, name) for name in config.model_fields_set}
     if config.shots is not None:  # with few shots all masks are trained on; none is held out
@@ -242,6 +264,29 @@ def resolve(config: FitConfig) -> FitConfig:
         given["options"] = defaults["options"] | given["options"]
     filled = {name: getattr(config, name) for name in FitConfig.model_fields}
     return _checked(filled | dict(defaults) | given, f"defaults of {config.method}: ")
+
+
+def with_preset(config: FitConfig) -> FitConfig:
+    """The settings with those of `config.preset` filled in where none are given; unchanged without a preset.
+
+    Options of the method are filled in one by one. Steps or epochs that are given replace both of the preset.
+
+    Raises:
+        InputError: an unknown preset, or one without settings for the method.
+    """
+    if config.preset is None:
+        return config
+    from samtailor.train.presets import preset_fields
+
+    given = {name: getattr(config, name) for name in config.model_fields_set}
+    fields = preset_fields(config.preset, given.get("method"))
+    options = {**fields.get("options", {}), **given.get("options", {})}
+    prompt_options = {**fields.get("prompt_options", {}), **given.get("prompt_options", {})}
+    if "prompt" in given and given["prompt"] != fields.get("prompt"):  # the options are those of another source
+        prompt_options = given.get("prompt_options", {})
+    if {"steps", "epochs"} & given.keys():
+        fields = {name: value for name, value in fields.items() if name not in ("steps", "epochs")}
+    return _checked(fields | given | {"options": options, "prompt_options": prompt_options}, f"{config.preset}: ")
 
 
 def of_group(value: float | dict[str, float], group: str) -> float:
@@ -291,4 +336,4 @@ def _checked(values: Mapping[str, Any], where: str) -> FitConfig:
         raise InputError(where + "; ".join(dict.fromkeys(wrong)) + ".") from error
 
 
-__all__ = ["FREE", "FitConfig", "changed", "load", "of_group", "resolve"]
+__all__ = ["FREE", "FitConfig", "changed", "load", "of_group", "resolve", "with_preset"]
