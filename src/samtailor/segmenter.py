@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -76,6 +77,7 @@ class Segmenter(nn.Module):
             raise InputError("A companion needs a method with a region map that leaves the image encoder as it is.")
         self._base = (base,)  # a tuple hides it from nn.Module: the base is shared between segmenters
         self._companion = (companion,)
+        self._without_base = False  # `base` is an adapted one
         self.inside = nn.ModuleDict(inside or {})
         self.tokens = nn.ModuleDict(tokens or {})
         self._fast_tokens = frozenset(name for name, adapter in self.tokens.items() if _has_fast_way(adapter))
@@ -156,16 +158,18 @@ class Segmenter(nn.Module):
         if not self.encoder_frozen:
             if batch.images is None:
                 raise InputError("This method adapts the image encoder: its batches need `images`, not an embedding.")
+            if self.inference.strength_of(batch.prompts) == 0:
+                return self.base.decode(self.base.encode_image(batch.images), self.base.encode_prompts(batch.prompts))
             return self.decode(self.model.encode_image(batch.images), batch.prompts, fast=fast)
         if batch.features is None:
             raise InputError("This method needs batches with `features`, the embeddings of the images.")
         return self.decode(batch.features, batch.prompts, fast=fast)
 
     def decode(self, features: Features, prompts: Prompts, *, fast: bool = False) -> Output:
-        """Prompts of the model frame on embeddings (of `model.encode_image`) to masks, through every adapter.
+        """Prompts of the model frame on embeddings to masks, through every adapter, at the strength of their type.
 
         Args:
-            features: of B images.
+            features: of B images, by `model.encode_image`; by `base.encode_image` where `base_answers`.
             prompts: P prompts for each of them.
             fast: use the faster ways of decoder and adapters where they apply, see `Base.decode`. The result differs
                 by rounding.
@@ -173,8 +177,22 @@ class Segmenter(nn.Module):
         if prompts.empty and self.maps:
             region_map = self._map()
             return region_map.as_output(region_map.logits(features), features, prompts.shape[1])
+        if self.base_answers(prompts):
+            return self.base.decode(features, self.base.encode_prompts(prompts), fast=fast)
+        strength = self.inference.strength_of(prompts)
         tokens = self.prompted(features, prompts, fast=fast)
-        return self.finished(self.model.decode(features, tokens, fast=fast), features)
+        return self.finished(self.model.decode(features, tokens, fast=fast), features, strength=strength)
+
+    def base_answers(self, prompts: Prompts) -> bool:
+        """Whether the prediction for these prompts is that of the base model (strength 0).
+
+        Raises:
+            InputError: it is, but this segmenter does not have the base model (`on_adapted_base`).
+        """
+        answers = self.inference.strength_of(prompts) == 0
+        if answers and self._without_base:
+            raise InputError("The base model answers prompts of this type. Use the base model for them.")
+        return answers
 
     def predict_tiled(self, frame: Frame, see: Callable[[View], Features], prompts: int) -> Output:
         """Predict an image without a prompt by tiled inference (`inference.tiling`).
@@ -189,25 +207,38 @@ class Segmenter(nn.Module):
         return region_map.as_output(logits, see(UNTOUCHED), prompts)
 
     def prompted(self, features: Features, prompts: Prompts, *, fast: bool = False) -> Tokens:
-        """The part of `decode` before the mask decoder: encodes the prompts and applies the token adapters."""
+        """The part of `decode` before the mask decoder: encodes the prompts and applies the token adapters.
+
+        Raises:
+            InputError: a strength between 0 and 1, and adapters that cannot be interpolated to the base model.
+        """
+        strength = self.inference.strength_of(prompts)
+        if 0 < strength < 1 and (len(self.inside) or len(self.outputs)):
+            raise InputError("Only adapters of prompts and maps can be interpolated to the base model.")
         tokens = self.model.encode_prompts(self.transform_prompts(prompts) if self.transform_prompts else prompts)
         positions = self.model.positions() if self.tokens else None
         for name, adapter in self.tokens.items():
             options = {"fast": True} if fast and name in self._fast_tokens else {}
-            tokens = adapter(tokens, features, positions, **options)
+            changed = adapter(tokens, features, positions, **options)
+            tokens = changed if strength == 1 else interpolated(tokens, changed, strength)
         return tokens
 
-    def finished(self, output: Output, features: Features, *, region: Tensor | None = None) -> Output:
+    def finished(
+        self, output: Output, features: Features, *, region: Tensor | None = None, strength: float | Tensor = 1.0
+    ) -> Output:
         """The part of `decode` after the mask decoder: applies the map and the output adapters.
 
         Args:
             output: of the mask decoder.
             features: of B images.
             region: logits (B, 1, h, w) of the map, if they are known already.
+            strength: of the map, from 0 (base model) to 1.
         """
         if self.maps:
-            region_map = self._map()
+            region_map, plain = self._map(), output.logits
             output = region_map(output, features) if region is None else region_map.combine(output, region)
+            if isinstance(strength, Tensor) or strength != 1:
+                output = replace(output, logits=plain + strength * (output.logits - plain))
         for adapter in self.outputs.values():
             output = adapter(output)
         return output
@@ -220,7 +251,7 @@ class Segmenter(nn.Module):
         since they are frozen.
         """
         groups = {name: [one for one in members if one not in self.inside] for name, members in self._members.items()}
-        return Segmenter(
+        twin = Segmenter(
             self.model,
             tokens=dict(self.tokens.items()),
             outputs=dict(self.outputs.items()),
@@ -235,6 +266,8 @@ class Segmenter(nn.Module):
             on_start=self.on_start,
             on_step=self.on_step,
         ).eval()
+        twin._without_base = True
+        return twin
 
     def learned(self) -> dict[str, Tensor]:
         """The tensors that the artefact holds, by name, on the CPU and detached."""
@@ -261,6 +294,20 @@ class Segmenter(nn.Module):
         """The one adapter in `maps`, see `MapAdapter`."""
         (region_map,) = self.maps.values()
         return region_map
+
+
+def interpolated(plain: Tokens, changed: Tokens, strength: float | Tensor) -> Tokens:
+    """Tokens between those of the base model (strength 0) and those of an adapter (strength 1).
+
+    Raises:
+        InputError: the adapter adds tokens.
+    """
+    if plain.sparse.shape != changed.sparse.shape or plain.dense.shape != changed.dense.shape:
+        raise InputError("An adapter that adds tokens to a prompt cannot be interpolated to the base model.")
+    return Tokens(
+        plain.sparse + strength * (changed.sparse - plain.sparse),
+        plain.dense + strength * (changed.dense - plain.dense),
+    )
 
 
 def _has_fast_way(adapter: Callable[..., Tokens]) -> bool:

@@ -141,6 +141,25 @@ def test_the_adapter_of_the_label_is_used(client, backend, tiny_sam2, tmp_path):
     assert response["model_version"] == "mine"
 
 
+def test_an_adapter_of_another_class_never_answers(client, backend, tiny_sam2, tmp_path):
+    """The base model answers a label that no adapter was fitted to, and objects without a label are counted."""
+    torch.manual_seed(3)
+    segmenter = find("methods", "plm").build(tiny_sam2, head="paper_plain")[0]
+    options = {"method": "plm", "options": {"head": "paper_plain"}}
+    artefact.save(tmp_path / "a", segmenter, artefact.describe(segmenter, **options, classes=("wheel",)))
+    backend.engine.adapters.add("other", tmp_path / "a")
+    response = predict(client, keypoint(40, 45))["results"][0]
+    mask, _ = expected(tiny_sam2, [[31.5, 21.1]])
+    assert np.array_equal(brush.decode(response["result"][0]["value"]["rle"], *SIZE), mask)
+    assert response["model_version"] == tiny_sam2.name
+    folder = save(tmp_path / "f", tiny_sam2, proposals=True, head="paper_plain")
+    backend.engine.adapters.add("finds", folder)
+    config = BRUSH.replace("disc", "tree")
+    (found,) = predict(client, tasks=[task(0)], config=config)["results"]
+    assert found["result"] == []
+    assert backend.not_labeled["disc"] > 0
+
+
 def test_pre_labels_need_proposals(client, backend, tiny_sam2, tmp_path):
     tasks = [task(0), {"id": 99, "data": {"image": "/data/local-files/?d=gone.png"}}, task(1)]
     assert predict(client, tasks=tasks)["results"] == [[], [], []]  # an empty prediction would be kept as one

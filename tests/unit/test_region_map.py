@@ -55,17 +55,6 @@ def test_the_map_is_the_mean_of_its_members_not_clamped(tiny_base, features):
     torch.testing.assert_close(logits, torch.full_like(logits, -15.0))
 
 
-def test_interpolation_to_the_base_scales_the_gain(tiny_base, features, output):
-    region_map = constant_map(tiny_base, 4.0)
-    with torch.no_grad():
-        region_map.map_gain.fill_(0.1)
-        whole = region_map(output, features).logits - output.logits
-        region_map.interpolate_to_base(0.25)
-        torch.testing.assert_close(region_map(output, features).logits - output.logits, 0.25 * whole)
-        region_map.interpolate_to_base(0.0)
-        assert torch.equal(region_map(output, features).logits, output.logits)
-
-
 def test_members_learn_from_images_that_are_not_held_out_for_them(tiny_base):
     region_map = RegionMap(tiny_base, members=2, width=16)
     region_map.folds = {"a": 0, "b": 1}

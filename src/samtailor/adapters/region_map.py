@@ -100,11 +100,6 @@ class RegionMap(nn.Module):
         hyper = logits.new_ones(*logits.shape[:2], 1, 1)
         return Output(logits, expected_iou(logits.detach()), keys, logits, hyper, candidates=(0,))
 
-    @torch.no_grad()
-    def interpolate_to_base(self, alpha: float) -> None:
-        """Multiply the gain of the map by alpha, in place: with 0 the masks of prompts are the base's."""
-        self.map_gain.mul_(alpha)
-
     def forward(self, output: Output, features: Features) -> Output:
         """Add the map to the decoder's logits of a prompt: z + 10 w_m map, one gain w_m per mask token, initially 0.
 

@@ -74,14 +74,25 @@ def fit_command(
             "--set", metavar="KEY=VALUE", help="Any other setting, e.g. warmup=100 or options.head=paper_plain."
         ),
     ] = None,
+    present: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Adapter in use; the fit says whether the new one is better on held-out images."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted fit.")] = False,
-    overwrite: options.Overwrite = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the adapter in --out without a comparison.")
+    ] = False,
 ) -> None:
     """Fit an adapter for a frozen base model to the masks of a data set.
 
     Ctrl-C saves and stops; --resume continues to the same result. The state with the best score on held-out images is
-    kept. With --shots there are no held-out images: the last state is kept, or, for two-level methods, the best state
-    on the second half of the images.
+    kept. Each fit is compared with the base model for clicks and boxes; where it is not better, the base model answers.
+    If --out contains an adapter already, the new one replaces it unless it is worse; then it is left in DIR.new.
+
+    With --shots there are no held-out images: the last state is kept, or, for two-level methods, the best state on the
+    second half of the images.
     """
     given: dict[str, Any] = {
         "data": data,
@@ -103,6 +114,7 @@ def fit_command(
         "group": group,
         "precision": precision,
         "device": device,
+        "present": present,
     }
     refuse_paper(config, [method])
     fields = with_detector(fields_of(config, given, setting or []), detector, detector_classes)
@@ -120,7 +132,11 @@ def fit_command(
         say(f"Data: {line}" if not line.startswith(" ") else line)
     for sentence in (*planned(result), *verdict(result)):
         say(sentence)
-    say(f"The adapter is in {result.folder}.")
+    for part in result.parts.values() or (result,):
+        if part.kept is not None:
+            say(f"The adapter in {part.kept} is unchanged. The new one is in {part.folder}; --overwrite replaces it.")
+    if result.kept is None:
+        say(f"The adapter is in {result.folder}.")
     say(f"Next: {next_command(result, fields['data'])}")
 
 
@@ -196,8 +212,8 @@ def settings_of(config: str | None, given: Mapping[str, Any], pairs: list[str]) 
 def next_command(result: FitResult, data: Path | None) -> str:
     """The command that most users run after this fit."""
     config = result.config
-    adapter = shlex.quote(str(result.folder if not result.parts else next(iter(result.parts.values())).folder))
     part = next(iter(result.parts.values()), result)
+    adapter = shlex.quote(str(part.kept or part.folder))
     if config.test and data is not None:
         return f"samtailor evaluate {shlex.quote(str(data))} --adapter {adapter} --split test"
     if "region_dice" in part.figures or part.inference.prompt in PROMPTLESS:

@@ -70,11 +70,17 @@ def _print(result: Labelled, out: Path) -> None:
     from samtailor.cli.screen import say
 
     earlier = f" ({result.earlier} from an earlier run)" if result.earlier else ""
-    objects = ", ".join(f"{number} {name}" for name, number in sorted(result.objects.items())) or "no objects"
+    total = result.objects.total()
+    what = " (boxes)" if total and result.boxes == total else ""
+    objects = ", ".join(f"{number} {name}{what}" for name, number in sorted(result.objects.items())) or "no objects"
     say(f"{counted(result.images, 'image')}{earlier} with {objects} in {out}.")
     if result.empty:
         more = f" and {len(result.empty) - 5} more" if len(result.empty) > 5 else ""
         say(f"{counted(len(result.empty), 'image')} without objects: {', '.join(result.empty[:5])}{more}.")
+    if result.boxes:
+        say(f"The masks of {result.boxes} of {counted(total, 'object')} are boxes, not outlines.")
+    if result.empty_masks:
+        say(f"{counted(result.empty_masks, 'prediction')} without a pixel left out.")
     for sentence in result.report.sentences():
         say(sentence)
     if result.unreadable:

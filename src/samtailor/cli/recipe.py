@@ -169,7 +169,7 @@ def _compared(
 
     store = open_store(*runs.values())
     with watching() as watch:
-        how |= {"classes": recipe.columns, "per_class": recipe.per_class, "store": store, "watch": watch}
+        how = how | {"classes": recipe.columns, "per_class": recipe.per_class, "store": store, "watch": watch}
         if recipe.shots:
             return compare_shots(runs, out, base, samples, held_out, shots=recipe.shots, **how)
         return [compare(runs, out, base, samples, held_out, **how)]
@@ -207,7 +207,12 @@ def _write(
     from samtailor.compare.recipes import head
 
     measured = results.show("Measured", comparisons)
-    about = {"recipe": name, "source": recipe.source, "columns": head(recipe), "notes": list(recipe.notes)}
+    about: dict[str, Any] = {
+        "recipe": name,
+        "source": recipe.source,
+        "columns": head(recipe),
+        "notes": list(recipe.notes),
+    }
     about |= {"preset": preset, "format": recipe.format, "train": recipe.train, "test": recipe.held_out}
     content = {**results.content_of(comparisons, measured), **about, "rows": rows, "measured": measured}
     results.write_json(files[0], content, runs, data, base)

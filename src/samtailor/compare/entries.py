@@ -134,6 +134,8 @@ def make_entry(config: FitConfig, base: Base, classes: Sequence[str]) -> Entry:
     config, module = resolve(config), find("methods", config.method)
     segmenter = module.build(base, **config.options)[0]
     learns = sum(p.numel() for group in segmenter.groups.values() for p in group)
+    if not segmenter.tunes_inference:  # published methods are measured as they are
+        config = config.model_copy(update={"fallback": False})
     regions = getattr(module, "REGIONS", False)
     if regions and len(classes) > 1:
         raise InputError(

@@ -124,6 +124,7 @@ def _report(segmenter: Segmenter, encoder: Any, decoder: Any, name: str, classes
         "asked_with": "nothing: prompts are taken and ignored"
         if segmenter.inference.prompt == "none"
         else "points and boxes",
+        "base_model_answers": list(segmenter.inference.base_prompts),
         "opset": _trace.OPSET,
         "geometry": {
             "size": base.size,

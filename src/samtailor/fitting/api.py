@@ -46,7 +46,8 @@ def fit(
             uses that of the preset, else "lite".
         preset: settings of a paper, "kim-2024" or "am-sam-2024", for all settings that are not given.
         resume: continue an interrupted fit in `out`; a finished fit is returned unchanged.
-        overwrite: replace an earlier fit in `out`.
+        overwrite: replace an earlier fit in `out`. Without it, the new adapter replaces a finished one only if it is
+            not worse on the same images; otherwise it is left in `out` + ".new" and `FitResult.kept` is set.
         verbose: print progress on standard error; has no effect if `progress` is given.
         progress: called with a `Progress` (stage, steps done, loss, held-out mIoU, seconds left).
         stop: called after each step; True saves the state and raises `Interrupted`, as Ctrl-C does.
@@ -59,7 +60,7 @@ def fit(
 
     Raises:
         InputError: an unknown setting (the message names the closest one), method or class, a value out of range, or
-            `out` holds another fit.
+            `out` holds an unfinished fit, or an adapter that cannot be compared (other classes, another base model).
         DataError: the data cannot be read, or contain no mask to train on.
         BaseUnavailableError: the base model cannot be loaded.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from samtailor.data.augment import UNTOUCHED, Augment, View, flip_pairs
 from samtailor.data.dataset import class_names
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from samtailor.bases import Base
     from samtailor.cache.embeddings import EmbeddingCache
+    from samtailor.prompts import Source
     from samtailor.segmenter import Segmenter
     from samtailor.structures import Sample
 
@@ -135,11 +136,16 @@ class Feeds:
             return []
         return judging_images(self.train, self.classes, member_map(self.segmenter).folds)
 
-    def interpolation(self) -> Feed | None:
-        """Masks that select the strength of a click adapter: held-out ones, else `held_back`; None without either."""
+    def judged(self) -> list[Sample]:
+        """Images with objects to compare the adapter with others on: held-out ones, else `held_back`."""
         held_out = [sample for sample in self.split.pick(self.samples, "val") if sample.of(self.classes)]
-        judging = held_out or self.held_back()
-        return self._untouched(judging) if judging else None
+        return held_out or self.held_back()
+
+    def prompted_with(self, samples: Sequence[Sample], prompt: str, options: Mapping[str, Any]) -> Feed | None:
+        """Masks of the samples, without augmentation, with prompts of a source; None without a mask."""
+        if not any(sample.of(self.classes) for sample in samples):
+            return None
+        return self._untouched(samples, find("prompts", prompt).build(**options))
 
     # -- amounts
 
@@ -212,15 +218,17 @@ class Feeds:
             shard=shard,
         )
 
-    def _untouched(self, samples: Sequence[Sample]) -> Feed:
-        """Masks to validate on, without augmentation, prompted as in use."""
+    def _untouched(self, samples: Sequence[Sample], source: Source | None = None) -> Feed:
+        """Masks to validate on, without augmentation, by default prompted as in use."""
         inference = self.segmenter.inference
+        if source is None:
+            source = find("prompts", inference.prompt or "mask-center").build(**inference.prompt_options)
         return Feed(
             self.base,
             samples,
             self.classes,
             self.store,
-            source=find("prompts", inference.prompt or "mask-center").build(**inference.prompt_options),
+            source=source,
             batch_size=self.batch_size,
             seed=self.config.seed,
             companions=self.segmenter.companions,

@@ -27,7 +27,7 @@ class FitResult:
     Args:
         folder: folder of the adapter; with `per_class` the folder that holds one folder per class.
         config: resolved settings.
-        figures: measurements on held-out images, all in [0, 1]; empty without held-out images.
+        figures: measurements on validation images, which also select the best state, all in [0, 1].
 
             * "held_out_miou", "held_out_oracle_miou", "best_step": of the exported state; "start_miou",
               "start_oracle_miou": of the state before the first step (the base model, for methods that start at it).
@@ -35,12 +35,14 @@ class FitResult:
               "held_out_gain_interval": 95 % intervals [low, high] of the mIoU and of its paired difference to the
               start, where at least two images were held out.
             * "selection": data that selected the state of a bi-level fit, "held-out" images or "paper" (D2).
-            * "alpha", "alpha_miou", "base_miou", "alpha_images", "alpha_masks": see `fitting.interpolate`.
+            * "alpha": strength for clicks, see `fitting.interpolate`.
+            * "comparison": the comparison with the base model and with the adapter in use, see `gate`.
             * "region_dice", "region_dice_untiled", "region_images", "region_objects", "region_interval": see
               `fitting.select_inference`.
         history: "train" (mean losses) and "held_out" (validations), lists of dicts with "step".
         parts: results by class, with `per_class`.
         inference: how the adapter is prompted and tiled.
+        kept: folder of the adapter that stays in use, since the new one is not better; None if the new one is used.
         account: images and annotations in the data set, those that were read and those left out; None for samples in
             memory and for a fit that was finished earlier.
     """
@@ -52,6 +54,7 @@ class FitResult:
     parts: dict[str, FitResult] = field(default_factory=dict)
     inference: InferenceSpec = field(default_factory=InferenceSpec)
     account: Account | None = None
+    kept: Path | None = None
 
     def __repr__(self) -> str:
         """Folder, method and held-out scores in percent."""

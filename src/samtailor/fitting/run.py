@@ -50,11 +50,13 @@ class Run:
 
     def result(self) -> FitResult:
         """Fit, export the adapter and return the result."""
+        from samtailor.fitting.judge import Judge, Present
         from samtailor.train.processes import make_accelerator
 
         config, out = self.config, self.out
         accelerator = make_accelerator(config, out)
         self.base.model.to(accelerator.device)
+        present = None if config.present is None else Present.load(config.present, self.base, self.classes)
         segmenter, step_class = self._build()
         segmenter.to(accelerator.device)
         optimizers = self._optimizers(segmenter)
@@ -66,8 +68,8 @@ class Run:
             self._assign_folds(segmenter, split)
         state, feeds, selection = self._train(segmenter, step, optimizers, split, accelerator)
         figures = figures_of(state)
-        if segmenter.tunes_inference and accelerator.is_main_process:
-            figures |= self._tune(segmenter.eval(), feeds, accelerator.device)
+        if accelerator.is_main_process:
+            figures |= Judge(segmenter.eval(), feeds, accelerator.device, present, self.progress).figures()
         if figures and selection is not None:
             figures["selection"] = selection
         if accelerator.is_main_process:
@@ -240,43 +242,6 @@ class Run:
                 snapshot(self.out, epochs[step], self.config, segmenter, step, classes=self.classes)
 
         return write if epochs else None
-
-    def _tune(self, segmenter: Segmenter, feeds: Feeds, device: torch.device) -> dict[str, Any]:
-        """Select the strength of the click adapter and tiled inference; figures of both."""
-        from samtailor.fitting.interpolate import interpolate_to_base
-        from samtailor.fitting.result import counts
-
-        figures: dict[str, Any] = {}
-        if (judging := feeds.interpolation()) is not None:
-            alpha, validations = interpolate_to_base(segmenter, judging, device)
-            best, base = validations[alpha], validations[0.0]
-            figures |= {"alpha": alpha, "alpha_miou": best.miou, "base_miou": base.miou}
-            figures |= {"alpha_images": best.n_images, "alpha_masks": len(best.ious)}
-            if alpha < 1 and feeds.split.val:  # the held-out figures are those of the exported adapter
-                figures |= {f"held_out_{name}": value for name, value in best.figures().items()}
-                figures |= counts(best, base)
-        return figures | self._select_inference(segmenter, feeds)
-
-    def _select_inference(self, segmenter: Segmenter, feeds: Feeds) -> dict[str, Any]:
-        from samtailor.fitting.select_inference import select_inference
-        from samtailor.train.multitask import member_map
-        from samtailor.train.progress import Progress
-
-        folds, split = member_map(segmenter).folds, feeds.split
-        if not (split.val or folds) or not segmenter.promptless:
-            return {}
-
-        def report(done: int, total: int) -> None:
-            if self.progress is not None:
-                self.progress(Progress("select", done, total))
-
-        samples, left_out = split.pick(self.samples, "val" if split.val else "train"), folds or None
-        selected = select_inference(segmenter, samples, self.classes, self.store, left_out=left_out, progress=report)
-        if selected is None:
-            return {}
-        figures: dict[str, Any] = {"region_dice": selected.dice, "region_dice_untiled": selected.untiled}
-        figures |= {"region_images": selected.images, "region_objects": selected.objects}
-        return figures | ({} if selected.interval is None else {"region_interval": selected.interval})
 
 
 __all__ = ["Run"]

@@ -364,6 +364,8 @@ class Predictor:
         if adapter == BASE:
             return self.base.decode(self.features, self.base.encode_prompts(prompts))
         segmenter = self.segmenter(adapter)
+        if segmenter.base_answers(prompts):
+            return self.base.decode(self.features, self.base.encode_prompts(prompts))
         if prompts.empty and segmenter.maps and not segmenter.inference.tiling.plain:
             return segmenter.predict_tiled(self.frame, lambda view: self.view_features(view, adapter), prompts.shape[1])
         return segmenter.decode(self.features_of(adapter), prompts)

@@ -15,6 +15,7 @@ from samtailor import __version__
 from samtailor.errors import InputError
 from samtailor.serve import schema
 from samtailor.serve.adapters import LoadedAdapter
+from samtailor.serve.answer_notes import notes
 from samtailor.serve.answers import shape
 from samtailor.serve.embeddings import Embedding
 from samtailor.serve.engine import Engine, Prediction
@@ -146,9 +147,11 @@ def _add_images(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
             every=batch.masks == "all",
             form=lambda mask: shape(mask, batch.format, batch.tolerance),
         )
-        metrics.masks(batch.adapter, len(predictions))
+        metrics.masks(batch.adapter, sum(prediction.area > 0 for prediction in predictions))
         masks = [_mask(prediction, batch.format) for prediction in predictions]
-        return schema.Masks(embedding=_image(embedding), adapter=batch.adapter, masks=masks)
+        said = notes(engine.adapters.get(batch.adapter), predictions, automatic=batch.auto)
+        more = {"notes": said} if said else {}
+        return schema.Masks(embedding=_image(embedding), adapter=batch.adapter, masks=masks, **more)
 
 
 def _add_adapters(app: FastAPI, engine: Engine) -> None:
@@ -217,6 +220,7 @@ def _mask(prediction: Prediction, form: str) -> schema.Mask:
         score=prediction.score,
         predicted_iou=prediction.iou,
         area=prediction.area,
+        empty=prediction.area == 0,
         box=prediction.box,
         **shape,
     )

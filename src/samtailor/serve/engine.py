@@ -126,10 +126,34 @@ class Engine:
             InputError: an invalid prompt for this image.
         """
         loaded = self.adapters.get(adapter)
+        by_base = [not automatic and loaded.base_answers(prompt) for prompt in prompts]
+        if any(by_base):
+            return await self._divided(image, prompts, adapter, by_base, every, form)
         embedding = await (self._embed(image, loaded) if isinstance(image, bytes) else self._known(image, loaded))
         seconds = self.limits.work_seconds
         job = MaskRequest(loaded, embedding, tuple(prompts), automatic, threshold, every, form, seconds)
         return embedding, await _result(self.decoding.submit(job.predict))
+
+    async def _divided(
+        self,
+        image: bytes | str,
+        prompts: Sequence[ObjectPrompt],
+        adapter: str | None,
+        by_base: Sequence[bool],
+        every: bool,
+        form: Callable[[np.ndarray], Any],
+    ) -> tuple[Embedding, list[Prediction]]:
+        """`segment` for an adapter with its own encoder, some of whose prompts the base answers."""
+        embeddings, predictions = [], []
+        for name, wanted in ((None, True), (adapter, False)):
+            rows = [row for row, base in enumerate(by_base) if base is wanted]
+            if rows:
+                embedding, part = await self.segment(
+                    image, [prompts[row] for row in rows], name, every=every, form=form
+                )
+                embeddings.append(embedding)
+                predictions += [replace(one, prompt=rows[one.prompt]) for one in part]
+        return embeddings[-1], sorted(predictions, key=lambda one: one.prompt)
 
     async def add_adapter(self, name: str, folder: str) -> LoadedAdapter:
         """Load an adapter from below the root, see `Adapters.add_below`."""

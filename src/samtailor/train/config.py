@@ -47,6 +47,9 @@ class FitConfig(BaseModel):
     classes: tuple[str, ...] | None = Field(default=None, description="Classes to fit; default: all.")
     per_class: bool = Field(default=False, description="Fit one adapter per class, in OUT/CLASS (as in Kim et al.).")
     out: Path | None = Field(default=None, description="Folder for the adapter.")
+    present: Path | None = Field(
+        default=None, description="Adapter in use: the result says whether the new one is better on held-out images."
+    )
 
     shots: int | None = Field(default=None, ge=1, description="Number of training images per class.")
     val: Amount = Field(
@@ -95,6 +98,10 @@ class FitConfig(BaseModel):
     )
     selection_score: Literal["miou", "dice"] = Field(
         default="miou", description="Score of a state in the selection: mean IoU, or mean Dice."
+    )
+
+    fallback: bool = Field(
+        default=True, description="Let the base model answer clicks or boxes at which the adapter is not better."
     )
 
     prompt: str = Field(default="sampled-click", description="Prompt source in training.")
@@ -221,7 +228,9 @@ class FitConfig(BaseModel):
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
 
 
-FREE = frozenset({"data", "out", "device", "trackers", "cache", "cache_gb", "checkpoint_every", "feed_workers"})
+FREE = frozenset(
+    {"data", "out", "present", "device", "trackers", "cache", "cache_gb", "checkpoint_every", "feed_workers"}
+)
 """Fields that may change when a fit is resumed, because they do not change its result."""
 
 
