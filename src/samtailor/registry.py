@@ -1,4 +1,4 @@
-"""Methods, formats, prompt sources, detectors, bases, companions, baselines and writers by name. A name is a file.
+"""Methods, formats, prompt sources, bases, presets and more by name. A name is a file.
 
 `find("methods", "plm-pmm")` imports `samtailor/methods/plm_pmm.py`. There are no decorators and nothing is registered
 at import time. A file whose name starts with an underscore is private; `NOT_REGISTERED` lists public
@@ -42,6 +42,7 @@ KINDS = {
     "sets": "samtailor.data.sets",
     "writers": "samtailor.data.writers",
     "export": "samtailor.export",
+    "presets": "samtailor.train.presets",
 }
 """Kinds of things that have a name, and the package that holds the built-in ones."""
 NOT_REGISTERED = {"bases": ("companions", "decoder", "encoder")}

@@ -489,7 +489,7 @@ def test_proposals_of_other_weights_are_refused(tiny_sam, tiny_samples, tmp_path
 # -- export
 
 
-@pytest.mark.parametrize("source", ["tiny", "bundled"])
+@pytest.mark.parametrize("source", ["tiny", pytest.param("bundled", marks=pytest.mark.slow)])
 def test_the_exported_encoder_holds_companion_and_map(tiny_base, tiny_companion, source, tiny_samples, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     from samtailor.export.onnx import export

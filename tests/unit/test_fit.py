@@ -306,7 +306,10 @@ def made(index: int) -> Sample:
     return Sample(f"c{index:03d}", pixels, annotations)
 
 
-@pytest.mark.parametrize(("views", "steps", "fewer", "more"), [(1, 10, 8, 40), (8, 40, 40, 100)])
+@pytest.mark.parametrize(
+    ("views", "steps", "fewer", "more"),
+    [(1, 4, 8, 24), pytest.param(8, 40, 40, 100, marks=pytest.mark.slow)],
+)
 def test_memory_does_not_grow_with_the_number_of_images(go, views, steps, fewer, more):
     """Peak of what Python and numpy allocate (an image has 192,000 bytes, a mask 64,000, an embedding 8,192).
 

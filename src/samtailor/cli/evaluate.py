@@ -51,6 +51,7 @@ def evaluate_command(
     json: options.Json = None,
     rows: Annotated[bool, typer.Option("--rows", help="Include one row for each mask in the JSON file.")] = False,
     html: options.Html = None,
+    cache_gb: options.CacheGb = None,
     device: options.Device = None,
 ) -> None:
     """mIoU, best-candidate mIoU and Dice of base model and adapter, per class, with 95 % intervals.
@@ -66,6 +67,7 @@ def evaluate_command(
     from samtailor.cli.screen import say
     from samtailor.evaluation import api
 
+    options.limit_cache(cache_gb)
     if prompt != api.AUTO:
         api.refuse_automatic_options(detector, options.names(detector_classes), threshold, prompt_type)
     subject = api.select(

@@ -55,6 +55,7 @@ def propose_fit_command(
     group: options.GroupRule = None,
     setting: options.DataSetting = None,
     json: options.Json = None,
+    cache_gb: options.CacheGb = None,
     device: options.Device = None,
     overwrite: options.Overwrite = False,
 ) -> None:
@@ -81,6 +82,7 @@ def propose_fit_command(
     from samtailor.predict import auto as automatic
     from samtailor.proposals import disk
 
+    options.limit_cache(cache_gb)
     meta = artefact.read_meta(adapter)
     if disk.exists(adapter) and not overwrite:
         raise InputError(f"{adapter} already has proposals. Replace them with --overwrite.")

@@ -300,9 +300,12 @@ def graphs(segmenter: Segmenter, *, single: bool) -> tuple[Any, Any]:
     kind = getattr(segmenter.base.model.config, "model_type", "")
     if kind == "sam":
         return Sam1Encoder(segmenter), Sam1Decoder(segmenter, single)
-    if kind in ("sam2", "sam2_video"):
+    if kind in ("sam2", "sam2_video", "edgetam", "sam3_tracker"):  # one interface
         return Sam2Encoder(segmenter), Sam2Decoder(segmenter, False)
-    raise InputError(f"Bases of type {kind!r} cannot be exported to ONNX; SAM and SAM 2 can.")
+    raise InputError(
+        f"Bases of type {kind!r} cannot be exported to ONNX: annotation programs have no interface for them. SAM, "
+        "SAM 2, EdgeTAM and the tracker of SAM 3 can."
+    )
 
 
 @torch.no_grad()

@@ -115,9 +115,9 @@ def _fit(
     if config.present is not None and out == folder.beside(config.present):
         folder.refuse_other_adapter(config.present, names, base)
     if store is None:
-        from samtailor.cache.embeddings import EmbeddingCache
+        from samtailor.fitting.store import open_store
 
-        store = EmbeddingCache(config.cache, max_bytes=int(config.cache_gb * 1e9))
+        store = open_store(config)
     if not config.per_class:
         samples = images.joined_regions(config, samples, names)
         from samtailor.train.denormals import flushed

@@ -16,6 +16,7 @@ from samtailor import artefact
 from samtailor.data import folder_lock
 from samtailor.data.writing import sweep
 from samtailor.errors import InputError
+from samtailor.fitting.plan import FILE as PLAN
 from samtailor.train.config import FitConfig, changed, load
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from samtailor.data.split import Split
 
 CONFIG, CHECKPOINT, HISTORY = "config.yaml", "checkpoint.safetensors", "history.json"
+SNAPSHOTS = "snapshots"
+"""Folder of the states after the epochs of `FitConfig.snapshots`, each an adapter."""
 
 
 def of(config: FitConfig) -> Path:
@@ -65,9 +68,11 @@ def prepare(config: FitConfig, out: Path, resume: bool, overwrite: bool) -> None
                 f"{'; '.join(differing)}. Use the same settings, another folder, or --overwrite."
             )
     elif overwrite:
-        for name in (artefact.METADATA, artefact.TENSORS, artefact.CARD, artefact.SPLIT, CHECKPOINT, HISTORY, CONFIG):
+        for name in (artefact.METADATA, artefact.TENSORS, artefact.CARD, artefact.SPLIT, CHECKPOINT, HISTORY, CONFIG,
+                     PLAN):  # fmt: skip
             (out / name).unlink(missing_ok=True)
-        shutil.rmtree(out / "logs", ignore_errors=True)
+        for name in ("logs", SNAPSHOTS):
+            shutil.rmtree(out / name, ignore_errors=True)
     else:
         what = "a finished" if (out / artefact.METADATA).exists() else "an unfinished"
         raise InputError(
@@ -143,5 +148,5 @@ def begin(config: FitConfig, out: Path, split: Split) -> None:
         temporary.write_text(config.to_yaml(), encoding="utf-8")
 
 
-__all__ = ["CHECKPOINT", "CONFIG", "HISTORY", "begin", "beside", "candidate", "move_into", "of", "of_classes",
-           "prepare", "refuse_other_adapter", "refuse_other_content"]  # fmt: skip
+__all__ = ["CHECKPOINT", "CONFIG", "HISTORY", "SNAPSHOTS", "begin", "beside", "candidate", "move_into", "of",
+           "of_classes", "prepare", "refuse_other_adapter", "refuse_other_content"]  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtailor import artefact
-from samtailor.fitting.folder import CHECKPOINT, HISTORY
+from samtailor.fitting.folder import CHECKPOINT, HISTORY, SNAPSHOTS
 from samtailor.structures import Account, InferenceSpec
 from samtailor.structures.notebook import table_html
 from samtailor.train.config import FitConfig
@@ -104,6 +104,26 @@ def export(
     (out / CHECKPOINT).unlink(missing_ok=True)
 
 
+def snapshot(
+    out: Path, epoch: float, config: FitConfig, segmenter: Segmenter, step: int, *, classes: Sequence[str]
+) -> None:
+    """Write the present state as an adapter into OUT/snapshots/epoch-N."""
+    training = segmenter.training
+    meta = artefact.describe(
+        segmenter.eval(),
+        method=config.method,
+        options=config.options,
+        classes=classes,
+        data=artefact.reference(config.data, config.format, config.data_options),
+        figures={"epoch": epoch},
+        seed=config.seed,
+        steps=step,
+        split=None,
+    )
+    artefact.save(out / SNAPSHOTS / f"epoch-{epoch:g}", segmenter, meta)
+    segmenter.train(training)
+
+
 def finished(config: FitConfig, out: Path) -> FitResult:
     """Result of a fit that finished earlier."""
     meta = artefact.read_meta(out)
@@ -139,4 +159,4 @@ def counts(validation: Validation, before: Validation | None) -> dict[str, Any]:
     return figures
 
 
-__all__ = ["FitResult", "counts", "export", "figures_of", "finished"]
+__all__ = ["FitResult", "counts", "export", "figures_of", "finished", "snapshot"]

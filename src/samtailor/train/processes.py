@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -14,6 +14,8 @@ from torch.utils.hooks import RemovableHandle
 
 from samtailor.errors import InputError
 from samtailor.train.config import FitConfig
+
+Value = TypeVar("Value")
 
 
 def make_accelerator(config: FitConfig, folder: Path) -> Accelerator:
@@ -105,4 +107,21 @@ def agreed(stopping: bool, accelerator: Accelerator) -> bool:
     return bool(accelerator.reduce(count, "sum") > 0)
 
 
-__all__ = ["agreed", "averaging", "make_accelerator", "mean", "start_trackers"]
+def smallest(number: int, accelerator: Accelerator) -> int:
+    """The smallest of the numbers of all processes."""
+    if accelerator.num_processes == 1:
+        return number
+    numbers = accelerator.gather(torch.tensor([number], device=accelerator.device))
+    return int(numbers.min())
+
+
+def from_first(value: Value, accelerator: Accelerator) -> Value:
+    """The value of the first process, in all of them."""
+    if accelerator.num_processes == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    return broadcast_object_list([value])[0]
+
+
+__all__ = ["agreed", "averaging", "from_first", "make_accelerator", "mean", "smallest", "start_trackers"]

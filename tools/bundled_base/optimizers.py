@@ -7,7 +7,7 @@ from torch import Tensor, distributed, nn
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 
-class Optimisers:
+class Optimizers:
     """Muon for the linear layers of what is trained from nothing; AdamW for the trunk and everything else.
 
     With several processes gradients are averaged over them, and each process takes Muon's costly step for its own
@@ -55,10 +55,10 @@ class Optimisers:
         if self.world > 1:
             self._average_gradients()
         nn.utils.clip_grad_norm_(self.parameters, self.clip)
-        for optimiser in self.all:
-            for group in optimiser.param_groups:
+        for optimizer in self.all:
+            for group in optimizer.param_groups:
                 group["lr"] = lr * group["scale"]
-            optimiser.step()
+            optimizer.step()
         for p in self.parameters:
             p.grad = None
         if self.world > 1:
@@ -82,12 +82,12 @@ class Optimisers:
 
     def state(self) -> list[dict]:
         """What `load` takes; with several processes, this one's share."""
-        return [optimiser.state_dict() for optimiser in self.all]
+        return [optimizer.state_dict() for optimizer in self.all]
 
     def load(self, state: list[dict]) -> None:
-        """Take up a state of `state`."""
-        for optimiser, saved in zip(self.all, state, strict=True):
-            optimiser.load_state_dict(saved)
+        """Load what `state` returned."""
+        for optimizer, saved in zip(self.all, state, strict=True):
+            optimizer.load_state_dict(saved)
 
 
 def _shares(matrices: list[Tensor], world: int) -> list[list[Tensor]]:
