@@ -130,7 +130,8 @@ OLD_NAMES = {"max_grad_norm": "clip", "milestones": "decay_at", "gamma": "decay"
 def test_a_run_folder_of_0_1_is_resumed_without_warnings(go, tiny_base, tmp_path, caplog):
     """Old names in config.yaml and in the tensors of the checkpoint."""
     options = {"members": 2, "width": 16, "heads": 4, "mlp_dim": 64}
-    given = {"method": "tailor", "options": options, "lr": None, "base": tiny_base, "val": 0}
+    of_0_1 = options | {"convolutions": "full", "member_batch": None, "companion": "none"}  # not named there
+    given = {"method": "tailor", "options": of_0_1, "lr": None, "base": tiny_base, "val": 0}
     whole = go("whole", **given)
     with pytest.raises(Interrupted):
         go("parts", **given, stop=lambda: True)
@@ -147,7 +148,7 @@ def test_a_run_folder_of_0_1_is_resumed_without_warnings(go, tiny_base, tmp_path
     del state["state"]["start_validation"], state["state"]["best_validation"], state["crc32"], state["tensors"]
     save_file(tensors, folder / "checkpoint.safetensors", metadata={"samtailor": json.dumps(state)})
     caplog.clear()
-    resumed = go("parts", **given | {"options": options | {"multimask_dice_weight": 0.5}}, resume=True)
+    resumed = go("parts", **given | {"options": of_0_1 | {"multimask_dice_weight": 0.5}}, resume=True)
     assert "is now called" not in caplog.text
     assert resumed.history["train"] == whole.history["train"]
 

@@ -234,7 +234,7 @@ def _companion(row: Entry, base: Base) -> Companion | None:
     if row.kind != "methods":
         return None
     known = options(find("methods", row.config.method).build) | row.config.options
-    return load_companion(known.get("companion", NONE), next(base.model.parameters()).device)
+    return load_companion(known.get("companion", NONE), next(base.model.parameters()).device, base)
 
 
 def _seconds_per_image(base: Base, sample: Sample, companion: Companion | None = None) -> float:

@@ -304,8 +304,14 @@ def of_group(value: float | dict[str, float], group: str) -> float:
 
 
 def changed(config: FitConfig, other: FitConfig) -> list[str]:
-    """Fields not in `FREE` that differ, each with both values, as text."""
+    """Fields not in `FREE` that differ, each with both values, as text.
+
+    An option that is not named, as one that did not exist when a fit began, is that of the method's `build`.
+    """
     mine, theirs = config.to_dict(), other.to_dict()
+    if config.method == other.method:
+        named = registry.options(registry.find("methods", config.method).build)
+        mine["options"], theirs["options"] = named | mine["options"], named | theirs["options"]
     return [f"{n}: {theirs[n]!r} became {mine[n]!r}" for n in mine if n not in FREE and mine[n] != theirs[n]]
 
 
