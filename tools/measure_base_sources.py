@@ -43,12 +43,13 @@ def main() -> None:
     options.runs.mkdir(parents=True, exist_ok=True)
     missing = [(name, seed) for name, seed in plan(options.seeds) if not _file(options.runs, name, seed).exists()]
     write(options, settings, views)  # stops where a finished run has other settings
-    evaluation = Evaluation(options.data, options.data_open, Trainer(arguments)) if missing else None
+    evaluation: Evaluation | None = None
     steps, begin = options.views // options.batch, time.monotonic()
-    for name, seed in missing if evaluation else ():
-        if options.minutes is not None and time.monotonic() - begin > 60 * options.minutes:
+    for name, seed in missing:
+        if options.minutes is not None and time.monotonic() - begin >= 60 * options.minutes:
             print(f"--minutes {options.minutes:g} are over; another call makes the rest.", file=sys.stderr)
             break
+        evaluation = evaluation or Evaluation(options.data, options.data_open, Trainer(arguments))
         kept = chosen(views, name, options.different, seed)
         at = {round(share * steps) for share in CURVE} if name == "all" else set()
         run = train(_arguments(options, seed), kept, steps, at, evaluation)
@@ -83,9 +84,8 @@ def write(options: argparse.Namespace, settings: dict, views: list[View]) -> Non
         rows: dict[str, dict[str, Cell]] = {}
         for name in ("all", *GROUPS):
             if name in runs:
-                label = "All sources" if name == "all" else f"without {GROUPS[name][0]}"
                 own = [run["held_out"][last] for run in runs[name].values()]
-                rows[name] = {"sources": label, "share": share.get(name)} | _cells(own, figure)
+                rows[name] = {"sources": _title(name), "share": share.get(name)} | _cells(own, figure)
         tables[key] = Table(title=title, columns=_columns("Trained on", "share"), rows=rows)
     first = next(iter(runs["all"].values()))
     tables["views"] = Table(
@@ -110,6 +110,10 @@ def write(options: argparse.Namespace, settings: dict, views: list[View]) -> Non
     )
 
 
+def _title(name: str) -> str:
+    return "all sources" if name == "all" else f"without {GROUPS[name][0]}"
+
+
 def _cells(runs: list[dict], figure: str) -> dict[str, Cell]:
     cells: dict[str, Cell] = {}
     for name in TITLES:
@@ -132,7 +136,21 @@ def _notes(settings: dict, sizes: dict[str, list[int]], runs: dict[str, dict[int
         f"{settings['batch']}, neck and decoder from scratch, no corrective clicks; measured at 384 px.",
         f"Held-out images (masks): {counted}.",
         f"Processor time of a run: {min(seconds)} to {max(seconds)} s.",
+        *_made(runs),
     ]
+
+
+def _made(runs: dict[str, dict[int, dict]]) -> list[str]:
+    """Which runs were made with which seeds, and which were not made."""
+    by_seeds: dict[tuple[int, ...], list[str]] = {}
+    for name in ("all", *GROUPS):
+        by_seeds.setdefault(tuple(sorted(runs.get(name, {}))), []).append(_title(name))
+    missing = by_seeds.pop((), [])
+    lines = [
+        f"Seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: {', '.join(titles)}."
+        for seeds, titles in by_seeds.items()
+    ]
+    return [*lines, *([f"Not run: {', '.join(missing)}."] if missing else [])]
 
 
 def _settings(options: argparse.Namespace, arguments: argparse.Namespace, views: list[View]) -> dict:

@@ -176,7 +176,7 @@ def test_a_response_that_nobody_reads_is_ended(server, port):
 def test_work_on_a_request_is_limited(tiny_sam2, monkeypatch):
     engine = Engine(tiny_sam2, limits=Limits(work_seconds=1))
     now = iter(range(0, 100_000, 2))
-    monkeypatch.setattr("samtailor.serve.engine.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("samtailor.serve.predictions.time.monotonic", lambda: next(now))
     with TestClient(build(engine), base_url=HERE) as client:
         id = client.post("/embeddings", content=image_file()).json()["id"]
         prompts = [{"points": [[5, 5]]}] * 4

@@ -1,4 +1,8 @@
-"""Forward passes of neck and mask decoder for training: equal to transformers', all four mask tokens at once."""
+"""Forward passes of neck and mask decoder for training: equal to transformers', all four mask tokens at once.
+
+`samtailor.bases.decoder` orders the sums in the same way for rows of one prompt each; here each of B images has P
+prompts that share its cells, in mixed precision.
+"""
 
 from __future__ import annotations
 

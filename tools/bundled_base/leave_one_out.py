@@ -17,14 +17,14 @@ from bundled_base.sources import OPEN_SETS
 from bundled_base.trainer import Trainer, rate
 
 GROUPS = {
-    "procedural": ("Procedural scenes and streets", {"scenes", "streets"}),
-    "fashion": ("Street fashion", {"street_fashion"}),
-    "drawings": ("Drawings", {"drawings"}),
-    "blobs": ("Blobs", {"blobs"}),
-    "open": ("Open photographs", set(OPEN_SETS) - {"nuclei"}),
-    "portraits": ("Portraits", {"portraits"}),
-    "nuclei": ("Nuclei", {"nuclei"}),
-    "facades": ("Facades (backgrounds only)", {"facades"}),
+    "procedural": ("procedural scenes and streets", {"scenes", "streets"}),
+    "fashion": ("street fashion", {"street_fashion"}),
+    "drawings": ("drawings", {"drawings"}),
+    "blobs": ("blobs", {"blobs"}),
+    "open": ("open photographs", set(OPEN_SETS) - {"nuclei"}),
+    "portraits": ("portraits", {"portraits"}),
+    "nuclei": ("nuclei", {"nuclei"}),
+    "facades": ("facades (backgrounds only)", {"facades"}),
 }
 """Title and data sources of what is left out."""
 COUNTS = {"scenes": 40, "humans": 60, "faces": 20, "lesions": 60, "nuclei": 12, "dev_fashion": 8, "dev_open": 2}

@@ -107,7 +107,7 @@ def base_sources(result: Result, canvas) -> None:
     first = result.tables["oracle"]
     sets = [column for column in first.columns if column.key not in ("sources", "share")]
     names = [key for key in first.rows if key != "all"]
-    panels = canvas.subplots(1, len(sets), sharey=True)
+    panels = canvas.subplots(1, len(sets), sharex=True, sharey=True)
     for axes, column in zip(panels, sets, strict=True):
         for place, (label, table) in enumerate(tables.items()):
             height = [row + 0.3 * (place - 0.5) for row in range(len(names))]
@@ -121,7 +121,7 @@ def base_sources(result: Result, canvas) -> None:
         axes.axvline(0, color="#666666", linewidth=0.8, zorder=1)
         axes.set_title(column.label, fontsize=8)
         axes.tick_params(labelsize=7)
-    panels[0].set_yticks(range(len(names)), [str(first.rows[name]["sources"]) for name in names])
+    panels[0].set_yticks(range(len(names)), [str(first.rows[name]["sources"]) for name in names], fontsize=8)
     panels[0].invert_yaxis()
     canvas.supxlabel(
         "Difference of mean IoU to all sources, points; gray: spread of the seeds of all sources", fontsize=8

@@ -120,8 +120,9 @@ def base_sources(result: Result, _: BaseModelUsed) -> list[Part]:
         table = result.tables[name]
         sets = [column for column in table.columns if column.key not in ("sources", "share")]
         everything = table.rows["all"]
-        spread = {c.key: spread_of(everything[c.key]) for c in sets}
-        rows = {"all": {"sources": "All sources: largest minus smallest of the seeds"} | spread}
+        spreads = {c.key: spread_of(everything[c.key]) for c in sets}
+        rows: dict[str, dict[str, Cell]] = {"all": {"sources": "All sources: largest minus smallest of the seeds"}}
+        rows["all"] |= {key: None if value is None else f"{value:.1f}" for key, value in spreads.items()}
         for key, row in table.rows.items():
             if key != "all":
                 own = {c.key: difference(row[c.key], everything[c.key]) for c in sets}
