@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -128,6 +129,8 @@ def fit_command(
 
     with fit_progress() as progress:
         result = fit(resume=resume, overwrite=overwrite, progress=progress, **fields)
+    if os.environ.get("RANK", "0") != "0":  # the first of several processes reports for all
+        return
     for line in (*result.account.layout, *result.account.lines()) if result.account is not None else ():
         say(f"Data: {line}" if not line.startswith(" ") else line)
     for sentence in (*planned(result), *verdict(result)):

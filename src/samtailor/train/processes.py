@@ -22,7 +22,8 @@ def make_accelerator(config: FitConfig, folder: Path) -> Accelerator:
     """An Accelerator for a config. Its process-wide state is reset, so that later fits may have other settings.
 
     Raises:
-        InputError: no such device, a tracker that is not installed, or fp16 with several processes.
+        InputError: no such device, a tracker that is not installed, processes that do not join, or fp16 with several
+            processes.
     """
     from accelerate.state import AcceleratorState, GradientState
 
@@ -43,6 +44,12 @@ def make_accelerator(config: FitConfig, folder: Path) -> Accelerator:
         raise InputError(f"accelerate cannot set up this run: {error}") from error
     finally:
         os.environ.pop("ACCELERATE_TORCH_DEVICE", None) if config.device not in ("auto", "cpu") else None
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if made.num_processes != started:  # each process would fit alone into the same folder
+        raise InputError(
+            f"{started} processes were started, but accelerate joins {made.num_processes}. Without a GPU, add --device "
+            "cpu (device: cpu)."
+        )
     if made.num_processes > 1 and config.precision == "fp16":
         raise InputError("fp16 with several processes is not supported (they may skip different steps). Use bf16.")
     return made

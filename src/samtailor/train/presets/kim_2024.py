@@ -91,9 +91,9 @@ NOT_STATED = {
     "sam-f.decay_all": "As of the weight decay.",
 }
 NOTES = (
-    '"Batch size 10" on eight GPUs is read as 10 masks for each GPU, 80 for each step: `accelerate launch '
-    "--num_processes 8 -m samtailor fit DATA --preset kim-2024 --out DIR`. A single process takes 10 masks for each "
-    "step.",
+    '"Batch size 10" on eight GPUs is read as 10 masks for each GPU, 80 for each step: `torchrun --nproc_per_node 8 -m '
+    "samtailor fit DATA --preset kim-2024 --out DIR` (on CPUs with `--device cpu`). A single process takes 10 masks "
+    "for each step.",
     "The milestones are the printed percentages; 86.666 % is probably 86,666 of the 90,000 steps of SAM's schedule.",
     "The click of a mask is drawn with a probability proportional to the distance from its boundary; the paper gives "
     "no formula.",
