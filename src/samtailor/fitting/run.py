@@ -214,8 +214,8 @@ class Run:
             return 1  # nothing is trained
         step = step_class(segmenter, {g: accelerator.prepare(o) for g, o in optimizers.items()}, accelerator)
         workers = workers_for(accelerator.device.type, self.config.feed_workers)
-        found = memory_batch_size(step, segmenter, step.feeds(feeds), accelerator, workers)
-        return smallest(found, accelerator)
+        size = memory_batch_size(step, segmenter, step.feeds(feeds), accelerator, workers)
+        return smallest(size, accelerator)
 
     def _tune(self, segmenter: Segmenter, feeds: Feeds, device: torch.device) -> dict[str, Any]:
         """Select the strength of the click adapter and tiled inference; figures of both."""
