@@ -32,10 +32,10 @@ from samtailor.compare.seed_split import split_for_seed
 from samtailor.data.dataset import class_names, open_dataset
 from samtailor.evaluation.masks import evaluate_many
 from samtailor.fitting import fit
-from samtailor.train.config import FitConfig, load
+from samtailor.fitting.plan import PASSES
+from samtailor.train.config import load
 from samtailor.train.order import Blocked, Order, Shuffled
 
-PASSES = FitConfig.model_fields["resident_passes"].default
 METHOD = "plm"
 FACES, MASKS = 21_000, 200_000
 """Images of CelebAMask-HQ in the split of Kim et al., and masks of one of their fits: 20,000 steps of 10."""

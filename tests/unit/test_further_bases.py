@@ -27,6 +27,7 @@ from samtailor.train.config import load
 from tiny import EDGETAM, SLIMSAM, random_model
 
 FRAME = (64, 64)
+EXPORTED = ("edgetam", "sam3_tracker")
 
 
 def images(count: int = 2) -> torch.Tensor:
@@ -125,8 +126,9 @@ def test_a_saved_folder_is_loaded_by_its_type(tiny_further_base, tmp_path):
     assert loaded.fingerprint == tiny_further_base.fingerprint
 
 
-def test_fit_evaluate_label_and_export(tiny_further_base, tiny_samples, tmp_path):
-    base, store = tiny_further_base, EmbeddingCache(tmp_path / "cache")
+@pytest.mark.parametrize("family", ["sam_hq", *(pytest.param(n, marks=pytest.mark.slow) for n in EXPORTED)])
+def test_fit_evaluate_label_and_export(family, tiny_samples, tmp_path, request):
+    base, store = request.getfixturevalue(f"tiny_{family}"), EmbeddingCache(tmp_path / "cache")
     base.model.save_pretrained(tmp_path / "base")
     settings = {"out": str(tmp_path / "out"), "base": str(tmp_path / "base"), "steps": 2, "batch_size": 2, "views": 1,
                 "trackers": "none", "device": "cpu", "near_duplicates": False, "val": 2, "classes": "disc"}  # fmt: skip

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.cache.masks import MaskCache, PackedMask
 from samtailor.data.augment import Augment
 from samtailor.structures import Annotation
+from samtailor.train import feed
 from samtailor.train.targets import Targets
 
 
@@ -65,3 +67,10 @@ def test_targets_from_disk_equal_computed_ones(tmp_path, tiny_base, tiny_samples
             assert np.array_equal(one.mask, other.mask)
     assert len({computed.of(*place).index for place in places}) > 4
     assert any(computed.of(*place).index != place[2] for place in places), "some views cut the mask off"
+
+
+def test_only_sets_that_memory_does_not_hold_and_the_disk_does_are_kept_there(tmp_path):
+    store = EmbeddingCache(tmp_path, max_bytes=10**9)
+    assert feed._disk_for(4096, store) is None
+    assert feed._disk_for(5000, store) is not None
+    assert feed._disk_for(10**6, store) is None, "they would push each other out"

@@ -11,7 +11,7 @@ from samtailor.cache import encoders
 from samtailor.cache import entries as entries_module
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.errors import ArtefactError, InputError
-from samtailor.fitting import fit
+from samtailor.fitting import fit, plan
 from samtailor.fitting.plan import FILE
 from samtailor.train.config import load
 from samtailor.train.interrupt import Interrupted
@@ -28,6 +28,7 @@ SMALL = {
     "near_duplicates": False,
     "val": 0,
     "cache_gb": 1,
+    "resident_passes": 4,
 }
 
 
@@ -64,8 +65,8 @@ def test_each_image_is_encoded_once_per_round(tiny_sam, samples, tmp_path, passe
     said = next(record.getMessage() for record in caplog.records if "at a time" in record.getMessage())
     assert "24 embeddings" in said
     assert "of 24 images at a time, 4 passes each" in said
-    plan = json.loads((tmp_path / "out" / FILE).read_text())
-    assert 2 <= plan["resident"] <= IMAGES / 2
+    kept = json.loads((tmp_path / "out" / FILE).read_text())
+    assert 2 <= kept["resident"] <= IMAGES / 2
 
 
 def test_plain_shuffling_would_encode_most_images_in_every_epoch(tiny_sam, samples, tmp_path, passes):
@@ -94,7 +95,7 @@ def test_a_damaged_plan_is_refused(tiny_sam, samples, tmp_path):
     calls = iter(range(100))
     with pytest.raises(Interrupted):
         go(tiny_sam, samples, tmp_path / "out", 0.5, stop=lambda: next(calls) == 3)
-    (tmp_path / "out" / FILE).write_text('{"batch_size": 2, "resident": 0}')
+    (tmp_path / "out" / FILE).write_text('{"batch_size": 2, "resident": 0, "passes": 1}')
     with pytest.raises(ArtefactError, match="--overwrite"):
         go(tiny_sam, samples, tmp_path / "out", 0.5, resume=True)
 
@@ -108,5 +109,10 @@ def test_a_cache_too_small_for_a_step_is_refused(tiny_sam, samples, tmp_path):
 def test_two_feeds_share_the_room(tiny_sam, samples, tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     go(tiny_sam, samples, tmp_path / "out", 0.6, method="blo-sam", batch_size=1, steps=12, views=1)
-    plan = json.loads((tmp_path / "out" / FILE).read_text())
-    assert plan["resident"] <= 0.3 * IMAGES
+    kept = json.loads((tmp_path / "out" / FILE).read_text())
+    assert kept["resident"] <= 0.3 * IMAGES
+
+
+@pytest.mark.parametrize(("epochs", "given", "expected"), [(0.5, None, 1), (5, None, 2), (40, None, 4), (5, 9, 9)])
+def test_a_fit_has_at_least_two_rounds_by_default(epochs, given, expected):
+    assert plan.passes(load(None, {"resident_passes": given}), epochs) == expected

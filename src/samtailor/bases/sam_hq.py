@@ -43,13 +43,14 @@ def build(source: str) -> SamHq:
 
 
 class SamHq(Sam):
-    """A frozen SAM-HQ; arguments and attributes as in `Sam`."""
+    """A frozen SAM-HQ; arguments and attributes as in `Sam`. `mask_channels` is the number of channels c of U."""
 
     standard_decoder = False
 
     def _set_up(self, model: nn.Module, name: str, *, size: int, dim: int, patch: int) -> None:
         super()._set_up(model, name, size=size, dim=dim, patch=patch)
-        self.skips = (0, self.model.mask_decoder.mask_conv2.out_channels)
+        channels = self.model.mask_decoder.mask_conv2.out_channels
+        self.skips, self.mask_channels = (0, channels), 2 * channels
 
     def _decoder_of(self, decoder: Any) -> HqDecoder:
         decoder.num_mask_tokens = len(decoder.output_hypernetworks_mlps) + 1

@@ -14,7 +14,7 @@ from samtailor.data.regions import foreground
 from samtailor.data.split import Split
 from samtailor.errors import InputError
 from samtailor.fitting.interpolate import judging_images
-from samtailor.fitting.plan import resident_images
+from samtailor.fitting.plan import passes, resident_images
 from samtailor.registry import find
 from samtailor.train.bilevel_split import bilevel_split, second_seed
 from samtailor.train.config import FitConfig
@@ -165,15 +165,24 @@ class Feeds:
         validated = [held_out.images()] if held_out is not None else []
         return list({(s.id, v.key): (s, v) for images in (*training, *validated) for s, v in images}.values())
 
-    def resident(self, feeds: StepFeeds, held_out: Feed | None, needed: int) -> int | None:
-        """Images that each feed trains on at a time, see `plan.resident_images`; `needed`: embeddings of the fit."""
-        room = self.store.room(self.base, needed, self.segmenter.companions)
-        return resident_images(self.config, _both(feeds), room, len(self._validated(held_out)), self.store)
+    def resident(self, feeds: StepFeeds, held_out: Feed | None, needed: int) -> tuple[int | None, int]:
+        """Images that each feed trains on at a time, None for all, and passes over them; see `fitting.plan`.
 
-    def keep_resident(self, feeds: StepFeeds, held_out: Feed | None, images: int) -> list[tuple[Sample, View]]:
+        Args:
+            feeds, held_out: of the fit.
+            needed: embeddings that it needs.
+        """
+        count = passes(self.config, feeds.train.epoch(self.steps(feeds.train) * self.config.grad_accum_steps))
+        room = self.store.room(self.base, needed, self.segmenter.companions)
+        validated = len(self._validated(held_out))
+        return resident_images(self.config, _both(feeds), room, validated, self.store, count), count
+
+    def keep_resident(
+        self, feeds: StepFeeds, held_out: Feed | None, images: int, passes: int
+    ) -> list[tuple[Sample, View]]:
         """Let the feeds train on so many images at a time; returns the (image, view) of the validations."""
         for feed in _both(feeds):
-            feed.keep_resident(images, self.config.resident_passes)
+            feed.keep_resident(images, passes)
         return [(sample, UNTOUCHED) for sample in self._validated(held_out)]
 
     def encode(self, jobs: Sequence[tuple[Sample, View]], progress: Callable[[Progress], None] | None) -> None:

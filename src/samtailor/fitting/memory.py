@@ -63,10 +63,10 @@ def memory_batch_size(step: Step, segmenter: Segmenter, feeds: StepFeeds, accele
     sizes = [size for size in SIZES if size <= len(feeds.train)]
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         fits = fits_on_gpu(run, device) if device.type == "cuda" else fits_on_cpu(run, available_bytes(), ahead)
-        found = largest_batch(fits, sizes)
+        size = largest_batch(fits, sizes)
     accelerator.step = 0  # the trial must not shift the accumulation of gradients
-    _log.info("batch_size: %d masks fit in the memory.", found)
-    return found
+    _log.info("batch_size: %d masks fit in the memory.", size)
+    return size
 
 
 def largest_batch(fits: Callable[[int], bool], sizes: Sequence[int] = SIZES) -> int:

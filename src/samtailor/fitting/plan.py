@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from samtailor.train.feed import Feed
 
 FILE = "plan.json"
+PASSES = 4
+"""Largest number of passes over the resident images, by default."""
 _PART = 0.8  # share of the room that a part takes: the one before is removed a tenth of the cache at a time
 _log = logging.getLogger("samtailor.fitting")
 
@@ -34,10 +36,12 @@ class Plan:
     Args:
         batch_size: masks per batch and process.
         resident: images that each feed trains on at a time; None: all.
+        passes: passes over these images.
     """
 
     batch_size: int
     resident: int | None = None
+    passes: int = 1
 
 
 def read_plan(out: Path) -> Plan | None:
@@ -49,8 +53,9 @@ def read_plan(out: Path) -> Plan | None:
     file = out / FILE
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-        plan = Plan(int(values["batch_size"]), None if values["resident"] is None else int(values["resident"]))
-        if plan.batch_size < 1 or (plan.resident is not None and plan.resident < 1):
+        resident = None if values["resident"] is None else int(values["resident"])
+        plan = Plan(int(values["batch_size"]), resident, int(values["passes"]))
+        if min(plan.batch_size, plan.passes) < 1 or (resident is not None and resident < 1):
             raise ValueError("a number below 1")
         return plan
     except FileNotFoundError:
@@ -63,12 +68,17 @@ def write_plan(out: Path, config: FitConfig, plan: Plan) -> None:
     """Write the plan, if it holds more than the settings do."""
     from samtailor.data.image import write_json
 
-    if (plan.batch_size, plan.resident) != (config.batch_size, config.resident):
+    if plan.resident is not None or plan.batch_size != config.batch_size:
         write_json(out / FILE, asdict(plan))
 
 
+def passes(config: FitConfig, epochs: float) -> int:
+    """Passes over the resident images: at most `PASSES`, and so few that a fit of `epochs` has two rounds."""
+    return config.resident_passes or max(1, min(PASSES, int(epochs / 2)))
+
+
 def resident_images(
-    config: FitConfig, feeds: Sequence[Feed], room: Room, validated: int, store: EmbeddingCache
+    config: FitConfig, feeds: Sequence[Feed], room: Room, validated: int, store: EmbeddingCache, passes: int
 ) -> int | None:
     """Images that each feed can train on at a time so that none is encoded twice meanwhile; None: all of them.
 
@@ -78,19 +88,20 @@ def resident_images(
         room: for all embeddings that the fit needs.
         validated: embeddings of held-out images that validations need.
         store: the cache.
+        passes: over these images.
 
     Raises:
         InputError: the cache has no room for the images of one step.
     """
     if config.resident is not None:
-        if config.resident * _each(config, feeds[0]) * room.each * len(feeds) > room.capacity:
+        if config.resident * _each(feeds[0], passes) * room.each * len(feeds) > room.capacity:
             _log.warning("%s resident=%d does not fit either.", room.problem(), config.resident)
         return config.resident
     if room.fits:
         return None
     embeddings = int(_PART * room.capacity / room.each)
     embeddings -= min(validated, embeddings // 4)  # more would be encoded again at each validation
-    images = min(embeddings // len(feeds) // _each(config, feed) for feed in feeds)
+    images = min(embeddings // len(feeds) // _each(feed, passes) for feed in feeds)
     needed = max(feed.masks_per_step for feed in feeds)
     if images < needed:
         raise InputError(
@@ -102,16 +113,16 @@ def resident_images(
     _log.warning(
         "%s The fit trains on %d of %d images at a time, %d passes each (blocked shuffling, see "
         "docs/guides/large-data.md). %s",
-        room.problem(), images, max(feed.image_count for feed in feeds), config.resident_passes,
+        room.problem(), images, max(feed.image_count for feed in feeds), passes,
         room.advice(store.precision),
     )  # fmt: skip
     return images
 
 
-def _each(config: FitConfig, feed: Feed) -> int:
+def _each(feed: Feed, passes: int) -> int:
     """Embeddings of an image that its passes may need."""
-    draws = -(-len(feed) * config.resident_passes // feed.image_count)
+    draws = -(-len(feed) * passes // feed.image_count)
     return min(feed.embeddings_per_image, draws)
 
 
-__all__ = ["FILE", "Plan", "read_plan", "resident_images", "write_plan"]
+__all__ = ["FILE", "PASSES", "Plan", "passes", "read_plan", "resident_images", "write_plan"]

@@ -158,23 +158,25 @@ class Run:
             context = (self.base, self.store, segmenter, accelerator)
             return Feeds(self.config, self.samples, split, self.classes, *context, batch_size)
 
-        size = kept.batch_size if kept else self._batch_size(feeds_of(1), split, accelerator)
-        feeds = feeds_of(size)
+        plan = kept or Plan(self._batch_size(feeds_of(1), split, accelerator))
+        feeds = feeds_of(plan.batch_size)
         step_feeds = step.feeds(feeds)
         held_out, selection = feeds.validation(step_feeds.selection)
-        resident, needed = kept.resident if kept else None, []
-        if segmenter.encoder_frozen and resident is None:
+        needed = []
+        if segmenter.encoder_frozen and plan.resident is None:
             needed = feeds.needed(step_feeds, held_out)
-            resident = None if kept else feeds.resident(step_feeds, held_out, len(needed))
-        plan = from_first(Plan(size, resident), accelerator)
+            if kept is None:
+                plan = Plan(plan.batch_size, *feeds.resident(step_feeds, held_out, len(needed)))
+        plan = from_first(plan, accelerator)
         if accelerator.is_main_process:  # not earlier: a mistake in the settings leaves no folder behind
             folder.begin(self.config, self.out, split)
             write_plan(self.out, self.config, plan)
         accelerator.wait_for_everyone()
         start_trackers(accelerator, self.config)
         if segmenter.encoder_frozen:
-            images = plan.resident
-            feeds.encode(needed if images is None else feeds.keep_resident(step_feeds, held_out, images), self.progress)
+            if plan.resident is not None:
+                needed = feeds.keep_resident(step_feeds, held_out, plan.resident, plan.passes)
+            feeds.encode(needed, self.progress)
         state = loop.run(
             segmenter,
             step,
@@ -200,7 +202,7 @@ class Run:
         if not self.resume or not (self.out / folder.CHECKPOINT).exists():
             return None
         size = self.config.batch_size
-        return read_plan(self.out) or (None if size == "auto" else Plan(size, self.config.resident))
+        return read_plan(self.out) or (None if size == "auto" else Plan(size))
 
     def _batch_size(self, feeds: Feeds, split: Split, accelerator: Accelerator) -> int:
         """`batch_size`, or the largest one that the memory holds; `feeds` have batches of one mask."""
@@ -218,8 +220,8 @@ class Run:
             return 1  # nothing is trained
         step = step_class(segmenter, {g: accelerator.prepare(o) for g, o in optimizers.items()}, accelerator)
         workers = workers_for(accelerator.device.type, self.config.feed_workers)
-        found = memory_batch_size(step, segmenter, step.feeds(feeds), accelerator, workers)
-        return smallest(found, accelerator)
+        size = memory_batch_size(step, segmenter, step.feeds(feeds), accelerator, workers)
+        return smallest(size, accelerator)
 
     def _in_steps(self, feeds: Feeds, feed: Feed, learns: bool) -> FitConfig:
         """The settings with everything that is given in epochs converted to steps."""

@@ -68,7 +68,8 @@ def build(
     refuse_unknown(build, unknown)
     learns = choose("upper", upper or _LEARNS[choose("reading", reading, READINGS)], UPPER)
     inside, outputs = lower_level(base, rank=rank, start=start, iou=iou)
-    calibrated = {"calibration": Calibration(calibration, channels=base.dim // 8, alpha=alpha)}
+    channels = getattr(base, "mask_channels", base.dim // 8)  # SAM-HQ has twice as many
+    calibrated = {"calibration": Calibration(calibration, channels=channels, alpha=alpha)}
     sparse = SparsePrompt(base) if reading == "R3" else SparseOffset(base.dim)
     prompts: dict[str, nn.Module] = {"dense": DensePrompt(base, prompt_start)} if learns != "sparse" else {}
     prompts |= {"sparse": sparse} if learns != "dense" or reading == "R3" else {}

@@ -155,8 +155,11 @@ class FitConfig(BaseModel):
         ge=1,
         description="Images trained on at a time (blocked shuffling); default: all, or as many as the cache holds.",
     )
-    resident_passes: int = Field(
-        default=4, ge=1, description="Passes over these images before the next ones take their place."
+    resident_passes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Passes over these images before the next ones take their place; default: 4, or fewer, so that "
+        "the fit has at least two rounds of all images.",
     )
     feed_workers: int | None = Field(
         default=None,

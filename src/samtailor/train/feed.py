@@ -37,7 +37,8 @@ from samtailor.train.targets import MAX_MASKS, Targets
 if TYPE_CHECKING:
     from samtailor.prompts import Source
 
-_MASK_SHARE = 20  # masks on disk may take this part of the limit of the embeddings, in addition to it
+_MASK_SHARE = 10  # masks on disk may take this part of the limit of the embeddings, in addition to it
+_MASK_BYTES = 4096  # of a packed mask on disk, about
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,7 @@ class Feed:
             wanted = "any class" if classes is None else ", ".join(classes)
             raise DataError(f"There is nothing to train on: none of {len(samples)} images has a mask of {wanted}.")
         self._items = np.array(items, np.int32)
-        disk = None
-        if len(items) * self._augment.views > MAX_MASKS:
-            disk = MaskCache(store.root / "masks", store.max_bytes // _MASK_SHARE)
+        disk = _disk_for(len(items) * self._augment.views, store)
         self._targets = Targets(base, samples, classes, self._augment, disk)
         self.order: Order = Shuffled(len(items), seed)
         # sources that read the image (a detector, proposals) may not be used by two threads at once
@@ -258,6 +257,14 @@ class _Item:
     mask: np.ndarray
     frame: Frame
     prompts: Prompts
+
+
+def _disk_for(masks: int, store: EmbeddingCache) -> MaskCache | None:
+    """A cache on disk for more masks than memory keeps, if it has room for all of them."""
+    limit = store.max_bytes // _MASK_SHARE
+    if not MAX_MASKS < masks <= limit // _MASK_BYTES:
+        return None
+    return MaskCache(store.root / "masks", limit)
 
 
 def _image(base: Base, sample: Sample, view: View) -> torch.Tensor:
