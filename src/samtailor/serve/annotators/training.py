@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from samtailor import artefact
-from samtailor.errors import InputError
+from samtailor.errors import ArtefactError, InputError
 from samtailor.fitting.gate import gate_of
 from samtailor.fitting.gate_words import sentences
 from samtailor.limits import module_command
@@ -66,7 +66,13 @@ class Training:
 
     def in_use(self) -> Path | None:
         """The newest complete adapter that is not worse than the one before it; None without one."""
-        return next((folder for folder in reversed(self.finished()) if _replaces(folder)), None)
+        for folder in reversed(self.finished()):
+            try:
+                if _replaces(folder):
+                    return folder
+            except ArtefactError as error:
+                _log.warning("The adapter in %s is not used: %s", folder, error)
+        return None
 
     def start(self) -> Path | None:
         """Start a fit and return its folder; None if one is running."""
