@@ -42,6 +42,7 @@ KINDS = {
     "sets": "samtailor.data.sets",
     "writers": "samtailor.data.writers",
     "export": "samtailor.export",
+    "matchers": "samtailor.matchers",
 }
 """Kinds of things that have a name, and the package that holds the built-in ones."""
 NOT_REGISTERED = {"bases": ("companions", "decoder", "encoder")}

@@ -48,10 +48,46 @@ def fitting(samples: Sequence[Sample], classes: Sequence[str], low_res: int) -> 
         low_res: side of the low-resolution logits, in cells.
     """
     sides = [_side(a.box, sample.size) for sample in samples for a in sample.of(classes)]
-    if not sides:
-        return 1
-    cells = median(sides) * low_res
-    return next((count for count in range(1, MOST) if cells / side(count) >= _CELLS), MOST)
+    return count_for(median(sides), low_res) if sides else 1
+
+
+def count_for(extent: float, low_res: int) -> int:
+    """Smallest number of tiles per side, at most 3, with which an object spans five cells of the mask logits.
+
+    Args:
+        extent: side of the object, relative to the side of the image.
+        low_res: side of the low-resolution logits, in cells.
+    """
+    return next((count for count in range(1, MOST) if extent * low_res / side(count) >= _CELLS), MOST)
+
+
+def cut_off(box: tuple[int, int, int, int], view: View, size: tuple[int, int]) -> bool:
+    """Whether an inner edge of a view cuts an object; masks fade out within about 1 % of an edge.
+
+    Args:
+        box: first and last column and row of the object in the view (x0, y0, x1, y1), all inclusive.
+        view: part of the image.
+        size: (height, width) of the image.
+    """
+    top, bottom, left, right = view.edges(*size)
+    height, width = bottom - top, right - left
+    across, down = max(1, width // 100), max(1, height // 100)
+    x0, y0, x1, y1 = box
+    at_rows = (top > 0 and y0 < down) or (bottom < size[0] and y1 >= height - down)
+    return at_rows or (left > 0 and x0 < across) or (right < size[1] and x1 >= width - across)
+
+
+def exceeds_overlap(box: tuple[float, float, float, float], size: tuple[int, int], tiles: int) -> bool:
+    """Whether an object is longer than the overlap of the tiles, so that it may be complete in none of them.
+
+    Args:
+        box: (x0, y0, x1, y1) in pixels of the image, x1 and y1 exclusive.
+        size: (height, width) of the image.
+        tiles: tiles per side.
+    """
+    x0, y0, x1, y1 = box
+    shared = OVERLAP / (tiles - (tiles - 1) * OVERLAP)
+    return x1 - x0 > shared * size[1] or y1 - y0 > shared * size[0]
 
 
 def _side(box: Sequence[float], size: tuple[int, int]) -> float:
@@ -60,4 +96,4 @@ def _side(box: Sequence[float], size: tuple[int, int]) -> float:
     return ((x1 - x0) / size[1] * (y1 - y0) / size[0]) ** 0.5
 
 
-__all__ = ["MOST", "OVERLAP", "fitting", "side", "views"]
+__all__ = ["MOST", "OVERLAP", "count_for", "cut_off", "exceeds_overlap", "fitting", "side", "views"]
