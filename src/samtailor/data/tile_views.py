@@ -48,17 +48,10 @@ def fitting(samples: Sequence[Sample], classes: Sequence[str], low_res: int) -> 
         low_res: side of the low-resolution logits, in cells.
     """
     sides = [_side(a.box, sample.size) for sample in samples for a in sample.of(classes)]
-    return count_for(median(sides), low_res) if sides else 1
-
-
-def count_for(extent: float, low_res: int) -> int:
-    """Smallest number of tiles per side, at most 3, with which an object spans five cells of the mask logits.
-
-    Args:
-        extent: side of the object, relative to the side of the image.
-        low_res: side of the low-resolution logits, in cells.
-    """
-    return next((count for count in range(1, MOST) if extent * low_res / side(count) >= _CELLS), MOST)
+    if not sides:
+        return 1
+    cells = median(sides) * low_res
+    return next((count for count in range(1, MOST) if cells / side(count) >= _CELLS), MOST)
 
 
 def cut_off(box: tuple[int, int, int, int], view: View, size: tuple[int, int]) -> bool:
@@ -96,4 +89,4 @@ def _side(box: Sequence[float], size: tuple[int, int]) -> float:
     return ((x1 - x0) / size[1] * (y1 - y0) / size[0]) ** 0.5
 
 
-__all__ = ["MOST", "OVERLAP", "count_for", "cut_off", "exceeds_overlap", "fitting", "side", "views"]
+__all__ = ["MOST", "OVERLAP", "cut_off", "exceeds_overlap", "fitting", "side", "views"]

@@ -83,7 +83,7 @@ def find(
     files = find_images([Path(images)] if isinstance(images, str | Path) else [Path(path) for path in images])
     predictor = load_predictor({}, base, device)
     shown = {"like": _listed(like), "not_like": _listed(not_like)}
-    finder = Finder(
+    finder = Finder.of(
         lambda: Predictor(predictor.base), shown["like"], shown["not_like"],
         matcher=matcher, settings=matcher_options, threshold=threshold, label=name,
     )  # fmt: skip

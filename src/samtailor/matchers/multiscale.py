@@ -21,7 +21,7 @@ from samtailor.bases import Base
 from samtailor.bases.companions import NONE, Companion, load_companion
 from samtailor.bases.decoder import PromptDecoder
 from samtailor.data.augment import View
-from samtailor.data.tile_views import MOST, count_for, side, views
+from samtailor.data.tile_views import MOST, side, views
 from samtailor.data.transform import Frame
 from samtailor.masks import interior
 from samtailor.matchers import Candidates, MarkedImage
@@ -241,24 +241,19 @@ def _is_rectangle(mask: np.ndarray) -> bool:
     return float(mask[y0 : y1 + 1, x0 : x1 + 1].mean()) > _FILLED
 
 
-def build(
-    base: Base, references: Sequence[MarkedImage], *, companion: str = AUTO, tiles: int | None = None
-) -> MultiScale:
+def build(base: Base, references: Sequence[MarkedImage], *, companion: str = AUTO, tiles: int = 1) -> MultiScale:
     """A matcher on references.
 
     Args:
         base: frozen base.
         references: what to find, and what not.
         companion: network whose features are read beside the base's, see `bases.companions`; "auto", "none".
-        tiles: tiles per side that are searched besides the whole image; None: by the size of the objects.
+        tiles: tiles per side that are searched besides the whole image, for small objects; 1 for none.
 
     Raises:
         InputError: tiles is not a number from 1 to 3.
         BaseUnavailableError: there is no such companion.
     """
-    if tiles is None:
-        sizes = sizes_of([one for one in references if one.alike])
-        tiles = count_for((sizes.width * sizes.height) ** 0.5, base.low_res)
     tiles = number("tiles", tiles, at_least=1, at_most=MOST, integer=True)
     device = next(base.model.parameters()).device
     if companion == AUTO:

@@ -18,7 +18,7 @@ from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.masks import interior
 from samtailor.masks.nms import mask_nms
-from samtailor.matchers import DEFAULT, Candidates, make
+from samtailor.matchers import DEFAULT, Candidates, Matcher, make
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.predict.references import EncodedImage, Reference, marked_images
 from samtailor.predict.windows import Windows
@@ -55,21 +55,23 @@ class Finder:
     """Finds objects like those of the references, in any number of images; may be used from several threads.
 
     Args:
-        new_predictor: makes a predictor on the base with which images will be encoded.
-        like: what to find, at least one.
-        not_like: what not to find.
-        matcher: name of a file in `samtailor.matchers`.
-        settings: options of the matcher.
-        threshold: lowest score, in [0, 1]; None: calibrated on the references.
+        matcher: which has read the references.
+        threshold: lowest score, in [0, 1]; None: that of the matcher, calibrated on the references.
         label: class of what is found.
 
     Raises:
-        InputError: no reference, a reference that marks nothing, an unknown matcher or option, or a wrong threshold.
-        DataError: a file that cannot be read, or a mask that does not fit its image.
+        InputError: the threshold is no score.
     """
 
-    def __init__(
-        self,
+    def __init__(self, matcher: Matcher, *, threshold: float | None = None, label: str = LABEL) -> None:
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise InputError(f"threshold must be a score from 0 to 1, got {threshold}.")
+        self.matcher, self.label = matcher, label
+        self.threshold = matcher.threshold if threshold is None else threshold
+
+    @classmethod
+    def of(
+        cls,
         new_predictor: Callable[[], EncodedImage],
         like: Reference | Sequence[Reference],
         not_like: Reference | Sequence[Reference] = (),
@@ -78,14 +80,26 @@ class Finder:
         settings: Mapping[str, Any] | None = None,
         threshold: float | None = None,
         label: str = LABEL,
-    ) -> None:
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise InputError(f"threshold must be a score from 0 to 1, got {threshold}.")
+    ) -> Finder:
+        """Read references.
+
+        Args:
+            new_predictor: makes a predictor on the base with which images will be encoded.
+            like: what to find, at least one.
+            not_like: what not to find.
+            matcher: name of a file in `samtailor.matchers`.
+            settings: options of the matcher.
+            threshold, label: see the class.
+
+        Raises:
+            InputError: no reference, a reference that marks nothing, an unknown matcher or option, or a wrong
+                threshold.
+            DataError: a file that cannot be read, or a mask that does not fit its image.
+        """
         marked = marked_images(new_predictor, _listed(like), alike=True)
         marked += marked_images(new_predictor, _listed(not_like), alike=False)
-        self.matcher = make(matcher, new_predictor().base, marked, dict(settings or {}))
-        self.threshold = self.matcher.threshold if threshold is None else threshold
-        self.label = label
+        made = make(matcher, new_predictor().base, marked, dict(settings or {}))
+        return cls(made, threshold=threshold, label=label)
 
     def propose(self, predictor: EncodedImage, image: Sample | np.ndarray) -> list[ObjectPrompt]:
         """The objects of the current image of a predictor as prompts that include masks, see `auto.Proposer`.

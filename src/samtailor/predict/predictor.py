@@ -451,7 +451,7 @@ class Predictor:
         """
         from samtailor.predict.find import Finder
 
-        return Finder(
+        return Finder.of(
             lambda: Predictor(self.base, store=self._store), like, not_like,
             matcher=matcher, settings=options, threshold=threshold, label=label,
         )  # fmt: skip
