@@ -85,8 +85,8 @@ def _best_cut(right: Sequence[float], wrong: Sequence[float]) -> float:
 
 def _dice_curve(scores: Tensor, truth: Tensor, cuts: Tensor) -> Tensor:
     """Dice of `scores > cut` for each cut."""
-    found = scores[None] > cuts[:, None].to(scores.device)
-    return (2 * (found & truth).sum(dim=1) / (found.sum(dim=1) + truth.sum()).clamp(min=1)).cpu()
+    above = scores[None] > cuts[:, None].to(scores.device)
+    return (2 * (above & truth).sum(dim=1) / (above.sum(dim=1) + truth.sum()).clamp(min=1)).cpu()
 
 
 def _slope(margins: Tensor, objects: Tensor) -> float:

@@ -37,6 +37,7 @@ AUTO = "auto"
 LIMIT = 8.0
 """Logits of the map and of the decoder are clamped to this range, so that neither dominates their average."""
 _BLOCKS = 6  # blocks of cells per side that are left out of a single reference, in four parts
+_SMALL = 8.0  # side of an object in cells of the mask logits, below which tiles are searched
 _SAME = 0.5  # IoU from which an answer is an object of a reference
 _FILLED = 0.98  # of its bounding box, from which a mask is a rectangle
 _SIZE_RANGE = 3.0  # objects may be this many times smaller or larger than those of the references
@@ -184,14 +185,14 @@ class MultiScale:
         right: list[float] = []
         wrong: list[float] = []
         for one, scores in zip(shown, held_out, strict=True):
-            found = self._candidates(one.features, one.marked.frame, scores)
-            if not len(found.logits):
+            answers = self._candidates(one.features, one.marked.frame, scores)
+            if not len(answers.logits):
                 continue
             targets = torch.stack([one.marked.frame.target(mask) > 0.5 for mask in one.marked.masks]).to(scores.device)
-            masks = found.logits > 0
+            masks = answers.logits > 0
             overlap = _iou(masks, targets)
             marked = one.marked.frame.target(one.marked.union).to(scores.device)
-            for score, best, mask in zip(found.scores.tolist(), overlap.amax(1).tolist(), masks, strict=True):
+            for score, best, mask in zip(answers.scores.tolist(), overlap.amax(1).tolist(), masks, strict=True):
                 if best >= _SAME:
                     right.append(score)
                 elif float(marked[mask].mean() if mask.any() else 1.0) < 0.5 and one.marked.complete:
@@ -241,19 +242,25 @@ def _is_rectangle(mask: np.ndarray) -> bool:
     return float(mask[y0 : y1 + 1, x0 : x1 + 1].mean()) > _FILLED
 
 
-def build(base: Base, references: Sequence[MarkedImage], *, companion: str = AUTO, tiles: int = 1) -> MultiScale:
+def build(
+    base: Base, references: Sequence[MarkedImage], *, companion: str = AUTO, tiles: int | None = None
+) -> MultiScale:
     """A matcher on references.
 
     Args:
         base: frozen base.
         references: what to find, and what not.
         companion: network whose features are read beside the base's, see `bases.companions`; "auto", "none".
-        tiles: tiles per side that are searched besides the whole image, for small objects; 1 for none.
+        tiles: tiles per side that are searched besides the whole image; 1 for none. None: 2 if the median object of the
+            references is small, else 1.
 
     Raises:
         InputError: tiles is not a number from 1 to 3.
         BaseUnavailableError: there is no such companion.
     """
+    if tiles is None:
+        sizes = sizes_of([one for one in references if one.alike])
+        tiles = 2 if (sizes.width * sizes.height) ** 0.5 * base.low_res < _SMALL else 1
     tiles = number("tiles", tiles, at_least=1, at_most=MOST, integer=True)
     device = next(base.model.parameters()).device
     if companion == AUTO:

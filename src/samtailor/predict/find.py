@@ -116,13 +116,13 @@ class Finder:
     def objects(self, predictor: EncodedImage) -> list[FoundObject]:
         """The objects of the current image of a predictor, each once, sorted by falling score."""
         size, tiles = (predictor.frame.height, predictor.frame.width), self.matcher.tiles
-        found = [
+        objects = [
             one
             for view in views(tiles)
             for one in self._of_view(predictor, view)
             if tiles == 1 or not view.untouched or exceeds_overlap(one.box, size, tiles)
         ]
-        return mask_nms(found, rank=lambda one: one.score)
+        return mask_nms(objects, rank=lambda one: one.score)
 
     def _of_view(self, predictor: EncodedImage, view: View) -> Iterator[FoundObject]:
         """Objects of a view that no inner edge cuts, in the frame of the image, each once."""
