@@ -23,11 +23,13 @@ def guided(base: Base, guide: Tensor, target: Tensor) -> Base:
         guide: (G G,) what is added to the attention of every token to each cell of the image.
         target: (D,) embedding of the target, added to every token before each layer.
     """
-    transformer: Any = base.model.mask_decoder.transformer
+    model: Any = base.model
+    transformer = model.mask_decoder.transformer
     names = [f"{_TRANSFORMER}.{name}" for name, _ in transformer.named_modules() if name.endswith(_CROSS)]
-    known = dict(base.model.named_modules())
+    known = dict(model.named_modules())
     attending = base.with_modules({name: _GuidedAttention(known[name], guide) for name in names})
-    inner: Any = attending.model.mask_decoder.transformer
+    guided_model: Any = attending.model
+    inner = guided_model.mask_decoder.transformer
     return attending.with_modules({_TRANSFORMER: _prompted(inner, target)})
 
 
