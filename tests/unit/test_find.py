@@ -167,6 +167,7 @@ def test_the_scorer_is_a_weighted_ridge_regression():
     weights = cell_weights(coverage, torch.ones(200, dtype=torch.bool))
     half = [Sums.of(cells[part], weights[:, part]) for part in (slice(0, 80), slice(80, 200))]
     scorer = Scorer.fit(Sums.total(half), 1)
+    assert torch.allclose(half[0].balanced().number, half[0].number.sqrt())
     share = torch.where(coverage > 0.5, 0.5 / weights[0].sum(), 0.5 / weights[1].sum())
     label = torch.where(coverage > 0.5, 1.0, -1.0)
     centered = cells - share @ cells
@@ -193,7 +194,8 @@ def test_the_cut_is_0_for_one_reference_and_moves_with_more():
 
 
 def test_the_threshold_lies_between_right_and_wrong():
-    assert 0.3 < score_threshold([0.8, 0.7], [0.3, 0.2], 1000) < 0.7
+    assert score_threshold([0.8, 0.7], [0.3, 0.2], 2) == pytest.approx(0.5)
+    assert score_threshold([0.8, 0.7], [0.3, 0.2], 1) == pytest.approx(0.25)
     assert score_threshold([0.8], [], 1) == pytest.approx(0.2)
     assert score_threshold([], [0.9], 5) == HIGHEST
     assert score_threshold([], [], 1) == LOWEST

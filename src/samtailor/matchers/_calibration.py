@@ -58,15 +58,15 @@ def score_threshold(right: Sequence[float], wrong: Sequence[float], references: 
     """Lowest score of an accepted object.
 
     The cut with the largest F1, in the middle between its neighbors, or half of the lowest right score where nothing is
-    wrong; times n / (n + 1) for n references, since other images resemble a reference less than it does itself.
+    wrong. Half of it for a single reference, since other images resemble it less than it does itself.
 
     Args:
         right: scores of answers that are objects of a reference.
         wrong: scores of the other answers.
-        references: n.
+        references: their number.
     """
-    cut = _best_cut(right, wrong) * references / (references + 1)
-    return float(np.clip(cut, LOWEST, HIGHEST))
+    cut = _best_cut(right, wrong)
+    return float(np.clip(cut / 2 if references == 1 else cut, LOWEST, HIGHEST))
 
 
 def _best_cut(right: Sequence[float], wrong: Sequence[float]) -> float:

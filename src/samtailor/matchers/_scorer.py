@@ -40,6 +40,11 @@ class Sums:
         second = torch.stack([(cells * one[:, None]).T @ cells for one in weights])
         return cls(weights.sum(dim=1), weights @ cells, second)
 
+    def balanced(self) -> Sums:
+        """Sums divided by the square roots of their weights, so that large objects do not dominate small ones."""
+        scale = self.number.clamp(min=1e-6) ** -0.5
+        return Sums(self.number * scale, self.first * scale[:, None], self.second * scale[:, None, None])
+
     @classmethod
     def total(cls, parts: Sequence[Sums]) -> Sums:
         """Their total."""

@@ -139,7 +139,7 @@ class MultiScale:
     def _read(self, marked: MarkedImage) -> _Read:
         rows = [self._read_view(marked, view) for view in views(self.tiles)]
         features, cells, cover, weights = rows[0]
-        sums = Sums.total([Sums.of(one[1], one[3]) for one in rows])
+        sums = Sums.total([Sums.of(one[1], one[3]) for one in rows]).balanced()
         return _Read(marked, features, cells, cover, weights, sums)
 
     def _read_view(self, marked: MarkedImage, view: View) -> tuple[Features, Tensor, Tensor, Tensor]:
@@ -175,7 +175,7 @@ class MultiScale:
             kept = only.weights * (block != index)
             if not kept[0].any():  # the object lies in these blocks alone
                 kept = only.weights
-            sums = Sums.total([Sums.of(only.cells, kept), *negative])
+            sums = Sums.total([Sums.of(only.cells, kept).balanced(), *negative])
             out = block == index
             scores[out] = Scorer.fit(sums, 1)(only.cells[out])
         return scores

@@ -4,7 +4,7 @@ With F_I the embedding of the image and T_R^i those of the n cells of the refere
 
 * Location prior: S = 1/n sum_i S^i, S^i = F_I T_R^i with both normalized. The positive click is at the maximum of S,
   the negative one at its minimum.
-* Target-guided attention: in every attention of tokens to the image, A^g = Softmax(A + alpha Softmax(S)).
+* Target-guided attention: A^g = Softmax(A + alpha Softmax(S)), A being a layer's attention of the tokens to the image.
 * Target-semantic prompting: T^g = Repeat(T_R) + Concat(T_M, T_P), T_R being the mean of all T_R^i.
 * Cascaded post-refinement: the single mask of the clicks is decoded again with itself as mask prompt, and the best mask
   of this once more with its box.
