@@ -48,7 +48,7 @@ LITE2 ?= lite2.pth
 ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
-	closer-look views companion tailor-trials resident-order embedding-precision round-trips fuzzing faults \
+	closer-look views companion find tailor-trials resident-order embedding-precision round-trips fuzzing faults \
 	base-sources base-training
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
@@ -106,6 +106,10 @@ results-closer-look: env
 
 results-views: env
 	$(BIN)/python tools/measure_views.py --data $(DATA) --out $(RUNS)/views
+
+results-find: export OMP_NUM_THREADS = 1
+results-find: env
+	$(BIN)/python tools/measure_find.py --data $(DATA) --out $(RUNS)/find $(SOME)
 
 results-companion: env
 	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_companion.py --data $(DATA) --out $(RUNS)/companion $(SOME)

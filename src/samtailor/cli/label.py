@@ -61,12 +61,13 @@ def label_command(
             vertices=vertices, refine=refine, tile=tile, overlap=overlap, image_files=image_files,
             options=options.format_options(rle, setting), device=device, overwrite=overwrite, progress=progress,
         )  # fmt: skip
-    _print(result, out)
+    print_result(result, out)
     if result.unreadable:
         raise typer.Exit(1)
 
 
-def _print(result: Labelled, out: Path) -> None:
+def print_result(result: Labelled, out: Path) -> None:
+    """Print what was labeled, and what could not be read."""
     from samtailor.cli.screen import say
 
     earlier = f" ({result.earlier} from an earlier run)" if result.earlier else ""
