@@ -7,8 +7,11 @@ import sys
 import pytest
 import torch
 
+from commands import adapter_folder, base_folder, data_folder, run
 from samtailor.structures import Sample
 from tiny import LITE, SAM, SAM2, disc_sample, save_dinov2, standard_normal_fourier, wake
+
+__all__ = ["adapter_folder", "base_folder", "data_folder", "run"]  # fixtures
 
 
 @pytest.fixture(autouse=True, scope="session")
