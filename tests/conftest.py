@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from commands import adapter_folder, base_folder, data_folder, run
 from samtailor.structures import Sample
 from tiny import (
     EDGETAM,
@@ -21,6 +22,8 @@ from tiny import (
     standard_normal_fourier,
     wake,
 )
+
+__all__ = ["adapter_folder", "base_folder", "data_folder", "run"]  # fixtures
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -143,9 +143,14 @@ def number(
 def _built_in(kind: str) -> list[str]:
     # by path: importing the package would import torch, and help texts list names
     folder = Path(__file__).parent.joinpath(*KINDS[kind].split(".")[1:])
-    modules = (module.name for module in pkgutil.iter_modules([str(folder)]))
     other = NOT_REGISTERED.get(kind, ())
-    return [name.replace("_", "-") for name in modules if not name.startswith("_") and name not in other]
+    return [name.replace("_", "-") for name in _modules(str(folder)) if name not in other]
+
+
+@functools.cache
+def _modules(folder: str) -> tuple[str, ...]:
+    """Public modules of a folder of this package; they do not change while the program runs."""
+    return tuple(module.name for module in pkgutil.iter_modules([folder]) if not module.name.startswith("_"))
 
 
 def _files(kind: str) -> dict[str, Path]:

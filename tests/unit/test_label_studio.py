@@ -177,7 +177,7 @@ def test_pre_labels_need_proposals(client, backend, tiny_sam2, tmp_path):
         {**keypoint(1, 1), "type": "textarea"},
         {**keypoint(1, 1), "value": {}},
         keypoint("a", 1),
-        {**keypoint(1, 1), "image_rotation": 90},
+        {**rectangle(10, 10, 5, 5), "value": {**rectangle(10, 10, 5, 5)["value"], "rotation": 30}},
         rectangle(10, 10, 0, 5),
         "text",
     ],
@@ -185,6 +185,14 @@ def test_pre_labels_need_proposals(client, backend, tiny_sam2, tmp_path):
 def test_invalid_contexts_are_rejected(client, context):
     assert "error" in predict(client, context, status=422)
     predict(client, keypoint(50, 50))
+
+
+def test_a_click_on_a_rotated_view_is_one_on_the_upright_image(client):
+    upright = predict(client, keypoint(50, 50))
+    rotated = predict(client, {**keypoint(50, 50), "image_rotation": 90})
+    assert [row["value"] for row in rotated["results"][0]["result"]] == [
+        row["value"] for row in upright["results"][0]["result"]
+    ]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"[" * 100_000, b'{"tasks": 3}', b'{"tasks": [3], "project": "1"}'])

@@ -1,72 +1,23 @@
 """Small data sets, one per layout: writers, and the expected samples."""
 
 import base64
-import io
-import json
 
 import numpy as np
 from PIL import Image
 
-SIZE = (24, 36)
+from layouts.shapes import IDS, PART, SIZE, blob, box, ellipse, packed, part, photo, png, run_lengths, save, text
 
 
-def blob(seed, size=SIZE):
-    """A ragged mask of several parts."""
-    mask = np.random.default_rng(seed).random(size) > 0.8
-    mask[4:15, 5 + seed % 7 : 25] = True
-    return mask
-
-
-def box(x0, y0, x1, y1, size=SIZE):
-    mask = np.zeros(size, bool)
-    mask[y0:y1, x0:x1] = True
-    return mask
-
-
-def save(path, values, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = values if isinstance(values, Image.Image) else Image.fromarray(values)
-    image.save(path, **options)
-
-
-def photo(path, size=SIZE, seed=0, **options):
-    save(path, np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8), **options)
-
-
-def text(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-
-
-def masks_of(samples):
-    return {s.id: [(a.label, a.mask) for a in s.annotations] for s in samples}
-
-
-def mismatch(samples, expected):
-    """Description of the first difference in ids, labels or masks (and their order); empty if there is none."""
-    got = masks_of(samples)
-    if list(got) != list(expected):
-        return f"ids {list(got)}, not {list(expected)}"
-    for id, wanted in expected.items():
-        labels, hoped = [label for label, _ in got[id]], [label for label, _ in wanted]
-        if labels != hoped:
-            return f"{id}: labels {labels}, not {hoped}"
-        for (label, mask), (_, want) in zip(got[id], wanted, strict=True):
-            if not np.array_equal(mask, want):
-                return f"{id}: {label!r} has a mask {mask.shape} of {mask.sum()} px, not {want.shape} of {want.sum()}"
-    return ""
-
-
-def write_folder(root):
-    for i in (1, 2, 10):
+def write_folder(root, ids=IDS):
+    for i in ids:
         photo(root / f"images/{i}.jpg")
         save(root / f"masks/{i}.png", blob(i).astype(np.uint8) * 255)
-    return {str(i): [("object", blob(i))] for i in (1, 2, 10)}
+    return {str(i): [("object", blob(i))] for i in ids}
 
 
-def write_class_folders(root):
+def write_class_folders(root, ids=IDS):
     expected = {}
-    for i in (1, 2, 10):
+    for i in ids:
         photo(root / f"images/{i}.png")
         expected[str(i)] = []
         for k, name in enumerate(("hair", "skin")):
@@ -76,10 +27,10 @@ def write_class_folders(root):
     return expected
 
 
-def write_labelmap(root):
+def write_labelmap(root, ids=IDS):
     expected = {}
     text(root / "labels.json", ["null", "roof", "door", "window"])
-    for i in (1, 2, 10):
+    for i in ids:
         index = np.random.default_rng(i).integers(0, 4, SIZE, dtype=np.uint8)
         index[index == 1 + i % 2] = 0  # not every class is in every image
         index[:2] = 255
@@ -90,9 +41,9 @@ def write_labelmap(root):
     return expected
 
 
-def write_instances(root):
+def write_instances(root, ids=IDS):
     expected = {}
-    for i in (1, 2, 10):
+    for i in ids:
         index = np.zeros(SIZE, np.uint16)
         ids = [1, 7, 300, 65535]
         for k, value in enumerate(ids):
@@ -103,24 +54,15 @@ def write_instances(root):
     return expected
 
 
-def uncompressed(mask):
-    flat = mask.ravel(order="F").astype(int)
-    edges = np.concatenate([[0], np.flatnonzero(np.diff(flat)) + 1, [flat.size]])
-    return ([0] if flat[0] else []) + np.diff(edges).tolist()
-
-
-def write_coco(root):
-    from pycocotools import mask as coco
-
+def write_coco(root, ids=IDS):
     images, annotations, expected = [], [], {}
-    for i in (1, 2, 10):
+    for i in ids:
         photo(root / f"images/{i}.png")
         images.append({"id": 100 + i, "file_name": f"{i}.png", "height": SIZE[0], "width": SIZE[1]})
-        packed = coco.encode(np.asfortranarray(blob(i + 2).astype(np.uint8)))["counts"].decode()
         shapes = [
             (1, [[4, 3, 20, 3, 20, 9, 4, 9], [22, 12, 30, 12, 30, 20, 22, 20]], 0),
-            (3, {"size": list(SIZE), "counts": uncompressed(blob(i))}, 1),
-            (3, {"size": list(SIZE), "counts": packed}, 0),
+            (3, {"size": list(SIZE), "counts": run_lengths(blob(i).ravel(order="F"))}, 1),
+            (3, {"size": list(SIZE), "counts": packed(blob(i + 2))}, 0),
         ]
         for category, shape, crowd in shapes:
             annotations.append(
@@ -139,10 +81,10 @@ def write_coco(root):
     return expected
 
 
-def write_yolo(root):
+def write_yolo(root, ids=IDS):
     expected = {}
     text(root / "data.yaml", "path: .\nnames:\n  0: door\n  1: sign\n")
-    for i in (1, 2, 10):
+    for i in ids:
         photo(root / f"images/{i}.png")
         w, h = SIZE[1], SIZE[0]
         lines = [f"1 {10 / w} {8 / h} {12 / w} {6 / h}"]
@@ -162,18 +104,18 @@ def voc_xml(objects, size=SIZE):
     return f"<annotation>{size_tag}{boxes}</annotation>"
 
 
-def write_voc(root):
+def write_voc(root, ids=IDS):
     expected = {}
-    for i in (1, 2, 10):
+    for i in ids:
         photo(root / f"images/{i}.png")
         text(root / f"annotations/{i}.xml", voc_xml([("plate", (4, 3, 20, 9)), ("car", (1.0, 2.0, 30.4, 20.2))]))
         expected[str(i)] = [("plate", box(4, 3, 20, 9)), ("car", box(1, 2, 30, 20))]
     return expected
 
 
-def write_voc_segmentation(root):
+def write_voc_segmentation(root, ids=IDS):
     expected = {}
-    for i in (1, 2, 10):
+    for i in ids:
         photo(root / f"JPEGImages/{i}.png")
         text(root / f"Annotations/{i}.xml", voc_xml([("cat", (0, 0, 5, 5))]))
         classes, objects = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.uint8)
@@ -189,15 +131,9 @@ def write_voc_segmentation(root):
     return expected
 
 
-def write_labelme(root):
+def write_labelme(root, ids=IDS):
     expected = {}
-    part = blob(3, (10, 12))
-    stream = io.BytesIO()
-    Image.fromarray(part).save(stream, "PNG")
-    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
-    bitmap = np.zeros(SIZE, bool)
-    bitmap[5:15, 8:20] = part
-    for i in (1, 2, 10):
+    for i in ids:
         photo(root / f"{i}.jpg")
         shapes = [
             {"label": "a", "shape_type": "polygon", "points": [[4, 3], [20, 3], [20, 9], [4, 9]], "group_id": None},
@@ -207,7 +143,7 @@ def write_labelme(root):
                 "label": "d",
                 "shape_type": "mask",
                 "points": [[8, 5], [19, 14]],
-                "mask": base64.b64encode(stream.getvalue()).decode(),
+                "mask": base64.b64encode(png(PART)).decode(),
             },
             {"label": "e", "shape_type": "rectangle", "points": [[0, 0], [3, 3]], "group_id": 4},
             {"label": "e", "shape_type": "rectangle", "points": [[9, 0], [12, 3]], "group_id": 4},
@@ -215,12 +151,11 @@ def write_labelme(root):
         ]
         sheet = {"version": "5", "shapes": shapes, "imagePath": f"{i}.jpg", "imageHeight": 24, "imageWidth": 36}
         text(root / f"{i}.json", sheet)
-        disc = (columns - 12.5) ** 2 + (rows - 10.5) ** 2 <= 36
         expected[str(i)] = [
             ("a", box(4, 3, 20, 9)),
             ("b", box(22, 12, 30, 20)),
-            ("c", disc),
-            ("d", bitmap),
+            ("c", ellipse(12.5, 10.5, 6, 6)),
+            ("d", part),
             ("e", box(0, 0, 3, 3) | box(9, 0, 12, 3)),
         ]
     return expected
@@ -237,4 +172,3 @@ WRITERS = {
     "voc segmentation": write_voc_segmentation,
     "labelme": write_labelme,
 }
-FORMATS = {"class folders": "folder", "voc segmentation": "voc"}
