@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from samtailor import registry
-from samtailor.train.presets import departures, value_text
+from samtailor.train.departures import departures, value_text
 
 PAGE = Path(__file__).parents[1] / "docs" / "methods" / "presets.md"
 INTRO = """# Presets: settings of the papers

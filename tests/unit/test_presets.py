@@ -7,7 +7,7 @@ import pytest
 from samtailor.errors import InputError
 from samtailor.registry import find, names
 from samtailor.train.config import FitConfig, load, resolve, with_preset
-from samtailor.train.presets import departures, flat
+from samtailor.train.departures import departures, flat
 
 ALL = [(name, method) for name in names("presets") for method in find("presets", name).METHODS]
 

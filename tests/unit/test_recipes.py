@@ -21,7 +21,7 @@ from samtailor.compare.recipes import (
 )
 from samtailor.errors import InputError
 from samtailor.train.config import resolve
-from samtailor.train.presets import flat
+from samtailor.train.departures import flat
 
 
 def test_names_of_the_recipes():

@@ -9,7 +9,7 @@ from samtailor.compare.recipes._read import Recipe
 from samtailor.errors import InputError
 from samtailor.registry import names
 from samtailor.train.config import FitConfig
-from samtailor.train.presets import Departure, departures, flat, value_text
+from samtailor.train.departures import Departure, departures, flat, value_text
 
 DEFAULTS, BOTH = "defaults", "both"
 HEAD = ["setting", "methods", "paper", "default", "here"]
@@ -71,9 +71,9 @@ def _differs(method: str) -> bool:
     return method in names("methods")
 
 
-def _of_fit(found: list[Departure]) -> list[Departure]:
+def _of_fit(rows: list[Departure]) -> list[Departure]:
     """Without the settings that the recipe itself decides, and that do not concern a method without a fit."""
-    return [one for one in found if one.method != "sam" and one.setting not in ("base", "per_class")]
+    return [one for one in rows if one.method != "sam" and one.setting not in ("base", "per_class")]
 
 
 __all__ = ["BOTH", "DEFAULTS", "HEAD", "differences", "differing", "variants_of"]
