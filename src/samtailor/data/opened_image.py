@@ -112,6 +112,8 @@ def opened(name: Path | str, stream: BinaryIO | None = None) -> Iterator[Image.I
         ) from error
     except Image.UnidentifiedImageError as error:
         raise DataError(f"{name}: not an image file that Pillow supports, or damaged.") from error
+    except MemoryError as error:
+        raise DataError(f"{name}: there is not enough memory to read the image. The file may be damaged.") from error
     except _BROKEN as error:
         raise DataError(f"{name}: the image cannot be read ({error}). The file may be damaged or truncated.") from error
 
