@@ -49,7 +49,7 @@ ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
 	closer-look views companion find tailor-trials resident-order embedding-precision round-trips fuzzing faults \
-	base-sources base-training
+	base-sources base-training machine-faults cases
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
@@ -131,6 +131,13 @@ results-fuzzing: env  ## every reader on damaged files
 
 results-faults: env  ## named faults at every write
 	$(BIN)/python tools/measure_faults.py --faults 1000
+
+results-machine-faults: env  ## every command under full disks, missing permissions, ...; needs root
+	$(BIN)/python tools/measure_machine_faults.py
+
+CASES ?= cases
+results-cases: env  ## files of public bug reports
+	$(BIN)/python tools/measure_cases.py $(CASES)
 
 results-tailor-trials: env
 	for shots in 64 4; do $(BIN)/python tools/choose_tailor.py --data $(DATA) --out $(RUNS)/tailor-$$shots --shots $$shots \

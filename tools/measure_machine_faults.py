@@ -15,6 +15,7 @@ import re
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import results
@@ -33,24 +34,25 @@ def main() -> None:
     parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=list(FAULTS))
     results.add_option(parser, "machine-faults")
     args = parser.parse_args()
-    outcomes = tried(args.only, args.faults)
+    outcomes: dict[tuple[str, str], str] = {}
+    for name, found in tried(args.only, args.faults):
+        outcomes |= found
+        if args.faults == list(FAULTS):
+            _save(name, found, args.results)
     wrong = {key: one for key, one in outcomes.items() if one not in (REFUSED, DONE)}
     for (command, fault), text in wrong.items():
         print(f"{command}, {fault}: {text}")
-    if args.faults == list(FAULTS):
-        _save(outcomes, args.results)
     print(Counter("wrong" if one not in (REFUSED, DONE) else one for one in outcomes.values()))
     sys.exit(1 if wrong else 0)
 
 
-def tried(commands: list[str], faults: list[str]) -> dict[tuple[str, str], str]:
-    """What became of each command under each fault: `REFUSED`, `DONE`, or what went wrong."""
-    outcomes = {}
+def tried(commands: list[str], faults: list[str]) -> Iterator[tuple[str, dict[tuple[str, str], str]]]:
+    """What became of each command under each fault: `REFUSED`, `DONE`, or what went wrong. Command by command."""
     with tempfile.TemporaryDirectory() as text:
         os.environ["SAMTAILOR_CACHE"] = str(Path(text) / "cache")
         prepared = prepare(Path(text) / "prepared")
         for name in commands:
-            command = COMMANDS[name]
+            command, outcomes = COMMANDS[name], {}
             for key, fault in (("", MachineFault("none", lambda place: None)), *((one, FAULTS[one]) for one in faults)):
                 place = fresh(Path(text) / "work", prepared, fault.result)
                 ending = run(command.on(place, fault.result), place, fault)
@@ -60,7 +62,7 @@ def tried(commands: list[str], faults: list[str]) -> dict[tuple[str, str], str]:
                 elif outcome != DONE:
                     raise SystemExit(f"{name} fails without a fault: {outcome}")
                 print(name, key or "without a fault", outcome[:60], flush=True)
-    return outcomes
+            yield name, outcomes
 
 
 def _judged(ending: Ending, place: Place, reports: int) -> str:
@@ -76,15 +78,14 @@ def _judged(ending: Ending, place: Place, reports: int) -> str:
     return f"exit code {ending.code}: {ending.text[-600:]}"
 
 
-def _save(outcomes: dict[tuple[str, str], str], file: Path) -> None:
-    """Write the rows of the commands that were tried, beside those of the others in the file."""
+def _save(name: str, outcomes: dict[tuple[str, str], str], file: Path) -> None:
+    """Write the row of a command, beside those of the others in the file."""
     rows: dict[str, dict[str, object]] = {}
     if file.is_file():
         rows = dict(results.Result.model_validate_json(file.read_text(encoding="utf-8")).tables["main"].rows)
     short = {REFUSED: "message", DONE: "done"}
-    for name in {name for name, _ in outcomes}:
-        cells = {fault: short.get(outcomes[name, fault], "WRONG") for fault in FAULTS}
-        rows[name] = {"command": f"`{name}`", **cells}
+    cells = {fault: short.get(outcomes[name, fault], "WRONG") for fault in FAULTS}
+    rows[name] = {"command": f"`{name}`", **cells}
     columns = [results.Column(key="command", label="Command", digits=None)]
     columns += [results.Column(key=key, label=fault.label, digits=None) for key, fault in FAULTS.items()]
     note = "message: one message and exit code 2. done: the fault does not concern the command."

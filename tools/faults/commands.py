@@ -28,7 +28,8 @@ class CommandLine:
         """The words for files of `inputs` and a result in `out`."""
         folder = place.inputs
         places = {
-            "data": folder / "data", "image": folder / "data/images/p000.png", "adapter": folder / "adapter",
+            "data": folder / "data", "image": folder / "data/images/p000.png",
+            "mask": folder / "data/masks/disc/p000.png", "adapter": folder / "adapter",
             "base": folder / "base", "out": place.out / result,
         }  # fmt: skip
         return [word.format(**places) for word in self.words]
@@ -64,7 +65,9 @@ COMMANDS = {
             "{out}",
         )
     ),
-    "iou-map": CommandLine(("iou-map", "{data}", "--base", "{base}", "--limit", "1", "--out", "{out}")),
+    "iou-map": CommandLine(
+        ("iou-map", "{image}", "--mask", "{mask}", "--base", "{base}", "--cells", "8", "--out", "{out}")
+    ),
     "info": CommandLine(("info", "{adapter}", "--json", "{out}")),
     "synth": CommandLine(("synth", "scenes", "--out", "{out}", "--count", "1")),
 }

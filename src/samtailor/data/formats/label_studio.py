@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from samtailor.data.account import count, leave_out
-from samtailor.data.drawn import Shape, declared_size, drawn, without_image
+from samtailor.data.drawn import Shape, drawn, without_image
 from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import SUFFIXES, header
 from samtailor.data.json_kinds import of_kind
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, natural_key, read_json
+from samtailor.data.placement import declared_size
 from samtailor.data.studio_regions import AREAS, draw, kind
 from samtailor.errors import DataError
 from samtailor.structures import Annotation, Sample
