@@ -43,6 +43,7 @@ KINDS = {
     "writers": "samtailor.data.writers",
     "export": "samtailor.export",
     "presets": "samtailor.train.presets",
+    "figures": "samtailor.compare.figures",
 }
 """Kinds of things that have a name, and the package that holds the built-in ones."""
 NOT_REGISTERED = {"bases": ("companions", "decoder", "encoder")}
