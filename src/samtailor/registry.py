@@ -44,6 +44,7 @@ KINDS = {
     "export": "samtailor.export",
     "presets": "samtailor.train.presets",
     "matchers": "samtailor.matchers",
+    "figures": "samtailor.compare.figures",
 }
 """Kinds of things that have a name, and the package that holds the built-in ones."""
 NOT_REGISTERED = {"bases": ("companions", "decoder", "encoder")}

@@ -101,7 +101,7 @@ def compare_command(
     from samtailor.cli.screen import say, summaries
     from samtailor.compare import compare, compare_shots, variants
     from samtailor.compare.entries import kind_of
-    from samtailor.data.dataset import open_dataset
+    from samtailor.data.dataset import class_names, open_dataset
     from samtailor.fitting.store import open_store
     from samtailor.registry import find
     from samtailor.train.presets import describe
@@ -149,12 +149,22 @@ def compare_command(
         summaries(str(data), comparisons[0].summary(), note)
     rows = results.show(str(data), comparisons)
     matrices = cross_tables(comparisons[-1], list(runs), loaded, held or samples, store) if cross and per_class else {}
-    content = {**results.content_of(comparisons, rows), "cross_model": matrices}
+    opened = {"format": settings.format, "options": more, "prompt": prompt}
+    opened |= {"test": str(held_out) if held_out else None, "test_options": {**more, **of_test}}
+    names = list(wanted or class_names(held or samples))
+    content = {
+        **results.content_of(comparisons, rows, out),
+        "cross_model": matrices,
+        "opened": opened,
+        "classes": names,
+    }
     # comparison.json: the name of this file before there were shots
     places = [json] if json else [Path(out, "compare.json"), *([Path(out, "comparison.json")] * (counts is None))]
     results.write_json(places[0], content, runs, str(data), loaded, places[1:])
     results.write_table(Path(out, "table.md"), rows, comparisons[0].regions)
-    results.write_page(html or Path(out, "report.html"), comparisons, runs, content, str(data), loaded)
+    where = html or Path(out, "report.html")
+    shown = results.pictures(comparisons[-1], loaded, held or samples, names, prompt, store)
+    results.write_page(where, comparisons, runs, content, str(data), loaded, pictures=shown)
     say(f"Table, report, fits and scores are in {out}.")
 
 

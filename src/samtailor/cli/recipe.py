@@ -90,6 +90,8 @@ def recipe_command(
     default settings of each method, which converge in minutes on small data; --preset both shows both rows.
     """
     from samtailor.bases import load_on
+    from samtailor.cache.embeddings import EmbeddingCache
+    from samtailor.cli import results
     from samtailor.cli.screen import say, table
     from samtailor.compare.recipes import DEFAULTS, differing, narrowed, read, recipe_names, variants_of
 
@@ -119,7 +121,8 @@ def recipe_command(
         source = str(data or out / "data")
         single = len(variants) == 1
         files = (json if single else None) or folder / f"{name}.json", (html if single else None)
-        _write(recipe, name, variant, comparisons, tables[variant], runs, folder, files, source, loaded)
+        shown = results.pictures(comparisons[-1], loaded, held_out or samples, recipe.columns, None, EmbeddingCache())
+        _write(recipe, name, variant, comparisons, tables[variant], runs, folder, files, source, loaded, shown)
     rows = joined(tables, differing(recipe))
     show(recipe, rows)
     differing_settings(recipe, settings)
@@ -200,6 +203,7 @@ def _write(
     files: tuple[Path, Path | None],
     data: str,
     base: Any,
+    pictures: Any,
 ) -> None:
     """Write JSON, table and page of one variant."""
     from samtailor import report
@@ -207,21 +211,27 @@ def _write(
     from samtailor.compare.recipes import head
 
     measured = results.show("Measured", comparisons)
-    about: dict[str, Any] = {
-        "recipe": name,
-        "source": recipe.source,
-        "columns": head(recipe),
-        "notes": list(recipe.notes),
-    }
-    about |= {"preset": preset, "format": recipe.format, "train": recipe.train, "test": recipe.held_out}
-    content = {**results.content_of(comparisons, measured), **about, "rows": rows, "measured": measured}
+    about: dict[str, Any] = {"recipe": name, "source": recipe.source, "columns": head(recipe)}
+    about |= {"notes": list(recipe.notes)}
+    about |= {"preset": preset, "sweep": recipe.sweep, "classes": list(recipe.columns), "opened": _opened(recipe, data)}
+    content = {**results.content_of(comparisons, measured, out), **about, "rows": rows, "measured": measured}
     results.write_json(files[0], content, runs, data, base)
     results.write_table(Path(out, "table.md"), measured, comparisons[0].regions)
     sections = [section(recipe, rows), *differing_section(recipe, {preset: runs})]
     if recipe.sweep is not None:
         values = {title: float(run.options[recipe.sweep]) for title, run in recipe.runs.items()}
         sections.append(report.sweep(measured, values, recipe.sweep))
-    results.write_page(files[1] or Path(out, "report.html"), comparisons, runs, content, data, base, sections)
+    results.write_page(files[1] or Path(out, "report.html"), comparisons, runs, content, data, base, sections, pictures)
+
+
+def _opened(recipe: Recipe, data: str) -> dict[str, Any]:
+    """Where the images are, for `samtailor figures`."""
+    opened: dict[str, Any] = {"format": recipe.format, "options": recipe.train, "prompt": None, "test": None}
+    if recipe.train or recipe.held_out:
+        return opened | {"test": data, "test_options": recipe.held_out}
+    if Path(data, "train").is_dir() and Path(data, "test").is_dir():
+        return opened | {"test": str(Path(data, "test")), "test_options": {}}
+    return opened
 
 
 def _images(
