@@ -12,6 +12,7 @@ one mask each) and a cache that removes the least recently used embedding.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,7 @@ from samtailor.cache import embeddings, encoders, entries
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.compare.seed_split import split_for_seed
 from samtailor.data.dataset import class_names, open_dataset
+from samtailor.data.image import write_json
 from samtailor.evaluation.masks import evaluate_many
 from samtailor.fitting import fit
 from samtailor.fitting.plan import PASSES
@@ -53,8 +55,7 @@ def main() -> None:
         base=base,
         seeds=seeds,
         notes=[
-            f"`{METHOD}`, {options.images} training images, {options.steps} steps of 4 masks, {PASSES} passes over "
-            "each resident part."
+            f"`{METHOD}`, {options.images} training images, {options.steps} steps of 4 masks.",
         ],
         file=options.results,
     )
@@ -75,51 +76,69 @@ def _fits(options: argparse.Namespace, base: Base, seeds: Sequence[int]) -> Tabl
     ]
     rows: dict[str, dict[str, Cell]] = {}
     for name in options.only.split(","):
-        for order, share in (("plain", 1.0), ("plain", options.share), ("blocked", options.share)):
-            found = [_fit(options, base, name, seed, order, share) for seed in seeds]
-            passes = statistics.mean(count for count, _, _ in found)
+        for passes, share in ((0, 1.0), (0, options.share), (PASSES, options.share), (2, options.share)):
+            measured = [_measured(options, base, name, seed, passes, share) for seed in seeds]
+            encoded = statistics.mean(count for count, _ in measured)
             epochs = options.steps * 4 / options.images
-            scores = tuple(results.percent(score) or 0.0 for _, score, _ in found)
-            rows[f"{name}-{order}-{'all' if share == 1 else 'part'}"] = {
+            scores = tuple(results.percent(score) or 0.0 for _, score in measured)
+            rows[f"{name}-{passes}-{'all' if share == 1 else 'part'}"] = {
                 "set": measure_few_shot.SETS[name][0],
-                "order": order,
+                "order": f"blocked, {passes} passes" if passes else "plain",
                 "room": "all" if share == 1 else room,
-                "round": passes / (epochs / PASSES) if order == "blocked" else None,
-                "epoch": passes / epochs,
+                "round": encoded / (epochs / passes) if passes else None,
+                "epoch": encoded / epochs,
                 "miou": Figure(value=statistics.mean(scores), seeds=scores),
             }
     return Table(
         title="Measured",
         columns=tuple(columns),
         rows=rows,
-        note=f"A round is {PASSES} epochs: every image is resident once. With room for all, each image is encoded once "
-        "in the whole fit.",
+        note="A round is as many epochs as passes: every image is resident once. With room for all, each image is "
+        "encoded once in the whole fit.",
     )
 
 
+def _measured(
+    options: argparse.Namespace, base: Base, name: str, seed: int, passes: int, share: float
+) -> tuple[float, float]:
+    """Encoder passes per training image, and test mIoU; kept in RUNS.
+
+    Args:
+        options: of the command line.
+        base: frozen base.
+        name: of the set.
+        seed: of split and fit.
+        passes: over each part; 0 for plain shuffling.
+        share: of the training images that the cache has room for.
+    """
+    out = options.out / f"{name}-{passes}-{share}-{seed}"
+    file = out / "measured.json"
+    if not file.exists():
+        write_json(file, _fit(options, base, name, seed, passes, share, out))
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    print(f"{out.name}: {kept['passes']:.2f} passes per image, mIoU {100 * kept['miou']:.2f}", flush=True)
+    return kept["passes"], kept["miou"]
+
+
 def _fit(
-    options: argparse.Namespace, base: Base, name: str, seed: int, order: str, share: float
-) -> tuple[float, float, int]:
-    """Encoder passes per training image, test mIoU, and images on which it was measured."""
+    options: argparse.Namespace, base: Base, name: str, seed: int, passes: int, share: float, out: Path
+) -> dict[str, float]:
     samples = open_dataset(options.data / name)
     config = load(None, {"method": METHOD, "seed": seed, "val": 0, "views": 1, "batch_size": 4,
                          "steps": options.steps, "trackers": (), "device": "cpu", "warmup": 20})  # fmt: skip
     images = split_for_seed(samples, config, seed, class_names(samples), None)
     train = images.split.pick(images.samples, "train")[: options.images]
     test = list(images.held_out)[: options.images]
-    out = options.out / f"{name}-{order}-{share}-{seed}"
     limit = int(share * len(train) * (_entry(base) + 600))
     store = EmbeddingCache(out / "cache", max_bytes=10**12 if share == 1 else limit)
-    more = {"resident": len(train)} if order == "plain" else {}
-    config = config.model_copy(update={"out": out / "fit", **more})
+    order = {"resident_passes": passes} if passes else {"resident": len(train)}
     with _counted() as counted:
-        fit(config, samples=train, base=base, store=store, overwrite=True)
-    passes = counted[0] / len(train)
-    fitted = artefact.load(out / "fit", base)
+        fit(config.model_copy(update={"out": out / "fit", **order}), samples=train, base=base, store=store,
+            overwrite=True)  # fmt: skip
+    adapter = artefact.load(out / "fit", base)
     apart = EmbeddingCache(options.out / "test-embeddings")
-    score = evaluate_many({"adapter": fitted.segmenter}, test, store=apart, seed=0)["adapter"].summary()["miou"]
-    print(f"{out.name}: {passes:.2f} passes per image, mIoU {100 * score:.2f}", flush=True)
-    return passes, score, len(test)
+    score = evaluate_many({"adapter": adapter.segmenter}, test, store=apart, seed=0)["adapter"].summary()["miou"]
+    return {"passes": counted[0] / len(train), "miou": score}
 
 
 def _entry(base: Base) -> int:
