@@ -14,6 +14,7 @@ from samtailor.matchers import MarkedImage, _guided, _prior, persam_f
 from samtailor.matchers._calibration import HIGHEST, LOWEST, Likeness, score_threshold
 from samtailor.matchers._proposals import Sizes, parts, peaks, soft_iou
 from samtailor.matchers._scorer import Scorer, Sums, cell_weights
+from samtailor.predict.find import without_crumbs
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.references import Reference
 from samtailor.registry import names
@@ -194,7 +195,7 @@ def test_the_cut_is_0_for_one_reference_and_moves_with_more():
 
 
 def test_the_threshold_lies_between_right_and_wrong():
-    assert score_threshold([0.8, 0.7], [0.3, 0.2], 2) == pytest.approx(0.5)
+    assert score_threshold([0.8, 0.7], [0.3, 0.2], 4) == pytest.approx(0.4)
     assert score_threshold([0.8, 0.7], [0.3, 0.2], 1) == pytest.approx(0.25)
     assert score_threshold([0.8], [], 1) == pytest.approx(0.2)
     assert score_threshold([], [0.9], 5) == HIGHEST
@@ -221,6 +222,18 @@ def test_soft_iou_is_1_for_the_map_itself():
     agreement = soft_iou(mask, mask[0].float())
     assert agreement[0] == 1
     assert agreement[1] == pytest.approx(9 / 12)
+
+
+def test_crumbs_are_dropped_and_small_holes_filled():
+    mask = np.zeros((60, 60), bool)
+    mask[5:45, 5:45], mask[10:13, 10:13] = True, False
+    mask[20:40, 20:40] = False  # a hole of the object
+    mask[50:53, 50:53] = True
+    clean = without_crumbs(mask)
+    assert clean[11, 11]
+    assert not clean[51, 51]
+    assert not clean[30, 30]
+    assert not clean[0].any()
 
 
 # -- PerSAM

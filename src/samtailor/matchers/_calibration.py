@@ -57,16 +57,17 @@ class Likeness:
 def score_threshold(right: Sequence[float], wrong: Sequence[float], references: int) -> float:
     """Lowest score of an accepted object.
 
-    The cut with the largest F1, in the middle between its neighbors, or half of the lowest right score where nothing is
-    wrong. Half of it for a single reference, since other images resemble it less than it does itself.
+    The cut with the largest F2 (recall counts twice as much as precision), in the middle between its neighbors, or half
+    of the lowest right score where nothing is wrong; times n / (n + 1) for n references, since other images resemble
+    the references less than these resemble each other.
 
     Args:
         right: scores of answers that are objects of a reference.
         wrong: scores of the other answers.
-        references: their number.
+        references: n.
     """
-    cut = _best_cut(right, wrong)
-    return float(np.clip(cut / 2 if references == 1 else cut, LOWEST, HIGHEST))
+    cut = _best_cut(right, wrong) * references / (references + 1)
+    return float(np.clip(cut, LOWEST, HIGHEST))
 
 
 def _best_cut(right: Sequence[float], wrong: Sequence[float]) -> float:
@@ -77,8 +78,8 @@ def _best_cut(right: Sequence[float], wrong: Sequence[float]) -> float:
     good, bad = np.sort(right), np.sort(wrong)
     cuts = np.unique(np.concatenate([good, bad]))
     kept = [(int((good >= cut).sum()), int((bad >= cut).sum())) for cut in cuts]
-    f1 = [2 * hit / (hit + false + len(good)) for hit, false in kept]
-    best = int(np.argmax(f1))
+    f2 = [5 * hit / (hit + false + 4 * len(good)) for hit, false in kept]
+    best = int(np.argmax(f2))
     below = cuts[best - 1] if best else 0.0
     return float(cuts[best] + below) / 2
 
