@@ -232,7 +232,7 @@ EXPECTED = {
         (
             reads(ONE),
             runs("check", "{data}", "--format", "yolo"),
-            runs("check", "{data}", "--format", "coco", code=2, says=("notes.json|COCO",)),
+            runs("check", "{data}", "--format", "coco", code=1, says=("notes.json|COCO",)),
         ),
     ),
     "yolo_names_yes_no": Case("YOLO: classes named yes and no", (reads(_two(label="yes", other="no")),)),
