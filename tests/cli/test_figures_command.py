@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from samtailor.compare.figures.am_sam_5 import _points
+from samtailor.compare.run_folder import RunFolder
 from samtailor.registry import names
 
 FAST = ["--set", "steps=1", "--set", "batch_size=2", "--set", "eval_masks=2", "--set", "near_duplicates=false"]
@@ -61,6 +63,9 @@ def test_the_figures_of_am_sam(run, base_folder, data_folder, tmp_path):
     run("figures", "c", "--figure", "am-sam-1,am-sam-5", "--objects", 1)
     assert size_of(tmp_path / "c" / "figures" / "am-sam-1.png")[0] == 3 * 410 + 10, "truth and two epochs"
     size_of(tmp_path / "c" / "figures" / "am-sam-5.png")
+    fitted = RunFolder.read(tmp_path / "c")
+    assert [fitted.epochs(folder) for row in fitted.rows for folder in row.folders] == [2, 2]
+    assert _points(2, {"train": [{"step": 8}], "held_out": [{"step": 4, "dice": 0.5}]}) == [(1.0, 50.0)]
     history = json.loads(next((tmp_path / "c" / "fits").rglob("am-sam-2shots/history.json")).read_text())
     assert [record["step"] for record in history["held_out"]] == [0, 1, 2], "each epoch is evaluated, on D2"
     assert all(0 <= record["dice"] <= 1 for record in history["held_out"])

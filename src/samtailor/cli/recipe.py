@@ -211,8 +211,12 @@ def _write(
     from samtailor.compare.recipes import head
 
     measured = results.show("Measured", comparisons)
-    about: dict[str, Any] = {"recipe": name, "source": recipe.source, "columns": head(recipe)}
-    about |= {"notes": list(recipe.notes)}
+    about: dict[str, Any] = {
+        "recipe": name,
+        "source": recipe.source,
+        "columns": head(recipe),
+        "notes": list(recipe.notes),
+    }
     about |= {"preset": preset, "sweep": recipe.sweep, "classes": list(recipe.columns), "opened": _opened(recipe, data)}
     content = {**results.content_of(comparisons, measured, out), **about, "rows": rows, "measured": measured}
     results.write_json(files[0], content, runs, data, base)

@@ -178,13 +178,10 @@ class RunFolder:
                 found.setdefault(float(state.name.partition("-")[2]), []).append(state)
         return {epoch: tuple(found[epoch]) for epoch in sorted(found)}
 
-    def epochs(self, title: str) -> float | None:
-        """Epochs of the fits of a row; None if its settings give steps."""
-        settings = dict(self.content.get("settings", {}).get(title, {}))
-        if not settings:
-            return None
-        config = resolve(load(None, {k: v for k, v in settings.items() if v is not None}, quiet=True))
-        return config.epochs
+    def epochs(self, folder: Path) -> float | None:
+        """Epochs of a fit; None if its settings give steps, and for a baseline."""
+        file = folder / CONFIG
+        return resolve(load(file, quiet=True)).epochs if file.is_file() else None
 
     def place(self, part: str) -> Path:
         """Folder of the data set, of the part "train" or "test".

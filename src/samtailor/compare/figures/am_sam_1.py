@@ -24,12 +24,12 @@ def build(runs: Sequence[RunFolder], *, objects: int, seed: int) -> np.ndarray:
             "snapshots=[1,5,20,100]."
         )
     epochs = sorted({epoch for states in kept.values() for epoch in states})
-    states = [
+    state_rows = [
         Row(f"{row.title} {epoch:g}", row.method, folders) for row, by in kept.items() for epoch, folders in by.items()
     ]
     opened = run.content["opened"].get("prompt")
     regions = run.content["regions"]
-    predictions = Predictions(run.base, states, run.classes, regions=regions, prompt=opened, store=run.store)
+    predictions = Predictions(run.base, state_rows, run.classes, regions=regions, prompt=opened, store=run.store)
     rows = []
     for target in targets_of(run, objects, seed):
         image, truth = target.sample.image, target.annotation

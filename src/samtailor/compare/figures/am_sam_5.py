@@ -19,12 +19,13 @@ def build(runs: Sequence[RunFolder], *, objects: int, seed: int) -> Any:
     made = Figure(figsize=(5.4 * len(runs) + 0.4, 3.6), layout="constrained")
     axes = made.subplots(1, len(runs), squeeze=False)[0]
     for axis, run in zip(axes, runs, strict=True):
-        measured = set()
+        measured, counted_in = set(), set()
         for row in run.rows:
             for folder, (label, history) in zip(row.folders, run.history(row), strict=True):
-                points = _points(run, row.title, history)
+                points = _points(run.epochs(folder), history)
                 if not points:
                     continue
+                counted_in.add("step" if run.epochs(folder) is None else "epoch")
                 meta = artefact.read_meta(folder) if (folder / artefact.METADATA).is_file() else None
                 measured.add("held-out" if meta is None else meta.figures.get("selection", "held-out"))
                 name = row.title if len(row.folders) == 1 else f"{row.title}, {label}"
@@ -36,18 +37,17 @@ def build(runs: Sequence[RunFolder], *, objects: int, seed: int) -> Any:
             )
         shots = "" if run.of_shots is None else f", {run.of_shots} shots"
         where = " and ".join(WHERE.get(name, name) for name in sorted(measured))
-        axis.set(xlabel="epoch", ylabel="Dice, %", ylim=(0, 100))
+        axis.set(xlabel=" or ".join(sorted(counted_in)), ylabel="Dice, %", ylim=(0, 100))
         axis.set_title(f"{run.name}{shots}\nmeasured on {where}", fontsize=9)
         axis.grid(alpha=0.25)
         axis.legend(frameon=False, fontsize=8)
     return made
 
 
-def _points(run: RunFolder, title: str, history: dict[str, Any]) -> list[tuple[float, float]]:
+def _points(epochs: float | None, history: dict[str, Any]) -> list[tuple[float, float]]:
     """(epoch, Dice in percent); without epochs in the settings, (step, Dice)."""
     records = [record for record in history.get("held_out", ()) if record.get("dice") is not None]
     last = history["train"][-1]["step"] if history.get("train") else 0
-    epochs = run.epochs(title)
     scale = epochs / last if epochs and last else 1.0
     return [(record["step"] * scale, 100 * record["dice"]) for record in records]
 
