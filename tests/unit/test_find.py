@@ -95,6 +95,17 @@ def test_boxes_and_clicks_are_references_too(predictor):
         assert iou(np.logical_or.reduce([f.mask for f in found]), truth > 0) > 0.7
 
 
+def test_rectangles_are_answered_with_rectangles(predictor):
+    image, _ = photo(0)
+    squares = (image[..., 2] > 200).astype(np.uint8)
+    predictor.set_image(photo(9, 1, squares=2)[0])
+    found = predictor.find(Reference(image, mask=squares))
+    assert found
+    for one in found:
+        x0, y0, x1, y1 = (int(v) for v in one.box)
+        assert one.area == (x1 - x0) * (y1 - y0)
+
+
 def test_references_of_one_image_are_one_marked_image(predictor):
     from samtailor.predict.references import marked_images
 

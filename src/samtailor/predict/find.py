@@ -151,7 +151,7 @@ class Finder:
 def without_crumbs(mask: np.ndarray) -> np.ndarray:
     """A mask (height, width) without parts and holes that are far smaller than its largest part."""
     kept = np.pad(_large(mask, _CRUMB), 1)  # so that everything outside is connected
-    return ~_large(~kept, _CRUMB, np.count_nonzero(kept))[1:-1, 1:-1]
+    return ~_large(~kept, _CRUMB, int(np.count_nonzero(kept)))[1:-1, 1:-1]
 
 
 def _large(mask: np.ndarray, share: float, area: int | None = None) -> np.ndarray:
