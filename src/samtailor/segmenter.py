@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
+from samtailor.adapters.combined import exchanged_modules, has_fast_way, interpolated
 from samtailor.adapters.protocols import InsideAdapter, MapAdapter, OutputAdapter, TokenAdapter
 from samtailor.adapters.tiled import tiled_logits
 from samtailor.bases import Base
@@ -80,7 +80,7 @@ class Segmenter(nn.Module):
         self._without_base = False  # `base` is an adapted one
         self.inside = nn.ModuleDict(inside or {})
         self.tokens = nn.ModuleDict(tokens or {})
-        self._fast_tokens = frozenset(name for name, adapter in self.tokens.items() if _has_fast_way(adapter))
+        self._fast_tokens = frozenset(name for name, adapter in self.tokens.items() if has_fast_way(adapter))
         self.outputs = nn.ModuleDict(outputs or {})
         self.maps = nn.ModuleDict(maps or {})
         self.training_only = nn.ModuleDict(training_only or {})
@@ -88,7 +88,7 @@ class Segmenter(nn.Module):
         for parameter in base.model.parameters():
             parameter.requires_grad_(False)
         replacing: Mapping[str, Any] = inside or {}  # see `InsideAdapter`
-        exchanged = _disjoint({name: adapter.modules_of(base) for name, adapter in replacing.items()})
+        exchanged = exchanged_modules({name: adapter.modules_of(base) for name, adapter in replacing.items()})
         self._twin = (base.with_modules(exchanged) if exchanged else base,)
 
     @property
@@ -294,37 +294,6 @@ class Segmenter(nn.Module):
         """The one adapter in `maps`, see `MapAdapter`."""
         (region_map,) = self.maps.values()
         return region_map
-
-
-def interpolated(plain: Tokens, changed: Tokens, strength: float | Tensor) -> Tokens:
-    """Tokens between those of the base model (strength 0) and those of an adapter (strength 1).
-
-    Raises:
-        InputError: the adapter adds tokens.
-    """
-    if plain.sparse.shape != changed.sparse.shape or plain.dense.shape != changed.dense.shape:
-        raise InputError("An adapter that adds tokens to a prompt cannot be interpolated to the base model.")
-    return Tokens(
-        plain.sparse + strength * (changed.sparse - plain.sparse),
-        plain.dense + strength * (changed.dense - plain.dense),
-    )
-
-
-def _has_fast_way(adapter: Callable[..., Tokens]) -> bool:
-    """Whether `forward` of an adapter has the optional argument `fast`."""
-    return "fast" in inspect.signature(getattr(adapter, "forward", adapter)).parameters
-
-
-def _disjoint(parts: Mapping[str, Mapping[str, nn.Module]]) -> dict[str, nn.Module]:
-    """All exchanged modules together. Of two adapters in one place, or one within the other, one would be lost."""
-    owners: dict[str, str] = {}
-    for adapter, modules in parts.items():
-        for name in modules:
-            for other, owner in owners.items():
-                if f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}."):
-                    raise InputError(f"The adapters {owner!r} and {adapter!r} both exchange {name!r} of the base.")
-            owners[name] = adapter
-    return {name: module for modules in parts.values() for name, module in modules.items()}
 
 
 __all__ = ["InsideAdapter", "MapAdapter", "OutputAdapter", "Segmenter", "TokenAdapter"]

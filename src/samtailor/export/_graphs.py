@@ -22,11 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samtailor.adapters.combined import interpolated
 from samtailor.bases import Base
 from samtailor.bases._preprocessing import IMAGENET
 from samtailor.bases.companions import companion_maps
 from samtailor.errors import InputError
-from samtailor.segmenter import Segmenter, interpolated
+from samtailor.segmenter import Segmenter
 from samtailor.structures import PROMPT_TYPES, Features, Output, Prompts, Tokens
 
 Axes = dict[str, dict[int, str]]
