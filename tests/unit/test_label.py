@@ -363,7 +363,7 @@ def test_tile_views_give_the_same_as_predict_instances(tiny_base, tiles_a_side):
     expected = predict_instances(predictor, image, AdapterSource(None, bright, tiles=tiles_a_side))
     for other in (1, 2):  # next to a source with other tiles
         sources = [AdapterSource(None, bright, tiles=tiles_a_side), AdapterSource(None, bright, tiles=other)]
-        pieces, _ = MultiAdapterPredictor(predictor, sources).predict(image)
+        (pieces, _), _ = MultiAdapterPredictor(predictor, sources).predict(image)
         assert len(pieces) == len(expected) > 0
         for piece, one in zip(pieces, expected, strict=True):
             assert piece.rank == pytest.approx(one.rank, abs=1e-4)
