@@ -419,7 +419,7 @@ def test_labeling_reads_the_companion(two, tiny_base, counted, tiny_samples):
 
     predictor, image = Predictor(tiny_base, two), tiny_samples[0].image
     sources = [AdapterSource.of(predictor, name, folder) for name, folder in two.items()]
-    (pieces, _), _ = MultiAdapterPredictor(predictor, sources).predict(image)
+    pieces, _ = MultiAdapterPredictor(predictor, sources).predict(image)
     assert len(counted) == 1
     for source, objects in zip(sources, pieces, strict=True):
         assert len(objects) == len(predict_instances(predictor, image, source))
