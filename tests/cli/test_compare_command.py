@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+import yaml
 from PIL import Image
 
 from samtailor.cli.rows import detector_options, seeds_of, settings_by_method, shots_of
@@ -114,3 +115,58 @@ def test_the_cache_of_a_comparison_is_that_of_its_settings(run, base_folder, dat
     assert json.loads(plan.read_text())["resident"] < 6
     wrong = run(*command, "--set", "sam-f.cache_gb=1", "--set", "plm.cache_gb=2", "--methods", "sam-f,plm", code=2)
     assert "cache_gb must be the same" in wrong.stderr
+
+
+def test_a_recipe_with_the_settings_of_the_paper_and_with_the_defaults(run, base_folder, data_folder, tmp_path):
+    """Table 3 of Kim et al. on a small copy of the plates: both rows where the settings differ, one where not."""
+    (tmp_path / "plates" / "annotations").mkdir(parents=True)
+    shutil.copytree(data_folder / "images", tmp_path / "plates" / "images")
+    for path in (tmp_path / "plates" / "images").iterdir():
+        box = "<xmin>20</xmin><ymin>10</ymin><xmax>50</xmax><ymax>30</ymax>"
+        size = "<size><width>80</width><height>48</height><depth>3</depth></size>"
+        xml = f"<annotation>{size}<object><name>licence</name><bndbox>{box}</bndbox></object></annotation>"
+        (tmp_path / "plates" / "annotations" / f"{path.stem}.xml").write_text(xml)
+    command = ["recipe", "car-plate", "--data", "plates", "--base", base_folder, "--methods", "sam,plm", *FAST]
+    refused = run(*command, "--preset", "am-sam-2024", "--out", "x", code=2).stderr
+    assert "kim-2024, defaults, both" in " ".join(refused.split())
+    result = run(*command, "--preset", "both", "--out", "r")
+    assert "preset kim-2024" in result.stderr
+    assert "the defaults of each method" in result.stderr
+    assert "options.head" in result.stdout
+    assert "paper_plain" in result.stdout
+    rows = json.loads((tmp_path / "r" / "car-plate.json").read_text())["rows"]
+    assert [(row["title"], row["settings"]) for row in rows if "oracle" not in row["title"]] == [
+        ("SAM", "both"),
+        ("SAM+PLM", "kim-2024"),
+        ("SAM+PLM", "defaults"),
+    ]
+    made = {
+        name: json.loads((tmp_path / "r" / name / "car-plate.json").read_text()) for name in ("kim-2024", "defaults")
+    }
+    assert [one["preset"] for one in made.values()] == ["kim-2024", None]
+    heads = [yaml.safe_load(next((tmp_path / "r" / name).rglob("config.yaml")).read_text()) for name in made]
+    assert [(one["options"].get("head"), one["selection"]) for one in heads] == [
+        ("paper_plain", "last"),
+        (None, "auto"),
+    ]
+    assert "needs a row of sam-f" in " ".join(run("figures", "r/defaults", "--figure", "kim-4", code=2).stderr.split())
+    assert "r/kim-2024" in " ".join(run("figures", "r", "--figure", "kim-9", code=2).stderr.split())
+
+
+def test_the_schedule_of_the_paper_needs_a_method(run, base_folder, data_folder):
+    fit = ["fit", data_folder, "--base", base_folder, "--out", "a", "--config", "paper"]
+    for more in ([], ["--method", "am-sam"]):
+        assert "--preset kim-2024" in " ".join(run(*fit, *more, code=2).stderr.split())
+    compare = ["compare", data_folder, "--base", base_folder, "--out", "c", "--config", "paper"]
+    assert "the method is sam-f" in " ".join(run(*compare, "--methods", "sam,sam-f", code=2).stderr.split())
+    assert "already" in run("recipe", "banner", "--config", "paper", code=2).stderr
+
+
+def test_a_detector_of_a_fit(run, base_folder, data_folder):
+    fit = ["fit", data_folder, "--base", base_folder, "--classes", "disc", "--shots", 2, "--out", "a", *FAST]
+    refused = " ".join(run(*fit, "--method", "am-sam", code=2).stderr.split())
+    assert "--detector FILE" in refused
+    assert "says nothing about the place of the object" in refused
+    wrong = run(*fit, "--method", "plm", "--detector", "full-frame", code=2).stderr
+    assert "plm is prompted by sampled-click" in " ".join(wrong.split())
+    run(*fit, "--method", "am-sam", "--detector", "full-frame")
