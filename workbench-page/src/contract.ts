@@ -12,14 +12,19 @@ import type {
   FitOptions,
   HeldOutObject,
   ImageInfo,
+  ImportOptions,
+  ImportReport,
   ImageState,
   Job,
   JobStage,
   MaskCandidate,
+  Box,
   ObjectRecord,
   Project,
   Prompts,
+  Refined,
   Rle,
+  Tally,
 } from "./types";
 
 /** First segments of the paths below /api. */
@@ -31,6 +36,8 @@ export const ROUTES = {
   jobs: "jobs",
   exports: "export",
   events: "events",
+  hidden: "hidden",
+  dataFormat: "data-format",
 } as const;
 
 /** Last segments of the paths below an image. */
@@ -80,6 +87,17 @@ export interface WireJob {
   images_per_second: number | null;
   message: string | null;
   adapter: string | null;
+  report?: WireImportReport | null;
+}
+
+interface WireTally {
+  found: number;
+  read: number;
+  left_out: Tally["leftOut"];
+}
+
+export interface WireImportReport extends Omit<ImportReport, "layout" | "images" | "annotations"> {
+  account: { images: WireTally; annotations: WireTally; layout: string[] };
 }
 
 export interface WireProject {
@@ -94,6 +112,9 @@ export interface WireProject {
   job: WireJob | null;
   formats: string[];
   methods?: string[];
+  layouts?: string[];
+  hidden?: number;
+  class_objects?: Record<string, number>;
   unfinished?: string[];
   broken_adapters?: { name: string; error: string }[];
   version: string;
@@ -105,7 +126,9 @@ export interface WireCandidate {
   rle: Rle;
   predicted_iou: number;
   zoomed?: boolean;
+  cropped?: boolean;
   area: number;
+  answer?: string;
 }
 
 export interface WireCandidates {
@@ -142,17 +165,37 @@ export interface WireExport {
 
 // what the page sends
 
-export const segmentBody = (adapter: string | null, prompts: Prompts, zoomFirst: boolean) => ({
+export interface SegmentOptions {
+  zoomFirst: boolean;
+  /** What is on the screen; null: the whole image. */
+  view: Box | null;
+  /** The mask that the prompts refine; null: they make a new one. */
+  refined: Refined | null;
+}
+
+export const segmentBody = (adapter: string | null, prompts: Prompts, { zoomFirst, view, refined }: SegmentOptions) => ({
   adapter,
   ...prompts,
   zoom: zoomFirst, // false: the zoomed mask comes second
+  view,
+  refine: refined?.rle ?? null,
+  answer: refined?.answer ?? null,
 });
 export type WireSegment = ReturnType<typeof segmentBody>;
 
-export const compareBody = (adapters: (string | null)[], prompts: Prompts) => ({ adapters, ...prompts });
+export const compareBody = (adapters: (string | null)[], prompts: Prompts, view: Box | null) => ({
+  adapters,
+  ...prompts,
+  view,
+});
+export const importBody = (options: ImportOptions) => options;
 export const autoBody = (adapter: string, minScore?: number) => ({ adapter, threshold: minScore });
 export const fitBody = (options: FitOptions) => options;
-export const classesBody = (classes: ClassInfo[], renamed: Record<string, string>) => ({ classes, renamed });
+export const classesBody = (
+  classes: ClassInfo[],
+  renamed: Record<string, string>,
+  moved: Record<string, string>,
+) => ({ classes, renamed, moved });
 export const exportBody = (format: string, states: ImageState[]) => ({ format, states });
 
 export interface AnnotationsBody {
@@ -172,6 +215,7 @@ const STAGES: Record<string, JobStage> = {
   gallery: "compare",
   proposals: "train-proposals",
   label: "label",
+  import: "import",
 };
 
 export const toAdapter = ({ auto, deletable, figures, ...rest }: WireAdapter): Adapter => ({
@@ -183,6 +227,15 @@ export const toAdapter = ({ auto, deletable, figures, ...rest }: WireAdapter): A
     clickMiou: figures.held_out_miou,
     automaticMiou: figures.held_out_region_miou ?? null,
   },
+});
+
+const toTally = ({ found, read, left_out }: WireTally): Tally => ({ found, read, leftOut: left_out });
+
+const toImportReport = ({ account, ...rest }: WireImportReport): ImportReport => ({
+  ...rest,
+  layout: account.layout,
+  images: toTally(account.images),
+  annotations: toTally(account.annotations),
 });
 
 export const toJob = (wire: WireJob): Job => ({
@@ -201,6 +254,7 @@ export const toJob = (wire: WireJob): Job => ({
   imagesPerSecond: wire.images_per_second,
   message: wire.message,
   adapter: wire.adapter,
+  report: wire.report ? toImportReport(wire.report) : null,
 });
 
 export const toProject = (wire: WireProject): Project => ({
@@ -214,16 +268,21 @@ export const toProject = (wire: WireProject): Project => ({
   unfinishedFits: wire.unfinished ?? [],
   methods: wire.methods ?? [],
   formats: wire.formats,
+  layouts: wire.layouts ?? [],
+  hidden: wire.hidden ?? 0,
+  classObjects: wire.class_objects ?? {},
   job: wire.job && toJob(wire.job),
   version: wire.version,
 });
 
 export const toCandidates = ({ masks }: WireCandidates): MaskCandidate[] =>
-  masks.map(({ rle, predicted_iou, zoomed, area }) => ({
+  masks.map(({ rle, predicted_iou, zoomed, cropped, area, answer }) => ({
     rle,
     predictedIou: predicted_iou,
     zoomed: zoomed ?? false,
+    cropped: cropped ?? false,
     area,
+    answer: answer ?? null,
   }));
 
 export const toComparedMasks = ({ results }: WireComparison): ComparedMask[] =>

@@ -8,6 +8,7 @@ import { nextPending } from "./image-queue";
 import { fromRecord } from "./records";
 import * as store from "./store";
 import type { AnnotatedObject } from "./store";
+import type { ImageState } from "./types";
 
 const closeHandlers = new Set<() => void>();
 /** Number of images opened so far; a slow opening compares it to notice that the user has opened another image. */
@@ -21,6 +22,12 @@ export function onImageClose(handler: () => void): void {
 /** Loads an image and its annotations, and encodes it and the next image in the queue. */
 export async function openImage(id: string): Promise<void> {
   if (store.openImageId.value === id && store.editable.value) return;
+  const from = store.openImageId.value;
+  if (from && from !== id) store.visited.value = { back: [...store.visited.value.back, from].slice(-200), forward: [] };
+  await load(id);
+}
+
+async function load(id: string): Promise<void> {
   void openDocument()?.autosave.flush();
   const opening = ++openings;
   closeHandlers.forEach((handler) => handler());
@@ -43,6 +50,8 @@ export async function openImage(id: string): Promise<void> {
     batch(() => {
       store.imageElement.value = element;
       store.editable.value = true;
+      const accepted = lastAcceptance();
+      if (accepted?.next === id) accepted.depth ??= document.history.depth;
       show(document);
     });
   } catch (error) {
@@ -112,7 +121,7 @@ function show(document: AnnotationDocument): void {
   batch(() => {
     store.objects.value = history.value;
     store.imageState.value = document.state;
-    store.canUndo.value = history.canUndo;
+    store.canUndo.value = history.canUndo || lastAcceptance() !== null;
     store.canRedo.value = history.canRedo;
     store.saveStatus.value = { state: autosave.state, message: null };
     if (!history.value.some((one) => one.id === store.selectedId.value)) store.selectedId.value = null;
@@ -144,9 +153,34 @@ function updateListRow({ imageId, state, history }: AnnotationDocument): void {
   );
 }
 
+/** An image that was accepted, the image that was opened then, and the depth of the latter's history. */
+interface Acceptance {
+  imageId: string;
+  before: ImageState;
+  next: string;
+  depth: number | null;
+}
+const acceptances: Acceptance[] = [];
+const lastAcceptance = (): Acceptance | null => acceptances[acceptances.length - 1] ?? null;
+
+/** Undoes the last change of the open image; if there is none since an image was accepted, the acceptance. */
 export function undo(): void {
   const document = openDocument();
-  if (document?.history.undo()) applyChange(document);
+  if (!document || !store.editable.value) return;
+  const accepted = lastAcceptance();
+  const since = accepted?.next === document.imageId ? (accepted.depth ?? 0) : 0;
+  if (document.history.depth > since && document.history.undo()) applyChange(document);
+  else if (accepted) void undoAcceptance(accepted);
+}
+
+async function undoAcceptance({ imageId, before }: Acceptance): Promise<void> {
+  acceptances.pop();
+  if (store.openImageId.value !== imageId) await openImage(imageId);
+  const document = openDocument();
+  if (document?.imageId !== imageId || !store.editable.value) return;
+  document.state = before;
+  applyChange(document);
+  store.notify("The image is no longer accepted.");
 }
 
 export function redo(): void {
@@ -169,7 +203,9 @@ export function accept(): void {
   }
   confirmEmpty = null;
   const next = nextPending(store.images.value, imageId);
+  const before = document.state;
   document.state = "accepted";
+  if (before !== "accepted") acceptances.push({ imageId, before, next: next?.id ?? imageId, depth: next ? null : history.depth });
   applyChange(document);
   void autosave.flush();
   if (next) void openImage(next.id);
@@ -198,8 +234,30 @@ export function reopen(): void {
   applyChange(document);
 }
 
+/** Opens the image seen before the open one; if there is none, the one above it in the visible list. */
+export function previous(): void {
+  const { back, forward } = store.visited.value;
+  const known = new Set(store.images.value.map((one) => one.id));
+  const seen = back.filter((id) => known.has(id));
+  const last = seen[seen.length - 1];
+  const open = store.openImageId.value;
+  if (last === undefined || open === null) return step(-1);
+  store.visited.value = { back: seen.slice(0, -1), forward: [...forward, open] };
+  void load(last);
+}
+
+/** Opens the image that `previous` came from; if there is none, the one below the open image in the visible list. */
+export function next(): void {
+  const { back, forward } = store.visited.value;
+  const last = forward[forward.length - 1];
+  const open = store.openImageId.value;
+  if (last === undefined || open === null) return step(1);
+  store.visited.value = { back: [...back, open], forward: forward.slice(0, -1) };
+  void load(last);
+}
+
 /** Opens the image `offset` rows further down the visible list. */
-export function step(offset: number): void {
+function step(offset: number): void {
   const images = store.visibleImages.value;
   if (!images.length) return;
   const current = images.findIndex((one) => one.id === store.openImageId.value);

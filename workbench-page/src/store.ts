@@ -64,6 +64,8 @@ export const imageState = signal<ImageState>("open");
 export const objects = signal<readonly AnnotatedObject[]>([]);
 export const selectedId = signal<string | null>(null);
 export const selectedObject = computed(() => objects.value.find((one) => one.id === selectedId.value) ?? null);
+/** Images seen before the open one, the last at the end, and those that "Previous image" has left. */
+export const visited = signal<{ back: readonly string[]; forward: readonly string[] }>({ back: [], forward: [] });
 export const canUndo = signal(false);
 export const canRedo = signal(false);
 export const saveStatus = signal<{ state: SaveState; message: string | null }>({ state: "saved", message: null });
@@ -73,7 +75,8 @@ export const pendingPrompt = signal<{ object: string; prompts: Prompts } | null>
 /** Number of polygons that the server is turning into masks. */
 export const pendingPolygons = signal(0);
 export const maskPending = computed(() => pendingPrompt.value !== null || pendingPolygons.value > 0);
-export const candidates = signal<{ object: string; masks: MaskCandidate[]; index: number } | null>(null);
+/** Answers of the server by object, the newest first, so that undoing a click brings its candidates back. */
+export const candidates = signal<ReadonlyMap<string, readonly MaskCandidate[][]>>(new Map());
 export const compareOn = signal(false);
 export const comparedMasks = signal<ComparedMask[] | null>(null);
 export const iouMapOn = signal(false);
@@ -139,7 +142,7 @@ export function requireClass(): boolean {
 }
 
 // dialogs and messages
-export type Dialog = "help" | "export" | "before-after" | "conflict" | null;
+export type Dialog = "help" | "import" | "export" | "before-after" | "conflict" | null;
 export const dialog = signal<Dialog>(null);
 export const beforeAfterAdapter = signal<string | null>(null);
 export const openPanel = signal<"left" | "right" | null>(null);

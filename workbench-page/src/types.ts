@@ -11,7 +11,7 @@ export type Point = [number, number];
 /** Left, top, right, bottom. */
 export type Box = [number, number, number, number];
 export type ImageState = "open" | "proposed" | "accepted" | "failed";
-export type Source = "click" | "box" | "brush" | "polygon" | "auto";
+export type Source = "click" | "box" | "brush" | "polygon" | "auto" | "import";
 
 export interface ClassInfo {
   name: string;
@@ -72,7 +72,7 @@ export interface Adapter {
 
 export interface Job {
   id: string;
-  kind: "fit" | "label";
+  kind: "fit" | "label" | "import";
   state: "running" | "done" | "failed" | "stopped";
   done: number;
   total: number;
@@ -89,9 +89,41 @@ export interface Job {
   imagesPerSecond: number | null;
   message: string | null;
   adapter: string | null;
+  /** Of a finished import. */
+  report: ImportReport | null;
 }
 
-export type JobStage = "start" | "encode" | "train" | "select-inference" | "compare" | "train-proposals" | "label";
+/** What a data set contains, and what became of it. */
+export interface ImportReport {
+  data: string;
+  format: string;
+  /** Nothing was saved. */
+  dry: boolean;
+  layout: string[];
+  images: Tally;
+  annotations: Tally;
+  /** What became of the images that were read. */
+  outcomes: { outcome: string; saved: boolean; images: number; objects: number; example: string }[];
+  renamed: Record<string, string>;
+  crowds: number;
+  hidden: number;
+}
+
+export interface Tally {
+  found: number;
+  read: number;
+  leftOut: { kind: string; count: number; example: string }[];
+}
+
+export interface ImportOptions {
+  data: string;
+  format: string | null;
+  options: Record<string, string>;
+  replace: boolean;
+  dry: boolean;
+}
+
+export type JobStage = "start" | "encode" | "train" | "select-inference" | "compare" | "train-proposals" | "label" | "import";
 
 export interface Project {
   name: string;
@@ -107,6 +139,12 @@ export interface Project {
   unfinishedFits: string[];
   methods: string[];
   formats: string[];
+  /** Layouts of data sets that can be imported. */
+  layouts: string[];
+  /** Files in the folder that are not listed as images. */
+  hidden: number;
+  /** Number of objects of each class, in all images. */
+  classObjects: Record<string, number>;
   job: Job | null;
   version: string;
 }
@@ -116,7 +154,17 @@ export interface MaskCandidate {
   predictedIou: number;
   /** Predicted from an enlarged crop around a small object. */
   zoomed: boolean;
+  /** Predicted from a crop of what was on the screen. */
+  cropped: boolean;
   area: number;
+  /** Name of the mask at the server, for a click that refines it. */
+  answer: string | null;
+}
+
+/** The mask that a prompt refines. */
+export interface Refined {
+  rle: Rle;
+  answer: string | null;
 }
 
 export interface ComparedMask {

@@ -42,6 +42,7 @@ def build(
         hosts: host names that are allowed besides localhost and IP addresses.
         ready: called when the server is about to listen.
     """
+    session.imports.anywhere = token is None
     app = bare("samtailor ui", session.engine)
     app.router.lifespan_context = _lifespan(app.router.lifespan_context, session, ready)
     app.add_exception_handler(Stale, _stale)
@@ -146,16 +147,20 @@ def _add_prompts(app: FastAPI, session: Session) -> None:
     service, max_points = session.prompt_service, session.engine.limits.points
 
     @app.post("/api/images/{id}/encode", summary="Encode an image before the first prompt")
-    async def encode(id: str) -> dict[str, Any]:
-        return {"seconds": await service.encode_ahead(id)}
+    async def encode(id: str, body: schema.Encode | None = None) -> dict[str, Any]:
+        asked = body or schema.Encode()
+        return {"seconds": await service.encode_ahead(id, asked.adapter, asked.view)}
 
     @app.post("/api/images/{id}/segment", summary="Masks for a prompt")
     async def segment(id: str, body: schema.Segment) -> dict[str, Any]:
-        return await service.segment(id, body.prompt(max_points), body.adapter, zoom=body.zoom)
+        refined = None if body.refine is None else (body.refine, body.answer)
+        return await service.segment(
+            id, body.prompt(max_points), body.adapter, zoom=body.zoom, view=body.view, refined=refined
+        )
 
     @app.post("/api/images/{id}/compare", summary="The best mask of each of several adapters")
     async def compare(id: str, body: schema.Compare) -> dict[str, Any]:
-        return {"results": await service.compare(id, body.prompt(max_points), body.adapters)}
+        return {"results": await service.compare(id, body.prompt(max_points), body.adapters, body.view)}
 
     @app.get("/api/images/{id}/iou-map", summary="IoU with an object for a click at each position of a grid")
     async def iou_map(id: str, object: str, adapter: str | None = None, grid: int = 16) -> dict[str, Any]:
@@ -196,6 +201,21 @@ def _add_jobs(app: FastAPI, session: Session) -> None:
     @app.post("/api/jobs/label", status_code=201, summary="Label the images without annotations")
     def label(body: schema.Label) -> dict[str, Any]:
         return session.label(body.adapter, body.threshold, body.only).to_json()
+
+    @app.post("/api/jobs/import", status_code=201, summary="Import annotations of a data set")
+    def import_data(body: schema.Import) -> dict[str, Any]:
+        started = session.imports.start(body.data, body.format, body.options, replace=body.replace, dry=body.dry)
+        return started.to_json()
+
+    @app.get("/api/data-format", summary="Layout of annotations in the folder of the images")
+    def data_format() -> dict[str, Any]:
+        return session.imports.detected()
+
+    @app.delete("/api/hidden", summary="List the files that an import has hidden as images again")
+    def show_hidden() -> dict[str, Any]:
+        session.project.show_hidden()
+        session.publish_project()
+        return session.about()
 
     @app.get("/api/jobs/current", summary="The running job, or the last one")
     def current() -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,8 @@ class Project:
             )
         if (earlier := self.home / "pictures").is_dir() and not self._records.exists():  # projects of version 0.1
             earlier.rename(self._records)
+        if self.settings.hidden:
+            self.images.hide(self.settings.hidden)
         self._records.mkdir(exist_ok=True)
         sweep(self.home, self._records, self.images.cache, self.home / "jobs", self.home / "exports")
         self._summaries = {file.stem: self._summarize(file) for file in self._records.glob("*.json")}
@@ -248,6 +250,30 @@ class Project:
                     classes.append(with_color(make_class(name), len(classes)))
             if len(classes) > len(self.settings.classes):
                 self._save(self.settings.model_copy(update={"classes": classes}))
+
+    def hide(self, names: Iterable[str], *, dry: bool = False) -> int:
+        """Stop listing files as images, except those with annotations.
+
+        Args:
+            names: paths relative to the folder of the images.
+            dry: only count.
+
+        Returns:
+            Number of files that were listed before.
+        """
+        with self._lock:
+            listed = {image.name: id for id, image in self.images.all().items()}
+            hidden = [name for name in names if name in listed and listed[name] not in self._summaries]
+            if hidden and not dry:
+                self._save(self.settings.model_copy(update={"hidden": sorted({*self.settings.hidden, *hidden})}))
+                self.images.hide(self.settings.hidden)
+        return len(hidden)
+
+    def show_hidden(self) -> None:
+        """List all files with an image's suffix as images again."""
+        with self._lock:
+            self._save(self.settings.model_copy(update={"hidden": []}))
+            self.images.hide([])
 
     def _finish_renaming(self) -> None:
         """Rewrite the records that contain an old name, then note that the renaming is complete."""

@@ -32,6 +32,16 @@ class Annotations(_Strict):
     objects: list[Object]
 
 
+ViewBox = tuple[Number, Number, Number, Number]
+
+
+class Encode(_Strict):
+    """What to encode before the first prompt."""
+
+    adapter: str | None = None
+    view: ViewBox | None = Field(default=None, description="Visible part of the image: x0, y0, x1, y1 in pixels.")
+
+
 class Segment(_Strict):
     """A prompt for one object."""
 
@@ -43,6 +53,9 @@ class Segment(_Strict):
         default=None,
         description="Add the mask of a zoomed crop for a small object: true puts it first, false second.",
     )
+    view: ViewBox | None = Field(default=None, description="Visible part of the image: x0, y0, x1, y1 in pixels.")
+    refine: Runs | None = Field(default=None, description="The present mask of the object, which the prompt refines.")
+    answer: str | None = Field(default=None, max_length=32, description="`answer` of the candidate that `refine` is.")
     previous: Any = Field(default=None, description="Ignored.")
 
     def prompt(self, max_points: int) -> ObjectPrompt:
@@ -113,6 +126,16 @@ class Label(_Strict):
     only: list[str] | None = Field(default=None, description="Ids of images; default: all that are not annotated.")
 
 
+class Import(_Strict):
+    """Annotations to import."""
+
+    data: str = Field(min_length=1, max_length=4096, description="Folder of the data set on this machine.")
+    format: str | None = Field(default=None, max_length=64, description="Layout; default: detected.")
+    options: dict[str, bool | float | str] = Field(default={}, description="Options of the layout.")
+    replace: bool = Field(default=False, description="Replace annotations that were made by hand, too.")
+    dry: bool = Field(default=False, description="Read and report only.")
+
+
 class Export(_Strict):
     """Settings of an export."""
 
@@ -131,8 +154,10 @@ __all__ = [
     "Auto",
     "Classes",
     "Compare",
+    "Encode",
     "Export",
     "Fit",
+    "Import",
     "Label",
     "MaskToPolygons",
     "Polygon",

@@ -21,6 +21,7 @@ from samtailor.serve.refusals import Refused, Taken, Unknown
 from samtailor.workbench import gallery
 from samtailor.workbench.events import Events
 from samtailor.workbench.exports import Exports
+from samtailor.workbench.imports import Imports
 from samtailor.workbench.jobs import Job, Jobs, Message
 from samtailor.workbench.project import Project
 from samtailor.workbench.prompt_service import PromptService
@@ -45,6 +46,7 @@ class Session:
         self.prompt_service, self.events = PromptService(engine, project), Events()
         self.exports = Exports(project.home / "exports", project)
         self.jobs = Jobs(project.home / "jobs", self._job_changed)
+        self.imports = Imports(project, self.jobs, self.publish_project, self.publish_image)
         self._fits = adapters(project.home)
         self._broken: dict[str, str] = {}
         for folder in sorted(self._fits.iterdir()):
@@ -74,6 +76,8 @@ class Session:
             "unfinished": self._unfinished(),
             "job": self.jobs.current and self.jobs.current.to_json(),
             "formats": registry.names("writers"),
+            "layouts": registry.names("formats"),
+            "hidden": len(project.settings.hidden),
             "methods": registry.names("methods"),
             "version": __version__,
         }
@@ -103,7 +107,7 @@ class Session:
             Refused: too few accepted images. Taken: a job is in progress, or the name is taken. InputError: an invalid
                 setting.
         """
-        self._check_no_job()
+        self.jobs.check_free()
         name = name or self._next_name()
         out = self._folder(name)
         if name in self._unfinished():
@@ -133,7 +137,7 @@ class Session:
             Refused: the adapter has no proposals, or there is no image to label. Taken: a job is in progress.
             Unknown: no such adapter or image.
         """
-        self._check_no_job()
+        self.jobs.check_free()
         loaded = self.engine.adapters.get(adapter)
         loaded.source(threshold)
         if loaded.folder is None:
@@ -262,10 +266,6 @@ class Session:
 
     def _job_file(self, name: str) -> Path:
         return self.project.home / "jobs" / f"fit-{name}.json"
-
-    def _check_no_job(self) -> None:
-        if self.jobs.running:
-            raise Taken("A job is in progress. Wait until it is done, or stop it first.")
 
     def _folder(self, name: str) -> Path:
         """Folder of an adapter in the project.

@@ -21,8 +21,8 @@ from typing import Any, TextIO
 from samtailor.errors import SamtailorError, fault_in_words
 from samtailor.registry import choose
 
-KINDS = ("fit", "label")
-"""Modules of `work`."""
+KINDS = {"fit": "fit", "label": "label", "import": "importing"}
+"""Modules of `work` by kind of job."""
 STOPPED = 3
 """Exit code after a requested stop."""
 
@@ -103,7 +103,8 @@ def main(arguments: list[str]) -> int:
     _lower_priority()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
-        import_module(f"samtailor.workbench.work.{choose('kind', job['kind'], KINDS)}").run(job, channel)
+        module = KINDS[choose("kind", job["kind"], tuple(KINDS))]
+        import_module(f"samtailor.workbench.work.{module}").run(job, channel)
     except Stop:
         return STOPPED
     except KeyboardInterrupt:  # includes train.interrupt.Interrupted: the fit was saved and stopped

@@ -13,7 +13,7 @@ export function HelpDialog() {
           <h3>Mouse and touch</h3>
           <dl>
             <Row keys={["Click", "Tap"]} text="Create an object, or add to the selected one" />
-            <Row keys={["Right-click", "Alt+click", "Long press"]} text="Remove from the selected object" />
+            <Row keys={["Right-click", "Alt+click", "Long press"]} text="Take the place out of the mask under the pointer" />
             <Row keys={["Drag"]} text="Draw a box (Shift: for the selected object)" />
             <Row keys={["Wheel", "Pinch"]} text="Zoom" />
             <Row keys={["Space+drag", "Middle button", "Two fingers"]} text="Pan" />

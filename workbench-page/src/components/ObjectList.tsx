@@ -88,12 +88,13 @@ const SOURCES: Record<Source, string> = {
   brush: "Brush",
   polygon: "Polygon",
   auto: "Automatic",
+  import: "Imported",
 };
 
 /** How an object was made: "Click · base model · predicted IoU 0.94". */
 function origin({ source, adapter, score, uncertainty }: AnnotatedObject): string {
   const parts = [SOURCES[source]];
-  if (source !== "brush" && source !== "polygon") parts.push(adapter ?? "base model");
+  if (!["brush", "polygon", "import"].includes(source)) parts.push(adapter ?? "base model");
   if (score !== null) parts.push(`predicted IoU ${score.toFixed(2)}`);
   if (uncertainty !== null) parts.push(`uncertainty ${uncertainty.toFixed(2)}`);
   return parts.join(" · ");
