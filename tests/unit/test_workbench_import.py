@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -153,16 +154,23 @@ def ring(id: int, category: int, x: int) -> dict:
 
 
 def test_class_names_stay_apart_and_incomplete_images_become_drafts(tmp_path):
-    coco(tmp_path / "d", [ring(1, 1, 2), ring(2, 2, 12), ring(3, 2, 12), {**ring(4, 1, 20), "segmentation": [[1, 1]]}])
+    coco(
+        tmp_path / "d",
+        [ring(1, 1, 2), ring(2, 2, 12), ring(3, 2, 12), {**ring(4, 1, 20), "segmentation": [], "bbox": [50, 50, 5, 5]}],
+    )
     project = project_of(tmp_path / "d", classes=("object", "plate"))
     account, report = import_now(project, tmp_path / "d", None, {})
     assert account.agrees
     assert account.annotations.missing == 1
     assert report.renamed == {"a/b": "a_b", "Object": "Object 2"}
-    assert outcome(report, "imported as draft") == (1, 3)
+    assert outcome(report, "imported") == (1, 3)
     (row,) = project.rows()
     record = project.read(row["id"])
-    assert (record.state, len({o.id for o in record.objects})) == ("open", 3)
+    assert (record.state, len({o.id for o in record.objects})) == ("accepted", 3)
+    importer = Importer(project, replace=True)
+    importer.add(replace(next(iter(DatasetReader(tmp_path / "d", None, {}))), objects=[], missing=1))
+    assert outcome(importer.report, "imported as draft") == (1, 0)
+    assert project.read(row["id"]).state == "open"
     assert project.classes == ["object", "plate", "a_b", "Object 2"]
     project.close()
 

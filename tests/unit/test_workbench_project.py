@@ -469,3 +469,22 @@ def test_a_project_of_the_earlier_bundled_base_keeps_its_annotations_on_another_
         assert project.read(first).state == "accepted"
     finally:
         project.close()
+
+
+def test_objects_of_a_removed_class_can_be_moved(tmp_path):
+    project = open_project(images_folder(tmp_path))
+    first, second = ids(project)[:2]
+    project.put(first, 0, "accepted", [Object(id="a", class_="square", rle=square(2, 2))])
+    project.put(second, 0, "open", [Object(id="b", class_="disc", rle=square(2, 2))])
+    kept = [one for one in project.settings.classes if one.name == "disc"]
+    with pytest.raises(Taken):
+        project.set_classes(kept, {})
+    for moved in ({"disc": "square"}, {"square": "nothing"}, {"other": "disc"}):
+        with pytest.raises((InputError, Taken)):
+            project.set_classes(kept, {}, moved)
+    assert project.class_objects() == {"square": 1, "disc": 1}
+    project.set_classes(kept, {}, {"square": "disc"})
+    assert (project.classes, project.class_objects()) == (["disc"], {"disc": 2})
+    assert project.read(first).objects[0].class_ == "disc"
+    assert project.settings.aliases == {"square": "disc"}
+    project.close()

@@ -4,7 +4,7 @@ import * as api from "./api";
 import { retrySaving, saveBackups } from "./documents";
 import { flush, refresh } from "./editor";
 import * as store from "./store";
-import type { Adapter, FitOptions, ImageInfo, Job, Project } from "./types";
+import type { Adapter, FitOptions, ImageInfo, ImportOptions, Job, Project } from "./types";
 
 /** Loads the project and its images, at the start and after the connection was lost. */
 export async function load(): Promise<void> {
@@ -51,7 +51,9 @@ function setJob(job: Job | null): void {
 async function handleEnd(job: Job): Promise<void> {
   if (job.state === "failed") return store.notify(job.message ?? "The job failed.", "bad");
   await load().catch(store.notifyError);
-  if (job.kind === "label") {
+  if (job.kind === "import") {
+    if (!job.report?.dry) await refresh();
+  } else if (job.kind === "label") {
     store.notify(
       job.state === "done" ? "Labeling finished. The least certain images come first." : "Labeling stopped.",
       "good",
@@ -92,6 +94,26 @@ export async function startLabeling(adapter: string, minScore?: number): Promise
   await flush();
   try {
     setJob(await api.startLabeling(adapter, minScore));
+  } catch (error) {
+    store.notifyError(error);
+  }
+}
+
+/** Reads a data set, and saves its annotations unless `dry`. */
+export async function startImport(options: ImportOptions): Promise<void> {
+  await flush();
+  try {
+    setJob(await api.startImport(options));
+  } catch (error) {
+    store.notifyError(error);
+  }
+}
+
+/** Lists files that an import has hidden as images again. */
+export async function showHidden(): Promise<void> {
+  try {
+    setProject(await api.showHidden());
+    store.images.value = await api.getImages();
   } catch (error) {
     store.notifyError(error);
   }

@@ -123,7 +123,6 @@ async function putPolygons(object: string, polygons: Polygon[], clicks: number):
   try {
     const rle = await rasterizeRequest.run((signal) => api.rasterize(image, polygons, signal));
     if (!rle) return;
-    store.candidates.value = null;
     const current = store.objects.value.find((one) => one.id === object);
     const mask = maskOf(rle);
     lastRasterized = mask;

@@ -97,7 +97,7 @@ def _add_project(app: FastAPI, session: Session) -> None:
 
     @app.put("/api/classes", summary="Replace the list of classes")
     def classes(body: schema.Classes) -> dict[str, Any]:
-        session.project.set_classes(body.classes, body.renamed)
+        session.project.set_classes(body.classes, body.renamed, body.moved)
         session.publish_project()
         return session.about()
 

@@ -120,6 +120,13 @@ class Project:
         summaries = (self._summaries.get(id) for id in ids)
         return Counter(self._present(label) for summary in summaries if summary for label in summary.labels)
 
+    def class_objects(self) -> dict[str, int]:
+        """Number of objects of each class over all images, whatever their state."""
+        counter = Counter[str]()
+        for summary in list(self._summaries.values()):
+            counter.update({self._present(label): number for label, number in summary.labels.items()})
+        return dict(counter)
+
     def read(self, id: str) -> Record:
         """Annotations of an image; an empty record if there are none.
 
@@ -202,15 +209,18 @@ class Project:
             if self._state(image)[0] in states:
                 yield image, self.read(id)
 
-    def set_classes(self, classes: Sequence[Class], renamed: Mapping[str, str]) -> None:
+    def set_classes(
+        self, classes: Sequence[Class], renamed: Mapping[str, str], moved: Mapping[str, str] | None = None
+    ) -> None:
         """Replace the list of classes, and rename classes in all records.
 
         Args:
             classes: the new list.
             renamed: old name to new name.
+            moved: class that is removed to the class of the new list that its objects get.
 
         Raises:
-            InputError: a duplicate name, or an invalid renaming. Taken: a class that is in use would be removed.
+            InputError: a duplicate name, or an invalid renaming or move. Taken: a class that is in use would be removed.
         """
         names = [class_.name for class_ in classes]
         if len({name.lower() for name in names}) != len(names):
@@ -223,6 +233,13 @@ class Project:
                     f"{wrong[0]!r} cannot be renamed to {renamed[wrong[0]]!r}: the old name must be an existing class "
                     "that is not in the new list, and the new name must be new in it."
                 )
+            moved = dict(moved or {})
+            if wrong := [a for a, b in moved.items() if a not in old or a in names or a in renamed or b not in names]:
+                raise InputError(
+                    f"The objects of {wrong[0]!r} cannot get the class {moved[wrong[0]]!r}: the first must be a class "
+                    "that is removed, and the second one of the new list."
+                )
+            renamed = renamed | moved
             in_use = Counter(self._present(label) for summary in self._summaries.values() for label in summary.labels)
             if removed := [name for name in old if name not in names and name not in renamed and in_use[name]]:
                 images = counted(in_use[removed[0]], "image has", "images have")

@@ -22,6 +22,7 @@ class Classes(_Strict):
 
     classes: list[Class] = Field(max_length=500)
     renamed: dict[str, str] = Field(default={}, description="Old name to new name.")
+    moved: dict[str, str] = Field(default={}, description="Removed class to the class that its objects get.")
 
 
 class Annotations(_Strict):

@@ -77,6 +77,7 @@ class Session:
             "job": self.jobs.current and self.jobs.current.to_json(),
             "formats": registry.names("writers"),
             "layouts": registry.names("formats"),
+            "class_objects": project.class_objects(),
             "hidden": len(project.settings.hidden),
             "methods": registry.names("methods"),
             "version": __version__,

@@ -100,7 +100,8 @@ def main(arguments: list[str]) -> int:
     out, sys.stdout = sys.stdout, sys.stderr  # prints of libraries must not mix with the messages
     channel = Channel(out)
     threading.Thread(target=_watch_input, args=(channel.stop.set,), daemon=True).start()
-    _lower_priority()
+    if job["kind"] != "import":  # it reads files only, and a user waits for it
+        _lower_priority()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
         module = KINDS[choose("kind", job["kind"], tuple(KINDS))]

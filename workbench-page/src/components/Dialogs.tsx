@@ -3,12 +3,15 @@ import { BeforeAfterDialog } from "./BeforeAfterDialog";
 import { ConflictDialog } from "./ConflictDialog";
 import { ExportDialog } from "./ExportDialog";
 import { HelpDialog } from "./HelpDialog";
+import { ImportDialog } from "./ImportDialog";
 
 /** The dialog that is open, if any. */
 export function Dialogs() {
   switch (store.dialog.value) {
     case "help":
       return <HelpDialog />;
+    case "import":
+      return <ImportDialog />;
     case "export":
       return <ExportDialog />;
     case "before-after":

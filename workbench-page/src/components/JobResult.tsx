@@ -8,13 +8,29 @@ import { counted, formatPercent } from "./format";
 
 export function JobResult({ job }: { job: Job }) {
   if (job.state === "failed") {
+    const failed = { fit: "The fit failed", label: "Labeling failed", import: "The import failed" }[job.kind];
     return (
       <p class="result bad" role="alert">
-        {job.kind === "fit" ? "The fit failed" : "Labeling failed"}: {job.message ?? "unknown error."}
+        {failed}: {job.message ?? "unknown error."}
       </p>
     );
   }
+  if (job.kind === "import") return <ImportResult job={job} />;
   return job.kind === "label" ? <LabelResult job={job} /> : <FitResult job={job} />;
+}
+
+function ImportResult({ job }: { job: Job }) {
+  if (job.state === "stopped") {
+    return <p class="result">The import was stopped. What was read until then is saved; import again to continue.</p>;
+  }
+  return (
+    <div class="result good">
+      <p>{job.report?.dry ? "The data set was checked." : "The annotations were imported."}</p>
+      <button class="plain wide" onClick={() => (store.dialog.value = "import")}>
+        Show the account
+      </button>
+    </div>
+  );
 }
 
 /** With fewer held-out images, the scores of a fit are a rough estimate. */
