@@ -488,3 +488,27 @@ def test_objects_of_a_removed_class_can_be_moved(tmp_path):
     assert project.read(first).objects[0].class_ == "disc"
     assert project.settings.aliases == {"square": "disc"}
     project.close()
+
+
+def test_export_in_two_parts_with_chosen_classes_and_drafts(project):
+    rows = project.rows()
+    exports = Exports(project.home / "exports", project)
+    accepted = rows[:3]
+    for i, row in enumerate(accepted):
+        project.put(row["id"], 0, "accepted", [*objects_of(i), Object(id="s", class_="square", rle=square(2, 2))])
+    project.put(rows[3]["id"], 0, "open", [Object(id="d", class_="square", rle=square(2, 2))])
+    export = exports.write("coco", ["accepted", "open"], val=0.3, classes=["square"])
+    folder = Path(export["folder"])
+    parts = {name: open_dataset(folder / name, format="coco") for name in ("train", "val")}
+    ids_of = {name: {sample.id for sample in part} for name, part in parts.items()}
+    assert not ids_of["train"] & ids_of["val"]
+    assert len(ids_of["train"] | ids_of["val"]) == export["images"] == len(accepted) + 1
+    assert {a.label for part in parts.values() for sample in part for a in sample.annotations} == {"square"}
+    assert "train/annotations/instances.json" in export["loading"]
+    assert any("classes that were not chosen" in note for note in export["notes"])
+    assert any("for training" in note for note in export["notes"])
+    without = exports.write("coco", ["accepted"])
+    assert any("drafts" in note for note in without["notes"])
+    with pytest.raises(InputError):
+        exports.write("coco", ["accepted"], classes=["nothing"])
+    assert (Path(exports.write("yolo", ["accepted"], val=0.3)["folder"]) / "images" / "val").is_dir()

@@ -7,11 +7,11 @@ import type {
   Box,
   ClassInfo,
   ComparedMask,
+  ExportOptions,
   ExportResult,
   FitOptions,
   HeldOutObject,
   ImageInfo,
-  ImageState,
   ImportOptions,
   IouMap,
   Job,
@@ -182,8 +182,8 @@ export const getHeldOutObjects = async (adapter: string): Promise<HeldOutObject[
 
 export const deleteAdapter = (name: string): Promise<unknown> => request(adapterPath(name), { method: "DELETE" });
 
-export const createExport = async (format: string, states: ImageState[]): Promise<ExportResult> =>
-  contract.toExportResult(await post<contract.WireExport>(ROUTES.exports, contract.exportBody(format, states)));
+export const createExport = async (options: ExportOptions): Promise<ExportResult> =>
+  contract.toExportResult(await post<contract.WireExport>(ROUTES.exports, contract.exportBody(options)));
 
 export interface EventHandlers {
   onJob: (job: Job) => void;

@@ -8,6 +8,8 @@ import type {
   Annotations,
   ClassInfo,
   ComparedMask,
+  Comparison,
+  ExportOptions,
   ExportResult,
   FitOptions,
   HeldOutObject,
@@ -57,6 +59,16 @@ export const IMAGE_ROUTES = {
 /** Names of the server-sent events. */
 export const EVENTS = { job: "job", project: "project", image: "image" } as const;
 
+export interface WireAdapterComparison {
+  with: string;
+  objects: number;
+  images: number;
+  miou: number;
+  with_miou: number;
+  seen: number;
+  worse: boolean;
+}
+
 export interface WireAdapter {
   name: string;
   classes: string[];
@@ -69,6 +81,7 @@ export interface WireAdapter {
     held_out_miou: number | null;
     held_out_region_miou?: number | null;
   } | null;
+  comparison?: WireAdapterComparison | null;
 }
 
 export interface WireJob {
@@ -87,6 +100,7 @@ export interface WireJob {
   images_per_second: number | null;
   message: string | null;
   adapter: string | null;
+  comparison?: WireAdapterComparison | null;
   report?: WireImportReport | null;
 }
 
@@ -112,6 +126,7 @@ export interface WireProject {
   job: WireJob | null;
   formats: string[];
   methods?: string[];
+  rle_formats?: string[];
   layouts?: string[];
   hidden?: number;
   class_objects?: Record<string, number>;
@@ -161,6 +176,7 @@ export interface WireExport {
   url: string;
   folder: string;
   notes?: string[];
+  loading?: string;
 }
 
 // what the page sends
@@ -196,7 +212,7 @@ export const classesBody = (
   renamed: Record<string, string>,
   moved: Record<string, string>,
 ) => ({ classes, renamed, moved });
-export const exportBody = (format: string, states: ImageState[]) => ({ format, states });
+export const exportBody = (options: ExportOptions) => options;
 
 export interface AnnotationsBody {
   revision: number;
@@ -218,10 +234,13 @@ const STAGES: Record<string, JobStage> = {
   import: "import",
 };
 
-export const toAdapter = ({ auto, deletable, figures, ...rest }: WireAdapter): Adapter => ({
+const toComparison = ({ with_miou, ...rest }: WireAdapterComparison): Comparison => ({ ...rest, withMiou: with_miou });
+
+export const toAdapter = ({ auto, deletable, figures, comparison, ...rest }: WireAdapter): Adapter => ({
   ...rest,
   automatic: auto,
   deletable: deletable !== false,
+  comparison: comparison ? toComparison(comparison) : null,
   metrics: figures && {
     baseMiou: figures.start_miou,
     clickMiou: figures.held_out_miou,
@@ -254,6 +273,7 @@ export const toJob = (wire: WireJob): Job => ({
   imagesPerSecond: wire.images_per_second,
   message: wire.message,
   adapter: wire.adapter,
+  comparison: wire.comparison ? toComparison(wire.comparison) : null,
   report: wire.report ? toImportReport(wire.report) : null,
 });
 
@@ -268,6 +288,7 @@ export const toProject = (wire: WireProject): Project => ({
   unfinishedFits: wire.unfinished ?? [],
   methods: wire.methods ?? [],
   formats: wire.formats,
+  rleFormats: wire.rle_formats ?? [],
   layouts: wire.layouts ?? [],
   hidden: wire.hidden ?? 0,
   classObjects: wire.class_objects ?? {},
@@ -301,4 +322,8 @@ export const toHeldOutObjects = ({ images }: WireGallery): HeldOutObject[] =>
     adapterMask: wire.after,
   }));
 
-export const toExportResult = (wire: WireExport): ExportResult => ({ ...wire, notes: wire.notes ?? [] });
+export const toExportResult = (wire: WireExport): ExportResult => ({
+  ...wire,
+  notes: wire.notes ?? [],
+  loading: wire.loading ?? "",
+});

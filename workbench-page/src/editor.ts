@@ -21,13 +21,17 @@ export function onImageClose(handler: () => void): void {
 
 /** Loads an image and its annotations, and encodes it and the next image in the queue. */
 export async function openImage(id: string): Promise<void> {
-  if (store.openImageId.value === id && store.editable.value) return;
+  if (store.openImageId.value === id && (store.editable.value || loading === id)) return;
   const from = store.openImageId.value;
   if (from && from !== id) store.visited.value = { back: [...store.visited.value.back, from].slice(-200), forward: [] };
   await load(id);
 }
 
+/** The image that is being loaded: setting `location.hash` asks for it a second time. */
+let loading: string | null = null;
+
 async function load(id: string): Promise<void> {
+  loading = id;
   void openDocument()?.autosave.flush();
   const opening = ++openings;
   closeHandlers.forEach((handler) => handler());
@@ -42,7 +46,10 @@ async function load(id: string): Promise<void> {
     store.saveStatus.value = { state: "saved", message: null };
   });
   location.hash = id;
-  if (store.openImage.value?.error) return; // the canvas shows the error
+  if (store.openImage.value?.error) {
+    loading = null;
+    return; // the canvas shows the error
+  }
   encodeAhead(id, opening);
   try {
     const [element, document] = await Promise.all([loadImage(id), loadDocument(id)]);
@@ -56,6 +63,8 @@ async function load(id: string): Promise<void> {
     });
   } catch (error) {
     if (opening === openings) store.notifyError(error);
+  } finally {
+    if (opening === openings) loading = null;
   }
 }
 

@@ -24,10 +24,11 @@ export function setProject(project: Project): void {
   store.activeAdapter.value = project.adapters.some((one) => one.name === adapter) ? adapter : null;
 }
 
-/** The newest adapter that takes clicks and is not worse at them than the base model; null: the base model. */
+/** The newest adapter that takes clicks and is worse neither than the base model nor than the adapter before it. */
 export function defaultAdapter({ adapters }: Pick<Project, "adapters">): string | null {
   const suitable = adapters.filter(
-    ({ promptless, metrics }) => !promptless && !worseThanBase(metrics?.clickMiou, metrics?.baseMiou),
+    ({ promptless, metrics, comparison }) =>
+      !promptless && !worseThanBase(metrics?.clickMiou, metrics?.baseMiou) && !comparison?.worse,
   );
   return suitable[suitable.length - 1]?.name ?? null;
 }
@@ -65,7 +66,10 @@ async function handleEnd(job: Job): Promise<void> {
 }
 
 /** Makes a new adapter the active one, unless the base model is better at clicks on held-out images. */
-function handleFitted(name: string, { clickMiou, baseMiou, automaticMiou }: Job): void {
+function handleFitted(name: string, { clickMiou, baseMiou, automaticMiou, comparison }: Job): void {
+  if (comparison?.worse) {
+    return store.notify(`${name} is worse than ${comparison.with} on the same objects, so ${comparison.with} stays in use.`);
+  }
   if (worseThanBase(clickMiou, baseMiou)) {
     const active = store.activeAdapter.value ?? "the base model";
     return store.notify(
@@ -84,7 +88,7 @@ function handleFitted(name: string, { clickMiou, baseMiou, automaticMiou }: Job)
 export async function startFit(options: FitOptions): Promise<void> {
   await flush();
   try {
-    setJob(await api.startFit(options));
+    setJob(await api.startFit({ ...options, present: store.activeAdapter.value }));
   } catch (error) {
     store.notifyError(error);
   }

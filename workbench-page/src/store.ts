@@ -51,6 +51,12 @@ export const stateCounts = computed(() => {
   for (const image of images.value) counts[image.state] += 1;
   return counts;
 });
+/** Open images with objects. */
+export const draftCount = computed(() => images.value.filter((one) => one.state === "open" && one.objects > 0).length);
+/** Accepted images with objects, which a fit can use. */
+export const usableCount = computed(
+  () => images.value.filter((one) => one.state === "accepted" && one.objects > 0).length,
+);
 export const visibleImages = computed(() => filterImages(inQueueOrder(images.value), filter.value, search.value));
 
 // open image

@@ -68,6 +68,7 @@ export interface Adapter {
   deletable: boolean;
   /** Held-out mIoU; null if nothing was held out. */
   metrics: { baseMiou: number | null; clickMiou: number | null; automaticMiou: number | null } | null;
+  comparison: Comparison | null;
 }
 
 export interface Job {
@@ -89,8 +90,22 @@ export interface Job {
   imagesPerSecond: number | null;
   message: string | null;
   adapter: string | null;
+  /** Of a finished fit. */
+  comparison: Comparison | null;
   /** Of a finished import. */
   report: ImportReport | null;
+}
+
+/** A new adapter and the one in use before it, on the same held-out objects. */
+export interface Comparison {
+  with: string;
+  objects: number;
+  images: number;
+  miou: number;
+  withMiou: number;
+  /** Number of the images that the adapter in use was trained on. */
+  seen: number;
+  worse: boolean;
 }
 
 /** What a data set contains, and what became of it. */
@@ -139,6 +154,8 @@ export interface Project {
   unfinishedFits: string[];
   methods: string[];
   formats: string[];
+  /** Formats that can hold masks as run lengths instead of polygons. */
+  rleFormats: string[];
   /** Layouts of data sets that can be imported. */
   layouts: string[];
   /** Files in the folder that are not listed as images. */
@@ -207,9 +224,25 @@ export interface ExportResult {
   url: string;
   folder: string;
   notes: string[];
+  /** How another program loads it. */
+  loading: string;
+}
+
+export interface ExportOptions {
+  format: string;
+  /** "open": drafts. */
+  states: ImageState[];
+  /** Null: all. */
+  classes: string[] | null;
+  /** Share of the images for validation. */
+  val: number;
+  /** Options of the format. */
+  options: Record<string, boolean>;
 }
 
 export interface FitOptions {
+  /** The adapter in use, with which the new one is compared; null: the base model. */
+  present?: string | null;
   name?: string;
   method?: string;
   steps?: number;

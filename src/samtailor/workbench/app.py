@@ -230,7 +230,8 @@ def _add_jobs(app: FastAPI, session: Session) -> None:
 def _add_exports(app: FastAPI, session: Session) -> None:
     @app.post("/api/export", status_code=201, summary="Write an export")
     def export(body: schema.Export) -> dict[str, Any]:
-        return session.exports.write(body.format, list(dict.fromkeys(body.states)), body.images, body.options)
+        states = list(dict.fromkeys(body.states))
+        return session.exports.write(body.format, states, body.images, body.options, body.classes, body.val)
 
     @app.get("/api/exports/{name}.zip", summary="An export as a zip file")
     def packed(name: str) -> FileResponse:

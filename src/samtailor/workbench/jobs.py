@@ -44,6 +44,7 @@ class Job:
         seconds_left: of the present stage.
         images_per_second: of the present stage.
         message: the error, or a note on the result.
+        comparison: of a fit, see `comparison.compare`.
         report: of an import, see `Session.import_data`.
     """
 
@@ -62,6 +63,7 @@ class Job:
     seconds_left: float | None = None
     images_per_second: float | None = None
     message: str | None = None
+    comparison: dict[str, Any] | None = None
     report: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:

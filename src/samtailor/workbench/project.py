@@ -220,7 +220,8 @@ class Project:
             moved: class that is removed to the class of the new list that its objects get.
 
         Raises:
-            InputError: a duplicate name, or an invalid renaming or move. Taken: a class that is in use would be removed.
+            InputError: a duplicate name, or an invalid renaming or move.
+            Taken: a class that is in use would be removed.
         """
         names = [class_.name for class_ in classes]
         if len({name.lower() for name in names}) != len(names):

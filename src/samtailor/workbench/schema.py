@@ -117,6 +117,7 @@ class Fit(_Strict):
     seed: int | None = Field(default=None, ge=0)
     proposals: bool = True
     proposal_steps: int | None = Field(default=None, ge=20, le=100_000)
+    present: str | None = Field(default=None, description="Adapter in use, with which the new one is compared.")
 
 
 class Label(_Strict):
@@ -141,7 +142,9 @@ class Export(_Strict):
     """Settings of an export."""
 
     format: str = Field(max_length=64)
-    states: list[Literal["accepted", "proposed"]] = Field(default=["accepted"], min_length=1)
+    states: list[Literal["accepted", "proposed", "open"]] = Field(default=["accepted"], min_length=1)
+    classes: list[str] | None = Field(default=None, min_length=1, description="Classes to export; default: all.")
+    val: float = Field(default=0.0, ge=0, le=0.9, description="Share of the images for validation.")
     images: Literal["link", "copy", "none"] = "link"
     options: dict[str, bool | float | str] = Field(default={}, description="Options of the format, such as rle: true.")
 

@@ -13,12 +13,13 @@ from typing import Any
 
 from samtailor import __version__, artefact, registry
 from samtailor.artefact import AdapterMeta
+from samtailor.data.writers import writer_options
 from samtailor.errors import InputError, SamtailorError
 from samtailor.limits import parse_json, read_bytes
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.engine import Engine
 from samtailor.serve.refusals import Refused, Taken, Unknown
-from samtailor.workbench import gallery
+from samtailor.workbench import comparison, gallery
 from samtailor.workbench.events import Events
 from samtailor.workbench.exports import Exports
 from samtailor.workbench.imports import Imports
@@ -76,6 +77,7 @@ class Session:
             "unfinished": self._unfinished(),
             "job": self.jobs.current and self.jobs.current.to_json(),
             "formats": registry.names("writers"),
+            "rle_formats": [name for name in registry.names("writers") if "rle" in writer_options(name)],
             "layouts": registry.names("formats"),
             "class_objects": project.class_objects(),
             "hidden": len(project.settings.hidden),
@@ -93,7 +95,7 @@ class Session:
 
     def fit(
         self, name: str | None, classes: Sequence[str] | None, method: str | None, steps: int | None,
-        seed: int | None, proposals: bool, proposal_steps: int | None = None,
+        seed: int | None, proposals: bool, proposal_steps: int | None = None, present: str | None = None,
     ) -> Job:  # fmt: skip
         """Start a fit on the accepted images, or continue the stopped fit of that name with its earlier settings.
 
@@ -103,10 +105,11 @@ class Session:
             method, steps, seed: None: the default of `samtailor fit`.
             proposals: also fit proposals for automatic mode.
             proposal_steps: None: the default of `samtailor propose-fit`.
+            present: adapter in use, with which the new one is compared (`comparison`).
 
         Raises:
-            Refused: too few accepted images. Taken: a job is in progress, or the name is taken. InputError: an invalid
-                setting.
+            Unknown: no adapter `present`. Refused: too few accepted images. Taken: a job is in progress, or the name is
+                taken. InputError: an invalid setting.
         """
         self.jobs.check_free()
         name = name or self._next_name()
@@ -122,6 +125,9 @@ class Session:
         else:
             work = snapshot(self.project, classes, method, steps, seed) | self._environment()
             work |= {"out": str(out), "proposals": proposals, "proposal_steps": proposal_steps}
+            in_use = None if present is None else self.engine.adapters.get(present)
+            if in_use is not None and in_use.folder is not None:
+                work["present"] = {"name": present, "folder": str(in_use.folder)}
         return self.jobs.start(
             "fit", name, work, on_message=self._save_objects, on_done=lambda result: self._fitted(name, result)
         )
@@ -231,6 +237,7 @@ class Session:
             "start_miou": figures.get("start_miou"),
             "automatic_miou": figures.get("held_out_region_miou"),
             "held_out_images": result["held_out_images"],
+            "comparison": result.get("comparison"),
             "message": result["message"],
         }
 
@@ -252,9 +259,18 @@ class Session:
         return {
             "name": loaded.name, "classes": [aliases.get(name, name) for name in meta.classes],
             "method": meta.method, "auto": loaded.automatic, "promptless": meta.inference.prompt == "none",
-            "figures": figures if complete else None,
+            "figures": figures if complete else None, "comparison": self._comparison(loaded),
             "deletable": loaded.folder is not None and loaded.folder.parent == self._fits, "created": meta.created,
         }  # fmt: skip
+
+    def _comparison(self, loaded: LoadedAdapter) -> dict[str, Any] | None:
+        """The comparison of an adapter with the one in use before it; None without one."""
+        if loaded.folder is None or loaded.folder.parent != self._fits:
+            return None
+        try:
+            return json.loads((loaded.folder / comparison.FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # fitted without one, or with an earlier version
+            return None
 
     def _adapter_names(self) -> list[str]:
         return [loaded.name for loaded in self.engine.adapters.all() if loaded.name is not None]

@@ -3,7 +3,7 @@
 import { openImage } from "../editor";
 import { inQueueOrder } from "../image-queue";
 import * as store from "../store";
-import type { Job } from "../types";
+import type { Comparison, Job } from "../types";
 import { counted, formatPercent } from "./format";
 
 export function JobResult({ job }: { job: Job }) {
@@ -35,6 +35,8 @@ function ImportResult({ job }: { job: Job }) {
 
 /** With fewer held-out images, the scores of a fit are a rough estimate. */
 const MIN_HELD_OUT = 5;
+/** With fewer objects, no comparison is made. */
+const MIN_OBJECTS = 5;
 
 function FitResult({ job }: { job: Job }) {
   const { adapter, clickMiou, baseMiou, automaticMiou, heldOutImages } = job;
@@ -60,6 +62,7 @@ function FitResult({ job }: { job: Job }) {
       {clickMiou !== null && heldOutImages !== null && heldOutImages < MIN_HELD_OUT && (
         <p class="hint">A rough estimate: with more accepted images, more are held out.</p>
       )}
+      {job.comparison && <ComparisonNote adapter={adapter ?? ""} comparison={job.comparison} />}
       {job.message && <p class="hint">{job.message}</p>}
       {adapter && exists && (
         <button class="plain wide" id="gallery" onClick={() => store.showBeforeAfter(adapter)}>
@@ -67,6 +70,30 @@ function FitResult({ job }: { job: Job }) {
         </button>
       )}
     </div>
+  );
+}
+
+/** The new adapter against the one in use before it; a worse one is offered, but not taken. */
+function ComparisonNote({ adapter, comparison }: { adapter: string; comparison: Comparison }) {
+  const { objects, images, miou, withMiou, seen, worse } = comparison;
+  const on = `${counted(objects, "object")} in ${counted(images, "held-out image")}`;
+  const inUse = store.activeAdapter.value === adapter;
+  if (objects < MIN_OBJECTS) {
+    return <p class="hint">Too few held-out objects ({objects}) to compare it with {comparison.with}.</p>;
+  }
+  return (
+    <>
+      <p class={worse ? "worse" : "hint"} id="comparison">
+        On the same {on}: {adapter} {formatPercent(miou)}, {comparison.with} {formatPercent(withMiou)}.
+        {seen > 0 && ` ${comparison.with} was trained on ${seen} of these images, which is to its advantage.`}
+        {worse && !inUse && ` ${comparison.with} stays in use.`}
+      </p>
+      {worse && !inUse && (
+        <button class="plain wide" id="use-worse" onClick={() => store.chooseAdapter(adapter)}>
+          Use {adapter} all the same
+        </button>
+      )}
+    </>
   );
 }
 

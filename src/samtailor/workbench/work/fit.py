@@ -16,12 +16,14 @@ from samtailor.data.split import ALIKE, Split, split
 from samtailor.errors import DataError, SamtailorError
 from samtailor.fitting import fit
 from samtailor.fitting.proposals import fit_proposals, plan_tiles
+from samtailor.limits import parse_json, read_bytes
 from samtailor.predict import auto as automatic
 from samtailor.proposals import disk
 from samtailor.serve import images as reading
 from samtailor.serve.limits import Limits
 from samtailor.structures import Annotation, Sample
 from samtailor.train.config import FitConfig, load
+from samtailor.workbench import comparison
 from samtailor.workbench.gallery import FILE, gallery
 
 if TYPE_CHECKING:
@@ -56,12 +58,28 @@ def run(job: Mapping[str, Any], channel: Channel) -> None:
         channel.progress(stage="gallery", done=0, total=max(len(held_out), 1))
         write_json(out / FILE, gallery(base, out, held_out, names, store, job["names"], report))
     channel.check_stop()
+    compared = _compare(job, base, out, held_out, store)
+    channel.check_stop()
     notice = notice or _classes_not_held_out(held_out, names)
     if job["proposals"] and not disk.exists(out):
         settings = {"seed": config.seed, "steps": job["proposal_steps"]}
         missing = _propose(base, out, samples, names, store, settings, channel)
         notice = " ".join(text for text in (notice, missing) if text) or None
-    channel.send(done={"figures": result.figures, "held_out_images": len(held_out), "message": notice})
+    figures = {"figures": result.figures, "held_out_images": len(held_out), "comparison": compared}
+    channel.send(done={**figures, "message": notice})
+
+
+def _compare(
+    job: Mapping[str, Any], base: Base, out: Path, held_out: Sequence[Sample], store: EmbeddingCache
+) -> dict[str, Any] | None:
+    """Compare the new adapter with the one in use, and keep the result in its folder."""
+    if "present" not in job:
+        return None
+    new = parse_json(read_bytes(out / FILE, "annotation_bytes"), str(out / FILE))
+    compared = comparison.compare(base, job["present"], new, held_out, job["classes"], store, job["names"])
+    if compared is not None:
+        write_json(out / comparison.FILE, compared)
+    return compared
 
 
 def read_samples(job: Mapping[str, Any]) -> list[Sample]:
