@@ -150,6 +150,21 @@ export const iouMap = (
 export const findObjects = async (id: string, adapter: string): Promise<ObjectRecord[]> =>
   (await post<{ objects: ObjectRecord[] }>(imagePath(id, "auto"), contract.autoBody(adapter))).objects;
 
+/** A mask after an operation; several for "split". */
+export const cleanUp = async (id: string, rle: Rle, operation: contract.CleanUp): Promise<Rle[]> =>
+  (await post<{ masks: Rle[] }>(imagePath(id, "clean"), contract.cleanBody(rle, operation))).masks;
+
+/** The image with its objects drawn on it. `version` changes with the objects, so that no old one is shown. */
+export const sheetUrl = (id: string, version: string) => `/api/${imagePath(id, "sheet")}?v=${encodeURIComponent(version)}`;
+
+/** Accepts proposed images. `refused`: the reason for each image that was not accepted. */
+export const acceptMany = (ids: string[]): Promise<{ accepted: string[]; refused: Record<string, string> }> =>
+  post(ROUTES.accept, contract.acceptBody(ids));
+
+/** Takes back the last `acceptMany`. */
+export const takeBackAcceptance = async (): Promise<string[]> =>
+  (await request<{ proposed: string[] }>(ROUTES.accept, { method: "DELETE" })).proposed;
+
 export const toPolygons = async (id: string, rle: Rle, tolerance: number): Promise<Polygon[]> =>
   (await post<{ polygons: Polygon[] }>(imagePath(id, "toPolygons"), { rle, tolerance })).polygons;
 

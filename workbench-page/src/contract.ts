@@ -40,6 +40,7 @@ export const ROUTES = {
   events: "events",
   hidden: "hidden",
   dataFormat: "data-format",
+  accept: "accept",
 } as const;
 
 /** Last segments of the paths below an image. */
@@ -52,6 +53,8 @@ export const IMAGE_ROUTES = {
   compare: "compare",
   iouMap: "iou-map",
   auto: "auto",
+  clean: "clean",
+  sheet: "sheet",
   toPolygons: "polygon",
   rasterize: "rasterize",
 } as const;
@@ -204,6 +207,9 @@ export const compareBody = (adapters: (string | null)[], prompts: Prompts, view:
   ...prompts,
   view,
 });
+export type CleanUp = "fill" | "crumbs" | "smooth" | "split";
+export const cleanBody = (rle: Rle, operation: CleanUp) => ({ rle, operation });
+export const acceptBody = (ids: string[]) => ({ ids });
 export const importBody = (options: ImportOptions) => options;
 export const autoBody = (adapter: string, minScore?: number) => ({ adapter, threshold: minScore });
 export const fitBody = (options: FitOptions) => options;

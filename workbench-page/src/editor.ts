@@ -178,8 +178,11 @@ export function undo(): void {
   if (!document || !store.editable.value) return;
   const accepted = lastAcceptance();
   const since = accepted?.next === document.imageId ? (accepted.depth ?? 0) : 0;
-  if (document.history.depth > since && document.history.undo()) applyChange(document);
-  else if (accepted) void undoAcceptance(accepted);
+  const before = document.history.value;
+  if (document.history.depth > since && document.history.undo()) {
+    applyChange(document);
+    selectChanged(before, document.history.value);
+  } else if (accepted) void undoAcceptance(accepted);
 }
 
 async function undoAcceptance({ imageId, before }: Acceptance): Promise<void> {
@@ -194,7 +197,16 @@ async function undoAcceptance({ imageId, before }: Acceptance): Promise<void> {
 
 export function redo(): void {
   const document = openDocument();
-  if (document?.history.redo()) applyChange(document);
+  const before = document?.history.value ?? [];
+  if (!document?.history.redo()) return;
+  applyChange(document);
+  selectChanged(before, document.history.value);
+}
+
+/** Selects the object that undo or redo has changed or brought back, if it is one. */
+function selectChanged(before: readonly AnnotatedObject[], after: readonly AnnotatedObject[]): void {
+  const changed = after.filter((one) => !before.includes(one));
+  if (changed.length === 1) store.selectedId.value = changed[0]!.id;
 }
 
 /** The image without objects for which a confirmation was shown. */
@@ -203,7 +215,7 @@ let confirmEmpty: string | null = null;
 /** Accepts the open image and opens the next pending one; first waits for a mask that is still being computed. */
 export function accept(): void {
   const document = openDocument();
-  if (!document || !store.editable.value) return;
+  if (!document || !store.editable.value || store.openImage.value?.error) return;
   const { imageId, history, autosave } = document;
   if (store.maskPending.value) return whenMaskArrived(() => store.openImageId.value === imageId && accept());
   if (!history.value.length && confirmEmpty !== imageId) {

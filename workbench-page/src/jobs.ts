@@ -113,6 +113,17 @@ export async function startImport(options: ImportOptions): Promise<void> {
   }
 }
 
+/** Takes back the last acceptance of many images. */
+export async function takeBackAcceptance(): Promise<void> {
+  try {
+    const undone = await api.takeBackAcceptance();
+    store.notify(`${undone.length} ${undone.length === 1 ? "image is" : "images are"} proposed again.`);
+    await refresh();
+  } catch (error) {
+    store.notifyError(error);
+  }
+}
+
 /** Lists files that an import has hidden as images again. */
 export async function showHidden(): Promise<void> {
   try {
@@ -167,5 +178,9 @@ function updateImage(image: ImageInfo): void {
   const images = store.images.value;
   const known = images.some((one) => one.id === image.id);
   store.images.value = known ? images.map((one) => (one.id === image.id ? image : one)) : [...images, image];
-  if (image.id === store.openImageId.value) void refresh();
+  if (image.id !== store.openImageId.value) return;
+  if (image.error) {
+    store.editable.value = false; // it turned out to be unreadable
+    store.imageState.value = image.state;
+  } else void refresh();
 }

@@ -27,9 +27,10 @@ onImageClose(() => {
   store.previewMask.value = null;
 });
 
-/** The smallest visible object at a point. */
-export function objectAt(point: Point): AnnotatedObject | null {
-  const hits = store.objects.value.filter((one) => !store.hiddenIds.value.has(one.id) && containsPoint(one.mask, point));
+/** The smallest visible object at a point, other than `except`. */
+export function objectAt(point: Point, except: string | null = null): AnnotatedObject | null {
+  const visible = store.objects.value.filter((one) => one.id !== except && !store.hiddenIds.value.has(one.id));
+  const hits = visible.filter((one) => containsPoint(one.mask, point));
   return hits.sort((a, b) => area(a.mask) - area(b.mask))[0] ?? null;
 }
 

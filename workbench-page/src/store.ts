@@ -110,6 +110,14 @@ function clampBrushSize(pixels: number): number {
 /** Whether masks of the zoomed crop come first: as the user last chose among candidates. */
 export const zoomFirst = persisted("zoom-first", false);
 export const opacity = persisted("opacity", 0.45);
+/** Objects of one class in different colors. */
+export const colorByObject = persisted("color-by-object", false);
+/** How the image is shown; the model sees the image itself. 1: unchanged. */
+export const brightness = signal(1);
+export const contrast = signal(1);
+/** The next click on another object joins it to the selected one. */
+export const joining = signal(false);
+export const firstStepsOff = persisted("first-steps-off", false);
 export const newObjectPerClick = persisted("one-per-click", false);
 export const previewOn = persisted("hover-preview", false);
 export const activeClass = signal<string>("");
@@ -148,7 +156,7 @@ export function requireClass(): boolean {
 }
 
 // dialogs and messages
-export type Dialog = "help" | "import" | "export" | "before-after" | "conflict" | null;
+export type Dialog = "help" | "import" | "accept-many" | "export" | "before-after" | "conflict" | null;
 export const dialog = signal<Dialog>(null);
 export const beforeAfterAdapter = signal<string | null>(null);
 export const openPanel = signal<"left" | "right" | null>(null);
@@ -179,6 +187,19 @@ export function dismiss(id: number): void {
 
 export function notifyError(error: unknown): void {
   notify(error instanceof Error ? error.message : String(error), "bad");
+}
+
+/** Far apart in lightness and hue. */
+const OBJECT_COLORS = [
+  "#e6194b", "#3cb44b", "#4363d8", "#f58231", "#42d4f4", "#f032e6", "#bfef45", "#fabed4", "#469990", "#9a6324",
+  "#ffe119", "#911eb4",
+];
+
+/** The color of an object: that of its class, or its own. */
+export function objectColor(object: AnnotatedObject): string {
+  if (!colorByObject.value) return classColor(object.class);
+  const index = objects.value.findIndex((one) => one.id === object.id);
+  return OBJECT_COLORS[Math.max(index, 0) % OBJECT_COLORS.length]!;
 }
 
 export const classColor = (name: string): string =>

@@ -16,7 +16,7 @@ from samtailor.masks.polygons import outlines
 from samtailor.masks.rle import validated
 from samtailor.serve.app import add_health, bare
 from samtailor.serve.guard import Guard
-from samtailor.workbench import masks, schema, static
+from samtailor.workbench import app_tools, masks, schema, static
 from samtailor.workbench.project import Stale
 from samtailor.workbench.records import Record
 from samtailor.workbench.session import Session
@@ -53,6 +53,7 @@ def build(
     _add_polygons(app, session)
     _add_jobs(app, session)
     _add_exports(app, session)
+    app_tools.add(app, session)
     static.add(app)
     app.add_middleware(Guard, limits=session.engine.limits, token=token, hosts=hosts, json_bytes=JSON_BYTES)
     if token is not None:
@@ -149,7 +150,11 @@ def _add_prompts(app: FastAPI, session: Session) -> None:
     @app.post("/api/images/{id}/encode", summary="Encode an image before the first prompt")
     async def encode(id: str, body: schema.Encode | None = None) -> dict[str, Any]:
         asked = body or schema.Encode()
-        return {"seconds": await service.encode_ahead(id, asked.adapter, asked.view)}
+        try:
+            return {"seconds": await service.encode_ahead(id, asked.adapter, asked.view)}
+        finally:
+            if id in session.project.images.all() and session.project.row(id)["state"] == "failed":
+                session.publish_image(id)  # the image turned out to be unreadable
 
     @app.post("/api/images/{id}/segment", summary="Masks for a prompt")
     async def segment(id: str, body: schema.Segment) -> dict[str, Any]:

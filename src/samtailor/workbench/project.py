@@ -188,6 +188,15 @@ class Project:
             self._write(id, new)
             return True
 
+    def restore(self, id: str, before: Record) -> bool:
+        """Bring back an earlier record, if exactly one change was saved since. Returns whether it was."""
+        with self._lock:
+            now = self.read(id)
+            if now.revision != before.revision + 1:
+                return False
+            self._write(id, before.model_copy(update={"revision": now.revision + 1}))
+            return True
+
     def waiting(self, by: str, only: Sequence[str] | None = None) -> list[str]:
         """Ids of the images that a labeling job should process: readable, and without work of the user.
 

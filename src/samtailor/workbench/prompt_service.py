@@ -71,9 +71,12 @@ class PromptService:
         try:
             embedding = await self.engine.embed(data, adapter)
         except Refused as error:
-            if error.status in (413, 415):  # the file is at fault, not the queue
-                await asyncio.to_thread(self._images.fail, id, str(error))
-            raise
+            if error.status not in (413, 415):
+                raise
+            # the file is at fault, not the queue; the engine does not know its name
+            reason = f"{image.name}: {str(error).removeprefix('the image: ')}"
+            await asyncio.to_thread(self._images.fail, id, reason)
+            raise type(error)(reason) from error
         self._ids[id, image.stamp] = embedding.id
         return embedding
 

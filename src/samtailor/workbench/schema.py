@@ -83,6 +83,19 @@ class Auto(_Strict):
     threshold: UnitInterval | None = Field(default=None, description="Lowest score of a proposal.")
 
 
+class Clean(_Strict):
+    """A mask to clean up."""
+
+    rle: Runs
+    operation: Literal["fill", "crumbs", "smooth", "split"]
+
+
+class AcceptMany(_Strict):
+    """Proposed images to accept."""
+
+    ids: list[str] = Field(min_length=1, max_length=100_000)
+
+
 class MaskToPolygons(_Strict):
     """A mask to convert to polygons."""
 
@@ -154,9 +167,11 @@ def _ring(points: list[tuple[float, float]]) -> np.ndarray:
 
 
 __all__ = [
+    "AcceptMany",
     "Annotations",
     "Auto",
     "Classes",
+    "Clean",
     "Compare",
     "Encode",
     "Export",

@@ -20,6 +20,7 @@ from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.engine import Engine
 from samtailor.serve.refusals import Refused, Taken, Unknown
 from samtailor.workbench import comparison, gallery
+from samtailor.workbench.bulk import BulkAccept
 from samtailor.workbench.events import Events
 from samtailor.workbench.exports import Exports
 from samtailor.workbench.imports import Imports
@@ -45,6 +46,7 @@ class Session:
     def __init__(self, project: Project, engine: Engine, device: str | None = None) -> None:
         self.project, self.engine, self._device = project, engine, device
         self.prompt_service, self.events = PromptService(engine, project), Events()
+        self.bulk = BulkAccept(project)
         self.exports = Exports(project.home / "exports", project)
         self.jobs = Jobs(project.home / "jobs", self._job_changed)
         self.imports = Imports(project, self.jobs, self.publish_project, self.publish_image)

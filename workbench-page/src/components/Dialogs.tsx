@@ -1,4 +1,5 @@
 import * as store from "../store";
+import { AcceptManyDialog } from "./AcceptManyDialog";
 import { BeforeAfterDialog } from "./BeforeAfterDialog";
 import { ConflictDialog } from "./ConflictDialog";
 import { ExportDialog } from "./ExportDialog";
@@ -12,6 +13,8 @@ export function Dialogs() {
       return <HelpDialog />;
     case "import":
       return <ImportDialog />;
+    case "accept-many":
+      return <AcceptManyDialog />;
     case "export":
       return <ExportDialog />;
     case "before-after":

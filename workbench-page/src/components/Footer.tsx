@@ -40,7 +40,7 @@ export function Footer() {
             Reopen
           </button>
         )}
-        <button class="primary" id="accept" disabled={!store.editable.value} onClick={accept}>
+        <button class="primary" id="accept" disabled={!store.editable.value || image?.error != null} onClick={accept}>
           <Icon name="check" /> {state === "accepted" ? "Next" : "Accept"} <kbd>Enter</kbd>
         </button>
       </div>

@@ -95,6 +95,7 @@ function ImageRow({ image, top }: { image: ImageInfo; top: number }) {
         <MiddleEllipsis text={image.name} />
         <span class="status">
           <i class={`dot ${draft ? "draft" : image.state}`} /> {stateLabel(image.state, image.objects)}
+          {image.error && <span class="reason">{reason(image)}</span>}
           {image.objects > 0 && ` · ${image.objects}`}
           {image.state === "proposed" && image.uncertainty !== null && <UncertaintyBar value={image.uncertainty} />}
         </span>
@@ -102,6 +103,10 @@ function ImageRow({ image, top }: { image: ImageInfo; top: number }) {
     </div>
   );
 }
+
+/** Why an image cannot be read, without its name. */
+const reason = ({ error, name }: ImageInfo): string =>
+  (error ?? "").replace(`${name}: `, "").replace(/^the image cannot be read \((.*)\).*$/, "$1");
 
 function UncertaintyBar({ value }: { value: number }) {
   const text = `Uncertainty ${value.toFixed(2)}`;

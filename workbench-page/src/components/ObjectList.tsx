@@ -47,7 +47,7 @@ function ObjectRow({ object, number }: { object: AnnotatedObject; number: number
         aria-pressed={selected}
         onClick={() => (store.selectedId.value = selected ? null : object.id)}
       >
-        <i class="swatch" style={{ background: store.classColor(object.class) }} />
+        <i class="swatch" style={{ background: store.objectColor(object) }} />
         <span>{number}</span>
       </button>
       <select
