@@ -14,6 +14,12 @@ export async function load(): Promise<void> {
   setJob(project.job);
 }
 
+/** Loads the project again, for the numbers that change with every save. */
+export async function refreshProject(): Promise<void> {
+  await flush();
+  setProject(await api.getProject());
+}
+
 export function setProject(project: Project): void {
   store.project.value = project;
   document.title = `${project.name} · samtailor workbench`;

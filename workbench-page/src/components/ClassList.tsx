@@ -1,10 +1,10 @@
 /** The classes: choose, add, rename, recolor, remove. */
 
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 
 import * as api from "../api";
 import { flush, refresh } from "../editor";
-import { setProject } from "../jobs";
+import { refreshProject, setProject } from "../jobs";
 import { chooseClass } from "../object-actions";
 import * as store from "../store";
 import type { ClassInfo } from "../types";
@@ -113,6 +113,9 @@ function EditForm({ info, onDone }: { info: ClassInfo; onDone: () => void }) {
   const others = classes.filter((one) => one.name !== info.name);
   const used = useObjectCount(info.name);
   const [moving, setMoving] = useState(false);
+  useEffect(() => {
+    refreshProject().catch(store.notifyError);
+  }, []);
   const remove = async (target?: string) => {
     await saveClasses(others, {}, target === undefined ? {} : { [info.name]: target });
     onDone();

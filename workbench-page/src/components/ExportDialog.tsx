@@ -1,7 +1,8 @@
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 
 import * as api from "../api";
 import { flush } from "../editor";
+import { refreshProject } from "../jobs";
 import * as store from "../store";
 import type { ExportResult, ImageState } from "../types";
 import { counted } from "./format";
@@ -55,6 +56,9 @@ export function ExportDialog() {
       setBusy(false);
     }
   };
+  useEffect(() => {
+    refreshProject().catch(store.notifyError);
+  }, []);
   const count = states.reduce((sum, state) => sum + (counts[state] ?? 0), 0);
   const empty = count === 0 || chosen.length === 0;
   return (
