@@ -99,14 +99,14 @@ class Importer:
     def add(self, image: ImportedImage) -> str | None:
         """Save one image. Returns the id of the image of the project if its annotations have changed."""
         self.report.crowds += image.crowds
-        found = self._finder.find(image)
-        if isinstance(found, str):
-            return self._count(ABSENT, image, found)
-        if found.id in self._taken:
+        match = self._finder.find(image)
+        if isinstance(match, str):
+            return self._count(ABSENT, image, match)
+        if match.id in self._taken:
             return self._count(TWICE, image)
-        self._taken.add(found.id)
+        self._taken.add(match.id)
         try:
-            return self._save(found, image)
+            return self._save(match, image)
         except Stale:
             return self._count(KEPT, image)
         except (DataError, InputError, Refused) as error:
@@ -123,13 +123,13 @@ class Importer:
         names = [name for name in inside if not name.startswith("../")]
         self.report.hidden = self._project.hide(names, dry=self._dry)
 
-    def _save(self, found: ImageFile, image: ImportedImage) -> str | None:
-        if found.error is not None:
-            raise Refused(found.error)
-        if (found.height, found.width) != tuple(image.size):
-            raise InputError(f"{found.name} has {found.width}x{found.height} px, the annotations {image.size[::-1]}.")
+    def _save(self, match: ImageFile, image: ImportedImage) -> str | None:
+        if match.error is not None:
+            raise Refused(match.error)
+        if (match.height, match.width) != tuple(image.size):
+            raise InputError(f"{match.name} has {match.width}x{match.height} px, the annotations {image.size[::-1]}.")
         objects = self._objects(image)
-        before = self._project.read(found.id)
+        before = self._project.read(match.id)
         if _content(before.objects) == _content(objects) and before.state in ("accepted", "open") and before.revision:
             return self._count(SAME, image)
         if not (before.untouched or self._replace):
@@ -137,9 +137,9 @@ class Importer:
         complete = image.missing == 0 and image.crowds == 0
         if not self._dry:
             self._add_classes(objects)
-            self._project.put(found.id, before.revision, "accepted" if complete else "open", objects)
+            self._project.put(match.id, before.revision, "accepted" if complete else "open", objects)
         self._count(ACCEPTED if complete else DRAFT, image)
-        return found.id
+        return match.id
 
     def _objects(self, image: ImportedImage) -> list[Object]:
         seen: Counter[str] = Counter()
