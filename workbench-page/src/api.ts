@@ -4,6 +4,7 @@ import * as contract from "./contract";
 import { EVENTS, IMAGE_ROUTES, ROUTES } from "./contract";
 import type {
   Annotations,
+  BaseInfo,
   Box,
   ClassInfo,
   ComparedMask,
@@ -156,6 +157,17 @@ export const cleanUp = async (id: string, rle: Rle, operation: contract.CleanUp)
 
 /** The image with its objects drawn on it. `version` changes with the objects, so that no old one is shown. */
 export const sheetUrl = (id: string, version: string) => `/api/${imagePath(id, "sheet")}?v=${encodeURIComponent(version)}`;
+
+export const getBases = async (): Promise<BaseInfo[]> =>
+  (await request<contract.WireBase[]>(ROUTES.bases)).map(contract.toBase);
+
+/** Loads a base model and measures its speed, as a job. */
+export const measureBase = async (name: string): Promise<Job> =>
+  contract.toJob(await post<contract.WireJob>(`${ROUTES.jobs}/measure`, { name }));
+
+/** Chooses the base model for the next start. */
+export const chooseBase = async (name: string): Promise<Project> =>
+  contract.toProject(await request<contract.WireProject>(ROUTES.base, { method: "PUT", body: { name } }));
 
 /** Accepts proposed images. `refused`: the reason for each image that was not accepted. */
 export const acceptMany = (ids: string[]): Promise<{ accepted: string[]; refused: Record<string, string> }> =>

@@ -6,6 +6,7 @@
 import type {
   Adapter,
   Annotations,
+  BaseInfo,
   ClassInfo,
   ComparedMask,
   Comparison,
@@ -41,6 +42,8 @@ export const ROUTES = {
   hidden: "hidden",
   dataFormat: "data-format",
   accept: "accept",
+  bases: "bases",
+  base: "base",
 } as const;
 
 /** Last segments of the paths below an image. */
@@ -121,6 +124,7 @@ export interface WireProject {
   name: string;
   folder?: string;
   base: string;
+  next_base?: string | null;
   classes: ClassInfo[];
   images: number;
   counts: Record<ImageState, number>;
@@ -136,6 +140,16 @@ export interface WireProject {
   unfinished?: string[];
   broken_adapters?: { name: string; error: string }[];
   version: string;
+}
+
+export interface WireBase extends Omit<BaseInfo, "measured"> {
+  measured: {
+    parameters: number;
+    size: number;
+    encode_seconds: number;
+    click_seconds: number;
+    device: string;
+  } | null;
 }
 
 export type WireImage = ImageInfo;
@@ -254,6 +268,17 @@ export const toAdapter = ({ auto, deletable, figures, comparison, ...rest }: Wir
   },
 });
 
+export const toBase = ({ measured, ...rest }: WireBase): BaseInfo => ({
+  ...rest,
+  measured: measured && {
+    parameters: measured.parameters,
+    size: measured.size,
+    encodeSeconds: measured.encode_seconds,
+    clickSeconds: measured.click_seconds,
+    device: measured.device,
+  },
+});
+
 const toTally = ({ found, read, left_out }: WireTally): Tally => ({ found, read, leftOut: left_out });
 
 const toImportReport = ({ account, ...rest }: WireImportReport): ImportReport => ({
@@ -287,6 +312,7 @@ export const toProject = (wire: WireProject): Project => ({
   name: wire.name,
   folder: wire.folder ?? null,
   base: wire.base,
+  nextBase: wire.next_base ?? null,
   classes: wire.classes,
   minImages: wire.min_images,
   adapters: wire.adapters.map(toAdapter),

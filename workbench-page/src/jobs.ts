@@ -58,6 +58,7 @@ function setJob(job: Job | null): void {
 async function handleEnd(job: Job): Promise<void> {
   if (job.state === "failed") return store.notify(job.message ?? "The job failed.", "bad");
   await load().catch(store.notifyError);
+  if (job.kind === "measure") return;
   if (job.kind === "import") {
     if (!job.report?.dry) await refresh();
   } else if (job.kind === "label") {
@@ -135,6 +136,22 @@ export async function showHidden(): Promise<void> {
   try {
     setProject(await api.showHidden());
     store.images.value = await api.getImages();
+  } catch (error) {
+    store.notifyError(error);
+  }
+}
+
+export async function measureBase(name: string): Promise<void> {
+  try {
+    setJob(await api.measureBase(name));
+  } catch (error) {
+    store.notifyError(error);
+  }
+}
+
+export async function chooseBase(name: string): Promise<void> {
+  try {
+    setProject(await api.chooseBase(name));
   } catch (error) {
     store.notifyError(error);
   }

@@ -156,7 +156,7 @@ export function requireClass(): boolean {
 }
 
 // dialogs and messages
-export type Dialog = "help" | "import" | "accept-many" | "export" | "before-after" | "conflict" | null;
+export type Dialog = "help" | "import" | "accept-many" | "base" | "export" | "before-after" | "conflict" | null;
 export const dialog = signal<Dialog>(null);
 export const beforeAfterAdapter = signal<string | null>(null);
 export const openPanel = signal<"left" | "right" | null>(null);

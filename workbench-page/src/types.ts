@@ -73,7 +73,7 @@ export interface Adapter {
 
 export interface Job {
   id: string;
-  kind: "fit" | "label" | "import";
+  kind: "fit" | "label" | "import" | "measure";
   state: "running" | "done" | "failed" | "stopped";
   done: number;
   total: number;
@@ -145,6 +145,8 @@ export interface Project {
   /** On the server's disk. */
   folder: string | null;
   base: string;
+  /** The base model from the next start on; null: the present one. */
+  nextBase: string | null;
   classes: ClassInfo[];
   /** Accepted images that a fit needs. */
   minImages: number;
@@ -164,6 +166,14 @@ export interface Project {
   classObjects: Record<string, number>;
   job: Job | null;
   version: string;
+}
+
+export interface BaseInfo {
+  name: string;
+  hint: string;
+  current: boolean;
+  next: boolean;
+  measured: { parameters: number; size: number; encodeSeconds: number; clickSeconds: number; device: string } | null;
 }
 
 export interface MaskCandidate {

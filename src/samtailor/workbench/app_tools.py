@@ -1,4 +1,4 @@
-"""Part of the HTTP interface of the page: clean-up of masks, and accepting many images."""
+"""Part of the HTTP interface of the page: clean-up of masks, base models, accepting many images."""
 
 from __future__ import annotations
 
@@ -31,6 +31,19 @@ def add(app: FastAPI, session: Session) -> None:
     @app.get("/api/images/{id}/sheet", summary="The image with its objects, for a contact sheet, JPEG")
     def sheet(id: str) -> Response:
         return Response(session.bulk.tile(id), media_type="image/jpeg", headers={"cache-control": "no-store"})
+
+    @app.get("/api/bases", summary="Base models: suggestions and measurements")
+    def bases() -> list[dict[str, Any]]:
+        return session.bases.rows()
+
+    @app.post("/api/jobs/measure", status_code=201, summary="Load a base model and measure its speed")
+    def measure(body: schema.BaseName) -> dict[str, Any]:
+        return session.bases.measure(body.name).to_json()
+
+    @app.put("/api/base", summary="Choose the base model for the next start")
+    def choose(body: schema.BaseName) -> dict[str, Any]:
+        session.bases.choose(body.name)
+        return session.about()
 
     @app.post("/api/accept", summary="Accept proposed images")
     def accept(body: schema.AcceptMany) -> dict[str, Any]:

@@ -101,16 +101,11 @@ class Importer:
         self.report.crowds += image.crowds
         match = self._finder.find(image)
         if isinstance(match, str):
-            return self._count(ABSENT, image, match)
-        if match.id in self._taken:
-            return self._count(TWICE, image)
-        self._taken.add(match.id)
-        try:
-            return self._save(match, image)
-        except Stale:
-            return self._count(KEPT, image)
-        except (DataError, InputError, Refused) as error:
-            return self._count(REFUSED, image, str(error))
+            self._count(ABSENT, image, match)
+            return None
+        name, sentence = self._outcome(match, image)
+        self._count(name, image, sentence)
+        return match.id if name in SAVED else None
 
     def hide(self, files: Iterable[str | Path]) -> None:
         """List files of the images' folder no longer as images. Files with annotations stay.
@@ -123,7 +118,19 @@ class Importer:
         names = [name for name in inside if not name.startswith("../")]
         self.report.hidden = self._project.hide(names, dry=self._dry)
 
-    def _save(self, match: ImageFile, image: ImportedImage) -> str | None:
+    def _outcome(self, match: ImageFile, image: ImportedImage) -> tuple[str, str | None]:
+        """Save an image; its outcome, and a sentence if there is a reason."""
+        if match.id in self._taken:
+            return TWICE, None
+        self._taken.add(match.id)
+        try:
+            return self._save(match, image), None
+        except Stale:
+            return KEPT, None
+        except (DataError, InputError, Refused) as error:
+            return REFUSED, str(error)
+
+    def _save(self, match: ImageFile, image: ImportedImage) -> str:
         if match.error is not None:
             raise Refused(match.error)
         if (match.height, match.width) != tuple(image.size):
@@ -131,15 +138,14 @@ class Importer:
         objects = self._objects(image)
         before = self._project.read(match.id)
         if _content(before.objects) == _content(objects) and before.state in ("accepted", "open") and before.revision:
-            return self._count(SAME, image)
+            return SAME
         if not (before.untouched or self._replace):
-            return self._count(KEPT, image)
+            return KEPT
         complete = image.missing == 0 and image.crowds == 0
         if not self._dry:
             self._add_classes(objects)
             self._project.put(match.id, before.revision, "accepted" if complete else "open", objects)
-        self._count(ACCEPTED if complete else DRAFT, image)
-        return match.id
+        return ACCEPTED if complete else DRAFT
 
     def _objects(self, image: ImportedImage) -> list[Object]:
         seen: Counter[str] = Counter()

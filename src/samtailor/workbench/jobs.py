@@ -32,7 +32,7 @@ class Job:
 
     Args:
         id: unique.
-        kind: "fit", "label" or "import".
+        kind: "fit", "label", "import" or "measure".
         adapter: the adapter that is fitted, or that labels; the name of the data set that is imported.
         state: only a running job changes.
         done, total: steps or images of the present stage.

@@ -278,6 +278,11 @@ class Project:
             if len(classes) > len(self.settings.classes):
                 self._save(self.settings.model_copy(update={"classes": classes}))
 
+    def set_base(self, name: str) -> None:
+        """Name of the base model from the next start on. Annotations do not depend on it; adapters do."""
+        with self._lock:
+            self._save(self.settings.model_copy(update={"base": name}))
+
     def hide(self, names: Iterable[str], *, dry: bool = False) -> int:
         """Stop listing files as images, except those with annotations.
 

@@ -90,6 +90,12 @@ class Clean(_Strict):
     operation: Literal["fill", "crumbs", "smooth", "split"]
 
 
+class BaseName(_Strict):
+    """A base model."""
+
+    name: str = Field(min_length=1, max_length=1024, description="Hub id, folder, or name.")
+
+
 class AcceptMany(_Strict):
     """Proposed images to accept."""
 
@@ -170,6 +176,7 @@ __all__ = [
     "AcceptMany",
     "Annotations",
     "Auto",
+    "BaseName",
     "Classes",
     "Clean",
     "Compare",

@@ -20,6 +20,7 @@ from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.engine import Engine
 from samtailor.serve.refusals import Refused, Taken, Unknown
 from samtailor.workbench import comparison, gallery
+from samtailor.workbench.base_choice import BaseChoice
 from samtailor.workbench.bulk import BulkAccept
 from samtailor.workbench.events import Events
 from samtailor.workbench.exports import Exports
@@ -49,6 +50,7 @@ class Session:
         self.bulk = BulkAccept(project)
         self.exports = Exports(project.home / "exports", project)
         self.jobs = Jobs(project.home / "jobs", self._job_changed)
+        self.bases = BaseChoice(project, self.jobs, engine.base.name, device, self.publish_project)
         self.imports = Imports(project, self.jobs, self.publish_project, self.publish_image)
         self._fits = adapters(project.home)
         self._broken: dict[str, str] = {}
@@ -70,6 +72,7 @@ class Session:
             "name": project.images.folder.name or str(project.images.folder),
             "folder": str(project.images.folder),
             "base": self.engine.base.name,
+            "next_base": self.bases.next,
             "classes": [class_.model_dump() for class_ in project.settings.classes],
             "images": len(project.images),
             "counts": counts,

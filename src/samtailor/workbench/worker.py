@@ -21,8 +21,9 @@ from typing import Any, TextIO
 from samtailor.errors import SamtailorError, fault_in_words
 from samtailor.registry import choose
 
-KINDS = {"fit": "fit", "label": "label", "import": "importing"}
+KINDS = {"fit": "fit", "label": "label", "import": "importing", "measure": "measure"}
 """Modules of `work` by kind of job."""
+_AT_ONCE = ("import", "measure")  # short jobs that a user waits for have the priority of the server
 STOPPED = 3
 """Exit code after a requested stop."""
 
@@ -100,7 +101,7 @@ def main(arguments: list[str]) -> int:
     out, sys.stdout = sys.stdout, sys.stderr  # prints of libraries must not mix with the messages
     channel = Channel(out)
     threading.Thread(target=_watch_input, args=(channel.stop.set,), daemon=True).start()
-    if job["kind"] != "import":  # it reads files only, and a user waits for it
+    if job["kind"] not in _AT_ONCE:
         _lower_priority()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:

@@ -1,5 +1,6 @@
 import * as store from "../store";
 import { AcceptManyDialog } from "./AcceptManyDialog";
+import { BaseDialog } from "./BaseDialog";
 import { BeforeAfterDialog } from "./BeforeAfterDialog";
 import { ConflictDialog } from "./ConflictDialog";
 import { ExportDialog } from "./ExportDialog";
@@ -15,6 +16,8 @@ export function Dialogs() {
       return <ImportDialog />;
     case "accept-many":
       return <AcceptManyDialog />;
+    case "base":
+      return <BaseDialog />;
     case "export":
       return <ExportDialog />;
     case "before-after":

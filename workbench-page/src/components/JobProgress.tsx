@@ -16,7 +16,7 @@ const STAGE_LABELS: Record<JobStage, string> = {
   import: "Reading annotations",
 };
 
-const TITLES: Record<Job["kind"], string> = { fit: "Fitting", label: "Labeling images", import: "Importing annotations" };
+const TITLES: Record<Job["kind"], string> = { fit: "Fitting", label: "Labeling images", import: "Importing annotations", measure: "Measuring a base model" };
 
 export function JobProgress({ job }: { job: Job }) {
   const percent = job.total > 0 ? (100 * job.done) / job.total : 0;

@@ -8,13 +8,14 @@ import { counted, formatPercent } from "./format";
 
 export function JobResult({ job }: { job: Job }) {
   if (job.state === "failed") {
-    const failed = { fit: "The fit failed", label: "Labeling failed", import: "The import failed" }[job.kind];
+    const failed = { fit: "The fit failed", label: "Labeling failed", import: "The import failed", measure: "The measurement failed" }[job.kind];
     return (
       <p class="result bad" role="alert">
         {failed}: {job.message ?? "unknown error."}
       </p>
     );
   }
+  if (job.kind === "measure") return null;
   if (job.kind === "import") return <ImportResult job={job} />;
   return job.kind === "label" ? <LabelResult job={job} /> : <FitResult job={job} />;
 }

@@ -99,6 +99,10 @@ export const gestureHandlers: GestureHandlers = {
     const [tool, from, image] = [store.tool.value, imagePoint(at), store.openImage.value];
     store.crosshair.value = null;
     if (!image || !store.editable.value) return false;
+    if (store.joining.value) {
+      tapAt(from, modifiers);
+      return false;
+    }
     if (tool === "brush" || tool === "eraser") return manual.beginStroke(from, erases(modifiers));
     polygonsBeforeDrag = store.editedPolygons.value?.polygons ?? null;
     if (tool === "polygon") return !modifiers.negative && grabCorner(from, modifiers);
