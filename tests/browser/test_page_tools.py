@@ -52,7 +52,7 @@ def test_masks_are_filled_split_joined_and_copied(page, place):
     assert area(one) == total
     page.keyboard.press("Control+z")
     assert len(objects(page, server)) == 2
-    page.locator(".object .pick").first.click()
+    assert page.locator(".object.selected").count() == 1
     name = page.locator(".current-image b").inner_text()
     page.keyboard.press("Shift+C")
     page.wait_for_function("name => document.querySelector('.current-image b').innerText !== name", arg=name)

@@ -94,6 +94,7 @@ class Importer:
         self._finder = ImageMatcher(project.images.refresh().values(), project.images.folder)
         self._taken: set[str] = set()
         self._names: dict[str, str] = {}
+        self._placeholder = project.classes == [DEFAULT_CLASS] and not project.class_objects()
         self.report = ImportReport()
 
     def add(self, image: ImportedImage) -> str | None:
@@ -161,8 +162,8 @@ class Importer:
     def _class(self, name: str) -> str:
         """The class of the project for a class of the data set. Names that a project cannot have are changed."""
         if name not in self._names:
-            known = {other.lower(): other for other in (*self._project.classes, *self._names.values())}
-            mine = class_name(name, taken=[other for lower, other in known.items() if other != name])
+            known = {*(() if self._placeholder else self._project.classes), *self._names.values()}
+            mine = class_name(name, taken=[other for other in known if other != name])
             self._names[name] = mine
             if mine != name:
                 self.report.renamed[name] = mine
@@ -174,9 +175,9 @@ class Importer:
         if not names:
             return
         project.add_classes(names)
-        used = any(project.labels(state)[DEFAULT_CLASS] for state in ("open", "proposed", "accepted", "failed"))
-        if project.classes[0] == DEFAULT_CLASS and DEFAULT_CLASS not in self._names.values() and not used:
+        if self._placeholder and DEFAULT_CLASS not in self._names.values():
             project.set_classes([one for one in project.settings.classes if one.name != DEFAULT_CLASS], {})
+        self._placeholder = False
 
     def _count(self, name: str, image: ImportedImage, sentence: str | None = None) -> None:
         outcome = self.report.outcomes[name]
