@@ -136,7 +136,7 @@ def test_export_asks_for_drafts_classes_and_validation(page, workbench):
     hand.drag(page, (40, 40), (90, 60))
     hand.saved(page)
     page.click("#export")
-    page.locator("[data-state=open]").check()
+    page.locator("dialog [data-state=open]").check()
     page.select_option("#val", "0.3")
     page.select_option("#rle", "rle")
     page.click("#make-export")

@@ -3,7 +3,7 @@
 import { computed, effect, signal } from "@preact/signals";
 
 import type { SaveState } from "./autosave";
-import { type Filter, filterImages, inQueueOrder } from "./image-queue";
+import { type Filter, commonFolder, filterImages, inQueueOrder } from "./image-queue";
 import type { Mask } from "./mask";
 import type {
   ComparedMask,
@@ -51,6 +51,9 @@ export const stateCounts = computed(() => {
   for (const image of images.value) counts[image.state] += 1;
   return counts;
 });
+const folder = computed(() => commonFolder(images.value.map((one) => one.name)));
+/** The name of an image without the folder that all images have in common. */
+export const shownName = ({ name }: ImageInfo): string => name.slice(folder.value.length);
 /** Open images with objects. */
 export const draftCount = computed(() => images.value.filter((one) => one.state === "open" && one.objects > 0).length);
 /** Accepted images with objects, which a fit can use. */

@@ -22,7 +22,7 @@ export function Footer() {
         <IconButton icon="left" label="Back to the image seen before (,)" disabled={index <= 0 && !back.length} onClick={previous} />
         <span class="current-image" title={image?.name}>
           <b>
-            <MiddleEllipsis text={image?.name ?? ""} />
+            <MiddleEllipsis text={image ? store.shownName(image) : ""} />
           </b>
           <small>
             {index >= 0 ? `${index + 1} of ${images.length} · ` : ""}

@@ -92,7 +92,7 @@ function ImageRow({ image, top }: { image: ImageInfo; top: number }) {
         {image.state !== "failed" && <img src={thumbnailUrl(image.id)} alt="" loading="lazy" decoding="async" />}
       </span>
       <span class="about">
-        <MiddleEllipsis text={image.name} />
+        <MiddleEllipsis text={store.shownName(image)} />
         <span class="status">
           <i class={`dot ${draft ? "draft" : image.state}`} /> {stateLabel(image.state, image.objects)}
           {image.error && <span class="reason">{reason(image)}</span>}
