@@ -42,7 +42,7 @@ def chromium() -> Iterator:
 def page(chromium) -> Iterator:
     """A page of 1280x800 px. Script errors and violations of the Content-Security-Policy fail the test."""
     context = chromium.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(120_000)
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))

@@ -48,7 +48,7 @@ def settled(page) -> None:
     page.wait_for_selector("#stage[data-busy=false]")
 
 
-def wait_until(page, condition, seconds: float = 15.0) -> None:
+def wait_until(page, condition, seconds: float = 120.0) -> None:
     """Wait until a function returns true, while the page goes on."""
     end = time.monotonic() + seconds
     while not condition():
