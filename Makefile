@@ -43,10 +43,13 @@ DATA ?= data
 DATA_OPEN ?= data_open
 RUNS ?= runs
 DETECTORS ?= detectors
+CACHE ?= cache
+LITE2 ?= lite2.pth
 ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
-	closer-look views companion tailor-trials round-trips fuzzing faults
+	closer-look views companion find tailor-trials resident-order embedding-precision round-trips fuzzing faults \
+	base-sources base-training machine-faults cases
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
@@ -56,6 +59,13 @@ figures: env  ## fill the tables and plots of README.md and docs/ from results/
 results-bundled-base: export OMP_NUM_THREADS = 1
 results-bundled-base: env
 	$(BIN)/python tools/measure_bundled_base.py $(DATA) --data-open $(DATA_OPEN)
+
+results-base-sources: env  ## CACHE and LITE2: see tools/bundled_base/README.md
+	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_base_sources.py $(CACHE) $(RUNS)/base-sources --trunk $(LITE2) \
+		--data $(DATA) --data-open $(DATA_OPEN)
+
+results-base-training: env
+	$(BIN)/python tools/record_base_training.py src/samtailor/bases/lite/training.json
 
 results-demo: demo
 	OMP_NUM_THREADS=$$(nproc 2>/dev/null || echo 2) $(BIN)/python tools/measure_demo.py demo
@@ -97,9 +107,21 @@ results-closer-look: env
 results-views: env
 	$(BIN)/python tools/measure_views.py --data $(DATA) --out $(RUNS)/views
 
+results-find: export OMP_NUM_THREADS = 1
+results-find: env
+	$(BIN)/python tools/measure_find.py --data $(DATA) --out $(RUNS)/find $(SOME)
+
 results-companion: env
 	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_companion.py --data $(DATA) --out $(RUNS)/companion $(SOME)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_companion.py --cost
+
+results-resident-order: export OMP_NUM_THREADS = 1
+results-resident-order: env
+	$(BIN)/python tools/measure_resident_order.py --data $(DATA) --out $(RUNS)/resident-order $(SOME)
+
+results-embedding-precision: export OMP_NUM_THREADS = 1
+results-embedding-precision: env
+	$(BIN)/python tools/measure_embedding_precision.py --data $(DATA) $(SOME)
 
 results-round-trips: env
 	$(BIN)/python tools/measure_round_trips.py
@@ -110,6 +132,16 @@ results-fuzzing: env  ## every reader on damaged files
 results-faults: env  ## named faults at every write
 	$(BIN)/python tools/measure_faults.py --faults 1000
 
+results-machine-faults: env  ## every command under full disks, missing permissions, ...; needs root
+	$(BIN)/python tools/measure_machine_faults.py
+
+CASES ?= cases
+results-cases: env  ## files of public bug reports
+	$(BIN)/python tools/measure_cases.py $(CASES)
+
 results-tailor-trials: env
 	for shots in 64 4; do $(BIN)/python tools/choose_tailor.py --data $(DATA) --out $(RUNS)/tailor-$$shots --shots $$shots \
 		--variant long=steps:600 --variant short=steps:150 --variant one=options.members:1 || exit 1; done
+	OMP_NUM_THREADS=1 $(BIN)/python tools/choose_tailor.py --data $(DATA) --out $(RUNS)/tailor-cheaper --shots 8 --seeds 0,1 \
+		--only humans,lesions,plates --table cheaper \
+		--variant short=steps:200 --variant 'earlier=options.convolutions:"full",options.member_batch:null'

@@ -37,10 +37,14 @@ def base_folder(tiny_sam_model, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def data_folder(tmp_path_factory) -> Path:
     """Eight images with one folder of masks for each class."""
-    root = tmp_path_factory.mktemp("data")
+    return write_data(tmp_path_factory.mktemp("data"), 8)
+
+
+def write_data(root: Path, count: int) -> Path:
+    """Images with a disc and a square, and one folder of masks for each class; returns `root`."""
     for folder in ("images", "masks/disc", "masks/square"):
         (root / folder).mkdir(parents=True)
-    for index in range(8):
+    for index in range(count):
         rng = np.random.default_rng(index)
         image = rng.integers(90, 140, (48, 80, 3), dtype=np.uint8)
         y, x = np.mgrid[:48, :80]

@@ -7,8 +7,23 @@ import sys
 import pytest
 import torch
 
+from commands import adapter_folder, base_folder, data_folder, run
 from samtailor.structures import Sample
-from tiny import LITE, SAM, SAM2, disc_sample, save_dinov2, standard_normal_fourier, wake
+from tiny import (
+    EDGETAM,
+    LITE,
+    SAM,
+    SAM2,
+    SAM3,
+    SAM_HQ,
+    disc_sample,
+    random_model,
+    save_dinov2,
+    standard_normal_fourier,
+    wake,
+)
+
+__all__ = ["adapter_folder", "base_folder", "data_folder", "run"]  # fixtures
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -90,6 +105,36 @@ def tiny_lite(tiny_lite_model):
     from samtailor.bases.sam2 import Sam2
 
     return Sam2(tiny_lite_model, "tiny-lite", Normalization(_efficientnet.MEAN, _efficientnet.STD))
+
+
+@pytest.fixture(scope="session")
+def tiny_sam_hq():
+    """A SAM-HQ base."""
+    from samtailor.bases.sam_hq import SamHq
+
+    return SamHq(random_model("SamHQ", SAM_HQ, 3), "tiny-sam-hq")
+
+
+@pytest.fixture(scope="session")
+def tiny_edgetam():
+    """An EdgeTAM base, with a stand-in for the backbone from timm."""
+    from samtailor.bases.edgetam import EdgeTam
+
+    return EdgeTam(random_model("EdgeTam", EDGETAM, 4), "tiny-edgetam")
+
+
+@pytest.fixture(scope="session")
+def tiny_sam3_tracker():
+    """A SAM 3 tracker base."""
+    from samtailor.bases.sam3_tracker import Sam3Tracker
+
+    return Sam3Tracker(random_model("Sam3Tracker", SAM3, 6), "tiny-sam3")
+
+
+@pytest.fixture(scope="session", params=["sam_hq", "edgetam", "sam3_tracker"])
+def tiny_further_base(request):
+    """The families that are not in `tiny_base`."""
+    return request.getfixturevalue(f"tiny_{request.param}")
 
 
 @pytest.fixture(scope="session", params=["sam", "sam2", "lite"])

@@ -34,9 +34,10 @@ class Idle:
 
     def __init__(self, folder):
         self.folder, self.started, self.running, self.current, self.error = folder, 0, False, None, None
+        self.outcome = ()
 
-    def finished(self):
-        return []
+    def in_use(self):
+        return None
 
     def start(self):
         self.started += 1

@@ -68,6 +68,90 @@ LITE = {
 """As the bundled base, which has a convolutional backbone."""
 
 
+SAM_HQ = {**SAM, "mask_decoder_config": {**SAM["mask_decoder_config"], "vit_dim": 32}}
+SAM3 = {
+    "vision_config": {
+        "backbone_config": {
+            "model_type": "sam3_vit_model",
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 64,
+            "patch_size": 16,
+            "window_size": 2,
+            "global_attn_indexes": [1],
+            "pretrain_image_size": 32,
+        },
+        "fpn_hidden_size": 32,
+        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+    },
+    "prompt_encoder_config": {"hidden_size": 32, "image_size": 64, "patch_size": 16},
+    "mask_decoder_config": {"hidden_size": 32, "mlp_dim": 64, "num_attention_heads": 4, "iou_head_hidden_dim": 32},
+}
+EDGETAM = {
+    "vision_config": {
+        "backbone_config": {"model_type": "tiny_pyramid"},
+        "backbone_channel_list": [32, 16, 8, 8],
+        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+        "fpn_hidden_size": 32,
+        "fpn_top_down_levels": [2, 3],
+    },
+    "prompt_encoder_config": SAM3["prompt_encoder_config"],
+    "mask_decoder_config": SAM3["mask_decoder_config"],
+}
+SLIMSAM = {
+    **SAM,
+    "vision_config": {**SAM["vision_config"], "hidden_size": 42, "num_attention_heads": 3, "mlp_dim": 54},
+}
+"""Sizes that pruning leaves: neither the width nor that of the MLP is a power of two or a multiple of the other."""
+
+
+def register_pyramid() -> None:
+    """Register a small convolutional backbone that returns a list of maps, as the networks of timm do in EdgeTAM."""
+    from types import SimpleNamespace
+
+    from torch import nn
+    from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+
+    class PyramidConfig(PretrainedConfig):
+        model_type = "tiny_pyramid"
+
+    class Pyramid(PreTrainedModel):
+        config_class = PyramidConfig
+
+        def __init__(self, config: PyramidConfig) -> None:
+            super().__init__(config)
+            widths, strides = (3, 8, 8, 16, 32), (4, 2, 2, 2)
+            self.stages = nn.ModuleList(
+                nn.Conv2d(widths[i], widths[i + 1], stride, stride) for i, stride in enumerate(strides)
+            )
+            self.post_init()
+
+        def forward(self, pixel_values: torch.Tensor, **_: object) -> SimpleNamespace:
+            maps, x = [], pixel_values
+            for stage in self.stages:
+                x = torch.relu(stage(x))
+                maps.append(x)
+            return SimpleNamespace(last_hidden_state=maps, hidden_states=None)
+
+    AutoConfig.register("tiny_pyramid", PyramidConfig, exist_ok=True)
+    AutoModel.register(PyramidConfig, Pyramid, exist_ok=True)
+
+
+def random_model(name: str, config: dict, seed: int) -> torch.nn.Module:
+    """A random model of a class of transformers, with weights as large as trained ones."""
+    import transformers
+
+    if name == "EdgeTam":
+        register_pyramid()
+    torch.manual_seed(seed)
+    model = getattr(transformers, f"{name}Model")(getattr(transformers, f"{name}Config")(**config)).eval()
+    wake(model)
+    standard_normal_fourier(model)
+    return model
+
+
 def save_dinov2(folder: Path, seed: int, **config: int) -> Path:
     """A random DINOv2 of 32 px in a folder, as `save_pretrained` writes it."""
     from transformers import Dinov2Config, Dinov2Model

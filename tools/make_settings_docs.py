@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,10 @@ def _link(method: str) -> str:
 
 def _type(annotation: Any) -> str:
     name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    name = re.sub(r"Annotated\[(\w+), [^\]]*\]", r"\1", name)  # bounds
     for long, short in (("typing.", ""), ("pathlib.", ""), (" | None", ""), ("Literal", "one of ")):
         name = name.replace(long, short)
+    name = re.sub(r"Union\[(\w+), one of \['(\w+)'\]\]", r"\1 or '\2'", name)
     return name.replace("|", "\\|")
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,18 +27,15 @@ import numpy as np
 import torch
 
 import results
-from bundled_base import evaluation
-from bundled_base.prompting import centre
+from bundled_base import cost, evaluation
+from bundled_base.prompting import center
 from results import Cell, Column, Table
-from samtailor.bases import Base, load_base
-from samtailor.bases.decoder import PromptDecoder
-from samtailor.bases.encoder import fast_encoder
+from samtailor.bases import load_base
 from samtailor.data.synth.scenes import scene
 from samtailor.predict import Predictor
 from samtailor.registry import BUNDLED_BASE
 from samtailor.structures import Prompts
 
-EARLIER = results.ROOT / "tests" / "fixtures" / "v0_2" / "base"
 SIDE, LIMIT = 640, 8
 """Longest side of the images, pixels, and masks of an image."""
 SETS = {
@@ -111,7 +107,7 @@ def main() -> None:
     if not rows:
         sys.exit(f"{options.data} holds none of the sets. Give the folder that contains humans, face_parts or nuclei.")
     tables = {"quality": _quality(rows), "reliability": _reliability(trust)}
-    tables["cost"] = cost(base, load_base(options.earlier), options.repeats)
+    tables["cost"] = cost.table(base, load_base(options.earlier), options.repeats)
     results.save(
         "bundled-base",
         tables,
@@ -177,9 +173,9 @@ def measure(predictor: Predictor, cases: list[Case], clicks: int = 3) -> Measure
         for mask in one.masks:
             for name, value in _prompts(predictor, mask, found, clicks).items():
                 found.iou.setdefault(name, []).append(value)
-        centers = [centre(mask) for mask in one.masks]
-        found.present += [object_score(predictor, center[:2]) for center in centers]
-        nothing = centre(~one.masks.any(axis=0))  # the place that is farthest from every mask and the border
+        places = [center(mask) for mask in one.masks]
+        found.present += [object_score(predictor, place[:2]) for place in places]
+        nothing = center(~one.masks.any(axis=0))  # the place that is farthest from every mask and the border
         if nothing[2].max() >= 8:
             found.absent.append(object_score(predictor, nothing[:2]))
     return found
@@ -191,7 +187,7 @@ def _prompts(predictor: Predictor, mask: np.ndarray, found: Measured, clicks: in
     masks, scores, _ = predictor.predict(box=[columns.min(), rows.min(), columns.max(), rows.max()])
     ious = overlaps(masks, mask)
     values = {"box-oracle": float(ious.max()), "box-default": float(ious[scores.argmax()])}
-    points, labels = [centre(mask)[:2]], [1]
+    points, labels = [center(mask)[:2]], [1]
     masks, scores, low = predictor.predict(points, labels)
     ious = overlaps(masks, mask)
     values |= {"center-oracle": float(ious.max()), "center-default": float(ious[scores.argmax()])}
@@ -199,19 +195,11 @@ def _prompts(predictor: Predictor, mask: np.ndarray, found: Measured, clicks: in
     found.true.append(ious)
     for count in range(2, clicks + 1):
         best = scores.argmax()
-        point, label = correction(masks[best], mask)
+        point, label = evaluation.correction(masks[best], mask)
         points, labels = [*points, point], [*labels, label]
         masks, scores, low = predictor.predict(points, labels, mask_input=low[best])
         values[f"click{count}"] = float(overlaps(masks, mask)[scores.argmax()])
     return values
-
-
-def correction(predicted: np.ndarray, mask: np.ndarray) -> tuple[tuple[int, int], int]:
-    """A click at the center of the largest error, and its label: 1 on what is missing, 0 on what is too much."""
-    missed, wrong = centre(mask & ~predicted), centre(predicted & ~mask)
-    inside = missed[2].max() >= wrong[2].max()
-    x, y = (missed if inside else wrong)[:2]
-    return (int(x), int(y)), int(inside)
 
 
 def overlaps(masks: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -266,70 +254,6 @@ def area(positive: np.ndarray, negative: np.ndarray) -> float | None:
     return round(float(below.mean() / (2 * len(negative))), 3)
 
 
-def cost(base: Base, earlier: Base, repeats: int) -> Table:
-    """Processor time of both bases, taken in turn, and size of the file."""
-    calls: dict[str, dict[str, Callable[[], Any]]] = {"base": _calls(base), "earlier": _calls(earlier)}
-    names = list(calls["base"])
-    times: dict[tuple[str, str], list[float]] = {}
-    for round_ in range(repeats + 1):
-        for name in names:
-            for which in calls:
-                start = time.process_time()
-                calls[which][name]()
-                if round_:  # the first one warms up
-                    times.setdefault((which, name), []).append(time.process_time() - start)
-    rows: dict[str, dict[str, Cell]] = {}
-    for name in names:
-        own, theirs = (1e3 * float(np.min(times[which, name])) for which in calls)
-        rows[name] = {"what": name, "base": round(own, 2), "earlier": round(theirs, 2), "ratio": round(own / theirs, 2)}
-    keyed = dict(zip(("encode", "encode-cached", "click", "click-served", "clicks-16"), rows.values(), strict=True))
-    own, theirs = (sum(p.numel() for p in b.model.parameters()) / 1e6 for b in (base, earlier))
-    keyed["parameters"] = {"what": "Parameters, millions", "base": round(own, 2), "earlier": round(theirs, 2)}
-    if (file := results.ROOT / "src" / "samtailor" / "bases" / base.name / "model.safetensors").is_file():
-        sizes = [round(f.stat().st_size / 1e6, 2) for f in (file, EARLIER / "model.safetensors")]
-        keyed["file"] = {
-            "what": "File, MB",
-            "base": sizes[0],
-            "earlier": sizes[1],
-            "ratio": round(sizes[0] / sizes[1], 2),
-        }
-    columns = (
-        Column(key="what", label="One thread, shortest processor time, ms"),
-        Column(key="base", label=base.name, digits=1),
-        Column(key="earlier", label="Bundled base of version 0.2", digits=1),
-        Column(key="ratio", label="Ratio", digits=2),
-    )
-    return Table(title="Cost", columns=columns, rows=keyed)
-
-
-def _calls(base: Base) -> dict[str, Callable[[], Any]]:
-    """What is timed: the encoder in both ways, and clicks on an encoded image."""
-    image, short = torch.zeros(1, 3, base.size, base.size), fast_encoder(base)
-    predictor = Predictor(base)
-    predictor.set_image(np.full((480, 640, 3), 120, np.uint8))
-    points = torch.rand(1, 16, 1, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([639.0, 479.0])
-    many = Prompts((480, 640), points=points, labels=torch.ones(1, 16, 1).long())
-
-    one = Prompts((480, 640), points=points[:, :1], labels=torch.ones(1, 1, 1).long())
-    decoder = PromptDecoder(base)
-
-    @torch.no_grad()
-    def served(prompts: Prompts) -> None:
-        decoder(predictor.features, base.encode_prompts(predictor.frame.prompts(prompts))).best_masks()
-
-    @torch.inference_mode()
-    def encode(model: Base) -> None:
-        model.encode_image(image)
-
-    return {
-        "Encode an image, encode_image": lambda: encode(base),
-        "Encode an image, as the cache and the workbench do": lambda: encode(short),
-        "One click, Predictor.predict": lambda: predictor.predict([[320, 240]], [1]),
-        "One click, as the service and the workbench do": lambda: served(one),
-        "16 clicks": lambda: served(many),
-    }
-
-
 def _quality(rows: dict[str, dict[str, Cell]]) -> Table:
     columns = [Column(key="set", label=""), *(Column(key=key, label=label) for key, label in FIGURES.items())]
     return Table(title="Held-out images, without a fit", columns=tuple(columns), rows=rows)
@@ -353,7 +277,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("data", type=Path, help="folder of the data sets")
     parser.add_argument("--data-open", type=Path, help="folder of the openly licensed sets")
     parser.add_argument("--base", default=BUNDLED_BASE)
-    parser.add_argument("--earlier", type=Path, default=EARLIER, help="base to compare times with")
+    parser.add_argument("--earlier", type=Path, default=cost.EARLIER, help="base to compare times with")
     parser.add_argument("--share", type=float, default=0.3, help="part of each set")
     parser.add_argument("--repeats", type=int, default=15, help="of each timed call")
     results.add_option(parser, "bundled-base")

@@ -14,7 +14,7 @@ from faults.inject import FAULTS
 from faults.run import try_faults
 from faults.scenes import SCENES
 
-SHARES = {"page": 0.4, "export": 0.15, "label": 0.15, "cache": 0.15, "compare": 0.1, "fit": 0.05}
+SHARES = {"page": 0.38, "export": 0.15, "label": 0.15, "cache": 0.15, "compare": 0.1, "fit": 0.05, "onnx": 0.02}
 """Share of the faults of each scene; a fit takes a second."""
 
 

@@ -78,7 +78,7 @@ def main() -> None:
 def _measure(name: str, options: argparse.Namespace) -> Path:
     out = options.out / name
     command = [sys.executable, "-m", "samtailor", "compare", str(options.data / name), "--out", str(out)]
-    command += ["--methods", options.methods, "--shots", options.shots, "--seeds", options.seeds]
+    command += ["--methods", options.methods, "--regions", "--shots", options.shots, "--seeds", options.seeds]
     command += ["--workers", str(options.workers)]
     if "am-sam" in options.methods.split(","):
         seen = [f"--detector={options.detectors / PERSON}", "--detector-classes=person"]

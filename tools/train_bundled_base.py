@@ -1,4 +1,4 @@
-"""Train the bundled base on a CPU or a GPU; every call goes on where the last one stopped.
+"""Train the bundled base on a CPU or a GPU; every call continues where the last one stopped.
 
     # stage 1: neck and decoder on cached features of the frozen trunk (see bundled_base/cache.py)
     python tools/train_bundled_base.py --run RUN --trunk LITE2.pth --cache CACHE --minutes 60
@@ -22,7 +22,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -34,16 +34,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tools")]
 
 from bundled_base import checkpoint, network  # noqa: E402
-from bundled_base.corrections import chosen, correct  # noqa: E402
-from bundled_base.decoder import Decode, Levels, Neck  # noqa: E402
-from bundled_base.evaluation import Item, held_out_sets, measure  # noqa: E402
-from bundled_base.feeding import CachedBatches, LiveBatches, load, maps  # noqa: E402
-from bundled_base.losses import Dense, MaskLoss, prompt_losses  # noqa: E402
-from bundled_base.optimisers import Optimisers  # noqa: E402
+from bundled_base.evaluation import held_out_sets  # noqa: E402
+from bundled_base.feeding import CachedBatches, LiveBatches, load  # noqa: E402
+from bundled_base.losses import MaskLoss  # noqa: E402
+from bundled_base.trainer import Trainer, rate  # noqa: E402
 
 
-def options() -> argparse.Namespace:
-    """Read the command line."""
+def options(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line, or these words."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, help="folder for checkpoints and log")
     parser.add_argument("--start", type=Path, help="a new run begins with these exported weights")
@@ -81,126 +79,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--evaluate-every", type=float, default=20.0, help="minutes")
     parser.add_argument("--held-out", type=float, default=0.4, help="share of the evaluation sets")
     parser.add_argument("--save-every", type=float, default=3.0, help="minutes")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     if not args.run and not (args.export and args.start):
         parser.error("--run is required, except with --start FILE --export FOLDER")
     return args
-
-
-class Trainer:
-    """Model, training heads, optimisers and averaged weights of one run."""
-
-    def __init__(self, args: argparse.Namespace, rank: int = 0) -> None:
-        self.args, self.rank, self.world = args, rank, args.processes
-        self.device = torch.device(args.device)
-        self.model = network.build(args.seed).to(self.device).train()
-        network.set_size(self.model, args.size)
-        self.trunk = self.model.vision_encoder.backbone.trunk
-        if args.trunk:
-            network.load_trunk(self.model, args.trunk)
-        self.dense = Dense((20, 40, 160)).to(self.device)
-        self.neck, self.decode = Neck(self.model), Decode(self.model)
-        modules = [self.model, self.dense]
-        self.optimisers = Optimisers(modules, self.trunk, trunk_rate=args.trunk_rate, rank=rank, world=args.processes)
-        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.progress = {"step": 0, "images": 0, "seconds": 0.0}
-        if not checkpoint.load(args.run, self) and args.start:
-            checkpoint.start(args.start, self)
-
-    def step(self, batch: dict[str, Tensor], lr: float) -> dict[str, float]:
-        """One step on one batch; returns the losses."""
-        batch = {k: v.to(self.device, non_blocking=True) for k, v in batch.items()}
-        losses = self.losses(batch)
-        total = losses["mask"] + losses["iou"] + 0.1 * losses["presence"] + self.args.dense * losses["dense"]
-        if "corrected" in losses:
-            total = total + losses["corrected"]
-        total.backward()
-        self.optimisers.step(lr)
-        self.progress["step"] += 1
-        self.progress["images"] += len(batch["masks"]) * self.world
-        self._average()
-        return {name: float(value.detach()) for name, value in losses.items()}
-
-    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """All losses of a batch."""
-        early = max(0.0, 1 - self.progress["step"] / max(1, self.args.early))
-        ones = torch.ones(batch["clicks"].shape[:3], dtype=torch.long, device=self.device)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            levels = self.neck(self._maps(batch))
-            dense = self.dense(levels, batch) if self.args.dense else levels[0].new_zeros(())
-            first = self.decode(levels, batch["clicks"], ones)
-            second = self.decode(levels, batch["points"], batch["labels"])
-        found = [torch.cat(x, dim=1).float() for x in zip(first, second, strict=True)]
-        losses = prompt_losses(*found, batch, early) | {"dense": dense}
-        if self.args.corrections and torch.rand(()) < self.args.corrections:
-            losses["corrected"] = self._corrected(levels, batch, found, ones, early)
-        return losses
-
-    def _maps(self, batch: dict[str, Tensor]) -> list[Tensor]:
-        """Maps of the trunk (B, h, w, C): cached, or of the batch's images."""
-        if "image" not in batch:
-            return maps(batch)
-        pixels = network.normalise(batch["image"]).contiguous(memory_format=torch.channels_last)
-        with torch.set_grad_enabled(self.args.trunk_rate > 0):
-            return [x.permute(0, 2, 3, 1) for x in self.trunk(pixels)]
-
-    def _corrected(
-        self, levels: Levels, batch: dict[str, Tensor], found: list[Tensor], ones: Tensor, early: float
-    ) -> Tensor:
-        """Mask and IoU loss after one more click or several: on the single clicks, or on the other prompts."""
-        clicks = ones.shape[1]
-        single = bool(torch.rand(()) < 0.6)
-        rows = slice(0, clicks) if single else slice(clicks, None)
-        points, labels = (batch["clicks"], ones) if single else (batch["points"], batch["labels"])
-        before = chosen(found[0][:, rows], found[1][:, rows]).detach()
-        part = batch | {
-            "targets": batch["targets"][:, rows, :1].expand(-1, -1, 4),
-            "present": batch["present"][:, rows],
-        }
-        index = torch.arange(len(before), device=self.device)[:, None]
-        wanted = batch["masks"][index, part["targets"][..., 0]].float() / 255
-        total, rounds = levels[0].new_zeros((), dtype=torch.float32), 1 + int(torch.rand(()) < 0.5) * self.args.rounds
-        for _ in range(rounds):
-            more, marks = correct(before, wanted, self.args.size)
-            points, labels = torch.cat([points, more], 2), torch.cat([labels, marks], 2)
-            masks = before.clamp(-32, 32) if torch.rand(()) < 0.75 else None
-            with torch.autocast(self.device.type, torch.bfloat16):
-                again = [x.float() for x in self.decode(levels, points, labels, masks)]
-            losses = prompt_losses(*again, part, early)
-            total = total + (losses["mask"] + losses["iou"]) / rounds
-            before = chosen(again[0], again[1]).detach()
-        return total
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        keep = min(self.args.average, (1 + self.progress["step"]) / (10 + self.progress["step"]))
-        now = self.model.state_dict()
-        names = [k for k, v in self.average.items() if v.is_floating_point()]
-        torch._foreach_lerp_([self.average[k] for k in names], [now[k] for k in names], 1 - keep)
-
-    @torch.inference_mode()
-    def features(self, item: Item) -> Levels:
-        """Decoder inputs of one image, through the trunk."""
-        pixels = network.normalise(torch.from_numpy(item.image).permute(2, 0, 1)[None].to(self.device))
-        with torch.autocast(self.device.type, torch.bfloat16):
-            found = self.trunk(pixels.contiguous(memory_format=torch.channels_last))
-            return self.neck([x.permute(0, 2, 3, 1) for x in found])
-
-    def evaluate(self, sets: dict[str, list[Item]]) -> dict[str, dict[str, float]]:
-        """Mean IoUs of the averaged weights."""
-        own = {k: v.clone() for k, v in self.model.state_dict().items()}
-        self.model.load_state_dict(self.average)
-        network.set_size(self.model, network.SIZE)
-        rows = {name: measure(items, self.features, self.decode) for name, items in sets.items()}
-        self.model.load_state_dict(own)
-        network.set_size(self.model, self.args.size)
-        return rows
-
-
-def rate(args: argparse.Namespace, step: int, share: float) -> float:
-    """Learning rate: warm-up, constant, and with `--finish` a straight line down to 0."""
-    lr = args.lr * min(1.0, (step + 1) / args.warm_up)
-    return lr * max(0.0, 1 - share) if args.finish else lr
 
 
 class Clock:

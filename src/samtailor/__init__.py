@@ -25,15 +25,19 @@ if TYPE_CHECKING:
     from samtailor.evaluation.api import evaluate
     from samtailor.fitting.api import fit
     from samtailor.labelling.api import label
+    from samtailor.labelling.find import find
     from samtailor.predict.predictor import Predictor
+    from samtailor.predict.references import Reference
     from samtailor.train.config import FitConfig
 
 __version__ = "0.2.0"
 __all__ = [
     "FitConfig",
     "Predictor",
+    "Reference",
     "__version__",
     "evaluate",
+    "find",
     "fit",
     "label",
     "load_adapter",
@@ -43,7 +47,9 @@ __all__ = [
 _MODULES = {
     "FitConfig": "train.config",
     "Predictor": "predict.predictor",
+    "Reference": "predict.references",
     "evaluate": "evaluation.api",
+    "find": "labelling.find",
     "fit": "fitting.api",
     "label": "labelling.api",
     "load_adapter": "artefact",

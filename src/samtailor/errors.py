@@ -51,7 +51,8 @@ _NO_MEMORY = (
     "There is not enough memory. Close other programs, or use smaller images, a smaller base model, a smaller "
     "batch_size, or --tile for large images."
 )
-_MEMORY_TEXTS = ("can't allocate memory", "out of memory", "insufficient memory", "cannot allocate", "bad_alloc")
+_MEMORY_TEXTS = ("can't allocate memory", "out of memory", "insufficient memory", "cannot allocate", "bad_alloc",
+                 "failed to map segment", "could not create a primitive")  # fmt: skip
 
 
 def fault_in_words(error: BaseException) -> str | None:
@@ -64,7 +65,7 @@ def fault_in_words(error: BaseException) -> str | None:
         None if it is none of these.
     """
     text = str(error)
-    library = isinstance(error, RuntimeError) or type(error).__module__.startswith("cv2")
+    library = isinstance(error, RuntimeError | ImportError) or type(error).__module__.startswith("cv2")
     if isinstance(error, MemoryError) or (library and any(part in text.lower() for part in _MEMORY_TEXTS)):
         return _NO_MEMORY
     if isinstance(error, UnicodeError) and "surrogates" in text:

@@ -1,4 +1,4 @@
-"""Methods, formats, prompt sources, detectors, bases, companions, baselines and writers by name. A name is a file.
+"""Methods, formats, prompt sources, bases, presets and more by name. A name is a file.
 
 `find("methods", "plm-pmm")` imports `samtailor/methods/plm_pmm.py`. There are no decorators and nothing is registered
 at import time. A file whose name starts with an underscore is private; `NOT_REGISTERED` lists public
@@ -42,6 +42,9 @@ KINDS = {
     "sets": "samtailor.data.sets",
     "writers": "samtailor.data.writers",
     "export": "samtailor.export",
+    "presets": "samtailor.train.presets",
+    "matchers": "samtailor.matchers",
+    "figures": "samtailor.compare.figures",
 }
 """Kinds of things that have a name, and the package that holds the built-in ones."""
 NOT_REGISTERED = {"bases": ("companions", "decoder", "encoder")}
@@ -141,9 +144,14 @@ def number(
 def _built_in(kind: str) -> list[str]:
     # by path: importing the package would import torch, and help texts list names
     folder = Path(__file__).parent.joinpath(*KINDS[kind].split(".")[1:])
-    modules = (module.name for module in pkgutil.iter_modules([str(folder)]))
     other = NOT_REGISTERED.get(kind, ())
-    return [name.replace("_", "-") for name in modules if not name.startswith("_") and name not in other]
+    return [name.replace("_", "-") for name in _modules(str(folder)) if name not in other]
+
+
+@functools.cache
+def _modules(folder: str) -> tuple[str, ...]:
+    """Public modules of a folder of this package; they do not change while the program runs."""
+    return tuple(module.name for module in pkgutil.iter_modules([folder]) if not module.name.startswith("_"))
 
 
 def _files(kind: str) -> dict[str, Path]:

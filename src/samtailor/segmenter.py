@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 from torch import Tensor, nn
 
+from samtailor.adapters.combined import exchanged_modules, has_fast_way, interpolated
+from samtailor.adapters.protocols import InsideAdapter, MapAdapter, OutputAdapter, TokenAdapter
 from samtailor.adapters.tiled import tiled_logits
 from samtailor.bases import Base
 from samtailor.bases.companions import Companion
@@ -15,50 +17,6 @@ from samtailor.data.augment import UNTOUCHED, View
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.structures import Batch, Features, InferenceSpec, Output, Prompts, Tokens
-
-
-class TokenAdapter(Protocol):
-    """Changes the encoded prompts before the mask decoder (PLM, a learnt dense prompt)."""
-
-    def __call__(self, tokens: Tokens, features: Features, positions: Tensor, *, fast: bool = False) -> Tokens:
-        """Tokens of the same shapes.
-
-        Args:
-            tokens: of B images with P prompts each.
-            features: of the B images.
-            positions: (1, D, H, W) positional encoding of the grid.
-            fast: as in `Segmenter.decode`; an adapter without a faster way need not have this argument.
-        """
-
-
-class OutputAdapter(Protocol):
-    """Changes the output of the mask decoder (SAM-F, mask calibration)."""
-
-    def __call__(self, output: Output) -> Output:
-        """May change the number of masks, then also `candidates`."""
-
-
-class InsideAdapter(Protocol):
-    """Replaces modules of the base model (LoRA, a trained copy of the decoder's tail, bottleneck adapters)."""
-
-    def modules_of(self, base: Base) -> Mapping[str, nn.Module]:
-        """Replacements by the name of the module of `base.model`; all of them belong to the adapter."""
-
-
-class MapAdapter(Protocol):
-    """Predicts from the image embedding without a prompt, and changes the masks of prompts (a region map)."""
-
-    def logits(self, features: Features) -> Tensor:
-        """Logits of the class, (B, 1, h, w)."""
-
-    def as_output(self, logits: Tensor, features: Features, prompts: int = 1) -> Output:
-        """Such logits, of any grid, as the output for P = `prompts` empty prompts, all equal."""
-
-    def __call__(self, output: Output, features: Features) -> Output:
-        """May change the masks of the decoder's output."""
-
-    def combine(self, output: Output, logits: Tensor) -> Output:
-        """The same with the logits (B, 1, h, w) of the class at hand."""
 
 
 class Segmenter(nn.Module):
@@ -119,9 +77,10 @@ class Segmenter(nn.Module):
             raise InputError("A companion needs a method with a region map that leaves the image encoder as it is.")
         self._base = (base,)  # a tuple hides it from nn.Module: the base is shared between segmenters
         self._companion = (companion,)
+        self._without_base = False  # `base` is an adapted one
         self.inside = nn.ModuleDict(inside or {})
         self.tokens = nn.ModuleDict(tokens or {})
-        self._fast_tokens = frozenset(name for name, adapter in self.tokens.items() if _has_fast_way(adapter))
+        self._fast_tokens = frozenset(name for name, adapter in self.tokens.items() if has_fast_way(adapter))
         self.outputs = nn.ModuleDict(outputs or {})
         self.maps = nn.ModuleDict(maps or {})
         self.training_only = nn.ModuleDict(training_only or {})
@@ -129,7 +88,7 @@ class Segmenter(nn.Module):
         for parameter in base.model.parameters():
             parameter.requires_grad_(False)
         replacing: Mapping[str, Any] = inside or {}  # see `InsideAdapter`
-        exchanged = _disjoint({name: adapter.modules_of(base) for name, adapter in replacing.items()})
+        exchanged = exchanged_modules({name: adapter.modules_of(base) for name, adapter in replacing.items()})
         self._twin = (base.with_modules(exchanged) if exchanged else base,)
 
     @property
@@ -199,16 +158,18 @@ class Segmenter(nn.Module):
         if not self.encoder_frozen:
             if batch.images is None:
                 raise InputError("This method adapts the image encoder: its batches need `images`, not an embedding.")
+            if self.inference.strength_of(batch.prompts) == 0:
+                return self.base.decode(self.base.encode_image(batch.images), self.base.encode_prompts(batch.prompts))
             return self.decode(self.model.encode_image(batch.images), batch.prompts, fast=fast)
         if batch.features is None:
             raise InputError("This method needs batches with `features`, the embeddings of the images.")
         return self.decode(batch.features, batch.prompts, fast=fast)
 
     def decode(self, features: Features, prompts: Prompts, *, fast: bool = False) -> Output:
-        """Prompts of the model frame on embeddings (of `model.encode_image`) to masks, through every adapter.
+        """Prompts of the model frame on embeddings to masks, through every adapter, at the strength of their type.
 
         Args:
-            features: of B images.
+            features: of B images, by `model.encode_image`; by `base.encode_image` where `base_answers`.
             prompts: P prompts for each of them.
             fast: use the faster ways of decoder and adapters where they apply, see `Base.decode`. The result differs
                 by rounding.
@@ -216,8 +177,22 @@ class Segmenter(nn.Module):
         if prompts.empty and self.maps:
             region_map = self._map()
             return region_map.as_output(region_map.logits(features), features, prompts.shape[1])
+        if self.base_answers(prompts):
+            return self.base.decode(features, self.base.encode_prompts(prompts), fast=fast)
+        strength = self.inference.strength_of(prompts)
         tokens = self.prompted(features, prompts, fast=fast)
-        return self.finished(self.model.decode(features, tokens, fast=fast), features)
+        return self.finished(self.model.decode(features, tokens, fast=fast), features, strength=strength)
+
+    def base_answers(self, prompts: Prompts) -> bool:
+        """Whether the prediction for these prompts is that of the base model (strength 0).
+
+        Raises:
+            InputError: it is, but this segmenter does not have the base model (`on_adapted_base`).
+        """
+        answers = self.inference.strength_of(prompts) == 0
+        if answers and self._without_base:
+            raise InputError("The base model answers prompts of this type. Use the base model for them.")
+        return answers
 
     def predict_tiled(self, frame: Frame, see: Callable[[View], Features], prompts: int) -> Output:
         """Predict an image without a prompt by tiled inference (`inference.tiling`).
@@ -232,25 +207,38 @@ class Segmenter(nn.Module):
         return region_map.as_output(logits, see(UNTOUCHED), prompts)
 
     def prompted(self, features: Features, prompts: Prompts, *, fast: bool = False) -> Tokens:
-        """The part of `decode` before the mask decoder: encodes the prompts and applies the token adapters."""
+        """The part of `decode` before the mask decoder: encodes the prompts and applies the token adapters.
+
+        Raises:
+            InputError: a strength between 0 and 1, and adapters that cannot be interpolated to the base model.
+        """
+        strength = self.inference.strength_of(prompts)
+        if 0 < strength < 1 and (len(self.inside) or len(self.outputs)):
+            raise InputError("Only adapters of prompts and maps can be interpolated to the base model.")
         tokens = self.model.encode_prompts(self.transform_prompts(prompts) if self.transform_prompts else prompts)
         positions = self.model.positions() if self.tokens else None
         for name, adapter in self.tokens.items():
             options = {"fast": True} if fast and name in self._fast_tokens else {}
-            tokens = adapter(tokens, features, positions, **options)
+            changed = adapter(tokens, features, positions, **options)
+            tokens = changed if strength == 1 else interpolated(tokens, changed, strength)
         return tokens
 
-    def finished(self, output: Output, features: Features, *, region: Tensor | None = None) -> Output:
+    def finished(
+        self, output: Output, features: Features, *, region: Tensor | None = None, strength: float | Tensor = 1.0
+    ) -> Output:
         """The part of `decode` after the mask decoder: applies the map and the output adapters.
 
         Args:
             output: of the mask decoder.
             features: of B images.
             region: logits (B, 1, h, w) of the map, if they are known already.
+            strength: of the map, from 0 (base model) to 1.
         """
         if self.maps:
-            region_map = self._map()
+            region_map, plain = self._map(), output.logits
             output = region_map(output, features) if region is None else region_map.combine(output, region)
+            if isinstance(strength, Tensor) or strength != 1:
+                output = replace(output, logits=plain + strength * (output.logits - plain))
         for adapter in self.outputs.values():
             output = adapter(output)
         return output
@@ -263,7 +251,7 @@ class Segmenter(nn.Module):
         since they are frozen.
         """
         groups = {name: [one for one in members if one not in self.inside] for name, members in self._members.items()}
-        return Segmenter(
+        twin = Segmenter(
             self.model,
             tokens=dict(self.tokens.items()),
             outputs=dict(self.outputs.items()),
@@ -278,6 +266,8 @@ class Segmenter(nn.Module):
             on_start=self.on_start,
             on_step=self.on_step,
         ).eval()
+        twin._without_base = True
+        return twin
 
     def learned(self) -> dict[str, Tensor]:
         """The tensors that the artefact holds, by name, on the CPU and detached."""
@@ -306,18 +296,4 @@ class Segmenter(nn.Module):
         return region_map
 
 
-def _has_fast_way(adapter: Callable[..., Tokens]) -> bool:
-    """Whether `forward` of an adapter has the optional argument `fast`."""
-    return "fast" in inspect.signature(getattr(adapter, "forward", adapter)).parameters
-
-
-def _disjoint(parts: Mapping[str, Mapping[str, nn.Module]]) -> dict[str, nn.Module]:
-    """All exchanged modules together. Of two adapters in one place, or one within the other, one would be lost."""
-    owners: dict[str, str] = {}
-    for adapter, modules in parts.items():
-        for name in modules:
-            for other, owner in owners.items():
-                if f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}."):
-                    raise InputError(f"The adapters {owner!r} and {adapter!r} both exchange {name!r} of the base.")
-            owners[name] = adapter
-    return {name: module for modules in parts.values() for name, module in modules.items()}
+__all__ = ["InsideAdapter", "MapAdapter", "OutputAdapter", "Segmenter", "TokenAdapter"]

@@ -61,8 +61,8 @@ def test_an_unknown_setting_names_the_closest_one(data_folder, tmp_path):
 
 
 def test_evaluate_equals_the_command(run, adapter_folder, data_folder, tmp_path):
-    evaluation = samtailor.evaluate(data_folder, adapter_folder, verbose=False)
-    run("evaluate", data_folder, "--adapter", adapter_folder, "--json", "e.json")
+    evaluation = samtailor.evaluate(data_folder, adapter_folder, include_train=True, verbose=False)
+    run("evaluate", data_folder, "--adapter", adapter_folder, "--include-train", "--json", "e.json")
     expected = json.loads((tmp_path / "e.json").read_text())
     assert evaluation.summary()["miou"] == expected["adapter"]["miou"]
     assert evaluation.reference.summary()["miou"] == expected["base"]["miou"]
@@ -71,7 +71,18 @@ def test_evaluate_equals_the_command(run, adapter_folder, data_folder, tmp_path)
     lines = repr(evaluation).splitlines()
     assert lines[0].startswith("Base: mIoU")
     assert lines[1].startswith("Adapter: mIoU")
+    assert all(line.count("[") == 3 for line in lines[:2])
+    assert lines[1].endswith("masks 8, images 8, groups 8")
+    assert lines[2] == "Images: training"
     assert evaluation._repr_html_().count("<tr>") == 3
+
+
+def test_an_evaluation_of_too_few_masks_shows_no_percentage(adapter_folder, data_folder):
+    evaluation = samtailor.evaluate(data_folder, adapter_folder, verbose=False)
+    assert evaluation.part == "validation"
+    text = repr(evaluation) + evaluation._repr_html_()
+    assert "too few to say" in text
+    assert "[" not in text
 
 
 def test_evaluate_leaves_out_training_images_of_samples_too(adapter_folder, data_folder):

@@ -12,10 +12,10 @@ import pytest
 import samtailor
 
 PUBLIC = {
-    *("FitConfig", "Predictor", "__version__", "evaluate", "fit", "label"),
+    *("FitConfig", "Predictor", "Reference", "__version__", "evaluate", "find", "fit", "label"),
     *("load_adapter", "load_base", "open_dataset"),
 }
-FUNCTIONS = ("evaluate", "fit", "label", "load_adapter", "load_base", "open_dataset")
+FUNCTIONS = ("evaluate", "find", "fit", "label", "load_adapter", "load_base", "open_dataset")
 
 
 def test_dir_lists_the_public_names():

@@ -67,10 +67,20 @@ def test_page_of_800_pixels_holds_five_adapters(page, place):
     project = hand.fetch(server.url, "/project")
     figures = {"start_miou": 0.5, "held_out_miou": 0.6, "held_out_region_miou": 0.55}
     project["adapters"] = [
-        {"name": f"adapter-with-a-long-name-{i}", "classes": ["banner"], "method": "tailor", "auto": True,
-         "promptless": False, "figures": figures, "deletable": True, "created": None, "comparison": None}
+        {
+            "name": f"adapter-with-a-long-name-{i}",
+            "classes": ["banner"],
+            "method": "tailor",
+            "auto": True,
+            "promptless": False,
+            "figures": figures,
+            "deletable": True,
+            "created": None,
+            "comparison": [],
+            "replaces": None,
+        }
         for i in range(5)
-    ]  # fmt: skip
+    ]
     page.route(re.compile(r"/api/(project|events)$"), lambda route: route.fulfill(json=project))
     page.goto(server.url)
     hand.opened(page)
@@ -162,9 +172,14 @@ def test_many_images_are_accepted_after_a_look_at_them(page, workbench):
     for scene, uncertainty in zip(scenes, (0.05, 0.1, 0.6), strict=True):
         one = {"id": "a1", "class": "banner", "rle": to_json(scene.of(None)[0].rle), "source": "auto", "score": 0.9}
         record = {
-            "revision": 1, "state": "proposed", "size": [240, 320], "image": f"{scene.id}.png",
-            "objects": [one | {"uncertainty": uncertainty}], "uncertainty": uncertainty, "by": "x",
-        }  # fmt: skip
+            "revision": 1,
+            "state": "proposed",
+            "size": [240, 320],
+            "image": f"{scene.id}.png",
+            "objects": [one | {"uncertainty": uncertainty}],
+            "uncertainty": uncertainty,
+            "by": "x",
+        }
         write_json(server.folder / ".samtailor" / "annotations" / f"{rows[f'{scene.id}.png']}.json", sealed(record))
     server.start()
     page.goto(server.url)
@@ -184,27 +199,41 @@ def test_many_images_are_accepted_after_a_look_at_them(page, workbench):
 def test_worse_adapter_is_offered_and_not_taken(page, place):
     server, _ = place
     project = hand.fetch(server.url, "/project")
-    comparison = {
-        "with": "fit-1", "classes": ["banner"], "objects": 8, "images": 2, "miou": 0.61, "with_miou": 0.7, "seen": 1,
-        "worse": True,
-    }  # fmt: skip
+    comparison = ["On the same 8 objects: fit-1 70.0 %, this adapter 61.0 %."]
     figures = {"start_miou": 0.5, "held_out_miou": 0.61, "held_out_region_miou": None}
     shared = {"classes": ["banner"], "method": "tailor", "auto": False, "promptless": False, "figures": figures,
               "deletable": True, "created": None}  # fmt: skip
     project["adapters"] = [
-        {"name": "fit-1", "comparison": None, **shared}, {"name": "fit-2", "comparison": comparison, **shared},
-    ]  # fmt: skip
+        {"name": "fit-1", "comparison": [], "replaces": None, **shared},
+        {"name": "fit-2", "comparison": comparison, "replaces": False, **shared},
+    ]
     project["job"] = {
-        "id": "x", "kind": "fit", "adapter": "fit-2", "state": "done", "done": 1, "total": 1, "stage": "fit",
-        "loss": 0.1, "miou": 0.61, "start_miou": 0.5, "automatic_miou": None, "held_out_images": 2,
-        "seconds_left": None, "images_per_second": None, "message": None, "comparison": comparison, "report": None,
-    }  # fmt: skip
+        "id": "x",
+        "kind": "fit",
+        "adapter": "fit-2",
+        "state": "done",
+        "done": 1,
+        "total": 1,
+        "stage": "fit",
+        "loss": 0.1,
+        "miou": 0.61,
+        "start_miou": 0.5,
+        "automatic_miou": None,
+        "held_out_images": 2,
+        "seconds_left": None,
+        "images_per_second": None,
+        "message": None,
+        "comparison": comparison,
+        "replaces": False,
+        "report": None,
+        "held_out_objects": 8,
+        "interval": [0.5, 0.7],
+    }
     page.route(re.compile(r"/api/(project|events)$"), lambda route: route.fulfill(json=project))
     page.goto(server.url)
     hand.opened(page)
     assert page.locator(".model.selected").inner_text().startswith("fit-1")
     note = page.locator("#comparison").inner_text()
-    assert "8 objects in 2 held-out images: fit-2 61.0%, fit-1 70.0%" in note
-    assert "trained on 1 of these images" in note
+    assert "On the same 8 objects" in note
     page.click("#use-worse")
     assert page.locator(".model.selected").inner_text().startswith("fit-2")

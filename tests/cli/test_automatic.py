@@ -127,14 +127,19 @@ def test_evaluate_auto_reports_ap_and_false_positives(run, adapter_copy, data_fo
     run("propose-fit", data_folder, "--adapter", adapter_copy, "--steps", 3, "--views", 1)
     arguments = ["evaluate", data_folder, "--adapter", adapter_copy, "--prompt", "auto"]
     result = run(*arguments, "--json", "f.json", "--html", "f.html")
-    assert "AP50" in result.stdout
+    assert "too few to say" in result.stdout
     content = json.loads((tmp_path / "f.json").read_text())
     split = json.loads((adapter_copy / "split.json").read_text())
     for name in ("base", "adapter"):
-        assert 0 <= content[name]["ap"] <= content[name]["ap50"] <= 1
+        assert (content[name]["too_few"], content[name]["ap"], content[name]["precision"]) == (True, None, None)
         assert content[name]["images"] == 8 - len(split["train"])
     assert sorted(content["left_out_ids"]) == sorted(split["train"])
     assert "Automatic mode" in (tmp_path / "f.html").read_text()
+    run(*arguments, "--include-train", "--json", "t.json")
+    everything = json.loads((tmp_path / "t.json").read_text())
+    for name in ("base", "adapter"):
+        assert 0 <= everything[name]["ap"] <= everything[name]["ap50"] <= 1
+        assert everything[name]["recall_interval"][0] <= everything[name]["recall"]
     run(*arguments, "--split", "val", "--threshold", 0, "--json", "v.json")
     part = json.loads((tmp_path / "v.json").read_text())["adapter"]
     assert part["images"] == len(split["val"])

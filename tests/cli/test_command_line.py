@@ -23,12 +23,12 @@ def test_fit_resume_and_overwrite(run, base_folder, data_folder, tmp_path):
     command = ["fit", data_folder, "--base", base_folder, "--method", "plm", "--classes", "disc", "--out", "a"]
     command += ["--steps", 2, "--batch-size", 2, "--val", 2, "--set", "trackers=[]", "--set", "eval_masks=2"]
     result = run(*command)
-    assert "Too few objects to judge the prompted masks (n = 2)." in result.stderr
+    said = result.stderr.replace("\n", " ")
+    assert "Clicks: too few objects to say whether the adapter is better than the base model (n = 2)." in said
     assert "Next: samtailor predict IMAGES --adapter a --click X,Y" in result.stderr
     assert "Training ..." in result.stderr
     meta = json.loads((tmp_path / "a" / "adapter.json").read_text())
     assert (meta["method"], meta["classes"], meta["steps"]) == ("plm", ["disc"], 2)
-    assert "finished fit" in run(*command, code=2).stderr
     run(*command, "--resume")
     run(*command, "--overwrite")
 
@@ -45,7 +45,8 @@ def test_fit_without_held_out_images_reports_automatic_mode(run, base_folder, da
     assert "Only the adapter is evaluated" in output  # the base model has neither proposals nor a detector
     content = json.loads((tmp_path / "e.json").read_text())
     assert "base" not in content
-    assert 0 <= content["adapter"]["ap50"] <= 1
+    assert (content["adapter"]["ap50"], content["adapter"]["objects"]) == (None, 2)  # too few to say
+    assert content["part"]["name"] == "test"
     output = run(*command, "--out", "b", "--set", "options.settle=false").stderr
     assert "'settle' is now called 'select_inference'" in output
     assert "Automatic mode" not in output
@@ -72,26 +73,50 @@ def test_evaluate_writes_base_and_adapter(run, adapter_folder, data_folder, tmp_
     content = json.loads((tmp_path / "e.json").read_text())
     split = json.loads((adapter_folder / "split.json").read_text())
     for name in ("base", "adapter"):
-        figures_are_shares(content[name])
         assert list(content[name]["classes"]) == ["disc"]
-        figures_are_shares(content[name]["classes"]["disc"])
+        for one in (content[name], content[name]["classes"]["disc"]):  # two masks are too few to say
+            assert (one["too_few"], one["masks"], one["images"], one["groups"]) == (True, 2, 2, 2)
+            assert one["miou"] is None
+            assert one["miou_interval"] is None
+    assert content["difference"]["adapter"]["miou"] is None
+    assert content["part"]["name"] == "validation"
+    assert content["part"]["about"].startswith("2 validation images (validation part of")
     assert set(content["left_out_ids"]) == set(split["train"])
     assert not set(content["ids"]) & set(split["train"])
     assert content["protocol"]["prompt"] == "mask-center"
     assert content["versions"]["samtailor"]
     assert len(content["rows"]["base"]) == content["base"]["masks"]
-    assert "mIoU" in result.stdout
+    assert "too few to say" in result.stdout
+    assert "2/2/2" in result.stdout
     assert "left out" in result.stderr
-    assert "data:image/jpeg" in (tmp_path / "e.html").read_text()
+    page = (tmp_path / "e.html").read_text()
+    assert "data:image/jpeg" in page
+    assert "Too few masks to say" in page
+
+
+def test_every_figure_has_its_counts_and_interval(run, adapter_folder, data_folder, tmp_path):
+    command = ["evaluate", data_folder, "--adapter", adapter_folder, "--include-train"]
+    result = run(*command, "--json", "e.json", "--html", "e.html")
+    content = json.loads((tmp_path / "e.json").read_text())
+    for name in ("base", "adapter"):
+        figures_are_shares(content[name])
+        figures_are_shares(content[name]["classes"]["disc"])
+        row = next(line for line in result.stdout.splitlines() if line.strip().startswith(f"{name} "))
+        assert row.count("[") == 4
+        assert row.rstrip().endswith("8/8/8")
+    assert content["part"]["name"] == "training"
+    assert "of which the adapter was fitted on 6" in result.stderr.replace("\n", " ")
+    assert "8 masks in 8 images of 8 groups" in (tmp_path / "e.html").read_text()
 
 
 def test_evaluate_other_classes_prompts_and_the_base_alone(run, adapter_folder, base_folder, data_folder, tmp_path):
-    run("evaluate", data_folder, "--adapter", adapter_folder, "--classes", "square", "--prompt", "mask-box",
+    said = run("evaluate", data_folder, "--adapter", adapter_folder, "--classes", "square", "--prompt", "mask-box",
         "--include-train", "--refine", "--limit", 3, "--json", "e.json")  # fmt: skip
     content = json.loads((tmp_path / "e.json").read_text())
     assert list(content["adapter"]["classes"]) == ["square"]
     assert content["images"] == 3
     assert "adapter + refinement" in content
+    assert "it was not fitted to square" in said.stderr.replace("\n", " ")
     run("evaluate", data_folder, "--base", base_folder, "--limit", 2, "--json", "b.json")
     alone = json.loads((tmp_path / "b.json").read_text())
     assert alone["adapter"] is None

@@ -101,3 +101,16 @@ def test_a_recipe_over_shots(run, base_folder, data_folder, tmp_path):
     assert [row["title"] for row in swept["measured"]][-1] == "alpha 1.0"
     assert "Dice over alpha" in (tmp_path / "f" / "report.html").read_text()
     assert "no number of shots 5" in run("recipe", "am-sam-table2", "--data", "humans", "--shots", 5, code=2).stderr
+
+
+def test_the_cache_of_a_comparison_is_that_of_its_settings(run, base_folder, data_folder, tmp_path):
+    """The folder and the limit, which the images of this fit exceed: it trains on a part of them at a time."""
+    command = ["compare", data_folder, "--base", base_folder, "--classes", "disc", "--methods", "sam-f", "--out", "c"]
+    command += [*FAST, "--set", "steps=8", "--set", "val=0", "--set", f"cache={tmp_path / 'here'}"]
+    result = run(*command, "--set", "cache_gb=0.00002")
+    assert list((tmp_path / "here").rglob("*.safetensors"))
+    assert "images at a time" in " ".join(result.output.split())
+    (plan,) = (tmp_path / "c").rglob("plan.json")
+    assert json.loads(plan.read_text())["resident"] < 6
+    wrong = run(*command, "--set", "sam-f.cache_gb=1", "--set", "plm.cache_gb=2", "--methods", "sam-f,plm", code=2)
+    assert "cache_gb must be the same" in wrong.stderr

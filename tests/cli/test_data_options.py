@@ -65,11 +65,12 @@ def test_check_takes_the_options_of_fit(run, twice, tmp_path):
 def test_an_adapter_remembers_the_options_of_its_fit(run, fitted, twice, tmp_path):
     meta = artefact.read_meta(fitted)
     assert meta.data == DataReference(format="folder", options={"mask_suffix": "_drawn"})
-    result = run("evaluate", twice, "--adapter", fitted, "--json", "remembered.json")
+    result = run("evaluate", twice, "--adapter", fitted, "--include-train", "--json", "remembered.json")
     assert "mask_suffix=_drawn, as the adapter was fitted" in result.stderr.replace("\n", " ")
-    run("evaluate", twice, "--adapter", fitted, "--set", SUFFIX, "--json", "given.json")
+    run("evaluate", twice, "--adapter", fitted, "--include-train", "--set", SUFFIX, "--json", "given.json")
     other = run(
-        "evaluate", twice, "--adapter", fitted, "--set", "data_options.mask_suffix=_copied", "--json", "other.json"
+        *("evaluate", twice, "--adapter", fitted, "--include-train"),
+        *("--set", "data_options.mask_suffix=_copied", "--json", "other.json"),
     )
     assert "as the adapter was fitted" not in other.stderr
     scores = {
@@ -77,7 +78,7 @@ def test_an_adapter_remembers_the_options_of_its_fit(run, fitted, twice, tmp_pat
         for name in ("remembered", "given", "other")
     }
     assert scores["remembered"] == scores["given"] != scores["other"]
-    assert evaluate(twice, fitted, verbose=False).reference.summary()["miou"] == scores["given"]
+    assert evaluate(twice, fitted, include_train=True, verbose=False).reference.summary()["miou"] == scores["given"]
 
 
 def test_propose_fit_uses_what_the_adapter_remembers(run, fitted, twice, tmp_path):

@@ -26,11 +26,16 @@ VARIANTS = [
 ]
 
 
+ADAPTS_ENCODER = ("samed", "med-sa")
+
+
 @pytest.fixture(params=VARIANTS, ids=lambda v: "-".join([v[0], *map(str, v[1].values())]))
 def built(request, tiny_base, tiny_companion):
     name, options = request.param
     if "companion" in options:
         options = options | {"companion": tiny_companion}
+    if name in ADAPTS_ENCODER and not any(site.startswith("encoder.") for site in tiny_base.sites):
+        pytest.skip("the encoder of EdgeTAM has no place for adapters")
     torch.manual_seed(0)
     segmenter, step = find("methods", name).build(tiny_base, **options)
     return name, options, segmenter, step

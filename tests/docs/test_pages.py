@@ -83,7 +83,7 @@ def test_the_page_of_a_method_lists_all_its_options(kind):
 
 
 def test_generated_pages_are_of_today():
-    for file in ("make_cli_docs", "make_settings_docs"):
+    for file in ("make_cli_docs", "make_settings_docs", "make_presets_docs"):
         module = tool(file)
         assert module.PAGE.read_text(encoding="utf-8") == module.page(), f"run tools/{file}.py"
     for page, text in tool("make_names_docs").pages().items():

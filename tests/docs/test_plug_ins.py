@@ -21,6 +21,7 @@ EXAMPLES = {
     "base": ("bases", "lab-sam"),
     "baseline": ("baselines", "tiny-net"),
     "writer": ("writers", "csv-boxes"),
+    "matcher": ("matchers", "brightest"),
 }
 
 
@@ -82,3 +83,18 @@ def test_writer(example, mask, tmp_path):
     lines = (tmp_path / "out" / "boxes.csv").read_text().split()
     assert lines == ["image,class,x0,y0,x1,y1,score", "images/a.png,sign,20,10,51,31,0.900"]
     assert (tmp_path / "out" / "images" / "a.png").is_file()
+
+
+def test_matcher(example, tiny_base):
+    from samtailor.predict.find import Finder
+    from samtailor.predict.predictor import Predictor
+    from samtailor.predict.references import Reference, marked_images
+
+    image = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    mask = np.zeros((60, 80), np.uint8)
+    mask[10:40, 20:50] = 1
+    marked = marked_images(lambda: Predictor(tiny_base), [Reference(image, mask=mask)], alike=True)
+    predictor = Predictor(tiny_base)
+    predictor.set_image(image)
+    objects = Finder(example("matcher").build(tiny_base, marked)).objects(predictor)
+    assert [one.mask.shape for one in objects] == [(60, 80)]

@@ -99,6 +99,15 @@ def test_a_writer(toys, base_folder, data_folder, tmp_path):
     assert {line.split()[1] for line in lines} == {"disc"}
 
 
+def test_a_matcher(toys, base_folder, data_folder, tmp_path):
+    assert "toy" in toys("find", "--help").stdout
+    shown = data_folder / "images" / "p000.png", data_folder / "masks" / "disc" / "p000.png"
+    toys("find", data_folder / "images", "--like", *shown, "--base", base_folder, "--matcher", "toy",
+         "--matcher-option", "match=0.5", "--out", "f")  # fmt: skip
+    settings = json.loads((tmp_path / "f" / "label.json").read_text())["settings"]
+    assert (settings["matcher"], settings["matcher_options"]) == ("toy", {"match": 0.5})
+
+
 def test_an_entry_point_of_an_installed_package(run, base_folder, data_folder, tmp_path, monkeypatch):
     package = tmp_path / "site"
     (package / "toy_package-1.0.dist-info").mkdir(parents=True)

@@ -9,17 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import map_layouts
-import tool_layouts
-from layouts import WRITERS, blob, photo, save
+from layouts import ALL, WRITERS, blob, photo, save
 from samtailor.data.check import check
 from samtailor.data.dataset import open_dataset
 from samtailor.structures import Account, LeftOut, Tally
 
 # pycocotools' decode under NumPy 2; nothing of ours
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
-ALL = {**WRITERS, **tool_layouts.TOOLS, **map_layouts.MAPS}
 
 
 def first(samples):

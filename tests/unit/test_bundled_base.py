@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import measure_bundled_base as measuring  # noqa: E402
-from bundled_base import card, checkpoint, network  # noqa: E402
+from bundled_base import card, checkpoint, evaluation, network  # noqa: E402
 from figures import blocks  # noqa: E402
 
 FOLDER = ROOT / "src" / "samtailor" / "bases" / BUNDLED_BASE
@@ -302,12 +302,12 @@ def test_the_area_under_the_curve_counts_ties_half():
 def test_a_correction_lies_in_the_larger_error_with_its_label():
     true, predicted = np.zeros((20, 30), bool), np.zeros((20, 30), bool)
     true[2:9, 2:9] = predicted[2:9, 6:9] = predicted[12:15, 20:24] = True
-    (x, y), label = measuring.correction(predicted, true)
+    (x, y), label = evaluation.correction(predicted, true)
     assert label == 1
     assert true[y, x]
     assert not predicted[y, x]
     predicted[10:20, 18:30] = True
-    (x, y), label = measuring.correction(predicted, true)
+    (x, y), label = evaluation.correction(predicted, true)
     assert label == 0
     assert predicted[y, x]
     assert not true[y, x]

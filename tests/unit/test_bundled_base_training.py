@@ -22,7 +22,7 @@ from bundled_base.decoder import Decode, Neck
 from bundled_base.evaluation import Item, measure
 from bundled_base.feeding import CachedBatches, maps
 from bundled_base.images import Labelled, view
-from bundled_base.optimisers import Optimisers
+from bundled_base.optimizers import Optimizers
 
 SIDE = 64
 
@@ -242,8 +242,8 @@ def test_a_run_goes_on_from_its_checkpoint_and_from_an_export(features, tmp_path
 
 def test_stage_one_leaves_the_trunk_alone(model):
     trunk = model.vision_encoder.backbone.trunk
-    optimisers = Optimisers([model], trunk)
-    ours = {id(p) for p in optimisers.parameters}
+    optimizers = Optimizers([model], trunk)
+    ours = {id(p) for p in optimizers.parameters}
     assert not any(id(p) in ours for p in trunk.parameters())
     assert any(id(p) in ours for p in model.vision_encoder.backbone.fusion.parameters())
     model.requires_grad_(True)
@@ -265,8 +265,8 @@ def test_figures_count_every_mask_and_corrections_use_the_mask_before(model):
 
     figures = measure([item], lambda _: levels, decode)
     assert (
-        figures["centre_oracle"]
-        == figures["centre_default"]
+        figures["center_oracle"]
+        == figures["center_default"]
         == pytest.approx(np.mean([(labelled().objects == i).mean() for i in (1, 2)]), abs=1e-3)
     )
     assert seen[-2:] == [(2, True), (3, True)]

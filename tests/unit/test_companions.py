@@ -13,6 +13,7 @@ from batches import batch_of
 from samtailor import artefact
 from samtailor.adapters.pyramid import CompanionMaps
 from samtailor.adapters.region_map import RegionMap
+from samtailor.bases import load_base
 from samtailor.bases.companions import companion_maps, load_companion, resized
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.augment import UNTOUCHED
@@ -418,7 +419,7 @@ def test_labeling_reads_the_companion(two, tiny_base, counted, tiny_samples):
 
     predictor, image = Predictor(tiny_base, two), tiny_samples[0].image
     sources = [AdapterSource.of(predictor, name, folder) for name, folder in two.items()]
-    pieces = MultiAdapterPredictor(predictor, sources).predict(image)
+    (pieces, _), _ = MultiAdapterPredictor(predictor, sources).predict(image)
     assert len(counted) == 1
     for source, objects in zip(sources, pieces, strict=True):
         assert len(objects) == len(predict_instances(predictor, image, source))
@@ -489,7 +490,7 @@ def test_proposals_of_other_weights_are_refused(tiny_sam, tiny_samples, tmp_path
 # -- export
 
 
-@pytest.mark.parametrize("source", ["tiny", "bundled"])
+@pytest.mark.parametrize("source", ["tiny", pytest.param("bundled", marks=pytest.mark.slow)])
 def test_the_exported_encoder_holds_companion_and_map(tiny_base, tiny_companion, source, tiny_samples, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     from samtailor.export.onnx import export
@@ -510,3 +511,42 @@ def test_the_exported_encoder_holds_companion_and_map(tiny_base, tiny_companion,
     }
     embedding = next(shape for name, shape in shapes.items() if name.startswith("image_embed"))
     assert embedding == [1, tiny_base.dim + 16, tiny_base.grid, tiny_base.grid]
+
+
+# -- the backbone of the bundled base
+
+
+@pytest.fixture(scope="module")
+def lite():
+    return load_base("lite")
+
+
+def test_the_bundled_base_computes_the_backbone_once(lite, tiny_samples, tmp_path, monkeypatch):
+    companion = load_companion("auto", base=lite)
+    assert companion.name == "bundled"
+    alone = EmbeddingCache(tmp_path / "alone").maps(companion, lite, tiny_samples[:2])
+    monkeypatch.setattr(companion.model, "forward", lambda images: pytest.fail("the backbone runs twice"))
+    store = EmbeddingCache(tmp_path / "both")
+    store.prepare(lite, tiny_samples[:2], companions=[companion])
+    beside = store.features(lite, tiny_samples[:2], companions=[companion]).of_companion(companion.fingerprint)
+    for one, other in zip(alone, beside, strict=True):
+        torch.testing.assert_close(one, other, atol=0.02, rtol=0.01)  # half precision, and sums in another order
+
+
+def test_maps_are_recalled_for_the_same_images_and_weights_only():
+    from samtailor.bases import _trunk_memo
+
+    images, maps = torch.rand(1, 3, 4, 4), (torch.rand(1, 2, 2, 2),)
+    _trunk_memo.keep("weights", images, maps)
+    assert _trunk_memo.recall("weights", images.clone()) is not None
+    assert _trunk_memo.recall("others", images) is None
+    assert _trunk_memo.recall("weights", images + 1e-6) is None
+    assert _trunk_memo.recall("weights", images[:, :, :2]) is None
+
+
+def test_auto_is_no_companion_beside_other_encoders(tiny_sam, tiny_sam2, lite):
+    assert load_companion("auto", base=tiny_sam) is None
+    assert load_companion("auto", base=tiny_sam2) is None
+    assert load_companion("auto") is None
+    twin = lite.with_modules({})
+    assert load_companion("auto", base=twin) is not None

@@ -84,6 +84,15 @@ def test_given_settings_override_defaults_of_the_method():
     )
 
 
+def test_a_given_option_keeps_the_other_default_options_of_the_method():
+    mine = find("methods", "tailor").DEFAULTS["options"]
+    assert mine, "the test needs a method with default options"
+    assert resolve(load(None, {"method": "tailor"})).options == mine
+    name = next(iter(mine))
+    given = {"width": 32, name: "of the user"}
+    assert resolve(load(None, {"method": "tailor", "options": given})).options == mine | given
+
+
 @pytest.mark.parametrize("method", names("methods"))
 def test_every_methods_defaults_are_settings(method):
     resolved = resolve(load(None, {"method": method}))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from layouts import blob, photo, save, text, write_class_folders, write_coco, write_folder
+from layouts import blob, photo, save, text
+from layouts.basic import write_class_folders, write_coco, write_folder
 from samtailor.data.dataset import open_dataset
 from samtailor.errors import DataError, InputError
 

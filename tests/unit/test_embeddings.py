@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,8 @@ import pytest
 import torch
 from PIL import Image
 
-from samtailor.cache import digests, embeddings
+from samtailor.cache import digests, encoders
+from samtailor.cache import entries as entries_module
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.cache.folder import CacheFolder, default_root
 from samtailor.data.augment import View
@@ -31,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 class CountingBase:
     """Averages 4x4 pixels; two levels. Counts the images it encodes."""
 
-    name, size, dim, grid, low_res, squash = "counting", 32, 3, 8, 32, False
+    name, size, dim, grid, low_res, squash, skips = "counting", 32, 3, 8, 32, False, (3, 0)
     mean, std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
     def __init__(self, fingerprint: str = "f" * 16) -> None:
@@ -210,7 +212,7 @@ def test_an_interrupted_write_leaves_no_file(tmp_path, monkeypatch, caplog):
         Path(path).write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(embeddings, "save_file", broken)
+    monkeypatch.setattr(entries_module, "save_file", broken)
     store, base = EmbeddingCache(tmp_path), CountingBase()
     first, second = store.features(base, image(0)), store.features(base, image(0))
     assert same(first, second)
@@ -238,7 +240,8 @@ def test_prepare_computes_only_missing_entries(tmp_path):
 
 def test_a_cache_that_is_too_small_causes_a_warning(tmp_path, caplog):
     EmbeddingCache(tmp_path, max_bytes=5000).prepare(CountingBase(), [image(i) for i in range(3)])
-    assert "limited to" in caplog.text
+    assert "3 embeddings of" in caplog.text
+    assert "cache_gb=" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -296,8 +299,8 @@ def test_the_cheaper_encoder_gives_the_base_s_own_embedding_to_half_precision(ti
     frame = Frame.of(tiny_base, 24, 32)
     with torch.no_grad():
         expected = tiny_base.encode_image(frame.image(image(0), tiny_base)[None])
-    base, made, whole = tiny_base.with_modules({}), [], embeddings.fast_encoder
-    monkeypatch.setattr(embeddings, "fast_encoder", lambda base: made.append(1) or whole(base))
+    base, made, whole = tiny_base.with_modules({}), [], encoders.fast_encoder
+    monkeypatch.setattr(encoders, "fast_encoder", lambda base: made.append(1) or whole(base))
     store = EmbeddingCache(tmp_path)
     for seed in (0, 1, 2):
         features = store.features(base, image(seed))
@@ -314,3 +317,58 @@ def test_a_released_base_is_freed_with_its_encoder(tiny_base, tmp_path):
     del base
     gc.collect()
     assert gone() is None
+
+
+def test_8_bits_halve_an_entry_and_keep_every_channel_within_half_a_step(tmp_path, tiny_base):
+    half, small = (EmbeddingCache(tmp_path / name, precision=name) for name in ("half", "8bit"))
+    pixels = image(0, 48, 80)
+    exact, cold = half.features(tiny_base, pixels), small.features(tiny_base, pixels)
+    assert same(cold, EmbeddingCache(tmp_path / "8bit", precision="8bit").features(tiny_base, pixels))
+    for whole, coarse in zip((exact.main, *exact.skips), (cold.main, *cold.skips), strict=True):
+        span = whole.amax((2, 3), keepdim=True) - whole.amin((2, 3), keepdim=True)
+        assert ((whole - coarse).abs() <= span / 510 * 1.001 + 1e-7).all()
+        assert not torch.equal(whole, coarse)
+    sizes = [entries(store)[0].stat().st_size for store in (half, small)]
+    room = [store.room(tiny_base, 1).each for store in (half, small)]
+    assert sizes[1] < 0.75 * sizes[0], "the header of an entry this small counts"
+    assert room[1] < 0.7 * room[0]
+
+
+def test_a_constant_channel_survives_8_bits():
+    levels = [torch.full((2, 3, 3), 0.7).half(), torch.zeros(1, 2, 2).half()]
+    for level, kept in zip(levels, entries_module.restored(entries_module.stored(levels, "8bit")), strict=True):
+        assert torch.equal(level.float(), kept)
+
+
+def test_precisions_have_their_own_entries(tmp_path):
+    base = CountingBase()
+    for precision in ("half", "8bit"):
+        for encoder_precision in ("fp32", "bf16"):
+            store = EmbeddingCache(tmp_path, precision=precision, encoder_precision=encoder_precision)
+            store.features(base, image(0))
+            store.features(base, image(0))
+    assert base.encoded == 4
+    assert len(entries(store)) == 4
+
+
+def test_the_encoder_runs_in_mixed_precision_on_request(tmp_path, tiny_base):
+    exact = EmbeddingCache(tmp_path).features(tiny_base, image(0, 48, 80)).main
+    mixed = EmbeddingCache(tmp_path, encoder_precision="bf16").features(tiny_base, image(0, 48, 80)).main
+    assert not torch.equal(exact, mixed)
+    assert (exact - mixed).abs().max() < 0.1 * exact.std()
+
+
+def test_threads_share_a_cache_and_encode_an_image_once(tmp_path):
+    base, store = CountingBase(), EmbeddingCache(tmp_path)
+    expected = EmbeddingCache(tmp_path / "apart").features(CountingBase(), [image(seed) for seed in range(6)])
+    with ThreadPoolExecutor(4) as threads:
+        made = list(threads.map(lambda _: store.features(base, [image(seed) for seed in range(6)]), range(8)))
+    assert all(same(one, expected) for one in made)
+    assert base.encoded == 6
+
+
+def test_an_image_that_a_batch_needs_twice_is_encoded_once(tmp_path):
+    base = CountingBase()
+    made = EmbeddingCache(tmp_path, batch=2).features(base, [image(0), image(1), image(0)])
+    assert base.encoded == 2
+    assert torch.equal(made.main[0], made.main[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 
 import numpy as np
@@ -340,3 +341,28 @@ def test_joined_prompts():
     assert [Prompts.cat([Prompts((8, 8))] * 3, axis).shape for axis in (0, 1)] == [(3, 1), (1, 3)]
     with pytest.raises(InputError):
         Prompts.cat([clicks(1), Prompts((8, 8), boxes=torch.zeros(1, 1, 4))])
+
+
+def test_several_threads_prepare_the_same_batches(tiny_sam, tiny_samples, tmp_path):
+    def batches(workers: int) -> list:
+        feed = make(tiny_sam, tiny_samples, EmbeddingCache(tmp_path / str(workers)), augment=Augment(views=3))
+        feed.keep_resident(3, 2)
+        return list(ahead(feed.batch, range(12), workers))
+
+    assert all(equal(one, other) for one, other in zip(batches(1), batches(4), strict=True))
+
+
+def test_ahead_prepares_as_many_batches_as_there_are_workers():
+    reached, started = threading.Event(), []
+
+    def batch(step: int) -> int:
+        started.append(step)
+        if step == 3:
+            reached.set()
+        return step
+
+    batches = ahead(batch, range(10), 3)
+    assert next(batches) == 0
+    assert reached.wait(60)
+    assert sorted(started) == [0, 1, 2, 3]
+    batches.close()

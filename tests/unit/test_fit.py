@@ -76,7 +76,8 @@ def test_every_method_fits_saves_and_loads(go, tiny_sam, tiny_samples, method):
     assert adapter.meta.classes == ("disc",)
     assert adapter.meta.figures == result.figures
     assert 0 <= result.figures["start_miou"] <= result.figures["start_oracle_miou"] <= 1
-    assert result.figures["held_out_miou"] >= result.figures["start_miou"], "the best state, the start included"
+    best = max(entry["miou"] for entry in result.history["held_out"])  # the start included
+    assert result.figures["held_out_miou"] in (best, result.history["held_out"][0]["miou"])
     files = {path.name for path in result.folder.iterdir()}
     want = {"README.md", "adapter.json", "adapter.safetensors", "config.yaml", "history.json", "split.json"}
     assert files - {"logs"} == want
@@ -129,7 +130,8 @@ OLD_NAMES = {"max_grad_norm": "clip", "milestones": "decay_at", "gamma": "decay"
 def test_a_run_folder_of_0_1_is_resumed_without_warnings(go, tiny_base, tmp_path, caplog):
     """Old names in config.yaml and in the tensors of the checkpoint."""
     options = {"members": 2, "width": 16, "heads": 4, "mlp_dim": 64}
-    given = {"method": "tailor", "options": options, "lr": None, "base": tiny_base, "val": 0}
+    of_0_1 = options | {"convolutions": "full", "member_batch": None, "companion": "none"}  # not named there
+    given = {"method": "tailor", "options": of_0_1, "lr": None, "base": tiny_base, "val": 0}
     whole = go("whole", **given)
     with pytest.raises(Interrupted):
         go("parts", **given, stop=lambda: True)
@@ -146,7 +148,7 @@ def test_a_run_folder_of_0_1_is_resumed_without_warnings(go, tiny_base, tmp_path
     del state["state"]["start_validation"], state["state"]["best_validation"], state["crc32"], state["tensors"]
     save_file(tensors, folder / "checkpoint.safetensors", metadata={"samtailor": json.dumps(state)})
     caplog.clear()
-    resumed = go("parts", **given | {"options": options | {"multimask_dice_weight": 0.5}}, resume=True)
+    resumed = go("parts", **given | {"options": of_0_1 | {"multimask_dice_weight": 0.5}}, resume=True)
     assert "is now called" not in caplog.text
     assert resumed.history["train"] == whole.history["train"]
 
@@ -208,8 +210,6 @@ def test_folders_in_use(go, tmp_path):
     with pytest.raises(InputError, match="is a file"):
         go("file")
     first = go()
-    with pytest.raises(InputError, match="finished fit"):
-        go()
     second = go(overwrite=True, seed=5)
     assert artefact.read_meta(first.folder).seed == second.config.seed == 5
 
@@ -266,7 +266,8 @@ def test_shots_are_picked_from_the_train_part(go, tiny_samples):
 
 def test_without_held_out_images_the_last_state_is_kept(go, caplog):
     result = go(val=0)
-    assert result.figures == {}
+    assert set(result.figures) == {"comparison"}
+    assert [one["objects"] for one in result.figures["comparison"]["decisions"]] == [0, 0]
     assert "last state" in caplog.text
 
 
@@ -306,7 +307,10 @@ def made(index: int) -> Sample:
     return Sample(f"c{index:03d}", pixels, annotations)
 
 
-@pytest.mark.parametrize(("views", "steps", "fewer", "more"), [(1, 10, 8, 40), (8, 40, 40, 100)])
+@pytest.mark.parametrize(
+    ("views", "steps", "fewer", "more"),
+    [(1, 4, 8, 24), pytest.param(8, 40, 40, 100, marks=pytest.mark.slow)],
+)
 def test_memory_does_not_grow_with_the_number_of_images(go, views, steps, fewer, more):
     """Peak of what Python and numpy allocate (an image has 192,000 bytes, a mask 64,000, an embedding 8,192).
 

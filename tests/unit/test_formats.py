@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import map_layouts
-import tool_layouts
-from layouts import FORMATS, SIZE, WRITERS, blob, masks_of, mismatch, photo, save, write_folder
+from layouts import ALL, FORMATS, RELATIVE, SIZE, WRITERS, blob, masks_of, mismatch, photo, save
+from layouts.basic import write_folder
 from samtailor import registry
 from samtailor.data.dataset import class_names, detect, open_dataset
 from samtailor.data.notices import collected
@@ -22,8 +21,6 @@ from samtailor.errors import DataError, InputError
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 
-ALL = {**WRITERS, **tool_layouts.TOOLS, **map_layouts.MAPS}
-LAYOUTS = {**FORMATS, **tool_layouts.FORMATS, **map_layouts.FORMATS}
 UNNAMED = ("folder", "instances", "sa-1b", "cellpose", "cellpose train", "cellpose saved", "dsb2018", "davis", "pairs")
 """Layouts with one class without a name."""
 
@@ -34,13 +31,16 @@ def written(request, tmp_path):
 
 
 def test_every_format_of_the_registry_is_tested():
-    assert {LAYOUTS.get(name, name) for name in ALL} == set(registry.names("formats"))
+    assert {FORMATS.get(name, name) for name in ALL} == set(registry.names("formats"))
 
 
 def test_exactly_one_format_matches(written):
     name, root, _ = written
-    matching = [format for format in registry.names("formats") if registry.find("formats", format).matches(root)]
-    assert matching == [LAYOUTS.get(name, name)]
+    modules = {format: registry.find("formats", format) for format in registry.names("formats")}
+    fallback = [format for format, module in modules.items() if getattr(module, "FALLBACK", False)]
+    matching = [format for format, module in modules.items() if format not in fallback and module.matches(root)]
+    assert fallback == ["pairs"]
+    assert (matching or fallback) == [FORMATS.get(name, name)] == [detect(root)]
 
 
 def test_what_is_read_and_left_out_adds_up(written):
@@ -54,7 +54,7 @@ def test_what_is_read_and_left_out_adds_up(written):
 
 def test_layouts_are_detected_and_read_exactly(written):
     name, root, expected = written
-    assert detect(root) == LAYOUTS.get(name, name)
+    assert detect(root) == FORMATS.get(name, name)
     samples = open_dataset(root)
     assert not mismatch(samples, expected)
     for sample in samples:
@@ -105,7 +105,7 @@ def test_masks_are_rotated_with_their_image(written):
         with Image.open(sample.source) as image:
             image.load()
         image.save(sample.source, exif=exif)
-    if name == "yolo" or name in tool_layouts.RELATIVE:
+    if name in RELATIVE:
         return  # shares of the size belong to the image as it is shown
     with collected() as notices:
         got = masks_of(open_dataset(root))

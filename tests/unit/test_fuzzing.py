@@ -8,33 +8,42 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+from fuzz.layouts import LAYOUTS, layout_readers
 from fuzz.mutations import BY_KIND
 from fuzz.readers import READERS
 from fuzz.run import Outcome, run
+from layouts import FORMATS, photo
+from samtailor import registry
 
 INPUTS = 100
-HEAVY = {"base": 30, "pth": 30, "adapter": 40, "proposals": 40}
+OTHERS = dict.fromkeys(layout_readers(), 30) | {"base": 30, "pth": 30, "adapter": 40, "proposals": 40}
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_files_are_refused_in_words(name):
     generated = _hypothesis_is_installed()
-    outcome = run(name, HEAVY.get(name, INPUTS), seed=7, generated=generated)
+    outcome = run(name, OTHERS.get(name, INPUTS), seed=7, generated=generated)
     assert outcome.foreign == {}, outcome.examples
-    assert outcome.accepted + outcome.refused == outcome.inputs == HEAVY.get(name, INPUTS)
+    assert outcome.accepted + outcome.refused == outcome.inputs == OTHERS.get(name, INPUTS)
     assert outcome.refused > 0 or name == "detected"  # `check` reports what it cannot read
 
 
-def test_equal_seeds_make_equal_inputs():
+def test_every_format_is_read():
+    formats = {FORMATS.get(name, name) for name in LAYOUTS} | {"coco", "labelme", "voc", "yolo"}
+    assert formats == set(registry.names("formats"))
+
+
+def test_equal_seeds_make_equal_inputs(tmp_path):
     import random
 
-    for mutate in BY_KIND.values():
-        data = (
-            len(b'{"a": [1]}').to_bytes(8, "little") + b'{"a": [1]}' + b"\0" * 8
-            if mutate is BY_KIND["safetensors"]
-            else b'{"a": [1]}'
-        )
-        assert mutate(data, random.Random("x")) == mutate(data, random.Random("x"))
+    photo(tmp_path / "1.png")
+    text = b'{"a": [1]}'
+    data = dict.fromkeys(BY_KIND, text)
+    data |= {"safetensors": len(text).to_bytes(8, "little") + text + b"\0" * 8}
+    data |= {"image": (tmp_path / "1.png").read_bytes()}
+    for kind, mutate in BY_KIND.items():
+        for seed in range(20):
+            assert mutate(data[kind], random.Random(seed)) == mutate(data[kind], random.Random(seed))
 
 
 def test_a_foreign_exception_is_counted(monkeypatch):

@@ -61,7 +61,7 @@ def test_predictions_equal_those_of_the_predictor(tiny_base):
     predictor = Predictor(tiny_base, {"a": moved(tiny_base)})
     image = disc_sample(2, 70, 110).image
     predictor.set_image(image)
-    (pieces,) = MultiAdapterPredictor(predictor, [AdapterSource("a", proposing(*PROMPTS))]).predict(image)
+    (pieces,), _ = MultiAdapterPredictor(predictor, [AdapterSource("a", proposing(*PROMPTS))]).predict(image)
     expected = []
     for prompt in PROMPTS:
         points = [c[:2] for c in prompt.clicks] or None
@@ -84,7 +84,7 @@ def test_the_mask_of_a_proposal_is_not_decoded(tiny_sam):
     rle = coco.encode(np.asfortranarray(drawn.astype(np.uint8)))
     given = ObjectPrompt(clicks=((50.0, 25.0, 1),), label="disc", score=0.7, mask_rle=rle)
     predictor = Predictor(tiny_sam, {"a": moved(tiny_sam)})
-    (pieces,) = MultiAdapterPredictor(predictor, [AdapterSource("a", proposing(given, PROMPTS[0]))]).predict(image)
+    (pieces,), _ = MultiAdapterPredictor(predictor, [AdapterSource("a", proposing(given, PROMPTS[0]))]).predict(image)
     one = next(piece for piece in pieces if piece.score == 0.7)
     assert np.array_equal(one.within((0, 0, 110, 70)), drawn)
     assert (one.label, len(pieces)) == ("disc", 2)
@@ -363,7 +363,7 @@ def test_tile_views_give_the_same_as_predict_instances(tiny_base, tiles_a_side):
     expected = predict_instances(predictor, image, AdapterSource(None, bright, tiles=tiles_a_side))
     for other in (1, 2):  # next to a source with other tiles
         sources = [AdapterSource(None, bright, tiles=tiles_a_side), AdapterSource(None, bright, tiles=other)]
-        pieces, _ = MultiAdapterPredictor(predictor, sources).predict(image)
+        (pieces, _), _ = MultiAdapterPredictor(predictor, sources).predict(image)
         assert len(pieces) == len(expected) > 0
         for piece, one in zip(pieces, expected, strict=True):
             assert piece.rank == pytest.approx(one.rank, abs=1e-4)

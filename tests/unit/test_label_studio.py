@@ -141,6 +141,25 @@ def test_the_adapter_of_the_label_is_used(client, backend, tiny_sam2, tmp_path):
     assert response["model_version"] == "mine"
 
 
+def test_an_adapter_of_another_class_never_answers(client, backend, tiny_sam2, tmp_path):
+    """The base model answers a label that no adapter was fitted to, and objects without a label are counted."""
+    torch.manual_seed(3)
+    segmenter = find("methods", "plm").build(tiny_sam2, head="paper_plain")[0]
+    options = {"method": "plm", "options": {"head": "paper_plain"}}
+    artefact.save(tmp_path / "a", segmenter, artefact.describe(segmenter, **options, classes=("wheel",)))
+    backend.engine.adapters.add("other", tmp_path / "a")
+    response = predict(client, keypoint(40, 45))["results"][0]
+    mask, _ = expected(tiny_sam2, [[31.5, 21.1]])
+    assert np.array_equal(brush.decode(response["result"][0]["value"]["rle"], *SIZE), mask)
+    assert response["model_version"] == tiny_sam2.name
+    folder = save(tmp_path / "f", tiny_sam2, proposals=True, head="paper_plain")
+    backend.engine.adapters.add("finds", folder)
+    config = BRUSH.replace("disc", "tree")
+    (found,) = predict(client, tasks=[task(0)], config=config)["results"]
+    assert found["result"] == []
+    assert backend.not_labeled["disc"] > 0
+
+
 def test_pre_labels_need_proposals(client, backend, tiny_sam2, tmp_path):
     tasks = [task(0), {"id": 99, "data": {"image": "/data/local-files/?d=gone.png"}}, task(1)]
     assert predict(client, tasks=tasks)["results"] == [[], [], []]  # an empty prediction would be kept as one
@@ -158,7 +177,7 @@ def test_pre_labels_need_proposals(client, backend, tiny_sam2, tmp_path):
         {**keypoint(1, 1), "type": "textarea"},
         {**keypoint(1, 1), "value": {}},
         keypoint("a", 1),
-        {**keypoint(1, 1), "image_rotation": 90},
+        {**rectangle(10, 10, 5, 5), "value": {**rectangle(10, 10, 5, 5)["value"], "rotation": 30}},
         rectangle(10, 10, 0, 5),
         "text",
     ],
@@ -166,6 +185,14 @@ def test_pre_labels_need_proposals(client, backend, tiny_sam2, tmp_path):
 def test_invalid_contexts_are_rejected(client, context):
     assert "error" in predict(client, context, status=422)
     predict(client, keypoint(50, 50))
+
+
+def test_a_click_on_a_rotated_view_is_one_on_the_upright_image(client):
+    upright = predict(client, keypoint(50, 50))
+    rotated = predict(client, {**keypoint(50, 50), "image_rotation": 90})
+    assert [row["value"] for row in rotated["results"][0]["result"]] == [
+        row["value"] for row in upright["results"][0]["result"]
+    ]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"[" * 100_000, b'{"tasks": 3}', b'{"tasks": [3], "project": "1"}'])

@@ -111,11 +111,19 @@ def test_ellipses_and_rotated_rectangles_are_objects(client, backend):
     assert box.box == (28, 12, 40, 32)
 
 
+def test_the_rotation_of_the_view_changes_no_region(client, backend):
+    """Label Studio saves regions in the frame of the upright image."""
+    shapes = [brushed(disc()), ellipse(25, 50, 12.5, 12.5), rectangle(50, 25, 25, 25)]
+    rotated = [{**shape, "image_rotation": angle} for shape, angle in zip(shapes, (90, 180, 270), strict=True)]
+    assert client.post("/webhook", json=event("ANNOTATION_CREATED", 0, *shapes)).status_code == 201
+    upright = [one.mask for one in saved_objects(backend)]
+    assert client.post("/webhook", json=event("ANNOTATION_UPDATED", 0, *rotated)).status_code == 201
+    assert np.array_equal([one.mask for one in saved_objects(backend)], upright)
+
+
 @pytest.mark.parametrize(
     ("region", "why"),
     [
-        ({**brushed(disc()), "image_rotation": 90}, "rotated by 90"),
-        ({**ellipse(25, 50, 12.5, 12.5), "image_rotation": 180}, "rotated by 180"),
         ({**keypoint(0, 0), "type": "bitmasklabels", "value": {"bitmasklabels": ["disc"]}}, "bitmasklabels"),
         ({**ellipse(25, 50, 12.5, 12.5), "value": {"x": 1, "ellipselabels": ["disc"]}}, "cannot be read"),
         (
@@ -210,14 +218,15 @@ def test_a_finished_fit_replaces_the_earlier_one(backend, client, tiny_sam2, tmp
         before = after
 
 
-def test_a_fit_runs_in_a_separate_process(tmp_path, monkeypatch):
+def test_a_fit_runs_in_a_separate_process(tmp_path, tiny_sam2, monkeypatch):
     """With a fake command line: its arguments, the notification, and a failure."""
+    written = save(tmp_path / "real", tiny_sam2) / "adapter.json"
     stand_in = tmp_path / "samtailor.py"
     stand_in.write_text(
         "import json, pathlib, sys\n"
         "out = pathlib.Path(sys.argv[sys.argv.index('--out') + 1 if '--out' in sys.argv else -1])\n"
         "(out / 'called.jsonl').open('a').write(json.dumps(sys.argv[1:]) + chr(10))\n"
-        "(out / 'adapter.json').write_text('{}')\n"
+        f"(out / 'adapter.json').write_text(pathlib.Path({str(written)!r}).read_text())\n"
         "print('Error: as requested')\n"
         "sys.exit(2 if 'bad=1' in sys.argv else 0)\n"
     )
@@ -231,8 +240,16 @@ def test_a_fit_runs_in_a_separate_process(tmp_path, monkeypatch):
     lines = (folder / "called.jsonl").read_text().splitlines() if (folder / "called.jsonl").exists() else []
     assert '"fit"' in lines[0]
     assert '"--steps", "7", "--set", "val=2"' in lines[0]
+    assert "--present" not in lines[0]
+    assert good.in_use() == folder
+    second = good.start()
+    good.wait()
+    assert f'"--present", "{folder}"' in (second / "called.jsonl").read_text()
+    (second / "adapter.json").write_text("{}")  # a damaged adapter is not used
+    assert good.in_use() == folder
+    done.pop()
     bad = Training(tmp_path / "fits", tmp_path / "data", "lite", arguments=["--set", "bad=1"], done=done.append)
-    assert bad.start().name == "0002"
+    assert bad.start().name == "0003"
     bad.wait()
     assert "as requested" in bad.error
     assert len(done) == 1

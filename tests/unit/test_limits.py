@@ -121,7 +121,7 @@ def test_points_and_edges_are_bounded(monkeypatch):
 def test_time_is_bounded(monkeypatch, tmp_path):
     coco(tmp_path, (24, 36), [[1, 1, 9, 1, 9, 9]])
     now = iter([0.0, *[1e6] * 100])
-    monkeypatch.setattr(limits.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(limits.bounds.time, "monotonic", lambda: next(now))
     with pytest.raises(DataError, match="seconds"):
         list(open_dataset(tmp_path, format="coco")[0].annotations)
 

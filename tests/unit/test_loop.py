@@ -219,7 +219,7 @@ def test_validation_of_a_segmenter_keeps_classes_apart(tiny_base, tiny_samples, 
     )
     validation = validate(run.segmenter, run.held_out, 64, torch.device("cpu"))
     assert sorted(validation.labels) == ["a", "b", "b"]
-    assert validation.figures() == pytest.approx({"miou": 0.5, "oracle_miou": 0.7})
+    assert validation.figures() == pytest.approx({"miou": 0.5, "oracle_miou": 0.7, "dice": (1.6 / 1.8 + 0.4 / 1.2) / 2})
 
 
 def test_rates_of_the_paper():

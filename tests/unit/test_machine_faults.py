@@ -35,6 +35,8 @@ from workbench import ids, images_folder, objects_of, open_project
         (OSError(errno.ENOTDIR, "Not a directory", "x"), "x: "),
         (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), "no space"),
         (MemoryError(), "memory"),
+        (RuntimeError("could not create a primitive"), "memory"),
+        (ImportError("x.so: failed to map segment from shared object"), "memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "memory"),
         (UnicodeEncodeError("utf-8", "a\udcff", 1, 2, "surrogates not allowed"), "UTF-8"),
         (BrokenProcessPool("x"), "worker"),
@@ -45,7 +47,7 @@ def test_faults_have_words(error, word):
     assert word in fault_in_words(error).lower() or word in fault_in_words(error)
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), RuntimeError("x"), OSError("x")])
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), RuntimeError("x"), ImportError("x"), OSError("x")])
 def test_other_errors_keep_their_traceback(error):
     assert fault_in_words(error) is None
 

@@ -4,9 +4,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import map_layouts
-from layouts import SIZE, box, masks_of, mismatch, photo, save, text
-from map_layouts import CAT, DOG, IDS
+from layouts import MAPS, SIZE, box, masks_of, mismatch, photo, save, text
+from layouts.maps import (
+    CAT,
+    DOG,
+    write_cellpose,
+    write_cityscapes,
+    write_color_map,
+    write_cvat_masks,
+    write_davis,
+    write_dsb2018,
+    write_mmseg,
+    write_roboflow_masks,
+)  # fmt: skip
+from layouts.shapes import IDS, colored
 from samtailor.data.color_maps import read_palette
 from samtailor.data.dataset import detect, open_dataset
 from samtailor.errors import DataError, InputError
@@ -57,7 +68,7 @@ def test_two_classes_of_one_color_are_refused(tmp_path):
 
 @pytest.mark.parametrize("layout", ["color-map", "cvat-masks"])
 def test_colors_without_a_class_are_refused(layout, tmp_path):
-    map_layouts.MAPS[layout](tmp_path)
+    MAPS[layout](tmp_path)
     file = next(tmp_path.glob("masks/2.png"), None) or tmp_path / "SegmentationClass/2.png"
     with Image.open(file) as image:
         values = np.asarray(image).copy()
@@ -68,7 +79,7 @@ def test_colors_without_a_class_are_refused(layout, tmp_path):
 
 
 def test_maps_with_a_palette_are_read_by_their_colors(tmp_path):
-    expected = map_layouts.write_color_map(tmp_path)
+    expected = write_color_map(tmp_path)
     for i in IDS:
         file = tmp_path / f"masks/{i}.png"
         with Image.open(file) as image:
@@ -80,7 +91,7 @@ def test_color_maps_in_folders_with_endings(tmp_path):
     text(tmp_path / "class_dict.csv", "name,r,g,b\ncat,250,50,83\nVoid,0,0,0\n")
     for part, name in (("train", "a"), ("val", "b"), ("test", "c")):
         photo(tmp_path / part / f"{name}.png")
-        save(tmp_path / f"{part}_labels/{name}_L.png", map_layouts._colored([((250, 50, 83), CAT)]))
+        save(tmp_path / f"{part}_labels/{name}_L.png", colored([((250, 50, 83), CAT)]))
     assert detect(tmp_path) == "color-map"
     samples = open_dataset(tmp_path)
     assert not mismatch(
@@ -97,7 +108,7 @@ def test_binary_masks_of_classes_beside_a_palette_stay_binary(tmp_path):
 
 
 def test_cvat_masks_without_objects_and_with_parts(tmp_path):
-    map_layouts.write_cvat_masks(tmp_path)
+    write_cvat_masks(tmp_path)
     for file in (tmp_path / "SegmentationObject").iterdir():
         file.unlink()
     (tmp_path / "ImageSets/Segmentation/default.txt").unlink()
@@ -109,7 +120,7 @@ def test_cvat_masks_without_objects_and_with_parts(tmp_path):
 
 
 def test_cvat_masks_without_images_say_what_to_do(tmp_path):
-    map_layouts.write_cvat_masks(tmp_path)
+    write_cvat_masks(tmp_path)
     for file in (tmp_path / "JPEGImages").iterdir():
         file.unlink()
     with pytest.raises(DataError, match="Export the task with images"):
@@ -117,9 +128,9 @@ def test_cvat_masks_without_images_say_what_to_do(tmp_path):
 
 
 def test_an_object_of_no_class_and_a_class_of_no_object_are_counted(tmp_path):
-    map_layouts.write_cvat_masks(tmp_path)
+    write_cvat_masks(tmp_path)
     objects = [((9, 9, 9), box(0, 22, 5, 24)), ((1, 2, 3), DOG)]
-    save(tmp_path / "SegmentationObject/2.png", map_layouts._colored(objects))
+    save(tmp_path / "SegmentationObject/2.png", colored(objects))
     account = open_dataset(tmp_path).account()
     assert account.agrees
     assert {e.kind: e.count for e in account.annotations.left_out} == {
@@ -129,7 +140,7 @@ def test_an_object_of_no_class_and_a_class_of_no_object_are_counted(tmp_path):
 
 
 def test_cityscapes_truth_and_crowds(tmp_path):
-    map_layouts.write_cityscapes(tmp_path)
+    write_cityscapes(tmp_path)
     by_id = open_dataset(tmp_path)
     crowds = [a.label for a in by_id[0].annotations if a.crowd]
     assert crowds == ["car"]
@@ -150,7 +161,7 @@ def test_cityscapes_of_cvat(tmp_path):
 
 
 def test_mmseg_without_names(tmp_path):
-    map_layouts.write_mmseg(tmp_path)
+    write_mmseg(tmp_path)
     (tmp_path / "classes.txt").unlink()
     assert not mismatch(open_dataset(tmp_path), {id: [("1", DOG)] for id in ("train/1", "train/2", "val/10")})
     both = open_dataset(tmp_path, zero="class")
@@ -158,7 +169,7 @@ def test_mmseg_without_names(tmp_path):
 
 
 def test_mmseg_zero_and_lists(tmp_path):
-    map_layouts.write_mmseg(tmp_path)
+    write_mmseg(tmp_path)
     background = open_dataset(tmp_path, zero="background")
     assert {a.label for s in background for a in s.annotations} == {"cat"}
     text(tmp_path / "classes.txt", "background\ndog\n")
@@ -170,7 +181,7 @@ def test_mmseg_zero_and_lists(tmp_path):
 
 
 def test_pickles_of_cellpose_are_not_opened(tmp_path):
-    map_layouts.write_cellpose(tmp_path)
+    write_cellpose(tmp_path)
     for i in IDS:
         (tmp_path / f"{i}_masks.png").unlink()
     assert detect(tmp_path) == "cellpose"
@@ -179,7 +190,7 @@ def test_pickles_of_cellpose_are_not_opened(tmp_path):
 
 
 def test_cellpose_tiff(tmp_path):
-    expected = map_layouts.write_cellpose(tmp_path)
+    expected = write_cellpose(tmp_path)
     for i in IDS:
         with Image.open(tmp_path / f"{i}_masks.png") as image:
             values = np.asarray(image).astype(np.uint16)
@@ -188,8 +199,18 @@ def test_cellpose_tiff(tmp_path):
     assert not mismatch(open_dataset(tmp_path), expected)
 
 
+def test_a_part_without_images_does_not_hide_the_others(tmp_path):
+    expected = write_roboflow_masks(tmp_path, ids=(1, 2))
+    assert (tmp_path / "valid/_classes.csv").exists()
+    assert not mismatch(open_dataset(tmp_path), expected)
+    for file in (tmp_path / "train").glob("*.jpg"):
+        file.unlink()
+    with pytest.raises(DataError, match="No image has a mask"):
+        open_dataset(tmp_path)
+
+
 def test_dsb2018_from_inside_and_with_two_images(tmp_path):
-    expected = map_layouts.write_dsb2018(tmp_path)
+    expected = write_dsb2018(tmp_path)
     inside = {id.removeprefix("stage1_train/"): masks for id, masks in expected.items()}
     assert detect(tmp_path / "stage1_train") == "dsb2018"
     assert not mismatch(open_dataset(tmp_path / "stage1_train"), inside)
@@ -208,14 +229,14 @@ def test_folders_of_parts_are_not_images_of_dsb2018(tmp_path):
 
 
 def test_roboflow_masks_with_a_value_that_is_not_listed(tmp_path):
-    map_layouts.write_roboflow_masks(tmp_path)
+    write_roboflow_masks(tmp_path)
     save(tmp_path / "train/2_mask.png", np.full(SIZE, 9, np.uint8))
     with pytest.raises(DataError, match=r"2_mask\.png: the value 9"):
         masks_of(open_dataset(tmp_path))
 
 
 def test_davis_groups_parts_and_resolutions(tmp_path):
-    map_layouts.write_davis(tmp_path)
+    write_davis(tmp_path)
     samples = open_dataset(tmp_path)
     assert {s.id: (s.group, s.part) for s in samples} == {
         "bear/00010": ("bear", "val"),

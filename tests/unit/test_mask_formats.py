@@ -3,19 +3,8 @@
 import numpy as np
 import pytest
 
-from layouts import (
-    SIZE,
-    blob,
-    masks_of,
-    mismatch,
-    photo,
-    save,
-    text,
-    write_class_folders,
-    write_folder,
-    write_instances,
-    write_labelmap,
-)
+from layouts import SIZE, blob, masks_of, mismatch, photo, save, text
+from layouts.basic import write_class_folders, write_folder, write_instances, write_labelmap
 from samtailor.data.dataset import open_dataset
 from samtailor.data.notices import collected
 from samtailor.errors import DataError, InputError

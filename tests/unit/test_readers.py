@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from layouts import SIZE, box, masks_of, photo, save, text, voc_xml, write_labelme, write_yolo
+from layouts import SIZE, box, masks_of, photo, save, text, voc_xml
+from layouts.basic import write_labelme, write_yolo
 from samtailor.data.check import check
 from samtailor.data.dataset import open_dataset
 from samtailor.data.image import read_image, read_index, read_mask

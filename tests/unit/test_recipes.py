@@ -9,19 +9,31 @@ from samtailor.compare.recipes import (
     Run,
     beside,
     config_of,
+    differences,
+    differing,
     fit_settings,
     head,
     narrowed,
     read,
     recipe_names,
     text,
+    variants_of,
 )
 from samtailor.errors import InputError
 from samtailor.train.config import resolve
+from samtailor.train.departures import flat
 
 
 def test_names_of_the_recipes():
-    assert recipe_names() == ["am-sam-figure6", *AM_SAM, "banner", "car-plate", "celebamask-hq"]
+    assert recipe_names() == [
+        "am-sam-figure6",
+        "am-sam-figure6-isic",
+        "am-sam-figure6-tiktok",
+        *AM_SAM,
+        "banner",
+        "car-plate",
+        "celebamask-hq",
+    ]
 
 
 def test_published_averages_are_those_of_their_columns():
@@ -80,10 +92,10 @@ def test_settings_of_the_paper():
     assert settings["lr"] == 1e-5
     assert (settings["warmup"], settings["weight_decay"], settings["batch_size"]) == (250, 0.01, 10)
     assert settings["milestones"] == [0.66667, 0.86666]
-    config = config_of(read("banner").runs["SAM+PLM"], steps=7, base=None)
+    config = resolve(config_of(read("banner").runs["SAM+PLM"], read("banner").preset, steps=7, base=None))
     assert (config.method, config.steps, config.lr) == ("plm", 7, 1e-5)
-    assert resolve(config).max_grad_norm == 0  # the paper names none
-    assert "steps" not in config_of(read("banner").runs["SAM-F"]).model_fields_set  # its own 1000
+    assert config.max_grad_norm == 0  # the paper names none
+    assert resolve(config_of(read("banner").runs["SAM-F"], "kim-2024")).steps == 1000  # its own
 
 
 def test_unknown_names_are_refused(tmp_path):
@@ -164,6 +176,49 @@ def test_a_sweep_has_a_number_in_every_row():
 def test_options_of_a_row_are_merged_with_given_ones():
     run = Run(method="am-sam", options={"alpha": 0.3})
     assert config_of(run, options={"rank": 2}).options == {"alpha": 0.3, "rank": 2}
+
+
+@pytest.mark.parametrize("data", ["isic", "tiktok"])
+def test_the_ablation_differs_in_nothing_but_what_it_ablates(data):
+    recipe = read(f"am-sam-table4-{data}")
+    detector = {"prompt_options": {"detector": "full-frame"}}
+    runs = {title: flat(config_of(run, recipe.preset, **detector)) for title, run in recipe.runs.items()}
+    full = runs["boxes and calibration"]
+    boxes = {name for name in full if name.startswith("prompt")}
+    for title, allowed in (
+        ("boxes", {"options.calibration"}),
+        ("calibration", boxes),
+        ("neither", boxes | {"options.calibration"}),
+    ):
+        changed = {name for name in {*full, *runs[title]} if full.get(name) != runs[title].get(name)}
+        assert changed, title
+        assert changed <= allowed, title
+    assert (runs["neither"]["prompt"], runs["boxes"]["prompt"]) == ("none", "detector")
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_shows_where_the_settings_of_the_paper_and_the_defaults_differ(name):
+    recipe = read(name)
+    runs = {title: config_of(run, recipe.preset, base="lite") for title, run in recipe.runs.items()}
+    rows = {(setting, methods): values for setting, methods, *values in differences(recipe, runs)}
+    assert len(rows) > 5
+    for (setting, _), (paper, default, here) in rows.items():
+        assert paper != default
+        if setting == "base":
+            assert (default, here) == ("lite", "lite")
+        elif recipe.sweep is None and "table4" not in name:
+            assert here == paper, setting
+    assert "SAM" not in differing(recipe)
+    assert differing(recipe)
+
+
+def test_which_settings_a_recipe_runs_with():
+    recipe = read("banner")
+    assert variants_of(recipe, None) == ["kim-2024"] == variants_of(recipe, "kim-2024")
+    assert variants_of(recipe, "defaults") == [None]
+    assert variants_of(recipe, "both") == ["kim-2024", None]
+    with pytest.raises(InputError, match="kim-2024, defaults, both"):
+        variants_of(recipe, "am-sam-2024")
 
 
 def test_a_table_over_shots_has_one_column():

@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from batches import batch_of
+from samtailor.adapters.pyramid import CONVOLUTIONS
 from samtailor.adapters.region_map import RegionMap
 from samtailor.adapters.tiled import LOGIT_LIMIT
+from samtailor.errors import InputError
 from samtailor.structures import Features
 
 
@@ -53,21 +55,55 @@ def test_the_map_is_the_mean_of_its_members_not_clamped(tiny_base, features):
     torch.testing.assert_close(logits, torch.full_like(logits, -15.0))
 
 
-def test_interpolation_to_the_base_scales_the_gain(tiny_base, features, output):
-    region_map = constant_map(tiny_base, 4.0)
-    with torch.no_grad():
-        region_map.map_gain.fill_(0.1)
-        whole = region_map(output, features).logits - output.logits
-        region_map.interpolate_to_base(0.25)
-        torch.testing.assert_close(region_map(output, features).logits - output.logits, 0.25 * whole)
-        region_map.interpolate_to_base(0.0)
-        assert torch.equal(region_map(output, features).logits, output.logits)
-
-
 def test_members_learn_from_images_that_are_not_held_out_for_them(tiny_base):
     region_map = RegionMap(tiny_base, members=2, width=16)
     region_map.folds = {"a": 0, "b": 1}
     assert region_map.learners(["a", "b", "c", "a"]) == [[1, 2], [0, 2, 3]]
+
+
+def test_a_member_learns_from_at_most_member_batch_images_and_all_images_are_used(tiny_base):
+    region_map = RegionMap(tiny_base, members=4, width=16, member_batch=2)
+    region_map.folds = {"a": 0, "b": 1, "c": 2, "d": 3}
+    rows = region_map.learners(["a", "b", "c", "d"])
+    assert [len(each) for each in rows] == [2, 2, 2, 2]
+    assert all(fold not in each for fold, each in enumerate(rows))
+    assert set().union(*rows) == {0, 1, 2, 3}
+    assert region_map.learners(["b", "b"]) == [[0, 1], [], [0, 1], [0, 1]]
+
+
+def test_prompts_read_the_mean_of_the_members_in_training_too(tiny_base, features, output):
+    region_map = RegionMap(tiny_base, members=2, width=16, dropout=0.0, member_batch=2).train()
+    with torch.no_grad():
+        region_map.map_gain.fill_(0.1)
+        each = region_map.each(features).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)[:, :, None]
+        added = region_map(output, features).logits - output.logits
+    torch.testing.assert_close(added, each.mean(0).expand_as(added), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("convolutions", CONVOLUTIONS)
+def test_joining_the_last_layers_gives_the_same_logits_and_gradients(tiny_sam2, convolutions, tiny_samples):
+    features = batch_of(tiny_sam2, tiny_samples[:2]).features
+    member = RegionMap(tiny_sam2, members=1, width=32, convolutions=convolutions).eval().members[0]
+    results = []
+    for logits in (member(features), member.last(member.climb(features))):
+        member.zero_grad()
+        logits.square().mean().backward()
+        results.append((logits.detach(), {name: p.grad.clone() for name, p in member.named_parameters()}))
+    torch.testing.assert_close(*(logits for logits, _ in results), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(*(gradients for _, gradients in results), atol=1e-5, rtol=1e-4)
+
+
+def test_depthwise_convolutions_have_a_fraction_of_the_parameters(tiny_base):
+    full, depthwise = (
+        sum(p.numel() for p in RegionMap(tiny_base, members=1, convolutions=kind).parameters()) for kind in CONVOLUTIONS
+    )
+    assert depthwise < full / 3
+
+
+@pytest.mark.parametrize("option", [{"convolutions": "none"}, {"member_batch": 0}])
+def test_unknown_options_are_refused(tiny_base, option):
+    with pytest.raises(InputError):
+        RegionMap(tiny_base, **option)
 
 
 def test_best_masks_have_the_highest_predicted_iou_of_the_candidates(output):

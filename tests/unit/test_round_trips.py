@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import map_layouts
-import tool_layouts
-from layouts import FORMATS, WRITERS, blob, photo, save
+from layouts import ALL, FORMATS
 from samtailor import registry
 from samtailor.data.dataset import open_dataset
 from samtailor.data.writers import LabelledImage
@@ -27,16 +25,6 @@ LOWEST = 0.98
 """Lowest IoU of an object of a format of polygons; it also stays within one pixel of the outline. Others are exact."""
 
 
-def write_pairs(root: Path) -> None:
-    """Images and masks side by side, NAME.jpg and NAME_GT.png."""
-    for number in (1, 2, 10):
-        photo(root / f"{number}.jpg", seed=number)
-        save(root / f"{number}_GT.png", blob(number).astype(np.uint8) * 255)
-
-
-LAYOUTS = {"pairs": write_pairs, **WRITERS, **tool_layouts.TOOLS, **map_layouts.MAPS}
-
-
 def refuse(score: trips.Score, variant: Variant, pair: str) -> None:
     """Fail unless everything that the format can hold came back."""
     assert score.complete, f"{pair}: {score.back} objects of {score.expected}, {len(score.ious)} of them matched"
@@ -47,8 +35,7 @@ def refuse(score: trips.Score, variant: Variant, pair: str) -> None:
 
 def test_every_writer_and_every_reader_takes_part():
     assert {variant.format for variant in VARIANTS.values()} == set(registry.names("writers"))
-    names = {**FORMATS, **tool_layouts.FORMATS, **map_layouts.FORMATS}
-    assert {names.get(layout, layout) for layout in LAYOUTS} == set(registry.names("formats"))
+    assert {FORMATS.get(layout, layout) for layout in ALL} == set(registry.names("formats"))
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +89,9 @@ def apart(folder: Path, number: int, image: LabelledImage) -> LabelledImage:
     return replace(image, source=folder / f"{number}.png")
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", ALL)
 def test_every_layout_is_written_in_every_format(layout, tmp_path):
-    LAYOUTS[layout](tmp_path / "given")
+    ALL[layout](tmp_path / "given")
     samples = open_dataset(tmp_path / "given")
     images = [apart(tmp_path / "images", number, one) for number, one in enumerate(trips.labeled(samples))]
     given = {trips.digest(one.source): [(o.label, o.mask) for o in one.objects] for one in images}

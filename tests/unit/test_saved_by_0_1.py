@@ -100,7 +100,10 @@ GOLDEN = {
     "tailor": {
         "method": "tailor",
         "steps": 20,
-        "options": {"members": 2, "width": 16, "mlp_dim": 64, "heads": 4},
+        "options": {
+            **{"members": 2, "width": 16, "mlp_dim": 64, "heads": 4},
+            **{"convolutions": "full", "member_batch": None},
+        },
         "views": 2,
     },
     "blo-sam": {"method": "blo-sam", "steps": 10},

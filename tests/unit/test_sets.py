@@ -159,9 +159,19 @@ def test_humans_whole_set_needs_no_notice():
 
     made = [Sample(str(i), lambda: None, lambda: ()) for i in [*range(1, 290), 300]]
     with collected() as notices:
-        test = _tail.part_of(made, "test", None, (human_segmentation.TEST, human_segmentation.IMAGES))
+        test = _tail.part_of(made, "test", None, (human_segmentation.TEST, (human_segmentation.IMAGES,)))
     assert [s.id for s in test] == [*map(str, range(191, 290)), "300"]
     assert notices == []
+
+
+def test_the_original_300_humans_are_tested_on_the_last_100(tmp_path):
+    pairs(tmp_path / "Training_Images", tmp_path / "Ground_Truth", range(1, 301))
+    with collected() as notices:
+        test = open_dataset(tmp_path, format="human-segmentation", part="test")
+        pool = open_dataset(tmp_path, format="human-segmentation", part="pool")
+    assert [s.id for s in test] == [str(i) for i in range(201, 301)]
+    assert len(pool) == 200
+    assert [n.kind for n in notices if n.kind == "another number of images"] == []
 
 
 def test_humans_smaller_masks_are_resized_with_a_notice(humans):
@@ -197,7 +207,7 @@ def test_dancers_are_split_by_number_and_grouped_by_clip(tmp_path):
 def test_dancers_split_of_the_paper():
     from samtailor.data.sets import _tail, tiktok_body
 
-    parts = [len(_tail.part_of(range(2615), p, None, (tiktok_body.TEST, tiktok_body.IMAGES))) for p in _tail.PARTS]
+    parts = [len(_tail.part_of(range(2615), p, None, (tiktok_body.TEST, (tiktok_body.IMAGES,)))) for p in _tail.PARTS]
     assert parts == [615, 2000]
 
 

@@ -6,19 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from layouts import (
-    box,
-    masks_of,
-    mismatch,
-    photo,
-    text,
-    voc_xml,
-    write_coco,
-    write_labelme,
-    write_voc,
-    write_voc_segmentation,
-    write_yolo,
-)
+from layouts import box, masks_of, mismatch, photo, text, voc_xml
+from layouts.basic import write_coco, write_labelme, write_voc, write_voc_segmentation, write_yolo
 from samtailor.data.dataset import class_names, open_dataset
 from samtailor.data.notices import collected
 from samtailor.errors import DataError, InputError

@@ -160,6 +160,7 @@ def test_a_map_of_several_classes_does_not_predict_without_a_prompt(tiny_base, t
     assert len(names) > 1
     config = FitConfig(method="tailor", options={"width": 32}, out=tmp_path / "a", steps=1, val=0, trackers=())
     fit(config, samples=tiny_samples, base=tiny_base, store=EmbeddingCache(tmp_path / "cache"))
+    assert artefact.read_meta(tmp_path / "a").options == find("methods", "tailor").DEFAULTS["options"] | {"width": 32}
     predictor = Predictor(tiny_base, {"it": tmp_path / "a"})
     predictor.set_image(tiny_samples[0].image)
     assert not predictor.segmenter("it").promptless

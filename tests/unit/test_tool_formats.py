@@ -10,28 +10,15 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
-import tool_layouts
-from layouts import SIZE, blob, box, masks_of, mismatch, photo, save, text
+from layouts import FORMATS, SIZE, TOOLS, blob, box, masks_of, mismatch, photo, save, text
+from layouts.label_studio import studio_masks, studio_regions, write_label_studio
+from layouts.shapes import HOLE, RING, H, W, ellipse, png, ring
+from layouts.tools import write_cvat, write_darwin, write_datumaro, write_sa1b, write_supervisely
+from layouts.via import via_region, write_via, write_via_csv
 from samtailor import registry
 from samtailor.data.dataset import detect, open_dataset
 from samtailor.data.json_kinds import json_kind, keys_of
 from samtailor.errors import DataError, InputError, SamtailorError
-from tool_layouts import (
-    FORMATS,
-    TOOLS,
-    H,
-    W,
-    ellipse,
-    studio_regions,
-    write_cvat,
-    write_darwin,
-    write_datumaro,
-    write_label_studio,
-    write_sa1b,
-    write_supervisely,
-    write_via,
-    write_via_csv,
-)
 
 # pycocotools' decode under NumPy 2; nothing of ours
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -122,14 +109,14 @@ def test_darwin_version_one(tmp_path):
     rows = [
         {
             "name": "cat",
-            "polygon": {"path": path(tool_layouts.RING)},
+            "polygon": {"path": path(RING)},
             "bounding_box": {"x": 4, "y": 3, "w": 16, "h": 10},
         },
-        {"name": "dog", "complex_polygon": {"path": [path(tool_layouts.RING), path(tool_layouts.HOLE)]}},
+        {"name": "dog", "complex_polygon": {"path": [path(RING), path(HOLE)]}},
     ]
     image = {"filename": "1.png", "original_filename": "1.png", "width": W, "height": H, "seq": 1}
     text(tmp_path / "annotations/1.json", {"dataset": "x", "image": image, "annotations": rows})
-    assert not mismatch(open_dataset(tmp_path), {"1": [("cat", box(4, 3, 20, 13)), ("dog", tool_layouts.ring)]})
+    assert not mismatch(open_dataset(tmp_path), {"1": [("cat", box(4, 3, 20, 13)), ("dog", ring)]})
 
 
 def test_darwin_layer_faults(tmp_path):
@@ -191,7 +178,7 @@ def test_supervisely_refuses_what_does_not_fit(tmp_path):
     change(file, lambda c: c["objects"][1]["bitmap"].update(data=bomb))
     with pytest.raises(DataError, match="more than"):
         masks_of(open_dataset(tmp_path))
-    large = base64.b64encode(zlib.compress(tool_layouts.png(np.ones((90, 90), bool)))).decode()
+    large = base64.b64encode(zlib.compress(png(np.ones((90, 90), bool)))).decode()
     change(file, lambda c: c["objects"][1]["bitmap"].update(data=large))
     with pytest.raises(DataError, match="bitmap of 90x90 px in an image of 36x24"):
         masks_of(open_dataset(tmp_path))
@@ -282,7 +269,7 @@ def test_label_studio_rotation_in_the_editor_changes_no_coordinates(tmp_path):
                 row["image_rotation"] = 90
 
     studio(tmp_path, edit)
-    assert not mismatch(open_dataset(tmp_path), {str(i): tool_layouts.studio_masks(i) for i in (1, 2, 10)})
+    assert not mismatch(open_dataset(tmp_path), {str(i): studio_masks(i) for i in (1, 2, 10)})
 
 
 def test_label_studio_labels_in_a_result_of_their_own(tmp_path):
@@ -298,7 +285,7 @@ def test_label_studio_labels_in_a_result_of_their_own(tmp_path):
                     rows.append({**row, "type": "labels", "value": value})
 
     studio(tmp_path, edit)
-    assert not mismatch(open_dataset(tmp_path), {str(i): tool_layouts.studio_masks(i) for i in (1, 2, 10)})
+    assert not mismatch(open_dataset(tmp_path), {str(i): studio_masks(i) for i in (1, 2, 10)})
     assert left_out(tmp_path)["shape without area"] == 6
 
 
@@ -490,9 +477,9 @@ def test_shapes_beyond_the_image_are_cut(tmp_path):
     def edit(content):
         for entry in content["_via_img_metadata"].values():
             entry["regions"] = [
-                tool_layouts._via_region("ellipse", {"cx": 0, "cy": 0, "rx": 9, "ry": 4}, "cat"),
-                tool_layouts._via_region("circle", {"cx": 1e9, "cy": 1e9, "r": 5}, "cat"),
-                tool_layouts._via_region("circle", {"cx": 5, "cy": 5, "r": 1e12}, "cat"),
+                via_region("ellipse", {"cx": 0, "cy": 0, "rx": 9, "ry": 4}, "cat"),
+                via_region("circle", {"cx": 1e9, "cy": 1e9, "r": 5}, "cat"),
+                via_region("circle", {"cx": 5, "cy": 5, "r": 1e12}, "cat"),
             ]
 
     change(tmp_path / "via_project.json", edit)

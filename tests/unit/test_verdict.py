@@ -39,7 +39,7 @@ def sentences(figures, tiling=None, **options):
 
 def test_a_gain_is_reported_with_its_interval_and_counts():
     assert sentences(IMPROVED) == [
-        "mIoU rose from 40.1 to 44.0 on 12 held-out images with 30 objects (gain 3.9, 95 % interval 1.2 to 6.5)."
+        "mIoU rose from 40.1 to 44.0 on 12 validation images with 30 objects (gain 3.9, 95 % interval 1.2 to 6.5)."
     ]
     unsure = sentences(IMPROVED | {"held_out_gain_interval": [-0.02, 0.1]})
     assert unsure[1] == "The interval includes 0: hold out more images to confirm the gain."
@@ -47,12 +47,12 @@ def test_a_gain_is_reported_with_its_interval_and_counts():
 
 def test_no_gain_over_the_base_leaves_clicks_unchanged():
     assert sentences(EQUAL | {"alpha": 1.0}) == [
-        "Training did not improve on the base model (mIoU 44.0, 95 % interval 38.0 to 50.0 on 12 held-out images with "
-        "30 objects); the adapter leaves clicks unchanged."
+        "Training did not improve on the base model (mIoU 44.0, 95 % interval 38.0 to 50.0 on 12 validation images "
+        "with 30 objects); the adapter leaves clicks unchanged."
     ]
     assert sentences(EQUAL) == [
-        "Training did not improve on the adapter before training (mIoU 44.0, 95 % interval 38.0 to 50.0 on 12 held-out "
-        "images with 30 objects)."
+        "Training did not improve on the adapter before training (mIoU 44.0, 95 % interval 38.0 to 50.0 on 12 "
+        "validation images with 30 objects)."
     ]
 
 
@@ -67,7 +67,7 @@ def test_the_strength_of_a_click_adapter_is_reported_below_1():
     figures = {"alpha": 0.25, "alpha_miou": 0.451, "base_miou": 0.43, "alpha_images": 2, "alpha_masks": 9}
     strength, measured = sentences(IMPROVED | figures)[1:]
     assert strength == "Click adapter strength: 0.25 (0 = base model, 1 = full adapter)."
-    assert measured == "At this strength mIoU is 45.1 on 2 held-out images with 9 objects, 43.0 with the base model."
+    assert measured == "At this strength mIoU is 45.1 on 2 validation images with 9 objects, 43.0 with the base model."
     assert sentences(figures)[2].startswith("At this strength mIoU is 45.1 on 2 left-out training images")
     assert len(sentences(IMPROVED | figures | {"alpha": 1.0})) == 1
 
@@ -75,11 +75,11 @@ def test_the_strength_of_a_click_adapter_is_reported_below_1():
 def test_automatic_mode_is_reported_with_its_tiling():
     (sentence,) = sentences(IMPROVED | REGIONS, TilingPlan((1, 2), 2.0))[1:]
     assert sentence == (
-        "Automatic mode: Dice 43.0 (3 held-out images, 95 % interval 20.0 to 61.0), with 2x2 tiling and box prompts; "
+        "Automatic mode: Dice 43.0 (3 validation images, 95 % interval 20.0 to 61.0), with 2x2 tiling and box prompts; "
         "37.3 without."
     )
     assert sentences(IMPROVED | REGIONS)[1:] == [
-        "Automatic mode: Dice 43.0 (3 held-out images, 95 % interval 20.0 to 61.0)."
+        "Automatic mode: Dice 43.0 (3 validation images, 95 % interval 20.0 to 61.0)."
     ]
 
 
@@ -104,10 +104,21 @@ def test_nothing_held_out_and_selection_on_training_images():
 def test_figures_of_version_0_1_have_no_counts():
     old = {name: IMPROVED[name] for name in ("held_out_miou", "held_out_oracle_miou", "best_step")}
     (sentence,) = sentences(old | {"start_miou": 0.401, "start_oracle_miou": 0.45})
-    assert sentence == "mIoU rose from 40.1 to 44.0 on held-out images (gain 3.9)."
+    assert sentence == "mIoU rose from 40.1 to 44.0 on validation images (gain 3.9)."
 
 
 @pytest.mark.parametrize("figures", [IMPROVED, {}])
 def test_each_class_has_its_own_sentences(figures):
     part = FitResult(Path("out/disc"), FitConfig(), figures)
     assert sentences({}, parts={"disc": part}) == [f"disc: {sentence}" for sentence in verdict(part)]
+
+
+def test_with_a_comparison_the_sentences_say_who_answers():
+    from samtailor.fitting.gate import Gate, Judged, decide
+
+    images = tuple("abcdef")
+    decision = decide(Judged("click", images, images, (0.5,) * 6, (0.7,) * 6))
+    figures = IMPROVED | {"alpha": 0.0, "comparison": Gate((decision,)).to_json()}
+    state, clicks = sentences(figures)[:2]
+    assert state == "The state after 30 steps is the best on the validation images."
+    assert clicks.startswith("Clicks: mIoU 50.0 with the adapter, 70.0 with the base model")

@@ -7,13 +7,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import map_layouts
 import numpy as np
 import pytest
+import tool_layouts
 from fastapi.testclient import TestClient
 from PIL import Image
 
-import map_layouts
-import tool_layouts
 from layouts import WRITERS, photo, write_folder
 from samtailor.data.dataset import open_dataset
 from samtailor.errors import DataError

@@ -45,7 +45,7 @@ def blobs(rng: Rng, ground: np.ndarray | None = None) -> Labelled:
         image = _tint(rng, image, distance, reach)
         objects[distance < 0] = number
     image = _camera(rng, np.clip(image, 0, 255).astype(np.uint8))
-    return Labelled(image, objects, np.zeros_like(objects), complete=True, source="blobs")
+    return Labelled(image, objects, np.zeros_like(objects), complete=True, sources=("blobs",))
 
 
 def _ground(rng: Rng) -> np.ndarray:

@@ -25,7 +25,7 @@ from bundled_base.sources import Sources
 LEVELS = ("s4", "s8", "s16", "s32")
 
 
-def quantise(x: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def quantize(x: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """(N, h, w, C) to int8 and one scale per view and channel."""
     scale = x.abs().amax((1, 2)).clamp(min=1e-6) / 127
     return (x / scale[:, None, None]).round().to(torch.int8).numpy(), scale.numpy()
@@ -62,7 +62,7 @@ def encode(trunk: torch.nn.Module, images: list[np.ndarray]) -> list[Tensor]:
     """Maps (N, h, w, C) of the trunk, bf16 inside."""
     batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     with torch.autocast("cpu", torch.bfloat16):
-        maps = trunk(network.normalise(batch).contiguous(memory_format=torch.channels_last))
+        maps = trunk(network.normalize(batch).contiguous(memory_format=torch.channels_last))
     return [x.float().permute(0, 2, 3, 1) for x in maps]
 
 
@@ -84,13 +84,13 @@ def make(trunk: torch.nn.Module, stream, count: int, size: int, batch: int = 8) 
             seen = usable(rng, labelled, size)
             views += [seen] if seen is not None else []
         for level, x in zip(LEVELS, encode(trunk, [v.image for v in views]), strict=True):
-            values, scale = quantise(x)
+            values, scale = quantize(x)
             pieces.setdefault(level, []).append(values)
             pieces.setdefault(f"{level}_scale", []).append(scale)
         for v in views:
             pieces.setdefault("objects", []).append(v.objects[None])
             pieces.setdefault("parts", []).append(v.parts[None])
-            metas.append({k: getattr(v, k) for k in ("owner", "complete", "groups", "nested", "source")})
+            metas.append({k: getattr(v, k) for k in ("owner", "complete", "groups", "nested", "sources")})
     return {k: np.concatenate(v) for k, v in pieces.items()}, metas
 
 

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: weights as safetensors, optimiser state, a log in JSON lines, and exported weights."""
+"""What a run leaves on disk: weights as safetensors, optimizer state, a log in JSON lines, and exported weights."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ AFTER = "python tools/measure_bundled_base.py DATA and python tools/make_figures
 
 
 def save(run: Path, trainer) -> None:
-    """Write everything needed to go on; a crash in between leaves the previous checkpoint.
+    """Write everything that is needed to continue; a crash in between leaves the previous checkpoint.
 
-    Weights are written by the first process, its own optimisers' state by each.
+    Weights are written by the first process, its own optimizers' state by each.
     """
-    state = {"optimisers": trainer.optimisers.state(), "progress": trainer.progress, "layout": _layout(trainer)}
-    _put(torch.save, state, _optimiser(run, trainer.rank))
+    state = {"optimizers": trainer.optimizers.state(), "progress": trainer.progress, "layout": _layout(trainer)}
+    _put(torch.save, state, _optimizer(run, trainer.rank))
     if trainer.rank > 0:
         return
     weights = {f"model.{k}": v for k, v in trainer.model.state_dict().items()}
@@ -47,17 +47,17 @@ def _put(write, value, path: Path) -> None:
     os.replace(unfinished, path)
 
 
-def _optimiser(run: Path, rank: int) -> Path:
-    return run / f"optimiser-{rank}.pt"
+def _optimizer(run: Path, rank: int) -> Path:
+    return run / f"optimizer-{rank}.pt"
 
 
 def _layout(trainer) -> list:
-    """What the optimisers' state depends on."""
+    """What the optimizers' state depends on."""
     return [trainer.world, trainer.args.trunk_rate > 0]
 
 
 def load(run: Path, trainer) -> bool:
-    """Take up the checkpoint in `run`; False where there is none."""
+    """Load the checkpoint in `run`; False where there is none."""
     if not (run / "weights.safetensors").exists():
         return False
     weights = load_file(run / "weights.safetensors", device=str(trainer.device))
@@ -65,17 +65,17 @@ def load(run: Path, trainer) -> bool:
     trainer.dense.load_state_dict(_below(weights, "dense."))
     trainer.average = _below(weights, "average.")
     trainer.progress |= json.loads((run / "progress.json").read_text())
-    path = _optimiser(run, trainer.rank)
+    path = _optimizer(run, trainer.rank)
     kept = torch.load(path, map_location=trainer.device, weights_only=True) if path.exists() else {"layout": None}
     if kept["layout"] != _layout(trainer):
         print("The checkpoint is of another number of processes or stage: momentum starts at zero.", flush=True)
     else:
-        trainer.optimisers.load(kept["optimisers"])
+        trainer.optimizers.load(kept["optimizers"])
     return True
 
 
 def start(file: Path, trainer) -> None:
-    """Begin with exported weights; training heads and optimisers are new."""
+    """Begin with exported weights; training heads and optimizers are new."""
     weights = {k: v.float() for k, v in load_file(file, device=str(trainer.device)).items()}
     trainer.model.load_state_dict(weights)
     trainer.average = {k: v.detach().clone() for k, v in trainer.model.state_dict().items()}

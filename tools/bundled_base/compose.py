@@ -19,11 +19,13 @@ class CutOut:
         image: (H, W, 4) uint8 RGBA.
         regions: (H, W) part ids, 0 for what is the object itself.
         parents: surrounding part of each part, 0 for none; index 0 is unused.
+        sources: names of the data sources it comes from.
     """
 
     image: np.ndarray
     regions: np.ndarray
     parents: np.ndarray
+    sources: tuple[str, ...] = ()
 
 
 class Drawings:
@@ -33,9 +35,9 @@ class Drawings:
         self.paths = sorted(folder.glob("*.npz"))
 
     def draw(self, rng: Rng) -> CutOut:
-        """A random drawing, sometimes without its highlights' colours."""
+        """A random drawing."""
         with np.load(self.paths[rng.integers(len(self.paths))]) as file:
-            return CutOut(file["image"], file["regions"], file["parents"])
+            return CutOut(file["image"], file["regions"], file["parents"], ("drawings",))
 
 
 def cut_out(labelled: Labelled, number: int, margin: int = 4) -> CutOut:
@@ -54,13 +56,14 @@ def cut_out(labelled: Labelled, number: int, margin: int = 4) -> CutOut:
     for part, index in known.items():
         parents[index] = known.get(labelled.nested.get(part, 0), 0) if part else 0
     image = np.dstack([labelled.image[rows, columns], alpha])
-    return CutOut(image, np.where(mask > 0, regions + first, 0).astype(np.uint8), parents)
+    return CutOut(image, np.where(mask > 0, regions + first, 0).astype(np.uint8), parents, labelled.sources)
 
 
 def paste(rng: Rng, onto: Labelled, items: list[CutOut]) -> Labelled:
     """Paste cut-outs in random places, later ones in front, each an object with its parts."""
     image, objects, parts = (m.copy() for m in (onto.image, onto.objects, onto.parts))
     owner, nested = dict(onto.owner), dict(onto.nested)
+    sources = dict.fromkeys(name for one in (*items, onto) for name in one.sources)
     for item in items:
         rgba, regions = _place(rng, item, image.shape[:2], len(items))
         solid = rgba[..., 3] > 127
@@ -72,7 +75,7 @@ def paste(rng: Rng, onto: Labelled, items: list[CutOut]) -> Labelled:
         parts[solid] = np.where(regions[solid] > 0, regions[solid].astype(np.uint16) + offset, 0)
         owner |= {offset + r: number for r in range(1, len(item.parents))}
         nested |= {offset + r: offset + int(p) for r, p in enumerate(item.parents) if p}
-    return Labelled(image, objects, parts, owner, onto.complete, dict(onto.groups), nested)
+    return Labelled(image, objects, parts, owner, onto.complete, dict(onto.groups), nested, tuple(sources))
 
 
 def _place(rng: Rng, item: CutOut, shape: tuple[int, int], count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -96,18 +99,18 @@ def _place(rng: Rng, item: CutOut, shape: tuple[int, int], count: int) -> tuple[
 def _blend(rng: Rng, image: np.ndarray, rgba: np.ndarray) -> np.ndarray:
     """Alpha blending with a random tint, light gradient, texture and soft shadow."""
     cover = rgba[..., 3:].astype(np.float32) / 255
-    colour = rgba[..., :3].astype(np.float32) * np.exp(rng.normal(0, 0.12, 3)) + rng.normal(0, 10)
+    color = rgba[..., :3].astype(np.float32) * np.exp(rng.normal(0, 0.12, 3)) + rng.normal(0, 10)
     if rng.uniform() < 0.5:
-        colour *= _light(rng, image.shape[:2])
+        color *= _light(rng, image.shape[:2])
     if rng.uniform() < 0.3:
         grain = cv2.GaussianBlur(rng.normal(0, 1, image.shape[:2]).astype(np.float32), (0, 0), rng.uniform(0.5, 3))
-        colour += (grain / (grain.std() + 1e-6) * rng.uniform(2, 14))[..., None]
+        color += (grain / (grain.std() + 1e-6) * rng.uniform(2, 14))[..., None]
     behind = image.astype(np.float32)
     if rng.uniform() < 0.4:
         shift = np.float32([[1, 0, rng.normal(0, 6)], [0, 1, rng.uniform(0, 10)]])
         shadow = cv2.GaussianBlur(cv2.warpAffine(cover, shift, image.shape[1::-1]), (0, 0), rng.uniform(2, 10))
         behind = behind * (1 - rng.uniform(0.2, 0.6) * shadow[..., None])
-    return np.clip(behind + cover * (colour - behind), 0, 255).astype(np.uint8)
+    return np.clip(behind + cover * (color - behind), 0, 255).astype(np.uint8)
 
 
 def _light(rng: Rng, shape: tuple[int, int]) -> np.ndarray:

@@ -1,4 +1,8 @@
-"""Forward passes of neck and mask decoder for training: equal to transformers', all four mask tokens at once."""
+"""Forward passes of neck and mask decoder for training: equal to transformers', all four mask tokens at once.
+
+`samtailor.bases.decoder` orders the sums in the same way for rows of one prompt each; here each of B images has P
+prompts that share its cells, in mixed precision.
+"""
 
 from __future__ import annotations
 
@@ -84,8 +88,8 @@ def _two_way(transformer: nn.Module, tokens: Tensor, keys: Tensor, where: Tensor
         seen = _read(layer.cross_attn_token_to_image, queries + tokens, keys + where, keys)
         queries = layer.layer_norm2(queries + seen)
         queries = layer.layer_norm3(queries + layer.mlp(queries))
-        told = _write(layer.cross_attn_image_to_token, keys + where, queries + tokens, queries)
-        keys = layer.layer_norm4(keys + told)
+        written = _write(layer.cross_attn_image_to_token, keys + where, queries + tokens, queries)
+        keys = layer.layer_norm4(keys + written)
     out = _read(transformer.final_attn_token_to_image, queries + tokens, keys + where, keys)
     return transformer.layer_norm_final_attn(queries + out), keys
 
@@ -121,7 +125,7 @@ def _write(attention: nn.Module, placed: Tensor, key: Tensor, value: Tensor) -> 
     rows = (k @ attention.q_proj.weight.unflatten(0, (heads, width))).flatten(2, 3)
     same = (k @ attention.q_proj.bias.view(heads, width, 1)).flatten(2)
     scores = (_product(rows, placed.mT) + same[..., None]).float()
-    weights = scores.unflatten(2, (heads, count)).softmax(3).flatten(2, 3)  # the inner axis of the cells vectorises
+    weights = scores.unflatten(2, (heads, count)).softmax(3).flatten(2, 3)  # the inner axis of the cells vectorizes
     v = attention.v_proj(value).unflatten(-1, (heads, width)).transpose(2, 3)
     given = (v @ attention.o_proj.weight.unflatten(1, (heads, width)).permute(1, 2, 0)).flatten(2, 3)
     return _product(weights.mT, given) + attention.o_proj.bias

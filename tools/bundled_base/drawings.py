@@ -29,7 +29,7 @@ VARIANTS = ("skin-tone", "-light", "-medium", "-dark", "flag-", "clock", "keycap
 
 
 def render(tree: ElementTree.Element, size: int) -> np.ndarray:
-    """Draw an SVG tree as (S, S, 4) uint8 RGBA, straight alpha, centred."""
+    """Draw an SVG tree as (S, S, 4) uint8 RGBA, straight alpha, centered."""
     import resvg_py
 
     png = resvg_py.svg_to_bytes(svg_string=ElementTree.tostring(tree, encoding="unicode"), width=size)

@@ -1,11 +1,11 @@
-"""Held-out figures: centre clicks, random clicks, boxes and corrective clicks on scenes and real images.
+"""Held-out figures: center clicks, random clicks, boxes and corrective clicks on scenes and real images.
 
 None of these images is trained on. `humans`, `face_parts` and `lesions` carry no licence: they are only measured on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,30 @@ from torch.nn import functional as F
 
 from bundled_base.decoder import Decode, Levels
 from bundled_base.network import SIZE
-from bundled_base.prompting import anywhere, centre
+from bundled_base.prompting import anywhere, center
 from bundled_base.sources import HELD_OUT, held_out_images
 from samtailor.data.synth.scenes import scene
 
 LEAST = 256  # pixels of a procedural scene of 256 x 256: masks from 16 x 16 on
 SIDE = 384  # longest side at which real masks are compared
 PARTS = ("skin", "hair", "nose", "mouth", "eyes")
+TITLES = {
+    "scenes": "Scenes",
+    "humans": "People",
+    "faces": "Face parts",
+    "lesions": "Lesions",
+    "nuclei": "Nuclei",
+    "dev_fashion": "Clothes",
+    "dev_open": "Open sets",
+}
+FIGURES = {
+    "oracle": ("Center click, best of three masks", "center_oracle"),
+    "default": ("Center click, mask of the highest predicted IoU", "center_default"),
+    "box": ("Box, mask of the highest predicted IoU", "box_default"),
+}
+"""Titles of the figures that are published, and their names in what `measure` returns."""
+COUNTS = {"scenes": 150, "humans": 30, "faces": 15, "lesions": 30, "nuclei": 15, "dev_fashion": 24, "dev_open": 6}
+KINDS = ("random", "box", "center")
 
 
 @dataclass
@@ -121,10 +138,17 @@ def instance_items(folder: Path, count: int, make: Make = real_item) -> Iterator
             yield item
 
 
-def held_out_sets(data: Path, data_open: Path, scale: float = 1.0) -> dict[str, list[Item]]:
-    """All evaluation sets; `watched` ones are never chosen by, `dev` ones are held-out parts of training sources."""
-    count = {"scenes": 150, "humans": 30, "faces": 15, "lesions": 30, "nuclei": 15, "dev_fashion": 24, "dev_open": 6}
-    count = {k: max(2, round(scale * v)) for k, v in count.items()}
+def held_out_sets(
+    data: Path, data_open: Path, scale: float = 1.0, counts: Mapping[str, int] = COUNTS
+) -> dict[str, list[Item]]:
+    """All evaluation sets; those named `dev` and `nuclei` are held-out images of sources that are trained on.
+
+    Args:
+        data, data_open: as of `Sources`; `data` with `humans`, `face_parts` and `lesions` too.
+        scale: part of the images.
+        counts: images of each set; of the open sets, images of each.
+    """
+    count = {k: max(2, round(scale * v)) for k, v in counts.items()}
     sets = {
         "scenes": scenes_items(count["scenes"]),
         "humans": one_mask(data / "humans", count["humans"]),
@@ -155,19 +179,34 @@ def overlap(found: Tensor, true: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def measure(
-    items: list[Item], features: Callable[[Item], Levels], decode: Decode, *, clicks: int = 3
+    items: list[Item],
+    features: Callable[[Item], Levels],
+    decode: Decode,
+    *,
+    kinds: Sequence[str] = KINDS,
+    clicks: int = 3,
 ) -> dict[str, float]:
     """Mean IoUs over all masks of a set: `oracle` of three masks, `default` by predicted IoU, for each kind of prompt;
-    `click2` and `click3` are the default after corrective clicks at the centre of the largest error."""
+    `click2` and `click3` are the default after corrective clicks at the center of the largest error.
+
+    Args:
+        items: images with their masks.
+        features: decoder inputs of an image.
+        decode: the decoder.
+        kinds: kinds of prompts, of `KINDS`.
+        clicks: clicks of each mask, with corrective ones; 1 leaves these out.
+    """
     rows: dict[str, list[Tensor]] = {}
     for number, item in enumerate(items):
         levels, rng = features(item), np.random.default_rng(number)
-        for name, values in _figures(item, levels, decode, rng, clicks).items():
+        for name, values in _figures(item, levels, decode, rng, kinds, clicks).items():
             rows.setdefault(name, []).append(values)
     return {name: round(float(torch.cat(values).mean()), 4) for name, values in rows.items()}
 
 
-def _figures(item: Item, levels: Levels, decode: Decode, rng: np.random.Generator, clicks: int) -> dict[str, Tensor]:
+def _figures(
+    item: Item, levels: Levels, decode: Decode, rng: np.random.Generator, kinds: Sequence[str], clicks: int
+) -> dict[str, Tensor]:
     device = levels[0].device
     true = torch.from_numpy(item.masks)
     found: dict[str, Tensor] = {}
@@ -186,11 +225,14 @@ def _figures(item: Item, levels: Levels, decode: Decode, rng: np.random.Generato
         return mask, logits
 
     ones = torch.ones(1, len(true), 1, dtype=torch.long)
-    random = item.points(lambda mask: anywhere(rng, mask))
-    note("random", random, ones)
-    note("box", item.boxes(), torch.tensor([2, 3]).expand(1, len(true), 2))
-    points, labels = item.points(lambda mask: centre(mask)[:2]), ones
-    mask, logits = note("centre", points, labels)
+    if "random" in kinds:
+        note("random", item.points(lambda mask: anywhere(rng, mask)), ones)
+    if "box" in kinds:
+        note("box", item.boxes(), torch.tensor([2, 3]).expand(1, len(true), 2))
+    if "center" not in kinds:
+        return found
+    points, labels = item.points(lambda mask: center(mask)[:2]), ones
+    mask, logits = note("center", points, labels)
     for count in range(2, clicks + 1):
         more, marks = corrections(item, mask.numpy())
         points, labels = torch.cat([points, more], 2), torch.cat([labels, marks], 2)
@@ -199,12 +241,19 @@ def _figures(item: Item, levels: Levels, decode: Decode, rng: np.random.Generato
     return found
 
 
+def correction(predicted: np.ndarray, mask: np.ndarray) -> tuple[tuple[int, int], int]:
+    """A click (x, y) at the center of the largest error, and its label: 1 on what is missing, 0 on what is too much."""
+    missed, wrong = center(mask & ~predicted), center(predicted & ~mask)
+    inside = missed[2].max() >= wrong[2].max()
+    x, y = (missed if inside else wrong)[:2]
+    return (int(x), int(y)), int(inside)
+
+
 def corrections(item: Item, found: np.ndarray) -> tuple[Tensor, Tensor]:
-    """A click at the centre of the largest error of each mask: (1, M, 1, 2) and its labels (1, M, 1)."""
+    """A click at the center of the largest error of each mask: (1, M, 1, 2) and its labels (1, M, 1)."""
     points, labels = [], []
-    for mask, guess in zip(item.masks, found, strict=True):
-        missed, wrong = (centre(m) for m in (mask & ~guess, guess & ~mask))
-        inside = missed[2].max() >= wrong[2].max()
-        points.append((missed if inside else wrong)[:2])
-        labels.append(int(inside))
+    for mask, predicted in zip(item.masks, found, strict=True):
+        point, label = correction(predicted, mask)
+        points.append(point)
+        labels.append(label)
     return item.frame(np.array(points, np.float32))[None, :, None], torch.tensor(labels)[None, :, None]

@@ -19,7 +19,7 @@ JOB_SHARES = (0.65, 0.2, 0.15)
 
 
 class CachedBatches:
-    """Endless batches from the shards of a cache folder; new shards are taken up as they appear.
+    """Endless batches from the shards of a cache folder; new shards are read as they appear.
 
     Args:
         folder: the cache.
@@ -32,27 +32,28 @@ class CachedBatches:
     def __init__(self, folder: Path, batch: int, clicks: int, others: int, seed: int) -> None:
         self.folder, self.batch, self.clicks, self.others = folder, batch, clicks, others
         self.rng = np.random.default_rng(seed)
-        self.shards: dict[str, Shard] = {}
+        self.shards: set[str] = set()
+        self.views: list[tuple[Shard, int]] = []
 
     def refresh(self) -> int:
         """Look for new shards; returns the number of views."""
         for path in sorted(self.folder.iterdir()):
             if path.name not in self.shards and not path.name.startswith("."):
-                self.shards[path.name] = Shard(path)
-        return sum(len(shard) for shard in self.shards.values())
+                self.shards.add(path.name)
+                shard = Shard(path)
+                self.views += [(shard, index) for index in range(len(shard))]
+        return len(self.views)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        """Yield batches for ever."""
+        """Yield batches endlessly."""
         count = 0
         while True:
             if count % 200 == 0:
                 self.refresh()
-                shards = list(self.shards.values())
             count += 1
             job, rows = str(self.rng.choice(JOBS, p=JOB_SHARES)), []
             while len(rows) < self.batch:
-                shard = shards[self.rng.integers(len(shards))]
-                index = int(self.rng.integers(len(shard)))
+                shard, index = self.views[self.rng.integers(len(self.views))]
                 row = prompts(self.rng, shard.labelled(index), self.clicks, self.others, job)
                 if row is not None:
                     rows.append(row | shard.features(index))
@@ -75,7 +76,7 @@ class LiveBatches(IterableDataset):
         self.clicks, self.others, self.seed = clicks, others, seed
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        """Yield batches for ever; every worker has its own seed."""
+        """Yield batches endlessly; every worker has its own seed."""
         cv2.setNumThreads(1)
         worker = get_worker_info()
         seed = self.seed * 1000 + (worker.id if worker else 0)

@@ -25,7 +25,7 @@ class Labelled:
         complete: whether every object in the image has an id, so that what has none is background.
         groups: object id to that of its carrier; a carrier and what it carries are one group.
         nested: part id to that of the part around it.
-        source: name of the data source.
+        sources: names of the data sources in the image, those of the background and of pasted objects too.
     """
 
     image: np.ndarray
@@ -35,11 +35,11 @@ class Labelled:
     complete: bool = True
     groups: dict[int, int] = field(default_factory=dict)
     nested: dict[int, int] = field(default_factory=dict)
-    source: str = ""
+    sources: tuple[str, ...] = ()
 
 
 def view(rng: Rng, labelled: Labelled, size: int, *, close: float = 0.3) -> Labelled:
-    """A `size` x `size` view: window, stretch, mirror and recolour; id maps at half the side, ids compact.
+    """A `size` x `size` view: window, stretch, mirror and recolor; id maps at half the side, ids compact.
 
     Args:
         rng: random generator.
@@ -52,7 +52,7 @@ def view(rng: Rng, labelled: Labelled, size: int, *, close: float = 0.3) -> Labe
     image = _warp(labelled.image, move, size)
     half = np.array([[0.5], [0.5]]) * move
     ids = [_warp_ids(m, half, size // 2) for m in (labelled.objects, labelled.parts)]
-    return _compact(replace(labelled, image=recolour(rng, image), objects=ids[0], parts=ids[1]))
+    return _compact(replace(labelled, image=recolor(rng, image), objects=ids[0], parts=ids[1]))
 
 
 def _window(rng: Rng, labelled: Labelled, close: float) -> np.ndarray:
@@ -89,8 +89,8 @@ def _placement(rng: Rng, window: np.ndarray, size: int) -> np.ndarray:
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     flip = np.array([rng.choice([-1, 1]), 1])
     matrix = turn @ np.diag(flip * zoom)
-    centre = np.full(2, size / 2)
-    shift = turn @ (flip * (offset - centre)) + centre
+    center = np.full(2, size / 2)
+    shift = turn @ (flip * (offset - center)) + center
     return np.column_stack([matrix, shift])
 
 
@@ -135,8 +135,8 @@ def _renumber(ids: np.ndarray) -> tuple[np.ndarray, dict[int, int]]:
     return table[ids], {int(old): new for new, old in enumerate(kept, 1)}
 
 
-def recolour(rng: Rng, image: np.ndarray) -> np.ndarray:
-    """Random gain per channel, offset, blur and noise; sometimes grey, permuted or inverted."""
+def recolor(rng: Rng, image: np.ndarray) -> np.ndarray:
+    """Random gain per channel, offset, blur and noise; sometimes gray, permuted or inverted."""
     if rng.uniform() < 0.08:
         image = image[..., rng.permutation(3)]
     if rng.uniform() < 0.08:

@@ -1,4 +1,4 @@
-"""The network: EfficientNet-Lite under transformers' SAM 2 decoder, its initialisation and cheaper forward passes."""
+"""The network: EfficientNet-Lite under transformers' SAM 2 decoder, its initialization and cheaper forward passes."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def configuration(
 
 
 def build(seed: int = 0, **options) -> Sam2Model:
-    """A freshly initialised model; `load_trunk` puts the ImageNet weights in.
+    """A freshly initialized model; `load_trunk` puts the ImageNet weights in.
 
     transformers draws every weight with std 0.02, with which decoder and prompt encoder do not learn: they and the
-    neck get PyTorch's own initialisation. The Fourier matrix is standard normal, the same in both places that hold it,
+    neck get PyTorch's own initialization. The Fourier matrix is standard normal, the same in both places that hold it,
     and is never trained.
     """
     torch.manual_seed(seed)
@@ -130,6 +130,6 @@ def set_size(model: Sam2Model, size: int) -> None:
     model.backbone_feature_sizes = [[size // 4] * 2, [size // 8] * 2, [size // 16] * 2]
 
 
-def normalise(images: Tensor) -> Tensor:
-    """(B, 3, S, S) uint8 to normalised float32."""
+def normalize(images: Tensor) -> Tensor:
+    """(B, 3, S, S) uint8 to normalized float32."""
     return (images.float() - MEAN[0]) / STD[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -77,7 +79,7 @@ class Levels:
         return first, second, third
 
 
-def centre(mask: np.ndarray) -> tuple[int, int, np.ndarray]:
+def center(mask: np.ndarray) -> tuple[int, int, np.ndarray]:
     """(x, y) farthest inside the mask, and the distance map it was found on."""
     depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     y, x = np.unravel_index(int(depth.argmax()), depth.shape)
@@ -85,11 +87,11 @@ def centre(mask: np.ndarray) -> tuple[int, int, np.ndarray]:
 
 
 def click(rng: Rng, mask: np.ndarray) -> tuple[int, int]:
-    """A click anywhere in the mask (65 %), well inside (15 %) or at its centre (20 %)."""
+    """A click anywhere in the mask (65 %), well inside (15 %) or at its center (20 %)."""
     kind = rng.uniform()
     if kind >= 0.35:
         return anywhere(rng, mask)
-    x, y, depth = centre(mask)
+    x, y, depth = center(mask)
     return (x, y) if kind < 0.2 else anywhere(rng, depth > 0.6 * depth[y, x])
 
 
@@ -152,31 +154,42 @@ def prompts(rng: Rng, labelled: Labelled, clicks: int, others: int, job: str) ->
     if not levels.ids:
         return None
     order = _order(rng, levels, clicks + others)
-    single, targets, more, labels = [], [], [], []
-    present = np.ones(clicks + others, np.float32)
-    nothing = labelled.objects == 0
-    for index, source in enumerate(order[:clicks]):
-        absent = labelled.complete and index == 0 and rng.uniform() < 0.5 and nothing.mean() > 0.02
-        x, y = anywhere(rng, nothing) if absent else click(rng, levels.mask(source))
-        present[index] = not absent
-        single.append([(x, y)])
-        targets.append((source,) * 4 if absent else (source, *levels.at(x, y, source)))
-    for index, source in enumerate(order[clicks:], clicks):
-        mask = levels.mask(source)
-        empty = empty_box(rng, nothing) if job == "box" and labelled.complete and rng.uniform() < 0.15 else None
-        if empty is not None:
-            present[index] = 0
-            more.append(empty)
-            labels.append([2, 3])
-            targets.append((source,) * 4)
-            continue
-        points, marks = (box(rng, mask), [2, 3]) if job == "box" else several(rng, mask, 2 if "two" in job else 3)
-        more.append(points)
-        labels.append(marks)
-        targets.append((source,) * 4)
-    arrays = {"clicks": np.array(single, np.float32), "points": np.array(more, np.float32), "labels": np.array(labels)}
-    arrays["clicks"], arrays["points"] = (2 * arrays[k] + 0.5 for k in ("clicks", "points"))
-    return arrays | {"present": present} | _targets(levels, targets)
+    single = [_click(rng, levels, source, may_miss=index == 0) for index, source in enumerate(order[:clicks])]
+    more = [_other(rng, levels, source, job) for source in order[clicks:]]
+    rows = [*single, *more]
+    return {
+        "clicks": 2 * np.array([row.points for row in single], np.float32) + 0.5,
+        "points": 2 * np.array([row.points for row in more], np.float32) + 0.5,
+        "labels": np.array([row.labels for row in more]),
+        "present": np.array([row.present for row in rows], np.float32),
+    } | _targets(levels, [row.targets for row in rows])
+
+
+class _Prompt(NamedTuple):
+    """Points (x, y) of the id maps with their labels, four levels to learn, and whether there is anything."""
+
+    points: list[tuple[float, float]]
+    labels: list[int]
+    targets: tuple[int, int, int, int]
+    present: bool = True
+
+
+def _click(rng: Rng, levels: Levels, source: int, *, may_miss: bool) -> _Prompt:
+    """A click on a level; where it may miss, half of them lie on nothing if all objects of the view have ids."""
+    nothing = levels.labelled.objects == 0
+    if levels.labelled.complete and may_miss and rng.uniform() < 0.5 and nothing.mean() > 0.02:
+        return _Prompt([anywhere(rng, nothing)], [1], (source,) * 4, present=False)
+    x, y = click(rng, levels.mask(source))
+    return _Prompt([(x, y)], [1], (source, *levels.at(x, y, source)))
+
+
+def _other(rng: Rng, levels: Levels, source: int, job: str) -> _Prompt:
+    """A box or several points for a level; 15 % of the boxes lie on nothing if all objects of the view have ids."""
+    mask, labelled = levels.mask(source), levels.labelled
+    if job != "box":
+        return _Prompt(*several(rng, mask, 2 if "two" in job else 3), (source,) * 4)
+    empty = empty_box(rng, labelled.objects == 0) if labelled.complete and rng.uniform() < 0.15 else None
+    return _Prompt(empty or box(rng, mask), [2, 3], (source,) * 4, present=empty is None)
 
 
 def _order(rng: Rng, levels: Levels, want: int) -> list[int]:

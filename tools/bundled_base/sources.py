@@ -7,6 +7,7 @@ tenth of the other real sets; procedural seeds from `HELD_OUT` on are never draw
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -58,7 +59,7 @@ def street(rng: Rng) -> Labelled:
 def _of_canvas(canvas, *, complete: bool, source: str) -> Labelled:
     owner = dict(enumerate(canvas.part_owner, 1))
     ids = (canvas.objects.astype(np.uint16), canvas.parts.astype(np.uint16))
-    return Labelled(canvas.image, *ids, owner, complete, dict(canvas.groups), dict(canvas.nested), source)
+    return Labelled(canvas.image, *ids, owner, complete, dict(canvas.groups), dict(canvas.nested), (source,))
 
 
 class Instances:
@@ -80,7 +81,7 @@ class Instances:
         if file.exists():
             parts = cv2.imread(str(file), cv2.IMREAD_UNCHANGED).astype(np.uint16)
         owner = {int(p): int(np.bincount(objects[parts == p]).argmax()) for p in np.unique(parts) if p}
-        return Labelled(image, objects, parts, owner, complete=False, source=self.folder.name)
+        return Labelled(image, objects, parts, owner, complete=False, sources=(self.folder.name,))
 
 
 class Fashion:
@@ -105,7 +106,8 @@ class Fashion:
                     count += 1
                     parts[labels == piece] = count
         objects = (classes > 0).astype(np.uint16)
-        return Labelled(image, objects, parts, dict.fromkeys(range(1, count + 1), 1), complete=False, source="fashion")
+        owner, sources = dict.fromkeys(range(1, count + 1), 1), (self.folder.name,)
+        return Labelled(image, objects, parts, owner, complete=False, sources=sources)
 
 
 class Sources:
@@ -141,18 +143,12 @@ class Sources:
         if name == "instances":
             return self._instances(rng)
         if name == "blobs":
-            return blobs(rng, self._smooth(rng) if rng.uniform() < 0.3 else None)
+            behind = self._background(rng) if rng.uniform() < 0.3 else None
+            return blobs(rng) if behind is None else _onto(blobs(rng, _enlarged(rng, behind.image)), behind)
         if name == "portraits":
-            return portrait(rng, cv2.resize(self._background(rng).image, (384, 384), interpolation=cv2.INTER_AREA))
+            behind = self._background(rng)
+            return _onto(portrait(rng, cv2.resize(behind.image, (384, 384), interpolation=cv2.INTER_AREA)), behind)
         return self._pasted(rng, name)
-
-    def _smooth(self, rng: Rng) -> np.ndarray:
-        """A small piece of a photograph, enlarged."""
-        image = self._background(rng).image
-        side = int(min(image.shape[:2]) * rng.uniform(0.06, 0.4))
-        top, left = (int(rng.integers(0, n - side + 1)) for n in image.shape[:2])
-        piece = cv2.resize(image[top : top + side, left : left + side], (384, 384), interpolation=cv2.INTER_CUBIC)
-        return cv2.GaussianBlur(piece, (0, 0), rng.uniform(1, 8))
 
     def _instances(self, rng: Rng) -> Labelled:
         weights = np.array(list(OPEN_SETS.values()))
@@ -162,9 +158,7 @@ class Sources:
         count = int(rng.choice([1, 2, 3, 5], p=[0.35, 0.3, 0.2, 0.15]))
         onto = self._background(rng)
         items = [self.drawings.draw(rng) if name == "drawings" else self._cut_out(rng) for _ in range(count)]
-        pasted = paste(rng, onto, items)
-        pasted.source = name
-        return pasted
+        return paste(rng, onto, items)
 
     def _cut_out(self, rng: Rng) -> CutOut:
         """An object of a photograph that covers a fair share of it, or a drawing."""
@@ -185,11 +179,12 @@ class Sources:
             image = self._facade(rng)
         elif kind < 0.85:
             photo = self.fashion.draw(rng) if rng.uniform() < 0.6 else self._instances(rng)
-            return Labelled(photo.image, photo.objects, photo.parts, photo.owner, complete=False)
+            return Labelled(photo.image, photo.objects, photo.parts, photo.owner, False, sources=photo.sources)
         else:
             return scene(rng)
-        nothing = np.zeros(image.shape[:2], np.uint16)
-        return Labelled(image, nothing, nothing.copy(), complete=kind < 0.35)
+        nothing, procedural = np.zeros(image.shape[:2], np.uint16), kind < 0.35
+        sources = () if procedural else ("facades",)
+        return Labelled(image, nothing, nothing.copy(), complete=procedural, sources=sources)
 
     def _facade(self, rng: Rng) -> np.ndarray:
         image = cv2.imread(str(self.facades[rng.integers(len(self.facades))]))
@@ -197,3 +192,16 @@ class Sources:
         top, left = (int(rng.integers(0, n - side + 1)) for n in image.shape[:2])
         crop = cv2.resize(image[top : top + side, left : left + side], (384, 384), interpolation=cv2.INTER_AREA)
         return cv2.cvtColor(crop, cv2.COLOR_BGR2RGB)
+
+
+def _enlarged(rng: Rng, image: np.ndarray) -> np.ndarray:
+    """A small piece of an image, enlarged to 384 x 384 and blurred."""
+    side = int(min(image.shape[:2]) * rng.uniform(0.06, 0.4))
+    top, left = (int(rng.integers(0, n - side + 1)) for n in image.shape[:2])
+    piece = cv2.resize(image[top : top + side, left : left + side], (384, 384), interpolation=cv2.INTER_CUBIC)
+    return cv2.GaussianBlur(piece, (0, 0), rng.uniform(1, 8))
+
+
+def _onto(labelled: Labelled, behind: Labelled) -> Labelled:
+    """`labelled` with the sources of its background."""
+    return replace(labelled, sources=(*labelled.sources, *behind.sources))

@@ -1,7 +1,7 @@
 """Run an operation in a forked process and let one of its writes fail in a named way.
 
-A write is a file that takes its final name (`os.replace`, `os.rename`, `os.link`): every file of the package is written
-under a temporary name first.
+A write is a file or folder that takes its final name (`os.replace`, `os.rename`, `os.link`): every file of the package
+is written under a temporary name first.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import random
 import stat
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class _Disk:
         self.root, self.fault, self.writes = str(root), fault, 0
         self.rng = random.Random(f"{fault}")
         self.flushed: set[int] = set()
+        self.start = time.time()
         self.folders: set[str] = set()
         self.full = False
         self.until: int | None = None
@@ -107,12 +109,17 @@ class _Disk:
         self._die()
 
     def _torn_write(self, name: str, src: Any, target: str, **more: Any) -> None:
-        whole = not os.path.isfile(src) or name == "link" or os.stat(src).st_ino in self.flushed
-        if not whole:
-            os.truncate(src, self.rng.randrange(os.path.getsize(src) + 1))
+        torn = [] if name == "link" else [path for path in _files(src) if self._unflushed(os.stat(path))]
+        whole = not torn
+        for path in torn[:1]:
+            os.truncate(path, self.rng.randrange(os.path.getsize(path) + 1))
         if not whole or self.rng.random() < 0.5:
             self.real[name](src, target, **more)
         self._die()
+
+    def _unflushed(self, status: os.stat_result) -> bool:
+        """Whether a file was written by this process and not flushed since."""
+        return status.st_ino not in self.flushed and status.st_mtime >= self.start - 1
 
     def _lost_write(self, name: str, src: Any, target: str, **more: Any) -> None:
         if os.path.isdir(src) or name == "link":
@@ -133,6 +140,13 @@ class _Disk:
         if self.undo is not None:
             self.undo()
         os._exit(DEAD)
+
+
+def _files(path: Any) -> list[str]:
+    """A file, or all files of a folder."""
+    if os.path.isfile(path):
+        return [os.fspath(path)]
+    return [str(file) for file in sorted(Path(path).rglob("*")) if file.is_file() and not file.is_symlink()]
 
 
 def run(operation: Callable[[], object], root: Path, fault: Fault | None = None) -> Ending:

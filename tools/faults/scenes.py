@@ -19,16 +19,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from faults import onnx
+from faults.outcome import Wrong
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 OUTCOMES = ("complete", "refused in words")
 """After the user continued the result is complete and right; or a damaged file is named and nothing is made from it."""
 SIZE = (24, 36)
-
-
-class Wrong(Exception):
-    """Something was lost, or is wrong without a word."""
 
 
 @dataclass(frozen=True)
@@ -446,5 +445,6 @@ SCENES = {
         "`fit`", lambda folder: None, _fit, _fit_judge,
         files("out/adapter.*", "out/checkpoint.safetensors"),
     ),
+    "onnx": Scene("`export` to ONNX", onnx.prepare, onnx.work, onnx.judge, lambda folder: []),
 }  # fmt: skip
 """All scenes by name."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from figures.views import difference, spread_of
 from results import ROOT, Cell, Figure, Result
 
 ASSETS = ROOT / "docs" / "assets"
@@ -100,6 +101,34 @@ def few_shot_every(result: Result, canvas) -> None:
     canvas.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
 
 
+def base_sources(result: Result, canvas) -> None:
+    """Difference to all sources of each source left out, one panel per set; the band is the spread of all sources."""
+    tables = {"click, best of three": result.tables["oracle"], "box": result.tables["box"]}
+    first = result.tables["oracle"]
+    sets = [column for column in first.columns if column.key not in ("sources", "share")]
+    names = [key for key in first.rows if key != "all"]
+    panels = canvas.subplots(1, len(sets), sharex=True, sharey=True)
+    for axes, column in zip(panels, sets, strict=True):
+        for place, (label, table) in enumerate(tables.items()):
+            height = [row + 0.3 * (place - 0.5) for row in range(len(names))]
+            everything = table.rows["all"][column.key]
+            found = [difference(table.rows[name][column.key], everything) for name in names]
+            axes.scatter([one.value for one in found], height, s=18, color=COLORS[place], label=label, zorder=3)
+            for at, one in zip(height, found, strict=True):
+                axes.scatter(one.seeds, [at] * len(one.seeds), s=5, color=COLORS[place], alpha=0.6, zorder=2)
+        spread = max(spread_of(table.rows["all"][column.key]) or 0.0 for table in tables.values())
+        axes.axvspan(-spread, spread, color="#dddddd", zorder=0)
+        axes.axvline(0, color="#666666", linewidth=0.8, zorder=1)
+        axes.set_title(column.label, fontsize=8)
+        axes.tick_params(labelsize=7)
+    panels[0].set_yticks(range(len(names)), [str(first.rows[name]["sources"]) for name in names], fontsize=8)
+    panels[0].invert_yaxis()
+    canvas.supxlabel(
+        "Difference of mean IoU to all sources, points; gray: spread of the seeds of all sources", fontsize=8
+    )
+    canvas.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False, fontsize=8)
+
+
 def _grouped(axes, groups: Sequence[Sequence[Cell]], labels: Sequence[str], methods: Sequence[str]) -> None:
     width = 0.8 / len(methods)
     for place, method in enumerate(methods):
@@ -126,6 +155,7 @@ PLOTS: dict[str, Callable[..., None]] = {
     "real-data": real_data,
     "few-shot-8": few_shot,
     "few-shot-every": few_shot_every,
+    "base-sources": base_sources,
 }
 
 __all__ = ["ASSETS", "PLOTS", "alternative", "draw", "file_of", "is_current"]

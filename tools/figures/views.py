@@ -113,6 +113,41 @@ def speed(result: Result, bundled: BaseModelUsed) -> list[Part]:
     return [Part(Table(columns=columns, rows=rows, note=note), ())]
 
 
+def base_sources(result: Result, _: BaseModelUsed) -> list[Part]:
+    """For a click and for a box: what leaving each source out changes, and how far the seeds of all sources differ."""
+    found = []
+    for name in ("oracle", "box"):
+        table = result.tables[name]
+        sets = [column for column in table.columns if column.key not in ("sources", "share")]
+        everything = table.rows["all"]
+        spreads = {c.key: spread_of(everything[c.key]) for c in sets}
+        rows: dict[str, dict[str, Cell]] = {"all": {"sources": "All sources: largest minus smallest of the seeds"}}
+        rows["all"] |= {key: None if value is None else f"{value:.1f}" for key, value in spreads.items()}
+        for key, row in table.rows.items():
+            if key != "all":
+                own = {c.key: difference(row[c.key], everything[c.key]) for c in sets}
+                rows[key] = {"sources": row["sources"], "share": row["share"]} | own
+        signed = [column.model_copy(update={"signed": True}) for column in sets]
+        columns = (*(c for c in table.columns if c not in sets), *signed)
+        title = f"{table.title}: difference to all sources"
+        found.append(Part(Table(title=title, columns=columns, rows=rows), (result.record(name),)))
+    return found
+
+
+def difference(one: Cell, other: Cell) -> Figure:
+    """Mean over the seeds that both have of the first minus the second."""
+    if not isinstance(one, Figure) or not isinstance(other, Figure):
+        raise TypeError("differences need the values of the seeds")
+    values = tuple(round(a - b, 2) for a, b in zip(one.seeds, other.seeds, strict=False))
+    return Figure(value=statistics.mean(values), seeds=values if len(values) > 1 else ())
+
+
+def spread_of(value: Cell) -> float | None:
+    """Largest minus smallest of the seeds; None of a single one."""
+    seeds = value.seeds if isinstance(value, Figure) else ()
+    return round(max(seeds) - min(seeds), 2) if len(seeds) > 1 else None
+
+
 def _mean(value: Cell) -> Cell:
     return value.value if isinstance(value, Figure) else value
 
@@ -122,6 +157,7 @@ COMPUTED: dict[str, dict[str, Callable[[Result, BaseModelUsed], list[Part]]]] = 
     "few-shot-8": {"summary": few_shot},
     "few-shot-every": {"summary": few_shot},
     "speed": {"summary": speed},
+    "base-sources": {"difference": base_sources},
 }
 
-__all__ = ["COMPUTED", "DEFAULTS", "Part", "parts"]
+__all__ = ["COMPUTED", "DEFAULTS", "Part", "difference", "parts", "spread_of"]

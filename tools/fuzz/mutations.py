@@ -1,12 +1,16 @@
-"""Seeded mutations of valid files: bytes, numbers in a text, values within JSON, headers of safetensors."""
+"""Seeded mutations of valid files: bytes, numbers in a text, JSON values, pixels, headers of safetensors."""
 
 from __future__ import annotations
 
 import copy
+import io
 import json
 import random
 import re
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 NUMBERS = (
     *(b"0", b"-1", b"1.5", b"1e308", b"-1e308", b"NaN", b"Infinity", b"4294967296", b"1" * 30, b"9" * 5000, b"1e-320"),
@@ -101,6 +105,49 @@ def of_safetensors(data: bytes, rng: random.Random) -> bytes:
     return len(header).to_bytes(8, "little") + header + data[8 + size :]
 
 
+def of_image(data: bytes, rng: random.Random) -> bytes:
+    """Change bytes; or write the image again with other values, of another size, mode or number of pages."""
+    if rng.random() < 0.4:
+        return of_bytes(data, rng)
+    with Image.open(io.BytesIO(data)) as image:
+        kind, values = image.format, np.array(image)
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        values = _other_values(values, rng)
+    pages = [Image.fromarray(values)] * rng.choice((1, 1, 1, 2))
+    stream = io.BytesIO()
+    try:
+        pages[0].save(stream, kind, **({"save_all": True, "append_images": pages[1:]} if pages[1:] else {}))
+    except (OSError, ValueError, KeyError):  # the format cannot hold these values
+        stream = io.BytesIO()
+        pages[0].save(stream, "TIFF")
+    return stream.getvalue()
+
+
+def _other_values(values: np.ndarray, rng: random.Random) -> np.ndarray:
+    height, width = values.shape[:2]
+    kind = rng.randrange(7)
+    if kind == 0:  # a region of another value
+        y, x = rng.randrange(height), rng.randrange(width)
+        values = values.copy()
+        values[y : y + rng.randrange(1, 9), x : x + rng.randrange(1, 9)] = rng.choice((0, 1, 2, 127, 128, 254, 255))
+    elif kind == 1:  # another size
+        values = values[: rng.randrange(1, height + 1), : rng.randrange(1, width + 1)]
+    elif kind == 2:
+        values = np.swapaxes(values, 0, 1)
+    elif kind == 3:  # another type
+        values = values.astype(rng.choice((np.uint8, np.uint16, np.int32, np.float32, bool)))
+        if values.ndim == 3 and values.dtype != np.uint8:
+            values = values[..., 0]
+    elif kind == 4:  # color, or one channel of it
+        values = values[..., 0] if values.ndim == 3 else np.stack([values.astype(np.uint8)] * rng.choice((3, 4)), -1)
+    elif kind == 5:
+        noise = np.random.default_rng(rng.randrange(2**32)).integers(0, 256, values.shape)
+        values = noise.astype(values.dtype)
+    else:
+        values = np.full_like(values, rng.choice((0, 1, 255)))
+    return np.ascontiguousarray(values)
+
+
 def _places(value: Any) -> Any:
     """(container, key) of every value of a document."""
     stack = [value]
@@ -115,5 +162,7 @@ def _keys(value: Any) -> list[Any]:
     return list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
 
 
-BY_KIND = {"json": of_json, "text": of_bytes, "binary": of_bytes, "safetensors": of_safetensors}
+BY_KIND = {
+    "json": of_json, "text": of_bytes, "binary": of_bytes, "image": of_image, "safetensors": of_safetensors,
+}  # fmt: skip
 """Mutation of a kind of file."""

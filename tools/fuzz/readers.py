@@ -5,36 +5,16 @@ from __future__ import annotations
 import base64
 import io
 import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+from fuzz.layouts import Reader, layout_readers, read_samples
+from fuzz.models import MODEL_READERS, without_seal
+
 SIZE = (24, 36)
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A reader.
-
-    Args:
-        label: what it reads, for the table.
-        make: writes valid files to a folder.
-        files: those that are damaged, with the kind of mutation.
-        read: reads the folder. May raise errors of samtailor.
-    """
-
-    label: str
-    make: Callable[[Path], object]
-    files: dict[str, str]
-    read: Callable[[Path], object]
 
 
 def _image(folder: Path, name: str) -> None:
@@ -48,25 +28,6 @@ def _mask() -> np.ndarray:
     mask[4:15, 5:25] = True
     mask[8:11, 9:14] = False
     return mask
-
-
-def _samples(layout: str) -> Callable[[Path], None]:
-    def read(folder: Path) -> None:
-        from samtailor.data.dataset import open_dataset
-        from samtailor.errors import SamtailorError
-
-        refused = None
-        for sample in open_dataset(folder, format=layout):
-            try:
-                for annotation in sample.annotations:
-                    if annotation.mask.shape != tuple(annotation.rle["size"]) or annotation.area < 0:
-                        raise RuntimeError("a mask of another size")
-            except SamtailorError as error:
-                refused = error  # the other images are still read
-        if refused is not None:
-            raise refused
-
-    return read
 
 
 def _detected(folder: Path) -> None:
@@ -174,7 +135,7 @@ def _split(folder: Path) -> None:
     from samtailor.data.split import Split
 
     Split(("a", "b"), ("c",), ("d",), ("e",), (("a", "b"),), 3, ("A sentence.",)).write(folder / "split.json")
-    _without_seal(folder / "split.json")
+    without_seal(folder / "split.json")
 
 
 def _read_split(folder: Path) -> None:
@@ -220,108 +181,6 @@ def _read_regions(folder: Path) -> None:
         raise AssertionError("a wrong type of error") from error
 
 
-def _without_seal(file: Path) -> None:
-    """Drop the checksum of a file, since nearly every change would be refused for it alone."""
-    values = json.loads(file.read_text())
-    values.pop("crc32")
-    file.write_text(json.dumps(values))
-
-
-@cache
-def _base() -> Any:
-    import torch
-    from transformers import SamConfig, SamModel
-
-    from samtailor.bases.sam import Sam
-    from tiny import SAM
-
-    torch.manual_seed(0)
-    return Sam(SamModel(SamConfig(**SAM)).eval(), "tiny")
-
-
-def _base_folder(folder: Path) -> None:
-    _base().model.save_pretrained(folder)
-
-
-def _load_base(name: str) -> Callable[[Path], None]:
-    def read(folder: Path) -> None:
-        from samtailor.bases import load_base
-
-        load_base(folder / name if name else folder)
-
-    return read
-
-
-_META = {  # names of transformers to Meta's, replaced in this order
-    "vision_encoder.patch_embed.projection": "image_encoder.patch_embed.proj",
-    "vision_encoder.layers": "image_encoder.blocks",
-    "vision_encoder.neck.conv1": "image_encoder.neck.0",
-    "vision_encoder.neck.layer_norm1": "image_encoder.neck.1",
-    "vision_encoder.neck.conv2": "image_encoder.neck.2",
-    "vision_encoder.neck.layer_norm2": "image_encoder.neck.3",
-    "vision_encoder": "image_encoder",
-    "prompt_encoder.point_embed": "prompt_encoder.point_embeddings",
-    "mask_embed.conv1": "mask_downscaling.0",
-    "mask_embed.layer_norm1": "mask_downscaling.1",
-    "mask_embed.conv2": "mask_downscaling.3",
-    "mask_embed.layer_norm2": "mask_downscaling.4",
-    "mask_embed.conv3": "mask_downscaling.6",
-    "layer_norm_final_attn": "norm_final_attn",
-    "layer_norm": "norm",
-    "upscale_conv1": "output_upscaling.0",
-    "upscale_norm": "output_upscaling.1",
-    "upscale_conv2": "output_upscaling.3",
-    ".layers.0.weight": ".layers.1.weight",
-    ".layers.0.bias": ".layers.1.bias",
-    "proj_in": "layers.0",
-    "proj_out": "layers.2",
-}
-
-
-def _pth(folder: Path) -> None:
-    import torch
-    from transformers import SamConfig, SamModel
-
-    from samtailor.bases._meta import FOURIER
-    from tiny import SAM
-
-    decoder = SAM["mask_decoder_config"] | {"num_attention_heads": 8}  # always 8 in Meta's code
-    state = {}
-    for name, value in SamModel(SamConfig(**SAM | {"mask_decoder_config": decoder})).state_dict().items():
-        for ours, theirs in _META.items():
-            name = name.replace(ours, theirs)
-        state[FOURIER if "positional_embedding" in name else name] = value.clone()
-    torch.save(state, folder / "model.pth")
-
-
-def _adapter(folder: Path) -> None:
-    from saved import save
-
-    save(folder, _base(), "plm", heads=4, mlp_dim=16)
-    _without_seal(folder / "adapter.json")
-
-
-def _read_adapter(folder: Path) -> None:
-    from samtailor import artefact
-    from samtailor.cli.info import _adapter as rows
-
-    rows(artefact.read_meta(folder))
-    artefact.load(folder, _base())
-
-
-def _proposals(folder: Path) -> None:
-    from saved import save
-
-    save(folder, _base(), "plm", heads=4, mlp_dim=16, proposals=True)
-    _without_seal(folder / "proposals.json")
-
-
-def _read_proposals(folder: Path) -> None:
-    from samtailor.proposals import disk
-
-    disk.load(folder, _base())
-
-
 def _prompts(folder: Path) -> None:
     entries = {"1.png": [{"points": [[3, 4], [5, 6]], "labels": [1, 0], "box": [1, 2, 9, 9], "label": "a"}]}
     (folder / "prompts.json").write_text(json.dumps(entries))
@@ -333,6 +192,39 @@ def _read_prompts(folder: Path) -> None:
     file.read(folder / "prompts.json")
 
 
+_IMAGES = {
+    "1.png": {},
+    "2.jpg": {"quality": 95},
+    "3.tif": {"compression": "tiff_lzw"},
+    "4.webp": {},
+    "5.bmp": {},
+    "6.gif": {},
+}
+
+
+def _images(folder: Path) -> None:
+    _image(folder, "1.png")
+    with Image.open(folder / "1.png") as image:
+        for name, options in _IMAGES.items():
+            image.save(folder / name, **options)
+
+
+def _read_images(folder: Path) -> None:
+    from samtailor.data.image import header, read_image
+    from samtailor.errors import DataError
+
+    refused = None
+    for name in _IMAGES:
+        try:
+            size = header(folder / name)
+            if read_image(folder / name).shape != (*size.size, 3):
+                raise RuntimeError("an image of another size")
+        except DataError as error:
+            refused = error
+    if refused is not None:
+        raise refused
+
+
 def _record(folder: Path) -> None:
     from samtailor.masks.rle import encode, to_json
     from samtailor.workbench.records import Object, Record, write
@@ -340,7 +232,7 @@ def _record(folder: Path) -> None:
     rle = to_json(encode(_mask()))
     one = Object.model_validate({"id": "x", "class": "a", "rle": rle, "source": "click", "score": 0.5})
     write(folder / "1.json", Record(image="1.png", size=SIZE, objects=[one], state="accepted"))
-    _without_seal(folder / "1.json")
+    without_seal(folder / "1.json")
 
 
 def _read_record(folder: Path) -> None:
@@ -352,25 +244,18 @@ def _read_record(folder: Path) -> None:
 
 READERS = {
     "record": Reader("annotations of the page", _record, {"1.json": "json"}, _read_record),
-    "coco": Reader("COCO", _coco, {"annotations/instances.json": "json"}, _samples("coco")),
-    "labelme": Reader("labelme", _labelme, {"1.json": "json"}, _samples("labelme")),
-    "voc": Reader("Pascal VOC", _voc, {"Annotations/1.xml": "text"}, _samples("voc")),
-    "yolo": Reader("YOLO labels", _yolo, {"labels/1.txt": "text"}, _samples("yolo")),
-    "data-yaml": Reader("YOLO data.yaml", _yolo, {"data.yaml": "text"}, _samples("yolo")),
+    "coco": Reader("COCO", _coco, {"annotations/instances.json": "json"}, read_samples("coco")),
+    "labelme": Reader("labelme", _labelme, {"1.json": "json"}, read_samples("labelme")),
+    "voc": Reader("Pascal VOC", _voc, {"Annotations/1.xml": "text"}, read_samples("voc")),
+    "yolo": Reader("YOLO labels", _yolo, {"labels/1.txt": "text"}, read_samples("yolo")),
+    "data-yaml": Reader("YOLO data.yaml", _yolo, {"data.yaml": "text"}, read_samples("yolo")),
     "detected": Reader("`check`, layout detected", _coco, {"annotations/instances.json": "json"}, _detected),
     "config": Reader("config.yaml of a fit", _config, {"config.yaml": "text"}, _read_config),
     "split": Reader("split.json", _split, {"split.json": "json"}, _read_split),
     "regions": Reader("Label Studio regions", _regions, {"regions.json": "json"}, _read_regions),
+    "images": Reader("images", _images, dict.fromkeys(_IMAGES, "image"), _read_images),
     "prompts": Reader("prompts file", _prompts, {"prompts.json": "json"}, _read_prompts),
-    "proposals": Reader(
-        "proposals", _proposals, {"proposals.json": "json", "proposals.safetensors": "safetensors"}, _read_proposals
-    ),
-    "pth": Reader("Meta's .pth", _pth, {"model.pth": "binary"}, _load_base("model.pth")),
-    "base": Reader(
-        "base folder", _base_folder, {"config.json": "json", "model.safetensors": "safetensors"}, _load_base("")
-    ),
-    "adapter": Reader(
-        "adapter", _adapter, {"adapter.json": "json", "adapter.safetensors": "safetensors"}, _read_adapter
-    ),
+    **layout_readers(),
+    **MODEL_READERS,
 }
 """All readers by the name of their row."""

@@ -9,7 +9,6 @@ import type {
   BaseInfo,
   ClassInfo,
   ComparedMask,
-  Comparison,
   ExportOptions,
   ExportResult,
   FitOptions,
@@ -65,16 +64,6 @@ export const IMAGE_ROUTES = {
 /** Names of the server-sent events. */
 export const EVENTS = { job: "job", project: "project", image: "image" } as const;
 
-export interface WireAdapterComparison {
-  with: string;
-  objects: number;
-  images: number;
-  miou: number;
-  with_miou: number;
-  seen: number;
-  worse: boolean;
-}
-
 export interface WireAdapter {
   name: string;
   classes: string[];
@@ -87,7 +76,8 @@ export interface WireAdapter {
     held_out_miou: number | null;
     held_out_region_miou?: number | null;
   } | null;
-  comparison?: WireAdapterComparison | null;
+  comparison?: string[];
+  replaces?: boolean | null;
 }
 
 export interface WireJob {
@@ -106,7 +96,10 @@ export interface WireJob {
   images_per_second: number | null;
   message: string | null;
   adapter: string | null;
-  comparison?: WireAdapterComparison | null;
+  held_out_objects?: number | null;
+  interval?: [number, number] | null;
+  comparison?: string[];
+  replaces?: boolean | null;
   report?: WireImportReport | null;
 }
 
@@ -254,13 +247,12 @@ const STAGES: Record<string, JobStage> = {
   import: "import",
 };
 
-const toComparison = ({ with_miou, ...rest }: WireAdapterComparison): Comparison => ({ ...rest, withMiou: with_miou });
-
-export const toAdapter = ({ auto, deletable, figures, comparison, ...rest }: WireAdapter): Adapter => ({
+export const toAdapter = ({ auto, deletable, figures, comparison, replaces, ...rest }: WireAdapter): Adapter => ({
   ...rest,
   automatic: auto,
   deletable: deletable !== false,
-  comparison: comparison ? toComparison(comparison) : null,
+  comparison: comparison ?? [],
+  replaces: replaces ?? null,
   metrics: figures && {
     baseMiou: figures.start_miou,
     clickMiou: figures.held_out_miou,
@@ -304,7 +296,10 @@ export const toJob = (wire: WireJob): Job => ({
   imagesPerSecond: wire.images_per_second,
   message: wire.message,
   adapter: wire.adapter,
-  comparison: wire.comparison ? toComparison(wire.comparison) : null,
+  heldOutObjects: wire.held_out_objects ?? null,
+  interval: wire.interval ?? null,
+  comparison: wire.comparison ?? [],
+  replaces: wire.replaces ?? null,
   report: wire.report ? toImportReport(wire.report) : null,
 });
 

@@ -33,8 +33,8 @@ export function setProject(project: Project): void {
 /** The newest adapter that takes clicks and is worse neither than the base model nor than the adapter before it. */
 export function defaultAdapter({ adapters }: Pick<Project, "adapters">): string | null {
   const suitable = adapters.filter(
-    ({ promptless, metrics, comparison }) =>
-      !promptless && !worseThanBase(metrics?.clickMiou, metrics?.baseMiou) && !comparison?.worse,
+    ({ promptless, metrics, replaces }) =>
+      !promptless && !worseThanBase(metrics?.clickMiou, metrics?.baseMiou) && replaces !== false,
   );
   return suitable[suitable.length - 1]?.name ?? null;
 }
@@ -73,9 +73,10 @@ async function handleEnd(job: Job): Promise<void> {
 }
 
 /** Makes a new adapter the active one, unless the base model is better at clicks on held-out images. */
-function handleFitted(name: string, { clickMiou, baseMiou, automaticMiou, comparison }: Job): void {
-  if (comparison?.worse) {
-    return store.notify(`${name} is worse than ${comparison.with} on the same objects, so ${comparison.with} stays in use.`);
+function handleFitted(name: string, { clickMiou, baseMiou, automaticMiou, replaces }: Job): void {
+  if (replaces === false) {
+    const active = store.activeAdapter.value ?? "the base model";
+    return store.notify(`${name} is worse than the adapter before it on the same objects, so ${active} stays in use.`);
   }
   if (worseThanBase(clickMiou, baseMiou)) {
     const active = store.activeAdapter.value ?? "the base model";
@@ -95,7 +96,7 @@ function handleFitted(name: string, { clickMiou, baseMiou, automaticMiou, compar
 export async function startFit(options: FitOptions): Promise<void> {
   await flush();
   try {
-    setJob(await api.startFit({ ...options, present: store.activeAdapter.value }));
+    setJob(await api.startFit(options));
   } catch (error) {
     store.notifyError(error);
   }

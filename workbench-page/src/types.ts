@@ -68,7 +68,8 @@ export interface Adapter {
   deletable: boolean;
   /** Held-out mIoU; null if nothing was held out. */
   metrics: { baseMiou: number | null; clickMiou: number | null; automaticMiou: number | null } | null;
-  comparison: Comparison | null;
+  comparison: string[];
+  replaces: boolean | null;
 }
 
 export interface Job {
@@ -90,22 +91,16 @@ export interface Job {
   imagesPerSecond: number | null;
   message: string | null;
   adapter: string | null;
-  /** Of a finished fit. */
-  comparison: Comparison | null;
+  /** Number of objects behind these scores; below 5 there are no scores. */
+  heldOutObjects: number | null;
+  /** 95 % interval of `clickMiou`. */
+  interval: [number, number] | null;
+  /** Sentences about a finished fit: what answers prompts, and whether it is better than the adapter before it. */
+  comparison: string[];
+  /** Whether the new adapter replaces the one before it; null if there was none, or nothing to compare on. */
+  replaces: boolean | null;
   /** Of a finished import. */
   report: ImportReport | null;
-}
-
-/** A new adapter and the one in use before it, on the same held-out objects. */
-export interface Comparison {
-  with: string;
-  objects: number;
-  images: number;
-  miou: number;
-  withMiou: number;
-  /** Number of the images that the adapter in use was trained on. */
-  seen: number;
-  worse: boolean;
 }
 
 /** What a data set contains, and what became of it. */
@@ -251,8 +246,6 @@ export interface ExportOptions {
 }
 
 export interface FitOptions {
-  /** The adapter in use, with which the new one is compared; null: the base model. */
-  present?: string | null;
   name?: string;
   method?: string;
   steps?: number;

@@ -57,7 +57,8 @@ class Bottlenecks(nn.Module):
             return
         for name in matching(base, "encoder.attention"):
             attention: Any = base.model.get_submodule(name)
-            self.after.append(_After(attention, Bottleneck(attention.proj.out_features, ratio)))
+            last = attention.proj if hasattr(attention, "proj") else attention.o_proj
+            self.after.append(_After(attention, Bottleneck(last.out_features, ratio)))
         for name in matching(base, "encoder.mlp"):
             mlp = base.model.get_submodule(name)
             first = next(part for part in mlp.modules() if isinstance(part, nn.Linear))

@@ -10,26 +10,35 @@ from torch import Tensor, nn
 
 from samtailor.bases import Base
 from samtailor.errors import InputError
+from samtailor.registry import choose
 from samtailor.structures import Batch, Features, Prompts, Tokens
+
+PROMPT_START = ("sam", "random")
 
 
 class DensePrompt(nn.Module):
     """BLO-SAM's A: a vector of D numbers that replaces SAM's `no_mask_embed` in every cell of the image embedding.
 
-    It starts at SAM's value (AM-SAM's text says random, but BLO-SAM's code, on which it builds, does not). SAM encodes
-    mask prompts without that vector; to these the change of the vector is added.
+    SAM encodes mask prompts without that vector; to these the change of the vector is added.
 
     Args:
         base: frozen base.
+        start: "sam": SAM's value, as in BLO-SAM's code; "random": normal numbers of variance 1, as a new embedding of
+            torch (AM-SAM's text says random and gives no distribution).
+
+    Raises:
+        InputError: unknown `start`.
     """
 
     first: Tensor
 
-    def __init__(self, base: Base) -> None:
+    def __init__(self, base: Base, start: str = "sam") -> None:
         super().__init__()
+        choose("prompt_start", start, PROMPT_START)
         with torch.no_grad():
             value = base.encode_prompts(Prompts((base.size, base.size))).dense[0, :, 0, 0]
-        self.weight = nn.Parameter(value.detach().clone())
+        weight = value.detach().clone() if start == "sam" else torch.randn(value.shape).to(value.device)
+        self.weight = nn.Parameter(weight)
         self.register_buffer("first", value.detach().clone(), persistent=False)
 
     def forward(self, tokens: Tokens, features: Features, positions: Tensor, *, fast: bool = False) -> Tokens:

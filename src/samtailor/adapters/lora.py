@@ -102,8 +102,8 @@ class LoRA(nn.Module):
 
     Args:
         base: frozen base.
-        site: name in `base.sites`: "decoder.qv" (separate layers), "encoder.qkv" (fused layers: q and v are adapted) or
-            "encoder.pointwise" (1x1 convolutions).
+        site: name in `base.sites`: "decoder.qv" or "encoder.qv" (separate layers), "encoder.qkv" (fused layers: q and v
+            are adapted) or "encoder.pointwise" (1x1 convolutions).
         rank: r, at least 1.
         alpha: s = alpha / rank; None: alpha = rank.
 

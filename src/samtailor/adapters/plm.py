@@ -79,18 +79,6 @@ class PLM(nn.Module):
         x = self.norm2(x + attended.reshape(x.shape))
         return self.head(self.norm3(x + self.mlp(x))).reshape(sparse.shape)
 
-    @torch.no_grad()
-    def interpolate_to_base(self, alpha: float) -> None:
-        """Multiply all offsets by alpha, in place: 0 is the base, 1 the full adapter.
-
-        Raises:
-            InputError: head is "paper_plain", which has no last linear layer.
-        """
-        if isinstance(self.head, nn.Identity):
-            raise InputError("Only head='zero_linear' can be interpolated to the base, not 'paper_plain'.")
-        for parameter in self.head.parameters():
-            parameter.mul_(alpha)
-
     def forward(self, tokens: Tokens, features: Features, positions: Tensor, *, fast: bool = False) -> Tokens:
         """f~_P = f_P + Delta f_P; the dense prompt and prompts without sparse tokens are not changed."""
         if tokens.sparse.shape[2] == 0:

@@ -10,17 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samtailor.bases.companions import resized
+from samtailor.registry import choose
 from samtailor.structures import Features
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
     from samtailor.bases.companions import Companion
+
+FULL, DEPTHWISE = CONVOLUTIONS = ("full", "depthwise")
+"""Variants of the trunk: 3x3 convolutions of all channels, or depthwise ones, each followed by a 1x1 convolution."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,22 @@ class CompanionMaps:
         return [max((n for n in range(finest + 1) if self.grid * 2**n <= side), default=0) for side in self.sides]
 
 
+class Pointwise(nn.Conv2d):
+    """1x1 convolution. On a CPU it is one matrix product, which is cheaper than torch's convolution of this size."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 1)
+
+    @property
+    def matrix(self) -> Tensor:
+        """Weight (outputs, inputs)."""
+        return self.weight[:, :, 0, 0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, h, w) to (B, outputs, h, w); on a CPU, the memory of the result is channels last."""
+        return _pointwise(x, self.matrix, self.bias)
+
+
 class Pyramid(nn.Module):
     """Image embedding to channels at a finer grid.
 
@@ -63,6 +84,11 @@ class Pyramid(nn.Module):
         width: channels of the trunk; each upsampling halves them, to 32 at the least. `channels` is the last number.
         dropout: fraction of the trunk's channels that are dropped in training.
         companion: maps that are read beside the embedding.
+        convolutions: one of `CONVOLUTIONS`. With "depthwise" the channels may fall to 16, and the finest grid has no
+            norm.
+
+    Raises:
+        InputError: unknown `convolutions`.
     """
 
     def __init__(
@@ -72,38 +98,62 @@ class Pyramid(nn.Module):
         width: int,
         dropout: float,
         companion: CompanionMaps | None = None,
+        convolutions: str = FULL,
     ) -> None:
         super().__init__()
+        light = choose("convolutions", convolutions, CONVOLUTIONS) == DEPTHWISE
         widths = [width]
         for _ in skips:
-            widths.append(max(widths[-1] // 2, 32))
+            widths.append(max(widths[-1] // 2, 16 if light else 32))
         self.companion, self._levels = companion, list[int]()
         if companion is not None:
             self._levels = companion.levels(len(skips))
             pairs = zip(companion.channels, self._levels, strict=True)
-            self.beside = nn.ModuleList(nn.Conv2d(channels, widths[level], 1) for channels, level in pairs)
-        self.enter = nn.Sequential(nn.Conv2d(dim, width, 1), _norm(width), nn.GELU())
-        self.trunk = nn.Sequential(_block(width), nn.Dropout2d(dropout), _block(width))
+            self.beside = nn.ModuleList(Pointwise(channels, widths[level]) for channels, level in pairs)
+        self.enter = nn.Sequential(Pointwise(dim, width), _norm(width), nn.GELU())
+        self.trunk = nn.Sequential(_block(width, light), nn.Dropout2d(dropout), _block(width, light))
         self.narrow, self.lateral, self.rise = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        for channels, wide, width in zip(skips, widths[:-1], widths[1:], strict=True):
-            self.narrow.append(nn.Conv2d(wide, width, 1))
-            self.lateral.append(nn.Conv2d(channels, width, 1) if channels else nn.Identity())
+        for level, (channels, wide, width) in enumerate(zip(skips, widths[:-1], widths[1:], strict=True), 1):
+            self.narrow.append(Pointwise(wide, width))
+            self.lateral.append(Pointwise(channels, width) if channels else nn.Identity())
             # depthwise: at the finest grid a full convolution would cost more than all the rest
             depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
-            self.rise.append(nn.Sequential(depthwise, _norm(width), nn.GELU(), nn.Conv2d(width, width, 1)))
+            norm = nn.Identity() if light and level == len(skips) else _norm(width)
+            self.rise.append(nn.Sequential(depthwise, norm, nn.GELU(), Pointwise(width, width)))
         self.channels = widths[-1]
 
     def climb(self, features: Features) -> Tensor:
         """(B, channels, s, s); s is the side of the embedding, doubled for each entry of `skips`."""
+        x, last = self._climb(features)
+        return x if last is None else x + last(x)
+
+    def climb_to(self, features: Features, head: Pointwise) -> Tensor:
+        """`head(climb(features))`, (B, outputs, s, s), with fewer multiplications at the finest grid.
+
+        The last layer of the finest level and the head are both linear, so that they are one 1x1 convolution to the
+        few outputs of the head.
+        """
+        x, last = self._climb(features)
+        if last is None:
+            return head(x)
+        inner, joined = last[:-1](x), cast(Pointwise, last[-1])
+        bias = None if joined.bias is None else F.linear(joined.bias, head.matrix, head.bias)
+        return _pointwise(x, head.matrix, None) + _pointwise(inner, head.matrix @ joined.matrix, bias)
+
+    def _climb(self, features: Features) -> tuple[Tensor, nn.Sequential | None]:
+        """The finest level before its residual branch, and that branch; None without upsampling."""
+        features = channels_last(features)
         x = self.enter[1:](self._read(self.enter[0](features.main), features, 0))
         x = x + self.trunk(x)
+        last: nn.Sequential | None = None
         for level, (narrow, lateral, rise) in enumerate(zip(self.narrow, self.lateral, self.rise, strict=True), 1):
+            x = x if last is None else x + last(x)
             x = F.interpolate(narrow(x), scale_factor=2, mode="bilinear", align_corners=False)
             x = self._read(x, features, level)
             if not isinstance(lateral, nn.Identity):
                 x = x + lateral(_skip_of(features, x.shape[-1]))
-            x = x + rise(x)
-        return x
+            last = cast(nn.Sequential, rise)
+        return x, last
 
     def _read(self, x: Tensor, features: Features, level: int) -> Tensor:
         """Add the companion's maps of a level."""
@@ -116,6 +166,19 @@ class Pyramid(nn.Module):
         return x
 
 
+def channels_last(features: Features) -> Features:
+    """On a CPU the features in the memory format that is faster there; elsewhere unchanged."""
+    if features.main.device.type != "cpu" or torch.jit.is_tracing():
+        return features
+    return features.apply(lambda one: one.contiguous(memory_format=torch.channels_last))
+
+
+def _pointwise(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+    if x.device.type != "cpu" or torch.jit.is_tracing():
+        return F.conv2d(x, matrix[:, :, None, None], bias)
+    return F.linear(x.permute(0, 2, 3, 1), matrix, bias).permute(0, 3, 1, 2)
+
+
 def _skip_of(features: Features, side: int) -> Tensor:
     """The high-resolution features whose grid has this side."""
     return next(skip for skip in features.skips if skip.shape[-1] == side)
@@ -125,8 +188,11 @@ def _norm(channels: int) -> nn.Module:
     return nn.GroupNorm(math.gcd(channels, 8), channels)
 
 
-def _block(width: int) -> nn.Sequential:
+def _block(width: int, light: bool) -> nn.Sequential:
+    if light:
+        depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        return nn.Sequential(depthwise, Pointwise(width, width), _norm(width), nn.GELU())
     return nn.Sequential(nn.Conv2d(width, width, 3, padding=1), _norm(width), nn.GELU())
 
 
-__all__ = ["CompanionMaps", "Pyramid"]
+__all__ = ["CONVOLUTIONS", "DEPTHWISE", "FULL", "CompanionMaps", "Pointwise", "Pyramid", "channels_last"]

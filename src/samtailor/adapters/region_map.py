@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from samtailor.adapters.decoder_tail import expected_iou
-from samtailor.adapters.pyramid import CompanionMaps, Pyramid
+from samtailor.adapters.pyramid import FULL, CompanionMaps, Pointwise, Pyramid, channels_last
 from samtailor.adapters.tiled import LOGIT_LIMIT
 from samtailor.bases import Base
 from samtailor.bases.companions import Companion
@@ -37,9 +37,11 @@ class RegionMap(nn.Module):
         width: channels of each at the grid of the embedding, a multiple of 8, at least 16.
         dropout: fraction of channels that are dropped in training, in [0, 1).
         companion: frozen network whose features every member reads beside the embedding; None for none.
+        convolutions: "full" or "depthwise", see `Pyramid`.
+        member_batch: in training, images of each batch that a member learns from; None: all.
 
     Raises:
-        InputError: no member, or a width or dropout out of range.
+        InputError: no member, an option out of range, or unknown `convolutions`.
     """
 
     def __init__(
@@ -50,6 +52,8 @@ class RegionMap(nn.Module):
         width: int = 96,
         dropout: float = 0.3,
         companion: Companion | None = None,
+        convolutions: str = FULL,
+        member_batch: int | None = None,
     ) -> None:
         super().__init__()
         if members < 1 or width < 16 or width % 8 or not 0 <= dropout < 1:
@@ -57,21 +61,29 @@ class RegionMap(nn.Module):
                 "A region map needs members >= 1, a width >= 16 that is a multiple of 8, and a dropout in [0, 1), "
                 f"got {members}, {width} and {dropout}."
             )
+        if member_batch is not None and member_batch < 1:
+            raise InputError(f"member_batch must be at least 1, or null for the whole batch, got {member_batch}.")
+        self.member_batch = member_batch
         beside = CompanionMaps.of(companion, base)
-        self.members = nn.ModuleList(_Network(base, width, dropout, beside) for _ in range(members))
+        self.members = nn.ModuleList(_Network(base, width, dropout, beside, convolutions) for _ in range(members))
         self.map_gain = nn.Parameter(torch.zeros(_TOKENS))
         self.folds: dict[str, int] = {}
         """Sample id to the member for which it is held out; set by a fit, not saved."""
 
     def learners(self, ids: Sequence[str]) -> list[list[int]]:
-        """For each member the rows of the samples that it is trained on."""
-        return [[row for row, id in enumerate(ids) if self.folds.get(id) != fold] for fold in range(len(self.members))]
+        """For each member the rows of the samples that it is trained on, at most `member_batch`."""
+        chosen = []
+        for fold in range(len(self.members)):
+            rows = [row for row, id in enumerate(ids) if self.folds.get(id) != fold]
+            if self.member_batch is not None and len(rows) > self.member_batch:
+                first = fold % len(rows)  # members learn from different rows
+                rows = sorted((rows[first:] + rows[:first])[: self.member_batch])
+            chosen.append(rows)
+        return chosen
 
     def each(self, features: Features) -> Tensor:
         """Logits of every member (members, B, 1, h, w), gradients kept."""
-        if self.training and features.main.device.type == "cpu":
-            # upsampling and convolutions of a training step are faster in this format
-            features = features.apply(lambda t: t.contiguous(memory_format=torch.channels_last))
+        features = channels_last(features)  # once for all members
         return torch.stack([member(features) for member in self.members])
 
     def logits(self, features: Features) -> Tensor:
@@ -87,11 +99,6 @@ class RegionMap(nn.Module):
         keys = features.main[:, None].expand(-1, prompts, -1, -1, -1)
         hyper = logits.new_ones(*logits.shape[:2], 1, 1)
         return Output(logits, expected_iou(logits.detach()), keys, logits, hyper, candidates=(0,))
-
-    @torch.no_grad()
-    def interpolate_to_base(self, alpha: float) -> None:
-        """Multiply the gain of the map by alpha, in place: with 0 the masks of prompts are the base's."""
-        self.map_gain.mul_(alpha)
 
     def forward(self, output: Output, features: Features) -> Output:
         """Add the map to the decoder's logits of a prompt: z + 10 w_m map, one gain w_m per mask token, initially 0.
@@ -112,14 +119,16 @@ class RegionMap(nn.Module):
 class _Network(Pyramid):
     """One logit per low-resolution cell."""
 
-    def __init__(self, base: Base, width: int, dropout: float, companion: CompanionMaps | None) -> None:
-        super().__init__(base.dim, base.skips, width, dropout, companion)
-        self.last = nn.Conv2d(self.channels, 1, 1)
+    def __init__(
+        self, base: Base, width: int, dropout: float, companion: CompanionMaps | None, convolutions: str
+    ) -> None:
+        super().__init__(base.dim, base.skips, width, dropout, companion, convolutions)
+        self.last = Pointwise(self.channels, 1)
         if self.last.bias is not None:
             nn.init.constant_(self.last.bias, -1.0)  # most of an image is background
 
     def forward(self, features: Features) -> Tensor:
-        return self.last(self.climb(features))
+        return self.climb_to(features, self.last)
 
 
 __all__ = ["RegionMap"]

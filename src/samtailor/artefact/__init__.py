@@ -7,7 +7,7 @@ is ever unpickled. Reading the metadata does not import torch.
 """
 
 from samtailor.artefact.data_options import ReadingOptions, open_for, reading_options, reference
-from samtailor.artefact.disk import Adapter, base_of, from_pretrained, load, save
+from samtailor.artefact.disk import Adapter, base_of, from_pretrained, load, save, update
 from samtailor.artefact.hub import folder_of, push_to_hub
 from samtailor.artefact.metadata import (
     CARD,
@@ -49,4 +49,5 @@ __all__ = [
     "reference",
     "save",
     "summary_rows",
+    "update",
 ]

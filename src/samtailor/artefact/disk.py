@@ -54,6 +54,18 @@ def save(folder: str | Path, segmenter: Segmenter, meta: AdapterMeta) -> Adapter
     return meta
 
 
+def update(folder: str | Path, **fields: Any) -> AdapterMeta:
+    """Replace fields of adapter.json (`AdapterMeta`), and the model card; returns the metadata as written."""
+    from samtailor.data.writing import replacing, sealed, write_json
+
+    folder = Path(folder)
+    meta = read_meta(folder).model_copy(update=fields)
+    with replacing(folder / CARD) as temporary:
+        temporary.write_text(card(meta), encoding="utf-8")
+    write_json(folder / METADATA, sealed(meta.model_dump(mode="json")))
+    return meta
+
+
 def load(source: str | Path, base: Base | None = None, *, revision: str | None = None, token: Any = None) -> Adapter:
     """Load an adapter, and its base unless one is given.
 
@@ -137,4 +149,4 @@ def _check_companion(source: str | Path, meta: AdapterMeta, segmenter: Segmenter
     )
 
 
-__all__ = ["Adapter", "base_of", "from_pretrained", "load", "save"]
+__all__ = ["Adapter", "base_of", "from_pretrained", "load", "save", "update"]

@@ -47,6 +47,13 @@ def summary_rows(meta: AdapterMeta) -> list[tuple[str, str]]:
         ("classes", ", ".join(meta.classes) or "all classes"),
         ("prompt", _prompt(inference.prompt)),
     ]
+    rows += [(f"a {name}", "answered by the base model") for name in inference.base_prompts]
+    rows += [("objects of proposals", "segmented by the base model")] if inference.base_instances else []
+    rows += [
+        (f"adapter strength for a {name}", f"{value:g} (0 = base model, 1 = full adapter)")
+        for name, value in inference.strength.items()
+        if 0 < value < 1
+    ]
     if inference.regions:
         rows.append(("output", "one region per image and class"))
     if promptless:
@@ -120,7 +127,7 @@ _FIGURES: dict[str, tuple[str, Callable[[Any, Mapping[str, Any]], str]]] = {
 }
 """Figure to its label and its text."""
 _DETAILS = frozenset(
-    ["held_out_gain_interval", *(f"{prefix}_{end}" for prefix in ("held_out", "alpha", "region")
+    ["comparison", "held_out_gain_interval", *(f"{prefix}_{end}" for prefix in ("held_out", "alpha", "region")
      for end in ("interval", "images", "masks", "objects"))]
 )  # fmt: skip
 

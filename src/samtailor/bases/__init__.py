@@ -7,11 +7,13 @@ To add a base, write a file with two functions, here or as a plug-in (see `samta
 
 * `matches(source, model_type) -> bool`: whether this file loads `source`. `model_type` is that of the config.json of a
   folder or hub id; it is None for a checkpoint file and for a plain name such as "lite".
-* `build(source) -> Base`: loads it, frozen.
+* `build(source) -> Base`: loads it, frozen. With a keyword `size` it also loads it for another image size, in pixels,
+  which `NAME@SIZE` asks for: `load_base("facebook/sam-vit-base@256")`.
 """
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -32,20 +34,22 @@ def load_base(source: str | Path = BUNDLED_BASE) -> Base:
     """Load a base model, frozen.
 
     Args:
-        source: name of a base, hub id, folder made with `save_pretrained`, or checkpoint file.
+        source: name of a base, hub id, folder made with `save_pretrained`, or checkpoint file. `@SIZE` at its end loads
+            the model for another image size, in pixels: "facebook/sam-vit-base@256".
 
     Raises:
         BaseUnavailableError: there is no such model, it is a bundled base of an earlier version, or the hub cannot be
             reached.
-        InputError: no base of `samtailor.bases` or of a plug-in loads this type of model.
+        InputError: no base of `samtailor.bases` or of a plug-in loads this type of model, or it has one image size
+            only.
     """
-    source = str(source)
+    source, size = _with_size(str(source))
     known = names("bases")
     if source not in known and (advice := retired_base(source)):
         raise BaseUnavailableError(advice)
     for name in known:  # names and checkpoint files first: they have no config.json
         if (module := find("bases", name)).matches(source, None):
-            return _built(module, source)
+            return _built(module, source, size)
     if source in known:
         raise InputError(
             f"{source!r} is a model family, not a model. Give a hub id or a folder, or one of: {_loadable()}."
@@ -53,16 +57,26 @@ def load_base(source: str | Path = BUNDLED_BASE) -> Base:
     model_type = _model_type(source)
     for name in known:
         if (module := find("bases", name)).matches(source, model_type):
-            return _built(module, source)
+            return _built(module, source, size)
     raise InputError(
         f"The model {source!r} is of type {model_type!r}, which no base loads. Known bases: {', '.join(known)}."
     )
 
 
-def _built(module: ModuleType, source: str) -> Base:
+def _with_size(source: str) -> tuple[str, int | None]:
+    """ "NAME@256" to ("NAME", 256); a source without a size, or an existing path, is returned as it is."""
+    name, at, size = source.rpartition("@")
+    if not at or not name or not size.isdecimal() or Path(source).exists():
+        return source, None
+    return name, int(size)
+
+
+def _built(module: ModuleType, source: str, size: int | None) -> Base:
     """Build a base. Model files come from others, and transformers raises errors of any type for a damaged one."""
+    if size is not None and "size" not in inspect.signature(module.build).parameters:
+        raise InputError(f"{source!r} has one image size only; write {source} without @{size}. SAM 1 can be resized.")
     try:
-        return module.build(source)
+        return module.build(source) if size is None else module.build(source, size=size)
     except (SamtailorError, MemoryError):
         raise
     except Exception as error:

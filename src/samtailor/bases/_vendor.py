@@ -63,7 +63,7 @@ def twin(base: AnyBase, modules: Mapping[str, nn.Module]) -> AnyBase:
     device or changing a weight in place therefore affects the twin too.
 
     Args:
-        base: `Sam` or `Sam2`.
+        base: any base of this package.
         modules: by their name within `base.model`.
 
     Raises:
@@ -74,14 +74,12 @@ def twin(base: AnyBase, modules: Mapping[str, nn.Module]) -> AnyBase:
         raise InputError(f"The model of {base.name!r} has no module {unknown[0]!r}; see the base's `sites`.")
     copy = shallow_copy(base)
     copy._modules = {"model": exchange(base.model, modules)}
-    decoder = copy.model.mask_decoder
-    decoder.num_mask_tokens = len(decoder.output_hypernetworks_mlps)
-    copy._decoder = ReferenceDecoder(decoder)
+    copy._decoder = copy._decoder_of(copy.model.mask_decoder)
     return copy
 
 
 class TransformersBase(nn.Module):
-    """What `Sam` and `Sam2` share; see `bases._protocol.Base` for the attributes."""
+    """What all bases of transformers share; see `bases._protocol.Base` for the attributes."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -95,7 +93,9 @@ class TransformersBase(nn.Module):
     low_res: int
     fingerprint: str
     _positions: Positions
-    _decoder: ReferenceDecoder
+    _decoder: Any
+    standard_decoder = True
+    """Whether the faster ways of `bases.decoder` apply to the mask decoder."""
 
     def _set_up(self, model: nn.Module, name: str, *, size: int, dim: int, patch: int) -> None:
         """Freeze the model and set the attributes of `Base`."""
@@ -103,7 +103,12 @@ class TransformersBase(nn.Module):
         self.size, self.dim, self.grid = size, dim, size // patch
         self.low_res = 4 * self.grid
         self.fingerprint = fingerprint(model, mean=self.mean, std=self.std, size=size, squash=self.squash)
-        self._positions, self._decoder = Positions(), ReferenceDecoder(self.model.mask_decoder)
+        self._positions, self._decoder = Positions(), self._decoder_of(self.model.mask_decoder)
+
+    def _decoder_of(self, decoder: Any) -> Any:
+        """What decodes with the vendor's mask decoder, whose modules may have been exchanged."""
+        decoder.num_mask_tokens = len(decoder.output_hypernetworks_mlps)
+        return ReferenceDecoder(decoder)
 
     def positions(self) -> Tensor:
         """(1, D, H, W) Fourier encoding of the grid."""

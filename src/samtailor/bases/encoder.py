@@ -39,7 +39,8 @@ def fast_encoder(base: Base) -> Base:
     known: dict[str, Any] = dict(base.model.named_modules())
     if not known.keys() >= set(_PROJECTIONS):
         return base
-    if any(conv.kernel_size != (1, 1) or conv.stride != (1, 1) for conv in known[_NECK].convs):
+    convs = getattr(known[_NECK], "convs", None)  # SAM 3 has another neck
+    if convs is None or any(conv.kernel_size != (1, 1) or conv.stride != (1, 1) for conv in convs):
         return base
     neck = _Neck(known[_NECK], [known[name] for name in _PROJECTIONS])
     backbone = _cheaper(known[_BACKBONE])

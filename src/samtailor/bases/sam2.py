@@ -75,11 +75,16 @@ class Sam2(_vendor.TransformersBase):
     def encode_image(self, images: Tensor) -> Features:
         """Normalized images (B, 3, size, size) to the embedding and two high-resolution maps, finest first."""
         _vendor.check_square(images, self.size)
-        maps: list[Any] = list(self.model.get_image_features(images, return_dict=True).fpn_hidden_states)
-        maps[-1] = maps[-1] + self.model.no_memory_embedding
+        maps = self._maps(images)
         sides = (4 * self.grid, 2 * self.grid, self.grid)
         grids = [m.permute(1, 2, 0).reshape(len(images), -1, s, s) for m, s in zip(maps, sides, strict=True)]
         return Features(grids[-1], tuple(grids[:-1]))
+
+    def _maps(self, images: Tensor) -> list[Any]:
+        """Levels (h w, B, C), finest first."""
+        maps: list[Any] = list(self.model.get_image_features(images, return_dict=True).fpn_hidden_states)
+        maps[-1] = maps[-1] + self.model.no_memory_embedding
+        return maps
 
     def encode_prompts(self, prompts: Prompts) -> Tokens:
         """Prompts of the model frame to tokens; clicks and boxes both get SAM 2's padding token."""

@@ -43,7 +43,7 @@ class PixelDigests:
     def __init__(self, folder: CacheFolder) -> None:
         self._folder = folder
         self._by_sample: WeakKeyDictionary[Sample, str] = WeakKeyDictionary()
-        self._by_stat: BoundedCache[tuple, str] = BoundedCache(MEMO, lru=False)
+        self._by_stat: BoundedCache[tuple, str] = BoundedCache(MEMO, lru=False, thread_safe=True)
 
     def of(self, image: ImageLike) -> str:
         """Hexadecimal digest of shape and pixels.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,6 +43,7 @@ class CacheFolder:
         self._bytes: int | None = None  # size at the last count, plus bytes written since
         self._written = 0
         self._writable = True
+        self._counting = threading.Lock()
 
     def place(self, key: str, suffix: str) -> Path:
         """Path of the file of a key, whether it exists or not."""
@@ -65,10 +67,15 @@ class CacheFolder:
             self._writable = False
             _log.warning("The cache folder %s is not writable (%s). Its content will be recomputed.", self.root, error)
             return
-        self._bytes += size
-        self._written += size
-        if self._bytes > self.max_bytes or self._written > self.max_bytes // 20:
-            self._evict()  # regular counting includes files of other processes
+        with self._counting:
+            self._bytes += size
+            self._written += size
+            if self._bytes > self.max_bytes or self._written > self.max_bytes // 20:
+                self._evict()  # regular counting includes files of other processes
+
+    def held(self) -> int:
+        """Bytes of all files, counted now."""
+        return sum(size for _, size, _ in self._files())
 
     def _evict(self) -> None:
         """Remove the least recently used files until a tenth of `max_bytes` is free, and leftovers of crashes."""

@@ -16,8 +16,8 @@ from samtailor.cli.group import Command, Group
 from samtailor.limits import trust
 
 COMMANDS = (
-    *("ui", "fit", "evaluate", "predict", "propose-fit", "label", "export", "serve", "label-studio"),
-    *("iou-map", "check", "info", "compare", "recipe", "demo"),
+    *("ui", "fit", "evaluate", "predict", "propose-fit", "label", "find", "export", "serve", "label-studio"),
+    *("iou-map", "check", "info", "compare", "recipe", "figures", "demo"),
 )
 
 app = typer.Typer(

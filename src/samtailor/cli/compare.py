@@ -12,9 +12,12 @@ from samtailor.cli import options
 from samtailor.cli.rows import (
     Detector,
     DetectorClasses,
+    PresetBase,
     Seeds,
     Setting,
     Shots,
+    base_of,
+    check_prompts,
     detector_options,
     merged,
     seeds_of,
@@ -23,7 +26,6 @@ from samtailor.cli.rows import (
     test_options,
 )
 from samtailor.errors import InputError, counted
-from samtailor.registry import BUNDLED_BASE
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
@@ -53,7 +55,8 @@ def compare_command(
             help="A separate test set; default: a fifth of DATA, chosen by each seed.",
         ),
     ] = None,
-    base: options.Base = BUNDLED_BASE,
+    preset: options.Preset = None,
+    base: PresetBase = None,
     classes: options.Classes = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="Fit one adapter for each class.")] = False,
     cross: Annotated[
@@ -64,6 +67,10 @@ def compare_command(
         str | None,
         typer.Option(metavar="NAME", help="Prompt source for all methods: {prompts}. Default: that of each method."),
     ] = None,
+    regions: Annotated[
+        bool,
+        typer.Option("--regions", help="Evaluate on one region per image and class, without a prompt where possible."),
+    ] = False,
     detector: Detector = None,
     detector_classes: DetectorClasses = None,
     refine: Annotated[
@@ -88,38 +95,46 @@ def compare_command(
     image beyond the shots chooses a state unless `val` is set.
     """
     from samtailor.bases import load_on
-    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.cli import results
-    from samtailor.cli.fit import settings_of
+    from samtailor.cli.fit import refuse_paper, settings_of
     from samtailor.cli.progress import watching
     from samtailor.cli.screen import say, summaries
     from samtailor.compare import compare, compare_shots, variants
     from samtailor.compare.entries import kind_of
-    from samtailor.data.dataset import open_dataset
+    from samtailor.data.dataset import class_names, open_dataset
+    from samtailor.fitting.store import open_store
+    from samtailor.registry import find
+    from samtailor.train.presets import describe
 
     wanted, named, counts = options.names(classes), options.listed(methods), shots_of(shots)
     for name in named:
         kind_of(name)
     if held_out is not None and held_out.resolve() == data.resolve():
         raise InputError("--test is DATA itself: test images must not be training images.")
+    refuse_paper(config, [name for name in named if name != "sam"])
+    base = base_of(base, preset)
     general, by_method = settings_by_method(setting or [], named)
     by_method = merged(detector_options(detector, detector_classes, named), by_method)
-    given = {"base": base, "format": format, "group": group, "device": device, "trackers": ()}
+    given = {"preset": preset, "base": base, "format": format, "group": group, "device": device, "trackers": ()}
     general, of_test = test_options(general)
     if of_test and held_out is None:
         raise InputError("test_options are options of the data set of --test, which is not given.")
     settings = settings_of(config, given, general)
     runs = variants(settings, named, by_method)
+    check_prompts(runs)
+    if preset is not None:
+        say(f"Settings: preset {preset}, {describe(find('presets', preset))}.")
     more = settings.data_options
     samples = open_dataset(data, format=settings.format, classes=wanted, group=group, **more)
     held = open_dataset(held_out, format=settings.format, classes=wanted, **{**more, **of_test}) if held_out else None
-    loaded, store = load_on(base, device), EmbeddingCache()
+    loaded, store = load_on(base, device), open_store(*runs.values())
     with watching() as watch:
         how: dict[str, Any] = {
             "seeds": seeds_of(seeds),
             "classes": wanted,
             "per_class": per_class,
             "prompt": prompt,
+            "regions": regions,
             "refine": refine,
             "store": store,
             "workers": options.workers(workers),
@@ -134,12 +149,22 @@ def compare_command(
         summaries(str(data), comparisons[0].summary(), note)
     rows = results.show(str(data), comparisons)
     matrices = cross_tables(comparisons[-1], list(runs), loaded, held or samples, store) if cross and per_class else {}
-    content = {**results.content_of(comparisons, rows), "cross_model": matrices}
+    opened = {"format": settings.format, "options": more, "prompt": prompt}
+    opened |= {"test": str(held_out) if held_out else None, "test_options": {**more, **of_test}}
+    names = list(wanted or class_names(held or samples))
+    content = {
+        **results.content_of(comparisons, rows, out),
+        "cross_model": matrices,
+        "opened": opened,
+        "classes": names,
+    }
     # comparison.json: the name of this file before there were shots
     places = [json] if json else [Path(out, "compare.json"), *([Path(out, "comparison.json")] * (counts is None))]
     results.write_json(places[0], content, runs, str(data), loaded, places[1:])
     results.write_table(Path(out, "table.md"), rows, comparisons[0].regions)
-    results.write_page(html or Path(out, "report.html"), comparisons, runs, content, str(data), loaded)
+    where = html or Path(out, "report.html")
+    shown = results.pictures(comparisons[-1], loaded, held or samples, names, prompt, store)
+    results.write_page(where, comparisons, runs, content, str(data), loaded, pictures=shown)
     say(f"Table, report, fits and scores are in {out}.")
 
 

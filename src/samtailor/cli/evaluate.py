@@ -31,7 +31,11 @@ def evaluate_command(
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Use only the first N images.")] = None,
     split: Annotated[
         str | None,
-        typer.Option(metavar="val|test", help="Use only this part of the split that the adapter was fitted with."),
+        typer.Option(
+            metavar="val|test|all",
+            help="Part of the split that the adapter was fitted with, or all images that it was not fitted on. "
+            "Default: test images if there are any.",
+        ),
     ] = None,
     detector: options.Detector = None,
     detector_classes: options.DetectorClasses = None,
@@ -47,19 +51,23 @@ def evaluate_command(
     json: options.Json = None,
     rows: Annotated[bool, typer.Option("--rows", help="Include one row for each mask in the JSON file.")] = False,
     html: options.Html = None,
+    cache_gb: options.CacheGb = None,
     device: options.Device = None,
 ) -> None:
     """mIoU, best-candidate mIoU and Dice of base model and adapter, per class, with 95 % intervals.
 
     DATA is read with the format and the options (--set) that the adapter was fitted with, unless others are given.
 
-    One click for each mask (single-point protocol). Images that the adapter was fitted on are left out if DATA is the
-    data set of the fit or a copy of it. With --prompt auto objects are found without a prompt: mask AP, and false
-    positives on images without an object.
+    One click for each mask (single-point protocol). Test images are used where there are any: the test part of the
+    split that the adapter was fitted with, or of the data set. Images that the adapter was fitted on are left out if
+    DATA is the data set of the fit or a copy of it.
+
+    With --prompt auto objects are found without a prompt: mask AP, and false positives on images without an object.
     """
     from samtailor.cli.screen import say
     from samtailor.evaluation import api
 
+    options.limit_cache(cache_gb)
     if prompt != api.AUTO:
         api.refuse_automatic_options(detector, options.names(detector_classes), threshold, prompt_type)
     subject = api.select(
@@ -73,12 +81,17 @@ def evaluate_command(
             f"{counted(len(subject.left_out), 'image')} left out because the adapter was fitted on images with these "
             "names (--include-train keeps them)."
         )
+    say(f"Images: {subject.about}")
+    if others := subject.other_classes:
+        fitted = ", ".join(subject.adapter.meta.classes) if subject.adapter is not None else ""
+        say(f"The adapter segments {fitted}; it was not fitted to {', '.join(others)}, which it is evaluated on.")
     for line in (*subject.account.layout, *subject.account.lines()) if subject.account is not None else ():
         say(f"Data: {line}" if not line.startswith(" ") else line)
     about = {
         "data": str(data),
         "adapter_folder": adapter,
         "left_out_ids": list(subject.left_out),
+        "part": {"name": subject.part, "about": subject.about},
         "seed": seed,
         "account": None if subject.account is None else subject.account.to_json(),
     }
@@ -108,7 +121,7 @@ def _prompted(
     from samtailor.cli.screen import percent, say, summaries, table
     from samtailor.data.writing import write_json
     from samtailor.evaluation.masks import evaluate_many
-    from samtailor.evaluation.scores import difference
+    from samtailor.evaluation.scores import MIN_OBJECTS, TOO_FEW, difference, reported
     from samtailor.report.evaluation import write_evaluation
 
     with counting("Evaluating images") as progress:
@@ -124,8 +137,15 @@ def _prompted(
         table("mIoU by class", *_class_rows(summary))
     change = {name: difference(evaluations[name], evaluations["base"]) for name in evaluations if name != "base"}
     for name, one in change.items():
-        say(f"{name} minus base, paired: mIoU {percent(one['miou'], one['miou_interval'], signed=True)} points.")
-    content = {**summary, **({} if "adapter" in summary else {"adapter": None}), "difference": change}
+        measured = f"mIoU {percent(one['miou'], one['miou_interval'], signed=True)} points"
+        few = summary[name]["masks"] < MIN_OBJECTS
+        say(f"{name} minus base, paired: {TOO_FEW if few else measured} (n = {summary[name]['masks']}).")
+        change[name] = dict.fromkeys(one) if few else one
+    for name, one in summary.items():
+        if one["empty"]:
+            say(f"{name}: {counted(one['empty'], 'predicted mask')} of {one['masks']} are empty (IoU 0).")
+    reports = {name: reported(one) for name, one in summary.items()}
+    content = {**reports, **({} if "adapter" in summary else {"adapter": None}), "difference": change}
     content |= _about(subject, evaluations, about)
     if rows:
         content["rows"] = {name: evaluation.table() for name, evaluation in evaluations.items()}
@@ -144,6 +164,7 @@ def _automatic(
     from samtailor.cli.screen import say, table
     from samtailor.data.writing import write_json
     from samtailor.evaluation.api import evaluate_automatic
+    from samtailor.evaluation.scores import reported
     from samtailor.report import versions
     from samtailor.report.evaluation import write_instances
     from samtailor.report.tables import instance_cells, instance_note
@@ -160,7 +181,13 @@ def _automatic(
     classes = evaluations[last].classes
     if len(classes) > 1:
         table("By class", *instance_cells(summary[last]["classes"]))
-    content = {**summary, **about, "classes": list(classes), "automatic": how, "versions": versions()}
+    content = {
+        **{name: reported(one) for name, one in summary.items()},
+        **about,
+        "classes": list(classes),
+        "automatic": how,
+        "versions": versions(),
+    }
     if json is not None:
         write_json(json, content)
     if html is not None:
@@ -169,22 +196,23 @@ def _automatic(
 
 
 def _class_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    from samtailor.cli.screen import percent
+    from samtailor.cli.screen import counts_of, percent
+    from samtailor.evaluation.scores import TOO_FEW, reported
 
+    def cells(one: Mapping[str, Any], prefix: str = "") -> list[str]:
+        if one.get("too_few"):
+            return [TOO_FEW, ""]
+        names = (f"{prefix}miou", f"{prefix}oracle_miou")
+        return [percent(one[name], one[f"{name}_interval"]) for name in names]
+
+    summary = {name: reported(one) for name, one in summary.items()}
     rows = []
     for label, first in summary["base"]["classes"].items():
-        cells = [
-            cell
-            for s in summary.values()
-            for cell in (
-                percent(s["classes"][label]["miou"], s["classes"][label]["miou_interval"]),
-                percent(s["classes"][label]["oracle_miou"]),
-            )
-        ]
-        rows.append([label, *cells, str(first["masks"])])
-    macro = [c for s in summary.values() for c in (percent(s["macro_miou"]), percent(s["macro_oracle_miou"]))]
-    rows.append(["mean over classes", *macro, ""])
-    return ["class", *(h for name in summary for h in (name, "oracle")), "masks"], rows
+        by_name = [cell for s in summary.values() for cell in cells(s["classes"][label])]
+        rows.append([label, *by_name, counts_of(first)])
+    macro = [cell for s in summary.values() for cell in cells(s, "macro_")]
+    rows.append(["mean over classes", *macro, counts_of(summary["base"])])
+    return ["class", *(h for name in summary for h in (name, "oracle")), "masks/images/groups"], rows
 
 
 def _about(subject: Subject, evaluations: Mapping[str, Evaluation], about: Mapping[str, Any]) -> dict[str, Any]:
@@ -206,6 +234,7 @@ def _about(subject: Subject, evaluations: Mapping[str, Evaluation], about: Mappi
         "images": len(ids),
         "ids": ids,
         "left_out_ids": about["left_out_ids"],
+        "part": about["part"],
         "account": about["account"],
         "versions": versions(),
     }

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from samtailor.cli import options
+from samtailor.cli.rows import Detector, DetectorClasses, detector_options
 from samtailor.errors import InputError
 
 if TYPE_CHECKING:
     from samtailor.fitting import FitResult
     from samtailor.train.config import FitConfig
 
+PAPER, OF_PAPER = "paper", ("plm", "plm-pmm")
+"""The built-in set of settings of --config, and the methods that it is for."""
 PROMPTLESS = ("none", "detector")
 """Prompt sources of adapters that find objects without clicks or boxes of the user."""
 
@@ -28,13 +32,18 @@ def fit_command(
     method: Annotated[
         str | None, typer.Option(metavar="NAME", help="Method: {methods} (docs/methods/index.md). Default: tailor.")
     ] = None,
-    base: Annotated[str | None, typer.Option(metavar="BASE", help="Base model; default: lite.")] = None,
+    preset: options.Preset = None,
+    base: Annotated[
+        str | None, typer.Option(metavar="BASE", help="Base model; default: that of the preset, or lite.")
+    ] = None,
     classes: options.Classes = None,
     per_class: Annotated[
         bool, typer.Option("--per-class", help="Fit one adapter for each class, in OUT/CLASS.")
     ] = False,
     steps: Annotated[int | None, typer.Option(min=0, metavar="N", help="Training steps.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, metavar="N", help="Masks per batch.")] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Masks per batch; auto: as many as the memory allows.")
+    ] = None,
     lr: Annotated[float | None, typer.Option(metavar="X", help="Learning rate.")] = None,
     shots: Annotated[int | None, typer.Option(min=1, metavar="K", help="Train on K images of each class.")] = None,
     val: Annotated[
@@ -53,6 +62,8 @@ def fit_command(
     seed: Annotated[int | None, typer.Option(min=0, metavar="S", help="Random seed.")] = None,
     format: options.Format = None,
     group: options.GroupRule = None,
+    detector: Detector = None,
+    detector_classes: DetectorClasses = None,
     precision: Annotated[str | None, typer.Option(metavar="NAME", help="no, fp16 or bf16.")] = None,
     device: options.Device = None,
     config: Annotated[
@@ -64,18 +75,30 @@ def fit_command(
             "--set", metavar="KEY=VALUE", help="Any other setting, e.g. warmup=100 or options.head=paper_plain."
         ),
     ] = None,
+    present: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Adapter in use; the fit says whether the new one is better on held-out images."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted fit.")] = False,
-    overwrite: options.Overwrite = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the adapter in --out without a comparison.")
+    ] = False,
 ) -> None:
     """Fit an adapter for a frozen base model to the masks of a data set.
 
     Ctrl-C saves and stops; --resume continues to the same result. The state with the best score on held-out images is
-    kept. With --shots there are no held-out images: the last state is kept, or, for two-level methods, the best state
-    on the second half of the images.
+    kept. Each fit is compared with the base model for clicks and boxes; where it is not better, the base model answers.
+    If --out contains an adapter already, the new one replaces it unless it is worse; then it is left in DIR.new.
+
+    With --shots there are no held-out images: the last state is kept, or, for two-level methods, the best state on the
+    second half of the images.
     """
     given: dict[str, Any] = {
         "data": data,
         "out": out,
+        "preset": preset,
         "method": method,
         "base": base,
         "classes": options.names(classes),
@@ -92,8 +115,10 @@ def fit_command(
         "group": group,
         "precision": precision,
         "device": device,
+        "present": present,
     }
-    fields = fields_of(config, given, setting or [])
+    refuse_paper(config, [method])
+    fields = with_detector(fields_of(config, given, setting or []), detector, detector_classes)
     for name, flag in (("data", "DATA"), ("out", "--out")):
         if fields.get(name) is None:
             raise InputError(f"A fit needs {flag}: samtailor fit DATA --out DIR.")
@@ -104,12 +129,30 @@ def fit_command(
 
     with fit_progress() as progress:
         result = fit(resume=resume, overwrite=overwrite, progress=progress, **fields)
+    if os.environ.get("RANK", "0") != "0":  # the first of several processes reports for all
+        return
     for line in (*result.account.layout, *result.account.lines()) if result.account is not None else ():
         say(f"Data: {line}" if not line.startswith(" ") else line)
-    for sentence in verdict(result):
+    for sentence in (*planned(result), *verdict(result)):
         say(sentence)
-    say(f"The adapter is in {result.folder}.")
+    for part in result.parts.values() or (result,):
+        if part.kept is not None:
+            say(f"The adapter in {part.kept} is unchanged. The new one is in {part.folder}; --overwrite replaces it.")
+    if result.kept is None:
+        say(f"The adapter is in {result.folder}.")
     say(f"Next: {next_command(result, fields['data'])}")
+
+
+def planned(result: FitResult) -> Iterator[str]:
+    """What the fit decided by the machine it ran on, see `fitting.plan`."""
+    from samtailor.fitting.plan import read_plan
+
+    for part in (result.parts or {"": result}).values():
+        plan = read_plan(part.folder)
+        if plan is not None and part.config.batch_size == "auto":
+            yield f"Batch size: {plan.batch_size} masks, the largest that the memory allows."
+        if plan is not None and plan.resident is not None and part.config.resident is None:
+            yield f"Trained on {plan.resident} images at a time, because their embeddings do not fit in the cache."
 
 
 def fields_of(config: str | None, given: Mapping[str, Any], pairs: list[str]) -> dict[str, Any]:
@@ -127,6 +170,41 @@ def fields_of(config: str | None, given: Mapping[str, Any], pairs: list[str]) ->
     return fields
 
 
+def refuse_paper(config: str | None, methods: Sequence[str | None]) -> None:
+    """`--config paper` is the schedule of Kim et al. for two methods; refuse it for others, and without a method.
+
+    Raises:
+        InputError: another method, or none (None in the list).
+    """
+    for method in methods if config == PAPER else ():
+        if method not in OF_PAPER:
+            named = "no method is named" if method is None else f"the method is {method}"
+            raise InputError(
+                f"--config paper is the schedule of Kim et al. for {' and '.join(OF_PAPER)}, but {named}. Use it with "
+                "one of them, or use all settings of a paper: --preset kim-2024 or --preset am-sam-2024."
+            )
+
+
+def with_detector(fields: dict[str, Any], detector: str | None, classes: str | None) -> dict[str, Any]:
+    """Settings of a fit with the detector of --detector.
+
+    Raises:
+        InputError: the method is not prompted by a detector.
+    """
+    if detector is None and classes is None:
+        return fields
+    from samtailor.train.config import load, resolve
+
+    config = resolve(load(None, fields))
+    given = detector_options(detector, classes, [config.method], always=True)[config.method]["prompt_options"]
+    if config.prompt != "detector":
+        raise InputError(
+            f"--detector is for methods that are prompted by a detector (am-sam), and {config.method} is prompted by "
+            f"{config.prompt}. Leave it out, or set prompt=detector."
+        )
+    return {**fields, "prompt_options": {**given, **fields.get("prompt_options", {})}}
+
+
 def settings_of(config: str | None, given: Mapping[str, Any], pairs: list[str]) -> FitConfig:
     """`fields_of`, checked."""
     from samtailor.train.config import load
@@ -137,8 +215,8 @@ def settings_of(config: str | None, given: Mapping[str, Any], pairs: list[str]) 
 def next_command(result: FitResult, data: Path | None) -> str:
     """The command that most users run after this fit."""
     config = result.config
-    adapter = shlex.quote(str(result.folder if not result.parts else next(iter(result.parts.values())).folder))
     part = next(iter(result.parts.values()), result)
+    adapter = shlex.quote(str(part.kept or part.folder))
     if config.test and data is not None:
         return f"samtailor evaluate {shlex.quote(str(data))} --adapter {adapter} --split test"
     if "region_dice" in part.figures or part.inference.prompt in PROMPTLESS:

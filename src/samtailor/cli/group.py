@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -19,14 +19,20 @@ from typer.core import TyperCommand, TyperGroup
 from samtailor.errors import SamtailorError, fault_in_words
 from samtailor.registry import KINDS, names
 
+_BETWEEN = "\x1f"  # the unit separator of ASCII, which no file name has
+
 
 class Command(TyperCommand):
-    """A command whose help texts list the names of the registry, and that accepts flags by their old names."""
+    """A command whose help texts list the names of the registry, and that accepts flags by their old names.
+
+    An option whose metavar is several words (`--like PHOTO MARK`) takes as many values; see `words_of`.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Replace old flags before parsing."""
         known = {flag for parameter in self.get_params(ctx) for flag in (*parameter.opts, *parameter.secondary_opts)}
-        return super().parse_args(ctx, renamed_flags(args, known))
+        several = {flag: count for one in self.get_params(ctx) if (count := _count(one)) > 1 for flag in one.opts}
+        return super().parse_args(ctx, joined_words(renamed_flags(args, known), several))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help text."""
@@ -96,6 +102,36 @@ def renamed_flags(arguments: Sequence[str], known: Collection[str] = ()) -> list
     return renamed
 
 
+def joined_words(arguments: Sequence[str], several: Mapping[str, int]) -> list[str]:
+    """Arguments in which the values of an option with several values are one; the parser knows one value per option.
+
+    Args:
+        arguments: of the command line.
+        several: number of values by flag.
+    """
+    joined: list[str] = []
+    rest = list(arguments)
+    while rest:
+        joined.append(word := rest.pop(0))
+        if word == "--":
+            break
+        values: list[str] = []
+        while rest and len(values) < several.get(word, 0) and not rest[0].startswith("--"):
+            values.append(rest.pop(0))
+        joined += [_BETWEEN.join(values)] if values else []
+    return joined + rest
+
+
+def words_of(value: str) -> list[str]:
+    """The values that were given to an option with several values."""
+    return value.split(_BETWEEN)
+
+
+def _count(parameter: Any) -> int:
+    """Number of values of an option."""
+    return len((parameter.metavar or "").split())
+
+
 def with_names(text: str) -> str:
     """A help text in which `{methods}` and the like are replaced by the names of the registry."""
     return re.sub(r"\{(\w+)\}", lambda match: ", ".join(_names(match[1])) or match[0], text)
@@ -131,4 +167,4 @@ def _message(word: str, text: str, style: str) -> None:
     errors().print(Text.assemble((f"{word}: ", style), text), soft_wrap=True)
 
 
-__all__ = ["Command", "Group", "renamed_flags", "with_names"]
+__all__ = ["Command", "Group", "joined_words", "renamed_flags", "with_names", "words_of"]

@@ -61,20 +61,27 @@ def label_command(
             vertices=vertices, refine=refine, tile=tile, overlap=overlap, image_files=image_files,
             options=options.format_options(rle, setting), device=device, overwrite=overwrite, progress=progress,
         )  # fmt: skip
-    _print(result, out)
+    print_result(result, out)
     if result.unreadable:
         raise typer.Exit(1)
 
 
-def _print(result: Labelled, out: Path) -> None:
+def print_result(result: Labelled, out: Path) -> None:
+    """Print what was labeled, and what could not be read."""
     from samtailor.cli.screen import say
 
     earlier = f" ({result.earlier} from an earlier run)" if result.earlier else ""
-    objects = ", ".join(f"{number} {name}" for name, number in sorted(result.objects.items())) or "no objects"
+    total = result.objects.total()
+    what = " (boxes)" if total and result.boxes == total else ""
+    objects = ", ".join(f"{number} {name}{what}" for name, number in sorted(result.objects.items())) or "no objects"
     say(f"{counted(result.images, 'image')}{earlier} with {objects} in {out}.")
     if result.empty:
         more = f" and {len(result.empty) - 5} more" if len(result.empty) > 5 else ""
         say(f"{counted(len(result.empty), 'image')} without objects: {', '.join(result.empty[:5])}{more}.")
+    if result.boxes:
+        say(f"The masks of {result.boxes} of {counted(total, 'object')} are boxes, not outlines.")
+    if result.empty_masks:
+        say(f"{counted(result.empty_masks, 'prediction')} without a pixel left out.")
     for sentence in result.report.sentences():
         say(sentence)
     if result.unreadable:

@@ -32,6 +32,13 @@ Base = Annotated[
 AdapterBase = Annotated[
     str | None, typer.Option("--base", metavar="BASE", help="Base model; default: the one of the adapter, or lite.")
 ]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Settings of a paper for all that are not given: {presets} (docs/methods/presets.md).",
+    ),
+]
 Classes = Annotated[str | None, typer.Option(metavar="NAME,...", help="Use only these classes; default: all.")]
 Format = Annotated[
     str | None,
@@ -123,6 +130,15 @@ MaxPixels = Annotated[
         help="Largest number of pixels of an image; default: 178956970. An image is read whole: 3 bytes per pixel.",
     ),
 ]
+CacheGb = Annotated[
+    float | None,
+    typer.Option(
+        "--cache-gb",
+        min=0.001,
+        metavar="GB",
+        help="Size limit of the cached embeddings; default: $SAMTAILOR_CACHE_GB, or 20.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing result.")]
 
 
@@ -132,6 +148,14 @@ def allow_pixels(number: int | None) -> None:
         from samtailor.data.image import allow_pixels as allow
 
         allow(number)
+
+
+def limit_cache(gigabytes: float | None) -> None:
+    """Apply --cache-gb, also to the processes that this one starts."""
+    if gigabytes is not None:
+        from samtailor.cache.room import VARIABLE
+
+        os.environ[VARIABLE] = repr(gigabytes)
 
 
 def workers(given: int | None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,6 +93,7 @@ def predict_command(
             **written,
         )
     _say(coco, out)
+    _say_other_classes(adapters, coco)
 
 
 def _automatic(
@@ -130,11 +131,31 @@ def _automatic(
         say(f"No objects in {len(empty)} of {counted(len(coco['images']), 'image')}: {', '.join(empty[:5])}{more}.")
 
 
-def _say(coco: dict[str, Any], out: Path) -> None:
+def _say_other_classes(adapters: Mapping[str, str], coco: dict[str, Any]) -> None:
+    """Say which classes were predicted by an adapter that was not fitted to them."""
+    from samtailor import artefact
     from samtailor.cli.screen import say
 
-    masks, images = counted(len(coco["annotations"]), "mask"), counted(len(coco["images"]), "image")
-    say(f"{masks} in {images} written to {out}.")
+    names = {one["id"]: one["name"] for one in coco["categories"]}
+    for adapter, folder in adapters.items():
+        classes = artefact.read_meta(artefact.folder_of(folder)).classes
+        labels = dict.fromkeys(names[a["category_id"]] for a in coco["annotations"] if a["adapter"] == adapter)
+        if others := [label for label in labels if classes and label not in (*classes, adapter, "object")]:
+            say(f"The adapter {adapter} segments {', '.join(classes)}; it was not fitted to {', '.join(others)}.")
+
+
+def _say(coco: dict[str, Any], out: Path) -> None:
+    from samtailor.cli.screen import say
+    from samtailor.masks.rle import from_json, is_box
+
+    number, boxes = len(coco["annotations"]), sum(is_box(from_json(a["segmentation"])) for a in coco["annotations"])
+    masks = counted(number, "box", "boxes") if number and boxes == number else counted(number, "mask")
+    say(f"{masks} in {counted(len(coco['images']), 'image')} written to {out}.")
+    if coco["empty"]:
+        files = {image["id"]: image["file_name"] for image in coco["images"]}
+        where = list(dict.fromkeys(files[one["image_id"]] for one in coco["empty"]))
+        more = f" and {len(where) - 5} more" if len(where) > 5 else ""
+        say(f"{counted(len(coco['empty']), 'prompt')} with an empty mask, left out: {', '.join(where[:5])}{more}.")
     if "dataset" in coco:
         about = coco["dataset"]
         say(f"A data set in the format {about['format']} with {counted(about['written'], 'object')} is in "

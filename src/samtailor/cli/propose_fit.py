@@ -55,6 +55,7 @@ def propose_fit_command(
     group: options.GroupRule = None,
     setting: options.DataSetting = None,
     json: options.Json = None,
+    cache_gb: options.CacheGb = None,
     device: options.Device = None,
     overwrite: options.Overwrite = False,
 ) -> None:
@@ -73,10 +74,15 @@ def propose_fit_command(
     from samtailor.data.folder_lock import locked
     from samtailor.data.image import write_json
     from samtailor.data.regions import regions
+    from samtailor.data.split import Split
+    from samtailor.evaluation.instance_gate import gate_instances
+    from samtailor.fitting.gate import Gate
+    from samtailor.fitting.gate_words import sentences
     from samtailor.fitting.proposals import evaluate_proposals, fit_proposals, parts, plan_tiles
     from samtailor.predict import auto as automatic
     from samtailor.proposals import disk
 
+    options.limit_cache(cache_gb)
     meta = artefact.read_meta(adapter)
     if disk.exists(adapter) and not overwrite:
         raise InputError(f"{adapter} already has proposals. Replace them with --overwrite.")
@@ -104,6 +110,9 @@ def propose_fit_command(
         proposals.figures["held_out"] = evaluate_proposals(proposals, base, held_out, store)
     with locked(adapter, "proposals"):
         proposals.save(adapter)
+    split = adapter / artefact.SPLIT
+    judging = set(Split.read(split).val) if held_out and split.is_file() else set()  # test images choose nothing
+    gate = gate_instances(base, adapter, [one for one in held_out if one.id in judging], wanted, store)
     where = "held_out" if held_out else "cross_fitted"
     scores = proposals.figures.get(where)
     by_class = scores if isinstance(scores, dict) else {}
@@ -111,6 +120,8 @@ def propose_fit_command(
     if json is not None:
         write_json(json, proposals.figures)
     tiling = "" if tiles == 1 else f", {tiles} x {tiles} tiles"
+    for sentence in () if gate is None else sentences(Gate((gate,)), {}):
+        say(sentence)
     say(f"The proposals ({proposals.parameters:,} parameters, {how}{tiling}) are in {adapter}.")
 
 

@@ -8,11 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samtailor.cli import options
+from samtailor.cli.fit import PAPER
+from samtailor.cli.recipe_table import (
+    differing_section,
+    differing_settings,
+    joined,
+    section,
+    settings_line,
+    show,
+    write_joined,
+)
 from samtailor.cli.rows import (
     Detector,
     DetectorClasses,
+    PresetBase,
     Seeds,
     Setting,
+    base_of,
+    check_prompts,
     detector_options,
     merged,
     seeds_of,
@@ -20,7 +33,6 @@ from samtailor.cli.rows import (
     shots_of,
 )
 from samtailor.errors import InputError
-from samtailor.registry import BUNDLED_BASE
 
 if TYPE_CHECKING:
     from samtailor.compare import Comparison
@@ -38,7 +50,14 @@ def recipe_command(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the result; default: recipes/NAME.")
     ] = None,
-    base: options.Base = BUNDLED_BASE,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|defaults|both",
+            help="Settings: those of the paper (default), the defaults of each method, or both in turn.",
+        ),
+    ] = None,
+    base: PresetBase = None,
     classes: Annotated[str | None, typer.Option(metavar="NAME,...", help="Reproduce only these columns.")] = None,
     methods: Annotated[str | None, typer.Option(metavar="NAME,...", help="Reproduce only these methods.")] = None,
     shots: Annotated[str | None, typer.Option(metavar="K,...", help="Reproduce only these numbers of shots.")] = None,
@@ -50,7 +69,7 @@ def recipe_command(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Settings instead of those of the paper; defaults: the default settings of each method.",
+            help="Settings from a YAML file that are added to those of --preset; defaults: as --preset defaults.",
         ),
     ] = None,
     setting: Setting = None,
@@ -67,58 +86,61 @@ def recipe_command(
 ) -> None:
     """Reproduce a table of a paper with any base model, with the published numbers for comparison.
 
-    --config defaults uses the default settings of each method, which converge in minutes on small data, instead of
-    the 20,000 steps at 1e-5 of the paper.
+    A recipe runs with the settings of its paper and prints where the defaults differ. --preset defaults uses the
+    default settings of each method, which converge in minutes on small data; --preset both shows both rows.
     """
     from samtailor.bases import load_on
     from samtailor.cache.embeddings import EmbeddingCache
-    from samtailor.cli.progress import watching
+    from samtailor.cli import results
     from samtailor.cli.screen import say, table
-    from samtailor.compare.recipes import head, narrowed, read, recipe_names, text
+    from samtailor.compare.recipes import DEFAULTS, differing, narrowed, read, recipe_names, variants_of
 
     if name is None:
         table("Recipes", ["", "", "source"], [[n, read(n).title, read(n).source] for n in recipe_names()])
         return
+    if config == PAPER:
+        raise InputError("A recipe has the settings of its paper already; leave --config paper out.")
     recipe = narrowed(read(name), options.names(classes), options.names(methods), shots_of(shots))
     out = out or Path("recipes", name)
+    wanted, config = (DEFAULTS, None) if config == DEFAULTS else (preset, config)
+    variants = variants_of(recipe, wanted)
+    base = base_of(base, variants[0])
     given = {"base": base, "steps": steps, "device": device, "trackers": ()}
-    runs = _runs(recipe, config, given, setting or [], detector, detector_classes)
+    settings = {v: _runs(recipe, v, config, given, setting or [], detector, detector_classes) for v in variants}
+    for runs in settings.values():
+        check_prompts(runs)
     samples, held_out = _images(recipe, data, out, count, test)
     loaded = load_on(base, device)
-    with watching() as watch:
-        how: dict[str, Any] = {
-            "seeds": seeds_of(seeds),
-            "classes": recipe.columns,
-            "per_class": recipe.per_class,
-            "store": EmbeddingCache(),
-            "workers": options.workers(workers),
-            "watch": watch,
-        }
-        comparisons = _compared(recipe, runs, out, loaded, samples, held_out, how)
-    rows = _beside(recipe, comparisons)
-    cells = [
-        [f"{row['title']}{end}", *map(text, row[side])]
-        for row in rows
-        for side, end in (("ours", ""), ("published", ", published"))
-        if side == "ours" or any(cell is not None for cell in row["published"])
-    ]
-    figure = {"miou": "mIoU, %", "dice": "Dice, %"}[recipe.figure]
-    table(f"{recipe.title} ({recipe.source})", [figure, *head(recipe)], cells, "\n".join(recipe.notes))
-    where = json or Path(out, f"{name}.json")
-    heading = [figure, *head(recipe)]
-    _write(recipe, name, comparisons, rows, (heading, cells), runs, out, where, html, str(data or out / "data"), loaded)
-    say(f"The table is in {where}.")
+    tables = {}
+    for variant, runs in settings.items():
+        say(settings_line(variant))
+        folder = out if len(variants) == 1 else out / (variant or DEFAULTS)
+        how = {"seeds": seeds_of(seeds), "workers": options.workers(workers)}
+        comparisons = _compared(recipe, runs, folder, loaded, samples, held_out, how)
+        tables[variant] = _beside(recipe, comparisons)
+        source = str(data or out / "data")
+        single = len(variants) == 1
+        files = (json if single else None) or folder / f"{name}.json", (html if single else None)
+        shown = results.pictures(comparisons[-1], loaded, held_out or samples, recipe.columns, None, EmbeddingCache())
+        _write(recipe, name, variant, comparisons, tables[variant], runs, folder, files, source, loaded, shown)
+    rows = joined(tables, differing(recipe))
+    show(recipe, rows)
+    differing_settings(recipe, settings)
+    if len(variants) > 1:
+        write_joined(json or out / f"{name}.json", recipe, name, rows, source)
+    say(f"The table is in {json or out / f'{name}.json'}.")
 
 
 def _runs(
     recipe: Recipe,
+    preset: str | None,
     config: str | None,
     given: dict[str, Any],
     setting: list[str],
     detector: str | None,
     detector_classes: str | None,
 ) -> dict[str, FitConfig]:
-    """Settings of the rows by title: of the paper or `config`, then of the command line, then of single methods."""
+    """Settings of the rows by title: preset, file, command line, then those of single methods."""
     from samtailor.cli.fit import settings_of
     from samtailor.compare.recipes import config_of, fit_settings
 
@@ -127,13 +149,12 @@ def _runs(
     by_method = merged(detector_options(detector, detector_classes, names), by_method)
     common = settings_of(None, given, general)
     fields = {key: getattr(common, key) for key in common.model_fields_set}
-    if config is not None and config != "defaults":
+    if config is not None:
         fields = fit_settings(config) | fields
-    runs = {}
-    for title, run in recipe.runs.items():
-        chosen = run.model_copy(update={"fit": None}) if config else run
-        runs[title] = config_of(chosen, **merged({"": fields}, {"": by_method[run.method]})[""])
-    return runs
+    return {
+        title: config_of(run, preset, **merged({"": fields}, {"": by_method[run.method]})[""])
+        for title, run in recipe.runs.items()
+    }
 
 
 def _compared(
@@ -145,11 +166,16 @@ def _compared(
     held_out: list[Sample] | None,
     how: dict[str, Any],
 ) -> list[Comparison]:
+    from samtailor.cli.progress import watching
     from samtailor.compare import compare, compare_shots
+    from samtailor.fitting.store import open_store
 
-    if recipe.shots:
-        return compare_shots(runs, out, base, samples, held_out, shots=recipe.shots, **how)
-    return [compare(runs, out, base, samples, held_out, **how)]
+    store = open_store(*runs.values())
+    with watching() as watch:
+        how = how | {"classes": recipe.columns, "per_class": recipe.per_class, "store": store, "watch": watch}
+        if recipe.shots:
+            return compare_shots(runs, out, base, samples, held_out, shots=recipe.shots, **how)
+        return [compare(runs, out, base, samples, held_out, **how)]
 
 
 def _beside(recipe: Recipe, comparisons: list[Comparison]) -> list[dict[str, Any]]:
@@ -169,39 +195,47 @@ def _beside(recipe: Recipe, comparisons: list[Comparison]) -> list[dict[str, Any
 def _write(
     recipe: Recipe,
     name: str,
+    preset: str | None,
     comparisons: list[Comparison],
     rows: list[dict[str, Any]],
-    shown: tuple[list[str], list[list[str]]],
     runs: dict[str, FitConfig],
     out: Path,
-    where: Path,
-    html: Path | None,
+    files: tuple[Path, Path | None],
     data: str,
     base: Any,
+    pictures: Any,
 ) -> None:
+    """Write JSON, table and page of one variant."""
     from samtailor import report
     from samtailor.cli import results
     from samtailor.compare.recipes import head
 
     measured = results.show("Measured", comparisons)
-    about = {"recipe": name, "source": recipe.source, "columns": head(recipe), "notes": list(recipe.notes)}
-    content = {**results.content_of(comparisons, measured), **about, "rows": rows, "measured": measured}
-    results.write_json(where, content, runs, data, base)
-    results.write_table(Path(out, "table.md"), measured, comparisons[0].regions)
-    heading, cells = shown
-    section = {
-        "kind": "table",
-        "title": recipe.title,
-        "text": recipe.source,
-        "head": heading,
-        "rows": [{"cells": [{"text": cell} for cell in line], "strong": i % 2 == 0} for i, line in enumerate(cells)],
-        "note": " ".join(recipe.notes),
+    about: dict[str, Any] = {
+        "recipe": name,
+        "source": recipe.source,
+        "columns": head(recipe),
+        "notes": list(recipe.notes),
     }
-    sections = [section]
+    about |= {"preset": preset, "sweep": recipe.sweep, "classes": list(recipe.columns), "opened": _opened(recipe, data)}
+    content = {**results.content_of(comparisons, measured, out), **about, "rows": rows, "measured": measured}
+    results.write_json(files[0], content, runs, data, base)
+    results.write_table(Path(out, "table.md"), measured, comparisons[0].regions)
+    sections = [section(recipe, rows), *differing_section(recipe, {preset: runs})]
     if recipe.sweep is not None:
         values = {title: float(run.options[recipe.sweep]) for title, run in recipe.runs.items()}
         sections.append(report.sweep(measured, values, recipe.sweep))
-    results.write_page(html or Path(out, "report.html"), comparisons, runs, content, data, base, sections)
+    results.write_page(files[1] or Path(out, "report.html"), comparisons, runs, content, data, base, sections, pictures)
+
+
+def _opened(recipe: Recipe, data: str) -> dict[str, Any]:
+    """Where the images are, for `samtailor figures`."""
+    opened: dict[str, Any] = {"format": recipe.format, "options": recipe.train, "prompt": None, "test": None}
+    if recipe.train or recipe.held_out:
+        return opened | {"test": data, "test_options": recipe.held_out}
+    if Path(data, "train").is_dir() and Path(data, "test").is_dir():
+        return opened | {"test": str(Path(data, "test")), "test_options": {}}
+    return opened
 
 
 def _images(

@@ -10,7 +10,9 @@ from samtailor.errors import counted
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
+    from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.compare import Comparison
+    from samtailor.structures import Sample
     from samtailor.train.config import FitConfig
 
 
@@ -33,12 +35,13 @@ def show(title: str, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     return rows
 
 
-def content_of(comparisons: Sequence[Comparison], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def content_of(comparisons: Sequence[Comparison], rows: Sequence[Mapping[str, Any]], out: Path) -> dict[str, Any]:
     """Content of compare.json without base model, settings and versions.
 
     `rows` as `compare.rows_of` returns them; `learning_curve` by title; `regions`, `seeds`, `shots`; `methods`:
     summaries as `Comparison.summary` returns them, by number of shots if there are several; `trained_on` and
-    `judged_on`: ids of the images.
+    `judged_on`: ids of the images; `entries`: method by title; `folders`: of the fits, relative to `out`, by number of
+    shots and "TITLE/SEED/CLASS".
     """
     first = comparisons[0]
     from samtailor.compare import learning
@@ -53,9 +56,15 @@ def content_of(comparisons: Sequence[Comparison], rows: Sequence[Mapping[str, An
         "shots": shots,
         "regions": first.regions,
         "reference": rows[0]["title"],
+        "entries": first.methods,
+        "folders": {str(one.shots): _relative(one, out) for one in comparisons},
         "trained_on": {str(one.shots): trained_on(one) for one in comparisons},
         "judged_on": {str(seed): list(ids) for seed, ids in first.held_out.items()},
     }
+
+
+def _relative(comparison: Comparison, out: Path) -> dict[str, str | None]:
+    return {k: None if f is None else f.relative_to(out).as_posix() for k, f in comparison.folders.items()}
 
 
 def trained_on(comparison: Comparison) -> dict[str, list[str]]:
@@ -112,8 +121,10 @@ def write_page(
     data: str,
     base: Base,
     sections: Sequence[Any] = (),
+    pictures: Any = None,
 ) -> None:
-    """Write the HTML report: `sections` first, training curves of the first seed at the largest number of shots."""
+    """Write the HTML report: `sections` first, `pictures` after the tables, training curves of the first seed at the
+    largest number of shots."""
     from samtailor import report
     from samtailor.compare import learning
     from samtailor.compare.extrapolation import words
@@ -134,6 +145,7 @@ def write_page(
         report.headline(pooled, f"{counted(len(last.seeds), 'seed')}, pooled." + f" {last.shots} shots." * several),
         report.seed_table(last.summary()) if len(last.seeds) > 1 else None,
         report.class_table(pooled),
+        pictures,
         *(report.matrix(name, one) for name, one in content.get("cross_model", {}).items()),
         report.curves(histories(last)),
         report.settings(
@@ -144,6 +156,52 @@ def write_page(
     ]
     lead = "All methods: same images, same seeds, same masks." + " One region per image and class." * last.regions
     report.write_page(file, f"Comparison on {Path(data).name}", lead, parts)
+
+
+def pictures(
+    comparison: Comparison,
+    base: Base,
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    prompt: str | None,
+    store: EmbeddingCache | None,
+) -> Any:
+    """Section with the same objects for all rows, at fixed ranks of the last row, of the first seed.
+
+    Args:
+        comparison: at one number of shots.
+        base: base model.
+        samples: images of the data set, the held-out ones among them.
+        classes: classes of the evaluation.
+        prompt: prompt source of the evaluation.
+        store: cached embeddings.
+    """
+    from samtailor import report
+    from samtailor.compare.predicted import Predictions, Target, rows_of, side_by_side
+    from samtailor.evaluation.masks import REFINED
+
+    seed, names = comparison.seeds[0], [name for name in comparison.scores if not name.endswith(REFINED)]
+    last = comparison.scores[names[-1]][0]
+    rows = rows_of(comparison.folders, comparison.methods, seed)
+    predictions = Predictions(base, rows, classes, regions=comparison.regions, prompt=prompt, store=store)
+    scores = [(rank, last.rows[place]) for rank, place in report.cases(last)]
+    shown = {score.id for _, score in scores}
+    by_key = {
+        (target.sample.id, target.annotation.label, target.annotation.area): target
+        for target in predictions.targets([sample for sample in samples if sample.id in shown])
+    }
+    chosen = []
+    for rank, score in scores:
+        target = by_key[score.id, score.label, score.area]
+        chosen.append(Target(target.sample, target.index, target.annotation, rank))
+    head, panels = side_by_side(predictions, chosen, names)
+    shots = "" if comparison.shots is None else f" with {comparison.shots} shots"
+    text = (
+        f"The same {counted(len(chosen), 'object')} for all methods, seed {seed}{shots}, chosen by the rank of their "
+        f"IoU with {names[-1]} among {counted(len(last.rows), 'held-out mask')}. Blue: predicted mask. Green outline: "
+        "truth."
+    )
+    return report.grid("Images", text, head, panels)
 
 
 def histories(comparison: Comparison) -> dict[str, dict[str, Any]]:
@@ -162,4 +220,4 @@ def _named(row: Mapping[str, Any]) -> str:
     return row["title"] + (f", {row['shots']} shots" if row["shots"] else "")
 
 
-__all__ = ["content_of", "histories", "show", "write_json", "write_page", "write_table"]
+__all__ = ["content_of", "histories", "pictures", "show", "write_json", "write_page", "write_table"]

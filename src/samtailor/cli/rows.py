@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from samtailor.cli import options
 from samtailor.errors import InputError
+
+if TYPE_CHECKING:
+    from samtailor.train.config import FitConfig
 
 Seeds = Annotated[
     str,
@@ -20,6 +23,15 @@ Shots = Annotated[
     str | None,
     typer.Option(
         metavar="K,...", help="Number of training images of each class; smaller subsets are part of larger ones."
+    ),
+]
+PresetBase = Annotated[
+    str | None,
+    typer.Option(
+        "--base",
+        metavar="BASE",
+        help="Base model: lite, a hub id, a folder, or a sam_vit_*.pth file from Meta. Default: that of the preset, or "
+        "lite.",
     ),
 ]
 Detector = Annotated[
@@ -113,8 +125,10 @@ def test_options(pairs: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     return [pair for pair in pairs if pair not in mine], values
 
 
-def detector_options(detector: str | None, classes: str | None, methods: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """`prompt_options` of the methods that are prompted by a detector, by name.
+def detector_options(
+    detector: str | None, classes: str | None, methods: Sequence[str], *, always: bool = False
+) -> dict[str, dict[str, Any]]:
+    """`prompt_options` of the methods that are prompted by a detector, by name; with `always` of every method.
 
     Raises:
         InputError: classes without a detector.
@@ -139,8 +153,35 @@ def detector_options(detector: str | None, classes: str | None, methods: Sequenc
     return {
         name: {"prompt_options": given}
         for name in named
-        if getattr(find("methods", name), "PROMPT", None) == "detector"
+        if always or getattr(find("methods", name), "PROMPT", None) == "detector"
     }
+
+
+def base_of(base: str | None, preset: str | None) -> str:
+    """The base model of a comparison: as given, else that of the preset, else the bundled one."""
+    from samtailor.registry import BUNDLED_BASE, find
+
+    shared = {} if preset is None else find("presets", preset).SHARED
+    return base or shared.get("base", BUNDLED_BASE)
+
+
+def check_prompts(runs: Mapping[str, FitConfig]) -> None:
+    """Build the prompt source of every method once, so that a missing detector is reported before data are read.
+
+    Raises:
+        InputError: the options do not make a prompt source; the message starts with the title of the row.
+    """
+    from samtailor.compare.entries import kind_of
+    from samtailor.registry import find
+    from samtailor.train.config import resolve
+
+    for title, config in runs.items():
+        if kind_of(config.method) == "methods":
+            resolved = resolve(config)
+            try:
+                find("prompts", resolved.prompt).build(**resolved.prompt_options)
+            except InputError as error:
+                raise InputError(f"{title}: {error}") from error
 
 
 def merged(one: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -166,5 +207,5 @@ def _put(fields: dict[str, Any], key: str, value: Any) -> None:
         fields[owner] = value
 
 
-__all__ = ["Detector", "DetectorClasses", "Seeds", "Setting", "Shots", "detector_options", "merged",
-           "seeds_of", "settings_by_method", "shots_of"]  # fmt: skip
+__all__ = ["Detector", "DetectorClasses", "PresetBase", "Seeds", "Setting", "Shots", "base_of", "check_prompts",
+           "detector_options", "merged", "seeds_of", "settings_by_method", "shots_of"]  # fmt: skip

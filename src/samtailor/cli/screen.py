@@ -38,14 +38,9 @@ def say(text: str) -> None:
 
 def percent(value: float | None, interval: Sequence[float] | None = None, signed: bool = False) -> str:
     """A value in 0..1 as "71.2 [69.0, 73.1]" in percent; "-" for None."""
-    if value is None:
-        return "-"
-    form = "{:+.1f}" if signed else "{:.1f}"
-    text = form.format(100 * value)
-    if interval is None:
-        return text
-    low, high = (form.format(100 * bound) for bound in interval)
-    return f"{text} [{low}, {high}]"
+    from samtailor.evaluation.scores import percent as as_percent
+
+    return as_percent(value, interval, signed)
 
 
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> None:
@@ -68,19 +63,25 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], note: 
 
 
 def summaries(title: str, evaluations: Mapping[str, Mapping[str, Any]], note: str = "") -> None:
-    """Print the scores of several evaluations (see `Evaluation.summary`) in percent; fits into 80 columns."""
-    rows = [
-        [
-            name,
-            percent(s["miou"], s["miou_interval"]),
-            percent(s["oracle_miou"], s["oracle_miou_interval"]),
-            percent(s["dice"]),
-            percent(s["paper"]),
-            str(s["masks"]),
-        ]
-        for name, s in evaluations.items()
-    ]
-    table(title, ["", "mIoU [95 %]", "oracle mIoU [95 %]", "Dice", "paper", "masks"], rows, note)
+    """Print the scores of several evaluations (see `Evaluation.summary`) in percent.
+
+    Each has its 95 % interval and the number of masks, images and groups. With too few masks only these are printed.
+    """
+    from samtailor.evaluation.scores import TOO_FEW, reported
+
+    figures, rows = ("miou", "oracle_miou", "dice", "paper"), []
+    for name, summary in evaluations.items():
+        one = reported(summary)
+        scores = [percent(one[figure], one.get(f"{figure}_interval")) for figure in figures]
+        scores = [TOO_FEW, "", "", ""] if one["too_few"] else scores
+        rows.append([name, *scores, counts_of(one)])
+    head = ["", *(f"{name} [95 %]" for name in ("mIoU", "oracle mIoU", "Dice", "paper")), "masks/images/groups"]
+    table(title, head, rows, note)
 
 
-__all__ = ["errors", "percent", "results", "say", "summaries", "table"]
+def counts_of(summary: Mapping[str, Any]) -> str:
+    """ "30/12/10": masks, images and groups that a summary is based on."""
+    return "/".join(str(summary[name]) for name in ("masks", "images", "groups") if summary.get(name) is not None)
+
+
+__all__ = ["counts_of", "errors", "percent", "results", "say", "summaries", "table"]

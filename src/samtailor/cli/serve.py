@@ -54,6 +54,7 @@ def serve_command(
     cache: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also keep embeddings in this folder; default: in memory only.")
     ] = None,
+    cache_gb: options.CacheGb = None,
     memory: Annotated[float, typer.Option(min=0.01, metavar="GB", help="Memory for embeddings.")] = 2.0,
     encodes: Annotated[int, typer.Option(min=1, metavar="N", help="Images that are encoded in parallel.")] = 1,
     queue: Annotated[
@@ -71,6 +72,7 @@ def serve_command(
     """
     from samtailor.serve import run
 
+    options.limit_cache(cache_gb)
     run.need_web()
     shown, made = run.token_for(host, token)
     from samtailor.cli.screen import say

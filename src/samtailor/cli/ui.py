@@ -50,6 +50,7 @@ def ui_command(
     ] = False,
     max_mb: Annotated[float, typer.Option(min=0.01, metavar="MB", help="Maximum size of an image file.")] = 64.0,
     max_megapixels: serve.MaxMegapixels = 50.0,
+    cache_gb: options.CacheGb = None,
     device: options.Device = None,
 ) -> None:
     """Workbench in the browser: annotate a few images, fit, label the other images automatically, correct, export.
@@ -59,6 +60,7 @@ def ui_command(
     """
     from samtailor.serve import run
 
+    options.limit_cache(cache_gb)
     run.need_web()
     shown, made = run.token_for(host, token)
     from samtailor.cli.screen import say

@@ -134,6 +134,8 @@ def make_entry(config: FitConfig, base: Base, classes: Sequence[str]) -> Entry:
     config, module = resolve(config), find("methods", config.method)
     segmenter = module.build(base, **config.options)[0]
     learns = sum(p.numel() for group in segmenter.groups.values() for p in group)
+    if not segmenter.tunes_inference:  # published methods are measured as they are
+        config = config.model_copy(update={"fallback": False})
     regions = getattr(module, "REGIONS", False)
     if regions and len(classes) > 1:
         raise InputError(
@@ -232,7 +234,7 @@ def _companion(row: Entry, base: Base) -> Companion | None:
     if row.kind != "methods":
         return None
     known = options(find("methods", row.config.method).build) | row.config.options
-    return load_companion(known.get("companion", NONE), next(base.model.parameters()).device)
+    return load_companion(known.get("companion", NONE), next(base.model.parameters()).device, base)
 
 
 def _seconds_per_image(base: Base, sample: Sample, companion: Companion | None = None) -> float:

@@ -73,12 +73,13 @@ def parallel_fits(
     threads = max(1, _threads() // workers)
     reader = threading.Thread(target=_forward, args=(messages, watch), daemon=True)
     reader.start()
-    cache_settings = {"root": store.root, "max_bytes": store.max_bytes}
+    names = ("root", "max_bytes", "precision", "encoder_precision")
+    cache_settings = {name: getattr(store, name) for name in names} | {"sharers": workers}
     pool = ProcessPoolExecutor(workers, context, _begin, (stop, messages, threads, cache_settings))
     try:
         _encode_all(pool, next(iter(jobs.values())).row.config, images, watch)
         # long fits first (as far as steps show it), so that none is left over for a single process at the end
-        by_length = sorted(jobs.items(), key=lambda job: -job[1].row.config.steps * job[1].row.config.batch_size)
+        by_length = sorted(jobs.items(), key=lambda job: -_masks(job[1].row.config))
         pending = {pool.submit(_fit, name, job): name for name, job in by_length}
         folders = {pending[done]: done.result() for done in as_completed(pending)}
         return {name: folders[name] for name in jobs}
@@ -99,6 +100,14 @@ def _encode_all(pool: ProcessPoolExecutor, config: FitConfig, images: Sequence[S
         done.result()
         if watch is not None:
             watch("images", Progress("encode", min(count * _CHUNK, len(images)), len(images)))
+
+
+def _masks(config: FitConfig) -> int:
+    """About how many masks a fit trains on."""
+    from samtailor.fitting.memory import SIZES
+
+    size = config.batch_size
+    return config.steps * (SIZES[-1] if size == "auto" else size)
 
 
 def _threads() -> int:

@@ -23,7 +23,7 @@ from samtailor.data.dataset import class_names
 from samtailor.errors import InputError
 from samtailor.evaluation.scores import Evaluation
 from samtailor.structures import Sample
-from samtailor.train.config import FitConfig, resolve
+from samtailor.train.config import FitConfig, resolve, with_preset
 from samtailor.train.progress import Progress
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def compare(
     classes: Sequence[str] | None = None,
     per_class: bool = False,
     prompt: str | None = None,
+    regions: bool = False,
     refine: bool = False,
     store: EmbeddingCache | None = None,
     workers: int = 1,
@@ -69,7 +70,7 @@ def compare(
 ) -> Comparison:
     """Fit every run with every seed and evaluate all of them on the same masks.
 
-    If one of the methods predicts one region per image and class, all are evaluated on regions.
+    If one of the methods predicts only regions (one per image and class), all are evaluated on regions.
 
     Args:
         runs: name to settings; `out`, `seed` and `classes` are set here. The settings of the first run define the
@@ -81,8 +82,9 @@ def compare(
         seeds: seeds of split, initialization, order and clicks, the same for every run.
         shots: training images per class, see `few_shot_config`; None: those of the runs.
         classes: classes of the masks; None: all.
-        per_class: fit one adapter per class, as Kim et al. do, and evaluate it on that class.
+        per_class: fit one adapter per class, as Kim et al. do, and evaluate it on that class; also if a run says so.
         prompt: prompt source of the evaluation; None: that of each method, else one click at the center of the mask.
+        regions: evaluate on regions in any case. Methods that need no prompt then get none, unless `prompt` is given.
         refine: also evaluate the test-time refinement of PMM, as a row of its own.
         store: cached embeddings.
         workers: number of parallel fits, each in a process that loads the base by its name (see `parallel_fits`).
@@ -95,10 +97,12 @@ def compare(
     if not runs or not seeds:
         raise InputError("A comparison needs at least one method and one seed.")
     classes = list(classes or class_names(samples))
-    runs = {name: few_shot_config(config, shots) for name, config in runs.items()}
+    runs = {name: few_shot_config(_settled(config, base), shots) for name, config in runs.items()}
+    per_class = per_class or any(config.per_class for config in runs.values())
+    runs = {name: with_settings(config, per_class=False) for name, config in runs.items()}
     parts = [[name] for name in classes] if per_class else [classes]
     entries = {name: make_entry(config, base, parts[0]) for name, config in runs.items()}
-    regions = any(row.regions for row in entries.values())
+    regions = regions or any(row.regions for row in entries.values())
     first = next(iter(runs.values()))
     results = _Results()
     for seed in seeds:
@@ -157,7 +161,7 @@ def compare_shots(
     if not shots or list(shots) != sorted(set(shots)):
         raise InputError(f"Expected rising numbers of shots, got {', '.join(map(str, shots)) or 'none'}.")
     options["classes"] = list(options.get("classes") or class_names(samples))
-    first = few_shot_config(next(iter(runs.values()), FitConfig()), shots[0])
+    first = few_shot_config(_settled(next(iter(runs.values()), FitConfig()), base), shots[0])
 
     @cache  # the search for near-duplicates reads every image
     def splits(seed: int) -> SeedSplit:
@@ -192,6 +196,11 @@ class _Results:
             self.scores.setdefault(name, []).append(Evaluation(rows, parts[0].prompt, seed))
 
 
+def _settled(config: FitConfig, base: Base) -> FitConfig:
+    """The settings with those of the preset; the base of a preset gives way to the one that is loaded."""
+    return with_preset(config if "base" in config.model_fields_set else with_settings(config, base=base.name))
+
+
 def _placed(row: Entry, config: FitConfig, seed: int, classes: Sequence[str], out: Path) -> Entry:
     placed = with_settings(config, seed=seed, out=out, classes=tuple(classes))
     return replace(row, config=resolve(placed) if row.kind == "methods" else placed)
@@ -212,6 +221,8 @@ def _fit_all(
     if workers > 1 and len(waiting) > 1 and store is not None:
         jobs = {f"{name}, {what}": Job(learning[name], images.samples, images.split) for name in waiting}
         wanted = _to_encode(images, learning[waiting[0]].config.classes)
+        if wanted and not store.room(base, len(wanted)).fits:
+            wanted = []  # each fit encodes the part that it trains on
         parallel_fits(jobs, store, images=wanted, workers=workers, watch=watch)
     for name, row in learning.items():
         report = None if watch is None else partial(watch, f"{name}, {what}")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from samtailor.data.account import describe
-from samtailor.data.drawn import declared_size
 from samtailor.data.image import Header
 from samtailor.data.notices import notice
+from samtailor.data.placement import declared_size
 from samtailor.errors import DataError, counted
 from samtailor.masks.rle import from_box, from_polygons, validated
 

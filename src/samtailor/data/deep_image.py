@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import cv2
 import numpy as np
 from PIL import Image
@@ -28,7 +31,8 @@ def decode(data: bytes) -> np.ndarray | None:
     floats in [0, 1] by 255, others from minimum to maximum. Transparency is composited over white.
     """
     try:
-        values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        with _quiet():
+            values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except (cv2.error, MemoryError):
         return None
     if values is None or values.size == 0:
@@ -43,6 +47,17 @@ def decode(data: bytes) -> np.ndarray | None:
         alpha = np.clip(values[..., 3:].astype(np.float32) / top, 0, 1)
         colors = np.round(colors * alpha + 255 * (1 - alpha)).astype(np.uint8)
     return np.ascontiguousarray(colors)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep OpenCV from writing to the terminal what is wrong with a file; the caller reports it."""
+    before = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(before)
 
 
 def is_tiff(data: bytes) -> bool:

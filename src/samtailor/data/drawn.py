@@ -13,16 +13,12 @@ from typing import Any
 from samtailor.data.account import count, join, leave_out
 from samtailor.data.image import Header
 from samtailor.data.layout import rle_annotation
-from samtailor.data.placement import fits
 from samtailor.errors import DataError
 from samtailor.structures import Annotation
 
 WRONG = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, binascii.Error, zlib.error,
          struct.error)  # fmt: skip
 """Errors of values that are not as a format says."""
-_LARGER = 100
-"""A declared size may have this many times the pixels of the image (images may be reduced after labeling)."""
-
 
 Draw = Callable[[tuple[int, int]], dict[str, Any] | None]
 
@@ -55,7 +51,7 @@ def drawn(
     Args:
         shapes: the shapes of one image.
         wanted: classes to read.
-        size: (height, width) that the coordinates belong to, see `declared_size`.
+        size: (height, width) that the coordinates belong to, see `placement.declared_size`.
         frame: header of the image.
         source: annotation file.
 
@@ -105,28 +101,4 @@ def without_image(number: int, sentence: str) -> str:
     return sentence
 
 
-def declared_size(height: Any, width: Any, frame: Header, name: Path | str) -> tuple[int, int]:
-    """The size (height, width) that an annotation file declares, compared with its image before it is used.
-
-    None for both is the size of the image. The image may have been resized since, or be stored rotated (EXIF).
-
-    Raises:
-        DataError: not a size, another aspect ratio, or a size that is far larger than the image.
-    """
-    if height is None and width is None:
-        return frame.size
-    try:
-        size = (int(height), int(width))
-        if isinstance(height, bool) or min(size) < 1 or (float(height), float(width)) != size:
-            raise ValueError(f"{width} x {height}")
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{name}: width and height must be integers of at least 1 ({error}).") from error
-    shown = f"{name}: declares an image of {size[1]}x{size[0]} px (width x height), but its image is "
-    if size[0] * size[1] > _LARGER * frame.size[0] * frame.size[1]:
-        raise DataError(f"{shown}only {frame.size[1]}x{frame.size[0]} px. Use the image that was labeled.")
-    if not fits(size, frame):
-        raise DataError(f"{shown}{frame.size[1]}x{frame.size[0]} px, another aspect ratio. Use the labeled image.")
-    return size
-
-
-__all__ = ["WRONG", "Shape", "declared_size", "drawn", "without_image"]
+__all__ = ["WRONG", "Shape", "drawn", "without_image"]

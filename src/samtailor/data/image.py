@@ -15,36 +15,32 @@ Unreadable files raise a `DataError` with the file name, whatever error Pillow r
 
 from __future__ import annotations
 
-import importlib
 import io
-import struct
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from samtailor.data.account import count, leave_out
-from samtailor.data.deep_image import decode, eight_bits, is_deep, is_tiff
+from samtailor.data.deep_image import decode, eight_bits, is_deep
 from samtailor.data.mask_values import inspect, threshold
 from samtailor.data.notices import notice
+from samtailor.data.opened_image import (
+    HEIC,
+    PAGED,
+    SUFFIXES,
+    Header,
+    allow_pixels,
+    decode_header,
+    header,
+    opened,
+    orientation_of,
+    pages,
+)
 from samtailor.data.writing import replacing, write_json, write_png
 from samtailor.errors import DataError
 
-HEIC = frozenset({".heic", ".heif", ".hif"})
-"""Suffixes of images that need pillow-heif."""
-SUFFIXES = HEIC | {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif", ".ppm", ".pgm", ".avif"}
-"""Suffixes of image files (compared in lower case)."""
-PAGED = frozenset({".tif", ".tiff", ".gif", ".webp", ".png", ".avif"})
-"""Suffixes of files that may have several pages or frames."""
-
 _LOSSY = ("JPEG", "MPO", "WEBP")
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, TypeError, KeyError, IndexError)
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -56,71 +52,19 @@ _TURN = {
 }
 
 
-@dataclass(frozen=True)
-class Header:
-    """Properties of an image file that are available without decoding pixels.
-
-    Args:
-        size: (height, width) in the image frame, after the EXIF rotation.
-        stored: (height, width) as stored, before the EXIF rotation.
-        orientation: EXIF orientation, 1 (upright) to 8.
-        mode: Pillow's color mode ("RGB", "L", "I;16", ...); with ";16" if a color image has 16 bits per channel.
-        format: Pillow's name of the file format ("JPEG", "PNG", ...).
-    """
-
-    size: tuple[int, int]
-    stored: tuple[int, int]
-    orientation: int
-    mode: str
-    format: str
-
-
-def header(path: Path) -> Header:
-    """Size, rotation and mode of an image file."""
-    with _opened(path) as image:
-        return _header(image)
-
-
-def decode_header(data: bytes, name: str) -> Header:
-    """Like `header`, from the bytes of an image file; `name` is for error messages."""
-    with _opened(name, io.BytesIO(data)) as image:
-        return _header(image)
-
-
-def _header(image: Image.Image) -> Header:
-    stored, turn = (image.height, image.width), _orientation(image)
-    size = (image.width, image.height) if turn >= 5 else stored
-    mode = f"{image.mode};16" if is_deep(image) or image.info.get("deep") else image.mode
-    return Header(size, stored, turn, mode, image.format or "")
-
-
-def allow_pixels(number: int) -> None:
-    """Set the largest number of pixels of an image, for the whole process. The default is that of Pillow."""
-    Image.MAX_IMAGE_PIXELS = (number + 1) // 2  # Pillow raises above twice this number, and warns above it
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-
-
-def pages(path: Path) -> int:
-    """Number of pages of a file (frames of an animation). The first is the one that is read."""
-    if path.suffix.lower() not in PAGED:
-        return 1
-    with _opened(path) as image:
-        return int(getattr(image, "n_frames", 1))
-
-
 def read_image(path: Path) -> np.ndarray:
     """Read an image file as uint8 RGB (height, width, 3), EXIF rotation applied.
 
     Raises:
         DataError: the file is missing, damaged, not an image, or exceeds Pillow's limit of pixels.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         return _rgb(image)
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
     """Like `read_image`, from the bytes of an image file; `name` is for error messages."""
-    with _opened(name, io.BytesIO(data)) as image:
+    with opened(name, io.BytesIO(data)) as image:
         return _rgb(image)
 
 
@@ -129,9 +73,9 @@ def read_thumbnail(path: Path, side: int) -> np.ndarray:
 
     JPEG files are decoded at low resolution.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         image.draft("L", (side * 4, side * 4))
-        turn = _orientation(image)
+        turn = orientation_of(image)
         plain = image.mode in ("L", "RGB") and not is_deep(image)
         flat = image if plain else Image.fromarray(_flat(image))
         small = flat.convert("L").resize((side, side), Image.Resampling.BOX)
@@ -146,15 +90,15 @@ def read_mask(path: Path) -> np.ndarray:
     lossy files (JPEG, WebP), are thresholded at half their range. 8-bit TIFF files whose zero is white (the inverting
     lookup table of ImageJ) are read as stored.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         lossy = image.format in _LOSSY
-        turn = _orientation(image)
+        turn = orientation_of(image)
         return _turned_array(_object(image, lossy, path), turn)
 
 
 def decode_mask(data: bytes, name: str) -> np.ndarray:
     """Like `read_mask`, from the bytes of an image file; `name` is for error messages."""
-    with _opened(name, io.BytesIO(data)) as image:
+    with opened(name, io.BytesIO(data)) as image:
         return _object(image, image.format in _LOSSY, name)
 
 
@@ -164,13 +108,13 @@ def read_index(path: Path) -> np.ndarray:
     Raises:
         DataError: a color image (its channels differ), floats, or lossy compression.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         if image.format in _LOSSY and image.format != "WEBP":
             raise DataError(f"{path}: an index map must be stored losslessly (PNG), but this is {image.format}.")
         if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "RGB", "RGBA", "LA"):
             raise DataError(f"{path}: an index map has one integer per pixel, but the color mode is {image.mode!r}.")
         _say_pages(image, path)
-        values = np.asarray(_turned(image, _orientation(image)))
+        values = np.asarray(_turned(image, orientation_of(image)))
         if _is_inverted(image):
             values = 255 - values
         if values.ndim == 3:
@@ -189,12 +133,12 @@ def read_colors(path: Path) -> np.ndarray:
     Raises:
         DataError: lossy compression, or more than 8 bits per channel.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         if image.format in _LOSSY and image.format != "WEBP":
             raise DataError(f"{path}: a color map must be stored losslessly (PNG), but this is {image.format}.")
         if image.mode.startswith(("I", "F")):
             raise DataError(f"{path}: a color map has 8 bits per channel, but the color mode is {image.mode!r}.")
-        turned = _turned(image, _orientation(image))
+        turned = _turned(image, orientation_of(image))
         values = np.asarray(turned.convert("RGBA"))
         packed = values[..., :3].astype(np.int32) @ np.array([65536, 256, 1], np.int32)
         return np.where(values[..., 3] > 0, packed, 0)
@@ -221,66 +165,6 @@ def turn(values: np.ndarray, orientation: int) -> np.ndarray:
     return turned[:, ::-1] if flip else turned
 
 
-@contextmanager
-def _opened(name: Path | str, stream: BinaryIO | None = None) -> Iterator[Image.Image]:
-    suffix = Path(name).suffix.lower()
-    if suffix in HEIC:
-        _register_heic(name)
-    if stream is None and not Path(name).is_file() and Path(name).exists() and not Path(name).is_dir():
-        raise DataError(f"{name} is not a regular file.")  # a named pipe would wait forever
-    try:
-        try:
-            opened: Image.Image = Image.open(stream if stream is not None else name)
-        except Image.UnidentifiedImageError:
-            if (deep := _unknown_to_pillow(name, stream)) is None:
-                raise
-            opened = deep
-        with opened as image:
-            yield image
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"There is no file {name}.") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(
-            f"{name}: the image exceeds the pixel limit against decompression bombs ({error}). "
-            "Resize it, or raise the limit if you trust the file: --max-pixels N on the command line, "
-            "samtailor.data.image.allow_pixels(N) from Python."
-        ) from error
-    except Image.UnidentifiedImageError as error:
-        raise DataError(f"{name}: not an image file that Pillow supports, or damaged.") from error
-    except _BROKEN as error:
-        raise DataError(f"{name}: the image cannot be read ({error}). The file may be damaged or truncated.") from error
-
-
-def _register_heic(name: Path | str) -> None:
-    try:
-        register_heif_opener = importlib.import_module("pillow_heif").register_heif_opener
-    except ImportError as error:
-        raise DataError(
-            f"{name}: HEIC images need the package pillow-heif. Install it with: pip install 'samtailor[heic]', or "
-            "convert the images to JPEG."
-        ) from error
-    register_heif_opener()
-
-
-def _unknown_to_pillow(name: Path | str, stream: BinaryIO | None) -> Image.Image | None:
-    """A TIFF file that Pillow does not know (float colors), decoded by OpenCV; None if it cannot either."""
-    if stream is not None:
-        stream.seek(0)
-        data = stream.read()
-    else:
-        with open(name, "rb") as file:
-            data = file.read(4)
-            data += file.read() if is_tiff(data) else b""
-    values = decode(data) if is_tiff(data) else None
-    if values is None:
-        return None
-    image = Image.fromarray(values)
-    image.format, image.info["deep"] = "TIFF", True
-    return image
-
-
 def _say_pages(image: Image.Image, name: Path | str) -> None:
     """State that only the first page of a mask or map is read."""
     number = int(getattr(image, "n_frames", 1))
@@ -294,12 +178,6 @@ def _is_inverted(image: Image.Image) -> bool:
     return image.format == "TIFF" and image.mode == "L" and getattr(image, "tag_v2", {}).get(262) == 0
 
 
-def _orientation(image: Image.Image) -> int:
-    # getexif of the base class: the one of PNG would decode the whole image to read chunks after the pixels
-    turn = Image.Image.getexif(image).get(0x0112, 1)
-    return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
-
-
 def _turned(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(_TURN[orientation]) if orientation in _TURN else image
 
@@ -309,7 +187,7 @@ def _turned_array(values: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
-    turn = _orientation(image)
+    turn = orientation_of(image)
     if image.mode != "RGB" or is_deep(image):
         image = Image.fromarray(_flat(image))
     return np.ascontiguousarray(np.asarray(_turned(image, turn)))
@@ -348,8 +226,8 @@ def _object(image: Image.Image, lossy: bool, name: Path | str) -> np.ndarray:
 
 def read_levels(path: Path) -> np.ndarray:
     """Values of a mask file before they are thresholded (see `read_mask`): (height, width), 0 is background."""
-    with _opened(path) as image:
-        return _turned_array(mask_values(image), _orientation(image))
+    with opened(path) as image:
+        return _turned_array(mask_values(image), orientation_of(image))
 
 
 def mask_values(image: Image.Image) -> np.ndarray:

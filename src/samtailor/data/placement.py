@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from samtailor.masks.rle import checked_size, encode
 ASPECT_TOLERANCE = 0.01
 """Largest relative difference of aspect ratios that counts as rounding; one pixel is always allowed."""
 
-LARGEST = 256
-"""Largest number of pixels of a mask for each pixel of its image: 16 times its height and width."""
+LARGEST = 100
+"""Largest number of pixels that a file may declare for each pixel of its image: ten times its height and width."""
 
 
 def same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
@@ -63,21 +62,28 @@ def to_image_frame(values: np.ndarray, image: Header, name: Path | str, *, quiet
     return values
 
 
-def declared_size(size: Sequence[Any], image: Header, name: Path | str) -> tuple[int, int]:
-    """A size (height, width) that an annotation file declares, held against its image before anything is allocated.
+def declared_size(height: Any, width: Any, image: Header, name: Path | str) -> tuple[int, int]:
+    """The size (height, width) that an annotation file declares, compared with its image before anything is allocated.
+
+    None for both is the size of the image. The image may have been resized since, or be stored rotated (EXIF).
 
     Raises:
-        DataError: not two positive integers, another aspect ratio, or more than `LARGEST` times the image's pixels.
+        DataError: not a size, another aspect ratio, or more than `LARGEST` times the image's pixels.
     """
-    height, width = checked_size(size)
-    if not fits((height, width), image):
-        raise _other_aspect((height, width), image, name)
-    if height * width > LARGEST * image.size[0] * image.size[1]:
-        raise DataError(
-            f"{name}: the mask is {width}x{height} px (width x height), more than {LARGEST} times the pixels of its "
-            f"image ({image.size[1]}x{image.size[0]} px). Export the mask at the size of the image."
-        )
-    return height, width
+    if height is None and width is None:
+        return image.size
+    try:
+        size = (int(height), int(width))
+        if isinstance(height, bool) or min(size) < 1 or (float(height), float(width)) != size:
+            raise ValueError(f"{width} x {height}")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{name}: width and height must be integers of at least 1 ({error}).") from error
+    shown = f"{name}: declares an image of {size[1]}x{size[0]} px (width x height), but its image is "
+    if size[0] * size[1] > LARGEST * image.size[0] * image.size[1]:
+        raise DataError(f"{shown}only {image.size[1]}x{image.size[0]} px. Use the image that was labeled.")
+    if not fits(size, image):
+        raise DataError(f"{shown}{image.size[1]}x{image.size[0]} px, another aspect ratio. Use the labeled image.")
+    return size
 
 
 def _other_aspect(size: tuple[int, int], image: Header, name: Path | str) -> DataError:
@@ -91,7 +97,7 @@ def rle_to_image_frame(rle: dict[str, Any], image: Header, name: Path | str) -> 
     """Bring a run-length encoded mask to the image frame, see `to_image_frame`."""
     from pycocotools import mask as coco
 
-    size = declared_size(rle["size"], image, name)
+    size = declared_size(*checked_size(rle["size"]), image, name)
     if size == image.size:
         return rle
     return encode(to_image_frame(coco.decode(rle).astype(bool), image, name))

@@ -54,10 +54,39 @@ def fitting(samples: Sequence[Sample], classes: Sequence[str], low_res: int) -> 
     return next((count for count in range(1, MOST) if cells / side(count) >= _CELLS), MOST)
 
 
+def cut_off(box: tuple[int, int, int, int], view: View, size: tuple[int, int]) -> bool:
+    """Whether an inner edge of a view cuts an object; masks fade out within about 1 % of an edge.
+
+    Args:
+        box: first and last column and row of the object in the view (x0, y0, x1, y1), all inclusive.
+        view: part of the image.
+        size: (height, width) of the image.
+    """
+    top, bottom, left, right = view.edges(*size)
+    height, width = bottom - top, right - left
+    across, down = max(1, width // 100), max(1, height // 100)
+    x0, y0, x1, y1 = box
+    at_rows = (top > 0 and y0 < down) or (bottom < size[0] and y1 >= height - down)
+    return at_rows or (left > 0 and x0 < across) or (right < size[1] and x1 >= width - across)
+
+
+def exceeds_overlap(box: tuple[float, float, float, float], size: tuple[int, int], tiles: int) -> bool:
+    """Whether an object is longer than the overlap of the tiles, so that it may be complete in none of them.
+
+    Args:
+        box: (x0, y0, x1, y1) in pixels of the image, x1 and y1 exclusive.
+        size: (height, width) of the image.
+        tiles: tiles per side.
+    """
+    x0, y0, x1, y1 = box
+    shared = OVERLAP / (tiles - (tiles - 1) * OVERLAP)
+    return x1 - x0 > shared * size[1] or y1 - y0 > shared * size[0]
+
+
 def _side(box: Sequence[float], size: tuple[int, int]) -> float:
     """Geometric mean of the sides of a box, relative to the sides of the image."""
     x0, y0, x1, y1 = box
     return ((x1 - x0) / size[1] * (y1 - y0) / size[0]) ** 0.5
 
 
-__all__ = ["MOST", "OVERLAP", "fitting", "side", "views"]
+__all__ = ["MOST", "OVERLAP", "cut_off", "exceeds_overlap", "fitting", "side", "views"]

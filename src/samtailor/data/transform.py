@@ -8,6 +8,7 @@ last, since thresholding before resizing breaks thin objects.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -135,9 +136,9 @@ class Frame:
     def valid(self) -> Tensor:
         """bool (low_res, low_res): False on cells that lie entirely in the padding."""
         height, width = self.inner
-        cell = self.size // self.low_res
+        rows, columns = (-(-side * self.low_res // self.size) for side in (height, width))
         valid = torch.zeros(self.low_res, self.low_res, dtype=torch.bool)
-        valid[: -(-height // cell), : -(-width // cell)] = True
+        valid[:rows, :columns] = True
         return valid
 
     def logits(self, logits: Tensor) -> Tensor:
@@ -149,6 +150,9 @@ class Frame:
 
 
 def coverage(mask: np.ndarray, cells: int) -> Tensor:
-    """Share of each cell that is True: bool (S, S) to float32 (cells, cells). S must be a multiple of `cells`."""
+    """Share of each cell that is True: bool (S, S) to float32 (cells, cells)."""
+    parts = cells // math.gcd(mask.shape[0], cells)
+    if parts > 1:  # a cell of SAM 3 has 3.5 pixels: pixels are divided until cells hold whole parts
+        mask = mask.repeat(parts, axis=0).repeat(parts, axis=1)
     side = mask.shape[0] // cells
     return torch.from_numpy(mask.reshape(cells, side, cells, side).mean(axis=(1, 3), dtype=np.float32))

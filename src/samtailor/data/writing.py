@@ -36,6 +36,18 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def flush(folder: Path) -> None:
+    """Wait until all files and folders below a folder are on the disk, so that a power loss leaves them complete."""
+    for path in (*folder.rglob("*"), folder):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            continue
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 _LEFTOVER = re.compile(r"\..+\.(\d+)\.[0-9a-f]{8}(\.[^.]*)?")
 
 
@@ -137,4 +149,4 @@ def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-__all__ = ["SEAL", "check_seal", "replacing", "sealed", "sweep", "temporary_beside", "write_json", "write_png"]
+__all__ = ["SEAL", "check_seal", "flush", "replacing", "sealed", "sweep", "temporary_beside", "write_json", "write_png"]

@@ -12,10 +12,10 @@ from samtailor import artefact
 from samtailor.bases import Base, load_on
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.dataset import Dataset, class_names
-from samtailor.data.split import Split
 from samtailor.errors import InputError
 from samtailor.evaluation.instances import LOWEST, InstanceEvaluation, evaluate_instances
-from samtailor.evaluation.masks import evaluate_many, without_training_images
+from samtailor.evaluation.masks import evaluate_many
+from samtailor.evaluation.parts import choose_part
 from samtailor.evaluation.scores import Evaluation
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.source import AdapterSource
@@ -48,6 +48,8 @@ class Subject:
         store: cached embeddings.
         note: how the data are read, if the adapter decided it; a sentence.
         account: what the data set contains and what is left out of it; None for samples in memory or with a limit.
+        part: what the images are: "test", "validation", "unseen", "training" or "all", see `parts.Part`.
+        about: the same as a sentence, with the number of images.
     """
 
     base: Base
@@ -58,6 +60,14 @@ class Subject:
     store: EmbeddingCache
     note: str = ""
     account: Account | None = None
+    part: str = "all"
+    about: str = ""
+
+    @property
+    def other_classes(self) -> tuple[str, ...]:
+        """Evaluated classes that the adapter was not fitted to."""
+        fitted = () if self.adapter is None else self.adapter.meta.classes
+        return tuple(name for name in self.classes or () if fitted and name not in fitted)
 
     @property
     def segmenters(self) -> dict[str, Segmenter | Base]:
@@ -91,7 +101,9 @@ def evaluate(
     """Evaluate an adapter and its base model on the masks of a data set.
 
     One prompt for each mask; the predicted mask is the candidate with the highest predicted IoU (single-point
-    protocol, Kirillov et al. 2023, section 7.1). Images that the adapter was fitted on are left out.
+    protocol, Kirillov et al. 2023, section 7.1). Test images are used where there are any: the test part of the split
+    that the adapter was fitted with, else that of the data set. Otherwise all images that the adapter was not fitted on
+    are used, without its validation images if the others have enough objects. `Evaluation.part` tells which.
 
     Args:
         data: folder of the data set, or samples as `open_dataset` returns them.
@@ -100,7 +112,8 @@ def evaluate(
         classes: classes to evaluate; None uses those of the adapter, or all.
         prompt: name of a prompt source, for example "mask-center" or "mask-box"; None uses the one that the adapter
             was fitted for. "auto" finds the objects without a prompt and returns an `InstanceEvaluation`.
-        split: "val" or "test": only this part of the split that the adapter was fitted with.
+        split: "val" or "test": this part of the split that the adapter was fitted with; "all": all images that it was
+            not fitted on.
         include_train: also evaluate on the images that the adapter was fitted on.
         limit: evaluate only the first `limit` images.
         detector, detector_classes, threshold, prompt_type: for `prompt="auto"`: a detector instead of the proposals
@@ -136,6 +149,8 @@ def evaluate(
     )  # fmt: skip
     if subject.note:
         _log.info("%s", subject.note)
+    if subject.other_classes:
+        _log.warning("The adapter was not fitted to %s, which it is evaluated on.", ", ".join(subject.other_classes))
     if progress is None and verbose:
         progress = count_lines(ProgressLines(), "Evaluating images")
     if prompt == AUTO:
@@ -143,13 +158,13 @@ def evaluate(
             subject, detector=detector, detector_classes=detector_classes, threshold=threshold,
             prompt_type=prompt_type, seed=seed, progress=progress,
         )  # fmt: skip
-        return replace(_with_reference(instances), account=subject.account)
+        return replace(_with_reference(instances), account=subject.account, part=subject.part)
     refuse_automatic_options(detector, detector_classes, threshold, prompt_type)
     evaluations = evaluate_many(
         subject.segmenters, subject.samples, classes=subject.classes, prompt=prompt, store=subject.store, seed=seed,
         progress=progress,
     )  # fmt: skip
-    return replace(_with_reference(evaluations), account=subject.account)
+    return replace(_with_reference(evaluations), account=subject.account, part=subject.part)
 
 
 def select(
@@ -181,22 +196,21 @@ def select(
         loaded = load_on(base or (BUNDLED_BASE if adapter is None else artefact.base_of(adapter)), device)
     fitted = None if adapter is None else artefact.load(adapter, loaded)
     chosen = _classes(classes, None if fitted is None else fitted.meta.classes, samples)
-    left_out: list[str] = []
-    if fitted is not None and not include_train:
-        # samples without a folder are compared by their ids: no data set lies in the folder of the adapter
-        folder = Path(data) if isinstance(data, str | Path) else fitted.folder
-        samples, left_out = without_training_images(samples, fitted.folder, folder)
-    if split is not None:
-        samples = _part(split, samples, fitted, data if isinstance(data, str | Path) else "the data")
+    # samples without a folder are compared by their ids: no data set lies in the folder of the adapter
+    folder = None if fitted is None else fitted.folder
+    place = Path(data) if isinstance(data, str | Path) else folder or Path()
+    part = choose_part(samples, folder, place, chosen, split=split, include_train=include_train)
     return Subject(
         loaded,
         fitted,
-        tuple(samples[:limit]),
-        tuple(left_out),
+        part.samples[:limit],
+        part.left_out,
         None if chosen is None else tuple(chosen),
         EmbeddingCache(),
         note,
         account,
+        part.name,
+        part.about if limit is None else f"The first {limit} of {part.about[:1].lower()}{part.about[1:]}",
     )
 
 
@@ -284,18 +298,6 @@ def _classes(wanted: Sequence[str] | None, fitted: Sequence[str] | None, samples
         hint = "" if wanted else " Choose the class that the adapter should segment with classes (--classes)."
         raise InputError(f"The data have no class {missing[0]!r}. Their classes: {', '.join(known) or 'none'}.{hint}")
     return [name for name in chosen if name in known]
-
-
-def _part(part: str, samples: Sequence[Sample], adapter: Adapter | None, data: str | Path) -> list[Sample]:
-    """Images of one part of the split of an adapter."""
-    file = None if adapter is None else adapter.folder / artefact.SPLIT
-    if file is None or not file.is_file() or part not in ("val", "test"):
-        raise InputError(f"--split must be val or test, with an --adapter that has a {artefact.SPLIT}; got {part!r}.")
-    ids = set(getattr(Split.read(file), part))
-    chosen = [sample for sample in samples if sample.id in ids]
-    if not chosen:
-        raise InputError(f"The {part} part of {file} has no image of {data}.")
-    return chosen
 
 
 __all__ = ["AUTO", "Subject", "evaluate", "evaluate_automatic", "refuse_automatic_options", "select"]

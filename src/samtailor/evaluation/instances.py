@@ -7,13 +7,14 @@ unlikely, since it measures the ranking. Precision, recall and the false-positiv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from samtailor.errors import InputError
+from samtailor.evaluation.scores import MIN_OBJECTS, TOO_FEW, percent
 from samtailor.masks import average_precision as precision
 from samtailor.masks.average_precision import ImageResult, Instance
 from samtailor.predict.instances import predict_instances
@@ -41,6 +42,7 @@ class InstanceEvaluation:
         seed: of the bootstrap.
         reference: the base model on the same images, where both were evaluated together.
         account: what the data set contains and what is left out of it; None for samples in memory.
+        part: what the images are, see `parts.Part`; empty if it is not known.
     """
 
     images: tuple[ImageResult, ...]
@@ -48,6 +50,7 @@ class InstanceEvaluation:
     seed: int = 0
     reference: InstanceEvaluation | None = None
     account: Account | None = None
+    part: str = ""
 
     def __repr__(self) -> str:
         """Scores in percent, of the reference too."""
@@ -63,11 +66,12 @@ class InstanceEvaluation:
         named = {"AP50": "ap50", "AP": "ap", "precision": "precision", "recall": "recall"}
         rows = []
         for name, one in pairs:
-            summary = one.summary(draws=0)
-            values = [summary[key] for key in named.values()]
-            cells = ["-" if value is None else f"{100 * value:.1f}" for value in values]
-            rows.append([name, *cells, str(summary["objects"])])
-        return ["", *named, "objects"], rows
+            summary = one.summary()
+            cells = [percent(summary[key], summary[f"{key}_interval"]) for key in named.values()]
+            if summary["objects"] < MIN_OBJECTS:
+                cells = [TOO_FEW, *("" for _ in cells[1:])]
+            rows.append([name, *cells, str(summary["objects"]), str(summary["images"])])
+        return ["", *named, "objects", "images"], rows
 
     def summary(self, draws: int = 1000) -> dict[str, Any]:
         """Figures in [0, 1], with 95 % intervals from a bootstrap over groups of images.
@@ -89,11 +93,41 @@ class InstanceEvaluation:
             **precision.with_intervals(limited, groups, self.seed, draws),
             "without_limit": precision.mean_precision(unlimited),
             **_accepted_figures(accepted, self.classes, matched),
+            **self._intervals(accepted, self.classes, matched, groups, draws),
+            "groups": len(set(groups)),
             "classes": {
-                label: {**precision.mean_precision({label: one}), **_accepted_figures(accepted, [label], matched)}
+                label: {
+                    **precision.with_intervals({label: one}, groups, self.seed, draws),
+                    **_accepted_figures(accepted, [label], matched),
+                    **self._intervals(accepted, [label], matched, groups, draws),
+                }
                 for label, one in limited.items()
             },
         }
+
+    def _intervals(
+        self,
+        accepted: Sequence[ImageResult],
+        classes: Sequence[str],
+        matched: Mapping[str, precision.Matched],
+        groups: Sequence[Hashable],
+        draws: int,
+    ) -> dict[str, list[float] | None]:
+        """95 % intervals of the figures of the accepted predictions, by a bootstrap over groups."""
+        counts = np.array([_counts(image, row, classes, matched) for row, image in enumerate(accepted)], np.float64)
+        codes = {group: index for index, group in enumerate(dict.fromkeys(groups))}
+        by_group = np.zeros((len(codes), counts.shape[1]))
+        np.add.at(by_group, [codes[group] for group in groups], counts)
+        rng = np.random.default_rng(self.seed)
+        drawn = rng.multinomial(len(codes), np.full(len(codes), 1 / len(codes)), size=draws if len(codes) > 1 else 0)
+        right, predicted, objects, alarms, empty = (drawn @ by_group).T
+        pairs = {
+            "precision": (right, predicted),
+            "recall": (right, objects),
+            "f1": (2 * right, predicted + objects),
+            "false_positive_rate": (alarms, empty),
+        }
+        return {f"{name}_interval": _bounds(above, below) for name, (above, below) in pairs.items()}
 
     def accepted_f1(self) -> float:
         """F1 of the accepted predictions at IoU 0.5, in [0, 1]."""
@@ -146,6 +180,27 @@ def evaluate_instances(
         if progress:
             progress(done, len(samples))
     return {name: InstanceEvaluation(tuple(images), tuple(classes), seed) for name, images in results.items()}
+
+
+def _counts(
+    image: ImageResult, row: int, classes: Sequence[str], matched: Mapping[str, precision.Matched]
+) -> list[int]:
+    """Of one image: right predictions, predictions, objects, and whether it is a false alarm and without objects."""
+    by_class = [matched[label] for label in classes]
+    here = [one.counts[0] & (one.image == row) for one in by_class]
+    right = sum(int((one.correct[0] & kept).sum()) for one, kept in zip(by_class, here, strict=True))
+    empty = not any(truth.label in classes for truth in image.truths)
+    alarm = empty and any(one.label in classes for one in image.predictions)
+    return [right, sum(int(kept.sum()) for kept in here), sum(int(one.objects[row]) for one in by_class), alarm, empty]
+
+
+def _bounds(above: np.ndarray, below: np.ndarray) -> list[float] | None:
+    """95 % interval of a ratio over bootstrap samples; those with an undefined ratio are left out."""
+    defined = below > 0
+    if not defined.any():
+        return None
+    low, high = np.percentile(above[defined] / below[defined], [2.5, 97.5])
+    return [float(low), float(high)]
 
 
 def _accepted_figures(

@@ -6,7 +6,7 @@ A base that predicts the right mask only for some clicks shows islands; a fitted
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +36,19 @@ class IouMap:
         iou: float32 (R, C) IoU of the mask chosen by predicted IoU.
         oracle: float32 (R, C) best IoU over the candidates.
         inside: bool (R, C): the click lies in the mask.
+        candidates: float32 (M, R, C) IoU of each candidate mask; None where it was not kept.
     """
 
     points: np.ndarray
     iou: np.ndarray
     oracle: np.ndarray
     inside: np.ndarray
+    candidates: np.ndarray | None = None
+
+    def by_candidate(self) -> dict[str, IouMap]:
+        """A map of each candidate mask, by its name."""
+        found = () if self.candidates is None else self.candidates
+        return {f"mask {place}": replace(self, iou=one, candidates=None) for place, one in enumerate(found, 1)}
 
     @property
     def mean(self) -> float:
@@ -93,9 +100,9 @@ def iou_map(predictor: Predictor, mask: np.ndarray, *, adapter: str | None = Non
         part = flat[:, first : first + step]
         prompts = Prompts(frame=size, points=part, labels=torch.ones(part.shape[:3], dtype=torch.int64))
         ious.append(_ious(predictor.decode(prompts, adapter), frame, truth))
-    chosen, oracle = (np.concatenate(v).reshape(points.shape[:2]) for v in zip(*ious, strict=True))
-    inside = mask[points[..., 1].astype(int), points[..., 0].astype(int)]
-    return IouMap(points, chosen, oracle, inside)
+    chosen, oracle, each = (np.concatenate(values) for values in zip(*ious, strict=True))
+    inside, grid = mask[points[..., 1].astype(int), points[..., 0].astype(int)], points.shape[:2]
+    return IouMap(points, chosen.reshape(grid), oracle.reshape(grid), inside, each.T.reshape(-1, *grid))
 
 
 def _grid(mask: np.ndarray, cells: int) -> np.ndarray:
@@ -122,14 +129,14 @@ def _grid(mask: np.ndarray, cells: int) -> np.ndarray:
     return np.stack(np.meshgrid(x, y), axis=-1)
 
 
-def _ious(output: Output, frame: Frame, truth: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """IoU (P,) of the candidate with the highest predicted IoU and of the best one, with bool (height, width) masks."""
+def _ious(output: Output, frame: Frame, truth: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """IoU (P,) of the candidate with the highest predicted IoU and of the best one, and (P, M) of each candidate."""
     masks = (frame.logits(output.candidate_logits()[0]) > 0).flatten(2)
     truth = truth.to(masks.device).flatten()
     both, either = (masks & truth).sum(-1), (masks | truth).sum(-1)
     iou = both / either.clamp(min=1)
     chosen = output.candidate_iou()[0].argmax(-1, keepdim=True)  # as `Output.best_masks`, which returns no index
-    return iou.gather(1, chosen)[:, 0].cpu().numpy(), iou.amax(1).cpu().numpy()
+    return iou.gather(1, chosen)[:, 0].cpu().numpy(), iou.amax(1).cpu().numpy(), iou.cpu().numpy()
 
 
 def draw(pixels: np.ndarray, mask: np.ndarray, maps: Mapping[str, IouMap]) -> Figure:

@@ -215,6 +215,7 @@ class _Scorer:
             area=target.area,
             group=self.sample.group or self.sample.id,
             paper_dice=float(metrics.paper_dice(candidates[chosen], truth)),
+            predicted_area=int(np.count_nonzero(candidates[chosen])),
         )
 
 

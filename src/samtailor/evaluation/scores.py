@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from samtailor.errors import InputError
+from samtailor.fitting.gate import MIN_OBJECTS
 from samtailor.masks import metrics
 from samtailor.structures import Account, Score
 from samtailor.structures.notebook import table_html
@@ -34,6 +35,8 @@ class Evaluation:
         seed: of the clicks and of the bootstrap.
         reference: the base model on the same masks and prompts, where both were evaluated together.
         account: what the data set contains and what is left out of it; None for samples in memory.
+        part: what the images are, see `parts.Part`: "test", "validation" (some selected the best state of the adapter),
+            "unseen", "training" or "all"; empty if it is not known.
     """
 
     rows: tuple[Score, ...]
@@ -41,16 +44,19 @@ class Evaluation:
     seed: int
     reference: Evaluation | None = None
     account: Account | None = None
+    part: str = ""
 
     def __repr__(self) -> str:
-        """Scores in percent, of the reference too."""
-        return "\n".join(f"{name}: {', '.join(cells)}" for name, *cells in self._lines())
+        """Scores in percent with 95 % intervals and counts, of the reference too."""
+        end = f"\nImages: {self.part}" if self.part else ""
+        return "\n".join(f"{name}: {', '.join(cells)}" for name, *cells in self._lines()) + end
 
     def _repr_html_(self) -> str:
         """A table for notebooks."""
         rows = [[name, *(cell.split(" ", 1)[1] for cell in cells)] for name, *cells in self._lines()]
-        head = ["", "mIoU", "oracle mIoU", "Dice", "masks"]
-        return table_html(head, rows, f"Percent, mean over masks. Prompt: {self.prompt}.")
+        head = ["", "mIoU", "oracle mIoU", "Dice", "masks", "images", "groups"]
+        part = f" Images: {self.part}." if self.part else ""
+        return table_html(head, rows, f"Percent, mean over masks, 95 % interval. Prompt: {self.prompt}.{part}")
 
     def _lines(self) -> list[list[str]]:
         pairs = [("Evaluation", self)] if self.reference is None else [("Base", self.reference), ("Adapter", self)]
@@ -58,9 +64,13 @@ class Evaluation:
 
     def _cells(self) -> list[str]:
         named = (("mIoU", "miou"), ("oracle", "oracle_miou"), ("Dice", "dice"))
-        means = [(label, self.values(name)) for label, name in named]
-        cells = [f"{label} {100 * values.mean():.1f}" if len(values) else f"{label} -" for label, values in means]
-        return [*cells, f"masks {len(self.rows)}"]
+        figures = self.figures()
+        few = len(self.rows) < MIN_OBJECTS
+        cells = [
+            f"{label} {TOO_FEW if few else percent(figures[name], figures[f'{name}_interval'])}"
+            for label, name in named
+        ]
+        return [*cells, *(f"{name} {figures[name]}" for name in ("masks", "images", "groups"))]
 
     def values(self, figure: str) -> np.ndarray:
         """Values of a metric: miou, oracle_miou, dice, oracle_dice, boundary_iou or paper.
@@ -83,7 +93,8 @@ class Evaluation:
             `miou`, `oracle_miou`, `dice`, `oracle_dice`, `boundary_iou` and `paper` (Dice on the papers' 64 x 64 grid,
             see `metrics.paper_dice`), means over masks, each with `..._interval` [low, high] from a bootstrap over
             groups; `macro_miou`, `macro_oracle_miou` and `macro_dice`, unweighted means over classes, with intervals;
-            counts `masks`, `images`, `groups`; and `classes`: the same per class. Without masks all means are None.
+            counts `masks`, `images`, `groups` and `empty` (predicted masks without a pixel, which count with IoU 0);
+            and `classes`: the same per class. Without masks all means are None.
         """
         classes = {name: self.of(name).figures(draws) for name in self.labels}
         return {**self.figures(draws), **self._macro(draws), "classes": classes}
@@ -107,7 +118,9 @@ class Evaluation:
         for name in _FIGURES:
             out[name], out[f"{name}_interval"] = interval(self.values(name), self._groups(), self.seed, draws)
         images = len({row.id for row in self.rows})
-        return {**out, "masks": len(self.rows), "images": images, "groups": len(set(self._groups()))}
+        empty = sum(row.predicted_area == 0 for row in self.rows)
+        counts = {"masks": len(self.rows), "images": images, "groups": len(set(self._groups())), "empty": empty}
+        return {**out, **counts}
 
     def _groups(self) -> list[str]:
         return [row.group or row.id for row in self.rows]
@@ -119,6 +132,40 @@ class Evaluation:
             mean, bounds = interval(self.values(name), self._groups(), self.seed, draws, labels)
             out[f"macro_{name}"], out[f"macro_{name}_interval"] = mean, bounds
         return out
+
+
+TOO_FEW = "too few to say"
+"""Takes the place of a percentage with fewer than `MIN_OBJECTS` objects."""
+
+
+def percent(value: float | None, interval: Sequence[float] | None = None, signed: bool = False) -> str:
+    """A value in 0..1 as "71.2 [69.0, 73.1]" in percent; "-" for None."""
+    if value is None:
+        return "-"
+    form = "{:+.1f}" if signed else "{:.1f}"
+    text = form.format(100 * value)
+    if interval is None:
+        return text
+    low, high = (form.format(100 * bound) for bound in interval)
+    return f"{text} [{low}, {high}]"
+
+
+def reported(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A summary of `Evaluation` or `InstanceEvaluation` as it is reported: counts alone where objects are too few.
+
+    With fewer than `MIN_OBJECTS` objects all figures are None and "too_few" is True; the same for each class.
+    """
+    out = dict(summary)
+    count = out.get("masks", out.get("objects"))
+    out["too_few"] = count is not None and count < MIN_OBJECTS
+    if out["too_few"]:
+        out = {name: value if name in _COUNTS else None for name, value in out.items()}
+    if out.get("classes"):
+        out["classes"] = {name: reported(one) for name, one in out["classes"].items()}
+    return out
+
+
+_COUNTS = ("masks", "images", "groups", "objects", "found", "empty", "empty_images", "classes", "too_few")
 
 
 def difference(after: Evaluation, before: Evaluation, draws: int = 1000) -> dict[str, Any]:
@@ -163,4 +210,4 @@ def interval(
     return mean, None if math.isnan(low) else [low, high]
 
 
-__all__ = ["Evaluation", "difference", "interval"]
+__all__ = ["MIN_OBJECTS", "TOO_FEW", "Evaluation", "difference", "interval", "percent", "reported"]

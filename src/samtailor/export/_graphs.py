@@ -22,12 +22,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samtailor.adapters.combined import interpolated
 from samtailor.bases import Base
 from samtailor.bases._preprocessing import IMAGENET
 from samtailor.bases.companions import companion_maps
 from samtailor.errors import InputError
 from samtailor.segmenter import Segmenter
-from samtailor.structures import Features, Prompts, Tokens
+from samtailor.structures import PROMPT_TYPES, Features, Output, Prompts, Tokens
 
 Axes = dict[str, dict[int, str]]
 """Input or output to its dynamic axes by index."""
@@ -120,6 +121,7 @@ class _Decoder(nn.Module):
                 "This adapter draws its boxes as mask prompts (AM-SAM, reading R4) before they are encoded, which the "
                 "ONNX interface does not support. Use an adapter of another reading and draw the box into mask_input."
             )
+        _refuse_base_answers(segmenter)
         self.segmenter, self.model, self.single = segmenter, segmenter.model, single
         empty = _empty(self.model)
         self.register_buffer("no_mask", empty.dense[:1, :, :1, :1].clone())
@@ -150,13 +152,34 @@ class _Decoder(nn.Module):
             sparse = sparse + self.codes[row] * (kinds == label)
         return sparse
 
-    def predict(self, features: Features, tokens: Tokens) -> tuple[Tensor, Tensor]:
+    def predict(self, features: Features, tokens: Tokens, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Low-resolution logits (1, M, h, w) and predicted IoU (1, M) of the candidates, or of the best one."""
         features, region = _parted(self.segmenter, features)
-        for adapter in self.segmenter.tokens.values():
-            tokens = adapter(tokens, features, self.model.positions())
-        output = self.model.decode(features, tokens)
-        output = self.segmenter.finished(output, features, region=region)
+        segmenter, strengths = self.segmenter, self.segmenter.inference.strength
+        click, box = (strengths.get(name, 1.0) for name in PROMPT_TYPES)
+        if click == box == 0:  # the base model answers all prompts; no adapter is in the graph
+            return self._chosen(segmenter.base.decode(features, tokens))
+        boxed = (labels >= 2).any().to(tokens.sparse.dtype)  # corners of a box have the labels 2 and 3
+        strength: float | Tensor = click if click == box else click + boxed * (box - click)
+        plain = tokens
+        for adapter in segmenter.tokens.values():
+            changed = adapter(tokens, features, self.model.positions())
+            tokens = changed if click == box == 1 else interpolated(tokens, changed, strength)
+        output = segmenter.finished(self.model.decode(features, tokens), features, region=region, strength=strength)
+        low, iou = self._chosen(output)
+        if 0 not in (click, box) or not (len(segmenter.inside) or len(segmenter.outputs)):
+            return low, iou  # interpolated to the base model, where its strength is 0
+        base_low, base_iou = self._chosen(segmenter.base.decode(features, plain))
+        if base_low.shape != low.shape:
+            raise InputError(
+                "The base model answers some prompts of this adapter with another number of masks, which one ONNX file "
+                "cannot express. Export the base model and the adapter separately, or fit with --set fallback=false."
+            )
+        by_base = boxed if box == 0 else 1 - boxed
+        return torch.where(by_base > 0, base_low, low), torch.where(by_base > 0, base_iou, iou)
+
+    def _chosen(self, output: Output) -> tuple[Tensor, Tensor]:
+        """All candidates, or the best one."""
         low, iou = output.candidate_logits()[:, 0], output.candidate_iou()[:, 0]
         if not self.single or len(output.candidates) == 1:
             return low, iou
@@ -185,7 +208,7 @@ class Sam1Decoder(_Decoder):
         self, image_embeddings: Tensor, coords: Tensor, labels: Tensor, mask: Tensor, has_mask: Tensor, orig: Tensor
     ) -> tuple[Tensor, ...]:
         """Masks (1, M, height, width) logits, predicted IoU (1, M), low-resolution logits (1, M, h, w)."""
-        low, iou = self.predict(Features(image_embeddings), self.tokens(coords, labels, mask, has_mask))
+        low, iou = self.predict(Features(image_embeddings), self.tokens(coords, labels, mask, has_mask), labels)
         return self._full(low, orig), iou, low
 
     def _full(self, low: Tensor, orig: Tensor) -> Tensor:
@@ -219,13 +242,24 @@ class Sam2Decoder(_Decoder):
         self, embed: Tensor, high0: Tensor, high1: Tensor, coords: Tensor, labels: Tensor, mask: Tensor, has: Tensor
     ) -> tuple[Tensor, ...]:
         """Low-resolution logits (1, M, h, w) and predicted IoU (1, M)."""
-        return self.predict(Features(embed, (high0, high1)), self.tokens(coords, labels, mask, has))
+        return self.predict(Features(embed, (high0, high1)), self.tokens(coords, labels, mask, has), labels)
 
     def example(self) -> tuple[Tensor, ...]:
         """Inputs for tracing."""
         with torch.no_grad():
             features = _encoded(self.segmenter, torch.zeros(1, 3, self.model.size, self.model.size))
         return features.main, *features.skips, *self.prompt_example()
+
+
+def _refuse_base_answers(segmenter: Segmenter) -> None:
+    """Raise where the base model answers some prompts, but the exported encoder is that of the adapter."""
+    types = " and ".join(segmenter.inference.base_prompts)
+    if types and not segmenter.encoder_frozen:
+        raise InputError(
+            f"The base model answers prompts of the type {types} of this adapter, since the fit found the adapter no "
+            "better there. It has its own image encoder, so that one ONNX encoder cannot serve both. Export the base "
+            "model, or fit with --set fallback=false."
+        )
 
 
 def map_channels(segmenter: Segmenter) -> int:
@@ -267,9 +301,12 @@ def graphs(segmenter: Segmenter, *, single: bool) -> tuple[Any, Any]:
     kind = getattr(segmenter.base.model.config, "model_type", "")
     if kind == "sam":
         return Sam1Encoder(segmenter), Sam1Decoder(segmenter, single)
-    if kind in ("sam2", "sam2_video"):
+    if kind in ("sam2", "sam2_video", "edgetam", "sam3_tracker"):  # one interface
         return Sam2Encoder(segmenter), Sam2Decoder(segmenter, False)
-    raise InputError(f"Bases of type {kind!r} cannot be exported to ONNX; SAM and SAM 2 can.")
+    raise InputError(
+        f"Bases of type {kind!r} cannot be exported to ONNX: annotation programs have no interface for them. SAM, "
+        "SAM 2, EdgeTAM and the tracker of SAM 3 can."
+    )
 
 
 @torch.no_grad()

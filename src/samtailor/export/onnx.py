@@ -7,6 +7,7 @@ export.json).
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from importlib import metadata as packages
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtailor import __version__
-from samtailor.data.image import write_json
+from samtailor.data.listing import is_utf8
+from samtailor.data.writing import flush, write_json
 from samtailor.errors import InputError
 from samtailor.export import _annotators, _graphs, _parity, _quantise, _trace
 from samtailor.predict.files import new_folder
@@ -66,6 +68,10 @@ def export(
         ParityError: the files do not reproduce the adapter.
     """
     _trace.require_onnx()
+    if not is_utf8(str(out)):
+        raise InputError(
+            f"ONNX files need a folder whose name is valid UTF-8, got {os.fsencode(out)!r}. Choose another."
+        )
     report_step = progress or (lambda text: None)
     _require_cpu(segmenter)
     training = segmenter.training
@@ -90,6 +96,7 @@ def export(
             )
             report["files"] = {str(f.relative_to(folder)): f.stat().st_size for f in _files(folder)}
             write_json(folder / REPORT, report)
+            flush(folder)
     finally:
         segmenter.train(training)
     return report
@@ -124,6 +131,7 @@ def _report(segmenter: Segmenter, encoder: Any, decoder: Any, name: str, classes
         "asked_with": "nothing: prompts are taken and ignored"
         if segmenter.inference.prompt == "none"
         else "points and boxes",
+        "base_model_answers": list(segmenter.inference.base_prompts),
         "opset": _trace.OPSET,
         "geometry": {
             "size": base.size,

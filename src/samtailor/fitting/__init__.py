@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from samtailor import artefact
 from samtailor.data.folder_lock import locked
 from samtailor.errors import InputError
 from samtailor.fitting import folder, images
+from samtailor.fitting.gate import gate_of
 from samtailor.fitting.result import FitResult, finished
 from samtailor.fitting.run import Run
 from samtailor.train.config import FitConfig, resolve
@@ -38,6 +40,10 @@ def fit(
 ) -> FitResult:
     """Fit one adapter, or one adapter per class.
 
+    If the folder contains a finished adapter, the new one is fitted beside it, in FOLDER.new, and compared with it on
+    the same images. A new adapter that is not worse moves into FOLDER. Otherwise FOLDER is left as it is and the
+    result has `kept`.
+
     Args:
         config: settings; `out` is required, and `data` unless `samples` are given.
         samples: images, instead of `config.data`.
@@ -45,7 +51,7 @@ def fit(
         split: parts of the samples, instead of a split by the config; `shots` are sampled from its train part.
         store: cached embeddings; None opens `config.cache`.
         resume: continue an interrupted fit in the same folder; the result of a finished one is returned.
-        overwrite: delete an earlier fit in that folder.
+        overwrite: delete an earlier fit in that folder, and compare with nothing.
         progress: called with a `train.progress.Progress`.
         stop: polled after each step; True saves and raises `train.interrupt.Interrupted`, like Ctrl-C.
 
@@ -58,12 +64,26 @@ def fit(
     """
     config = resolve(config)
     out = folder.of(config)
-    if int(os.environ.get("RANK", "0")) != 0:  # the first of several processes holds the lock for all
-        return _fit(config, out, samples, base, split, store, resume, overwrite, progress, stop)
-    if out.exists() and not out.is_dir():
+    main = int(os.environ.get("RANK", "0")) == 0  # the first of several processes holds the lock for all
+    if main and out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; a fit needs a folder.")
-    with locked(out, "a fit"):
-        return _fit(config, out, samples, base, split, store, resume, overwrite, progress, stop)
+    with locked(out, "a fit") if main else nullcontext():
+        beside = None if config.per_class or overwrite else folder.candidate(out, resume)
+        if beside is None:
+            return _fit(config, out, samples, base, split, store, resume, overwrite, progress, stop)
+        staged = config.model_copy(update={"out": beside, "present": out})
+        with locked(beside, "a fit") if main else nullcontext():
+            result = _fit(staged, beside, samples, base, split, store, resume, not resume, progress, stop)
+        return _exchanged(result, config, out, beside, main)
+
+
+def _exchanged(result: FitResult, config: FitConfig, out: Path, beside: Path, main: bool) -> FitResult:
+    """The result after a new adapter has moved into the folder of the present one, unless it is worse."""
+    gate = gate_of(result.figures)
+    if not main or gate is None or not gate.replaces:
+        return replace(result, kept=out)
+    folder.move_into(beside, out, config)
+    return replace(result, folder=out, config=config)
 
 
 def _fit(
@@ -92,10 +112,12 @@ def _fit(
         from samtailor.bases import load_base
 
         base = load_base(config.base)
+    if config.present is not None and out == folder.beside(config.present):
+        folder.refuse_other_adapter(config.present, names, base)
     if store is None:
-        from samtailor.cache.embeddings import EmbeddingCache
+        from samtailor.fitting.store import open_store
 
-        store = EmbeddingCache(config.cache, max_bytes=int(config.cache_gb * 1e9))
+        store = open_store(config)
     if not config.per_class:
         samples = images.joined_regions(config, samples, names)
         from samtailor.train.denormals import flushed

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from samtailor import fitting
 from samtailor.errors import InputError
 from samtailor.fitting.result import FitResult
-from samtailor.registry import BUNDLED_BASE
 from samtailor.structures import Sample
 from samtailor.train.config import load
 from samtailor.train.progress_lines import ProgressLines, fit_lines
@@ -25,7 +24,8 @@ def fit(
     *,
     method: str | None = None,
     classes: Sequence[str] | None = None,
-    base: str | Path | Base = BUNDLED_BASE,
+    base: str | Path | Base | None = None,
+    preset: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     verbose: bool = True,
@@ -40,11 +40,14 @@ def fit(
     Args:
         data: folder of the data set, or samples as `open_dataset` returns them.
         out: folder of the adapter; created if it does not exist.
-        method: name of a method; None uses the default of `FitConfig` ("tailor").
+        method: name of a method; None uses that of the preset, else the default of `FitConfig` ("tailor").
         classes: classes to fit; None uses all classes of the data.
-        base: base model: "lite", a hub id, a folder, a `sam_vit_*.pth` file from Meta, or a loaded base model.
+        base: base model: "lite", a hub id, a folder, a `sam_vit_*.pth` file from Meta, or a loaded base model; None
+            uses that of the preset, else "lite".
+        preset: settings of a paper, "kim-2024" or "am-sam-2024", for all settings that are not given.
         resume: continue an interrupted fit in `out`; a finished fit is returned unchanged.
-        overwrite: replace an earlier fit in `out`.
+        overwrite: replace an earlier fit in `out`. Without it, the new adapter replaces a finished one only if it is
+            not worse on the same images; otherwise it is left in `out` + ".new" and `FitResult.kept` is set.
         verbose: print progress on standard error; has no effect if `progress` is given.
         progress: called with a `Progress` (stage, steps done, loss, held-out mIoU, seconds left).
         stop: called after each step; True saves the state and raises `Interrupted`, as Ctrl-C does.
@@ -57,7 +60,7 @@ def fit(
 
     Raises:
         InputError: an unknown setting (the message names the closest one), method or class, a value out of range, or
-            `out` holds another fit.
+            `out` holds an unfinished fit, or an adapter that cannot be compared (other classes, another base model).
         DataError: the data cannot be read, or contain no mask to train on.
         BaseUnavailableError: the base model cannot be loaded.
 
@@ -72,14 +75,15 @@ def fit(
     from samtailor.bases import Base as BaseModel
 
     samples: Sequence[Sample] | None = None
-    fields: dict[str, Any] = {"method": method, "classes": classes, "out": out}
+    fields: dict[str, Any] = {"method": method, "classes": classes, "out": out, "preset": preset}
     if isinstance(data, str | Path):
         fields["data"] = data
     else:
         samples = list(data)
         _refuse_other_than_samples(samples)
     loaded = base if isinstance(base, BaseModel) else None
-    fields["base"] = str(base) if loaded is None else loaded.name
+    if base is not None:
+        fields["base"] = str(base) if loaded is None else loaded.name
     given = {name: value for name, value in fields.items() if value is not None}
     config = load(None, {**given, **settings})
     if progress is None and verbose:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from samtailor.data.augment import Augment, flip_pairs
+from samtailor.data.augment import UNTOUCHED, Augment, View, flip_pairs
 from samtailor.data.dataset import class_names
 from samtailor.data.regions import foreground
 from samtailor.data.split import Split
 from samtailor.errors import InputError
 from samtailor.fitting.interpolate import judging_images
+from samtailor.fitting.plan import passes, resident_images
 from samtailor.registry import find
 from samtailor.train.bilevel_split import bilevel_split, second_seed
 from samtailor.train.config import FitConfig
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from samtailor.bases import Base
     from samtailor.cache.embeddings import EmbeddingCache
+    from samtailor.prompts import Source
     from samtailor.segmenter import Segmenter
     from samtailor.structures import Sample
 
@@ -46,6 +48,7 @@ class Feeds:
         store: cached embeddings.
         segmenter: the model to fit; defines the validation prompt and the contents of a batch.
         accelerator: defines the share of this process.
+        batch_size: masks per batch and process.
     """
 
     config: FitConfig
@@ -56,6 +59,7 @@ class Feeds:
     store: EmbeddingCache
     segmenter: Segmenter
     accelerator: Accelerator
+    batch_size: int
 
     # -- data of a training step (`train.step.TrainingData`)
 
@@ -85,7 +89,7 @@ class Feeds:
             self.store,
             source=find("prompts", config.prompt).build(**config.prompt_options),
             augment=self._augment(),
-            batch_size=config.batch_size,
+            batch_size=self.batch_size,
             seed=second_seed(config.seed) if second else config.seed,
             contours=self.segmenter.contour_points,
             companions=self.segmenter.companions,
@@ -132,27 +136,57 @@ class Feeds:
             return []
         return judging_images(self.train, self.classes, member_map(self.segmenter).folds)
 
-    def interpolation(self) -> Feed | None:
-        """Masks that select the strength of a click adapter: held-out ones, else `held_back`; None without either."""
+    def judged(self) -> list[Sample]:
+        """Images with objects to compare the adapter with others on: held-out ones, else `held_back`."""
         held_out = [sample for sample in self.split.pick(self.samples, "val") if sample.of(self.classes)]
-        judging = held_out or self.held_back()
-        return self._untouched(judging) if judging else None
+        return held_out or self.held_back()
+
+    def prompted_with(self, samples: Sequence[Sample], prompt: str, options: Mapping[str, Any]) -> Feed | None:
+        """Masks of the samples, without augmentation, with prompts of a source; None without a mask."""
+        if not any(sample.of(self.classes) for sample in samples):
+            return None
+        return self._untouched(samples, find("prompts", prompt).build(**options))
 
     # -- amounts
 
     def steps(self, feed: Feed) -> int:
         """Number of updates: `config.steps`, or what `config.epochs` amount to."""
         config = self.config
-        if config.epochs is None:
-            return config.steps
-        return max(1, round(config.epochs * len(feed) / (feed.masks_per_step * config.grad_accum_steps)))
+        return config.steps if config.epochs is None else self.steps_of(config.epochs, feed)
 
-    def encode(self, feeds: StepFeeds, held_out: Feed | None, progress: Callable[[Progress], None] | None) -> None:
-        """Encode all views that the fit needs into the cache; each process encodes its share."""
+    def steps_of(self, epochs: float, feed: Feed) -> int:
+        """Number of updates that a number of epochs amounts to, at least 1."""
+        return max(1, round(epochs * len(feed) / (feed.masks_per_step * self.config.grad_accum_steps)))
+
+    def needed(self, feeds: StepFeeds, held_out: Feed | None) -> list[tuple[Sample, View]]:
+        """Every (image, view) that the fit needs."""
         batches = self.steps(feeds.train) * self.config.grad_accum_steps
-        training = (feed.drawn(batches) for feed in (feeds.train, feeds.second) if feed is not None)
+        training = (feed.drawn(batches) for feed in _both(feeds))
         validated = [held_out.images()] if held_out is not None else []
-        jobs = list({(s.id, v.key): (s, v) for images in (*training, *validated) for s, v in images}.values())
+        return list({(s.id, v.key): (s, v) for images in (*training, *validated) for s, v in images}.values())
+
+    def resident(self, feeds: StepFeeds, held_out: Feed | None, needed: int) -> tuple[int | None, int]:
+        """Images that each feed trains on at a time, None for all, and passes over them; see `fitting.plan`.
+
+        Args:
+            feeds, held_out: of the fit.
+            needed: embeddings that it needs.
+        """
+        count = passes(self.config, feeds.train.epoch(self.steps(feeds.train) * self.config.grad_accum_steps))
+        room = self.store.room(self.base, needed, self.segmenter.companions)
+        validated = len(self._validated(held_out))
+        return resident_images(self.config, _both(feeds), room, validated, self.store, count), count
+
+    def keep_resident(
+        self, feeds: StepFeeds, held_out: Feed | None, images: int, passes: int
+    ) -> list[tuple[Sample, View]]:
+        """Let the feeds train on so many images at a time; returns the (image, view) of the validations."""
+        for feed in _both(feeds):
+            feed.keep_resident(images, passes)
+        return [(sample, UNTOUCHED) for sample in self._validated(held_out)]
+
+    def encode(self, jobs: Sequence[tuple[Sample, View]], progress: Callable[[Progress], None] | None) -> None:
+        """Encode every (image, view) into the cache; each process encodes its share."""
         share = jobs[self.accelerator.process_index :: self.accelerator.num_processes]
         start = time.monotonic()
 
@@ -165,6 +199,10 @@ class Feeds:
             samples, views = [s for s, _ in share], [v for _, v in share]
             self.store.prepare(self.base, samples, views, self.segmenter.companions, progress=report)
         self.accelerator.wait_for_everyone()
+
+    def _validated(self, held_out: Feed | None) -> list[Sample]:
+        """Images of the validations during the fit."""
+        return [] if held_out is None else held_out.held_out_images(self.config.eval_masks)
 
     @property
     def _shard(self) -> tuple[int, int]:
@@ -183,22 +221,24 @@ class Feeds:
             self.store,
             source=find("prompts", "none").build(),
             augment=augment,
-            batch_size=self.config.batch_size,
+            batch_size=self.batch_size,
             seed=second_seed(self.config.seed),
             companions=self.segmenter.companions,
             shard=shard,
         )
 
-    def _untouched(self, samples: Sequence[Sample]) -> Feed:
-        """Masks to validate on, without augmentation, prompted as in use."""
+    def _untouched(self, samples: Sequence[Sample], source: Source | None = None) -> Feed:
+        """Masks to validate on, without augmentation, by default prompted as in use."""
         inference = self.segmenter.inference
+        if source is None:
+            source = find("prompts", inference.prompt or "mask-center").build(**inference.prompt_options)
         return Feed(
             self.base,
             samples,
             self.classes,
             self.store,
-            source=find("prompts", inference.prompt or "mask-center").build(**inference.prompt_options),
-            batch_size=self.config.batch_size,
+            source=source,
+            batch_size=self.batch_size,
             seed=self.config.seed,
             companions=self.segmenter.companions,
             images=not self.segmenter.encoder_frozen,
@@ -209,6 +249,10 @@ class Feeds:
         if pairs is None and config.views > 1 and config.flip:
             pairs = flip_pairs(class_names(self.samples))
         return Augment(config.views, config.flip and pairs is not None, pairs or (), config.crop, config.color_jitter)
+
+
+def _both(feeds: StepFeeds) -> list[Feed]:
+    return [feed for feed in (feeds.train, feeds.second) if feed is not None]
 
 
 __all__ = ["Feeds"]

@@ -16,12 +16,16 @@ from samtailor import artefact
 from samtailor.data import folder_lock
 from samtailor.data.writing import sweep
 from samtailor.errors import InputError
+from samtailor.fitting.plan import FILE as PLAN
 from samtailor.train.config import FitConfig, changed, load
 
 if TYPE_CHECKING:
+    from samtailor.bases import Base
     from samtailor.data.split import Split
 
 CONFIG, CHECKPOINT, HISTORY = "config.yaml", "checkpoint.safetensors", "history.json"
+SNAPSHOTS = "snapshots"
+"""Folder of the states after the epochs of `FitConfig.snapshots`, each an adapter."""
 
 
 def of(config: FitConfig) -> Path:
@@ -64,14 +68,65 @@ def prepare(config: FitConfig, out: Path, resume: bool, overwrite: bool) -> None
                 f"{'; '.join(differing)}. Use the same settings, another folder, or --overwrite."
             )
     elif overwrite:
-        for name in (artefact.METADATA, artefact.TENSORS, artefact.CARD, artefact.SPLIT, CHECKPOINT, HISTORY, CONFIG):
+        for name in (artefact.METADATA, artefact.TENSORS, artefact.CARD, artefact.SPLIT, CHECKPOINT, HISTORY, CONFIG,
+                     PLAN):  # fmt: skip
             (out / name).unlink(missing_ok=True)
-        shutil.rmtree(out / "logs", ignore_errors=True)
+        for name in ("logs", SNAPSHOTS):
+            shutil.rmtree(out / name, ignore_errors=True)
     else:
         what = "a finished" if (out / artefact.METADATA).exists() else "an unfinished"
         raise InputError(
             f"{out} contains {what} fit. Continue it with --resume, replace it with --overwrite, or use another folder."
         )
+
+
+def candidate(out: Path, resume: bool) -> Path | None:
+    """The folder for a new adapter beside a finished one in `out`; None if `out` has none, or is only read again.
+
+    With `resume`, a fit that was interrupted there is continued; otherwise the finished fit in `out` is the result.
+    """
+    new = beside(out)
+    if not (out / artefact.METADATA).is_file() or not (out / CONFIG).is_file():
+        return None
+    if resume and not ((new / CONFIG).is_file() and not (new / artefact.METADATA).is_file()):
+        return None
+    return new
+
+
+def beside(out: Path) -> Path:
+    """The folder of a new adapter beside the present one in `out`."""
+    return out.with_name(out.name + ".new")
+
+
+def refuse_other_adapter(out: Path, classes: Sequence[str], base: Base) -> None:
+    """Raise an `InputError` if the adapter in `out` is of other classes or another base, hence cannot be compared."""
+    meta, other = artefact.read_meta(out), []
+    if sorted(classes) != sorted(meta.classes):
+        other.append(f"of {', '.join(meta.classes)}, not of {', '.join(classes)},")
+    if base.fingerprint != meta.base.fingerprint:
+        other.append(f"on another base model ({meta.base.name}, fingerprint {meta.base.fingerprint})")
+    if other:
+        raise InputError(
+            f"{out} contains a finished fit {' and '.join(other)}, which cannot be compared. Replace it with "
+            "--overwrite, or use another folder."
+        )
+
+
+def move_into(new: Path, out: Path, config: FitConfig) -> None:
+    """Move the files of a finished fit into another folder, adapter.json last, and delete its own folder.
+
+    A process that is killed meanwhile leaves a folder that does not load, and the new adapter beside it.
+    """
+    from samtailor.data.image import replacing
+
+    (out / artefact.METADATA).unlink(missing_ok=True)
+    shutil.rmtree(out / "logs", ignore_errors=True)
+    for name in (artefact.SPLIT, HISTORY, artefact.CARD, artefact.TENSORS):
+        (new / name).replace(out / name)
+    with replacing(out / CONFIG) as temporary:
+        temporary.write_text(config.to_yaml(), encoding="utf-8")
+    (new / artefact.METADATA).replace(out / artefact.METADATA)
+    shutil.rmtree(new)
 
 
 def refuse_other_content(out: Path) -> None:
@@ -93,4 +148,5 @@ def begin(config: FitConfig, out: Path, split: Split) -> None:
         temporary.write_text(config.to_yaml(), encoding="utf-8")
 
 
-__all__ = ["CHECKPOINT", "CONFIG", "HISTORY", "begin", "of", "of_classes", "prepare", "refuse_other_content"]
+__all__ = ["CHECKPOINT", "CONFIG", "HISTORY", "SNAPSHOTS", "begin", "beside", "candidate", "move_into", "of",
+           "of_classes", "prepare", "refuse_other_adapter", "refuse_other_content"]  # fmt: skip

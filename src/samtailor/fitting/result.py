@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtailor import artefact
-from samtailor.fitting.folder import CHECKPOINT, HISTORY
+from samtailor.fitting.folder import CHECKPOINT, HISTORY, SNAPSHOTS
 from samtailor.structures import Account, InferenceSpec
 from samtailor.structures.notebook import table_html
 from samtailor.train.config import FitConfig
@@ -27,7 +27,7 @@ class FitResult:
     Args:
         folder: folder of the adapter; with `per_class` the folder that holds one folder per class.
         config: resolved settings.
-        figures: measurements on held-out images, all in [0, 1]; empty without held-out images.
+        figures: measurements on validation images, which also select the best state, all in [0, 1].
 
             * "held_out_miou", "held_out_oracle_miou", "best_step": of the exported state; "start_miou",
               "start_oracle_miou": of the state before the first step (the base model, for methods that start at it).
@@ -35,12 +35,14 @@ class FitResult:
               "held_out_gain_interval": 95 % intervals [low, high] of the mIoU and of its paired difference to the
               start, where at least two images were held out.
             * "selection": data that selected the state of a bi-level fit, "held-out" images or "paper" (D2).
-            * "alpha", "alpha_miou", "base_miou", "alpha_images", "alpha_masks": see `fitting.interpolate`.
+            * "alpha": strength for clicks, see `fitting.interpolate`.
+            * "comparison": the comparison with the base model and with the adapter in use, see `gate`.
             * "region_dice", "region_dice_untiled", "region_images", "region_objects", "region_interval": see
               `fitting.select_inference`.
         history: "train" (mean losses) and "held_out" (validations), lists of dicts with "step".
         parts: results by class, with `per_class`.
         inference: how the adapter is prompted and tiled.
+        kept: folder of the adapter that stays in use, since the new one is not better; None if the new one is used.
         account: images and annotations in the data set, those that were read and those left out; None for samples in
             memory and for a fit that was finished earlier.
     """
@@ -52,6 +54,7 @@ class FitResult:
     parts: dict[str, FitResult] = field(default_factory=dict)
     inference: InferenceSpec = field(default_factory=InferenceSpec)
     account: Account | None = None
+    kept: Path | None = None
 
     def __repr__(self) -> str:
         """Folder, method and held-out scores in percent."""
@@ -101,6 +104,26 @@ def export(
     (out / CHECKPOINT).unlink(missing_ok=True)
 
 
+def snapshot(
+    out: Path, epoch: float, config: FitConfig, segmenter: Segmenter, step: int, *, classes: Sequence[str]
+) -> None:
+    """Write the present state as an adapter into OUT/snapshots/epoch-N."""
+    training = segmenter.training
+    meta = artefact.describe(
+        segmenter.eval(),
+        method=config.method,
+        options=config.options,
+        classes=classes,
+        data=artefact.reference(config.data, config.format, config.data_options),
+        figures={"epoch": epoch},
+        seed=config.seed,
+        steps=step,
+        split=None,
+    )
+    artefact.save(out / SNAPSHOTS / f"epoch-{epoch:g}", segmenter, meta)
+    segmenter.train(training)
+
+
 def finished(config: FitConfig, out: Path) -> FitResult:
     """Result of a fit that finished earlier."""
     meta = artefact.read_meta(out)
@@ -136,4 +159,4 @@ def counts(validation: Validation, before: Validation | None) -> dict[str, Any]:
     return figures
 
 
-__all__ = ["FitResult", "counts", "export", "figures_of", "finished"]
+__all__ = ["FitResult", "counts", "export", "figures_of", "finished", "snapshot"]

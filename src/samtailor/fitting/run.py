@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from samtailor.errors import InputError
 from samtailor.fitting import folder
 from samtailor.fitting.images import split_in
+from samtailor.fitting.plan import Plan, read_plan, write_plan
 from samtailor.fitting.result import FitResult, export, figures_of
 from samtailor.prompts import prompt_type
 from samtailor.registry import find
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from samtailor.segmenter import Segmenter
     from samtailor.structures import InferenceSpec, Sample
     from samtailor.train.checkpoint import State
+    from samtailor.train.feed import Feed
     from samtailor.train.progress import Progress
     from samtailor.train.step import Step
 
@@ -48,11 +50,13 @@ class Run:
 
     def result(self) -> FitResult:
         """Fit, export the adapter and return the result."""
+        from samtailor.fitting.judge import Judge, Present
         from samtailor.train.processes import make_accelerator
 
         config, out = self.config, self.out
         accelerator = make_accelerator(config, out)
         self.base.model.to(accelerator.device)
+        present = None if config.present is None else Present.load(config.present, self.base, self.classes)
         segmenter, step_class = self._build()
         segmenter.to(accelerator.device)
         optimizers = self._optimizers(segmenter)
@@ -64,8 +68,8 @@ class Run:
             self._assign_folds(segmenter, split)
         state, feeds, selection = self._train(segmenter, step, optimizers, split, accelerator)
         figures = figures_of(state)
-        if segmenter.tunes_inference and accelerator.is_main_process:
-            figures |= self._tune(segmenter.eval(), feeds, accelerator.device)
+        if accelerator.is_main_process:
+            figures |= Judge(segmenter.eval(), feeds, accelerator.device, present, self.progress).figures()
         if figures and selection is not None:
             figures["selection"] = selection
         if accelerator.is_main_process:
@@ -146,24 +150,40 @@ class Run:
         """Encode, train, and load the best state; the last is what selected the state of a bi-level fit, else None."""
         from samtailor.fitting.feeds import Feeds
         from samtailor.train import loop
-        from samtailor.train.processes import start_trackers
+        from samtailor.train.processes import from_first, start_trackers
 
-        feeds = Feeds(self.config, self.samples, split, self.classes, self.base, self.store, segmenter, accelerator)
+        kept = self._earlier_plan()
+
+        def feeds_of(batch_size: int) -> Feeds:
+            context = (self.base, self.store, segmenter, accelerator)
+            return Feeds(self.config, self.samples, split, self.classes, *context, batch_size)
+
+        plan = kept or Plan(self._batch_size(feeds_of(1), split, accelerator))
+        feeds = feeds_of(plan.batch_size)
         step_feeds = step.feeds(feeds)
         held_out, selection = feeds.validation(step_feeds.selection)
+        needed = []
+        if segmenter.encoder_frozen and plan.resident is None:
+            needed = feeds.needed(step_feeds, held_out)
+            if kept is None:
+                plan = Plan(plan.batch_size, *feeds.resident(step_feeds, held_out, len(needed)))
+        plan = from_first(plan, accelerator)
         if accelerator.is_main_process:  # not earlier: a mistake in the settings leaves no folder behind
             folder.begin(self.config, self.out, split)
+            write_plan(self.out, self.config, plan)
         accelerator.wait_for_everyone()
         start_trackers(accelerator, self.config)
         if segmenter.encoder_frozen:
-            feeds.encode(step_feeds, held_out, self.progress)
+            if plan.resident is not None:
+                needed = feeds.keep_resident(step_feeds, held_out, plan.resident, plan.passes)
+            feeds.encode(needed, self.progress)
         state = loop.run(
             segmenter,
             step,
             optimizers,
             step_feeds.train,
             held_out,
-            self.config.model_copy(update={"steps": feeds.steps(step_feeds.train) if optimizers else 0}),
+            self._in_steps(feeds, step_feeds.train, bool(optimizers)),
             accelerator,
             file=self.out / folder.CHECKPOINT,
             resume=self.resume,
@@ -171,47 +191,59 @@ class Run:
             stop=self.stop,
             second=step_feeds.second,
             regions=feeds.held_out_regions() if held_out and step_feeds.regions else None,
+            after_step=self._snapshots(segmenter, feeds, step_feeds.train),
         )
         for tracker in accelerator.trackers:
             tracker.finish()
         return state, feeds, None if step_feeds.selection is None else selection
 
-    def _tune(self, segmenter: Segmenter, feeds: Feeds, device: torch.device) -> dict[str, Any]:
-        """Select the strength of the click adapter and tiled inference; figures of both."""
-        from samtailor.fitting.interpolate import interpolate_to_base
-        from samtailor.fitting.result import counts
+    def _earlier_plan(self) -> Plan | None:
+        """What the fit decided before it was interrupted; None for a new one."""
+        if not self.resume or not (self.out / folder.CHECKPOINT).exists():
+            return None
+        size = self.config.batch_size
+        return read_plan(self.out) or (None if size == "auto" else Plan(size))
 
-        figures: dict[str, Any] = {}
-        if (judging := feeds.interpolation()) is not None:
-            alpha, validations = interpolate_to_base(segmenter, judging, device)
-            best, base = validations[alpha], validations[0.0]
-            figures |= {"alpha": alpha, "alpha_miou": best.miou, "base_miou": base.miou}
-            figures |= {"alpha_images": best.n_images, "alpha_masks": len(best.ious)}
-            if alpha < 1 and feeds.split.val:  # the held-out figures are those of the exported adapter
-                figures |= {f"held_out_{name}": value for name, value in best.figures().items()}
-                figures |= counts(best, base)
-        return figures | self._select_inference(segmenter, feeds)
+    def _batch_size(self, feeds: Feeds, split: Split, accelerator: Accelerator) -> int:
+        """`batch_size`, or the largest one that the memory holds; `feeds` have batches of one mask."""
+        from samtailor.fitting.memory import memory_batch_size
+        from samtailor.train.ahead import workers_for
+        from samtailor.train.processes import smallest
 
-    def _select_inference(self, segmenter: Segmenter, feeds: Feeds) -> dict[str, Any]:
-        from samtailor.fitting.select_inference import select_inference
-        from samtailor.train.multitask import member_map
-        from samtailor.train.progress import Progress
+        if self.config.batch_size != "auto":
+            return self.config.batch_size
+        segmenter, step_class = self._build()
+        segmenter.to(accelerator.device).train()
+        if segmenter.tunes_inference:
+            self._assign_folds(segmenter, split)
+        if not (optimizers := self._optimizers(segmenter)):
+            return 1  # nothing is trained
+        step = step_class(segmenter, {g: accelerator.prepare(o) for g, o in optimizers.items()}, accelerator)
+        workers = workers_for(accelerator.device.type, self.config.feed_workers)
+        size = memory_batch_size(step, segmenter, step.feeds(feeds), accelerator, workers)
+        return smallest(size, accelerator)
 
-        folds, split = member_map(segmenter).folds, feeds.split
-        if not (split.val or folds) or not segmenter.promptless:
-            return {}
+    def _in_steps(self, feeds: Feeds, feed: Feed, learns: bool) -> FitConfig:
+        """The settings with everything that is given in epochs converted to steps."""
+        config, steps = self.config, feeds.steps(feed) if learns else 0
+        every: dict[str, int] = {}
+        if config.eval_epochs is not None and learns:
+            # a checkpoint after each of a hundred short epochs would take longer than the epochs
+            every["eval_every"] = feeds.steps_of(config.eval_epochs, feed)
+            every["checkpoint_every"] = config.checkpoint_every or max(1, steps // 10)
+        return config.model_copy(update={"steps": steps, **every})
 
-        def report(done: int, total: int) -> None:
-            if self.progress is not None:
-                self.progress(Progress("select", done, total))
+    def _snapshots(self, segmenter: Segmenter, feeds: Feeds, feed: Feed) -> Callable[[int], None] | None:
+        """Writes the state after the epochs of `config.snapshots`, each as an adapter; None without any."""
+        from samtailor.fitting.result import snapshot
 
-        samples, left_out = split.pick(self.samples, "val" if split.val else "train"), folds or None
-        selected = select_inference(segmenter, samples, self.classes, self.store, left_out=left_out, progress=report)
-        if selected is None:
-            return {}
-        figures: dict[str, Any] = {"region_dice": selected.dice, "region_dice_untiled": selected.untiled}
-        figures |= {"region_images": selected.images, "region_objects": selected.objects}
-        return figures | ({} if selected.interval is None else {"region_interval": selected.interval})
+        epochs = {feeds.steps_of(epoch, feed): epoch for epoch in self.config.snapshots}
+
+        def write(step: int) -> None:
+            if step in epochs:
+                snapshot(self.out, epochs[step], self.config, segmenter, step, classes=self.classes)
+
+        return write if epochs else None
 
 
 __all__ = ["Run"]

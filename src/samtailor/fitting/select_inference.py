@@ -60,6 +60,8 @@ class SelectedInference:
         dice: mean Dice of the plan on these images, in [0, 1].
         untiled: mean Dice of one pass over the whole image with the map alone.
         interval: 95 % interval of `dice` by a bootstrap over images.
+        scores: Dice of the plan on each image.
+        ids, groups: of the images.
     """
 
     tiling: TilingPlan
@@ -68,6 +70,9 @@ class SelectedInference:
     dice: float
     untiled: float
     interval: list[float] | None
+    scores: tuple[float, ...] = ()
+    ids: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
 
 def assign_folds(split: Split, members: int) -> dict[str, int]:
@@ -129,12 +134,28 @@ def select_inference(
         dice=float(table[:, best].mean()),
         untiled=float(table[:, 0].mean()),
         interval=None if math.isnan(low) else [low, high],
+        scores=tuple(table[:, best].tolist()),
+        ids=tuple(sample.id for sample in judging),
+        groups=tuple(groups),
     )
 
 
+def region_dice(segmenter: Segmenter, sample: Sample, classes: Sequence[str], store: EmbeddingCache) -> float:
+    """Dice of the region of some classes in one image, by a segmenter with a map and its tiling plan."""
+    (region,) = foreground([sample], classes)
+    plans = (segmenter.inference.tiling,)
+    return _dice(segmenter, member_map(segmenter).logits, region, store, plans)[0]
+
+
 @torch.no_grad()
-def _dice(segmenter: Segmenter, predict: Predict, sample: Sample, store: EmbeddingCache) -> list[float]:
-    """Dice of each plan on one image."""
+def _dice(
+    segmenter: Segmenter,
+    predict: Predict,
+    sample: Sample,
+    store: EmbeddingCache,
+    plans: Sequence[TilingPlan] | None = None,
+) -> list[float]:
+    """Dice of each plan on one image; None: all plans."""
     base, truth = segmenter.base, sample.annotations[0].mask
     device, frame = next(base.model.parameters()).device, Frame.of(base, *truth.shape)
     encoded: dict[str, Features] = {}
@@ -144,7 +165,9 @@ def _dice(segmenter: Segmenter, predict: Predict, sample: Sample, store: Embeddi
             encoded[view.key] = store.features(base, [sample], [view], segmenter.companions).to(device)
         return encoded[view.key]
 
-    predictions = (frame.logits(tiled_logits(plan, predict, base, frame, encode)) for plan in PLANS)
+    predictions = (
+        frame.logits(tiled_logits(plan, predict, base, frame, encode)) for plan in (PLANS if plans is None else plans)
+    )
     return [float(metrics.dice((logits[0, 0] > 0).cpu().numpy(), truth)) for logits in predictions]
 
 
@@ -156,4 +179,4 @@ def _best(table: np.ndarray) -> int:
     return int(np.where(sound, mean, -1.0).argmax()) if sound.any() else 0
 
 
-__all__ = ["MAX_IMAGES", "MIN_GROUPS", "PLANS", "SelectedInference", "assign_folds", "select_inference"]
+__all__ = ["MAX_IMAGES", "MIN_GROUPS", "PLANS", "SelectedInference", "assign_folds", "region_dice", "select_inference"]

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from samtailor.errors import counted
+from samtailor.fitting.gate import MIN_OBJECTS, gate_of
+from samtailor.fitting.gate_words import sentences
 from samtailor.fitting.result import FitResult
 from samtailor.structures import TilingPlan
 
-MIN_OBJECTS = 5
-"""With fewer objects no percentage is reported."""
 _NOTABLE = 0.01  # mIoU; a smaller difference between two oracles is not reported
 
 
 def verdict(result: FitResult) -> list[str]:
     """Sentences about a finished fit; with `per_class` those of each class, prefixed with its name.
 
-    All percentages are means over held-out data. The best state of a fit is selected on the same images, so its mIoU
-    is slightly optimistic; `samtailor evaluate` measures on other images.
+    All percentages are means over validation images, which also selected the best state, so they are slightly
+    optimistic; `samtailor evaluate` measures on other images.
 
     Args:
         result: of `fit`, also one that was read back from its folder.
@@ -26,12 +26,20 @@ def verdict(result: FitResult) -> list[str]:
     if result.parts:
         return [f"{name}: {sentence}" for name, part in result.parts.items() for sentence in verdict(part)]
     figures = result.figures
-    return [
-        *_clicks(figures),
-        *_oracle(figures),
-        *_strength(figures),
-        *_automatic(figures, result.inference.tiling),
-    ]
+    gate = gate_of(figures)
+    automatic = _automatic(figures, result.inference.tiling)
+    if gate is None:  # a fit of an earlier version, or of a method without anything to compare
+        return [*_clicks(figures), *_oracle(figures), *_strength(figures), *automatic]
+    compared = sentences(gate, result.inference.strength)
+    return [*_state(figures), *compared, *_oracle(figures), *automatic]
+
+
+def _state(figures: Mapping[str, Any]) -> list[str]:
+    """What selected the state that was kept."""
+    if "held_out_miou" not in figures:
+        return ["No image was held out, so the last state was kept. Run `samtailor evaluate` to measure it."]
+    images = "training images" if figures.get("selection") == "paper" else "validation images"
+    return [f"The state after {counted(figures['best_step'], 'step')} is the best on the {images}."]
 
 
 def _clicks(figures: Mapping[str, Any]) -> list[str]:
@@ -117,12 +125,12 @@ def _judged_on(figures: Mapping[str, Any]) -> str:
     if figures.get("selection") == "paper":
         what = "training images" if images is None else _images(images, masks, "training image")
         return f"{what} that select the best state; no image was held out"
-    return "held-out images" if images is None else _images(images, masks, "held-out image")
+    return "validation images" if images is None else _images(images, masks, "validation image")
 
 
 def _kind(figures: Mapping[str, Any]) -> str:
     """Without held-out images, inference is tuned on training images that were left out for that."""
-    return "held-out image" if "held_out_miou" in figures else "left-out training image"
+    return "validation image" if "held_out_miou" in figures else "left-out training image"
 
 
 def _images(images: int, masks: int | None, noun: str) -> str:

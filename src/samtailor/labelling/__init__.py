@@ -29,6 +29,7 @@ from samtailor.labelling._pipeline import Cut, Unreadable, Workers, predict_ahea
 from samtailor.labelling._predict import MultiAdapterPredictor
 from samtailor.labelling._tiles import Piece, Tile, merged, tiles
 from samtailor.masks.nms import mask_nms
+from samtailor.masks.rle import is_box
 from samtailor.predict.source import AdapterSource
 from samtailor.structures.notebook import table_html
 
@@ -57,6 +58,8 @@ class Labelled:
         objects: number by class.
         earlier: images that an earlier run labeled.
         empty: names of the images without any object.
+        empty_masks: number of predictions without a pixel; they are no objects.
+        boxes: number of objects whose mask is exactly its box.
         unreadable: file to the error.
         report: what the format could not hold.
     """
@@ -66,6 +69,8 @@ class Labelled:
     earlier: int = 0
     empty: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+    empty_masks: int = 0
+    boxes: int = 0
     report: WriteReport = field(default_factory=WriteReport)
 
     def __repr__(self) -> str:
@@ -77,6 +82,7 @@ class Labelled:
     def _repr_html_(self) -> str:
         """A table for notebooks."""
         rows = [[name, str(number)] for name, number in sorted(self.objects.items())]
+        rows += [["empty masks, left out", str(self.empty_masks)]] if self.empty_masks else []
         rows += [["images", str(self.images)], ["images without objects", str(len(self.empty))]]
         rows += [["unreadable images", str(len(self.unreadable))]] if self.unreadable else []
         rows += [["objects that the format could not hold", str(n)]] if (n := self.report.left_out.total()) else []
@@ -212,12 +218,14 @@ def _predicted(
     regions = [one.adapter is not None and predictor.segmenter(one.adapter).inference.regions for one in sources]
     workers = Workers(1, None) if len(images) == 1 and tiling is None else Workers.for_base(predictor.base)
     by_source: list[list[Piece]] = [[] for _ in sources]
+    empty = 0
     with closing(predict_ahead(images, cut, lambda view: model.predict(view.pixels), workers)) as predicted:
         for result in predicted:
             if isinstance(result, Unreadable):
                 yield result
                 continue
-            view, predictions = result
+            view, (predictions, none) = result
+            empty += none
             for kept, pieces in zip(by_source, predictions, strict=True):
                 kept += (_in_image(piece, view.tile) for piece in pieces)
             if view.last:
@@ -226,8 +234,8 @@ def _predicted(
                         merged((piece for piece in kept if piece.mask.any()), regions=whole)
                         for kept, whole in zip(by_source, regions, strict=True)
                     ]
-                yield LabelledImage(view.name, view.path, *view.size, _objects(by_source, view.size))
-                by_source = [[] for _ in sources]
+                yield LabelledImage(view.name, view.path, *view.size, _objects(by_source, view.size), empty)
+                by_source, empty = [[] for _ in sources], 0
 
 
 def _in_image(piece: Piece, tile: Tile | None) -> Piece:
@@ -254,6 +262,8 @@ def _count(result: Labelled, journal: Journal, images: Mapping[str, Path]) -> No
         result.images += 1
         result.objects.update(one.label for one in image.objects)
         result.empty += [] if image.objects else [image.name]
+        result.empty_masks += image.empty
+        result.boxes += sum(is_box(one.rle) for one in image.objects)
 
 
 def _report(result: Labelled, classes: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,6 +272,8 @@ def _report(result: Labelled, classes: Sequence[str], settings: Mapping[str, Any
         "classes": {name: result.objects.get(name, 0) for name in classes},
         "images": result.images,
         "nothing_found": result.empty,
+        "empty_masks": result.empty_masks,
+        "boxes": result.boxes,
         "unreadable": result.unreadable,
         "written": result.report.to_json(),
     }

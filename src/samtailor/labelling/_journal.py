@@ -69,6 +69,7 @@ class Journal:
             "stamp": _stamp(image.source),
             "size": [image.height, image.width],
             "objects": [_plain(one) for one in image.objects],
+            "empty": image.empty,
         }
         with replacing(self._file(image.name)) as file:
             file.write_text(json.dumps(sealed(content)), encoding="utf-8")
@@ -81,7 +82,7 @@ class Journal:
                 check_seal(content, self._file(name))
                 height, width = content["size"]
                 objects = tuple(_object(row) for row in content["objects"])
-                yield LabelledImage(name, source, height, width, objects)
+                yield LabelledImage(name, source, height, width, objects, content.get("empty", 0))
 
     def forget(self, name: str) -> None:
         """Delete the objects of an image."""

@@ -50,29 +50,31 @@ class MultiAdapterPredictor:
         self._local = threading.local()
         self._views = tile_views([source.tiles for source in sources])
 
-    def predict(self, image: np.ndarray) -> list[list[Piece]]:
+    def predict(self, image: np.ndarray) -> tuple[list[list[Piece]], int]:
         """Predict the objects of each source, each once.
 
         Args:
             image: uint8 RGB (height, width, 3), or a tile.
 
         Returns:
-            one list per source, in the frame of the image.
+            one list per source, in the frame of the image, and the number of predictions without a pixel.
         """
-        state = self._thread_state()
+        empty, state = 0, self._thread_state()
         pieces: list[list[Piece]] = [[] for _ in self._sources]
         size = (image.shape[0], image.shape[1])
         for view, indices in self._views:
             for index, piece in self._predict_view(state, view.image(image), indices):
-                if (moved := in_image(piece, view, size, self._sources[index].tiles)) is not None:
+                if piece is None:
+                    empty += 1
+                elif (moved := in_image(piece, view, size, self._sources[index].tiles)) is not None:
                     pieces[index].append(moved)
         state.predictor.reset_image()
-        return [suppress_duplicates(of_source, size) for of_source in pieces]
+        return [suppress_duplicates(of_source, size) for of_source in pieces], empty
 
     def _predict_view(
         self, state: _ThreadState, image: np.ndarray, indices: Sequence[int]
-    ) -> Iterator[tuple[int, Piece]]:
-        """Predictions of some of the sources on an image or a view of it, in its frame; empty masks are left out."""
+    ) -> Iterator[tuple[int, Piece | None]]:
+        """Predictions of some of the sources on an image or a view of it, in its frame; None for an empty mask."""
         state.set_image(image, shared=self._share_embedding)
         predictor, batches = state.predictor, []
         for index in indices:
@@ -123,13 +125,16 @@ def _channels_last(features: Features) -> Features:
     return features.apply(lambda one: one.contiguous(memory_format=torch.channels_last))
 
 
-def _pieces(state: _ThreadState, best: BestMask, batch: PromptBatch, source: AdapterSource) -> Iterator[Piece]:
+def _pieces(state: _ThreadState, best: BestMask, batch: PromptBatch, source: AdapterSource) -> Iterator[Piece | None]:
+    """The mask of each prompt; None for an empty one."""
     predictor, logits = state.predictor, best.logits.cpu()
     for index, prompt in enumerate(batch.prompts):
         mask, x, y = state.windows.mask(logits[index], predictor.frame)
         if source.refine and mask.any():
             mask, x, y = _refined(predictor, mask, x, y, best.keys()[index], source)
-        if mask.any():
+        if not mask.any():
+            yield None
+        else:
             yield _piece(mask, x, y, prompt, float(best.scores[index]), source)
 
 

@@ -10,11 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from samtailor.data.augment import View
-from samtailor.data.tile_views import views
+from samtailor.data.tile_views import cut_off, exceeds_overlap, views
 from samtailor.labelling._tiles import Piece
 from samtailor.masks import interior
 from samtailor.masks.nms import mask_nms
-from samtailor.predict.instances import cut_off, exceeds_overlap
 
 
 def tile_views(tiles: Sequence[int]) -> list[tuple[View, tuple[int, ...]]]:

@@ -38,6 +38,7 @@ def mask_nms(
     rank: Callable[[Mask], float],
     iou: float = NMS_IOU,
     containment: float | None = CONTAINMENT,
+    coverage: float | None = None,
     per_class: bool = True,
 ) -> list[Mask]:
     """Drop empty masks and duplicates; sort by falling rank (equal ranks in the order given).
@@ -48,6 +49,8 @@ def mask_nms(
         iou: masks with a higher IoU than this are duplicates, in [0, 1].
         containment: masks are also duplicates if the one of lower rank is no larger than the other and more than
             this share of it lies inside the other, in [0, 1]. None compares by IoU only.
+        coverage: a mask is also a duplicate if those of higher rank together cover more than this share of it, in
+            [0, 1], as they do where it joins several of them. None does not compare with several masks at once.
         per_class: compare masks of the same class only.
     """
     from pycocotools import mask as coco
@@ -58,6 +61,8 @@ def mask_nms(
         area = int(coco.area(mask.rle))
         others = rivals.setdefault(mask.label if per_class else None, [])
         if not area or (others and _is_duplicate((mask.rle, area), others, iou, containment)):
+            continue
+        if coverage is not None and _shared_area(mask.rle, others) > coverage * area:
             continue
         others.append((mask.rle, area))
         kept.append(mask)
@@ -77,6 +82,16 @@ def _is_duplicate(mask: _Measured, others: Sequence[_Measured], iou: float, cont
     covered = coco.iou([rle], rles, [1] * len(rles))[0]
     larger = np.array([area <= other for _, other in others])
     return bool((covered[larger] > containment).any())
+
+
+def _shared_area(rle: dict[str, Any], others: Sequence[_Measured]) -> int:
+    """Area that a mask shares with the union of others."""
+    from pycocotools import mask as coco
+
+    if not others:
+        return 0
+    union = coco.merge([other for other, _ in others])
+    return int(coco.area(coco.merge([rle, union], intersect=True)))
 
 
 def box_nms(

@@ -6,7 +6,7 @@ box (0, 0, width, height) covers the whole image.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +197,19 @@ def _unpacked(text: bytes) -> np.ndarray:
         values[1::2] = np.cumsum(values[1::2])
         values[2::2] = np.cumsum(values[2::2])
     return values
+
+
+def from_json(rle: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `to_json`."""
+    return {"size": list(rle["size"]), "counts": rle["counts"].encode("ascii")}
+
+
+def is_box(rle: Mapping[str, Any]) -> bool:
+    """Whether a mask fills its bounding box, which an outline does not; False for an empty mask."""
+    from pycocotools import mask as coco
+
+    _, _, width, height = coco.toBbox(dict(rle))
+    return bool(width and height and int(coco.area(dict(rle))) == round(width) * round(height))
 
 
 def to_json(rle: dict[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ def build(
     alpha: float = 0.7,
     rank: int = 4,
     start: str = "sam",
+    prompt_start: str = "sam",
     iou: str = "trained",
     dice_weight: float = 0.8,
     per_mask: bool = False,
@@ -61,15 +62,16 @@ def build(
             offset of the box tokens, in reading R3 the tokens themselves.
         calibration: "per_sample", "paper_batch", "channel_weights", "nonlinear" or "none" (see `Calibration`).
         alpha: strength of the calibration.
-        rank, start, iou, dice_weight, per_mask, hypergradient, limit: as in `blo-sam`.
+        rank, start, prompt_start, iou, dice_weight, per_mask, hypergradient, limit: as in `blo-sam`.
         **unknown: any other option is an InputError.
     """
     refuse_unknown(build, unknown)
     learns = choose("upper", upper or _LEARNS[choose("reading", reading, READINGS)], UPPER)
     inside, outputs = lower_level(base, rank=rank, start=start, iou=iou)
-    calibrated = {"calibration": Calibration(calibration, channels=base.dim // 8, alpha=alpha)}
+    channels = getattr(base, "mask_channels", base.dim // 8)  # SAM-HQ has twice as many
+    calibrated = {"calibration": Calibration(calibration, channels=channels, alpha=alpha)}
     sparse = SparsePrompt(base) if reading == "R3" else SparseOffset(base.dim)
-    prompts: dict[str, nn.Module] = {"dense": DensePrompt(base)} if learns != "sparse" else {}
+    prompts: dict[str, nn.Module] = {"dense": DensePrompt(base, prompt_start)} if learns != "sparse" else {}
     prompts |= {"sparse": sparse} if learns != "dense" or reading == "R3" else {}
     fading = FadingPrompt()
     segmenter = Segmenter(

@@ -46,6 +46,7 @@ def build(
     upper: str = "dense",
     rank: int = 4,
     start: str = "sam",
+    prompt_start: str = "sam",
     iou: str = "trained",
     dice_weight: float = 0.8,
     per_mask: bool = False,
@@ -61,6 +62,7 @@ def build(
         upper: parameters of the upper level: the "dense" default prompt (the paper), "sparse" tokens, or "both".
         rank: rank of the LoRA on q and v of the decoder.
         start: initialization of the channels: "sam", or "random" as in the reference code (see `DecoderTail`).
+        prompt_start: initialization of the dense prompt: "sam", or "random" (see `DensePrompt`).
         iou: the IoU head is "trained", or "idle" (see `DecoderTail`).
         dice_weight: lambda of the loss.
         per_mask: compute Dice per mask instead of over the batch.
@@ -71,7 +73,7 @@ def build(
     """
     refuse_unknown(build, unknown)
     choose("upper", upper, UPPER)
-    prompts: dict[str, nn.Module] = {"dense": DensePrompt(base)} if upper != "sparse" else {}
+    prompts: dict[str, nn.Module] = {"dense": DensePrompt(base, prompt_start)} if upper != "sparse" else {}
     prompts |= {"sparse": SparsePrompt(base)} if upper != "dense" else {}
     inside, outputs = lower_level(base, rank=rank, start=start, iou=iou)
     scaled = {"scale": Scaled(logit_scale)} if logit_scale != 1 else {}

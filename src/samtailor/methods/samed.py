@@ -62,7 +62,8 @@ def build(
         **unknown: any other option is an InputError.
     """
     refuse_unknown(build, unknown)
-    site = "encoder.qkv" if "encoder.qkv" in base.sites else "encoder.pointwise"
+    known = ("encoder.qkv", "encoder.qv", "encoder.pointwise")
+    site = next((site for site in known if site in base.sites), known[-1])
     inside = {
         "lora": LoRA(base, site, rank=rank),
         "transformer": DecoderCopy(base),

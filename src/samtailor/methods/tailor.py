@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from samtailor.adapters.plm import PLM
+from samtailor.adapters.pyramid import DEPTHWISE, FULL
 from samtailor.adapters.region_map import RegionMap
 from samtailor.bases import Base
-from samtailor.bases.companions import NONE, load_companion
+from samtailor.bases.companions import AUTO, NONE, load_companion
 from samtailor.registry import refuse_unknown
 from samtailor.segmenter import Segmenter
 from samtailor.train.multitask import MultiTask
@@ -19,6 +20,8 @@ from samtailor.train.multitask import MultiTask
 TITLE = "tailor"
 STARTS_AT_BASE = True
 DEFAULTS: dict[str, Any] = {
+    # `build` alone rebuilds adapters of earlier versions
+    "options": {"convolutions": DEPTHWISE, "member_batch": 2, "companion": AUTO},
     "steps": 300,
     "batch_size": 4,
     "views": 8,
@@ -39,6 +42,8 @@ def build(
     members: int = 4,
     width: int = 96,
     dropout: float = 0.3,
+    convolutions: str = FULL,
+    member_batch: int | None = None,
     companion: str = NONE,
     select_inference: bool = True,
     heads: int = 8,
@@ -51,9 +56,12 @@ def build(
 
     Args:
         base: frozen base.
-        members, width, dropout: options of the map (see `RegionMap`).
-        companion: frozen network whose features the map reads beside the base's: none, bundled, or a DINOv2 or DINOv3
-            by hub id or folder (see `bases.companions`). Encoded once per image, and kept in the same cache.
+        members, width, dropout, convolutions, member_batch: options of the map (see `RegionMap`). A fit sets the last
+            two and `companion` by `DEFAULTS`; the defaults here are those of adapters that do not name them (0.1 and
+            0.2).
+        companion: frozen network whose features the map reads beside the base's: none, bundled, auto (bundled if the
+            base's encoder contains it, as that of the bundled base does), or a DINOv2 or DINOv3 by hub id or folder
+            (see `bases.companions`). Encoded once per image, and kept in the same cache.
         select_inference: after training, select the strength of the click adapter (`fitting.interpolate`) and tiled
             inference (`fitting.select_inference`) on held-out images. Without any, each member of the map leaves
             some training images out for that.
@@ -63,8 +71,16 @@ def build(
     """
     refuse_unknown(build, unknown)
     plm = PLM(base.dim, heads=heads, mlp_dim=mlp_dim)
-    beside = load_companion(companion, next(base.model.parameters()).device)
-    region_map = RegionMap(base, members=members, width=width, dropout=dropout, companion=beside)
+    beside = load_companion(companion, next(base.model.parameters()).device, base)
+    region_map = RegionMap(
+        base,
+        members=members,
+        width=width,
+        dropout=dropout,
+        companion=beside,
+        convolutions=convolutions,
+        member_batch=member_batch,
+    )
     groups = {"prompt": ["plm"], "map": ["map"]}
     segmenter = Segmenter(
         base,

@@ -39,6 +39,12 @@ class PromptBatch:
     adapter: str | None
     prompts: tuple[ObjectPrompt, ...]
 
+    @property
+    def prompt_type(self) -> str | None:
+        """ "click", "box", or None for prompts that are neither."""
+        first = self.prompts[0]
+        return "box" if first.box is not None else "click" if first.clicks else None
+
     def stacked(self, predictor: Predictor) -> Prompts:
         """As tensors, in the frame of the current image."""
         return stack_prompts(self.prompts, (predictor.frame.height, predictor.frame.width))
@@ -87,7 +93,7 @@ class BatchedDecoder:
     """
 
     def __init__(self, base: Base, adapters: Mapping[str, Segmenter]) -> None:
-        self._decode = PromptDecoder(base)
+        self._decode, self._adapters = PromptDecoder(base), adapters
         self._shared = {name: with_fast_attention(one) for name, one in adapters.items() if one.model is base}
 
     @torch.no_grad()
@@ -105,25 +111,33 @@ class BatchedDecoder:
             decoded = self._decode(predictor.features, Tokens(sparse, parts[0].dense))
             for index, part in zip(indices, parts, strict=True):
                 rows = slice(start, start := start + part.sparse.shape[1])
-                predicted[index] = self._best_of_rows(predictor, batches[index].adapter, decoded[rows])
+                predicted[index] = self._best_of_rows(predictor, batches[index], decoded[rows])
         return [predicted[index] for index in range(len(batches))]
 
     def _uses_shared_decoder(self, batch: PromptBatch) -> bool:
         """True for the base, and for adapters around it unless the prediction comes from their map alone."""
-        if batch.adapter is None:
+        if batch.adapter is None or self._strength(batch) == 0:
             return True
         segmenter = self._shared.get(batch.adapter)
         return segmenter is not None and not (segmenter.maps and batch.prompts[0].promptless)
 
     def _tokens(self, predictor: Predictor, batch: PromptBatch) -> Tokens:
         prompts = predictor.frame.prompts(batch.stacked(predictor)).to(predictor.device)
-        if batch.adapter is None:
+        if batch.adapter is None or self._strength(batch) == 0:
             return predictor.base.encode_prompts(prompts)
         return self._shared[batch.adapter].prompted(predictor.features, prompts)
 
-    def _best_of_rows(self, predictor: Predictor, adapter: str | None, rows: DecodedPrompts) -> BestMask:
-        if adapter is not None and (self._shared[adapter].outputs or self._shared[adapter].maps):
-            return BestMask.of(self._shared[adapter].finished(rows.output(), predictor.features_of(adapter)))
+    def _strength(self, batch: PromptBatch) -> float:
+        """Strength of the adapter for the prompts of a batch, see `InferenceSpec.strength`."""
+        if batch.adapter is None or batch.prompt_type is None:
+            return 1.0
+        return self._adapters[batch.adapter].inference.strength.get(batch.prompt_type, 1.0)
+
+    def _best_of_rows(self, predictor: Predictor, batch: PromptBatch, rows: DecodedPrompts) -> BestMask:
+        adapter, strength = batch.adapter, self._strength(batch)
+        if adapter is not None and strength and (self._shared[adapter].outputs or self._shared[adapter].maps):
+            features = predictor.features_of(adapter)
+            return BestMask.of(self._shared[adapter].finished(rows.output(), features, strength=strength))
         # the same choice as `Output.best_masks`, made before the logits of the other candidates are computed
         candidates = list(rows.candidates)
         scores, best = rows.iou[:, candidates].max(dim=1)

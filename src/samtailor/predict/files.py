@@ -122,7 +122,9 @@ def predict_files(
 
     Returns:
         the content of `predictions.json`. `score` is that of the proposal, or the predicted IoU of a user's prompt;
-        each image has the number of its `objects`. With `format`, `dataset` has its account, see `WriteReport`.
+        each image has the number of its `objects`. `empty` lists the prompts of a user whose mask has no pixel, with
+        `image_id`, `prompt` and `adapter`: they are no objects and have no annotation. With `format`, `dataset` has
+        its account, see `WriteReport`.
 
     Raises:
         InputError: a prompt outside its image, an unknown format or option, or `out` exists already.
@@ -133,7 +135,7 @@ def predict_files(
         check_options(format, options or {})
     labels = dict.fromkeys(_label(one, name) for image in images for one in prompts.get(image, ()) for name in adapters)
     ids = {label: i for i, label in enumerate(labels, 1)}
-    coco = skeleton([], base=predictor.base.name)
+    coco = skeleton([], base=predictor.base.name) | {"empty": []}
     labeled: list[LabelledImage] = []
     with new_folder(out, RESULT if overwrite else None) as folder:
         for number, (name, path) in enumerate(images.items(), 1):
@@ -146,6 +148,9 @@ def predict_files(
                     predictions += [one for adapter in adapters for one in _prompted(predictor, prompts[name], adapter)]
                 else:
                     predictions += _automatic(predictor, image, sources)
+                none = [one for one in predictions if not one.instance.area]
+                coco["empty"] += [_empty(one, number) for one in none]
+                predictions = [one for one in predictions if one.instance.area]
                 _write(folder, name, image, predictions, len(adapters) > 1)
             for one in predictions:
                 category = ids.setdefault(_label(one.instance.prompt, one.adapter), len(ids) + 1)
@@ -247,6 +252,11 @@ def _write(folder: Path, name: str, image: np.ndarray, predictions: Sequence[_Pr
             write_png(folder / "masks" / f"{name}_{index:03d}{suffix}.png", mask)
         drawn = overlay(image, list(masks.values()), points=clicks, boxes=boxes)
         write_png(folder / "overlays" / f"{name}{suffix}.png", drawn)
+
+
+def _empty(prediction: _Prediction, image: int) -> dict[str, Any]:
+    """A prompt without a mask."""
+    return {"image_id": image, "prompt": _plain(prediction.instance.prompt), "adapter": prediction.adapter}
 
 
 def _annotation(prediction: _Prediction, number: int, image: int, category: int) -> dict[str, Any]:

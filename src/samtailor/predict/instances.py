@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samtailor.data.augment import View
-from samtailor.data.tile_views import OVERLAP, views
+from samtailor.data.tile_views import cut_off, exceeds_overlap, views
 from samtailor.masks import interior
 from samtailor.masks.nms import mask_nms
 from samtailor.predict.batched import BatchedDecoder, PromptBatch
@@ -179,37 +179,8 @@ def in_image(prompt: ObjectPrompt, mask: np.ndarray, iou: float, view: View, siz
     return InstanceMask(prompt.moved(left, top), Annotation.from_mask("", full).rle, iou, not cut)
 
 
-def cut_off(box: tuple[int, int, int, int], view: View, size: tuple[int, int]) -> bool:
-    """Whether an inner edge of a view cuts an object; masks fade out within about 1 % of an edge.
-
-    Args:
-        box: first and last column and row of the object in the view (x0, y0, x1, y1), all inclusive.
-        view: part of the image.
-        size: (height, width) of the image.
-    """
-    top, bottom, left, right = view.edges(*size)
-    height, width = bottom - top, right - left
-    across, down = max(1, width // 100), max(1, height // 100)
-    x0, y0, x1, y1 = box
-    at_rows = (top > 0 and y0 < down) or (bottom < size[0] and y1 >= height - down)
-    return at_rows or (left > 0 and x0 < across) or (right < size[1] and x1 >= width - across)
-
-
-def exceeds_overlap(box: tuple[float, float, float, float], size: tuple[int, int], tiles: int) -> bool:
-    """Whether an object is longer than the overlap of the tiles, so that it may be complete in none of them.
-
-    Args:
-        box: (x0, y0, x1, y1) in pixels of the image, x1 and y1 exclusive.
-        size: (height, width) of the image.
-        tiles: tiles per side.
-    """
-    x0, y0, x1, y1 = box
-    shared = OVERLAP / (tiles - (tiles - 1) * OVERLAP)
-    return x1 - x0 > shared * size[1] or y1 - y0 > shared * size[0]
-
-
 def _kind(prompt: ObjectPrompt) -> tuple[int, bool, bool]:
     return len(prompt.clicks), prompt.box is not None, prompt.mask_rle is not None
 
 
-__all__ = ["InstanceMask", "cut_off", "exceeds_overlap", "in_image", "predict_instances", "predict_prompts"]
+__all__ = ["InstanceMask", "in_image", "predict_instances", "predict_prompts"]

@@ -84,6 +84,8 @@ class AdapterSource:
         if threshold is not None:
             accept = _always(threshold)
         tiles = source.tiles if detector is None else 1
+        if detector is None and source.base_segments:
+            adapter = None
         return cls(adapter, propose, label, refine, tiles, accept)
 
 
@@ -133,6 +135,12 @@ class _Source:
     def tiles(self) -> int:
         folder = self._proposals
         return 1 if folder is None else disk.read_meta(folder).tiles
+
+    @property
+    def base_segments(self) -> bool:
+        """Whether the base model segments the objects of the proposals, since the adapter is not better at it."""
+        learned = self.segmenter is not None and self._proposals is not None
+        return learned and self.segmenter is not None and self.segmenter.inference.base_instances
 
     @property
     def _proposals(self) -> Path | None:

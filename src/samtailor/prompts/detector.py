@@ -20,8 +20,8 @@ from samtailor.errors import InputError
 from samtailor.masks import interior
 from samtailor.masks.nms import box_iou
 from samtailor.prompts._fallbacks import Fallbacks
-from samtailor.proposals.detectors import Detections, check_classes, class_list, make
-from samtailor.registry import choose, number, refuse_unknown
+from samtailor.proposals.detectors import Detections, Detector, check_classes, class_list, make
+from samtailor.registry import choose, find, number, options, refuse_unknown
 from samtailor.structures import Prompts, Sample
 
 TYPE = "boxes"
@@ -64,9 +64,25 @@ def build(
     classes = None if classes is None else class_list("classes", classes)
     if not isinstance(cache, Path | str | None):
         raise InputError(f"cache must be a folder, got {cache!r}.")
-    frozen = make(detector, weights, settings)
+    frozen = _made(detector, weights, settings)
     check_classes(frozen, classes)
     return DetectorSource(DetectionCache(frozen, cache), classes, threshold, pick)
+
+
+def _made(detector: str, weights: str | Path | None, settings: Mapping[str, Any] | None) -> Detector:
+    """`make`, which also says how to go on where no detector is given at all."""
+    try:
+        return make(detector, weights, settings)
+    except InputError as error:
+        given = weights is not None or settings or not isinstance(detector, str)
+        if given or "weights" not in options(find("detectors", detector).build):
+            raise
+        raise InputError(
+            f"No detector is given for the box of each image. {error} Either name one: --detector FILE, an .onnx file "
+            "or a hub id of transformers (in settings: prompt_options.detector and prompt_options.weights). Or work "
+            "without one: --detector full-frame (prompt_options.detector=full-frame); the box of every image is then "
+            "its full frame, which says nothing about the place of the object."
+        ) from error
 
 
 class DetectorSource(Fallbacks):

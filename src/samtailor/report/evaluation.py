@@ -10,7 +10,7 @@ from samtailor.data.regions import regions
 from samtailor.errors import counted
 from samtailor.evaluation.api import Subject
 from samtailor.evaluation.instances import InstanceEvaluation
-from samtailor.evaluation.scores import Evaluation
+from samtailor.evaluation.scores import TOO_FEW, Evaluation, percent
 from samtailor.report.page import settings, versions, write_page
 from samtailor.report.panels import instance_sheet
 from samtailor.report.plots import curves
@@ -55,6 +55,7 @@ def write_evaluation(
         "method": meta.get("method"),
         "options": meta.get("options") or None,
         "classes": subject.classes,
+        "images": content["part"]["about"],
         "base model": subject.base.name,
         "fingerprint of the base model": subject.base.fingerprint,
         "steps and seed of the fit": f"{meta['steps']}, {meta['seed']}" if meta else None,
@@ -83,6 +84,7 @@ def write_instances(
         "data": content["data"],
         "adapter": content["adapter_folder"],
         "classes": content["classes"],
+        "images": content["part"]["about"],
         **content["automatic"],
         "versions": versions(),
     }
@@ -92,15 +94,22 @@ def write_instances(
         instance_sheet(evaluations[last], subject.samples),
         settings("Settings", pairs, ids),
     ]
-    lead = f"Objects found without a prompt: mask AP50 {100 * summaries[last]['ap50']:.1f}."
+    one = summaries[last]
+    score = TOO_FEW if one["too_few"] else f"mask AP50 {percent(one['ap50'], one['ap50_interval'])}"
+    lead = f"Objects found without a prompt: {score} (n = {one['objects']}). {content['part']['about']}"
     write_page(path, f"Automatic mode on {Path(content['data']).name}", lead, sections)
 
 
 def _lead(content: Mapping[str, Any]) -> str:
     base, adapter = content["base"], content["adapter"]
+    masks, about = counted(base["masks"], "mask"), content["part"]["about"]
+    if base["too_few"]:
+        return f"Too few masks to say how good the predictions are (n = {base['masks']}). {about}"
+    of_base, end = percent(base["miou"], base["miou_interval"]), f"on {masks}. {about}"
     if adapter is None:
-        return f"Base model: mIoU {100 * base['miou']:.1f} on {counted(base['masks'], 'mask')}."
-    return f"mIoU {100 * base['miou']:.1f} with the base model, {100 * adapter['miou']:.1f} with the adapter."
+        return f"Base model: mIoU {of_base} {end}"
+    of_adapter = percent(adapter["miou"], adapter["miou_interval"])
+    return f"mIoU {of_base} with the base model, {of_adapter} with the adapter {end}"
 
 
 __all__ = ["write_evaluation", "write_instances"]

@@ -59,24 +59,27 @@ def curves(histories: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]])
         crowded = len(histories) > 4  # a legend inside would hide the curves
         lines = math.ceil(len(histories) / _COLUMNS) if crowded else 0
         made = Figure(figsize=(9.4, 3.0 + 0.2 * lines), layout="constrained")
-        several = any(dice.values())
-        loss, *middle, miou = made.subplots(1, 2 + several)
+        several, validated = any(dice.values()), any(history.get("held_out") for history in histories.values())
+        loss, *others = made.subplots(1, 1 + several + validated, squeeze=False)[0]
+        middle, last = others[:several], others[several:]  # without validations there is no third plot
         styles = cycler(linestyle=["-", "--", ":"]) * rcParams["axes.prop_cycle"]  # the same style in all three plots
         for (name, history), style in zip(histories.items(), cycle(styles), strict=False):
             _line(loss, _smooth(history["train"]), "loss", 1.0, label=name, **style)
             for axis in middle:
                 _line(axis, dice[name], "dice", 100.0, label=name, **style)
-            _line(miou, history.get("held_out", ()), "miou", 100.0, label=name, **style)
+            for axis in last:
+                _line(axis, history.get("held_out", ()), "miou", 100.0, label=name, **style)
         loss.set(xlabel="step", ylabel="loss, running mean")
-        miou.set(xlabel="step", ylabel="mIoU, %")
+        for axis in last:
+            axis.set(xlabel="step", ylabel="mIoU, %")
         for axis in middle:
             axis.set(xlabel="step", ylabel="soft Dice, %, running mean")
         titles = [
             "training loss",
             *["Dice of training batches"] * several,
-            "held-out mIoU",
+            *["held-out mIoU"] * validated,
         ]
-        for axis, title in zip((loss, *middle, miou), titles, strict=True):
+        for axis, title in zip((loss, *middle, *last), titles, strict=True):
             axis.grid(alpha=0.25)
             axis.set_title(title, fontsize=10)
         if crowded:
@@ -92,8 +95,37 @@ def curves(histories: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]])
     return figure("Training", text, draw, "curves of training loss and held-out mIoU over the steps")
 
 
+def bars(rows: Sequence[Mapping[str, Any]], text: str) -> Section | None:
+    """Dice of each method as a bar with its interval; None with a single method.
+
+    Args:
+        rows: as `compare.rows_of` returns them, of one number of shots.
+        text: text of the section.
+    """
+    if len(rows) < 2:
+        return None
+
+    def draw() -> Figure:
+        from matplotlib.figure import Figure
+
+        made = Figure(figsize=(7.4, 0.34 * len(rows) + 0.9), layout="constrained")
+        axis = made.subplots()
+        for place, row in enumerate(rows):
+            low, high = row["dice_interval"] or row["dice_masks_interval"] or [row["dice"]] * 2
+            reach = [[max(0.0, 100 * (row["dice"] - low))], [max(0.0, 100 * (high - row["dice"]))]]
+            axis.barh(place, 100 * row["dice"], xerr=reach, height=0.62, capsize=3, alpha=0.85, ecolor="#88888e")
+        axis.set_yticks(range(len(rows)), [row["title"] for row in rows])
+        axis.invert_yaxis()
+        axis.set(xlabel="Dice, %", xlim=(0, 100))
+        axis.grid(alpha=0.25, axis="x")
+        return made
+
+    where = "over seeds" if rows[0]["dice_interval"] else "over groups of images"
+    return figure("Dice of each method", f"Lines: 95 % interval {where}. {text}".strip(), draw, "Dice of each method")
+
+
 def learning_curve(rows: Sequence[Mapping[str, Any]], text: str) -> Section | None:
-    """Dice over the number of shots, with 95 % intervals over seeds; None with a single number of shots.
+    """Dice over the number of shots, with 95 % intervals over seeds; a bar for each method with one number of shots.
 
     Args:
         rows: as `compare.rows_of` returns them.
@@ -102,7 +134,7 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], text: str) -> Section | No
     titles = list(dict.fromkeys(row["title"] for row in rows))
     counts = sorted({row["shots"] for row in rows if row["shots"]})
     if len(counts) < 2:
-        return None
+        return bars(rows, text)
 
     def draw() -> Figure:
         from matplotlib.figure import Figure
@@ -189,4 +221,4 @@ def _figure_uri(made: Figure) -> str:
     return data_uri(stream.getvalue(), "png")
 
 
-__all__ = ["curves", "figure", "learning_curve", "sweep"]
+__all__ = ["bars", "curves", "figure", "learning_curve", "sweep"]

@@ -124,7 +124,7 @@ class Predictions:
         return [
             (overlay(image, [], outlines=[truth.mask])[view], "true outline"),
             (overlay(image, [mask])[view], f"mask: IoU {100 * iou(mask, truth.mask):.1f}"),
-            (_changes(image, mask, refined)[view], "added by the PMM (orange) and removed (violet)"),
+            (changes(image, mask, refined)[view], "added by the PMM (orange) and removed (violet)"),
             (overlay(image, [refined])[view], f"refined: IoU {100 * iou(refined, truth.mask):.1f}"),
         ]
 
@@ -159,10 +159,11 @@ def _clicks(prompts: Prompts) -> list[tuple[float, float, int]]:
     return [(x, y, label) for (x, y), label in pairs if label in (0, 1)]
 
 
-def _changes(image: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def changes(image: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """What a refinement added (orange) and removed (violet), on a pale image; uint8 RGB."""
     gray = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
     soft = (0.5 * gray + 120).clip(0, 255).astype(np.uint8)
     return overlay(soft, [after & ~before, before & ~after], colors=((255, 120, 0), (150, 60, 220)), alpha=0.9)
 
 
-__all__ = ["PMM_NOTE", "Predictions", "history_of"]
+__all__ = ["PMM_NOTE", "Predictions", "changes", "history_of"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from samtailor.errors import counted
-from samtailor.evaluation.scores import Evaluation, difference
+from samtailor.evaluation.scores import MIN_OBJECTS, TOO_FEW, Evaluation, difference
 from samtailor.report.page import Section
 
 INSTANCE_HEAD = [
@@ -35,20 +35,19 @@ def headline(evaluations: Mapping[str, Evaluation], note: str = "") -> Section:
             {"text": name},
             _figure(summary, "miou"),
             {"text": _percent(summary["miou"]), "bar": _bar(summary)},
-            _figure(summary, "oracle_miou"),
-            _figure(summary, "dice"),
-            {"text": _percent(summary["paper"])},
-            {"text": _percent(summary["boundary_iou"])},
+            *(_figure(summary, figure) for figure in ("oracle_miou", "dice", "paper", "boundary_iou")),
             {"text": "-"} if change is None else _figure(change, "miou", signed=True),
         ]
+        if summary["masks"] < MIN_OBJECTS:
+            cells = [{"text": name}, {"text": TOO_FEW}, *({"text": ""} for _ in cells[2:])]
         rows.append({"cells": cells})
     first = next(iter(evaluations))
     count = scores[first]
     prompts = ", ".join(dict.fromkeys(evaluation.prompt for evaluation in evaluations.values()))
     text = (
-        f"{counted(count['masks'], 'mask')} in {counted(count['images'], 'image')}, one prompt each "
-        f"({prompts}). The predicted mask is the candidate with the highest predicted IoU; "
-        "“oracle” is the best of the same candidates by the true mask."
+        f"{counted(count['masks'], 'mask')} in {counted(count['images'], 'image')} of "
+        f"{counted(count['groups'], 'group')}, one prompt each ({prompts}). The predicted mask is the candidate "
+        "with the highest predicted IoU; “oracle” is the best of the same candidates by the true mask."
     )
     end = (
         f"Percent, means over masks. Brackets: 95 % interval, bootstrap over {counted(count['groups'], 'group')} of "
@@ -74,14 +73,14 @@ def class_table(evaluations: Mapping[str, Evaluation]) -> Section | None:
     rows: list[dict[str, Any]] = []
     for label in labels:
         by_class = [summary["classes"][label] for summary in summaries.values()]
-        cells = [c for s in by_class for c in (_figure(s, "miou"), {"text": _percent(s["oracle_miou"])})]
-        rows.append({"cells": [{"text": label}, {"text": str(by_class[0]["masks"])}, *cells]})
-    macro = [
-        c for s in summaries.values() for c in (_figure(s, "macro_miou"), {"text": _percent(s["macro_oracle_miou"])})
-    ]
-    masks = str(next(iter(summaries.values()))["masks"])
-    rows.append({"cells": [{"text": "mean over classes"}, {"text": masks}, *macro], "strong": True})
-    head = ["class", "masks", *(h for name in summaries for h in (f"{name}, mIoU", "oracle"))]
+        cells = [c for s in by_class for c in (_figure(s, "miou"), _figure(s, "oracle_miou"))]
+        if by_class[0]["masks"] < MIN_OBJECTS:
+            cells = [{"text": TOO_FEW if index % 2 == 0 else ""} for index in range(len(cells))]
+        rows.append({"cells": [{"text": label}, _count(by_class[0]), *cells]})
+    macro = [c for s in summaries.values() for c in (_figure(s, "macro_miou"), _figure(s, "macro_oracle_miou"))]
+    count = _count(next(iter(summaries.values())))
+    rows.append({"cells": [{"text": "mean over classes"}, count, *macro], "strong": True})
+    head = ["class", "masks / images / groups", *(h for name in summaries for h in (f"{name}, mIoU", "oracle"))]
     return {"kind": "table", "title": "Per class", "head": head, "rows": rows}
 
 
@@ -184,15 +183,13 @@ def comparison(rows: Sequence[Mapping[str, Any]], regions: bool) -> Section:
 
 def instance_cells(summaries: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Head and cells of the table of `InstanceEvaluation.summary` by name, or of its `classes`, as text."""
-    rows = [
-        [
-            name,
-            *(_percent_with(one[figure], one.get(f"{figure}_interval")) for figure in ("ap50", "ap", "ap75")),
-            *(_percent(one[figure]) for figure in ("precision", "recall", "false_positive_rate")),
-            f"{one['objects']} / {one['found']} / {one['images']} / {one['empty_images']}",
-        ]
-        for name, one in summaries.items()
-    ]
+    named = ("ap50", "ap", "ap75", "precision", "recall", "false_positive_rate")
+    rows = []
+    for name, one in summaries.items():
+        cells = [_percent_with(one[figure], one.get(f"{figure}_interval")) for figure in named]
+        if one["objects"] < MIN_OBJECTS:
+            cells = [TOO_FEW, *("" for _ in named[1:])]
+        rows.append([name, *cells, f"{one['objects']} / {one['found']} / {one['images']} / {one['empty_images']}"])
     return INSTANCE_HEAD, rows
 
 
@@ -207,7 +204,7 @@ def instance_note(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     more = [
         f"{name} {_percent(one['without_limit']['ap50'])}"
         for name, one in summaries.items()
-        if one["without_limit"]["ap50"] != one["ap50"]
+        if one["objects"] >= MIN_OBJECTS and one["without_limit"]["ap50"] != one["ap50"]
     ]
     return text + (f" AP50 without the limit of 100: {', '.join(more)}." if more else "")
 
@@ -245,6 +242,10 @@ def _figure(scores: Mapping[str, Any], name: str, signed: bool = False) -> dict[
     bounds = scores[f"{name}_interval"]
     small = "" if bounds is None else "[" + ", ".join(_percent(b, signed) for b in bounds) + "]"
     return {"text": _percent(scores[name], signed), "small": small}
+
+
+def _count(scores: Mapping[str, Any]) -> dict[str, Any]:
+    return {"text": " / ".join(str(scores[name]) for name in ("masks", "images", "groups"))}
 
 
 def _bar(scores: Mapping[str, Any]) -> dict[str, float | None]:

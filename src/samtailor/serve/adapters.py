@@ -21,6 +21,7 @@ from samtailor.bases import Base
 from samtailor.bases.companions import Companion
 from samtailor.errors import InputError
 from samtailor.predict.predictor import BASE, Predictor
+from samtailor.predict.prompt import ObjectPrompt
 from samtailor.predict.source import AdapterSource, adapter_proposer
 from samtailor.proposals import Proposals, disk
 from samtailor.segmenter import Segmenter
@@ -71,6 +72,17 @@ class LoadedAdapter:
         """Classes of the adapter; none for the base."""
         return self.meta.classes if self.meta is not None else ()
 
+    def base_answers(self, prompt: ObjectPrompt) -> bool:
+        """Whether a prompt needs the base of the service and its embedding, although this adapter is selected.
+
+        True for types of prompts at which the fit found the adapter no better than the base (`InferenceSpec.strength`),
+        if the adapter has its own encoder. Other adapters use the base's answer themselves.
+        """
+        if not self.own_encoder or self.meta is None:
+            return False
+        prompt_type = "box" if prompt.box is not None else "click" if prompt.clicks else None
+        return prompt_type in self.meta.inference.base_prompts
+
     @contextmanager
     def predictor(self) -> Iterator[Predictor]:
         """A predictor for one request; its image is dropped afterwards."""
@@ -107,7 +119,10 @@ class LoadedAdapter:
                 f"{name} has no prompt source for automatic mode. Give points or a box, or train proposals for an "
                 "adapter: samtailor propose-fit DATA --adapter DIR."
             )
-        return AdapterSource(self.name, propose, tiles=1 if self.proposals is None else self.proposals.tiles)
+        if self.proposals is None:
+            return AdapterSource(self.name, propose)
+        by_base = self.meta is not None and self.meta.inference.base_instances
+        return AdapterSource(None if by_base else self.name, propose, tiles=self.proposals.tiles)
 
 
 class Adapters:

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import errno
-import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 
 from samtailor import __version__
-from samtailor.errors import InputError, SamtailorError, fault_in_words
+from samtailor.errors import InputError
 from samtailor.serve import schema
 from samtailor.serve.adapters import LoadedAdapter
+from samtailor.serve.answer_notes import notes
 from samtailor.serve.answers import shape
 from samtailor.serve.embeddings import Embedding
 from samtailor.serve.engine import Engine, Prediction
+from samtailor.serve.error_responses import answer_errors, on_error, words
 from samtailor.serve.guard import Guard
 from samtailor.serve.metrics import Metrics
-from samtailor.serve.refusals import Busy, Refused
 
-_log = logging.getLogger("samtailor.serve")
-_NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.ENOMEM, getattr(errno, "EDQUOT", errno.ENOSPC))
 _IMAGE: dict[str, Any] = {"type": "string", "format": "binary"}
 _UPLOAD = {
     "required": True,
@@ -99,12 +93,7 @@ def bare(title: str, engine: Engine) -> FastAPI:
         title=title, version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, responses=_WRONG,
         redirect_slashes=False,
     )  # fmt: skip
-    app.add_exception_handler(SamtailorError, on_error)
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid_request)
-    for kind in (OSError, MemoryError, UnicodeError):
-        app.add_exception_handler(kind, _on_fault)
-    app.add_exception_handler(Exception, _on_failure)
+    answer_errors(app)
     return app
 
 
@@ -158,9 +147,11 @@ def _add_images(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
             every=batch.masks == "all",
             form=lambda mask: shape(mask, batch.format, batch.tolerance),
         )
-        metrics.masks(batch.adapter, len(predictions))
+        metrics.masks(batch.adapter, sum(prediction.area > 0 for prediction in predictions))
         masks = [_mask(prediction, batch.format) for prediction in predictions]
-        return schema.Masks(embedding=_image(embedding), adapter=batch.adapter, masks=masks)
+        said = notes(engine.adapters.get(batch.adapter), predictions, automatic=batch.auto)
+        more = {"notes": said} if said else {}
+        return schema.Masks(embedding=_image(embedding), adapter=batch.adapter, masks=masks, **more)
 
 
 def _add_adapters(app: FastAPI, engine: Engine) -> None:
@@ -217,51 +208,6 @@ def _prompt_batch(text: str | bytes) -> schema.PromptBatch:
         raise InputError(words(error.errors())) from error
 
 
-def words(errors: Any) -> str:
-    """The first five validation errors of pydantic in one line, without the invalid input."""
-    messages = []
-    for error in list(errors)[:5]:
-        place = ".".join(str(part) for part in error["loc"] if part != "body")
-        messages.append(f"{place}: {error['msg']}" if place else error["msg"])
-    return "; ".join(messages) + "."
-
-
-async def on_error(request: Request, error: Exception) -> JSONResponse:
-    """The response for an error of samtailor."""
-    status = error.status if isinstance(error, Refused) else 422
-    headers = {"retry-after": str(error.retry_after)} if isinstance(error, Busy) else None
-    return _error(status, str(error), headers)
-
-
-async def _on_http_error(request: Request, error: Any) -> JSONResponse:
-    return _error(error.status_code, error.detail, error.headers)
-
-
-async def _on_invalid_request(request: Request, error: Any) -> JSONResponse:
-    return _error(422, words(error.errors()))
-
-
-async def _on_fault(request: Request, error: Exception) -> JSONResponse:
-    """A fault of the machine: the disk, its permissions, memory."""
-    if isinstance(error, SamtailorError):
-        return await on_error(request, error)
-    words = fault_in_words(error)
-    _log.error("A request to %s failed.", request.url.path, exc_info=error)
-    if words is None:
-        return await _on_failure(request, error)
-    no_room = isinstance(error, MemoryError) or getattr(error, "errno", None) in _NO_ROOM
-    return _error(422 if isinstance(error, UnicodeError) else 507 if no_room else 500, words)
-
-
-async def _on_failure(request: Request, error: Exception) -> JSONResponse:
-    return _error(500, "Internal error; see the log of the service.")
-
-
-def _error(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    safe = str(text).encode("utf-8", "replace").decode()  # may quote half a surrogate pair
-    return JSONResponse({"error": safe}, status, headers)
-
-
 def _image(embedding: Embedding) -> schema.EncodedImage:
     return schema.EncodedImage(id=embedding.id, width=embedding.width, height=embedding.height)
 
@@ -274,6 +220,7 @@ def _mask(prediction: Prediction, form: str) -> schema.Mask:
         score=prediction.score,
         predicted_iou=prediction.iou,
         area=prediction.area,
+        empty=prediction.area == 0,
         box=prediction.box,
         **shape,
     )

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,41 +23,14 @@ from samtailor.bases import Base
 from samtailor.bases.companions import companion_maps
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.transform import Frame
-from samtailor.masks import interior
-from samtailor.predict.instances import InstanceMask, predict_instances
-from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve import images
 from samtailor.serve.adapters import Adapters, LoadedAdapter
 from samtailor.serve.embeddings import Embedding, EmbeddingCounter, Embeddings
 from samtailor.serve.limits import BoundedExecutor, Limits
-from samtailor.serve.refusals import Refused, TooSlow, Unknown
+from samtailor.serve.predictions import MaskRequest, Prediction, predict_automatically
+from samtailor.serve.refusals import Unknown
 from samtailor.structures import Features
-
-_NO_IMAGE = np.zeros((0, 0, 3), np.uint8)  # without tiles, prompt sources read the embedding only
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One mask.
-
-    Args:
-        prompt: index of its prompt; in automatic mode its rank.
-        label: of the prompt or the proposal, if there is one.
-        score: that of the proposal if there is one, else the predicted IoU.
-        iou: predicted IoU.
-        area: pixels.
-        box: tight, x0 y0 x1 y1, edges in pixels; None for an empty mask.
-        shape: the mask, converted by the `form` of `Engine.segment`.
-    """
-
-    prompt: int
-    label: str | None
-    score: float
-    iou: float
-    area: int
-    box: tuple[int, int, int, int] | None
-    shape: Any
 
 
 class _NoCounter:
@@ -74,7 +46,7 @@ class Engine:
         limits: bounds.
         cache: folder of embeddings on disk; None keeps them in memory only. With one, embeddings are rounded to half
             precision, and known images are not encoded again after a restart.
-        cache_bytes: maximum size on disk.
+        cache_bytes: maximum size on disk; None for that of `EmbeddingCache`.
         root: folder below which adapters may be added while the service runs.
         counter: counts embeddings.
     """
@@ -85,7 +57,7 @@ class Engine:
         *,
         limits: Limits | None = None,
         cache: Path | None = None,
-        cache_bytes: int = 20 * 2**30,
+        cache_bytes: int | None = None,
         root: Path | None = None,
         counter: EmbeddingCounter | None = None,
     ) -> None:
@@ -154,10 +126,34 @@ class Engine:
             InputError: an invalid prompt for this image.
         """
         loaded = self.adapters.get(adapter)
+        by_base = [not automatic and loaded.base_answers(prompt) for prompt in prompts]
+        if any(by_base):
+            return await self._divided(image, prompts, adapter, by_base, every, form)
         embedding = await (self._embed(image, loaded) if isinstance(image, bytes) else self._known(image, loaded))
-        job = _Request(loaded, embedding, tuple(prompts), automatic, threshold, every, form,
-                       self.limits.work_seconds)  # fmt: skip
+        seconds = self.limits.work_seconds
+        job = MaskRequest(loaded, embedding, tuple(prompts), automatic, threshold, every, form, seconds)
         return embedding, await _result(self.decoding.submit(job.predict))
+
+    async def _divided(
+        self,
+        image: bytes | str,
+        prompts: Sequence[ObjectPrompt],
+        adapter: str | None,
+        by_base: Sequence[bool],
+        every: bool,
+        form: Callable[[np.ndarray], Any],
+    ) -> tuple[Embedding, list[Prediction]]:
+        """`segment` for an adapter with its own encoder, some of whose prompts the base answers."""
+        embeddings, predictions = [], []
+        for name, wanted in ((None, True), (adapter, False)):
+            rows = [row for row, base in enumerate(by_base) if base is wanted]
+            if rows:
+                embedding, part = await self.segment(
+                    image, [prompts[row] for row in rows], name, every=every, form=form
+                )
+                embeddings.append(embedding)
+                predictions += [replace(one, prompt=rows[one.prompt]) for one in part]
+        return embeddings[-1], sorted(predictions, key=lambda one: one.prompt)
 
     async def add_adapter(self, name: str, folder: str) -> LoadedAdapter:
         """Load an adapter from below the root, see `Adapters.add_below`."""
@@ -217,93 +213,6 @@ class Engine:
         if not hasattr(self._local, "cache"):
             self._local.cache = EmbeddingCache(folder, max_bytes=self._cache_bytes)
         return self._local.cache
-
-
-@dataclass(frozen=True)
-class _Request:
-    loaded: LoadedAdapter
-    embedding: Embedding
-    prompts: tuple[ObjectPrompt, ...]
-    automatic: bool
-    threshold: float | None
-    every: bool
-    form: Callable[[np.ndarray], Any]
-    seconds: int
-
-    @torch.no_grad()
-    def predict(self) -> list[Prediction]:
-        end = time.monotonic() + self.seconds
-        with self.loaded.predictor() as predictor:
-            self.embedding.set_on(predictor)
-            if self.automatic:
-                instances = predict_automatically(self.loaded, predictor, self.threshold)
-                rows = ((i, one.prompt, one.mask, one.iou) for i, one in enumerate(instances))
-                return self._within(end, rows)
-            for prompt in self.prompts:
-                _check(prompt, self.embedding, self.loaded)
-            rows = (
-                (i, prompt, mask, iou)
-                for i, prompt in enumerate(self.prompts)
-                for mask, iou in _masks(self.loaded, predictor, prompt, self.every)
-            )
-            return self._within(end, rows)
-
-    def _within(self, end: float, rows: Iterable[tuple[int, ObjectPrompt, np.ndarray, float]]) -> list[Prediction]:
-        """The predictions of masks as they are made; a request may not use a thread for longer than its time."""
-        predictions = []
-        for row in rows:
-            predictions.append(self._prediction(*row))
-            if time.monotonic() > end:
-                raise TooSlow(
-                    f"The request takes more than {self.seconds} s on an image of {self.embedding.width}x"
-                    f"{self.embedding.height} px. Send fewer prompts at once, or a smaller image."
-                )
-        return predictions
-
-    def _prediction(self, index: int, prompt: ObjectPrompt, mask: np.ndarray, iou: float) -> Prediction:
-        box = None
-        if mask.any():
-            x0, y0, x1, y1 = interior.box(mask)
-            box = (x0, y0, x1 + 1, y1 + 1)
-        score = iou if prompt.score is None else prompt.score
-        return Prediction(index, prompt.label, score, iou, int(np.count_nonzero(mask)), box, self.form(mask))
-
-
-def predict_automatically(loaded: LoadedAdapter, predictor: Predictor, threshold: float | None) -> list[InstanceMask]:
-    """Predict the objects of the current image as `predict --prompt auto` does, by falling rank.
-
-    With several tiles per side, the last tile is set on the predictor afterwards.
-
-    Raises:
-        Refused: the adapter has no prompt source for automatic mode.
-    """
-    source = loaded.source(threshold)
-    image = predictor.image if source.tiles > 1 else _NO_IMAGE
-    return predict_instances(predictor, image, source, image_is_set=True)
-
-
-@torch.no_grad()
-def _masks(
-    loaded: LoadedAdapter, predictor: Predictor, prompt: ObjectPrompt, every: bool
-) -> list[tuple[np.ndarray, float]]:
-    """Masks of the current image with their predicted IoU: the best candidate, or all, by falling predicted IoU."""
-    frame = predictor.frame
-    output = predictor.decode(prompt.prompts((frame.height, frame.width)), loaded.name or BASE)
-    if every:
-        order = output.candidate_iou()[0, 0].argsort(descending=True)
-        low, scores = output.candidate_logits()[0, 0, order], output.candidate_iou()[0, 0, order]
-    else:
-        (scores,), (low,) = output.best_masks()
-    masks = ((frame.logits(one[None, None])[0, 0] > 0).cpu().numpy() for one in low)
-    return list(zip(masks, scores.tolist(), strict=True))
-
-
-def _check(prompt: ObjectPrompt, embedding: Embedding, loaded: LoadedAdapter) -> None:
-    if prompt.promptless and not loaded.promptless:
-        raise Refused(
-            "A prompt needs points or a box; only adapters that were fitted without prompts can do without one."
-        )
-    prompt.check((embedding.height, embedding.width))
 
 
 async def _result(future: Future[Any]) -> Any:

@@ -85,6 +85,7 @@ class Mask(BaseModel):
     predicted_iou: float
     area: int = Field(description="Pixels.")
     box: tuple[int, int, int, int] | None = Field(description="Tight, x0, y0, x1, y1; null for an empty mask.")
+    empty: bool = Field(description="No object was found for the prompt: the mask has no pixel.")
     rle: dict[str, Any] | None = Field(None, description="COCO's compressed run lengths.")
     png: str | None = Field(None, description="Base64 of a gray PNG, 255 on the object.")
     polygons: list[dict[str, Any]] | None = Field(
@@ -98,6 +99,7 @@ class Masks(BaseModel):
     embedding: EncodedImage
     adapter: str | None
     masks: list[Mask]
+    notes: list[str] = Field([], description="What differs from the request, as sentences; omitted without any.")
 
 
 class Adapter(BaseModel):

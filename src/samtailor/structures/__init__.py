@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from samtailor.structures.account import Account, LeftOut, Tally
-from samtailor.structures.inference import InferenceSpec, TilingPlan
+from samtailor.structures.inference import PROMPT_TYPES, InferenceSpec, TilingPlan
 from samtailor.structures.sample import Annotation, Reading, RunLengths, Sample
 from samtailor.structures.score import Score
 
@@ -31,6 +31,7 @@ def __getattr__(name: str) -> Any:  # reading data and metadata needs no torch
 
 
 __all__ = [
+    "PROMPT_TYPES",
     "Account",
     "Annotation",
     "Batch",

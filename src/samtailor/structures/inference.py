@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from samtailor.errors import InputError
+
+if TYPE_CHECKING:
+    from samtailor.structures.tensors import Prompts
+
+PROMPT_TYPES = ("click", "box")
+"""Types of prompts whose strength may differ, see `InferenceSpec.strength`."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,12 @@ class InferenceSpec:
             object.
         smallest_object: area of the smallest training object as a share of its image, in [0, 1].
         tiling: how an adapter with a map predicts without a prompt.
+        strength: "click" and "box" to the interpolation between the base model (0) and the adapter (1) for prompts of
+            that type; 1 if it is missing. With 0 the prediction is exactly that of the base model. "instances" may be
+            0: the base model segments the objects of learned proposals.
+
+    Raises:
+        InputError: an unknown type of prompt, or a strength outside [0, 1].
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -78,6 +90,31 @@ class InferenceSpec:
     single_instance: bool = True
     smallest_object: float = 0.0
     tiling: TilingPlan = TilingPlan()
+    strength: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in self.strength.items():
+            if not (0 <= value <= 1 if name in PROMPT_TYPES else name == "instances" and value in (0, 1)):
+                raise InputError(
+                    "A strength is a number from 0 (base model) to 1 (adapter) for click or box, and 0 or 1 for "
+                    f"instances; got {name}={value}."
+                )
+
+    @property
+    def base_prompts(self) -> tuple[str, ...]:
+        """Types of prompts that the base model answers, because their strength is 0."""
+        return tuple(name for name in PROMPT_TYPES if self.strength.get(name, 1.0) == 0)
+
+    @property
+    def base_instances(self) -> bool:
+        """Whether the base model segments the objects of learned proposals."""
+        return self.strength.get("instances", 1.0) == 0
+
+    def strength_of(self, prompts: Prompts) -> float:
+        """Strength for prompts: that of boxes if they have one, else that of clicks; 1 for the empty prompt."""
+        if prompts.empty:
+            return 1.0
+        return self.strength.get("click" if prompts.boxes is None else "box", 1.0)
 
     def min_area(self, height: int, width: int) -> int:
         """Smallest area of a part of a map, in pixels of an image of this size: a quarter of the smallest training
@@ -86,4 +123,4 @@ class InferenceSpec:
         return max(16, round(self.smallest_object * height * width / 4))
 
 
-__all__ = ["InferenceSpec", "TilingPlan"]
+__all__ = ["PROMPT_TYPES", "InferenceSpec", "TilingPlan"]

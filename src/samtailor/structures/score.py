@@ -21,6 +21,7 @@ class Score:
         area: area of the true mask in pixels.
         group: group of the sample (bootstrap unit), or its id.
         paper_dice: Dice of the chosen mask on the papers' 64 x 64 grid; None in rows of earlier versions.
+        predicted_area: area of the chosen mask in pixels, 0 for an empty one; None in rows of earlier versions.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Score:
     area: int
     group: str = ""
     paper_dice: float | None = None
+    predicted_area: int | None = None
 
 
 __all__ = ["Score"]

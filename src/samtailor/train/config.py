@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
 from samtailor import registry
 from samtailor.errors import DataError, InputError
@@ -31,6 +31,10 @@ class FitConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
+    preset: str | None = Field(
+        default=None,
+        description="Published settings of a paper for every setting that is not given: see docs/methods/presets.md.",
+    )
     data: Path | None = Field(default=None, description="Folder of the data set.")
     format: str | None = Field(default=None, description="Layout of the data; detected by default.")
     data_options: dict[str, Any] = Field(default={}, description="Options of the layout.")
@@ -43,6 +47,9 @@ class FitConfig(BaseModel):
     classes: tuple[str, ...] | None = Field(default=None, description="Classes to fit; default: all.")
     per_class: bool = Field(default=False, description="Fit one adapter per class, in OUT/CLASS (as in Kim et al.).")
     out: Path | None = Field(default=None, description="Folder for the adapter.")
+    present: Path | None = Field(
+        default=None, description="Adapter in use: the result says whether the new one is better on held-out images."
+    )
 
     shots: int | None = Field(default=None, ge=1, description="Number of training images per class.")
     val: Amount = Field(
@@ -59,7 +66,11 @@ class FitConfig(BaseModel):
     epochs: float | None = Field(
         default=None, gt=0, description="Passes over the training masks; determines the steps."
     )
-    batch_size: int = Field(default=8, ge=1, description="Masks per batch and process.")
+    batch_size: PositiveInt | Literal["auto"] = Field(
+        default=8,
+        description="Masks per batch and process; auto: as many as the memory allows, at most 64. The learning rate is "
+        "not adapted.",
+    )
     grad_accum_steps: int = Field(default=1, ge=1, description="Batches per update of the parameters.")
     lr: float | dict[str, float] = Field(
         default=1e-3, description="Peak learning rate, or one per group of parameters."
@@ -85,6 +96,13 @@ class FitConfig(BaseModel):
         description="State to keep: held-out: the best on held-out images; paper: the best on D2, the data of the "
         "upper level (as BLO-SAM does); last: the last one; auto: the first of these that is possible.",
     )
+    selection_score: Literal["miou", "dice"] = Field(
+        default="miou", description="Score of a state in the selection: mean IoU, or mean Dice."
+    )
+
+    fallback: bool = Field(
+        default=True, description="Let the base model answer clicks or boxes at which the adapter is not better."
+    )
 
     prompt: str = Field(default="sampled-click", description="Prompt source in training.")
     prompt_options: dict[str, Any] = Field(default={}, description="Options of the prompt source.")
@@ -101,9 +119,16 @@ class FitConfig(BaseModel):
     eval_every: int | None = Field(
         default=None, ge=1, description="Steps between validations; default: a tenth of all steps."
     )
+    eval_epochs: float | None = Field(
+        default=None, gt=0, description="Epochs between validations; takes precedence over eval_every."
+    )
     eval_masks: int = Field(default=64, ge=1, description="Largest number of held-out masks per validation.")
     checkpoint_every: int | None = Field(
         default=None, ge=1, description="Steps between checkpoints; default: eval_every."
+    )
+
+    snapshots: tuple[float, ...] = Field(
+        default=(), description="Epochs after which the state is also kept, in OUT/snapshots."
     )
 
     precision: Literal["no", "fp16", "bf16"] = Field(default="no", description="Mixed precision.")
@@ -114,7 +139,33 @@ class FitConfig(BaseModel):
     cache: Path | None = Field(
         default=None, description="Folder of cached embeddings; default: the cache folder of the user."
     )
-    cache_gb: float = Field(default=20.0, gt=0, description="Size limit of the cached embeddings, GB (1e9 bytes).")
+    cache_gb: float | None = Field(
+        default=None,
+        gt=0,
+        description="Size limit of the cached embeddings, GB (1e9 bytes); default: $SAMTAILOR_CACHE_GB, or 20.",
+    )
+    embedding_precision: Literal["half", "8bit"] = Field(
+        default="half", description="Precision of the cached embeddings; 8bit takes half the room."
+    )
+    encoder_precision: Literal["fp32", "bf16", "fp16"] = Field(
+        default="fp32", description="Precision of the image encoder when it fills the cache."
+    )
+    resident: int | None = Field(
+        default=None,
+        ge=1,
+        description="Images trained on at a time (blocked shuffling); default: all, or as many as the cache holds.",
+    )
+    resident_passes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Passes over these images before the next ones take their place; default: 4, or fewer, so that "
+        "the fit has at least two rounds of all images.",
+    )
+    feed_workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="Threads that prepare batches ahead; default: 1 on a CPU, else half of the cores, at most 4.",
+    )
 
     @field_validator("classes", "trackers", mode="before")
     @classmethod
@@ -152,6 +203,13 @@ class FitConfig(BaseModel):
             raise ValueError("expected rising shares of the steps, each in (0, 1]")
         return value
 
+    @field_validator("snapshots")
+    @classmethod
+    def _after_the_start(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not epoch > 0 for epoch in value) or list(value) != sorted(set(value)):
+            raise ValueError("expected rising numbers of epochs above 0")
+        return value
+
     @property
     def validate_every(self) -> int:
         """`eval_every`, by default a tenth of the steps."""
@@ -173,7 +231,9 @@ class FitConfig(BaseModel):
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
 
 
-FREE = frozenset({"data", "out", "device", "trackers", "cache", "cache_gb", "checkpoint_every"})
+FREE = frozenset(
+    {"data", "out", "present", "device", "trackers", "cache", "cache_gb", "checkpoint_every", "feed_workers"}
+)
 """Fields that may change when a fit is resumed, because they do not change its result."""
 
 
@@ -196,21 +256,49 @@ def load(
 
 
 def resolve(config: FitConfig) -> FitConfig:
-    """Fill fields that are not given: first from the DEFAULTS of the method, then from the defaults of the fields.
+    """Fill fields that are not given: from the preset, then from the DEFAULTS of the method, then of the fields.
+
+    Default options of a method are filled one by one, so that giving one of them keeps the others.
 
     Imports the method, hence torch. The result has every field set, so resolving it again changes nothing.
 
     Raises:
-        InputError: an unknown method.
+        InputError: an unknown method or preset, or a preset without settings for the method.
     """
+    config = with_preset(config)
     defaults = getattr(registry.find("methods", config.method), "DEFAULTS", {})
     given = {name: getattr(config, name) for name in config.model_fields_set}
     if config.shots is not None:  # with few shots all masks are trained on; none is held out
         given.setdefault("val", 0)
     if "steps" in given:  # a given number of steps takes precedence over the epochs of a method
         given.setdefault("epochs", None)
+    if "options" in given and "options" in defaults:
+        given["options"] = defaults["options"] | given["options"]
     filled = {name: getattr(config, name) for name in FitConfig.model_fields}
     return _checked(filled | dict(defaults) | given, f"defaults of {config.method}: ")
+
+
+def with_preset(config: FitConfig) -> FitConfig:
+    """The settings with those of `config.preset` filled in where none are given; unchanged without a preset.
+
+    Options of the method are filled in one by one. Steps or epochs that are given replace both of the preset.
+
+    Raises:
+        InputError: an unknown preset, or one without settings for the method.
+    """
+    if config.preset is None:
+        return config
+    from samtailor.train.presets import preset_fields
+
+    given = {name: getattr(config, name) for name in config.model_fields_set}
+    fields = preset_fields(config.preset, given.get("method"))
+    options = {**fields.get("options", {}), **given.get("options", {})}
+    prompt_options = {**fields.get("prompt_options", {}), **given.get("prompt_options", {})}
+    if "prompt" in given and given["prompt"] != fields.get("prompt"):  # the options are those of another source
+        prompt_options = given.get("prompt_options", {})
+    if {"steps", "epochs"} & given.keys():
+        fields = {name: value for name, value in fields.items() if name not in ("steps", "epochs")}
+    return _checked(fields | given | {"options": options, "prompt_options": prompt_options}, f"{config.preset}: ")
 
 
 def of_group(value: float | dict[str, float], group: str) -> float:
@@ -219,8 +307,14 @@ def of_group(value: float | dict[str, float], group: str) -> float:
 
 
 def changed(config: FitConfig, other: FitConfig) -> list[str]:
-    """Fields not in `FREE` that differ, each with both values, as text."""
+    """Fields not in `FREE` that differ, each with both values, as text.
+
+    An option that is not named, as one that did not exist when a fit began, is that of the method's `build`.
+    """
     mine, theirs = config.to_dict(), other.to_dict()
+    if config.method == other.method:
+        named = registry.options(registry.find("methods", config.method).build)
+        mine["options"], theirs["options"] = named | mine["options"], named | theirs["options"]
     return [f"{n}: {theirs[n]!r} became {mine[n]!r}" for n in mine if n not in FREE and mine[n] != theirs[n]]
 
 
@@ -260,4 +354,4 @@ def _checked(values: Mapping[str, Any], where: str) -> FitConfig:
         raise InputError(where + "; ".join(dict.fromkeys(wrong)) + ".") from error
 
 
-__all__ = ["FREE", "FitConfig", "changed", "load", "of_group", "resolve"]
+__all__ = ["FREE", "FitConfig", "changed", "load", "of_group", "resolve", "with_preset"]

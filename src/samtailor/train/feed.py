@@ -1,14 +1,19 @@
 """Batches of masks for training, with cached embeddings, in the model frame.
 
-A batch depends on (seed, step) alone. The stream of masks is one shuffled epoch after another, and each epoch contains
-every mask of the classes once, however many of them share an image. View and click of an item are drawn from a
-separate generator, so that neither resuming nor the number of processes changes them. Masks of one image are not
-grouped in a batch: that would save some reads of embeddings, but the gradients would be a biased sample.
+A batch depends on (seed, step) alone. The stream of masks (`train.order`) is one shuffled epoch after another, and each
+epoch contains every mask of the classes once, however many of them share an image. If the embeddings do not fit in the
+cache, it goes through one part of the images after the other (`Feed.keep_resident`). View and click of an item are
+drawn from a separate generator, so that neither resuming nor the number of processes changes them. Masks of one image
+are not grouped in a batch: that would save some reads of embeddings, but the gradients would be a biased sample.
+
+Several threads may prepare batches at the same time.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -19,16 +24,21 @@ import torch
 from samtailor.bases import Base
 from samtailor.bases.companions import Companion
 from samtailor.cache.embeddings import EmbeddingCache
+from samtailor.cache.masks import MaskCache
 from samtailor.data.augment import Augment, View
 from samtailor.data.transform import Frame, coverage
 from samtailor.errors import DataError, InputError
 from samtailor.masks import interior
 from samtailor.masks.contours import resample
 from samtailor.structures import Batch, Prompts, Sample
-from samtailor.train.targets import Targets
+from samtailor.train.order import Blocked, Order, Shuffled
+from samtailor.train.targets import MAX_MASKS, Targets
 
 if TYPE_CHECKING:
     from samtailor.prompts import Source
+
+_MASK_SHARE = 10  # masks on disk may take this part of the limit of the embeddings, in addition to it
+_MASK_BYTES = 4096  # of a packed mask on disk, about
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,6 @@ class Feed:
         self._samples, self._classes, self._source = samples, classes, source
         self._images, self._companions = images, companions
         self._augment, self._contours, self._shard = augment or Augment(), contours, shard
-        self._targets = Targets(base, samples, classes, self._augment)
         items = [
             (i, k)
             for i, sample in enumerate(samples)
@@ -100,7 +109,12 @@ class Feed:
             wanted = "any class" if classes is None else ", ".join(classes)
             raise DataError(f"There is nothing to train on: none of {len(samples)} images has a mask of {wanted}.")
         self._items = np.array(items, np.int32)
-        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+        disk = _disk_for(len(items) * self._augment.views, store)
+        self._targets = Targets(base, samples, classes, self._augment, disk)
+        self.order: Order = Shuffled(len(items), seed)
+        # sources that read the image (a detector, proposals) may not be used by two threads at once
+        shared = getattr(source, "of_image", False)
+        self._sourcing: AbstractContextManager[object] = threading.Lock() if shared else nullcontext()
 
     def __len__(self) -> int:
         """Masks per epoch."""
@@ -115,6 +129,20 @@ class Feed:
         """Number of epochs before a step, with fraction."""
         return step * self.masks_per_step / len(self)
 
+    @property
+    def embeddings_per_image(self) -> int:
+        """Largest number of embeddings of one image that a pass may need: one per view."""
+        return self._augment.views
+
+    @property
+    def image_count(self) -> int:
+        """Number of images with a mask."""
+        return len(np.unique(self._items[:, 0]))
+
+    def keep_resident(self, images: int, passes: int) -> None:
+        """Train on at most `images` images at a time, for `passes` passes each (`order.Blocked`)."""
+        self.order = Blocked(self._items[:, 0], self.seed, images, passes)
+
     def images(self) -> Iterator[tuple[Sample, View]]:
         """Every (sample, view) that a batch may need."""
         for i in dict.fromkeys(self._items[:, 0].tolist()):
@@ -126,7 +154,7 @@ class Feed:
 
         A short fit on many images and views draws few of them; encoding the others would take longer than the fit.
         """
-        if self._augment.views == 1 and steps * self.masks_per_step >= len(self):
+        if self._augment.views == 1 and self.order.complete(steps * self.masks_per_step):
             yield from self.images()
             return
         wanted = (self._place(position)[:2] for position in range(steps * self.masks_per_step))
@@ -144,6 +172,17 @@ class Feed:
 
         Prompts are the same on every call, also those of a source that draws clicks at random.
         """
+        chosen = self._held_out_rows(at_most)
+        for start in range(0, len(chosen), self.batch_size):
+            rows = chosen[start : start + self.batch_size]
+            items = [self._drawn(row, 0, np.random.default_rng([self.seed, 3, row])) for row in rows]
+            yield HeldOut(self._joined(items), [item.mask for item in items], [item.frame.inner for item in items])
+
+    def held_out_images(self, at_most: int) -> list[Sample]:
+        """Images of `held_out`."""
+        return [self._samples[i] for i in dict.fromkeys(self._items[self._held_out_rows(at_most), 0].tolist())]
+
+    def _held_out_rows(self, at_most: int) -> list[int]:
         rng = np.random.default_rng([self.seed, 2])
         by_class: dict[str, list[int]] = {}
         for row in rng.permutation(len(self)).tolist():
@@ -151,11 +190,7 @@ class Feed:
             by_class.setdefault(self._samples[i].annotations[k].label, []).append(row)
         longest = max(len(rows) for rows in by_class.values())
         turns = (row for turn in range(longest) for rows in by_class.values() for row in rows[turn : turn + 1])
-        chosen = sorted(islice(turns, at_most))
-        for start in range(0, len(chosen), self.batch_size):
-            rows = chosen[start : start + self.batch_size]
-            items = [self._drawn(row, 0, np.random.default_rng([self.seed, 3, row])) for row in rows]
-            yield HeldOut(self._joined(items), [item.mask for item in items], [item.frame.inner for item in items])
+        return sorted(islice(turns, at_most))
 
     # -- one item
 
@@ -164,30 +199,29 @@ class Feed:
 
     def _place(self, position: int) -> tuple[int, int, np.random.Generator]:
         """Row and view at a position of the stream, and the generator that drew the view."""
-        epoch, place = divmod(position, len(self))
-        if self._order[0] != epoch:
-            self._order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self))
         rng = np.random.default_rng([self.seed, 1, position])
         index = int(rng.integers(self._augment.views))
-        return int(self._order[1][place]), index, rng
+        return self.order.row(position), index, rng
 
     def _index(self, row: int, index: int) -> int:
         """The view that a mask is taken from, see `Targets.of`."""
         i, k = (int(v) for v in self._items[row])
-        return self._targets.of(i, k, index)[2]
+        return self._targets.of(i, k, index).index
 
     def _drawn(self, row: int, index: int, rng: np.random.Generator) -> _Item:
         i, k = (int(v) for v in self._items[row])
-        annotation, frame, index = self._targets.of(i, k, index)
-        view, mask = self._targets.view(i, index), annotation.mask
+        target = self._targets.of(i, k, index)
+        view, mask, frame = self._targets.view(i, target.index), target.mask, target.frame
         of_image = getattr(self._source, "of_image", False)  # not the mask: a file, a detector
-        prompts = self._source(self._samples[i], [self._samples[i].annotations[k].mask if of_image else mask], rng)
+        given = self._samples[i].annotations[k].mask if of_image else mask
+        with self._sourcing:
+            prompts = self._source(self._samples[i], [given], rng)
         if of_image or prompts.frame != mask.shape:
             moved = view.prompts(prompts)
             if moved is None:  # the crop keeps the mask but cuts off the prompt
                 return self._drawn(row, 0, rng)
             prompts = frame.prompts(moved)
-        return _Item(self._samples[i], view, annotation.label, mask, frame, prompts)
+        return _Item(self._samples[i], view, target.label, mask, frame, prompts)
 
     # -- a batch
 
@@ -223,6 +257,14 @@ class _Item:
     mask: np.ndarray
     frame: Frame
     prompts: Prompts
+
+
+def _disk_for(masks: int, store: EmbeddingCache) -> MaskCache | None:
+    """A cache on disk for more masks than memory keeps, if it has room for all of them."""
+    limit = store.max_bytes // _MASK_SHARE
+    if not MAX_MASKS < masks <= limit // _MASK_BYTES:
+        return None
+    return MaskCache(store.root / "masks", limit)
 
 
 def _image(base: Base, sample: Sample, view: View) -> torch.Tensor:

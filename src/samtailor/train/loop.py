@@ -25,7 +25,7 @@ from samtailor.errors import InputError
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Batch
 from samtailor.train import checkpoint
-from samtailor.train.ahead import ahead
+from samtailor.train.ahead import ahead, workers_for
 from samtailor.train.checkpoint import State
 from samtailor.train.config import FitConfig, of_group
 from samtailor.train.feed import Feed
@@ -55,6 +55,7 @@ def run(
     stop: Callable[[], bool] | None = None,
     second: Feed | None = None,
     regions: Feed | None = None,
+    after_step: Callable[[int], None] | None = None,
 ) -> State:
     """Train until `config.steps`, load the best state into the segmenter, and return the state with its history.
 
@@ -71,7 +72,8 @@ def run(
         progress: called after every step.
         stop: polled after every step; True has the effect of Ctrl-C.
         second: second batches of a step that takes two (`Bilevel`, `MultiTask`).
-        regions: held-out regions to validate on without a prompt; the best state then has the best mean of both mIoU.
+        regions: held-out regions to validate on without a prompt; the best state then has the best mean of both scores.
+        after_step: called in the main process with the number of steps done, before the checkpoint of that step.
 
     Raises:
         Interrupted: stopped after the checkpoint was written.
@@ -92,8 +94,11 @@ def run(
         clip_gradients(optimizer, of_group(config.max_grad_norm, group)) for group, optimizer in optimizers.items()
     ]
     numbers = range(state.step * config.grad_accum_steps, total * config.grad_accum_steps)
-    batches = ahead(feed.batch, numbers)
-    second_batches: Iterator[Batch | None] = ahead(second.batch, numbers) if second is not None else repeat(None)
+    workers = workers_for(device.type, config.feed_workers)
+    batches = ahead(feed.batch, numbers, workers)
+    second_batches: Iterator[Batch | None] = (
+        ahead(second.batch, numbers, workers) if second is not None else repeat(None)
+    )
     clock = Clock(state.step, total, masks)
     with _own_generator(device), signals() as signalled:
         if state.step == 0:
@@ -115,6 +120,8 @@ def run(
                 _log(state, accelerator)
             if state.step % config.validate_every == 0 or state.step == total:
                 _validate(state, segmenter, (held_out, regions), config, accelerator)
+            if after_step is not None and accelerator.is_main_process:
+                after_step(state.step)
             if progress is not None and accelerator.is_main_process:
                 progress(clock.progress(state))
             stopping = agreed(bool(signalled) or (stop is not None and stop()), accelerator) and state.step < total
@@ -175,10 +182,11 @@ def _validate(
         return
     validation = validate(segmenter, held_out, config.eval_masks, accelerator.device)
     figures = validation.figures()
-    reached = figures["miou"]
+    reached = figures[config.selection_score]
     if regions is not None:
-        figures["region_miou"] = validate(segmenter, regions, config.eval_masks, accelerator.device).miou
-        reached = figures["reached"] = (reached + figures["region_miou"]) / 2
+        of_regions = validate(segmenter, regions, config.eval_masks, accelerator.device).figures()
+        figures["region_miou"] = of_regions["miou"]
+        reached = figures["reached"] = (reached + of_regions[config.selection_score]) / 2
     state.history["held_out"].append({"step": state.step, **figures})
     accelerator.log({f"held_out/{name}": value for name, value in figures.items()}, step=state.step)
     if state.start_validation is None and state.step == 0:

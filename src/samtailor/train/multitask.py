@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from samtailor.adapters.pyramid import channels_last
 from samtailor.errors import InputError
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Batch, Features, Output
@@ -83,16 +85,23 @@ def map_loss(segmenter: Segmenter, batch: Batch) -> Tensor:
     A loss of the averaged logits would let a single member do the work. A member does not learn from the images of
     its fold (`RegionMap.folds`).
     """
-    region_map = member_map(segmenter)
-    losses = []
+    region_map, features, losses = member_map(segmenter), batch.features, []
+    if features is None:
+        raise InputError("A region map needs the embeddings of the images, and this batch has none.")
+    targets, features = replace(batch, features=None), channels_last(features)  # once for all members
     for member, rows in zip(region_map.members, region_map.learners(batch.ids), strict=True):
         if rows or not batch.ids:
-            part = batch[rows] if len(rows) < len(batch.ids) else batch
-            if part.features is None:
-                raise InputError("A region map needs the embeddings of the images, and this batch has none.")
-            output = region_map.as_output(member(part.features), part.features)
+            every = len(rows) == len(batch.ids)
+            part, own = (targets, features) if every else (targets[rows], features[_index(rows)])
+            output = region_map.as_output(member(own), own)
             losses.append(region_loss(output, part, per_mask=True, iou_weight=0.0)["loss"])
     return torch.stack(losses).sum() / len(region_map.members)
+
+
+def _index(rows: list[int]) -> slice | list[int]:
+    """Rows as a slice where they are consecutive: it copies no features."""
+    first, end = rows[0], rows[-1] + 1
+    return slice(first, end) if end - first == len(rows) else rows
 
 
 __all__ = ["MemberMap", "MultiTask", "map_loss", "member_map"]

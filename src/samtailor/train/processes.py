@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -15,12 +15,15 @@ from torch.utils.hooks import RemovableHandle
 from samtailor.errors import InputError
 from samtailor.train.config import FitConfig
 
+Value = TypeVar("Value")
+
 
 def make_accelerator(config: FitConfig, folder: Path) -> Accelerator:
     """An Accelerator for a config. Its process-wide state is reset, so that later fits may have other settings.
 
     Raises:
-        InputError: no such device, a tracker that is not installed, or fp16 with several processes.
+        InputError: no such device, a tracker that is not installed, processes that do not join, or fp16 with several
+            processes.
     """
     from accelerate.state import AcceleratorState, GradientState
 
@@ -41,6 +44,12 @@ def make_accelerator(config: FitConfig, folder: Path) -> Accelerator:
         raise InputError(f"accelerate cannot set up this run: {error}") from error
     finally:
         os.environ.pop("ACCELERATE_TORCH_DEVICE", None) if config.device not in ("auto", "cpu") else None
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if made.num_processes != started:  # each process would fit alone into the same folder
+        raise InputError(
+            f"{started} processes were started, but accelerate joins {made.num_processes}. Without a GPU, add --device "
+            "cpu (device: cpu)."
+        )
     if made.num_processes > 1 and config.precision == "fp16":
         raise InputError("fp16 with several processes is not supported (they may skip different steps). Use bf16.")
     return made
@@ -105,4 +114,21 @@ def agreed(stopping: bool, accelerator: Accelerator) -> bool:
     return bool(accelerator.reduce(count, "sum") > 0)
 
 
-__all__ = ["agreed", "averaging", "make_accelerator", "mean", "start_trackers"]
+def smallest(number: int, accelerator: Accelerator) -> int:
+    """The smallest of the numbers of all processes."""
+    if accelerator.num_processes == 1:
+        return number
+    numbers = accelerator.gather(torch.tensor([number], device=accelerator.device))
+    return int(numbers.min())
+
+
+def from_first(value: Value, accelerator: Accelerator) -> Value:
+    """The value of the first process, in all of them."""
+    if accelerator.num_processes == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    return broadcast_object_list([value])[0]
+
+
+__all__ = ["agreed", "averaging", "from_first", "make_accelerator", "mean", "smallest", "start_trackers"]

@@ -1,25 +1,46 @@
-"""Target masks of augmented views, in the model frame, with a bounded cache."""
+"""Target masks of augmented views, in the model frame, with a bounded cache in memory and, for many masks, on disk."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from samtailor.bases import Base
 from samtailor.cache.bounded import BoundedCache
+from samtailor.cache.masks import MaskCache, PackedMask
 from samtailor.data.augment import UNTOUCHED, Augment, View
 from samtailor.data.transform import Frame
 from samtailor.structures import Annotation, Sample
 
 MAX_MASKS = 4096
-"""Largest number of cached masks, run-length encoded, about a kilobyte each."""
+"""Largest number of masks in memory, packed, a few kilobytes each."""
 MAX_VIEWS = 65536
 """Largest number of cached views, about 300 bytes each."""
 _MIN_SHARE = 0.5  # if a crop keeps less of the mask, the original image is used
 
-Target = tuple[Annotation, Frame, int]
-"""Mask in the model frame, its geometry, and the number of its view."""
+
+@dataclass(frozen=True)
+class Target:
+    """A mask to train on.
+
+    Args:
+        label: class name.
+        packed: the mask in the model frame.
+        frame: its geometry.
+        index: number of its view.
+    """
+
+    label: str
+    packed: PackedMask
+    frame: Frame
+    index: int
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Boolean mask (size, size), model frame. Unpacked on every access."""
+        return self.packed.mask
 
 
 class Targets:
@@ -30,24 +51,34 @@ class Targets:
         samples: the images.
         classes: classes of the target masks; None for all.
         augment: draws the views.
+        disk: keeps masks that do not fit in memory; None to compute them again.
     """
 
-    def __init__(self, base: Base, samples: Sequence[Sample], classes: Sequence[str] | None, augment: Augment) -> None:
+    def __init__(
+        self,
+        base: Base,
+        samples: Sequence[Sample],
+        classes: Sequence[str] | None,
+        augment: Augment,
+        disk: MaskCache | None = None,
+    ) -> None:
         self._base, self._samples, self._classes, self._augment = base, samples, classes, augment
-        self._masks: BoundedCache[tuple[int, int, int], Target] = BoundedCache(MAX_MASKS)
-        self._views: BoundedCache[tuple[int, int], View] = BoundedCache(MAX_VIEWS, lru=False)
+        self._disk = disk
+        self._masks: BoundedCache[tuple[int, int, int], Target] = BoundedCache(MAX_MASKS, thread_safe=True)
+        self._views: BoundedCache[tuple[int, int], View] = BoundedCache(MAX_VIEWS, lru=False, thread_safe=True)
 
     def of(self, i: int, k: int, index: int) -> Target:
         """Mask in the model frame; that of the original image if the view cuts it off or changes its class."""
         key = (i, k, index)
         if (kept := self._masks.get(key)) is not None:
             return kept
-        annotation = self._samples[i].annotations[k]
-        transformed = self.view(i, index).annotation(annotation)
-        if index and (transformed.area < _MIN_SHARE * annotation.area or not transformed.is_target(self._classes)):
-            return self._masks.put(key, self.of(i, k, 0))
-        frame = Frame.of(self._base, *transformed.rle["size"])
-        target = Annotation.from_mask(transformed.label, _in_model(frame, transformed.mask)), frame, index
+        annotation, view = self._samples[i].annotations[k], self.view(i, index)
+        label = view.labels.get(annotation.label, annotation.label) if view.flip else annotation.label
+        frame = Frame.of(self._base, *view.size(*annotation.rle["size"]))
+        packed = PackedMask.of(None)
+        if not index or self._classes is None or label in self._classes:
+            packed = self._packed(annotation, view, frame)
+        target = Target(label, packed, frame, index) if packed.bits else self.of(i, k, 0)
         return self._masks.put(key, target)
 
     def view(self, i: int, index: int) -> View:
@@ -57,6 +88,20 @@ class Targets:
         if (kept := self._views.get((i, index))) is not None:
             return kept
         return self._views.put((i, index), self._augment.draw(self._samples[i], index))
+
+    def _packed(self, annotation: Annotation, view: View, frame: Frame) -> PackedMask:
+        """The mask in the model frame; no mask if the view keeps too little of it."""
+
+        def make() -> PackedMask:
+            mask = view.mask(annotation.mask)
+            if not view.untouched and mask.sum() < _MIN_SHARE * annotation.area:
+                return PackedMask.of(None)
+            return PackedMask.of(_in_model(frame, mask))
+
+        if self._disk is None:
+            return make()
+        how = f"{view.key} {self._base.size} {self._base.squash} {_MIN_SHARE}"
+        return self._disk.get(annotation.rle, how, make)
 
 
 def _in_model(frame: Frame, mask: np.ndarray) -> np.ndarray:

@@ -47,6 +47,14 @@ class Validation:
         return self._means()[1]
 
     @property
+    def dice(self) -> float:
+        """Unweighted mean over classes of the mean Dice of each class; the Dice of a mask is 2 IoU / (1 + IoU)."""
+        by_class: dict[str, list[float]] = defaultdict(list)
+        for label, iou in zip(self.labels, self.ious, strict=True):
+            by_class[label].append(2 * iou / (1 + iou))
+        return float(np.mean([np.mean(values) for values in by_class.values()]))
+
+    @property
     def n_images(self) -> int:
         """Number of different images."""
         return len(set(self.images))
@@ -64,8 +72,8 @@ class Validation:
         return _bounds(metrics.paired_difference(self.ious, before.ious, self.images, classes=self.labels))
 
     def figures(self) -> dict[str, float]:
-        """ "miou" and "oracle_miou" in [0, 1]."""
-        return {"miou": self.miou, "oracle_miou": self.oracle_miou}
+        """ "miou", "oracle_miou" and "dice" in [0, 1]."""
+        return {"miou": self.miou, "oracle_miou": self.oracle_miou, "dice": self.dice}
 
     def _means(self) -> tuple[float, float]:
         by_class: dict[str, list[tuple[float, float]]] = defaultdict(list)

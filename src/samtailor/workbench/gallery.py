@@ -11,6 +11,8 @@ import torch
 
 from samtailor import artefact
 from samtailor.data.regions import regions
+from samtailor.evaluation.scores import interval
+from samtailor.fitting.gate import MIN_OBJECTS
 from samtailor.masks.metrics import iou
 from samtailor.masks.rle import encode
 from samtailor.masks.rle import to_json as rle_to_json
@@ -49,8 +51,9 @@ def gallery(
         progress: called with (images done, number of images).
 
     Returns:
-        "before_miou" and "after_miou" in [0, 1] (left out without objects) and "images", a list with the class, the
-        true mask, both predicted masks and their IoU of each object.
+        "before_miou" and "after_miou" in [0, 1] (left out with fewer than 5 objects), each with "..._interval", their
+        paired "difference" and "difference_interval"; the counts "objects", "n_images" and "groups"; and "images", a
+        list with the class, the true mask, both predicted masks and their IoU of each object.
     """
     loaded = artefact.load(folder, base)
     predictor = Predictor(base, {_ADAPTER: loaded.segmenter}, store=store)
@@ -65,10 +68,22 @@ def gallery(
             rows.append({**head, **row, "truth": rle_to_json(annotation.rle)})
         if progress is not None:
             progress(done, len(targets))
-    means = {
-        f"{when}_miou": float(np.mean([row[f"{when}_iou"] for row in rows])) for when in ("before", "after") if rows
-    }
-    return {**means, "images": rows}
+    groups = {sample.id: sample.group or sample.id for sample in targets}
+    return {**_means(rows, [groups[row["id"]] for row in rows]), "images": rows}
+
+
+def _means(rows: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> dict[str, Any]:
+    """Means with 95 % intervals, and the counts they are based on; counts alone with too few objects."""
+    counts = {"objects": len(rows), "n_images": len({row["id"] for row in rows}), "groups": len(set(groups))}
+    if len(rows) < MIN_OBJECTS:
+        return counts
+    before, after = ([row[f"{when}_iou"] for row in rows] for when in ("before", "after"))
+    change = np.subtract(after, before).tolist()
+    means: dict[str, Any] = {}
+    for name, values in (("before_miou", before), ("after_miou", after), ("difference", change)):
+        mean, bounds = interval(np.array(values), groups, 0)
+        means |= {name: mean, f"{name.removesuffix('_miou')}_interval": bounds}
+    return means | counts
 
 
 @torch.no_grad()

@@ -40,11 +40,15 @@ class Job:
         loss: training loss.
         miou, start_miou: held-out mIoU of clicks, now and before the first step, in [0, 1].
         automatic_miou: held-out mIoU of automatic mode after the fit, in [0, 1].
-        held_out_images: number of images behind these scores, after the fit.
+        held_out_images, held_out_objects: number of images and objects behind these scores, after the fit. With fewer
+            than 5 objects there are no scores.
+        interval: 95 % interval of `miou`, after the fit.
+        comparison: sentences about the fit: who answers clicks and boxes, and whether the new adapter is better than
+            the present one.
+        replaces: whether the new adapter replaces the present one; None without a present one.
         seconds_left: of the present stage.
         images_per_second: of the present stage.
         message: the error, or a note on the result.
-        comparison: of a fit, see `comparison.compare`.
         report: of an import, see `Session.import_data`.
     """
 
@@ -60,10 +64,13 @@ class Job:
     start_miou: float | None = None
     automatic_miou: float | None = None
     held_out_images: int | None = None
+    held_out_objects: int | None = None
+    interval: tuple[float, float] | None = None
+    comparison: tuple[str, ...] = ()
+    replaces: bool | None = None
     seconds_left: float | None = None
     images_per_second: float | None = None
     message: str | None = None
-    comparison: dict[str, Any] | None = None
     report: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -194,7 +201,7 @@ class Jobs:
                 for line in process.stdout:
                     message = json.loads(line)
                     if "progress" in message:
-                        self._update(**message["progress"])
+                        self._update(**_known(message["progress"]))
                     elif "done" in message or "error" in message:
                         last.update(message)
                     else:
@@ -209,9 +216,13 @@ class Jobs:
             return
         if values.get("stage") not in (None, job.stage):
             values = {"seconds_left": None, "images_per_second": None, **values}
-        keep = {key: value for key, value in values.items() if value is not None or not key.endswith(("miou", "loss"))}
-        self.current = replace(job, **keep)
+        self.current = replace(job, **values)
         self._changed(self.current)
+
+
+def _known(progress: Mapping[str, Any]) -> dict[str, Any]:
+    """Progress without the scores that a stage does not have, so that the last ones stay."""
+    return {key: value for key, value in progress.items() if value is not None or not key.endswith(("miou", "loss"))}
 
 
 def _kill_later(process: subprocess.Popen[str]) -> None:

@@ -115,6 +115,7 @@ class PromptService:
         Raises:
             InputError: the prompt is invalid for this image. Also the errors of `encode`.
         """
+        adapter = None if self.engine.adapters.get(adapter).base_answers(prompt) else adapter
         embedding = await self.encode(id, adapter)
         mask = None if refined is None else _refinement(refined, embedding)
 
@@ -183,6 +184,8 @@ class PromptService:
         loaded = self.engine.adapters.get(adapter)
         if loaded.meta is not None and loaded.meta.inference.prompt == "none":
             raise Refused(f"The adapter {adapter!r} works without clicks, so it has no click map.")
+        if loaded.base_answers(ObjectPrompt(((0, 0, 1),))):
+            loaded, adapter = self.engine.adapters.get(None), None
         key = (id, hashlib.sha256(target.rle.counts.encode()).hexdigest(), loaded.meta and loaded.meta.sha256, grid)
         if (kept := self._maps.get(key)) is not None:
             return kept

@@ -22,11 +22,11 @@ from samtailor.data.tile_views import views
 from samtailor.data.transform import Frame
 from samtailor.masks.nms import mask_nms
 from samtailor.masks.rle import to_json as rle_to_json
-from samtailor.predict.auto import Proposer
 from samtailor.predict.batched import BatchedDecoder, PromptBatch
 from samtailor.predict.instances import InstanceMask, in_image
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
+from samtailor.predict.source import AdapterSource
 from samtailor.predict.windows import Windows
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.workbench.masks import paste
@@ -61,7 +61,7 @@ def objects(loaded: LoadedAdapter, predictor: Predictor, threshold: float | None
     for view in views(source.tiles):
         if not view.untouched:
             predictor.set_image(view.image(image))
-        for prompt, mask, iou, stability in _predict(loaded, decoder, predictor, source.propose):
+        for prompt, mask, iou, stability in _predict(source, decoder, predictor):
             instance = in_image(prompt, mask, iou, view, size)
             if instance.belongs_to(view, size, source.tiles):
                 instances.append(_StableMask(instance.prompt, instance.rle, instance.iou, stability=stability))
@@ -82,26 +82,26 @@ class _StableMask(InstanceMask):
 
 
 def _predict(
-    loaded: LoadedAdapter, decoder: BatchedDecoder, predictor: Predictor, propose: Proposer
+    source: AdapterSource, decoder: BatchedDecoder, predictor: Predictor
 ) -> Iterator[tuple[ObjectPrompt, np.ndarray, float, float]]:
     """Prompt, mask (bool, image or tile), predicted IoU and stability of each proposal for the image or tile set."""
-    proposed = propose(predictor, _NO_IMAGE)
+    proposed = source.propose(predictor, _NO_IMAGE)
     yield from ((p, p.mask, p.score or 0.0, 1.0) for p in proposed if p.mask_rle is not None)
     prompts = [p for p in proposed if p.mask_rle is None]
     for start in range(0, len(prompts), _BATCH):
-        yield from _decode(loaded, decoder, predictor, prompts[start : start + _BATCH])
+        yield from _decode(source.adapter, decoder, predictor, prompts[start : start + _BATCH])
 
 
 def _decode(
-    loaded: LoadedAdapter, decoder: BatchedDecoder, predictor: Predictor, prompts: Sequence[ObjectPrompt]
+    adapter: str | None, decoder: BatchedDecoder, predictor: Predictor, prompts: Sequence[ObjectPrompt]
 ) -> Iterator[tuple[ObjectPrompt, np.ndarray, float, float]]:
     """Masks for some prompts; a second decoder pass with shifted prompts gives their stability."""
     frame, windows = predictor.frame, Windows()
-    logits, scores = _best(decoder, predictor, prompts, loaded.name)
+    logits, scores = _best(decoder, predictor, prompts, adapter)
     masks = [windows.mask(row, frame) for row in logits]
     kept = [i for i, (mask, _, _) in enumerate(masks) if mask.any()]
     areas = [int(masks[i][0].sum()) for i in kept]
-    stabilities = _stability(loaded, decoder, predictor, [prompts[i] for i in kept], logits[kept], areas)
+    stabilities = _stability(adapter, decoder, predictor, [prompts[i] for i in kept], logits[kept], areas)
     for i, stability in zip(kept, stabilities, strict=True):
         yield prompts[i], paste(*masks[i], (frame.height, frame.width)), scores[i], stability
 
@@ -120,7 +120,7 @@ def _object(loaded: LoadedAdapter, instance: _StableMask, id: str) -> Object:
 
 
 def _stability(
-    loaded: LoadedAdapter,
+    adapter: str | None,
     decoder: BatchedDecoder,
     predictor: Predictor,
     prompts: Sequence[ObjectPrompt],
@@ -130,7 +130,7 @@ def _stability(
     """Stability of each mask.
 
     Args:
-        loaded, decoder, predictor: as in `_decode`.
+        adapter, decoder, predictor: as in `_decode`.
         prompts: P prompts.
         logits: (P, h, w) mask logits for the prompts.
         areas: areas of the masks in the image, pixels.
@@ -144,7 +144,7 @@ def _stability(
         _shifted(prompt, area, shift, frame) for prompt, area in zip(prompts, areas, strict=True) for shift in _SHIFTS
     ]
     batches = (shifted[at : at + _BATCH] for at in range(0, len(shifted), _BATCH))
-    parts = [_best(decoder, predictor, batch, loaded.name)[0] for batch in batches]
+    parts = [_best(decoder, predictor, batch, adapter)[0] for batch in batches]
     others = (small.logits(torch.cat(parts)[:, None])[:, 0] > 0).unflatten(0, (len(prompts), len(_SHIFTS)))
     masks = (small.logits(logits[:, None]) > 0).expand_as(others)
     intersection, union = (masks & others).flatten(2).sum(-1), (masks | others).flatten(2).sum(-1)

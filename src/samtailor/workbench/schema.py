@@ -136,7 +136,6 @@ class Fit(_Strict):
     seed: int | None = Field(default=None, ge=0)
     proposals: bool = True
     proposal_steps: int | None = Field(default=None, ge=20, le=100_000)
-    present: str | None = Field(default=None, description="Adapter in use, with which the new one is compared.")
 
 
 class Label(_Strict):

@@ -15,11 +15,13 @@ from samtailor import __version__, artefact, registry
 from samtailor.artefact import AdapterMeta
 from samtailor.data.writers import writer_options
 from samtailor.errors import InputError, SamtailorError
+from samtailor.fitting.gate import MIN_OBJECTS, gate_of
+from samtailor.fitting.gate_words import sentences
 from samtailor.limits import parse_json, read_bytes
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.engine import Engine
 from samtailor.serve.refusals import Refused, Taken, Unknown
-from samtailor.workbench import comparison, gallery
+from samtailor.workbench import gallery
 from samtailor.workbench.base_choice import BaseChoice
 from samtailor.workbench.bulk import BulkAccept
 from samtailor.workbench.events import Events
@@ -100,7 +102,7 @@ class Session:
 
     def fit(
         self, name: str | None, classes: Sequence[str] | None, method: str | None, steps: int | None,
-        seed: int | None, proposals: bool, proposal_steps: int | None = None, present: str | None = None,
+        seed: int | None, proposals: bool, proposal_steps: int | None = None,
     ) -> Job:  # fmt: skip
         """Start a fit on the accepted images, or continue the stopped fit of that name with its earlier settings.
 
@@ -110,11 +112,10 @@ class Session:
             method, steps, seed: None: the default of `samtailor fit`.
             proposals: also fit proposals for automatic mode.
             proposal_steps: None: the default of `samtailor propose-fit`.
-            present: adapter in use, with which the new one is compared (`comparison`).
 
         Raises:
-            Unknown: no adapter `present`. Refused: too few accepted images. Taken: a job is in progress, or the name is
-                taken. InputError: an invalid setting.
+            Refused: too few accepted images. Taken: a job is in progress, or the name is taken. InputError: an invalid
+                setting.
         """
         self.jobs.check_free()
         name = name or self._next_name()
@@ -124,15 +125,13 @@ class Session:
             work = parse_json(read_bytes(self._job_file(name), "annotation_bytes"), str(self._job_file(name)))
             if not isinstance(work, dict):
                 raise InputError(f"{self._job_file(name)} is damaged. Delete the fit {name!r}.")
-            work |= self._environment() | {"out": str(out)}
+            work |= self._environment() | {"out": str(out), "present": self._present()}
         elif name in self._adapter_names() or out.exists():
             raise Taken(f"There is already an adapter named {name!r}. Choose another name, or delete it first.")
         else:
             work = snapshot(self.project, classes, method, steps, seed) | self._environment()
             work |= {"out": str(out), "proposals": proposals, "proposal_steps": proposal_steps}
-            in_use = None if present is None else self.engine.adapters.get(present)
-            if in_use is not None and in_use.folder is not None:
-                work["present"] = {"name": present, "folder": str(in_use.folder)}
+            work |= {"present": self._present()}
         return self.jobs.start(
             "fit", name, work, on_message=self._save_objects, on_done=lambda result: self._fitted(name, result)
         )
@@ -236,15 +235,27 @@ class Session:
         self.engine.adapters.add_below(name, name)
         self._job_file(name).unlink(missing_ok=True)
         self.publish_project()
-        figures = result["figures"]
         return {
-            "miou": figures.get("held_out_miou"),
-            "start_miou": figures.get("start_miou"),
-            "automatic_miou": figures.get("held_out_region_miou"),
+            **_scores(result["figures"]),
             "held_out_images": result["held_out_images"],
-            "comparison": result.get("comparison"),
+            "held_out_objects": result["held_out_objects"],
+            "comparison": tuple(result["comparison"]),
+            "replaces": result["replaces"],
             "message": result["message"],
         }
+
+    def _present(self) -> str | None:
+        """Folder of the adapter of this project that a new one is compared with: the newest that is not worse.
+
+        None without one.
+        """
+        fitted = [
+            one for one in self.engine.adapters.all() if one.folder is not None and one.folder.parent == self._fits
+        ]
+        gates = {id(one): gate_of(adapter_meta(one).figures) for one in fitted}
+        used = [one for one in fitted if (gate := gates[id(one)]) is None or gate.replaces is not False]
+        newest = max(used, key=lambda one: adapter_meta(one).created, default=None)
+        return None if newest is None else str(newest.folder)
 
     def _job_changed(self, job: Job) -> None:
         self.events.publish("job", job.to_json())
@@ -258,24 +269,20 @@ class Session:
 
     def _adapter_to_json(self, loaded: LoadedAdapter) -> dict[str, Any]:
         meta, aliases = adapter_meta(loaded), self.project.settings.aliases
-        figures = {key: meta.figures.get(key) for key in ("start_miou", "held_out_miou")}
-        complete = all(isinstance(value, float) for value in figures.values())
-        figures["held_out_region_miou"] = meta.figures.get("held_out_region_miou")
+        figures, scores = meta.figures, _scores(meta.figures)
+        complete = isinstance(scores["miou"], float) and isinstance(scores["start_miou"], float)
+        named = {"held_out_miou": "miou", "start_miou": "start_miou", "held_out_region_miou": "automatic_miou"}
+        gate = gate_of(figures)
+        counts = {key: figures.get(key) for key in ("held_out_images", "held_out_masks")}
         return {
             "name": loaded.name, "classes": [aliases.get(name, name) for name in meta.classes],
             "method": meta.method, "auto": loaded.automatic, "promptless": meta.inference.prompt == "none",
-            "figures": figures if complete else None, "comparison": self._comparison(loaded),
+            "figures": {key: scores[name] for key, name in named.items()} if complete else None,
+            "interval": scores["interval"], **counts,
+            "comparison": [] if gate is None else sentences(gate, meta.inference.strength),
+            "replaces": None if gate is None else gate.replaces,
             "deletable": loaded.folder is not None and loaded.folder.parent == self._fits, "created": meta.created,
         }  # fmt: skip
-
-    def _comparison(self, loaded: LoadedAdapter) -> dict[str, Any] | None:
-        """The comparison of an adapter with the one in use before it; None without one."""
-        if loaded.folder is None or loaded.folder.parent != self._fits:
-            return None
-        try:
-            return json.loads((loaded.folder / comparison.FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # fitted without one, or with an earlier version
-            return None
 
     def _adapter_names(self) -> list[str]:
         return [loaded.name for loaded in self.engine.adapters.all() if loaded.name is not None]
@@ -307,6 +314,15 @@ class Session:
     def _next_name(self) -> str:
         taken = {*self._adapter_names(), *(folder.name for folder in self._fits.iterdir())}
         return next(name for i in range(1, len(taken) + 2) if (name := f"fit-{i}") not in taken)
+
+
+def _scores(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores of an adapter in [0, 1] with the 95 % interval of clicks; None with fewer than 5 held-out objects."""
+    names = {"miou": "held_out_miou", "start_miou": "start_miou", "automatic_miou": "held_out_region_miou"}
+    names["interval"] = "held_out_interval"
+    if figures.get("held_out_masks", MIN_OBJECTS) < MIN_OBJECTS:
+        return dict.fromkeys(names)
+    return {name: figures.get(figure) for name, figure in names.items()}
 
 
 def adapter_meta(loaded: LoadedAdapter) -> AdapterMeta:

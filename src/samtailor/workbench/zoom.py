@@ -13,10 +13,9 @@ import numpy as np
 
 from samtailor.cache.bounded import BoundedCache
 from samtailor.data.augment import View
-from samtailor.data.tile_views import views
+from samtailor.data.tile_views import cut_off, views
 from samtailor.data.transform import Frame
 from samtailor.masks import interior
-from samtailor.predict.instances import cut_off
 from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.predict.windows import Windows

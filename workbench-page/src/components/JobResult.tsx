@@ -3,7 +3,7 @@
 import { openImage } from "../editor";
 import { inQueueOrder } from "../image-queue";
 import * as store from "../store";
-import type { Comparison, Job } from "../types";
+import type { Job } from "../types";
 import { counted, formatPercent } from "./format";
 
 export function JobResult({ job }: { job: Job }) {
@@ -36,11 +36,9 @@ function ImportResult({ job }: { job: Job }) {
 
 /** With fewer held-out images, the scores of a fit are a rough estimate. */
 const MIN_HELD_OUT = 5;
-/** With fewer objects, no comparison is made. */
-const MIN_OBJECTS = 5;
 
 function FitResult({ job }: { job: Job }) {
-  const { adapter, clickMiou, baseMiou, automaticMiou, heldOutImages } = job;
+  const { adapter, clickMiou, baseMiou, automaticMiou, heldOutImages, heldOutObjects, interval } = job;
   const exists = store.project.value!.adapters.some((one) => one.name === adapter);
   return (
     <div class="result good">
@@ -49,8 +47,10 @@ function FitResult({ job }: { job: Job }) {
         {clickMiou !== null && (
           <>
             {" "}
-            mIoU with clicks on {heldOutImages === null ? "held-out images" : counted(heldOutImages, "held-out image")}:{" "}
-            {formatPercent(baseMiou)} → <b>{formatPercent(clickMiou)}</b>.
+            mIoU with clicks on {heldOutObjects !== null && `${counted(heldOutObjects, "object")} in `}
+            {heldOutImages === null ? "held-out images" : counted(heldOutImages, "held-out image")}:{" "}
+            {formatPercent(baseMiou)} → <b>{formatPercent(clickMiou)}</b>
+            {interval && ` (95% interval ${formatPercent(interval[0])} to ${formatPercent(interval[1])})`}.
           </>
         )}
         {clickMiou !== null && automaticMiou !== null && (
@@ -63,7 +63,10 @@ function FitResult({ job }: { job: Job }) {
       {clickMiou !== null && heldOutImages !== null && heldOutImages < MIN_HELD_OUT && (
         <p class="hint">A rough estimate: with more accepted images, more are held out.</p>
       )}
-      {job.comparison && <ComparisonNote adapter={adapter ?? ""} comparison={job.comparison} />}
+      <ComparisonNote job={job} />
+      {clickMiou === null && heldOutObjects !== null && (
+        <p class="hint">Too few held-out objects to say how good it is ({heldOutObjects}).</p>
+      )}
       {job.message && <p class="hint">{job.message}</p>}
       {adapter && exists && (
         <button class="plain wide" id="gallery" onClick={() => store.showBeforeAfter(adapter)}>
@@ -74,27 +77,22 @@ function FitResult({ job }: { job: Job }) {
   );
 }
 
-/** The new adapter against the one in use before it; a worse one is offered, but not taken. */
-function ComparisonNote({ adapter, comparison }: { adapter: string; comparison: Comparison }) {
-  const { objects, images, miou, withMiou, seen, worse } = comparison;
-  const on = `${counted(objects, "object")} in ${counted(images, "held-out image")}`;
-  const inUse = store.activeAdapter.value === adapter;
-  if (objects < MIN_OBJECTS) {
-    return <p class="hint">Too few held-out objects ({objects}) to compare it with {comparison.with}.</p>;
-  }
+/** The new adapter against the one before it; a worse one is offered, but not taken. */
+function ComparisonNote({ job: { adapter, comparison, replaces } }: { job: Job }) {
+  const offered = replaces === false && adapter !== null && store.activeAdapter.value !== adapter;
   return (
-    <>
-      <p class={worse ? "worse" : "hint"} id="comparison">
-        On the same {on}: {adapter} {formatPercent(miou)}, {comparison.with} {formatPercent(withMiou)}.
-        {seen > 0 && ` ${comparison.with} was trained on ${seen} of these images, which is to its advantage.`}
-        {worse && !inUse && ` ${comparison.with} stays in use.`}
-      </p>
-      {worse && !inUse && (
+    <div id="comparison">
+      {comparison.map((sentence) => (
+        <p key={sentence} class={replaces === false ? "worse" : "hint"}>
+          {sentence}
+        </p>
+      ))}
+      {offered && (
         <button class="plain wide" id="use-worse" onClick={() => store.chooseAdapter(adapter)}>
           Use {adapter} all the same
         </button>
       )}
-    </>
+    </div>
   );
 }
 

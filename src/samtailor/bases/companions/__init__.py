@@ -28,8 +28,8 @@ from samtailor.registry import find, names
 if TYPE_CHECKING:
     from samtailor.bases._protocol import Base
 
-NONE = "none"
-"""Value of an option `companion` that stands for no companion."""
+NONE, AUTO = "none", "auto"
+"""Values of an option `companion`: no companion; "bundled" if the encoder of the base contains it, else none."""
 
 
 @runtime_checkable
@@ -62,18 +62,24 @@ class Companion(Protocol):
 _alive: WeakValueDictionary[tuple[str, str, str], Any] = WeakValueDictionary()
 
 
-def load_companion(source: str | Path = "bundled", device: str | torch.device = "cpu") -> Companion | None:
+def load_companion(
+    source: str | Path = "bundled", device: str | torch.device = "cpu", base: Base | None = None
+) -> Companion | None:
     """Load a companion, frozen. Adapters that use the same weights on one device share them.
 
     Args:
-        source: name of a companion, hub id, or folder made with `save_pretrained`; "none" for no companion.
+        source: name of a companion, hub id, or folder made with `save_pretrained`; "none" for no companion, "auto" for
+            "bundled" if the image encoder of `base` contains that network, else none.
         device: where it computes.
+        base: whose embedding it is read beside; needed for "auto".
 
     Raises:
         BaseUnavailableError: there is no such model, or the hub cannot be reached.
         InputError: no file of `samtailor.bases.companions` or of a plug-in loads this type of model.
     """
     source = str(source)
+    if source == AUTO:
+        source = "bundled" if base is not None and find("companions", "bundled").in_encoder_of(base) else NONE
     if source == NONE:
         return None
     module = _module(source)
@@ -158,4 +164,4 @@ def _model_type(source: str) -> str | None:
         ) from error
 
 
-__all__ = ["NONE", "Companion", "companion_maps", "load_companion", "resized"]
+__all__ = ["AUTO", "NONE", "Companion", "companion_maps", "load_companion", "resized"]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samtailor.bases import _vendor
+from samtailor.bases import _trunk_memo, _vendor
 from samtailor.bases._efficientnet import MEAN, STD, EfficientNetLite, EfficientNetLiteConfig
 from samtailor.errors import BaseUnavailableError
 from samtailor.registry import BUNDLED_BASE
+
+if TYPE_CHECKING:
+    from samtailor.bases._protocol import Base
 
 _STRIDES = (8, 16, 32)
 """Stride 4 shows edges, which the base itself shows better."""
@@ -28,6 +32,7 @@ class Bundled:
         trunk, size = _trunk()
         self.name, self.size = "bundled", size
         self.model = _vendor.freeze(trunk)
+        self.weights_key = _trunk_memo.weights_key(trunk)
         self.channels = tuple(trunk.channels[1:])
         self.sides = tuple(size // stride for stride in _STRIDES)
         self.fingerprint = _vendor.fingerprint(
@@ -36,7 +41,10 @@ class Bundled:
 
     def maps(self, images: Tensor) -> tuple[Tensor, ...]:
         """Normalized images (B, 3, size, size) to maps at strides 8, 16 and 32."""
-        return tuple(_normalized(one) for one in self.model(images.contiguous(memory_format=torch.channels_last))[1:])
+        maps = _trunk_memo.recall(self.weights_key, images)  # the bundled base has just encoded them
+        if maps is None:
+            maps = self.model(images.contiguous(memory_format=torch.channels_last))
+        return tuple(_normalized(one) for one in maps[1:])
 
 
 def _trunk() -> tuple[EfficientNetLite, int]:
@@ -65,6 +73,16 @@ def _normalized(x: Tensor) -> Tensor:
     """(B, C, h, w) with zero mean and unit variance over the channels of each cell."""
     x = x.permute(0, 2, 3, 1)
     return F.layer_norm(x, [int(x.shape[-1])]).permute(0, 3, 1, 2)  # a constant, also in tracing
+
+
+def in_encoder_of(base: Base) -> bool:
+    """Whether the image encoder of a base contains this backbone, with these weights, and its input has this size."""
+    backbone = dict(base.model.named_modules()).get("vision_encoder.backbone")
+    trunk = getattr(backbone, "trunk", None)
+    if not isinstance(trunk, EfficientNetLite):
+        return False
+    own, size = _trunk()
+    return base.size == size and _trunk_memo.weights_key(trunk) == _trunk_memo.weights_key(own)
 
 
 def matches(source: str, model_type: str | None) -> bool:

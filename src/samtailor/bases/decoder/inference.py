@@ -41,6 +41,13 @@ class DecodedPrompts:
     fine: Tensor
     grid: int
 
+    @classmethod
+    def of(cls, output: Output) -> DecodedPrompts:
+        """From an output of `base.decode` for one image."""
+        cells = output.keys[0].flatten(2).mT
+        fine = _from_grid(output.upscaled[0], output.keys.shape[-1]).movedim(1, -1)
+        return cls(output.iou[0], output.hyper[0], cells, fine, output.keys.shape[-1])
+
     def __getitem__(self, rows: slice) -> DecodedPrompts:
         """A slice of the prompts."""
         return DecodedPrompts(self.iou[rows], self.hyper[rows], self.cells[rows], self.fine[rows], self.grid)
@@ -87,7 +94,7 @@ class PromptDecoder:
 
     def __init__(self, base: Base) -> None:
         decoder: Any = base.model.mask_decoder
-        self._decoder = decoder
+        self._decoder, self._reference = decoder, None if getattr(base, "standard_decoder", True) else base
         with torch.no_grad():
             self._upscaling = [as_matrix(conv) for conv in (decoder.upscale_conv1, decoder.upscale_conv2)]
         self.positions = base.positions().detach()
@@ -97,6 +104,8 @@ class PromptDecoder:
     @torch.no_grad()
     def __call__(self, features: Features, tokens: Tokens) -> DecodedPrompts:
         """Decode tokens (1, P, N, D) on the features of one image."""
+        if self._reference is not None:
+            return DecodedPrompts.of(self._reference.decode(features, tokens))
         decoder, grid, (first, second) = self._decoder, features.main.shape[-1], self._upscaling
         iou, hyper, cells = run_transformer(
             decoder, features, tokens.dense, tokens.sparse[0], self._cell_positions, flush_denormals=True
@@ -139,6 +148,12 @@ def _to_grid(x: Tensor, grid: int) -> Tensor:
     """(P, M, G G, 4, 4) to (P, M, 4 G, 4 G)."""
     x = x.reshape(*x.shape[:2], grid, grid, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
     return x.reshape(*x.shape[:2], 4 * grid, 4 * grid)
+
+
+def _from_grid(x: Tensor, grid: int) -> Tensor:
+    """(P, M, 4 G, 4 G) to (P, M, G G, 4, 4), the inverse of `_to_grid`."""
+    x = x.reshape(*x.shape[:2], grid, 2, 2, grid, 2, 2).permute(0, 1, 2, 5, 3, 6, 4, 7)
+    return x.reshape(*x.shape[:2], grid * grid, 4, 4)
 
 
 __all__ = ["DecodedPrompts", "PromptDecoder", "with_fast_attention"]

@@ -10,18 +10,25 @@ from samtailor.compare.recipes._read import (
     read,
     recipe_names,
 )
+from samtailor.compare.recipes._settings import BOTH, DEFAULTS, HEAD, differences, differing, variants_of
 from samtailor.compare.recipes._table import beside, head, text
 
 __all__ = [
+    "BOTH",
+    "DEFAULTS",
+    "HEAD",
     "NOT_LEGIBLE",
     "Recipe",
     "Run",
     "beside",
     "config_of",
+    "differences",
+    "differing",
     "fit_settings",
     "head",
     "narrowed",
     "read",
     "recipe_names",
     "text",
+    "variants_of",
 ]

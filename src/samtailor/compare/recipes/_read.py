@@ -25,16 +25,16 @@ class Run(BaseModel):
 
     Args:
         method: name of a method.
-        fit: name of a YAML file with settings of a fit; None: the defaults of the method.
         options: options of the method.
+        settings: further settings of the fit.
         published: row of the published table to compare with; None: there is none.
         published_oracle: published row of its oracle.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     method: str
-    fit: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
     published: str | None = None
     published_oracle: str | None = None
 
@@ -52,6 +52,7 @@ class Recipe(BaseModel):
         figure: figure in the cells, "miou" or "dice".
         shots: numbers of training images, one cell each, for a table of one column; empty: all images, one cell per
             column.
+        preset: name of the preset with the settings of the paper; None: the defaults of each method.
         synthetic: settings to generate the data without the original data set; None: they cannot be generated.
         runs: rows by title.
         published: published figures in percent by row, one per column and with several columns an average last; with
@@ -71,6 +72,7 @@ class Recipe(BaseModel):
     per_class: bool = False
     figure: Literal["miou", "dice"] = "miou"
     shots: tuple[int, ...] = ()
+    preset: str | None = None
     synthetic: dict[str, Any] | None = None
     runs: dict[str, Run]
     published: dict[str, tuple[Cell, ...]]
@@ -161,12 +163,17 @@ def fit_settings(name: str) -> dict[str, Any]:
     return fields
 
 
-def config_of(run: Run, **given: Any) -> FitConfig:
-    """Settings of a row: its `fit` file, then `given` (None counts as not given; options are merged)."""
-    fields = fit_settings(run.fit) if run.fit else {}
+def config_of(run: Run, preset: str | None = None, **given: Any) -> FitConfig:
+    """Settings of a row: the preset, the row's own, then `given` (None counts as not given; options are merged).
+
+    Options of a prompt source are left out of a row with another source than the other rows of its method.
+    """
     more = {key: value for key, value in given.items() if value is not None}
     options = run.options | dict(more.pop("options", {}))
-    return load(None, fields | {"method": run.method, "options": options} | more)
+    if "prompt" in run.settings:
+        more.pop("prompt_options", None)
+    named = {"preset": preset} if preset else {}
+    return load(None, {**run.settings, "method": run.method, "options": options, **named, **more})
 
 
 def _names() -> list[str]:

@@ -46,7 +46,7 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
         )
     return [
         file_sample(stem, images[stem], _annotations, masks[stem], label, part=part_of(path, images[stem]))
-        for stem in paired(images, masks, "file NAME_masks", content=values_in)
+        for stem in paired(images, masks, "mask", content=values_in)
     ]
 
 

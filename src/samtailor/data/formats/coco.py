@@ -11,7 +11,6 @@ from typing import Any
 
 from samtailor.data.account import count, count_images, describe, leave_out, leave_out_image
 from samtailor.data.coco_shapes import Crowds, beyond, mask_of, number, truth
-from samtailor.data.drawn import declared_size
 from samtailor.data.finder import ImageFinder
 from samtailor.data.image import header
 from samtailor.data.json_kinds import json_files, json_kind
@@ -19,6 +18,7 @@ from samtailor.data.layout import file_sample, rle_annotation
 from samtailor.data.listing import chosen, plain, read_json, subfolder
 from samtailor.data.notices import notice
 from samtailor.data.parts import part_named
+from samtailor.data.placement import declared_size
 from samtailor.errors import DataError, InputError, counted
 from samtailor.registry import choose
 from samtailor.structures import Annotation, Sample

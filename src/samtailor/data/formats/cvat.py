@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from samtailor.data.drawn import Shape, declared_size, drawn, without_image
+from samtailor.data.drawn import Shape, drawn, without_image
 from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import header
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, natural_key
 from samtailor.data.parts import part_named
+from samtailor.data.placement import declared_size
 from samtailor.data.xml_files import read_xml, xml_root
 from samtailor.errors import DataError
 from samtailor.masks.rle import from_polygons

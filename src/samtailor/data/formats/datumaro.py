@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from samtailor.data.drawn import Shape, declared_size, drawn, without_image
+from samtailor.data.drawn import Shape, drawn, without_image
 from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import header
 from samtailor.data.json_kinds import of_kind
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, read_json
 from samtailor.data.parts import part_named
+from samtailor.data.placement import declared_size
 from samtailor.errors import DataError
 from samtailor.masks.rle import from_polygons, validated
 from samtailor.masks.shapes import from_ellipse, from_rotated_box

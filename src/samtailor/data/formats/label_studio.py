@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from samtailor.data.account import count, leave_out
-from samtailor.data.drawn import Shape, declared_size, drawn, without_image
+from samtailor.data.drawn import Shape, drawn, without_image
 from samtailor.data.finder import ImageFinder, image_id
-from samtailor.data.image import SUFFIXES, decode_mask, header
+from samtailor.data.image import SUFFIXES, header
 from samtailor.data.json_kinds import of_kind
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, natural_key, read_json
+from samtailor.data.placement import declared_size
+from samtailor.data.studio_regions import AREAS, draw, kind
 from samtailor.errors import DataError
-from samtailor.masks import brush
-from samtailor.masks.rle import encode, from_polygons
-from samtailor.masks.shapes import from_ellipse, from_rotated_box
 from samtailor.structures import Annotation, Sample
-
-_AREAS = ("polygon", "rectangle", "ellipse", "brush", "bitmask")
 
 
 def matches(path: Path) -> bool:
@@ -53,7 +49,7 @@ def build(
     if not sheets:
         raise DataError(f"{path} has no JSON export of Label Studio.")
     rows = [row for tasks in sheets.values() for task in tasks for row in _results(task, predictions)[0] or ()]
-    known = {label for row in _joined(rows) if _kind(row) in _AREAS and (label := _label(row))}
+    known = {label for row in _joined(rows) if kind(row) in AREAS and (label := _label(row))}
     wanted = frozenset(chosen(classes, sorted(known, key=natural_key)))
     finder, samples, missing = ImageFinder(path), {}, []
     for file, tasks in sheets.items():
@@ -144,23 +140,6 @@ def _joined(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{**row, "labels": labels.get(str(row.get("id")))} for row in [*shapes, *alone]]
 
 
-def _kind(row: Mapping[str, Any]) -> str:
-    """What a region is, by its value: Label Studio names one kind of shape in several ways."""
-    value = row.get("value")
-    if not isinstance(value, dict):
-        return str(row.get("type") or "result")
-    if "rle" in value:
-        return "brush"
-    if "radiusX" in value:
-        return "ellipse"
-    if "points" in value and value.get("closed", True) and "vector" not in str(row.get("type")):
-        return "polygon"
-    if "imageDataURL" in value:
-        return "bitmask"
-    is_box = {"x", "y", "width", "height"} <= value.keys()
-    return "rectangle" if is_box else str(row.get("type") or "result")
-
-
 def _label(row: Mapping[str, Any]) -> str:
     """The first label of a region: under the key of its type, of any control for labels, or of a separate result."""
     value = row.get("value")
@@ -175,7 +154,7 @@ def _annotations(
     leave_out("other annotation", f"{place}: {more} results of other annotations of the task are skipped.", more)
     frame = header(image)
     joined = _joined(rows)
-    sizes = [_size(row) for row in joined if _kind(row) in _AREAS]
+    sizes = [_size(row) for row in joined if kind(row) in AREAS]
     height, width = next((s for s in sizes if s != (None, None)), (None, None))
     size = declared_size(height, width, frame, place)
     if any(s not in ((None, None), size) for s in sizes):
@@ -188,39 +167,9 @@ def _size(row: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def _shape(row: Mapping[str, Any], number: int) -> Shape:
-    kind = _kind(row)
-    draw = partial(_draw, kind, row["value"]) if kind in _AREAS else None
-    return Shape(_label(row), kind, draw, f"region {row.get('id', number)}")
-
-
-def _draw(kind: str, value: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any] | None:
-    height, width = size
-    if kind == "brush":
-        mask = brush.decode(value["rle"], height, width)
-        return encode(mask) if mask.any() else None
-    if kind == "bitmask":
-        return _bitmask(str(value["imageDataURL"]), size)
-    if kind == "polygon":
-        points = [(float(x) / 100 * width, float(y) / 100 * height) for x, y in value["points"]]
-        return from_polygons([[v for point in points for v in point]], size)
-    x, y = float(value["x"]) / 100 * width, float(value["y"]) / 100 * height
-    degrees = float(value.get("rotation") or 0)
-    if kind == "ellipse":
-        radii = (float(value["radiusX"]) / 100 * width, float(value["radiusY"]) / 100 * height)
-        return from_ellipse((x, y), radii, size, degrees)
-    box = (x, y, x + float(value["width"]) / 100 * width, y + float(value["height"]) / 100 * height)
-    return from_rotated_box(box, size, degrees, about=(x, y))
-
-
-def _bitmask(url: str, size: tuple[int, int]) -> dict[str, Any] | None:
-    """A PNG as a data address, of the size of the image."""
-    head, _, data = url.partition(",")
-    if not head.startswith("data:image/png"):
-        raise DataError("a bitmask must be a PNG as a data address.")
-    mask = decode_mask(base64.b64decode(data, validate=True), "bitmask")
-    if mask.shape != size:
-        raise DataError(f"a bitmask of {mask.shape} (height, width) in an image of size {size}.")
-    return encode(mask) if mask.any() else None
+    name = kind(row)
+    mask = partial(draw, name, row["value"]) if name in AREAS else None
+    return Shape(_label(row), name, mask, f"region {row.get('id', number)}")
 
 
 __all__ = ["build", "matches"]

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from samtailor.data.account import count, leave_out
-from samtailor.data.drawn import Draw, Shape, declared_size, drawn
+from samtailor.data.drawn import Draw, Shape, drawn
 from samtailor.data.finder import ImageFinder
 from samtailor.data.image import decode_header, decode_mask, header
 from samtailor.data.json_kinds import FOLDERS, MAX_FILES, json_files, json_kind
 from samtailor.data.layout import embedded_sample, file_sample
 from samtailor.data.listing import chosen, files, natural_key, plain, read_json, subfolder
+from samtailor.data.placement import declared_size
 from samtailor.errors import DataError, counted
 from samtailor.masks.rle import encode, from_box, from_polygons
 from samtailor.masks.shapes import from_part

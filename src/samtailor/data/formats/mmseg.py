@@ -78,7 +78,7 @@ def build(
             stem, image_files[stem], _annotations, map_files[stem], targets, frozenset(table), wanted,
             part=parts.get(stem) or part_of(path, image_files[stem]),
         )
-        for stem in paired(image_files, map_files, "map in ann_dir", content=lambda file: _values(file, targets))
+        for stem in paired(image_files, map_files, "map", content=lambda file: _values(file, targets))
     ]  # fmt: skip
 
 

@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from samtailor import registry
 from samtailor.data import pairing
 from samtailor.data.account import count_images, describe, leave_out_image
 from samtailor.data.class_lists import names_file
@@ -41,10 +40,8 @@ _LOSSY = (".jpg", ".jpeg", ".jfif", ".webp", *(".heic", ".heif"))
 
 
 def matches(path: Path) -> bool:
-    """Whether images and masks can be distinguished, and no other layout matches."""
-    if not path.is_dir() or any(
-        registry.find("formats", name).matches(path) for name in registry.names("formats") if name != "pairs"
-    ):
+    """Whether images and masks can be distinguished. Only asked where no other layout matches, see `FALLBACK`."""
+    if not path.is_dir():
         return False
     try:
         return any(pairing.pair(one.images, one.masks) is not None for one in _sets(path))

@@ -46,11 +46,15 @@ def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sampl
         every = files(folder, role="image")
         masks = {stem.removesuffix(_ENDING): file for stem, file in every.items() if stem.endswith(_ENDING)}
         images = {stem: file for stem, file in every.items() if not stem.endswith(_ENDING)}
-        for stem in paired(images, masks, "file NAME_mask.png", content=values_in):
+        if not every:  # an export may have a part without images
+            continue
+        for stem in paired(images, masks, "mask", content=values_in):
             id = f"{part}/{stem}" if part else stem
             samples.append(
                 file_sample(id, images[stem], _annotations, masks[stem], names, wanted, part=part_named(part))
             )
+    if not samples:
+        raise DataError(f"{path} has no images beside its {_LIST}. Images and their masks NAME_mask.png belong there.")
     return samples
 
 

@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from samtailor.data.drawn import Shape, declared_size, drawn, without_image
+from samtailor.data.drawn import Shape, drawn, without_image
 from samtailor.data.finder import ImageFinder
 from samtailor.data.image import decode_mask, header
 from samtailor.data.json_kinds import MAX_FILES, json_files, json_kind
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, folders_in, natural_key, read_json, subfolder
 from samtailor.data.parts import part_named
+from samtailor.data.placement import declared_size
 from samtailor.errors import DataError
 from samtailor.masks.rle import from_box
 from samtailor.masks.shapes import from_ellipse, from_part, from_rings

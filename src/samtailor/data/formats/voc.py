@@ -15,14 +15,14 @@ import numpy as np
 from samtailor.data.account import describe
 from samtailor.data.class_lists import NOTHING, names_file, read_names
 from samtailor.data.color_maps import palette_file
-from samtailor.data.drawn import Draw, Shape, declared_size, drawn
+from samtailor.data.drawn import Draw, Shape, drawn
 from samtailor.data.image import SUFFIXES, header, read_index
 from samtailor.data.index_maps import of_classes, of_objects
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, has_files, natural_key, paired, subfolder
 from samtailor.data.notices import notice
 from samtailor.data.parts import list_parts
-from samtailor.data.placement import to_image_frame
+from samtailor.data.placement import declared_size, to_image_frame
 from samtailor.data.xml_files import read_xml
 from samtailor.errors import DataError
 from samtailor.masks.rle import from_box, from_polygons

@@ -11,7 +11,9 @@ from samtailor.structures import Sample
 PARTS = ("pool", "test")
 
 
-def part_of(samples: Sequence[Sample], part: str | None, test: int | None, published: tuple[int, int]) -> list[Sample]:
+def part_of(
+    samples: Sequence[Sample], part: str | None, test: int | None, published: tuple[int, Sequence[int]]
+) -> list[Sample]:
     """Samples of one part.
 
     Args:
@@ -19,7 +21,7 @@ def part_of(samples: Sequence[Sample], part: str | None, test: int | None, publi
         part: "pool", "test", or None for all.
         test: number of test images. None is the number of the paper, or its share, with a notice, in a copy with
             another number of images.
-        published: (test images, all images) of the paper.
+        published: (test images of the paper, numbers of images that the set is published with).
 
     Raises:
         InputError: an unknown part, or a test part that leaves no pool.
@@ -32,15 +34,15 @@ def part_of(samples: Sequence[Sample], part: str | None, test: int | None, publi
     return list(samples[: len(samples) - count] if part == "pool" else samples[len(samples) - count :])
 
 
-def _count(total: int, test: int | None, published: tuple[int, int]) -> int:
+def _count(total: int, test: int | None, published: tuple[int, Sequence[int]]) -> int:
     if test is None:
-        test = published[0]
-        if total != published[1]:
-            test = max(1, round(total * published[0] / published[1]))
+        test, totals = published
+        if total not in totals:
+            test = max(1, round(total * test / totals[0]))
             notice(
                 "another number of images",
-                f"The data set has {total} images instead of {published[1]}, so the last {test} instead of "
-                f"{published[0]} are the test part. Use test=N for another number.",
+                f"The data set has {total} images instead of {' or '.join(map(str, totals))}, so the last {test} "
+                f"instead of {published[0]} are the test part. Use test=N for another number.",
             )
     if not 0 < test < total:
         raise InputError(f"test must be between 1 and {total - 1} (one less than all images), got {test}.")

@@ -72,6 +72,21 @@ def build(
     return [file_sample(id, image_files[id], _parts, masks, wanted) for id in _of_part(image_files, part, seed)]
 
 
+def counts(path: Path, part: str | None = None, seed: int = 0) -> dict[str, int]:
+    """Number of mask files of each of the 18 parts in a part of the split, as Kim et al. count them in Table 1.
+
+    Args:
+        path, part, seed: as in `build`. No mask is read.
+    """
+    ids = _of_part(files(path / _IMAGES), part, seed)
+    masks = path / _MASKS
+    return {name: sum(_file(masks, int(id), name).is_file() for id in ids) for name in PARTS}
+
+
+def _file(masks: Path, number: int, label: str) -> Path:
+    return masks / str(number // 2000) / f"{number:05d}_{label}.png"
+
+
 def _of_part(ids: Iterable[str], part: str | None, seed: int) -> list[str]:
     ordered = sorted(ids, key=natural_key)
     if part is None:
@@ -86,9 +101,9 @@ def _of_part(ids: Iterable[str], part: str | None, seed: int) -> list[str]:
 def _parts(image: Path, masks: Path, wanted: Sequence[str]) -> Iterator[Annotation]:
     number, frame = int(image.stem), header(image)
     for label in wanted:
-        file = masks / str(number // 2000) / f"{number:05d}_{label}.png"
+        file = _file(masks, number, label)
         if file.is_file():  # published masks have half the size of their image
             yield from mask_annotation(label, to_image_frame(read_mask(file), frame, file, quiet=True), file)
 
 
-__all__ = ["MIRROR", "PARTS", "TABLE_1", "build"]
+__all__ = ["MIRROR", "PARTS", "TABLE_1", "build", "counts"]

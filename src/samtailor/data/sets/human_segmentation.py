@@ -20,8 +20,8 @@ from samtailor.data.sets._tail import part_of
 from samtailor.errors import DataError
 from samtailor.structures import Sample
 
-TEST, IMAGES = 100, 290
-"""Test images, and all images."""
+TEST, IMAGES, ORIGINAL = 100, 290, 300
+"""Test images, images of the repository, and images of the original set; the last 100 of either are the test part."""
 
 _IMAGES, _MASKS = ("Training_Images", "images"), ("Ground_Truth", "masks")
 
@@ -35,7 +35,7 @@ def build(
         path: folder with Training_Images/ and Ground_Truth/ (or images/ and masks/).
         classes: one name for the class.
         part: "pool" (the first images, for shots), "test" (the last images), or None for all.
-        test: number of test images; None is 100, or the same share of a smaller copy.
+        test: number of test images; None is 100 of 290 or 300 images, or the same share of another number.
 
     Raises:
         DataError: the layout differs.
@@ -45,7 +45,7 @@ def build(
     if images is None or masks is None:
         raise DataError(f"{path} must contain {_IMAGES[0]}/ and {_MASKS[0]}/ (or {_IMAGES[1]}/ and {_MASKS[1]}/).")
     samples = folder.build(path, classes=classes or ["person"], images=images.name, masks=masks.name)
-    return part_of(sorted(samples, key=lambda sample: natural_key(sample.id)), part, test, (TEST, IMAGES))
+    return part_of(sorted(samples, key=lambda sample: natural_key(sample.id)), part, test, (TEST, (IMAGES, ORIGINAL)))
 
 
-__all__ = ["IMAGES", "TEST", "build"]
+__all__ = ["IMAGES", "ORIGINAL", "TEST", "build"]

@@ -48,7 +48,7 @@ def build(
     samples = sorted(folder.build(path, classes=classes or ["person"]), key=lambda sample: natural_key(sample.id))
     if clip is not None:
         samples = [replace(sample, group=f"clip{i // clip}") for i, sample in enumerate(samples)]
-    return part_of(samples, part, test, (TEST, IMAGES))
+    return part_of(samples, part, test, (TEST, (IMAGES,)))
 
 
 __all__ = ["IMAGES", "TEST", "build"]

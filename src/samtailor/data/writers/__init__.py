@@ -63,6 +63,7 @@ class LabelledImage:
         source: the image file.
         height, width: in pixels, after the EXIF rotation.
         objects: objects by falling score.
+        empty: number of predictions without a pixel, which are not among the objects.
     """
 
     name: str
@@ -70,6 +71,7 @@ class LabelledImage:
     height: int
     width: int
     objects: tuple[LabelledObject, ...]
+    empty: int = 0
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ class Backend:
     Attributes:
         not_saved: tasks whose newest annotation could not be saved, and why.
         skipped: regions without area of each saved task (keypoints, choices, empty masks), by reason.
+        not_labeled: number of predicted objects of classes that the project has no label for, by class.
     """
 
     def __init__(
@@ -53,8 +54,9 @@ class Backend:
         self._new = 0
         self.not_saved: dict[int, str] = {}
         self.skipped: dict[int, Counter[str]] = {}
-        if finished := training.finished():
-            use(engine, finished[-1])
+        self.not_labeled: Counter[str] = Counter()
+        if (folder := training.in_use()) is not None:
+            use(engine, folder)
 
     @property
     def version(self) -> str:
@@ -106,8 +108,11 @@ class Backend:
         prompt, labels = regions.prompt(context, (embedding.height, embedding.width))
         name = config.label(labels)
         form = partial(regions.from_mask, config=config)
-        _, (predicted,) = await self.engine.segment(data, [prompt], self._adapter_of(name), form=form)
-        return self._prediction(regions.labeled(predicted.shape, name, predicted.score), predicted.score)
+        adapter = self._adapter_of(name)
+        _, (predicted,) = await self.engine.segment(data, [prompt], adapter, form=form)
+        score = predicted.score if predicted.area else 0.0  # an empty mask is no object
+        version = self.engine.base.name if adapter is None else self.version
+        return {**self._prediction(regions.labeled(predicted.shape, name, score), score), "model_version": version}
 
     async def _pre_labels(
         self, task: Any, config: LabelConfig, adapter: LoadedAdapter | None
@@ -121,8 +126,13 @@ class Backend:
         except (SamtailorError, OSError) as error:  # the other tasks are still predicted
             _log.warning("No pre-labels for task %s: %s", task.get("id"), error)
             return []
-        labeled = [regions.labeled(one.shape, config.label([one.label or ""]), one.score) for one in predicted]
-        score = sum(one.score for one in predicted) / len(predicted) if predicted else 0.0
+        named = [(_label_of(one.label, adapter), one) for one in predicted]
+        known = [(name, one) for name, one in named if name in config.labels]
+        if others := Counter(name for name, _ in named if name not in config.labels):
+            self.not_labeled.update(others)
+            _log.warning("Task %s: no label of the project for %s.", task.get("id"), ", ".join(others))
+        labeled = [regions.labeled(one.shape, name, one.score) for name, one in known]
+        score = sum(one.score for _, one in known) / len(known) if known else 0.0
         return self._prediction([row for rows in labeled for row in rows], score)
 
     async def event(self, payload: Mapping[str, Any]) -> None:
@@ -207,12 +217,15 @@ class Backend:
         return sorted(self.engine.adapters.all(), key=lambda adapter: adapter.name != LIVE)
 
     def _adapter_of(self, label: str) -> str | None:
-        """The adapter of a label: with that name or class, the live one first; else the only adapter, else the base."""
+        """The adapter of a label: with that name or class, the live one first; else the base model.
+
+        An adapter of other classes never answers. One without a list of classes was fitted to all of them.
+        """
         adapters = self._newest_first()
         for adapter in adapters:
             if label in (adapter.name, *adapter.classes):
                 return adapter.name
-        return adapters[0].name if len(adapters) == 1 else None
+        return next((adapter.name for adapter in adapters if not adapter.classes), None)
 
     def _prediction(self, result: list[dict[str, Any]], score: float) -> dict[str, Any]:
         return {"result": result, "score": score, "model_version": self.version}
@@ -221,6 +234,12 @@ class Backend:
 def use(engine: Engine, folder: Path) -> None:
     """Replace the live adapter by a finished fit; requests in progress keep the earlier one."""
     engine.adapters.add(LIVE, folder, replace=True)
+
+
+def _label_of(label: str | None, adapter: LoadedAdapter) -> str:
+    """Class of a prediction: its own, that of an adapter of one class, else the name of the adapter."""
+    only = adapter.classes[0] if len(adapter.classes) == 1 else adapter.name
+    return label or only or ""
 
 
 def _id(value: Any) -> int:

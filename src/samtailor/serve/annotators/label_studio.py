@@ -122,9 +122,11 @@ def _state(backend: Backend) -> dict[str, Any]:
         "job_status": "running" if training.running else "failed" if training.error else "idle",
         "current": None if training.current is None else training.current.name,
         "error": training.error,
+        "outcome": list(training.outcome),
         "model_version": backend.version,
         "not_saved": {str(task): reason for task, reason in sorted(backend.not_saved.items())[:_LISTED]},
         "not_saved_tasks": len(backend.not_saved),
+        "objects_without_label": dict(backend.not_labeled),
         "regions_without_area": dict(sum(backend.skipped.values(), Counter())),
     }
 

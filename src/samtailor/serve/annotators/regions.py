@@ -13,10 +13,10 @@ from uuid import uuid4
 
 import numpy as np
 
+from samtailor.data import studio_regions
 from samtailor.errors import DataError, InputError
 from samtailor.limits import MALFORMED
-from samtailor.masks import brush, shapes
-from samtailor.masks import rle as rle_masks
+from samtailor.masks import brush
 from samtailor.masks.polygons import outlines
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.annotators.label_config import LabelConfig
@@ -45,7 +45,7 @@ def prompt(context: Mapping[str, Any], size: tuple[int, int]) -> tuple[ObjectPro
     try:
         for region in list(context["result"])[:_MAX_REGIONS]:
             kind, value = region["type"], region["value"]
-            _check_rotation(region)
+            _refuse_rotated_box(value)
             labels += [str(name) for name in value.get(kind, ()) or ()][:_MAX_REGIONS]
             if kind.startswith("keypoint"):
                 positive = bool(region.get("is_positive", 1))
@@ -74,7 +74,7 @@ def objects(regions: Iterable[Any], size: tuple[int, int]) -> tuple[list[tuple[s
         the objects, and the number of regions without area (keypoints, choices, texts, empty masks) by reason.
 
     Raises:
-        InputError: a region with an area that cannot be read as a mask: another kind, a rotated image, or no label.
+        InputError: a region with an area that cannot be read as a mask: another kind, or no label.
             Without it the object would count as background.
         DataError: a region that is damaged or of an image of another size.
     """
@@ -107,45 +107,27 @@ def objects(regions: Iterable[Any], size: tuple[int, int]) -> tuple[list[tuple[s
 
 
 def mask(region: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray | None:
-    """The mask (height, width) of a brush, polygon, rectangle or ellipse region; None if it has no area in the image.
+    """The mask (height, width) of a region, see `data.studio_regions`; None if it has no area in the image.
 
     Raises:
         DataError: a region that is damaged or of an image of another size.
-        InputError: a region of another kind, or of a rotated image.
+        InputError: a region of another kind.
     """
-    height, width = size
-    kind = "?"
+    shown = "?"
     try:
-        value: Any
-        kind, value = str(region.get("type", "")), region.get("value") or {}
-        if region.get("image_rotation"):
-            raise InputError(
-                f"A region of the kind {kind!r:.80} was drawn on an image that was rotated by "
-                f"{region['image_rotation']!r:.80} degrees in Label Studio, which is not supported. Rotate the image "
-                "back, or rotate the file itself."
-            )
-        if kind.startswith("brush") and value.get("format") == "rle":
-            return brush.decode(value["rle"], height, width)
-        if kind.startswith("polygon"):
-            points = np.asarray(value["points"], float).reshape(-1, 2) * (width / 100, height / 100)
-            rle = rle_masks.from_polygons([points.ravel().tolist()], size)
-        elif kind.startswith("rectangle"):
-            corner, sides = _scaled(value, ("x", "y"), size), _scaled(value, ("width", "height"), size)
-            turned = _finite(value.get("rotation") or 0)  # clockwise, about the corner
-            rle = shapes.from_rotated_box(
-                (*corner, corner[0] + sides[0], corner[1] + sides[1]), size, turned, about=corner
-            )
-        elif kind.startswith("ellipse"):
-            middle, radii = _scaled(value, ("x", "y"), size), _scaled(value, ("radiusX", "radiusY"), size)
-            rle = shapes.from_ellipse(middle, radii, size, _finite(value.get("rotation") or 0))
+        shown, kind = str(region.get("type", ""))[:80], studio_regions.kind(region)
+        if kind in studio_regions.AREAS:
+            rle = studio_regions.draw(kind, region["value"], size)
+        elif shown.startswith(studio_regions.AREAS):
+            raise DataError(f"A region of the kind {shown!r} cannot be read: its value holds no such shape.")
         else:
             raise InputError(
-                f"Regions of the kind {kind!r} are not supported. Use brush, polygon, rectangle or ellipse labels."
+                f"Regions of the kind {shown!r} are not supported. Use brush, polygon, rectangle or ellipse labels."
             )
     except (DataError, InputError):
         raise
     except MALFORMED as error:
-        raise DataError(f"A region of the kind {kind!r:.80} cannot be read: {error!s:.200}.") from error
+        raise DataError(f"A region of the kind {shown!r} cannot be read: {error!s:.200}.") from error
     return None if rle is None else _decoded(rle)
 
 
@@ -204,12 +186,6 @@ def _box(value: Mapping[str, Any], size: tuple[int, int]) -> tuple[float, float,
     return x0, y0, x1, y1
 
 
-def _scaled(value: Mapping[str, Any], keys: tuple[str, str], size: tuple[int, int]) -> tuple[float, float]:
-    """Two percentages, of the width and of the height, in pixels."""
-    height, width = size
-    return _finite(value[keys[0]]) / 100 * width, _finite(value[keys[1]]) / 100 * height
-
-
 def _finite(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
@@ -217,9 +193,9 @@ def _finite(value: Any) -> float:
     return number
 
 
-def _check_rotation(region: Mapping[str, Any]) -> None:
-    if region.get("image_rotation") or (region.get("value") or {}).get("rotation"):
-        raise InputError("Rotated images and rotated rectangles are not supported.")
+def _refuse_rotated_box(value: Mapping[str, Any]) -> None:
+    if value.get("rotation"):
+        raise InputError("Rotated rectangles are no prompts. Draw the rectangle without rotation.")
 
 
 def _decoded(rle: dict[str, Any]) -> np.ndarray:

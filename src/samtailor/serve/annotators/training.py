@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from samtailor import artefact
-from samtailor.errors import InputError
+from samtailor.errors import ArtefactError, InputError
+from samtailor.fitting.gate import gate_of
+from samtailor.fitting.gate_words import sentences
 from samtailor.limits import module_command
 
 _log = logging.getLogger("samtailor.serve.annotators")
@@ -24,7 +26,12 @@ class Training:
         base: name of the base.
         arguments: further arguments of `samtailor fit`.
         propose: also train proposals, for automatic mode.
-        done: called with the folder of a finished fit, in a thread.
+        done: called with the folder of a finished fit that replaces the adapter in use, in a thread.
+
+    Attributes:
+        current: folder of the newest fit.
+        error: why it failed; None if it did not.
+        outcome: sentences about the newest finished fit: who answers clicks and boxes, and whether it is used.
     """
 
     def __init__(
@@ -45,6 +52,7 @@ class Training:
         self._closed = False
         self.current: Path | None = None
         self.error: str | None = None
+        self.outcome: tuple[str, ...] = ()
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -56,12 +64,23 @@ class Training:
         """Folders of complete adapters, oldest first."""
         return [folder for folder in self._numbered() if (folder / artefact.METADATA).is_file()]
 
+    def in_use(self) -> Path | None:
+        """The newest complete adapter that is not worse than the one before it; None without one."""
+        for folder in reversed(self.finished()):
+            try:
+                if _replaces(folder):
+                    return folder
+            except ArtefactError as error:
+                _log.warning("The adapter in %s is not used: %s", folder, error)
+        return None
+
     def start(self) -> Path | None:
         """Start a fit and return its folder; None if one is running."""
         with self._lock:
             if self.running or self._closed:
                 return None
             numbers = [int(folder.name) for folder in self._numbered()]
+            self.outcome = ()
             self.current, self.error = self._folder / f"{max(numbers, default=0) + 1:04d}", None
             self._thread = threading.Thread(target=self._run, args=(self.current,), name="samtailor-fit", daemon=True)
             self._thread.start()
@@ -86,19 +105,25 @@ class Training:
     def _run(self, out: Path) -> None:
         log = out.with_suffix(".log")
         try:
+            present = self.in_use()
             out.mkdir()
-            for command in self._commands(out):
+            for command in self._commands(out, present):
                 if not self._succeeds(command, log):
                     self.error = f"The fit stopped. {_last(log)}"
                     _log.warning("%s See %s.", self.error, log)
                     return
-            self._done(out)
+            self.outcome = tuple(outcome(out))
+            if _replaces(out):
+                self._done(out)
+            else:
+                _log.warning("The adapter in %s is not used. %s", out, " ".join(self.outcome))
         except Exception as error:  # nothing catches errors of a thread; /is_training returns `error`
             self.error = f"The fit cannot be used: {error}"
             _log.exception("The fit in %s cannot be used.", out)
 
-    def _commands(self, out: Path) -> list[list[str]]:
+    def _commands(self, out: Path, present: Path | None) -> list[list[str]]:
         fit = ["fit", str(self._data), "--format", "coco", "--out", str(out), "--base", self._base, *self._arguments]
+        fit += [] if present is None else ["--present", str(present)]
         propose = ["propose-fit", str(self._data), "--format", "coco", "--adapter", str(out)]
         return [fit, propose] if self._propose else [fit]
 
@@ -114,6 +139,19 @@ class Training:
                     stderr=stream,
                 )
             return self._process.wait() == 0
+
+
+def outcome(folder: Path) -> list[str]:
+    """Sentences about the comparison of a finished fit with the base model and with the adapter in use."""
+    meta = artefact.read_meta(folder)
+    gate = gate_of(meta.figures)
+    return [] if gate is None else sentences(gate, meta.inference.strength)
+
+
+def _replaces(folder: Path) -> bool:
+    """Whether a finished fit is used: not if it was compared with the adapter in use, and is worse."""
+    gate = gate_of(artefact.read_meta(folder).figures)
+    return gate is None or gate.replaces is not False
 
 
 def fit_arguments(method: str | None, steps: int | None, settings: Sequence[str]) -> list[str]:
@@ -134,4 +172,4 @@ def _last(log: Path) -> str:
     return lines[-1].strip() if lines else ""
 
 
-__all__ = ["Training", "fit_arguments"]
+__all__ = ["Training", "fit_arguments", "outcome"]

@@ -14,16 +14,17 @@ from samtailor.data.image import write_json
 from samtailor.data.regions import regions
 from samtailor.data.split import ALIKE, Split, split
 from samtailor.errors import DataError, SamtailorError
+from samtailor.evaluation.instance_gate import gate_instances
 from samtailor.fitting import fit
+from samtailor.fitting.gate import MIN_OBJECTS, gate_of
+from samtailor.fitting.gate_words import sentences
 from samtailor.fitting.proposals import fit_proposals, plan_tiles
-from samtailor.limits import parse_json, read_bytes
 from samtailor.predict import auto as automatic
 from samtailor.proposals import disk
 from samtailor.serve import images as reading
 from samtailor.serve.limits import Limits
 from samtailor.structures import Annotation, Sample
 from samtailor.train.config import FitConfig, load
-from samtailor.workbench import comparison
 from samtailor.workbench.gallery import FILE, gallery
 
 if TYPE_CHECKING:
@@ -45,41 +46,40 @@ def run(job: Mapping[str, Any], channel: Channel) -> None:
     out, names = Path(job["out"]), tuple(job["classes"])
     base = load_on(job["base"], job["device"])
     store, samples = EmbeddingCache(job["cache"]), read_samples(job)
-    config = load(None, {**job["settings"], "out": out, "base": job["base"], "classes": names, "trackers": ()})
+    settings = {**job["settings"], "out": out, "base": job["base"], "classes": names, "present": job.get("present")}
+    config = load(None, {**settings, "trackers": ()})
     parts, notice = _split(samples, names, config, out)
+    val = (Split.read(out / artefact.SPLIT) if parts is None else parts).pick(samples, "val")
+    judged = sum(len(sample.of(names)) for sample in val)
     result = fit(
         config, samples=samples, base=base, split=parts, store=store, resume=True,
-        progress=_FitProgress(channel), stop=channel.stop.is_set,
+        progress=_FitProgress(channel, judged >= MIN_OBJECTS), stop=channel.stop.is_set,
     )  # fmt: skip
     channel.check_stop()
-    held_out = Split.read(out / artefact.SPLIT).pick(samples, "val")
+    held_out = val
     if not (out / FILE).exists():
         report = _reporter(channel, "gallery")
         channel.progress(stage="gallery", done=0, total=max(len(held_out), 1))
         write_json(out / FILE, gallery(base, out, held_out, names, store, job["names"], report))
     channel.check_stop()
-    compared = _compare(job, base, out, held_out, store)
-    channel.check_stop()
+    gate = gate_of(result.figures)
     notice = notice or _classes_not_held_out(held_out, names)
     if job["proposals"] and not disk.exists(out):
-        settings = {"seed": config.seed, "steps": job["proposal_steps"]}
-        missing = _propose(base, out, samples, names, store, settings, channel)
+        proposing = {"seed": config.seed, "steps": job["proposal_steps"]}
+        missing = _propose(base, out, samples, names, store, proposing, channel)
         notice = " ".join(text for text in (notice, missing) if text) or None
-    figures = {"figures": result.figures, "held_out_images": len(held_out), "comparison": compared}
-    channel.send(done={**figures, "message": notice})
-
-
-def _compare(
-    job: Mapping[str, Any], base: Base, out: Path, held_out: Sequence[Sample], store: EmbeddingCache
-) -> dict[str, Any] | None:
-    """Compare the new adapter with the one in use, and keep the result in its folder."""
-    if "present" not in job:
-        return None
-    new = parse_json(read_bytes(out / FILE, "annotation_bytes"), str(out / FILE))
-    compared = comparison.compare(base, job["present"], new, held_out, job["classes"], store, job["names"])
-    if compared is not None:
-        write_json(out / comparison.FILE, compared)
-    return compared
+    if disk.exists(out) and gate_instances(base, out, held_out, names, store) is not None:
+        gate = gate_of(artefact.read_meta(out).figures)
+    channel.send(
+        done={
+            "figures": result.figures,
+            "held_out_images": len(held_out),
+            "held_out_objects": judged,
+            "comparison": [] if gate is None else sentences(gate, result.inference.strength),
+            "replaces": None if gate is None else gate.replaces,
+            "message": notice,
+        }
+    )
 
 
 def read_samples(job: Mapping[str, Any]) -> list[Sample]:
@@ -125,10 +125,10 @@ def _classes_not_held_out(held_out: Sequence[Sample], names: tuple[str, ...]) ->
 
 
 class _FitProgress:
-    """Reports the progress of the fit."""
+    """Reports the progress of the fit; scores only if they are of enough objects."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, channel: Channel, enough: bool) -> None:
+        self._channel, self._enough = channel, enough
         self._start_miou: float | None = None
 
     def __call__(self, at: Progress) -> None:
@@ -136,9 +136,10 @@ class _FitProgress:
             self._channel.check_stop()  # nothing is lost, since embeddings are cached
         if self._start_miou is None:
             self._start_miou = at.miou
+        scores = {"miou": at.miou, "start_miou": self._start_miou} if self._enough else {}
         self._channel.progress(
-            stage=at.stage, done=at.done, total=at.total, loss=at.loss, miou=at.miou,
-            start_miou=self._start_miou, images_per_second=at.images_per_second, seconds_left=at.seconds_left,
+            stage=at.stage, done=at.done, total=at.total, loss=at.loss, images_per_second=at.images_per_second,
+            seconds_left=at.seconds_left, **scores,
         )  # fmt: skip
 
 
