@@ -115,7 +115,7 @@ def shared(tmp_path_factory) -> Iterator[tuple[Workbench, Iterator]]:
     """One workbench for all tests that do not kill it, and its images: each test takes the next one."""
     from samtailor.data.synth.samples import samples
 
-    scenes = list(samples(12, 5, kind="banners", size=(240, 320)))
+    scenes = list(samples(24, 5, kind="banners", size=(240, 320)))
     folder = draw(scenes, tmp_path_factory.mktemp("shared") / "images")
     server = Workbench(folder, "--classes", "banner,plate")
     server.start()

@@ -469,3 +469,46 @@ def test_a_project_of_the_earlier_bundled_base_keeps_its_annotations_on_another_
         assert project.read(first).state == "accepted"
     finally:
         project.close()
+
+
+def test_objects_of_a_removed_class_can_be_moved(tmp_path):
+    project = open_project(images_folder(tmp_path))
+    first, second = ids(project)[:2]
+    project.put(first, 0, "accepted", [Object(id="a", class_="square", rle=square(2, 2))])
+    project.put(second, 0, "open", [Object(id="b", class_="disc", rle=square(2, 2))])
+    kept = [one for one in project.settings.classes if one.name == "disc"]
+    with pytest.raises(Taken):
+        project.set_classes(kept, {})
+    for moved in ({"disc": "square"}, {"square": "nothing"}, {"other": "disc"}):
+        with pytest.raises((InputError, Taken)):
+            project.set_classes(kept, {}, moved)
+    assert project.class_objects() == {"square": 1, "disc": 1}
+    project.set_classes(kept, {}, {"square": "disc"})
+    assert (project.classes, project.class_objects()) == (["disc"], {"disc": 2})
+    assert project.read(first).objects[0].class_ == "disc"
+    assert project.settings.aliases == {"square": "disc"}
+    project.close()
+
+
+def test_export_in_two_parts_with_chosen_classes_and_drafts(project):
+    rows = project.rows()
+    exports = Exports(project.home / "exports", project)
+    accepted = rows[:3]
+    for i, row in enumerate(accepted):
+        project.put(row["id"], 0, "accepted", [*objects_of(i), Object(id="s", class_="square", rle=square(2, 2))])
+    project.put(rows[3]["id"], 0, "open", [Object(id="d", class_="square", rle=square(2, 2))])
+    export = exports.write("coco", ["accepted", "open"], val=0.3, classes=["square"])
+    folder = Path(export["folder"])
+    parts = {name: open_dataset(folder / name, format="coco") for name in ("train", "val")}
+    ids_of = {name: {sample.id for sample in part} for name, part in parts.items()}
+    assert not ids_of["train"] & ids_of["val"]
+    assert len(ids_of["train"] | ids_of["val"]) == export["images"] == len(accepted) + 1
+    assert {a.label for part in parts.values() for sample in part for a in sample.annotations} == {"square"}
+    assert "train/annotations/instances.json" in export["loading"]
+    assert any("classes that were not chosen" in note for note in export["notes"])
+    assert any("for training" in note for note in export["notes"])
+    without = exports.write("coco", ["accepted"])
+    assert any("drafts" in note for note in without["notes"])
+    with pytest.raises(InputError):
+        exports.write("coco", ["accepted"], classes=["nothing"])
+    assert (Path(exports.write("yolo", ["accepted"], val=0.3)["folder"]) / "images" / "val").is_dir()

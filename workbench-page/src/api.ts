@@ -4,13 +4,16 @@ import * as contract from "./contract";
 import { EVENTS, IMAGE_ROUTES, ROUTES } from "./contract";
 import type {
   Annotations,
+  BaseInfo,
+  Box,
   ClassInfo,
   ComparedMask,
+  ExportOptions,
   ExportResult,
   FitOptions,
   HeldOutObject,
   ImageInfo,
-  ImageState,
+  ImportOptions,
   IouMap,
   Job,
   MaskCandidate,
@@ -84,15 +87,21 @@ export const thumbnailUrl = (id: string) => `/api/${imagePath(id, "thumbnail")}`
 export const getProject = async (): Promise<Project> =>
   contract.toProject(await request<contract.WireProject>(ROUTES.project));
 
-/** `renamed`: old class name to new class name. */
-export const putClasses = async (classes: ClassInfo[], renamed: Record<string, string> = {}): Promise<Project> => {
-  const body = contract.classesBody(classes, renamed);
+/** `renamed`: old class name to new class name; `moved`: removed class to the class that its objects get. */
+export const putClasses = async (
+  classes: ClassInfo[],
+  renamed: Record<string, string> = {},
+  moved: Record<string, string> = {},
+): Promise<Project> => {
+  const body = contract.classesBody(classes, renamed, moved);
   return contract.toProject(await request<contract.WireProject>(ROUTES.classes, { method: "PUT", body }));
 };
 
 export const getImages = (): Promise<ImageInfo[]> => request<contract.WireImage[]>(ROUTES.images);
 
-export const encode = (id: string): Promise<unknown> => post(imagePath(id, "encode"), {});
+/** Encodes an image, and what is on the screen of it, before the first click. */
+export const encode = (id: string, adapter: string | null = null, view: Box | null = null): Promise<unknown> =>
+  post(imagePath(id, "encode"), { adapter, view });
 
 export const getAnnotations = (id: string): Promise<Annotations> =>
   request<contract.WireAnnotations>(imagePath(id, "annotations"));
@@ -103,15 +112,15 @@ export const putAnnotations = (
   keepalive = false,
 ): Promise<{ revision: number }> => request(imagePath(id, "annotations"), { method: "PUT", body, keepalive });
 
-/** Masks for a prompt, best first. `zoomFirst`: masks of the zoomed crop of a small object come first, else second. */
+/** Masks for a prompt, best first. `zoomFirst`: masks of the zoomed tile of a small object come first, else second. */
 export const segment = async (
   id: string,
   adapter: string | null,
   prompts: Prompts,
-  zoomFirst: boolean,
+  options: contract.SegmentOptions,
   signal?: AbortSignal,
 ): Promise<MaskCandidate[]> => {
-  const body = contract.segmentBody(adapter, prompts, zoomFirst);
+  const body = contract.segmentBody(adapter, prompts, options);
   return contract.toCandidates(await post<contract.WireCandidates>(imagePath(id, "segment"), body, signal));
 };
 
@@ -119,9 +128,10 @@ export const compare = async (
   id: string,
   adapters: (string | null)[],
   prompts: Prompts,
+  view: Box | null,
   signal?: AbortSignal,
 ): Promise<ComparedMask[]> => {
-  const body = contract.compareBody(adapters, prompts);
+  const body = contract.compareBody(adapters, prompts, view);
   return contract.toComparedMasks(await post<contract.WireComparison>(imagePath(id, "compare"), body, signal));
 };
 
@@ -141,6 +151,32 @@ export const iouMap = (
 export const findObjects = async (id: string, adapter: string): Promise<ObjectRecord[]> =>
   (await post<{ objects: ObjectRecord[] }>(imagePath(id, "auto"), contract.autoBody(adapter))).objects;
 
+/** A mask after an operation; several for "split". */
+export const cleanUp = async (id: string, rle: Rle, operation: contract.CleanUp): Promise<Rle[]> =>
+  (await post<{ masks: Rle[] }>(imagePath(id, "clean"), contract.cleanBody(rle, operation))).masks;
+
+/** The image with its objects drawn on it. `version` changes with the objects, so that no old one is shown. */
+export const sheetUrl = (id: string, version: string) => `/api/${imagePath(id, "sheet")}?v=${encodeURIComponent(version)}`;
+
+export const getBases = async (): Promise<BaseInfo[]> =>
+  (await request<contract.WireBase[]>(ROUTES.bases)).map(contract.toBase);
+
+/** Loads a base model and measures its speed, as a job. */
+export const measureBase = async (name: string): Promise<Job> =>
+  contract.toJob(await post<contract.WireJob>(`${ROUTES.jobs}/measure`, { name }));
+
+/** Chooses the base model for the next start. */
+export const chooseBase = async (name: string): Promise<Project> =>
+  contract.toProject(await request<contract.WireProject>(ROUTES.base, { method: "PUT", body: { name } }));
+
+/** Accepts proposed images. `refused`: the reason for each image that was not accepted. */
+export const acceptMany = (ids: string[]): Promise<{ accepted: string[]; refused: Record<string, string> }> =>
+  post(ROUTES.accept, contract.acceptBody(ids));
+
+/** Takes back the last `acceptMany`. */
+export const takeBackAcceptance = async (): Promise<string[]> =>
+  (await request<{ proposed: string[] }>(ROUTES.accept, { method: "DELETE" })).proposed;
+
 export const toPolygons = async (id: string, rle: Rle, tolerance: number): Promise<Polygon[]> =>
   (await post<{ polygons: Polygon[] }>(imagePath(id, "toPolygons"), { rle, tolerance })).polygons;
 
@@ -155,6 +191,16 @@ export const startFit = async (options: FitOptions): Promise<Job> =>
 export const startLabeling = async (adapter: string, minScore?: number): Promise<Job> =>
   contract.toJob(await post<contract.WireJob>(`${ROUTES.jobs}/label`, contract.autoBody(adapter, minScore)));
 
+export const startImport = async (options: ImportOptions): Promise<Job> =>
+  contract.toJob(await post<contract.WireJob>(`${ROUTES.jobs}/import`, contract.importBody(options)));
+
+/** The layout of annotations in the folder of the images itself; `format` is null if there is none. */
+export const getDataFormat = (): Promise<{ data: string; format: string | null }> => request(ROUTES.dataFormat);
+
+/** Lists files that an import has hidden as images again. */
+export const showHidden = async (): Promise<Project> =>
+  contract.toProject(await request<contract.WireProject>(ROUTES.hidden, { method: "DELETE" }));
+
 export const stopJob = async (): Promise<Job | null> =>
   toJobOrNull(await request<contract.WireJob | null>(`${ROUTES.jobs}/current`, { method: "DELETE" }));
 
@@ -163,8 +209,8 @@ export const getHeldOutObjects = async (adapter: string): Promise<HeldOutObject[
 
 export const deleteAdapter = (name: string): Promise<unknown> => request(adapterPath(name), { method: "DELETE" });
 
-export const createExport = async (format: string, states: ImageState[]): Promise<ExportResult> =>
-  contract.toExportResult(await post<contract.WireExport>(ROUTES.exports, contract.exportBody(format, states)));
+export const createExport = async (options: ExportOptions): Promise<ExportResult> =>
+  contract.toExportResult(await post<contract.WireExport>(ROUTES.exports, contract.exportBody(options)));
 
 export interface EventHandlers {
   onJob: (job: Job) => void;

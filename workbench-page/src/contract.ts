@@ -6,20 +6,27 @@
 import type {
   Adapter,
   Annotations,
+  BaseInfo,
   ClassInfo,
   ComparedMask,
+  ExportOptions,
   ExportResult,
   FitOptions,
   HeldOutObject,
   ImageInfo,
+  ImportOptions,
+  ImportReport,
   ImageState,
   Job,
   JobStage,
   MaskCandidate,
+  Box,
   ObjectRecord,
   Project,
   Prompts,
+  Refined,
   Rle,
+  Tally,
 } from "./types";
 
 /** First segments of the paths below /api. */
@@ -31,6 +38,11 @@ export const ROUTES = {
   jobs: "jobs",
   exports: "export",
   events: "events",
+  hidden: "hidden",
+  dataFormat: "data-format",
+  accept: "accept",
+  bases: "bases",
+  base: "base",
 } as const;
 
 /** Last segments of the paths below an image. */
@@ -43,6 +55,8 @@ export const IMAGE_ROUTES = {
   compare: "compare",
   iouMap: "iou-map",
   auto: "auto",
+  clean: "clean",
+  sheet: "sheet",
   toPolygons: "polygon",
   rasterize: "rasterize",
 } as const;
@@ -62,6 +76,8 @@ export interface WireAdapter {
     held_out_miou: number | null;
     held_out_region_miou?: number | null;
   } | null;
+  comparison?: string[];
+  replaces?: boolean | null;
 }
 
 export interface WireJob {
@@ -80,12 +96,28 @@ export interface WireJob {
   images_per_second: number | null;
   message: string | null;
   adapter: string | null;
+  held_out_objects?: number | null;
+  interval?: [number, number] | null;
+  comparison?: string[];
+  replaces?: boolean | null;
+  report?: WireImportReport | null;
+}
+
+interface WireTally {
+  found: number;
+  read: number;
+  left_out: Tally["leftOut"];
+}
+
+export interface WireImportReport extends Omit<ImportReport, "layout" | "images" | "annotations"> {
+  account: { images: WireTally; annotations: WireTally; layout: string[] };
 }
 
 export interface WireProject {
   name: string;
   folder?: string;
   base: string;
+  next_base?: string | null;
   classes: ClassInfo[];
   images: number;
   counts: Record<ImageState, number>;
@@ -94,9 +126,23 @@ export interface WireProject {
   job: WireJob | null;
   formats: string[];
   methods?: string[];
+  rle_formats?: string[];
+  layouts?: string[];
+  hidden?: number;
+  class_objects?: Record<string, number>;
   unfinished?: string[];
   broken_adapters?: { name: string; error: string }[];
   version: string;
+}
+
+export interface WireBase extends Omit<BaseInfo, "measured"> {
+  measured: {
+    parameters: number;
+    size: number;
+    encode_seconds: number;
+    click_seconds: number;
+    device: string;
+  } | null;
 }
 
 export type WireImage = ImageInfo;
@@ -105,7 +151,9 @@ export interface WireCandidate {
   rle: Rle;
   predicted_iou: number;
   zoomed?: boolean;
+  cropped?: boolean;
   area: number;
+  answer?: string;
 }
 
 export interface WireCandidates {
@@ -138,22 +186,46 @@ export interface WireExport {
   url: string;
   folder: string;
   notes?: string[];
+  loading?: string;
 }
 
 // what the page sends
 
-export const segmentBody = (adapter: string | null, prompts: Prompts, zoomFirst: boolean) => ({
+export interface SegmentOptions {
+  zoomFirst: boolean;
+  /** What is on the screen; null: the whole image. */
+  view: Box | null;
+  /** The mask that the prompts refine; null: they make a new one. */
+  refined: Refined | null;
+}
+
+export const segmentBody = (adapter: string | null, prompts: Prompts, { zoomFirst, view, refined }: SegmentOptions) => ({
   adapter,
   ...prompts,
   zoom: zoomFirst, // false: the zoomed mask comes second
+  view,
+  refine: refined?.rle ?? null,
+  answer: refined?.answer ?? null,
 });
 export type WireSegment = ReturnType<typeof segmentBody>;
 
-export const compareBody = (adapters: (string | null)[], prompts: Prompts) => ({ adapters, ...prompts });
+export const compareBody = (adapters: (string | null)[], prompts: Prompts, view: Box | null) => ({
+  adapters,
+  ...prompts,
+  view,
+});
+export type CleanUp = "fill" | "crumbs" | "smooth" | "split";
+export const cleanBody = (rle: Rle, operation: CleanUp) => ({ rle, operation });
+export const acceptBody = (ids: string[]) => ({ ids });
+export const importBody = (options: ImportOptions) => options;
 export const autoBody = (adapter: string, minScore?: number) => ({ adapter, threshold: minScore });
 export const fitBody = (options: FitOptions) => options;
-export const classesBody = (classes: ClassInfo[], renamed: Record<string, string>) => ({ classes, renamed });
-export const exportBody = (format: string, states: ImageState[]) => ({ format, states });
+export const classesBody = (
+  classes: ClassInfo[],
+  renamed: Record<string, string>,
+  moved: Record<string, string>,
+) => ({ classes, renamed, moved });
+export const exportBody = (options: ExportOptions) => options;
 
 export interface AnnotationsBody {
   revision: number;
@@ -172,17 +244,40 @@ const STAGES: Record<string, JobStage> = {
   gallery: "compare",
   proposals: "train-proposals",
   label: "label",
+  import: "import",
 };
 
-export const toAdapter = ({ auto, deletable, figures, ...rest }: WireAdapter): Adapter => ({
+export const toAdapter = ({ auto, deletable, figures, comparison, replaces, ...rest }: WireAdapter): Adapter => ({
   ...rest,
   automatic: auto,
   deletable: deletable !== false,
+  comparison: comparison ?? [],
+  replaces: replaces ?? null,
   metrics: figures && {
     baseMiou: figures.start_miou,
     clickMiou: figures.held_out_miou,
     automaticMiou: figures.held_out_region_miou ?? null,
   },
+});
+
+export const toBase = ({ measured, ...rest }: WireBase): BaseInfo => ({
+  ...rest,
+  measured: measured && {
+    parameters: measured.parameters,
+    size: measured.size,
+    encodeSeconds: measured.encode_seconds,
+    clickSeconds: measured.click_seconds,
+    device: measured.device,
+  },
+});
+
+const toTally = ({ found, read, left_out }: WireTally): Tally => ({ found, read, leftOut: left_out });
+
+const toImportReport = ({ account, ...rest }: WireImportReport): ImportReport => ({
+  ...rest,
+  layout: account.layout,
+  images: toTally(account.images),
+  annotations: toTally(account.annotations),
 });
 
 export const toJob = (wire: WireJob): Job => ({
@@ -201,12 +296,18 @@ export const toJob = (wire: WireJob): Job => ({
   imagesPerSecond: wire.images_per_second,
   message: wire.message,
   adapter: wire.adapter,
+  heldOutObjects: wire.held_out_objects ?? null,
+  interval: wire.interval ?? null,
+  comparison: wire.comparison ?? [],
+  replaces: wire.replaces ?? null,
+  report: wire.report ? toImportReport(wire.report) : null,
 });
 
 export const toProject = (wire: WireProject): Project => ({
   name: wire.name,
   folder: wire.folder ?? null,
   base: wire.base,
+  nextBase: wire.next_base ?? null,
   classes: wire.classes,
   minImages: wire.min_images,
   adapters: wire.adapters.map(toAdapter),
@@ -214,16 +315,22 @@ export const toProject = (wire: WireProject): Project => ({
   unfinishedFits: wire.unfinished ?? [],
   methods: wire.methods ?? [],
   formats: wire.formats,
+  rleFormats: wire.rle_formats ?? [],
+  layouts: wire.layouts ?? [],
+  hidden: wire.hidden ?? 0,
+  classObjects: wire.class_objects ?? {},
   job: wire.job && toJob(wire.job),
   version: wire.version,
 });
 
 export const toCandidates = ({ masks }: WireCandidates): MaskCandidate[] =>
-  masks.map(({ rle, predicted_iou, zoomed, area }) => ({
+  masks.map(({ rle, predicted_iou, zoomed, cropped, area, answer }) => ({
     rle,
     predictedIou: predicted_iou,
     zoomed: zoomed ?? false,
+    cropped: cropped ?? false,
     area,
+    answer: answer ?? null,
   }));
 
 export const toComparedMasks = ({ results }: WireComparison): ComparedMask[] =>
@@ -242,4 +349,8 @@ export const toHeldOutObjects = ({ images }: WireGallery): HeldOutObject[] =>
     adapterMask: wire.after,
   }));
 
-export const toExportResult = (wire: WireExport): ExportResult => ({ ...wire, notes: wire.notes ?? [] });
+export const toExportResult = (wire: WireExport): ExportResult => ({
+  ...wire,
+  notes: wire.notes ?? [],
+  loading: wire.loading ?? "",
+});

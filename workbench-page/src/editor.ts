@@ -8,6 +8,7 @@ import { nextPending } from "./image-queue";
 import { fromRecord } from "./records";
 import * as store from "./store";
 import type { AnnotatedObject } from "./store";
+import type { ImageState } from "./types";
 
 const closeHandlers = new Set<() => void>();
 /** Number of images opened so far; a slow opening compares it to notice that the user has opened another image. */
@@ -20,7 +21,17 @@ export function onImageClose(handler: () => void): void {
 
 /** Loads an image and its annotations, and encodes it and the next image in the queue. */
 export async function openImage(id: string): Promise<void> {
-  if (store.openImageId.value === id && store.editable.value) return;
+  if (store.openImageId.value === id && (store.editable.value || loading === id)) return;
+  const from = store.openImageId.value;
+  if (from && from !== id) store.visited.value = { back: [...store.visited.value.back, from].slice(-200), forward: [] };
+  await load(id);
+}
+
+/** The image that is being loaded: setting `location.hash` asks for it a second time. */
+let loading: string | null = null;
+
+async function load(id: string): Promise<void> {
+  loading = id;
   void openDocument()?.autosave.flush();
   const opening = ++openings;
   closeHandlers.forEach((handler) => handler());
@@ -35,7 +46,10 @@ export async function openImage(id: string): Promise<void> {
     store.saveStatus.value = { state: "saved", message: null };
   });
   location.hash = id;
-  if (store.openImage.value?.error) return; // the canvas shows the error
+  if (store.openImage.value?.error) {
+    loading = null;
+    return; // the canvas shows the error
+  }
   encodeAhead(id, opening);
   try {
     const [element, document] = await Promise.all([loadImage(id), loadDocument(id)]);
@@ -43,10 +57,14 @@ export async function openImage(id: string): Promise<void> {
     batch(() => {
       store.imageElement.value = element;
       store.editable.value = true;
+      const accepted = lastAcceptance();
+      if (accepted?.next === id) accepted.depth ??= document.history.depth;
       show(document);
     });
   } catch (error) {
     if (opening === openings) store.notifyError(error);
+  } finally {
+    if (opening === openings) loading = null;
   }
 }
 
@@ -112,7 +130,7 @@ function show(document: AnnotationDocument): void {
   batch(() => {
     store.objects.value = history.value;
     store.imageState.value = document.state;
-    store.canUndo.value = history.canUndo;
+    store.canUndo.value = history.canUndo || lastAcceptance() !== null;
     store.canRedo.value = history.canRedo;
     store.saveStatus.value = { state: autosave.state, message: null };
     if (!history.value.some((one) => one.id === store.selectedId.value)) store.selectedId.value = null;
@@ -144,14 +162,51 @@ function updateListRow({ imageId, state, history }: AnnotationDocument): void {
   );
 }
 
+/** An image that was accepted, the image that was opened then, and the depth of the latter's history. */
+interface Acceptance {
+  imageId: string;
+  before: ImageState;
+  next: string;
+  depth: number | null;
+}
+const acceptances: Acceptance[] = [];
+const lastAcceptance = (): Acceptance | null => acceptances[acceptances.length - 1] ?? null;
+
+/** Undoes the last change of the open image; if there is none since an image was accepted, the acceptance. */
 export function undo(): void {
   const document = openDocument();
-  if (document?.history.undo()) applyChange(document);
+  if (!document || !store.editable.value) return;
+  const accepted = lastAcceptance();
+  const since = accepted?.next === document.imageId ? (accepted.depth ?? 0) : 0;
+  const before = document.history.value;
+  if (document.history.depth > since && document.history.undo()) {
+    applyChange(document);
+    selectChanged(before, document.history.value);
+  } else if (accepted) void undoAcceptance(accepted);
+}
+
+async function undoAcceptance({ imageId, before }: Acceptance): Promise<void> {
+  acceptances.pop();
+  if (store.openImageId.value !== imageId) await openImage(imageId);
+  const document = openDocument();
+  if (document?.imageId !== imageId || !store.editable.value) return;
+  document.state = before;
+  applyChange(document);
+  store.notify("The image is no longer accepted.");
 }
 
 export function redo(): void {
   const document = openDocument();
-  if (document?.history.redo()) applyChange(document);
+  const before = document?.history.value ?? [];
+  if (!document?.history.redo()) return;
+  applyChange(document);
+  selectChanged(before, document.history.value);
+}
+
+/** Selects the object that undo or redo has changed or brought back, if it is one. */
+function selectChanged(before: readonly AnnotatedObject[], after: readonly AnnotatedObject[]): void {
+  const changed = after.filter((one) => !before.includes(one));
+  if (changed.length === 1) store.selectedId.value = changed[0]!.id;
 }
 
 /** The image without objects for which a confirmation was shown. */
@@ -160,7 +215,7 @@ let confirmEmpty: string | null = null;
 /** Accepts the open image and opens the next pending one; first waits for a mask that is still being computed. */
 export function accept(): void {
   const document = openDocument();
-  if (!document || !store.editable.value) return;
+  if (!document || !store.editable.value || store.openImage.value?.error) return;
   const { imageId, history, autosave } = document;
   if (store.maskPending.value) return whenMaskArrived(() => store.openImageId.value === imageId && accept());
   if (!history.value.length && confirmEmpty !== imageId) {
@@ -169,7 +224,9 @@ export function accept(): void {
   }
   confirmEmpty = null;
   const next = nextPending(store.images.value, imageId);
+  const before = document.state;
   document.state = "accepted";
+  if (before !== "accepted") acceptances.push({ imageId, before, next: next?.id ?? imageId, depth: next ? null : history.depth });
   applyChange(document);
   void autosave.flush();
   if (next) void openImage(next.id);
@@ -198,8 +255,30 @@ export function reopen(): void {
   applyChange(document);
 }
 
+/** Opens the image seen before the open one; if there is none, the one above it in the visible list. */
+export function previous(): void {
+  const { back, forward } = store.visited.value;
+  const known = new Set(store.images.value.map((one) => one.id));
+  const seen = back.filter((id) => known.has(id));
+  const last = seen[seen.length - 1];
+  const open = store.openImageId.value;
+  if (last === undefined || open === null) return step(-1);
+  store.visited.value = { back: seen.slice(0, -1), forward: [...forward, open] };
+  void load(last);
+}
+
+/** Opens the image that `previous` came from; if there is none, the one below the open image in the visible list. */
+export function next(): void {
+  const { back, forward } = store.visited.value;
+  const last = forward[forward.length - 1];
+  const open = store.openImageId.value;
+  if (last === undefined || open === null) return step(1);
+  store.visited.value = { back: [...back, open], forward: forward.slice(0, -1) };
+  void load(last);
+}
+
 /** Opens the image `offset` rows further down the visible list. */
-export function step(offset: number): void {
+function step(offset: number): void {
   const images = store.visibleImages.value;
   if (!images.length) return;
   const current = images.findIndex((one) => one.id === store.openImageId.value);

@@ -14,6 +14,10 @@ export class History<T> {
   get canUndo(): boolean {
     return this.past.length > 0;
   }
+  /** Number of steps that can be undone. */
+  get depth(): number {
+    return this.past.length;
+  }
   get canRedo(): boolean {
     return this.future.length > 0;
   }

@@ -25,6 +25,16 @@ export function filterImages(images: readonly ImageInfo[], filter: Filter, name:
   return images.filter((image) => matchesFilter(image, filter) && image.name.toLowerCase().includes(wanted));
 }
 
+/** The folder that all names have in common, with a slash at the end; empty if there is none. */
+export function commonFolder(names: readonly string[]): string {
+  const first = names[0] ?? "";
+  let folder = first.slice(0, first.lastIndexOf("/") + 1);
+  while (folder && !names.every((name) => name.startsWith(folder))) {
+    folder = folder.slice(0, folder.lastIndexOf("/", folder.length - 2) + 1);
+  }
+  return folder;
+}
+
 /** The next pending image after `id` in the queue, continuing from the start; null if no other is pending. */
 export function nextPending(images: readonly ImageInfo[], id: string | null): ImageInfo | null {
   const queue = inQueueOrder(images);

@@ -4,7 +4,7 @@ import * as api from "./api";
 import { retrySaving, saveBackups } from "./documents";
 import { flush, refresh } from "./editor";
 import * as store from "./store";
-import type { Adapter, FitOptions, ImageInfo, Job, Project } from "./types";
+import type { Adapter, FitOptions, ImageInfo, ImportOptions, Job, Project } from "./types";
 
 /** Loads the project and its images, at the start and after the connection was lost. */
 export async function load(): Promise<void> {
@@ -12,6 +12,12 @@ export async function load(): Promise<void> {
   store.images.value = images;
   setProject(project);
   setJob(project.job);
+}
+
+/** Loads the project again, for the numbers that change with every save. */
+export async function refreshProject(): Promise<void> {
+  await flush();
+  setProject(await api.getProject());
 }
 
 export function setProject(project: Project): void {
@@ -24,10 +30,11 @@ export function setProject(project: Project): void {
   store.activeAdapter.value = project.adapters.some((one) => one.name === adapter) ? adapter : null;
 }
 
-/** The newest adapter that takes clicks and is not worse at them than the base model; null: the base model. */
+/** The newest adapter that takes clicks and is worse neither than the base model nor than the adapter before it. */
 export function defaultAdapter({ adapters }: Pick<Project, "adapters">): string | null {
   const suitable = adapters.filter(
-    ({ promptless, metrics }) => !promptless && !worseThanBase(metrics?.clickMiou, metrics?.baseMiou),
+    ({ promptless, metrics, replaces }) =>
+      !promptless && !worseThanBase(metrics?.clickMiou, metrics?.baseMiou) && replaces !== false,
   );
   return suitable[suitable.length - 1]?.name ?? null;
 }
@@ -51,7 +58,10 @@ function setJob(job: Job | null): void {
 async function handleEnd(job: Job): Promise<void> {
   if (job.state === "failed") return store.notify(job.message ?? "The job failed.", "bad");
   await load().catch(store.notifyError);
-  if (job.kind === "label") {
+  if (job.kind === "measure") return;
+  if (job.kind === "import") {
+    if (!job.report?.dry) await refresh();
+  } else if (job.kind === "label") {
     store.notify(
       job.state === "done" ? "Labeling finished. The least certain images come first." : "Labeling stopped.",
       "good",
@@ -63,7 +73,11 @@ async function handleEnd(job: Job): Promise<void> {
 }
 
 /** Makes a new adapter the active one, unless the base model is better at clicks on held-out images. */
-function handleFitted(name: string, { clickMiou, baseMiou, automaticMiou }: Job): void {
+function handleFitted(name: string, { clickMiou, baseMiou, automaticMiou, replaces }: Job): void {
+  if (replaces === false) {
+    const active = store.activeAdapter.value ?? "the base model";
+    return store.notify(`${name} is worse than the adapter before it on the same objects, so ${active} stays in use.`);
+  }
   if (worseThanBase(clickMiou, baseMiou)) {
     const active = store.activeAdapter.value ?? "the base model";
     return store.notify(
@@ -92,6 +106,53 @@ export async function startLabeling(adapter: string, minScore?: number): Promise
   await flush();
   try {
     setJob(await api.startLabeling(adapter, minScore));
+  } catch (error) {
+    store.notifyError(error);
+  }
+}
+
+/** Reads a data set, and saves its annotations unless `dry`. */
+export async function startImport(options: ImportOptions): Promise<void> {
+  await flush();
+  try {
+    setJob(await api.startImport(options));
+  } catch (error) {
+    store.notifyError(error);
+  }
+}
+
+/** Takes back the last acceptance of many images. */
+export async function takeBackAcceptance(): Promise<void> {
+  try {
+    const undone = await api.takeBackAcceptance();
+    store.notify(`${undone.length} ${undone.length === 1 ? "image is" : "images are"} proposed again.`);
+    await refresh();
+  } catch (error) {
+    store.notifyError(error);
+  }
+}
+
+/** Lists files that an import has hidden as images again. */
+export async function showHidden(): Promise<void> {
+  try {
+    setProject(await api.showHidden());
+    store.images.value = await api.getImages();
+  } catch (error) {
+    store.notifyError(error);
+  }
+}
+
+export async function measureBase(name: string): Promise<void> {
+  try {
+    setJob(await api.measureBase(name));
+  } catch (error) {
+    store.notifyError(error);
+  }
+}
+
+export async function chooseBase(name: string): Promise<void> {
+  try {
+    setProject(await api.chooseBase(name));
   } catch (error) {
     store.notifyError(error);
   }
@@ -141,5 +202,9 @@ function updateImage(image: ImageInfo): void {
   const images = store.images.value;
   const known = images.some((one) => one.id === image.id);
   store.images.value = known ? images.map((one) => (one.id === image.id ? image : one)) : [...images, image];
-  if (image.id === store.openImageId.value) void refresh();
+  if (image.id !== store.openImageId.value) return;
+  if (image.error) {
+    store.editable.value = false; // it turned out to be unreadable
+    store.imageState.value = image.state;
+  } else void refresh();
 }

@@ -38,7 +38,7 @@ addEventListener("hashchange", () => {
 });
 // a control used with the pointer gives the focus back, so that Enter accepts the image instead of pressing it again
 addEventListener("click", (event) => {
-  const controls = "button, input[type=radio], input[type=checkbox], [role=option]";
+  const controls = "button, summary, input[type=radio], input[type=checkbox], [role=option]";
   const control = event.target instanceof Element ? event.target.closest(controls) : null;
   if (control && event.detail > 0 && !store.dialog.value && !control.closest("form, dialog")) focusStage();
 });

@@ -72,7 +72,6 @@ export function endStroke(): void {
   const stroke = store.stroke.value;
   cancelStroke();
   if (!stroke) return;
-  store.candidates.value = null;
   const clicks = store.objects.value.find((one) => one.id === stroke.object)?.clicks ?? 0;
   putObject(stroke.object, { ...NO_SCORE, mask: stroke.mask, source: "brush", clicks: clicks + 1 });
 }
@@ -124,7 +123,6 @@ async function putPolygons(object: string, polygons: Polygon[], clicks: number):
   try {
     const rle = await rasterizeRequest.run((signal) => api.rasterize(image, polygons, signal));
     if (!rle) return;
-    store.candidates.value = null;
     const current = store.objects.value.find((one) => one.id === object);
     const mask = maskOf(rle);
     lastRasterized = mask;

@@ -113,6 +113,18 @@ export function grown(mask: Mask, box: Box): Mask {
   return { width: mask.width, height: mask.height, x: x0, y: y0, w, h, data };
 }
 
+/** The pixels of either mask of one image. */
+export function joined(one: Mask, other: Mask): Mask {
+  const result = grown(one, boxOf(other));
+  for (let row = 0; row < other.h; row++) {
+    const start = (row + other.y - result.y) * result.w + other.x - result.x;
+    for (let column = 0; column < other.w; column++) {
+      if (other.data[row * other.w + column]) result.data[start + column] = 1;
+    }
+  }
+  return trimmed(result);
+}
+
 /** A copy of the mask in its smallest window. */
 export function trimmed(mask: Mask): Mask {
   let [x0, y0, x1, y1] = [mask.w, mask.h, 0, 0];

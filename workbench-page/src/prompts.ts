@@ -9,8 +9,9 @@ import { area, boxOf, containsPoint } from "./mask";
 import { addObjects, putObject } from "./object-actions";
 import { maskOf, newId, rleOf } from "./records";
 import * as store from "./store";
+import { visibleBox } from "./stage/viewport";
 import type { AnnotatedObject } from "./store";
-import type { Box, Point, Prompts } from "./types";
+import type { Box, MaskCandidate, Point, Prompts, Refined } from "./types";
 
 const segmentRequest = new LatestRequest();
 const compareRequest = new LatestRequest();
@@ -20,39 +21,52 @@ const previewRequest = new LatestRequest();
 onImageClose(() => {
   for (const request of [segmentRequest, compareRequest, iouMapRequest, previewRequest]) request.cancel();
   store.pendingPrompt.value = null;
-  store.candidates.value = null;
+  store.candidates.value = new Map();
   store.comparedMasks.value = null;
   store.iouMap.value = null;
   store.previewMask.value = null;
 });
 
-/** The smallest visible object at a point. */
-export function objectAt(point: Point): AnnotatedObject | null {
-  const hits = store.objects.value.filter((one) => !store.hiddenIds.value.has(one.id) && containsPoint(one.mask, point));
+/** The smallest visible object at a point, other than `except`. */
+export function objectAt(point: Point, except: string | null = null): AnnotatedObject | null {
+  const visible = store.objects.value.filter((one) => one.id !== except && !store.hiddenIds.value.has(one.id));
+  const hits = visible.filter((one) => containsPoint(one.mask, point));
   return hits.sort((a, b) => area(a.mask) - area(b.mask))[0] ?? null;
 }
 
 /**
  * A click: 1 = foreground, 0 = background.
  *
- * It refines the selected object. It starts a new object if none is selected or if each click starts one (`otherMode`
+ * It refines the selected object, or with label 0 the one whose mask is there. It starts a new object if none is selected or if each click starts one (`otherMode`
  * inverts that setting for one click). A click on another object selects that object; while no object is selected, only
  * if it has the active class, so that a license plate can be annotated within a car.
  */
 export function click(point: Point, label: 0 | 1, otherMode = false): void {
+  if (label === 0) return takeOut(point);
   const current = store.pendingPrompt.value?.object ?? store.selectedId.value;
-  if (label === 0 && current === null) {
-    return store.notify("Click an object first, then right-click the parts to remove.");
-  }
-  const hit = label === 1 && !otherMode ? objectAt(point) : null;
+  const hit = otherMode ? null : objectAt(point);
   if (hit && hit.id !== current && (current !== null || hit.class === store.activeClass.value)) {
     store.selectedId.value = hit.id;
     return;
   }
-  const startsObject = label === 1 && store.newObjectPerClick.value !== otherMode;
+  const startsObject = store.newObjectPerClick.value !== otherMode;
   if (current === null || startsObject) return void segment(newId(), { points: [point], labels: [1], box: null });
-  const { points, labels, box } = promptsOf(current);
-  void segment(current, { points: [...points, point], labels: [...labels, label], box });
+  addClick(current, point, 1);
+}
+
+/** A click that takes a place out of the mask under it: of the selected object, else of the one at the point. */
+function takeOut(point: Point): void {
+  const current = store.pendingPrompt.value?.object ?? store.selectedId.value;
+  const own = store.objects.value.find((one) => one.id === current);
+  const target = own && containsPoint(own.mask, point) ? current : (objectAt(point)?.id ?? current);
+  if (target === null) return store.notify("There is no mask here to take something out of.");
+  store.selectedId.value = target;
+  addClick(target, point, 0);
+}
+
+function addClick(object: string, point: Point, label: 0 | 1): void {
+  const { points, labels, box } = promptsOf(object);
+  void segment(object, { points: [...points, point], labels: [...labels, label], box });
 }
 
 /** A box prompt for a new object, or for the selected one. */
@@ -69,7 +83,7 @@ function promptsOf(id: string): Prompts {
   if (!object) return { points: [], labels: [], box: null };
   if (object.prompts && (object.prompts.points.length || object.prompts.box)) return object.prompts;
   if (object.source === "brush" || object.source === "polygon") {
-    store.notify("The click replaced a hand-drawn mask. Press Ctrl+Z to restore it.");
+    store.notify("The model changed a hand-drawn mask. Press Ctrl+Z to restore it.");
   }
   return { points: [], labels: [], box: boxOf(object.mask) };
 }
@@ -78,28 +92,38 @@ async function segment(object: string, prompts: Prompts): Promise<void> {
   const image = store.openImageId.value;
   if (!image || !store.editable.value || !store.requireClass()) return;
   const adapter = store.activeAdapter.value;
+  const options = { zoomFirst: store.zoomFirst.value, view: visibleBox(), refined: refinedBy(object, prompts) };
   store.pendingPrompt.value = { object, prompts };
   store.previewMask.value = null;
   try {
-    const candidates = await segmentRequest.run((signal) =>
-      api.segment(image, adapter, prompts, store.zoomFirst.value, signal),
-    );
+    const candidates = await segmentRequest.run((signal) => api.segment(image, adapter, prompts, options, signal));
     if (!candidates) return;
     store.pendingPrompt.value = null;
     const masks = candidates.filter((one) => one.area > 0); // an empty mask would delete the object
     if (!masks.length) return store.notify("The model found no object there.");
-    store.candidates.value = { object, masks, index: 0 };
-    applyCandidate(object, prompts, adapter);
+    const sets = [masks, ...(store.candidates.value.get(object) ?? [])].slice(0, MAX_SETS);
+    store.candidates.value = new Map([...store.candidates.value, [object, sets]]);
+    applyCandidate(object, masks[0]!, prompts, adapter);
   } catch (error) {
     store.pendingPrompt.value = null;
     store.notifyError(error);
   }
 }
 
-/** Gives an object the mask of the chosen candidate. */
-function applyCandidate(object: string, prompts: Prompts, adapter: string | null): void {
-  const { masks, index } = store.candidates.value!;
-  const candidate = masks[index]!;
+/** Answers that are kept for each object. */
+const MAX_SETS = 30;
+
+/** The mask that clicks refine; null for the first click and for a box. */
+function refinedBy(object: string, prompts: Prompts): Refined | null {
+  const mask = store.objects.value.find((one) => one.id === object)?.mask;
+  if (!mask || !prompts.points.length) return null;
+  const rle = rleOf(mask);
+  const sets = store.candidates.value.get(object) ?? [];
+  return { rle, answer: sets.flat().find((one) => one.rle.counts === rle.counts)?.answer ?? null };
+}
+
+/** Gives an object the mask of a candidate. */
+function applyCandidate(object: string, candidate: MaskCandidate, prompts: Prompts, adapter: string | null): void {
   putObject(object, {
     mask: maskOf(candidate.rle),
     prompts,
@@ -111,25 +135,27 @@ function applyCandidate(object: string, prompts: Prompts, adapter: string | null
   });
 }
 
-/** Index of the candidate that is the selected object's mask; -1 if the mask was changed since. */
-export function candidateIndex(): number {
-  const [candidates, object] = [store.candidates.value, store.selectedObject.value];
-  if (!candidates || !object || candidates.object !== object.id) return -1;
+/** The candidates that the selected object's mask is one of; null if the mask was changed since. */
+export function currentCandidates(): { masks: readonly MaskCandidate[]; index: number } | null {
+  const object = store.selectedObject.value;
+  if (!object) return null;
   const { counts } = rleOf(object.mask);
-  return candidates.masks.findIndex((one) => one.rle.counts === counts);
+  for (const masks of store.candidates.value.get(object.id) ?? []) {
+    const index = masks.findIndex((one) => one.rle.counts === counts);
+    if (index >= 0) return { masks, index };
+  }
+  return null;
 }
 
 /** Switches to the next (or previous) candidate mask of the selected object. False if there is none. */
 export function cycleCandidate(offset: 1 | -1): boolean {
-  const candidates = store.candidates.value;
+  const current = currentCandidates();
   const object = store.selectedObject.value;
-  const current = candidateIndex();
-  if (!candidates || !object?.prompts || current < 0 || candidates.masks.length < 2) return false;
-  const { masks } = candidates;
-  const index = (current + offset + masks.length) % masks.length;
-  store.candidates.value = { ...candidates, index };
-  if (masks.some((one) => one.zoomed)) store.zoomFirst.value = masks[index]!.zoomed;
-  applyCandidate(object.id, object.prompts, object.adapter);
+  if (!current || !object?.prompts || current.masks.length < 2) return false;
+  const { masks } = current;
+  const next = masks[(current.index + offset + masks.length) % masks.length]!;
+  if (masks.some((one) => one.zoomed)) store.zoomFirst.value = next.zoomed;
+  applyCandidate(object.id, next, object.prompts, object.adapter);
   return true;
 }
 
@@ -167,7 +193,7 @@ effect(() => {
   }
   const prompts = object.prompts ?? { points: [], labels: [], box: boxOf(object.mask) };
   compareRequest
-    .run((signal) => api.compare(image, adapters, prompts, signal))
+    .run((signal) => api.compare(image, adapters, prompts, visibleBox(), signal))
     .then((masks) => {
       if (masks) store.comparedMasks.value = masks;
     }, store.notifyError);
@@ -178,7 +204,6 @@ export function applyComparedMask(index: number): void {
   const object = store.selectedObject.value;
   const compared = store.comparedMasks.value?.[index];
   if (!object || !compared) return;
-  store.candidates.value = null;
   putObject(object.id, {
     mask: maskOf(compared.rle),
     adapter: compared.adapter,
@@ -212,6 +237,20 @@ effect(() => {
     }, store.notifyError);
 });
 
+const VIEW_DELAY = 150;
+
+// what is on the screen is encoded as soon as the view rests, so that the next click has its mask at once
+effect(() => {
+  const [image, adapter, encoding] = [store.openImageId.value, store.activeAdapter.value, store.encoding.value];
+  void store.view.value;
+  if (!image || encoding || !store.editable.value) return;
+  const timer = setTimeout(() => {
+    const view = visibleBox();
+    if (view && store.openImageId.peek() === image) void api.encode(image, adapter, view).catch(() => undefined);
+  }, VIEW_DELAY);
+  return () => clearTimeout(timer);
+});
+
 const PREVIEW_DELAY = 90;
 let previewTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -226,8 +265,9 @@ export function previewAt(point: Point | null): void {
   previewTimer = setTimeout(() => {
     if (store.pendingPrompt.value || !store.activeClass.value) return;
     const prompts = { points: [point], labels: [1], box: null };
+    const options = { zoomFirst: store.zoomFirst.value, view: visibleBox(), refined: null };
     previewRequest
-      .run((signal) => api.segment(image, store.activeAdapter.value, prompts, store.zoomFirst.value, signal))
+      .run((signal) => api.segment(image, store.activeAdapter.value, prompts, options, signal))
       .then(
         (candidates) => {
           if (candidates?.[0]) store.previewMask.value = maskOf(candidates[0].rle);

@@ -1,5 +1,6 @@
 /** Keyboard shortcuts: the one list that both the key handler and the help dialog read. */
 
+import { cleanUp, copyToNext, startJoining } from "./clean-up";
 import * as editor from "./editor";
 import * as manual from "./manual-tools";
 import { boxOf } from "./mask";
@@ -37,8 +38,8 @@ export const shortcutGroups: ShortcutGroup[] = [
     name: "Images",
     shortcuts: [
       { keys: ["Enter"], text: "Accept and open the next image; close the polygon", run: acceptOrClose },
-      { keys: ["."], text: "Next image", run: () => editor.step(1) },
-      { keys: [","], text: "Previous image", run: () => editor.step(-1) },
+      { keys: ["."], text: "Next image", run: editor.next },
+      { keys: [","], text: "Back to the image seen before", run: editor.previous },
       { keys: ["Ctrl+s"], text: "Save now (changes are saved automatically)", run: () => void editor.flush() },
     ],
   },
@@ -51,7 +52,7 @@ export const shortcutGroups: ShortcutGroup[] = [
       { keys: ["j"], text: "Select the next object", run: () => selectNext(1) },
       { keys: ["k"], text: "Select the previous object", run: () => selectNext(-1) },
       { keys: ["1", "2", "3", "4", "5", "6", "7", "8", "9"], text: "Choose a class, also for the selected object", run: handledByKeyDown },
-      { keys: ["Ctrl+z"], text: "Undo", run: editor.undo },
+      { keys: ["Ctrl+z"], text: "Undo the last change, or the last acceptance", run: editor.undo },
       { keys: ["Ctrl+Shift+z", "Ctrl+y"], text: "Redo", run: editor.redo },
       { keys: ["Escape"], text: "Deselect the object, cancel the polygon", run: cancel },
     ],
@@ -79,12 +80,24 @@ export const shortcutGroups: ShortcutGroup[] = [
     ],
   },
   {
+    name: "Selected object",
+    shortcuts: [
+      { keys: ["Shift+f"], text: "Fill the holes of the mask", run: () => void cleanUp("fill") },
+      { keys: ["Shift+d"], text: "Drop the small parts of the mask", run: () => void cleanUp("crumbs") },
+      { keys: ["Shift+s"], text: "Smooth the outline", run: () => void cleanUp("smooth") },
+      { keys: ["Shift+p"], text: "Split the mask into its parts", run: () => void cleanUp("split") },
+      { keys: ["Shift+j"], text: "Join with another object", run: startJoining },
+      { keys: ["Shift+c"], text: "Copy the object to the next image by name", run: () => void copyToNext() },
+    ],
+  },
+  {
     name: "View",
     shortcuts: [
       { keys: ["f"], text: "Fit the image to the window", run: () => fitImage() },
       { keys: ["z"], text: "Zoom to the selected object", run: zoomToSelection },
       { keys: ["+", "="], text: "Zoom in", run: zoomIn },
       { keys: ["-"], text: "Zoom out", run: zoomOut },
+      { keys: ["i"], text: "One color for each object, or for each class", run: () => void (store.colorByObject.value = !store.colorByObject.value) },
       { keys: ["h"], text: "Hide or show all masks", run: () => void (store.masksHidden.value = !store.masksHidden.value) },
       { keys: ["c"], text: "Compare the base model and the adapters", run: () => void (store.compareOn.value = !store.compareOn.value) },
       { keys: ["m"], text: "IoU map of the selected object", run: () => void (store.iouMapOn.value = !store.iouMapOn.value) },
@@ -105,6 +118,10 @@ function deleteSelection(): void {
 }
 
 function cancel(): void {
+  if (store.joining.value) {
+    store.joining.value = false;
+    return;
+  }
   if (store.stroke.value) manual.cancelStroke();
   else if (store.polygonDraft.value) store.polygonDraft.value = null;
   else if (store.dragBox.value) store.dragBox.value = null;

@@ -3,7 +3,7 @@
 import { computed, effect, signal } from "@preact/signals";
 
 import type { SaveState } from "./autosave";
-import { type Filter, filterImages, inQueueOrder } from "./image-queue";
+import { type Filter, commonFolder, filterImages, inQueueOrder } from "./image-queue";
 import type { Mask } from "./mask";
 import type {
   ComparedMask,
@@ -51,6 +51,15 @@ export const stateCounts = computed(() => {
   for (const image of images.value) counts[image.state] += 1;
   return counts;
 });
+const folder = computed(() => commonFolder(images.value.map((one) => one.name)));
+/** The name of an image without the folder that all images have in common. */
+export const shownName = ({ name }: ImageInfo): string => name.slice(folder.value.length);
+/** Open images with objects. */
+export const draftCount = computed(() => images.value.filter((one) => one.state === "open" && one.objects > 0).length);
+/** Accepted images with objects, which a fit can use. */
+export const usableCount = computed(
+  () => images.value.filter((one) => one.state === "accepted" && one.objects > 0).length,
+);
 export const visibleImages = computed(() => filterImages(inQueueOrder(images.value), filter.value, search.value));
 
 // open image
@@ -64,6 +73,8 @@ export const imageState = signal<ImageState>("open");
 export const objects = signal<readonly AnnotatedObject[]>([]);
 export const selectedId = signal<string | null>(null);
 export const selectedObject = computed(() => objects.value.find((one) => one.id === selectedId.value) ?? null);
+/** Images seen before the open one, the last at the end, and those that "Previous image" has left. */
+export const visited = signal<{ back: readonly string[]; forward: readonly string[] }>({ back: [], forward: [] });
 export const canUndo = signal(false);
 export const canRedo = signal(false);
 export const saveStatus = signal<{ state: SaveState; message: string | null }>({ state: "saved", message: null });
@@ -73,7 +84,8 @@ export const pendingPrompt = signal<{ object: string; prompts: Prompts } | null>
 /** Number of polygons that the server is turning into masks. */
 export const pendingPolygons = signal(0);
 export const maskPending = computed(() => pendingPrompt.value !== null || pendingPolygons.value > 0);
-export const candidates = signal<{ object: string; masks: MaskCandidate[]; index: number } | null>(null);
+/** Answers of the server by object, the newest first, so that undoing a click brings its candidates back. */
+export const candidates = signal<ReadonlyMap<string, readonly MaskCandidate[][]>>(new Map());
 export const compareOn = signal(false);
 export const comparedMasks = signal<ComparedMask[] | null>(null);
 export const iouMapOn = signal(false);
@@ -101,6 +113,14 @@ function clampBrushSize(pixels: number): number {
 /** Whether masks of the zoomed crop come first: as the user last chose among candidates. */
 export const zoomFirst = persisted("zoom-first", false);
 export const opacity = persisted("opacity", 0.45);
+/** Objects of one class in different colors. */
+export const colorByObject = persisted("color-by-object", false);
+/** How the image is shown; the model sees the image itself. 1: unchanged. */
+export const brightness = signal(1);
+export const contrast = signal(1);
+/** The next click on another object joins it to the selected one. */
+export const joining = signal(false);
+export const firstStepsOff = persisted("first-steps-off", false);
 export const newObjectPerClick = persisted("one-per-click", false);
 export const previewOn = persisted("hover-preview", false);
 export const activeClass = signal<string>("");
@@ -139,7 +159,7 @@ export function requireClass(): boolean {
 }
 
 // dialogs and messages
-export type Dialog = "help" | "export" | "before-after" | "conflict" | null;
+export type Dialog = "help" | "import" | "accept-many" | "base" | "export" | "before-after" | "conflict" | null;
 export const dialog = signal<Dialog>(null);
 export const beforeAfterAdapter = signal<string | null>(null);
 export const openPanel = signal<"left" | "right" | null>(null);
@@ -170,6 +190,19 @@ export function dismiss(id: number): void {
 
 export function notifyError(error: unknown): void {
   notify(error instanceof Error ? error.message : String(error), "bad");
+}
+
+/** Far apart in lightness and hue. */
+const OBJECT_COLORS = [
+  "#e6194b", "#3cb44b", "#4363d8", "#f58231", "#42d4f4", "#f032e6", "#bfef45", "#fabed4", "#469990", "#9a6324",
+  "#ffe119", "#911eb4",
+];
+
+/** The color of an object: that of its class, or its own. */
+export function objectColor(object: AnnotatedObject): string {
+  if (!colorByObject.value) return classColor(object.class);
+  const index = objects.value.findIndex((one) => one.id === object.id);
+  return OBJECT_COLORS[Math.max(index, 0) % OBJECT_COLORS.length]!;
 }
 
 export const classColor = (name: string): string =>

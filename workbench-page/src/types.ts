@@ -11,7 +11,7 @@ export type Point = [number, number];
 /** Left, top, right, bottom. */
 export type Box = [number, number, number, number];
 export type ImageState = "open" | "proposed" | "accepted" | "failed";
-export type Source = "click" | "box" | "brush" | "polygon" | "auto";
+export type Source = "click" | "box" | "brush" | "polygon" | "auto" | "import";
 
 export interface ClassInfo {
   name: string;
@@ -68,11 +68,13 @@ export interface Adapter {
   deletable: boolean;
   /** Held-out mIoU; null if nothing was held out. */
   metrics: { baseMiou: number | null; clickMiou: number | null; automaticMiou: number | null } | null;
+  comparison: string[];
+  replaces: boolean | null;
 }
 
 export interface Job {
   id: string;
-  kind: "fit" | "label";
+  kind: "fit" | "label" | "import" | "measure";
   state: "running" | "done" | "failed" | "stopped";
   done: number;
   total: number;
@@ -89,15 +91,57 @@ export interface Job {
   imagesPerSecond: number | null;
   message: string | null;
   adapter: string | null;
+  /** Number of objects behind these scores; below 5 there are no scores. */
+  heldOutObjects: number | null;
+  /** 95 % interval of `clickMiou`. */
+  interval: [number, number] | null;
+  /** Sentences about a finished fit: what answers prompts, and whether it is better than the adapter before it. */
+  comparison: string[];
+  /** Whether the new adapter replaces the one before it; null if there was none, or nothing to compare on. */
+  replaces: boolean | null;
+  /** Of a finished import. */
+  report: ImportReport | null;
 }
 
-export type JobStage = "start" | "encode" | "train" | "select-inference" | "compare" | "train-proposals" | "label";
+/** What a data set contains, and what became of it. */
+export interface ImportReport {
+  data: string;
+  format: string;
+  /** Nothing was saved. */
+  dry: boolean;
+  layout: string[];
+  images: Tally;
+  annotations: Tally;
+  /** What became of the images that were read. */
+  outcomes: { outcome: string; saved: boolean; images: number; objects: number; example: string }[];
+  renamed: Record<string, string>;
+  crowds: number;
+  hidden: number;
+}
+
+export interface Tally {
+  found: number;
+  read: number;
+  leftOut: { kind: string; count: number; example: string }[];
+}
+
+export interface ImportOptions {
+  data: string;
+  format: string | null;
+  options: Record<string, string>;
+  replace: boolean;
+  dry: boolean;
+}
+
+export type JobStage = "start" | "encode" | "train" | "select-inference" | "compare" | "train-proposals" | "label" | "import";
 
 export interface Project {
   name: string;
   /** On the server's disk. */
   folder: string | null;
   base: string;
+  /** The base model from the next start on; null: the present one. */
+  nextBase: string | null;
   classes: ClassInfo[];
   /** Accepted images that a fit needs. */
   minImages: number;
@@ -107,8 +151,24 @@ export interface Project {
   unfinishedFits: string[];
   methods: string[];
   formats: string[];
+  /** Formats that can hold masks as run lengths instead of polygons. */
+  rleFormats: string[];
+  /** Layouts of data sets that can be imported. */
+  layouts: string[];
+  /** Files in the folder that are not listed as images. */
+  hidden: number;
+  /** Number of objects of each class, in all images. */
+  classObjects: Record<string, number>;
   job: Job | null;
   version: string;
+}
+
+export interface BaseInfo {
+  name: string;
+  hint: string;
+  current: boolean;
+  next: boolean;
+  measured: { parameters: number; size: number; encodeSeconds: number; clickSeconds: number; device: string } | null;
 }
 
 export interface MaskCandidate {
@@ -116,7 +176,17 @@ export interface MaskCandidate {
   predictedIou: number;
   /** Predicted from an enlarged crop around a small object. */
   zoomed: boolean;
+  /** Predicted from a crop of what was on the screen. */
+  cropped: boolean;
   area: number;
+  /** Name of the mask at the server, for a click that refines it. */
+  answer: string | null;
+}
+
+/** The mask that a prompt refines. */
+export interface Refined {
+  rle: Rle;
+  answer: string | null;
 }
 
 export interface ComparedMask {
@@ -159,6 +229,20 @@ export interface ExportResult {
   url: string;
   folder: string;
   notes: string[];
+  /** How another program loads it. */
+  loading: string;
+}
+
+export interface ExportOptions {
+  format: string;
+  /** "open": drafts. */
+  states: ImageState[];
+  /** Null: all. */
+  classes: string[] | null;
+  /** Share of the images for validation. */
+  val: number;
+  /** Options of the format. */
+  options: Record<string, boolean>;
 }
 
 export interface FitOptions {

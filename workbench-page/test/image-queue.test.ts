@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { filterImages, inQueueOrder, nextPending } from "../src/image-queue";
+import { commonFolder } from "../src/image-queue";
 import type { ImageInfo } from "../src/types";
 
 const image = (name: string, state: ImageInfo["state"], uncertainty: number | null = null): ImageInfo => ({
@@ -40,5 +41,15 @@ describe("image queue", () => {
   it("filters by state and name", () => {
     expect(filterImages(images, "todo", "a").map((one) => one.id)).toEqual(["a10", "a9", "certain", "uncertain"]);
     expect(filterImages(images, "accepted", "")).toHaveLength(1);
+  });
+});
+
+describe("the common folder", () => {
+  it("ends with a slash and is cut at folders only", () => {
+    expect(commonFolder(["images/a.jpg", "images/b.jpg"])).toBe("images/");
+    expect(commonFolder(["a/train/x.jpg", "a/trail/y.jpg"])).toBe("a/");
+    expect(commonFolder(["a/x.jpg", "b/y.jpg"])).toBe("");
+    expect(commonFolder(["x.jpg", "a/y.jpg"])).toBe("");
+    expect(commonFolder([])).toBe("");
   });
 });

@@ -11,6 +11,8 @@ const adapter = (name: string, clickMiou: number | null, baseMiou: number | null
   promptless: false,
   deletable: true,
   metrics: { clickMiou, baseMiou, automaticMiou: null },
+  comparison: [],
+  replaces: null,
   ...flags,
 });
 
@@ -20,6 +22,7 @@ describe("the default adapter", () => {
     const promptless = adapter("c", 0.9, 0.5, { promptless: true });
     expect(defaultAdapter({ adapters: [adapter("a", 0.7, 0.5), adapter("b", 0.4, 0.5), promptless] })).toBe("a");
     expect(defaultAdapter({ adapters: [adapter("a", null, null)] })).toBe("a");
+    expect(defaultAdapter({ adapters: [adapter("a", 0.7, 0.5), adapter("b", 0.8, 0.5, { replaces: false })] })).toBe("a");
   });
 
   it("is the base model if there is none", () => {

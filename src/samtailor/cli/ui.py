@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,16 @@ def ui_command(
     classes: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="Initial classes; they can be changed in the browser.")
     ] = None,
+    import_: Annotated[
+        Path | None,
+        typer.Option(
+            "--import",
+            metavar="DATA",
+            help="Import the annotations of this data set; without IMAGES its own images are opened.",
+        ),
+    ] = None,
+    format: options.Format = None,
+    setting: options.DataSetting = None,
     host: serve.Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, metavar="N", help="Port.")] = 8765,
     token: serve.Token = None,
@@ -60,8 +70,11 @@ def ui_command(
     if demo:
         images = draw(images)
         classes = classes or "banner"
+    images = import_ if images is None else images
     if images is None:
-        raise InputError("Expected a folder of images, or --demo for synthetic images.")
+        raise InputError("Expected a folder of images, or --import DATA, or --demo for synthetic images.")
+    if import_ is None and (format is not None or setting):
+        raise InputError("--format and --set describe the data set of --import, which is missing.")
     session = open_session(
         images,
         project,
@@ -72,6 +85,8 @@ def ui_command(
         bytes=int(max_mb * 1e6),
         pixels=int(max_megapixels * 1e6),
     )
+    if import_ is not None:
+        _import(session, import_, format, options.data_options(setting))
     place = f"{run.address(host, port)}/"
     say(f"Images: {session.project.images.folder}. Annotations and adapters: {session.project.home}.")
     say(f"{place}{f'?token={shown}' if made else ''} (stop with Ctrl-C)")
@@ -81,6 +96,20 @@ def ui_command(
         run.run(app, host, port)
     finally:
         _close(session)
+
+
+def _import(session: Session, data: Path, format: str | None, more: dict[str, Any]) -> None:
+    """Import a data set and print the account; an error closes the session."""
+    from samtailor.cli.screen import say
+    from samtailor.workbench.imports import import_now
+
+    try:
+        account, report = import_now(session.project, data, format, more)
+    except BaseException:
+        _close(session)
+        raise
+    for line in (*account.layout, *account.lines(), *report.lines()):
+        say(line)
 
 
 def _opener(address: str) -> Callable[[], None]:

@@ -16,7 +16,7 @@ from samtailor.masks.polygons import outlines
 from samtailor.masks.rle import validated
 from samtailor.serve.app import add_health, bare
 from samtailor.serve.guard import Guard
-from samtailor.workbench import masks, schema, static
+from samtailor.workbench import app_tools, masks, schema, static
 from samtailor.workbench.project import Stale
 from samtailor.workbench.records import Record
 from samtailor.workbench.session import Session
@@ -42,6 +42,7 @@ def build(
         hosts: host names that are allowed besides localhost and IP addresses.
         ready: called when the server is about to listen.
     """
+    session.imports.anywhere = token is None
     app = bare("samtailor ui", session.engine)
     app.router.lifespan_context = _lifespan(app.router.lifespan_context, session, ready)
     app.add_exception_handler(Stale, _stale)
@@ -52,6 +53,7 @@ def build(
     _add_polygons(app, session)
     _add_jobs(app, session)
     _add_exports(app, session)
+    app_tools.add(app, session)
     static.add(app)
     app.add_middleware(Guard, limits=session.engine.limits, token=token, hosts=hosts, json_bytes=JSON_BYTES)
     if token is not None:
@@ -96,7 +98,7 @@ def _add_project(app: FastAPI, session: Session) -> None:
 
     @app.put("/api/classes", summary="Replace the list of classes")
     def classes(body: schema.Classes) -> dict[str, Any]:
-        session.project.set_classes(body.classes, body.renamed)
+        session.project.set_classes(body.classes, body.renamed, body.moved)
         session.publish_project()
         return session.about()
 
@@ -146,16 +148,24 @@ def _add_prompts(app: FastAPI, session: Session) -> None:
     service, max_points = session.prompt_service, session.engine.limits.points
 
     @app.post("/api/images/{id}/encode", summary="Encode an image before the first prompt")
-    async def encode(id: str) -> dict[str, Any]:
-        return {"seconds": await service.encode_ahead(id)}
+    async def encode(id: str, body: schema.Encode | None = None) -> dict[str, Any]:
+        asked = body or schema.Encode()
+        try:
+            return {"seconds": await service.encode_ahead(id, asked.adapter, asked.view)}
+        finally:
+            if id in session.project.images.all() and session.project.row(id)["state"] == "failed":
+                session.publish_image(id)  # the image turned out to be unreadable
 
     @app.post("/api/images/{id}/segment", summary="Masks for a prompt")
     async def segment(id: str, body: schema.Segment) -> dict[str, Any]:
-        return await service.segment(id, body.prompt(max_points), body.adapter, zoom=body.zoom)
+        refined = None if body.refine is None else (body.refine, body.answer)
+        return await service.segment(
+            id, body.prompt(max_points), body.adapter, zoom=body.zoom, view=body.view, refined=refined
+        )
 
     @app.post("/api/images/{id}/compare", summary="The best mask of each of several adapters")
     async def compare(id: str, body: schema.Compare) -> dict[str, Any]:
-        return {"results": await service.compare(id, body.prompt(max_points), body.adapters)}
+        return {"results": await service.compare(id, body.prompt(max_points), body.adapters, body.view)}
 
     @app.get("/api/images/{id}/iou-map", summary="IoU with an object for a click at each position of a grid")
     async def iou_map(id: str, object: str, adapter: str | None = None, grid: int = 16) -> dict[str, Any]:
@@ -197,6 +207,21 @@ def _add_jobs(app: FastAPI, session: Session) -> None:
     def label(body: schema.Label) -> dict[str, Any]:
         return session.label(body.adapter, body.threshold, body.only).to_json()
 
+    @app.post("/api/jobs/import", status_code=201, summary="Import annotations of a data set")
+    def import_data(body: schema.Import) -> dict[str, Any]:
+        started = session.imports.start(body.data, body.format, body.options, replace=body.replace, dry=body.dry)
+        return started.to_json()
+
+    @app.get("/api/data-format", summary="Layout of annotations in the folder of the images")
+    def data_format() -> dict[str, Any]:
+        return session.imports.detected()
+
+    @app.delete("/api/hidden", summary="List the files that an import has hidden as images again")
+    def show_hidden() -> dict[str, Any]:
+        session.project.show_hidden()
+        session.publish_project()
+        return session.about()
+
     @app.get("/api/jobs/current", summary="The running job, or the last one")
     def current() -> dict[str, Any] | None:
         job = session.jobs.current
@@ -210,7 +235,8 @@ def _add_jobs(app: FastAPI, session: Session) -> None:
 def _add_exports(app: FastAPI, session: Session) -> None:
     @app.post("/api/export", status_code=201, summary="Write an export")
     def export(body: schema.Export) -> dict[str, Any]:
-        return session.exports.write(body.format, list(dict.fromkeys(body.states)), body.images, body.options)
+        states = list(dict.fromkeys(body.states))
+        return session.exports.write(body.format, states, body.images, body.options, body.classes, body.val)
 
     @app.get("/api/exports/{name}.zip", summary="An export as a zip file")
     def packed(name: str) -> FileResponse:

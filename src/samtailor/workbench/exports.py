@@ -7,13 +7,15 @@ import shutil
 import threading
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from samtailor.data.writers import Destination, LabelledImage, LabelledObject, check_options, write_dataset
 from samtailor.data.writing import replacing, temporary_beside
-from samtailor.errors import counted
+from samtailor.errors import InputError, counted
 from samtailor.serve.refusals import Refused, Unknown
+from samtailor.workbench.export_parts import TRAIN, VAL, divide, loading, splits_itself
 from samtailor.workbench.images import by_name
 from samtailor.workbench.project import Project
 from samtailor.workbench.records import Record
@@ -50,42 +52,55 @@ class Exports:
         self._lock = threading.Lock()
 
     def write(
-        self, format: str, states: Sequence[str], images: str = "link", options: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
+        self, format: str, states: Sequence[str], images: str = "link", options: Mapping[str, Any] | None = None,
+        classes: Sequence[str] | None = None, val: float = 0.0,
+    ) -> dict[str, Any]:  # fmt: skip
         """Write a new export. Its folder appears only when it is complete.
 
         Args:
             format: name of a writer.
-            states: states of the images to export, "accepted" and "proposed".
+            states: states of the images to export: "accepted", "proposed", "open" (drafts, if they have objects).
             images: "link" (copied if the export is on another file system), "copy" or "none".
             options: options of the format, for example {"rle": True}.
+            classes: classes to export; None: all.
+            val: share of the images for validation, in [0, 1]. Formats without parts of their own are written as two
+                data sets, in train/ and val/.
 
         Returns:
-            Name, folder and URL of the export, the numbers of files, images and objects in it, and `notes`: sentences
-            about drafts and objects that are not in it, or changed.
+            Name, folder and URL of the export, the numbers of files, images and objects in it, `loading` (how to load
+            it), and `notes`: sentences about drafts and objects that are not in it, or changed.
 
         Raises:
             InputError: unknown format or option. Refused: no image has one of the states.
         """
-        check_options(format, options or {})
-        labeled = self._labeled_images(states)
+        options = dict(options or {})
+        check_options(format, options)
+        if unknown := [name for name in classes or () if name not in self._project.classes]:
+            raise InputError(f"There is no class {unknown[0]!r}. Classes: {', '.join(self._project.classes)}.")
+        chosen = [name for name in self._project.classes if classes is None or name in classes]
+        labeled, other = _of_classes(self._labeled_images(states), chosen)
         if not labeled:
-            raise Refused(f"Nothing to export: no image is {' or '.join(states)}.")
+            states_in_words = " or ".join("a draft with objects" if one == "open" else one for one in states)
+            raise Refused(f"Nothing to export: no image is {states_in_words}.")
+        parts, notes = _parts(format, labeled, val, options)
         with self._lock:
             name = self._next_name(format.replace("_", "-"))
             temporary = temporary_beside(self._folder / name)
             temporary.mkdir(parents=True)
             try:
-                to = Destination(temporary, images=images)
-                report = write_dataset(format, to, iter(labeled), self._project.classes, options)
+                reports = [
+                    write_dataset(format, Destination(temporary / part, images=images), iter(some), chosen, options)
+                    for part, some in parts.items()
+                ]
                 temporary.rename(self._folder / name)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         folder = self._folder / name
         return {
             "name": name, "files": sum(path.is_file() for path in folder.rglob("*")), "images": len(labeled),
-            "objects": report.written, "url": f"/api/exports/{name}.zip",
-            "folder": str(folder), "notes": [*self._not_exported(states), *report.sentences()],
+            "objects": sum(report.written for report in reports), "url": f"/api/exports/{name}.zip",
+            "folder": str(folder), "loading": loading(format, folder, divided=len(parts) > 1),
+            "notes": [*self._not_exported(states), *other, *notes, *(s for r in reports for s in r.sentences())],
         }  # fmt: skip
 
     def packed(self, name: str) -> Path:
@@ -111,7 +126,7 @@ class Exports:
         return [
             LabelledImage(name, images.path(image.name), image.height, image.width, _objects(records[image.id]))
             for name, image in by_name(images.all()).items()
-            if image.id in records
+            if image.id in records and (records[image.id].state != "open" or records[image.id].objects)
         ]
 
     def _not_exported(self, states: Sequence[str]) -> list[str]:
@@ -129,6 +144,27 @@ class Exports:
     def _next_name(self, format: str) -> str:
         numbers = [int(f.name.rpartition("-")[2]) for f in self._folder.glob(f"{format}-*") if _NAME.fullmatch(f.name)]
         return f"{format}-{max(numbers, default=0) + 1:03d}"
+
+
+def _of_classes(images: Sequence[LabelledImage], classes: Sequence[str]) -> tuple[list[LabelledImage], list[str]]:
+    """The images with the objects of some classes, and a sentence about the other objects."""
+    kept = [replace(image, objects=tuple(o for o in image.objects if o.label in classes)) for image in images]
+    missing = sum(len(one.objects) - len(other.objects) for one, other in zip(images, kept, strict=True))
+    return kept, [f"Not exported: {counted(missing, 'object')} of classes that were not chosen."] if missing else []
+
+
+def _parts(
+    format: str, images: Sequence[LabelledImage], val: float, options: dict[str, Any]
+) -> tuple[dict[str, list[LabelledImage]], list[str]]:
+    """Images by folder of the export, and notes. For a format with parts of its own its option `val` is set."""
+    if splits_itself(format):
+        options.setdefault("val", val)
+        return {"": list(images)}, []
+    held_out, notes = divide(images, val)
+    if not held_out:
+        return {"": list(images)}, notes
+    train = [image for image in images if image.name not in held_out]
+    return {TRAIN: train, VAL: [image for image in images if image.name in held_out]}, notes
 
 
 def _objects(record: Record) -> tuple[LabelledObject, ...]:

@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -76,18 +76,25 @@ class ImageFolder:
         self.cache = cache
         self._index, self._thumbnails = cache / "images.json", cache / "thumbnails"
         self._lock = threading.Lock()
+        self._hidden: frozenset[str] = frozenset()
         self._images = self._read_index()
         self.refresh()
 
     def refresh(self) -> dict[str, ImageFile]:
         """Read the folder again. Returns the images by id, in natural order of their names."""
         with self._lock:
-            files = [self._inspect(name) for name in sorted(_names(self.folder), key=natural_key)]
+            names = [name for name in _names(self.folder) if name not in self._hidden]
+            files = [self._inspect(name) for name in sorted(names, key=natural_key)]
             images = {image.id: image for image in files}
             if images != self._images:
                 self._images = images
                 self._write_index()
             return dict(images)
+
+    def hide(self, names: Iterable[str]) -> None:
+        """Do not list these files (paths relative to the folder) as images, in place of those hidden before."""
+        self._hidden = frozenset(names)
+        self.refresh()
 
     def __len__(self) -> int:
         return len(self._images)

@@ -32,11 +32,11 @@ class Job:
 
     Args:
         id: unique.
-        kind: "fit" or "label".
-        adapter: the adapter that is fitted, or that labels.
+        kind: "fit", "label", "import" or "measure".
+        adapter: the adapter that is fitted, or that labels; the name of the data set that is imported.
         state: only a running job changes.
         done, total: steps or images of the present stage.
-        stage: "start", "encode", "fit", "select", "gallery", "proposals" or "label".
+        stage: "start", "encode", "fit", "select", "gallery", "proposals", "label" or "import".
         loss: training loss.
         miou, start_miou: held-out mIoU of clicks, now and before the first step, in [0, 1].
         automatic_miou: held-out mIoU of automatic mode after the fit, in [0, 1].
@@ -49,6 +49,7 @@ class Job:
         seconds_left: of the present stage.
         images_per_second: of the present stage.
         message: the error, or a note on the result.
+        report: of an import, see `Session.import_data`.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Job:
     seconds_left: float | None = None
     images_per_second: float | None = None
     message: str | None = None
+    report: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a dict."""
@@ -98,6 +100,11 @@ class Jobs:
         """Whether a job is in progress."""
         return self.current is not None and self.current.state == "running"
 
+    def check_free(self) -> None:
+        """Raise Taken if a job is in progress."""
+        if self.running:
+            raise Taken("A job is in progress. Wait until it is done, or stop it first.")
+
     def start(
         self, kind: str, adapter: str, work: Mapping[str, Any], *,
         on_message: Callable[[Message], object], on_done: Callable[[Message], Mapping[str, Any]],
@@ -116,8 +123,7 @@ class Jobs:
             Taken: a job is in progress.
         """
         with self._lock:
-            if self.running:
-                raise Taken("A job is in progress. Wait until it is done, or stop it first.")
+            self.check_free()
             job, self._stopping = Job(uuid4().hex[:12], kind, adapter), False
             self._process = None
             file = self._folder / f"{kind}-{adapter}.json"

@@ -11,32 +11,11 @@ from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.masks.rle import encode
 from samtailor.masks.rle import to_json as rle_to_json
-from samtailor.predict.windows import Windows
-from samtailor.structures import Output
 
 FARTHEST = 10**12
 """Largest absolute coordinate of a polygon, pixels."""
 MAX_POINTS = 200_000
 """Largest number of polygon points of one object."""
-
-
-def candidates(output: Output, frame: Frame, *, every: bool, row: int = 0) -> list[dict[str, Any]]:
-    """Candidate masks of one prompt as JSON, in descending order of predicted IoU.
-
-    Args:
-        output: output of the decoder for one image.
-        frame: geometry of the image.
-        every: return all candidates; otherwise only the best one.
-        row: index of the prompt.
-    """
-    logits = output.candidate_logits()[0, row].float().cpu()
-    scores = output.candidate_iou()[0, row].float().cpu()
-    order = scores.argsort(descending=True).tolist()
-    windows = Windows()
-    return [
-        candidate_to_json(*windows.mask(logits[i], frame), frame, float(scores[i]))
-        for i in order[: None if every else 1]
-    ]
 
 
 def candidate_to_json(mask: np.ndarray, x: int, y: int, frame: Frame, score: float) -> dict[str, Any]:
@@ -112,4 +91,4 @@ def _coco() -> Any:
     return mask
 
 
-__all__ = ["MAX_POINTS", "candidate_to_json", "candidates", "mask_to_json", "paste", "rasterize"]
+__all__ = ["MAX_POINTS", "candidate_to_json", "mask_to_json", "paste", "rasterize"]

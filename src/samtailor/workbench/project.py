@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,8 @@ class Project:
             )
         if (earlier := self.home / "pictures").is_dir() and not self._records.exists():  # projects of version 0.1
             earlier.rename(self._records)
+        if self.settings.hidden:
+            self.images.hide(self.settings.hidden)
         self._records.mkdir(exist_ok=True)
         sweep(self.home, self._records, self.images.cache, self.home / "jobs", self.home / "exports")
         self._summaries = {file.stem: self._summarize(file) for file in self._records.glob("*.json")}
@@ -117,6 +119,13 @@ class Project:
         ids = (id for id, image in self.images.all().items() if self._state(image)[0] == state)
         summaries = (self._summaries.get(id) for id in ids)
         return Counter(self._present(label) for summary in summaries if summary for label in summary.labels)
+
+    def class_objects(self) -> dict[str, int]:
+        """Number of objects of each class over all images, whatever their state."""
+        counter = Counter[str]()
+        for summary in list(self._summaries.values()):
+            counter.update({self._present(label): number for label, number in summary.labels.items()})
+        return dict(counter)
 
     def read(self, id: str) -> Record:
         """Annotations of an image; an empty record if there are none.
@@ -179,6 +188,15 @@ class Project:
             self._write(id, new)
             return True
 
+    def restore(self, id: str, before: Record) -> bool:
+        """Bring back an earlier record, if exactly one change was saved since. Returns whether it was."""
+        with self._lock:
+            now = self.read(id)
+            if now.revision != before.revision + 1:
+                return False
+            self._write(id, before.model_copy(update={"revision": now.revision + 1}))
+            return True
+
     def waiting(self, by: str, only: Sequence[str] | None = None) -> list[str]:
         """Ids of the images that a labeling job should process: readable, and without work of the user.
 
@@ -200,15 +218,19 @@ class Project:
             if self._state(image)[0] in states:
                 yield image, self.read(id)
 
-    def set_classes(self, classes: Sequence[Class], renamed: Mapping[str, str]) -> None:
+    def set_classes(
+        self, classes: Sequence[Class], renamed: Mapping[str, str], moved: Mapping[str, str] | None = None
+    ) -> None:
         """Replace the list of classes, and rename classes in all records.
 
         Args:
             classes: the new list.
             renamed: old name to new name.
+            moved: class that is removed to the class of the new list that its objects get.
 
         Raises:
-            InputError: a duplicate name, or an invalid renaming. Taken: a class that is in use would be removed.
+            InputError: a duplicate name, or an invalid renaming or move.
+            Taken: a class that is in use would be removed.
         """
         names = [class_.name for class_ in classes]
         if len({name.lower() for name in names}) != len(names):
@@ -221,6 +243,13 @@ class Project:
                     f"{wrong[0]!r} cannot be renamed to {renamed[wrong[0]]!r}: the old name must be an existing class "
                     "that is not in the new list, and the new name must be new in it."
                 )
+            moved = dict(moved or {})
+            if wrong := [a for a, b in moved.items() if a not in old or a in names or a in renamed or b not in names]:
+                raise InputError(
+                    f"The objects of {wrong[0]!r} cannot get the class {moved[wrong[0]]!r}: the first must be a class "
+                    "that is removed, and the second one of the new list."
+                )
+            renamed = renamed | moved
             in_use = Counter(self._present(label) for summary in self._summaries.values() for label in summary.labels)
             if removed := [name for name in old if name not in names and name not in renamed and in_use[name]]:
                 images = counted(in_use[removed[0]], "image has", "images have")
@@ -248,6 +277,35 @@ class Project:
                     classes.append(with_color(make_class(name), len(classes)))
             if len(classes) > len(self.settings.classes):
                 self._save(self.settings.model_copy(update={"classes": classes}))
+
+    def set_base(self, name: str) -> None:
+        """Name of the base model from the next start on. Annotations do not depend on it; adapters do."""
+        with self._lock:
+            self._save(self.settings.model_copy(update={"base": name}))
+
+    def hide(self, names: Iterable[str], *, dry: bool = False) -> int:
+        """Stop listing files as images, except those with annotations.
+
+        Args:
+            names: paths relative to the folder of the images.
+            dry: only count.
+
+        Returns:
+            Number of files that were listed before.
+        """
+        with self._lock:
+            listed = {image.name: id for id, image in self.images.all().items()}
+            hidden = [name for name in names if name in listed and listed[name] not in self._summaries]
+            if hidden and not dry:
+                self._save(self.settings.model_copy(update={"hidden": sorted({*self.settings.hidden, *hidden})}))
+                self.images.hide(self.settings.hidden)
+        return len(hidden)
+
+    def show_hidden(self) -> None:
+        """List all files with an image's suffix as images again."""
+        with self._lock:
+            self._save(self.settings.model_copy(update={"hidden": []}))
+            self.images.hide([])
 
     def _finish_renaming(self) -> None:
         """Rewrite the records that contain an old name, then note that the renaming is complete."""

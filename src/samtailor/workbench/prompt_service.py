@@ -19,6 +19,7 @@ import torch
 from samtailor.cache.bounded import BoundedCache
 from samtailor.errors import InputError
 from samtailor.evaluation.iou_map import IouMap, iou_map
+from samtailor.masks.rle import validated
 from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.adapters import LoadedAdapter
@@ -26,10 +27,11 @@ from samtailor.serve.embeddings import Embedding
 from samtailor.serve.engine import Engine
 from samtailor.serve.limits import BoundedExecutor
 from samtailor.serve.refusals import Refused, Unknown
-from samtailor.workbench import masks, proposing
+from samtailor.workbench import proposing
 from samtailor.workbench.images import ImageFolder
 from samtailor.workbench.project import Project
-from samtailor.workbench.records import Object
+from samtailor.workbench.records import Object, Runs
+from samtailor.workbench.view_crops import Box, Refinement, ViewCrops, view_crop
 from samtailor.workbench.zoom import Zoom
 
 T = TypeVar("T")
@@ -48,7 +50,7 @@ class PromptService:
         self.engine, self._project = engine, project
         self._slow = BoundedExecutor("maps and proposals", 1, 8)
         self._ids: dict[tuple[str, str], str] = {}
-        self._zoom = Zoom()
+        self._zoom, self._crops = Zoom(), ViewCrops()
         self._maps: BoundedCache[tuple, dict[str, Any]] = BoundedCache(_MAPS, lru=False)
 
     def close(self) -> None:
@@ -69,21 +71,32 @@ class PromptService:
         try:
             embedding = await self.engine.embed(data, adapter)
         except Refused as error:
-            if error.status in (413, 415):  # the file is at fault, not the queue
-                await asyncio.to_thread(self._images.fail, id, str(error))
-            raise
+            if error.status not in (413, 415):
+                raise
+            # the file is at fault, not the queue; the engine does not know its name
+            reason = f"{image.name}: {str(error).removeprefix('the image: ')}"
+            await asyncio.to_thread(self._images.fail, id, reason)
+            raise type(error)(reason) from error
         self._ids[id, image.stamp] = embedding.id
         return embedding
 
-    async def encode_ahead(self, id: str) -> float:
-        """Encode an image before the first prompt. Returns the seconds it took; raises the errors of `encode`."""
+    async def encode_ahead(self, id: str, adapter: str | None = None, view: Box | None = None) -> float:
+        """Encode an image, and the crop of a view, before the first prompt. Raises the errors of `encode`.
+
+        Returns:
+            Seconds it took.
+        """
         start = time.perf_counter()
-        await self.encode(id)
+        embedding = await self.encode(id, adapter)
+        crop = None if view is None else view_crop(view, (embedding.height, embedding.width), ObjectPrompt())
+        if crop is not None:
+            await self._run(self._slow, adapter, embedding, lambda s, p: self._crops.encode(s, p, embedding, crop))
         return round(time.perf_counter() - start, 4)
 
     async def segment(
-        self, id: str, prompt: ObjectPrompt, adapter: str | None, *, every: bool = True, zoom: bool | None = None
-    ) -> dict[str, Any]:
+        self, id: str, prompt: ObjectPrompt, adapter: str | None, *, every: bool = True, zoom: bool | None = None,
+        view: Box | None = None, refined: tuple[Runs, str | None] | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
         """Masks for one prompt, in descending order of predicted IoU.
 
         Args:
@@ -92,15 +105,19 @@ class PromptService:
             adapter: name of the adapter; None for the base model.
             every: return all candidates; otherwise only the best one.
             zoom: add the mask of a zoomed crop for a small object (`zoom.py`): True puts it first, False second.
+            view: visible part of the image, (x0, y0, x1, y1) in pixels. If it is a small part, the model gets a crop of
+                it (`view_crops.py`), and the best mask on the whole image is the last candidate.
+            refined: the present mask of the object, and the "answer" of the candidate that it is.
 
         Returns:
-            "masks", a list as `masks.candidates` returns it, and "milliseconds", the time of the decoder.
+            "masks", a list as `ViewCrops.candidates` returns it, and "milliseconds", the time of the prediction.
 
         Raises:
             InputError: the prompt is invalid for this image. Also the errors of `encode`.
         """
         adapter = None if self.engine.adapters.get(adapter).base_answers(prompt) else adapter
         embedding = await self.encode(id, adapter)
+        mask = None if refined is None else _refinement(refined, embedding)
 
         def predict(loaded: LoadedAdapter, predictor: Predictor) -> list[dict[str, Any]]:
             frame = predictor.frame
@@ -108,10 +125,13 @@ class PromptService:
             if prompt.promptless and not loaded.promptless:
                 raise InputError("A prompt needs points or a box; only adapters fitted without prompts work without.")
             prompt.check(size)
-            candidates = masks.candidates(
-                predictor.decode(prompt.prompts(size), loaded.name or BASE), frame, every=every
-            )
-            if zoom is not None:
+            crop = None if view is None or prompt.promptless else view_crop(view, size, prompt)
+            if crop is not None and self._crops.usable(loaded, embedding, crop):
+                whole = self._crops.candidates(loaded, predictor, embedding, prompt, None, mask, every=False)
+                cropped = self._crops.candidates(loaded, predictor, embedding, prompt, crop, mask, every=every)
+                return cropped + (whole if every else [])
+            candidates = self._crops.candidates(loaded, predictor, embedding, prompt, None, mask, every=every)
+            if zoom is not None and mask is None:
                 zoomed = self._zoom.candidate(loaded, predictor, embedding, prompt, candidates[0]["box"])
                 candidates[int(not zoom) : int(not zoom)] = [] if zoomed is None else [zoomed]
             return candidates
@@ -120,11 +140,13 @@ class PromptService:
         candidates = await self._run(self.engine.decoding, adapter, embedding, predict)
         return {"masks": candidates, "milliseconds": round(1000 * (time.perf_counter() - start), 2)}
 
-    async def compare(self, id: str, prompt: ObjectPrompt, adapters: Sequence[str | None]) -> list[dict[str, Any]]:
+    async def compare(
+        self, id: str, prompt: ObjectPrompt, adapters: Sequence[str | None], view: Box | None = None
+    ) -> list[dict[str, Any]]:
         """The best mask of each of several adapters; those with the same image encoder share an embedding."""
         results = []
         for name in adapters:
-            result = await self.segment(id, prompt, name, every=False)
+            result = await self.segment(id, prompt, name, every=False, view=view)
             mask = {key: result["masks"][0][key] for key in ("rle", "predicted_iou")}
             results.append({"adapter": name, "mask": mask, "milliseconds": result["milliseconds"]})
         return results
@@ -196,10 +218,22 @@ class PromptService:
         return await asyncio.shield(asyncio.wrap_future(future))
 
 
+def _refinement(refined: tuple[Runs, str | None], embedding: Embedding) -> Refinement:
+    runs, answer = refined
+    if runs.size != (embedding.height, embedding.width):
+        size = (embedding.height, embedding.width)
+        raise InputError(f"The mask to refine has size {runs.size}, expected {size} (its image).")
+    return Refinement(_pixels(validated(runs.model_dump(), "refine")), answer)
+
+
 def _decoded(object: Object) -> np.ndarray:
+    return _pixels(object.rle.packed)
+
+
+def _pixels(packed: dict[str, Any]) -> np.ndarray:
     from pycocotools import mask as coco
 
-    return coco.decode(object.rle.packed).astype(bool)
+    return coco.decode(packed).astype(bool)
 
 
 def _to_json(result: IouMap) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class Object(BaseModel):
     id: str = Field(min_length=1, max_length=64)
     class_: str = Field(validation_alias="class", serialization_alias="class", min_length=1, max_length=64)
     rle: Runs
-    source: Literal["click", "box", "brush", "polygon", "auto"] = "click"
+    source: Literal["click", "box", "brush", "polygon", "auto", "import"] = "click"
     adapter: str | None = Field(default=None, max_length=64)
     score: UnitInterval | None = None
     uncertainty: UnitInterval | None = None

@@ -22,6 +22,7 @@ class Classes(_Strict):
 
     classes: list[Class] = Field(max_length=500)
     renamed: dict[str, str] = Field(default={}, description="Old name to new name.")
+    moved: dict[str, str] = Field(default={}, description="Removed class to the class that its objects get.")
 
 
 class Annotations(_Strict):
@@ -30,6 +31,16 @@ class Annotations(_Strict):
     revision: int = Field(ge=0)
     state: Literal["open", "accepted"]
     objects: list[Object]
+
+
+ViewBox = tuple[Number, Number, Number, Number]
+
+
+class Encode(_Strict):
+    """What to encode before the first prompt."""
+
+    adapter: str | None = None
+    view: ViewBox | None = Field(default=None, description="Visible part of the image: x0, y0, x1, y1 in pixels.")
 
 
 class Segment(_Strict):
@@ -43,6 +54,9 @@ class Segment(_Strict):
         default=None,
         description="Add the mask of a zoomed crop for a small object: true puts it first, false second.",
     )
+    view: ViewBox | None = Field(default=None, description="Visible part of the image: x0, y0, x1, y1 in pixels.")
+    refine: Runs | None = Field(default=None, description="The present mask of the object, which the prompt refines.")
+    answer: str | None = Field(default=None, max_length=32, description="`answer` of the candidate that `refine` is.")
     previous: Any = Field(default=None, description="Ignored.")
 
     def prompt(self, max_points: int) -> ObjectPrompt:
@@ -67,6 +81,25 @@ class Auto(_Strict):
 
     adapter: str | None
     threshold: UnitInterval | None = Field(default=None, description="Lowest score of a proposal.")
+
+
+class Clean(_Strict):
+    """A mask to clean up."""
+
+    rle: Runs
+    operation: Literal["fill", "crumbs", "smooth", "split"]
+
+
+class BaseName(_Strict):
+    """A base model."""
+
+    name: str = Field(min_length=1, max_length=1024, description="Hub id, folder, or name.")
+
+
+class AcceptMany(_Strict):
+    """Proposed images to accept."""
+
+    ids: list[str] = Field(min_length=1, max_length=100_000)
 
 
 class MaskToPolygons(_Strict):
@@ -113,11 +146,23 @@ class Label(_Strict):
     only: list[str] | None = Field(default=None, description="Ids of images; default: all that are not annotated.")
 
 
+class Import(_Strict):
+    """Annotations to import."""
+
+    data: str = Field(min_length=1, max_length=4096, description="Folder of the data set on this machine.")
+    format: str | None = Field(default=None, max_length=64, description="Layout; default: detected.")
+    options: dict[str, bool | float | str] = Field(default={}, description="Options of the layout.")
+    replace: bool = Field(default=False, description="Replace annotations that were made by hand, too.")
+    dry: bool = Field(default=False, description="Read and report only.")
+
+
 class Export(_Strict):
     """Settings of an export."""
 
     format: str = Field(max_length=64)
-    states: list[Literal["accepted", "proposed"]] = Field(default=["accepted"], min_length=1)
+    states: list[Literal["accepted", "proposed", "open"]] = Field(default=["accepted"], min_length=1)
+    classes: list[str] | None = Field(default=None, min_length=1, description="Classes to export; default: all.")
+    val: float = Field(default=0.0, ge=0, le=0.9, description="Share of the images for validation.")
     images: Literal["link", "copy", "none"] = "link"
     options: dict[str, bool | float | str] = Field(default={}, description="Options of the format, such as rle: true.")
 
@@ -127,12 +172,17 @@ def _ring(points: list[tuple[float, float]]) -> np.ndarray:
 
 
 __all__ = [
+    "AcceptMany",
     "Annotations",
     "Auto",
+    "BaseName",
     "Classes",
+    "Clean",
     "Compare",
+    "Encode",
     "Export",
     "Fit",
+    "Import",
     "Label",
     "MaskToPolygons",
     "Polygon",

@@ -13,6 +13,7 @@ from typing import Any
 
 from samtailor import __version__, artefact, registry
 from samtailor.artefact import AdapterMeta
+from samtailor.data.writers import writer_options
 from samtailor.errors import InputError, SamtailorError
 from samtailor.fitting.gate import MIN_OBJECTS, gate_of
 from samtailor.fitting.gate_words import sentences
@@ -21,8 +22,11 @@ from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.engine import Engine
 from samtailor.serve.refusals import Refused, Taken, Unknown
 from samtailor.workbench import gallery
+from samtailor.workbench.base_choice import BaseChoice
+from samtailor.workbench.bulk import BulkAccept
 from samtailor.workbench.events import Events
 from samtailor.workbench.exports import Exports
+from samtailor.workbench.imports import Imports
 from samtailor.workbench.jobs import Job, Jobs, Message
 from samtailor.workbench.project import Project
 from samtailor.workbench.prompt_service import PromptService
@@ -45,8 +49,11 @@ class Session:
     def __init__(self, project: Project, engine: Engine, device: str | None = None) -> None:
         self.project, self.engine, self._device = project, engine, device
         self.prompt_service, self.events = PromptService(engine, project), Events()
+        self.bulk = BulkAccept(project)
         self.exports = Exports(project.home / "exports", project)
         self.jobs = Jobs(project.home / "jobs", self._job_changed)
+        self.bases = BaseChoice(project, self.jobs, engine.base.name, device, self.publish_project)
+        self.imports = Imports(project, self.jobs, self.publish_project, self.publish_image)
         self._fits = adapters(project.home)
         self._broken: dict[str, str] = {}
         for folder in sorted(self._fits.iterdir()):
@@ -67,6 +74,7 @@ class Session:
             "name": project.images.folder.name or str(project.images.folder),
             "folder": str(project.images.folder),
             "base": self.engine.base.name,
+            "next_base": self.bases.next,
             "classes": [class_.model_dump() for class_ in project.settings.classes],
             "images": len(project.images),
             "counts": counts,
@@ -76,6 +84,10 @@ class Session:
             "unfinished": self._unfinished(),
             "job": self.jobs.current and self.jobs.current.to_json(),
             "formats": registry.names("writers"),
+            "rle_formats": [name for name in registry.names("writers") if "rle" in writer_options(name)],
+            "layouts": registry.names("formats"),
+            "class_objects": project.class_objects(),
+            "hidden": len(project.settings.hidden),
             "methods": registry.names("methods"),
             "version": __version__,
         }
@@ -105,7 +117,7 @@ class Session:
             Refused: too few accepted images. Taken: a job is in progress, or the name is taken. InputError: an invalid
                 setting.
         """
-        self._check_no_job()
+        self.jobs.check_free()
         name = name or self._next_name()
         out = self._folder(name)
         if name in self._unfinished():
@@ -136,7 +148,7 @@ class Session:
             Refused: the adapter has no proposals, or there is no image to label. Taken: a job is in progress.
             Unknown: no such adapter or image.
         """
-        self._check_no_job()
+        self.jobs.check_free()
         loaded = self.engine.adapters.get(adapter)
         loaded.source(threshold)
         if loaded.folder is None:
@@ -283,10 +295,6 @@ class Session:
 
     def _job_file(self, name: str) -> Path:
         return self.project.home / "jobs" / f"fit-{name}.json"
-
-    def _check_no_job(self) -> None:
-        if self.jobs.running:
-            raise Taken("A job is in progress. Wait until it is done, or stop it first.")
 
     def _folder(self, name: str) -> Path:
         """Folder of an adapter in the project.

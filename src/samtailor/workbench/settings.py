@@ -14,6 +14,8 @@ from samtailor.limits import MALFORMED, parse_json, read_bytes
 COLORS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#f032e6", "#9a6324", "#808000", "#42a5f5",
           "#ffe119", "#aaffc3")  # fmt: skip
 """Default colors of classes, used in turn."""
+DEFAULT_CLASS = "object"
+"""Class of a new project without classes."""
 
 
 class Class(BaseModel):
@@ -48,6 +50,7 @@ class Settings(BaseModel):
         classes: in their order.
         aliases: earlier name of a class to its present name, for adapters that were fitted before a renaming.
         renaming: old name to new name while records are being rewritten.
+        hidden: files in the images' folder that are not listed as images, such as imported masks.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -57,6 +60,7 @@ class Settings(BaseModel):
     classes: list[Class] = []
     aliases: dict[str, str] = {}
     renaming: dict[str, str] = {}
+    hidden: list[str] = []
 
 
 def read_settings(home: Path) -> Settings | None:
@@ -99,4 +103,13 @@ def updated_aliases(old: Mapping[str, str], renamed: Mapping[str, str], names: S
     return {earlier: now for earlier, now in updated.items() if earlier not in names}
 
 
-__all__ = ["COLORS", "Class", "Settings", "make_class", "read_settings", "updated_aliases", "with_color"]
+__all__ = [
+    "COLORS",
+    "DEFAULT_CLASS",
+    "Class",
+    "Settings",
+    "make_class",
+    "read_settings",
+    "updated_aliases",
+    "with_color",
+]

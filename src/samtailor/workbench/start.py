@@ -15,12 +15,10 @@ from samtailor.workbench import session
 from samtailor.workbench.images import ImageFolder
 from samtailor.workbench.project import Project
 from samtailor.workbench.session import Session, adapter_meta, embeddings
-from samtailor.workbench.settings import read_settings
+from samtailor.workbench.settings import DEFAULT_CLASS, read_settings
 
 HOME = ".samtailor"
 """Default folder of a project, in the folder of the images."""
-DEFAULT_CLASS = "object"
-"""Class of a new project without classes."""
 DEMO_IMAGES = 24
 """Number of images of the demo."""
 

@@ -21,8 +21,9 @@ from typing import Any, TextIO
 from samtailor.errors import SamtailorError, fault_in_words
 from samtailor.registry import choose
 
-KINDS = ("fit", "label")
-"""Modules of `work`."""
+KINDS = {"fit": "fit", "label": "label", "import": "importing", "measure": "measure"}
+"""Modules of `work` by kind of job."""
+_AT_ONCE = ("import", "measure")  # short jobs that a user waits for have the priority of the server
 STOPPED = 3
 """Exit code after a requested stop."""
 
@@ -100,10 +101,12 @@ def main(arguments: list[str]) -> int:
     out, sys.stdout = sys.stdout, sys.stderr  # prints of libraries must not mix with the messages
     channel = Channel(out)
     threading.Thread(target=_watch_input, args=(channel.stop.set,), daemon=True).start()
-    _lower_priority()
+    if job["kind"] not in _AT_ONCE:
+        _lower_priority()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
-        import_module(f"samtailor.workbench.work.{choose('kind', job['kind'], KINDS)}").run(job, channel)
+        module = KINDS[choose("kind", job["kind"], tuple(KINDS))]
+        import_module(f"samtailor.workbench.work.{module}").run(job, channel)
     except Stop:
         return STOPPED
     except KeyboardInterrupt:  # includes train.interrupt.Interrupted: the fit was saved and stopped

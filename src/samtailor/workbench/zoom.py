@@ -10,9 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
-from samtailor.bases import Base
 from samtailor.cache.bounded import BoundedCache
 from samtailor.data.augment import View
 from samtailor.data.tile_views import cut_off, views
@@ -25,12 +23,12 @@ from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.embeddings import Embedding
 from samtailor.structures import Features
 from samtailor.workbench.masks import candidate_to_json
+from samtailor.workbench.view_crops import fast
 
 TILES = 2
 """Tiles per side."""
 SMALL = 16
 """Objects up to this size get a zoomed mask: longer side of the box in cells of the mask logits."""
-_MAX_CPU_SIZE = 512  # px, side of the model frame above which an encode on a CPU is too slow for a click
 _KEPT = 64  # tiles whose embeddings are kept, about 1 MB each
 
 
@@ -60,7 +58,7 @@ class Zoom:
         Returns:
             None if the object is not small, no tile contains it, or its mask in the tile is empty or cut by an edge.
         """
-        if box is None or prompt.promptless or loaded.own_encoder or not _fast(loaded.base):
+        if box is None or prompt.promptless or loaded.own_encoder or not fast(loaded.base):
             return None
         size = (predictor.frame.height, predictor.frame.width)
         view = tile(prompt, box, size, loaded.base.low_res)
@@ -114,11 +112,6 @@ def tile(prompt: ObjectPrompt, box: list[int], size: tuple[int, int], low_res: i
 
     best = max(views(TILES)[1:], key=margin)
     return best if margin(best) > max(x1 - x0, y1 - y0) / 4 else None
-
-
-def _fast(base: Base) -> bool:
-    device: torch.device = next(base.model.parameters()).device
-    return base.size <= _MAX_CPU_SIZE or device.type != "cpu"
 
 
 __all__ = ["SMALL", "TILES", "Zoom", "tile"]

@@ -5,6 +5,7 @@ import * as store from "../store";
 import { CanvasControls } from "./CanvasControls";
 import { ComparisonPanel } from "./ComparisonPanel";
 import { Dialogs } from "./Dialogs";
+import { FirstSteps } from "./FirstSteps";
 import { Footer } from "./Footer";
 import { Header } from "./Header";
 import { ImageList } from "./ImageList";
@@ -27,6 +28,7 @@ export function App() {
       <ImageList />
       <main class="middle" aria-label="Open image">
         <Toolbar />
+        <FirstSteps />
         <div class="canvas-area">
           <Stage />
           <CanvasControls />

@@ -1,6 +1,6 @@
 /** On the canvas, in the strip at its right edge that no fitted image covers: candidate masks and zoom. */
 
-import { candidateIndex, cycleCandidate } from "../prompts";
+import { currentCandidates, cycleCandidate } from "../prompts";
 import { fitImage, zoomIn, zoomOut } from "../stage/viewport";
 import * as store from "../store";
 import { IconButton } from "./IconButton";
@@ -26,19 +26,22 @@ export function CanvasControls() {
 }
 
 function CandidateButton() {
-  const candidates = store.candidates.value;
-  const index = candidateIndex();
-  if (!candidates || index < 0 || candidates.masks.length < 2) return null;
-  const { predictedIou, zoomed } = candidates.masks[index]!;
-  const title = `Next candidate mask (Tab). Predicted IoU ${predictedIou.toFixed(2)}${zoomed ? ", from a zoomed crop" : ""}.`;
+  const candidates = currentCandidates();
+  if (!candidates || candidates.masks.length < 2) return null;
+  const { masks, index } = candidates;
+  const { predictedIou, zoomed, cropped } = masks[index]!;
+  const whole = !cropped && masks.some((one) => one.cropped);
+  const origin = zoomed ? ", from a zoomed tile" : cropped ? ", from what is on the screen" : whole ? ", from the whole image" : "";
+  const title = `Next candidate mask (Tab). Predicted IoU ${predictedIou.toFixed(2)}${origin}.`;
   return (
     <button class="canvas-control candidates" id="candidate" title={title} onClick={() => cycleCandidate(1)}>
       Mask
       <b>
-        {index + 1}/{candidates.masks.length}
+        {index + 1}/{masks.length}
       </b>
       <small>{predictedIou.toFixed(2)}</small>
-      {zoomed && <small>zoomed</small>}
+      {(zoomed || cropped) && <small>zoomed</small>}
+      {whole && <small>whole</small>}
       <kbd>Tab</kbd>
     </button>
   );

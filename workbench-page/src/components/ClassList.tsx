@@ -1,13 +1,14 @@
 /** The classes: choose, add, rename, recolor, remove. */
 
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 
 import * as api from "../api";
 import { flush, refresh } from "../editor";
-import { setProject } from "../jobs";
+import { refreshProject, setProject } from "../jobs";
 import { chooseClass } from "../object-actions";
 import * as store from "../store";
 import type { ClassInfo } from "../types";
+import { counted } from "./format";
 import { Icon } from "./Icon";
 import { IconButton } from "./IconButton";
 
@@ -15,13 +16,18 @@ import { IconButton } from "./IconButton";
 const COLORS = ["#2f7de1", "#f08a24", "#18a878", "#d94f9b", "#f2cf3b", "#7b5be0", "#3cc4dd", "#b5551d", "#8fbf3f", "#e5484d"];
 const MAX_LENGTH = 80;
 
-async function saveClasses(classes: ClassInfo[], renamed: Record<string, string> = {}): Promise<void> {
+async function saveClasses(
+  classes: ClassInfo[],
+  renamed: Record<string, string> = {},
+  moved: Record<string, string> = {},
+): Promise<void> {
   try {
     await flush();
-    const project = await api.putClasses(classes, renamed);
-    const renames = Object.keys(renamed).length > 0;
-    store.activeClass.value = renamed[store.activeClass.value] ?? store.activeClass.value;
-    if (renames) store.objects.value = store.objects.value.map((one) => ({ ...one, class: renamed[one.class] ?? one.class }));
+    const project = await api.putClasses(classes, renamed, moved);
+    const names = { ...renamed, ...moved };
+    const renames = Object.keys(names).length > 0;
+    store.activeClass.value = names[store.activeClass.value] ?? store.activeClass.value;
+    if (renames) store.objects.value = store.objects.value.map((one) => ({ ...one, class: names[one.class] ?? one.class }));
     setProject(project);
     if (renames) await refresh();
   } catch (error) {
@@ -104,10 +110,17 @@ function EditForm({ info, onDone }: { info: ClassInfo; onDone: () => void }) {
     await saveClasses(edited, name === info.name ? {} : { [info.name]: name });
     onDone();
   };
-  const remove = async () => {
-    await saveClasses(classes.filter((one) => one.name !== info.name));
+  const others = classes.filter((one) => one.name !== info.name);
+  const used = useObjectCount(info.name);
+  const [moving, setMoving] = useState(false);
+  useEffect(() => {
+    refreshProject().catch(store.notifyError);
+  }, []);
+  const remove = async (target?: string) => {
+    await saveClasses(others, {}, target === undefined ? {} : { [info.name]: target });
     onDone();
   };
+  if (moving) return <MoveForm name={info.name} used={used} others={others} onMove={remove} onCancel={() => setMoving(false)} />;
   return (
     <li>
       <form class="add" onSubmit={(event) => void apply(event)} onKeyDown={(event) => event.key === "Escape" && onDone()}>
@@ -122,8 +135,53 @@ function EditForm({ info, onDone }: { info: ClassInfo; onDone: () => void }) {
         <button class="plain" aria-label="Apply" title="Apply">
           <Icon name="check" size={16} />
         </button>
-        <IconButton icon="trash" label={`Remove class ${info.name}`} size={16} onClick={remove} />
+        <IconButton icon="trash" label={`Remove class ${info.name}`} size={16} onClick={() => (used ? setMoving(true) : remove())} />
       </form>
+    </li>
+  );
+}
+
+/** Number of objects of a class, with the unsaved ones of the open image. */
+function useObjectCount(name: string): number {
+  const here = store.objects.value.filter((one) => one.class === name).length;
+  return Math.max(here, store.project.value!.classObjects[name] ?? 0);
+}
+
+interface MoveFormProps {
+  name: string;
+  used: number;
+  others: ClassInfo[];
+  onMove: (target: string) => Promise<void>;
+  onCancel: () => void;
+}
+
+/** Asks where the objects of a removed class go. */
+function MoveForm({ name, used, others, onMove, onCancel }: MoveFormProps) {
+  const [target, setTarget] = useState(others[0]?.name ?? "");
+  return (
+    <li class="move-class">
+      <p class="hint">
+        {others.length
+          ? `${counted(used, "object")} of the class ${name} will get another class:`
+          : `${counted(used, "object")} have the class ${name}. Add another class first, so that they can be moved.`}
+      </p>
+      <div class="choices">
+        {others.length > 0 && (
+          <>
+            <select aria-label="New class of the objects" value={target} onChange={(event) => setTarget(event.currentTarget.value)}>
+              {others.map((one) => (
+                <option key={one.name}>{one.name}</option>
+              ))}
+            </select>
+            <button class="primary" id="move-objects" onClick={() => void onMove(target)}>
+              Move and remove
+            </button>
+          </>
+        )}
+        <button class="plain" onClick={onCancel}>
+          Cancel
+        </button>
+      </div>
     </li>
   );
 }

@@ -21,6 +21,11 @@ export function FitPanel() {
           <FitForm />
           {job && <JobResult job={job} />}
           <LabelForm />
+          {store.stateCounts.value.proposed > 1 && (
+            <button class="plain wide" id="accept-many" onClick={() => (store.dialog.value = "accept-many")}>
+              Accept many…
+            </button>
+          )}
         </>
       )}
     </section>
@@ -31,7 +36,8 @@ const optionalNumber = (text: string) => (text.trim() === "" ? undefined : Numbe
 
 function FitForm() {
   const project = store.project.value!;
-  const accepted = store.stateCounts.value.accepted;
+  const accepted = store.usableCount.value;
+  const empty = store.stateCounts.value.accepted - accepted;
   const missing = project.minImages - accepted;
   const [options, setOptions] = useState({ name: "", method: "", steps: "", seed: "" });
   const set = (key: keyof typeof options) => (event: { currentTarget: { value: string } }) =>
@@ -49,7 +55,10 @@ function FitForm() {
     <form onSubmit={onSubmit} class="fit-form">
       {missing > 0 && (
         <>
-          <p class="hint">You can fit after accepting {counted(missing, "more image")}.</p>
+          <p class="hint">
+            You can fit after accepting {counted(missing, "more image")} with objects.
+            {empty > 0 && ` ${counted(empty, "accepted image")} without objects ${empty === 1 ? "does" : "do"} not count.`}
+          </p>
           <AcceptedSteps accepted={accepted} needed={project.minImages} />
         </>
       )}

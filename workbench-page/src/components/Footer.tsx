@@ -1,6 +1,6 @@
 /** Below the canvas: what a click does, the open image, and Accept. */
 
-import { accept, reopen, step } from "../editor";
+import { accept, next, previous, reopen } from "../editor";
 import * as store from "../store";
 import { stateLabel } from "./format";
 import { Icon } from "./Icon";
@@ -11,6 +11,7 @@ export function Footer() {
   const image = store.openImage.value;
   const state = store.imageState.value;
   const images = store.visibleImages.value;
+  const { back, forward } = store.visited.value;
   const index = images.findIndex((one) => one.id === store.openImageId.value);
   return (
     <footer class="footer">
@@ -18,23 +19,28 @@ export function Footer() {
         {hint()}
       </p>
       <div class="nav">
-        <IconButton icon="left" label="Previous image (,)" disabled={index <= 0} onClick={() => step(-1)} />
+        <IconButton icon="left" label="Back to the image seen before (,)" disabled={index <= 0 && !back.length} onClick={previous} />
         <span class="current-image" title={image?.name}>
           <b>
-            <MiddleEllipsis text={image?.name ?? ""} />
+            <MiddleEllipsis text={image ? store.shownName(image) : ""} />
           </b>
           <small>
             {index >= 0 ? `${index + 1} of ${images.length} · ` : ""}
             <span id="state">{stateLabel(state, store.objects.value.length)}</span>
           </small>
         </span>
-        <IconButton icon="right" label="Next image (.)" disabled={index < 0 || index >= images.length - 1} onClick={() => step(1)} />
+        <IconButton
+          icon="right"
+          label="Next image (.)"
+          disabled={(index < 0 || index >= images.length - 1) && !forward.length}
+          onClick={next}
+        />
         {state === "accepted" && (
           <button class="plain" title="Mark this image as not accepted" onClick={reopen}>
             Reopen
           </button>
         )}
-        <button class="primary" id="accept" disabled={!store.editable.value} onClick={accept}>
+        <button class="primary" id="accept" disabled={!store.editable.value || image?.error != null} onClick={accept}>
           <Icon name="check" /> {state === "accepted" ? "Next" : "Accept"} <kbd>Enter</kbd>
         </button>
       </div>

@@ -19,6 +19,9 @@ export function Header() {
       <span class="grow" />
       <JobStatus />
       <SaveStatus />
+      <button class="plain" id="import" title="Import existing annotations" onClick={() => (store.dialog.value = "import")}>
+        <Icon name="upload" /> Import
+      </button>
       <button class="plain" id="export" onClick={() => (store.dialog.value = "export")}>
         <Icon name="download" /> Export
       </button>

@@ -22,6 +22,7 @@ const PATHS = {
   moon: "M16.5 12A7 7 0 0 1 8 3.5a7 7 0 1 0 8.5 8.5z",
   auto: "M10 3a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM10 3a7 7 0 0 1 0 14z",
   download: "M10 3v10M6 9l4 4 4-4M3 16.5h14",
+  upload: "M10 13V3M6 7l4-4 4 4M3 16.5h14",
   compare: "M3 4h6v12H3zM11 4h6v12h-6z",
   heatmap: "M3 3h14v14H3zM3 8h14M3 12.5h14M8 3v14M12.5 3v14",
   spark: "M10 2.5l1.8 5.7L17.5 10l-5.7 1.8L10 17.5l-1.8-5.7L2.5 10l5.7-1.8z",

@@ -92,9 +92,10 @@ function ImageRow({ image, top }: { image: ImageInfo; top: number }) {
         {image.state !== "failed" && <img src={thumbnailUrl(image.id)} alt="" loading="lazy" decoding="async" />}
       </span>
       <span class="about">
-        <MiddleEllipsis text={image.name} />
+        <MiddleEllipsis text={store.shownName(image)} />
         <span class="status">
           <i class={`dot ${draft ? "draft" : image.state}`} /> {stateLabel(image.state, image.objects)}
+          {image.error && <span class="reason">{reason(image)}</span>}
           {image.objects > 0 && ` · ${image.objects}`}
           {image.state === "proposed" && image.uncertainty !== null && <UncertaintyBar value={image.uncertainty} />}
         </span>
@@ -102,6 +103,10 @@ function ImageRow({ image, top }: { image: ImageInfo; top: number }) {
     </div>
   );
 }
+
+/** Why an image cannot be read, without its name. */
+const reason = ({ error, name }: ImageInfo): string =>
+  (error ?? "").replace(`${name}: `, "").replace(/^the image cannot be read \((.*)\).*$/, "$1");
 
 function UncertaintyBar({ value }: { value: number }) {
   const text = `Uncertainty ${value.toFixed(2)}`;

@@ -13,7 +13,10 @@ const STAGE_LABELS: Record<JobStage, string> = {
   compare: "Comparing with the base model",
   "train-proposals": "Training proposals",
   label: "Labeling",
+  import: "Reading annotations",
 };
+
+const TITLES: Record<Job["kind"], string> = { fit: "Fitting", label: "Labeling images", import: "Importing annotations", measure: "Measuring a base model" };
 
 export function JobProgress({ job }: { job: Job }) {
   const percent = job.total > 0 ? (100 * job.done) / job.total : 0;
@@ -25,7 +28,7 @@ export function JobProgress({ job }: { job: Job }) {
   return (
     <div class="running" id="job" data-kind={job.kind}>
       <div class="spread">
-        <b>{job.kind === "fit" ? "Fitting" : "Labeling images"}</b>
+        <b>{TITLES[job.kind]}</b>
         <span>{job.secondsLeft !== null && job.secondsLeft >= 0.5 ? `${formatDuration(job.secondsLeft)} left` : ""}</span>
       </div>
       <div class="bar" role="progressbar" aria-label="Progress" aria-valuenow={Math.round(percent)} aria-valuemin={0} aria-valuemax={100}>

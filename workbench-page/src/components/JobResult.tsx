@@ -8,20 +8,37 @@ import { counted, formatPercent } from "./format";
 
 export function JobResult({ job }: { job: Job }) {
   if (job.state === "failed") {
+    const failed = { fit: "The fit failed", label: "Labeling failed", import: "The import failed", measure: "The measurement failed" }[job.kind];
     return (
       <p class="result bad" role="alert">
-        {job.kind === "fit" ? "The fit failed" : "Labeling failed"}: {job.message ?? "unknown error."}
+        {failed}: {job.message ?? "unknown error."}
       </p>
     );
   }
+  if (job.kind === "measure") return null;
+  if (job.kind === "import") return <ImportResult job={job} />;
   return job.kind === "label" ? <LabelResult job={job} /> : <FitResult job={job} />;
+}
+
+function ImportResult({ job }: { job: Job }) {
+  if (job.state === "stopped") {
+    return <p class="result">The import was stopped. What was read until then is saved; import again to continue.</p>;
+  }
+  return (
+    <div class="result good">
+      <p>{job.report?.dry ? "The data set was checked." : "The annotations were imported."}</p>
+      <button class="plain wide" onClick={() => (store.dialog.value = "import")}>
+        Show the account
+      </button>
+    </div>
+  );
 }
 
 /** With fewer held-out images, the scores of a fit are a rough estimate. */
 const MIN_HELD_OUT = 5;
 
 function FitResult({ job }: { job: Job }) {
-  const { adapter, clickMiou, baseMiou, automaticMiou, heldOutImages } = job;
+  const { adapter, clickMiou, baseMiou, automaticMiou, heldOutImages, heldOutObjects, interval } = job;
   const exists = store.project.value!.adapters.some((one) => one.name === adapter);
   return (
     <div class="result good">
@@ -30,8 +47,10 @@ function FitResult({ job }: { job: Job }) {
         {clickMiou !== null && (
           <>
             {" "}
-            mIoU with clicks on {heldOutImages === null ? "held-out images" : counted(heldOutImages, "held-out image")}:{" "}
-            {formatPercent(baseMiou)} → <b>{formatPercent(clickMiou)}</b>.
+            mIoU with clicks on {heldOutObjects !== null && `${counted(heldOutObjects, "object")} in `}
+            {heldOutImages === null ? "held-out images" : counted(heldOutImages, "held-out image")}:{" "}
+            {formatPercent(baseMiou)} → <b>{formatPercent(clickMiou)}</b>
+            {interval && ` (95% interval ${formatPercent(interval[0])} to ${formatPercent(interval[1])})`}.
           </>
         )}
         {clickMiou !== null && automaticMiou !== null && (
@@ -44,10 +63,33 @@ function FitResult({ job }: { job: Job }) {
       {clickMiou !== null && heldOutImages !== null && heldOutImages < MIN_HELD_OUT && (
         <p class="hint">A rough estimate: with more accepted images, more are held out.</p>
       )}
+      <ComparisonNote job={job} />
+      {clickMiou === null && heldOutObjects !== null && (
+        <p class="hint">Too few held-out objects to say how good it is ({heldOutObjects}).</p>
+      )}
       {job.message && <p class="hint">{job.message}</p>}
       {adapter && exists && (
         <button class="plain wide" id="gallery" onClick={() => store.showBeforeAfter(adapter)}>
           Show before and after
+        </button>
+      )}
+    </div>
+  );
+}
+
+/** The new adapter against the one before it; a worse one is offered, but not taken. */
+function ComparisonNote({ job: { adapter, comparison, replaces } }: { job: Job }) {
+  const offered = replaces === false && adapter !== null && store.activeAdapter.value !== adapter;
+  return (
+    <div id="comparison">
+      {comparison.map((sentence) => (
+        <p key={sentence} class={replaces === false ? "worse" : "hint"}>
+          {sentence}
+        </p>
+      ))}
+      {offered && (
+        <button class="plain wide" id="use-worse" onClick={() => store.chooseAdapter(adapter)}>
+          Use {adapter} all the same
         </button>
       )}
     </div>

@@ -13,13 +13,22 @@ import { IconButton } from "./IconButton";
 import { MiddleEllipsis } from "./MiddleEllipsis";
 
 export function ModelPicker() {
-  const { base, adapters, brokenAdapters } = store.project.value!;
+  const { base, nextBase, adapters, brokenAdapters } = store.project.value!;
   const active = adapters.find((one) => one.name === store.activeAdapter.value);
   return (
     <section aria-labelledby="models-title">
       <h2 id="models-title">Model</h2>
       <div class="models" role="radiogroup" aria-labelledby="models-title">
-        <ModelRow name={null} details={[base]} />
+        <ModelRow name={null} details={[base]}>
+          <IconButton
+            icon="pencil"
+            label="Choose the base model"
+            size={15}
+            quiet
+            onClick={() => (store.dialog.value = "base")}
+          />
+        </ModelRow>
+        {nextBase && <p class="hint">Restart samtailor to use {nextBase}.</p>}
         {adapters.map((one) => (
           <ModelRow key={one.name} name={one.name} details={adapterDetails(one)}>
             <IconButton

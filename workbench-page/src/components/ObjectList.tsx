@@ -47,7 +47,7 @@ function ObjectRow({ object, number }: { object: AnnotatedObject; number: number
         aria-pressed={selected}
         onClick={() => (store.selectedId.value = selected ? null : object.id)}
       >
-        <i class="swatch" style={{ background: store.classColor(object.class) }} />
+        <i class="swatch" style={{ background: store.objectColor(object) }} />
         <span>{number}</span>
       </button>
       <select
@@ -88,12 +88,13 @@ const SOURCES: Record<Source, string> = {
   brush: "Brush",
   polygon: "Polygon",
   auto: "Automatic",
+  import: "Imported",
 };
 
 /** How an object was made: "Click · base model · predicted IoU 0.94". */
 function origin({ source, adapter, score, uncertainty }: AnnotatedObject): string {
   const parts = [SOURCES[source]];
-  if (source !== "brush" && source !== "polygon") parts.push(adapter ?? "base model");
+  if (!["brush", "polygon", "import"].includes(source)) parts.push(adapter ?? "base model");
   if (score !== null) parts.push(`predicted IoU ${score.toFixed(2)}`);
   if (uncertainty !== null) parts.push(`uncertainty ${uncertainty.toFixed(2)}`);
   return parts.join(" · ");

@@ -29,6 +29,6 @@ export const formatPercent = (value: number | null | undefined): string =>
 export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 export function jobSummary(job: Job): string {
-  const kind = job.kind === "fit" ? "Fitting" : "Labeling";
+  const kind = { fit: "Fitting", label: "Labeling", import: "Importing", measure: "Measuring" }[job.kind];
   return job.total > 0 ? `${kind} ${Math.floor((100 * job.done) / job.total)}%` : kind;
 }

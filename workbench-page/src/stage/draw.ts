@@ -24,7 +24,10 @@ export function draw(context: CanvasRenderingContext2D, size: Size, ratio: numbe
   context.scale(scale, scale);
   context.imageSmoothingEnabled = scale < 4;
   context.imageSmoothingQuality = "high";
+  const [brightness, contrast] = [store.brightness.value, store.contrast.value];
+  if (brightness !== 1 || contrast !== 1) context.filter = `brightness(${brightness}) contrast(${contrast})`;
   context.drawImage(element, 0, 0, image.width, image.height);
+  context.filter = "none";
   if (store.iouMap.value) drawIouMap(context, store.iouMap.value, image);
   drawObjects(context, scale);
   context.restore();
@@ -40,12 +43,13 @@ function drawObjects(context: CanvasRenderingContext2D, scale: number): void {
       if (hiddenIds.has(object.id) || stroke?.object === object.id) continue;
       const selected = object.id === selectedId;
       const fill = store.iouMap.value ? 0 : opacity * (selectedId && !selected ? 0.7 : 1);
-      drawMask(context, object.mask, store.classColor(object.class), fill, scale, selected);
+      drawMask(context, object.mask, store.objectColor(object), fill, scale, selected);
     }
   }
   if (stroke) {
     const object = store.objects.value.find((one) => one.id === stroke.object);
-    drawMask(context, stroke.mask, store.classColor(object?.class ?? store.activeClass.value), opacity, scale, true, true);
+    const color = object ? store.objectColor(object) : store.classColor(store.activeClass.value);
+    drawMask(context, stroke.mask, color, opacity, scale, true, true);
   }
   const preview = store.previewMask.value;
   if (preview) drawMask(context, preview, store.classColor(store.activeClass.value), 0.2, scale, false);

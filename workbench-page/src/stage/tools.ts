@@ -1,5 +1,6 @@
 /** What a tap or a drag does with each tool. Positions arrive in CSS pixels and become pixels of the image. */
 
+import { join } from "../clean-up";
 import * as manual from "../manual-tools";
 import { type CornerIndex, cornerAt, edgeAt, insertCorner, moveCorner, removeCorner } from "../polygons";
 import * as prompts from "../prompts";
@@ -23,6 +24,12 @@ export function tapAt(point: Point, modifiers: Modifiers): void {
   const image = store.openImage.value;
   if (!image || !store.editable.value || !inImage(point, image)) return;
   const tool = store.tool.value;
+  if (store.joining.value) {
+    const other = prompts.objectAt(point, store.selectedId.value);
+    if (other) join(other);
+    else store.notify("There is no other object here.");
+    return;
+  }
   if (tool === "prompt") prompts.click(point, modifiers.negative ? 0 : 1, modifiers.shift);
   else if (tool === "polygon") tapPolygon(point, modifiers);
   else if (tool === "select") store.selectedId.value = prompts.objectAt(point)?.id ?? null;
@@ -92,6 +99,10 @@ export const gestureHandlers: GestureHandlers = {
     const [tool, from, image] = [store.tool.value, imagePoint(at), store.openImage.value];
     store.crosshair.value = null;
     if (!image || !store.editable.value) return false;
+    if (store.joining.value) {
+      tapAt(from, modifiers);
+      return false;
+    }
     if (tool === "brush" || tool === "eraser") return manual.beginStroke(from, erases(modifiers));
     polygonsBeforeDrag = store.editedPolygons.value?.polygons ?? null;
     if (tool === "polygon") return !modifiers.negative && grabCorner(from, modifiers);

@@ -4,7 +4,7 @@ import { signal } from "@preact/signals";
 
 import * as store from "../store";
 import type { Box, Point } from "../types";
-import { type Size, fitView, keepVisible, zoomView } from "../view";
+import { type Size, fitView, keepVisible, toImage, zoomView } from "../view";
 
 /** In CSS pixels. */
 export const canvasSize = signal<Size>({ width: 1, height: 1 });
@@ -21,6 +21,17 @@ export function fitImage(box?: Box): void {
   wholeImage = box === undefined;
   const { width, height } = canvasSize.peek();
   store.view.value = fitView(image, { width: width - CONTROLS_WIDTH, height }, box ? 60 : 16, box);
+}
+
+/** The part of the image that is on the screen, in pixels of the image; null if there is no image. */
+export function visibleBox(): Box | null {
+  const image = store.openImage.peek();
+  if (!image) return null;
+  const { width, height } = canvasSize.peek();
+  const [x0, y0] = toImage(store.view.peek(), [0, 0]);
+  const [x1, y1] = toImage(store.view.peek(), [width, height]);
+  const box: Box = [Math.max(0, x0), Math.max(0, y0), Math.min(image.width, x1), Math.min(image.height, y1)];
+  return box[2] > box[0] && box[3] > box[1] ? box : null;
 }
 
 export function pan(dx: number, dy: number): void {
