@@ -177,9 +177,9 @@ def check_prompts(runs: Mapping[str, FitConfig]) -> None:
 
     for title, config in runs.items():
         if kind_of(config.method) == "methods":
-            settled = resolve(config)
+            resolved = resolve(config)
             try:
-                find("prompts", settled.prompt).build(**settled.prompt_options)
+                find("prompts", resolved.prompt).build(**resolved.prompt_options)
             except InputError as error:
                 raise InputError(f"{title}: {error}") from error
 

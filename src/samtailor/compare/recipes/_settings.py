@@ -71,9 +71,9 @@ def _differs(method: str) -> bool:
     return method in names("methods")
 
 
-def _of_fit(found: list[Departure]) -> list[Departure]:
+def _of_fit(listed: list[Departure]) -> list[Departure]:
     """Without the settings that the recipe itself decides, and that do not concern a method without a fit."""
-    return [one for one in found if one.method != "sam" and one.setting not in ("base", "per_class")]
+    return [one for one in listed if one.method != "sam" and one.setting not in ("base", "per_class")]
 
 
 __all__ = ["BOTH", "DEFAULTS", "HEAD", "differences", "differing", "variants_of"]

@@ -85,13 +85,13 @@ def departures(name: str, method: str) -> list[Departure]:
     module = find("presets", name)
     paper = flat(FitConfig(preset=name, method=method))
     default = flat(FitConfig(method=method))
-    found = []
+    listed = []
     for setting in dict.fromkeys([*default, *paper]):
         mine, theirs = default.get(setting), paper.get(setting)
         if mine != theirs and setting != "preset":
             why = _of(module.WHY, method, setting)
-            found.append(Departure(method, setting, theirs, mine, why, _of(module.NOT_STATED, method, setting)))
-    return found
+            listed.append(Departure(method, setting, theirs, mine, why, _of(module.NOT_STATED, method, setting)))
+    return listed
 
 
 def flat(config: FitConfig) -> dict[str, Any]:
