@@ -127,8 +127,8 @@ class RunFolder:
         matching = [sample for sample in self.opened("test") if sample.id in wanted]
         if len(matching) != len(wanted):
             raise InputError(
-                f"{len(wanted) - len(matching)} of {len(wanted)} held-out images of the run in {self.folder} are not in "
-                f"{self.place('test')}. Name the data set with --data DIR."
+                f"{len(wanted) - len(matching)} of {len(wanted)} held-out images of the run in {self.folder} are not "
+                f"in {self.place('test')}. Name the data set with --data DIR."
             )
         return matching
 
