@@ -163,8 +163,8 @@ def compare_command(
     results.write_json(places[0], content, runs, str(data), loaded, places[1:])
     results.write_table(Path(out, "table.md"), rows, comparisons[0].regions)
     where = html or Path(out, "report.html")
-    shown = results.pictures(comparisons[-1], loaded, held or samples, names, prompt, store)
-    results.write_page(where, comparisons, runs, content, str(data), loaded, pictures=shown)
+    shown = results.image_grid(comparisons[-1], loaded, held or samples, names, prompt, store)
+    results.write_page(where, comparisons, runs, content, str(data), loaded, image_grid=shown)
     say(f"Table, report, fits and scores are in {out}.")
 
 

@@ -121,7 +121,7 @@ def recipe_command(
         source = str(data or out / "data")
         single = len(variants) == 1
         files = (json if single else None) or folder / f"{name}.json", (html if single else None)
-        shown = results.pictures(comparisons[-1], loaded, held_out or samples, recipe.columns, None, EmbeddingCache())
+        shown = results.image_grid(comparisons[-1], loaded, held_out or samples, recipe.columns, None, EmbeddingCache())
         _write(recipe, name, variant, comparisons, tables[variant], runs, folder, files, source, loaded, shown)
     rows = joined(tables, differing(recipe))
     show(recipe, rows)
@@ -203,7 +203,7 @@ def _write(
     files: tuple[Path, Path | None],
     data: str,
     base: Any,
-    pictures: Any,
+    image_grid: Any,
 ) -> None:
     """Write JSON, table and page of one variant."""
     from samtailor import report
@@ -225,7 +225,9 @@ def _write(
     if recipe.sweep is not None:
         values = {title: float(run.options[recipe.sweep]) for title, run in recipe.runs.items()}
         sections.append(report.sweep(measured, values, recipe.sweep))
-    results.write_page(files[1] or Path(out, "report.html"), comparisons, runs, content, data, base, sections, pictures)
+    results.write_page(
+        files[1] or Path(out, "report.html"), comparisons, runs, content, data, base, sections, image_grid
+    )
 
 
 def _opened(recipe: Recipe, data: str) -> dict[str, Any]:

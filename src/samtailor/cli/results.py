@@ -121,9 +121,9 @@ def write_page(
     data: str,
     base: Base,
     sections: Sequence[Any] = (),
-    pictures: Any = None,
+    image_grid: Any = None,
 ) -> None:
-    """Write the HTML report: `sections` first, `pictures` after the tables, training curves of the first seed at the
+    """Write the HTML report: `sections` first, `image_grid` after the tables, training curves of the first seed at the
     largest number of shots."""
     from samtailor import report
     from samtailor.compare import learning
@@ -145,7 +145,7 @@ def write_page(
         report.headline(pooled, f"{counted(len(last.seeds), 'seed')}, pooled." + f" {last.shots} shots." * several),
         report.seed_table(last.summary()) if len(last.seeds) > 1 else None,
         report.class_table(pooled),
-        pictures,
+        image_grid,
         *(report.matrix(name, one) for name, one in content.get("cross_model", {}).items()),
         report.curves(histories(last)),
         report.settings(
@@ -158,7 +158,7 @@ def write_page(
     report.write_page(file, f"Comparison on {Path(data).name}", lead, parts)
 
 
-def pictures(
+def image_grid(
     comparison: Comparison,
     base: Base,
     samples: Sequence[Sample],
@@ -177,7 +177,7 @@ def pictures(
         store: cached embeddings.
     """
     from samtailor import report
-    from samtailor.compare.predicted import Predictions, Target, rows_of, side_by_side
+    from samtailor.compare.predicted import Predictions, Target, panels_by_method, rows_of
     from samtailor.evaluation.masks import REFINED
 
     seed, names = comparison.seeds[0], [name for name in comparison.scores if not name.endswith(REFINED)]
@@ -194,7 +194,7 @@ def pictures(
     for rank, score in scores:
         target = by_key[score.id, score.label, score.area]
         chosen.append(Target(target.sample, target.index, target.annotation, rank))
-    head, panels = side_by_side(predictions, chosen, names)
+    head, panels = panels_by_method(predictions, chosen, names)
     shots = "" if comparison.shots is None else f" with {comparison.shots} shots"
     text = (
         f"The same {counted(len(chosen), 'object')} for all methods, seed {seed}{shots}, chosen by the rank of their "
@@ -220,4 +220,4 @@ def _named(row: Mapping[str, Any]) -> str:
     return row["title"] + (f", {row['shots']} shots" if row["shots"] else "")
 
 
-__all__ = ["content_of", "histories", "pictures", "show", "write_json", "write_page", "write_table"]
+__all__ = ["content_of", "histories", "image_grid", "show", "write_json", "write_page", "write_table"]

@@ -1,4 +1,4 @@
-"""Predicted masks of the rows of a comparison, for pictures: the same objects, all methods side by side."""
+"""Predicted masks of the rows of a comparison, for images: the same objects, all methods side by side."""
 
 from __future__ import annotations
 
@@ -179,12 +179,12 @@ class Predictions:
 
 def rows_of(folders: Mapping[str, Path | None], methods: Mapping[str, str], seed: int) -> list[Row]:
     """Rows from the folders of a comparison, by "NAME/SEED/CLASS"."""
-    found: dict[str, list[Path]] = {title: [] for title in methods}
+    by_title: dict[str, list[Path]] = {title: [] for title in methods}
     for key, folder in folders.items():
         title, of_seed, _ = key.rsplit("/", 2)
         if of_seed == str(seed) and folder is not None:
-            found[title].append(folder)
-    return [Row(title, methods[title], tuple(folders)) for title, folders in found.items()]
+            by_title[title].append(folder)
+    return [Row(title, methods[title], tuple(folders)) for title, folders in by_title.items()]
 
 
 def drawn(targets: Sequence[Target], count: int, seed: int = 0) -> list[Target]:
@@ -205,7 +205,7 @@ def drawn(targets: Sequence[Target], count: int, seed: int = 0) -> list[Target]:
     return chosen[:count]
 
 
-def side_by_side(
+def panels_by_method(
     predictions: Predictions, targets: Sequence[Target], titles: Sequence[str]
 ) -> tuple[list[str], list[list[tuple[np.ndarray, str]]]]:
     """Columns and panels of a sheet: image with the prompt, truth, then the mask of every row.
@@ -236,4 +236,4 @@ def _boxes(predictions: Any) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(box for one in predictions for box in one.boxes))
 
 
-__all__ = ["Prediction", "Predictions", "Row", "Target", "drawn", "rows_of", "side_by_side"]
+__all__ = ["Prediction", "Predictions", "Row", "Target", "drawn", "panels_by_method", "rows_of"]

@@ -124,13 +124,13 @@ class RunFolder:
     def samples(self) -> list[Sample]:
         """The held-out images."""
         wanted = set(self.content["judged_on"][str(self.of_seed)])
-        found = [sample for sample in self.opened("test") if sample.id in wanted]
-        if len(found) != len(wanted):
+        matching = [sample for sample in self.opened("test") if sample.id in wanted]
+        if len(matching) != len(wanted):
             raise InputError(
-                f"{len(wanted) - len(found)} of {len(wanted)} held-out images of the run in {self.folder} are not in "
-                f"{self.place('test')}. Name the data set with --data DIR."
+                f"{len(wanted) - len(matching)} of {len(wanted)} held-out images of the run in {self.folder} are not "
+                f"in {self.place('test')}. Name the data set with --data DIR."
             )
-        return found
+        return matching
 
     @cached_property
     def classes(self) -> list[str]:
@@ -156,15 +156,15 @@ class RunFolder:
         Raises:
             InputError: a method has no row.
         """
-        found = {method: [t for t, m in self.content["entries"].items() if m == method] for method in methods}
-        missing = [method for method, titles in found.items() if not titles]
+        matching = {method: [t for t, m in self.content["entries"].items() if m == method] for method in methods}
+        missing = [method for method, titles in matching.items() if not titles]
         if missing:
             known = ", ".join(dict.fromkeys(self.content["entries"].values()))
             raise InputError(
                 f"This figure needs a row of {', '.join(missing)}, and the run in {self.folder} has {known}. Run "
                 f"`samtailor compare --methods {','.join(methods)}`."
             )
-        return [title for titles in found.values() for title in titles]
+        return [title for titles in matching.values() for title in titles]
 
     def history(self, row: Row) -> list[tuple[str, dict[str, Any]]]:
         """Name (class, or nothing for a single fit) and history of each fit of a row."""
@@ -172,11 +172,11 @@ class RunFolder:
 
     def snapshots(self, row: Row) -> dict[float, tuple[Path, ...]]:
         """Folders of the states that the fits of a row kept, by epoch (`FitConfig.snapshots`)."""
-        found: dict[float, list[Path]] = {}
+        matching: dict[float, list[Path]] = {}
         for folder in row.folders:
             for state in (folder / SNAPSHOTS).glob("epoch-*"):
-                found.setdefault(float(state.name.partition("-")[2]), []).append(state)
-        return {epoch: tuple(found[epoch]) for epoch in sorted(found)}
+                matching.setdefault(float(state.name.partition("-")[2]), []).append(state)
+        return {epoch: tuple(matching[epoch]) for epoch in sorted(matching)}
 
     def epochs(self, folder: Path) -> float | None:
         """Epochs of a fit; None if its settings give steps, and for a baseline."""

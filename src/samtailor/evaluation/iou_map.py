@@ -47,8 +47,8 @@ class IouMap:
 
     def by_candidate(self) -> dict[str, IouMap]:
         """A map of each candidate mask, by its name."""
-        found = () if self.candidates is None else self.candidates
-        return {f"mask {place}": replace(self, iou=one, candidates=None) for place, one in enumerate(found, 1)}
+        each = () if self.candidates is None else self.candidates
+        return {f"mask {place}": replace(self, iou=one, candidates=None) for place, one in enumerate(each, 1)}
 
     @property
     def mean(self) -> float:

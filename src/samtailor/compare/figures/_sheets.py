@@ -7,7 +7,7 @@ from zlib import crc32
 
 import numpy as np
 
-from samtailor.compare.predicted import Target, drawn, side_by_side
+from samtailor.compare.predicted import Target, drawn, panels_by_method
 from samtailor.compare.run_folder import RunFolder
 from samtailor.errors import InputError, counted
 from samtailor.report.grid import contact_sheet
@@ -22,10 +22,10 @@ def targets_of(run: RunFolder, objects: int, seed: int) -> list[Target]:
     predictions = run.predictions([])
     # masks are read from files: of thousands of images, some in the order of the draw are enough
     samples = sorted(run.samples, key=lambda sample: crc32(f"{seed}:{sample.id}".encode()))
-    found = drawn(predictions.targets(samples[: 32 + 8 * objects]), objects, seed)
-    if not found:
+    targets = drawn(predictions.targets(samples[: 32 + 8 * objects]), objects, seed)
+    if not targets:
         raise InputError(f"The run in {run.folder} has no held-out object of {', '.join(run.classes)}.")
-    return found
+    return targets
 
 
 def methods_sheet(run: RunFolder, titles: Sequence[str], targets: Sequence[Target], how: str) -> np.ndarray:
@@ -37,7 +37,7 @@ def methods_sheet(run: RunFolder, titles: Sequence[str], targets: Sequence[Targe
         targets: the objects.
         how: how they were chosen, for the last line.
     """
-    head, rows = side_by_side(run.predictions(titles), targets, titles)
+    head, rows = panels_by_method(run.predictions(titles), targets, titles)
     return contact_sheet(head, rows, f"{run.name}: {counted(len(targets), 'held-out object')}, {how}. {LEGEND}")
 
 
