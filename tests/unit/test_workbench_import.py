@@ -7,14 +7,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import map_layouts
 import numpy as np
 import pytest
-import tool_layouts
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from layouts import WRITERS, photo, write_folder
+from layouts import ALL, photo
+from layouts.basic import write_folder
 from samtailor.data.dataset import open_dataset
 from samtailor.errors import DataError
 from samtailor.masks.rle import to_json
@@ -30,7 +29,6 @@ from workbench import open_session, square
 
 # pycocotools' decode under NumPy 2; nothing of ours
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-ALL = {**WRITERS, **tool_layouts.TOOLS, **map_layouts.MAPS}
 LIMITS = Limits(bytes=10_000_000, pixels=1_000_000)
 
 
