@@ -36,7 +36,7 @@ def test_a_method(toys, base_folder, data_folder, tmp_path):
     meta = adapter(tmp_path / "a")
     assert (meta["method"], meta["options"], meta["parameters"]) == ("toy", {"scale": 2.0}, {"shift": 32})
     assert "toy" in toys("info", "a").stdout
-    toys("evaluate", data_folder, "--adapter", "a", "--json", "e.json")
+    toys("evaluate", data_folder, "--adapter", "a", "--include-train", "--json", "e.json")
     assert 0 <= json.loads((tmp_path / "e.json").read_text())["adapter"]["miou"] <= 1
     misspelt = toys(*command[: -len(FAST)], "--overwrite", "--set", "options.scales=2", code=2)
     assert "Did you mean 'scale'?" in misspelt.stderr

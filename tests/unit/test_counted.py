@@ -20,7 +20,8 @@ def test_a_noun_with_a_plural_of_its_own():
 
 
 @pytest.mark.parametrize(
-    ("rows", "text"), [(1, "1 mask in 1 image, one prompt each"), (2, "2 masks in 2 images, one prompt each")]
+    ("rows", "text"),
+    [(1, "1 mask in 1 image of 1 group, one prompt"), (2, "2 masks in 2 images of 2 groups, one prompt")],
 )
 def test_the_report_counts_so(rows, text):
     scores = tuple(Score(f"p{i}", "a", 0, 0.5, 0.6, 0.6, 0.7, 0.4, 0.9, 300) for i in range(rows))

@@ -60,7 +60,7 @@ def test_every_built_in_name_can_be_imported(kind):
 
 
 def test_helpers_of_a_package_are_not_names():
-    assert names("bases") == ["lite", "sam", "sam2"]
+    assert names("bases") == ["edgetam", "lite", "medsam", "sam", "sam-hq", "sam2", "sam3-tracker", "slimsam"]
     assert names("detectors") == ["full-frame", "onnx", "transformers", "ultralytics"]
 
 
@@ -198,10 +198,10 @@ def test_a_base_of_a_plug_in_is_loaded_by_its_name_and_by_its_type(folder, tmp_p
     (tmp_path / "model" / "config.json").write_text('{"model_type": "my-type"}', encoding="utf-8")
     assert load_base(tmp_path / "model").name == str(tmp_path / "model")
     assert load_base("lite").name == "lite"
-    with pytest.raises(InputError, match=r"'sam' is a model family.*'lite', 'my-base'"):
+    with pytest.raises(InputError, match=r"'sam' is a model family.*'lite', 'medsam', 'my-base'"):
         load_base("sam")
     (tmp_path / "model" / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
-    with pytest.raises(InputError, match="Known bases: lite, my-base, sam, sam2"):
+    with pytest.raises(InputError, match="Known bases: edgetam, lite, medsam, my-base, sam, sam2"):
         load_base(tmp_path / "model")
 
 
