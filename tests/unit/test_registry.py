@@ -201,7 +201,7 @@ def test_a_base_of_a_plug_in_is_loaded_by_its_name_and_by_its_type(folder, tmp_p
     with pytest.raises(InputError, match=r"'sam' is a model family.*'lite', 'medsam', 'my-base'"):
         load_base("sam")
     (tmp_path / "model" / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
-    with pytest.raises(InputError, match="Known bases: edgetam, lite, medsam, my-base, sam, sam2"):
+    with pytest.raises(InputError, match="Known bases: edgetam, lite, medsam, my-base, sam, sam-hq, sam2"):
         load_base(tmp_path / "model")
 
 
