@@ -14,7 +14,7 @@ OVERLAP = 0.3
 """Overlap of neighboring tiles as a share of their side."""
 MOST = 3
 """Largest number of tiles per side that `fitting` chooses. The cost grows with its square."""
-_CELLS = 5.0  # target side of the median object, in cells of the low-resolution logits
+_CELLS = 7.0  # target side of the median object, in cells of the low-resolution logits
 
 
 def views(tiles: int) -> tuple[View, ...]:
@@ -40,7 +40,7 @@ def side(tiles: int) -> float:
 
 
 def fitting(samples: Sequence[Sample], classes: Sequence[str], low_res: int) -> int:
-    """Smallest number of tiles per side, at most 3, with which the median object spans five cells of the mask logits.
+    """Smallest number of tiles per side, at most 3, with which the median object spans seven cells of the mask logits.
 
     Args:
         samples: training images.
