@@ -116,7 +116,7 @@ def _title(name: str) -> str:
 
 def _cells(runs: list[dict], figure: str) -> dict[str, Cell]:
     cells: dict[str, Cell] = {}
-    for name in TITLES:
+    for name in (n for n in TITLES if all(n in run for run in runs)):  # earlier runs measured fewer sets
         values = tuple(results.percent(run[name][figure]) for run in runs)
         cells[name.replace("_", "-")] = Figure(value=round(sum(values) / len(values), 2), seeds=values)
     return cells
