@@ -74,6 +74,12 @@ def write(options: argparse.Namespace, settings: dict, views: list[View]) -> Non
             run = json.loads(file.read_text(encoding="utf-8"))
             if run["settings"] != settings:
                 sys.exit(f"{file} was made with other settings: {run['settings']}, not {settings}. Use another folder.")
+            if absent := [
+                title for key, title in TITLES.items() if any(key not in row for row in run["held_out"].values())
+            ]:
+                sys.exit(
+                    f"{file} was not measured on: {', '.join(absent)}. An earlier version made it. Use another folder."
+                )
             runs.setdefault(name, {})[seed] = run
     if "all" not in runs:
         return
@@ -116,7 +122,7 @@ def _title(name: str) -> str:
 
 def _cells(runs: list[dict], figure: str) -> dict[str, Cell]:
     cells: dict[str, Cell] = {}
-    for name in (n for n in TITLES if all(n in run for run in runs)):  # earlier runs measured fewer sets
+    for name in TITLES:
         values = tuple(results.percent(run[name][figure]) for run in runs)
         cells[name.replace("_", "-")] = Figure(value=round(sum(values) / len(values), 2), seeds=values)
     return cells
