@@ -74,6 +74,12 @@ def write(options: argparse.Namespace, settings: dict, views: list[View]) -> Non
             run = json.loads(file.read_text(encoding="utf-8"))
             if run["settings"] != settings:
                 sys.exit(f"{file} was made with other settings: {run['settings']}, not {settings}. Use another folder.")
+            if absent := [
+                title for key, title in TITLES.items() if any(key not in row for row in run["held_out"].values())
+            ]:
+                sys.exit(
+                    f"{file} was not measured on: {', '.join(absent)}. An earlier version made it. Use another folder."
+                )
             runs.setdefault(name, {})[seed] = run
     if "all" not in runs:
         return

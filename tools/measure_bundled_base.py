@@ -2,7 +2,7 @@
 
     python tools/measure_bundled_base.py DATA [--data-open DATA_OPEN] [--share 0.3] [--base lite]
 
-DATA holds humans, face_parts, lesions, nuclei and street_fashion, DATA_OPEN the openly licensed sets of
+DATA holds humans, face_parts, lesions, nuclei, street_fashion and facades, DATA_OPEN the openly licensed sets of
 docs/research/bundled-base-training.md; sets that are not there are left out and named. No image is trained on.
 `--share` takes a part of each set; 0.3 takes about five minutes on one core.
 
@@ -46,6 +46,7 @@ SETS = {
     "nuclei": ("Cell nuclei (held out)", 15),
     "fashion": ("People and clothes (held out)", 24),
     "open": ("Open sets (held out)", 6),
+    "facades": ("Facades, boxes as masks (held out)", 20),
 }
 """Title, and images; of the open sets, images of each."""
 FIGURES = {
@@ -136,6 +137,7 @@ def cases_of(name: str, options: argparse.Namespace) -> Iterator[Case]:
         "lesions": (evaluation.one_mask, "lesions"),
         "nuclei": (evaluation.instance_items, "nuclei"),
         "fashion": (evaluation.fashion_items, "street_fashion"),
+        "facades": (evaluation.facade_items, "facades"),
     }
     if name in readers:
         read, folder = readers[name]

@@ -145,6 +145,7 @@ def test_absent_prompts_train_the_object_score_alone():
     logits, scores, presence = (torch.zeros(s, requires_grad=True) for s in ((1, 2, 4, 8, 8), (1, 2, 4), (1, 2)))
     batch = {
         "masks": torch.full((1, 1, 8, 8), 255, dtype=torch.uint8),
+        "bands": torch.zeros(1, 1, 8, 8, dtype=torch.uint8),
         "targets": torch.zeros(1, 2, 4, dtype=torch.long),
         "present": torch.tensor([[1.0, 0.0]]),
     }

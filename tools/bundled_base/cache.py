@@ -45,6 +45,7 @@ class Shard:
     def labelled(self, index: int) -> Labelled:
         """The id maps of one view; its image is not kept."""
         meta = {k: _integers(v) if isinstance(v, dict) else v for k, v in self.meta[index].items()}
+        meta["boxed"] = frozenset(meta.get("boxed", ()))  # shards of earlier versions hold no boxes
         objects, parts = (np.array(self.arrays[name][index]) for name in ("objects", "parts"))
         return Labelled(np.zeros((0, 0, 3), np.uint8), objects, parts, **meta)
 
@@ -90,7 +91,8 @@ def make(trunk: torch.nn.Module, stream, count: int, size: int, batch: int = 8) 
         for v in views:
             pieces.setdefault("objects", []).append(v.objects[None])
             pieces.setdefault("parts", []).append(v.parts[None])
-            metas.append({k: getattr(v, k) for k in ("owner", "complete", "groups", "nested", "sources")})
+            meta = {k: getattr(v, k) for k in ("owner", "complete", "groups", "nested", "sources")}
+            metas.append(meta | {"boxed": sorted(v.boxed)})
     return {k: np.concatenate(v) for k, v in pieces.items()}, metas
 
 

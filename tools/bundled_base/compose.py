@@ -75,7 +75,7 @@ def paste(rng: Rng, onto: Labelled, items: list[CutOut]) -> Labelled:
         parts[solid] = np.where(regions[solid] > 0, regions[solid].astype(np.uint16) + offset, 0)
         owner |= {offset + r: number for r in range(1, len(item.parents))}
         nested |= {offset + r: offset + int(p) for r, p in enumerate(item.parents) if p}
-    return Labelled(image, objects, parts, owner, onto.complete, dict(onto.groups), nested, tuple(sources))
+    return Labelled(image, objects, parts, owner, onto.complete, dict(onto.groups), nested, tuple(sources), onto.boxed)
 
 
 def _place(rng: Rng, item: CutOut, shape: tuple[int, int], count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bundled_base.decoder import Decode, Levels
+from bundled_base.facades import read_boxes
 from bundled_base.network import SIZE
 from bundled_base.prompting import anywhere, center
 from bundled_base.sources import HELD_OUT, held_out_images
@@ -33,6 +34,7 @@ TITLES = {
     "nuclei": "Nuclei",
     "dev_fashion": "Clothes",
     "dev_open": "Open sets",
+    "facades": "Facades",
 }
 FIGURES = {
     "oracle": ("Center click, best of three masks", "center_oracle"),
@@ -41,6 +43,7 @@ FIGURES = {
 }
 """Titles of the figures that are published, and their names in what `measure` returns."""
 COUNTS = {"scenes": 150, "humans": 30, "faces": 15, "lesions": 30, "nuclei": 15, "dev_fashion": 24, "dev_open": 6}
+COUNTS |= {"facades": 20}
 KINDS = ("random", "box", "center")
 
 
@@ -141,7 +144,7 @@ def instance_items(folder: Path, count: int, make: Make = real_item) -> Iterator
 def held_out_sets(
     data: Path, data_open: Path, scale: float = 1.0, counts: Mapping[str, int] = COUNTS
 ) -> dict[str, list[Item]]:
-    """All evaluation sets; those named `dev` and `nuclei` are held-out images of sources that are trained on.
+    """All evaluation sets; `nuclei`, `facades` and those named `dev` are held-out images of sources of the training.
 
     Args:
         data, data_open: as of `Sources`; `data` with `humans`, `face_parts` and `lesions` too.
@@ -158,6 +161,7 @@ def held_out_sets(
         "dev_fashion": fashion_items(data / "street_fashion", count["dev_fashion"]),
         "dev_open": (item for folder in sorted(data_open.iterdir()) if (folder / "labels").is_dir()
                      for item in instance_items(folder, count["dev_open"])),
+        "facades": facade_items(data / "facades", count["facades"]),
     }  # fmt: skip
     return {name: list(items) for name, items in sets.items()}
 
@@ -167,6 +171,19 @@ def fashion_items(folder: Path, count: int, make: Make = real_item) -> Iterator[
     for path in held_out_images(folder)[:count]:
         classes = cv2.imread(str(folder / "labels" / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED)
         masks = [classes > 0, *(classes == c for c in np.unique(classes) if c > 0 and (classes == c).sum() > 300)]
+        item = make(path, masks)
+        if item:
+            yield item
+
+
+def facade_items(folder: Path, count: int, make: Make = real_item) -> Iterator[Any]:
+    """Held-out facades: each window, door and signboard, with its box as mask."""
+    for path in held_out_images(folder)[:count]:
+        shape = cv2.imread(str(path)).shape[:2]
+        masks = []
+        for box in read_boxes(folder / "labels" / f"{path.stem}.txt", shape):
+            masks.append(np.zeros(shape, bool))
+            masks[-1][box] = True
         item = make(path, masks)
         if item:
             yield item

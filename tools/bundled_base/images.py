@@ -26,6 +26,8 @@ class Labelled:
         groups: object id to that of its carrier; a carrier and what it carries are one group.
         nested: part id to that of the part around it.
         sources: names of the data sources in the image, those of the background and of pasted objects too.
+        boxed: ids of the objects whose masks, and those of their parts, are boxes: they are only roughly right along
+            their borders.
     """
 
     image: np.ndarray
@@ -36,6 +38,7 @@ class Labelled:
     groups: dict[int, int] = field(default_factory=dict)
     nested: dict[int, int] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
+    boxed: frozenset[int] = frozenset()
 
 
 def view(rng: Rng, labelled: Labelled, size: int, *, close: float = 0.3) -> Labelled:
@@ -114,7 +117,8 @@ def _compact(labelled: Labelled) -> Labelled:
     owner = {n: of_object.get(labelled.owner.get(p, 0), 0) for p, n in of_part.items()}
     nested = {n: of_part[w] for p, n in of_part.items() if (w := _surrounding(labelled.nested, of_part, p))}
     groups = {n: of_object[c] for o, n in of_object.items() if (c := labelled.groups.get(o)) in of_object}
-    return replace(labelled, objects=objects, parts=parts, owner=owner, nested=nested, groups=groups)
+    boxed = frozenset(n for o, n in of_object.items() if o in labelled.boxed)
+    return replace(labelled, objects=objects, parts=parts, owner=owner, nested=nested, groups=groups, boxed=boxed)
 
 
 def _surrounding(nested: dict[int, int], of_part: dict[int, int], part: int) -> int:

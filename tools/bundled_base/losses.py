@@ -79,6 +79,17 @@ def iou(logits: Tensor, target: Tensor) -> Tensor:
     return (found & true).sum((-2, -1)) / (found | true).sum((-2, -1)).clamp(min=1)
 
 
+def settled(logits: Tensor, target: Tensor, bands: Tensor) -> Tensor:
+    """Logits (..., H, W) with a certain and right answer within the bands, where the loss has no gradient then.
+
+    Args:
+        logits: (..., H, W).
+        target: in 0..1.
+        bands: bool; True where the target is not certain.
+    """
+    return torch.where(bands, 40 * (target > 0.5).to(logits.dtype) - 20, logits)
+
+
 def prompt_losses(
     logits: Tensor, scores: Tensor, presence: Tensor, batch: dict[str, Tensor], early: float
 ) -> dict[str, Tensor]:
@@ -92,13 +103,20 @@ def prompt_losses(
         logits: (B, P, 4, h, w).
         scores: (B, P, 4) predicted IoU.
         presence: (B, P) logits of the object score.
-        batch: `masks` (B, M, h, w) in 0..255, `targets` (B, P, 4), `present` (B, P).
+        batch: `masks` (B, M, h, w) in 0..255, `bands` (B, M, h, w), 1 where a mask is not certain and the losses ignore
+            it, `targets` (B, P, 4), `present` (B, P).
         early: see `MaskLoss`.
     """
     masks, targets, present = batch["masks"], batch["targets"], batch["present"]
     rows = torch.arange(masks.shape[0], device=masks.device)[:, None, None]
     wanted = masks[rows, targets].float() / 255
-    per_prompt = MaskLoss.apply(logits, wanted, early).mean(2)
+    bands = batch["bands"]
+    learned = logits
+    if bands.any():
+        bands = bands[rows, targets].bool()
+        learned, wanted = settled(logits, wanted, bands), torch.where(bands, (wanted > 0.5).float(), wanted)
+        logits = settled(logits.detach(), wanted[:, :, :1], bands[:, :, :1])
+    per_prompt = MaskLoss.apply(learned, wanted, early).mean(2)
     with torch.no_grad():
         true = iou(logits, wanted[:, :, :1])
     square = ((scores - true) ** 2).mean(2)

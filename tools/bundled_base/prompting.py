@@ -12,6 +12,7 @@ from bundled_base.images import SMALLEST, Labelled, Rng
 WHOLE = 0.9  # a part above this share of what it is a part of is no mask of its own
 OBJECT_WEIGHT = 3.0
 JOBS = ("box", "two points", "three points")
+BAND = 0.06  # half the width of the band along the border of a box that is no outline, by the root of its area
 
 
 class Levels:
@@ -65,6 +66,12 @@ class Levels:
         if kind == 2:
             return np.isin(self.labelled.objects, self.members[number])
         return np.isin(self.labelled.parts, self.pieces[number]) if kind else self.labelled.objects == number
+
+    def boxed(self, level: int) -> bool:
+        """Whether the mask is a box."""
+        kind, number = self.ids[level]
+        members = self.members[number] if kind == 2 else [self.labelled.owner.get(number, 0) if kind else number]
+        return not self.labelled.boxed.isdisjoint(members)
 
     def at(self, x: int, y: int, source: int) -> tuple[int, int, int]:
         """The three smallest levels that contain the pixel, from small to large; of fewer the last repeats."""
@@ -148,7 +155,8 @@ def prompts(rng: Rng, labelled: Labelled, clicks: int, others: int, job: str) ->
 
     Returns:
         points in pixels of the image, labels as SAM has them (2 and 3 are the corners of a box), masks as 0..255 at a
-        quarter of the image's side, targets as indices into masks: (wanted, smallest, next larger, largest).
+        quarter of the image's side, bands as 0 or 1 of the same shape (1 where a mask that is a box is not certain,
+        along its border), targets as indices into masks: (wanted, smallest, next larger, largest).
     """
     levels = Levels(labelled)
     if not levels.ids:
@@ -192,6 +200,14 @@ def _other(rng: Rng, levels: Levels, source: int, job: str) -> _Prompt:
     return _Prompt(empty or box(rng, mask), [2, 3], (source,) * 4, present=empty is None)
 
 
+def band(mask: np.ndarray) -> np.ndarray:
+    """(H, W) uint8, 1 near the border of a mask; the border of the image is none."""
+    reach = max(1, round(BAND * float(mask.sum()) ** 0.5))
+    kernel = np.ones((2 * reach + 1,) * 2, np.uint8)
+    inside = mask.astype(np.uint8)
+    return cv2.dilate(inside, kernel) - cv2.erode(inside, kernel)
+
+
 def _order(rng: Rng, levels: Levels, want: int) -> list[int]:
     """`want` levels at random, with replacement.
 
@@ -208,10 +224,14 @@ def _targets(levels: Levels, targets: list) -> dict[str, np.ndarray]:
     slot = {k: i for i, k in enumerate(used)}
     side = levels.labelled.objects.shape[0] // 2
     masks = np.zeros((3 * len(targets), side, side), np.uint8)
+    bands = np.zeros_like(masks)
     for k, i in slot.items():
         masks[i] = cv2.resize(levels.mask(k).astype(np.uint8) * 255, (side, side), interpolation=cv2.INTER_AREA)
+        if levels.boxed(k):
+            bands[i] = band(masks[i] > 127)
     return {
         "masks": masks,
+        "bands": bands,
         "targets": np.array([[slot[k] for k in row] for row in targets]),
         "objects": levels.labelled.objects[::2, ::2],
         "parts": levels.labelled.parts[::2, ::2],

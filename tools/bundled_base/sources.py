@@ -15,6 +15,7 @@ import numpy as np
 
 from bundled_base.blobs import blobs
 from bundled_base.compose import CutOut, Drawings, cut_out, paste
+from bundled_base.facades import Facades
 from bundled_base.images import Labelled, Rng
 from bundled_base.portraits import portrait
 from samtailor.data.synth import backgrounds, banners, scenes
@@ -23,7 +24,7 @@ HELD_OUT = 10_000_000  # procedural seeds from here on are never trained on
 OPEN_SETS = {"granular": 2.0, "nasa_micrographs": 2.5, "pebbles": 0.7, "breadboard": 1.0, "wagons": 0.8}
 OPEN_SETS |= {"qr_photos": 0.7, "coffee_leaf": 1.3, "nuclei": 3.0}
 SHARES = {"scenes": 0.24, "streets": 0.05, "fashion": 0.19, "instances": 0.17, "drawings": 0.16, "cutouts": 0.05}
-SHARES |= {"blobs": 0.08, "portraits": 0.06}
+SHARES |= {"blobs": 0.08, "portraits": 0.06, "facades": 0.06}
 
 
 def held_out_every(name: str) -> int:
@@ -123,7 +124,7 @@ class Sources:
         self.fashion, self.drawings = Fashion(data / "street_fashion"), Drawings(drawings)
         folders = {name: (data if name == "nuclei" else data_open) / name for name in OPEN_SETS}
         self.sets = {name: Instances(folder) for name, folder in folders.items()}
-        self.facades = training_images(data / "facades")
+        self.facades = Facades(data / "facades", training_images(data / "facades"))
 
     def stream(self, seed: int) -> Iterator[tuple[Rng, Labelled]]:
         """Endless (generator, image)."""
@@ -142,6 +143,8 @@ class Sources:
             return self.fashion.draw(rng)
         if name == "instances":
             return self._instances(rng)
+        if name == "facades":
+            return self.facades.draw(rng)
         if name == "blobs":
             behind = self._background(rng) if rng.uniform() < 0.3 else None
             return blobs(rng) if behind is None else _onto(blobs(rng, _enlarged(rng, behind.image)), behind)
@@ -171,27 +174,17 @@ class Sources:
         return self.drawings.draw(rng)
 
     def _background(self, rng: Rng) -> Labelled:
-        """A procedural background, a facade, or a photograph with what is labelled in it."""
+        """A procedural background, or a photograph or facade with what is labelled in it; not complete then."""
         kind = rng.uniform()
         if kind < 0.35:
             image = backgrounds.background(rng, 384)[0]
-        elif kind < 0.6:
-            image = self._facade(rng)
-        elif kind < 0.85:
+            return Labelled(image, np.zeros((384, 384), np.uint16), np.zeros((384, 384), np.uint16))
+        if kind < 0.6:
+            return self.facades.crop(rng)
+        if kind < 0.85:
             photo = self.fashion.draw(rng) if rng.uniform() < 0.6 else self._instances(rng)
             return Labelled(photo.image, photo.objects, photo.parts, photo.owner, False, sources=photo.sources)
-        else:
-            return scene(rng)
-        nothing, procedural = np.zeros(image.shape[:2], np.uint16), kind < 0.35
-        sources = () if procedural else ("facades",)
-        return Labelled(image, nothing, nothing.copy(), complete=procedural, sources=sources)
-
-    def _facade(self, rng: Rng) -> np.ndarray:
-        image = cv2.imread(str(self.facades[rng.integers(len(self.facades))]))
-        side = int(min(image.shape[:2]) * rng.uniform(0.3, 1))
-        top, left = (int(rng.integers(0, n - side + 1)) for n in image.shape[:2])
-        crop = cv2.resize(image[top : top + side, left : left + side], (384, 384), interpolation=cv2.INTER_AREA)
-        return cv2.cvtColor(crop, cv2.COLOR_BGR2RGB)
+        return scene(rng)
 
 
 def _enlarged(rng: Rng, image: np.ndarray) -> np.ndarray:
@@ -203,5 +196,10 @@ def _enlarged(rng: Rng, image: np.ndarray) -> np.ndarray:
 
 
 def _onto(labelled: Labelled, behind: Labelled) -> Labelled:
-    """`labelled` with the sources of its background."""
-    return replace(labelled, sources=(*labelled.sources, *behind.sources))
+    """`labelled` with the sources of its background, of which it shows the image alone.
+
+    It is complete only where nothing in the background can be an object: objects of a photograph or of a scene have no
+    ids here.
+    """
+    complete = labelled.complete and behind.complete and not behind.objects.any()
+    return replace(labelled, sources=(*labelled.sources, *behind.sources), complete=complete)

@@ -13,7 +13,7 @@ from bundled_base.corrections import chosen, correct
 from bundled_base.decoder import Decode, Levels, Neck
 from bundled_base.evaluation import Item, measure
 from bundled_base.feeding import maps
-from bundled_base.losses import Dense, prompt_losses
+from bundled_base.losses import Dense, prompt_losses, settled
 from bundled_base.optimizers import Optimizers
 
 
@@ -89,9 +89,10 @@ class Trainer:
         }
         index = torch.arange(len(before), device=self.device)[:, None]
         wanted = batch["masks"][index, part["targets"][..., 0]].float() / 255
+        bands = batch["bands"][index, part["targets"][..., 0]].bool()
         total, rounds = levels[0].new_zeros((), dtype=torch.float32), 1 + int(torch.rand(()) < 0.5) * self.args.rounds
         for _ in range(rounds):
-            more, marks = correct(before, wanted, self.args.size)
+            more, marks = correct(settled(before, wanted, bands), wanted, self.args.size)
             points, labels = torch.cat([points, more], 2), torch.cat([labels, marks], 2)
             masks = before.clamp(-32, 32) if torch.rand(()) < 0.75 else None
             with torch.autocast(self.device.type, torch.bfloat16):
