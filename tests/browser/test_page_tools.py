@@ -73,7 +73,10 @@ def test_page_of_800_pixels_holds_five_adapters(page, place):
             "method": "tailor",
             "auto": True,
             "promptless": False,
-            "figures": figures,
+            "figures": figures if i else None,
+            "interval": [0.5, 0.7] if i else None,
+            "held_out_images": 2,
+            "held_out_masks": 8 if i else 3,
             "deletable": True,
             "created": None,
             "comparison": [],
@@ -87,6 +90,9 @@ def test_page_of_800_pixels_holds_five_adapters(page, place):
     right = page.locator(".right")
     assert right.evaluate("one => one.scrollHeight - one.clientHeight") == 0
     assert page.locator("#fit").is_visible()
+    few, *judged = page.locator(".model .about small:first-of-type").all_inner_texts()[1:]
+    assert few == "Too few to say (3 held-out objects)"
+    assert judged == ["mIoU 60.0% (50.0\N{EN DASH}70.0%), 8 objects"] * 4
     toolbar = page.locator(".toolbar").bounding_box()
     assert toolbar["height"] < 70
     shown = page.locator(".model .middle-ellipsis").last.inner_text()

@@ -76,6 +76,10 @@ export interface WireAdapter {
     held_out_miou: number | null;
     held_out_region_miou?: number | null;
   } | null;
+  /** 95 % interval of `held_out_miou`. */
+  interval?: [number, number] | null;
+  held_out_images?: number | null;
+  held_out_masks?: number | null;
   comparison?: string[];
   replaces?: boolean | null;
 }
@@ -247,9 +251,21 @@ const STAGES: Record<string, JobStage> = {
   import: "import",
 };
 
-export const toAdapter = ({ auto, deletable, figures, comparison, replaces, ...rest }: WireAdapter): Adapter => ({
+export const toAdapter = ({
+  auto,
+  deletable,
+  figures,
+  interval,
+  held_out_images,
+  held_out_masks,
+  comparison,
+  replaces,
+  ...rest
+}: WireAdapter): Adapter => ({
   ...rest,
   automatic: auto,
+  heldOutImages: held_out_images ?? null,
+  heldOutObjects: held_out_masks ?? null,
   deletable: deletable !== false,
   comparison: comparison ?? [],
   replaces: replaces ?? null,
@@ -257,6 +273,7 @@ export const toAdapter = ({ auto, deletable, figures, comparison, replaces, ...r
     baseMiou: figures.start_miou,
     clickMiou: figures.held_out_miou,
     automaticMiou: figures.held_out_region_miou ?? null,
+    interval: interval ?? null,
   },
 });
 

@@ -66,8 +66,16 @@ export interface Adapter {
   promptless: boolean;
   /** Fitted in this project. */
   deletable: boolean;
-  /** Held-out mIoU; null if nothing was held out. */
-  metrics: { baseMiou: number | null; clickMiou: number | null; automaticMiou: number | null } | null;
+  /** Held-out mIoU and the 95 % interval of `clickMiou`; null if nothing was held out, or too few objects to say. */
+  metrics: {
+    baseMiou: number | null;
+    clickMiou: number | null;
+    automaticMiou: number | null;
+    interval: [number, number] | null;
+  } | null;
+  /** Number of held-out images and objects; null if unknown. */
+  heldOutImages: number | null;
+  heldOutObjects: number | null;
   comparison: string[];
   replaces: boolean | null;
 }

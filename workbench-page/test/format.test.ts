@@ -1,6 +1,10 @@
 import { expect, it } from "vitest";
 
-import { counted, formatDuration, formatPercent, stateLabel } from "../src/components/format";
+import { adapterDetails, counted, formatDuration, formatPercent, stateLabel } from "../src/components/format";
+import { type WireAdapter, toAdapter } from "../src/contract";
+
+// as the server sends it
+const adapter: WireAdapter = { name: "a", classes: ["plate"], method: "tailor", auto: true, promptless: false, figures: null };
 
 it("formats numbers", () => {
   expect([formatPercent(0.4404), formatPercent(null)]).toEqual(["44.0%", "–"]);
@@ -10,4 +14,15 @@ it("formats numbers", () => {
 
 it("names the states of an image", () => {
   expect([stateLabel("open", 0), stateLabel("open", 2), stateLabel("accepted", 2)]).toEqual(["Open", "Draft", "Accepted"]);
+});
+
+it("shows the objects and the interval behind the score of an adapter", () => {
+  const figures = { start_miou: 0.5, held_out_miou: 0.61, held_out_region_miou: null };
+  const judged = toAdapter({ ...adapter, figures, interval: [0.5, 0.7], held_out_images: 2, held_out_masks: 8 });
+  expect(adapterDetails(judged)).toEqual(["mIoU 61.0% (50.0–70.0%), 8 objects", "Held out; base 50.0%"]);
+});
+
+it("says that too few objects were held out instead of a score", () => {
+  const first = (held_out_masks?: number) => adapterDetails(toAdapter({ ...adapter, held_out_masks }))[0];
+  expect([first(3), first(0), first()]).toEqual(["Too few to say (3 held-out objects)", "No held-out objects", "tailor"]);
 });

@@ -6,8 +6,7 @@ import { deleteAdapter } from "../jobs";
 import { findObjects, promptless } from "../prompts";
 import { iouColor } from "../stage/iou-map";
 import * as store from "../store";
-import type { Adapter } from "../types";
-import { formatPercent } from "./format";
+import { adapterDetails } from "./format";
 import { Icon, type IconName } from "./Icon";
 import { IconButton } from "./IconButton";
 import { MiddleEllipsis } from "./MiddleEllipsis";
@@ -62,13 +61,6 @@ export function ModelPicker() {
       {store.iouMapOn.value && <IouMapLegend />}
     </section>
   );
-}
-
-/** The first line is shown for every adapter, the second for the active one. */
-function adapterDetails({ metrics, method, classes }: Adapter): [string, string?] {
-  if (metrics?.clickMiou == null) return [method, classes.join(", ")];
-  const automatic = metrics.automaticMiou === null ? "" : `, auto ${formatPercent(metrics.automaticMiou)}`;
-  return [`Held-out mIoU ${formatPercent(metrics.clickMiou)}`, `base ${formatPercent(metrics.baseMiou)}${automatic}`];
 }
 
 function confirmDelete(adapter: string): void {
