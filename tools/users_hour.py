@@ -166,7 +166,9 @@ class Hour:
         self.hand.button("#export")
         self.page.locator("#format").select_option("coco")
         if everything:
-            self.page.get_by_text("Accepted and proposed").click()
+            proposed = self.page.locator("dialog [data-state=proposed]")
+            if proposed.count():  # the choice is there only if images are proposed
+                proposed.check()
         self.hand.button("#make-export")
         with self.page.expect_download() as download:
             self.hand.button("#download")

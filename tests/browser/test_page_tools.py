@@ -91,8 +91,8 @@ def test_page_of_800_pixels_holds_five_adapters(page, place):
     assert right.evaluate("one => one.scrollHeight - one.clientHeight") == 0
     assert page.locator("#fit").is_visible()
     few, *judged = page.locator(".model .about small:first-of-type").all_inner_texts()[1:]
-    assert few == "Too few to say (3 held-out objects)"
-    assert judged == ["mIoU 60.0% (50.0\N{EN DASH}70.0%), 8 objects"] * 4
+    assert few == "Too few to say (n 3)"
+    assert judged == ["60.0% (50.0\N{EN DASH}70.0), n 8"] * 4
     toolbar = page.locator(".toolbar").bounding_box()
     assert toolbar["height"] < 70
     shown = page.locator(".model .middle-ellipsis").last.inner_text()

@@ -41,7 +41,7 @@ def test_annotate_fit_label_correct_export(page, workbench, scenes, tmp_path):
             assert page.locator(".object").count() == len(sample.of(None))
         page.keyboard.press("Enter")
     page.locator("summary", has_text="Fit options").click()
-    page.get_by_label("Steps").fill(str(STEPS))
+    page.get_by_label("Steps", exact=True).fill(str(STEPS))
     page.locator("#fit").click()
     page.locator("#job[data-kind=fit]").wait_for()
     page.locator("#fit-panel .result").wait_for(timeout=600_000)
@@ -80,7 +80,7 @@ def check_export(page, server, path: Path) -> None:
 
     page.locator("#export").click()
     page.locator("#format").select_option("coco")
-    page.get_by_text("Accepted and proposed").click()
+    page.locator("dialog [data-state=proposed]").check()
     page.locator("#make-export").click()
     with page.expect_download() as download:
         page.locator("#download").click()

@@ -19,10 +19,10 @@ it("names the states of an image", () => {
 it("shows the objects and the interval behind the score of an adapter", () => {
   const figures = { start_miou: 0.5, held_out_miou: 0.61, held_out_region_miou: null };
   const judged = toAdapter({ ...adapter, figures, interval: [0.5, 0.7], held_out_images: 2, held_out_masks: 8 });
-  expect(adapterDetails(judged)).toEqual(["mIoU 61.0% (50.0–70.0%), 8 objects", "Held out; base 50.0%"]);
+  expect(adapterDetails(judged)).toEqual(["61.0% (50.0–70.0), n 8", "Held-out mIoU; base 50.0%"]);
 });
 
 it("says that too few objects were held out instead of a score", () => {
   const first = (held_out_masks?: number) => adapterDetails(toAdapter({ ...adapter, held_out_masks }))[0];
-  expect([first(3), first(0), first()]).toEqual(["Too few to say (3 held-out objects)", "No held-out objects", "tailor"]);
+  expect([first(3), first(0), first()]).toEqual(["Too few to say (n 3)", "No held-out objects", "tailor"]);
 });

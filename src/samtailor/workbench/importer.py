@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from samtailor.errors import DataError, InputError
+from samtailor.errors import DataError, InputError, counted
 from samtailor.serve.refusals import Refused
 from samtailor.workbench.images import ImageFile
 from samtailor.workbench.importing import ImportedImage
@@ -27,9 +27,9 @@ ABSENT, TWICE, REFUSED = "image not in the project", "image listed twice", "cann
 SAVED = (ACCEPTED, DRAFT)
 """Outcomes with which annotations are saved."""
 _SENTENCES = {
-    ACCEPTED: "{} was accepted with {} objects.",
+    ACCEPTED: "{} was accepted with {}.",
     DRAFT: "{} is a draft, because some of its annotations were left out. Check and accept it.",
-    SAME: "{} has these {} objects already.",
+    SAME: "{} already has these annotations ({}).",
     KEPT: "{} has other annotations, which were kept. Import with `replace` to replace them.",
     TWICE: "{} is in the data set more than once; the first entry is used.",
 }
@@ -183,7 +183,8 @@ class Importer:
         outcome = self.report.outcomes[name]
         outcome.images += 1
         outcome.objects += len(image.objects)
-        outcome.example = outcome.example or (sentence or _SENTENCES[name].format(image.name, len(image.objects)))
+        objects = counted(len(image.objects), "object")
+        outcome.example = outcome.example or (sentence or _SENTENCES[name].format(image.name, objects))
 
 
 class ImageMatcher:

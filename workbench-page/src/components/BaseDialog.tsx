@@ -22,16 +22,16 @@ export function BaseDialog() {
     <Modal title="Base model" wide>
       <p class="hint">
         The base model makes the masks of clicks, and adapters are fitted on it. Your annotations do not depend on it;
-        adapters belong to their base and have to be fitted again. A change takes effect when samtailor starts the next
-        time.
+        adapters belong to their base and have to be fitted again. A change takes effect at the next start of samtailor.
+        Measure a model before you use it: this downloads it if needed, and shows how fast it is on this machine.
       </p>
       <table class="bases" id="bases">
         <thead>
           <tr>
             <th>Model</th>
             <th>Parameters</th>
-            <th>Image</th>
-            <th>Click</th>
+            <th>Time per image</th>
+            <th>Time per click</th>
             <th />
           </tr>
         </thead>
@@ -90,7 +90,12 @@ function BaseRow({ base, running }: { base: BaseInfo; running: boolean }) {
         {inUse || next ? (
           <b>{next ? "At the next start" : "In use"}</b>
         ) : (
-          <button class="plain" disabled={running || !(measured || current)} onClick={() => void chooseBase(name)}>
+          <button
+            class="plain"
+            disabled={running || !(measured || current)}
+            title={measured || current ? undefined : "Measure the model first"}
+            onClick={() => void chooseBase(name)}
+          >
             Use
           </button>
         )}

@@ -10,7 +10,7 @@ import { Icon } from "./Icon";
 import { Modal } from "./Modal";
 
 const FORMATS: Record<string, string> = {
-  coco: "COCO (polygons, one JSON file)",
+  coco: "COCO (one JSON file)",
   yolo: "YOLO (polygons, one text file per image)",
   masks: "PNG masks (one per class and image)",
   labelme: "Labelme (polygons, one JSON file per image)",

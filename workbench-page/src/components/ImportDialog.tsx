@@ -114,11 +114,13 @@ function Report({ report }: { report: ImportReport }) {
   return (
     <div class="account" id="account">
       <p class={`result ${images ? "good" : ""}`} role="status">
-        <b>
-          {dry ? "An import would save " : "Imported "}
-          {counted(objects, "object")} in {counted(images, "image")}
-        </b>{" "}
-        from <code>{report.data}</code> ({report.format}).
+        <span>
+          <b>
+            {dry ? "An import would save " : "Imported "}
+            {counted(objects, "object")} in {counted(images, "image")}
+          </b>{" "}
+          from <code>{report.data}</code> (layout: {report.format}).
+        </span>
       </p>
       <table>
         <thead>

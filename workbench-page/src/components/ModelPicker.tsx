@@ -83,7 +83,7 @@ function ModelRow({ name, details, children }: ModelRowProps) {
         class="pick"
         role="radio"
         aria-checked={active}
-        title={[label, ...details].join("\n")}
+        title={[label, ...details].join("\n") + (name === null ? "" : "\nIn parentheses: 95% interval. n: number of held-out objects.")}
         onClick={() => store.chooseAdapter(name)}
         data-adapter={name ?? ""}
       >

@@ -28,20 +28,20 @@ export const formatPercent = (value: number | null | undefined): string =>
 /** 1 image, 2 images. */
 export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
-/** An interval of IoUs in percent, with the unit only once: 50.0–70.0%. */
-export const formatInterval = ([low, high]: [number, number]): string => `${(100 * low).toFixed(1)}–${formatPercent(high)}`;
+/** An interval of IoUs in percent, without the unit: 50.0–70.0. */
+export const formatInterval = ([low, high]: [number, number]): string => `${(100 * low).toFixed(1)}–${(100 * high).toFixed(1)}`;
 
 /** What is known of an adapter. The first line is shown for every adapter, the second for the active one. */
 export function adapterDetails({ metrics, method, classes, heldOutObjects }: Adapter): [string, string] {
   const about = `${method}: ${classes.join(", ")}`;
   if (metrics?.clickMiou == null) {
     if (heldOutObjects === null) return [method, classes.join(", ")];
-    return [heldOutObjects === 0 ? "No held-out objects" : `Too few to say (${counted(heldOutObjects, "held-out object")})`, about];
+    return [heldOutObjects === 0 ? "No held-out objects" : `Too few to say (n ${heldOutObjects})`, about];
   }
   const interval = metrics.interval ? ` (${formatInterval(metrics.interval)})` : "";
-  const objects = heldOutObjects === null ? "" : `, ${counted(heldOutObjects, "object")}`;
+  const objects = heldOutObjects === null ? "" : `, n ${heldOutObjects}`;
   const automatic = metrics.automaticMiou === null ? "" : `, automatic ${formatPercent(metrics.automaticMiou)}`;
-  return [`mIoU ${formatPercent(metrics.clickMiou)}${interval}${objects}`, `Held out; base ${formatPercent(metrics.baseMiou)}${automatic}`];
+  return [`${formatPercent(metrics.clickMiou)}${interval}${objects}`, `Held-out mIoU; base ${formatPercent(metrics.baseMiou)}${automatic}`];
 }
 
 export function jobSummary(job: Job): string {
