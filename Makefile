@@ -79,7 +79,7 @@ results-real-data: env
 
 results-few-shot-8: env
 	$(BIN)/python tools/measure_few_shot.py --data $(DATA) --detectors $(DETECTORS) --out $(RUNS)/few-shot-8 \
-		--set samed.steps=100 $(SOME)
+		--methods tailor,am-sam,blo-sam,sam $(SOME)
 
 results-few-shot-every: env
 	$(BIN)/python tools/measure_few_shot.py --data $(DATA) --detectors $(DETECTORS) --out $(RUNS)/few-shot-every --every

@@ -166,7 +166,7 @@ def test_tiles_are_chosen_by_the_size_of_the_objects():
         mask[:side, : 2 * side] = True
         return Sample("s", lambda: None, lambda: [Annotation.from_mask("a", mask)])
 
-    for side, wanted in ((10, 1), (5, 2), (2, 3), (1, 3)):  # of 64 cells: 6.4, 3.2 (5.4 in two tiles), 1.3, 0.6
+    for side, wanted in ((12, 1), (7, 2), (3, 3), (1, 3)):  # of 64 cells: 7.7, 4.5 (7.6 in two tiles), 1.9, 0.6
         assert fitting([square(side)], ["a"], 64) == wanted
     assert fitting([square(2)], ["b"], 64) == 1
 

@@ -228,3 +228,13 @@ def test_a_brush_of_one_number_is_refused(little_memory):
     for wrong in (10**9, True, {"a": 1}, "x" * 10, None):
         with pytest.raises(DataError):
             brush.decode(wrong, 10, 10)
+
+
+@pytest.mark.parametrize(
+    "value", [10**400, 10**5000, float("inf"), float("nan")], ids=["large", "too long to write", "infinite", "nan"]
+)
+def test_numbers_that_cannot_be_written_are_refused_in_words(value):
+    from samtailor.limits.bounds import hold
+
+    with pytest.raises(DataError, match="exceeds the limit width of 65,536"):
+        hold(value, "width", "rank")

@@ -54,6 +54,10 @@ def limit(name: str) -> int:
     return LIMITS[name].default if not text else _given(text).get(name, LIMITS[name].default)
 
 
+_LARGEST = 10**18
+"""Numbers above it are not written into messages."""
+
+
 def hold(value: float, name: str, what: str) -> None:
     """Raise unless a value is within a limit.
 
@@ -68,6 +72,8 @@ def hold(value: float, name: str, what: str) -> None:
     most = limit(name)
     if not value <= most:  # NaN is refused too
         unit = f" {LIMITS[name].unit}" if LIMITS[name].unit else ""
+        if not value <= _LARGEST:  # NaN too; a whole number may be too long to be written
+            raise DataError(f"{what}: the number exceeds the limit {name} of {most:,}{unit} by far.")
         raise DataError(
             f"{what}: {value:,}{unit} exceed the limit {name} of {most:,}. If you trust the file, set "
             f"{VARIABLE}={name}={value:.0f}."
