@@ -44,7 +44,7 @@ def main() -> None:
             page.goto(url)
             page.locator("#stage[data-ready=true]").wait_for()
             page.locator(".object .pick").first.click()
-            page.wait_for_function("[...document.querySelectorAll('.thumb img')].every(one => one.complete)")
+            page.wait_for_function("() => [...document.querySelectorAll('.thumb img')].every(one => one.complete)")
             page.wait_for_timeout(500)
             page.screenshot(path=PICTURE)
             browser.close()

@@ -193,7 +193,7 @@ def test_many_images_are_accepted_after_a_look_at_them(page, workbench):
     page.click("#accept-many")
     page.locator(".tile").nth(1).wait_for()
     assert page.locator(".tile").count() == 2
-    page.wait_for_function("[...document.querySelectorAll('.tile img')].every(one => one.naturalWidth > 0)")
+    page.wait_for_function("() => [...document.querySelectorAll('.tile img')].every(one => one.naturalWidth > 0)")
     page.locator(".tile").first.click()
     page.locator("#accept-chosen", has_text="Accept 1 image").click()
     page.locator("#take-back").wait_for()
