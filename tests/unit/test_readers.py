@@ -477,3 +477,11 @@ def test_two_folders_of_masks_are_not_guessed(tmp_path):
     assert len(open_dataset(tmp_path, format="pairs", pair="images/{}.jpg:manual2/{}")) == 2
     with pytest.raises(InputError, match="IMAGES:MASKS"):
         open_dataset(tmp_path, format="pairs", pair="images")
+
+
+def test_numbers_of_touching_objects_in_reading_order_are_no_soft_mask():
+    numbers = 1 + np.repeat(np.repeat(np.arange(121, dtype=np.uint8).reshape(11, 11), 20, 0), 20, 1)
+    assert inspect(numbers).kind == "numbers"
+    y, x = np.mgrid[:220, :220]
+    gradient = np.clip(255 - 1.2 * np.hypot(y - 110, x - 110), 0, 255).astype(np.uint8)
+    assert inspect(gradient).kind == "soft"

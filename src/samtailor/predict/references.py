@@ -145,7 +145,9 @@ def _of_mask(one: Reference, size: tuple[int, int]) -> list[np.ndarray]:
     seen = inspect(values)
     if seen.kind == "numbers":
         return [values == number for number in np.unique(values[values > 0])]
-    return _parts(threshold(values, seen))
+    if not (mask := threshold(values, seen)).any():
+        raise InputError(f"{name}: no value reaches half of the range, 0 to {seen.top:g}, so that nothing is marked.")
+    return _parts(mask)
 
 
 def _parts(mask: np.ndarray) -> list[np.ndarray]:
