@@ -12,7 +12,7 @@ from samtailor.errors import DataError, counted
 from samtailor.masks.overlay import PALETTE, fit, overlay
 from samtailor.report.page import Section, settings, write_page
 from samtailor.report.panels import sheet
-from samtailor.structures import Sample
+from samtailor.structures import Annotation, Sample
 
 MOST = 48
 """Largest number of images on the page; of more images, every n-th is shown."""
@@ -40,9 +40,10 @@ def _images(samples: Sequence[Sample], classes: Sequence[str]) -> Section | None
     if not panels:
         return None
     colors = ", ".join(f"{name} {_name(k)}" for k, name in enumerate(classes[: len(PALETTE)]))
-    which = "all images" if step == 1 else f"every {step}. image"
-    text = f"{which.capitalize()} in natural order, with masks as they are read. Colors by class: {colors or 'none'}."
-    rows = [("", panels[i][1].split(":")[0], panels[i : i + _ROW]) for i in range(0, len(panels), _ROW)]
+    which = "All images" if step == 1 else f"One image of every {step}"
+    meaning = f"Colors by class: {colors}." if len(classes) > 1 else "Each object has its own color."
+    text = f"{which} in natural order, with masks as they are read. {meaning}"
+    rows = [("", "", panels[i : i + _ROW]) for i in range(0, len(panels), _ROW)]
     return sheet("Images and masks", text, rows)
 
 
@@ -52,10 +53,16 @@ def _panel(sample: Sample, classes: Sequence[str]) -> tuple[np.ndarray, str] | N
     except DataError:
         return None
     masks = [a.mask for a in annotations]
-    colors = [PALETTE[classes.index(a.label) % len(PALETTE)] if a.label in classes else PALETTE[0] for a in annotations]
-    drawn = overlay(image, masks, colors=colors or PALETTE)
+    drawn = overlay(image, masks, colors=_colors(annotations, classes) or PALETTE)
     number = counted(sum(not a.crowd for a in annotations), "object")
     return fit(drawn, _SIDE), f"{sample.id}: {number}"
+
+
+def _colors(annotations: Sequence[Annotation], classes: Sequence[str]) -> list[tuple[int, int, int]]:
+    """By class; of a single class, by object, so that touching objects can be told apart."""
+    if len(classes) < 2:
+        return [PALETTE[k % len(PALETTE)] for k in range(len(annotations))]
+    return [PALETTE[classes.index(a.label) % len(PALETTE)] if a.label in classes else PALETTE[0] for a in annotations]
 
 
 def _account(report: Report) -> Section:
