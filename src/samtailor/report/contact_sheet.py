@@ -59,7 +59,7 @@ def _panel(sample: Sample, classes: Sequence[str]) -> tuple[np.ndarray, str] | N
 
 
 def _colors(annotations: Sequence[Annotation], classes: Sequence[str]) -> list[tuple[int, int, int]]:
-    """By class; of a single class, by object, so that touching objects can be told apart."""
+    """By class; of a single class, by object, so that touching objects can be distinguished."""
     if len(classes) < 2:
         return [PALETTE[k % len(PALETTE)] for k in range(len(annotations))]
     return [PALETTE[classes.index(a.label) % len(PALETTE)] if a.label in classes else PALETTE[0] for a in annotations]
