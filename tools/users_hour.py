@@ -14,14 +14,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +28,7 @@ from hour.annotator import Annotator
 from hour.hand import Hand
 from hour.judge import judge
 from results import Cell, Column, Table
+from workbench_page import workbench_page
 
 SECONDS = {"images": 2.0, "clicks": 1.5, "keys": 0.5, "strokes": 4.0, "corners": 1.0, "glances": 0.5}
 """Seconds of a person for a look at an image, a click (with a look at its mask), a key, a stroke of the brush, a corner
@@ -195,40 +190,13 @@ class Hour:
 @contextmanager
 def _page(folder: Path, out: Path) -> Iterator[tuple[Any, str]]:
     """A server of its own on the folder, and a browser before it."""
-    from playwright.sync_api import sync_playwright
-
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/"
-    command = [sys.executable, "-m", "samtailor", "ui", str(folder), "--no-browser", "--port", str(port)]
-    with (out / "log").open("ab") as log, sync_playwright() as play:
-        server = subprocess.Popen([*command, "--classes", "object"], stdout=log, stderr=log)
+    with (out / "log").open("ab") as log, workbench_page([str(folder), "--classes", "object"], log) as (page, url):
+        page.set_default_timeout(20_000)
         try:
-            _await(server, url)
-            found = shutil.which("chromium") or shutil.which("google-chrome") or play.chromium.executable_path
-            browser = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
-            page = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True).new_page()
-            page.set_default_timeout(20_000)
-            try:
-                yield page, url
-            except BaseException:
-                page.screenshot(path=out / "failed.png")
-                raise
-            browser.close()
-        finally:
-            server.terminate()
-            server.wait()
-
-
-def _await(server: subprocess.Popen, url: str) -> None:
-    while server.poll() is None:
-        try:
-            urllib.request.urlopen(f"{url}api/project", timeout=5).close()
-            return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    raise SystemExit("The server did not start; OUT/log says why.")
+            yield page, url
+        except BaseException:
+            page.screenshot(path=out / "failed.png")
+            raise
 
 
 def _options() -> argparse.Namespace:

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hand
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -121,3 +122,12 @@ def shared(tmp_path_factory) -> Iterator[tuple[Workbench, Iterator]]:
     server.start()
     yield server, iter(scenes)
     server.kill()
+
+
+@pytest.fixture
+def place(shared, page):
+    """The shared workbench, opened at an image that no other test uses."""
+    server, scenes = shared
+    sample = next(scenes)
+    hand.go(page, server, sample)
+    return server, sample

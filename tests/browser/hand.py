@@ -100,3 +100,9 @@ def saved(page) -> None:
 def iou(one, other) -> float:
     """IoU of two run-length encoded masks."""
     return float(coco.iou([one], [other], [0])[0][0])
+
+
+def objects(page, server) -> list[dict]:
+    """Saved objects of the image that is open."""
+    saved(page)
+    return annotations(page, server.url)["objects"]

@@ -7,25 +7,10 @@ import re
 
 import hand
 import numpy as np
-import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
 from samtailor.data.synth.samples import samples
-
-
-@pytest.fixture
-def place(shared, page):
-    """The shared workbench, opened at an image that no other test uses."""
-    server, scenes = shared
-    sample = next(scenes)
-    hand.go(page, server, sample)
-    return server, sample
-
-
-def objects(page, server) -> list[dict]:
-    hand.saved(page)
-    return hand.annotations(page, server.url)["objects"]
 
 
 def name(page) -> str:
@@ -61,15 +46,15 @@ def test_undone_click_keeps_the_candidates_of_the_click_before(page, place):
     server, sample = place
     inside = hand.middle(sample.of(None)[0].rle)
     hand.click(page, inside)
-    before, chosen = page.locator("#candidate b").inner_text(), objects(page, server)[0]["rle"]
+    before, chosen = page.locator("#candidate b").inner_text(), hand.objects(page, server)[0]["rle"]
     hand.click(page, (inside[0] + 3, inside[1] + 3))
     page.keyboard.press("Control+z")
     assert page.locator("#candidate b").inner_text() == before
     page.keyboard.press("Tab")
-    assert objects(page, server)[0]["rle"] != chosen
+    assert hand.objects(page, server)[0]["rle"] != chosen
     page.keyboard.press("Control+z")
     page.keyboard.press("Control+z")
-    assert objects(page, server) == []
+    assert hand.objects(page, server) == []
     page.keyboard.press("Control+Shift+z")
     assert page.locator("#candidate b").inner_text() == before
 
@@ -83,7 +68,7 @@ def test_right_click_takes_out_of_the_mask_under_the_pointer(page, place):
     page.keyboard.press("s")
     page.keyboard.press("n")
     hand.click(page, (70, 50), button="right")
-    first, second = objects(page, server)
+    first, second = hand.objects(page, server)
     assert page.locator(".object.selected").get_attribute("data-object") == first["id"]
     assert first["prompts"]["labels"][-1] == 0
     assert second["prompts"] is None
@@ -134,7 +119,7 @@ def test_small_object_is_found_when_zoomed_in(page, workbench):
         page.wait_for_timeout(50)
     page.wait_for_timeout(400)
     hand.click(page, (900, 500))
-    (found,) = objects(page, server)
+    (found,) = hand.objects(page, server)
     truth = coco.encode(np.asfortranarray(disc.astype(np.uint8)))
     assert hand.iou({**found["rle"], "counts": found["rle"]["counts"].encode()}, truth) > 0.5
 
@@ -151,7 +136,7 @@ def test_removed_class_offers_to_move_its_objects(page, workbench):
     page.locator("#move-objects").click()
     page.locator(".class", has_text="banner").wait_for(state="detached")
     assert hand.fetch(server.url, "/project")["classes"][0]["name"] == "plate"
-    assert [one["class"] for one in objects(page, server)] == ["plate"]
+    assert [one["class"] for one in hand.objects(page, server)] == ["plate"]
 
 
 def test_import_from_the_page_shows_the_account(page, workbench, tmp_path):

@@ -16,15 +16,6 @@ def server(workbench):
     return workbench(samples(2, 5, kind="banners", size=(240, 320)), "--classes", "banner")
 
 
-@pytest.fixture
-def place(shared, page):
-    """The shared workbench, opened at an image that no other test uses."""
-    server, scenes = shared
-    sample = next(scenes)
-    hand.go(page, server, sample)
-    return server, sample
-
-
 def test_clicks_undo_candidates_and_classes(page, place):
     server, sample = place
     hand.click(page, hand.middle(sample.of(None)[0].rle))

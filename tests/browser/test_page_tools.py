@@ -7,23 +7,8 @@ import re
 from pathlib import Path
 
 import hand
-import pytest
 
 from samtailor.data.synth.samples import samples
-
-
-@pytest.fixture
-def place(shared, page):
-    """The shared workbench, opened at an image that no other test uses."""
-    server, scenes = shared
-    sample = next(scenes)
-    hand.go(page, server, sample)
-    return server, sample
-
-
-def objects(page, server) -> list[dict]:
-    hand.saved(page)
-    return hand.annotations(page, server.url)["objects"]
 
 
 def area(found: dict) -> int:
@@ -37,21 +22,21 @@ def test_masks_are_filled_split_joined_and_copied(page, place):
     page.keyboard.press("b")
     for start, end in (((40, 40), (120, 40)), ((120, 40), (120, 100)), ((120, 100), (40, 100)), ((40, 100), (40, 40))):
         hand.drag(page, start, end)
-    before = area(objects(page, server)[0])
+    before = area(hand.objects(page, server)[0])
     page.keyboard.press("Shift+F")
-    hand.wait_until(page, lambda: area(objects(page, server)[0]) > 2 * before)
+    hand.wait_until(page, lambda: area(hand.objects(page, server)[0]) > 2 * before)
     hand.drag(page, (200, 150), (240, 150))
     page.keyboard.press("Shift+P")
     page.locator(".object").nth(1).wait_for()
-    assert len(objects(page, server)) == 2
-    total = sum(map(area, objects(page, server)))
+    assert len(hand.objects(page, server)) == 2
+    total = sum(map(area, hand.objects(page, server)))
     page.keyboard.press("Shift+J")
     page.mouse.click(*hand.screen(page, (220, 150)))
     page.locator(".object").nth(1).wait_for(state="detached")
-    (one,) = objects(page, server)
+    (one,) = hand.objects(page, server)
     assert area(one) == total
     page.keyboard.press("Control+z")
-    assert len(objects(page, server)) == 2
+    assert len(hand.objects(page, server)) == 2
     assert page.locator(".object.selected").count() == 1
     name = page.locator(".current-image b").inner_text()
     page.keyboard.press("Shift+C")
@@ -59,7 +44,7 @@ def test_masks_are_filled_split_joined_and_copied(page, place):
     hand.opened(page)
     page.locator(".object").first.wait_for()
     hand.saved(page)
-    assert one["class"] in {found["class"] for found in objects(page, server)}
+    assert one["class"] in {found["class"] for found in hand.objects(page, server)}
 
 
 def test_page_of_800_pixels_holds_five_adapters(page, place):

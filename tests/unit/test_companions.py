@@ -537,11 +537,18 @@ def test_maps_are_recalled_for_the_same_images_and_weights_only():
     from samtailor.bases import _trunk_memo
 
     images, maps = torch.rand(1, 3, 4, 4), (torch.rand(1, 2, 2, 2),)
-    _trunk_memo.keep("weights", images, maps)
+
+    class Encoder:
+        weights_key = "weights"
+
+    encoder = Encoder()
+    _trunk_memo.keep(encoder, images, maps)
     assert _trunk_memo.recall("weights", images.clone()) is not None
     assert _trunk_memo.recall("others", images) is None
     assert _trunk_memo.recall("weights", images + 1e-6) is None
     assert _trunk_memo.recall("weights", images[:, :, :2]) is None
+    del encoder
+    assert _trunk_memo.recall("weights", images) is None
 
 
 def test_auto_is_no_companion_beside_other_encoders(tiny_sam, tiny_sam2, lite):

@@ -7,6 +7,7 @@ Gradients are not supported.
 
 from __future__ import annotations
 
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -48,7 +49,12 @@ class _Backbone(nn.Module):
         self._stem, self._ends = _Convolution(trunk.stem, _RELU6), frozenset(trunk.ends)
         self._blocks = [_Block(block) for block in trunk.blocks]
         self._fusion = _Fusion(backbone.fusion)
-        self._key = _trunk_memo.weights_key(trunk)
+        self._trunk = (trunk,)
+
+    @cached_property
+    def weights_key(self) -> str:
+        """See `_trunk_memo.weights_key`."""
+        return _trunk_memo.weights_key(self._trunk[0])
 
     def forward(self, pixel_values: Tensor, **_: Any) -> SimpleNamespace:
         """Normalized images (B, 3, s, s) to levels (B, h, w, C) at strides 4, 8 and 16."""
@@ -57,7 +63,7 @@ class _Backbone(nn.Module):
         for index, block in enumerate(self._blocks):
             x = block(x)
             maps += [x] if index in self._ends else []
-        _trunk_memo.keep(self._key, pixel_values, maps)
+        _trunk_memo.keep(self, pixel_values, maps)
         levels = tuple(level.permute(0, 2, 3, 1) for level in self._fusion(maps))
         return SimpleNamespace(
             last_hidden_state=levels[-1], intermediate_hidden_states=levels, hidden_states=None, attentions=None

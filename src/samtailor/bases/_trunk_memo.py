@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import weakref
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,24 +27,33 @@ def weights_key(trunk: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def keep(key: str, images: Tensor, maps: Sequence[Tensor]) -> None:
+class Encoder(Protocol):
+    """What computes maps. The key is asked for only where a companion could use them."""
+
+    @property
+    def weights_key(self) -> str:
+        """See the function of this name."""
+
+
+def keep(encoder: Encoder, images: Tensor, maps: Sequence[Tensor]) -> None:
     """Keep the maps of the last batch of images.
 
     Args:
-        key: of the weights, see `weights_key`.
+        encoder: that computed them.
         images: normalized images (B, 3, s, s).
         maps: what the backbone returns for them.
     """
-    _kept.last = (key, images, tuple(maps))
+    _kept.last = (weakref.ref(encoder), images, tuple(maps))  # a released base is freed
 
 
 def recall(key: str, images: Tensor) -> tuple[Tensor, ...] | None:
     """The maps of these images if they are those of the last batch; None otherwise, and always in tracing."""
     if torch.jit.is_tracing() or (last := getattr(_kept, "last", None)) is None:
         return None
-    known, before, maps = last
-    same = known == key and before.shape == images.shape and before.device == images.device
-    return maps if same and torch.equal(before, images) else None
+    kept, before, maps = last
+    same = before.shape == images.shape and before.device == images.device and torch.equal(before, images)
+    encoder = kept()
+    return maps if same and encoder is not None and encoder.weights_key == key else None
 
 
 __all__ = ["keep", "recall", "weights_key"]

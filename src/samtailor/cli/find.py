@@ -55,21 +55,10 @@ def find_command(
             "--threshold", min=0, max=1, metavar="T", help="Minimum score, 0 to 1; default: chosen on the references."
         ),
     ] = None,
-    vertices: Annotated[
-        int | None,
-        typer.Option(
-            min=3, metavar="N", help="Maximum number of vertices per object; default: outlines exact to half a pixel."
-        ),
-    ] = None,
-    tile: Annotated[
-        int | None, typer.Option(min=32, metavar="SIDE", help="Cut larger images into tiles of this side, in pixels.")
-    ] = None,
-    overlap: Annotated[
-        float, typer.Option(min=0, max=0.9, metavar="FRACTION", help="Overlap of the tiles, fraction of the side.")
-    ] = 0.25,
-    image_files: Annotated[
-        str, typer.Option("--images", metavar="copy|link|none", help="How the images get into the result.")
-    ] = "copy",
+    vertices: options.Vertices = None,
+    tile: options.TileSide = None,
+    overlap: options.TileOverlap = 0.25,
+    image_files: options.ImageFiles = "copy",
     rle: options.RunLengths = False,
     setting: options.FormatOption = None,
     device: options.Device = None,

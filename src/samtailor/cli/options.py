@@ -120,6 +120,26 @@ FormatOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Option of the output format, e.g. rle=true or val=0.1."),
 ]
+Vertices = Annotated[
+    int | None,
+    typer.Option(
+        "--vertices",
+        min=3,
+        metavar="N",
+        help="Maximum number of vertices per object; default: outlines exact to half a pixel.",
+    ),
+]
+TileSide = Annotated[
+    int | None,
+    typer.Option("--tile", min=32, metavar="SIDE", help="Cut larger images into tiles of this side, in pixels."),
+]
+TileOverlap = Annotated[
+    float,
+    typer.Option("--overlap", min=0, max=0.9, metavar="FRACTION", help="Overlap of the tiles, fraction of the side."),
+]
+ImageFiles = Annotated[
+    str, typer.Option("--images", metavar="copy|link|none", help="How the images get into the result.")
+]
 MaxPixels = Annotated[
     int | None,
     typer.Option(

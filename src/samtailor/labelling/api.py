@@ -88,7 +88,7 @@ def label(
         samtailor.label("photos", "adapters/banner", "labeled", format="yolo")
         ```
     """
-    files = find_images([Path(images)] if isinstance(images, str | Path) else [Path(path) for path in images])
+    files = find_images(images)
     folders = _named(adapters)
     predictor = load_predictor(folders, base, device)
     classes = {name: _classes(folder) for name, folder in folders.items()}

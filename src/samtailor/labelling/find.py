@@ -80,7 +80,7 @@ def find(
         samtailor.find("photos", samtailor.Reference("photo.jpg", mask="mask.png"), "found", format="yolo")
         ```
     """
-    files = find_images([Path(images)] if isinstance(images, str | Path) else [Path(path) for path in images])
+    files = find_images(images)
     predictor = load_predictor({}, base, device)
     shown = {"like": _listed(like), "not_like": _listed(not_like)}
     finder = Finder.of(

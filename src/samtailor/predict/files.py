@@ -30,8 +30,10 @@ from samtailor.prompts.file import read
 RESULT = "predictions.json"
 
 
-def find_images(paths: Sequence[Path]) -> dict[str, Path]:
-    """List the images in files and folders, in natural order, by names that are unique in the result ("trip/img1").
+def find_images(paths: str | Path | Sequence[str | Path]) -> dict[str, Path]:
+    """List the images in a file or folder, or in several of them, by names that are unique in the result ("trip/img1").
+
+    Names are in natural order.
 
     Links are followed. Pipes, sockets and names that are not UTF-8 are skipped with a notice. Files of a folder that
     differ only in their suffix have it in their name: a.jpg and a.png are "a_jpg" and "a_png", which is a notice.
@@ -40,7 +42,7 @@ def find_images(paths: Sequence[Path]) -> dict[str, Path]:
         DataError: a path is missing, a folder holds no image, or two images would have the same name.
     """
     listed: dict[str, list[Path]] = {}
-    for path in paths:
+    for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
         if path.is_dir():
             files = files_by_stem(path)
             if not files:

@@ -13,7 +13,6 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 
 from samtailor.errors import InputError
 from samtailor.masks.polygons import outlines
-from samtailor.masks.rle import validated
 from samtailor.serve.app import add_health, bare
 from samtailor.serve.guard import Guard
 from samtailor.workbench import app_tools, masks, schema, static
@@ -182,12 +181,8 @@ def _add_prompts(app: FastAPI, session: Session) -> None:
 def _add_polygons(app: FastAPI, session: Session) -> None:
     @app.post("/api/images/{id}/polygon", summary="Convert a mask to polygons")
     def polygon(id: str, body: schema.MaskToPolygons) -> dict[str, Any]:
-        from pycocotools import mask as coco
-
         image = session.project.images.get(id)
-        if body.rle.size != (image.height, image.width):
-            raise InputError(f"The mask has size {body.rle.size}, expected {(image.height, image.width)} (its image).")
-        mask = coco.decode(validated(body.rle.model_dump(), "rle")).astype(bool)
+        mask = masks.mask_of_runs(body.rle, (image.height, image.width))
         parts = outlines(mask, body.tolerance)
         return {"polygons": [{"outer": o.tolist(), "holes": [h.tolist() for h in holes]} for o, holes in parts]}
 

@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import FastAPI, Response
 
 from samtailor.errors import InputError
-from samtailor.masks.rle import validated
 from samtailor.workbench import schema
 from samtailor.workbench.cleaning import cleaned_to_json
+from samtailor.workbench.masks import mask_of_runs
 from samtailor.workbench.session import Session
 
 
@@ -18,12 +18,8 @@ def add(app: FastAPI, session: Session) -> None:
 
     @app.post("/api/images/{id}/clean", summary="Clean up a mask, or split it into its parts")
     def clean(id: str, body: schema.Clean) -> dict[str, Any]:
-        from pycocotools import mask as coco
-
         image = session.project.images.get(id)
-        if body.rle.size != (image.height, image.width):
-            raise InputError(f"The mask has size {body.rle.size}, expected {(image.height, image.width)} (its image).")
-        mask = coco.decode(validated(body.rle.model_dump(), "rle")).astype(bool)
+        mask = mask_of_runs(body.rle, (image.height, image.width))
         if not mask.any():
             raise InputError("The mask is empty.")
         return {"masks": cleaned_to_json(mask, body.operation)}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
-from samtailor.masks.rle import encode
+from samtailor.masks.rle import encode, validated
 from samtailor.masks.rle import to_json as rle_to_json
+
+if TYPE_CHECKING:
+    from samtailor.workbench.records import Runs
 
 FARTHEST = 10**12
 """Largest absolute coordinate of a polygon, pixels."""
@@ -33,6 +36,23 @@ def mask_to_json(mask: np.ndarray) -> dict[str, Any]:
     x, y, width, height = (int(v) for v in _coco().toBbox(rle))
     area = int(_coco().area(rle))
     return {"rle": rle_to_json(rle), "area": area, "box": [x, y, x + width, y + height] if area else None}
+
+
+def mask_of_runs(runs: Runs, size: tuple[int, int], what: str = "mask", field: str = "rle") -> np.ndarray:
+    """bool (height, width) of run lengths that the page sends for an image.
+
+    Args:
+        runs: the run lengths.
+        size: (height, width) of the image.
+        what, field: what the mask is, and where it stands in the request, for messages.
+
+    Raises:
+        InputError: the mask has another size than the image.
+        DataError: the run lengths are not valid.
+    """
+    if runs.size != size:
+        raise InputError(f"The {what} has size {runs.size}, expected {size} (its image).")
+    return _coco().decode(validated(runs.model_dump(), field)).astype(bool)
 
 
 def paste(mask: np.ndarray, x: int, y: int, size: tuple[int, int]) -> np.ndarray:

@@ -19,7 +19,6 @@ import torch
 from samtailor.cache.bounded import BoundedCache
 from samtailor.errors import InputError
 from samtailor.evaluation.iou_map import IouMap, iou_map
-from samtailor.masks.rle import validated
 from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.adapters import LoadedAdapter
@@ -29,6 +28,7 @@ from samtailor.serve.limits import BoundedExecutor
 from samtailor.serve.refusals import Refused, Unknown
 from samtailor.workbench import proposing
 from samtailor.workbench.images import ImageFolder
+from samtailor.workbench.masks import mask_of_runs
 from samtailor.workbench.project import Project
 from samtailor.workbench.records import Object, Runs
 from samtailor.workbench.view_crops import Box, Refinement, ViewCrops, view_crop
@@ -220,10 +220,7 @@ class PromptService:
 
 def _refinement(refined: tuple[Runs, str | None], embedding: Embedding) -> Refinement:
     runs, answer = refined
-    if runs.size != (embedding.height, embedding.width):
-        size = (embedding.height, embedding.width)
-        raise InputError(f"The mask to refine has size {runs.size}, expected {size} (its image).")
-    return Refinement(_pixels(validated(runs.model_dump(), "refine")), answer)
+    return Refinement(mask_of_runs(runs, (embedding.height, embedding.width), "mask to refine", "refine"), answer)
 
 
 def _decoded(object: Object) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ class Bundled:
         trunk, size = _trunk()
         self.name, self.size = "bundled", size
         self.model = _vendor.freeze(trunk)
-        self.weights_key = _trunk_memo.weights_key(trunk)
+        self.weights_key = _identity()[1]
         self.channels = tuple(trunk.channels[1:])
         self.sides = tuple(size // stride for stride in _STRIDES)
         self.fingerprint = _vendor.fingerprint(
@@ -81,8 +82,15 @@ def in_encoder_of(base: Base) -> bool:
     trunk = getattr(backbone, "trunk", None)
     if not isinstance(trunk, EfficientNetLite):
         return False
-    own, size = _trunk()
-    return base.size == size and _trunk_memo.weights_key(trunk) == _trunk_memo.weights_key(own)
+    size, key = _identity()
+    return base.size == size and _trunk_memo.weights_key(trunk) == key
+
+
+@cache
+def _identity() -> tuple[int, str]:
+    """Side of the input in pixels, and key of the weights."""
+    trunk, size = _trunk()
+    return size, _trunk_memo.weights_key(trunk)
 
 
 def matches(source: str, model_type: str | None) -> bool:
