@@ -60,6 +60,7 @@ def summary_rows(meta: AdapterMeta) -> list[tuple[str, str]]:
         rows.append(("without a prompt", "the object" if inference.single_instance else "all objects as one region"))
     if promptless and not inference.tiling.plain:
         rows.append(("tiled inference", str(inference.tiling)))
+    rows += [(f"masks {_WAYS[way]}", str(how)) for way in _WAYS if not (how := inference.postprocess_of(way)).nothing]
     trained = f"{sum(meta.parameters.values()):,}" if meta.parameters else "none"
     return [
         *rows,
@@ -126,6 +127,13 @@ _FIGURES: dict[str, tuple[str, Callable[[Any, Mapping[str, Any]], str]]] = {
     "region_dice_untiled": ("automatic mode without tiling, Dice", _percent),
 }
 """Figure to its label and its text."""
+_WAYS = {
+    "click": "for a click",
+    "box": "for a box",
+    "region": "without a prompt",
+    "instances": "of proposals",
+}
+"""Ways of use as they are named in a row of the model card."""
 _DETAILS = frozenset(
     ["comparison", "held_out_gain_interval", *(f"{prefix}_{end}" for prefix in ("held_out", "alpha", "region")
      for end in ("interval", "images", "masks", "objects"))]

@@ -30,7 +30,9 @@ from samtailor.labelling._predict import MultiAdapterPredictor
 from samtailor.labelling._tiles import Piece, Tile, merged, tiles
 from samtailor.masks.nms import mask_nms
 from samtailor.masks.rle import is_box
+from samtailor.predict.postprocessing import finished
 from samtailor.predict.source import AdapterSource
+from samtailor.structures import Postprocess
 from samtailor.structures.notebook import table_html
 
 if TYPE_CHECKING:
@@ -234,7 +236,8 @@ def _predicted(
                         merged((piece for piece in kept if piece.mask.any()), regions=whole)
                         for kept, whole in zip(by_source, regions, strict=True)
                     ]
-                yield LabelledImage(view.name, view.path, *view.size, _objects(by_source, view.size), empty)
+                objects = _objects(by_source, [source.postprocess for source in sources], view.size)
+                yield LabelledImage(view.name, view.path, *view.size, objects, empty)
                 by_source, empty = [[] for _ in sources], 0
 
 
@@ -247,13 +250,14 @@ def _in_image(piece: Piece, tile: Tile | None) -> Piece:
     return replace(piece, mask=inside, x=piece.x + x0, y=piece.y + y0, tile=tile, rle={})
 
 
-def _objects(by_source: Sequence[Sequence[Piece]], size: tuple[int, int]) -> tuple[LabelledObject, ...]:
+def _objects(
+    by_source: Sequence[Sequence[Piece]], postprocess: Sequence[Postprocess], size: tuple[int, int]
+) -> tuple[LabelledObject, ...]:
     """Each object of a class once, sorted by falling score."""
-    objects = [
-        LabelledObject(piece.label, piece.rle or piece.encoded(size), piece.score, piece.adapter)
-        for pieces in by_source
-        for piece in pieces
-    ]
+    objects: list[LabelledObject] = []
+    for pieces, how in zip(by_source, postprocess, strict=True):
+        drawn = (LabelledObject(one.label, one.rle or one.encoded(size), one.score, one.adapter) for one in pieces)
+        objects += finished([*drawn], how)
     return tuple(mask_nms(objects, rank=lambda one: one.score, iou=NMS_IOU, containment=None))
 
 

@@ -24,6 +24,7 @@ from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.matchers import DEFAULT as MATCHER
 from samtailor.predict.inputs import as_image, as_prompts
+from samtailor.predict.postprocessing import masks_of
 from samtailor.predict.pretrained import adapter_folder, adapter_name
 from samtailor.registry import BUNDLED_BASE
 from samtailor.segmenter import Segmenter
@@ -397,7 +398,8 @@ class Predictor:
             multimask_output: True returns the three candidate masks of an ambiguous prompt. False returns one mask: of
                 the base SAM's single-mask token; of an adapter the candidate with the highest predicted IoU, since
                 adapters are trained on the candidates.
-            return_logits: return logits instead of boolean masks; the mask is where they are above 0.
+            return_logits: return logits instead of boolean masks; the mask is where they are above 0, before the
+                adapter's postprocessing.
             adapter: name of an adapter, or "base" for the unchanged base model, bit for bit. None selects the only
                 loaded adapter, or the base if there is none.
 
@@ -420,10 +422,12 @@ class Predictor:
             low, scores = output.logits[0, 0, :1], output.iou[0, 0, :1]
         elif not multimask_output:
             (scores,), (low,) = output.best_masks()
-        full = self.frame.logits(low[None])[0].cpu()
+        if return_logits:
+            masks = self.frame.logits(low[None])[0].cpu().numpy()
+        else:
+            (masks,) = masks_of(self, low[None], prompts, adapter)
         if low.shape[-1] != self.base.low_res:  # tiled inference has more cells than a mask prompt takes
             low = F.adaptive_avg_pool2d(low, self.base.low_res)
-        masks = full.numpy() if return_logits else (full > 0).numpy()
         return masks, scores.float().cpu().numpy(), low.float().cpu().numpy()
 
     def finder(
