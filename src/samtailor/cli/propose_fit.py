@@ -79,6 +79,7 @@ def propose_fit_command(
     from samtailor.fitting.gate import Gate
     from samtailor.fitting.gate_words import sentences
     from samtailor.fitting.proposals import evaluate_proposals, fit_proposals, parts, plan_tiles
+    from samtailor.fitting.verdict import count_sentence
     from samtailor.predict import auto as automatic
     from samtailor.proposals import disk
 
@@ -120,7 +121,8 @@ def propose_fit_command(
     if json is not None:
         write_json(json, proposals.figures)
     tiling = "" if tiles == 1 else f", {tiles} x {tiles} tiles"
-    for sentence in () if gate is None else sentences(Gate((gate,)), {}):
+    counting_sentence = count_sentence(artefact.read_meta(adapter).figures)
+    for sentence in () if gate is None else [*sentences(Gate((gate,)), {}), *counting_sentence]:
         say(sentence)
     say(f"The proposals ({proposals.parameters:,} parameters, {how}{tiling}) are in {adapter}.")
 

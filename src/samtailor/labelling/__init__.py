@@ -58,6 +58,7 @@ class Labelled:
     Args:
         images: labeled images, those of an earlier run included.
         objects: number by class.
+        counts: number by class in each image, by name.
         earlier: images that an earlier run labeled.
         empty: names of the images without any object.
         empty_masks: number of predictions without a pixel; they are no objects.
@@ -68,6 +69,7 @@ class Labelled:
 
     images: int = 0
     objects: Counter[str] = field(default_factory=Counter)
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
     earlier: int = 0
     empty: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -83,12 +85,19 @@ class Labelled:
 
     def _repr_html_(self) -> str:
         """A table for notebooks."""
-        rows = [[name, str(number)] for name, number in sorted(self.objects.items())]
+        rows = [
+            [name, f"{number} (per image: {self.per_image(name)})"] for name, number in sorted(self.objects.items())
+        ]
         rows += [["empty masks, left out", str(self.empty_masks)]] if self.empty_masks else []
         rows += [["images", str(self.images)], ["images without objects", str(len(self.empty))]]
         rows += [["unreadable images", str(len(self.unreadable))]] if self.unreadable else []
         rows += [["objects that the format could not hold", str(n)]] if (n := self.report.left_out.total()) else []
         return table_html(["class", "objects"], rows, "Labeled images")
+
+    def per_image(self, name: str) -> str:
+        """Number of objects of a class per image in words: "12.3 on average, 0 to 97"."""
+        numbers = [one[name] for one in self.counts.values()] or [0]
+        return f"{sum(numbers) / len(numbers):.1f} on average, {min(numbers)} to {max(numbers)}"
 
 
 def label(
@@ -264,7 +273,8 @@ def _objects(
 def _count(result: Labelled, journal: Journal, images: Mapping[str, Path]) -> None:
     for image in journal.images(images):
         result.images += 1
-        result.objects.update(one.label for one in image.objects)
+        result.counts[image.name] = Counter(one.label for one in image.objects)
+        result.objects.update(result.counts[image.name])
         result.empty += [] if image.objects else [image.name]
         result.empty_masks += image.empty
         result.boxes += sum(is_box(one.rle) for one in image.objects)
@@ -274,6 +284,7 @@ def _report(result: Labelled, classes: Sequence[str], settings: Mapping[str, Any
     return {
         "settings": dict(settings),
         "classes": {name: result.objects.get(name, 0) for name in classes},
+        "counts": {image: {name: one[name] for name in classes} for image, one in result.counts.items()},
         "images": result.images,
         "nothing_found": result.empty,
         "empty_masks": result.empty_masks,

@@ -147,10 +147,13 @@ def _classes(folder: str) -> tuple[str, ...]:
 
 def _digests(folders: Mapping[str, str]) -> dict[str, list[str]]:
     """Identity of each adapter and its proposals, independent of where the folder is."""
-    digests = {}
+    digests: dict[str, list[str]] = {}
     for name, folder in folders.items():
-        digest = artefact.read_meta(folder).sha256 if Path(folder).is_dir() else folder
+        meta = artefact.read_meta(folder) if Path(folder).is_dir() else None
+        digest = folder if meta is None else meta.sha256
         digests[name] = [digest, disk.read_meta(folder).sha256 if disk.exists(folder) else ""]
+        if meta is not None and meta.inference.postprocess:  # not in the tensors
+            digests[name].append(str(sorted((way, str(how)) for way, how in meta.inference.postprocess.items())))
     return digests
 
 
