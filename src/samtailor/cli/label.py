@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def label_command(
     images: options.Images,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the result; an interrupted run continues.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the result; an interrupted run continues.")
+    ] = Path("labels"),
     adapter: options.Adapters = None,
     format: Annotated[str, typer.Option(metavar="NAME", help="Output format: {writers}.")] = "coco",
     base: options.AdapterBase = None,

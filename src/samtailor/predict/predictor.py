@@ -25,7 +25,7 @@ from samtailor.errors import InputError
 from samtailor.matchers import DEFAULT as MATCHER
 from samtailor.predict.inputs import as_image, as_prompts
 from samtailor.predict.postprocessing import masks_of
-from samtailor.predict.pretrained import adapter_folder, adapter_name
+from samtailor.predict.pretrained import adapters_of
 from samtailor.registry import BUNDLED_BASE
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Features, Output, Prompts, Sample
@@ -85,7 +85,8 @@ class Predictor:
 
         Args:
             source: an adapter (folder that `samtailor fit` wrote, or hub id), whose base is read from its metadata and
-                whose name is that of the folder or repository; or a base ("lite", hub id, folder, or Meta's
+                whose name is that of the folder or repository; the folder of a fit with `per_class`, for the adapters
+                of its classes; or a base ("lite", hub id, folder, or Meta's
                 `sam_vit_*.pth`).
             adapters: name to folder or hub id of further adapters on the same base.
             device: device of the base and the adapters; None selects a GPU if there is one.
@@ -96,13 +97,13 @@ class Predictor:
             ArtefactError: an adapter is damaged or belongs to another base.
             InputError: an adapter is called "base", or there is no such device.
         """
-        folder = adapter_folder(source)
-        if folder is None:
+        found = adapters_of(source, reserved=BASE)
+        if not found:
             return cls(load_on(source, device), adapters, store=store)
         from samtailor import artefact
 
-        base = load_on(artefact.read_meta(folder).base.name, device)
-        return cls(base, {adapter_name(source, reserved=BASE): folder, **(adapters or {})}, store=store)
+        base = load_on(artefact.base_of(next(iter(found.values()))), device)
+        return cls(base, {**found, **(adapters or {})}, store=store)
 
     @property
     def adapters(self) -> tuple[str, ...]:
