@@ -38,8 +38,6 @@ from samtailor.structures.notebook import table_html
 if TYPE_CHECKING:
     from samtailor.predict.predictor import Predictor
 
-NMS_IOU = 0.8
-"""IoU above which two predictions of a class, of any adapters, are one object; the one with the higher score stays."""
 REPORT = "label.json"
 
 
@@ -262,12 +260,15 @@ def _in_image(piece: Piece, tile: Tile | None) -> Piece:
 def _objects(
     by_source: Sequence[Sequence[Piece]], postprocess: Sequence[Postprocess], size: tuple[int, int]
 ) -> tuple[LabelledObject, ...]:
-    """Each object of a class once, sorted by falling score."""
+    """Each object of a class once, whichever source found it, sorted by falling score."""
+    drawn = [replace(one, rle=one.rle or one.encoded(size)) for pieces in by_source for one in pieces]
+    kept = {id(one) for one in mask_nms(drawn, rank=lambda one: one.rank)}
     objects: list[LabelledObject] = []
     for pieces, how in zip(by_source, postprocess, strict=True):
-        drawn = (LabelledObject(one.label, one.rle or one.encoded(size), one.score, one.adapter) for one in pieces)
-        objects += finished([*drawn], how)
-    return tuple(mask_nms(objects, rank=lambda one: one.score, iou=NMS_IOU, containment=None))
+        own, drawn = drawn[: len(pieces)], drawn[len(pieces) :]
+        found = [LabelledObject(one.label, one.rle, one.score, one.adapter) for one in own if id(one) in kept]
+        objects += finished(found, how)
+    return tuple(sorted(objects, key=lambda one: -one.score))
 
 
 def _count(result: Labelled, journal: Journal, images: Mapping[str, Path]) -> None:
@@ -294,4 +295,4 @@ def _report(result: Labelled, classes: Sequence[str], settings: Mapping[str, Any
     }
 
 
-__all__ = ["NMS_IOU", "AdapterSource", "Labelled", "Tiling", "find_objects", "label"]
+__all__ = ["AdapterSource", "Labelled", "Tiling", "find_objects", "label"]
