@@ -16,6 +16,7 @@ from samtailor.fitting import folder, images
 from samtailor.fitting.gate import gate_of
 from samtailor.fitting.result import FitResult, finished
 from samtailor.fitting.run import Run
+from samtailor.registry import find
 from samtailor.train.config import FitConfig, resolve
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def _fit(
     samples = images.opened(config) if samples is None else samples
     names = images.classes_of(config, samples)
     account = images.account_of(samples)
+    by_name = base is None
     if base is None:
         from samtailor.bases import load_base
 
@@ -123,6 +125,13 @@ def _fit(
         from samtailor.train.denormals import flushed
 
         with flushed():
+            if getattr(find("methods", config.method), "CONTEST", False):
+                from samtailor.fitting.contest import fit_by_contest
+
+                result = fit_by_contest(
+                    config, out, samples, names, base, split, store, by_name=by_name, progress=progress, stop=stop
+                )
+                return replace(result, account=account)
             result = Run(config, out, samples, names, base, split, store, resume, progress, stop).result()
         return replace(result, account=account)
     if split is None:  # one split, so that the held-out images of one class are held out for all

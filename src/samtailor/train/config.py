@@ -100,6 +100,13 @@ class FitConfig(BaseModel):
         default="miou", description="Score of a state in the selection: mean IoU, or mean Dice."
     )
 
+    budget: str | None = Field(
+        default=None, description="Time that a contest (method auto) may take: 30s, 2m, 10m, 1h; default: 2m."
+    )
+    plan: Path | None = Field(
+        default=None, description="plan.json of an earlier contest (method auto): repeat what it chose, without a contest."
+    )
+
     fallback: bool = Field(
         default=True, description="Let the base model answer clicks or boxes at which the adapter is not better."
     )
