@@ -32,6 +32,13 @@ def fit_command(
     method: Annotated[
         str | None, typer.Option(metavar="NAME", help="Method: {methods} (docs/methods/index.md). Default: tailor.")
     ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Time for the contest of --method auto: 30s, 2m, 10m, 1h.")
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="plan.json of an earlier fit: repeat what it chose, without a contest."),
+    ] = None,
     preset: options.Preset = None,
     base: Annotated[
         str | None, typer.Option(metavar="BASE", help="Base model; default: that of the preset, or lite.")
@@ -100,6 +107,8 @@ def fit_command(
         "out": out,
         "preset": preset,
         "method": method,
+        "budget": budget,
+        "plan": plan,
         "base": base,
         "classes": options.names(classes),
         "per_class": per_class or None,

@@ -1,7 +1,7 @@
 """What a fit decides by the machine it runs on: the batch size, and the images that it trains on at a time.
 
-Both change the order of the masks, so they are kept in OUT/resources.json and a resumed fit takes them from there, also on
-a machine with more memory or a larger cache.
+Both change the order of the masks, so they are kept in OUT/resources.json and a resumed fit takes them from there, also
+on a machine with more memory or a larger cache.
 """
 
 from __future__ import annotations

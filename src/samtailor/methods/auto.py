@@ -1,6 +1,6 @@
-"""`auto`: candidates are compared by cross-validation on the given masks, separately for clicks, boxes and images without
-a prompt, and the best of each goes into one adapter (`fitting.contest`). Not from a paper. The adapter that it writes is
-one of the method `tailor` or `plm`."""
+"""`auto`: candidates are compared by cross-validation on the given masks, separately for clicks, boxes and images
+without a prompt, and the best of each goes into one adapter (`fitting.contest`). Not from a paper. The adapter that it
+writes is one of the method `tailor` or `plm`."""
 
 from __future__ import annotations
 

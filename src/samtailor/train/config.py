@@ -104,7 +104,7 @@ class FitConfig(BaseModel):
         default=None, description="Time that a contest (method auto) may take: 30s, 2m, 10m, 1h; default: 2m."
     )
     plan: Path | None = Field(
-        default=None, description="plan.json of an earlier contest (method auto): repeat what it chose, without a contest."
+        default=None, description="plan.json of an earlier contest (method auto): repeat what it chose, no comparison."
     )
 
     fallback: bool = Field(

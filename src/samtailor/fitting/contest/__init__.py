@@ -61,7 +61,9 @@ def fit_by_contest(
     from samtailor.fitting.contest.candidates import all_candidates
     from samtailor.fitting.contest.encoding import encode_views
     from samtailor.fitting.contest.fingerprint import fingerprint, time_encoder
+    from samtailor.fitting.contest.plan_file import ContestPlan
     from samtailor.fitting.contest.run import Contest
+    from samtailor.fitting.judge import Present
 
     options = config.options
     budget = budgets.Budget(budgets.seconds(config.budget or budgets.DEFAULT), clock=options.get("clock", "wall"))
@@ -69,8 +71,11 @@ def fit_by_contest(
     train = made.pick(samples, "train")
     workers = _workers(config, budget.total, by_name)
     budget.workers = workers
+    present = None if config.present is None else Present.load(config.present, base, classes)
+    replay = None if config.plan is None else ContestPlan.read(config.plan)
     data = fingerprint(train, classes, made, encode_seconds=time_encoder(base), cores=workers)
-    config = config.model_copy(update={"views": _views(config, data.encode_seconds, len(train), budget)})
+    views = None if replay is None else replay.decisions.get("views")
+    config = config.model_copy(update={"views": views or _views(config, data.encode_seconds, len(train), budget)})
     wanted = tuple(options.get("candidates") or ())
     candidates = all_candidates(config, data, wanted)
     if not any(one.method for one in candidates):
@@ -79,8 +84,9 @@ def fit_by_contest(
     device = str(next(base.model.parameters()).device)
     with Pool(base, store, workers=workers, device=device, stop=stop) as pool:
         contest = Contest(
-            config, out, samples, classes, made, base, store, pool, budget, data, candidates, progress, stop
-        )
+            config, out, samples, classes, made, base, store, pool, budget, data, candidates, progress, stop,
+            present=present, replay=replay,
+        )  # fmt: skip
         encode_views(contest)
         contest.run()
     return FitResult(out, config, contest.figures, contest.history, inference=contest.inference)

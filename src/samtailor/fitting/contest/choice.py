@@ -52,6 +52,7 @@ class Choice:
         prompt: candidate that answers clicks or boxes; None: the base model.
         strength: "click" and "box" to the strength of the adapter.
         table: by way of use, the rows of all candidates, for plan.json.
+        entries: by way of use, the candidate that was compared with the base model, or the chosen region.
     """
 
     decisions: tuple[Decision, ...] = ()
@@ -59,6 +60,7 @@ class Choice:
     prompt: Candidate | None = None
     strength: dict[str, float] = field(default_factory=dict)
     table: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict)
 
 
 def choose(
@@ -83,6 +85,7 @@ def choose(
         decision = decision if fallback or decision.answers == "adapter" else replace(decision, answers="adapter")
         choice.strength[way] = float(mine.variant) if decision.answers == "adapter" else 0.0
         decisions.append(decision)
+        choice.entries[way] = mine
         choice.table[way] = [_base_row(mine, groups), *(_row(row, BASE, groups) for row in rows)]
     if best is not None and any(choice.strength.values()):
         choice.prompt = best[0]
@@ -90,6 +93,7 @@ def choose(
     if regions:
         choice.region = simplest(regions, groups)
         decisions.append(_region(choice.region, groups))
+        choice.entries["region"] = choice.region
         choice.table["region"] = [_row(row, "0", groups) for row in regions]
     choice.decisions = tuple(decisions)
     return choice

@@ -27,14 +27,23 @@ def group_of(split: Split, explicit: Mapping[str, str]) -> dict[str, str]:
     return {id: groups.get(id, explicit.get(id, id)) for id in split.train}
 
 
-def folds_of(ids: Sequence[str], groups: Mapping[str, str], seed: int) -> list[tuple[str, ...]]:
-    """Ids of each fold: whole groups, leave-one-group-out with few of them; empty with fewer than two groups."""
+def folds_of(
+    ids: Sequence[str], groups: Mapping[str, str], seed: int, *, count: int | None = None
+) -> list[tuple[str, ...]]:
+    """Ids of each fold, whole groups; empty with fewer than two groups.
+
+    Args:
+        ids: of the images.
+        groups: group of each.
+        seed: of the assignment.
+        count: number of folds; None: `FOLDS`, or one per group with at most `LEAVE_ONE_OUT` groups.
+    """
     members: dict[str, list[str]] = {}
     for id in ids:
         members.setdefault(groups[id], []).append(id)
     if len(members) < 2:
         return []
-    count = len(members) if len(members) <= LEAVE_ONE_OUT else FOLDS
+    count = count or (len(members) if len(members) <= LEAVE_ONE_OUT else FOLDS)
     folds: list[list[str]] = [[] for _ in range(count)]
     order = np.random.default_rng([seed, 6]).permutation(len(members))
     named = list(members.values())

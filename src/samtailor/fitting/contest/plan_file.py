@@ -56,7 +56,9 @@ class ContestPlan:
         except MALFORMED as error:
             raise InputError(f"{file} is not JSON ({error!r:.100}). Expected the plan.json of a fit.") from error
         if not isinstance(values, Mapping) or values.get("method") != "auto" or "decisions" not in values:
-            raise InputError(f"{file} is not the plan of a contest. Expected the plan.json of a fit by the method auto.")
+            raise InputError(
+                f"{file} is not the plan of a contest. Expected the plan.json of a fit by the method auto."
+            )
         if values.get("schema_version", 0) > SCHEMA:
             raise InputError(f"{file} was written by a newer version of samtailor. Update samtailor.")
         return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
@@ -71,11 +73,75 @@ class ContestPlan:
         if value is None:
             return None
         if not isinstance(value, Mapping) or not isinstance(value.get("candidate"), str):
-            raise InputError(f'plan, decisions.{name}: expected null or {{"candidate": NAME, "steps": N}}, got {value!r}.')
+            raise InputError(
+                f'plan, decisions.{name}: expected null or {{"candidate": NAME, "steps": N}}, got {value!r}.'
+            )
         steps = value.get("steps")
         if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
             raise InputError(f"plan, decisions.{name}.steps: expected a number of steps, got {steps!r}.")
         return value
+
+    @property
+    def strength(self) -> dict[str, float]:
+        """Strength of click and box, checked.
+
+        Raises:
+            InputError: not numbers from 0 to 1.
+        """
+        value = self.decisions.get("strength", {})
+        known = isinstance(value, Mapping) and set(value) <= {"click", "box"}
+        if not known or not all(isinstance(one, int | float) and 0 <= one <= 1 for one in value.values()):
+            raise InputError(
+                f"plan, decisions.strength: expected click and box with numbers from 0 to 1, got {value!r}."
+            )
+        return {name: float(one) for name, one in value.items()}
+
+    @property
+    def tiling(self) -> int:
+        """Number of the plan of tiled inference (`select_inference.PLANS`), checked.
+
+        Raises:
+            InputError: there is no such plan.
+        """
+        from samtailor.fitting.select_inference import PLANS
+
+        part = self.part("region")
+        value = 0 if part is None else part.get("tiling", 0)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < len(PLANS):
+            known = "; ".join(f"{number}: {plan}" for number, plan in enumerate(PLANS))
+            raise InputError(f"plan, decisions.region.tiling: expected one of {known}; got {value!r}.")
+        return value
+
+    def explained(self) -> list[str]:
+        """The plan in sentences."""
+        lines = [f"Data: {', '.join(f'{name} {value}' for name, value in self.fingerprint.items())}."]
+        for part in ("region", "prompt"):
+            value = self.decisions.get(part)
+            lines.append(f"{part.capitalize()}: {'the base model' if value is None else _listed(value)}.")
+        lines.append(f"Strength: {_listed(self.decisions.get('strength', {})) or 'none'}.")
+        for way, rows in self.evidence.items():
+            if isinstance(rows, list):
+                lines += [f"{way}: {_row(row)}" for row in rows]
+        lines += [f"Time: {_listed(self.budget)}.", *self.notes]
+        return lines if self.complete else [*lines, "The contest was stopped before its end."]
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    """A row of the evidence: candidate, score in percent with its interval, and the difference to its reference."""
+    text = f"{row['candidate']} ({row['steps']} steps)"
+    if "mean" not in row:
+        return f"{text}, " + _listed({name: f"{100 * value:.1f}" for name, value in row.get("means", {}).items()})
+    text += f", variant {row['variant']}: {100 * row['mean']:.1f}"
+    if row.get("interval"):
+        low, high = row["interval"]
+        text += f" (95 % interval {100 * low:.1f} to {100 * high:.1f})"
+    if row.get("error") is not None:
+        text += f", difference {100 * row['difference']:+.1f} with standard error {100 * row['error']:.1f}"
+    return text
 
 
 __all__ = ["FILE", "ContestPlan"]

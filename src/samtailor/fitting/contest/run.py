@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samtailor.errors import InputError
+from samtailor.fitting.contest import sheet
 from samtailor.fitting.contest.assemble import assembled, publish
 from samtailor.fitting.contest.budget import Budget
 from samtailor.fitting.contest.candidates import Candidate
@@ -23,12 +25,11 @@ from samtailor.fitting.contest.choice import PROMPTED, Choice, choose, survivors
 from samtailor.fitting.contest.cross_validation import folds_of, group_of, joined
 from samtailor.fitting.contest.fingerprint import DataFingerprint
 from samtailor.fitting.contest.jobs import Fit, Fitted, fit_and_score
+from samtailor.fitting.contest.outcome import decisions_of, figures_of, forecast_of
 from samtailor.fitting.contest.plan_file import FILE, ContestPlan
 from samtailor.fitting.contest.scoring import Scores
-from samtailor.fitting.gate import compared
 from samtailor.fitting.pool import Done, Pool
 from samtailor.fitting.select_inference import PLANS
-from samtailor.structures import TilingPlan
 from samtailor.train.interrupt import Interrupted
 from samtailor.train.progress import Progress
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from samtailor.bases import Base
     from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.data.split import Split
+    from samtailor.fitting.judge import Present
     from samtailor.structures import Sample
     from samtailor.train.config import FitConfig
 
@@ -44,6 +46,7 @@ WORK = "contest"
 FIRST_STEPS = 40
 SHORT = 0.2  # share of the steps of a complete fit in the first round, at most
 LEAST_STEPS = 10
+LEAST_GROUPS = 4  # of images, for a forecast
 _SHORT_SHARE = 0.3  # of the time left, for the first round
 _MARGIN = 0.9  # of the time left that is planned
 _POLL = 0.5  # seconds
@@ -69,6 +72,12 @@ class Contest:
         candidates: that take part.
         progress: called with the time that has been used.
         stop: polled; True has the effect of Ctrl-C.
+        plan: what is written to plan.json.
+        choice: what was chosen.
+        present: the adapter in use, to compare with.
+        replay: plan of an earlier contest, which is repeated without a contest.
+        forecast: what more masks would bring.
+        figures, history: of the adapter.
     """
 
     config: FitConfig
@@ -86,6 +95,9 @@ class Contest:
     stop: Callable[[], bool] | None = None
     plan: ContestPlan = field(default_factory=ContestPlan)
     choice: Choice = field(default_factory=Choice)
+    present: Present | None = None
+    replay: ContestPlan | None = None
+    forecast: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
     history: dict[str, Any] = field(default_factory=lambda: {"train": [], "held_out": []})
 
@@ -95,7 +107,7 @@ class Contest:
         self.groups = group_of(self.split, {id: s.group for id, s in known.items() if s.group})
         self.folds = folds_of([sample.id for sample in self.train], self.groups, self.config.seed)
         self._steps_of: dict[str, float] = {}
-        self._published = False
+        self._published, self.tiling = False, 0
         self.plan.fingerprint = self.data.to_json()
 
     def run(self) -> None:
@@ -105,11 +117,14 @@ class Contest:
             Interrupted: stopped; the message says what is in the folder.
         """
         try:
-            self._first()
-            rows = self._rounds()
-            if rows:
-                self.choice = choose(rows, self.groups, fallback=self.config.fallback)
-            self._refit(rows)
+            if self.replay is None:
+                self._first()
+                rows = self._rounds()
+                if rows:
+                    self.choice = choose(rows, self.groups, fallback=self.config.fallback)
+                self._refit(self._chosen(rows))
+            else:
+                self._refit(self._planned_parts(self.replay))
             self.plan.complete = True
             self._note_plan()
         except (KeyboardInterrupt, Interrupted) as error:
@@ -153,8 +168,8 @@ class Contest:
         ]
         return later
 
-    def _refit(self, rows: Rows) -> None:
-        """Fit the chosen ones on all images and write the adapter."""
+    def _chosen(self, rows: Rows) -> dict[str, tuple[Candidate, int]]:
+        """Candidate and steps of each part of the adapter."""
         fitted = [one for one in self.candidates if one.method is not None]
         region, prompt = self.choice.region, self.choice.prompt
         chosen: dict[str, tuple[Candidate, int]] = {}
@@ -165,16 +180,46 @@ class Contest:
         if prompt is not None:  # as many steps as the scores are of
             chosen["prompt"] = (prompt, next(steps for one, steps, _ in rows if one is prompt))
         if not chosen:  # the base model answers everything; the folder keeps an adapter of strength 0
-            prompted = next(one for one in fitted if set(one.ways) & set(PROMPTED))
-            chosen["prompt"] = (prompted, LEAST_STEPS)
+            chosen["prompt"] = (next(one for one in fitted if set(one.ways) & set(PROMPTED)), LEAST_STEPS)
+        return chosen
+
+    def _planned_parts(self, plan: ContestPlan) -> dict[str, tuple[Candidate, int]]:
+        """Candidate and steps of each part as an earlier contest chose them."""
+        known = {one.name: one for one in self.candidates}
+        parts = {}
+        for part in ("region", "prompt"):
+            if (given := plan.part(part)) is not None:
+                if given["candidate"] not in known:
+                    raise InputError(
+                        f"plan, decisions.{part}.candidate: {given['candidate']!r} does not suit these data. Suitable: "
+                        f"{', '.join(known)}."
+                    )
+                parts[part] = (known[given["candidate"]], given["steps"])
+        if not parts:
+            raise InputError("The plan has no part: decisions.region and decisions.prompt are both null.")
+        self.choice.strength = plan.strength
+        self.tiling = plan.tiling
+        self.plan.evidence = dict(plan.evidence)
+        self.plan.notes.append("Repeated from a plan; nothing was compared here.")
+        return parts
+
+    def _refit(self, chosen: Mapping[str, tuple[Candidate, int]]) -> None:
+        """Fit the chosen ones on all images and write the adapter."""
         jobs = {part: self._job(one, steps, part) for part, (one, steps) in chosen.items()}
+        jobs |= self._halves(jobs)
         done = dict(zip(jobs, self._fits(list(jobs.values())), strict=True))
-        self._decide(chosen)
+        halves = joined([done[name] for name in done if name.startswith("half")])
+        self.forecast = forecast_of(self, halves)
+        self.figures = figures_of(self)
+        self.plan.evidence |= self.choice.table | {"forecast": self.forecast}
+        self.plan.decisions = decisions_of(self, chosen)
         self._publish(
             done["region"].folder if "region" in done else None,
             done["prompt"].folder if "prompt" in done else None,
             max(steps for _, steps in chosen.values()),
         )
+        if self.choice.region is not None and self.choice.region.scores.masks:
+            sheet.write_sheet(self.out / sheet.FILE, self.choice.region, self.train, self.classes)
 
     # -- parts of a stage
 
@@ -190,6 +235,21 @@ class Contest:
             (one, count, joined([f for f, job in zip(done, jobs, strict=True) if job.candidate is one]))
             for one, count in steps.items()
         ]
+
+    def _halves(self, final: Mapping[str, Fit]) -> dict[str, Fit]:
+        """Fits on half of the images for the forecast, if there is time for them."""
+        entry = self.choice.entries.get("region") or self.choice.entries.get("click")
+        if entry is None or len(set(self.groups.values())) < LEAST_GROUPS:
+            return {}
+        folds = folds_of([sample.id for sample in self.train], self.groups, self.config.seed, count=2)
+        needed = len(folds) * entry.steps * self._seconds(entry.candidate)
+        needed += sum(1.5 * job.steps * self._seconds(job.candidate) for job in final.values())
+        if needed > self.budget.left * self.pool.workers:
+            self.plan.notes.append("There was no time for a forecast; a larger budget has one.")
+            return {}
+        name = f"half-{entry.candidate.name}"
+        return {f"half-{n}": self._job(entry.candidate, entry.steps, f"{name}-{n}", fold)
+                for n, fold in enumerate(folds)}  # fmt: skip
 
     def _job(self, candidate: Candidate, steps: int, name: str, judge: tuple[str, ...] = ()) -> Fit:
         return Fit(
@@ -242,6 +302,7 @@ class Contest:
     def _planned(self, kept: Sequence[Candidate]) -> dict[Candidate, int]:
         """Steps of each candidate in the last round, so that time is left for the fits on all images."""
         folds = sum(len(self.folds) * self._seconds(one) * self._full(one) for one in kept)
+        folds += 2 * max((self._seconds(one) * self._full(one) for one in kept), default=0.0)  # for the forecast
         final = sum(1.5 * self._seconds(one) * self._full(one) for one in kept[:2])
         share = min(1.0, _MARGIN * self.budget.left * self.pool.workers / max(folds + final, 1e-9))
         return {one: max(LEAST_STEPS, int(share * self._full(one))) for one in kept}
@@ -253,33 +314,10 @@ class Contest:
 
     # -- results
 
-    def _decide(self, chosen: Mapping[str, tuple[Candidate, int]]) -> None:
-        """Decisions and figures of the final adapter."""
-        choice = self.choice
-        self.figures = {}
-        if choice.decisions:
-            self.figures["comparison"] = compared(
-                choice.decisions, images=len(self.train), images_of_present=None
-            ).to_json()
-        if choice.region is not None:
-            scores, variant = choice.region.scores, choice.region.variant
-            (decision,) = [one for one in choice.decisions if one.way == "region"]
-            self.figures |= {
-                "region_dice": scores.mean(variant), "region_dice_untiled": scores.mean("0"),
-                "region_images": len(scores.images), "region_objects": scores.objects,
-            }  # fmt: skip
-            self.figures |= {} if decision.interval is None else {"region_interval": list(decision.interval)}
-        self.plan.evidence |= choice.table
-        self.plan.decisions = {
-            part: {"candidate": one.name, "steps": steps} for part, (one, steps) in chosen.items()
-        } | {"strength": dict(self.choice.strength)}
-        if "region" in chosen:
-            self.plan.decisions["region"]["tiling"] = int(choice.region.variant) if choice.region is not None else 0
-
     def _publish(self, region: Path | None, prompt: Path | None, steps: int) -> None:
         strength = {way: self.choice.strength.get(way, 0.0) for way in PROMPTED}
-        tiling = TilingPlan() if self.choice.region is None else PLANS[int(self.choice.region.variant)]
-        segmenter, meta = assembled(self.base, region, prompt, strength=strength, tiling=tiling)
+        number = self.tiling if self.choice.region is None else int(self.choice.region.variant)
+        segmenter, meta = assembled(self.base, region, prompt, strength=strength, tiling=PLANS[number])
         self.inference = publish(
             self.out, self.config, segmenter, meta, classes=self.classes, steps=steps, figures=self.figures,
             history=self.history,

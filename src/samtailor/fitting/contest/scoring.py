@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
 import torch
 
 from samtailor.adapters.tiled import tiled_logits
@@ -25,8 +24,8 @@ from samtailor.masks.rle import encode
 from samtailor.registry import find
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Features, Sample
-from samtailor.train.multitask import member_map
 from samtailor.train.feed import Feed
+from samtailor.train.multitask import member_map
 from samtailor.train.validate import validate
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """Candidates of a contest (method `auto`), one per file: `candidate(config, data) -> Candidate | None`.
 
-`config` has the resolved settings of the contest, `data` is its `DataFingerprint`. None: it does not take part, since it
-does not suit these data. Only what fits in one adapter folder is a candidate: prompt adapters and a region map on the
-same base.
+`config` has the resolved settings of the contest, `data` is its `DataFingerprint`. None: it does not take part, since
+it does not suit these data. Only what fits in one adapter folder is a candidate: prompt adapters and a region map on
+the same base.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Candidate:
     steps: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
     fold_options: Mapping[str, Any] = field(default_factory=dict)
+
 
 def all_candidates(config: FitConfig, data: DataFingerprint, wanted: tuple[str, ...] = ()) -> list[Candidate]:
     """Candidates that suit the data, the simplest first.

@@ -1,4 +1,4 @@
-"""The region map of `tailor`, trained on smaller crops, for small objects: training and tiles show them at one scale."""
+"""The region map of `tailor`, trained on smaller crops, for small objects: crops and tiles show them at one scale."""
 
 from __future__ import annotations
 
