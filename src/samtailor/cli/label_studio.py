@@ -79,7 +79,7 @@ def label_studio_command(
     from samtailor.serve.limits import Limits
     from samtailor.serve.metrics import Metrics
 
-    named = serve.adapters_by_name(adapter or [])
+    named = options.adapters_by_name(adapter or [])
     limits = Limits(bytes=int(max_mb * 1e6), pixels=int(max_megapixels * 1e6))
     images = ImageFetcher(url, api_key, files, max_bytes=limits.bytes)
     arguments = fit_arguments(method, steps, setting or [])

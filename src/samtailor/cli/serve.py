@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from samtailor.cli import options
-from samtailor.errors import InputError
 from samtailor.registry import BUNDLED_BASE
 
 if TYPE_CHECKING:
@@ -16,7 +15,11 @@ if TYPE_CHECKING:
 
 Adapters = Annotated[
     list[str] | None,
-    typer.Option("--adapter", metavar="NAME=DIR", help="Name and folder or hub id of an adapter; repeat for several."),
+    typer.Option(
+        "--adapter",
+        metavar="[NAME=]DIR",
+        help="Adapter folder or hub id, with its name in the service; repeat for several.",
+    ),
 ]
 Host = Annotated[
     str, typer.Option(metavar="ADDRESS", help="Address to listen on; addresses other than 127.0.0.1 require a token.")
@@ -81,7 +84,7 @@ def serve_command(
     from samtailor.serve.limits import Limits
     from samtailor.serve.metrics import Metrics
 
-    named = adapters_by_name(adapter or [])
+    named = options.adapters_by_name(adapter or [])
     limits = Limits(
         bytes=int(max_mb * 1e6),
         pixels=int(max_megapixels * 1e6),
@@ -101,19 +104,6 @@ def serve_command(
     if made:
         say(f"Token: {shown}")
     run.run(app, host, port)
-
-
-def adapters_by_name(texts: list[str]) -> dict[str, str]:
-    """["banner=DIR"] to {"banner": "DIR"}."""
-    named: dict[str, str] = {}
-    for text in texts:
-        name, equals, source = text.partition("=")
-        if not equals or not name or not source:
-            raise InputError(f"Expected --adapter NAME=DIR, got {text!r}.")
-        if name in named:
-            raise InputError(f"Two adapters have the name {name!r}.")
-        named[name] = source
-    return named
 
 
 def load_base_of(named: dict[str, str], base: str | None, device: str | None) -> Base:

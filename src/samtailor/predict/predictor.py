@@ -24,7 +24,8 @@ from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.matchers import DEFAULT as MATCHER
 from samtailor.predict.inputs import as_image, as_prompts
-from samtailor.predict.pretrained import adapter_folder, adapter_name
+from samtailor.predict.postprocessing import masks_of
+from samtailor.predict.pretrained import adapters_of
 from samtailor.registry import BUNDLED_BASE
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Features, Output, Prompts, Sample
@@ -84,7 +85,8 @@ class Predictor:
 
         Args:
             source: an adapter (folder that `samtailor fit` wrote, or hub id), whose base is read from its metadata and
-                whose name is that of the folder or repository; or a base ("lite", hub id, folder, or Meta's
+                whose name is that of the folder or repository; the folder of a fit with `per_class`, for the adapters
+                of its classes; or a base ("lite", hub id, folder, or Meta's
                 `sam_vit_*.pth`).
             adapters: name to folder or hub id of further adapters on the same base.
             device: device of the base and the adapters; None selects a GPU if there is one.
@@ -95,13 +97,13 @@ class Predictor:
             ArtefactError: an adapter is damaged or belongs to another base.
             InputError: an adapter is called "base", or there is no such device.
         """
-        folder = adapter_folder(source)
-        if folder is None:
+        found = adapters_of(source, reserved=BASE)
+        if not found:
             return cls(load_on(source, device), adapters, store=store)
         from samtailor import artefact
 
-        base = load_on(artefact.read_meta(folder).base.name, device)
-        return cls(base, {adapter_name(source, reserved=BASE): folder, **(adapters or {})}, store=store)
+        base = load_on(artefact.base_of(next(iter(found.values()))), device)
+        return cls(base, {**found, **(adapters or {})}, store=store)
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -397,7 +399,8 @@ class Predictor:
             multimask_output: True returns the three candidate masks of an ambiguous prompt. False returns one mask: of
                 the base SAM's single-mask token; of an adapter the candidate with the highest predicted IoU, since
                 adapters are trained on the candidates.
-            return_logits: return logits instead of boolean masks; the mask is where they are above 0.
+            return_logits: return logits instead of boolean masks; the mask is where they are above 0, before the
+                adapter's postprocessing.
             adapter: name of an adapter, or "base" for the unchanged base model, bit for bit. None selects the only
                 loaded adapter, or the base if there is none.
 
@@ -420,10 +423,12 @@ class Predictor:
             low, scores = output.logits[0, 0, :1], output.iou[0, 0, :1]
         elif not multimask_output:
             (scores,), (low,) = output.best_masks()
-        full = self.frame.logits(low[None])[0].cpu()
+        if return_logits:
+            masks = self.frame.logits(low[None])[0].cpu().numpy()
+        else:
+            (masks,) = masks_of(self, low[None], prompts, adapter)
         if low.shape[-1] != self.base.low_res:  # tiled inference has more cells than a mask prompt takes
             low = F.adaptive_avg_pool2d(low, self.base.low_res)
-        masks = full.numpy() if return_logits else (full > 0).numpy()
         return masks, scores.float().cpu().numpy(), low.float().cpu().numpy()
 
     def finder(

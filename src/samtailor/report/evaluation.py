@@ -9,6 +9,7 @@ from typing import Any
 from samtailor.data.regions import regions
 from samtailor.errors import counted
 from samtailor.evaluation.api import Subject
+from samtailor.evaluation.counting import count_text
 from samtailor.evaluation.instances import InstanceEvaluation
 from samtailor.evaluation.scores import TOO_FEW, Evaluation, percent
 from samtailor.report.page import settings, versions, write_page
@@ -96,7 +97,8 @@ def write_instances(
     ]
     one = summaries[last]
     score = TOO_FEW if one["too_few"] else f"mask AP50 {percent(one['ap50'], one['ap50_interval'])}"
-    lead = f"Objects found without a prompt: {score} (n = {one['objects']}). {content['part']['about']}"
+    counting = "" if one["too_few"] else f", count error {count_text(one)} objects per image"
+    lead = f"Objects found without a prompt: {score}{counting} (n = {one['objects']}). {content['part']['about']}"
     write_page(path, f"Automatic mode on {Path(content['data']).name}", lead, sections)
 
 
