@@ -64,6 +64,7 @@ def fit(
         Interrupted: stopped on request, after saving.
     """
     config = resolve(config)
+    _refuse_settings_of_a_contest(config)
     out = folder.of(config)
     main = int(os.environ.get("RANK", "0")) == 0  # the first of several processes holds the lock for all
     if main and out.exists() and not out.is_dir():
@@ -120,12 +121,17 @@ def _fit(
         from samtailor.fitting.store import open_store
 
         store = open_store(config)
+    contest = getattr(find("methods", config.method), "CONTEST", False)
+    if contest and len(names) > 1:
+        from samtailor.fitting.contest.classes import per_class
+
+        config = per_class(config, names)
     if not config.per_class:
         samples = images.joined_regions(config, samples, names)
         from samtailor.train.denormals import flushed
 
         with flushed():
-            if getattr(find("methods", config.method), "CONTEST", False):
+            if contest:
                 from samtailor.fitting.contest import fit_by_contest
 
                 result = fit_by_contest(
@@ -150,6 +156,17 @@ def _fit(
             stop=stop,
         )
     return FitResult(out, config, parts=parts, account=account)
+
+
+def _refuse_settings_of_a_contest(config: FitConfig) -> None:
+    """Raise if a single method is given settings of a contest."""
+    if getattr(find("methods", config.method), "CONTEST", False):
+        return
+    for name in ("budget", "plan"):
+        if getattr(config, name) is not None:
+            raise InputError(
+                f"{name} is a setting of the method auto, and the method is {config.method}. Leave it out."
+            )
 
 
 def _named(progress: Callable[[Progress], None], name: str) -> Callable[[Progress], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from samtailor.fitting.contest import forecast, sheet
@@ -46,6 +47,7 @@ def decisions_of(contest: Contest, chosen: Mapping[str, tuple[Candidate, int]]) 
     parts: dict[str, Any] = {part: {"candidate": one.name, "steps": steps} for part, (one, steps) in chosen.items()}
     if "region" in parts:
         parts["region"]["tiling"] = 0 if contest.choice.region is None else int(contest.choice.region.variant)
+        parts["region"]["postprocess"] = asdict(contest.postprocess)
     return parts | {"strength": dict(contest.choice.strength), "views": contest.config.views}
 
 
@@ -79,6 +81,10 @@ def _summary(contest: Contest) -> dict[str, Any]:
     if region is not None:
         summary |= {"tiling": region.variant, "untiled": region.scores.mean("0"), "worst": sheet.worst(region)[:3]}
         summary["small"] = _small(contest)
+        if not contest.postprocess.nothing:
+            evidence = contest.plan.evidence["postprocess"]
+            scores = {"before": evidence["before"], "after": evidence["after"]}
+            summary["postprocess"] = {"steps": str(contest.postprocess), **scores}
     return summary
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from samtailor.errors import InputError
 from samtailor.limits import MALFORMED
+from samtailor.structures import Postprocess
 
 FILE = "plan.json"
 SCHEMA = 1
@@ -111,6 +112,23 @@ class ContestPlan:
             known = "; ".join(f"{number}: {plan}" for number, plan in enumerate(PLANS))
             raise InputError(f"plan, decisions.region.tiling: expected one of {known}; got {value!r}.")
         return value
+
+    @property
+    def postprocess(self) -> Postprocess:
+        """The postprocessing of the region, checked.
+
+        Raises:
+            InputError: an unknown step, or a value out of range.
+        """
+        part = self.part("region")
+        value = {} if part is None else part.get("postprocess", {})
+        known = [one.name for one in fields(Postprocess)]
+        if not isinstance(value, Mapping) or not set(value) <= set(known):
+            raise InputError(f"plan, decisions.region.postprocess: expected {', '.join(known)}, got {value!r}.")
+        try:
+            return Postprocess(**value)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"plan, decisions.region.postprocess: {error}") from error
 
     def explained(self) -> list[str]:
         """The plan in sentences."""

@@ -27,9 +27,11 @@ from samtailor.fitting.contest.fingerprint import DataFingerprint
 from samtailor.fitting.contest.jobs import Fit, Fitted, fit_and_score
 from samtailor.fitting.contest.outcome import decisions_of, figures_of, forecast_of
 from samtailor.fitting.contest.plan_file import FILE, ContestPlan
+from samtailor.fitting.contest.postprocessing import chosen_postprocess, with_postprocess
 from samtailor.fitting.contest.scoring import Scores
 from samtailor.fitting.pool import Done, Pool
 from samtailor.fitting.select_inference import PLANS
+from samtailor.structures import NOTHING
 from samtailor.train.interrupt import Interrupted
 from samtailor.train.progress import Progress
 
@@ -107,7 +109,7 @@ class Contest:
         self.groups = group_of(self.split, {id: s.group for id, s in known.items() if s.group})
         self.folds = folds_of([sample.id for sample in self.train], self.groups, self.config.seed)
         self._steps_of: dict[str, float] = {}
-        self._published, self.tiling = False, 0
+        self._published, self.tiling, self.postprocess = False, 0, NOTHING
         self.plan.fingerprint = self.data.to_json()
 
     def run(self) -> None:
@@ -198,7 +200,7 @@ class Contest:
         if not parts:
             raise InputError("The plan has no part: decisions.region and decisions.prompt are both null.")
         self.choice.strength = plan.strength
-        self.tiling = plan.tiling
+        self.tiling, self.postprocess = plan.tiling, plan.postprocess
         self.plan.evidence = dict(plan.evidence)
         self.plan.notes.append("Repeated from a plan; nothing was compared here.")
         return parts
@@ -210,6 +212,10 @@ class Contest:
         done = dict(zip(jobs, self._fits(list(jobs.values())), strict=True))
         halves = joined([done[name] for name in done if name.startswith("half")])
         self.forecast = forecast_of(self, halves)
+        if self.choice.region is not None:
+            self.postprocess, self.plan.evidence["postprocess"] = chosen_postprocess(
+                self.choice.region, self.train, self.classes, self.groups, self.config.seed
+            )
         self.figures = figures_of(self)
         self.plan.evidence |= self.choice.table | {"forecast": self.forecast}
         self.plan.decisions = decisions_of(self, chosen)
@@ -318,6 +324,7 @@ class Contest:
         strength = {way: self.choice.strength.get(way, 0.0) for way in PROMPTED}
         number = self.tiling if self.choice.region is None else int(self.choice.region.variant)
         segmenter, meta = assembled(self.base, region, prompt, strength=strength, tiling=PLANS[number])
+        segmenter.inference = with_postprocess(segmenter.inference, self.postprocess)
         self.inference = publish(
             self.out, self.config, segmenter, meta, classes=self.classes, steps=steps, figures=self.figures,
             history=self.history,

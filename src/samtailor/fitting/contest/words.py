@@ -31,10 +31,20 @@ def contest_sentences(figures: Mapping[str, Any], gate: Gate | None, strength: M
         lines += sentences(prompted, strength)
         lines += [] if region is None else [_region(region, contest)]
     lines += [_losers(way, rows) for way, rows in contest.get("rows", {}).items() if len(rows) > 1]
+    lines += _postprocess(contest)
     lines += _difficult(contest)
     if contest.get("forecast"):
         lines.append(forecast_words(contest["forecast"]["rows"], contest["forecast"]["metric"]))
     return [*lines, *contest.get("notes", ())]
+
+
+def _postprocess(contest: Mapping[str, Any]) -> list[str]:
+    """What is done to the masks without a prompt."""
+    chosen = contest.get("postprocess")
+    if not chosen:
+        return []
+    before, after = _percent(chosen["before"]), _percent(chosen["after"])
+    return [f"Postprocessing without a prompt: {chosen['steps']} (Dice {before} without, {after} with)."]
 
 
 def _difficult(contest: Mapping[str, Any]) -> list[str]:
