@@ -17,7 +17,7 @@ from samtailor.fitting.gate import gate_of
 from samtailor.fitting.result import FitResult, finished
 from samtailor.fitting.run import Run
 from samtailor.registry import find
-from samtailor.train.config import FitConfig, resolve
+from samtailor.train.config import OF_ONE_METHOD, FitConfig, resolve
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
@@ -105,7 +105,7 @@ def _fit(
         folder.refuse_other_content(out)
     else:
         folder.prepare(config, out, resume, overwrite)
-        if resume and (out / artefact.METADATA).exists():
+        if resume and (out / artefact.METADATA).exists() and not _stopped_contest(config, out):
             return finished(config, out)
     samples = images.opened(config) if samples is None else samples
     names = images.classes_of(config, samples)
@@ -158,9 +158,25 @@ def _fit(
     return FitResult(out, config, parts=parts, account=account)
 
 
+def _stopped_contest(config: FitConfig, out: Path) -> bool:
+    """Whether the folder has an adapter of a contest that was stopped before its end."""
+    if not getattr(find("methods", config.method), "CONTEST", False):
+        return False
+    from samtailor.fitting.contest.plan_file import FILE, ContestPlan
+
+    return not (out / FILE).is_file() or not ContestPlan.read(out / FILE).complete
+
+
 def _refuse_settings_of_a_contest(config: FitConfig) -> None:
     """Raise if a single method is given settings of a contest."""
     if getattr(find("methods", config.method), "CONTEST", False):
+        default = resolve(FitConfig(method=config.method))
+        given = [name for name in OF_ONE_METHOD if getattr(config, name) != getattr(default, name)]
+        if given:
+            raise InputError(
+                f"{', '.join(given)} is a setting of a single method, and {config.method} compares several. Leave it "
+                "out, or name a method: --method tailor."
+            )
         return
     for name in ("budget", "plan"):
         if getattr(config, name) is not None:

@@ -62,7 +62,11 @@ class ContestPlan:
             )
         if values.get("schema_version", 0) > SCHEMA:
             raise InputError(f"{file} was written by a newer version of samtailor. Update samtailor.")
-        return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
+        plan = cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
+        if not isinstance(plan.decisions, Mapping):
+            raise InputError(f"{file}: expected decisions by part of the adapter, got {plan.decisions!r:.100}.")
+        _ = plan.part("prompt"), plan.strength, plan.tiling, plan.postprocess  # a mistake is reported before any fit
+        return plan
 
     def part(self, name: str) -> Mapping[str, Any] | None:
         """The decision about "region" or "prompt", checked.
