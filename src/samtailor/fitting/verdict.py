@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from samtailor.errors import counted
+from samtailor.fitting.contest.words import contest_sentences
 from samtailor.fitting.gate import MIN_OBJECTS, gate_of
 from samtailor.fitting.gate_words import sentences
 from samtailor.fitting.result import FitResult
@@ -27,6 +28,8 @@ def verdict(result: FitResult) -> list[str]:
         return [f"{name}: {sentence}" for name, part in result.parts.items() for sentence in verdict(part)]
     figures = result.figures
     gate = gate_of(figures)
+    if "contest" in figures:
+        return contest_sentences(figures, gate, result.inference.strength)
     automatic = _automatic(figures, result.inference.tiling)
     if gate is None:  # a fit of an earlier version, or of a method without anything to compare
         return [*_clicks(figures), *_oracle(figures), *_strength(figures), *automatic]

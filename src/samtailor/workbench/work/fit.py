@@ -46,7 +46,15 @@ def run(job: Mapping[str, Any], channel: Channel) -> None:
     out, names = Path(job["out"]), tuple(job["classes"])
     base = load_on(job["base"], job["device"])
     store, samples = EmbeddingCache(job["cache"]), read_samples(job)
-    settings = {**job["settings"], "out": out, "base": job["base"], "classes": names, "present": job.get("present")}
+    # not a contest: the page shows the adapter on held-out images, and has only a moment
+    settings = {
+        "method": "tailor",
+        **job["settings"],
+        "out": out,
+        "base": job["base"],
+        "classes": names,
+        "present": job.get("present"),
+    }
     config = load(None, {**settings, "trackers": ()})
     parts, notice = _split(samples, names, config, out)
     val = (Split.read(out / artefact.SPLIT) if parts is None else parts).pick(samples, "val")
