@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from samtailor.errors import InputError
 from samtailor.serve.app import build
 from samtailor.serve.metrics import Metrics
 from samtailor.serve.refusals import NotKept
+from samtailor.serve.run_folder import run_folder
 from samtailor.serve.shared import ListedAdapter, SharedFolder
 from samtailor.serve.shared_engine import SharedEngine
 from saved import save
@@ -217,3 +219,18 @@ def test_a_full_folder_is_an_error_until_there_is_room(tmp_path):
     Path(tmp_path / "images").unlink()
     shared.keep("one", b"x")
     assert shared.image("one") == b"x"
+
+
+def test_folders_of_killed_services_are_removed_and_those_of_running_ones_stay(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAMTAILOR_CACHE", str(tmp_path))
+    left = tmp_path / "serve" / "left"
+    (left / "shared").mkdir(parents=True)
+    os.utime(left, (1, 1))
+    with run_folder() as running:
+        os.utime(running, (1, 1))
+        assert running.stat().st_mode & 0o077 == 0
+        assert not left.exists()
+        with run_folder() as other:
+            assert running.exists()
+        assert not other.exists()
+    assert not running.exists()

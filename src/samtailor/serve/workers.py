@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
 import threading
@@ -25,6 +24,7 @@ from typing import Any
 
 from samtailor.errors import SamtailorError, fault_in_words
 from samtailor.serve import run
+from samtailor.serve.run_folder import run_folder
 from samtailor.serve.setup import ServiceSettings
 
 MAX_ENDED = 5
@@ -53,7 +53,7 @@ def serve_workers(
     """
     from samtailor.serve.shared import SharedFolder
 
-    with run.opened(host, port) as listening, _own_folder() as folder, _environment(folder / "metrics", workers):
+    with run.opened(host, port) as listening, run_folder() as folder, _environment(folder / "metrics", workers):
         settings = replace(settings, shared=settings.shared or folder / "shared")
         SharedFolder(settings.shared or folder).begin(settings.adapters)
         pool = _Pool(settings, listening, workers, folder / "metrics")
@@ -185,23 +185,6 @@ def _end(process: Any) -> str:
         with suppress(ValueError):
             return f"was ended by {signal.Signals(-code).name}"
     return f"ended with exit code {code}"
-
-
-@contextmanager
-def _own_folder() -> Iterator[Path]:
-    """A folder of this service in the cache, removed at the end; those of killed services are removed first."""
-    from samtailor.cache.folder import default_root
-    from samtailor.data.writing import sweep, temporary_beside
-
-    root = default_root("serve")
-    sweep(root)
-    folder = temporary_beside(root / "run")
-    folder.mkdir(parents=True, mode=0o700)  # it holds images of clients
-    (folder / "metrics").mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
