@@ -86,10 +86,10 @@ class SharedFolder:
     def has(self, id: str) -> bool:
         """Whether an image is kept; counts as a use."""
         path = self._images.place(id, ".image")
-        found = path.is_file()
-        if found:
+        exists = path.is_file()
+        if exists:
             touch(path)
-        return found
+        return exists
 
     def image(self, id: str) -> bytes | None:
         """Content of the image file; None if there is none."""

@@ -28,8 +28,8 @@ from samtailor.serve.run_folder import run_folder
 from samtailor.serve.setup import ServiceSettings
 
 MAX_ENDED = 5
-"""The service stops if more workers than this end within `WITHIN` seconds."""
-WITHIN = 60.0
+"""The service stops if more workers than this end within `PERIOD` seconds."""
+PERIOD = 60.0
 _POLL = 0.5  # seconds
 _log = logging.getLogger("samtailor.serve")
 
@@ -158,11 +158,11 @@ class _Pool:
         now, what = time.monotonic(), f"Worker {worker.number} (process {worker.process.pid}) {_end(worker.process)}"
         what += f": {reason}" if reason else "."
         self._ended.append(now)
-        while self._ended[0] < now - WITHIN:
+        while self._ended[0] < now - PERIOD:
             self._ended.popleft()
         if len(self._ended) > MAX_ENDED:
             raise SamtailorError(
-                f"{what} {len(self._ended)} workers ended within {WITHIN:.0f} s, so the service stops. If the system "
+                f"{what} {len(self._ended)} workers ended within {PERIOD:.0f} s, so the service stops. If the system "
                 "ran out of memory, use fewer --workers, or a smaller --memory."
             )
         _log.warning("%s It is replaced; requests that it was working on are lost.", what)
@@ -257,4 +257,4 @@ def _stop_without_parent(pipe: Connection, server: Any) -> None:
     server.should_exit = True
 
 
-__all__ = ["MAX_ENDED", "WITHIN", "serve_workers"]
+__all__ = ["MAX_ENDED", "PERIOD", "serve_workers"]
