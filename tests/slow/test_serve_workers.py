@@ -23,7 +23,7 @@ from PIL import Image
 
 pytestmark = pytest.mark.slow
 PROMPT = {"points": [[30, 20]]}
-SECONDS = 120
+SECONDS = 400
 CONTAINER = Path(__file__).parents[2] / "examples" / "kubernetes" / "serve.yaml"
 
 
