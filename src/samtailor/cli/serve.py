@@ -104,8 +104,8 @@ def serve_command(
         decodes=decodes,
     )
     settings = ServiceSettings(
-        options.adapters_by_name(adapter or []), base, device, limits, cache, adapters_root, shown, tuple(allow_host or ()),
-        share,
+        options.adapters_by_name(adapter or []), base, device, limits, cache, adapters_root, shown,
+        tuple(allow_host or ()), share,
     )  # fmt: skip
 
     def announce(name: str) -> None:
