@@ -196,6 +196,66 @@ def embed_command(
     _print(summary, out, "vector")
 
 
+@app.command("evaluate", cls=Command)
+def evaluate_command(
+    data: options.Data,
+    out: Out,
+    adapter: options.Adapter = None,
+    base: options.AdapterBase = None,
+    classes: options.Classes = None,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Prompt source, as in samtailor evaluate; not auto.")
+    ] = None,
+    include_train: Annotated[
+        bool, typer.Option("--include-train", help="Also use the images that the adapter was fitted on.")
+    ] = False,
+    split: Annotated[str | None, typer.Option(metavar="val|test|all", help="As in samtailor evaluate.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Use only the first N images.")] = None,
+    seed: options.Seed = 0,
+    format: options.Format = None,
+    group_rule: options.GroupRule = None,
+    setting: options.DataSetting = None,
+    engine: Engine = "ray",
+    address: Address = None,
+    workers: Workers = None,
+    cpus: Cpus = 1.0,
+    gpus: Gpus = 0.0,
+    block: Block = 256,
+    group: Group = 8,
+    timeout: Timeout = 120.0,
+    tries: Tries = 2,
+    device: options.Device = None,
+    retry_failed: Retry = False,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Evaluate an adapter and its base model, one prompt for each mask, into Parquet files with one row for each mask.
+
+    The scores are those of samtailor evaluate. All workers must be able to read DATA at the same place.
+    """
+    from samtailor.cli.screen import percent, say, summaries
+    from samtailor.distributed.evaluations import evaluate
+    from samtailor.evaluation.api import AUTO
+    from samtailor.evaluation.scores import difference
+
+    if prompt == AUTO:
+        raise InputError("samtailor batch evaluate uses one prompt for each mask. For --prompt auto use evaluate.")
+    machines = _machines(engine, address, workers, cpus, gpus, None, timeout, None)
+    with _counting("Evaluating images") as progress:
+        summary, evaluations = evaluate(
+            str(data), adapter, out, machines, base=base, classes=options.names(classes), prompt=prompt, split=split,
+            include_train=include_train, limit=limit, seed=seed, format=format, group=group_rule,
+            data_options=options.data_options(setting), device=device, progress=progress, overwrite=overwrite,
+            retry_failed=retry_failed, sizes=_sizes(block, group, tries, "1/1"),
+        )  # fmt: skip
+    note = f"Percent. Prompt: {evaluations['base'].prompt}, one for each mask. Intervals: bootstrap over groups."
+    summaries(str(data), {name: one.summary() for name, one in evaluations.items()}, note)
+    if "adapter" in evaluations:
+        change = difference(evaluations["adapter"], evaluations["base"])
+        points = percent(change["miou"], change["miou_interval"], signed=True)
+        say(f"adapter minus base, paired: mIoU {points} points.")
+    _print(summary, out, "row")
+
+
 @app.command("write", cls=Command)
 def write_command(
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Result of samtailor batch label or find.")],

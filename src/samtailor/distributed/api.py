@@ -135,7 +135,7 @@ def start(
         options: further options of the task, and those of `run.run`.
     """
     machines.check()
-    module = tasks.find(task)
+    module = tasks.task_module(task)
     options = dict(options)
     running = {key: options.pop(key) for key in _RUN if options.get(key) is not None}
     job = Job(task, {**given, **options}, Shipment.of(places))

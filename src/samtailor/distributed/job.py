@@ -49,7 +49,7 @@ class Shipment:
             root = folder / str(number) / (Path(name).name or "file")
             for inside, data in files.items():
                 target = root / inside if inside else root
-                if not target.resolve().is_relative_to(folder.resolve()):
+                if not target.resolve().is_relative_to(root.resolve()):
                     raise InputError(f"{inside!r} is no path inside {name!r}.")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)

@@ -30,7 +30,7 @@ def encode(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> byt
 
     Args:
         rows: column to value.
-        columns: name to type of Arrow: "string", "int32", "int64", "float", "double", "bool" or "list<float>".
+        columns: name to type of Arrow: "string", "int32", "int64", "double" or "list<float>".
     """
     arrow, parquet = library("pyarrow", why=_WHY), library("pyarrow.parquet", why=_WHY)
     schema = arrow.schema([(name, _type(arrow, kind)) for name, kind in columns.items()])

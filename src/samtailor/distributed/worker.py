@@ -36,7 +36,7 @@ class Worker:
         self._job = job
         prepare(job)
         options = job.unpacked()
-        self._predict: Predict = tasks.find(job.task).open_task(options).predict
+        self._predict: Predict = tasks.task_module(job.task).open_task(options).predict
         shutil.rmtree(options["folder"], ignore_errors=True)
 
     def read(self, items: Sequence[Item]) -> list[Decoded]:
@@ -62,7 +62,7 @@ class Worker:
 
 def read(items: Sequence[Item], job: Job) -> list[Decoded]:
     """Read images, each within the time limit; the process ends if one takes longer."""
-    if not tasks.find(job.task).READS:
+    if not tasks.task_module(job.task).READS:
         return [Decoded(item) for item in items]
     images = []
     for item in items:

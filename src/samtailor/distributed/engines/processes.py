@@ -87,7 +87,7 @@ class Processes:
 
     def _with_news(self) -> list[_Child]:
         sources: dict[Any, _Child] = {child.pipe: child for child in self._children}
-        return [sources[source] for source in connection.wait(list(sources), timeout=1.0)]  # type: ignore[index]
+        return [sources[source] for source in connection.wait(list(sources), timeout=1.0)]
 
     def _receive(self, child: _Child) -> Iterator[Result]:
         try:

@@ -7,6 +7,8 @@ retried by Ray only in the first pass; after that `passes` isolates images.
 from __future__ import annotations
 
 import logging
+import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +70,7 @@ class RayData:
     def run(self, blocks: Sequence[Sequence[Item]], group: int) -> Iterator[Result]:
         """Process images; see `passes.Engine`."""
         self._configure()
+        warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")  # max_restarts has no other place yet
         rows = [{"ids": [item.id for item in block], "uris": [item.uri for item in block]} for block in blocks]
         for row in self._pipeline(rows, group).iter_rows():
             if row["result"] is None:
@@ -86,6 +89,9 @@ class RayData:
             readers = wanted.readers or 1
             # CPUs are only a count for Ray: the readers get their own beside the workers
             cpus = int(wanted.workers[1] * wanted.cpus + readers + 0.999)
+            # Ray's workers have the lowest priority of the machine by default, and its core prints to the terminal
+            for name, value in {"RAY_worker_niceness": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}.items():
+                os.environ.setdefault(name, value)
             arguments |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": 2 * _MEMORY}
         else:
             arguments["address"] = wanted.address

@@ -35,9 +35,9 @@ class Task:
     classes: list[str] = field(default_factory=list)
 
 
-def find(name: str) -> Any:
-    """The module of a task."""
-    return importlib.import_module(f"samtailor.distributed.tasks.{name}")
+def task_module(name: str) -> Any:
+    """The module of a task: one of `NAMES`, or the dotted name of a module elsewhere."""
+    return importlib.import_module(f"samtailor.distributed.tasks.{name}" if name in NAMES else name)
 
 
-__all__ = ["NAMES", "Predict", "Task", "find"]
+__all__ = ["NAMES", "Predict", "Task", "task_module"]

@@ -82,7 +82,7 @@ class ObjectStream:
 
     def _start(self) -> Generator[LabelledImage | Unreadable, None, None]:
         waiting, pixels = self._waiting, self._pixels
-        queued: Iterator[tuple[str, Path]] = iter(waiting.get, None)  # type: ignore[arg-type]
+        queued: Iterator[tuple[str, Path]] = iter(waiting.get, None)
         return predict_images(
             self._ready.predictor, self._ready.sources, queued, self._tiling, read_file=lambda path: pixels.pop(path)
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from samtailor.distributed import results
 from samtailor.distributed.fetch import Decoded
 from samtailor.distributed.results import Result
@@ -31,7 +33,7 @@ def open_task(options: dict[str, Any]) -> Task:
         return [_result(one) for one in images]
 
     def _result(image: Decoded) -> Result:
-        predictor.set_image(image.pixels)
+        predictor.set_image(np.asarray(image.pixels))
         vector = predictor.features.main[0].float().mean(dim=(1, 2)).cpu().tolist()
         height, width = predictor.frame.height, predictor.frame.width
         row = {"image": image.item.id, "vector": vector, "base": base.fingerprint}
