@@ -47,6 +47,7 @@ class Run:
     resume: bool
     progress: Callable[[Progress], None] | None
     stop: Callable[[], bool] | None
+    finish: bool = False
 
     def result(self) -> FitResult:
         """Fit, export the adapter and return the result."""
@@ -189,6 +190,7 @@ class Run:
             resume=self.resume,
             progress=self.progress,
             stop=self.stop,
+            finish=self.finish,
             second=step_feeds.second,
             regions=feeds.held_out_regions() if held_out and step_feeds.regions else None,
             after_step=self._snapshots(segmenter, feeds, step_feeds.train),

@@ -53,6 +53,7 @@ def run(
     resume: bool = False,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    finish: bool = False,
     second: Feed | None = None,
     regions: Feed | None = None,
     after_step: Callable[[int], None] | None = None,
@@ -71,6 +72,7 @@ def run(
         resume: continue from `file` if it exists.
         progress: called after every step.
         stop: polled after every step; True has the effect of Ctrl-C.
+        finish: with `resume` and a checkpoint, end with the best state so far instead of training on.
         second: second batches of a step that takes two (`Bilevel`, `MultiTask`).
         regions: held-out regions to validate on without a prompt; the best state then has the best mean of both scores.
         after_step: called in the main process with the number of steps done, before the checkpoint of that step.
@@ -91,6 +93,7 @@ def run(
             "Resume it with the same number of processes."
         )
     state.masks_per_step = masks
+    total = state.step if finish and state.step else total
     hooks = [averaging(optimizer, accelerator) for optimizer in optimizers.values()]
     hooks += [
         clip_gradients(optimizer, of_group(config.max_grad_norm, group)) for group, optimizer in optimizers.items()
