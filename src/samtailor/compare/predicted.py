@@ -21,6 +21,7 @@ from samtailor.errors import InputError
 from samtailor.evaluation.protocol import prompt_source, prompts_for
 from samtailor.masks.metrics import iou
 from samtailor.masks.overlay import around, close_up
+from samtailor.predict.postprocessing import masks_of
 from samtailor.predict.predictor import BASE, Predictor
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Annotation, Output, Prompts, Sample
@@ -143,7 +144,7 @@ class Predictions:
         prompts = prompts_for(target.sample, target.sample.of(self.classes), target.index, self._sources[name], 0)
         output = self.predictor.decode(prompts, name)
         _, low_res = output.best_masks()
-        mask = (self.predictor.frame.logits(low_res[:, :1])[0, 0] > 0).cpu().numpy()
+        mask = masks_of(self.predictor, low_res[:, :1], prompts, name)[0, 0]
         points: tuple[Any, ...] = ()
         if prompts.points is not None and prompts.labels is not None:
             pairs = zip(prompts.points[0, 0].tolist(), prompts.labels[0, 0].tolist(), strict=True)
