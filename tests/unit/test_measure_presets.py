@@ -1,4 +1,4 @@
-"""The tool that measures presets writes data sets that the readers of the recipes accept, and a row for each setting."""
+"""The tool that measures presets: the recipes read its data, and every row is there with both settings."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from samtailor.compare.recipes import read
 from samtailor.data.dataset import open_dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
-import measure_presets  # noqa: E402
-from measure_presets import TRIALS  # noqa: E402
+import measure_presets
+from measure_presets import TRIALS
 
 XML = """<annotation><size><width>40</width><height>30</height><depth>3</depth></size><object><name>licence</name>
 <bndbox><xmin>5</xmin><ymin>5</ymin><xmax>20</xmax><ymax>15</ymax></bndbox></object></annotation>"""
