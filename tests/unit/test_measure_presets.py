@@ -79,4 +79,4 @@ def test_every_row_is_shown_with_both_settings_and_the_base_once():
     assert (preset["settings"], preset["measured"].value, preset["seconds"]) == ("kim-2024", 25.0, 3.2)
     assert (defaults["settings"], defaults["measured"].low) == ("defaults", 65.0)
     assert [column.key for column in table.columns] == ["row", "settings", "measured", "published", "masks", "seconds"]
-    assert "200 steps instead of 20,000" in table.note
+    assert "60 steps instead of 20,000" in table.note
