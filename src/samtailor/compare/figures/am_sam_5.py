@@ -9,7 +9,7 @@ from samtailor import artefact
 from samtailor.compare.run_folder import RunFolder
 from samtailor.errors import InputError
 
-WHERE = {"paper": "D2, the half of the shots that the upper level learns from", "held-out": "held-out images"}
+WHERE = {"paper": "D2, the half of the shots that selects the state", "held-out": "held-out images"}
 
 
 def build(runs: Sequence[RunFolder], *, objects: int, seed: int) -> Any:
@@ -41,7 +41,7 @@ def build(runs: Sequence[RunFolder], *, objects: int, seed: int) -> Any:
         where = " and ".join(WHERE.get(name, name) for name in sorted(measured))
         axis.set(xlabel=" or ".join(sorted(counted_in)), ylabel="Dice, %", ylim=(0, 100))
         n = f" (n = {' or '.join(map(str, sorted(masks)))} masks)" if masks else ""
-        axis.set_title(f"{run.name}{shots}\nmeasured on {where}{n}", fontsize=9)
+        axis.set_title(f"{run.name}{shots}\nmeasured on {where}{n}", fontsize=8)
         axis.grid(alpha=0.25)
         axis.legend(frameon=False, fontsize=8)
     return made
