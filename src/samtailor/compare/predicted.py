@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 TRUE = (48, 209, 88)
 """Color of true masks in sheets."""
+NEIGHBOR = (255, 149, 0)
+"""Color of neighbors."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,14 @@ class Target:
         index: of the object among those of the classes.
         annotation: the object.
         why: why it was chosen, for the caption.
+        neighbors: other objects that are shown beside the true mask.
     """
 
     sample: Sample
     index: int
     annotation: Annotation
     why: str = ""
+    neighbors: tuple[Annotation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -224,7 +228,8 @@ def panels_by_method(
         image = target.sample.image
         view = around(target.annotation.box, *image.shape[:2])
         prompted = close_up(image, view, points=_points(made.values()), boxes=_boxes(made.values()))
-        truth = close_up(image, view, [target.annotation.mask], colors=[TRUE])
+        beside = [other.mask for other in target.neighbors]
+        truth = close_up(image, view, [target.annotation.mask, *beside], colors=[TRUE, *[NEIGHBOR] * len(beside)])
         panels = [(prompted, f"{target.sample.id} {target.why}".strip()), (truth, target.annotation.label)]
         for one in made.values():
             drawing = close_up(image, view, [one.mask], outlines=[target.annotation.mask])
@@ -241,4 +246,4 @@ def _boxes(predictions: Any) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(box for one in predictions for box in one.boxes))
 
 
-__all__ = ["TRUE", "Prediction", "Predictions", "Row", "Target", "drawn", "panels_by_method", "rows_of"]
+__all__ = ["NEIGHBOR", "TRUE", "Prediction", "Predictions", "Row", "Target", "drawn", "panels_by_method", "rows_of"]

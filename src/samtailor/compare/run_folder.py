@@ -116,7 +116,8 @@ class RunFolder:
         if loaded.fingerprint != self.content["base"]["fingerprint"]:
             raise InputError(
                 f"The run in {self.folder} has the base {self.content['base']['name']} with the fingerprint "
-                f"{self.content['base']['fingerprint']}, but it now has {loaded.fingerprint}."
+                f"{self.content['base']['fingerprint']}, but it now has {loaded.fingerprint}. Run it again, or use the "
+                "version of samtailor that made it."
             )
         return loaded
 

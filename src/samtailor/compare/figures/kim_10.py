@@ -27,17 +27,21 @@ def build(runs: Sequence[RunFolder], *, objects: int, seed: int) -> np.ndarray:
     if run.content["regions"]:
         raise InputError(f"The run in {run.folder} joins the objects of an image; this figure needs single objects.")
     predictions = run.predictions()
-    crowded = [target for target in predictions.targets(run.samples) if _touches(target, run.classes)]
+    targets = (
+        replace(target, neighbors=_neighbors(target, run.classes)) for target in predictions.targets(run.samples)
+    )
+    crowded = [target for target in targets if target.neighbors]
     if not crowded:
         raise InputError(f"No held-out object of the run in {run.folder} overlaps or touches another one of its class.")
     last = run.titles[-1]
     ranked = sorted(crowded[:MOST], key=lambda target: predictions(last, target).iou)
     shown = [replace(target, why=f"rank {place}") for place, target in enumerate(ranked[:objects], 1)]
-    how = f"the lowest IoU with {last} of {counted(len(ranked), 'object')} that overlap or touch a neighbor"
+    how = f"the lowest IoU with {last} of {counted(len(ranked), 'object')} that overlap or touch a neighbor (orange)"
     return methods_sheet(run, run.titles, shown, how)
 
 
-def _touches(target: Target, classes: Sequence[str]) -> bool:
+def _neighbors(target: Target, classes: Sequence[str]) -> tuple[Annotation, ...]:
+    """Objects of the class that overlap or touch an object."""
     others = [
         other
         for place, other in enumerate(target.sample.of(classes))
@@ -46,10 +50,10 @@ def _touches(target: Target, classes: Sequence[str]) -> bool:
     reach = max(1, round(GAP * max(target.annotation.rle["size"])))
     near = [other for other in others if _boxes_meet(target.annotation, other, reach)]
     if not near:
-        return False
+        return ()
     kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     grown = cv2.dilate(target.annotation.mask.astype(np.uint8), kernel) > 0
-    return any(bool((grown & other.mask).any()) for other in near)
+    return tuple(other for other in near if (grown & other.mask).any())
 
 
 def _boxes_meet(one: Annotation, other: Annotation, reach: int) -> bool:
