@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtailor.errors import InputError
+from samtailor.fitting import folder
 from samtailor.fitting.contest import sheet
 from samtailor.fitting.contest.assemble import assembled, publish
 from samtailor.fitting.contest.budget import Budget
@@ -26,7 +27,7 @@ from samtailor.fitting.contest.cross_validation import folds_of, group_of, joine
 from samtailor.fitting.contest.fingerprint import DataFingerprint
 from samtailor.fitting.contest.jobs import Fit, Fitted, fit_and_score
 from samtailor.fitting.contest.outcome import decisions_of, figures_of, forecast_of
-from samtailor.fitting.contest.plan_file import FILE, ContestPlan
+from samtailor.fitting.contest.plan_file import ContestPlan
 from samtailor.fitting.contest.postprocessing import chosen_postprocess, with_postprocess
 from samtailor.fitting.contest.scoring import Scores
 from samtailor.fitting.pool import Done, Pool
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
     from samtailor.structures import Sample
     from samtailor.train.config import FitConfig
 
-WORK = "contest"
-"""Folder of the fits of a running contest; it is deleted at the end."""
 FIRST_STEPS = 40
 SHORT = 0.2  # share of the steps of a complete fit in the first round, at most
 LEAST_STEPS = 10
@@ -135,7 +134,7 @@ class Contest:
             what = f"The best adapter so far is in {self.out}." if self._published else "There is no adapter yet."
             raise Interrupted(f"Stopped before the end of the contest. {what}") from error
         finally:
-            shutil.rmtree(self.out / WORK, ignore_errors=True)
+            shutil.rmtree(self.out / folder.CONTEST, ignore_errors=True)
 
     # -- stages
 
@@ -225,7 +224,7 @@ class Contest:
             max(steps for _, steps in chosen.values()),
         )
         if self.choice.region is not None and self.choice.region.scores.masks:
-            sheet.write_sheet(self.out / sheet.FILE, self.choice.region, self.train, self.classes)
+            sheet.write_sheet(self.out / folder.WORST, self.choice.region, self.train, self.classes)
 
     # -- parts of a stage
 
@@ -261,7 +260,7 @@ class Contest:
         return Fit(
             name, candidate, self.config, self.train, self.classes,
             train=tuple(sample.id for sample in self.train if sample.id not in judge),
-            judge=judge, folder=self.out / WORK / name, steps=steps, fold=bool(judge) or name == "first",
+            judge=judge, folder=self.out / folder.CONTEST / name, steps=steps, fold=bool(judge) or name == "first",
         )  # fmt: skip
 
     def _fits(self, jobs: Sequence[Fit]) -> list[Fitted]:
@@ -337,7 +336,7 @@ class Contest:
             "seconds": self.budget.total, "spent": round(self.budget.spent, 1), "clock": self.budget.clock,
             "cpu_seconds": round(self.budget.cpu_seconds, 1), "workers": self.pool.workers,
         }  # fmt: skip
-        self.plan.write(self.out / FILE)
+        self.plan.write(self.out / folder.PLAN)
 
 
-__all__ = ["WORK", "Contest"]
+__all__ = ["Contest"]
