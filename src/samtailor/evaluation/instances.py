@@ -18,6 +18,8 @@ from samtailor.evaluation.counting import count_figures, count_text, counts_by_i
 from samtailor.evaluation.scores import MIN_OBJECTS, TOO_FEW, percent
 from samtailor.masks import average_precision as precision
 from samtailor.masks.average_precision import ImageResult, Instance
+from samtailor.masks.confusion import Confusion, instance_confusion
+from samtailor.masks.disagreement import Disagreement, disagreements, instance_answers
 from samtailor.predict.instances import predict_instances
 from samtailor.predict.source import AdapterSource
 from samtailor.structures import Account, Sample
@@ -84,8 +86,9 @@ class InstanceEvaluation:
             `precision`, `recall`, `f1` (IoU at least 0.5, all classes together) and `false_positive_rate`: the share
             of the images without an object of the classes that have an accepted prediction, None without such images;
             the errors of the number of objects per image `count_error` and `count_bias`, see
-            `counting.count_figures`; counts `images`, `empty_images`, `objects`, `found`; and `classes`: the same by
-            class, where `empty_images` are those without an object of that class.
+            `counting.count_figures`; `confusion` with several classes, see `Confusion.to_json`; counts `images`,
+            `empty_images`, `objects`, `found`; and `classes`: the same by class, where `empty_images` are those
+            without an object of that class.
         """
         groups = [image.group or image.id for image in self.images]
         limited = precision.match(self.images, self.classes)
@@ -100,6 +103,7 @@ class InstanceEvaluation:
             **self._intervals(accepted, self.classes, matched, groups, draws),
             **count_figures(counts, groups, self.seed, draws),
             "groups": len(set(groups)),
+            **({} if len(self.classes) < 2 else {"confusion": self.confusion.to_json()}),
             "classes": {
                 label: {
                     **precision.with_intervals({label: one}, groups, self.seed, draws),
@@ -140,6 +144,15 @@ class InstanceEvaluation:
         accepted = self._accepted()
         matched = precision.match(accepted, self.classes, _NO_LIMIT)
         return _accepted_figures(accepted, self.classes, matched)["f1"] or 0.0
+
+    @property
+    def confusion(self) -> Confusion:
+        """Which class's objects are covered by the accepted predictions of which class."""
+        return instance_confusion(self.images, self.classes)
+
+    def disagreements(self, count: int | None = None) -> list[Disagreement]:
+        """Annotations that strongly disagree with the predictions, see `masks.disagreement`."""
+        return disagreements(instance_answers(self.images, self.classes), count=count)
 
     def count_figures(self) -> dict[str, Any]:
         """Errors of the number of accepted predictions per image, see `counting.count_figures`."""

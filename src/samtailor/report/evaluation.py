@@ -12,11 +12,12 @@ from samtailor.evaluation.api import Subject
 from samtailor.evaluation.counting import count_text
 from samtailor.evaluation.instances import InstanceEvaluation
 from samtailor.evaluation.scores import TOO_FEW, Evaluation, percent
+from samtailor.masks.confusion import Confusion
 from samtailor.report.page import settings, versions, write_page
-from samtailor.report.panels import instance_sheet
+from samtailor.report.panels import doubtful_sheet, instance_sheet
 from samtailor.report.plots import curves
 from samtailor.report.predictions import Predictions, history_of
-from samtailor.report.tables import class_table, headline, instance_classes, instance_table
+from samtailor.report.tables import class_table, confusion_table, headline, instance_classes, instance_table
 
 
 def write_evaluation(
@@ -25,6 +26,7 @@ def write_evaluation(
     evaluations: Mapping[str, Evaluation],
     content: Mapping[str, Any],
     prompt: str | None = None,
+    confusion: Confusion | None = None,
 ) -> None:
     """Write the page of an evaluation with prompts.
 
@@ -34,6 +36,7 @@ def write_evaluation(
         evaluations: "base", "adapter" and refined results by name.
         content: what the JSON file of the evaluation holds.
         prompt: prompt source; None uses the one of the last evaluation.
+        confusion: of the adapter's region with the other classes of the data.
     """
     segmenters = subject.segmenters
     last = list(segmenters)[-1]
@@ -65,6 +68,7 @@ def write_evaluation(
     sections = [
         headline(evaluations),
         class_table(evaluations),
+        None if confusion is None else confusion_table(confusion),
         show.overlays(evaluations),
         show.iou_map(evaluations[last], list(segmenters)),
         show.refinement(evaluations[last], last),
@@ -92,7 +96,9 @@ def write_instances(
     sections = [
         instance_table(summaries),
         instance_classes(summaries[last]) if len(content["classes"]) > 1 else None,
+        confusion_table(evaluations[last].confusion) if len(content["classes"]) > 1 else None,
         instance_sheet(evaluations[last], subject.samples),
+        None if subject.part == "training" else doubtful_sheet(evaluations[last].disagreements(), subject.samples),
         settings("Settings", pairs, ids),
     ]
     one = summaries[last]

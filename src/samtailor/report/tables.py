@@ -10,6 +10,7 @@ import numpy as np
 from samtailor.errors import counted
 from samtailor.evaluation.counting import count_text
 from samtailor.evaluation.scores import MIN_OBJECTS, TOO_FEW, Evaluation, difference
+from samtailor.masks.confusion import Confusion
 from samtailor.report.page import Section
 
 INSTANCE_HEAD = [
@@ -223,6 +224,17 @@ def instance_classes(summary: Mapping[str, Any]) -> Section:
     return _table("By class", summary["classes"], "")
 
 
+def confusion_table(confusion: Confusion) -> Section:
+    """Which class's objects or pixels are covered by the answers of which class."""
+    head, rows = confusion.cells()
+    lines = [{"cells": [{"text": text} for text in row]} for row in rows]
+    note = (
+        f"Row: class of the annotations. Column: class of the answers. Percent of the {confusion.unit} of the row. "
+        "Last row: percent of the answers of a class where nothing is annotated."
+    )
+    return {"kind": "table", "title": "Confusion between classes", "head": head, "rows": lines, "note": note}
+
+
 def _table(title: str, summaries: Mapping[str, Mapping[str, Any]], end: str) -> Section:
     head, rows = instance_cells(summaries)
     lines = [{"cells": [{"text": text} for text in row]} for row in rows]
@@ -268,6 +280,7 @@ __all__ = [
     "comparison",
     "comparison_cells",
     "comparison_note",
+    "confusion_table",
     "figures",
     "headline",
     "instance_cells",
