@@ -49,7 +49,7 @@ ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
 	closer-look views companion find tailor-trials resident-order embedding-precision round-trips fuzzing faults \
-	base-sources base-training machine-faults cases two-processes
+	base-sources base-training machine-faults cases two-processes auto
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
@@ -86,6 +86,10 @@ results-few-shot-every: env
 
 results-instances: env
 	$(BIN)/python tools/measure_instances.py --data $(DATA) --out $(RUNS)/instances $(SOME)
+
+results-auto: export OMP_NUM_THREADS = 1
+results-auto: env  ## hours; continues where it was stopped
+	$(BIN)/python tools/measure_auto.py --data $(DATA) --detectors $(DETECTORS) --out $(RUNS)/auto $(SOME)
 
 results-speed: export OMP_NUM_THREADS = 2
 results-speed: env
