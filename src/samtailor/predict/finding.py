@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -13,6 +13,7 @@ from samtailor.predict.embedded import EmbeddedImage
 
 if TYPE_CHECKING:
     from samtailor.predict.find import Finder, FoundObject
+    from samtailor.predict.predictor import Predictor
     from samtailor.predict.references import Reference
 
 
@@ -90,7 +91,7 @@ class FindsObjects(EmbeddedImage):
         elif not_like or options:
             raise InputError("A finder has read its references already: give not_like and options to `finder`.")
         with torch.no_grad():
-            return like.objects(self)
+            return like.objects(cast("Predictor", self))
 
 
 __all__ = ["FindsObjects"]
