@@ -85,8 +85,8 @@ def instance_answers(images: Sequence[ImageResult], classes: Sequence[str]) -> l
             answers.append(Answer(image.id, one.label, score, one.rle, match.rle, match.label, match.score))
         crowd = any(one.crowd for one in image.truths)
         for column in set(range(len(found))) - set(pairs.values()) if not crowd else ():
-            one = found[column]
-            answers.append(Answer(image.id, one.label, 0.0, None, one.rle, one.label, one.score))
+            stray = found[column]
+            answers.append(Answer(image.id, stray.label, 0.0, None, stray.rle, stray.label, stray.score))
     return answers
 
 
