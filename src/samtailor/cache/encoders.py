@@ -15,6 +15,7 @@ from samtailor.bases.companions import Companion, companion_maps
 from samtailor.bases.encoder import fast_encoder
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
+from samtailor.structures import Features
 
 Shape = tuple[int, ...]
 _encoders: WeakKeyDictionary[Base, tuple[torch.device, Base | None]] = WeakKeyDictionary()
@@ -96,8 +97,7 @@ def encode(encoder: Encoder, images: Sequence[np.ndarray], precision: str = "fp3
     base = encoder.base
     device = device_of(base)
     frames = torch.stack([Frame.of(base, *image.shape[:2]).image(image, base) for image in images])
-    mixed = torch.autocast(device.type, _AUTOCAST.get(precision), enabled=precision in _AUTOCAST)
-    with torch.inference_mode(), mixed:
+    with torch.inference_mode(), _mixed(device, precision):
         made = [level.to("cpu", torch.float16) for level in encoder(frames.to(device))]
     levels = [level.clone() for level in made]  # inference tensors cannot enter autograd
     if not all(torch.isfinite(level).all() for level in levels):
@@ -108,11 +108,30 @@ def encode(encoder: Encoder, images: Sequence[np.ndarray], precision: str = "fp3
     return levels
 
 
+def encode_image(base: Base, frames: Tensor, precision: str = "fp32") -> Features:
+    """Features in full precision: by the vendor's own forward, or by the cheaper encoder in mixed precision.
+
+    Args:
+        base: whose encoder it is.
+        frames: normalized (B, 3, size, size), on the device of the base.
+        precision: as in `encode`.
+    """
+    if precision == "fp32":
+        return base.encode_image(frames)
+    with torch.no_grad(), _mixed(frames.device, precision):
+        return prepared(base).encode_image(frames).apply(Tensor.float)
+
+
+def _mixed(device: torch.device, precision: str) -> torch.autocast:
+    return torch.autocast(device.type, _AUTOCAST.get(precision), enabled=precision in _AUTOCAST)
+
+
 def prepared(base: Base) -> Base:
     """The encoder of a base, prepared once per device and kept as long as the base."""
     device, cached = device_of(base), _encoders.get(base)
     if cached is None or cached[0] != device:
-        with torch.inference_mode(False):
+        # it keeps products of weights, which must be neither inference tensors nor in the precision of a caller
+        with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
             made = fast_encoder(base)
         # a value that refers to its own key would never be released
         cached = _encoders[base] = device, None if made is base else made
@@ -124,4 +143,4 @@ def device_of(base: Base) -> torch.device:
     return next(base.model.parameters()).device
 
 
-__all__ = ["BaseEncoder", "CompanionEncoder", "Encoder", "device_of", "encode", "prepared"]
+__all__ = ["BaseEncoder", "CompanionEncoder", "Encoder", "device_of", "encode", "encode_image", "prepared"]

@@ -59,6 +59,15 @@ Seed = Annotated[int, typer.Option(metavar="S", help="Random seed.")]
 Device = Annotated[
     str | None, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one.")
 ]
+EncoderPrecision = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        metavar="NAME",
+        help="Precision of the image encoder: fp32, bf16, fp16, or auto: the fastest one of this machine that changes "
+        "the mIoU of synthetic images by less than 0.2 points.",
+    ),
+]
 Prompt = Annotated[
     str | None,
     typer.Option(

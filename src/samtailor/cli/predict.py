@@ -51,6 +51,7 @@ def predict_command(
     rle: options.RunLengths = False,
     setting: options.FormatOption = None,
     device: options.Device = None,
+    precision: options.EncoderPrecision = "fp32",
     max_pixels: options.MaxPixels = None,
     overwrite: options.Overwrite = False,
 ) -> None:
@@ -71,7 +72,7 @@ def predict_command(
             "threshold": threshold,
             "prompt_type": prompt_type,
         }
-        return _automatic(images, out, adapter or [], base, with_base, device, overwrite, automatic, written)
+        return _automatic(images, out, adapter or [], base, with_base, device, precision, overwrite, automatic, written)
     given = _prompts(click or [], box, prompts)
     from samtailor.cli.progress import counting
     from samtailor.predict.files import find_images, predict_files
@@ -80,7 +81,7 @@ def predict_command(
     files = find_images(images)
     per_image = {name: given for name in files} if isinstance(given, list) else _matched(given, files)
     adapters = options.adapters_by_name(adapter or [])
-    predictor = load_predictor(adapters, base, device)
+    predictor = load_predictor(adapters, base, device, precision)
     with counting("Predicting masks") as progress:
         coco = predict_files(
             predictor,
@@ -103,6 +104,7 @@ def _automatic(
     base: str | None,
     with_base: bool,
     device: str | None,
+    precision: str,
     overwrite: bool,
     automatic: dict[str, Any],
     written: dict[str, Any],
@@ -116,7 +118,7 @@ def _automatic(
 
     files = find_images(images)
     named = options.adapters_by_name(adapters)
-    predictor = load_predictor(named, base, device)
+    predictor = load_predictor(named, base, device, precision)
     folders: dict[str | None, str] = {name: folder for name, folder in named.items()}
     used: list[str | None] = [*([None] if with_base or not named else []), *named]
     sources = [AdapterSource.of(predictor, name, folders.get(name), **automatic) for name in used]

@@ -64,6 +64,7 @@ def serve_command(
     max_mb: MaxMegabytes = 32.0,
     max_megapixels: MaxMegapixels = 50.0,
     device: options.Device = None,
+    precision: options.EncoderPrecision = "fp32",
 ) -> None:
     """HTTP service: send an image once, then request any number of masks, with any adapter by name.
 
@@ -92,7 +93,7 @@ def serve_command(
     )
     metrics = Metrics()
     loaded = load_base_of(named, base, device)
-    engine = Engine(loaded, limits=limits, cache=cache, root=adapters_root, counter=metrics)
+    engine = Engine(loaded, limits=limits, cache=cache, root=adapters_root, counter=metrics, precision=precision)
     for name, source in named.items():
         engine.adapters.add(name, source)
     app = build(engine, token=shown, hosts=allow_host or (), metrics=metrics)

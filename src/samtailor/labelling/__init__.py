@@ -136,6 +136,8 @@ def label(
         tiles(1, 1, tiling.side, tiling.overlap)  # raises before anything is written
     everything = {
         "base": predictor.base.fingerprint,
+        # results of version 0.2, which must stay comparable, do not have it
+        **({} if predictor.precision == "fp32" else {"encoder": predictor.precision}),
         **(settings or {}),
         "tiling": None if tiling is None else [tiling.side, tiling.overlap],
         "format": format.replace("_", "-"),

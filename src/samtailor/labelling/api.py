@@ -39,6 +39,7 @@ def label(
     image_files: str = "copy",
     options: Mapping[str, Any] | None = None,
     device: str | None = None,
+    precision: str = "fp32",
     overwrite: bool = False,
     verbose: bool = True,
     progress: Callable[[int, int], None] | None = None,
@@ -69,6 +70,8 @@ def label(
         options: options of the format: {"rle": True} writes masks in place of polygons (coco, cvat, label-studio),
             {"val": 0.2} is the share of the images in val/ (yolo).
         device: "cpu", "cuda", ...; None uses a GPU if there is one.
+        precision: of the image encoder: "fp32", "bf16", "fp16", or "auto" for the fastest one of this machine that does
+            not change masks.
         overwrite: replace an earlier result in `out`.
         verbose: print progress on standard error; has no effect if `progress` is given.
         progress: called with (images done, images in total).
@@ -90,7 +93,7 @@ def label(
     """
     files = find_images(images)
     folders = _named(adapters)
-    predictor = load_predictor(folders, base, device)
+    predictor = load_predictor(folders, base, device, precision)
     classes = {name: _classes(folder) for name, folder in folders.items()}
     prompting = {"detector": detector, "classes": detector_classes, "threshold": threshold}
     sources = _sources(predictor, folders, classes, {**prompting, "prompt_type": prompt_type}, refine)

@@ -19,6 +19,8 @@ from torch.nn import functional as F
 
 from samtailor.bases import Base, load_on
 from samtailor.bases.companions import Companion, companion_maps
+from samtailor.cache.encoders import encode_image
+from samtailor.cache.precision import resolve
 from samtailor.data.augment import UNTOUCHED, View
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
@@ -47,6 +49,8 @@ class Predictor:
             object.
         store: embedding cache on disk; a cached image is not encoded again. Cached embeddings have half precision, so
             that predictions differ from those without a cache in about the fourth digit.
+        precision: of the image encoder: "fp32", "bf16", "fp16", or "auto" for the fastest one of this machine that does
+            not change masks (`cache.precision`). A store has its own.
 
     Not thread-safe: the image is state. Create one predictor per thread; they may share the base and the adapters.
     """
@@ -57,8 +61,9 @@ class Predictor:
         adapters: Mapping[str, Segmenter | str | Path] | None = None,
         *,
         store: EmbeddingCache | None = None,
+        precision: str = "fp32",
     ) -> None:
-        self.base = base
+        self.base, self.precision = base, resolve(base, precision)
         self._store = store
         self._segmenters: dict[str, Segmenter] = {}
         self._features: Features | None = None
@@ -79,6 +84,7 @@ class Predictor:
         *,
         device: str | torch.device | None = None,
         store: EmbeddingCache | None = None,
+        precision: str = "fp32",
     ) -> Predictor:
         """Load an adapter with its base, or a base with any number of adapters.
 
@@ -89,6 +95,7 @@ class Predictor:
             adapters: name to folder or hub id of further adapters on the same base.
             device: device of the base and the adapters; None selects a GPU if there is one.
             store: embedding cache on disk.
+            precision: of the image encoder, as above.
 
         Raises:
             BaseUnavailableError: the base cannot be loaded.
@@ -97,11 +104,12 @@ class Predictor:
         """
         folder = adapter_folder(source)
         if folder is None:
-            return cls(load_on(source, device), adapters, store=store)
+            return cls(load_on(source, device), adapters, store=store, precision=precision)
         from samtailor import artefact
 
         base = load_on(artefact.read_meta(folder).base.name, device)
-        return cls(base, {adapter_name(source, reserved=BASE): folder, **(adapters or {})}, store=store)
+        named = {adapter_name(source, reserved=BASE): folder, **(adapters or {})}
+        return cls(base, named, store=store, precision=precision)
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -524,7 +532,7 @@ class Predictor:
         if self._store is not None:
             return self._store.features(self.base, pixels)
         image = Frame.of(self.base, *pixels.shape[:2]).image(pixels, self.base)
-        return self.base.encode_image(image[None].to(self.device))
+        return encode_image(self.base, image[None].to(self.device), self.precision)
 
 
 __all__ = ["BASE", "Predictor"]

@@ -43,10 +43,11 @@ class Bundled:
         )
 
     def maps(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Normalized images (B, 3, size, size) to maps at strides 8, 16 and 32."""
+        """Normalized images (B, 3, size, size) to maps at strides 8, 16 and 32; in full precision, also in autocast."""
         maps = _trunk_memo.recall(self.weights_key, images)  # the bundled base has just encoded them
         if maps is None:
-            maps = self.model(images.contiguous(memory_format=torch.channels_last))
+            with torch.autocast(images.device.type, enabled=False):  # the same whether they are recalled or not
+                maps = self.model(images.contiguous(memory_format=torch.channels_last))
         return self.of_backbone(maps)
 
     def backbone_in(self, base: Base) -> EfficientNetLite | None:
