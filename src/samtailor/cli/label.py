@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from samtailor.cli import options
+from samtailor.cli.encoder_options import EncoderPrecision
 from samtailor.errors import counted
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 def label_command(
     images: options.Images,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the result; an interrupted run continues.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the result; an interrupted run continues.")
+    ] = Path("labels"),
     adapter: options.Adapters = None,
     format: Annotated[str, typer.Option(metavar="NAME", help="Output format: {writers}.")] = "coco",
     base: options.AdapterBase = None,
@@ -32,7 +35,7 @@ def label_command(
     rle: options.RunLengths = False,
     setting: options.FormatOption = None,
     device: options.Device = None,
-    precision: options.EncoderPrecision = "fp32",
+    precision: EncoderPrecision = "fp32",
     max_pixels: options.MaxPixels = None,
     overwrite: options.Overwrite = False,
 ) -> None:
@@ -66,6 +69,9 @@ def print_result(result: Labelled, out: Path) -> None:
     what = " (boxes)" if total and result.boxes == total else ""
     objects = ", ".join(f"{number} {name}{what}" for name, number in sorted(result.objects.items())) or "no objects"
     say(f"{counted(result.images, 'image')}{earlier} with {objects} in {out}.")
+    if total and result.images > 1:
+        each = "; ".join(f"{name} {result.per_image(name)}" for name in sorted(result.objects))
+        say(f"Objects per image: {each} (counts of every image: label.json).")
     if result.empty:
         more = f" and {len(result.empty) - 5} more" if len(result.empty) > 5 else ""
         say(f"{counted(len(result.empty), 'image')} without objects: {', '.join(result.empty[:5])}{more}.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samtailor.cli import options
+from samtailor.cli.encoder_options import EncoderPrecision
 from samtailor.errors import InputError, counted
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ def predict_command(
         ),
     ] = None,
     prompt: Annotated[
-        str | None, typer.Option(metavar="auto", help="auto: find the objects with proposals or a detector.")
+        str | None,
+        typer.Option(
+            metavar="auto",
+            help="auto: find the objects with proposals or a detector; default with an adapter and no other prompt.",
+        ),
     ] = None,
     detector: options.Detector = None,
     detector_classes: options.DetectorClasses = None,
@@ -51,19 +56,21 @@ def predict_command(
     rle: options.RunLengths = False,
     setting: options.FormatOption = None,
     device: options.Device = None,
-    precision: options.EncoderPrecision = "fp32",
+    precision: EncoderPrecision = "fp32",
     max_pixels: options.MaxPixels = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Masks for clicks or boxes: COCO JSON with run-length encoded masks, mask PNGs, overlays.
 
-    The same prompt for all images with --click or --box, prompts for each image from a file, or --prompt auto.
+    The same prompt for all images with --click or --box, or prompts for each image from a file. Without any of them
+    the adapter finds the objects by itself (--prompt auto).
     """
     options.allow_pixels(max_pixels)
     if format is None and (rle or setting):
         raise InputError("--rle and --set are options of an output format: give --format NAME too.")
     written: dict[str, Any] = {"format": format, "options": options.format_options(rle, setting)}
-    if prompt is not None or detector is not None:
+    promptless = not (click or box or prompts)
+    if prompt is not None or detector is not None or (promptless and adapter):
         if prompt not in (None, "auto") or click or box or prompts:
             raise InputError("--prompt must be auto, and excludes --click, --box and --prompts.")
         automatic: dict[str, Any] = {
@@ -177,7 +184,10 @@ def _prompts(
             raise InputError("Prompts come either from --prompts or from --click and --box, not both.")
         return read_prompts(prompts)
     if not clicks and box is None:
-        raise InputError("A prompt is missing: --click X,Y or --box X0,Y0,X1,Y1 or --prompts FILE or --prompt auto.")
+        raise InputError(
+            "A prompt is missing: --click X,Y or --box X0,Y0,X1,Y1 or --prompts FILE. With --adapter DIR or --detector "
+            "FILE objects are found without one."
+        )
     points = []
     for text in clicks:
         x, y, *label = options.numbers(text, (2, 3), "a click as X,Y or X,Y,LABEL in pixels")
