@@ -10,6 +10,7 @@ import torch
 
 from samtailor.cache import precision
 from samtailor.cache.embeddings import EmbeddingCache
+from samtailor.cache.encoders import batch_size, fitting_batch
 from samtailor.errors import InputError
 from samtailor.predict.predictor import Predictor
 
@@ -83,6 +84,15 @@ def test_the_precision_is_part_of_the_key(tiny_base, tmp_path, monkeypatch):
     assert torch.equal(auto, mixed)
     assert not torch.equal(auto, full)
     assert len(list((tmp_path / "e").rglob("*.safetensors"))) == 2
+
+
+@pytest.mark.parametrize(("free", "each", "count"), [(100, 1, 32), (100, 7, 4), (100, 6, 8), (1, 100, 1), (0, 0, 1)])
+def test_a_batch_takes_half_of_the_free_memory_of_a_gpu(free, each, count):
+    assert fitting_batch(free, each) == count
+
+
+def test_images_are_encoded_one_at_a_time_on_a_cpu(tiny_sam):
+    assert batch_size(tiny_sam) == 1
 
 
 def test_predictors_encode_in_their_precision(tiny_base):

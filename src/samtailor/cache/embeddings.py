@@ -30,7 +30,7 @@ from samtailor.bases.companions import Companion
 from samtailor.cache import entries
 from samtailor.cache.bounded import BoundedCache
 from samtailor.cache.digests import MEMO, SCHEMA, ImageLike, PixelDigests
-from samtailor.cache.encoders import BaseEncoder, CompanionEncoder, Encoder, device_of, encode
+from samtailor.cache.encoders import BaseEncoder, CompanionEncoder, Encoder, batch_size, encode
 from samtailor.cache.entries import Precision
 from samtailor.cache.folder import CacheFolder, default_root, touch
 from samtailor.cache.precision import EncoderPrecision, resolve
@@ -52,7 +52,7 @@ class EmbeddingCache:
             once and recompute embeddings.
         max_bytes: the least recently used entries are removed when the folder grows beyond this size; None for
             `room.limit_bytes()`.
-        batch: images per encoder pass; None is 1 on the CPU and 8 elsewhere.
+        batch: images per encoder pass; None for `encoders.batch_size`.
         precision: of the stored embeddings, "half" or "8bit" (`cache.entries`).
         encoder_precision: "fp32", "bf16" or "fp16" for mixed precision of the encoder, or "auto" (`cache.precision`).
         sharers: processes that fill this cache at the same time, each with other images.
@@ -233,7 +233,7 @@ class EmbeddingCache:
         return rows
 
     def _batch_size(self, base: Base) -> int:
-        return self._batch or (1 if device_of(base).type == "cpu" else 8)
+        return self._batch or batch_size(base, resolve(base, self.encoder_precision))
 
 
 Job = tuple[ImageLike, View]
