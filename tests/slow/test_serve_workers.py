@@ -52,7 +52,12 @@ def free_port() -> int:
 
 
 def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
-    return [one for one in psutil.Process(process.pid).children() if "spawn_main" in " ".join(one.cmdline())]
+    workers = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # ended meanwhile
+                workers += [child] if "spawn_main" in " ".join(child.cmdline()) else []
+    return workers
 
 
 @pytest.fixture
