@@ -48,7 +48,7 @@ LITE2 ?= lite2.pth
 ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
-	closer-look views companion find tailor-trials resident-order embedding-precision round-trips fuzzing faults \
+	closer-look views presets companion find tailor-trials resident-order embedding-precision round-trips fuzzing faults \
 	base-sources base-training machine-faults cases two-processes auto
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
@@ -108,6 +108,10 @@ results-users-hour: env
 
 results-closer-look: env
 	$(BIN)/python tools/measure_closer.py $(DATA) $(SOME)
+
+results-presets: env
+	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_presets.py --data $(DATA) --detectors $(DETECTORS) \
+		--out $(RUNS)/presets $(SOME)
 
 results-views: env
 	$(BIN)/python tools/measure_views.py --data $(DATA) --out $(RUNS)/views
