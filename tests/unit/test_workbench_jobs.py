@@ -21,7 +21,6 @@ from samtailor.predict.predictor import Predictor
 from samtailor.proposals import disk
 from samtailor.serve.adapters import Adapters
 from samtailor.serve.refusals import Taken, Unknown
-from samtailor.train.config import FitConfig
 from samtailor.train.interrupt import Interrupted
 from samtailor.workbench import proposing
 from samtailor.workbench.events import Events
@@ -212,7 +211,7 @@ def test_fit_writes_an_adapter_and_held_out_objects_before_and_after(work, tmp_p
     assert channel.note is None
     assert channel.of("done")[0]["done"]["held_out_images"] == 1
     meta = artefact.read_meta(tmp_path / "out")
-    assert (meta.classes, meta.steps, meta.method) == (("disc",), 4, FitConfig().method)
+    assert (meta.classes, meta.steps, meta.method) == (("disc",), 4, "tailor")
     (row,) = json.loads((tmp_path / "out" / "gallery.json").read_text())["images"]
     index = next(i for i, sample in enumerate(work["samples"]) if sample["id"] == row["id"])
     assert row["truth"] == objects_of(index)[0].rle.model_dump(mode="json") | {"size": [48, 80]}

@@ -16,7 +16,8 @@ from samtailor.fitting import folder, images
 from samtailor.fitting.gate import gate_of
 from samtailor.fitting.result import FitResult, finished
 from samtailor.fitting.run import Run
-from samtailor.train.config import FitConfig, resolve
+from samtailor.registry import find
+from samtailor.train.config import OF_ONE_METHOD, FitConfig, resolve
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
@@ -65,6 +66,7 @@ def fit(
         Interrupted: stopped on request, after saving.
     """
     config = resolve(config)
+    _refuse_settings_of_a_contest(config)
     out = folder.of(config)
     main = int(os.environ.get("RANK", "0")) == 0  # the first of several processes holds the lock for all
     if main and out.exists() and not out.is_dir():
@@ -106,11 +108,12 @@ def _fit(
         folder.refuse_other_content(out)
     else:
         folder.prepare(config, out, resume, overwrite)
-        if resume and (out / artefact.METADATA).exists():
+        if resume and (out / artefact.METADATA).exists() and (finish or not _stopped_contest(config, out)):
             return finished(config, out)
     samples = images.opened(config) if samples is None else samples
     names = images.classes_of(config, samples)
     account = images.account_of(samples)
+    by_name = base is None
     if base is None:
         from samtailor.bases import load_base
 
@@ -121,11 +124,23 @@ def _fit(
         from samtailor.fitting.store import open_store
 
         store = open_store(config)
+    contest = getattr(find("methods", config.method), "CONTEST", False)
+    if contest and len(names) > 1:
+        from samtailor.fitting.contest.classes import per_class
+
+        config = per_class(config, names)
     if not config.per_class:
         samples = images.joined_regions(config, samples, names)
         from samtailor.train.denormals import flushed
 
         with flushed():
+            if contest:
+                from samtailor.fitting.contest import fit_by_contest
+
+                result = fit_by_contest(
+                    config, out, samples, names, base, split, store, by_name=by_name, progress=progress, stop=stop
+                )
+                return replace(result, account=account)
             result = Run(config, out, samples, names, base, split, store, resume, progress, stop, finish).result()
         return replace(result, account=account)
     if split is None:  # one split, so that the held-out images of one class are held out for all
@@ -145,6 +160,33 @@ def _fit(
             finish=finish,
         )
     return FitResult(out, config, parts=parts, account=account)
+
+
+def _stopped_contest(config: FitConfig, out: Path) -> bool:
+    """Whether the folder has an adapter of a contest that was stopped before its end."""
+    if not getattr(find("methods", config.method), "CONTEST", False):
+        return False
+    from samtailor.fitting.contest.plan_file import FILE, ContestPlan
+
+    return not (out / FILE).is_file() or not ContestPlan.read(out / FILE).complete
+
+
+def _refuse_settings_of_a_contest(config: FitConfig) -> None:
+    """Raise if a single method is given settings of a contest."""
+    if getattr(find("methods", config.method), "CONTEST", False):
+        default = resolve(FitConfig(method=config.method))
+        given = [name for name in OF_ONE_METHOD if getattr(config, name) != getattr(default, name)]
+        if given:
+            raise InputError(
+                f"{', '.join(given)} is a setting of a single method, and {config.method} compares several. Leave it "
+                "out, or name a method: --method tailor."
+            )
+        return
+    for name in ("budget", "plan"):
+        if getattr(config, name) is not None:
+            raise InputError(
+                f"{name} is a setting of the method auto, and the method is {config.method}. Leave it out."
+            )
 
 
 def _named(progress: Callable[[Progress], None], name: str) -> Callable[[Progress], None]:

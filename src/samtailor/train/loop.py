@@ -31,7 +31,7 @@ from samtailor.train.config import FitConfig, of_group
 from samtailor.train.feed import Feed
 from samtailor.train.interrupt import Interrupted, signals
 from samtailor.train.joint import clip_gradients
-from samtailor.train.processes import agreed, averaging, mean
+from samtailor.train.processes import agreed, averaging, mean, same_start, wait
 from samtailor.train.progress import Clock, Progress
 from samtailor.train.schedule import Schedule
 from samtailor.train.step import Step
@@ -81,10 +81,12 @@ def run(
         Interrupted: stopped after the checkpoint was written.
         InputError: the loss became infinite or NaN.
         ArtefactError: the checkpoint cannot be resumed from.
+        LostProcess: another process of the fit has ended.
     """
     device, scaler, total = accelerator.device, accelerator.scaler, config.steps
     masks = feed.masks_per_step * config.grad_accum_steps
     state = checkpoint.load(file, segmenter, optimizers, scaler) if resume and file.exists() else State()
+    same_start(state.step, accelerator)
     if state.step and state.masks_per_step != masks:
         raise InputError(
             f"This fit took {state.masks_per_step} masks per step, now it would take {masks}. "
@@ -131,7 +133,7 @@ def run(
             if stopping or state.step % config.save_every == 0 or state.step == total:
                 if accelerator.is_main_process:
                     checkpoint.save(file, state, segmenter, optimizers, scaler)
-                accelerator.wait_for_everyone()
+                wait(accelerator)
             if stopping:
                 raise Interrupted(f"Stopped after step {state.step} of {total}. Continue with --resume.")
     for handle in hooks:
