@@ -1,4 +1,4 @@
-"""Large runs on Ray: rate with one and two workers against plain label, and a run with killed workers and a killed driver.
+"""Large runs on Ray: rate of one and two workers against plain label, and a run with killed workers and driver.
 
     python tools/measure_ray.py WORK --images 3000
 
