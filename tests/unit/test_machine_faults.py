@@ -193,7 +193,7 @@ def test_a_lock_leaves_no_empty_folder(tmp_path):
 
 def test_two_fits_into_one_folder(base_folder, data_folder, run, tmp_path):
     with locked(tmp_path / "out", "a fit"):
-        fit = ("fit", data_folder, "--base", base_folder, "--out", "out", "--steps", "1")
+        fit = ("fit", data_folder, "--method", "tailor", "--base", base_folder, "--out", "out", "--steps", "1")
         code = f"from samtailor.cli import main; main({[str(word) for word in fit]!r})"
         environment = os.environ | {"PYTHONPATH": str(Path(samtailor.__file__).parents[1])}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)

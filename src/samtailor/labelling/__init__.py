@@ -7,14 +7,14 @@ detector (`predict.source`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtailor.data.folder_lock import locked
-from samtailor.data.image import write_json
+from samtailor.data.image import read_image, write_json
 from samtailor.data.writers import (
     Destination,
     LabelledImage,
@@ -30,14 +30,16 @@ from samtailor.labelling._predict import MultiAdapterPredictor
 from samtailor.labelling._tiles import Piece, Tile, merged, tiles
 from samtailor.masks.nms import mask_nms
 from samtailor.masks.rle import is_box
+from samtailor.predict.postprocessing import finished
 from samtailor.predict.source import AdapterSource
+from samtailor.structures import Postprocess
 from samtailor.structures.notebook import table_html
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from samtailor.predict.predictor import Predictor
 
-NMS_IOU = 0.8
-"""IoU above which two predictions of a class, of any adapters, are one object; the one with the higher score stays."""
 REPORT = "label.json"
 
 
@@ -56,6 +58,7 @@ class Labelled:
     Args:
         images: labeled images, those of an earlier run included.
         objects: number by class.
+        counts: number by class in each image, by name.
         earlier: images that an earlier run labeled.
         empty: names of the images without any object.
         empty_masks: number of predictions without a pixel; they are no objects.
@@ -66,6 +69,7 @@ class Labelled:
 
     images: int = 0
     objects: Counter[str] = field(default_factory=Counter)
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
     earlier: int = 0
     empty: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -81,12 +85,19 @@ class Labelled:
 
     def _repr_html_(self) -> str:
         """A table for notebooks."""
-        rows = [[name, str(number)] for name, number in sorted(self.objects.items())]
+        rows = [
+            [name, f"{number} (per image: {self.per_image(name)})"] for name, number in sorted(self.objects.items())
+        ]
         rows += [["empty masks, left out", str(self.empty_masks)]] if self.empty_masks else []
         rows += [["images", str(self.images)], ["images without objects", str(len(self.empty))]]
         rows += [["unreadable images", str(len(self.unreadable))]] if self.unreadable else []
         rows += [["objects that the format could not hold", str(n)]] if (n := self.report.left_out.total()) else []
         return table_html(["class", "objects"], rows, "Labeled images")
+
+    def per_image(self, name: str) -> str:
+        """Number of objects of a class per image in words: "12.3 on average, 0 to 97"."""
+        numbers = [one[name] for one in self.counts.values()] or [0]
+        return f"{sum(numbers) / len(numbers):.1f} on average, {min(numbers)} to {max(numbers)}"
 
 
 def label(
@@ -173,7 +184,7 @@ def _label(
     journal, result = Journal(Path(out), everything, overwrite=overwrite), Labelled()
     waiting = [(name, path) for name, path in images.items() if not journal.done(name, path)]
     result.earlier = len(images) - len(waiting)
-    with closing(_predicted(predictor, sources, waiting, tiling)) as predicted:
+    with closing(predict_images(predictor, sources, waiting, tiling)) as predicted:
         for number, image in enumerate(predicted, result.earlier + 1):
             if isinstance(image, Unreadable):
                 result.unreadable[str(image.path)] = str(image.reason)
@@ -199,27 +210,36 @@ def find_objects(
     Raises:
         DataError: the image cannot be read.
     """
-    (image,) = _predicted(predictor, sources, [(name, path)], tiling)
+    (image,) = predict_images(predictor, sources, [(name, path)], tiling)
     if isinstance(image, Unreadable):
         raise image.reason
     return image
 
 
-def _predicted(
+def predict_images(
     predictor: Predictor,
     sources: Sequence[AdapterSource],
-    images: Sequence[tuple[str, Path]],
-    tiling: Tiling | None,
+    images: Iterable[tuple[str, Path]],
+    tiling: Tiling | None = None,
+    *,
+    read_file: Callable[[Path], np.ndarray] = read_image,
 ) -> Generator[LabelledImage | Unreadable, None, None]:
-    """Predict images in order; each view is encoded once, and the pieces of each source are merged per image."""
+    """Predict images in order; each view is encoded once, and the pieces of each source are merged per image.
+
+    Args:
+        predictor, sources, tiling: as of `label`.
+        images: names and files; read in a thread, a few images ahead.
+        read_file: reads an image file, see `data.image.read_image`.
+    """
     model, cut = MultiAdapterPredictor(predictor, sources), Cut(None, 0.0, predictor.base.mean)
     if tiling is not None:
         cut = replace(cut, side=tiling.side, overlap=tiling.overlap)
     regions = [one.adapter is not None and predictor.segmenter(one.adapter).inference.regions for one in sources]
-    workers = Workers(1, None) if len(images) == 1 and tiling is None else Workers.for_base(predictor.base)
+    single = isinstance(images, Sequence) and len(images) == 1 and tiling is None
+    workers = Workers(1, None) if single else Workers.for_base(predictor.base)
     by_source: list[list[Piece]] = [[] for _ in sources]
     empty = 0
-    with closing(predict_ahead(images, cut, lambda view: model.predict(view.pixels), workers)) as predicted:
+    with closing(predict_ahead(images, cut, lambda view: model.predict(view.pixels), workers, read_file)) as predicted:
         for result in predicted:
             if isinstance(result, Unreadable):
                 yield result
@@ -234,7 +254,8 @@ def _predicted(
                         merged((piece for piece in kept if piece.mask.any()), regions=whole)
                         for kept, whole in zip(by_source, regions, strict=True)
                     ]
-                yield LabelledImage(view.name, view.path, *view.size, _objects(by_source, view.size), empty)
+                objects = _objects(by_source, [source.postprocess for source in sources], view.size)
+                yield LabelledImage(view.name, view.path, *view.size, objects, empty)
                 by_source, empty = [[] for _ in sources], 0
 
 
@@ -247,20 +268,25 @@ def _in_image(piece: Piece, tile: Tile | None) -> Piece:
     return replace(piece, mask=inside, x=piece.x + x0, y=piece.y + y0, tile=tile, rle={})
 
 
-def _objects(by_source: Sequence[Sequence[Piece]], size: tuple[int, int]) -> tuple[LabelledObject, ...]:
-    """Each object of a class once, sorted by falling score."""
-    objects = [
-        LabelledObject(piece.label, piece.rle or piece.encoded(size), piece.score, piece.adapter)
-        for pieces in by_source
-        for piece in pieces
-    ]
-    return tuple(mask_nms(objects, rank=lambda one: one.score, iou=NMS_IOU, containment=None))
+def _objects(
+    by_source: Sequence[Sequence[Piece]], postprocess: Sequence[Postprocess], size: tuple[int, int]
+) -> tuple[LabelledObject, ...]:
+    """Each object of a class once, whichever source found it, sorted by falling score."""
+    drawn = [replace(one, rle=one.rle or one.encoded(size)) for pieces in by_source for one in pieces]
+    kept = {id(one) for one in mask_nms(drawn, rank=lambda one: one.rank)}
+    objects: list[LabelledObject] = []
+    for pieces, how in zip(by_source, postprocess, strict=True):
+        own, drawn = drawn[: len(pieces)], drawn[len(pieces) :]
+        found = [LabelledObject(one.label, one.rle, one.score, one.adapter) for one in own if id(one) in kept]
+        objects += finished(found, how)
+    return tuple(sorted(objects, key=lambda one: -one.score))
 
 
 def _count(result: Labelled, journal: Journal, images: Mapping[str, Path]) -> None:
     for image in journal.images(images):
         result.images += 1
-        result.objects.update(one.label for one in image.objects)
+        result.counts[image.name] = Counter(one.label for one in image.objects)
+        result.objects.update(result.counts[image.name])
         result.empty += [] if image.objects else [image.name]
         result.empty_masks += image.empty
         result.boxes += sum(is_box(one.rle) for one in image.objects)
@@ -270,6 +296,7 @@ def _report(result: Labelled, classes: Sequence[str], settings: Mapping[str, Any
     return {
         "settings": dict(settings),
         "classes": {name: result.objects.get(name, 0) for name in classes},
+        "counts": {image: {name: one[name] for name in classes} for image, one in result.counts.items()},
         "images": result.images,
         "nothing_found": result.empty,
         "empty_masks": result.empty_masks,
@@ -279,4 +306,4 @@ def _report(result: Labelled, classes: Sequence[str], settings: Mapping[str, Any
     }
 
 
-__all__ = ["NMS_IOU", "AdapterSource", "Labelled", "Tiling", "find_objects", "label"]
+__all__ = ["AdapterSource", "Labelled", "Tiling", "Unreadable", "find_objects", "label", "predict_images"]

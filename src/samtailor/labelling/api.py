@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +52,9 @@ def label(
 
     Args:
         images: image file or folder, or several of them.
-        adapters: folder or hub id of an adapter, several of them, or a mapping from name to folder; None uses the
-            base model alone, which needs a detector.
+        adapters: folder or hub id of an adapter, several of them, or a mapping from name to folder; the folder of a
+            fit with `per_class` stands for the adapters of its classes. None uses the base model alone, which needs a
+            detector.
         out: folder of the result.
         format: "coco", "yolo", "voc", "labelme", "masks", "labelmap", "instances", "sa-1b", "label-studio", "cvat", or
             a plug-in.
@@ -89,31 +91,71 @@ def label(
         ```
     """
     files = find_images(images)
+    ready = prepare(
+        adapters, base=base, detector=detector, detector_classes=detector_classes, threshold=threshold,
+        prompt_type=prompt_type, refine=refine, device=device,
+    )  # fmt: skip
+    if progress is None and verbose:
+        progress = count_lines(ProgressLines(), "Labeling images")
+    return labelling.label(
+        ready.predictor, ready.sources, files, out, format=format, classes=ready.classes, vertices=vertices,
+        tiling=None if tile is None else Tiling(tile, overlap), put=image_files, options=options,
+        settings=ready.settings, overwrite=overwrite, progress=progress,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Loaded models that label images.
+
+    Args:
+        predictor: with the adapters loaded.
+        sources: adapters with their prompt sources.
+        classes: of the adapters, in order.
+        settings: what the predictions depend on besides the base model; JSON-compatible.
+    """
+
+    predictor: Predictor
+    sources: list[AdapterSource]
+    classes: list[str]
+    settings: dict[str, Any]
+
+
+def prepare(
+    adapters: Adapters,
+    *,
+    base: str | Path | None = None,
+    detector: str | None = None,
+    detector_classes: Sequence[str] | None = None,
+    threshold: float | None = None,
+    prompt_type: str | None = None,
+    refine: bool = False,
+    device: str | None = None,
+) -> Prepared:
+    """Load base model and adapters; arguments as of `label`."""
     folders = _named(adapters)
     predictor = load_predictor(folders, base, device)
     classes = {name: _classes(folder) for name, folder in folders.items()}
     prompting = {"detector": detector, "classes": detector_classes, "threshold": threshold}
-    sources = _sources(predictor, folders, classes, {**prompting, "prompt_type": prompt_type}, refine)
-    if progress is None and verbose:
-        progress = count_lines(ProgressLines(), "Labeling images")
-    return labelling.label(
-        predictor, sources, files, out, format=format,
-        classes=list(dict.fromkeys(name for names in classes.values() for name in names)),
-        vertices=vertices, tiling=None if tile is None else Tiling(tile, overlap), put=image_files, options=options,
+    return Prepared(
+        predictor,
+        _sources(predictor, folders, classes, {**prompting, "prompt_type": prompt_type}, refine),
+        list(dict.fromkeys(name for names in classes.values() for name in names)),
         # "give": the name in results of version 0.1, which must stay comparable
-        settings={"adapters": _digests(folders), **prompting, "give": prompt_type, "refine": refine},
-        overwrite=overwrite, progress=progress,
-    )  # fmt: skip
+        {"adapters": _digests(folders), **prompting, "give": prompt_type, "refine": refine},
+    )
 
 
 def _named(adapters: Adapters) -> dict[str, str]:
     if adapters is None:
         return {}
     if isinstance(adapters, Mapping):
-        return {name: str(folder) for name, folder in adapters.items()}
-    folders = [adapters] if isinstance(adapters, str | Path) else adapters
-    named = {Path(folder).name: str(folder) for folder in folders}
-    if len(named) != len(folders):
+        given = [artefact.named_members(name, folder) for name, folder in adapters.items()]
+    else:
+        folders = [adapters] if isinstance(adapters, str | Path) else adapters
+        given = [artefact.members(folder) or {Path(folder).name: str(folder)} for folder in folders]
+    named = {name: folder for one in given for name, folder in one.items()}
+    if len(named) != sum(map(len, given)):
         raise InputError("Two adapters have the same name. Give a mapping from name to folder.")
     return named
 
@@ -142,16 +184,19 @@ def _sources(
 
 
 def _classes(folder: str) -> tuple[str, ...]:
-    return artefact.read_meta(folder).classes if Path(folder).is_dir() else ()
+    return artefact.read_meta(artefact.folder_of(folder)).classes
 
 
 def _digests(folders: Mapping[str, str]) -> dict[str, list[str]]:
     """Identity of each adapter and its proposals, independent of where the folder is."""
-    digests = {}
+    digests: dict[str, list[str]] = {}
     for name, folder in folders.items():
-        digest = artefact.read_meta(folder).sha256 if Path(folder).is_dir() else folder
+        meta = artefact.read_meta(folder) if Path(folder).is_dir() else None
+        digest = folder if meta is None else meta.sha256
         digests[name] = [digest, disk.read_meta(folder).sha256 if disk.exists(folder) else ""]
+        if meta is not None and meta.inference.postprocess:  # not in the tensors
+            digests[name].append(str(sorted((way, str(how)) for way, how in meta.inference.postprocess.items())))
     return digests
 
 
-__all__ = ["Adapters", "label"]
+__all__ = ["Adapters", "Prepared", "label", "prepare"]
