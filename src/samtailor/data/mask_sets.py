@@ -23,7 +23,7 @@ from samtailor.errors import DataError
 from samtailor.registry import choose
 from samtailor.structures import Annotation
 
-VALUES = ("auto", "binary", "instances", "classes")
+VALUES = ("auto", "binary", "inverted", "instances", "classes")
 _SAMPLED = 12
 _FEW = 0.5  # share of values in one piece from which on numbers are objects
 
@@ -33,7 +33,7 @@ class Meaning:
     """What the values of masks mean.
 
     Args:
-        kind: "binary", "instances" or "classes".
+        kind: "binary", "inverted" (binary, where the object is black), "instances" or "classes".
         names: class names by value, for "classes".
         void: values of instance maps that are no objects.
     """
@@ -50,9 +50,9 @@ def meaning(
 
     Args:
         masks: the mask files; a sample of them is read.
-        values: "binary", "instances" or "classes"; "auto" decides. Two levels, soft edges and gradients are binary
-            masks. Constant regions with different values are classes if there is a file of class names, else objects
-            if most values are one connected piece.
+        values: "binary", "inverted", "instances" or "classes"; "auto" decides. Two levels, soft edges and gradients are
+            binary masks. Constant regions with different values are classes if there is a file of class names, else
+            objects if most values are one connected piece.
         names: file of class names.
         first: see `class_lists.read_names`.
 
@@ -63,8 +63,8 @@ def meaning(
     choose("values", values, VALUES)
     sampled = list(masks)[:: max(1, len(masks) // _SAMPLED)][:_SAMPLED]
     sampled = [file for file in sampled if _is_readable(file)]  # the others are reported when they are used
-    if values == "binary" or not sampled:
-        return Meaning("binary")
+    if values in ("binary", "inverted") or not sampled:
+        return Meaning("inverted" if values == "inverted" else "binary")
     if values == "auto":
         values = _decided(sampled, names)
     if values == "instances":
@@ -176,7 +176,8 @@ def of_masks(
             yield from of_instances(read_index(file), frame, label, file, void=how.void)
         else:
             count()
-            yield from mask_annotation(label, to_image_frame(read_mask(file), frame, file), file)
+            mask = to_image_frame(read_mask(file), frame, file)
+            yield from mask_annotation(label, ~mask if how.kind == "inverted" else mask, file)
 
 
 __all__ = ["VALUES", "Meaning", "meaning", "of_masks"]

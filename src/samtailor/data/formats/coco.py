@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from samtailor.data.account import count, count_images, describe, leave_out, leave_out_image
-from samtailor.data.coco_shapes import Crowds, beyond, mask_of, number, truth
+from samtailor.data.coco_shapes import Crowds, beyond, drawn_as, mask_of, number, truth
 from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import header
 from samtailor.data.json_kinds import json_files, json_kind
@@ -258,7 +258,8 @@ def _annotations(
         crowd = truth(entry.get("iscrowd", 0), name) and crowds.real
         if crowd:
             notice("crowd region", f"{name}: a region of many {label!r} (iscrowd 1), which is no target.")
-        yield from rle_annotation(label, mask_of(entry, size, frame, name), frame, name, crowd)
+        mask = mask_of(entry, size, frame, name)
+        yield from rle_annotation(label, mask, frame, name, crowd, drawn_as(entry))
 
 
 __all__ = ["CROWD", "build", "matches"]
