@@ -1,0 +1,120 @@
+"""Tables of `measure_ray.py`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import results
+from results import Column, Table
+
+LABELS = {
+    "label": "`label`, one process",
+    "ray-1": "`batch label`, Ray, 1 worker",
+    "ray-2": "`batch label`, Ray, 2 workers",
+    "processes-1": "`batch label`, 1 process",
+    "processes-2": "`batch label`, 2 processes",
+}
+SCALE = (
+    Column(key="images", label="Images"),
+    Column(key="hours", label="Hours at the measured rate, 2 workers on this machine"),
+    Column(key="fast", label="Worker hours at 50 images/s per worker"),
+    Column(key="machines", label="Such workers to finish in a day"),
+    Column(key="shards", label="Parquet files (256 images each)", digits=0),
+    Column(key="result", label="Size of the result, GB", digits=3),
+    Column(key="features", label="Embeddings, were they kept (SAM 1: 2 MiB each), TB", digits=2),
+    Column(key="read", label="Images to be read, at 500 kB each, TB", digits=3),
+)
+
+
+def save(
+    file: Path, side: tuple[int, int], measured: dict[str, float], run: dict[str, Any], load: tuple[float, float]
+) -> None:
+    """Write the tables."""
+    two = [Column(key="what", label="What"), Column(key="value", label="Measured", digits=0)]
+    base = results.bundled()
+    results.save(
+        "ray",
+        {
+            "run": Table(title="Run with killed processes", columns=tuple(two), rows=run_rows(run)),
+            "named": Table(
+                title="Images that were not processed, with the reason in the result",
+                columns=(Column(key="image", label="Image"), Column(key="status", label="Status"),
+                         Column(key="reason", label="Reason")),
+                rows={
+                    name.replace("_", "-"): {"image": name, "status": status, "reason": reason}
+                    for name, (status, reason) in sorted(run["named"].items())
+                },
+            ),
+            "memory": Table(
+                title="Memory over the run, MB, median of each fifth of the time",
+                columns=(Column(key="what", label="Process"),
+                         *(Column(key=f"part-{n}", label=f"Fifth {n}", digits=0) for n in range(1, 6)),
+                         Column(key="peak", label="Peak", digits=0)),
+                rows={
+                    name: {
+                        "what": {"driver": "Driver", "workers": "Largest worker"}[name],
+                        **{f"part-{n}": value for n, value in enumerate(values, 1)},
+                        "peak": run["peak_mb"][name],
+                    }
+                    for name, values in run["memory_mb"].items()
+                },
+            ),
+            "rates": Table(
+                title="Rate",
+                columns=(Column(key="what", label="Command"), Column(key="rate", label="Images/s", digits=1),
+                         Column(key="ratio", label="Against label", digits=2)),
+                rows={
+                    name: {"what": LABELS[name], "rate": rate, "ratio": rate / measured["label"]}
+                    for name, rate in measured.items()
+                },
+            ),
+            "scale": Table(title="Arithmetic", columns=SCALE, rows=scale(measured, run)),
+        },
+        title="Large runs on Ray",
+        units="as in the tables",
+        base=base,
+        notes=[
+            f"{os.cpu_count()} cores shared with other work: load average {load[0]:.0f} before the run and {load[1]:.0f} "
+            "after it. "
+            f"Generated images of {side[0]} x {side[1]} pixels, one object each, without proposals. "
+            "The start of the processes is not part of the rates."
+        ],
+        file=file,
+    )  # fmt: skip
+
+
+def run_rows(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The numbers of the run."""
+    kills = run["kills"]
+    numbers = {
+        "listed": ("Images", run["listed"]),
+        "workers": ("Workers killed", kills.get("worker", 0)),
+        "drivers": ("Drivers killed", kills.get("driver", 0)),
+        "lost": ("Images lost", run["lost"]),
+        "doubled": ("Images twice in the result", run["doubled"]),
+        "objects": ("Objects twice in the result", run["doubled_objects"]),
+        "named": ("Images named as not processed", len(run["named"])),
+        "problems": ("Problems reported by samtailor verify", len(run["problems"])),
+        "seconds": ("Seconds, restarts included", run["seconds"]),
+    }
+    return {key: {"what": what, "value": value} for key, (what, value) in numbers.items()}
+
+
+def scale(measured: dict[str, float], run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Hours, files and storage for more images, from the measured rate and size."""
+    rows = {}
+    size = run["bytes"] / run["listed"]
+    for exponent in (4, 6, 9):
+        number = 10**exponent
+        rows[f"1e{exponent}"] = {
+            "images": f"10^{exponent}",
+            "hours": number / measured["ray-2"] / 3600,
+            "fast": number / 50 / 3600,
+            "machines": number / 50 / 3600 / 24,
+            "shards": -(-number // 256) * 2,
+            "result": number * size / 1e9,
+            "features": number * 2 * 2**20 / 1e12,
+            "read": number * 0.5e6 / 1e12,
+        }
+    return rows
