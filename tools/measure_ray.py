@@ -28,6 +28,7 @@ import numpy as np
 import psutil
 from PIL import Image, ImageDraw
 
+import ray_tables
 import results
 
 POISON = ("crash-0", "crash_read-0", "hang-0", "error-0")

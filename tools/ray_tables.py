@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import results
@@ -75,8 +76,8 @@ def save(
         units="as in the tables",
         base=base,
         notes=[
-            f"{os.cpu_count()} cores shared with other work: load average {load[0]:.0f} before the run and {load[1]:.0f} "
-            "after it. "
+            f"{os.cpu_count()} cores shared with other work: load average {load[0]:.0f} before the run and "
+            f"{load[1]:.0f} after it. "
             f"Generated images of {side[0]} x {side[1]} pixels, one object each, without proposals. "
             "The start of the processes is not part of the rates."
         ],
