@@ -50,7 +50,7 @@ def judged(cases: dict[str, Case], folder: Path, work: Path) -> dict[str, Findin
     adapter = work / "adapter"
     if (folder / ADAPTER).is_dir():
         bench = Bench(folder / ADAPTER, work, adapter)
-        status, text = bench.run("fit", "{data}", "--steps", "3", "--out", "{adapter}")
+        status, text = bench.run("fit", "{data}", "--method", "tailor", "--steps", "3", "--out", "{adapter}")
         if status:
             raise SystemExit(f"no adapter: {text}")
     findings = {}

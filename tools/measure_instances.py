@@ -20,7 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import results
-from results import BaseModelUsed, Cell, Column, Table
+from results import BaseModelUsed, Cell, Column, Figure, Table
 
 SETS = {"nuclei": "Cell nuclei", "plates": "Licence plates", "facades": "Facades"}
 TITLE = "Automatic instances: many objects in an image, no click"
@@ -34,6 +34,7 @@ COLUMNS = (
     Column(key="ap75", label="AP75"),
     Column(key="precision", label="Precision"),
     Column(key="recall", label="Recall"),
+    Column(key="count_error", label="Count error, objects per image"),
 )
 _FIT = ("--method", "plm", "--set", "prompt=mask-box", "--set", "prompt_options.jitter=0.25")
 _FIT += ("--set", "prompt_options.reach=160", "--set", "trackers=none")
@@ -114,7 +115,8 @@ def _judge(name: str, options: argparse.Namespace) -> None:
     write_json(file, {**summaries, **about})
     cv2.imwrite(str(file.with_suffix(".png")), _sheet(found["adapter"], samples)[..., ::-1])
     figures = {
-        who: {k: one[k] for k in ("ap", "ap50", "ap75", "precision", "recall")} for who, one in summaries.items()
+        who: {k: one[k] for k in ("ap", "ap50", "ap75", "precision", "recall", "count_error", "count_bias")}
+        for who, one in summaries.items()
     }
     print(name, json.dumps(figures))
 
@@ -152,6 +154,8 @@ def _save(options: argparse.Namespace) -> None:
             row |= {"images": one["images"], "objects": one["objects"]}
             row["ap50"] = results.interval(one["ap50"], one["ap50_interval"])
             row |= {key: results.percent(one[key]) for key in ("ap", "ap75", "precision", "recall")}
+            low, high = one["count_error_interval"] or (None, None)
+            row["count_error"] = Figure(value=one["count_error"], low=low, high=high)
     if len(prints) != 1:
         raise SystemExit(f"{options.out} holds figures of several base models ({prints}): measure all sets again.")
     title = "Adapters of boxes with trained proposals"

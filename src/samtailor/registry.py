@@ -45,6 +45,7 @@ KINDS = {
     "presets": "samtailor.train.presets",
     "matchers": "samtailor.matchers",
     "figures": "samtailor.compare.figures",
+    "candidates": "samtailor.fitting.contest.candidates",
 }
 """Kinds of things that have a name, and the package that holds the built-in ones."""
 NOT_REGISTERED = {"bases": ("companions", "decoder", "encoder")}

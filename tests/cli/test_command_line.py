@@ -35,7 +35,16 @@ def test_fit_resume_and_overwrite(run, base_folder, data_folder, tmp_path):
 
 def test_fit_without_held_out_images_reports_automatic_mode(run, base_folder, data_folder, tmp_path):
     command = ["fit", data_folder, "--base", base_folder, "--classes", "disc", "--val", 0, "--test", 2, "--steps", 1]
-    command += ["--set", "trackers=[]", "--set", "options.width=32", "--set", "near_duplicates=false"]
+    command += [
+        "--method",
+        "tailor",
+        "--set",
+        "trackers=[]",
+        "--set",
+        "options.width=32",
+        "--set",
+        "near_duplicates=false",
+    ]
     output = run(*command, "--out", "a").stderr
     assert "No image was held out, so the last state was kept." in output
     assert "Automatic mode: " in output

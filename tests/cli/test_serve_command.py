@@ -41,7 +41,7 @@ def test_label_studio_starts(run, started, base_folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["serve", "--adapter", "folder"], "NAME=DIR"),
+        (["serve", "--adapter", "a="], "NAME=DIR"),
         (["serve", "--adapter", "a=x", "--adapter", "a=y"], "Two adapters"),
         (["serve", "--adapter", "a=./nowhere"], "no folder"),
         (["serve", "--token", "short"], "at least 8"),

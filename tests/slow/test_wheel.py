@@ -43,7 +43,21 @@ def test_the_wheel_works_from_another_folder(run, tmp_path):
     assert run("samtailor", "--version").strip()
     run("samtailor", "synth", "scenes", "--out", "data", "--count", "8", "--size", "96x96", "--seed", "1")
     run("samtailor", "check", "data")
-    run("samtailor", "fit", "data", "--out", "adapter", "--steps", "2", "--set", "views=1", "--set", "val=2")
+    run(
+        "samtailor",
+        "fit",
+        "data",
+        "--method",
+        "tailor",
+        "--out",
+        "adapter",
+        "--steps",
+        "2",
+        "--set",
+        "views=1",
+        "--set",
+        "val=2",
+    )
     assert (tmp_path / "adapter" / "adapter.json").is_file()
     run("samtailor", "evaluate", "data", "--adapter", "adapter", "--html", "report.html", "--limit", "2")
     assert "<html" in (tmp_path / "report.html").read_text("utf-8")

@@ -10,11 +10,12 @@ from samtailor import matchers
 from samtailor.bases import load_base
 from samtailor.data.augment import UNTOUCHED
 from samtailor.errors import DataError, InputError
+from samtailor.masks.postprocess import postprocessed
 from samtailor.matchers import MarkedImage, _guided, _prior, persam_f
 from samtailor.matchers._calibration import HIGHEST, LOWEST, Likeness, score_threshold
 from samtailor.matchers._proposals import Sizes, parts, peaks, soft_iou
 from samtailor.matchers._scorer import Scorer, Sums, cell_weights
-from samtailor.predict.find import without_crumbs
+from samtailor.predict.find import CLEAN
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.references import Reference
 from samtailor.registry import names
@@ -240,7 +241,7 @@ def test_crumbs_are_dropped_and_small_holes_filled():
     mask[5:45, 5:45], mask[10:13, 10:13] = True, False
     mask[20:40, 20:40] = False  # a hole of the object
     mask[50:53, 50:53] = True
-    clean = without_crumbs(mask)
+    clean = postprocessed(mask, CLEAN)
     assert clean[11, 11]
     assert not clean[51, 51]
     assert not clean[30, 30]

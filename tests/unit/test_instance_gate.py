@@ -9,6 +9,7 @@ from samtailor import artefact
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.evaluation.instance_gate import gate_instances
 from samtailor.fitting.gate import gate_of
+from samtailor.fitting.verdict import count_sentence
 from samtailor.predict.instances import predict_instances
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.source import AdapterSource
@@ -31,6 +32,11 @@ def test_the_better_one_segments(tiny_sam2, tiny_samples, folder, tmp_path, monk
     meta = artefact.read_meta(folder)
     assert meta.inference.base_instances is (answers == "base")
     assert gate_of(meta.figures).decisions == (decision,)
+    assert (meta.figures["count_images"], meta.figures["count_objects"]) == (8, 8)
+    assert meta.figures["objects_per_image"] == 1
+    (sentence,) = count_sentence(meta.figures)
+    assert f"wrong by {meta.figures['count_error']:.1f} per image" in sentence
+    assert "error of the number of objects" in (folder / "README.md").read_text()
     predictor = Predictor(tiny_sam2, {"a": artefact.load(folder, tiny_sam2).segmenter})
     source = AdapterSource.of(predictor, "a", folder)
     assert source.adapter == (None if answers == "base" else "a")

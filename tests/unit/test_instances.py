@@ -10,7 +10,8 @@ from samtailor.data.augment import View
 from samtailor.data.tile_views import OVERLAP, fitting, views
 from samtailor.errors import InputError
 from samtailor.evaluation import instances as ev
-from samtailor.masks.average_precision import ImageResult, Instance
+from samtailor.evaluation.counting import count_figures, count_text, counts_by_image
+from samtailor.masks.average_precision import ImageResult, Instance, match
 from samtailor.masks.nms import mask_nms
 from samtailor.predict.instances import InstanceMask, predict_instances, predict_prompts
 from samtailor.predict.predictor import Predictor
@@ -67,7 +68,7 @@ class FilledBoxes:
         self.view = view
         return view.sample(image)
 
-    def _predict(self, predictor, prompts, adapter):
+    def _predict(self, predictor, prompts, adapter, **_):
         for prompt in prompts:
             mask = np.zeros(self.size, bool)
             x0, y0, x1, y1 = (int(v) for v in prompt.box)
@@ -129,6 +130,10 @@ def test_precision_counts_accepted_and_ap_counts_all_predictions():
     # ranked: right, wrong, wrong, right, wrong; precision 1 up to recall 0.5, 2/4 after
     assert figures["ap50"] == pytest.approx((51 + 50 * 0.5) / 101)
     assert figures["ap50_interval"][0] < figures["ap50"]
+    assert (figures["count_error"], figures["count_bias"]) == (0.75, 0.25)  # +1, -1, 0 and +1 objects
+    assert (figures["found_per_image"], figures["objects_per_image"]) == (0.75, 0.5)
+    assert figures["count_error_interval"][0] < 0.75 < figures["count_error_interval"][1]
+    assert evaluation.count_figures()["count_bias"] == figures["classes"]["a"]["count_bias"] == 0.25
     assert figures["classes"]["b"]["ap"] is None
     assert figures["classes"]["b"]["false_positive_rate"] == 0
     assert [name for name, *_ in ranked(evaluation, 5)] == ["1 of 2", "2 of 2"]
@@ -138,6 +143,24 @@ def test_precision_counts_accepted_and_ap_counts_all_predictions():
     assert "without the limit" not in instance_note({"it": figures})
     samples = [Sample(p.id, lambda: np.zeros((20, 20, 3), np.uint8), lambda: ()) for p in images]
     assert len(instance_sheet(evaluation, samples)["cases"]) == 2
+
+
+def test_counts_of_a_class_too_many_and_one_too_few_do_not_cancel():
+    counts = np.array([[[3, 1], [0, 2]], [[1, 1], [1, 1]]])  # found and true: +2 and -2, then both right
+    figures = count_figures(counts, ["p", "p"])
+    assert (figures["count_error"], figures["count_bias"], figures["count_error_interval"]) == (2, 0, None)
+    assert count_text(figures) == "2.0, bias +0.0"
+    assert count_text(count_figures(counts[:0], [])) == "-"
+
+
+def test_predictions_on_a_crowd_are_not_counted():
+    mask = np.zeros((20, 20), bool)
+    mask[2:9, 2:9] = True
+    crowd, one = Annotation.from_mask("a", mask, crowd=True), Annotation.from_mask("a", mask[:, ::-1])
+    found = (Instance("a", crowd.rle, 0.9), Instance("a", one.rle, 0.8))
+    images = (ImageResult("p", (crowd, one), found), ImageResult("q", (one,), ()))
+    matched = match(images, ["a"])
+    assert counts_by_image(2, matched, ["a"]).tolist() == [[[1, 1]], [[0, 1]]]
 
 
 def test_a_data_set_is_evaluated(tiny_sam, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from dataclasses import replace
 
 import cv2
@@ -31,6 +32,7 @@ from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.predict.windows import Windows
 from samtailor.registry import find
+from samtailor.structures import NOTHING
 from tiny import disc_sample
 
 PROMPTS = [
@@ -226,14 +228,23 @@ def test_an_object_that_two_adapters_predict_is_one_object(tiny_sam, folder):
     assert len(apart) == 2 * len(one)
 
 
-@pytest.mark.parametrize(("rows", "kept"), [(83, [0.9]), (78, [0.9, 0.6])])
-def test_predictions_of_a_class_above_an_iou_of_80_percent_are_one_object(rows, kept):
-    def piece(height, score, label="a"):
-        return Piece(np.ones((height, 10), bool), 3, 4, label, score, None)
+@pytest.mark.parametrize(("shift", "height", "kept"), [(10, 100, [0.9]), (40, 100, [0.9, 0.6]), (10, 40, [0.9])])
+def test_duplicates_and_parts_are_dropped_by_one_rule_whichever_adapter_found_them(shift, height, kept):
+    def piece(top, height, score, label="a"):
+        return Piece(np.ones((height, 10), bool), 3, top, label, score, None, rank=score)
 
-    objects = labelling._objects([[piece(rows, 0.6)], [piece(100, 0.9), piece(100, 0.5, "b")]], (120, 20))
+    other = piece(4 + shift, height, 0.6)
+    objects = labelling._objects([[other], [piece(4, 100, 0.9), piece(4, 100, 0.5, "b")]], [NOTHING] * 2, (160, 20))
     assert [one.score for one in objects if one.label == "a"] == kept
     assert [one.score for one in objects if one.label == "b"] == [0.5]
+
+
+def test_a_better_part_stays_beside_the_whole_whatever_their_scores():
+    """Rank, not score, decides, as everywhere: the score of a proposal knows nothing of the quality of its mask."""
+    whole = Piece(np.ones((60, 10), bool), 0, 0, "a", 0.9, None, rank=0.5)
+    part = Piece(np.ones((20, 10), bool), 0, 10, "a", 0.8, None, rank=0.7)
+    objects = labelling._objects([[part, whole]], [NOTHING], (60, 10))
+    assert [one.score for one in objects] == [0.9, 0.8]
 
 
 def test_a_stopped_run_continues_and_repeats_nothing(tiny_sam, folder, tmp_path):
@@ -307,6 +318,13 @@ def test_unreadable_images_are_listed_and_the_others_labeled(tiny_sam, folder, t
     Image.fromarray(disc_sample(1).image).save(folder / "broken.png")
     again = label(**run, out=tmp_path / "out", format="yolo")
     assert (again.images, again.earlier, again.unreadable) == (5, 4, {})
+
+
+def test_objects_are_counted_by_image_and_class():
+    labeled = labelling.Labelled(counts={"a": Counter(disc=3), "b": Counter(disc=1, ring=2)})
+    assert labeled.per_image("disc") == "2.0 on average, 1 to 3"
+    assert labeled.per_image("ring") == "1.0 on average, 0 to 2"
+    assert labelling.Labelled().per_image("disc") == "0.0 on average, 0 to 0"
 
 
 def test_images_without_objects_are_listed_and_written(tiny_sam, folder, tmp_path):

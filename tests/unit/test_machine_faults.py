@@ -36,6 +36,7 @@ from workbench import ids, images_folder, objects_of, open_project
         (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), "no space"),
         (MemoryError(), "memory"),
         (RuntimeError("could not create a primitive"), "memory"),
+        (RuntimeError("can't start new thread"), "memory"),
         (ImportError("x.so: failed to map segment from shared object"), "memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "memory"),
         (UnicodeEncodeError("utf-8", "a\udcff", 1, 2, "surrogates not allowed"), "UTF-8"),
@@ -192,7 +193,7 @@ def test_a_lock_leaves_no_empty_folder(tmp_path):
 
 def test_two_fits_into_one_folder(base_folder, data_folder, run, tmp_path):
     with locked(tmp_path / "out", "a fit"):
-        fit = ("fit", data_folder, "--base", base_folder, "--out", "out", "--steps", "1")
+        fit = ("fit", data_folder, "--method", "tailor", "--base", base_folder, "--out", "out", "--steps", "1")
         code = f"from samtailor.cli import main; main({[str(word) for word in fit]!r})"
         environment = os.environ | {"PYTHONPATH": str(Path(samtailor.__file__).parents[1])}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)

@@ -21,7 +21,7 @@ def _both(first: str, second: str, *ids: str) -> Objects:
     return {id: [(first, 900, _P1), (second, 600, _P2)] for id in ids or ("p1", "p2")}
 
 
-_FIT = ("fit", "{data}", "--steps", "3", "--out")
+_FIT = ("fit", "{data}", "--method", "tailor", "--steps", "3", "--out")
 _LABEL = ("label", "{data}", "--adapter", "{adapter}", "--out", "{out}/o")
 _SUFFIX = ("--set", "data_options.mask_suffix=_GT")
 _BOX_ONLY = ("only a box|only polygons of fewer", "rectangular mask")

@@ -9,6 +9,7 @@ is ever unpickled. Reading the metadata does not import torch.
 from samtailor.artefact.data_options import ReadingOptions, open_for, reading_options, reference
 from samtailor.artefact.disk import Adapter, base_of, from_pretrained, load, save, update
 from samtailor.artefact.hub import folder_of, push_to_hub
+from samtailor.artefact.members import members, named_members
 from samtailor.artefact.metadata import (
     CARD,
     METADATA,
@@ -42,6 +43,8 @@ __all__ = [
     "folder_of",
     "from_pretrained",
     "load",
+    "members",
+    "named_members",
     "open_for",
     "push_to_hub",
     "read_meta",

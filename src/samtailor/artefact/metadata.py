@@ -138,15 +138,23 @@ def read_meta(folder: str | Path) -> AdapterMeta:
     Raises:
         ArtefactError: there is none, it is damaged, or it was written by a newer samtailor.
     """
+    file = Path(folder) / METADATA
     return read_metadata(
-        Path(folder) / METADATA,
+        file,
         AdapterMeta,
         SCHEMA,
         upgrade=upgraded,
-        absent=f"{folder} holds no adapter: there is no {METADATA}. Give the folder of a finished fit. "
-        "An interrupted fit has none yet; continue it with --resume.",
+        absent="" if file.is_file() else f"{folder} holds no adapter: there is no {METADATA}. {_instead(file.parent)}",
         mend=MEND,
     )
+
+
+def _instead(folder: Path) -> str:
+    """What to give instead of a folder without an adapter."""
+    inside = sorted(file.parent.name for file in folder.glob(f"*/{METADATA}"))
+    if inside:
+        return f"It holds one adapter for each class, {', '.join(inside)}: give one of these folders."
+    return "Give the folder of a finished fit. An interrupted fit has none yet; continue it with --resume."
 
 
 _OLD_FIELDS = {

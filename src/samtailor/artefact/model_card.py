@@ -60,6 +60,7 @@ def summary_rows(meta: AdapterMeta) -> list[tuple[str, str]]:
         rows.append(("without a prompt", "the object" if inference.single_instance else "all objects as one region"))
     if promptless and not inference.tiling.plain:
         rows.append(("tiled inference", str(inference.tiling)))
+    rows += [(f"masks {_WAYS[way]}", str(how)) for way in _WAYS if not (how := inference.postprocess_of(way)).nothing]
     trained = f"{sum(meta.parameters.values()):,}" if meta.parameters else "none"
     return [
         *rows,
@@ -102,6 +103,12 @@ def _with_details(prefix: str, objects: str) -> Callable[[float, Mapping[str, An
     return text
 
 
+def _count_error(value: float, figures: Mapping[str, Any]) -> str:
+    """ "3.1 (bias -0.4, 10 images, 250 objects)"."""
+    counts = f"{figures['count_images']} images, {figures['count_objects']} objects"
+    return f"{value:.1f} (bias {figures['count_bias']:+.1f}, {counts})"
+
+
 def _counts(prefix: str, objects: str) -> list[tuple[str, str]]:
     return [(f"{prefix}_images", "images"), (f"{prefix}_{objects}", "objects")]
 
@@ -124,11 +131,24 @@ _FIGURES: dict[str, tuple[str, Callable[[Any, Mapping[str, Any]], str]]] = {
     "base_miou": ("mIoU of the base model on the same images", _percent),
     "region_dice": ("automatic mode, Dice", _with_details("region", "objects")),
     "region_dice_untiled": ("automatic mode without tiling, Dice", _percent),
+    "count_error": ("error of the number of objects per image", _count_error),
 }
 """Figure to its label and its text."""
+_WAYS = {
+    "click": "for a click",
+    "box": "for a box",
+    "region": "without a prompt",
+    "instances": "of proposals",
+}
+"""Ways of use as they are named in a row of the model card."""
 _DETAILS = frozenset(
-    ["comparison", "held_out_gain_interval", *(f"{prefix}_{end}" for prefix in ("held_out", "alpha", "region")
-     for end in ("interval", "images", "masks", "objects"))]
+    [
+        *("comparison", "held_out_gain_interval"),
+        *("count_error_interval", "count_bias", "count_bias_interval", "count_images", "count_objects"),
+        *("found_per_image", "objects_per_image"),
+        *(f"{prefix}_{end}" for prefix in ("held_out", "alpha", "region")
+          for end in ("interval", "images", "masks", "objects")),
+    ]
 )  # fmt: skip
 
 

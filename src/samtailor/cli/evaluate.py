@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from samtailor.evaluation.api import Subject
     from samtailor.evaluation.instances import InstanceEvaluation
     from samtailor.evaluation.scores import Evaluation
+    from samtailor.masks.confusion import Confusion
 
 
 def evaluate_command(
@@ -144,15 +145,20 @@ def _prompted(
     for name, one in summary.items():
         if one["empty"]:
             say(f"{name}: {counted(one['empty'], 'predicted mask')} of {one['masks']} are empty (IoU 0).")
+    confusion = _region_confusion(subject, evaluations)
+    if confusion is not None:
+        table("Pixels of each class that the answer covers", *confusion.cells(), _CONFUSION)
     reports = {name: reported(one) for name, one in summary.items()}
     content = {**reports, **({} if "adapter" in summary else {"adapter": None}), "difference": change}
     content |= _about(subject, evaluations, about)
+    if confusion is not None:
+        content["confusion"] = confusion.to_json()
     if rows:
         content["rows"] = {name: evaluation.table() for name, evaluation in evaluations.items()}
     if json is not None:
         write_json(json, content)
     if html is not None:
-        write_evaluation(html, subject, evaluations, content, prompt)
+        write_evaluation(html, subject, evaluations, content, prompt, confusion)
         say(f"The report is in {html}.")
 
 
@@ -181,10 +187,17 @@ def _automatic(
     classes = evaluations[last].classes
     if len(classes) > 1:
         table("By class", *instance_cells(summary[last]["classes"]))
+        table("Objects of each class, by the class that is found", *evaluations[last].confusion.cells(), _CONFUSION)
+    doubtful = [] if subject.part == "training" else evaluations[last].disagreements()
+    if doubtful:
+        say(f"{counted(len(doubtful), 'annotation')} to check, since the predictions strongly disagree:")
+        for one in doubtful[:_DOUBTFUL]:
+            say(f"  {one.answer.id}: {one.reason}")
     content = {
         **{name: reported(one) for name, one in summary.items()},
         **about,
         "classes": list(classes),
+        "to_check": [{"id": one.answer.id, "kind": one.kind, "reason": one.reason} for one in doubtful],
         "automatic": how,
         "versions": versions(),
     }
@@ -193,6 +206,25 @@ def _automatic(
     if html is not None:
         write_instances(html, subject, evaluations, content)
         say(f"The report is in {html}.")
+
+
+_CONFUSION = (
+    "Percent of the objects (or pixels) of the class of the row. Last column: nothing is found there. Last row: "
+    "percent of what is found of a class that lies where nothing is annotated."
+)
+_DOUBTFUL = 10  # annotations that are printed; the JSON file has all of them
+
+
+def _region_confusion(subject: Subject, evaluations: Mapping[str, Evaluation]) -> Confusion | None:
+    """Confusion of an adapter that is evaluated without a prompt, with the other classes of the data."""
+    from samtailor.evaluation.regions import confusion_of_regions
+    from samtailor.predict.predictor import Predictor
+
+    fitted = subject.adapter
+    if fitted is None or evaluations["adapter"].prompt != "none":
+        return None
+    predictor = Predictor(subject.base, {"adapter": fitted.segmenter}, store=subject.store)
+    return confusion_of_regions(predictor, {" + ".join(fitted.meta.classes): "adapter"}, subject.samples)
 
 
 def _class_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:

@@ -28,9 +28,19 @@ def fit_command(
     data: Annotated[
         Path | None, typer.Argument(metavar="DATA", help="Folder of the data set, in any supported format.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the adapter.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the adapter; default: ./NAME-adapter, by the name of DATA."),
+    ] = None,
     method: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Method: {methods} (docs/methods/index.md). Default: tailor.")
+        str | None, typer.Option(metavar="NAME", help="Method: {methods} (docs/methods/index.md). Default: auto.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Time for the contest of --method auto: 30s, 2m, 10m, 1h.")
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="plan.json of an earlier fit: repeat what it chose, without a contest."),
     ] = None,
     preset: options.Preset = None,
     base: Annotated[
@@ -85,12 +95,21 @@ def fit_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the adapter in --out without a comparison.")
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Print plan.json in sentences; without DATA that of the adapter in --out."),
+    ] = False,
 ) -> None:
     """Fit an adapter for a frozen base model to the masks of a data set.
 
-    Ctrl-C saves and stops; --resume continues to the same result. The state with the best score on held-out images is
-    kept. Each fit is compared with the base model for clicks and boxes; where it is not better, the base model answers.
-    If --out contains an adapter already, the new one replaces it unless it is worse; then it is left in DIR.new.
+    Without --method, candidates are compared by cross-validation within --budget, separately for clicks, boxes and
+    images without a prompt, and the best ones are fitted on all images. The first usable adapter is in --out early;
+    Ctrl-C keeps the best one so far.
+
+    With --method NAME one method is fitted. Ctrl-C saves and stops; --resume continues to the same result. The state
+    with the best score on held-out images is kept. Each fit is compared with the base model for clicks and boxes; where
+    it is not better, the base model answers. If --out contains an adapter already, the new one replaces it unless it is
+    worse; then it is left in DIR.new.
 
     With --shots there are no held-out images: the last state is kept, or, for two-level methods, the best state on the
     second half of the images.
@@ -100,6 +119,8 @@ def fit_command(
         "out": out,
         "preset": preset,
         "method": method,
+        "budget": budget,
+        "plan": plan,
         "base": base,
         "classes": options.names(classes),
         "per_class": per_class or None,
@@ -117,11 +138,15 @@ def fit_command(
         "device": device,
         "present": present,
     }
+    if explain and data is None and out is not None:
+        print_plan(out)
+        return
     refuse_paper(config, [method])
     fields = with_detector(fields_of(config, given, setting or []), detector, detector_classes)
-    for name, flag in (("data", "DATA"), ("out", "--out")):
-        if fields.get(name) is None:
-            raise InputError(f"A fit needs {flag}: samtailor fit DATA --out DIR.")
+    if fields.get("data") is None:
+        raise InputError("A fit needs DATA, the folder of a data set: samtailor fit DATA --out DIR.")
+    if fields.get("out") is None:
+        fields["out"] = Path(f"{Path(fields['data']).resolve().name}-adapter")
     from samtailor.cli.progress import fit_progress
     from samtailor.cli.screen import say
     from samtailor.fitting.api import fit
@@ -138,9 +163,25 @@ def fit_command(
     for part in result.parts.values() or (result,):
         if part.kept is not None:
             say(f"The adapter in {part.kept} is unchanged. The new one is in {part.folder}; --overwrite replaces it.")
+    if explain:
+        for part in (result.parts or {"": result}).values():
+            print_plan(part.folder)
     if result.kept is None:
         say(f"The adapter is in {result.folder}.")
     say(f"Next: {next_command(result, fields['data'])}")
+
+
+def print_plan(folder: Path) -> None:
+    """Print the plan of a contest in sentences.
+
+    Raises:
+        InputError: the folder has none.
+    """
+    from samtailor.cli.screen import say
+    from samtailor.fitting.contest.plan_file import FILE, ContestPlan
+
+    for line in ContestPlan.read(folder / FILE).explained():
+        say(line)
 
 
 def planned(result: FitResult) -> Iterator[str]:
@@ -216,7 +257,7 @@ def next_command(result: FitResult, data: Path | None) -> str:
     """The command that most users run after this fit."""
     config = result.config
     part = next(iter(result.parts.values()), result)
-    adapter = shlex.quote(str(part.kept or part.folder))
+    adapter = shlex.quote(str(result.folder if result.parts else part.kept or part.folder))
     if config.test and data is not None:
         return f"samtailor evaluate {shlex.quote(str(data))} --adapter {adapter} --split test"
     if "region_dice" in part.figures or part.inference.prompt in PROMPTLESS:

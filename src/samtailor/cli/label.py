@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def label_command(
     images: options.Images,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the result; an interrupted run continues.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the result; an interrupted run continues.")
+    ] = Path("labels"),
     adapter: options.Adapters = None,
     format: Annotated[str, typer.Option(metavar="NAME", help="Output format: {writers}.")] = "coco",
     base: options.AdapterBase = None,
@@ -64,6 +66,9 @@ def print_result(result: Labelled, out: Path) -> None:
     what = " (boxes)" if total and result.boxes == total else ""
     objects = ", ".join(f"{number} {name}{what}" for name, number in sorted(result.objects.items())) or "no objects"
     say(f"{counted(result.images, 'image')}{earlier} with {objects} in {out}.")
+    if total and result.images > 1:
+        each = "; ".join(f"{name} {result.per_image(name)}" for name in sorted(result.objects))
+        say(f"Objects per image: {each} (counts of every image: label.json).")
     if result.empty:
         more = f" and {len(result.empty) - 5} more" if len(result.empty) > 5 else ""
         say(f"{counted(len(result.empty), 'image')} without objects: {', '.join(result.empty[:5])}{more}.")

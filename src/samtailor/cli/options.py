@@ -269,16 +269,23 @@ def amount(flag: str, text: str | None) -> int | float | None:
 def adapters_by_name(texts: Sequence[str]) -> dict[str, str]:
     """["banner=DIR", "adapters/plate"] to {"banner": "DIR", "plate": "adapters/plate"}.
 
+    The folder of a fit with --per-class stands for the adapters of its classes.
+
     Raises:
-        InputError: two adapters have the same name.
+        InputError: two adapters have the same name, or an empty one.
     """
+    from samtailor.artefact.members import members, named_members
+
     named: dict[str, str] = {}
     for text in texts:
         name, equals, folder = text.partition("=")
-        name, folder = (name, folder) if equals else (Path(text).name, text)
-        if name in named:
-            raise InputError(f"Two adapters have the name {name!r}; name them: --adapter one=DIR --adapter two=DIR.")
-        named[name] = folder
+        if (equals and not name) or not (folder if equals else text):
+            raise InputError(f"Expected --adapter DIR or --adapter NAME=DIR, got {text!r}.")
+        found = named_members(name, folder) if equals else members(text) or {Path(text).name: text}
+        for one, place in found.items():
+            if one in named:
+                raise InputError(f"Two adapters have the name {one!r}; name them: --adapter one=DIR --adapter two=DIR.")
+            named[one] = place
     return named
 
 

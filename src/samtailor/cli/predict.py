@@ -38,7 +38,11 @@ def predict_command(
         ),
     ] = None,
     prompt: Annotated[
-        str | None, typer.Option(metavar="auto", help="auto: find the objects with proposals or a detector.")
+        str | None,
+        typer.Option(
+            metavar="auto",
+            help="auto: find the objects with proposals or a detector; default with an adapter and no other prompt.",
+        ),
     ] = None,
     detector: options.Detector = None,
     detector_classes: options.DetectorClasses = None,
@@ -56,13 +60,15 @@ def predict_command(
 ) -> None:
     """Masks for clicks or boxes: COCO JSON with run-length encoded masks, mask PNGs, overlays.
 
-    The same prompt for all images with --click or --box, prompts for each image from a file, or --prompt auto.
+    The same prompt for all images with --click or --box, or prompts for each image from a file. Without any of them
+    the adapter finds the objects by itself (--prompt auto).
     """
     options.allow_pixels(max_pixels)
     if format is None and (rle or setting):
         raise InputError("--rle and --set are options of an output format: give --format NAME too.")
     written: dict[str, Any] = {"format": format, "options": options.format_options(rle, setting)}
-    if prompt is not None or detector is not None:
+    promptless = not (click or box or prompts)
+    if prompt is not None or detector is not None or (promptless and adapter):
         if prompt not in (None, "auto") or click or box or prompts:
             raise InputError("--prompt must be auto, and excludes --click, --box and --prompts.")
         automatic: dict[str, Any] = {
@@ -175,7 +181,10 @@ def _prompts(
             raise InputError("Prompts come either from --prompts or from --click and --box, not both.")
         return read_prompts(prompts)
     if not clicks and box is None:
-        raise InputError("A prompt is missing: --click X,Y or --box X0,Y0,X1,Y1 or --prompts FILE or --prompt auto.")
+        raise InputError(
+            "A prompt is missing: --click X,Y or --box X0,Y0,X1,Y1 or --prompts FILE. With --adapter DIR or --detector "
+            "FILE objects are found without one."
+        )
     points = []
     for text in clicks:
         x, y, *label = options.numbers(text, (2, 3), "a click as X,Y or X,Y,LABEL in pixels")

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 def propose_fit_command(
     data: options.Data,
-    adapter: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the adapter; the proposals are added to it.")],
+    adapter: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the adapter, or of a fit with --per-class; the proposals are added to it.",
+        ),
+    ],
     classes: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="Classes to propose; default: those of the adapter.")
     ] = None,
@@ -59,12 +65,51 @@ def propose_fit_command(
     device: options.Device = None,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Train proposals from the same masks; then run `samtailor predict IMAGES --adapter DIR --prompt auto`.
+    """Train proposals from the same masks; then run `samtailor label IMAGES --adapter DIR`.
 
     Uses the training images of the adapter if DATA is the data set that it was fitted on, otherwise all images. Images
     without an object are negatives, so all objects of the classes must be annotated. DATA is read with the format and
     the options (--set) that the adapter was fitted with, unless others are given.
     """
+    from samtailor import artefact
+    from samtailor.cli.screen import say
+    from samtailor.data.image import write_json
+    from samtailor.proposals import disk
+
+    options.limit_cache(cache_gb)
+    adapters = artefact.members(adapter) or {adapter.name: str(adapter)}
+    if classes and len(adapters) > 1:
+        raise InputError(f"{adapter} holds one adapter for each class: {', '.join(adapters)}. Leave --classes out.")
+    for folder in adapters.values():
+        artefact.read_meta(folder)
+        if disk.exists(folder) and not overwrite:
+            raise InputError(f"{folder} already has proposals. Replace them with --overwrite.")
+    reading = {"format": format, "group": group, "given": options.data_options(setting)}
+    training = {"negatives": negatives, "views": views, "tiles": tiles, "steps": steps, "seed": seed}
+    figures = {}
+    for name, folder in adapters.items():
+        if len(adapters) > 1:
+            say(f"Adapter {name}:")
+        figures[name] = _propose(
+            data, Path(folder), tuple(options.names(classes) or ()), reading, training,
+            companion=companion, prompt_type=prompt_type, device=device,
+        )  # fmt: skip
+    if json is not None:
+        write_json(json, figures if len(adapters) > 1 else next(iter(figures.values())))
+
+
+def _propose(
+    data: Path,
+    adapter: Path,
+    classes: tuple[str, ...],
+    reading: dict[str, Any],
+    training: dict[str, Any],
+    *,
+    companion: str | None,
+    prompt_type: str | None,
+    device: str | None,
+) -> dict[str, Any]:
+    """Train, judge and save the proposals of one adapter; returns their figures."""
     from samtailor import artefact
     from samtailor.bases import load_on
     from samtailor.bases.companions import load_companion
@@ -72,39 +117,35 @@ def propose_fit_command(
     from samtailor.cli.progress import counting
     from samtailor.cli.screen import say
     from samtailor.data.folder_lock import locked
-    from samtailor.data.image import write_json
     from samtailor.data.regions import regions
     from samtailor.data.split import Split
     from samtailor.evaluation.instance_gate import gate_instances
     from samtailor.fitting.gate import Gate
     from samtailor.fitting.gate_words import sentences
     from samtailor.fitting.proposals import evaluate_proposals, fit_proposals, parts, plan_tiles
+    from samtailor.fitting.verdict import count_sentence
     from samtailor.predict import auto as automatic
-    from samtailor.proposals import disk
 
-    options.limit_cache(cache_gb)
     meta = artefact.read_meta(adapter)
-    if disk.exists(adapter) and not overwrite:
-        raise InputError(f"{adapter} already has proposals. Replace them with --overwrite.")
-    wanted = tuple(options.names(classes) or meta.classes)
-    opened, note = artefact.open_for(meta, data, format=format, group=group, given=options.data_options(setting))
+    wanted, views = classes or meta.classes, training["views"]
+    opened, note = artefact.open_for(meta, data, **reading)
     if note:
         say(note)
     samples: list[Sample] = opened
     samples = regions(samples, wanted) if meta.inference.regions else samples
-    train, held_out = parts(samples, wanted, adapter, data, negatives)
+    train, held_out = parts(samples, wanted, adapter, data, training["negatives"])
     base, store = load_on(meta.base.name, device), EmbeddingCache()
     fitted = artefact.load(adapter, base)  # reports a damaged adapter or another base before training starts
     beside = fitted.segmenter.companion
     if companion is not None:
         beside = load_companion(companion, next(base.model.parameters()).device)
-    tiles, augment = plan_tiles(train, wanted, base, views=views, tiles=tiles)
+    tiles, augment = plan_tiles(train, wanted, base, views=views, tiles=training["tiles"])
     _encode(base, store, train, held_out, augment, views, () if beside is None else (beside,))
     how = prompt_type or automatic.prompt_type_of(meta.inference.prompt)
     with counting("Training proposals") as progress:
         proposals = fit_proposals(
-            base, train, wanted, store, seed=seed, steps=steps, augment=augment, give=how, tiles=tiles,
-            companion=beside, progress=progress,
+            base, train, wanted, store, seed=training["seed"], steps=training["steps"], augment=augment, give=how,
+            tiles=tiles, companion=beside, progress=progress,
         )  # fmt: skip
     if held_out:
         proposals.figures["held_out"] = evaluate_proposals(proposals, base, held_out, store)
@@ -117,12 +158,12 @@ def propose_fit_command(
     scores = proposals.figures.get(where)
     by_class = scores if isinstance(scores, dict) else {}
     _print(by_class, len(train), "held-out images" if held_out else "cross-fitting")
-    if json is not None:
-        write_json(json, proposals.figures)
-    tiling = "" if tiles == 1 else f", {tiles} x {tiles} tiles"
-    for sentence in () if gate is None else sentences(Gate((gate,)), {}):
+    counted_objects = count_sentence(artefact.read_meta(adapter).figures)
+    for sentence in () if gate is None else [*sentences(Gate((gate,)), {}), *counted_objects]:
         say(sentence)
+    tiling = "" if tiles == 1 else f", {tiles} x {tiles} tiles"
     say(f"The proposals ({proposals.parameters:,} parameters, {how}{tiling}) are in {adapter}.")
+    return proposals.figures
 
 
 def _encode(

@@ -79,7 +79,7 @@ def ui_command(
         images,
         project,
         base=base,
-        adapters=serve.adapters_by_name(adapter or []),
+        adapters=options.adapters_by_name(adapter or []),
         classes=options.names(classes) or (),
         device=device,
         bytes=int(max_mb * 1e6),

@@ -5,10 +5,10 @@ Both get the same prompts, so that the comparison is paired, also on images that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from samtailor import artefact
 from samtailor.evaluation.instances import LOWEST, InstanceEvaluation, evaluate_instances
@@ -38,6 +38,7 @@ def gate_instances(
 
     Returns:
         the decision, with the mean F1 per image (IoU of at least 0.5) as its metric; None if no image has an object.
+        The error of the number of objects per image is saved with the adapter (`fitting.verdict.count_sentence`).
     """
     judged = [sample for sample in samples if sample.of(classes)]
     if not judged:
@@ -66,7 +67,8 @@ def gate_instances(
         unjudged="adapter",
     )
     strength = adapter_alone | ({"instances": 0.0} if decision.answers == "base" else {})
-    _save(folder, replace(inference, strength=strength), decision)
+    counts = evaluations["base" if decision.answers == "base" else "new"].count_figures()
+    _save(folder, replace(inference, strength=strength), decision, counts)
     return decision
 
 
@@ -80,12 +82,14 @@ def _prompt_type(folder: Path) -> str:
     return disk.read_meta(folder).give
 
 
-def _save(folder: Path, inference: InferenceSpec, decision: Decision) -> None:
+def _save(folder: Path, inference: InferenceSpec, decision: Decision, counts: Mapping[str, Any]) -> None:
     meta = artefact.read_meta(folder)
     gate = gate_of(meta.figures) or Gate(())
     others = tuple(one for one in gate.decisions if one.way != decision.way)
     gate = replace(gate, decisions=(*others, decision))
-    artefact.update(folder, inference=inference, figures={**meta.figures, "comparison": gate.to_json()})
+    figures = {**meta.figures, "comparison": gate.to_json(), **counts}
+    figures |= {"count_images": decision.images, "count_objects": decision.objects}
+    artefact.update(folder, inference=inference, figures=figures)
 
 
 __all__ = ["gate_instances"]

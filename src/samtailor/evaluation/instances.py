@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samtailor.errors import InputError
+from samtailor.evaluation.counting import count_figures, count_text, counts_by_image
 from samtailor.evaluation.scores import MIN_OBJECTS, TOO_FEW, percent
 from samtailor.masks import average_precision as precision
 from samtailor.masks.average_precision import ImageResult, Instance
+from samtailor.masks.confusion import Confusion, instance_confusion
+from samtailor.masks.disagreement import Disagreement, disagreements, instance_answers
 from samtailor.predict.instances import predict_instances
 from samtailor.predict.source import AdapterSource
 from samtailor.structures import Account, Sample
@@ -59,7 +62,7 @@ class InstanceEvaluation:
 
     def _repr_html_(self) -> str:
         """A table for notebooks."""
-        return table_html(*self._table(), "Percent. Objects found without a prompt.")
+        return table_html(*self._table(), "Percent; count error in objects per image. Objects found without a prompt.")
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         pairs = [("Evaluation", self)] if self.reference is None else [("Base", self.reference), ("Adapter", self)]
@@ -68,10 +71,11 @@ class InstanceEvaluation:
         for name, one in pairs:
             summary = one.summary()
             cells = [percent(summary[key], summary[f"{key}_interval"]) for key in named.values()]
+            cells.append(count_text(summary))
             if summary["objects"] < MIN_OBJECTS:
                 cells = [TOO_FEW, *("" for _ in cells[1:])]
             rows.append([name, *cells, str(summary["objects"]), str(summary["images"])])
-        return ["", *named, "objects", "images"], rows
+        return ["", *named, "count error", "objects", "images"], rows
 
     def summary(self, draws: int = 1000) -> dict[str, Any]:
         """Figures in [0, 1], with 95 % intervals from a bootstrap over groups of images.
@@ -81,27 +85,33 @@ class InstanceEvaluation:
             `..._interval`; `without_limit`: the same three without that maximum; of the accepted predictions
             `precision`, `recall`, `f1` (IoU at least 0.5, all classes together) and `false_positive_rate`: the share
             of the images without an object of the classes that have an accepted prediction, None without such images;
-            counts `images`, `empty_images`, `objects`, `found`; and `classes`: the same by class, where `empty_images`
-            are those without an object of that class.
+            the errors of the number of objects per image `count_error` and `count_bias`, see
+            `counting.count_figures`; `confusion` with several classes, see `Confusion.to_json`; counts `images`,
+            `empty_images`, `objects`, `found`; and `classes`: the same by class, where `empty_images` are those
+            without an object of that class.
         """
         groups = [image.group or image.id for image in self.images]
         limited = precision.match(self.images, self.classes)
         unlimited = precision.match(self.images, self.classes, _NO_LIMIT)
         accepted = self._accepted()
         matched = precision.match(accepted, self.classes, _NO_LIMIT)
+        counts = counts_by_image(len(accepted), matched, self.classes)
         return {
             **precision.with_intervals(limited, groups, self.seed, draws),
             "without_limit": precision.mean_precision(unlimited),
             **_accepted_figures(accepted, self.classes, matched),
             **self._intervals(accepted, self.classes, matched, groups, draws),
+            **count_figures(counts, groups, self.seed, draws),
             "groups": len(set(groups)),
+            **({} if len(self.classes) < 2 else {"confusion": self.confusion.to_json()}),
             "classes": {
                 label: {
                     **precision.with_intervals({label: one}, groups, self.seed, draws),
                     **_accepted_figures(accepted, [label], matched),
                     **self._intervals(accepted, [label], matched, groups, draws),
+                    **count_figures(counts[:, place : place + 1], groups, self.seed, draws),
                 }
-                for label, one in limited.items()
+                for place, (label, one) in enumerate(limited.items())
             },
         }
 
@@ -134,6 +144,21 @@ class InstanceEvaluation:
         accepted = self._accepted()
         matched = precision.match(accepted, self.classes, _NO_LIMIT)
         return _accepted_figures(accepted, self.classes, matched)["f1"] or 0.0
+
+    @property
+    def confusion(self) -> Confusion:
+        """Which class's objects are covered by the accepted predictions of which class."""
+        return instance_confusion(self.images, self.classes)
+
+    def disagreements(self, count: int | None = None) -> list[Disagreement]:
+        """Annotations that strongly disagree with the predictions, see `masks.disagreement`."""
+        return disagreements(instance_answers(self.images, self.classes), count=count)
+
+    def count_figures(self) -> dict[str, Any]:
+        """Errors of the number of accepted predictions per image, see `counting.count_figures`."""
+        matched = precision.match(self._accepted(), self.classes, _NO_LIMIT)
+        counts = counts_by_image(len(self.images), matched, self.classes)
+        return count_figures(counts, [image.group or image.id for image in self.images], self.seed)
 
     def _accepted(self) -> list[ImageResult]:
         """The images with only the predictions that a user would get."""

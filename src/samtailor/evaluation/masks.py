@@ -21,6 +21,7 @@ from samtailor.errors import InputError
 from samtailor.evaluation.protocol import prompt_source, prompts_for
 from samtailor.evaluation.scores import Evaluation
 from samtailor.masks import metrics
+from samtailor.predict.postprocessing import masks_of
 from samtailor.predict.predictor import BASE, Predictor
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Annotation, Output, Prompts, Sample, Score
@@ -93,9 +94,10 @@ def evaluate_many(
                 for label, source in dict(sources.values()).items()
             }
             for name, adapter in names.items():
-                output = predictor.decode(prompts[sources[name][0]], adapter)
+                asked = prompts[sources[name][0]]
+                output = predictor.decode(asked, adapter)
                 score = _Scorer(sample, targets, first, truths, output)
-                rows[name] += score.rows(_masks(predictor, output))
+                rows[name] += score.rows(masks_of(predictor, output.candidate_logits()[0], asked, adapter))
                 if name in refiners:
                     rows[name + REFINED] += score.rows(_refined(predictor, refiners[name], output))
         if progress:
@@ -164,16 +166,11 @@ def _chunks(predictor: Predictor, targets: Sequence[Annotation]) -> Iterator[tup
         yield first, min(first + step, len(targets))
 
 
-def _masks(predictor: Predictor, output: Output) -> np.ndarray:
-    """bool (P, M, height, width): all candidates at the size of the image."""
-    return (predictor.frame.logits(output.candidate_logits()[0]) > 0).cpu().numpy()
-
-
 def _refined(predictor: Predictor, segmenter: Segmenter, output: Output) -> np.ndarray:
     """All candidates after test-time refinement by the PMM (Kim et al., arXiv 2403.09199, Fig. 5)."""
     from samtailor.adapters.pmm import PMM, refine
 
-    masks, pmm = _masks(predictor, output), segmenter.adapter("pmm")
+    masks, pmm = (predictor.frame.logits(output.candidate_logits()[0]) > 0).cpu().numpy(), segmenter.adapter("pmm")
     if not isinstance(pmm, PMM):
         raise InputError("Refining outlines needs an adapter with a PMM (method plm-pmm).")
     refined = [

@@ -20,7 +20,7 @@ from samtailor.data.writing import flush, write_json
 from samtailor.errors import InputError
 from samtailor.export import _annotators, _graphs, _parity, _quantise, _trace
 from samtailor.predict.files import new_folder
-from samtailor.structures import Sample
+from samtailor.structures import WAYS, Sample
 
 if TYPE_CHECKING:
     from samtailor.segmenter import Segmenter
@@ -132,6 +132,9 @@ def _report(segmenter: Segmenter, encoder: Any, decoder: Any, name: str, classes
         if segmenter.inference.prompt == "none"
         else "points and boxes",
         "base_model_answers": list(segmenter.inference.base_prompts),
+        "postprocess": {
+            way: dict(how.active) for way in WAYS if not (how := segmenter.inference.postprocess_of(way)).nothing
+        },
         "opset": _trace.OPSET,
         "geometry": {
             "size": base.size,

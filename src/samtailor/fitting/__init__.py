@@ -16,7 +16,8 @@ from samtailor.fitting import folder, images
 from samtailor.fitting.gate import gate_of
 from samtailor.fitting.result import FitResult, finished
 from samtailor.fitting.run import Run
-from samtailor.train.config import FitConfig, resolve
+from samtailor.registry import find
+from samtailor.train.config import OF_ONE_METHOD, FitConfig, resolve
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
@@ -37,6 +38,7 @@ def fit(
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    finish: bool = False,
 ) -> FitResult:
     """Fit one adapter, or one adapter per class.
 
@@ -54,6 +56,7 @@ def fit(
         overwrite: delete an earlier fit in that folder, and compare with nothing.
         progress: called with a `train.progress.Progress`.
         stop: polled after each step; True saves and raises `train.interrupt.Interrupted`, like Ctrl-C.
+        finish: with `resume`, end an interrupted fit with the best state so far instead of training on.
 
     Raises:
         InputError: the folder is in use, an unknown setting, class or method, or other settings than those of the
@@ -63,6 +66,7 @@ def fit(
         Interrupted: stopped on request, after saving.
     """
     config = resolve(config)
+    _refuse_settings_of_a_contest(config)
     out = folder.of(config)
     main = int(os.environ.get("RANK", "0")) == 0  # the first of several processes holds the lock for all
     if main and out.exists() and not out.is_dir():
@@ -70,10 +74,10 @@ def fit(
     with locked(out, "a fit") if main else nullcontext():
         beside = None if config.per_class or overwrite else folder.candidate(out, resume)
         if beside is None:
-            return _fit(config, out, samples, base, split, store, resume, overwrite, progress, stop)
+            return _fit(config, out, samples, base, split, store, resume, overwrite, progress, stop, finish)
         staged = config.model_copy(update={"out": beside, "present": out})
         with locked(beside, "a fit") if main else nullcontext():
-            result = _fit(staged, beside, samples, base, split, store, resume, not resume, progress, stop)
+            result = _fit(staged, beside, samples, base, split, store, resume, not resume, progress, stop, finish)
         return _exchanged(result, config, out, beside, main)
 
 
@@ -97,17 +101,19 @@ def _fit(
     overwrite: bool,
     progress: Callable[[Progress], None] | None,
     stop: Callable[[], bool] | None,
+    finish: bool,
 ) -> FitResult:
     """`fit`, with resolved settings and the lock held."""
     if config.per_class:
         folder.refuse_other_content(out)
     else:
         folder.prepare(config, out, resume, overwrite)
-        if resume and (out / artefact.METADATA).exists():
+        if resume and (out / artefact.METADATA).exists() and not _stopped_contest(config, out):
             return finished(config, out)
     samples = images.opened(config) if samples is None else samples
     names = images.classes_of(config, samples)
     account = images.account_of(samples)
+    by_name = base is None
     if base is None:
         from samtailor.bases import load_base
 
@@ -118,12 +124,24 @@ def _fit(
         from samtailor.fitting.store import open_store
 
         store = open_store(config)
+    contest = getattr(find("methods", config.method), "CONTEST", False)
+    if contest and len(names) > 1:
+        from samtailor.fitting.contest.classes import per_class
+
+        config = per_class(config, names)
     if not config.per_class:
         samples = images.joined_regions(config, samples, names)
         from samtailor.train.denormals import flushed
 
         with flushed():
-            result = Run(config, out, samples, names, base, split, store, resume, progress, stop).result()
+            if contest:
+                from samtailor.fitting.contest import fit_by_contest
+
+                result = fit_by_contest(
+                    config, out, samples, names, base, split, store, by_name=by_name, progress=progress, stop=stop
+                )
+                return replace(result, account=account)
+            result = Run(config, out, samples, names, base, split, store, resume, progress, stop, finish).result()
         return replace(result, account=account)
     if split is None:  # one split, so that the held-out images of one class are held out for all
         split = images.new_split(config, samples, names)
@@ -139,8 +157,36 @@ def _fit(
             overwrite=overwrite,
             progress=None if progress is None else _named(progress, name),
             stop=stop,
+            finish=finish,
         )
     return FitResult(out, config, parts=parts, account=account)
+
+
+def _stopped_contest(config: FitConfig, out: Path) -> bool:
+    """Whether the folder has an adapter of a contest that was stopped before its end."""
+    if not getattr(find("methods", config.method), "CONTEST", False):
+        return False
+    from samtailor.fitting.contest.plan_file import FILE, ContestPlan
+
+    return not (out / FILE).is_file() or not ContestPlan.read(out / FILE).complete
+
+
+def _refuse_settings_of_a_contest(config: FitConfig) -> None:
+    """Raise if a single method is given settings of a contest."""
+    if getattr(find("methods", config.method), "CONTEST", False):
+        default = resolve(FitConfig(method=config.method))
+        given = [name for name in OF_ONE_METHOD if getattr(config, name) != getattr(default, name)]
+        if given:
+            raise InputError(
+                f"{', '.join(given)} is a setting of a single method, and {config.method} compares several. Leave it "
+                "out, or name a method: --method tailor."
+            )
+        return
+    for name in ("budget", "plan"):
+        if getattr(config, name) is not None:
+            raise InputError(
+                f"{name} is a setting of the method auto, and the method is {config.method}. Leave it out."
+            )
 
 
 def _named(progress: Callable[[Progress], None], name: str) -> Callable[[Progress], None]:

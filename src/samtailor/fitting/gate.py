@@ -23,11 +23,10 @@ import numpy as np
 
 from samtailor.errors import InputError
 from samtailor.masks import metrics
+from samtailor.structures import WAYS
 
 MIN_OBJECTS, MIN_GROUPS = 5, 2
 """With fewer objects, or groups of images, nothing is decided by their scores and no percentage is reported."""
-WAYS = ("click", "box", "region", "instances")
-"""Ways of use: prompts, and without a prompt the region of the class or all objects."""
 
 
 @dataclass(frozen=True)

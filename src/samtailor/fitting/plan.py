@@ -1,7 +1,7 @@
 """What a fit decides by the machine it runs on: the batch size, and the images that it trains on at a time.
 
-Both change the order of the masks, so they are kept in OUT/plan.json and a resumed fit takes them from there, also on
-a machine with more memory or a larger cache.
+Both change the order of the masks, so they are kept in OUT/resources.json and a resumed fit takes them from there, also
+on a machine with more memory or a larger cache.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from samtailor.cache.room import Room
     from samtailor.train.feed import Feed
 
-FILE = "plan.json"
+FILE, OLD_FILE = "resources.json", "plan.json"
+"""Its name, and that in versions before 0.3, which is still read."""
 PASSES = 4
 """Largest number of passes over the resident images, by default."""
 _PART = 0.8  # share of the room that a part takes: the one before is removed a tenth of the cache at a time
@@ -50,9 +51,11 @@ def read_plan(out: Path) -> Plan | None:
     Raises:
         ArtefactError: the file is damaged.
     """
-    file = out / FILE
+    file = out / FILE if (out / FILE).exists() else out / OLD_FILE
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
+        if "method" in values:  # plan.json of a contest
+            return None
         resident = None if values["resident"] is None else int(values["resident"])
         plan = Plan(int(values["batch_size"]), resident, int(values["passes"]))
         if min(plan.batch_size, plan.passes) < 1 or (resident is not None and resident < 1):

@@ -23,8 +23,9 @@ from samtailor.data.regions import foreground
 from samtailor.data.split import Split
 from samtailor.data.transform import Frame
 from samtailor.masks import metrics
+from samtailor.masks.postprocess import postprocessed
 from samtailor.segmenter import Segmenter
-from samtailor.structures import Features, Sample, TilingPlan
+from samtailor.structures import NOTHING, Features, Postprocess, Sample, TilingPlan
 from samtailor.train.multitask import member_map
 
 if TYPE_CHECKING:
@@ -143,8 +144,9 @@ def select_inference(
 def region_dice(segmenter: Segmenter, sample: Sample, classes: Sequence[str], store: EmbeddingCache) -> float:
     """Dice of the region of some classes in one image, by a segmenter with a map and its tiling plan."""
     (region,) = foreground([sample], classes)
-    plans = (segmenter.inference.tiling,)
-    return _dice(segmenter, member_map(segmenter).logits, region, store, plans)[0]
+    inference = segmenter.inference
+    how = inference.postprocess_of("region")
+    return _dice(segmenter, member_map(segmenter).logits, region, store, (inference.tiling,), how)[0]
 
 
 @torch.no_grad()
@@ -154,8 +156,9 @@ def _dice(
     sample: Sample,
     store: EmbeddingCache,
     plans: Sequence[TilingPlan] | None = None,
+    how: Postprocess = NOTHING,
 ) -> list[float]:
-    """Dice of each plan on one image; None: all plans."""
+    """Dice of each plan on one image, after postprocessing; None: all plans."""
     base, truth = segmenter.base, sample.annotations[0].mask
     device, frame = next(base.model.parameters()).device, Frame.of(base, *truth.shape)
     encoded: dict[str, Features] = {}
@@ -168,7 +171,8 @@ def _dice(
     predictions = (
         frame.logits(tiled_logits(plan, predict, base, frame, encode)) for plan in (PLANS if plans is None else plans)
     )
-    return [float(metrics.dice((logits[0, 0] > 0).cpu().numpy(), truth)) for logits in predictions]
+    masks = ((logits[0, 0] > 0).cpu().numpy() for logits in predictions)
+    return [float(metrics.dice(postprocessed(mask, how), truth)) for mask in masks]
 
 
 def _best(table: np.ndarray) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from samtailor.errors import counted
+from samtailor.fitting.contest.words import contest_sentences
 from samtailor.fitting.gate import MIN_OBJECTS, gate_of
 from samtailor.fitting.gate_words import sentences
 from samtailor.fitting.result import FitResult
@@ -27,11 +28,13 @@ def verdict(result: FitResult) -> list[str]:
         return [f"{name}: {sentence}" for name, part in result.parts.items() for sentence in verdict(part)]
     figures = result.figures
     gate = gate_of(figures)
+    if "contest" in figures:
+        return contest_sentences(figures, gate, result.inference.strength)
     automatic = _automatic(figures, result.inference.tiling)
     if gate is None:  # a fit of an earlier version, or of a method without anything to compare
         return [*_clicks(figures), *_oracle(figures), *_strength(figures), *automatic]
     compared = sentences(gate, result.inference.strength)
-    return [*_state(figures), *compared, *_oracle(figures), *automatic]
+    return [*_state(figures), *compared, *_oracle(figures), *automatic, *count_sentence(figures)]
 
 
 def _state(figures: Mapping[str, Any]) -> list[str]:
@@ -113,6 +116,22 @@ def _automatic(figures: Mapping[str, Any], tiling: TilingPlan) -> list[str]:
     return [f"{dice}, with {_tiling(tiling)}; {_percent(figures['region_dice_untiled'])} without."]
 
 
+def count_sentence(figures: Mapping[str, Any]) -> list[str]:
+    """How well the objects of automatic mode are counted; nothing where they were not."""
+    if figures.get("count_error") is None:
+        return []
+    images, objects = figures["count_images"], figures["count_objects"]
+    if _few(objects):
+        return [f"Number of objects: too few to judge (n = {objects})."]
+    interval = figures.get("count_error_interval")
+    bounds = "" if interval is None else f", 95 % interval {interval[0]:.1f} to {interval[1]:.1f}"
+    return [
+        f"Number of objects: wrong by {figures['count_error']:.1f} per image on average{bounds}; "
+        f"{figures['found_per_image']:.1f} found, {figures['objects_per_image']:.1f} annotated "
+        f"({_images(images, objects, 'validation image')})."
+    ]
+
+
 def _tiling(tiling: TilingPlan) -> str:
     """A short name of a tiling plan, e.g. "2x2 tiling"."""
     parts = [f"{n}x{n} tiling" for n in tiling.tiles if n > 1] + (["box prompts"] if tiling.boxes else [])
@@ -150,4 +169,4 @@ def _percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-__all__ = ["MIN_OBJECTS", "verdict"]
+__all__ = ["MIN_OBJECTS", "count_sentence", "verdict"]

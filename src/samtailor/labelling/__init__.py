@@ -30,7 +30,9 @@ from samtailor.labelling._predict import MultiAdapterPredictor
 from samtailor.labelling._tiles import Piece, Tile, merged, tiles
 from samtailor.masks.nms import mask_nms
 from samtailor.masks.rle import is_box
+from samtailor.predict.postprocessing import finished
 from samtailor.predict.source import AdapterSource
+from samtailor.structures import Postprocess
 from samtailor.structures.notebook import table_html
 
 if TYPE_CHECKING:
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
 
     from samtailor.predict.predictor import Predictor
 
-NMS_IOU = 0.8
-"""IoU above which two predictions of a class, of any adapters, are one object; the one with the higher score stays."""
 REPORT = "label.json"
 
 
@@ -58,6 +58,7 @@ class Labelled:
     Args:
         images: labeled images, those of an earlier run included.
         objects: number by class.
+        counts: number by class in each image, by name.
         earlier: images that an earlier run labeled.
         empty: names of the images without any object.
         empty_masks: number of predictions without a pixel; they are no objects.
@@ -68,6 +69,7 @@ class Labelled:
 
     images: int = 0
     objects: Counter[str] = field(default_factory=Counter)
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
     earlier: int = 0
     empty: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -83,12 +85,19 @@ class Labelled:
 
     def _repr_html_(self) -> str:
         """A table for notebooks."""
-        rows = [[name, str(number)] for name, number in sorted(self.objects.items())]
+        rows = [
+            [name, f"{number} (per image: {self.per_image(name)})"] for name, number in sorted(self.objects.items())
+        ]
         rows += [["empty masks, left out", str(self.empty_masks)]] if self.empty_masks else []
         rows += [["images", str(self.images)], ["images without objects", str(len(self.empty))]]
         rows += [["unreadable images", str(len(self.unreadable))]] if self.unreadable else []
         rows += [["objects that the format could not hold", str(n)]] if (n := self.report.left_out.total()) else []
         return table_html(["class", "objects"], rows, "Labeled images")
+
+    def per_image(self, name: str) -> str:
+        """Number of objects of a class per image in words: "12.3 on average, 0 to 97"."""
+        numbers = [one[name] for one in self.counts.values()] or [0]
+        return f"{sum(numbers) / len(numbers):.1f} on average, {min(numbers)} to {max(numbers)}"
 
 
 def label(
@@ -245,7 +254,8 @@ def predict_images(
                         merged((piece for piece in kept if piece.mask.any()), regions=whole)
                         for kept, whole in zip(by_source, regions, strict=True)
                     ]
-                yield LabelledImage(view.name, view.path, *view.size, _objects(by_source, view.size), empty)
+                objects = _objects(by_source, [source.postprocess for source in sources], view.size)
+                yield LabelledImage(view.name, view.path, *view.size, objects, empty)
                 by_source, empty = [[] for _ in sources], 0
 
 
@@ -258,20 +268,25 @@ def _in_image(piece: Piece, tile: Tile | None) -> Piece:
     return replace(piece, mask=inside, x=piece.x + x0, y=piece.y + y0, tile=tile, rle={})
 
 
-def _objects(by_source: Sequence[Sequence[Piece]], size: tuple[int, int]) -> tuple[LabelledObject, ...]:
-    """Each object of a class once, sorted by falling score."""
-    objects = [
-        LabelledObject(piece.label, piece.rle or piece.encoded(size), piece.score, piece.adapter)
-        for pieces in by_source
-        for piece in pieces
-    ]
-    return tuple(mask_nms(objects, rank=lambda one: one.score, iou=NMS_IOU, containment=None))
+def _objects(
+    by_source: Sequence[Sequence[Piece]], postprocess: Sequence[Postprocess], size: tuple[int, int]
+) -> tuple[LabelledObject, ...]:
+    """Each object of a class once, whichever source found it, sorted by falling score."""
+    drawn = [replace(one, rle=one.rle or one.encoded(size)) for pieces in by_source for one in pieces]
+    kept = {id(one) for one in mask_nms(drawn, rank=lambda one: one.rank)}
+    objects: list[LabelledObject] = []
+    for pieces, how in zip(by_source, postprocess, strict=True):
+        own, drawn = drawn[: len(pieces)], drawn[len(pieces) :]
+        found = [LabelledObject(one.label, one.rle, one.score, one.adapter) for one in own if id(one) in kept]
+        objects += finished(found, how)
+    return tuple(sorted(objects, key=lambda one: -one.score))
 
 
 def _count(result: Labelled, journal: Journal, images: Mapping[str, Path]) -> None:
     for image in journal.images(images):
         result.images += 1
-        result.objects.update(one.label for one in image.objects)
+        result.counts[image.name] = Counter(one.label for one in image.objects)
+        result.objects.update(result.counts[image.name])
         result.empty += [] if image.objects else [image.name]
         result.empty_masks += image.empty
         result.boxes += sum(is_box(one.rle) for one in image.objects)
@@ -281,6 +296,7 @@ def _report(result: Labelled, classes: Sequence[str], settings: Mapping[str, Any
     return {
         "settings": dict(settings),
         "classes": {name: result.objects.get(name, 0) for name in classes},
+        "counts": {image: {name: one[name] for name in classes} for image, one in result.counts.items()},
         "images": result.images,
         "nothing_found": result.empty,
         "empty_masks": result.empty_masks,
@@ -290,4 +306,4 @@ def _report(result: Labelled, classes: Sequence[str], settings: Mapping[str, Any
     }
 
 
-__all__ = ["NMS_IOU", "AdapterSource", "Labelled", "Tiling", "Unreadable", "find_objects", "label", "predict_images"]
+__all__ = ["AdapterSource", "Labelled", "Tiling", "Unreadable", "find_objects", "label", "predict_images"]

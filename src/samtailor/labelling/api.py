@@ -52,8 +52,9 @@ def label(
 
     Args:
         images: image file or folder, or several of them.
-        adapters: folder or hub id of an adapter, several of them, or a mapping from name to folder; None uses the
-            base model alone, which needs a detector.
+        adapters: folder or hub id of an adapter, several of them, or a mapping from name to folder; the folder of a
+            fit with `per_class` stands for the adapters of its classes. None uses the base model alone, which needs a
+            detector.
         out: folder of the result.
         format: "coco", "yolo", "voc", "labelme", "masks", "labelmap", "instances", "sa-1b", "label-studio", "cvat", or
             a plug-in.
@@ -149,10 +150,12 @@ def _named(adapters: Adapters) -> dict[str, str]:
     if adapters is None:
         return {}
     if isinstance(adapters, Mapping):
-        return {name: str(folder) for name, folder in adapters.items()}
-    folders = [adapters] if isinstance(adapters, str | Path) else adapters
-    named = {Path(folder).name: str(folder) for folder in folders}
-    if len(named) != len(folders):
+        given = [artefact.named_members(name, folder) for name, folder in adapters.items()]
+    else:
+        folders = [adapters] if isinstance(adapters, str | Path) else adapters
+        given = [artefact.members(folder) or {Path(folder).name: str(folder)} for folder in folders]
+    named = {name: folder for one in given for name, folder in one.items()}
+    if len(named) != sum(map(len, given)):
         raise InputError("Two adapters have the same name. Give a mapping from name to folder.")
     return named
 
@@ -181,15 +184,18 @@ def _sources(
 
 
 def _classes(folder: str) -> tuple[str, ...]:
-    return artefact.read_meta(folder).classes if Path(folder).is_dir() else ()
+    return artefact.read_meta(artefact.folder_of(folder)).classes
 
 
 def _digests(folders: Mapping[str, str]) -> dict[str, list[str]]:
     """Identity of each adapter and its proposals, independent of where the folder is."""
-    digests = {}
+    digests: dict[str, list[str]] = {}
     for name, folder in folders.items():
-        digest = artefact.read_meta(folder).sha256 if Path(folder).is_dir() else folder
+        meta = artefact.read_meta(folder) if Path(folder).is_dir() else None
+        digest = folder if meta is None else meta.sha256
         digests[name] = [digest, disk.read_meta(folder).sha256 if disk.exists(folder) else ""]
+        if meta is not None and meta.inference.postprocess:  # not in the tensors
+            digests[name].append(str(sorted((way, str(how)) for way, how in meta.inference.postprocess.items())))
     return digests
 
 

@@ -1,6 +1,8 @@
 """Greedy non-maximum suppression (NMS), for run-length encoded masks and for boxes.
 
-Predictions are visited by falling rank; one that duplicates an already kept prediction is dropped.
+Predictions are visited by falling rank; one that duplicates an already kept prediction is dropped. The defaults of
+`mask_nms` are the one rule for duplicates and parts, wherever objects of automatic mode are put together: in predict,
+label (also between adapters and tiles), evaluate, serve, the page and find.
 """
 
 from __future__ import annotations

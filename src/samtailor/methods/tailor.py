@@ -13,10 +13,11 @@ from samtailor.adapters.pyramid import DEPTHWISE, FULL
 from samtailor.adapters.region_map import RegionMap
 from samtailor.bases import Base
 from samtailor.bases.companions import AUTO, NONE, load_companion
-from samtailor.registry import refuse_unknown
+from samtailor.registry import choose, refuse_unknown
 from samtailor.segmenter import Segmenter
-from samtailor.train.multitask import MultiTask
+from samtailor.train.multitask import MultiTask, RegionTask
 
+BOTH, REGION = TASKS = ("both", "region")
 TITLE = "tailor"
 STARTS_AT_BASE = True
 DEFAULTS: dict[str, Any] = {
@@ -50,8 +51,9 @@ def build(
     mlp_dim: int = 2048,
     multimask_dice_weight: float = 0.5,
     focal_weight: float = 20.0,
+    task: str = BOTH,
     **unknown: Any,
-) -> tuple[Segmenter, partial[MultiTask]]:
+) -> tuple[Segmenter, partial[MultiTask] | type[RegionTask]]:
     """tailor. For every prompt it starts exactly at SAM; without a prompt it starts from an untrained map.
 
     Args:
@@ -67,9 +69,11 @@ def build(
             some training images out for that.
         heads, mlp_dim: options of the prompt learning module (see `PLM`).
         multimask_dice_weight, focal_weight: options of the loss of prompted objects (see `losses.segmentation_loss`).
+        task: what is trained: "both", or "region" for the map alone, which leaves clicks and boxes to the base.
         **unknown: any other option is an InputError.
     """
     refuse_unknown(build, unknown)
+    choose("task", task, TASKS)
     plm = PLM(base.dim, heads=heads, mlp_dim=mlp_dim)
     beside = load_companion(companion, next(base.model.parameters()).device, base)
     region_map = RegionMap(
@@ -81,7 +85,10 @@ def build(
         convolutions=convolutions,
         member_batch=member_batch,
     )
-    groups = {"prompt": ["plm"], "map": ["map"]}
+    groups = {"prompt": ["plm"], "map": ["map"]} if task == BOTH else {"map": ["map"]}
+    if task == REGION:
+        plm.requires_grad_(False)
+        region_map.map_gain.requires_grad_(False)
     segmenter = Segmenter(
         base,
         tokens={"plm": plm},
@@ -90,4 +97,6 @@ def build(
         tunes_inference=select_inference,
         companion=beside,
     )
+    if task == REGION:
+        return segmenter, RegionTask
     return segmenter, partial(MultiTask, multimask_dice_weight=multimask_dice_weight, focal_weight=focal_weight)

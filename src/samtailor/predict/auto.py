@@ -16,6 +16,7 @@ import numpy as np
 from samtailor.cache.detections import DetectionCache
 from samtailor.masks import interior
 from samtailor.masks.contours import connected
+from samtailor.masks.postprocess import postprocessed
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.prompts import prompt_type
@@ -117,9 +118,10 @@ def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -
         frame = predictor.frame
         output = predictor.decode(Prompts((frame.height, frame.width), count=(1, 1)), adapter)
         probability = frame.logits(output.candidate_logits()[0])[0, 0].sigmoid().cpu().numpy()
-        min_area = predictor.segmenter(adapter).inference.min_area(frame.height, frame.width)
+        inference = predictor.segmenter(adapter).inference
+        min_area = inference.min_area(frame.height, frame.width)
         scored: list[tuple[float, ObjectPrompt]] = []
-        for region in connected(probability > MAP_THRESHOLD):
+        for region in connected(postprocessed(probability > MAP_THRESHOLD, inference.postprocess_of("region"))):
             score = float(probability[region].mean())
             if np.count_nonzero(region) >= min_area and score >= lowest:
                 prompt = _prompt(None, np.array(interior.center(region)), score, label)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from torch import Tensor
 
@@ -19,15 +18,17 @@ from samtailor.data.transform import Frame
 from samtailor.errors import InputError
 from samtailor.masks import interior
 from samtailor.masks.nms import mask_nms
+from samtailor.masks.postprocess import postprocessed
 from samtailor.matchers import DEFAULT, Candidates, Matcher, make
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.predict.references import EncodedImage, Reference, marked_images
 from samtailor.predict.windows import Windows
-from samtailor.structures import Annotation, RunLengths, Sample
+from samtailor.structures import Annotation, Postprocess, RunLengths, Sample
 
 LABEL = "object"
 """Default class of what is found."""
-_CRUMB = 0.03  # of the largest part of a mask; smaller parts and holes come from noise in the map
+CLEAN = Postprocess(fill_holes=0.03, crumbs=0.03)
+"""What is done to the masks: smaller parts and holes come from noise in the map."""
 _COVERAGE = 0.6  # share of a mask that better ones cover together, above which it only joins them
 
 
@@ -137,7 +138,7 @@ class Finder:
             mask, x, y = windows.mask(row.logits, frame)
             if not mask.any():
                 continue
-            mask = without_crumbs(mask)
+            mask = postprocessed(mask, CLEAN)
             x0, y0, x1, y1 = interior.box(mask)
             if not view.untouched and cut_off((x0 + x, y0 + y, x1 + x, y1 + y), view, size):
                 continue
@@ -146,20 +147,6 @@ class Finder:
             full = np.zeros(size, bool)
             full[top + y : top + y + mask.shape[0], left + x : left + x + mask.shape[1]] = mask
             yield FoundObject(Annotation.from_mask("", full).rle, row.match, row.iou, self.label)
-
-
-def without_crumbs(mask: np.ndarray) -> np.ndarray:
-    """A mask (height, width) without parts and holes that are far smaller than its largest part."""
-    kept = np.pad(_large(mask, _CRUMB), 1)  # so that everything outside is connected
-    return ~_large(~kept, _CRUMB, int(np.count_nonzero(kept)))[1:-1, 1:-1]
-
-
-def _large(mask: np.ndarray, share: float, area: int | None = None) -> np.ndarray:
-    """Connected parts of at least a share of an area; None: of the largest part."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    areas = stats[:, cv2.CC_STAT_AREA].copy()
-    areas[0] = 0
-    return (areas >= max(1, share * (areas.max() if area is None else area)))[labels]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from samtailor.data.augment import View
 from samtailor.data.tile_views import cut_off, exceeds_overlap, views
 from samtailor.masks import interior
 from samtailor.masks.nms import mask_nms
-from samtailor.predict.batched import BatchedDecoder, PromptBatch
+from samtailor.predict.batched import BatchedDecoder, PromptBatch, stack_prompts
+from samtailor.predict.postprocessing import finished, masks_of
+from samtailor.predict.predictor import BASE
 from samtailor.structures import Annotation, RunLengths, Sample
 
 if TYPE_CHECKING:
@@ -97,15 +99,15 @@ def predict_instances(
         ready = image_is_set and view.untouched
         shown = image if ready else _set_view(predictor, image, view, store if frozen else None, source.adapter)
         prompts = source.propose(predictor, shown)
-        for prompt, mask, iou in predict_prompts(predictor, prompts, source.adapter):
+        for prompt, mask, iou in predict_prompts(predictor, prompts, source.adapter, postprocess=False):
             instance = in_image(prompt, mask, iou, view, size)
             if instance.belongs_to(view, size, source.tiles):
                 instances.append(instance)
-    return mask_nms(instances, rank=lambda one: one.rank)
+    return finished(mask_nms(instances, rank=lambda one: one.rank), source.postprocess)
 
 
 def predict_prompts(
-    predictor: Predictor, prompts: Sequence[ObjectPrompt], adapter: str | None
+    predictor: Predictor, prompts: Sequence[ObjectPrompt], adapter: str | None, *, postprocess: bool = True
 ) -> Iterator[tuple[ObjectPrompt, np.ndarray, float]]:
     """Predict the best mask of each prompt on the current image.
 
@@ -113,6 +115,8 @@ def predict_prompts(
         predictor: with the adapter loaded and an image set.
         prompts: of any kind; consecutive prompts of one kind are decoded together.
         adapter: name; None is the base.
+        postprocess: with the adapter's postprocessing for prompts of the kind; False for the prompts of automatic
+            mode, whose objects are postprocessed at the end.
 
     Yields:
         the prompt, its mask as bool (height, width), and its predicted IoU, in order. A prompt that includes its mask
@@ -132,7 +136,8 @@ def predict_prompts(
             yield from ((prompt, prompt.mask, prompt.score or 0.0) for prompt in part)
             continue
         (best,) = decoder.predict(predictor, [PromptBatch(adapter, tuple(part))])
-        masks = (predictor.frame.logits(best.logits[:, None])[:, 0] > 0).cpu().numpy()
+        selected = adapter if adapter is not None and postprocess else BASE  # the base postprocesses nothing
+        masks = masks_of(predictor, best.logits[:, None], stack_prompts(part, size), selected)[:, 0]
         yield from zip(part, masks, best.scores.tolist(), strict=True)
 
 

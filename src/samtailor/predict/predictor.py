@@ -5,40 +5,33 @@ The interface follows Meta's `SamPredictor`; `adapter=` selects an adapter or, w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from html import escape
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
 from torch.nn import functional as F
 
 from samtailor.bases import Base, load_on
-from samtailor.bases.companions import Companion, companion_maps
-from samtailor.data.augment import UNTOUCHED, View
-from samtailor.data.transform import Frame
+from samtailor.data.augment import View
 from samtailor.errors import InputError
-from samtailor.matchers import DEFAULT as MATCHER
-from samtailor.predict.inputs import as_image, as_prompts
-from samtailor.predict.pretrained import adapter_folder, adapter_name
+from samtailor.predict.finding import FindsObjects
+from samtailor.predict.inputs import as_prompts
+from samtailor.predict.postprocessing import masks_of
+from samtailor.predict.pretrained import adapters_of
 from samtailor.registry import BUNDLED_BASE
 from samtailor.segmenter import Segmenter
-from samtailor.structures import Features, Output, Prompts, Sample
+from samtailor.structures import Features, Output, Prompts
 
 if TYPE_CHECKING:
     from samtailor.cache.embeddings import EmbeddingCache
-    from samtailor.predict.find import Finder, FoundObject
-    from samtailor.predict.references import Reference
 
 BASE = "base"
 """Value of `adapter=` that selects the unchanged base model; no adapter may have this name."""
 
 
-class Predictor:
+class Predictor(FindsObjects):
     """Predict masks from prompts, one image at a time.
 
     Args:
@@ -58,16 +51,8 @@ class Predictor:
         *,
         store: EmbeddingCache | None = None,
     ) -> None:
-        self.base = base
-        self._store = store
+        super().__init__(base, store)
         self._segmenters: dict[str, Segmenter] = {}
-        self._features: Features | None = None
-        self._adapter_features: dict[str, Features] = {}
-        self._view_features: dict[str, Features] = {}
-        self._maps: dict[tuple[str, str], tuple[Tensor, ...]] = {}  # by companion and view
-        self._image: Callable[[], np.ndarray] | None = None
-        self._sample: Sample | None = None
-        self._frame: Frame | None = None
         for name, adapter in (adapters or {}).items():
             self.add_adapter(name, adapter)
 
@@ -84,7 +69,8 @@ class Predictor:
 
         Args:
             source: an adapter (folder that `samtailor fit` wrote, or hub id), whose base is read from its metadata and
-                whose name is that of the folder or repository; or a base ("lite", hub id, folder, or Meta's
+                whose name is that of the folder or repository; the folder of a fit with `per_class`, for the adapters
+                of its classes; or a base ("lite", hub id, folder, or Meta's
                 `sam_vit_*.pth`).
             adapters: name to folder or hub id of further adapters on the same base.
             device: device of the base and the adapters; None selects a GPU if there is one.
@@ -95,23 +81,18 @@ class Predictor:
             ArtefactError: an adapter is damaged or belongs to another base.
             InputError: an adapter is called "base", or there is no such device.
         """
-        folder = adapter_folder(source)
-        if folder is None:
+        found = adapters_of(source, reserved=BASE)
+        if not found:
             return cls(load_on(source, device), adapters, store=store)
         from samtailor import artefact
 
-        base = load_on(artefact.read_meta(folder).base.name, device)
-        return cls(base, {adapter_name(source, reserved=BASE): folder, **(adapters or {})}, store=store)
+        base = load_on(artefact.base_of(next(iter(found.values()))), device)
+        return cls(base, {**found, **(adapters or {})}, store=store)
 
     @property
     def adapters(self) -> tuple[str, ...]:
         """Names of the loaded adapters, in the order in which they were added."""
         return tuple(self._segmenters)
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the base."""
-        return next(self.base.model.parameters()).device
 
     def to(self, device: str | torch.device) -> Predictor:
         """Move the base, the adapters and the embeddings of the current image to a device.
@@ -201,87 +182,6 @@ class Predictor:
             )
         return next(iter(self._segmenters), BASE)
 
-    @torch.no_grad()
-    def set_image(self, image: np.ndarray | Image.Image | str | Path, image_format: str = "RGB") -> None:
-        """Encode an image. This is the expensive step; every prediction on the image reuses its embedding.
-
-        Args:
-            image: uint8 array (height, width, 3), a Pillow image, or a path. Files and Pillow images may be gray,
-                palette or transparent (composited over white), and their EXIF rotation is applied.
-            image_format: channel order of an array, "RGB" or "BGR" (OpenCV); Pillow images and files have their own.
-
-        Raises:
-            InputError: an array of another shape or dtype, or an unknown format.
-            DataError: a file that is not an image.
-        """
-        pixels = as_image(image, image_format)
-        self.set_features(self._encode(pixels), *pixels.shape[:2], image=lambda: pixels)
-
-    @torch.no_grad()
-    def set_sample(self, sample: Sample) -> None:
-        """Set the image of a data set's sample; with a cache that has its embedding, the image is not read."""
-        features = self._encode(sample.image) if self._store is None else self._store.features(self.base, sample)
-        self.set_features(features, *sample.size, image=lambda: sample.image)
-        self._sample = sample
-
-    def set_features(
-        self, features: Features, height: int, width: int, *, image: Callable[[], np.ndarray] | None = None
-    ) -> None:
-        """Set an image by its embedding.
-
-        Args:
-            features: embedding of one image, one row. Maps of companions that it holds are used; others are computed
-                when an adapter needs them.
-            height, width: of the image, pixels.
-            image: returns the image, uint8 RGB. Adapters inside the image encoder, companions and tiled inference need
-                it.
-
-        Raises:
-            InputError: more or less than one row.
-        """
-        if len(features) != 1:
-            raise InputError(f"A predictor holds one image: expected features of one row, got {len(features)}.")
-        self._frame = Frame.of(self.base, height, width)
-        self._features = features.to(self.device, torch.float32)
-        self._adapter_features, self._view_features, self._maps = {}, {}, {}
-        self._image, self._sample = image, None
-
-    def reset_image(self) -> None:
-        """Drop the current image."""
-        self._features = self._frame = self._image = self._sample = None
-        self._adapter_features, self._view_features, self._maps = {}, {}, {}
-
-    @property
-    def features(self) -> Features:
-        """Embedding of the current image, one row, float32.
-
-        Raises:
-            InputError: no image is set.
-        """
-        if self._features is None:
-            raise InputError("No image is set. Call set_image(image) first.")
-        return self._features
-
-    @property
-    def frame(self) -> Frame:
-        """Geometry of the current image.
-
-        Raises:
-            InputError: no image is set.
-        """
-        if self._frame is None:
-            raise InputError("No image is set. Call set_image(image) first.")
-        return self._frame
-
-    @property
-    def image(self) -> np.ndarray:
-        """The current image, uint8 RGB (height, width, 3), read again.
-
-        Raises:
-            InputError: no image is set, or only its embedding.
-        """
-        return self._pixels("Only the embedding of the image is available")
-
     def view_features(self, view: View, adapter: str | None = None) -> Features:
         """Embedding of a view of the current image, one row; kept with the image and shared by all adapters.
 
@@ -294,45 +194,6 @@ class Predictor:
         """
         companions = () if adapter in (None, BASE) else self.segmenter(adapter).companions
         return self.with_companions(companions, view)
-
-    @torch.no_grad()
-    def with_companions(self, companions: Sequence[Companion], view: View = UNTOUCHED) -> Features:
-        """Embedding of a view of the current image with the maps of some companions, which are kept with the image.
-
-        Raises:
-            InputError: the image itself is needed, and only an embedding is set.
-        """
-        features = self.features if view.untouched else self._of_view(view)
-        missing = [one for one in companions if one.fingerprint not in features.companions]
-        if not missing:
-            return features
-        maps = {one.fingerprint: self._companion_maps(one, view) for one in missing}
-        return replace(features, companions={**features.companions, **maps})
-
-    def _companion_maps(self, companion: Companion, view: View) -> tuple[Tensor, ...]:
-        key = (companion.fingerprint, view.key)
-        if key not in self._maps:
-            reason = f"The companion {companion.name!r} needs the image itself"
-            if self._store is not None and self._sample is not None:
-                maps = self._store.maps(companion, self.base, [self._sample], [view])
-            elif self._store is not None:
-                maps = self._store.maps(companion, self.base, [self._pixels(reason)], [view])
-            else:
-                shown = view.image(self._pixels(reason))
-                image = Frame.of(self.base, *shown.shape[:2]).image(shown, self.base)
-                maps = companion_maps(companion, self.base, image[None].to(self.device))
-            self._maps[key] = tuple(one.to(self.device, torch.float32) for one in maps)
-        return self._maps[key]
-
-    @torch.no_grad()
-    def _of_view(self, view: View) -> Features:
-        if view.key not in self._view_features:
-            if self._store is not None and self._sample is not None:
-                features = self._store.features(self.base, [self._sample], [view])
-            else:
-                features = self._encode(view.image(self._pixels("Tiled inference needs the image itself")))
-            self._view_features[view.key] = features.to(self.device, torch.float32)
-        return self._view_features[view.key]
 
     @torch.no_grad()
     def features_of(self, adapter: str) -> Features:
@@ -397,7 +258,8 @@ class Predictor:
             multimask_output: True returns the three candidate masks of an ambiguous prompt. False returns one mask: of
                 the base SAM's single-mask token; of an adapter the candidate with the highest predicted IoU, since
                 adapters are trained on the candidates.
-            return_logits: return logits instead of boolean masks; the mask is where they are above 0.
+            return_logits: return logits instead of boolean masks; the mask is where they are above 0, before the
+                adapter's postprocessing.
             adapter: name of an adapter, or "base" for the unchanged base model, bit for bit. None selects the only
                 loaded adapter, or the base if there is none.
 
@@ -420,111 +282,17 @@ class Predictor:
             low, scores = output.logits[0, 0, :1], output.iou[0, 0, :1]
         elif not multimask_output:
             (scores,), (low,) = output.best_masks()
-        full = self.frame.logits(low[None])[0].cpu()
+        if return_logits:
+            masks = self.frame.logits(low[None])[0].cpu().numpy()
+        else:
+            (masks,) = masks_of(self, low[None], prompts, adapter)
         if low.shape[-1] != self.base.low_res:  # tiled inference has more cells than a mask prompt takes
             low = F.adaptive_avg_pool2d(low, self.base.low_res)
-        masks = full.numpy() if return_logits else (full > 0).numpy()
         return masks, scores.float().cpu().numpy(), low.float().cpu().numpy()
 
-    def finder(
-        self,
-        like: Reference | Sequence[Reference],
-        not_like: Reference | Sequence[Reference] = (),
-        *,
-        matcher: str = MATCHER,
-        threshold: float | None = None,
-        label: str = "object",
-        **options: Any,
-    ) -> Finder:
-        """Read references once, to find similar objects in many images with `find`.
-
-        Args:
-            like: what to find: images with masks, boxes or clicks.
-            not_like: what not to find.
-            matcher: "multiscale", "persam", "persam-f", or a plug-in.
-            threshold: lowest score, in [0, 1]; None: calibrated on the references.
-            label: class of what is found.
-            **options: of the matcher.
-
-        Raises:
-            InputError: no reference, a reference that marks nothing, an unknown matcher or option, or a wrong
-                threshold.
-            DataError: a file that cannot be read, or a mask that does not fit its image.
-        """
-        from samtailor.predict.find import Finder
-
-        return Finder.of(
-            lambda: Predictor(self.base, store=self._store), like, not_like,
-            matcher=matcher, settings=options, threshold=threshold, label=label,
-        )  # fmt: skip
-
-    def find(
-        self,
-        like: Finder | Reference | Sequence[Reference],
-        not_like: Reference | Sequence[Reference] = (),
-        **options: Any,
-    ) -> list[FoundObject]:
-        """Find objects of the current image that resemble references, by the base and without a fit.
-
-        Args:
-            like: what to find: references, or a `finder`, which has read them already.
-            not_like: what not to find; not together with a finder.
-            **options: as of `finder`; not together with a finder.
-
-        Returns:
-            objects with mask and score, each once, sorted by falling score; none where nothing is alike.
-
-        Raises:
-            InputError: no image is set, or as `finder`.
-            DataError: as `finder`.
-
-        Example:
-            ```python
-            from samtailor import Predictor, Reference
-
-            predictor = Predictor.from_pretrained()
-            predictor.set_image("street.jpg")
-            for one in predictor.find(Reference("photo.jpg", mask="mask.png")):
-                print(one.score, one.box)
-            ```
-        """
-        from samtailor.predict.find import Finder
-
-        self.frame  # noqa: B018 - raises when there is no image
-        if not isinstance(like, Finder):
-            like = self.finder(like, not_like, **options)
-        elif not_like or options:
-            raise InputError("A finder has read its references already: give not_like and options to `finder`.")
-        with torch.no_grad():
-            return like.objects(self)
-
-    def __repr__(self) -> str:
-        return f"Predictor({', '.join(f'{name}={value}' for name, value in self._summary().items())})"
-
-    def _repr_html_(self) -> str:
-        rows = (f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in self._summary().items())
-        return f"<table><caption>samtailor Predictor</caption>{''.join(rows)}</table>"
-
     def _summary(self) -> dict[str, str]:
-        size = "none" if self._frame is None else f"{self._frame.width}x{self._frame.height} px"
-        return {
-            "base": self.base.name,
-            "adapters": "[" + ", ".join(self._segmenters) + "]",
-            "device": str(self.device),
-            "image": size,
-        }
-
-    def _pixels(self, reason: str) -> np.ndarray:
-        self.frame  # noqa: B018 - raises when there is no image
-        if self._image is None:
-            raise InputError(f"{reason}: set the image, not its features.")
-        return self._image()
-
-    def _encode(self, pixels: np.ndarray) -> Features:
-        if self._store is not None:
-            return self._store.features(self.base, pixels)
-        image = Frame.of(self.base, *pixels.shape[:2]).image(pixels, self.base)
-        return self.base.encode_image(image[None].to(self.device))
+        summary = super()._summary()
+        return {"base": summary.pop("base"), "adapters": "[" + ", ".join(self._segmenters) + "]", **summary}
 
 
 __all__ = ["BASE", "Predictor"]

@@ -1,4 +1,4 @@
-"""Whether the source given to `Predictor.from_pretrained` is an adapter or a base, and the name of the adapter."""
+"""Whether the source given to `Predictor.from_pretrained` is an adapter, several of them, or a base."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from pathlib import Path
 from samtailor import artefact
 
 
-def adapter_folder(source: str | Path) -> Path | None:
-    """Local folder of an adapter given by its folder or hub id; None if the source is not an adapter.
+def adapters_of(source: str | Path, *, reserved: str) -> dict[str, Path]:
+    """Local folders of adapters by name; empty if the source is no adapter.
+
+    Args:
+        source: folder of an adapter, folder of a fit with `per_class`, or hub id.
+        reserved: name that no adapter may have; "adapter" takes its place.
 
     A hub id that is cached as a base is not queried on the hub again.
 
@@ -16,14 +20,14 @@ def adapter_folder(source: str | Path) -> Path | None:
         ArtefactError: the repository has an adapter that cannot be downloaded.
     """
     if Path(source).exists():
-        return Path(source) if (Path(source) / artefact.METADATA).is_file() else None
-    return artefact.folder_of(source) if _is_hub_adapter(str(source)) else None
-
-
-def adapter_name(source: str | Path, *, reserved: str) -> str:
-    """Last part of the folder or hub id; "adapter" if that is the reserved name."""
-    name = Path(source).resolve().name if Path(source).exists() else str(source).rpartition("/")[2]
-    return name if name not in ("", reserved) else "adapter"
+        bare = (
+            not Path(source).is_dir() or (Path(source) / "config.json").is_file()
+        )  # a base, perhaps with adapters in it
+        found = {} if bare else artefact.members(source)
+    else:
+        found = artefact.members(artefact.folder_of(source)) if _is_hub_adapter(str(source)) else {}
+        found = {str(source).rpartition("/")[2]: folder for folder in found.values()}
+    return {name if name not in ("", reserved) else "adapter": Path(folder) for name, folder in found.items()}
 
 
 def _is_hub_adapter(name: str) -> bool:
@@ -41,4 +45,4 @@ def _is_hub_adapter(name: str) -> bool:
     return True
 
 
-__all__ = ["adapter_folder", "adapter_name"]
+__all__ = ["adapters_of"]

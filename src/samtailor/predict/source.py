@@ -10,9 +10,11 @@ from samtailor import artefact
 from samtailor.errors import InputError
 from samtailor.predict import auto
 from samtailor.predict.auto import Proposer
+from samtailor.predict.postprocessing import of_automatic
 from samtailor.predict.predictor import Predictor
 from samtailor.proposals import GIVES, Proposals, disk
 from samtailor.segmenter import Segmenter
+from samtailor.structures import NOTHING, Postprocess
 
 
 def _accept_all(label: str | None) -> float:
@@ -31,6 +33,7 @@ class AdapterSource:
         tiles: tiles per side that are searched besides the whole image; 1 for none (see `instances`).
         threshold: class to the lowest score of an accepted proposal, in [0, 1]. `propose` may return proposals below
             it, which count for the ranking only (average precision).
+        postprocess: what is done to the mask of each object, after duplicates have been dropped.
     """
 
     adapter: str | None
@@ -39,6 +42,7 @@ class AdapterSource:
     refine: bool = False
     tiles: int = 1
     threshold: Callable[[str | None], float] = _accept_all
+    postprocess: Postprocess = NOTHING
 
     @classmethod
     def of(
@@ -84,9 +88,10 @@ class AdapterSource:
         if threshold is not None:
             accept = _always(threshold)
         tiles = source.tiles if detector is None else 1
+        how = of_automatic(segmenter, proposed=detector is not None or source.has_proposals)
         if detector is None and source.base_segments:
             adapter = None
-        return cls(adapter, propose, label, refine, tiles, accept)
+        return cls(adapter, propose, label, refine, tiles, accept, how)
 
 
 def adapter_proposer(
@@ -135,6 +140,11 @@ class _Source:
     def tiles(self) -> int:
         folder = self._proposals
         return 1 if folder is None else disk.read_meta(folder).tiles
+
+    @property
+    def has_proposals(self) -> bool:
+        """Whether there are learned proposals."""
+        return self._proposals is not None
 
     @property
     def base_segments(self) -> bool:

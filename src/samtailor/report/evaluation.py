@@ -9,13 +9,15 @@ from typing import Any
 from samtailor.data.regions import regions
 from samtailor.errors import counted
 from samtailor.evaluation.api import Subject
+from samtailor.evaluation.counting import count_text
 from samtailor.evaluation.instances import InstanceEvaluation
 from samtailor.evaluation.scores import TOO_FEW, Evaluation, percent
+from samtailor.masks.confusion import Confusion
 from samtailor.report.page import settings, versions, write_page
-from samtailor.report.panels import instance_sheet
+from samtailor.report.panels import doubtful_sheet, instance_sheet
 from samtailor.report.plots import curves
 from samtailor.report.predictions import Predictions, history_of
-from samtailor.report.tables import class_table, headline, instance_classes, instance_table
+from samtailor.report.tables import class_table, confusion_table, headline, instance_classes, instance_table
 
 
 def write_evaluation(
@@ -24,6 +26,7 @@ def write_evaluation(
     evaluations: Mapping[str, Evaluation],
     content: Mapping[str, Any],
     prompt: str | None = None,
+    confusion: Confusion | None = None,
 ) -> None:
     """Write the page of an evaluation with prompts.
 
@@ -33,6 +36,7 @@ def write_evaluation(
         evaluations: "base", "adapter" and refined results by name.
         content: what the JSON file of the evaluation holds.
         prompt: prompt source; None uses the one of the last evaluation.
+        confusion: of the adapter's region with the other classes of the data.
     """
     segmenters = subject.segmenters
     last = list(segmenters)[-1]
@@ -64,6 +68,7 @@ def write_evaluation(
     sections = [
         headline(evaluations),
         class_table(evaluations),
+        None if confusion is None else confusion_table(confusion),
         show.overlays(evaluations),
         show.iou_map(evaluations[last], list(segmenters)),
         show.refinement(evaluations[last], last),
@@ -91,12 +96,15 @@ def write_instances(
     sections = [
         instance_table(summaries),
         instance_classes(summaries[last]) if len(content["classes"]) > 1 else None,
+        confusion_table(evaluations[last].confusion) if len(content["classes"]) > 1 else None,
         instance_sheet(evaluations[last], subject.samples),
+        None if subject.part == "training" else doubtful_sheet(evaluations[last].disagreements(), subject.samples),
         settings("Settings", pairs, ids),
     ]
     one = summaries[last]
     score = TOO_FEW if one["too_few"] else f"mask AP50 {percent(one['ap50'], one['ap50_interval'])}"
-    lead = f"Objects found without a prompt: {score} (n = {one['objects']}). {content['part']['about']}"
+    counting = "" if one["too_few"] else f", count error {count_text(one)} objects per image"
+    lead = f"Objects found without a prompt: {score}{counting} (n = {one['objects']}). {content['part']['about']}"
     write_page(path, f"Automatic mode on {Path(content['data']).name}", lead, sections)
 
 

@@ -13,6 +13,8 @@ from samtailor.errors import counted
 from samtailor.evaluation.instances import InstanceEvaluation
 from samtailor.evaluation.scores import Evaluation
 from samtailor.masks.average_precision import ImageResult
+from samtailor.masks.disagreement import Disagreement
+from samtailor.masks.disagreement import panel as disagreement_panel
 from samtailor.masks.overlay import around, fit, overlay
 from samtailor.report.page import Section, data_uri
 from samtailor.structures import Sample
@@ -102,6 +104,22 @@ def instance_sheet(evaluation: InstanceEvaluation, samples: Sequence[Sample], co
     return sheet("Images", text, rows)
 
 
+def doubtful_sheet(found: Sequence[Disagreement], samples: Sequence[Sample], count: int = 12) -> Section | None:
+    """Annotations that strongly disagree with the predictions; None without any."""
+    if not found:
+        return None
+    images = {sample.id: sample for sample in samples}
+    rows = []
+    for one in found[:count]:
+        shown = disagreement_panel(one, images[one.answer.id].image, _SIDE)
+        rows.append((one.kind, f"{one.answer.id} · {one.answer.label}", [(shown, one.reason)]))
+    text = (
+        f"{counted(len(found), 'annotation')} with which the predictions strongly disagree, most doubtful first. "
+        "Green: annotation. Orange: prediction. Either may be wrong."
+    )
+    return sheet("Annotations to check", text, rows)
+
+
 def ranked(evaluation: InstanceEvaluation, count: int) -> list[tuple[str, float, ImageResult]]:
     """(rank in words, F1, image) at even ranks, the worst first; images without an object are left out."""
     scored = []
@@ -133,4 +151,4 @@ def panel(image: np.ndarray, caption: str, alt: str) -> dict[str, str]:
     return {"image": data_uri(stream.getvalue(), "jpeg"), "caption": caption, "alt": alt}
 
 
-__all__ = ["cases", "instance_panels", "instance_sheet", "overlays", "panel", "ranked", "sheet"]
+__all__ = ["cases", "doubtful_sheet", "instance_panels", "instance_sheet", "overlays", "panel", "ranked", "sheet"]

@@ -16,6 +16,7 @@ from samtailor.evaluation.protocol import prompts_for
 from samtailor.evaluation.scores import Evaluation
 from samtailor.fitting.folder import HISTORY
 from samtailor.masks.overlay import around, overlay
+from samtailor.predict.postprocessing import masks_of
 from samtailor.predict.predictor import BASE, Predictor
 from samtailor.report.page import Section
 from samtailor.report.panels import cases, overlays, sheet
@@ -148,8 +149,7 @@ def _best_mask(predictor: Predictor, prompts: Prompts, adapter: str) -> tuple[np
     """Mask with the highest predicted IoU, bool (height, width), and the output of the decoder."""
     output = predictor.decode(prompts, adapter)
     _, low_res = output.best_masks()
-    logits = predictor.frame.logits(low_res[:, :1])
-    return (logits[0, 0] > 0).cpu().numpy(), output
+    return masks_of(predictor, low_res[:, :1], prompts, adapter)[0, 0], output
 
 
 def _clicks(prompts: Prompts) -> list[tuple[float, float, int]]:

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from samtailor.errors import counted
+from samtailor.evaluation.counting import count_text
 from samtailor.evaluation.scores import MIN_OBJECTS, TOO_FEW, Evaluation, difference
+from samtailor.masks.confusion import Confusion
 from samtailor.report.page import Section
 
 INSTANCE_HEAD = [
-    *("", "AP50", "AP", "AP75", "precision", "recall", "false positives"),
+    *("", "AP50", "AP", "AP75", "precision", "recall", "false positives", "count error"),
     "objects / found / images / without objects",
 ]
 
@@ -187,8 +189,9 @@ def instance_cells(summaries: Mapping[str, Mapping[str, Any]]) -> tuple[list[str
     rows = []
     for name, one in summaries.items():
         cells = [_percent_with(one[figure], one.get(f"{figure}_interval")) for figure in named]
+        cells.append(count_text(one))
         if one["objects"] < MIN_OBJECTS:
-            cells = [TOO_FEW, *("" for _ in named[1:])]
+            cells = [TOO_FEW, *("" for _ in cells[1:])]
         rows.append([name, *cells, f"{one['objects']} / {one['found']} / {one['images']} / {one['empty_images']}"])
     return INSTANCE_HEAD, rows
 
@@ -199,7 +202,9 @@ def instance_note(summaries: Mapping[str, Mapping[str, Any]]) -> str:
         "Percent. Mask AP as in COCO: mean over classes, for AP also over IoU thresholds 0.50 to 0.95, at most 100 "
         "predictions per class and image. Brackets: 95 %, bootstrap over groups of images. Precision, recall (IoU of "
         "at least 0.5) and found: predictions above the threshold, as predict --prompt auto writes them. False "
-        "positives: fraction of the images without an object in which something is found."
+        "positives: fraction of the images without an object in which something is found. Count error: mean absolute "
+        "difference between the numbers of found and true objects of an image, summed over classes; bias: its mean "
+        "with the sign, positive where too many are found."
     )
     more = [
         f"{name} {_percent(one['without_limit']['ap50'])}"
@@ -217,6 +222,17 @@ def instance_table(summaries: Mapping[str, Mapping[str, Any]]) -> Section:
 def instance_classes(summary: Mapping[str, Any]) -> Section:
     """The table of automatic mode by class."""
     return _table("By class", summary["classes"], "")
+
+
+def confusion_table(confusion: Confusion) -> Section:
+    """Which class's objects or pixels are covered by the answers of which class."""
+    head, rows = confusion.cells()
+    lines = [{"cells": [{"text": text} for text in row]} for row in rows]
+    note = (
+        f"Row: class of the annotations. Column: class of the answers. Percent of the {confusion.unit} of the row. "
+        "Last row: percent of the answers of a class where nothing is annotated."
+    )
+    return {"kind": "table", "title": "Confusion between classes", "head": head, "rows": lines, "note": note}
 
 
 def _table(title: str, summaries: Mapping[str, Mapping[str, Any]], end: str) -> Section:
@@ -264,6 +280,7 @@ __all__ = [
     "comparison",
     "comparison_cells",
     "comparison_note",
+    "confusion_table",
     "figures",
     "headline",
     "instance_cells",

@@ -20,12 +20,14 @@ from samtailor.artefact import AdapterMeta
 from samtailor.bases import Base
 from samtailor.bases.companions import Companion
 from samtailor.errors import InputError
+from samtailor.predict.postprocessing import of_automatic
 from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.predict.source import AdapterSource, adapter_proposer
 from samtailor.proposals import Proposals, disk
 from samtailor.segmenter import Segmenter
 from samtailor.serve.refusals import NotAllowed, Refused, Taken, Unknown
+from samtailor.structures import NOTHING, Postprocess
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _FILES = ("adapter.safetensors", "adapter.json", "proposals.safetensors", "proposals.json")
@@ -47,6 +49,7 @@ class LoadedAdapter:
         proposals: learned proposals in its folder.
         promptless: it predicts without a prompt.
         by_itself: a prediction without a prompt is the objects of the image.
+        postprocess: what is done to the objects of automatic mode.
         spare: one predictor for each thread that decodes.
     """
 
@@ -60,6 +63,7 @@ class LoadedAdapter:
     proposals: Proposals | None = None
     promptless: bool = False
     by_itself: bool = False
+    postprocess: Postprocess = NOTHING
     spare: SimpleQueue[Predictor] = field(default_factory=SimpleQueue)
 
     @property
@@ -120,9 +124,10 @@ class LoadedAdapter:
                 "adapter: samtailor propose-fit DATA --adapter DIR."
             )
         if self.proposals is None:
-            return AdapterSource(self.name, propose)
+            return AdapterSource(self.name, propose, postprocess=self.postprocess)
         by_base = self.meta is not None and self.meta.inference.base_instances
-        return AdapterSource(None if by_base else self.name, propose, tiles=self.proposals.tiles)
+        segments = None if by_base else self.name
+        return AdapterSource(segments, propose, tiles=self.proposals.tiles, postprocess=self.postprocess)
 
 
 class Adapters:
@@ -250,6 +255,7 @@ class Adapters:
             adapter.meta, folder,
             proposals=proposals,
             promptless=segmenter.promptless, by_itself=segmenter.by_itself,
+            postprocess=of_automatic(segmenter, proposed=proposals is not None),
         )  # fmt: skip
         return self._with_predictors(loaded, segmenter)
 

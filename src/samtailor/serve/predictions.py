@@ -12,6 +12,7 @@ import torch
 
 from samtailor.masks import interior
 from samtailor.predict.instances import InstanceMask, predict_instances
+from samtailor.predict.postprocessing import masks_of
 from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.adapters import LoadedAdapter
@@ -132,13 +133,14 @@ def _masks(
 ) -> list[tuple[np.ndarray, float]]:
     """Masks of the current image with their predicted IoU: the best candidate, or all, by falling predicted IoU."""
     frame = predictor.frame
-    output = predictor.decode(prompt.prompts((frame.height, frame.width)), loaded.name or BASE)
+    prompts, adapter = prompt.prompts((frame.height, frame.width)), loaded.name or BASE
+    output = predictor.decode(prompts, adapter)
     if every:
         order = output.candidate_iou()[0, 0].argsort(descending=True)
         low, scores = output.candidate_logits()[0, 0, order], output.candidate_iou()[0, 0, order]
     else:
         (scores,), (low,) = output.best_masks()
-    masks = ((frame.logits(one[None, None])[0, 0] > 0).cpu().numpy() for one in low)
+    masks = (masks_of(predictor, one[None, None], prompts, adapter)[0, 0] for one in low)
     return list(zip(masks, scores.tolist(), strict=True))
 
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from samtailor.structures.account import Account, LeftOut, Tally
-from samtailor.structures.inference import PROMPT_TYPES, InferenceSpec, TilingPlan
+from samtailor.structures.inference import PROMPT_TYPES, WAYS, InferenceSpec, TilingPlan, way_of
+from samtailor.structures.postprocess import NOTHING, Postprocess
 from samtailor.structures.sample import Annotation, Reading, RunLengths, Sample
 from samtailor.structures.score import Score
 
@@ -31,7 +32,9 @@ def __getattr__(name: str) -> Any:  # reading data and metadata needs no torch
 
 
 __all__ = [
+    "NOTHING",
     "PROMPT_TYPES",
+    "WAYS",
     "Account",
     "Annotation",
     "Batch",
@@ -39,6 +42,7 @@ __all__ = [
     "InferenceSpec",
     "LeftOut",
     "Output",
+    "Postprocess",
     "Prompts",
     "Reading",
     "RunLengths",
@@ -47,4 +51,5 @@ __all__ = [
     "Tally",
     "TilingPlan",
     "Tokens",
+    "way_of",
 ]

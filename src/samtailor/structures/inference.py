@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from samtailor.errors import InputError
+from samtailor.structures.postprocess import NOTHING, Postprocess
 
 if TYPE_CHECKING:
     from samtailor.structures.tensors import Prompts
 
 PROMPT_TYPES = ("click", "box")
 """Types of prompts whose strength may differ, see `InferenceSpec.strength`."""
+WAYS = (*PROMPT_TYPES, "region", "instances")
+"""Ways of use: prompts, and without a prompt the region of the class or all objects."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,10 @@ class InferenceSpec:
         strength: "click" and "box" to the interpolation between the base model (0) and the adapter (1) for prompts of
             that type; 1 if it is missing. With 0 the prediction is exactly that of the base model. "instances" may be
             0: the base model segments the objects of learned proposals.
+        postprocess: way of use (one of `WAYS`) to what is done to its masks; nothing if it is missing.
 
     Raises:
-        InputError: an unknown type of prompt, or a strength outside [0, 1].
+        InputError: an unknown type of prompt or way of use, or a strength outside [0, 1].
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -91,8 +95,11 @@ class InferenceSpec:
     smallest_object: float = 0.0
     tiling: TilingPlan = TilingPlan()
     strength: Mapping[str, float] = field(default_factory=dict)
+    postprocess: Mapping[str, Postprocess] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if unknown := [name for name in self.postprocess if name not in WAYS]:
+            raise InputError(f"Masks are postprocessed by way of use, one of {', '.join(WAYS)}; got {unknown[0]!r}.")
         for name, value in self.strength.items():
             if not (0 <= value <= 1 if name in PROMPT_TYPES else name == "instances" and value in (0, 1)):
                 raise InputError(
@@ -112,9 +119,11 @@ class InferenceSpec:
 
     def strength_of(self, prompts: Prompts) -> float:
         """Strength for prompts: that of boxes if they have one, else that of clicks; 1 for the empty prompt."""
-        if prompts.empty:
-            return 1.0
-        return self.strength.get("click" if prompts.boxes is None else "box", 1.0)
+        return self.strength.get(way_of(prompts), 1.0) if not prompts.empty else 1.0
+
+    def postprocess_of(self, way: str) -> Postprocess:
+        """What is done to the masks of a way of use: nothing where the base model answers a click or a box."""
+        return NOTHING if way in self.base_prompts else self.postprocess.get(way, NOTHING)
 
     def min_area(self, height: int, width: int) -> int:
         """Smallest area of a part of a map, in pixels of an image of this size: a quarter of the smallest training
@@ -123,4 +132,11 @@ class InferenceSpec:
         return max(16, round(self.smallest_object * height * width / 4))
 
 
-__all__ = ["PROMPT_TYPES", "InferenceSpec", "TilingPlan"]
+def way_of(prompts: Prompts) -> str:
+    """Way of use of prompts: "box" if they have one, "region" for the empty prompt, else "click"."""
+    if prompts.empty:
+        return "region"
+    return "click" if prompts.boxes is None else "box"
+
+
+__all__ = ["PROMPT_TYPES", "WAYS", "InferenceSpec", "TilingPlan", "way_of"]

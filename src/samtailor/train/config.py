@@ -42,7 +42,7 @@ class FitConfig(BaseModel):
         default=None, description="Rule that keeps related images on one side of a split: prefix:N, regex:..., ..."
     )
     base: str = Field(default=BUNDLED_BASE, description="Base model: lite, a hub id, a folder, or Meta's .pth.")
-    method: str = Field(default="tailor", description="Name of the method.")
+    method: str = Field(default="auto", description="Name of the method.")
     options: dict[str, Any] = Field(default={}, description="Options of the method.")
     classes: tuple[str, ...] | None = Field(default=None, description="Classes to fit; default: all.")
     per_class: bool = Field(default=False, description="Fit one adapter per class, in OUT/CLASS (as in Kim et al.).")
@@ -98,6 +98,13 @@ class FitConfig(BaseModel):
     )
     selection_score: Literal["miou", "dice"] = Field(
         default="miou", description="Score of a state in the selection: mean IoU, or mean Dice."
+    )
+
+    budget: str | None = Field(
+        default=None, description="Time that a contest (method auto) may take: 30s, 2m, 10m, 1h; default: 2m."
+    )
+    plan: Path | None = Field(
+        default=None, description="plan.json of an earlier contest (method auto): repeat what it chose, no comparison."
     )
 
     fallback: bool = Field(
@@ -235,6 +242,12 @@ FREE = frozenset(
     {"data", "out", "present", "device", "trackers", "cache", "cache_gb", "checkpoint_every", "feed_workers"}
 )
 """Fields that may change when a fit is resumed, because they do not change its result."""
+OF_ONE_METHOD = (
+    *("epochs", "batch_size", "grad_accum_steps", "lr", "weight_decay", "max_grad_norm", "decay_all", "schedule"),
+    *("warmup", "milestones", "gamma", "power", "selection", "selection_score", "prompt", "prompt_options"),
+    *("eval_every", "eval_epochs", "eval_masks", "snapshots", "resident", "resident_passes"),
+)
+"""Fields that a contest (method auto) does not have, since its candidates have their own."""
 
 
 def load(

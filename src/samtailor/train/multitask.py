@@ -46,6 +46,19 @@ class MultiTask(Joint):
         return figures | {"region": region.detach(), "loss": figures["loss"] + region}
 
 
+class RegionTask(Joint):
+    """The region loss alone, on regions of the training images, mean over the members of the map."""
+
+    def feeds(self, data: TrainingData) -> StepFeeds:
+        """A batch of regions."""
+        return StepFeeds(data.regions(data.train))
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """ "loss", the region loss."""
+        with self.accelerator.autocast():
+            return {"loss": map_loss(self.bare, batch)}
+
+
 @runtime_checkable
 class MemberMap(Protocol):
     """A map adapter that is the mean of several networks, such as `adapters.region_map.RegionMap`."""
@@ -104,4 +117,4 @@ def _index(rows: list[int]) -> slice | list[int]:
     return slice(first, end) if end - first == len(rows) else rows
 
 
-__all__ = ["MemberMap", "MultiTask", "map_loss", "member_map"]
+__all__ = ["MemberMap", "MultiTask", "RegionTask", "map_loss", "member_map"]

@@ -17,6 +17,7 @@ STAGES = {
     "fit": "Training",
     "select": "Selecting tiled inference",
     "evaluate": "Evaluating",
+    "contest": "Comparing candidates, seconds",
 }
 """What the stages of a fit are called; another stage goes by its own name."""
 SECONDS = 10.0

@@ -16,6 +16,7 @@ from samtailor.fitting.gate import MIN_OBJECTS
 from samtailor.masks.metrics import iou
 from samtailor.masks.rle import encode
 from samtailor.masks.rle import to_json as rle_to_json
+from samtailor.predict.postprocessing import window_of
 from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.windows import Windows
 from samtailor.prompts.mask_center import center, clicks
@@ -102,7 +103,7 @@ def _mask(predictor: Predictor, adapter: str | None, prompts: Prompts) -> np.nda
     """Mask with the highest predicted IoU, bool (height, width)."""
     output, frame = predictor.decode(prompts, adapter or BASE), predictor.frame
     _, logits = output.best_masks()
-    window = Windows().mask(logits[0, 0].float().cpu(), frame)
+    window = window_of(predictor, Windows().mask(logits[0, 0].float().cpu(), frame), prompts, adapter or BASE)
     return paste(*window, (frame.height, frame.width)).astype(bool)
 
 

@@ -24,6 +24,7 @@ from samtailor.masks.nms import mask_nms
 from samtailor.masks.rle import to_json as rle_to_json
 from samtailor.predict.batched import BatchedDecoder, PromptBatch
 from samtailor.predict.instances import InstanceMask, in_image
+from samtailor.predict.postprocessing import finished
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.predict.source import AdapterSource
@@ -65,7 +66,8 @@ def objects(loaded: LoadedAdapter, predictor: Predictor, threshold: float | None
             instance = in_image(prompt, mask, iou, view, size)
             if instance.belongs_to(view, size, source.tiles):
                 instances.append(_StableMask(instance.prompt, instance.rle, instance.iou, stability=stability))
-    kept = sorted(mask_nms(instances, rank=lambda instance: instance.rank), key=lambda instance: -instance.score)
+    distinct = finished(mask_nms(instances, rank=lambda instance: instance.rank), source.postprocess)
+    kept = sorted(distinct, key=lambda instance: -instance.score)
     return [_object(loaded, instance, f"a{i}") for i, instance in enumerate(kept, 1)]
 
 

@@ -21,6 +21,7 @@ from samtailor.cache.bounded import BoundedCache
 from samtailor.data.augment import View
 from samtailor.data.image import decode_image
 from samtailor.data.transform import Frame
+from samtailor.predict.postprocessing import window_of
 from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.predict.windows import Windows
@@ -119,7 +120,8 @@ class ViewCrops:
         outside[top:bottom, left:right] = 0
         windows, rows = Windows(), []
         for i in order:
-            mask, x, y = windows.mask(logits[i], predictor.frame)
+            window = windows.mask(logits[i], predictor.frame)
+            mask, x, y = window_of(predictor, window, prompts, loaded.name or BASE)
             whole = outside.copy(order="F")
             whole[top + y : top + y + mask.shape[0], left + x : left + x + mask.shape[1]] = mask
             score = round(min(max(float(scores[i]), 0.0), 1.0), 6)

@@ -16,6 +16,7 @@ from samtailor.data.augment import View
 from samtailor.data.tile_views import cut_off, views
 from samtailor.data.transform import Frame
 from samtailor.masks import interior
+from samtailor.predict.postprocessing import window_of
 from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.predict.windows import Windows
@@ -66,9 +67,11 @@ class Zoom:
             return None
         top, bottom, left, right = view.edges(*size)
         predictor.set_features(self._features(loaded, predictor, embedding, view), bottom - top, right - left)
-        output = predictor.decode(prompt.moved(-left, -top).prompts((bottom - top, right - left)), loaded.name or BASE)
+        prompts = prompt.moved(-left, -top).prompts((bottom - top, right - left))
+        output = predictor.decode(prompts, loaded.name or BASE)
         scores, logits = output.best_masks()
-        mask, x, y = Windows().mask(logits[0, 0].float().cpu(), predictor.frame)
+        window = Windows().mask(logits[0, 0].float().cpu(), predictor.frame)
+        mask, x, y = window_of(predictor, window, prompts, loaded.name or BASE)
         if not mask.any() or cut_off(tuple(np.add(interior.box(mask), (x, y) * 2).tolist()), view, size):
             return None
         whole = Frame.of(loaded.base, *size)

@@ -154,6 +154,10 @@ def _replaces(folder: Path) -> bool:
     return gate is None or gate.replaces is not False
 
 
+METHOD = "tailor"
+"""Default method of the fits."""
+
+
 def fit_arguments(method: str | None, steps: int | None, settings: Sequence[str]) -> list[str]:
     """Arguments of `samtailor fit`.
 
@@ -162,7 +166,7 @@ def fit_arguments(method: str | None, steps: int | None, settings: Sequence[str]
     """
     if wrong := [pair for pair in settings if "=" not in pair]:
         raise InputError(f"Expected KEY=VALUE, got {wrong[0]!r}.")
-    options = {"--method": method, "--steps": steps}
+    options = {"--method": method or METHOD, "--steps": steps}
     named = [part for name, value in options.items() if value is not None for part in (name, str(value))]
     return [*named, *(part for pair in settings for part in ("--set", pair))]
 

@@ -1,0 +1,206 @@
+"""What is chosen from out-of-fold scores. Standard errors decide, and ties go to the simpler side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from samtailor.fitting.contest.candidates import Candidate
+from samtailor.fitting.contest.cross_validation import difference
+from samtailor.fitting.contest.scoring import BASE, Scores
+from samtailor.fitting.gate import Decision, Difference, Judged, decide
+from samtailor.fitting.select_inference import PLANS
+from samtailor.masks import metrics
+
+PART = "cross-validated"
+"""What the judged images are, see `gate.Judged.part`."""
+_GAIN = 0.01  # score; a variant that costs more, or is less simple, must gain as much
+PROMPTED = ("click", "box")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One candidate in one way of use.
+
+    Args:
+        candidate: the candidate.
+        variant: its best one, see `scoring`.
+        scores: of all folds.
+        steps: updates of the fits that were scored.
+    """
+
+    candidate: Candidate
+    variant: str
+    scores: Scores
+    steps: int
+
+    @property
+    def mean(self) -> float:
+        """Mean score of the variant."""
+        return self.scores.mean(self.variant)
+
+
+@dataclass
+class Choice:
+    """Decisions for all ways of use.
+
+    Args:
+        decisions: of the gate.
+        region: candidate that predicts without a prompt; None if there is none.
+        prompt: candidate that answers clicks or boxes; None: the base model.
+        strength: "click" and "box" to the strength of the adapter.
+        table: by way of use, the rows of all candidates, for plan.json.
+        entries: by way of use, the candidate that was compared with the base model, or the chosen region.
+    """
+
+    decisions: tuple[Decision, ...] = ()
+    region: Entry | None = None
+    prompt: Candidate | None = None
+    strength: dict[str, float] = field(default_factory=dict)
+    table: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict)
+
+
+def choose(
+    entries: Sequence[tuple[Candidate, int, Mapping[str, Scores]]], groups: Mapping[str, str], *, fallback: bool = True
+) -> Choice:
+    """Choose for each way of use.
+
+    Args:
+        entries: candidate, steps of its fits, and its scores by way of use.
+        groups: group of each image.
+        fallback: let the base model answer where no candidate is better.
+    """
+    choice, decisions = Choice(), []
+    prompts = [one for one in entries if set(one[0].ways) & set(PROMPTED)]
+    best = max(prompts, key=lambda one: _gain(one[2], groups), default=None)
+    for way in PROMPTED:
+        rows = [Entry(c, _strength(s[way]), s[way], steps) for c, steps, s in entries if way in s]
+        if not rows or best is None:
+            continue
+        mine = next((row for row in rows if row.candidate is best[0]), rows[0])
+        decision = _decided(way, mine, groups)
+        decision = decision if fallback or decision.answers == "adapter" else replace(decision, answers="adapter")
+        choice.strength[way] = float(mine.variant) if decision.answers == "adapter" else 0.0
+        decisions.append(decision)
+        choice.entries[way] = mine
+        choice.table[way] = [_base_row(mine, groups), *(_row(row, BASE, groups) for row in rows)]
+    if best is not None and any(choice.strength.values()):
+        choice.prompt = best[0]
+    regions = [Entry(c, _plan(s["region"], groups), s["region"], steps) for c, steps, s in entries if "region" in s]
+    if regions:
+        choice.region = simplest(regions, groups)
+        decisions.append(_region(choice.region, groups))
+        choice.entries["region"] = choice.region
+        choice.table["region"] = [_row(row, "0", groups) for row in regions]
+    choice.decisions = tuple(decisions)
+    return choice
+
+
+def simplest(entries: Sequence[Entry], groups: Mapping[str, str]) -> Entry:
+    """The simplest of the entries that no other is better than by more than the standard error."""
+    ordered = sorted(entries, key=lambda one: one.candidate.complexity)
+    current = ordered[0]
+    for one in ordered[1:]:
+        if difference(one.scores, one.variant, current.scores, current.variant, groups).better:
+            current = one
+    return current
+
+
+def survivors(
+    entries: Sequence[tuple[Candidate, int, Mapping[str, Scores]]], groups: Mapping[str, str]
+) -> list[Candidate]:
+    """Candidates that, in one of their ways of use, are not worse than the best by more than the standard error."""
+    kept: list[Candidate] = []
+    for way in (*PROMPTED, "region"):
+        rows = [Entry(c, _variant(way, s[way], groups), s[way], steps) for c, steps, s in entries if way in s]
+        if not rows:
+            continue
+        best = max(rows, key=lambda row: row.mean)
+        for row in rows:
+            worse = difference(row.scores, row.variant, best.scores, best.variant, groups).worse
+            if row.candidate not in kept and not worse:
+                kept.append(row.candidate)
+    return kept
+
+
+def plan_name(variant: str) -> str:
+    """The plan of tiled inference of a variant, in words."""
+    return str(PLANS[int(variant)])
+
+
+def _variant(way: str, scores: Scores, groups: Mapping[str, str]) -> str:
+    return _plan(scores, groups) if way == "region" else _strength(scores)
+
+
+def _strength(scores: Scores) -> str:
+    """The best strength above 0; full strength unless another one gains enough."""
+    strengths = [name for name in scores.values if name != BASE]
+    full, best = strengths[0], max(strengths, key=scores.mean)
+    return best if scores.mean(best) >= scores.mean(full) + _GAIN else full
+
+
+def _plan(scores: Scores, groups: Mapping[str, str]) -> str:
+    """The best plan; the first one unless another is better by enough and by more than the standard error."""
+    sound = [name for name in scores.values if name != "0" and _sound(difference(scores, name, scores, "0", groups))]
+    return max(sound, key=scores.mean, default="0")
+
+
+def _sound(change: Difference) -> bool:
+    return change.better and change.mean >= _GAIN
+
+
+def _gain(scores: Mapping[str, Scores], groups: Mapping[str, str]) -> float:
+    """Mean gain over the base model in clicks and boxes, where it is more than the standard error."""
+    gains = []
+    for way in PROMPTED:
+        if way in scores:
+            change = difference(scores[way], _strength(scores[way]), scores[way], BASE, groups)
+            gains.append(change.mean if change.better else min(change.mean, 0.0) * 1e-3)
+    return sum(gains)
+
+
+def _decided(way: str, one: Entry, groups: Mapping[str, str]) -> Decision:
+    images = tuple(one.scores.images)
+    names = tuple(groups.get(id, id) for id in images)
+    new, base = (tuple(one.scores.values[variant]) for variant in (one.variant, BASE))
+    return decide(Judged(way, images, names, new, base, part=PART))
+
+
+def _region(one: Entry, groups: Mapping[str, str]) -> Decision:
+    images = tuple(one.scores.images)
+    names = tuple(groups.get(id, id) for id in images)
+    new = tuple(one.scores.values[one.variant])
+    return decide(Judged("region", images, names, new, None, one.scores.objects, "Dice", PART))
+
+
+def _base_row(one: Entry, groups: Mapping[str, str]) -> dict[str, Any]:
+    names = [groups.get(id, id) for id in one.scores.images]
+    mean, low, high = metrics.bootstrap(one.scores.values[BASE], names)
+    return {"candidate": "base", "variant": BASE, "steps": 0, "mean": mean, "interval": _bounds(low, high)}
+
+
+def _row(one: Entry, reference: str, groups: Mapping[str, str]) -> dict[str, Any]:
+    """A row of plan.json: the mean of each variant, and the difference to a reference variant of the same scores."""
+    names = [groups.get(id, id) for id in one.scores.images]
+    mean, low, high = metrics.bootstrap(one.scores.values[one.variant], names)
+    change = difference(one.scores, one.variant, one.scores, reference, groups)
+    return {
+        "candidate": one.candidate.name,
+        "variant": one.variant,
+        "steps": one.steps,
+        "mean": mean,
+        "interval": _bounds(low, high),
+        "difference": change.mean,
+        "error": change.error,
+        "variants": {name: one.scores.mean(name) for name in one.scores.values},
+    }
+
+
+def _bounds(low: float, high: float) -> list[float] | None:
+    return None if math.isnan(low) else [low, high]
+
+
+__all__ = ["PART", "PROMPTED", "Choice", "Entry", "choose", "plan_name", "simplest", "survivors"]

@@ -1,0 +1,89 @@
+"""What more masks would bring, from out-of-fold scores of fits on two numbers of masks.
+
+Errors often follow a power law, 1 - score = a k^-b over k masks. Two numbers of masks that are close together determine
+the exponent badly, so it is combined with a prior: the mean and spread of exponents over data sets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+PRIOR, SPREAD = 0.3, 0.2
+"""Mean and standard deviation of the exponent over data sets."""
+MORE = (8, 16)
+_DRAWS = 400
+_LEAST_ERROR = 1e-3
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What more masks would bring.
+
+    Args:
+        masks: additional ones.
+        gain: expected gain of the score, in [0, 1].
+        error: its standard error.
+    """
+
+    masks: int
+    gain: float
+    error: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {"masks": self.masks, "gain": self.gain, "error": self.error}
+
+
+def forecasts(
+    fewer: Mapping[str, float], more: Mapping[str, float], sizes: tuple[float, float], present: int, *, seed: int = 0
+) -> list[Forecast]:
+    """Forecasts for `MORE` additional masks; empty with fewer than four images that have both scores.
+
+    Args:
+        fewer, more: image to its out-of-fold score by fits on fewer and on more images, in [0, 1].
+        sizes: number of images of these fits.
+        present: number of images of the final adapter.
+        seed: of the bootstrap over images.
+    """
+    images = [id for id in more if id in fewer]
+    if len(images) < 4 or not 0 < sizes[0] < sizes[1]:
+        return []
+    pairs = 1 - np.array([[fewer[id], more[id]] for id in images])
+    rng = np.random.default_rng([seed, 8])
+    rows = rng.integers(len(images), size=(_DRAWS, len(images)))
+    drawn = np.maximum(pairs[rows].mean(axis=1), _LEAST_ERROR)
+    ratio = math.log(sizes[1] / sizes[0])
+    exponents = (np.log(drawn[:, 0]) - np.log(drawn[:, 1])) / ratio
+    means = np.maximum(pairs.mean(axis=0), _LEAST_ERROR)
+    measured = float((math.log(means[0]) - math.log(means[1])) / ratio)
+    exponent, spread = combined(measured, float(exponents.std()))
+    error = float(means[1]) * (sizes[1] / present) ** exponent
+    return [Forecast(extra, *_gain(error, exponent, spread, present, extra)) for extra in MORE]
+
+
+def combined(measured: float, error: float) -> tuple[float, float]:
+    """Mean and standard deviation of an exponent after a measurement with a standard error."""
+    weight, prior = 1 / max(error, 1e-6) ** 2, 1 / SPREAD**2
+    mean = (measured * weight + PRIOR * prior) / (weight + prior)
+    return max(mean, 0.0), (weight + prior) ** -0.5
+
+
+def _gain(error: float, exponent: float, spread: float, present: int, extra: int) -> tuple[float, float]:
+    """Gain of the score and its standard error, by the derivative with respect to the exponent."""
+    shrunk = (present / (present + extra)) ** exponent
+    slope = error * shrunk * math.log((present + extra) / present)
+    return error * (1 - shrunk), slope * spread
+
+
+def words(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
+    """One sentence about forecasts, in percent points."""
+    parts = [f"{row['masks']} more masks {100 * row['gain']:+.1f} ± {100 * row['error']:.1f}" for row in rows]
+    return f"Expected gain in {metric}: {', '.join(parts)} (extrapolated from fits on fewer masks)."
+
+
+__all__ = ["MORE", "Forecast", "combined", "forecasts", "words"]

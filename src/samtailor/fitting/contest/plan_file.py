@@ -1,0 +1,169 @@
+"""plan.json: what a contest knew, decided and rejected. `fit --plan FILE` repeats it elsewhere without a contest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from samtailor.errors import InputError
+from samtailor.limits import MALFORMED
+from samtailor.structures import Postprocess
+
+FILE = "plan.json"
+SCHEMA = 1
+
+
+@dataclass
+class ContestPlan:
+    """plan.json of a contest.
+
+    Args:
+        fingerprint: see `DataFingerprint`.
+        decisions: by part of the adapter, "region" and "prompt": None, or candidate, steps and, for the region, the
+            number of the plan of tiled inference; "strength": strength of click and box.
+        evidence: by way of use, one row per candidate with its out-of-fold scores.
+        budget: what the contest was given and has used.
+        notes: sentences.
+        complete: whether the contest came to its end.
+    """
+
+    fingerprint: dict[str, Any] = field(default_factory=dict)
+    decisions: dict[str, Any] = field(default_factory=dict)
+    evidence: dict[str, Any] = field(default_factory=dict)
+    budget: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    complete: bool = False
+
+    def write(self, file: Path) -> None:
+        """Write the file, atomically."""
+        from samtailor.data.image import write_json
+
+        write_json(file, {"schema_version": SCHEMA, "method": "auto", **self.__dict__})
+
+    @classmethod
+    def read(cls, file: Path) -> ContestPlan:
+        """Read a plan, which may have been edited.
+
+        Raises:
+            InputError: there is no such file, or it is not a plan of a contest.
+        """
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"There is no plan {file}. Expected the plan.json of a fit by the method auto.") from error
+        except MALFORMED as error:
+            raise InputError(f"{file} is not JSON ({error!r:.100}). Expected the plan.json of a fit.") from error
+        if not isinstance(values, Mapping) or values.get("method") != "auto" or "decisions" not in values:
+            raise InputError(
+                f"{file} is not the plan of a contest. Expected the plan.json of a fit by the method auto."
+            )
+        if values.get("schema_version", 0) > SCHEMA:
+            raise InputError(f"{file} was written by a newer version of samtailor. Update samtailor.")
+        plan = cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
+        if not isinstance(plan.decisions, Mapping):
+            raise InputError(f"{file}: expected decisions by part of the adapter, got {plan.decisions!r:.100}.")
+        _ = plan.part("prompt"), plan.strength, plan.tiling, plan.postprocess  # a mistake is reported before any fit
+        return plan
+
+    def part(self, name: str) -> Mapping[str, Any] | None:
+        """The decision about "region" or "prompt", checked.
+
+        Raises:
+            InputError: it is neither null nor candidate and steps.
+        """
+        value = self.decisions.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, Mapping) or not isinstance(value.get("candidate"), str):
+            raise InputError(
+                f'plan, decisions.{name}: expected null or {{"candidate": NAME, "steps": N}}, got {value!r}.'
+            )
+        steps = value.get("steps")
+        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+            raise InputError(f"plan, decisions.{name}.steps: expected a number of steps, got {steps!r}.")
+        return value
+
+    @property
+    def strength(self) -> dict[str, float]:
+        """Strength of click and box, checked.
+
+        Raises:
+            InputError: not numbers from 0 to 1.
+        """
+        value = self.decisions.get("strength", {})
+        known = isinstance(value, Mapping) and set(value) <= {"click", "box"}
+        if not known or not all(isinstance(one, int | float) and 0 <= one <= 1 for one in value.values()):
+            raise InputError(
+                f"plan, decisions.strength: expected click and box with numbers from 0 to 1, got {value!r}."
+            )
+        return {name: float(one) for name, one in value.items()}
+
+    @property
+    def tiling(self) -> int:
+        """Number of the plan of tiled inference (`select_inference.PLANS`), checked.
+
+        Raises:
+            InputError: there is no such plan.
+        """
+        from samtailor.fitting.select_inference import PLANS
+
+        part = self.part("region")
+        value = 0 if part is None else part.get("tiling", 0)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < len(PLANS):
+            known = "; ".join(f"{number}: {plan}" for number, plan in enumerate(PLANS))
+            raise InputError(f"plan, decisions.region.tiling: expected one of {known}; got {value!r}.")
+        return value
+
+    @property
+    def postprocess(self) -> Postprocess:
+        """The postprocessing of the region, checked.
+
+        Raises:
+            InputError: an unknown step, or a value out of range.
+        """
+        part = self.part("region")
+        value = {} if part is None else part.get("postprocess", {})
+        known = [one.name for one in fields(Postprocess)]
+        if not isinstance(value, Mapping) or not set(value) <= set(known):
+            raise InputError(f"plan, decisions.region.postprocess: expected {', '.join(known)}, got {value!r}.")
+        try:
+            return Postprocess(**value)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"plan, decisions.region.postprocess: {error}") from error
+
+    def explained(self) -> list[str]:
+        """The plan in sentences."""
+        lines = [f"Data: {', '.join(f'{name} {value}' for name, value in self.fingerprint.items())}."]
+        for part in ("region", "prompt"):
+            value = self.decisions.get(part)
+            lines.append(f"{part.capitalize()}: {'the base model' if value is None else _listed(value)}.")
+        lines.append(f"Strength: {_listed(self.decisions.get('strength', {})) or 'none'}.")
+        for way, rows in self.evidence.items():
+            if isinstance(rows, list):
+                lines += [f"{way}: {_row(row)}" for row in rows]
+        lines += [f"Time: {_listed(self.budget)}.", *self.notes]
+        return lines if self.complete else [*lines, "The contest was stopped before its end."]
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    """A row of the evidence: candidate, score in percent with its interval, and the difference to its reference."""
+    text = f"{row['candidate']} ({row['steps']} steps)"
+    if "mean" not in row:
+        return f"{text}, " + _listed({name: f"{100 * value:.1f}" for name, value in row.get("means", {}).items()})
+    text += f", variant {row['variant']}: {100 * row['mean']:.1f}"
+    if row.get("interval"):
+        low, high = row["interval"]
+        text += f" (95 % interval {100 * low:.1f} to {100 * high:.1f})"
+    if row.get("error") is not None:
+        text += f", difference {100 * row['difference']:+.1f} with standard error {100 * row['error']:.1f}"
+    return text
+
+
+__all__ = ["FILE", "ContestPlan"]

@@ -1,0 +1,154 @@
+"""Scores of one segmenter on images that it has not learnt from, for each way of use and each variant of the answer.
+
+Variants of clicks and boxes are strengths between base model (0) and adapter (1), those of regions are plans of tiled
+inference (`select_inference.PLANS`). Rows are the same objects for every segmenter, so that differences are paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from samtailor.adapters.tiled import tiled_logits
+from samtailor.data.augment import View
+from samtailor.data.regions import foreground
+from samtailor.data.transform import Frame
+from samtailor.fitting.interpolate import MASKS
+from samtailor.fitting.select_inference import MAX_IMAGES, PLANS
+from samtailor.masks import metrics
+from samtailor.masks.rle import encode
+from samtailor.registry import find
+from samtailor.segmenter import Segmenter
+from samtailor.structures import Features, Sample
+from samtailor.train.feed import Feed
+from samtailor.train.multitask import member_map
+from samtailor.train.validate import validate
+
+if TYPE_CHECKING:
+    from samtailor.bases import Base
+    from samtailor.cache.embeddings import EmbeddingCache
+
+SOURCES = {"click": "mask-center", "box": "mask-box"}
+STRENGTHS = (1.0, 0.5, 0.25)
+BASE = "0"
+"""Variant of the base model."""
+_BATCH = 8
+
+
+@dataclass
+class Scores:
+    """Scores of one way of use.
+
+    Args:
+        images: image of each row.
+        labels: class of each row.
+        values: variant to the score of each row, in [0, 1].
+        objects: number of annotated objects.
+        masks: variant to the predicted mask of each row, run-length encoded; regions only.
+    """
+
+    images: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    values: dict[str, list[float]] = field(default_factory=dict)
+    objects: int = 0
+    masks: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def extend(self, other: Scores) -> None:
+        """Append the rows of another fold, with the variants that both have."""
+        first = not self.images
+        self.images += other.images
+        self.labels += other.labels
+        self.objects += other.objects
+        known = list(other.values) if first else [name for name in self.values if name in other.values]
+        self.values = {name: [*self.values.get(name, []), *other.values[name]] for name in known}
+        self.masks = {name: [*self.masks.get(name, []), *other.masks[name]] for name in known if name in other.masks}
+
+    def mean(self, variant: str) -> float:
+        """Unweighted mean over classes of the mean score of a variant."""
+        values, labels = np.asarray(self.values[variant]), np.asarray(self.labels)
+        return float(np.mean([values[labels == label].mean() for label in dict.fromkeys(self.labels)]))
+
+    @property
+    def best(self) -> str:
+        """The variant of the highest mean; the first of those that are equal."""
+        return max(self.values, key=self.mean)
+
+
+def prompted_scores(
+    segmenter: Segmenter,
+    base: Base,
+    samples: Sequence[Sample],
+    classes: tuple[str, ...],
+    store: EmbeddingCache,
+    way: str,
+    *,
+    strengths: Sequence[float],
+    seed: int,
+) -> Scores:
+    """IoU for clicks or boxes on at most `interpolate.MASKS` objects, at several strengths.
+
+    Args:
+        segmenter: fitted; its strengths are changed.
+        base: frozen base.
+        samples: images that it has not learnt from.
+        classes: of the objects.
+        store: cached embeddings.
+        way: "click" or "box".
+        strengths: to compare; 0 is the base model.
+        seed: of the choice of objects.
+    """
+    source = find("prompts", SOURCES[way]).build()
+    feed = Feed(
+        base, samples, classes, store, source=source, batch_size=_BATCH, seed=seed, companions=segmenter.companions
+    )
+    device = next(base.model.parameters()).device
+    scores = Scores()
+    for strength in strengths:
+        segmenter.inference = replace(segmenter.inference, strength={way: strength})
+        validation = validate(segmenter, feed, MASKS, device)
+        scores.images, scores.labels = list(validation.images), list(validation.labels)
+        scores.values[f"{strength:g}"] = list(validation.ious)
+    scores.objects = len(scores.images)
+    return scores
+
+
+def region_scores(
+    segmenter: Segmenter, samples: Sequence[Sample], classes: tuple[str, ...], store: EmbeddingCache
+) -> Scores:
+    """Dice of the region of the classes on at most `MAX_IMAGES` images, for each plan of tiled inference."""
+    by_id = {sample.id: sample for sample in samples}
+    judged = [sample for sample in foreground(samples, classes) if sample.of(None)][:MAX_IMAGES]
+    names = [str(number) for number in range(len(PLANS))]
+    scores = Scores(values={name: [] for name in names}, masks={name: [] for name in names})
+    for sample in judged:
+        truth = sample.annotations[0].mask
+        for name, mask in zip(names, _planned_masks(segmenter, sample, store), strict=True):
+            scores.values[name].append(float(metrics.dice(mask, truth)))
+            scores.masks[name].append(encode(mask))
+        scores.images.append(sample.id)
+        scores.labels.append("region")
+        scores.objects += len(by_id[sample.id].of(classes))
+    return scores
+
+
+@torch.no_grad()
+def _planned_masks(segmenter: Segmenter, sample: Sample, store: EmbeddingCache) -> list[np.ndarray]:
+    """The region in one image by each plan."""
+    base, encoded = segmenter.base, {}
+    device, frame = next(base.model.parameters()).device, Frame.of(base, *sample.size)
+
+    def see(view: View) -> Features:
+        if view.key not in encoded:
+            encoded[view.key] = store.features(base, [sample], [view], segmenter.companions).to(device)
+        return encoded[view.key]
+
+    logits = member_map(segmenter).logits
+    planned = (frame.logits(tiled_logits(plan, logits, base, frame, see)) for plan in PLANS)
+    return [(one[0, 0] > 0).cpu().numpy() for one in planned]
+
+
+__all__ = ["BASE", "SOURCES", "STRENGTHS", "Scores", "prompted_scores", "region_scores"]

@@ -1,0 +1,101 @@
+"""The outcome of a contest in sentences: what was chosen and why, how good it is, and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from samtailor.errors import counted
+from samtailor.fitting.contest.forecast import words as forecast_words
+from samtailor.fitting.gate import Decision, Gate
+from samtailor.fitting.gate_words import judged_on, sentences
+
+SHEET = "worst.png"
+_NOTABLE = 0.05  # Dice
+NAMES = {"click": "clicks", "box": "boxes", "region": "images without a prompt"}
+
+
+def contest_sentences(figures: Mapping[str, Any], gate: Gate | None, strength: Mapping[str, float]) -> list[str]:
+    """Sentences about a finished contest.
+
+    Args:
+        figures: of the adapter; "contest" has what the contest found.
+        gate: its decisions.
+        strength: see `InferenceSpec`.
+    """
+    contest = figures["contest"]
+    lines = [_held(contest)]
+    if gate is not None:
+        region = next((one for one in gate.decisions if one.way == "region"), None)
+        prompted = Gate(tuple(one for one in gate.decisions if one.way != "region"), gate.replaces, gate.reason)
+        lines += sentences(prompted, strength)
+        lines += [] if region is None else [_region(region, contest)]
+    lines += [_losers(way, rows) for way, rows in contest.get("rows", {}).items() if len(rows) > 1]
+    lines += _postprocess(contest)
+    lines += _difficult(contest)
+    if contest.get("forecast"):
+        lines.append(forecast_words(contest["forecast"]["rows"], contest["forecast"]["metric"]))
+    return [*lines, *contest.get("notes", ())]
+
+
+def _postprocess(contest: Mapping[str, Any]) -> list[str]:
+    """What is done to the masks without a prompt."""
+    chosen = contest.get("postprocess")
+    if not chosen:
+        return []
+    before, after = _percent(chosen["before"]), _percent(chosen["after"])
+    return [f"Postprocessing without a prompt: {chosen['steps']} (Dice {before} without, {after} with)."]
+
+
+def _difficult(contest: Mapping[str, Any]) -> list[str]:
+    """What lowers the scores: small objects, and single images whose masks the others do not explain."""
+    lines = []
+    if contest.get("small"):
+        small, large = contest["small"]
+        if large - small >= _NOTABLE:
+            lines.append(f"Small objects are harder: Dice {_percent(small)} in the half with the smaller ones, "
+                         f"{_percent(large)} in the other.")  # fmt: skip
+    if contest.get("worst"):
+        named = ", ".join(f"{id} (Dice {100 * dice:.0f})" for id, dice in contest["worst"])
+        lines.append(f"Lowest scores: {named}. Check their masks in {SHEET}; mark more images like them.")
+    return lines
+
+
+def _held(contest: Mapping[str, Any]) -> str:
+    images, folds = counted(contest["images"], "image"), contest["folds"]
+    if folds < 2:
+        return (
+            f"Nothing was compared: {images} of one group cannot be cross-validated. Mark objects in more images, so "
+            "that the adapter can be compared with the base model."
+        )
+    spent = f"{contest['spent']:.0f} s of {contest['budget']:.0f} s"
+    objects = counted(contest["objects"], "object")
+    return f"Cross-validated on {images} with {objects}, in {folds} folds ({spent})."
+
+
+def _region(one: Decision, contest: Mapping[str, Any]) -> str:
+    if not one.enough or one.new is None:
+        return f"Without a prompt: too few objects to judge (n = {one.objects})."
+    bounds = (
+        "" if one.interval is None else f", 95 % interval {_percent(one.interval[0])} to {_percent(one.interval[1])}"
+    )
+    text = f"Without a prompt: Dice {_percent(one.new)} ({judged_on(one)}{bounds})"
+    tiling = contest.get("tiling", "0")
+    if tiling == "0":
+        return f"{text}."
+    from samtailor.fitting.select_inference import PLANS
+
+    return f"{text}, by {PLANS[int(tiling)]}; {_percent(contest['untiled'])} by the whole image alone."
+
+
+def _losers(way: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The scores of all candidates in one way of use."""
+    named = ", ".join(f"{row['title']} {_percent(row['mean'])}" for row in rows)
+    return f"Compared for {NAMES[way]}: {named}."
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+__all__ = ["NAMES", "contest_sentences"]

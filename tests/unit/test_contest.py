@@ -1,0 +1,174 @@
+"""Method `auto`: candidates, folds, choice, and the adapter that a contest writes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from samtailor import artefact
+from samtailor.cache.embeddings import EmbeddingCache
+from samtailor.data.split import Split
+from samtailor.errors import InputError
+from samtailor.fitting import fit
+from samtailor.fitting.contest.budget import Budget, seconds
+from samtailor.fitting.contest.candidates import Candidate
+from samtailor.fitting.contest.choice import choose, survivors
+from samtailor.fitting.contest.cross_validation import folds_of
+from samtailor.fitting.contest.fingerprint import fingerprint
+from samtailor.fitting.contest.forecast import PRIOR, SPREAD, combined, forecasts
+from samtailor.fitting.contest.plan_file import ContestPlan
+from samtailor.fitting.contest.scoring import Scores
+from samtailor.fitting.select_inference import PLANS
+from samtailor.structures import Annotation, Sample
+from samtailor.train.config import FitConfig
+from samtailor.train.interrupt import Interrupted
+
+
+def settings(tmp_path, **fields):
+    fields = {"classes": ("disc",), "steps": 3, "views": 2, "trackers": (), "budget": "20s"} | fields
+    return FitConfig(**{"method": "auto", "out": tmp_path / "a", "device": "cpu"} | fields)
+
+
+def test_a_budget_is_read_and_anything_else_refused():
+    assert [seconds(text) for text in ("30s", "2m", "1.5 M", "1h")] == [30, 120, 90, 3600]
+    for wrong in ("2", "m", "0s", "-3s", "2 days"):
+        with pytest.raises(InputError, match="30s, 2m or 1h"):
+            seconds(wrong)
+    assert Budget(0.0, clock="cpu").left == 0
+
+
+def test_a_contest_writes_one_adapter_and_its_plan(tmp_path, tiny_lite, tiny_samples):
+    store = EmbeddingCache(tmp_path / "cache")
+    result = fit(settings(tmp_path), samples=tiny_samples[:5], base=tiny_lite, store=store)
+    loaded = artefact.load(tmp_path / "a", tiny_lite)
+    assert loaded.meta.method == "tailor"
+    assert loaded.segmenter.promptless
+    plan = json.loads((tmp_path / "a" / "plan.json").read_text())
+    assert plan["complete"]
+    assert plan["decisions"]["region"]["candidate"] == "tailor"
+    assert {row["candidate"] for row in plan["evidence"]["click"]} == {"base", "plm"}
+    decisions = {one["way"]: one for one in result.figures["comparison"]["decisions"]}
+    assert set(decisions) == {"click", "box", "region"}
+    assert decisions["click"]["objects"] == 5
+    assert not (tmp_path / "a" / "contest").exists()
+    assert loaded.meta.inference == result.inference
+
+
+def test_a_plan_is_repeated_without_a_contest_and_can_be_edited(tmp_path, tiny_lite, tiny_samples):
+    store = EmbeddingCache(tmp_path / "cache")
+    plan = {
+        "schema_version": 1,
+        "method": "auto",
+        "decisions": {
+            "region": {"candidate": "tailor", "steps": 2, "tiling": 3, "postprocess": {"fill_holes": 1.0}},
+            "prompt": {"candidate": "plm", "steps": 1},
+            "strength": {"click": 0.5, "box": 0},
+            "views": 1,
+        },
+    }
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps(plan))
+    result = fit(settings(tmp_path, plan=file), samples=tiny_samples[:3], base=tiny_lite, store=store)
+    assert result.inference.strength == {"click": 0.5, "box": 0.0}
+    assert result.inference.tiling == PLANS[3]
+    assert result.inference.postprocess["region"].fill_holes == 1
+    for part, wrong in (("region", {"candidate": "tailor", "steps": 0}), ("prompt", 3), ("strength", {"click": 2})):
+        file.write_text(json.dumps({**plan, "decisions": {**plan["decisions"], part: wrong}}))
+        with pytest.raises(InputError, match=part):
+            fit(
+                settings(tmp_path, plan=file, out=tmp_path / "b"), samples=tiny_samples[:3], base=tiny_lite, store=store
+            )
+
+
+def test_a_stopped_contest_keeps_the_first_adapter(tmp_path, tiny_lite, tiny_samples):
+    seen = []
+
+    def stop():
+        return (tmp_path / "a" / "adapter.json").exists() and not seen.append(1) and len(seen) > 2
+
+    with pytest.raises(Interrupted, match="best adapter so far"):
+        fit(settings(tmp_path, steps=50, options={"candidates": ("tailor", "base")}), samples=tiny_samples[:3],
+            base=tiny_lite, store=EmbeddingCache(tmp_path / "cache"), stop=stop)  # fmt: skip
+    assert artefact.load(tmp_path / "a", tiny_lite).segmenter.promptless
+    plan = ContestPlan.read(tmp_path / "a" / "plan.json")
+    assert not plan.complete
+    assert "stopped before its end" in plan.explained()[-1]
+
+
+def test_settings_that_do_not_fit_the_method_are_refused(tmp_path, tiny_lite, tiny_samples):
+    for fields, words in (
+        ({"method": "plm", "budget": "2m"}, "budget is a setting of the method auto"),
+        ({"method": "auto", "lr": 1e-4}, "lr is a setting of a single method"),
+        ({"method": "auto", "budget": "soon"}, "30s, 2m or 1h"),
+        ({"method": "auto", "options": {"candidates": ("nobody",)}}, "nobody"),
+    ):
+        config = FitConfig(**{"out": tmp_path / "a", "classes": ("disc",), "trackers": (), **fields})
+        with pytest.raises(InputError, match=words):
+            fit(config, samples=tiny_samples, base=tiny_lite, store=EmbeddingCache(tmp_path / "c"))
+    assert not (tmp_path / "a" / "adapter.json").exists()
+
+
+def scores(values, label="a"):
+    rows = [f"i{number}" for number in range(len(next(iter(values.values()))))]
+    return Scores(rows, [label] * len(rows), {name: list(row) for name, row in values.items()}, len(rows))
+
+
+GOOD, MIXED = [0.8, 0.82, 0.78, 0.81, 0.8, 0.79], [0.9, 0.3, 0.8, 0.4, 0.9, 0.5]
+
+
+def test_the_adapter_answers_only_where_it_is_better_by_more_than_the_standard_error():
+    plm = Candidate("plm", "plm", ("click", "box"), 1, "plm", 10)
+    base = [0.7, 0.71, 0.7, 0.7, 0.69, 0.7]
+    rows = [(plm, 10, {"click": scores({"1": GOOD, "0": base}), "box": scores({"1": MIXED, "0": base})})]
+    choice = choose(rows, {})
+    assert (choice.strength, choice.prompt) == ({"click": 1.0, "box": 0.0}, plm)
+    assert choose([(plm, 10, {"box": rows[0][2]["box"]})], {}).prompt is None
+    half = {"1": GOOD, "0.5": [value + 0.02 for value in GOOD], "0": base}
+    assert choose([(plm, 10, {"click": scores(half)})], {}).strength["click"] == 0.5
+
+
+def test_ties_between_regions_go_to_the_simpler_candidate():
+    simple, other = (Candidate(name, name, ("region",), rank, "tailor", 10) for rank, name in ((2, "a"), (3, "b")))
+    noise = [a + d for a, d in zip(GOOD, [0.05, -0.05, 0.06, -0.05, 0.04, -0.04], strict=True)]
+    better = [value + 0.05 for value in GOOD]
+    for values, wanted in ((noise, simple), (better, other)):
+        rows = [(simple, 5, {"region": scores({"0": GOOD})}), (other, 5, {"region": scores({"0": values})})]
+        assert choose(rows, {}).region.candidate is wanted
+    assert survivors(rows, {}) == [other]
+
+
+def test_folds_keep_groups_together():
+    groups = {"a": "a", "b": "a", "c": "c", "d": "d", "e": "e", "f": "f"}
+    folds = folds_of("abcdef", groups, 0)
+    assert sorted(id for fold in folds for id in fold) == list("abcdef")
+    assert len(folds) == 3
+    assert any({"a", "b"} <= set(fold) for fold in folds)
+    assert len(folds_of("cde", groups, 0)) == 3
+    assert folds_of("ab", groups, 0) == []
+    assert sorted(map(len, folds_of("cdef", groups, 0, count=2))) == [2, 2]
+
+
+def test_a_forecast_follows_the_power_law_and_its_prior():
+    sizes = (16.0, 64.0)
+    fewer = {f"i{n}": 1 - 0.4 for n in range(40)}
+    more = {f"i{n}": 1 - 0.4 * 4**-0.5 for n in range(40)}  # exponent 0.5, without noise
+    rows = forecasts(fewer, more, sizes, 64)
+    assert [row.masks for row in rows] == [8, 16]
+    assert rows[0].gain == pytest.approx(0.2 * (1 - (64 / 72) ** 0.5), abs=1e-4)
+    assert rows[1].gain > rows[0].gain > 0
+    assert forecasts({"i0": 0.5}, {"i0": 0.6}, sizes, 64) == []
+    mean, spread = combined(5.0, 1e3)
+    assert mean == pytest.approx(PRIOR, abs=1e-3)
+    assert spread == pytest.approx(SPREAD, abs=1e-3)
+
+
+def test_the_fingerprint_counts_touching_objects():
+    left, right, alone = (np.zeros((20, 30), bool) for _ in range(3))
+    left[2:6, 2:6], right[2:6, 6:9], alone[15:18, 20:23] = True, True, True
+    rows = tuple(Annotation.from_mask("a", mask) for mask in (left, right, alone))
+    sample = Sample("s", lambda: np.zeros((20, 30, 3), np.uint8), lambda: rows)
+    made = fingerprint([sample], ("a",), Split(train=("s",)), encode_seconds=0.1, cores=2)
+    assert (made.objects, made.touching, made.boxes, made.most_objects) == (3, 0.6667, 1.0, 3)
+    assert made.image_sizes == (20, 30)

@@ -1,0 +1,1 @@
+"""One run of tools/measure_auto.py: fits, evaluation, memory."""

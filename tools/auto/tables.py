@@ -1,0 +1,172 @@
+"""The tables of results/auto.json, from the rows of tools/measure_auto.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import results
+from measure_few_shot import SETS
+from results import Cell, Column, Figure, Table
+
+Row = Mapping[str, Any]
+METHODS = {"auto": "auto", "tailor": "tailor", "AM-SAM": "am-sam", "BLO-SAM": "blo-sam"}
+"""Title in a table to the name of the method in a comparison."""
+MORE = 8
+"""Additional masks of the forecasts that can be checked."""
+_ALL = "all sets"
+
+
+def tables(rows: Sequence[Row]) -> dict[str, Table]:
+    """All tables that the rows have figures for."""
+    made = {"regions": _regions(rows), "clicks": _clicks(rows), "cost": _cost(rows)}
+    if instances := _instances(rows):
+        made["instances"] = instances
+    if forecast := _forecast(rows):
+        made["forecast"] = forecast
+    return made
+
+
+def _regions(rows: Sequence[Row]) -> Table:
+    """Dice of regions: auto, the best candidate by hindsight, and other methods."""
+    columns = [Column(key="set", label=""), Column(key="shots", label="Masks", digits=0)]
+    columns += [Column(key=_key(title), label=title) for title in METHODS]
+    columns += [Column(key="best", label="Best candidate"), Column(key="regret", label="Regret")]
+    columns += [Column(key="chosen", label="Chosen (seeds)")]
+
+    def cells(group: Sequence[Row]) -> dict[str, Cell]:
+        out: dict[str, Cell] = {}
+        for title, name in METHODS.items():
+            values = [value for row in group if (value := _compared(row, name)) is not None]
+            if values:
+                out[_key(title)] = _figure(values)
+        regions = [part["regions"] for row in group for part in row["parts"].values() if part["regions"]]
+        if regions:
+            out["best"] = _figure([one["dice"][one["best"]] for one in regions])
+            out["regret"] = _figure([one["regret"] for one in regions])
+            counts = {name: sum(one["chosen"] == name for one in regions) for name in {r["chosen"] for r in regions}}
+            out["chosen"] = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+        return out
+
+    return Table(
+        title="Regions without a prompt: Dice on the test images", columns=tuple(columns), rows=_grouped(rows, cells)
+    )
+
+
+def _clicks(rows: Sequence[Row]) -> Table:
+    """IoU of a click: base model, auto and PLM."""
+    names = {"base": "Base model", "auto": "auto", "plm": "PLM"}
+    columns = [Column(key="set", label=""), Column(key="shots", label="Masks", digits=0)]
+    columns += [Column(key=name, label=label) for name, label in names.items()]
+
+    def cells(group: Sequence[Row]) -> dict[str, Cell]:
+        clicks = [part["clicks"] for row in group for part in row["parts"].values()]
+        return {name: _figure([one[name] for one in clicks]) for name in names} if clicks else {}
+
+    return Table(title="One click on each object: mIoU", columns=tuple(columns), rows=_grouped(rows, cells))
+
+
+def _instances(rows: Sequence[Row]) -> Table | None:
+    """AP50 and count error of automatic mode."""
+    columns = [Column(key="set", label=""), Column(key="shots", label="Masks", digits=0)]
+    columns += [Column(key="ap50", label="Mask AP50"), Column(key="count_error", label="Count error, objects")]
+    columns += [Column(key="count_bias", label="Bias, objects", signed=True)]
+
+    def cells(group: Sequence[Row]) -> dict[str, Cell]:
+        found = [part["instances"] for row in group for part in row["parts"].values() if part["instances"]]
+        if not found:
+            return {}
+        counts = {name: float(np.mean([one[name] for one in found])) for name in ("count_error", "count_bias")}
+        return {"ap50": _figure([one["ap50"] for one in found]), **counts}
+
+    made = _grouped(rows, cells)
+    return Table(title="Objects without a prompt", columns=tuple(columns), rows=made) if made else None
+
+
+def _forecast(rows: Sequence[Row]) -> Table | None:
+    """Forecast gain of `MORE` masks, and what came, for each pair of runs of a set and seed."""
+    columns = (
+        Column(key="set", label=""),
+        *(Column(key=key, label=label, digits=0) for key, label in (("shots", "Masks"), ("runs", "Runs"))),
+        Column(key="forecast", label="Forecast gain", signed=True),
+        Column(key="came", label="Measured gain", signed=True),
+        Column(key="error", label="Mean absolute error"),
+        Column(key="within", label="Within 2 points, % of runs", digits=0),
+    )
+    known = {(row["set"], row["seed"], row["shots"]): row for row in rows}
+
+    def cells(group: Sequence[Row]) -> dict[str, Cell]:
+        pairs = [
+            (100 * gain, 100 * (part["regions"]["dice"]["auto"] - before["regions"]["dice"]["auto"]))
+            for row in group
+            if (later := known.get((row["set"], row["seed"], row["shots"] + MORE))) is not None
+            for label, before in row["parts"].items()
+            if (part := later["parts"].get(label)) and part["regions"] and before["regions"]
+            if (gain := _gain(before["forecast"])) is not None
+        ]
+        if not pairs:
+            return {}
+        said, came = (np.array(one) for one in zip(*pairs, strict=True))
+        return {
+            "runs": len(pairs), "forecast": float(said.mean()), "came": float(came.mean()),
+            "error": float(np.abs(said - came).mean()), "within": float(100 * (np.abs(said - came) <= 2).mean()),
+        }  # fmt: skip
+
+    made = _grouped(rows, cells)
+    title = f"What {MORE} more masks bring: Dice of regions, in points"
+    return Table(title=title, columns=columns, rows=made) if made else None
+
+
+def _cost(rows: Sequence[Row]) -> Table:
+    """Time and memory of a contest."""
+    columns = (
+        Column(key="set", label=""),
+        *(Column(key=key, label=label, digits=0) for key, label in (
+            ("shots", "Masks"), ("cpu", "CPU seconds"), ("wall", "Wall seconds"), ("mib", "Peak memory, MiB"))),
+    )  # fmt: skip
+
+    def cells(group: Sequence[Row]) -> dict[str, Cell]:
+        cpu = [sum(part["budget"]["cpu_seconds"] for part in row["parts"].values()) for row in group]
+        memory = [row["mib"] for row in group if row["mib"] is not None]
+        wall = float(np.mean([row["seconds"] for row in group]))
+        return {"cpu": float(np.mean(cpu)), "wall": wall} | ({"mib": max(memory)} if memory else {})
+
+    note = "Wall seconds contain the evaluation on the test images, and depend on other programs of the machine."
+    title = "Cost of a contest, without the other methods"
+    return Table(title=title, columns=columns, rows=_grouped(rows, cells), note=note)
+
+
+def _grouped(rows: Sequence[Row], cells: Callable[[Sequence[Row]], dict[str, Cell]]) -> dict[str, dict[str, Cell]]:
+    """One row per set and number of masks, and one over all sets per number of masks; empty ones are left out."""
+    made: dict[str, dict[str, Cell]] = {}
+    for shots in sorted({row["shots"] for row in rows}):
+        of_shots = [row for row in rows if row["shots"] == shots]
+        names = [name for name in SETS if any(row["set"] == name for row in of_shots)]
+        for name in [*names, *([_ALL] if len(names) > 1 else [])]:
+            group = [row for row in of_shots if name in (_ALL, row["set"])]
+            if found := cells(group):
+                title = SETS[name][0] if name in SETS else name.capitalize()
+                made[f"{name.replace(' ', '-')}-{shots}"] = {"set": title, "shots": shots, **found}
+    return made
+
+
+def _figure(values: Sequence[float]) -> Figure:
+    """Mean in percent."""
+    return Figure(value=results.percent(float(np.mean(values))))
+
+
+def _compared(row: Row, method: str) -> float | None:
+    return next((dice for title, dice in row["compare"].items() if title.lower() == method), None)
+
+
+def _gain(forecast: Mapping[str, Any]) -> float | None:
+    return next((one["gain"] for one in forecast.get("rows", ()) if one["masks"] == MORE), None)
+
+
+def _key(title: str) -> str:
+    return title.lower()
+
+
+__all__ = ["MORE", "tables"]
