@@ -52,10 +52,11 @@ def main() -> None:
     shutil.rmtree(options.work, ignore_errors=True)
     draw(options.work / "all", options.images, POISON, DAMAGED)
     draw(options.work / "some", options.rate_images)
-    measured = rates(options.work)
     before = os.getloadavg()[0]
     run = disturbed(options.work, options.kill_every)
-    ray_tables.save(options.results, SIDE, measured, run, (before, os.getloadavg()[0]))
+    print(json.dumps(run, indent=2), flush=True)
+    ray_tables.save_run(options.results, SIDE, run, (before, os.getloadavg()[0]))
+    ray_tables.save_rates(options.results, SIDE, rates(options.work), run, (before, os.getloadavg()[0]))
 
 
 def draw(folder: Path, count: int, poison: tuple[str, ...] = (), damaged: tuple[str, ...] = ()) -> None:
@@ -136,7 +137,7 @@ def drive(options: dict[str, object]) -> None:
         from samtailor.distributed.run import Sizes
 
         workers = int(str(options["workers"]))
-        machines = Machines(str(options["engine"]), Resources(workers=(workers, workers), readers=1), timeout=60.0)
+        machines = Machines(str(options["engine"]), Resources(workers=(workers, workers), readers=1), timeout=20.0)
         start(
             "faulty_task", {"kind": "label", "adapters": {}, "detector": "full-frame"}, {}, [str(options["images"])],
             str(options["out"]), machines, {"sizes": Sizes(64, 8, 2), "progress": progress},

@@ -28,61 +28,68 @@ SCALE = (
 )
 
 
-def save(
+def save_run(file: Path, side: tuple[int, int], run: dict[str, Any], load: tuple[float, float]) -> None:
+    """Write the tables of the run with killed processes."""
+    parts = [Column(key=f"part-{n}", label=f"Fifth {n}", digits=0) for n in range(1, 6)]
+    labels = {"driver": "Driver", "workers": "Largest worker"}
+    tables = {
+        "run": Table(
+            title="Run with killed processes",
+            columns=(Column(key="what", label="What"), Column(key="value", label="Measured", digits=0)),
+            rows=run_rows(run),
+        ),
+        "named": Table(
+            title="Images that were not processed, with the reason in the result",
+            columns=tuple(Column(key=key, label=key.capitalize()) for key in ("image", "status", "reason")),
+            rows={
+                name.replace("_", "-"): {"image": f"`{name}`", "status": status, "reason": reason.rpartition("/")[2]}
+                for name, (status, reason) in sorted(run["named"].items())
+            },
+        ),
+        "memory": Table(
+            title="Memory over the run, MB, median of each fifth of the time",
+            columns=(Column(key="what", label="Process"), *parts, Column(key="peak", label="Peak", digits=0)),
+            rows={
+                name: {"what": labels[name], **{f"part-{n}": value for n, value in enumerate(values, 1)},
+                       "peak": run["peak_mb"][name]}
+                for name, values in run["memory_mb"].items()
+            },
+        ),
+    }  # fmt: skip
+    _save(file, side, load, tables)
+
+
+def save_rates(
     file: Path, side: tuple[int, int], measured: dict[str, float], run: dict[str, Any], load: tuple[float, float]
 ) -> None:
-    """Write the tables."""
-    two = [Column(key="what", label="What"), Column(key="value", label="Measured", digits=0)]
-    base = results.bundled()
+    """Write the tables of the rates and of the arithmetic."""
+    columns = (("what", "Command", None), ("rate", "Images/s", 1), ("ratio", "Against label", 2))
+    rows = {
+        name: {"what": LABELS[name], "rate": rate, "ratio": rate / measured["label"]} for name, rate in measured.items()
+    }
+    tables = {
+        "rates": Table(
+            title="Rate", columns=tuple(Column(key=k, label=label, digits=n) for k, label, n in columns), rows=rows
+        ),
+        "scale": Table(title="Arithmetic", columns=SCALE, rows=scale(measured, run)),
+    }
+    _save(file, side, load, tables)
+
+
+def _save(file: Path, side: tuple[int, int], load: tuple[float, float], tables: dict[str, Table]) -> None:
     results.save(
         "ray",
-        {
-            "run": Table(title="Run with killed processes", columns=tuple(two), rows=run_rows(run)),
-            "named": Table(
-                title="Images that were not processed, with the reason in the result",
-                columns=(Column(key="image", label="Image"), Column(key="status", label="Status"),
-                         Column(key="reason", label="Reason")),
-                rows={
-                    name.replace("_", "-"): {"image": name, "status": status, "reason": reason}
-                    for name, (status, reason) in sorted(run["named"].items())
-                },
-            ),
-            "memory": Table(
-                title="Memory over the run, MB, median of each fifth of the time",
-                columns=(Column(key="what", label="Process"),
-                         *(Column(key=f"part-{n}", label=f"Fifth {n}", digits=0) for n in range(1, 6)),
-                         Column(key="peak", label="Peak", digits=0)),
-                rows={
-                    name: {
-                        "what": {"driver": "Driver", "workers": "Largest worker"}[name],
-                        **{f"part-{n}": value for n, value in enumerate(values, 1)},
-                        "peak": run["peak_mb"][name],
-                    }
-                    for name, values in run["memory_mb"].items()
-                },
-            ),
-            "rates": Table(
-                title="Rate",
-                columns=(Column(key="what", label="Command"), Column(key="rate", label="Images/s", digits=1),
-                         Column(key="ratio", label="Against label", digits=2)),
-                rows={
-                    name: {"what": LABELS[name], "rate": rate, "ratio": rate / measured["label"]}
-                    for name, rate in measured.items()
-                },
-            ),
-            "scale": Table(title="Arithmetic", columns=SCALE, rows=scale(measured, run)),
-        },
+        tables,
         title="Large runs on Ray",
         units="as in the tables",
-        base=base,
+        base=results.bundled(),
         notes=[
             f"{os.cpu_count()} cores shared with other work: load average {load[0]:.0f} before the run and "
-            f"{load[1]:.0f} after it. "
-            f"Generated images of {side[0]} x {side[1]} pixels, one object each, without proposals. "
-            "The start of the processes is not part of the rates."
+            f"{load[1]:.0f} after it. Generated images of {side[0]} x {side[1]} pixels, one object each, without "
+            "proposals. The start of the processes is not part of the rates."
         ],
         file=file,
-    )  # fmt: skip
+    )
 
 
 def run_rows(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
