@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from samtailor.errors import InputError
 from samtailor.fitting import folder
@@ -14,6 +14,7 @@ from samtailor.fitting.images import split_in
 from samtailor.fitting.pool import Pool, cores
 from samtailor.fitting.result import FitResult
 from samtailor.structures import InferenceSpec
+from samtailor.train.interrupt import Interrupted
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
@@ -77,7 +78,7 @@ def fit_by_contest(
     data = fingerprint(train, classes, made, encode_seconds=time_encoder(base), cores=workers)
     views = None if replay is None else replay.decisions.get("views")
     config = config.model_copy(update={"views": views or _views(config, data.encode_seconds, len(train), budget)})
-    wanted = tuple(options.get("candidates") or ())
+    wanted = _names(options.get("candidates"))
     candidates = all_candidates(config, data, wanted)
     if not any(one.method for one in candidates):
         raise InputError("A contest needs a candidate that is fitted: plm, or tailor for a single class.")
@@ -88,9 +89,18 @@ def fit_by_contest(
             config, out, samples, classes, made, base, store, pool, budget, data, candidates, progress, stop,
             present=present, replay=replay,
         )  # fmt: skip
-        encode_views(contest)
+        try:
+            encode_views(contest)
+        except KeyboardInterrupt as error:
+            pool.stop()
+            raise Interrupted("Stopped before there was an adapter. Continue with --resume.") from error
         contest.run()
     return FitResult(out, config, contest.figures, contest.history, inference=contest.inference or InferenceSpec())
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    """Names of candidates, given as a list or separated by commas."""
+    return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else tuple(value or ())
 
 
 def _workers(config: FitConfig, seconds: float, by_name: bool) -> int:
