@@ -49,7 +49,7 @@ ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
 	closer-look views companion find tailor-trials resident-order embedding-precision round-trips fuzzing faults \
-	base-sources base-training machine-faults cases auto
+	base-sources base-training machine-faults cases two-processes auto
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
@@ -93,9 +93,10 @@ results-auto: env  ## hours; continues where it was stopped
 
 results-speed: export OMP_NUM_THREADS = 2
 results-speed: env
-	for name in cached_step adapters_on_one_picture fit_memory am_sam_step am_sam_16_masks start_up; do \
+	for name in cached_step adapters_on_one_image fit_memory am_sam_step am_sam_16_masks start_up; do \
 		$(BIN)/python benchmarks/$$name.py || exit 1; done
 	$(BIN)/python benchmarks/click_latency.py --fit
+	env -u OMP_NUM_THREADS $(BIN)/python benchmarks/serve_workers.py
 
 results-label-rate: export OMP_NUM_THREADS = 2
 results-label-rate: env
@@ -126,6 +127,10 @@ results-resident-order: env
 results-embedding-precision: export OMP_NUM_THREADS = 1
 results-embedding-precision: env
 	$(BIN)/python tools/measure_embedding_precision.py --data $(DATA) $(SOME)
+
+results-two-processes: export OMP_NUM_THREADS = 1
+results-two-processes: env
+	$(BIN)/python tools/measure_two_processes.py --out $(RUNS)/two-processes
 
 results-round-trips: env
 	$(BIN)/python tools/measure_round_trips.py

@@ -1,13 +1,15 @@
 """A user's hour: a scripted person labels images in the workbench (`samtailor ui`), without and with a fit.
 
-    python tools/users_hour.py DATA OUT [--images 40] [--most 15] [--fewest 3] [--mark 8] [--again 20] [--ways a,b]
+    python tools/users_hour.py DATA OUT [--images 40] [--most 15] [--fewest 3] [--mark 8] [--again 20] [--find 3]
+                               [--class N] [--ways a,b,c]
 
-DATA holds images/ and labels/NAME.png (16-bit instance ids). Way a: the base model alone, every object is marked. Way
-b: some images are marked, then Fit and Label the rest, then errors are corrected in the order of the queue, with
-another fit after --again accepted images. All input is mouse and keys of Chromium; masks are compared with the truth as
-a person would do by eye. OUT/WAY.json gets counts and figures, OUT/WAY.zip the COCO export, OUT/shots screenshots, and
-results/users-hour.json the figures of both ways. The person's time is a model, not a measurement (see SECONDS); the
-machine's time is measured.
+DATA holds images/ and labels/, either NAME.png (16-bit instance ids) or NAME.txt (boxes as YOLO writes them; --class is
+the number of the class). Way a: the base model alone, every object is marked. Way b: some images are marked, then Fit
+and Label the rest, then errors are corrected in the order of the queue, with another fit after --again accepted images.
+Way c: after --find marked images, Find similar, then errors are corrected. All input is mouse and keys of Chromium;
+masks are compared with the truth as a person would do by eye. OUT/WAY.json gets counts and figures, OUT/WAY.zip the
+COCO export, OUT/shots screenshots, and results/users-hour.json the figures of all ways. The person's time is a model,
+not a measurement (see SECONDS); the machine's time is measured.
 """
 
 from __future__ import annotations
@@ -41,12 +43,13 @@ COLUMNS = (
     Column(key="what", label=""),
     Column(key="without", label="Without a fit", digits=None),
     Column(key="with", label="With a fit", digits=None),
+    Column(key="find", label="With Find similar", digits=None),
 )
 
 
 def main() -> None:
     options = _options()
-    images = truth.choose(options.data, options.most, options.fewest, options.images)
+    images = truth.Truth(options.data, options.number).choose(options.most, options.fewest, options.images)
     options.out.mkdir(parents=True, exist_ok=True)
     for way in options.ways.split(","):
         folder = options.out / f"images-{way}"
@@ -59,8 +62,8 @@ def main() -> None:
 
 
 def _save(options: argparse.Namespace) -> None:
-    """The figures of both ways; a way that was not run leaves its column empty."""
-    files = {"without": options.out / "a.json", "with": options.out / "b.json"}
+    """The figures of all ways; a way that was not run leaves its column empty."""
+    files = {key: options.out / f"{way}.json" for key, way in (("without", "a"), ("with", "b"), ("find", "c"))}
     ways = {key: json.loads(file.read_text()) for key, file in files.items() if file.is_file()}
     cells = {key: _cells(figures, options.mark) for key, figures in ways.items()}
     names = dict.fromkeys(name for one in cells.values() for name in one)
@@ -106,7 +109,7 @@ class Hour:
         self.page, self.way, self.images, self.options = page, way, images, options
         self.hand = Hand(page, url)
         self.annotator = Annotator(self.hand, good=options.good)
-        self.labels = options.data / "labels"
+        self.truth = truth.Truth(options.data, options.number)
         self.rows: list[dict[str, Any]] = []
         self.figures: dict[str, Any] = {}
 
@@ -120,7 +123,9 @@ class Hour:
         fits = [self.options.mark, self.options.again] if self.way == "b" else []
         for done in range(self.images):
             if done in fits:
-                self._teach(done)
+                self._fit(done)
+            if self.way == "c" and done == self.options.find:
+                self._find(done)
             self._image(done)
         self._export("")
         return {
@@ -135,7 +140,7 @@ class Hour:
         before = Counter(self.hand.tally)
         if done % 8 == 0 or done == self.options.mark + 2:
             self._shot(f"{done:02}-before")
-        masks = truth.masks(self.labels / f"{Path(name).stem}.png")
+        masks = self.truth.masks(Path(name).stem)
         count = self.annotator.label(masks)
         spent = Counter(self.hand.tally)
         spent.subtract(before)
@@ -144,11 +149,22 @@ class Hour:
         self.rows.append({"name": name, "objects": len(masks), **count, **spent, "minutes": minutes})
         print(self.way, done + 1, self.rows[-1], flush=True)
 
-    def _teach(self, done: int) -> None:
+    def _find(self, done: int) -> None:
+        """Find objects like those of the accepted images, look at what that is worth untouched, and go to the queue."""
+        self.hand.button("#find-similar")
+        self.hand.job("#find-start", "find", "#find-result")
+        self.figures["find"] = self.page.locator("#find-result").inner_text()
+        self._shot(f"{done:02}-found")
+        self.hand.key("Escape")
+        self._export(f"-untouched-{done}", everything=True)
+        self.hand.button("#review-found")
+        self.page.wait_for_timeout(300)
+
+    def _fit(self, done: int) -> None:
         """Fit on what is accepted, then label the rest, look at what that is worth untouched, and go to the queue."""
         self._shot(f"{done:02}-fit")
-        self.hand.job("#fit", "fit", "#teach .result.good")
-        self.figures[f"fit_{done}"] = self.page.locator("#teach .result").inner_text()
+        self.hand.job("#fit", "fit", "#fit-panel .result.good")
+        self.figures[f"fit_{done}"] = self.page.locator("#fit-panel .result").inner_text()
         self._shot(f"{done:02}-fitted")
         self.hand.job("#label-rest", "label", "#review")
         self._export(f"-untouched-{done}", everything=True)
@@ -171,7 +187,7 @@ class Hour:
         self.page.keyboard.press("Escape")
         if everything:  # a look of the judge, not the person's work
             self.hand.tally = before
-        self.figures[f"quality{name}"] = judge(path, self.labels, only=None if not everything else self._waiting())
+        self.figures[f"quality{name}"] = judge(path, self.truth, only=None if not everything else self._waiting())
 
     def _waiting(self) -> set[str]:
         """Stems of the images that the person has not been at."""
@@ -209,7 +225,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--mark", type=int, default=8, help="images before the first fit")
     parser.add_argument("--again", type=int, default=20, help="accepted images before the second fit")
     parser.add_argument("--good", type=float, default=0.7, help="IoU from which the person accepts a mask")
-    parser.add_argument("--ways", default="a,b")
+    parser.add_argument("--find", type=int, default=3, help="images before Find similar")
+    parser.add_argument("--class", type=int, dest="number", help="number of the class, for boxes")
+    parser.add_argument("--ways", default="a,b,c")
     results.add_option(parser, "users-hour")
     return parser.parse_args()
 

@@ -52,7 +52,7 @@ _NO_MEMORY = (
     "batch_size, or --tile for large images."
 )
 _MEMORY_TEXTS = ("can't allocate memory", "out of memory", "insufficient memory", "cannot allocate", "bad_alloc",
-                 "failed to map segment", "could not create a primitive")  # fmt: skip
+                 "failed to map segment", "could not create a primitive", "start new thread")  # fmt: skip
 
 
 def fault_in_words(error: BaseException) -> str | None:

@@ -1,34 +1,25 @@
-"""The auto-annotation function under CVAT's own driver and command line's loader; only the server is a stand-in.
+"""The auto-annotation function under CVAT's own driver and command line's loader, and masks as CVAT's SDK holds them.
 
-cvat-sdk is not a dependency: `pip install cvat-sdk cvat-cli` into an environment of the same Python, and name its
-site-packages in SAMTAILOR_CVAT_SDK (or have both installed here). Tried with 2.80.0.
+Only the server is a stand-in. Tried with cvat-sdk and cvat-cli 2.80.0. `tests/sdks.py` says how to run these tests.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import logging
-import os
-import sys
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from samtailor.data.dataset import open_dataset
 from saved import save
+from sdks import needs
+from written import SIZE as WRITTEN
+from written import box, ring, usual, write
 
-PLACE = os.environ.get("SAMTAILOR_CVAT_SDK")
-if PLACE and PLACE not in sys.path:
-    sys.path.append(PLACE)  # behind everything that is installed here
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("cvat_sdk") is None or importlib.util.find_spec("cvat_cli") is None,
-        reason="no cvat-sdk and cvat-cli: pip install them elsewhere, name their site-packages in SAMTAILOR_CVAT_SDK",
-    ),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of those packages
-]
+pytestmark = needs(cvat_sdk="cvat-sdk", cvat_cli="cvat-cli")
 SIZE = (48, 80)
 MODULE = "samtailor.serve.annotators.cvat"
 
@@ -90,9 +81,9 @@ def test_masks_boxes_and_polygons_pass_cvats_checks(adapter, annotate):
     masks = [decode_mask(shape.points, image_width=SIZE[1], image_height=SIZE[0]) for shape in shapes]
     assert [encode_mask(mask) for mask in masks] == [list(shape.points) for shape in shapes]
     boxes = annotate(loaded(adapter, "shape=str:rectangle"), "rectangle")
-    for mask, box in zip(masks, boxes, strict=True):
+    for mask, drawn in zip(masks, boxes, strict=True):
         rows, columns = np.nonzero(mask)
-        assert list(box.points) == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        assert list(drawn.points) == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
     for made, options in ((loaded(adapter, "shape=str:polygon"), {}), (function, {"conv_mask_to_poly": True})):
         polygons = annotate(made, "polygon", **options)
         assert polygons
@@ -112,3 +103,29 @@ def test_cvat_rejects_a_task_without_the_label(adapter, annotate):
 
     with pytest.raises(BadFunctionError, match="mask"):
         annotate(loaded(adapter), "polygon")
+
+
+def test_masks_in_annotations_xml_are_those_of_the_sdk(tmp_path):
+    """What is written decodes to the masks in CVAT's SDK, and what the SDK encodes is read."""
+    from cvat_sdk.masks import decode_mask, encode_mask
+    from cvat_sdk.models import LabeledShapeRequest
+
+    write("cvat", usual(tmp_path / "from"), tmp_path / "out", rle=True)
+    file = tmp_path / "out" / "annotations.xml"
+    tree = ElementTree.parse(file)
+    for entry, mask in zip(tree.iter("mask"), (ring(), box(), box()), strict=True):
+        left, top, width, height = (int(entry.get(name)) for name in ("left", "top", "width", "height"))
+        points = [*map(float, entry.get("rle").split(",")), left, top, left + width - 1, top + height - 1]
+        shape = LabeledShapeRequest(type="mask", frame=0, label_id=1, points=points)
+        decoded = decode_mask(shape.points, image_width=WRITTEN[1], image_height=WRITTEN[0])
+        assert np.array_equal(decoded, mask)
+    moved = np.roll(ring(), 3, axis=1)
+    *runs, left, top, right, bottom = map(int, encode_mask(moved))
+    first = next(tree.iter("mask"))
+    first.set("rle", ", ".join(map(str, runs)))
+    frame = {"left": left, "top": top, "width": right - left + 1, "height": bottom - top + 1}
+    for name, value in frame.items():
+        first.set(name, str(value))
+    tree.write(file)
+    (sample,) = (one for one in open_dataset(tmp_path / "out") if one.id == "a")
+    assert np.array_equal(next(one.mask for one in sample.annotations if one.label == "ring"), moved)

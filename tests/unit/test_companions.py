@@ -443,13 +443,13 @@ def test_a_labeling_job_of_the_workbench_uses_the_cache(two, tiny_base, counted,
 
 
 def test_the_encoding_time_of_a_comparison_includes_the_companion(tiny_sam, companion, counted, tiny_samples):
-    from samtailor.compare import entries
+    from samtailor.compare import entries, entry_fit
 
-    assert entries._seconds_per_image(tiny_sam, tiny_samples[0], companion) > 0
+    assert entry_fit._seconds_per_image(tiny_sam, tiny_samples[0], companion) > 0
     assert len(counted) == 2  # a first pass for the set-up, and the one that counts
     for name, wanted in ((companion.name, companion), ("none", None)):
         row = entries.make_entry(FitConfig(method="tailor", options={"companion": name}), tiny_sam, ("disc",))
-        assert entries._companion(row, tiny_sam) is wanted
+        assert entry_fit._companion(row, tiny_sam) is wanted
 
 
 # -- proposals

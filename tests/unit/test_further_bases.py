@@ -130,8 +130,9 @@ def test_a_saved_folder_is_loaded_by_its_type(tiny_further_base, tmp_path):
 def test_fit_evaluate_label_and_export(family, tiny_samples, tmp_path, request):
     base, store = request.getfixturevalue(f"tiny_{family}"), EmbeddingCache(tmp_path / "cache")
     base.model.save_pretrained(tmp_path / "base")
-    settings = {"method": "tailor", "out": str(tmp_path / "out"), "base": str(tmp_path / "base"), "steps": 2, "batch_size": 2, "views": 1,
-                "trackers": "none", "device": "cpu", "near_duplicates": False, "val": 2, "classes": "disc"}  # fmt: skip
+    settings = {"method": "tailor", "out": str(tmp_path / "out"), "base": str(tmp_path / "base"), "steps": 2}
+    settings |= {"batch_size": 2, "views": 1, "trackers": "none", "device": "cpu", "near_duplicates": False, "val": 2}
+    settings |= {"classes": "disc"}
     given = {"options": {"members": 1}}
     result = fit(load(None, settings | given), samples=tiny_samples, base=load_base(tmp_path / "base"), store=store)
     adapter = artefact.load(result.folder, base)

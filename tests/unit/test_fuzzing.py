@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from fuzz.layouts import LAYOUTS, layout_readers
 from fuzz.mutations import BY_KIND
 from fuzz.readers import READERS
 from fuzz.run import Outcome, run
+from fuzz.watch import watch
 from layouts import FORMATS, photo
 from samtailor import registry
 
 INPUTS = 100
+LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 OTHERS = dict.fromkeys(layout_readers(), 30) | {"base": 30, "pth": 30, "adapter": 40, "proposals": 40}
 
 
@@ -76,6 +79,28 @@ def test_outcomes_are_joined():
     total = Outcome(inputs=1, foreign={"a": 1}, seconds=0.5)
     total.add(Outcome(inputs=2, foreign={"a": 1, "b": 1}, crashes=1, seconds=0.1))
     assert (total.inputs, total.foreign, total.crashes, total.seconds) == (3, {"a": 2, "b": 1}, 1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("program", "limits", "hung", "reason"),
+    [
+        pytest.param("while True: pass", {"cpu": 0.05}, True, "of CPU time for one input", marks=LINUX),
+        ("import time; time.sleep(600)", {"wall": 0.2}, True, "killed by the harness after 0.2 s for one input"),
+        ("import os; os.kill(os.getpid(), 9)", {}, False, "SIGKILL, "),
+        ("import os; os.abort()", {}, False, "SIGABRT"),
+        ("raise SystemExit(3)", {}, False, "exit code 3"),
+    ],
+)
+def test_the_harness_says_why_a_child_ended(program, limits, hung, reason):
+    child = subprocess.Popen([sys.executable, "-S", "-c", program])
+    ending = watch(child, lambda: b"", tick=0.02, **limits)
+    assert ending.hung == hung
+    assert reason in ending.reason
+
+
+def test_an_input_that_waits_for_a_busy_machine_is_no_hang():
+    child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(0.3)"])
+    assert watch(child, lambda: b"", cpu=0.2, tick=0.02).code == 0
 
 
 def _hypothesis_is_installed() -> bool:

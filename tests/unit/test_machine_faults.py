@@ -36,6 +36,7 @@ from workbench import ids, images_folder, objects_of, open_project
         (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), "no space"),
         (MemoryError(), "memory"),
         (RuntimeError("could not create a primitive"), "memory"),
+        (RuntimeError("can't start new thread"), "memory"),
         (ImportError("x.so: failed to map segment from shared object"), "memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "memory"),
         (UnicodeEncodeError("utf-8", "a\udcff", 1, 2, "surrogates not allowed"), "UTF-8"),

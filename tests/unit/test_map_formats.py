@@ -51,6 +51,11 @@ def test_palettes(tmp_path, name, content):
     assert read_palette(tmp_path / name) == {0xFA3253: "cat", 0x33DDFF: "dog"}
 
 
+def test_a_label_map_without_colors_has_those_of_voc(tmp_path):
+    text(tmp_path / "labelmap.txt", "# label:color_rgb:parts:actions\nbackground:::\ncat:::\ndog:::\n")
+    assert read_palette(tmp_path / "labelmap.txt") == {0: "background", 0x800000: "cat", 0x008000: "dog"}
+
+
 @pytest.mark.parametrize(
     "content", ["name,r,g,b\ncat,256,0,0\n", "name,r,g,b\ncat,a,0,0\n", "id,group\n1,2\n", "\n", "{}"]
 )

@@ -9,7 +9,7 @@ import pytest
 
 from samtailor import report
 from samtailor.evaluation.masks import evaluate_many
-from samtailor.masks.overlay import around, fit, overlay
+from samtailor.masks.overlay import around, close_up, fit, overlay
 from samtailor.registry import find
 from samtailor.report import plots
 from samtailor.report.predictions import Predictions, history_of
@@ -119,6 +119,21 @@ def test_overlays_leave_the_image_alone_and_show_the_mask():
     assert rows.stop >= 40
     assert columns.start <= 30
     assert columns.stop >= 50
+
+
+def test_a_detail_is_drawn_after_it_is_resized():
+    image = np.full((60, 80, 3), 100, np.uint8)
+    mask = np.zeros((60, 80), bool)
+    mask[20:40, 30:50] = True
+    view = slice(10, 50), slice(20, 60)
+    shown = close_up(image, view, [mask], side=400, points=[(25, 15, 1)], boxes=[(20, 10, 30, 20)])
+    assert shown.shape == (400, 400, 3)
+    filled = (shown == shown[200, 200]).all(-1)
+    assert filled.sum() == pytest.approx(200 * 200, rel=0.05), "the mask is ten times as large"
+    assert filled[110:290, 110:290].all()
+    assert (shown[50, 50] != 100).any(), "the click"
+    assert (shown[2, 98] != 100).any(), "the box"
+    assert (shown[350, 350] == 100).all()
 
 
 def test_a_grid_in_the_page_and_as_one_image(tmp_path):

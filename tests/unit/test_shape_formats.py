@@ -5,11 +5,14 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from layouts import box, masks_of, mismatch, photo, text, voc_xml
 from layouts.basic import write_coco, write_labelme, write_voc, write_voc_segmentation, write_yolo
 from samtailor.data.dataset import class_names, open_dataset
+from samtailor.data.image import read_index
 from samtailor.data.notices import collected
+from samtailor.data.voc_palette import palette
 from samtailor.errors import DataError, InputError
 
 # pycocotools' decode under NumPy 2; nothing of ours
@@ -92,6 +95,25 @@ def test_coco_roboflow_and_several_files(tmp_path):
         photo(tmp_path / f"other/images/{i}.png")
     with pytest.raises(DataError, match=r"a\.json and .*b\.json both list the image '1.png'"):
         open_dataset(tmp_path / "other")
+
+
+def test_coco_masks_with_the_names_of_their_images_are_not_taken_for_them(tmp_path):
+    expected = write_coco(tmp_path)
+    for i in expected:  # as datumaro writes the masks of a panoptic file
+        photo(tmp_path / f"annotations/panoptic_default/{i}.png")
+    assert not mismatch(open_dataset(tmp_path), expected)
+    (tmp_path / "images").rename(tmp_path / "first")
+    with pytest.raises(DataError, match="could be"):
+        open_dataset(tmp_path)
+
+
+def test_coco_with_addresses_of_label_studio(tmp_path):
+    expected = write_coco(tmp_path)
+    coco_json(
+        tmp_path,
+        lambda c: [i.update(file_name=f"data/local-files/?d=images/{i['file_name']}") for i in c["images"]],
+    )
+    assert not mismatch(open_dataset(tmp_path), expected)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +216,17 @@ def test_voc_boxes_although_there_are_masks(tmp_path):
     assert not mismatch(
         open_dataset(tmp_path, masks="boxes"), {i: [("cat", box(0, 0, 5, 5))] for i in ("1", "2", "10")}
     )
+
+
+def test_voc_maps_that_were_saved_by_color(tmp_path):
+    expected = write_voc_segmentation(tmp_path)
+    for file in (*(tmp_path / "SegmentationClass").iterdir(), *(tmp_path / "SegmentationObject").iterdir()):
+        index = read_index(file)
+        Image.fromarray(palette()[index]).save(file)
+    assert not mismatch(open_dataset(tmp_path), expected)
+    Image.fromarray(np.full((*index.shape, 3), (1, 2, 3), np.uint8)).save(file)
+    with pytest.raises(DataError, match="color image"):
+        masks_of(open_dataset(tmp_path))
 
 
 def test_voc_classes_without_objects(tmp_path):

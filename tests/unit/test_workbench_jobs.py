@@ -20,8 +20,7 @@ from samtailor.masks.metrics import iou
 from samtailor.predict.predictor import Predictor
 from samtailor.proposals import disk
 from samtailor.serve.adapters import Adapters
-from samtailor.serve.refusals import Taken
-from samtailor.train.config import FitConfig
+from samtailor.serve.refusals import Taken, Unknown
 from samtailor.train.interrupt import Interrupted
 from samtailor.workbench import proposing
 from samtailor.workbench.events import Events
@@ -57,7 +56,8 @@ def start(tmp_path, body: str, **callbacks) -> tuple[Jobs, list]:
 def test_job_reports_progress_messages_and_result(tmp_path):
     messages: list = []
     body = (
-        f'{PROGRESS}\nprint(json.dumps({{"image": "x"}}))\nprint(json.dumps({{"done": {{"message": "well"}}}}))\n'
+        f'{PROGRESS}\nprint(json.dumps({{"image": "x"}}))\nprint(json.dumps({{"failed": "y", "error": "damaged"}}))\n'
+        'print(json.dumps({"done": {"message": "well"}}))\n'
         "os.read(0, 1)"  # keeps the job running until the second one was refused
     )
     jobs, states = start(tmp_path, body, on_message=messages.append, on_done=lambda result: {**result, "miou": 0.7})
@@ -71,7 +71,7 @@ def test_job_reports_progress_messages_and_result(tmp_path):
         ("done", "fit", 1),
     ]
     assert (states[-1].message, states[-1].miou, states[-1].loss) == ("well", 0.7, 0.5)
-    assert messages == [{"image": "x"}]
+    assert messages == [{"image": "x"}, {"failed": "y", "error": "damaged"}]
     assert json.loads((tmp_path / "fit-one.json").read_text())["kind"] == "fit"
 
 
@@ -109,6 +109,18 @@ def test_stop_closes_the_input_of_the_job(tmp_path):
     assert jobs.stop(WAIT).state == "stopped"
 
 
+def test_best_result_so_far_can_be_requested_from_a_fit(tmp_path):
+    body = f"{PROGRESS}\nassert os.read(0, 1) == b'k'\nprint(json.dumps({{'done': {{'message': 'kept'}}}}))"
+    jobs, states = start(tmp_path, body, on_done=dict)
+    while jobs.current.stage != "fit":
+        time.sleep(0.01)
+    assert jobs.keep().keeping
+    wait_for_end(jobs)
+    assert (states[-1].state, states[-1].message) == ("done", "kept")
+    with pytest.raises(Unknown, match="No fit"):
+        jobs.keep()
+
+
 def test_job_stops_when_the_server_is_gone():
     class Broken(io.StringIO):
         def write(self, text):
@@ -141,19 +153,19 @@ def test_time_left_is_estimated_for_each_stage(monkeypatch):
 
 
 class Recorder(Channel):
-    """Keeps the messages, and requests a stop at progress message `number` of a stage."""
+    """Keeps the messages, and requests a stop, or the best result so far, at progress message `number` of a stage."""
 
-    def __init__(self, stop_at: str | None = None, number: int = 1) -> None:
+    def __init__(self, stop_at: str | None = None, number: int = 1, *, keep: bool = False) -> None:
         super().__init__(io.StringIO(), every=0.0)
         self.messages: list[dict] = []
-        self._stop_at, self._left = stop_at, number
+        self._stop_at, self._left, self._keep = stop_at, number, keep
 
     def send(self, **message):
         self.messages.append(message)
         if self._stop_at is not None and message.get("progress", {}).get("stage") == self._stop_at:
             self._left -= 1
             if self._left == 0:
-                self.stop.set()
+                (self.keep if self._keep else self.stop).set()
 
     def of(self, kind: str) -> list:
         return [message for message in self.messages if kind in message]
@@ -228,6 +240,23 @@ def test_stopped_fit_continues_to_the_same_adapter(work, tmp_path):
     assert again.of("done")
     first, second = (artefact.read_meta(tmp_path / name) for name in ("whole", "out"))
     assert first.sha256 == second.sha256
+
+
+def test_fit_that_is_ended_early_keeps_its_best_state(work, tmp_path):
+    settings = work["settings"] | {"steps": 40, "eval_every": 1}
+    fit.run(work | {"settings": settings, "proposals": True}, channel := Recorder("fit", 3, keep=True))
+    meta = artefact.read_meta(tmp_path / "out")
+    assert (meta.steps, meta.classes) == (3, ("disc",))
+    assert "best result so far" in channel.note
+    assert (tmp_path / "out" / "gallery.json").exists()
+    assert not disk.exists(tmp_path / "out")
+    assert not list((tmp_path / "out").glob("checkpoint*"))
+
+
+def test_fit_without_a_state_has_nothing_to_keep(work, tmp_path):
+    with pytest.raises(Stop):
+        fit.run(work, Recorder("encode", 1, keep=True))
+    assert not (tmp_path / "out" / artefact.METADATA).exists()
 
 
 def test_few_images_use_the_map_of_the_adapter_instead_of_proposals(work, tmp_path):

@@ -22,6 +22,7 @@ from samtailor.masks.metrics import iou
 from samtailor.registry import names
 from samtailor.serve.refusals import Refused, Taken, TooLarge, Unknown, Unreadable
 from samtailor.workbench import start
+from samtailor.workbench.annotation_folder import AnnotationFolder
 from samtailor.workbench.exports import Exports
 from samtailor.workbench.file_lock import lock_project
 from samtailor.workbench.images import by_name
@@ -237,7 +238,7 @@ def test_classes_are_renamed_in_all_records_and_for_earlier_adapters(project, re
 def test_interrupted_renaming_is_completed_at_the_next_start(project, reopened, monkeypatch):
     for index, id in enumerate(ids(project)[:3]):
         project.put(id, 0, "accepted", objects_of(index))
-    write, calls = type(project)._write, []
+    write, calls = AnnotationFolder.write, []
 
     def killed(self, id, record):
         calls.append(id)
@@ -245,7 +246,7 @@ def test_interrupted_renaming_is_completed_at_the_next_start(project, reopened, 
             raise KeyboardInterrupt
         return write(self, id, record)
 
-    monkeypatch.setattr(type(project), "_write", killed)
+    monkeypatch.setattr(AnnotationFolder, "write", killed)
     with pytest.raises(KeyboardInterrupt):
         project.set_classes([Class(name="plate"), Class(name="square")], {"disc": "plate"})
     monkeypatch.undo()
@@ -366,7 +367,7 @@ def test_two_thousand_images_are_listed_from_the_index(tmp_path, monkeypatch):
     def refuse(*anything):
         raise AssertionError("a file was opened")
 
-    monkeypatch.setattr("samtailor.workbench.images._size", refuse)
+    monkeypatch.setattr("samtailor.workbench.image_files._pages", refuse)
     project = open_project(root)
     rows = project.rows()
     assert [row["name"] for row in rows[9:12]] == ["p9.png", "p10.png", "p11.png"]

@@ -12,8 +12,8 @@ import yaml
 from PIL import Image
 
 from samtailor.data.dataset import detect, open_dataset
+from samtailor.data.voc_palette import palette
 from samtailor.data.writers import Destination, LabelledImage, check_options, writer_options
-from samtailor.data.writers._index import palette
 from samtailor.errors import InputError
 from samtailor.masks import brush
 from samtailor.masks.box_runs import pack

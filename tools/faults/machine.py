@@ -1,4 +1,4 @@
-"""Faults of the machine, applied to a forked process that then runs a command: disks, permissions, memory, names.
+"""Faults of the machine, applied to a process that then runs a command: disks, permissions, memory, names.
 
 Needs Linux and root: disks are tmpfs mounts in a mount namespace of the process, and the permission of root to read and
 write everything is dropped.
@@ -9,15 +9,17 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-import stat
-import sys
-import traceback
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_NEWNS, _PRIVATE, _READ_ONLY = 0x20000, 0x44000, 1
-_SPACE = 16_384  # bytes of a nearly full disk
+libc = ctypes.CDLL(None, use_errno=True)
+FILLER = "other"
+"""File that fills a full disk."""
+_NEWNS, _PRIVATE, _READ_ONLY, _REMOUNT = 0x20000, 0x44000, 1, 32
+_SPACE = 16_384  # bytes of a nearly full disk, which are then filled
 _LARGEST = 200  # bytes of a file under `too_large`
 _HEADROOM = 2_000_000  # bytes of memory that a command gets beyond what is there
 
@@ -28,49 +30,62 @@ class Place:
 
     Args:
         inputs: files that it reads.
-        out: folder in which it writes.
+        out: folder in which it writes. May contain files that the command changes.
         result: name of what it writes in `out`.
+        port: of a service.
     """
 
     inputs: Path
     out: Path
     result: str = "result"
+    port: int = 0
 
 
 @dataclass(frozen=True)
 class MachineFault:
-    """A fault: a sentence, what is done in the process, the name of the result, and whether inputs are concerned."""
+    """A fault: a sentence, what is done in the process, and the name of the result."""
 
     label: str
     apply: Callable[[Place], None]
     result: str = "result"
-    reads: bool = False
 
 
-def _mounted(place: Place, options: str, flags: int = 0) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    for failed in (
-        libc.unshare(_NEWNS),
-        libc.mount(b"none", b"/", None, _PRIVATE, None),
-        libc.mount(b"tmpfs", os.fsencode(place.out), b"tmpfs", flags, options.encode()),
-    ):
-        if failed:
-            raise SystemExit(f"cannot mount: {os.strerror(ctypes.get_errno())} (root is needed)")
+def _mounted(place: Place) -> None:
+    """Put a disk in memory at `place.out`, with the files that are there; only this process sees it."""
+    files = {file.relative_to(place.out): file.read_bytes() for file in place.out.rglob("*") if file.is_file()}
+    _mount(libc.unshare(_NEWNS), libc.mount(b"none", b"/", None, _PRIVATE, None))
+    _mount(libc.mount(b"tmpfs", os.fsencode(place.out), b"tmpfs", 0, None))
+    for name, content in files.items():
+        (place.out / name).parent.mkdir(parents=True, exist_ok=True)
+        (place.out / name).write_bytes(content)
+
+
+def _changed(place: Place, flags: int, options: str = "") -> None:
+    """Change the flags and options of the disk."""
+    _mount(libc.mount(b"tmpfs", os.fsencode(place.out), b"tmpfs", _REMOUNT | flags, options.encode()))
+
+
+def _mount(*failed: int) -> None:
+    if any(failed):
+        raise SystemExit(f"cannot mount: {os.strerror(ctypes.get_errno())} (root is needed)")
 
 
 def _full(place: Place) -> None:
-    _mounted(place, f"size={_SPACE}")
-    with (place.out / "other").open("wb") as stream:
-        try:
-            stream.write(b"\0" * _SPACE)
-            stream.flush()
-        except OSError:
-            pass
+    _mounted(place)
+    used = os.statvfs(place.out)
+    _changed(place, 0, f"size={(used.f_blocks - used.f_bfree) * used.f_frsize + _SPACE}")
+    with (place.out / FILLER).open("wb", buffering=0) as stream, suppress(OSError):
+        while True:
+            stream.write(b"\0" * 4096)
+
+
+def _read_only(place: Place) -> None:
+    _mounted(place)
+    _changed(place, _READ_ONLY)
 
 
 def _without_privileges(place: Place) -> None:
     """Drop the capabilities with which root ignores permissions (DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER)."""
-    libc = ctypes.CDLL(None, use_errno=True)
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     data = (ctypes.c_uint32 * 6)()
     if libc.capget(header, data):
@@ -81,7 +96,8 @@ def _without_privileges(place: Place) -> None:
 
 
 def _locked(place: Place) -> None:
-    place.out.chmod(0o555)
+    for folder in (place.out, *(one for one in place.out.rglob("*") if one.is_dir())):
+        folder.chmod(0o555)
     _without_privileges(place)
 
 
@@ -113,105 +129,22 @@ def _no_files(place: Place) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (used + 1, used + 1))
 
 
-FAULTS = {
-    "no-space": MachineFault("full disk", _full),
-    "too-large": MachineFault("limit of the file size", _too_large),
-    "read-only": MachineFault("read-only disk", lambda place: _mounted(place, "", _READ_ONLY)),
-    "no-permission": MachineFault("folder not writable", _locked),
-    "not-a-folder": MachineFault("a file instead of the folder", lambda place: _replaced(place)),
-    "long-name": MachineFault("name too long", lambda place: None, "x" * 300),
-    "not-utf8": MachineFault("name not in UTF-8", lambda place: None, os.fsdecode(b"caf\xe9")),
-    "unreadable": MachineFault("input not readable", _unreadable, reads=True),
-    "unreadable-folder": MachineFault("input folder not readable", _unreadable_folders, reads=True),
-    "no-memory": MachineFault("no memory", _no_memory, reads=True),
-    "no-files": MachineFault("too many open files", _no_files, reads=True),
-}
-"""Faults by name."""
-
-
 def _replaced(place: Place) -> None:
-    place.out.rmdir()
+    shutil.rmtree(place.out)
     place.out.touch()
 
 
-@dataclass(frozen=True)
-class Ending:
-    """Exit code of a command, its output, and files that it left incomplete."""
-
-    code: int
-    text: str
-    broken: tuple[str, ...] = ()
-
-
-def run(command: Sequence[str], place: Place, fault: MachineFault) -> Ending:
-    """Run a command line in a fork of this process under a fault."""
-    log = place.inputs.parent / "log"
-    child = os.fork()
-    if child == 0:
-        code = 70
-        try:
-            stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            reader, writer = os.pipe()
-            if os.fork() == 0:  # copies the output to the log, outside of the fault
-                os.close(writer)
-                while part := os.read(reader, 65536):
-                    os.write(stream, part)
-                os._exit(0)
-            os.close(reader)
-            os.close(stream)
-            os.dup2(writer, 1)
-            os.dup2(writer, 2)
-            os.close(writer)
-            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-            code = _ended(command, place, fault)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            for one in (sys.stdout, sys.stderr):
-                try:
-                    one.flush()
-                except Exception:
-                    code = code or 70
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    for path in (place.inputs, *place.inputs.rglob("*"), place.out):
-        path.chmod(stat.S_IMODE(path.stat().st_mode) | (0o755 if path.is_dir() else 0o644))
-    code = os.waitstatus_to_exitcode(status)
-    text = log.read_text(errors="replace") if log.exists() else ""
-    return Ending(code, text, tuple(_broken(place.out)))
-
-
-def _ended(command: Sequence[str], place: Place, fault: MachineFault) -> int:
-    from samtailor.cli import main
-
-    fault.apply(place)
-    try:
-        main(command)
-    except SystemExit as error:
-        return error.code if isinstance(error.code, int) else 1
-    return 0
-
-
-def _broken(folder: Path) -> list[str]:
-    """Files of a result that are cut: JSON, images and weights that cannot be opened."""
-    import json
-
-    from PIL import Image
-    from safetensors import safe_open
-
-    broken = []
-    for file in folder.rglob("*") if folder.is_dir() else ():
-        if not file.is_file() or file.name.startswith("."):
-            continue
-        try:
-            if file.suffix == ".json":
-                json.loads(file.read_text())
-            elif file.suffix == ".png":
-                with Image.open(file) as image:
-                    image.load()
-            elif file.suffix == ".safetensors":
-                with safe_open(file, "np"):
-                    pass
-        except Exception as error:
-            broken.append(f"{file.name}: {error}")
-    return broken
+FAULTS = {
+    "no-space": MachineFault("full disk", _full),
+    "too-large": MachineFault("limit of the file size", _too_large),
+    "read-only": MachineFault("read-only disk", _read_only),
+    "no-permission": MachineFault("folder not writable", _locked),
+    "not-a-folder": MachineFault("a file instead of the folder", _replaced),
+    "long-name": MachineFault("name too long", lambda place: None, "x" * 300),
+    "not-utf8": MachineFault("name not in UTF-8", lambda place: None, os.fsdecode(b"caf\xe9")),
+    "unreadable": MachineFault("input not readable", _unreadable),
+    "unreadable-folder": MachineFault("input folder not readable", _unreadable_folders),
+    "no-memory": MachineFault("no memory", _no_memory),
+    "no-files": MachineFault("too many open files", _no_files),
+}
+"""Faults by name."""

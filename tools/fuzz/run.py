@@ -8,7 +8,6 @@ import math
 import mmap
 import random
 import resource
-import signal
 import struct
 import subprocess
 import sys
@@ -16,7 +15,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,13 +24,12 @@ if __package__ in (None, ""):
 
 from fuzz.mutations import BY_KIND, of_value
 from fuzz.readers import READERS
+from fuzz.watch import Ending, watch
 
 HANG = 2.0
 """Longest time of one input, seconds of CPU time."""
 MEMORY = 10**9
 """Most memory that reading may take beyond that of the process before it, bytes."""
-_PATIENCE = 60.0  # seconds of wall time for one input, after which a child is killed
-_START = 900.0  # for the start of a child: importing torch takes minutes on a busy machine
 HYPOTHESIS_SHARE = 4  # one in this many inputs is made by Hypothesis
 
 
@@ -126,41 +123,28 @@ def run_apart(name: str, inputs: int, seed: int = 0) -> Outcome:
             place.write(struct.pack("d", first - 0.5))
             place.flush()
             command = [sys.executable, __file__, name, str(inputs), str(seed), str(first), place.name]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-                killed = _watch(child, Path(place.name))
-                out, errors = child.communicate()
+            with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:  # pipes may fill up
+                child = subprocess.Popen(command, stdout=out, stderr=errors)
+                ending = watch(child, Path(place.name).read_bytes)
+                out.seek(0)
+                errors.seek(0)
+                printed, said = out.read(), errors.read()
             reached = math.ceil(struct.unpack("d", Path(place.name).read_bytes())[0])
-        if child.returncode == 0:
-            total.add(Outcome(**json.loads(out.splitlines()[-1])))
+        if ending.code == 0:
+            total.add(Outcome(**json.loads(printed.splitlines()[-1])))
             return total
-        total.add(_lost(name, reached, first, child.returncode, killed, errors))
+        total.add(_lost(name, reached, first, ending, said))
         first = reached + 1
     return total
 
 
-def _lost(name: str, reached: int, first: int, code: int, killed: bool, errors: str) -> Outcome:
+def _lost(name: str, reached: int, first: int, ending: Ending, errors: str) -> Outcome:
     """Outcome of a child that did not report: only the number of its inputs is known."""
-    if reached == first and code == 1:
+    if reached == first and ending.code == 1:
         raise SystemExit(f"{name}: the harness failed.\n{errors[-3000:]}")
-    lost = Outcome(inputs=reached - first + 1, crashes=not killed, hangs=killed)
-    lost.examples.append(f"{name} {reached}: exit code {code}, {errors.strip()[-300:]}")
+    lost = Outcome(inputs=reached - first + 1, crashes=not ending.hung, hangs=ending.hung)
+    lost.examples.append(f"{name} {reached}: {ending.reason}. Last output: {errors.strip()[-300:] or 'none'}")
     return lost
-
-
-def _watch(child: subprocess.Popen[str], place: Path) -> bool:
-    """Wait for a child; kill it if its input does not change for a long time."""
-    start = seen = place.read_bytes()
-    since = time.monotonic()
-    while True:
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(1.0)
-            return False
-        now = place.read_bytes()
-        if now != seen:
-            seen, since = now, time.monotonic()
-        elif time.monotonic() - since > (_START if seen == start else _PATIENCE):
-            child.send_signal(signal.SIGKILL)
-            return True
 
 
 def _inputs(

@@ -26,13 +26,14 @@ class Hand:
     def image(self, after: str = "") -> str:
         """Wait until another image than `after` is there and prepared; its name."""
         start = time.monotonic()
-        self.page.wait_for_function("name => document.querySelector('.where b')?.innerText !== name", arg=after)
+        other = "name => ![name, undefined, ''].includes(document.querySelector('.current-image')?.title)"
+        self.page.wait_for_function(other, arg=after)
         self.page.wait_for_selector("#stage[data-ready=true]")
         self.page.wait_for_selector("#stage canvas[data-view]")
         self.waited["open"] += time.monotonic() - start
         self.page.wait_for_timeout(100)
         self.tally["images"] += 1
-        return self.page.locator(".where b").inner_text()
+        return self.page.locator(".current-image").get_attribute("title")
 
     def objects(self) -> dict[str, np.ndarray]:
         """The masks that are seen, by id, once the page has saved them."""
@@ -44,7 +45,7 @@ class Hand:
 
     def selected(self) -> str | None:
         """Which object is under work."""
-        row = self.page.locator("li.object.mine")
+        row = self.page.locator("li.object.selected")
         return row.get_attribute("data-object") if row.count() else None
 
     def key(self, name: str, times: int = 1) -> None:
@@ -100,14 +101,14 @@ class Hand:
             self.click(at, "corners")
             self.page.wait_for_timeout(30)
         self.key("Enter")
-        self.page.locator("li.object.mine[data-source=polygon]").wait_for()
+        self.page.locator("li.object.selected[data-source=polygon]").wait_for()
         self.key("s")
 
     def job(self, button: str, kind: str, result: str) -> None:
         """Press a button of a job and wait until its result is shown."""
         start = time.monotonic()
         self.button(button)
-        self.page.locator(f"#job[data-kind={kind}]").wait_for()
+        self.page.locator(f"#job[data-kind={kind}]").wait_for(state="attached")
         self.page.locator("#job").wait_for(state="detached", timeout=1_500_000)
         self.page.locator(result).wait_for()
         self.waited[kind] += time.monotonic() - start

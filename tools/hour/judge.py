@@ -13,22 +13,22 @@ from pycocotools import mask as coco
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from hour import truth
+from hour.truth import Truth
 
 
-def judge(export: Path, labels: Path, only: set[str] | None = None) -> dict[str, float]:
+def judge(export: Path, truth: Truth, only: set[str] | None = None) -> dict[str, float]:
     """AP50 (all answers of one score), F1 at IoU 0.5, mean IoU of the matched and of all true objects.
 
     Args:
         export: the zip that the page gave.
-        labels: folder of the truth.
+        truth: the true objects.
         only: stems of the images that count; None: all that were exported.
     """
     found = _read(export)
     if only is not None:
         found.imgs = {i: one for i, one in found.imgs.items() if Path(one["file_name"]).stem in only}
         found.anns = {i: one for i, one in found.anns.items() if one["image_id"] in found.imgs}
-    true = _truth(found, labels)
+    true = _truth(found, truth)
     rows = [{**one, "score": 1.0} for one in found.anns.values()]
     with contextlib.redirect_stdout(io.StringIO()):
         run = COCOeval(true, true.loadRes(rows), "segm")
@@ -47,11 +47,11 @@ def _read(export: Path) -> COCO:
         return COCO(str(export.with_suffix(".json")))
 
 
-def _truth(found: COCO, labels: Path) -> COCO:
+def _truth(found: COCO, truth: Truth) -> COCO:
     """The truth of the exported images, under the same ids."""
     rows = []
     for image in found.imgs.values():
-        for mask in truth.masks(labels / f"{Path(image['file_name']).stem}.png"):
+        for mask in truth.masks(Path(image["file_name"]).stem):
             rle = coco.encode(np.asfortranarray(mask, np.uint8))
             size = {"area": int(coco.area(rle)), "bbox": coco.toBbox(rle).tolist(), "iscrowd": 0}
             packed = {**rle, "counts": rle["counts"].decode()}

@@ -1,30 +1,67 @@
-"""True masks of a folder with images/ and labels/NAME.png (16-bit instance ids, 0 = background)."""
+"""True masks of a folder with images/ and labels/.
+
+The labels are NAME.png, 16-bit instance ids with 0 for the background, or NAME.txt, boxes as YOLO writes them; then the
+objects are the rectangles.
+"""
 
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 
-def masks(label: Path) -> list[np.ndarray]:
-    """Each object's mask (h, w) bool, in reading order."""
-    ids = cv2.imread(str(label), cv2.IMREAD_UNCHANGED)
-    found = [ids == one for one in np.unique(ids[ids > 0])]
-    return sorted(found, key=lambda mask: centre(mask)[::-1])
+class Truth:
+    """The true objects of a folder.
 
+    Args:
+        data: the folder.
+        number: number of the class, for boxes; None: all classes.
+    """
 
-def choose(data: Path, most: int, fewest: int, limit: int) -> list[Path]:
-    """The first `limit` images by name that have between `fewest` and `most` objects."""
-    images = {path.stem: path for path in sorted((data / "images").iterdir())}
-    fits = [
-        images[label.stem]
-        for label in sorted((data / "labels").glob("*.png"))
-        if label.stem in images and fewest <= len(masks(label)) <= most
-    ]
-    return fits[:limit]
+    def __init__(self, data: Path, number: int | None = None) -> None:
+        self._labels, self._folder, self._number = data / "labels", data / "images", number
+
+    @cached_property
+    def images(self) -> dict[str, Path]:
+        """Images by stem."""
+        return {path.stem: path for path in sorted(self._folder.iterdir())}
+
+    def masks(self, stem: str) -> list[np.ndarray]:
+        """Each object's mask (h, w) bool, in reading order."""
+        file = self._labels / f"{stem}.png"
+        if file.exists():
+            ids = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+            found = [ids == one for one in np.unique(ids[ids > 0])]
+        else:
+            found = self._boxes(stem)
+        return sorted(found, key=lambda mask: centre(mask)[::-1])
+
+    def choose(self, most: int, fewest: int, limit: int) -> list[Path]:
+        """The first `limit` images by name that have between `fewest` and `most` objects."""
+        chosen: list[Path] = []
+        for stem, path in self.images.items():
+            labelled = any((self._labels / f"{stem}{suffix}").exists() for suffix in (".png", ".txt"))
+            if labelled and fewest <= len(self.masks(stem)) <= most:
+                chosen.append(path)
+            if len(chosen) == limit:
+                break
+        return chosen
+
+    def _boxes(self, stem: str) -> list[np.ndarray]:
+        h, w = cv2.imread(str(self.images[stem])).shape[:2]
+        found = []
+        for line in (self._labels / f"{stem}.txt").read_text().splitlines():
+            number, x, y, width, height = map(float, line.split()[:5])
+            if self._number in (None, int(number)):
+                mask = np.zeros((h, w), bool)
+                left, top = max(0, round((x - width / 2) * w)), max(0, round((y - height / 2) * h))
+                mask[top : round((y + height / 2) * h), left : round((x + width / 2) * w)] = True
+                found += [mask] if mask.any() else []
+        return found
 
 
 def copy(images: list[Path], folder: Path) -> None:

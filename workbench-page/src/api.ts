@@ -10,6 +10,7 @@ import type {
   ComparedMask,
   ExportOptions,
   ExportResult,
+  FindOptions,
   FitOptions,
   HeldOutObject,
   ImageInfo,
@@ -97,7 +98,8 @@ export const putClasses = async (
   return contract.toProject(await request<contract.WireProject>(ROUTES.classes, { method: "PUT", body }));
 };
 
-export const getImages = (): Promise<ImageInfo[]> => request<contract.WireImage[]>(ROUTES.images);
+export const getImages = async (): Promise<ImageInfo[]> =>
+  (await request<contract.WireImage[]>(ROUTES.images)).map(contract.toImage);
 
 /** Encodes an image, and what is on the screen of it, before the first click. */
 export const encode = (id: string, adapter: string | null = null, view: Box | null = null): Promise<unknown> =>
@@ -191,6 +193,10 @@ export const startFit = async (options: FitOptions): Promise<Job> =>
 export const startLabeling = async (adapter: string, minScore?: number): Promise<Job> =>
   contract.toJob(await post<contract.WireJob>(`${ROUTES.jobs}/label`, contract.autoBody(adapter, minScore)));
 
+/** Searches images for objects like those of references, as a job. */
+export const startSearch = async (options: FindOptions): Promise<Job> =>
+  contract.toJob(await post<contract.WireJob>(`${ROUTES.jobs}/find`, contract.findBody(options)));
+
 export const startImport = async (options: ImportOptions): Promise<Job> =>
   contract.toJob(await post<contract.WireJob>(`${ROUTES.jobs}/import`, contract.importBody(options)));
 
@@ -200,6 +206,9 @@ export const getDataFormat = (): Promise<{ data: string; format: string | null }
 /** Lists files that an import has hidden as images again. */
 export const showHidden = async (): Promise<Project> =>
   contract.toProject(await request<contract.WireProject>(ROUTES.hidden, { method: "DELETE" }));
+
+/** Ends a fit with the best result so far. */
+export const keepJob = (): Promise<unknown> => post(`${ROUTES.jobs}/current/keep`, {});
 
 export const stopJob = async (): Promise<Job | null> =>
   toJobOrNull(await request<contract.WireJob | null>(`${ROUTES.jobs}/current`, { method: "DELETE" }));
@@ -227,7 +236,7 @@ export function subscribe(handlers: EventHandlers): void {
     source.addEventListener(name, (event) => handle(JSON.parse((event as MessageEvent<string>).data) as T));
   on<contract.WireJob>(EVENTS.job, (wire) => handlers.onJob(contract.toJob(wire)));
   on<contract.WireProject>(EVENTS.project, (wire) => handlers.onProject(contract.toProject(wire)));
-  on<contract.WireImage>(EVENTS.image, handlers.onImage);
+  on<contract.WireImage>(EVENTS.image, (wire) => handlers.onImage(contract.toImage(wire)));
   source.onerror = handlers.onDisconnect;
   source.onopen = handlers.onConnect;
 }

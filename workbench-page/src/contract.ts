@@ -11,14 +11,15 @@ import type {
   ComparedMask,
   ExportOptions,
   ExportResult,
+  FindOptions,
   FitOptions,
+  FoundReport,
   HeldOutObject,
   ImageInfo,
   ImportOptions,
   ImportReport,
   ImageState,
   Job,
-  JobStage,
   MaskCandidate,
   Box,
   ObjectRecord,
@@ -104,7 +105,10 @@ export interface WireJob {
   interval?: [number, number] | null;
   comparison?: string[];
   replaces?: boolean | null;
-  report?: WireImportReport | null;
+  part?: string | null;
+  keeping?: boolean;
+  /** Of an import or a search. */
+  report?: WireImportReport | FoundReport | null;
 }
 
 interface WireTally {
@@ -149,7 +153,9 @@ export interface WireBase extends Omit<BaseInfo, "measured"> {
   } | null;
 }
 
-export type WireImage = ImageInfo;
+/** Servers of an earlier version leave some fields out. */
+export type WireImage = Omit<ImageInfo, "match" | "labels" | "page" | "pages"> &
+  Partial<Pick<ImageInfo, "match" | "labels" | "page" | "pages">>;
 
 export interface WireCandidate {
   rle: Rle;
@@ -221,6 +227,7 @@ export const compareBody = (adapters: (string | null)[], prompts: Prompts, view:
 export type CleanUp = "fill" | "crumbs" | "smooth" | "split";
 export const cleanBody = (rle: Rle, operation: CleanUp) => ({ rle, operation });
 export const acceptBody = (ids: string[]) => ({ ids });
+export const findBody = (options: FindOptions) => options;
 export const importBody = (options: ImportOptions) => options;
 export const autoBody = (adapter: string, minScore?: number) => ({ adapter, threshold: minScore });
 export const fitBody = (options: FitOptions) => options;
@@ -239,17 +246,6 @@ export interface AnnotationsBody {
 export type WireAnnotations = Annotations;
 
 // what the page receives
-
-const STAGES: Record<string, JobStage> = {
-  start: "start",
-  encode: "encode",
-  fit: "train",
-  select: "select-inference",
-  gallery: "compare",
-  proposals: "train-proposals",
-  label: "label",
-  import: "import",
-};
 
 export const toAdapter = ({
   auto,
@@ -303,7 +299,9 @@ export const toJob = (wire: WireJob): Job => ({
   state: wire.state,
   done: wire.done,
   total: wire.total,
-  stage: STAGES[wire.stage] ?? "start",
+  stage: wire.stage,
+  part: wire.part ?? null,
+  keeping: wire.keeping ?? false,
   loss: wire.loss,
   clickMiou: wire.miou,
   baseMiou: wire.start_miou,
@@ -317,7 +315,16 @@ export const toJob = (wire: WireJob): Job => ({
   interval: wire.interval ?? null,
   comparison: wire.comparison ?? [],
   replaces: wire.replaces ?? null,
-  report: wire.report ? toImportReport(wire.report) : null,
+  report: wire.report && "account" in wire.report ? toImportReport(wire.report) : null,
+  found: wire.report && "nothing" in wire.report ? wire.report : null,
+});
+
+export const toImage = (wire: WireImage): ImageInfo => ({
+  ...wire,
+  match: wire.match ?? null,
+  labels: wire.labels ?? {},
+  page: wire.page ?? 1,
+  pages: wire.pages ?? 1,
 });
 
 export const toProject = (wire: WireProject): Project => ({

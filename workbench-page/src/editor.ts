@@ -4,7 +4,7 @@ import { batch, effect } from "@preact/signals";
 
 import * as api from "./api";
 import { type AnnotationDocument, backUp, checkConflict, discardBackup, loadDocument, openDocument } from "./documents";
-import { nextPending } from "./image-queue";
+import { nextPending, otherPage } from "./image-queue";
 import { fromRecord } from "./records";
 import * as store from "./store";
 import type { AnnotatedObject } from "./store";
@@ -284,6 +284,13 @@ function step(offset: number): void {
   const current = images.findIndex((one) => one.id === store.openImageId.value);
   const index = current < 0 ? 0 : Math.min(Math.max(current + offset, 0), images.length - 1);
   void openImage(images[index]!.id);
+}
+
+/** Opens another page of the stack that the open image belongs to. */
+export function turnPage(offset: 1 | -1): void {
+  const image = store.openImage.value;
+  const page = image && otherPage(store.images.value, image, offset);
+  if (page) void openImage(page.id);
 }
 
 /** Saves the open image now; resolves when it is on disk. */

@@ -1,4 +1,7 @@
-/** Queue order: proposed images by decreasing uncertainty, open images by name, then accepted and unreadable ones. */
+/**
+ * Queue order: proposed images by decreasing uncertainty, those of a search by decreasing score, open images by name,
+ * then accepted and unreadable ones.
+ */
 
 import type { ImageInfo, ImageState } from "./types";
 
@@ -10,10 +13,28 @@ export function inQueueOrder(images: readonly ImageInfo[]): ImageInfo[] {
   return [...images].sort(
     (a, b) =>
       RANK[a.state] - RANK[b.state] ||
-      (a.state === "proposed" ? (b.uncertainty ?? 1) - (a.uncertainty ?? 1) : 0) ||
+      (a.state === "proposed" ? proposedOrder(a, b) : 0) ||
       a.name.localeCompare(b.name, undefined, { numeric: true }),
   );
 }
+
+function proposedOrder(a: ImageInfo, b: ImageInfo): number {
+  if (a.match !== null && b.match !== null) return b.match - a.match;
+  if (a.match !== null || b.match !== null) return a.match === null ? -1 : 1;
+  return (b.uncertainty ?? 1) - (a.uncertainty ?? 1);
+}
+
+/** Proposed images that a search has found something in, the best match first. */
+export const searchResults = (images: readonly ImageInfo[]): ImageInfo[] =>
+  inQueueOrder(images).filter((one) => one.state === "proposed" && one.match !== null);
+
+/** The page of the same stack that is `offset` pages further; null if there is none. */
+export function otherPage(images: readonly ImageInfo[], image: ImageInfo, offset: number): ImageInfo | null {
+  const file = fileOf(image);
+  return images.find((one) => one.pages > 1 && fileOf(one) === file && one.page === image.page + offset) ?? null;
+}
+
+const fileOf = ({ name, page }: ImageInfo): string => (page > 1 ? name.slice(0, name.lastIndexOf("#")) : name);
 
 export const isPending = (image: ImageInfo): boolean => image.state === "proposed" || image.state === "open";
 

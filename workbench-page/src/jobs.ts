@@ -4,7 +4,8 @@ import * as api from "./api";
 import { retrySaving, saveBackups } from "./documents";
 import { flush, refresh } from "./editor";
 import * as store from "./store";
-import type { Adapter, FitOptions, ImageInfo, ImportOptions, Job, Project } from "./types";
+import { addNewObjects } from "./object-actions";
+import type { Adapter, FindOptions, FitOptions, ImageInfo, ImportOptions, Job, Project } from "./types";
 
 /** Loads the project and its images, at the start and after the connection was lost. */
 export async function load(): Promise<void> {
@@ -61,6 +62,9 @@ async function handleEnd(job: Job): Promise<void> {
   if (job.kind === "measure") return;
   if (job.kind === "import") {
     if (!job.report?.dry) await refresh();
+  } else if (job.kind === "find") {
+    handleFound(job);
+    await refresh();
   } else if (job.kind === "label") {
     store.notify(
       job.state === "done" ? "Labeling finished. The least certain images come first." : "Labeling stopped.",
@@ -70,6 +74,17 @@ async function handleEnd(job: Job): Promise<void> {
   } else if (job.adapter && store.project.value?.adapters.some((one) => one.name === job.adapter)) {
     handleFitted(job.adapter, job);
   }
+}
+
+/** Adds what was found in the open image, as one step of undo; objects of other images are proposed by the server. */
+function handleFound({ state, message, found }: Job): void {
+  if (state === "stopped") return store.notify("The search was stopped. What was found until then is proposed.");
+  if (found?.here && found.here.image === store.openImageId.value) {
+    if (store.dialog.value === "find") store.dialog.value = null;
+    const added = addNewObjects(found.here.objects);
+    return store.notify(added ? `Added ${added} of ${found.here.objects.length} objects.` : "Nothing new was found in this image.");
+  }
+  if (store.dialog.value !== "find") store.notify(message ?? "The search has ended.", "good"); // the dialog shows it
 }
 
 /** Makes a new adapter the active one, unless the base model is better at clicks on held-out images. */
@@ -157,6 +172,18 @@ export async function chooseBase(name: string): Promise<void> {
     store.notifyError(error);
   }
 }
+
+export async function startSearch(options: FindOptions): Promise<void> {
+  await flush();
+  try {
+    setJob(await api.startSearch(options));
+  } catch (error) {
+    store.notifyError(error);
+  }
+}
+
+/** Ends the running fit with the best result so far. */
+export const keepBest = (): void => void api.keepJob().catch(store.notifyError);
 
 export const stopJob = (): void => void api.stopJob().catch(store.notifyError);
 

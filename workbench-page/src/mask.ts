@@ -94,6 +94,20 @@ export function containsPoint(mask: Mask, [px, py]: Point): boolean {
 }
 
 /** The box of the window. */
+/** Intersection over union of two masks of the same image. */
+export function iou(one: Mask, other: Mask): number {
+  const [left, top] = [Math.max(one.x, other.x), Math.max(one.y, other.y)];
+  const [right, bottom] = [Math.min(one.x + one.w, other.x + other.w), Math.min(one.y + one.h, other.y + other.h)];
+  let common = 0;
+  for (let y = top; y < bottom; y++) {
+    for (let x = left; x < right; x++) {
+      common += one.data[(y - one.y) * one.w + x - one.x]! & other.data[(y - other.y) * other.w + x - other.x]!;
+    }
+  }
+  const either = area(one) + area(other) - common;
+  return either ? common / either : 0;
+}
+
 export const boxOf = (mask: Mask): Box => [mask.x, mask.y, mask.x + mask.w, mask.y + mask.h];
 
 /** A copy of the mask in a window extended by `box`, clipped to the image. */

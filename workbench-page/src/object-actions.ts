@@ -1,8 +1,8 @@
 /** Changes to the objects of the open image. */
 
 import { commit } from "./editor";
-import { type Mask, area, trimmed } from "./mask";
-import { fromRecord, newId } from "./records";
+import { type Mask, area, iou, trimmed } from "./mask";
+import { fromRecord, maskOf, newId } from "./records";
 import * as store from "./store";
 import type { AnnotatedObject } from "./store";
 import type { ObjectRecord } from "./types";
@@ -43,11 +43,23 @@ export function setClass(id: string, name: string): void {
   commit(store.objects.value.map((one) => (one.id === id ? { ...one, class: name } : one)));
 }
 
-/** Adds objects that an adapter predicted. */
-export function addObjects(records: readonly ObjectRecord[]): void {
+/** Adds objects that were predicted; returns how many. */
+export function addObjects(records: readonly ObjectRecord[]): number {
   const ids = new Set(store.objects.value.map((one) => one.id));
   const added = records.map(fromRecord).map((one) => (ids.has(one.id) ? { ...one, id: newId() } : one));
   if (added.length) commit([...store.objects.value, ...added], null);
+  return added.length;
+}
+
+/** Adds predicted objects, except those that are there already; returns how many were added. */
+export function addNewObjects(records: readonly ObjectRecord[]): number {
+  const present = store.objects.value;
+  return addObjects(
+    records.filter((record) => {
+      const mask = maskOf(record.rle);
+      return !present.some((one) => one.class === record.class && iou(one.mask, mask) >= 0.5);
+    }),
+  );
 }
 
 export function toggleHidden(id: string): void {

@@ -5,6 +5,7 @@ import * as editor from "./editor";
 import * as manual from "./manual-tools";
 import { boxOf } from "./mask";
 import { chooseClass, deleteObject, selectNext } from "./object-actions";
+import { openFindDialog } from "./find-similar";
 import * as prompts from "./prompts";
 import { tapAt } from "./stage/tools";
 import { canvasSize, fitImage, zoomIn, zoomOut } from "./stage/viewport";
@@ -40,6 +41,8 @@ export const shortcutGroups: ShortcutGroup[] = [
       { keys: ["Enter"], text: "Accept and open the next image; close the polygon", run: acceptOrClose },
       { keys: ["."], text: "Next image", run: editor.next },
       { keys: [","], text: "Back to the image seen before", run: editor.previous },
+      { keys: ["PageDown"], text: "Next page of an image stack", run: () => editor.turnPage(1) },
+      { keys: ["PageUp"], text: "Previous page of an image stack", run: () => editor.turnPage(-1) },
       { keys: ["Ctrl+s"], text: "Save now (changes are saved automatically)", run: () => void editor.flush() },
     ],
   },
@@ -102,6 +105,7 @@ export const shortcutGroups: ShortcutGroup[] = [
       { keys: ["c"], text: "Compare the base model and the adapters", run: () => void (store.compareOn.value = !store.compareOn.value) },
       { keys: ["m"], text: "IoU map of the selected object", run: () => void (store.iouMapOn.value = !store.iouMapOn.value) },
       { keys: ["a"], text: "Find objects with the active adapter", run: () => void prompts.findObjects() },
+      { keys: ["Shift+a"], text: "Find objects like the selected one", run: openFindDialog },
       { keys: ["?"], text: "Show this help", run: () => void (store.dialog.value = "help") },
     ],
   },

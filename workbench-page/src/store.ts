@@ -7,6 +7,7 @@ import { type Filter, commonFolder, filterImages, inQueueOrder } from "./image-q
 import type { Mask } from "./mask";
 import type {
   ComparedMask,
+  FindReference,
   ImageInfo,
   ImageState,
   IouMap,
@@ -159,8 +160,15 @@ export function requireClass(): boolean {
 }
 
 // dialogs and messages
-export type Dialog = "help" | "import" | "accept-many" | "base" | "export" | "before-after" | "conflict" | null;
+export type Dialog = "help" | "import" | "find" | "accept-many" | "base" | "export" | "before-after" | "conflict" | null;
 export const dialog = signal<Dialog>(null);
+/** An object that was chosen as a reference of a search, with its class. */
+export interface ChosenReference extends FindReference {
+  imageName: string;
+  class: string;
+}
+/** Objects that were chosen as references, also of other images than the open one. */
+export const chosenReferences = signal<readonly ChosenReference[]>([]);
 export const beforeAfterAdapter = signal<string | null>(null);
 export const openPanel = signal<"left" | "right" | null>(null);
 

@@ -11,7 +11,7 @@ export type Point = [number, number];
 /** Left, top, right, bottom. */
 export type Box = [number, number, number, number];
 export type ImageState = "open" | "proposed" | "accepted" | "failed";
-export type Source = "click" | "box" | "brush" | "polygon" | "auto" | "import";
+export type Source = "click" | "box" | "brush" | "polygon" | "auto" | "find" | "import";
 
 export interface ClassInfo {
   name: string;
@@ -52,6 +52,13 @@ export interface ImageInfo {
   /** Number of objects. */
   objects: number;
   uncertainty: number | null;
+  /** Highest score of what a search has found in a proposed image. */
+  match: number | null;
+  /** Number of objects of each class. */
+  labels: Record<string, number>;
+  /** Of an image stack, from 1. */
+  page: number;
+  pages: number;
   /** Why the image cannot be read. */
   error: string | null;
 }
@@ -82,11 +89,16 @@ export interface Adapter {
 
 export interface Job {
   id: string;
-  kind: "fit" | "label" | "import" | "measure";
+  kind: "fit" | "label" | "find" | "import" | "measure";
   state: "running" | "done" | "failed" | "stopped";
   done: number;
   total: number;
-  stage: JobStage;
+  /** Name of the stage at the server; methods have stages of their own. */
+  stage: string;
+  /** What of the stage is in progress, such as a class. */
+  part: string | null;
+  /** The best result so far was requested. */
+  keeping: boolean;
   loss: number | null;
   /** Held-out mIoU of clicks: the adapter's, and the base model's. */
   clickMiou: number | null;
@@ -109,6 +121,34 @@ export interface Job {
   replaces: boolean | null;
   /** Of a finished import. */
   report: ImportReport | null;
+  /** Of a finished search. */
+  found: FoundReport | null;
+}
+
+/** What a search has found. */
+export interface FoundReport {
+  images: number;
+  objects: number;
+  /** Images in which nothing is alike. */
+  nothing: number;
+  /** The objects of the image that alone was searched; they are not saved. */
+  here: { image: string; objects: ObjectRecord[] } | null;
+}
+
+/** An image that shows what to find, or what not to find. */
+export interface FindReference {
+  image: string;
+  /** Null: the objects of the image. */
+  rle: Rle | null;
+  alike: boolean;
+}
+
+export interface FindOptions {
+  class: string;
+  references: FindReference[];
+  threshold: number | null;
+  /** Search this image alone. */
+  here: string | null;
 }
 
 /** What a data set contains, and what became of it. */
@@ -140,8 +180,6 @@ export interface ImportOptions {
   replace: boolean;
   dry: boolean;
 }
-
-export type JobStage = "start" | "encode" | "train" | "select-inference" | "compare" | "train-proposals" | "label" | "import";
 
 export interface Project {
   name: string;

@@ -22,9 +22,11 @@ const wireJob: WireJob = {
 describe("contract", () => {
   it("reads a job; what is missing is null", () => {
     const { stage, clickMiou, baseMiou, automaticMiou, secondsLeft } = toJob(wireJob);
-    expect([stage, clickMiou, baseMiou, automaticMiou, secondsLeft]).toEqual(["select-inference", 0.8, 0.6, null, 12]);
+    expect([stage, clickMiou, baseMiou, automaticMiou, secondsLeft]).toEqual(["select", 0.8, 0.6, null, 12]);
     expect(toJob({ ...wireJob, automatic_miou: 0.7 }).automaticMiou).toBe(0.7);
     expect(toJob({ ...wireJob, held_out_images: 2 }).heldOutImages).toBe(2);
+    const found = { images: 1, objects: 2, nothing: 3, here: null };
+    expect(toJob({ ...wireJob, kind: "find", report: found })).toMatchObject({ found, report: null });
   });
 
   it("reads an adapter, which can be deleted unless the server forbids it", () => {

@@ -1,6 +1,6 @@
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 
-import { adapterDetails, counted, formatDuration, formatPercent, stateLabel } from "../src/components/format";
+import { adapterDetails, counted, formatDuration, formatPercent, stageLabel, stateLabel } from "../src/components/format";
 import { type WireAdapter, toAdapter } from "../src/contract";
 
 // as the server sends it
@@ -25,4 +25,12 @@ it("shows the objects and the interval behind the score of an adapter", () => {
 it("says that too few objects were held out instead of a score", () => {
   const first = (held_out_masks?: number) => adapterDetails(toAdapter({ ...adapter, held_out_masks }))[0];
   expect([first(3), first(0), first()]).toEqual(["Too few to say (n 3)", "No held-out objects", "tailor"]);
+});
+
+describe("stage of a job", () => {
+  it("has words for stages of any method", () => {
+    expect(stageLabel("encode")).toBe("Encoding images");
+    expect(stageLabel("cross-validation")).toBe("Cross-validation");
+    expect(stageLabel("second_candidate")).toBe("Second candidate");
+  });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { filterImages, inQueueOrder, nextPending } from "../src/image-queue";
+import { filterImages, inQueueOrder, nextPending, otherPage, searchResults } from "../src/image-queue";
 import { commonFolder } from "../src/image-queue";
 import type { ImageInfo } from "../src/types";
 
@@ -12,7 +12,29 @@ const image = (name: string, state: ImageInfo["state"], uncertainty: number | nu
   state,
   objects: 0,
   uncertainty,
+  match: null,
+  labels: {},
+  page: 1,
+  pages: 1,
   error: null,
+});
+
+describe("results of a search and pages of a stack", () => {
+  it("shows the best match first, after proposals of adapters", () => {
+    const found = (name: string, match: number) => ({ ...image(name, "proposed", 1 - match), match });
+    const images = [image("open", "open"), found("worse", 0.4), found("better", 0.9), image("proposed", "proposed", 0.1)];
+    expect(inQueueOrder(images).map((one) => one.name)).toEqual(["proposed", "better", "worse", "open"]);
+    expect(searchResults(images).map((one) => one.name)).toEqual(["better", "worse"]);
+  });
+
+  it("finds the next page of the same stack only", () => {
+    const page = (name: string, page: number) => ({ ...image(name, "open"), page, pages: 2 });
+    const images = [page("a.tif", 1), page("a.tif#2", 2), page("b.tif", 1), page("b.tif#2", 2), image("c.tif", "open")];
+    expect(otherPage(images, images[0]!, 1)?.name).toBe("a.tif#2");
+    expect(otherPage(images, images[3]!, -1)?.name).toBe("b.tif");
+    expect(otherPage(images, images[3]!, 1)).toBeNull();
+    expect(otherPage(images, images[4]!, 1)).toBeNull();
+  });
 });
 
 describe("image queue", () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { area, boxOf, containsPoint, emptyMask, fromRle, grown, outline, paint, toRle, trimmed } from "../src/mask";
+import { type Mask, area, boxOf, containsPoint, emptyMask, fromRle, grown, iou, outline, paint, toRle, trimmed } from "../src/mask";
 import { decodeCounts } from "../src/rle";
 import type { Box, Rle } from "../src/types";
 import examples from "./rle-examples.json";
@@ -70,4 +70,13 @@ it("the outline follows every pixel edge between inside and outside", () => {
   }
   expect(length).toBe(2 * (4 + 2));
   expect(lines.length / 4).toBe(4);
+});
+
+describe("iou", () => {
+  it("compares windows of the same image", () => {
+    const square = (x: number, y: number, side: number): Mask => ({ width: 20, height: 20, x, y, w: side, h: side, data: new Uint8Array(side * side).fill(1) });
+    expect(iou(square(2, 3, 4), square(2, 3, 4))).toBe(1);
+    expect(iou(square(0, 0, 4), square(2, 0, 4))).toBeCloseTo(8 / 24);
+    expect(iou(square(0, 0, 4), square(10, 10, 4))).toBe(0);
+  });
 });

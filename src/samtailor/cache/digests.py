@@ -82,7 +82,7 @@ class PixelDigests:
             touch(alias)
             return digest
         digest = of_pixels(sample.image)
-        self._folder.write(alias, lambda temporary: temporary.write_text(digest, encoding="ascii"))
+        self._folder.write(alias, lambda temporary: temporary.write_text(digest, encoding="ascii"), upload=False)
         return digest
 
 

@@ -35,12 +35,14 @@ from samtailor.cache.encoders import BaseEncoder, CompanionEncoder, Encoder, dev
 from samtailor.cache.entries import Precision
 from samtailor.cache.folder import CacheFolder, default_root, touch
 from samtailor.cache.room import Room, free_disk, limit_bytes
+from samtailor.cache.store import ObjectStore, default_store
 from samtailor.data.augment import UNTOUCHED, View
 from samtailor.errors import InputError
 from samtailor.structures import Features, Sample
 
 _log = logging.getLogger("samtailor.cache.embeddings")
 EncoderPrecision = Literal["fp32", "bf16", "fp16"]
+_AHEAD = 256  # images whose embeddings are downloaded together
 
 
 class EmbeddingCache:
@@ -55,6 +57,7 @@ class EmbeddingCache:
         precision: of the stored embeddings, "half" or "8bit" (`cache.entries`).
         encoder_precision: "fp32", or mixed precision of the encoder.
         sharers: processes that fill this cache at the same time, each with other images.
+        store: holds the embeddings of all machines; None for `store.default_store()`.
     """
 
     def __init__(
@@ -66,12 +69,13 @@ class EmbeddingCache:
         precision: Precision = "half",
         encoder_precision: EncoderPrecision = "fp32",
         sharers: int = 1,
+        store: ObjectStore | None = None,
     ) -> None:
         self.root = Path(root) if root is not None else default_root()
         self.max_bytes = limit_bytes() if max_bytes is None else max_bytes
         self.precision, self.encoder_precision, self.sharers = precision, encoder_precision, sharers
         self._batch = batch
-        self._folder = CacheFolder(self.root, self.max_bytes)
+        self._folder = CacheFolder(self.root, self.max_bytes, store or default_store())
         self._digests = PixelDigests(self._folder)
         self._checked: BoundedCache[str, None] = BoundedCache(MEMO, lru=False, thread_safe=True)
         self._encoding = threading.RLock()
@@ -133,6 +137,11 @@ class EmbeddingCache:
             _log.warning("%s Images will be encoded repeatedly. %s", room.problem(), advice)
         waiting: dict[Encoder, list[Job]] = {encoder: [] for encoder in _encoders_of(base, companions)}
         for done, job in enumerate(jobs, 1):
+            if self._folder.store is not None and done % _AHEAD == 1:
+                coming = [
+                    self._path(encoder, *one) for one in jobs[done - 1 : done - 1 + _AHEAD] for encoder in waiting
+                ]
+                self._folder.fetch_all([path for path in coming if not path.exists()])
             absent = [encoder for encoder in waiting if not self._path(encoder, *job).exists()]
             made += bool(absent)
             for encoder in absent:
@@ -193,6 +202,8 @@ class EmbeddingCache:
 
     def _read(self, path: Path, encoder: Encoder, *, quiet: bool = False) -> list[Tensor] | None:
         """The levels of an entry as stored; None if it must be computed."""
+        if self._folder.store is not None and not path.exists():
+            self._folder.fetch(path)
         try:
             tensors = entries.read(path, check=path.name not in self._checked)
             levels = entries.restored(tensors)

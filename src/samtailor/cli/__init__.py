@@ -17,7 +17,7 @@ from samtailor.limits import trust
 
 COMMANDS = (
     *("ui", "fit", "evaluate", "predict", "propose-fit", "label", "find", "export", "serve", "label-studio"),
-    *("iou-map", "check", "info", "compare", "recipe", "figures", "demo"),
+    *("iou-map", "check", "info", "verify", "compare", "recipe", "figures", "demo"),
 )
 
 app = typer.Typer(
@@ -63,7 +63,8 @@ for _name in COMMANDS:
     app.command(_name, cls=Command, short_help=_short[:1].upper() + _short[1:])(
         getattr(_module, f"{_name.replace('-', '_')}_command")
     )
-app.add_typer(importlib.import_module("samtailor.cli.synth").app, name="synth")
+for _name in ("batch", "synth"):
+    app.add_typer(importlib.import_module(f"samtailor.cli.{_name}").app, name=_name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

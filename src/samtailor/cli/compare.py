@@ -18,6 +18,7 @@ from samtailor.cli.rows import (
     Shots,
     base_of,
     check_prompts,
+    compared,
     detector_options,
     merged,
     seeds_of,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.compare import Comparison
     from samtailor.structures import Sample
+    from samtailor.train.config import FitConfig
 
 
 def compare_command(
@@ -96,54 +98,37 @@ def compare_command(
     """
     from samtailor.bases import load_on
     from samtailor.cli import results
-    from samtailor.cli.fit import refuse_paper, settings_of
-    from samtailor.cli.progress import watching
     from samtailor.cli.screen import say, summaries
-    from samtailor.compare import compare, compare_shots, variants
-    from samtailor.compare.entries import kind_of
     from samtailor.data.dataset import class_names, open_dataset
     from samtailor.fitting.store import open_store
     from samtailor.registry import find
     from samtailor.train.presets import describe
 
-    wanted, named, counts = options.names(classes), options.listed(methods), shots_of(shots)
-    for name in named:
-        kind_of(name)
+    wanted, named, counts = options.names(classes), _named(methods, config), shots_of(shots)
     if held_out is not None and held_out.resolve() == data.resolve():
         raise InputError("--test is DATA itself: test images must not be training images.")
-    refuse_paper(config, [name for name in named if name != "sam"])
     base = base_of(base, preset)
-    general, by_method = settings_by_method(setting or [], named)
-    by_method = merged(detector_options(detector, detector_classes, named), by_method)
     given = {"preset": preset, "base": base, "format": format, "group": group, "device": device, "trackers": ()}
-    general, of_test = test_options(general)
+    settings, runs, of_test = _runs(named, config, given, setting or [], detector, detector_classes)
     if of_test and held_out is None:
         raise InputError("test_options are options of the data set of --test, which is not given.")
-    settings = settings_of(config, given, general)
-    runs = variants(settings, named, by_method)
-    check_prompts(runs)
     if preset is not None:
         say(f"Settings: preset {preset}, {describe(find('presets', preset))}.")
     more = settings.data_options
     samples = open_dataset(data, format=settings.format, classes=wanted, group=group, **more)
     held = open_dataset(held_out, format=settings.format, classes=wanted, **{**more, **of_test}) if held_out else None
     loaded, store = load_on(base, device), open_store(*runs.values())
-    with watching() as watch:
-        how: dict[str, Any] = {
-            "seeds": seeds_of(seeds),
-            "classes": wanted,
-            "per_class": per_class,
-            "prompt": prompt,
-            "regions": regions,
-            "refine": refine,
-            "store": store,
-            "workers": options.workers(workers),
-            "watch": watch,
-        }
-        if counts is None:
-            comparisons = [compare(runs, out, loaded, samples, held, **how)]
-        else:
-            comparisons = compare_shots(runs, out, loaded, samples, held, shots=counts, **how)
+    how = {
+        "seeds": seeds_of(seeds),
+        "classes": wanted,
+        "per_class": per_class,
+        "prompt": prompt,
+        "regions": regions,
+        "refine": refine,
+        "store": store,
+        "workers": options.workers(workers),
+    }
+    comparisons = compared(runs, out, loaded, samples, held, shots=counts, **how)
     if counts is None:
         note = f"Percent, {counted(len(comparisons[0].seeds), 'seed')}; intervals: bootstrap over groups of images."
         summaries(str(data), comparisons[0].summary(), note)
@@ -152,20 +137,65 @@ def compare_command(
     opened = {"format": settings.format, "options": more, "prompt": prompt}
     opened |= {"test": str(held_out) if held_out else None, "test_options": {**more, **of_test}}
     names = list(wanted or class_names(held or samples))
-    content = {
-        **results.content_of(comparisons, rows, out),
-        "cross_model": matrices,
-        "opened": opened,
-        "classes": names,
-    }
-    # comparison.json: the name of this file before there were shots
-    places = [json] if json else [Path(out, "compare.json"), *([Path(out, "comparison.json")] * (counts is None))]
-    results.write_json(places[0], content, runs, str(data), loaded, places[1:])
-    results.write_table(Path(out, "table.md"), rows, comparisons[0].regions)
-    where = html or Path(out, "report.html")
+    about = {"data": str(data), "cross_model": matrices, "opened": opened, "classes": names}
     shown = results.image_grid(comparisons[-1], loaded, held or samples, names, prompt, store)
-    results.write_page(where, comparisons, runs, content, str(data), loaded, image_grid=shown)
+    content = {**results.content_of(comparisons, rows, out), **about}
+    # comparison.json: the name of this file before there were shots
+    files = [json] if json else [out / "compare.json", *([out / "comparison.json"] * (counts is None))]
+    _write(files, html or out / "report.html", out / "table.md", comparisons, content, runs, loaded, shown)
     say(f"Table, report, fits and scores are in {out}.")
+
+
+def _named(methods: str, config: str | None) -> list[str]:
+    """Names of the rows, each of them known; `--config paper` is refused for those that it is not for."""
+    from samtailor.cli.fit import refuse_paper
+    from samtailor.compare.entries import kind_of
+
+    named = options.listed(methods)
+    for name in named:
+        kind_of(name)
+    refuse_paper(config, [name for name in named if name != "sam"])
+    return named
+
+
+def _runs(
+    named: list[str],
+    config: str | None,
+    given: Mapping[str, Any],
+    setting: list[str],
+    detector: str | None,
+    detector_classes: str | None,
+) -> tuple[FitConfig, dict[str, FitConfig], dict[str, Any]]:
+    """Settings that all rows share, those of each row by title, and options of the data set of --test."""
+    from samtailor.cli.fit import settings_of
+    from samtailor.compare import variants
+
+    general, by_method = settings_by_method(setting, named)
+    by_method = merged(detector_options(detector, detector_classes, named), by_method)
+    general, of_test = test_options(general)
+    settings = settings_of(config, given, general)
+    runs = variants(settings, named, by_method)
+    check_prompts(runs)
+    return settings, runs, of_test
+
+
+def _write(
+    files: Sequence[Path],
+    page: Path,
+    table: Path,
+    comparisons: Sequence[Comparison],
+    content: Mapping[str, Any],
+    runs: Mapping[str, FitConfig],
+    base: Base,
+    image_grid: Any,
+) -> None:
+    """Write the JSON files, the page and the table in Markdown."""
+    from samtailor.cli import results
+
+    data = content["data"]
+    results.write_json(files[0], content, runs, data, base, files[1:])
+    results.write_table(table, content["rows"], comparisons[0].regions)
+    results.write_page(page, comparisons, runs, content, data, base, image_grid=image_grid)
 
 
 def cross_tables(

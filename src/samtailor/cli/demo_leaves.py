@@ -11,7 +11,8 @@ from PIL import Image
 
 from samtailor import artefact, report
 from samtailor.cli.demo_scenario import Scenario, Setup
-from samtailor.compare.entries import Entry, fit_entry, make_entry
+from samtailor.compare.entries import Entry, make_entry
+from samtailor.compare.entry_fit import fit_entry
 from samtailor.compare.parallel import Job, parallel_fits
 from samtailor.data import coffee_leaves
 from samtailor.data.dataset import open_dataset

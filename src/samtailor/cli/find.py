@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -94,13 +94,23 @@ def find_command(
 
 
 def _reference(pair: str, *, whole: bool = False) -> Reference:
-    """A reference from the two words of an option; `whole` allows "all" as mark.
+    """A reference from the two words of an option; see `reference_parts`."""
+    from samtailor.predict.references import Reference
+
+    parts = reference_parts(pair, whole=whole)
+    return Reference(parts.pop("image"), **parts)
+
+
+def reference_parts(pair: str, *, whole: bool = False) -> dict[str, Any]:
+    """Image and mark from the two words of an option: "image", and "mask", "box" or "clicks".
+
+    Args:
+        pair: value of the option.
+        whole: allow "all" as mark.
 
     Raises:
         InputError: one word only, no such image, or the mark is neither a file nor numbers.
     """
-    from samtailor.predict.references import Reference
-
     photo, *rest = words_of(pair)
     if len(rest) != 1:
         raise InputError(
@@ -111,14 +121,14 @@ def _reference(pair: str, *, whole: bool = False) -> Reference:
     if not Path(photo).is_file():
         raise InputError(f"There is no image {photo}. --like and --not-like take an image and what is marked in it.")
     if Path(mark).is_file():
-        return Reference(photo, mask=mark)
+        return {"image": photo, "mask": mark}
     if whole and mark == "all":
-        return Reference(photo)
+        return {"image": photo}
     numbers = _numbers(mark)
     if len(numbers) == 4:
-        return Reference(photo, box=numbers)
+        return {"image": photo, "box": numbers}
     if len(numbers) == 2:
-        return Reference(photo, clicks=[numbers])
+        return {"image": photo, "clicks": [numbers]}
     raise InputError(
         f"{photo}: {mark!r} is no mask file, and neither a box X0,Y0,X1,Y1 nor a click X,Y in pixels. Give one of them "
         "after the image."

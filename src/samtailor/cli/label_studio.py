@@ -78,13 +78,14 @@ def label_studio_command(
     from samtailor.serve.engine import Engine
     from samtailor.serve.limits import Limits
     from samtailor.serve.metrics import Metrics
+    from samtailor.serve.setup import load_base_of
 
     named = options.adapters_by_name(adapter or [])
     limits = Limits(bytes=int(max_mb * 1e6), pixels=int(max_megapixels * 1e6))
     images = ImageFetcher(url, api_key, files, max_bytes=limits.bytes)
     arguments = fit_arguments(method, steps, setting or [])
     metrics = Metrics()
-    loaded = serve.load_base_of(named, base, device)
+    loaded = load_base_of(named, base, device)
     engine = Engine(loaded, limits=limits, counter=metrics)
     for name, source in named.items():
         engine.adapters.add(name, source)

@@ -26,6 +26,7 @@ from samtailor.cli.rows import (
     Setting,
     base_of,
     check_prompts,
+    compared,
     detector_options,
     merged,
     seeds_of,
@@ -94,6 +95,7 @@ def recipe_command(
     from samtailor.cli import results
     from samtailor.cli.screen import say, table
     from samtailor.compare.recipes import DEFAULTS, differing, narrowed, read, recipe_names, variants_of
+    from samtailor.fitting.store import open_store
 
     if name is None:
         table("Recipes", ["", "", "source"], [[n, read(n).title, read(n).source] for n in recipe_names()])
@@ -115,8 +117,10 @@ def recipe_command(
     for variant, runs in settings.items():
         say(settings_line(variant))
         folder = out if len(variants) == 1 else out / (variant or DEFAULTS)
-        how = {"seeds": seeds_of(seeds), "workers": options.workers(workers)}
-        comparisons = _compared(recipe, runs, folder, loaded, samples, held_out, how)
+        comparisons = compared(
+            runs, folder, loaded, samples, held_out, shots=recipe.shots, seeds=seeds_of(seeds), classes=recipe.columns,
+            per_class=recipe.per_class, store=open_store(*runs.values()), workers=options.workers(workers),
+        )  # fmt: skip
         tables[variant] = _beside(recipe, comparisons)
         source = str(data or out / "data")
         single = len(variants) == 1
@@ -155,27 +159,6 @@ def _runs(
         title: config_of(run, preset, **merged({"": fields}, {"": by_method[run.method]})[""])
         for title, run in recipe.runs.items()
     }
-
-
-def _compared(
-    recipe: Recipe,
-    runs: dict[str, FitConfig],
-    out: Path,
-    base: Any,
-    samples: list[Sample],
-    held_out: list[Sample] | None,
-    how: dict[str, Any],
-) -> list[Comparison]:
-    from samtailor.cli.progress import watching
-    from samtailor.compare import compare, compare_shots
-    from samtailor.fitting.store import open_store
-
-    store = open_store(*runs.values())
-    with watching() as watch:
-        how = how | {"classes": recipe.columns, "per_class": recipe.per_class, "store": store, "watch": watch}
-        if recipe.shots:
-            return compare_shots(runs, out, base, samples, held_out, shots=recipe.shots, **how)
-        return [compare(runs, out, base, samples, held_out, **how)]
 
 
 def _beside(recipe: Recipe, comparisons: list[Comparison]) -> list[dict[str, Any]]:

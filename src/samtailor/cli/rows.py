@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,9 @@ from samtailor.cli import options
 from samtailor.errors import InputError
 
 if TYPE_CHECKING:
+    from samtailor.bases import Base
+    from samtailor.compare import Comparison
+    from samtailor.structures import Sample
     from samtailor.train.config import FitConfig
 
 Seeds = Annotated[
@@ -184,6 +188,32 @@ def check_prompts(runs: Mapping[str, FitConfig]) -> None:
                 raise InputError(f"{title}: {error}") from error
 
 
+def compared(
+    runs: Mapping[str, FitConfig],
+    out: Path,
+    base: Base,
+    samples: Sequence[Sample],
+    held_out: Sequence[Sample] | None,
+    *,
+    shots: Sequence[int] | None,
+    **how: Any,
+) -> list[Comparison]:
+    """One comparison for each number of shots, or a single one without them, with a progress bar.
+
+    Args:
+        runs, out, base, samples, held_out: see `samtailor.compare.compare`.
+        shots: numbers of shots; None or empty: those of the runs.
+        how: further arguments of `compare`.
+    """
+    from samtailor.cli.progress import watching
+    from samtailor.compare import compare, compare_shots
+
+    with watching() as watch:
+        if shots:
+            return compare_shots(runs, out, base, samples, held_out, shots=shots, watch=watch, **how)
+        return [compare(runs, out, base, samples, held_out, watch=watch, **how)]
+
+
 def merged(one: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Settings by method; those of `other` take precedence."""
     return {name: _merged(one.get(name, {}), other.get(name, {})) for name in {**one, **other}}
@@ -208,4 +238,4 @@ def _put(fields: dict[str, Any], key: str, value: Any) -> None:
 
 
 __all__ = ["Detector", "DetectorClasses", "PresetBase", "Seeds", "Setting", "Shots", "base_of", "check_prompts",
-           "detector_options", "merged", "seeds_of", "settings_by_method", "shots_of"]  # fmt: skip
+           "compared", "detector_options", "merged", "seeds_of", "settings_by_method", "shots_of"]  # fmt: skip

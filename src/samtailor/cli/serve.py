@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from samtailor.cli import options
-from samtailor.registry import BUNDLED_BASE
 
 if TYPE_CHECKING:
-    from samtailor.bases import Base
+    from collections.abc import Callable
+
+    from samtailor.serve.setup import ServiceSettings
 
 Adapters = Annotated[
     list[str] | None,
@@ -66,6 +67,18 @@ def serve_command(
     decodes: Annotated[int, typer.Option(min=1, metavar="N", help="Prompts that are decoded in parallel.")] = 2,
     max_mb: MaxMegabytes = 32.0,
     max_megapixels: MaxMegapixels = 50.0,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Processes that answer requests, each with its own base model."),
+    ] = 1,
+    share: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Share images, embeddings and adapters with the other services that use this folder, for example on "
+            "a network drive.",
+        ),
+    ] = None,
     device: options.Device = None,
 ) -> None:
     """HTTP service: send an image once, then request any number of masks, with any adapter by name.
@@ -79,36 +92,44 @@ def serve_command(
     run.need_web()
     shown, made = run.token_for(host, token)
     from samtailor.cli.screen import say
-    from samtailor.serve.app import build
-    from samtailor.serve.engine import Engine
     from samtailor.serve.limits import Limits
-    from samtailor.serve.metrics import Metrics
+    from samtailor.serve.setup import ServiceSettings
 
-    named = options.adapters_by_name(adapter or [])
     limits = Limits(
         bytes=int(max_mb * 1e6),
         pixels=int(max_megapixels * 1e6),
-        memory=int(memory * 1e9),
+        memory=int(memory * 1e9) // workers,
         encodes=encodes,
         encode_queue=queue,
         decodes=decodes,
     )
-    metrics = Metrics()
-    loaded = load_base_of(named, base, device)
-    engine = Engine(loaded, limits=limits, cache=cache, root=adapters_root, counter=metrics)
-    for name, source in named.items():
-        engine.adapters.add(name, source)
-    app = build(engine, token=shown, hosts=allow_host or (), metrics=metrics)
-    say(f"Serving base model {loaded.name}, adapters: {', '.join(named) or 'none'}.")
-    say(f"{run.address(host, port)} (stop with Ctrl-C)")
-    if made:
-        say(f"Token: {shown}")
+    settings = ServiceSettings(
+        options.adapters_by_name(adapter or []), base, device, limits, cache, adapters_root, shown,
+        tuple(allow_host or ()), share,
+    )  # fmt: skip
+
+    def announce(name: str) -> None:
+        processes = "" if workers == 1 else f" {workers} workers."
+        say(f"Serving base model {name}, adapters: {', '.join(settings.adapters) or 'none'}.{processes}")
+        say(f"{run.address(host, port)} (stop with Ctrl-C)")
+        if made:
+            say(f"Token: {shown}")
+
+    if workers == 1:
+        _serve_here(settings, host, port, announce)
+    else:
+        from samtailor.serve.workers import serve_workers
+
+        serve_workers(settings, host, port, workers, announce)
+
+
+def _serve_here(settings: ServiceSettings, host: str, port: int, announce: Callable[[str], None]) -> None:
+    from samtailor.serve import run
+    from samtailor.serve.setup import make_app
+    from samtailor.serve.shared import SharedFolder
+
+    if settings.shared is not None:
+        SharedFolder(settings.shared).begin(settings.adapters)
+    app = make_app(settings)
+    announce(app.state.base)
     run.run(app, host, port)
-
-
-def load_base_of(named: dict[str, str], base: str | None, device: str | None) -> Base:
-    """The given base model, or that of the first adapter, or the bundled one."""
-    from samtailor.artefact import base_of
-    from samtailor.bases import load_on
-
-    return load_on(base or (base_of(next(iter(named.values()))) if named else BUNDLED_BASE), device)

@@ -15,7 +15,8 @@ from functools import cache
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
-from samtailor.compare.entries import Entry, fit_entry
+from samtailor.compare.entries import Entry
+from samtailor.compare.entry_fit import fit_entry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,7 @@ from samtailor.data.regions import regions
 from samtailor.errors import InputError
 from samtailor.evaluation.protocol import prompt_source, prompts_for
 from samtailor.masks.metrics import iou
-from samtailor.masks.overlay import around, overlay
+from samtailor.masks.overlay import around, close_up
 from samtailor.predict.postprocessing import masks_of
 from samtailor.predict.predictor import BASE, Predictor
 from samtailor.segmenter import Segmenter
@@ -28,6 +28,10 @@ from samtailor.structures import Annotation, Output, Prompts, Sample
 
 if TYPE_CHECKING:
     from samtailor.cache.embeddings import EmbeddingCache
+
+
+TRUE = (48, 209, 88)
+"""Color of true masks in sheets."""
 
 
 @dataclass(frozen=True)
@@ -219,12 +223,12 @@ def panels_by_method(
         made = {title: predictions(title, target) for title in titles}
         image = target.sample.image
         view = around(target.annotation.box, *image.shape[:2])
-        prompted = overlay(image, [], points=_points(made.values()), boxes=_boxes(made.values()))
-        truth = overlay(image, [target.annotation.mask], colors=((48, 209, 88),))
-        panels = [(prompted[view], f"{target.sample.id} {target.why}".strip()), (truth[view], target.annotation.label)]
+        prompted = close_up(image, view, points=_points(made.values()), boxes=_boxes(made.values()))
+        truth = close_up(image, view, [target.annotation.mask], colors=[TRUE])
+        panels = [(prompted, f"{target.sample.id} {target.why}".strip()), (truth, target.annotation.label)]
         for one in made.values():
-            drawing = overlay(image, [one.mask], outlines=[target.annotation.mask])
-            panels.append((drawing[view], f"IoU {100 * one.iou:.0f}"))
+            drawing = close_up(image, view, [one.mask], outlines=[target.annotation.mask])
+            panels.append((drawing, f"IoU {100 * one.iou:.0f}"))
         rows.append(panels)
     return ["image and prompt", "truth", *titles], rows
 
@@ -237,4 +241,4 @@ def _boxes(predictions: Any) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(box for one in predictions for box in one.boxes))
 
 
-__all__ = ["Prediction", "Predictions", "Row", "Target", "drawn", "panels_by_method", "rows_of"]
+__all__ = ["TRUE", "Prediction", "Predictions", "Row", "Target", "drawn", "panels_by_method", "rows_of"]

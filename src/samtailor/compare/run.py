@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from samtailor.bases import Base
 from samtailor.compare.comparison import Comparison
 from samtailor.compare.cost import Cost
-from samtailor.compare.entries import Entry, fit_entry, make_entry, title_of
+from samtailor.compare.entries import Entry, make_entry, title_of
+from samtailor.compare.entry_fit import fit_entry
 from samtailor.compare.parallel import Job, parallel_fits
 from samtailor.compare.scoring import SharedEvaluation
 from samtailor.compare.seed_split import SeedSplit, few_shot_config, limit_shots, split_for_seed, with_settings

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from samtailor.data.listing import read_text
+from samtailor.data.voc_palette import packed_palette
 from samtailor.errors import DataError
 
 NOTHING = frozenset(
@@ -50,7 +51,8 @@ def read_palette(file: Path) -> dict[int, str]:
     """Class names by color (65536 * red + 256 * green + blue) of a palette file.
 
     CSV with the columns name, r, g, b (or name, color); JSON with {name: [r, g, b]} or a list of objects with name and
-    color; text with lines `r g b name`, or CVAT's labelmap.txt (`name:r,g,b:parts:actions`).
+    color; text with lines `r g b name`, or CVAT's labelmap.txt (`name:r,g,b:parts:actions`; without any
+    color, `name:::`, the colors are those of VOC in the order of the lines).
 
     Raises:
         DataError: the file has none of these forms, a color is not valid, or two classes have one color.
@@ -144,9 +146,11 @@ def _from_json(value: Any) -> Iterator[tuple[str, int]]:
 
 
 def _from_text(text: str) -> Iterator[tuple[str, int]]:
-    for line in text.splitlines():
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    if lines and all(line.strip().endswith(":::") for line in lines):  # datumaro: no colors, those of VOC in this order
+        yield from zip((line.strip()[:-3] for line in lines), packed_palette(), strict=False)
+        return
+    for line in lines:
         match = _TEXT.match(line)
         if match:
             yield match[4], _packed([int(match[i]) for i in (1, 2, 3)])

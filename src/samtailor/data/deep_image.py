@@ -24,15 +24,19 @@ def is_deep(image: Image.Image) -> bool:
     return False
 
 
-def decode(data: bytes) -> np.ndarray | None:
+def decode(data: bytes, frame: int = 0) -> np.ndarray | None:
     """Pixels of an image file as uint8 RGB (height, width, 3), without EXIF rotation; None if OpenCV cannot decode it.
 
     Integers are scaled by the smallest of 8, 10, 12, 14, 16, 24, 32 bits that holds the largest value of all channels;
     floats in [0, 1] by 255, others from minimum to maximum. Transparency is composited over white.
+
+    Args:
+        data: content of the file.
+        frame: position of the page that is decoded, from 0.
     """
     try:
         with _quiet():
-            values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+            values = _values(np.frombuffer(data, np.uint8), frame)
     except (cv2.error, MemoryError):
         return None
     if values is None or values.size == 0:
@@ -47,6 +51,13 @@ def decode(data: bytes) -> np.ndarray | None:
         alpha = np.clip(values[..., 3:].astype(np.float32) / top, 0, 1)
         colors = np.round(colors * alpha + 255 * (1 - alpha)).astype(np.uint8)
     return np.ascontiguousarray(colors)
+
+
+def _values(data: np.ndarray, frame: int) -> np.ndarray | None:
+    if frame == 0:
+        return cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    _, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED)
+    return pages[frame] if frame < len(pages) else None
 
 
 @contextmanager

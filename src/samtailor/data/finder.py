@@ -18,6 +18,7 @@ from samtailor.data.listing import natural_key, plain, walk
 from samtailor.errors import DataError
 
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")  # Label Studio puts it in front of the names of uploaded files
+_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages"})
 
 
 class ImageFinder:
@@ -52,7 +53,8 @@ class ImageFinder:
     def find(self, name: str, source: Path | str, *, within: str | None = None, stem: bool = False) -> Path | None:
         """The image file that a name or path means; None if there is none.
 
-        Of several files of the name, the one whose folders agree best with the path is taken.
+        Of several files of the name, the one whose folders agree best with the path is taken; of those that agree
+        equally, the one in a folder images/ or the like, since masks may have the names of their images.
 
         Args:
             name: file name, path, or address.
@@ -76,14 +78,15 @@ class ImageFinder:
         if len(places) == 1:
             return places[0]
 
-        def agreement(place: str) -> tuple[int, bool, bool]:
+        def agreement(place: str) -> tuple[int, bool, bool, bool]:
             own = [plain(part) for part in PurePosixPath(place).parts]
             same = 0
             for one, other in zip(reversed(own[:-1]), reversed(parts[:-1]), strict=False):
                 if one != other:
                     break
                 same += 1
-            return same, within is not None and plain(within) in own[:-1], len(own) == len(parts)
+            part = within is not None and plain(within) in own[:-1]
+            return same, part, len(own) == len(parts), not _IMAGE_FOLDERS.isdisjoint(own[:-1])
 
         ranked = sorted(places, key=agreement, reverse=True)
         if agreement(ranked[0]) == agreement(ranked[1]):
@@ -123,7 +126,7 @@ def image_id(root: Path, image: Path) -> str:
     """Id of a sample: the path of its image relative to `root`, without suffix and without a folder "images"."""
     place = PurePosixPath(image.relative_to(root).as_posix()).with_suffix("")
     parts = place.parts
-    if len(parts) > 1 and parts[0].lower() in ("images", "image", "imgs", "img", "jpegimages"):
+    if len(parts) > 1 and parts[0].lower() in _IMAGE_FOLDERS:
         parts = parts[1:]
     return "/".join(parts)
 

@@ -62,10 +62,18 @@ def read_image(path: Path) -> np.ndarray:
         return _rgb(image)
 
 
-def decode_image(data: bytes, name: str) -> np.ndarray:
-    """Like `read_image`, from the bytes of an image file; `name` is for error messages."""
+def decode_image(data: bytes, name: str, frame: int = 0) -> np.ndarray:
+    """Like `read_image`, from the bytes of an image file.
+
+    Args:
+        data: content of the file.
+        name: for error messages.
+        frame: position of the page that is read, from 0.
+    """
     with opened(name, io.BytesIO(data)) as image:
-        return _rgb(image)
+        if frame:
+            image.seek(frame)
+        return _rgb(image, frame)
 
 
 def read_thumbnail(path: Path, side: int) -> np.ndarray:
@@ -186,19 +194,19 @@ def _turned_array(values: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(turn(values, orientation))
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
+def _rgb(image: Image.Image, frame: int = 0) -> np.ndarray:
     turn = orientation_of(image)
     if image.mode != "RGB" or is_deep(image):
-        image = Image.fromarray(_flat(image))
+        image = Image.fromarray(_flat(image, frame))
     return np.ascontiguousarray(np.asarray(_turned(image, turn)))
 
 
-def _flat(image: Image.Image) -> np.ndarray:
-    """Convert any color mode to uint8 RGB."""
+def _flat(image: Image.Image, frame: int = 0) -> np.ndarray:
+    """Convert any color mode to uint8 RGB; `frame` is the present page."""
     stream = getattr(image, "fp", None)
     if is_deep(image) and stream is not None:
         stream.seek(0)
-        values = decode(stream.read())
+        values = decode(stream.read(), frame)
         if values is not None:
             return values
     if image.mode.startswith(("I", "F")):

@@ -79,6 +79,22 @@ def pages(path: Path) -> int:
         return int(getattr(image, "n_frames", 1))
 
 
+def page_headers(path: Path) -> list[tuple[int, Header]]:
+    """Position in the file, from 0, and header of each page of a TIFF file; of other files of the first frame alone.
+
+    Pages that are a smaller copy or a mask of another page (bits 0 and 2 of the tag NewSubfileType) are left out.
+    """
+    with opened(path) as image:
+        number = int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
+        headers = []
+        for frame in range(number):
+            if number > 1:
+                image.seek(frame)
+            if not (frame and getattr(image, "tag_v2", {}).get(254, 0) & 5):
+                headers.append((frame, _header(image)))
+        return headers
+
+
 @contextmanager
 def opened(name: Path | str, stream: BinaryIO | None = None) -> Iterator[Image.Image]:
     """An opened image file, or one in memory (`stream`; `name` is for messages).
@@ -88,7 +104,7 @@ def opened(name: Path | str, stream: BinaryIO | None = None) -> Iterator[Image.I
     """
     suffix = Path(name).suffix.lower()
     if suffix in HEIC:
-        _register_heic(name)
+        register_heic(name)
     if stream is None and not Path(name).is_file() and Path(name).exists() and not Path(name).is_dir():
         raise DataError(f"{name} is not a regular file.")  # a named pipe would wait forever
     try:
@@ -118,7 +134,15 @@ def opened(name: Path | str, stream: BinaryIO | None = None) -> Iterator[Image.I
         raise DataError(f"{name}: the image cannot be read ({error}). The file may be damaged or truncated.") from error
 
 
-def _register_heic(name: Path | str) -> None:
+def register_heic(name: Path | str) -> None:
+    """Make Pillow read HEIC files.
+
+    Args:
+        name: of the file, for the message.
+
+    Raises:
+        DataError: pillow-heif is not installed.
+    """
     try:
         register_heif_opener = importlib.import_module("pillow_heif").register_heif_opener
     except ImportError as error:
@@ -163,5 +187,7 @@ __all__ = [
     "header",
     "opened",
     "orientation_of",
+    "page_headers",
     "pages",
+    "register_heic",
 ]

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -51,11 +52,13 @@ def flush(folder: Path) -> None:
 _LEFTOVER = re.compile(r"\..+\.(\d+)\.[0-9a-f]{8}(\.[^.]*)?")
 
 
-def sweep(*folders: Path) -> list[Path]:
+def sweep(*folders: Path, older_than: float = 0.0) -> list[Path]:
     """Delete temporary files and folders of processes that were killed while they wrote; returns what was deleted.
 
     Args:
         folders: searched without their subfolders; missing ones are skipped.
+        older_than: seconds since the last change. In a folder that other machines or containers write to, the process
+            of a temporary file may run there.
     """
     gone = []
     for folder in folders:
@@ -64,6 +67,8 @@ def sweep(*folders: Path) -> list[Path]:
             if match is None or _runs(int(match[1])):
                 continue
             try:
+                if older_than and time.time() - path.stat().st_mtime < older_than:
+                    continue
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             except OSError:  # another process was faster, or the folder is read-only
                 continue

@@ -73,7 +73,14 @@ class IouMap:
         }
 
 
-def iou_map(predictor: Predictor, mask: np.ndarray, *, adapter: str | None = None, cells: int = 32) -> IouMap:
+def iou_map(
+    predictor: Predictor,
+    mask: np.ndarray,
+    *,
+    adapter: str | None = None,
+    cells: int = 32,
+    view: tuple[slice, slice] | None = None,
+) -> IouMap:
     """Click on every grid position of the current image, one click per prediction.
 
     Args:
@@ -81,6 +88,7 @@ def iou_map(predictor: Predictor, mask: np.ndarray, *, adapter: str | None = Non
         mask: bool (height, width), the true mask.
         adapter: as in `Predictor.predict`.
         cells: grid positions along the longer side; the grid is finer for a small mask.
+        view: rows and columns of a detail that contains the mask, to click there only; None: the whole image.
 
     Raises:
         InputError: an empty mask, or one of another size than the image.
@@ -88,9 +96,10 @@ def iou_map(predictor: Predictor, mask: np.ndarray, *, adapter: str | None = Non
     size = (predictor.frame.height, predictor.frame.width)
     if mask.shape != size:
         raise InputError(f"The mask must have the image's size {size} (height, width), got {mask.shape}.")
-    if not mask.any():
-        raise InputError("The mask is empty.")
-    points = _grid(mask, cells)
+    rows, columns = view or (slice(0, size[0]), slice(0, size[1]))
+    if not mask[rows, columns].any():
+        raise InputError("The mask is empty." if view is None else "The mask is empty within the detail.")
+    points = _grid(mask[rows, columns], cells) + np.float32([columns.start, rows.start])
     flat = torch.from_numpy(points.reshape(1, -1, 1, 2))
     shrink = min(1.0, _SIDE / max(size))
     frame = Frame.of(predictor.base, *(max(1, round(length * shrink)) for length in size))
@@ -139,32 +148,44 @@ def _ious(output: Output, frame: Frame, truth: torch.Tensor) -> tuple[np.ndarray
     return iou.gather(1, chosen)[:, 0].cpu().numpy(), iou.amax(1).cpu().numpy(), iou.cpu().numpy()
 
 
-def draw(pixels: np.ndarray, mask: np.ndarray, maps: Mapping[str, IouMap]) -> Figure:
+def draw(
+    pixels: np.ndarray,
+    mask: np.ndarray,
+    maps: Mapping[str, IouMap],
+    *,
+    title: str = "image and mask",
+    view: tuple[slice, slice] | None = None,
+) -> Figure:
     """Draw the image with the outline of the mask, and the IoU maps next to it on one color scale.
 
     Args:
         pixels: uint8 RGB (height, width, 3).
         mask: bool (height, width).
         maps: name to map.
+        title: above the image.
+        view: rows and columns of the detail that the maps are of; None: the whole image.
     """
     from matplotlib.figure import Figure
 
+    if view is not None:
+        pixels, mask = pixels[view], mask[view]
     height, width = mask.shape
     panel = 3.4
     figure = Figure(
-        figsize=(panel * (len(maps) + 1) + 0.6, min(6.0, panel * height / width) + 0.7), layout="constrained"
+        figsize=(panel * (len(maps) + 1) + 0.9, min(6.0, panel * height / width) + 0.5), layout="compressed"
     )
     axes: Sequence[Any] = figure.subplots(1, len(maps) + 1)
     axes[0].imshow(pixels)
-    axes[0].set_title("image and mask", fontsize=10)
+    axes[0].set_title(title, fontsize=10)
     for axis, (name, one) in zip(axes[1:], maps.items(), strict=True):
         axis.imshow(pixels.mean(axis=2), cmap="gray", alpha=0.35)
-        image = axis.imshow(one.iou, extent=(-0.5, width - 0.5, height - 0.5, -0.5), vmin=0, vmax=1, cmap="viridis")
+        edges = (-0.5, width - 0.5, height - 0.5, -0.5)
+        image = axis.imshow(100 * one.iou, extent=edges, vmin=0, vmax=100, cmap="viridis")
         axis.set_title(f"{name}: mean IoU inside {100 * one.mean:.1f}", fontsize=10)
     for axis in axes:
         axis.contour(mask, [0.5], colors="#ff3b30", linewidths=1.4)
         axis.set_axis_off()
-    figure.colorbar(image, ax=list(axes[1:]), label="IoU of the mask for a click here", shrink=0.85)
+    figure.colorbar(image, ax=list(axes[1:]), label="IoU of the mask for a click here, %", shrink=0.9)
     return figure
 
 

@@ -38,6 +38,7 @@ def fit(
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    finish: bool = False,
 ) -> FitResult:
     """Fit one adapter, or one adapter per class.
 
@@ -55,6 +56,7 @@ def fit(
         overwrite: delete an earlier fit in that folder, and compare with nothing.
         progress: called with a `train.progress.Progress`.
         stop: polled after each step; True saves and raises `train.interrupt.Interrupted`, like Ctrl-C.
+        finish: with `resume`, end an interrupted fit with the best state so far instead of training on.
 
     Raises:
         InputError: the folder is in use, an unknown setting, class or method, or other settings than those of the
@@ -72,10 +74,10 @@ def fit(
     with locked(out, "a fit") if main else nullcontext():
         beside = None if config.per_class or overwrite else folder.candidate(out, resume)
         if beside is None:
-            return _fit(config, out, samples, base, split, store, resume, overwrite, progress, stop)
+            return _fit(config, out, samples, base, split, store, resume, overwrite, progress, stop, finish)
         staged = config.model_copy(update={"out": beside, "present": out})
         with locked(beside, "a fit") if main else nullcontext():
-            result = _fit(staged, beside, samples, base, split, store, resume, not resume, progress, stop)
+            result = _fit(staged, beside, samples, base, split, store, resume, not resume, progress, stop, finish)
         return _exchanged(result, config, out, beside, main)
 
 
@@ -99,6 +101,7 @@ def _fit(
     overwrite: bool,
     progress: Callable[[Progress], None] | None,
     stop: Callable[[], bool] | None,
+    finish: bool,
 ) -> FitResult:
     """`fit`, with resolved settings and the lock held."""
     if config.per_class:
@@ -138,7 +141,7 @@ def _fit(
                     config, out, samples, names, base, split, store, by_name=by_name, progress=progress, stop=stop
                 )
                 return replace(result, account=account)
-            result = Run(config, out, samples, names, base, split, store, resume, progress, stop).result()
+            result = Run(config, out, samples, names, base, split, store, resume, progress, stop, finish).result()
         return replace(result, account=account)
     if split is None:  # one split, so that the held-out images of one class are held out for all
         split = images.new_split(config, samples, names)
@@ -154,6 +157,7 @@ def _fit(
             overwrite=overwrite,
             progress=None if progress is None else _named(progress, name),
             stop=stop,
+            finish=finish,
         )
     return FitResult(out, config, parts=parts, account=account)
 
@@ -162,9 +166,9 @@ def _stopped_contest(config: FitConfig, out: Path) -> bool:
     """Whether the folder has an adapter of a contest that was stopped before its end."""
     if not getattr(find("methods", config.method), "CONTEST", False):
         return False
-    from samtailor.fitting.contest.plan_file import FILE, ContestPlan
+    from samtailor.fitting.contest.plan_file import ContestPlan
 
-    return not (out / FILE).is_file() or not ContestPlan.read(out / FILE).complete
+    return not (out / folder.PLAN).is_file() or not ContestPlan.read(out / folder.PLAN).complete
 
 
 def _refuse_settings_of_a_contest(config: FitConfig) -> None:

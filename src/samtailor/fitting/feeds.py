@@ -20,6 +20,7 @@ from samtailor.train.bilevel_split import bilevel_split, second_seed
 from samtailor.train.config import FitConfig
 from samtailor.train.feed import Feed
 from samtailor.train.multitask import member_map
+from samtailor.train.processes import wait
 from samtailor.train.progress import Progress
 from samtailor.train.step import StepFeeds
 
@@ -198,7 +199,7 @@ class Feeds:
         if share:
             samples, views = [s for s, _ in share], [v for _, v in share]
             self.store.prepare(self.base, samples, views, self.segmenter.companions, progress=report)
-        self.accelerator.wait_for_everyone()
+        wait(self.accelerator)
 
     def _validated(self, held_out: Feed | None) -> list[Sample]:
         """Images of the validations during the fit."""

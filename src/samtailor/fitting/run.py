@@ -47,11 +47,12 @@ class Run:
     resume: bool
     progress: Callable[[Progress], None] | None
     stop: Callable[[], bool] | None
+    finish: bool = False
 
     def result(self) -> FitResult:
         """Fit, export the adapter and return the result."""
         from samtailor.fitting.judge import Judge, Present
-        from samtailor.train.processes import make_accelerator
+        from samtailor.train.processes import make_accelerator, wait
 
         config, out = self.config, self.out
         accelerator = make_accelerator(config, out)
@@ -74,7 +75,7 @@ class Run:
             figures["selection"] = selection
         if accelerator.is_main_process:
             export(out, config, segmenter.eval(), state, classes=self.classes, figures=figures)
-        accelerator.wait_for_everyone()
+        wait(accelerator)
         return FitResult(out, config, figures, state.history, inference=segmenter.inference)
 
     def _build(self) -> tuple[Segmenter, Any]:
@@ -150,7 +151,7 @@ class Run:
         """Encode, train, and load the best state; the last is what selected the state of a bi-level fit, else None."""
         from samtailor.fitting.feeds import Feeds
         from samtailor.train import loop
-        from samtailor.train.processes import from_first, start_trackers
+        from samtailor.train.processes import from_first, start_trackers, wait
 
         kept = self._earlier_plan()
 
@@ -171,7 +172,7 @@ class Run:
         if accelerator.is_main_process:  # not earlier: a mistake in the settings leaves no folder behind
             folder.begin(self.config, self.out, split)
             write_plan(self.out, self.config, plan)
-        accelerator.wait_for_everyone()
+        wait(accelerator)
         start_trackers(accelerator, self.config)
         if segmenter.encoder_frozen:
             if plan.resident is not None:
@@ -189,6 +190,7 @@ class Run:
             resume=self.resume,
             progress=self.progress,
             stop=self.stop,
+            finish=self.finish,
             second=step_feeds.second,
             regions=feeds.held_out_regions() if held_out and step_feeds.regions else None,
             after_step=self._snapshots(segmenter, feeds, step_feeds.train),

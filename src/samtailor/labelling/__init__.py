@@ -7,14 +7,14 @@ detector (`predict.source`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtailor.data.folder_lock import locked
-from samtailor.data.image import write_json
+from samtailor.data.image import read_image, write_json
 from samtailor.data.writers import (
     Destination,
     LabelledImage,
@@ -36,6 +36,8 @@ from samtailor.structures import Postprocess
 from samtailor.structures.notebook import table_html
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from samtailor.predict.predictor import Predictor
 
 REPORT = "label.json"
@@ -182,7 +184,7 @@ def _label(
     journal, result = Journal(Path(out), everything, overwrite=overwrite), Labelled()
     waiting = [(name, path) for name, path in images.items() if not journal.done(name, path)]
     result.earlier = len(images) - len(waiting)
-    with closing(_predicted(predictor, sources, waiting, tiling)) as predicted:
+    with closing(predict_images(predictor, sources, waiting, tiling)) as predicted:
         for number, image in enumerate(predicted, result.earlier + 1):
             if isinstance(image, Unreadable):
                 result.unreadable[str(image.path)] = str(image.reason)
@@ -208,27 +210,36 @@ def find_objects(
     Raises:
         DataError: the image cannot be read.
     """
-    (image,) = _predicted(predictor, sources, [(name, path)], tiling)
+    (image,) = predict_images(predictor, sources, [(name, path)], tiling)
     if isinstance(image, Unreadable):
         raise image.reason
     return image
 
 
-def _predicted(
+def predict_images(
     predictor: Predictor,
     sources: Sequence[AdapterSource],
-    images: Sequence[tuple[str, Path]],
-    tiling: Tiling | None,
+    images: Iterable[tuple[str, Path]],
+    tiling: Tiling | None = None,
+    *,
+    read_file: Callable[[Path], np.ndarray] = read_image,
 ) -> Generator[LabelledImage | Unreadable, None, None]:
-    """Predict images in order; each view is encoded once, and the pieces of each source are merged per image."""
+    """Predict images in order; each view is encoded once, and the pieces of each source are merged per image.
+
+    Args:
+        predictor, sources, tiling: as of `label`.
+        images: names and files; read in a thread, a few images ahead.
+        read_file: reads an image file, see `data.image.read_image`.
+    """
     model, cut = MultiAdapterPredictor(predictor, sources), Cut(None, 0.0, predictor.base.mean)
     if tiling is not None:
         cut = replace(cut, side=tiling.side, overlap=tiling.overlap)
     regions = [one.adapter is not None and predictor.segmenter(one.adapter).inference.regions for one in sources]
-    workers = Workers(1, None) if len(images) == 1 and tiling is None else Workers.for_base(predictor.base)
+    single = isinstance(images, Sequence) and len(images) == 1 and tiling is None
+    workers = Workers(1, None) if single else Workers.for_base(predictor.base)
     by_source: list[list[Piece]] = [[] for _ in sources]
     empty = 0
-    with closing(predict_ahead(images, cut, lambda view: model.predict(view.pixels), workers)) as predicted:
+    with closing(predict_ahead(images, cut, lambda view: model.predict(view.pixels), workers, read_file)) as predicted:
         for result in predicted:
             if isinstance(result, Unreadable):
                 yield result
@@ -295,4 +306,4 @@ def _report(result: Labelled, classes: Sequence[str], settings: Mapping[str, Any
     }
 
 
-__all__ = ["AdapterSource", "Labelled", "Tiling", "find_objects", "label"]
+__all__ = ["AdapterSource", "Labelled", "Tiling", "Unreadable", "find_objects", "label", "predict_images"]

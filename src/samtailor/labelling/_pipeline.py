@@ -101,6 +101,7 @@ def predict_ahead(
     cut: Cut,
     predict: Callable[[View], Result],
     workers: Workers,
+    read_file: Callable[[Path], np.ndarray] = read_image,
 ) -> Generator[tuple[View, Result] | Unreadable, None, None]:
     """Yield the views of all images in order, each with its prediction.
 
@@ -109,6 +110,7 @@ def predict_ahead(
         cut: how images are split into tiles.
         predict: called from several threads at once.
         workers: how the processor is shared.
+        read_file: reads an image file, see `data.image.read_image`; called from one thread, in order.
 
     Raises:
         Any exception of `predict`, after the results before it; no other view is started after it.
@@ -128,7 +130,7 @@ def predict_ahead(
 
     def read() -> None:
         try:
-            for view in _read(images, cut):
+            for view in _read(images, cut, read_file):
                 _put(ready, view if isinstance(view, Unreadable) else pool.submit(predicted, view), stop)
                 if stop.is_set():
                     return
@@ -168,10 +170,12 @@ def _put(ready: Queue[Any], view: Any, stop: threading.Event) -> None:
             continue
 
 
-def _read(images: Iterable[tuple[str, Path]], cut: Cut) -> Iterator[View | Unreadable]:
+def _read(
+    images: Iterable[tuple[str, Path]], cut: Cut, read_file: Callable[[Path], np.ndarray]
+) -> Iterator[View | Unreadable]:
     for name, path in images:
         try:
-            image = read_image(path)
+            image = read_file(path)
         except DataError as error:
             yield Unreadable(name, path, error)
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,21 +91,59 @@ def label(
         ```
     """
     files = find_images(images)
+    ready = prepare(
+        adapters, base=base, detector=detector, detector_classes=detector_classes, threshold=threshold,
+        prompt_type=prompt_type, refine=refine, device=device,
+    )  # fmt: skip
+    if progress is None and verbose:
+        progress = count_lines(ProgressLines(), "Labeling images")
+    return labelling.label(
+        ready.predictor, ready.sources, files, out, format=format, classes=ready.classes, vertices=vertices,
+        tiling=None if tile is None else Tiling(tile, overlap), put=image_files, options=options,
+        settings=ready.settings, overwrite=overwrite, progress=progress,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Loaded models that label images.
+
+    Args:
+        predictor: with the adapters loaded.
+        sources: adapters with their prompt sources.
+        classes: of the adapters, in order.
+        settings: what the predictions depend on besides the base model; JSON-compatible.
+    """
+
+    predictor: Predictor
+    sources: list[AdapterSource]
+    classes: list[str]
+    settings: dict[str, Any]
+
+
+def prepare(
+    adapters: Adapters,
+    *,
+    base: str | Path | None = None,
+    detector: str | None = None,
+    detector_classes: Sequence[str] | None = None,
+    threshold: float | None = None,
+    prompt_type: str | None = None,
+    refine: bool = False,
+    device: str | None = None,
+) -> Prepared:
+    """Load base model and adapters; arguments as of `label`."""
     folders = _named(adapters)
     predictor = load_predictor(folders, base, device)
     classes = {name: _classes(folder) for name, folder in folders.items()}
     prompting = {"detector": detector, "classes": detector_classes, "threshold": threshold}
-    sources = _sources(predictor, folders, classes, {**prompting, "prompt_type": prompt_type}, refine)
-    if progress is None and verbose:
-        progress = count_lines(ProgressLines(), "Labeling images")
-    return labelling.label(
-        predictor, sources, files, out, format=format,
-        classes=list(dict.fromkeys(name for names in classes.values() for name in names)),
-        vertices=vertices, tiling=None if tile is None else Tiling(tile, overlap), put=image_files, options=options,
+    return Prepared(
+        predictor,
+        _sources(predictor, folders, classes, {**prompting, "prompt_type": prompt_type}, refine),
+        list(dict.fromkeys(name for names in classes.values() for name in names)),
         # "give": the name in results of version 0.1, which must stay comparable
-        settings={"adapters": _digests(folders), **prompting, "give": prompt_type, "refine": refine},
-        overwrite=overwrite, progress=progress,
-    )  # fmt: skip
+        {"adapters": _digests(folders), **prompting, "give": prompt_type, "refine": refine},
+    )
 
 
 def _named(adapters: Adapters) -> dict[str, str]:
@@ -160,4 +199,4 @@ def _digests(folders: Mapping[str, str]) -> dict[str, list[str]]:
     return digests
 
 
-__all__ = ["Adapters", "label"]
+__all__ = ["Adapters", "Prepared", "label", "prepare"]

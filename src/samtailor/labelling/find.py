@@ -12,6 +12,7 @@ import numpy as np
 from samtailor import labelling
 from samtailor.data.image import read_levels
 from samtailor.labelling import Labelled, Tiling
+from samtailor.labelling.api import Prepared
 from samtailor.matchers import DEFAULT
 from samtailor.predict.files import find_images
 from samtailor.predict.find import LABEL, Finder
@@ -81,6 +82,31 @@ def find(
         ```
     """
     files = find_images(images)
+    ready = prepare(
+        like, not_like, name=name, base=base, matcher=matcher, matcher_options=matcher_options, threshold=threshold,
+        device=device,
+    )  # fmt: skip
+    if progress is None and verbose:
+        progress = count_lines(ProgressLines(), "Finding objects")
+    return labelling.label(
+        ready.predictor, ready.sources, files, out, format=format, classes=ready.classes, vertices=vertices,
+        tiling=None if tile is None else Tiling(tile, overlap), put=image_files, options=options,
+        settings=ready.settings, overwrite=overwrite, progress=progress,
+    )  # fmt: skip
+
+
+def prepare(
+    like: Reference | Sequence[Reference],
+    not_like: Reference | Sequence[Reference] = (),
+    *,
+    name: str = LABEL,
+    base: str | Path | None = None,
+    matcher: str = DEFAULT,
+    matcher_options: Mapping[str, Any] | None = None,
+    threshold: float | None = None,
+    device: str | None = None,
+) -> Prepared:
+    """Load the base model and encode the references; arguments as of `find`."""
     predictor = load_predictor({}, base, device)
     shown = {"like": _listed(like), "not_like": _listed(not_like)}
     finder = Finder.of(
@@ -88,17 +114,14 @@ def find(
         matcher=matcher, settings=matcher_options, threshold=threshold, label=name,
     )  # fmt: skip
     source = AdapterSource(None, finder.propose, name, tiles=finder.matcher.tiles, threshold=lambda _: finder.threshold)
-    if progress is None and verbose:
-        progress = count_lines(ProgressLines(), "Finding objects")
-    return labelling.label(
-        predictor, [source], files, out, format=format, classes=[name], vertices=vertices,
-        tiling=None if tile is None else Tiling(tile, overlap), put=image_files, options=options,
-        settings={
-            "matcher": matcher, "matcher_options": dict(matcher_options or {}), "threshold": threshold, "name": name,
-            **{key: [_digest(one) for one in references] for key, references in shown.items()},
-        },
-        overwrite=overwrite, progress=progress,
-    )  # fmt: skip
+    settings = {
+        "matcher": matcher,
+        "matcher_options": dict(matcher_options or {}),
+        "threshold": threshold,
+        "name": name,
+        **{key: [_digest(one) for one in references] for key, references in shown.items()},
+    }
+    return Prepared(predictor, [source], [name], settings)
 
 
 def _listed(references: Reference | Sequence[Reference]) -> list[Reference]:
@@ -115,4 +138,4 @@ def _digest(one: Reference) -> str:
     return digest.hexdigest()[:16]
 
 
-__all__ = ["find"]
+__all__ = ["find", "prepare"]

@@ -31,6 +31,7 @@ def overlay(
     points: Sequence[tuple[float, float, int]] = (),
     boxes: Sequence[Sequence[float]] = (),
     alpha: float = 0.45,
+    thick: int | None = None,
 ) -> np.ndarray:
     """Draw on a copy of an image.
 
@@ -41,12 +42,13 @@ def overlay(
         points: (x, y, label) clicks in pixels; label 1 is a green dot, 0 a red cross.
         boxes: (x0, y0, x1, y1) in pixels.
         alpha: opacity of the fill, in [0, 1].
+        thick: width of lines, pixels; None: in proportion to the image.
 
     Returns:
         uint8 RGB (height, width, 3).
     """
     out = image.copy()
-    thick = max(1, round(max(image.shape[:2]) / 320))
+    thick = thick or max(1, round(max(image.shape[:2]) / 320))
     for index, mask in enumerate(masks):
         color = np.array(colors[index % len(colors)], np.float32)
         out[mask] = (out[mask] * (1 - alpha) + color * alpha).astype(np.uint8)
@@ -57,7 +59,8 @@ def overlay(
         _outline(out, mask, TRUTH, thick)
     for box in boxes:
         x0, y0, x1, y1 = (round(v) for v in box)
-        cv2.rectangle(out, (x0, y0), (x1 - 1, y1 - 1), (255, 255, 255), thick)
+        for color, width in (((0, 0, 0), thick + 2), ((255, 255, 255), thick)):  # visible on every background
+            cv2.rectangle(out, (x0, y0), (x1 - 1, y1 - 1), color, width)
     for x, y, label in points:
         _click(out, (round(x), round(y)), label, 2 + 2 * thick)
     return out
@@ -69,6 +72,44 @@ def fit(image: np.ndarray, side: int) -> np.ndarray:
     scale = side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+
+
+def close_up(
+    image: np.ndarray,
+    view: tuple[slice, slice],
+    masks: Sequence[np.ndarray] = (),
+    *,
+    side: int = 400,
+    outlines: Sequence[np.ndarray] = (),
+    points: Sequence[tuple[float, float, int]] = (),
+    boxes: Sequence[Sequence[float]] = (),
+    colors: Sequence[Color] = PALETTE,
+) -> np.ndarray:
+    """`overlay` on a detail of an image, resized first: lines and clicks have the same size in every detail.
+
+    Args:
+        image, masks, outlines, points, boxes, colors: see `overlay`, in the frame of the whole image.
+        view: rows and columns of the detail.
+        side: longer side of the result, pixels.
+    """
+    detail = fit(image[view], side)
+    height, width = detail.shape[:2]
+    top, left = view[0].start, view[1].start
+    scale = height / (view[0].stop - top), width / (view[1].stop - left)
+
+    def resized(mask: np.ndarray) -> np.ndarray:
+        way = cv2.INTER_AREA if scale[0] < 1 else cv2.INTER_LINEAR
+        return cv2.resize(mask[view].astype(np.float32), (width, height), interpolation=way) >= 0.5
+
+    return overlay(
+        detail,
+        [resized(mask) for mask in masks],
+        colors=colors,
+        outlines=[resized(mask) for mask in outlines],
+        points=[((x - left) * scale[1], (y - top) * scale[0], label) for x, y, label in points],
+        thick=max(1, side // 200),
+        boxes=[[(value - (top if i % 2 else left)) * scale[1 - i % 2] for i, value in enumerate(box)] for box in boxes],
+    )
 
 
 def around(box: Sequence[float], height: int, width: int, margin: float = 0.75) -> tuple[slice, slice]:
@@ -102,4 +143,4 @@ def _click(out: np.ndarray, center: tuple[int, int], label: int, radius: int) ->
         cv2.drawMarker(out, center, color, cv2.MARKER_TILTED_CROSS, 3 * radius, thick, cv2.LINE_AA)
 
 
-__all__ = ["PALETTE", "TRUTH", "around", "fit", "overlay"]
+__all__ = ["PALETTE", "TRUTH", "around", "close_up", "fit", "overlay"]

@@ -13,7 +13,7 @@ from samtailor.report.panels import panel
 
 Row = Sequence[tuple[np.ndarray, str]]
 """Images of one row with their captions: uint8 RGB, and text that may be empty."""
-_SIDE, _GAP, _TITLE, _CAPTION = 400, 10, 34, 22
+_SIDE, _GAP, _TITLE, _CAPTION = 400, 10, 36, 24
 
 
 def grid(title: str, text: str, head: Sequence[str], rows: Sequence[Row], note: str = "") -> Section:
@@ -57,7 +57,7 @@ def contact_sheet(head: Sequence[str], rows: Sequence[Row], note: str = "") -> n
     width = len(head) * (_SIDE + _GAP) + _GAP
     height = _TITLE + sum(heights) + len(heights) * (_CAPTION + _GAP) + (_CAPTION + _GAP if note else 0)
     sheet = Image.new("RGB", (width, height), "white")
-    draw, title, small = ImageDraw.Draw(sheet), ImageFont.load_default(18), ImageFont.load_default(13)
+    draw, title, small = ImageDraw.Draw(sheet), ImageFont.load_default(20), ImageFont.load_default(15)
     lefts = [_GAP + column * (_SIDE + _GAP) for column in range(len(head))]
     for left, name in zip(lefts, head, strict=True):
         draw.text((left, 8), name, fill="black", font=title)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
@@ -49,7 +50,7 @@ _REQUEST = {
     },
 }
 _WRONG: dict[int | str, dict[str, Any]] = {
-    status: {"model": schema.Wrong} for status in (401, 403, 404, 408, 409, 413, 415, 422, 503)
+    status: {"model": schema.Wrong} for status in (401, 403, 404, 408, 409, 413, 415, 422, 503, 507)
 }
 
 
@@ -67,6 +68,7 @@ def build(
     metrics = metrics or Metrics()
     metrics.follow(engine)
     app = bare("samtailor", engine)
+    app.state.base = engine.base.name
     add_health(app)
     _add_status(app, metrics)
     _add_images(app, engine, metrics)
@@ -123,12 +125,11 @@ def _add_images(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
 
     @app.get("/embeddings/{id}", summary="Whether an image is encoded")
     async def known(id: str) -> schema.EncodedImage:
-        return _image(engine.find(id))
+        return _image(await engine.known(id))
 
     @app.delete("/embeddings/{id}", status_code=204, summary="Drop an image")
     async def drop(id: str) -> None:
-        engine.find(id)
-        engine.embeddings.drop(id)
+        engine.drop(id)
 
     @app.post(
         "/segment",
@@ -157,6 +158,7 @@ def _add_images(app: FastAPI, engine: Engine, metrics: Metrics) -> None:
 def _add_adapters(app: FastAPI, engine: Engine) -> None:
     @app.get("/adapters", summary="List the adapters")
     async def listed() -> schema.Adapters:
+        await engine.current()
         adapters = [_adapter(loaded) for loaded in engine.adapters.all()]
         return schema.Adapters(base=engine.base.name, adapters=adapters)
 
@@ -166,7 +168,7 @@ def _add_adapters(app: FastAPI, engine: Engine) -> None:
 
     @app.delete("/adapters/{name}", status_code=204, summary="Remove an adapter")
     async def remove(name: str) -> None:
-        engine.remove_adapter(name)
+        await asyncio.to_thread(engine.remove_adapter, name)  # may wait for another process
 
 
 async def _image_and_prompts(request: Request) -> tuple[bytes | str, schema.PromptBatch]:

@@ -75,6 +75,13 @@ class Engine:
         for executor in (self.decoding, self.encoding, self._loading):
             executor.close()
 
+    async def current(self, adapter: str | None = None) -> None:
+        """Load and remove adapters as other processes of the service did; here there are none.
+
+        Args:
+            adapter: name of the one that is needed.
+        """
+
     async def embed(self, data: bytes, adapter: str | None = None) -> Embedding:
         """The embedding of an image file, computed if it is not in memory.
 
@@ -87,7 +94,21 @@ class Engine:
             Unknown: no adapter of this name.
             Busy: a queue is full.
         """
+        await self.current(adapter)
         return await self._embed(data, self.adapters.get(adapter))
+
+    async def known(self, id: str) -> Embedding:
+        """As `find`, for an image that any process of the service may have encoded."""
+        return self.find(id)
+
+    def drop(self, id: str) -> None:
+        """Drop an image, by every encoder.
+
+        Raises:
+            Unknown: as in `find`.
+        """
+        self.find(id)
+        self.embeddings.drop(id)
 
     def find(self, id: str) -> Embedding:
         """The embedding of an id, by any encoder.
@@ -96,7 +117,7 @@ class Engine:
             Unknown: it was never computed here, or was dropped to make room.
         """
         if (embedding := self.embeddings.of_image(id)) is None:
-            raise Unknown(f"No embedding has the id {id[:64]!r}; it may have been dropped. Send the image again.")
+            raise unknown_image(id)
         return embedding
 
     async def segment(
@@ -125,6 +146,7 @@ class Engine:
             Refused: one of its subclasses.
             InputError: an invalid prompt for this image.
         """
+        await self.current(adapter)
         loaded = self.adapters.get(adapter)
         by_base = [not automatic and loaded.base_answers(prompt) for prompt in prompts]
         if any(by_base):
@@ -132,7 +154,7 @@ class Engine:
         embedding = await (self._embed(image, loaded) if isinstance(image, bytes) else self._known(image, loaded))
         seconds = self.limits.work_seconds
         job = MaskRequest(loaded, embedding, tuple(prompts), automatic, threshold, every, form, seconds)
-        return embedding, await _result(self.decoding.submit(job.predict))
+        return embedding, await result(self.decoding.submit(job.predict))
 
     async def _divided(
         self,
@@ -157,7 +179,7 @@ class Engine:
 
     async def add_adapter(self, name: str, folder: str) -> LoadedAdapter:
         """Load an adapter from below the root, see `Adapters.add_below`."""
-        return await _result(self._loading.submit(lambda: self.adapters.add_below(name, folder)))
+        return await result(self._loading.submit(lambda: self.adapters.add_below(name, folder)))
 
     def remove_adapter(self, name: str) -> None:
         """Remove an adapter and the embeddings of its own encoder; requests in progress keep it.
@@ -170,8 +192,8 @@ class Engine:
             self.embeddings.drop_encoder(removed.encoder)
 
     async def _embed(self, data: bytes, loaded: LoadedAdapter) -> Embedding:
-        image, id = await _result(self.decoding.submit(lambda: self._read(data)))
-        return await _result(
+        image, id = await result(self.decoding.submit(lambda: self._read(data)))
+        return await result(
             self.embeddings.get_or_make((id, loaded.encoder), lambda: self._encode(id, image, data, loaded))
         )
 
@@ -215,9 +237,14 @@ class Engine:
         return self._local.cache
 
 
-async def _result(future: Future[Any]) -> Any:
+def unknown_image(id: str) -> Unknown:
+    """The error for an id that no embedding has."""
+    return Unknown(f"No embedding has the id {id[:64]!r}; it may have been dropped. Send the image again.")
+
+
+async def result(future: Future[Any]) -> Any:
     """Wait for a job of a thread; a caller that is cancelled does not cancel the job, which others may wait for."""
     return await asyncio.shield(asyncio.wrap_future(future))
 
 
-__all__ = ["Engine", "Prediction", "predict_automatically"]
+__all__ = ["Engine", "Prediction", "predict_automatically", "result", "unknown_image"]

@@ -23,7 +23,7 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(SamtailorError, on_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
-    for kind in (OSError, MemoryError, UnicodeError):
+    for kind in (OSError, MemoryError, UnicodeError, RuntimeError, ImportError):
         app.add_exception_handler(kind, _on_fault)
     app.add_exception_handler(Exception, _on_failure)
 
@@ -57,10 +57,13 @@ async def _on_fault(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, SamtailorError):
         return await on_error(request, error)
     words = fault_in_words(error)
+    if words is None and isinstance(error, RuntimeError | ImportError):
+        raise error  # an error of the program, which the server logs
     _log.error("A request to %s failed.", request.url.path, exc_info=error)
     if words is None:
         return await _on_failure(request, error)
-    no_room = isinstance(error, MemoryError) or getattr(error, "errno", None) in _NO_ROOM
+    memory = isinstance(error, MemoryError | RuntimeError | ImportError)
+    no_room = memory or getattr(error, "errno", None) in _NO_ROOM
     return _error(422 if isinstance(error, UnicodeError) else 507 if no_room else 500, words)
 
 

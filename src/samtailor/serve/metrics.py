@@ -1,13 +1,23 @@
-"""Metrics of a service for Prometheus."""
+"""Metrics of a service for Prometheus.
+
+A service with several processes writes them to files in one folder, the multi-process mode of prometheus_client, which
+must be chosen by PROMETHEUS_MULTIPROC_DIR before that library is imported. Whichever process answers, the metrics are
+those of all: counters are added up, also those of processes that have ended; gauges are those of the running ones.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from samtailor.serve.engine import Engine
+
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_MODES = {"samtailor_adapters": "livemax"}  # the same ones in every process; other gauges are added up
 
 
 class Metrics:
@@ -17,6 +27,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._folder = os.environ.get(VARIABLE)
+        self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
         registry = self.registry
         self._requests = Counter(
             "samtailor_requests", "Completed requests.", ["route", "method", "status"], registry=registry
@@ -45,6 +57,7 @@ class Metrics:
         """Count a request."""
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
+        self._refresh()
 
     def follow(self, engine: Engine) -> None:
         """Add gauges that read the state of an engine."""
@@ -57,13 +70,34 @@ class Metrics:
                 lambda: engine.embeddings.bytes,
             ),
             "samtailor_adapters": ("Loaded adapters.", lambda: len(engine.adapters)),
+            "samtailor_workers": ("Processes that answer requests.", lambda: 1),
         }
         for name, (text, value) in gauges.items():
-            Gauge(name, text, registry=self.registry).set_function(value)
+            gauge = Gauge(name, text, registry=self.registry, multiprocess_mode=_MODES.get(name, "livesum"))  # type: ignore[arg-type]
+            if self._folder is None:
+                gauge.set_function(value)
+            self._gauges.append((gauge, value))
+        self._refresh()
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+        if self._folder is None:
+            return generate_latest(self.registry)
+        self._refresh()
+        of_all = CollectorRegistry()
+        MultiProcessCollector(of_all, path=self._folder)
+        return generate_latest(of_all)
+
+    def _refresh(self) -> None:
+        """Write the gauges to the file of this process, where the others read them."""
+        if self._folder is not None:
+            for gauge, value in self._gauges:
+                gauge.set(value())
 
 
-__all__ = ["Metrics"]
+def forget_worker(process: int, folder: str) -> None:
+    """Remove the gauges of a process that has ended; its counters stay."""
+    mark_process_dead(process, folder)
+
+
+__all__ = ["VARIABLE", "Metrics", "forget_worker"]

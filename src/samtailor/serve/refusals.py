@@ -41,6 +41,12 @@ class Unreadable(Refused):
     status = 415
 
 
+class NotKept(Refused):
+    """The folder that the processes of a service share has no room."""
+
+    status = 507
+
+
 class TooSlow(Refused):
     """The work on one request took longer than the limit."""
 
@@ -62,4 +68,4 @@ class Busy(Refused):
         self.retry_after = retry_after
 
 
-__all__ = ["Busy", "NotAllowed", "Refused", "Taken", "TooLarge", "TooSlow", "Unknown", "Unreadable"]
+__all__ = ["Busy", "NotAllowed", "NotKept", "Refused", "Taken", "TooLarge", "TooSlow", "Unknown", "Unreadable"]

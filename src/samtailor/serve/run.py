@@ -5,9 +5,17 @@ from __future__ import annotations
 import ipaddress
 import logging
 import secrets
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from samtailor.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    import socket
+
+    from uvicorn import Server
+
+GRACE = 30
+"""Seconds that requests in progress may take after the service was stopped."""
 
 
 def need_web() -> None:
@@ -68,22 +76,39 @@ def run(app: Any, host: str, port: int) -> None:
     Raises:
         InputError: the port cannot be opened.
     """
+    server = make_server(app)
+    with opened(host, port) as listening:
+        server.run(sockets=[listening])
+
+
+def make_server(app: Any, kind: type[Server] | None = None) -> Server:
+    """uvicorn's server for an application, with the limits of a service."""
     import uvicorn
 
     from samtailor.serve.connections import patient_protocol
 
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     config = uvicorn.Config(
-        app, host=host, port=port, log_config=None, access_log=False, server_header=False, proxy_headers=False,
-        ws="none", timeout_keep_alive=10, timeout_graceful_shutdown=30, http=patient_protocol(),
+        app, log_config=None, access_log=False, server_header=False, proxy_headers=False,
+        ws="none", timeout_keep_alive=10, timeout_graceful_shutdown=GRACE, http=patient_protocol(),
     )  # fmt: skip
+    return (kind or uvicorn.Server)(config)
+
+
+def opened(host: str, port: int) -> socket.socket:
+    """A socket that is bound to the port; it does not listen yet.
+
+    Raises:
+        InputError: the port cannot be opened.
+    """
+    import uvicorn
+
     try:
-        listening = config.bind_socket()
+        return uvicorn.Config(None, host=host, port=port, log_config=None).bind_socket()  # type: ignore[arg-type]
     except SystemExit as error:
         raise InputError(
             f"Port {port} of {host} cannot be opened: it is in use or not allowed. Choose another port."
         ) from error
-    uvicorn.Server(config).run(sockets=[listening])
 
 
-__all__ = ["address", "is_local", "need_web", "run", "token_for"]
+__all__ = ["GRACE", "address", "is_local", "make_server", "need_web", "opened", "run", "token_for"]

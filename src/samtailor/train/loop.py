@@ -31,7 +31,7 @@ from samtailor.train.config import FitConfig, of_group
 from samtailor.train.feed import Feed
 from samtailor.train.interrupt import Interrupted, signals
 from samtailor.train.joint import clip_gradients
-from samtailor.train.processes import agreed, averaging, mean
+from samtailor.train.processes import agreed, averaging, mean, same_start, wait
 from samtailor.train.progress import Clock, Progress
 from samtailor.train.schedule import Schedule
 from samtailor.train.step import Step
@@ -53,6 +53,7 @@ def run(
     resume: bool = False,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    finish: bool = False,
     second: Feed | None = None,
     regions: Feed | None = None,
     after_step: Callable[[int], None] | None = None,
@@ -71,6 +72,7 @@ def run(
         resume: continue from `file` if it exists.
         progress: called after every step.
         stop: polled after every step; True has the effect of Ctrl-C.
+        finish: with `resume` and a checkpoint, end with the best state so far instead of training on.
         second: second batches of a step that takes two (`Bilevel`, `MultiTask`).
         regions: held-out regions to validate on without a prompt; the best state then has the best mean of both scores.
         after_step: called in the main process with the number of steps done, before the checkpoint of that step.
@@ -79,16 +81,19 @@ def run(
         Interrupted: stopped after the checkpoint was written.
         InputError: the loss became infinite or NaN.
         ArtefactError: the checkpoint cannot be resumed from.
+        LostProcess: another process of the fit has ended.
     """
     device, scaler, total = accelerator.device, accelerator.scaler, config.steps
     masks = feed.masks_per_step * config.grad_accum_steps
     state = checkpoint.load(file, segmenter, optimizers, scaler) if resume and file.exists() else State()
+    same_start(state.step, accelerator)
     if state.step and state.masks_per_step != masks:
         raise InputError(
             f"This fit took {state.masks_per_step} masks per step, now it would take {masks}. "
             "Resume it with the same number of processes."
         )
     state.masks_per_step = masks
+    total = state.step if finish and state.step else total
     hooks = [averaging(optimizer, accelerator) for optimizer in optimizers.values()]
     hooks += [
         clip_gradients(optimizer, of_group(config.max_grad_norm, group)) for group, optimizer in optimizers.items()
@@ -128,7 +133,7 @@ def run(
             if stopping or state.step % config.save_every == 0 or state.step == total:
                 if accelerator.is_main_process:
                     checkpoint.save(file, state, segmenter, optimizers, scaler)
-                accelerator.wait_for_everyone()
+                wait(accelerator)
             if stopping:
                 raise Interrupted(f"Stopped after step {state.step} of {total}. Continue with --resume.")
     for handle in hooks:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,10 +13,14 @@ from accelerate import Accelerator
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from samtailor.errors import InputError
+from samtailor.errors import InputError, SamtailorError
 from samtailor.train.config import FitConfig
 
 Value = TypeVar("Value")
+
+
+class LostProcess(SamtailorError):
+    """Another process of the same fit has ended or cannot be reached."""
 
 
 def make_accelerator(config: FitConfig, folder: Path) -> Accelerator:
@@ -93,7 +98,8 @@ def averaging(optimizer: Optimizer, accelerator: Accelerator) -> RemovableHandle
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
                     gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                    parameter.grad = accelerator.reduce(gradient, "mean")
+                    with _together():
+                        parameter.grad = accelerator.reduce(gradient, "mean")
 
     return optimizer.register_step_pre_hook(average)
 
@@ -102,7 +108,8 @@ def mean(figures: Mapping[str, float], accelerator: Accelerator) -> Mapping[str,
     """Figures of a step averaged over the processes, so that all processes log the same values."""
     if accelerator.num_processes == 1:
         return figures
-    values = accelerator.reduce(torch.tensor(list(figures.values()), device=accelerator.device), "mean")
+    with _together():
+        values = accelerator.reduce(torch.tensor(list(figures.values()), device=accelerator.device), "mean")
     return dict(zip(figures, values.tolist(), strict=True))
 
 
@@ -111,15 +118,40 @@ def agreed(stopping: bool, accelerator: Accelerator) -> bool:
     if accelerator.num_processes == 1:
         return stopping
     count = torch.tensor(float(stopping), device=accelerator.device)
-    return bool(accelerator.reduce(count, "sum") > 0)
+    with _together():
+        return bool(accelerator.reduce(count, "sum") > 0)
 
 
 def smallest(number: int, accelerator: Accelerator) -> int:
     """The smallest of the numbers of all processes."""
     if accelerator.num_processes == 1:
         return number
-    numbers = accelerator.gather(torch.tensor([number], device=accelerator.device))
+    with _together():
+        numbers = accelerator.gather(torch.tensor([number], device=accelerator.device))
     return int(numbers.min())
+
+
+def same_start(step: int, accelerator: Accelerator) -> None:
+    """Check that all processes continue from the same step.
+
+    Raises:
+        InputError: they do not, since they have not found the same checkpoint.
+    """
+    if accelerator.num_processes == 1:
+        return
+    with _together():
+        steps = accelerator.gather(torch.tensor([step], device=accelerator.device)).tolist()
+    if len(set(steps)) > 1:
+        raise InputError(
+            f"The processes would continue from different steps ({', '.join(str(step) for step in steps)}), so they do "
+            "not read the same checkpoint. With several machines --out must be a folder that all of them share."
+        )
+
+
+def wait(accelerator: Accelerator) -> None:
+    """Wait until all processes have arrived here."""
+    with _together():
+        accelerator.wait_for_everyone()
 
 
 def from_first(value: Value, accelerator: Accelerator) -> Value:
@@ -128,7 +160,38 @@ def from_first(value: Value, accelerator: Accelerator) -> Value:
         return value
     from accelerate.utils import broadcast_object_list
 
-    return broadcast_object_list([value])[0]
+    with _together():
+        return broadcast_object_list([value])[0]
 
 
-__all__ = ["agreed", "averaging", "from_first", "make_accelerator", "mean", "smallest", "start_trackers"]
+@contextmanager
+def _together() -> Iterator[None]:
+    """Around every operation that needs all processes: say in words that one of them is gone.
+
+    gloo and NCCL report it as a RuntimeError whose message depends on how the other process ended.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "out of memory" in str(error).lower():
+            raise
+        reason = str(error).strip().partition("\n")[0].partition(". ")[0]
+        raise LostProcess(
+            "Another process of this fit has ended or cannot be reached, so this one stops too. Look for the first "
+            "error above, or a process that the system ended. Start the same command again with --resume to continue "
+            f"from the last checkpoint. ({reason})"
+        ) from error
+
+
+__all__ = [
+    "LostProcess",
+    "agreed",
+    "averaging",
+    "from_first",
+    "make_accelerator",
+    "mean",
+    "same_start",
+    "smallest",
+    "start_trackers",
+    "wait",
+]

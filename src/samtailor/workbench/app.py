@@ -222,6 +222,10 @@ def _add_jobs(app: FastAPI, session: Session) -> None:
         job = session.jobs.current
         return None if job is None else job.to_json()
 
+    @app.post("/api/jobs/current/keep", summary="End the fit with the best result so far")
+    def keep() -> dict[str, Any]:
+        return session.jobs.keep().to_json()
+
     @app.delete("/api/jobs/current", summary="Stop the job after it has saved")
     def stop() -> dict[str, Any]:
         return session.jobs.stop().to_json()

@@ -1,4 +1,4 @@
-"""Part of the HTTP interface of the page: clean-up of masks, base models, accepting many images."""
+"""Part of the HTTP interface of the page: clean-up of masks, base models, accepting many images, finding objects."""
 
 from __future__ import annotations
 
@@ -40,6 +40,11 @@ def add(app: FastAPI, session: Session) -> None:
     def choose(body: schema.BaseName) -> dict[str, Any]:
         session.bases.choose(body.name)
         return session.about()
+
+    @app.post("/api/jobs/find", status_code=201, summary="Find objects like those of references")
+    def find(body: schema.Find) -> dict[str, Any]:
+        references = [one.marks() for one in body.references]
+        return session.finding.start(body.class_, references, body.threshold, body.here).to_json()
 
     @app.post("/api/accept", summary="Accept proposed images")
     def accept(body: schema.AcceptMany) -> dict[str, Any]:

@@ -124,7 +124,7 @@ class Exports:
         records = {image.id: record for image, record in self._project.records(states)}
         images = self._project.images
         return [
-            LabelledImage(name, images.path(image.name), image.height, image.width, _objects(records[image.id]))
+            LabelledImage(name, images.source(image.id), image.height, image.width, _objects(records[image.id]))
             for name, image in by_name(images.all()).items()
             if image.id in records and (records[image.id].state != "open" or records[image.id].objects)
         ]
@@ -170,7 +170,7 @@ def _parts(
 def _objects(record: Record) -> tuple[LabelledObject, ...]:
     """Objects in descending order of score, as the writers expect. Objects drawn by the user have score 1."""
     objects = [
-        LabelledObject(o.class_, o.rle.packed, 1.0 if o.score is None or o.source != "auto" else o.score, o.adapter)
+        LabelledObject(o.class_, o.rle.packed, o.score if o.predicted and o.score is not None else 1.0, o.adapter)
         for o in record.objects
     ]
     return tuple(sorted(objects, key=lambda o: -o.score))

@@ -11,50 +11,28 @@ import hashlib
 import io
 import json
 import logging
-import os
 import threading
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from samtailor.data.image import SUFFIXES, header
+from samtailor.data.image import HEIC
 from samtailor.data.listing import natural_key
 from samtailor.data.writing import replacing
 from samtailor.errors import DataError
 from samtailor.serve import images as reading
 from samtailor.serve.limits import Limits
 from samtailor.serve.refusals import Refused, TooLarge, Unknown, Unreadable
+from samtailor.workbench.image_files import ImageFile, by_name, file_names, inspect, regular_file
 
 THUMBNAIL = 160
 """Longest side of a thumbnail, pixels."""
-_SENT_UNCHANGED = {"JPEG": "image/jpeg", "PNG": "image/png"}
 _log = logging.getLogger("samtailor.workbench")
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """An image file.
-
-    Args:
-        id: 20 hexadecimal digits.
-        name: path relative to the folder, with "/".
-        stamp: size and time of the file as text; a new stamp means a changed image.
-        height, width: pixels after the EXIF rotation; 0 if the image cannot be read.
-        media_type: media type if browsers can show the file unchanged, else "".
-        error: why the image cannot be read; None if it can.
-    """
-
-    id: str
-    name: str
-    stamp: str
-    height: int = 0
-    width: int = 0
-    media_type: str = ""
-    error: str | None = None
 
 
 class ImageFolder:
@@ -83,9 +61,12 @@ class ImageFolder:
     def refresh(self) -> dict[str, ImageFile]:
         """Read the folder again. Returns the images by id, in natural order of their names."""
         with self._lock:
-            names = [name for name in _names(self.folder) if name not in self._hidden]
-            files = [self._inspect(name) for name in sorted(names, key=natural_key)]
-            images = {image.id: image for image in files}
+            names = [name for name in file_names(self.folder) if name not in self._hidden]
+            known: dict[str, list[ImageFile]] = {}
+            for image in self._images.values():
+                known.setdefault(image.file, []).append(image)
+            files = (inspect(self.folder, name, self.limits, known) for name in sorted(names, key=natural_key))
+            images = {image.id: image for pages in files for image in pages}
             if images != self._images:
                 self._images = images
                 self._write_index()
@@ -114,17 +95,16 @@ class ImageFolder:
         return image
 
     def data(self, id: str) -> tuple[ImageFile, bytes]:
-        """An image and the bytes of its file.
+        """An image and the bytes of its file; PNG for other pages than the first and for HEIC and AVIF files.
 
         Raises:
             Unknown: no such image. Unreadable, TooLarge: it cannot be read, and is listed as failed from now on.
         """
         image = self.get(id)
-        try:
-            return image, self._bytes(image.name)
-        except Refused as error:
-            self.fail(id, str(error))
-            raise
+        if _converted(image):
+            return image, _encoded(self.pixels(id), "PNG", compress_level=1)
+        with self._failing(image):
+            return image, self._bytes(image.file)
 
     def fail(self, id: str, reason: str) -> None:
         """List an image as failed, with the reason, until its file changes."""
@@ -135,26 +115,35 @@ class ImageFolder:
 
     def pixels(self, id: str) -> np.ndarray:
         """uint8 RGB (height, width, 3), EXIF rotation applied. Raises the errors of `data`."""
-        image, data = self.data(id)
-        try:
-            return reading.read(data, self.limits, image.name)
-        except Refused as error:
-            self.fail(id, str(error))
-            raise
+        image = self.get(id)
+        with self._failing(image):
+            return read_page(self._bytes(image.file), self.limits, image.file, image.frame)
+
+    def source(self, id: str) -> Path:
+        """A file with nothing but the image, for exports: its own file, or a PNG file of the page of a stack.
+
+        Raises:
+            Unknown: no such image. Unreadable, TooLarge: it cannot be read.
+        """
+        image = self.get(id)
+        if image.pages == 1:
+            return self.path(image.file)
+        file = self.cache / "pages" / f"{id}-{_digest(image.stamp)}.png"
+        if not file.exists():
+            with replacing(file) as temporary:
+                temporary.write_bytes(_encoded(self.pixels(id), "PNG"))
+        return file
 
     def upright(self, id: str) -> tuple[bytes, str]:
         """The image for a browser: (bytes, media type). The file is sent unchanged if browsers can show it."""
-        image, data = self.data(id)
-        if image.media_type:
-            return data, image.media_type
-        stream = io.BytesIO()
-        Image.fromarray(self.pixels(id)).save(stream, "JPEG", quality=95, subsampling=0)
-        return stream.getvalue(), "image/jpeg"
+        if media_type := self.get(id).media_type:
+            return self.data(id)[1], media_type
+        return _encoded(self.pixels(id), "JPEG", quality=95, subsampling=0), "image/jpeg"
 
     def thumbnail(self, id: str) -> bytes:
         """A JPEG of at most `THUMBNAIL` pixels per side, cached on disk."""
         image = self.get(id)
-        file = self._thumbnails / f"{id}-{hashlib.sha256(image.stamp.encode()).hexdigest()[:8]}.jpg"
+        file = self._thumbnails / f"{id}-{_digest(image.stamp)}.jpg"
         try:
             return file.read_bytes()
         except FileNotFoundError:
@@ -167,8 +156,8 @@ class ImageFolder:
             return jpeg
 
     def _make_thumbnail(self, id: str) -> bytes:
-        image, data = self.data(id)
-        if image.media_type == "image/jpeg":  # the JPEG decoder can scale down: ten times as fast
+        if self.get(id).media_type == "image/jpeg":  # the JPEG decoder can scale down: ten times as fast
+            image, data = self.data(id)
             try:
                 with Image.open(io.BytesIO(data), formats=["JPEG"]) as jpeg:
                     jpeg.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
@@ -179,9 +168,16 @@ class ImageFolder:
         else:
             small = Image.fromarray(self.pixels(id))
         small.thumbnail((THUMBNAIL, THUMBNAIL))
-        stream = io.BytesIO()
-        small.save(stream, "JPEG", quality=80)
-        return stream.getvalue()
+        return _encoded(np.asarray(small), "JPEG", quality=80)
+
+    @contextmanager
+    def _failing(self, image: ImageFile) -> Iterator[None]:
+        """List the image as failed if it cannot be read."""
+        try:
+            yield
+        except Refused as error:
+            self.fail(image.id, str(error))
+            raise
 
     def _bytes(self, name: str) -> bytes:
         path = self.path(name)
@@ -195,47 +191,14 @@ class ImageFolder:
         return data
 
     def path(self, name: str) -> Path:
-        """Path of an image's file.
-
-        Raises:
-            Unreadable: a link that leaves the folder, or not a regular file.
-        """
-        path = (self.folder / name).resolve()
-        if not path.is_relative_to(self.folder):
-            raise Unreadable(f"{name}: a link to a file outside the folder; it is not followed.")
-        if not path.is_file():
-            raise Unreadable(f"{name}: not a file.")
-        return path
-
-    def _inspect(self, name: str) -> ImageFile:
-        id = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:20]
-        if (shown := name.encode("utf-8", "replace").decode()) != name:
-            return ImageFile(id, shown, "", error=f"{shown}: the file name is not valid UTF-8. Rename the file.")
-        try:
-            stat = (self.folder / name).stat()
-            stamp = f"{stat.st_size}-{stat.st_mtime_ns}"
-        except OSError as error:
-            return ImageFile(id, name, "", error=f"{name}: cannot be opened ({error.strerror}).")
-        if (indexed := self._images.get(id)) is not None and indexed.stamp == stamp and indexed.name == name:
-            return indexed
-        try:
-            return self._measure(ImageFile(id, name, stamp))
-        except (Refused, DataError) as error:
-            return ImageFile(id, name, stamp, error=str(error))
-
-    def _measure(self, image: ImageFile) -> ImageFile:
-        path, limits = self.path(image.name), self.limits
-        size = path.stat().st_size
-        if size > limits.bytes:
-            raise TooLarge(f"{image.name}: {size:,} bytes, larger than the limit of {limits.bytes:,} bytes.")
-        (height, width), media_type = _size(path, image.name, limits.pixels)
-        return replace(image, height=height, width=width, media_type=media_type)
+        """Path of an image's file, see `regular_file`."""
+        return regular_file(self.folder, name)
 
     def _read_index(self) -> dict[str, ImageFile]:
         """Images of the index file; empty if it cannot be read, or was written by another version."""
         try:
             rows = json.loads(self._index.read_text(encoding="utf-8"))
-            return {row["id"]: ImageFile(**row) for row in rows}
+            return {row["id"]: ImageFile(**row) for row in rows if _is_current(row)}
         except (OSError, ValueError, TypeError, KeyError):
             return {}
 
@@ -247,48 +210,55 @@ class ImageFolder:
             _log.warning("The index of the images cannot be saved in %s (%s).", self._index.parent, error.strerror)
 
 
-def _names(folder: Path) -> list[str]:
-    """Relative paths of the files with an image's suffix."""
-    paths: list[str] = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = Path(os.path.relpath(parent, folder))
-        paths += [
-            (inside / name).as_posix()
-            for name in files
-            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
-        ]
-    return paths
+def read_page(data: bytes, limits: Limits, name: str, frame: int = 0) -> np.ndarray:
+    """Decode an image of the folder: uint8 RGB (height, width, 3), EXIF rotation applied.
 
-
-def _size(path: Path, name: str, pixels: int) -> tuple[tuple[int, int], str]:
-    """(height, width) after the EXIF rotation, and the media type if browsers can show the file unchanged, else "".
-
-    Reads only the header of the file.
+    Args:
+        data: content of its file.
+        limits: largest file and image.
+        name: of the file.
+        frame: see `ImageFile`.
 
     Raises:
-        Unreadable: not an image. TooLarge: more pixels than `pixels`.
+        Unreadable, TooLarge: it cannot be read.
+    """
+    return reading.read(data, limits, name, frame=frame, formats=reading.FILE_FORMATS)
+
+
+def image_of_row(folder: Path, row: Mapping[str, Any], limits: Limits) -> np.ndarray:
+    """Decode an image in a job, see `snapshot.image_row`. Raises Unreadable, TooLarge.
+
+    Args:
+        folder: of the images.
+        row: name, file and frame of the image. Jobs of earlier versions have the file alone.
+        limits: largest file and image.
     """
     try:
-        with Image.open(path, formats=reading.FORMATS) as image:
-            width, height = image.size
-            plain = image.mode in ("RGB", "L") and "transparency" not in image.info
-            media_type = _SENT_UNCHANGED.get(image.format or "", "") if plain else ""
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise TooLarge(f"{name}: far more pixels than the limit of {pixels:,} pixels.") from error
-    except Exception as error:  # a hostile file may make a decoder raise anything
-        raise Unreadable(f"{name}: not a readable image; the file may be damaged or incomplete.") from error
-    if width * height > pixels:
-        raise TooLarge(f"{name}: {width}x{height} px, more than the limit of {pixels:,} pixels.")
-    upright = header(path)
-    return upright.size, media_type if upright.orientation == 1 else ""
+        data = (folder / row["file"]).read_bytes()
+    except OSError as error:
+        name = row.get("name", row["file"])
+        raise Unreadable(f"{name}: cannot be opened ({error.strerror}).") from error
+    return read_page(data, limits, row["file"], row.get("frame", 0))
 
 
-def by_name(images: Mapping[str, ImageFile]) -> dict[str, ImageFile]:
-    """Images by unique names without suffix; "a.png" and "a.jpg" become "a_png" and "a_jpg"."""
-    parts = {id: os.path.splitext(image.name) for id, image in images.items()}
-    count = Counter(stem for stem, _ in parts.values())
-    return {stem if count[stem] == 1 else f"{stem}_{suffix[1:]}": images[id] for id, (stem, suffix) in parts.items()}
+def _is_current(row: Mapping[str, Any]) -> bool:
+    """Whether a row of the index is used: pillow-heif may have been installed since."""
+    return bool(row["pages"]) and not (row["error"] and Path(row["name"]).suffix.lower() in HEIC)
 
 
-__all__ = ["THUMBNAIL", "ImageFile", "ImageFolder", "by_name"]
+def _converted(image: ImageFile) -> bool:
+    """Whether requests get another file than the image's own."""
+    return image.page > 1 or Path(image.file).suffix.lower() in (*HEIC, ".avif")
+
+
+def _encoded(pixels: np.ndarray, format: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format, **options)
+    return stream.getvalue()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+__all__ = ["THUMBNAIL", "ImageFile", "ImageFolder", "by_name", "image_of_row", "read_page"]

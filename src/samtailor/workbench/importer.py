@@ -190,7 +190,8 @@ class Importer:
 class ImageMatcher:
     """Finds the image of a project that an image of a data set is.
 
-    It is the same file, a file with the same content, or one with the same name and size, in this order.
+    It is the same file, a file with the same content, or one with the same name and size, in this order. Of an image
+    stack it is the first page.
 
     Args:
         images: images of the project.
@@ -202,7 +203,7 @@ class ImageMatcher:
         self._by_path: dict[str, ImageFile] = {}
         self._by_bytes: dict[str, list[ImageFile]] = defaultdict(list)
         self._by_stem: dict[str, list[ImageFile]] = defaultdict(list)
-        for image in images:
+        for image in (image for image in images if image.page == 1):
             self._by_path[os.path.realpath(folder / image.name)] = image
             self._by_bytes[image.stamp.partition("-")[0]].append(image)
             self._by_stem[PurePosixPath(image.name).stem.lower()].append(image)

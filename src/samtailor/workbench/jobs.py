@@ -32,11 +32,15 @@ class Job:
 
     Args:
         id: unique.
-        kind: "fit", "label", "import" or "measure".
-        adapter: the adapter that is fitted, or that labels; the name of the data set that is imported.
+        kind: "fit", "label", "find", "import" or "measure".
+        adapter: the adapter that is fitted, or that labels; the name of the data set that is imported, or of the class
+            that is found.
         state: only a running job changes.
         done, total: steps or images of the present stage.
-        stage: "start", "encode", "fit", "select", "gallery", "proposals", "label" or "import".
+        stage: "start", "encode", "gallery", "proposals", "label", "references", "find", "import", "download" (in
+            megabytes), "measure", or a stage of the fit, see `train.progress.Progress`.
+        part: what of the stage is in progress, such as a class or a candidate; None if it has no name.
+        keeping: the best result so far was requested.
         loss: training loss.
         miou, start_miou: held-out mIoU of clicks, now and before the first step, in [0, 1].
         automatic_miou: held-out mIoU of automatic mode after the fit, in [0, 1].
@@ -49,7 +53,7 @@ class Job:
         seconds_left: of the present stage.
         images_per_second: of the present stage.
         message: the error, or a note on the result.
-        report: of an import, see `Session.import_data`.
+        report: of an import, see `Session.import_data`; of "find", see `Finding`.
     """
 
     id: str
@@ -59,6 +63,8 @@ class Job:
     done: int = 0
     total: int = 0
     stage: str = "start"
+    part: str | None = None
+    keeping: bool = False
     loss: float | None = None
     miou: float | None = None
     start_miou: float | None = None
@@ -152,6 +158,25 @@ class Jobs:
             thread.join(wait)
         return self.current
 
+    def keep(self) -> Job:
+        """End a running fit with the best result so far; returns at once.
+
+        Raises:
+            Unknown: no fit is in progress. Taken: its process does not run yet.
+        """
+        process = self._process
+        if not self.running or self.current is None or self.current.kind != "fit":
+            raise Unknown("No fit is in progress.")
+        if process is None or process.stdin is None:
+            raise Taken("The fit is starting. Try again in a moment.")
+        try:
+            process.stdin.write(worker.KEEP)
+            process.stdin.flush()
+        except (OSError, ValueError):  # it has just ended, or is being stopped
+            return self.current
+        self._update(keeping=True)
+        return self.current
+
     def close(self) -> None:
         """Stop a running job and wait until it has saved."""
         if self.running:
@@ -202,7 +227,7 @@ class Jobs:
                     message = json.loads(line)
                     if "progress" in message:
                         self._update(**_known(message["progress"]))
-                    elif "done" in message or "error" in message:
+                    elif "failed" not in message and ("done" in message or "error" in message):
                         last.update(message)
                     else:
                         on_message(message)

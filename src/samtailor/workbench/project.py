@@ -10,40 +10,24 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from samtailor.bases import is_retired
 from samtailor.data.writing import sealed, sweep
-from samtailor.errors import DataError, InputError, counted, fault_in_words
-from samtailor.serve.refusals import Refused, Taken
+from samtailor.errors import InputError, fault_in_words
+from samtailor.serve.refusals import Refused
 from samtailor.workbench import records
+from samtailor.workbench.annotation_folder import AnnotationFolder, Stale, with_classes
+from samtailor.workbench.class_change import ClassChange
 from samtailor.workbench.file_lock import lock_project
 from samtailor.workbench.images import ImageFile, ImageFolder
+from samtailor.workbench.overview import Overview
 from samtailor.workbench.records import Object, Record, State
-from samtailor.workbench.settings import Class, Settings, make_class, read_settings, updated_aliases, with_color
+from samtailor.workbench.settings import Class, Settings, make_class, read_settings, with_color
 
 _log = logging.getLogger("samtailor.workbench")
-
-
-@dataclass(frozen=True)
-class _Summary:
-    """Part of a record that is kept in memory, so that listing the images reads no files."""
-
-    record: Record
-    labels: Counter[str]
-    error: str | None = None
-
-    @classmethod
-    def of(cls, record: Record) -> _Summary:
-        without_objects = record.model_copy(update={"objects": []})
-        return cls(without_objects, Counter(o.class_ for o in record.objects))
-
-    @property
-    def untouched(self) -> bool:
-        return self.record.state == "proposed" or (self.record.state == "open" and not self.labels)
 
 
 class Project:
@@ -63,7 +47,6 @@ class Project:
 
     def __init__(self, home: Path, images: ImageFolder, base: str, classes: Sequence[str] = ()) -> None:
         self.home, self.images = home, images
-        self._records = home / "annotations"
         self._file_lock = lock_project(home)
         self._lock = threading.RLock()
         try:
@@ -81,13 +64,15 @@ class Project:
                 f"The project in {self.home} uses the base model {self.settings.base!r}, not {base!r}. Use --base "
                 f"{self.settings.base}, or start another project with --project DIR."
             )
-        if (earlier := self.home / "pictures").is_dir() and not self._records.exists():  # projects of version 0.1
-            earlier.rename(self._records)
+        folder = self.home / "annotations"
+        if (earlier := self.home / "pictures").is_dir() and not folder.exists():  # projects of version 0.1
+            earlier.rename(folder)
         if self.settings.hidden:
             self.images.hide(self.settings.hidden)
-        self._records.mkdir(exist_ok=True)
-        sweep(self.home, self._records, self.images.cache, self.home / "jobs", self.home / "exports")
-        self._summaries = {file.stem: self._summarize(file) for file in self._records.glob("*.json")}
+        folder.mkdir(exist_ok=True)
+        sweep(self.home, folder, self.images.cache, self.home / "jobs", self.home / "exports")
+        self._annotations = AnnotationFolder(folder)
+        self._overview = Overview(self.images, self._annotations, self._present)
         self._finish_renaming()
         self.add_classes([name for name in classes if name not in self.settings.aliases])
         self._save(self.settings)
@@ -103,29 +88,23 @@ class Project:
 
     def rows(self) -> list[dict[str, Any]]:
         """The images as the page lists them, after reading the folder again."""
-        return [self._row(image) for image in self.images.refresh().values()]
+        return [self._overview.row(image) for image in self.images.refresh().values()]
 
     def row(self, id: str) -> dict[str, Any]:
         """One entry of `rows`. Raises Unknown if there is no such image."""
-        return self._row(self.images.get(id))
+        return self._overview.row(self.images.get(id))
 
     def counts(self) -> dict[str, int]:
         """Number of images in each state."""
-        counter = Counter(self._state(image)[0] for image in self.images.all().values())
-        return {state: counter[state] for state in ("open", "proposed", "accepted", "failed")}
+        return self._overview.counts()
 
     def labels(self, state: str = "accepted") -> Counter[str]:
-        """Number of objects of each class over the images in a state."""
-        ids = (id for id, image in self.images.all().items() if self._state(image)[0] == state)
-        summaries = (self._summaries.get(id) for id in ids)
-        return Counter(self._present(label) for summary in summaries if summary for label in summary.labels)
+        """Number of images with objects of each class, of the images in a state."""
+        return self._overview.labels(state)
 
     def class_objects(self) -> dict[str, int]:
         """Number of objects of each class over all images, whatever their state."""
-        counter = Counter[str]()
-        for summary in list(self._summaries.values()):
-            counter.update({self._present(label): number for label, number in summary.labels.items()})
-        return dict(counter)
+        return self._overview.objects_of()
 
     def read(self, id: str) -> Record:
         """Annotations of an image; an empty record if there are none.
@@ -134,12 +113,8 @@ class Project:
             Unknown: no such image. DataError: its record is damaged.
         """
         self.images.get(id)
-        file = self._file(id)
-        record = records.checked(records.read(file), file) if file.exists() else Record()
-        if self.settings.renaming:
-            objects = [o.model_copy(update={"class_": self._present(o.class_)}) for o in record.objects]
-            record = record.model_copy(update={"objects": objects})
-        return record
+        record = self._annotations.read(id)
+        return with_classes(record, self.settings.renaming) if self.settings.renaming else record
 
     def put(self, id: str, revision: int, state: State, objects: Sequence[Object]) -> Record:
         """Save the user's annotations of an image; they are on disk when this returns.
@@ -160,7 +135,7 @@ class Project:
             if before.revision != revision:
                 raise Stale(before)
             new = Record(revision=revision + 1, state=state, objects=checked, **_identity(image))
-            return self._write(id, new)
+            return self._annotations.write(id, new)
 
     def propose(self, id: str, objects: Sequence[Object], uncertainty: float, by: str) -> bool:
         """Save the objects that an adapter predicted, unless the user has worked on the image in the meantime.
@@ -174,18 +149,32 @@ class Project:
         Returns:
             Whether the objects were saved.
         """
+        return self.revise(
+            id, by, lambda before: Record(state="proposed", objects=list(objects), uncertainty=uncertainty)
+        )
+
+    def revise(self, id: str, by: str, change: Callable[[Record], Record | None]) -> bool:
+        """Change what was predicted for an image, unless the user has worked on it in the meantime.
+
+        Args:
+            id: id of the image.
+            by: see `Record.by`.
+            change: gets the present record and returns state, objects and uncertainty of the new one, or None to leave
+                it as it is. Earlier class names are replaced by the present ones.
+
+        Returns:
+            Whether a record was saved.
+        """
         image = self.images.get(id)
-        renamed = [o.model_copy(update={"class_": self.settings.aliases.get(o.class_, o.class_)}) for o in objects]
         with self._lock:
             before = self.read(id)
-            if not before.untouched:
+            new = change(before) if before.untouched else None
+            if new is None:
                 return False
-            self.add_classes(list(dict.fromkeys(o.class_ for o in renamed)))
-            new = Record(
-                revision=before.revision + 1, state="proposed", objects=self._checked(image, renamed),
-                uncertainty=uncertainty, by=by, **_identity(image),
-            )  # fmt: skip
-            self._write(id, new)
+            new = with_classes(new, self.settings.aliases)
+            self.add_classes(list(dict.fromkeys(o.class_ for o in new.objects)))
+            changed = {"revision": before.revision + 1, "objects": self._checked(image, new.objects), "by": by}
+            self._annotations.write(id, new.model_copy(update=changed | _identity(image)))
             return True
 
     def restore(self, id: str, before: Record) -> bool:
@@ -194,7 +183,7 @@ class Project:
             now = self.read(id)
             if now.revision != before.revision + 1:
                 return False
-            self._write(id, before.model_copy(update={"revision": now.revision + 1}))
+            self._annotations.write(id, before.model_copy(update={"revision": now.revision + 1}))
             return True
 
     def waiting(self, by: str, only: Sequence[str] | None = None) -> list[str]:
@@ -204,19 +193,18 @@ class Project:
             by: see `Record.by`; images with the same value are skipped.
             only: restrict to these ids; images with the same `by` are then labeled again.
         """
-        summaries = {id: self._summaries.get(id) for id in (self.images.all() if only is None else only)}
+        summaries = {id: self._annotations.summaries.get(id) for id in (self.images.all() if only is None else only)}
         ids = [
             id
             for id, summary in summaries.items()
             if summary is None or (summary.untouched and (only is not None or summary.record.by != by))
         ]
-        return [id for id in ids if self._state(self.images.get(id))[0] != "failed"]
+        return [id for id in ids if self._overview.state(self.images.get(id))[0] != "failed"]
 
     def records(self, states: Sequence[str]) -> Iterator[tuple[ImageFile, Record]]:
         """Images in these states with their records, in the order of the list."""
-        for id, image in self.images.all().items():
-            if self._state(image)[0] in states:
-                yield image, self.read(id)
+        for image in self._overview.in_states(tuple(states)):
+            yield image, self.read(image.id)
 
     def set_classes(
         self, classes: Sequence[Class], renamed: Mapping[str, str], moved: Mapping[str, str] | None = None
@@ -232,40 +220,14 @@ class Project:
             InputError: a duplicate name, or an invalid renaming or move.
             Taken: a class that is in use would be removed.
         """
-        names = [class_.name for class_ in classes]
-        if len({name.lower() for name in names}) != len(names):
-            raise InputError("Two classes have the same name (upper and lower case are not distinguished).")
         with self._lock:
-            old = set(self.classes)
-            renamed = {a: b for a, b in renamed.items() if a != b}
-            if wrong := [a for a, b in renamed.items() if a not in old or a in names or b not in names or b in old]:
-                raise InputError(
-                    f"{wrong[0]!r} cannot be renamed to {renamed[wrong[0]]!r}: the old name must be an existing class "
-                    "that is not in the new list, and the new name must be new in it."
-                )
-            moved = dict(moved or {})
-            if wrong := [a for a, b in moved.items() if a not in old or a in names or a in renamed or b not in names]:
-                raise InputError(
-                    f"The objects of {wrong[0]!r} cannot get the class {moved[wrong[0]]!r}: the first must be a class "
-                    "that is removed, and the second one of the new list."
-                )
-            renamed = renamed | moved
-            in_use = Counter(self._present(label) for summary in self._summaries.values() for label in summary.labels)
-            if removed := [name for name in old if name not in names and name not in renamed and in_use[name]]:
-                images = counted(in_use[removed[0]], "image has", "images have")
-                raise Taken(f"The class {removed[0]!r} cannot be removed: {images} objects of it.")
+            change = ClassChange(self.classes, classes, renamed, moved or {})
+            change.check(self._overview.images_with())
             self._finish_renaming()
-            changed = {
-                "classes": [with_color(class_, i) for i, class_ in enumerate(classes)],
-                "aliases": updated_aliases(self.settings.aliases, renamed, names),
-                "renaming": dict(renamed),
-            }
-            self._save(self.settings.model_copy(update=changed))
+            self._save(change.applied(self.settings))
             try:
                 self._finish_renaming()
-            except (
-                OSError
-            ) as error:  # noted in project.json: completed later, and `read` shows the new names until then
+            except OSError as error:  # noted in project.json: completed later; `read` shows the new names until then
                 _log.warning("The renaming of classes is not complete: %s", fault_in_words(error))
 
     def add_classes(self, names: Sequence[str]) -> None:
@@ -295,7 +257,7 @@ class Project:
         """
         with self._lock:
             listed = {image.name: id for id, image in self.images.all().items()}
-            hidden = [name for name in names if name in listed and listed[name] not in self._summaries]
+            hidden = [name for name in names if name in listed and listed[name] not in self._annotations.summaries]
             if hidden and not dry:
                 self._save(self.settings.model_copy(update={"hidden": sorted({*self.settings.hidden, *hidden})}))
                 self.images.hide(self.settings.hidden)
@@ -312,10 +274,7 @@ class Project:
         renamed = self.settings.renaming
         if not renamed:
             return
-        for id in [id for id, summary in self._summaries.items() if set(summary.labels) & set(renamed)]:
-            record = records.read(self._file(id))
-            objects = [o.model_copy(update={"class_": renamed.get(o.class_, o.class_)}) for o in record.objects]
-            self._write(id, record.model_copy(update={"objects": objects, "revision": record.revision + 1}))
+        self._annotations.rename(renamed)
         self._save(self.settings.model_copy(update={"renaming": {}}))
 
     def _present(self, name: str) -> str:
@@ -325,64 +284,12 @@ class Project:
     def _checked(self, image: ImageFile, objects: Sequence[Object]) -> list[Object]:
         if image.error is not None:
             raise Refused(f"This image cannot be read: {image.error}")
-        if len(objects) > records.MAX_OBJECTS:
-            raise InputError(f"An image has at most {records.MAX_OBJECTS} objects, got {len(objects)}.")
-        if len({o.id for o in objects}) != len(objects):
-            raise InputError("Two objects have the same id.")
-        if unknown := [o.class_ for o in objects if o.class_ not in self.classes]:
-            raise InputError(f"There is no class {unknown[0]!r}. Classes: {', '.join(self.classes) or 'none'}.")
-        return [o.checked((image.height, image.width)) for o in objects]
-
-    def _write(self, id: str, record: Record) -> Record:
-        try:
-            records.write(self._file(id), record)
-        except OSError:
-            if self._file(id).exists():  # the file may have been replaced before the fault
-                self._summaries[id] = self._summarize(self._file(id))
-            raise
-        self._summaries[id] = _Summary.of(record)
-        return record
-
-    def _file(self, id: str) -> Path:
-        return self._records / f"{id}.json"
-
-    def _summarize(self, file: Path) -> _Summary:
-        try:
-            return _Summary.of(records.read(file))
-        except DataError as error:
-            return _Summary(Record(state="accepted"), Counter(), str(error))  # protects the file from being overwritten
-
-    def _state(self, image: ImageFile) -> tuple[str, str | None]:
-        """State of an image and, if it is "failed", the reason."""
-        summary = self._summaries.get(image.id)
-        if image.error is not None or summary is None:
-            return ("open", None) if image.error is None else ("failed", image.error)
-        if summary.error is not None:
-            return "failed", summary.error
-        if summary.labels and summary.record.size != (image.height, image.width):
-            return "failed", f"{image.name}: the size of the image has changed since it was annotated."
-        return summary.record.state, None
-
-    def _row(self, image: ImageFile) -> dict[str, Any]:
-        summary, (state, error) = self._summaries.get(image.id), self._state(image)
-        return {
-            "id": image.id, "name": image.name, "width": image.width, "height": image.height, "state": state,
-            "objects": 0 if summary is None else sum(summary.labels.values()),
-            "uncertainty": summary.record.uncertainty if summary and state == "proposed" else None, "error": error,
-        }  # fmt: skip
+        return records.checked_objects(objects, (image.height, image.width), self.classes)
 
     def _save(self, settings: Settings) -> None:
         """Write project.json, then use the new settings: a failed write changes neither."""
         records.write_through(self.home / "project.json", sealed(settings.model_dump(mode="json")))
         self.settings = settings
-
-
-class Stale(Taken):
-    """A save was based on an old revision; `record` is the newest one."""
-
-    def __init__(self, record: Record) -> None:
-        super().__init__("This image was changed in the meantime, in another tab or by a job.")
-        self.record = record
 
 
 def _identity(image: ImageFile) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -69,12 +70,17 @@ class Object(BaseModel):
     id: str = Field(min_length=1, max_length=64)
     class_: str = Field(validation_alias="class", serialization_alias="class", min_length=1, max_length=64)
     rle: Runs
-    source: Literal["click", "box", "brush", "polygon", "auto", "import"] = "click"
+    source: Literal["click", "box", "brush", "polygon", "auto", "find", "import"] = "click"
     adapter: str | None = Field(default=None, max_length=64)
     score: UnitInterval | None = None
     uncertainty: UnitInterval | None = None
     clicks: int = Field(default=0, ge=0, le=100_000)
     prompts: SavedPrompt | None = None
+
+    @property
+    def predicted(self) -> bool:
+        """Whether it was predicted without a prompt of the user."""
+        return self.source in ("auto", "find")
 
     def checked(self, size: tuple[int, int]) -> Object:
         """The same object with valid run lengths in canonical form.
@@ -156,6 +162,26 @@ def checked(record: Record, file: Path) -> Record:
     return record
 
 
+def checked_objects(objects: Sequence[Object], size: tuple[int, int], classes: Sequence[str]) -> list[Object]:
+    """The objects of an image with valid run lengths in canonical form.
+
+    Args:
+        objects: all objects of the image.
+        size: (height, width) of the image.
+        classes: names of the classes of the project.
+
+    Raises:
+        InputError: too many objects, two with the same id, an unknown class, or an invalid mask.
+    """
+    if len(objects) > MAX_OBJECTS:
+        raise InputError(f"An image has at most {MAX_OBJECTS} objects, got {len(objects)}.")
+    if len({o.id for o in objects}) != len(objects):
+        raise InputError("Two objects have the same id.")
+    if unknown := [o.class_ for o in objects if o.class_ not in classes]:
+        raise InputError(f"There is no class {unknown[0]!r}. Classes: {', '.join(classes) or 'none'}.")
+    return [o.checked(size) for o in objects]
+
+
 def write(file: Path, record: Record) -> None:
     """Write a record; it is on disk when this returns."""
     write_through(file, sealed(record.model_dump(mode="json", by_alias=True)))
@@ -191,6 +217,7 @@ __all__ = [
     "State",
     "area",
     "checked",
+    "checked_objects",
     "read",
     "write",
     "write_through",

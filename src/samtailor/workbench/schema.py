@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve.schema import Number, Prompt
+from samtailor.workbench.finding import ReferenceMarks
 from samtailor.workbench.records import Object, Runs, UnitInterval
 from samtailor.workbench.settings import Class
 
@@ -146,6 +147,27 @@ class Label(_Strict):
     only: list[str] | None = Field(default=None, description="Ids of images; default: all that are not annotated.")
 
 
+class FindReference(_Strict):
+    """An image that shows what to find, or what not to find."""
+
+    image: str = Field(description="Id of the image.")
+    rle: Runs | None = Field(default=None, description="Mask of one object; default: the objects of the image.")
+    alike: bool = True
+
+    def marks(self) -> ReferenceMarks:
+        """The reference as `Finding.start` takes it."""
+        return ReferenceMarks(self.image, self.rle, self.alike)
+
+
+class Find(_Strict):
+    """A search for objects like those of references."""
+
+    class_: str = Field(alias="class", min_length=1, max_length=64, description="Class of what is found.")
+    references: list[FindReference] = Field(min_length=1, max_length=512)
+    threshold: UnitInterval | None = Field(default=None, description="Lowest score; default: calibrated.")
+    here: str | None = Field(default=None, description="Search this image alone; its objects are not saved.")
+
+
 class Import(_Strict):
     """Annotations to import."""
 
@@ -181,6 +203,8 @@ __all__ = [
     "Compare",
     "Encode",
     "Export",
+    "Find",
+    "FindReference",
     "Fit",
     "Import",
     "Label",

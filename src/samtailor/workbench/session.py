@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from samtailor import __version__, artefact, registry
-from samtailor.artefact import AdapterMeta
+from samtailor import __version__, registry
 from samtailor.data.writers import writer_options
-from samtailor.errors import InputError, SamtailorError
-from samtailor.fitting.gate import MIN_OBJECTS, gate_of
-from samtailor.fitting.gate_words import sentences
-from samtailor.limits import parse_json, read_bytes
+from samtailor.errors import SamtailorError
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.engine import Engine
-from samtailor.serve.refusals import Refused, Taken, Unknown
-from samtailor.workbench import gallery
+from samtailor.serve.refusals import Refused, Taken
+from samtailor.workbench.adapter_info import adapter_meta, adapter_to_json, scores_of
 from samtailor.workbench.base_choice import BaseChoice
 from samtailor.workbench.bulk import BulkAccept
 from samtailor.workbench.events import Events
 from samtailor.workbench.exports import Exports
+from samtailor.workbench.finding import Finding
+from samtailor.workbench.fitted_adapters import FittedAdapters
 from samtailor.workbench.imports import Imports
 from samtailor.workbench.jobs import Job, Jobs, Message
 from samtailor.workbench.project import Project
 from samtailor.workbench.prompt_service import PromptService
 from samtailor.workbench.records import Object
-from samtailor.workbench.snapshot import MIN_IMAGES, snapshot
+from samtailor.workbench.snapshot import MIN_IMAGES, image_row, snapshot
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
 _log = logging.getLogger("samtailor.workbench")
 
 
@@ -54,11 +48,8 @@ class Session:
         self.jobs = Jobs(project.home / "jobs", self._job_changed)
         self.bases = BaseChoice(project, self.jobs, engine.base.name, device, self.publish_project)
         self.imports = Imports(project, self.jobs, self.publish_project, self.publish_image)
-        self._fits = adapters(project.home)
-        self._broken: dict[str, str] = {}
-        for folder in sorted(self._fits.iterdir()):
-            if (folder / artefact.METADATA).is_file():
-                self._load(folder.name)
+        self.finding = Finding(project, self.jobs, self._environment, self.publish_image, self.publish_project)
+        self._fitted = FittedAdapters(adapters(project.home), project.home / "jobs", engine)
 
     def close(self) -> None:
         """Stop the running job after it has saved, and release the project."""
@@ -79,9 +70,9 @@ class Session:
             "images": len(project.images),
             "counts": counts,
             "min_images": MIN_IMAGES,
-            "adapters": [self._adapter_to_json(loaded) for loaded in self.engine.adapters.all()],
-            "broken_adapters": [{"name": name, "error": error} for name, error in self._broken.items()],
-            "unfinished": self._unfinished(),
+            "adapters": [self._to_json(loaded) for loaded in self.engine.adapters.all()],
+            "broken_adapters": [{"name": name, "error": error} for name, error in self._fitted.broken.items()],
+            "unfinished": self._fitted.unfinished(self._busy()),
             "job": self.jobs.current and self.jobs.current.to_json(),
             "formats": registry.names("writers"),
             "rle_formats": [name for name in registry.names("writers") if "rle" in writer_options(name)],
@@ -118,22 +109,16 @@ class Session:
                 setting.
         """
         self.jobs.check_free()
-        name = name or self._next_name()
-        out = self._folder(name)
-        if name in self._unfinished():
-            # the file may come with a project of someone else: it does not decide where the fit is written
-            work = parse_json(read_bytes(self._job_file(name), "annotation_bytes"), str(self._job_file(name)))
-            if not isinstance(work, dict):
-                raise InputError(f"{self._job_file(name)} is damaged. Delete the fit {name!r}.")
-            work |= self._environment() | {"out": str(out), "present": self._present()}
-        elif name in self._adapter_names() or out.exists():
-            raise Taken(f"There is already an adapter named {name!r}. Choose another name, or delete it first.")
+        name = name or self._fitted.next_name()
+        if name in self._fitted.unfinished(self._busy()):
+            work, out = self._fitted.earlier_work(name), self._fitted.folder(name)
         else:
-            work = snapshot(self.project, classes, method, steps, seed) | self._environment()
-            work |= {"out": str(out), "proposals": proposals, "proposal_steps": proposal_steps}
-            work |= {"present": self._present()}
+            out = self._fitted.new_folder(name)
+            work = snapshot(self.project, classes, method, steps, seed)
+            work |= {"proposals": proposals, "proposal_steps": proposal_steps}
+        work |= self._environment() | {"out": str(out), "present": self._fitted.present()}
         return self.jobs.start(
-            "fit", name, work, on_message=self._save_objects, on_done=lambda result: self._fitted(name, result)
+            "fit", name, work, on_message=self._save_objects, on_done=lambda result: self._use_fit(name, result)
         )
 
     def label(self, adapter: str, threshold: float | None, only: Sequence[str] | None) -> Job:
@@ -160,7 +145,7 @@ class Session:
             raise Refused(
                 "There is no image left to label: all are accepted, have a draft, or were labeled by this adapter."
             )
-        samples = [{"id": id, "file": self.project.images.get(id).name} for id in ids]
+        samples = [image_row(self.project.images.get(id)) for id in ids]
         work = {"samples": samples, "adapter": adapter, "folder": str(loaded.folder), "threshold": threshold}
         return self.jobs.start(
             "label", adapter, work | self._environment(),
@@ -173,20 +158,9 @@ class Session:
         Raises:
             Unknown: no such adapter. Taken: a job uses it, or it does not belong to the project.
         """
-        job, out = self.jobs.current, self._folder(name)
-        if self.jobs.running and job is not None and job.adapter == name:
+        if self._busy() == name:
             raise Taken(f"The adapter {name!r} is in use by a job. Stop the job first.")
-        loaded = next((loaded for loaded in self.engine.adapters.all() if loaded.name == name), None)
-        if loaded is not None and (loaded.folder is None or loaded.folder.resolve() != out):
-            raise Taken(f"The adapter {name!r} was given on the command line; it does not belong to this project.")
-        if loaded is None and not out.is_dir():
-            raise Unknown(f"There is no adapter {name!r}.")
-        if loaded is not None:
-            self.engine.remove_adapter(name)
-        (out / artefact.METADATA).unlink(missing_ok=True)  # without it the folder no longer counts as an adapter
-        shutil.rmtree(out)
-        self._job_file(name).unlink(missing_ok=True)
-        self._broken.pop(name, None)
+        self._fitted.remove(name)
         self.publish_project()
 
     def gallery(self, name: str) -> dict[str, Any]:
@@ -195,11 +169,7 @@ class Session:
         Raises:
             Unknown: no such adapter, or it was not fitted in this project.
         """
-        file = self._folder(name) / gallery.FILE
-        self.engine.adapters.get(name)
-        if not file.is_file():
-            raise Unknown(f"The adapter {name!r} has no held-out objects to show: it was not fitted in this project.")
-        return json.loads(file.read_text(encoding="utf-8"))
+        return self._fitted.gallery(name)
 
     def _environment(self) -> dict[str, Any]:
         """Part of a job's input that may change between two runs."""
@@ -228,15 +198,12 @@ class Session:
         self.publish_project()
         return {}
 
-    def _fitted(self, name: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    def _use_fit(self, name: str, result: Mapping[str, Any]) -> dict[str, Any]:
         """Load the new adapter. Returns the fields of the finished job."""
-        if name in self._adapter_names():  # of an earlier run of the fit that was stopped at its end
-            self.engine.remove_adapter(name)
-        self.engine.adapters.add_below(name, name)
-        self._job_file(name).unlink(missing_ok=True)
+        self._fitted.finish(name)
         self.publish_project()
         return {
-            **_scores(result["figures"]),
+            **scores_of(result["figures"]),
             "held_out_images": result["held_out_images"],
             "held_out_objects": result["held_out_objects"],
             "comparison": tuple(result["comparison"]),
@@ -244,92 +211,16 @@ class Session:
             "message": result["message"],
         }
 
-    def _present(self) -> str | None:
-        """Folder of the adapter of this project that a new one is compared with: the newest that is not worse.
-
-        None without one.
-        """
-        fitted = [
-            one for one in self.engine.adapters.all() if one.folder is not None and one.folder.parent == self._fits
-        ]
-        gates = {id(one): gate_of(adapter_meta(one).figures) for one in fitted}
-        used = [one for one in fitted if (gate := gates[id(one)]) is None or gate.replaces is not False]
-        newest = max(used, key=lambda one: adapter_meta(one).created, default=None)
-        return None if newest is None else str(newest.folder)
-
     def _job_changed(self, job: Job) -> None:
         self.events.publish("job", job.to_json())
 
-    def _load(self, name: str) -> None:
-        try:
-            self.engine.adapters.add_below(name, name)
-        except SamtailorError as error:
-            self._broken[name] = str(error)
-            _log.warning("The adapter %s cannot be loaded: %s", name, error)
+    def _to_json(self, loaded: LoadedAdapter) -> dict[str, Any]:
+        return adapter_to_json(loaded, self.project.settings.aliases, deletable=self._fitted.belongs(loaded))
 
-    def _adapter_to_json(self, loaded: LoadedAdapter) -> dict[str, Any]:
-        meta, aliases = adapter_meta(loaded), self.project.settings.aliases
-        figures, scores = meta.figures, _scores(meta.figures)
-        complete = isinstance(scores["miou"], float) and isinstance(scores["start_miou"], float)
-        named = {"held_out_miou": "miou", "start_miou": "start_miou", "held_out_region_miou": "automatic_miou"}
-        gate = gate_of(figures)
-        counts = {key: figures.get(key) for key in ("held_out_images", "held_out_masks")}
-        return {
-            "name": loaded.name, "classes": [aliases.get(name, name) for name in meta.classes],
-            "method": meta.method, "auto": loaded.automatic, "promptless": meta.inference.prompt == "none",
-            "figures": {key: scores[name] for key, name in named.items()} if complete else None,
-            "interval": scores["interval"], **counts,
-            "comparison": [] if gate is None else sentences(gate, meta.inference.strength),
-            "replaces": None if gate is None else gate.replaces,
-            "deletable": loaded.folder is not None and loaded.folder.parent == self._fits, "created": meta.created,
-        }  # fmt: skip
-
-    def _adapter_names(self) -> list[str]:
-        return [loaded.name for loaded in self.engine.adapters.all() if loaded.name is not None]
-
-    def _unfinished(self) -> list[str]:
-        """Names of fits that were stopped or killed; their job file still exists. They can be continued."""
-        busy = self.jobs.current.adapter if self.jobs.running and self.jobs.current else None
-        names = (folder.name for folder in sorted(self._fits.iterdir()) if (folder / "config.yaml").is_file())
-        return [name for name in names if name != busy and self._job_file(name).is_file()]
-
-    def _job_file(self, name: str) -> Path:
-        return self.project.home / "jobs" / f"fit-{name}.json"
-
-    def _folder(self, name: str) -> Path:
-        """Folder of an adapter in the project.
-
-        Raises:
-            Refused: an invalid name, or the folder is a link.
-        """
-        if not _NAME.fullmatch(name):
-            raise Refused(
-                "An adapter name has 1 to 48 letters, digits, '_' and '-', and starts with a letter or digit."
-            )
-        path = self._fits / name
-        if path.is_symlink():
-            raise Refused(f"{name!r} is a link to another folder, and is left untouched.")
-        return path
-
-    def _next_name(self) -> str:
-        taken = {*self._adapter_names(), *(folder.name for folder in self._fits.iterdir())}
-        return next(name for i in range(1, len(taken) + 2) if (name := f"fit-{i}") not in taken)
-
-
-def _scores(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores of an adapter in [0, 1] with the 95 % interval of clicks; None with fewer than 5 held-out objects."""
-    names = {"miou": "held_out_miou", "start_miou": "start_miou", "automatic_miou": "held_out_region_miou"}
-    names["interval"] = "held_out_interval"
-    if figures.get("held_out_masks", MIN_OBJECTS) < MIN_OBJECTS:
-        return dict.fromkeys(names)
-    return {name: figures.get(figure) for name, figure in names.items()}
-
-
-def adapter_meta(loaded: LoadedAdapter) -> AdapterMeta:
-    """Metadata of an adapter. Raises InputError for the base model, which has none."""
-    if loaded.meta is None:
-        raise InputError("The base model is not an adapter.")
-    return loaded.meta
+    def _busy(self) -> str | None:
+        """Name of the adapter that a running job fits or labels with."""
+        job = self.jobs.current
+        return job.adapter if self.jobs.running and job is not None and job.kind in ("fit", "label") else None
 
 
 def adapters(home: Path) -> Path:
@@ -344,4 +235,4 @@ def embeddings(home: Path) -> Path:
     return home / "cache" / "embeddings"
 
 
-__all__ = ["Session", "adapter_meta", "adapters", "embeddings"]
+__all__ = ["Session", "adapters", "embeddings"]

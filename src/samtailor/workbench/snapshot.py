@@ -46,12 +46,17 @@ def snapshot(
     config = resolve(load(None, settings))  # invalid settings are refused before the job starts
     _check_single_class(config, names)
     return {"samples": rows, "classes": names, "settings": settings,
-            "names": {row["id"]: row["file"] for row in rows}}  # fmt: skip
+            "names": {row["id"]: row["name"] for row in rows}}  # fmt: skip
 
 
 def _row(image: ImageFile, record: Record) -> dict[str, Any]:
     objects = [{"class": o.class_, "rle": o.rle.model_dump(mode="json")} for o in record.objects]
-    return {"id": image.id, "file": image.name, "objects": objects}
+    return {**image_row(image), "objects": objects}
+
+
+def image_row(image: ImageFile) -> dict[str, Any]:
+    """What a job needs to read an image; `image_of_row` reads it."""
+    return {"id": image.id, "name": image.name, "file": image.file, "frame": image.frame, "pages": image.pages}
 
 
 def _check_single_class(config: FitConfig, names: Sequence[str]) -> None:
@@ -59,4 +64,4 @@ def _check_single_class(config: FitConfig, names: Sequence[str]) -> None:
         raise InputError(f"The method {config.method} fits one class. Choose one of {', '.join(names)}.")
 
 
-__all__ = ["MIN_IMAGES", "snapshot"]
+__all__ = ["MIN_IMAGES", "image_row", "snapshot"]

@@ -12,9 +12,10 @@ from samtailor.registry import BUNDLED_BASE
 from samtailor.serve.engine import Engine
 from samtailor.serve.limits import Limits
 from samtailor.workbench import session
+from samtailor.workbench.adapter_info import adapter_meta
 from samtailor.workbench.images import ImageFolder
 from samtailor.workbench.project import Project
-from samtailor.workbench.session import Session, adapter_meta, embeddings
+from samtailor.workbench.session import Session, embeddings
 from samtailor.workbench.settings import DEFAULT_CLASS, read_settings
 
 HOME = ".samtailor"

@@ -1,8 +1,8 @@
 """Worker process of a fit or a labeling job: `python -m samtailor.workbench.worker JOB.json`.
 
 The worker reports to the server in lines of JSON on standard output. It stops when its standard input ends, which is
-also how it notices that the server was killed. It uses one core less than available and a low priority, so that
-predictions on the page stay fast.
+also how it notices that the server was killed. A byte on standard input (`KEEP`) requests the best result so far. The
+worker uses one core less than available and a low priority, so that predictions on the page stay fast.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,9 +20,11 @@ from typing import Any, TextIO
 from samtailor.errors import SamtailorError, fault_in_words
 from samtailor.registry import choose
 
-KINDS = {"fit": "fit", "label": "label", "import": "importing", "measure": "measure"}
+KINDS = {"fit": "fit", "label": "label", "find": "finding", "import": "importing", "measure": "measure"}
 """Modules of `work` by kind of job."""
-_AT_ONCE = ("import", "measure")  # short jobs that a user waits for have the priority of the server
+_AT_ONCE = ("import", "measure", "find")  # jobs that a user waits for have the priority of the server
+KEEP = "k"
+"""Sent to a worker to end the job with the best result so far."""
 STOPPED = 3
 """Exit code after a requested stop."""
 
@@ -38,13 +39,17 @@ class Channel:
     Args:
         out: stream that messages are written to.
         every: seconds between two progress messages; those in between are dropped.
+
+    Attributes:
+        stop: set if the job should stop.
+        keep: set if a fit should end with the best result so far.
     """
 
     def __init__(self, out: TextIO, every: float = 0.2) -> None:
         self._out, self._every, self._last = out, every, 0.0
         self._lock = threading.Lock()
         self._clock = _StageClock()
-        self.stop = threading.Event()
+        self.stop, self.keep = threading.Event(), threading.Event()
 
     def send(self, **message: Any) -> None:
         """Send one message. If the server is gone, the job is stopped."""
@@ -71,9 +76,9 @@ class Channel:
                 values["seconds_left"] = seconds_left
             self.send(progress={"stage": stage, "done": done, "total": total, **values})
 
-    def check_stop(self) -> None:
-        """Raise Stop if a stop was requested."""
-        if self.stop.is_set():
+    def check_stop(self, *, keep: bool = False) -> None:
+        """Raise Stop if a stop was requested, or with `keep` also if the best result so far was requested."""
+        if self.stop.is_set() or (keep and self.keep.is_set()):
             raise Stop
 
 
@@ -100,7 +105,7 @@ def main(arguments: list[str]) -> int:
     job = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     out, sys.stdout = sys.stdout, sys.stderr  # prints of libraries must not mix with the messages
     channel = Channel(out)
-    threading.Thread(target=_watch_input, args=(channel.stop.set,), daemon=True).start()
+    threading.Thread(target=_watch_input, args=(channel,), daemon=True).start()
     if job["kind"] not in _AT_ONCE:
         _lower_priority()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
@@ -122,10 +127,10 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _watch_input(stop: Callable[[], None]) -> None:
+def _watch_input(channel: Channel) -> None:
     while os.read(0, 1):  # not sys.stdin, whose lock would be held while the interpreter shuts down
-        pass
-    stop()
+        channel.keep.set()
+    channel.stop.set()
 
 
 def _lower_priority() -> None:

@@ -58,7 +58,7 @@ export function BaseDialog() {
           Measure
         </button>
       </form>
-      {job?.kind === "measure" && running && <JobProgress job={job} />}
+      {job?.kind === "measure" && running && <JobProgress job={job} again />}
       {job?.kind === "measure" && job.state === "failed" && (
         <p class="result bad" role="alert">
           {job.message}

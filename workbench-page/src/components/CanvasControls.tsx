@@ -1,5 +1,6 @@
 /** On the canvas, in the strip at its right edge that no fitted image covers: candidate masks and zoom. */
 
+import { turnPage } from "../editor";
 import { currentCandidates, cycleCandidate } from "../prompts";
 import { fitImage, zoomIn, zoomOut } from "../stage/viewport";
 import * as store from "../store";
@@ -9,6 +10,7 @@ export function CanvasControls() {
   return (
     <>
       <CandidateButton />
+      <Pager />
       <div class="canvas-control zoom-control group">
         <IconButton icon="plus" label="Zoom in (+)" onClick={zoomIn} />
         <button
@@ -22,6 +24,21 @@ export function CanvasControls() {
         <IconButton icon="minus" label="Zoom out (−)" onClick={zoomOut} />
       </div>
     </>
+  );
+}
+
+/** Pages of an image stack. */
+function Pager() {
+  const image = store.openImage.value;
+  if (!image || image.pages < 2) return null;
+  return (
+    <div class="canvas-control pager group" id="pager">
+      <IconButton icon="left" label="Previous page of the stack (PageUp)" disabled={image.page <= 1} onClick={() => turnPage(-1)} />
+      <span title={`Page ${image.page} of ${image.pages}`}>
+        {image.page}/{image.pages}
+      </span>
+      <IconButton icon="right" label="Next page of the stack (PageDown)" disabled={image.page >= image.pages} onClick={() => turnPage(1)} />
+    </div>
   );
 }
 

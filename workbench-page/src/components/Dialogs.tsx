@@ -4,6 +4,7 @@ import { BaseDialog } from "./BaseDialog";
 import { BeforeAfterDialog } from "./BeforeAfterDialog";
 import { ConflictDialog } from "./ConflictDialog";
 import { ExportDialog } from "./ExportDialog";
+import { FindDialog } from "./FindDialog";
 import { HelpDialog } from "./HelpDialog";
 import { ImportDialog } from "./ImportDialog";
 
@@ -14,6 +15,8 @@ export function Dialogs() {
       return <HelpDialog />;
     case "import":
       return <ImportDialog />;
+    case "find":
+      return <FindDialog />;
     case "accept-many":
       return <AcceptManyDialog />;
     case "base":

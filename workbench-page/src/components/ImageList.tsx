@@ -97,7 +97,10 @@ function ImageRow({ image, top }: { image: ImageInfo; top: number }) {
           <i class={`dot ${draft ? "draft" : image.state}`} /> {stateLabel(image.state, image.objects)}
           {image.error && <span class="reason">{reason(image)}</span>}
           {image.objects > 0 && ` · ${image.objects}`}
-          {image.state === "proposed" && image.uncertainty !== null && <UncertaintyBar value={image.uncertainty} />}
+          {image.match !== null && <span title="Highest score of what was found">{` · ${image.match.toFixed(2)}`}</span>}
+          {image.state === "proposed" && image.match === null && image.uncertainty !== null && (
+            <UncertaintyBar value={image.uncertainty} />
+          )}
         </span>
       </span>
     </div>

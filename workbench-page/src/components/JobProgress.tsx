@@ -1,32 +1,29 @@
 /** The running job: stage, progress, loss and held-out mIoU. */
 
-import { stopJob } from "../jobs";
+import { keepBest, stopJob } from "../jobs";
 import * as store from "../store";
-import type { Job, JobStage } from "../types";
-import { formatDuration, formatPercent } from "./format";
+import type { Job } from "../types";
+import { formatDuration, formatPercent, stageLabel } from "./format";
 
-const STAGE_LABELS: Record<JobStage, string> = {
-  start: "Starting",
-  encode: "Encoding images",
-  train: "Training",
-  "select-inference": "Selecting inference settings",
-  compare: "Comparing with the base model",
-  "train-proposals": "Training proposals",
-  label: "Labeling",
-  import: "Reading annotations",
+const TITLES: Record<Job["kind"], string> = {
+  fit: "Fitting",
+  label: "Labeling images",
+  find: "Finding objects",
+  import: "Importing annotations",
+  measure: "Measuring a base model",
 };
 
-const TITLES: Record<Job["kind"], string> = { fit: "Fitting", label: "Labeling images", import: "Importing annotations", measure: "Measuring a base model" };
-
-export function JobProgress({ job }: { job: Job }) {
+/** `again`: shown in a dialog, in addition to the panel. */
+export function JobProgress({ job, again = false }: { job: Job; again?: boolean }) {
+  const id = (name: string) => (again ? undefined : name);
   const percent = job.total > 0 ? (100 * job.done) / job.total : 0;
   const details = [
-    STAGE_LABELS[job.stage],
-    job.total > 1 && `${job.done} of ${job.total}`,
+    job.part ? `${stageLabel(job.stage)}: ${job.part}` : stageLabel(job.stage),
+    job.total > 1 && `${job.done} of ${job.total}${job.stage === "download" ? " MB" : ""}`,
     job.imagesPerSecond !== null && `${job.imagesPerSecond.toFixed(1)} images/s`,
   ];
   return (
-    <div class="running" id="job" data-kind={job.kind}>
+    <div class="running" id={id("job")} data-kind={job.kind}>
       <div class="spread">
         <b>{TITLES[job.kind]}</b>
         <span>{job.secondsLeft !== null && job.secondsLeft >= 0.5 ? `${formatDuration(job.secondsLeft)} left` : ""}</span>
@@ -34,11 +31,25 @@ export function JobProgress({ job }: { job: Job }) {
       <div class="bar" role="progressbar" aria-label="Progress" aria-valuenow={Math.round(percent)} aria-valuemin={0} aria-valuemax={100}>
         <i class="accepted" style={{ width: `${percent}%` }} />
       </div>
-      <p class="hint">{details.filter(Boolean).join(" · ")}</p>
+      <p class="hint" id={id("job-stage")}>
+        {job.keeping ? "Ending with the best result so far…" : details.filter(Boolean).join(" · ")}
+      </p>
       {job.kind === "fit" && <Metrics job={job} />}
       <div class="spread">
-        <span class="hint">You can keep annotating.</span>
-        <button class="plain" id="stop" onClick={stopJob}>
+        {job.kind === "fit" ? (
+          <button
+            class="plain"
+            id={id("keep-best")}
+            disabled={job.keeping}
+            title="End the fit now and use its best result so far"
+            onClick={keepBest}
+          >
+            Use best so far
+          </button>
+        ) : (
+          <span class="hint">You can keep annotating.</span>
+        )}
+        <button class="plain" id={id("stop")} title={job.kind === "fit" ? "Stop the fit; it can be resumed later" : undefined} onClick={stopJob}>
           Stop
         </button>
       </div>

@@ -1,14 +1,14 @@
 /** How the last job ended. */
 
 import { openImage } from "../editor";
-import { inQueueOrder } from "../image-queue";
+import { inQueueOrder, searchResults } from "../image-queue";
 import * as store from "../store";
 import type { Job } from "../types";
 import { counted, formatPercent } from "./format";
 
 export function JobResult({ job }: { job: Job }) {
   if (job.state === "failed") {
-    const failed = { fit: "The fit failed", label: "Labeling failed", import: "The import failed", measure: "The measurement failed" }[job.kind];
+    const failed = { fit: "The fit failed", label: "Labeling failed", find: "The search failed", import: "The import failed", measure: "The measurement failed" }[job.kind];
     return (
       <p class="result bad" role="alert">
         {failed}: {job.message ?? "unknown error."}
@@ -17,6 +17,7 @@ export function JobResult({ job }: { job: Job }) {
   }
   if (job.kind === "measure") return null;
   if (job.kind === "import") return <ImportResult job={job} />;
+  if (job.kind === "find") return <FindResult job={job} />;
   return job.kind === "label" ? <LabelResult job={job} /> : <FitResult job={job} />;
 }
 
@@ -91,6 +92,25 @@ function ComparisonNote({ job: { adapter, comparison, replaces } }: { job: Job }
         <button class="plain wide" id="use-worse" onClick={() => store.chooseAdapter(adapter)}>
           Use {adapter} all the same
         </button>
+      )}
+    </div>
+  );
+}
+
+function FindResult({ job }: { job: Job }) {
+  const first = searchResults(store.images.value)[0];
+  return (
+    <div class="result good" id="find-result">
+      <p>{job.state === "stopped" ? "The search was stopped." : job.message}</p>
+      {first && (
+        <>
+          <button class="plain wide" id="review-found" onClick={() => void openImage(first.id)}>
+            Review, best match first
+          </button>
+          <button class="plain wide" onClick={() => (store.dialog.value = "find")}>
+            Show what was found
+          </button>
+        </>
       )}
     </div>
   );

@@ -2,19 +2,33 @@
 
 import { useEffect, useRef } from "preact/hooks";
 
+import { openFindDialog } from "../find-similar";
 import { deleteObject, setClass, toggleHidden } from "../object-actions";
 import * as store from "../store";
 import type { AnnotatedObject } from "../store";
 import type { ImageState, Source } from "../types";
+import { Icon } from "./Icon";
 import { IconButton } from "./IconButton";
 
 export function ObjectList() {
   const objects = store.objects.value;
   return (
     <section class="object-list" aria-labelledby="objects-title">
-      <h2 id="objects-title">
-        Objects <small>{objects.length || ""}</small>
-      </h2>
+      <div class="spread">
+        <h2 id="objects-title">
+          Objects <small>{objects.length || ""}</small>
+        </h2>
+        {(store.selectedId.value !== null || store.usableCount.value > 0) && (
+          <button
+            class="chip"
+            id="find-similar"
+            title="Find objects like the selected one, or like those of accepted images (Shift+A)"
+            onClick={openFindDialog}
+          >
+            <Icon name="find" size={15} /> Find similar…
+          </button>
+        )}
+      </div>
       {!objects.length && <p class="hint">{store.editable.value ? EMPTY[store.imageState.value] : ""}</p>}
       <ul class="objects">
         {objects.map((one, index) => (
@@ -88,6 +102,7 @@ const SOURCES: Record<Source, string> = {
   brush: "Brush",
   polygon: "Polygon",
   auto: "Automatic",
+  find: "Found by references",
   import: "Imported",
 };
 

@@ -44,7 +44,32 @@ export function adapterDetails({ metrics, method, classes, heldOutObjects }: Ada
   return [`${formatPercent(metrics.clickMiou)}${interval}${objects}`, `Held-out mIoU; base ${formatPercent(metrics.baseMiou)}${automatic}`];
 }
 
+/** Stages of jobs whose names are not words already. */
+const STAGE_LABELS: Record<string, string> = {
+  start: "Starting",
+  encode: "Encoding images",
+  fit: "Training",
+  select: "Selecting inference settings",
+  evaluate: "Evaluating on held-out images",
+  gallery: "Comparing with the base model",
+  proposals: "Training proposals",
+  label: "Labeling",
+  references: "Reading the references",
+  find: "Searching",
+  import: "Reading annotations",
+  download: "Downloading",
+  measure: "Measuring",
+};
+
+/** The name of a stage in words. Methods may have stages of their own: "cross-validation" is "Cross-validation". */
+export function stageLabel(stage: string): string {
+  const words = stage.replace(/_/g, " ");
+  return STAGE_LABELS[stage] ?? words.charAt(0).toUpperCase() + words.slice(1);
+}
+
 export function jobSummary(job: Job): string {
-  const kind = { fit: "Fitting", label: "Labeling", import: "Importing", measure: "Measuring" }[job.kind];
-  return job.total > 0 ? `${kind} ${Math.floor((100 * job.done) / job.total)}%` : kind;
+  const kind = { fit: "Fitting", label: "Labeling", find: "Searching", import: "Importing", measure: "Measuring" }[job.kind];
+  if (job.total <= 0) return kind;
+  const left = job.secondsLeft !== null && job.secondsLeft >= 1 ? `, ${formatDuration(job.secondsLeft)} left` : "";
+  return `${kind} ${Math.floor((100 * job.done) / job.total)}%${left}`;
 }

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from samtailor.compare.figures._sheets import LEGEND, draw_note, targets_of
-from samtailor.compare.predicted import Predictions, Row
+from samtailor.compare.predicted import TRUE, Predictions, Row
 from samtailor.compare.run_folder import RunFolder
 from samtailor.errors import InputError
-from samtailor.masks.overlay import around, overlay
+from samtailor.masks.overlay import around, close_up
 from samtailor.report.grid import contact_sheet
 
 
@@ -37,13 +37,14 @@ def build(runs: Sequence[RunFolder], *, objects: int, seed: int) -> np.ndarray:
         for row in kept:
             made = {epoch: predictions(f"{row.title} {epoch:g}", target) for epoch in kept[row]}
             boxes = [box for one in made.values() for box in one.boxes][:1]
-            panels = [(overlay(image, [truth.mask], colors=((48, 209, 88),), boxes=boxes)[view], row.title)]
+            shown = close_up(image, view, [truth.mask], colors=[TRUE], boxes=boxes)
+            panels = [(shown, f"{row.title}, {target.sample.id}")]
             for epoch in epochs:
                 if epoch not in made:
-                    panels.append((np.full_like(image[view], 255), "-"))
+                    panels.append((np.full_like(shown, 255), "-"))
                     continue
-                drawing = overlay(image, [made[epoch].mask], outlines=[truth.mask])
-                panels.append((drawing[view], f"IoU {100 * made[epoch].iou:.0f}"))
+                drawing = close_up(image, view, [made[epoch].mask], outlines=[truth.mask])
+                panels.append((drawing, f"IoU {100 * made[epoch].iou:.0f}"))
             rows.append(panels)
     head = ["truth and box", *(f"epoch {epoch:g}" for epoch in epochs)]
     return contact_sheet(head, rows, f"{run.name}: objects {draw_note(seed)}. {LEGEND}")

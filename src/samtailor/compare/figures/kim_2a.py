@@ -11,7 +11,7 @@ from samtailor.compare.predicted import Predictions, Target
 from samtailor.compare.run_folder import RunFolder
 from samtailor.evaluation.protocol import PROTOCOL, prompts_for
 from samtailor.masks.metrics import iou
-from samtailor.masks.overlay import around, overlay
+from samtailor.masks.overlay import around, close_up
 from samtailor.predict.predictor import BASE
 from samtailor.report.grid import contact_sheet
 
@@ -34,9 +34,9 @@ def _row(predictions: Predictions, target: Target) -> list[tuple[np.ndarray, str
     scores = output.candidate_iou()[0, 0].tolist()
     image, (x, y) = sample.image, prompts.points[0, 0, 0].tolist() if prompts.points is not None else (0, 0)
     view = around(target.annotation.box, *image.shape[:2])
-    panels = [(overlay(image, [], points=[(x, y, 1)])[view], f"{sample.id}: {target.annotation.label}")]
+    panels = [(close_up(image, view, points=[(x, y, 1)]), f"{sample.id}: {target.annotation.label}")]
     for mask, score in zip(masks, scores, strict=True):
-        drawing = overlay(image, [mask], outlines=[truth])[view]
+        drawing = close_up(image, view, [mask], outlines=[truth])
         panels.append((drawing, f"predicted IoU {100 * score:.0f}, IoU {100 * iou(mask, truth):.0f}"))
     return panels
 

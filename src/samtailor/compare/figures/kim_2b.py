@@ -8,6 +8,7 @@ from typing import Any
 from samtailor.compare.figures._sheets import targets_of
 from samtailor.compare.run_folder import RunFolder
 from samtailor.evaluation import iou_map as maps
+from samtailor.masks.overlay import around
 from samtailor.predict.predictor import BASE
 
 
@@ -17,8 +18,11 @@ def build(runs: Sequence[RunFolder], *, objects: int, seed: int) -> Any:
     target = targets_of(run, 1, seed)[0]
     predictions.set(target)
     truth = target.annotation.mask
-    one = maps.iou_map(predictions.predictor, truth, adapter=BASE, cells=24)
-    return maps.draw(target.sample.image, truth, {"chosen mask": one, **one.by_candidate()})
+    view = around(target.annotation.box, *truth.shape)
+    one = maps.iou_map(predictions.predictor, truth, adapter=BASE, cells=24, view=view)
+    shown = {"chosen mask": one, **one.by_candidate()}
+    title = f"{target.sample.id}: {target.annotation.label}"
+    return maps.draw(target.sample.image, truth, shown, title=title, view=view)
 
 
 __all__ = ["build"]

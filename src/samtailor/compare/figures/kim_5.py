@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from samtailor.adapters.pmm import PMM, refine
-from samtailor.compare.figures._sheets import draw_note, targets_of
+from samtailor.compare.figures._sheets import LEGEND, draw_note, targets_of
 from samtailor.compare.run_folder import RunFolder
 from samtailor.errors import InputError
 from samtailor.masks.metrics import iou
-from samtailor.masks.overlay import around, overlay
+from samtailor.masks.overlay import around, close_up, fit
 from samtailor.report.grid import contact_sheet
 from samtailor.report.predictions import changes
 from samtailor.segmenter import Segmenter
@@ -30,17 +30,18 @@ def build(runs: Sequence[RunFolder], *, objects: int, seed: int) -> np.ndarray:
         if one.output is None or not isinstance(pmm, PMM):
             raise InputError(f"{title} has no point matching module in {run.folder}.")
         refined = refine(one.mask, one.output.keys[0, 0], predictions.predictor.frame, pmm)
-        image, truth = target.sample.image, target.annotation.mask
-        view = around(target.annotation.box, *image.shape[:2])
+        image, truth, label = target.sample.image, target.annotation.mask, target.annotation.label
+        view, after = around(target.annotation.box, *image.shape[:2]), 100 * float(iou(refined, truth))
         rows.append(
             [
-                (overlay(image, [], outlines=[truth], points=one.points)[view], target.sample.id),
-                (overlay(image, [one.mask])[view], f"IoU {100 * one.iou:.1f}"),
-                (changes(image, one.mask, refined)[view], "orange: added, violet: removed"),
-                (overlay(image, [refined])[view], f"IoU {100 * iou(refined, truth):.1f}"),
+                (close_up(image, view, outlines=[truth], points=one.points), f"{target.sample.id}: {label}"),
+                (close_up(image, view, [one.mask], outlines=[truth]), f"IoU {100 * one.iou:.1f}"),
+                (fit(changes(image, one.mask, refined)[view], 400), f"IoU {after - 100 * one.iou:+.1f}"),
+                (close_up(image, view, [refined], outlines=[truth]), f"IoU {after:.1f}"),
             ]
         )
-    return contact_sheet(["truth and prompt", "mask", "change", "refined mask"], rows, f"Objects {draw_note(seed)}.")
+    note = f"{run.name}: objects {draw_note(seed)}. {LEGEND} Change: orange added, violet removed."
+    return contact_sheet(["truth and prompt", "mask", "change", "refined mask"], rows, note)
 
 
 __all__ = ["build"]

@@ -26,7 +26,9 @@ def build(runs: Sequence[RunFolder], *, objects: int, seed: int) -> Any:
     named = {f"{name} adapter": adapter.segmenter for name, adapter in zip(classes, adapters, strict=True)}
     table = cross_model(run.base, named, run.samples, classes, store=run.store)
     cells = np.array([[np.nan if v is None else 100 * v for v in line] for line in table["miou"]])
-    return _heat_map(cells, table["rows"], classes, f"{rows[0].title}: mIoU, %")
+    counts = table["summaries"]["SAM"]["classes"]
+    columns = [f"{name} ({counts[name]['masks'] if name in counts else 0})" for name in classes]
+    return _heat_map(cells, table["rows"], columns, f"{rows[0].title}: mIoU, %")
 
 
 def _heat_map(cells: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str) -> Any:
@@ -41,7 +43,7 @@ def _heat_map(cells: np.ndarray, rows: Sequence[str], columns: Sequence[str], ti
     for place, value in np.ndenumerate(cells):
         text = "-" if np.isnan(value) else f"{value:.0f}"
         axis.text(place[1], place[0], text, ha="center", va="center", color="white" if value < 60 else "black")
-    axis.set(xlabel="class of the masks", title=title)
+    axis.set(xlabel="class of the masks (number of masks)", title=title)
     made.colorbar(image, ax=axis, shrink=0.85)
     return made
 

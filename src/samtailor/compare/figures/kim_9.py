@@ -8,6 +8,7 @@ from typing import Any
 from samtailor.compare.figures._sheets import targets_of
 from samtailor.compare.run_folder import RunFolder
 from samtailor.evaluation import iou_map as maps
+from samtailor.masks.overlay import around
 
 CLICKED = ("sam", "sam-f", "plm", "plm-pmm", "tailor")
 
@@ -19,11 +20,11 @@ def build(runs: Sequence[RunFolder], *, objects: int, seed: int) -> Any:
     predictions, target = run.predictions(titles), targets_of(run, 1, seed)[0]
     predictions.set(target)
     truth, label = target.annotation.mask, target.annotation.label
-    made = {}
+    made, view = {}, around(target.annotation.box, *truth.shape)
     for title in titles or run.of_method("sam"):
         name, _ = predictions.adapter(title, label)
-        made[title] = maps.iou_map(predictions.predictor, truth, adapter=name, cells=24)
-    return maps.draw(target.sample.image, truth, made)
+        made[title] = maps.iou_map(predictions.predictor, truth, adapter=name, cells=24, view=view)
+    return maps.draw(target.sample.image, truth, made, title=f"{target.sample.id}: {label}", view=view)
 
 
 __all__ = ["build"]

@@ -26,16 +26,22 @@ def build(runs: Sequence[RunFolder], *, objects: int, seed: int) -> Any:
         [name, *(f"{n:,}" for part in counts for n in (counts[part][name], celebamask_hq.TABLE_1[part][name]))]
         for name in celebamask_hq.PARTS
     ]
-    return _table(head, rows)
+    totals = [sum(values.values()) for part in counts for values in (counts[part], celebamask_hq.TABLE_1[part])]
+    return _table(head, [*rows, ["all parts", *(f"{total:,}" for total in totals)]])
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(6.4, 0.27 * (len(rows) + 1) + 0.3), layout="constrained")
-    axis = made.subplots()
+    made = Figure(figsize=(6.4, 0.27 * (len(rows) + 1)))
+    axis = made.add_axes((0.02, 0.02, 0.96, 0.96))
     axis.set_axis_off()
-    table = axis.table(cellText=rows, colLabels=head, loc="center", cellLoc="right", edges="horizontal")
+    table = axis.table(
+        cellText=rows, colLabels=head, cellLoc="right", colLoc="right", edges="horizontal", bbox=[0, 0, 1, 1]
+    )
+    for (_, column), cell in table.get_celld().items():
+        if column == 0:
+            cell.set_text_props(ha="left")
     table.auto_set_font_size(False)
     table.set_fontsize(9)
     return made

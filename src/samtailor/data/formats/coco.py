@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 
 from samtailor.data.account import count, count_images, describe, leave_out, leave_out_image
 from samtailor.data.coco_shapes import Crowds, beyond, mask_of, number, truth
-from samtailor.data.finder import ImageFinder
+from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import header
 from samtailor.data.json_kinds import json_files, json_kind
 from samtailor.data.layout import file_sample, rle_annotation
@@ -23,6 +24,7 @@ from samtailor.errors import DataError, InputError, counted
 from samtailor.registry import choose
 from samtailor.structures import Annotation, Sample
 
+_ADDRESS = re.compile(r"\?d=|://")  # Label Studio exports COCO with the addresses of the images
 _MASKS = ("masks", "mask", "labels", "groundtruth", "SegmentationClass", "SegmentationObject")
 CROWD = ("auto", "keep", "objects")
 
@@ -217,9 +219,14 @@ def _refuse_shared(listed: Sequence[_Listed]) -> None:
 def _ids(listed: Sequence[_Listed], root: Path) -> dict[Path, str]:
     """Ids by file: the listed path without suffix, or with it where two images differ only in the suffix.
 
-    Images that have the same path in two COCO files have the path of the file as id.
+    Images that have the same path in two COCO files, or are listed by an address, have the path of the file as id.
     """
-    paths = {entry.file: PurePosixPath(entry.name).with_name(plain(entry.file.name)) for entry in listed}
+    paths = {
+        entry.file: PurePosixPath(image_id(root, entry.file) if _ADDRESS.search(entry.name) else entry.name).with_name(
+            plain(entry.file.name)
+        )
+        for entry in listed
+    }
     if len(set(paths.values())) < len(paths):
         paths = {file: PurePosixPath(plain(os.path.relpath(file, root))) for file in paths}
     stems = Counter(path.with_suffix("") for path in paths.values())

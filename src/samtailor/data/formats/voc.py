@@ -16,13 +16,14 @@ from samtailor.data.account import describe
 from samtailor.data.class_lists import NOTHING, names_file, read_names
 from samtailor.data.color_maps import palette_file
 from samtailor.data.drawn import Draw, Shape, drawn
-from samtailor.data.image import SUFFIXES, header, read_index
+from samtailor.data.image import SUFFIXES, header
 from samtailor.data.index_maps import of_classes, of_objects
 from samtailor.data.layout import file_sample
 from samtailor.data.listing import chosen, files, has_files, natural_key, paired, subfolder
 from samtailor.data.notices import notice
 from samtailor.data.parts import list_parts
 from samtailor.data.placement import declared_size, to_image_frame
+from samtailor.data.voc_palette import read_voc_index
 from samtailor.data.xml_files import read_xml
 from samtailor.errors import DataError
 from samtailor.masks.rle import from_box, from_polygons
@@ -227,7 +228,7 @@ def _segmented(
 def _values(file: Path) -> int:
     """Number of objects or classes of a map."""
     try:
-        return int((np.unique(_without_void(read_index(file))) > 0).sum())
+        return int((np.unique(_without_void(read_voc_index(file))) > 0).sum())
     except DataError:
         return 1
 
@@ -238,7 +239,7 @@ def _class_names(path: Path, first: int | None, maps: Sequence[Path]) -> dict[in
         describe("class names: the twenty classes of Pascal VOC, since there is no labels.json or class_names.txt")
         return dict(enumerate(_NAMES, 1))
     sampled = maps[:: max(1, len(maps) // _SAMPLED)][:_SAMPLED] if first is None and file.suffix != ".json" else ()
-    seen = {int(value) for map_file in sampled for value in np.unique(read_index(map_file))}
+    seen = {int(value) for map_file in sampled for value in np.unique(read_voc_index(map_file))}
     names = read_names(file, first=first, seen=seen)
     return {index: name for index, name in names.items() if index > 0 and name.lower() not in NOTHING}
 
@@ -249,14 +250,14 @@ def _segments(
     if file is None:
         return
     frame = header(image)
-    index = _without_void(to_image_frame(read_index(file), frame, file))
+    index = _without_void(to_image_frame(read_voc_index(file), frame, file))
     unnamed = sorted(set(np.unique(index).tolist()) - set(names) - {0})
     if unnamed:
         raise DataError(f"{file}: the index {unnamed[0]} has no name. Add a labels.json with all names.")
     if objects is None:
         yield from of_classes(index, frame, names, wanted, file)
         return
-    instance = _without_void(to_image_frame(read_index(objects), frame, objects))
+    instance = _without_void(to_image_frame(read_voc_index(objects), frame, objects))
     yield from of_objects(index, instance, names, wanted, objects)
 
 

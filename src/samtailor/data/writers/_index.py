@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from samtailor.data.voc_palette import palette
 from samtailor.data.writers import Destination, LabelledImage, LabelledObject
 from samtailor.data.writing import replacing
 
@@ -67,15 +68,6 @@ def write_palette_png(path: Path, index: np.ndarray) -> None:
         image.save(temporary, format="PNG")
 
 
-def palette() -> np.ndarray:
-    """Colors of PASCAL VOC: uint8 (256, 3). The bits of an index are spread over the channels, low bits first."""
-    colors = np.zeros((256, 3), np.uint8)
-    for shift in range(8):
-        for channel in range(3):
-            colors[:, channel] |= (((np.arange(256) >> (3 * shift + channel)) & 1) << (7 - shift)).astype(np.uint8)
-    return colors
-
-
 __all__ = [
     "BOX",
     "HIDDEN",
@@ -84,7 +76,6 @@ __all__ = [
     "VOID",
     "numbers",
     "painted",
-    "palette",
     "recolored",
     "write_palette_png",
 ]

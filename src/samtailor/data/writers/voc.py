@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 import numpy as np
 
 from samtailor.data.class_lists import NOTHING
+from samtailor.data.voc_palette import palette
 from samtailor.data.writers import Destination, LabelledImage, LabelledObject
-from samtailor.data.writers._index import numbers, painted, palette, recolored, write_palette_png
+from samtailor.data.writers._index import numbers, painted, recolored, write_palette_png
 from samtailor.data.writing import replacing, write_json, write_png
 
 RESERVED = tuple(NOTHING)

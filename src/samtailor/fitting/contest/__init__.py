@@ -13,6 +13,7 @@ from samtailor.fitting.contest import budget as budgets
 from samtailor.fitting.images import split_in
 from samtailor.fitting.pool import Pool, cores
 from samtailor.fitting.result import FitResult
+from samtailor.structures import InferenceSpec
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
@@ -89,7 +90,7 @@ def fit_by_contest(
         )  # fmt: skip
         encode_views(contest)
         contest.run()
-    return FitResult(out, config, contest.figures, contest.history, inference=contest.inference)
+    return FitResult(out, config, contest.figures, contest.history, inference=contest.inference or InferenceSpec())
 
 
 def _workers(config: FitConfig, seconds: float, by_name: bool) -> int:

@@ -7,10 +7,10 @@ from typing import Any
 
 from samtailor.errors import counted
 from samtailor.fitting.contest.forecast import words as forecast_words
+from samtailor.fitting.folder import WORST
 from samtailor.fitting.gate import Decision, Gate
 from samtailor.fitting.gate_words import judged_on, sentences
 
-SHEET = "worst.png"
 _NOTABLE = 0.05  # Dice
 NAMES = {"click": "clicks", "box": "boxes", "region": "images without a prompt"}
 
@@ -57,7 +57,7 @@ def _difficult(contest: Mapping[str, Any]) -> list[str]:
                          f"{_percent(large)} in the other.")  # fmt: skip
     if contest.get("worst"):
         named = ", ".join(f"{id} (Dice {100 * dice:.0f})" for id, dice in contest["worst"])
-        lines.append(f"Lowest scores: {named}. Check their masks in {SHEET}; mark more images like them.")
+        lines.append(f"Lowest scores: {named}. Check their masks in {WORST}; mark more images like them.")
     return lines
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from samtailor import artefact
 from samtailor.bases import load_on
 from samtailor.cache.embeddings import EmbeddingCache
@@ -16,28 +18,34 @@ from samtailor.data.split import ALIKE, Split, split
 from samtailor.errors import DataError, SamtailorError
 from samtailor.evaluation.instance_gate import gate_instances
 from samtailor.fitting import fit
+from samtailor.fitting.folder import CHECKPOINT
 from samtailor.fitting.gate import MIN_OBJECTS, gate_of
 from samtailor.fitting.gate_words import sentences
 from samtailor.fitting.proposals import fit_proposals, plan_tiles
 from samtailor.predict import auto as automatic
 from samtailor.proposals import disk
-from samtailor.serve import images as reading
 from samtailor.serve.limits import Limits
 from samtailor.structures import Annotation, Sample
 from samtailor.train.config import FitConfig, load
+from samtailor.train.interrupt import Interrupted
 from samtailor.workbench.gallery import FILE, gallery
+from samtailor.workbench.images import image_of_row
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
+    from samtailor.fitting.result import FitResult
     from samtailor.train.progress import Progress
     from samtailor.workbench.worker import Channel
 
 _VIEWS, _NEGATIVES = 4, 64  # the defaults of `samtailor propose-fit`
+_KEPT = "The fit was ended on request; this is its best result so far. No proposals were fitted."
 _MIN_IMAGES = 16  # with fewer images the map of the adapter gives better proposals, see docs/research/tailor.md
 
 
 def run(job: Mapping[str, Any], channel: Channel) -> None:
     """Write an adapter with its gallery to job["out"]. A fit that was stopped is continued.
+
+    If the best result so far is requested, training ends and what follows it is kept short.
 
     Raises:
         SamtailorError: the fit is not possible. Interrupted, Stop: on request, after saving.
@@ -59,10 +67,9 @@ def run(job: Mapping[str, Any], channel: Channel) -> None:
     parts, notice = _split(samples, names, config, out)
     val = (Split.read(out / artefact.SPLIT) if parts is None else parts).pick(samples, "val")
     judged = sum(len(sample.of(names)) for sample in val)
-    result = fit(
-        config, samples=samples, base=base, split=parts, store=store, resume=True,
-        progress=_FitProgress(channel, judged >= MIN_OBJECTS), stop=channel.stop.is_set,
-    )  # fmt: skip
+    fitting = {"samples": samples, "base": base, "split": parts, "store": store, "resume": True}
+    fitting["progress"] = _FitProgress(channel, judged >= MIN_OBJECTS, out)
+    result = _fit(config, out, fitting, channel)
     channel.check_stop()
     held_out = val
     if not (out / FILE).exists():
@@ -72,7 +79,9 @@ def run(job: Mapping[str, Any], channel: Channel) -> None:
     channel.check_stop()
     gate = gate_of(result.figures)
     notice = notice or _classes_not_held_out(held_out, names)
-    if job["proposals"] and not disk.exists(out):
+    if channel.keep.is_set():
+        notice = " ".join(text for text in (_KEPT, notice) if text)
+    elif job["proposals"] and not disk.exists(out):
         proposing = {"seed": config.seed, "steps": job["proposal_steps"]}
         missing = _propose(base, out, samples, names, store, proposing, channel)
         notice = " ".join(text for text in (notice, missing) if text) or None
@@ -90,24 +99,40 @@ def run(job: Mapping[str, Any], channel: Channel) -> None:
     )
 
 
+def _fit(config: FitConfig, out: Path, fitting: dict[str, Any], channel: Channel) -> FitResult:
+    """The fit, or its best state so far if that is requested.
+
+    Raises:
+        Interrupted: stopped, or there is no state to keep yet.
+    """
+    try:
+        return fit(config, **fitting, stop=lambda: channel.stop.is_set() or channel.keep.is_set())
+    except Interrupted:
+        if channel.stop.is_set() or not (out / CHECKPOINT).exists():
+            raise
+    fitting["split"] = None  # that of the folder
+    return fit(config, **fitting, stop=channel.stop.is_set, finish=True)
+
+
 def read_samples(job: Mapping[str, Any]) -> list[Sample]:
     """The accepted images as they were when the fit started, with the ids of the project."""
     root, limits = Path(job["images"]), Limits(**job["limits"])
-    return [_sample(root / row["file"], limits, row) for row in job["samples"]]
+    return [_sample(root, limits, row) for row in job["samples"]]
 
 
-def _sample(path: Path, limits: Limits, row: Mapping[str, Any]) -> Sample:
-    def image() -> Any:
-        try:
-            return reading.read(path.read_bytes(), limits, row["file"])
-        except OSError as error:
-            raise DataError(f"{path} can no longer be read ({error.strerror}).") from error
+def _sample(root: Path, limits: Limits, row: Mapping[str, Any]) -> Sample:
+    """One image. The pages of a stack, which are alike, are a group: a split does not divide them."""
+
+    def image() -> np.ndarray:
+        return image_of_row(root, row, limits)
 
     def annotations() -> list[Annotation]:
         objects = ((o["class"], {**o["rle"], "counts": o["rle"]["counts"].encode("ascii")}) for o in row["objects"])
         return [Annotation(label, rle) for label, rle in objects]
 
-    return Sample(row["id"], image, annotations, source=path)
+    if row.get("pages", 1) > 1:
+        return Sample(row["id"], image, annotations, group=row["file"])
+    return Sample(row["id"], image, annotations, source=root / row["file"])
 
 
 def _split(
@@ -132,23 +157,31 @@ def _classes_not_held_out(held_out: Sequence[Sample], names: tuple[str, ...]) ->
     return f"The scores do not cover {' and '.join(missing)}: no held-out image has such an object."
 
 
+class _NotFinished(Exception):
+    """The best result so far was requested while proposals were being fitted."""
+
+
 class _FitProgress:
     """Reports the progress of the fit; scores only if they are of enough objects."""
 
-    def __init__(self, channel: Channel, enough: bool) -> None:
-        self._channel, self._enough = channel, enough
+    def __init__(self, channel: Channel, enough: bool, out: Path) -> None:
+        self._channel, self._enough, self._out = channel, enough, out
         self._start_miou: float | None = None
 
     def __call__(self, at: Progress) -> None:
         if at.stage == "encode":
-            self._channel.check_stop()  # nothing is lost, since embeddings are cached
+            # nothing is lost by a stop, since embeddings are cached; without a checkpoint there is nothing to keep
+            self._channel.check_stop(keep=not self._begun())
         if self._start_miou is None:
             self._start_miou = at.miou
         scores = {"miou": at.miou, "start_miou": self._start_miou} if self._enough else {}
         self._channel.progress(
-            stage=at.stage, done=at.done, total=at.total, loss=at.loss, images_per_second=at.images_per_second,
-            seconds_left=at.seconds_left, **scores,
+            stage=at.stage, part=at.name, done=at.done, total=at.total, loss=at.loss,
+            images_per_second=at.images_per_second, seconds_left=at.seconds_left, **scores,
         )  # fmt: skip
+
+    def _begun(self) -> bool:
+        return any((self._out / file).exists() for file in (CHECKPOINT, artefact.METADATA))
 
 
 def _reporter(channel: Channel, stage: str) -> Callable[[int, int], None]:
@@ -156,6 +189,8 @@ def _reporter(channel: Channel, stage: str) -> Callable[[int, int], None]:
 
     def report(done: int, total: int) -> None:
         channel.check_stop()
+        if channel.keep.is_set() and stage == "proposals":
+            raise _NotFinished
         channel.progress(stage=stage, done=done, total=total)
 
     return report
@@ -190,6 +225,8 @@ def _propose(
             base, chosen, names, store, augment=augment, give=give, tiles=tiles, companion=fitted.companion,
             progress=report, **settings,
         ).save(out)  # fmt: skip
+    except _NotFinished:
+        return _KEPT
     except SamtailorError as error:  # the adapter works with prompts all the same
         return f"The adapter works with clicks and boxes, but not in automatic mode. {error}"
     return None

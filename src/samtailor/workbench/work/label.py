@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from samtailor.bases import load_on
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.predict.predictor import Predictor
-from samtailor.serve import images as reading
 from samtailor.serve.adapters import Adapters, LoadedAdapter
 from samtailor.serve.limits import Limits
-from samtailor.serve.refusals import Refused, Unreadable
+from samtailor.serve.refusals import Refused
 from samtailor.workbench import proposing
+from samtailor.workbench.images import image_of_row
 from samtailor.workbench.records import Object
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def run(job: Mapping[str, Any], channel: Channel) -> None:
         for done, row in enumerate(job["samples"], 1):
             channel.check_stop()
             try:
-                objects = _objects(root / row["file"], row["file"], loaded, predictor, store, limits, job["threshold"])
+                objects = _objects(image_of_row(root, row, limits), loaded, predictor, store, job["threshold"])
             except Refused as error:
                 channel.send(failed=row["id"], error=str(error))
             else:
@@ -54,14 +55,8 @@ def run(job: Mapping[str, Any], channel: Channel) -> None:
 
 @torch.no_grad()
 def _objects(
-    path: Path, name: str, loaded: LoadedAdapter, predictor: Predictor, store: EmbeddingCache, limits: Limits,
-    threshold: float | None,
-) -> list[Object]:  # fmt: skip
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise Unreadable(f"{name}: cannot be opened ({error.strerror}).") from error
-    image = reading.read(data, limits, name)
+    image: np.ndarray, loaded: LoadedAdapter, predictor: Predictor, store: EmbeddingCache, threshold: float | None
+) -> list[Object]:
     if loaded.own_encoder:  # the adapter changes the image encoder, so cached embeddings do not apply
         predictor.set_image(image)
     else:

@@ -12,6 +12,7 @@ import torch
 
 from samtailor.bases import load_on
 from samtailor.predict.predictor import Predictor
+from samtailor.workbench.work.downloading import download_progress
 
 if TYPE_CHECKING:
     from samtailor.workbench.worker import Channel
@@ -27,8 +28,10 @@ def run(job: Mapping[str, Any], channel: Channel) -> None:
         BaseUnavailableError, InputError: the base model cannot be loaded.
     """
     channel.progress(stage="start", done=0, total=1)
-    base = load_on(job["base"], job["device"])
+    with download_progress(job["base"], lambda done, total: channel.progress(stage="download", done=done, total=total)):
+        base = load_on(job["base"], job["device"])
     channel.check_stop()
+    channel.progress(stage="measure", done=0, total=1)
     predictor = Predictor(base)
     image = np.random.default_rng(0).integers(0, 256, (*_SIZE, 3), np.uint8)
     encode = _seconds(base.model, lambda: predictor.set_image(image), channel)

@@ -1,0 +1,264 @@
+"""Large runs on Ray: rate of one and two workers against plain label, and a run with killed workers and driver.
+
+    python tools/measure_ray.py WORK --images 3000
+
+The images are drawn here; a few of them crash a worker, make it hang, are damaged or claim to be huge. During the run a
+worker is killed every minute, and the driver once, after which the same command runs again. Needs samtailor[ray] and
+psutil; Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import psutil
+from PIL import Image, ImageDraw
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+POISON = ("crash-0", "crash_read-0", "hang-0", "error-0")
+DAMAGED = ("damaged", "bomb")
+SIDE = (96, 72)
+
+
+def main() -> None:
+    """Measure, and write results/ray.json."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path, help="folder for images and results; deleted before")
+    parser.add_argument("--images", type=int, default=3000)
+    parser.add_argument("--rate-images", type=int, default=400, help="images of each measurement of a rate")
+    parser.add_argument("--kill-every", type=float, default=60.0, help="seconds between two killed workers")
+    parser.add_argument("--results", type=Path, default=Path("results/ray.json"))
+    parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.drive:
+        drive(json.loads(arguments.drive.read_text()))
+        return
+    shutil.rmtree(arguments.work, ignore_errors=True)
+    draw(arguments.work / "all", arguments.images, POISON, DAMAGED)
+    draw(arguments.work / "some", arguments.rate_images)
+    content = {"images": arguments.images, "cores": os.cpu_count(), "size": list(SIDE)}
+    content |= {"load_before": os.getloadavg()[0], "nice": os.nice(0)}
+    content["rates"] = rates(arguments.work)
+    content["run"] = disturbed(arguments.work, arguments.kill_every)
+    content["load_after"] = os.getloadavg()[0]
+    content["versions"] = versions()
+    arguments.results.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def draw(folder: Path, count: int, poison: tuple[str, ...] = (), damaged: tuple[str, ...] = ()) -> None:
+    """Draw images of a few shapes, and the images that break workers."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in [f"image-{number:06d}" for number in range(count)] + list(poison):
+        image = Image.new("RGB", SIDE, tuple(int(v) for v in rng.integers(0, 255, 3)))
+        pen = ImageDraw.Draw(image)
+        for _ in range(3):
+            x, y, r = (int(v) for v in rng.integers(8, 60, 3))
+            pen.ellipse((x - r // 2, y - r // 2, x + r // 2, y + r // 2), fill=tuple(map(int, rng.integers(0, 255, 3))))
+        image.save(folder / f"{name}.png")
+    for name in damaged:
+        (folder / f"{name}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + (huge_header() if name == "bomb" else b"damaged"))
+
+
+def huge_header() -> bytes:
+    """The header of a PNG file of 60,000 x 60,000 pixels."""
+    body = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def rates(work: Path) -> dict[str, float]:
+    """Images per second of plain label, and of Ray with one and two workers; the start of processes is not counted."""
+    ways = {
+        "label": {"kind": "plain"},
+        "ray-1": {"engine": "ray", "workers": 1},
+        "ray-2": {"engine": "ray", "workers": 2},
+    }
+    ways |= {"processes-1": {"engine": "processes", "workers": 1}, "processes-2": {"engine": "processes", "workers": 2}}
+    out = {}
+    for name, way in ways.items():
+        log = work / f"{name}.log"
+        start(work, {"images": str(work / "some"), "out": str(work / f"rate-{name}"), "log": str(log), **way}).wait()
+        lines = read_log(log)
+        first = next(i for i, (_, done) in enumerate(lines) if done >= 16)
+        out[name] = (lines[-1][1] - lines[first][1]) / (lines[-1][0] - lines[first][0])
+        print(name, round(out[name], 2), flush=True)
+    return out
+
+
+def read_log(log: Path) -> list[tuple[float, int]]:
+    """Times and numbers of images done."""
+    return [(float(a), int(b)) for a, b in (line.split() for line in log.read_text().splitlines())]
+
+
+def start(work: Path, options: dict[str, object]) -> subprocess.Popen[bytes]:
+    """Start a driver in a process group of its own."""
+    file = work / "drive.json"
+    file.write_text(json.dumps(options))
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, __file__, str(work), "--drive", str(file)]
+    return subprocess.Popen(command, env=environment, start_new_session=True)
+
+
+def drive(options: dict[str, object]) -> None:
+    """A driver: run the task and log its progress."""
+    with open(str(options["log"]), "a", buffering=1) as log:
+
+        def progress(done: int, total: int) -> None:
+            log.write(f"{time.time():.3f} {done}\n")
+
+        if options.get("kind") == "plain":
+            import torch
+
+            import samtailor
+
+            torch.set_num_threads(os.cpu_count() or 1)
+            samtailor.label(
+                str(options["images"]), None, str(options["out"]), detector="full-frame", image_files="none",
+                progress=progress,
+            )  # fmt: skip
+            return
+        from samtailor.distributed.api import Machines, start
+        from samtailor.distributed.engines.ray_data import Resources
+        from samtailor.distributed.run import Sizes
+
+        workers = int(str(options["workers"]))
+        machines = Machines(str(options["engine"]), Resources(workers=(workers, workers), readers=1), timeout=60.0)
+        start(
+            "faulty_task", {"kind": "label", "adapters": {}, "detector": "full-frame"}, {}, [str(options["images"])],
+            str(options["out"]), machines, {"sizes": Sizes(64, 8, 2), "progress": progress},
+        )  # fmt: skip
+
+
+def disturbed(work: Path, every: float) -> dict[str, object]:
+    """The run over all images with two workers; a worker dies every `every` seconds, the driver once."""
+    log, begun = work / "disturbed.log", time.time()
+    options = {"images": str(work / "all"), "out": str(work / "out"), "log": str(log), "engine": "ray", "workers": 2}
+    total = len(list((work / "all").iterdir()))
+    memory: list[dict[str, float]] = []
+    kills: Counter[str] = Counter()
+    driver, last, runs = start(work, options), time.time(), 1
+    while True:
+        time.sleep(2)
+        done = read_log(log)[-1][1] if log.exists() and log.read_text() else 0
+        if driver.poll() is not None:
+            if driver.returncode == 0:
+                break
+            if driver.returncode != -signal.SIGKILL or runs > 5:
+                raise SystemExit(f"The driver ended with {driver.returncode}.")
+            driver, runs = start(work, options), runs + 1
+            continue
+        memory.append({"seconds": time.time() - begun, **sizes(driver.pid)})
+        if not kills["driver"] and done > 0.4 * total:
+            os.kill(driver.pid, signal.SIGKILL)
+            kills["driver"] += 1
+        elif time.time() - last > every and done and (victims := workers_of(driver.pid)):
+            last = time.time()
+            victims[kills["worker"] % len(victims)].kill()
+            kills["worker"] += 1
+    return {**account(work, total), "kills": dict(kills), "seconds": time.time() - begun, **memory_of(memory)}
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and everything below it."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    """Processes that hold a model."""
+    return [one for one in family(pid) if "_Predictor" in name_of(one)]
+
+
+def name_of(process: psutil.Process) -> str:
+    """The command line of a process that may have ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def sizes(pid: int) -> dict[str, float]:
+    """Memory of the driver and of the workers without pages that they share, MB."""
+    out = {"driver": 0.0, "workers": 0.0}
+    for process in family(pid):
+        try:
+            unique = process.memory_full_info().uss / 2**20
+        except psutil.Error:
+            continue
+        if process.pid == pid:
+            out["driver"] = unique
+        elif "_Predictor" in name_of(process):
+            out["workers"] = max(out["workers"], unique)
+    return out
+
+
+def memory_of(samples: list[dict[str, float]]) -> dict[str, object]:
+    """Median of memory in each fifth of the samples, and the peak."""
+    fifths = [part.tolist() for part in np.array_split(np.arange(len(samples)), 5)]
+    middle = {
+        name: [round(statistics.median([samples[i][name] for i in part])) for part in fifths if part]
+        for name in ("driver", "workers")
+    }
+    return {"memory_mb": middle, "peak_mb": {name: round(max(one[name] for one in samples)) for name in middle}}
+
+
+def account(work: Path, total: int) -> dict[str, object]:
+    """What is lost, doubled and named, from the tables."""
+    import pyarrow.parquet as parquet
+
+    from samtailor.distributed.manifest import verify
+
+    images = Counter(parquet.read_table(work / "out" / "images")["image"].to_pylist())
+    status = parquet.read_table(work / "out" / "images", columns=["image", "status", "error"]).to_pylist()
+    wanted = {path.stem for path in (work / "all").iterdir()}
+    objects = parquet.read_table(work / "out" / "objects")["image"].to_pylist()
+    result = verify(str(work / "out"))
+    return {
+        "listed": total,
+        "lost": len(wanted - images.keys()),
+        "doubled": sum(number - 1 for number in images.values()),
+        "doubled_objects": len(objects) - len(set(objects)),  # full-frame: one object an image
+        "named": {row["image"]: [row["status"], row["error"]] for row in status if row["status"] != "done"},
+        "problems": result.problems,
+        "bytes": sum(f.stat().st_size for t in ("images", "objects", "commits") for f in (work / "out" / t).iterdir()),
+        "objects": len(objects),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what was measured."""
+    from importlib.metadata import version
+
+    import samtailor
+    from samtailor.bases import load_on
+    from samtailor.registry import BUNDLED_BASE
+
+    return {
+        "samtailor": samtailor.__version__,
+        "ray": version("ray"),
+        "pyarrow": version("pyarrow"),
+        "torch": version("torch"),
+        "base": load_on(BUNDLED_BASE, "cpu").fingerprint,
+    }
+
+
+if __name__ == "__main__":
+    main()
