@@ -23,6 +23,7 @@ from samtailor.fitting.contest.fingerprint import fingerprint
 from samtailor.fitting.contest.forecast import PRIOR, SPREAD, combined, forecasts
 from samtailor.fitting.contest.plan_file import ContestPlan
 from samtailor.fitting.contest.scoring import Scores
+from samtailor.fitting.gate import gate_of
 from samtailor.fitting.select_inference import PLANS
 from samtailor.structures import Annotation, Sample
 from samtailor.train.config import FitConfig
@@ -198,3 +199,15 @@ def test_processes_share_the_work_of_a_plain_script(tmp_path, base_folder, data_
     plan = json.loads((tmp_path / "a" / "plan.json").read_text())
     assert plan["complete"]
     assert plan["budget"]["workers"] == 2
+
+
+def test_a_second_contest_is_compared_with_the_adapter_in_use(tmp_path, tiny_lite, tiny_samples):
+    store = EmbeddingCache(tmp_path / "cache")
+    fit(settings(tmp_path, views=1), samples=tiny_samples[:2], base=tiny_lite, store=store)
+    result = fit(settings(tmp_path, views=1), samples=tiny_samples[:8], base=tiny_lite, store=store)
+    gate = gate_of(result.figures)
+    compared = {one.way: one.over_present for one in gate.decisions}
+    assert {way: one.objects for way, one in compared.items()} == {"click": 6, "box": 6, "region": 6}
+    assert gate.replaces is (result.kept is None)
+    assert (tmp_path / ("a" if gate.replaces else "a.new") / "plan.json").is_file()
+    assert (tmp_path / "a.new").exists() is not gate.replaces
