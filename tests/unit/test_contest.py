@@ -107,6 +107,8 @@ def test_settings_that_do_not_fit_the_method_are_refused(tmp_path, tiny_lite, ti
         ({"method": "auto", "lr": 1e-4}, "lr is a setting of a single method"),
         ({"method": "auto", "budget": "soon"}, "30s, 2m or 1h"),
         ({"method": "auto", "options": {"candidates": ("nobody",)}}, "nobody"),
+        ({"method": "auto", "options": {"width": 32}}, "no option 'width'"),
+        ({"method": "auto", "options": {"workers": 0}}, "workers must be an integer of at least 1"),
     ):
         config = FitConfig(**{"out": tmp_path / "a", "classes": ("disc",), "trackers": (), **fields})
         with pytest.raises(InputError, match=words):

@@ -13,6 +13,8 @@ from samtailor.fitting.contest import budget as budgets
 from samtailor.fitting.images import split_in
 from samtailor.fitting.pool import Pool, cores
 from samtailor.fitting.result import FitResult
+from samtailor.registry import find, number, refuse_unknown
+from samtailor.registry import options as known_options
 from samtailor.structures import InferenceSpec
 from samtailor.train.interrupt import Interrupted
 
@@ -67,7 +69,8 @@ def fit_by_contest(
     from samtailor.fitting.contest.run import Contest
     from samtailor.fitting.judge import Present
 
-    options = config.options
+    options, build = config.options, find("methods", config.method).build
+    refuse_unknown(build, options.keys() - known_options(build).keys())
     budget = budgets.Budget(budgets.seconds(config.budget or budgets.DEFAULT), clock=options.get("clock", "wall"))
     made = split_in(out, config, samples, classes, split, False)
     train = made.pick(samples, "train")
@@ -107,8 +110,8 @@ def _workers(config: FitConfig, seconds: float, by_name: bool) -> int:
     """Processes: those of the options, else one per core and as many as the memory holds; 1 where they do not pay."""
     from samtailor.fitting.memory import available_bytes
 
-    if "workers" in config.options:
-        return max(1, int(config.options["workers"]))
+    if config.options.get("workers") is not None:
+        return int(number("workers", config.options["workers"], at_least=1, integer=True))
     if not by_name or seconds < _PARALLEL_FROM or _on_accelerator(config):
         return 1
     return max(1, min(cores(), available_bytes() // _MEMORY, 8))
