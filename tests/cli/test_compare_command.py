@@ -111,7 +111,7 @@ def test_the_cache_of_a_comparison_is_that_of_its_settings(run, base_folder, dat
     result = run(*command, "--set", "cache_gb=0.00002")
     assert list((tmp_path / "here").rglob("*.safetensors"))
     assert "images at a time" in " ".join(result.output.split())
-    (plan,) = (tmp_path / "c").rglob("plan.json")
+    (plan,) = (tmp_path / "c").rglob("resources.json")
     assert json.loads(plan.read_text())["resident"] < 6
     wrong = run(*command, "--set", "sam-f.cache_gb=1", "--set", "plm.cache_gb=2", "--methods", "sam-f,plm", code=2)
     assert "cache_gb must be the same" in wrong.stderr
