@@ -60,7 +60,7 @@ def measure(device: torch.device) -> Machine:
     threads = torch.get_num_threads()
     on_cpu = device.type == "cpu"
     precisions = dict.fromkeys(["fp32", hardware_precision(device)])
-    rates = {}
+    rates: dict[str, float] = {}
     for precision in precisions:
         left, right = (torch.randn(_SIDE, _SIDE, device=device).to(_TYPES[precision]) for _ in range(2))
         rates[precision] = 2 * _SIDE**3 / _best(lambda a=left, b=right: a @ b, on_cpu, threads)  # type: ignore[misc]

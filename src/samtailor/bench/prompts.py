@@ -35,7 +35,7 @@ def measure(base: Base, machine: Machine, rounds: int, counts: Sequence[int] | N
         decoder = PromptDecoder(base)
         per_pass = decoder.prompts_per_pass(device_of(base))
         for count in counts or COUNTS:
-            whole, parts = _tokens(base, count, PROMPTS_PER_PASS), _tokens(base, count, per_pass)
+            whole, parts = tokens(base, count, PROMPTS_PER_PASS), tokens(base, count, per_pass)
             runs: dict[str, Callable[[], object]] = {
                 "transformers": lambda parts=whole: [base.decode(features, p).best_masks() for p in parts],  # type: ignore[misc]
                 "samtailor": lambda parts=parts: [decoder(features, p).best_masks() for p in parts],  # type: ignore[misc]
@@ -77,7 +77,7 @@ def measure_images(base: Base, rounds: int, left_out: dict[str, str]) -> list[Ro
     def ours() -> object:
         features = encoder.encode_image(frames)
         per_pass = decoder.prompts_per_pass(frames.device)
-        return [decoder(features, part).best_masks() for part in _tokens(base, OBJECTS, per_pass)]
+        return [decoder(features, part).best_masks() for part in tokens(base, OBJECTS, per_pass)]
 
     with torch.inference_mode():
         times = alternate(
@@ -101,7 +101,8 @@ def _clicks(base: Base, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     return points, torch.ones(1, count, 1, dtype=torch.int64)
 
 
-def _tokens(base: Base, count: int, per_pass: int) -> list[Tokens]:
+def tokens(base: Base, count: int, per_pass: int) -> list[Tokens]:
+    """Tokens of clicks at random places, at most `per_pass` of them together."""
     points, labels = _clicks(base, count)
     parts = zip(points.split(per_pass, 1), labels.split(per_pass, 1), strict=True)
     frame, device = (base.size, base.size), device_of(base)
@@ -115,4 +116,4 @@ def _moved(base: Base, features: Features, count: int) -> float:
     return 4.0 * (numbers + count * base.low_res**2)
 
 
-__all__ = ["COUNTS", "OBJECTS", "measure", "measure_images"]
+__all__ = ["COUNTS", "OBJECTS", "measure", "measure_images", "tokens"]

@@ -91,7 +91,7 @@ def resolve(base: Base, precision: str) -> EncoderPrecision:
         expected = ", ".join(known)
         raise InputError(f"The precision of the encoder must be one of {expected}, got {precision!r}.")
     if precision != AUTO:
-        return known[known.index(precision)]  # type: ignore[arg-type]  # it is one of them
+        return known[known.index(precision)]
     device = device_of(base)
     key = f"{base.fingerprint} {device}"
     with _resolving:
