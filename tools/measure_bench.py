@@ -11,20 +11,29 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
+from transformers import SamConfig, SamModel
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import results
 from random_sam import vit_b
 from results import Cell, Column, Table
-from samtailor.bases import load_base
-from samtailor.bench import Report, run
+from samtailor.bases import Base, load_base
+from samtailor.bases.decoder import PromptDecoder
+from samtailor.bases.sam import Sam
+from samtailor.bench import Report, machine, prompts, run
 from samtailor.bench.suite import DEFAULT
+from samtailor.bench.timing import alternate
 from samtailor.cache.precision import LIMIT, hardware_precision, measure
+from samtailor.structures import Features, Tokens
 
+PASSES = (1, 2, 4, 8, 16)
+"""Prompts in one pass."""
 COLUMNS = (
     Column(key="what", label="What"),
     Column(key="way", label="Way"),
@@ -46,6 +55,12 @@ def main() -> None:
     if "vit-b" in options.only:
         report = run(vit_b(), groups=["encode"], rounds=1, progress=print)
         tables["vit-b"] = _table("Image encoder of SAM ViT-B at 1024 px, random weights", report)
+    if "passes" in options.only:
+        sam = _sam_decoder()
+        tables["passes"] = _passes({"Bundled base": lite, "SAM at 1024 px": sam}, options.rounds)
+        known = machine.measure(torch.device("cpu"))
+        rows = prompts.measure(sam, known, 1, counts=(1, PASSES[-1]))
+        tables["sam-decoder"] = _table("Mask decoder of SAM at 1024 px, random weights", Report("", "", known, rows))
     if "precision" in options.only:
         tables["precision"] = _precision(lite)
     results.save(
@@ -76,7 +91,7 @@ def _table(title: str, report: Report) -> Table:
 
 
 def _machine(report: Report) -> Table:
-    machine = report.machine
+    known = report.machine
     columns = (
         Column(key="what", label="Measured"),
         Column(key="value", label="Value", digits=0),
@@ -84,15 +99,55 @@ def _machine(report: Report) -> Table:
     )
     rows: dict[str, dict[str, Cell]] = {
         name: {"what": f"Matrix product, {name}", "value": round(rate / 1e9, 1), "unit": "GFLOP/s"}
-        for name, rate in machine.rates.items()
+        for name, rate in known.rates.items()
     }
-    rows["memory"] = {"what": "Copy in memory", "value": round(machine.bandwidth / 1e9, 1), "unit": "GB/s"}
+    rows["memory"] = {"what": "Copy in memory", "value": round(known.bandwidth / 1e9, 1), "unit": "GB/s"}
     return Table(title="The machine, one thread", columns=columns, rows=rows)
 
 
-def _precision(base: object) -> Table:
+def _sam_decoder() -> Base:
+    """SAM's prompt encoder and mask decoder at 1024 px with random weights, behind an encoder that costs little."""
+    torch.manual_seed(0)
+    vision = {"num_hidden_layers": 1, "hidden_size": 96, "num_attention_heads": 2, "global_attn_indexes": []}
+    model = SamModel(SamConfig(vision_config=vision))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=parameter[0].numel() ** -0.5)
+    return Sam(model, "sam-decoder-random")
+
+
+def _passes(bases: dict[str, Base], rounds: int) -> Table:
+    """Decoding time of a prompt by the number of prompts in one pass; the embeddings are random."""
+    columns = (Column(key="base", label="Base"), Column(key="chosen", label="Chosen on a CPU", digits=0))
+    columns += tuple(Column(key=f"in-{count}", label=f"{count}", digits=1) for count in PASSES)
+    rows: dict[str, dict[str, Cell]] = {}
+    for name, base in bases.items():
+        decoder, sides = PromptDecoder(base), (4 * base.grid, 2 * base.grid)
+        skips = tuple(torch.randn(1, c, s, s) for c, s in zip(reversed(base.skips), sides, strict=True) if c)
+        features = Features(torch.randn(1, base.dim, base.grid, base.grid), skips)
+        with torch.inference_mode():
+            runs = {
+                str(count): partial(_decode, decoder, features, prompts.tokens(base, PASSES[-1], count))
+                for count in PASSES
+            }
+            times = alternate(runs, rounds)
+        rows[name.split()[0].lower()] = {
+            "base": name,
+            "chosen": decoder.prompts_per_pass(torch.device("cpu")),
+            **{f"in-{n}": round(1e3 * min(taken.cpu) / PASSES[-1], 2) for n, taken in times.items()},
+        }
+    return Table(title="Time of a prompt, ms, by prompts in one pass", columns=columns, rows=rows)
+
+
+def _decode(decoder: PromptDecoder, features: Features, parts: Sequence[Tokens]) -> None:
+    for part in parts:
+        decoder(features, part).best_masks()
+
+
+def _precision(base: Base) -> Table:
     name = hardware_precision(torch.device("cpu"))
-    deviation = measure(base, name)  # type: ignore[arg-type]
+    deviation = measure(base, name)
     columns = (
         Column(key="precision", label="Encoder"),
         Column(key="objects", label="Masks", digits=0),
@@ -109,7 +164,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=4)
-    parser.add_argument("--only", default="lite,vit-b,precision", metavar="NAME,...")
+    parser.add_argument("--only", default="lite,vit-b,passes,precision", metavar="NAME,...")
     results.add_option(parser, "bench")
     return parser.parse_args()
 

@@ -59,3 +59,13 @@ def test_wrong_groups_and_numbers_are_refused(tiny_sam2):
         bench.run(tiny_sam2, groups=["speed"])
     with pytest.raises(InputError, match="at least 1, got 0"):
         bench.run(tiny_sam2, rounds=0)
+
+
+def test_fused_convolutions_count_as_plain_ones(tiny_lite):
+    from samtailor.cache.encoders import prepared
+
+    frames = torch.randn(1, 3, tiny_lite.size, tiny_lite.size)
+    plain, fused = tiny_lite.model.vision_encoder.backbone, prepared(tiny_lite).model.vision_encoder.backbone
+    assert type(plain) is not type(fused)
+    with torch.no_grad():
+        assert machine.operations(lambda: fused(frames)) == machine.operations(lambda: plain(frames))

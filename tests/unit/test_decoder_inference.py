@@ -149,6 +149,26 @@ def test_similar_prompts_share_a_pass(mixed, monkeypatch):
     assert all(torch.allclose(a.logits, b.logits, atol=1e-3) for a, b in zip(together, parts, strict=True))
 
 
+def test_a_batch_may_take_several_passes(mixed, monkeypatch):
+    decoder = BatchedDecoder(mixed.base, segmenters(mixed))
+    (batch,) = prompt_batches("f", CLICKS)
+    (whole,) = decoder.predict(mixed, [batch])
+    monkeypatch.setattr(PromptDecoder, "prompts_per_pass", lambda self, device: 3)
+    (parts,) = decoder.predict(mixed, [batch])
+    assert torch.allclose(whole.logits, parts.logits, atol=1e-3)
+    assert torch.allclose(whole.scores, parts.scores, atol=1e-4)
+    assert torch.allclose(whole.keys(), parts.keys(), atol=1e-3)
+
+
+def test_a_pass_on_a_cpu_fits_its_cache(tiny_base, monkeypatch):
+    decoder, cpu = PromptDecoder(tiny_base), torch.device("cpu")
+    each = 4 * tiny_base.low_res**2 * tiny_base.model.mask_decoder.upscale_conv2.out_channels
+    for size, count in ((each - 1, 1), (3 * each, 3), (1 << 40, 64)):
+        monkeypatch.setattr("samtailor.bases.decoder.inference._UPSCALED_BYTES", size)
+        assert decoder.prompts_per_pass(cpu) == count
+    assert decoder.prompts_per_pass(torch.device("cuda")) == 64
+
+
 @pytest.mark.parametrize("adding", [None, [2, 3], [0, 1, 2, 3], [1]])
 def test_the_fast_encoder_gives_the_vendors_features(tiny_base, adding, monkeypatch):
     if any(tiny_base.skips):

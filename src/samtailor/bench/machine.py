@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from samtailor.bench.timing import timed
 from samtailor.cache.precision import hardware_precision
@@ -60,7 +60,7 @@ def measure(device: torch.device) -> Machine:
     threads = torch.get_num_threads()
     on_cpu = device.type == "cpu"
     precisions = dict.fromkeys(["fp32", hardware_precision(device)])
-    rates = {}
+    rates: dict[str, float] = {}
     for precision in precisions:
         left, right = (torch.randn(_SIDE, _SIDE, device=device).to(_TYPES[precision]) for _ in range(2))
         rates[precision] = 2 * _SIDE**3 / _best(lambda a=left, b=right: a @ b, on_cpu, threads)  # type: ignore[misc]
@@ -79,9 +79,21 @@ def _best(run: Callable[[], Any], on_cpu: bool, threads: int) -> float:
 def operations(run: Callable[[], object]) -> float:
     """Operations of the matrix products and convolutions of a computation, which runs once."""
     # fused attention is not counted on every device, its products are
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+    with FlopCounterMode(display=False, custom_mapping=_fused()) as counter, sdpa_kernel(SDPBackend.MATH):
         run()
     return float(counter.get_total_flops())
+
+
+def _fused() -> dict[Any, Any]:
+    """Formulas of the convolutions of oneDNN that include an activation or a sum."""
+    fused = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+
+    def count(x: Any, second: Any, third: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+        """(x, weight, bias, ...) with an activation, or (x, summand, weight, ...)."""
+        summed = third is not None and len(third) == len(x)
+        return conv_flop_count(x, third if summed else second, out_shape)
+
+    return {} if fused is None else {fused: count}
 
 
 __all__ = ["Machine", "measure", "operations"]

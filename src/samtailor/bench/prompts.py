@@ -33,16 +33,16 @@ def measure(base: Base, machine: Machine, rounds: int, counts: Sequence[int] | N
     with torch.inference_mode():
         features = base.encode_image(_frames(base))
         decoder = PromptDecoder(base)
+        per_pass = decoder.prompts_per_pass(device_of(base))
         for count in counts or COUNTS:
-            parts = _tokens(base, count)
+            whole, parts = tokens(base, count, PROMPTS_PER_PASS), tokens(base, count, per_pass)
             runs: dict[str, Callable[[], object]] = {
-                "transformers": lambda parts=parts: [base.decode(features, p).best_masks() for p in parts],  # type: ignore[misc]
+                "transformers": lambda parts=whole: [base.decode(features, p).best_masks() for p in parts],  # type: ignore[misc]
                 "samtailor": lambda parts=parts: [decoder(features, p).best_masks() for p in parts],  # type: ignore[misc]
             }
             moved = _moved(base, features, count)
-            floors = {
-                name: (machine.floor(operations(run), moved), "fp32") for name, run in runs.items()
-            }  # the cheaper order needs fewer operations
+            fewest = min(operations(run) for run in runs.values())
+            floors = dict.fromkeys(runs, (machine.floor(fewest, moved), "fp32"))
             times = alternate(runs, rounds)
             made += rows(f"masks for {count} click{'s' if count > 1 else ''}, image encoded", times, floors)
     return made
@@ -75,7 +75,9 @@ def measure_images(base: Base, rounds: int, left_out: dict[str, str]) -> list[Ro
         return model(pixel_values=frames, input_points=points, input_labels=labels)
 
     def ours() -> object:
-        return [decoder(encoder.encode_image(frames), part).best_masks() for part in _tokens(base, OBJECTS)]
+        features = encoder.encode_image(frames)
+        per_pass = decoder.prompts_per_pass(frames.device)
+        return [decoder(features, part).best_masks() for part in tokens(base, OBJECTS, per_pass)]
 
     with torch.inference_mode():
         times = alternate(
@@ -99,9 +101,10 @@ def _clicks(base: Base, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     return points, torch.ones(1, count, 1, dtype=torch.int64)
 
 
-def _tokens(base: Base, count: int) -> list[Tokens]:
+def tokens(base: Base, count: int, per_pass: int) -> list[Tokens]:
+    """Tokens of clicks at random places, at most `per_pass` of them together."""
     points, labels = _clicks(base, count)
-    parts = zip(points.split(PROMPTS_PER_PASS, 1), labels.split(PROMPTS_PER_PASS, 1), strict=True)
+    parts = zip(points.split(per_pass, 1), labels.split(per_pass, 1), strict=True)
     frame, device = (base.size, base.size), device_of(base)
     return [base.encode_prompts(Prompts(frame, points=p, labels=one).to(device)) for p, one in parts]
 
@@ -113,4 +116,4 @@ def _moved(base: Base, features: Features, count: int) -> float:
     return 4.0 * (numbers + count * base.low_res**2)
 
 
-__all__ = ["COUNTS", "OBJECTS", "measure", "measure_images"]
+__all__ = ["COUNTS", "OBJECTS", "measure", "measure_images", "tokens"]

@@ -69,7 +69,7 @@ def alternate(runs: Runs, rounds: int) -> dict[str, Times]:
         for name, run in runs.items():
             taken = timed(run)
             times[name] += [taken] if turn >= 0 else []
-    return {name: Times(*map(tuple, zip(*taken, strict=True))) for name, taken in times.items()}  # type: ignore[arg-type]
+    return {name: Times(*map(tuple, zip(*taken, strict=True))) for name, taken in times.items()}
 
 
 def timed(run: Callable[[], object]) -> tuple[float, float]:

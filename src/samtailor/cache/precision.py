@@ -13,7 +13,7 @@ import math
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import numpy as np
 import torch
@@ -31,12 +31,14 @@ from samtailor.masks.metrics import iou
 from samtailor.structures import Prompts, Sample
 
 EncoderPrecision = Literal["fp32", "bf16", "fp16", "auto"]
-FULL, AUTO = "fp32", "auto"
+FULL: Final = "fp32"
+AUTO: Final = "auto"
 LIMIT = 0.2
 """Largest change of mIoU, points, below which `auto` takes mixed precision."""
-_IMAGES, _OBJECTS, _SIDE, _VERSION = 4, 6, 256, 1
+_IMAGES, _OBJECTS, _SIDE, _VERSION = 4, 12, 256, 1
+_SMALL, _MORE = 512, 16  # bases of at most this side encode fast: more images make the estimate more precise
 _log = logging.getLogger("samtailor.cache.precision")
-_resolved: dict[str, str] = {}
+_resolved: dict[str, EncoderPrecision] = {}
 _resolving = threading.Lock()
 
 
@@ -62,7 +64,7 @@ class Deviation:
         return abs(self.change) < LIMIT
 
 
-def hardware_precision(device: torch.device) -> str:
+def hardware_precision(device: torch.device) -> EncoderPrecision:
     """The mixed precision that a device has instructions for: "bf16", "fp16", or "fp32" where there is none."""
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
@@ -72,7 +74,7 @@ def hardware_precision(device: torch.device) -> str:
     return "bf16" if any(check() for check in checks if check is not None) else FULL
 
 
-def resolve(base: Base, precision: str) -> str:
+def resolve(base: Base, precision: str) -> EncoderPrecision:
     """A precision for the encoder of a base: "auto" becomes what this machine and this base are best served with.
 
     What was decided is logged once.
@@ -84,11 +86,12 @@ def resolve(base: Base, precision: str) -> str:
     Raises:
         InputError: another precision.
     """
-    if precision not in get_args(EncoderPrecision):
-        expected = ", ".join(get_args(EncoderPrecision))
+    known: tuple[EncoderPrecision, ...] = get_args(EncoderPrecision)
+    if precision not in known:
+        expected = ", ".join(known)
         raise InputError(f"The precision of the encoder must be one of {expected}, got {precision!r}.")
     if precision != AUTO:
-        return precision
+        return known[known.index(precision)]
     device = device_of(base)
     key = f"{base.fingerprint} {device}"
     with _resolving:
@@ -107,7 +110,7 @@ def measure(base: Base, precision: str) -> Deviation:
     true: list[np.ndarray] = []
     full: list[np.ndarray] = []
     mixed: list[np.ndarray] = []
-    for sample in samples(_IMAGES, 11, kind="scenes", size=(_SIDE, _SIDE)):
+    for sample in samples(_MORE if base.size <= _SMALL else _IMAGES, 11, kind="scenes", size=(_SIDE, _SIDE)):
         objects = [one.mask for one in sample.of(None)[:_OBJECTS]]
         true += objects
         full += _predicted(base, sample, objects, FULL)
@@ -136,7 +139,7 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> float:
     return 1.0 if not one.any() and not other.any() else iou(one, other)
 
 
-def _decide(base: Base, device: torch.device) -> str:
+def _decide(base: Base, device: torch.device) -> EncoderPrecision:
     precision = hardware_precision(device)
     if precision == FULL:
         _log.warning("precision auto: fp32, since this machine has no faster precision for the encoder.")
