@@ -167,7 +167,7 @@ class Hour:
     def _fit(self, done: int) -> None:
         """Fit on what is accepted, then label the rest, look at what that is worth untouched, and go to the queue."""
         self._shot(f"{done:02}-fit")
-        self.hand.job("#fit", "fit", "#fit-panel .result.good")
+        self.hand.job("#fit", "fit", "#fit-panel .result")
         self.figures[f"fit_{done}"] = self.page.locator("#fit-panel .result").inner_text()
         self._shot(f"{done:02}-fitted")
         self.hand.job("#label-rest", "label", "#review")
