@@ -1,6 +1,7 @@
 """The check reports all problems of a data set and changes nothing."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -157,9 +158,25 @@ def test_what_is_no_data_set_is_refused_with_what_to_do(make, words, tmp_path):
     assert words in finding.examples[0]
 
 
+def test_a_panoptic_file_is_refused_in_words(tmp_path):
+    write_coco(tmp_path)
+    file = tmp_path / "annotations/instances.json"
+    content = json.loads(file.read_text())
+    content["annotations"] = [{"image_id": 1, "file_name": "1.png", "segments_info": []}]
+    file.write_text(json.dumps(content))
+    assert "panoptic" in check(tmp_path).findings[0].examples[0]
+
+
 def test_the_folder_above_a_data_set_names_it(tmp_path):
     for i in range(3):
         photo(tmp_path / f"my set/images/{i}.png", i)
         mask(tmp_path / f"my set/masks/{i}.png")
     (finding,) = check(tmp_path).findings
     assert "my set has the layout folder" in finding.examples[0]
+    write_coco(tmp_path / "other")
+    (finding,) = check(tmp_path).findings
+    assert "there are others beside it (other)" in finding.examples[0]
+    shutil.rmtree(tmp_path / "my set")
+    shutil.rmtree(tmp_path / "other" / "images")
+    (finding,) = check(tmp_path).findings
+    assert "without images" in finding.examples[0]

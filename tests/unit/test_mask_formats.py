@@ -171,3 +171,15 @@ def test_inverted_masks(tmp_path):
     expected = {name: [("object", box(5, 5, 20, 15))] for name in ("1", "2")}
     assert not mismatch(open_dataset(tmp_path, values="inverted"), expected)
     assert all(one.kind != "background as mask" for one in check(tmp_path, values="inverted").findings)
+
+
+def test_trimaps_are_not_taken_for_objects(tmp_path):
+    for name in ("1", "2"):
+        photo(tmp_path / f"images/{name}.jpg")
+        save(tmp_path / f"masks/{name}.png", np.where(box(5, 5, 20, 15), 1, 2).astype(np.uint8))
+    with pytest.raises(DataError, match="values above 0 \\(1, 2\\), as in class maps and trimaps"):
+        open_dataset(tmp_path)
+    assert all(len(sample.annotations) == 2 for sample in open_dataset(tmp_path, values="instances"))
+    text(tmp_path / "labels.json", {"1": "pet", "2": "background"})
+    expected = {name: [("pet", box(5, 5, 20, 15))] for name in ("1", "2")}
+    assert not mismatch(open_dataset(tmp_path, format="folder"), expected)

@@ -17,7 +17,7 @@ from samtailor import registry
 from samtailor.data.account import Record, account, recording
 from samtailor.data.image import pages
 from samtailor.data.listing import natural_key, read_text
-from samtailor.data.no_dataset import refuse_no_folder, without_annotations
+from samtailor.data.no_dataset import beneath, refuse_no_folder, without_annotations
 from samtailor.data.parts import with_parts
 from samtailor.errors import DataError, InputError, SamtailorError
 from samtailor.limits import MALFORMED
@@ -156,9 +156,9 @@ def detect(path: Path) -> str:
             f"{path} matches several layouts: {names}. Choose one, for example format={fitting[0]!r} "
             f"(--format {fitting[0]})."
         )
-    for folder in sorted(entry for entry in path.iterdir() if entry.is_dir()):
-        for name in _fits(folder, modules):
-            raise DataError(f"{path} matches no known layout, but {folder} has the layout {name}. Use that folder.")
+    inside = sorted(entry for entry in path.iterdir() if entry.is_dir())
+    if known := [(folder, fitting[0]) for folder in inside if (fitting := _fits(folder, modules))]:
+        raise DataError(f"{path} matches no known layout, but {beneath(known)}")
     if (nothing := without_annotations(path)) is not None:
         raise DataError(nothing)
     layouts = "\n".join(f"  {name}: {_first_line(module)}" for name, module in modules.items())

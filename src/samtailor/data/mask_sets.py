@@ -35,7 +35,7 @@ class Meaning:
     Args:
         kind: "binary", "inverted" (binary, where the object is black), "instances" or "classes".
         names: class names by value, for "classes".
-        void: values of instance maps that are no objects.
+        void: values of instance maps that are no objects, and of class maps whose name means no class.
     """
 
     kind: str
@@ -76,7 +76,8 @@ def meaning(
             )
         seen = {int(value) for file in sampled for value in np.unique(read_index(file))}
         table = read_names(names, first=first, seen=seen)
-        return Meaning("classes", {i: n for i, n in table.items() if i > 0 and n.lower() not in NOTHING})
+        empty = tuple(i for i, name in table.items() if i > 0 and name.lower() in NOTHING)
+        return Meaning("classes", {i: n for i, n in table.items() if i > 0 and i not in empty}, empty)
     return Meaning("binary")
 
 
@@ -90,12 +91,15 @@ def _is_readable(file: Path) -> bool:
 
 def _decided(masks: Sequence[Path], names: Path | None) -> str:
     shares, soft, several = [], 0, 0
+    numbers: list[tuple[float, ...]] = []  # of masks without background
     for file in masks:
-        seen = inspect(read_levels(file))
+        levels = read_levels(file)
+        seen = inspect(levels)
         soft += seen.kind == "soft"
         if seen.kind == "numbers":
             several += 1
             shares.append(seen.connected)
+            numbers += [tuple(np.unique(levels).tolist())] if levels.all() else []
         elif _colors(file) > 1:
             raise DataError(
                 f"{file}: the mask has several colors, which may be classes or objects. Add a palette (labelmap.txt: "
@@ -110,6 +114,13 @@ def _decided(masks: Sequence[Path], names: Path | None) -> str:
     if names is not None:
         describe(f"masks: class maps, named by {names.name}; {sample} (values=instances reads objects)")
         return "classes"
+    if len(numbers) == len(masks) > 1 and len(set(numbers)) == 1:
+        shown = ", ".join(f"{value:g}" for value in numbers[0][:8])
+        raise DataError(
+            f"{masks[0].parent}: every pixel of the masks has one of the same values above 0 ({shown}), as in class "
+            "maps and trimaps. Add classes.txt or labels.json with their names (background: none), or use the option "
+            "values=instances."
+        )
     if sum(shares) / len(shares) < _FEW:
         raise DataError(
             f"{masks[0].parent}: {sample}, most of them in several pieces, as classes have. Add classes.txt or "
@@ -168,7 +179,7 @@ def of_masks(
     frame = header(image)
     for label, file in masks:
         if how.kind == "classes" and how.names is not None:
-            yield from of_classes(read_index(file), frame, how.names, wanted, file)
+            yield from of_classes(read_index(file), frame, how.names, wanted, file, how.void)
         elif label not in wanted:
             count()
             leave_out("class not requested", f"{file}: the class {label!r} is not requested.", quiet=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -24,6 +25,17 @@ def refuse_no_folder(path: Path) -> None:
         raise DataError(f"There is no folder {path}. A data set is a folder with images and masks.")
 
 
+def beneath(known: Sequence[tuple[Path, str]]) -> str:
+    """The end of a message about a folder whose folders are data sets: (folder, name of its layout)."""
+    folder, name = known[0]
+    if len(known) > 1:
+        others = ", ".join(other.name for other, _ in known[1:6])
+        return f"{folder} has the layout {name}, and there are others beside it ({others}). Use one of these folders."
+    if not any(file.suffix.lower() in SUFFIXES for file in islice(walk(folder), _LOOKED_AT)):
+        return f"{folder} has the layout {name}, without images. Copy the images into it, and use that folder."
+    return f"{folder} has the layout {name}. Use that folder."
+
+
 def without_annotations(path: Path) -> str | None:
     """A message for a folder that is empty, or in which only images of one suffix are found; None for others."""
     found = list(islice(walk(path), _LOOKED_AT))
@@ -39,4 +51,4 @@ def without_annotations(path: Path) -> str | None:
     )
 
 
-__all__ = ["refuse_no_folder", "without_annotations"]
+__all__ = ["beneath", "refuse_no_folder", "without_annotations"]

@@ -172,6 +172,11 @@ def _listed(sheet: _Sheet, finder: ImageFinder) -> list[_Listed]:
 def _assign(sheet: _Sheet, by_id: Mapping[int | str, list[_Listed]], absent: Mapping[int | str, str]) -> None:
     """Give every annotation to its image; those without one are left out."""
     for entry in sheet.annotations:
+        if "segments_info" in entry:
+            raise DataError(
+                f"{sheet.file} is a panoptic file of COCO, whose masks are PNGs. Use a file of instances; the option "
+                "annotations chooses it."
+            )
         if "image_id" not in entry or "category_id" not in entry:
             raise DataError(f"{sheet.file}: annotation {entry.get('id')} needs an image_id and a category_id.")
         id, title = number(entry["image_id"]), f"{sheet.file}: annotation {entry.get('id')}"

@@ -85,6 +85,9 @@ def build(
     folders = _listed_folders(path, mask_folder) or _class_folders(mask_folder, image_folder, image_files)
     if not folders:
         mask_files = files(mask_folder, role="annotation")
+        tops = sorted({stem.partition("/")[0] for stem in mask_files if "/" in stem})
+        if len(tops) > 1:
+            describe(f"folders in both images and masks: part of the ids, no classes ({', '.join(tops[:6])})")
         by_image = paired_masks(image_files, mask_files, LABEL, mask_suffix)
         return mask_samples(image_files, by_image, classes, values, name_file, first_index, unlabeled)
     by_class = {
