@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samtailor.cli import options
+from samtailor.cli.encoder_options import EncoderPrecision
 from samtailor.errors import InputError, counted
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def predict_command(
     rle: options.RunLengths = False,
     setting: options.FormatOption = None,
     device: options.Device = None,
+    precision: EncoderPrecision = "fp32",
     max_pixels: options.MaxPixels = None,
     overwrite: options.Overwrite = False,
 ) -> None:
@@ -77,7 +79,7 @@ def predict_command(
             "threshold": threshold,
             "prompt_type": prompt_type,
         }
-        return _automatic(images, out, adapter or [], base, with_base, device, overwrite, automatic, written)
+        return _automatic(images, out, adapter or [], base, with_base, device, precision, overwrite, automatic, written)
     given = _prompts(click or [], box, prompts)
     from samtailor.cli.progress import counting
     from samtailor.cli.screen import say
@@ -87,7 +89,7 @@ def predict_command(
     files = find_images(images)
     per_image = {name: given for name in files} if isinstance(given, list) else _matched(given, files)
     adapters = options.adapters_by_name(adapter or [])
-    predictor = load_predictor(adapters, base, device)
+    predictor = load_predictor(adapters, base, device, precision)
     with counting("Predicting masks") as progress:
         coco = predict_files(
             predictor,
@@ -112,6 +114,7 @@ def _automatic(
     base: str | None,
     with_base: bool,
     device: str | None,
+    precision: str,
     overwrite: bool,
     automatic: dict[str, Any],
     written: dict[str, Any],
@@ -125,7 +128,7 @@ def _automatic(
 
     files = find_images(images)
     named = options.adapters_by_name(adapters)
-    predictor = load_predictor(named, base, device)
+    predictor = load_predictor(named, base, device, precision)
     folders: dict[str | None, str] = {name: folder for name, folder in named.items()}
     used: list[str | None] = [*([None] if with_base or not named else []), *named]
     sources = [AdapterSource.of(predictor, name, folders.get(name), **automatic) for name in used]
