@@ -59,8 +59,8 @@ def overlay(
         _outline(out, mask, TRUTH, thick)
     for box in boxes:
         x0, y0, x1, y1 = (round(v) for v in box)
-        for color, width in (((0, 0, 0), thick + 2), ((255, 255, 255), thick)):  # visible on every background
-            cv2.rectangle(out, (x0, y0), (x1 - 1, y1 - 1), color, width)
+        for line, width in (((0, 0, 0), thick + 2), ((255, 255, 255), thick)):  # visible on every background
+            cv2.rectangle(out, (x0, y0), (x1 - 1, y1 - 1), line, width)
     for x, y, label in points:
         _click(out, (round(x), round(y)), label, 2 + 2 * thick)
     return out
