@@ -87,8 +87,8 @@ def main() -> None:
         "images-work": ("The same, processor time of an image", round(work["images"], 3), "times as much"),
         "clicks": (f"`serve`, clicks on known images, {times}", round(ratios["clicks"], 3), "times as many per second"),
         "clicks-work": ("The same, processor time of a click", round(work["clicks"], 3), "times as much"),
-        "memory-one": ("`serve`, memory of the only worker", round(memory[0]), "MiB"),
-        "memory-several": (f"`serve`, memory of each of {options.workers} workers", round(memory[1]), "MiB"),
+        "memory-one": ("`serve`, memory of the only worker", round(memory[0] / 1024, 3), "GiB"),
+        "memory-several": (f"`serve`, memory of each of {options.workers} workers", round(memory[1] / 1024, 3), "GiB"),
     }
     bench.record("serve-workers", "Several workers of a service", rows, load_base(), options.results, digits=2)
 
