@@ -45,8 +45,8 @@ def without_annotations(path: Path) -> str | None:
     if len(suffixes) > 1 or not suffixes <= set(SUFFIXES):
         return None
     return (
-        f"{path} contains {counted(len(listed), 'image')}, and neither masks nor annotation files in a known layout. To "
-        "annotate images, run samtailor ui. docs/reference/formats.md lists the layouts; if the masks are images too, "
+        f"{path} contains {counted(len(listed), 'image')}, and neither masks nor annotation files in a known layout. "
+        "To annotate images, run samtailor ui. docs/reference/formats.md lists the layouts; if the masks are images too, "
         "name both with format=pairs and the option pair, as in pair=photos/{}.jpg:truth/{}_GT.png."
     )
 
