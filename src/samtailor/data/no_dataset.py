@@ -46,8 +46,8 @@ def without_annotations(path: Path) -> str | None:
         return None
     return (
         f"{path} contains {counted(len(listed), 'image')}, and neither masks nor annotation files in a known layout. "
-        "To annotate images, run samtailor ui. docs/reference/formats.md lists the layouts; if the masks are images too, "
-        "name both with format=pairs and the option pair, as in pair=photos/{}.jpg:truth/{}_GT.png."
+        "To annotate images, run samtailor ui. docs/reference/formats.md lists the layouts; if the masks are images "
+        "too, name both with format=pairs and the option pair, as in pair=photos/{}.jpg:truth/{}_GT.png."
     )
 
 
