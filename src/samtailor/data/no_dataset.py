@@ -37,17 +37,17 @@ def beneath(known: Sequence[tuple[Path, str]]) -> str:
 
 
 def without_annotations(path: Path) -> str | None:
-    """A message for a folder that is empty, or in which only images of one suffix are found; None for others."""
-    found = list(islice(walk(path), _LOOKED_AT))
-    if not found:
+    """A message for a folder that is empty, or in which there are only images of one suffix; None for others."""
+    listed = list(islice(walk(path), _LOOKED_AT))
+    if not listed:
         return f"{path} contains no file that can be read. A data set is a folder with images and masks."
-    suffixes = {file.suffix.lower() for file in found}
+    suffixes = {file.suffix.lower() for file in listed}
     if len(suffixes) > 1 or not suffixes <= set(SUFFIXES):
         return None
     return (
-        f"{path} contains {counted(len(found), 'image')}, and neither masks nor annotation files in a known layout. To "
-        "annotate images, run samtailor ui. docs/reference/formats.md lists the layouts; if the masks are images too, "
-        "name both with format=pairs and the option pair, as in pair=photos/{}.jpg:truth/{}_GT.png."
+        f"{path} contains {counted(len(listed), 'image')}, and neither masks nor annotation files in a known layout. "
+        "To annotate images, run samtailor ui. docs/reference/formats.md lists the layouts; if the masks are images "
+        "too, name both with format=pairs and the option pair, as in pair=photos/{}.jpg:truth/{}_GT.png."
     )
 
 

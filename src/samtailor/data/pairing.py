@@ -212,7 +212,7 @@ def _split_word(stem: str, images: Collection[str]) -> tuple[str, str] | None:
 def _class_words(masks: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """Class by mask stem; a word that all classes begin with ("mask_") is no part of them."""
     words = {
-        stem: found[1] for image, stems in masks.items() for stem in stems if (found := _split_word(stem, [image]))
+        stem: split[1] for image, stems in masks.items() for stem in stems if (split := _split_word(stem, [image]))
     }
     start = re.match(r".*[ _.-]", _start(list(words.values())))
     cut = len(start[0]) if start else 0
