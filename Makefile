@@ -48,8 +48,8 @@ LITE2 ?= lite2.pth
 ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
-	closer-look views companion find tailor-trials resident-order embedding-precision round-trips fuzzing faults \
-	base-sources base-training machine-faults cases two-processes bench
+	closer-look views presets companion find tailor-trials resident-order embedding-precision round-trips fuzzing faults \
+	base-sources base-training machine-faults cases two-processes bench auto
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
@@ -87,6 +87,10 @@ results-few-shot-every: env
 results-instances: env
 	$(BIN)/python tools/measure_instances.py --data $(DATA) --out $(RUNS)/instances $(SOME)
 
+results-auto: export OMP_NUM_THREADS = 1
+results-auto: env  ## hours; continues where it was stopped
+	$(BIN)/python tools/measure_auto.py --data $(DATA) --detectors $(DETECTORS) --out $(RUNS)/auto $(SOME)
+
 results-speed: export OMP_NUM_THREADS = 2
 results-speed: env
 	for name in cached_step adapters_on_one_image fit_memory am_sam_step am_sam_16_masks start_up; do \
@@ -107,6 +111,10 @@ results-users-hour: env
 
 results-closer-look: env
 	$(BIN)/python tools/measure_closer.py $(DATA) $(SOME)
+
+results-presets: env
+	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_presets.py --data $(DATA) --detectors $(DETECTORS) \
+		--out $(RUNS)/presets $(SOME)
 
 results-views: env
 	$(BIN)/python tools/measure_views.py --data $(DATA) --out $(RUNS)/views

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,6 +82,7 @@ def predict_command(
         return _automatic(images, out, adapter or [], base, with_base, device, precision, overwrite, automatic, written)
     given = _prompts(click or [], box, prompts)
     from samtailor.cli.progress import counting
+    from samtailor.cli.screen import say
     from samtailor.predict.files import find_images, predict_files
     from samtailor.predict.load import load_predictor
 
@@ -101,7 +102,9 @@ def predict_command(
             **written,
         )
     _say(coco, out)
-    _say_other_classes(adapters, coco)
+    types = {"click" if one.box is None else "box" for prompts in per_image.values() for one in prompts}
+    for sentence in adapter_notes(adapters, coco, types):
+        say(sentence)
 
 
 def _automatic(
@@ -140,17 +143,26 @@ def _automatic(
         say(f"No objects in {len(empty)} of {counted(len(coco['images']), 'image')}: {', '.join(empty[:5])}{more}.")
 
 
-def _say_other_classes(adapters: Mapping[str, str], coco: dict[str, Any]) -> None:
-    """Say which classes were predicted by an adapter that was not fitted to them."""
+def adapter_notes(adapters: Mapping[str, str], coco: Mapping[str, Any], types: Collection[str]) -> Iterator[str]:
+    """Sentences for prompts that the base model answered, and for classes that an adapter was not fitted to.
+
+    Args:
+        adapters: name to folder.
+        coco: content of predictions.json.
+        types: types of the prompts, "click" and "box".
+    """
     from samtailor import artefact
-    from samtailor.cli.screen import say
 
     names = {one["id"]: one["name"] for one in coco["categories"]}
     for adapter, folder in adapters.items():
-        classes = artefact.read_meta(artefact.folder_of(folder)).classes
+        meta = artefact.read_meta(artefact.folder_of(folder))
+        if base := [name for name in meta.inference.base_prompts if name in types]:
+            plural = " and ".join({"click": "clicks", "box": "boxes"}[name] for name in base)
+            yield f"The base model answers {plural}: the adapter {adapter} was not better there."
         labels = dict.fromkeys(names[a["category_id"]] for a in coco["annotations"] if a["adapter"] == adapter)
-        if others := [label for label in labels if classes and label not in (*classes, adapter, "object")]:
-            say(f"The adapter {adapter} segments {', '.join(classes)}; it was not fitted to {', '.join(others)}.")
+        known = (*meta.classes, adapter, "object")
+        if others := [label for label in labels if meta.classes and label not in known]:
+            yield f"The adapter {adapter} segments {', '.join(meta.classes)}; it was not fitted to {', '.join(others)}."
 
 
 def _say(coco: dict[str, Any], out: Path) -> None:
