@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -119,10 +120,10 @@ def _segment_anything(base: Base, frames: torch.Tensor) -> Callable[[], object]:
     if kind != "sam" or width not in _SEGMENT_ANYTHING or base.size != 1024:
         raise MissingExtraError("it has SAM ViT-B, ViT-L and ViT-H at 1024 px only")
     try:
-        from segment_anything import sam_model_registry  # type: ignore[import-not-found]
+        models: Any = importlib.import_module("segment_anything").sam_model_registry
     except ImportError as error:
         raise ImportError("it is not installed: pip install segment-anything torchvision") from error
-    model = sam_model_registry[_SEGMENT_ANYTHING[width]](checkpoint=None).to(frames.device).eval()
+    model = models[_SEGMENT_ANYTHING[width]](checkpoint=None).to(frames.device).eval()
     return lambda: model.image_encoder(frames)
 
 

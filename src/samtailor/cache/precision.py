@@ -74,6 +74,18 @@ def hardware_precision(device: torch.device) -> EncoderPrecision:
     return "bf16" if any(check() for check in checks if check is not None) else FULL
 
 
+def check_precision(precision: str) -> EncoderPrecision:
+    """A precision that there is.
+
+    Raises:
+        InputError: another one.
+    """
+    known: tuple[EncoderPrecision, ...] = get_args(EncoderPrecision)
+    if precision not in known:
+        raise InputError(f"The precision of the encoder must be one of {', '.join(known)}, got {precision!r}.")
+    return known[known.index(precision)]
+
+
 def resolve(base: Base, precision: str) -> EncoderPrecision:
     """A precision for the encoder of a base: "auto" becomes what this machine and this base are best served with.
 
@@ -86,12 +98,9 @@ def resolve(base: Base, precision: str) -> EncoderPrecision:
     Raises:
         InputError: another precision.
     """
-    known: tuple[EncoderPrecision, ...] = get_args(EncoderPrecision)
-    if precision not in known:
-        expected = ", ".join(known)
-        raise InputError(f"The precision of the encoder must be one of {expected}, got {precision!r}.")
-    if precision != AUTO:
-        return known[known.index(precision)]
+    checked = check_precision(precision)
+    if checked != AUTO:
+        return checked
     device = device_of(base)
     key = f"{base.fingerprint} {device}"
     with _resolving:
@@ -179,4 +188,13 @@ def _kept(file: Path, precision: str) -> Deviation | None:
     return kept if sound else None
 
 
-__all__ = ["AUTO", "LIMIT", "Deviation", "EncoderPrecision", "hardware_precision", "measure", "resolve"]
+__all__ = [
+    "AUTO",
+    "LIMIT",
+    "Deviation",
+    "EncoderPrecision",
+    "check_precision",
+    "hardware_precision",
+    "measure",
+    "resolve",
+]

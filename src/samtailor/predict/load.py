@@ -7,6 +7,7 @@ from pathlib import Path
 
 from samtailor import artefact
 from samtailor.bases import load_on
+from samtailor.cache.precision import check_precision
 from samtailor.predict.predictor import Predictor
 from samtailor.registry import BUNDLED_BASE
 
@@ -28,7 +29,9 @@ def load_predictor(
     Raises:
         BaseUnavailableError: the base model cannot be loaded.
         ArtefactError: an adapter is damaged or belongs to another base model.
+        InputError: there is no such precision.
     """
+    check_precision(precision)  # before anything is loaded
     first = next(iter(adapters.values()), None)
     loaded = load_on(base or (BUNDLED_BASE if first is None else artefact.base_of(first)), device)
     predictor = Predictor(loaded, precision=precision)
