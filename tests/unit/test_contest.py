@@ -17,13 +17,15 @@ from samtailor.errors import InputError
 from samtailor.fitting import fit
 from samtailor.fitting.contest.budget import Budget, seconds
 from samtailor.fitting.contest.candidates import Candidate
-from samtailor.fitting.contest.choice import choose, survivors
+from samtailor.fitting.contest.choice import Entry, choose, survivors
 from samtailor.fitting.contest.cross_validation import folds_of
 from samtailor.fitting.contest.fingerprint import fingerprint
 from samtailor.fitting.contest.forecast import PRIOR, SPREAD, combined, forecasts
+from samtailor.fitting.contest.objects import objects_of_parts
 from samtailor.fitting.contest.plan_file import ContestPlan
 from samtailor.fitting.contest.scoring import Scores
-from samtailor.fitting.gate import gate_of
+from samtailor.fitting.contest.words import contest_sentences
+from samtailor.fitting.gate import Decision, Gate, gate_of
 from samtailor.fitting.select_inference import PLANS
 from samtailor.structures import Annotation, Sample
 from samtailor.train.config import FitConfig
@@ -213,3 +215,40 @@ def test_a_second_contest_is_compared_with_the_adapter_in_use(tmp_path, tiny_lit
     assert gate.replaces is (result.kept is None)
     assert (tmp_path / ("a" if gate.replaces else "a.new") / "plan.json").is_file()
     assert (tmp_path / "a.new").exists() is not gate.replaces
+
+
+def test_parts_of_a_region_are_compared_with_the_objects():
+    left, right, alone = (np.zeros((20, 30), bool) for _ in range(3))
+    left[2:6, 2:6], right[2:6, 6:10], alone[12:18, 20:26] = True, True, True
+    rows = tuple(Annotation.from_mask("a", mask) for mask in (left, right, alone))
+    sample = Sample("s", lambda: np.zeros((20, 30, 3), np.uint8), lambda: rows)
+    region = Annotation.from_mask("", left | right | alone).rle  # the two that touch are one part
+    entry = Entry(
+        Candidate("a", "a", ("region",), 1), "0", Scores(["s"], ["region"], {"0": [1.0]}, 3, {"0": [region]}), 1
+    )
+    parts = objects_of_parts(entry, [sample], ("a",), 0.0)
+    assert parts == {"f1": pytest.approx(2 / 5), "count_error": 1.0, "objects": 3.0}
+    single = Sample("s", sample.read_image, lambda: rows[:1])
+    assert objects_of_parts(entry, [single], ("a",), 0.0) is None
+
+
+def test_the_outcome_in_words():
+    contest = {
+        "images": 8, "objects": 20, "folds": 3, "spent": 50.0, "budget": 120.0, "tiling": "3", "untiled": 0.8,
+        "rows": {"click": [{"title": "base model", "mean": 0.7}, {"title": "plm", "mean": 0.8}]},
+        "objects_of_parts": {"f1": 0.5, "count_error": 1.25, "objects": 2.5}, "touching": 0.4,
+        "worst": [("x", 0.12)], "suggested": ["y"], "notes": ["A note."],
+        "forecast": {"metric": "Dice", "rows": [{"masks": 8, "gain": 0.021, "error": 0.01}]},
+    }  # fmt: skip
+    region = Decision(
+        "region", 20, 8, 8, "adapter", new=0.85, interval=(0.8, 0.9), metric="Dice", part="cross-validated"
+    )
+    lines = contest_sentences({"contest": contest}, Gate((region,)), {})
+    text = "\n".join(lines)
+    assert lines[0] == "Cross-validated on 8 images with 20 objects, in 3 folds (50 s of 120 s)."
+    assert "Dice 85.0 (8 cross-validated images with 20 objects, 95 % interval 80.0 to 90.0), by" in text
+    assert "Compared for clicks: base model 70.0, plm 80.0." in text
+    assert "the count is off by 1.2 of 2.5 objects per image. 40 % of the objects touch" in text
+    assert "x (Dice 12). Check their masks in worst.png" in text
+    assert "8 more masks +2.1 ± 1.0" in text
+    assert text.endswith("Mark next: y (the adapter is least certain of them).\nA note.")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from samtailor.masks.nms import box_nms, mask_nms
+from samtailor.masks.nms import box_nms, duplicates, mask_nms
 from samtailor.masks.rle import encode
 
 
@@ -81,6 +81,13 @@ def test_random_masks_against_pixels(iou: float, containment: float | None):
             expected.append(one)
     assert 5 < len(expected) < 50
     assert kept_scores(predictions, iou=iou, containment=containment) == [one.score for one in expected]
+
+
+def test_a_mask_is_compared_with_objects_that_are_kept_in_any_case():
+    whole, part = prediction(slice(0, 20), slice(0, 20), 0.9), prediction(slice(2, 8), slice(2, 8), 0.5)
+    assert duplicates(part.rle, [whole.rle])
+    assert not duplicates(whole.rle, [part.rle])
+    assert not duplicates(whole.rle, [])
 
 
 def test_boxes_of_several_classes_and_containment():

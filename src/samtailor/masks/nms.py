@@ -71,6 +71,14 @@ def mask_nms(
     return kept
 
 
+def duplicates(rle: dict[str, Any], others: Sequence[dict[str, Any]]) -> bool:
+    """Whether a mask is a duplicate or a part of one of others that are kept in any case, by the rule of `mask_nms`."""
+    from pycocotools import mask as coco
+
+    measured = [(other, int(coco.area(other))) for other in others]
+    return bool(measured) and _is_duplicate((rle, int(coco.area(rle))), measured, NMS_IOU, CONTAINMENT)
+
+
 def _is_duplicate(mask: _Measured, others: Sequence[_Measured], iou: float, containment: float | None) -> bool:
     from pycocotools import mask as coco
 
@@ -140,4 +148,4 @@ def _shared(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return sides.clip(0).prod(axis=1)
 
 
-__all__ = ["CONTAINMENT", "NMS_IOU", "LabeledMask", "box_iou", "box_nms", "mask_nms"]
+__all__ = ["CONTAINMENT", "NMS_IOU", "LabeledMask", "box_iou", "box_nms", "duplicates", "mask_nms"]

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from samtailor.errors import InputError, SamtailorError, counted
+from samtailor.masks.nms import duplicates
 from samtailor.serve.refusals import Refused
 from samtailor.workbench.jobs import Job, Jobs, Message
 from samtailor.workbench.masks import mask_of_runs
@@ -23,7 +24,6 @@ from samtailor.workbench.snapshot import image_row
 
 MAX_REFERENCES = 64
 """Largest number of reference images."""
-_SAME = 0.5  # IoU from which a new object is the same as one that is proposed already
 _log = logging.getLogger("samtailor.workbench")
 
 
@@ -198,7 +198,7 @@ def merged(before: Record, objects: Sequence[Object], name: str) -> Record | Non
     """
     kept = [o for o in before.objects if o.source != "find" or o.class_ != name]
     same = [o.rle.packed for o in kept if o.class_ == name]
-    new = [o for o in objects if not same or max(_ious(o.rle.packed, same)) < _SAME]
+    new = [o for o in objects if not duplicates(o.rle.packed, same)]
     if not new and len(kept) == len(before.objects):
         return None
     names = {o.id for o in kept}
@@ -208,12 +208,6 @@ def merged(before: Record, objects: Sequence[Object], name: str) -> Record | Non
     return before.model_copy(
         update={"objects": both, "uncertainty": uncertainty, "state": "proposed" if both else "open"}
     )
-
-
-def _ious(one: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[float]:
-    from pycocotools import mask as coco
-
-    return coco.iou([one], list(others), [0] * len(others))[0].tolist()
 
 
 def _digest(values: Any) -> str:

@@ -10,8 +10,8 @@ from samtailor.distributed import results
 from samtailor.distributed.fetch import Decoded
 from samtailor.distributed.results import Result
 from samtailor.distributed.tasks import Task
-from samtailor.evaluation.api import Subject, select
 from samtailor.evaluation.masks import evaluate_many
+from samtailor.evaluation.subject import Subject, select
 
 TABLE, READS = "scores", False
 COLUMNS = {
@@ -34,7 +34,7 @@ def open_task(options: dict[str, Any]) -> Task:
 
     Args:
         options: "data" (a folder that all workers can read), "adapter", "prompt", "seed", and those of
-            `evaluation.api.select`.
+            `evaluation.subject.select`.
     """
     subject = subject_of(options)
     samples = {sample.id: sample for sample in subject.samples}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from samtailor.fitting.contest import forecast, sheet
 from samtailor.fitting.contest.candidates import Candidate
+from samtailor.fitting.contest.objects import objects_of_parts
 from samtailor.fitting.contest.replacement import gate_with_present
 from samtailor.fitting.contest.scoring import Scores
 from samtailor.fitting.contest.state import ContestState
@@ -73,12 +75,15 @@ def _summary(contest: ContestState) -> dict[str, Any]:
     summary: dict[str, Any] = {
         "images": data.images, "objects": data.objects, "folds": len(contest.folds), "rows": rows,
         "spent": budget.spent, "budget": budget.total, "clock": budget.clock, "notes": list(contest.plan.notes),
-        "forecast": contest.forecast, "repeated": contest.replay is not None,
+        "forecast": contest.forecast, "suggested": contest.suggested, "repeated": contest.replay is not None,
     }  # fmt: skip
     region = contest.choice.region
     if region is not None:
         summary |= {"tiling": region.variant, "untiled": region.scores.mean("0"), "worst": sheet.worst(region)[:3]}
         summary["small"] = _small(contest)
+        smallest = min(one.area / math.prod(one.rle["size"]) for s in contest.train for one in s.of(contest.classes))
+        summary["objects_of_parts"] = objects_of_parts(region, contest.train, contest.classes, smallest / 4)
+        summary["touching"] = data.touching
         if not contest.postprocess.nothing:
             evidence = contest.plan.evidence["postprocess"]
             scores = {"before": evidence["before"], "after": evidence["after"]}

@@ -29,6 +29,7 @@ from samtailor.fitting.contest.postprocessing import chosen_postprocess, with_po
 from samtailor.fitting.contest.schedule import LEAST_STEPS, Schedule
 from samtailor.fitting.contest.scoring import Scores
 from samtailor.fitting.contest.state import ContestState
+from samtailor.fitting.contest.suggest import next_images
 from samtailor.fitting.pool import Done
 from samtailor.fitting.select_inference import PLANS
 from samtailor.structures import InferenceSpec
@@ -161,13 +162,13 @@ class Contest(ContestState):
             self.postprocess, self.plan.evidence["postprocess"] = chosen_postprocess(
                 self.choice.region, self.train, self.classes, self.groups, self.config.seed
             )
-        self.figures = figures_of(self)
         self.plan.evidence |= self.choice.table | {"forecast": self.forecast}
         self.plan.decisions = decisions_of(self, chosen)
         self._publish(
             done["region"].folder if "region" in done else None,
             done["prompt"].folder if "prompt" in done else None,
             max(steps for _, steps in chosen.values()),
+            final=True,
         )
         if self.choice.region is not None and self.choice.region.scores.masks:
             sheet.write_sheet(self.out / folder.WORST, self.choice.region, self.train, self.classes)
@@ -236,11 +237,19 @@ class Contest(ContestState):
 
     # -- results
 
-    def _publish(self, region: Path | None, prompt: Path | None, steps: int) -> None:
+    def _publish(self, region: Path | None, prompt: Path | None, steps: int, *, final: bool = False) -> None:
         strength = {way: self.choice.strength.get(way, 0.0) for way in PROMPTED}
         number = self.tiling if self.choice.region is None else int(self.choice.region.variant)
         segmenter, meta = assembled(self.base, region, prompt, strength=strength, tiling=PLANS[number])
         segmenter.inference = with_postprocess(segmenter.inference, self.postprocess)
+        if final:
+            if region is not None:
+                others = {*self.split.train, *self.split.val, *self.split.test}
+                self.suggested = next_images(
+                    segmenter, [sample for sample in self.samples if sample.id not in others], self.store,
+                    seed=self.config.seed, enough=lambda: self.budget.left <= 0,
+                )  # fmt: skip
+            self.figures = figures_of(self)
         self.inference = publish(
             self.out, self.config, segmenter, meta, classes=self.classes, steps=steps, figures=self.figures,
             history=self.history,

@@ -33,24 +33,25 @@ def write_sheet(file: Path, entry: Entry, samples: Sequence[Sample], classes: tu
         samples: training images.
         classes: of the region.
     """
-    known, tiles = {sample.id: sample for sample in samples}, []
+    known, drawings = {sample.id: sample for sample in samples}, []
     predicted = dict(zip(entry.scores.images, entry.scores.masks[entry.variant], strict=True))
     for id, dice in worst(entry):
         (region,) = foreground([known[id]], classes)
         mask = Annotation("", predicted[id]).mask
         drawn = overlay(region.image, [mask], outlines=[region.annotations[0].mask])
-        tiles.append(_tile(drawn, f"{id}  Dice {100 * dice:.0f}"))
+        drawings.append((fit(drawn, _SIDE), f"{id}  Dice {100 * dice:.0f}"))
+    height = max(image.shape[0] for image, _ in drawings)
+    tiles = [_tile(image, title, height) for image, title in drawings]
     rows = [tiles[start : start + _COLUMNS] for start in range(0, len(tiles), _COLUMNS)]
     width = min(_COLUMNS, len(tiles))
     filled = [np.hstack([*row, *[np.full_like(tiles[0], 255)] * (width - len(row))]) for row in rows]
     write_png(file, np.vstack(filled))
 
 
-def _tile(image: np.ndarray, title: str) -> np.ndarray:
-    """An image on a white square, with its title above."""
-    small = fit(image, _SIDE)
-    tile = np.full((_SIDE + _TITLE + 8, _SIDE + 8, 3), 255, np.uint8)
-    tile[_TITLE : _TITLE + small.shape[0], 4 : 4 + small.shape[1]] = small
+def _tile(image: np.ndarray, title: str, height: int) -> np.ndarray:
+    """An image on white, with its title above."""
+    tile = np.full((height + _TITLE + 8, _SIDE + 8, 3), 255, np.uint8)
+    tile[_TITLE : _TITLE + image.shape[0], 4 : 4 + image.shape[1]] = image
     text = title.encode("ascii", "replace").decode("ascii")  # the font has no other letters
     shown = text if len(text) <= 44 else "..." + text[-41:]
     cv2.putText(tile, shown, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)

@@ -51,6 +51,7 @@ class ContestState:
         forecast: what more masks would bring.
         tiling: number of the plan of tiled inference.
         postprocess: of the region.
+        suggested: ids of the images to mark next.
         figures, history: of the adapter.
     """
 
@@ -74,6 +75,7 @@ class ContestState:
     forecast: dict[str, Any] = field(default_factory=dict)
     tiling: int = 0
     postprocess: Postprocess = NOTHING
+    suggested: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     history: dict[str, Any] = field(default_factory=lambda: {"train": [], "held_out": []})
 

@@ -12,6 +12,7 @@ from samtailor.fitting.gate import Decision, Gate
 from samtailor.fitting.gate_words import judged_on, sentences
 
 _NOTABLE = 0.05  # Dice
+_TOUCHING = 0.1  # share of the objects
 NAMES = {"click": "clicks", "box": "boxes", "region": "images without a prompt"}
 
 
@@ -31,11 +32,28 @@ def contest_sentences(figures: Mapping[str, Any], gate: Gate | None, strength: M
         lines += sentences(prompted, strength)
         lines += [] if region is None else [_region(region, contest)]
     lines += [_losers(way, rows) for way, rows in contest.get("rows", {}).items() if len(rows) > 1]
-    lines += _postprocess(contest)
+    lines += [*_objects(contest), *_postprocess(contest)]
     lines += _difficult(contest)
     if contest.get("forecast"):
         lines.append(forecast_words(contest["forecast"]["rows"], contest["forecast"]["metric"]))
+    if contest.get("suggested"):
+        lines.append(f"Mark next: {', '.join(contest['suggested'])} (the adapter is least certain of them).")
     return [*lines, *contest.get("notes", ())]
+
+
+def _objects(contest: Mapping[str, Any]) -> list[str]:
+    """How well parts of the region are single objects."""
+    parts = contest.get("objects_of_parts")
+    if not parts:
+        return []
+    text = (
+        f"Single objects without a prompt: F1 {_percent(parts['f1'])} at IoU 0.5, the count is off by "
+        f"{parts['count_error']:.1f} of {parts['objects']:.1f} objects per image."
+    )
+    if contest["touching"] < _TOUCHING:
+        return [text]
+    share = f"{100 * contest['touching']:.0f} %"
+    return [f"{text} {share} of the objects touch another one; `samtailor propose-fit` separates them."]
 
 
 def _postprocess(contest: Mapping[str, Any]) -> list[str]:
