@@ -73,7 +73,7 @@ def _summary(contest: ContestState) -> dict[str, Any]:
     summary: dict[str, Any] = {
         "images": data.images, "objects": data.objects, "folds": len(contest.folds), "rows": rows,
         "spent": budget.spent, "budget": budget.total, "clock": budget.clock, "notes": list(contest.plan.notes),
-        "forecast": contest.forecast,
+        "forecast": contest.forecast, "repeated": contest.replay is not None,
     }  # fmt: skip
     region = contest.choice.region
     if region is not None:

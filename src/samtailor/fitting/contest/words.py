@@ -63,6 +63,8 @@ def _difficult(contest: Mapping[str, Any]) -> list[str]:
 
 def _held(contest: Mapping[str, Any]) -> str:
     images, folds = counted(contest["images"], "image"), contest["folds"]
+    if contest.get("repeated"):
+        return f"Fitted on {images} by a plan."
     if folds < 2:
         return (
             f"Nothing was compared: {images} of one group cannot be cross-validated. Mark objects in more images, so "
