@@ -244,7 +244,8 @@ def test_scores_equal_those_of_evaluate(base_folder, data_folder):
     assert [(row["image"], row["label"], row["index"]) for row in rows] == [
         (row.id, row.label, row.index) for row in plain.rows
     ]
-    assert np.allclose([row["iou"] for row in rows], [row.iou for row in plain.rows], atol=1e-6)
+    # evaluate stores embeddings with 16 bits, the workers store none
+    assert np.allclose([row["iou"] for row in rows], [row.iou for row in plain.rows], atol=0.01)
     assert [row["group"] for row in rows] == [row.group for row in plain.rows]
 
 
