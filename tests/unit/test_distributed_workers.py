@@ -148,6 +148,26 @@ def test_objects_equal_those_of_label(base_folder, tmp_path):
     assert [row["area"] for row in rows] == [one["area"] for one in expected["annotations"]]
 
 
+def test_an_error_on_an_image_is_a_reason_and_the_worker_goes_on(base_folder, images, monkeypatch):
+    worker = Worker(Job("label", {"base": str(base_folder), "detector": "full-frame", "adapters": {}}, timeout=30.0))
+    items = [Item(f"good-{number}", str(images / f"good-{number}.png")) for number in range(6)]
+    from samtailor.labelling._predict import MultiAdapterPredictor
+
+    plain = MultiAdapterPredictor.predict
+
+    def failing(self, image):
+        if int(image.max()) == 1:
+            raise RuntimeError("no memory on the device")
+        return plain(self, image)
+
+    monkeypatch.setattr(MultiAdapterPredictor, "predict", failing)
+    first = worker.predict(worker.read(items[:3]))
+    assert {one.id for one in first} == {item.id for item in items[:3]}
+    assert "RuntimeError: no memory on the device" in {one.retry for one in first if one.id == "good-1"}
+    assert [one.retry for one in worker.predict(worker.read(items[3:]))] == [None] * 3
+    worker._predict.close()
+
+
 def test_files_reach_the_workers(tmp_path):
     (tmp_path / "adapter" / "proposals").mkdir(parents=True)
     (tmp_path / "adapter" / "adapter.json").write_text("{}")
@@ -206,3 +226,48 @@ def test_every_task_has_its_parts():
         module = tasks.task_module(name)
         assert {"image"} < set(module.COLUMNS)
         assert callable(module.open_task)
+
+
+def worker_rows(task, options, items, places=None):
+    worker = Worker(Job(task, options, Shipment.of(places or {})))
+    return [row for item in items for one in worker.predict(worker.read([item])) for row in one.rows]
+
+
+def test_scores_equal_those_of_evaluate(base_folder, data_folder):
+    import samtailor
+
+    plain = samtailor.evaluate(data_folder, base=base_folder, prompt="mask-center", verbose=False)
+    options = {"data": str(data_folder), "base": str(base_folder), "prompt": "mask-center"}
+    items = [Item(name, name) for name in dict.fromkeys(row.id for row in plain.rows)]
+    rows = worker_rows("evaluate", options, items)
+    assert {(row["segmenter"], row["prompt"]) for row in rows} == {("base", plain.prompt)}
+    assert [(row["image"], row["label"], row["index"]) for row in rows] == [
+        (row.id, row.label, row.index) for row in plain.rows
+    ]
+    # evaluate stores embeddings with 16 bits, the workers store none
+    assert np.allclose([row["iou"] for row in rows], [row.iou for row in plain.rows], atol=0.01)
+    assert [row["group"] for row in rows] == [row.group for row in plain.rows]
+
+
+def test_objects_that_are_alike_equal_those_of_find(base_folder, tmp_path):
+    import samtailor
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for index in range(3):
+        Image.fromarray(disc_sample(index).image).save(folder / f"p{index}.png")
+    mask = disc_sample(0).annotations[0]
+    Image.fromarray(mask.mask.astype(np.uint8) * 255).save(tmp_path / "mask.png")
+    photo = str(folder / "p0.png")
+    options = {"base": str(base_folder), "matcher": "persam", "name": "disc", "threshold": 0.0,
+               "like": [{"image": photo, "mask": str(tmp_path / "mask.png")}]}  # fmt: skip
+    places = {name: name for name in (photo, str(tmp_path / "mask.png"))}
+    rows = worker_rows("find", options, list_items([str(folder)]), places)
+    samtailor.find(
+        folder, samtailor.Reference(photo, mask=str(tmp_path / "mask.png")), tmp_path / "out", base=base_folder,
+        matcher="persam", name="disc", threshold=0.0, options={"rle": True}, image_files="none", verbose=False,
+    )  # fmt: skip
+    expected = json.loads((tmp_path / "out" / "annotations" / "instances.json").read_text())["annotations"]
+    assert rows
+    assert [row["rle"] for row in rows] == [one["segmentation"]["counts"] for one in expected]
+    assert {row["class"] for row in rows} == {"disc"}

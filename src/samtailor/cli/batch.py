@@ -191,7 +191,8 @@ def evaluate_command(
 ) -> None:
     """Evaluate an adapter and its base model, one prompt for each mask, into Parquet files with one row for each mask.
 
-    The scores are those of samtailor evaluate. All workers must be able to read DATA at the same place.
+    The scores are those of samtailor evaluate, up to the rounding of its cached embeddings. All workers must be able to
+    read DATA at the same place.
     """
     from samtailor.cli.progress import counting
     from samtailor.cli.screen import percent, say, summaries

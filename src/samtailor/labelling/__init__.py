@@ -6,6 +6,7 @@ detector (`predict.source`).
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -223,6 +224,7 @@ def predict_images(
     tiling: Tiling | None = None,
     *,
     read_file: Callable[[Path], np.ndarray] = read_image,
+    stop: threading.Event | None = None,
 ) -> Generator[LabelledImage | Unreadable, None, None]:
     """Predict images in order; each view is encoded once, and the pieces of each source are merged per image.
 
@@ -230,6 +232,7 @@ def predict_images(
         predictor, sources, tiling: as of `label`.
         images: names and files; read in a thread, a few images ahead.
         read_file: reads an image file, see `data.image.read_image`.
+        stop: set at the end, also after an error; `images` that wait for something must end then.
     """
     model, cut = MultiAdapterPredictor(predictor, sources), Cut(None, 0.0, predictor.base.mean)
     if tiling is not None:
@@ -239,7 +242,8 @@ def predict_images(
     workers = Workers(1, None) if single else Workers.for_base(predictor.base)
     by_source: list[list[Piece]] = [[] for _ in sources]
     empty = 0
-    with closing(predict_ahead(images, cut, lambda view: model.predict(view.pixels), workers, read_file)) as predicted:
+    ahead = predict_ahead(images, cut, lambda view: model.predict(view.pixels), workers, read_file, stop)
+    with closing(ahead) as predicted:
         for result in predicted:
             if isinstance(result, Unreadable):
                 yield result

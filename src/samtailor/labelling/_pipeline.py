@@ -102,6 +102,7 @@ def predict_ahead(
     predict: Callable[[View], Result],
     workers: Workers,
     read_file: Callable[[Path], np.ndarray] = read_image,
+    stop: threading.Event | None = None,
 ) -> Generator[tuple[View, Result] | Unreadable, None, None]:
     """Yield the views of all images in order, each with its prediction.
 
@@ -111,12 +112,13 @@ def predict_ahead(
         predict: called from several threads at once.
         workers: how the processor is shared.
         read_file: reads an image file, see `data.image.read_image`; called from one thread, in order.
+        stop: set at the end, also after an error; `images` that wait for something must end then.
 
     Raises:
         Any exception of `predict`, after the results before it; no other view is started after it.
     """
     ready: Queue[Any] = Queue(workers.count + _QUEUED)
-    stop, failed, before = threading.Event(), threading.Event(), torch.get_num_threads()
+    stop, failed, before = stop or threading.Event(), threading.Event(), torch.get_num_threads()
     pool = ThreadPoolExecutor(workers.count, "samtailor-label", _initialize, (workers.threads,))
 
     def predicted(view: View) -> tuple[View, Result] | None:

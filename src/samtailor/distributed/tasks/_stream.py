@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from queue import Queue
+from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,8 +53,9 @@ class ObjectStream:
 
     def __init__(self, ready: Prepared, tiling: Tiling | None) -> None:
         self._ready, self._tiling = ready, tiling
-        self._waiting: Queue[tuple[str, Path] | None] = Queue()
+        self._waiting: Queue[tuple[str, Path]] = Queue()
         self._pixels: dict[Path, np.ndarray] = {}
+        self._stop = threading.Event()
         self._predicted: Generator[LabelledImage | Unreadable, None, None] | None = None
         adapters: dict[str, list[str]] = ready.settings.get("adapters") or {}
         self._sha = {name: digests[0] for name, digests in adapters.items()}
@@ -70,23 +73,23 @@ class ObjectStream:
             for path in by_path:
                 yield self._result(by_path[path], next(self._predicted))
         except BaseException:
-            self._predicted, self._waiting, self._pixels = None, Queue(), {}
+            self._predicted = None
             raise
 
     def close(self) -> None:
         """End the threads."""
-        self._waiting.put(None)
         if self._predicted is not None:
-            for _ in self._predicted:
-                pass
+            self._stop.set()
+            self._predicted.close()
         self._predicted = None
 
     def _start(self) -> Generator[LabelledImage | Unreadable, None, None]:
-        waiting, pixels = self._waiting, self._pixels
-        queued: Iterator[tuple[str, Path]] = iter(waiting.get, None)
+        self._waiting, self._pixels, self._stop = Queue(), {}, threading.Event()
+        queued, pixels = _until(self._stop, self._waiting), self._pixels
         return predict_images(
-            self._ready.predictor, self._ready.sources, queued, self._tiling, read_file=lambda path: pixels.pop(path)
-        )
+            self._ready.predictor, self._ready.sources, queued, self._tiling,
+            read_file=lambda path: pixels.pop(path), stop=self._stop,
+        )  # fmt: skip
 
     def _result(self, image: Decoded, predicted: LabelledImage | Unreadable) -> Result:
         if isinstance(predicted, Unreadable):
@@ -115,6 +118,13 @@ class ObjectStream:
             "adapter_sha256": None if one.adapter is None else self._sha.get(one.adapter),
             "base": self._base,
         }
+
+
+def _until(stop: threading.Event, waiting: Queue[tuple[str, Path]]) -> Iterator[tuple[str, Path]]:
+    """What is put into a queue, until the event is set."""
+    while not stop.is_set():
+        with suppress(Empty):
+            yield waiting.get(timeout=0.1)
 
 
 def tiling_of(options: dict[str, Any]) -> Tiling | None:
