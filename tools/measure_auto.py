@@ -67,7 +67,7 @@ def _measure(name: str, seed: int, shots: int, options: argparse.Namespace) -> d
     out = options.out / f"{name}-{seed}-{shots}"
     out.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "samtailor", "compare", str(options.data / name), "--out", str(out), "--regions"]
-    command += ["--shots", str(shots), "--seeds", str(seed), *SETS[name][1]]
+    command += ["--shots", str(shots), "--seeds", f"{seed},", *SETS[name][1]]
     settings = [f"auto.budget={options.budget}", "auto.options.clock=cpu", *options.set]
     settings += [] if options.steps is None else [f"tailor.steps={options.steps}"]
     own = [one for setting in settings if setting.startswith("auto.") for one in ("--set", setting)]

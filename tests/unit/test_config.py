@@ -132,6 +132,6 @@ def test_settings_are_read_without_torch(module):
 def test_with_shots_nothing_is_held_out_unless_val_is_given():
     assert resolve(load(None, {"shots": 4})).val == 0
     assert resolve(load(None, {"shots": 4, "val": 0.3})).val == 0.3
-    assert resolve(load(None, {})).val == 0.15
+    assert resolve(load(None, {"method": "tailor"})).val == 0.15
     resolved = resolve(load(None, {"shots": 4}))
     assert resolve(resolved) == resolved

@@ -10,7 +10,7 @@ from samtailor.evaluation.instances import InstanceEvaluation
 from samtailor.evaluation.regions import confusion_of_regions
 from samtailor.masks.average_precision import ImageResult, Instance
 from samtailor.masks.confusion import BACKGROUND, NOTHING_FOUND, instance_confusion, region_confusion
-from samtailor.masks.disagreement import Answer, disagreements, instance_answers, sheet, worst
+from samtailor.masks.disagreement import Answer, disagreements, instance_answers, region_answers, sheet, worst
 from samtailor.masks.rle import encode
 from samtailor.report.panels import doubtful_sheet
 from samtailor.report.tables import confusion_table
@@ -116,6 +116,16 @@ def test_a_poor_model_accuses_no_annotation():
     many = [Answer(f"p{i}", "cat", 0.95, rle, rle, "cat", 0.9) for i in range(9)]
     (one,) = disagreements([*many, Answer("q", "cat", 0.1, rle, rle, "cat", 0.9)])
     assert (one.kind, one.answer.id) == ("outline", "q")
+
+
+def test_a_region_without_an_answer_stands_out():
+    right, empty = block(0), np.zeros((40, 60), bool)
+    masks = [right] * 9 + [empty, empty]
+    truths = [right] * 10 + [empty]
+    answers = region_answers([f"p{i:02d}" for i in range(11)], "cat", truths, masks)
+    assert len(answers) == 10
+    (one,) = disagreements(answers)
+    assert (one.answer.id, one.kind) == ("p09", "missed")
 
 
 def test_a_sheet_shows_each_place():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from samtailor import artefact
+from samtailor.artefact import members
 from samtailor.cache.embeddings import EmbeddingCache
 from samtailor.data.split import Split
 from samtailor.errors import InputError
@@ -20,6 +23,7 @@ from samtailor.fitting.contest.fingerprint import fingerprint
 from samtailor.fitting.contest.forecast import PRIOR, SPREAD, combined, forecasts
 from samtailor.fitting.contest.plan_file import ContestPlan
 from samtailor.fitting.contest.scoring import Scores
+from samtailor.fitting.gate import gate_of
 from samtailor.fitting.select_inference import PLANS
 from samtailor.structures import Annotation, Sample
 from samtailor.train.config import FitConfig
@@ -103,6 +107,8 @@ def test_settings_that_do_not_fit_the_method_are_refused(tmp_path, tiny_lite, ti
         ({"method": "auto", "lr": 1e-4}, "lr is a setting of a single method"),
         ({"method": "auto", "budget": "soon"}, "30s, 2m or 1h"),
         ({"method": "auto", "options": {"candidates": ("nobody",)}}, "nobody"),
+        ({"method": "auto", "options": {"width": 32}}, "no option 'width'"),
+        ({"method": "auto", "options": {"workers": 0}}, "workers must be an integer of at least 1"),
     ):
         config = FitConfig(**{"out": tmp_path / "a", "classes": ("disc",), "trackers": (), **fields})
         with pytest.raises(InputError, match=words):
@@ -172,3 +178,38 @@ def test_the_fingerprint_counts_touching_objects():
     made = fingerprint([sample], ("a",), Split(train=("s",)), encode_seconds=0.1, cores=2)
     assert (made.objects, made.touching, made.boxes, made.most_objects) == (3, 0.6667, 1.0, 3)
     assert made.image_sizes == (20, 30)
+
+
+def test_each_class_has_a_contest_of_its_own_if_the_budget_allows(tmp_path, tiny_lite, tiny_samples):
+    store = EmbeddingCache(tmp_path / "cache")
+    short = {"classes": ("disc", "square"), "steps": 1, "views": 1, "options": {"workers": 1}}
+    result = fit(settings(tmp_path, budget="60s", **short), samples=tiny_samples[:2], base=tiny_lite, store=store)
+    assert list(result.parts) == ["disc", "square"]
+    assert set(members(tmp_path / "a")) == {"disc", "square"}
+    joint = fit(settings(tmp_path, out=tmp_path / "b", budget="20s", **short), samples=tiny_samples[:2],
+                base=tiny_lite, store=store)  # fmt: skip
+    assert (joint.parts, artefact.read_meta(tmp_path / "b").classes) == ({}, ("disc", "square"))
+
+
+@pytest.mark.slow
+def test_processes_share_the_work_of_a_plain_script(tmp_path, base_folder, data_folder):
+    """Without `if __name__ == "__main__":`, which a spawned process would otherwise need."""
+    script = tmp_path / "script.py"
+    settings = f"classes=['disc'], base={str(base_folder)!r}, steps=2, views=1, budget='60s', options={{'workers': 2}}"
+    script.write_text(f"import samtailor\nsamtailor.fit({str(data_folder)!r}, 'a', trackers=(), shots=4, {settings})\n")
+    subprocess.run([sys.executable, script], cwd=tmp_path, check=True)
+    plan = json.loads((tmp_path / "a" / "plan.json").read_text())
+    assert plan["complete"]
+    assert plan["budget"]["workers"] == 2
+
+
+def test_a_second_contest_is_compared_with_the_adapter_in_use(tmp_path, tiny_lite, tiny_samples):
+    store = EmbeddingCache(tmp_path / "cache")
+    fit(settings(tmp_path, views=1), samples=tiny_samples[:2], base=tiny_lite, store=store)
+    result = fit(settings(tmp_path, views=1), samples=tiny_samples[:8], base=tiny_lite, store=store)
+    gate = gate_of(result.figures)
+    compared = {one.way: one.over_present for one in gate.decisions}
+    assert {way: one.objects for way, one in compared.items()} == {"click": 6, "box": 6, "region": 6}
+    assert gate.replaces is (result.kept is None)
+    assert (tmp_path / ("a" if gate.replaces else "a.new") / "plan.json").is_file()
+    assert (tmp_path / "a.new").exists() is not gate.replaces

@@ -171,16 +171,17 @@ def fit_command(
     say(f"Next: {next_command(result, fields['data'])}")
 
 
-def print_plan(folder: Path) -> None:
+def print_plan(adapter: Path) -> None:
     """Print the plan of a contest in sentences.
 
     Raises:
         InputError: the folder has none.
     """
     from samtailor.cli.screen import say
-    from samtailor.fitting.contest.plan_file import FILE, ContestPlan
+    from samtailor.fitting.contest.plan_file import ContestPlan
+    from samtailor.fitting.folder import PLAN
 
-    for line in ContestPlan.read(folder / FILE).explained():
+    for line in ContestPlan.read(adapter / PLAN).explained():
         say(line)
 
 

@@ -63,6 +63,7 @@ def _adapter(meta: AdapterMeta) -> list[tuple[str, str]]:
         ("adapter parameters", f"{sum(meta.parameters.values()):,}"),
         ("prompt", inference.prompt or "clicks"),
         ("predicts", predicts),
+        ("postprocessing", "; ".join(f"{way}: {how}" for way, how in inference.postprocess.items() if not how.nothing)),
         *scores,
         ("click adapter strength", f"{meta.figures['alpha']:g}" if meta.figures.get("alpha") is not None else ""),
         ("training steps", f"{meta.steps:,}"),

@@ -166,9 +166,9 @@ def _stopped_contest(config: FitConfig, out: Path) -> bool:
     """Whether the folder has an adapter of a contest that was stopped before its end."""
     if not getattr(find("methods", config.method), "CONTEST", False):
         return False
-    from samtailor.fitting.contest.plan_file import FILE, ContestPlan
+    from samtailor.fitting.contest.plan_file import ContestPlan
 
-    return not (out / FILE).is_file() or not ContestPlan.read(out / FILE).complete
+    return not (out / folder.PLAN).is_file() or not ContestPlan.read(out / folder.PLAN).complete
 
 
 def _refuse_settings_of_a_contest(config: FitConfig) -> None:

@@ -40,7 +40,8 @@ def fit(
     Args:
         data: folder of the data set, or samples as `open_dataset` returns them.
         out: folder of the adapter; created if it does not exist.
-        method: name of a method; None uses that of the preset, else the default of `FitConfig` ("tailor").
+        method: name of a method; None uses that of the preset, else "auto", which compares several
+            candidates by cross-validation and fits the best of each.
         classes: classes to fit; None uses all classes of the data.
         base: base model: "lite", a hub id, a folder, a `sam_vit_*.pth` file from Meta, or a loaded base model; None
             uses that of the preset, else "lite".
@@ -51,8 +52,8 @@ def fit(
         verbose: print progress on standard error; has no effect if `progress` is given.
         progress: called with a `Progress` (stage, steps done, loss, held-out mIoU, seconds left).
         stop: called after each step; True saves the state and raises `Interrupted`, as Ctrl-C does.
-        **settings: fields of `FitConfig`, for example `steps=500`, `shots=8`, `val=0.2`, `per_class=True`,
-            `options={"width": 64}`. A setting that is not given has the default of the method.
+        **settings: fields of `FitConfig`, for example `budget="10m"`, `steps=500`, `shots=8`, `val=0.2`,
+            `per_class=True`, `options={"width": 64}`. A setting that is not given has the default of the method.
 
     Returns:
         The folder of the adapter, its settings, scores and history; with `per_class=True` one result for each class

@@ -16,7 +16,7 @@ from samtailor import artefact
 from samtailor.data import folder_lock
 from samtailor.data.writing import sweep
 from samtailor.errors import InputError
-from samtailor.fitting.plan import FILE as PLAN
+from samtailor.fitting.plan import FILE as RESOURCES
 from samtailor.train.config import FitConfig, changed, load
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from samtailor.data.split import Split
 
 CONFIG, CHECKPOINT, HISTORY = "config.yaml", "checkpoint.safetensors", "history.json"
+OF_CONTEST = PLAN, WORST = ("plan.json", "worst.png")
+"""Files of a contest (method auto)."""
+CONTEST = "contest"
+"""Folder of the fits of a running contest; it is deleted at the end."""
 SNAPSHOTS = "snapshots"
 """Folder of the states after the epochs of `FitConfig.snapshots`, each an adapter."""
 
@@ -69,9 +73,9 @@ def prepare(config: FitConfig, out: Path, resume: bool, overwrite: bool) -> None
             )
     elif overwrite:
         for name in (artefact.METADATA, artefact.TENSORS, artefact.CARD, artefact.SPLIT, CHECKPOINT, HISTORY, CONFIG,
-                     PLAN):  # fmt: skip
+                     RESOURCES, *OF_CONTEST):  # fmt: skip
             (out / name).unlink(missing_ok=True)
-        for name in ("logs", SNAPSHOTS):
+        for name in ("logs", SNAPSHOTS, CONTEST):
             shutil.rmtree(out / name, ignore_errors=True)
     else:
         what = "a finished" if (out / artefact.METADATA).exists() else "an unfinished"
@@ -123,6 +127,10 @@ def move_into(new: Path, out: Path, config: FitConfig) -> None:
     shutil.rmtree(out / "logs", ignore_errors=True)
     for name in (artefact.SPLIT, HISTORY, artefact.CARD, artefact.TENSORS):
         (new / name).replace(out / name)
+    for name in OF_CONTEST:
+        (out / name).unlink(missing_ok=True)
+        if (new / name).exists():
+            (new / name).replace(out / name)
     with replacing(out / CONFIG) as temporary:
         temporary.write_text(config.to_yaml(), encoding="utf-8")
     (new / artefact.METADATA).replace(out / artefact.METADATA)
@@ -148,5 +156,6 @@ def begin(config: FitConfig, out: Path, split: Split) -> None:
         temporary.write_text(config.to_yaml(), encoding="utf-8")
 
 
-__all__ = ["CHECKPOINT", "CONFIG", "HISTORY", "SNAPSHOTS", "begin", "beside", "candidate", "move_into", "of",
-           "of_classes", "prepare", "refuse_other_adapter", "refuse_other_content"]  # fmt: skip
+__all__ = ["CHECKPOINT", "CONFIG", "CONTEST", "HISTORY", "OF_CONTEST", "PLAN", "SNAPSHOTS", "WORST", "begin", "beside",
+           "candidate", "move_into", "of", "of_classes", "prepare", "refuse_other_adapter",
+           "refuse_other_content"]  # fmt: skip

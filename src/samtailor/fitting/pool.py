@@ -176,6 +176,7 @@ def _begin(
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one stops the others
     logging.getLogger("samtailor").setLevel(logging.ERROR)  # warnings are about parts of one fit
+    torch.set_flush_denormal(True)  # before torch starts its threads, see `train.denormals`
     torch.set_num_threads(threads)
     store = EmbeddingCache(**cache_settings)
     _context = Context(_base(base, device), store, lambda name, progress: messages.put((name, progress)), stop.is_set)

@@ -19,6 +19,7 @@ from samtailor.errors import InputError
 from samtailor.fitting.gate import Difference
 from samtailor.masks import interior
 from samtailor.masks.postprocess import Window, postprocessed_window
+from samtailor.masks.window_metrics import dice, iou, mean_f1
 from samtailor.structures import NOTHING, PROMPT_TYPES, WAYS, Postprocess, RunLengths
 
 MIN_GROUPS = 3
@@ -37,7 +38,6 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
 METRICS = {"click": "IoU", "box": "IoU", "region": "Dice", "instances": "F1, mean over IoU 0.5 to 0.95"}
 """What is compared for each way of use."""
 _FOLDS = 10  # parts in which groups are left out
-_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
 Mask = np.ndarray | RunLengths
 """A bool mask (height, width), float logits that are cut at 0, or an object with run lengths."""
@@ -143,10 +143,14 @@ class _Scores:
 
     def __call__(self, how: Postprocess) -> np.ndarray:
         if how not in self.known:
-            score = _f1 if self.way == "instances" else _dice if self.way == "region" else _iou
             never_empty = self.way in PROMPT_TYPES
-            self.known[how] = np.array([score(_applied(row, how, never_empty), row.truths) for row in self.rows])
+            self.known[how] = np.array([self._score(_applied(row, how, never_empty), row) for row in self.rows])
         return self.known[how]
+
+    def _score(self, masks: Sequence[Window], row: _Image) -> float:
+        if self.way == "instances":
+            return mean_f1(masks, row.truths)
+        return (dice if self.way == "region" else iou)(masks[0], row.truths[0])
 
 
 @dataclass(frozen=True)
@@ -260,47 +264,6 @@ def _window(mask: np.ndarray) -> Window:
 
 def _applied(row: _Image, how: Postprocess, never_empty: bool) -> list[Window]:
     return [postprocessed_window(one, how, row.size, never_empty=never_empty) for one in row.predictions]
-
-
-def _common(one: Window, other: Window) -> int:
-    """Pixels that two windows have in common."""
-    (a, ax, ay), (b, bx, by) = one, other
-    x0, y0 = max(ax, bx), max(ay, by)
-    x1, y1 = min(ax + a.shape[1], bx + b.shape[1]), min(ay + a.shape[0], by + b.shape[0])
-    if x1 <= x0 or y1 <= y0:
-        return 0
-    return int(np.count_nonzero(a[y0 - ay : y1 - ay, x0 - ax : x1 - ax] & b[y0 - by : y1 - by, x0 - bx : x1 - bx]))
-
-
-def _dice(predictions: Sequence[Window], truths: Sequence[Window]) -> float:
-    (mask,), (true,) = predictions, truths
-    total = np.count_nonzero(mask[0]) + np.count_nonzero(true[0])
-    return 2 * _common(mask, true) / total if total else 1.0
-
-
-def _iou(predictions: Sequence[Window], truths: Sequence[Window]) -> float:
-    (mask,), (true,) = predictions, truths
-    common = _common(mask, true)
-    union = np.count_nonzero(mask[0]) + np.count_nonzero(true[0]) - common
-    return common / union if union else 1.0
-
-
-def _f1(predictions: Sequence[Window], truths: Sequence[Window]) -> float:
-    """F1 at 10 thresholds of IoU, their mean; each prediction takes the free object that it covers best, by rank."""
-    predictions = [one for one in predictions if one[0].any()]
-    if not predictions or not truths:
-        return float(not predictions and not truths)
-    table = np.array([[_iou([one], [true]) for true in truths] for one in predictions])
-    scores = []
-    for threshold in _THRESHOLDS:
-        free, right = np.ones(len(truths), bool), 0
-        for row in table:
-            best = int(np.where(free, row, -1.0).argmax())
-            if free[best] and row[best] >= threshold:
-                free[best] = False
-                right += 1
-        scores.append(2 * right / (len(predictions) + len(truths)))
-    return float(np.mean(scores))
 
 
 __all__ = ["MAX_OBJECTS", "METRICS", "MIN_GAIN", "MIN_GROUPS", "VALUES", "PostprocessEvidence", "choose_postprocess"]

@@ -16,7 +16,9 @@ import numpy as np
 
 from samtailor.masks.average_precision import ImageResult
 from samtailor.masks.confusion import match_objects
+from samtailor.masks.metrics import dice
 from samtailor.masks.overlay import around, fit, overlay
+from samtailor.masks.rle import encode
 from samtailor.structures import RunLengths, Sample
 
 FENCE = 1.5
@@ -85,9 +87,27 @@ def instance_answers(images: Sequence[ImageResult], classes: Sequence[str]) -> l
             answers.append(Answer(image.id, one.label, score, one.rle, match.rle, match.label, match.score))
         crowd = any(one.crowd for one in image.truths)
         for column in set(range(len(found))) - set(pairs.values()) if not crowd else ():
-            one = found[column]
-            answers.append(Answer(image.id, one.label, 0.0, None, one.rle, one.label, one.score))
+            stray = found[column]
+            answers.append(Answer(image.id, stray.label, 0.0, None, stray.rle, stray.label, stray.score))
     return answers
+
+
+def region_answers(
+    ids: Sequence[str], label: str, truths: Sequence[np.ndarray], answers: Sequence[np.ndarray]
+) -> list[Answer]:
+    """Answers for the region of a class, scored by Dice.
+
+    Args:
+        ids: image of each region.
+        label: class.
+        truths, answers: bool (height, width) masks in the same order; both may be empty.
+    """
+    made = []
+    for id, true, mask in zip(ids, truths, answers, strict=True):
+        rles = [encode(one) if one.any() else None for one in (true, mask)]
+        if rles != [None, None]:
+            made.append(Answer(id, label, dice(mask, true), rles[0], rles[1], None if rles[1] is None else label))
+    return made
 
 
 def worst(answers: Sequence[Answer], count: int = 5) -> list[tuple[str, float]]:
@@ -202,6 +222,7 @@ __all__ = [
     "disagreements",
     "instance_answers",
     "panel",
+    "region_answers",
     "sheet",
     "worst",
 ]

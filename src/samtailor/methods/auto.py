@@ -1,6 +1,7 @@
 """`auto`: candidates are compared by cross-validation on the given masks, separately for clicks, boxes and images
-without a prompt, and the best of each goes into one adapter (`fitting.contest`). Not from a paper. The adapter that it
-writes is one of the method `tailor` or `plm`."""
+without a prompt, and the best of each goes into one adapter (`fitting.contest`). Not from a paper; among the candidates
+is the prompt learning module of Kim et al. (arXiv 2403.09199). The adapter that it writes is one of the method `tailor`
+or `plm`."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -13,7 +13,7 @@ from samtailor.predict.embedded import EmbeddedImage
 
 if TYPE_CHECKING:
     from samtailor.predict.find import Finder, FoundObject
-    from samtailor.predict.references import Reference
+    from samtailor.predict.references import EncodedImage, Reference
 
 
 class FindsObjects(EmbeddedImage):
@@ -45,11 +45,10 @@ class FindsObjects(EmbeddedImage):
             DataError: a file that cannot be read, or a mask that does not fit its image.
         """
         from samtailor.predict.find import Finder
-        from samtailor.predict.predictor import Predictor
 
         return Finder.of(
-            lambda: Predictor(self.base, store=self._store), like, not_like,
-            matcher=matcher, settings=options, threshold=threshold, label=label,
+            lambda: cast("EncodedImage", type(self)(self.base, store=self._store, precision=self.precision)), like,
+            not_like, matcher=matcher, settings=options, threshold=threshold, label=label,
         )  # fmt: skip
 
     def find(
@@ -90,7 +89,7 @@ class FindsObjects(EmbeddedImage):
         elif not_like or options:
             raise InputError("A finder has read its references already: give not_like and options to `finder`.")
         with torch.no_grad():
-            return like.objects(self)
+            return like.objects(cast("EncodedImage", self))
 
 
 __all__ = ["FindsObjects"]

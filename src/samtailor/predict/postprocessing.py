@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -18,13 +18,28 @@ from samtailor.masks.postprocess import Window, postprocessed, postprocessed_run
 from samtailor.structures import NOTHING, PROMPT_TYPES, Postprocess, Prompts, RunLengths, way_of
 
 if TYPE_CHECKING:
-    from samtailor.predict.predictor import Predictor
+    from samtailor.data.transform import Frame
     from samtailor.segmenter import Segmenter
 
 Object = TypeVar("Object", bound=RunLengths)
 
 
-def of_prompts(predictor: Predictor, prompts: Prompts, adapter: str) -> Postprocess:
+class AdaptedImage(Protocol):
+    """An image with adapters: the part of `Predictor` that is needed here."""
+
+    @property
+    def frame(self) -> Frame:
+        """Geometry of the image."""
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of the adapters."""
+
+    def segmenter(self, name: str) -> Segmenter:
+        """The segmenter of an adapter."""
+
+
+def of_prompts(predictor: AdaptedImage, prompts: Prompts, adapter: str) -> Postprocess:
     """What an adapter does to its masks for such prompts; nothing for "base"."""
     if adapter not in predictor.adapters:
         return NOTHING
@@ -44,7 +59,7 @@ def of_automatic(segmenter: Segmenter | None, *, proposed: bool) -> Postprocess:
     return segmenter.inference.postprocess_of("region" if region else "instances")
 
 
-def masks_of(predictor: Predictor, logits: Tensor, prompts: Prompts, adapter: str) -> np.ndarray:
+def masks_of(predictor: AdaptedImage, logits: Tensor, prompts: Prompts, adapter: str) -> np.ndarray:
     """Cut the logits for prompts on the current image at 0, at the size of the image, and postprocess the masks.
 
     Args:
@@ -64,7 +79,7 @@ def masks_of(predictor: Predictor, logits: Tensor, prompts: Prompts, adapter: st
     return np.array([[postprocessed(mask, how, never_empty=never_empty) for mask in row] for row in masks])
 
 
-def window_of(predictor: Predictor, window: Window, prompts: Prompts, adapter: str) -> Window:
+def window_of(predictor: AdaptedImage, window: Window, prompts: Prompts, adapter: str) -> Window:
     """The postprocessing of `masks_of` for a mask of which only a window of the current image was upsampled."""
     how, frame = of_prompts(predictor, prompts, adapter), predictor.frame
     never_empty = way_of(prompts) in PROMPT_TYPES

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from samtailor.errors import InputError
 from samtailor.fitting import folder
@@ -13,6 +13,10 @@ from samtailor.fitting.contest import budget as budgets
 from samtailor.fitting.images import split_in
 from samtailor.fitting.pool import Pool, cores
 from samtailor.fitting.result import FitResult
+from samtailor.registry import find, number, refuse_unknown
+from samtailor.registry import options as known_options
+from samtailor.structures import InferenceSpec
+from samtailor.train.interrupt import Interrupted
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
@@ -65,7 +69,8 @@ def fit_by_contest(
     from samtailor.fitting.contest.run import Contest
     from samtailor.fitting.judge import Present
 
-    options = config.options
+    options, build = config.options, find("methods", config.method).build
+    refuse_unknown(build, options.keys() - known_options(build).keys())
     budget = budgets.Budget(budgets.seconds(config.budget or budgets.DEFAULT), clock=options.get("clock", "wall"))
     made = split_in(out, config, samples, classes, split, False)
     train = made.pick(samples, "train")
@@ -76,7 +81,7 @@ def fit_by_contest(
     data = fingerprint(train, classes, made, encode_seconds=time_encoder(base), cores=workers)
     views = None if replay is None else replay.decisions.get("views")
     config = config.model_copy(update={"views": views or _views(config, data.encode_seconds, len(train), budget)})
-    wanted = tuple(options.get("candidates") or ())
+    wanted = _names(options.get("candidates"))
     candidates = all_candidates(config, data, wanted)
     if not any(one.method for one in candidates):
         raise InputError("A contest needs a candidate that is fitted: plm, or tailor for a single class.")
@@ -87,17 +92,26 @@ def fit_by_contest(
             config, out, samples, classes, made, base, store, pool, budget, data, candidates, progress, stop,
             present=present, replay=replay,
         )  # fmt: skip
-        encode_views(contest)
+        try:
+            encode_views(contest)
+        except KeyboardInterrupt as error:
+            pool.stop()
+            raise Interrupted("Stopped before there was an adapter. Continue with --resume.") from error
         contest.run()
-    return FitResult(out, config, contest.figures, contest.history, inference=contest.inference)
+    return FitResult(out, config, contest.figures, contest.history, inference=contest.inference or InferenceSpec())
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    """Names of candidates, given as a list or separated by commas."""
+    return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else tuple(value or ())
 
 
 def _workers(config: FitConfig, seconds: float, by_name: bool) -> int:
     """Processes: those of the options, else one per core and as many as the memory holds; 1 where they do not pay."""
     from samtailor.fitting.memory import available_bytes
 
-    if "workers" in config.options:
-        return max(1, int(config.options["workers"]))
+    if config.options.get("workers") is not None:
+        return int(number("workers", config.options["workers"], at_least=1, integer=True))
     if not by_name or seconds < _PARALLEL_FROM or _on_accelerator(config):
         return 1
     return max(1, min(cores(), available_bytes() // _MEMORY, 8))

@@ -112,7 +112,9 @@ def simplest(entries: Sequence[Entry], groups: Mapping[str, str]) -> Entry:
 def survivors(
     entries: Sequence[tuple[Candidate, int, Mapping[str, Scores]]], groups: Mapping[str, str]
 ) -> list[Candidate]:
-    """Candidates that, in one of their ways of use, are not worse than the best by more than the standard error."""
+    """Candidates that, in one of their ways of use, are not worse by more than the standard error than the best, or
+    than the base model.
+    """
     kept: list[Candidate] = []
     for way in (*PROMPTED, "region"):
         rows = [Entry(c, _variant(way, s[way], groups), s[way], steps) for c, steps, s in entries if way in s]
@@ -121,6 +123,7 @@ def survivors(
         best = max(rows, key=lambda row: row.mean)
         for row in rows:
             worse = difference(row.scores, row.variant, best.scores, best.variant, groups).worse
+            worse |= way in PROMPTED and difference(row.scores, row.variant, row.scores, BASE, groups).worse
             if row.candidate not in kept and not worse:
                 kept.append(row.candidate)
     return kept

@@ -12,14 +12,14 @@ from samtailor.fitting.contest.jobs import encode
 from samtailor.train.progress import Progress
 
 if TYPE_CHECKING:
-    from samtailor.fitting.contest.run import Contest
+    from samtailor.fitting.contest.state import ContestState
     from samtailor.structures import Sample
 
 _CHUNK = 8  # views that a process encodes before it takes the next ones
 _MOST = 512  # views; with more images than that the fits draw few of them and encode what they draw
 
 
-def encode_views(contest: Contest) -> None:
+def encode_views(contest: ContestState) -> None:
     """Encode the training images and their augmented views."""
     jobs = views_of(contest)
     chunks = [jobs[start : start + _CHUNK] for start in range(0, len(jobs), _CHUNK)]
@@ -31,7 +31,7 @@ def encode_views(contest: Contest) -> None:
             contest.progress(Progress("encode", min(count * _CHUNK, len(jobs)), len(jobs)))
 
 
-def views_of(contest: Contest) -> list[tuple[Sample, View]]:
+def views_of(contest: ContestState) -> list[tuple[Sample, View]]:
     """The views of the training images, each image first as it is."""
     config = contest.config
     pairs = config.flip_pairs

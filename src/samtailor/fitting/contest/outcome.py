@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from samtailor.fitting.contest import forecast, sheet
 from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.replacement import gate_with_present
 from samtailor.fitting.contest.scoring import Scores
+from samtailor.fitting.contest.state import ContestState
 from samtailor.fitting.gate import MIN_OBJECTS, compared
-
-if TYPE_CHECKING:
-    from samtailor.fitting.contest.run import Contest
 
 _METRICS = {"region": "Dice without a prompt", "click": "IoU of clicks"}
 
 
-def figures_of(contest: Contest) -> dict[str, Any]:
+def figures_of(contest: ContestState) -> dict[str, Any]:
     """`FitResult.figures` of the chosen adapter."""
     choice, figures = contest.choice, dict[str, Any]()
     if choice.decisions:
@@ -42,7 +40,7 @@ def figures_of(contest: Contest) -> dict[str, Any]:
     return figures | {"contest": _summary(contest)}
 
 
-def decisions_of(contest: Contest, chosen: Mapping[str, tuple[Candidate, int]]) -> dict[str, Any]:
+def decisions_of(contest: ContestState, chosen: Mapping[str, tuple[Candidate, int]]) -> dict[str, Any]:
     """`ContestPlan.decisions`."""
     parts: dict[str, Any] = {part: {"candidate": one.name, "steps": steps} for part, (one, steps) in chosen.items()}
     if "region" in parts:
@@ -51,20 +49,20 @@ def decisions_of(contest: Contest, chosen: Mapping[str, tuple[Candidate, int]]) 
     return parts | {"strength": dict(contest.choice.strength), "views": contest.config.views}
 
 
-def forecast_of(contest: Contest, halves: Mapping[str, Scores]) -> dict[str, Any]:
+def forecast_of(contest: ContestState, of_half: Mapping[str, Scores]) -> dict[str, Any]:
     """The forecast for the region, or for clicks where there is no region; empty where there is nothing to say."""
     way = "region" if contest.choice.region is not None else "click"
     entry = contest.choice.entries.get(way)
-    if entry is None or way not in halves or entry.variant not in halves[way].values:
+    if entry is None or way not in of_half or entry.variant not in of_half[way].values:
         return {}
     count = len(contest.train)
     sizes = (count / 2, count * (1 - 1 / len(contest.folds)))
-    fewer, more = (_by_image(scores, entry.variant) for scores in (halves[way], entry.scores))
+    fewer, more = (_by_image(scores, entry.variant) for scores in (of_half[way], entry.scores))
     rows = forecast.forecasts(fewer, more, sizes, count, seed=contest.config.seed)
     return {"metric": _METRICS[way], "rows": [row.to_json() for row in rows]} if rows else {}
 
 
-def _summary(contest: Contest) -> dict[str, Any]:
+def _summary(contest: ContestState) -> dict[str, Any]:
     """What the closing sentences are made of (`contest.words`)."""
     titles = {one.name: one.title for one in contest.candidates} | {"base": "base model"}
     rows = {
@@ -75,7 +73,7 @@ def _summary(contest: Contest) -> dict[str, Any]:
     summary: dict[str, Any] = {
         "images": data.images, "objects": data.objects, "folds": len(contest.folds), "rows": rows,
         "spent": budget.spent, "budget": budget.total, "clock": budget.clock, "notes": list(contest.plan.notes),
-        "forecast": contest.forecast,
+        "forecast": contest.forecast, "repeated": contest.replay is not None,
     }  # fmt: skip
     region = contest.choice.region
     if region is not None:
@@ -88,7 +86,7 @@ def _summary(contest: Contest) -> dict[str, Any]:
     return summary
 
 
-def _small(contest: Contest) -> list[float] | None:
+def _small(contest: ContestState) -> list[float] | None:
     """Mean Dice of the images whose objects are smaller than the median, and of the others; None with few images."""
     region = contest.choice.region
     if region is None or len(region.scores.images) < 2 * MIN_OBJECTS:

@@ -12,7 +12,6 @@ from samtailor.errors import InputError
 from samtailor.limits import MALFORMED
 from samtailor.structures import Postprocess
 
-FILE = "plan.json"
 SCHEMA = 1
 
 
@@ -166,4 +165,4 @@ def _row(row: Mapping[str, Any]) -> str:
     return text
 
 
-__all__ = ["FILE", "ContestPlan"]
+__all__ = ["ContestPlan"]

@@ -14,7 +14,6 @@ from samtailor.fitting.contest.choice import Entry
 from samtailor.masks.overlay import fit, overlay
 from samtailor.structures import Annotation, Sample
 
-FILE = "worst.png"
 IMAGES = 6
 _SIDE, _COLUMNS, _TITLE = 320, 3, 22
 
@@ -58,4 +57,4 @@ def _tile(image: np.ndarray, title: str) -> np.ndarray:
     return tile
 
 
-__all__ = ["FILE", "IMAGES", "worst", "write_sheet"]
+__all__ = ["IMAGES", "worst", "write_sheet"]

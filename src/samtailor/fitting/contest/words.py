@@ -7,10 +7,10 @@ from typing import Any
 
 from samtailor.errors import counted
 from samtailor.fitting.contest.forecast import words as forecast_words
+from samtailor.fitting.folder import WORST
 from samtailor.fitting.gate import Decision, Gate
 from samtailor.fitting.gate_words import judged_on, sentences
 
-SHEET = "worst.png"
 _NOTABLE = 0.05  # Dice
 NAMES = {"click": "clicks", "box": "boxes", "region": "images without a prompt"}
 
@@ -57,12 +57,14 @@ def _difficult(contest: Mapping[str, Any]) -> list[str]:
                          f"{_percent(large)} in the other.")  # fmt: skip
     if contest.get("worst"):
         named = ", ".join(f"{id} (Dice {100 * dice:.0f})" for id, dice in contest["worst"])
-        lines.append(f"Lowest scores: {named}. Check their masks in {SHEET}; mark more images like them.")
+        lines.append(f"Lowest scores: {named}. Check their masks in {WORST}; mark more images like them.")
     return lines
 
 
 def _held(contest: Mapping[str, Any]) -> str:
     images, folds = counted(contest["images"], "image"), contest["folds"]
+    if contest.get("repeated"):
+        return f"Fitted on {images} by a plan."
     if folds < 2:
         return (
             f"Nothing was compared: {images} of one group cannot be cross-validated. Mark objects in more images, so "

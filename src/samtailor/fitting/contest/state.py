@@ -1,0 +1,88 @@
+"""Everything that a contest knows: its data and settings, what was chosen so far, and what it will report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samtailor.fitting.contest.budget import Budget
+from samtailor.fitting.contest.candidates import Candidate
+from samtailor.fitting.contest.choice import Choice
+from samtailor.fitting.contest.cross_validation import folds_of, group_of
+from samtailor.fitting.contest.fingerprint import DataFingerprint
+from samtailor.fitting.contest.plan_file import ContestPlan
+from samtailor.fitting.pool import Pool
+from samtailor.structures import NOTHING, Postprocess
+from samtailor.train.config import FitConfig
+from samtailor.train.progress import Progress
+
+if TYPE_CHECKING:
+    from samtailor.bases import Base
+    from samtailor.cache.embeddings import EmbeddingCache
+    from samtailor.data.split import Split
+    from samtailor.fitting.judge import Present
+    from samtailor.structures import Sample
+
+
+@dataclass
+class ContestState:
+    """One contest about one adapter.
+
+    Args:
+        config: resolved settings.
+        out: folder of the adapter.
+        samples: all images.
+        classes: to be segmented.
+        split: its training images are those of the contest.
+        base: frozen base.
+        store: cached embeddings.
+        pool: runs the fits.
+        budget: time that the contest may take.
+        data: its fingerprint.
+        candidates: that take part.
+        progress: called with the time that has been used.
+        stop: polled; True has the effect of Ctrl-C.
+        plan: what is written to plan.json.
+        choice: what was chosen.
+        present: the adapter in use, to compare with.
+        replay: plan of an earlier contest, which is repeated without a contest.
+        forecast: what more masks would bring.
+        tiling: number of the plan of tiled inference.
+        postprocess: of the region.
+        figures, history: of the adapter.
+    """
+
+    config: FitConfig
+    out: Path
+    samples: Sequence[Sample]
+    classes: tuple[str, ...]
+    split: Split
+    base: Base
+    store: EmbeddingCache
+    pool: Pool
+    budget: Budget
+    data: DataFingerprint
+    candidates: list[Candidate]
+    progress: Callable[[Progress], None] | None = None
+    stop: Callable[[], bool] | None = None
+    plan: ContestPlan = field(default_factory=ContestPlan)
+    choice: Choice = field(default_factory=Choice)
+    present: Present | None = None
+    replay: ContestPlan | None = None
+    forecast: dict[str, Any] = field(default_factory=dict)
+    tiling: int = 0
+    postprocess: Postprocess = NOTHING
+    figures: dict[str, Any] = field(default_factory=dict)
+    history: dict[str, Any] = field(default_factory=lambda: {"train": [], "held_out": []})
+
+    def __post_init__(self) -> None:
+        known = {sample.id: sample for sample in self.samples}
+        self.train = [known[id] for id in self.split.train if known[id].of(self.classes)]
+        self.groups = group_of(self.split, {id: s.group for id, s in known.items() if s.group})
+        self.folds = folds_of([sample.id for sample in self.train], self.groups, self.config.seed)
+        self.plan.fingerprint = self.data.to_json()
+
+
+__all__ = ["ContestState"]
