@@ -50,8 +50,8 @@ class ClassChange:
         """
         kept = {*self._names, *self.renamed}
         if removed := [name for name in self._old if name not in kept and images.get(name)]:
-            found = counted(images[removed[0]], "image has", "images have")
-            raise Taken(f"The class {removed[0]!r} cannot be removed: {found} objects of it.")
+            number = counted(images[removed[0]], "image has", "images have")
+            raise Taken(f"The class {removed[0]!r} cannot be removed: {number} objects of it.")
 
     def applied(self, settings: Settings) -> Settings:
         """The settings with the new list; records are still to be rewritten."""

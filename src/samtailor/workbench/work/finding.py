@@ -55,8 +55,8 @@ def run(job: Mapping[str, Any], channel: Channel) -> None:
         except Refused as error:
             channel.send(failed=row["id"], error=str(error))
         else:
-            found = [_object(one, f"f{i}").model_dump(mode="json", by_alias=True) for i, one in enumerate(objects, 1)]
-            channel.send(image=row["id"], objects=found)
+            dumped = [_object(one, f"f{i}").model_dump(mode="json", by_alias=True) for i, one in enumerate(objects, 1)]
+            channel.send(image=row["id"], objects=dumped)
         channel.progress(stage="find", done=done, total=len(rows))
     channel.send(done={"threshold": finder.threshold})
 
