@@ -48,8 +48,8 @@ LITE2 ?= lite2.pth
 ONLY ?=
 SOME := $(if $(ONLY),--only $(ONLY))
 RESULTS := bundled-base demo demo-seeds real-data few-shot-8 few-shot-every instances speed label-rate users-hour \
-	closer-look views companion find tailor-trials resident-order embedding-precision round-trips fuzzing faults \
-	base-sources base-training machine-faults cases two-processes auto
+	closer-look views presets companion find tailor-trials resident-order embedding-precision round-trips fuzzing faults \
+	base-sources base-training machine-faults cases two-processes bench auto
 
 .PHONY: figures $(addprefix results-,$(RESULTS))
 
@@ -98,16 +98,23 @@ results-speed: env
 	$(BIN)/python benchmarks/click_latency.py --fit
 	env -u OMP_NUM_THREADS $(BIN)/python benchmarks/serve_workers.py
 
+results-bench: env
+	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_bench.py
+
 results-label-rate: export OMP_NUM_THREADS = 2
 results-label-rate: env
 	$(BIN)/python benchmarks/label_rate.py
-	$(BIN)/python benchmarks/label_rate.py --base vit-b --pictures 2 --rounds 1 --heads 1 --objects 2
+	$(BIN)/python benchmarks/label_rate.py --base vit-b --images 2 --rounds 1 --heads 1 --objects 2
 
 results-users-hour: env
 	$(BIN)/python tools/users_hour.py $(DATA)/nuclei $(RUNS)/users-hour --again 100
 
 results-closer-look: env
 	$(BIN)/python tools/measure_closer.py $(DATA) $(SOME)
+
+results-presets: env
+	OMP_NUM_THREADS=1 $(BIN)/python tools/measure_presets.py --data $(DATA) --detectors $(DETECTORS) \
+		--out $(RUNS)/presets $(SOME)
 
 results-views: env
 	$(BIN)/python tools/measure_views.py --data $(DATA) --out $(RUNS)/views

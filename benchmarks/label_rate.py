@@ -32,25 +32,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 import bench
 from bench import Column, Table, results
 from random_sam import vit_b
 from samtailor.bases import load_base
 from samtailor.bases.encoder import fast_encoder
-from samtailor.data.image import read_image
-from samtailor.data.synth.samples import samples
+from samtailor.bench.labels import encode_files, proposer, write_images
 from samtailor.data.transform import Frame
 from samtailor.data.writers import coco
 from samtailor.labelling import AdapterSource, Journal, _pipeline, label
 from samtailor.predict import batched, windows
-from samtailor.predict.auto import by_proposals
 from samtailor.predict.files import find_images
 from samtailor.predict.predictor import Predictor
-from samtailor.predict.prompt import ObjectPrompt
 from samtailor.proposals import Proposals
-from samtailor.proposals.head import Heads, make_head
 from samtailor.registry import find
 
 
@@ -78,15 +73,12 @@ def measure(
     print(f"{heads} heads and {objects} objects per adapter")
     names = [f"adapter {number}" for number in range(options.adapters)]
     predictor = Predictor(base, {name: find("methods", "plm").build(base)[0] for name in names})
-    sources = [AdapterSource(name, asker(base, objects, heads), label=name) for name in names]
+    sources = [AdapterSource(name, proposer(base, objects, heads), label=name) for name in names]
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
-        (folder / "in").mkdir()
-        for sample in samples(options.images, 0, kind="banners", size=(480, 640)):
-            Image.fromarray(sample.image).save(folder / "in" / f"{sample.id}.jpg", quality=92)
-        images = find_images([folder / "in"])
+        images = find_images([write_images(folder / "in", options.images)])
         runs = {
-            "encode, in a loop": lambda turn: encode(predictor, images.values()),
+            "encode, in a loop": lambda turn: encode_files(predictor, list(images.values())),
             "encode, label's threads": lambda turn: encode_ahead(base, images),
             "label": lambda turn: label(predictor, sources, images, folder / f"out{turn}", put="none"),
         }
@@ -211,33 +203,12 @@ def counting(call: Callable[..., Any], spent: Counter[str], stage: str) -> Calla
     return counted
 
 
-def encode(predictor: Predictor, files: Any) -> None:
-    for file in files:
-        predictor.set_image(read_image(file))
-
-
 def encode_ahead(base: Any, images: Any) -> None:
     workers = _pipeline.Workers.for_base(base)
     cut = _pipeline.Cut(None, 0.0, base.mean)
     own = fast_encoder(base)
     for _ in _pipeline.predict_ahead(images.items(), cut, lambda view: Predictor(own).set_image(view.pixels), workers):
         pass
-
-
-def asker(base, objects: int, heads: int):
-    rng = np.random.default_rng(0)
-    clicks = [(float(rng.uniform(40, 600)), float(rng.uniform(40, 440)), 1) for _ in range(objects)]
-    with torch.no_grad():
-        features = base.encode_image(torch.zeros(1, 3, base.size, base.size))
-    members = Heads([make_head(base, features, 1) for _ in range(max(heads, 1))])
-    propose = by_proposals(Proposals(members, ["a"], base.fingerprint))
-
-    def ask(predictor, image):
-        if heads:
-            propose(predictor, image)  # its cost; what an untrained head finds is of no use
-        return [ObjectPrompt(clicks=(click,), score=0.9) for click in clicks]
-
-    return ask
 
 
 def with_discs(answers: Callable[..., Any]) -> Callable[..., Any]:

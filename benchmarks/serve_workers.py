@@ -4,6 +4,9 @@ Both services run on the same machine and are measured in turn: each round sends
 service has seen, with one click each, and then clicks on known images, from several clients at once. Threads are those
 that the services choose themselves: a single worker uses all cores, several share them.
 
+On a machine with other work the ratio of requests per second says little: several processes get a larger part of the
+cores than one. The row then names the load. The processor time of a request is that of all threads of the service.
+
     python benchmarks/serve_workers.py [--workers 2] [--rounds 5] [--images 16] [--clicks 100] [--clients 4]
 """
 
@@ -31,40 +34,59 @@ from PIL import Image
 import bench
 from samtailor.bases import load_base
 
+BUSY = 0.5
+"""Load average of a machine with other work."""
 CLICK = {"prompts": [{"points": [[320, 240]]}]}
 
 
 def main() -> None:
     options = _options()
     rates: dict[str, list[list[float]]] = {"images": [], "clicks": []}
+    busy: dict[str, list[list[float]]] = {"images": [], "clicks": []}
+    load = os.getloadavg()[0]
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         services = [stack.enter_context(_service(workers, place)) for workers in (1, options.workers)]
         _send(services[0][0], 0), _send(services[1][0], 1)  # warm
         seed = 2
         for turn in range(options.rounds):
-            round_rates: dict[str, list[float]] = {"images": [0.0, 0.0], "clicks": [0.0, 0.0]}
+            for kept in (rates, busy):
+                for what in kept:
+                    kept[what].append([0.0, 0.0])
             for one in (0, 1) if turn % 2 == 0 else (1, 0):
-                address, seeds = services[one][0], range(seed, seed + options.images)
+                (address, process), seeds = services[one], range(seed, seed + options.images)
                 ids: list[str] = []
-                round_rates["images"][one] = _rate(
-                    options, lambda k, a=address, s=seeds, i=ids: i.append(_send(a, s[k])), options.images
-                )
-                round_rates["clicks"][one] = _rate(
-                    options, lambda k, a=address, i=ids: _click(a, i[k % len(i)]), options.clicks
-                )
+
+                def image(k: int, address=address, seeds=seeds, ids=ids) -> None:
+                    ids.append(_send(address, seeds[k]))
+
+                def click(k: int, address=address, ids=ids) -> None:
+                    _click(address, ids[k % len(ids)])
+
+                for what, job, count in (("images", image, options.images), ("clicks", click, options.clicks)):
+                    before = _processor(process)
+                    rates[what][-1][one] = _rate(options, job, count)
+                    busy[what][-1][one] = (_processor(process) - before) / count
                 seed += options.images
-            for what, pair in round_rates.items():
-                rates[what].append(pair)
         memory = [statistics.mean(_memory(process)) for _, process in services]
     for what, pairs in rates.items():
         print(what, " ".join(f"{one:.1f} {several:.1f} per s;" for one, several in pairs))
     ratios = {what: statistics.median(several / one for one, several in pairs) for what, pairs in rates.items()}
     print(f"ratios {ratios}, MiB of a worker {memory}")
+    work = {what: statistics.median(several / one for one, several in pairs) for what, pairs in busy.items()}
+    print(f"processor time of a request: ratios {work}; load {load:.1f}")
     times = f"{options.workers} workers against one, {options.clients} clients; bundled base, {os.cpu_count()} cores"
+    if load > BUSY:
+        times += f", which other programs used too (load {load:.0f})"
     rows = {
-        "images": (f"`serve`, new images with a click, {times}", round(ratios["images"], 3), "times as many"),
-        "clicks": (f"`serve`, clicks on known images, {times}", round(ratios["clicks"], 3), "times as many"),
+        "images": (
+            f"`serve`, new images with a click, {times}",
+            round(ratios["images"], 3),
+            "times as many per second",
+        ),
+        "images-work": ("The same, processor time of an image", round(work["images"], 3), "times as much"),
+        "clicks": (f"`serve`, clicks on known images, {times}", round(ratios["clicks"], 3), "times as many per second"),
+        "clicks-work": ("The same, processor time of a click", round(work["clicks"], 3), "times as much"),
         "memory-one": ("`serve`, memory of the only worker", round(memory[0]), "MiB"),
         "memory-several": (f"`serve`, memory of each of {options.workers} workers", round(memory[1]), "MiB"),
     }
@@ -121,6 +143,13 @@ def _send(address: str, seed: int) -> str:
 
 def _click(address: str, id: str) -> None:
     httpx.post(f"{address}/segment", json={"embedding": id, **CLICK}, timeout=300).raise_for_status()
+
+
+def _processor(process: subprocess.Popen) -> float:
+    """Processor seconds of a service so far."""
+    parent = psutil.Process(process.pid)
+    times = [one.cpu_times() for one in (parent, *parent.children())]
+    return sum(one.user + one.system for one in times)
 
 
 def _memory(process: subprocess.Popen) -> list[float]:

@@ -1,4 +1,4 @@
-"""Large runs on Ray: rate of one and two workers against plain label, and a run with killed workers and driver.
+"""Large runs on Ray: rates against plain label, and a run in which workers and the driver are killed.
 
     python tools/measure_ray.py WORK --images 3000
 
@@ -22,12 +22,14 @@ import time
 import zlib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 from PIL import Image, ImageDraw
 
-sys.path.insert(0, str(Path(__file__).parent))
+import ray_tables
+import results
 
 POISON = ("crash-0", "crash_read-0", "hang-0", "error-0")
 DAMAGED = ("damaged", "bomb")
@@ -41,22 +43,20 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--rate-images", type=int, default=400, help="images of each measurement of a rate")
     parser.add_argument("--kill-every", type=float, default=60.0, help="seconds between two killed workers")
-    parser.add_argument("--results", type=Path, default=Path("results/ray.json"))
+    results.add_option(parser, "ray")
     parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.drive:
-        drive(json.loads(arguments.drive.read_text()))
+    options = parser.parse_args()
+    if options.drive:
+        drive(json.loads(options.drive.read_text()))
         return
-    shutil.rmtree(arguments.work, ignore_errors=True)
-    draw(arguments.work / "all", arguments.images, POISON, DAMAGED)
-    draw(arguments.work / "some", arguments.rate_images)
-    content = {"images": arguments.images, "cores": os.cpu_count(), "size": list(SIDE)}
-    content |= {"load_before": os.getloadavg()[0], "nice": os.nice(0)}
-    content["rates"] = rates(arguments.work)
-    content["run"] = disturbed(arguments.work, arguments.kill_every)
-    content["load_after"] = os.getloadavg()[0]
-    content["versions"] = versions()
-    arguments.results.write_text(json.dumps(content, indent=2) + "\n")
+    shutil.rmtree(options.work, ignore_errors=True)
+    draw(options.work / "all", options.images, POISON, DAMAGED)
+    draw(options.work / "some", options.rate_images)
+    before = os.getloadavg()[0]
+    run = disturbed(options.work, options.kill_every)
+    print(json.dumps(run, indent=2), flush=True)
+    ray_tables.save_run(options.results, SIDE, run, (before, os.getloadavg()[0]))
+    ray_tables.save_rates(options.results, SIDE, rates(options.work), run, (before, os.getloadavg()[0]))
 
 
 def draw(folder: Path, count: int, poison: tuple[str, ...] = (), damaged: tuple[str, ...] = ()) -> None:
@@ -137,14 +137,14 @@ def drive(options: dict[str, object]) -> None:
         from samtailor.distributed.run import Sizes
 
         workers = int(str(options["workers"]))
-        machines = Machines(str(options["engine"]), Resources(workers=(workers, workers), readers=1), timeout=60.0)
+        machines = Machines(str(options["engine"]), Resources(workers=(workers, workers), readers=1), timeout=20.0)
         start(
             "faulty_task", {"kind": "label", "adapters": {}, "detector": "full-frame"}, {}, [str(options["images"])],
             str(options["out"]), machines, {"sizes": Sizes(64, 8, 2), "progress": progress},
         )  # fmt: skip
 
 
-def disturbed(work: Path, every: float) -> dict[str, object]:
+def disturbed(work: Path, every: float) -> dict[str, Any]:
     """The run over all images with two workers; a worker dies every `every` seconds, the driver once."""
     log, begun = work / "disturbed.log", time.time()
     options = {"images": str(work / "all"), "out": str(work / "out"), "log": str(log), "engine": "ray", "workers": 2}
@@ -240,23 +240,6 @@ def account(work: Path, total: int) -> dict[str, object]:
         "problems": result.problems,
         "bytes": sum(f.stat().st_size for t in ("images", "objects", "commits") for f in (work / "out" / t).iterdir()),
         "objects": len(objects),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Of what was measured."""
-    from importlib.metadata import version
-
-    import samtailor
-    from samtailor.bases import load_on
-    from samtailor.registry import BUNDLED_BASE
-
-    return {
-        "samtailor": samtailor.__version__,
-        "ray": version("ray"),
-        "pyarrow": version("pyarrow"),
-        "torch": version("torch"),
-        "base": load_on(BUNDLED_BASE, "cpu").fingerprint,
     }
 
 

@@ -38,6 +38,8 @@ of a polygon, a look at one proposed object or candidate."""
 
 _COUNTS = {"clicks": "Clicks", "strokes": "Strokes of brush or eraser", "corners": "Corners of polygons"}
 _COUNTS |= {"keys": "Keys", "glances": "Looks at a candidate or a proposed object"}
+_PROPOSALS = {"objects": "Objects on these images", "proposed": "proposed", "found": "proposed and correct (IoU 0.5)"}
+_PROPOSALS |= {"good": "as good as the person wanted"}
 _QUALITY = {"ap50": "mask AP50", "f1": "F1 at IoU 0.5", "iou_matched": "mean IoU of the objects found"}
 COLUMNS = (
     Column(key="what", label=""),
@@ -70,11 +72,12 @@ def _save(options: argparse.Namespace) -> None:
     rows: dict[str, dict[str, Cell]] = {}
     for key, label in names:
         rows[key] = {"what": label} | {way: one.get((key, label)) for way, one in cells.items()}
+    images = max((one["images"] for one in ways.values()), default=0)
     model = ", ".join(f"{seconds:g} s per {deed}" for deed, seconds in SECONDS.items())
     results.save(
         "users-hour",
-        {"hour": Table(title="The hour", columns=COLUMNS, rows=rows)},
-        title=f"A user's hour: a scripted person labels {options.images} images in the workbench",
+        {options.table: Table(title=f"{images} images of {options.data.name}", columns=COLUMNS, rows=rows)},
+        title="A user's hour: a scripted person labels images in the page",
         units="counts, minutes of a model of the person, seconds of the machine",
         notes=[f"The model: {model}. It is an assumption; nobody was timed."],
         base=results.bundled(),
@@ -84,13 +87,14 @@ def _save(options: argparse.Namespace) -> None:
 
 
 def _cells(figures: dict[str, Any], first: int) -> dict[tuple[str, str], Cell]:
-    """The cells of one way by key and label of their row."""
+    """The cells of one way by key and label of their row; `first`: images before the fit."""
     rest = figures["rows"][first:]
     tally, waited = figures["tally"], figures["machine_seconds"]
     of_these = f"of these on the images after the first {first}"
     cells: dict[tuple[str, str], Cell] = {("clicks", "Clicks"): tally.get("clicks", 0)}
     cells[("rest-clicks", of_these)] = sum(row.get("clicks", 0) for row in rest)
     cells |= {(key, label): tally.get(key, 0) for key, label in _COUNTS.items()}
+    cells |= {(f"rest-{key}", label): sum(row[key] for row in rest) for key, label in _PROPOSALS.items()}
     cells[("minutes", "The person's minutes, by the model")] = round(figures["human_minutes"], 1)
     cells[("rest-minutes", of_these)] = round(sum(row["minutes"] for row in rest), 1)
     cells |= {(f"{key}-seconds", f"Machine: {key}, s"): round(value) for key, value in waited.items()}
@@ -163,7 +167,7 @@ class Hour:
     def _fit(self, done: int) -> None:
         """Fit on what is accepted, then label the rest, look at what that is worth untouched, and go to the queue."""
         self._shot(f"{done:02}-fit")
-        self.hand.job("#fit", "fit", "#fit-panel .result.good")
+        self.hand.job("#fit", "fit", "#fit-panel .result")
         self.figures[f"fit_{done}"] = self.page.locator("#fit-panel .result").inner_text()
         self._shot(f"{done:02}-fitted")
         self.hand.job("#label-rest", "label", "#review")
@@ -207,7 +211,7 @@ class Hour:
 def _page(folder: Path, out: Path) -> Iterator[tuple[Any, str]]:
     """A server of its own on the folder, and a browser before it."""
     with (out / "log").open("ab") as log, workbench_page([str(folder), "--classes", "object"], log) as (page, url):
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(120_000)
         try:
             yield page, url
         except BaseException:
@@ -228,6 +232,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--find", type=int, default=3, help="images before Find similar")
     parser.add_argument("--class", type=int, dest="number", help="number of the class, for boxes")
     parser.add_argument("--ways", default="a,b,c")
+    parser.add_argument("--table", default="hour", help="name of the table in the result")
     results.add_option(parser, "users-hour")
     return parser.parse_args()
 

@@ -6,6 +6,7 @@
 Each replica has its own base model. The replicas share images and adapters in the folder SAMTAILOR_SHARE, which all
 nodes must be able to read and write. Settings are variables of the environment, which serve.yaml sets:
 
+    SAMTAILOR_BASE           base model; default: that of the first adapter, or the bundled one
     SAMTAILOR_ADAPTERS       NAME=DIR, separated by commas
     SAMTAILOR_ADAPTERS_ROOT  adapters in this folder can be added while the service runs
     SAMTAILOR_SHARE          folder of all replicas
@@ -33,6 +34,7 @@ def build() -> Any:
         SharedFolder(Path(shared)).begin(adapters)
     settings = ServiceSettings(
         adapters,
+        os.environ.get("SAMTAILOR_BASE") or None,
         adapters_root=Path(root) if root else None,
         token=os.environ.get("SAMTAILOR_TOKEN") or None,
         hosts=tuple(_words("SAMTAILOR_HOSTS")),

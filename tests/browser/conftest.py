@@ -87,10 +87,10 @@ class Workbench:
 
 
 def draw(samples, folder: Path) -> Path:
-    """Write the images of samples to a new folder."""
+    """Write the images of samples to a folder."""
     from PIL import Image
 
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for sample in samples:
         Image.fromarray(sample.image).save(folder / f"{sample.id}.png")
     return folder

@@ -190,7 +190,7 @@ def test_many_images_are_accepted_after_a_look_at_them(page, workbench):
 def test_worse_adapter_is_offered_and_not_taken(page, place):
     server, _ = place
     project = hand.fetch(server.url, "/project")
-    comparison = ["On the same 8 objects: fit-1 70.0 %, this adapter 61.0 %."]
+    comparison = ["On the same 8 objects: fit-1 70.0 %, this adapter 61.0 %.", "The new adapter is worse for clicks."]
     figures = {"start_miou": 0.5, "held_out_miou": 0.61, "held_out_region_miou": None}
     shared = {"classes": ["banner"], "method": "tailor", "auto": False, "promptless": False, "figures": figures,
               "deletable": True, "created": None}  # fmt: skip
@@ -224,7 +224,8 @@ def test_worse_adapter_is_offered_and_not_taken(page, place):
     page.goto(server.url)
     hand.opened(page)
     assert page.locator(".model.selected").inner_text().startswith("fit-1")
-    note = page.locator("#comparison").inner_text()
-    assert "On the same 8 objects" in note
+    assert "worse for clicks" in page.locator("#comparison").inner_text()
+    page.locator("#comparison summary").click()
+    assert "On the same 8 objects" in page.locator("#comparison").inner_text()
     page.click("#use-worse")
     assert page.locator(".model.selected").inner_text().startswith("fit-2")

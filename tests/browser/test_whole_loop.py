@@ -102,4 +102,4 @@ def check_export(page, server, path: Path) -> None:
 
 def exported_score(saved: dict) -> float:
     """Score of an object in an export: 1 if the user made it, else the score of the proposal."""
-    return saved["score"] if saved["source"] == "auto" else 1.0
+    return saved["score"] if saved["source"] in ("auto", "find") else 1.0

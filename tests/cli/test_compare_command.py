@@ -86,12 +86,14 @@ def test_a_recipe_over_shots(run, base_folder, data_folder, tmp_path):
     """Table 2 and Fig. 6 of AM-SAM on a small copy in the data set's layout."""
     for folder, source in (("Training_Images", "images"), ("Ground_Truth", "masks/disc")):
         (tmp_path / "humans" / folder).mkdir(parents=True)
-        for number, path in enumerate(sorted((data_folder / source).iterdir()), 1):
+        for number, path in enumerate(2 * sorted((data_folder / source).iterdir()), 1):
             end = "jpg" if folder == "Training_Images" else "png"
             Image.open(path).save(tmp_path / "humans" / folder / f"{number}.{end}")
     arguments = ["--data", "humans", "--base", base_folder, "--shots", 4, "--detector", "full-frame", *FAST]
     result = run("recipe", "am-sam-table2", *arguments, "--out", "r")
     assert "90.4" in result.stdout
+    assert "number of masks" in result.stdout
+    assert "BLO-SAM, 95 %" in result.stdout
     table = json.loads((tmp_path / "r" / "am-sam-table2.json").read_text())
     assert table["columns"] == ["4 shots"]
     assert [(row["title"], row["published"]) for row in table["rows"]] == [("BLO-SAM", [89.1]), ("AM-SAM", [90.4])]

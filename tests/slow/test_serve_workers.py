@@ -52,7 +52,12 @@ def free_port() -> int:
 
 
 def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
-    return [one for one in psutil.Process(process.pid).children() if "spawn_main" in " ".join(one.cmdline())]
+    workers = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # ended meanwhile
+                workers += [child] if "spawn_main" in " ".join(child.cmdline()) else []
+    return workers
 
 
 @pytest.fixture
@@ -152,8 +157,8 @@ def test_what_a_worker_cannot_load_ends_the_command_in_words(start, tmp_path, ar
 
 
 def test_workers_that_end_again_and_again_stop_the_service(start, tmp_path):
-    process, address = start("--workers", 2)
-    until(lambda: httpx.get(f"{address}/ready").status_code == 200, "answer")
+    process, _ = start("--workers", 2)
+    until(lambda: "Serving" in (tmp_path / "messages").read_text(), "service")
     end = time.monotonic() + SECONDS
     while process.poll() is None and time.monotonic() < end:
         for worker in workers_of(process):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 
 import pytest
 import torch
@@ -354,3 +356,15 @@ def test_folder_without_weights_is_refused(tmp_path):
 def test_names_that_cannot_be_models_are_refused_without_the_hub(name):
     with pytest.raises(BaseUnavailableError, match="No base model at"):
         load_base(name)
+
+
+def test_weights_that_do_not_fit_are_refused_in_one_message(base_folder, tmp_path, capfd):
+    folder = tmp_path / "base"
+    shutil.copytree(base_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    for section, name, value in (("vision_config", "image_size", 128), ("mask_decoder_config", "num_hidden_layers", 3)):
+        changed = {**config, section: {**config[section], name: value}}
+        (folder / "config.json").write_text(json.dumps(changed))
+        with pytest.raises(InputError, match="do not fit its configuration"):
+            load_base(folder)
+    assert capfd.readouterr().err == ""

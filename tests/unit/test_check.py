@@ -1,11 +1,13 @@
 """The check reports all problems of a data set and changes nothing."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from layouts.basic import write_coco, write_labelme, write_yolo
 from samtailor.data.check import check
 from samtailor.errors import InputError
 
@@ -95,6 +97,7 @@ def test_every_kind_of_problem_is_reported(folder, kind, severity, harm):
 
 
 def test_an_unknown_layout_is_reported_not_raised(tmp_path):
+    (tmp_path / "readme.txt").write_text("x")
     report = check(tmp_path)
     assert not report.ok
     assert "matches no known layout" in report.findings[0].examples[0]
@@ -127,3 +130,53 @@ def test_errors_come_first(folder):
     (folder / "images/2.png").write_bytes(b"x")
     severities = [finding.severity for finding in check(folder).findings]
     assert severities == ["error", "warning", "note"]
+
+
+def test_shapes_are_counted_as_the_files_hold_them(tmp_path):
+    write_coco(tmp_path / "coco")
+    assert check(tmp_path / "coco").shapes.drawn == {"polygon": 3, "mask": 3, "box": 0}
+    write_yolo(tmp_path / "yolo")
+    drawn = check(tmp_path / "yolo").shapes.drawn
+    assert drawn["mask"] == 0
+    assert min(drawn["polygon"], drawn["box"]) > 0
+    write_labelme(tmp_path / "labelme")
+    assert check(tmp_path / "labelme").shapes.drawn["polygon"] > 0
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda root: root.mkdir(), "no file that can be read"),
+        (lambda root: photo(root / "a.jpg", 1), "1 image, and neither masks nor annotation files"),
+        (lambda root: root.write_bytes(b"PK"), "Unpack it"),
+    ],
+)
+def test_what_is_no_data_set_is_refused_with_what_to_do(make, words, tmp_path):
+    root = tmp_path / "set.zip"
+    make(root)
+    (finding,) = check(root).findings
+    assert words in finding.examples[0]
+
+
+def test_a_panoptic_file_is_refused_in_words(tmp_path):
+    write_coco(tmp_path)
+    file = tmp_path / "annotations/instances.json"
+    content = json.loads(file.read_text())
+    content["annotations"] = [{"image_id": 1, "file_name": "1.png", "segments_info": []}]
+    file.write_text(json.dumps(content))
+    assert "panoptic" in check(tmp_path).findings[0].examples[0]
+
+
+def test_the_folder_above_a_data_set_names_it(tmp_path):
+    for i in range(3):
+        photo(tmp_path / f"my set/images/{i}.png", i)
+        mask(tmp_path / f"my set/masks/{i}.png")
+    (finding,) = check(tmp_path).findings
+    assert "my set has the layout folder" in finding.examples[0]
+    write_coco(tmp_path / "other")
+    (finding,) = check(tmp_path).findings
+    assert "there are others beside it (other)" in finding.examples[0]
+    shutil.rmtree(tmp_path / "my set")
+    shutil.rmtree(tmp_path / "other" / "images")
+    (finding,) = check(tmp_path).findings
+    assert "without images" in finding.examples[0]

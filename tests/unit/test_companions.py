@@ -533,6 +533,35 @@ def test_the_bundled_base_computes_the_backbone_once(lite, tiny_samples, tmp_pat
         torch.testing.assert_close(one, other, atol=0.02, rtol=0.01)  # half precision, and sums in another order
 
 
+def test_the_exported_encoder_runs_the_backbone_once(lite):
+    from samtailor.export._encoder_graphs import encoded
+
+    segmenter, _ = find("methods", "tailor").build(lite, members=1, width=16, companion="bundled")
+    segmenter.eval()
+    trunk, calls = lite.model.vision_encoder.backbone.trunk, []
+    hooks = [one.register_forward_hook(lambda *_: calls.append(1)) for one in (trunk, segmenter.companion.model)]
+    image = torch.randn(1, 3, lite.size, lite.size)
+    with torch.no_grad():
+        maps = companion_maps(segmenter.companion, lite, image)
+        calls.clear()
+        once = encoded(segmenter, image)
+        assert calls == [1]
+        features = replace(lite.encode_image(image), companions={segmenter.companion.fingerprint: maps})
+        region_map = next(iter(segmenter.maps.values())).logits(features)
+    for hook in hooks:
+        hook.remove()
+    logits = torch.nn.functional.pixel_shuffle(once.main[:, lite.dim :], lite.low_res // lite.grid)
+    torch.testing.assert_close(logits, region_map, atol=1e-4, rtol=1e-4)
+
+
+def test_the_bundled_companion_is_read_once(lite, monkeypatch):
+    from samtailor.bases.companions import bundled
+
+    first = load_companion("bundled")
+    monkeypatch.setattr(bundled, "build", lambda source: pytest.fail("the weights are read again"))
+    assert load_companion("auto", base=lite) is first
+
+
 def test_maps_are_recalled_for_the_same_images_and_weights_only():
     from samtailor.bases import _trunk_memo
 

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 def test_an_unknown_layout_lists_the_known_ones(tmp_path):
     photo(tmp_path / "a.jpg")
+    (tmp_path / "a.dat").write_bytes(b"x")
     with pytest.raises(DataError, match=r"(?s)matches no known layout.*coco:.*folder:.*yolo:.*celebamask-hq"):
         open_dataset(tmp_path)
     with pytest.raises(DataError, match="no folder"):

@@ -149,6 +149,26 @@ def test_similar_prompts_share_a_pass(mixed, monkeypatch):
     assert all(torch.allclose(a.logits, b.logits, atol=1e-3) for a, b in zip(together, parts, strict=True))
 
 
+def test_a_batch_may_take_several_passes(mixed, monkeypatch):
+    decoder = BatchedDecoder(mixed.base, segmenters(mixed))
+    (batch,) = prompt_batches("f", CLICKS)
+    (whole,) = decoder.predict(mixed, [batch])
+    monkeypatch.setattr(PromptDecoder, "prompts_per_pass", lambda self, device: 3)
+    (parts,) = decoder.predict(mixed, [batch])
+    assert torch.allclose(whole.logits, parts.logits, atol=1e-3)
+    assert torch.allclose(whole.scores, parts.scores, atol=1e-4)
+    assert torch.allclose(whole.keys(), parts.keys(), atol=1e-3)
+
+
+def test_a_pass_on_a_cpu_fits_its_cache(tiny_base, monkeypatch):
+    decoder, cpu = PromptDecoder(tiny_base), torch.device("cpu")
+    each = 4 * tiny_base.low_res**2 * tiny_base.model.mask_decoder.upscale_conv2.out_channels
+    for size, count in ((each - 1, 1), (3 * each, 3), (1 << 40, 64)):
+        monkeypatch.setattr("samtailor.bases.decoder.inference._UPSCALED_BYTES", size)
+        assert decoder.prompts_per_pass(cpu) == count
+    assert decoder.prompts_per_pass(torch.device("cuda")) == 64
+
+
 @pytest.mark.parametrize("adding", [None, [2, 3], [0, 1, 2, 3], [1]])
 def test_the_fast_encoder_gives_the_vendors_features(tiny_base, adding, monkeypatch):
     if any(tiny_base.skips):
@@ -162,7 +182,26 @@ def test_the_fast_encoder_gives_the_vendors_features(tiny_base, adding, monkeypa
     for whole, cheap in zip((one.main, *one.skips), (other.main, *other.skips), strict=True):
         assert whole.shape == cheap.shape
         assert torch.allclose(whole, cheap, rtol=1e-5, atol=1e-5 * float(whole.abs().max()))
-    assert (fast_encoder(tiny_base) is tiny_base) == (not one.skips)
+    assert fast_encoder(tiny_base) is not tiny_base
+
+
+def test_attention_in_parts_is_the_vendors(tiny_sam, monkeypatch):
+    from samtailor.bases import _vit_attention
+
+    images = torch.randn(2, 3, tiny_sam.size, tiny_sam.size, generator=torch.Generator().manual_seed(2))
+    vendor = tiny_sam.model.vision_encoder.layers
+    for layer in vendor:  # transformers initializes relative positions as zero
+        for table in (layer.attn.rel_pos_h, layer.attn.rel_pos_w):
+            monkeypatch.setattr(table, "data", torch.randn_like(table))
+    with torch.no_grad():
+        whole = tiny_sam.encode_image(images).main
+        for logits in (1, 100, 1 << 19):  # one query at a time, a few, and everything at once
+            monkeypatch.setattr(_vit_attention, "_LOGITS", logits)
+            in_parts = fast_encoder(tiny_sam).encode_image(images).main
+            torch.testing.assert_close(in_parts, whole, rtol=1e-5, atol=1e-5 * float(whole.abs().max()))
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = fast_encoder(tiny_sam).encode_image(images).main.float()
+    assert 0 < float((mixed - whole).abs().mean() / whole.abs().mean()) < 0.05
 
 
 def test_no_denormal_attention_weights_are_left(tiny_base, monkeypatch):

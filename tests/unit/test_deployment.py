@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import runpy
+import sys
+import types
 import warnings
 from pathlib import Path
 
 import pytest
 import typer
 import yaml
+from fastapi.testclient import TestClient
 
 from samtailor.cli import app
 from samtailor.serve.guard import OPEN
@@ -115,3 +119,25 @@ def test_the_configuration_of_ray_serve_fits_its_application():
             from ray.serve.schema import ServeDeploySchema
 
             ServeDeploySchema.model_validate(config)
+
+
+def test_the_application_of_ray_serve_answers(monkeypatch, tmp_path, base_folder, adapter_folder):
+    """Without Ray, whose decorators are replaced: a replica calls `build` and serves what it returns."""
+    bound = types.SimpleNamespace(bind=lambda: None)
+    serve = types.SimpleNamespace(ingress=lambda build: lambda one: one, deployment=lambda one: bound)
+    monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(serve=serve))
+    for name, value in {
+        "BASE": str(base_folder),
+        "ADAPTERS": f"disc={adapter_folder}",
+        "SHARE": str(tmp_path / "shared"),
+        "TOKEN": "a-long-token",
+        "HOSTS": "service, other",
+    }.items():
+        monkeypatch.setenv(f"SAMTAILOR_{name}", value)
+    module = runpy.run_path(str(EXAMPLES / "ray" / "serve_app.py"))
+    for _ in range(2):  # replicas share the folder
+        with TestClient(module["build"](), base_url="http://service") as client:
+            assert client.get("/ready").status_code == 200
+            assert client.get("/adapters").status_code == 401
+            listed = client.get("/adapters", headers={"authorization": "Bearer a-long-token"}).json()
+            assert [one["name"] for one in listed["adapters"]] == ["disc"]

@@ -76,6 +76,30 @@ def test_a_mask_that_fills_its_box_is_a_box():
     assert not is_box(encode(mask))
 
 
+def test_predict_says_who_answered(tiny_sam2, tmp_path):
+    """Neither a class of another adapter nor an answer of the base model goes unmentioned."""
+    from dataclasses import replace
+
+    from samtailor import artefact
+    from samtailor.cli.predict import adapter_notes
+    from saved import save
+
+    folder = save(tmp_path / "a", tiny_sam2)
+    loaded = artefact.load(folder, tiny_sam2).segmenter
+    loaded.inference = replace(loaded.inference, strength={"box": 0.0})
+    artefact.save(folder, loaded, artefact.describe(loaded, method="plm", options={}, classes=("disc",)))
+    names = ("disc", "wheel", "object")
+    coco = {
+        "categories": [{"id": place, "name": name} for place, name in enumerate(names)],
+        "annotations": [{"category_id": place, "adapter": "a"} for place in range(3)],
+    }
+    box, other = adapter_notes({"a": str(folder)}, coco, {"click", "box"})
+    assert box == "The base model answers boxes: the adapter a was not better there."
+    assert other == "The adapter a segments disc; it was not fitted to wheel."
+    coco["annotations"] = [{"category_id": 0, "adapter": "a"}, {"category_id": 1, "adapter": None}]
+    assert list(adapter_notes({"a": str(folder)}, coco, {"click"})) == []
+
+
 def test_the_service_says_what_differs_from_the_request(tiny_sam2, tmp_path):
     from dataclasses import replace
 

@@ -41,14 +41,14 @@ def test_a_map_of_a_detail_clicks_in_it_only(tiny_sam, tiny_samples, tmp_path):
     predictor = Predictor(tiny_sam)
     predictor.set_image(tiny_samples[0].image)
     mask = np.zeros((48, 80), bool)
-    mask[20:30, 40:60] = True
+    mask[20:30, 35:60] = True
     view = slice(10, 40), slice(30, 70)
     result = maps.iou_map(predictor, mask, cells=8, view=view)
     assert result.iou.shape == (6, 8)
     (left, top), (right, bottom) = result.points[0, 0], result.points[-1, -1]
     assert (left, top) == (32.5, 12.5)
     assert (right, bottom) == (67.5, 37.5)
-    assert result.inside.sum() == 2 * 4
+    assert result.inside.sum() == 2 * 5
     figure = maps.draw(tiny_samples[0].image, mask, {"base": result}, title="a mask", view=view)
     assert figure.axes[0].get_title() == "a mask"
     assert figure.axes[0].images[0].get_size() == (30, 40)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from layouts import SIZE, blob, masks_of, mismatch, photo, save, text
+from layouts import SIZE, blob, box, masks_of, mismatch, photo, save, text
 from layouts.basic import write_class_folders, write_folder, write_instances, write_labelmap
-from samtailor.data.dataset import open_dataset
+from samtailor.data.check import check
+from samtailor.data.dataset import class_names, open_dataset
 from samtailor.data.notices import collected
 from samtailor.errors import DataError, InputError
 
@@ -138,3 +139,47 @@ def test_class_maps_without_names_are_not_read_as_instances(tmp_path):
     with pytest.raises(DataError, match=r"several separate regions.*labels\.json"):
         open_dataset(tmp_path)
     assert len(open_dataset(tmp_path, format="instances", sure=True)) == 3
+
+
+def test_mask_names_that_end_with_a_class(tmp_path):
+    for name in ("1", "1_b", "x y"):
+        photo(tmp_path / f"images/{name}.jpg")
+        save(tmp_path / f"masks/{name}_mask_cat.png", blob(1))
+        save(tmp_path / f"masks/{name}_mask_dog.png", blob(2))
+    samples = open_dataset(tmp_path)
+    assert not mismatch(samples, {name: [("cat", blob(1)), ("dog", blob(2))] for name in ("1", "1_b", "x y")})
+    assert class_names(open_dataset(tmp_path, classes=["dog"])) == ["dog"]
+    with pytest.raises(InputError, match="cat, dog"):
+        open_dataset(tmp_path, classes=["bird"])
+
+
+@pytest.mark.parametrize("ends", [("a", "b"), ("1", "2"), ("9f3e", "77ac")])
+def test_letters_numbers_and_codes_at_the_end_are_no_classes(tmp_path, ends):
+    for name in ("p1", "p2", "p3"):
+        photo(tmp_path / f"images/{name}.jpg")
+        for end in ends:
+            save(tmp_path / f"masks/{name}_{end}.png", blob(1))
+    assert class_names(open_dataset(tmp_path)) == ["object"]
+
+
+def test_inverted_masks(tmp_path):
+    for name in ("1", "2"):
+        photo(tmp_path / f"images/{name}.jpg")
+        save(tmp_path / f"masks/{name}.png", np.where(box(5, 5, 20, 15), 0, 255).astype(np.uint8))
+    (finding,) = (one for one in check(tmp_path).findings if one.kind == "background as mask")
+    assert finding.count == 2
+    expected = {name: [("object", box(5, 5, 20, 15))] for name in ("1", "2")}
+    assert not mismatch(open_dataset(tmp_path, values="inverted"), expected)
+    assert all(one.kind != "background as mask" for one in check(tmp_path, values="inverted").findings)
+
+
+def test_trimaps_are_not_taken_for_objects(tmp_path):
+    for name in ("1", "2"):
+        photo(tmp_path / f"images/{name}.jpg")
+        save(tmp_path / f"masks/{name}.png", np.where(box(5, 5, 20, 15), 1, 2).astype(np.uint8))
+    with pytest.raises(DataError, match="values above 0 \\(1, 2\\), as in class maps and trimaps"):
+        open_dataset(tmp_path)
+    assert all(len(sample.annotations) == 2 for sample in open_dataset(tmp_path, values="instances"))
+    text(tmp_path / "labels.json", {"1": "pet", "2": "background"})
+    expected = {name: [("pet", box(5, 5, 20, 15))] for name in ("1", "2")}
+    assert not mismatch(open_dataset(tmp_path, format="folder"), expected)

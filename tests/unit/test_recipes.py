@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from samtailor.cli.recipe_table import lines_of, section
 from samtailor.compare.recipes import (
     Recipe,
     Run,
@@ -73,17 +74,41 @@ def test_columns_are_the_parts_of_the_data_set():
 
 def test_measured_figures_next_to_published_ones():
     recipe = read("celebamask-hq")
-    classes = {name: {"miou": 0.5, "oracle_miou": 0.6} for name in recipe.columns if name != "hat"}
+    figures = {"miou": 0.5, "miou_interval": [0.4, 0.7], "oracle_miou": 0.6, "masks": 9}
+    classes = {name: figures for name in recipe.columns if name != "hat"}
     rows = {row["title"]: row for row in beside(recipe, {title: {"classes": classes} for title in recipe.runs})}
     sam = rows["SAM"]
     assert sam["ours"][0] == 50.0
     assert sam["ours"][recipe.columns.index("hat")] is None
     assert sam["ours"][-1] == pytest.approx(50.0)
     assert sam["published"][0] == 71.37
+    assert sam["intervals"][0] == pytest.approx([40, 70])
+    assert (sam["masks"][0], sam["masks"][-1], sam["intervals"][-1]) == (9, 17 * 9, None)
     assert rows["SAM (oracle)"]["published"][-1] == 43.36
     assert rows["SAM+PLM (oracle)"]["published"] == [None] * 19  # announced in the paper and not there
     assert [text(cell) for cell in rows["SAM+PLM+PMM (oracle)"]["published"][8:10]] == ["77.07", "not legible"]
     assert text(None) == "-"
+
+
+def test_figures_of_fewer_than_five_masks_are_not_shown():
+    """Neither in the terminal nor in the page, and not as a part of the average."""
+    recipe = narrowed(read("celebamask-hq"), classes=["nose", "hat"], methods=["sam"])
+    bounds = {"miou_interval": [0.4, 0.7]}
+    classes = {"nose": {"miou": 0.5, "masks": 5, **bounds}, "hat": {"miou": 0.9, "masks": 4, **bounds}}
+    row = beside(recipe, {"SAM": {"classes": classes, "macro_miou_interval": [0.1, 0.2]}})[0]
+    assert row["ours"] == [50.0, None, 50.0]
+    assert row["intervals"] == [[40.0, 70.0], None, None]
+    lines = dict(lines_of([row | {"settings": "both"}]))
+    assert lines["measured"] == ["SAM", "50.00", "too few to say", "50.00"]
+    assert lines["interval"] == ["SAM, 95 %", "[40.0, 70.0]", "", ""]
+    assert lines["published"] == ["SAM, published", "12.62", "58.95", "-"]
+    assert lines["count"] == ["number of masks", "5", "4", "9"]
+    shown = section(recipe, [row])["rows"]
+    assert [line["strong"] for line in shown] == [True, False, False, False]
+    assert "90.0" not in str(shown)
+    all_columns = {name: {"miou": 0.5, "masks": 5} for name in recipe.columns}
+    row = beside(recipe, {"SAM": {"classes": all_columns, "macro_miou_interval": [0.4, 0.6]}})[0]
+    assert row["intervals"][-1] == [40.0, 60.0]
 
 
 def test_settings_of_the_paper():
@@ -146,10 +171,16 @@ def test_tables_over_shots_name_a_reader_and_every_published_row(name):
 
 def test_measured_figures_over_shots_next_to_published_ones():
     recipe = read("am-sam-table2")
-    by_shots = {k: {"classes": {"person": {"dice": k / 100, "miou": 0.0}}} for k in (4, 8, 16)}
+    by_shots = {k: {"classes": {"person": {"dice": k / 100, "miou": 0.0, "masks": 9}}} for k in (4, 8, 16)}
     rows = beside(recipe, dict.fromkeys(recipe.runs, by_shots))
     assert [row["title"] for row in rows] == ["BLO-SAM", "AM-SAM"]
-    assert rows[1] == {"title": "AM-SAM", "ours": [4.0, 8.0, 16.0], "published": [90.4, 92.9, 93.3]}
+    assert rows[1] == {
+        "title": "AM-SAM",
+        "ours": [4.0, 8.0, 16.0],
+        "intervals": [None] * 3,
+        "masks": [9] * 3,
+        "published": [90.4, 92.9, 93.3],
+    }
     with pytest.raises(InputError, match="8 has none"):
         beside(recipe, {title: {4: by_shots[4]} for title in recipe.runs})
 

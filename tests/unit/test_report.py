@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from samtailor import report
+from samtailor.compare import learning
 from samtailor.evaluation.masks import evaluate_many
 from samtailor.masks.overlay import around, close_up, fit, overlay
 from samtailor.registry import find
 from samtailor.report import plots
 from samtailor.report.predictions import Predictions, history_of
+from samtailor.report.tables import comparison_cells
 
 
 @pytest.fixture
@@ -101,6 +103,46 @@ def test_seed_table_and_matrix():
     assert seeds["rows"][0]["cells"][-1]["small"] == "± 14.1"
     cross = report.matrix("PLM", {"rows": ["nose"], "columns": ["nose", "hat"], "miou": [[0.8, None]]})
     assert [cell["text"] for cell in cross["rows"][0]["cells"]] == ["nose", "80.0", "-"]
+
+
+def _row(title: str, dice: float, masks: int, shots: int | None = None) -> dict:
+    """A row of `compare.rows_of`, of one seed."""
+    scores = {key: dice for key in ("dice", "iou")}
+    scores |= {f"{key}_{part}": None for key in ("dice", "iou") for part in ("interval", "deviation")}
+    scores |= {f"{key}_masks_interval": [dice - 0.1, dice + 0.1] for key in ("dice", "iou")}
+    cost = {"parameters": 3, "seconds": 1.0, "encode_seconds": 1.0, "peak_memory_mib": 10.0, "encoder_cached": True}
+    row = {"title": title, "shots": shots, "masks": masks, "images": masks, "prompt": "none", "weights": None}
+    row |= {"seeds": {"0": {"dice": dice, "iou": dice}}, "cost": cost, **scores}
+    return row | {"difference": {"to": "SAM", **scores}}
+
+
+@pytest.mark.parametrize(("masks", "shown"), [(4, False), (5, True)])
+def test_a_comparison_of_fewer_than_five_masks_shows_no_percentage(masks, shown):
+    """Neither in the table, nor as a plot, nor as a learning curve."""
+    rows = [_row("SAM", 0.625, masks), _row("PLM", 0.75, masks)]
+    _, cells = comparison_cells(rows)
+    assert any("75.0" in cell for cell in cells[1]) == shown
+    assert ("too few to say" in cells[1]) != shown
+    assert len({len(line) for line in cells}) == 1
+    assert (report.learning_curve(rows, "") is not None) == shown
+    over_shots = [_row("PLM", 0.5, masks, 4), _row("PLM", 0.75, masks, 8)]
+    assert (report.learning_curve(over_shots, "") is not None) == shown
+    assert (learning(over_shots) != {}) == shown
+
+
+def test_one_number_of_shots_is_drawn_as_bars(monkeypatch):
+    made = []
+    monkeypatch.setattr(plots, "figure", lambda title, text, draw, alt: made.append((title, draw())))
+    for shots in (None, 4):
+        report.learning_curve([_row("SAM", 0.625, 9, shots), _row("PLM", 0.75, 9, shots)], "")
+        title, figure = made[-1]
+        assert title == "Dice of each method"
+        (axis,) = figure.axes
+        assert [bar.get_width() for bar in axis.patches] == [62.5, 75.0]
+        assert [label.get_text() for label in axis.get_yticklabels()] == ["SAM", "PLM"]
+    report.learning_curve([_row("SAM", 0.625, 9, 4), _row("SAM", 0.75, 9, 8)], "")
+    assert made[-1][0] == "Learning curve"
+    assert report.learning_curve([_row("SAM", 0.625, 9)], "") is None
 
 
 def test_overlays_leave_the_image_alone_and_show_the_mask():

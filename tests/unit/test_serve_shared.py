@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -234,3 +236,9 @@ def test_folders_of_killed_services_are_removed_and_those_of_running_ones_stay(t
             assert running.exists()
         assert not other.exists()
     assert not running.exists()
+
+
+def test_the_parent_of_the_workers_imports_no_torch():
+    modules = "samtailor.serve.workers, samtailor.serve.shared, samtailor.serve.metrics, samtailor.serve.limits"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

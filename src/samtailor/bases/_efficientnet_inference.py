@@ -1,8 +1,8 @@
 """The backbone of the bundled base for inference: the same sums, with fewer passes over large activations.
 
-On a CPU in full precision, oneDNN computes each convolution with its activation or residual in one pass, and the
-up-sampled level is added where it is stored. Elsewhere the backbone runs as it is. The results agree to rounding.
-Gradients are not supported.
+On a CPU, oneDNN computes each convolution with its activation or residual in one pass, and the up-sampled level is
+added where it is stored. Elsewhere the backbone runs as it is. The results agree to rounding. Under autocast with
+bfloat16 the whole backbone is computed in bfloat16. Gradients are not supported.
 """
 
 from __future__ import annotations
@@ -45,29 +45,48 @@ class _Backbone(nn.Module):
 
     def __init__(self, backbone: Any) -> None:
         super().__init__()
-        trunk = backbone.trunk
-        self._stem, self._ends = _Convolution(trunk.stem, _RELU6), frozenset(trunk.ends)
-        self._blocks = [_Block(block) for block in trunk.blocks]
-        self._fusion = _Fusion(backbone.fusion)
-        self._trunk = (trunk,)
+        self._backbone = (backbone,)
+        self._network = _Network(backbone, torch.float32)
 
     @cached_property
     def weights_key(self) -> str:
         """See `_trunk_memo.weights_key`."""
-        return _trunk_memo.weights_key(self._trunk[0])
+        return _trunk_memo.weights_key(self._backbone[0].trunk)
+
+    @cached_property
+    def _mixed(self) -> _Network:
+        return _Network(self._backbone[0], torch.bfloat16)
 
     def forward(self, pixel_values: Tensor, **_: Any) -> SimpleNamespace:
         """Normalized images (B, 3, s, s) to levels (B, h, w, C) at strides 4, 8 and 16."""
-        x = self._stem(pixel_values.contiguous(memory_format=torch.channels_last))
+        if torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16:
+            fused = self._mixed(pixel_values)[1]
+        else:
+            maps, fused = self._network(pixel_values)
+            _trunk_memo.keep(self, pixel_values, maps)
+        levels = tuple(level.permute(0, 2, 3, 1) for level in fused)
+        return SimpleNamespace(
+            last_hidden_state=levels[-1], intermediate_hidden_states=levels, hidden_states=None, attentions=None
+        )
+
+
+class _Network:
+    """Trunk and fusion in one precision."""
+
+    def __init__(self, backbone: Any, dtype: torch.dtype) -> None:
+        trunk, self._dtype = backbone.trunk, dtype
+        self._stem, self._ends = _Convolution(trunk.stem, _RELU6, dtype), frozenset(trunk.ends)
+        self._blocks = [_Block(block, dtype) for block in trunk.blocks]
+        self._fusion = _Fusion(backbone.fusion, dtype)
+
+    def __call__(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Normalized images (B, 3, s, s) to maps of the trunk and fused maps, each (B, C, h, w)."""
+        x = self._stem(images.to(self._dtype).contiguous(memory_format=torch.channels_last))
         maps = []
         for index, block in enumerate(self._blocks):
             x = block(x)
             maps += [x] if index in self._ends else []
-        _trunk_memo.keep(self, pixel_values, maps)
-        levels = tuple(level.permute(0, 2, 3, 1) for level in self._fusion(maps))
-        return SimpleNamespace(
-            last_hidden_state=levels[-1], intermediate_hidden_states=levels, hidden_states=None, attentions=None
-        )
+        return maps, self._fusion(maps)
 
 
 class _Convolution:
@@ -76,17 +95,19 @@ class _Convolution:
     Args:
         layer: `SameConv`, other convolution, or linear layer, which is a 1x1 convolution of channels-last maps.
         activation: of the result.
+        dtype: float32 or bfloat16.
     """
 
-    def __init__(self, layer: Any, activation: _Activation = _NONE) -> None:
+    def __init__(self, layer: Any, activation: _Activation = _NONE, dtype: torch.dtype = torch.float32) -> None:
         self._activation = activation
-        self._bias = None if layer.bias is None else layer.bias.detach()
+        self._bias = None if layer.bias is None else layer.bias.detach().to(dtype)
         if isinstance(layer, nn.Linear):
             self._weight, self._geometry = layer.weight.detach()[..., None, None], ([0, 0], [1, 1], [1, 1], 1)
         else:
             weight, padding = layer.kernel()
             self._weight = weight.detach()
             self._geometry = ([padding] * 2, list(layer.stride), [1, 1], layer.groups)
+        self._weight = self._weight.to(dtype)
         self._packed: Tensor | None = None
 
     def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
@@ -102,9 +123,10 @@ class _Convolution:
 class _Block:
     """An `InvertedResidual`."""
 
-    def __init__(self, block: Any) -> None:
-        self._expand = None if block.expand is None else _Convolution(block.expand, _RELU6)
-        self._depthwise, self._project = _Convolution(block.depthwise, _RELU6), _Convolution(block.project)
+    def __init__(self, block: Any, dtype: torch.dtype) -> None:
+        self._expand = None if block.expand is None else _Convolution(block.expand, _RELU6, dtype)
+        self._depthwise = _Convolution(block.depthwise, _RELU6, dtype)
+        self._project = _Convolution(block.project, dtype=dtype)
         self._residual = block.residual
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -116,12 +138,14 @@ class _Block:
 class _Fusion:
     """The `Fusion` on channels-last maps."""
 
-    def __init__(self, fusion: Any) -> None:
-        self._lateral = [_Convolution(layer) for layer in fusion.lateral]
-        self._top_down = [_Convolution(layer) for layer in fusion.top_down]
+    def __init__(self, fusion: Any, dtype: torch.dtype) -> None:
+        def made(layer: Any, activation: _Activation = _NONE) -> _Convolution:
+            return _Convolution(layer, activation, dtype)
+
+        self._lateral = [made(layer) for layer in fusion.lateral]
+        self._top_down = [made(layer) for layer in fusion.top_down]
         self._blocks = [
-            [(_Convolution(b.depthwise), _Convolution(b.expand, _RELU), _Convolution(b.project)) for b in level]
-            for level in fusion.blocks
+            [(made(b.depthwise), made(b.expand, _RELU), made(b.project)) for b in level] for level in fusion.blocks
         ]
 
     def __call__(self, maps: list[Tensor]) -> list[Tensor]:

@@ -166,6 +166,7 @@ def load_pretrained(
             check_model_folder(folder)
             check_size(_declared(model_class, source), stored_numbers(folder), str(folder / "config.json"))
         with _quiet():
+            options = {"ignore_mismatched_sizes": True, **options}  # they are listed in `info`, and refused below
             model, info = model_class.from_pretrained(
                 source, output_loading_info=True, dtype=torch.float32, use_safetensors=True, **options
             )
@@ -178,7 +179,9 @@ def load_pretrained(
             "with save_pretrained (config.json and model.safetensors), a hub id that this machine can reach or has "
             f"in its cache, or {instead}."
         ) from error
-    wrong = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    wrong = sorted(info["missing_keys"]) + sorted(
+        key if isinstance(key, str) else str(key[0]) for key in info["mismatched_keys"]
+    )
     if wrong:
         raise InputError(
             f"The weights of {source!r} do not fit its configuration: {len(wrong)} tensors are missing or have "
@@ -201,14 +204,19 @@ def _declared(model_class: Any, source: str) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Disable the progress bar of transformers, since loading takes a second; the previous setting is restored."""
+    """Disable the progress bar of transformers, since loading takes a second, and its table of tensors that do not fit.
+
+    The error of `load_pretrained` says it in one sentence. The previous settings are restored.
+    """
     from transformers.utils import logging
 
-    was_enabled = logging.is_progress_bar_enabled()
+    was_enabled, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(level)
         if was_enabled:
             logging.enable_progress_bar()
 

@@ -1,6 +1,6 @@
-"""A cheaper image encoder for SAM 2: the base's own weights, without the sums that are never read.
+"""A cheaper image encoder: the base's own weights, without the sums that are never read.
 
-In SAM 2's encoder in transformers:
+SAM 1's attention is computed in parts (`_vit_attention.py`). In SAM 2's encoder in transformers:
 
 * The neck projects every level of the image to the width of the embedding and adds the upsampled coarser level. The
   decoder then projects the two finest levels to a few channels, and only these projections are read. All of it is
@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from samtailor.bases._modules import exchange
 from samtailor.bases._protocol import Base
+from samtailor.bases._vit_attention import fast_attentions
 
 _BACKBONE, _NECK = "vision_encoder.backbone", "vision_encoder.neck"
 _PROJECTIONS = ("mask_decoder.conv_s0", "mask_decoder.conv_s1")
@@ -34,8 +35,10 @@ _PROJECTIONS = ("mask_decoder.conv_s0", "mask_decoder.conv_s1")
 def fast_encoder(base: Base) -> Base:
     """A twin of a base whose `encode_image` is cheaper; only that method may be used.
 
-    The base itself is returned if it has no such neck (SAM 1).
+    The base itself is returned if there is nothing cheaper.
     """
+    if attentions := fast_attentions(base.model):
+        return base.with_modules(attentions)
     known: dict[str, Any] = dict(base.model.named_modules())
     if not known.keys() >= set(_PROJECTIONS):
         return base

@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -31,9 +30,10 @@ from samtailor.bases.companions import Companion
 from samtailor.cache import entries
 from samtailor.cache.bounded import BoundedCache
 from samtailor.cache.digests import MEMO, SCHEMA, ImageLike, PixelDigests
-from samtailor.cache.encoders import BaseEncoder, CompanionEncoder, Encoder, device_of, encode
+from samtailor.cache.encoders import BaseEncoder, CompanionEncoder, Encoder, batch_size, encode
 from samtailor.cache.entries import Precision
 from samtailor.cache.folder import CacheFolder, default_root, touch
+from samtailor.cache.precision import EncoderPrecision, resolve
 from samtailor.cache.room import Room, free_disk, limit_bytes
 from samtailor.cache.store import ObjectStore, default_store
 from samtailor.data.augment import UNTOUCHED, View
@@ -41,7 +41,6 @@ from samtailor.errors import InputError
 from samtailor.structures import Features, Sample
 
 _log = logging.getLogger("samtailor.cache.embeddings")
-EncoderPrecision = Literal["fp32", "bf16", "fp16"]
 _AHEAD = 256  # images whose embeddings are downloaded together
 
 
@@ -53,9 +52,9 @@ class EmbeddingCache:
             once and recompute embeddings.
         max_bytes: the least recently used entries are removed when the folder grows beyond this size; None for
             `room.limit_bytes()`.
-        batch: images per encoder pass; None is 1 on the CPU and 8 elsewhere.
+        batch: images per encoder pass; None for `encoders.batch_size`.
         precision: of the stored embeddings, "half" or "8bit" (`cache.entries`).
-        encoder_precision: "fp32", or mixed precision of the encoder.
+        encoder_precision: "fp32", "bf16" or "fp16" for mixed precision of the encoder, or "auto" (`cache.precision`).
         sharers: processes that fill this cache at the same time, each with other images.
         store: holds the embeddings of all machines; None for `store.default_store()`.
     """
@@ -196,8 +195,9 @@ class EmbeddingCache:
 
     def _path(self, encoder: Encoder, image: ImageLike, view: View) -> Path:
         key = f"{SCHEMA}\0{self._digests.of(image)}\0{encoder.key}\0{view.key}"
-        if (self.precision, self.encoder_precision) != ("half", "fp32"):
-            key += f"\0{self.precision}\0{self.encoder_precision}"
+        precision = resolve(encoder.base, self.encoder_precision)
+        if (self.precision, precision) != ("half", "fp32"):
+            key += f"\0{self.precision}\0{precision}"
         return self._folder.place(key, ".safetensors")
 
     def _read(self, path: Path, encoder: Encoder, *, quiet: bool = False) -> list[Tensor] | None:
@@ -222,7 +222,7 @@ class EmbeddingCache:
     def _make(self, encoder: Encoder, jobs: Sequence[Job]) -> list[list[Tensor]]:
         with self._encoding:
             images = [view.image(_pixels(image)) for image, view in jobs]
-            levels = encode(encoder, images, self.encoder_precision)
+            levels = encode(encoder, images, resolve(encoder.base, self.encoder_precision))
         rows = []
         for i, job in enumerate(jobs):
             tensors = entries.stored([level[i] for level in levels], self.precision)
@@ -233,7 +233,7 @@ class EmbeddingCache:
         return rows
 
     def _batch_size(self, base: Base) -> int:
-        return self._batch or (1 if device_of(base).type == "cpu" else 8)
+        return self._batch or batch_size(base, resolve(base, self.encoder_precision))
 
 
 Job = tuple[ImageLike, View]

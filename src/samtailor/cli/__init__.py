@@ -17,7 +17,7 @@ from samtailor.limits import trust
 
 COMMANDS = (
     *("ui", "fit", "evaluate", "predict", "propose-fit", "label", "find", "export", "serve", "label-studio"),
-    *("iou-map", "check", "info", "verify", "compare", "recipe", "figures", "demo"),
+    *("iou-map", "check", "info", "verify", "compare", "recipe", "figures", "bench", "demo"),
 )
 
 app = typer.Typer(

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from samtailor.cli import batch_options as batch
 from samtailor.cli import options
 from samtailor.cli.find import NegativeReferences, References, reference_parts
 from samtailor.cli.group import Command
 from samtailor.cli.group import Group as Commands
 from samtailor.errors import InputError, counted
-
-if TYPE_CHECKING:
-    from samtailor.distributed.api import Machines
-    from samtailor.distributed.run import Sizes, Summary
 
 app = typer.Typer(
     cls=Commands,
@@ -23,50 +20,11 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Sources = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="IMAGES...",
-        help="Image files, folders, patterns ('photos/**/*.jpg'), Parquet lists (columns uri and id), and addresses of "
-        "object stores (s3://bucket/folder). Credentials are those of the environment.",
-    ),
-]
-Out = Annotated[str, typer.Option(metavar="DIR", help="Folder or address of the result; a stopped run continues.")]
-Engine = Annotated[
-    str, typer.Option(metavar="ray|processes", help="Where workers run: a Ray cluster, or processes of this machine.")
-]
-Address = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS", help="Ray cluster: ray://HOST:10001, HOST:6379 or auto. Default: one on this machine."
-    ),
-]
-Workers = Annotated[
-    str | None,
-    typer.Option(
-        metavar="N|MIN:MAX",
-        help="Workers, with one model each; Ray adapts the number between MIN and MAX. Default: cores, at most 4.",
-    ),
-]
-Cpus = Annotated[float, typer.Option(min=0.0, metavar="N", help="CPUs of a worker, as Ray counts them.")]
-Gpus = Annotated[float, typer.Option(min=0.0, metavar="N", help="GPUs of a worker; may be a fraction.")]
-Readers = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Tasks that read images (ray). Default: as CPUs are free.")
-]
-Block = Annotated[int, typer.Option(min=1, metavar="N", help="Images of a Parquet file.")]
-Group = Annotated[int, typer.Option(min=1, metavar="N", help="Images that a worker processes in one call.")]
-Timeout = Annotated[float, typer.Option(min=0.1, metavar="S", help="Seconds for an image before its worker is ended.")]
-Tries = Annotated[int, typer.Option(min=1, metavar="N", help="Tries of an image alone before it is listed as failed.")]
-Part = Annotated[
-    str, typer.Option(metavar="I/N", help="Only the I-th of N parts of the images, for several commands at once.")
-]
-Retry = Annotated[bool, typer.Option("--retry-failed", help="Try again what an earlier run listed as failed.")]
-
 
 @app.command("label", cls=Command)
 def label_command(
-    images: Sources,
-    out: Out,
+    images: batch.Sources,
+    out: batch.Out,
     adapter: options.Adapters = None,
     base: options.AdapterBase = None,
     detector: options.Detector = None,
@@ -76,20 +34,20 @@ def label_command(
     refine: Annotated[bool, typer.Option("--refine", help="Refine outlines with the PMM of plm-pmm adapters.")] = False,
     tile: options.TileSide = None,
     overlap: options.TileOverlap = 0.25,
-    engine: Engine = "ray",
-    address: Address = None,
-    workers: Workers = None,
-    cpus: Cpus = 1.0,
-    gpus: Gpus = 0.0,
-    readers: Readers = None,
-    block: Block = 256,
-    group: Group = 8,
-    timeout: Timeout = 120.0,
-    tries: Tries = 2,
-    part: Part = "1/1",
+    engine: batch.Engine = "ray",
+    address: batch.Address = None,
+    workers: batch.Workers = None,
+    cpus: batch.Cpus = 1.0,
+    gpus: batch.Gpus = 0.0,
+    readers: batch.Readers = None,
+    block: batch.Block = 256,
+    group: batch.Group = 8,
+    timeout: batch.Timeout = 120.0,
+    tries: batch.Tries = 2,
+    part: batch.Part = "1/1",
     device: options.Device = None,
     max_pixels: options.MaxPixels = None,
-    retry_failed: Retry = False,
+    retry_failed: batch.Retry = False,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Label images without prompts into Parquet files: one row for each object, one for each image.
@@ -97,23 +55,24 @@ def label_command(
     Every image is in the result once. Run the same command again to continue after a stop, or with more images. Images
     that cannot be read or that break workers are listed at the end (exit code 1).
     """
+    from samtailor.cli.progress import counting
     from samtailor.distributed import api
 
-    machines = _machines(engine, address, workers, cpus, gpus, readers, timeout, max_pixels)
-    with _counting("Labeling images") as progress:
+    machines = batch.machines(engine, address, workers, cpus, gpus, readers, timeout, max_pixels)
+    with counting("Labeling images") as progress:
         summary = api.label(
             images, options.adapters_by_name(adapter or []), out, machines, base=base, detector=detector,
             detector_classes=options.names(detector_classes), threshold=threshold, prompt_type=prompt_type,
             refine=refine, tile=tile, overlap=overlap, device=device, progress=progress, overwrite=overwrite,
-            retry_failed=retry_failed, sizes=_sizes(block, group, tries, part),
+            retry_failed=retry_failed, sizes=batch.sizes(block, group, tries, part),
         )  # fmt: skip
-    _print(summary, out, "object")
+    batch.print_summary(summary, out, "object")
 
 
 @app.command("find", cls=Command)
 def find_command(
-    images: Sources,
-    out: Out,
+    images: batch.Sources,
+    out: batch.Out,
     like: References = None,
     not_like: NegativeReferences = None,
     name: Annotated[str, typer.Option(metavar="NAME", help="Class of what is found.")] = "object",
@@ -127,79 +86,81 @@ def find_command(
     ] = None,
     tile: options.TileSide = None,
     overlap: options.TileOverlap = 0.25,
-    engine: Engine = "ray",
-    address: Address = None,
-    workers: Workers = None,
-    cpus: Cpus = 1.0,
-    gpus: Gpus = 0.0,
-    readers: Readers = None,
-    block: Block = 256,
-    group: Group = 8,
-    timeout: Timeout = 120.0,
-    tries: Tries = 2,
-    part: Part = "1/1",
+    engine: batch.Engine = "ray",
+    address: batch.Address = None,
+    workers: batch.Workers = None,
+    cpus: batch.Cpus = 1.0,
+    gpus: batch.Gpus = 0.0,
+    readers: batch.Readers = None,
+    block: batch.Block = 256,
+    group: batch.Group = 8,
+    timeout: batch.Timeout = 120.0,
+    tries: batch.Tries = 2,
+    part: batch.Part = "1/1",
     device: options.Device = None,
     max_pixels: options.MaxPixels = None,
-    retry_failed: Retry = False,
+    retry_failed: batch.Retry = False,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Find objects like those of a few references, into Parquet files. Otherwise as samtailor batch label."""
+    from samtailor.cli.progress import counting
     from samtailor.distributed import api
 
     if not like:
         raise InputError("There is no reference of what to find. Give at least one --like PHOTO MARK.")
-    machines = _machines(engine, address, workers, cpus, gpus, readers, timeout, max_pixels)
-    with _counting("Finding objects") as progress:
+    machines = batch.machines(engine, address, workers, cpus, gpus, readers, timeout, max_pixels)
+    with counting("Finding objects") as progress:
         summary = api.find(
             images, [reference_parts(pair) for pair in like], out, machines,
             not_like=[reference_parts(pair, whole=True) for pair in not_like or ()], name=name, base=base,
             matcher=matcher, matcher_options=options.settings(matcher_option or []), threshold=threshold, tile=tile,
             overlap=overlap, device=device, progress=progress, overwrite=overwrite, retry_failed=retry_failed,
-            sizes=_sizes(block, group, tries, part),
+            sizes=batch.sizes(block, group, tries, part),
         )  # fmt: skip
-    _print(summary, out, "object")
+    batch.print_summary(summary, out, "object")
 
 
 @app.command("embed", cls=Command)
 def embed_command(
-    images: Sources,
-    out: Out,
+    images: batch.Sources,
+    out: batch.Out,
     base: Annotated[str, typer.Option(metavar="BASE", help="Base model, as in samtailor fit.")] = "lite",
-    engine: Engine = "ray",
-    address: Address = None,
-    workers: Workers = None,
-    cpus: Cpus = 1.0,
-    gpus: Gpus = 0.0,
-    readers: Readers = None,
-    block: Block = 256,
-    group: Group = 8,
-    timeout: Timeout = 120.0,
-    tries: Tries = 2,
-    part: Part = "1/1",
+    engine: batch.Engine = "ray",
+    address: batch.Address = None,
+    workers: batch.Workers = None,
+    cpus: batch.Cpus = 1.0,
+    gpus: batch.Gpus = 0.0,
+    readers: batch.Readers = None,
+    block: batch.Block = 256,
+    group: batch.Group = 8,
+    timeout: batch.Timeout = 120.0,
+    tries: batch.Tries = 2,
+    part: batch.Part = "1/1",
     device: options.Device = None,
     max_pixels: options.MaxPixels = None,
-    retry_failed: Retry = False,
+    retry_failed: batch.Retry = False,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write one vector for each image, the mean of its embedding, into Parquet files. Whole embeddings are not stored.
 
     Otherwise as samtailor batch label.
     """
+    from samtailor.cli.progress import counting
     from samtailor.distributed import api
 
-    machines = _machines(engine, address, workers, cpus, gpus, readers, timeout, max_pixels)
-    with _counting("Embedding images") as progress:
+    machines = batch.machines(engine, address, workers, cpus, gpus, readers, timeout, max_pixels)
+    with counting("Embedding images") as progress:
         summary = api.embed(
             images, out, machines, base=base, device=device, progress=progress, overwrite=overwrite,
-            retry_failed=retry_failed, sizes=_sizes(block, group, tries, part),
+            retry_failed=retry_failed, sizes=batch.sizes(block, group, tries, part),
         )  # fmt: skip
-    _print(summary, out, "vector")
+    batch.print_summary(summary, out, "vector")
 
 
 @app.command("evaluate", cls=Command)
 def evaluate_command(
     data: options.Data,
-    out: Out,
+    out: batch.Out,
     adapter: options.Adapter = None,
     base: options.AdapterBase = None,
     classes: options.Classes = None,
@@ -215,23 +176,24 @@ def evaluate_command(
     format: options.Format = None,
     group_rule: options.GroupRule = None,
     setting: options.DataSetting = None,
-    engine: Engine = "ray",
-    address: Address = None,
-    workers: Workers = None,
-    cpus: Cpus = 1.0,
-    gpus: Gpus = 0.0,
-    block: Block = 256,
-    group: Group = 8,
-    timeout: Timeout = 120.0,
-    tries: Tries = 2,
+    engine: batch.Engine = "ray",
+    address: batch.Address = None,
+    workers: batch.Workers = None,
+    cpus: batch.Cpus = 1.0,
+    gpus: batch.Gpus = 0.0,
+    block: batch.Block = 256,
+    group: batch.Group = 8,
+    timeout: batch.Timeout = 120.0,
+    tries: batch.Tries = 2,
     device: options.Device = None,
-    retry_failed: Retry = False,
+    retry_failed: batch.Retry = False,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Evaluate an adapter and its base model, one prompt for each mask, into Parquet files with one row for each mask.
 
     The scores are those of samtailor evaluate. All workers must be able to read DATA at the same place.
     """
+    from samtailor.cli.progress import counting
     from samtailor.cli.screen import percent, say, summaries
     from samtailor.distributed.evaluations import evaluate
     from samtailor.evaluation.api import AUTO
@@ -239,13 +201,13 @@ def evaluate_command(
 
     if prompt == AUTO:
         raise InputError("samtailor batch evaluate uses one prompt for each mask. For --prompt auto use evaluate.")
-    machines = _machines(engine, address, workers, cpus, gpus, None, timeout, None)
-    with _counting("Evaluating images") as progress:
+    machines = batch.machines(engine, address, workers, cpus, gpus, None, timeout, None)
+    with counting("Evaluating images") as progress:
         summary, evaluations = evaluate(
             str(data), adapter, out, machines, base=base, classes=options.names(classes), prompt=prompt, split=split,
             include_train=include_train, limit=limit, seed=seed, format=format, group=group_rule,
             data_options=options.data_options(setting), device=device, progress=progress, overwrite=overwrite,
-            retry_failed=retry_failed, sizes=_sizes(block, group, tries, "1/1"),
+            retry_failed=retry_failed, sizes=batch.sizes(block, group, tries, "1/1"),
         )  # fmt: skip
     note = f"Percent. Prompt: {evaluations['base'].prompt}, one for each mask. Intervals: bootstrap over groups."
     summaries(str(data), {name: one.summary() for name, one in evaluations.items()}, note)
@@ -253,7 +215,7 @@ def evaluate_command(
         change = difference(evaluations["adapter"], evaluations["base"])
         points = percent(change["miou"], change["miou_interval"], signed=True)
         say(f"adapter minus base, paired: mIoU {points} points.")
-    _print(summary, out, "row")
+    batch.print_summary(summary, out, "row")
 
 
 @app.command("write", cls=Command)
@@ -276,60 +238,3 @@ def write_command(
     say(f"{out}: {counted(report.images, 'image')} with {counted(report.written, 'object')} in the format {format}.")
     for sentence in report.sentences():
         say(sentence)
-
-
-def _machines(
-    engine: str, address: str | None, workers: str | None, cpus: float, gpus: float, readers: int | None,
-    timeout: float, max_pixels: int | None,
-) -> Machines:  # fmt: skip
-    from samtailor.distributed.api import Machines
-    from samtailor.distributed.engines.ray_data import Resources
-
-    options.allow_pixels(max_pixels)
-    if address is not None and engine != "ray":
-        raise InputError("--address is the address of a Ray cluster; it needs --engine ray.")
-    resources = Resources(address, _range(workers), cpus, gpus, readers)
-    return Machines(engine, resources, timeout, max_pixels)
-
-
-def _range(text: str | None) -> tuple[int, int]:
-    """ "4" to (4, 4), "2:8" to (2, 8)."""
-    if text is None:
-        return (options.workers(None), options.workers(None))
-    few, _, many = text.partition(":")
-    if not few.isdecimal() or not (many or few).isdecimal() or not 1 <= int(few) <= int(many or few):
-        raise InputError(f"--workers must be N or MIN:MAX with 1 <= MIN <= MAX, for example 2:8; got {text!r}.")
-    return int(few), int(many or few)
-
-
-def _sizes(block: int, group: int, tries: int, part: str) -> Sizes:
-    from samtailor.distributed.run import Sizes
-
-    index, _, number = part.partition("/")
-    if not index.isdecimal() or not number.isdecimal():
-        raise InputError(f"--part must be I/N, for example 1/4; got {part!r}.")
-    return Sizes(block, group, tries, (int(index), int(number)))
-
-
-def _counting(task: str) -> Any:
-    from samtailor.cli.progress import counting
-
-    return counting(task)
-
-
-def _print(summary: Summary, out: str, noun: str) -> None:
-    """Print numbers, rate, and what was not processed."""
-    from samtailor.cli.screen import say
-
-    earlier = f" ({summary.earlier} from an earlier run)" if summary.earlier else ""
-    rate = f", {summary.rate:.1f} images/s" if summary.images > summary.earlier else ""
-    say(f"{counted(summary.images, 'image')}{earlier} with {counted(summary.rows, noun)} in {out}{rate}.")
-    bad = sum(number for status, number in summary.status.items() if status != "done")
-    if bad:
-        shown = summary.not_processed[:20]
-        say(f"{counted(bad, 'image')} could not be processed:")
-        for row in shown:
-            say(f"  {row['image']} ({row['status']}): {row['error']}")
-        if bad > len(shown):
-            say(f"  and {bad - len(shown)} more, see the table images.")
-        raise typer.Exit(1)

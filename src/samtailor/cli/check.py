@@ -23,18 +23,20 @@ def check_command(
 
     Exit code 0: no errors; 1: errors (with --strict also warnings).
     """
-    from samtailor.cli.screen import results
+    from samtailor.cli.screen import results, say
     from samtailor.data.check import check
     from samtailor.data.writing import write_json
 
     more = options.data_options(setting) | ({} if group is None else {"group": group})
     chosen = options.names(classes)
     report = check(data, format, classes=chosen, **more)
-    results().print(report.render(), markup=False, soft_wrap=True)
+    text = report.render()
+    results().print(text, markup=False, soft_wrap=True)
+    if " option " in text:
+        say("Options are given as --set data_options.NAME=VALUE, in every command that reads the data.")
     if json is not None:
         write_json(json, report.to_json())
     if html is not None:
-        from samtailor.cli.screen import say
         from samtailor.data.dataset import open_dataset
         from samtailor.report.contact_sheet import write_contact_sheet
 

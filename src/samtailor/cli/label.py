@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from samtailor.cli import options
+from samtailor.cli.encoder_options import EncoderPrecision
 from samtailor.errors import counted
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def label_command(
     rle: options.RunLengths = False,
     setting: options.FormatOption = None,
     device: options.Device = None,
+    precision: EncoderPrecision = "fp32",
     max_pixels: options.MaxPixels = None,
     overwrite: options.Overwrite = False,
 ) -> None:
@@ -50,7 +52,8 @@ def label_command(
             images, options.adapters_by_name(adapter or []), out, format, base=base, detector=detector,
             detector_classes=options.names(detector_classes), threshold=threshold, prompt_type=prompt_type,
             vertices=vertices, refine=refine, tile=tile, overlap=overlap, image_files=image_files,
-            options=options.format_options(rle, setting), device=device, overwrite=overwrite, progress=progress,
+            options=options.format_options(rle, setting), device=device,
+            precision=precision, overwrite=overwrite, progress=progress,
         )  # fmt: skip
     print_result(result, out)
     if result.unreadable:

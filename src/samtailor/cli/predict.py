@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from samtailor.cli import options
+from samtailor.cli.encoder_options import EncoderPrecision
 from samtailor.errors import InputError, counted
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def predict_command(
     rle: options.RunLengths = False,
     setting: options.FormatOption = None,
     device: options.Device = None,
+    precision: EncoderPrecision = "fp32",
     max_pixels: options.MaxPixels = None,
     overwrite: options.Overwrite = False,
 ) -> None:
@@ -77,16 +79,17 @@ def predict_command(
             "threshold": threshold,
             "prompt_type": prompt_type,
         }
-        return _automatic(images, out, adapter or [], base, with_base, device, overwrite, automatic, written)
+        return _automatic(images, out, adapter or [], base, with_base, device, precision, overwrite, automatic, written)
     given = _prompts(click or [], box, prompts)
     from samtailor.cli.progress import counting
+    from samtailor.cli.screen import say
     from samtailor.predict.files import find_images, predict_files
     from samtailor.predict.load import load_predictor
 
     files = find_images(images)
     per_image = {name: given for name in files} if isinstance(given, list) else _matched(given, files)
     adapters = options.adapters_by_name(adapter or [])
-    predictor = load_predictor(adapters, base, device)
+    predictor = load_predictor(adapters, base, device, precision)
     with counting("Predicting masks") as progress:
         coco = predict_files(
             predictor,
@@ -99,7 +102,9 @@ def predict_command(
             **written,
         )
     _say(coco, out)
-    _say_other_classes(adapters, coco)
+    types = {"click" if one.box is None else "box" for prompts in per_image.values() for one in prompts}
+    for sentence in adapter_notes(adapters, coco, types):
+        say(sentence)
 
 
 def _automatic(
@@ -109,6 +114,7 @@ def _automatic(
     base: str | None,
     with_base: bool,
     device: str | None,
+    precision: str,
     overwrite: bool,
     automatic: dict[str, Any],
     written: dict[str, Any],
@@ -122,7 +128,7 @@ def _automatic(
 
     files = find_images(images)
     named = options.adapters_by_name(adapters)
-    predictor = load_predictor(named, base, device)
+    predictor = load_predictor(named, base, device, precision)
     folders: dict[str | None, str] = {name: folder for name, folder in named.items()}
     used: list[str | None] = [*([None] if with_base or not named else []), *named]
     sources = [AdapterSource.of(predictor, name, folders.get(name), **automatic) for name in used]
@@ -137,17 +143,26 @@ def _automatic(
         say(f"No objects in {len(empty)} of {counted(len(coco['images']), 'image')}: {', '.join(empty[:5])}{more}.")
 
 
-def _say_other_classes(adapters: Mapping[str, str], coco: dict[str, Any]) -> None:
-    """Say which classes were predicted by an adapter that was not fitted to them."""
+def adapter_notes(adapters: Mapping[str, str], coco: Mapping[str, Any], types: Collection[str]) -> Iterator[str]:
+    """Sentences for prompts that the base model answered, and for classes that an adapter was not fitted to.
+
+    Args:
+        adapters: name to folder.
+        coco: content of predictions.json.
+        types: types of the prompts, "click" and "box".
+    """
     from samtailor import artefact
-    from samtailor.cli.screen import say
 
     names = {one["id"]: one["name"] for one in coco["categories"]}
     for adapter, folder in adapters.items():
-        classes = artefact.read_meta(artefact.folder_of(folder)).classes
+        meta = artefact.read_meta(artefact.folder_of(folder))
+        if base := [name for name in meta.inference.base_prompts if name in types]:
+            plural = " and ".join({"click": "clicks", "box": "boxes"}[name] for name in base)
+            yield f"The base model answers {plural}: the adapter {adapter} was not better there."
         labels = dict.fromkeys(names[a["category_id"]] for a in coco["annotations"] if a["adapter"] == adapter)
-        if others := [label for label in labels if classes and label not in (*classes, adapter, "object")]:
-            say(f"The adapter {adapter} segments {', '.join(classes)}; it was not fitted to {', '.join(others)}.")
+        known = (*meta.classes, adapter, "object")
+        if others := [label for label in labels if meta.classes and label not in known]:
+            yield f"The adapter {adapter} segments {', '.join(meta.classes)}; it was not fitted to {', '.join(others)}."
 
 
 def _say(coco: dict[str, Any], out: Path) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from samtailor.train.config import FitConfig
 
 FIGURES = {"miou": "mIoU, %", "dice": "Dice, %"}
+INTERVAL = "95 %: bootstrap over groups of images, of all seeds together."
 
 
 def settings_line(preset: str | None) -> str:
@@ -39,19 +40,41 @@ def joined(tables: Mapping[str | None, list[dict[str, Any]]], differing: Collect
     return rows
 
 
-def cells_of(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Text of each measured row, with its published row below it."""
-    from samtailor.compare.recipes import text
+def lines_of(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """The lines of the table as text, with their kind: "measured", "interval", "published" and last "count".
 
-    cells = []
+    Args:
+        rows: as `recipes.beside` returns them, with `settings`.
+    """
+    lines = []
     several = len({row["settings"] for row in rows}) > 1
     for place, row in enumerate(rows):
         title = f"{row['title']}, {row['settings']}" if several and row["settings"] != "both" else row["title"]
-        cells.append([title, *map(text, row["ours"])])
+        lines.append(("measured", [title, *map(_value, row["ours"], row["masks"])]))
+        if any(row["intervals"]):
+            lines.append(("interval", [f"{title}, 95 %", *map(_bounds, row["intervals"])]))
         last = place + 1 == len(rows) or rows[place + 1]["title"] != row["title"]
         if last and any(cell is not None for cell in row["published"]):
-            cells.append([f"{row['title']}, published", *map(text, row["published"])])
-    return cells
+            lines.append(("published", [f"{row['title']}, published", *map(_text, row["published"])]))
+    if rows and any(count is not None for count in rows[0]["masks"]):
+        lines.append(("count", ["number of masks", *("-" if n is None else str(n) for n in rows[0]["masks"])]))
+    return lines
+
+
+def _value(value: float | None, count: int | None) -> str:
+    from samtailor.evaluation.scores import TOO_FEW
+
+    return TOO_FEW if value is None and count else _text(value)
+
+
+def _text(cell: Any) -> str:
+    from samtailor.compare.recipes import text
+
+    return text(cell)
+
+
+def _bounds(bounds: Sequence[float] | None) -> str:
+    return "" if bounds is None else f"[{bounds[0]:.1f}, {bounds[1]:.1f}]"
 
 
 def show(recipe: Recipe, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -60,7 +83,8 @@ def show(recipe: Recipe, rows: Sequence[Mapping[str, Any]]) -> None:
     from samtailor.compare.recipes import head
 
     title = f"{recipe.title} ({recipe.source})"
-    table(title, [FIGURES[recipe.figure], *head(recipe)], cells_of(rows), "\n".join(recipe.notes))
+    lines = [line for _, line in lines_of(rows)]
+    table(title, [FIGURES[recipe.figure], *head(recipe)], lines, "\n".join([INTERVAL, *recipe.notes]))
 
 
 def differing_settings(recipe: Recipe, settings: Mapping[str | None, Mapping[str, FitConfig]]) -> None:
@@ -95,14 +119,14 @@ def section(recipe: Recipe, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]
     """The table as a section of the report."""
     from samtailor.compare.recipes import head
 
-    cells = cells_of([{"settings": "both", **row} for row in rows])
+    lines = lines_of([{"settings": "both", **row} for row in rows])
     return {
         "kind": "table",
         "title": recipe.title,
         "text": recipe.source,
         "head": [FIGURES[recipe.figure], *head(recipe)],
-        "rows": [{"cells": [{"text": cell} for cell in line], "strong": i % 2 == 0} for i, line in enumerate(cells)],
-        "note": " ".join(recipe.notes),
+        "rows": [{"cells": [{"text": cell} for cell in line], "strong": kind == "measured"} for kind, line in lines],
+        "note": " ".join([INTERVAL, *recipe.notes]),
     }
 
 
@@ -115,5 +139,5 @@ def write_joined(file: Path, recipe: Recipe, name: str, rows: Sequence[Mapping[s
     write_json(file, {**about, "data": data, "rows": list(rows)})
 
 
-__all__ = ["cells_of", "differing_section", "differing_settings", "joined", "section", "settings_line", "show",
+__all__ = ["differing_section", "differing_settings", "joined", "lines_of", "section", "settings_line", "show",
            "write_joined"]  # fmt: skip

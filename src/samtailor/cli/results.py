@@ -128,6 +128,7 @@ def write_page(
     from samtailor import report
     from samtailor.compare import learning
     from samtailor.compare.extrapolation import words
+    from samtailor.evaluation.scores import MIN_OBJECTS
 
     rows, last = content["rows"] if "measured" not in content else content["measured"], comparisons[-1]
     pooled, several = last.pooled(), len(comparisons) > 1
@@ -143,7 +144,7 @@ def write_page(
         report.comparison(rows, last.regions),
         report.learning_curve(rows, text),
         report.headline(pooled, f"{counted(len(last.seeds), 'seed')}, pooled." + f" {last.shots} shots." * several),
-        report.seed_table(last.summary()) if len(last.seeds) > 1 else None,
+        report.seed_table(last.summary()) if len(last.seeds) > 1 and rows[0]["masks"] >= MIN_OBJECTS else None,
         report.class_table(pooled),
         image_grid,
         *(report.matrix(name, one) for name, one in content.get("cross_model", {}).items()),

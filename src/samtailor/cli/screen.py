@@ -50,13 +50,14 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], note: 
     from rich.measure import Measurement
     from rich.table import Table
 
-    grid = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(head):
         grid.add_column(name, justify="right" if index else "left", no_wrap=True)
     for row in rows:
         grid.add_row(*(str(cell) for cell in row))
     console = results()
     needed = Measurement.get(console, console.options.update(max_width=4000), grid).maximum
+    console.print(title, style="bold", soft_wrap=True, markup=False)  # a title of the table would wrap at its width
     Console(file=console.file, highlight=False, width=max(needed, min(console.width, 80))).print(grid)
     if note:
         console.print(note, style="dim", soft_wrap=True, markup=False)

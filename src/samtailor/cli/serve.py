@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from samtailor.cli import options
+from samtailor.cli.encoder_options import EncoderPrecision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +81,7 @@ def serve_command(
         ),
     ] = None,
     device: options.Device = None,
+    precision: EncoderPrecision = "fp32",
 ) -> None:
     """HTTP service: send an image once, then request any number of masks, with any adapter by name.
 
@@ -105,7 +107,7 @@ def serve_command(
     )
     settings = ServiceSettings(
         options.adapters_by_name(adapter or []), base, device, limits, cache, adapters_root, shown,
-        tuple(allow_host or ()), share,
+        tuple(allow_host or ()), share, precision,
     )  # fmt: skip
 
     def announce(name: str) -> None:

@@ -11,7 +11,7 @@ from samtailor.compare.extrapolation import learning_curve
 from samtailor.compare.intervals import seed_interval
 from samtailor.errors import InputError
 from samtailor.evaluation.masks import REFINED
-from samtailor.evaluation.scores import Evaluation, difference
+from samtailor.evaluation.scores import MIN_OBJECTS, Evaluation, difference
 
 FIGURES = {"dice": "dice", "iou": "miou"}
 """Figure of a row to its name in `Evaluation.values`."""
@@ -45,10 +45,10 @@ def rows_of(comparisons: Sequence[Comparison], reference: str | None = None) -> 
 
 
 def learning(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """`learning_curve` by title, for rows over several numbers of shots."""
+    """`learning_curve` by title, for rows over several numbers of shots; none with too few masks to say anything."""
     curves: dict[str, dict[int, dict[str, float]]] = {}
     for row in rows:
-        if row["shots"] is not None and row["cost"]["parameters"] != 0:
+        if row["shots"] is not None and row["cost"]["parameters"] != 0 and row["masks"] >= MIN_OBJECTS:
             by_shots = curves.setdefault(row["title"], {})
             by_shots[row["shots"]] = {seed: figures["dice"] for seed, figures in row["seeds"].items()}
     learnt = {title: learning_curve(curve) for title, curve in curves.items()}

@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from samtailor.data.account import Record
 from samtailor.data.check_report import ClassStatistics, Finding, Report, findings_of
 from samtailor.data.dataset import Dataset, detect, open_dataset
@@ -120,10 +122,16 @@ def _annotations(sample: Sample, frame: Header, annotations: Sequence[Annotation
         area = annotation.area
         if area >= WHOLE * pixels:
             cases["mask covers everything"].append(f"{sample.id}: {annotation.label}")
+        elif area > pixels / 2 and _has_corners(annotation.mask):
+            cases["background as mask"].append(f"{sample.id}: {annotation.label}, {area / pixels:.0%} of the image")
         if 0 < area < TINY:
             cases["tiny mask"].append(f"{sample.id}: {annotation.label}, {area} px")
     if not any(not a.crowd for a in annotations):
         cases["no target"].append(sample.id)
+
+
+def _has_corners(mask: np.ndarray) -> bool:
+    return bool(mask[[0, 0, -1, -1], [0, -1, 0, -1]].all())
 
 
 def _noticed(

@@ -22,6 +22,7 @@ _SEVERITY = {
     "gray mask": "warning",
     "mask turned": "warning",
     "mask covers everything": "warning",
+    "background as mask": "warning",
     "no class names": "warning",
     "tiny mask": "warning",
     "near-duplicates": "warning",
@@ -68,6 +69,8 @@ _SUMMARY = {
     "mask resized": "Masks of another size than their image (same aspect ratio), resized (nearest neighbor): {n}.",
     "mask turned": "Masks drawn before the EXIF rotation of their image, rotated with it: {n}.",
     "mask covers everything": "Masks that cover the whole image: {n}.",
+    "background as mask": "Masks of more than half of the image, with all its corners: {n}. If the objects are black "
+    "in the mask files, use the option values=inverted.",
     "tiny mask": "Masks of fewer than 256 pixels (16 x 16): {n}.",
     "near-duplicates": "Groups of near-duplicate images, kept together in a split: {n}.",
     "box as mask": "Objects with only a box, used as a rectangular mask: {n}.",

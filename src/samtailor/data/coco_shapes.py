@@ -131,6 +131,14 @@ def mask_of(entry: Mapping[str, Any], size: tuple[int, int], frame: Header, name
     return from_box((x, y, x + width, y + height), size)
 
 
+def drawn_as(entry: Mapping[str, Any]) -> str:
+    """How an annotation whose `mask_of` is valid is drawn, see `Annotation`."""
+    shape = entry.get("segmentation")
+    if isinstance(shape, dict) or _is_runs(shape):
+        return "mask"
+    return "polygon" if any(len(polygon) >= 6 for polygon in _polygons(shape)) else "box"
+
+
 def _pair(value: Any) -> tuple[Any, Any]:
     return (value[0], value[1]) if isinstance(value, list) and len(value) == 2 else (value, value)
 

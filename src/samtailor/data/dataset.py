@@ -17,6 +17,7 @@ from samtailor import registry
 from samtailor.data.account import Record, account, recording
 from samtailor.data.image import pages
 from samtailor.data.listing import natural_key, read_text
+from samtailor.data.no_dataset import beneath, refuse_no_folder, without_annotations
 from samtailor.data.parts import with_parts
 from samtailor.errors import DataError, InputError, SamtailorError
 from samtailor.limits import MALFORMED
@@ -93,7 +94,7 @@ def open_dataset(
         InputError: an unknown format, class, option or group rule.
     """
     root = Path(path)
-    _refuse_missing(root)
+    refuse_no_folder(root)
     name = detect(root) if format is None else format
     build, known = _layout(name).build, layout_options(name)
     for option in options:
@@ -144,7 +145,7 @@ def detect(path: Path) -> str:
     Raises:
         DataError: no or several layouts match; the message lists them.
     """
-    _refuse_missing(path)
+    refuse_no_folder(path)
     modules = {name: registry.find("formats", name) for name in registry.names("formats")}
     fitting = _fits(path, modules)
     if len(fitting) == 1:
@@ -155,9 +156,11 @@ def detect(path: Path) -> str:
             f"{path} matches several layouts: {names}. Choose one, for example format={fitting[0]!r} "
             f"(--format {fitting[0]})."
         )
-    for folder in sorted(entry for entry in path.iterdir() if entry.is_dir()):
-        for name in _fits(folder, modules):
-            raise DataError(f"{path} matches no known layout, but {folder} has the layout {name}. Use that folder.")
+    inside = sorted(entry for entry in path.iterdir() if entry.is_dir())
+    if known := [(folder, fitting[0]) for folder in inside if (fitting := _fits(folder, modules))]:
+        raise DataError(f"{path} matches no known layout, but {beneath(known)}")
+    if (nothing := without_annotations(path)) is not None:
+        raise DataError(nothing)
     layouts = "\n".join(f"  {name}: {_first_line(module)}" for name, module in modules.items())
     sets = ", ".join(registry.names("sets"))
     raise DataError(
@@ -195,11 +198,6 @@ def _layout(name: str) -> ModuleType:
 
 def _first_line(module: ModuleType) -> str:
     return (module.__doc__ or "").strip().split("\n")[0]
-
-
-def _refuse_missing(path: Path) -> None:
-    if not path.is_dir():
-        raise DataError(f"There is no folder {path}. A data set is a folder with images and masks.")
 
 
 def _refuse_equal_ids(samples: Sequence[Sample], root: Path) -> None:

@@ -58,7 +58,7 @@ def drawn(
     Raises:
         DataError: a shape that is not valid.
     """
-    parts: dict[Hashable, tuple[str, str, list[dict[str, Any]]]] = {}
+    parts: dict[Hashable, tuple[str, str, str, list[dict[str, Any]]]] = {}
     for number, shape in enumerate(shapes):
         count()
         name = f"{source}, {shape.place}"
@@ -74,12 +74,20 @@ def drawn(
                 leave_out("empty mask", f"{name}: the {shape.kind} has no area in the image and is skipped.")
                 continue
             key = number if shape.group is None else (shape.label, shape.group)
-            parts.setdefault(key, (shape.label, name, []))[2].append(rle)
+            parts.setdefault(key, (shape.label, name, _drawn_as(shape.kind), []))[3].append(rle)
     from pycocotools import mask as coco
 
-    for label, name, rles in parts.values():
+    for label, name, how, rles in parts.values():
         join(len(rles) - 1)
-        yield from rle_annotation(label, coco.merge(rles) if len(rles) > 1 else rles[0], frame, name)
+        yield from rle_annotation(label, coco.merge(rles) if len(rles) > 1 else rles[0], frame, name, drawn=how)
+
+
+def _drawn_as(kind: str) -> str:
+    """How a shape of a tool is drawn, see `Annotation`, from the name of its kind."""
+    name = kind.lower()
+    if "box" in name or "rect" in name:
+        return "box"
+    return "mask" if any(word in name for word in ("mask", "bitmap", "brush", "rle")) else "polygon"
 
 
 def _mask(shape: Shape, draw: Draw, size: tuple[int, int], name: str) -> dict[str, Any] | None:

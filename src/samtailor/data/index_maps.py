@@ -33,15 +33,23 @@ def colors_in(file: Path, without: Collection[int] = ()) -> int:
 
 
 def of_classes(
-    index: np.ndarray, frame: Header, names: Mapping[int, str], wanted: Collection[str], file: Path
+    index: np.ndarray,
+    frame: Header,
+    names: Mapping[int, str],
+    wanted: Collection[str],
+    file: Path,
+    empty: Collection[int] = (),
 ) -> Iterator[Annotation]:
-    """One annotation for each class above 0 of an index map (height, width).
+    """One annotation for each class above 0 of an index map (height, width); values of `empty` mean no class.
 
     Raises:
         DataError: a value without a name, or a map that does not fit the image.
     """
     for value, rle in from_index_map(to_image_frame(index, frame, file)):
         count()
+        if value in empty:
+            leave_out("index without class", f"{file}: the value {value} means no class.", quiet=True)
+            continue
         if value not in names:
             raise DataError(f"{file}: the value {value} has no class name. Named: {_some(names)}.")
         if names[value] in wanted:

@@ -76,7 +76,7 @@ def _bounded(annotations: Iterable[Annotation], what: str) -> Iterator[Annotatio
 
 
 def rle_annotation(
-    label: str, rle: dict[str, Any] | None, frame: Header, name: Path | str, crowd: bool = False
+    label: str, rle: dict[str, Any] | None, frame: Header, name: Path | str, crowd: bool = False, drawn: str = "mask"
 ) -> Iterator[Annotation]:
     """Annotation of an encoded mask, brought to the image frame. Yields nothing, with a notice, if it has no area.
 
@@ -86,6 +86,7 @@ def rle_annotation(
         frame: header of the image.
         name: file and place of the annotation, for messages.
         crowd: whether it is a region of many objects.
+        drawn: how the file holds it, see `Annotation`.
 
     Raises:
         DataError: the aspect ratios of mask and image differ.
@@ -93,7 +94,7 @@ def rle_annotation(
     if rle is None:
         leave_out("empty mask", f"{name}: {label!r} has no area in the image and is skipped.")
     else:
-        yield Annotation(label, rle_to_image_frame(rle, frame, name), crowd)
+        yield Annotation(label, rle_to_image_frame(rle, frame, name), crowd, drawn)
 
 
 def mask_annotation(label: str, mask: np.ndarray, name: Path | str) -> Iterator[Annotation]:

@@ -23,7 +23,7 @@ from samtailor.errors import DataError
 from samtailor.registry import choose
 from samtailor.structures import Annotation
 
-VALUES = ("auto", "binary", "instances", "classes")
+VALUES = ("auto", "binary", "inverted", "instances", "classes")
 _SAMPLED = 12
 _FEW = 0.5  # share of values in one piece from which on numbers are objects
 
@@ -33,9 +33,9 @@ class Meaning:
     """What the values of masks mean.
 
     Args:
-        kind: "binary", "instances" or "classes".
+        kind: "binary", "inverted" (binary, where the object is black), "instances" or "classes".
         names: class names by value, for "classes".
-        void: values of instance maps that are no objects.
+        void: values of instance maps that are no objects, and of class maps whose name means no class.
     """
 
     kind: str
@@ -50,9 +50,9 @@ def meaning(
 
     Args:
         masks: the mask files; a sample of them is read.
-        values: "binary", "instances" or "classes"; "auto" decides. Two levels, soft edges and gradients are binary
-            masks. Constant regions with different values are classes if there is a file of class names, else objects
-            if most values are one connected piece.
+        values: "binary", "inverted", "instances" or "classes"; "auto" decides. Two levels, soft edges and gradients are
+            binary masks. Constant regions with different values are classes if there is a file of class names, else
+            objects if most values are one connected piece.
         names: file of class names.
         first: see `class_lists.read_names`.
 
@@ -63,8 +63,8 @@ def meaning(
     choose("values", values, VALUES)
     sampled = list(masks)[:: max(1, len(masks) // _SAMPLED)][:_SAMPLED]
     sampled = [file for file in sampled if _is_readable(file)]  # the others are reported when they are used
-    if values == "binary" or not sampled:
-        return Meaning("binary")
+    if values in ("binary", "inverted") or not sampled:
+        return Meaning("inverted" if values == "inverted" else "binary")
     if values == "auto":
         values = _decided(sampled, names)
     if values == "instances":
@@ -76,7 +76,8 @@ def meaning(
             )
         seen = {int(value) for file in sampled for value in np.unique(read_index(file))}
         table = read_names(names, first=first, seen=seen)
-        return Meaning("classes", {i: n for i, n in table.items() if i > 0 and n.lower() not in NOTHING})
+        empty = tuple(i for i, name in table.items() if i > 0 and name.lower() in NOTHING)
+        return Meaning("classes", {i: n for i, n in table.items() if i > 0 and i not in empty}, empty)
     return Meaning("binary")
 
 
@@ -90,12 +91,15 @@ def _is_readable(file: Path) -> bool:
 
 def _decided(masks: Sequence[Path], names: Path | None) -> str:
     shares, soft, several = [], 0, 0
+    numbers: list[tuple[float, ...]] = []  # of masks without background
     for file in masks:
-        seen = inspect(read_levels(file))
+        levels = read_levels(file)
+        seen = inspect(levels)
         soft += seen.kind == "soft"
         if seen.kind == "numbers":
             several += 1
             shares.append(seen.connected)
+            numbers += [tuple(np.unique(levels).tolist())] if levels.all() else []
         elif _colors(file) > 1:
             raise DataError(
                 f"{file}: the mask has several colors, which may be classes or objects. Add a palette (labelmap.txt: "
@@ -110,6 +114,13 @@ def _decided(masks: Sequence[Path], names: Path | None) -> str:
     if names is not None:
         describe(f"masks: class maps, named by {names.name}; {sample} (values=instances reads objects)")
         return "classes"
+    if len(numbers) == len(masks) > 1 and len(set(numbers)) == 1:
+        shown = ", ".join(f"{value:g}" for value in numbers[0][:8])
+        raise DataError(
+            f"{masks[0].parent}: every pixel of the masks has one of the same values above 0 ({shown}), as in class "
+            "maps and trimaps. Add classes.txt or labels.json with their names (background: none), or use the option "
+            "values=instances."
+        )
     if sum(shares) / len(shares) < _FEW:
         raise DataError(
             f"{masks[0].parent}: {sample}, most of them in several pieces, as classes have. Add classes.txt or "
@@ -168,7 +179,7 @@ def of_masks(
     frame = header(image)
     for label, file in masks:
         if how.kind == "classes" and how.names is not None:
-            yield from of_classes(read_index(file), frame, how.names, wanted, file)
+            yield from of_classes(read_index(file), frame, how.names, wanted, file, how.void)
         elif label not in wanted:
             count()
             leave_out("class not requested", f"{file}: the class {label!r} is not requested.", quiet=True)
@@ -176,7 +187,8 @@ def of_masks(
             yield from of_instances(read_index(file), frame, label, file, void=how.void)
         else:
             count()
-            yield from mask_annotation(label, to_image_frame(read_mask(file), frame, file), file)
+            mask = to_image_frame(read_mask(file), frame, file)
+            yield from mask_annotation(label, ~mask if how.kind == "inverted" else mask, file)
 
 
 __all__ = ["VALUES", "Meaning", "meaning", "of_masks"]

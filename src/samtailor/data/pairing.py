@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from samtailor.data.image import SUFFIXES
@@ -31,11 +31,13 @@ class Pairing:
         masks: mask stems of each image stem, in natural order.
         rule: the pattern, for people ("mask name = image name + '_GT'").
         sure: whether every mask has an image and no other rule pairs as many images.
+        classes: class names by mask stem, if the names of the masks end with them.
     """
 
     masks: Mapping[str, tuple[str, ...]]
     rule: str
     sure: bool
+    classes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def used(self) -> int:
@@ -76,11 +78,13 @@ def pair(images: Iterable[str], masks: Iterable[str]) -> Pairing | None:
             f"Images and masks can be paired in two ways: {best.rule}, or {rivals[0].rule}. Choose with the option "
             "pair, for example pair=images/{}.jpg:masks/{}_mask.png."
         )
-    return Pairing(best.masks, best.rule, complete and best.rule != _NUMBERS)
+    classes = _class_words(best.masks) if best.rule == _WORDS else {}
+    return Pairing(best.masks, best.rule, complete and best.rule != _NUMBERS, classes)
 
 
 _SAME = "mask name = image name"
 _NUMBERS = "the numbers in the names are the same"
+_WORDS = "several masks of an image: image name, then a class"
 
 
 def _rules(images: Sequence[str], masks: Sequence[str]) -> Iterable[tuple[str, Key, Key]]:
@@ -100,6 +104,7 @@ def _rules(images: Sequence[str], masks: Sequence[str]) -> Iterable[tuple[str, K
         _without(*mask_cores),
     )
     yield "several masks of an image: image name, then a number", str, _numbered(frozenset(images))
+    yield _WORDS, str, _worded(frozenset(images), masks)
     yield _NUMBERS, _numbers(images), _numbers(masks)
 
 
@@ -181,6 +186,37 @@ def _numbered(images: frozenset[str]) -> Key:
         return match[1] if match and match[1] in images and stem not in images else None
 
     return key
+
+
+def _worded(images: frozenset[str], masks: Sequence[str]) -> Key:
+    """Image of a mask that has its name and a class: "a_cat" and "a_dog" belong to "a".
+
+    Words are classes if there are several, not all of one letter, and each is used with two images on average.
+    """
+    pairs = {stem: match for stem in masks if stem not in images and (match := _split_word(stem, images))}
+    words = {word for _, word in pairs.values()}
+    if len(words) < 2 or max(map(len, words)) < 2 or len(pairs) < 2 * len(words):
+        return lambda stem: None
+    return lambda stem: pairs[stem][0] if stem in pairs else None
+
+
+def _split_word(stem: str, images: Collection[str]) -> tuple[str, str] | None:
+    """(name of the image, class) of a mask; of several images, that with the longest name."""
+    for match in reversed(list(re.finditer(r"[ _.-]+", stem))):
+        image, word = stem[: match.start()], stem[match.end() :]
+        if image in images and re.search(r"[^\W\d_]", word) and not re.search(r"\d", word):
+            return image, word
+    return None
+
+
+def _class_words(masks: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Class by mask stem; a word that all classes begin with ("mask_") is no part of them."""
+    words = {
+        stem: found[1] for image, stems in masks.items() for stem in stems if (found := _split_word(stem, [image]))
+    }
+    start = re.match(r".*[ _.-]", _start(list(words.values())))
+    cut = len(start[0]) if start else 0
+    return {stem: word[cut:] for stem, word in words.items()}
 
 
 def _numbers(stems: Sequence[str]) -> Key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -9,6 +10,7 @@ from statistics import median
 import cv2
 import numpy as np
 
+from samtailor.errors import counted
 from samtailor.registry import BUNDLED_BASE
 from samtailor.structures import Annotation
 
@@ -16,6 +18,7 @@ MASKS = 2000
 """Largest number of masks that are decoded; a larger data set is sampled evenly."""
 GRIDS = {BUNDLED_BASE: 96, "SAM": 256}
 """Cells of the mask grid along the longer side of the image: the bundled base, and SAM and SAM 2."""
+_PLURALS = {"polygon": "polygons", "mask": "masks", "box": "boxes"}
 
 
 @dataclass(frozen=True)
@@ -24,13 +27,15 @@ class ShapeStatistics:
 
     Args:
         masks: number of decoded masks.
-        boxes: of these, those that fill their bounding box.
+        drawn: of these, how many the files hold as "polygon", "mask" and "box".
+        boxes: those that fill their bounding box.
         several_parts: those of several separate parts (of at least 1 % of the mask each).
         touching: those that touch or overlap another object of the image.
         cells: median side of an object, the root of its area, in cells of each grid of `GRIDS`.
     """
 
     masks: int
+    drawn: dict[str, int]
     boxes: int
     several_parts: int
     touching: int
@@ -40,11 +45,15 @@ class ShapeStatistics:
         """The statistics as sentences."""
         if not self.masks:
             return []
-        kind = "boxes only" if self.boxes == self.masks else "no boxes" if not self.boxes else f"{self.boxes} are boxes"
+        kinds = ", ".join(
+            counted(self.drawn[name], name, plural) for name, plural in _PLURALS.items() if self.drawn[name]
+        )
+        full = "all" if self.boxes == self.masks > 1 else str(self.boxes)
+        fill = "fills its" if full == "1" else "fill their"
         sizes = ", ".join(f"{cells:.1f} of {GRIDS[name]} ({name})" for name, cells in self.cells.items())
         return [
-            f"shapes of {self.masks} masks: {kind}, {self.several_parts} with several separate parts, "
-            f"{self.touching} touch another object",
+            f"shapes of {counted(self.masks, 'object')}: {kinds}; {full} {fill} bounding box, {self.several_parts} "
+            f"with several separate parts, {self.touching} touching another object",
             f"median object size in cells of the mask grid: {sizes}",
         ]
 
@@ -58,6 +67,7 @@ def shape_statistics(images: Sequence[Sequence[Annotation]]) -> ShapeStatistics:
     total = sum(map(len, images))
     step = max(1, -(-total // MASKS))
     boxes = parts = touching = decoded = 0
+    drawn: Counter[str] = Counter()
     cells: dict[str, list[float]] = {name: [] for name in GRIDS}
     for image in images[::step]:
         targets = [a for a in image if a.is_target(None)][:MASKS]
@@ -65,6 +75,7 @@ def shape_statistics(images: Sequence[Sequence[Annotation]]) -> ShapeStatistics:
         masks = [_window(a, box) for a, box in zip(targets, windows, strict=True)]
         for k, mask in enumerate(masks):
             decoded += 1
+            drawn[targets[k].drawn] += 1
             boxes += bool(mask.all())
             parts += _has_parts(mask, areas[k])
             touching += any(_touch(k, j, masks, windows) for j in range(len(masks)) if j != k)
@@ -72,7 +83,7 @@ def shape_statistics(images: Sequence[Sequence[Annotation]]) -> ShapeStatistics:
             for name, grid in GRIDS.items():
                 cells[name].append(areas[k] ** 0.5 * grid / side)
     middle = {name: median(values) for name, values in cells.items() if values}
-    return ShapeStatistics(decoded, boxes, parts, touching, middle)
+    return ShapeStatistics(decoded, {name: drawn[name] for name in _PLURALS}, boxes, parts, touching, middle)
 
 
 def _window(annotation: Annotation, box: tuple[float, float, float, float]) -> np.ndarray:

@@ -60,9 +60,7 @@ def decode(content: bytes, name: str, columns: Sequence[str] | None = None) -> l
 def _type(arrow: Any, kind: str) -> Any:
     if kind == "list<float>":
         return arrow.list_(arrow.float32())
-    return {"float": arrow.float32, "double": arrow.float64, "bool": arrow.bool_}.get(
-        kind, getattr(arrow, kind, None)
-    )()
+    return getattr(arrow, "float64" if kind == "double" else kind)()
 
 
 __all__ = ["IMAGES", "IMAGE_COLUMNS", "decode", "encode"]

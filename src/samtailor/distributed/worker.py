@@ -46,18 +46,24 @@ class Worker:
     def predict(self, images: Sequence[Decoded]) -> list[Result]:
         """Compute the results of images."""
         usable = [one for one in images if one.error is None and one.retry is None]
-        results_of = [refused(one) for one in images if one.error is not None or one.retry is not None]
-        if not usable:
-            return results_of
+        arrived = [refused(one) for one in images if one.error is not None or one.retry is not None]
+        reason = None
         try:
-            with limited(self._job.timeout * len(usable)):
-                return results_of + self._predict(usable)
+            following = iter(self._predict(usable))
+            while usable and (result := self._next(following)) is not None:
+                arrived.append(result)
         except MemoryError:
             raise
         except Exception as error:  # of any library, on any image: it is tried alone, then listed
             _log.debug("prediction failed", exc_info=True)
             reason = f"{type(error).__name__}: {error}"
-            return results_of + [results.postponed(one.item, reason) for one in usable]
+        known = {one.id for one in arrived}
+        return arrived + [results.postponed(one.item, reason or "") for one in usable if one.item.id not in known]
+
+    def _next(self, following: Iterator[Result]) -> Result | None:
+        """The next result, within the time limit of an image."""
+        with limited(self._job.timeout):
+            return next(following, None)
 
 
 def read(items: Sequence[Item], job: Job) -> list[Decoded]:

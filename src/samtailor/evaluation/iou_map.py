@@ -99,7 +99,7 @@ def iou_map(
     rows, columns = view or (slice(0, size[0]), slice(0, size[1]))
     if not mask[rows, columns].any():
         raise InputError("The mask is empty." if view is None else "The mask is empty within the detail.")
-    points = _grid(mask[rows, columns], cells) + np.float32([columns.start, rows.start])
+    points = _grid(mask[rows, columns], cells) + np.array([columns.start, rows.start], np.float32)
     flat = torch.from_numpy(points.reshape(1, -1, 1, 2))
     shrink = min(1.0, _SIDE / max(size))
     frame = Frame.of(predictor.base, *(max(1, round(length * shrink)) for length in size))

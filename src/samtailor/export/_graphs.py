@@ -15,7 +15,6 @@ dimensions and `index_select`.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -24,79 +23,10 @@ from torch.nn import functional as F
 
 from samtailor.adapters.combined import interpolated
 from samtailor.bases import Base
-from samtailor.bases._preprocessing import IMAGENET
-from samtailor.bases.companions import companion_maps
 from samtailor.errors import InputError
+from samtailor.export._encoder_graphs import SAM2_INPUT, Axes, Sam1Encoder, Sam2Encoder, encoded, map_channels, parted
 from samtailor.segmenter import Segmenter
 from samtailor.structures import PROMPT_TYPES, Features, Output, Prompts, Tokens
-
-Axes = dict[str, dict[int, str]]
-"""Input or output to its dynamic axes by index."""
-
-
-class Sam1Encoder(nn.Module):
-    """Normalize, pad and encode an image whose longest side is at most `size`.
-
-    Args:
-        segmenter: its model encodes (the encoder of the base, or the adapted one).
-    """
-
-    inputs, outputs = ("input_image",), ("image_embeddings",)
-    dynamic: ClassVar[Axes] = {"input_image": {0: "image_height", 1: "image_width"}}
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, segmenter: Segmenter) -> None:
-        super().__init__()
-        self.segmenter, self.model = segmenter, segmenter.model
-        self.register_buffer("mean", torch.tensor(self.model.mean))
-        self.register_buffer("std", torch.tensor(self.model.std))
-
-    def forward(self, input_image: Tensor) -> Tensor:
-        """(height, width, 3) RGB in 0..255, float32, to (1, D, H, W)."""
-        image = ((input_image - self.mean) / self.std).permute(2, 0, 1).unsqueeze(0)
-        size = self.model.size
-        padded = F.pad(image, (0, size - image.shape[3], 0, size - image.shape[2]))
-        return _encoded(self.segmenter, padded.reshape(1, 3, size, size)).main
-
-    def example(self) -> tuple[Tensor, ...]:
-        """Inputs for tracing."""
-        return (torch.full((self.model.size * 2 // 3, self.model.size, 3), 100.0),)
-
-
-SAM2_INPUT = IMAGENET
-"""Normalization of images for every SAM 2 encoder file: annotators apply it without asking the model."""
-
-
-class Sam2Encoder(nn.Module):
-    """Encode a square image to the embedding and the two high-resolution maps, finest first.
-
-    The input is normalized as SAM 2's; for a base with another normalization it is converted inside.
-    """
-
-    scale: Tensor
-    shift: Tensor
-    inputs, outputs = ("image",), ("high_res_feats_0", "high_res_feats_1", "image_embed")
-    dynamic: ClassVar[Axes] = {}
-
-    def __init__(self, segmenter: Segmenter) -> None:
-        super().__init__()
-        self.segmenter, self.model = segmenter, segmenter.model
-        mean, std, given_mean, given_std = map(torch.tensor, (self.model.mean, self.model.std, *SAM2_INPUT))
-        self.converts = (tuple(self.model.mean), tuple(self.model.std)) != tuple(SAM2_INPUT)
-        self.register_buffer("scale", (given_std / std)[:, None, None])
-        self.register_buffer("shift", ((given_mean - mean) / std)[:, None, None])
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """(1, 3, size, size) to (1, c0, 4H, 4W), (1, c1, 2H, 2W), (1, D, H, W)."""
-        if self.converts:
-            image = image * self.scale + self.shift
-        features = _encoded(self.segmenter, image)
-        return (*features.skips, features.main)
-
-    def example(self) -> tuple[Tensor, ...]:
-        """Inputs for tracing."""
-        return (torch.zeros(1, 3, self.model.size, self.model.size),)
 
 
 class _Decoder(nn.Module):
@@ -154,7 +84,7 @@ class _Decoder(nn.Module):
 
     def predict(self, features: Features, tokens: Tokens, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Low-resolution logits (1, M, h, w) and predicted IoU (1, M) of the candidates, or of the best one."""
-        features, region = _parted(self.segmenter, features)
+        features, region = parted(self.segmenter, features)
         segmenter, strengths = self.segmenter, self.segmenter.inference.strength
         click, box = (strengths.get(name, 1.0) for name in PROMPT_TYPES)
         if click == box == 0:  # the base model answers all prompts; no adapter is in the graph
@@ -247,7 +177,7 @@ class Sam2Decoder(_Decoder):
     def example(self) -> tuple[Tensor, ...]:
         """Inputs for tracing."""
         with torch.no_grad():
-            features = _encoded(self.segmenter, torch.zeros(1, 3, self.model.size, self.model.size))
+            features = encoded(self.segmenter, torch.zeros(1, 3, self.model.size, self.model.size))
         return features.main, *features.skips, *self.prompt_example()
 
 
@@ -260,32 +190,6 @@ def _refuse_base_answers(segmenter: Segmenter) -> None:
             "better there. It has its own image encoder, so that one ONNX encoder cannot serve both. Export the base "
             "model, or fit with --set fallback=false."
         )
-
-
-def map_channels(segmenter: Segmenter) -> int:
-    """Channels of the region map behind those of the embedding; 0 without a companion."""
-    return 0 if segmenter.companion is None else (segmenter.base.low_res // segmenter.base.grid) ** 2
-
-
-def _encoded(segmenter: Segmenter, image: Tensor) -> Features:
-    """Encode a normalized square image; with a companion, the region map is behind the embedding."""
-    features = segmenter.model.encode_image(image)
-    if segmenter.companion is None:
-        return features
-    maps = companion_maps(segmenter.companion, segmenter.base, image)
-    features = replace(features, companions={segmenter.companion.fingerprint: maps})
-    region_map: Any = next(iter(segmenter.maps.values()))
-    logits = F.pixel_unshuffle(region_map.logits(features), segmenter.base.low_res // segmenter.base.grid)
-    return Features(torch.cat([features.main, logits], dim=1), features.skips)
-
-
-def _parted(segmenter: Segmenter, features: Features) -> tuple[Features, Tensor | None]:
-    """The features of the base, and the region map (1, 1, h, w) if it is behind the embedding."""
-    if segmenter.companion is None:
-        return features, None
-    dim = segmenter.base.dim
-    logits = F.pixel_shuffle(features.main[:, dim:], segmenter.base.low_res // segmenter.base.grid)
-    return replace(features, main=features.main[:, :dim]), logits
 
 
 def graphs(segmenter: Segmenter, *, single: bool) -> tuple[Any, Any]:
@@ -323,4 +227,4 @@ def _codes(base: Base) -> Tensor:
     return torch.cat([encoder.not_a_point_embed.weight, rows[:4]]).detach().clone()
 
 
-__all__ = ["SAM2_INPUT", "Sam1Decoder", "Sam1Encoder", "Sam2Decoder", "Sam2Encoder", "graphs"]
+__all__ = ["SAM2_INPUT", "Sam1Decoder", "Sam1Encoder", "Sam2Decoder", "Sam2Encoder", "graphs", "map_channels"]

@@ -16,7 +16,7 @@ from samtailor.bases.companions import companion_maps
 from samtailor.data.synth.samples import samples
 from samtailor.data.transform import Frame
 from samtailor.errors import SamtailorError
-from samtailor.export._graphs import SAM2_INPUT
+from samtailor.export._encoder_graphs import SAM2_INPUT
 from samtailor.masks import interior
 from samtailor.segmenter import Segmenter
 from samtailor.structures import Features, Prompts, Sample

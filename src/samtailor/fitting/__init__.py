@@ -108,7 +108,7 @@ def _fit(
         folder.refuse_other_content(out)
     else:
         folder.prepare(config, out, resume, overwrite)
-        if resume and (out / artefact.METADATA).exists() and not _stopped_contest(config, out):
+        if resume and (out / artefact.METADATA).exists() and (finish or not _stopped_contest(config, out)):
             return finished(config, out)
     samples = images.opened(config) if samples is None else samples
     names = images.classes_of(config, samples)

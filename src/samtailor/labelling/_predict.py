@@ -45,7 +45,7 @@ class MultiAdapterPredictor:
         self._decoder, self._sources = BatchedDecoder(self._base, self._adapters), sources
         used = [self._adapters[source.adapter] for source in sources if source.adapter is not None]
         self._share_embedding = all(segmenter.encoder_frozen for segmenter in used)
-        self._encoding = fast_encoder(self._base)
+        self._encoding, self._precision = fast_encoder(self._base), predictor.precision
         self._locks = [threading.Lock() for _ in sources]  # a detector need not be thread-safe
         self._local = threading.local()
         self._views = tile_views([source.tiles for source in sources])
@@ -89,7 +89,7 @@ class MultiAdapterPredictor:
 
     def _thread_state(self) -> _ThreadState:
         if not hasattr(self._local, "state"):
-            self._local.state = _ThreadState.of(self._base, self._encoding, self._adapters)
+            self._local.state = _ThreadState.of(self._base, self._encoding, self._adapters, self._precision)
         return self._local.state
 
 
@@ -108,8 +108,8 @@ class _ThreadState:
     windows: Windows = field(default_factory=Windows)
 
     @classmethod
-    def of(cls, base: Base, encoding: Base, adapters: dict[str, Segmenter]) -> _ThreadState:
-        return cls(Predictor(encoding), Predictor(base, adapters))
+    def of(cls, base: Base, encoding: Base, adapters: dict[str, Segmenter], precision: str) -> _ThreadState:
+        return cls(Predictor(encoding, precision=precision), Predictor(base, adapters))
 
     def set_image(self, image: np.ndarray, *, shared: bool) -> None:
         """Set an image by the shared embedding; not `shared` if an adapter encodes the image itself."""

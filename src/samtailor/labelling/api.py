@@ -40,6 +40,7 @@ def label(
     image_files: str = "copy",
     options: Mapping[str, Any] | None = None,
     device: str | None = None,
+    precision: str = "fp32",
     overwrite: bool = False,
     verbose: bool = True,
     progress: Callable[[int, int], None] | None = None,
@@ -71,6 +72,8 @@ def label(
         options: options of the format: {"rle": True} writes masks in place of polygons (coco, cvat, label-studio),
             {"val": 0.2} is the share of the images in val/ (yolo).
         device: "cpu", "cuda", ...; None uses a GPU if there is one.
+        precision: of the image encoder: "fp32", "bf16", "fp16", or "auto" for the fastest one of this machine that does
+            not change masks.
         overwrite: replace an earlier result in `out`.
         verbose: print progress on standard error; has no effect if `progress` is given.
         progress: called with (images done, images in total).
@@ -93,7 +96,7 @@ def label(
     files = find_images(images)
     ready = prepare(
         adapters, base=base, detector=detector, detector_classes=detector_classes, threshold=threshold,
-        prompt_type=prompt_type, refine=refine, device=device,
+        prompt_type=prompt_type, refine=refine, device=device, precision=precision,
     )  # fmt: skip
     if progress is None and verbose:
         progress = count_lines(ProgressLines(), "Labeling images")
@@ -131,18 +134,20 @@ def prepare(
     prompt_type: str | None = None,
     refine: bool = False,
     device: str | None = None,
+    precision: str = "fp32",
 ) -> Prepared:
     """Load base model and adapters; arguments as of `label`."""
     folders = _named(adapters)
-    predictor = load_predictor(folders, base, device)
+    predictor = load_predictor(folders, base, device, precision)
     classes = {name: _classes(folder) for name, folder in folders.items()}
     prompting = {"detector": detector, "classes": detector_classes, "threshold": threshold}
+    encoder = {} if predictor.precision == "fp32" else {"encoder": predictor.precision}  # 0.2 did not have it
     return Prepared(
         predictor,
         _sources(predictor, folders, classes, {**prompting, "prompt_type": prompt_type}, refine),
         list(dict.fromkeys(name for names in classes.values() for name in names)),
         # "give": the name in results of version 0.1, which must stay comparable
-        {"adapters": _digests(folders), **prompting, "give": prompt_type, "refine": refine},
+        {"adapters": _digests(folders), **prompting, "give": prompt_type, "refine": refine, **encoder},
     )
 
 

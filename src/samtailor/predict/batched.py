@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from samtailor.segmenter import Segmenter
 
 PROMPTS_PER_PASS = 64
-"""Largest number of prompts in one pass of the decoder."""
+"""Largest number of prompts in one batch, and in one pass of the decoder; a CPU may take fewer in a pass."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,14 @@ class BestMask:
         scores, logits = output.best_masks()
         return cls(scores[0].float(), logits[0].float(), lambda: output.keys[0])
 
+    @classmethod
+    def joined(cls, parts: Sequence[BestMask]) -> BestMask:
+        """The masks of several parts, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        scores, logits = (torch.cat([getattr(part, name) for part in parts]) for name in ("scores", "logits"))
+        return cls(scores, logits, lambda: torch.cat([part.keys() for part in parts]))
+
 
 def prompt_batches(adapter: str | None, prompts: Sequence[ObjectPrompt]) -> list[PromptBatch]:
     """Group the prompts of an adapter into batches, without those that include their mask and need no decoder."""
@@ -99,20 +107,24 @@ class BatchedDecoder:
     @torch.no_grad()
     def predict(self, predictor: Predictor, batches: Sequence[PromptBatch]) -> list[BestMask]:
         """The best masks of each batch, in order."""
-        predicted: dict[int, BestMask] = {}
+        most = min(PROMPTS_PER_PASS, self._decode.prompts_per_pass(predictor.device))
+        predicted: list[list[BestMask]] = [[] for _ in batches]
         passes: list[tuple[list[int], list[Tokens]]] = []
         for index, batch in enumerate(batches):
             if self._uses_shared_decoder(batch):
-                _add(passes, index, self._tokens(predictor, batch))
+                tokens = self._tokens(predictor, batch)
+                for sparse in tokens.sparse.split(most, dim=1):
+                    _add(passes, index, Tokens(sparse, tokens.dense), most)
             else:
-                predicted[index] = BestMask.of(predictor.decode(batch.stacked(predictor), batch.adapter or BASE))
+                output = predictor.decode(batch.stacked(predictor), batch.adapter or BASE)
+                predicted[index].append(BestMask.of(output))
         for indices, parts in passes:
             sparse, start = torch.cat([part.sparse for part in parts], dim=1), 0
             decoded = self._decode(predictor.features, Tokens(sparse, parts[0].dense))
             for index, part in zip(indices, parts, strict=True):
                 rows = slice(start, start := start + part.sparse.shape[1])
-                predicted[index] = self._best_of_rows(predictor, batches[index], decoded[rows])
-        return [predicted[index] for index in range(len(batches))]
+                predicted[index].append(self._best_of_rows(predictor, batches[index], decoded[rows]))
+        return [BestMask.joined(parts) for parts in predicted]
 
     def _uses_shared_decoder(self, batch: PromptBatch) -> bool:
         """True for the base, and for adapters around it unless the prediction comes from their map alone."""
@@ -145,10 +157,17 @@ class BatchedDecoder:
         return BestMask(scores.float(), rows.logits(chosen)[:, 0].float(), lambda: rows.keys)
 
 
-def _add(passes: list[tuple[list[int], list[Tokens]]], index: int, tokens: Tokens) -> None:
-    """Add the tokens to a pass with the same number of tokens per prompt and the same dense prompt, or start one."""
+def _add(passes: list[tuple[list[int], list[Tokens]]], index: int, tokens: Tokens, most: int) -> None:
+    """Add the tokens to a pass with the same number of tokens per prompt and the same dense prompt, or start one.
+
+    Args:
+        passes: number of the batch and tokens of each part.
+        index: of the batch.
+        tokens: of at most `most` prompts.
+        most: prompts of one pass.
+    """
     for indices, parts in passes:
-        fits = sum(part.sparse.shape[1] for part in parts) + tokens.sparse.shape[1] <= PROMPTS_PER_PASS
+        fits = sum(part.sparse.shape[1] for part in parts) + tokens.sparse.shape[1] <= most
         same_length = parts[0].sparse.shape[2] == tokens.sparse.shape[2]
         if fits and same_length and torch.equal(parts[0].dense, tokens.dense):
             indices.append(index)

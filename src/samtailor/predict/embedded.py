@@ -15,6 +15,8 @@ from torch import Tensor
 
 from samtailor.bases import Base
 from samtailor.bases.companions import Companion, companion_maps
+from samtailor.cache.encoders import encode_image
+from samtailor.cache.precision import resolve
 from samtailor.data.augment import UNTOUCHED, View
 from samtailor.data.transform import Frame
 from samtailor.errors import InputError
@@ -31,10 +33,11 @@ class EmbeddedImage:
     Args:
         base: frozen base model.
         store: embedding cache on disk.
+        precision: of the image encoder: "fp32", "bf16", "fp16", or "auto" (`cache.precision`). A store has its own.
     """
 
-    def __init__(self, base: Base, store: EmbeddingCache | None = None) -> None:
-        self.base = base
+    def __init__(self, base: Base, store: EmbeddingCache | None = None, precision: str = "fp32") -> None:
+        self.base, self.precision = base, resolve(base, precision)
         self._store = store
         self._features: Features | None = None
         self._adapter_features: dict[str, Features] = {}
@@ -190,7 +193,7 @@ class EmbeddedImage:
         if self._store is not None:
             return self._store.features(self.base, pixels)
         image = Frame.of(self.base, *pixels.shape[:2]).image(pixels, self.base)
-        return self.base.encode_image(image[None].to(self.device))
+        return encode_image(self.base, image[None].to(self.device), self.precision)
 
 
 __all__ = ["EmbeddedImage"]

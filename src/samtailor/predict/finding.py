@@ -47,8 +47,8 @@ class FindsObjects(EmbeddedImage):
         from samtailor.predict.find import Finder
 
         return Finder.of(
-            lambda: cast("EncodedImage", type(self)(self.base, store=self._store)), like, not_like,
-            matcher=matcher, settings=options, threshold=threshold, label=label,
+            lambda: cast("EncodedImage", type(self)(self.base, store=self._store, precision=self.precision)), like,
+            not_like, matcher=matcher, settings=options, threshold=threshold, label=label,
         )  # fmt: skip
 
     def find(

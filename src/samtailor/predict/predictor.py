@@ -38,8 +38,8 @@ class Predictor(FindsObjects):
         base: frozen base model.
         adapters: name to segmenter (or folder or hub id of an adapter); each must have been built on the same `base`
             object.
-        store: embedding cache on disk; a cached image is not encoded again. Cached embeddings have half precision, so
-            that predictions differ from those without a cache in about the fourth digit.
+        store: embedding cache on disk. Cached embeddings have half precision: predictions differ in the fourth digit.
+        precision: of the image encoder, see `EmbeddedImage`.
 
     Not thread-safe: the image is state. Create one predictor per thread; they may share the base and the adapters.
     """
@@ -50,8 +50,9 @@ class Predictor(FindsObjects):
         adapters: Mapping[str, Segmenter | str | Path] | None = None,
         *,
         store: EmbeddingCache | None = None,
+        precision: str = "fp32",
     ) -> None:
-        super().__init__(base, store)
+        super().__init__(base, store, precision)
         self._segmenters: dict[str, Segmenter] = {}
         for name, adapter in (adapters or {}).items():
             self.add_adapter(name, adapter)
@@ -64,6 +65,7 @@ class Predictor(FindsObjects):
         *,
         device: str | torch.device | None = None,
         store: EmbeddingCache | None = None,
+        precision: str = "fp32",
     ) -> Predictor:
         """Load an adapter with its base, or a base with any number of adapters.
 
@@ -75,6 +77,7 @@ class Predictor(FindsObjects):
             adapters: name to folder or hub id of further adapters on the same base.
             device: device of the base and the adapters; None selects a GPU if there is one.
             store: embedding cache on disk.
+            precision: as above.
 
         Raises:
             BaseUnavailableError: the base cannot be loaded.
@@ -83,11 +86,11 @@ class Predictor(FindsObjects):
         """
         found = adapters_of(source, reserved=BASE)
         if not found:
-            return cls(load_on(source, device), adapters, store=store)
+            return cls(load_on(source, device), adapters, store=store, precision=precision)
         from samtailor import artefact
 
         base = load_on(artefact.base_of(next(iter(found.values()))), device)
-        return cls(base, {**found, **(adapters or {})}, store=store)
+        return cls(base, {**found, **(adapters or {})}, store=store, precision=precision)
 
     @property
     def adapters(self) -> tuple[str, ...]:

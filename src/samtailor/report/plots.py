@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from samtailor.evaluation.scores import MIN_OBJECTS
 from samtailor.report.page import Section, data_uri
 
 if TYPE_CHECKING:
@@ -96,13 +97,13 @@ def curves(histories: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]])
 
 
 def bars(rows: Sequence[Mapping[str, Any]], text: str) -> Section | None:
-    """Dice of each method as a bar with its interval; None with a single method.
+    """Dice of each method as a bar with its interval; None with a single method, or with too few masks.
 
     Args:
         rows: as `compare.rows_of` returns them, of one number of shots.
         text: text of the section.
     """
-    if len(rows) < 2:
+    if len(rows) < 2 or rows[0]["masks"] < MIN_OBJECTS:
         return None
 
     def draw() -> Figure:
@@ -111,7 +112,7 @@ def bars(rows: Sequence[Mapping[str, Any]], text: str) -> Section | None:
         made = Figure(figsize=(7.4, 0.34 * len(rows) + 0.9), layout="constrained")
         axis = made.subplots()
         for place, row in enumerate(rows):
-            low, high = row["dice_interval"] or row["dice_masks_interval"] or [row["dice"]] * 2
+            low, high = _interval(row)
             reach = [[max(0.0, 100 * (row["dice"] - low))], [max(0.0, 100 * (high - row["dice"]))]]
             axis.barh(place, 100 * row["dice"], xerr=reach, height=0.62, capsize=3, alpha=0.85, ecolor="#88888e")
         axis.set_yticks(range(len(rows)), [row["title"] for row in rows])
@@ -120,12 +121,13 @@ def bars(rows: Sequence[Mapping[str, Any]], text: str) -> Section | None:
         axis.grid(alpha=0.25, axis="x")
         return made
 
-    where = "over seeds" if rows[0]["dice_interval"] else "over groups of images"
-    return figure("Dice of each method", f"Lines: 95 % interval {where}. {text}".strip(), draw, "Dice of each method")
+    return figure("Dice of each method", f"{_ends(rows)} {text}".strip(), draw, "Dice of each method")
 
 
 def learning_curve(rows: Sequence[Mapping[str, Any]], text: str) -> Section | None:
-    """Dice over the number of shots, with 95 % intervals over seeds; a bar for each method with one number of shots.
+    """Dice over the number of shots, with 95 % intervals; a bar for each method with one number of shots.
+
+    None with too few masks.
 
     Args:
         rows: as `compare.rows_of` returns them.
@@ -135,6 +137,8 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], text: str) -> Section | No
     counts = sorted({row["shots"] for row in rows if row["shots"]})
     if len(counts) < 2:
         return bars(rows, text)
+    if rows[0]["masks"] < MIN_OBJECTS:
+        return None
 
     def draw() -> Figure:
         from matplotlib.figure import Figure
@@ -153,7 +157,9 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], text: str) -> Section | No
         axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
         return made
 
-    return figure("Learning curve", text, draw, "Dice of each method over the number of training masks")
+    return figure(
+        "Learning curve", f"{_ends(rows)} {text}".strip(), draw, "Dice of each method over the number of training masks"
+    )
 
 
 def sweep(rows: Sequence[Mapping[str, Any]], values: Mapping[str, float], what: str) -> Section:
@@ -179,12 +185,21 @@ def sweep(rows: Sequence[Mapping[str, Any]], values: Mapping[str, float], what: 
         axis.legend(frameon=False)
         return made
 
-    return figure(f"Dice over {what}", "Bars: 95 % interval over seeds.", draw, f"Dice over {what}")
+    return figure(f"Dice over {what}", _ends(rows), draw, f"Dice over {what}")
+
+
+def _interval(row: Mapping[str, Any]) -> Sequence[float]:
+    """95 % interval of Dice: over seeds, with one seed over groups of images; without either, the value twice."""
+    return row["dice_interval"] or row["dice_masks_interval"] or [row["dice"]] * 2
+
+
+def _ends(rows: Sequence[Mapping[str, Any]]) -> str:
+    return f"Lines: 95 % interval over {'seeds' if rows[0]['dice_interval'] else 'groups of images'}."
 
 
 def _points(axis: Any, x: Sequence[float], rows: Sequence[Mapping[str, Any]], label: str) -> None:
     y = [100 * row["dice"] for row in rows]
-    ends = [row["dice_interval"] or [row["dice"]] * 2 for row in rows]
+    ends = [_interval(row) for row in rows]
     bars = [(value - 100 * low, 100 * high - value) for value, (low, high) in zip(y, ends, strict=True)]
     axis.errorbar(x, y, yerr=np.array(bars).clip(0).T, label=label, marker="o", ms=4, linewidth=1.5, capsize=3)
 

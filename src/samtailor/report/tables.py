@@ -141,6 +141,8 @@ def comparison_cells(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list
         scores = [_with_bounds(row, name, bounds) for name in ("dice", "iou")]
         deviation = [_percent(row["dice_deviation"])] if several else []
         against = "-" if change is None else _with_bounds(change, "dice", bounds, signed=True)
+        if row["masks"] < MIN_OBJECTS:
+            scores, deviation, against = [TOO_FEW, ""], [""] * several, ""
         spent = [_number(cost["seconds"], 1), _number(cost["encode_seconds"], 1), _number(cost["peak_memory_mib"])]
         trainable = "-" if cost["parameters"] is None else f"{cost['parameters']:,}"
         prompt = row["prompt"] + (f" ({row['weights']})" if row["weights"] else "")

@@ -22,6 +22,8 @@ import torch
 from samtailor.bases import Base
 from samtailor.bases.companions import companion_maps
 from samtailor.cache.embeddings import EmbeddingCache
+from samtailor.cache.encoders import encode_image
+from samtailor.cache.precision import resolve
 from samtailor.data.transform import Frame
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.serve import images
@@ -49,6 +51,7 @@ class Engine:
         cache_bytes: maximum size on disk; None for that of `EmbeddingCache`.
         root: folder below which adapters may be added while the service runs.
         counter: counts embeddings.
+        precision: of the image encoder, see `Predictor`.
     """
 
     def __init__(
@@ -60,7 +63,9 @@ class Engine:
         cache_bytes: int | None = None,
         root: Path | None = None,
         counter: EmbeddingCounter | None = None,
+        precision: str = "fp32",
     ) -> None:
+        self._precision = resolve(base, precision)
         self.base, self.limits = base, limits or Limits()
         self._cache, self._cache_bytes = cache, cache_bytes
         self._local = threading.local()  # the folder may be shared by threads, an `EmbeddingCache` may not
@@ -218,7 +223,9 @@ class Engine:
             return features.to(device)
         image = Frame.of(loaded.base, *pixels.shape[:2]).image(pixels, loaded.base)[None].to(device)
         kept = None if loaded.own_encoder else self._by_base(id)
-        features = loaded.base.encode_image(image) if kept is None else kept
+        # an adapter inside the encoder keeps to full precision: only the base's encoder was measured
+        precision = "fp32" if loaded.own_encoder else self._precision
+        features = encode_image(loaded.base, image, precision) if kept is None else kept
         maps = {
             one.fingerprint: features.companions.get(one.fingerprint) or companion_maps(one, loaded.base, image)
             for one in loaded.companions
@@ -233,7 +240,7 @@ class Engine:
 
     def _disk_cache(self, folder: Path) -> EmbeddingCache:
         if not hasattr(self._local, "cache"):
-            self._local.cache = EmbeddingCache(folder, max_bytes=self._cache_bytes)
+            self._local.cache = EmbeddingCache(folder, max_bytes=self._cache_bytes, encoder_precision=self._precision)
         return self._local.cache
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from samtailor.serve.engine import Engine
+if TYPE_CHECKING:
+    from samtailor.serve.engine import Engine
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _MODES = {"samtailor_adapters": "livemax"}  # the same ones in every process; other gauges are added up

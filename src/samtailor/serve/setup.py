@@ -30,6 +30,7 @@ class ServiceSettings:
         token: that requests must send.
         hosts: host names of the service besides localhost and IP addresses.
         shared: folder of a service with several processes, see `serve.shared`; None: there is one process.
+        precision: of the image encoder, see `Predictor`.
     """
 
     adapters: Mapping[str, str] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class ServiceSettings:
     token: str | None = None
     hosts: tuple[str, ...] = ()
     shared: Path | None = None
+    precision: str = "fp32"
 
 
 def make_app(settings: ServiceSettings, *, strict: bool = True) -> FastAPI:
@@ -63,15 +65,17 @@ def make_app(settings: ServiceSettings, *, strict: bool = True) -> FastAPI:
     engine: Engine
     if settings.shared is None:
         engine = Engine(
-            base, limits=settings.limits, cache=settings.cache, root=settings.adapters_root, counter=metrics
-        )
+            base, limits=settings.limits, cache=settings.cache, root=settings.adapters_root, counter=metrics,
+            precision=settings.precision,
+        )  # fmt: skip
         for name, source in settings.adapters.items():
             engine.adapters.add(name, source)
     else:
         shared = SharedFolder(settings.shared)
         engine = SharedEngine(
-            base, shared, limits=settings.limits, cache=settings.cache, root=settings.adapters_root, counter=metrics
-        )
+            base, shared, limits=settings.limits, cache=settings.cache, root=settings.adapters_root, counter=metrics,
+            precision=settings.precision,
+        )  # fmt: skip
         engine.update(settings.adapters if strict else ())
     return build(engine, token=settings.token, hosts=settings.hosts, metrics=metrics)
 

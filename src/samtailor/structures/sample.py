@@ -50,11 +50,13 @@ class Annotation(RunLengths):
         label: class name.
         rle: COCO run-length encoding, `{"size": [height, width], "counts": bytes}`, in the image frame.
         crowd: a region of many objects (COCO `iscrowd`), never a target of training or evaluation.
+        drawn: how the file holds it: "mask", "polygon" (or another outline), or "box", which is a filled rectangle.
     """
 
     label: str
     rle: dict[str, Any]
     crowd: bool = False
+    drawn: str = "mask"
 
     @classmethod
     def from_mask(cls, label: str, mask: np.ndarray, crowd: bool = False) -> Annotation:

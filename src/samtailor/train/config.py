@@ -154,8 +154,10 @@ class FitConfig(BaseModel):
     embedding_precision: Literal["half", "8bit"] = Field(
         default="half", description="Precision of the cached embeddings; 8bit takes half the room."
     )
-    encoder_precision: Literal["fp32", "bf16", "fp16"] = Field(
-        default="fp32", description="Precision of the image encoder when it fills the cache."
+    encoder_precision: Literal["fp32", "bf16", "fp16", "auto"] = Field(
+        default="fp32",
+        description="Precision of the image encoder when it fills the cache; auto: the fastest one of this machine "
+        "that changes the mIoU of synthetic images by less than 0.2 points.",
     )
     resident: int | None = Field(
         default=None,

@@ -43,6 +43,8 @@ function Results({ objects, promptless }: { objects: HeldOutObject[]; promptless
         {promptless
           ? "Images held out from the fit. Left: base model with one click at the center of the object. Right: adapter, without a click. "
           : "Images held out from the fit, with one click at the center of each object. Left: base model. Right: adapter. "}
+        {objects.every((one) => one.baseMask.counts === one.adapterMask.counts) &&
+          "The adapter leaves clicks to the base model, so both masks are the same; it differs where it finds objects by itself. "}
         Dashed line: your annotation. Mean IoU {mean("baseIou")} → <b>{mean("adapterIou")}</b>.
       </p>
       <div class="gallery">

@@ -34,7 +34,7 @@ export function JobProgress({ job, again = false }: { job: Job; again?: boolean 
       <p class="hint" id={id("job-stage")}>
         {job.keeping ? "Ending with the best result so far…" : details.filter(Boolean).join(" · ")}
       </p>
-      {job.kind === "fit" && <Metrics job={job} />}
+      {(job.loss !== null || job.clickMiou !== null) && <Metrics job={job} />}
       <div class="spread">
         {job.kind === "fit" ? (
           <button

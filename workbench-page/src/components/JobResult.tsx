@@ -42,7 +42,7 @@ function FitResult({ job }: { job: Job }) {
   const { adapter, clickMiou, baseMiou, automaticMiou, heldOutImages, heldOutObjects, interval } = job;
   const exists = store.project.value!.adapters.some((one) => one.name === adapter);
   return (
-    <div class="result good">
+    <div class={`result ${job.replaces === false ? "neutral" : "good"}`}>
       <p>
         <b>{adapter ?? "Fit"}</b> {job.state === "stopped" ? "stopped early" : "finished"}.
         {clickMiou !== null && (
@@ -78,16 +78,24 @@ function FitResult({ job }: { job: Job }) {
   );
 }
 
-/** The new adapter against the one before it; a worse one is offered, but not taken. */
+/** The verdict on the new adapter, and the figures behind it on request. A worse one is offered, but not taken. */
 function ComparisonNote({ job: { adapter, comparison, replaces } }: { job: Job }) {
   const offered = replaces === false && adapter !== null && store.activeAdapter.value !== adapter;
+  const verdict = replaces === null ? null : comparison[comparison.length - 1];
+  const figures = verdict ? comparison.slice(0, -1) : comparison;
   return (
     <div id="comparison">
-      {comparison.map((sentence) => (
-        <p key={sentence} class={replaces === false ? "worse" : "hint"}>
-          {sentence}
-        </p>
-      ))}
+      {verdict && <p class={replaces === false ? "worse" : "hint"}>{verdict}</p>}
+      {figures.length > 0 && (
+        <details>
+          <summary>Compared on the same objects</summary>
+          {figures.map((sentence) => (
+            <p key={sentence} class="hint">
+              {sentence}
+            </p>
+          ))}
+        </details>
+      )}
       {offered && (
         <button class="plain wide" id="use-worse" onClick={() => store.chooseAdapter(adapter)}>
           Use {adapter} all the same

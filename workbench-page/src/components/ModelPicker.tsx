@@ -1,6 +1,7 @@
 /** The model that predicts masks for prompts: the base model or an adapter. Switches for comparison, IoU map and preview. */
 
 import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 
 import { deleteAdapter } from "../jobs";
 import { findObjects, promptless } from "../prompts";
@@ -14,10 +15,12 @@ import { MiddleEllipsis } from "./MiddleEllipsis";
 export function ModelPicker() {
   const { base, nextBase, adapters, brokenAdapters } = store.project.value!;
   const active = adapters.find((one) => one.name === store.activeAdapter.value);
+  const list = useRef<HTMLDivElement>(null);
+  useEffect(() => showSelected(list.current!), [active, adapters.length]);
   return (
     <section aria-labelledby="models-title">
       <h2 id="models-title">Model</h2>
-      <div class="models" role="radiogroup" aria-labelledby="models-title">
+      <div class="models" ref={list} role="radiogroup" aria-labelledby="models-title">
         <ModelRow name={null} details={[base]}>
           <IconButton
             icon="pencil"
@@ -61,6 +64,15 @@ export function ModelPicker() {
       {store.iouMapOn.value && <IouMapLegend />}
     </section>
   );
+}
+
+/** Scrolls the list to the selected model; `scrollIntoView` would move the whole panel too. */
+function showSelected(list: HTMLElement): void {
+  const row = list.querySelector<HTMLElement>(".model.selected");
+  if (!row) return;
+  const [rowBox, listBox] = [row.getBoundingClientRect(), list.getBoundingClientRect()];
+  if (rowBox.top < listBox.top) list.scrollTop -= listBox.top - rowBox.top;
+  else if (rowBox.bottom > listBox.bottom) list.scrollTop += rowBox.bottom - listBox.bottom;
 }
 
 function confirmDelete(adapter: string): void {

@@ -50,6 +50,7 @@ const STAGE_LABELS: Record<string, string> = {
   encode: "Encoding images",
   fit: "Training",
   select: "Selecting inference settings",
+  contest: "Comparing methods",
   evaluate: "Evaluating on held-out images",
   gallery: "Comparing with the base model",
   proposals: "Training proposals",

@@ -10,6 +10,9 @@ area as the embedding. To add one, write a file with two functions, here or as a
 * `matches(source, model_type) -> bool`: whether this file loads `source`. `model_type` is that of the config.json of a
   folder or hub id; it is None for a plain name such as "bundled".
 * `build(source) -> Companion`: loads it, frozen.
+
+A file whose weights come with the installation, so that they cannot change while a program runs, may set
+`PACKAGED = True`: its companion is then read once, however many adapters load it.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from samtailor.registry import find, names
 
 if TYPE_CHECKING:
     from samtailor.bases._protocol import Base
+    from samtailor.structures import Features
 
 NONE, AUTO = "none", "auto"
 """Values of an option `companion`: no companion; "bundled" if the encoder of the base contains it, else none."""
@@ -60,6 +64,8 @@ class Companion(Protocol):
 
 
 _alive: WeakValueDictionary[tuple[str, str, str], Any] = WeakValueDictionary()
+_packaged: WeakValueDictionary[tuple[str, str], Any] = WeakValueDictionary()
+"""By source and device; those that are found without being read."""
 
 
 def load_companion(
@@ -83,12 +89,17 @@ def load_companion(
     if source == NONE:
         return None
     module = _module(source)
+    packaged = getattr(module, "PACKAGED", False)
+    if packaged and (kept := _packaged.get((source, str(device)))) is not None:
+        return kept
     loaded: Any = module.build(source)
     key = (loaded.name, loaded.fingerprint, str(device))
     shared = _alive.get(key)
     if shared is None:
         loaded.model.to(device)
         shared = _alive[key] = loaded
+    if packaged:
+        _packaged[source, str(device)] = shared
     return shared
 
 
@@ -111,6 +122,33 @@ def companion_maps(companion: Companion, base: Base, images: Tensor) -> tuple[Te
     # one scale and one offset: the colors are not needed on the scale of 0 to 255 in between
     shown = resized(images * (from_std / std) + (from_mean - mean) / std, companion.size)
     return tuple(one.to(images.device) for one in companion.maps(shown.to(device)))
+
+
+def maps_of_backbone(companion: Companion, base: Base, images: Tensor) -> tuple[Features, tuple[Tensor, ...] | None]:
+    """Encode images, and take the maps of a companion from the backbone of the encoder if it is the same network.
+
+    Unlike `companion_maps` after `encode_image`, this runs the backbone once also where the encoder is traced.
+
+    Args:
+        companion: any.
+        base: the model that encodes.
+        images: (B, 3, size, size) of the base.
+
+    Returns:
+        The features, and the maps as in `companion_maps`; None where the backbone is another network.
+    """
+    backbone = getattr(companion, "backbone_in", None)
+    trunk: nn.Module | None = None if backbone is None else backbone(base)
+    if trunk is None:
+        return base.encode_image(images), None
+    captured: list[Any] = []
+    hook = trunk.register_forward_hook(lambda module, inputs, output: captured.append(output))
+    try:
+        features = base.encode_image(images)
+    finally:
+        hook.remove()
+    own: Any = companion
+    return features, own.of_backbone(captured[-1])
 
 
 def resized(x: Tensor, side: int) -> Tensor:
@@ -164,4 +202,4 @@ def _model_type(source: str) -> str | None:
         ) from error
 
 
-__all__ = ["AUTO", "NONE", "Companion", "companion_maps", "load_companion", "resized"]
+__all__ = ["AUTO", "NONE", "Companion", "companion_maps", "load_companion", "maps_of_backbone", "resized"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from samtailor.registry import BUNDLED_BASE
 if TYPE_CHECKING:
     from samtailor.bases._protocol import Base
 
+PACKAGED = True
 _STRIDES = (8, 16, 32)
 """Stride 4 shows edges, which the base itself shows better."""
 _WEIGHTS = Path(__file__).parents[1] / BUNDLED_BASE / "model.safetensors"
@@ -33,7 +35,7 @@ class Bundled:
         trunk, size = _trunk()
         self.name, self.size = "bundled", size
         self.model = _vendor.freeze(trunk)
-        self.weights_key = _identity()[1]
+        self.weights_key = _trunk_memo.weights_key(trunk)
         self.channels = tuple(trunk.channels[1:])
         self.sides = tuple(size // stride for stride in _STRIDES)
         self.fingerprint = _vendor.fingerprint(
@@ -41,10 +43,20 @@ class Bundled:
         )
 
     def maps(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Normalized images (B, 3, size, size) to maps at strides 8, 16 and 32."""
+        """Normalized images (B, 3, size, size) to maps at strides 8, 16 and 32; in full precision, also in autocast."""
         maps = _trunk_memo.recall(self.weights_key, images)  # the bundled base has just encoded them
         if maps is None:
-            maps = self.model(images.contiguous(memory_format=torch.channels_last))
+            with torch.autocast(images.device.type, enabled=False):  # the same whether they are recalled or not
+                maps = self.model(images.contiguous(memory_format=torch.channels_last))
+        return self.of_backbone(maps)
+
+    def backbone_in(self, base: Base) -> EfficientNetLite | None:
+        """The network of this companion inside the encoder of a base; None if it sees other images or differs."""
+        same = (tuple(base.mean), tuple(base.std)) == (tuple(self.mean), tuple(self.std))
+        return _backbone(base) if same and in_encoder_of(base) else None
+
+    def of_backbone(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """As `maps`, from what the backbone returns: maps at strides 4, 8, 16 and 32."""
         return tuple(_normalized(one) for one in maps[1:])
 
 
@@ -78,12 +90,18 @@ def _normalized(x: Tensor) -> Tensor:
 
 def in_encoder_of(base: Base) -> bool:
     """Whether the image encoder of a base contains this backbone, with these weights, and its input has this size."""
-    backbone = dict(base.model.named_modules()).get("vision_encoder.backbone")
-    trunk = getattr(backbone, "trunk", None)
-    if not isinstance(trunk, EfficientNetLite):
+    trunk = _backbone(base)
+    if trunk is None:
         return False
     size, key = _identity()
     return base.size == size and _trunk_memo.weights_key(trunk) == key
+
+
+def _backbone(base: Base) -> EfficientNetLite | None:
+    """The backbone of the image encoder if it is of this kind."""
+    backbone = dict(base.model.named_modules()).get("vision_encoder.backbone")
+    trunk = getattr(backbone, "trunk", None)
+    return trunk if isinstance(trunk, EfficientNetLite) else None
 
 
 @cache

@@ -18,6 +18,11 @@ from samtailor.bases._protocol import Base
 from samtailor.bases.decoder.sums import affine, as_matrix, cross_attention, run_transformer, skip_rows, upscale_once
 from samtailor.structures import Features, Output, Tokens
 
+_UPSCALED_BYTES = 1 << 24
+"""Size of the upscaled maps of one pass on a CPU. Larger ones fall out of its cache and are allocated anew each time,
+which makes a pass of 64 prompts a third slower per prompt than several small ones."""
+MANY = 64
+"""Prompts of one pass where there is no such bound."""
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
@@ -100,6 +105,14 @@ class PromptDecoder:
         self.positions = base.positions().detach()
         """(1, D, G, G) positional encoding of the base."""
         self._cell_positions = self.positions.flatten(2).mT.contiguous()  # (1, K, D)
+
+    def prompts_per_pass(self, device: torch.device) -> int:
+        """Number of prompts that are decoded together in the shortest time, for callers with many."""
+        if device.type != "cpu" or self._reference is not None:
+            return MANY
+        cells, (weight, _) = self.positions.shape[-1] ** 2, self._upscaling[1]
+        each = 4 * cells * 4 * weight.shape[1]  # float32; four parts of a cell, each with four places
+        return min(max(_UPSCALED_BYTES // each, 1), MANY)
 
     @torch.no_grad()
     def __call__(self, features: Features, tokens: Tokens) -> DecodedPrompts:

@@ -33,8 +33,9 @@ def pretrained(model_class: Any, source: str, **options: Any) -> nn.Module:
     """
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # its table of tensors that do not fit; the error below says it
     try:
         if Path(source).is_dir():
             check_model_folder(Path(source))
@@ -52,6 +53,7 @@ def pretrained(model_class: Any, source: str, **options: Any) -> nn.Module:
             f"weights={SCRATCH!r}; the network then learns much less from few images."
         ) from error
     finally:
+        logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()
     wrong = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])

@@ -19,7 +19,7 @@ def build(runs: Sequence[RunFolder], *, objects: int, seed: int) -> Any:
     made = Figure(figsize=(5.4 * len(runs) + 0.4, 3.6), layout="constrained")
     axes = made.subplots(1, len(runs), squeeze=False)[0]
     for axis, run in zip(axes, runs, strict=True):
-        measured, counted_in = set(), set()
+        measured, counted_in, masks = set(), set(), set()
         for row in run.rows:
             for folder, (label, history) in zip(row.folders, run.history(row), strict=True):
                 points = _points(run.epochs(folder), history)
@@ -28,6 +28,8 @@ def build(runs: Sequence[RunFolder], *, objects: int, seed: int) -> Any:
                 counted_in.add("step" if run.epochs(folder) is None else "epoch")
                 meta = artefact.read_meta(folder) if (folder / artefact.METADATA).is_file() else None
                 measured.add("held-out" if meta is None else meta.figures.get("selection", "held-out"))
+                if meta is not None and (count := meta.figures.get("held_out_masks")):
+                    masks.add(int(count))
                 name = row.title if len(row.folders) == 1 else f"{row.title}, {label}"
                 axis.plot(*zip(*points, strict=True), label=name, linewidth=1.5, marker="o", ms=2.5)
         if not measured:
@@ -38,7 +40,8 @@ def build(runs: Sequence[RunFolder], *, objects: int, seed: int) -> Any:
         shots = "" if run.of_shots is None else f", {run.of_shots} shots"
         where = " and ".join(WHERE.get(name, name) for name in sorted(measured))
         axis.set(xlabel=" or ".join(sorted(counted_in)), ylabel="Dice, %", ylim=(0, 100))
-        axis.set_title(f"{run.name}{shots}\nmeasured on {where}", fontsize=9)
+        n = f" (n = {' or '.join(map(str, sorted(masks)))} masks)" if masks else ""
+        axis.set_title(f"{run.name}{shots}\nmeasured on {where}{n}", fontsize=9)
         axis.grid(alpha=0.25)
         axis.legend(frameon=False, fontsize=8)
     return made

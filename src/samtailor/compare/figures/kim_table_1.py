@@ -32,12 +32,13 @@ def build(runs: Sequence[RunFolder], *, objects: int, seed: int) -> Any:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
     made = Figure(figsize=(6.4, 0.27 * (len(rows) + 1)))
     axis = made.add_axes((0.02, 0.02, 0.96, 0.96))
     axis.set_axis_off()
     table = axis.table(
-        cellText=rows, colLabels=head, cellLoc="right", colLoc="right", edges="horizontal", bbox=[0, 0, 1, 1]
+        cellText=rows, colLabels=head, cellLoc="right", colLoc="right", edges="horizontal", bbox=Bbox.unit()
     )
     for (_, column), cell in table.get_celld().items():
         if column == 0:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from samtailor.data.account import count, count_images, describe, leave_out, leave_out_image
-from samtailor.data.coco_shapes import Crowds, beyond, mask_of, number, truth
+from samtailor.data.coco_shapes import Crowds, beyond, drawn_as, mask_of, number, truth
 from samtailor.data.finder import ImageFinder, image_id
 from samtailor.data.image import header
 from samtailor.data.json_kinds import json_files, json_kind
@@ -172,6 +172,11 @@ def _listed(sheet: _Sheet, finder: ImageFinder) -> list[_Listed]:
 def _assign(sheet: _Sheet, by_id: Mapping[int | str, list[_Listed]], absent: Mapping[int | str, str]) -> None:
     """Give every annotation to its image; those without one are left out."""
     for entry in sheet.annotations:
+        if "segments_info" in entry:
+            raise DataError(
+                f"{sheet.file} is a panoptic file of COCO, whose masks are PNGs. Use a file of instances; the option "
+                "annotations chooses it."
+            )
         if "image_id" not in entry or "category_id" not in entry:
             raise DataError(f"{sheet.file}: annotation {entry.get('id')} needs an image_id and a category_id.")
         id, title = number(entry["image_id"]), f"{sheet.file}: annotation {entry.get('id')}"
@@ -258,7 +263,8 @@ def _annotations(
         crowd = truth(entry.get("iscrowd", 0), name) and crowds.real
         if crowd:
             notice("crowd region", f"{name}: a region of many {label!r} (iscrowd 1), which is no target.")
-        yield from rle_annotation(label, mask_of(entry, size, frame, name), frame, name, crowd)
+        mask = mask_of(entry, size, frame, name)
+        yield from rle_annotation(label, mask, frame, name, crowd, drawn_as(entry))
 
 
 __all__ = ["CROWD", "build", "matches"]

@@ -20,7 +20,8 @@ _INSPECTED = 8
 
 def matches(path: Path) -> bool:
     """Whether the folders in stage1_train/ (or train/), or in the top folder, have images/ and masks/."""
-    return any(_folders(path, _INSPECTED).values())
+    folders = [folder for listed in _folders(path, _INSPECTED).values() for folder in listed]
+    return any(len(files(folder / "images")) == 1 for folder in folders)  # several: a data set in a folder of its own
 
 
 def build(path: Path, *, classes: Sequence[str] | None = None) -> Iterable[Sample]:

@@ -65,7 +65,8 @@ def build(
         mask_suffix: suffix that mask names add to image names ("_mask"); None discovers the pattern of the names.
         pair: images and masks as two paths with {} for the name, images/{}.jpg:masks/{}_GT.png, in place of `images`,
             `masks` and `mask_suffix`.
-        values: what the values of the masks mean: "binary", "instances" or "classes"; "auto" decides by a sample.
+        values: what the values of the masks mean: "binary", "inverted" (binary, the object is black), "instances" or
+            "classes"; "auto" decides by a sample.
         names: file of the class names of class maps relative to `path`; None uses classes.txt, labels.json, ...
         first_index: value of the first class of a text file; None decides, see `class_lists.read_names`.
         unlabeled: "skip" leaves out images without a mask; "negative" reads them as images without objects.
@@ -84,6 +85,9 @@ def build(
     folders = _listed_folders(path, mask_folder) or _class_folders(mask_folder, image_folder, image_files)
     if not folders:
         mask_files = files(mask_folder, role="annotation")
+        tops = sorted({stem.partition("/")[0] for stem in mask_files if "/" in stem})
+        if len(tops) > 1:
+            describe(f"folders in both images and masks: part of the ids, no classes ({', '.join(tops[:6])})")
         by_image = paired_masks(image_files, mask_files, LABEL, mask_suffix)
         return mask_samples(image_files, by_image, classes, values, name_file, first_index, unlabeled)
     by_class = {
@@ -128,13 +132,15 @@ def mask_samples(
         wanted = frozenset(chosen(classes, how.names.values()))
     elif folders:
         wanted = frozenset(classes or ())
+    elif (labels := {label for stem in images for label, _ in masks.get(stem, ())}) - {LABEL}:
+        wanted = frozenset(chosen(classes, sorted(labels, key=natural_key)))
     else:
         label = single_class(classes, LABEL)
         wanted = frozenset([label])
         masks = {stem: [(label, file) for _, file in several] for stem, several in masks.items()}
 
     def number(several: Sequence[tuple[str, Path]]) -> int:
-        return sum(1 if how.kind == "binary" else values_in(file) for _, file in several)
+        return sum(1 if how.kind in ("binary", "inverted") else values_in(file) for _, file in several)
 
     stems = paired(images, masks, "mask", unlabeled=unlabeled, content=number)
 
@@ -144,7 +150,9 @@ def mask_samples(
 def paired_masks(
     images: Mapping[str, Path], masks: Mapping[str, Path], label: str, suffix: str | None = None
 ) -> dict[str, list[tuple[str, Path]]]:
-    """Masks by the stem of their image; masks without an image stay under their own stem.
+    """Class and file of masks by the stem of their image; masks without an image stay under their own stem.
+
+    The class is `label`, or the end of the mask's name if `label` is `LABEL` and the names end with classes.
 
     Raises:
         DataError: the names can be paired in two ways.
@@ -155,7 +163,12 @@ def paired_masks(
     if pairs is None:
         return {stem: [(label, file)] for stem, file in masks.items()}
     describe(f"pairs: {pairs.sentence(len(images), len(masks))}")
-    by_image = {stem: [(label, masks[mask]) for mask in several] for stem, several in pairs.masks.items()}
+    labels = pairs.classes if label == LABEL else {}
+    if labels:
+        describe(f"classes: the ends of the names of the masks, {', '.join(sorted(set(labels.values())))}")
+    by_image = {
+        stem: [(labels.get(mask, label), masks[mask]) for mask in several] for stem, several in pairs.masks.items()
+    }
     used = {mask for several in pairs.masks.values() for mask in several}
     alone = {_free(stem, images): [(label, file)] for stem, file in masks.items() if stem not in used}
     return {**by_image, **alone}

@@ -246,9 +246,11 @@ def read_shapes(
         if label not in wanted:
             leave_out("class not requested", f"{file}: the class {label!r} is not requested.", quiet=True)
             continue
-        if len(coordinates) == 4:
+        boxed = len(coordinates) == 4
+        if boxed:
             notice("box as mask", f"{file}: boxes, which are used as rectangular masks.")
-        yield from rle_annotation(label, _mask(coordinates, frame.size), frame, str(file))
+        mask = _mask(coordinates, frame.size)
+        yield from rle_annotation(label, mask, frame, str(file), drawn="box" if boxed else "polygon")
 
 
 def _mask(values: Sequence[float], size: tuple[int, int]) -> dict[str, Any] | None:

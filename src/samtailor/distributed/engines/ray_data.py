@@ -71,6 +71,7 @@ class RayData:
         """Process images; see `passes.Engine`."""
         self._configure()
         warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")  # max_restarts has no other place yet
+        warnings.filterwarnings("ignore", "The minimum number of concurrent actors")  # of few images
         rows = [{"ids": [item.id for item in block], "uris": [item.uri for item in block]} for block in blocks]
         for row in self._pipeline(rows, group).iter_rows():
             if row["result"] is None:

@@ -9,7 +9,7 @@ open_task(options) -> Task          loads the model
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from samtailor.distributed.fetch import Decoded
 from samtailor.distributed.results import Result
 
 NAMES = ("label", "find", "embed", "evaluate")
-Predict = Callable[[Sequence[Decoded]], list[Result]]
+Predict = Callable[[Sequence[Decoded]], Iterable[Result]]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Task:
     """A task with its model.
 
     Args:
-        predict: images that were read, to results in any order.
+        predict: images that were read, to their results, one after the other.
         settings: what the results depend on; JSON-compatible. A run continues only with equal settings.
         classes: in their order, where the task has some.
     """

@@ -58,7 +58,7 @@ class ObjectStream:
         self._sha = {name: digests[0] for name, digests in adapters.items()}
         self._base = ready.predictor.base.fingerprint
 
-    def __call__(self, images: Sequence[Decoded]) -> list[Result]:
+    def __call__(self, images: Sequence[Decoded]) -> Iterator[Result]:
         """The results of images, in their order."""
         if self._predicted is None:
             self._predicted = self._start()
@@ -67,7 +67,8 @@ class ObjectStream:
         for path, one in by_path.items():
             self._waiting.put((one.item.id, path))
         try:
-            return [self._result(by_path[path], next(self._predicted)) for path in by_path]
+            for path in by_path:
+                yield self._result(by_path[path], next(self._predicted))
         except BaseException:
             self._predicted, self._waiting, self._pixels = None, Queue(), {}
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,10 @@ def open_task(options: dict[str, Any]) -> Task:
     base = load_on(options.get("base") or BUNDLED_BASE, options.get("device"))
     predictor = Predictor(fast_encoder(base))
 
-    @torch.inference_mode()
-    def predict(images: Sequence[Decoded]) -> list[Result]:
-        return [_result(one) for one in images]
+    def predict(images: Sequence[Decoded]) -> Iterator[Result]:
+        return map(_result, images)
 
+    @torch.inference_mode()
     def _result(image: Decoded) -> Result:
         predictor.set_image(np.asarray(image.pixels))
         vector = predictor.features.main[0].float().mean(dim=(1, 2)).cpu().tolist()

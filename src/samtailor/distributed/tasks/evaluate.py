@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -39,8 +39,8 @@ def open_task(options: dict[str, Any]) -> Task:
     subject = subject_of(options)
     samples = {sample.id: sample for sample in subject.samples}
 
-    def predict(images: Sequence[Decoded]) -> list[Result]:
-        return [_result(one) for one in images]
+    def predict(images: Sequence[Decoded]) -> Iterator[Result]:
+        return map(_result, images)
 
     def _result(image: Decoded) -> Result:
         sample = samples[image.item.id]

@@ -98,6 +98,7 @@ NOTES = (
     "The training images are shuffled and halved by the seed; the code of BLO-SAM takes them in the order of the file "
     "system, shows only the first image of D2 to the upper level, and does not normalize images. It resizes images to "
     "the square without keeping their aspect ratio; here the longer side is resized.",
+    "Alpha is 0.7, the value that the paper names for its results; its Figure 6 varies it (recipes `am-sam-figure6`).",
     "With a batch of one image the calibration is the factor 0.7 + 0.3 / 32 on all logits.",
     "SAMed and Med-SA use their own image sizes (512 and 1024 px) in their papers; AM-SAM does not say which it used.",
 )

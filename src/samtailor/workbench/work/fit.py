@@ -108,10 +108,15 @@ def _fit(config: FitConfig, out: Path, fitting: dict[str, Any], channel: Channel
     try:
         return fit(config, **fitting, stop=lambda: channel.stop.is_set() or channel.keep.is_set())
     except Interrupted:
-        if channel.stop.is_set() or not (out / CHECKPOINT).exists():
+        if channel.stop.is_set() or not begun(out):
             raise
     fitting["split"] = None  # that of the folder
     return fit(config, **fitting, stop=channel.stop.is_set, finish=True)
+
+
+def begun(out: Path) -> bool:
+    """Whether a fit has a state that can be kept."""
+    return any((out / file).exists() for file in (CHECKPOINT, artefact.METADATA))
 
 
 def read_samples(job: Mapping[str, Any]) -> list[Sample]:
@@ -171,7 +176,7 @@ class _FitProgress:
     def __call__(self, at: Progress) -> None:
         if at.stage == "encode":
             # nothing is lost by a stop, since embeddings are cached; without a checkpoint there is nothing to keep
-            self._channel.check_stop(keep=not self._begun())
+            self._channel.check_stop(keep=not begun(self._out))
         if self._start_miou is None:
             self._start_miou = at.miou
         scores = {"miou": at.miou, "start_miou": self._start_miou} if self._enough else {}
@@ -179,9 +184,6 @@ class _FitProgress:
             stage=at.stage, part=at.name, done=at.done, total=at.total, loss=at.loss,
             images_per_second=at.images_per_second, seconds_left=at.seconds_left, **scores,
         )  # fmt: skip
-
-    def _begun(self) -> bool:
-        return any((self._out / file).exists() for file in (CHECKPOINT, artefact.METADATA))
 
 
 def _reporter(channel: Channel, stage: str) -> Callable[[int, int], None]:
