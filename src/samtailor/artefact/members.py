@@ -28,10 +28,10 @@ def named_members(name: str, source: str | Path) -> dict[str, str]:
 
     A folder without an adapter is returned as it is, so that the error of reading it says what is missing.
     """
-    found = members(source)
-    if (len(found) == 1 and str(source) in found.values()) or not found:
+    inside = members(source)
+    if (len(inside) == 1 and str(source) in inside.values()) or not inside:
         return {name: str(source)}
-    return {f"{name}-{member}": folder for member, folder in found.items()}
+    return {f"{name}-{member}": folder for member, folder in inside.items()}
 
 
 __all__ = ["members", "named_members"]

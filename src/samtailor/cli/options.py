@@ -281,8 +281,8 @@ def adapters_by_name(texts: Sequence[str]) -> dict[str, str]:
         name, equals, folder = text.partition("=")
         if (equals and not name) or not (folder if equals else text):
             raise InputError(f"Expected --adapter DIR or --adapter NAME=DIR, got {text!r}.")
-        found = named_members(name, folder) if equals else members(text) or {Path(text).name: text}
-        for one, place in found.items():
+        adapters = named_members(name, folder) if equals else members(text) or {Path(text).name: text}
+        for one, place in adapters.items():
             if one in named:
                 raise InputError(f"Two adapters have the name {one!r}; name them: --adapter one=DIR --adapter two=DIR.")
             named[one] = place

@@ -51,8 +51,8 @@ def count_figures(counts: np.ndarray, groups: Sequence[Any], seed: int = 0, draw
     for name, values in zip(names, (np.abs(change).sum(axis=1), change.sum(axis=1)), strict=True):
         mean, low, high = metrics.bootstrap(values.astype(np.float64), groups, seed, draws)
         out[name], out[f"{name}_interval"] = mean, None if math.isnan(low) else [low, high]
-    found, true = counts.sum(axis=(0, 1)) / len(counts)
-    return {**out, "found_per_image": float(found), "objects_per_image": float(true)}
+    predicted, true = counts.sum(axis=(0, 1)) / len(counts)
+    return {**out, "found_per_image": float(predicted), "objects_per_image": float(true)}
 
 
 def count_text(figures: Mapping[str, Any]) -> str:

@@ -206,9 +206,9 @@ class _Selection:
         for name, values in self.values.items():
             if getattr(chosen, name):
                 continue
-            found = self._mildest(chosen, name, values, rows)
-            if found is not None and (best is None or found[1].mean > best[2].mean):
-                best = (name, *found)
+            step = self._mildest(chosen, name, values, rows)
+            if step is not None and (best is None or step[1].mean > best[2].mean):
+                best = (name, *step)
         return best
 
     def _mildest(

@@ -277,8 +277,8 @@ def _objects(
     objects: list[LabelledObject] = []
     for pieces, how in zip(by_source, postprocess, strict=True):
         own, drawn = drawn[: len(pieces)], drawn[len(pieces) :]
-        found = [LabelledObject(one.label, one.rle, one.score, one.adapter) for one in own if id(one) in kept]
-        objects += finished(found, how)
+        labeled = [LabelledObject(one.label, one.rle, one.score, one.adapter) for one in own if id(one) in kept]
+        objects += finished(labeled, how)
     return tuple(sorted(objects, key=lambda one: -one.score))
 
 

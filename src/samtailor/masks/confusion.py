@@ -132,14 +132,14 @@ def instance_confusion(images: Sequence[ImageResult], classes: Sequence[str]) ->
     counts = np.zeros((len(names) + 1, len(names) + 1), np.int64)
     for image in images:
         truths = [one for one in image.truths if one.label in place and not one.crowd]
-        found = [one for one in image.predictions if one.accepted and one.label in place]
-        pairs = match_objects([one.rle for one in truths], [one.rle for one in found])
+        accepted = [one for one in image.predictions if one.accepted and one.label in place]
+        pairs = match_objects([one.rle for one in truths], [one.rle for one in accepted])
         for row, one in enumerate(truths):
-            counts[place[one.label], place[found[pairs[row]].label] if row in pairs else -1] += 1
+            counts[place[one.label], place[accepted[pairs[row]].label] if row in pairs else -1] += 1
         crowds = [one.rle for one in image.truths if one.crowd]
-        for column in set(range(len(found))) - set(pairs.values()):
-            if not _inside(found[column].rle, crowds):
-                counts[-1, place[found[column].label]] += 1
+        for column in set(range(len(accepted))) - set(pairs.values()):
+            if not _inside(accepted[column].rle, crowds):
+                counts[-1, place[accepted[column].label]] += 1
     return Confusion(names, names, counts, counts[:-1].sum(axis=1), "objects")
 
 

@@ -76,18 +76,18 @@ def instance_answers(images: Sequence[ImageResult], classes: Sequence[str]) -> l
     answers = []
     for image in images:
         truths = [one for one in image.truths if one.label in classes and not one.crowd]
-        found = [one for one in image.predictions if one.accepted and one.label in classes]
-        pairs = match_objects([one.rle for one in truths], [one.rle for one in found])
+        predictions = [one for one in image.predictions if one.accepted and one.label in classes]
+        pairs = match_objects([one.rle for one in truths], [one.rle for one in predictions])
         for row, one in enumerate(truths):
             if row not in pairs:
                 answers.append(Answer(image.id, one.label, 0.0, one.rle))
                 continue
-            match = found[pairs[row]]
+            match = predictions[pairs[row]]
             score = _iou(one.rle, match.rle)
             answers.append(Answer(image.id, one.label, score, one.rle, match.rle, match.label, match.score))
         crowd = any(one.crowd for one in image.truths)
-        for column in set(range(len(found))) - set(pairs.values()) if not crowd else ():
-            stray = found[column]
+        for column in set(range(len(predictions))) - set(pairs.values()) if not crowd else ():
+            stray = predictions[column]
             answers.append(Answer(image.id, stray.label, 0.0, None, stray.rle, stray.label, stray.score))
     return answers
 
@@ -129,11 +129,11 @@ def disagreements(answers: Sequence[Answer], *, count: int | None = None) -> lis
         answers: of all annotations of the images, of one or several classes.
         count: at most so many; None: all.
     """
-    found: list[tuple[float, Disagreement]] = []
+    doubtful: list[tuple[float, Disagreement]] = []
     for label in dict.fromkeys(one.label for one in answers):
         of_class = [one for one in answers if one.label == label]
-        found += _of_class(label, of_class)
-    ordered = sorted(found, key=lambda pair: (-pair[0], pair[1].answer.id))
+        doubtful += _of_class(label, of_class)
+    ordered = sorted(doubtful, key=lambda pair: (-pair[0], pair[1].answer.id))
     return [one for _, one in ordered][:count]
 
 
@@ -168,20 +168,22 @@ def _of_class(label: str, answers: Sequence[Answer]) -> list[tuple[float, Disagr
     return out
 
 
-def sheet(found: Sequence[Disagreement], samples: Sequence[Sample], *, side: int = 260, columns: int = 4) -> np.ndarray:
+def sheet(
+    listed: Sequence[Disagreement], samples: Sequence[Sample], *, side: int = 260, columns: int = 4
+) -> np.ndarray:
     """A contact sheet: annotation in green, answer in orange, with the place of each disagreement in view.
 
     Args:
-        found: at least one.
+        listed: at least one.
         samples: with the images.
         side: of each panel, pixels.
         columns: panels per row.
 
     Returns:
-        uint8 RGB; panels are numbered from 1 in the order of `found`.
+        uint8 RGB; panels are numbered from 1 in the order of `listed`.
     """
     by_id = {sample.id: sample for sample in samples}
-    panels = [panel(one, by_id[one.answer.id].image, side) for one in found]
+    panels = [panel(one, by_id[one.answer.id].image, side) for one in listed]
     tiles = []
     for number, drawn in enumerate(panels, 1):
         tile = np.full((side, side, 3), 255, np.uint8)

@@ -84,13 +84,13 @@ class Predictor(FindsObjects):
             ArtefactError: an adapter is damaged or belongs to another base.
             InputError: an adapter is called "base", or there is no such device.
         """
-        found = adapters_of(source, reserved=BASE)
-        if not found:
+        fitted = adapters_of(source, reserved=BASE)
+        if not fitted:
             return cls(load_on(source, device), adapters, store=store, precision=precision)
         from samtailor import artefact
 
-        base = load_on(artefact.base_of(next(iter(found.values()))), device)
-        return cls(base, {**found, **(adapters or {})}, store=store, precision=precision)
+        base = load_on(artefact.base_of(next(iter(fitted.values()))), device)
+        return cls(base, {**fitted, **(adapters or {})}, store=store, precision=precision)
 
     @property
     def adapters(self) -> tuple[str, ...]:

@@ -23,11 +23,11 @@ def adapters_of(source: str | Path, *, reserved: str) -> dict[str, Path]:
         bare = (
             not Path(source).is_dir() or (Path(source) / "config.json").is_file()
         )  # a base, perhaps with adapters in it
-        found = {} if bare else artefact.members(source)
+        adapters = {} if bare else artefact.members(source)
     else:
-        found = artefact.members(artefact.folder_of(source)) if _is_hub_adapter(str(source)) else {}
-        found = {str(source).rpartition("/")[2]: folder for folder in found.values()}
-    return {name if name not in ("", reserved) else "adapter": Path(folder) for name, folder in found.items()}
+        adapters = artefact.members(artefact.folder_of(source)) if _is_hub_adapter(str(source)) else {}
+        adapters = {str(source).rpartition("/")[2]: folder for folder in adapters.values()}
+    return {name if name not in ("", reserved) else "adapter": Path(folder) for name, folder in adapters.items()}
 
 
 def _is_hub_adapter(name: str) -> bool:

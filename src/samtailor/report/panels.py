@@ -104,18 +104,18 @@ def instance_sheet(evaluation: InstanceEvaluation, samples: Sequence[Sample], co
     return sheet("Images", text, rows)
 
 
-def doubtful_sheet(found: Sequence[Disagreement], samples: Sequence[Sample], count: int = 12) -> Section | None:
+def doubtful_sheet(disagreements: Sequence[Disagreement], samples: Sequence[Sample], count: int = 12) -> Section | None:
     """Annotations that strongly disagree with the predictions; None without any."""
-    if not found:
+    if not disagreements:
         return None
     images = {sample.id: sample for sample in samples}
     rows = []
-    for one in found[:count]:
+    for one in disagreements[:count]:
         shown = disagreement_panel(one, images[one.answer.id].image, _SIDE)
         rows.append((one.kind, f"{one.answer.id} · {one.answer.label}", [(shown, one.reason)]))
     text = (
-        f"{counted(len(found), 'annotation')} with which the predictions strongly disagree, most doubtful first. "
-        "Green: annotation. Orange: prediction. Either may be wrong."
+        f"{counted(len(disagreements), 'annotation')} with which the predictions strongly disagree, most doubtful "
+        "first. Green: annotation. Orange: prediction. Either may be wrong."
     )
     return sheet("Annotations to check", text, rows)
 

@@ -66,8 +66,8 @@ def objects(loaded: LoadedAdapter, predictor: Predictor, threshold: float | None
             instance = in_image(prompt, mask, iou, view, size)
             if instance.belongs_to(view, size, source.tiles):
                 instances.append(_StableMask(instance.prompt, instance.rle, instance.iou, stability=stability))
-    distinct = finished(mask_nms(instances, rank=lambda instance: instance.rank), source.postprocess)
-    kept = sorted(distinct, key=lambda instance: -instance.score)
+    kept_once = finished(mask_nms(instances, rank=lambda instance: instance.rank), source.postprocess)
+    kept = sorted(kept_once, key=lambda instance: -instance.score)
     return [_object(loaded, instance, f"a{i}") for i, instance in enumerate(kept, 1)]
 
 
