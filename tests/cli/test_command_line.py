@@ -73,8 +73,9 @@ def test_the_next_command_of_a_fit(tmp_path):
     assert tested == f"samtailor evaluate '{data}' --adapter {out} --split test"
     automatic = FitResult(out, FitConfig(), inference=InferenceSpec(prompt="none"))
     by_class = FitResult(tmp_path, FitConfig(), parts={"disc": automatic})
-    for result in (automatic, by_class, FitResult(out, FitConfig(), {"region_dice": 0.4})):
+    for result in (automatic, FitResult(out, FitConfig(), {"region_dice": 0.4})):
         assert next_command(result, data) == f"samtailor label IMAGES --adapter {out} --out labels"
+    assert next_command(by_class, data) == f"samtailor label IMAGES --adapter {tmp_path} --out labels"
 
 
 def test_evaluate_writes_base_and_adapter(run, adapter_folder, data_folder, tmp_path):

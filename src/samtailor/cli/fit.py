@@ -258,9 +258,10 @@ def next_command(result: FitResult, data: Path | None) -> str:
     """The command that most users run after this fit."""
     config = result.config
     part = next(iter(result.parts.values()), result)
-    adapter = shlex.quote(str(result.folder if result.parts else part.kept or part.folder))
+    adapter = shlex.quote(str(part.kept or part.folder))
     if config.test and data is not None:
         return f"samtailor evaluate {shlex.quote(str(data))} --adapter {adapter} --split test"
     if "region_dice" in part.figures or part.inference.prompt in PROMPTLESS:
-        return f"samtailor label IMAGES --adapter {adapter} --out labels"
+        every = shlex.quote(str(result.folder)) if result.parts else adapter  # the folder stands for all classes
+        return f"samtailor label IMAGES --adapter {every} --out labels"
     return f"samtailor predict IMAGES --adapter {adapter} --click X,Y"
