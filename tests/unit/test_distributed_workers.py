@@ -15,7 +15,7 @@ from PIL import Image
 
 from samtailor.distributed import tasks
 from samtailor.distributed.engines.processes import Processes
-from samtailor.distributed.engines.ray_data import packed, unpacked
+from samtailor.distributed.engines.ray_data import Resources, packed, unpacked
 from samtailor.distributed.fetch import Decoded, read
 from samtailor.distributed.items import Item, list_items
 from samtailor.distributed.job import Job, Shipment
@@ -219,6 +219,8 @@ def test_a_missing_library_is_named(monkeypatch):
         Machines("processes").check()
     with pytest.raises(InputError, match="engine"):
         Machines("spark")
+    with pytest.raises(InputError, match="Ray Client"):
+        Resources("ray://host:10001")
 
 
 def test_every_task_has_its_parts():

@@ -28,7 +28,7 @@ Engine = Annotated[
 Address = Annotated[
     str | None,
     typer.Option(
-        metavar="ADDRESS", help="Ray cluster: ray://HOST:10001, HOST:6379 or auto. Default: one on this machine."
+        metavar="ADDRESS", help="Ray cluster: auto on one of its machines, or HOST:6379. Default: one on this machine."
     ),
 ]
 Workers = Annotated[

@@ -32,11 +32,14 @@ class Resources:
     """What a cluster is asked for.
 
     Args:
-        address: "ray://host:10001", "host:6379" or "auto"; None starts a cluster on this machine.
+        address: "auto" on a machine of the cluster, or "host:6379"; None starts a cluster on this machine.
         workers: (smallest, largest) number of model actors; Ray Data adapts the number.
         cpus: of a model actor; may be a fraction.
         gpus: of a model actor; may be a fraction.
         readers: largest number of tasks that read images at the same time; None: as many as there are free CPUs.
+
+    Raises:
+        InputError: an address of Ray Client.
     """
 
     address: str | None = None
@@ -44,6 +47,13 @@ class Resources:
     cpus: float = 1.0
     gpus: float = 0.0
     readers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.address is not None and self.address.startswith("ray://"):
+            raise InputError(
+                f"{self.address} is an address of Ray Client, over which Ray Data does not run. Run the command on a "
+                "machine of the cluster with --address auto, for example by: ray job submit -- samtailor batch ..."
+            )
 
 
 class RayData:
