@@ -97,7 +97,7 @@ def test_fit_is_ended_with_its_best_result_so_far(page, workbench):
         page.keyboard.press("Enter")
     page.locator("summary", has_text="Fit options").click()
     page.get_by_label("Steps", exact=True).fill("100000")
-    page.get_by_label("Method", exact=True).select_option("plm")
+    page.locator("label", has_text="Method").locator("select").select_option("plm")
     page.locator("#fit").click()
     page.locator("#job-stage", has_text="Training · 1").wait_for(timeout=600_000)
     page.locator("#keep-best").click()
