@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from samtailor.cache.embeddings import EmbeddingCache
 
 MOST = 24
-"""Images that are looked at, at random."""
+"""Images that are compared, drawn at random."""
 
 
 @torch.no_grad()
