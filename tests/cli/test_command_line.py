@@ -243,9 +243,9 @@ def test_compare_and_recipe(run, base_folder, data_folder, tmp_path):
         "--methods",
         "sam,plm",
         "--count",
-        4,
+        7,
         "--test",
-        2,
+        5,
         "--out",
         "r",
     ]

@@ -159,7 +159,7 @@ def test_results_of_other_weights_of_the_bundled_base_are_marked(copy, bundled):
     now = dict(make_figures.stale_pages(copy, found, bundled))
     later = {str(page.relative_to(copy)): text for page, text in make_figures.stale_pages(copy, found, OTHER)}
     assert now == {}
-    text = later["docs/measurements/index.md"]
+    text = later["docs/measurements/real-data.md"]
     assert f"(fingerprint `{bundled.fingerprint}`; the bundled base is now `{OTHER.fingerprint}`)" in text
 
 

@@ -426,18 +426,12 @@ def test_labeling_reads_the_companion(two, tiny_base, counted, tiny_samples):
 
 
 def test_a_labeling_job_of_the_workbench_uses_the_cache(two, tiny_base, counted, tiny_samples, tmp_path):
-    from PIL import Image
-
     from samtailor.serve.adapters import Adapters
-    from samtailor.serve.limits import Limits
     from samtailor.workbench.work.label import _objects
 
-    Image.fromarray(tiny_samples[0].image).save(tmp_path / "image.png")
     loaded, store = Adapters(tiny_base, 1).add("a", two["with"]), EmbeddingCache(tmp_path / "cache")
     with loaded.predictor() as predictor:
-        first, again = (
-            _objects(tmp_path / "image.png", "image.png", loaded, predictor, store, Limits(), None) for _ in range(2)
-        )
+        first, again = (_objects(tiny_samples[0].image, loaded, predictor, store, None) for _ in range(2))
     assert len(counted) == 1
     assert [one.model_dump() for one in first] == [one.model_dump() for one in again]
 

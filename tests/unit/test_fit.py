@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 
 from samtailor import artefact
 from samtailor.cache.embeddings import EmbeddingCache
+from samtailor.cache.encoders import BaseEncoder
 from samtailor.data.split import Split
 from samtailor.errors import DataError, InputError
 from samtailor.fitting import fit
@@ -271,9 +272,10 @@ def test_without_held_out_images_the_last_state_is_kept(go, caplog):
     assert "last state" in caplog.text
 
 
-def test_the_base_is_encoded_once_for_all_fits(go, tiny_sam, tmp_path, monkeypatch):
-    calls, encode = [], tiny_sam.encode_image
-    monkeypatch.setattr(tiny_sam, "encode_image", lambda images: (calls.append(len(images)), encode(images))[1])
+def test_the_base_is_encoded_once_for_all_fits(go, tmp_path, monkeypatch):
+    calls, encode = [], BaseEncoder.__call__
+    counted = lambda encoder, frames: (calls.append(len(frames)), encode(encoder, frames))[1]  # noqa: E731
+    monkeypatch.setattr(BaseEncoder, "__call__", counted)
     store = EmbeddingCache(tmp_path / "new")
     stages = []
     go("a", views=2, steps=30, store=store, progress=lambda update: stages.append(update.stage))

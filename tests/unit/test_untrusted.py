@@ -107,6 +107,7 @@ def test_the_option_of_the_command_line_is_the_users_word(hostile, base_folder, 
 def test_a_configuration_file_may_not_name_one_either(base_folder, data_folder, run, opened, tmp_path):
     (tmp_path / "weights.pt").write_bytes(b"not opened")
     settings = {"prompt": "detector", "prompt_options": {"detector": "ultralytics", "weights": "weights.pt"}}
+    settings |= {"method": "plm"}
     (tmp_path / "fit.yaml").write_text(json.dumps(settings | {"steps": 1}))
     refused = run("fit", data_folder, "--base", base_folder, "--out", "a", "--config", "fit.yaml", code=2)
     assert "--trust-weights" in refused.output

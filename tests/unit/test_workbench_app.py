@@ -78,7 +78,8 @@ def test_project_contains_what_the_page_shows(client):
 def test_list_of_images_thumbnails_and_files(client, first):
     rows = client.get("/api/images").json()
     assert rows[0] == {"id": first, "name": "p0.png", "width": 80, "height": 48, "state": "open", "objects": 0,
-                       "uncertainty": None, "error": None}  # fmt: skip
+                       "uncertainty": None, "error": None, "labels": {}, "match": None,
+                       "page": 1, "pages": 1}  # fmt: skip
     full = client.get(f"/api/images/{first}/image")
     assert full.headers["content-type"] == "image/png"
     assert (np.asarray(Image.open(io.BytesIO(full.content))) == disc_sample(0).image).all()

@@ -293,12 +293,13 @@ def _labels(folder: Path) -> None:
         class base:
             fingerprint = "tiny"
 
-    before, labelling._predicted = labelling._predicted, predicted  # the masks do not matter here, the files do
+    before = labelling.predict_images
+    labelling.predict_images = predicted  # type: ignore[assignment]  # the files matter here, the masks do not
     try:
         images = {file.stem: file for file in sorted((folder / "images").glob("*.png"))}
         labelling.label(Predictor, [], images, folder / "out", format="coco", put="copy")  # type: ignore[arg-type]
     finally:
-        labelling._predicted = before
+        labelling.predict_images = before
 
 
 def _label_result(folder: Path) -> Any:

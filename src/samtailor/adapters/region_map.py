@@ -105,7 +105,7 @@ class RegionMap(nn.Module):
 
         The map is detached and clamped: it is trained on regions alone, not on the single objects of prompts.
         """
-        if not self.training and not self.map_gain.any():
+        if not torch.is_grad_enabled() and not self.map_gain.any():
             return output  # nothing would be added, and the map takes longer than the decoder
         with torch.no_grad():
             region = self.logits(features)

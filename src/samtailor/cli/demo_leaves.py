@@ -97,6 +97,7 @@ def table(figures: dict[str, Any]) -> tuple[list[str], list[list[str]], str]:
 
 def _entry(setup: Setup, name: str) -> Entry:
     config = FitConfig(
+        method="tailor",
         base=setup.base.name,
         classes=(name,),
         out=setup.out / "adapters" / name,
