@@ -84,7 +84,7 @@ def _save(options: argparse.Namespace) -> None:
         title="A user's hour: a scripted person labels images in the page",
         units="counts, minutes of a model of the person, seconds of the machine",
         notes=[
-            f"The model: {model}. It is an assumption; nobody was timed.",
+            f"The model: {model}. It is an assumption: no person was timed.",
             "One run of each way, on two cores that other work kept busy, which shows in the seconds of the machine.",
         ],
         base=results.bundled(),
