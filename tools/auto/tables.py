@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,8 @@ def _regions(rows: Sequence[Row]) -> Table:
                 out[_key(title)] = _figure(values)
         regions = [part["regions"] for row in group for part in row["parts"].values() if part["regions"]]
         if regions:
-            out["best"] = _figure([one["dice"][one["best"]] for one in regions])
-            out["regret"] = _figure([one["regret"] for one in regions])
+            out["best"] = _figure(_by_row(group, "regions", lambda one: one["dice"][one["best"]]))
+            out["regret"] = _figure(_by_row(group, "regions", lambda one: one["regret"]))
             counts = {name: sum(one["chosen"] == name for one in regions) for name in {r["chosen"] for r in regions}}
             out["chosen"] = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         return out
@@ -62,8 +63,7 @@ def _clicks(rows: Sequence[Row]) -> Table:
     columns += [Column(key=name, label=label) for name, label in names.items()]
 
     def cells(group: Sequence[Row]) -> dict[str, Cell]:
-        clicks = [part["clicks"] for row in group for part in row["parts"].values()]
-        return {name: _figure([one[name] for one in clicks]) for name in names} if clicks else {}
+        return {name: _figure(_by_row(group, "clicks", itemgetter(name))) for name in names}
 
     return Table(title="One click on each object: mIoU", columns=tuple(columns), rows=_grouped(rows, cells))
 
@@ -150,6 +150,12 @@ def _grouped(rows: Sequence[Row], cells: Callable[[Sequence[Row]], dict[str, Cel
                 title = SETS[name][0] if name in SETS else name.capitalize()
                 made[f"{name.replace(' ', '-')}-{shots}"] = {"set": title, "shots": shots, **found}
     return made
+
+
+def _by_row(rows: Sequence[Row], key: str, value: Callable[[Mapping[str, Any]], float]) -> list[float]:
+    """A value of each row: the mean over its adapters, so that a set counts once, whatever its number of classes."""
+    parts = [[part[key] for part in row["parts"].values() if part[key]] for row in rows]
+    return [float(np.mean([value(one) for one in row])) for row in parts if row]
 
 
 def _figure(values: Sequence[float]) -> Figure:
