@@ -103,12 +103,16 @@ class RayData:
             # Ray's workers have the lowest priority of the machine by default, and its core prints to the terminal
             for name, value in {"RAY_worker_niceness": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}.items():
                 os.environ.setdefault(name, value)
-            arguments |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": 2 * _MEMORY}
+            # "local": a cluster of its own, also where another one runs on this machine, or has left its address
+            arguments |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+            arguments |= {"object_store_memory": 2 * _MEMORY}
         else:
             arguments["address"] = wanted.address
         try:
             self._ray.init(**arguments)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            if wanted.address is None:
+                raise InputError(f"Ray could not be started: {error}. Use --engine processes.") from error
             raise InputError(
                 f"There is no Ray cluster at {wanted.address}: {error}. Check --address, or leave it out to start a "
                 "cluster on this machine."
