@@ -9,7 +9,15 @@ import typer
 
 from samtailor.cli import batch_options as batch
 from samtailor.cli import options
-from samtailor.cli.find import NegativeReferences, References, reference_parts
+from samtailor.cli.find import (
+    FoundClass,
+    MatcherName,
+    MatcherOptions,
+    MinimumScore,
+    NegativeReferences,
+    References,
+    reference_groups,
+)
 from samtailor.cli.group import Command
 from samtailor.cli.group import Group as Commands
 from samtailor.errors import InputError, counted
@@ -31,7 +39,7 @@ def label_command(
     detector_classes: options.DetectorClasses = None,
     threshold: options.Threshold = None,
     prompt_type: options.PromptType = None,
-    refine: Annotated[bool, typer.Option("--refine", help="Refine outlines with the PMM of plm-pmm adapters.")] = False,
+    refine: options.Refine = False,
     tile: options.TileSide = None,
     overlap: options.TileOverlap = 0.25,
     engine: batch.Engine = "ray",
@@ -75,15 +83,11 @@ def find_command(
     out: batch.Out,
     like: References = None,
     not_like: NegativeReferences = None,
-    name: Annotated[str, typer.Option(metavar="NAME", help="Class of what is found.")] = "object",
+    name: FoundClass = "object",
     base: Annotated[str, typer.Option(metavar="BASE", help="Base model, as in samtailor fit.")] = "lite",
-    matcher: Annotated[str, typer.Option(metavar="NAME", help="How objects are found: {matchers}.")] = "multiscale",
-    matcher_option: Annotated[
-        list[str] | None, typer.Option("--matcher-option", metavar="KEY=VALUE", help="Option of the matcher.")
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, metavar="T", help="Minimum score; default: chosen on the references.")
-    ] = None,
+    matcher: MatcherName = "multiscale",
+    matcher_option: MatcherOptions = None,
+    threshold: MinimumScore = None,
     tile: options.TileSide = None,
     overlap: options.TileOverlap = 0.25,
     engine: batch.Engine = "ray",
@@ -106,15 +110,13 @@ def find_command(
     from samtailor.cli.progress import counting
     from samtailor.distributed import api
 
-    if not like:
-        raise InputError("There is no reference of what to find. Give at least one --like PHOTO MARK.")
+    shown, hidden = reference_groups(like, not_like)
     machines = batch.machines(engine, address, workers, cpus, gpus, readers, timeout, max_pixels)
     with counting("Finding objects") as progress:
         summary = api.find(
-            images, [reference_parts(pair) for pair in like], out, machines,
-            not_like=[reference_parts(pair, whole=True) for pair in not_like or ()], name=name, base=base,
-            matcher=matcher, matcher_options=options.settings(matcher_option or []), threshold=threshold, tile=tile,
-            overlap=overlap, device=device, progress=progress, overwrite=overwrite, retry_failed=retry_failed,
+            images, shown, out, machines, not_like=hidden, name=name, base=base, matcher=matcher,
+            matcher_options=options.settings(matcher_option or []), threshold=threshold, tile=tile, overlap=overlap,
+            device=device, progress=progress, overwrite=overwrite, retry_failed=retry_failed,
             sizes=batch.sizes(block, group, tries, part),
         )  # fmt: skip
     batch.print_summary(summary, out, "object")

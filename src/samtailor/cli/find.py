@@ -34,6 +34,18 @@ NegativeReferences = Annotated[
         help="What not to find, as in --like; MARK may also be all, for an image without any such object.",
     ),
 ]
+FoundClass = Annotated[str, typer.Option(metavar="NAME", help="Class of what is found.")]
+MatcherName = Annotated[str, typer.Option(metavar="NAME", help="How objects are found: {matchers}.")]
+MatcherOptions = Annotated[
+    list[str] | None,
+    typer.Option("--matcher-option", metavar="KEY=VALUE", help="Option of the matcher, e.g. companion=none."),
+]
+MinimumScore = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold", min=0, max=1, metavar="T", help="Minimum score, 0 to 1; default: chosen on the references."
+    ),
+]
 
 
 def find_command(
@@ -41,20 +53,12 @@ def find_command(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the result; an interrupted run continues.")],
     like: References = None,
     not_like: NegativeReferences = None,
-    name: Annotated[str, typer.Option(metavar="NAME", help="Class of what is found.")] = "object",
+    name: FoundClass = "object",
     format: Annotated[str, typer.Option(metavar="NAME", help="Output format: {writers}.")] = "coco",
     base: Annotated[str, typer.Option(metavar="BASE", help="Base model, as in samtailor fit.")] = "lite",
-    matcher: Annotated[str, typer.Option(metavar="NAME", help="How objects are found: {matchers}.")] = "multiscale",
-    matcher_option: Annotated[
-        list[str] | None,
-        typer.Option("--matcher-option", metavar="KEY=VALUE", help="Option of the matcher, e.g. companion=none."),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold", min=0, max=1, metavar="T", help="Minimum score, 0 to 1; default: chosen on the references."
-        ),
-    ] = None,
+    matcher: MatcherName = "multiscale",
+    matcher_option: MatcherOptions = None,
+    threshold: MinimumScore = None,
     vertices: options.Vertices = None,
     tile: options.TileSide = None,
     overlap: options.TileOverlap = 0.25,
@@ -71,13 +75,7 @@ def find_command(
     Unreadable images are listed at the end (exit code 1).
     """
     options.allow_pixels(max_pixels)
-    shown = [_reference(pair) for pair in like or ()]
-    hidden = [_reference(pair, whole=True) for pair in not_like or ()]
-    if not shown:
-        raise InputError(
-            "There is no reference of what to find. Give at least one --like PHOTO MARK: an image, and a mask file, "
-            "a box X0,Y0,X1,Y1 or a click X,Y in it."
-        )
+    shown, hidden = ([_reference(parts) for parts in group] for group in reference_groups(like, not_like))
     from samtailor.cli.progress import counting
     from samtailor.labelling.find import find
 
@@ -93,12 +91,28 @@ def find_command(
         raise typer.Exit(1)
 
 
-def _reference(pair: str, *, whole: bool = False) -> Reference:
-    """A reference from the two words of an option; see `reference_parts`."""
+def _reference(parts: dict[str, Any]) -> Reference:
+    """A reference of `reference_parts`."""
     from samtailor.predict.references import Reference
 
-    parts = reference_parts(pair, whole=whole)
     return Reference(parts.pop("image"), **parts)
+
+
+def reference_groups(
+    like: Sequence[str] | None, not_like: Sequence[str] | None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """`reference_parts` of the values of --like and --not-like.
+
+    Raises:
+        InputError: there is none of --like, and as `reference_parts`.
+    """
+    groups = [reference_parts(one) for one in like or ()], [reference_parts(one, whole=True) for one in not_like or ()]
+    if not groups[0]:
+        raise InputError(
+            "There is no reference of what to find. Give at least one --like PHOTO MARK: an image, and a mask file, "
+            "a box X0,Y0,X1,Y1 or a click X,Y in it."
+        )
+    return groups
 
 
 def reference_parts(pair: str, *, whole: bool = False) -> dict[str, Any]:

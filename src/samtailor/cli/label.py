@@ -28,7 +28,7 @@ def label_command(
     threshold: options.Threshold = None,
     prompt_type: options.PromptType = None,
     vertices: options.Vertices = None,
-    refine: Annotated[bool, typer.Option("--refine", help="Refine outlines with the PMM of plm-pmm adapters.")] = False,
+    refine: options.Refine = False,
     tile: options.TileSide = None,
     overlap: options.TileOverlap = 0.25,
     image_files: options.ImageFiles = "copy",

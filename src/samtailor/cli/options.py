@@ -88,6 +88,7 @@ Threshold = Annotated[
     float | None,
     typer.Option("--threshold", min=0, max=1, metavar="T", help="Minimum score in automatic mode, 0 to 1."),
 ]
+Refine = Annotated[bool, typer.Option("--refine", help="Refine outlines with the PMM of plm-pmm adapters.")]
 PromptType = Annotated[
     str | None,
     typer.Option(

@@ -6,23 +6,21 @@ one. The results equal those of sequential fits with the same number of threads.
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import cache
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 from samtailor.compare.entries import Entry
 from samtailor.compare.entry_fit import fit_entry
+from samtailor.fitting.pool import Watch, base_of_process, cores, forward, shared_cache
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from samtailor.bases import Base
     from samtailor.cache.embeddings import EmbeddingCache
     from samtailor.data.split import Split
     from samtailor.structures import Sample
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from samtailor.train.progress import Progress
 
 _CHUNK = 8  # images that a process encodes before it takes the next ones
-Watch = Callable[[str, "Progress"], None]
 
 
 @dataclass(frozen=True)
@@ -72,11 +69,9 @@ def parallel_fits(
     context = get_context("spawn")  # a fork of a process that has used threads of torch may hang
     stop, messages = context.Event(), context.Queue()
     threads = max(1, _threads() // workers)
-    reader = threading.Thread(target=_forward, args=(messages, watch), daemon=True)
+    reader = threading.Thread(target=forward, args=(messages, watch or _ignore), daemon=True)
     reader.start()
-    names = ("root", "max_bytes", "precision", "encoder_precision")
-    cache_settings = {name: getattr(store, name) for name in names} | {"sharers": workers}
-    pool = ProcessPoolExecutor(workers, context, _begin, (stop, messages, threads, cache_settings))
+    pool = ProcessPoolExecutor(workers, context, _begin, (stop, messages, threads, shared_cache(store, workers)))
     try:
         _encode_all(pool, next(iter(jobs.values())).row.config, images, watch)
         # long fits first (as far as steps show it), so that none is left over for a single process at the end
@@ -114,13 +109,11 @@ def _masks(config: FitConfig) -> int:
 def _threads() -> int:
     import torch
 
-    return min(torch.get_num_threads(), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 64)
+    return min(torch.get_num_threads(), cores())
 
 
-def _forward(messages: Any, watch: Watch | None) -> None:
-    while (message := messages.get()) is not None:
-        if watch is not None:
-            watch(*message)
+def _ignore(name: str, progress: Progress) -> None:
+    pass
 
 
 # -- in a worker
@@ -140,19 +133,12 @@ def _begin(stop: Any, messages: Any, threads: int, cache_settings: Mapping[str, 
     _stop, _messages, _store = stop, messages, EmbeddingCache(**cache_settings)
 
 
-@cache
-def _base(name: str, device: str | None) -> Base:
-    from samtailor.bases import load_on
-
-    return load_on(name, device)
-
-
 def _encode(config: FitConfig, images: Sequence[Sample]) -> None:
-    _store.prepare(_base(config.base, config.device), images)
+    _store.prepare(base_of_process(config.base, config.device), images)
 
 
 def _fit(name: str, job: Job) -> Path:
-    base = _base(job.row.config.base, job.row.config.device)
+    base = base_of_process(job.row.config.base, job.row.config.device)
     return fit_entry(
         job.row,
         job.samples,

@@ -124,7 +124,7 @@ def _fit(
         from samtailor.fitting.store import open_store
 
         store = open_store(config)
-    contest = getattr(find("methods", config.method), "CONTEST", False)
+    contest = _by_contest(config)
     if contest and len(names) > 1:
         from samtailor.fitting.contest.classes import per_class
 
@@ -162,9 +162,14 @@ def _fit(
     return FitResult(out, config, parts=parts, account=account)
 
 
+def _by_contest(config: FitConfig) -> bool:
+    """Whether the method is fitted by a contest; its file says so."""
+    return bool(getattr(find("methods", config.method), "CONTEST", False))
+
+
 def _stopped_contest(config: FitConfig, out: Path) -> bool:
     """Whether the folder has an adapter of a contest that was stopped before its end."""
-    if not getattr(find("methods", config.method), "CONTEST", False):
+    if not _by_contest(config):
         return False
     from samtailor.fitting.contest.plan_file import ContestPlan
 
@@ -173,7 +178,7 @@ def _stopped_contest(config: FitConfig, out: Path) -> bool:
 
 def _refuse_settings_of_a_contest(config: FitConfig) -> None:
     """Raise if a single method is given settings of a contest."""
-    if getattr(find("methods", config.method), "CONTEST", False):
+    if _by_contest(config):
         default = resolve(FitConfig(method=config.method))
         given = [name for name in OF_ONE_METHOD if getattr(config, name) != getattr(default, name)]
         if given:

@@ -89,9 +89,9 @@ class Pool:
         if workers > 1:
             context = get_context("spawn")  # a fork of a process that has used threads of torch may hang
             self._stop, self._messages = context.Event(), context.Queue()
-            self._reader = threading.Thread(target=_forward, args=(self._messages, watch or _ignore), daemon=True)
+            self._reader = threading.Thread(target=forward, args=(self._messages, watch or _ignore), daemon=True)
             self._reader.start()
-            settings = {name: getattr(store, name) for name in _CACHE_SETTINGS} | {"sharers": workers}
+            settings = shared_cache(store, workers)
             threads = max(1, cores() // workers)
             arguments = (self._stop, self._messages, threads, settings, base.name, device)
             self._executor = ProcessPoolExecutor(workers, context, _begin, arguments)
@@ -143,7 +143,13 @@ def _never() -> bool:
     return False
 
 
-def _forward(messages: Any, watch: Watch) -> None:
+def shared_cache(store: EmbeddingCache, workers: int) -> dict[str, Any]:
+    """Arguments of the `EmbeddingCache` of each of several processes that share a cache."""
+    return {name: getattr(store, name) for name in _CACHE_SETTINGS} | {"sharers": workers}
+
+
+def forward(messages: Any, watch: Watch) -> None:
+    """Call `watch` with each message of a queue, until there is a None."""
     while (message := messages.get()) is not None:
         watch(*message)
 
@@ -179,11 +185,14 @@ def _begin(
     torch.set_flush_denormal(True)  # before torch starts its threads, see `train.denormals`
     torch.set_num_threads(threads)
     store = EmbeddingCache(**cache_settings)
-    _context = Context(_base(base, device), store, lambda name, progress: messages.put((name, progress)), stop.is_set)
+    _context = Context(
+        base_of_process(base, device), store, lambda name, progress: messages.put((name, progress)), stop.is_set
+    )
 
 
 @cache
-def _base(name: str, device: str | None) -> Base:
+def base_of_process(name: str, device: str | None) -> Base:
+    """The base model of a worker, which is loaded once."""
     from samtailor.bases import load_on
 
     return load_on(name, device)
@@ -195,4 +204,4 @@ def _in_worker(job: Callable[..., Any], arguments: tuple[Any, ...]) -> Done:
     return _timed(job, _context, arguments)
 
 
-__all__ = ["Context", "Done", "Pool", "Watch", "cores"]
+__all__ = ["Context", "Done", "Pool", "Watch", "base_of_process", "cores", "forward", "shared_cache"]

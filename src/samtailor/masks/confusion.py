@@ -5,14 +5,15 @@ Per pixel for regions, where answers of several classes may overlap, and per obj
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from samtailor.errors import InputError
-from samtailor.masks.average_precision import ImageResult
+from samtailor.masks.average_precision import ImageResult, Instance
+from samtailor.structures import Annotation
 
 IOU = 0.5
 """IoU from which on an answer covers an object, whatever its class."""
@@ -131,9 +132,7 @@ def instance_confusion(images: Sequence[ImageResult], classes: Sequence[str]) ->
     place = {name: index for index, name in enumerate(names)}
     counts = np.zeros((len(names) + 1, len(names) + 1), np.int64)
     for image in images:
-        truths = [one for one in image.truths if one.label in place and not one.crowd]
-        accepted = [one for one in image.predictions if one.accepted and one.label in place]
-        pairs = match_objects([one.rle for one in truths], [one.rle for one in accepted])
+        truths, accepted, pairs = matched_objects(image, place)
         for row, one in enumerate(truths):
             counts[place[one.label], place[accepted[pairs[row]].label] if row in pairs else -1] += 1
         crowds = [one.rle for one in image.truths if one.crowd]
@@ -141,6 +140,15 @@ def instance_confusion(images: Sequence[ImageResult], classes: Sequence[str]) ->
             if not _inside(accepted[column].rle, crowds):
                 counts[-1, place[accepted[column].label]] += 1
     return Confusion(names, names, counts, counts[:-1].sum(axis=1), "objects")
+
+
+def matched_objects(
+    image: ImageResult, classes: Container[str]
+) -> tuple[list[Annotation], list[Instance], dict[int, int]]:
+    """Objects and accepted predictions of some classes, without regions of many objects, and their `match_objects`."""
+    truths = [one for one in image.truths if one.label in classes and not one.crowd]
+    accepted = [one for one in image.predictions if one.accepted and one.label in classes]
+    return truths, accepted, match_objects([one.rle for one in truths], [one.rle for one in accepted])
 
 
 def match_objects(
@@ -174,4 +182,12 @@ def _inside(rle: dict[str, Any], crowds: Sequence[dict[str, Any]]) -> bool:
     return bool(crowds) and float(np.max(coco.iou([rle], list(crowds), [1] * len(crowds)))) >= IOU
 
 
-__all__ = ["BACKGROUND", "NOTHING_FOUND", "Confusion", "instance_confusion", "match_objects", "region_confusion"]
+__all__ = [
+    "BACKGROUND",
+    "NOTHING_FOUND",
+    "Confusion",
+    "instance_confusion",
+    "match_objects",
+    "matched_objects",
+    "region_confusion",
+]

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from samtailor.masks.average_precision import ImageResult
-from samtailor.masks.confusion import match_objects
+from samtailor.masks.confusion import matched_objects
 from samtailor.masks.metrics import dice
 from samtailor.masks.overlay import around, fit, overlay
 from samtailor.masks.rle import encode
@@ -75,9 +75,7 @@ def instance_answers(images: Sequence[ImageResult], classes: Sequence[str]) -> l
     """Answers of automatic mode: objects with the accepted predictions of the highest IoU, whatever their class."""
     answers = []
     for image in images:
-        truths = [one for one in image.truths if one.label in classes and not one.crowd]
-        predictions = [one for one in image.predictions if one.accepted and one.label in classes]
-        pairs = match_objects([one.rle for one in truths], [one.rle for one in predictions])
+        truths, predictions, pairs = matched_objects(image, classes)
         for row, one in enumerate(truths):
             if row not in pairs:
                 answers.append(Answer(image.id, one.label, 0.0, one.rle))

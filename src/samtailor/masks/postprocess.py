@@ -74,7 +74,7 @@ def postprocessed_runs(one: RunLengths, how: Postprocess) -> dict[str, object] |
 
 def _smoothed(mask: np.ndarray, x: int, y: int, share: float, size: tuple[int, int]) -> Window:
     """Blurred and cut at one half; beyond the border of the image the mask continues as it is there."""
-    sigma = share * math.sqrt(int(_parts(mask)[1].max()) / math.pi)
+    sigma = share * math.sqrt(int(connected_parts(mask)[1].max()) / math.pi)
     if sigma < 0.3:  # a Gaussian that narrow changes no pixel
         return mask, x, y
     margin, (height, width) = math.ceil(_REACH * sigma), size
@@ -88,7 +88,7 @@ def _smoothed(mask: np.ndarray, x: int, y: int, share: float, size: tuple[int, i
 
 def _filled(mask: np.ndarray, share: float) -> np.ndarray:
     """With its small holes filled; background that reaches the edge of the window is no hole."""
-    labels, areas = _parts(~np.pad(mask, 1), connectivity=4)
+    labels, areas = connected_parts(~np.pad(mask, 1), connectivity=4)
     largest = share * np.count_nonzero(mask) if share < 1 else math.inf
     areas[labels[0, 0]] = 0
     return mask | _chosen(labels, (areas > 0) & (areas <= largest))[1:-1, 1:-1]
@@ -97,7 +97,7 @@ def _filled(mask: np.ndarray, share: float) -> np.ndarray:
 def _large_parts(mask: np.ndarray, how: Postprocess, image_area: int, never_empty: bool) -> np.ndarray:
     if not (how.crumbs or how.min_area or how.one_component):
         return mask
-    labels, areas = _parts(mask)
+    labels, areas = connected_parts(mask)
     kept = areas >= max(1.0, how.crumbs * areas.max(), how.min_area * image_area)
     largest = int(areas.argmax())
     if how.one_component:
@@ -106,7 +106,7 @@ def _large_parts(mask: np.ndarray, how: Postprocess, image_area: int, never_empt
     return _chosen(labels, kept)
 
 
-def _parts(mask: np.ndarray, connectivity: int = 8) -> tuple[np.ndarray, np.ndarray]:
+def connected_parts(mask: np.ndarray, connectivity: int = 8) -> tuple[np.ndarray, np.ndarray]:
     """Labels of the connected parts, and the area of each; label 0 is the rest, whose area counts as 0."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=connectivity)
     areas = stats[:, cv2.CC_STAT_AREA].astype(np.int64)
@@ -118,4 +118,4 @@ def _chosen(labels: np.ndarray, kept: Sequence[bool] | np.ndarray) -> np.ndarray
     return np.asarray(kept, bool)[labels]
 
 
-__all__ = ["Window", "postprocessed", "postprocessed_runs", "postprocessed_window"]
+__all__ = ["Window", "connected_parts", "postprocessed", "postprocessed_runs", "postprocessed_window"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from samtailor.structures import Features, Sample
 
 if TYPE_CHECKING:
     from samtailor.cache.embeddings import EmbeddingCache
+
+T = TypeVar("T")
 
 
 class EmbeddedImage:
@@ -109,9 +111,7 @@ class EmbeddedImage:
         Raises:
             InputError: no image is set.
         """
-        if self._features is None:
-            raise InputError("No image is set. Call set_image(image) first.")
-        return self._features
+        return _of_current_image(self._features)
 
     @property
     def frame(self) -> Frame:
@@ -120,9 +120,7 @@ class EmbeddedImage:
         Raises:
             InputError: no image is set.
         """
-        if self._frame is None:
-            raise InputError("No image is set. Call set_image(image) first.")
-        return self._frame
+        return _of_current_image(self._frame)
 
     @property
     def image(self) -> np.ndarray:
@@ -194,6 +192,12 @@ class EmbeddedImage:
             return self._store.features(self.base, pixels)
         image = Frame.of(self.base, *pixels.shape[:2]).image(pixels, self.base)
         return encode_image(self.base, image[None].to(self.device), self.precision)
+
+
+def _of_current_image(value: T | None) -> T:
+    if value is None:
+        raise InputError("No image is set. Call set_image(image) first.")
+    return value
 
 
 __all__ = ["EmbeddedImage"]

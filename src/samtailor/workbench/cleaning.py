@@ -8,8 +8,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from samtailor.masks.postprocess import connected_parts, postprocessed
 from samtailor.masks.rle import encode, to_json
 from samtailor.registry import choose
+from samtailor.structures.postprocess import Postprocess
 
 CRUMB = 0.05
 """Parts smaller than this share of the largest part are crumbs."""
@@ -51,14 +53,11 @@ def cleaned_to_json(mask: np.ndarray, operation: str) -> list[dict[str, Any]]:
 
 
 def _fill(mask: np.ndarray) -> list[np.ndarray]:
-    outside = np.pad((~mask).astype(np.uint8), 1, constant_values=1)  # the frame joins everything outside
-    _, labels = cv2.connectedComponents(outside, connectivity=4)
-    return [labels[1:-1, 1:-1] != labels[0, 0]]
+    return [postprocessed(mask, Postprocess(fill_holes=1.0))]
 
 
 def _crumbs(mask: np.ndarray) -> list[np.ndarray]:
-    labels, areas = _parts(mask)
-    return [np.isin(labels, np.flatnonzero(areas >= CRUMB * areas.max()) + 1)]
+    return [postprocessed(mask, Postprocess(crumbs=CRUMB))]
 
 
 def _smooth(mask: np.ndarray) -> list[np.ndarray]:
@@ -69,17 +68,11 @@ def _smooth(mask: np.ndarray) -> list[np.ndarray]:
 
 
 def _split(mask: np.ndarray) -> list[np.ndarray]:
-    labels, areas = _parts(mask)
-    order = np.argsort(-areas, kind="stable") + 1
+    labels, areas = connected_parts(mask)
+    order = np.argsort(-areas[1:], kind="stable") + 1
     parts = [labels == label for label in order[: MAX_PARTS - 1]]
     rest = order[MAX_PARTS - 1 :]
     return [*parts, np.isin(labels, rest)] if len(rest) else parts
-
-
-def _parts(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Connected parts (diagonal neighbors are connected): labels from 1 on, 0 outside, and the area of each."""
-    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    return labels, statistics[1:, cv2.CC_STAT_AREA]
 
 
 def _sigma(mask: np.ndarray) -> float:

@@ -69,24 +69,21 @@ def _with_present(
     entry = choice.entries.get(decision.way)
     if entry is None or present.segmenter is None:
         return decision
-    theirs: list[float] = []
-    if decision.way in PROMPTED:
-        for fold in folds:
-            theirs += _prompted(present, fold, classes, base, store, decision.way, seed)
-    else:
-        if not present.segmenter.promptless or not present.segmenter.maps:
-            return decision
-        known = {sample.id: sample for fold in folds for sample in fold}
-        theirs = [region_dice(present.segmenter, known[id], classes, store) for id in entry.scores.images]
     scores: Scores = entry.scores
-    ours = scores.values[BASE if decision.answers == "base" else entry.variant]
     rows = [row for row, id in enumerate(scores.images) if id not in present.learnt_from]
-    names = [groups.get(scores.images[row], scores.images[row]) for row in rows]
+    new = [scores.images[row] for row in rows]
     objects = None
-    if decision.way not in PROMPTED:
+    if decision.way in PROMPTED:  # of all images, so that the prompts are those of the contest
+        every = [one for fold in folds for one in _prompted(present, fold, classes, base, store, decision.way, seed)]
+        theirs = [every[row] for row in rows]
+    elif present.segmenter.promptless and present.segmenter.maps:
         known = {sample.id: sample for fold in folds for sample in fold}
-        objects = sum(len(known[scores.images[row]].of(classes)) for row in rows)
-    return against_present(decision, [ours[row] for row in rows], [theirs[row] for row in rows], names, objects)
+        theirs = [region_dice(present.segmenter, known[id], classes, store) for id in new]
+        objects = sum(len(known[id].of(classes)) for id in new)
+    else:
+        return decision
+    ours = scores.values[BASE if decision.answers == "base" else entry.variant]
+    return against_present(decision, [ours[row] for row in rows], theirs, [groups.get(id, id) for id in new], objects)
 
 
 def _prompted(
