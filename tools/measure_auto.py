@@ -1,18 +1,18 @@
 """Measure the method `auto` on real images against its candidates and other methods, and write results/auto.json.
 
     python tools/measure_auto.py --data DATA --detectors DETECTORS --out RUNS
-        [--shots 4,8,16] [--seeds 0,1,2] [--only humans,nuclei] [--budget 2m] [--quick] [--table]
+        [--shots 4,8,16] [--seeds 0,1,2] [--only humans,nuclei] [--budget 2m] [--workers 2] [--quick] [--table]
 
 DATA holds the data sets as folders. Each combination of data set, seed and number of masks is one run and one file,
-RUNS/rows/SET-SEED-SHOTS.json; finished runs are kept, so that the command can be stopped and started again. `--table`
-only writes the results of the rows that are there. `--quick` makes one small run per set, to try the tool; it writes no
-results.
+RUNS/rows/SET-SEED-SHOTS.json; finished runs are kept, so that the command can be stopped and started again. RUNS may be
+that of tools/measure_few_shot.py, whose fits of the other methods are then used. `--table` only writes the results of
+the rows that are there. `--quick` makes one small run per set, to try the tool; it writes no results.
 
 A run is `samtailor compare` with `auto` and the other methods on the same masks and test images. Then every candidate
 that the contest rejected for regions is fitted as well, with the plan of the contest and nothing changed but the
 candidate, and judged on the test images: the regret is the Dice of the best one minus that of `auto`. Clicks are
-compared with the base model and with PLM. The budget counts CPU time (`options.clock=cpu`), so that other programs on
-the machine do not change the result.
+compared with the base model and with PLM. The budget counts CPU time divided by the number of processes
+(`options.clock=cpu`), so that other programs on the machine do not change the result.
 """
 
 from __future__ import annotations
@@ -64,11 +64,12 @@ def _runs(options: argparse.Namespace) -> Iterator[tuple[str, int, int]]:
 
 
 def _measure(name: str, seed: int, shots: int, options: argparse.Namespace) -> dict[str, Any]:
-    out = options.out / f"{name}-{seed}-{shots}"
+    out = options.out / name
     out.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "samtailor", "compare", str(options.data / name), "--out", str(out), "--regions"]
     command += ["--shots", str(shots), "--seeds", f"{seed},", *SETS[name][1]]
-    settings = [f"auto.budget={options.budget}", "auto.options.clock=cpu", *options.set]
+    settings = [f"auto.budget={options.budget}", "auto.options.clock=cpu", f"auto.options.workers={options.workers}"]
+    settings += options.set
     settings += [] if options.steps is None else [f"tailor.steps={options.steps}"]
     own = [one for setting in settings if setting.startswith("auto.") for one in ("--set", setting)]
     others = [one for setting in settings if not setting.startswith("auto.") for one in ("--set", setting)]
@@ -77,7 +78,7 @@ def _measure(name: str, seed: int, shots: int, options: argparse.Namespace) -> d
         detector = seen if name == "humans" else ["--detector=full-frame"]
     else:
         detector = []
-    log = out.with_suffix(".log")
+    log = options.out / f"{name}-{seed}-{shots}.log"
     alone = run([*command, "--methods", "auto", *own], log)  # memory and time of the contest without the other methods
     run([*command, "--methods", options.methods, *own, *others, *detector], log)  # keeps the contest
     return _row(out, name, seed, shots, options) | {"seconds": alone.seconds, "mib": alone.mib}
@@ -135,6 +136,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--shots", default="4,8,16")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--budget", default="2m", help="of each contest")
+    parser.add_argument("--workers", type=int, default=2, help="processes of each contest")
     parser.add_argument("--steps", type=int, help="of tailor and PLM; default: their own")
     parser.add_argument("--set", action="append", default=[], help="METHOD.SETTING=VALUE, as of `compare --set`")
     parser.add_argument("--only", type=lambda text: text.split(","), help="data sets to measure")
