@@ -53,7 +53,7 @@ class Bundled:
     def backbone_in(self, base: Base) -> EfficientNetLite | None:
         """The network of this companion inside the encoder of a base; None if it sees other images or differs."""
         same = (tuple(base.mean), tuple(base.std)) == (tuple(self.mean), tuple(self.std))
-        return _backbone(base) if same and in_encoder_of(base) else None
+        return _backbone(base) if same and _contains(base, self.size, self.weights_key) else None
 
     def of_backbone(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """As `maps`, from what the backbone returns: maps at strides 4, 8, 16 and 32."""
@@ -90,11 +90,12 @@ def _normalized(x: Tensor) -> Tensor:
 
 def in_encoder_of(base: Base) -> bool:
     """Whether the image encoder of a base contains this backbone, with these weights, and its input has this size."""
+    return _backbone(base) is not None and _contains(base, *_identity())
+
+
+def _contains(base: Base, size: int, key: str) -> bool:
     trunk = _backbone(base)
-    if trunk is None:
-        return False
-    size, key = _identity()
-    return base.size == size and _trunk_memo.weights_key(trunk) == key
+    return trunk is not None and base.size == size and _trunk_memo.weights_key(trunk) == key
 
 
 def _backbone(base: Base) -> EfficientNetLite | None:
