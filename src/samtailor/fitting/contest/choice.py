@@ -117,7 +117,7 @@ def survivors(
     """
     kept: list[Candidate] = []
     for way in (*PROMPTED, "region"):
-        rows = [Entry(c, _variant(way, s[way], groups), s[way], steps) for c, steps, s in entries if way in s]
+        rows = [Entry(c, variant_of(way, s[way], groups), s[way], steps) for c, steps, s in entries if way in s]
         if not rows:
             continue
         best = max(rows, key=lambda row: row.mean)
@@ -134,7 +134,8 @@ def plan_name(variant: str) -> str:
     return str(PLANS[int(variant)])
 
 
-def _variant(way: str, scores: Scores, groups: Mapping[str, str]) -> str:
+def variant_of(way: str, scores: Scores, groups: Mapping[str, str]) -> str:
+    """The variant that a candidate is judged by: a strength above 0, or a plan of tiled inference."""
     return _plan(scores, groups) if way == "region" else _strength(scores)
 
 
@@ -206,4 +207,4 @@ def _bounds(low: float, high: float) -> list[float] | None:
     return None if math.isnan(low) else [low, high]
 
 
-__all__ = ["PART", "PROMPTED", "Choice", "Entry", "choose", "plan_name", "simplest", "survivors"]
+__all__ = ["PART", "PROMPTED", "Choice", "Entry", "choose", "plan_name", "simplest", "survivors", "variant_of"]

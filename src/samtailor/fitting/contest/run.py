@@ -3,7 +3,8 @@
 1. A short fit, so that there is a usable adapter early.
 2. Short fits of all candidates on all folds. Candidates that are worse than the best in all of their ways of use, by
    more than the standard error, are dropped.
-3. Longer fits of the others on all folds, as long as the budget allows. Their out-of-fold scores decide.
+3. Longer fits of the others on all folds, as long as the budget allows. Their out-of-fold scores decide. Prompt
+   candidates that still gain get further rounds alone while there is time.
 4. The chosen ones are fitted on all images.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from samtailor.errors import InputError
@@ -20,14 +21,14 @@ from samtailor.fitting import folder
 from samtailor.fitting.contest import sheet
 from samtailor.fitting.contest.assemble import assembled, publish
 from samtailor.fitting.contest.candidates import Candidate
-from samtailor.fitting.contest.choice import PROMPTED, choose, survivors
+from samtailor.fitting.contest.choice import PROMPTED, Entry, choose
 from samtailor.fitting.contest.cross_validation import folds_of, joined
 from samtailor.fitting.contest.jobs import Fit, Fitted, fit_and_score
 from samtailor.fitting.contest.outcome import decisions_of, figures_of, forecast_of
 from samtailor.fitting.contest.plan_file import ContestPlan
 from samtailor.fitting.contest.postprocessing import chosen_postprocess, with_postprocess
+from samtailor.fitting.contest.rounds import Row, hold_rounds
 from samtailor.fitting.contest.schedule import LEAST_STEPS, Schedule
-from samtailor.fitting.contest.scoring import Scores
 from samtailor.fitting.contest.state import ContestState
 from samtailor.fitting.contest.suggest import next_images
 from samtailor.fitting.pool import Done
@@ -40,8 +41,6 @@ FIRST_STEPS = 40
 LEAST_GROUPS = 4  # of images, for a forecast
 _POLL = 0.5  # seconds
 
-Rows = list[tuple[Candidate, int, Mapping[str, Scores]]]
-
 
 @dataclass
 class Contest(ContestState):
@@ -49,6 +48,8 @@ class Contest(ContestState):
 
     inference: InferenceSpec | None = None
     """Of the adapter that was written last."""
+    growing: list[Candidate] = field(default_factory=list)
+    """Prompt candidates that more steps still make better."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,41 +96,44 @@ class Contest(ContestState):
         self._publish(done.folder if "region" in candidate.ways else None,
                       None if "region" in candidate.ways else done.folder, FIRST_STEPS)  # fmt: skip
 
-    def _rounds(self) -> Rows:
-        """Out-of-fold scores of the candidates that reached the last round."""
+    def _rounds(self) -> list[Row]:
+        """Out-of-fold scores of all candidates, of the round that counts."""
         fitted = [one for one in self.candidates if one.method is not None]
         if not fitted or not self.folds:
             return []
-        steps = self.schedule.first_round(fitted)
-        rows = self._round(steps)
-        kept = survivors(rows, self.groups)
-        steps = self.schedule.last_round([one for one in fitted if one in kept])
-        if not steps or all(steps[one] <= 1.5 * before for one, before, _ in rows if one in steps):
-            return rows
-        lost = [one.name for one in fitted if one not in kept]
-        if lost:
-            self.plan.notes.append(f"After the first round {', '.join(lost)} took no further part.")
-        later = self._round(steps)
-        self.plan.evidence["first_round"] = [
-            {"candidate": one.name, "steps": count, "means": {w: s.mean(s.best) for w, s in scores.items()}}
-            for one, count, scores in rows
-        ]
-        return [*later, *(row for row in rows if row[0] not in kept)]
+        made = hold_rounds(fitted, self.schedule, self.groups, self._round)
+        if made.dropped:
+            self.plan.notes.append(f"After the first round {', '.join(made.dropped)} took no further part.")
+        self.plan.evidence["earlier_rounds"] = made.earlier
+        self.growing = made.growing
+        return made.rows
 
-    def _chosen(self, rows: Rows) -> dict[str, tuple[Candidate, int]]:
-        """Candidate and steps of each part of the adapter."""
+    def _chosen(self, rows: list[Row]) -> dict[str, tuple[Candidate, int]]:
+        """Candidate and steps of each part of the adapter.
+
+        A region map is fitted as long as there is time, and so are prompts as long as more steps bring more; else they
+        get as many steps as their scores are of.
+        """
         fitted = [one for one in self.candidates if one.method is not None]
         region, prompt = self.choice.region, self.choice.prompt
-        chosen: dict[str, tuple[Candidate, int]] = {}
+        parts: dict[str, Candidate] = {}
+        judged: dict[Candidate, tuple[int, int]] = {}
         if region is not None:
-            chosen["region"] = (region.candidate, self.schedule.final(region.candidate, region.steps))
+            parts["region"] = region.candidate
+            judged[region.candidate] = (region.steps, self.schedule.complete(region.candidate))
         elif not rows and (mapped := [one for one in fitted if "region" in one.ways]):
-            chosen["region"] = (mapped[0], self.schedule.complete(mapped[0]))
-        if prompt is not None:  # as many steps as the scores are of
-            chosen["prompt"] = (prompt, next(steps for one, steps, _ in rows if one is prompt))
-        if not chosen:  # the base model answers everything; the folder keeps an adapter of strength 0
-            chosen["prompt"] = (next(one for one in fitted if set(one.ways) & set(PROMPTED)), LEAST_STEPS)
-        return chosen
+            complete = self.schedule.complete(mapped[0])
+            parts["region"], judged[mapped[0]] = mapped[0], (complete, complete)
+        if prompt is not None:
+            parts["prompt"], steps = prompt, next(steps for one, steps, _ in rows if one is prompt)
+            judged[prompt] = (steps, self.schedule.complete(prompt) if prompt in self.growing else steps)
+        if not parts:  # the base model answers everything; the folder keeps an adapter of strength 0
+            only = next(one for one in fitted if set(one.ways) & set(PROMPTED))
+            parts["prompt"], judged[only] = only, (LEAST_STEPS, LEAST_STEPS)
+        entry = self._forecast_entry()
+        reserve = 0.0 if entry is None else self.schedule.forecast(entry.candidate, entry.steps)
+        steps_of = self.schedule.final(judged, reserve)
+        return {part: (one, steps_of[one]) for part, one in parts.items()}
 
     def _planned_parts(self, plan: ContestPlan) -> dict[str, tuple[Candidate, int]]:
         """Candidate and steps of each part as an earlier contest chose them."""
@@ -175,12 +179,12 @@ class Contest(ContestState):
 
     # -- parts of a stage
 
-    def _round(self, steps: Mapping[Candidate, int]) -> Rows:
+    def _round(self, steps: Mapping[Candidate, int]) -> list[Row]:
         """Fit some candidates on all folds; their scores."""
         jobs = [
             self._job(one, count, f"{one.name}-{count}-{number}", fold)
+            for one, count in sorted(steps.items(), key=lambda item: -self.schedule.seconds(*item))  # longest first
             for number, fold in enumerate(self.folds)
-            for one, count in steps.items()
         ]
         done = self._fits(jobs)
         return [
@@ -190,11 +194,11 @@ class Contest(ContestState):
 
     def _forecast_fits(self, final: Mapping[str, Fit]) -> dict[str, Fit]:
         """Fits on half of the images for the forecast, if there is time for them."""
-        entry = self.choice.entries.get("region") or self.choice.entries.get("click")
-        if entry is None or len(set(self.groups.values())) < LEAST_GROUPS:
+        entry = self._forecast_entry()
+        if entry is None:
             return {}
         folds = folds_of([sample.id for sample in self.train], self.groups, self.config.seed, count=2)
-        needed = len(folds) * self.schedule.seconds(entry.candidate, entry.steps)
+        needed = self.schedule.forecast(entry.candidate, entry.steps)
         needed += sum(self.schedule.seconds(job.candidate, job.steps, fold=False) for job in final.values())
         if needed > self.budget.left * self.pool.workers:
             self.plan.notes.append("There was no time for a forecast; a larger budget has one.")
@@ -202,6 +206,11 @@ class Contest(ContestState):
         name = f"half-{entry.candidate.name}"
         return {f"half-{n}": self._job(entry.candidate, entry.steps, f"{name}-{n}", fold)
                 for n, fold in enumerate(folds)}  # fmt: skip
+
+    def _forecast_entry(self) -> Entry | None:
+        """The scores that a forecast is about; None with too few images for one."""
+        enough = len(set(self.groups.values())) >= LEAST_GROUPS
+        return self.choice.entries.get("region") or self.choice.entries.get("click") if enough else None
 
     def _job(self, candidate: Candidate, steps: int, name: str, judge: tuple[str, ...] = ()) -> Fit:
         return Fit(
@@ -222,8 +231,10 @@ class Contest(ContestState):
             for one in finished:
                 result = one.result()
                 self.budget.add(result.cpu_seconds if self.pool.workers > 1 else 0.0)
-                self.schedule.measure(futures[one].candidate, result.value.step_seconds)
-                done[futures[one].name] = result.value
+                job = futures[one]
+                whole = result.cpu_seconds if job.judge else None
+                self.schedule.measure(job.candidate, job.steps, result.value.step_seconds, whole)
+                done[job.name] = result.value
             self._report()
         return [done[job.name] for job in jobs]
 
@@ -260,6 +271,7 @@ class Contest(ContestState):
         self.plan.budget = {
             "seconds": self.budget.total, "spent": round(self.budget.spent, 1), "clock": self.budget.clock,
             "cpu_seconds": round(self.budget.cpu_seconds, 1), "workers": self.pool.workers,
+            "step_seconds": self.schedule.step_seconds,
         }  # fmt: skip
         self.plan.write(self.out / folder.PLAN)
 

@@ -1,0 +1,115 @@
+"""Method `auto`: how the rounds of a contest use the time."""
+
+from __future__ import annotations
+
+import pytest
+
+from samtailor.fitting.contest.budget import Budget
+from samtailor.fitting.contest.candidates import Candidate
+from samtailor.fitting.contest.rounds import gain, hold_rounds
+from samtailor.fitting.contest.schedule import Schedule, fair
+from samtailor.fitting.contest.scoring import Scores
+
+PLM = Candidate("plm", "plm", ("click", "box"), 1, "plm", 1000)
+MAP = Candidate("tailor", "map", ("region",), 2, "tailor", 300, fold_options={"members": 2})
+STEP = {PLM: 0.05, MAP: 0.07}
+IDS = [f"i{number}" for number in range(6)]
+
+
+class Clock(Budget):
+    """A budget whose time is what the fits of a test are said to take."""
+
+    used = 0.0
+
+    @property
+    def spent(self):
+        return self.used / self.workers
+
+
+def scores(values):
+    return Scores(IDS, ["a"] * len(IDS), {name: list(row) for name, row in values.items()}, len(IDS))
+
+
+def prompted(level):
+    """Scores of clicks and boxes at a level; single images differ a little."""
+    rows = [level + 0.002 * (-1) ** number for number in range(len(IDS))]
+    one = scores({"1": rows, "0": [0.4] * len(IDS)})
+    return {"click": one, "box": one}
+
+
+def contest(seconds, level_of, *, workers=2, candidates=(PLM, MAP), most=10_000):
+    """Hold rounds; `level_of` returns the score of PLM by its steps."""
+    clock = Clock(seconds, workers)
+    schedule = Schedule(clock, 3, most)
+    held = []
+
+    def hold(steps):
+        held.append({one.name: count for one, count in steps.items()})
+        for one, count in steps.items():
+            clock.used += 3 * (count * STEP[one] + 1.0)
+            schedule.measure(one, 3 * count, STEP[one], 3 * count * STEP[one] + 1.0)
+        region = {"region": scores({"0": [0.8] * len(IDS)})}
+        return [(one, n, prompted(level_of(n)) if one is PLM else region) for one, n in steps.items()]
+
+    made = hold_rounds(candidates, schedule, {}, hold)
+    return made, schedule, clock, held
+
+
+def growing(steps):
+    return 0.4 + 0.4 * (1 - 50 / (50 + steps))
+
+
+def test_prompts_get_further_rounds_alone_while_they_gain():
+    made, schedule, clock, held = contest(600, growing)
+    assert [set(one) for one in held[:2]] == [{"plm", "tailor"}] * 2
+    steps = [one["plm"] for one in held]
+    assert steps == sorted(steps)
+    assert steps[-1] == 1000
+    assert made.growing == [PLM]
+    assert [row["steps"] for row in made.earlier if row["candidate"] == "plm"] == steps[:-1]
+    assert next(n for one, n, _ in made.rows if one is PLM) == 1000
+    assert clock.left * clock.workers > schedule.seconds(MAP, 300, fold=False)  # time for the fits on all images
+
+
+def test_prompts_that_do_not_gain_keep_the_steps_that_won():
+    made, _, _, held = contest(600, lambda steps: 0.7 if steps <= 200 else 0.6)
+    assert len(held) == 2  # no third round
+    assert made.growing == []
+    assert next(n for one, n, _ in made.rows if one is PLM) == held[0]["plm"] <= 200
+    (lost,) = [row for row in made.earlier if row["candidate"] == "plm"]
+    assert (lost["steps"], lost["means"]["click"]) == (held[1]["plm"], pytest.approx(0.6))
+
+
+def test_what_is_left_is_used():
+    for seconds in (60, 120, 240):
+        made, schedule, clock, _ = contest(seconds, growing)
+        steps = {one: count for one, count, _ in made.rows}
+        final = schedule.final({one: (count, schedule.complete(one)) for one, count in steps.items()})
+        assert final[PLM] >= 1.5 * steps[PLM] or final[PLM] == 1000
+        clock.used += sum(schedule.seconds(one, count, fold=False) for one, count in final.items())
+        assert clock.spent <= seconds
+        assert clock.spent >= 0.6 * seconds or final == {PLM: 1000, MAP: 300}
+
+
+def test_equal_shares_of_the_time_and_the_rest_to_those_that_need_it():
+    assert fair([10, 100], 60) == [10, 50]
+    assert fair([100, 100], 60) == [30, 30]
+    assert fair([5, 6], 60) == [5, 6]
+
+
+def test_one_process_shares_its_time_between_the_fits_on_all_images():
+    schedule = Schedule(Clock(80.0, 1), 3, 10_000)
+    for one, each in STEP.items():
+        schedule.measure(one, 30, each, None)
+    final = schedule.final({PLM: (10, 1000), MAP: (10, 300)})
+    assert final[PLM] == int((72 - 300 * 0.07 * 1.5) / 0.05)  # the map needs less than half of the time
+    assert final[MAP] == 300
+    assert schedule.final({PLM: (10, 40)})[PLM] == 40
+
+
+def test_gain_is_over_clicks_and_boxes():
+    better, base = prompted(0.6), prompted(0.5)
+    assert gain(better, base, {}).mean == pytest.approx(0.1)
+    assert gain(better, None, {}).mean == pytest.approx(0.2)
+    assert gain(better, base, {}).better
+    assert gain(base, better, {}).worse
