@@ -16,6 +16,9 @@ import numpy as np
 PRIOR, SPREAD = 0.3, 0.2
 """Mean and standard deviation of the exponent over data sets."""
 MORE = (8, 16)
+TRUSTED = 0.02
+"""A forecast is given if it is expected to be as close as that in four of five cases, or to have the right sign."""
+_FOUR_OF_FIVE = 1.2816  # standard errors
 _DRAWS = 400
 _LEAST_ERROR = 1e-3
 
@@ -33,6 +36,11 @@ class Forecast:
     masks: int
     gain: float
     error: float
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it is accurate enough to be given."""
+        return self.error * _FOUR_OF_FIVE <= max(TRUSTED, self.gain)
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -62,8 +70,9 @@ def forecasts(
     means = np.maximum(pairs.mean(axis=0), _LEAST_ERROR)
     measured = float((math.log(means[0]) - math.log(means[1])) / ratio)
     exponent, spread = combined(measured, float(exponents.std()))
-    error = float(means[1]) * (sizes[1] / present) ** exponent
-    return [Forecast(extra, *_gain(error, exponent, spread, present, extra)) for extra in MORE]
+    grown = (sizes[1] / present) ** exponent
+    level, unsure = float(means[1]) * grown, float(drawn[:, 1].std()) * grown
+    return [Forecast(extra, *_gain(level, unsure, exponent, spread, present, extra)) for extra in MORE]
 
 
 def combined(measured: float, error: float) -> tuple[float, float]:
@@ -73,17 +82,32 @@ def combined(measured: float, error: float) -> tuple[float, float]:
     return max(mean, 0.0), (weight + prior) ** -0.5
 
 
-def _gain(error: float, exponent: float, spread: float, present: int, extra: int) -> tuple[float, float]:
-    """Gain of the score and its standard error, by the derivative with respect to the exponent."""
+def _gain(level: float, unsure: float, exponent: float, spread: float, present: int, extra: int) -> tuple[float, float]:
+    """Gain of the score and its standard error, by the derivatives with respect to exponent and present error.
+
+    Args:
+        level, unsure: present error, 1 - score, and its standard error.
+        exponent, spread: of the power law, and its standard error.
+        present, extra: number of masks.
+    """
     shrunk = (present / (present + extra)) ** exponent
-    slope = error * shrunk * math.log((present + extra) / present)
-    return error * (1 - shrunk), slope * spread
+    slope = level * shrunk * math.log((present + extra) / present)
+    return level * (1 - shrunk), math.hypot(slope * spread, (1 - shrunk) * unsure)
 
 
 def words(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
-    """One sentence about forecasts, in percent points."""
-    parts = [f"{row['masks']} more masks {100 * row['gain']:+.1f} ± {100 * row['error']:.1f}" for row in rows]
-    return f"Expected gain in {metric}: {', '.join(parts)} (extrapolated from fits on fewer masks)."
+    """One sentence about the forecasts that can be trusted, in percent points, and about those that cannot."""
+    known = [Forecast(row["masks"], row["gain"], row["error"]) for row in rows]
+    parts = [f"{one.masks} more masks {100 * one.gain:+.1f} ± {100 * one.error:.1f}" for one in known if one.trusted]
+    unsure = [one for one in known if not one.trusted]
+    text = f"Expected gain in {metric}: {', '.join(parts)} (extrapolated from fits on fewer masks)." if parts else ""
+    if unsure:
+        named = " and ".join(str(one.masks) for one in unsure)
+        text += (
+            f"{' ' if text else ''}No forecast of {metric} for {named} more masks: its standard error would be "
+            f"{100 * max(one.error for one in unsure):.1f} points."
+        )
+    return text
 
 
-__all__ = ["MORE", "Forecast", "combined", "forecasts", "words"]
+__all__ = ["MORE", "TRUSTED", "Forecast", "combined", "forecasts", "words"]

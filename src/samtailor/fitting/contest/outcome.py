@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
+
+import numpy as np
 
 from samtailor.fitting.contest import forecast, sheet
 from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.objects import objects_of_parts
 from samtailor.fitting.contest.replacement import gate_with_present
-from samtailor.fitting.contest.scoring import Scores
+from samtailor.fitting.contest.scoring import BASE, Scores
 from samtailor.fitting.contest.state import ContestState
-from samtailor.fitting.gate import MIN_OBJECTS, compared
+from samtailor.fitting.gate import MIN_OBJECTS, Difference, compared
 
 _METRICS = {"region": "Dice without a prompt", "click": "IoU of clicks"}
 
@@ -84,11 +86,34 @@ def _summary(contest: ContestState) -> dict[str, Any]:
         smallest = min(one.area / math.prod(one.rle["size"]) for s in contest.train for one in s.of(contest.classes))
         summary["objects_of_parts"] = objects_of_parts(region, contest.train, contest.classes, smallest / 4)
         summary["touching"] = data.touching
+        summary["clicks"] = _better_clicks(contest)
         if not contest.postprocess.nothing:
             evidence = contest.plan.evidence["postprocess"]
             scores = {"before": evidence["before"], "after": evidence["after"]}
             summary["postprocess"] = {"steps": str(contest.postprocess), **scores}
     return summary
+
+
+def _better_clicks(contest: ContestState) -> dict[str, Any] | None:
+    """Mean Dice of the region, and of one click on each object, if the region is worse by more than the standard error.
+
+    Both are of the same images, which the fits had not learnt from. A click counts as it is answered in use. None: the
+    region is not worse, or there are too few images to say so.
+    """
+    region, click = contest.choice.region, contest.choice.entries.get("click")
+    if region is None or click is None:
+        return None
+    adapter = contest.choice.strength.get("click", 0.0) > 0
+    clicks = _by_image(click.scores, click.variant if adapter else BASE, lambda iou: 2 * iou / (1 + iou))
+    regions = _by_image(region.scores, region.variant)
+    images = [id for id in regions if id in clicks]
+    if not images:
+        return None
+    pair = [[one[id] for id in images] for one in (regions, clicks)]
+    change = Difference.of(*pair, [contest.groups.get(id, id) for id in images], region.scores.objects)
+    if not change.enough or not change.worse:
+        return None
+    return {"region": float(np.mean(pair[0])), "click": float(np.mean(pair[1])), "adapter": adapter}
 
 
 def _small(contest: ContestState) -> list[float] | None:
@@ -109,11 +134,11 @@ def _small(contest: ContestState) -> list[float] | None:
     return [sum(part) / len(part) for part in parts] if all(parts) else None
 
 
-def _by_image(scores: Scores, variant: str) -> dict[str, float]:
-    """Mean score of each image."""
+def _by_image(scores: Scores, variant: str, score: Callable[[float], float] = float) -> dict[str, float]:
+    """Mean score of each image; `score` converts each of them."""
     rows: dict[str, list[float]] = {}
     for id, value in zip(scores.images, scores.values[variant], strict=True):
-        rows.setdefault(id, []).append(value)
+        rows.setdefault(id, []).append(score(value))
     return {id: sum(values) / len(values) for id, values in rows.items()}
 
 

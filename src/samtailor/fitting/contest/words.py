@@ -30,7 +30,7 @@ def contest_sentences(figures: Mapping[str, Any], gate: Gate | None, strength: M
         region = next((one for one in gate.decisions if one.way == "region"), None)
         prompted = Gate(tuple(one for one in gate.decisions if one.way != "region"), gate.replaces, gate.reason)
         lines += sentences(prompted, strength)
-        lines += [] if region is None else [_region(region, contest)]
+        lines += [] if region is None else [_region(region, contest), *_clicks(contest)]
     lines += [_losers(way, rows) for way, rows in contest.get("rows", {}).items() if len(rows) > 1]
     lines += [*_objects(contest), *_postprocess(contest)]
     lines += _difficult(contest)
@@ -106,6 +106,18 @@ def _region(one: Decision, contest: Mapping[str, Any]) -> str:
     from samtailor.fitting.select_inference import PLANS
 
     return f"{text}, by {PLANS[int(tiling)]}; {_percent(contest['untiled'])} by the whole image alone."
+
+
+def _clicks(contest: Mapping[str, Any]) -> list[str]:
+    """A warning where one click on each object gives better masks than no prompt."""
+    found = contest.get("clicks")
+    if not found:
+        return []
+    who = "adapter" if found["adapter"] else "base model"
+    return [
+        f"The masks without a prompt are poor: one click on each object has Dice {_percent(found['click'])} on the "
+        f"same images (by the {who}), no prompt {_percent(found['region'])}. Use clicks, or mark more images."
+    ]
 
 
 def _losers(way: str, rows: Sequence[Mapping[str, Any]]) -> str:
