@@ -105,7 +105,7 @@ class Schedule:
         parts = [part for part in (_regions(kept), _prompts(kept)) if part]
         times = fair([self._needed(part, 1.0) for part in parts], self.cpu_left)
         shares = {one: self._share(part, time) for part, time in zip(parts, times, strict=True) for one in part}
-        return {one: max(min(LEAST_STEPS, self.complete(one)), int(share * self.complete(one)))
+        return {one: max(min(LEAST_STEPS, self.complete(one)), int(share * self.complete(one) + 1e-6))
                 for one, share in shares.items()}  # fmt: skip
 
     def further_round(self, candidate: Candidate, others: Sequence[Candidate]) -> int:
