@@ -109,11 +109,12 @@ def _better_clicks(contest: ContestState) -> dict[str, Any] | None:
     images = [id for id in regions if id in clicks]
     if not images:
         return None
-    pair = [[one[id] for id in images] for one in (regions, clicks)]
-    change = Difference.of(*pair, [contest.groups.get(id, id) for id in images], region.scores.objects)
+    ours, theirs = ([one[id] for id in images] for one in (regions, clicks))
+    names = [contest.groups.get(id, id) for id in images]
+    change = Difference.of(ours, theirs, names, region.scores.objects)
     if not change.enough or not change.worse:
         return None
-    return {"region": float(np.mean(pair[0])), "click": float(np.mean(pair[1])), "adapter": adapter}
+    return {"region": float(np.mean(ours)), "click": float(np.mean(theirs)), "adapter": adapter}
 
 
 def _small(contest: ContestState) -> list[float] | None:
