@@ -53,6 +53,7 @@ class Part:
     def _regions(self, plan: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
         """Mean test Dice of the chosen region and of every candidate, fitted on all masks like the chosen one."""
         from samtailor.evaluation.masks import evaluate_many
+        from samtailor.fitting.contest.region_variant import RegionVariant
 
         chosen = plan["decisions"].get("region")
         if chosen is None:
@@ -61,7 +62,9 @@ class Part:
         for row in plan["evidence"].get("region", ()):
             if row["candidate"] != chosen["candidate"]:
                 steps = max(row["steps"], chosen["steps"])
-                decision = {"candidate": row["candidate"], "steps": steps, "tiling": int(row["variant"])}
+                variant = RegionVariant.of(row["variant"])
+                decision = {"candidate": row["candidate"], "steps": steps}
+                decision |= {"tiling": variant.plan, "offset": variant.offset}
                 other = {**plan, "decisions": {**plan["decisions"], "region": decision}}
                 folders[row["candidate"]] = self._planned(other, row["candidate"])
         evaluations = evaluate_many(

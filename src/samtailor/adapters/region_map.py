@@ -90,6 +90,12 @@ class RegionMap(nn.Module):
         """The map: (B, 1, h, w), the members' mean."""
         return self.each(features).mean(dim=0)
 
+    @torch.no_grad()
+    def add_offset(self, offset: float) -> None:
+        """Add a number to the logits of every member, for good."""
+        for member in self.members:
+            member.last.bias += offset
+
     def as_output(self, logits: Tensor, features: Features, prompts: int = 1) -> Output:
         """Logits (B, 1, h, w) as the output without a prompt: P = `prompts` equal masks per image, one candidate.
 

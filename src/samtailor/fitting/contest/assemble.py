@@ -22,7 +22,13 @@ _OF_TRAINING = ("task",)
 
 
 def assembled(
-    base: Base, region: Path | None, prompt: Path | None, *, strength: Mapping[str, float], tiling: TilingPlan
+    base: Base,
+    region: Path | None,
+    prompt: Path | None,
+    *,
+    strength: Mapping[str, float],
+    tiling: TilingPlan,
+    offset: float = 0.0,
 ) -> tuple[Segmenter, artefact.AdapterMeta]:
     """The segmenter of two fits, and the metadata of the first.
 
@@ -32,6 +38,7 @@ def assembled(
         prompt: folder of a fit with a prompt learning module; None for none.
         strength: see `InferenceSpec`.
         tiling: of the region map.
+        offset: is added to the logits of the region map.
 
     Raises:
         ArtefactError: neither is given.
@@ -44,6 +51,8 @@ def assembled(
     if region is not None and prompt is not None:
         plm = artefact.load(prompt, base).segmenter.adapter("plm")
         segmenter.adapter("plm").load_state_dict(plm.state_dict())
+    if region is not None and offset:
+        segmenter.adapter("map").add_offset(offset)
     others = {name: value for name, value in strength.items() if value != 1}
     segmenter.inference = replace(segmenter.inference, strength=others, tiling=tiling)
     return segmenter, loaded.meta

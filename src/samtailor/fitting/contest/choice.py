@@ -9,9 +9,9 @@ from typing import Any
 
 from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.cross_validation import difference
+from samtailor.fitting.contest.region_variant import RegionVariant
 from samtailor.fitting.contest.scoring import BASE, Scores
 from samtailor.fitting.gate import Decision, Difference, Judged, decide
-from samtailor.fitting.select_inference import PLANS
 from samtailor.masks import metrics
 
 PART = "cross-validated"
@@ -89,7 +89,7 @@ def choose(
         choice.table[way] = [_base_row(mine, groups), *(_row(row, BASE, groups) for row in rows)]
     if best is not None and any(choice.strength.values()):
         choice.prompt = best[0]
-    regions = [Entry(c, _plan(s["region"], groups), s["region"], steps) for c, steps, s in entries if "region" in s]
+    regions = [Entry(c, _planned(s["region"], groups), s["region"], steps) for c, steps, s in entries if "region" in s]
     if regions:
         choice.region = simplest(regions, groups)
         decisions.append(_region(choice.region, groups))
@@ -129,14 +129,9 @@ def survivors(
     return kept
 
 
-def plan_name(variant: str) -> str:
-    """The plan of tiled inference of a variant, in words."""
-    return str(PLANS[int(variant)])
-
-
 def variant_of(way: str, scores: Scores, groups: Mapping[str, str]) -> str:
-    """The variant that a candidate is judged by: a strength above 0, or a plan of tiled inference."""
-    return _plan(scores, groups) if way == "region" else _strength(scores)
+    """The variant that a candidate is judged by: a strength above 0, or a `RegionVariant`."""
+    return _planned(scores, groups) if way == "region" else _strength(scores)
 
 
 def _strength(scores: Scores) -> str:
@@ -146,10 +141,20 @@ def _strength(scores: Scores) -> str:
     return best if scores.mean(best) >= scores.mean(full) + _GAIN else full
 
 
-def _plan(scores: Scores, groups: Mapping[str, str]) -> str:
-    """The best plan; the first one unless another is better by enough and by more than the standard error."""
-    sound = [name for name in scores.values if name != "0" and _sound(difference(scores, name, scores, "0", groups))]
-    return max(sound, key=scores.mean, default="0")
+def untiled(scores: Scores, groups: Mapping[str, str]) -> str:
+    """The best offset of the map for the whole image alone."""
+    return _better(scores, "0", [name for name in scores.values if not RegionVariant.of(name).plan], groups)
+
+
+def _planned(scores: Scores, groups: Mapping[str, str]) -> str:
+    """The best variant. More passes must be better than the whole image alone at its best offset."""
+    return _better(scores, untiled(scores, groups), list(scores.values), groups)
+
+
+def _better(scores: Scores, name: str, others: Sequence[str], groups: Mapping[str, str]) -> str:
+    """The best of other variants that are better by enough and by more than the standard error; else `name`."""
+    sound = [one for one in others if one != name and _sound(difference(scores, one, scores, name, groups))]
+    return max(sound, key=scores.mean, default=name)
 
 
 def _sound(change: Difference) -> bool:
@@ -207,4 +212,4 @@ def _bounds(low: float, high: float) -> list[float] | None:
     return None if math.isnan(low) else [low, high]
 
 
-__all__ = ["PART", "PROMPTED", "Choice", "Entry", "choose", "plan_name", "simplest", "survivors", "variant_of"]
+__all__ = ["PART", "PROMPTED", "Choice", "Entry", "choose", "simplest", "survivors", "untiled", "variant_of"]

@@ -11,6 +11,7 @@ import numpy as np
 
 from samtailor.fitting.contest import forecast, sheet
 from samtailor.fitting.contest.candidates import Candidate
+from samtailor.fitting.contest.choice import untiled
 from samtailor.fitting.contest.objects import objects_of_parts
 from samtailor.fitting.contest.replacement import gate_with_present
 from samtailor.fitting.contest.scoring import BASE, Scores
@@ -37,7 +38,7 @@ def figures_of(contest: ContestState) -> dict[str, Any]:
         scores, variant = choice.region.scores, choice.region.variant
         (decision,) = [one for one in choice.decisions if one.way == "region"]
         figures |= {
-            "region_dice": scores.mean(variant), "region_dice_untiled": scores.mean("0"),
+            "region_dice": scores.mean(variant), "region_dice_untiled": scores.mean(untiled(scores, contest.groups)),
             "region_images": len(scores.images), "region_objects": scores.objects,
         }  # fmt: skip
         figures |= {} if decision.interval is None else {"region_interval": list(decision.interval)}
@@ -48,7 +49,7 @@ def decisions_of(contest: ContestState, chosen: Mapping[str, tuple[Candidate, in
     """`ContestPlan.decisions`."""
     parts: dict[str, Any] = {part: {"candidate": one.name, "steps": steps} for part, (one, steps) in chosen.items()}
     if "region" in parts:
-        parts["region"]["tiling"] = 0 if contest.choice.region is None else int(contest.choice.region.variant)
+        parts["region"] |= {"tiling": contest.variant.plan, "offset": contest.variant.offset}
         parts["region"]["postprocess"] = asdict(contest.postprocess)
     return parts | {"strength": dict(contest.choice.strength), "views": contest.config.views}
 
@@ -81,7 +82,8 @@ def _summary(contest: ContestState) -> dict[str, Any]:
     }  # fmt: skip
     region = contest.choice.region
     if region is not None:
-        summary |= {"tiling": region.variant, "untiled": region.scores.mean("0"), "worst": sheet.worst(region)[:3]}
+        plain = region.scores.mean(untiled(region.scores, contest.groups))
+        summary |= {"tiling": region.variant, "untiled": plain, "worst": sheet.worst(region)[:3]}
         summary["small"] = _small(contest)
         smallest = min(one.area / math.prod(one.rle["size"]) for s in contest.train for one in s.of(contest.classes))
         summary["objects_of_parts"] = objects_of_parts(region, contest.train, contest.classes, smallest / 4)

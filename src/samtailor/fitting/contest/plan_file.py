@@ -22,7 +22,7 @@ class ContestPlan:
     Args:
         fingerprint: see `DataFingerprint`.
         decisions: by part of the adapter, "region" and "prompt": None, or candidate, steps and, for the region, the
-            number of the plan of tiled inference; "strength": strength of click and box.
+            number of the plan of tiled inference and the offset of the map's logits; "strength": strength of click and box.
         evidence: by way of use, one row per candidate with its out-of-fold scores.
         budget: what the contest was given and has used.
         notes: sentences.
@@ -64,7 +64,13 @@ class ContestPlan:
         plan = cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
         if not isinstance(plan.decisions, Mapping):
             raise InputError(f"{file}: expected decisions by part of the adapter, got {plan.decisions!r:.100}.")
-        _ = plan.part("prompt"), plan.strength, plan.tiling, plan.postprocess  # a mistake is reported before any fit
+        _ = (
+            plan.part("prompt"),
+            plan.strength,
+            plan.tiling,
+            plan.offset,
+            plan.postprocess,
+        )  # a mistake is reported before any fit
         return plan
 
     def part(self, name: str) -> Mapping[str, Any] | None:
@@ -114,6 +120,19 @@ class ContestPlan:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < len(PLANS):
             known = "; ".join(f"{number}: {plan}" for number, plan in enumerate(PLANS))
             raise InputError(f"plan, decisions.region.tiling: expected one of {known}; got {value!r}.")
+        return value
+
+    @property
+    def offset(self) -> float:
+        """What is added to the logits of the region map, checked.
+
+        Raises:
+            InputError: not a number from -10 to 10.
+        """
+        part = self.part("region")
+        value = 0 if part is None else part.get("offset", 0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -10 <= value <= 10:
+            raise InputError(f"plan, decisions.region.offset: expected a number from -10 to 10, got {value!r}.")
         return value
 
     @property

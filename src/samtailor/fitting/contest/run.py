@@ -27,6 +27,7 @@ from samtailor.fitting.contest.jobs import Fit, Fitted, fit_and_score
 from samtailor.fitting.contest.outcome import decisions_of, figures_of, forecast_of
 from samtailor.fitting.contest.plan_file import ContestPlan
 from samtailor.fitting.contest.postprocessing import chosen_postprocess, with_postprocess
+from samtailor.fitting.contest.region_variant import RegionVariant
 from samtailor.fitting.contest.rounds import Row, hold_rounds
 from samtailor.fitting.contest.schedule import LEAST_STEPS, Schedule
 from samtailor.fitting.contest.state import ContestState
@@ -150,7 +151,7 @@ class Contest(ContestState):
         if not parts:
             raise InputError("The plan has no part: decisions.region and decisions.prompt are both null.")
         self.choice.strength = plan.strength
-        self.tiling, self.postprocess = plan.tiling, plan.postprocess
+        self.planned, self.postprocess = RegionVariant(plan.tiling, plan.offset), plan.postprocess
         self.plan.evidence = dict(plan.evidence)
         self.plan.notes.append("Repeated from a plan; nothing was compared here.")
         return parts
@@ -250,8 +251,8 @@ class Contest(ContestState):
 
     def _publish(self, region: Path | None, prompt: Path | None, steps: int, *, final: bool = False) -> None:
         strength = {way: self.choice.strength.get(way, 0.0) for way in PROMPTED}
-        number = self.tiling if self.choice.region is None else int(self.choice.region.variant)
-        segmenter, meta = assembled(self.base, region, prompt, strength=strength, tiling=PLANS[number])
+        plan, offset = PLANS[self.variant.plan], self.variant.offset
+        segmenter, meta = assembled(self.base, region, prompt, strength=strength, tiling=plan, offset=offset)
         segmenter.inference = with_postprocess(segmenter.inference, self.postprocess)
         if final:
             if region is not None:

@@ -1,12 +1,13 @@
 """Scores of one segmenter on images that it has not learnt from, for each way of use and each variant of the answer.
 
 Variants of clicks and boxes are strengths between base model (0) and adapter (1), those of regions are plans of tiled
-inference (`select_inference.PLANS`). Rows are the same objects for every segmenter, so that differences are paired.
+inference and offsets of the map (`region_variant`). Rows are the same objects for every segmenter, so that differences
+are paired.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,14 @@ from samtailor.adapters.tiled import tiled_logits
 from samtailor.data.augment import View
 from samtailor.data.regions import foreground
 from samtailor.data.transform import Frame
+from samtailor.fitting.contest import region_variant
 from samtailor.fitting.interpolate import MASKS
 from samtailor.fitting.select_inference import MAX_IMAGES, PLANS
 from samtailor.masks import metrics
 from samtailor.masks.rle import encode
 from samtailor.registry import find
 from samtailor.segmenter import Segmenter
-from samtailor.structures import Features, Sample
+from samtailor.structures import Features, Sample, TilingPlan
 from samtailor.train.feed import Feed
 from samtailor.train.multitask import member_map
 from samtailor.train.validate import validate
@@ -119,14 +121,14 @@ def prompted_scores(
 def region_scores(
     segmenter: Segmenter, samples: Sequence[Sample], classes: tuple[str, ...], store: EmbeddingCache
 ) -> Scores:
-    """Dice of the region of the classes on at most `MAX_IMAGES` images, for each plan of tiled inference."""
+    """Dice of the region of the classes on at most `MAX_IMAGES` images, for each variant (`region_variant.ALL`)."""
     by_id = {sample.id: sample for sample in samples}
     judged = [sample for sample in foreground(samples, classes) if sample.of(None)][:MAX_IMAGES]
-    names = [str(number) for number in range(len(PLANS))]
+    names = [one.name for one in region_variant.ALL]
     scores = Scores(values={name: [] for name in names}, masks={name: [] for name in names})
     for sample in judged:
         truth = sample.annotations[0].mask
-        for name, mask in zip(names, _planned_masks(segmenter, sample, store), strict=True):
+        for name, mask in _masks(segmenter, sample, store):
             scores.values[name].append(float(metrics.dice(mask, truth)))
             scores.masks[name].append(encode(mask))
         scores.images.append(sample.id)
@@ -136,8 +138,8 @@ def region_scores(
 
 
 @torch.no_grad()
-def _planned_masks(segmenter: Segmenter, sample: Sample, store: EmbeddingCache) -> list[np.ndarray]:
-    """The region in one image by each plan."""
+def _masks(segmenter: Segmenter, sample: Sample, store: EmbeddingCache) -> Iterator[tuple[str, np.ndarray]]:
+    """The region in one image by each variant, with the name of the variant."""
     base, encoded = segmenter.base, {}
     device, frame = next(base.model.parameters()).device, Frame.of(base, *sample.size)
 
@@ -146,9 +148,18 @@ def _planned_masks(segmenter: Segmenter, sample: Sample, store: EmbeddingCache) 
             encoded[view.key] = store.features(base, [sample], [view], segmenter.companions).to(device)
         return encoded[view.key]
 
-    logits = member_map(segmenter).logits
-    planned = (frame.logits(tiled_logits(plan, logits, base, frame, see)) for plan in PLANS)
-    return [(one[0, 0] > 0).cpu().numpy() for one in planned]
+    region_map = member_map(segmenter)
+
+    def logits(plan: TilingPlan, offset: float) -> torch.Tensor:
+        tiled = tiled_logits(plan, lambda features: region_map.logits(features) + offset, base, frame, see)
+        return frame.logits(tiled)[0, 0]
+
+    for number, plan in enumerate(PLANS):
+        plain = logits(plan, 0.0)
+        for one in (one for one in region_variant.ALL if one.plan == number):
+            decoded = plan.boxes and one.offset
+            above = logits(plan, one.offset) > 0 if decoded else plain > -one.offset
+            yield one.name, above.cpu().numpy()
 
 
 __all__ = ["BASE", "SOURCES", "STRENGTHS", "Scores", "prompted_scores", "region_scores"]

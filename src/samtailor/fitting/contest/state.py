@@ -13,6 +13,7 @@ from samtailor.fitting.contest.choice import Choice
 from samtailor.fitting.contest.cross_validation import folds_of, group_of
 from samtailor.fitting.contest.fingerprint import DataFingerprint
 from samtailor.fitting.contest.plan_file import ContestPlan
+from samtailor.fitting.contest.region_variant import RegionVariant
 from samtailor.fitting.pool import Pool
 from samtailor.structures import NOTHING, Postprocess
 from samtailor.train.config import FitConfig
@@ -49,7 +50,7 @@ class ContestState:
         present: the adapter in use, to compare with.
         replay: plan of an earlier contest, which is repeated without a contest.
         forecast: what more masks would bring.
-        tiling: number of the plan of tiled inference.
+        planned: how an earlier contest, which is repeated, uses the region map.
         postprocess: of the region.
         suggested: ids of the images to mark next.
         figures, history: of the adapter.
@@ -73,7 +74,7 @@ class ContestState:
     present: Present | None = None
     replay: ContestPlan | None = None
     forecast: dict[str, Any] = field(default_factory=dict)
-    tiling: int = 0
+    planned: RegionVariant = RegionVariant()
     postprocess: Postprocess = NOTHING
     suggested: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
@@ -85,6 +86,11 @@ class ContestState:
         self.groups = group_of(self.split, {id: s.group for id, s in known.items() if s.group})
         self.folds = folds_of([sample.id for sample in self.train], self.groups, self.config.seed)
         self.plan.fingerprint = self.data.to_json()
+
+    @property
+    def variant(self) -> RegionVariant:
+        """How the region map is used."""
+        return self.planned if self.choice.region is None else RegionVariant.of(self.choice.region.variant)
 
 
 __all__ = ["ContestState"]

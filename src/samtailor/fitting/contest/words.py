@@ -100,12 +100,11 @@ def _region(one: Decision, contest: Mapping[str, Any]) -> str:
         "" if one.interval is None else f", 95 % interval {_percent(one.interval[0])} to {_percent(one.interval[1])}"
     )
     text = f"Without a prompt: Dice {_percent(one.new)} ({judged_on(one)}{bounds})"
-    tiling = contest.get("tiling", "0")
-    if tiling == "0":
-        return f"{text}."
-    from samtailor.fitting.select_inference import PLANS
+    from samtailor.fitting.contest.region_variant import RegionVariant
 
-    return f"{text}, by {PLANS[int(tiling)]}; {_percent(contest['untiled'])} by the whole image alone."
+    variant = RegionVariant.of(contest.get("tiling", "0"))
+    text = f"{text}, {variant}" if str(variant) else text
+    return f"{text}; {_percent(contest['untiled'])} by the whole image alone." if variant.plan else f"{text}."
 
 
 def _clicks(contest: Mapping[str, Any]) -> list[str]:
