@@ -49,8 +49,10 @@ def test_names_are_read_again():
     assert len({one.name for one in ALL}) == len(ALL)
     assert all(RegionVariant.of(one.name) == one for one in ALL)
     assert (RegionVariant(3, -1).name, RegionVariant(2).name, RegionVariant(4, 0.5).name) == ("3-1", "2", "4+0.5")
-    assert threshold(0) == 0.5 and threshold(2) < 0.2 < 0.5 < threshold(-1)
-    assert "0.12" in str(RegionVariant(0, 2)) and not str(RegionVariant())
+    assert threshold(0) == 0.5
+    assert threshold(2) < 0.2 < 0.5 < threshold(-1)
+    assert "0.12" in str(RegionVariant(0, 2))
+    assert not str(RegionVariant())
 
 
 def test_the_offset_of_a_plan_moves_the_logits_of_the_map(tmp_path, tiny_lite, tiny_samples):

@@ -113,3 +113,9 @@ def test_gain_is_over_clicks_and_boxes():
     assert gain(better, None, {}).mean == pytest.approx(0.2)
     assert gain(better, base, {}).better
     assert gain(base, better, {}).worse
+
+
+def test_a_job_on_a_busy_machine_counts_by_the_clock_of_the_budget():
+    assert Budget(60.0, clock="wall").pace(10.0, 35.0) == 3.5
+    assert Budget(60.0, clock="wall").pace(10.0, 6.0) == 0.6  # several threads
+    assert Budget(60.0, clock="cpu").pace(10.0, 35.0) == 1

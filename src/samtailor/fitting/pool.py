@@ -47,10 +47,11 @@ class Context:
 
 
 class Done(NamedTuple):
-    """What a job returned, and the CPU seconds that it took."""
+    """What a job returned, and the CPU and wall seconds that it took."""
 
     value: Any
     cpu_seconds: float
+    seconds: float
 
 
 def cores() -> int:
@@ -130,9 +131,9 @@ class Pool:
 
 
 def _timed(job: Callable[..., Any], context: Context, arguments: tuple[Any, ...]) -> Done:
-    start = time.process_time()
+    start, wall = time.process_time(), time.monotonic()
     value = job(context, *arguments)
-    return Done(value, time.process_time() - start)
+    return Done(value, time.process_time() - start, time.monotonic() - wall)
 
 
 def _ignore(name: str, progress: Progress) -> None:

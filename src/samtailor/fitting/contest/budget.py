@@ -55,6 +55,14 @@ class Budget:
         """Count the CPU time of a job that another process has done."""
         self._cpu_of_jobs += cpu_seconds
 
+    def pace(self, cpu_seconds: float, seconds: float) -> float:
+        """Seconds of this clock for each CPU second of a job: above 1 on a machine that other programs use too.
+
+        Args:
+            cpu_seconds, seconds: CPU and wall time of the job.
+        """
+        return seconds / cpu_seconds if self.clock == "wall" and cpu_seconds > 0 else 1.0
+
     @property
     def cpu_seconds(self) -> float:
         """CPU seconds of this process since the start, and of the jobs."""

@@ -22,7 +22,8 @@ class ContestPlan:
     Args:
         fingerprint: see `DataFingerprint`.
         decisions: by part of the adapter, "region" and "prompt": None, or candidate, steps and, for the region, the
-            number of the plan of tiled inference and the offset of the map's logits; "strength": strength of click and box.
+            number of the plan of tiled inference and the offset of the map's logits; "strength": strength of click and
+            box.
         evidence: by way of use, one row per candidate with its out-of-fold scores.
         budget: what the contest was given and has used.
         notes: sentences.
@@ -64,13 +65,8 @@ class ContestPlan:
         plan = cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
         if not isinstance(plan.decisions, Mapping):
             raise InputError(f"{file}: expected decisions by part of the adapter, got {plan.decisions!r:.100}.")
-        _ = (
-            plan.part("prompt"),
-            plan.strength,
-            plan.tiling,
-            plan.offset,
-            plan.postprocess,
-        )  # a mistake is reported before any fit
+        # a mistake is reported before any fit
+        _ = plan.part("prompt"), plan.strength, plan.tiling, plan.offset, plan.postprocess
         return plan
 
     def part(self, name: str) -> Mapping[str, Any] | None:

@@ -233,8 +233,9 @@ class Contest(ContestState):
                 result = one.result()
                 self.budget.add(result.cpu_seconds if self.pool.workers > 1 else 0.0)
                 job = futures[one]
-                whole = result.cpu_seconds if job.judge else None
-                self.schedule.measure(job.candidate, job.steps, result.value.step_seconds, whole)
+                pace = self.budget.pace(result.cpu_seconds, result.seconds)
+                whole = pace * result.cpu_seconds if job.judge else None
+                self.schedule.measure(job.candidate, job.steps, pace * result.value.step_seconds, whole)
                 done[job.name] = result.value
             self._report()
         return [done[job.name] for job in jobs]

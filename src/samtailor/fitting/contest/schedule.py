@@ -1,4 +1,5 @@
-"""How many steps each fit of a contest gets, by the time that is left and the times that were measured.
+"""How many steps each fit of a contest gets, by the time that is left and the times that were measured. All times are
+those of one process by the clock of the budget.
 
 The parts of an adapter, the region map and the prompt adapter, share the time that is left equally; what one of them
 does not need, the other one gets.
@@ -29,7 +30,7 @@ _FORECAST = 2  # fits of the forecast
 
 @dataclass
 class _Measured:
-    """CPU seconds of the fits of a candidate so far."""
+    """Seconds of the fits of a candidate so far."""
 
     steps: int = 0
     training: float = 0.0
@@ -62,16 +63,16 @@ class Schedule:
     most_steps: int
     _measured: dict[str, _Measured] = field(default_factory=dict)
 
-    def measure(self, candidate: Candidate, steps: int, step_seconds: float, cpu_seconds: float | None) -> None:
-        """Note the CPU seconds of the steps of a fit, and of the fit with its scores (None where it has none)."""
+    def measure(self, candidate: Candidate, steps: int, step_seconds: float, seconds: float | None) -> None:
+        """Note the seconds of the steps of a fit, and of the fit with its scores (None where it has none)."""
         known = self._measured.setdefault(candidate.name, _Measured())
         known.steps, known.training = known.steps + steps, known.training + steps * step_seconds
-        if cpu_seconds is not None:
-            known.fits, known.other = known.fits + 1, known.other + max(0.0, cpu_seconds - steps * step_seconds)
+        if seconds is not None:
+            known.fits, known.other = known.fits + 1, known.other + max(0.0, seconds - steps * step_seconds)
 
     @property
     def step_seconds(self) -> dict[str, float]:
-        """CPU seconds of a step by candidate, as measured."""
+        """Seconds of a step by candidate, as measured."""
         return {name: round(one.each, 4) for name, one in self._measured.items()}
 
     def complete(self, candidate: Candidate) -> int:
@@ -79,31 +80,31 @@ class Schedule:
         return max(1, min(candidate.steps, self.most_steps))
 
     def seconds(self, candidate: Candidate, steps: float = 1, *, fold: bool = True) -> float:
-        """CPU seconds of the steps of a fit; before the candidate was fitted, by the slowest that is known."""
+        """Seconds of the steps of a fit; before the candidate was fitted, by the slowest that is known."""
         known = self._measured.get(candidate.name)
         each = max((one.each for one in self._measured.values()), default=0.0) if known is None else known.each
         return (each or _UNKNOWN) * steps * (1 if fold or not candidate.fold_options else _COMPLETE)
 
     def besides(self, candidate: Candidate) -> float:
-        """CPU seconds of a fit without its steps."""
+        """Seconds of a fit without its steps."""
         known = self._measured.get(candidate.name)
         return 0.0 if known is None else known.besides
 
     @property
-    def cpu_left(self) -> float:
-        """CPU seconds that can be planned."""
+    def process_left(self) -> float:
+        """Seconds that can be planned."""
         return _MARGIN * self.budget.left * self.budget.workers
 
     def first_round(self, candidates: Sequence[Candidate]) -> dict[Candidate, int]:
         """Steps of each candidate on each fold in the first round."""
         each = sum(self.seconds(one) for one in candidates) * self.folds
-        time = max(LEAST_STEPS, int(_SHORT_SHARE * self.cpu_left / max(each, 1e-9)))
+        time = max(LEAST_STEPS, int(_SHORT_SHARE * self.process_left / max(each, 1e-9)))
         return {one: max(1, min(round(SHORT * self.complete(one)), time)) for one in candidates}
 
     def second_round(self, kept: Sequence[Candidate]) -> dict[Candidate, int]:
         """The same in the second round, so that time is left for the fits on all images and for a forecast."""
         parts = [part for part in (_regions(kept), _prompts(kept)) if part]
-        times = fair([self._needed(part, 1.0) for part in parts], self.cpu_left)
+        times = fair([self._needed(part, 1.0) for part in parts], self.process_left)
         shares = {one: self._share(part, time) for part, time in zip(parts, times, strict=True) for one in part}
         return {one: max(min(LEAST_STEPS, self.complete(one)), int(share * self.complete(one) + 1e-6))
                 for one, share in shares.items()}  # fmt: skip
@@ -115,7 +116,7 @@ class Schedule:
             candidate: to be fitted on all folds.
             others: whose complete fits on all images follow.
         """
-        time = self.cpu_left - sum(self.seconds(one, self.complete(one), fold=False) for one in others)
+        time = self.process_left - sum(self.seconds(one, self.complete(one), fold=False) for one in others)
         turns = ceil(self.folds / self.budget.workers) * self.budget.workers  # a process without a fold waits
         complete = self.complete(candidate)
         steps = (time - turns * self.besides(candidate)) / max(
@@ -127,7 +128,7 @@ class Schedule:
         return max(0, min(complete, int(steps)))
 
     def forecast(self, candidate: Candidate, steps: int) -> float:
-        """CPU seconds of the fits of a forecast."""
+        """Seconds of the fits of a forecast."""
         return _FORECAST * (self.seconds(candidate, steps) + self.besides(candidate))
 
     def final(self, judged: Mapping[Candidate, tuple[int, int]], reserve: float = 0.0) -> dict[Candidate, int]:
@@ -135,7 +136,7 @@ class Schedule:
 
         Args:
             judged: by candidate, the steps of its folds, which are the least, and the most that may help.
-            reserve: CPU seconds that are kept for a forecast.
+            reserve: seconds that are kept for a forecast.
         """
         most = {one: max(least, limit) for one, (least, limit) in judged.items()}
         wanted = [self.seconds(one, steps, fold=False) for one, steps in most.items()]
@@ -147,7 +148,7 @@ class Schedule:
         }
 
     def _needed(self, part: Sequence[Candidate], share: float) -> float:
-        """CPU seconds of a round of a part of the adapter and of what follows it.
+        """Seconds of a round of a part of the adapter and of what follows it.
 
         Args:
             part: its candidates.

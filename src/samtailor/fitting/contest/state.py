@@ -74,7 +74,7 @@ class ContestState:
     present: Present | None = None
     replay: ContestPlan | None = None
     forecast: dict[str, Any] = field(default_factory=dict)
-    planned: RegionVariant = RegionVariant()
+    planned: RegionVariant = field(default_factory=RegionVariant)
     postprocess: Postprocess = NOTHING
     suggested: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
