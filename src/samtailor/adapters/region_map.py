@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,8 +94,9 @@ class RegionMap(nn.Module):
     @torch.no_grad()
     def add_offset(self, offset: float) -> None:
         """Add a number to the logits of every member, for good."""
-        for member in self.members:
-            member.last.bias += offset
+        members: Any = self.members
+        for member in members:
+            member.last.bias.add_(offset)
 
     def as_output(self, logits: Tensor, features: Features, prompts: int = 1) -> Output:
         """Logits (B, 1, h, w) as the output without a prompt: P = `prompts` equal masks per image, one candidate.

@@ -52,7 +52,8 @@ def assembled(
         plm = artefact.load(prompt, base).segmenter.adapter("plm")
         segmenter.adapter("plm").load_state_dict(plm.state_dict())
     if region is not None and offset:
-        segmenter.adapter("map").add_offset(offset)
+        region_map: Any = segmenter.adapter("map")
+        region_map.add_offset(offset)
     others = {name: value for name, value in strength.items() if value != 1}
     segmenter.inference = replace(segmenter.inference, strength=others, tiling=tiling)
     return segmenter, loaded.meta
