@@ -119,3 +119,13 @@ def test_a_job_on_a_busy_machine_counts_by_the_clock_of_the_budget():
     assert Budget(60.0, clock="wall").pace(10.0, 35.0) == 3.5
     assert Budget(60.0, clock="wall").pace(10.0, 6.0) == 0.6  # several threads
     assert Budget(60.0, clock="cpu").pace(10.0, 35.0) == 1
+
+
+def test_prompts_that_gain_little_leave_the_time_to_the_map_and_take_what_is_left():
+    def little(steps):
+        return 0.4 + (0.0001 if steps < 900 else 0.3)
+
+    _, _, _, held = contest(200, little)
+    assert set(held[1]) == {"tailor"}
+    assert set(held[2]) == {"plm"}
+    assert len(held) == 3

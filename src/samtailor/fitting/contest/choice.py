@@ -11,12 +11,13 @@ from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.cross_validation import difference
 from samtailor.fitting.contest.region_variant import RegionVariant
 from samtailor.fitting.contest.scoring import BASE, Scores
-from samtailor.fitting.gate import Decision, Difference, Judged, decide
+from samtailor.fitting.gate import Decision, Judged, decide
 from samtailor.masks import metrics
 
 PART = "cross-validated"
 """What the judged images are, see `gate.Judged.part`."""
 _GAIN = 0.01  # score; a variant that costs more, or is less simple, must gain as much
+_OFFSET_GAIN = 0.04  # the same for an offset of the map
 PROMPTED = ("click", "box")
 
 
@@ -142,23 +143,30 @@ def _strength(scores: Scores) -> str:
 
 
 def untiled(scores: Scores, groups: Mapping[str, str]) -> str:
-    """The best offset of the map for the whole image alone."""
-    return _better(scores, "0", [name for name in scores.values if not RegionVariant.of(name).plan], groups)
+    """The variant of the whole image alone."""
+    return _with_offset(scores, 0, groups)
 
 
 def _planned(scores: Scores, groups: Mapping[str, str]) -> str:
-    """The best variant. More passes must be better than the whole image alone at its best offset."""
-    return _better(scores, untiled(scores, groups), list(scores.values), groups)
+    """The best plan of tiled inference, each with its offset. More passes must be better than the whole image alone."""
+    plans = sorted({RegionVariant.of(name).plan for name in scores.values} - {0})
+    others = [_with_offset(scores, plan, groups) for plan in plans]
+    return _better(scores, untiled(scores, groups), others, groups, _GAIN)
 
 
-def _better(scores: Scores, name: str, others: Sequence[str], groups: Mapping[str, str]) -> str:
-    """The best of other variants that are better by enough and by more than the standard error; else `name`."""
-    sound = [one for one in others if one != name and _sound(difference(scores, one, scores, name, groups))]
+def _with_offset(scores: Scores, plan: int, groups: Mapping[str, str]) -> str:
+    """A plan with its best offset; without one unless that gains much: the fits that are scored are shorter than the
+    one on all images, and with fewer steps a map is more cautious.
+    """
+    others = [name for name in scores.values if RegionVariant.of(name).plan == plan]
+    return _better(scores, RegionVariant(plan).name, others, groups, _OFFSET_GAIN)
+
+
+def _better(scores: Scores, name: str, others: Sequence[str], groups: Mapping[str, str], least: float) -> str:
+    """The best of other variants that are better by `least` and by more than the standard error; else `name`."""
+    changes = {one: difference(scores, one, scores, name, groups) for one in others if one != name}
+    sound = [one for one, change in changes.items() if change.better and change.mean >= least]
     return max(sound, key=scores.mean, default=name)
-
-
-def _sound(change: Difference) -> bool:
-    return change.better and change.mean >= _GAIN
 
 
 def _gain(scores: Mapping[str, Scores], groups: Mapping[str, str]) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from samtailor.fitting.select_inference import PLANS
 
-OFFSETS = (0, -1, 1, 2, 3, 4)
+OFFSETS = (0, 1, 2, 3, 4)
 """Offsets of the logits to compare; 0 first: it is kept unless another one is better by enough."""
 DECODED_OFFSETS = (0, 2)
 """The same for plans with the decoder's masks, which have to be decoded anew for each offset."""

@@ -26,12 +26,15 @@ class Rounds:
         dropped: names of the candidates that took no further part after the first round.
         earlier: rounds that do not count, as rows of plan.json.
         growing: prompt candidates whose last round was better than the one before by more than the standard error.
+        promising: prompt candidates that are better than the base model, if not by more than the standard error: they
+            get a further round only where nothing else needs the time.
     """
 
     rows: list[Row] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     earlier: list[dict[str, Any]] = field(default_factory=list)
     growing: list[Candidate] = field(default_factory=list)
+    promising: list[Candidate] = field(default_factory=list)
 
 
 def hold_rounds(
@@ -51,13 +54,14 @@ def hold_rounds(
     """
     first = hold(schedule.first_round(fitted))
     kept = survivors(first, groups)
-    steps = schedule.second_round([one for one in fitted if one in kept])
+    made = Rounds(first, [one.name for one in fitted if one not in kept])
+    gains = {one: gain(scores, None, groups) for one, _, scores in first if one in kept and _prompted(one)}
+    made.growing = [one for one, change in gains.items() if change.better]
+    made.promising = [one for one, change in gains.items() if not change.better and change.mean > 0]
+    open_to = [one for one in fitted if one in kept and (one in made.growing or one not in gains)]
+    steps = schedule.second_round(open_to)
     before = {one: count for one, count, _ in first}
     steps = {one: count for one, count in steps.items() if count >= LONGER * before[one]}
-    made = Rounds(first, [one.name for one in fitted if one not in kept])
-    made.growing = [
-        one for one, _, scores in first if one in kept and _prompted(one) and gain(scores, None, groups).better
-    ]
     steps = steps or _further(made, kept, schedule)
     while steps:
         for row in hold(steps):
@@ -84,9 +88,9 @@ def gain(new: Mapping[str, Scores], old: Mapping[str, Scores] | None, groups: Ma
 
 
 def _further(made: Rounds, kept: Sequence[Candidate], schedule: Schedule) -> dict[Candidate, int]:
-    """The next round of a prompt candidate that still gains; empty without one, or without time for it."""
+    """The next round of a prompt candidate that still gains, or may; empty without one, or without time for it."""
     others = [one for one in kept if not _prompted(one)][:1]
-    for one in made.growing:
+    for one in (*made.growing, *made.promising):
         last = next(steps for candidate, steps, _ in made.rows if candidate is one)
         steps = schedule.further_round(one, others)
         if steps >= LONGER * last:
@@ -103,6 +107,7 @@ def _count(made: Rounds, row: Row, groups: Mapping[str, str]) -> None:
         change = gain(scores, old[2], groups)
         counts = change.mean > 0
         made.growing = [one for one in made.growing if one is not candidate] + ([candidate] if change.better else [])
+        made.promising = [one for one in made.promising if one is not candidate]
     made.earlier.append(_listed(old if counts else row))
     made.rows[index] = row if counts else old
 

@@ -148,10 +148,16 @@ def _masks(segmenter: Segmenter, sample: Sample, store: EmbeddingCache) -> Itera
             encoded[view.key] = store.features(base, [sample], [view], segmenter.companions).to(device)
         return encoded[view.key]
 
-    region_map = member_map(segmenter)
+    region_map, known = member_map(segmenter), dict[int, torch.Tensor]()
+
+    def map_logits(features: Features) -> torch.Tensor:
+        """Of a view, once for all variants; `encoded` keeps the features alive."""
+        if id(features) not in known:
+            known[id(features)] = region_map.logits(features)
+        return known[id(features)]
 
     def logits(plan: TilingPlan, offset: float) -> torch.Tensor:
-        tiled = tiled_logits(plan, lambda features: region_map.logits(features) + offset, base, frame, see)
+        tiled = tiled_logits(plan, lambda features: map_logits(features) + offset, base, frame, see)
         return frame.logits(tiled)[0, 0]
 
     for number, plan in enumerate(PLANS):
