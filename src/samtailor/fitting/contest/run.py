@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from samtailor.errors import InputError
@@ -147,7 +147,7 @@ class Contest(ContestState):
             raise InputError("The plan has no part: decisions.region and decisions.prompt are both null.")
         self.choice.strength = plan.strength
         self.tiling, self.postprocess = plan.tiling, plan.postprocess
-        self.plan.evidence = dict(plan.evidence)
+        self.plan.evidence = dict(plan.evidence) | self.plan.evidence
         self.plan.notes.append("Repeated from a plan; nothing was compared here.")
         return parts
 
@@ -241,7 +241,7 @@ class Contest(ContestState):
         strength = {way: self.choice.strength.get(way, 0.0) for way in PROMPTED}
         number = self.tiling if self.choice.region is None else int(self.choice.region.variant)
         segmenter, meta = assembled(self.base, region, prompt, strength=strength, tiling=PLANS[number])
-        segmenter.inference = with_postprocess(segmenter.inference, self.postprocess)
+        segmenter.inference = with_postprocess(replace(segmenter.inference, exclusive=self.exclusive), self.postprocess)
         if final:
             if region is not None:
                 others = {*self.split.train, *self.split.val, *self.split.test}
