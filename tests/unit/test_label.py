@@ -20,6 +20,7 @@ from samtailor.data.writers import Destination
 from samtailor.errors import DataError, InputError
 from samtailor.labelling import AdapterSource, Tiling, find_objects, label
 from samtailor.labelling._journal import Journal
+from samtailor.labelling._objects import objects_of
 from samtailor.labelling._pipeline import Cut, Workers, predict_ahead
 from samtailor.labelling._predict import MultiAdapterPredictor
 from samtailor.labelling._tiles import Piece, merged, tiles
@@ -32,7 +33,6 @@ from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.predict.windows import Windows
 from samtailor.registry import find
-from samtailor.structures import NOTHING
 from tiny import disc_sample
 
 PROMPTS = [
@@ -228,13 +228,17 @@ def test_an_object_that_two_adapters_predict_is_one_object(tiny_sam, folder):
     assert len(apart) == 2 * len(one)
 
 
+SILENT = AdapterSource(None, proposing())
+"""A source of the pieces of a test."""
+
+
 @pytest.mark.parametrize(("shift", "height", "kept"), [(10, 100, [0.9]), (40, 100, [0.9, 0.6]), (10, 40, [0.9])])
 def test_duplicates_and_parts_are_dropped_by_one_rule_whichever_adapter_found_them(shift, height, kept):
     def piece(top, height, score, label="a"):
         return Piece(np.ones((height, 10), bool), 3, top, label, score, None, rank=score)
 
     other = piece(4 + shift, height, 0.6)
-    objects = labelling._objects([[other], [piece(4, 100, 0.9), piece(4, 100, 0.5, "b")]], [NOTHING] * 2, (160, 20))
+    objects = objects_of([[other], [piece(4, 100, 0.9), piece(4, 100, 0.5, "b")]], [SILENT] * 2, (160, 20))
     assert [one.score for one in objects if one.label == "a"] == kept
     assert [one.score for one in objects if one.label == "b"] == [0.5]
 
@@ -243,7 +247,7 @@ def test_a_better_part_stays_beside_the_whole_whatever_their_scores():
     """Rank, not score, decides, as everywhere: the score of a proposal knows nothing of the quality of its mask."""
     whole = Piece(np.ones((60, 10), bool), 0, 0, "a", 0.9, None, rank=0.5)
     part = Piece(np.ones((20, 10), bool), 0, 10, "a", 0.8, None, rank=0.7)
-    objects = labelling._objects([[part, whole]], [NOTHING], (60, 10))
+    objects = objects_of([[part, whole]], [SILENT], (60, 10))
     assert [one.score for one in objects] == [0.9, 0.8]
 
 

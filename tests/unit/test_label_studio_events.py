@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -278,3 +279,27 @@ def test_area_and_box_are_those_of_the_mask(tmp_path):
     (row,) = json.loads((tmp_path / "data" / "annotations.json").read_text())["annotations"]
     assert row["area"] == disc().sum()
     assert coco.decode({**row["segmentation"], "counts": row["segmentation"]["counts"].encode()}).sum() == row["area"]
+
+
+def test_fits_have_a_budget_by_the_number_of_labels_and_are_used_when_they_have_ended(tmp_path, tiny_sam2):
+    arguments, data = fit_arguments(None, None, []), tmp_path / "data"
+    data.mkdir()
+
+    def command(budget, *names):
+        (data / "annotations.json").write_text(json.dumps({"categories": [{"name": name} for name in names]}))
+        training = Training(tmp_path / "fits", data, "lite", arguments=arguments, budget=budget, done=print)
+        return training, " ".join(training._commands(tmp_path / "fits" / "0001", None)[0])
+
+    training, one = command(None, "a")
+    assert "--method auto --budget 60s" in one
+    assert "--per-class" not in one
+    assert command(None, "a", "b")[1].endswith("--budget 120s --per-class")
+    assert "--budget 2m" in command("2m", "a", "b")[1]
+    with pytest.raises(InputError, match="50s or more"):
+        command("30s", "a", "b")
+    with pytest.raises(InputError, match="setting of the method auto"):
+        fit_arguments("plm", None, [], "2m")
+    save(tmp_path / "fits" / "0001" / "a", tiny_sam2)
+    assert training.finished() == []  # a contest that was stopped, or is in progress
+    (tmp_path / "fits" / "0001" / "ended").touch()
+    assert training.in_use() == tmp_path / "fits" / "0001"

@@ -65,7 +65,7 @@ def test_health_check_needs_no_token(session):
 
 def test_project_contains_what_the_page_shows(client):
     about = client.get("/api/project").json()
-    assert (about["name"], about["base"], about["images"], about["min_images"]) == ("images", "tiny-sam2", 6, 4)
+    assert (about["name"], about["base"], about["images"], about["min_images"]) == ("images", "tiny-sam2", 6, 1)
     assert [class_["name"] for class_ in about["classes"]] == ["disc", "square"]
     assert [(adapter["name"], adapter["auto"], adapter["deletable"]) for adapter in about["adapters"]] == [
         ("one", True, True),
@@ -226,7 +226,7 @@ def test_rasterized_outlines_equal_the_mask():
 def test_impossible_fits_and_labeling_jobs_are_refused(client, session, first):
     client.put(f"/api/images/{first}/annotations", json={"revision": 0, "state": "accepted",
                                                           "objects": objects_to_json(objects_of(0))})  # fmt: skip
-    check_refused(client.post("/api/jobs/fit", json={}), 422, "3 more images")
+    check_refused(client.post("/api/jobs/fit", json={"method": "plm"}), 422, "3 more images")
     check_refused(client.post("/api/jobs/fit", json={"name": "../up"}), 422, "name")
     check_refused(client.post("/api/jobs/fit", json={"name": "one"}), 409, "already")
     check_refused(client.post("/api/jobs/fit", json={"classes": ["cat"]}), 422, "cat")

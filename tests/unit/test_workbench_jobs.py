@@ -186,7 +186,7 @@ def base_folder(tiny_sam_model, tmp_path_factory):
 
 @pytest.fixture
 def work(tmp_path, base_folder) -> dict:
-    """Input of a fit on four images with objects and one without."""
+    """Input of a fit by a single method, on four images with objects and one without."""
     root = images_folder(tmp_path / "images", 5)
     project = open_project(root)
     rows = [
@@ -195,8 +195,9 @@ def work(tmp_path, base_folder) -> dict:
         for i, id in enumerate(ids(project))
     ]  # fmt: skip
     project.close()
+    settings = {"method": "tailor", "steps": 4, "batch_size": 2, "eval_masks": 4}
     return {
-        "samples": rows, "classes": ["disc"], "settings": {"steps": 4, "batch_size": 2, "eval_masks": 4},
+        "samples": rows, "classes": ["disc"], "settings": settings,
         "names": {row["id"]: row["file"] for row in rows}, "proposals": False, "proposal_steps": 3,
         "out": str(tmp_path / "out"),
         "base": str(base_folder), "device": "cpu", "images": str(root), "cache": str(tmp_path / "cache"),

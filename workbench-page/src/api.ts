@@ -129,11 +129,12 @@ export const segment = async (
 export const compare = async (
   id: string,
   adapters: (string | null)[],
+  name: string | null,
   prompts: Prompts,
   view: Box | null,
   signal?: AbortSignal,
 ): Promise<ComparedMask[]> => {
-  const body = contract.compareBody(adapters, prompts, view);
+  const body = contract.compareBody(adapters, name, prompts, view);
   return contract.toComparedMasks(await post<contract.WireComparison>(imagePath(id, "compare"), body, signal));
 };
 

@@ -81,6 +81,7 @@ export interface WireAdapter {
   interval?: [number, number] | null;
   held_out_images?: number | null;
   held_out_masks?: number | null;
+  cross_validated?: Adapter["crossValidated"];
   comparison?: string[];
   replaces?: boolean | null;
 }
@@ -105,6 +106,7 @@ export interface WireJob {
   interval?: [number, number] | null;
   comparison?: string[];
   replaces?: boolean | null;
+  next_images?: string[];
   part?: string | null;
   keeping?: boolean;
   /** Of an import or a search. */
@@ -130,6 +132,7 @@ export interface WireProject {
   images: number;
   counts: Record<ImageState, number>;
   min_images: number;
+  good_images?: number;
   adapters: WireAdapter[];
   job: WireJob | null;
   formats: string[];
@@ -202,6 +205,8 @@ export interface WireExport {
 // what the page sends
 
 export interface SegmentOptions {
+  /** Class of the object, by which an adapter of several classes differs. */
+  class: string | null;
   zoomFirst: boolean;
   /** What is on the screen; null: the whole image. */
   view: Box | null;
@@ -209,8 +214,9 @@ export interface SegmentOptions {
   refined: Refined | null;
 }
 
-export const segmentBody = (adapter: string | null, prompts: Prompts, { zoomFirst, view, refined }: SegmentOptions) => ({
+export const segmentBody = (adapter: string | null, prompts: Prompts, { class: name, zoomFirst, view, refined }: SegmentOptions) => ({
   adapter,
+  class: name,
   ...prompts,
   zoom: zoomFirst, // false: the zoomed mask comes second
   view,
@@ -219,8 +225,9 @@ export const segmentBody = (adapter: string | null, prompts: Prompts, { zoomFirs
 });
 export type WireSegment = ReturnType<typeof segmentBody>;
 
-export const compareBody = (adapters: (string | null)[], prompts: Prompts, view: Box | null) => ({
+export const compareBody = (adapters: (string | null)[], name: string | null, prompts: Prompts, view: Box | null) => ({
   adapters,
+  class: name,
   ...prompts,
   view,
 });
@@ -254,6 +261,7 @@ export const toAdapter = ({
   interval,
   held_out_images,
   held_out_masks,
+  cross_validated,
   comparison,
   replaces,
   ...rest
@@ -264,6 +272,7 @@ export const toAdapter = ({
   heldOutObjects: held_out_masks ?? null,
   deletable: deletable !== false,
   comparison: comparison ?? [],
+  crossValidated: cross_validated ?? null,
   replaces: replaces ?? null,
   metrics: figures && {
     baseMiou: figures.start_miou,
@@ -315,6 +324,7 @@ export const toJob = (wire: WireJob): Job => ({
   interval: wire.interval ?? null,
   comparison: wire.comparison ?? [],
   replaces: wire.replaces ?? null,
+  nextImages: wire.next_images ?? [],
   report: wire.report && "account" in wire.report ? toImportReport(wire.report) : null,
   found: wire.report && "nothing" in wire.report ? wire.report : null,
 });
@@ -334,6 +344,7 @@ export const toProject = (wire: WireProject): Project => ({
   nextBase: wire.next_base ?? null,
   classes: wire.classes,
   minImages: wire.min_images,
+  goodImages: wire.good_images ?? wire.min_images,
   adapters: wire.adapters.map(toAdapter),
   brokenAdapters: wire.broken_adapters ?? [],
   unfinishedFits: wire.unfinished ?? [],

@@ -92,7 +92,8 @@ async function segment(object: string, prompts: Prompts): Promise<void> {
   const image = store.openImageId.value;
   if (!image || !store.editable.value || !store.requireClass()) return;
   const adapter = store.activeAdapter.value;
-  const options = { zoomFirst: store.zoomFirst.value, view: visibleBox(), refined: refinedBy(object, prompts) };
+  const own = store.objects.value.find((one) => one.id === object)?.class ?? store.activeClass.value;
+  const options = { class: own, zoomFirst: store.zoomFirst.value, view: visibleBox(), refined: refinedBy(object, prompts) };
   store.pendingPrompt.value = { object, prompts };
   store.previewMask.value = null;
   try {
@@ -193,7 +194,7 @@ effect(() => {
   }
   const prompts = object.prompts ?? { points: [], labels: [], box: boxOf(object.mask) };
   compareRequest
-    .run((signal) => api.compare(image, adapters, prompts, visibleBox(), signal))
+    .run((signal) => api.compare(image, adapters, store.selectedObject.value?.class ?? null, prompts, visibleBox(), signal))
     .then((masks) => {
       if (masks) store.comparedMasks.value = masks;
     }, store.notifyError);
@@ -265,7 +266,7 @@ export function previewAt(point: Point | null): void {
   previewTimer = setTimeout(() => {
     if (store.pendingPrompt.value || !store.activeClass.value) return;
     const prompts = { points: [point], labels: [1], box: null };
-    const options = { zoomFirst: store.zoomFirst.value, view: visibleBox(), refined: null };
+    const options = { class: store.activeClass.value, zoomFirst: store.zoomFirst.value, view: visibleBox(), refined: null };
     previewRequest
       .run((signal) => api.segment(image, store.activeAdapter.value, prompts, options, signal))
       .then(

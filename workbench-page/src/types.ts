@@ -83,6 +83,8 @@ export interface Adapter {
   /** Number of held-out images and objects; null if unknown. */
   heldOutImages: number | null;
   heldOutObjects: number | null;
+  /** Scores by cross-validation, of an adapter that was fitted without held-out images; null for others. */
+  crossValidated: { dice: number | null; click: number | null; base: number | null; objects: number } | null;
   comparison: string[];
   replaces: boolean | null;
 }
@@ -119,6 +121,8 @@ export interface Job {
   comparison: string[];
   /** Whether the new adapter replaces the one before it; null if there was none, or nothing to compare on. */
   replaces: boolean | null;
+  /** Ids of the images to mark next, of a finished fit that suggests some. */
+  nextImages: string[];
   /** Of a finished import. */
   report: ImportReport | null;
   /** Of a finished search. */
@@ -189,8 +193,9 @@ export interface Project {
   /** The base model from the next start on; null: the present one. */
   nextBase: string | null;
   classes: ClassInfo[];
-  /** Accepted images that a fit needs. */
+  /** Accepted images that a fit needs, and from which on a first fit is useful. */
   minImages: number;
+  goodImages: number;
   adapters: Adapter[];
   brokenAdapters: { name: string; error: string }[];
   /** Interrupted fits that can be resumed. */
@@ -294,6 +299,8 @@ export interface ExportOptions {
 export interface FitOptions {
   name?: string;
   method?: string;
+  /** Time that the fit may take: 30s, 2m, 10m, 1h. */
+  budget?: string;
   steps?: number;
   seed?: number;
 }

@@ -38,11 +38,11 @@ describe("contract", () => {
   it("sends prompts and reads candidates", () => {
     const rle = { size: [1, 1] as [number, number], counts: "01" };
     const prompts = { points: [[1, 2]] as [number, number][], labels: [1], box: null };
-    const whole = { zoomFirst: true, view: null, refined: null };
-    const body = { adapter: null, ...prompts, zoom: true, view: null, refine: null, answer: null };
+    const whole = { class: null, zoomFirst: true, view: null, refined: null };
+    const body = { adapter: null, class: null, ...prompts, zoom: true, view: null, refine: null, answer: null };
     expect(segmentBody(null, prompts, whole)).toEqual(body);
-    const refining = { zoomFirst: false, view: [1, 2, 3, 4] as [number, number, number, number], refined: { rle, answer: "m1" } };
-    expect(segmentBody(null, prompts, refining)).toMatchObject({ view: [1, 2, 3, 4], refine: rle, answer: "m1" });
+    const refining = { class: "plate", zoomFirst: false, view: [1, 2, 3, 4] as [number, number, number, number], refined: { rle, answer: "m1" } };
+    expect(segmentBody(null, prompts, refining)).toMatchObject({ class: "plate", view: [1, 2, 3, 4], refine: rle, answer: "m1" });
     const masks = [
       { rle, predicted_iou: 0.9, area: 1 },
       { rle, predicted_iou: 0.8, area: 2, cropped: true, answer: "m2" },

@@ -14,7 +14,7 @@ const adapter = (name: string, clickMiou: number | null, baseMiou: number | null
   heldOutImages: null,
   heldOutObjects: null,
   comparison: [],
-  replaces: null,
+  crossValidated: null, replaces: null,
   ...flags,
 });
 

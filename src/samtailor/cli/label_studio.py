@@ -41,7 +41,10 @@ def label_studio_command(
         int, typer.Option(min=0, metavar="N", help="Fit after each N accepted annotations; 0: only on request.")
     ] = 0,
     method: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Method of the fits: {methods}. Default: tailor.")
+        str | None, typer.Option(metavar="NAME", help="Method of the fits: {methods}. Default: auto.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Time of a fit: 30s, 2m, 10m, 1h. Default: a minute per class.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Training steps of a fit.")] = None,
     setting: Annotated[
@@ -83,7 +86,7 @@ def label_studio_command(
     named = options.adapters_by_name(adapter or [])
     limits = Limits(bytes=int(max_mb * 1e6), pixels=int(max_megapixels * 1e6))
     images = ImageFetcher(url, api_key, files, max_bytes=limits.bytes)
-    arguments = fit_arguments(method, steps, setting or [])
+    arguments = fit_arguments(method, steps, setting or [], budget)
     metrics = Metrics()
     loaded = load_base_of(named, base, device)
     engine = Engine(loaded, limits=limits, counter=metrics)
@@ -95,6 +98,7 @@ def label_studio_command(
         collection.data,
         loaded.name,
         arguments=arguments,
+        budget=budget,
         propose=propose,
         done=partial(use, engine),
     )

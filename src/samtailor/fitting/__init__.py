@@ -124,7 +124,7 @@ def _fit(
         from samtailor.fitting.store import open_store
 
         store = open_store(config)
-    contest = _by_contest(config)
+    contest = by_contest(config)
     if contest and len(names) > 1:
         from samtailor.fitting.contest.classes import per_class
 
@@ -148,7 +148,14 @@ def _fit(
     parts: dict[str, FitResult] = {}
     for name, part_folder in folder.of_classes(out, names).items():
         parts[name] = fit(
-            config.model_copy(update={"classes": (name,), "out": part_folder, "per_class": False}),
+            config.model_copy(
+                update={
+                    "classes": (name,),
+                    "out": part_folder,
+                    "per_class": False,
+                    "present": folder.present_of(config.present, name),
+                }
+            ),
             samples=samples,
             base=base,
             split=split,
@@ -159,17 +166,21 @@ def _fit(
             stop=stop,
             finish=finish,
         )
+    if contest:
+        from samtailor.fitting.contest.class_confusion import write_confusion
+
+        write_confusion(out)
     return FitResult(out, config, parts=parts, account=account)
 
 
-def _by_contest(config: FitConfig) -> bool:
+def by_contest(config: FitConfig) -> bool:
     """Whether the method is fitted by a contest; its file says so."""
     return bool(getattr(find("methods", config.method), "CONTEST", False))
 
 
 def _stopped_contest(config: FitConfig, out: Path) -> bool:
     """Whether the folder has an adapter of a contest that was stopped before its end."""
-    if not _by_contest(config):
+    if not by_contest(config):
         return False
     from samtailor.fitting.contest.plan_file import ContestPlan
 
@@ -178,7 +189,7 @@ def _stopped_contest(config: FitConfig, out: Path) -> bool:
 
 def _refuse_settings_of_a_contest(config: FitConfig) -> None:
     """Raise if a single method is given settings of a contest."""
-    if _by_contest(config):
+    if by_contest(config):
         default = resolve(FitConfig(method=config.method))
         given = [name for name in OF_ONE_METHOD if getattr(config, name) != getattr(default, name)]
         if given:
@@ -198,4 +209,4 @@ def _named(progress: Callable[[Progress], None], name: str) -> Callable[[Progres
     return lambda update: progress(replace(update, name=name))
 
 
-__all__ = ["FitResult", "fit"]
+__all__ = ["FitResult", "by_contest", "fit"]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from samtailor.data.split import Split
 
 CONFIG, CHECKPOINT, HISTORY = "config.yaml", "checkpoint.safetensors", "history.json"
-OF_CONTEST = PLAN, WORST = ("plan.json", "worst.png")
+OF_CONTEST = PLAN, WORST, OUT_OF_FOLD = ("plan.json", "worst.png", "out_of_fold.json")
 """Files of a contest (method auto)."""
 CONTEST = "contest"
 """Folder of the fits of a running contest; it is deleted at the end."""
@@ -49,6 +49,14 @@ def of_classes(out: Path, names: Sequence[str]) -> dict[str, Path]:
     if len({folder.lower() for folder in safe.values()}) != len(safe):
         raise InputError(f"The classes {', '.join(names)} have the same folder names. Fit them one by one.")
     return {name: out / folder for name, folder in safe.items()}
+
+
+def present_of(present: Path | None, name: str) -> Path | None:
+    """The present adapter of a class: that of the class, where the folder has one for each class; None without one."""
+    if present is None or (present / artefact.METADATA).is_file() or not present.is_dir():
+        return present
+    inside = map(Path, artefact.members(present).values())
+    return next((one for one in inside if name in artefact.read_meta(one).classes), None)
 
 
 def prepare(config: FitConfig, out: Path, resume: bool, overwrite: bool) -> None:
@@ -156,6 +164,6 @@ def begin(config: FitConfig, out: Path, split: Split) -> None:
         temporary.write_text(config.to_yaml(), encoding="utf-8")
 
 
-__all__ = ["CHECKPOINT", "CONFIG", "CONTEST", "HISTORY", "OF_CONTEST", "PLAN", "SNAPSHOTS", "WORST", "begin", "beside",
-           "candidate", "move_into", "of", "of_classes", "prepare", "refuse_other_adapter",
-           "refuse_other_content"]  # fmt: skip
+__all__ = ["CHECKPOINT", "CONFIG", "CONTEST", "HISTORY", "OF_CONTEST", "OUT_OF_FOLD", "PLAN", "SNAPSHOTS", "WORST",
+           "begin", "beside", "candidate", "move_into", "of", "of_classes", "prepare", "present_of",
+           "refuse_other_adapter", "refuse_other_content"]  # fmt: skip

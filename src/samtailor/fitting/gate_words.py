@@ -8,6 +8,8 @@ from samtailor.errors import counted
 from samtailor.fitting.gate import NAMES, Decision, Difference, Gate
 
 _FEW = "too few objects to say"
+PRESENT = "The new adapter "
+"""Start of the sentence about whether the adapter replaces the present one."""
 
 
 def sentences(gate: Gate, strength: Mapping[str, float]) -> list[str]:
@@ -27,7 +29,7 @@ def sentences(gate: Gate, strength: Mapping[str, float]) -> list[str]:
     lines += [line for one in gate.decisions if (line := _over_present(one))]
     if gate.replaces is not None:
         outcome = "replaces" if gate.replaces else "does not replace"
-        lines.append(f"The new adapter {outcome} the present one: {gate.reason}.")
+        lines.append(f"{PRESENT}{outcome} the present one: {gate.reason}.")
     return lines
 
 
@@ -72,4 +74,4 @@ def _percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-__all__ = ["judged_on", "sentences"]
+__all__ = ["PRESENT", "judged_on", "sentences"]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from samtailor.errors import counted
+from samtailor.fitting.contest.class_confusion import confusion_words
 from samtailor.fitting.contest.words import contest_sentences
 from samtailor.fitting.gate import MIN_OBJECTS, gate_of
-from samtailor.fitting.gate_words import sentences
+from samtailor.fitting.gate_words import PRESENT, sentences
 from samtailor.fitting.result import FitResult
 from samtailor.structures import TilingPlan
+
+if TYPE_CHECKING:
+    from samtailor.artefact import AdapterMeta
 
 _NOTABLE = 0.01  # mIoU; a smaller difference between two oracles is not reported
 
@@ -25,7 +29,8 @@ def verdict(result: FitResult) -> list[str]:
         result: of `fit`, also one that was read back from its folder.
     """
     if result.parts:
-        return [f"{name}: {sentence}" for name, part in result.parts.items() for sentence in verdict(part)]
+        lines = [f"{name}: {sentence}" for name, part in result.parts.items() for sentence in verdict(part)]
+        return [*lines, *confusion_words(result.folder)]
     figures = result.figures
     gate = gate_of(figures)
     if "contest" in figures:
@@ -35,6 +40,31 @@ def verdict(result: FitResult) -> list[str]:
         return [*_clicks(figures), *_oracle(figures), *_strength(figures), *automatic]
     compared = sentences(gate, result.inference.strength)
     return [*_state(figures), *compared, *_oracle(figures), *automatic, *count_sentence(figures)]
+
+
+def comparison_of(metas: Mapping[str, AdapterMeta]) -> list[str]:
+    """Sentences about finished adapters for the page and for annotation programs, those about the present one last.
+
+    Args:
+        metas: of the adapters of one fit by name: one, or one for each class.
+    """
+    lines = []
+    for meta in metas.values():
+        gate = gate_of(meta.figures)
+        if "contest" in meta.figures:
+            said = contest_sentences(meta.figures, gate, meta.inference.strength)
+        else:
+            said = [] if gate is None else sentences(gate, meta.inference.strength)
+        prefix = f"{', '.join(meta.classes)}: " if len(metas) > 1 else ""
+        lines += [prefix + sentence for sentence in said]
+    return sorted(lines, key=lambda line: PRESENT in line)
+
+
+def replaces_of(metas: Mapping[str, AdapterMeta]) -> bool | None:
+    """Whether a fit replaces the present one: not if one of its adapters is worse; None without a comparison."""
+    gates = [gate_of(meta.figures) for meta in metas.values()]
+    known = [gate.replaces for gate in gates if gate is not None and gate.replaces is not None]
+    return all(known) if known else None
 
 
 def _state(figures: Mapping[str, Any]) -> list[str]:
@@ -169,4 +199,4 @@ def _percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-__all__ = ["MIN_OBJECTS", "count_sentence", "verdict"]
+__all__ = ["MIN_OBJECTS", "comparison_of", "count_sentence", "replaces_of", "verdict"]

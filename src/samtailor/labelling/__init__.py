@@ -19,21 +19,18 @@ from samtailor.data.image import read_image, write_json
 from samtailor.data.writers import (
     Destination,
     LabelledImage,
-    LabelledObject,
     WriteReport,
     check_options,
     write_dataset,
 )
 from samtailor.errors import InputError
 from samtailor.labelling._journal import Journal
+from samtailor.labelling._objects import objects_of
 from samtailor.labelling._pipeline import Cut, Unreadable, Workers, predict_ahead
 from samtailor.labelling._predict import MultiAdapterPredictor
 from samtailor.labelling._tiles import Piece, Tile, merged, tiles
-from samtailor.masks.nms import mask_nms
 from samtailor.masks.rle import is_box
-from samtailor.predict.postprocessing import finished
 from samtailor.predict.source import AdapterSource
-from samtailor.structures import Postprocess
 from samtailor.structures.notebook import table_html
 
 if TYPE_CHECKING:
@@ -258,7 +255,7 @@ def predict_images(
                         merged((piece for piece in kept if piece.mask.any()), regions=whole)
                         for kept, whole in zip(by_source, regions, strict=True)
                     ]
-                objects = _objects(by_source, [source.postprocess for source in sources], view.size)
+                objects = objects_of(by_source, sources, view.size)
                 yield LabelledImage(view.name, view.path, *view.size, objects, empty)
                 by_source, empty = [[] for _ in sources], 0
 
@@ -269,21 +266,7 @@ def _in_image(piece: Piece, tile: Tile | None) -> Piece:
         return piece
     x0, y0, x1, y1 = tile.box
     inside = piece.mask[: max(y1 - y0 - piece.y, 0), : max(x1 - x0 - piece.x, 0)]
-    return replace(piece, mask=inside, x=piece.x + x0, y=piece.y + y0, tile=tile, rle={})
-
-
-def _objects(
-    by_source: Sequence[Sequence[Piece]], postprocess: Sequence[Postprocess], size: tuple[int, int]
-) -> tuple[LabelledObject, ...]:
-    """Each object of a class once, whichever source found it, sorted by falling score."""
-    drawn = [replace(one, rle=one.rle or one.encoded(size)) for pieces in by_source for one in pieces]
-    kept = {id(one) for one in mask_nms(drawn, rank=lambda one: one.rank)}
-    objects: list[LabelledObject] = []
-    for pieces, how in zip(by_source, postprocess, strict=True):
-        own, drawn = drawn[: len(pieces)], drawn[len(pieces) :]
-        labeled = [LabelledObject(one.label, one.rle, one.score, one.adapter) for one in own if id(one) in kept]
-        objects += finished(labeled, how)
-    return tuple(sorted(objects, key=lambda one: -one.score))
+    return replace(piece, mask=inside, x=piece.x + x0, y=piece.y + y0, tile=tile, rle={}, certainty=None)
 
 
 def _count(result: Labelled, journal: Journal, images: Mapping[str, Path]) -> None:

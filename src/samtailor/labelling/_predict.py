@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -141,7 +141,8 @@ def _pieces(state: _ThreadState, best: BestMask, batch: PromptBatch, source: Ada
 def _proposed_mask(prompt: ObjectPrompt, source: AdapterSource) -> Piece:
     """An object whose proposal includes its mask."""
     x0, y0, x1, y1 = (int(v) for v in Annotation("", dict(prompt.mask_rle or {})).box)
-    return _piece(prompt.mask[y0:y1, x0:x1], x0, y0, prompt, prompt.score or 0.0, source)
+    piece = _piece(prompt.mask[y0:y1, x0:x1], x0, y0, prompt, prompt.score or 0.0, source)
+    return replace(piece, certainty=prompt.certainty)
 
 
 def _piece(mask: np.ndarray, x: int, y: int, prompt: ObjectPrompt, iou: float, source: AdapterSource) -> Piece:

@@ -67,6 +67,7 @@ class Piece:
         tile: that shows it; None for a complete object.
         rank: sort key among predictions of the same object.
         rle: the mask in the frame of the whole image, COCO run-length encoding; empty until it is computed.
+        certainty: see `ObjectPrompt.certainty`; None for pieces of tiles.
     """
 
     mask: np.ndarray
@@ -78,6 +79,7 @@ class Piece:
     tile: Tile | None = None
     rank: float = 0.0
     rle: dict[str, Any] = field(default_factory=dict)
+    certainty: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def encoded(self, size: tuple[int, int]) -> dict[str, Any]:
         """Run lengths in an image of (height, width), computed from the columns of the window alone."""

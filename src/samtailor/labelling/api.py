@@ -199,7 +199,9 @@ def _digests(folders: Mapping[str, str]) -> dict[str, list[str]]:
         meta = artefact.read_meta(folder) if Path(folder).is_dir() else None
         digest = folder if meta is None else meta.sha256
         digests[name] = [digest, disk.read_meta(folder).sha256 if disk.exists(folder) else ""]
-        if meta is not None and meta.inference.postprocess:  # not in the tensors
+        if meta is not None and meta.inference.exclusive:  # not in the tensors
+            digests[name].append(str(sorted(meta.inference.exclusive)))
+        if meta is not None and meta.inference.postprocess:
             digests[name].append(str(sorted((way, str(how)) for way, how in meta.inference.postprocess.items())))
     return digests
 

@@ -17,6 +17,7 @@ from samtailor.cache.detections import DetectionCache
 from samtailor.masks import interior
 from samtailor.masks.contours import connected
 from samtailor.masks.postprocess import postprocessed
+from samtailor.predict.competition import CERTAIN
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
 from samtailor.prompts import prompt_type
@@ -119,13 +120,16 @@ def by_map(adapter: str, label: str | None, *, threshold: float | None = None) -
         output = predictor.decode(Prompts((frame.height, frame.width), count=(1, 1)), adapter)
         probability = frame.logits(output.candidate_logits()[0])[0, 0].sigmoid().cpu().numpy()
         inference = predictor.segmenter(adapter).inference
+        certainty = np.round(CERTAIN * probability).astype(np.uint8) if inference.exclusive else None
         min_area = inference.min_area(frame.height, frame.width)
         scored: list[tuple[float, ObjectPrompt]] = []
         for region in connected(postprocessed(probability > MAP_THRESHOLD, inference.postprocess_of("region"))):
             score = float(probability[region].mean())
             if np.count_nonzero(region) >= min_area and score >= lowest:
                 prompt = _prompt(None, np.array(interior.center(region)), score, label)
-                scored.append((score, replace(prompt, mask_rle=Annotation.from_mask("", region).rle)))
+                scored.append(
+                    (score, replace(prompt, mask_rle=Annotation.from_mask("", region).rle, certainty=certainty))
+                )
         return [prompt for _, prompt in sorted(scored, key=lambda row: -row[0])]
 
     return propose

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from samtailor.data.writing import sweep, temporary_beside
 from samtailor.errors import DataError, InputError
 from samtailor.masks.overlay import overlay
 from samtailor.masks.rle import to_json
+from samtailor.predict.competition import exclusive_pairs, separated
 from samtailor.predict.instances import InstanceMask, in_image, predict_instances, predict_prompts
 from samtailor.predict.predictor import Predictor
 from samtailor.predict.prompt import ObjectPrompt
@@ -232,14 +233,23 @@ def _prompted(predictor: Predictor, prompts: Sequence[ObjectPrompt], adapter: st
 
 
 def _automatic(predictor: Predictor, image: np.ndarray, sources: Sequence[AdapterSource]) -> list[_Prediction]:
-    """The objects that each adapter predicts in the current image."""
+    """The objects that each adapter predicts in the current image; competing classes share no pixel."""
     predictions: list[_Prediction] = []
     for source in sorted(sources, key=lambda source: source.tiles):  # tiles replace the current image
         instances = predict_instances(predictor, image, source, image_is_set=True)
         predictions += [_Prediction(source.adapter, index, one) for index, one in enumerate(instances)]
         if source.tiles > 1:
             predictor.set_image(image)
-    return predictions
+    masks = [one.instance for one in predictions]
+    rles = separated(
+        [one.rle for one in masks], [one.label for one in masks], [one.score for one in masks],
+        exclusive_pairs(sources), certainties=[one.prompt.certainty for one in masks],
+    )  # fmt: skip
+    return [
+        one if rle is one.instance.rle else replace(one, instance=replace(one.instance, rle=rle))
+        for one, rle in zip(predictions, rles, strict=True)
+        if rle is not None
+    ]
 
 
 def _write(folder: Path, name: str, image: np.ndarray, predictions: Sequence[_Prediction], several: bool) -> None:

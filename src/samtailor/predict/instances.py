@@ -18,6 +18,7 @@ from samtailor.data.tile_views import cut_off, exceeds_overlap, views
 from samtailor.masks import interior
 from samtailor.masks.nms import mask_nms
 from samtailor.predict.batched import BatchedDecoder, PromptBatch, stack_prompts
+from samtailor.predict.competition import compete, exclusive_pairs
 from samtailor.predict.postprocessing import finished, masks_of
 from samtailor.predict.predictor import BASE
 from samtailor.structures import Annotation, RunLengths, Sample
@@ -106,6 +107,27 @@ def predict_instances(
     return finished(mask_nms(instances, rank=lambda one: one.rank), source.postprocess)
 
 
+def predict_classes(
+    predictor: Predictor, image: Sample | np.ndarray, sources: Sequence[AdapterSource]
+) -> list[InstanceMask]:
+    """The objects of several sources in the current image, by falling rank; classes compete for a pixel, see `compete`.
+
+    Args:
+        predictor: with the adapters loaded and the image set. With tiles, the last tile is set on it afterwards.
+        image: as of `predict_instances`; it is only read for tiles.
+        sources: one for each class, as a rule.
+    """
+    objects: list[InstanceMask] = []
+    before = 1
+    for source in sorted(sources, key=lambda one: one.tiles):
+        if before > 1:  # tiles have replaced the image
+            predictor.set_image(image.image if isinstance(image, Sample) else image)
+        objects += predict_instances(predictor, image, source, image_is_set=True)
+        before = source.tiles
+    competing = compete(objects, exclusive_pairs(sources), certainty=lambda one: one.prompt.certainty)
+    return sorted(competing, key=lambda one: -one.rank)
+
+
 def predict_prompts(
     predictor: Predictor, prompts: Sequence[ObjectPrompt], adapter: str | None, *, postprocess: bool = True
 ) -> Iterator[tuple[ObjectPrompt, np.ndarray, float]]:
@@ -188,4 +210,4 @@ def _kind(prompt: ObjectPrompt) -> tuple[int, bool, bool]:
     return len(prompt.clicks), prompt.box is not None, prompt.mask_rle is not None
 
 
-__all__ = ["InstanceMask", "in_image", "predict_instances", "predict_prompts"]
+__all__ = ["InstanceMask", "in_image", "predict_classes", "predict_instances", "predict_prompts"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ class ObjectPrompt:
         promptless: predict without a prompt, for adapters that were fitted without prompts.
         mask_rle: the object's mask where the proposal includes it, run-length encoded in the image (or tile): then the
             decoder is not run and the clicks only mark the place.
+        certainty: uint8 (height, width) of the image: the probability of each pixel that it belongs to the class, 255
+            for 1, where the proposal includes it; see `predict.competition`.
     """
 
     clicks: tuple[tuple[float, float, int], ...] = ()
@@ -33,6 +35,7 @@ class ObjectPrompt:
     score: float | None = None
     promptless: bool = False
     mask_rle: Mapping[str, Any] | None = None
+    certainty: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @property
     def mask(self) -> np.ndarray:
@@ -50,11 +53,11 @@ class ObjectPrompt:
     def moved(self, x: float, y: float) -> ObjectPrompt:
         """The same prompt shifted right and down by `x` and `y` pixels, for another view of the image.
 
-        The mask is dropped, since its run lengths are of one view.
+        The mask and its certainty are dropped, since they are of one view.
         """
         clicks = tuple((column + x, row + y, label) for column, row, label in self.clicks)
         box = self.box and (self.box[0] + x, self.box[1] + y, self.box[2] + x, self.box[3] + y)
-        return replace(self, clicks=clicks, box=box, mask_rle=None)
+        return replace(self, clicks=clicks, box=box, mask_rle=None, certainty=None)
 
     def check(self, size: tuple[int, int]) -> None:
         """Raise InputError unless the prompt has a click or a box (or is promptless), all inside the image.

@@ -34,6 +34,7 @@ class AdapterSource:
         threshold: class to the lowest score of an accepted proposal, in [0, 1]. `propose` may return proposals below
             it, which count for the ranking only (average precision).
         postprocess: what is done to the mask of each object, after duplicates have been dropped.
+        exclusive: pairs of classes that compete for a pixel, see `competition`.
     """
 
     adapter: str | None
@@ -43,6 +44,7 @@ class AdapterSource:
     tiles: int = 1
     threshold: Callable[[str | None], float] = _accept_all
     postprocess: Postprocess = NOTHING
+    exclusive: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(
@@ -91,7 +93,8 @@ class AdapterSource:
         how = of_automatic(segmenter, proposed=detector is not None or source.has_proposals)
         if detector is None and source.base_segments:
             adapter = None
-        return cls(adapter, propose, label, refine, tiles, accept, how)
+        exclusive = () if segmenter is None else segmenter.inference.exclusive
+        return cls(adapter, propose, label, refine, tiles, accept, how, exclusive)
 
 
 def adapter_proposer(

@@ -9,125 +9,20 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from queue import SimpleQueue
 
 from samtailor import artefact
-from samtailor.artefact import AdapterMeta
 from samtailor.bases import Base
-from samtailor.bases.companions import Companion
 from samtailor.errors import InputError
 from samtailor.predict.postprocessing import of_automatic
 from samtailor.predict.predictor import BASE, Predictor
-from samtailor.predict.prompt import ObjectPrompt
-from samtailor.predict.source import AdapterSource, adapter_proposer
-from samtailor.proposals import Proposals, disk
+from samtailor.proposals import disk
 from samtailor.segmenter import Segmenter
+from samtailor.serve.loaded import LoadedAdapter, joined
 from samtailor.serve.refusals import NotAllowed, Refused, Taken, Unknown
-from samtailor.structures import NOTHING, Postprocess
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _FILES = ("adapter.safetensors", "adapter.json", "proposals.safetensors", "proposals.json")
-
-
-@dataclass(frozen=True)
-class LoadedAdapter:
-    """The base alone, or an adapter that is ready to predict.
-
-    Args:
-        name: None for the base.
-        encoder: which encoder made the embedding that it decodes: "" the base's, the digest of the adapter if it has
-            its own, and the fingerprints of `companions` if its features hold their maps.
-        base: model that encodes for it.
-        own_encoder: whether that is another one than the base of the service.
-        companions: companions of the adapter and of its proposals, each once.
-        meta: of the adapter.
-        folder: of the adapter; None if it came from the hub.
-        proposals: learned proposals in its folder.
-        promptless: it predicts without a prompt.
-        by_itself: a prediction without a prompt is the objects of the image.
-        postprocess: what is done to the objects of automatic mode.
-        spare: one predictor for each thread that decodes.
-    """
-
-    name: str | None
-    encoder: str
-    base: Base
-    own_encoder: bool = False
-    companions: tuple[Companion, ...] = ()
-    meta: AdapterMeta | None = None
-    folder: Path | None = None
-    proposals: Proposals | None = None
-    promptless: bool = False
-    by_itself: bool = False
-    postprocess: Postprocess = NOTHING
-    spare: SimpleQueue[Predictor] = field(default_factory=SimpleQueue)
-
-    @property
-    def automatic(self) -> bool:
-        """Whether it supports automatic mode."""
-        return self.promptless or self.proposals is not None
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Classes of the adapter; none for the base."""
-        return self.meta.classes if self.meta is not None else ()
-
-    def base_answers(self, prompt: ObjectPrompt) -> bool:
-        """Whether a prompt needs the base of the service and its embedding, although this adapter is selected.
-
-        True for types of prompts at which the fit found the adapter no better than the base (`InferenceSpec.strength`),
-        if the adapter has its own encoder. Other adapters use the base's answer themselves.
-        """
-        if not self.own_encoder or self.meta is None:
-            return False
-        prompt_type = "box" if prompt.box is not None else "click" if prompt.clicks else None
-        return prompt_type in self.meta.inference.base_prompts
-
-    @contextmanager
-    def predictor(self) -> Iterator[Predictor]:
-        """A predictor for one request; its image is dropped afterwards."""
-        predictor = self.spare.get()
-        try:
-            yield predictor
-        finally:
-            predictor.reset_image()
-            self.spare.put(predictor)
-
-    def source(self, threshold: float | None) -> AdapterSource:
-        """The adapter with its prompt source for automatic mode.
-
-        Only sources that are part of the adapter: learned proposals, and the prediction without a prompt. A detector
-        that the adapter was fitted with is never opened, since its path comes from the adapter and may be any file.
-
-        Args:
-            threshold: lowest score of a proposal; None: the threshold of each class.
-
-        Raises:
-            Refused: it has no such prompt source.
-        """
-        propose = adapter_proposer(
-            self.name,
-            proposals=self.proposals,
-            promptless=self.promptless,
-            by_itself=self.by_itself,
-            classes=self.classes,
-            threshold=threshold,
-        )
-        if propose is None:
-            name = "The base model" if self.name is None else f"The adapter {self.name!r}"
-            raise Refused(
-                f"{name} has no prompt source for automatic mode. Give points or a box, or train proposals for an "
-                "adapter: samtailor propose-fit DATA --adapter DIR."
-            )
-        if self.proposals is None:
-            return AdapterSource(self.name, propose, postprocess=self.postprocess)
-        by_base = self.meta is not None and self.meta.inference.base_instances
-        segments = None if by_base else self.name
-        return AdapterSource(segments, propose, tiles=self.proposals.tiles, postprocess=self.postprocess)
 
 
 class Adapters:
@@ -171,6 +66,10 @@ class Adapters:
         with self._lock:
             if name in self._loaded:
                 return self._loaded[name]
+            group = self._loaded.get(name.partition("/")[0])
+            for member in () if group is None else group.members:
+                if member.name == name:
+                    return member
             known = ", ".join(self._loaded) or "none"
         raise Unknown(f"No adapter is called {name!r}. Loaded: {known}.")
 
@@ -179,7 +78,8 @@ class Adapters:
 
         Args:
             name: letters, digits, "_", "-" and ".", at most 64 characters; not "base".
-            source: folder, or hub id.
+            source: folder, also of a fit of several classes with an adapter for each, or hub id. The adapter of a class
+                is called NAME/CLASS.
             replace: replace a loaded adapter of this name instead of raising.
 
         Raises:
@@ -223,7 +123,8 @@ class Adapters:
             raise NotAllowed(f"{folder!r} is not below the folder for adapters.")
         if not path.is_dir():
             raise Unknown(f"There is no folder {folder!r} below the folder for adapters.")
-        if any(not (path / file).resolve().is_relative_to(self.root) for file in _FILES):
+        folders = (path, *map(Path, artefact.members(path).values()))
+        if any(not (one / file).resolve().is_relative_to(self.root) for one in folders for file in _FILES):
             raise NotAllowed(f"{folder!r} contains a link to a file elsewhere.")
         return self.add(name, path)
 
@@ -239,6 +140,15 @@ class Adapters:
         return loaded
 
     def _load(self, name: str, source: str | Path) -> LoadedAdapter:
+        inside = artefact.members(source)
+        if not inside or str(source) in inside.values():
+            return self._load_one(name, source)
+        members = [
+            self._load_one(f"{name}/{', '.join(artefact.read_meta(one).classes)}", one) for one in inside.values()
+        ]
+        return self._with_predictors(joined(name, Path(source), members), None)
+
+    def _load_one(self, name: str, source: str | Path) -> LoadedAdapter:
         adapter = artefact.load(source, self._base)
         folder = Path(source) if Path(source).is_dir() else None
         proposals = disk.load(adapter.folder, self._base) if disk.exists(adapter.folder) else None
@@ -261,6 +171,9 @@ class Adapters:
 
     def _with_predictors(self, loaded: LoadedAdapter, segmenter: Segmenter | None) -> LoadedAdapter:
         adapters = {} if segmenter is None or loaded.name is None else {loaded.name: segmenter}
+        for member in loaded.members:
+            with member.predictor() as predictor:
+                adapters[f"{member.name}"] = predictor.segmenter(f"{member.name}")
         for _ in range(self._threads):
             loaded.spare.put(Predictor(loaded.base, adapters))
         return loaded

@@ -22,10 +22,16 @@ def notes(loaded: LoadedAdapter, predictions: Sequence[Prediction], *, automatic
         lines.append(f"{empty} of {counted(len(predictions), 'mask')} empty: nothing was found there.")
     if automatic or loaded.meta is None:
         return lines
-    if types := loaded.meta.inference.base_prompts:
-        plural = " and ".join({"click": "clicks", "box": "boxes"}[name] for name in types)
-        lines.append(f"The base model answers {plural}: the adapter {loaded.name!r} was not better there.")
     asked = dict.fromkeys(one.label for one in predictions if one.label is not None)
+    for one in [one for one in loaded.members if set(asked) & set(one.classes)] or [loaded]:
+        if not one.members and one.meta is not None and (types := one.meta.inference.base_prompts):
+            plural = " and ".join({"click": "clicks", "box": "boxes"}[name] for name in types)
+            lines.append(f"The base model answers {plural}: the adapter {one.name!r} was not better there.")
+    if loaded.members and any(one.label is None for one in predictions):
+        lines.append(
+            f"The base model answers prompts without a label: {loaded.name!r} has one adapter for each class, "
+            f"{', '.join(loaded.classes)}. Give the class as the label of the prompt."
+        )
     if others := [label for label in asked if loaded.classes and label not in (*loaded.classes, loaded.name)]:
         lines.append(
             f"The adapter {loaded.name!r} segments {', '.join(loaded.classes)}; it was not fitted to "

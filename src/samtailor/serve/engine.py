@@ -153,33 +153,38 @@ class Engine:
         """
         await self.current(adapter)
         loaded = self.adapters.get(adapter)
-        by_base = [not automatic and loaded.base_answers(prompt) for prompt in prompts]
-        if any(by_base):
-            return await self._divided(image, prompts, adapter, by_base, every, form)
+        answering = [adapter if automatic else self.answering(adapter, prompt) for prompt in prompts]
+        if any(one != adapter for one in answering):
+            return await self._divided(image, prompts, answering, every, form)
         embedding = await (self._embed(image, loaded) if isinstance(image, bytes) else self._known(image, loaded))
         seconds = self.limits.work_seconds
         job = MaskRequest(loaded, embedding, tuple(prompts), automatic, threshold, every, form, seconds)
         return embedding, await result(self.decoding.submit(job.predict))
 
+    def answering(self, adapter: str | None, prompt: ObjectPrompt) -> str | None:
+        """Name of the adapter that answers a prompt if `adapter` is selected: of its class; None for the base model.
+
+        Raises:
+            Unknown: no adapter of this name.
+        """
+        member = self.adapters.get(adapter).of_class(prompt.label)
+        return None if member is None or member.base_answers(prompt) else member.name
+
     async def _divided(
         self,
         image: bytes | str,
         prompts: Sequence[ObjectPrompt],
-        adapter: str | None,
-        by_base: Sequence[bool],
+        answering: Sequence[str | None],
         every: bool,
         form: Callable[[np.ndarray], Any],
     ) -> tuple[Embedding, list[Prediction]]:
-        """`segment` for an adapter with its own encoder, some of whose prompts the base answers."""
+        """`segment` for prompts that several adapters answer, or the base model."""
         embeddings, predictions = [], []
-        for name, wanted in ((None, True), (adapter, False)):
-            rows = [row for row, base in enumerate(by_base) if base is wanted]
-            if rows:
-                embedding, part = await self.segment(
-                    image, [prompts[row] for row in rows], name, every=every, form=form
-                )
-                embeddings.append(embedding)
-                predictions += [replace(one, prompt=rows[one.prompt]) for one in part]
+        for name in sorted(set(answering), key=lambda one: one or ""):
+            rows = [row for row, one in enumerate(answering) if one == name]
+            embedding, part = await self.segment(image, [prompts[row] for row in rows], name, every=every, form=form)
+            embeddings.append(embedding)
+            predictions += [replace(one, prompt=rows[one.prompt]) for one in part]
         return embeddings[-1], sorted(predictions, key=lambda one: one.prompt)
 
     async def add_adapter(self, name: str, folder: str) -> LoadedAdapter:

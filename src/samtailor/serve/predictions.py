@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from samtailor.masks import interior
-from samtailor.predict.instances import InstanceMask, predict_instances
+from samtailor.predict.instances import InstanceMask, predict_classes
 from samtailor.predict.postprocessing import masks_of
 from samtailor.predict.predictor import BASE, Predictor
 from samtailor.predict.prompt import ObjectPrompt
@@ -122,9 +122,9 @@ def predict_automatically(loaded: LoadedAdapter, predictor: Predictor, threshold
     Raises:
         Refused: the adapter has no prompt source for automatic mode.
     """
-    source = loaded.source(threshold)
-    image = predictor.image if source.tiles > 1 else _NO_IMAGE
-    return predict_instances(predictor, image, source, image_is_set=True)
+    sources = loaded.sources(threshold)
+    image = predictor.image if any(source.tiles > 1 for source in sources) else _NO_IMAGE
+    return predict_classes(predictor, image, sources)
 
 
 @torch.no_grad()

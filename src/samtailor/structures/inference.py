@@ -80,6 +80,8 @@ class InferenceSpec:
             that type; 1 if it is missing. With 0 the prediction is exactly that of the base model. "instances" may be
             0: the base model segments the objects of learned proposals.
         postprocess: way of use (one of `WAYS`) to what is done to its masks; nothing if it is missing.
+        exclusive: pairs of classes that compete for a pixel without a prompt, since their labels never overlap, see
+            `predict.competition`.
 
     Raises:
         InputError: an unknown type of prompt or way of use, or a strength outside [0, 1].
@@ -96,8 +98,10 @@ class InferenceSpec:
     tiling: TilingPlan = TilingPlan()
     strength: Mapping[str, float] = field(default_factory=dict)
     postprocess: Mapping[str, Postprocess] = field(default_factory=dict)
+    exclusive: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "exclusive", tuple((one, other) for one, other in self.exclusive))  # JSON has lists
         if unknown := [name for name in self.postprocess if name not in WAYS]:
             raise InputError(f"Masks are postprocessed by way of use, one of {', '.join(WAYS)}; got {unknown[0]!r}.")
         for name, value in self.strength.items():

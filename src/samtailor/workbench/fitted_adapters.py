@@ -11,13 +11,14 @@ from typing import Any
 
 from samtailor import artefact
 from samtailor.errors import InputError, SamtailorError
-from samtailor.fitting.gate import gate_of
+from samtailor.fitting.folder import CONFIG
+from samtailor.fitting.verdict import replaces_of
 from samtailor.limits import parse_json, read_bytes
 from samtailor.serve.adapters import LoadedAdapter
 from samtailor.serve.engine import Engine
 from samtailor.serve.refusals import Refused, Taken, Unknown
 from samtailor.workbench import gallery
-from samtailor.workbench.adapter_info import adapter_meta
+from samtailor.workbench.adapter_info import adapter_meta, metas_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
 _log = logging.getLogger("samtailor.workbench")
@@ -36,7 +37,7 @@ class FittedAdapters:
         self._folder, self._jobs, self._engine = folder, jobs, engine
         self.broken: dict[str, str] = {}
         for one in sorted(folder.iterdir()):
-            if (one / artefact.METADATA).is_file():
+            if one.is_dir() and artefact.members(one):
                 self._load(one.name)
 
     def belongs(self, loaded: LoadedAdapter) -> bool:
@@ -49,7 +50,8 @@ class FittedAdapters:
         Args:
             busy: name of the fit that is in progress.
         """
-        names = (one.name for one in sorted(self._folder.iterdir()) if (one / "config.yaml").is_file())
+        begun = (one for one in sorted(self._folder.iterdir()) if any(one.glob(CONFIG)) or any(one.glob(f"*/{CONFIG}")))
+        names = (one.name for one in begun)
         return [name for name in names if name != busy and self._job_file(name).is_file()]
 
     def earlier_work(self, name: str) -> dict[str, Any]:
@@ -72,10 +74,14 @@ class FittedAdapters:
 
     def finish(self, name: str) -> None:
         """Load the adapter of a fit that has ended."""
-        if name in self.loaded():  # of an earlier run of the fit that was stopped at its end
+        self.load(name)
+        self._job_file(name).unlink(missing_ok=True)
+
+    def load(self, name: str) -> None:
+        """Load an adapter, in place of an earlier one of the same fit."""
+        if name in self.loaded():
             self._engine.remove_adapter(name)
         self._engine.adapters.add_below(name, name)
-        self._job_file(name).unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
         """Delete an adapter, or a stopped fit.
@@ -91,7 +97,8 @@ class FittedAdapters:
             raise Unknown(f"There is no adapter {name!r}.")
         if loaded is not None:
             self._engine.remove_adapter(name)
-        (out / artefact.METADATA).unlink(missing_ok=True)  # without it the folder no longer counts as an adapter
+        for inside in (out, *(Path(one) for one in artefact.members(out).values())):
+            (inside / artefact.METADATA).unlink(missing_ok=True)  # without it the folder no longer counts as an adapter
         shutil.rmtree(out)
         self._job_file(name).unlink(missing_ok=True)
         self.broken.pop(name, None)
@@ -151,8 +158,7 @@ class FittedAdapters:
 
 
 def _replaces(loaded: LoadedAdapter) -> bool | None:
-    gate = gate_of(adapter_meta(loaded).figures)
-    return None if gate is None else gate.replaces
+    return replaces_of(metas_of(loaded))
 
 
 __all__ = ["FittedAdapters"]

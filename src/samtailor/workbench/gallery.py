@@ -70,10 +70,10 @@ def gallery(
         if progress is not None:
             progress(done, len(targets))
     groups = {sample.id: sample.group or sample.id for sample in targets}
-    return {**_means(rows, [groups[row["id"]] for row in rows]), "images": rows}
+    return {**means(rows, [groups[row["id"]] for row in rows]), "images": rows}
 
 
-def _means(rows: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> dict[str, Any]:
+def means(rows: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> dict[str, Any]:
     """Means with 95 % intervals, and the counts they are based on; counts alone with too few objects."""
     counts = {"objects": len(rows), "n_images": len({row["id"] for row in rows}), "groups": len(set(groups))}
     if len(rows) < MIN_OBJECTS:
@@ -107,4 +107,4 @@ def _mask(predictor: Predictor, adapter: str | None, prompts: Prompts) -> np.nda
     return paste(*window, (frame.height, frame.width)).astype(bool)
 
 
-__all__ = ["FILE", "MAX_OBJECTS", "gallery"]
+__all__ = ["FILE", "MAX_OBJECTS", "gallery", "means"]

@@ -50,6 +50,7 @@ class Job:
         comparison: sentences about the fit: who answers clicks and boxes, and whether the new adapter is better than
             the present one.
         replaces: whether the new adapter replaces the present one; None without a present one.
+        next_images: ids of the images to mark next, after a fit that suggests some.
         seconds_left: of the present stage.
         images_per_second: of the present stage.
         message: the error, or a note on the result.
@@ -74,6 +75,7 @@ class Job:
     interval: tuple[float, float] | None = None
     comparison: tuple[str, ...] = ()
     replaces: bool | None = None
+    next_images: tuple[str, ...] = ()
     seconds_left: float | None = None
     images_per_second: float | None = None
     message: str | None = None

@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -115,7 +116,7 @@ class PromptService:
         Raises:
             InputError: the prompt is invalid for this image. Also the errors of `encode`.
         """
-        adapter = None if self.engine.adapters.get(adapter).base_answers(prompt) else adapter
+        adapter = self._answering(adapter, prompt)
         embedding = await self.encode(id, adapter)
         mask = None if refined is None else _refinement(refined, embedding)
 
@@ -184,8 +185,8 @@ class PromptService:
         loaded = self.engine.adapters.get(adapter)
         if loaded.meta is not None and loaded.meta.inference.prompt == "none":
             raise Refused(f"The adapter {adapter!r} works without clicks, so it has no click map.")
-        if loaded.base_answers(ObjectPrompt(((0, 0, 1),))):
-            loaded, adapter = self.engine.adapters.get(None), None
+        adapter = self._answering(adapter, ObjectPrompt(((0, 0, 1),), label=target.class_))
+        loaded = self.engine.adapters.get(adapter)
         key = (id, hashlib.sha256(target.rle.counts.encode()).hexdigest(), loaded.meta and loaded.meta.sha256, grid)
         if (kept := self._maps.get(key)) is not None:
             return kept
@@ -194,6 +195,14 @@ class PromptService:
             self._slow, adapter, embedding, lambda s, p: iou_map(p, truth, adapter=s.name or BASE, cells=grid)
         )
         return self._maps.put(key, _to_json(result))
+
+    def _answering(self, adapter: str | None, prompt: ObjectPrompt) -> str | None:
+        """Name of the adapter that answers a prompt, by the class; classes may have been renamed after the fit."""
+        names = (now for now in self._project.settings.aliases.items() if now[1] == prompt.label)
+        for label in (prompt.label, *(earlier for earlier, _ in names)):
+            if (found := self.engine.answering(adapter, replace(prompt, label=label))) is not None:
+                return found
+        return None
 
     @property
     def _images(self) -> ImageFolder:

@@ -23,6 +23,7 @@ from samtailor.data.transform import Frame
 from samtailor.masks.nms import mask_nms
 from samtailor.masks.rle import to_json as rle_to_json
 from samtailor.predict.batched import BatchedDecoder, PromptBatch
+from samtailor.predict.competition import compete, exclusive_pairs
 from samtailor.predict.instances import InstanceMask, in_image
 from samtailor.predict.postprocessing import finished
 from samtailor.predict.predictor import Predictor
@@ -53,11 +54,24 @@ def objects(loaded: LoadedAdapter, predictor: Predictor, threshold: float | None
     Raises:
         Refused: the adapter has no proposals.
     """
-    source, size = loaded.source(threshold), (predictor.frame.height, predictor.frame.width)
-    image = predictor.image if source.tiles > 1 else _NO_IMAGE
-    decoder = BatchedDecoder(
-        predictor.base, {} if loaded.name is None else {loaded.name: predictor.segmenter(loaded.name)}
-    )
+    sources = sorted(loaded.sources(threshold), key=lambda source: source.tiles)
+    image = predictor.image if sources[-1].tiles > 1 else _NO_IMAGE
+    decoder = BatchedDecoder(predictor.base, {name: predictor.segmenter(name) for name in predictor.adapters})
+    found: list[_StableMask] = []
+    for number, source in enumerate(sources):
+        if number and sources[number - 1].tiles > 1:  # tiles have replaced the image
+            predictor.set_image(image)
+        found += _of_source(source, decoder, predictor, image)
+    competing = compete(found, exclusive_pairs(sources), certainty=lambda one: one.prompt.certainty)
+    kept = sorted(competing, key=lambda instance: -instance.score)
+    return [_object(loaded, instance, f"a{i}") for i, instance in enumerate(kept, 1)]
+
+
+def _of_source(
+    source: AdapterSource, decoder: BatchedDecoder, predictor: Predictor, image: np.ndarray
+) -> list[_StableMask]:
+    """The objects of one source, each once."""
+    size = (predictor.frame.height, predictor.frame.width)
     instances: list[_StableMask] = []
     for view in views(source.tiles):
         if not view.untouched:
@@ -66,9 +80,7 @@ def objects(loaded: LoadedAdapter, predictor: Predictor, threshold: float | None
             instance = in_image(prompt, mask, iou, view, size)
             if instance.belongs_to(view, size, source.tiles):
                 instances.append(_StableMask(instance.prompt, instance.rle, instance.iou, stability=stability))
-    once = finished(mask_nms(instances, rank=lambda instance: instance.rank), source.postprocess)
-    kept = sorted(once, key=lambda instance: -instance.score)
-    return [_object(loaded, instance, f"a{i}") for i, instance in enumerate(kept, 1)]
+    return finished(mask_nms(instances, rank=lambda instance: instance.rank), source.postprocess)
 
 
 def uncertainty(objects: Sequence[Object]) -> float:

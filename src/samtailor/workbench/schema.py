@@ -48,6 +48,12 @@ class Segment(_Strict):
     """A prompt for one object."""
 
     adapter: str | None = Field(default=None, description="Name of the adapter; null for the base model.")
+    class_: str | None = Field(
+        default=None,
+        alias="class",
+        max_length=64,
+        description="Class of the object, for an adapter of several classes.",
+    )
     points: list[tuple[Number, Number]] = []
     labels: list[Literal[0, 1]] | None = None
     box: tuple[Number, Number, Number, Number] | None = None
@@ -66,9 +72,8 @@ class Segment(_Strict):
         Raises:
             InputError: more points than `max_points`, or labels and points differ in number.
         """
-        return Prompt.model_validate({"points": self.points, "labels": self.labels, "box": self.box}).to_object_prompt(
-            max_points
-        )
+        prompt = {"points": self.points, "labels": self.labels, "box": self.box, "label": self.class_}
+        return Prompt.model_validate(prompt).to_object_prompt(max_points)
 
 
 class Compare(Segment):
@@ -133,6 +138,7 @@ class Fit(_Strict):
     name: str | None = None
     classes: list[str] | None = Field(default=None, min_length=1)
     method: str | None = Field(default=None, max_length=64)
+    budget: str | None = Field(default=None, max_length=16, description="Time of the fit: 30s, 2m, 10m, 1h.")
     steps: int | None = Field(default=None, ge=1, le=1_000_000)
     seed: int | None = Field(default=None, ge=0)
     proposals: bool = True

@@ -26,7 +26,7 @@ from samtailor.workbench.jobs import Job, Jobs, Message
 from samtailor.workbench.project import Project
 from samtailor.workbench.prompt_service import PromptService
 from samtailor.workbench.records import Object
-from samtailor.workbench.snapshot import MIN_IMAGES, image_row, snapshot
+from samtailor.workbench.snapshot import GOOD_IMAGES, MIN_IMAGES, image_row, snapshot
 
 _log = logging.getLogger("samtailor.workbench")
 
@@ -70,6 +70,7 @@ class Session:
             "images": len(project.images),
             "counts": counts,
             "min_images": MIN_IMAGES,
+            "good_images": GOOD_IMAGES,
             "adapters": [self._to_json(loaded) for loaded in self.engine.adapters.all()],
             "broken_adapters": [{"name": name, "error": error} for name, error in self._fitted.broken.items()],
             "unfinished": self._fitted.unfinished(self._busy()),
@@ -93,7 +94,7 @@ class Session:
 
     def fit(
         self, name: str | None, classes: Sequence[str] | None, method: str | None, steps: int | None,
-        seed: int | None, proposals: bool, proposal_steps: int | None = None,
+        seed: int | None, proposals: bool, proposal_steps: int | None = None, budget: str | None = None,
     ) -> Job:  # fmt: skip
         """Start a fit on the accepted images, or continue the stopped fit of that name with its earlier settings.
 
@@ -103,6 +104,7 @@ class Session:
             method, steps, seed: None: the default of `samtailor fit`.
             proposals: also fit proposals for automatic mode.
             proposal_steps: None: the default of `samtailor propose-fit`.
+            budget: time of a contest, such as "2m"; None: a minute for each class.
 
         Raises:
             Refused: too few accepted images. Taken: a job is in progress, or the name is taken. InputError: an invalid
@@ -114,12 +116,13 @@ class Session:
             work, out = self._fitted.earlier_work(name), self._fitted.folder(name)
         else:
             out = self._fitted.new_folder(name)
-            work = snapshot(self.project, classes, method, steps, seed)
+            work = snapshot(self.project, classes, method, steps, seed, budget)
             work |= {"proposals": proposals, "proposal_steps": proposal_steps}
         work |= self._environment() | {"out": str(out), "present": self._fitted.present()}
         return self.jobs.start(
-            "fit", name, work, on_message=self._save_objects, on_done=lambda result: self._use_fit(name, result)
-        )
+            "fit", name, work,
+            on_message=lambda message: self._use_early(name), on_done=lambda result: self._use_fit(name, result),
+        )  # fmt: skip
 
     def label(self, adapter: str, threshold: float | None, only: Sequence[str] | None) -> Job:
         """Start labeling the images without work of the user.
@@ -135,7 +138,7 @@ class Session:
         """
         self.jobs.check_free()
         loaded = self.engine.adapters.get(adapter)
-        loaded.source(threshold)
+        loaded.sources(threshold)
         if loaded.folder is None:
             raise Refused(f"The adapter {adapter!r} was loaded from the hub. Download it and pass its folder instead.")
         self.project.images.refresh()
@@ -198,6 +201,14 @@ class Session:
         self.publish_project()
         return {}
 
+    def _use_early(self, name: str) -> None:
+        """Load an adapter that a fit has written before its end."""
+        try:
+            self._fitted.load(name)
+        except SamtailorError as error:  # the fit goes on, and its end is reported
+            _log.warning("The first adapter of %s cannot be used yet: %s", name, error)
+        self.publish_project()
+
     def _use_fit(self, name: str, result: Mapping[str, Any]) -> dict[str, Any]:
         """Load the new adapter. Returns the fields of the finished job."""
         self._fitted.finish(name)
@@ -208,6 +219,7 @@ class Session:
             "held_out_objects": result["held_out_objects"],
             "comparison": tuple(result["comparison"]),
             "replaces": result["replaces"],
+            "next_images": tuple(result["next_images"]),
             "message": result["message"],
         }
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from samtailor.errors import InputError, counted
+from samtailor.fitting import by_contest
+from samtailor.fitting.contest.classes import annotator_budget
 from samtailor.registry import find
 from samtailor.serve.refusals import Refused
 from samtailor.train.config import FitConfig, load, resolve
@@ -13,19 +15,25 @@ from samtailor.workbench.images import ImageFile
 from samtailor.workbench.project import Project
 from samtailor.workbench.records import Record
 
-MIN_IMAGES = 4
-"""Number of accepted images with an object that a fit needs."""
+MIN_IMAGES = 1
+"""Number of accepted images with an object that a fit by the default method needs."""
+GOOD_IMAGES = 4
+"""The same of a fit by a single method, which holds one out; from as many on, a first fit is useful."""
+_WAITING = 200
+"""Images without annotations that a fit is given at most; it suggests one of them to be marked next."""
 
 
 def snapshot(
-    project: Project, classes: Sequence[str] | None, method: str | None, steps: int | None, seed: int | None
-) -> dict[str, Any]:
+    project: Project, classes: Sequence[str] | None, method: str | None, steps: int | None, seed: int | None,
+    budget: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Images, objects and settings of a new fit, the input of `work.fit`.
 
     Args:
         project: project with accepted images.
         classes: classes to fit; None: all classes of the accepted images.
         method, steps, seed: None: the default of `samtailor fit`.
+        budget: time of a contest, see `FitConfig.budget`; None: a minute for each class.
 
     Raises:
         Refused: too few accepted images, or none with an object of a class. InputError: an invalid setting.
@@ -36,17 +44,26 @@ def snapshot(
         raise Refused(f"No accepted image has an object of the class {missing[0]!r}.")
     rows = [_row(image, record) for image, record in project.records(["accepted"])]
     usable = sum(any(o["class"] in names for o in row["objects"]) for row in rows)
-    if usable < MIN_IMAGES:
-        raise Refused(
-            f"A fit needs {MIN_IMAGES} accepted images with objects, the project has {usable}. "
-            f"Accept {counted(MIN_IMAGES - usable, 'more image')}."
-        )
-    chosen = {"method": method, "steps": steps, "seed": seed}
+    chosen = {"method": method, "steps": steps, "seed": seed, "budget": budget}
     settings = {key: value for key, value in chosen.items() if value is not None}
     config = resolve(load(None, settings))  # invalid settings are refused before the job starts
+    contest = by_contest(config)
+    least = MIN_IMAGES if contest else GOOD_IMAGES
+    if usable < least:
+        by = "A fit" if contest else f"A fit by {config.method}"
+        raise Refused(
+            f"{by} needs {counted(least, 'accepted image')} with objects, the project has {usable}. "
+            f"Accept {counted(least - usable, 'more image')}."
+        )
     _check_single_class(config, names)
-    return {"samples": rows, "classes": names, "settings": settings,
-            "names": {row["id"]: row["name"] for row in rows}}  # fmt: skip
+    waiting: list[dict[str, Any]] = []
+    if contest:
+        settings |= {"budget": annotator_budget(budget, names), "per_class": len(names) > 1}
+        waiting = [image_row(project.images.get(id)) for id in project.waiting("", None)[:_WAITING]]
+    elif budget is not None:
+        raise InputError(f"A budget is a setting of the method auto, and the method is {config.method}. Leave it out.")
+    shown = {row["id"]: row["name"] for row in (*rows, *waiting)}
+    return {"samples": rows, "waiting": waiting, "classes": names, "settings": settings, "names": shown}
 
 
 def _row(image: ImageFile, record: Record) -> dict[str, Any]:
@@ -64,4 +81,4 @@ def _check_single_class(config: FitConfig, names: Sequence[str]) -> None:
         raise InputError(f"The method {config.method} fits one class. Choose one of {', '.join(names)}.")
 
 
-__all__ = ["MIN_IMAGES", "image_row", "snapshot"]
+__all__ = ["GOOD_IMAGES", "MIN_IMAGES", "image_row", "snapshot"]

@@ -13,7 +13,8 @@ import { Modal } from "./Modal";
 
 export function BeforeAfterDialog() {
   const adapter = store.beforeAfterAdapter.value ?? "";
-  const promptless = store.project.value!.adapters.some((one) => one.name === adapter && one.promptless);
+  const about = store.project.value!.adapters.find((one) => one.name === adapter);
+  const promptless = about?.promptless ?? false;
   const [objects, setObjects] = useState<HeldOutObject[] | null>(null);
   useEffect(() => {
     let current = true;
@@ -27,23 +28,31 @@ export function BeforeAfterDialog() {
     <Modal title={`Before and after: ${adapter}`} wide>
       {!objects && <p class="hint">Loading…</p>}
       {objects && !objects.length && (
-        <p class="hint">This fit held out no images. Accept a few more images and fit again to see a comparison.</p>
+        <p class="hint">Nothing was compared in this fit. Accept a few more images and fit again to see a comparison.</p>
       )}
-      {objects && objects.length > 0 && <Results objects={objects} promptless={promptless} />}
+      {objects && objects.length > 0 && <Results objects={objects} promptless={promptless} crossValidated={!!about?.crossValidated} />}
     </Modal>
   );
 }
 
-function Results({ objects, promptless }: { objects: HeldOutObject[]; promptless: boolean }) {
+interface ResultsProps {
+  objects: HeldOutObject[];
+  promptless: boolean;
+  crossValidated: boolean;
+}
+
+function Results({ objects, promptless, crossValidated }: ResultsProps) {
   const mean = (key: "baseIou" | "adapterIou") =>
     formatPercent(objects.reduce((sum, one) => sum + one[key], 0) / objects.length);
   return (
     <>
       <p class="hint">
-        {promptless
+        {crossValidated
+          ? "Cross-validated: each image is predicted by an adapter that was not fitted on it. Left: base model with one click at the center of each object. Right: adapter, without a click. "
+          : promptless
           ? "Images held out from the fit. Left: base model with one click at the center of the object. Right: adapter, without a click. "
           : "Images held out from the fit, with one click at the center of each object. Left: base model. Right: adapter. "}
-        {objects.every((one) => one.baseMask.counts === one.adapterMask.counts) &&
+        {!crossValidated && objects.every((one) => one.baseMask.counts === one.adapterMask.counts) &&
           "The adapter leaves clicks to the base model, so both masks are the same; it differs where it finds objects by itself. "}
         Dashed line: your annotation. Mean IoU {mean("baseIou")} → <b>{mean("adapterIou")}</b>.
       </p>

@@ -4,13 +4,13 @@ import * as store from "../store";
 import { IconButton } from "./IconButton";
 
 export function FirstSteps() {
-  const { minImages, adapters } = store.project.value!;
+  const { goodImages, adapters } = store.project.value!;
   if (store.firstStepsOff.value || adapters.length || store.job.value?.kind === "fit") return null;
   const usable = store.usableCount.value;
   const marked = usable > 0 || store.objects.value.length > 0 || store.draftCount.value > 0;
   const steps: { text: string; detail: string; done: boolean }[] = [
     { text: "Mark", detail: "Click an object, or drag a box around it.", done: marked },
-    { text: "Accept", detail: `${Math.min(usable, minImages)} of ${minImages} images with objects`, done: usable >= minImages },
+    { text: "Accept", detail: `${Math.min(usable, goodImages)} of ${goodImages} images with objects`, done: usable >= goodImages },
     { text: "Fit", detail: "The adapter then labels the other images.", done: false },
   ];
   const current = steps.findIndex((one) => !one.done);

@@ -38,8 +38,11 @@ function FitForm() {
   const project = store.project.value!;
   const accepted = store.usableCount.value;
   const empty = store.stateCounts.value.accepted - accepted;
-  const missing = project.minImages - accepted;
-  const [options, setOptions] = useState({ name: "", method: "", steps: "", seed: "" });
+  // a single method holds an image out, the default cross-validates
+  const [options, setOptions] = useState({ name: "", method: "", budget: "", steps: "", seed: "" });
+  const contest = options.method === "" || options.method === "auto";
+  const missing = (contest ? project.minImages : project.goodImages) - accepted;
+  const few = project.goodImages - accepted;
   const set = (key: keyof typeof options) => (event: { currentTarget: { value: string } }) =>
     setOptions({ ...options, [key]: event.currentTarget.value });
   const onSubmit = (event: Event) => {
@@ -47,6 +50,7 @@ function FitForm() {
     void startFit({
       name: options.name.trim() || undefined,
       method: options.method || undefined,
+      budget: (contest && options.budget) || undefined,
       steps: optionalNumber(options.steps),
       seed: optionalNumber(options.seed),
     });
@@ -59,7 +63,12 @@ function FitForm() {
             You can fit after accepting {counted(missing, "more image")} with objects.
             {empty > 0 && ` ${counted(empty, "accepted image")} without objects ${empty === 1 ? "does" : "do"} not count.`}
           </p>
-          <AcceptedSteps accepted={accepted} needed={project.minImages} />
+        </>
+      )}
+      {few > 0 && (
+        <>
+          {missing <= 0 && <p class="hint">A fit is useful from about {project.goodImages} images on: fewer say little about how good it is.</p>}
+          <AcceptedSteps accepted={accepted} needed={project.goodImages} />
         </>
       )}
       <button class="primary wide" id="fit" disabled={missing > 0}>
@@ -73,6 +82,19 @@ function FitForm() {
             <span>Name</span>
             <input placeholder="automatic" value={options.name} onInput={set("name")} />
           </label>
+          {contest && (
+            <label>
+              <span>Time</span>
+              <select id="budget" value={options.budget} onChange={set("budget")}>
+                <option value="">1 min per class</option>
+                {BUDGETS.map(([value, text]) => (
+                  <option key={value} value={value}>
+                    {text}
+                  </option>
+                ))}
+              </select>
+            </label>
+          )}
           <label>
             <span>Steps</span>
             <input type="number" min="1" placeholder="default" value={options.steps} onInput={set("steps")} />
@@ -103,6 +125,14 @@ function FitForm() {
     </form>
   );
 }
+
+/** Times that a fit may take; it compares more, and longer fits, the more it has. */
+const BUDGETS = [
+  ["30s", "30 s"],
+  ["2m", "2 min"],
+  ["10m", "10 min"],
+  ["1h", "1 hour"],
+] as const;
 
 /** One bar for each image that a fit needs. */
 function AcceptedSteps({ accepted, needed }: { accepted: number; needed: number }) {

@@ -69,6 +69,7 @@ function FitResult({ job }: { job: Job }) {
         <p class="hint">Too few held-out objects to say how good it is ({heldOutObjects}).</p>
       )}
       {job.message && <p class="hint">{job.message}</p>}
+      <NextImage job={job} />
       {adapter && exists && (
         <button class="plain wide" id="gallery" onClick={() => store.showBeforeAfter(adapter)}>
           Show before and after
@@ -78,17 +79,35 @@ function FitResult({ job }: { job: Job }) {
   );
 }
 
+/** The image that the adapter is least certain of. */
+function NextImage({ job }: { job: Job }) {
+  const next = store.images.value.find((one) => job.nextImages.includes(one.id) && one.state !== "accepted");
+  if (!next) return null;
+  return (
+    <button class="plain wide" id="mark-next" title="The adapter is least certain of this image" onClick={() => void openImage(next.id)}>
+      Mark next: {next.name}
+    </button>
+  );
+}
+
 /** The verdict on the new adapter, and the figures behind it on request. A worse one is offered, but not taken. */
 function ComparisonNote({ job: { adapter, comparison, replaces } }: { job: Job }) {
+  const crossValidated = store.project.value!.adapters.find((one) => one.name === adapter)?.crossValidated;
   const offered = replaces === false && adapter !== null && store.activeAdapter.value !== adapter;
   const verdict = replaces === null ? null : comparison[comparison.length - 1];
-  const figures = verdict ? comparison.slice(0, -1) : comparison;
+  const rest = verdict ? comparison.slice(0, -1) : comparison;
+  const [shown, figures] = crossValidated ? [rest.slice(0, FIRST_SENTENCES), rest.slice(FIRST_SENTENCES)] : [[], rest];
   return (
     <div id="comparison">
+      {shown.map((sentence) => (
+        <p key={sentence} class="hint">
+          {sentence}
+        </p>
+      ))}
       {verdict && <p class={replaces === false ? "worse" : "hint"}>{verdict}</p>}
       {figures.length > 0 && (
         <details>
-          <summary>Compared on the same objects</summary>
+          <summary>{crossValidated ? "More about this fit" : "Compared on the same objects"}</summary>
           {figures.map((sentence) => (
             <p key={sentence} class="hint">
               {sentence}
@@ -104,6 +123,9 @@ function ComparisonNote({ job: { adapter, comparison, replaces } }: { job: Job }
     </div>
   );
 }
+
+/** Sentences of a contest that are shown at once: on what it was judged, clicks, boxes, images without a prompt. */
+const FIRST_SENTENCES = 4;
 
 function FindResult({ job }: { job: Job }) {
   const first = searchResults(store.images.value)[0];

@@ -32,8 +32,9 @@ export const counted = (count: number, noun: string): string => `${count} ${noun
 export const formatInterval = ([low, high]: [number, number]): string => `${(100 * low).toFixed(1)}–${(100 * high).toFixed(1)}`;
 
 /** What is known of an adapter. The first line is shown for every adapter, the second for the active one. */
-export function adapterDetails({ metrics, method, classes, heldOutObjects }: Adapter): [string, string] {
+export function adapterDetails({ metrics, method, classes, heldOutObjects, crossValidated }: Adapter): [string, string] {
   const about = `${method}: ${classes.join(", ")}`;
+  if (crossValidated) return [crossValidatedScores(crossValidated), `Cross-validated; ${classes.join(", ")}`];
   if (metrics?.clickMiou == null) {
     if (heldOutObjects === null) return [method, classes.join(", ")];
     return [heldOutObjects === 0 ? "No held-out objects" : `Too few to say (n ${heldOutObjects})`, about];
@@ -42,6 +43,15 @@ export function adapterDetails({ metrics, method, classes, heldOutObjects }: Ada
   const objects = heldOutObjects === null ? "" : `, n ${heldOutObjects}`;
   const automatic = metrics.automaticMiou === null ? "" : `, automatic ${formatPercent(metrics.automaticMiou)}`;
   return [`${formatPercent(metrics.clickMiou)}${interval}${objects}`, `Held-out mIoU; base ${formatPercent(metrics.baseMiou)}${automatic}`];
+}
+
+/** Dice of images without a prompt, and IoU of clicks where the adapter answers them. */
+function crossValidatedScores({ dice, click, base, objects }: NonNullable<Adapter["crossValidated"]>): string {
+  const parts = [
+    dice !== null && `Dice ${formatPercent(dice)}`,
+    click !== null && click !== base && `clicks ${formatPercent(base)} → ${formatPercent(click)}`,
+  ].filter(Boolean);
+  return parts.length ? `${parts.join(", ")}, n ${objects}` : "Too few to say";
 }
 
 /** Stages of jobs whose names are not words already. */

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from samtailor.errors import InputError
 from samtailor.fitting.contest import budget as budgets
 from samtailor.train.config import FitConfig
 
 LEAST_SECONDS = 25.0
 """Of the budget, that each class needs for a contest of its own."""
+ANNOTATOR_SECONDS = 60.0
+"""Default budget for each class while somebody annotates and waits for the adapter (page, annotation programs)."""
 _log = logging.getLogger("samtailor.fitting")
 
 
@@ -32,4 +35,22 @@ def per_class(config: FitConfig, classes: Sequence[str]) -> FitConfig:
     return config
 
 
-__all__ = ["LEAST_SECONDS", "per_class"]
+def annotator_budget(budget: str | None, classes: Sequence[str]) -> str:
+    """The budget of a fit while somebody annotates: the given one, else `ANNOTATOR_SECONDS` for each class.
+
+    Raises:
+        InputError: the given one is too short for a contest of each class.
+    """
+    count = max(1, len(classes))
+    if budget is None:
+        return f"{ANNOTATOR_SECONDS * count:g}s"
+    if count > 1 and budgets.seconds(budget) < LEAST_SECONDS * count:
+        raise InputError(
+            f"A fit of {count} classes needs a budget of {LEAST_SECONDS * count:g}s or more, got {budget}. Give it "
+            "more time, or choose fewer classes."
+        )
+    budgets.seconds(budget)
+    return budget
+
+
+__all__ = ["ANNOTATOR_SECONDS", "LEAST_SECONDS", "annotator_budget", "per_class"]

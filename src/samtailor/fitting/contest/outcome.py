@@ -51,7 +51,11 @@ def decisions_of(contest: ContestState, chosen: Mapping[str, tuple[Candidate, in
     if "region" in parts:
         parts["region"] |= {"tiling": contest.variant.plan, "offset": contest.variant.offset}
         parts["region"]["postprocess"] = asdict(contest.postprocess)
-    return parts | {"strength": dict(contest.choice.strength), "views": contest.config.views}
+    return (
+        parts
+        | {"strength": dict(contest.choice.strength), "views": contest.config.views}
+        | {"exclusive": [list(pair) for pair in contest.exclusive]}
+    )
 
 
 def forecast_of(contest: ContestState, of_half: Mapping[str, Scores]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class ContestPlan:
         fingerprint: see `DataFingerprint`.
         decisions: by part of the adapter, "region" and "prompt": None, or candidate, steps and, for the region, the
             number of the plan of tiled inference and the offset of the map's logits; "strength": strength of click and
-            box.
+            box; "exclusive": pairs of classes that compete for a pixel.
         evidence: by way of use, one row per candidate with its out-of-fold scores.
         budget: what the contest was given and has used.
         notes: sentences.
@@ -66,7 +66,7 @@ class ContestPlan:
         if not isinstance(plan.decisions, Mapping):
             raise InputError(f"{file}: expected decisions by part of the adapter, got {plan.decisions!r:.100}.")
         # a mistake is reported before any fit
-        _ = plan.part("prompt"), plan.strength, plan.tiling, plan.offset, plan.postprocess
+        _ = plan.part("prompt"), plan.strength, plan.tiling, plan.offset, plan.postprocess, plan.exclusive
         return plan
 
     def part(self, name: str) -> Mapping[str, Any] | None:
@@ -101,6 +101,21 @@ class ContestPlan:
                 f"plan, decisions.strength: expected click and box with numbers from 0 to 1, got {value!r}."
             )
         return {name: float(one) for name, one in value.items()}
+
+    @property
+    def exclusive(self) -> tuple[tuple[str, str], ...] | None:
+        """Pairs of classes that compete for a pixel, checked; None if the plan does not say.
+
+        Raises:
+            InputError: not pairs of names.
+        """
+        value = self.decisions.get("exclusive")
+        if value is None:
+            return None
+        pairs = isinstance(value, list) and all(isinstance(one, list) and len(one) == 2 for one in value)
+        if not pairs or not all(isinstance(name, str) for one in value for name in one):
+            raise InputError(f"plan, decisions.exclusive: expected pairs [[A, B], ...], got {value!r:.100}.")
+        return tuple((one, other) for one, other in value)
 
     @property
     def tiling(self) -> int:
@@ -155,6 +170,8 @@ class ContestPlan:
             value = self.decisions.get(part)
             lines.append(f"{part.capitalize()}: {'the base model' if value is None else _listed(value)}.")
         lines.append(f"Strength: {_listed(self.decisions.get('strength', {})) or 'none'}.")
+        if pairs := self.decisions.get("exclusive"):
+            lines.append(f"Classes that compete for a pixel: {', '.join(' and '.join(pair) for pair in pairs)}.")
         for way, rows in self.evidence.items():
             if isinstance(rows, list):
                 lines += [f"{way}: {_row(row)}" for row in rows]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from samtailor.errors import InputError
@@ -152,7 +152,7 @@ class Contest(ContestState):
             raise InputError("The plan has no part: decisions.region and decisions.prompt are both null.")
         self.choice.strength = plan.strength
         self.planned, self.postprocess = RegionVariant(plan.tiling, plan.offset), plan.postprocess
-        self.plan.evidence = dict(plan.evidence)
+        self.plan.evidence = dict(plan.evidence) | self.plan.evidence
         self.plan.notes.append("Repeated from a plan; nothing was compared here.")
         return parts
 
@@ -254,7 +254,7 @@ class Contest(ContestState):
         strength = {way: self.choice.strength.get(way, 0.0) for way in PROMPTED}
         plan, offset = PLANS[self.variant.plan], self.variant.offset
         segmenter, meta = assembled(self.base, region, prompt, strength=strength, tiling=plan, offset=offset)
-        segmenter.inference = with_postprocess(segmenter.inference, self.postprocess)
+        segmenter.inference = with_postprocess(replace(segmenter.inference, exclusive=self.exclusive), self.postprocess)
         if final:
             if region is not None:
                 others = {*self.split.train, *self.split.val, *self.split.test}

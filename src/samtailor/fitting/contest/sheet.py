@@ -1,4 +1,5 @@
-"""A sheet of the training images with the lowest out-of-fold scores: masks that the adapter does not agree with."""
+"""The out-of-fold predictions of a contest as run lengths, and a sheet of the training images with the lowest scores:
+masks that the adapter does not agree with."""
 
 from __future__ import annotations
 
@@ -9,9 +10,11 @@ import cv2
 import numpy as np
 
 from samtailor.data.regions import foreground
-from samtailor.data.writing import write_png
+from samtailor.data.writing import write_json, write_png
 from samtailor.fitting.contest.choice import Entry
+from samtailor.fitting.folder import OUT_OF_FOLD
 from samtailor.masks.overlay import fit, overlay
+from samtailor.masks.rle import to_json
 from samtailor.structures import Annotation, Sample
 
 IMAGES = 6
@@ -27,6 +30,9 @@ def worst(entry: Entry) -> list[tuple[str, float]]:
 def write_sheet(file: Path, entry: Entry, samples: Sequence[Sample], classes: tuple[str, ...]) -> None:
     """Write the images with their masks (green outline) and what the adapter predicts for them (filled).
 
+    All predictions are written beside it, to `OUT_OF_FOLD`: the "class", and "predictions", a list of image "id",
+    "dice", "rle" and "truth".
+
     Args:
         file: PNG to write.
         entry: region candidate with its predictions.
@@ -35,16 +41,22 @@ def write_sheet(file: Path, entry: Entry, samples: Sequence[Sample], classes: tu
     """
     known, drawings = {sample.id: sample for sample in samples}, []
     predicted = dict(zip(entry.scores.images, entry.scores.masks[entry.variant], strict=True))
-    for id, dice in worst(entry):
-        (region,) = foreground([known[id]], classes)
+    dice = dict(zip(entry.scores.images, entry.scores.values[entry.variant], strict=True))
+    regions = {region.id: region.annotations[0] for region in foreground([known[id] for id in predicted], classes)}
+    rows = [
+        {"id": id, "dice": round(dice[id], 4), "rle": to_json(rle), "truth": to_json(regions[id].rle)}
+        for id, rle in predicted.items()
+    ]
+    write_json(file.with_name(OUT_OF_FOLD), {"class": ", ".join(classes), "predictions": rows})
+    for id, score in worst(entry):
         mask = Annotation("", predicted[id]).mask
-        drawn = overlay(region.image, [mask], outlines=[region.annotations[0].mask])
-        drawings.append((fit(drawn, _SIDE), f"{id}  Dice {100 * dice:.0f}"))
+        drawn = overlay(known[id].image, [mask], outlines=[regions[id].mask])
+        drawings.append((fit(drawn, _SIDE), f"{id}  Dice {100 * score:.0f}"))
     height = max(image.shape[0] for image, _ in drawings)
     tiles = [_tile(image, title, height) for image, title in drawings]
-    rows = [tiles[start : start + _COLUMNS] for start in range(0, len(tiles), _COLUMNS)]
+    lines = [tiles[start : start + _COLUMNS] for start in range(0, len(tiles), _COLUMNS)]
     width = min(_COLUMNS, len(tiles))
-    filled = [np.hstack([*row, *[np.full_like(tiles[0], 255)] * (width - len(row))]) for row in rows]
+    filled = [np.hstack([*row, *[np.full_like(tiles[0], 255)] * (width - len(row))]) for row in lines]
     write_png(file, np.vstack(filled))
 
 

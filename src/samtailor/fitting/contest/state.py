@@ -12,6 +12,8 @@ from samtailor.fitting.contest.candidates import Candidate
 from samtailor.fitting.contest.choice import Choice
 from samtailor.fitting.contest.cross_validation import folds_of, group_of
 from samtailor.fitting.contest.fingerprint import DataFingerprint
+from samtailor.fitting.contest.overlap import overlaps_of
+from samtailor.fitting.contest.overlap import words as overlap_words
 from samtailor.fitting.contest.plan_file import ContestPlan
 from samtailor.fitting.contest.region_variant import RegionVariant
 from samtailor.fitting.pool import Pool
@@ -54,6 +56,9 @@ class ContestState:
         postprocess: of the region.
         suggested: ids of the images to mark next.
         figures, history: of the adapter.
+
+    Attributes:
+        exclusive: see `InferenceSpec`.
     """
 
     config: FitConfig
@@ -86,6 +91,18 @@ class ContestState:
         self.groups = group_of(self.split, {id: s.group for id, s in known.items() if s.group})
         self.folds = folds_of([sample.id for sample in self.train], self.groups, self.config.seed)
         self.plan.fingerprint = self.data.to_json()
+        self.exclusive = self._exclusive()
+
+    def _exclusive(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of classes that compete with the class of the contest: by the plan, else by the labels."""
+        if self.replay is not None and self.replay.exclusive is not None:
+            return self.replay.exclusive
+        if len(self.classes) > 1:
+            return ()
+        overlaps = overlaps_of(self.classes[0], self.train)
+        self.plan.evidence["overlap"] = {"classes": [one.to_json() for one in overlaps]}
+        self.plan.notes += overlap_words(self.classes[0], overlaps)
+        return tuple(one.classes for one in overlaps if one.exclusive)
 
     @property
     def variant(self) -> RegionVariant:

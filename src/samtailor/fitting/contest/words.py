@@ -12,7 +12,7 @@ from samtailor.fitting.gate import Decision, Gate
 from samtailor.fitting.gate_words import judged_on, sentences
 
 _NOTABLE = 0.05  # Dice
-_TOUCHING = 0.1  # share of the objects
+TOUCHING = 0.1  # share of the objects
 NAMES = {"click": "clicks", "box": "boxes", "region": "images without a prompt"}
 
 
@@ -50,7 +50,7 @@ def _objects(contest: Mapping[str, Any]) -> list[str]:
         f"Single objects without a prompt: F1 {_percent(parts['f1'])} at IoU 0.5, the count is off by "
         f"{parts['count_error']:.1f} of {parts['objects']:.1f} objects per image."
     )
-    if contest["touching"] < _TOUCHING:
+    if contest["touching"] < TOUCHING:
         return [text]
     share = f"{100 * contest['touching']:.0f} %"
     return [f"{text} {share} of the objects touch another one; `samtailor propose-fit` separates them."]
@@ -129,4 +129,4 @@ def _percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-__all__ = ["NAMES", "contest_sentences"]
+__all__ = ["NAMES", "TOUCHING", "contest_sentences"]

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -109,9 +110,10 @@ class Backend:
         name = config.label(labels)
         form = partial(regions.from_mask, config=config)
         adapter = self._adapter_of(name)
-        _, (predicted,) = await self.engine.segment(data, [prompt], adapter, form=form)
+        _, (predicted,) = await self.engine.segment(data, [replace(prompt, label=name)], adapter, form=form)
         score = predicted.score if predicted.area else 0.0  # an empty mask is no object
-        version = self.engine.base.name if adapter is None else self.version
+        by_base = adapter is None or self.engine.adapters.get(adapter).of_class(name) is None
+        version = self.engine.base.name if by_base else self.version
         return {**self._prediction(regions.labeled(predicted.shape, name, score), score), "model_version": version}
 
     async def _pre_labels(

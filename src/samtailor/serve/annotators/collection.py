@@ -24,6 +24,10 @@ _SUFFIX = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP":
            "PPM": ".ppm"}  # fmt: skip
 
 
+ANNOTATIONS = "annotations.json"
+"""File of the data set below `Collection.data`."""
+
+
 class Collection:
     """See the module docstring.
 
@@ -95,7 +99,7 @@ class Collection:
         ]
         categories = [{"id": i, "name": label} for label, i in ids.items()]
         content = {"images": images, "annotations": annotations, "categories": categories}
-        write_json(self.data / "annotations.json", content)
+        write_json(self.data / ANNOTATIONS, content)
         return len(tasks)
 
     def _all(self) -> list[dict[str, Any]]:
@@ -124,4 +128,4 @@ def _measured(rle: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-__all__ = ["Collection"]
+__all__ = ["ANNOTATIONS", "Collection"]

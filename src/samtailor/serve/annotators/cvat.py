@@ -43,15 +43,16 @@ def create(
         ArtefactError: no valid adapter.
         MissingExtraError: cvat-sdk is not installed.
     """
-    from samtailor.artefact import base_of
+    from samtailor.artefact import base_of, members
     from samtailor.bases import load_on
     from samtailor.registry import choose
     from samtailor.serve.adapters import Adapters
 
     choose("shape", shape, SHAPES)
-    adapters = Adapters(load_on(base or base_of(adapter), device or None), 1)
+    first = next(iter(members(adapter).values()), adapter)
+    adapters = Adapters(load_on(base or base_of(first), device or None), 1)
     loaded = adapters.add("adapter", adapter)
-    loaded.source(None)  # raises if it has no prompt source
+    loaded.sources(None)  # raises if it has no prompt source
     return Function(loaded, shape, None if threshold < 0 else threshold, tolerance)
 
 
@@ -65,7 +66,7 @@ class Function:
     def __init__(self, loaded: LoadedAdapter, shape: str, threshold: float | None, tolerance: float) -> None:
         self._loaded, self._shape, self._threshold, self._tolerance = loaded, shape, threshold, tolerance
         labels = loaded.proposals.classes if loaded.proposals is not None else loaded.classes
-        if not labels or (loaded.proposals is None and len(labels) > 1):
+        if not labels or (loaded.proposals is None and not loaded.members and len(labels) > 1):
             raise InputError(
                 "CVAT needs a label for every mask, and without proposals this adapter does not separate its classes "
                 f"{', '.join(labels)}. Fit one adapter per class, or train proposals: samtailor propose-fit DATA "

@@ -9,12 +9,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from samtailor import artefact
+from samtailor.artefact import AdapterMeta
 from samtailor.errors import ArtefactError, InputError
-from samtailor.fitting.gate import gate_of
-from samtailor.fitting.gate_words import sentences
-from samtailor.limits import module_command
+from samtailor.fitting.contest.budget import seconds
+from samtailor.fitting.contest.class_confusion import confusion_words
+from samtailor.fitting.contest.classes import annotator_budget
+from samtailor.fitting.folder import PLAN
+from samtailor.fitting.verdict import comparison_of, replaces_of
+from samtailor.limits import module_command, parse_json, read_bytes
+from samtailor.serve.annotators.collection import ANNOTATIONS
 
 _log = logging.getLogger("samtailor.serve.annotators")
+_ENDED = "ended"  # file in the folder of a fit that has ended
 
 
 class Training:
@@ -25,6 +31,7 @@ class Training:
         data: COCO folder to fit to.
         base: name of the base.
         arguments: further arguments of `samtailor fit`.
+        budget: time of each fit by the method auto; None: a minute for each class of the data.
         propose: also train proposals, for automatic mode.
         done: called with the folder of a finished fit that replaces the adapter in use, in a thread.
 
@@ -41,11 +48,13 @@ class Training:
         base: str,
         *,
         arguments: Sequence[str] = (),
+        budget: str | None = None,
         propose: bool = False,
         done: Callable[[Path], object],
     ) -> None:
         self._folder, self._data, self._base = folder, data, base
         self._arguments, self._propose, self._done = tuple(arguments), propose, done
+        self._budget = budget
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -61,8 +70,8 @@ class Training:
         return self._thread is not None and self._thread.is_alive()
 
     def finished(self) -> list[Path]:
-        """Folders of complete adapters, oldest first."""
-        return [folder for folder in self._numbered() if (folder / artefact.METADATA).is_file()]
+        """Folders of fits that have ended with an adapter, or with one for each class, oldest first."""
+        return [folder for folder in self._numbered() if _ended(folder)]
 
     def in_use(self) -> Path | None:
         """The newest complete adapter that is not worse than the one before it; None without one."""
@@ -107,11 +116,12 @@ class Training:
         try:
             present = self.in_use()
             out.mkdir()
-            for command in self._commands(out, present):
-                if not self._succeeds(command, log):
+            for commands in (lambda: self._commands(out, present), lambda: self._proposing(out)):
+                if not all(self._succeeds(command, log) for command in commands()):
                     self.error = f"The fit stopped. {_last(log)}"
                     _log.warning("%s See %s.", self.error, log)
                     return
+            (out / _ENDED).touch()
             self.outcome = tuple(outcome(out))
             if _replaces(out):
                 self._done(out)
@@ -124,8 +134,20 @@ class Training:
     def _commands(self, out: Path, present: Path | None) -> list[list[str]]:
         fit = ["fit", str(self._data), "--format", "coco", "--out", str(out), "--base", self._base, *self._arguments]
         fit += [] if present is None else ["--present", str(present)]
-        propose = ["propose-fit", str(self._data), "--format", "coco", "--adapter", str(out)]
-        return [fit, propose] if self._propose else [fit]
+        if METHOD in self._arguments:
+            names = self._classes()
+            fit += ["--budget", annotator_budget(self._budget, names), *(["--per-class"] if len(names) > 1 else [])]
+        return [fit]
+
+    def _proposing(self, out: Path) -> list[list[str]]:
+        """Commands that train the proposals of a finished fit."""
+        propose = ["propose-fit", str(self._data), "--format", "coco", "--adapter"]
+        return [[*propose, folder] for folder in artefact.members(out).values()] if self._propose else []
+
+    def _classes(self) -> list[str]:
+        """Classes of the data."""
+        content = parse_json(read_bytes(self._data / ANNOTATIONS, "annotation_bytes"), str(self._data), nested=True)
+        return [one["name"] for one in content["categories"]]
 
     def _succeeds(self, command: Sequence[str], log: Path) -> bool:
         with log.open("ab") as stream:
@@ -142,28 +164,42 @@ class Training:
 
 
 def outcome(folder: Path) -> list[str]:
-    """Sentences about the comparison of a finished fit with the base model and with the adapter in use."""
-    meta = artefact.read_meta(folder)
-    gate = gate_of(meta.figures)
-    return [] if gate is None else sentences(gate, meta.inference.strength)
+    """Sentences about a finished fit, compared with the base model and with the adapter in use."""
+    return [*confusion_words(folder), *comparison_of(_metas(folder))]
 
 
 def _replaces(folder: Path) -> bool:
     """Whether a finished fit is used: not if it was compared with the adapter in use, and is worse."""
-    gate = gate_of(artefact.read_meta(folder).figures)
-    return gate is None or gate.replaces is not False
+    return replaces_of(_metas(folder)) is not False
 
 
-METHOD = "tailor"
+def _ended(folder: Path) -> bool:
+    """Whether a fit has ended with an adapter; a contest writes a first one long before its end."""
+    alone = (folder / artefact.METADATA).is_file() and not (folder / PLAN).is_file()
+    return alone or ((folder / _ENDED).is_file() and bool(artefact.members(folder)))
+
+
+def _metas(folder: Path) -> dict[str, AdapterMeta]:
+    """Metadata of the adapter of a fit, or of that of each class."""
+    return {name: artefact.read_meta(one) for name, one in artefact.members(folder).items()}
+
+
+METHOD = "auto"
 """Default method of the fits."""
 
 
-def fit_arguments(method: str | None, steps: int | None, settings: Sequence[str]) -> list[str]:
-    """Arguments of `samtailor fit`.
+def fit_arguments(
+    method: str | None, steps: int | None, settings: Sequence[str], budget: str | None = None
+) -> list[str]:
+    """Arguments of `samtailor fit`, without the budget, which depends on the classes.
 
     Raises:
-        InputError: a setting that is not KEY=VALUE.
+        InputError: a setting that is not KEY=VALUE, or a budget that is no time or is given with a single method.
     """
+    if budget is not None:
+        seconds(budget)
+        if method not in (None, METHOD):
+            raise InputError(f"A budget is a setting of the method {METHOD}, and the method is {method}. Leave it out.")
     if wrong := [pair for pair in settings if "=" not in pair]:
         raise InputError(f"Expected KEY=VALUE, got {wrong[0]!r}.")
     options = {"--method": method or METHOD, "--steps": steps}

@@ -17,7 +17,8 @@ from samtailor.data.regions import regions
 from samtailor.data.split import ALIKE, Split, split
 from samtailor.errors import DataError, SamtailorError
 from samtailor.evaluation.instance_gate import gate_instances
-from samtailor.fitting import fit
+from samtailor.fitting import by_contest, fit
+from samtailor.fitting.contest.words import TOUCHING
 from samtailor.fitting.folder import CHECKPOINT
 from samtailor.fitting.gate import MIN_OBJECTS, gate_of
 from samtailor.fitting.gate_words import sentences
@@ -30,6 +31,7 @@ from samtailor.train.config import FitConfig, load
 from samtailor.train.interrupt import Interrupted
 from samtailor.workbench.gallery import FILE, gallery
 from samtailor.workbench.images import image_of_row
+from samtailor.workbench.work.contest import fit_by_contest
 
 if TYPE_CHECKING:
     from samtailor.bases import Base
@@ -54,16 +56,15 @@ def run(job: Mapping[str, Any], channel: Channel) -> None:
     out, names = Path(job["out"]), tuple(job["classes"])
     base = load_on(job["base"], job["device"])
     store, samples = EmbeddingCache(job["cache"]), read_samples(job)
-    # not a contest: the page shows the adapter on held-out images, and has only a moment
-    settings = {
-        "method": "tailor",
-        **job["settings"],
-        "out": out,
-        "base": job["base"],
-        "classes": names,
-        "present": job.get("present"),
-    }
-    config = load(None, {**settings, "trackers": ()})
+    fixed = {"out": out, "base": job["base"], "classes": names, "present": job.get("present"), "trackers": ()}
+    config = load(None, {**job["settings"], **fixed})
+    if by_contest(config):
+        done = fit_by_contest(config, job, samples, read_waiting(job), base, store, channel)
+        if not channel.keep.is_set() and job["proposals"]:
+            missing = _propose_touching(base, out, samples, store, _proposing(config, job), channel)
+            done["message"] = " ".join(text for text in (done["message"], missing) if text) or None
+        channel.send(done=done)
+        return
     parts, notice = _split(samples, names, config, out)
     val = (Split.read(out / artefact.SPLIT) if parts is None else parts).pick(samples, "val")
     judged = sum(len(sample.of(names)) for sample in val)
@@ -82,8 +83,7 @@ def run(job: Mapping[str, Any], channel: Channel) -> None:
     if channel.keep.is_set():
         notice = " ".join(text for text in (_KEPT, notice) if text)
     elif job["proposals"] and not disk.exists(out):
-        proposing = {"seed": config.seed, "steps": job["proposal_steps"]}
-        missing = _propose(base, out, samples, names, store, proposing, channel)
+        missing = _propose(base, out, samples, names, store, _proposing(config, job), channel)
         notice = " ".join(text for text in (notice, missing) if text) or None
     if disk.exists(out) and gate_instances(base, out, held_out, names, store) is not None:
         gate = gate_of(artefact.read_meta(out).figures)
@@ -94,6 +94,7 @@ def run(job: Mapping[str, Any], channel: Channel) -> None:
             "held_out_objects": judged,
             "comparison": [] if gate is None else sentences(gate, result.inference.strength),
             "replaces": None if gate is None else gate.replaces,
+            "next_images": [],
             "message": notice,
         }
     )
@@ -123,6 +124,16 @@ def read_samples(job: Mapping[str, Any]) -> list[Sample]:
     """The accepted images as they were when the fit started, with the ids of the project."""
     root, limits = Path(job["images"]), Limits(**job["limits"])
     return [_sample(root, limits, row) for row in job["samples"]]
+
+
+def read_waiting(job: Mapping[str, Any]) -> list[Sample]:
+    """Images without annotations, among which a contest looks for the next one to mark."""
+    root, limits = Path(job["images"]), Limits(**job["limits"])
+    return [_sample(root, limits, {**row, "objects": []}) for row in job.get("waiting", ())]
+
+
+def _proposing(config: FitConfig, job: Mapping[str, Any]) -> dict[str, int]:
+    return {"seed": config.seed, "steps": job["proposal_steps"]}
 
 
 def _sample(root: Path, limits: Limits, row: Mapping[str, Any]) -> Sample:
@@ -196,6 +207,23 @@ def _reporter(channel: Channel, stage: str) -> Callable[[int, int], None]:
         channel.progress(stage=stage, done=done, total=total)
 
     return report
+
+
+def _propose_touching(
+    base: Base,
+    out: Path,
+    samples: Sequence[Sample],
+    store: EmbeddingCache,
+    settings: Mapping[str, int],
+    channel: Channel,
+) -> str | None:
+    """Proposals for the adapters of a contest whose objects often touch; parts of the map are single objects else."""
+    notes = []
+    for folder in map(Path, artefact.members(out).values()):
+        meta = artefact.read_meta(folder)
+        if meta.figures.get("contest", {}).get("touching", 0.0) >= TOUCHING and not disk.exists(folder):
+            notes.append(_propose(base, folder, samples, meta.classes, store, settings, channel))
+    return " ".join(note for note in notes if note) or None
 
 
 def _propose(

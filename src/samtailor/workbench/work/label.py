@@ -34,7 +34,7 @@ def run(job: Mapping[str, Any], channel: Channel) -> None:
     channel.progress(stage="start", done=0, total=total)
     base = load_on(job["base"], job["device"])
     loaded = Adapters(base, 1).add(job["adapter"], job["folder"])
-    loaded.source(job["threshold"])  # refuses before an image is read
+    loaded.sources(job["threshold"])  # refuses before an image is read
     store, limits, root = EmbeddingCache(job["cache"]), Limits(**job["limits"]), Path(job["images"])
     start = time.monotonic()
     with loaded.predictor() as predictor:
