@@ -3,8 +3,8 @@
     python tools/measure_ray.py WORK --images 10000
 
 The images are drawn here; a few of them crash a worker, make it hang, are damaged or claim to be huge. During the run a
-worker is killed every minute, and the driver twice, after which the same command runs again. Needs samtailor[ray] and
-psutil; Linux.
+worker is killed every minute, if there was a result since the last one, and the driver twice, after which the same
+command runs again. Needs samtailor[ray] and psutil; Linux.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import sys
 import time
 import zlib
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,13 +114,15 @@ def rates(work: Path, rounds: int) -> dict[str, Any]:
             log, begun = work / f"{name}-{number}.log", time.time()
             out = work / f"rate-{name}-{number}"
             driver = start(work, {"images": str(work / "some"), "out": str(out), "log": str(log), **way})
+            busy: list[tuple[int, float]] = []
             while driver.poll() is None:
                 time.sleep(EVERY)
+                busy.append(((read_log(log)[-1:] or [(0.0, 0)])[0][1], processor_time(driver.pid)))
                 if name == "ray-2":
                     memory.append(sizes(driver.pid))
             if driver.returncode:
                 raise SystemExit(f"{name} ended with {driver.returncode}.")
-            seen[name].append(rate(read_log(log), begun))
+            seen[name].append({**rate(read_log(log), begun), "cpu": cpu_of(busy)})
             print(number, name, seen[name][-1], flush=True)
             shutil.rmtree(out)
     return {"rounds": seen, "images": len(list((work / "some").iterdir())), "skip": SKIP, **memory_of(memory)}
@@ -130,6 +133,22 @@ def rate(lines: list[tuple[float, int]], begun: float) -> dict[str, float]:
     first = next(i for i, (_, done) in enumerate(lines) if done >= SKIP)
     (t0, n0), (t1, n1) = lines[first], lines[-1]
     return {"rate": (n1 - n0) / (t1 - t0), "start": lines[0][0] - begun, "whole": n1 / (t1 - begun)}
+
+
+def cpu_of(samples: list[tuple[int, float]]) -> float:
+    """Processor seconds of an image, from numbers of images done and processor times; without the first images."""
+    used = [one for one in samples if one[0] >= SKIP and one[1] > 0]
+    (n0, t0), (n1, t1) = used[0], max(used)
+    return (t1 - t0) / (n1 - n0)
+
+
+def processor_time(pid: int) -> float:
+    """Processor seconds of a process and everything below it that runs."""
+    total = 0.0
+    for process in family(pid):
+        with suppress(psutil.Error):
+            total += sum(process.cpu_times()[:2])
+    return total
 
 
 def read_log(log: Path) -> list[tuple[float, int]]:
@@ -179,13 +198,18 @@ def drive(options: dict[str, object]) -> None:
 
 
 def disturbed(work: Path, every: float) -> dict[str, Any]:
-    """The run over all images with two workers; a worker dies every `every` seconds, the driver `DRIVERS` times."""
+    """The run over all images with two workers, in which workers and `DRIVERS` drivers are killed.
+
+    Args:
+        work: folder.
+        every: seconds between two killed workers.
+    """
     log, begun = work / "disturbed.log", time.time()
     options = {"images": str(work / "all"), "out": str(work / "out"), "log": str(log), "engine": "ray", "workers": 2}
     total = len(list((work / "all").iterdir()))
     memory: list[dict[str, float]] = []
     kills: Counter[str] = Counter()
-    driver, last, runs = start(work, options), time.time(), 1
+    driver, last, seen, runs = start(work, options), time.time(), 0, 1
     while True:
         time.sleep(EVERY)
         done = read_log(log)[-1:] or [(0.0, 0)]
@@ -200,8 +224,8 @@ def disturbed(work: Path, every: float) -> dict[str, Any]:
         if kills["driver"] < DRIVERS and done[0][1] > (kills["driver"] + 1) * total / (DRIVERS + 1):
             os.kill(driver.pid, signal.SIGKILL)
             kills["driver"] += 1
-        elif time.time() - last > every and (victims := workers_of(driver.pid)):
-            last = time.time()
+        elif time.time() - last > every and done[0][1] > seen and (victims := workers_of(driver.pid)):
+            last, seen = time.time(), done[0][1]  # on a busy machine a worker may need more than a minute to start
             victims[kills["worker"] % len(victims)].kill()
             kills["worker"] += 1
     return {**account(work, total), "kills": dict(kills), "seconds": time.time() - begun, **memory_of(memory)}
