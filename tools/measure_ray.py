@@ -14,23 +14,21 @@ import json
 import os
 import shutil
 import signal
-import statistics
 import struct
 import subprocess
 import sys
 import time
 import zlib
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from PIL import Image, ImageDraw
 
 import ray_tables
 import results
+from ray_processes import memory_of, processor_time, sizes, workers_of
 
 BLOCK = 64
 """Images of a block; a worker on Ray returns its results a block at a time."""
@@ -142,15 +140,6 @@ def cpu_of(samples: list[tuple[int, float]]) -> float:
     return (t1 - t0) / (n1 - n0)
 
 
-def processor_time(pid: int) -> float:
-    """Processor seconds of a process and everything below it that runs."""
-    total = 0.0
-    for process in family(pid):
-        with suppress(psutil.Error):
-            total += sum(process.cpu_times()[:2])
-    return total
-
-
 def read_log(log: Path) -> list[tuple[float, int]]:
     """Times and numbers of images done; the last line of a killed driver may be cut off."""
     lines = log.read_text().rpartition("\n")[0].splitlines() if log.exists() else []
@@ -229,55 +218,6 @@ def disturbed(work: Path, every: float) -> dict[str, Any]:
             victims[kills["worker"] % len(victims)].kill()
             kills["worker"] += 1
     return {**account(work, total), "kills": dict(kills), "seconds": time.time() - begun, **memory_of(memory)}
-
-
-def family(pid: int) -> list[psutil.Process]:
-    """A process and everything below it."""
-    try:
-        process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def workers_of(pid: int) -> list[psutil.Process]:
-    """Processes that hold a model."""
-    return [one for one in family(pid) if "_Predictor" in name_of(one)]
-
-
-def name_of(process: psutil.Process) -> str:
-    """The command line of a process that may have ended."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
-
-
-def sizes(pid: int) -> dict[str, float]:
-    """Memory of the driver and of the largest worker without pages that they share, and of all processes, MB."""
-    out = {"driver": 0.0, "workers": 0.0, "all": 0.0}
-    for process in family(pid):
-        try:
-            info = process.memory_full_info()
-        except psutil.Error:
-            continue
-        unique = info.uss / 2**20
-        out["all"] += info.pss / 2**20
-        if process.pid == pid:
-            out["driver"] = unique
-        elif "_Predictor" in name_of(process):
-            out["workers"] = max(out["workers"], unique)
-    return out
-
-
-def memory_of(samples: list[dict[str, float]]) -> dict[str, object]:
-    """Median of memory in each fifth of the samples, and the peak."""
-    fifths = [part.tolist() for part in np.array_split(np.arange(len(samples)), 5)]
-    middle = {
-        name: [round(statistics.median([samples[i][name] for i in part])) for part in fifths if part]
-        for name in samples[0]
-    }
-    return {"memory_mb": middle, "peak_mb": {name: round(max(one[name] for one in samples)) for name in middle}}
 
 
 def account(work: Path, total: int) -> dict[str, object]:

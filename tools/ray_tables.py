@@ -70,25 +70,26 @@ def save_rates(file: Path, side: tuple[int, int], measured: dict[str, Any], load
     """Write the tables of the rates, and of the memory of the runs with two workers."""
     columns = (
         ("what", "Command", None), ("rate", "Images/s", 1), ("ratio", "Against label", 2),
-        ("low", "Lowest", 2), ("high", "Highest", 2), ("cpu", "Processor time of an image, ms", 0), ("start", "Seconds until the first result", 1),
+        ("low", "Lowest", 2), ("high", "Highest", 2), ("cpu", "Processor time of an image, ms", 0),
+        ("start", "Seconds until the first result", 1),
     )  # fmt: skip
     rounds, rows = measured["rounds"], {}
     for name, seen in rounds.items():
         ratios = [one["rate"] / plain["rate"] for one, plain in zip(seen, rounds["label"], strict=True)]
         rows[name] = {
             "what": LABELS[name], "rate": median(one["rate"] for one in seen), "ratio": median(ratios),
-            "low": min(ratios), "high": max(ratios), "cpu": 1e3 * median(one["cpu"] for one in seen), "start": median(one["start"] for one in seen),
+            "low": min(ratios), "high": max(ratios), "cpu": 1e3 * median(one["cpu"] for one in seen),
+            "start": median(one["start"] for one in seen),
         }  # fmt: skip
-    counted = measured["images"] - measured["skip"]
     tables = {
         "rates": Table(
             title="Rate",
             columns=tuple(Column(key=k, label=label, digits=n) for k, label, n in columns),
             rows=rows,
-            note=f"Medians of {len(rounds['label'])} rounds that alternate, and the ratios within a round. A rate is of "
-            f"{counted} images: the first {measured['skip']} of {measured['images']} are left out, so that the start is "
-            "not part of it. A worker of Ray computes with one thread, the other ways use both cores. Processor time "
-            "is that of all processes, Ray's own included; it depends less on other programs than the rate.",
+            note=f"Medians of {len(rounds['label'])} rounds that alternate, and the ratios within a round. The first "
+            f"{measured['skip']} of {measured['images']} images are left out of a rate, and with them the start. A "
+            "worker of Ray computes with one thread, the other ways use both cores. Processor time is that of all "
+            "processes, those of Ray included; it depends less on other programs than the rate.",
         ),
         "memory-undisturbed": memory_table("Memory without kills, Ray, 2 workers", measured),
     }
