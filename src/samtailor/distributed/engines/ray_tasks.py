@@ -141,8 +141,8 @@ class RayTasks:
             value, error = self._ray.get(worker.run.remote(function, arguments))
         except self._ray.exceptions.RayActorError as died:
             raise InputError(
-                "A worker of the Ray cluster died, perhaps because its memory was used up. Finished fits are kept; run "
-                "the same command again to continue, with fewer --workers on one machine."
+                "A worker of the Ray cluster died, perhaps because its memory was used up. Run the same command again "
+                "(fit: with --resume), with fewer workers on a machine; finished fits of a comparison are kept."
             ) from died
         finally:
             self._free.put(worker)
