@@ -100,7 +100,7 @@ def job(kind):
 def engine(monkeypatch, tmp_path):
     import sys
 
-    import cloudpickle
+    from ray import cloudpickle
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not have the tests
     seen = []
